@@ -1,0 +1,1 @@
+"""A local developer environment with an emulated Google Cloud; it knows nothing of any product."""

@@ -1,0 +1,74 @@
+"""Who makes a call, and the questions that a service may ask about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class AccessBoundary:
+    """A Credential Access Boundary: what a downscoped token may still do.
+
+    `rules` are (available resource, available roles, availability condition expression).
+    """
+
+    rules: tuple[tuple[str, tuple[str, ...], str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The account behind a request; `email` is empty for an anonymous one."""
+
+    email: str = ""
+    boundary: AccessBoundary | None = None
+
+    @property
+    def anonymous(self) -> bool:
+        return not self.email
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to an emulated API: its caller and its lower-cased headers."""
+
+    caller: Caller = field(default_factory=Caller)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Guard(Protocol):
+    """Decides whether a caller may do something."""
+
+    def require(self, caller: Caller, permission: str, resource: str) -> None:
+        """Return if allowed, else raise PermissionDenied naming `permission` and a role that has it.
+
+        `permission` is Google's (`run.jobs.run`); `resource` its full name
+        (`projects/p/locations/r/jobs/j`, `projects/_/buckets/b`).
+        """
+        ...
+
+
+class Minter(Protocol):
+    """Issues tokens in the name of a service account."""
+
+    def knows(self, email: str) -> bool:
+        """Return whether the project has this service account."""
+        ...
+
+    def id_token(self, email: str, audience: str) -> str:
+        """Return a signed OIDC ID token for `email`, valid for one hour."""
+        ...
+
+    def access_token(self, email: str) -> str:
+        """Return an OAuth access token for `email`, valid for one hour."""
+        ...
+
+
+class Authenticator(Protocol):
+    """Finds out who calls."""
+
+    def caller(self, headers: Mapping[str, str]) -> Caller:
+        """Return the account of the `authorization: Bearer` access token in lower-cased headers.
+
+        Raises Unauthenticated for a missing, unknown or expired token (unless IAM is `off`).
+        """
+        ...

@@ -1,0 +1,64 @@
+"""Time as a value that can be turned, so that backoff and expiry are tested without sleeping."""
+
+import asyncio
+import datetime as dt
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the emulated cloud asks of time. All moments are Unix seconds (float)."""
+
+    def now(self) -> float:
+        """Return the present moment in Unix seconds."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once `seconds` have passed on this clock."""
+        ...
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> float:
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class ManualClock:
+    """A clock that stands still until a test turns it."""
+
+    def __init__(self, start: float = 1_800_000_000.0) -> None:
+        self._now = start
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+
+    def now(self) -> float:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        wake = asyncio.Event()
+        self._sleepers.append((self._now + seconds, wake))
+        await wake.wait()
+
+    async def turn(self, seconds: float) -> None:
+        """Advance by `seconds`, waking each sleeper in the order of its moment."""
+        target = self._now + seconds
+        while due := sorted((s for s in self._sleepers if s[0] <= target), key=lambda s: s[0]):
+            moment, wake = due[0]
+            self._sleepers.remove(due[0])
+            self._now = max(self._now, moment)
+            wake.set()
+            for _ in range(20):  # let what was woken run up to its next sleep
+                await asyncio.sleep(0)
+        self._now = target
+
+
+def rfc3339(moment: float) -> str:
+    """Format Unix seconds as Google prints times: `2026-01-02T03:04:05.678901Z`."""
+    return dt.datetime.fromtimestamp(moment, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

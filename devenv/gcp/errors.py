@@ -1,0 +1,86 @@
+"""Errors as Google's APIs report them: one class per canonical code.
+
+CloudError
+├── InvalidArgument     400  INVALID_ARGUMENT
+├── FailedPrecondition  400  FAILED_PRECONDITION
+├── OutOfRange          400  OUT_OF_RANGE
+├── Unauthenticated     401  UNAUTHENTICATED
+├── PermissionDenied    403  PERMISSION_DENIED
+├── NotFound            404  NOT_FOUND
+├── AlreadyExists       409  ALREADY_EXISTS
+├── Aborted             409  ABORTED
+├── ResourceExhausted   429  RESOURCE_EXHAUSTED
+├── Internal            500  INTERNAL
+├── Unimplemented       501  UNIMPLEMENTED
+├── Unavailable         503  UNAVAILABLE
+└── DeadlineExceeded    504  DEADLINE_EXCEEDED
+
+The numbers are google.rpc.Code and its documented HTTP mapping.
+"""
+
+from typing import Any, ClassVar
+
+
+class CloudError(Exception):
+    """Do not raise directly. `details` are google.rpc messages (Help, ErrorInfo, …)."""
+
+    code: ClassVar[int] = 2
+    http: ClassVar[int] = 500
+    status: ClassVar[str] = "UNKNOWN"
+
+    def __init__(self, message: str, details: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class InvalidArgument(CloudError):
+    code, http, status = 3, 400, "INVALID_ARGUMENT"
+
+
+class DeadlineExceeded(CloudError):
+    code, http, status = 4, 504, "DEADLINE_EXCEEDED"
+
+
+class NotFound(CloudError):
+    code, http, status = 5, 404, "NOT_FOUND"
+
+
+class AlreadyExists(CloudError):
+    code, http, status = 6, 409, "ALREADY_EXISTS"
+
+
+class PermissionDenied(CloudError):
+    code, http, status = 7, 403, "PERMISSION_DENIED"
+
+
+class ResourceExhausted(CloudError):
+    code, http, status = 8, 429, "RESOURCE_EXHAUSTED"
+
+
+class FailedPrecondition(CloudError):
+    code, http, status = 9, 400, "FAILED_PRECONDITION"
+
+
+class Aborted(CloudError):
+    code, http, status = 10, 409, "ABORTED"
+
+
+class OutOfRange(CloudError):
+    code, http, status = 11, 400, "OUT_OF_RANGE"
+
+
+class Unimplemented(CloudError):
+    code, http, status = 12, 501, "UNIMPLEMENTED"
+
+
+class Internal(CloudError):
+    code, http, status = 13, 500, "INTERNAL"
+
+
+class Unavailable(CloudError):
+    code, http, status = 14, 503, "UNAVAILABLE"
+
+
+class Unauthenticated(CloudError):
+    code, http, status = 16, 401, "UNAUTHENTICATED"

@@ -1,0 +1,1 @@
+"""Roles, bindings and the decision whether a caller may do something."""

@@ -1,0 +1,49 @@
+"""One method, two protocols: what a service offers over gRPC and REST alike."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+from starlette.types import ASGIApp
+
+from devenv.gcp.caller import Call
+
+type Handler = Callable[[Any, Call], Awaitable[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A google.api.http rule, e.g. `Binding("POST", "/v2/{name=projects/*/locations/*/jobs/*}:run", "*")`.
+
+    `body` is the request field that the JSON body fills, `*` for the whole request, empty for none.
+    """
+
+    verb: str
+    uri: str
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """A unary method: `method` is `google.cloud.run.v2.Jobs/RunJob`; types are raw protobuf classes.
+
+    The server parses the request, authenticates the caller and calls `handle(request, call)`,
+    which returns a `response` message or raises a CloudError.
+    """
+
+    method: str
+    request: type[Message]
+    response: type[Message]
+    handle: Handler
+    bindings: tuple[Binding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A plain HTTP service: `hosts` are fnmatch patterns (`*.run.app`); `paths` are the prefixes
+    by which it is found on the plain port, where clients send no Google host name."""
+
+    hosts: tuple[str, ...]
+    app: ASGIApp
+    paths: tuple[str, ...] = ()

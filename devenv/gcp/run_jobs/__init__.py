@@ -1,0 +1,1 @@
+"""Cloud Run Jobs: jobs, executions, tasks and the processes that they run."""

@@ -1,0 +1,1 @@
+"""Cloud Scheduler: cron jobs delivered over HTTP."""

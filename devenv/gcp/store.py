@@ -1,0 +1,73 @@
+"""Durable state of the emulated cloud: one SQLite file that survives `kill -9`."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Table:
+    """Named byte strings of one kind; keys sort as text."""
+
+    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
+        self._connection = connection
+        self._name = name
+        connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {name} (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID"
+        )
+
+    def put(self, key: str, value: bytes) -> None:
+        """Write `value`, replacing what was there."""
+        self._connection.execute(
+            f"INSERT INTO {self._name} VALUES (?, ?) "  # noqa: S608 - our own table name
+            "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (key, value),
+        )
+
+    def get(self, key: str) -> bytes | None:
+        """Return the value of `key`, or None."""
+        sql = f"SELECT value FROM {self._name} WHERE key = ?"  # noqa: S608
+        row = self._connection.execute(sql, (key,)).fetchone()
+        return row[0] if row else None
+
+    def delete(self, key: str) -> bool:
+        """Remove `key`; return whether it was there."""
+        sql = f"DELETE FROM {self._name} WHERE key = ?"  # noqa: S608
+        return self._connection.execute(sql, (key,)).rowcount > 0
+
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+        """Yield (key, value) of every key that starts with `prefix`, in order."""
+        sql = f"SELECT key, value FROM {self._name} WHERE key >= ? AND key < ? ORDER BY key"  # noqa: S608
+        yield from self._connection.execute(sql, (prefix, prefix + "\U0010ffff")).fetchall()
+
+
+class Store:
+    """A SQLite file in write-ahead mode: an acknowledged write outlives the process.
+
+    Every statement commits by itself; `transaction()` groups several. Used from one thread.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        if path != ":memory:":
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+
+    def table(self, name: str) -> Table:
+        """Return the table `name`, made if it is new."""
+        return Table(self.connection, name)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit everything inside, or nothing."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def close(self) -> None:
+        self.connection.close()

@@ -1,0 +1,1 @@
+"""Cloud Tasks: queues, tasks, delivery with retries."""
