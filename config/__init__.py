@@ -1,0 +1,1 @@
+"""How a deployment of Validibot is wired: settings, URLs and server entry points; no logic."""

@@ -1,0 +1,3 @@
+"""Settings of the test suite."""
+
+SECRET_KEY = "test"

@@ -1,0 +1,1 @@
+"""The Validibot product: workflows, runs and their findings."""
