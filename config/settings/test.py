@@ -1,3 +1,22 @@
-"""Settings of the test suite."""
+"""Settings of the test suite: everything in one process."""
+
+import tempfile
+from pathlib import Path
+
+from config.env import env
+from config.settings.base import *
 
 SECRET_KEY = "test"
+API_KEY_PEPPER = "test"
+ALLOWED_HOSTS = ["*"]
+DATA_ROOT = f"file://{Path(tempfile.mkdtemp(prefix='validibot-test-'))}"
+WORKER_AUTH = "validibot.worker.auth.nonce_only"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Test transactions live on one connection; a pool would outlive the test database.
+DATABASES["default"]["OPTIONS"] = {}
+DATABASES["default"]["TEST"] = {"NAME": f"test_{env.str('TEST_DATABASE', default='validibot')}"}
+TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
+EXECUTION_BACKENDS = {
+    "default": {"BACKEND": "validibot.runs.backends.mock.MockBackend", "OPTIONS": {}}
+}
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}

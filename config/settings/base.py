@@ -1,0 +1,183 @@
+"""What every deployment has in common."""
+
+import tempfile
+
+from config.env import BASE_DIR, choice, env
+
+APP_ROLE = choice("APP_ROLE", ("web", "worker"), default="web")
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("DJANGO_SECRET_KEY", default="")
+API_KEY_PEPPER = env.str("API_KEY_PEPPER", default="")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "django_htmx",
+    "rest_framework",
+    "drf_spectacular",
+    "validibot.core",
+    "validibot.accounts",
+    "validibot.workflows",
+    "validibot.submissions",
+    "validibot.runs",
+    "validibot.dispatch",
+    "validibot.notify",
+    "validibot.api",
+    "validibot.web",
+    "validibot.worker",
+    "validibot.setup",
+]
+
+ROOT_URLCONF = f"config.urls_{APP_ROLE}"
+WSGI_APPLICATION = "config.wsgi.application"
+ASGI_APPLICATION = "config.asgi.application"
+
+# The worker has no browser for a user: no sessions, no cookies, no messages.
+_COMMON = [
+    "django.middleware.security.SecurityMiddleware",
+    "validibot.core.logging.RequestLogMiddleware",
+]
+_BROWSER = [
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+MIDDLEWARE = _COMMON + (_BROWSER if APP_ROLE == "web" else [])
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {"default": env.db("DATABASE_URL", default="postgres://validibot@127.0.0.1/validibot")}
+# A pool, not persistent connections: an ASGI server runs each request in a thread of its own.
+DATABASES["default"]["OPTIONS"] = {
+    "pool": {"min_size": 2, "max_size": env.int("DATABASE_POOL", default=20), "timeout": 10}
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "/accounts/login/"
+LOGIN_REDIRECT_URL = "/app/"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_ADAPTER = "validibot.accounts.adapter.AccountAdapter"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = DEBUG
+WHITENOISE_AUTOREFRESH = DEBUG
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "validibot.api.auth.ApiKeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "validibot.core.problems.exception_handler",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Validibot API",
+    "DESCRIPTION": "Launch validation runs and read their findings.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+
+# Where this deployment is found: by its users, and by queue and validators (the private worker).
+SITE_URL = env.str("SITE_URL", default="http://localhost:8000").rstrip("/")
+WORKER_URL = env.str("WORKER_URL", default="http://localhost:8001").rstrip("/")
+# Accounts whose Google ID tokens open the worker's doors; empty where nonces alone authenticate.
+ALLOWED_CALLERS = env.list("ALLOWED_CALLERS", default=[])
+WORKER_AUTH = "validibot.worker.auth.google_id_token"
+
+# Root of submissions, attempts and artifacts: gs://bucket or file:///folder (no slash at the end).
+DATA_ROOT = env.str("DATA_ROOT", default=f"file://{BASE_DIR / 'media'}")
+VALIDATORS_DIR = BASE_DIR / "validators"
+
+# Limits on what is taken in. Bytes, unless the name says otherwise.
+MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", default=100 * 1024 * 1024)
+MAX_INLINE_BYTES = 10 * 1024 * 1024
+MAX_ENVELOPE_BYTES = 25 * 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_INLINE_BYTES + 1024 * 1024
+FILE_UPLOAD_TEMP_DIR = tempfile.gettempdir()
+
+# How long a worker may hold a run without a sign of life; then another takes it over.
+RUN_LEASE_SECONDS = 30
+# A run that waits longer than this for its queue entry is enqueued again.
+RUN_PENDING_SECONDS = 60
+
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Validibot <validibot@localhost>")
+MAILERS = {
+    "default": {
+        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "OPTIONS": {
+            "host": env.str("EMAIL_HOST", default="127.0.0.1"),
+            "port": env.int("EMAIL_PORT", default=1025),
+        },
+    }
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "validibot.core.logging.JsonFormatter"}},
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stdout"], "level": "INFO"},
+    "loggers": {"django.server": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},
+}
+
+# The demonstration data that setup_all makes; empty: none.
+DEMO_EMAIL = env.str("DEMO_EMAIL", default="")
+DEMO_PASSWORD = env.str("DEMO_PASSWORD", default="")
+DEMO_API_KEY = env.str("DEMO_API_KEY", default="")
+SEED_FILE = env.str("SEED_FILE", default="")

@@ -1,0 +1,17 @@
+"""URLs of the public service: pages and the public API."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from validibot.core import health
+
+urlpatterns = [
+    path("health/", health.live),
+    path("health/ready/", health.ready),
+    path("admin/", admin.site.urls),
+    path("accounts/", include("allauth.urls")),
+    path("api/v1/", include("validibot.api.urls")),
+    path("", include("validibot.web.urls")),
+]
+handler404 = "validibot.core.problems.not_found"
+handler500 = "validibot.core.problems.server_error"

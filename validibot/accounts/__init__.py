@@ -1,0 +1,1 @@
+"""Users, organisations, their members and roles, projects and API keys."""

@@ -1,0 +1,1 @@
+"""What knows no domain: problems, storage, tokens, logging, health."""

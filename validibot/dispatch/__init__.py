@@ -1,0 +1,1 @@
+"""How work leaves a request: the queue and its door."""

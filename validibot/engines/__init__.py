@@ -1,0 +1,1 @@
+"""Validators that run inside Django, each a pure function."""

@@ -1,0 +1,78 @@
+"""Executions of container steps, and the receipts of their callbacks."""
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from validibot.runs.models.runs import Run, StepRun
+from validibot.runs.states import ACTIVE_ATTEMPT, AttemptState, ReceiptStatus
+
+
+class Attempt(models.Model):
+    """One execution of a validator for a step.
+
+    `bundle_uri` is the folder that the execution may write to; `output_uri` the one object that
+    counts as its answer. Of the callback nonce only a keyed digest is kept. `execution` is the
+    provider's name for it, `backend` the alias in EXECUTION_BACKENDS.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    step_run = models.ForeignKey(StepRun, on_delete=models.CASCADE, related_name="attempts")
+    number = models.PositiveIntegerField(default=1)
+    state = models.CharField(max_length=20, choices=AttemptState, default=AttemptState.PENDING)
+    backend = models.CharField(max_length=60, default="default")
+    image = models.CharField(max_length=300, blank=True)
+    execution = models.CharField(max_length=500, blank=True)
+    nonce_digest = models.CharField(max_length=64)
+    bundle_uri = models.CharField(max_length=1000)
+    input_uri = models.CharField(max_length=1000)
+    input_sha256 = models.CharField(max_length=64, blank=True)
+    output_uri = models.CharField(max_length=1000)
+    output_sha256 = models.CharField(max_length=64, blank=True)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    launched_at = models.DateTimeField(null=True, blank=True)
+    called_back_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    timeout_at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["step_run", "number"], name="attempt_number_is_unique"),
+            models.UniqueConstraint(
+                fields=["step_run"],
+                condition=models.Q(state__in=sorted(ACTIVE_ATTEMPT)),
+                name="one_active_attempt_per_step",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def callback_id(self) -> str:
+        return f"execution-attempt-{self.id}"
+
+
+class Receipt(models.Model):
+    """That a callback arrived. Unique on `callback_id`: however often it is delivered, it is
+    applied once, by the holder of `claim_token`."""
+
+    callback_id = models.CharField(max_length=255, unique=True)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="receipts")
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="receipts")
+    result_uri = models.CharField(max_length=1000)
+    status = models.CharField(
+        max_length=20, choices=ReceiptStatus, default=ReceiptStatus.PROCESSING
+    )
+    error = models.TextField(blank=True)
+    deliveries = models.PositiveIntegerField(default=1)
+    claim_token = models.UUIDField(null=True, blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    received_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.callback_id

@@ -1,0 +1,80 @@
+"""What a run leaves behind: findings, artifacts and the events of its life."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from validibot.runs.models.runs import Run, StepRun
+from validibot.workflows.models import Assertion, Severity
+
+
+class Finding(models.Model):
+    """One thing a validator has to say. `path` is where in the document (JSON Pointer, XPath, object
+    name); `line` and `column` count from 1."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="findings")
+    step_run = models.ForeignKey(StepRun, on_delete=models.CASCADE, related_name="findings")
+    order = models.PositiveIntegerField()
+    severity = models.CharField(max_length=10, choices=Severity)
+    code = models.CharField(max_length=100, blank=True)
+    message = models.TextField()
+    path = models.TextField(blank=True)
+    line = models.PositiveIntegerField(null=True, blank=True)
+    column = models.PositiveIntegerField(null=True, blank=True)
+    assertion = models.ForeignKey(Assertion, null=True, blank=True, on_delete=models.SET_NULL)
+
+    class Meta:
+        ordering: ClassVar = ["step_run_id", "order"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["step_run", "order"], name="finding_order_is_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.severity} {self.message[:80]}"
+
+
+class Artifact(models.Model):
+    """A file that a step produced, kept where the validator wrote it."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="artifacts")
+    step_run = models.ForeignKey(StepRun, on_delete=models.CASCADE, related_name="artifacts")
+    name = models.CharField(max_length=255)
+    type = models.CharField(max_length=100)
+    mime_type = models.CharField(max_length=100, blank=True)
+    uri = models.CharField(max_length=1000)
+    storage_version = models.CharField(max_length=512)
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        ordering: ClassVar = ["step_run_id", "name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["step_run", "name"], name="artifact_name_is_unique")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RunEvent(models.Model):
+    """One moment in the life of a run: its timeline in UI and API.
+
+    `kind` is created, queued, started, step_started, launched, running, called_back, step_passed,
+    step_failed, passed, failed, error, canceled, timed_out, …; `actor` is who caused it (a user's
+    e-mail, `queue`, `validator`, `reconcile`); `data` holds ids (task, execution, receipt, attempt).
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
+    step_run = models.ForeignKey(StepRun, null=True, blank=True, on_delete=models.CASCADE)
+    at = models.DateTimeField(default=timezone.now)
+    kind = models.CharField(max_length=40)
+    actor = models.CharField(max_length=255, blank=True)
+    message = models.TextField(blank=True)
+    data = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.run_id}"

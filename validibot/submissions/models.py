@@ -1,0 +1,50 @@
+"""What was sent: one file and what its sender said about it."""
+
+import uuid
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from validibot.accounts.models import Organisation, Project
+
+
+class Submission(models.Model):
+    """A file as it was received.
+
+    Small content lives in `inline` so that an in-process step needs no storage request; larger
+    content lives at `uri` in version `storage_version`. Exactly one of the two is set.
+    `name`, `metadata` (object of strings) and `short_description` are the sender's words.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.CASCADE, related_name="submissions"
+    )
+    project = models.ForeignKey(Project, null=True, blank=True, on_delete=models.SET_NULL)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
+    )
+    filename = models.CharField(max_length=255)
+    mime_type = models.CharField(max_length=100)
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    inline = models.BinaryField(null=True, blank=True)
+    uri = models.CharField(max_length=1000, blank=True)
+    storage_version = models.CharField(max_length=512, blank=True)
+    name = models.CharField(max_length=255, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    short_description = models.CharField(max_length=255, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(inline__isnull=True) ^ models.Q(uri=""),
+                name="submission_is_inline_or_stored",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.filename

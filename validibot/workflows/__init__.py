@@ -1,0 +1,1 @@
+"""Workflows, their steps and rules, and the catalogue of validators."""
