@@ -1,0 +1,86 @@
+"""How the health of a service is seen: an HTTP answer, an open port, a command that succeeds."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})")
+
+
+class Probe(Protocol):
+    async def is_healthy(self, environ: Mapping[str, str]) -> bool:
+        """Ask once; a refusal, a silence and a wrong answer are all `False`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HttpProbe:
+    """Healthy when GET `path` answers 2xx. `host` is the Host header, where the server asks."""
+
+    port: int
+    path: str = "/"
+    host: str = "localhost"
+    timeout: float = 2.0
+
+    async def is_healthy(self, environ: Mapping[str, str]) -> bool:  # noqa: ARG002 - Probe's shape
+        try:
+            async with asyncio.timeout(self.timeout):
+                status = await self._status()
+        except (OSError, TimeoutError):
+            return False
+        return 200 <= status < 300
+
+    async def _status(self) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            request = f"GET {self.path} HTTP/1.1\r\nHost: {self.host}\r\nConnection: close\r\n\r\n"
+            writer.write(request.encode("ascii"))
+            found = _STATUS_LINE.match(await reader.read(64))
+            return int(found[1]) if found else 0
+        finally:
+            writer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class TcpProbe:
+    """Healthy when something accepts connections on the port."""
+
+    port: int
+    timeout: float = 1.0
+
+    async def is_healthy(self, environ: Mapping[str, str]) -> bool:  # noqa: ARG002 - Probe's shape
+        try:
+            async with asyncio.timeout(self.timeout):
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class CommandProbe:
+    """Healthy when the command exits with 0 in the service's own environment."""
+
+    command: tuple[str, ...]
+    timeout: float = 3.0
+
+    async def is_healthy(self, environ: Mapping[str, str]) -> bool:
+        process = await asyncio.create_subprocess_exec(
+            *self.command,
+            env=environ,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await process.wait() == 0
+        except TimeoutError:
+            return False
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
