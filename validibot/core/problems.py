@@ -1,0 +1,125 @@
+"""Errors as problem details (RFC 9457), everywhere that no page is asked for.
+
+Body: `type`, `title`, `status`, `detail`, and `code`, `errors` [{field, message}] where they help.
+`detail` is never empty: the published client prints it.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_exception_handler
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(exceptions.APIException):
+    """An anticipated error of the API: what happened, the field at fault, what to do next."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: list[dict[str, str]] | None = None,
+        headers: dict[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        super().__init__(detail, code)
+        self.status_code = status
+        self.problem_code = code
+        self.errors = errors or []
+        self.headers = headers or {}
+        self.extra = extra
+
+
+def body(status: int, detail: str, code: str = "", **extra: Any) -> dict[str, Any]:
+    """Return the members of a problem document."""
+    phrase = HTTPStatus(status).phrase
+    members = {"type": "about:blank", "title": phrase, "status": status, "detail": detail or phrase}
+    if code:
+        members["code"] = code
+    return members | {key: value for key, value in extra.items() if value}
+
+
+def response(status: int, detail: str, code: str = "", **extra: Any) -> JsonResponse:
+    """Return a problem document as a plain Django response."""
+    return JsonResponse(body(status, detail, code, **extra), status=status, content_type=MEDIA_TYPE)
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Turn what a REST view raised into a problem document; unanticipated errors pass (500)."""
+    if isinstance(error, Problem):
+        document = body(
+            error.status_code,
+            str(error.detail),
+            error.problem_code,
+            errors=error.errors,
+            **error.extra,
+        )
+        return _respond(document, error.headers)
+    if isinstance(error, Http404):
+        error = exceptions.NotFound()
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    drf = drf_exception_handler(error, context)
+    if drf is None or not isinstance(error, exceptions.APIException):
+        return drf
+    document = body(drf.status_code, _sentence(error), _code(error), errors=_fields(error))
+    kept = {k: v for k, v in drf.headers.items() if k in ("WWW-Authenticate", "Retry-After")}
+    return _respond(document, kept)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer an unknown path: JSON for programs, a page for people."""
+    if _wants_page(request):
+        return render(request, "web/error.html", {"status": 404}, status=404)
+    return response(404, f"There is nothing at {request.path[:200]}.", "NOT_FOUND")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer when we failed: JSON for programs, a page for people."""
+    if _wants_page(request):
+        return render(request, "web/error.html", {"status": 500}, status=500)
+    return response(500, "Something failed on our side. Try again.", "INTERNAL_SERVER_ERROR")
+
+
+def _wants_page(request: HttpRequest) -> bool:
+    if request.path.startswith(("/api/", "/internal/", "/health/")):
+        return False
+    return request.accepts("text/html") and "text/html" in request.headers.get("Accept", "")
+
+
+def _respond(document: dict[str, Any], headers: dict[str, str]) -> Response:
+    answer = Response(document, status=document["status"], headers=headers)
+    answer.content_type = MEDIA_TYPE
+    return answer
+
+
+def _sentence(error: exceptions.APIException) -> str:
+    if isinstance(error.detail, str):
+        return str(error.detail)
+    fields = _fields(error)
+    return f"{fields[0]['field']}: {fields[0]['message']}" if fields else "The request is invalid."
+
+
+def _code(error: exceptions.APIException) -> str:
+    codes = error.get_codes()
+    return codes.upper() if isinstance(codes, str) else "INVALID"
+
+
+def _fields(error: exceptions.APIException) -> list[dict[str, str]]:
+    if not isinstance(error.detail, dict):
+        return []
+    return [
+        {
+            "field": str(field),
+            "message": str(messages[0] if isinstance(messages, list) else messages),
+        }
+        for field, messages in error.detail.items()
+    ]
