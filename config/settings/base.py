@@ -2,7 +2,12 @@
 
 import tempfile
 
+import django_stubs_ext
+
 from config.env import BASE_DIR, choice, env
+
+# Generic classes of Django (ModelAdmin[Run]) can then be written at run time too.
+django_stubs_ext.monkeypatch()
 
 APP_ROLE = choice("APP_ROLE", ("web", "worker"), default="web")
 DEBUG = env.bool("DEBUG", default=False)

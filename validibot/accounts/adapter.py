@@ -1,0 +1,19 @@
+"""What allauth asks of us when somebody signs up."""
+
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from django.http import HttpRequest
+
+from validibot.accounts.models import User
+from validibot.accounts.workspaces import ensure_personal_workspace
+
+
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+    """Gives every new user a personal workspace."""
+
+    def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
+        saved: User = super().save_user(request, user, form, commit)
+        if commit:
+            ensure_personal_workspace(saved)
+        return saved

@@ -1,0 +1,39 @@
+"""What each role may do, as one table."""
+
+from django.db.models import QuerySet
+
+from validibot.accounts.models import Membership, Organisation, Role, User
+
+_VIEWER = frozenset({"workflow.view", "run.view_own"})
+_EXECUTOR = _VIEWER | {"run.launch", "run.cancel_own"}
+_AUTHOR = _EXECUTOR | {"workflow.edit", "run.view_all"}
+_ADMIN = _AUTHOR | {"run.cancel_all", "member.manage", "project.manage"}
+_OWNER = _ADMIN | {"organisation.manage"}
+
+PERMISSIONS: dict[str, frozenset[str]] = {
+    Role.VIEWER: _VIEWER,
+    Role.EXECUTOR: _EXECUTOR,
+    Role.AUTHOR: _AUTHOR,
+    Role.ADMIN: _ADMIN,
+    Role.OWNER: _OWNER,
+}
+
+
+def permissions(user: User, organisation: Organisation) -> frozenset[str]:
+    """Return what `user` may do in `organisation`; nothing for a stranger, all for a superuser."""
+    if user.is_superuser:
+        return _OWNER
+    membership = Membership.objects.filter(user=user, organisation=organisation).first()
+    return PERMISSIONS[membership.role] if membership else frozenset()
+
+
+def can(user: User, organisation: Organisation, permission: str) -> bool:
+    """Return whether `user` has `permission` (`run.launch`) in `organisation`."""
+    return permission in permissions(user, organisation)
+
+
+def organisations_of(user: User) -> QuerySet[Organisation]:
+    """Return the organisations that `user` may see; a superuser is a member of all."""
+    if user.is_superuser:
+        return Organisation.objects.all()
+    return Organisation.objects.filter(memberships__user=user)
