@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -57,6 +58,33 @@ class ManualClock:
             for _ in range(20):  # let what was woken run up to its next sleep
                 await asyncio.sleep(0)
         self._now = target
+
+
+class Alarm:
+    """Calls `ring` once, at the earliest of the moments that it was set to."""
+
+    def __init__(self, clock: Clock, ring: Callable[[], None]) -> None:
+        self._clock = clock
+        self._ring = ring
+        self._moment = 0.0
+        self._wait: asyncio.Task[None] | None = None
+
+    def set(self, moment: float) -> None:
+        if self._wait and self._moment <= moment:
+            return
+        self.cancel()
+        self._moment = moment
+        self._wait = asyncio.create_task(self._sleep(moment - self._clock.now()))
+
+    def cancel(self) -> None:
+        if self._wait:
+            self._wait.cancel()
+            self._wait = None
+
+    async def _sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._wait = None
+        self._ring()
 
 
 def rfc3339(moment: float) -> str:

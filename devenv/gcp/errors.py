@@ -20,6 +20,8 @@ The numbers are google.rpc.Code and its documented HTTP mapping.
 
 from typing import Any, ClassVar
 
+from google.rpc import error_details_pb2
+
 
 class CloudError(Exception):
     """Do not raise directly. `details` are google.rpc messages (Help, ErrorInfo, …)."""
@@ -84,3 +86,22 @@ class Unavailable(CloudError):
 
 class Unauthenticated(CloudError):
     code, http, status = 16, 401, "UNAUTHENTICATED"
+
+
+def wrong_project(project: str, service: str) -> PermissionDenied:
+    """Return the refusal of a project that is not the emulated one, as Google words it."""
+    text = f"Permission denied on resource project {project}."
+    console = error_details_pb2.Help.Link(
+        description="Google developers console", url="https://console.developers.google.com"
+    )
+    info = error_details_pb2.ErrorInfo(
+        reason="CONSUMER_INVALID",
+        domain="googleapis.com",
+        metadata={
+            "consumer": f"projects/{project}",
+            "containerInfo": project,
+            "service": service,
+        },
+    )
+    message = error_details_pb2.LocalizedMessage(locale="en-US", message=text)
+    return PermissionDenied(text, (info, message, error_details_pb2.Help(links=[console])))

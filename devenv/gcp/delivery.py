@@ -1,0 +1,161 @@
+"""How the cloud calls a URL: the request, its answer, the token it carries, the pause before a retry.
+
+Cloud Tasks and Cloud Scheduler share these rules; what they deliver leaves through one `Send`.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from devenv.gcp.caller import Caller, Guard, Minter
+from devenv.gcp.errors import InvalidArgument, NotFound
+
+MAX_URL = 2083
+MAX_HEADERS = 80 * 1024
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
+_RESERVED = ("x-google-", "x-appengine-", "x-cloudtasks-", "x-cloudscheduler")
+_COMPUTED = {"host", "content-length", "user-agent", "transfer-encoding", "connection"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent; `deadline` is how many seconds the whole exchange may take."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; header names are lower-cased, a long body is cut."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def good(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class NoAnswer(Exception):
+    """The target could not be reached, or broke off before it had answered."""
+
+
+type Send = Callable[[Request], Awaitable[Answer]]
+"""Sends a request. Raises NoAnswer, or TimeoutError after the request's deadline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """Pauses between attempts, all in seconds."""
+
+    least: float
+    most: float
+    doublings: int
+
+    def pause(self, retry: int) -> float:
+        """Return the pause before the retry number `retry`, counted from 1.
+
+        It doubles `doublings` times, then grows by the last doubled pause, up to `most`; see
+        max_doublings in google.cloud.tasks.v2.RetryConfig.
+        """
+        doubled = min(retry - 1, self.doublings, 64)  # 2**64 times anything is past every cap
+        step = self.least * 2.0**doubled
+        return min(step * max(1, retry - doubled), self.most)
+
+
+def method_of(target: Any) -> str:
+    """Return the name of the method of a HttpRequest (Tasks) or HttpTarget (Scheduler)."""
+    if not target.http_method:
+        return "POST"
+    known = target.DESCRIPTOR.fields_by_name["http_method"].enum_type.values_by_number
+    if target.http_method not in known:
+        raise InvalidArgument(f"Invalid HTTP method: {target.http_method}.")
+    return str(known[target.http_method].name)
+
+
+def check_body(target: Any) -> None:
+    """Refuse a body with a method that has none."""
+    method = method_of(target)
+    if target.body and method not in ("POST", "PUT", "PATCH"):
+        raise InvalidArgument(f"A request body is not allowed with the HTTP method {method}.")
+
+
+def clean_url(url: str, *, empty: str) -> str:
+    """Return `url` with unsafe characters encoded. Raises InvalidArgument, `empty` for none."""
+    if not url:
+        raise InvalidArgument(empty)
+    if not url.startswith(("http://", "https://")):
+        raise InvalidArgument("HttpTarget.url must start with 'http://' or 'https://'.")
+    encoded = quote(url, safe="%/:=&?~#+!$,;'@()*[]")
+    if len(encoded) > MAX_URL:
+        raise InvalidArgument(f"HttpTarget.url must not be longer than {MAX_URL} characters.")
+    try:
+        parts = urlsplit(encoded)
+        whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise InvalidArgument("HttpTarget.url is not a valid URL.")
+    return encoded
+
+
+def clean_headers(headers: Iterable[tuple[str, str]], agent: str) -> dict[str, str]:
+    """Return a caller's headers in their casing, without those that only Google sets."""
+    kept = {"User-Agent": agent}
+    size = 0
+    for name, value in headers:
+        size += len(name) + len(value)
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise InvalidArgument(f"The HTTP header {name[:100]!r} is not valid.")
+        lower = name.lower()
+        if lower not in _COMPUTED and not lower.startswith(_RESERVED):
+            kept[name] = value
+    if size >= MAX_HEADERS:
+        raise InvalidArgument("The size of the headers must be less than 80KB.")
+    return kept
+
+
+def signer(target: Any) -> str:
+    """Return the account whose token the target asks for, or an empty string."""
+    kind = target.WhichOneof("authorization_header")
+    return str(getattr(target, kind).service_account_email) if kind else ""
+
+
+def check_signer(
+    target: Any, caller: Caller, *, guard: Guard, minter: Minter, project: str
+) -> None:
+    """Refuse an unknown account, and a caller who may not act as it."""
+    if not target.WhichOneof("authorization_header"):
+        return
+    email = signer(target)
+    if not minter.knows(email):
+        raise NotFound(f"Service account {email[:200]} does not exist.")
+    guard.require(
+        caller, "iam.serviceAccounts.actAs", f"projects/{project}/serviceAccounts/{email}"
+    )
+
+
+def signed_headers(target: Any, url: str, minter: Minter) -> dict[str, str]:
+    """Return the target's headers with a fresh token, if it asks for one.
+
+    An OIDC token's audience is the URL unless the target names another.
+    """
+    kind = target.WhichOneof("authorization_header")
+    if not kind:
+        return dict(target.headers)
+    if kind == "oidc_token":
+        token = minter.id_token(signer(target), target.oidc_token.audience or url)
+    else:
+        token = minter.access_token(signer(target))
+    headers = {k: v for k, v in target.headers.items() if k.lower() != "authorization"}
+    headers["Authorization"] = f"Bearer {token}"
+    return headers
