@@ -1,9 +1,14 @@
-"""The ASGI entry point of web and worker."""
+"""The ASGI entry point of the public service."""
 
 import os
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.production")
+from validibot.core.limits import BodyLimit
 
-application = get_asgi_application()
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.production")
+django_application = get_asgi_application()
+
+# Some room for the other fields of a multipart body.
+application = BodyLimit(django_application, settings.MAX_UPLOAD_BYTES + 1024 * 1024)

@@ -1,5 +1,35 @@
-"""Routes."""
+"""Routes of the public API. Every path ends in a slash: clients follow no redirects."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, include, path, register_converter
+from drf_spectacular.views import SpectacularAPIView
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from validibot.api import views
+from validibot.core.paths import IdentConverter
+
+register_converter(IdentConverter, "ident")
+
+_workflow = [
+    path("", views.WorkflowView.as_view()),
+    path("runs/", views.WorkflowRunsView.as_view()),
+]
+_run = [
+    path("", views.RunView.as_view()),
+    path("events/", views.RunEventsView.as_view()),
+    path("cancel/", views.RunCancelView.as_view()),
+    path("artifacts/<int:artifact>/", views.ArtifactView.as_view()),
+]
+_organisation = [
+    path("", views.OrganisationView.as_view()),
+    path("workflows/", views.WorkflowsView.as_view()),
+    path("workflows/<ident:workflow>/", include(_workflow)),
+    path("workflows/<ident:workflow>/versions/<int:version>/", include(_workflow)),
+    path("runs/", views.RunsView.as_view()),
+    path("runs/<uuid:run>/", include(_run)),
+]
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("auth/me/", views.MeView.as_view()),
+    path("users/me/", views.MeView.as_view()),
+    path("orgs/", views.OrganisationsView.as_view()),
+    path("orgs/<ident:org>/", include(_organisation)),
+]

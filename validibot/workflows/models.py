@@ -164,6 +164,27 @@ class StepFile(models.Model):
         return self.name
 
 
+class Sample(models.Model):
+    """A small file to try a workflow with; `passes` says how its run is meant to end."""
+
+    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="samples")
+    title = models.CharField(max_length=150)
+    filename = models.CharField(max_length=255)
+    content = models.BinaryField()
+    passes = models.BooleanField()
+
+    class Meta:
+        ordering: ClassVar = ["-passes", "filename"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["workflow", "filename"], name="sample_filename_is_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.filename
+
+
 def latest_versions(queryset: "models.QuerySet[Workflow, Any]") -> "models.QuerySet[Workflow, Any]":
     """Keep the newest version of each slug of an organisation (PostgreSQL's DISTINCT ON)."""
     newest = queryset.order_by("organisation_id", "slug", "-version").distinct(

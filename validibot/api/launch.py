@@ -1,0 +1,122 @@
+"""Launch a run: take the file in, start, and perhaps wait a moment for the end."""
+
+import re
+
+from django.db import transaction
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from validibot.api import idempotency
+from validibot.api.documents import run_document
+from validibot.api.scope import Scope
+from validibot.core.problems import Problem
+from validibot.runs import events
+from validibot.runs.models import Run
+from validibot.runs.start import start_run
+from validibot.submissions import content, filetypes
+from validibot.submissions.intake import IntakeError, receive
+from validibot.workflows.models import Workflow
+from validibot.workflows.select import accepted_extensions
+
+RETRY_AFTER_SECONDS = 5
+MAX_WAIT_SECONDS = 60.0
+_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
+
+
+def launch(request: Request, scope: Scope, workflow: Workflow) -> Response:
+    """Answer a launch: 201 with the finished run, or 202 with where to look for it."""
+    scope.require("run.launch", "Your role in this organisation does not allow launching runs.")
+    _check_runnable(workflow)
+    key = idempotency.key_of(request)
+    incoming = _receive(request)
+    _check_type(workflow, incoming.filename)
+    run, replayed = _start(scope, workflow, incoming, key, _source(request))
+    waited = _wait(request, run)
+    headers = {"Preference-Applied": f"wait={waited}"} if waited else {}
+    if replayed:
+        headers |= {"Idempotent-Replayed": "true", "Original-Request-Id": str(run.pk)}
+    return answer(run, headers)
+
+
+def answer(run: Run, headers: dict[str, str]) -> Response:
+    """Describe `run` as the answer of a launch."""
+    document = run_document(run.pk)
+    headers = headers | {"Location": document["url"]}
+    if document["state"] == "COMPLETED":
+        return Response(document, status=201, headers=headers)
+    headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return Response(document | {"poll": document["url"]}, status=202, headers=headers)
+
+
+def _check_runnable(workflow: Workflow) -> None:
+    if not workflow.is_active:
+        raise Problem(409, "WORKFLOW_INACTIVE", f"Workflow {workflow.slug!r} is not active.")
+    steps = list(workflow.steps.all())
+    if not steps:
+        raise Problem(400, "NO_WORKFLOW_STEPS", f"Workflow {workflow.slug!r} has no steps.")
+    for step in steps:
+        if not step.validator.is_active:
+            raise Problem(
+                409,
+                "VALIDATOR_UNAVAILABLE",
+                f"Step {step.order} uses {step.validator.title}, which is switched off.",
+            )
+
+
+def _receive(request: Request) -> content.Incoming:
+    try:
+        return receive(request._request)  # noqa: SLF001 - the body is read before DRF parses it
+    except IntakeError as error:
+        errors = [{"field": error.field, "message": error.message}] if error.field else []
+        raise Problem(error.status, error.code, error.message, errors=errors) from error
+
+
+def _check_type(workflow: Workflow, filename: str) -> None:
+    accepted = accepted_extensions(workflow)
+    if accepted and filetypes.extension(filename) not in accepted:
+        message = (
+            f"{filename} is not a file that {workflow.name} accepts; "
+            f"send one of {', '.join(sorted(accepted))}."
+        )
+        errors = [{"field": "file", "message": message}]
+        raise Problem(400, "FILE_TYPE_UNSUPPORTED", message, errors=errors)
+
+
+def _start(
+    scope: Scope, workflow: Workflow, incoming: content.Incoming, key: str, source: str
+) -> tuple[Run, bool]:
+    """Return the run, and whether an earlier request had started it."""
+    submission = content.prepare(
+        incoming, organisation=scope.organisation, project=workflow.project, user=scope.user
+    )
+    with transaction.atomic():
+        claim = None
+        if key:
+            told = f"{workflow.pk} {incoming.fingerprint()}"
+            claim = idempotency.claim(scope, key, idempotency.digest(told))
+        if claim is None or claim.replayed is None:
+            submission.save(force_insert=True)
+            run = start_run(
+                workflow=workflow, submission=submission, user=scope.user, source=source
+            )
+            if claim:
+                claim.bind(run)
+            return run, False
+    content.discard(submission)
+    return claim.replayed, True
+
+
+def _source(request: Request) -> str:
+    """Tell the published client from other programs by its User-Agent."""
+    agent = request.headers.get("User-Agent", "")
+    return Run.Source.CLI if agent.startswith("validibot-cli/") else Run.Source.API
+
+
+def _wait(request: Request, run: Run) -> int:
+    """Wait as long as `Prefer: wait=SECONDS` asks (RFC 7240); return those seconds, or 0."""
+    match = _WAIT.search(request.headers.get("Prefer", ""))
+    if not match:
+        return 0
+    seconds = min(float(match[1]), MAX_WAIT_SECONDS)
+    events.wait_until_finished(run.pk, timeout=seconds)
+    return int(seconds)

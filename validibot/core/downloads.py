@@ -1,0 +1,30 @@
+"""Hand a stored object to a browser or program as a file to save."""
+
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from django.http import Http404, StreamingHttpResponse
+
+from validibot.core.storage import ObjectNotFound, get_storage
+
+
+def attachment(uri: str, *, version: str, name: str, size: int) -> StreamingHttpResponse:
+    """Stream the object as an attachment called `name`. Raises Http404 when it is gone.
+
+    The type is always octets and never sniffed: what a validator wrote must not run in our pages.
+    """
+    chunks = get_storage(uri).stream(uri, version=version)
+    try:
+        first = next(chunks, b"")
+    except ObjectNotFound as error:
+        raise Http404 from error
+    response = StreamingHttpResponse(_chain(first, chunks), content_type="application/octet-stream")
+    response["Content-Length"] = str(size)
+    response["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}"
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest

@@ -1,0 +1,76 @@
+"""Refuse a request body that is too large before anything stores it."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from validibot.core import problems
+
+type Message = MutableMapping[str, Any]
+type Receive = Callable[[], Awaitable[Message]]
+type Send = Callable[[Message], Awaitable[None]]
+type Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+# How much of a refused body is read and thrown away, so that the sender gets to read our answer
+# instead of a reset connection.
+_DRAIN_BYTES = 1024 * 1024 * 1024
+
+
+class BodyLimit:
+    """ASGI wrapper: answers 413 to bodies over `max_bytes`, declared or streamed."""
+
+    def __init__(self, app: Application, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif _declared_length(scope) > self.max_bytes:
+            await self._refuse(receive, send)
+        else:
+            await self._count(scope, receive, send)
+
+    async def _count(self, scope: Message, receive: Receive, send: Send) -> None:
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self.max_bytes:
+                raise _TooLarge
+            return message
+
+        try:
+            await self.app(scope, counted, send)
+        except _TooLarge:
+            await self._refuse(receive, send)
+
+    async def _refuse(self, receive: Receive, send: Send) -> None:
+        await _drain(receive)
+        answer = problems.response(
+            413,
+            f"The request is larger than {self.max_bytes:,} bytes. Send a smaller file.",
+            "PAYLOAD_TOO_LARGE",
+        )
+        headers = [(k.lower().encode(), v.encode()) for k, v in answer.items()]
+        await send({"type": "http.response.start", "status": 413, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.content})
+
+
+class _TooLarge(Exception):
+    """The streamed body went over the limit."""
+
+
+def _declared_length(scope: Message) -> int:
+    value = next((v for k, v in scope["headers"] if k.lower() == b"content-length"), b"0")
+    return int(value) if value.isdigit() else 0
+
+
+async def _drain(receive: Receive) -> None:
+    left = _DRAIN_BYTES
+    while left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return

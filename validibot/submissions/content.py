@@ -1,0 +1,102 @@
+"""Keep the bytes of a submission and read them back, wherever they live."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from django.conf import settings
+
+from validibot.accounts.models import Organisation, Project, User
+from validibot.core.storage import ObjectTooLarge, get_storage
+from validibot.submissions.filetypes import mime_type
+from validibot.submissions.models import Submission
+
+# Up to here a submission lives in its row: an in-process step then needs no storage request.
+INLINE_BYTES = 64 * 1024
+CHUNK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A file that has arrived in full, hashed and rewound, and what its sender says about it."""
+
+    content: BinaryIO
+    filename: str
+    size_bytes: int
+    sha256: str
+    name: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    short_description: str = ""
+
+    def fingerprint(self) -> str:
+        """Return a digest of everything that the sender chose; equal for an honest retry."""
+        fields = sorted(self.metadata.items())
+        told = [self.sha256, self.filename, self.name, self.short_description, fields]
+        return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def measure(content: BinaryIO) -> tuple[int, str]:
+    """Return (size, SHA-256 in hex) of a seekable stream, and rewind it."""
+    content.seek(0)
+    digest = hashlib.sha256()
+    size = 0
+    while chunk := content.read(CHUNK_BYTES):
+        digest.update(chunk)
+        size += len(chunk)
+    content.seek(0)
+    return size, digest.hexdigest()
+
+
+def prepare(
+    incoming: Incoming, *, organisation: Organisation, project: Project | None, user: User | None
+) -> Submission:
+    """Return the unsaved row of a submission; a large file is put into storage first.
+
+    Apart from the database, so that no transaction is open while a file travels.
+    """
+    submission = Submission(
+        organisation=organisation,
+        project=project,
+        user=user,
+        filename=incoming.filename,
+        mime_type=mime_type(incoming.filename),
+        size_bytes=incoming.size_bytes,
+        sha256=incoming.sha256,
+        name=incoming.name,
+        metadata=incoming.metadata,
+        short_description=incoming.short_description,
+    )
+    if incoming.size_bytes <= INLINE_BYTES:
+        submission.inline = incoming.content.read()
+    else:
+        uri = f"{_folder(submission)}/content"
+        stored = get_storage(uri).create(uri, incoming.content, mime_type=submission.mime_type)
+        submission.uri, submission.storage_version = stored.uri, stored.version
+    return submission
+
+
+def discard(submission: Submission) -> None:
+    """Remove the file of a prepared submission that was not needed after all."""
+    if submission.uri:
+        get_storage(submission.uri).delete_below(f"{_folder(submission)}/")
+
+
+def _folder(submission: Submission) -> str:
+    return f"{settings.DATA_ROOT}/submissions/{submission.organisation_id}/{submission.id}"
+
+
+def stream(submission: Submission) -> Iterator[bytes]:
+    """Yield the bytes of a submission in chunks."""
+    if submission.inline is not None:
+        yield bytes(submission.inline)
+    else:
+        storage = get_storage(submission.uri)
+        yield from storage.stream(submission.uri, version=submission.storage_version)
+
+
+def read(submission: Submission, *, limit: int) -> bytes:
+    """Return all bytes of a submission. Raises ObjectTooLarge beyond `limit`."""
+    if submission.size_bytes > limit:
+        raise ObjectTooLarge(f"{submission.filename} has more than {limit:,} bytes.")
+    return b"".join(stream(submission))

@@ -1,0 +1,214 @@
+"""Take in what a client sends: multipart, a JSON envelope, or the file as the raw body.
+
+The contract is section 2.5 of the published platform's launch request; a part's own content type is
+never a reason to refuse, because clients guess it from their operating system.
+"""
+
+import base64
+import binascii
+import io
+import json
+import tempfile
+from typing import Any, BinaryIO, cast
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.http import HttpRequest, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
+
+from validibot.submissions import filetypes
+from validibot.submissions.content import CHUNK_BYTES, Incoming, measure
+
+# An inline envelope carries at most 10 MB of content, a third more in base64, and some fields.
+_ENVELOPE_BYTES = 14 * 1024 * 1024
+
+
+class IntakeError(Exception):
+    """What was sent cannot be taken. `status` is the HTTP status that says so."""
+
+    def __init__(self, code: str, message: str, *, field: str = "", status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.field = field
+        self.status = status
+
+
+def receive(request: HttpRequest) -> Incoming:
+    """Read the request's body, bounded and spooled to disk. Raises IntakeError."""
+    try:
+        if request.content_type == "multipart/form-data":
+            incoming = _multipart(request)
+        else:
+            incoming = _body(request)
+    except RequestDataTooBig as error:
+        raise _too_large() from error
+    except (MultiPartParserError, UnreadablePostError, SuspiciousOperation) as error:
+        raise IntakeError("INVALID_PAYLOAD", f"The request body cannot be read: {error}") from error
+    if not incoming.size_bytes:
+        raise IntakeError(
+            "EMPTY_FILE", f"{incoming.filename} is empty. Send a file with content.", field="file"
+        )
+    return incoming
+
+
+def _multipart(request: HttpRequest) -> Incoming:
+    files = request.FILES.getlist("file")
+    fields = {name: request.POST.get(name, "") for name in request.POST}
+    if len(files) > 1 or (files and fields.get("content")):
+        raise IntakeError(
+            "INVALID_PAYLOAD", "Send exactly one file, as `file` or as `content`.", field="file"
+        )
+    if files:
+        name = fields.get("filename") or files[0].name or ""
+        return _incoming(cast("BinaryIO", files[0].file), name, fields)
+    if "content" in fields:
+        return _inline(fields)
+    raise IntakeError("NO_FILE", "There is no file: send it in the part `file`.", field="file")
+
+
+def _body(request: HttpRequest) -> Incoming:
+    content = _spool(request)
+    envelope = _envelope(request, content)
+    if envelope is not None:
+        return _inline(envelope)
+    if request.headers.get("Content-Encoding") == "base64":
+        content = io.BytesIO(_decode(content.read(), "Content-Encoding"))
+    given = request.headers.get("X-Filename", "")
+    name = given or filetypes.default_filename(request.content_type or "")
+    return _incoming(content, name, {})
+
+
+def _spool(request: HttpRequest) -> BinaryIO:
+    spooled = tempfile.SpooledTemporaryFile(max_size=CHUNK_BYTES)  # noqa: SIM115 - handed on
+    size = 0
+    while chunk := request.read(CHUNK_BYTES):
+        size += len(chunk)
+        if size > settings.MAX_UPLOAD_BYTES:
+            raise _too_large()
+        spooled.write(chunk)
+    spooled.seek(0)
+    return cast("BinaryIO", spooled)
+
+
+def _envelope(request: HttpRequest, content: BinaryIO) -> dict[str, Any] | None:
+    """Return the JSON envelope in `content`, or None when the body is the file itself."""
+    if request.content_type != "application/json":
+        return None
+    text = content.read(_ENVELOPE_BYTES + 1)
+    content.seek(0)
+    if len(text) > _ENVELOPE_BYTES or b'"content"' not in text:
+        return None
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return None  # not ours to judge: the workflow's own validator says what is wrong with it
+    return document if isinstance(document, dict) and "content" in document else None
+
+
+def _inline(fields: dict[str, Any]) -> Incoming:
+    content = fields["content"]
+    if not isinstance(content, str):
+        raise IntakeError("INVALID_PAYLOAD", "`content` must be a string.", field="content")
+    encoding = fields.get("content_encoding") or ""
+    if encoding not in ("", "base64"):
+        raise IntakeError(
+            "INVALID_PAYLOAD",
+            f"`content_encoding` is {encoding!r}; only base64 is known.",
+            field="content_encoding",
+        )
+    try:
+        raw = _decode(content.encode(), "content") if encoding else content.encode()
+    except UnicodeEncodeError as error:
+        raise IntakeError(
+            "INVALID_PAYLOAD", "`content` holds half a surrogate pair.", field="content"
+        ) from error
+    if len(raw) > settings.MAX_INLINE_BYTES:
+        raise _too_large()
+    declared = str(fields.get("content_type") or "")
+    name = str(fields.get("filename") or filetypes.default_filename(declared))
+    return _incoming(io.BytesIO(raw), name, fields)
+
+
+def _incoming(content: BinaryIO, filename: str, fields: dict[str, Any]) -> Incoming:
+    size, sha256 = measure(content)
+    if size > settings.MAX_UPLOAD_BYTES:
+        raise _too_large()
+    return Incoming(
+        content=content,
+        filename=_leaf(filename),
+        size_bytes=size,
+        sha256=sha256,
+        name=_text(fields, "name"),
+        metadata=_metadata(fields.get("metadata")),
+        short_description=_text(fields, "short_description"),
+    )
+
+
+def _leaf(filename: str) -> str:
+    leaf = filename.replace("\\", "/").rpartition("/")[2].strip()
+    if leaf in ("", ".", "..") or not _storable(leaf, 255):
+        raise IntakeError(
+            "INVALID_PAYLOAD",
+            f"The file name {filename[:80]!r} cannot be used; send a plain name such as model.idf.",
+            field="filename",
+        )
+    return leaf
+
+
+def _text(fields: dict[str, Any], field: str) -> str:
+    value: str = fields.get(field) or ""
+    if not _storable(value, 255):
+        raise IntakeError(
+            "INVALID_PAYLOAD", f"`{field}` must be a text of at most 255 characters.", field=field
+        )
+    return value
+
+
+def _metadata(value: Any) -> dict[str, str]:
+    if value in (None, ""):
+        return {}
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise IntakeError(
+                "INVALID_PAYLOAD", "`metadata` is not valid JSON.", field="metadata"
+            ) from error
+    if not isinstance(value, dict) or len(value) > 100 or not all(map(_is_entry, value.items())):
+        raise IntakeError(
+            "INVALID_PAYLOAD",
+            "`metadata` must be a JSON object of at most 100 short strings.",
+            field="metadata",
+        )
+    return value
+
+
+def _is_entry(entry: tuple[Any, Any]) -> bool:
+    return _storable(entry[0], 255) and _storable(entry[1], 2000)
+
+
+def _storable(value: Any, length: int) -> bool:
+    """Return whether PostgreSQL takes the text: no NUL, no half of a surrogate pair."""
+    if not isinstance(value, str) or len(value) > length or "\x00" in value:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _decode(text: bytes, field: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise IntakeError(
+            "INVALID_PAYLOAD", f"`{field}` is not valid base64: {error}.", field=field
+        ) from error
+
+
+def _too_large() -> IntakeError:
+    limit = settings.MAX_UPLOAD_BYTES
+    return IntakeError(
+        "PAYLOAD_TOO_LARGE",
+        f"The file is larger than {limit:,} bytes. Send a smaller file.",
+        field="file",
+        status=413,
+    )
