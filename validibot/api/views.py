@@ -16,10 +16,10 @@ from validibot.api.documents import describe, visible_runs, with_details
 from validibot.api.launch import launch
 from validibot.api.pagination import PathCursorPagination
 from validibot.api.scope import Scope, scope_of
-from validibot.core.problems import Problem
 from validibot.core.downloads import attachment
+from validibot.core.problems import Problem
 from validibot.runs.cancel import cancel_run
-from validibot.runs.models import Artifact, Run
+from validibot.runs.models import Run
 from validibot.workflows.models import Workflow
 from validibot.workflows.select import WorkflowNotFound, find_workflow, visible_workflows
 

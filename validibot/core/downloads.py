@@ -1,8 +1,9 @@
 """Hand a stored object to a browser or program as a file to save."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from urllib.parse import quote
 
+from asgiref.sync import sync_to_async
 from django.http import Http404, StreamingHttpResponse
 
 from validibot.core.storage import ObjectNotFound, get_storage
@@ -25,6 +26,8 @@ def attachment(uri: str, *, version: str, name: str, size: int) -> StreamingHttp
     return response
 
 
-def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+async def _chain(first: bytes, rest: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Read in a thread, chunk by chunk: given a plain iterator, ASGI would load it all first."""
     yield first
-    yield from rest
+    while chunk := await sync_to_async(next, thread_sensitive=False)(rest, b""):
+        yield chunk
