@@ -23,6 +23,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "validibot.web",  # before allauth, whose templates it replaces
     "allauth",
     "allauth.account",
     "django_htmx",
@@ -36,7 +37,6 @@ INSTALLED_APPS = [
     "validibot.dispatch",
     "validibot.notify",
     "validibot.api",
-    "validibot.web",
     "validibot.worker",
     "validibot.setup",
 ]

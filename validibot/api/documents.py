@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
 
-from validibot.api.scope import Scope
+from validibot.accounts.scope import Scope
 from validibot.api.serializers import RunDetailSerializer
 from validibot.runs.models import Run, StepRun
 

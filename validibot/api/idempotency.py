@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from django.utils import timezone
 from rest_framework.request import Request
 
-from validibot.api.scope import Scope
+from validibot.accounts.scope import Scope
 from validibot.core.problems import Problem
 from validibot.runs.models import IdempotencyKey, Run
 

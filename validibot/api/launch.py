@@ -6,17 +6,17 @@ from django.db import transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from validibot.accounts.scope import Scope
 from validibot.api import idempotency
 from validibot.api.documents import run_document
-from validibot.api.scope import Scope
 from validibot.core.problems import Problem
-from validibot.runs import events
+from validibot.runs import admit, events
+from validibot.runs.admit import NotAdmitted
 from validibot.runs.models import Run
 from validibot.runs.start import start_run
-from validibot.submissions import content, filetypes
+from validibot.submissions import content
 from validibot.submissions.intake import IntakeError, receive
 from validibot.workflows.models import Workflow
-from validibot.workflows.select import accepted_extensions
 
 RETRY_AFTER_SECONDS = 5
 MAX_WAIT_SECONDS = 60.0
@@ -25,11 +25,10 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
 
 def launch(request: Request, scope: Scope, workflow: Workflow) -> Response:
     """Answer a launch: 201 with the finished run, or 202 with where to look for it."""
-    scope.require("run.launch", "Your role in this organisation does not allow launching runs.")
-    _check_runnable(workflow)
+    if not scope.can("run.launch"):
+        raise Problem(403, "PERMISSION_DENIED", "Your role does not allow launching runs here.")
     key = idempotency.key_of(request)
-    incoming = _receive(request)
-    _check_type(workflow, incoming.filename)
+    incoming = _receive(request, workflow)
     run, replayed = _start(scope, workflow, incoming, key, _source(request))
     waited = _wait(request, run)
     headers = {"Preference-Applied": f"wait={waited}"} if waited else {}
@@ -48,38 +47,15 @@ def answer(run: Run, headers: dict[str, str]) -> Response:
     return Response(document | {"poll": document["url"]}, status=202, headers=headers)
 
 
-def _check_runnable(workflow: Workflow) -> None:
-    if not workflow.is_active:
-        raise Problem(409, "WORKFLOW_INACTIVE", f"Workflow {workflow.slug!r} is not active.")
-    steps = list(workflow.steps.all())
-    if not steps:
-        raise Problem(400, "NO_WORKFLOW_STEPS", f"Workflow {workflow.slug!r} has no steps.")
-    for step in steps:
-        if not step.validator.is_active:
-            raise Problem(
-                409,
-                "VALIDATOR_UNAVAILABLE",
-                f"Step {step.order} uses {step.validator.title}, which is switched off.",
-            )
-
-
-def _receive(request: Request) -> content.Incoming:
+def _receive(request: Request, workflow: Workflow) -> content.Incoming:
     try:
-        return receive(request._request)  # noqa: SLF001 - the body is read before DRF parses it
-    except IntakeError as error:
+        admit.check_runnable(workflow)
+        incoming = receive(request._request)  # noqa: SLF001 - before DRF parses the body
+        admit.check_type(workflow, incoming.filename)
+    except (IntakeError, NotAdmitted) as error:
         errors = [{"field": error.field, "message": error.message}] if error.field else []
         raise Problem(error.status, error.code, error.message, errors=errors) from error
-
-
-def _check_type(workflow: Workflow, filename: str) -> None:
-    accepted = accepted_extensions(workflow)
-    if accepted and filetypes.extension(filename) not in accepted:
-        message = (
-            f"{filename} is not a file that {workflow.name} accepts; "
-            f"send one of {', '.join(sorted(accepted))}."
-        )
-        errors = [{"field": "file", "message": message}]
-        raise Problem(400, "FILE_TYPE_UNSUPPORTED", message, errors=errors)
+    return incoming
 
 
 def _start(

@@ -11,11 +11,11 @@ from rest_framework.views import APIView
 
 from validibot.accounts.models import User
 from validibot.accounts.permissions import organisations_of
+from validibot.accounts.scope import NotAMember, Scope, scope_of
 from validibot.api import filters, serializers
 from validibot.api.documents import describe, visible_runs, with_details
 from validibot.api.launch import launch
 from validibot.api.pagination import PathCursorPagination
-from validibot.api.scope import Scope, scope_of
 from validibot.core.downloads import attachment
 from validibot.core.problems import Problem
 from validibot.runs.cancel import cancel_run
@@ -55,7 +55,7 @@ class OrganisationView(APIView):
 
     @extend_schema(responses={200: serializers.OrganisationSerializer, **PROBLEMS})
     def get(self, request: Request, org: str) -> Response:
-        scope = scope_of(request, org)
+        scope = _scope(request, org)
         return Response(serializers.OrganisationSerializer(scope.organisation).data)
 
 
@@ -64,7 +64,7 @@ class WorkflowsView(APIView):
 
     @extend_schema(responses={200: serializers.WorkflowSerializer(many=True), **PROBLEMS})
     def get(self, request: Request, org: str) -> Response:
-        scope = scope_of(request, org)
+        scope = _scope(request, org)
         workflows = visible_workflows(scope.user, scope.organisation).select_related(
             "organisation", "project"
         )
@@ -82,7 +82,7 @@ class WorkflowView(APIView):
         responses={200: serializers.WorkflowDetailSerializer, **PROBLEMS},
     )
     def get(self, request: Request, org: str, workflow: str, version: int = 0) -> Response:
-        found = _workflow(request, scope_of(request, org), workflow, version)
+        found = _workflow(request, _scope(request, org), workflow, version)
         return Response(serializers.WorkflowDetailSerializer(found).data)
 
 
@@ -106,7 +106,7 @@ class WorkflowRunsView(APIView):
         },
     )
     def post(self, request: Request, org: str, workflow: str, version: int = 0) -> Response:
-        scope = scope_of(request, org)
+        scope = _scope(request, org)
         return launch(request, scope, _workflow(request, scope, workflow, version))
 
 
@@ -118,7 +118,7 @@ class RunsView(APIView):
         responses={200: serializers.RunSerializer(many=True), **PROBLEMS},
     )
     def get(self, request: Request, org: str) -> Response:
-        scope = scope_of(request, org)
+        scope = _scope(request, org)
         runs = visible_runs(scope).select_related("organisation", "workflow", "submission")
         runs = filters.apply(runs.defer("submission__inline"), request.query_params)
         pages = PathCursorPagination()
@@ -131,7 +131,7 @@ class RunView(APIView):
 
     @extend_schema(responses={200: serializers.RunDetailSerializer, **PROBLEMS})
     def get(self, request: Request, org: str, run: UUID) -> Response:
-        found = with_details(visible_runs(scope_of(request, org)).filter(pk=run)).first()
+        found = with_details(visible_runs(_scope(request, org)).filter(pk=run)).first()
         if found is None:
             raise _no_run(run)
         return Response(describe(found))
@@ -142,7 +142,7 @@ class RunEventsView(APIView):
 
     @extend_schema(responses={200: serializers.RunEventSerializer(many=True), **PROBLEMS})
     def get(self, request: Request, org: str, run: UUID) -> Response:
-        found = _run(scope_of(request, org), run)
+        found = _run(_scope(request, org), run)
         events = found.events.select_related("step_run")
         return Response(serializers.RunEventSerializer(events, many=True).data)
 
@@ -159,13 +159,11 @@ class RunCancelView(APIView):
         },
     )
     def post(self, request: Request, org: str, run: UUID) -> Response:
-        scope = scope_of(request, org)
+        scope = _scope(request, org)
         found = _run(scope, run)
         own = found.user_id == scope.user.pk
-        scope.require(
-            "run.cancel_own" if own else "run.cancel_all",
-            "Your role in this organisation does not allow cancelling this run.",
-        )
+        if not scope.can("run.cancel_own" if own else "run.cancel_all"):
+            raise Problem(403, "PERMISSION_DENIED", "Your role does not allow cancelling this run.")
         if not cancel_run(found.pk, actor=scope.user.email):
             raise Problem(409, "RUN_FINISHED", f"Run {run} has ended and cannot be cancelled.")
         return Response(describe(with_details(Run.objects.filter(pk=found.pk)).get()))
@@ -176,7 +174,7 @@ class ArtifactView(APIView):
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY, **PROBLEMS})
     def get(self, request: Request, org: str, run: UUID, artifact: int) -> StreamingHttpResponse:
-        found = _run(scope_of(request, org), run).artifacts.filter(pk=artifact).first()
+        found = _run(_scope(request, org), run).artifacts.filter(pk=artifact).first()
         if found is None:
             raise Problem(404, "NOT_FOUND", f"Run {run} has no artifact {artifact}.")
         return attachment(
@@ -187,6 +185,13 @@ class ArtifactView(APIView):
 def _user(request: Request) -> User:
     assert isinstance(request.user, User)
     return request.user
+
+
+def _scope(request: Request, org: str) -> Scope:
+    try:
+        return scope_of(_user(request), org)
+    except NotAMember as error:
+        raise Problem(404, "NOT_FOUND", str(error)) from error
 
 
 def _run(scope: Scope, pk: UUID) -> Run:
