@@ -1,0 +1,159 @@
+"""Figures and hourly series from the engine's SQLite output."""
+
+import csv
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from validibot_shared.energyplus.models import EnergyPlusSimulationMetrics
+
+_KWH_PER_GJ = 1e3 / 3.6
+_KWH_PER_J = 1 / 3.6e6
+_WEATHER_RUN = 3
+_COLUMN_LIMIT = 200
+
+_OTHER_FUELS = (
+    "Gasoline",
+    "Diesel",
+    "Coal",
+    "Fuel Oil No 1",
+    "Fuel Oil No 2",
+    "Propane",
+    "Other Fuel 1",
+    "Other Fuel 2",
+)
+_FUELS = (
+    "Electricity",
+    "Natural Gas",
+    "District Cooling",
+    "District Heating Water",
+    "District Heating Steam",
+    *_OTHER_FUELS,
+)
+_ANNUAL = "AnnualBuildingUtilityPerformanceSummary"
+_UNMET = "Time Setpoint Not Met During Occupied "
+
+type Table = dict[tuple[str, str], float]
+
+
+@contextmanager
+def open_results(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+        yield connection
+
+
+def read_metrics(results: sqlite3.Connection) -> EnergyPlusSimulationMetrics:
+    """The year's figures; without a weather run only the area, for design days sum to nothing."""
+    area = _table(results, _ANNUAL, "Building Area").get(("Net Conditioned Building Area", "Area"))
+    if not _has_weather_run(results):
+        return EnergyPlusSimulationMetrics(simulated_conditioned_area_m2=area)
+    uses = _table(results, _ANNUAL, "End Uses")
+    unmet = _table(results, _ANNUAL, "Comfort and Setpoint Not Met Summary")
+    demand = _table(results, "DemandEndUseComponentsSummary", "End Uses")
+    site = _sum(uses, "Total End Uses", *_FUELS)
+    return EnergyPlusSimulationMetrics(
+        site_electricity_kwh=_sum(uses, "Total End Uses", "Electricity"),
+        site_natural_gas_kwh=_sum(uses, "Total End Uses", "Natural Gas"),
+        site_district_cooling_kwh=_sum(uses, "Total End Uses", "District Cooling"),
+        site_district_heating_kwh=_sum(
+            uses, "Total End Uses", "District Heating Water", "District Heating Steam"
+        ),
+        site_other_fuels_kwh=_sum(uses, "Total End Uses", *_OTHER_FUELS),
+        site_eui_kwh_m2=site / area if site is not None and area else None,
+        heating_energy_kwh=_sum(uses, "Heating", *_FUELS),
+        cooling_energy_kwh=_sum(uses, "Cooling", *_FUELS),
+        interior_lighting_kwh=_sum(uses, "Interior Lighting", *_FUELS),
+        fans_energy_kwh=_sum(uses, "Fans", *_FUELS),
+        pumps_energy_kwh=_sum(uses, "Pumps", *_FUELS),
+        water_systems_kwh=_sum(uses, "Water Systems", *_FUELS),
+        unmet_heating_hours=unmet.get((f"{_UNMET}Heating", "Facility")),
+        unmet_cooling_hours=unmet.get((f"{_UNMET}Cooling", "Facility")),
+        peak_electric_demand_w=demand.get(("Total End Uses", "Electricity")),
+        simulated_conditioned_area_m2=area,
+        window_heat_gain_kwh=_run_total(results, "Zone Windows Total Heat Gain Energy"),
+        window_heat_loss_kwh=_run_total(results, "Zone Windows Total Heat Loss Energy"),
+        window_transmitted_solar_kwh=_run_total(
+            results, "Enclosure Windows Total Transmitted Solar Radiation Energy"
+        ),
+    )
+
+
+def write_hourly_csv(results: sqlite3.Connection, target: Path) -> bool:
+    """The hourly variables side by side, of the weather runs if there are any; False if none."""
+    columns = results.execute(
+        "SELECT ReportDataDictionaryIndex, coalesce(KeyValue || ':', '') || Name"
+        " || ' [' || Units || '](Hourly)' FROM ReportDataDictionary"
+        " WHERE ReportingFrequency = 'Hourly' ORDER BY 1 LIMIT ?",
+        (_COLUMN_LIMIT,),
+    ).fetchall()
+    if not columns:
+        return False
+    places = {index: place for place, (index, _) in enumerate(columns, start=1)}
+    with target.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["Date/Time", *(title for _, title in columns)])
+        writer.writerows(_rows(results, places))
+    return True
+
+
+def _rows(results: sqlite3.Connection, places: dict[int, int]) -> Iterator[list[str | float]]:
+    kind_of_run = _WEATHER_RUN if _has_weather_run(results) else 1
+    cursor = results.execute(
+        "SELECT d.TimeIndex, d.ReportDataDictionaryIndex, d.Value, t.Month, t.Day, t.Hour"
+        " FROM ReportData d JOIN Time t USING (TimeIndex)"
+        " JOIN EnvironmentPeriods e USING (EnvironmentPeriodIndex)"
+        " WHERE e.EnvironmentType = ? AND t.IntervalType = 1 AND t.Interval = 60"
+        " AND ifnull(t.WarmupFlag, 0) = 0 ORDER BY d.TimeIndex",
+        (kind_of_run,),
+    )
+    row: list[str | float] = []
+    current = None
+    for moment, variable, value, month, day, hour in cursor:
+        if moment != current:
+            if row:
+                yield row
+            current = moment
+            row = [f"{month:02}/{day:02} {hour:02}:00", *[""] * len(places)]
+        if variable in places:
+            row[places[variable]] = value
+    if row:
+        yield row
+
+
+def _has_weather_run(results: sqlite3.Connection) -> bool:
+    query = "SELECT 1 FROM EnvironmentPeriods WHERE EnvironmentType = ?"
+    return results.execute(query, (_WEATHER_RUN,)).fetchone() is not None
+
+
+def _table(results: sqlite3.Connection, report: str, table: str) -> Table:
+    rows = results.execute(
+        "SELECT RowName, ColumnName, Value FROM TabularDataWithStrings"
+        " WHERE ReportName = ? AND ReportForString = 'Entire Facility' AND TableName = ?",
+        (report, table),
+    )
+    return {(row, column): number for row, column, value in rows for number in _number(value)}
+
+
+def _number(text: str) -> Iterator[float]:
+    try:
+        yield float(text)
+    except ValueError:
+        return
+
+
+def _sum(table: Table, row: str, *columns: str) -> float | None:
+    """Tables hold GJ; nothing when the table does not know the row."""
+    values = [table[row, column] for column in columns if (row, column) in table]
+    return sum(values) * _KWH_PER_GJ if values else None
+
+
+def _run_total(results: sqlite3.Connection, variable: str) -> float | None:
+    query = (
+        "SELECT sum(d.Value) FROM ReportData d JOIN Time t USING (TimeIndex)"
+        " JOIN EnvironmentPeriods e USING (EnvironmentPeriodIndex)"
+        " JOIN ReportDataDictionary v USING (ReportDataDictionaryIndex)"
+        " WHERE e.EnvironmentType = ? AND v.Name = ? AND v.ReportingFrequency = 'Run Period'"
+    )
+    joules = results.execute(query, (_WEATHER_RUN, variable)).fetchone()[0]
+    return None if joules is None else max(joules, 0.0) * _KWH_PER_J

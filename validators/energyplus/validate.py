@@ -1,0 +1,74 @@
+"""One EnergyPlus validation: read and refuse, prepare a copy, simulate, conclude."""
+
+from pathlib import Path
+
+from validibot_shared.energyplus.envelopes import (
+    EnergyPlusInputEnvelope,
+    EnergyPlusOutputEnvelope,
+)
+from validibot_shared.validations.envelopes import MessageLocation, Severity, ValidationMessage
+
+from validators.energyplus.engine import find_engine
+from validators.energyplus.model import ModelUnreadable, read_model
+from validators.energyplus.outcome import conclude, nothing_ran
+from validators.energyplus.prepare import prepare
+from validators.energyplus.review import check
+from validators.energyplus.rules import model_version, refusals
+from validators.sdk.manifest import read_manifest
+from validators.sdk.validation import Request, Result, Validator, rejected
+
+_EPJSON_SUFFIXES = {".epjson", ".json"}
+_MARGIN_SECONDS = 15.0
+"""What storing the results and calling back may take of the attempt's time."""
+
+
+def validate(request: Request[EnergyPlusInputEnvelope]) -> Result:
+    inputs = request.envelope.inputs
+    submitted = request.file("primary_model")
+    weather = request.file("weather_file") if inputs.run_simulation else None
+    try:
+        content = submitted.read_bytes()
+        model = read_model(content, epjson=submitted.suffix.lower() in _EPJSON_SUFFIXES)
+    except ModelUnreadable as problem:
+        return rejected(_unreadable(problem), outputs=nothing_ran())
+    version = model_version(model)
+    if refused := refusals(model):
+        return rejected(*refused, outputs=nothing_ran(idf_version=version))
+    review = check(model, inputs.idf_checks)
+    engine = find_engine()
+    prepare(model, inputs)
+    working_copy = request.folder / model.file_name
+    working_copy.write_bytes(model.dump())
+    folder = request.folder / "run"
+    folder.mkdir()
+    ended = engine.simulate(
+        working_copy,
+        weather=weather,
+        folder=folder,
+        timeout=max(request.seconds_left() - _MARGIN_SECONDS, 1.0),
+        memory_mb=request.memory_mb,
+    )
+    return conclude(
+        ended,
+        folder=folder,
+        inputs=inputs,
+        engine=engine,
+        idf_version=version,
+        review=review,
+    )
+
+
+def _unreadable(problem: ModelUnreadable) -> ValidationMessage:
+    location = MessageLocation(line=problem.line) if problem.line else None
+    return ValidationMessage(
+        severity=Severity.ERROR, code=problem.code, text=str(problem), location=location
+    )
+
+
+VALIDATOR = Validator(
+    validate=validate,
+    input_envelope=EnergyPlusInputEnvelope,
+    output_envelope=EnergyPlusOutputEnvelope,
+    outputs_of_failure=nothing_ran(),
+    memory_mb=read_manifest(Path(__file__).parent).memory_mb,
+)

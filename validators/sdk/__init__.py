@@ -1,0 +1,1 @@
+"""What every container validator shares: a validator adds one function, `validate(request) -> Result`."""

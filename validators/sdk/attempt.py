@@ -1,0 +1,193 @@
+"""One attempt at a run: its envelope and files in, its artifacts and output envelope out."""
+
+import json
+import logging
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from validibot_shared.canonicalization import sha256_hex_for_model
+from validibot_shared.validations.envelopes import (
+    InputFileItem,
+    RawOutputs,
+    ResourceFileItem,
+    Severity,
+    ValidationArtifact,
+    ValidationCallback,
+    ValidationInputEnvelope,
+    ValidationMessage,
+    ValidationOutputEnvelope,
+    ValidationTiming,
+)
+
+from validators.sdk.storage import open_storage
+from validators.sdk.storage.base import ObjectMissing, StorageError, sha256_of
+from validators.sdk.validation import Artifact, Failure, Result, Validator
+
+log = logging.getLogger(__name__)
+
+_ENVELOPE_LIMIT = 4 << 20
+_OUTPUT_LIMIT = 25 << 20
+
+
+class EnvelopeUnusable(Exception):
+    """There is no input envelope to answer: nothing can be stored and nobody told."""
+
+
+class Attempt[Envelope: ValidationInputEnvelope]:
+    def __init__(self, validator: Validator[Envelope], input_uri: str) -> None:
+        try:
+            content = open_storage(input_uri).read(input_uri, limit=_ENVELOPE_LIMIT)
+            self.envelope = validator.input_envelope.model_validate_json(content)
+            self.storage = open_storage(self.envelope.context.expected_output_uri)
+        except (StorageError, ValidationError) as error:
+            raise EnvelopeUnusable(f"{input_uri}: {error}") from error
+        self._validator = validator
+        self._digest = sha256_hex_for_model(self.envelope)
+
+    @property
+    def output_uri(self) -> str:
+        return self.envelope.context.expected_output_uri
+
+    def stored_output(self) -> ValidationOutputEnvelope | None:
+        """The answer of an earlier execution of this attempt, which is never computed again."""
+        try:
+            content = self.storage.read(self.output_uri, limit=_OUTPUT_LIMIT)
+        except ObjectMissing:
+            return None
+        try:
+            output = self._validator.output_envelope.model_validate_json(content)
+        except ValidationError as error:
+            raise StorageError(f"{self.output_uri} holds no output envelope: {error}") from error
+        if any(getattr(output, name) != value for name, value in self._identity().items()):
+            raise StorageError(f"{self.output_uri} answers another attempt")
+        return output
+
+    def fetch_files(self, folder: Path, *, pool: Executor) -> dict[str, Path]:
+        """Every file of the envelope by port key, verified, each in a folder of its own."""
+        items: list[InputFileItem | ResourceFileItem] = [
+            *self.envelope.input_files,
+            *self.envelope.resource_files,
+        ]
+        paths = {
+            item.port_key: folder / str(number) / item.name for number, item in enumerate(items)
+        }
+        if len(paths) < len(items):
+            raise Failure("Two files of the envelope claim one port.", code="ENVELOPE_AMBIGUOUS")
+        try:
+            list(pool.map(_fetch, items, paths.values()))
+        except StorageError as error:
+            raise Failure(str(error), code="INPUT_UNAVAILABLE") from error
+        return paths
+
+    def publish(
+        self, result: Result, *, timing: ValidationTiming, pool: Executor
+    ) -> ValidationOutputEnvelope:
+        artifacts, lost = self._store_artifacts(result.artifacts, pool=pool)
+        output = self._validator.output_envelope(
+            **self._identity(),
+            status=result.status,
+            timing=timing,
+            messages=[*result.messages, *lost],
+            metrics=result.metrics,
+            artifacts=artifacts,
+            raw_outputs=self._store_manifest(artifacts) if artifacts else None,
+            outputs=self._validator.outputs_of_failure
+            if result.outputs is None
+            else result.outputs,
+        )
+        content = output.model_dump_json(indent=2, exclude_none=True).encode()
+        self.storage.create(self.output_uri, content, mime_type="application/json")
+        return output
+
+    def callback(self, output: ValidationOutputEnvelope) -> tuple[ValidationCallback, str] | None:
+        """What to tell whom; nothing when the envelope asks for no callback."""
+        context = self.envelope.context
+        if context.skip_callback or context.callback_url is None:
+            return None
+        if context.callback_id is None or context.callback_nonce is None:
+            return None
+        callback = ValidationCallback(
+            run_id=self.envelope.run_id,
+            callback_id=context.callback_id,
+            callback_nonce=context.callback_nonce,
+            status=output.status,
+            result_uri=self.output_uri,
+        )
+        return callback, str(context.callback_url)
+
+    def _identity(self) -> dict[str, Any]:
+        context = self.envelope.context
+        return {
+            "run_id": self.envelope.run_id,
+            "step_run_id": context.step_run_id,
+            "execution_attempt_id": context.execution_attempt_id,
+            "attempt_contract_version": context.attempt_contract_version,
+            "input_envelope_sha256": self._digest,
+            "output_uri": self.output_uri,
+            "validator": self.envelope.validator,
+        }
+
+    @property
+    def _outputs_uri(self) -> str:
+        return self.envelope.context.execution_bundle_uri.rstrip("/") + "/outputs"
+
+    def _store_artifacts(
+        self, artifacts: Iterable[Artifact], *, pool: Executor
+    ) -> tuple[list[ValidationArtifact], list[ValidationMessage]]:
+        """A file that cannot be stored costs a warning, not the verdict."""
+        stored: list[ValidationArtifact] = []
+        lost: list[ValidationMessage] = []
+        uploads = [(artifact, pool.submit(self._store, artifact)) for artifact in artifacts]
+        for artifact, upload in uploads:
+            try:
+                stored.append(upload.result())
+            except (StorageError, OSError) as error:
+                log.warning("%s was not stored: %s", artifact.path.name, error)
+                text = f"The output file {artifact.path.name} could not be stored."
+                lost.append(
+                    ValidationMessage(
+                        severity=Severity.WARNING, code="ARTIFACT_NOT_STORED", text=text
+                    )
+                )
+        return stored, lost
+
+    def _store(self, artifact: Artifact) -> ValidationArtifact:
+        uri = f"{self._outputs_uri}/{artifact.path.name}"
+        version = self.storage.create(uri, artifact.path, mime_type=artifact.mime_type)
+        return ValidationArtifact(
+            name=artifact.path.name,
+            type=artifact.type,
+            mime_type=artifact.mime_type,
+            uri=uri,
+            size_bytes=artifact.path.stat().st_size,
+            sha256=sha256_of(artifact.path),
+            storage_version=version,
+        )
+
+    def _store_manifest(self, artifacts: list[ValidationArtifact]) -> RawOutputs | None:
+        uri = f"{self._outputs_uri}/manifest.json"
+        manifest = {
+            "format": "directory",
+            "base_uri": f"{self._outputs_uri}/",
+            "files": [file.model_dump(exclude={"type", "mime_type"}) for file in artifacts],
+            "total_files": len(artifacts),
+            "total_bytes": sum(file.size_bytes for file in artifacts),
+        }
+        try:
+            self.storage.create(
+                uri, json.dumps(manifest, indent=2).encode(), mime_type="application/json"
+            )
+        except StorageError as error:
+            log.warning("the manifest was not stored: %s", error)
+            return None
+        return RawOutputs(format="directory", manifest_uri=uri)
+
+
+def _fetch(item: InputFileItem | ResourceFileItem, target: Path) -> None:
+    target.parent.mkdir(parents=True)
+    open_storage(item.uri).fetch(
+        item.uri, target, size=item.size_bytes, sha256=item.sha256, version=item.storage_version
+    )

@@ -1,0 +1,154 @@
+"""The life of a validator process: read, verify, validate, store, call back.
+
+Exit codes: 0 the answer is stored and delivered; 1 it says `failed_runtime`, or could not be
+delivered; 2 there was no envelope to answer; 3 the answer could not be stored. Executing a
+finished attempt again repeats the callback only, so a retry by the platform is always safe.
+"""
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic, time
+from types import FrameType
+
+from validibot_shared.validations.envelopes import (
+    ValidationInputEnvelope,
+    ValidationOutputEnvelope,
+    ValidationStatus,
+    ValidationTiming,
+)
+
+from validators.sdk.attempt import Attempt, EnvelopeUnusable
+from validators.sdk.callback import CallbackUndelivered, deliver
+from validators.sdk.environment import Environment, EnvironmentInvalid, read_environment
+from validators.sdk.storage.base import ObjectExists, StorageError
+from validators.sdk.validation import Failure, Request, Result, Validator, failed
+
+log = logging.getLogger(__name__)
+
+DONE, FAILED, NOTHING_TO_ANSWER, NOT_STORED = range(4)
+
+_THREADS = 6
+
+
+class Stopped(BaseException):
+    """SIGTERM arrived; no Exception, so that no library swallows it on its way up."""
+
+
+def main[Envelope: ValidationInputEnvelope](
+    validator: Validator[Envelope], arguments: list[str] | None = None
+) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        environment = read_environment(sys.argv[1:] if arguments is None else arguments)
+        attempt = Attempt(validator, environment.input_uri)
+    except (EnvironmentInvalid, EnvelopeUnusable) as error:
+        log.error("%s", error)  # noqa: TRY400 - the text is the whole story
+        return NOTHING_TO_ANSWER
+    try:
+        output = attempt.stored_output() or _answer(validator, attempt, environment=environment)
+    except StorageError as error:
+        log.error("the answer could not be stored: %s", error)  # noqa: TRY400
+        return NOT_STORED
+    return _tell(attempt, output, environment=environment)
+
+
+def _answer[Envelope: ValidationInputEnvelope](
+    validator: Validator[Envelope], attempt: Attempt[Envelope], *, environment: Environment
+) -> ValidationOutputEnvelope:
+    started = _now()
+    with (
+        TemporaryDirectory(prefix="validibot-", dir=environment.scratch_root) as scratch,
+        ThreadPoolExecutor(_THREADS) as pool,
+    ):
+        result = _judge(
+            validator, attempt, environment=environment, folder=Path(scratch), pool=pool
+        )
+        timing = ValidationTiming(started_at=started, finished_at=_now())
+        try:
+            return attempt.publish(result, timing=timing, pool=pool)
+        except ObjectExists:
+            # Another execution of this attempt was faster: its answer is the answer.
+            output = attempt.stored_output()
+            if output is None:
+                raise
+            return output
+
+
+def _judge[Envelope: ValidationInputEnvelope](
+    validator: Validator[Envelope],
+    attempt: Attempt[Envelope],
+    *,
+    environment: Environment,
+    folder: Path,
+    pool: Executor,
+) -> Result:
+    """The validator's verdict; whatever goes wrong becomes an answer too."""
+    deadline = monotonic() + attempt.envelope.context.timeout_seconds
+    try:
+        with _stoppable():
+            if environment.output_uri not in {None, attempt.output_uri}:
+                text = "VALIDIBOT_OUTPUT_URI differs from the envelope's expected_output_uri"
+                return failed(text, code="OUTPUT_REDIRECTED")
+            files = attempt.fetch_files(folder / "inputs", pool=pool)
+            work = folder / "work"
+            work.mkdir()
+            return validator.validate(
+                Request(
+                    envelope=attempt.envelope,
+                    files=files,
+                    folder=work,
+                    deadline=deadline,
+                    memory_mb=validator.memory_mb,
+                )
+            )
+    except Failure as failure:
+        log.error("%s: %s", failure.code, failure)  # noqa: TRY400
+        return failed(str(failure), code=failure.code)
+    except Stopped:
+        log.warning("stopped by SIGTERM")
+        text = "The platform stopped the validator before it had finished."
+        return failed(text, code="VALIDATOR_STOPPED")
+    except Exception:
+        log.exception("the validator failed")
+        text = "The validator failed; its log has the details."
+        return failed(text, code="VALIDATOR_ERROR")
+
+
+def _tell[Envelope: ValidationInputEnvelope](
+    attempt: Attempt[Envelope], output: ValidationOutputEnvelope, *, environment: Environment
+) -> int:
+    log.info("run %s: %s", output.run_id, output.status.value)
+    if message := attempt.callback(output):
+        callback, url = message
+        try:
+            deliver(callback, url=url, environment=environment)
+        except CallbackUndelivered as error:
+            log.error("callback given up: %s", error)  # noqa: TRY400
+            return FAILED
+    return FAILED if output.status is ValidationStatus.FAILED_RUNTIME else DONE
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM interrupts what runs here, once; afterwards the answer is stored undisturbed."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Stopped
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(time(), UTC)

@@ -1,0 +1,17 @@
+"""Where envelopes and files live: `gs://` and `file://` behind one interface."""
+
+from importlib import import_module
+from urllib.parse import urlsplit
+
+from validators.sdk.storage.base import Storage, StorageError
+
+_IMPLEMENTATIONS = {"gs": "validators.sdk.storage.gs", "file": "validators.sdk.storage.file"}
+
+
+def open_storage(uri: str) -> Storage:
+    """The storage that holds `uri`; only its own client library is imported."""
+    scheme = urlsplit(uri).scheme
+    if scheme not in _IMPLEMENTATIONS:
+        raise StorageError(f"{uri!r} is not a gs:// or file:// URI")
+    storage: Storage = import_module(_IMPLEMENTATIONS[scheme]).open_storage()
+    return storage
