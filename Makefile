@@ -1,9 +1,59 @@
 # Short names for the commands of this repository; `make` alone lists them.
 .DEFAULT_GOAL := help
 
-PYTHON ?= .venv/bin/python
+PYTHON := .venv/bin/python
+DEVENV := @$(PYTHON) -m devenv
+json := $(if $(JSON),--json)
+compile := uv pip compile pyproject.toml --quiet --universal --generate-hashes --python-version 3.13 \
+	--no-header --no-annotate --no-emit-index-url
+
+export MOCK_VALIDATORS
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: help
+up: runtime ## start everything and stream the logs (DETACH=1: in the background; MOCK_VALIDATORS=1: no cloud)
+	$(DEVENV) up $(if $(DETACH),--detach) $(if $(MODE),--mode '$(MODE)') $(if $(RUNTIME),--runtime '$(RUNTIME)') $(json)
+
+down: runtime ## stop it; the data stays
+	$(DEVENV) down $(json)
+
+status: runtime ## what runs, where it is and how to get in (JSON=1 for scripts)
+	$(DEVENV) status $(json)
+
+logs: runtime ## what the services write (S=worker: only that one)
+	$(DEVENV) logs $(json) $(S)
+
+run: runtime ## run a command in the environment of the web service (CMD='python manage.py shell')
+	$(DEVENV) run -- $(if $(CMD),sh -c "$$CMD")
+
+reset: runtime ## stop, and delete all data (YES=1: do not ask)
+	$(DEVENV) reset $(if $(YES),--yes) $(json)
+
+doctor: runtime ## look for what may be in the way
+	$(DEVENV) doctor $(json)
+
+test: dev ## run all tests (T='tests/unit -k word': some of them)
+	@$(PYTHON) -m pytest -n auto --dist loadgroup $(T)
+
+check: dev ## everything that can be said about the code without running it
+	@$(PYTHON) -m ruff format --check --quiet . && $(PYTHON) -m ruff check --quiet .
+	@.venv/bin/lint-imports --no-logo && $(PYTHON) -m mypy . && .venv/bin/deptry .
+	@.venv/bin/codespell $$(git ls-files) && .venv/bin/djlint --check --lint --quiet validibot
+	@DJANGO_SETTINGS_MODULE=config.settings.test sh -c '$(PYTHON) manage.py check && \
+		$(PYTHON) manage.py makemigrations --check --dry-run && \
+		$(PYTHON) manage.py spectacular --validate --fail-on-warn --file /dev/null'
+
+fmt: dev ## format the code
+	@$(PYTHON) -m ruff check --fix --quiet . ; $(PYTHON) -m ruff format --quiet . && .venv/bin/djlint --reformat --quiet validibot
+
+bench: dev ## measure what docs/benchmarks.md promises
+	@$(PYTHON) -m tests.bench
+
+lock: dev ## write the locks anew from pyproject.toml
+	@PATH="$$PATH:.tools/uv/bin"; $(compile) -o requirements/runtime.txt && $(compile) --group dev -o requirements/dev.txt
+
+runtime dev:
+	@sh devenv/bootstrap.sh $@
+
+.PHONY: help up down status logs run reset doctor test check fmt bench lock runtime dev

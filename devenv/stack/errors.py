@@ -10,11 +10,11 @@ class StackError(Exception):
         self.hint = hint
 
 
-class AlreadyRunningError(StackError):
+class AlreadyRunning(StackError):
     """Another supervisor holds the lock of this folder."""
 
 
-class ServiceFailedError(StackError):
+class ServiceFailed(StackError):
     """A service was given up before it was ever healthy."""
 
     def __init__(self, service: str, reason: str) -> None:

@@ -24,7 +24,7 @@ class HttpProbe:
     host: str = "localhost"
     timeout: float = 2.0
 
-    async def is_healthy(self, environ: Mapping[str, str]) -> bool:  # noqa: ARG002 - Probe's shape
+    async def is_healthy(self, environ: Mapping[str, str]) -> bool:
         try:
             async with asyncio.timeout(self.timeout):
                 status = await self._status()
@@ -50,7 +50,7 @@ class TcpProbe:
     port: int
     timeout: float = 1.0
 
-    async def is_healthy(self, environ: Mapping[str, str]) -> bool:  # noqa: ARG002 - Probe's shape
+    async def is_healthy(self, environ: Mapping[str, str]) -> bool:
         try:
             async with asyncio.timeout(self.timeout):
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)

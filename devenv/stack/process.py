@@ -11,6 +11,7 @@ from signal import SIGKILL, Signals
 
 LONGEST_LINE = 16 * 1024
 _PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _DRAIN = 65536
 
 
@@ -124,15 +125,20 @@ def die_with_parent(number: Signals) -> Callable[[], None] | None:
     """Return what a child does first, so that it gets `number` when we die of SIGKILL (Linux)."""
     if sys.platform != "linux":
         return None
-    libc = ctypes.CDLL(None)
     us = os.getpid()
 
     def prepare() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, number)
-        if os.getppid() != us:
+        ask_to_die_with_parent(number)
+        if os.getppid() != us:  # it died before we could ask
             os._exit(1)
 
     return prepare
+
+
+def ask_to_die_with_parent(number: Signals) -> None:
+    """Have the kernel send us `number` when our parent dies (Linux; see prctl(2))."""
+    if _LIBC:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def how_it_ended(code: int) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from devenv.stack.errors import AlreadyRunningError
+from devenv.stack.errors import AlreadyRunning
 
 type Phase = Literal["starting", "ready", "stopping", "stopped", "failed"]
 
@@ -21,6 +21,7 @@ class ServiceState:
     pid: int | None = None
     restarts: int = 0
     note: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Lock:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._file)
-            raise AlreadyRunningError("It already runs.", hint="make status") from error
+            raise AlreadyRunning("It already runs.", hint="make status") from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,5 +81,5 @@ def is_running(lock: Path) -> bool:
     try:
         with Lock(lock):
             return False
-    except AlreadyRunningError:
+    except AlreadyRunning:
         return True

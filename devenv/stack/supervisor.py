@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
-from devenv.stack.errors import ServiceFailedError
+from devenv.stack.errors import ServiceFailed
 from devenv.stack.graph import start_levels, stop_levels
 from devenv.stack.keeper import Keeper, Watcher
 from devenv.stack.service import Service
@@ -24,12 +24,15 @@ class Supervisor:
                 self.keepers[name] = Keeper(service, needs=needs, folder=folder)
 
     async def up(self) -> None:
-        """Start everything; return when all is healthy or done. Raises ServiceFailedError."""
+        """Start everything; return when all is healthy or done. Raises ServiceFailed."""
         for keeper in self.keepers.values():
             keeper.start(self._watcher)
-        async with asyncio.TaskGroup() as group:
-            for keeper in self.keepers.values():
-                group.create_task(_ready(keeper))
+        waiting = [asyncio.create_task(_ready(keeper)) for keeper in self.keepers.values()]
+        try:
+            await asyncio.gather(*waiting)
+        finally:
+            for task in waiting:
+                task.cancel()
 
     async def down(self) -> None:
         """Stop everything, what nothing needs any more first."""
@@ -51,4 +54,4 @@ async def _ready(keeper: Keeper) -> None:
         ready.cancel()
         failed.cancel()
     if keeper.failed.is_set():
-        raise ServiceFailedError(keeper.service.name, keeper.note)
+        raise ServiceFailed(keeper.service.name, keeper.note)

@@ -1,0 +1,66 @@
+"""Watches the services while `up` runs: keeps logs and state file, tells what matters."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from devenv.cli.output import Output
+from devenv.config import Config
+from devenv.stack import statefile
+from devenv.stack.keeper import Keeper
+from devenv.stack.logfile import LogFile
+from devenv.stack.statefile import Phase, ServiceState, StackState
+from devenv.stack.states import State
+
+WIDTH = 8
+
+
+class Board:
+    """Quiet while things start (one line each), a stream of log lines afterwards."""
+
+    def __init__(self, *, config: Config, output: Output, state: StackState) -> None:
+        self.state = state
+        self.streaming = False
+        self._config = config
+        self._output = output
+        self._logs: dict[str, LogFile] = {}
+        self._began: dict[str, float] = {}
+        config.logs.mkdir(parents=True, exist_ok=True)
+
+    def enter(self, phase: Phase, *, error: str = "") -> None:
+        self._save(replace(self.state, phase=phase, error=error))
+
+    def changed(self, keeper: Keeper) -> None:
+        name = keeper.service.name
+        if keeper.state is State.STARTING:
+            self._began[name] = time.monotonic()
+        seconds = time.monotonic() - self._began.get(name, time.monotonic())
+        one = ServiceState(
+            keeper.state, keeper.pid, keeper.restarts, keeper.note, round(seconds, 2)
+        )
+        self._save(replace(self.state, services={**self.state.services, name: one}))
+        tell(self._output, name, one)
+
+    def line(self, service: str, text: str) -> None:
+        if service not in self._logs:
+            self._logs[service] = LogFile(self._config.logs / f"{service}.log")
+        self._logs[service].write(text)
+        if self.streaming:
+            self._output.log(service, text, width=WIDTH)
+
+    def _save(self, state: StackState) -> None:
+        self.state = state
+        statefile.write(self._config.state_file, state)
+
+
+def tell(output: Output, name: str, one: ServiceState) -> None:
+    """Say a change, if it is one that a person wants to know."""
+    label = f"{name:<{WIDTH}}"
+    seconds = f"{one.seconds:5.1f} s"
+    says: dict[str, Callable[[], None]] = {
+        State.HEALTHY: lambda: output.success(f"{label}  {seconds}"),
+        State.DONE: lambda: output.success(f"{label}  {one.note or seconds}"),
+        State.RESTARTING: lambda: output.warn(f"{label}  {one.note}; it is started again"),
+        State.FAILED: lambda: output.fail(f"{label}  {one.note}"),
+    }
+    says.get(one.state, lambda: None)()

@@ -1,0 +1,44 @@
+"""What every command starts from: where we are, how to speak, what runs already."""
+
+from dataclasses import asdict, dataclass
+
+from devenv.cli.output import Output
+from devenv.config import Config, Ports
+from devenv.environment import Product, Secrets
+from devenv.stack import statefile
+from devenv.stack.errors import StackError
+from devenv.stack.statefile import StackState
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """`config` is on the ports of devenv.toml; a running stack may have had to take others."""
+
+    config: Config
+    output: Output
+
+    def is_running(self) -> bool:
+        return statefile.is_running(self.config.lock)
+
+    def state(self) -> StackState:
+        return statefile.read(self.config.state_file)
+
+    def product(self, *, ports: Ports, mock: bool) -> Product:
+        return Product(
+            config=self.config.on(ports),
+            secrets=Secrets.load(self.config.secrets_file),
+            mock=mock,
+        )
+
+    def running_product(self) -> Product:
+        """Return the product of the stack that runs. Raises StackError if none does."""
+        state = self.state()
+        if not self.is_running() or state.phase != "ready":
+            raise StackError("The developer environment does not run.", hint="make up")
+        return self.product(ports=ports_of(self.config, state), mock=state.mode == "mock")
+
+
+def ports_of(config: Config, state: StackState) -> Ports:
+    """Return the ports that the stack took, or wants where it never ran."""
+    known = asdict(config.ports)
+    return Ports(**(known | {name: state.ports[name] for name in known if name in state.ports}))

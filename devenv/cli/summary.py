@@ -1,0 +1,99 @@
+"""Where everything is and how to get in: one table for people, the same as data for scripts."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from devenv.cli.output import Output, columns
+from devenv.environment import Product
+from devenv.services import urls
+from devenv.stack.statefile import StackState
+
+_TITLES = {"emulated": "emulated Google Cloud", "mock": "mock validators"}
+
+
+def facts(product: Product, state: StackState) -> dict[str, Any]:
+    """Return what `status --json` prints. Samples are absolute paths."""
+    seed = _seed(product.config.seed_file)
+    return {
+        "mode": state.mode,
+        "phase": state.phase,
+        "services": {
+            name: {"state": one.state, "pid": one.pid, "restarts": one.restarts, "note": one.note}
+            for name, one in state.services.items()
+        },
+        "urls": urls(product),
+        "login": {"email": product.demo_email, "password": product.secrets.demo_password},
+        "api_key": product.secrets.demo_api_key,
+        "org": seed.get("org"),
+        "workflows": [_with_samples(one, product.config.root) for one in seed.get("workflows", ())],
+    }
+
+
+def table(facts: dict[str, Any], output: Output) -> str:
+    """Return the table that ends `up`."""
+    places, login = facts["urls"], facts["login"]
+    rows = [
+        ("Web", places["web"]),
+        ("Sign in", f"{login['email']}  {login['password']}"),
+        ("API key", facts["api_key"]),
+        ("Mail", places["mail"]),
+        ("Worker", places["worker"]),
+        *([("Google APIs", places["gcp"])] if "gcp" in places else []),
+        ("PostgreSQL", places["postgres"]),
+    ]
+    title = f"Validibot runs · {_TITLES.get(facts['mode'], facts['mode'])}"
+    return "\n".join(
+        (
+            "",
+            f"  {output.style(title, 'bold')}",
+            "",
+            columns(rows),
+            "",
+            f"  {output.style('From another terminal', 'bold')}",
+            "",
+            *(f"  {line}" for line in paste(facts)),
+            "",
+        )
+    )
+
+
+def client(facts: dict[str, Any]) -> dict[str, str]:
+    """Return the variables that lead the published client here."""
+    org = {"VALIDIBOT_ORG": facts["org"]} if facts["org"] else {}
+    return {
+        "VALIDIBOT_API_URL": facts["urls"]["web"],
+        "VALIDIBOT_TOKEN": facts["api_key"],
+    } | org
+
+
+def paste(facts: dict[str, Any]) -> list[str]:
+    """Return the lines for the shell: a first run with the published client."""
+    variables = " ".join(f"{name}={value}" for name, value in client(facts).items())
+    lines = [
+        "pip install validibot-cli==0.3.2",
+        f"export {variables}",
+        "validibot workflows list",
+    ]
+    if facts["workflows"]:
+        first = facts["workflows"][0]
+        lines.append(f"validibot validate {shlex.quote(first['sample'])} -w {first['slug']}")
+    return lines
+
+
+def _seed(path: Path) -> dict[str, Any]:
+    try:
+        seed = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return seed if isinstance(seed, dict) else {}
+
+
+def _with_samples(workflow: dict[str, Any], root: Path) -> dict[str, Any]:
+    samples = {
+        name: str(root / workflow[name])
+        for name in ("sample", "failing_sample")
+        if workflow.get(name)
+    }
+    return {"slug": workflow.get("slug"), "name": workflow.get("name")} | samples

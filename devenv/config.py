@@ -1,0 +1,107 @@
+"""devenv.toml as frozen values: the ports that we ask for, and the cloud that is emulated."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from devenv.gcp import config as gcp
+from devenv.gcp.config import CloudConfig, ConfigError
+
+FILE = "devenv.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """One port for each thing that listens; the defaults are the usual ones."""
+
+    web: int = 8000
+    worker: int = 8001
+    postgres: int = 5432
+    mail: int = 8025
+    smtp: int = 1025
+    gcp: int = 4588
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`root` is the folder of devenv.toml; `state` holds everything that `make reset` deletes."""
+
+    root: Path
+    ports: Ports
+    cloud: CloudConfig
+
+    @property
+    def file(self) -> Path:
+        return self.root / FILE
+
+    @property
+    def state(self) -> Path:
+        return self.root / ".devenv"
+
+    @property
+    def state_file(self) -> Path:
+        return self.state / "state.json"
+
+    @property
+    def secrets_file(self) -> Path:
+        return self.state / "secrets.env"
+
+    @property
+    def lock(self) -> Path:
+        return self.state / "lock"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def seed_file(self) -> Path:
+        return self.state / "seed.json"
+
+    def cloud_service(self, port: int) -> gcp.Service:
+        """Return the Cloud Run service that leads to `port`."""
+        for service in self.cloud.services:
+            if service.port == port:
+                return service
+        raise ConfigError(f"gcp.services has no service with the port {port}.")
+
+    def on(self, ports: Ports) -> "Config":
+        """Return this configuration on other ports; the cloud's services move along."""
+        moved = dict(zip(_values(self.ports), _values(ports), strict=True))
+        services = tuple(
+            replace(service, port=moved.get(service.port, service.port))
+            for service in self.cloud.services
+        )
+        return replace(self, ports=ports, cloud=replace(self.cloud, services=services))
+
+
+def load(root: Path) -> Config:
+    """Read devenv.toml in `root`. Raises ConfigError."""
+    path = root / FILE
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} is not there.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}.") from error
+    if unknown := sorted(set(data) - {"ports", "gcp"}):
+        raise ConfigError(f"{FILE} has the unknown table [{unknown[0]}]; known are [ports], [gcp].")
+    return Config(
+        root=root, ports=_ports(data.get("ports", {})), cloud=gcp.parse(data.get("gcp", {}))
+    )
+
+
+def _ports(data: Mapping[str, Any]) -> Ports:
+    known = [field.name for field in fields(Ports)]
+    for name, port in data.items():
+        if name not in known:
+            raise ConfigError(f"ports has the unknown key {name!r}; known are {', '.join(known)}.")
+        if type(port) is not int or not 0 < port < 65536:
+            raise ConfigError(f"ports.{name} is {port!r}; it must be a number from 1 to 65535.")
+    return Ports(**data)
+
+
+def _values(ports: Ports) -> list[int]:
+    return [getattr(ports, field.name) for field in fields(ports)]

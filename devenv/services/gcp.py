@@ -1,0 +1,22 @@
+"""The emulated Google Cloud: one process, durable below the state folder."""
+
+from devenv.environment import Product, machine
+from devenv.stack.probe import HttpProbe
+from devenv.stack.service import Service
+
+
+def service(product: Product, python: str) -> Service:
+    config = product.config
+    moved = [f"--service-port={service.name}={service.port}" for service in config.cloud.services]
+    return Service(
+        name="gcp",
+        command=(
+            *(python, "-m", "devenv.gcp"),
+            *("--config", str(config.file)),
+            *("--data", str(config.state / "gcp")),
+            *("--plain-port", str(config.ports.gcp)),
+            *moved,
+        ),
+        environ=lambda: machine() | {"PYTHONUNBUFFERED": "1"},
+        probe=HttpProbe(config.ports.gcp, "/_devenv/health"),
+    )

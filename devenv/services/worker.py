@@ -1,0 +1,23 @@
+"""The private half of the product: the queue, the scheduler and the validators call it."""
+
+from devenv.environment import Product
+from devenv.stack.probe import HttpProbe
+from devenv.stack.service import Service
+
+_THREADS = "8"
+
+
+def service(product: Product, python: str) -> Service:
+    port = product.config.ports.worker
+    return Service(
+        name="worker",
+        command=(
+            *(python, "-m", "granian", "--interface", "wsgi"),
+            *("--host", "127.0.0.1", "--port", str(port)),
+            *("--workers", "1", "--blocking-threads", _THREADS, "--log-level", "warning"),
+            "config.wsgi:application",
+        ),
+        environ=lambda: product.environ("worker"),
+        needs=("setup",),
+        probe=HttpProbe(port, "/health/"),
+    )
