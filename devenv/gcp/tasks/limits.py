@@ -1,0 +1,161 @@
+"""What a queue and a task may look like: Google's defaults, bounds and error texts."""
+
+from typing import Any
+
+from google.cloud import tasks_v2
+
+from devenv.gcp.delivery import Backoff, check_body, clean_headers, clean_url
+from devenv.gcp.errors import InvalidArgument, Unimplemented
+
+AGENT = "Google-Cloud-Tasks"
+RETENTION = 31 * 86400.0
+
+MAX_TASK_BYTES = 1_048_569  # measured on the real service; the documentation says 100 KB
+MAX_AHEAD = 720 * 3600.0
+DEFAULT_DEADLINE = 600.0
+
+Queue = tasks_v2.Queue.pb()
+Task = tasks_v2.Task.pb()
+RetryConfig = tasks_v2.RetryConfig.pb()
+
+_LATEST = 253_402_300_799  # the end of the year 9999, the last moment of a Timestamp
+
+
+def complete_queue(queue: Any) -> None:
+    """Check what the caller set in `queue` and fill the rest, in place."""
+    if queue.HasField("app_engine_routing_override") or queue.HasField("http_target"):
+        raise Unimplemented("Queue-level targets are not emulated.")
+    _complete_rates(queue.rate_limits)
+    complete_retries(queue.retry_config)
+
+
+def _complete_rates(rates: Any) -> None:
+    rate, concurrent = rates.max_dispatches_per_second, rates.max_concurrent_dispatches
+    if not rate >= 0:
+        raise InvalidArgument("RateLimits.maxDispatchesPerSecond cannot be negative.")
+    if rate > 500:
+        raise InvalidArgument(
+            "RateLimits.maxDispatchesPerSecond must be less than or equal to 500."
+        )
+    if concurrent < 0:
+        raise InvalidArgument("RateLimits.maxConcurrentDispatches cannot be negative.")
+    if concurrent > 5000:
+        raise InvalidArgument(
+            "RateLimits.maxConcurrentDispatches must be less than or equal to 5000."
+        )
+    rates.max_dispatches_per_second = rate or 500.0
+    rates.max_concurrent_dispatches = concurrent or 1000
+    # Google derives the burst from the rate and shows 100 for 500/s; between them is our own rule.
+    rates.max_burst_size = max(1, round(rates.max_dispatches_per_second / 5))
+
+
+def complete_retries(config: Any) -> None:
+    """Check a retry configuration and fill what is unset, in place."""
+    _check_retries(config)
+    config.max_attempts = config.max_attempts or 100
+    config.max_doublings = config.max_doublings or 16
+    if not config.HasField("max_retry_duration"):
+        config.max_retry_duration.seconds = 0
+    if not config.HasField("min_backoff"):
+        config.min_backoff.nanos = 100_000_000
+    if not config.HasField("max_backoff"):
+        config.max_backoff.seconds = 3600
+    # Documented: truncated to the second. The default of 0.1 s shows that less than one is not.
+    for backoff in (config.min_backoff, config.max_backoff):
+        if backoff.seconds:
+            backoff.nanos = 0
+    if seconds(config.min_backoff) > seconds(config.max_backoff):
+        raise InvalidArgument(
+            "RetryConfig.minBackoff must be less than or equal to RetryConfig.maxBackoff."
+        )
+
+
+def _check_retries(config: Any) -> None:
+    if config.max_attempts < -1:
+        raise InvalidArgument("RetryConfig.maxAttempts must be greater or equal to -1.")
+    if config.max_doublings < 0:
+        raise InvalidArgument("RetryConfig.maxDoublings cannot be negative.")
+    for duration, name in (
+        (config.max_retry_duration, "maxRetryDuration"),
+        (config.min_backoff, "minBackoff"),
+        (config.max_backoff, "maxBackoff"),
+    ):
+        if seconds(duration) < 0:
+            raise InvalidArgument(f"RetryConfig.{name} cannot be negative.")
+
+
+def backoff_of(config: Any) -> Backoff:
+    return Backoff(
+        least=seconds(config.min_backoff),
+        most=seconds(config.max_backoff),
+        doublings=config.max_doublings,
+    )
+
+
+def exhausted(config: Any, *, attempts: int, age: float) -> bool:
+    """Return whether a task that failed `attempts` times in `age` seconds is given up.
+
+    Only when both limits are reached; one that is unlimited leaves it to the other, see
+    google.cloud.tasks.v2.RetryConfig.max_attempts.
+    """
+    limits = []
+    if config.max_attempts > 0:
+        limits.append(attempts >= config.max_attempts)
+    if duration := seconds(config.max_retry_duration):
+        limits.append(age >= duration)
+    return bool(limits) and all(limits)
+
+
+def complete_task(task: Any, now: float) -> None:
+    """Check what the caller set in `task` and fill the rest, in place. The name is not touched."""
+    if task.HasField("app_engine_http_request"):
+        raise Unimplemented("App Engine tasks are not emulated.")
+    if task.ByteSize() > MAX_TASK_BYTES:
+        raise InvalidArgument("Task size too large.")
+    _complete_request(task.http_request)
+    _complete_times(task, now)
+    if task.HasField("retry_config"):
+        complete_retries(task.retry_config)
+    for field in ("dispatch_count", "response_count", "first_attempt", "last_attempt"):
+        task.ClearField(field)
+
+
+def _complete_request(request: Any) -> None:
+    request.url = clean_url(request.url, empty="HttpRequest.url is required.")
+    check_body(request)
+    request.http_method = request.http_method or 1  # POST
+    headers = clean_headers(request.headers.items(), AGENT)
+    request.headers.clear()
+    request.headers.update(headers)
+
+
+def _complete_times(task: Any, now: float) -> None:
+    wanted = moment(task.schedule_time) if task.HasField("schedule_time") else now
+    if wanted > now + MAX_AHEAD:
+        raise InvalidArgument(
+            "The scheduleTime is too far in the future. "
+            "Schedule time must be no more than 720h in the future."
+        )
+    set_moment(task.schedule_time, max(wanted, now))
+    task.create_time.seconds, task.create_time.nanos = int(now), 0
+    if not task.HasField("dispatch_deadline"):
+        task.dispatch_deadline.seconds = int(DEFAULT_DEADLINE)
+    if not 15 <= seconds(task.dispatch_deadline) <= 1800:
+        raise InvalidArgument("Task.dispatchDeadline must be between [15s, 30m].")
+
+
+def seconds(duration: Any) -> float:
+    return float(duration.seconds + duration.nanos / 1e9)
+
+
+def moment(timestamp: Any) -> float:
+    """Return Unix seconds. Raises InvalidArgument for what is no moment of the years 1 to 9999."""
+    if not (-62_135_596_800 <= timestamp.seconds <= _LATEST and 0 <= timestamp.nanos < 10**9):
+        raise InvalidArgument("The timestamp is out of range.")
+    return float(timestamp.seconds + timestamp.nanos / 1e9)
+
+
+def set_moment(timestamp: Any, unix: float) -> None:
+    """Set a Timestamp to Unix seconds, truncated to the microsecond."""
+    micros = int(unix * 1e6)
+    timestamp.seconds, timestamp.nanos = micros // 10**6, micros % 10**6 * 1000

@@ -1,0 +1,115 @@
+"""One queue in memory: which of its tasks may leave, and when the next one may."""
+
+import heapq
+from dataclasses import dataclass, field
+from typing import Any
+
+from devenv.gcp.tasks.limits import moment
+
+_TOLERANCE = 1e-6  # seconds by which a clock's float may fall short of a computed moment
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A task and what its Task message does not say about its attempts.
+
+    `executions` counts answers other than 5xx; `previous` is the last HTTP status, 0 before any.
+    `ticket` is the number of its newest place in the heap, which makes older places void.
+    """
+
+    task: Any
+    executions: int = 0
+    previous: int = 0
+    in_flight: bool = False
+    gone: bool = False
+    ticket: int = 0
+
+    @property
+    def name(self) -> str:
+        return str(self.task.name)
+
+
+class Bucket:
+    """A token bucket: `burst` at once, then `rate` a second. Kept as the moment it is full again."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._interval = 1 / max(rate, 1e-9)
+        self._slack = (burst - 1) * self._interval
+        self._next = 0.0
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until there is a token."""
+        # A clock that was set back must not stop the queue for longer than a full refill.
+        self._next = min(self._next, now + self._slack + self._interval)
+        wait = self._next - self._slack - now
+        return wait if wait > _TOLERANCE else 0.0
+
+    def take(self, now: float) -> None:
+        self._next = max(self._next, now) + self._interval
+
+
+@dataclass(slots=True, eq=False)
+class LiveQueue:
+    """A queue and its tasks. `state` is a google.cloud.tasks.v2.Queue."""
+
+    state: Any
+    tasks: dict[str, Entry] = field(default_factory=dict)
+    in_flight: int = 0
+    _due: list[tuple[float, int, Entry]] = field(default_factory=list)
+    _tickets: int = 0
+    _bucket: Bucket = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.configure(self.state)
+
+    def configure(self, state: Any) -> None:
+        """Take over new limits; the bucket starts full."""
+        self.state = state
+        limits = state.rate_limits
+        self._bucket = Bucket(limits.max_dispatches_per_second, limits.max_burst_size)
+
+    @property
+    def running(self) -> bool:
+        return bool(self.state.state == self.state.RUNNING)
+
+    def put(self, entry: Entry) -> None:
+        """Let the task leave from its schedule time on; replaces an earlier time."""
+        self.tasks[entry.name] = entry
+        self._tickets += 1
+        entry.ticket = self._tickets
+        heapq.heappush(self._due, (moment(entry.task.schedule_time), entry.ticket, entry))
+
+    def drop(self, entry: Entry) -> None:
+        """Forget the task; if it is in flight, nothing comes of its answer."""
+        entry.gone = True
+        self.tasks.pop(entry.name, None)
+
+    def lift(self, entry: Entry) -> None:
+        """Mark the task as on its way, whatever the limits say."""
+        entry.in_flight = True
+        entry.ticket = 0
+        self.in_flight += 1
+
+    def land(self, entry: Entry) -> None:
+        entry.in_flight = False
+        self.in_flight -= 1
+
+    def next(self, now: float) -> Entry | None:
+        """Lift and return a task that is due and within the limits, if there is one."""
+        wake = self.wake_at(now)
+        if wake is None or wake > now + _TOLERANCE:
+            return None
+        _, _, entry = heapq.heappop(self._due)
+        self._bucket.take(now)
+        self.lift(entry)
+        return entry
+
+    def wake_at(self, now: float) -> float | None:
+        """Return when the next task may leave; None if only an event can let it."""
+        while self._due and (self._due[0][2].gone or self._due[0][1] != self._due[0][2].ticket):
+            heapq.heappop(self._due)
+        if not self._due or not self.running:
+            return None
+        if self.in_flight >= self.state.rate_limits.max_concurrent_dispatches:
+            return None
+        return max(self._due[0][0], now + self._bucket.wait(now))

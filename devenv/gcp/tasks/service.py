@@ -1,0 +1,106 @@
+"""Cloud Tasks v2 as the server wires it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from google.iam.v1 import iam_policy_pb2, policy_pb2
+
+from devenv.gcp.caller import Call, Guard, Minter
+from devenv.gcp.clock import Clock
+from devenv.gcp.config import CloudConfig, Queue as QueueConfig
+from devenv.gcp.delivery import Send
+from devenv.gcp.errors import Unimplemented
+from devenv.gcp.rpc import Binding, Mount, Rpc
+from devenv.gcp.store import Store
+from devenv.gcp.tasks.board import Board
+from devenv.gcp.tasks.dispatcher import Dispatcher
+from devenv.gcp.tasks.entries import TaskMethods
+from devenv.gcp.tasks.ledger import Ledger
+from devenv.gcp.tasks.limits import Queue, set_moment
+from devenv.gcp.tasks.names import Names
+from devenv.gcp.tasks.queues import QueueMethods
+
+
+class TasksService:
+    """Queues, tasks and their delivery through `send`."""
+
+    def __init__(
+        self,
+        *,
+        config: CloudConfig,
+        store: Store,
+        clock: Clock,
+        guard: Guard,
+        minter: Minter,
+        send: Send,
+    ) -> None:
+        ledger = Ledger(store, clock)
+        self._board = Board(
+            config=config,
+            names=Names(config),
+            guard=guard,
+            minter=minter,
+            clock=clock,
+            ledger=ledger,
+            dispatcher=Dispatcher(ledger=ledger, clock=clock, minter=minter, send=send),
+            queues=ledger.queues(),
+        )
+        self._queues = QueueMethods(self._board)
+        self._tasks = TaskMethods(self._board)
+
+    def rpcs(self) -> tuple[Rpc, ...]:
+        return (*self._queues.rpcs(), *self._tasks.rpcs(), *_unimplemented())
+
+    def mounts(self) -> tuple[Mount, ...]:
+        return ()
+
+    async def start(self) -> None:
+        """Open the configured queues (their limits follow the file) and deliver what is due."""
+        config = self._board.config
+        for declared in config.queues:
+            name = f"projects/{config.project}/locations/{config.region}/queues/{declared.name}"
+            if queue := self._board.queues.get(name):
+                self._queues.change(queue, _limits(declared))
+            else:
+                self._queues.add(name, _limits(declared))
+        self._board.dispatcher.start(self._board.queues.values())
+
+    async def stop(self) -> None:
+        await self._board.dispatcher.stop()
+
+
+def _limits(declared: QueueConfig) -> Any:
+    queue = Queue()
+    queue.rate_limits.max_dispatches_per_second = declared.max_dispatches_per_second
+    queue.rate_limits.max_concurrent_dispatches = declared.max_concurrent_dispatches
+    retries = queue.retry_config
+    retries.max_attempts = declared.max_attempts
+    retries.max_doublings = declared.max_doublings
+    set_moment(retries.max_retry_duration, declared.max_retry_duration)
+    set_moment(retries.min_backoff, declared.min_backoff)
+    set_moment(retries.max_backoff, declared.max_backoff)
+    return queue
+
+
+def _unimplemented() -> Iterator[Rpc]:
+    queue = "/v2/{resource=projects/*/locations/*/queues/*}"
+    policy = policy_pb2.Policy
+    for name, request, response, uri in (
+        ("GetIamPolicy", iam_policy_pb2.GetIamPolicyRequest, policy, f"{queue}:getIamPolicy"),
+        ("SetIamPolicy", iam_policy_pb2.SetIamPolicyRequest, policy, f"{queue}:setIamPolicy"),
+        (
+            "TestIamPermissions",
+            iam_policy_pb2.TestIamPermissionsRequest,
+            iam_policy_pb2.TestIamPermissionsResponse,
+            f"{queue}:testIamPermissions",
+        ),
+    ):
+        method = f"google.cloud.tasks.v2.CloudTasks/{name}"
+        yield Rpc(method, request, response, _refuse(name), (Binding("POST", uri, "*"),))
+
+
+def _refuse(name: str) -> Any:
+    async def handle(_request: Any, _call: Call) -> Any:
+        raise Unimplemented(f"CloudTasks.{name} is not emulated.")
+
+    return handle

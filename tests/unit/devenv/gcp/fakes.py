@@ -1,0 +1,68 @@
+"""What the services of the emulated cloud are given in tests."""
+
+import asyncio
+
+from devenv.gcp.caller import Caller
+from devenv.gcp.delivery import Answer, Request
+from devenv.gcp.errors import PermissionDenied
+
+type Script = list[int | Exception | asyncio.Event]
+
+
+class FakeGuard:
+    """Allows everything except what a test denies."""
+
+    def __init__(self) -> None:
+        self.denied: set[str] = set()
+        self.asked: list[tuple[str, str]] = []
+
+    def require(self, caller: Caller, permission: str, resource: str) -> None:
+        self.asked.append((permission, resource))
+        if permission in self.denied:
+            raise PermissionDenied(permission)
+
+
+class FakeMinter:
+    """Numbers its tokens, so that a test sees that each attempt got a new one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def knows(self, email: str) -> bool:
+        return email.startswith("tasks@")
+
+    def id_token(self, email: str, audience: str) -> str:
+        self.count += 1
+        return f"id-{self.count}-{email}-{audience}"
+
+    def access_token(self, email: str) -> str:
+        self.count += 1
+        return f"access-{self.count}-{email}"
+
+
+class Target:
+    """Answers with the next entry of `script`, with 200 when it is used up."""
+
+    def __init__(self) -> None:
+        self.script: Script = []
+        self.headers: dict[str, str] = {}
+        self.requests: list[Request] = []
+
+    async def send(self, request: Request) -> Answer:
+        self.requests.append(request)
+        step = self.script.pop(0) if self.script else 200
+        if isinstance(step, Exception):
+            raise step
+        if isinstance(step, asyncio.Event):
+            await step.wait()
+            step = 200
+        return Answer(step, self.headers)
+
+    def sent(self, header: str) -> list[str | None]:
+        return [request.headers.get(header) for request in self.requests]
+
+
+async def settle() -> None:
+    """Let what has been set off run up to where it waits."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -1,0 +1,239 @@
+"""What a target sees of a task, attempt by attempt."""
+
+import asyncio
+
+import pytest
+
+from devenv.gcp.delivery import NoAnswer
+from tests.unit.devenv.gcp.tasks.cloud import QUEUE, Cloud, task
+
+pytestmark = pytest.mark.anyio
+
+OIDC = {"oidc_token": {"service_account_email": "tasks@p"}}
+
+
+async def test_a_task_is_delivered_at_once_with_its_headers(cloud: Cloud) -> None:
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task(id="t1"))
+    (request,) = cloud.target.requests
+    assert (request.method, request.url, request.body) == ("POST", "http://worker/run", b"{}")
+    assert request.deadline == 600
+    assert request.headers == {
+        "User-Agent": "Google-Cloud-Tasks",
+        "X-CloudTasks-QueueName": "runs",
+        "X-CloudTasks-TaskName": "t1",
+        "X-CloudTasks-TaskRetryCount": "0",
+        "X-CloudTasks-TaskExecutionCount": "0",
+        "X-CloudTasks-TaskETA": f"{cloud.clock.now():.6f}",
+    }
+
+
+async def test_the_callers_headers_keep_their_casing_but_googles_cannot_be_set(
+    cloud: Cloud,
+) -> None:
+    sent = {"X-My-Id": "7", "content-type": "a/b", "X-CloudTasks-TaskName": "x", "host": "evil"}
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task(id="t1", request={"headers": sent}))
+    headers = cloud.target.requests[0].headers
+    assert (headers["X-My-Id"], headers["content-type"]) == ("7", "a/b")
+    assert headers["X-CloudTasks-TaskName"] == "t1"
+    assert "host" not in headers
+
+
+async def test_counts_and_previous_response_follow_googles_recording(cloud: Cloud) -> None:
+    cloud.target.script = [503, 404, 429, 500, 302, 200]
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task())
+        await cloud.clock.turn(100)
+    target = cloud.target
+    assert target.sent("X-CloudTasks-TaskRetryCount") == ["0", "1", "2", "3", "4", "5"]
+    assert target.sent("X-CloudTasks-TaskExecutionCount") == ["0", "0", "1", "2", "2", "3"]
+    previous = target.sent("X-CloudTasks-TaskPreviousResponse")
+    assert previous == [None, "503", "404", "429", "500", "302"]
+    assert target.sent("X-CloudTasks-TaskRetryReason") == [None, *[""] * 5]
+
+
+async def test_a_task_is_retried_with_doubling_backoff(cloud: Cloud) -> None:
+    cloud.target.script = [500] * 4
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task())
+        counts = []
+        for pause in (0.05, 0.06, 0.2, 0.4, 0.78, 0.02):
+            await cloud.clock.turn(pause)
+            counts.append(len(cloud.target.requests))
+    assert counts == [1, 2, 3, 4, 4, 5]
+
+
+async def test_a_busy_target_is_left_alone_for_longer(cloud: Cloud) -> None:
+    cloud.target.script = [429]
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task())
+        await cloud.clock.turn(0.15)
+        assert len(cloud.target.requests) == 1
+        await cloud.clock.turn(0.06)
+        assert len(cloud.target.requests) == 2
+
+
+async def test_retry_after_is_considered(cloud: Cloud) -> None:
+    cloud.target.script = [503]
+    cloud.target.headers = {"retry-after": "30"}
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task())
+        await cloud.clock.turn(29)
+        assert len(cloud.target.requests) == 1
+        await cloud.clock.turn(2)
+        assert len(cloud.target.requests) == 2
+
+
+async def test_an_attempt_past_its_deadline_counts_as_504(cloud: Cloud) -> None:
+    cloud.target.script = [TimeoutError()]
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task(dispatch_deadline={"seconds": 15}))
+        await cloud.clock.turn(1)
+    assert cloud.target.requests[0].deadline == 15
+    assert cloud.target.sent("X-CloudTasks-TaskPreviousResponse") == [None, "504"]
+    assert cloud.target.sent("X-CloudTasks-TaskExecutionCount") == ["0", "0"]
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("error", [NoAnswer("refused"), RuntimeError("a bug")])
+async def test_whatever_a_delivery_raises_the_task_is_tried_again(
+    cloud: Cloud, error: Exception
+) -> None:
+    cloud.target.script = [error]
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task())
+        await cloud.clock.turn(1)
+    assert len(cloud.target.requests) == 2
+
+
+async def test_every_attempt_carries_a_new_token_for_the_url(cloud: Cloud) -> None:
+    cloud.target.script = [500]
+    async with cloud.running() as call:
+        sent = {**OIDC, "headers": {"authorization": "mine"}}
+        await call("CreateTask", parent=QUEUE, task=task(request=sent))
+        await cloud.clock.turn(1)
+    assert cloud.target.sent("Authorization") == [
+        "Bearer id-1-tasks@p-http://worker/run",
+        "Bearer id-2-tasks@p-http://worker/run",
+    ]
+    assert "authorization" not in cloud.target.requests[0].headers
+
+
+async def test_a_token_is_for_the_audience_that_the_task_names(cloud: Cloud) -> None:
+    token = {"service_account_email": "tasks@p", "audience": "https://worker"}
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task(request={"oidc_token": token}))
+    assert cloud.target.sent("Authorization") == ["Bearer id-1-tasks@p-https://worker"]
+
+
+async def test_a_task_that_is_given_up_is_deleted(cloud: Cloud) -> None:
+    cloud.target.script = [500] * 9
+    async with cloud.running() as call:
+        await call(
+            "UpdateQueue",
+            queue={"name": QUEUE, "retry_config": {"max_attempts": 3}},
+            update_mask={"paths": ["retry_config.max_attempts"]},
+        )
+        await call("CreateTask", parent=QUEUE, task=task())
+        await cloud.clock.turn(60)
+        assert len((await call("ListTasks", parent=QUEUE)).tasks) == 0
+    assert len(cloud.target.requests) == 3
+
+
+async def test_a_scheduled_task_waits_for_its_time(cloud: Cloud) -> None:
+    later = {"seconds": int(cloud.clock.now()) + 60}
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task(schedule_time=later))
+        await cloud.clock.turn(59)
+        assert not cloud.target.requests
+        await cloud.clock.turn(1)
+        assert len(cloud.target.requests) == 1
+
+
+async def test_a_deleted_task_is_not_delivered(cloud: Cloud) -> None:
+    later = {"seconds": int(cloud.clock.now()) + 60}
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task(id="t1", schedule_time=later))
+        await call("DeleteTask", name=f"{QUEUE}/tasks/t1")
+        await cloud.clock.turn(120)
+    assert not cloud.target.requests
+
+
+async def test_nothing_comes_of_the_answer_to_a_task_deleted_meanwhile(cloud: Cloud) -> None:
+    answer = asyncio.Event()
+    cloud.target.script = [answer]
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task(id="t1"))
+        await call("DeleteTask", name=f"{QUEUE}/tasks/t1")
+        answer.set()
+        await cloud.clock.turn(60)
+        assert len((await call("ListTasks", parent=QUEUE)).tasks) == 0
+
+
+async def test_a_paused_queue_takes_tasks_and_delivers_them_when_it_is_resumed(
+    cloud: Cloud,
+) -> None:
+    async with cloud.running() as call:
+        await call("PauseQueue", name=QUEUE)
+        await call("CreateTask", parent=QUEUE, task=task())
+        await cloud.clock.turn(60)
+        assert not cloud.target.requests
+        await call("ResumeQueue", name=QUEUE)
+        assert len(cloud.target.requests) == 1
+
+
+async def test_run_task_delivers_even_while_the_queue_is_paused(cloud: Cloud) -> None:
+    async with cloud.running() as call:
+        await call("PauseQueue", name=QUEUE)
+        await call("CreateTask", parent=QUEUE, task=task(id="t1"))
+        await call("RunTask", name=f"{QUEUE}/tasks/t1")
+        assert len(cloud.target.requests) == 1
+
+
+async def test_run_task_on_a_task_in_flight_sends_no_second_request(cloud: Cloud) -> None:
+    cloud.target.script = [asyncio.Event()]
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task(id="t1"))
+        await call("RunTask", name=f"{QUEUE}/tasks/t1")
+    assert len(cloud.target.requests) == 1
+
+
+async def test_a_purge_drops_what_waits(cloud: Cloud) -> None:
+    async with cloud.running() as call:
+        await call("PauseQueue", name=QUEUE)
+        await call("CreateTask", parent=QUEUE, task=task())
+        assert (await call("PurgeQueue", name=QUEUE)).HasField("purge_time")
+        await call("ResumeQueue", name=QUEUE)
+    assert not cloud.target.requests
+
+
+async def test_accepted_tasks_outlive_the_process(cloud: Cloud) -> None:
+    async with cloud.running() as call:
+        await call("PauseQueue", name=QUEUE)
+        for name in "abc":
+            await call("CreateTask", parent=QUEUE, task=task(id=name))
+    async with cloud.running() as call:
+        assert not cloud.target.requests
+        await call("ResumeQueue", name=QUEUE)
+    assert cloud.target.sent("X-CloudTasks-TaskName") == ["a", "b", "c"]
+
+
+async def test_an_attempt_cut_off_by_the_end_of_the_process_is_made_again(cloud: Cloud) -> None:
+    cloud.target.script = [asyncio.Event()]
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task(id="t1"))
+    async with cloud.running():
+        pass
+    assert cloud.target.sent("X-CloudTasks-TaskName") == ["t1", "t1"]
+    assert cloud.target.sent("X-CloudTasks-TaskRetryCount") == ["0", "1"]
+
+
+async def test_counts_outlive_the_process(cloud: Cloud) -> None:
+    cloud.target.script = [404]
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task())
+    async with cloud.running():
+        await cloud.clock.turn(1)
+    assert cloud.target.sent("X-CloudTasks-TaskExecutionCount") == ["0", "1"]
+    assert cloud.target.sent("X-CloudTasks-TaskPreviousResponse") == [None, "404"]

@@ -1,0 +1,132 @@
+"""Rates, pauses and limits, without any delivery."""
+
+from google.cloud import tasks_v2
+from hypothesis import given, strategies as st
+
+from devenv.gcp.delivery import Backoff
+from devenv.gcp.tasks.limits import complete_queue, exhausted
+from devenv.gcp.tasks.queue import Bucket, Entry, LiveQueue
+
+RetryConfig = tasks_v2.RetryConfig.pb()
+
+
+def queue(**limits: float) -> LiveQueue:
+    state = tasks_v2.Queue.pb()(name="q", rate_limits=limits, state=1)
+    complete_queue(state)
+    return LiveQueue(state)
+
+
+def entry(name: str, due: int = 100) -> Entry:
+    return Entry(tasks_v2.Task.pb()(name=name, schedule_time={"seconds": due}))
+
+
+def test_backoff_doubles_then_grows_linearly_up_to_the_cap() -> None:
+    backoff = Backoff(least=10, most=300, doublings=3)
+    assert [backoff.pause(n) for n in range(1, 9)] == [10, 20, 40, 80, 160, 240, 300, 300]
+
+
+@given(
+    least=st.floats(0, 1e6),
+    extra=st.floats(0, 1e9),
+    doublings=st.integers(0, 2**31 - 1),
+    retry=st.integers(1, 2**31 - 1),
+)
+def test_backoff_never_shrinks_and_stays_in_its_bounds(
+    least: float, extra: float, doublings: int, retry: int
+) -> None:
+    backoff = Backoff(least=least, most=least + extra, doublings=doublings)
+    assert least <= backoff.pause(retry) <= backoff.pause(retry + 1) <= least + extra
+
+
+def test_a_task_is_given_up_only_when_both_limits_are_reached() -> None:
+    config = RetryConfig(max_attempts=3, max_retry_duration={"seconds": 60})
+    assert not exhausted(config, attempts=3, age=59)
+    assert not exhausted(config, attempts=2, age=61)
+    assert exhausted(config, attempts=3, age=60)
+
+
+def test_an_unlimited_limit_leaves_it_to_the_other() -> None:
+    assert exhausted(RetryConfig(max_attempts=3), attempts=3, age=0)
+    assert exhausted(
+        RetryConfig(max_attempts=-1, max_retry_duration={"seconds": 60}), attempts=1, age=60
+    )
+    assert not exhausted(RetryConfig(max_attempts=-1), attempts=10**6, age=1e9)
+
+
+@given(rate=st.floats(0.01, 500), burst=st.integers(1, 100), steps=st.lists(st.floats(0, 5)))
+def test_a_bucket_gives_no_more_than_its_burst_and_its_rate(
+    rate: float, burst: int, steps: list[float]
+) -> None:
+    start = now = 1_800_000_000.0
+    bucket = Bucket(rate, burst)
+    taken = 0
+    for step in steps:
+        now += step
+        while not bucket.wait(now) and taken < 10_000:
+            bucket.take(now)
+            taken += 1
+        assert taken <= burst + rate * (now - start) + 0.01
+
+
+@given(rate=st.floats(0.01, 500), burst=st.integers(1, 100))
+def test_a_bucket_says_exactly_when_its_next_token_is_there(rate: float, burst: int) -> None:
+    now = 1_800_000_000.0
+    bucket = Bucket(rate, burst)
+    for _ in range(burst):
+        assert bucket.wait(now) == 0
+        bucket.take(now)
+    wait = bucket.wait(now)
+    assert abs(wait - 1 / rate) < 1e-5
+    assert bucket.wait(now + wait) == 0
+
+
+def test_a_clock_set_back_does_not_stop_a_queue() -> None:
+    bucket = Bucket(10, 1)
+    bucket.take(1_800_000_000.0)
+    assert bucket.wait(1_700_000_000.0) <= 0.1001
+
+
+def test_a_rate_below_one_a_second_lets_one_task_out_at_a_time() -> None:
+    slow = queue(max_dispatches_per_second=0.1)
+    slow.put(entry("a"))
+    slow.put(entry("b"))
+    assert slow.next(100.0)
+    assert slow.next(100.0) is None
+    assert slow.wake_at(100.0) == 110.0
+
+
+def test_tasks_leave_in_the_order_of_their_due_times() -> None:
+    line = queue()
+    for name, due in (("late", 90), ("early", 10), ("middle", 50)):
+        line.put(entry(name, due))
+    assert [getattr(line.next(100.0), "name", "") for _ in range(3)] == ["early", "middle", "late"]
+
+
+def test_no_more_tasks_are_in_flight_than_the_cap() -> None:
+    line = queue(max_concurrent_dispatches=2)
+    for name in "abc":
+        line.put(entry(name))
+    first = line.next(100.0)
+    assert first
+    assert line.next(100.0)
+    assert line.next(100.0) is None
+    line.land(first)
+    assert line.next(100.0)
+
+
+def test_a_dropped_task_never_leaves() -> None:
+    line = queue()
+    line.put(entry("a"))
+    line.drop(line.tasks["a"])
+    assert line.next(1000.0) is None
+
+
+def test_a_task_that_is_put_back_leaves_once() -> None:
+    line = queue()
+    task = entry("a", due=10)
+    line.put(task)
+    task.task.schedule_time.seconds = 50
+    line.put(task)
+    assert line.next(20.0) is None
+    assert line.next(60.0) is task
+    assert line.next(60.0) is None
