@@ -1,0 +1,146 @@
+"""Errors that only Cloud Storage has, and how its two APIs print any error.
+
+CloudError
+├── PreconditionFailed   412  conditionNotMet
+├── NotModified          304
+├── RangeNotSatisfiable  416  requestedRangeNotSatisfiable
+├── TooLarge             413  uploadTooLarge
+├── MethodNotAllowed     405  methodNotAllowed
+├── ExpiredToken         400  invalid              (XML: ExpiredToken)
+└── SignatureMismatch    403  forbidden            (XML: SignatureDoesNotMatch)
+
+Shapes after https://cloud.google.com/storage/docs/json_api/v1/status-codes and
+https://cloud.google.com/storage/docs/xml-api/reference-status.
+"""
+
+import json
+from typing import Any, ClassVar
+from xml.sax.saxutils import escape
+
+from starlette.responses import Response
+
+from devenv.gcp.errors import CloudError, NotFound
+
+_REASONS = {
+    400: "invalid",
+    401: "authError",
+    403: "forbidden",
+    404: "notFound",
+    405: "methodNotAllowed",
+    409: "conflict",
+    412: "conditionNotMet",
+    413: "uploadTooLarge",
+    416: "requestedRangeNotSatisfiable",
+    429: "rateLimitExceeded",
+    501: "notImplemented",
+}
+_XML_CODES = {
+    400: "InvalidArgument",
+    401: "AuthenticationRequired",
+    403: "AccessDenied",
+    404: "NoSuchKey",
+    405: "MethodNotAllowed",
+    409: "OperationAborted",
+    412: "PreconditionFailed",
+    413: "EntityTooLarge",
+    416: "InvalidRange",
+    501: "NotImplemented",
+}
+_LOCATIONS = {401: "Authorization", 412: "If-Match", 416: "Range"}
+
+
+class StorageError(CloudError):
+    """Do not raise directly. `xml_code` is the XML API's name where the HTTP status does not say."""
+
+    code, status = 9, "FAILED_PRECONDITION"
+    xml_code: ClassVar[str] = ""
+
+
+class PreconditionFailed(StorageError):
+    http = 412
+
+    def __init__(self) -> None:
+        super().__init__("At least one of the pre-conditions you specified did not hold.")
+
+
+class NotModified(StorageError):
+    http = 304
+
+    def __init__(self) -> None:
+        super().__init__("Not Modified")
+
+
+class RangeNotSatisfiable(StorageError):
+    http = 416
+
+    def __init__(self, size: int) -> None:
+        super().__init__("Request range not satisfiable")
+        self.size = size
+
+
+class TooLarge(StorageError):
+    http = 413
+
+
+class MethodNotAllowed(StorageError):
+    http = 405
+
+
+class NoSuchBucket(NotFound):
+    xml_code: ClassVar[str] = "NoSuchBucket"
+
+    def __init__(self) -> None:
+        super().__init__("The specified bucket does not exist.")
+
+
+class ExpiredToken(StorageError):
+    http, xml_code = 400, "ExpiredToken"
+
+
+class SignatureMismatch(StorageError):
+    http, xml_code = 403, "SignatureDoesNotMatch"
+
+
+def as_json(error: CloudError) -> Response:
+    """Print `error` as the JSON API does."""
+    if error.http == 304:
+        return Response(status_code=304)
+    item: dict[str, Any] = {
+        "message": error.message,
+        "domain": "global",
+        "reason": _REASONS.get(error.http, "backendError"),
+    }
+    if location := _LOCATIONS.get(error.http):
+        item |= {"locationType": "header", "location": location}
+    body = {"error": {"code": error.http, "message": error.message, "errors": [item]}}
+    return Response(
+        json.dumps(body),
+        status_code=error.http,
+        headers=_headers(error),
+        media_type="application/json; charset=UTF-8",
+    )
+
+
+def as_xml(error: CloudError) -> Response:
+    """Print `error` as the XML API does."""
+    if error.http == 304:
+        return Response(status_code=304)
+    code = getattr(error, "xml_code", "") or _XML_CODES.get(error.http, "InternalError")
+    body = (
+        f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code>"
+        f"<Message>{escape(error.message)}</Message></Error>"
+    )
+    return Response(
+        body.encode("utf-8", "replace"),
+        status_code=error.http,
+        headers=_headers(error),
+        media_type="application/xml; charset=UTF-8",
+    )
+
+
+def _headers(error: CloudError) -> dict[str, str]:
+    if isinstance(error, RangeNotSatisfiable):
+        return {"Content-Range": f"bytes */{error.size}"}
+    if error.http == 401:
+        return {"WWW-Authenticate": 'Bearer realm="https://accounts.google.com/"'}
+    return {}
