@@ -30,22 +30,24 @@ class Entry:
 
 
 class Bucket:
-    """A token bucket: `burst` at once, then `rate` a second. Kept as the moment it is full again."""
+    """A token bucket: `burst` at once, then `rate` a second. Kept as the seconds until it is full."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self._interval = 1 / max(rate, 1e-9)
         self._slack = (burst - 1) * self._interval
-        self._next = 0.0
+        self._missing = 0.0
+        self._seen = 0.0
 
     def wait(self, now: float) -> float:
         """Return the seconds until there is a token."""
-        # A clock that was set back must not stop the queue for longer than a full refill.
-        self._next = min(self._next, now + self._slack + self._interval)
-        wait = self._next - self._slack - now
+        elapsed = max(0.0, now - self._seen)  # a clock that is set back takes nothing away
+        self._missing = max(0.0, self._missing - elapsed)
+        self._seen = now
+        wait = self._missing - self._slack
         return wait if wait > _TOLERANCE else 0.0
 
-    def take(self, now: float) -> None:
-        self._next = max(self._next, now) + self._interval
+    def take(self) -> None:
+        self._missing += self._interval
 
 
 @dataclass(slots=True, eq=False)
@@ -100,7 +102,7 @@ class LiveQueue:
         if wake is None or wake > now + _TOLERANCE:
             return None
         _, _, entry = heapq.heappop(self._due)
-        self._bucket.take(now)
+        self._bucket.take()
         self.lift(entry)
         return entry
 
