@@ -1,0 +1,66 @@
+"""`python -m devenv.gcp --config devenv.toml --data .devenv/gcp`: run the emulated cloud."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+from devenv.gcp.config import CloudConfig, ConfigError, parse
+from devenv.gcp.server import Server
+
+log = logging.getLogger("devenv.gcp")
+
+
+def main() -> int:
+    """Run until SIGTERM or Ctrl-C; exit code 2 for a configuration that cannot be."""
+    start = time.perf_counter()
+    options = _options()
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+    try:
+        config = _config(options.config)
+    except (OSError, tomllib.TOMLDecodeError, ConfigError) as error:
+        print(f"{options.config}: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    asyncio.run(_serve(config, options, start))
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m devenv.gcp", description=__doc__)
+    parser.add_argument("--config", type=Path, default=Path("devenv.toml"))
+    parser.add_argument("--data", type=Path, default=Path(".devenv/gcp"))
+    parser.add_argument("--plain-port", type=int, default=0, help="default: that of the last time")
+    parser.add_argument("--roots", type=Path, help="CA certificates to trust besides ours")
+    return parser.parse_args()
+
+
+def _config(path: Path) -> CloudConfig:
+    return parse(tomllib.loads(path.read_text()).get("gcp", {}))
+
+
+async def _serve(config: CloudConfig, options: argparse.Namespace, start: float) -> None:
+    enough = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, enough.set)
+    server = Server(config, data=options.data, plain_port=options.plain_port, roots=options.roots)
+    await server.start()
+    where = server.endpoints
+    log.info(
+        "ready in %.2fs: %s, proxy %s, project %s, iam %s",
+        time.perf_counter() - start,
+        where.plain,
+        where.proxy,
+        config.project,
+        config.iam,
+    )
+    await enough.wait()
+    await server.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

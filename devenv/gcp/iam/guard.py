@@ -1,0 +1,121 @@
+"""The decision whether a caller may do something, and the refusal that says what is missing."""
+
+import logging
+
+from google.rpc.error_details_pb2 import ErrorInfo, LocalizedMessage
+
+from devenv.gcp.caller import Caller
+from devenv.gcp.config import Binding, CloudConfig
+from devenv.gcp.errors import PermissionDenied
+from devenv.gcp.iam.roles import permissions, smallest_role_with
+
+log = logging.getLogger(__name__)
+_SHORT = {
+    "buckets": "bucket",
+    "jobs": "job",
+    "queues": "queue",
+    "serviceAccounts": "account",
+    "services": "service",
+}
+_EVERYBODY = "allUsers"
+_EVERY_ACCOUNT = "allAuthenticatedUsers"
+
+
+class Iam:
+    """The Guard of one project: bindings of devenv.toml, inherited downwards."""
+
+    def __init__(self, config: CloudConfig) -> None:
+        self._mode = config.iam
+        self._config = config
+        invokers = (
+            Binding(_EVERYBODY, "roles/run.invoker", f"service/{service.name}")
+            for service in config.services
+            if service.public
+        )
+        self._held: dict[tuple[str, str], set[str]] = {}
+        for binding in (*config.bindings, *invokers):
+            slot = (self._member(binding.member), self._resource(binding.resource))
+            self._held.setdefault(slot, set()).update(permissions([binding.role]))
+
+    def require(self, caller: Caller, permission: str, resource: str) -> None:
+        if self._mode == "off" or self.allows(caller, permission, resource):
+            return
+        hint = self._hint(caller.email, permission, resource)
+        log.warning("%s", hint)
+        if self._mode == "strict":
+            raise _refusal(permission, resource, hint)
+
+    def allows(self, caller: Caller, permission: str, resource: str) -> bool:
+        """Return whether a binding grants `permission`, whatever the mode."""
+        email = caller.email
+        members = (email, _EVERY_ACCOUNT, _EVERYBODY) if email else (_EVERYBODY,)
+        places = self._places(resource)
+        return any(
+            permission in self._held.get((member, place), ())
+            for member in members
+            for place in places
+        )
+
+    def _places(self, resource: str) -> list[str]:
+        """Return `resource` and everything above it, from which it inherits."""
+        name = resource.replace("projects/-/", f"projects/{self._config.project}/", 1)
+        parts = name.split("/")
+        above = ["/".join(parts[: end + 1]) for end in range(3, len(parts), 2)]
+        return [self._resource("project"), *above]
+
+    def _member(self, member: str) -> str:
+        if member in (_EVERYBODY, _EVERY_ACCOUNT):
+            return member
+        return self._config.email(member.removeprefix("serviceAccount:"))
+
+    def _resource(self, short: str) -> str:
+        """Return the full name of devenv.toml's `project`, `queue/NAME`, `bucket/NAME`, …"""
+        kind, _, name = short.partition("/")
+        project = f"projects/{self._config.project}"
+        match kind:
+            case "project":
+                return project
+            case "bucket":
+                return f"projects/_/buckets/{name}"
+            case "account":
+                return f"{project}/serviceAccounts/{self._config.email(name)}"
+            case _:
+                return f"{project}/locations/{self._config.region}/{kind}s/{name}"
+
+    def _hint(self, email: str, permission: str, resource: str) -> str:
+        who = email.partition("@")[0] or _EVERYBODY
+        role = smallest_role_with(permission)
+        if role is None:
+            return f"{who} lacks {permission} on {resource}; no role known here has it."
+        return (
+            f"{who} lacks {permission} on {resource}. {role} has it; in devenv.toml: "
+            f'{{ member = "{who}", role = "{role}", resource = "{_short(resource)}" }}'
+        )
+
+
+def _short(resource: str) -> str:
+    """Return how devenv.toml names `resource` or what it belongs to."""
+    parts = resource.split("/")
+    for collection, name in zip(parts[::2], parts[1::2], strict=False):
+        if collection in _SHORT:
+            return f"{_SHORT[collection]}/{name.partition('@')[0]}"
+    return "project"
+
+
+def _refusal(permission: str, resource: str, hint: str) -> PermissionDenied:
+    service = permission.partition(".")[0]
+    text = _LACKS if service in ("cloudtasks", "cloudscheduler") else _DENIED
+    info = ErrorInfo(
+        reason="IAM_PERMISSION_DENIED",
+        domain="iam.googleapis.com",
+        metadata={"permission": permission, "resource": resource},
+    )
+    message = text.format(permission=permission, resource=resource)
+    return PermissionDenied(message, (info, LocalizedMessage(locale="en", message=hint)))
+
+
+_DENIED = "Permission '{permission}' denied on resource '{resource}' (or resource may not exist)."
+_LACKS = (
+    'The principal (user or service account) lacks IAM permission "{permission}" for the resource '
+    '"{resource}" (or the resource may not exist).'
+)

@@ -1,0 +1,141 @@
+"""Which permissions Google's predefined roles carry, as far as the emulated services ask for them.
+
+From the published role reference (https://cloud.google.com/iam/docs/understanding-roles).
+"""
+
+from collections.abc import Iterable, Mapping
+
+
+def _each(prefix: str, verbs: str) -> frozenset[str]:
+    return frozenset(f"{prefix}.{verb}" for verb in verbs.split())
+
+
+_RUN_VIEW = (
+    _each("run.jobs", "get getIamPolicy list")
+    | _each("run.services", "get getIamPolicy list")
+    | _each("run.executions", "get list")
+    | _each("run.tasks", "get list")
+    | _each("run.operations", "get list")
+    | _each("run.revisions", "get list")
+    | _each("run.routes", "get list")
+    | _each("run.locations", "list")
+)
+_RUN_DEVELOP = (
+    _RUN_VIEW
+    | _each("run.jobs", "create delete run runWithOverrides update")
+    | _each("run.services", "create delete update")
+    | _each("run.executions", "cancel delete")
+    | _each("run.operations", "delete")
+    | _each("run.revisions", "delete")
+    | _each("run.routes", "invoke")
+)
+_RUN_ADMIN = (
+    _RUN_DEVELOP | _each("run.jobs", "setIamPolicy") | _each("run.services", "setIamPolicy")
+)
+_JOBS_EXECUTE = frozenset({"run.jobs.run", "run.executions.cancel"})
+
+_TASKS_VIEW = (
+    _each("cloudtasks.queues", "get list")
+    | _each("cloudtasks.tasks", "fullView get list")
+    | _each("cloudtasks.locations", "get list")
+)
+_TASKS_ADMIN = (
+    _TASKS_VIEW
+    | _each(
+        "cloudtasks.queues", "create delete getIamPolicy pause purge resume setIamPolicy update"
+    )
+    | _each("cloudtasks.tasks", "create delete run")
+)
+_SCHEDULER_VIEW = _each("cloudscheduler.jobs", "get list") | _each(
+    "cloudscheduler.locations", "get list"
+)
+
+_FOLDERS = "storage.folders"
+_MANAGED = "storage.managedFolders"
+_UPLOADS = "storage.multipartUploads"
+_OBJECTS = "storage.objects"
+_OBJECT_VIEW = (
+    _each(_OBJECTS, "get list") | _each(_FOLDERS, "get list") | _each(_MANAGED, "get list")
+)
+_OBJECT_CREATE = (
+    _each(_OBJECTS, "create")
+    | _each(_FOLDERS, "create")
+    | _each(_MANAGED, "create")
+    | _each(_UPLOADS, "abort create listParts")
+)
+_OBJECT_USE = (
+    _OBJECT_VIEW
+    | _OBJECT_CREATE
+    | _each(_OBJECTS, "delete move restore update")
+    | _each(_FOLDERS, "delete rename")
+    | _each(_MANAGED, "delete")
+    | _each(_UPLOADS, "list")
+)
+_OBJECT_ADMIN = _OBJECT_USE | _each(_OBJECTS, "getIamPolicy setIamPolicy overrideUnlockedRetention")
+_BUCKET_READ = _each("storage.buckets", "get")
+_STORAGE_ADMIN = _OBJECT_ADMIN | _each(
+    "storage.buckets", "create delete get getIamPolicy list setIamPolicy update"
+)
+
+_ACCOUNT_USE = _each("iam.serviceAccounts", "actAs get list")
+_TOKENS = _each(
+    "iam.serviceAccounts",
+    "get getAccessToken getOpenIdToken implicitDelegation list signBlob signJwt",
+)
+
+_VIEWER = _RUN_VIEW | _TASKS_VIEW | _SCHEDULER_VIEW | _each("iam.serviceAccounts", "get list")
+_EDITOR = (
+    _VIEWER
+    | _RUN_DEVELOP
+    | _TASKS_ADMIN
+    | _each("cloudscheduler.jobs", "create delete enable fullView get list pause run update")
+    | _each("iam.serviceAccounts", "actAs")
+)
+
+ROLES: Mapping[str, frozenset[str]] = {
+    "roles/run.invoker": frozenset({"run.jobs.run", "run.routes.invoke"}),
+    "roles/run.servicesInvoker": frozenset({"run.routes.invoke"}),
+    "roles/run.jobsExecutor": _JOBS_EXECUTE,
+    "roles/run.jobsExecutorWithOverrides": _JOBS_EXECUTE | {"run.jobs.runWithOverrides"},
+    "roles/run.viewer": _RUN_VIEW,
+    "roles/run.developer": _RUN_DEVELOP,
+    "roles/run.admin": _RUN_ADMIN,
+    "roles/cloudtasks.enqueuer": _each("cloudtasks.tasks", "create fullView"),
+    "roles/cloudtasks.taskRunner": _each("cloudtasks.tasks", "fullView run"),
+    "roles/cloudtasks.taskDeleter": _each("cloudtasks.tasks", "delete"),
+    "roles/cloudtasks.viewer": _TASKS_VIEW,
+    "roles/cloudtasks.queueAdmin": _TASKS_ADMIN - _each("cloudtasks.tasks", "create fullView run"),
+    "roles/cloudtasks.admin": _TASKS_ADMIN,
+    "roles/cloudscheduler.viewer": _SCHEDULER_VIEW,
+    "roles/cloudscheduler.jobRunner": _each("cloudscheduler.jobs", "fullView run"),
+    "roles/cloudscheduler.admin": _SCHEDULER_VIEW
+    | _each("cloudscheduler.jobs", "create delete enable fullView pause run update"),
+    "roles/storage.objectViewer": _OBJECT_VIEW,
+    "roles/storage.objectCreator": _OBJECT_CREATE,
+    "roles/storage.objectUser": _OBJECT_USE,
+    "roles/storage.objectAdmin": _OBJECT_ADMIN,
+    "roles/storage.legacyBucketReader": _BUCKET_READ | _each(_OBJECTS, "list"),
+    "roles/storage.legacyBucketWriter": _BUCKET_READ
+    | _each(_OBJECTS, "create delete list")
+    | _each(_UPLOADS, "abort create list listParts"),
+    "roles/storage.legacyObjectReader": _each(_OBJECTS, "get"),
+    "roles/storage.bucketViewer": _each("storage.buckets", "get list"),
+    "roles/storage.admin": _STORAGE_ADMIN,
+    "roles/iam.serviceAccountUser": _ACCOUNT_USE,
+    "roles/iam.serviceAccountTokenCreator": _TOKENS,
+    "roles/iam.serviceAccountOpenIdTokenCreator": _each("iam.serviceAccounts", "getOpenIdToken"),
+    "roles/viewer": _VIEWER,
+    "roles/editor": _EDITOR,
+    "roles/owner": _EDITOR | _RUN_ADMIN | _STORAGE_ADMIN,
+}
+
+
+def permissions(roles: Iterable[str]) -> frozenset[str]:
+    """Return everything that `roles` allow together; a role that we do not know allows nothing."""
+    return frozenset().union(*(ROLES.get(role, frozenset()) for role in roles))
+
+
+def smallest_role_with(permission: str) -> str | None:
+    """Return the least powerful role that carries `permission`."""
+    having = [name for name, held in ROLES.items() if permission in held]
+    return min(having, key=lambda name: len(ROLES[name]), default=None)

@@ -1,0 +1,58 @@
+"""An HTTP/1.1 server whose connections are handed to it, in clear or to be wrapped in TLS."""
+
+import asyncio
+import socket
+import ssl
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.server import ServerState
+
+# Longer than any client keeps an idle connection, so that none is closed under a request.
+_KEEP_ALIVE = 620
+_HANDSHAKE = 10.0
+
+
+class WebServer:
+    """Speaks HTTP/1.1 for `app` on whatever sockets it is given."""
+
+    def __init__(self, app: ASGIApp, *, reuse: bool = True) -> None:
+        """Without `reuse` a connection is closed after one answer."""
+        self._config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=_KEEP_ALIVE,
+        )
+        self._config.load()
+        self._state = ServerState()
+        if not reuse:
+            self._state.default_headers = [(b"connection", b"close")]
+
+    def protocol(self) -> asyncio.Protocol:
+        """Return what speaks HTTP on a new connection."""
+        return self._config.http_protocol_class(  # type: ignore[call-arg]
+            config=self._config, server_state=self._state, app_state={}
+        )
+
+    async def adopt(self, client: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Serve `client`. Raises OSError (ssl.SSLError is one) when the handshake fails."""
+        await asyncio.get_running_loop().connect_accepted_socket(
+            self.protocol,
+            client,
+            ssl=tls,
+            ssl_handshake_timeout=_HANDSHAKE if tls else None,
+        )
+
+    async def stop(self) -> None:
+        """Close every connection; requests that are being answered get a moment."""
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        if self._state.tasks:
+            await asyncio.wait(self._state.tasks, timeout=0.2)

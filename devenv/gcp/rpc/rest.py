@@ -1,0 +1,86 @@
+"""The REST side of the same methods: a web application over their HTTP rules."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from devenv.gcp.errors import CloudError, InvalidArgument, NotFound
+from devenv.gcp.rpc import Binding, Rpc, body
+from devenv.gcp.rpc.calls import Calls
+from devenv.gcp.rpc.status import envelope
+from devenv.gcp.rpc.template import Template
+from devenv.gcp.rpc.transcode import request as build, response as dump
+
+_JSON = "application/json; charset=UTF-8"
+_LARGEST = 10 << 20
+_MOST_PARAMETERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    rpc: Rpc
+    binding: Binding
+    template: Template
+
+
+class RestApp:
+    """An ASGI application that serves `rpcs`."""
+
+    def __init__(self, rpcs: Iterable[Rpc], calls: Calls) -> None:
+        self._calls = calls
+        self._routes: dict[str, list[_Route]] = {}
+        for rpc in rpcs:
+            for binding in rpc.bindings:
+                route = _Route(rpc, binding, Template(binding.uri))
+                self._routes.setdefault(binding.verb, []).append(route)
+        for routes in self._routes.values():
+            routes.sort(key=lambda route: not route.template.has_verb)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except CloudError as error:
+            response = failure(error)
+        except ClientDisconnect:
+            return
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        route, path = self._find(request.method, request.url.path)
+        query = _query(request)
+        content = await body.read(request, limit=_LARGEST) if route.binding.body else b""
+        message = await self._calls.run(
+            route.rpc,
+            _headers(request),
+            lambda: build(route.rpc, route.binding, path=path, query=query, body=content),
+        )
+        numbers = any(k in ("$alt", "alt") and "enum-encoding=int" in v for k, v in query)
+        return Response(dump(message, enum_numbers=numbers), media_type=_JSON)
+
+    def _find(self, verb: str, path: str) -> tuple[_Route, Mapping[str, str]]:
+        for route in self._routes.get(verb, ()):
+            if (fields := route.template.match(path)) is not None:
+                return route, fields
+        raise NotFound(f"{verb} {path} is not a method of an emulated service.")
+
+
+def failure(error: CloudError) -> Response:
+    """Return `error` as a response of Google's REST APIs."""
+    return Response(json.dumps(envelope(error)), error.http, media_type=_JSON)
+
+
+def _query(request: Request) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+    except ValueError as error:
+        raise InvalidArgument(f"The request has over {_MOST_PARAMETERS} parameters.") from error
+
+
+def _headers(request: Request) -> dict[str, str]:
+    return {key.decode("latin-1"): value.decode("latin-1") for key, value in request.headers.raw}

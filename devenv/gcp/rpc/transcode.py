@@ -1,0 +1,94 @@
+"""HTTP and JSON to protocol buffers and back, as google.api.http describes it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from devenv.gcp.errors import InvalidArgument
+from devenv.gcp.rpc import Binding, Rpc
+from devenv.gcp.rpc.body import parse_object
+
+# https://cloud.google.com/apis/docs/system-parameters: they are no fields of the request.
+_PARAMETERS = {"alt", "callback", "fields", "prettyPrint", "key"}
+_SYSTEM = _PARAMETERS | {f"${name}" for name in _PARAMETERS} | {"userProject", "quotaUser"}
+_DEEPEST = 100
+
+
+def request(
+    rpc: Rpc,
+    binding: Binding,
+    *,
+    path: Mapping[str, str],
+    query: Iterable[tuple[str, str]],
+    body: bytes,
+) -> Message:
+    """Build the message of `rpc` from the parts of an HTTP request. Raises InvalidArgument."""
+    message = rpc.request()
+    if binding.body:
+        target = message if binding.body == "*" else getattr(message, binding.body)
+        _fill(target, parse_object(body))
+    if fields := _tree(message.DESCRIPTOR, query):
+        _fill(message, fields)
+    for name, value in path.items():
+        *parents, leaf = name.split(".")
+        target = message
+        for parent in parents:
+            target = getattr(target, parent)
+        setattr(target, leaf, value)
+    return message
+
+
+def response(message: Message, *, enum_numbers: bool) -> bytes:
+    """Return `message` as JSON; `enum_numbers` is `$alt=json;enum-encoding=int`."""
+    value = json_format.MessageToDict(message, use_integers_for_enums=enum_numbers)
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _fill(message: Message, value: Mapping[str, Any]) -> None:
+    try:
+        json_format.ParseDict(
+            value, message, ignore_unknown_fields=True, max_recursion_depth=_DEEPEST
+        )
+    except (json_format.ParseError, RecursionError) as error:
+        raise InvalidArgument(f"Invalid JSON payload received. {error}") from error
+
+
+def _tree(descriptor: Descriptor, query: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return query parameters such as `job.template.taskCount=2` as the JSON that they mean."""
+    tree: dict[str, Any] = {}
+    for key, text in query:
+        if key not in _SYSTEM:
+            _graft(tree, descriptor, key.split("."), text)
+    return tree
+
+
+def _graft(tree: dict[str, Any], descriptor: Descriptor, names: list[str], text: str) -> None:
+    field = _field(descriptor, names[0])
+    if field is None:
+        return
+    if len(names) > 1:
+        if field.message_type is not None and not field.is_repeated:
+            branch = tree.setdefault(field.name, {})
+            if isinstance(branch, dict):
+                _graft(branch, field.message_type, names[1:], text)
+    elif field.is_repeated:
+        tree.setdefault(field.name, []).append(_scalar(field, text))
+    else:
+        tree[field.name] = _scalar(field, text)
+
+
+def _field(descriptor: Descriptor, name: str) -> FieldDescriptor | None:
+    by_json = descriptor.fields_by_camelcase_name.get(name)
+    return by_json or descriptor.fields_by_name.get(name)
+
+
+def _scalar(field: FieldDescriptor, text: str) -> Any:
+    if field.cpp_type != FieldDescriptor.CPPTYPE_BOOL:
+        return text
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise InvalidArgument(f"Invalid value at '{field.name}' (TYPE_BOOL), \"{text}\"")
+    return text.lower() in ("true", "1")
