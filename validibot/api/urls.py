@@ -1,12 +1,9 @@
 """Routes of the public API. Every path ends in a slash: clients follow no redirects."""
 
-from django.urls import URLPattern, URLResolver, include, path, register_converter
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from validibot.api import views
-from validibot.core.paths import IdentConverter
-
-register_converter(IdentConverter, "ident")
 
 _workflow = [
     path("", views.WorkflowView.as_view()),

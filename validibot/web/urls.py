@@ -1,5 +1,31 @@
-"""Routes."""
+"""Routes of the pages."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from validibot.web.views import api_keys, home, runs, stream, workflows
+
+_workflow = [
+    path("", workflows.workflow, name="workflow"),
+    path("samples/<int:pk>/", workflows.sample, name="sample"),
+    path("samples/<int:pk>/launch/", workflows.launch_sample, name="launch-sample"),
+]
+_run = [
+    path("", runs.run, name="run"),
+    path("stream/", stream.run_stream, name="run-stream"),
+    path("cancel/", runs.cancel, name="cancel-run"),
+    path("artifacts/<int:artifact_pk>/", runs.artifact, name="artifact"),
+]
+_organisation = [
+    path("workflows/", workflows.workflows, name="workflows"),
+    path("workflows/<ident:slug>/", include(_workflow)),
+    path("runs/", runs.runs, name="runs"),
+    path("runs/<uuid:pk>/", include(_run)),
+]
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", RedirectView.as_view(pattern_name="home"), name="root"),
+    path("app/", home.home, name="home"),
+    path("app/users/api-key/", api_keys.api_keys, name="api-keys"),
+    path("app/users/api-key/<int:pk>/revoke/", api_keys.revoke_api_key, name="revoke-api-key"),
+    path("app/orgs/<ident:org>/", include(_organisation)),
+]

@@ -1,0 +1,24 @@
+"""Mails that the product sends."""
+
+from django.core.mail import EmailMultiAlternatives
+from django.template.loader import render_to_string
+
+
+def run_finished(
+    *, recipient: str, filename: str, workflow: str, result: str, sentence: str, url: str
+) -> None:
+    """Tell `recipient` how a run ended. `result` is PASS, FAIL, ERROR, …; `url` its page."""
+    context = {
+        "filename": filename,
+        "workflow": workflow,
+        "result": result,
+        "sentence": sentence,
+        "url": url,
+    }
+    message = EmailMultiAlternatives(
+        subject=f"{result}: {filename} · {workflow}".replace("\n", " ").replace("\r", " "),
+        body=render_to_string("notify/run_finished.txt", context),
+        to=[recipient],
+    )
+    message.attach_alternative(render_to_string("notify/run_finished.html", context), "text/html")
+    message.send()

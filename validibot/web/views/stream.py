@@ -1,0 +1,66 @@
+"""The live part of a run's page, as server-sent events."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.db import connection
+from django.http import HttpRequest, StreamingHttpResponse
+from django.middleware.csrf import get_token
+from django.template.loader import render_to_string
+
+from validibot.accounts.scope import Scope
+from validibot.runs import events
+from validibot.web.runs import run_context
+from validibot.web.scope import scope_of_page
+
+# Proxies close a connection on which nothing moves.
+HEARTBEAT_SECONDS = 15.0
+
+
+async def run_stream(request: HttpRequest, org: str, pk: UUID) -> StreamingHttpResponse:
+    """Send `run` with the page's live part after each change, and `end` when the run has ended."""
+    user = await request.auser()
+    scope = await _in_thread(scope_of_page)(user, org)
+    await _in_thread(run_context)(scope, pk)
+    response = StreamingHttpResponse(
+        _events(request, scope, pk), content_type="text/event-stream; charset=utf-8"
+    )
+    response["Cache-Control"] = "no-store"
+    response["X-Accel-Buffering"] = "no"
+    return response
+
+
+async def _events(request: HttpRequest, scope: Scope, pk: UUID) -> AsyncIterator[str]:
+    shown = ""
+    async for _ in events.changes(pk, every=HEARTBEAT_SECONDS):
+        html, ended = await _in_thread(_render)(request, scope, pk)
+        yield _event("run", html) if html != shown else ": still here\n\n"
+        shown = html
+        if ended:
+            yield _event("end", "")
+            return
+
+
+def _render(request: HttpRequest, scope: Scope, pk: UUID) -> tuple[str, bool]:
+    context = run_context(scope, pk) | {"csrf_token": get_token(request)}
+    html = render_to_string("web/_run.html", context)
+    return html, context["run"].state == "COMPLETED"
+
+
+def _event(name: str, data: str) -> str:
+    lines = "".join(f"data: {line}\n" for line in data.splitlines() or [""])
+    return f"event: {name}\n{lines}\n"
+
+
+def _in_thread[**P, R](function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Run `function` in a thread; its database connection goes back to the pool afterwards."""
+
+    def borrowed(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        finally:
+            connection.close()
+
+    return sync_to_async(borrowed, thread_sensitive=False)

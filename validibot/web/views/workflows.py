@@ -1,0 +1,126 @@
+"""Choose a workflow and give it a file."""
+
+import io
+
+from django.conf import settings
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from validibot.accounts.scope import Scope
+from validibot.runs import admit
+from validibot.runs.models import Run
+from validibot.runs.start import start_run
+from validibot.submissions import content
+from validibot.submissions.intake import IntakeError, receive
+from validibot.web.runs import visible_runs
+from validibot.web.scope import member, page
+from validibot.workflows.models import Sample, Workflow
+from validibot.workflows.select import (
+    WorkflowNotFound,
+    accepted_extensions,
+    find_workflow,
+    visible_workflows,
+)
+
+LATEST_RUNS = 10
+
+
+@member
+@require_GET
+def workflows(request: HttpRequest, scope: Scope) -> HttpResponse:
+    """Show the workflows of the organisation and its latest runs."""
+    shown = visible_workflows(scope.user, scope.organisation)
+    return page(
+        request,
+        scope,
+        "workflows.html",
+        workflows=shown.prefetch_related("steps__validator"),
+        runs=visible_runs(scope)[:LATEST_RUNS],
+    )
+
+
+@member
+@require_http_methods(["GET", "POST"])
+def workflow(request: HttpRequest, scope: Scope, slug: str) -> HttpResponseBase:
+    """Show a workflow; take a file for it."""
+    found = _find(scope, slug)
+    if request.method == "GET":
+        return _show(request, scope, found)
+    try:
+        run = _launch(scope, found, receive(request))
+    except (IntakeError, admit.NotAdmitted) as error:
+        return _show(request, scope, found, problem=error.message, status=error.status)
+    return redirect("run", scope.organisation.slug, run.pk)
+
+
+@member
+@require_POST
+def launch_sample(request: HttpRequest, scope: Scope, slug: str, pk: int) -> HttpResponseBase:
+    """Run a workflow with one of its samples."""
+    found = _find(scope, slug)
+    sample = get_object_or_404(found.samples, pk=pk)
+    source = io.BytesIO(sample.content)
+    size, sha256 = content.measure(source)
+    incoming = content.Incoming(source, sample.filename, size, sha256, name=sample.title)
+    try:
+        run = _launch(scope, found, incoming)
+    except admit.NotAdmitted as error:
+        return _show(request, scope, found, problem=error.message, status=error.status)
+    return redirect("run", scope.organisation.slug, run.pk)
+
+
+@member
+@require_GET
+def sample(request: HttpRequest, scope: Scope, slug: str, pk: int) -> HttpResponse:
+    """Hand out a sample as a file."""
+    found: Sample = get_object_or_404(_find(scope, slug).samples, pk=pk)
+    response = HttpResponse(bytes(found.content), content_type="application/octet-stream")
+    response["Content-Disposition"] = f'attachment; filename="{found.filename}"'
+    return response
+
+
+def _find(scope: Scope, slug: str) -> Workflow:
+    try:
+        return find_workflow(scope.organisation, slug)
+    except WorkflowNotFound as error:
+        raise Http404 from error
+
+
+def _show(
+    request: HttpRequest, scope: Scope, found: Workflow, *, problem: str = "", status: int = 200
+) -> HttpResponse:
+    return page(
+        request,
+        scope,
+        "workflow.html",
+        status=status,
+        workflow=found,
+        samples=found.samples.defer("content"),
+        accepted=sorted(accepted_extensions(found)),
+        limit=settings.MAX_UPLOAD_BYTES,
+        may_launch=scope.can("run.launch"),
+        problem=problem,
+    )
+
+
+def _launch(scope: Scope, found: Workflow, incoming: content.Incoming) -> Run:
+    """Start a run. Raises NotAdmitted."""
+    if not scope.can("run.launch"):
+        raise admit.NotAdmitted(
+            "PERMISSION_DENIED", "Your role does not allow launching runs here.", status=403
+        )
+    admit.check_runnable(found)
+    admit.check_type(found, incoming.filename)
+    submission = content.prepare(
+        incoming, organisation=scope.organisation, project=found.project, user=scope.user
+    )
+    with transaction.atomic():
+        submission.save(force_insert=True)
+        return start_run(
+            workflow=found,
+            submission=submission,
+            user=scope.user,
+            source=Run.Source.LAUNCH_PAGE,
+        )
