@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from validibot.engines.json_text import JSON, parse_json
-from validibot.engines.problems import Problem
+from validibot.engines.problems import BadDocument, Problem
 
 
 class EngineError(Exception):
@@ -25,6 +25,12 @@ class Document:
     def payload(self) -> JSON:
         """The document as JSON, parsed once. Raises BadDocument."""
         return parse_json(self.content)
+
+    def payload_or_none(self) -> JSON:
+        try:
+            return self.payload
+        except BadDocument:
+            return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import json
 import re
 from itertools import accumulate
+from math import isinf
 from typing import NoReturn
 
 from validibot.engines.problems import BadDocument, Problem
@@ -15,6 +16,7 @@ MAX_DEPTH = 128
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _DEPTH_CHANGE = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_HUGE_NUMBER = re.compile(r"\d{300}|[eE]\+?\d{3}")
 _SURROGATE = re.compile(r"\\u[dD][89abAB]")
 
 
@@ -39,7 +41,8 @@ def parse_json(content: bytes) -> JSON:
         message = f"The document is nested deeper than {MAX_DEPTH} levels."
         raise BadDocument(Problem(message, code="json.too_deep"))
     try:
-        value: JSON = json.loads(text, parse_constant=_refuse_constant)
+        parse_float = _finite if _HUGE_NUMBER.search(text) else None
+        value: JSON = json.loads(text, parse_float=parse_float, parse_constant=_refuse_constant)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
@@ -58,6 +61,13 @@ def _too_deep(content: bytes) -> bool:
         return False
     brackets = _STRING.sub(b"", content).translate(None, _NOT_BRACKETS)
     return max(accumulate(map(_DEPTH_CHANGE.__getitem__, brackets)), default=0) > MAX_DEPTH
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if isinf(number):
+        raise ValueError("a number is beyond what a double can hold")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -1,14 +1,17 @@
 """What engines have to say about a document."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
 
+MAX_PROBLEMS = 100
 MAX_MESSAGE = 1000
 MAX_PATH = 1000
 
 
 def storable(text: str, limit: int) -> str:
     """Shorten `text` and replace what PostgreSQL cannot keep: NUL and lone surrogates."""
-    text = text.encode("utf-8", "replace").decode().replace("\0", "�")
+    text = text[: limit + 1].encode("utf-8", "replace").decode().replace("\0", "�")
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
@@ -28,11 +31,19 @@ class Problem:
         object.__setattr__(self, "path", storable(self.path, MAX_PATH))
 
 
-@dataclass
 class BadDocument(Exception):
-    """The document cannot be read at all, and why."""
+    """The document cannot be read at all; `problem` says why."""
 
-    problem: Problem = field()
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
 
-    def __str__(self) -> str:
-        return self.problem.message
+
+def truncated(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Keep the first MAX_PROBLEMS, and say so when there are more."""
+    iterator = iter(problems)
+    kept = tuple(islice(iterator, MAX_PROBLEMS))
+    if next(iterator, None) is None:
+        return kept
+    note = f"There are more problems than the {MAX_PROBLEMS} shown."
+    return (*kept, Problem(note, severity="INFO", code="problems.truncated"))

@@ -1,25 +1,46 @@
-"""Finds the engines: every module beside this one that defines `ENGINE`, by its name."""
+"""Finds the engines: every module beside this one that defines `ENGINE`, by its name.
+
+An engine is imported when it is first asked for, so a process pays only for those it uses.
+"""
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 from validibot.engines.base import Engine, EngineError
 
-
-def discover() -> Mapping[str, Engine]:
-    package = __name__.rpartition(".")[0]
-    found = {}
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if module.name != "registry":
-            engine = getattr(import_module(f"{package}.{module.name}"), "ENGINE", None)
-            if isinstance(engine, Engine):
-                found[module.name] = engine
-    return found
+_PACKAGE = __name__.rpartition(".")[0]
 
 
-ENGINES: Mapping[str, Engine] = discover()
+@cache
+def _modules() -> frozenset[str]:
+    return frozenset(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+
+
+@cache
+def _load(name: str) -> Engine | None:
+    return getattr(import_module(f"{_PACKAGE}.{name}"), "ENGINE", None)
+
+
+class Engines(Mapping[str, Engine]):
+    """The engines by name."""
+
+    def __getitem__(self, name: str) -> Engine:
+        engine = _load(name) if name in _modules() else None
+        if engine is None:
+            raise KeyError(name)
+        return engine
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in sorted(_modules()) if _load(name))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+ENGINES: Mapping[str, Engine] = Engines()
 
 
 def get_engine(name: str) -> Engine:

@@ -1,0 +1,99 @@
+"""JSON Schema, by jsonschema-rs: draft 2020-12 unless the schema names another."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import Any, NoReturn
+
+import jsonschema_rs
+
+from validibot.engines.base import (
+    Document,
+    Engine,
+    EngineError,
+    EngineManifest,
+    FileType,
+    Result,
+)
+from validibot.engines.json_positions import Positions
+from validibot.engines.json_text import decode_text
+from validibot.engines.problems import MAX_PROBLEMS, BadDocument, Problem, truncated
+
+MAX_SCHEMA_CHARACTERS = 1024 * 1024
+# Steps a pattern with look-around may take; all other patterns run in linear time.
+_PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000)
+
+
+def check(document: Document, config: Mapping[str, Any]) -> Result:
+    """`config` has `schema` (object or text) and may have `formats`: whether `format` asserts."""
+    validator = _compiled(_schema_text(config), config.get("formats"))
+    try:
+        payload = document.payload
+    except BadDocument as bad:
+        return Result((bad.problem,))
+    if validator.is_valid(payload):
+        return Result()
+    errors = islice(validator.iter_errors(payload), MAX_PROBLEMS + 1)
+    return Result(truncated(_problems(errors, decode_text(document.content))))
+
+
+def _schema_text(config: Mapping[str, Any]) -> str:
+    schema = config.get("schema")
+    if schema is None:
+        raise EngineError("The step has no schema: set `schema` in its configuration.")
+    text = schema if isinstance(schema, str) else json.dumps(schema)
+    if len(text) > MAX_SCHEMA_CHARACTERS:
+        raise EngineError(f"The schema has more than {MAX_SCHEMA_CHARACTERS} characters.")
+    return text
+
+
+@lru_cache(maxsize=256)
+def _compiled(schema: str, formats: bool | None) -> jsonschema_rs.Validator:
+    try:
+        return jsonschema_rs.validator_for(
+            json.loads(schema),
+            validate_formats=formats,
+            retriever=_refuse,
+            pattern_options=_PATTERNS,
+        )
+    except jsonschema_rs.ValidationError as error:
+        where = _pointer(error.instance_path) or "its root"
+        raise EngineError(f"The schema is wrong at {where}: {error.message}") from None
+    except (ValueError, RecursionError) as error:
+        raise EngineError(f"The schema cannot be read: {error}") from None
+
+
+def _refuse(uri: str) -> NoReturn:
+    raise ValueError("only references within the schema are followed")
+
+
+def _problems(errors: Iterable[jsonschema_rs.ValidationError], text: str) -> Iterable[Problem]:
+    positions = Positions(text)
+    for error in errors:
+        line, column = positions.of(error.instance_path)
+        yield Problem(
+            error.message,
+            code=error.kind.name,
+            path=_pointer(error.instance_path),
+            line=line,
+            column=column,
+        )
+
+
+def _pointer(path: Sequence[str | int]) -> str:
+    """Write a path as RFC 6901 does."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+ENGINE = Engine(
+    EngineManifest(
+        slug="json-schema",
+        title="JSON Schema",
+        description="Checks a JSON document against a JSON Schema (draft 2020-12 by default).",
+        validation_type="JSON_SCHEMA",
+        version="1",
+        accepts=(FileType("json", "application/json"), FileType("epjson", "application/json")),
+    ),
+    check,
+)
