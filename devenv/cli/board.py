@@ -54,13 +54,12 @@ class Board:
 
 
 def tell(output: Output, name: str, one: ServiceState) -> None:
-    """Say a change, if it is one that a person wants to know."""
+    """Say a change, if it is one that a person wants to know; failures are told by who ends."""
     label = f"{name:<{WIDTH}}"
     seconds = f"{one.seconds:5.1f} s"
     says: dict[str, Callable[[], None]] = {
         State.HEALTHY: lambda: output.success(f"{label}  {seconds}"),
         State.DONE: lambda: output.success(f"{label}  {one.note or seconds}"),
         State.RESTARTING: lambda: output.warn(f"{label}  {one.note}; it is started again"),
-        State.FAILED: lambda: output.fail(f"{label}  {one.note}"),
     }
     says.get(one.state, lambda: None)()

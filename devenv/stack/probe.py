@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -68,19 +69,14 @@ class CommandProbe:
     timeout: float = 3.0
 
     async def is_healthy(self, environ: Mapping[str, str]) -> bool:
-        process = await asyncio.create_subprocess_exec(
-            *self.command,
-            env=environ,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        # In a thread: a subprocess of asyncio's that is cancelled while it starts is lost.
+        return await asyncio.to_thread(self._succeeds, environ)
+
+    def _succeeds(self, environ: Mapping[str, str]) -> bool:
         try:
-            async with asyncio.timeout(self.timeout):
-                return await process.wait() == 0
-        except TimeoutError:
+            done = subprocess.run(
+                self.command, env=environ, capture_output=True, timeout=self.timeout, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
             return False
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        return done.returncode == 0

@@ -4,10 +4,11 @@ import asyncio
 import ctypes
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from signal import SIGKILL, Signals
+from typing import Any
 
 LONGEST_LINE = 16 * 1024
 _PR_SET_PDEATHSIG = 1
@@ -59,17 +60,19 @@ class Process:
         output, child_output = os.pipe()
         os.set_blocking(output, False)
         try:
-            child = await asyncio.create_subprocess_exec(
-                *command,
-                env=environ,
-                cwd=folder,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=child_output,
-                stderr=child_output,
-                start_new_session=True,
-                preexec_fn=die_with_parent(stop_signal),
+            child = await _never_lost(
+                asyncio.create_subprocess_exec(
+                    *command,
+                    env=environ,
+                    cwd=folder,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=child_output,
+                    stderr=child_output,
+                    start_new_session=True,
+                    preexec_fn=die_with_parent(stop_signal),
+                )
             )
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             os.close(output)
             raise
         finally:
@@ -119,6 +122,20 @@ class Process:
             os.close(self._output)
             self._output = -1
             self._lines.close()
+
+
+async def _never_lost(
+    starting: Coroutine[Any, Any, asyncio.subprocess.Process],
+) -> asyncio.subprocess.Process:
+    """Wait for a child to start; if we are cancelled meanwhile, end it first."""
+    task = asyncio.create_task(starting)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        child = await task
+        child.kill()
+        await child.wait()
+        raise
 
 
 def die_with_parent(number: Signals) -> Callable[[], None] | None:
