@@ -1,0 +1,107 @@
+"""Rules of this house that no linter knows."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 50
+
+
+def _tracked(*suffixes: str) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    paths = [ROOT / name for name in listed]
+    return [path for path in paths if path.is_file() and path.name.endswith(suffixes or ("",))]
+
+
+def _python() -> list[Path]:
+    return [path for path in _tracked(".py") if "migrations" not in path.parts]
+
+
+def _functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    assert function.end_lineno
+    return function.end_lineno - function.lineno + 1
+
+
+def test_no_file_is_longer_than_four_hundred_lines() -> None:
+    long = {str(p): n for p in _python() if (n := len(p.read_text().splitlines())) > MAX_FILE_LINES}
+
+    assert long == {}
+
+
+def test_no_function_is_longer_than_fifty_lines() -> None:
+    long = [
+        f"{path}:{function.lineno} {function.name}"
+        for path in _python()
+        for function in _functions(path)
+        if _length(function) > MAX_FUNCTION_LINES
+    ]
+
+    assert long == []
+
+
+def test_no_committed_file_names_a_package_registry() -> None:
+    parts = (("pyp", r"i\.org"), ("python", r"hosted\.org"), ("registry", r"\.npmjs"))
+    hosts = re.compile("|".join(a + b for a, b in parts))
+
+    assert [str(p) for p in _tracked() if _text_matches(p, hosts)] == []
+
+
+def test_no_committed_file_holds_a_path_of_somebodys_machine() -> None:
+    homes = re.compile("|".join("/" + a + "/" for a in ("root", "home/[a-z]+", "Users/[A-Za-z]+")))
+
+    assert [str(p) for p in _tracked(".py", ".toml", ".md") if _text_matches(p, homes)] == []
+
+
+def _text_matches(path: Path, pattern: re.Pattern[str]) -> bool:
+    try:
+        return bool(pattern.search(path.read_text()))
+    except UnicodeDecodeError:
+        return False
+
+
+def test_the_product_never_asks_whether_its_cloud_is_emulated() -> None:
+    asked = re.compile(r"emulator|localhost|if (settings\.)?DEBUG", re.IGNORECASE)
+
+    assert [str(p) for p in (ROOT / "validibot").rglob("*.py") if _text_matches(p, asked)] == []
+
+
+def test_locks_pin_every_package_by_hash_and_name_no_address() -> None:
+    for lock in (ROOT / "requirements").glob("*.txt"):
+        text = lock.read_text()
+        pinned = re.findall(r"^[a-z0-9].*==.* \\$", text, re.MULTILINE)
+
+        assert len(pinned) > 50
+        assert "://" not in text
+        assert all("--hash=" in block for block in re.split(r"\n(?=[a-z0-9])", text))
+
+
+@pytest.mark.parametrize("lock", ["runtime", "dev"])
+def test_the_lock_holds_every_dependency_that_the_project_declares(lock: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    declared = project["project"]["dependencies"]
+    if lock == "dev":
+        declared = declared + project["dependency-groups"]["dev"]
+    names = {re.split(r"[\[<>=; ]", entry)[0].lower() for entry in declared}
+    text = (ROOT / "requirements" / f"{lock}.txt").read_text()
+    locked = set(re.findall(r"^([a-z0-9.-]+)==", text, re.MULTILINE))
+
+    assert names - locked == set()
+
+
+def test_every_package_has_a_sentence_that_says_what_it_is_for() -> None:
+    silent = [str(p) for p in _python() if not ast.get_docstring(ast.parse(p.read_text()))]
+
+    assert silent == []
