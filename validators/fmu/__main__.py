@@ -1,0 +1,9 @@
+"""`python -m validators.fmu`: the entry point of the container."""
+
+import sys
+
+from validators.fmu.validate import VALIDATOR
+from validators.sdk.main import main
+
+if __name__ == "__main__":
+    sys.exit(main(VALIDATOR))

@@ -1,0 +1,35 @@
+"""Which platforms an FMU has native code for, and whether this machine is one of them."""
+
+import platform
+import sys
+
+from validators.fmu.archive import FmuRefused
+from validators.fmu.description import Description
+
+_HERE = {
+    ("linux", "x86_64"): ("linux64", "x86_64-linux", ".so"),
+    ("linux", "aarch64"): ("aarch64-linux", "aarch64-linux", ".so"),
+    ("darwin", "x86_64"): ("darwin64", "x86_64-darwin", ".dylib"),
+    ("darwin", "arm64"): ("darwin64", "aarch64-darwin", ".dylib"),
+}
+
+
+def require_binary(names: list[str], description: Description) -> None:
+    present = sorted({name.split("/")[1] for name in names if _is_binary(name)})
+    if not present:
+        text = "The FMU has no native code at all, only sources or documents."
+        raise FmuRefused(text, code="FMU_NO_BINARY")
+    machine = (sys.platform, platform.machine())
+    old, new, suffix = _HERE.get(machine, ("-".join(machine), "-".join(machine), ""))
+    here = new if description.fmi_version.startswith("3.") else old
+    wanted = {f"binaries/{here}/{name}{suffix}" for name in description.identifiers}
+    if not wanted & set(names):
+        text = (
+            f"The FMU has no native code for {here}, where it would run; "
+            f"it has: {', '.join(present)}."
+        )
+        raise FmuRefused(text, code="FMU_PLATFORM_MISMATCH")
+
+
+def _is_binary(name: str) -> bool:
+    return name.startswith("binaries/") and name.endswith((".so", ".dll", ".dylib"))
