@@ -7,6 +7,8 @@ import signal
 import sys
 import time
 import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from devenv.gcp.config import CloudConfig, ConfigError, parse
@@ -21,7 +23,7 @@ def main() -> int:
     options = _options()
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
     try:
-        config = _config(options.config)
+        config = _moved(_config(options.config), dict(options.service_port))
     except (OSError, tomllib.TOMLDecodeError, ConfigError) as error:
         print(f"{options.config}: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -35,11 +37,31 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path(".devenv/gcp"))
     parser.add_argument("--plain-port", type=int, default=0, help="default: that of the last time")
     parser.add_argument("--roots", type=Path, help="CA certificates to trust besides ours")
+    parser.add_argument(
+        "--service-port",
+        type=_service_port,
+        action="append",
+        default=[],
+        metavar="NAME=PORT",
+        help="where a Cloud Run service listens, when its port in devenv.toml was taken",
+    )
     return parser.parse_args()
+
+
+def _service_port(text: str) -> tuple[str, int]:
+    name, _, port = text.partition("=")
+    return name, int(port)
 
 
 def _config(path: Path) -> CloudConfig:
     return parse(tomllib.loads(path.read_text()).get("gcp", {}))
+
+
+def _moved(config: CloudConfig, ports: Mapping[str, int]) -> CloudConfig:
+    services = (
+        replace(service, port=ports.get(service.name, service.port)) for service in config.services
+    )
+    return replace(config, services=tuple(services))
 
 
 async def _serve(config: CloudConfig, options: argparse.Namespace, start: float) -> None:
