@@ -83,6 +83,10 @@ class Identity:
         """Return the system-managed key with which signBlob signs for `email`."""
         return self._keys.key(self.account(email).email)
 
+    def verify_signature(self, email: str, payload: bytes, signature: bytes) -> bool:
+        """Return whether `signature` is the one that signBlob makes for `email` over `payload`."""
+        return self.knows(email) and self.blob_key(email).verifies(signature, payload)
+
 
 def bearer(headers: Mapping[str, str]) -> str:
     """Return the bearer token of lower-cased `headers`, empty if there is none."""
