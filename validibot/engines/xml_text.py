@@ -36,7 +36,8 @@ def parse_xml(content: bytes) -> etree._Element:
 
 def _problem(error: etree.XMLSyntaxError) -> Problem:
     line, column = error.position
-    message = f"This is not XML: {error.msg.strip()}"
+    reason = error.msg.removesuffix(f", line {line}, column {column}").strip()
+    message = f"This is not XML: {reason}"
     return Problem(message, code="xml.invalid", line=line or None, column=column or None)
 
 

@@ -1,0 +1,69 @@
+"""Which expressions could take much time or memory, judged by what they call.
+
+CEL bounds iterations, not memory: text that is doubled by each of thirty chained `map` fills any
+machine. What could grow like that is evaluated apart (see sandbox); nearly no rule could.
+"""
+
+import re
+from collections.abc import Iterable
+
+LIGHT_SCOPE = 64 * 1024
+LIGHT_SCOPE_WITHOUT_LOOPS = 1024 * 1024
+_CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
+_LOOPS = frozenset({"all", "exists", "exists_one", "existsOne", "filter"})
+# They look at values and make nothing bigger than a number.
+_LOOKING = frozenset(
+    [
+        "bool",
+        "charAt",
+        "contains",
+        "double",
+        "endsWith",
+        "get",
+        "has",
+        "hasValue",
+        "indexOf",
+        "int",
+        "lastIndexOf",
+        "matches",
+        "of",
+        "optMap",
+        "or",
+        "orValue",
+        "size",
+        "startsWith",
+        "timestamp",
+        "type",
+        "uint",
+        "value",
+        "abs",
+        "ceil",
+        "floor",
+        "greatest",
+        "isFinite",
+        "isInf",
+        "isNaN",
+        "least",
+        "round",
+        "sign",
+        "sqrt",
+        "trunc",
+    ]
+)
+# What they make is at most about as long as what they are given.
+_COPYING = frozenset(
+    ["bytes", "lowerAscii", "reverse", "string", "substring", "trim", "upperAscii"]
+)
+
+
+def is_light(expressions: Iterable[str], *, scope_size: int) -> bool:
+    """Whether these expressions are surely cheap on values of `scope_size` characters."""
+    return all(_is_light(expression, scope_size) for expression in expressions)
+
+
+def _is_light(expression: str, scope_size: int) -> bool:
+    calls = set(_CALL.findall(expression))
+    if calls & _LOOPS:
+        quiet = calls <= _LOOPS | _LOOKING and "+" not in expression
+        return quiet and scope_size <= LIGHT_SCOPE
+    return calls <= _LOOKING | _COPYING and scope_size <= LIGHT_SCOPE_WITHOUT_LOOPS
