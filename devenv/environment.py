@@ -79,8 +79,9 @@ class Secrets:
 def _new(name: str) -> str:
     if name == "demo_password":
         return "-".join(secrets.token_hex(2) for _ in range(3))
-    prefix = "vb_" if name == "demo_api_key" else ""
-    return prefix + secrets.token_urlsafe(30)
+    if name == "demo_api_key":  # the product takes keys of this form only
+        return f"vbk_1_{secrets.token_hex(16)}_{secrets.token_hex(32)}"
+    return secrets.token_urlsafe(30)
 
 
 def _parse(text: str) -> dict[str, str]:

@@ -12,6 +12,8 @@ ALLOWED_HOSTS = ["*"]
 DATA_ROOT = f"file://{Path(tempfile.mkdtemp(prefix='validibot-test-'))}"
 WORKER_AUTH = "validibot.worker.auth.nonce_only"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Empty: the suite starts a PostgreSQL of its own.
+DATABASE_URL = env.str("DATABASE_URL", default="")
 # Test transactions live on one connection; a pool would outlive the test database.
 DATABASES["default"]["OPTIONS"] = {}
 DATABASES["default"]["TEST"] = {"NAME": f"test_{env.str('TEST_DATABASE', default='validibot')}"}

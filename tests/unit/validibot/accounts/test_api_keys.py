@@ -1,0 +1,75 @@
+"""API keys open doors only as long as they should."""
+
+import datetime as dt
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from validibot.accounts import api_keys
+from validibot.accounts.models import ApiKey, User
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def alice() -> User:
+    return User.objects.create_user("alice@example.com", "secret")
+
+
+def test_a_key_opens_the_door_for_its_owner(alice: User) -> None:
+    _, text = api_keys.issue(alice, "laptop")
+
+    assert api_keys.authenticate(text) == alice
+
+
+def test_the_text_of_a_key_is_stored_nowhere(alice: User) -> None:
+    key, text = api_keys.issue(alice, "laptop")
+    secret = text.rpartition("_")[2]
+
+    assert all(secret not in str(value) for value in ApiKey.objects.values_list().get(pk=key.pk))
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "vbk_1_", "x" * 10_000, "vbk_1_" + "0" * 32 + "_" + "0" * 64]
+)
+def test_a_wrong_key_opens_nothing(alice: User, wrong: str) -> None:
+    api_keys.issue(alice, "laptop")
+
+    assert api_keys.authenticate(wrong) is None
+
+
+def test_a_key_with_a_changed_secret_opens_nothing(alice: User) -> None:
+    _, text = api_keys.issue(alice, "laptop")
+    changed = text[:-1] + ("0" if text[-1] != "0" else "1")
+
+    assert api_keys.authenticate(changed) is None
+
+
+def test_a_revoked_key_opens_nothing(alice: User) -> None:
+    key, text = api_keys.issue(alice, "laptop")
+
+    assert api_keys.revoke(alice, key.pk)
+    assert api_keys.authenticate(text) is None
+
+
+def test_nobody_revokes_the_key_of_another(alice: User) -> None:
+    bob = User.objects.create_user("bob@example.com", "secret")
+    key, text = api_keys.issue(alice, "laptop")
+
+    assert not api_keys.revoke(bob, key.pk)
+    assert api_keys.authenticate(text) == alice
+
+
+def test_a_key_expires_after_a_year(alice: User) -> None:
+    _, text = api_keys.issue(alice, "laptop")
+
+    with time_machine.travel(timezone.now() + dt.timedelta(days=366)):
+        assert api_keys.authenticate(text) is None
+
+
+def test_a_key_of_a_deactivated_user_opens_nothing(alice: User) -> None:
+    _, text = api_keys.issue(alice, "laptop")
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+
+    assert api_keys.authenticate(text) is None
