@@ -1,0 +1,90 @@
+"""A project as small as can be, around which the real developer environment is started."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_MANAGE = """
+import json, os, sys
+print("did", sys.argv[1], flush=True)
+if sys.argv[1] == "setup_all":
+    seed = {"org": "demo", "workflows": [{"slug": "box", "name": "A box", "sample": "box.idf"}]}
+    open(os.environ["SEED_FILE"], "w").write(json.dumps(seed))
+if os.path.exists("broken"):
+    sys.exit("the table is on fire")
+"""
+_WSGI = """
+import os
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [os.environ["APP_ROLE"].encode()]
+"""
+_ASGI = """
+import os
+async def application(scope, receive, send):
+    headers = [(b"content-type", b"text/plain")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": os.environ["APP_ROLE"].encode()})
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a devenv.toml, and the command line in it."""
+
+    root: Path
+
+    def devenv(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "devenv", *arguments],
+            cwd=self.root,
+            env=self.environ(**variables),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def environ(self, **variables: str) -> dict[str, str]:
+        inherited = dict(os.environ)  # noqa: TID251 - a test hands it on
+        return inherited | {"PYTHONPATH": str(ROOT), "MOCK_VALIDATORS": "1"} | variables
+
+    def status(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(self.devenv("status", "--json").stdout)
+        return facts
+
+    def until_restarted(self, service: str, *, not_pid: int) -> None:
+        for _ in range(100):
+            one = self.status()["services"][service]
+            if one["state"] == "healthy" and one["pid"] != not_pid:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{service} did not come back")
+
+
+def make(root: Path) -> Project:
+    (root / "config").mkdir(parents=True)
+    (root / "manage.py").write_text(_MANAGE)
+    (root / "config" / "__init__.py").touch()
+    (root / "config" / "wsgi.py").write_text(_WSGI)
+    (root / "config" / "asgi.py").write_text(_ASGI)
+    (root / "devenv.toml").write_text("[ports]\n" + "".join(_ports()))
+    return Project(root)
+
+
+def _ports() -> list[str]:
+    names = ("web", "worker", "postgres", "mail", "smtp", "gcp")
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+    numbers = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return [f"{name} = {number}\n" for name, number in zip(names, numbers, strict=True)]

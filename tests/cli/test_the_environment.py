@@ -1,0 +1,198 @@
+"""The real command line, from the first `up` to `reset`, around a stand-in product."""
+
+import json
+import os
+import signal
+import smtplib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from tests.cli.project import Project, make
+
+pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(90)]
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    project = make(tmp_path_factory.mktemp("devenv") / "a folder with spaces")
+    started = project.devenv("up", "--detach", "--json")
+    assert started.returncode == 0, started.stderr
+    yield project
+    assert project.devenv("down").returncode == 0
+
+
+def get(url: str) -> str:
+    return httpx.get(url, timeout=5).text
+
+
+def test_status_says_where_everything_is_and_how_to_get_in(up: Project) -> None:
+    facts = up.status()
+
+    assert facts["mode"] == "mock"
+    assert facts["login"]["email"] == "demo@validibot.local"
+    assert facts["org"] == "demo"
+    assert facts["workflows"] == [
+        {"slug": "box", "name": "A box", "sample": str(up.root / "box.idf")}
+    ]
+    assert {one["state"] for one in facts["services"].values()} == {"healthy", "done"}
+
+
+def test_web_and_worker_serve_in_their_roles(up: Project) -> None:
+    urls = up.status()["urls"]
+
+    assert (get(urls["web"]), get(urls["worker"])) == ("web", "worker")
+
+
+def test_a_second_up_says_where_the_first_one_is(up: Project) -> None:
+    again = up.devenv("up", NO_COLOR="1")
+
+    assert again.returncode == 0
+    assert "It already runs here" in again.stderr
+    assert up.status()["urls"]["web"] in again.stdout
+
+
+def test_run_has_the_environment_of_web_and_passes_the_exit_code_on(up: Project) -> None:
+    done = up.devenv("run", "--", "sh", "-c", "echo $APP_ROLE $VALIDIBOT_API_URL; exit 7")
+
+    assert (done.returncode, done.stdout) == (7, f"web {up.status()['urls']['web']}\n")
+
+
+def test_env_can_be_pasted_into_a_shell(up: Project) -> None:
+    pasted = up.devenv("env", "--role", "worker").stdout
+    done = subprocess.run(
+        ["sh", "-c", f"{pasted}\necho $APP_ROLE"], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "worker\n"
+
+
+def test_logs_are_kept_by_service(up: Project) -> None:
+    done = up.devenv("logs", "--no-follow", "setup")
+
+    assert "did setup_all" in done.stdout.splitlines()
+
+
+def test_a_log_that_is_not_there_is_refused_with_those_that_are(up: Project) -> None:
+    done = up.devenv("logs", "wbe")
+
+    assert done.returncode == 2
+    assert "no log of wbe" in done.stderr
+    assert "migrate, postgres, setup" in done.stderr
+
+
+def test_secrets_are_readable_by_their_owner_only(up: Project) -> None:
+    assert (up.root / ".devenv" / "secrets.env").stat().st_mode & 0o777 == 0o600
+
+
+def test_mail_arrives(up: Project) -> None:
+    urls = up.status()["urls"]
+    with smtplib.SMTP("127.0.0.1", int(urls["smtp"].rpartition(":")[2])) as smtp:
+        smtp.sendmail("a@b.c", ["x@y.z"], "Subject: Hello\n\nYou")
+
+    assert json.loads(get(f"{urls['mail']}/api/v1/message/latest"))["Subject"] == "Hello"
+
+
+@pytest.mark.parametrize("service", ["worker", "web", "mail"])
+def test_what_is_killed_comes_back_at_the_same_place(up: Project, service: str) -> None:
+    facts = up.status()
+    pid = facts["services"][service]["pid"]
+
+    os.kill(pid, signal.SIGKILL)
+    up.until_restarted(service, not_pid=pid)
+
+    assert get(facts["urls"][service])
+
+
+def test_postgresql_loses_nothing_when_it_is_killed(up: Project) -> None:
+    facts = up.status()
+    pid = facts["services"]["postgres"]["pid"]
+    with psycopg.connect(facts["urls"]["postgres"], autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")
+
+        os.kill(pid, signal.SIGKILL)
+    up.until_restarted("postgres", not_pid=pid)
+
+    with psycopg.connect(facts["urls"]["postgres"]) as connection:
+        assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+def test_down_and_up_keep_data_and_skip_what_is_done(tmp_path: Path) -> None:
+    project = make(tmp_path / "project")
+    project.devenv("up", "--detach")
+    before = project.status()
+    assert project.devenv("down").returncode == 0
+
+    again = project.devenv("up", "--detach")
+    after = project.status()
+    project.devenv("reset", "--yes")
+
+    assert again.stderr.count("nothing new") == 2
+    assert (after["urls"], after["api_key"]) == (before["urls"], before["api_key"])
+    assert not (project.root / ".devenv").exists()
+
+
+def test_ctrl_c_stops_everything_politely(tmp_path: Path) -> None:
+    project = make(tmp_path / "project")
+    started = foreground(project)
+    pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
+
+    started.send_signal(signal.SIGINT)
+    started.communicate(timeout=20)
+
+    assert started.returncode == 130
+    assert not any(lives(pid) for pid in pids)
+
+
+def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    project = make(tmp_path / "project")
+    started = foreground(project)
+    pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
+
+    started.kill()
+    started.communicate(timeout=20)
+
+    deadline = time.monotonic() + 10
+    while any(lives(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert project.devenv("status").returncode == 1
+
+
+def test_a_failing_step_ends_the_start_with_its_last_words(tmp_path: Path) -> None:
+    project = make(tmp_path / "project")
+    (project.root / "broken").touch()
+
+    done = project.devenv("up")
+
+    assert done.returncode == 1
+    assert "the table is on fire" in done.stderr
+    assert "migrate exited with 1\n    Next: make logs S=migrate" in done.stderr
+
+
+def foreground(project: Project) -> "subprocess.Popen[bytes]":
+    started = subprocess.Popen(
+        [sys.executable, "-m", "devenv", "up"],
+        cwd=project.root,
+        env=project.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert started.stdout
+    while b"validibot workflows list" not in started.stdout.readline():
+        assert started.poll() is None
+    return started
+
+
+def lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

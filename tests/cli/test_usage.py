@@ -1,0 +1,69 @@
+"""What the command line says when nothing runs, or when it is used wrongly."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.project import Project, make
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return make(tmp_path / "project")
+
+
+@pytest.mark.parametrize("command", [["status"], ["env"], ["run", "true"]])
+def test_what_needs_a_running_environment_names_the_next_command(
+    project: Project, command: list[str]
+) -> None:
+    done = project.devenv(*command)
+
+    assert done.returncode == 1
+    assert "does not run.\n    Next: make up" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--mode", "local"), ("--mode", "tunnel"), ("--runtime", "docker")]
+)
+def test_modes_that_do_not_exist_yet_are_refused(project: Project, option: str, value: str) -> None:
+    done = project.devenv("up", option, value)
+
+    assert done.returncode == 2
+    assert f"{value} is not there yet" in done.stderr
+
+
+def test_down_is_content_when_nothing_runs(project: Project) -> None:
+    assert project.devenv("down").returncode == 0
+
+
+def test_reset_does_nothing_when_nobody_can_be_asked(project: Project) -> None:
+    done = project.devenv("reset")
+
+    assert done.returncode == 2
+    assert "make reset YES=1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[ports]\nweb = 'x'", "ports.web is 'x'"),
+        ("[ports]\nwebb = 1", "unknown key 'webb'"),
+        ("[cloud]", "unknown table [cloud]"),
+        ("[ports", "devenv.toml: "),
+        ("[gcp]\niam = 'loose'", "gcp.iam is 'loose'"),
+    ],
+)
+def test_a_wrong_devenv_toml_is_refused_by_name(project: Project, text: str, message: str) -> None:
+    (project.root / "devenv.toml").write_text(text)
+
+    done = project.devenv("status")
+
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_doctor_warns_of_credentials_for_a_real_cloud(project: Project) -> None:
+    done = project.devenv("doctor", GOOGLE_APPLICATION_CREDENTIALS="/home/me/key.json")
+
+    assert done.returncode == 0
+    assert "unset GOOGLE_APPLICATION_CREDENTIALS" in done.stdout
