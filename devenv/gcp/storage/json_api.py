@@ -11,6 +11,7 @@ from devenv.gcp.storage.conditions import Preconditions, number, parse, parse_so
 from devenv.gcp.storage.exchange import Exchange, answer
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.listing import page_size, parse as parse_listing, read_token
+from devenv.gcp.storage.names import check_object_name
 from devenv.gcp.storage.objects import Draft, Objects, Ref
 
 
@@ -145,9 +146,11 @@ def _sources(bucket: str, sources: object) -> Sequence[Ref]:
 
 def _component(bucket: str, source: Mapping[str, Any]) -> Ref:
     wanted = _mapping(source.get("objectPreconditions", {})).get("ifGenerationMatch")
+    name = str(source.get("name", ""))
+    check_object_name(name)
     return Ref(
         bucket,
-        str(source.get("name", "")),
+        name,
         _optional(source.get("generation"), "generation"),
         Preconditions(generation=_optional(wanted, "ifGenerationMatch")),
     )

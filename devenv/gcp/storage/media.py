@@ -6,7 +6,6 @@ After https://cloud.google.com/storage/docs/uploads-downloads.
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, BinaryIO
-from urllib.parse import quote
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -120,7 +119,13 @@ class Media:
         session_id = exchange.query["upload_id"]
         owner = replace(exchange.access, caller=self._uploads.owner(session_id))
         chunk = parse_content_range(exchange.headers.get("content-range"))
-        return await self._uploads.receive(owner, session_id, chunk, exchange.request.stream())
+        return await self._uploads.receive(
+            owner,
+            session_id,
+            chunk=chunk,
+            body=exchange.request.stream(),
+            sums=sums_of_headers(exchange.headers),
+        )
 
     async def cancel(self, exchange: Exchange, *_: str) -> Response:
         """Google answers a cancelled upload with its own status, 499."""
@@ -148,8 +153,8 @@ class Media:
             exchange, bucket, {"contentType": headers.get("x-upload-content-type")} | resource
         )
         total = headers.get("x-upload-content-length")
-        query = f"uploadType=resumable&name={quote(draft.name, safe='')}&"
-        return Response(headers={"location": self.location(exchange, draft, total, query)})
+        location = self.location(exchange, draft, total, "uploadType=resumable&")
+        return Response(headers={"location": location})
 
 
 def incomplete(progress: Progress) -> Response:

@@ -6,7 +6,7 @@ After https://cloud.google.com/storage/docs/performing-resumable-uploads.
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, BinaryIO, Self
 from weakref import WeakValueDictionary
@@ -83,9 +83,18 @@ class Uploads:
         return session
 
     async def receive(
-        self, access: Access, session_id: str, chunk: Chunk, body: AsyncIterator[bytes]
+        self,
+        access: Access,
+        session_id: str,
+        *,
+        chunk: Chunk,
+        body: AsyncIterator[bytes],
+        sums: Mapping[str, Any],
     ) -> Progress:
-        """Take what a request brings; `access` is that of the session's owner."""
+        """Take what a request brings; `access` is that of the session's owner.
+
+        `sums` are checksums of the whole object that may come with its last bytes.
+        """
         lock = self._locks.setdefault(session_id, asyncio.Lock())
         async with lock:
             session, result = self._find(session_id)
@@ -95,6 +104,7 @@ class Uploads:
             session = self._with_total(session, chunk, digest.size)
             if chunk.start is not None:
                 await self._append(session, chunk, digest, body)
+            session = replace(session, draft=replace(session.draft, **sums))
             return self._progress(access, session, chunk, digest)
 
     def owner(self, session_id: str) -> Caller:

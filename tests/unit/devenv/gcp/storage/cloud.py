@@ -1,0 +1,136 @@
+"""A Cloud Storage of its own: time stands still, tokens are accounts' short names."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from devenv.gcp.caller import AccessBoundary, Caller
+from devenv.gcp.clock import ManualClock
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.errors import PermissionDenied, Unauthenticated
+from devenv.gcp.storage.service import StorageService
+from devenv.gcp.store import Store
+from tests.unit.devenv.gcp.fakes import FakeGuard
+
+BUCKET = "validibot-local"
+OBJECTS = f"/storage/v1/b/{BUCKET}/o"
+UPLOAD = f"/upload/storage/v1/b/{BUCKET}/o"
+KIB256 = 256 * 1024
+
+
+class Guard(FakeGuard):
+    """Also refuses callers without an account, unless the bucket is public."""
+
+    public = False
+
+    def require(self, caller: Caller, permission: str, resource: str) -> None:
+        super().require(caller, permission, resource)
+        if caller.anonymous and not self.public:
+            raise PermissionDenied(permission)
+
+
+class Tokens:
+    """Knows the tokens that a test has issued, and signatures that are made of the account."""
+
+    def __init__(self) -> None:
+        self.callers: dict[str, Caller] = {"good": Caller("web@p.iam.gserviceaccount.com")}
+
+    def caller(self, headers: Mapping[str, str]) -> Caller:
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if kind != "Bearer" or token not in self.callers:
+            raise Unauthenticated("Invalid Credentials")
+        return self.callers[token]
+
+    def downscope(self, name: str, role: str, condition: str) -> None:
+        resource = f"//storage.googleapis.com/projects/_/buckets/{BUCKET}"
+        boundary = AccessBoundary(((resource, (f"inRole:{role}",), condition),))
+        self.callers[name] = Caller("web@p.iam.gserviceaccount.com", boundary)
+
+    def verify_signature(self, email: str, payload: bytes, signature: bytes) -> bool:
+        return signature == sign(email, payload)
+
+
+def sign(email: str, payload: bytes) -> bytes:
+    return email.encode()[:4] + payload[-64:]
+
+
+class Cloud:
+    """The service over a folder that outlives it, and a client that asks it without sockets."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = ManualClock()
+        self.guard = Guard()
+        self.tokens = Tokens()
+        self.client = httpx.AsyncClient()
+
+    async def start(self) -> None:
+        """Start a service on what is in the folder."""
+        self.store = Store(self.folder / "gcp.db")
+        self.service = StorageService(
+            config=CloudConfig(buckets=(BUCKET,)),
+            store=self.store,
+            clock=self.clock,
+            guard=self.guard,
+            data=self.folder / "objects",
+            authenticator=self.tokens,
+            verifier=self.tokens,
+        )
+        await self.service.start()
+        self.client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.service.app, raise_app_exceptions=True),
+            base_url="http://storage.googleapis.com",
+            headers={"authorization": "Bearer good"},
+        )
+
+    async def restart(self) -> None:
+        self.store.close()
+        await self.start()
+
+    async def put(self, name: str, data: bytes = b"data", **query: Any) -> httpx.Response:
+        """Write an object with a simple upload."""
+        params = {"uploadType": "media", "name": name, **query}
+        return await self.client.post(UPLOAD, params=params, content=data)
+
+    async def get(self, name: str, **query: Any) -> httpx.Response:
+        return await self.client.get(path(name), params=query)
+
+    async def read(self, name: str, **headers: str) -> httpx.Response:
+        return await self.client.get(path(name), params={"alt": "media"}, headers=headers)
+
+    async def begin(self, name: str, *, headers: dict[str, str] | None = None, **query: Any) -> str:
+        """Open a resumable upload and return its session's URI."""
+        params = {"uploadType": "resumable", "name": name, **query}
+        response = await self.client.post(UPLOAD, params=params, headers=headers)
+        assert response.status_code == 200, response.text
+        return response.headers["location"]
+
+    async def chunk(self, session: str, content_range: str, data: bytes = b"") -> httpx.Response:
+        headers = {"content-range": content_range}
+        return await self.client.put(session, content=data, headers=headers)
+
+    async def without_token(self, method: str, url: str, **options: Any) -> httpx.Response:
+        token = self.client.headers.pop("authorization")
+        try:
+            return await self.client.request(method, url, **options)
+        finally:
+            self.client.headers["authorization"] = token
+
+    def files(self) -> int:
+        return len(list((self.folder / "objects").iterdir()))
+
+
+def path(name: str) -> str:
+    return f"{OBJECTS}/{quote(name, safe='')}"
+
+
+def reason(response: httpx.Response) -> str:
+    """Return `errors[].reason` of an error in Google's shape."""
+    error = json.loads(response.content)["error"]
+    assert error["code"] == response.status_code
+    assert error["message"] == error["errors"][0]["message"]
+    return str(error["errors"][0]["reason"])

@@ -1,0 +1,17 @@
+"""Each test gets a Cloud Storage of its own."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.devenv.gcp.storage.cloud import Cloud
+
+
+@pytest.fixture
+async def cloud(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Cloud]:
+    cloud = Cloud(tmp_path)
+    await cloud.start()
+    yield cloud
+    await cloud.service.stop()
+    cloud.store.close()

@@ -1,0 +1,111 @@
+"""Whatever comes in, the answer is Google's JSON with a 4xx."""
+
+import random
+
+import pytest
+
+from tests.unit.devenv.gcp.storage.cloud import BUCKET, OBJECTS, UPLOAD, Cloud, path, reason
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "body"),
+    [
+        ("GET", "/storage/v1/nothing", b""),
+        ("GET", f"{OBJECTS}/a/b/c", b""),
+        ("GET", f"{OBJECTS}/%ff", b""),
+        ("GET", f"{OBJECTS}?prefix=%ff", b""),
+        ("GET", f"{OBJECTS}?maxResults=x", b""),
+        ("GET", f"{OBJECTS}?matchGlob=**", b""),
+        ("GET", f"{OBJECTS}?" + "a=1&" * 500, b""),
+        ("GET", f"{OBJECTS}/a?generation=x", b""),
+        ("GET", f"{OBJECTS}/" + "a" * 20_000, b""),
+        ("TRACE", path("a"), b""),
+        ("PATCH", path("a"), b"["),
+        ("PATCH", path("a"), b"[" * 100_000),
+        ("PATCH", path("a"), b"[]"),
+        ("PATCH", path("a"), b'{"metadata": 1}'),
+        ("PATCH", path("a"), b'{"metadata": {"k": 1}}'),
+        ("PATCH", path("a"), b'{"contentType": "a\\r\\nSet-Cookie: b"}'),
+        ("PATCH", path("a"), b'{"metadata": {"k": "' + b"x" * 9000 + b'"}}'),
+        ("PATCH", path("a"), b'{"metadata": "' + b"x" * 2_000_000 + b'"}'),
+        ("POST", f"{path('a')}/compose", b"{}"),
+        ("POST", f"{path('a')}/compose", b'{"sourceObjects": []}'),
+        ("POST", f"{path('a')}/compose", b'{"sourceObjects": [1]}'),
+        ("POST", f"{path('a')}/compose", b'{"sourceObjects": [{"name": "\\ud800"}]}'),
+        ("POST", f"{path('a')}/compose", b'{"sourceObjects": [{"name": "a", "generation": []}]}'),
+        ("POST", f"{path('a')}/copyTo/b/{BUCKET}/o/" + "x" * 1025, b""),
+        ("POST", "/storage/v1/b", b'{"name": "Not A Name"}'),
+        ("POST", "/storage/v1/b", b'{"name": {}}'),
+        ("POST", UPLOAD, b""),
+        ("POST", f"{UPLOAD}?uploadType=media", b""),
+        ("POST", f"{UPLOAD}?uploadType=media&name=..", b""),
+        ("POST", f"{UPLOAD}?uploadType=media&name=a%0d%0ab", b""),
+        ("POST", f"{UPLOAD}?uploadType=multipart", b"x"),
+        ("POST", f"{UPLOAD}?uploadType=resumable", b'{"name": "\\ud800"}'),
+        ("POST", f"{UPLOAD}?uploadType=resumable", b'{"name": 1}'),
+        ("POST", "/upload/storage/v1/b/no-such-bucket/o?uploadType=media&name=a", b""),
+        ("PUT", f"{UPLOAD}?upload_id=..%2f..%2fgcp.db", b""),
+        ("DELETE", UPLOAD, b""),
+    ],
+)
+async def test_bad_requests(cloud: Cloud, method: str, url: str, body: bytes) -> None:
+    await cloud.put("a")
+    response = await cloud.client.request(method, url, content=body)
+    assert 400 <= response.status_code < 500, response.text
+    assert reason(response)
+    assert (await cloud.read("a")).content == b"data"
+
+
+@pytest.mark.parametrize("cut", range(0, 98, 7))
+async def test_a_multipart_upload_that_breaks_off_leaves_nothing(cloud: Cloud, cut: int) -> None:
+    body = (
+        b'--B\r\nContent-Type: application/json\r\n\r\n{"name": "new"}\r\n'
+        b"--B\r\nContent-Type: text/plain\r\n\r\nhello\r\n--B--"
+    )
+    headers = {"content-type": "multipart/related; boundary=B"}
+    params = {"uploadType": "multipart"}
+    response = await cloud.client.post(UPLOAD, params=params, content=body[:cut], headers=headers)
+    assert (response.status_code, reason(response)) == (400, "invalid")
+    assert cloud.files() == 0
+
+
+async def test_metadata_before_the_media_is_bounded(cloud: Cloud) -> None:
+    headers = {"content-type": "multipart/related; boundary=B"}
+    params = {"uploadType": "multipart"}
+    body = b"--B\r\n\r\n" + b" " * 2_000_000
+    refused = await cloud.client.post(UPLOAD, params=params, content=body, headers=headers)
+    assert (refused.status_code, reason(refused)) == (413, "uploadTooLarge")
+
+
+async def test_random_paths_never_break_the_server(cloud: Cloud) -> None:
+    chance = random.Random(7)  # noqa: S311
+    pieces = [
+        "/",
+        "storage",
+        "v1",
+        "b",
+        "o",
+        "%",
+        "%2F",
+        "..",
+        "upload",
+        BUCKET,
+        "?",
+        "=",
+        "&",
+        "%00",
+    ]
+    for _ in range(300):
+        raw = "/" + "".join(chance.choices(pieces, k=8)).lstrip("/")
+        method = chance.choice(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"])
+        response = await cloud.client.request(method, raw)
+        assert response.status_code < 500
+
+
+async def test_names_that_no_header_can_carry_are_read_all_the_same(cloud: Cloud) -> None:
+    await cloud.put("a")
+    patch = {"metadata": {"k\r\n": "v\r\n", "ö": "ö"}, "contentDisposition": "inline; ö"}
+    assert (await cloud.client.patch(path("a"), json=patch)).status_code == 200
+    assert (await cloud.client.get(f"/{BUCKET}/a")).content == b"data"

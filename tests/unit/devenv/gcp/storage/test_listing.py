@@ -1,0 +1,107 @@
+"""Lists: prefixes, delimiters, offsets and pages."""
+
+import pytest
+
+from tests.unit.devenv.gcp.storage.cloud import OBJECTS, Cloud, path, reason
+
+pytestmark = pytest.mark.anyio
+
+NAMES = ["a", "d/", "d/1", "d/2", "d/e/3", "d0", "z", "ä"]
+
+
+@pytest.fixture
+async def filled(cloud: Cloud) -> Cloud:
+    for name in NAMES:
+        await cloud.put(name)
+    return cloud
+
+
+async def listed(cloud: Cloud, **query: str) -> tuple[list[str], list[str]]:
+    page = (await cloud.client.get(OBJECTS, params=query)).json()
+    return [item["name"] for item in page.get("items", [])], page.get("prefixes", [])
+
+
+@pytest.mark.parametrize(
+    ("query", "items", "prefixes"),
+    [
+        ({}, NAMES, []),
+        ({"prefix": "d/"}, NAMES[1:5], []),
+        ({"delimiter": "/"}, ["a", "d0", "z", "ä"], ["d/"]),
+        ({"prefix": "d/", "delimiter": "/"}, NAMES[1:4], ["d/e/"]),
+        (
+            {"delimiter": "/", "includeTrailingDelimiter": "true"},
+            ["a", "d/", "d0", "z", "ä"],
+            ["d/"],
+        ),
+        ({"startOffset": "d/2", "endOffset": "z"}, ["d/2", "d/e/3", "d0"], []),
+        ({"prefix": "nothing"}, [], []),
+        ({"prefix": "d/", "endOffset": "d/2"}, ["d/", "d/1"], []),
+    ],
+)
+async def test_lists(
+    filled: Cloud, query: dict[str, str], items: list[str], prefixes: list[str]
+) -> None:
+    assert await listed(filled, **query) == (items, prefixes)
+
+
+@pytest.mark.parametrize("delimiter", ["", "/"])
+@pytest.mark.parametrize("size", [1, 2, 3])
+async def test_pages_join_to_the_whole(filled: Cloud, size: int, delimiter: str) -> None:
+    found: list[str] = []
+    token = ""
+    while True:
+        query = {"maxResults": str(size), "pageToken": token, "delimiter": delimiter}
+        page = (await filled.client.get(OBJECTS, params=query)).json()
+        entries = [item["name"] for item in page.get("items", [])] + page.get("prefixes", [])
+        assert len(entries) <= size
+        found += entries
+        if not (token := page.get("nextPageToken", "")):
+            break
+    assert sorted(found) == sorted(["a", "d/", "d0", "z", "ä"] if delimiter else NAMES)
+
+
+async def test_pages_split_versions_of_one_object(cloud: Cloud) -> None:
+    bucket = OBJECTS.removesuffix("/o")
+    await cloud.client.patch(bucket, json={"versioning": {"enabled": True}})
+    generations = [(await cloud.put("a")).json()["generation"] for _ in range(3)]
+    query = {"versions": "true", "maxResults": "2"}
+    first = (await cloud.client.get(OBJECTS, params=query)).json()
+    query["pageToken"] = first["nextPageToken"]
+    second = (await cloud.client.get(OBJECTS, params=query)).json()
+    assert [item["generation"] for item in first["items"] + second["items"]] == generations
+
+
+@pytest.mark.parametrize("token", ["x", "AAAA", "WzEsMl0=", "bnVsbA==", "WyJcdWQ4MDAiLDFd", "é"])
+async def test_a_made_up_page_token_is_refused(cloud: Cloud, token: str) -> None:
+    for url in (OBJECTS, "/storage/v1/b"):
+        refused = await cloud.client.get(url, params={"pageToken": token})
+        assert (refused.status_code, reason(refused)) == (400, "invalid")
+
+
+async def test_buckets(cloud: Cloud) -> None:
+    made = await cloud.client.post("/storage/v1/b", json={"name": "second", "labels": {"a": "b"}})
+    assert (made.status_code, made.json()["labels"]) == (200, {"a": "b"})
+    again = await cloud.client.post("/storage/v1/b", json={"name": "second"})
+    assert (again.status_code, reason(again)) == (409, "conflict")
+    names, token = [], ""
+    for _ in range(2):
+        query = {"maxResults": "1", "pageToken": token}
+        page = (await cloud.client.get("/storage/v1/b", params=query)).json()
+        names += [bucket["name"] for bucket in page["items"]]
+        token = page.get("nextPageToken", "")
+    assert (names, token) == (["second", "validibot-local"], "")
+    assert (await cloud.client.delete("/storage/v1/b/second")).status_code == 204
+    assert reason(await cloud.client.get("/storage/v1/b/second")) == "notFound"
+
+
+async def test_a_bucket_with_objects_is_not_deleted(filled: Cloud) -> None:
+    refused = await filled.client.delete(OBJECTS.removesuffix("/o"))
+    assert (refused.status_code, reason(refused)) == (409, "conflict")
+
+
+async def test_a_prefix_and_an_object_may_share_a_name(cloud: Cloud) -> None:
+    await cloud.put("p")
+    await cloud.put("p/q", b"inner")
+    assert (await cloud.read("p/q")).content == b"inner"
+    assert (await cloud.client.delete(path("p"))).status_code == 204
+    assert (await listed(cloud))[0] == ["p/q"]

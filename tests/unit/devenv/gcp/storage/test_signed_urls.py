@@ -1,0 +1,135 @@
+"""Signed URLs and the XML API that they lead to."""
+
+import hashlib
+import time
+from urllib.parse import quote
+
+import pytest
+
+from tests.unit.devenv.gcp.storage.cloud import BUCKET, Cloud, sign
+
+pytestmark = pytest.mark.anyio
+
+SIGNER = "web@p.iam.gserviceaccount.com"
+KNOWN = (
+    "X-Goog-Signature=00&X-Goog-Algorithm=GOOG4-RSA-SHA256"
+    f"&X-Goog-Credential={SIGNER}/20260101/auto/storage/goog4_request"
+)
+
+
+def signed(cloud: Cloud, method: str, name: str, **extra: str) -> str:
+    """Sign a URL by Google's description of canonical requests."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(cloud.clock.now()))
+    scope = f"{stamp[:8]}/auto/storage/goog4_request"
+    query = {
+        "X-Goog-Algorithm": "GOOG4-RSA-SHA256",
+        "X-Goog-Credential": f"{SIGNER}/{scope}",
+        "X-Goog-Date": stamp,
+        "X-Goog-Expires": "60",
+        "X-Goog-SignedHeaders": "host",
+    } | extra
+    text = "&".join(f"{key}={quote(query[key], safe='~')}" for key in sorted(query))
+    path = f"/{BUCKET}/{quote(name, safe='/~')}"
+    host = "host:storage.googleapis.com\n"
+    canonical = f"{method}\n{path}\n{text}\n{host}\nhost\nUNSIGNED-PAYLOAD"
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    payload = f"GOOG4-RSA-SHA256\n{stamp}\n{scope}\n{digest}"
+    return f"{path}?{text}&X-Goog-Signature={sign(SIGNER, payload.encode()).hex()}"
+
+
+async def test_a_signed_url_needs_no_token(cloud: Cloud) -> None:
+    await cloud.put("dir/ä b~c")
+    response = await cloud.without_token("GET", signed(cloud, "GET", "dir/ä b~c"))
+    assert (response.status_code, response.content) == (200, b"data")
+
+
+async def test_a_signed_url_expires(cloud: Cloud) -> None:
+    await cloud.put("a")
+    url = signed(cloud, "GET", "a")
+    await cloud.clock.turn(59)
+    assert (await cloud.without_token("GET", url)).status_code == 200
+    await cloud.clock.turn(1)
+    expired = await cloud.without_token("GET", url)
+    assert expired.status_code == 400
+    assert b"<Code>ExpiredToken</Code>" in expired.content
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("X-Goog-Expires=60", "X-Goog-Expires=600"),
+        (f"/{BUCKET}/a", f"/{BUCKET}/b"),
+        ("&X-Goog-Signature=", "&generation=1&X-Goog-Signature="),
+        ("X-Goog-Signature=", "X-Goog-Signature=00"),
+        ("X-Goog-Signature=", "X-Goog-Signature=zz"),
+        ("web%40", "worker%40"),
+    ],
+)
+async def test_a_changed_url_is_refused(cloud: Cloud, before: str, after: str) -> None:
+    await cloud.put("a")
+    url = signed(cloud, "GET", "a")
+    assert before in url
+    refused = await cloud.without_token("GET", url.replace(before, after))
+    assert refused.status_code == 403
+    assert b"<Code>SignatureDoesNotMatch</Code>" in refused.content
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "X-Goog-Signature=00",
+        "X-Goog-Signature=00&X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Credential=x",
+        f"{KNOWN}&X-Goog-Date=%00",
+        f"{KNOWN}&X-Goog-Date=20260101T000000Z&X-Goog-Expires=604801",
+        f"{KNOWN}&X-Goog-Date=20990101T000000Z&X-Goog-Expires=60",
+    ],
+)
+async def test_half_a_signature_is_refused(cloud: Cloud, broken: str) -> None:
+    refused = await cloud.without_token("GET", f"/{BUCKET}/a?{broken}")
+    assert refused.status_code == 400
+    assert b"<Error><Code>InvalidArgument</Code>" in refused.content
+
+
+async def test_the_method_is_signed(cloud: Cloud) -> None:
+    await cloud.put("a")
+    assert (await cloud.without_token("DELETE", signed(cloud, "GET", "a"))).status_code == 403
+    assert (await cloud.without_token("DELETE", signed(cloud, "DELETE", "a"))).status_code == 204
+
+
+async def test_the_signers_own_rights_decide(cloud: Cloud) -> None:
+    cloud.guard.denied.add("storage.objects.get")
+    assert (await cloud.without_token("GET", signed(cloud, "GET", "a"))).status_code == 403
+
+
+async def test_an_object_is_put_by_a_signed_url(cloud: Cloud) -> None:
+    headers = {"content-type": "text/csv", "x-goog-meta-k": "v", "x-goog-if-generation-match": "0"}
+    url = signed(cloud, "PUT", "a")
+    put = await cloud.without_token("PUT", url, content=b"1,2", headers=headers)
+    again = await cloud.without_token("PUT", url, content=b"3,4", headers=headers)
+    assert (put.status_code, again.status_code) == (200, 412)
+    item = (await cloud.get("a")).json()
+    assert (item["contentType"], item["metadata"]) == ("text/csv", {"k": "v"})
+
+
+async def test_a_signed_url_may_name_the_download(cloud: Cloud) -> None:
+    await cloud.put("a")
+    disposition = {"response-content-disposition": 'attachment; filename="b.csv"'}
+    response = await cloud.without_token("GET", signed(cloud, "GET", "a", **disposition))
+    assert response.headers["content-disposition"] == 'attachment; filename="b.csv"'
+
+
+async def test_a_resumable_upload_begins_with_a_signed_url(cloud: Cloud) -> None:
+    headers = {"x-goog-resumable": "start"}
+    begun = await cloud.without_token("POST", signed(cloud, "POST", "a"), headers=headers)
+    assert begun.status_code == 201
+    session = begun.headers["location"]
+    assert (await cloud.without_token("PUT", session, content=b"all")).status_code == 200
+    assert (await cloud.read("a")).content == b"all"
+
+
+async def test_a_bucket_has_a_host_of_its_own(cloud: Cloud) -> None:
+    await cloud.put("dir/a")
+    url = f"http://{BUCKET}.storage.googleapis.com/dir/a"
+    assert (await cloud.client.get(url)).content == b"data"
+    head = await cloud.client.head(url)
+    assert (head.headers["content-length"], head.content) == ("4", b"")

@@ -1,0 +1,136 @@
+"""Resumable uploads: how far they are, what may come next, and that they outlive the process."""
+
+import pytest
+
+from devenv.gcp.storage.uploads import LIFETIME
+from tests.unit.devenv.gcp.storage.cloud import KIB256, UPLOAD, Cloud, reason
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_range_names_the_last_byte_that_is_there(cloud: Cloud) -> None:
+    session = await cloud.begin("a")
+    nothing = await cloud.chunk(session, "bytes */*")
+    assert (nothing.status_code, nothing.headers.get("range")) == (308, None)
+    await cloud.chunk(session, f"bytes 0-{KIB256 - 1}/*", b"x" * KIB256)
+    status = await cloud.chunk(session, "bytes */*")
+    assert (status.status_code, status.headers["range"]) == (308, f"bytes=0-{KIB256 - 1}")
+
+
+async def test_the_session_is_on_the_host_that_the_client_used(cloud: Cloud) -> None:
+    params = {"uploadType": "resumable", "name": "a b"}
+    response = await cloud.client.post(UPLOAD, params=params, headers={"host": "localhost:4588"})
+    assert response.headers["location"].startswith(f"http://localhost:4588{UPLOAD}?uploadType=")
+
+
+async def test_an_upload_ends_with_the_chunk_that_reaches_the_total(cloud: Cloud) -> None:
+    session = await cloud.begin("a")
+    await cloud.chunk(session, f"bytes 0-{KIB256 - 1}/*", b"x" * KIB256)
+    done = await cloud.chunk(session, f"bytes {KIB256}-{KIB256 + 2}/{KIB256 + 3}", b"end")
+    assert (done.status_code, done.json()["size"]) == (200, str(KIB256 + 3))
+    assert (await cloud.read("a")).content == b"x" * KIB256 + b"end"
+
+
+async def test_naming_the_total_of_what_is_there_ends_an_upload(cloud: Cloud) -> None:
+    session = await cloud.begin("a")
+    await cloud.chunk(session, f"bytes 0-{KIB256 - 1}/*", b"x" * KIB256)
+    assert (await cloud.chunk(session, f"bytes */{KIB256}")).status_code == 200
+
+
+async def test_an_empty_object_can_be_uploaded(cloud: Cloud) -> None:
+    session = await cloud.begin("a")
+    assert (await cloud.chunk(session, "bytes */0")).json()["size"] == "0"
+    assert (await cloud.read("a")).content == b""
+
+
+async def test_without_a_range_the_body_is_the_whole_object(cloud: Cloud) -> None:
+    session = await cloud.begin("a")
+    assert (await cloud.client.put(session, content=b"all")).json()["size"] == "3"
+
+
+async def test_bytes_that_come_again_are_taken_once(cloud: Cloud) -> None:
+    session = await cloud.begin("a")
+    data = b"a" * KIB256 + b"b" * KIB256
+    await cloud.chunk(session, f"bytes 0-{KIB256 - 1}/{len(data)}", data[:KIB256])
+    await cloud.chunk(session, f"bytes 0-{len(data) - 1}/{len(data)}", data)
+    assert (await cloud.read("a")).content == data
+
+
+@pytest.mark.parametrize(
+    ("content_range", "size"),
+    [
+        ("bytes 5-9/10", 5),
+        ("bytes 0-9/*", 10),
+        ("bytes 0-3/4", 5),
+        ("bytes 3-2/4", 1),
+        ("bytes 0-9/5", 10),
+        ("bytes 0-", 1),
+        ("nonsense", 1),
+    ],
+)
+async def test_chunks_that_cannot_be_are_refused(
+    cloud: Cloud, content_range: str, size: int
+) -> None:
+    session = await cloud.begin("a")
+    refused = await cloud.chunk(session, content_range, b"x" * size)
+    assert (refused.status_code, reason(refused)) == (400, "invalid")
+    assert "range" not in (await cloud.chunk(session, "bytes */*")).headers
+
+
+async def test_the_total_cannot_change(cloud: Cloud) -> None:
+    session = await cloud.begin("a", headers={"x-upload-content-length": "10"})
+    assert (await cloud.chunk(session, "bytes 0-3/4", b"1234")).status_code == 400
+    assert (await cloud.client.put(session, content=b"x" * 11)).status_code == 400
+    assert (await cloud.chunk(session, "bytes 0-9/10", b"0123456789")).status_code == 200
+
+
+async def test_a_session_goes_on_after_a_crash(cloud: Cloud) -> None:
+    session = await cloud.begin("a", ifGenerationMatch=0)
+    await cloud.chunk(session, f"bytes 0-{KIB256 - 1}/*", b"x" * KIB256)
+    await cloud.restart()
+    status = await cloud.chunk(session, "bytes */*")
+    assert status.headers["range"] == f"bytes=0-{KIB256 - 1}"
+    done = await cloud.chunk(session, f"bytes {KIB256}-{KIB256}/{KIB256 + 1}", b"y")
+    assert done.json()["md5Hash"] == (await cloud.put("b", b"x" * KIB256 + b"y")).json()["md5Hash"]
+
+
+async def test_the_session_uri_is_its_own_credential(cloud: Cloud) -> None:
+    session = await cloud.begin("a")
+    assert (await cloud.without_token("PUT", session, content=b"all")).status_code == 200
+
+
+async def test_the_rights_of_who_began_decide_at_the_end(cloud: Cloud) -> None:
+    session = await cloud.begin("a")
+    await cloud.put("a", b"first")
+    cloud.guard.denied.add("storage.objects.delete")
+    assert reason(await cloud.client.put(session, content=b"second")) == "forbidden"
+    assert (await cloud.read("a")).content == b"first"
+
+
+async def test_a_checksum_is_verified_when_the_last_chunk_has_come(cloud: Cloud) -> None:
+    params = {"uploadType": "resumable", "name": "a"}
+    begun = await cloud.client.post(UPLOAD, params=params, json={"crc32c": "AAAAAA=="})
+    assert (await cloud.client.put(begun.headers["location"], content=b"x")).status_code == 400
+    assert cloud.files() == 0
+
+
+async def test_a_wrong_checksum_on_the_last_chunk_is_refused(cloud: Cloud) -> None:
+    session = await cloud.begin("a")
+    headers = {"x-goog-hash": "crc32c=AAAAAA=="}
+    assert (await cloud.client.put(session, content=b"x", headers=headers)).status_code == 400
+    assert (await cloud.get("a")).status_code == 404
+
+
+async def test_a_cancelled_session_is_gone(cloud: Cloud) -> None:
+    session = await cloud.begin("a")
+    await cloud.chunk(session, f"bytes 0-{KIB256 - 1}/*", b"x" * KIB256)
+    assert (await cloud.client.delete(session)).status_code == 499
+    assert reason(await cloud.chunk(session, "bytes */*")) == "notFound"
+    assert cloud.files() == 0
+
+
+async def test_a_session_expires_after_a_week(cloud: Cloud) -> None:
+    session = await cloud.begin("a")
+    await cloud.clock.turn(LIFETIME + 1)
+    await cloud.restart()
+    assert (await cloud.chunk(session, "bytes */*")).status_code == 404
