@@ -1,0 +1,207 @@
+"""Walking in-process steps, one worker at a time."""
+
+import datetime as dt
+
+import pytest
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from tests.factories import (
+    AssertionFactory,
+    StepFactory,
+    SubmissionFactory,
+    ValidatorFactory,
+    started_run,
+)
+from validibot.engines import Document, Result
+from validibot.runs.execute import Busy, execute
+from validibot.runs.models import Finding, Run, RunEvent, StepRun
+from validibot.runs.start import start_run
+
+pytestmark = pytest.mark.django_db
+
+
+def kinds(run: Run) -> list[str]:
+    return list(RunEvent.objects.filter(run=run).values_list("kind", flat=True))
+
+
+def test_a_good_document_passes() -> None:
+    run = started_run(step=StepFactory.create())
+
+    assert execute(run.pk)
+
+    run.refresh_from_db()
+    assert (run.state, run.result, run.lease_token) == ("COMPLETED", "PASS", None)
+    assert run.steps.get().status == "PASSED"
+    assert kinds(run) == ["started", "step_started", "step_passed", "passed"]
+
+
+def test_a_bad_document_fails_with_findings() -> None:
+    run = started_run(step=StepFactory.create(), inline=b"{}")
+
+    assert execute(run.pk)
+
+    run.refresh_from_db()
+    assert (run.result, run.error_category) == ("FAIL", "VALIDATION_FAILED")
+    finding = Finding.objects.get(run=run)
+    assert finding.severity == "ERROR"
+    assert "name" in finding.message
+    assert kinds(run)[-2:] == ["step_failed", "failed"]
+
+
+def test_a_failed_step_ends_the_run_and_the_rest_is_skipped() -> None:
+    first = StepFactory.create()
+    StepFactory.create(workflow=first.workflow, order=2, validator=first.validator)
+    run = started_run(step=first, inline=b"{}")
+
+    execute(run.pk)
+
+    assert list(run.steps.values_list("status", flat=True)) == ["FAILED", "SKIPPED"]
+
+
+def test_assertions_see_document_outputs_and_constants() -> None:
+    step = StepFactory.create(workflow__constants=[{"name": "who", "value": "Bob"}])
+    failing = AssertionFactory.create(
+        step=step, expression="payload.name == c.who", message="Not Bob"
+    )
+    AssertionFactory.create(step=step, expression="payload.name == 'Ada'", order=9_999)
+    run = started_run(step=step)
+
+    execute(run.pk)
+
+    run.refresh_from_db()
+    finding = Finding.objects.get(run=run)
+    assert (run.result, finding.assertion, finding.message) == ("FAIL", failing, "Not Bob")
+
+
+def test_a_warning_fails_nothing() -> None:
+    step = StepFactory.create()
+    AssertionFactory.create(step=step, expression="false", severity="WARNING", message="Hm")
+    run = started_run(step=step)
+
+    execute(run.pk)
+
+    run.refresh_from_db()
+    assert run.result == "PASS"
+    assert Finding.objects.get(run=run).severity == "WARNING"
+
+
+def test_a_wrong_configuration_is_our_error() -> None:
+    run = started_run(step=StepFactory.create(config={"schema": {"type": "no such type"}}))
+
+    execute(run.pk)
+
+    run.refresh_from_db()
+    assert (run.result, run.error_category) == ("ERROR", "SYSTEM_ERROR")
+    assert run.steps.get().error
+    assert kinds(run)[-1] == "error"
+
+
+def test_an_engine_that_crashes_is_our_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(document: Document, config: object) -> Result:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(
+        "validibot.runs.execute.walk.get_engine",
+        lambda name: type("Engine", (), {"check": staticmethod(crash)}),
+    )
+    run = started_run(step=StepFactory.create())
+
+    execute(run.pk)
+
+    run.refresh_from_db()
+    assert run.result == "ERROR"
+    assert "unexpectedly" in run.error
+
+
+def test_an_unknown_engine_is_our_error() -> None:
+    run = started_run(step=StepFactory.create(validator=ValidatorFactory.create(engine="no_such")))
+
+    execute(run.pk)
+
+    run.refresh_from_db()
+    assert run.result == "ERROR"
+    assert "no_such" in run.error
+
+
+def test_a_run_that_has_ended_is_left_alone() -> None:
+    run = started_run(step=StepFactory.create())
+    execute(run.pk)
+
+    assert not execute(run.pk)
+
+    assert kinds(run).count("passed") == 1
+
+
+def test_a_run_that_another_worker_holds_is_busy() -> None:
+    run = started_run(step=StepFactory.create())
+    in_a_minute = timezone.now() + dt.timedelta(minutes=1)
+    Run.objects.filter(pk=run.pk).update(status="RUNNING", lease_expires_at=in_a_minute)
+
+    with pytest.raises(Busy):
+        execute(run.pk)
+
+
+def test_a_run_whose_worker_died_is_taken_over() -> None:
+    run = started_run(step=StepFactory.create())
+    ago = timezone.now() - dt.timedelta(minutes=1)
+    Run.objects.filter(pk=run.pk).update(status="RUNNING", lease_expires_at=ago, started_at=ago)
+    StepRun.objects.filter(run=run).update(status="RUNNING")
+
+    assert execute(run.pk)
+
+    run.refresh_from_db()
+    assert (run.result, run.started_at) == ("PASS", ago)
+    assert kinds(run)[0] == "resumed"
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = started_run(step=StepFactory.create(), inline=b"{}")
+
+    def cancel_meanwhile(document: Document, config: object) -> Result:
+        Run.objects.filter(pk=run.pk).update(status="CANCELED")
+        return Result()
+
+    monkeypatch.setattr(
+        "validibot.runs.execute.walk.get_engine",
+        lambda name: type("Engine", (), {"check": staticmethod(cancel_meanwhile)}),
+    )
+
+    assert not execute(run.pk)
+
+    run.refresh_from_db()
+    assert run.status == "CANCELED"
+    assert not Finding.objects.filter(run=run).exists()
+    assert kinds(run) == ["started", "step_started"]
+
+
+def test_one_step_costs_few_queries(
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    run = started_run(step=StepFactory.create())
+
+    with django_assert_max_num_queries(15):
+        execute(run.pk)
+
+
+def test_starting_costs_few_queries(
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    step = StepFactory.create()
+    submission = SubmissionFactory.create(organisation=step.workflow.organisation)
+
+    with django_assert_max_num_queries(7):
+        run = start_run(workflow=step.workflow, submission=submission, user=None, source="API")
+
+    assert kinds(run) == ["created", "queued"]
+
+
+def test_a_started_run_is_enqueued_on_commit(django_capture_on_commit_callbacks: object) -> None:
+    step = StepFactory.create()
+    submission = SubmissionFactory.create(organisation=step.workflow.organisation)
+
+    with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
+        run = start_run(workflow=step.workflow, submission=submission, user=None, source="API")
+
+    run.refresh_from_db()
+    assert run.result == "PASS"

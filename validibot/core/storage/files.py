@@ -1,0 +1,104 @@
+"""Objects as files of this machine, below absolute `file://` URIs.
+
+The version of a file is `sha256:` and the digest of its bytes, so reading a version means reading
+the file and comparing. Files are never written twice: a hard link appears whole or not at all, and
+replaces nothing.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import IO, BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from validibot.core.storage.base import (
+    ObjectExists,
+    ObjectNotFound,
+    Storage,
+    StorageError,
+    StoredObject,
+)
+
+_CHUNK_BYTES = 256 * 1024
+
+
+class FileStorage(Storage):
+    """`version` is checked once the last byte is read: a mismatch raises at the end."""
+
+    def create(self, uri: str, content: bytes | BinaryIO, *, mime_type: str) -> StoredObject:
+        target = path_of(uri)
+        source = BytesIO(content) if isinstance(content, bytes) else content
+        digest = hashlib.sha256()
+        size = 0
+        with _translated(uri), _new_file(target) as file:
+            while chunk := source.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                size += file.write(chunk)
+        return StoredObject(uri, f"sha256:{digest.hexdigest()}", size, digest.hexdigest())
+
+    def stream(self, uri: str, *, version: str = "") -> Iterator[bytes]:
+        path = path_of(uri)
+        digest = hashlib.sha256()
+        with _translated(uri), path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                yield chunk
+        if version and version != f"sha256:{digest.hexdigest()}":
+            raise ObjectNotFound(f"{uri} is not there in version {version}.")
+
+    def current(self, uri: str) -> str | None:
+        try:
+            with _translated(uri), path_of(uri).open("rb") as file:
+                return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        except ObjectNotFound:
+            return None
+
+    def copy(self, source: str, target: str, *, version: str) -> str:
+        with _translated(target), _new_file(path_of(target)) as file:
+            file.writelines(self.stream(source, version=version))
+        return version
+
+    def delete_below(self, prefix: str) -> int:
+        folder = path_of(prefix)
+        if not folder.is_dir():
+            return 0
+        count = sum(path.is_file() for path in folder.rglob("*"))
+        shutil.rmtree(folder)
+        return count
+
+
+def path_of(uri: str) -> Path:
+    """Return the path that a file URI names. Raises StorageError for anything but `file:///…`."""
+    parts = urlsplit(uri)
+    path = Path(unquote(parts.path))
+    wrong = parts.scheme != "file" or parts.netloc or parts.query or parts.fragment
+    if wrong or not path.is_absolute() or ".." in path.parts or "\0" in str(path):
+        raise StorageError(f"{uri[:200]!r} is not file:/// and an absolute path.")
+    return path
+
+
+@contextmanager
+def _new_file(target: Path) -> Iterator[IO[bytes]]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".new-") as file:
+        yield file.file
+        file.flush()
+        os.fchmod(file.fileno(), 0o644)
+        target.hardlink_to(file.name)
+
+
+@contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError as error:
+        raise ObjectExists(f"{uri} exists already.") from error
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise ObjectNotFound(f"There is no object at {uri}.") from error
+    except OSError as error:
+        raise StorageError(f"{uri}: {error.strerror}.") from error

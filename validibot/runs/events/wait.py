@@ -1,0 +1,60 @@
+"""Wait until something happens to a run: in a thread, or in an event loop."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from uuid import UUID
+
+from django.db import connection
+
+from validibot.runs.events.listener import listener
+from validibot.runs.models import Run
+from validibot.runs.states import RUN, terminal
+
+
+def wait_until_finished(run_id: UUID, *, timeout: float) -> bool:
+    """Wait until the run has ended, at most `timeout` seconds; return whether it has."""
+    ended = Run.objects.filter(pk=run_id, status__in=terminal(RUN))
+    return wait_until(run_id, ended.exists, timeout=timeout)
+
+
+def wait_until(run_id: UUID, done: Callable[[], bool], *, timeout: float) -> bool:
+    """Ask `done` now and after each change of the run, at most `timeout` seconds."""
+    if done():
+        return True
+    deadline = time.monotonic() + timeout
+    changed = threading.Event()
+    with listener.watching(run_id, changed.set):
+        while not done():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            _lend_connection()
+            changed.wait(min(left, listener.patience))
+            changed.clear()
+    return True
+
+
+async def changes(run_id: UUID, *, every: float = 15.0) -> AsyncIterator[None]:
+    """Yield at once, after each change of the run, and at least every `every` seconds."""
+    loop = asyncio.get_running_loop()
+    changed = asyncio.Event()
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # the loop may have ended between two of our steps
+            loop.call_soon_threadsafe(changed.set)
+
+    with listener.watching(run_id, wake):
+        while True:
+            yield
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), min(every, listener.patience))
+            changed.clear()
+
+
+def _lend_connection() -> None:
+    """Who sleeps needs no database connection; the pool has fewer than there may be sleepers."""
+    if not connection.in_atomic_block:
+        connection.close()

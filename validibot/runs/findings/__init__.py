@@ -1,0 +1,17 @@
+"""From what a validator says to rows: findings, outputs, artifacts, the end of step and run."""
+
+from validibot.runs.findings.close import Moved, close_step, ending, skip_steps
+from validibot.runs.findings.rules import apply_assertions
+from validibot.runs.findings.verdict import Verdict, broken, finding, judged
+
+__all__ = [
+    "Moved",
+    "Verdict",
+    "apply_assertions",
+    "broken",
+    "close_step",
+    "ending",
+    "finding",
+    "judged",
+    "skip_steps",
+]

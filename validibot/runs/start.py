@@ -1,0 +1,35 @@
+"""Begin a run: its row, its steps, its place in the queue."""
+
+from functools import partial
+
+from django.db import transaction
+from django.utils import timezone
+
+from validibot.accounts.models import User
+from validibot.runs.events import record
+from validibot.runs.models import Run, RunEvent, StepRun
+from validibot.runs.tasks import enqueue_run
+from validibot.submissions.models import Submission
+from validibot.workflows.models import Workflow
+
+
+def start_run(*, workflow: Workflow, submission: Submission, user: User | None, source: str) -> Run:
+    """Make a run of `workflow` on a saved submission; it is enqueued on commit."""
+    run = Run(
+        organisation_id=workflow.organisation_id,
+        workflow=workflow,
+        submission=submission,
+        user=user,
+        source=source,
+        enqueued_at=timezone.now(),
+    )
+    actor = user.email if user else ""
+    with transaction.atomic():
+        run.save(force_insert=True)
+        StepRun.objects.bulk_create(
+            StepRun(run=run, step=step, order=step.order) for step in workflow.steps.all()
+        )
+        record(run.pk, RunEvent(kind="created", actor=actor), RunEvent(kind="queued"))
+        # Robust: the run is safe in its row, and what the queue missed is swept up.
+        transaction.on_commit(partial(enqueue_run, run.pk), robust=True)
+    return run
