@@ -63,3 +63,9 @@ def _wait_for_postgres(port: str) -> None:
     while subprocess.run(probe, check=False).returncode:
         assert time.monotonic() < deadline, "PostgreSQL did not start"
         time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Tests that are coroutines (`pytest.mark.anyio`) run on asyncio."""
+    return "asyncio"

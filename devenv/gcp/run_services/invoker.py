@@ -1,0 +1,88 @@
+"""Who may call a service: the check that Cloud Run makes before a request reaches a container."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from devenv.gcp.caller import Caller, Guard
+from devenv.gcp.config import CloudConfig, Service
+from devenv.gcp.errors import PermissionDenied
+from devenv.gcp.run_services.connection import RawHeaders
+from devenv.gcp.run_services.pages import Page, not_authenticated, not_authorized, not_verified
+
+type Claims = Callable[[str], Mapping[str, Any] | None]
+"""Returns the claims of an ID token that is genuine and not expired, else None."""
+
+PERMISSION = "run.routes.invoke"
+
+_SERVERLESS = b"x-serverless-authorization"
+_REMOVED = b"SIGNATURE_REMOVED_BY_GOOGLE"
+
+
+class Refused(Exception):
+    """The request goes no further; `page` is the answer."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page.log)
+        self.page = page
+
+
+class Invoker:
+    def __init__(
+        self, *, config: CloudConfig, guard: Guard, claims: Claims, strip_signature: bool = False
+    ) -> None:
+        """`strip_signature` hides the signature of Authorization too, as some projects report."""
+        self._config = config
+        self._guard = guard
+        self._claims = claims
+        self._stripped = (_SERVERLESS, b"authorization") if strip_signature else (_SERVERLESS,)
+
+    def admit(self, service: Service, path: str, headers: RawHeaders) -> RawHeaders:
+        """Return the headers as the container sees them. Raises Refused."""
+        if not service.public:
+            self._check(service, path, headers)
+        return [
+            (name, _without_signature(value) if name.lower() in self._stripped else value)
+            for name, value in headers
+        ]
+
+    def _check(self, service: Service, path: str, headers: RawHeaders) -> None:
+        presented = _values(headers, _SERVERLESS) or _values(headers, b"authorization")
+        caller = self._caller(service, path, presented) if presented else Caller()
+        config = self._config
+        name = f"projects/{config.project}/locations/{config.region}/services/{service.name}"
+        try:
+            self._guard.require(caller, PERMISSION, name)
+        except PermissionDenied as error:
+            if caller.anonymous:
+                raise Refused(not_authenticated(path)) from error
+            raise Refused(
+                not_authorized(path, f"{caller.email} on {name}: {PERMISSION}")
+            ) from error
+
+    def _caller(self, service: Service, path: str, presented: list[bytes]) -> Caller:
+        if len(presented) > 1:
+            raise Refused(not_verified(path, "there are two Authorization headers."))
+        scheme, _, token = presented[0].decode("latin-1").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Refused(not_verified(path, "it is no Bearer token."))
+        claims = self._claims(token.strip())
+        if claims is None:
+            raise Refused(not_verified(path, "it is not a valid ID token, or it has expired."))
+        audience = str(claims.get("aud", ""))
+        if not is_for(audience, self._config.service_url(service.name)):
+            raise Refused(not_verified(path, f"its audience is {audience[:200]!r}."))
+        return Caller(email=str(claims.get("email", "")))
+
+
+def is_for(audience: str, url: str) -> bool:
+    """Return whether the audience is the service's URL, with or without a path."""
+    return audience == url or audience.startswith((f"{url}/", f"{url}?"))
+
+
+def _values(headers: RawHeaders, wanted: bytes) -> list[bytes]:
+    return [value for name, value in headers if name.lower() == wanted]
+
+
+def _without_signature(value: bytes) -> bytes:
+    signed, dot, _ = value.rpartition(b".")
+    return signed + dot + _REMOVED if signed.count(b".") == 1 else value

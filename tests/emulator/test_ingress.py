@@ -1,0 +1,292 @@
+"""The front end of the services, before real local servers."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from devenv.gcp import delivery
+from devenv.gcp.config import CloudConfig, Service
+from devenv.gcp.run_services.service import RunServices
+from tests.emulator.target import raw, serving
+from tests.unit.devenv.gcp.fakes import FakeGuard
+
+pytestmark = pytest.mark.anyio
+
+HOST = "worker-123456789012.us-west1.run.app"
+URL = f"https://{HOST}"
+
+
+async def echo(request: Request) -> Response:
+    headers = [(k, v) for k, v in request.headers.items()]
+    body = (await request.body()).decode()
+    return JSONResponse(
+        {
+            "headers": headers,
+            "body": body,
+            "path": request.scope["raw_path"].decode(),
+            "method": request.method,
+        }
+    )
+
+
+async def digest(request: Request) -> Response:
+    found = hashlib.sha256()
+    async for chunk in request.stream():
+        found.update(chunk)
+    return PlainTextResponse(found.hexdigest())
+
+
+async def slow(_: Request) -> Response:
+    await asyncio.sleep(5)
+    return PlainTextResponse("late")
+
+
+async def large(_: Request) -> Response:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 100_000
+
+    return StreamingResponse(chunks())
+
+
+async def early(_: Request) -> Response:
+    return PlainTextResponse("too large", status_code=413)
+
+
+APP = Starlette(
+    routes=[
+        Route("/digest", digest, methods=["POST"]),
+        Route("/slow", slow, methods=["GET", "POST"]),
+        Route("/large", large),
+        Route("/early", early, methods=["POST"]),
+        Route("/{path:path}", echo, methods=["GET", "HEAD", "POST", "PUT", "DELETE"]),
+    ]
+)
+
+
+def claims(token: str) -> Mapping[str, Any] | None:
+    """Read tokens of the form `email|audience`."""
+    email, bar, audience = token.partition("|")
+    return {"email": email, "aud": audience} if bar else None
+
+
+def bearer(audience: str = URL) -> dict[str, str]:
+    return {"Authorization": f"Bearer tasks@p|{audience}"}
+
+
+class Front:
+    """The ingress of one service, and a client before it."""
+
+    def __init__(self, port: int, *, public: bool = True, **options: Any) -> None:
+        service = Service(name="worker", port=port, account="worker", public=public)
+        config = CloudConfig(services=(service,))
+        self.guard = FakeGuard()
+        self.services = RunServices(config=config, guard=self.guard, claims=claims, **options)
+        self.app = self.services.mounts()[0].app
+        transport = httpx.ASGITransport(app=self.app)
+        self.client = httpx.AsyncClient(transport=transport, base_url=URL)
+
+
+@asynccontextmanager
+async def front(**options: Any) -> AsyncIterator[Front]:
+    async with serving(APP) as port:
+        found = Front(port, **options)
+        async with found.client:
+            yield found
+        await found.services.stop()
+
+
+async def test_a_request_reaches_the_local_port_with_googles_headers() -> None:
+    async with front() as it:
+        found = (await it.client.post("/a%20b/?q=1", content=b"hello")).json()
+    headers = dict(found["headers"])
+    assert (found["method"], found["body"]) == ("POST", "hello")
+    assert found["path"] == "/a%20b/"
+    assert headers["host"] == HOST
+    assert headers["x-forwarded-proto"] == "https"
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert headers["forwarded"] == 'for="127.0.0.1";proto=https'
+    assert headers["traceparent"].startswith("00-")
+    assert "/" in headers["x-cloud-trace-context"]
+
+
+async def test_what_the_client_says_of_its_way_is_not_believed() -> None:
+    sent = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "gopher", "Forwarded": "for=me"}
+    async with front() as it:
+        headers = dict((await it.client.get("/", headers=sent)).json()["headers"])
+    assert headers["x-forwarded-for"] == "6.6.6.6, 127.0.0.1"
+    assert headers["x-forwarded-proto"] == "https"
+    assert "for=me" not in headers["forwarded"]
+
+
+async def test_a_large_upload_is_streamed() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield b"y" * 500_000
+
+    async with front() as it:
+        found = await it.client.post("/digest", content=chunks())
+    assert found.text == hashlib.sha256(b"y" * 32_000_000).hexdigest()
+
+
+async def test_a_large_answer_is_streamed() -> None:
+    async with front() as it:
+        assert len((await it.client.get("/large")).content) == 10_000_000
+
+
+async def test_an_answer_before_the_end_of_the_upload_comes_through() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"y" * 100_000
+
+    async with front() as it:
+        assert (await it.client.post("/early", content=chunks())).status_code == 413
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET", "PUT", "DELETE"])
+async def test_connections_survive_every_method(method: str) -> None:
+    async with front() as it:
+        for _ in range(3):
+            assert (await it.client.request(method, "/x")).status_code == 200
+
+
+async def test_many_requests_at_once_are_kept_apart() -> None:
+    async with front() as it:
+        found = await asyncio.gather(
+            *(it.client.post("/x", content=str(n).encode()) for n in range(100))
+        )
+    assert [answer.json()["body"] for answer in found] == [str(n) for n in range(100)]
+
+
+async def test_a_private_service_without_a_token_answers_403() -> None:
+    async with front(public=False) as it:
+        it.guard.denied.add("run.routes.invoke")
+        found = await it.client.get("/x<y>")
+    assert found.status_code == 403
+    assert "Your client does not have permission to get URL <code>/x&lt;y&gt;</code>" in (
+        found.text.replace("%3C", "&lt;").replace("%3E", "&gt;")
+    )
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"Authorization": "Bearer nonsense"},
+        {"Authorization": "Basic abc"},
+        {"Authorization": "Bearer"},
+        bearer("https://other-123456789012.us-west1.run.app"),
+        bearer(f"{URL}.evil.example"),
+        bearer(""),
+    ],
+)
+async def test_a_token_that_does_not_verify_answers_401(header: dict[str, str]) -> None:
+    async with front(public=False) as it:
+        found = await it.client.get("/x", headers=header)
+    assert found.status_code == 401
+    assert "Unauthorized" in found.text
+    assert "invalid_token" in found.headers["www-authenticate"]
+
+
+async def test_two_tokens_answer_401() -> None:
+    twice = [("Authorization", f"Bearer tasks@p|{URL}")] * 2
+    async with front(public=False) as it:
+        assert (await it.client.get("/x", headers=twice)).status_code == 401
+
+
+@pytest.mark.parametrize("audience", [URL, f"{URL}/", f"{URL}/x/y?z=1"])
+async def test_the_audience_is_the_url_with_or_without_a_path(audience: str) -> None:
+    async with front(public=False) as it:
+        assert (await it.client.get("/x", headers=bearer(audience))).status_code == 200
+    resource = "projects/validibot-local/locations/us-west1/services/worker"
+    assert it.guard.asked == [("run.routes.invoke", resource)]
+
+
+async def test_a_good_token_without_the_permission_answers_403() -> None:
+    async with front(public=False) as it:
+        it.guard.denied.add("run.routes.invoke")
+        assert (await it.client.get("/x", headers=bearer())).status_code == 403
+
+
+async def test_a_public_service_gets_tokens_that_are_its_own_business() -> None:
+    async with front() as it:
+        found = await it.client.get("/x", headers={"Authorization": "Bearer key"})
+    assert dict(found.json()["headers"])["authorization"] == "Bearer key"
+
+
+async def test_a_host_without_a_service_answers_404() -> None:
+    async with front() as it:
+        found = await it.client.get("https://nobody-1.us-west1.run.app/")
+    assert found.status_code == 404
+
+
+async def test_a_service_that_is_down_answers_503() -> None:
+    async with raw(b"") as port:
+        pass
+    assert (await Front(port).client.get("/")).status_code == 503
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"hello", b"HTTP/1.1 200 OK\r\nX", b"HTTP/1.1 200 OK\r\n" + b"a: " + b"b" * 300_000],
+)
+async def test_a_malformed_answer_becomes_503(answer: bytes) -> None:
+    async with raw(answer) as port:
+        assert (await Front(port).client.get("/")).status_code == 503
+
+
+async def test_an_answer_that_ends_with_its_connection_is_whole() -> None:
+    async with raw(b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\nall of it") as port:
+        assert (await Front(port).client.get("/")).text == "all of it"
+
+
+async def test_a_request_past_its_timeout_answers_504() -> None:
+    async with front(timeout=0.05) as it:
+        found = await it.client.get("/slow")
+    assert (found.status_code, "upstream request timeout" in found.text) == (504, True)
+
+
+def request(
+    url: str, headers: Mapping[str, str] | None = None, *, deadline: float = 5.0
+) -> delivery.Request:
+    return delivery.Request("POST", url, headers or {}, b"body", deadline)
+
+
+async def test_the_cloud_itself_goes_through_the_same_checks() -> None:
+    async with front(public=False) as it:
+        send = it.services.send
+        it.guard.denied.add("run.routes.invoke")
+        assert (await send(request(f"{URL}/x"))).status == 403
+        it.guard.denied.clear()
+        assert (await send(request(f"{URL}/x", {"Authorization": "Bearer no"}))).status == 401
+        answer = await send(request(f"{URL}/x?q", bearer(f"{URL}/x?q")))
+    assert answer.good
+    assert b'"body":"body"' in answer.body
+
+
+async def test_the_cloud_sends_to_any_other_url_directly() -> None:
+    async with serving(APP) as port, front() as it:
+        answer = await it.services.send(request(f"http://localhost:{port}/x"))
+    assert answer.good
+    assert f'["host","localhost:{port}"]'.encode() in answer.body
+
+
+async def test_a_request_of_the_cloud_ends_at_its_deadline() -> None:
+    async with front() as it:
+        with pytest.raises(TimeoutError):
+            await it.services.send(request(f"{URL}/slow", deadline=0.05))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://a..b/", "http://localhost:0/"])
+async def test_a_target_that_cannot_be_reached_gives_no_answer(url: str) -> None:
+    async with front() as it:
+        with pytest.raises(delivery.NoAnswer):
+            await it.services.send(request(url))

@@ -1,0 +1,72 @@
+"""Who gets through to a private service, and what the container then sees."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from devenv.gcp.config import CloudConfig, Service
+from devenv.gcp.run_services.invoker import Invoker, Refused, is_for
+from tests.unit.devenv.gcp.fakes import FakeGuard
+
+CONFIG = CloudConfig(services=(Service(name="worker", port=1, account="worker"),))
+SERVICE = CONFIG.services[0]
+URL = CONFIG.service_url("worker")
+GOOD = b"Bearer head.claims.signature"
+
+
+def claims(token: str) -> Mapping[str, Any] | None:
+    return {"email": "tasks@p", "aud": URL} if token == "head.claims.signature" else None
+
+
+def invoker(*, strip_signature: bool = False) -> Invoker:
+    return Invoker(config=CONFIG, guard=FakeGuard(), claims=claims, strip_signature=strip_signature)
+
+
+def test_a_plain_token_reaches_the_container_as_it_is() -> None:
+    assert invoker().admit(SERVICE, "/", [(b"authorization", GOOD)]) == [(b"authorization", GOOD)]
+
+
+def test_its_signature_can_be_hidden_to_test_code_that_verifies_again() -> None:
+    admitted = invoker(strip_signature=True).admit(SERVICE, "/", [(b"Authorization", GOOD)])
+    assert admitted == [(b"Authorization", b"Bearer head.claims.SIGNATURE_REMOVED_BY_GOOGLE")]
+
+
+def test_x_serverless_authorization_is_checked_instead_and_loses_its_signature() -> None:
+    sent = [(b"authorization", b"Bearer mine.is.bad"), (b"x-serverless-authorization", GOOD)]
+    assert invoker().admit(SERVICE, "/", sent) == [
+        (b"authorization", b"Bearer mine.is.bad"),
+        (b"x-serverless-authorization", b"Bearer head.claims.SIGNATURE_REMOVED_BY_GOOGLE"),
+    ]
+
+
+def test_a_bad_x_serverless_token_is_not_saved_by_a_good_plain_one() -> None:
+    sent = [(b"authorization", GOOD), (b"x-serverless-authorization", b"Bearer no")]
+    with pytest.raises(Refused) as refused:
+        invoker().admit(SERVICE, "/", sent)
+    assert refused.value.page.status == 401
+
+
+@given(st.binary(max_size=200))
+def test_whatever_a_token_looks_like_the_answer_is_401_or_nothing(value: bytes) -> None:
+    with pytest.raises(Refused) as refused:
+        invoker().admit(SERVICE, "/", [(b"authorization", value)])
+    assert refused.value.page.status == 401
+
+
+@pytest.mark.parametrize(
+    ("audience", "good"),
+    [
+        (URL, True),
+        (f"{URL}/", True),
+        (f"{URL}/internal/tasks/?a=1", True),
+        (f"{URL}?a=1", True),
+        (f"{URL}.example", False),
+        (f"{URL}:443", False),
+        (URL.replace("https", "http"), False),
+        ("", False),
+    ],
+)
+def test_an_audience_is_the_services_url_with_or_without_a_path(audience: str, good: bool) -> None:
+    assert is_for(audience, URL) is good
