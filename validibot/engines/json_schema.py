@@ -93,7 +93,7 @@ ENGINE = Engine(
         description="Checks a JSON document against a JSON Schema (draft 2020-12 by default).",
         validation_type="JSON_SCHEMA",
         version="1",
-        accepts=(FileType("json", "application/json"), FileType("epjson", "application/json")),
+        accepts=(FileType(".json", "application/json"), FileType(".epjson", "application/json")),
     ),
     check,
 )

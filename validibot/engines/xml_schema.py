@@ -87,7 +87,7 @@ ENGINE = Engine(
         description="Checks an XML document against an XML Schema (XSD 1.0).",
         validation_type="XML_SCHEMA",
         version="1",
-        accepts=(FileType("xml", "application/xml"),),
+        accepts=(FileType(".xml", "application/xml"),),
     ),
     check,
 )

@@ -65,7 +65,7 @@ ENGINE = Engine(
         description="Checks a JSON document, or outputs of earlier steps, with CEL expressions.",
         validation_type="BASIC",
         version="1",
-        accepts=(FileType("json", "application/json"), FileType("epjson", "application/json")),
+        accepts=(FileType(".json", "application/json"), FileType(".epjson", "application/json")),
     ),
     check,
 )
