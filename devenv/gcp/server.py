@@ -1,23 +1,26 @@
 """The one process of the emulated cloud: which services there are and the ports they answer on."""
 
 import asyncio
-import logging
 import os
 import threading
 from collections.abc import Coroutine
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
 
 from devenv.gcp.clock import Clock, SystemClock
 from devenv.gcp.config import CloudConfig
+from devenv.gcp.delivery import Answer, NoAnswer, Request
 from devenv.gcp.iam.guard import Iam
 from devenv.gcp.identity import certificates, exchange
 from devenv.gcp.identity.credentials import CredentialsApi
 from devenv.gcp.identity.identity import Identity, bearer
 from devenv.gcp.intercept import authority, endpoints
-from devenv.gcp.intercept.doors import Listener, PlainDoor, ProxyDoor
-from devenv.gcp.intercept.endpoints import Endpoints
+from devenv.gcp.intercept.doors import Handler, Listener, PlainDoor, ProxyDoor
+from devenv.gcp.intercept.endpoints import Endpoints, Sockets
 from devenv.gcp.intercept.environment import environ
 from devenv.gcp.intercept.hosts import Hosts, certified
 from devenv.gcp.intercept.router import Router
@@ -27,10 +30,21 @@ from devenv.gcp.rpc import Mount, Rpc
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.grpc_server import GrpcServer
 from devenv.gcp.rpc.rest import RestApp
+from devenv.gcp.run_services.service import RunServices
+from devenv.gcp.storage.service import StorageService
 from devenv.gcp.store import Store
+from devenv.gcp.tasks.service import TasksService
 
-log = logging.getLogger(__name__)
-_START = 30.0
+_PATIENCE = 30.0
+
+
+class Service(Protocol):
+    """What the server asks of every emulated service."""
+
+    def rpcs(self) -> tuple[Rpc, ...]: ...
+    def mounts(self) -> tuple[Mount, ...]: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
 
 
 class Server:
@@ -45,37 +59,43 @@ class Server:
         clock: Clock | None = None,
         roots: Path | None = None,
     ) -> None:
-        """Without `plain_port` the port of the last time is taken, or any; see authority.prepare."""
+        """Without `plain_port` that of the last time is used; of `roots` see authority.prepare."""
         data.mkdir(parents=True, exist_ok=True)
         self._config = config
-        self._data = data
-        self._file = data / "endpoints.json"
-        self._before = endpoints.read(self._file)
-        self._plain_port = plain_port or endpoints.port_of(self._before.plain)
-        clock = clock or SystemClock()
-        self._identity = Identity(config=config, folder=data / "keys", clock=clock)
+        self._data = data.resolve()
+        self._clock = clock or SystemClock()
+        self._hosts = Hosts(config.allow_hosts)
+        self._identity = Identity(config=config, folder=self._data / "keys", clock=self._clock)
         self._iam = Iam(config)
-        self._store = Store(data / "state.sqlite3")
-        self._clock = clock
         self._authority = authority.prepare(
-            data / "tls", names=certified(config.region), roots=roots
+            self._data / "tls", names=certified(config.region), roots=roots
         )
+        self._file = self._data / "endpoints.json"
+        names = [account.name for account in self._identity.accounts]
+        self._sockets = Sockets(endpoints.read(self._file), names, plain_port=plain_port)
+        self.endpoints = self._describe()
+        self._store = Store(self._data / "state.sqlite3")
+        self._run_services = RunServices(
+            config=config, guard=self._iam, claims=self._identity.claims
+        )
+        self._services = (self._run_services, *self._make_services())
         self._listeners: list[Listener] = []
         self._webs: list[WebServer] = []
-        self.endpoints = Endpoints()
 
     async def start(self) -> None:
-        """Listen on every port, then tell the world by `endpoints.json`."""
-        metadata = self._serve_metadata()
-        rpcs, mounts = self._rpcs(), self._mounts()
+        """Resume every service, accept connections, then tell the world by `endpoints.json`."""
+        for service in self._services:
+            await service.start()
+        rpcs = tuple(rpc for service in self._services for rpc in service.rpcs())
+        mounts = tuple(mount for service in self._services for mount in service.mounts())
         calls = Calls(self._identity)
         self._grpc = GrpcServer(rpcs, calls)
         await self._grpc.start(
             key=self._authority.key.read_bytes(), chain=self._authority.chain.read_bytes()
         )
-        router = Router(mounts, RestApp(rpcs, calls), who=self._who)
-        plain, proxy = self._open_doors(router)
-        self.endpoints = self._described(plain, proxy, metadata)
+        self._open_doors(
+            Router((*mounts, *self._own_mounts()), RestApp(rpcs, calls), who=self._who)
+        )
         self.endpoints.write(self._file)
 
     async def stop(self) -> None:
@@ -85,12 +105,37 @@ class Server:
         for web in self._webs:
             await web.stop()
         await self._grpc.stop()
+        for service in reversed(self._services):
+            await service.stop()
         self._store.close()
 
-    def _rpcs(self) -> tuple[Rpc, ...]:
-        return ()
+    def environ(self, account: str) -> dict[str, str]:
+        """Return the variables of a process that is `account` (short name or e-mail)."""
+        return dict(self.endpoints.environ[self._identity.account(account).name])
 
-    def _mounts(self) -> tuple[Mount, ...]:
+    def _make_services(self) -> tuple[Service, ...]:
+        config, store, clock, guard = self._config, self._store, self._clock, self._iam
+        return (
+            TasksService(
+                config=config,
+                store=store,
+                clock=clock,
+                guard=guard,
+                minter=self._identity,
+                send=self._send,
+            ),
+            StorageService(
+                config=config,
+                store=store,
+                clock=clock,
+                guard=guard,
+                data=self._data / "objects",
+                authenticator=self._identity,
+                verifier=self._identity,
+            ),
+        )
+
+    def _own_mounts(self) -> tuple[Mount, ...]:
         credentials = CredentialsApi(
             project=self._config.project,
             identity=self._identity,
@@ -103,59 +148,62 @@ class Server:
             credentials.mount(),
         )
 
-    def _serve_metadata(self) -> dict[str, int]:
-        """Open one port for every account, which thereby knows who asks."""
-        ports: dict[str, int] = {}
-        emails: dict[int, str] = {}
-        web = self._web(MetadataServer(self._config, self._identity, emails))
-        for account in self._identity.accounts:
-            listening = endpoints.listen(self._before.metadata.get(account.name, 0))
-            ports[account.name] = listening.getsockname()[1]
-            emails[ports[account.name]] = account.email
-            self._listeners.append(Listener(listening, web.adopt))
-        return ports
+    async def _send(self, request: Request) -> Answer:
+        """Send what the cloud itself has to send; nothing leaves this machine unless allowed."""
+        parts = urlsplit(request.url)
+        host = parts.hostname or ""
+        if not self._hosts.emulated(host) and not self._hosts.passed(host):
+            raise NoAnswer(self._hosts.refusal(host))
+        if host.endswith(".googleapis.com"):  # a schedule that runs a job, say
+            here = parts._replace(scheme="http", netloc=urlsplit(self.endpoints.plain).netloc)
+            request = replace(request, url=here.geturl())
+        return await self._run_services.send(request)
 
-    def _open_doors(self, router: Router) -> tuple[str, str]:
+    def _open_doors(self, router: Router) -> None:
         plain = PlainDoor(
             web=self._web(router),
             tls=self._authority.context(),
             grpc_port=self._grpc.plain_port,
             grpc_tls_port=self._grpc.tls_port,
         )
-        proxy = ProxyDoor(
-            hosts=Hosts(self._config.allow_hosts),
-            plain=plain,
-            forward=self._web(router, reuse=False),
-        )
-        return (
-            self._open(self._plain_port, plain),
-            self._open(endpoints.port_of(self._before.proxy), proxy),
-        )
-
-    def _open(self, port: int, door: PlainDoor | ProxyDoor) -> str:
-        listening = endpoints.listen(port)
-        self._listeners.append(Listener(listening, door.handle))
-        return f"http://{endpoints.address(listening)}"
+        proxy = ProxyDoor(hosts=self._hosts, plain=plain, forward=self._web(router, reuse=False))
+        emails = {
+            endpoints.port(self._sockets.metadata[account.name]): account.email
+            for account in self._identity.accounts
+        }
+        metadata = self._web(MetadataServer(self._config, self._identity, emails))
+        doors: list[tuple[Any, Handler]] = [
+            *((listening, metadata.adopt) for listening in self._sockets.metadata.values()),
+            (self._sockets.plain, plain.handle),
+            (self._sockets.proxy, proxy.handle),
+        ]
+        self._listeners = [Listener(listening, handle) for listening, handle in doors]
 
     def _web(self, app: Any, *, reuse: bool = True) -> WebServer:
         web = WebServer(app, reuse=reuse)
         self._webs.append(web)
         return web
 
-    def _described(self, plain: str, proxy: str, metadata: dict[str, int]) -> Endpoints:
-        variables = {}
-        for name, port in metadata.items():
-            gcloud = self._data / "gcloud" / name
-            gcloud.mkdir(parents=True, exist_ok=True)
-            variables[name] = environ(
+    def _describe(self) -> Endpoints:
+        ports = {name: endpoints.port(s) for name, s in self._sockets.metadata.items()}
+        plain, proxy = endpoints.url(self._sockets.plain), endpoints.url(self._sockets.proxy)
+        bundle = self._authority.bundle
+        variables = {
+            name: environ(
                 project=self._config.project,
                 proxy=proxy,
-                bundle=self._authority.bundle.resolve(),
+                bundle=bundle,
                 metadata=f"127.0.0.1:{port}",
-                gcloud=gcloud.resolve(),
+                gcloud=self._gcloud(name),
             )
-        bundle = str(self._authority.bundle.resolve())
-        return Endpoints(os.getpid(), plain, proxy, bundle, metadata, variables)
+            for name, port in ports.items()
+        }
+        return Endpoints(os.getpid(), plain, proxy, str(bundle), ports, variables)
+
+    def _gcloud(self, account: str) -> Path:
+        folder = self._data / "gcloud" / account
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def _who(self, authorization: str) -> str:
         grant = self._identity.grant(bearer({"authorization": authorization}))
@@ -174,14 +222,15 @@ class Cloud:
         clock: Clock | None = None,
         roots: Path | None = None,
     ) -> None:
-        self._config = config
+        self._make = partial(
+            Server, config, data=data, plain_port=plain_port, clock=clock, roots=roots
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="gcp", daemon=True)
-        self._server = Server(config, data=data, plain_port=plain_port, clock=clock, roots=roots)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._run(self._server.start())
+        self._run(self._start())
         return self
 
     def __exit__(
@@ -208,9 +257,12 @@ class Cloud:
         return Path(self._server.endpoints.bundle)
 
     def environ(self, account: str) -> dict[str, str]:
-        """Return the environment variables of a process that is `account` (short name or e-mail)."""
-        known = self._server.endpoints.environ
-        return dict(known[account.partition("@")[0]])
+        """Return the variables of a process that is `account` (short name or e-mail)."""
+        return self._server.environ(account)
+
+    async def _start(self) -> None:
+        self._server = self._make()
+        await self._server.start()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(_START)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE)

@@ -3,12 +3,13 @@
 import json
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 _LOOPBACK = "127.0.0.1"
+_BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +38,38 @@ def read(path: Path) -> Endpoints:
         return Endpoints()
 
 
-def port_of(url: str) -> int:
-    """Return the port in `http://127.0.0.1:4588`, 0 for an empty text."""
-    return int(url.rpartition(":")[2] or 0)
+class Sockets:
+    """Every listening socket, on its port of the last time if that is still free."""
+
+    def __init__(self, before: Endpoints, accounts: Iterable[str], *, plain_port: int = 0) -> None:
+        """A `plain_port` other than 0 wins over the last one."""
+        self.plain = _listen(plain_port or _port(before.plain))
+        self.proxy = _listen(_port(before.proxy))
+        self.metadata = {name: _listen(before.metadata.get(name, 0)) for name in accounts}
 
 
-def listen(port: int) -> socket.socket:
-    """Return a listening socket on the loopback: on `port` if it is free, else on any."""
+def url(listening: socket.socket) -> str:
+    """Return where `listening` is reached."""
+    return f"http://{_LOOPBACK}:{port(listening)}"
+
+
+def port(listening: socket.socket) -> int:
+    return int(listening.getsockname()[1])
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2] or 0)
+
+
+def _listen(wanted: int) -> socket.socket:
     # asyncio turns Nagle's delay off only for sockets that say that they are TCP.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((_LOOPBACK, port))
+        listening.bind((_LOOPBACK, wanted))
     except OSError:
-        log.warning("Port %d is taken; another one is used.", port)
+        log.warning("Port %d is taken; another one is used.", wanted)
         listening.bind((_LOOPBACK, 0))
-    listening.listen(1024)
+    listening.listen(_BACKLOG)
     listening.setblocking(False)
     return listening
-
-
-def address(listening: socket.socket) -> str:
-    """Return HOST:PORT of a listening socket."""
-    host, port = listening.getsockname()[:2]
-    return f"{host}:{port}"
