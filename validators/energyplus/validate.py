@@ -18,8 +18,6 @@ from validators.sdk.manifest import read_manifest
 from validators.sdk.validation import Request, Result, Validator, rejected
 
 _EPJSON_SUFFIXES = {".epjson", ".json"}
-_MARGIN_SECONDS = 15.0
-"""What storing the results and calling back may take of the attempt's time."""
 
 
 def validate(request: Request[EnergyPlusInputEnvelope]) -> Result:
@@ -45,7 +43,7 @@ def validate(request: Request[EnergyPlusInputEnvelope]) -> Result:
         working_copy,
         weather=weather,
         folder=folder,
-        timeout=max(request.seconds_left() - _MARGIN_SECONDS, 1.0),
+        timeout=request.seconds_left(),
         memory_mb=request.memory_mb,
     )
     return conclude(

@@ -23,7 +23,6 @@ from validators.sdk.process import Ended, run_limited
 from validators.sdk.validation import Failure, Request, Result, Validator, error, rejected
 
 STEP_LIMIT = 2_000_000
-_MARGIN_SECONDS = 15.0
 _SIMULATE = Path(__file__).with_name("simulate.py")
 
 
@@ -43,7 +42,7 @@ def validate(request: Request[FMUInputEnvelope]) -> Result:
     ended = run_limited(
         [sys.executable, "-I", _SIMULATE, request.folder],
         folder=request.folder,
-        timeout=max(request.seconds_left() - _MARGIN_SECONDS, 1.0),
+        timeout=request.seconds_left(),
         memory_mb=request.memory_mb,
         environment={"HOME": str(request.folder), "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
     )

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 DONE, FAILED, NOTHING_TO_ANSWER, NOT_STORED = range(4)
 
 _THREADS = 6
+_MARGIN_SECONDS = 15.0
+"""What storing the answer and calling back may take of the attempt's time."""
 
 
 class Stopped(BaseException):
@@ -90,7 +92,8 @@ def _judge[Envelope: ValidationInputEnvelope](
     pool: Executor,
 ) -> Result:
     """The validator's verdict; whatever goes wrong becomes an answer too."""
-    deadline = monotonic() + attempt.envelope.context.timeout_seconds
+    budget = attempt.envelope.context.timeout_seconds
+    deadline = monotonic() + budget - min(_MARGIN_SECONDS, budget / 10)
     try:
         with _stoppable():
             if environment.output_uri not in {None, attempt.output_uri}:

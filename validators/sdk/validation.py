@@ -24,7 +24,7 @@ class Request[Envelope: ValidationInputEnvelope]:
     folder: Path
     """Fresh and writable; removed when the attempt ends."""
     deadline: float
-    """When the answer is due, on the monotonic clock."""
+    """When the work must be done, on the monotonic clock."""
     memory_mb: int | None = None
 
     def file(self, port_key: str) -> Path:

@@ -1,0 +1,96 @@
+"""Reading, editing and writing IDF and epJSON."""
+
+import json
+
+import pytest
+
+from validators.energyplus.model import ModelUnreadable, read_model
+
+IDF = b"""! a comment; with, separators
+Version,25.2;
+Timestep , 6 ;
+Zone,
+  Office,   !- Name
+  0;
+"""
+EPJSON = json.dumps(
+    {
+        "Version": {"Version 1": {"version_identifier": "25.2"}},
+        "Timestep": {"Timestep 1": {"number_of_timesteps_per_hour": 6}},
+        "Zone": {"Office": {"direction_of_relative_north": 0}},
+    }
+).encode()
+
+
+@pytest.mark.parametrize(("content", "epjson"), [(IDF, False), (EPJSON, True)])
+def test_both_formats_give_the_same_objects(content: bytes, epjson: bool) -> None:
+    model = read_model(content, epjson=epjson)
+
+    assert [item.kind for item in model.objects] == ["Version", "Timestep", "Zone"]
+    assert model.of_kind("zone")[0].values == ("Office", "0")
+    assert model.of_kind("VERSION")[0].value(0, "version_identifier") == "25.2"
+
+
+@pytest.mark.parametrize(("content", "epjson"), [(IDF, False), (EPJSON, True)])
+def test_a_replaced_object_is_there_once(content: bytes, epjson: bool) -> None:
+    model = read_model(content, epjson=epjson)
+
+    model.replace("Timestep", {"number_of_timesteps_per_hour": 4})
+
+    written = read_model(model.dump(), epjson=epjson)
+    steps = written.of_kind("Timestep")
+    assert [item.value(0, "number_of_timesteps_per_hour") for item in steps] == ["4"]
+    assert written.of_kind("Zone") == model.of_kind("Zone")
+
+
+def test_an_edited_idf_keeps_its_line_numbers() -> None:
+    model = read_model(IDF, epjson=False)
+
+    model.replace("Version", {"version_identifier": "25.2"})
+
+    assert model.dump().decode().splitlines()[3] == "Zone,"
+
+
+def test_an_idf_in_latin_1_is_read() -> None:
+    model = read_model("! Café\nZone,Café;".encode("latin-1"), epjson=False)
+
+    assert model.objects[0].values == ("Café",)
+
+
+@pytest.mark.parametrize("content", [bytes(range(256)) * 40, b"Version,25.2;\x00", b"PK\x03\x04"])
+def test_bytes_that_are_no_text_are_refused(content: bytes) -> None:
+    with pytest.raises(ModelUnreadable) as caught:
+        read_model(content, epjson=False)
+
+    assert caught.value.code == "ENERGYPLUS_NOT_TEXT"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "ENERGYPLUS_INVALID_JSON"),
+        (b"{", "ENERGYPLUS_INVALID_JSON"),
+        (b"[" * 10_000, "ENERGYPLUS_INVALID_JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "ENERGYPLUS_INVALID_JSON"),
+        (b"[]", "ENERGYPLUS_INVALID_EPJSON"),
+        (b'{"Zone": []}', "ENERGYPLUS_INVALID_EPJSON"),
+        (b'{"Zone": {"Office": 1}}', "ENERGYPLUS_INVALID_EPJSON"),
+    ],
+)
+def test_json_that_is_no_epjson_is_refused(content: bytes, code: str) -> None:
+    with pytest.raises(ModelUnreadable) as caught:
+        read_model(content, epjson=True)
+
+    assert caught.value.code == code
+
+
+def test_deep_nesting_inside_a_field_is_refused() -> None:
+    deep = b'{"Zone": {"Office": {"a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}}}"
+
+    with pytest.raises(ModelUnreadable):
+        read_model(deep, epjson=True)
+
+
+def test_a_model_of_more_than_the_limit_is_refused() -> None:
+    with pytest.raises(ModelUnreadable, match="allowed"):
+        read_model(b" " * ((64 << 20) + 1), epjson=False)

@@ -1,0 +1,54 @@
+"""The working copy that the engine gets."""
+
+from validibot_shared.energyplus.envelopes import EnergyPlusInputs
+
+from validators.energyplus.model import Model, read_model
+from validators.energyplus.prepare import prepare
+
+MODEL = "Version,25.2;Timestep,6;RunPeriod,All,3,1,,12,31;Zone,Office;"
+
+
+def prepared(idf: str = MODEL, **inputs: object) -> Model:
+    model = read_model(idf.encode(), epjson=False)
+    prepare(model, EnergyPlusInputs.model_validate(inputs))
+    return read_model(model.dump(), epjson=False)
+
+
+def test_the_steps_timestep_wins() -> None:
+    assert [item.values for item in prepared(timestep_per_hour=2).of_kind("Timestep")] == [("2",)]
+
+
+def test_the_database_is_asked_for_without_unit_conversion() -> None:
+    model = prepared(MODEL + "Output:SQLite,Simple;")
+
+    assert [item.values for item in model.of_kind("Output:SQLite")] == [
+        ("SimpleAndTabular", "None")
+    ]
+
+
+def test_missing_summary_reports_are_asked_for() -> None:
+    model = prepared(MODEL + "Output:Table:SummaryReports,DemandEndUseComponentsSummary;")
+
+    reports = [item.values for item in model.of_kind("Output:Table:SummaryReports")]
+    assert reports[-1] == ("AnnualBuildingUtilityPerformanceSummary",)
+
+
+def test_all_summaries_need_no_more() -> None:
+    model = prepared(MODEL + "Output:Table:SummaryReports,AllSummary;")
+
+    assert len(model.of_kind("Output:Table:SummaryReports")) == 1
+
+
+def test_window_variables_are_asked_for_only_where_there_are_windows() -> None:
+    assert not prepared().of_kind("Output:Variable")
+    assert prepared(MODEL + "FenestrationSurface:Detailed,W;").of_kind("Output:Variable")
+
+
+def test_a_shortened_run_starts_where_the_models_own_does() -> None:
+    (run,) = prepared(run_period_days=31).of_kind("RunPeriod")
+
+    assert run.values == ("Shortened", "3", "1", "2023", "3", "31", "2023")
+
+
+def test_a_check_without_simulation_changes_only_the_timestep() -> None:
+    assert not prepared(run_simulation=False).of_kind("Output:SQLite")

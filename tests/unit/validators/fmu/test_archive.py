@@ -1,0 +1,72 @@
+"""An FMU is bounded before it is unpacked."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from validators.fmu import archive
+from validators.fmu.archive import FmuRefused, unpack
+
+
+def zipped(folder: Path, entries: dict[str, bytes]) -> Path:
+    path = folder / "model.fmu"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
+    return path
+
+
+def refusal(folder: Path, path: Path) -> str:
+    with pytest.raises(FmuRefused) as caught:
+        unpack(path, folder / "unpacked")
+    assert not (folder / "unpacked").exists() or not any((folder / "unpacked").iterdir())
+    return caught.value.code
+
+
+def test_files_are_unpacked_and_named(tmp_path: Path) -> None:
+    path = zipped(tmp_path, {"modelDescription.xml": b"<x/>", "resources/a.txt": b"a"})
+
+    assert unpack(path, tmp_path / "out") == ["modelDescription.xml", "resources/a.txt"]
+    assert (tmp_path / "out/resources/a.txt").read_bytes() == b"a"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK", b"no archive at all", b"PK\x05\x06" + b"\xff" * 18]
+)
+def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.fmu").write_bytes(content)
+
+    assert refusal(tmp_path, tmp_path / "model.fmu") == "FMU_NOT_A_ZIP"
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/evil", "..\\evil", "C:\\evil"])
+def test_a_way_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    assert refusal(tmp_path, zipped(tmp_path, {name: b"x"})) == "FMU_PATH_REFUSED"
+
+
+def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
+    entry = zipfile.ZipInfo("link")
+    entry.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "model.fmu", "w") as file:
+        file.writestr(entry, "/etc/passwd")
+
+    assert refusal(tmp_path, tmp_path / "model.fmu") == "FMU_PATH_REFUSED"
+
+
+def test_a_bomb_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path, {"bomb": b"\0" * (4 << 20)})
+
+    assert refusal(tmp_path, path) == "FMU_TOO_LARGE"
+
+
+def test_too_many_entries_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "ENTRY_LIMIT", 2)
+
+    assert refusal(tmp_path, zipped(tmp_path, dict.fromkeys("abc", b""))) == "FMU_TOO_LARGE"
+
+
+def test_too_many_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "SIZE_LIMIT", 10)
+
+    assert refusal(tmp_path, zipped(tmp_path, {"a": b"x" * 11})) == "FMU_TOO_LARGE"
