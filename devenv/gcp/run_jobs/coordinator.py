@@ -1,0 +1,221 @@
+"""The one writer of one execution: it runs the tasks, retries them and says how it all ended."""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from google.rpc.status_pb2 import Status
+
+from devenv.gcp.clock import Clock
+from devenv.gcp.errors import Internal, NotFound
+from devenv.gcp.run_jobs import life
+from devenv.gcp.run_jobs.ledger import Ledger
+from devenv.gcp.run_jobs.messages import Pb, moment, seconds
+from devenv.gcp.run_jobs.outcome import NEVER_RAN, Outcome, judge
+from devenv.gcp.run_jobs.runtimes.base import Attempt, CannotStart, Exit, Running, Runtime
+from devenv.gcp.run_jobs.template import memory_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What every coordinator works with; `capacity` is what this machine runs at a time."""
+
+    ledger: Ledger
+    runtime: Runtime
+    clock: Clock
+    capacity: asyncio.Semaphore
+
+
+class Coordinator:
+    """Carries one execution to its end, from wherever its records say that it stands."""
+
+    def __init__(self, execution: Pb, tasks: Sequence[Pb], means: Means) -> None:
+        self.execution = execution
+        self._tasks = tasks
+        self._means = means
+        self._running: dict[str, Running] = {}
+        self._error: Status | None = None
+        self._cancelled = asyncio.Event()
+        self._resumed = execution.HasField("start_time")
+        if life.is_cancelling(execution):
+            self._cancelled.set()
+
+    async def run(self) -> None:
+        """Return when the execution has ended and that is recorded."""
+        image = self.execution.template.containers[0].image
+        if not self._means.runtime.has(image):
+            message = life.miss_container(self.execution, image, now=self._now())
+            self._save(error=Status(code=NotFound.code, message=message))
+            return
+        if not self._resumed:
+            life.start_execution(self.execution, now=self._now())
+        self.execution.running_count = 0
+        waiting = (task for task in self._tasks if not life.is_done(task))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self.execution.parallelism, len(self._tasks))):
+                group.create_task(self._work(waiting))
+        self._conclude()
+
+    def cancel(self) -> None:
+        """End what runs and start nothing more; a task that ended first keeps its result."""
+        self._cancelled.set()
+        for running in self._running.values():
+            running.terminate()
+
+    def fail(self) -> None:
+        """End it as Google does when the platform itself is at fault."""
+        life.fail(self.execution, "Internal error.", now=self._now())
+        self._save(error=Status(code=Internal.code, message="Internal error."))
+
+    async def _work(self, waiting: Iterator[Pb]) -> None:
+        """Take one task after the other; as many workers do so as tasks may run at a time."""
+        for task in waiting:
+            admitted = await self._admit()
+            if admitted or task.HasField("start_time"):
+                self.execution.running_count += 1
+                outcome = await self._carry(task)
+                self.execution.running_count -= 1
+            else:
+                outcome = NEVER_RAN
+            if admitted:
+                self._means.capacity.release()
+            self._end(task, outcome)
+
+    async def _admit(self) -> bool:
+        """Wait for the machine to have room; return False if a cancellation comes first."""
+        room = asyncio.ensure_future(self._means.capacity.acquire())
+        stop = asyncio.ensure_future(self._cancelled.wait())
+        try:
+            await asyncio.wait({room, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if room.done() and stop.done():
+                self._means.capacity.release()
+            return room.done() and not stop.done()
+        finally:
+            room.cancel()
+            stop.cancel()
+
+    async def _carry(self, task: Pb) -> Outcome:
+        """Attempt a task until it succeeds or nothing is left to try."""
+        while True:
+            outcome = await self._attempt(task)
+            final = outcome.succeeded or outcome.cancelled or self._cancelled.is_set()
+            if final or task.retried >= task.max_retries:
+                return outcome
+            task.retried += 1
+            task.last_attempt_result.CopyFrom(outcome.result())
+            self.execution.retried_count += task.retried == 1
+            self._save(task)
+            self._discard(task)
+
+    async def _attempt(self, task: Pb) -> Outcome:
+        try:
+            running = await self._find(task) or await self._start(task)
+        except CannotStart:
+            log.exception("An attempt could not be started.")
+            return judge(Exit(lost=True), cancelling=self._cancelled.is_set())
+        if running is None:
+            return NEVER_RAN
+        self._running[task.name] = running
+        if self._cancelled.is_set():
+            running.terminate()
+        ended = await self._watch(running, task)
+        return judge(ended, cancelling=self._cancelled.is_set())
+
+    async def _find(self, task: Pb) -> Running | None:
+        """Return the attempt that an emulator before this one started."""
+        return (
+            await self._means.runtime.adopt(attempt_of(self.execution, task))
+            if self._resumed
+            else None
+        )
+
+    async def _start(self, task: Pb) -> Running | None:
+        if self._cancelled.is_set():
+            return None
+        life.start_attempt(task, now=self._now())
+        self._save(task)
+        return await self._means.runtime.start(attempt_of(self.execution, task))
+
+    async def _watch(self, running: Running, task: Pb) -> Exit:
+        """Wait for the end; the timeout counts anew for every attempt."""
+        limit = seconds(task.timeout)
+        left = moment(task.scheduled_time) + limit - self._now()
+        ended = asyncio.ensure_future(running.wait())
+        timeout = asyncio.ensure_future(self._means.clock.sleep(max(0.0, left)))
+        try:
+            await asyncio.wait({ended, timeout}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                log.warning(
+                    "%s: Terminating task because it has reached the maximum timeout of %g seconds.",
+                    task.name.rsplit("/", 1)[-1],
+                    limit,
+                )
+                running.terminate()
+            return await ended
+        finally:
+            ended.cancel()
+            timeout.cancel()
+
+    def _end(self, task: Pb, outcome: Outcome) -> None:
+        life.end_task(task, outcome, now=self._now())
+        if outcome.succeeded:
+            self.execution.succeeded_count += 1
+        elif outcome.cancelled:
+            self.execution.cancelled_count += 1
+        else:
+            self.execution.failed_count += 1
+        self._save(task)
+        self._discard(task)
+
+    def _conclude(self) -> None:
+        """Say how it ended: every task counts, the first that failed is named."""
+        if self.execution.cancelled_count:
+            life.cancel(self.execution, now=self._now())
+            self._save()
+        elif self.execution.failed_count:
+            failed = (task for task in self._tasks if task.last_attempt_result.status.code)
+            first = min(failed, key=lambda task: moment(task.completion_time))
+            message = life.verdict(first)
+            life.fail(self.execution, message, now=self._now())
+            code = first.last_attempt_result.status.code
+            self._save(error=Status(code=code, message=message))
+        else:
+            life.succeed(self.execution, now=self._now())
+            self._save()
+
+    def _discard(self, task: Pb) -> None:
+        """Let go of an attempt whose end is recorded."""
+        if running := self._running.pop(task.name, None):
+            running.discard()
+
+    def _save(self, *tasks: Pb, error: Status | None = None) -> None:
+        self._means.ledger.save(self.execution, *tasks, error=error)
+
+    def _now(self) -> float:
+        return self._means.clock.now()
+
+
+def attempt_of(execution: Pb, task: Pb) -> Attempt:
+    """Return the attempt that a task is at: what a container gets to know of itself."""
+    container = execution.template.containers[0]
+    injected = {
+        "CLOUD_RUN_JOB": execution.job,
+        "CLOUD_RUN_EXECUTION": task.execution,
+        "CLOUD_RUN_TASK_INDEX": str(task.index),
+        "CLOUD_RUN_TASK_ATTEMPT": str(task.retried),
+        "CLOUD_RUN_TASK_COUNT": str(execution.task_count),
+    }
+    return Attempt(
+        execution=task.execution,
+        index=task.index,
+        number=task.retried,
+        image=container.image,
+        account=execution.template.service_account,
+        memory=memory_of(container),
+        command=tuple(container.command),
+        args=tuple(container.args),
+        env={variable.name: variable.value for variable in container.env} | injected,
+    )

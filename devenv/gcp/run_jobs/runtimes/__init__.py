@@ -1,0 +1,1 @@
+"""Where the containers of jobs run."""

@@ -1,0 +1,218 @@
+"""The `process` runtime: a container is a command on this machine, named by devenv.toml for its image."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
+from pathlib import Path
+
+from devenv.gcp.config import Image
+from devenv.gcp.run_jobs.images import by_digest, digest
+from devenv.gcp.run_jobs.runtimes import supervisor
+from devenv.gcp.run_jobs.runtimes.base import Attempt, CannotStart, Exit, Running, Runtime
+from devenv.gcp.run_jobs.runtimes.ending import Process
+from devenv.gcp.run_jobs.runtimes.following import Follower
+
+type Environ = Callable[[str], Mapping[str, str]]
+"""Account → the variables by which Google's clients find this cloud and that identity."""
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LOGS_KEPT = 7 * 86400  # seconds
+_HERE = str(Path(__file__).parent)
+# A bare interpreter: no site-packages, and nothing of this package but the one module.
+_SUPERVISE = (
+    "import sys; sys.path.insert(0, sys.argv[1]); import supervisor; supervisor.main(sys.argv[2:])"
+)
+_DEFAULT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
+
+
+class ProcessRunning(Running):
+    """An attempt under its supervisor; `folder` holds all that a later emulator needs to know."""
+
+    def __init__(
+        self, folder: Path, process: Process, follower: Follower, *, discarded: Callable[[], object]
+    ) -> None:
+        self._folder = folder
+        self._process = process
+        self._follower: Follower | None = follower
+        self._discarded = discarded
+
+    async def wait(self) -> Exit:
+        await self._process.ended()
+        self.stop_following()
+        return self._read_exit()
+
+    def terminate(self) -> None:
+        self._process.signal(signal.SIGTERM)
+
+    def discard(self) -> None:
+        self._discarded()
+        # Thousands of files may lie there; nothing waits for them to go.
+        asyncio.get_running_loop().run_in_executor(None, _remove, self._folder)
+
+    async def kill(self) -> None:
+        """End all of it, so that it is as if never started."""
+        self.stop_following()
+        _kill(self._folder)
+        await self._process.ended()
+        _remove(self._folder)
+
+    def stop_following(self) -> None:
+        if self._follower is not None:
+            self._follower.close()
+            self._follower = None
+
+    def _read_exit(self) -> Exit:
+        try:
+            code, number, terminated, out_of_memory = (self._folder / "exit").read_text().split()
+        except (OSError, ValueError):
+            _kill(self._folder)
+            return Exit(lost=True)
+        return Exit(
+            code=int(code),
+            signal=int(number),
+            terminated=terminated == "1",
+            out_of_memory=out_of_memory == "1",
+        )
+
+
+class ProcessRuntime(Runtime):
+    """Runs images as commands in `project`, with folders and logs in `data`."""
+
+    def __init__(
+        self, *, images: Iterable[Image], environ: Environ, data: Path, project: Path
+    ) -> None:
+        self._images = by_digest(images)
+        self._environ = environ
+        self._folders = data.resolve() / "runtimes"
+        self._logs = data.resolve() / "logs"
+        self._project = project.resolve()
+        self._running: dict[str, ProcessRunning] = {}
+
+    def has(self, image: str) -> bool:
+        return digest(image) in self._images
+
+    async def start(self, attempt: Attempt) -> Running:
+        folder = self._folder(attempt)
+        try:
+            self._furnish(folder, attempt)
+            process = self._spawn(folder, attempt)
+        except OSError as error:
+            raise CannotStart(f"{attempt.name}: {error}") from error
+        return self._run(folder, process, attempt)
+
+    async def adopt(self, attempt: Attempt) -> Running | None:
+        folder = self._folder(attempt)
+        process = _supervisor_of(folder)
+        if process is None:
+            _remove(folder)
+            return None
+        return self._run(folder, process, attempt)
+
+    async def open(self, keep: AbstractSet[str]) -> None:
+        self._folders.mkdir(parents=True, exist_ok=True)
+        for folder in self._folders.iterdir():
+            if folder.name not in keep:
+                _kill(folder)
+                _remove(folder)
+        for logs in self._logs.glob("*"):
+            if time.time() - logs.stat().st_mtime > _LOGS_KEPT:
+                shutil.rmtree(logs, ignore_errors=True)
+
+    async def close(self) -> None:
+        running, self._running = self._running, {}
+        await asyncio.gather(*(each.kill() for each in running.values()))
+
+    def _run(self, folder: Path, process: Process, attempt: Attempt) -> ProcessRunning:
+        path = self._log(attempt)
+        follower = Follower(path, folder / "bell", prefix=attempt.name, skip=_size(path))
+        running = self._running[attempt.name] = ProcessRunning(
+            folder,
+            process,
+            follower,
+            discarded=lambda: self._running.pop(attempt.name, None),
+        )
+        return running
+
+    def _furnish(self, folder: Path, attempt: Attempt) -> None:
+        _remove(folder)
+        (folder / "scratch").mkdir(parents=True)
+        os.mkfifo(folder / "bell", 0o600)
+        self._log(attempt).parent.mkdir(parents=True, exist_ok=True)
+
+    def _spawn(self, folder: Path, attempt: Attempt) -> Process:
+        python = (sys.executable, "-I", "-S", "-c", _SUPERVISE, _HERE)
+        place = (str(folder), str(self._project), str(self._log(attempt)), str(attempt.memory))
+        nothing = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+        pid = os.posix_spawn(
+            sys.executable,
+            (*python, *place, *self._command(attempt)),
+            self._variables(folder, attempt),
+            file_actions=nothing,
+            setsigmask=(),
+            setsigdef=_DEFAULT_SIGNALS,
+        )
+        return Process(pid, supervisor.start_time(pid))
+
+    def _command(self, attempt: Attempt) -> tuple[str, ...]:
+        command = attempt.command or self._images[digest(attempt.image)].command
+        return (*(part.replace("{python}", sys.executable) for part in command), *attempt.args)
+
+    def _variables(self, folder: Path, attempt: Attempt) -> dict[str, str]:
+        scratch = str(folder / "scratch")
+        return {
+            "PATH": f"{Path(sys.executable).parent}:{_PATH}",
+            "LANG": "C.UTF-8",
+            "HOME": scratch,
+            "TMPDIR": scratch,
+            **self._environ(attempt.account),
+            **attempt.env,
+        }
+
+    def _folder(self, attempt: Attempt) -> Path:
+        return self._folders / attempt.name
+
+    def _log(self, attempt: Attempt) -> Path:
+        return self._logs / attempt.execution / f"task{attempt.index}-{attempt.number}.log"
+
+
+def _supervisor_of(folder: Path) -> Process | None:
+    """Return who supervises the attempt of `folder`; None if nobody ever will."""
+    if supervisor.claim(str(folder), "nobody"):
+        return None
+    try:
+        return Process.parse((folder / "claim").read_text())
+    except FileNotFoundError:
+        return None
+
+
+def _kill(folder: Path) -> None:
+    """Kill what runs for `folder`: the supervisor first, so that it tells nothing."""
+    if (process := _supervisor_of(folder)) is None:
+        return
+    process.signal(signal.SIGKILL)
+    try:
+        task = Process.parse((folder / "task").read_text())
+    except FileNotFoundError:
+        return
+    if task is not None:
+        task.kill_session()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; from the first moment on it is not found under its name."""
+    trash = folder.with_name(f"{folder.name}.{time.monotonic_ns()}")
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,271 @@
+"""What stands beside a running task and outlives the emulator: it ends the task and tells how it ended.
+
+It runs on a bare interpreter and imports little, for it is part of every task's start. It speaks to
+the emulator through files in the folder of the attempt:
+
+claim   pid and start time of the supervisor; who makes it first decides whether the task runs at all
+task    pid and start time of the task, which leads a session of its own
+bell    a named pipe; a byte in it means that the log has grown
+exit    how the task ended; made when all of it is gone
+"""
+# To import pathlib and contextlib would take as long as all the rest.
+# ruff: noqa: PTH104, PTH108, PTH123, PTH208, SIM105
+
+import os
+import resource
+import select
+import signal
+import time
+
+GRACE = 10.0  # seconds from SIGTERM to SIGKILL
+LONGEST_LOG = 10 * 2**20
+_CUT = b"\n(What follows was not kept: the log is full.)\n"
+_MEASURE_EVERY = 0.5
+_MOST_FILES = 8192
+_CHUNK = 65536
+_PAGE = resource.getpagesize()
+
+
+def process_stat(pid: int | str) -> list[bytes]:
+    """Return what follows the name in /proc/PID/stat; nothing without such a process or /proc."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
+def start_time(pid: int) -> str:
+    """Return when a process began, to compare: its pid alone may be another's by now."""
+    stat = process_stat(pid)
+    return stat[19].decode() if stat else "-"
+
+
+def identity(pid: int) -> str:
+    return f"{pid} {start_time(pid)}"
+
+
+def resident(session: int) -> int:
+    """Return how many bytes of memory the processes of a session hold."""
+    wanted, pages = str(session).encode(), 0
+    try:
+        pids = [name for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return 0
+    for pid in pids:
+        stat = process_stat(pid)
+        if stat and stat[3] == wanted:
+            pages += int(stat[21])
+    return pages * _PAGE
+
+
+def write_whole(path: str, text: str) -> None:
+    """Write a small file that is either not there or complete."""
+    with open(f"{path}.{os.getpid()}", "w", encoding="ascii") as file:
+        file.write(text)
+    os.rename(file.name, path)
+
+
+def claim(folder: str, text: str) -> bool:
+    """Make the claim file; return False if another was first."""
+    draft = f"{folder}/claim.{os.getpid()}"
+    try:
+        write_whole(draft, text)
+        os.link(draft, f"{folder}/claim")
+    except OSError:
+        return False
+    os.unlink(draft)
+    return True
+
+
+class Log:
+    """The task's output in a file of bounded size; the emulator is rung when it grows."""
+
+    def __init__(self, path: str, bell: str) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._room = LONGEST_LOG - os.fstat(self._file).st_size
+        self._bell = bell
+        self._ringer: int | None = None
+
+    def write(self, data: bytes) -> None:
+        if self._room <= 0:
+            return
+        if len(data) > self._room:
+            data = data[: self._room] + _CUT
+        self._room -= len(data)
+        try:
+            os.write(self._file, data)
+        except OSError:
+            pass  # a full disk must not end the task
+        self._ring()
+
+    def say(self, text: str) -> None:
+        """Write a line of the platform's own."""
+        self.write(f"{text}\n".encode())
+
+    def _ring(self) -> None:
+        try:
+            if self._ringer is None:
+                self._ringer = os.open(self._bell, os.O_WRONLY | os.O_NONBLOCK)
+            os.write(self._ringer, b".")
+        except BlockingIOError:
+            pass  # it rings already
+        except OSError:  # nobody listens now; a restarted emulator may later
+            if self._ringer is not None:
+                os.close(self._ringer)
+            self._ringer = None
+
+
+class Supervisor:
+    """Watches one task until all of it is gone."""
+
+    def __init__(self, task: int, output: int, *, log: Log, memory: int) -> None:
+        self._task = task
+        self._output = output
+        self._sources = [output]
+        self._log = log
+        self._memory = memory
+        self._terminated = False
+        self._out_of_memory = False
+        self._kill_at: float | None = None
+        self._measure_at = time.monotonic() + _MEASURE_EVERY
+
+    def watch(self, wake: int) -> str:
+        """Return the content of the exit file once the task has ended."""
+        self._sources.append(wake)
+        while (code := self._reap()) is None:
+            ready = select.select(self._sources, [], [], self._patience())[0]
+            if self._output in ready and not self._pump():
+                self._sources.remove(self._output)
+            if wake in ready and signal.SIGTERM in os.read(wake, _CHUNK):
+                self._terminate()
+            self._enforce()
+        self._signal(signal.SIGKILL)  # what the task left behind goes with it
+        while self._output in self._sources and self._pump():
+            pass
+        return self._describe(code)
+
+    def _reap(self) -> int | None:
+        pid, status = os.waitpid(self._task, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if pid else None
+
+    def _patience(self) -> float:
+        next_moment = min(self._measure_at, self._kill_at or self._measure_at)
+        return max(0.0, next_moment - time.monotonic())
+
+    def _pump(self) -> bool:
+        """Copy a piece of the task's output; return False at its end, or if there is none now."""
+        try:
+            data = os.read(self._output, _CHUNK)
+        except BlockingIOError:
+            return False
+        self._log.write(data) if data else None
+        return bool(data)
+
+    def _terminate(self) -> None:
+        if not self._terminated:
+            self._terminated = True
+            self._kill_at = time.monotonic() + GRACE
+            self._signal(signal.SIGTERM)
+
+    def _enforce(self) -> None:
+        now = time.monotonic()
+        if self._kill_at is not None and now >= self._kill_at:
+            self._kill_at = None
+            self._signal(signal.SIGKILL)
+        if now >= self._measure_at:
+            self._measure_at = now + _MEASURE_EVERY
+            self._measure()
+
+    def _measure(self) -> None:
+        used = resident(self._task)
+        if used > self._memory and not self._out_of_memory:
+            self._out_of_memory = True
+            limit, use = self._memory >> 20, used >> 20
+            self._log.say(f"Memory limit of {limit} MiB exceeded with {use} MiB used.")
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        try:
+            os.killpg(self._task, number)
+        except ProcessLookupError:  # all gone, or not yet the leader of its group
+            self._signal_alone(number)
+
+    def _signal_alone(self, number: int) -> None:
+        try:
+            os.kill(self._task, number)
+        except ProcessLookupError:
+            pass
+
+    def _describe(self, code: int) -> str:
+        if code < 0:
+            self._log.say(f"Container terminated on signal {-code}.")
+        elif code > 0:
+            self._log.say(f"Container called exit({code}).")
+        return f"{max(code, 0)} {max(-code, 0)} {self._terminated:d} {self._out_of_memory:d}"
+
+
+def supervise(folder: str, *, log: str, memory: int) -> None:
+    """Fork, and watch the new process. Return only there, for it is now to become the task."""
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    wake = _wake_on_signals()
+    if not claim(folder, identity(os.getpid())):
+        os._exit(0)
+    output, task_output = os.pipe()
+    task = os.fork()
+    if task == 0:
+        _become_task(task_output)
+        return
+    os.close(task_output)
+    os.set_blocking(output, False)
+    write_whole(f"{folder}/task", identity(task))
+    supervisor = Supervisor(task, output, log=Log(log, f"{folder}/bell"), memory=memory)
+    write_whole(f"{folder}/exit", supervisor.watch(wake))
+    os._exit(0)
+
+
+def _wake_on_signals() -> int:
+    wake, write = os.pipe()
+    for end in (wake, write):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, _nothing)
+    return wake
+
+
+def _nothing(*_: object) -> None:
+    """Let the wakeup pipe tell of the signal."""
+
+
+def _become_task(output: int) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.setsid()
+    for source, target in ((os.open(os.devnull, os.O_RDONLY), 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, _MOST_FILES)
+
+
+def _limit(kind: int, value: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def main(arguments: list[str]) -> None:
+    """Run `FOLDER CWD LOG MEMORY COMMAND…` in the environment that is there."""
+    folder, cwd, log, memory, *command = arguments
+    supervise(folder, log=log, memory=int(memory))
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these; programs must not
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.chdir(cwd)
+        os.execvp(command[0], command)
+    except OSError as error:
+        os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+        os._exit(127)

@@ -1,0 +1,75 @@
+"""Cloud Run Jobs as the server wires it."""
+
+import logging
+
+from devenv.gcp.caller import Guard
+from devenv.gcp.clock import Clock
+from devenv.gcp.config import CloudConfig, Job as Declared
+from devenv.gcp.rpc import Mount, Rpc
+from devenv.gcp.run_jobs.coordinator import attempt_of
+from devenv.gcp.run_jobs.executions import Executions
+from devenv.gcp.run_jobs.executions_api import ExecutionsApi
+from devenv.gcp.run_jobs.jobs import Maker, declared_job
+from devenv.gcp.run_jobs.jobs_api import JobsApi
+from devenv.gcp.run_jobs.life import new_task
+from devenv.gcp.run_jobs.names import Names
+from devenv.gcp.run_jobs.operations import Operations
+from devenv.gcp.run_jobs.runtimes.base import Runtime
+from devenv.gcp.run_jobs.state import State
+from devenv.gcp.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class RunJobsService:
+    """google.cloud.run.v2 Jobs, Executions and Tasks, with their long-running operations."""
+
+    def __init__(
+        self, *, config: CloudConfig, store: Store, clock: Clock, guard: Guard, runtime: Runtime
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._runtime = runtime
+        self._names = Names(config)
+        self._maker = Maker(config)
+        self._state = state = State(store)
+        self._executions = executions = Executions(state, runtime=runtime, clock=clock)
+        self._apis = (
+            JobsApi(
+                state, executions, maker=self._maker, names=self._names, guard=guard, clock=clock
+            ),
+            ExecutionsApi(state, executions, names=self._names, guard=guard),
+            Operations(state, executions, names=self._names, guard=guard),
+        )
+
+    def rpcs(self) -> tuple[Rpc, ...]:
+        return tuple(rpc for api in self._apis for rpc in api.rpcs())
+
+    def mounts(self) -> tuple[Mount, ...]:
+        return ()
+
+    async def start(self) -> None:
+        """Make the jobs that devenv.toml declares, and take up what was running."""
+        for declared in self._config.jobs:
+            self._declare(declared)
+        await self._executions.resume()
+
+    async def stop(self) -> None:
+        await self._executions.stop()
+
+    def _declare(self, declared: Declared) -> None:
+        """Create a declared job, or let it follow a changed declaration.
+
+        What a caller has changed since stays as long as the declaration does.
+        """
+        name, now = self._names.job(declared.name), self._clock.now()
+        job, wording = self._state.jobs.get(name.full), repr(declared).encode()
+        given = declared_job(declared, self._config)
+        if job is None:
+            job = self._maker.create(given, name=name.full, creator="", now=now)
+        elif self._state.declared.get(name.full) != wording:
+            job = self._maker.change(job, given, modifier="", now=now)
+        self._state.jobs.put(job)
+        self._state.declared.put(name.full, wording)
+        sample = self._executions.build(job, job.template, creator="")
+        self._runtime.prepare(attempt_of(sample, new_task(sample, 0)))

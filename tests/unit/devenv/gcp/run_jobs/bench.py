@@ -1,0 +1,157 @@
+"""Cloud Run Jobs in one piece for tests: real rules and store, a runtime that tests play by hand."""
+
+import asyncio
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from devenv.gcp.caller import Call, Caller
+from devenv.gcp.clock import ManualClock
+from devenv.gcp.config import CloudConfig, Image, Job
+from devenv.gcp.run_jobs.images import digest
+from devenv.gcp.run_jobs.messages import Execution
+from devenv.gcp.run_jobs.runtimes.base import Attempt, CannotStart, Exit, Running, Runtime
+from devenv.gcp.run_jobs.service import RunJobsService
+from devenv.gcp.store import Store
+from tests.unit.devenv.gcp.fakes import FakeGuard, settle
+
+LOCATION = "projects/demo/locations/us-west1"
+JOB = f"{LOCATION}/jobs/sim"
+IMAGE = "demo/sim:1"
+CONFIG = CloudConfig(
+    project="demo",
+    accounts=("runner",),
+    images=(Image(IMAGE, ("sim",)),),
+    jobs=(Job("sim", IMAGE, "runner", timeout=60.0, max_retries=1, env={"MODE": "job", "A": "1"}),),
+)
+
+
+class Played(Running):
+    """An attempt whose end the test decides."""
+
+    def __init__(self, runtime: "PlayedRuntime", attempt: Attempt) -> None:
+        self.attempt = attempt
+        self.terminated = False
+        self.discarded = False
+        self._runtime = runtime
+        self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+
+    async def wait(self) -> Exit:
+        return await asyncio.shield(self._exit)
+
+    def terminate(self) -> None:
+        self.terminated = True
+
+    def discard(self) -> None:
+        self.discarded = True
+
+    def end(self, **how: Any) -> None:
+        self._exit.set_result(Exit(**how))
+
+
+class PlayedRuntime(Runtime):
+    """Starts nothing; `started` are the attempts in the order in which they were asked for."""
+
+    def __init__(self) -> None:
+        self.started: list[Played] = []
+        self.survivors: dict[str, Exit | None] = {}
+        self.kept: AbstractSet[str] = set()
+        self.broken = False
+        self.closed = False
+
+    def has(self, image: str) -> bool:
+        return digest(image) == digest(IMAGE)
+
+    async def start(self, attempt: Attempt) -> Running:
+        if self.broken:
+            raise CannotStart(attempt.name)
+        return self._add(attempt)
+
+    async def adopt(self, attempt: Attempt) -> Running | None:
+        if attempt.name not in self.survivors:
+            return None
+        played = self._add(attempt)
+        if ended := self.survivors[attempt.name]:
+            played._exit.set_result(ended)
+        return played
+
+    async def open(self, keep: AbstractSet[str]) -> None:
+        self.kept = keep
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def _add(self, attempt: Attempt) -> Played:
+        self.started.append(Played(self, attempt))
+        return self.started[-1]
+
+
+class Bench:
+    """A service and what it was given."""
+
+    def __init__(self, *, store: Store | None = None, config: CloudConfig = CONFIG) -> None:
+        self.store = store or Store(":memory:")
+        self.clock = ManualClock()
+        self.guard = FakeGuard()
+        self.runtime = PlayedRuntime()
+        self.service = RunJobsService(
+            config=config,
+            store=self.store,
+            clock=self.clock,
+            guard=self.guard,
+            runtime=self.runtime,
+        )
+        self._rpcs = {rpc.method.rsplit("/", 1)[-1]: rpc for rpc in self.service.rpcs()}
+
+    async def call(self, method: str, **fields: Any) -> Any:
+        """Call a method as `web@demo`, its request built from `fields`."""
+        rpc = self._rpcs[method]
+        answer = await rpc.handle(rpc.request(**fields), Call(Caller("web@demo")))
+        assert isinstance(answer, rpc.response)
+        return answer
+
+    async def run(self, **fields: Any) -> Any:
+        """Run the job; return the execution in the operation's metadata."""
+        return unpack(await self.call("RunJob", **{"name": JOB} | fields))
+
+    async def execution(self, execution: Any) -> Any:
+        await settle()
+        return await self.call("GetExecution", name=execution.name)
+
+    async def operation(self, name: str) -> Any:
+        await settle()
+        return await self.call("GetOperation", name=name)
+
+    async def tasks(self, execution: Any) -> list[Any]:
+        await settle()
+        return list((await self.call("ListTasks", parent=execution.name)).tasks)
+
+    async def attempt(self, index: int = -1) -> Played:
+        """Return an attempt that was started, by default the latest."""
+        await settle()
+        return self.runtime.started[index]
+
+    async def killed(self, config: CloudConfig = CONFIG) -> "Bench":
+        """Return what another process finds in the store after this one was killed."""
+        for carrying in list(self.service._executions._carrying.values()):
+            carrying.cancel()
+        self.service._executions._means.ledger.save = _refuse  # type: ignore[method-assign]
+        await settle()
+        later = Bench(store=self.store, config=config)
+        later.clock = later.service._executions._means.clock  # type: ignore[assignment]
+        return later
+
+
+def _refuse(*_: Any, **__: Any) -> None:
+    raise AssertionError("A killed process writes nothing.")
+
+
+def unpack(operation: Any) -> Any:
+    """Return the execution that an operation is about."""
+    execution = Execution()
+    assert operation.metadata.Unpack(execution)
+    return execution
+
+
+def completed(record: Any) -> Any:
+    """Return the condition that tells whether a record is complete."""
+    return next(each for each in record.conditions if each.type_ == "Completed")
