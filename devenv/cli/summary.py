@@ -43,7 +43,7 @@ def table(facts: dict[str, Any], output: Output) -> str:
         *([("Google APIs", places["gcp"])] if "gcp" in places else []),
         ("PostgreSQL", places["postgres"]),
     ]
-    title = f"Validibot runs · {_TITLES.get(facts['mode'], facts['mode'])}"
+    title = f"Validibot · {_TITLES.get(facts['mode'], facts['mode'])}"
     return "\n".join(
         (
             "",

@@ -14,6 +14,7 @@ _BOX = (
     "sandbox allow-popups allow-popups-to-escape-sandbox; "
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 )
+_HEAD = '<base target="_blank"><style>body { margin: 1.5rem }</style>'
 
 
 class Page:
@@ -34,6 +35,6 @@ class Page:
         if not mail:
             return PlainTextResponse("message not found", status_code=404)
         return HTMLResponse(
-            '<base target="_blank">' + mail.message.html,
+            _HEAD + mail.message.html,
             headers={"Content-Security-Policy": _BOX, "X-Content-Type-Options": "nosniff"},
         )
