@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from google.rpc import code_pb2, status_pb2
+
 from devenv.gcp.caller import Caller, Guard, Minter
 from devenv.gcp.errors import InvalidArgument, NotFound
 
@@ -19,6 +21,20 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
 _RESERVED = ("x-google-", "x-appengine-", "x-cloudtasks-", "x-cloudscheduler")
 _COMPUTED = {"host", "content-length", "user-agent", "transfer-encoding", "connection"}
+
+_CODES = {
+    400: code_pb2.INVALID_ARGUMENT,
+    401: code_pb2.UNAUTHENTICATED,
+    403: code_pb2.PERMISSION_DENIED,
+    404: code_pb2.NOT_FOUND,
+    409: code_pb2.ABORTED,
+    429: code_pb2.RESOURCE_EXHAUSTED,
+    499: code_pb2.CANCELLED,
+    500: code_pb2.INTERNAL,
+    501: code_pb2.UNIMPLEMENTED,
+    503: code_pb2.UNAVAILABLE,
+    504: code_pb2.DEADLINE_EXCEEDED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,13 @@ class NoAnswer(Exception):
 
 type Send = Callable[[Request], Awaitable[Answer]]
 """Sends a request. Raises NoAnswer, or TimeoutError after the request's deadline."""
+
+
+def failure(http: int) -> status_pb2.Status:
+    """Return the status of an attempt that ended with this HTTP status."""
+    code = _CODES.get(http, code_pb2.UNKNOWN)
+    name = code_pb2.Code.Name(code)
+    return status_pb2.Status(code=code, message=f"{name}({code}): HTTP status code {http}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,29 +3,14 @@
 import email.utils
 from dataclasses import dataclass
 
-from google.rpc import code_pb2
-
 from devenv.gcp.caller import Minter
-from devenv.gcp.delivery import Answer, Request, method_of, signed_headers
-from devenv.gcp.tasks.limits import RETENTION, backoff_of, exhausted, moment, seconds, set_moment
+from devenv.gcp.delivery import Answer, Request, failure, method_of, signed_headers
+from devenv.gcp.messages import moment, seconds, set_moment
+from devenv.gcp.tasks.limits import RETENTION, backoff_of, exhausted
 from devenv.gcp.tasks.names import queue_of, short
 from devenv.gcp.tasks.queue import Entry, LiveQueue
 
 MAX_RETRY_AFTER = 3600.0
-
-_CODES = {
-    400: code_pb2.INVALID_ARGUMENT,
-    401: code_pb2.UNAUTHENTICATED,
-    403: code_pb2.PERMISSION_DENIED,
-    404: code_pb2.NOT_FOUND,
-    409: code_pb2.ABORTED,
-    429: code_pb2.RESOURCE_EXHAUSTED,
-    499: code_pb2.CANCELLED,
-    500: code_pb2.INTERNAL,
-    501: code_pb2.UNIMPLEMENTED,
-    503: code_pb2.UNAVAILABLE,
-    504: code_pb2.DEADLINE_EXCEEDED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +75,7 @@ def fail(queue: LiveQueue, entry: Entry, outcome: Outcome, now: float) -> bool:
     if outcome.answered:
         task.response_count += 1
         entry.executions += outcome.status < 500
-    code = _CODES.get(outcome.status, code_pb2.UNKNOWN)
-    task.last_attempt.response_status.code = code
-    task.last_attempt.response_status.message = (
-        f"{code_pb2.Code.Name(code)}({code}): HTTP status code {outcome.status}"
-    )
+    task.last_attempt.response_status.CopyFrom(failure(outcome.status))
     set_moment(task.last_attempt.response_time, now)
     config = task.retry_config if task.HasField("retry_config") else queue.state.retry_config
     age = now - moment(task.first_attempt.dispatch_time)

@@ -8,6 +8,7 @@ from devenv.gcp.caller import Minter
 from devenv.gcp.clock import Alarm, Clock
 from devenv.gcp.delivery import NoAnswer, Send
 from devenv.gcp.errors import CloudError
+from devenv.gcp.messages import set_moment
 from devenv.gcp.tasks.attempt import (
     TIMED_OUT,
     UNREACHABLE,
@@ -17,7 +18,6 @@ from devenv.gcp.tasks.attempt import (
     request_for,
 )
 from devenv.gcp.tasks.ledger import Ledger
-from devenv.gcp.tasks.limits import set_moment
 from devenv.gcp.tasks.queue import Entry, LiveQueue
 
 log = logging.getLogger(__name__)

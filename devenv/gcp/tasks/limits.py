@@ -6,6 +6,7 @@ from google.cloud import tasks_v2
 
 from devenv.gcp.delivery import Backoff, check_body, clean_headers, clean_url
 from devenv.gcp.errors import InvalidArgument, Unimplemented
+from devenv.gcp.messages import moment, seconds, set_moment
 
 AGENT = "Google-Cloud-Tasks"
 RETENTION = 31 * 86400.0
@@ -17,8 +18,6 @@ DEFAULT_DEADLINE = 600.0
 Queue = tasks_v2.Queue.pb()
 Task = tasks_v2.Task.pb()
 RetryConfig = tasks_v2.RetryConfig.pb()
-
-_LATEST = 253_402_300_799  # the end of the year 9999, the last moment of a Timestamp
 
 
 def complete_queue(queue: Any) -> None:
@@ -142,20 +141,3 @@ def _complete_times(task: Any, now: float) -> None:
         task.dispatch_deadline.seconds = int(DEFAULT_DEADLINE)
     if not 15 <= seconds(task.dispatch_deadline) <= 1800:
         raise InvalidArgument("Task.dispatchDeadline must be between [15s, 30m].")
-
-
-def seconds(duration: Any) -> float:
-    return float(duration.seconds + duration.nanos / 1e9)
-
-
-def moment(timestamp: Any) -> float:
-    """Return Unix seconds. Raises InvalidArgument for what is no moment of the years 1 to 9999."""
-    if not (-62_135_596_800 <= timestamp.seconds <= _LATEST and 0 <= timestamp.nanos < 10**9):
-        raise InvalidArgument("The timestamp is out of range.")
-    return float(timestamp.seconds + timestamp.nanos / 1e9)
-
-
-def set_moment(timestamp: Any, unix: float) -> None:
-    """Set a Timestamp to Unix seconds, truncated to the microsecond."""
-    micros = int(unix * 1e6)
-    timestamp.seconds, timestamp.nanos = micros // 10**6, micros % 10**6 * 1000

@@ -4,7 +4,7 @@ import heapq
 from dataclasses import dataclass, field
 from typing import Any
 
-from devenv.gcp.tasks.limits import moment
+from devenv.gcp.messages import moment
 
 _TOLERANCE = 1e-6  # seconds by which a clock's float may fall short of a computed moment
 

@@ -8,10 +8,11 @@ from google.protobuf import empty_pb2
 
 from devenv.gcp.caller import Call
 from devenv.gcp.errors import AlreadyExists, FailedPrecondition, InvalidArgument
+from devenv.gcp.messages import masked, set_moment
 from devenv.gcp.paging import page
 from devenv.gcp.rpc import Binding, Rpc
 from devenv.gcp.tasks.board import NO_ENTITY, Board
-from devenv.gcp.tasks.limits import Queue, complete_queue, set_moment
+from devenv.gcp.tasks.limits import Queue, complete_queue
 from devenv.gcp.tasks.queue import LiveQueue
 
 MAX_PAGE = 9800  # documented for ListQueues
@@ -145,18 +146,6 @@ class QueueMethods:
         name = self._board.names.queue(text)
         self._board.allow(call, f"queues.{verb}", name)
         return self._board.queue(name, missing) if missing else self._board.queue(name)
-
-
-def masked(state: Any, wanted: Any, mask: Any) -> Any:
-    """Return `state` with the fields that `mask` names taken from `wanted`; all without a mask."""
-    if not mask.paths:
-        return wanted
-    if not mask.IsValidForDescriptor(Queue.DESCRIPTOR):
-        raise InvalidArgument("The update mask names a field that a queue does not have.")
-    merged = Queue()
-    merged.CopyFrom(state)
-    mask.MergeMessage(wanted, merged, replace_message_field=True, replace_repeated_field=True)
-    return merged
 
 
 def _empty(queue: LiveQueue) -> None:

@@ -10,13 +10,14 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, Queue as QueueConfig
 from devenv.gcp.delivery import Send
 from devenv.gcp.errors import Unimplemented
+from devenv.gcp.messages import set_moment
 from devenv.gcp.rpc import Binding, Mount, Rpc
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.board import Board
 from devenv.gcp.tasks.dispatcher import Dispatcher
 from devenv.gcp.tasks.entries import TaskMethods
 from devenv.gcp.tasks.ledger import Ledger
-from devenv.gcp.tasks.limits import Queue, set_moment
+from devenv.gcp.tasks.limits import Queue
 from devenv.gcp.tasks.names import Names
 from devenv.gcp.tasks.queues import QueueMethods
 
