@@ -1,8 +1,56 @@
-"""These tests talk to servers that they start on the loopback interface."""
+"""A real browser on the running stack; Debian's Chromium, because no other can be installed."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from playwright.sync_api import Page
+
+from tests.flows import stack as stacks
+from tests.flows.stack import ROOT, Stack
+
+SHOTS = ROOT / "test-artifacts" / "screenshots"
 
 
 @pytest.fixture(autouse=True)
 def _loopback(socket_enabled: None) -> None:
     """Sockets are shut elsewhere."""
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    quiet = ["--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    args = ["--no-sandbox", "--disable-sync", "--no-first-run", *quiet]
+    return {**browser_type_launch_args, "executable_path": chromium, "args": args}
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    made = stacks.make(tmp_path_factory.mktemp("stack") / "browser")
+    stacks.start(made)
+    yield made
+    stacks.stop(made)
+
+
+@pytest.fixture
+def visitor(page: Page, stack: Stack) -> Page:
+    """A signed-in page."""
+    login = stack.facts["login"]
+    page.goto(f"{stack.web}/accounts/login/")
+    page.get_by_label("Email").fill(login["email"])
+    page.get_by_label("Password").fill(login["password"])
+    page.get_by_role("button", name="Sign In").click()
+    return page
+
+
+def shoot(page: Page, name: str) -> Path:
+    """Keep a picture of the whole page."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    path = SHOTS / f"{name}.png"
+    page.screenshot(path=path, full_page=True)
+    return path

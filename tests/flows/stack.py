@@ -1,0 +1,113 @@
+"""The whole stack, really started, in a folder of its own: the product of this checkout."""
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.cli.project import Project
+
+ROOT = Path(__file__).resolve().parents[2]
+_PARTS = ("config", "devenv", "docs", "manage.py", "tests", "validators", "validibot")
+
+
+@dataclass(frozen=True)
+class Stack(Project):
+    """A running stack and its public API, called as the demo user."""
+
+    mock: bool = False
+
+    def environ(self, **variables: str) -> dict[str, str]:
+        return super().environ(MOCK_VALIDATORS="1" if self.mock else "", **variables)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        return self.status()
+
+    @cached_property
+    def api(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=f"{self.facts['urls']['web']}/api/v1/orgs/{self.facts['org']}/",
+            headers={"Authorization": f"Bearer {self.facts['api_key']}"},
+            timeout=90,
+        )
+
+    @property
+    def web(self) -> str:
+        return str(self.facts["urls"]["web"])
+
+    def sample(self, slug: str, kind: str = "sample") -> Path:
+        """Return the passing (`sample`) or failing (`failing_sample`) file of a workflow."""
+        (found,) = [w for w in self.facts["workflows"] if w["slug"] == slug]
+        return Path(found[kind])
+
+    def launch(self, slug: str, content: bytes, filename: str, **headers: str) -> httpx.Response:
+        """Post a file as the raw body."""
+        headers = {"X-Filename": filename, "Content-Type": "application/octet-stream"} | headers
+        return self.api.post(f"workflows/{slug}/runs/", content=content, headers=headers)
+
+    def run(self, slug: str, path: Path, *, wait: int = 60) -> dict[str, Any]:
+        """Launch a file and return the finished run."""
+        answer = self.launch(slug, path.read_bytes(), path.name, Prefer=f"wait={wait}")
+        assert answer.status_code == 201, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def get_run(self, pk: str) -> dict[str, Any]:
+        document: dict[str, Any] = self.api.get(f"runs/{pk}/").raise_for_status().json()
+        return document
+
+    def events(self, pk: str) -> list[str]:
+        answer = self.api.get(f"runs/{pk}/events/").raise_for_status()
+        return [event["kind"] for event in answer.json()]
+
+    def until(self, question: Callable[[], Any], *, seconds: float = 60) -> Any:
+        """Ask until the answer is true; errors of a service that is being restarted do not count."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                if answer := question():
+                    return answer
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError(f"not true within {seconds} s")
+
+    def finished(self, pk: str, *, seconds: float = 120) -> dict[str, Any]:
+        """Wait for the end of a run and return it."""
+
+        def ended() -> dict[str, Any] | None:
+            document = self.get_run(pk)
+            return document if document["state"] == "COMPLETED" else None
+
+        document: dict[str, Any] = self.until(ended, seconds=seconds)
+        return document
+
+
+def make(root: Path, *, mock: bool = False, cloud: str = "") -> Stack:
+    """Lay out a folder in which `up` starts this checkout; `cloud` is added to its devenv.toml."""
+    root.mkdir(parents=True)
+    for part in _PARTS:
+        (root / part).symlink_to(ROOT / part)
+    text = (ROOT / "devenv.toml").read_text()
+    (root / "devenv.toml").write_text(text + cloud)
+    return Stack(root, mock)
+
+
+def start(stack: Stack) -> None:
+    """Run `up --detach`; it must say that everything is ready."""
+    started = stack.devenv("up", "--detach", "--json")
+    assert started.returncode == 0, started.stderr
+
+
+def stop(stack: Stack) -> None:
+    """Stop everything and keep the logs where continuous integration collects them."""
+    assert stack.devenv("down").returncode == 0
+    kept = ROOT / "test-artifacts" / "logs" / re.sub(r"\W+", "-", stack.root.name)
+    shutil.copytree(stack.root / ".devenv" / "logs", kept, dirs_exist_ok=True)

@@ -1,0 +1,138 @@
+"""Launching over HTTP: body modes, waiting, idempotency, and input that nobody should send."""
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.flows.stack import Stack
+
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(120)]
+
+PERSON = b'{"name": "Ada"}'
+RUNS = "workflows/json-schema/runs/"
+
+
+def _document(stack: Stack) -> bytes:
+    return stack.sample("json-schema").read_bytes()
+
+
+def test_prefer_wait_answers_with_the_finished_run(stack: Stack) -> None:
+    answer = stack.launch("json-schema", _document(stack), "a.json", Prefer="wait=5")
+
+    assert answer.status_code == 201
+    assert answer.headers["Preference-Applied"] == "wait=5"
+    assert answer.json()["state"] == "COMPLETED"
+
+
+def test_without_waiting_the_answer_says_where_to_look(stack: Stack) -> None:
+    sample = stack.sample("energyplus-design-day")
+    answer = stack.launch("energyplus-design-day", sample.read_bytes(), sample.name)
+
+    assert answer.status_code == 202
+    assert answer.headers["Retry-After"] == "5"
+    followed = stack.api.get(stack.web + answer.headers["Location"]).json()
+    assert followed["id"] == answer.json()["id"]
+    assert stack.finished(followed["id"])["result"] == "PASS"
+
+
+def test_a_wait_that_is_too_short_ends_with_202(stack: Stack) -> None:
+    sample = stack.sample("energyplus-small-office")
+    answer = stack.launch(
+        "energyplus-small-office", sample.read_bytes(), sample.name, Prefer="wait=0"
+    )
+
+    assert answer.status_code == 202
+    assert stack.finished(answer.json()["id"])["result"] == "PASS"
+
+
+def test_a_form_and_an_envelope_launch_too(stack: Stack) -> None:
+    text = _document(stack).decode()
+    wait = {"Prefer": "wait=10"}
+    form = stack.api.post(RUNS, files={"file": ("a.json", text)}, headers=wait)
+    envelope = stack.api.post(RUNS, json={"content": text, "filename": "a.json"}, headers=wait)
+
+    assert [form.json()["result"], envelope.json()["result"]] == ["PASS", "PASS"]
+
+
+def test_eight_retries_at_once_launch_one_run(stack: Stack) -> None:
+    key = str(uuid.uuid4())
+    answers: list[httpx.Response] = []
+
+    def post() -> None:
+        answers.append(
+            stack.launch("json-schema", _document(stack), "a.json", **{"Idempotency-Key": key})
+        )
+
+    threads = [threading.Thread(target=post) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert {answer.status_code for answer in answers} <= {201, 202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+
+
+def _megabytes(count: int) -> Iterator[bytes]:
+    block = b" " * (1024 * 1024)
+    for _ in range(count):
+        yield block
+
+
+def test_two_hundred_megabytes_are_refused_whether_declared_or_streamed(stack: Stack) -> None:
+    declared = {"Content-Length": str(200 * 1024 * 1024), "X-Filename": "a.json"}
+    for headers in (declared, {"X-Filename": "a.json"}):
+        answer = stack.api.post(RUNS, content=_megabytes(200), headers=headers)
+
+        assert answer.status_code == 413
+        assert answer.json()["code"] == "PAYLOAD_TOO_LARGE"
+
+
+@pytest.mark.parametrize(
+    ("slug", "filename", "content"),
+    [
+        ("json-schema", "a.json", b"[" * 10_000 + b"]" * 10_000),
+        ("json-schema", "a.json", b"\xff\xfe"),
+        ("xml-schema", "a.xml", b'<!DOCTYPE a [<!ENTITY b "' + b"x" * 9 + b'">]><a>&b;</a>'),
+        ("energyplus-small-office", "a.idf", bytes(range(256)) * 40),
+        ("energyplus-small-office", "a.idf", b"!- nothing in here\n"),
+        ("fmu", "a.fmu", b"this is no zip"),
+        ("fmu", "a.fmu", b"PK\x05\x06" + b"\0" * 18),
+    ],
+)
+def test_hostile_files_end_as_findings(
+    stack: Stack, slug: str, filename: str, content: bytes
+) -> None:
+    answer = stack.launch(slug, content, filename, Prefer="wait=60")
+
+    assert answer.status_code == 201
+    run = answer.json()
+    assert run["result"] == "FAIL", run
+    issues = [issue for step in run["steps"] for issue in step["issues"]]
+    assert issues
+    assert "Traceback" not in json.dumps(run)
+
+
+def test_another_organisations_run_is_not_there(stack: Stack) -> None:
+    run = stack.run("json-schema", stack.sample("json-schema"))
+    elsewhere = f"{stack.web}/api/v1/orgs/elsewhere/runs/{run['id']}/"
+
+    assert stack.api.get(elsewhere).status_code == 404
+
+
+def test_the_public_service_has_no_internal_doors(stack: Stack) -> None:
+    for door in ("tasks", "callbacks", "schedules/reconcile"):
+        assert httpx.post(f"{stack.web}/internal/{door}/").status_code == 404
+
+
+def test_the_worker_has_no_pages_and_opens_to_nobody_without_a_token(stack: Stack) -> None:
+    worker = stack.facts["urls"]["worker"]
+
+    assert httpx.get(f"{worker}/app/").status_code == 404
+    assert httpx.get(f"{worker}/api/v1/orgs/").status_code == 404
+    for door in ("tasks", "schedules/reconcile", "callbacks"):
+        assert httpx.post(f"{worker}/internal/{door}/", json={}).status_code == 401

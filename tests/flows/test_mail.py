@@ -1,0 +1,67 @@
+"""The mails of the product arrive in the mail catcher."""
+
+import re
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.flows.stack import Stack
+
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(120)]
+
+
+def _token(page: httpx.Response) -> str:
+    found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
+    assert found, page.text[:500]
+    return found[1]
+
+
+def _submit(browser: httpx.Client, path: str, **fields: str) -> httpx.Response:
+    fields["csrfmiddlewaretoken"] = _token(browser.get(path))
+    return browser.post(path, data=fields)
+
+
+def _mail_to(stack: Stack, address: str) -> dict[str, Any]:
+    mail = stack.facts["urls"]["mail"]
+
+    def arrived() -> dict[str, Any] | None:
+        messages = httpx.get(f"{mail}/api/v1/messages").json()["messages"]
+        return next((m for m in messages if m["To"][0]["Address"] == address), None)
+
+    found = stack.until(arrived, seconds=20)
+    message: dict[str, Any] = httpx.get(f"{mail}/api/v1/message/{found['ID']}").json()
+    return message
+
+
+def test_who_signs_up_verifies_by_mail_and_gets_a_workspace(stack: Stack) -> None:
+    address = f"{uuid.uuid4().hex[:8]}@example.com"
+    password = uuid.uuid4().hex
+    with httpx.Client(base_url=stack.web, follow_redirects=True) as browser:
+        _submit(browser, "/accounts/signup/", email=address, password1=password, password2=password)
+        text = _mail_to(stack, address)["Text"]
+        link = re.search(r"https?://\S+/accounts/confirm-email/\S+", text)
+        assert link, text
+        _submit(browser, httpx.URL(link[0]).path)
+        _submit(browser, "/accounts/login/", login=address, password=password)
+
+        assert "workspace" in browser.get("/app/").text
+
+
+def test_a_run_launched_from_the_page_reports_its_end_by_mail(stack: Stack) -> None:
+    login = stack.facts["login"]
+    with httpx.Client(base_url=stack.web, follow_redirects=True) as browser:
+        _submit(browser, "/accounts/login/", login=login["email"], password=login["password"])
+        page = f"/app/orgs/{stack.facts['org']}/workflows/json-schema/"
+        name = f"{uuid.uuid4().hex}.json"
+        form = {"csrfmiddlewaretoken": _token(browser.get(page))}
+        content = stack.sample("json-schema").read_bytes()
+        browser.post(page, data=form, files={"file": (name, content)}).raise_for_status()
+
+        def mailed() -> bool:
+            mail = stack.facts["urls"]["mail"]
+            messages = httpx.get(f"{mail}/api/v1/messages").json()["messages"]
+            return any(name in message["Subject"] for message in messages)
+
+        assert stack.until(mailed, seconds=20)

@@ -1,0 +1,226 @@
+"""Launching a run: three body modes, idempotency, waiting, and everything that can be wrong."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from tests.unit.validibot.api.conftest import Api
+from validibot.runs.models import Run
+from validibot.workflows.models import Validator, Workflow
+
+GOOD = b'{"name": "Ada", "age": 36}'
+RUNS = "orgs/acme/workflows/people/runs/"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def _upload(content: bytes = GOOD, name: str = "a.json", kind: str = "text/xml") -> Any:
+    return SimpleUploadedFile(name, content, kind)
+
+
+def test_a_raw_body_is_a_submission(alice: Api, people: Workflow) -> None:
+    answer = alice.launch(GOOD, "ada.json")
+
+    assert answer.status_code == 201
+    run = answer.json()
+    assert (run["state"], run["result"], run["filename"]) == ("COMPLETED", "PASS", "ada.json")
+    assert answer.headers["Location"] == run["url"]
+
+
+def test_a_json_envelope_is_a_submission(alice: Api, people: Workflow) -> None:
+    envelope = {
+        "content": base64.b64encode(GOOD).decode(),
+        "content_encoding": "base64",
+        "filename": "ada.json",
+        "name": "first",
+        "metadata": {"floor": "2"},
+    }
+    run = alice.post(RUNS, json.dumps(envelope), "application/json").json()
+
+    assert (run["result"], run["name"], run["metadata"]) == ("PASS", "first", {"floor": "2"})
+
+
+def test_a_plain_json_body_is_the_file_itself(alice: Api, people: Workflow) -> None:
+    run = alice.post(RUNS, GOOD, "application/json").json()
+
+    assert (run["result"], run["filename"]) == ("PASS", "submission.json")
+
+
+def test_a_form_is_a_submission_whatever_type_its_part_claims(alice: Api, people: Workflow) -> None:
+    form = {"file": _upload(), "metadata": '{"a": "b"}', "short_description": "hello"}
+    run = alice.post(RUNS, form).json()
+
+    assert (run["result"], run["short_description"]) == ("PASS", "hello")
+
+
+def test_bad_data_fails_with_findings(alice: Api, people: Workflow) -> None:
+    run = alice.launch(b'{"age": "old"}').json()
+
+    assert (run["result"], run["error_category"]) == ("FAIL", "VALIDATION_FAILED")
+    assert {issue["severity"] for issue in run["steps"][0]["issues"]} == {"ERROR"}
+    assert "/age" in {issue["path"] for issue in run["steps"][0]["issues"]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"not json",
+        b"\xff\xfe\x00",
+        b"[" * 10_000 + b"]" * 10_000,
+        b'{"name": NaN}',
+        b'{"content": 1}',
+        b'"\\ud800"',
+    ],
+)
+def test_a_broken_document_is_a_finding_not_a_failure_of_ours(
+    alice: Api, people: Workflow, content: bytes
+) -> None:
+    answer = alice.launch(content)
+
+    assert answer.status_code == 201
+    assert answer.json()["result"] == "FAIL"
+
+
+def test_an_empty_file_is_refused(alice: Api, people: Workflow) -> None:
+    answer = alice.launch(b"")
+
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "EMPTY_FILE"
+
+
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        ({}, "file"),
+        ({"content": "x", "metadata": "{"}, "metadata"),
+        ({"content": "x", "metadata": "[1]"}, "metadata"),
+        ({"content": "x", "metadata": '{"a": 1}'}, "metadata"),
+        ({"content": "x", "name": "n" * 256}, "name"),
+        ({"content": "x", "short_description": "n" * 256}, "short_description"),
+        ({"content": "x", "filename": ".."}, "filename"),
+        ({"content": "!", "content_encoding": "base64"}, "content"),
+        ({"content": "x", "content_encoding": "rot13"}, "content_encoding"),
+    ],
+)
+def test_a_bad_field_is_named(
+    alice: Api, people: Workflow, form: dict[str, str], field: str
+) -> None:
+    answer = alice.post(RUNS, form)
+
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == field
+    assert Run.objects.count() == 0
+
+
+@pytest.mark.parametrize("text", ['{"content": "\\ud800"}', '{"content": "x", "name": "\\u0000"}'])
+def test_text_that_no_database_holds_is_refused(alice: Api, people: Workflow, text: str) -> None:
+    assert alice.post(RUNS, text, "application/json").status_code == 400
+
+
+def test_a_broken_form_is_refused(alice: Api, people: Workflow) -> None:
+    answer = alice.post(RUNS, b"--x\r\nnonsense", "multipart/form-data; boundary=x")
+
+    assert answer.status_code == 400
+
+
+def test_a_file_of_the_wrong_type_is_refused_by_its_name(alice: Api, people: Workflow) -> None:
+    answer = alice.launch(GOOD, "ada.xml")
+
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "FILE_TYPE_UNSUPPORTED"
+    assert ".json" in answer.json()["detail"]
+
+
+def test_a_file_over_the_limit_is_refused(alice: Api, people: Workflow, settings: Any) -> None:
+    settings.MAX_UPLOAD_BYTES = 10
+
+    assert alice.launch(GOOD).status_code == 413
+
+
+def test_a_large_file_lives_in_storage_and_is_read_back(alice: Api, people: Workflow) -> None:
+    large = json.dumps({"name": "x" * 200_000}).encode()
+
+    run = Run.objects.select_related("submission").get(pk=alice.launch(large).json()["id"])
+
+    assert run.submission.inline is None
+    assert run.submission.uri.startswith("file://")
+    assert run.result == "PASS"
+
+
+def test_a_viewer_may_not_launch(victor: Api, people: Workflow) -> None:
+    assert victor.launch(GOOD).status_code == 403
+
+
+def test_a_run_is_not_there_for_other_organisations(
+    alice: Api, charlie: Api, people: Workflow
+) -> None:
+    run = alice.launch(GOOD).json()
+
+    assert charlie.get(run["url"].removeprefix("/api/v1/")).status_code == 404
+
+
+def test_a_run_is_not_there_for_who_may_only_see_own_runs(
+    alice: Api, victor: Api, people: Workflow
+) -> None:
+    run = alice.launch(GOOD).json()
+
+    assert victor.get(run["url"].removeprefix("/api/v1/")).status_code == 404
+    assert victor.get("orgs/acme/runs/").json()["results"] == []
+
+
+def test_an_inactive_workflow_is_a_conflict(alice: Api, people: Workflow) -> None:
+    Workflow.objects.update(is_active=False)
+
+    assert alice.launch(GOOD).json()["code"] == "WORKFLOW_INACTIVE"
+
+
+def test_a_switched_off_validator_is_a_conflict(alice: Api, people: Workflow) -> None:
+    Validator.objects.update(is_active=False)
+
+    assert alice.launch(GOOD).json()["code"] == "VALIDATOR_UNAVAILABLE"
+
+
+def test_a_finished_run_cannot_be_cancelled(alice: Api, people: Workflow) -> None:
+    run = alice.launch(GOOD).json()
+
+    assert alice.post(f"{run['url'].removeprefix('/api/v1/')}cancel/").status_code == 409
+
+
+def test_the_timeline_of_a_run(alice: Api, people: Workflow) -> None:
+    run = alice.launch(GOOD).json()
+    events = alice.get(f"{run['url'].removeprefix('/api/v1/')}events/").json()
+
+    kinds = [event["kind"] for event in events]
+    assert (kinds[0], kinds[-1]) == ("created", "passed")
+
+
+def test_an_honest_retry_launches_once(alice: Api, people: Workflow) -> None:
+    first = alice.post(RUNS, {"file": _upload()}, **{"Idempotency-Key": "k"})
+    again = alice.post(RUNS, {"file": _upload()}, **{"Idempotency-Key": "k"})
+
+    assert again.json()["id"] == first.json()["id"]
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert Run.objects.count() == 1
+
+
+def test_a_key_sent_with_another_file_is_refused(alice: Api, people: Workflow) -> None:
+    alice.launch(GOOD, **{"Idempotency-Key": "k"})
+    other = alice.launch(b"{}", **{"Idempotency-Key": "k"})
+
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_an_idempotency_key_is_bounded(alice: Api, people: Workflow) -> None:
+    assert alice.launch(GOOD, **{"Idempotency-Key": "k" * 256}).status_code == 400
+
+
+def test_a_run_is_read_in_a_fixed_number_of_queries(
+    alice: Api, people: Workflow, django_assert_max_num_queries: Any
+) -> None:
+    run = alice.launch(GOOD).json()
+
+    with django_assert_max_num_queries(6):
+        alice.get(run["url"].removeprefix("/api/v1/"))

@@ -1,0 +1,108 @@
+"""What may be read, by whom, and in which form."""
+
+import pytest
+
+from tests.unit.validibot.api.conftest import Api
+from validibot.accounts.models import Organisation
+from validibot.workflows.models import Workflow
+
+
+def test_who_am_i(alice: Api) -> None:
+    assert alice.get("auth/me/").json()["email"] == "alice@example.com"
+
+
+@pytest.mark.parametrize("path", ["auth/me/", "orgs/", "orgs/acme/workflows/"])
+def test_without_a_key_nothing_is_read(anonymous: Api, people: Workflow, path: str) -> None:
+    answer = anonymous.get(path)
+
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert answer.json()["detail"]
+
+
+def test_a_wrong_key_is_told_where_to_get_one(anonymous: Api) -> None:
+    answer = anonymous.get("auth/me/", Authorization="Bearer nonsense")
+
+    assert answer.status_code == 401
+    assert "/app/users/api-key/" in answer.json()["detail"]
+
+
+def test_a_stranger_cannot_tell_that_the_organisation_exists(
+    charlie: Api, people: Workflow
+) -> None:
+    real, made_up = charlie.get("orgs/acme/"), charlie.get("orgs/nowhere/")
+
+    assert (real.status_code, made_up.status_code) == (404, 404)
+    assert real.json()["detail"].replace("acme", "nowhere") == made_up.json()["detail"]
+
+
+def test_workflows_come_in_pages_that_link_by_path(alice: Api, acme: Organisation) -> None:
+    for number in range(3):
+        Workflow.objects.create(organisation=acme, slug=f"w{number}", name=f"W{number}")
+
+    first = alice.get("orgs/acme/workflows/?page_size=2").json()
+    second = alice.get(first["next"].removeprefix("/api/v1/")).json()
+
+    assert first["next"].startswith("/api/v1/orgs/acme/workflows/?")
+    assert [w["slug"] for w in first["results"] + second["results"]] == ["w0", "w1", "w2"]
+    assert second["next"] is None
+
+
+def test_only_the_latest_version_is_listed(alice: Api, people: Workflow) -> None:
+    newer = Workflow.objects.create(
+        organisation=people.organisation, slug="people", name="People", version=2
+    )
+
+    listed = alice.get("orgs/acme/workflows/").json()["results"]
+    pinned = alice.get("orgs/acme/workflows/people/?version=1").json()
+
+    assert [(w["id"], w["version"]) for w in listed] == [(newer.pk, 2)]
+    assert pinned["version"] == 1
+
+
+def test_a_workflow_says_what_its_steps_are(alice: Api, people: Workflow) -> None:
+    shown = alice.get("orgs/acme/workflows/people/").json()
+
+    assert (shown["org_slug"], shown["project"]) == ("acme", "homes")
+    assert shown["steps"][0]["validator_type"] == "JSON_SCHEMA"
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("version=0", "version"), ("version=x", "version"), ("version=99999999999", "version")],
+)
+def test_a_version_that_is_no_number_is_refused_by_name(
+    alice: Api, people: Workflow, query: str, field: str
+) -> None:
+    answer = alice.get(f"orgs/acme/workflows/people/?{query}")
+
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == field
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "orgs/acme/workflows/nothing/",
+        "orgs/acme/workflows/people/?project=elsewhere",
+        "orgs/acme/workflows/%00/",
+        "orgs/acme/workflows/o%2Fx/",
+        "orgs/acme/runs/00000000-0000-4000-8000-000000000000/",
+        "orgs/acme/runs/nonsense/",
+        "nowhere/",
+    ],
+)
+def test_what_is_not_there_is_a_problem_document(alice: Api, people: Workflow, path: str) -> None:
+    answer = alice.get(path)
+
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize("query", ["status=GREEN", "after=yesterday", "before=2026-99-01"])
+def test_a_wrong_filter_is_refused_by_name(alice: Api, people: Workflow, query: str) -> None:
+    answer = alice.get(f"orgs/acme/runs/?{query}")
+
+    assert answer.status_code == 400
+    assert query.partition("=")[0] in answer.json()["detail"]
