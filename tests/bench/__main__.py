@@ -1,0 +1,112 @@
+"""`make bench`: start the stack in an empty folder, measure it, print a table for the docs."""
+
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.bench import load
+from tests.flows import stack as stacks
+from tests.flows.stack import ROOT, Stack
+
+type Row = tuple[str, str, str]
+
+SIMULATIONS = 7
+
+
+def main() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    rows = [_first_up(folder / "clone")]
+    stack = stacks.make(folder / "stack")
+    try:
+        stacks.start(stack)
+        rows += _measure(stack)
+    finally:
+        stack.devenv("down")
+        shutil.rmtree(folder, ignore_errors=True)
+    _print(rows)
+
+
+def _measure(stack: Stack) -> Iterator[Row]:
+    stack.devenv("down")
+    yield _second_up(stack)
+    time.sleep(5)
+    yield _memory(stack)
+    one = load.measure(stack, clients=1, runs=200)
+    yield "one run at a time, POST to COMPLETED", f"p50 {one.p50:.0f} ms", "≤ 80 ms"
+    yield "the same, 95th percentile", f"p95 {one.p95:.0f} ms", ""
+    eight = load.measure(stack, clients=8, runs=800)
+    yield "8 at a time", f"{eight.rate:.0f} runs/s (p50 {eight.p50:.0f} ms)", "≥ 40 runs/s"
+    yield _simulation(stack)
+
+
+def _first_up(clone: Path) -> Row:
+    """Clone, then `make up` as a newcomer would, with the packages in the cache."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    started = time.perf_counter()
+    subprocess.run(["make", "up", "DETACH=1"], cwd=clone, check=True, capture_output=True)
+    seconds = time.perf_counter() - started
+    subprocess.run(["make", "down"], cwd=clone, check=True, capture_output=True)
+    shutil.rmtree(clone)
+    return "first `make up` of a clone, packages cached", f"{seconds:.1f} s", "≤ 45 s"
+
+
+def _second_up(stack: Stack) -> Row:
+    started = time.perf_counter()
+    stacks.start(stack)
+    return "second `make up` to ready", f"{time.perf_counter() - started:.1f} s", "≤ 6 s"
+
+
+def _memory(stack: Stack) -> Row:
+    pids = _family(stack.status()["pid"])
+    total = sum(_pss(pid) for pid in pids) / 1024
+    return f"idle memory (PSS of {len(pids)} processes)", f"{total:.0f} MB", "≤ 500 MB"
+
+
+def _family(root: int) -> list[int]:
+    """Return the process and all its descendants."""
+    family = [root]
+    for pid in family:
+        for task in Path(f"/proc/{pid}/task").glob("*"):
+            family += [int(child) for child in (task / "children").read_text().split()]
+    return family
+
+
+def _pss(pid: int) -> int:
+    """Return the proportional set size of a process in KiB."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(text.partition("\nPss:")[2].split()[0])
+
+
+def _simulation(stack: Stack) -> Row:
+    overheads = []
+    sample = stack.sample("energyplus-small-office")
+    for _ in range(SIMULATIONS):
+        started = time.perf_counter()
+        run = stack.run("energyplus-small-office", sample)
+        wall = time.perf_counter() - started
+        values = {o["slug"]: o["value"] for o in run["steps"][0]["output_values"]}
+        overheads.append(wall - values["execution_seconds"])
+    median = statistics.median(overheads)
+    return "EnergyPlus run: wall time minus the engine's own", f"{median:.2f} s", "≤ 0.6 s"
+
+
+def _print(rows: list[Row]) -> None:
+    write = sys.stdout.write
+    write(f"Measured by `make bench` on {platform.machine()}, {_cores()} cores.\n\n")
+    write("| what | measured | wanted |\n|---|---|---|\n")
+    for row in rows:
+        write(f"| {' | '.join(row)} |\n")
+
+
+def _cores() -> int:
+    return Path("/proc/cpuinfo").read_text().count("processor\t")
+
+
+if __name__ == "__main__":
+    main()
