@@ -31,7 +31,7 @@ class Load:
 
 def measure(stack: Stack, *, clients: int, runs: int) -> Load:
     """Let `clients` launch `runs` JSON Schema runs in all, each waiting for its own end."""
-    sample = stack.sample("json-schema")
+    sample = stack.sample("meter-readings-schema")
     _launch_many(stack, sample, WARM_UP, [])
     times: list[float] = []
     threads = [
@@ -50,7 +50,7 @@ def measure(stack: Stack, *, clients: int, runs: int) -> Load:
 
 def _launch_many(stack: Stack, sample: Path, count: int, times: list[float]) -> None:
     connection = http.client.HTTPConnection(urlsplit(stack.web).netloc, timeout=60)
-    path = f"/api/v1/orgs/{stack.facts['org']}/workflows/json-schema/runs/"
+    path = f"/api/v1/orgs/{stack.facts['org']}/workflows/meter-readings-schema/runs/"
     headers = {
         "Authorization": f"Bearer {stack.facts['api_key']}",
         "Content-Type": "application/octet-stream",

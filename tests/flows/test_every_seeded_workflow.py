@@ -9,13 +9,13 @@ from tests.flows.stack import Stack
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(180)]
 
 SLUGS = (
-    "json-schema",
-    "xml-schema",
-    "json-assertions",
+    "meter-readings-schema",
+    "equipment-list-schema",
+    "meter-readings-assertions",
     "energyplus-small-office",
     "energyplus-design-day",
-    "fmu",
-    "model-review",
+    "fmu-decay",
+    "office-model-review",
 )
 
 

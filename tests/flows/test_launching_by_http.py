@@ -13,15 +13,15 @@ from tests.flows.stack import Stack
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(120)]
 
 PERSON = b'{"name": "Ada"}'
-RUNS = "workflows/json-schema/runs/"
+RUNS = "workflows/meter-readings-schema/runs/"
 
 
 def _document(stack: Stack) -> bytes:
-    return stack.sample("json-schema").read_bytes()
+    return stack.sample("meter-readings-schema").read_bytes()
 
 
 def test_prefer_wait_answers_with_the_finished_run(stack: Stack) -> None:
-    answer = stack.launch("json-schema", _document(stack), "a.json", Prefer="wait=5")
+    answer = stack.launch("meter-readings-schema", _document(stack), "a.json", Prefer="wait=5")
 
     assert answer.status_code == 201
     assert answer.headers["Preference-Applied"] == "wait=5"
@@ -64,7 +64,9 @@ def test_eight_retries_at_once_launch_one_run(stack: Stack) -> None:
 
     def post() -> None:
         answers.append(
-            stack.launch("json-schema", _document(stack), "a.json", **{"Idempotency-Key": key})
+            stack.launch(
+                "meter-readings-schema", _document(stack), "a.json", **{"Idempotency-Key": key}
+            )
         )
 
     threads = [threading.Thread(target=post) for _ in range(8)]
@@ -95,13 +97,17 @@ def test_two_hundred_megabytes_are_refused_whether_declared_or_streamed(stack: S
 @pytest.mark.parametrize(
     ("slug", "filename", "content"),
     [
-        ("json-schema", "a.json", b"[" * 10_000 + b"]" * 10_000),
-        ("json-schema", "a.json", b"\xff\xfe"),
-        ("xml-schema", "a.xml", b'<!DOCTYPE a [<!ENTITY b "' + b"x" * 9 + b'">]><a>&b;</a>'),
+        ("meter-readings-schema", "a.json", b"[" * 10_000 + b"]" * 10_000),
+        ("meter-readings-schema", "a.json", b"\xff\xfe"),
+        (
+            "equipment-list-schema",
+            "a.xml",
+            b'<!DOCTYPE a [<!ENTITY b "' + b"x" * 9 + b'">]><a>&b;</a>',
+        ),
         ("energyplus-small-office", "a.idf", bytes(range(256)) * 40),
         ("energyplus-small-office", "a.idf", b"!- nothing in here\n"),
-        ("fmu", "a.fmu", b"this is no zip"),
-        ("fmu", "a.fmu", b"PK\x05\x06" + b"\0" * 18),
+        ("fmu-decay", "a.fmu", b"this is no zip"),
+        ("fmu-decay", "a.fmu", b"PK\x05\x06" + b"\0" * 18),
     ],
 )
 def test_hostile_files_end_as_findings(
@@ -118,7 +124,7 @@ def test_hostile_files_end_as_findings(
 
 
 def test_another_organisations_run_is_not_there(stack: Stack) -> None:
-    run = stack.run("json-schema", stack.sample("json-schema"))
+    run = stack.run("meter-readings-schema", stack.sample("meter-readings-schema"))
     elsewhere = f"{stack.web}/api/v1/orgs/elsewhere/runs/{run['id']}/"
 
     assert stack.api.get(elsewhere).status_code == 404

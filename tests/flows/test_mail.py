@@ -53,10 +53,10 @@ def test_a_run_launched_from_the_page_reports_its_end_by_mail(stack: Stack) -> N
     login = stack.facts["login"]
     with httpx.Client(base_url=stack.web, follow_redirects=True) as browser:
         _submit(browser, "/accounts/login/", login=login["email"], password=login["password"])
-        page = f"/app/orgs/{stack.facts['org']}/workflows/json-schema/"
+        page = f"/app/orgs/{stack.facts['org']}/workflows/meter-readings-schema/"
         name = f"{uuid.uuid4().hex}.json"
         form = {"csrfmiddlewaretoken": _token(browser.get(page))}
-        content = stack.sample("json-schema").read_bytes()
+        content = stack.sample("meter-readings-schema").read_bytes()
         browser.post(page, data=form, files={"file": (name, content)}).raise_for_status()
 
         def mailed() -> bool:

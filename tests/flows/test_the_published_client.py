@@ -81,7 +81,13 @@ def test_an_unknown_workflow_is_not_found(client: Client) -> None:
 def test_validate_passes_with_all_its_options(client: Client, stack: Stack) -> None:
     name = f"night run {uuid.uuid4()}"
     done = client(
-        *("validate", str(stack.sample("json-schema")), "-w", "json-schema", "--json"),
+        *(
+            "validate",
+            str(stack.sample("meter-readings-schema")),
+            "-w",
+            "meter-readings-schema",
+            "--json",
+        ),
         *("--name", name, "--meta", "building=A", "--meta", "floor=2=b"),
         *("--short-description", "by the client", "--version", "1", "--project", "default"),
     )
@@ -103,8 +109,8 @@ def test_validate_waits_for_a_simulation(client: Client, stack: Stack) -> None:
 def test_validate_tells_bad_data_by_its_exit_code_and_findings(
     client: Client, stack: Stack
 ) -> None:
-    sample = str(stack.sample("json-schema", "failing_sample"))
-    done = client("validate", sample, "-w", "json-schema", "--verbose")
+    sample = str(stack.sample("meter-readings-schema", "failing_sample"))
+    done = client("validate", sample, "-w", "meter-readings-schema", "--verbose")
 
     assert done.returncode == FAIL
     assert "Traceback" not in done.stderr
@@ -130,7 +136,9 @@ def test_validate_gives_up_waiting_but_the_run_goes_on(client: Client, stack: St
 
 
 def test_runs_show_reads_a_run_of_any_result(client: Client, stack: Stack) -> None:
-    run = stack.run("json-schema", stack.sample("json-schema", "failing_sample"))
+    run = stack.run(
+        "meter-readings-schema", stack.sample("meter-readings-schema", "failing_sample")
+    )
     done = client("runs", "show", run["id"], "--json")
 
     assert done.returncode == 0
@@ -140,7 +148,7 @@ def test_runs_show_reads_a_run_of_any_result(client: Client, stack: Stack) -> No
 def test_a_file_that_the_workflow_does_not_take_is_one_line(client: Client, tmp_path: Path) -> None:
     wrong = tmp_path / "picture.png"
     wrong.write_bytes(b"\x89PNG")
-    done = client("validate", str(wrong), "-w", "json-schema")
+    done = client("validate", str(wrong), "-w", "meter-readings-schema")
 
     assert done.returncode == 1
     assert "picture.png is not a file that" in (done.stdout + done.stderr).replace("\n", " ")
