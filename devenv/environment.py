@@ -44,9 +44,13 @@ def proxies() -> list[str]:
     return [name for name in ("http_proxy", "HTTP_PROXY") if os.environ.get(name)]
 
 
-def wants_colour() -> bool:
-    """Obey NO_COLOR (no-color.org) and TERM=dumb."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def wants_colour(*, terminal: bool) -> bool:
+    """Obey NO_COLOR and FORCE_COLOR (no-color.org, force-color.org) and TERM=dumb."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return terminal and os.environ.get("TERM") != "dumb"
 
 
 def wants_mock() -> bool:

@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
         out=sys.stdout,
         err=sys.stderr,
         json=arguments.json,
-        colour=wants_colour() and sys.stderr.isatty() and sys.stdout.isatty(),
+        colour=wants_colour(terminal=sys.stderr.isatty() and sys.stdout.isatty()),
     )
     try:
         return _run(arguments, output)

@@ -1,7 +1,6 @@
 """Watches the services while `up` runs: keeps logs and state file, tells what matters."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 from devenv.cli.output import Output
@@ -39,7 +38,7 @@ class Board:
             keeper.state, keeper.pid, keeper.restarts, keeper.note, round(seconds, 2)
         )
         self._save(replace(self.state, services={**self.state.services, name: one}))
-        tell(self._output, name, one)
+        self._tell(name, one)
 
     def line(self, service: str, text: str) -> None:
         if service not in self._logs:
@@ -52,14 +51,12 @@ class Board:
         self.state = state
         statefile.write(self._config.state_file, state)
 
-
-def tell(output: Output, name: str, one: ServiceState) -> None:
-    """Say a change, if it is one that a person wants to know; failures are told by who ends."""
-    label = f"{name:<{WIDTH}}"
-    seconds = f"{one.seconds:5.1f} s"
-    says: dict[str, Callable[[], None]] = {
-        State.HEALTHY: lambda: output.success(f"{label}  {seconds}"),
-        State.DONE: lambda: output.success(f"{label}  {one.note or seconds}"),
-        State.RESTARTING: lambda: output.warn(f"{label}  {one.note}; it is started again"),
-    }
-    says.get(one.state, lambda: None)()
+    def _tell(self, name: str, one: ServiceState) -> None:
+        """Say what a person wants to know; a failure is told by who ends the start."""
+        label, seconds = f"{name:<{WIDTH}}", f"{one.seconds:5.1f} s"
+        if one.state == State.HEALTHY:
+            self._output.success(f"{label}  {seconds}")
+        elif one.state == State.DONE:
+            self._output.success(f"{label}  {one.note or seconds}")
+        elif one.state == State.RESTARTING:
+            self._output.warn(f"{label}  {one.note}; it is started again")

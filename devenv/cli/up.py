@@ -2,27 +2,20 @@
 
 import argparse
 import asyncio
-import os
-import signal
 from dataclasses import asdict
 
-from devenv.cli import checks, detach, summary
-from devenv.cli.board import Board
+from devenv.cli import detach, summary
 from devenv.cli.context import Context, ports_of
+from devenv.cli.foreground import Foreground
 from devenv.config import Ports
 from devenv.environment import Product, wants_mock
-from devenv.services import services, urls
 from devenv.stack import ports, statefile
-from devenv.stack.errors import ServiceFailed
-from devenv.stack.logfile import tail
-from devenv.stack.statefile import Lock, StackState
-from devenv.stack.supervisor import Supervisor
-
-_LAST_LINES = 15
+from devenv.stack.statefile import Lock
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detach", action="store_true", help="return once everything is ready")
+    parser.add_argument("--background", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--mode", default="emulated", help="emulated (the only one so far)")
     parser.add_argument("--runtime", default="process", help="process (the only one so far)")
 
@@ -37,7 +30,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if arguments.detach:
         return detach.up(context)
     with Lock(context.config.lock):
-        return asyncio.run(_Up(context).run())
+        foreground = Foreground(context, _product(context), stream=not arguments.background)
+        return asyncio.run(foreground.run())
 
 
 def _refusal(arguments: argparse.Namespace) -> str:
@@ -55,86 +49,6 @@ def _already_runs(context: Context) -> int:
     facts = summary.facts(product, state)
     context.output.result(facts, summary.table(facts, context.output))
     return 0
-
-
-class _Up:
-    """One foreground run, from the first process to the last."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._output = context.output
-        self._product = _product(context)
-        self._board = Board(
-            config=context.config,
-            output=context.output,
-            state=StackState(
-                phase="starting",
-                pid=os.getpid(),
-                mode="mock" if self._product.mock else "emulated",
-                ports=asdict(self._product.config.ports),
-                urls=urls(self._product),
-            ),
-        )
-        self._supervisor = Supervisor(
-            services(self._product), folder=context.config.root, watcher=self._board
-        )
-        self._stop = asyncio.Event()
-        self._code = 0
-
-    async def run(self) -> int:
-        loop = asyncio.get_running_loop()
-        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)):
-            loop.add_signal_handler(number, self._asked_to_stop, code)
-        self._board.enter("starting")
-        if (engine := checks.energyplus()).fix:
-            self._output.warn(f"EnergyPlus: {engine.text}. Next: {engine.fix}")
-        starting = asyncio.create_task(self._start())
-        stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done() and starting.result():
-            await stopping
-        starting.cancel()
-        await self._take_down()
-        return self._code
-
-    async def _start(self) -> bool:
-        try:
-            await self._supervisor.up()
-        except ServiceFailed as error:
-            self._report(error)
-            return False
-        self._board.enter("ready")
-        facts = summary.facts(self._product, self._board.state)
-        self._output.result(facts, summary.table(facts, self._output))
-        self._output.say("  Ctrl-C stops everything. The logs follow.\n")
-        self._board.streaming = True
-        return True
-
-    def _report(self, error: ServiceFailed) -> None:
-        self._code = 1
-        self._stop.set()
-        for line in tail(self._context.config.logs / f"{error.service}.log", _LAST_LINES):
-            self._output.say(f"    {line}")
-        self._output.fail(error.message, hint=error.hint)
-        self._board.enter("starting", error=error.message)
-
-    def _asked_to_stop(self, code: int) -> None:
-        if self._stop.is_set():
-            self._supervisor.kill()
-            self._board.enter("stopped")
-            self._output.say("  Killed.")
-            os._exit(code)
-        self._code = code
-        self._stop.set()
-
-    async def _take_down(self) -> None:
-        self._board.streaming = False
-        error = self._board.state.error
-        self._board.enter("stopping", error=error)
-        self._output.say("\n  Stopping. Ctrl-C again kills at once.")
-        await self._supervisor.down()
-        self._board.enter("failed" if error else "stopped", error=error)
-        self._output.success("Stopped; the data stays. make up brings everything back.")
 
 
 def _product(context: Context) -> Product:

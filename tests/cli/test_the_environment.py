@@ -150,6 +150,21 @@ def test_ctrl_c_stops_everything_politely(tmp_path: Path) -> None:
     assert not any(lives(pid) for pid in pids)
 
 
+def test_a_second_ctrl_c_ends_everything_at_once(tmp_path: Path) -> None:
+    project = make(tmp_path / "project")
+    started = foreground(project)
+    pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
+    os.kill(project.status()["services"]["web"]["pid"], signal.SIGSTOP)
+
+    started.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    started.send_signal(signal.SIGINT)
+    started.communicate(timeout=5)
+
+    assert started.returncode == 130
+    wait_until_gone(pids)
+
+
 def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     project = make(tmp_path / "project")
     started = foreground(project)
@@ -158,10 +173,7 @@ def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     started.kill()
     started.communicate(timeout=20)
 
-    deadline = time.monotonic() + 10
-    while any(lives(pid) for pid in pids):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until_gone(pids)
     assert project.devenv("status").returncode == 1
 
 
@@ -188,6 +200,13 @@ def foreground(project: Project) -> "subprocess.Popen[bytes]":
     while b"validibot workflows list" not in started.stdout.readline():
         assert started.poll() is None
     return started
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    deadline = time.monotonic() + 10
+    while any(lives(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def lives(pid: int) -> bool:
