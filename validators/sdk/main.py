@@ -66,6 +66,7 @@ def _answer[Envelope: ValidationInputEnvelope](
 ) -> ValidationOutputEnvelope:
     started = _now()
     with (
+        _sigterm_restored(),
         TemporaryDirectory(prefix="validibot-", dir=environment.scratch_root) as scratch,
         ThreadPoolExecutor(_THREADS) as pool,
     ):
@@ -151,6 +152,15 @@ def _stoppable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@contextmanager
+def _sigterm_restored() -> Iterator[None]:
+    previous = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _now() -> datetime:

@@ -30,6 +30,15 @@ class Port:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Output:
+    slug: str
+    label: str
+    unit: str
+    path: str
+    """Where the output envelope has the value, by keys with dots between them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     slug: str
     validation_type: str
@@ -38,6 +47,7 @@ class Manifest:
     """File extension to MIME type."""
     input_ports: list[Port]
     resource_ports: list[Port]
+    outputs: list[Output]
     timeout_seconds: int
     memory_mb: int
     samples: list[Sample]
@@ -54,6 +64,7 @@ def read_manifest(folder: Path) -> Manifest:
             accepts={entry["extension"]: entry["mime_type"] for entry in data["accepts"]},
             input_ports=[_port(entry, role="role") for entry in data["input_ports"]],
             resource_ports=[_port(entry, role="type") for entry in data.get("resource_ports", [])],
+            outputs=[Output(**entry) for entry in data.get("outputs", [])],
             timeout_seconds=data["budgets"]["timeout_seconds"],
             memory_mb=data["budgets"]["memory_mb"],
             samples=[_sample(entry, folder=folder) for entry in data.get("samples", [])],

@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from validibot_shared.validations.envelopes import (
@@ -28,17 +27,11 @@ MANIFEST = Manifest(
     accepts={".json": "application/json"},
     input_ports=[Port(port_key="document", role="document", required=True)],
     resource_ports=[],
+    outputs=[],
     timeout_seconds=60,
     memory_mb=64,
     samples=[],
 )
-
-
-@pytest.fixture(autouse=True)
-def _signals() -> Any:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -182,3 +175,11 @@ def test_a_foreign_object_in_the_outputs_place_is_left_alone(envelope: Path) -> 
 
     assert main(validator, [envelope.as_uri()]) == NOT_STORED
     assert (envelope.parent / "output.json").read_text() == '{"not": "ours"}'
+
+
+def test_the_process_hears_sigterm_again_afterwards(envelope: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    run(envelope, passes)
+
+    assert signal.getsignal(signal.SIGTERM) is before

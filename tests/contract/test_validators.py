@@ -1,0 +1,136 @@
+"""Every folder of validators: its samples through the whole SDK, and the contract of the answers."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from validibot_shared.canonicalization import sha256_hex_for_model
+from validibot_shared.validations.envelopes import (
+    Severity,
+    ValidationCallback,
+    ValidationOutputEnvelope,
+    ValidationStatus,
+)
+
+from tests.standin.worker import Worker
+from validators.sdk.main import DONE, main
+from validators.sdk.manifest import Manifest, Sample, read_manifest
+from validators.sdk.storage.base import sha256_of
+from validators.sdk.testing import NONCE, write_envelope
+from validators.sdk.validation import Validator
+
+MANIFESTS = [read_manifest(path.parent) for path in sorted(Path("validators").glob("*/*.toml"))]
+SAMPLES = [
+    pytest.param(manifest, sample, id=f"{manifest.slug}-{sample.name}")
+    for manifest in MANIFESTS
+    for sample in manifest.samples
+]
+
+
+def validator(slug: str) -> Validator[Any]:
+    found: Validator[Any] = import_module(f"validators.{slug}.validate").VALIDATOR
+    return found
+
+
+def run(
+    folder: Path, manifest: Manifest, submission: Path, **options: Any
+) -> tuple[int, ValidationOutputEnvelope]:
+    envelope = write_envelope(folder, manifest, submission, **options)
+    code = main(validator(manifest.slug), [envelope.as_uri()])
+    stored = (folder / "output.json").read_bytes()
+    return code, validator(manifest.slug).output_envelope.model_validate_json(stored)
+
+
+@pytest.mark.parametrize(("manifest", "sample"), SAMPLES)
+def test_a_sample_does_what_its_manifest_promises(
+    manifest: Manifest, sample: Sample, tmp_path: Path
+) -> None:
+    code, output = run(tmp_path, manifest, sample.path, inputs=sample.inputs)
+
+    assert code == DONE
+    if sample.expect == "pass":
+        assert output.status is ValidationStatus.SUCCESS
+    else:
+        assert output.status is ValidationStatus.FAILED_VALIDATION
+        assert any(message.severity is Severity.ERROR for message in output.messages)
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
+def test_the_answer_is_bound_to_the_question(manifest: Manifest, tmp_path: Path) -> None:
+    _, output = run(tmp_path, manifest, manifest.samples[0].path)
+
+    question = validator(manifest.slug).input_envelope.model_validate_json(
+        (tmp_path / "input.json").read_bytes()
+    )
+    assert output.input_envelope_sha256 == sha256_hex_for_model(question)
+    assert output.validator == question.validator
+    assert output.timing.finished_at is not None
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
+def test_the_stored_answer_has_no_nulls(manifest: Manifest, tmp_path: Path) -> None:
+    run(tmp_path, manifest, manifest.samples[0].path)
+
+    assert "null" not in (tmp_path / "output.json").read_text()
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
+def test_every_artifact_is_there_as_described(manifest: Manifest, tmp_path: Path) -> None:
+    _, output = run(tmp_path, manifest, manifest.samples[0].path)
+
+    for artifact in output.artifacts:
+        path = Path(artifact.uri.removeprefix("file://"))
+        assert path == tmp_path / "outputs" / artifact.name
+        assert path.stat().st_size == artifact.size_bytes
+        assert artifact.storage_version == f"sha256:{sha256_of(path)}"
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
+def test_every_figure_of_the_catalogue_is_in_the_answer(manifest: Manifest, tmp_path: Path) -> None:
+    run(tmp_path, manifest, manifest.samples[0].path)
+
+    answer = json.loads((tmp_path / "output.json").read_text())
+    for output in manifest.outputs:
+        value: Any = answer
+        for key in output.path.split("."):
+            value = value[key]
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
+def test_the_worker_is_told_once_and_again_when_executed_again(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    with Worker() as worker:
+        run(tmp_path, manifest, manifest.samples[-1].path, callback_url=worker.url)
+        first = (tmp_path / "output.json").read_bytes()
+        main(validator(manifest.slug), [(tmp_path / "input.json").as_uri()])
+
+    told = [ValidationCallback.model_validate(callback.body) for callback in worker.callbacks]
+    assert told[0] == told[1]
+    assert (told[0].callback_nonce, len(told)) == (NONCE, 2)
+    assert told[0].status is ValidationStatus.FAILED_VALIDATION
+    assert (tmp_path / "output.json").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("slug", "role", "digest"),
+    [
+        (
+            "energyplus",
+            "primary-model",
+            "df98020f2ab310b30d0a28cd7c246e2e8bfa4145ac207428b87ed2b951b6fabc",
+        ),
+        ("fmu", "fmu", "1102144914836389f38a27b8b54c65a278aac9e415229149cc6db3c7300c2d4a"),
+    ],
+)
+def test_the_digest_of_an_envelope_is_the_one_that_others_compute(
+    slug: str, role: str, digest: str
+) -> None:
+    golden = json.loads((Path(__file__).parent / f"envelopes/{slug}.json").read_text())
+
+    envelope = validator(slug).input_envelope.model_validate(golden)
+
+    assert envelope.input_files[0].role == role
+    assert sha256_hex_for_model(envelope) == digest
