@@ -35,7 +35,8 @@ def check(document: Document, config: Mapping[str, Any]) -> Result:
     if validator.is_valid(payload):
         return Result()
     errors = islice(validator.iter_errors(payload), MAX_PROBLEMS + 1)
-    return Result(truncated(_problems(errors, decode_text(document.content))))
+    problems = _problems(errors, decode_text(document.content))
+    return Result(truncated(sorted(problems, key=lambda problem: (problem.line, problem.column))))
 
 
 def _schema_text(config: Mapping[str, Any]) -> str:

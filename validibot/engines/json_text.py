@@ -17,7 +17,7 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _DEPTH_CHANGE = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _HUGE_NUMBER = re.compile(r"\d{300}|[eE]\+?\d{3}")
-_SURROGATE = re.compile(r"\\u[dD][89abAB]")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def decode_text(content: bytes) -> str:
@@ -26,7 +26,7 @@ def decode_text(content: bytes) -> str:
         size = f"{len(content)} bytes; at most {MAX_BYTES} can be checked."
         raise BadDocument(Problem(f"The document has {size}", code="document.too_large"))
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise BadDocument(_not_utf8(content, error.start)) from None
     if not text.strip():

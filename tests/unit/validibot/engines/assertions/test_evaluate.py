@@ -1,0 +1,160 @@
+"""What comes of rules about documents and outputs."""
+
+import datetime as dt
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from validibot.engines import Document, EngineError, Problem, get_engine
+from validibot.engines.assertions import MAX_RULES, Rule, evaluate
+
+SCOPE: Mapping[str, Any] = {
+    "payload": {"name": "x", "area": 12.5, "zones": [{"n": 1}, {"n": 2}], "big": 2**70},
+    "output": {"eui": Decimal("12.5"), "at": dt.date(2026, 1, 2), "nan": float("nan")},
+    "steps": {"1": {"k": 3}},
+    "c": {"limit": 20},
+}
+
+
+def problem_of(expression: str, scope: Mapping[str, Any] = SCOPE, **fields: Any) -> Problem | None:
+    (outcome,) = evaluate([Rule(expression=expression, **fields)], scope)
+    return outcome.problem
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "payload.area < 13.0 && payload.area == 12.5",
+        "payload.zones.all(z, z.n > 0)",
+        "payload.big > 1e21",
+        "output.eui <= 12.5",
+        "output.at == '2026-01-02'",
+        "!(output.nan > 0.0) && math.isNaN(output.nan)",
+        "steps['1'].k == 3 && steps['1'].k < c.limit",
+        "payload.?missing.orValue(1) == 1",
+        "!has(payload.missing)",
+        "payload.name.upperAscii() == 'X'",
+        "payload.zones.map(z, z.n + 1) == [2, 3]",
+    ],
+)
+def test_what_is_true_is_no_problem(expression: str) -> None:
+    assert problem_of(expression) is None
+
+
+def test_what_is_false_is_a_problem() -> None:
+    assert problem_of("payload.area > 13.0", severity="WARNING", path="/area") == Problem(
+        "This is not so: payload.area > 13.0", "WARNING", "assertion.failed", "/area"
+    )
+
+
+def test_outcomes_come_in_order_with_the_callers_keys() -> None:
+    rules = [Rule(expression="true", key=7), Rule(expression="false", key=5)]
+
+    assert [(o.key, o.problem is None) for o in evaluate(rules, SCOPE)] == [(7, True), (5, False)]
+
+
+def test_a_rule_does_not_apply_where_its_condition_is_false() -> None:
+    assert problem_of("false", when="payload.area > 100.0") is None
+    assert problem_of("false", when="payload.area > 1.0") is not None
+
+
+@pytest.mark.parametrize("fields", [{}, {"when": "payload.missing"}])
+def test_what_cannot_be_evaluated_is_a_problem(fields: dict[str, Any]) -> None:
+    problem = problem_of("payload.missing == 1", **fields)
+
+    assert problem
+    assert problem.code == "assertion.error"
+    assert 'Key not found in map: "missing"' in problem.message
+
+
+def test_what_is_neither_true_nor_false_is_a_problem() -> None:
+    problem = problem_of("payload.area")
+
+    assert problem
+    assert problem.message.endswith("it gives DOUBLE, not true or false.")
+
+
+def test_messages_show_values() -> None:
+    message = "{payload.area} m² of {{ size(payload.zones) }} {payload.zones[0]}; {payload.no} {no}"
+    problem = problem_of("false", message=message)
+
+    assert problem
+    assert problem.message == '12.5 m² of 2 {"n": 1}; ? {no}'
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "null"), (True, "true"), (1 / 3, "0.3333"), (2e20, "2e+20"), (0.0, "0"), (7.0, "7")],
+)
+def test_values_are_written_for_people(value: Any, text: str) -> None:
+    problem = problem_of("false", {"payload": value}, message="{payload}")
+
+    assert problem
+    assert problem.message == text
+
+
+def test_success_can_be_told() -> None:
+    assert problem_of("true", success_message="below {c.limit}") == Problem(
+        "below 20", "INFO", "assertion.passed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        ({"expression": "foo > 1"}, "undeclared reference to 'foo'"),
+        ({"expression": "payload.("}, "Syntax error"),
+        ({"expression": ""}, "Syntax error"),
+        ({"expression": "1 + 1"}, "gives INT"),
+        ({"expression": "true", "when": "'a'"}, "gives STRING"),
+        ({"expression": "true", "message": "{{ nope }}"}, "undeclared reference"),
+        ({"expression": "true", "message": "{payload}" * 21}, "more than 20 values"),
+        ({"expression": "true" + " " * 2000}, "more than 2000 characters"),
+        ({"expression": "'\0' == ''"}, "NUL"),
+        ({"expression": "(" * 200 + "true" + ")" * 200}, "recursion"),
+    ],
+)
+def test_a_wrong_rule_is_the_steps_fault(rule: dict[str, str], reason: str) -> None:
+    with pytest.raises(EngineError, match=reason):
+        evaluate([Rule(**rule)], SCOPE)
+
+
+def test_too_many_rules_are_the_steps_fault() -> None:
+    with pytest.raises(EngineError, match=r"more than 500 assertions"):
+        evaluate([Rule(expression="true")] * (MAX_RULES + 1), SCOPE)
+
+
+def test_iterations_are_bounded() -> None:
+    ten = "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]"
+    expression = "true"
+    for name in "abcdef":
+        expression = f"{ten}.all({name}, {expression})"
+    problem = problem_of(expression)
+
+    assert problem
+    assert "more items than is allowed" in problem.message
+
+
+def test_a_scope_that_is_too_deep_is_a_problem() -> None:
+    deep: list[Any] = []
+    for _ in range(10_000):
+        deep = [deep]
+    problem = problem_of("true", {"payload": deep})
+
+    assert problem
+    assert "deeper than" in problem.message
+
+
+def test_the_engine_reads_the_document() -> None:
+    check = get_engine("assertions").check
+
+    assert check(Document(b"{}", "a.json", ""), {}).problems == ()
+    assert check(Document(b"{", "a.json", ""), {}).problems[0].code == "json.invalid"
+
+
+def test_the_engine_need_not_read_the_document() -> None:
+    document = Document(b"Version,25.2;", "a.idf", "")
+
+    assert get_engine("assertions").check(document, {"document": False}).problems == ()

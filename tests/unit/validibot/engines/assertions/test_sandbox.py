@@ -1,0 +1,77 @@
+"""What could take much time or memory is evaluated apart."""
+
+from typing import Any
+
+import pytest
+
+from validibot.engines.assertions import Rule, evaluate, sandbox
+from validibot.engines.assertions.weight import LIGHT_SCOPE, is_light
+
+DOUBLING = "['aaaaaaaa']" + ".map(x, x + x)" * 27
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "payload.a > 1 + 2",
+        "payload.all(z, z.area > 0 && !(z.n in ['a', 'b']))",
+        "size(payload.name.lowerAscii()) > 3",
+        "payload.exists(z, z.?a.orValue(1) == 1 && z.s.matches('a+'))",
+    ],
+)
+def test_looking_at_values_is_light(expression: str) -> None:
+    assert is_light([expression], scope_size=1000)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        DOUBLING,
+        "payload.s.replace('x', payload.s) == ''",
+        "payload.all(z, z.s + z.s != '')",
+        "[payload].map(x, [x, x]).size() > 1",
+        "payload.all(x, x.lowerAscii() == x)",
+        "'%s'.format([payload]) == ''",
+        "payload.join('') == ''",
+        r"payload.all(x, r'\' + x != '')",
+        "payload.all(x, // '\n x + x // '\n != '')",
+    ],
+)
+def test_making_values_in_loops_or_out_of_values_is_not(expression: str) -> None:
+    assert not is_light([expression], scope_size=1000)
+
+
+def test_going_through_much_is_not() -> None:
+    assert not is_light(["payload.all(x, x > 0)"], scope_size=LIGHT_SCOPE + 1)
+
+
+def test_what_is_evaluated_apart_comes_to_the_same() -> None:
+    rules = [
+        Rule(expression="payload.map(x, x + 'é').join(',') == 'aé,bé'", key=1),
+        Rule(expression="payload.map(x, x) == []", message="{payload[0]}\n{payload}", key=2),
+    ]
+    first, second = evaluate(rules, {"payload": ["a", "b"]})
+
+    assert (first.problem, first.key, second.key) == (None, 1, 2)
+    assert second.problem
+    assert second.problem.message == 'a\n["a", "b"]'
+
+
+def test_a_bomb_is_a_problem_of_its_rule_alone() -> None:
+    rules = [Rule(expression=text) for text in ("true", f"{DOUBLING}[0] == ''", "true")]
+    before, bomb, after = (outcome.problem for outcome in evaluate(rules, {"payload": None}))
+
+    assert before is None
+    assert bomb
+    assert "needs more time or memory than is allowed" in bomb.message
+    assert after
+    assert "an earlier assertion used up" in after.message
+
+
+def test_a_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.01)
+    values: dict[str, Any] = {"payload": []}
+    (outcome,) = sandbox.evaluate_apart([Rule(expression="true")], values)
+
+    assert outcome.problem
+    assert outcome.problem.code == "assertion.error"

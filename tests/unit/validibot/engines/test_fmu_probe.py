@@ -1,0 +1,82 @@
+"""What an FMU says of itself."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from validibot.engines.fmu_probe import MAX_DESCRIPTION_BYTES, MAX_ENTRIES, probe
+
+DECAY = Path(__file__).parents[4] / "validators/fmu/samples/decay.fmu"
+
+FMI3 = """<fmiModelDescription fmiVersion="3.0">
+  <ModelVariables>
+    <!-- a comment -->
+    <Float64 name="x" valueReference="1" causality="output" variability="continuous" unit="m"/>
+    <Int32 name="n" valueReference="2"/>
+  </ModelVariables>
+</fmiModelDescription>"""
+
+
+def archive(description: str | bytes, name: str = "modelDescription.xml") -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(name, description)
+    return content.getvalue()
+
+
+def test_the_variables_of_fmi_2_are_read() -> None:
+    result = probe(DECAY.read_bytes())
+
+    assert result.status == "success"
+    level, rate, _ = result.variables
+    assert (level.name, level.causality, level.value_type) == ("level", "output", "Real")
+    assert (rate.name, rate.causality, rate.value_reference) == ("rate", "parameter", 1)
+
+
+def test_the_variables_of_fmi_3_are_read() -> None:
+    x, n = probe(archive(FMI3)).variables
+
+    assert (x.value_type, x.unit, x.causality) == ("Float64", "m", "output")
+    assert (n.value_type, n.unit, n.causality) == ("Int32", None, "local")
+
+
+FMI2 = '<fmiModelDescription fmiVersion="2.0"><ModelVariables>{}</ModelVariables></fmiModelDescription>'
+
+REFUSED = {
+    "empty": (b"", "not a readable zip"),
+    "no zip": (b"PK\x03\x04 and nothing", "not a readable zip"),
+    "cut short": (archive(FMI3)[:80], "not a readable zip"),
+    "damaged": (archive(FMI3).replace(b"PK\x03\x04", b"PK\x00\x00", 1), "not a readable zip"),
+    "no description": (archive(FMI3, name="other.xml"), "has no modelDescription.xml"),
+    "no XML": (archive("hello"), "not XML"),
+    "other XML": (archive("<a/>"), "not of FMI 2 or 3"),
+    "FMI 1": (archive('<fmiModelDescription fmiVersion="1.0"/>'), "not of FMI 2 or 3"),
+    "zip bomb": (archive(b" " * (MAX_DESCRIPTION_BYTES + 1)), "more than"),
+    "entities": (archive('<!DOCTYPE a [<!ENTITY b "c">]><a/>'), "entities"),
+    "nameless": (archive(FMI2.format('<ScalarVariable valueReference="1"/>')), "no name"),
+    "bad reference": (
+        archive(FMI2.format('<ScalarVariable name="x" valueReference="x"/>')),
+        "no valueReference",
+    ),
+    "typeless": (archive(FMI2.format('<ScalarVariable name="x" valueReference="1"/>')), "no type"),
+    "unknown type": (archive(FMI3.replace("Int32", "Int33")), "no known type"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_fmu_is_a_failure_and_not_an_exception(content: bytes, message: str) -> None:
+    result = probe(content)
+
+    assert result.status == "error"
+    assert message in result.errors[0]
+
+
+def test_an_archive_of_too_many_files_is_refused() -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        for number in range(MAX_ENTRIES + 1):
+            file.writestr(str(number), b"")
+
+    assert "more than" in probe(content.getvalue()).errors[0]

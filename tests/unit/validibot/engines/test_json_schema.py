@@ -1,0 +1,108 @@
+"""JSON Schema as an engine."""
+
+import json
+from typing import Any
+
+import pytest
+
+from validibot.engines import Document, EngineError, Problem, Result, get_engine
+from validibot.engines.problems import MAX_MESSAGE, MAX_PROBLEMS
+
+SCHEMA = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {"name": {"type": "string"}, "m/~": {"items": {"type": "integer"}}},
+}
+
+
+def check(document: Any, schema: Any = SCHEMA, **config: Any) -> Result:
+    content = document if isinstance(document, bytes) else json.dumps(document).encode()
+    engine = get_engine("json_schema")
+    return engine.check(Document(content, "a.json", ""), {"schema": schema, **config})
+
+
+def test_a_valid_document_has_no_problems() -> None:
+    assert check({"name": "x"}) == Result()
+
+
+def test_every_error_has_keyword_pointer_and_place() -> None:
+    result = check(b'{\n  "name": 3,\n  "m/~": [1, "2"]\n}')
+
+    assert result.problems == (
+        Problem('3 is not of type "string"', "ERROR", "type", "/name", 2, 11),
+        Problem('"2" is not of type "integer"', "ERROR", "type", "/m~1~0/1", 3, 14),
+    )
+
+
+def test_a_schema_may_be_text() -> None:
+    assert check([], json.dumps(SCHEMA)).problems[0].code == "type"
+
+
+def test_the_default_draft_is_2020_12() -> None:
+    schema = {"prefixItems": [{"type": "string"}], "items": False}
+
+    assert [problem.code for problem in check([1, 2], schema).problems] == ["type", "falseSchema"]
+
+
+def test_a_schema_may_name_another_draft() -> None:
+    schema = {"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "string"}]}
+
+    assert check([1], schema).problems[0].path == "/0"
+
+
+def test_formats_are_checked_when_asked_for() -> None:
+    schema = {"format": "email"}
+
+    assert check("nobody", schema).problems == ()
+    assert check("nobody", schema, formats=True).problems[0].code == "format"
+
+
+def test_only_the_first_problems_are_kept() -> None:
+    problems = check([1] * 10_000, {"items": {"type": "string"}}).problems
+
+    assert len(problems) == MAX_PROBLEMS + 1
+    assert problems[-1].severity == "INFO"
+
+
+def test_a_message_is_bounded_and_storable() -> None:
+    problem = check("\0" * 100_000, {"type": "integer"}).problems[0]
+
+    assert len(problem.message) == MAX_MESSAGE
+    assert "\0" not in problem.message
+
+
+def test_a_document_that_is_no_json_is_a_problem() -> None:
+    assert check(b"[" * 10_000).problems[0].code == "json.too_deep"
+    assert check(b"").problems[0].code == "document.empty"
+
+
+@pytest.mark.timeout(5)
+def test_a_pattern_cannot_take_for_ever() -> None:
+    assert check("a" * 40 + "!", {"pattern": "^(a+)+$"}).problems
+    assert check("a" * 40 + "!", {"pattern": r"^(?=a)(?:(a+)+\1)+$"}).problems
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://example.com/x", "file:///etc/passwd", "https://json-schema.org/x", "other.json"]
+)
+def test_references_out_of_the_schema_are_refused(uri: str) -> None:
+    with pytest.raises(EngineError, match=r"only references within the schema|not present"):
+        check({}, {"$ref": uri})
+
+
+@pytest.mark.parametrize(
+    "schema", [None, 3, "", "{", {"type": "no"}, {"pattern": "("}, {"$ref": "#/no"}, "[" * 100_000]
+)
+def test_a_wrong_schema_is_the_steps_fault(schema: Any) -> None:
+    with pytest.raises(EngineError, match="schema"):
+        check({}, schema)
+
+
+def test_an_endless_reference_ends() -> None:
+    schema = {"properties": {"a": {"$ref": "#"}}, "required": ["b"]}
+
+    assert [problem.path for problem in check({"a": {"a": {}}}, schema).problems] == [
+        "",
+        "/a",
+        "/a/a",
+    ]

@@ -1,0 +1,81 @@
+"""JSON from strangers: what is read, and what is refused as a finding."""
+
+import pytest
+
+from validibot.engines import BadDocument
+from validibot.engines.json_text import MAX_BYTES, parse_json
+
+REFUSED = {
+    "empty": (b"", "document.empty"),
+    "blank": (b" \n\t", "document.empty"),
+    "only a byte order mark": (b"\xef\xbb\xbf", "document.empty"),
+    "no JSON": (b"hello", "json.invalid"),
+    "cut short": (b'{"a": [1, 2', "json.invalid"),
+    "trailing comma": (b"[1,]", "json.invalid"),
+    "two values": (b"{} {}", "json.invalid"),
+    "unterminated string of brackets": (b'"' + b"[" * 10, "json.invalid"),
+    "control character": (b'"a\x01b"', "json.invalid"),
+    "not a number": (b"[NaN]", "json.invalid"),
+    "infinity": (b"[-Infinity]", "json.invalid"),
+    "number beyond a double": (b"[1e999]", "json.invalid"),
+    "long number beyond a double": (b"9" * 400 + b".0", "json.invalid"),
+    "number of too many digits": (b"9" * 5000, "json.invalid"),
+    "half of a surrogate pair": (b'["\\ud800"]', "json.invalid"),
+    "half a pair as a key": (b'{"\\uDFFF": 1}', "json.invalid"),
+    "invalid UTF-8": (b'{"a": "\xff"}', "document.encoding"),
+    "UTF-16": ('{"a": 1}'.encode("utf-16"), "document.encoding"),
+    "10,000 open brackets": (b"[" * 10_000, "json.too_deep"),
+    "10,000 nested lists": (b"[" * 10_000 + b"]" * 10_000, "json.too_deep"),
+    "10,000 nested objects": (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "json.too_deep"),
+    "too large": (b" " * (MAX_BYTES + 1), "document.too_large"),
+}
+
+
+@pytest.mark.parametrize(("content", "code"), REFUSED.values(), ids=REFUSED)
+def test_a_document_is_refused_with_a_code(content: bytes, code: str) -> None:
+    with pytest.raises(BadDocument) as refusal:
+        parse_json(content)
+
+    assert refusal.value.problem.code == code
+    assert refusal.value.problem.severity == "ERROR"
+
+
+def test_a_syntax_error_is_at_its_line_and_column() -> None:
+    with pytest.raises(BadDocument) as refusal:
+        parse_json(b'{"a": 1,\n "b": ?}')
+
+    assert (refusal.value.problem.line, refusal.value.problem.column) == (2, 7)
+
+
+def test_invalid_utf8_is_at_its_byte() -> None:
+    with pytest.raises(BadDocument, match=r"byte 0xff at offset 8") as refusal:
+        parse_json('"é\n\t'.encode() + b"abc\xff")
+
+    assert (refusal.value.problem.line, refusal.value.problem.column) == (2, 5)
+
+
+def test_the_offset_of_invalid_utf8_counts_a_byte_order_mark() -> None:
+    with pytest.raises(BadDocument, match=r"offset 4"):
+        parse_json(b"\xef\xbb\xbf[\xff]")
+
+
+def test_a_byte_order_mark_is_accepted() -> None:
+    assert parse_json(b"\xef\xbb\xbf[1]") == [1]
+
+
+def test_of_a_repeated_key_the_last_value_counts() -> None:
+    assert parse_json(b'{"a": 1, "a": 2}') == {"a": 2}
+
+
+def test_brackets_in_strings_are_no_nesting() -> None:
+    text = b"[" * 1000 + b'\\"' + b"{" * 1000
+
+    assert parse_json(b'{"a": "' + text + b'"}') == {"a": text.decode().replace("\\", "")}
+
+
+def test_a_wide_document_is_not_deep() -> None:
+    assert parse_json(b"[" + b"[[]]," * 5000 + b"[]]") == [*[[[]]] * 5000, []]
+
+
+def test_a_pair_of_surrogates_is_one_character() -> None:
+    assert parse_json(b'"\\ud83d\\ude00"') == "\U0001f600"

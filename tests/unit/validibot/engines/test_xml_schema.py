@@ -1,0 +1,94 @@
+"""XML Schema as an engine."""
+
+from pathlib import Path
+
+import pytest
+
+from validibot.engines import Document, EngineError, Result, get_engine
+
+SCHEMA = """<?xml version="1.0" encoding="ISO-8859-1"?>
+<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
+  <xs:element name="list">
+    <xs:complexType><xs:sequence>
+      <xs:element name="n" type="xs:int" maxOccurs="unbounded"/>
+    </xs:sequence></xs:complexType>
+  </xs:element>
+</xs:schema>"""
+
+LAUGHS = (
+    b'<!DOCTYPE l [<!ENTITY a0 "ha">'
+    + b"".join(b'<!ENTITY a%d "%s">' % (i, b"&a%d;" % (i - 1) * 10) for i in range(1, 10))
+    + b"]><list><n>&a9;</n></list>"
+)
+
+REFUSED = {
+    "empty": (b"", "document.empty"),
+    "blank": (b"  \n", "document.empty"),
+    "no XML": (b"{}", "xml.invalid"),
+    "binary": (b"\x00\x01\x02", "xml.invalid"),
+    "cut short": (b"<list><n>1</n>", "xml.invalid"),
+    "invalid UTF-8": (b"<list>\xff</list>", "xml.invalid"),
+    "unknown encoding": (b'<?xml version="1.0" encoding="nope"?><list/>', "xml.invalid"),
+    "billion laughs": (LAUGHS, "xml.invalid"),
+    "10,000 deep": (b"<n>" * 10_000 + b"</n>" * 10_000, "xml.invalid"),
+    "an entity": (b'<!DOCTYPE l [<!ENTITY a "1">]><list><n>&a;</n></list>', "xml.entities"),
+    "a file as an entity": (
+        b'<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/passwd">]><list><n>&a;</n></list>',
+        "xml.entities",
+    ),
+    "a file as a parameter entity": (
+        b'<!DOCTYPE l [<!ENTITY % a SYSTEM "file:///etc/passwd"> %a;]><list><n>1</n></list>',
+        "xml.entities",
+    ),
+}
+
+
+def check(content: bytes, schema: object = SCHEMA) -> Result:
+    return get_engine("xml_schema").check(Document(content, "a.xml", ""), {"schema": schema})
+
+
+def test_a_valid_document_has_no_problems() -> None:
+    assert check(b"<list><n>1</n><n>2</n></list>") == Result()
+    assert check(
+        '<?xml version="1.0" encoding="utf-16"?><list><n>1</n></list>'.encode("utf-16")
+    ) == (Result())
+
+
+def test_every_error_has_code_path_and_line() -> None:
+    first, second = check(b"<list>\n<n>x</n>\n<m/></list>").problems
+
+    assert (first.line, first.path) == (2, "/list/n")
+    assert "'x' is not a valid value" in first.message
+    assert (second.code, second.line, second.path) == ("SCHEMAV_ELEMENT_CONTENT", 3, "/list/m")
+
+
+@pytest.mark.parametrize(("content", "code"), REFUSED.values(), ids=REFUSED)
+def test_a_document_is_refused_with_a_code(content: bytes, code: str) -> None:
+    (problem,) = check(content).problems
+
+    assert problem.code == code
+    assert "root:" not in problem.message
+
+
+def test_a_syntax_error_is_at_its_line_and_column() -> None:
+    (problem,) = check(b"<list>\n  <n></m></list>").problems
+
+    assert (problem.line, problem.column) == (2, 10)
+    assert problem.message == "This is not XML: Opening and ending tag mismatch: n line 2 and m"
+
+
+@pytest.mark.parametrize("schema", [None, "", 3, "{}", "<a/>", SCHEMA.replace("xs:int", "xs:no")])
+def test_a_wrong_schema_is_the_steps_fault(schema: object) -> None:
+    with pytest.raises(EngineError, match="schema"):
+        check(b"<list/>", schema)
+
+
+def test_a_schema_may_not_read_other_files(tmp_path: Path) -> None:
+    (tmp_path / "other.xsd").write_text(SCHEMA)
+    schema = (
+        '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">'
+        f'<xs:include schemaLocation="{tmp_path}/other.xsd"/></xs:schema>'
+    )
+
+    with pytest.raises(EngineError, match=r"Failed to parse the XML resource"):
+        check(b"<list><n>1</n></list>", schema)
