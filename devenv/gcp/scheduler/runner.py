@@ -1,0 +1,146 @@
+"""One scheduled job: its timer, and its one execution at a time."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+from devenv.gcp.caller import Minter
+from devenv.gcp.clock import Clock, rfc3339
+from devenv.gcp.delivery import NoAnswer, Request, Send, failure, method_of, signed_headers
+from devenv.gcp.errors import CloudError
+from devenv.gcp.messages import seconds, set_moment
+from devenv.gcp.scheduler.cron import Schedule
+from devenv.gcp.scheduler.limits import Job, backoff_of
+
+log = logging.getLogger(__name__)
+
+
+class Runner:
+    """`job` is a google.cloud.scheduler.v1.Job; `save` stores it."""
+
+    def __init__(
+        self, job: Any, *, clock: Clock, minter: Minter, send: Send, save: Callable[[Any], None]
+    ) -> None:
+        self._clock = clock
+        self._minter = minter
+        self._send = send
+        self._save = save
+        self._timer: asyncio.Task[None] | None = None
+        self._execution: asyncio.Task[None] | None = None
+        self.job = job
+        self._schedule = Schedule(job.schedule, job.time_zone)
+
+    def configure(self, job: Any) -> None:
+        """Take over a definition or a state. An execution under way goes on with the new one."""
+        self.job, self._schedule = job, Schedule(job.schedule, job.time_zone)
+        self._plan()
+        self.start()
+
+    def start(self) -> None:
+        """Count from now on: what fell into a time when nothing ran is not made up for."""
+        if self._timer:
+            self._timer.cancel()
+        self._timer = asyncio.create_task(self._follow()) if self._enabled else None
+
+    async def stop(self) -> None:
+        """Break off; an execution that is cut off is not repeated."""
+        tasks = [task for task in (self._timer, self._execution) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def run(self) -> None:
+        """Execute the job now, unless it is just being executed."""
+        if not self._execution:
+            self._begin(self._clock.now())
+
+    @property
+    def _enabled(self) -> bool:
+        return bool(self.job.state == Job.ENABLED)
+
+    async def _follow(self) -> None:
+        previous = self._clock.now()
+        while (slot := self._schedule.after(previous)) is not None:
+            self._plan(slot)
+            await self._clock.sleep(slot - self._clock.now())
+            if self._execution:  # the one before ends first, however late this one gets
+                await asyncio.wait([self._execution])
+            begun = self._clock.now()
+            await asyncio.wait([self._begin(slot)])
+            previous = max(slot, begun)
+
+    def _begin(self, slot: float) -> asyncio.Task[None]:
+        self._execution = asyncio.create_task(self._execute(slot))
+        self._execution.add_done_callback(self._ended)
+        return self._execution
+
+    def _ended(self, _execution: asyncio.Task[None]) -> None:
+        self._execution = None
+
+    async def _execute(self, slot: float) -> None:
+        begun = self._clock.now()
+        next_slot = self._schedule.after(max(slot, begun)) or math.inf
+        retry = 1
+        while not await self._attempt(slot) and self._may_retry(retry, begun):
+            again = self._clock.now() + backoff_of(self.job.retry_config).pause(retry)
+            if again >= next_slot:
+                break
+            self._plan(again)
+            await self._clock.sleep(again - self._clock.now())
+            retry += 1
+        self._plan()
+
+    def _may_retry(self, retry: int, begun: float) -> bool:
+        config = self.job.retry_config
+        lasted = self._clock.now() - begun
+        return retry <= config.retry_count or lasted < seconds(config.max_retry_duration)
+
+    async def _attempt(self, slot: float) -> bool:
+        """Send the request once; return whether it was taken."""
+        set_moment(self.job.last_attempt_time, self._clock.now())
+        status = await self._deliver(slot)
+        good = 200 <= status < 300
+        self.job.status.Clear()
+        self.job.status.SetInParent()  # OK is said, not left out
+        if not good:
+            self.job.status.CopyFrom(failure(status))
+            log.warning("Job %s: HTTP status code %d", self.job.name, status)
+        self._save(self.job)
+        return good
+
+    async def _deliver(self, slot: float) -> int:
+        try:
+            return (await self._send(self._request(slot))).status
+        except TimeoutError:
+            return 504
+        except (NoAnswer, CloudError) as error:
+            log.warning("Job %s was not delivered: %s", self.job.name, error)
+        except Exception:
+            log.exception("Job %s was not delivered", self.job.name)
+        return 503
+
+    def _request(self, slot: float) -> Request:
+        target = self.job.http_target
+        headers = signed_headers(target, target.uri, self._minter)
+        headers["X-CloudScheduler"] = "true"
+        headers["X-CloudScheduler-JobName"] = self.job.name.rpartition("/")[2]
+        headers["X-CloudScheduler-ScheduleTime"] = rfc3339(slot).replace(".000000Z", "Z")
+        return Request(
+            method=method_of(target),
+            url=target.uri,
+            headers=headers,
+            body=target.body,
+            deadline=seconds(self.job.attempt_deadline),
+        )
+
+    def _plan(self, moment: float | None = None) -> None:
+        """Show when the job is tried next: at `moment`, else at the next slot of its schedule."""
+        if moment is None and self._enabled:
+            moment = self._schedule.after(self._clock.now())
+        if moment is None:
+            self.job.ClearField("schedule_time")
+        else:
+            set_moment(self.job.schedule_time, moment)
+        self._save(self.job)

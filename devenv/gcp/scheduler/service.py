@@ -1,0 +1,212 @@
+"""Cloud Scheduler v1 as the server wires it."""
+
+from typing import Any
+
+from google.cloud import scheduler_v1
+from google.protobuf import empty_pb2
+
+from devenv.gcp.caller import Call, Guard, Minter
+from devenv.gcp.clock import Clock
+from devenv.gcp.config import CloudConfig, ScheduledJob
+from devenv.gcp.delivery import Send, check_signer
+from devenv.gcp.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from devenv.gcp.messages import masked, set_moment
+from devenv.gcp.paging import page
+from devenv.gcp.rpc import Binding, Mount, Rpc
+from devenv.gcp.scheduler.limits import Job, Names, complete_job
+from devenv.gcp.scheduler.runner import Runner
+from devenv.gcp.store import Store
+
+MAX_PAGE = 500  # documented for ListJobs
+
+_JOBS = "/v1/{parent=projects/*/locations/*}/jobs"
+_JOB = "/v1/{name=projects/*/locations/*/jobs/*}"
+_OUTPUT_ONLY = ("state", "status", "schedule_time", "last_attempt_time", "user_update_time")
+
+
+class SchedulerService:
+    """Jobs and their execution through `send`."""
+
+    def __init__(
+        self,
+        *,
+        config: CloudConfig,
+        store: Store,
+        clock: Clock,
+        guard: Guard,
+        minter: Minter,
+        send: Send,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._guard = guard
+        self._minter = minter
+        self._send = send
+        self._names = Names(config)
+        self._table = store.table("scheduler_jobs")
+        self._runners: dict[str, Runner] = {}
+
+    def rpcs(self) -> tuple[Rpc, ...]:
+        updated = "/v1/{job.name=projects/*/locations/*/jobs/*}"
+        jobs = scheduler_v1.ListJobsResponse.pb()
+        return (
+            _rpc("CreateJob", Job, self.create, Binding("POST", _JOBS, "job")),
+            _rpc("GetJob", Job, self.get, Binding("GET", _JOB)),
+            _rpc("ListJobs", jobs, self.list, Binding("GET", _JOBS)),
+            _rpc("UpdateJob", Job, self.update, Binding("PATCH", updated, "job")),
+            _rpc("DeleteJob", empty_pb2.Empty, self.delete, Binding("DELETE", _JOB)),
+            _rpc("PauseJob", Job, self.pause, Binding("POST", f"{_JOB}:pause", "*")),
+            _rpc("ResumeJob", Job, self.resume, Binding("POST", f"{_JOB}:resume", "*")),
+            _rpc("RunJob", Job, self.run, Binding("POST", f"{_JOB}:run", "*")),
+        )
+
+    def mounts(self) -> tuple[Mount, ...]:
+        return ()
+
+    async def start(self) -> None:
+        """Take up the stored jobs; the configured ones follow the file, but stay paused if they were."""
+        for name, value in self._table.scan():
+            self._runners[name] = self._runner(Job.FromString(value))
+        for declared in self._config.schedules:
+            job = self._declared(declared)
+            complete_job(job)
+            if known := self._runners.get(job.name):
+                job.state = known.job.state
+            self._runners[job.name] = self._runner(job)
+            self._save(job)
+        for runner in self._runners.values():
+            runner.start()
+
+    async def stop(self) -> None:
+        for runner in self._runners.values():
+            await runner.stop()
+
+    async def create(self, request: Any, call: Call) -> Any:
+        parent = self._names.location(request.parent)
+        self._allow(call, "create", f"projects/{self._config.project}")
+        name = self._names.new(parent, request.job.name)
+        job = self._accept(request.job, call, name)
+        if name in self._runners:
+            raise AlreadyExists(f"Job {name} already exists.")
+        runner = self._runners[name] = self._runner(job)
+        runner.configure(job)
+        return job
+
+    async def get(self, request: Any, call: Call) -> Any:
+        return self._find(request, call, "get").job
+
+    async def list(self, request: Any, call: Call) -> Any:
+        parent = self._names.location(request.parent)
+        self._allow(call, "list", f"projects/{self._config.project}")
+        inside = (name for name in self._runners if name.startswith(f"{parent}/"))
+        names, token = page(inside, size=request.page_size, token=request.page_token, most=MAX_PAGE)
+        return scheduler_v1.ListJobsResponse.pb()(
+            jobs=[self._runners[name].job for name in names], next_page_token=token
+        )
+
+    async def update(self, request: Any, call: Call) -> Any:
+        """Change what the mask names (all if there is none), save what only Google sets."""
+        name = self._names.job(request.job.name)
+        self._allow(call, "update", name)
+        runner = self._known(name)
+        job = self._accept(masked(runner.job, request.job, request.update_mask), call, name)
+        for field in _OUTPUT_ONLY[1:4]:
+            if runner.job.HasField(field):
+                getattr(job, field).CopyFrom(getattr(runner.job, field))
+        job.state = runner.job.state
+        runner.configure(job)
+        return job
+
+    async def delete(self, request: Any, call: Call) -> Any:
+        runner = self._find(request, call, "delete")
+        del self._runners[runner.job.name]
+        self._table.delete(runner.job.name)
+        await runner.stop()
+        return empty_pb2.Empty()
+
+    async def pause(self, request: Any, call: Call) -> Any:
+        return self._switch(self._find(request, call, "pause"), Job.ENABLED, Job.PAUSED)
+
+    async def resume(self, request: Any, call: Call) -> Any:
+        return self._switch(self._find(request, call, "enable"), Job.PAUSED, Job.ENABLED)
+
+    async def run(self, request: Any, call: Call) -> Any:
+        runner = self._find(request, call, "run")
+        runner.run()
+        return runner.job
+
+    def _switch(self, runner: Runner, old: int, new: int) -> Any:
+        if runner.job.state != old:
+            state = Job.State.Name(old)
+            raise FailedPrecondition(f"Job.state must be {state} for this operation.")
+        runner.job.state = new
+        runner.configure(runner.job)
+        return runner.job
+
+    def _accept(self, wanted: Any, call: Call, name: str) -> Any:
+        """Return a checked and completed copy of what a caller wants."""
+        job = Job()
+        job.CopyFrom(wanted)
+        for field in _OUTPUT_ONLY:
+            job.ClearField(field)
+        complete_job(job)
+        check_signer(
+            job.http_target,
+            call.caller,
+            guard=self._guard,
+            minter=self._minter,
+            project=self._config.project,
+        )
+        job.name, job.state = name, Job.ENABLED
+        set_moment(job.user_update_time, self._clock.now())
+        return job
+
+    def _declared(self, declared: ScheduledJob) -> Any:
+        config = self._config
+        methods = Job.DESCRIPTOR.fields_by_name["http_target"].message_type
+        numbers = methods.fields_by_name["http_method"].enum_type.values_by_name
+        if declared.method not in numbers:
+            raise InvalidArgument(f"Invalid HTTP method: {declared.method}.")
+        token = {
+            "service_account_email": config.email(declared.account),
+            "audience": declared.audience,
+        }
+        return Job(
+            name=f"projects/{config.project}/locations/{config.region}/jobs/{declared.name}",
+            schedule=declared.schedule,
+            time_zone=declared.time_zone,
+            state=Job.ENABLED,
+            http_target={
+                "uri": declared.uri,
+                "http_method": numbers[declared.method].number,
+                "body": declared.body.encode(),
+                "oidc_token": token,
+            },
+        )
+
+    def _runner(self, job: Any) -> Runner:
+        return Runner(job, clock=self._clock, minter=self._minter, send=self._send, save=self._save)
+
+    def _save(self, job: Any) -> None:
+        self._table.put(job.name, job.SerializeToString())
+
+    def _find(self, request: Any, call: Call, verb: str) -> Runner:
+        name = self._names.job(request.name)
+        self._allow(call, verb, name)
+        return self._known(name)
+
+    def _known(self, name: str) -> Runner:
+        try:
+            return self._runners[name]
+        except KeyError:
+            raise NotFound("Job not found.") from None
+
+    def _allow(self, call: Call, verb: str, resource: str) -> None:
+        self._guard.require(call.caller, f"cloudscheduler.jobs.{verb}", resource)
+
+
+def _rpc(name: str, response: Any, handle: Any, binding: Binding) -> Rpc:
+    request = getattr(scheduler_v1, f"{name}Request").pb()
+    return Rpc(
+        f"google.cloud.scheduler.v1.CloudScheduler/{name}", request, response, handle, (binding,)
+    )

@@ -1,0 +1,237 @@
+"""Jobs, their slots and their executions, on a clock that the tests turn."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from devenv.gcp.caller import Call
+from devenv.gcp.clock import ManualClock
+from devenv.gcp.config import CloudConfig, ScheduledJob
+from devenv.gcp.errors import AlreadyExists, FailedPrecondition, NotFound, PermissionDenied
+from devenv.gcp.scheduler.service import SchedulerService
+from devenv.gcp.store import Store
+from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, Target, settle
+
+pytestmark = pytest.mark.anyio
+
+PARENT = "projects/validibot-local/locations/us-west1"
+NAME = f"{PARENT}/jobs/tick"
+TARGET = {"uri": "http://worker/tick"}
+SLOT = 1_800_000_000.0  # a full minute
+
+type Invoke = Callable[..., Awaitable[Any]]
+
+
+class Cloud:
+    def __init__(self) -> None:
+        self.clock = ManualClock(SLOT + 30)
+        self.target = Target()
+        self.guard = FakeGuard()
+        self.store = Store(":memory:")
+        self.schedules: tuple[ScheduledJob, ...] = ()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Invoke]:
+        service = SchedulerService(
+            config=CloudConfig(schedules=self.schedules),
+            store=self.store,
+            clock=self.clock,
+            guard=self.guard,
+            minter=FakeMinter(),
+            send=self.target.send,
+        )
+        methods = {rpc.method.rpartition("/")[2]: rpc for rpc in service.rpcs()}
+
+        async def call(method: str, **fields: Any) -> Any:
+            answer = await methods[method].handle(methods[method].request(**fields), Call())
+            await settle()
+            return answer
+
+        await service.start()
+        await settle()
+        yield call
+        await service.stop()
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    cloud = Cloud()
+    yield cloud
+    cloud.store.close()
+
+
+def job(**fields: Any) -> dict[str, Any]:
+    return {"name": NAME, "schedule": "* * * * *", "http_target": TARGET, **fields}
+
+
+async def test_a_job_fires_at_its_slots_with_its_headers(cloud: Cloud) -> None:
+    token = {"service_account_email": "tasks@p"}
+    target = {**TARGET, "body": b"x", "oidc_token": token}
+    async with cloud.running() as call:
+        await call("CreateJob", parent=PARENT, job=job(http_target=target))
+        await cloud.clock.turn(29)
+        assert not cloud.target.requests
+        await cloud.clock.turn(61)
+    first, second = cloud.target.requests
+    assert first.headers == {
+        "User-Agent": "Google-Cloud-Scheduler",
+        "Content-Type": "application/octet-stream",
+        "Authorization": "Bearer id-1-tasks@p-http://worker/tick",
+        "X-CloudScheduler": "true",
+        "X-CloudScheduler-JobName": "tick",
+        "X-CloudScheduler-ScheduleTime": "2027-01-15T08:01:00Z",
+    }
+    assert second.headers["X-CloudScheduler-ScheduleTime"] == "2027-01-15T08:02:00Z"
+    assert (first.method, first.deadline) == ("POST", 180)
+
+
+async def test_what_happened_and_what_comes_is_shown(cloud: Cloud) -> None:
+    cloud.target.script = [500]
+    async with cloud.running() as call:
+        created = await call("CreateJob", parent=PARENT, job=job())
+        assert created.schedule_time.seconds == SLOT + 60
+        await cloud.clock.turn(30)
+        found = await call("GetJob", name=NAME)
+    assert found.last_attempt_time.seconds == SLOT + 60
+    assert found.schedule_time.seconds == SLOT + 120
+    assert found.status.message == "INTERNAL(13): HTTP status code 500"
+
+
+async def test_a_failed_execution_waits_for_the_next_slot(cloud: Cloud) -> None:
+    cloud.target.script = [500]
+    async with cloud.running() as call:
+        await call("CreateJob", parent=PARENT, job=job())
+        await cloud.clock.turn(89)
+        assert len(cloud.target.requests) == 1
+
+
+async def test_a_failed_execution_is_retried_as_often_as_configured(cloud: Cloud) -> None:
+    cloud.target.script = [500] * 9
+    async with cloud.running() as call:
+        hourly = job(schedule="1 8 * * *", retry_config={"retry_count": 3})
+        await call("CreateJob", parent=PARENT, job=hourly)
+        counts = []
+        for pause in (30, 4, 1, 10, 20, 1000):
+            await cloud.clock.turn(pause)
+            counts.append(len(cloud.target.requests))
+    assert counts == [1, 1, 2, 3, 4, 4]
+
+
+async def test_retries_stop_when_the_next_slot_comes(cloud: Cloud) -> None:
+    cloud.target.script = [500] * 5
+    retries = {"retry_count": 5, "min_backoff_duration": {"seconds": 25}}
+    async with cloud.running() as call:
+        await call("CreateJob", parent=PARENT, job=job(retry_config=retries))
+        await cloud.clock.turn(30 + 59)
+    times = [r.headers["X-CloudScheduler-ScheduleTime"] for r in cloud.target.requests]
+    assert times == ["2027-01-15T08:01:00Z"] * 2
+
+
+async def test_two_executions_of_a_job_never_run_at_once(cloud: Cloud) -> None:
+    answer = asyncio.Event()
+    cloud.target.script = [answer]
+    async with cloud.running() as call:
+        await call("CreateJob", parent=PARENT, job=job())
+        await cloud.clock.turn(30 + 150)
+        await call("RunJob", name=NAME)
+        assert len(cloud.target.requests) == 1
+        answer.set()
+        await settle()
+        assert len(cloud.target.requests) == 2
+        await cloud.clock.turn(29)
+        assert len(cloud.target.requests) == 2
+
+
+async def test_a_paused_job_rests_but_can_be_run(cloud: Cloud) -> None:
+    async with cloud.running() as call:
+        await call("CreateJob", parent=PARENT, job=job())
+        paused = await call("PauseJob", name=NAME)
+        assert not paused.HasField("schedule_time")
+        await cloud.clock.turn(600)
+        assert not cloud.target.requests
+        await call("RunJob", name=NAME)
+        assert len(cloud.target.requests) == 1
+        await call("ResumeJob", name=NAME)
+        await cloud.clock.turn(60)
+        assert len(cloud.target.requests) == 2
+
+
+async def test_states_are_switched_only_once(cloud: Cloud) -> None:
+    async with cloud.running() as call:
+        await call("CreateJob", parent=PARENT, job=job())
+        with pytest.raises(FailedPrecondition):
+            await call("ResumeJob", name=NAME)
+
+
+async def test_an_update_changes_what_its_mask_names(cloud: Cloud) -> None:
+    async with cloud.running() as call:
+        await call("CreateJob", parent=PARENT, job=job(description="old"))
+        await call(
+            "UpdateJob",
+            job={"name": NAME, "schedule": "0 0 * * *"},
+            update_mask={"paths": ["schedule"]},
+        )
+        await cloud.clock.turn(600)
+        found = await call("GetJob", name=NAME)
+    assert (found.schedule, found.description) == ("0 0 * * *", "old")
+    assert found.http_target.uri == TARGET["uri"]
+    assert not cloud.target.requests
+
+
+async def test_a_deleted_job_is_gone(cloud: Cloud) -> None:
+    async with cloud.running() as call:
+        await call("CreateJob", parent=PARENT, job=job())
+        await call("DeleteJob", name=NAME)
+        await cloud.clock.turn(600)
+        with pytest.raises(NotFound):
+            await call("GetJob", name=NAME)
+    assert not cloud.target.requests
+
+
+async def test_a_name_is_taken_once(cloud: Cloud) -> None:
+    async with cloud.running() as call:
+        await call("CreateJob", parent=PARENT, job=job())
+        with pytest.raises(AlreadyExists):
+            await call("CreateJob", parent=PARENT, job=job())
+
+
+async def test_an_unknown_account_is_refused(cloud: Cloud) -> None:
+    target = {**TARGET, "oidc_token": {"service_account_email": "nobody@p"}}
+    async with cloud.running() as call:
+        with pytest.raises(NotFound):
+            await call("CreateJob", parent=PARENT, job=job(http_target=target))
+
+
+async def test_every_method_asks_for_its_permission(cloud: Cloud) -> None:
+    async with cloud.running() as call:
+        await call("CreateJob", parent=PARENT, job=job())
+        for method, verb in (("GetJob", "get"), ("RunJob", "run"), ("ResumeJob", "enable")):
+            cloud.guard.denied.add(f"cloudscheduler.jobs.{verb}")
+            with pytest.raises(PermissionDenied):
+                await call(method, name=NAME)
+
+
+async def test_jobs_outlive_the_process_but_missed_slots_do_not(cloud: Cloud) -> None:
+    async with cloud.running() as call:
+        await call("CreateJob", parent=PARENT, job=job())
+    cloud.clock = ManualClock(SLOT + 3600)
+    async with cloud.running():
+        assert not cloud.target.requests
+        await cloud.clock.turn(60)
+        assert len(cloud.target.requests) == 1
+
+
+async def test_configured_jobs_are_there_and_stay_paused(cloud: Cloud) -> None:
+    cloud.schedules = (
+        ScheduledJob(name="tick", schedule="* * * * *", uri="http://worker/a", account="tasks"),
+    )
+    async with cloud.running() as call:
+        found = await call("GetJob", name=NAME)
+        assert found.http_target.oidc_token.service_account_email.startswith("tasks@")
+        await call("PauseJob", name=NAME)
+    async with cloud.running() as call:
+        await cloud.clock.turn(600)
+    assert not cloud.target.requests
