@@ -1,12 +1,11 @@
 """Conditions of jobs, executions and tasks, and the words in which Cloud Run states them."""
 
+from devenv.gcp.messages import moment, set_moment
 from devenv.gcp.run_jobs.messages import (
     Condition,
     ExecutionReason,
     Pb,
     Severity,
-    moment,
-    stamp,
 )
 
 COMPLETED = "Completed"
@@ -45,7 +44,7 @@ def put(
     since = now if changed else moment(condition.last_transition_time)
     severity = Severity.INFO if kind == "Retry" else Severity.SEVERITY_UNSPECIFIED
     condition.CopyFrom(Condition(type_=kind, state=state, message=message, severity=severity))
-    stamp(condition.last_transition_time, since)
+    set_moment(condition.last_transition_time, since)
     if isinstance(reason, ExecutionReason):
         condition.execution_reason = reason
     elif reason is not None:

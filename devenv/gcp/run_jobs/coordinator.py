@@ -9,9 +9,10 @@ from google.rpc.status_pb2 import Status
 
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import Internal, NotFound
+from devenv.gcp.messages import moment, seconds
 from devenv.gcp.run_jobs import life
 from devenv.gcp.run_jobs.ledger import Ledger
-from devenv.gcp.run_jobs.messages import Pb, moment, seconds
+from devenv.gcp.run_jobs.messages import Pb
 from devenv.gcp.run_jobs.outcome import NEVER_RAN, Outcome, judge
 from devenv.gcp.run_jobs.runtimes.base import Attempt, CannotStart, Exit, Running, Runtime
 from devenv.gcp.run_jobs.template import memory_of

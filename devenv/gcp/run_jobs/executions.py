@@ -6,11 +6,12 @@ from collections import Counter
 
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import AlreadyExists, FailedPrecondition
+from devenv.gcp.messages import moment, set_moment
 from devenv.gcp.run_jobs import life
 from devenv.gcp.run_jobs.coordinator import Coordinator, Means, attempt_of
 from devenv.gcp.run_jobs.images import digest
 from devenv.gcp.run_jobs.ledger import CANCEL, DELETE, RUN, Ledger, describe
-from devenv.gcp.run_jobs.messages import Execution, Pb, moment, stamp
+from devenv.gcp.run_jobs.messages import Execution, Pb
 from devenv.gcp.run_jobs.names import new_suffix
 from devenv.gcp.run_jobs.runtimes.base import Runtime
 from devenv.gcp.run_jobs.state import State
@@ -107,7 +108,7 @@ class Executions:
         """Delete now, or as soon as what runs has been ended; return the operation."""
         coordinator = self._coordinators.get(execution.name)
         record = coordinator.execution if coordinator else execution
-        stamp(record.delete_time, self._clock.now())
+        set_moment(record.delete_time, self._clock.now())
         self._means.ledger.save(record)
         if coordinator is None:
             self._means.ledger.remove(record)

@@ -3,7 +3,8 @@
 import uuid
 
 from devenv.gcp.config import CloudConfig, Job as Declared
-from devenv.gcp.run_jobs.messages import GA, Job, Operation, Pb, State, stamp, touch
+from devenv.gcp.messages import set_moment
+from devenv.gcp.run_jobs.messages import GA, Job, Operation, Pb, State, touch
 from devenv.gcp.run_jobs.names import Names
 from devenv.gcp.run_jobs.template import complete
 
@@ -30,7 +31,7 @@ class Maker:
         """Return a new job. Raises InvalidArgument."""
         job = self._settings_of(given)
         job.name, job.uid, job.creator = name, str(uuid.uuid4()), creator
-        stamp(job.create_time, now)
+        set_moment(job.create_time, now)
         return self._ready(job, modifier=creator, now=now)
 
     def change(self, job: Pb, given: Pb, *, modifier: str, now: float) -> Pb:
@@ -61,7 +62,7 @@ class Maker:
         job.last_modifier = modifier
         job.terminal_condition.type_ = "Ready"
         job.terminal_condition.state = State.CONDITION_SUCCEEDED
-        stamp(job.terminal_condition.last_transition_time, now)
+        set_moment(job.terminal_condition.last_transition_time, now)
         touch(job, now)
         return job
 

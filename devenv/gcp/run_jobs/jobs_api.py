@@ -3,6 +3,7 @@
 from devenv.gcp.caller import Call, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import Aborted, AlreadyExists
+from devenv.gcp.messages import set_moment
 from devenv.gcp.rpc import Rpc
 from devenv.gcp.run_jobs import messages as of, template
 from devenv.gcp.run_jobs.executions import Executions
@@ -93,7 +94,7 @@ class JobsApi:
         The etag is not looked at, and neither is it by Google.
         """
         job = self._find(request.name, call, "run.jobs.delete")
-        of.stamp(job.delete_time, self._clock.now())
+        set_moment(job.delete_time, self._clock.now())
         operation = finished(job, self._names)
         if not request.validate_only:
             for execution in list(self._state.executions.below(f"{job.name}/executions")):

@@ -3,6 +3,7 @@
 import uuid
 from urllib.parse import quote
 
+from devenv.gcp.messages import moment, set_moment
 from devenv.gcp.run_jobs import conditions as cond
 from devenv.gcp.run_jobs.conditions import go_duration, put
 from devenv.gcp.run_jobs.messages import (
@@ -14,8 +15,6 @@ from devenv.gcp.run_jobs.messages import (
     Pb,
     State,
     Task,
-    moment,
-    stamp,
     touch,
 )
 from devenv.gcp.run_jobs.outcome import Outcome
@@ -39,7 +38,7 @@ def new_execution(job: Pb, template: Pb, *, name: str, creator: str, now: float)
         reconciling=True,
         log_uri=_log_uri(name),
     )
-    stamp(execution.create_time, now)
+    set_moment(execution.create_time, now)
     put(execution, cond.COMPLETED, State.CONDITION_PENDING, cond.WAITING_TO_COMPLETE, now=now)
     put(execution, cond.STARTED, State.CONDITION_PENDING, cond.WAITING_TO_START, now=now)
     put(
@@ -93,15 +92,15 @@ def start_execution(execution: Pb, *, now: float) -> None:
     put(execution, "ContainerReady", good, f"Imported container image in {since}.", now=now)
     put(execution, cond.STARTED, good, f"Started deployed execution in {since}.", now=now)
     put(execution, cond.COMPLETED, State.CONDITION_RECONCILING, cond.WAITING_TO_COMPLETE, now=now)
-    stamp(execution.start_time, now)
+    set_moment(execution.start_time, now)
     touch(execution, now)
 
 
 def start_attempt(task: Pb, *, now: float) -> None:
     """Note an attempt; `scheduled_time` is where its timeout counts from."""
-    stamp(task.scheduled_time, now)
+    set_moment(task.scheduled_time, now)
     if not task.HasField("start_time"):
-        stamp(task.start_time, now)
+        set_moment(task.start_time, now)
         put(task, cond.STARTED, State.CONDITION_SUCCEEDED, "Started task.", now=now)
         message = "Waiting for task to complete."
         put(task, cond.COMPLETED, State.CONDITION_RECONCILING, message, now=now)
@@ -122,7 +121,7 @@ def end_task(task: Pb, outcome: Outcome, *, now: float) -> None:
         reason = ExecutionReason.NON_ZERO_EXIT_CODE
         put(task, cond.COMPLETED, State.CONDITION_FAILED, verdict(task), now=now, reason=reason)
     task.reconciling = False
-    stamp(task.completion_time, now)
+    set_moment(task.completion_time, now)
     touch(task, now)
 
 
@@ -205,7 +204,7 @@ def _complete(
 ) -> None:
     put(execution, cond.COMPLETED, state, message, now=now, reason=reason)
     execution.reconciling = False
-    stamp(execution.completion_time, now)
+    set_moment(execution.completion_time, now)
     touch(execution, now)
 
 

@@ -1,11 +1,12 @@
-"""The raw protobuf classes of Cloud Run v2, and small helpers to fill them."""
+"""The raw protobuf classes of Cloud Run v2."""
 
-import datetime as dt
 from typing import Any
 
 from google.cloud import run_v2
 from google.cloud.run_v2 import types
 from google.longrunning import operations_pb2
+
+from devenv.gcp.messages import set_moment
 
 # The installed client ships no types for its raw messages, only for its wrappers.
 type Pb = Any
@@ -46,23 +47,7 @@ GA = 4  # google.api.LaunchStage
 GEN2 = int(run_v2.ExecutionEnvironment.EXECUTION_ENVIRONMENT_GEN2)
 
 
-def stamp(field: Pb, moment: float) -> None:
-    """Set a Timestamp field to Unix seconds, in the microseconds that Google keeps."""
-    field.FromMicroseconds(round(moment * 1_000_000))
-
-
-def moment(field: Pb) -> float:
-    """Return a Timestamp field as Unix seconds."""
-    return float(field.ToMicroseconds()) / 1_000_000
-
-
-def seconds(field: Pb) -> float:
-    """Return a Duration field as seconds."""
-    delta: dt.timedelta = field.ToTimedelta()
-    return delta.total_seconds()
-
-
 def touch(record: Pb, now: float) -> None:
     """Mark `record` as changed: its update time and its etag."""
-    stamp(record.update_time, now)
+    set_moment(record.update_time, now)
     record.etag = f'"{record.update_time.ToMicroseconds():x}.{record.generation}"'

@@ -5,10 +5,11 @@ from google.protobuf.empty_pb2 import Empty
 
 from devenv.gcp.caller import Call, Guard
 from devenv.gcp.errors import InvalidArgument
+from devenv.gcp.messages import seconds
 from devenv.gcp.rpc import Rpc
 from devenv.gcp.run_jobs.executions import Executions
 from devenv.gcp.run_jobs.lists import by_name, pick
-from devenv.gcp.run_jobs.messages import Operation, Pb, seconds
+from devenv.gcp.run_jobs.messages import Operation, Pb
 from devenv.gcp.run_jobs.names import Name, Names
 from devenv.gcp.run_jobs.rest import OPERATIONS
 from devenv.gcp.run_jobs.state import State

@@ -3,7 +3,8 @@
 import re
 
 from devenv.gcp.errors import InvalidArgument
-from devenv.gcp.run_jobs.messages import GEN2, Pb, seconds
+from devenv.gcp.messages import seconds
+from devenv.gcp.run_jobs.messages import GEN2, Pb
 
 RESERVED = frozenset(
     {

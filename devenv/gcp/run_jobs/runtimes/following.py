@@ -1,6 +1,7 @@
 """Shows the output of a running task line by line in the emulator's own log."""
 
 import asyncio
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -33,9 +34,11 @@ class Follower:
         self._show(self._rest)
 
     def _rung(self) -> None:
-        os.read(self._bell, _CHUNK)
-        if self._read():
-            os.write(self._bell, b".")  # more is waiting; let others have their turn before
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._bell, _CHUNK)
+        if self._read():  # more is there; let others have their turn before
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._bell, b".")
 
     def _read(self) -> bool:
         """Show the next piece; return whether there may be more."""

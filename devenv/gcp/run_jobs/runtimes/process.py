@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
 from pathlib import Path
 
 from devenv.gcp.config import Image
+from devenv.gcp.errors import CloudError
 from devenv.gcp.run_jobs.images import by_digest, digest
 from devenv.gcp.run_jobs.runtimes import supervisor
 from devenv.gcp.run_jobs.runtimes.base import Attempt, CannotStart, Exit, Running, Runtime
@@ -20,6 +21,7 @@ from devenv.gcp.run_jobs.runtimes.following import Follower
 type Environ = Callable[[str], Mapping[str, str]]
 """Account → the variables by which Google's clients find this cloud and that identity."""
 
+GRACE = 10.0  # seconds from SIGTERM to SIGKILL, as Cloud Run documents
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOGS_KEPT = 7 * 86400  # seconds
 _HERE = str(Path(__file__).parent)
@@ -84,13 +86,20 @@ class ProcessRuntime(Runtime):
     """Runs images as commands in `project`, with folders and logs in `data`."""
 
     def __init__(
-        self, *, images: Iterable[Image], environ: Environ, data: Path, project: Path
+        self,
+        *,
+        images: Iterable[Image],
+        environ: Environ,
+        data: Path,
+        project: Path,
+        grace: float = GRACE,
     ) -> None:
         self._images = by_digest(images)
         self._environ = environ
         self._folders = data.resolve() / "runtimes"
         self._logs = data.resolve() / "logs"
         self._project = project.resolve()
+        self._grace = grace
         self._running: dict[str, ProcessRunning] = {}
 
     def has(self, image: str) -> bool:
@@ -101,7 +110,7 @@ class ProcessRuntime(Runtime):
         try:
             self._furnish(folder, attempt)
             process = self._spawn(folder, attempt)
-        except OSError as error:
+        except (OSError, CloudError) as error:
             raise CannotStart(f"{attempt.name}: {error}") from error
         return self._run(folder, process, attempt)
 
@@ -146,11 +155,12 @@ class ProcessRuntime(Runtime):
 
     def _spawn(self, folder: Path, attempt: Attempt) -> Process:
         python = (sys.executable, "-I", "-S", "-c", _SUPERVISE, _HERE)
-        place = (str(folder), str(self._project), str(self._log(attempt)), str(attempt.memory))
+        place = (str(folder), str(self._project), str(self._log(attempt)))
+        limits = (str(attempt.memory), str(self._grace))
         nothing = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
         pid = os.posix_spawn(
             sys.executable,
-            (*python, *place, *self._command(attempt)),
+            (*python, *place, *limits, *self._command(attempt)),
             self._variables(folder, attempt),
             file_actions=nothing,
             setsigmask=(),

@@ -17,7 +17,6 @@ import select
 import signal
 import time
 
-GRACE = 10.0  # seconds from SIGTERM to SIGKILL
 LONGEST_LOG = 10 * 2**20
 _CUT = b"\n(What follows was not kept: the log is full.)\n"
 _MEASURE_EVERY = 0.5
@@ -119,12 +118,13 @@ class Log:
 class Supervisor:
     """Watches one task until all of it is gone."""
 
-    def __init__(self, task: int, output: int, *, log: Log, memory: int) -> None:
+    def __init__(self, task: int, output: int, *, log: Log, memory: int, grace: float) -> None:
         self._task = task
         self._output = output
         self._sources = [output]
         self._log = log
         self._memory = memory
+        self._grace = grace
         self._terminated = False
         self._out_of_memory = False
         self._kill_at: float | None = None
@@ -165,7 +165,7 @@ class Supervisor:
     def _terminate(self) -> None:
         if not self._terminated:
             self._terminated = True
-            self._kill_at = time.monotonic() + GRACE
+            self._kill_at = time.monotonic() + self._grace
             self._signal(signal.SIGTERM)
 
     def _enforce(self) -> None:
@@ -205,8 +205,11 @@ class Supervisor:
         return f"{max(code, 0)} {max(-code, 0)} {self._terminated:d} {self._out_of_memory:d}"
 
 
-def supervise(folder: str, *, log: str, memory: int) -> None:
-    """Fork, and watch the new process. Return only there, for it is now to become the task."""
+def supervise(folder: str, *, log: str, memory: int, grace: float) -> None:
+    """Fork, and watch the new process. Return only there, for it is now to become the task.
+
+    `memory` is its limit in bytes, `grace` are the seconds from SIGTERM to SIGKILL.
+    """
     os.setsid()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -221,7 +224,8 @@ def supervise(folder: str, *, log: str, memory: int) -> None:
     os.close(task_output)
     os.set_blocking(output, False)
     write_whole(f"{folder}/task", identity(task))
-    supervisor = Supervisor(task, output, log=Log(log, f"{folder}/bell"), memory=memory)
+    book = Log(log, f"{folder}/bell")
+    supervisor = Supervisor(task, output, log=book, memory=memory, grace=grace)
     write_whole(f"{folder}/exit", supervisor.watch(wake))
     os._exit(0)
 
@@ -258,9 +262,9 @@ def _limit(kind: int, value: int) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Run `FOLDER CWD LOG MEMORY COMMAND…` in the environment that is there."""
-    folder, cwd, log, memory, *command = arguments
-    supervise(folder, log=log, memory=int(memory))
+    """Run `FOLDER CWD LOG MEMORY GRACE COMMAND…` in the environment that is there."""
+    folder, cwd, log, memory, grace, *command = arguments
+    supervise(folder, log=log, memory=int(memory), grace=float(grace))
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these; programs must not
         signal.signal(number, signal.SIG_DFL)
     try:

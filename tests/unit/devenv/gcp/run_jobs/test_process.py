@@ -1,0 +1,259 @@
+"""The `process` runtime: real processes, their ends, their output and what they are given."""
+
+import json
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devenv.gcp.run_jobs.runtimes import supervisor
+from devenv.gcp.run_jobs.runtimes.base import CannotStart, Exit
+from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
+from tests.unit.devenv.gcp.run_jobs.processes import (
+    DEAF,
+    alive,
+    eventually,
+    log_of,
+    make_attempt,
+    make_runtime,
+    supervisor_of,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def runtime(tmp_path: Path, anyio_backend: str) -> AsyncIterator[ProcessRuntime]:
+    runtime = make_runtime(tmp_path)
+    await runtime.open(set())
+    yield runtime
+    await runtime.close()
+
+
+async def ended(runtime: ProcessRuntime, source: str, **changes: Any) -> Exit:
+    """Run Python source to its end."""
+    running = await runtime.start(make_attempt(source, **changes))
+    return await running.wait()
+
+
+def folders(data: Path, pattern: str) -> list[Path]:
+    """Return what there is of attempts."""
+    return list((data / "runtimes").glob(pattern))
+
+
+async def printed(runtime: ProcessRuntime, data: Path, expression: str, **changes: Any) -> Any:
+    """Return the value that an expression of JSON types has in a container."""
+    source = f"import json, os, sys; print(json.dumps({expression}))"
+    assert await ended(runtime, source, **changes) == Exit()
+    return json.loads(log_of(data))
+
+
+@pytest.mark.parametrize(
+    ("source", "how"),
+    [
+        ("pass", Exit()),
+        ("raise SystemExit(3)", Exit(code=3)),
+        ("1 / 0", Exit(code=1)),
+        ("import os; os.kill(os.getpid(), 7)", Exit(signal=7)),
+    ],
+    ids=["good", "exit", "exception", "signal"],
+)
+async def test_the_end_of_a_process_is_told(
+    runtime: ProcessRuntime, source: str, how: Exit
+) -> None:
+    assert await ended(runtime, source) == how
+
+
+async def test_a_command_that_does_not_exist_exits_with_127(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    assert (await ended(runtime, "pass", command=("no-such-program",))).code == 127
+    assert "no-such-program: No such file" in log_of(tmp_path)
+
+
+async def test_a_process_that_is_asked_to_end_may_do_so_in_its_own_way(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    source = """
+        import signal, sys, time
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
+        print("ready", flush=True)
+        time.sleep(60)
+    """
+    running = await runtime.start(make_attempt(source))
+    await eventually(lambda: log_of(tmp_path))
+    running.terminate()
+
+    assert await running.wait() == Exit(code=5, terminated=True)
+
+
+async def test_who_does_not_listen_is_killed_with_its_children(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    running = await runtime.start(make_attempt(DEAF))
+    child = int(await eventually(lambda: log_of(tmp_path)))
+    running.terminate()
+
+    assert await running.wait() == Exit(signal=9, terminated=True)
+    await eventually(lambda: not alive(child))
+
+
+async def test_what_a_process_leaves_behind_ends_with_it(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    source = """
+        import subprocess, sys
+        print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid)
+        sys.stdout.flush()
+        import os; os._exit(0)
+    """
+    assert await ended(runtime, source) == Exit()
+    await eventually(lambda: not alive(int(log_of(tmp_path))))
+
+
+async def test_too_much_memory_ends_a_process(runtime: ProcessRuntime, tmp_path: Path) -> None:
+    source = "import time; x = b'x' * 300_000_000; time.sleep(60)"
+
+    assert await ended(runtime, source, memory=128 * 2**20) == Exit(signal=9, out_of_memory=True)
+    assert "Memory limit of 128 MiB exceeded with" in log_of(tmp_path)
+
+
+async def test_a_container_sees_only_its_own_environment(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    seen: Mapping[str, str] = await printed(
+        runtime, tmp_path, "dict(os.environ)", env={"MODE": "x y"}
+    )
+
+    own = set(seen) - {"LC_CTYPE"}  # Python itself may add this one
+    assert own == {"PATH", "LANG", "HOME", "TMPDIR", "WHO", "MODE"}
+    assert (seen["WHO"], seen["MODE"]) == ("runner@demo", "x y")
+
+
+async def test_a_container_writes_to_a_folder_that_goes_with_it(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    running = await runtime.start(
+        make_attempt("import os, pathlib; (pathlib.Path.home() / 'file').write_text('x')")
+    )
+    assert await running.wait() == Exit()
+    assert folders(tmp_path, "*/scratch/file")
+
+    running.discard()
+    await eventually(lambda: not folders(tmp_path, "*"))
+
+
+async def test_a_container_starts_in_the_project_and_leads_a_session(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    expression = "[os.getcwd(), os.getsid(0) == os.getpid(), sys.stdin.read()]"
+
+    assert await printed(runtime, tmp_path, expression) == [str(Path.cwd()), True, ""]
+
+
+async def test_output_is_shown_line_by_line(
+    runtime: ProcessRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    source = "import sys; print('one'); print('two', file=sys.stderr); print('é', end='')"
+    await ended(runtime, source, env={"PYTHONUNBUFFERED": "1"})
+
+    name = "demo-abcde-task0-0"
+    assert caplog.messages == [f"{name} | one", f"{name} | two", f"{name} | é"]
+
+
+async def test_the_log_is_bounded_and_the_task_is_not_harmed(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    source = "import os; [os.write(1, b'x' * 65535 + b'\\n') for _ in range(200)]"
+
+    assert await ended(runtime, source) == Exit()
+    size = (tmp_path / "logs/demo-abcde/task0-0.log").stat().st_size
+    assert supervisor.LONGEST_LOG <= size < supervisor.LONGEST_LOG + 100
+
+
+async def test_a_running_attempt_is_found_by_the_next_emulator(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    attempt = make_attempt(
+        """
+        import pathlib, sys, time
+        print("ready", flush=True)
+        while not (pathlib.Path.home() / "go").exists():
+            time.sleep(0.01)
+        sys.exit(4)
+        """
+    )
+    await runtime.start(attempt)
+    await eventually(lambda: log_of(tmp_path))
+    later = make_runtime(tmp_path)
+    await later.open({attempt.name})
+    adopted = await later.adopt(attempt)
+
+    assert adopted is not None
+    (tmp_path / "runtimes" / attempt.name / "scratch/go").touch()
+    assert await adopted.wait() == Exit(code=4)
+
+
+async def test_an_attempt_that_ended_meanwhile_is_found_too(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    attempt = make_attempt("raise SystemExit(6)")
+    await (await runtime.start(attempt)).wait()
+    adopted = await make_runtime(tmp_path).adopt(attempt)
+
+    assert adopted is not None
+    assert await adopted.wait() == Exit(code=6)
+
+
+async def test_an_attempt_that_was_never_started_is_not_found(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    attempt = make_attempt()
+    (tmp_path / "runtimes" / attempt.name).mkdir()
+
+    assert await runtime.adopt(attempt) is None
+
+
+async def test_a_killed_supervisor_takes_its_task_along(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    running = await runtime.start(make_attempt(DEAF))
+    child = int(await eventually(lambda: log_of(tmp_path)))
+    os.kill(supervisor_of(tmp_path), signal.SIGKILL)
+
+    assert await running.wait() == Exit(lost=True)
+    await eventually(lambda: not alive(child))
+
+
+async def test_what_nobody_waits_for_any_more_is_swept_away(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    await runtime.start(make_attempt(DEAF))
+    child = int(await eventually(lambda: log_of(tmp_path)))
+
+    await make_runtime(tmp_path).open(keep=set())
+
+    await eventually(lambda: not alive(child))
+    assert not folders(tmp_path, "*")
+
+
+async def test_closing_leaves_no_trace_of_what_ran(runtime: ProcessRuntime, tmp_path: Path) -> None:
+    attempt = make_attempt(DEAF)
+    await runtime.start(attempt)
+    child = int(await eventually(lambda: log_of(tmp_path)))
+    await runtime.close()
+
+    await eventually(lambda: not alive(child))
+    assert await make_runtime(tmp_path).adopt(attempt) is None
+
+
+async def test_a_machine_without_room_says_so(tmp_path: Path) -> None:
+    (tmp_path / "runtimes").write_text("in the way")
+
+    with pytest.raises(CannotStart, match="demo-abcde-task0-0"):
+        await make_runtime(tmp_path).start(make_attempt())
