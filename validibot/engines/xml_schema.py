@@ -59,14 +59,22 @@ def _schema_text(config: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=256)
 def _compiled(schema: str) -> CompiledSchema:
+    # The text is decoded already: what its declaration says of an encoding is history.
+    text = _DECLARATION.sub("", schema.strip())
     try:
-        # The text is decoded already: what its declaration says of an encoding is history.
-        text = _DECLARATION.sub("", schema.strip())
-        return CompiledSchema(etree.XMLSchema(parse_xml(text.encode())))
+        root = parse_xml(text.encode())
+        _refuse_other_files(root)
+        return CompiledSchema(etree.XMLSchema(root))
     except BadDocument as bad:
         raise EngineError(f"The schema is no XML: {bad}") from None
     except etree.XMLSchemaParseError as error:
         raise EngineError(f"The schema is wrong: {error}") from None
+
+
+def _refuse_other_files(schema: etree._Element) -> None:
+    for element in schema.iterchildren("{*}include", "{*}import", "{*}redefine"):
+        if location := element.get("schemaLocation"):
+            raise EngineError(f"The schema refers to {location!r}; other files are not read.")
 
 
 def _problems(log: Iterable[Any]) -> Iterable[Problem]:

@@ -15,47 +15,15 @@ _UNSURE = ("\\", "//", '"""', "'''")
 _CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 _LOOPS = frozenset({"all", "exists", "exists_one", "existsOne", "filter"})
 # They look at values and make nothing bigger than a number.
-_LOOKING = frozenset(
-    [
-        "bool",
-        "charAt",
-        "contains",
-        "double",
-        "endsWith",
-        "get",
-        "has",
-        "hasValue",
-        "indexOf",
-        "int",
-        "lastIndexOf",
-        "matches",
-        "of",
-        "optMap",
-        "or",
-        "orValue",
-        "size",
-        "startsWith",
-        "timestamp",
-        "type",
-        "uint",
-        "value",
-        "abs",
-        "ceil",
-        "floor",
-        "greatest",
-        "isFinite",
-        "isInf",
-        "isNaN",
-        "least",
-        "round",
-        "sign",
-        "sqrt",
-        "trunc",
-    ]
-)
+_KINDS = {"bool", "double", "in", "int", "size", "timestamp", "type", "uint"}
+_TEXT = {"charAt", "contains", "endsWith", "indexOf", "lastIndexOf", "matches", "startsWith"}
+_MAYBE = {"get", "has", "hasValue", "of", "optMap", "or", "orValue", "value"}
+_SIZES = {"abs", "ceil", "floor", "greatest", "least", "round", "sign", "sqrt", "trunc"}
+_FLOATS = {"isFinite", "isInf", "isNaN"}
+_LOOKING = frozenset(_KINDS | _TEXT | _MAYBE | _SIZES | _FLOATS)
 # What they make is at most about as long as what they are given.
 _COPYING = frozenset(
-    ["bytes", "lowerAscii", "reverse", "string", "substring", "trim", "upperAscii"]
+    {"bytes", "lowerAscii", "reverse", "string", "substring", "trim", "upperAscii"}
 )
 
 
