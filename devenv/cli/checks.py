@@ -73,11 +73,12 @@ def listening(context: Context) -> Check:
     if context.is_running():
         return Check("ports", "ok", "taken by this developer environment")
     wanted = asdict(context.config.ports)
-    if taken := [f"{port} ({name})" for name, port in wanted.items() if not ports.is_free(port)]:
+    if taken := [port for port in wanted.values() if not ports.is_free(port)]:
+        held = ", ".join(f"{port} by {ports.holder(port)}" for port in taken)
         return Check(
             "ports",
             "warn",
-            f"taken by other programs: {', '.join(taken)}",
+            f"taken: {held}",
             "nothing: the next free ones are used; or choose others in devenv.toml",
         )
     return Check("ports", "ok", "free")

@@ -58,5 +58,8 @@ def _product(context: Context) -> Product:
     taken = ports.choose(wanted, remembered=remembered)
     for name, port in taken.items():
         if port != wanted[name]:
-            context.output.warn(f"{name:<8}  port {wanted[name]} is taken; it listens on {port}")
+            context.output.warn(
+                f"{name:<8}  port {wanted[name]} is taken by {ports.holder(wanted[name])};"
+                f" it listens on {port}"
+            )
     return context.product(ports=Ports(**taken), mock=wants_mock())

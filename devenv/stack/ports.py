@@ -2,8 +2,11 @@
 
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 _TRIES = 200
+_LISTEN = "0A"
 
 
 def is_free(port: int) -> bool:
@@ -37,3 +40,24 @@ def choose(
             port,
         )
     return chosen
+
+
+def holder(port: int) -> str:
+    """Name the process that listens on the port, where /proc tells (Linux, see proc(5))."""
+    sockets = {f"socket:[{inode}]" for inode in _listening(port)}
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*") if sockets else ():
+        with suppress(OSError):
+            if str(descriptor.readlink()) in sockets:
+                process = descriptor.parents[1]
+                return f"{(process / 'comm').read_text().strip()} ({process.name})"
+    return "another program"
+
+
+def _listening(port: int) -> list[str]:
+    inodes = []
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        for line in table.read_text().splitlines()[1:] if table.exists() else ():
+            fields = line.split()
+            if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                inodes.append(fields[9])
+    return inodes

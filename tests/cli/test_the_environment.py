@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import smtplib
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import httpx
 import psycopg
 import pytest
 
+from devenv.config import load
 from tests.cli.project import Project, make
 
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(90)]
@@ -136,6 +138,21 @@ def test_down_and_up_keep_data_and_skip_what_is_done(tmp_path: Path) -> None:
     assert again.stderr.count("nothing new") == 2
     assert (after["urls"], after["api_key"]) == (before["urls"], before["api_key"])
     assert not (project.root / ".devenv").exists()
+
+
+def test_a_taken_port_is_said_and_another_one_remembered(tmp_path: Path) -> None:
+    project = make(tmp_path / "project")
+    wanted = load(project.root).ports.web
+    with socket.create_server(("127.0.0.1", wanted)):
+        first = project.devenv("up", "--detach")
+        taken = project.status()["urls"]["web"]
+        project.devenv("down")
+    project.devenv("up", "--detach")
+    again = project.status()["urls"]["web"]
+    project.devenv("down")
+
+    assert f"port {wanted} is taken by " in first.stderr
+    assert taken == again != f"http://localhost:{wanted}"
 
 
 def test_ctrl_c_stops_everything_politely(tmp_path: Path) -> None:

@@ -47,8 +47,9 @@ def test_a_platform_without_an_engine_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 def test_taken_ports_are_named(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "is_free", lambda port: port != 8000)
+    monkeypatch.setattr(ports, "holder", lambda port: "nginx (12)")
 
-    assert checks.listening(context).text == "taken by other programs: 8000 (web)"
+    assert checks.listening(context).text == "taken: 8000 by nginx (12)"
 
 
 def test_our_own_ports_are_not_in_the_way(context: Context) -> None:
