@@ -107,9 +107,22 @@ class ValidatorAdmin(admin.ModelAdmin[Validator]):
     list_display = ("title", "version", "validation_type", "is_active", "updated_at")
     list_filter = ("is_active", "validation_type")
     search_fields = ("title", "slug")
-
-    def get_readonly_fields(self, request: Any, obj: Validator | None = None) -> list[str]:
-        return [field.name for field in Validator._meta.fields if field.name != "is_active"]
+    readonly_fields = (
+        "slug",
+        "version",
+        "title",
+        "description",
+        "validation_type",
+        "engine",
+        "image",
+        "job",
+        "command",
+        "accepts",
+        "ports",
+        "outputs",
+        "timeout_seconds",
+        "memory_mb",
+    )
 
     def has_add_permission(self, request: Any) -> bool:
         return False

@@ -1,0 +1,30 @@
+"""Bring a deployment to a state in which it can be used; running it again changes nothing."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from validibot.accounts.models import User
+from validibot.accounts.workspaces import ensure_personal_workspace
+from validibot.core.storage import StorageError
+from validibot.core.toml import TomlError
+from validibot.setup import demo
+from validibot.workflows.catalogue import sync_validators
+
+
+class Command(BaseCommand):
+    """`manage.py setup_all`."""
+
+    help = "Sync validators, give every user a workspace, and make the demo data if asked for."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            sync_validators(settings.VALIDATORS_DIR)
+            for user in User.objects.filter(workspace=None):
+                ensure_personal_workspace(user)
+            if settings.DEMO_EMAIL:
+                demo.make(self.stdout.write)
+        except (TomlError, StorageError, demo.DemoError) as error:
+            raise CommandError(str(error)) from None
+        self.stdout.write("The deployment is set up.")

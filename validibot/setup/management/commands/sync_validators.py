@@ -1,0 +1,23 @@
+"""Bring the validator catalogue in line with engines and manifests."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from validibot.core.toml import TomlError
+from validibot.workflows.catalogue import sync_validators
+
+
+class Command(BaseCommand):
+    """`manage.py sync_validators`."""
+
+    help = "Bring the validator catalogue in line with engines and manifests."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            counts = sync_validators(settings.VALIDATORS_DIR)
+        except TomlError as error:
+            raise CommandError(str(error)) from None
+        said = ", ".join(f"{count} {what}" for what, count in counts.items())
+        self.stdout.write(f"Validators: {said}.")
