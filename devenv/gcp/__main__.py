@@ -69,7 +69,13 @@ async def _serve(config: CloudConfig, options: argparse.Namespace, start: float)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, enough.set)
-    server = Server(config, data=options.data, plain_port=options.plain_port, roots=options.roots)
+    server = Server(
+        config,
+        data=options.data,
+        project=options.config.parent,
+        plain_port=options.plain_port,
+        roots=options.roots,
+    )
     await server.start()
     where = server.endpoints
     log.info(

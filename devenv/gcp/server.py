@@ -30,7 +30,10 @@ from devenv.gcp.rpc import Mount, Rpc
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.grpc_server import GrpcServer
 from devenv.gcp.rpc.rest import RestApp
+from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
+from devenv.gcp.run_jobs.service import RunJobsService
 from devenv.gcp.run_services.service import RunServices
+from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.storage.service import StorageService
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
@@ -55,14 +58,19 @@ class Server:
         config: CloudConfig,
         *,
         data: Path,
+        project: Path = Path(),
         plain_port: int = 0,
         clock: Clock | None = None,
         roots: Path | None = None,
     ) -> None:
-        """Without `plain_port` that of the last time is used; of `roots` see authority.prepare."""
+        """Jobs run in the folder `project`. Without `plain_port` that of the last time is used.
+
+        For `roots` see `authority.prepare`.
+        """
         data.mkdir(parents=True, exist_ok=True)
         self._config = config
         self._data = data.resolve()
+        self._project = project
         self._clock = clock or SystemClock()
         self._hosts = Hosts(config.allow_hosts)
         self._identity = Identity(config=config, folder=self._data / "keys", clock=self._clock)
@@ -104,6 +112,7 @@ class Server:
             await listener.close()
         for web in self._webs:
             await web.stop()
+        self._plain.pipes.close()
         await self._grpc.stop()
         for service in reversed(self._services):
             await service.stop()
@@ -124,6 +133,17 @@ class Server:
                 minter=self._identity,
                 send=self._send,
             ),
+            SchedulerService(
+                config=config,
+                store=store,
+                clock=clock,
+                guard=guard,
+                minter=self._identity,
+                send=self._send,
+            ),
+            RunJobsService(
+                config=config, store=store, clock=clock, guard=guard, runtime=self._runtime()
+            ),
             StorageService(
                 config=config,
                 store=store,
@@ -133,6 +153,14 @@ class Server:
                 authenticator=self._identity,
                 verifier=self._identity,
             ),
+        )
+
+    def _runtime(self) -> ProcessRuntime:
+        return ProcessRuntime(
+            images=self._config.images,
+            environ=self.environ,
+            data=self._data,
+            project=self._project,
         )
 
     def _own_mounts(self) -> tuple[Mount, ...]:
@@ -160,7 +188,7 @@ class Server:
         return await self._run_services.send(request)
 
     def _open_doors(self, router: Router) -> None:
-        plain = PlainDoor(
+        self._plain = plain = PlainDoor(
             web=self._web(router),
             tls=self._authority.context(),
             grpc_port=self._grpc.plain_port,
@@ -218,12 +246,19 @@ class Cloud:
         config: CloudConfig,
         *,
         data: Path,
+        project: Path = Path(),
         plain_port: int = 0,
         clock: Clock | None = None,
         roots: Path | None = None,
     ) -> None:
         self._make = partial(
-            Server, config, data=data, plain_port=plain_port, clock=clock, roots=roots
+            Server,
+            config,
+            data=data,
+            project=project,
+            plain_port=plain_port,
+            clock=clock,
+            roots=roots,
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="gcp", daemon=True)

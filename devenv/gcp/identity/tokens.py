@@ -61,11 +61,13 @@ class IdTokens:
         """Return the claims of a token that we signed and that is not expired, else None."""
         signed, _, signature = token.rpartition(".")
         try:
-            claims = json.loads(_unb64(signed.partition(".")[2]))
             genuine = self.key.verifies(_unb64(signature), signed.encode())
         except (ValueError, Base64Error):
             return None
-        if not genuine or not claims["iat"] <= self._clock.now() < claims["exp"]:
+        if not genuine:
+            return None
+        claims = json.loads(_unb64(signed.partition(".")[2]))
+        if not claims["iat"] <= self._clock.now() < claims["exp"]:
             return None
         return dict(claims)
 

@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from devenv.gcp.intercept import hello, peek, pipe
+from devenv.gcp.intercept import hello, peek
 from devenv.gcp.intercept.hosts import Hosts
+from devenv.gcp.intercept.pipe import Pipes
 from devenv.gcp.intercept.web import WebServer
 
 type Handler = Callable[[socket.socket], Awaitable[None]]
@@ -69,6 +70,7 @@ class PlainDoor:
         self._tls = tls
         self._grpc_port = grpc_port
         self._grpc_tls_port = grpc_tls_port
+        self.pipes = Pipes()
 
     async def handle(self, client: socket.socket) -> None:
         """Serve a new connection. Raises OSError or TimeoutError."""
@@ -77,11 +79,11 @@ class PlainDoor:
         if not first:
             client.close()
         elif first.startswith(_PREFACE):
-            await pipe.connect(client, _LOOPBACK, self._grpc_port)
+            await self.pipes.connect(client, _LOOPBACK, self._grpc_port)
         elif first[0] != _HANDSHAKE:
             await self._web.adopt(client)
         elif hello.wants_only_h2(first):
-            await pipe.connect(client, _LOOPBACK, self._grpc_tls_port)
+            await self.pipes.connect(client, _LOOPBACK, self._grpc_tls_port)
         else:
             await self._web.adopt(client, self._tls)
 
@@ -122,23 +124,29 @@ class ProxyDoor:
             await asyncio.get_running_loop().sock_sendall(client, _ESTABLISHED)
             await self._plain.handle(client)
         else:
-            await _join(client, host, port, greeting=_ESTABLISHED)
+            await self._join(client, host, port, greeting=_ESTABLISHED)
 
     async def _request(self, client: socket.socket, head: bytes, host: str, port: int) -> None:
         if self._hosts.emulated(host):
             await self._forward.adopt(client)
         else:
             client.recv(len(head))
-            await _join(client, host, port, first=_origin_form(head))
+            await self._join(client, host, port, first=_origin_form(head))
 
-
-async def _join(
-    client: socket.socket, host: str, port: int, *, greeting: bytes = b"", first: bytes = b""
-) -> None:
-    try:
-        await pipe.connect(client, host, port, greeting=greeting, first=first)
-    except OSError as error:
-        await _refuse(client, 502, f"{host}:{port} cannot be reached: {error.strerror or error}")
+    async def _join(
+        self,
+        client: socket.socket,
+        host: str,
+        port: int,
+        *,
+        greeting: bytes = b"",
+        first: bytes = b"",
+    ) -> None:
+        try:
+            await self._plain.pipes.connect(client, host, port, greeting=greeting, first=first)
+        except OSError as error:
+            reason = f"{host}:{port} cannot be reached: {error.strerror or error}"
+            await _refuse(client, 502, reason)
 
 
 def _origin_form(head: bytes) -> bytes:

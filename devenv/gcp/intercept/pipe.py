@@ -14,7 +14,9 @@ class _End(asyncio.Protocol):
     that passes here (TLS, HTTP/2, HTTP/1.1) goes on after that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ends: "set[_End]") -> None:
+        """The end is in `ends` for as long as it is open."""
+        self._ends = ends
         self.transport: asyncio.Transport
         self._other: asyncio.Transport
 
@@ -22,6 +24,7 @@ class _End(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self.transport.pause_reading()
         self.transport.set_write_buffer_limits(high=_BUFFER)
+        self._ends.add(self)
 
     def join(self, other: "_End") -> None:
         self._other = other.transport
@@ -37,20 +40,41 @@ class _End(asyncio.Protocol):
         self._other.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._ends.discard(self)
         self._other.close()
 
 
-async def connect(
-    client: socket.socket, host: str, port: int, *, greeting: bytes = b"", first: bytes = b""
-) -> None:
-    """Join `client` with a new connection to `host`. Raises OSError.
+class Pipes:
+    """The pipes that are open."""
 
-    The client is told `greeting`, the host `first`, before anything else passes.
-    """
-    loop = asyncio.get_running_loop()
-    upward, far = await loop.create_connection(_End, host, port)
-    downward, near = await loop.connect_accepted_socket(_End, client)
-    upward.write(first)
-    downward.write(greeting)
-    far.join(near)
-    near.join(far)
+    def __init__(self) -> None:
+        self._ends: set[_End] = set()
+
+    async def connect(
+        self,
+        client: socket.socket,
+        host: str,
+        port: int,
+        *,
+        greeting: bytes = b"",
+        first: bytes = b"",
+    ) -> None:
+        """Join `client` with a new connection to `host`. Raises OSError.
+
+        The client is told `greeting`, the host `first`, before anything else passes.
+        """
+        loop = asyncio.get_running_loop()
+        upward, far = await loop.create_connection(self._end, host, port)
+        downward, near = await loop.connect_accepted_socket(self._end, client)
+        upward.write(first)
+        downward.write(greeting)
+        far.join(near)
+        near.join(far)
+
+    def close(self) -> None:
+        """Break off everything that passes."""
+        for end in list(self._ends):
+            end.transport.abort()
+
+    def _end(self) -> _End:
+        return _End(self._ends)

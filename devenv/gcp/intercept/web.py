@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 # Longer than any client keeps an idle connection, so that none is closed under a request.
 _KEEP_ALIVE = 620
 _HANDSHAKE = 10.0
+_GRACE = 0.2
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
 
@@ -75,4 +76,6 @@ class WebServer:
         for connection in list(self._state.connections):
             connection.shutdown()
         if self._state.tasks:
-            await asyncio.wait(self._state.tasks, timeout=0.2)
+            await asyncio.wait(self._state.tasks, timeout=_GRACE)
+        for connection in list(self._state.connections):
+            connection.transport.abort()

@@ -1,0 +1,70 @@
+"""Unmodified clients arrive through the proxy; everything else is refused by name."""
+
+# mypy: disable-error-code="no-untyped-call"
+
+import socket
+
+import pytest
+import requests
+from google.cloud import run_v2, storage, tasks_v2
+
+from devenv.gcp import Cloud
+from tests.emulator.conftest import ActAs
+
+PLACE = "projects/validibot-local/locations/us-west1"
+QUEUE = f"{PLACE}/queues/runs"
+JOB = f"{PLACE}/jobs/validibot-validator-fmu"
+
+
+@pytest.fixture(autouse=True)
+def _worker(act_as: ActAs) -> None:
+    act_as("worker")
+
+
+def test_the_tasks_client_without_arguments_arrives() -> None:
+    with tasks_v2.CloudTasksClient() as client:
+        task = client.create_task(
+            parent=QUEUE, task={"http_request": {"url": "http://127.0.0.1:1/x"}}
+        )
+
+    assert task.name.startswith(f"{QUEUE}/tasks/")
+
+
+def test_the_run_client_without_arguments_arrives() -> None:
+    with run_v2.JobsClient() as client:
+        assert client.get_job(name=JOB).name == JOB
+
+
+def test_the_storage_client_without_arguments_arrives() -> None:
+    with storage.Client() as client:
+        blob = client.bucket("validibot-local").blob("intercept/a")
+        blob.upload_from_string("hello")
+        assert blob.download_as_bytes() == b"hello"
+
+
+def test_a_host_that_is_not_emulated_is_refused_with_the_way_to_allow_it() -> None:
+    with pytest.raises(requests.exceptions.ProxyError, match=r"503 example\.com.*allow_hosts"):
+        requests.get("https://example.com/", timeout=5)
+
+
+def test_plain_http_to_such_a_host_is_refused_too() -> None:
+    answer = requests.get("http://example.com/", timeout=5)
+
+    assert answer.status_code == 503
+    assert "example.com is not emulated" in answer.text
+
+
+def test_plain_http_to_an_emulated_host_is_answered() -> None:
+    answer = requests.get("http://www.googleapis.com/oauth2/v1/certs", timeout=5)
+
+    assert answer.status_code == 200
+    assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\n\r\n", b"CONNECT :x HTTP/1.1\r\n\r\n"])
+def test_what_is_no_proxy_request_is_refused(cloud: Cloud, head: bytes) -> None:
+    host, _, port = cloud.proxy_url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as client:
+        client.sendall(head)
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1000).startswith(b"HTTP/1.1 400")
