@@ -56,7 +56,10 @@ class StorageService:
         """Return the app under Google's hosts; on the plain port, signed URLs begin with a bucket."""
         buckets = tuple(f"/{name}/" for name in self._config.buckets)
         hosts = ("storage.googleapis.com", "*.storage.googleapis.com")
-        return (Mount(hosts, self.app, (*JSON_PATHS, *buckets)),)
+        return (
+            Mount(hosts, self.app, (*JSON_PATHS, *buckets)),
+            Mount(("www.googleapis.com",), self.app, JSON_PATHS),
+        )
 
     async def start(self) -> None:
         """Make the configured buckets and remove what a crash left half done."""

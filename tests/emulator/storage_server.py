@@ -1,0 +1,103 @@
+"""Cloud Storage alone on a loopback port: `python -m tests.emulator.storage_server FOLDER PORT`."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+import requests
+import uvicorn
+
+from devenv.gcp.caller import AccessBoundary
+from devenv.gcp.clock import SystemClock
+from devenv.gcp.config import Binding, CloudConfig
+from devenv.gcp.iam.guard import Iam
+from devenv.gcp.identity.identity import Identity
+from devenv.gcp.storage.service import StorageService
+from devenv.gcp.store import Store
+
+BUCKET = "validibot-local"
+CONFIG = CloudConfig(
+    accounts=("web", "validator", "admin"),
+    buckets=(BUCKET,),
+    bindings=(
+        Binding("web", "roles/storage.objectUser", f"bucket/{BUCKET}"),
+        Binding("validator", "roles/storage.objectViewer", f"bucket/{BUCKET}"),
+        Binding("validator", "roles/storage.objectCreator", f"bucket/{BUCKET}"),
+        Binding("admin", "roles/storage.admin"),
+    ),
+)
+
+
+class Running:
+    """The server in a process of its own, which is killed at the end: `with Running(folder) as it:`.
+
+    A thread of the test's process would not do: a client that is collected as garbage there may
+    make a request, and wait for the very thread that is to answer it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.identity = _identity(folder)
+        with listen() as listening:
+            self._port = int(listening.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    def token(self, account: str, boundary: AccessBoundary | None = None) -> str:
+        return self.identity.access_token(CONFIG.email(account), boundary=boundary)
+
+    def __enter__(self) -> Self:
+        module = ("-m", "tests.emulator.storage_server")
+        arguments = (str(self._folder), str(self._port))
+        self.process = subprocess.Popen([sys.executable, *module, *arguments])
+        deadline = time.monotonic() + 10
+        while not self._answers():
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.02)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            requests.get(self.url, timeout=5)
+        except requests.ConnectionError:
+            return False
+        return True
+
+
+async def serve(folder: Path, port: int) -> None:
+    clock, identity = SystemClock(), _identity(folder)
+    service = StorageService(
+        config=CONFIG,
+        store=Store(folder / "state.sqlite3"),
+        clock=clock,
+        guard=Iam(CONFIG),
+        data=folder / "objects",
+        authenticator=identity,
+        verifier=identity,
+    )
+    await service.start()
+    config = uvicorn.Config(service.app, lifespan="off", log_level="error", ws="none")
+    await uvicorn.Server(config).serve(sockets=[listen(port)])
+
+
+def listen(port: int = 0) -> socket.socket:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
+    listening.listen(128)
+    return listening
+
+
+def _identity(folder: Path) -> Identity:
+    return Identity(config=CONFIG, folder=folder / "keys", clock=SystemClock())
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2])))
