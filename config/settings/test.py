@@ -22,3 +22,5 @@ EXECUTION_BACKENDS = {
     "default": {"BACKEND": "validibot.runs.backends.mock.MockBackend", "OPTIONS": {}}
 }
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+# Nothing is collected for tests, and a missing folder would be a warning.
+WHITENOISE_AUTOREFRESH = True

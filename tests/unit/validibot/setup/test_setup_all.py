@@ -1,0 +1,146 @@
+"""`manage.py setup_all`."""
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from allauth.account.models import EmailAddress
+from django.core.management import CommandError, call_command
+
+from validibot.accounts import api_keys
+from validibot.accounts.models import Organisation, User
+from validibot.core.storage import get_storage
+from validibot.setup import library
+from validibot.workflows.models import Assertion, Sample, Step, StepFile, Validator, Workflow
+
+KEY = f"vbk_1_{'a' * 32}_{'b' * 64}"
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def demo(settings: Any, tmp_path: Path) -> Any:
+    settings.DEMO_EMAIL = "Demo@Example.com"
+    settings.DEMO_PASSWORD = "correct horse"
+    settings.DEMO_API_KEY = KEY
+    settings.SEED_FILE = str(tmp_path / "state/seed.json")
+    settings.DATA_ROOT = (tmp_path / "data").as_uri()
+    return settings
+
+
+def setup_all() -> str:
+    output = StringIO()
+    call_command("setup_all", stdout=output)
+    return output.getvalue()
+
+
+def test_without_a_demo_there_are_validators_and_nothing_else() -> None:
+    setup_all()
+
+    slugs = set(Validator.objects.values_list("slug", flat=True))
+    assert slugs >= {"assertions", "json-schema", "xml-schema", "energyplus", "fmu"}
+    assert not User.objects.exists()
+    assert not Workflow.objects.exists()
+
+
+def test_every_user_gets_a_workspace() -> None:
+    user = User.objects.create_user("ann@example.com")
+
+    setup_all()
+
+    assert Organisation.objects.get(personal_owner=user).slug == "ann"
+
+
+def test_the_demo_user_may_do_everything(demo: Any) -> None:
+    setup_all()
+
+    user = User.objects.get(email="demo@example.com")
+    assert user.is_superuser
+    assert user.is_staff
+    assert user.check_password("correct horse")
+    assert EmailAddress.objects.get(user=user).verified
+    assert api_keys.authenticate(KEY) == user
+    assert user.memberships.get(organisation__slug="demo").role == "owner"
+    assert Organisation.objects.get(personal_owner=user).slug == "demo-2"
+
+
+def test_every_seeded_workflow_has_a_passing_and_a_failing_sample(demo: Any) -> None:
+    setup_all()
+
+    assert Workflow.objects.filter(organisation__slug="demo").count() == 7
+    for workflow in Workflow.objects.all():
+        assert [sample.passes for sample in workflow.samples.all()] == [True, False]
+        assert workflow.steps.exists()
+
+
+def test_weather_is_stored_once_for_all_steps(demo: Any) -> None:
+    setup_all()
+
+    files = StepFile.objects.all()
+    assert len(files) == Step.objects.filter(validator__slug="energyplus").count() == 3
+    assert len({file.uri for file in files}) == 1
+    content = get_storage(files[0].uri).read(files[0].uri, limit=10_000_000)
+    assert len(content) == files[0].size_bytes
+    assert content.startswith(b"LOCATION,Denver")
+
+
+def test_a_platform_without_the_weather_says_so(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "packaged_file", lambda reference: None)
+
+    assert "is not on this machine; Weather is missing" in setup_all()
+    assert not StepFile.objects.exists()
+
+
+def test_running_it_again_changes_nothing(demo: Any) -> None:
+    setup_all()
+    models = (User, Organisation, Validator, Workflow, Step, Assertion, Sample, StepFile)
+    before = [set(model.objects.values_list("pk", flat=True)) for model in models]
+    seed = Path(demo.SEED_FILE).read_text()
+
+    setup_all()
+
+    assert [set(model.objects.values_list("pk", flat=True)) for model in models] == before
+    assert Path(demo.SEED_FILE).read_text() == seed
+
+
+def test_running_it_again_mends_what_differs(demo: Any) -> None:
+    setup_all()
+    Workflow.objects.update(name="other", is_active=False)
+    step = Step.objects.filter(assertions__isnull=False).first()
+    assert step
+    Assertion.objects.create(step=step, order=99, expression="false")
+    demo.DEMO_PASSWORD = "another horse"
+
+    setup_all()
+
+    assert not Workflow.objects.filter(name="other").exists()
+    assert not Assertion.objects.filter(order=99).exists()
+    assert User.objects.get().check_password("another horse")
+
+
+def test_the_seed_file_names_samples_that_exist(demo: Any) -> None:
+    setup_all()
+
+    seed = json.loads(Path(demo.SEED_FILE).read_text())
+    assert seed["org"] == "demo"
+    for workflow in seed["workflows"]:
+        assert workflow["slug"]
+        assert workflow["name"]
+        assert Path(workflow["sample"]).is_file()
+        assert Path(workflow["failing_sample"]).is_file()
+
+
+def test_a_demo_without_a_password_is_refused_by_name(demo: Any) -> None:
+    demo.DEMO_PASSWORD = ""
+
+    with pytest.raises(CommandError, match="DEMO_PASSWORD"):
+        setup_all()
+
+
+def test_a_malformed_key_is_refused_by_name(demo: Any) -> None:
+    demo.DEMO_API_KEY = "secret"
+
+    with pytest.raises(CommandError, match="DEMO_API_KEY is wrong"):
+        setup_all()

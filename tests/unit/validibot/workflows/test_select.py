@@ -1,0 +1,120 @@
+"""Which workflow is meant."""
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+
+from validibot.accounts.models import Membership, Organisation, Project, User
+from validibot.workflows.models import Step, Validator, Workflow
+from validibot.workflows.select import (
+    WorkflowNotFound,
+    accepted_extensions,
+    find_workflow,
+    visible_workflows,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def organisation() -> Organisation:
+    return Organisation.objects.create(name="Org", slug="org")
+
+
+@pytest.fixture
+def first(organisation: Organisation) -> Workflow:
+    return make(organisation, "check", 1)
+
+
+@pytest.fixture
+def second(organisation: Organisation) -> Workflow:
+    return make(organisation, "check", 2)
+
+
+def make(organisation: Organisation, slug: str, version: int, **fields: object) -> Workflow:
+    return Workflow.objects.create(
+        organisation=organisation, slug=slug, version=version, name=slug, **fields
+    )
+
+
+def test_a_slug_is_its_latest_version(
+    organisation: Organisation, first: Workflow, second: Workflow
+) -> None:
+    assert find_workflow(organisation, "check") == second
+    assert find_workflow(organisation, "check", version=1) == first
+
+
+def test_an_active_version_goes_before_a_later_inactive_one(
+    organisation: Organisation, first: Workflow, second: Workflow
+) -> None:
+    Workflow.objects.filter(pk=second.pk).update(is_active=False)
+
+    assert find_workflow(organisation, "check") == first
+    assert find_workflow(organisation, "check", version=2) == second
+
+
+def test_a_number_or_uuid_is_that_version(
+    organisation: Organisation, first: Workflow, second: Workflow
+) -> None:
+    assert find_workflow(organisation, str(first.pk)) == first
+    assert find_workflow(organisation, str(first.uuid)) == first
+    assert find_workflow(organisation, first.uuid.hex.upper(), version=2) == second
+
+
+def test_a_slug_goes_before_a_number(organisation: Organisation, first: Workflow) -> None:
+    named = make(organisation, str(first.pk), 1)
+
+    assert find_workflow(organisation, str(first.pk)) == named
+
+
+def test_a_project_narrows(organisation: Organisation, first: Workflow) -> None:
+    project = Project.objects.create(organisation=organisation, name="P", slug="p")
+    inside = make(organisation, "inside", 1, project=project)
+
+    assert find_workflow(organisation, "inside", project="p") == inside
+    with pytest.raises(WorkflowNotFound, match="in the project 'p'"):
+        find_workflow(organisation, "check", project="p")
+
+
+@pytest.mark.parametrize("ident", ["no", "0", "9" * 30, "a\0b", "", "²", "0" * 8 + "-0000" * 4])
+def test_what_is_not_there_is_not_found(organisation: Organisation, ident: str) -> None:
+    with pytest.raises(WorkflowNotFound):
+        find_workflow(organisation, ident)
+
+
+def test_other_organisations_have_workflows_of_their_own(first: Workflow) -> None:
+    other = Organisation.objects.create(name="Other", slug="other")
+
+    for ident in ("check", str(first.pk), str(first.uuid)):
+        with pytest.raises(WorkflowNotFound):
+            find_workflow(other, ident)
+
+
+def test_a_workflow_comes_with_its_steps_in_two_queries(
+    organisation: Organisation,
+    first: Workflow,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    accepts = [{"extension": ".idf", "mime_type": "x"}, {"extension": ".epjson", "mime_type": "y"}]
+    validator = Validator.objects.create(
+        slug="v", version="1", title="V", validation_type="BASIC", accepts=accepts
+    )
+    Step.objects.create(workflow=first, order=1, name="one", validator=validator)
+
+    with django_assert_num_queries(2):
+        found = find_workflow(organisation, "check")
+        assert accepted_extensions(found) == {".idf", ".epjson"}
+
+
+def test_a_workflow_without_steps_takes_any_file(first: Workflow) -> None:
+    assert accepted_extensions(first) == set()
+
+
+def test_a_member_sees_the_latest_active_versions(
+    organisation: Organisation, first: Workflow, second: Workflow
+) -> None:
+    make(organisation, "off", 1, is_active=False)
+    member, stranger = User.objects.create_user("a@b.c"), User.objects.create_user("d@e.f")
+    Membership.objects.create(organisation=organisation, user=member)
+
+    assert list(visible_workflows(member, organisation)) == [second]
+    assert not visible_workflows(stranger, organisation).exists()
