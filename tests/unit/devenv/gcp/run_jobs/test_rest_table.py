@@ -1,0 +1,33 @@
+"""Our REST table says what the published client does."""
+
+from typing import Any
+
+import pytest
+from google.cloud.run_v2.services.executions.transports.rest_base import (
+    _BaseExecutionsRestTransport,
+)
+from google.cloud.run_v2.services.jobs.transports.rest_base import _BaseJobsRestTransport
+from google.cloud.run_v2.services.tasks.transports.rest_base import _BaseTasksRestTransport
+
+from devenv.gcp.rpc import Binding
+from devenv.gcp.run_jobs import rest
+
+
+def published(transport: Any, method: str) -> Binding:
+    """Return the one rule that the client has for a method."""
+    (rule,) = getattr(transport, f"_Base{method}")._get_http_options()
+    return Binding(rule["method"].upper(), rule["uri"], rule.get("body", ""))
+
+
+@pytest.mark.parametrize(
+    ("transport", "table"),
+    [
+        (_BaseJobsRestTransport, rest.JOBS),
+        (_BaseExecutionsRestTransport, rest.EXECUTIONS),
+        (_BaseTasksRestTransport, rest.TASKS),
+        (_BaseJobsRestTransport, rest.OPERATIONS),
+    ],
+    ids=["jobs", "executions", "tasks", "operations"],
+)
+def test_the_table_equals_the_clients(transport: Any, table: dict[str, Binding]) -> None:
+    assert table == {method: published(transport, method) for method in table}
