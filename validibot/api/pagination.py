@@ -11,13 +11,19 @@ class PathCursorPagination(CursorPagination):
     page_size = 50
     page_size_query_param = "page_size"
     max_page_size = 200
-    ordering = "-created_at"
+    ordering: str | tuple[str, ...] = "-created_at"
 
     def get_next_link(self) -> str | None:
         return _path(super().get_next_link())
 
     def get_previous_link(self) -> str | None:
         return _path(super().get_previous_link())
+
+
+class ByNamePagination(PathCursorPagination):
+    """The same, in the order of names."""
+
+    ordering = ("name", "pk")
 
 
 def _path(link: str | None) -> str | None:

@@ -83,7 +83,7 @@ class WorkflowSerializer(serializers.ModelSerializer[Workflow]):
 
     class Meta:
         model = Workflow
-        fields = (
+        fields: tuple[str, ...] = (
             "id",
             "uuid",
             "slug",
@@ -122,7 +122,7 @@ class OutputValueSerializer(serializers.Serializer[dict[str, Any]]):
     """One named output of a step."""
 
     slug = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     value = serializers.JSONField()
     units = serializers.CharField()
 
@@ -200,7 +200,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
 
     class Meta:
         model = Run
-        fields = (
+        fields: tuple[str, ...] = (
             "id",
             "status",
             "state",
@@ -257,7 +257,9 @@ class ProblemSerializer(serializers.Serializer[dict[str, Any]]):
     status = serializers.IntegerField()
     detail = serializers.CharField()
     code = serializers.CharField(required=False)
-    errors = serializers.ListField(child=serializers.DictField(), required=False)
+    errors = serializers.ListField(  # type: ignore[assignment]
+        child=serializers.DictField(), required=False
+    )
 
 
 class EnvelopeLaunchSerializer(serializers.Serializer[dict[str, Any]]):

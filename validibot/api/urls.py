@@ -15,7 +15,7 @@ _run = [
     path("cancel/", views.RunCancelView.as_view()),
     path("artifacts/<int:artifact>/", views.ArtifactView.as_view()),
 ]
-_organisation = [
+_organisation: list[URLPattern | URLResolver] = [
     path("", views.OrganisationView.as_view()),
     path("workflows/", views.WorkflowsView.as_view()),
     path("workflows/<ident:workflow>/", include(_workflow)),

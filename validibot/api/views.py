@@ -15,7 +15,7 @@ from validibot.accounts.scope import NotAMember, Scope, scope_of
 from validibot.api import filters, serializers
 from validibot.api.documents import describe, visible_runs, with_details
 from validibot.api.launch import launch
-from validibot.api.pagination import PathCursorPagination
+from validibot.api.pagination import ByNamePagination, PathCursorPagination
 from validibot.core.downloads import attachment
 from validibot.core.problems import Problem
 from validibot.runs.cancel import cancel_run
@@ -68,8 +68,7 @@ class WorkflowsView(APIView):
         workflows = visible_workflows(scope.user, scope.organisation).select_related(
             "organisation", "project"
         )
-        pages = PathCursorPagination()
-        pages.ordering = ("name", "pk")
+        pages = ByNamePagination()
         page = pages.paginate_queryset(workflows, request, self)
         return pages.get_paginated_response(serializers.WorkflowSerializer(page, many=True).data)
 

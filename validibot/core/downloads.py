@@ -1,6 +1,7 @@
 """Hand a stored object to a browser or program as a file to save."""
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
@@ -29,5 +30,6 @@ def attachment(uri: str, *, version: str, name: str, size: int) -> StreamingHttp
 async def _chain(first: bytes, rest: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Read in a thread, chunk by chunk: given a plain iterator, ASGI would load it all first."""
     yield first
-    while chunk := await sync_to_async(next, thread_sensitive=False)(rest, b""):
+    read = sync_to_async(partial(next, rest, b""), thread_sensitive=False)
+    while chunk := await read():
         yield chunk

@@ -33,7 +33,7 @@ def caller_of(token: str, *, audience: str, allowed: Container[str]) -> str:
     Raises TokenRefused.
     """
     try:
-        claims = id_token.verify_oauth2_token(
+        claims = id_token.verify_oauth2_token(  # type: ignore[no-untyped-call]
             token, _transport(), audience=audience, clock_skew_in_seconds=_SKEW_SECONDS
         )
     except (ValueError, GoogleAuthError) as error:

@@ -27,7 +27,9 @@ def receive(body: bytes, *, name: str, attempt: int) -> None:
     """
     task, args, kwargs = _parse(body)
     if task.takes_context:
-        context = TaskContext(task_result=_result(task, args, kwargs, name=name, attempt=attempt))
+        context: TaskContext[Any, Any] = TaskContext(
+            task_result=_result(task, args, kwargs, name=name, attempt=attempt)
+        )
         args = [context, *args]
     task.call(*args, **kwargs)
 

@@ -16,7 +16,7 @@ _run = [
     path("cancel/", runs.cancel, name="cancel-run"),
     path("artifacts/<int:artifact_pk>/", runs.artifact, name="artifact"),
 ]
-_organisation = [
+_organisation: list[URLPattern | URLResolver] = [
     path("workflows/", workflows.workflows, name="workflows"),
     path("workflows/<ident:slug>/", include(_workflow)),
     path("runs/", runs.runs, name="runs"),

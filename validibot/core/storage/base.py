@@ -30,7 +30,10 @@ class ObjectTooLarge(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as written. `version` is the generation (gs://) or `sha256:<hex>` (file://)."""
+    """An object as it is. `version` is the generation (gs://) or `sha256:<hex>` (file://).
+
+    `sha256` is empty where only reading all of it would tell: in listings of gs://.
+    """
 
     uri: str
     version: str
@@ -52,6 +55,10 @@ class Storage(ABC):
     @abstractmethod
     def current(self, uri: str) -> str | None:
         """Return the version of the object that is there now, or None."""
+
+    @abstractmethod
+    def list_below(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects below the folder URI `prefix`, in one request where there is one."""
 
     @abstractmethod
     def copy(self, source: str, target: str, *, version: str) -> str:

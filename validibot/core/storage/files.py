@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import IO, BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from validibot.core.storage.base import (
     ObjectExists,
@@ -57,6 +57,14 @@ class FileStorage(Storage):
                 return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
         except ObjectNotFound:
             return None
+
+    def list_below(self, prefix: str) -> Iterator[StoredObject]:
+        folder = path_of(prefix)
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            uri = f"{prefix.rstrip('/')}/{quote(str(path.relative_to(folder)))}"
+            version = self.current(uri) or ""
+            digest = version.removeprefix("sha256:")
+            yield StoredObject(uri, version, path.stat().st_size, digest)
 
     def copy(self, source: str, target: str, *, version: str) -> str:
         with _translated(target), _new_file(path_of(target)) as file:
