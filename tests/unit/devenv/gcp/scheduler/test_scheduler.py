@@ -2,18 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from google.cloud import scheduler_v1
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from devenv.gcp.caller import Call
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig, ScheduledJob
-from devenv.gcp.errors import AlreadyExists, FailedPrecondition, NotFound, PermissionDenied
+from devenv.gcp.errors import (
+    AlreadyExists,
+    CloudError,
+    FailedPrecondition,
+    NotFound,
+    PermissionDenied,
+)
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.store import Store
 from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, Target, settle
+from tests.unit.devenv.gcp.garbage import messages
 
 pytestmark = pytest.mark.anyio
 
@@ -33,9 +42,8 @@ class Cloud:
         self.store = Store(":memory:")
         self.schedules: tuple[ScheduledJob, ...] = ()
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Invoke]:
-        service = SchedulerService(
+    def make(self) -> SchedulerService:
+        return SchedulerService(
             config=CloudConfig(schedules=self.schedules),
             store=self.store,
             clock=self.clock,
@@ -43,6 +51,10 @@ class Cloud:
             minter=FakeMinter(),
             send=self.target.send,
         )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Invoke]:
+        service = self.make()
         methods = {rpc.method.rpartition("/")[2]: rpc for rpc in service.rpcs()}
 
         async def call(method: str, **fields: Any) -> Any:
@@ -235,3 +247,36 @@ async def test_configured_jobs_are_there_and_stay_paused(cloud: Cloud) -> None:
     async with cloud.running() as call:
         await cloud.clock.turn(600)
     assert not cloud.target.requests
+
+
+SOME = settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@SOME
+@given(data=st.data())
+async def test_garbage_gets_nothing_worse_than_a_cloud_error(
+    cloud: Cloud, data: st.DataObject
+) -> None:
+    service = cloud.make()
+    await service.start()
+    rpc = data.draw(st.sampled_from(service.rpcs()), label="method")
+    with suppress(CloudError):
+        answer = await rpc.handle(data.draw(messages(rpc.request)), Call())
+        answer.SerializeToString()
+    await service.stop()
+
+
+@SOME
+@given(data=st.data())
+async def test_whatever_job_is_accepted_can_also_be_run(cloud: Cloud, data: st.DataObject) -> None:
+    cloud.target.script = [500, TimeoutError()]
+    wanted = data.draw(messages(scheduler_v1.Job.pb()))
+    wanted.name, wanted.http_target.uri, wanted.schedule = NAME, TARGET["uri"], "* * * * *"
+    async with cloud.running() as call:
+        with suppress(CloudError):
+            await call("CreateJob", parent=PARENT, job=wanted)
+            await call("RunJob", name=NAME)
+            await cloud.clock.turn(61)
+            await call("DeleteJob", name=NAME)
