@@ -1,19 +1,34 @@
-"""Reads what an FMU says of itself, without running it: its variables, by FMI 2.0 and 3.0."""
+"""Reads what an FMU says of itself, without running it: its variables, by FMI 2.0 and 3.0.
+
+`probe` is for authors who set up a simulation; as an engine it checks submitted FMUs.
+"""
 
 import re
 import time
 import zipfile
+from collections.abc import Mapping
 from io import BytesIO
+from typing import Any
 
 from lxml import etree
 from validibot_shared.fmu.models import FMUProbeResult, FMUVariableMeta
 
+from validibot.engines.base import (
+    Document,
+    Engine,
+    EngineManifest,
+    FileType,
+    Output,
+    Result,
+)
+from validibot.engines.json_text import JSON
 from validibot.engines.problems import BadDocument, Problem
 from validibot.engines.xml_text import parse_xml
 
 MAX_ENTRIES = 10_000
 MAX_DESCRIPTION_BYTES = 8 * 1024 * 1024
 MAX_VARIABLES = 50_000
+MAX_SHOWN = 1000
 _DESCRIPTION = "modelDescription.xml"
 _FMI2_TYPES = ("Real", "Integer", "Boolean", "String", "Enumeration")
 _FMI3_TYPE = re.compile(r"Float(32|64)|U?Int(8|16|32|64)|Boolean|String|Binary|Enumeration|Clock")
@@ -89,3 +104,30 @@ def _type_element(element: etree._Element, version: str) -> etree._Element:
 
 def _bad(message: str) -> BadDocument:
     return BadDocument(Problem(message, code="fmu.invalid"))
+
+
+def check(document: Document, config: Mapping[str, Any]) -> Result:
+    """Tell what is wrong with an FMU's description; of its variables, those that others can use."""
+    result = probe(document.content)
+    if result.status != "success":
+        return Result(tuple(Problem(error, code="fmu.invalid") for error in result.errors))
+    usable = [v for v in result.variables if v.causality in ("input", "output", "parameter")]
+    shown: list[JSON] = [v.model_dump(mode="json") for v in usable[:MAX_SHOWN]]
+    return Result(outputs={"variable_count": len(result.variables), "variables": shown})
+
+
+ENGINE = Engine(
+    EngineManifest(
+        slug="fmu-probe",
+        title="FMU description",
+        description="Reads the variables of a Functional Mock-up Unit without running it.",
+        validation_type="FMU",
+        version="1",
+        accepts=(FileType(".fmu", "application/vnd.fmi.fmu"),),
+        outputs=(
+            Output("variable_count", "Variables", "", "variable_count"),
+            Output("variables", "Inputs, outputs and parameters", "", "variables"),
+        ),
+    ),
+    check,
+)

@@ -3,9 +3,11 @@
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from validibot.engines import Document, get_engine
 from validibot.engines.fmu_probe import MAX_DESCRIPTION_BYTES, MAX_ENTRIES, probe
 
 DECAY = Path(__file__).parents[4] / "validators/fmu/samples/decay.fmu"
@@ -80,3 +82,18 @@ def test_an_archive_of_too_many_files_is_refused() -> None:
             file.writestr(str(number), b"")
 
     assert "more than" in probe(content.getvalue()).errors[0]
+
+
+def test_as_an_engine_it_tells_what_can_be_set_and_read() -> None:
+    result = get_engine("fmu_probe").check(Document(DECAY.read_bytes(), "decay.fmu", ""), {})
+
+    assert result.problems == ()
+    outputs: Any = result.outputs
+    assert outputs["variable_count"] == 3
+    assert [variable["name"] for variable in outputs["variables"]] == ["level", "rate", "start"]
+
+
+def test_as_an_engine_it_finds_what_is_no_fmu() -> None:
+    (problem,) = get_engine("fmu_probe").check(Document(b"no", "a.fmu", ""), {}).problems
+
+    assert problem.code == "fmu.invalid"

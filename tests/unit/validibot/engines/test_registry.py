@@ -9,13 +9,15 @@ from validibot.engines import ENGINES, EngineError, get_engine
 
 
 def test_the_modules_with_an_engine_are_the_engines() -> None:
-    assert list(ENGINES) == ["assertions", "json_schema", "xml_schema"]
-    assert len(ENGINES) == 3
+    assert list(ENGINES) == ["assertions", "fmu_probe", "json_schema", "xml_schema"]
+    assert len(ENGINES) == 4
 
 
 @pytest.mark.parametrize("name", ["base", "nothing", "../json_schema", ""])
 def test_an_unknown_engine_is_refused_by_name(name: str) -> None:
-    with pytest.raises(EngineError, match=r"there are assertions, json_schema, xml_schema"):
+    with pytest.raises(
+        EngineError, match=r"there are assertions, fmu_probe, json_schema, xml_schema"
+    ):
         get_engine(name)
 
 

@@ -28,7 +28,7 @@ class TestSync:
     def test_engines_and_manifests_become_rows(self, folder: Path) -> None:
         counts = sync_validators(folder)
 
-        assert counts == {"created": 4, "changed": 0, "deactivated": 0}
+        assert counts == {"created": 5, "changed": 0, "deactivated": 0}
         assert Validator.objects.get(slug="json-schema").engine == "json_schema"
         energyplus = Validator.objects.get(slug="energyplus")
         assert not energyplus.in_process
@@ -81,7 +81,7 @@ class TestSync:
         output = StringIO()
         call_command("sync_validators", stdout=output)
 
-        assert "5 created, 0 changed, 0 deactivated" in output.getvalue()
+        assert "6 created, 0 changed, 0 deactivated" in output.getvalue()
 
 
 @pytest.mark.parametrize(
