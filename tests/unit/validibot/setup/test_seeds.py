@@ -87,7 +87,7 @@ def test_the_review_holds_the_simulation_against_its_targets(eui: float, codes: 
 
 def test_a_wrong_seed_is_refused_by_file_and_key(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
-    path.write_text('slug = 3\nnmae = "x"\n[[steps]]\nname = "x"\n')
+    path.write_text('slug = 3\ncolour = "x"\n[[steps]]\nname = "x"\n')
 
-    with pytest.raises(TomlError, match=r"bad\.toml: `slug`.*`steps\.0\.validator`.*`nmae`"):
+    with pytest.raises(TomlError, match=r"bad\.toml: `slug`.*`steps\.0\.validator`.*`colour`"):
         read_toml(path, Seed)
