@@ -7,6 +7,7 @@ CloudError
 ├── TooLarge             413  uploadTooLarge
 ├── MethodNotAllowed     405  methodNotAllowed
 ├── ExpiredToken         400  invalid              (XML: ExpiredToken)
+├── MalformedSecurityHeader  400  invalid          (XML: MalformedSecurityHeader)
 └── SignatureMismatch    403  forbidden            (XML: SignatureDoesNotMatch)
 
 Shapes after https://cloud.google.com/storage/docs/json_api/v1/status-codes and
@@ -95,6 +96,10 @@ class NoSuchBucket(NotFound):
 
 class ExpiredToken(StorageError):
     http, xml_code = 400, "ExpiredToken"
+
+
+class MalformedSecurityHeader(StorageError):
+    http, xml_code = 400, "MalformedSecurityHeader"
 
 
 class SignatureMismatch(StorageError):

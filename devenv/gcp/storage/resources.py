@@ -146,4 +146,4 @@ def _latin(value: str) -> str:
 
 def _time(moment: float) -> str:
     stamp = dt.datetime.fromtimestamp(moment, dt.UTC)
-    return f"{stamp:%Y-%m-%dT%H:%M:%S}.{stamp.microsecond // 1000:03}Z"
+    return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from devenv.gcp.errors import InvalidArgument
-from devenv.gcp.storage.errors import ExpiredToken, SignatureMismatch
+from devenv.gcp.storage.errors import ExpiredToken, MalformedSecurityHeader, SignatureMismatch
 
 _ALGORITHM = "GOOG4-RSA-SHA256"
 _LONGEST = 7 * 24 * 3600
@@ -41,7 +41,7 @@ class SignedRequest:
     headers: Mapping[str, str]
 
     def signer(self, verifier: Verifier, now: float) -> str:
-        """Return the account that signed. Raises ExpiredToken, SignatureMismatch, InvalidArgument."""
+        """Return the account that signed. Raises StorageError or InvalidArgument if none did."""
         fields = {name.lower(): value for name, value in self.query}
         credential = _CREDENTIAL.fullmatch(fields.get("x-goog-credential", ""))
         if fields.get("x-goog-algorithm") != _ALGORITHM or not credential:
@@ -61,8 +61,10 @@ class SignedRequest:
 
     def _digest(self, fields: Mapping[str, str]) -> str:
         names = fields.get("x-goog-signedheaders", "").split(";")
-        if "host" not in names:
-            raise InvalidArgument("The host header must be signed.")
+        unsigned = {name for name in self.headers if name.startswith("x-goog-")} - set(names)
+        if "host" not in names or unsigned:
+            missing = ", ".join(sorted(unsigned)) or "host"
+            raise MalformedSecurityHeader(f"Headers that must be signed are not: {missing}.")
         headers = "".join(f"{name}:{_squeeze(self.headers.get(name, ''))}\n" for name in names)
         query = "&".join(
             sorted(

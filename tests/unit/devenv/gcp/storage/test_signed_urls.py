@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import pytest
@@ -11,14 +12,23 @@ from tests.unit.devenv.gcp.storage.cloud import BUCKET, Cloud, sign
 pytestmark = pytest.mark.anyio
 
 SIGNER = "web@p.iam.gserviceaccount.com"
+NOTHING: Mapping[str, str] = {}
 KNOWN = (
     "X-Goog-Signature=00&X-Goog-Algorithm=GOOG4-RSA-SHA256"
     f"&X-Goog-Credential={SIGNER}/20260101/auto/storage/goog4_request"
 )
 
 
-def signed(cloud: Cloud, method: str, name: str, **extra: str) -> str:
+def signed(
+    cloud: Cloud,
+    method: str,
+    name: str,
+    headers: Mapping[str, str] = NOTHING,
+    extra: Mapping[str, str] = NOTHING,
+) -> str:
     """Sign a URL by Google's description of canonical requests."""
+    all_headers = {"host": "storage.googleapis.com", **headers}
+    names = ";".join(sorted(all_headers))
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(cloud.clock.now()))
     scope = f"{stamp[:8]}/auto/storage/goog4_request"
     query = {
@@ -26,12 +36,13 @@ def signed(cloud: Cloud, method: str, name: str, **extra: str) -> str:
         "X-Goog-Credential": f"{SIGNER}/{scope}",
         "X-Goog-Date": stamp,
         "X-Goog-Expires": "60",
-        "X-Goog-SignedHeaders": "host",
-    } | extra
+        "X-Goog-SignedHeaders": names,
+        **extra,
+    }
     text = "&".join(f"{key}={quote(query[key], safe='~')}" for key in sorted(query))
     path = f"/{BUCKET}/{quote(name, safe='/~')}"
-    host = "host:storage.googleapis.com\n"
-    canonical = f"{method}\n{path}\n{text}\n{host}\nhost\nUNSIGNED-PAYLOAD"
+    lines = "".join(f"{key}:{all_headers[key]}\n" for key in sorted(all_headers))
+    canonical = f"{method}\n{path}\n{text}\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     payload = f"GOOG4-RSA-SHA256\n{stamp}\n{scope}\n{digest}"
     return f"{path}?{text}&X-Goog-Signature={sign(SIGNER, payload.encode()).hex()}"
@@ -96,6 +107,13 @@ async def test_the_method_is_signed(cloud: Cloud) -> None:
     assert (await cloud.without_token("DELETE", signed(cloud, "DELETE", "a"))).status_code == 204
 
 
+async def test_googles_own_headers_must_be_signed(cloud: Cloud) -> None:
+    headers = {"x-goog-meta-k": "v"}
+    refused = await cloud.without_token("PUT", signed(cloud, "PUT", "a"), headers=headers)
+    assert refused.status_code == 400
+    assert b"<Code>MalformedSecurityHeader</Code>" in refused.content
+
+
 async def test_the_signers_own_rights_decide(cloud: Cloud) -> None:
     cloud.guard.denied.add("storage.objects.get")
     assert (await cloud.without_token("GET", signed(cloud, "GET", "a"))).status_code == 403
@@ -103,7 +121,7 @@ async def test_the_signers_own_rights_decide(cloud: Cloud) -> None:
 
 async def test_an_object_is_put_by_a_signed_url(cloud: Cloud) -> None:
     headers = {"content-type": "text/csv", "x-goog-meta-k": "v", "x-goog-if-generation-match": "0"}
-    url = signed(cloud, "PUT", "a")
+    url = signed(cloud, "PUT", "a", headers)
     put = await cloud.without_token("PUT", url, content=b"1,2", headers=headers)
     again = await cloud.without_token("PUT", url, content=b"3,4", headers=headers)
     assert (put.status_code, again.status_code) == (200, 412)
@@ -114,13 +132,13 @@ async def test_an_object_is_put_by_a_signed_url(cloud: Cloud) -> None:
 async def test_a_signed_url_may_name_the_download(cloud: Cloud) -> None:
     await cloud.put("a")
     disposition = {"response-content-disposition": 'attachment; filename="b.csv"'}
-    response = await cloud.without_token("GET", signed(cloud, "GET", "a", **disposition))
+    response = await cloud.without_token("GET", signed(cloud, "GET", "a", extra=disposition))
     assert response.headers["content-disposition"] == 'attachment; filename="b.csv"'
 
 
 async def test_a_resumable_upload_begins_with_a_signed_url(cloud: Cloud) -> None:
     headers = {"x-goog-resumable": "start"}
-    begun = await cloud.without_token("POST", signed(cloud, "POST", "a"), headers=headers)
+    begun = await cloud.without_token("POST", signed(cloud, "POST", "a", headers), headers=headers)
     assert begun.status_code == 201
     session = begun.headers["location"]
     assert (await cloud.without_token("PUT", session, content=b"all")).status_code == 200
