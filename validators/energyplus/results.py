@@ -2,7 +2,7 @@
 
 import csv
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from validibot_shared.energyplus.models import EnergyPlusSimulationMetrics
 
 _KWH_PER_GJ = 1e3 / 3.6
 _KWH_PER_J = 1 / 3.6e6
+_DESIGN_DAY = 1
 _WEATHER_RUN = 3
 _COLUMN_LIMIT = 200
 
@@ -89,36 +90,31 @@ def write_hourly_csv(results: sqlite3.Connection, target: Path) -> bool:
     ).fetchall()
     if not columns:
         return False
-    places = {index: place for place, (index, _) in enumerate(columns, start=1)}
+    rows = _rows(results, {index: place for place, (index, _) in enumerate(columns, start=1)})
     with target.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["Date/Time", *(title for _, title in columns)])
-        writer.writerows(_rows(results, places))
+        writer.writerows(rows)
     return True
 
 
-def _rows(results: sqlite3.Connection, places: dict[int, int]) -> Iterator[list[str | float]]:
-    kind_of_run = _WEATHER_RUN if _has_weather_run(results) else 1
-    cursor = results.execute(
-        "SELECT d.TimeIndex, d.ReportDataDictionaryIndex, d.Value, t.Month, t.Day, t.Hour"
-        " FROM ReportData d JOIN Time t USING (TimeIndex)"
-        " JOIN EnvironmentPeriods e USING (EnvironmentPeriodIndex)"
-        " WHERE e.EnvironmentType = ? AND t.IntervalType = 1 AND t.Interval = 60"
-        " AND ifnull(t.WarmupFlag, 0) = 0 ORDER BY d.TimeIndex",
-        (kind_of_run,),
-    )
-    row: list[str | float] = []
-    current = None
-    for moment, variable, value, month, day, hour in cursor:
-        if moment != current:
-            if row:
-                yield row
-            current = moment
-            row = [f"{month:02}/{day:02} {hour:02}:00", *[""] * len(places)]
-        if variable in places:
-            row[places[variable]] = value
-    if row:
-        yield row
+def _rows(results: sqlite3.Connection, places: dict[int, int]) -> Iterable[list[str | float]]:
+    """Joined here and not by the database, whose tables have no index for it."""
+    hours: dict[int, list[str | float]] = {
+        moment: [label, *[""] * len(places)]
+        for moment, label in results.execute(
+            "SELECT t.TimeIndex, printf('%02d/%02d %02d:00', t.Month, t.Day, t.Hour) FROM Time t"
+            " JOIN EnvironmentPeriods e USING (EnvironmentPeriodIndex)"
+            " WHERE e.EnvironmentType = ? AND t.IntervalType = 1 AND t.Interval = 60"
+            " AND ifnull(t.WarmupFlag, 0) = 0 ORDER BY t.TimeIndex",
+            (_WEATHER_RUN if _has_weather_run(results) else _DESIGN_DAY,),
+        )
+    }
+    values = results.execute("SELECT TimeIndex, ReportDataDictionaryIndex, Value FROM ReportData")
+    for moment, variable, value in values:
+        if moment in hours and variable in places:
+            hours[moment][places[variable]] = value
+    return hours.values()
 
 
 def _has_weather_run(results: sqlite3.Connection) -> bool:

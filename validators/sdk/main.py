@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 DONE, FAILED, NOTHING_TO_ANSWER, NOT_STORED = range(4)
 
-_THREADS = 6
+_THREADS = 4
 _MARGIN_SECONDS = 15.0
 """What storing the answer and calling back may take of the attempt's time."""
 

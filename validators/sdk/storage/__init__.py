@@ -1,5 +1,6 @@
 """Where envelopes and files live: `gs://` and `file://` behind one interface."""
 
+from functools import cache
 from importlib import import_module
 from urllib.parse import urlsplit
 
@@ -9,9 +10,15 @@ _IMPLEMENTATIONS = {"gs": "validators.sdk.storage.gs", "file": "validators.sdk.s
 
 
 def open_storage(uri: str) -> Storage:
-    """The storage that holds `uri`; only its own client library is imported."""
+    """The storage that holds `uri`, of which there is one per process."""
     scheme = urlsplit(uri).scheme
     if scheme not in _IMPLEMENTATIONS:
         raise StorageError(f"{uri!r} is not a gs:// or file:// URI")
+    return _open(scheme)
+
+
+@cache
+def _open(scheme: str) -> Storage:
+    """Only the client library that is needed is imported."""
     storage: Storage = import_module(_IMPLEMENTATIONS[scheme]).open_storage()
     return storage
