@@ -16,10 +16,22 @@ API_KEY_PEPPER = env.str("API_KEY_PEPPER", default="")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
-INSTALLED_APPS = [
-    "django.contrib.admin",
+# What has rows or work; all that the worker needs.
+_PRODUCT = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "validibot.core",
+    "validibot.accounts",
+    "validibot.workflows",
+    "validibot.submissions",
+    "validibot.runs",
+    "validibot.dispatch",
+    "validibot.notify",
+    "validibot.worker",
+]
+# What people and programs outside see.
+_PUBLIC = [
+    "django.contrib.admin",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
@@ -29,17 +41,10 @@ INSTALLED_APPS = [
     "django_htmx",
     "rest_framework",
     "drf_spectacular",
-    "validibot.core",
-    "validibot.accounts",
-    "validibot.workflows",
-    "validibot.submissions",
-    "validibot.runs",
-    "validibot.dispatch",
-    "validibot.notify",
     "validibot.api",
-    "validibot.worker",
     "validibot.setup",
 ]
+INSTALLED_APPS = _PRODUCT + (_PUBLIC if APP_ROLE == "web" else [])
 
 ROOT_URLCONF = f"config.urls_{APP_ROLE}"
 WSGI_APPLICATION = "config.wsgi.application"
