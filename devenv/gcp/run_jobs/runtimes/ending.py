@@ -20,6 +20,10 @@ class Process:
     started: str
 
     @classmethod
+    def of(cls, pid: int) -> "Process":
+        return cls(pid, start_time(pid))
+
+    @classmethod
     def parse(cls, text: str) -> "Process | None":
         """Read what `supervisor.identity` wrote."""
         pid, _, started = text.partition(" ")

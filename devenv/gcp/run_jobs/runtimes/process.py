@@ -17,12 +17,17 @@ from devenv.gcp.run_jobs.runtimes import supervisor
 from devenv.gcp.run_jobs.runtimes.base import Attempt, CannotStart, Exit, Running, Runtime
 from devenv.gcp.run_jobs.runtimes.ending import Process
 from devenv.gcp.run_jobs.runtimes.following import Follower
+from devenv.gcp.run_jobs.runtimes.warm import Kind, ServerLost, Servers
 
 type Environ = Callable[[str], Mapping[str, str]]
 """Account → the variables by which Google's clients find this cloud and that identity."""
 
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL, as Cloud Run documents
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_BASE = {"PATH": f"{Path(sys.executable).parent}:{_PATH}", "LANG": "C.UTF-8"}
+_MODULE = ("{python}", "-m")
+# What an interpreter reads when it starts; tasks that differ here do not share a waiting process.
+_EARLY = ("PYTHON", "LC_", "LANG", "TZ")
 _LOGS_KEPT = 7 * 86400  # seconds
 _HERE = str(Path(__file__).parent)
 # A bare interpreter: no site-packages, and nothing of this package but the one module.
@@ -101,15 +106,21 @@ class ProcessRuntime(Runtime):
         self._project = project.resolve()
         self._grace = grace
         self._running: dict[str, ProcessRunning] = {}
+        self._servers = Servers(self._project)
 
     def has(self, image: str) -> bool:
         return digest(image) in self._images
+
+    def prepare(self, attempt: Attempt) -> None:
+        with contextlib.suppress(CloudError):  # an account that nobody has; `start` will say so
+            if kind := self._kind(attempt):
+                self._servers.prepare(kind)
 
     async def start(self, attempt: Attempt) -> Running:
         folder = self._folder(attempt)
         try:
             self._furnish(folder, attempt)
-            process = self._spawn(folder, attempt)
+            process = await self._fork(folder, attempt) or self._spawn(folder, attempt)
         except (OSError, CloudError) as error:
             raise CannotStart(f"{attempt.name}: {error}") from error
         return self._run(folder, process, attempt)
@@ -124,10 +135,7 @@ class ProcessRuntime(Runtime):
 
     async def open(self, keep: AbstractSet[str]) -> None:
         self._folders.mkdir(parents=True, exist_ok=True)
-        for folder in self._folders.iterdir():
-            if folder.name not in keep:
-                _kill(folder)
-                _remove(folder)
+        self._sweep(keep)
         for logs in self._logs.glob("*"):
             if time.time() - logs.stat().st_mtime > _LOGS_KEPT:
                 shutil.rmtree(logs, ignore_errors=True)
@@ -135,6 +143,14 @@ class ProcessRuntime(Runtime):
     async def close(self) -> None:
         running, self._running = self._running, {}
         await asyncio.gather(*(each.kill() for each in running.values()))
+        await self._servers.close()
+        self._sweep(keep=set())
+
+    def _sweep(self, keep: AbstractSet[str]) -> None:
+        for folder in list(self._folders.glob("*")):
+            if folder.name not in keep:
+                _kill(folder)
+                _remove(folder)
 
     def _run(self, folder: Path, process: Process, attempt: Attempt) -> ProcessRunning:
         path = self._log(attempt)
@@ -153,6 +169,38 @@ class ProcessRuntime(Runtime):
         os.mkfifo(folder / "bell", 0o600)
         self._log(attempt).parent.mkdir(parents=True, exist_ok=True)
 
+    async def _fork(self, folder: Path, attempt: Attempt) -> Process | None:
+        """Let a waiting process become the task; None if there is none."""
+        if (kind := self._kind(attempt)) is None:
+            return None
+        _, _, module, *args = self._command(attempt)
+        request = {
+            "folder": str(folder),
+            "log": str(self._log(attempt)),
+            "memory": attempt.memory,
+            "grace": self._grace,
+            "cwd": str(self._project),
+            "env": self._variables(folder, attempt),
+            "module": module,
+            "args": args,
+        }
+        try:
+            return await self._servers.fork(kind, request)
+        except ServerLost:
+            if process := _supervisor_of(folder):
+                return process
+            self._furnish(folder, attempt)
+            return None
+
+    def _kind(self, attempt: Attempt) -> Kind | None:
+        """Return the waiting process that can become this attempt, if its image wants one."""
+        image = self._images.get(digest(attempt.image))
+        if image is None or not image.warm or attempt.command or image.command[:2] != _MODULE:
+            return None
+        early = {key: text for key, text in attempt.env.items() if key.startswith(_EARLY)}
+        env = {**_BASE, "HOME": "/", **self._environ(attempt.account), **early}
+        return Kind(image.warm, frozenset(env.items()))
+
     def _spawn(self, folder: Path, attempt: Attempt) -> Process:
         python = (sys.executable, "-I", "-S", "-c", _SUPERVISE, _HERE)
         place = (str(folder), str(self._project), str(self._log(attempt)))
@@ -166,7 +214,7 @@ class ProcessRuntime(Runtime):
             setsigmask=(),
             setsigdef=_DEFAULT_SIGNALS,
         )
-        return Process(pid, supervisor.start_time(pid))
+        return Process.of(pid)
 
     def _command(self, attempt: Attempt) -> tuple[str, ...]:
         command = attempt.command or self._images[digest(attempt.image)].command
@@ -174,14 +222,8 @@ class ProcessRuntime(Runtime):
 
     def _variables(self, folder: Path, attempt: Attempt) -> dict[str, str]:
         scratch = str(folder / "scratch")
-        return {
-            "PATH": f"{Path(sys.executable).parent}:{_PATH}",
-            "LANG": "C.UTF-8",
-            "HOME": scratch,
-            "TMPDIR": scratch,
-            **self._environ(attempt.account),
-            **attempt.env,
-        }
+        own = {"HOME": scratch, "TMPDIR": scratch}
+        return {**_BASE, **own, **self._environ(attempt.account), **attempt.env}
 
     def _folder(self, attempt: Attempt) -> Path:
         return self._folders / attempt.name

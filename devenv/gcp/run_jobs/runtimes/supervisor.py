@@ -213,13 +213,15 @@ def supervise(folder: str, *, log: str, memory: int, grace: float) -> None:
     os.setsid()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    wake = _wake_on_signals()
+    wake, waker = _wake_on_signals()
     if not claim(folder, identity(os.getpid())):
         os._exit(0)
     output, task_output = os.pipe()
     task = os.fork()
     if task == 0:
         _become_task(task_output)
+        for ours in (wake, waker, output):
+            os.close(ours)
         return
     os.close(task_output)
     os.set_blocking(output, False)
@@ -230,14 +232,14 @@ def supervise(folder: str, *, log: str, memory: int, grace: float) -> None:
     os._exit(0)
 
 
-def _wake_on_signals() -> int:
-    wake, write = os.pipe()
-    for end in (wake, write):
+def _wake_on_signals() -> tuple[int, int]:
+    wake, waker = os.pipe()
+    for end in (wake, waker):
         os.set_blocking(end, False)
-    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, _nothing)
-    return wake
+    return wake, waker
 
 
 def _nothing(*_: object) -> None:
@@ -250,8 +252,11 @@ def _become_task(output: int) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()
-    for source, target in ((os.open(os.devnull, os.O_RDONLY), 0), (output, 1), (output, 2)):
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
+    os.close(nothing)
+    os.close(output)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, _MOST_FILES)
 
