@@ -7,10 +7,10 @@ from pathlib import Path
 import google.auth
 import pytest
 from google.api_core.exceptions import Forbidden
-from google.auth import downscoped
+from google.auth import compute_engine, downscoped
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
-from google.cloud import storage
+from google.cloud.storage import Client
 from google.oauth2 import id_token
 
 from devenv.gcp import Cloud
@@ -46,16 +46,17 @@ def test_the_default_credentials_are_those_of_the_workload(act_as: ActAs) -> Non
     credentials.refresh(Request())
 
     assert project == "validibot-local"
+    assert isinstance(credentials, compute_engine.Credentials)
     assert credentials.service_account_email == "worker@validibot-local.iam.gserviceaccount.com"
 
 
 def test_a_downscoped_token_reaches_only_what_its_boundary_names(act_as: ActAs) -> None:
     act_as("web")
-    with storage.Client() as client:
+    with Client() as client:
         client.bucket(BUCKET).blob("inside/a").upload_from_string("a")
         client.bucket(BUCKET).blob("outside/a").upload_from_string("a")
 
-    with storage.Client(credentials=_only("inside/")) as weak:
+    with Client(credentials=_only("inside/")) as weak:
         assert weak.bucket(BUCKET).blob("inside/a").download_as_bytes() == b"a"
         with pytest.raises(Forbidden, match=r"storage\.objects\.get"):
             weak.bucket(BUCKET).blob("outside/a").download_as_bytes()

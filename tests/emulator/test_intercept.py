@@ -6,7 +6,8 @@ import socket
 
 import pytest
 import requests
-from google.cloud import run_v2, storage, tasks_v2
+from google.cloud import run_v2, tasks_v2
+from google.cloud.storage import Client
 
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
@@ -23,9 +24,8 @@ def _worker(act_as: ActAs) -> None:
 
 def test_the_tasks_client_without_arguments_arrives() -> None:
     with tasks_v2.CloudTasksClient() as client:
-        task = client.create_task(
-            parent=QUEUE, task={"http_request": {"url": "http://127.0.0.1:1/x"}}
-        )
+        request = tasks_v2.HttpRequest(url="http://127.0.0.1:1/x")
+        task = client.create_task(parent=QUEUE, task=tasks_v2.Task(http_request=request))
 
     assert task.name.startswith(f"{QUEUE}/tasks/")
 
@@ -36,7 +36,7 @@ def test_the_run_client_without_arguments_arrives() -> None:
 
 
 def test_the_storage_client_without_arguments_arrives() -> None:
-    with storage.Client() as client:
+    with Client() as client:
         blob = client.bucket("validibot-local").blob("intercept/a")
         blob.upload_from_string("hello")
         assert blob.download_as_bytes() == b"hello"

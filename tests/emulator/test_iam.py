@@ -1,0 +1,98 @@
+"""What an account lacks, it is refused, over gRPC and REST alike, with the missing permission."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.api_core.exceptions import GoogleAPICallError, PermissionDenied
+from google.cloud import run_v2, tasks_v2
+
+from devenv.gcp import Cloud
+from tests.emulator.conftest import ActAs
+
+PLACE = "projects/validibot-local/locations/us-west1"
+JOB = f"{PLACE}/jobs/validibot-validator-fmu"
+QUEUE = f"{PLACE}/queues/runs"
+
+
+def test_a_refusal_names_the_permission_and_a_role_that_has_it(act_as: ActAs) -> None:
+    act_as("web")
+    with run_v2.JobsClient() as client, pytest.raises(PermissionDenied) as refused:
+        client.run_job(name=JOB)
+
+    assert refused.value.message == (
+        f"Permission 'run.jobs.run' denied on resource '{JOB}' (or resource may not exist)."
+    )
+    info, hint = refused.value.details
+    assert info.metadata["permission"] == "run.jobs.run"
+    assert 'member = "web"' in hint.message
+
+
+def test_cloud_tasks_words_it_differently(act_as: ActAs) -> None:
+    act_as("worker")
+    with tasks_v2.CloudTasksClient() as client, pytest.raises(PermissionDenied) as refused:
+        client.pause_queue(name=QUEUE)
+
+    assert 'lacks IAM permission "cloudtasks.queues.pause"' in refused.value.message
+
+
+def test_a_task_with_a_token_needs_act_as_on_its_account(act_as: ActAs) -> None:
+    act_as("worker")
+    token = tasks_v2.OidcToken(service_account_email="web@validibot-local.iam.gserviceaccount.com")
+    request = tasks_v2.HttpRequest(url="http://127.0.0.1:1/", oidc_token=token)
+    with tasks_v2.CloudTasksClient() as client, pytest.raises(PermissionDenied, match="actAs"):
+        client.create_task(parent=QUEUE, task=tasks_v2.Task(http_request=request))
+
+
+@pytest.mark.parametrize(
+    ("account", "path", "call"),
+    [
+        ("web", f"/v2/{JOB}:run", lambda: run_v2.JobsClient().run_job(name=JOB)),
+        ("worker", f"/v2/{JOB}x:run", lambda: run_v2.JobsClient().run_job(name=f"{JOB}x")),
+    ],
+)
+def test_rest_and_grpc_refuse_alike(
+    cloud: Cloud, act_as: ActAs, account: str, path: str, call: Any
+) -> None:
+    act_as(account)
+    with pytest.raises(GoogleAPICallError) as refused:
+        call()
+
+    error = rest(cloud, account, path)["error"]
+    code = refused.value.grpc_status_code
+    assert code
+    assert (error["message"], error["status"]) == (refused.value.message, code.name)
+    assert len(error.get("details", ())) == len(refused.value.details)
+
+
+def test_a_call_without_a_token_is_unauthenticated(cloud: Cloud) -> None:
+    answer = httpx.get(f"{cloud.plain_url}/v2/{JOB}", trust_env=False)
+
+    assert answer.status_code == 401
+    assert answer.json()["error"]["details"][0]["reason"] == "CREDENTIALS_MISSING"
+
+
+def test_grpc_in_clear_is_served_on_the_plain_port(cloud: Cloud) -> None:
+    address = cloud.plain_url.removeprefix("http://")
+    with grpc.insecure_channel(address) as channel:
+        method = channel.unary_unary("/google.cloud.run.v2.Jobs/GetJob")
+        with pytest.raises(grpc.RpcError) as refused:
+            method(b"", timeout=5)
+
+    assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+def rest(cloud: Cloud, account: str, path: str) -> Mapping[str, Any]:
+    """POST nothing to the plain port as `account`."""
+    metadata = f"http://{cloud.environ(account)['GCE_METADATA_HOST']}/computeMetadata/v1/instance"
+    token = httpx.get(
+        f"{metadata}/service-accounts/default/token",
+        headers={"Metadata-Flavor": "Google"},
+        trust_env=False,
+    ).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = httpx.post(f"{cloud.plain_url}{path}", json={}, headers=headers, trust_env=False)
+    body: Mapping[str, Any] = answer.json()
+    return body

@@ -1,0 +1,101 @@
+"""The local certificate authority: narrow, short-lived, kept over restarts."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+import time_machine
+from cryptography import x509
+
+from devenv.gcp.intercept.authority import Authority, prepare
+from devenv.gcp.intercept.hosts import certified
+
+NAMES = certified("us-west1")
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Path:
+    path = tmp_path / "roots.pem"
+    path.write_text("the machine's own roots\n")
+    return path
+
+
+@pytest.fixture
+def authority(tmp_path: Path, roots: Path) -> Authority:
+    return prepare(tmp_path / "tls", names=NAMES, roots=roots)
+
+
+def certificate(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def test_clients_trust_the_machines_roots_and_ours(authority: Authority) -> None:
+    bundle = authority.bundle.read_text()
+
+    assert bundle.startswith("the machine's own roots\n")
+    assert bundle.count("BEGIN CERTIFICATE") == 1
+
+
+def test_it_lives_no_longer_than_90_days(authority: Authority) -> None:
+    for path in (authority.chain, authority.chain.with_name("ca.pem")):
+        end = certificate(path).not_valid_after_utc
+        assert end - dt.datetime.now(dt.UTC) < dt.timedelta(days=90)  # noqa: TID251 - as it says
+
+
+def test_it_can_vouch_for_emulated_names_only(authority: Authority) -> None:
+    ca = certificate(authority.chain.with_name("ca.pem"))
+    limits = ca.extensions.get_extension_for_class(x509.NameConstraints)
+
+    permitted = {name.value for name in limits.value.permitted_subtrees or ()}
+    assert permitted >= {"googleapis.com", "run.app"}
+    assert limits.critical
+
+
+def test_its_files_are_private(authority: Authority) -> None:
+    assert authority.key.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_restart_keeps_it(authority: Authority, tmp_path: Path, roots: Path) -> None:
+    before = authority.bundle.read_bytes()
+
+    prepare(tmp_path / "tls", names=NAMES, roots=roots)
+    assert authority.bundle.read_bytes() == before
+
+
+def test_it_is_renewed_a_month_before_its_end(
+    authority: Authority, tmp_path: Path, roots: Path
+) -> None:
+    before = authority.bundle.read_bytes()
+    with time_machine.travel(dt.datetime.now(dt.UTC) + dt.timedelta(days=61)):  # noqa: TID251
+        prepare(tmp_path / "tls", names=NAMES, roots=roots)
+
+    assert authority.bundle.read_bytes() != before
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense"])
+def test_a_broken_file_is_replaced(
+    authority: Authority, tmp_path: Path, roots: Path, damage: bytes
+) -> None:
+    authority.chain.write_bytes(damage)
+
+    prepare(tmp_path / "tls", names=NAMES, roots=roots).context()
+
+
+def test_another_region_gets_another_certificate(
+    authority: Authority, tmp_path: Path, roots: Path
+) -> None:
+    prepare(tmp_path / "tls", names=certified("europe-west1"), roots=roots)
+
+    alternative = certificate(authority.chain).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
+    assert "*.europe-west1.run.app" in alternative.value.get_values_for_type(x509.DNSName)
+
+
+def test_our_own_bundle_is_never_taken_for_the_machines(
+    authority: Authority, tmp_path: Path
+) -> None:
+    again = prepare(tmp_path / "tls", names=NAMES, roots=authority.bundle)
+
+    assert again.bundle.read_text().count("Local emulated") <= 1
+    assert "the machine's own roots" not in again.bundle.read_text()

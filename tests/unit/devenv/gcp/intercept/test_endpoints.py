@@ -1,0 +1,22 @@
+"""The file that tells other programs, and the next start, where everything is."""
+
+from pathlib import Path
+
+import pytest
+
+from devenv.gcp.intercept.endpoints import Endpoints, read
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    where = Endpoints(1, "http://a:1", "http://a:2", "/b", {"web": 3}, {"web": {"A": "B"}})
+    where.write(tmp_path / "e.json")
+
+    assert read(tmp_path / "e.json") == where
+
+
+@pytest.mark.parametrize("content", ["", "[", "[]", "null", '{"strange": 1}'])
+def test_a_broken_file_is_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "e.json").write_text(content)
+
+    assert read(tmp_path / "e.json") == Endpoints()
+    assert read(tmp_path / "missing.json") == Endpoints()

@@ -1,0 +1,57 @@
+"""What a TLS client offers, as real clients say it and as nobody should."""
+
+import ssl
+
+import pytest
+from hypothesis import given
+from hypothesis.strategies import binary
+
+from devenv.gcp.intercept.hello import missing, wants_only_h2
+
+
+def hello(*protocols: str) -> bytes:
+    """Return the first message of Python's own TLS client."""
+    context = ssl.create_default_context()
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    out = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="run.googleapis.com")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return out.read()
+
+
+@pytest.mark.parametrize(
+    ("protocols", "grpc"),
+    [
+        (("h2",), True),
+        (("grpc-exp", "h2"), True),
+        (("h2", "http/1.1"), False),
+        (("http/1.1",), False),
+        ((), False),
+    ],
+)
+def test_only_a_client_that_offers_nothing_else_is_grpc(
+    protocols: tuple[str, ...], grpc: bool
+) -> None:
+    assert wants_only_h2(hello(*protocols)) is grpc
+
+
+def test_a_hello_is_waited_for_until_it_is_whole() -> None:
+    whole = hello("h2")
+
+    assert missing(whole) == 0
+    assert missing(whole[:-7]) == 7
+    assert missing(whole[:2]) == 3
+    assert missing(b"GET / HTTP/1.1") == 0
+
+
+@given(binary(max_size=200))
+def test_garbage_is_no_grpc_client(garbage: bytes) -> None:
+    assert not wants_only_h2(b"\x16\x03\x01" + garbage) or b"h2" in garbage
+
+
+def test_a_truncated_hello_is_no_grpc_client() -> None:
+    whole = hello("h2")
+
+    assert not any(wants_only_h2(whole[:length]) for length in range(len(whole)))

@@ -1,0 +1,61 @@
+"""Which application answers: by host name on Google's hosts, by path on the plain port."""
+
+import logging
+
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from devenv.gcp.intercept.router import Router
+from devenv.gcp.rpc import Mount
+from tests.unit.devenv.gcp.web import Web
+
+
+class Named:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(self._name)(scope, receive, send)
+
+
+MOUNTS = (
+    Mount(("www.googleapis.com",), Named("certs"), ("/oauth2/",)),
+    Mount(("storage.googleapis.com", "www.googleapis.com"), Named("storage"), ("/storage/",)),
+    Mount(("*.run.app",), Named("ingress")),
+)
+
+
+@pytest.fixture
+def web() -> Web:
+    return Web(Router(MOUNTS, Named("rest"), who=lambda header: header))
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "answer"),
+    [
+        ("www.googleapis.com", "/oauth2/v1/certs", "certs"),
+        ("www.googleapis.com", "/storage/v1/b", "storage"),
+        ("storage.googleapis.com", "/bucket/object", "storage"),
+        ("storage.googleapis.com:443", "/", "storage"),
+        ("x-1.us-west1.run.app", "/_devenv/health", "ingress"),
+        ("run.googleapis.com", "/v2/projects", "rest"),
+        ("localhost:4588", "/oauth2/v1/certs", "certs"),
+        ("localhost:4588", "/storage/v1/b", "storage"),
+        ("localhost:4588", "/v2/projects", "rest"),
+        ("localhost:4588", "/_devenv/health", '{"status":"ok"}'),
+    ],
+)
+def test_a_request_finds_its_application(web: Web, host: str, path: str, answer: str) -> None:
+    assert web.get(path, headers={"host": host}).text == answer
+
+
+def test_every_answer_is_dated_so_that_it_can_be_cached(web: Web) -> None:
+    assert web.get("/oauth2/v1/certs").headers["date"].endswith("GMT")
+
+
+def test_a_request_is_one_line_of_the_journal(web: Web, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "devenv.gcp.requests"):
+        web.get("/oauth2/v1/certs", headers={"host": "www.googleapis.com", "authorization": "me"})
+
+    assert caplog.messages[0].startswith("www GET /oauth2/v1/certs me 200 ")

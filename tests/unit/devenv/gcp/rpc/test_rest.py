@@ -1,0 +1,178 @@
+"""One method as REST: paths, parameters, bodies, answers and errors."""
+
+import logging
+from collections.abc import Mapping
+
+import pytest
+from google.cloud import run_v2, tasks_v2
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import ErrorInfo
+
+from devenv.gcp.caller import Call, Caller
+from devenv.gcp.errors import FailedPrecondition
+from devenv.gcp.rpc import Binding, Rpc
+from devenv.gcp.rpc.calls import Calls
+from devenv.gcp.rpc.rest import RestApp
+from tests.unit.devenv.gcp.web import Web
+
+QUEUE = "projects/p/locations/l/queues/q"
+JOB = "projects/p/locations/l/jobs/j"
+
+
+class Everybody:
+    def caller(self, headers: Mapping[str, str]) -> Caller:
+        return Caller(headers.get("authorization", ""))
+
+
+class Desk:
+    """Notes every request and answers with `answer`, or raises it."""
+
+    def __init__(self) -> None:
+        self.request: Message
+        self.answer: Message | Exception = run_v2.Job.pb()()
+
+    async def handle(self, request: Message, call: Call) -> Message:
+        self.request = request
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def web(desk: Desk) -> Web:
+    job = run_v2.Job.pb()
+
+    def rpc(method: str, request: type[Message], *bindings: Binding) -> Rpc:
+        return Rpc(f"google.cloud.run.v2.{method}", request, job, desk.handle, bindings)
+
+    name = "/v2/{name=projects/*/locations/*/jobs/*}"
+    queue = "/v2/{queue.name=projects/*/locations/*/queues/*}"
+    rpcs = (
+        rpc("Jobs/GetJob", run_v2.GetJobRequest.pb(), Binding("GET", name)),
+        rpc("Jobs/RunJob", run_v2.RunJobRequest.pb(), Binding("POST", f"{name}:run", "*")),
+        rpc("Jobs/Odd", run_v2.DeleteJobRequest.pb(), Binding("POST", name, "*")),
+        rpc("T/Update", tasks_v2.UpdateQueueRequest.pb(), Binding("PATCH", queue, "queue")),
+        rpc(
+            "Jobs/ListJobs",
+            run_v2.ListJobsRequest.pb(),
+            Binding("GET", "/v2/{parent=projects/*/locations/*}/jobs"),
+        ),
+    )
+    return Web(RestApp(rpcs, Calls(Everybody())))
+
+
+def test_a_path_fills_its_field(web: Web, desk: Desk) -> None:
+    web.get(f"/v2/{JOB}")
+
+    assert desk.request == run_v2.GetJobRequest.pb()(name=JOB)
+
+
+def test_a_verb_is_no_part_of_the_name(web: Web, desk: Desk) -> None:
+    web.post(f"/v2/{JOB}:run", json={"overrides": {"taskCount": 2}})
+
+    assert desk.request == run_v2.RunJobRequest.pb()(name=JOB, overrides={"task_count": 2})
+
+
+def test_a_body_may_fill_one_field_and_the_path_a_nested_one(web: Web, desk: Desk) -> None:
+    web.request("PATCH", f"/v2/{QUEUE}", json={"rateLimits": {"maxConcurrentDispatches": 3}})
+
+    queue = tasks_v2.Queue(name=QUEUE, rate_limits={"max_concurrent_dispatches": 3})
+    assert desk.request == tasks_v2.UpdateQueueRequest.pb()(queue=tasks_v2.Queue.pb(queue))
+
+
+def test_parameters_fill_the_rest_in_either_spelling(web: Web, desk: Desk) -> None:
+    web.get("/v2/projects/p/locations/l/jobs?pageSize=5&page_token=t&showDeleted=true")
+
+    expected = {"parent": "projects/p/locations/l", "page_size": 5, "page_token": "t"}
+    assert desk.request == run_v2.ListJobsRequest.pb()(**expected, show_deleted=True)
+
+
+def test_parameters_may_be_nested_repeated_and_lists(web: Web, desk: Desk) -> None:
+    query = "updateMask=rateLimits,name&queue.retryConfig.maxAttempts=7&queue.state=PAUSED&x.y=1"
+    web.request("PATCH", f"/v2/{QUEUE}?{query}", json={})
+
+    assert desk.request.update_mask.paths == ["rate_limits", "name"]
+    assert desk.request.queue.retry_config.max_attempts == 7
+    assert desk.request.queue.state == tasks_v2.Queue.State.PAUSED
+
+
+def test_what_google_adds_to_every_call_is_no_field(web: Web, desk: Desk) -> None:
+    assert web.get(f"/v2/{JOB}?$alt=json&prettyPrint=false&key=x&unheard=of").is_success
+
+
+@pytest.mark.parametrize(("alt", "stage"), [("json", "GA"), ("json;enum-encoding=int", 4)])
+def test_enumerations_are_names_unless_numbers_are_wanted(
+    web: Web, desk: Desk, alt: str, stage: object
+) -> None:
+    desk.answer = run_v2.Job.pb()(name=JOB, launch_stage=4)
+
+    answer = web.get(f"/v2/{JOB}", params={"$alt": alt})
+    assert answer.json() == {"name": JOB, "launchStage": stage}
+
+
+def test_unknown_fields_of_a_body_are_ignored(web: Web, desk: Desk) -> None:
+    assert web.post(f"/v2/{JOB}:run", json={"brandNew": {"a": 1}}).is_success
+
+
+def test_an_error_is_googles_envelope_with_typed_details(web: Web, desk: Desk) -> None:
+    desk.answer = FailedPrecondition("Not now.", (ErrorInfo(reason="BUSY", domain="d"),))
+
+    answer = web.get(f"/v2/{JOB}")
+    assert answer.status_code == 400
+    assert answer.json()["error"] == {
+        "code": 400,
+        "message": "Not now.",
+        "status": "FAILED_PRECONDITION",
+        "details": [
+            {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "BUSY", "domain": "d"}
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[", b"[]", b"1", b"\xff", b"[" * 100_000, b'{"overrides":1}', b"x" * (11 << 20)],
+    ids=["open", "list", "number", "binary", "deep", "wrong type", "long"],
+)
+def test_a_bad_body_is_an_invalid_argument(web: Web, content: bytes) -> None:
+    answer = web.post(f"/v2/{JOB}:run", content=content)
+
+    assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize("query", ["pageSize=x", "showDeleted=maybe", "a=1&" * 1001])
+def test_a_bad_parameter_is_an_invalid_argument(web: Web, query: str) -> None:
+    assert web.get(f"/v2/projects/p/locations/l/jobs?{query}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("verb", "path"),
+    [("GET", "/v2/nowhere"), ("DELETE", f"/v2/{JOB}"), ("BREW", "/"), ("GET", "/v2/projects//x")],
+)
+def test_what_no_method_serves_is_not_found(web: Web, verb: str, path: str) -> None:
+    answer = web.request(verb, path)
+
+    assert (answer.status_code, answer.json()["error"]["status"]) == (404, "NOT_FOUND")
+
+
+def test_a_fault_of_ours_tells_nothing(
+    web: Web, desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.answer = RuntimeError("secret")
+
+    answer = web.get(f"/v2/{JOB}")
+    assert answer.status_code == 500
+    assert answer.json()["error"]["message"] == "Internal error encountered."
+    assert "secret" in caplog.text
+
+
+def test_a_call_is_one_line_of_the_journal(web: Web, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "devenv.gcp.requests"):
+        web.get(f"/v2/{JOB}", headers={"authorization": "web@p"})
+
+    assert caplog.messages[0].startswith("run Jobs/GetJob web OK ")
