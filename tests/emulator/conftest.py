@@ -3,6 +3,7 @@
 One cloud serves the session: gRPC reads the CA bundle once in the life of a process.
 """
 
+import _socket
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest_socket
 from google.auth.compute_engine import _metadata
 
 from devenv.gcp import Cloud
-from devenv.gcp.config import CloudConfig, parse
+from devenv.gcp.config import Binding, CloudConfig, parse
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,10 +28,35 @@ def _loopback(socket_enabled: None) -> None:
 
 @pytest.fixture(scope="session")
 def config() -> CloudConfig:
-    """The project of devenv.toml; nothing in it starts by itself."""
+    """The project of devenv.toml with an `admin`; nothing in it starts by itself.
+
+    Its services have ports that nobody else has, so that a running devenv is left alone.
+    """
     declared = parse(tomllib.loads((ROOT / "devenv.toml").read_text())["gcp"])
     cold = tuple(replace(image, warm=()) for image in declared.images)
-    return replace(declared, images=cold, schedules=())
+    admin = (
+        Binding("admin", "roles/cloudtasks.admin"),
+        Binding("admin", "roles/cloudscheduler.admin"),
+        Binding("admin", "roles/iam.serviceAccountUser"),
+        Binding("admin", "roles/run.admin"),
+    )
+    return replace(
+        declared,
+        accounts=(*declared.accounts, "admin"),
+        bindings=(*declared.bindings, *admin),
+        images=cold,
+        schedules=(),
+        services=tuple(replace(service, port=_free_port()) for service in declared.services),
+    )
+
+
+def _free_port() -> int:
+    # The raw socket: the class above it is shut outside of tests.
+    probe = _socket.socket()
+    probe.bind(("127.0.0.1", 0))
+    port = int(probe.getsockname()[1])
+    probe.close()
+    return port
 
 
 @pytest.fixture(scope="session")
