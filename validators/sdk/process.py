@@ -84,7 +84,8 @@ def _confine(memory_mb: int | None) -> None:
 def _limit(kind: int, value: int) -> None:
     _, hard = resource.getrlimit(kind)
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (value, value))
+    with suppress(ValueError, OSError):  # macOS does not know every limit
+        resource.setrlimit(kind, (value, value))
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -1,0 +1,61 @@
+"""Try a validator without a platform: `python -m validators.sdk FOLDER [FILE [INPUTS]]`.
+
+Without FILE every sample of the folder's manifest must do what the manifest promises; with FILE
+the output envelope is printed. INPUTS is the JSON object of the step's options.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from validators.sdk.manifest import Manifest, ManifestInvalid, read_manifest
+from validators.sdk.testing import write_envelope
+
+
+def main(arguments: list[str]) -> int:
+    if not 1 <= len(arguments) <= 3:
+        sys.stderr.write(f"{__doc__}\n")
+        return 2
+    folder, *rest = arguments
+    try:
+        manifest = read_manifest(Path(folder))
+        return _try_file(manifest, *rest) if rest else _try_samples(manifest)
+    except (ManifestInvalid, OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def _try_file(manifest: Manifest, file: str, inputs: str = "{}") -> int:
+    output = run(manifest, Path(file), json.loads(inputs))
+    sys.stdout.write(json.dumps(output, indent=2) + "\n")
+    return 0 if output.get("status") == "success" else 1
+
+
+def _try_samples(manifest: Manifest) -> int:
+    failures = 0
+    for sample in manifest.samples:
+        status = run(manifest, sample.path, sample.inputs).get("status", "no output")
+        expected = {"pass": "success", "fail": "failed_validation"}[sample.expect]
+        failures += status != expected
+        verdict = "as promised" if status == expected else f"but {expected} is promised"
+        sys.stdout.write(f"{sample.name}: {status}, {verdict}\n")
+    return 1 if failures else 0
+
+
+def run(manifest: Manifest, submission: Path, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The validator's own command in a process of its own, as on a platform."""
+    program, *arguments = manifest.command
+    program = sys.executable if program == "python" else program
+    with tempfile.TemporaryDirectory() as folder:
+        envelope = write_envelope(Path(folder), manifest, submission, inputs=inputs)
+        subprocess.run([program, *arguments, envelope.as_uri()], check=False)
+        output = Path(folder, "output.json")
+        stored: dict[str, Any] = json.loads(output.read_bytes()) if output.exists() else {}
+        return stored
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
