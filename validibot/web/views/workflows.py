@@ -63,7 +63,7 @@ def launch_sample(request: HttpRequest, scope: Scope, slug: str, pk: int) -> Htt
     sample = get_object_or_404(found.samples, pk=pk)
     source = io.BytesIO(sample.content)
     size, sha256 = content.measure(source)
-    incoming = content.Incoming(source, sample.filename, size, sha256, name=sample.title)
+    incoming = content.Incoming(source, sample.filename, size, sha256)
     try:
         run = _launch(scope, found, incoming)
     except admit.NotAdmitted as error:
