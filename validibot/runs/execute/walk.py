@@ -1,6 +1,7 @@
 """Walk the steps of a run that we hold."""
 
 import logging
+from enum import Enum
 from uuid import UUID
 
 from django.db import DatabaseError, transaction
@@ -20,6 +21,7 @@ from validibot.runs.findings import (
     finding,
     judged,
 )
+from validibot.runs.launch import launch
 from validibot.runs.models import Run, RunEvent, StepRun
 from validibot.runs.states import STEP, StepStatus, sources
 from validibot.submissions import content
@@ -31,21 +33,31 @@ _ACTOR = "worker"
 logger = logging.getLogger(__name__)
 
 
-def execute(run_id: UUID, *, task: str = "") -> bool:
-    """Go on with a run until it ends or waits for a validator; return whether it ended here.
+class Progress(Enum):
+    ON = "on"
+    WAITING = "waiting"
+    ENDED = "ended"
 
-    Raises Busy while another worker holds it, and what storage and database raise when they are
-    out of reach: the same call may then be repeated.
+
+def execute(run_id: UUID, *, task: str = "") -> Run | None:
+    """Go on with a run until it ends or waits for a validator; return it if it ended here.
+
+    Raises Busy while another worker holds it, and StorageError or DatabaseError when those are out
+    of reach: the same call may then be repeated.
     """
     lease = claim(run_id)
     if lease is None:
-        return False
+        return None
     with bound_run(run_id), kept_alive(lease):
         try:
-            return Walk(lease, task=task).go()
+            walk = Walk(lease, task=task)
+            return walk.run if walk.go() else None
         except Moved:
             logger.info("run %s was ended or taken over meanwhile", run_id)
-            return False
+            return None
+        except StorageError:
+            lease.release()
+            raise
 
 
 class Walk:
@@ -67,19 +79,52 @@ class Walk:
         self.events = [RunEvent(kind=kind, actor="queue", data={"task": task} if task else {})]
 
     def go(self) -> bool:
+        """Return whether the run has ended."""
         for step_run in self.steps:
             if step_run.status == StepStatus.PASSED:
                 continue
-            if self.check(step_run):
-                return True
+            in_process = step_run.step.validator.in_process
+            progress = self.check(step_run) if in_process else self.hand_over(step_run)
+            if progress is not Progress.ON:
+                return progress is Progress.ENDED
         return False
 
-    def check(self, step_run: StepRun) -> bool:
-        """Take one in-process step; return whether the run has ended."""
+    def check(self, step_run: StepRun) -> Progress:
+        """Take one in-process step."""
         self.begin(step_run)
-        verdict = self.judge(step_run)
+        return self.close(step_run, self.judge(step_run))
+
+    def hand_over(self, step_run: StepRun) -> Progress:
+        """Give a container step to its validator, unless it has it already."""
+        if step_run.status == StepStatus.PENDING:
+            self.begin(step_run)
+        try:
+            verdict = launch(self.run, step_run)
+        except (Moved, StorageError, DatabaseError):
+            raise
+        except Exception:
+            logger.exception("launch of %s failed", step_run)
+            verdict = broken("The validator could not be started. We have been told.")
+        return self.close(step_run, verdict) if verdict else self.let_go(step_run)
+
+    def let_go(self, step_run: StepRun) -> Progress:
+        """Leave the run to its validator, unless that has answered already.
+
+        Under the row's lock: an answer that comes later finds the run free and enqueues it.
+        """
+        with transaction.atomic():
+            if not self.lease.held().select_for_update().exists():
+                raise Moved
+            step_run.refresh_from_db(fields=["status", "outputs"])
+            if step_run.status == StepStatus.PASSED:
+                return Progress.ON
+            self.lease.release()
+        return Progress.WAITING
+
+    def close(self, step_run: StepRun, verdict: Verdict) -> Progress:
         last = step_run is self.steps[-1]
-        return close_step(self.lease.held(), step_run, verdict, last=last, actor=_ACTOR)
+        ended = close_step(self.lease.held(), step_run, verdict, last=last, actor=_ACTOR)
+        return Progress.ENDED if ended else Progress.ON
 
     def begin(self, step_run: StepRun) -> None:
         # RUNNING too: the worker that began it may have died.

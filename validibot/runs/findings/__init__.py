@@ -1,17 +1,24 @@
 """From what a validator says to rows: findings, outputs, artifacts, the end of step and run."""
 
+from validibot.runs.findings.answer import validator_identity
 from validibot.runs.findings.close import Moved, close_step, ending, skip_steps
 from validibot.runs.findings.rules import apply_assertions
+from validibot.runs.findings.settle import Settled, Settlement, fail, settle
 from validibot.runs.findings.verdict import Verdict, broken, finding, judged
 
 __all__ = [
     "Moved",
+    "Settled",
+    "Settlement",
     "Verdict",
     "apply_assertions",
     "broken",
     "close_step",
     "ending",
+    "fail",
     "finding",
     "judged",
+    "settle",
     "skip_steps",
+    "validator_identity",
 ]

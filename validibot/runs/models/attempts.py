@@ -1,13 +1,13 @@
 """Executions of container steps, and the receipts of their callbacks."""
 
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.utils import timezone
 
 from validibot.runs.models.runs import Run, StepRun
-from validibot.runs.states import ACTIVE_ATTEMPT, AttemptState, ReceiptStatus
+from validibot.runs.states import ACTIVE_ATTEMPT, ATTEMPT, AttemptState, ReceiptStatus, sources
 
 
 class Attempt(models.Model):
@@ -55,6 +55,19 @@ class Attempt(models.Model):
     @property
     def callback_id(self) -> str:
         return f"execution-attempt-{self.id}"
+
+    def move(self, target: AttemptState, **values: Any) -> bool:
+        """Go to `target` and set `values`, if the table allows it from where the row is by now.
+
+        Returns whether it did; of two who try to leave the same state one succeeds.
+        """
+        if target not in ACTIVE_ATTEMPT:
+            values.setdefault("ended_at", timezone.now())
+        movable = Attempt.objects.filter(pk=self.pk, state__in=sources(ATTEMPT, target))
+        if not movable.update(state=target, **values):
+            return False
+        self.state = target
+        return True
 
 
 class Receipt(models.Model):

@@ -1,0 +1,111 @@
+"""A provider of executions that does what a test says, and the validator that it pretends to run."""
+
+from typing import Any
+
+from validibot_shared.canonicalization import sha256_hex_for_model
+from validibot_shared.fmu.envelopes import FMUInputEnvelope, FMUOutputEnvelope
+from validibot_shared.validations.envelopes import ValidationCallback
+
+from validibot.core.storage import get_storage
+from validibot.runs.backends.base import (
+    ExecutionBackend,
+    ExecutionState,
+    Launch,
+    LaunchError,
+    LaunchRequest,
+    Phase,
+    StateUnavailable,
+)
+
+
+class Provider:
+    """What the scripted backend does, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[LaunchRequest] = []
+        self.cancelled: list[str] = []
+        self.refusal: LaunchError | None = None
+        self.phase = Phase.RUNNING
+        self.found = Phase.ABSENT
+        self.message = ""
+        self.unavailable = False
+
+    @property
+    def state(self) -> ExecutionState:
+        return ExecutionState(phase=self.phase, execution="execution-1", message=self.message)
+
+
+class ScriptedBackend(ExecutionBackend):
+    """Behaves like a cloud: launches return before anything is done."""
+
+    @property
+    def provider(self) -> Provider:
+        provider: Provider = self.options["provider"]
+        return provider
+
+    def launch(self, request: LaunchRequest) -> Launch:
+        self.provider.requests.append(request)
+        if self.provider.refusal:
+            raise self.provider.refusal
+        return Launch(execution="execution-1")
+
+    def state(self, execution: str) -> ExecutionState:
+        if self.provider.unavailable:
+            raise StateUnavailable("nobody answers")
+        return self.provider.state
+
+    def find(self, *, job: str, input_uri: str) -> ExecutionState:
+        return ExecutionState(phase=self.provider.found, execution="execution-1")
+
+    def cancel(self, execution: str) -> bool:
+        self.provider.cancelled.append(execution)
+        return True
+
+
+def read_input(request: LaunchRequest) -> FMUInputEnvelope:
+    content = get_storage(request.input_uri).read(request.input_uri, limit=1_000_000)
+    return FMUInputEnvelope.model_validate_json(content)
+
+
+def output_of(request: LaunchRequest, **changes: Any) -> FMUOutputEnvelope:
+    """Return the envelope with which the validator answers."""
+    envelope = read_input(request)
+    context = envelope.context
+    answer: dict[str, Any] = {
+        "run_id": envelope.run_id,
+        "step_run_id": context.step_run_id,
+        "execution_attempt_id": context.execution_attempt_id,
+        "attempt_contract_version": context.attempt_contract_version,
+        "input_envelope_sha256": sha256_hex_for_model(envelope),
+        "output_uri": context.expected_output_uri,
+        "validator": envelope.validator,
+        "status": "success",
+        "timing": {},
+        "outputs": {
+            "output_values": {"y": 2.0},
+            "execution_seconds": 0.5,
+            "simulation_time_reached": 10.0,
+        },
+    }
+    return FMUOutputEnvelope.model_validate(answer | changes)
+
+
+def store_output(request: LaunchRequest, content: bytes | None = None, **changes: Any) -> None:
+    """Write what the validator leaves at the place of its output."""
+    if content is None:
+        content = output_of(request, **changes).model_dump_json(exclude_none=True).encode()
+    storage = get_storage(request.output_uri)
+    storage.create(request.output_uri, content, mime_type="application/json")
+
+
+def callback_of(request: LaunchRequest, **changes: Any) -> ValidationCallback:
+    """Return what the validator posts."""
+    envelope = read_input(request)
+    message = {
+        "run_id": envelope.run_id,
+        "callback_id": envelope.context.callback_id,
+        "callback_nonce": envelope.context.callback_nonce,
+        "status": "success",
+        "result_uri": envelope.context.expected_output_uri,
+    }
+    return ValidationCallback.model_validate(message | changes)

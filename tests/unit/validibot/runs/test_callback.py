@@ -1,0 +1,343 @@
+"""A container step from launch to callback, and what is refused on the way."""
+
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+
+from tests.factories import AssertionFactory, StepFactory, started_run
+from tests.unit.validibot.runs.scripted import (
+    Provider,
+    callback_of,
+    output_of,
+    read_input,
+    store_output,
+)
+from validibot.core.storage import StorageError, get_storage
+from validibot.core.storage.files import FileStorage
+from validibot.runs import callback
+from validibot.runs.backends.base import LaunchRequest
+from validibot.runs.cancel import cancel_run
+from validibot.runs.execute import execute
+from validibot.runs.models import Artifact, Attempt, Finding, Receipt, Run, RunEvent
+
+
+@pytest.fixture
+def request_(provider: Provider, container_run: Run) -> LaunchRequest:
+    """What the provider was asked to launch."""
+    execute(container_run.pk)
+    return provider.requests[0]
+
+
+def post(request: LaunchRequest, **changes: Any) -> callback.Reply:
+    return callback.receive(callback_of(request, **changes).model_dump_json().encode())
+
+
+def kinds(run: Run) -> list[str]:
+    return list(RunEvent.objects.filter(run=run).values_list("kind", flat=True))
+
+
+def test_a_launched_run_waits_without_a_lease(request_: LaunchRequest, container_run: Run) -> None:
+    container_run.refresh_from_db()
+    attempt = Attempt.objects.get()
+
+    assert (container_run.status, container_run.lease_token) == ("RUNNING", None)
+    assert (attempt.state, attempt.execution) == ("RUNNING", "execution-1")
+    assert kinds(container_run) == ["started", "step_started", "launched", "running"]
+
+
+def test_the_envelope_names_files_by_role_and_port(request_: LaunchRequest) -> None:
+    envelope = read_input(request_)
+    file = envelope.input_files[0]
+
+    assert (file.name, file.role, file.port_key) == ("model.fmu", "fmu", "fmu_model")
+    assert file.mime_type.value == "application/vnd.fmi.fmu"
+    content = get_storage(file.uri).read(file.uri, version=file.storage_version, limit=10)
+    assert content == b"PK"
+    assert str(envelope.context.callback_url) == "http://localhost:8001/internal/callbacks/"
+
+
+def test_of_the_nonce_only_a_digest_is_kept(request_: LaunchRequest) -> None:
+    nonce = read_input(request_).context.callback_nonce or ""
+
+    row = Attempt.objects.values().get()
+
+    assert len(nonce) == 43
+    assert not any(nonce in str(value) for value in row.values())
+
+
+def test_a_callback_ends_the_run(request_: LaunchRequest, container_run: Run) -> None:
+    store_output(request_)
+
+    reply = post(request_)
+
+    container_run.refresh_from_db()
+    assert (reply.status, container_run.result) == (200, "PASS")
+    assert container_run.steps.get().outputs == {"time": 10.0, "y": 2.0}
+    assert Attempt.objects.get().state == "COMPLETED"
+    assert Receipt.objects.get().status == "COMPLETED"
+    assert kinds(container_run)[-3:] == ["called_back", "step_passed", "passed"]
+
+
+def test_a_repeated_callback_is_acknowledged_and_applied_once(
+    request_: LaunchRequest, container_run: Run
+) -> None:
+    store_output(request_)
+    post(request_)
+
+    reply = post(request_)
+
+    assert reply.status == 200
+    assert reply.body["idempotent_replayed"] is True
+    assert Receipt.objects.get().deliveries == 2
+    assert kinds(container_run).count("step_passed") == 1
+
+
+def test_a_late_callback_is_ignored(request_: LaunchRequest, container_run: Run) -> None:
+    cancel_run(container_run.pk, actor="ada")
+    store_output(request_)
+
+    reply = post(request_)
+
+    container_run.refresh_from_db()
+    assert (reply.status, reply.body["late_callback_ignored"]) == (200, True)
+    assert container_run.result == "CANCELED"
+
+
+def test_findings_keep_code_line_and_column(request_: LaunchRequest, container_run: Run) -> None:
+    place = {"line": 3, "column": 7, "path": "Zone"}
+    message = {"severity": "ERROR", "code": "E1", "text": "Bad\0 zone", "location": place}
+    store_output(request_, status="failed_validation", messages=[message])
+
+    post(request_)
+
+    container_run.refresh_from_db()
+    found = Finding.objects.get()
+    assert container_run.result == "FAIL"
+    assert (found.code, found.line, found.column, found.path) == ("E1", 3, 7, "Zone")
+    assert found.message == "Bad� zone"
+
+
+def test_thousands_of_findings_are_cut_down_to_the_worst(
+    request_: LaunchRequest, container_run: Run
+) -> None:
+    many = [{"severity": "WARNING", "text": f"warning {number}"} for number in range(1500)]
+    last = {"severity": "ERROR", "text": "the one that matters"}
+    store_output(request_, status="failed_validation", messages=[*many, last])
+
+    post(request_)
+
+    found = list(Finding.objects.filter(run=container_run).order_by("order"))
+    assert len(found) == 1001
+    assert found[-2].message == "the one that matters"
+    assert "501 further findings" in found[-1].message
+
+
+@pytest.mark.parametrize(
+    ("status", "result", "step"),
+    [
+        ("success", "PASS", "PASSED"),
+        ("failed_validation", "FAIL", "FAILED"),
+        ("failed_runtime", "ERROR", "FAILED"),
+        ("cancelled", "CANCELED", "SKIPPED"),
+    ],
+)
+def test_the_stored_status_decides(
+    request_: LaunchRequest, container_run: Run, status: str, result: str, step: str
+) -> None:
+    store_output(request_, status=status)
+
+    post(request_, status="success")
+
+    container_run.refresh_from_db()
+    assert (container_run.result, container_run.steps.get().status) == (result, step)
+
+
+def test_assertions_are_held_against_the_outputs(
+    request_: LaunchRequest, container_run: Run
+) -> None:
+    AssertionFactory.create(
+        step=container_run.steps.get().step, expression="output.y < 1.0", message="Too much"
+    )
+    store_output(request_)
+
+    post(request_)
+
+    container_run.refresh_from_db()
+    assert (container_run.result, Finding.objects.get().message) == ("FAIL", "Too much")
+
+
+def test_the_next_step_is_taken_up_after_a_callback(
+    provider: Provider,
+    container_run: Run,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    first = container_run.steps.get().step
+    second = StepFactory.create(
+        workflow=first.workflow,
+        order=2,
+        validator__engine="assertions",
+        config={"document": False},
+    )
+    AssertionFactory.create(step=second, expression="steps['1'].y == 2.0")
+    run = started_run(step=first, filename="model.fmu", inline=b"PK")
+    execute(run.pk)
+    store_output(provider.requests[0])
+
+    with django_capture_on_commit_callbacks(execute=True):
+        post(provider.requests[0])
+
+    run.refresh_from_db()
+    assert run.result == "PASS"
+    assert kinds(run).count("step_passed") == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"callback_nonce": "x" * 43}, 403),
+        ({"run_id": "11111111-1111-4111-8111-111111111111"}, 400),
+        ({"callback_id": "execution-attempt-11111111-1111-4111-8111-111111111111"}, 400),
+        ({"callback_id": "nonsense\0"}, 400),
+    ],
+)
+def test_a_forged_callback_touches_nothing(
+    request_: LaunchRequest, container_run: Run, changes: dict[str, str], status: int
+) -> None:
+    reply = post(request_, **changes)
+
+    container_run.refresh_from_db()
+    assert (reply.status, container_run.status) == (status, "RUNNING")
+    assert not Receipt.objects.exists()
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"\xff", b"[" * 10_000, b'{"run_id": 1}'])
+@pytest.mark.django_db
+def test_what_is_no_callback_is_refused(body: bytes) -> None:
+    assert callback.receive(body).status == 400
+
+
+def test_a_callback_with_another_file_ends_the_run_as_error(
+    request_: LaunchRequest, container_run: Run
+) -> None:
+    store_output(request_)
+
+    reply = post(request_, result_uri=request_.output_uri.replace("output", "other"))
+
+    container_run.refresh_from_db()
+    assert (reply.status, container_run.result) == (400, "ERROR")
+    assert Receipt.objects.get().status == "REJECTED"
+    assert post(request_).body["idempotent_replayed"] is True
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "stored no output"),
+        (b"{", "malformed"),
+        (b"\xff\xfe", "malformed"),
+        (b"[" * 100_000, "malformed"),
+        (b'{"status": "success"}', "malformed"),
+        (b" " * 2000, "larger than 1,000 bytes"),
+    ],
+)
+def test_an_unusable_output_ends_the_run_as_error(
+    request_: LaunchRequest,
+    container_run: Run,
+    settings: Settings,
+    content: bytes | None,
+    words: str,
+) -> None:
+    settings.MAX_ENVELOPE_BYTES = 1000 if content and len(content) == 2000 else 25_000_000
+    if content is not None:
+        store_output(request_, content)
+
+    reply = post(request_)
+
+    container_run.refresh_from_db()
+    assert (reply.status, container_run.result) == (400, "ERROR")
+    assert words in container_run.error
+    assert Attempt.objects.get().state == "FAILED"
+
+
+def test_an_answer_to_something_else_is_refused(
+    request_: LaunchRequest, container_run: Run
+) -> None:
+    store_output(request_, input_envelope_sha256="0" * 64)
+
+    post(request_)
+
+    container_run.refresh_from_db()
+    assert "input_envelope_sha256" in container_run.error
+
+
+def test_numbers_that_are_none_are_no_outputs(request_: LaunchRequest, container_run: Run) -> None:
+    output = json.loads(output_of(request_).model_dump_json())
+    content = json.dumps(output).replace("2.0", "NaN").encode()
+    store_output(request_, content)
+
+    post(request_)
+
+    assert container_run.steps.get().outputs == {"time": 10.0}
+
+
+def test_artifacts_are_kept_when_they_are_what_was_announced(
+    request_: LaunchRequest, container_run: Run
+) -> None:
+    folder = f"{read_input(request_).context.execution_bundle_uri}/outputs"
+    stored = get_storage(folder).create(f"{folder}/a.csv", b"1,2", mime_type="text/csv")
+    true = {
+        "name": "a.csv",
+        "type": "timeseries-csv",
+        "uri": stored.uri,
+        "size_bytes": 3,
+        "sha256": stored.sha256,
+        "storage_version": stored.version,
+    }
+    elsewhere = true | {"name": "b.csv", "uri": "file:///etc/passwd"}
+    larger = true | {"name": "c.csv", "size_bytes": 4}
+    store_output(request_, artifacts=[true, elsewhere, larger])
+
+    post(request_)
+
+    assert Artifact.objects.get().name == "a.csv"
+    assert Finding.objects.filter(code="validator.artifact_left_out").count() == 2
+
+
+def test_a_callback_is_repeated_when_storage_fails(
+    request_: LaunchRequest, container_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: FileStorage, uri: str, *, version: str = "", limit: int) -> bytes:
+        raise StorageError("out of order")
+
+    store_output(request_)
+    message = callback_of(request_)
+    with monkeypatch.context() as patched:
+        patched.setattr(FileStorage, "read", fail)
+        assert callback.process(message).status == 503
+
+    assert callback.process(message).status == 200
+    container_run.refresh_from_db()
+    assert container_run.result == "PASS"
+
+
+def test_a_callback_that_is_being_applied_is_asked_to_wait(request_: LaunchRequest) -> None:
+    attempt = Attempt.objects.get()
+    receipt = Receipt.objects.create(
+        callback_id=attempt.callback_id,
+        run_id=attempt.step_run.run_id,
+        attempt=attempt,
+        result_uri=attempt.output_uri,
+        claim_token=attempt.pk,
+        claimed_at=timezone.now(),
+    )
+    store_output(request_)
+
+    assert post(request_).status == 409
+
+    long_ago = timezone.now() - dt.timedelta(minutes=5)
+    Receipt.objects.filter(pk=receipt.pk).update(claimed_at=long_ago)
+    assert post(request_).status == 200

@@ -1,0 +1,182 @@
+"""What becomes of a launch that is refused, unanswered, interrupted or overtaken."""
+
+import datetime as dt
+
+import pytest
+from django.utils import timezone
+
+from tests.unit.validibot.runs.scripted import Provider, callback_of, store_output
+from validibot.core.storage import StorageError
+from validibot.core.storage.files import FileStorage
+from validibot.runs import callback
+from validibot.runs.backends.base import Launch, LaunchError, LaunchRequest, Phase
+from validibot.runs.cancel import cancel_run
+from validibot.runs.execute import execute
+from validibot.runs.models import Attempt, Run
+from validibot.runs.reconcile import look
+from validibot.workflows.models import Step
+
+
+def later(minutes: float) -> None:
+    """Let an attempt be that old."""
+    Attempt.objects.update(created_at=timezone.now() - dt.timedelta(minutes=minutes))
+
+
+def test_a_refused_launch_ends_the_run_as_error(provider: Provider, container_run: Run) -> None:
+    provider.refusal = LaunchError("Permission denied", permanent=True)
+
+    execute(container_run.pk)
+
+    container_run.refresh_from_db()
+    assert (container_run.result, Attempt.objects.get().state) == ("ERROR", "FAILED")
+    assert "Permission denied" in container_run.error
+
+
+def test_an_unanswered_launch_is_not_repeated(provider: Provider, container_run: Run) -> None:
+    provider.refusal = LaunchError("Unavailable")
+    execute(container_run.pk)
+
+    execute(container_run.pk)
+
+    assert len(provider.requests) == 1
+    assert Attempt.objects.get().state == "UNKNOWN"
+
+
+def test_an_unanswered_launch_that_was_accepted_is_found(
+    provider: Provider, container_run: Run
+) -> None:
+    provider.refusal = LaunchError("Unavailable")
+    execute(container_run.pk)
+    provider.found = Phase.RUNNING
+
+    assert look(Attempt.objects.get().pk)
+
+    attempt = Attempt.objects.get()
+    assert (attempt.state, attempt.execution) == ("RUNNING", "execution-1")
+
+
+def test_a_launch_that_did_not_happen_is_made_up_for(
+    provider: Provider, container_run: Run
+) -> None:
+    provider.refusal = LaunchError("Unavailable")
+    execute(container_run.pk)
+    provider.refusal = None
+    later(minutes=1)
+
+    assert not look(Attempt.objects.get().pk)
+    execute(container_run.pk)
+
+    states = list(Attempt.objects.order_by("number").values_list("state", flat=True))
+    assert states == ["FAILED", "RUNNING"]
+    assert provider.requests[0].output_uri != provider.requests[1].output_uri
+
+
+def test_a_launch_is_given_up_after_some_attempts(provider: Provider, container_run: Run) -> None:
+    provider.refusal = LaunchError("Unavailable")
+    for _ in range(6):
+        execute(container_run.pk)
+        later(minutes=1)
+        look(Attempt.objects.latest("number").pk)
+
+    container_run.refresh_from_db()
+    assert len(provider.requests) == 5
+    assert (container_run.result, Attempt.objects.count()) == ("ERROR", 6)
+
+
+def test_an_attempt_that_was_never_launched_is_replaced(
+    provider: Provider, container_run: Run
+) -> None:
+    execute(container_run.pk)
+    Attempt.objects.update(state="PENDING", execution="")
+
+    execute(container_run.pk)
+
+    states = list(Attempt.objects.order_by("number").values_list("state", flat=True))
+    assert states == ["FAILED", "RUNNING"]
+
+
+def test_a_worker_that_died_in_the_launch_leaves_it_unknown(
+    provider: Provider, container_run: Run
+) -> None:
+    execute(container_run.pk)
+    Attempt.objects.update(state="DISPATCHING", execution="")
+
+    execute(container_run.pk)
+
+    assert Attempt.objects.get().state == "UNKNOWN"
+    assert len(provider.requests) == 1
+
+
+def test_a_callback_may_overtake_the_answer_to_the_launch(
+    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def launch(self: object, request: LaunchRequest) -> Launch:
+        store_output(request)
+        assert callback.process(callback_of(request)).status == 200
+        return Launch(execution="execution-1")
+
+    monkeypatch.setattr("tests.unit.validibot.runs.scripted.ScriptedBackend.launch", launch)
+
+    execute(container_run.pk)
+
+    container_run.refresh_from_db()
+    attempt = Attempt.objects.get()
+    assert container_run.result == "PASS"
+    assert (attempt.state, attempt.execution) == ("COMPLETED", "execution-1")
+
+
+def test_an_execution_that_starts_after_the_cancellation_is_stopped(
+    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def launch(self: object, request: LaunchRequest) -> Launch:
+        cancel_run(request.run_id, actor="ada")
+        return Launch(execution="execution-1")
+
+    monkeypatch.setattr("tests.unit.validibot.runs.scripted.ScriptedBackend.launch", launch)
+
+    execute(container_run.pk)
+
+    assert provider.cancelled == ["execution-1"]
+    assert Attempt.objects.get().state == "CANCELED"
+
+
+def test_a_configuration_that_does_not_fit_is_our_error(
+    provider: Provider, container_run: Run
+) -> None:
+    Step.objects.update(config={"simulation": {"step_size": -1}})
+
+    execute(container_run.pk)
+
+    container_run.refresh_from_db()
+    assert container_run.result == "ERROR"
+    assert "step_size" in container_run.error
+    assert not provider.requests
+
+
+def test_storage_that_fails_before_the_launch_leaves_the_run_to_a_retry(
+    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: FileStorage, uri: str, content: bytes, *, mime_type: str) -> None:
+        raise StorageError("out of order")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FileStorage, "create", fail)
+        with pytest.raises(StorageError):
+            execute(container_run.pk)
+
+    execute(container_run.pk)
+
+    assert len(provider.requests) == 1
+    assert Attempt.objects.latest("number").state == "RUNNING"
+
+
+def test_file_names_of_strangers_become_harmless(provider: Provider, container_run: Run) -> None:
+    submission = container_run.submission
+    submission.filename = "../Mein Haus ☃/.-büro*?.FMU"
+    submission.save()
+
+    execute(container_run.pk)
+
+    assert provider.requests[0].input_uri.endswith("/input.json")
+    container_run.refresh_from_db()
+    assert container_run.status == "RUNNING"

@@ -1,0 +1,225 @@
+"""What was lost is found: silent executions, stuck runs."""
+
+import datetime as dt
+
+import pytest
+from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks
+
+from tests.factories import StepFactory, started_run
+from tests.unit.validibot.runs.scripted import Provider, callback_of, store_output
+from validibot.runs import callback
+from validibot.runs.backends.base import LaunchRequest, Phase
+from validibot.runs.cancel import cancel_run
+from validibot.runs.execute import execute
+from validibot.runs.models import Attempt, Finding, Run, RunEvent
+from validibot.runs.reconcile import look, on_ended, reconcile_all
+
+
+@pytest.fixture
+def request_(provider: Provider, container_run: Run) -> LaunchRequest:
+    execute(container_run.pk)
+    return provider.requests[0]
+
+
+def ago(minutes: float) -> dt.datetime:
+    return timezone.now() - dt.timedelta(minutes=minutes)
+
+
+def test_an_execution_that_still_runs_is_left_alone(request_: LaunchRequest) -> None:
+    assert look(request_.attempt_id)
+
+
+@pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED])
+def test_an_execution_that_ended_in_silence_is_salvaged_whatever_its_exit(
+    provider: Provider, request_: LaunchRequest, container_run: Run, phase: Phase
+) -> None:
+    store_output(request_)
+    provider.phase = phase
+
+    assert not look(request_.attempt_id)
+
+    container_run.refresh_from_db()
+    assert container_run.result == "PASS"
+
+
+@pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED])
+def test_an_execution_without_output_is_an_error_with_the_providers_words(
+    provider: Provider, request_: LaunchRequest, container_run: Run, phase: Phase
+) -> None:
+    provider.phase = phase
+    provider.message = "The configured memory limit was reached."
+
+    assert not look(request_.attempt_id)
+
+    container_run.refresh_from_db()
+    assert container_run.result == "ERROR"
+    assert container_run.error == (
+        "The validator stored no output. The configured memory limit was reached."
+    )
+
+
+def test_a_callback_after_the_salvage_changes_nothing(
+    provider: Provider, request_: LaunchRequest, container_run: Run
+) -> None:
+    store_output(request_, status="failed_validation")
+    message = callback_of(request_)
+    provider.phase = Phase.FAILED
+    look(request_.attempt_id)
+
+    reply = callback.process(message)
+
+    assert (reply.status, reply.body["idempotent_replayed"]) == (200, True)
+    assert Finding.objects.count() == 1
+
+
+def test_a_backend_that_saw_the_end_saves_the_look(
+    provider: Provider, request_: LaunchRequest, container_run: Run
+) -> None:
+    store_output(request_)
+
+    on_ended(attempt_id=request_.attempt_id)
+
+    container_run.refresh_from_db()
+    assert container_run.result == "PASS"
+
+
+def test_an_execution_out_of_time_is_stopped(
+    provider: Provider,
+    request_: LaunchRequest,
+    container_run: Run,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    Attempt.objects.update(timeout_at=ago(minutes=1))
+
+    with django_capture_on_commit_callbacks(execute=True):
+        assert not look(request_.attempt_id)
+
+    container_run.refresh_from_db()
+    assert (container_run.result, Attempt.objects.get().state) == ("TIMED_OUT", "TIMED_OUT")
+    assert provider.cancelled == ["execution-1"]
+
+
+def test_an_output_in_the_last_moment_counts(request_: LaunchRequest, container_run: Run) -> None:
+    store_output(request_)
+    Attempt.objects.update(timeout_at=ago(minutes=1))
+
+    look(request_.attempt_id)
+
+    container_run.refresh_from_db()
+    assert container_run.result == "PASS"
+
+
+def test_a_provider_that_cannot_be_asked_gets_a_grace(
+    provider: Provider, request_: LaunchRequest, container_run: Run
+) -> None:
+    provider.unavailable = True
+    Attempt.objects.update(timeout_at=ago(minutes=1))
+    assert look(request_.attempt_id)
+
+    Attempt.objects.update(timeout_at=ago(minutes=6))
+    assert not look(request_.attempt_id)
+
+    container_run.refresh_from_db()
+    assert container_run.result == "TIMED_OUT"
+
+
+@pytest.mark.django_db
+def test_a_run_that_the_queue_lost_is_enqueued_again() -> None:
+    run = started_run(step=StepFactory.create())
+    Run.objects.update(enqueued_at=ago(minutes=2))
+
+    assert reconcile_all()["enqueued"] == 1
+
+    run.refresh_from_db()
+    assert run.result == "PASS"
+    assert reconcile_all()["enqueued"] == 0
+
+
+@pytest.mark.django_db
+def test_a_run_that_was_just_enqueued_is_left_to_the_queue() -> None:
+    started_run(step=StepFactory.create())
+
+    assert reconcile_all()["enqueued"] == 0
+
+
+@pytest.mark.django_db
+def test_a_run_whose_worker_died_is_enqueued_again() -> None:
+    run = started_run(step=StepFactory.create())
+    Run.objects.update(
+        status="RUNNING", lease_expires_at=ago(minutes=1), enqueued_at=ago(minutes=2)
+    )
+
+    reconcile_all()
+
+    run.refresh_from_db()
+    assert run.result == "PASS"
+
+
+@pytest.mark.django_db
+def test_a_continuation_that_was_lost_is_enqueued_again() -> None:
+    run = started_run(step=StepFactory.create())
+    Run.objects.update(status="RUNNING", enqueued_at=ago(minutes=2))
+
+    reconcile_all()
+
+    run.refresh_from_db()
+    assert run.result == "PASS"
+
+
+def test_the_sweep_leaves_a_run_that_waits_for_its_validator(
+    request_: LaunchRequest, container_run: Run
+) -> None:
+    Run.objects.update(enqueued_at=ago(minutes=2))
+
+    assert reconcile_all() == {"enqueued": 0, "looked_at": 0}
+
+
+def test_the_sweep_looks_at_old_attempts(
+    provider: Provider, request_: LaunchRequest, container_run: Run
+) -> None:
+    store_output(request_)
+    provider.phase = Phase.FAILED
+    Attempt.objects.update(created_at=ago(minutes=2))
+
+    assert reconcile_all()["looked_at"] == 1
+
+    container_run.refresh_from_db()
+    assert container_run.result == "PASS"
+
+
+def test_a_cancelled_run_stops_its_execution(
+    provider: Provider,
+    request_: LaunchRequest,
+    container_run: Run,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        assert cancel_run(container_run.pk, actor="ada@example.org")
+
+    container_run.refresh_from_db()
+    assert (container_run.result, container_run.steps.get().status) == ("CANCELED", "SKIPPED")
+    assert provider.cancelled == ["execution-1"]
+    assert RunEvent.objects.latest("pk").actor == "ada@example.org"
+
+
+@pytest.mark.django_db
+def test_a_run_that_waits_in_the_queue_can_be_cancelled() -> None:
+    run = started_run(step=StepFactory.create())
+
+    assert cancel_run(run.pk, actor="ada")
+
+    assert not execute(run.pk)
+    run.refresh_from_db()
+    assert run.result == "CANCELED"
+
+
+@pytest.mark.django_db
+def test_a_run_that_has_ended_cannot_be_cancelled() -> None:
+    run = started_run(step=StepFactory.create())
+    execute(run.pk)
+
+    assert not cancel_run(run.pk, actor="ada")
+
+    run.refresh_from_db()
+    assert run.result == "PASS"

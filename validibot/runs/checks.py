@@ -1,0 +1,40 @@
+"""Says at the start what is wrong with EXECUTION_BACKENDS."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
+from django.core.exceptions import ImproperlyConfigured
+
+from validibot.runs.backends import DEFAULT, get_backend
+
+# Lets a local twin serve although DEBUG is off.
+ALLOW = "allow_without_debug"
+
+
+def check_backends(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Return one message for each thing that would make launching fail."""
+    aliases = list(settings.EXECUTION_BACKENDS)
+    if DEFAULT not in aliases:
+        aliases.insert(0, DEFAULT)
+    return [message for alias in aliases for message in _check(alias)]
+
+
+def _check(alias: str) -> Sequence[CheckMessage]:
+    try:
+        backend = get_backend(alias)
+    except ImproperlyConfigured as error:
+        return [Error(str(error), id="validibot.runs.E001")]
+    if backend.local and not settings.DEBUG and not backend.options.get(ALLOW):
+        return [
+            Error(
+                f"EXECUTION_BACKENDS[{alias!r}]: {type(backend).__name__} is for development.",
+                hint=f"Use CloudRunBackend, or set OPTIONS[{ALLOW!r}] to serve with it all the same.",
+                id="validibot.runs.E002",
+            )
+        ]
+    return backend.check()

@@ -1,0 +1,207 @@
+"""The output envelope of an attempt: read, verified, turned into a verdict."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from pydantic import ValidationError
+from validibot_shared.validations.envelopes import (
+    ATTEMPT_CONTRACT_VERSION,
+    ValidationArtifact,
+    ValidationMessage,
+    ValidationOutputEnvelope,
+    ValidationStatus,
+    ValidatorType,
+)
+
+from validibot.core.envelopes import language_of
+from validibot.core.storage import ObjectNotFound, ObjectTooLarge, StoredObject, get_storage
+from validibot.engines.problems import Problem, storable
+from validibot.runs.findings.verdict import Verdict, broken, finding, judged
+from validibot.runs.models import Artifact, Attempt, Finding
+from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
+from validibot.workflows.models import Validator
+
+MAX_ARTIFACTS = 500
+_MAX_NAME = 255
+_MAX_TYPE = 100
+
+
+class NoAnswer(Exception):
+    """There is no output object."""
+
+
+class BadAnswer(Exception):
+    """What lies at the output's place is no answer to this attempt."""
+
+
+def validator_identity(validator: Validator) -> dict[str, str]:
+    """Return what an envelope, and the answer to it, says of the validator."""
+    return {
+        "id": str(validator.pk),
+        "type": language_of(validator.validation_type).kind.value,
+        "version": validator.version,
+    }
+
+
+def read_answer(attempt: Attempt, result_uri: str) -> ValidationOutputEnvelope:
+    """Return the verified output envelope. Raises NoAnswer, BadAnswer, StorageError."""
+    if result_uri != attempt.output_uri:
+        raise BadAnswer("The validator answered with a file that is not its output.")
+    storage = get_storage(attempt.output_uri)
+    try:
+        content = storage.read(attempt.output_uri, limit=settings.MAX_ENVELOPE_BYTES)
+    except ObjectNotFound:
+        raise NoAnswer("The validator stored no output.") from None
+    except ObjectTooLarge:
+        limit = f"{settings.MAX_ENVELOPE_BYTES:,} bytes"
+        raise BadAnswer(f"The validator's output is larger than {limit}.") from None
+    validator = attempt.step_run.step.validator
+    try:
+        envelope = language_of(validator.validation_type).output_class.model_validate_json(content)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "envelope"
+        raise BadAnswer(f"The validator's output is malformed: {where}: {fault['msg']}.") from None
+    _check_identity(envelope, _expected(attempt))
+    return envelope
+
+
+def verdict_of(envelope: ValidationOutputEnvelope, attempt: Attempt) -> Verdict:
+    """Return what the envelope says of the step, before its assertions."""
+    notes = [_note(message) for message in envelope.messages]
+    artifacts, doubts = _artifacts(envelope, attempt)
+    notes += [finding(doubt) for doubt in doubts]
+    match envelope.status:
+        case ValidationStatus.CANCELLED:
+            return Verdict(
+                status=StepStatus.SKIPPED,
+                run_status=RunStatus.CANCELED,
+                error="The validator was cancelled.",
+                findings=notes,
+                artifacts=artifacts,
+            )
+        case ValidationStatus.FAILED_RUNTIME:
+            error = next((note.message for note in notes if note.severity == "ERROR"), "")
+            return broken(
+                error or "The validator failed and did not say why.",
+                ErrorCategory.RUNTIME_ERROR,
+                findings=notes,
+                artifacts=artifacts,
+            )
+        case ValidationStatus.FAILED_VALIDATION:
+            return judged(
+                _with_error(notes), outputs=_outputs(envelope, attempt), artifacts=artifacts
+            )
+    passed = _with_warning(notes, custom=envelope.validator.type == ValidatorType.CUSTOM_VALIDATOR)
+    return judged(passed, outputs=_outputs(envelope, attempt), artifacts=artifacts)
+
+
+def _expected(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "run_id": str(attempt.step_run.run_id),
+        "step_run_id": str(attempt.step_run_id),
+        "execution_attempt_id": str(attempt.pk),
+        "attempt_contract_version": ATTEMPT_CONTRACT_VERSION,
+        "input_envelope_sha256": attempt.input_sha256,
+        "output_uri": attempt.output_uri,
+        "validator": validator_identity(attempt.step_run.step.validator),
+    }
+
+
+def _check_identity(envelope: ValidationOutputEnvelope, expected: Mapping[str, Any]) -> None:
+    told = envelope.model_dump(mode="json", include=set(expected))
+    wrong = sorted(name for name, value in expected.items() if told[name] != value)
+    if wrong:
+        raise BadAnswer(f"The validator's output answers something else: {', '.join(wrong)}.")
+
+
+def _note(message: ValidationMessage) -> Finding:
+    place = message.location
+    return finding(
+        Problem(
+            message=message.text,
+            severity=message.severity.value,
+            code=message.code or "",
+            path=(place.path if place else None) or "",
+            line=place.line if place else None,
+            column=place.column if place else None,
+        )
+    )
+
+
+def _with_error(notes: list[Finding]) -> list[Finding]:
+    if any(note.severity == "ERROR" for note in notes):
+        return notes
+    reason = Problem("The validator refused the submission.", code="validator.refused")
+    return [*notes, finding(reason)]
+
+
+def _with_warning(notes: list[Finding], *, custom: bool) -> list[Finding]:
+    """A shipped validator's success outweighs the errors it mentions; a stranger's does not."""
+    errors = [note for note in notes if note.severity == "ERROR"]
+    if custom or not errors:
+        return notes
+    for note in errors:
+        note.severity = "WARNING"
+    text = f"The validator passed the submission in spite of {len(errors)} errors it found."
+    return [*notes, finding(Problem(text, severity="WARNING", code="validator.passed_with_errors"))]
+
+
+def _outputs(envelope: ValidationOutputEnvelope, attempt: Attempt) -> dict[str, Any]:
+    """Return the values that the catalogue names, by slug; of a path that leads nowhere nothing."""
+    whole = envelope.model_dump(mode="json")
+    found = {}
+    for output in attempt.step_run.step.validator.outputs:
+        value: Any = whole
+        for key in output["path"].split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None:
+            found[output["slug"]] = value
+    return found
+
+
+def _artifacts(
+    envelope: ValidationOutputEnvelope, attempt: Attempt
+) -> tuple[list[Artifact], list[Problem]]:
+    """Return the artifacts that are what the envelope says, and a warning for each other one."""
+    if not envelope.artifacts:
+        return [], []
+    folder = f"{attempt.bundle_uri}/"
+    stored = {item.uri: item for item in get_storage(folder).list_below(folder)}
+    kept: dict[str, Artifact] = {}
+    doubts = []
+    for artifact in envelope.artifacts[:MAX_ARTIFACTS]:
+        if _is_true(artifact, stored.get(artifact.uri)) and artifact.name not in kept:
+            kept[artifact.name] = _row(artifact)
+        else:
+            doubts.append(_doubt(artifact.name))
+    doubts += [_doubt(artifact.name) for artifact in envelope.artifacts[MAX_ARTIFACTS:]]
+    return list(kept.values()), doubts
+
+
+def _is_true(artifact: ValidationArtifact, stored: StoredObject | None) -> bool:
+    return (
+        stored is not None
+        and len(artifact.name) <= _MAX_NAME
+        and stored.version == artifact.storage_version
+        and stored.size_bytes == artifact.size_bytes
+        and stored.sha256 in ("", artifact.sha256)
+    )
+
+
+def _row(artifact: ValidationArtifact) -> Artifact:
+    return Artifact(
+        name=storable(artifact.name, _MAX_NAME),
+        type=storable(artifact.type, _MAX_TYPE),
+        mime_type=storable(artifact.mime_type or "application/octet-stream", _MAX_TYPE),
+        uri=artifact.uri,
+        storage_version=artifact.storage_version,
+        size_bytes=artifact.size_bytes,
+        sha256=artifact.sha256,
+    )
+
+
+def _doubt(name: str) -> Problem:
+    text = f"The output file {name[:200]} is not what the validator announced and was left out."
+    return Problem(text, severity="WARNING", code="validator.artifact_left_out")

@@ -1,0 +1,5 @@
+"""Container steps: attempt, files, envelope, execution."""
+
+from validibot.runs.launch.launch import launch
+
+__all__ = ["launch"]

@@ -1,0 +1,145 @@
+"""The input envelope of an attempt: what a container validator is told."""
+
+import re
+from pathlib import PurePosixPath
+from typing import Any
+
+from django.conf import settings
+from pydantic import ValidationError
+from validibot_shared.canonicalization import (
+    compute_callback_nonce_commitment,
+    sha256_hex_for_model,
+)
+from validibot_shared.validations.envelopes import (
+    ATTEMPT_CONTRACT_VERSION,
+    ValidationInputEnvelope,
+)
+
+from validibot.core.envelopes import language_of
+from validibot.core.storage import get_storage
+from validibot.runs.findings import validator_identity
+from validibot.runs.models import Attempt, Run, StepRun
+from validibot.submissions.models import Submission
+from validibot.workflows.models import StepFile, Validator
+
+CALLBACK_PATH = "/internal/callbacks/"
+_ANY_PORT = {"port_key": "document", "role": "document"}
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_MAX_NAME = 100
+
+
+class EnvelopeInvalid(Exception):
+    """The step's configuration or the submission does not fit the validator."""
+
+
+def store_envelope(
+    attempt: Attempt, step_run: StepRun, run: Run, *, nonce: str, posts_callbacks: bool
+) -> str:
+    """Write the attempt's files and envelope; return the envelope's canonical digest.
+
+    Raises EnvelopeInvalid, StorageError.
+    """
+    document = {
+        **_identity(step_run, run),
+        "input_files": [_submitted_file(attempt, step_run.step.validator, run.submission)],
+        "resource_files": [_resource(file) for file in step_run.step.files.all()],
+        "inputs": step_run.step.config,
+        "context": _context(attempt, step_run, nonce=nonce, posts_callbacks=posts_callbacks),
+    }
+    envelope = _parse(step_run.step.validator.validation_type, document)
+    content = envelope.model_dump_json(indent=2).encode()
+    get_storage(attempt.input_uri).create(attempt.input_uri, content, mime_type="application/json")
+    return sha256_hex_for_model(envelope)
+
+
+def _parse(validation_type: str, document: dict[str, Any]) -> ValidationInputEnvelope:
+    try:
+        return language_of(validation_type).input_class.model_validate(document)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)[:5]
+        )
+        raise EnvelopeInvalid(f"The step does not fit its validator: {faults}.") from None
+
+
+def _identity(step_run: StepRun, run: Run) -> dict[str, Any]:
+    step = step_run.step
+    return {
+        "run_id": str(run.pk),
+        "validator": validator_identity(step.validator),
+        "org": {"id": str(run.organisation_id), "name": run.organisation.name},
+        "workflow": {
+            "id": str(run.workflow_id),
+            "step_id": str(step.pk),
+            "step_name": step.name,
+        },
+    }
+
+
+def _context(
+    attempt: Attempt, step_run: StepRun, *, nonce: str, posts_callbacks: bool
+) -> dict[str, Any]:
+    return {
+        "execution_attempt_id": str(attempt.pk),
+        "step_run_id": str(step_run.pk),
+        "attempt_contract_version": ATTEMPT_CONTRACT_VERSION,
+        "expected_output_uri": attempt.output_uri,
+        "execution_bundle_uri": attempt.bundle_uri,
+        "callback_id": attempt.callback_id,
+        "callback_nonce": nonce,
+        "callback_nonce_commitment": compute_callback_nonce_commitment(nonce),
+        "callback_url": f"{settings.WORKER_URL}{CALLBACK_PATH}" if posts_callbacks else None,
+        "skip_callback": not posts_callbacks,
+        "timeout_seconds": step_run.step.validator.timeout_seconds,
+    }
+
+
+def _submitted_file(
+    attempt: Attempt, validator: Validator, submission: Submission
+) -> dict[str, Any]:
+    """Describe the submission; what lives in a row is written beside the envelope."""
+    port = next((port for port in validator.ports if "role" in port), _ANY_PORT)
+    extension = PurePosixPath(submission.filename).suffix.lower()
+    uri, version = submission.uri, submission.storage_version
+    if submission.inline is not None:
+        uri = f"{attempt.bundle_uri}/{port['port_key']}{_UNSAFE.sub('', extension)}"
+        content = bytes(submission.inline)
+        version = get_storage(uri).create(uri, content, mime_type=submission.mime_type).version
+    return {
+        "name": _safe_name(submission.filename),
+        "mime_type": _mime_type(validator, extension) or submission.mime_type,
+        "role": port["role"],
+        "port_key": port["port_key"],
+        "uri": uri,
+        "size_bytes": submission.size_bytes,
+        "sha256": submission.sha256,
+        "storage_version": version,
+    }
+
+
+def _resource(file: StepFile) -> dict[str, Any]:
+    return {
+        "id": str(file.pk),
+        "name": file.name,
+        "type": file.type,
+        "port_key": file.port_key,
+        "uri": file.uri,
+        "size_bytes": file.size_bytes,
+        "sha256": file.sha256,
+        "storage_version": file.storage_version,
+    }
+
+
+def _mime_type(validator: Validator, extension: str) -> str:
+    kinds = {
+        f".{entry['extension'].lstrip('.')}": entry["mime_type"] for entry in validator.accepts
+    }
+    return str(kinds.get(extension, ""))
+
+
+def _safe_name(filename: str) -> str:
+    """Return a name that is a file name everywhere, with the extension of `filename`."""
+    path = PurePosixPath(filename)
+    stem = _UNSAFE.sub("_", path.stem).strip("._-")[:_MAX_NAME] or "submission"
+    return f"{stem}{_UNSAFE.sub('', path.suffix.lower())[:20]}"

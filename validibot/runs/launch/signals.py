@@ -1,0 +1,10 @@
+"""What launching sets off; `callback` and `reconcile`, which lie above, listen (see apps)."""
+
+from django.dispatch import Signal
+
+# attempt_id: an execution is on its way, or may be; somebody should look after it.
+attempt_launched = Signal()
+# attempt_id: the backend saw its execution end.
+attempt_ended = Signal()
+# callback: what a validator that cannot reach the worker would have posted.
+called_back = Signal()

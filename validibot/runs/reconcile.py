@@ -1,0 +1,196 @@
+"""Find what was lost: executions that ended in silence, runs that nobody goes on with."""
+
+import datetime as dt
+import logging
+from functools import partial
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
+from django.tasks import default_task_backend, task
+from django.utils import timezone
+
+from validibot.core.logging import bound_run
+from validibot.core.storage import StorageError, get_storage
+from validibot.dispatch import TryLater
+from validibot.runs import tasks
+from validibot.runs.backends import get_backend
+from validibot.runs.backends.base import ENDED, ExecutionState, Phase, StateUnavailable
+from validibot.runs.events import record
+from validibot.runs.findings import Settled, Verdict, fail, settle
+from validibot.runs.models import Attempt, Run, RunEvent
+from validibot.runs.states import (
+    ACTIVE_ATTEMPT,
+    AttemptState,
+    ErrorCategory,
+    RunStatus,
+    StepStatus,
+)
+
+# After so long a provider lists an execution that it accepted.
+ABSENCE_GRACE = dt.timedelta(seconds=10)
+# How long past its time an execution is waited for while its provider cannot be asked.
+SILENCE_GRACE = dt.timedelta(seconds=300)
+BATCH = 200
+_ACTOR = "reconcile"
+
+logger = logging.getLogger(__name__)
+
+
+@task
+def watch_attempt(attempt_id: str, number: int = 0) -> None:
+    """Look after an execution, again and again, less and less often."""
+    try:
+        active = look(UUID(attempt_id))
+    except StorageError as error:
+        raise TryLater(str(error)) from error
+    if active:
+        _watch(attempt_id, number=number + 1)
+
+
+def on_launched(*, attempt_id: UUID, **_: object) -> None:
+    """Look after an execution that is on its way, where the queue can wait."""
+    transaction.on_commit(partial(_watch, str(attempt_id), number=0), robust=True)
+
+
+def on_ended(*, attempt_id: UUID, **_: object) -> None:
+    """Look at what an execution left, as soon as its backend saw it end."""
+    attempt = _attempt(attempt_id)
+    if attempt.state in ACTIVE_ATTEMPT:
+        _conclude(attempt, "The validator's process has ended.")
+
+
+def look(attempt_id: UUID) -> bool:
+    """Bring an attempt to where its execution is; return whether it is still going on.
+
+    Raises StorageError when the output cannot be read now.
+    """
+    attempt = _attempt(attempt_id)
+    if attempt.state not in ACTIVE_ATTEMPT - {AttemptState.PENDING}:
+        return False
+    with bound_run(attempt.step_run.run_id):
+        state = _ask(attempt)
+        if state.phase in ENDED:
+            return _conclude(attempt, state.message)
+        if state.phase is Phase.RUNNING:
+            _note_running(attempt, state)
+        if state.phase is Phase.ABSENT:
+            return not _give_up_launch(attempt)
+        return not _time_out(attempt, heard=state.phase is Phase.RUNNING)
+
+
+def reconcile_all() -> dict[str, int]:
+    """Sweep through everything unfinished; return how much was touched."""
+    now = timezone.now()
+    runs = _lost_runs(now)
+    for run_id in runs:
+        tasks.enqueue_run(run_id)
+    attempts = list(
+        Attempt.objects.filter(
+            state__in=ACTIVE_ATTEMPT - {AttemptState.PENDING},
+            created_at__lt=now - dt.timedelta(seconds=settings.RUN_PENDING_SECONDS),
+        ).values_list("pk", flat=True)[:BATCH]
+    )
+    for attempt_id in attempts:
+        try:
+            look(attempt_id)
+        except StorageError as error:
+            logger.warning("attempt %s is looked at later: %s", attempt_id, error)
+    return {"enqueued": len(runs), "looked_at": len(attempts)}
+
+
+def _lost_runs(now: dt.datetime) -> list[UUID]:
+    """Claim the runs that should be on the queue and may not be; a second sweep passes them by."""
+    waiting = Attempt.objects.filter(step_run__run=OuterRef("pk"), state__in=ACTIVE_ATTEMPT)
+    free = Q(lease_expires_at=None) & ~Exists(waiting)
+    lost = Run.objects.filter(
+        Q(status=RunStatus.PENDING)
+        | Q(status=RunStatus.RUNNING) & (Q(lease_expires_at__lt=now) | free),
+        enqueued_at__lt=now - dt.timedelta(seconds=settings.RUN_PENDING_SECONDS),
+    )
+    with transaction.atomic():
+        claimed = list(
+            lost.select_for_update(skip_locked=True).values_list("pk", flat=True)[:BATCH]
+        )
+        Run.objects.filter(pk__in=claimed).update(enqueued_at=now)
+    return claimed
+
+
+def _attempt(attempt_id: UUID) -> Attempt:
+    return Attempt.objects.select_related("step_run__step__validator").get(pk=attempt_id)
+
+
+def _ask(attempt: Attempt) -> ExecutionState:
+    backend = get_backend(attempt.backend)
+    try:
+        if attempt.execution:
+            return backend.state(attempt.execution)
+        job = attempt.step_run.step.validator.job
+        return backend.find(job=job, input_uri=attempt.input_uri)
+    except StateUnavailable as error:
+        logger.warning("attempt %s: %s", attempt.pk, error)
+        return ExecutionState(phase=Phase.UNKNOWN)
+
+
+def _conclude(attempt: Attempt, epitaph: str) -> bool:
+    """The execution has ended, well or badly: only its output says how. Return whether it waits."""
+    settlement = settle(attempt, result_uri=attempt.output_uri, actor=_ACTOR, epitaph=epitaph)
+    tasks.follow(settlement)
+    return settlement.how is Settled.BUSY
+
+
+def _note_running(attempt: Attempt, state: ExecutionState) -> None:
+    """Remember an execution whose launch had no answer."""
+    if attempt.execution:
+        return
+    with transaction.atomic():
+        if attempt.move(
+            AttemptState.RUNNING, execution=state.execution, launched_at=timezone.now()
+        ):
+            _record(attempt, "running", execution=state.execution)
+
+
+def _give_up_launch(attempt: Attempt) -> bool:
+    """No execution exists: the launch did not happen and may be repeated. Return whether it was."""
+    if timezone.now() < attempt.created_at + ABSENCE_GRACE:
+        return False
+    with transaction.atomic():
+        if attempt.state != AttemptState.UNKNOWN or not attempt.move(AttemptState.FAILED):
+            return False
+        _record(attempt, "launch_failed")
+    transaction.on_commit(partial(tasks.enqueue_run, attempt.step_run.run_id), robust=True)
+    return True
+
+
+def _time_out(attempt: Attempt, *, heard: bool) -> bool:
+    """End an attempt whose time is over, unless it has answered. Return whether it has ended."""
+    deadline = attempt.timeout_at if heard else attempt.timeout_at + SILENCE_GRACE
+    if timezone.now() < deadline:
+        return False
+    if get_storage(attempt.output_uri).current(attempt.output_uri):
+        return not _conclude(attempt, "")
+    seconds = attempt.step_run.step.validator.timeout_seconds
+    verdict = Verdict(
+        status=StepStatus.FAILED,
+        run_status=RunStatus.TIMED_OUT,
+        category=ErrorCategory.TIMEOUT,
+        error=f"The validator did not answer within its {seconds} seconds.",
+    )
+    tasks.follow(fail(attempt, verdict, AttemptState.TIMED_OUT, actor=_ACTOR))
+    stop = partial(tasks.cancel_execution.enqueue, str(attempt.pk))
+    transaction.on_commit(stop, robust=True)
+    return True
+
+
+def _watch(attempt_id: str, *, number: int) -> None:
+    """Wait 5 seconds, then 10, 20, 40, 60, 60, …; a queue that cannot wait leaves it to the sweep."""
+    if default_task_backend.supports_defer:
+        delay = dt.timedelta(seconds=min(5 * 2 ** min(number, 4), 60))
+        watch_attempt.using(run_after=timezone.now() + delay).enqueue(attempt_id, number)
+
+
+def _record(attempt: Attempt, kind: str, *, execution: str = "") -> None:
+    data = {"attempt": str(attempt.pk)} | ({"execution": execution} if execution else {})
+    event = RunEvent(step_run=attempt.step_run, kind=kind, actor=_ACTOR, data=data)
+    record(attempt.step_run.run_id, event)
