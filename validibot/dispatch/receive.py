@@ -11,8 +11,8 @@ from django.utils.module_loading import import_string
 
 logger = logging.getLogger(__name__)
 
-# Only functions that an app of ours offers as tasks, never whatever can be imported.
-_TASK_PATH = re.compile(r"validibot\.[a-z_]+\.tasks\.[a-z_]+")
+# Only what an app of ours declares as a task, never whatever can be imported.
+_TASK_PATH = re.compile(r"validibot(\.[a-z_]+){3}")
 
 
 class BadMessage(Exception):

@@ -1,5 +1,11 @@
-"""Routes."""
+"""Routes of the private worker."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from validibot.worker import views
+
+urlpatterns = [
+    path("internal/tasks/", views.tasks),
+    path("internal/callbacks/", views.callbacks),
+    path("internal/schedules/reconcile/", views.reconcile_runs),
+]
