@@ -68,3 +68,40 @@ def test_what_is_no_proxy_request_is_refused(cloud: Cloud, head: bytes) -> None:
         client.sendall(head)
         client.shutdown(socket.SHUT_WR)
         assert client.recv(1000).startswith(b"HTTP/1.1 400")
+
+
+def test_a_machine_that_was_let_through_is_reached(cloud: Cloud) -> None:
+    proxies = {"http": cloud.proxy_url, "https": cloud.proxy_url}
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.get(f"{cloud.plain_url}/_devenv/health", proxies=proxies, timeout=5)
+
+    assert answer.json() == {"status": "ok"}
+
+
+def test_a_machine_that_is_not_there_is_named(cloud: Cloud) -> None:
+    with requests.Session() as session:
+        session.trust_env = False
+        proxies = {"http": cloud.proxy_url}
+        answer = session.get("http://127.0.0.1:1/", proxies=proxies, timeout=5)
+
+    assert answer.status_code == 502
+    assert "127.0.0.1:1 cannot be reached" in answer.text
+
+
+def test_tls_on_the_plain_port_vouches_for_localhost(cloud: Cloud) -> None:
+    url = cloud.plain_url.replace("http://127.0.0.1", "https://localhost")
+    answer = requests.get(f"{url}/_devenv/health", verify=str(cloud.bundle), timeout=5)
+
+    assert answer.json() == {"status": "ok"}
+
+
+def test_a_request_body_does_not_wait_for_a_delayed_acknowledgement(cloud: Cloud) -> None:
+    with requests.Session() as session:
+        session.post("https://sts.googleapis.com/v1/token", data={"a": "b"}, timeout=5)
+        durations = [
+            session.post("https://sts.googleapis.com/v1/token", data={"a": "b"}, timeout=5).elapsed
+            for _ in range(10)
+        ]
+
+    assert min(durations).total_seconds() < 0.030  # the delay is 40 ms, always

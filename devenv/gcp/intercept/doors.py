@@ -24,6 +24,7 @@ _LOOPBACK = "127.0.0.1"
 _PREFACE = b"PRI "
 _HANDSHAKE = 22
 _IDLE = 60.0
+_PAUSE = 0.1
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _DROPPED = (b"proxy-", b"connection:", b"keep-alive:")
 
@@ -38,15 +39,21 @@ class Listener:
         self._accepting = asyncio.create_task(self._accept())
 
     async def close(self) -> None:
-        self._listening.close()
-        for task in (self._accepting, *self._tasks):
+        tasks = (self._accepting, *self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(self._accepting, *self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._listening.close()
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            client, _ = await loop.sock_accept(self._listening)
+            try:
+                client, _ = await loop.sock_accept(self._listening)
+            except OSError as error:  # too many open files: some will be closed
+                log.warning("A connection could not be accepted: %s", error)
+                await asyncio.sleep(_PAUSE)
+                continue
             task = asyncio.create_task(self._serve(client))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -55,6 +62,9 @@ class Listener:
         """Hand `client` on; the socket is ours to close only if nobody took it."""
         try:
             await self._handle(client)
+        except ssl.SSLError as error:
+            log.warning("A TLS client turned away, perhaps without our CA bundle: %s", error.reason)
+            client.close()
         except (OSError, TimeoutError, asyncio.CancelledError) as error:
             log.debug("A connection ended before it was served: %r", error)
             client.close()

@@ -1,5 +1,6 @@
 """What happens around a method, whichever protocol brought the request."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from time import perf_counter
@@ -33,6 +34,9 @@ class Calls:
         except CloudError as error:
             status = error.status
             raise
+        except asyncio.CancelledError:
+            status = "CANCELLED"
+            raise
         except DecodeError as error:
             status = InvalidArgument.status
             raise InvalidArgument("The request is not a valid protocol buffer.") from error
@@ -41,7 +45,7 @@ class Calls:
             log.exception("%s broke", rpc.method)
             raise Internal("Internal error encountered.") from error
         finally:
-            record(*_names(rpc.method), caller=email, status=status, start=start)
+            record(*names(rpc.method), caller=email, status=status, start=start)
 
 
 def record(service: str, method: str, *, caller: str, status: str, start: float) -> None:
@@ -52,7 +56,7 @@ def record(service: str, method: str, *, caller: str, status: str, start: float)
     )
 
 
-def _names(method: str) -> tuple[str, str]:
+def names(method: str) -> tuple[str, str]:
     """Return `google.cloud.run.v2.Jobs/RunJob` as (`run`, `Jobs/RunJob`)."""
     package, _, rest = method.rpartition(".")
     words = package.removeprefix("google.").removeprefix("cloud.").split(".")

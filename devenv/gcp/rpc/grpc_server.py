@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import grpc
@@ -9,7 +10,7 @@ import grpc.aio
 
 from devenv.gcp.errors import CloudError
 from devenv.gcp.rpc import Rpc
-from devenv.gcp.rpc.calls import Calls
+from devenv.gcp.rpc.calls import Calls, names, record
 from devenv.gcp.rpc.status import status
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -68,7 +69,11 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # no types
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler | None:
-        return self._methods.get(handler_call_details.method)
+        method = handler_call_details.method
+        if method not in self._methods:
+            service = names(method.removeprefix("/"))
+            record(*service, caller="", status="UNIMPLEMENTED", start=perf_counter())
+        return self._methods.get(method)
 
 
 def _headers(context: grpc.aio.ServicerContext) -> Mapping[str, str]:
