@@ -24,8 +24,9 @@ status: runtime ## what runs, where it is and how to get in (JSON=1 for scripts)
 logs: runtime ## what the services write (S=worker: only that one)
 	$(DEVENV) logs $(json) $(S)
 
+run: override export CMD := $(value CMD)
 run: runtime ## run a command in the environment of the web service (CMD='python manage.py shell')
-	$(DEVENV) run -- $(if $(CMD),sh -c "$$CMD")
+	$(DEVENV) run -- $(if $(value CMD),sh -c "$$CMD")
 
 reset: runtime ## stop, and delete all data (YES=1: do not ask)
 	$(DEVENV) reset $(if $(YES),--yes) $(json)
