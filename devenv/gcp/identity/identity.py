@@ -52,8 +52,14 @@ class Identity:
         return self._id_tokens.mint(self.account(email), audience, full=full)
 
     def claims(self, token: str) -> Mapping[str, Any] | None:
-        """Return the claims of a valid ID token of ours, whatever its audience; else None."""
-        return self._id_tokens.claims(token)
+        """Return the claims of a valid ID token of ours, whatever its audience; else None.
+
+        A token of the metadata server's standard format says whose it is only by `sub`; the e-mail
+        address is there all the same, because Cloud Run takes such tokens too.
+        """
+        claims = self._id_tokens.claims(token)
+        account = self.accounts.get(str(claims.get("sub", ""))) if claims else None
+        return {"email": account.email, **claims} if claims and account else claims
 
     def access_token(
         self, email: str, *, lifetime: float = LIFETIME, boundary: AccessBoundary | None = None

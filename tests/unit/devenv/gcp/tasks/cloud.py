@@ -43,9 +43,9 @@ class Cloud:
         service = self.make()
         methods = {rpc.method.rpartition("/")[2]: rpc for rpc in service.rpcs()}
 
-        async def call(method: str, **fields: Any) -> Any:
+        async def call(method: str, request: Any = None, **fields: Any) -> Any:
             rpc = methods[method]
-            answer = await rpc.handle(rpc.request(**fields), Call())
+            answer = await rpc.handle(request or rpc.request(**fields), Call())
             await settle()
             return answer
 

@@ -1,0 +1,101 @@
+"""The front end as a workload finds it: HTTPS to a run.app host name, tokens of the metadata server."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from devenv.gcp.config import CloudConfig
+from tests.emulator.conftest import ActAs
+from tests.emulator.target import Worker, working
+
+IDENTITY = "/computeMetadata/v1/instance/service-accounts/default/identity"
+
+
+def port_of(config: CloudConfig, service: str) -> int:
+    return next(each.port for each in config.services if each.name == service)
+
+
+@pytest.fixture
+def url(config: CloudConfig) -> str:
+    return config.service_url("validibot-worker")
+
+
+@pytest.fixture
+def worker(config: CloudConfig) -> Iterator[Worker]:
+    with working(port_of(config, "validibot-worker")) as worker:
+        yield worker
+
+
+def bearer(audience: str, form: str = "full") -> dict[str, str]:
+    """Return the header with a token of the account that this process is."""
+    metadata = os.environ["GCE_METADATA_HOST"]  # noqa: TID251 - as a workload finds it
+    answer = requests.get(
+        f"http://{metadata}{IDENTITY}",
+        params={"audience": audience, "format": form},
+        headers={"Metadata-Flavor": "Google"},
+        timeout=5,
+    )
+    return {"Authorization": f"Bearer {answer.text}"}
+
+
+@pytest.mark.parametrize("form", ["full", "standard"])
+def test_an_invoker_gets_through_with_either_form_of_token(
+    act_as: ActAs, worker: Worker, url: str, form: str
+) -> None:
+    act_as("validator-fmu")
+    answer = requests.post(f"{url}/callback/", headers=bearer(url, form), data=b"x", timeout=5)
+
+    assert answer.status_code == 200
+    assert worker.next().headers["host"] == url.removeprefix("https://")
+
+
+def test_who_is_no_invoker_gets_403(act_as: ActAs, worker: Worker, url: str) -> None:
+    act_as("web")
+    answer = requests.get(url, headers=bearer(url), timeout=5)
+
+    assert answer.status_code == 403
+    assert "does not have permission to get URL <code>/</code>" in answer.text
+    assert worker.arrivals.empty()
+
+
+def test_a_token_for_another_service_gets_401(
+    act_as: ActAs, worker: Worker, url: str, config: CloudConfig
+) -> None:
+    act_as("validator-fmu")
+    header = bearer(config.service_url("validibot-web"))
+
+    assert requests.get(url, headers=header, timeout=5).status_code == 401
+    assert worker.arrivals.empty()
+
+
+def test_an_access_token_gets_401(act_as: ActAs, worker: Worker, url: str) -> None:
+    act_as("validator-fmu")
+    token = {"Authorization": "Bearer ya29.something"}
+
+    assert requests.get(url, headers=token, timeout=5).status_code == 401
+
+
+def test_nobody_needs_a_token_for_a_public_service(act_as: ActAs, config: CloudConfig) -> None:
+    act_as("validator-fmu")
+    with working(port_of(config, "validibot-web")) as web:
+        answer = requests.get(config.service_url("validibot-web") + "/a?b=c", timeout=5)
+        assert answer.status_code == 200
+        assert web.next().path == "/a?b=c"
+
+
+def test_a_service_that_is_down_gets_503(act_as: ActAs, url: str) -> None:
+    act_as("validator-fmu")
+
+    assert requests.get(url, headers=bearer(url), timeout=5).status_code == 503
+
+
+def test_fifty_megabytes_go_through_unchanged(act_as: ActAs, worker: Worker, url: str) -> None:
+    act_as("validator-fmu")
+    body = os.urandom(1024) * 50_000
+    answer = requests.put(url, headers=bearer(url), data=body, timeout=20)
+
+    assert answer.status_code == 200
+    assert hashlib.sha256(worker.next().body).digest() == hashlib.sha256(body).digest()
