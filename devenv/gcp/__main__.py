@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from devenv.gcp.config import CloudConfig, ConfigError, parse
+from devenv.gcp.errors import CloudError
 from devenv.gcp.server import Server
 
 log = logging.getLogger("devenv.gcp")
@@ -24,10 +25,10 @@ def main() -> int:
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
     try:
         config = _moved(_config(options.config), dict(options.service_port))
-    except (OSError, tomllib.TOMLDecodeError, ConfigError) as error:
+        asyncio.run(_serve(config, options, start))
+    except (OSError, tomllib.TOMLDecodeError, ConfigError, CloudError) as error:
         print(f"{options.config}: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    asyncio.run(_serve(config, options, start))
     return 0
 
 

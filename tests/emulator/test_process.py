@@ -75,13 +75,19 @@ def test_sigterm_ends_it_within_a_second(tmp_path: Path) -> None:
         assert process.wait(timeout=1) == 0
 
 
-def test_a_wrong_file_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "devenv.toml").write_text('[gcp]\niam = "maybe"')
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [('iam = "maybe"', "gcp.iam is 'maybe'"), ('buckets = ["b"]', "Invalid bucket name: 'b'")],
+)
+def test_a_wrong_file_is_refused_by_name(tmp_path: Path, setting: str, complaint: str) -> None:
+    (tmp_path / "devenv.toml").write_text(f"[gcp]\n{setting}")
     command = [sys.executable, "-m", "devenv.gcp", "--config", str(tmp_path / "devenv.toml")]
+    command += ["--data", str(tmp_path / "data")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
-    assert "gcp.iam is 'maybe'" in done.stderr
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.skipif(not shutil.which("gcloud"), reason="gcloud is not installed")
