@@ -165,15 +165,9 @@ class StepRunSerializer(serializers.ModelSerializer[StepRun]):
 
     @extend_schema_field(OutputValueSerializer(many=True))
     def get_output_values(self, step_run: StepRun) -> list[dict[str, Any]]:
-        catalogue = {entry["slug"]: entry for entry in step_run.step.validator.outputs}
         return [
-            {
-                "slug": slug,
-                "label": catalogue.get(slug, {}).get("label", slug),
-                "value": value,
-                "units": catalogue.get(slug, {}).get("unit", ""),
-            }
-            for slug, value in step_run.outputs.items()
+            {"slug": each.slug, "label": each.label, "value": each.value, "units": each.unit}
+            for each in step_run.output_values()
         ]
 
 

@@ -75,7 +75,7 @@ class Walk:
         )
         # Equal only for the worker that made it RUNNING: a later one finds an earlier time.
         first = self.run.started_at == lease.taken_at
-        kind = "started" if first else "resumed"
+        kind = "delivered" if first else "resumed"
         self.events = [RunEvent(kind=kind, actor="queue", data={"task": task} if task else {})]
 
     def go(self) -> bool:

@@ -1,7 +1,8 @@
 """A run and its steps."""
 
 import uuid
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -78,6 +79,16 @@ class Run(models.Model):
         return max(0, round((self.ended_at - self.started_at).total_seconds() * 1000))
 
 
+@dataclass(frozen=True, slots=True)
+class OutputValue:
+    """A named output of a step, as it is shown."""
+
+    slug: str
+    label: str
+    value: Any
+    unit: str
+
+
 class StepRun(models.Model):
     """One step of a run. `outputs` are its output values by slug; `error` is for people."""
 
@@ -98,6 +109,23 @@ class StepRun(models.Model):
 
     def __str__(self) -> str:
         return f"step {self.order} of {self.run_id}"
+
+    def output_values(self) -> list[OutputValue]:
+        """Return the outputs in the order of the validator's catalogue, then all others.
+
+        An output that is itself a table of values (a model's variables) counts as its entries.
+        """
+        catalogue = {entry["slug"]: entry for entry in self.step.validator.outputs}
+        ordered = {slug: self.outputs[slug] for slug in catalogue if slug in self.outputs}
+        values: list[OutputValue] = []
+        for slug, value in (ordered | self.outputs).items():
+            entry = catalogue.get(slug, {})
+            if isinstance(value, dict):
+                values += [OutputValue(name, name, each, "") for name, each in value.items()]
+            else:
+                label = entry.get("label") or slug
+                values.append(OutputValue(slug, label, value, entry.get("unit", "")))
+        return values
 
 
 class IdempotencyKey(models.Model):

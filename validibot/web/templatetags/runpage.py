@@ -86,16 +86,11 @@ def seconds(milliseconds: int) -> str:
 
 @register.filter
 def metrics(step_run: StepRun) -> list[Metric]:
-    """Return the outputs that can be shown as a figure, labelled by the validator's catalogue."""
-    catalogue = {entry["slug"]: entry for entry in step_run.step.validator.outputs}
+    """Return the outputs that can be shown as a figure."""
     return [
-        Metric(
-            catalogue.get(slug, {}).get("label", slug.replace("_", " ")),
-            _figure(value),
-            catalogue.get(slug, {}).get("unit", ""),
-        )
-        for slug, value in step_run.outputs.items()
-        if isinstance(value, int | float | str)
+        Metric(each.label.replace("_", " "), _figure(each.value), each.unit)
+        for each in step_run.output_values()
+        if isinstance(each.value, int | float | str)
     ]
 
 

@@ -46,7 +46,7 @@ def test_a_launched_run_waits_without_a_lease(request_: LaunchRequest, container
 
     assert (container_run.status, container_run.lease_token) == ("RUNNING", None)
     assert (attempt.state, attempt.execution) == ("RUNNING", "execution-1")
-    assert kinds(container_run) == ["started", "step_started", "launched", "running"]
+    assert kinds(container_run) == ["delivered", "step_started", "launched", "running"]
 
 
 def test_the_envelope_names_files_by_role_and_port(request_: LaunchRequest) -> None:

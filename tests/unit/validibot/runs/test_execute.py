@@ -33,7 +33,7 @@ def test_a_good_document_passes() -> None:
     run.refresh_from_db()
     assert (run.state, run.result, run.lease_token) == ("COMPLETED", "PASS", None)
     assert run.steps.get().status == "PASSED"
-    assert kinds(run) == ["started", "step_started", "step_passed", "passed"]
+    assert kinds(run) == ["delivered", "step_started", "step_passed", "passed"]
 
 
 def test_a_bad_document_fails_with_findings() -> None:
@@ -172,7 +172,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(monkeypatch: pytest.MonkeyP
     run.refresh_from_db()
     assert run.status == "CANCELED"
     assert not Finding.objects.filter(run=run).exists()
-    assert kinds(run) == ["started", "step_started"]
+    assert kinds(run) == ["delivered", "step_started"]
 
 
 def test_one_step_costs_few_queries(
