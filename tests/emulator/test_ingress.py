@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -62,8 +62,18 @@ async def early(_: Request) -> Response:
     return PlainTextResponse("too large", status_code=413)
 
 
+async def endless(_: Request) -> Response:
+    async def ticks() -> AsyncIterator[bytes]:
+        while True:
+            yield b"tick"
+            await asyncio.sleep(0.01)
+
+    return StreamingResponse(ticks())
+
+
 APP = Starlette(
     routes=[
+        Route("/endless", endless),
         Route("/digest", digest, methods=["POST"]),
         Route("/slow", slow, methods=["GET", "POST"]),
         Route("/large", large),
@@ -290,3 +300,83 @@ async def test_a_target_that_cannot_be_reached_gives_no_answer(url: str) -> None
     async with front() as it:
         with pytest.raises(delivery.NoAnswer):
             await it.services.send(request(url))
+
+
+class Visit:
+    """A client that says what it wants and may go away: the three ASGI arguments."""
+
+    def __init__(self, path: str, *messages: dict[str, Any], kind: str = "http") -> None:
+        self.scope = {
+            "type": kind,
+            "method": "POST" if messages else "GET",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [(b"host", HOST.encode())],
+            "client": ("127.0.0.1", 1),
+        }
+        self.messages = [*messages] or [{"type": "http.request"}]
+        self.leave = asyncio.Event()
+        self.got: list[MutableMapping[str, Any]] = []
+
+    async def receive(self) -> dict[str, Any]:
+        if self.messages:
+            return self.messages.pop(0)
+        await self.leave.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        self.got.append(message)
+        if message.get("body"):
+            self.leave.set()
+
+
+async def test_an_endless_answer_ends_when_its_client_goes() -> None:
+    async with front() as it:
+        visit = Visit("/endless")
+        async with asyncio.timeout(2):
+            await it.app(visit.scope, visit.receive, visit.send)
+    assert visit.got[0]["status"] == 200
+    assert visit.got[-1]["more_body"]  # broken off, not ended
+
+
+async def test_an_upload_ends_when_its_client_goes() -> None:
+    async with front() as it:
+        visit = Visit("/digest", {"type": "http.request", "body": b"x", "more_body": True})
+        visit.leave.set()
+        async with asyncio.timeout(2):
+            await it.app(visit.scope, visit.receive, visit.send)
+    assert visit.got[0]["status"] == 503
+
+
+async def test_a_client_that_went_before_it_sent_anything_costs_nothing() -> None:
+    async with front() as it:
+        visit = Visit("/", {"type": "http.disconnect"})
+        await it.app(visit.scope, visit.receive, visit.send)
+    assert not visit.got
+
+
+async def test_websockets_are_closed() -> None:
+    async with front() as it:
+        visit = Visit("/", kind="websocket")
+        await it.app(visit.scope, visit.receive, visit.send)
+    assert visit.got[0]["type"] == "websocket.close"
+
+
+async def test_a_kept_connection_that_dies_on_the_way_is_replaced() -> None:
+    served = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        served += 1
+        await reader.readuntil(b"\r\n\r\n")  # the next request goes down with its connection
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        it = Front(server.sockets[0].getsockname()[1])
+        for _ in range(3):
+            assert (await it.client.get("/")).status_code == 200
+        await it.services.stop()
+    assert served == 3

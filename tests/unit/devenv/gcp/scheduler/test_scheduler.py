@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from devenv.gcp.caller import Call
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig, ScheduledJob
+from devenv.gcp.delivery import NoAnswer
 from devenv.gcp.errors import (
     AlreadyExists,
     CloudError,
@@ -131,6 +132,15 @@ async def test_a_failed_execution_is_retried_as_often_as_configured(cloud: Cloud
             await cloud.clock.turn(pause)
             counts.append(len(cloud.target.requests))
     assert counts == [1, 1, 2, 3, 4, 4]
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), NoAnswer("refused"), RuntimeError("a bug")])
+async def test_whatever_an_attempt_raises_the_job_goes_on(cloud: Cloud, error: Exception) -> None:
+    cloud.target.script = [error]
+    async with cloud.running() as call:
+        await call("CreateJob", parent=PARENT, job=job())
+        await cloud.clock.turn(90)
+    assert len(cloud.target.requests) == 2
 
 
 async def test_retries_stop_when_the_next_slot_comes(cloud: Cloud) -> None:

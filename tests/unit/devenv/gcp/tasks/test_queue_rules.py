@@ -1,9 +1,11 @@
 """Rates, pauses and limits, without any delivery."""
 
+import pytest
 from google.cloud import tasks_v2
 from hypothesis import given, strategies as st
 
 from devenv.gcp.delivery import Backoff
+from devenv.gcp.tasks.attempt import retry_after
 from devenv.gcp.tasks.limits import complete_queue, exhausted
 from devenv.gcp.tasks.queue import Bucket, Entry, LiveQueue
 
@@ -131,3 +133,25 @@ def test_a_task_that_is_put_back_leaves_once() -> None:
     assert line.next(20.0) is None
     assert line.next(60.0) is task
     assert line.next(60.0) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("30", 30),
+        ("Fri, 15 Jan 2027 08:01:00 GMT", 60),
+        ("Fri, 15 Jan 2027 07:00:00 GMT", 0),
+        ("9" * 50, 3600),
+        ("", 0),
+        ("-5", 0),
+        ("soon", 0),
+        ("²", 0),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(value: str, seconds: float) -> None:
+    assert retry_after(value, 1_800_000_000.0) == seconds
+
+
+@given(st.text(max_size=50))
+def test_retry_after_is_bounded_whatever_it_says(value: str) -> None:
+    assert 0 <= retry_after(value, 1_800_000_000.0) <= 3600

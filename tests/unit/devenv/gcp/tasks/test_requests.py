@@ -259,6 +259,16 @@ async def test_an_update_changes_what_its_mask_names(cloud: Cloud) -> None:
     assert queue.state == tasks_v2.Queue.State.PAUSED
 
 
+async def test_queues_are_listed_and_a_missing_one_is_made_by_an_update(cloud: Cloud) -> None:
+    async with cloud.running() as call:
+        await call("UpdateQueue", queue={"name": NEW})
+        listed = await call("ListQueues", parent=PARENT, page_size=1)
+        rest = await call("ListQueues", parent=PARENT, page_token=listed.next_page_token)
+        with pytest.raises(InvalidArgument):
+            await call("ListQueues", parent=PARENT, page_size=-1)
+    assert [each.name for each in (*listed.queues, *rest.queues)] == [NEW, QUEUE]
+
+
 @pytest.mark.parametrize("method", ["GetIamPolicy", "SetIamPolicy", "TestIamPermissions"])
 async def test_policies_are_unimplemented_by_name(cloud: Cloud, method: str) -> None:
     async with cloud.running() as call:
