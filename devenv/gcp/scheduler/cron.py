@@ -11,7 +11,7 @@ from devenv.gcp.errors import InvalidArgument, Unimplemented
 
 _CRON = re.compile(r"[0-9A-Za-z*/,-]+(\s+[0-9A-Za-z*/,-]+){4}")
 _EXTENSION = re.compile(r"(^|[\s,0-9])L", re.IGNORECASE)  # "last": cronsim's, not unix-cron's
-_ENGLISH = re.compile(r"\s*(every|[0-9]+(st|nd|rd|th)|first|second|third)\b", re.IGNORECASE)
+_ENGLISH = re.compile(r"\s*(every|[0-9]+[a-z]{2}|first|second|third)\b", re.IGNORECASE)
 _UTC = ("", "utc", "etc/utc")  # "utc" is documented; none of them needs a tz database
 _AROUND = 3 * 3600.0  # seconds; no clock is put forward or back by more
 
