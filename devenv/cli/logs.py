@@ -4,6 +4,7 @@ import argparse
 
 from devenv.cli.board import WIDTH
 from devenv.cli.context import Context
+from devenv.cli.lines import readable
 from devenv.stack.logfile import Follower, pause, tail
 
 
@@ -35,5 +36,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _print(context: Context, name: str, line: str, *, alone: bool) -> None:
-    text = line if alone else context.output.labelled(name, line, width=WIDTH)
-    context.output.result({"service": name, "line": line}, text)
+    output = context.output
+    if alone:
+        text = "\n".join(readable(line, output.style))
+    else:
+        text = output.labelled(name, line, width=WIDTH)
+    output.result({"service": name, "line": line}, text)

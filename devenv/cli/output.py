@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 from zlib import crc32
 
+from devenv.cli.lines import readable
+
 _RESET = "\x1b[0m"
 _STYLES = {
     "bold": "\x1b[1m",
@@ -53,7 +55,7 @@ class Output:
         if self.colour:
             colour = _SERVICE_COLOURS[crc32(service.encode()) % len(_SERVICE_COLOURS)]
             label = f"{colour}{label}{_RESET}"
-        return f"{label} {line}"
+        return "\n".join(f"{label} {one}" for one in readable(line, self.style))
 
     def style(self, text: str, name: str) -> str:
         return f"{_STYLES[name]}{text}{_RESET}" if self.colour else text

@@ -36,6 +36,7 @@ _SETTINGS = {
     "jit": "off",
     "unix_socket_directories": "",
     "log_line_prefix": "",
+    "log_checkpoints": "off",
 }
 
 

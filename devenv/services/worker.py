@@ -1,10 +1,12 @@
 """The private half of the product: the queue, the scheduler and the validators call it."""
 
+import os
+
 from devenv.environment import Product
 from devenv.stack.probe import HttpProbe
 from devenv.stack.service import Service
 
-_THREADS = "8"
+_THREADS = str(2 * (os.cpu_count() or 2) + 1)  # the most that granian takes without a warning
 
 
 def service(product: Product, python: str) -> Service:
@@ -14,7 +16,8 @@ def service(product: Product, python: str) -> Service:
         command=(
             *(python, "-m", "granian", "--interface", "wsgi"),
             *("--host", "127.0.0.1", "--port", str(port)),
-            *("--workers", "1", "--blocking-threads", _THREADS, "--log-level", "warning"),
+            *("--workers", "1", "--log-level", "warning"),
+            *("--blocking-threads", _THREADS),
             "config.wsgi:application",
         ),
         environ=lambda: product.environ("worker"),
