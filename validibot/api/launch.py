@@ -1,6 +1,8 @@
 """Launch a run: take the file in, start, and perhaps wait a moment for the end."""
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from django.db import transaction
 from rest_framework.request import Request
@@ -28,8 +30,8 @@ def launch(request: Request, scope: Scope, workflow: Workflow) -> Response:
     if not scope.can("run.launch"):
         raise Problem(403, "PERMISSION_DENIED", "Your role does not allow launching runs here.")
     key = idempotency.key_of(request)
-    incoming = _receive(request, workflow)
-    run, replayed = _start(scope, workflow, incoming, key, _source(request))
+    with _receive(request, workflow) as incoming:
+        run, replayed = _start(scope, workflow, incoming, key, _source(request))
     waited = _wait(request, run)
     headers = {"Preference-Applied": f"wait={waited}"} if waited else {}
     if replayed:
@@ -48,14 +50,22 @@ def answer(run: Run, headers: dict[str, str]) -> Response:
 
 
 def _receive(request: Request, workflow: Workflow) -> content.Incoming:
-    try:
+    with ExitStack() as held, _refusals():
         admit.check_runnable(workflow)
-        incoming = receive(request._request)  # noqa: SLF001 - before DRF parses the body
+        # DRF's own request is passed by: its parsers would read the body first.
+        incoming = held.enter_context(receive(request._request))  # noqa: SLF001
         admit.check_type(workflow, incoming.filename)
+        held.pop_all()
+        return incoming
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
     except (IntakeError, NotAdmitted) as error:
         errors = [{"field": error.field, "message": error.message}] if error.field else []
         raise Problem(error.status, error.code, error.message, errors=errors) from error
-    return incoming
 
 
 def _start(

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from django.conf import settings
 
@@ -19,7 +19,10 @@ CHUNK_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A file that has arrived in full, hashed and rewound, and what its sender says about it."""
+    """A file that has arrived in full, hashed and rewound, and what its sender says about it.
+
+    A context manager: leaving it closes the file.
+    """
 
     content: BinaryIO
     filename: str
@@ -28,6 +31,12 @@ class Incoming:
     name: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     short_description: str = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.content.close()
 
     def fingerprint(self) -> str:
         """Return a digest of everything that the sender chose; equal for an honest retry."""

@@ -8,7 +8,8 @@ import base64
 import binascii
 import io
 import json
-import tempfile
+from contextlib import ExitStack
+from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
 from django.conf import settings
@@ -46,6 +47,7 @@ def receive(request: HttpRequest) -> Incoming:
     except (MultiPartParserError, UnreadablePostError, SuspiciousOperation) as error:
         raise IntakeError("INVALID_PAYLOAD", f"The request body cannot be read: {error}") from error
     if not incoming.size_bytes:
+        incoming.content.close()
         raise IntakeError(
             "EMPTY_FILE", f"{incoming.filename} is empty. Send a file with content.", field="file"
         )
@@ -68,27 +70,29 @@ def _multipart(request: HttpRequest) -> Incoming:
 
 
 def _body(request: HttpRequest) -> Incoming:
-    content = _spool(request)
-    envelope = _envelope(request, content)
-    if envelope is not None:
-        return _inline(envelope)
-    if request.headers.get("Content-Encoding") == "base64":
-        content = io.BytesIO(_decode(content.read(), "Content-Encoding"))
-    given = request.headers.get("X-Filename", "")
-    name = given or filetypes.default_filename(request.content_type or "")
-    return _incoming(content, name, {})
+    with ExitStack() as held:
+        content = cast("BinaryIO", held.enter_context(SpooledTemporaryFile(CHUNK_BYTES)))
+        _spool(request, content)
+        envelope = _envelope(request, content)
+        if envelope is not None:
+            return _inline(envelope)
+        name = request.headers.get("X-Filename", "")
+        name = name or filetypes.default_filename(request.content_type or "")
+        if request.headers.get("Content-Encoding") == "base64":
+            return _incoming(io.BytesIO(_decode(content.read(), "Content-Encoding")), name, {})
+        incoming = _incoming(content, name, {})
+        held.pop_all()  # whoever receives the file closes it
+        return incoming
 
 
-def _spool(request: HttpRequest) -> BinaryIO:
-    spooled = tempfile.SpooledTemporaryFile(max_size=CHUNK_BYTES)  # noqa: SIM115 - handed on
+def _spool(request: HttpRequest, content: BinaryIO) -> None:
     size = 0
     while chunk := request.read(CHUNK_BYTES):
         size += len(chunk)
         if size > settings.MAX_UPLOAD_BYTES:
             raise _too_large()
-        spooled.write(chunk)
-    spooled.seek(0)
-    return cast("BinaryIO", spooled)
+        content.write(chunk)
+    content.seek(0)
 
 
 def _envelope(request: HttpRequest, content: BinaryIO) -> dict[str, Any] | None:

@@ -49,7 +49,8 @@ def workflow(request: HttpRequest, scope: Scope, slug: str) -> HttpResponseBase:
     if request.method == "GET":
         return _show(request, scope, found)
     try:
-        run = _launch(scope, found, receive(request))
+        with receive(request) as incoming:
+            run = _launch(scope, found, incoming)
     except (IntakeError, admit.NotAdmitted) as error:
         return _show(request, scope, found, problem=error.message, status=error.status)
     return redirect("run", scope.organisation.slug, run.pk)
