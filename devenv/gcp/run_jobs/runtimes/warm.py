@@ -24,12 +24,13 @@ _SERVE = (
     "import sys; sys.path.insert(0, sys.argv[1]); import forkserver, supervisor; sys.path.pop(0); "
     "forkserver.main(supervisor.supervise, sys.argv[2:])"
 )
+PATIENCE = 5.0  # seconds in which a server must fork
 _MOST = 8  # servers
 _PAUSE = 10.0  # seconds before a server that died is replaced
 
 
 class ServerLost(Exception):
-    """The server died with a request in its hands; it may or may not have forked."""
+    """The server failed with a request in its hands; it may or may not have forked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,12 @@ class Server:
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._answers.append(answer)
         self._writer.write(json.dumps(request).encode() + b"\n")
-        return Process.of(await answer)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return Process.of(await answer)
+        except TimeoutError as error:
+            Process.of(self._pid).signal(signal.SIGKILL)
+            raise ServerLost from error
 
     async def close(self) -> None:
         self._life.cancel()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from devenv.gcp.config import Image
+from devenv.gcp.run_jobs.runtimes import warm
 from devenv.gcp.run_jobs.runtimes.base import Attempt, Exit
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from tests.unit.devenv.gcp.run_jobs.processes import (
@@ -87,8 +88,8 @@ async def test_a_program_finds_everything_as_in_a_fresh_process(
 ) -> None:
     attempt = make_attempt(FACTS, env={"PYTHONUNBUFFERED": "1", "TZ": "Asia/Tokyo", "A": "b"})
     facts: list[Any] = []
-    for warm in (False, True):
-        if warm:
+    for is_warm in (False, True):
+        if is_warm:
             await ready(runtime, attempt)
         ended, output = await run(runtime, tmp_path, attempt)
         assert ended == Exit()
@@ -104,9 +105,9 @@ async def test_the_waiting_process_is_used_once_it_is_ready(
     attempt = make_attempt("print(forked())")
     cold = await run(runtime, tmp_path, attempt)
     await ready(runtime, attempt)
-    warm = await run(runtime, tmp_path, attempt)
+    forked = await run(runtime, tmp_path, attempt)
 
-    assert (cold[1], warm[1]) == ("False\nbye\n", "True\nbye\n")
+    assert (cold[1], forked[1]) == ("False\nbye\n", "True\nbye\n")
 
 
 @pytest.mark.parametrize(
@@ -148,6 +149,18 @@ async def test_a_waiting_process_that_dies_is_not_missed(
 
     assert await (await starting).wait() == Exit()
     assert log_of(tmp_path) == "False\nbye\n"
+
+
+async def test_a_waiting_process_that_does_not_answer_is_given_up(
+    runtime: ProcessRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm, "PATIENCE", 0.1)
+    attempt = make_attempt("print(forked())")
+    waiting = await ready(runtime, attempt)
+    os.kill(waiting, signal.SIGSTOP)
+
+    assert await run(runtime, tmp_path, attempt) == (Exit(), "False\nbye\n")
+    await eventually(lambda: not alive(waiting))
 
 
 async def test_a_task_outlives_its_waiting_process(runtime: ProcessRuntime, tmp_path: Path) -> None:
