@@ -108,6 +108,7 @@ def start(stack: Stack) -> None:
 
 def stop(stack: Stack) -> None:
     """Stop everything and keep the logs where continuous integration collects them."""
+    stack.api.close()
     assert stack.devenv("down").returncode == 0
     kept = ROOT / "test-artifacts" / "logs" / re.sub(r"\W+", "-", stack.root.name)
     shutil.copytree(stack.root / ".devenv" / "logs", kept, dirs_exist_ok=True)

@@ -15,9 +15,9 @@ PAGES = ("docs/api.md",)
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_the_page_work(stack: Stack, page: str, tmp_path: Path) -> None:
-    commands = "\n".join(BLOCK.findall((ROOT / page).read_text()))
+@pytest.mark.parametrize("document", PAGES)
+def test_the_commands_of_the_document_work(stack: Stack, document: str, tmp_path: Path) -> None:
+    commands = "\n".join(BLOCK.findall((ROOT / document).read_text()))
     programs = Path(sys.executable).parent
     environ = {
         "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
