@@ -1,44 +1,51 @@
-"""Verify ID tokens that Google signed, with Google's own library.
+"""Who calls us: verifies Google's ID tokens with Google's own library.
 
-google-auth fetches Google's certificates for every verification; as its documentation advises, the
-requests go through CacheControl, which keeps them as long as Google's headers allow.
+The library fetches the certificates for every token; the session obeys their Cache-Control, as
+https://googleapis.dev/python/google-auth/latest/reference/google.oauth2.id_token.html recommends.
 """
 
-from collections.abc import Container
+from collections.abc import Collection
 from functools import cache
 
-import cachecontrol
 import requests
-from google.auth.exceptions import GoogleAuthError
+from cachecontrol import CacheControl
+from google.auth.exceptions import GoogleAuthError, TransportError
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
 
-# Clocks of two machines differ; without slack, google-auth refuses a token issued a second ahead.
-_SKEW_SECONDS = 10
+CLOCK_SKEW_SECONDS = 10
 
 
 class TokenRefused(Exception):
-    """The token does not open the door; the message says why, for the log."""
+    """The token does not open this door; the message says why, to be logged and answered."""
+
+
+class CertificatesUnavailable(Exception):
+    """Google's certificates cannot be fetched now, so nobody can be told from anybody."""
+
+
+def verify(token: str, *, audience: str, allowed: Collection[str]) -> str:
+    """Return the verified e-mail address of the caller.
+
+    Raises TokenRefused for what is no token of Google's, expired, made for another audience or of
+    an account that is not `allowed`; CertificatesUnavailable.
+    """
+    try:
+        claims = id_token.verify_oauth2_token(  # type: ignore[no-untyped-call]
+            token, _transport(), audience=audience, clock_skew_in_seconds=CLOCK_SKEW_SECONDS
+        )
+    except TransportError as error:
+        raise CertificatesUnavailable(str(error)) from error
+    except (GoogleAuthError, ValueError) as error:
+        raise TokenRefused(f"The ID token is not valid: {error}") from error
+    email = str(claims.get("email", ""))
+    if claims.get("email_verified") is not True or not email:
+        raise TokenRefused("The ID token names no verified e-mail address.")
+    if email not in allowed:
+        raise TokenRefused(f"{email} is not among the ALLOWED_CALLERS.")
+    return email
 
 
 @cache
 def _transport() -> Request:
-    return Request(session=cachecontrol.CacheControl(requests.Session()))
-
-
-def caller_of(token: str, *, audience: str, allowed: Container[str]) -> str:
-    """Return the e-mail address of the account that `token` stands for.
-
-    It must be signed by Google, unexpired, made for `audience`, verified and in `allowed`.
-    Raises TokenRefused.
-    """
-    try:
-        claims = id_token.verify_oauth2_token(  # type: ignore[no-untyped-call]
-            token, _transport(), audience=audience, clock_skew_in_seconds=_SKEW_SECONDS
-        )
-    except (ValueError, GoogleAuthError) as error:
-        raise TokenRefused(str(error)) from error
-    email = claims.get("email", "")
-    if not claims.get("email_verified") or email not in allowed:
-        raise TokenRefused(f"The account {email!r} may not call this service.")
-    return str(email)
+    return Request(session=CacheControl(requests.Session()))

@@ -1,28 +1,37 @@
-"""Who may pass the worker's doors; `WORKER_AUTH` names one of these."""
+"""Who may open the worker's doors, chosen by settings.WORKER_AUTH.
+
+An authenticator returns the caller's e-mail address, or an empty string for "nobody known". Doors
+that act on the caller's word (tasks, schedules) then stay shut; the callback door opens for
+whoever knows the attempt's nonce.
+"""
+
+from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.module_loading import import_string
 
-from validibot.core.oidc import TokenRefused, caller_of
+from validibot.core import oidc
+
+type Authenticator = Callable[[HttpRequest], str]
 
 
-def google_id_token(request: HttpRequest, *, proves_itself: bool) -> str:
-    """Let the accounts of ALLOWED_CALLERS in, each by an ID token made for WORKER_URL.
+def authenticate(request: HttpRequest) -> str:
+    """Return who calls. Raises oidc.TokenRefused, oidc.CertificatesUnavailable."""
+    authenticator: Authenticator = import_string(settings.WORKER_AUTH)
+    return authenticator(request)
 
-    Returns the caller's e-mail address. Raises TokenRefused.
-    """
+
+def google_id_token(request: HttpRequest) -> str:
+    """On Google Cloud: a service account of ALLOWED_CALLERS, proved by an ID token made for us."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise TokenRefused("There is no bearer token.")
-    return caller_of(token, audience=settings.WORKER_URL, allowed=settings.ALLOWED_CALLERS)
+        raise oidc.TokenRefused("An ID token is needed: Authorization: Bearer <token>.")
+    return oidc.verify(
+        token.strip(), audience=settings.WORKER_URL, allowed=settings.ALLOWED_CALLERS
+    )
 
 
-def nonce_only(request: HttpRequest, *, proves_itself: bool) -> str:
-    """For one machine without Google: only what carries a proof of its own may enter.
-
-    That is the callback with its nonce. Queue and schedules have no door here; where they run in
-    the same process they need none.
-    """
-    if not proves_itself:
-        raise TokenRefused("Without Google's tokens this door stays shut.")
-    return "validator"
+def nonce_only(request: HttpRequest) -> str:
+    """Without a cloud: tasks run where they are enqueued, so only validators may call."""
+    return ""

@@ -1,11 +1,11 @@
-"""Routes of the private worker."""
+"""Routes."""
 
-from django.urls import path
+from django.urls import URLPattern, URLResolver, path
 
 from validibot.worker import views
 
-urlpatterns = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("internal/tasks/", views.tasks),
     path("internal/callbacks/", views.callbacks),
-    path("internal/schedules/reconcile/", views.reconcile_runs),
+    path("internal/schedules/reconcile/", views.reconcile),
 ]

@@ -1,0 +1,153 @@
+"""The worker's doors: who gets in, and what they answer."""
+
+import json
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.http import HttpRequest
+from django.test import Client
+from pytest_django import Settings
+
+from tests.factories import StepFactory, started_run
+from validibot.core import oidc
+from validibot.runs import callback
+from validibot.runs.models import Run
+
+TASKS, CALLBACKS, RECONCILE = (
+    "/internal/tasks/",
+    "/internal/callbacks/",
+    "/internal/schedules/reconcile/",
+)
+QUEUE = "tasks@p.iam.gserviceaccount.com"
+
+
+def say_who(request: HttpRequest) -> str:
+    """Believe the header `X-Caller`."""
+    return request.headers.get("X-Caller", "")
+
+
+@pytest.fixture(autouse=True)
+def _worker(settings: Settings) -> None:
+    settings.ROOT_URLCONF = "config.urls_worker"
+
+
+@pytest.fixture
+def _cloud(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose callers are known, behind a queue that calls as QUEUE."""
+    settings.WORKER_AUTH = "tests.unit.validibot.worker.test_doors.say_who"
+    monkeypatch.setattr("validibot.dispatch.receive.deliverer", lambda: QUEUE)
+
+
+def post(client: Client, url: str, body: Any = b"", **headers: str) -> Any:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return client.post(url, content, content_type="application/json", headers=headers)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_cloud")
+def test_a_delivery_executes_its_run(client: Client) -> None:
+    run = started_run(step=StepFactory.create())
+    call = {"task": "validibot.runs.tasks.execute_run", "args": [str(run.pk)], "kwargs": {}}
+
+    answer = post(client, TASKS, call, **{"X-Caller": QUEUE, "X-CloudTasks-TaskName": "t1"})
+
+    run.refresh_from_db()
+    assert (answer.status_code, run.result) == (200, "PASS")
+    assert run.events.get(kind="delivered").data == {"task": "t1"}
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_cloud")
+def test_a_run_that_is_held_comes_again(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = started_run(step=StepFactory.create())
+    Run.objects.update(status="RUNNING", lease_expires_at="2999-01-01T00:00:00Z")
+    call = {"task": "validibot.runs.tasks.execute_run", "args": [str(run.pk)], "kwargs": {}}
+
+    assert post(client, TASKS, call, **{"X-Caller": QUEUE}).status_code == 409
+
+
+@pytest.mark.usefixtures("_cloud")
+def test_a_validator_cannot_deliver_tasks(client: Client) -> None:
+    answer = post(client, TASKS, {}, **{"X-Caller": "validator-fmu@p.iam.gserviceaccount.com"})
+
+    assert answer.status_code == 403
+    assert answer.json()["detail"] == "Only the queue delivers tasks."
+
+
+@pytest.mark.parametrize("url", [TASKS, RECONCILE])
+def test_where_nobody_is_known_only_the_nonce_opens(client: Client, url: str) -> None:
+    assert post(client, url, {}).status_code == 403
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_cloud")
+def test_the_scheduler_starts_a_sweep(client: Client) -> None:
+    answer = post(client, RECONCILE, **{"X-Caller": "scheduler@p.iam.gserviceaccount.com"})
+
+    assert answer.json() == {"enqueued": 0, "looked_at": 0}
+
+
+@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE])
+def test_a_token_is_needed_on_google_cloud(client: Client, settings: Settings, url: str) -> None:
+    settings.WORKER_AUTH = "validibot.worker.auth.google_id_token"
+
+    for headers in ({}, {"Authorization": "Basic x"}, {"Authorization": "Bearer "}):
+        answer = post(client, url, {}, **headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "NOT_AUTHENTICATED")
+
+
+def test_a_verified_token_opens(client: Client, settings: Settings, monkeypatch: Any) -> None:
+    settings.WORKER_AUTH = "validibot.worker.auth.google_id_token"
+    settings.ALLOWED_CALLERS = [QUEUE]
+    asked: dict[str, Any] = {}
+
+    def verify(token: str, **kwargs: Any) -> str:
+        asked.update(kwargs, token=token)
+        return QUEUE
+
+    monkeypatch.setattr(oidc, "verify", verify)
+
+    assert post(client, CALLBACKS, b"{", Authorization="Bearer abc").status_code == 400
+    assert asked == {"token": "abc", "audience": settings.WORKER_URL, "allowed": [QUEUE]}
+
+
+def test_without_certificates_the_door_asks_to_come_again(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verify(token: str, **kwargs: Any) -> str:
+        raise oidc.CertificatesUnavailable("Google is away")
+
+    settings.WORKER_AUTH = "validibot.worker.auth.google_id_token"
+    monkeypatch.setattr(oidc, "verify", verify)
+
+    assert post(client, CALLBACKS, Authorization="Bearer abc").status_code == 503
+
+
+@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE])
+def test_a_huge_body_is_not_read(client: Client, url: str) -> None:
+    assert post(client, url, b" " * 70_000).status_code == 413
+
+
+@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE])
+def test_other_methods_are_refused_in_json(client: Client, url: str) -> None:
+    answer = client.get(url)
+
+    assert (answer.status_code, answer.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
+
+
+def test_a_database_that_is_away_asks_to_come_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(body: bytes) -> None:
+        raise OperationalError("server closed the connection")
+
+    monkeypatch.setattr(callback, "receive", fail)
+
+    assert post(client, CALLBACKS).status_code == 503
+
+
+def test_the_doors_are_not_on_the_public_service(client: Client, settings: Settings) -> None:
+    settings.ROOT_URLCONF = "config.urls_web"
+
+    assert post(client, CALLBACKS).status_code == 404

@@ -1,0 +1,58 @@
+"""What every door of the worker has in common: POST, bounded bodies, known callers, JSON."""
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from validibot.core import oidc, problems
+from validibot.core.problems import Problem
+from validibot.worker.auth import authenticate
+
+MAX_BYTES = 64 * 1024
+
+logger = logging.getLogger(__name__)
+
+type Inside = Callable[[HttpRequest, bytes, str], tuple[int, dict[str, Any]]]
+
+
+def door(inside: Inside) -> Callable[[HttpRequest], HttpResponse]:
+    """Make a view of `inside(request, body, caller) -> (status, JSON object)`."""
+
+    @csrf_exempt
+    @wraps(inside)
+    def view(request: HttpRequest) -> HttpResponse:
+        try:
+            status, answer = inside(request, _body(request), _caller(request))
+        except Problem as problem:
+            status, detail = problem.status_code, str(problem.detail)
+            logger.warning("%s: %s", request.path, detail)
+            return problems.response(status, detail, problem.problem_code)
+        except (InterfaceError, OperationalError) as error:
+            logger.warning("%s: the database cannot be reached: %s", request.path, error)
+            return problems.response(503, "The database cannot be reached.", "UNAVAILABLE")
+        return JsonResponse(answer, status=status)
+
+    return view
+
+
+def _body(request: HttpRequest) -> bytes:
+    if request.method != "POST":
+        raise Problem(405, "METHOD_NOT_ALLOWED", "This door takes POST.")
+    body = request.read(MAX_BYTES + 1)
+    if len(body) > MAX_BYTES:
+        raise Problem(413, "TOO_LARGE", f"At most {MAX_BYTES} bytes are read.")
+    return body
+
+
+def _caller(request: HttpRequest) -> str:
+    try:
+        return authenticate(request)
+    except oidc.TokenRefused as error:
+        raise Problem(401, "NOT_AUTHENTICATED", str(error)) from error
+    except oidc.CertificatesUnavailable as error:
+        raise Problem(503, "UNAVAILABLE", f"Callers cannot be verified now: {error}") from error
