@@ -3,10 +3,9 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.flows import stack as stacks
 from tests.flows.stack import ROOT, Stack
@@ -20,13 +19,28 @@ def _loopback(socket_enabled: None) -> None:
 
 
 @pytest.fixture(scope="session")
-def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium here: apt-get install chromium")
     quiet = ["--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     args = ["--no-sandbox", "--disable-sync", "--no-first-run", *quiet]
-    return {**browser_type_launch_args, "executable_path": chromium, "args": args}
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=args)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page in a context of its own; what a script there complains of fails the test."""
+    context = browser.new_context(viewport={"width": 1200, "height": 850})
+    opened = context.new_page()
+    complaints: list[str] = []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    yield opened
+    context.close()
+    assert complaints == []
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,9 @@
 
 import re
 import shutil
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -63,9 +64,16 @@ class Stack(Project):
         document: dict[str, Any] = self.api.get(f"runs/{pk}/").raise_for_status().json()
         return document
 
+    def history(self, pk: str) -> list[dict[str, Any]]:
+        events: list[dict[str, Any]] = self.api.get(f"runs/{pk}/events/").raise_for_status().json()
+        return events
+
     def events(self, pk: str) -> list[str]:
-        answer = self.api.get(f"runs/{pk}/events/").raise_for_status()
-        return [event["kind"] for event in answer.json()]
+        return [event["kind"] for event in self.history(pk)]
+
+    def told(self, pk: str, kind: str, key: str) -> str:
+        """Return what the first event of a kind says under `key`."""
+        return next(str(event["data"][key]) for event in self.history(pk) if event["kind"] == kind)
 
     def until(self, question: Callable[[], Any], *, seconds: float = 60) -> Any:
         """Ask until the answer is true; errors of a service that is being restarted do not count."""
@@ -90,14 +98,44 @@ class Stack(Project):
         return document
 
 
-def make(root: Path, *, mock: bool = False, cloud: str = "") -> Stack:
-    """Lay out a folder in which `up` starts this checkout; `cloud` is added to its devenv.toml."""
+def make(
+    root: Path, *, mock: bool = False, validators: Sequence[str] = (), cloud: str = ""
+) -> Stack:
+    """Lay out a folder in which `up` starts this checkout.
+
+    `validators` are further accounts that may do what a validator may; `cloud` is added to the
+    devenv.toml.
+    """
     root.mkdir(parents=True)
     for part in _PARTS:
         (root / part).symlink_to(ROOT / part)
-    text = (ROOT / "devenv.toml").read_text()
+    text = _on_free_ports((ROOT / "devenv.toml").read_text())
+    for account in validators:
+        text = _with_account(text, account, like="validator-fmu")
     (root / "devenv.toml").write_text(text + cloud)
     return Stack(root, mock)
+
+
+def _on_free_ports(text: str) -> str:
+    """Move a stack away from the usual ports, where the stacks of other tests may start meanwhile."""
+    usual = re.findall(r"^[a-z]+ = (\d+)$", text.partition("[gcp]")[0], re.MULTILINE)
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in usual]
+    for port, held in zip(usual, sockets, strict=True):
+        text = re.sub(
+            rf"^([a-z]+ = ){port}$", rf"\g<1>{held.getsockname()[1]}", text, flags=re.MULTILINE
+        )
+    for held in sockets:
+        held.close()
+    return text
+
+
+def _with_account(text: str, account: str, *, like: str) -> str:
+    lines = []
+    for line in text.splitlines(keepends=True):
+        lines.append(line)
+        if f'member = "{like}"' in line:
+            lines.append(line.replace(like, account))
+    return "".join(lines).replace("accounts = [", f'accounts = [ "{account}",', 1)
 
 
 def start(stack: Stack) -> None:
