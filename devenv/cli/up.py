@@ -55,7 +55,7 @@ def _product(context: Context) -> Product:
     """Take the ports, say which differ from what devenv.toml asks for."""
     wanted = asdict(context.config.ports)
     remembered = statefile.read(context.config.state_file).ports
-    taken = ports.choose(wanted, remembered=remembered)
+    taken = ports.choose(wanted, remembered=remembered, free=ports.Reservations().take)
     for name, port in taken.items():
         if port != wanted[name]:
             context.output.warn(

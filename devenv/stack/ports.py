@@ -1,6 +1,9 @@
 """Which ports a stack takes: those it asks for, or the next free ones, and the same ones again."""
 
+import fcntl
+import os
 import socket
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +22,31 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+class Reservations:
+    """Ports that no other stack of this user takes while this process lives.
+
+    A port is chosen long before its server listens, and again free while that server restarts.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.gettempdir(), f"validibot-ports-{os.getuid()}")
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+
+    def take(self, port: int) -> bool:
+        """Reserve a port unless somebody has it; the kernel lets go of it however we end."""
+        path = self._folder / str(port)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            return False
+        if not is_free(port):
+            os.close(file)
+            return False
+        return True
 
 
 def choose(
