@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.flows import stack as stacks
+from tests.flows import foreign as foreigners, stack as stacks
 from tests.flows.stack import Stack
 
 
@@ -18,5 +18,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The emulated mode, as `make up` starts it."""
     made = stacks.make(tmp_path_factory.mktemp("stack") / "emulated")
     stacks.start(made)
+    yield made
+    stacks.stop(made)
+
+
+@pytest.fixture(scope="session")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The emulated mode with foreign containers."""
+    made = foreigners.start(tmp_path_factory.mktemp("stack") / "foreign")
     yield made
     stacks.stop(made)

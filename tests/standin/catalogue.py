@@ -1,0 +1,37 @@
+"""Puts foreign containers into the catalogue: `manage.py shell -c` in the environment of web."""
+
+from collections.abc import Mapping
+
+from django.forms.models import model_to_dict
+
+from validibot.workflows.models import Step, StepFile, Validator, Workflow
+
+
+def plant(slugs: Mapping[str, str]) -> None:
+    """Make a validator, and a workflow of it alone, for each job; the value is a seeded workflow
+    whose validator is like it."""
+    for slug, seed in slugs.items():
+        like = Step.objects.select_related("validator", "workflow").get(workflow__slug=seed)
+        _workflow(slug, like, _validator(slug, like.validator))
+
+
+def _validator(slug: str, like: Validator) -> Validator:
+    values = model_to_dict(like, exclude=["id"])
+    return Validator.objects.create(**values | {"slug": slug, "title": slug, "job": slug})
+
+
+def _workflow(slug: str, like: Step, validator: Validator) -> None:
+    workflow = Workflow.objects.create(
+        organisation_id=like.workflow.organisation_id,
+        project_id=like.workflow.project_id,
+        author_id=like.workflow.author_id,
+        slug=slug,
+        name=slug,
+    )
+    step = Step.objects.create(
+        workflow=workflow, order=1, name=slug, validator=validator, config=like.config
+    )
+    for file in like.files.all():
+        StepFile.objects.create(
+            **model_to_dict(file, exclude=["id", "step"]) | {"step_id": step.pk}
+        )
