@@ -141,7 +141,6 @@ class Product:
         return {
             "PYTHONUNBUFFERED": "1",
             "APP_ROLE": role,
-            "DEBUG": "1",
             "DJANGO_SECRET_KEY": self.secrets.django_secret_key,
             "API_KEY_PEPPER": self.secrets.api_key_pepper,
             "DATABASE_URL": self.database_url,
@@ -173,6 +172,9 @@ class Product:
         )
         return {
             "DJANGO_SETTINGS_MODULE": "config.settings.cloud",
+            # As in production: errors are pages and log lines. `DEBUG=1 make up` shows tracebacks.
+            "DEBUG": os.environ.get("DEBUG", "0"),
+            "WHITENOISE_USE_FINDERS": "1",
             "GOOGLE_CLOUD_PROJECT": cloud.project,
             "GCP_REGION": cloud.region,
             "GCS_BUCKET": cloud.buckets[0],
