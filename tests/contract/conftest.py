@@ -2,6 +2,10 @@
 
 import pytest
 
+from tests.cloud import act_as, cloud, config
+
+__all__ = ["act_as", "cloud", "config"]
+
 
 @pytest.fixture(autouse=True)
 def _loopback(socket_enabled: None) -> None:

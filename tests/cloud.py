@@ -1,0 +1,95 @@
+"""The emulated cloud of a test process, and Google's clients as this process constructs them.
+
+There is one in a process, whoever asks: gRPC reads the CA bundle once in its life.
+"""
+
+import _socket
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import pytest_socket
+from google.auth.compute_engine import _metadata
+
+from devenv.gcp import Cloud
+from devenv.gcp.config import Binding, CloudConfig, parse
+
+ROOT = Path(__file__).parents[1]
+_CLOUD = pytest.StashKey[Cloud]()
+
+type ActAs = Callable[[str], None]
+
+
+@pytest.fixture(scope="session")
+def config() -> CloudConfig:
+    return _config()
+
+
+@cache
+def _config() -> CloudConfig:
+    """The project of devenv.toml with an `admin`; nothing in it starts by itself.
+
+    Its services have ports that nobody else has, so that a running devenv is left alone.
+    """
+    declared = parse(tomllib.loads((ROOT / "devenv.toml").read_text())["gcp"])
+    cold = tuple(replace(image, warm=()) for image in declared.images)
+    admin = (
+        Binding("admin", "roles/cloudtasks.admin"),
+        Binding("admin", "roles/cloudscheduler.admin"),
+        Binding("admin", "roles/iam.serviceAccountUser"),
+        Binding("admin", "roles/run.admin"),
+    )
+    return replace(
+        declared,
+        accounts=(*declared.accounts, "admin"),
+        bindings=(*declared.bindings, *admin),
+        images=cold,
+        schedules=(),
+        services=tuple(replace(service, port=_free_port()) for service in declared.services),
+    )
+
+
+def _free_port() -> int:
+    # The raw socket: the class above it is shut outside of tests.
+    probe = _socket.socket()
+    probe.bind(("127.0.0.1", 0))
+    port = int(probe.getsockname()[1])
+    probe.close()
+    return port
+
+
+@pytest.fixture(scope="session")
+def cloud(
+    request: pytest.FixtureRequest,
+    config: CloudConfig,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Cloud:
+    stash = request.config.stash
+    if _CLOUD not in stash:
+        pytest_socket.enable_socket()
+        cloud = Cloud(config, data=tmp_path_factory.mktemp("gcp"), project=ROOT)
+        stash[_CLOUD] = cloud.__enter__()
+        request.config.add_cleanup(lambda: _leave(cloud))
+    return stash[_CLOUD]
+
+
+def _leave(cloud: Cloud) -> None:
+    pytest_socket.enable_socket()  # the last test may have shut them again
+    cloud.__exit__(None, None, None)
+
+
+@pytest.fixture
+def act_as(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> ActAs:
+    """Make Google's clients that are constructed from now on be a service account."""
+
+    def act(account: str) -> None:
+        environ = cloud.environ(account)
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        # google-auth reads this variable only when it is imported.
+        monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", environ["GCE_METADATA_HOST"])
+
+    return act

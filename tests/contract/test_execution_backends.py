@@ -1,0 +1,198 @@
+"""What every execution backend promises, with the real FMU validator behind it."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from devenv.gcp.config import CloudConfig
+from tests.cloud import ROOT, ActAs
+from tests.emulator.target import working
+from tests.factories import StepFactory, ValidatorFactory, started_run
+from validibot.core import storage as storages
+from validibot.runs.backends import cloud_run, get_backend
+from validibot.runs.backends.base import ENDED, LaunchError, LaunchRequest, Phase
+from validibot.runs.execute import execute
+from validibot.runs.models import Attempt, Run
+from validibot.runs.reconcile import look
+
+SAMPLES = ROOT / "validators" / "fmu" / "samples"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def _settings(settings: Settings, kind: str, root: str, options: dict[str, Any]) -> None:
+    settings.DATA_ROOT = root
+    settings.EXECUTION_BACKENDS = {
+        "default": {"BACKEND": f"validibot.runs.backends.{kind}", "OPTIONS": options}
+    }
+
+
+@pytest.fixture
+def _mock(settings: Settings, tmp_path: Path) -> None:
+    _settings(settings, "mock.MockBackend", tmp_path.as_uri(), {})
+
+
+@pytest.fixture
+def _subprocess(settings: Settings, tmp_path: Path) -> None:
+    options = {"validators_dir": str(ROOT / "validators")}
+    _settings(settings, "subprocess.SubprocessBackend", tmp_path.as_uri(), options)
+
+
+@pytest.fixture
+def _cloud_run(settings: Settings, config: CloudConfig, act_as: ActAs) -> Iterator[None]:
+    act_as("worker")
+    options = {"project": "validibot-local", "region": "us-west1"}
+    _settings(settings, "cloud_run.CloudRunBackend", "gs://validibot-local", options)
+    settings.WORKER_URL = "https://validibot-worker-123456789012.us-west1.run.app"
+    for cached in (storages._storage, cloud_run.jobs, cloud_run.executions):
+        cached.cache_clear()
+    [service] = [each for each in config.services if each.name == "validibot-worker"]
+    with working(service.port):  # which loses callbacks: outputs are found by looking
+        yield
+    for client in (cloud_run.jobs(), cloud_run.executions()):
+        client.transport.close()  # type: ignore[no-untyped-call]
+    for cached in (storages._storage, cloud_run.jobs, cloud_run.executions):
+        cached.cache_clear()
+
+
+@pytest.fixture(params=["_mock", "_subprocess", "_cloud_run"])
+def backend(request: pytest.FixtureRequest) -> str:
+    request.getfixturevalue(request.param)
+    return str(request.param)
+
+
+def fmu_run(sample: str) -> Run:
+    content = (SAMPLES / sample).read_bytes()
+    step = StepFactory.create(
+        validator=ValidatorFactory.create(container=True, memory_mb=1024, timeout_seconds=60),
+        config={"simulation": {"stop_time": 1.0}},
+    )
+    return started_run(
+        step=step,
+        filename=sample,
+        mime_type="application/vnd.fmi.fmu",
+        inline=content,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def finished(run: Run, *, seconds: float = 25) -> Run:
+    """Look until the run has ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        run.refresh_from_db()
+        if run.state == "COMPLETED":
+            return run
+        for attempt in Attempt.objects.filter(step_run__run=run):
+            look(attempt.pk)
+        time.sleep(0.2)
+    raise AssertionError(f"the run is still {run.status}")
+
+
+def test_a_good_model_passes(backend: str) -> None:
+    run = fmu_run("decay.fmu")
+
+    execute(run.pk)
+
+    assert (finished(run).result, run.error) == ("PASS", "")
+    assert Attempt.objects.get().state == "COMPLETED"
+
+
+@pytest.mark.parametrize("sample", ["failing.fmu", "crashing.fmu"])
+def test_a_bad_model_fails_with_findings(backend: str, sample: str) -> None:
+    run = fmu_run(sample)
+
+    execute(run.pk)
+
+    assert (finished(run).result, run.error) == ("FAIL", "")
+    assert run.findings.filter(severity="ERROR").exists()
+
+
+@pytest.mark.usefixtures("_subprocess")
+def test_the_end_of_a_child_is_noticed_without_looking() -> None:
+    run = fmu_run("decay.fmu")
+
+    execute(run.pk)
+
+    deadline = time.monotonic() + 20
+    while run.state != "COMPLETED" and time.monotonic() < deadline:
+        time.sleep(0.05)
+        run.refresh_from_db()
+    assert run.result == "PASS"
+
+
+@pytest.mark.usefixtures("_cloud_run")
+def test_an_execution_is_found_by_its_input() -> None:
+    run = fmu_run("decay.fmu")
+    execute(run.pk)
+    attempt = Attempt.objects.get()
+
+    found = get_backend().find(job="validibot-validator-fmu", input_uri=attempt.input_uri)
+    other = get_backend().find(job="validibot-validator-fmu", input_uri="gs://x/y")
+
+    assert found.execution == attempt.execution
+    assert other.phase is Phase.ABSENT
+    finished(run)
+
+
+@pytest.mark.parametrize("kind", ["_subprocess", "_cloud_run"])
+def test_an_execution_is_cancelled(request: pytest.FixtureRequest, kind: str) -> None:
+    request.getfixturevalue(kind)
+    run = fmu_run("decay.fmu")
+    execute(run.pk)
+    execution = Attempt.objects.get().execution
+
+    get_backend().cancel(execution)
+
+    deadline = time.monotonic() + 20
+    while get_backend().state(execution).phase not in ENDED:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not get_backend().cancel(execution)
+    finished(run)
+
+
+@pytest.mark.usefixtures("_cloud_run")
+def test_a_job_that_is_not_there_is_a_permanent_error() -> None:
+    run = fmu_run("decay.fmu")
+    execute(run.pk)
+    request = request_like(run, job="no-such-job")
+
+    with pytest.raises(LaunchError, match="no-such-job") as raised:
+        get_backend().launch(request)
+
+    assert raised.value.permanent
+    finished(run)
+
+
+def request_like(run: Run, *, job: str) -> LaunchRequest:
+    attempt = Attempt.objects.get()
+    return LaunchRequest(
+        run_id=run.pk,
+        attempt_id=attempt.pk,
+        job=job,
+        command=["python"],
+        input_uri=attempt.input_uri,
+        output_uri=attempt.output_uri,
+        timeout_seconds=1,
+        memory_mb=1,
+        ended=lambda: None,
+    )
+
+
+@pytest.mark.usefixtures("_cloud_run")
+def test_who_may_not_launch_is_told_so_for_good(act_as: ActAs) -> None:
+    act_as("web")
+    run = fmu_run("decay.fmu")
+
+    execute(run.pk)
+
+    run.refresh_from_db()
+    assert run.result == "ERROR"
+    assert "run.jobs.run" in run.error
