@@ -88,6 +88,8 @@ DATABASES = {"default": env.db("DATABASE_URL", default="postgres://validibot@127
 DATABASES["default"]["OPTIONS"] = {
     "pool": {"min_size": 2, "max_size": env.int("DATABASE_POOL", default=20), "timeout": 10}
 }
+# A connection that died with its server is thrown away when it is taken from the pool.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
@@ -162,7 +164,7 @@ ALLOWED_CALLERS = env.list("ALLOWED_CALLERS", default=[])
 WORKER_AUTH = "validibot.worker.auth.google_id_token"
 
 # Root of submissions, attempts and artifacts: gs://bucket or file:///folder (no slash at the end).
-DATA_ROOT = env.str("DATA_ROOT", default=f"file://{BASE_DIR / 'media'}")
+DATA_ROOT = env.str("DATA_ROOT", default=(BASE_DIR / "media").as_uri())
 VALIDATORS_DIR = BASE_DIR / "validators"
 
 # Limits on what is taken in. Bytes, unless the name says otherwise.

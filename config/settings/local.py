@@ -1,13 +1,12 @@
 """One machine without any cloud: tasks run in place, validators are mocked or child processes."""
 
-from config.env import BASE_DIR, choice, env
+from config.env import choice, env
 from config.settings.base import *
 
 DEBUG = env.bool("DEBUG", default=True)
 SECRET_KEY = SECRET_KEY or "local-only"
 API_KEY_PEPPER = API_KEY_PEPPER or "local-only"
 ALLOWED_HOSTS = ALLOWED_HOSTS or ["localhost", "127.0.0.1"]
-DATA_ROOT = env.str("DATA_ROOT", default=f"file://{BASE_DIR / 'media'}")
 WORKER_AUTH = "validibot.worker.auth.nonce_only"
 
 TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}

@@ -22,6 +22,9 @@ class Provider:
     """What the scripted backend does, and what it was asked."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
         self.requests: list[LaunchRequest] = []
         self.cancelled: list[str] = []
         self.refusal: LaunchError | None = None

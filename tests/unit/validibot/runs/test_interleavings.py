@@ -1,0 +1,170 @@
+"""Whatever happens to a run in whatever order, it ends once, with one set of findings."""
+
+import datetime as dt
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
+
+from tests.factories import StepFactory, ValidatorFactory, started_run
+from tests.unit.validibot.runs.scripted import Provider, callback_of, store_output
+from validibot.core.storage import ObjectExists
+from validibot.runs import callback
+from validibot.runs.backends.base import LaunchRequest, Phase
+from validibot.runs.cancel import cancel_run
+from validibot.runs.execute import Busy, execute
+from validibot.runs.models import Attempt, Run
+from validibot.runs.reconcile import look, on_ended, reconcile_all
+from validibot.runs.states import ACTIVE_ATTEMPT, RUN, terminal
+
+MESSAGE = {"severity": "ERROR", "code": "E1", "text": "The answer is wrong."}
+ENDS = {"passed", "failed", "error", "canceled", "timed_out"}
+
+
+class World:
+    """A run that waits for its validator, and all that may happen to it."""
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        provider.reset()
+        step = StepFactory.create(
+            validator=ValidatorFactory.create(container=True), workflow__constants=[]
+        )
+        self.run = started_run(step=step, filename="model.fmu", inline=b"PK")
+        execute(self.run.pk)
+
+    @property
+    def request(self) -> LaunchRequest:
+        return self.provider.requests[0]
+
+    def store(self) -> None:
+        try:
+            store_output(self.request, status="failed_validation", messages=[MESSAGE])
+        except ObjectExists:
+            return
+
+    def call_back(self) -> None:
+        callback.process(callback_of(self.request))
+
+    def forge(self) -> None:
+        callback.process(callback_of(self.request, callback_nonce="x" * 43))
+
+    def misname(self) -> None:
+        callback.process(callback_of(self.request, result_uri="file:///etc/passwd"))
+
+    def cancel(self) -> None:
+        cancel_run(self.run.pk, actor="ada")
+
+    def end(self) -> None:
+        self.provider.phase = Phase.FAILED
+        look(self.request.attempt_id)
+
+    def see_the_end(self) -> None:
+        on_ended(attempt_id=self.request.attempt_id)
+
+    def lose_the_execution(self) -> None:
+        Attempt.objects.filter(step_run__run=self.run).update(
+            timeout_at=timezone.now() - dt.timedelta(hours=1)
+        )
+        look(self.request.attempt_id)
+
+    def deliver_again(self) -> None:
+        try:
+            execute(self.run.pk)
+        except Busy:
+            return
+
+    def sweep(self) -> None:
+        reconcile_all()
+
+
+ACTIONS = [name for name in vars(World) if not name.startswith("_") and name != "request"]
+
+
+def check(run: Run) -> None:
+    """An ended run has ended once; its step, attempt and findings agree with it."""
+    run.refresh_from_db()
+    kinds = Counter(run.events.values_list("kind", flat=True))
+    ended = run.status in terminal(RUN)
+    assert sum(kinds[kind] for kind in ENDS) == ended
+    assert sum(kinds[f"step_{end}"] for end in ("passed", "failed", "skipped")) <= 1
+    assert run.findings.count() == (1 if run.result == "FAIL" else 0)
+    active = Attempt.objects.filter(step_run__run=run, state__in=ACTIVE_ATTEMPT)
+    assert active.exists() != ended
+    assert (run.ended_at is not None) == ended
+    assert run.lease_token is None
+
+
+@pytest.mark.django_db
+@hypothesis_settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(actions=st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=8))
+def test_any_order_of_events_ends_a_run_once(provider: Provider, actions: list[str]) -> None:
+    world = World(provider)
+    ends = []
+
+    for action in actions:
+        getattr(world, action)()
+        check(world.run)
+        if world.run.state == "COMPLETED":
+            ends.append((world.run.status, world.run.error_category, world.run.ended_at))
+
+    assert len(set(ends)) <= 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("round_", range(4))
+def test_all_at_once_end_a_run_once(provider: Provider, round_: int) -> None:
+    world = World(provider)
+    world.store()
+    actions = [world.call_back, world.call_back, world.cancel, world.end, world.sweep]
+    errors = at_once([*actions[round_:], *actions[:round_], world.call_back])
+
+    assert errors == []
+    check(world.run)
+    assert world.run.state == "COMPLETED"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_deliveries_one_is_worked_on() -> None:
+    run = started_run(step=StepFactory.create(), inline=b"{}")
+    busy: list[bool] = []
+
+    def deliver() -> None:
+        try:
+            execute(run.pk)
+        except Busy:
+            busy.append(True)
+
+    assert at_once([deliver] * 6) == []
+
+    run.refresh_from_db()
+    assert (run.result, run.findings.count()) == ("FAIL", 1)
+    assert run.events.filter(kind="delivered").count() == 1
+
+
+def at_once(actions: list[Callable[[], object]]) -> list[Exception]:
+    """Do all in threads that start together; return what they raised."""
+    errors: list[Exception] = []
+    barrier = threading.Barrier(len(actions))
+
+    def work(action: Callable[[], object]) -> None:
+        try:
+            barrier.wait()
+            action()
+        except Exception as error:  # noqa: BLE001 - the test reports it
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work, args=(action,)) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
