@@ -2,14 +2,15 @@
 
 import os
 
+import django
 from django.conf import settings
-from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.production")
-django_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 # Only once Django is set up can anything of ours be imported.
+from validibot.core.asgi import ThreadedHandler  # noqa: E402
 from validibot.core.limits import BodyLimit  # noqa: E402
 
 # Some room for the other fields of a multipart body.
-application = BodyLimit(django_application, settings.MAX_UPLOAD_BYTES + 1024 * 1024)
+application = BodyLimit(ThreadedHandler(), settings.MAX_UPLOAD_BYTES + 1024 * 1024)

@@ -27,7 +27,7 @@ def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
     secrets = folder / "secrets.env"
     password = Secrets.load(secrets).postgres_password
     port = _free_port()
-    arguments = ["--data", folder, "--port", port, "--secrets", secrets]
+    arguments = ["--data", str(folder), "--port", port, "--secrets", str(secrets)]
     server = subprocess.Popen(
         [sys.executable, "-m", "devenv.services.launch_postgres", *arguments],
         cwd=ROOT,

@@ -8,7 +8,7 @@ from validibot.core import problems
 type Message = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
-type Application = Callable[[Message, Receive, Send], Awaitable[None]]
+type Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 # How much of a refused body is read and thrown away, so that the sender gets to read our answer
 # instead of a reset connection.

@@ -7,6 +7,7 @@ Body: `type`, `title`, `status`, `detail`, and `code`, `errors` [{field, message
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -90,7 +91,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _wants_page(request: HttpRequest) -> bool:
-    if request.path.startswith(("/api/", "/internal/", "/health/")):
+    if settings.APP_ROLE != "web" or request.path.startswith(("/api/", "/health/")):
         return False
     return request.accepts("text/html") and "text/html" in request.headers.get("Accept", "")
 
