@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from validibot.core.storage import StorageError
 from validibot.engines import Document, EngineError
+from validibot.engines.problems import storable
 from validibot.runs.events import record
 from validibot.runs.findings.answer import BadAnswer, NoAnswer, read_answer, verdict_of
 from validibot.runs.findings.close import Moved, close_step
@@ -35,6 +36,7 @@ from validibot.submissions import content
 
 # Who claimed a receipt and has not applied it by then has died.
 CLAIM = dt.timedelta(seconds=60)
+_MAX_URI = 1000
 _MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
 
 
@@ -100,7 +102,7 @@ def _claim(attempt: Attempt, token: UUID, *, result_uri: str, actor: str) -> Set
             defaults={
                 "run_id": attempt.step_run.run_id,
                 "attempt": attempt,
-                "result_uri": result_uri[:1000],
+                "result_uri": storable(result_uri, _MAX_URI),
                 "claim_token": token,
                 "claimed_at": now,
             },

@@ -220,12 +220,13 @@ def test_what_is_no_callback_is_refused(body: bytes) -> None:
     assert callback.receive(body).status == 400
 
 
+@pytest.mark.parametrize("uri", ["file:///elsewhere/output.json", "gs://bucket/\0", "x" * 5000])
 def test_a_callback_with_another_file_ends_the_run_as_error(
-    request_: LaunchRequest, container_run: Run
+    request_: LaunchRequest, container_run: Run, uri: str
 ) -> None:
     store_output(request_)
 
-    reply = post(request_, result_uri=request_.output_uri.replace("output", "other"))
+    reply = post(request_, result_uri=uri)
 
     container_run.refresh_from_db()
     assert (reply.status, container_run.result) == (400, "ERROR")
