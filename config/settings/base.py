@@ -175,7 +175,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_INLINE_BYTES + 1024 * 1024
 FILE_UPLOAD_TEMP_DIR = tempfile.gettempdir()
 
 # How long a worker may hold a run without a sign of life; then another takes it over.
-RUN_LEASE_SECONDS = 30
+RUN_LEASE_SECONDS = 15
 # A run that waits longer than this for its queue entry is enqueued again.
 RUN_PENDING_SECONDS = 60
 
