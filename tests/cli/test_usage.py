@@ -63,7 +63,7 @@ def test_a_wrong_devenv_toml_is_refused_by_name(project: Project, text: str, mes
 
 
 def test_doctor_warns_of_credentials_for_a_real_cloud(project: Project) -> None:
-    done = project.devenv("doctor", GOOGLE_APPLICATION_CREDENTIALS="/home/me/key.json")
+    done = project.devenv("doctor", GOOGLE_APPLICATION_CREDENTIALS="/elsewhere/key.json")
 
     assert done.returncode == 0
     assert "unset GOOGLE_APPLICATION_CREDENTIALS" in done.stdout
