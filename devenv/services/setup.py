@@ -11,6 +11,7 @@ from devenv.stack.service import Once, Service
 _SOURCES = (
     "requirements/runtime.txt",
     "validibot/*/migrations/*.py",
+    "validibot/engines/**/*.py",
     "validibot/setup/**/*",
     "validators/*/validator.toml",
     "validators/*/samples/*",

@@ -60,9 +60,10 @@ class Artifact(models.Model):
 class RunEvent(models.Model):
     """One moment in the life of a run: its timeline in UI and API.
 
-    `kind` is created, queued, started, step_started, launched, running, called_back, step_passed,
-    step_failed, passed, failed, error, canceled, timed_out, …; `actor` is who caused it (a user's
-    e-mail, `queue`, `validator`, `reconcile`); `data` holds ids (task, execution, receipt, attempt).
+    `kind`, of a run: created, queued, delivered, resumed, and at its end passed, failed, error,
+    canceled or timed_out; of a step: step_started, step_passed, step_failed, step_skipped; of an
+    attempt: launched, running, launch_unanswered, launch_failed, called_back. `actor` is who caused
+    it (a user's e-mail address, `queue`, `worker`, `validator`, `reconcile`); `data` holds ids.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
