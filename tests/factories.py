@@ -5,6 +5,7 @@
 import datetime as dt
 import hashlib
 from typing import Any
+from uuid import uuid4
 
 from django.utils import timezone
 from factory.declarations import (
@@ -194,6 +195,7 @@ class AttemptFactory(DjangoModelFactory[Attempt]):
     class Meta:
         model = Attempt
 
+    id = LazyFunction(uuid4)
     step_run = SubFactory(StepRunFactory)
     nonce_digest = "0" * 64
     bundle_uri = LazyAttribute(lambda row: f"file:///nowhere/{row.id}")

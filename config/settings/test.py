@@ -19,7 +19,10 @@ DATABASES["default"]["OPTIONS"] = {}
 DATABASES["default"]["TEST"] = {"NAME": f"test_{env.str('TEST_DATABASE', default='validibot')}"}
 TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
 EXECUTION_BACKENDS = {
-    "default": {"BACKEND": "validibot.runs.backends.mock.MockBackend", "OPTIONS": {}}
+    "default": {
+        "BACKEND": "validibot.runs.backends.mock.MockBackend",
+        "OPTIONS": {"allow_without_debug": True},
+    }
 }
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 # Nothing is collected for tests, and a missing folder would be a warning.

@@ -28,6 +28,8 @@ from validibot.submissions import content
 
 # What an in-process step may hold in memory; larger documents are a finding.
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
+# So many workers may die on one step.
+MAX_TRIES = 5
 _ACTOR = "worker"
 
 logger = logging.getLogger(__name__)
@@ -91,8 +93,15 @@ class Walk:
 
     def check(self, step_run: StepRun) -> Progress:
         """Take one in-process step."""
+        hopeless = step_run.status == StepStatus.RUNNING and self.tries(step_run) >= MAX_TRIES
+        if hopeless:
+            return self.close(step_run, broken("The validator ended its worker again and again."))
         self.begin(step_run)
         return self.close(step_run, self.judge(step_run))
+
+    def tries(self, step_run: StepRun) -> int:
+        """Return how many workers have begun the step: a document may be deadly to all of them."""
+        return RunEvent.objects.filter(step_run=step_run, kind="step_started").count()
 
     def hand_over(self, step_run: StepRun) -> Progress:
         """Give a container step to its validator, unless it has it already."""

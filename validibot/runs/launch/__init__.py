@@ -1,5 +1,5 @@
 """Container steps: attempt, files, envelope, execution."""
 
-from validibot.runs.launch.launch import launch
+from validibot.runs.launch.attempt import launch
 
 __all__ = ["launch"]

@@ -342,3 +342,31 @@ def test_a_callback_that_is_being_applied_is_asked_to_wait(request_: LaunchReque
     long_ago = timezone.now() - dt.timedelta(minutes=5)
     Receipt.objects.filter(pk=receipt.pk).update(claimed_at=long_ago)
     assert post(request_).status == 200
+
+
+def test_an_output_that_fits_no_column_ends_the_run_as_error(
+    request_: LaunchRequest, container_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = {"severity": "ERROR", "code": "x" * 500, "text": "Bad"}
+    store_output(request_, status="failed_validation", messages=[message])
+    monkeypatch.setattr("validibot.runs.findings.verdict._MAX_CODE", 500)
+
+    assert post(request_).status == 400
+
+    container_run.refresh_from_db()
+    assert (container_run.result, container_run.findings.count()) == ("ERROR", 0)
+
+
+def test_an_output_that_we_stumble_over_ends_the_run_as_our_error(
+    request_: LaunchRequest, container_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object) -> None:
+        raise ZeroDivisionError
+
+    store_output(request_)
+    monkeypatch.setattr("validibot.runs.findings.settlement.verdict_of", stumble)
+
+    post(request_)
+
+    container_run.refresh_from_db()
+    assert (container_run.result, container_run.error_category) == ("ERROR", "SYSTEM_ERROR")

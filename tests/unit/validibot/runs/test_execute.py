@@ -8,6 +8,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from tests.factories import (
     AssertionFactory,
+    RunEventFactory,
     StepFactory,
     SubmissionFactory,
     ValidatorFactory,
@@ -153,6 +154,20 @@ def test_a_run_whose_worker_died_is_taken_over() -> None:
     run.refresh_from_db()
     assert (run.result, run.started_at) == ("PASS", ago)
     assert kinds(run)[0] == "resumed"
+
+
+def test_a_document_that_kills_its_workers_is_given_up() -> None:
+    run = started_run(step=StepFactory.create())
+    ago = timezone.now() - dt.timedelta(minutes=1)
+    StepRun.objects.filter(run=run).update(status="RUNNING")
+    for _ in range(5):
+        RunEventFactory.create(run=run, step_run=run.steps.get(), kind="step_started")
+    Run.objects.filter(pk=run.pk).update(status="RUNNING", lease_expires_at=ago, started_at=ago)
+
+    assert execute(run.pk)
+
+    run.refresh_from_db()
+    assert run.result == "ERROR"
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

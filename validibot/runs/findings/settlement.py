@@ -5,12 +5,13 @@ transaction and applies it in one. Rows are locked in the order run, attempt, re
 """
 
 import datetime as dt
+import logging
 import uuid
 from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
 
-from django.db import transaction
+from django.db import DatabaseError, DataError, IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
@@ -38,6 +39,8 @@ from validibot.submissions import content
 CLAIM = dt.timedelta(seconds=60)
 _MAX_URI = 1000
 _MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
+
+logger = logging.getLogger(__name__)
 
 
 class Settled(Enum):
@@ -77,6 +80,10 @@ def settle(attempt: Attempt, *, result_uri: str, actor: str, epitaph: str = "") 
         raise
     try:
         return _apply(attempt, token, verdict, rejected=rejected, actor=actor)
+    except (DataError, IntegrityError):
+        logger.exception("the output of attempt %s fits no column", attempt.pk)
+        unfit = broken("The validator's output cannot be stored.", ErrorCategory.RUNTIME_ERROR)
+        return _apply(attempt, token, unfit, rejected=True, actor=actor)
     except Moved:
         _held(attempt, token).update(status=ReceiptStatus.COMPLETED, claim_token=None)
         return Settlement(how=Settled.LATE, run_id=run_id)
@@ -134,9 +141,15 @@ def _judge(attempt: Attempt, result_uri: str, epitaph: str) -> tuple[Verdict, bo
         return broken(f"{error} {epitaph}".strip(), ErrorCategory.RUNTIME_ERROR), True
     except BadAnswer as error:
         return broken(str(error), ErrorCategory.RUNTIME_ERROR), True
-    verdict = verdict_of(envelope, attempt)
-    if verdict.status == StepStatus.PASSED:
-        verdict = _with_assertions(attempt.step_run, verdict)
+    try:
+        verdict = verdict_of(envelope, attempt)
+        if verdict.status == StepStatus.PASSED:
+            verdict = _with_assertions(attempt.step_run, verdict)
+    except (StorageError, DatabaseError):
+        raise
+    except Exception:
+        logger.exception("the output of attempt %s cannot be judged", attempt.pk)
+        return broken("The validator's output could not be judged. We have been told."), True
     return verdict, False
 
 

@@ -1,0 +1,126 @@
+"""Waiting for a run, with PostgreSQL telling who waits."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection, transaction
+
+from tests.factories import RunFactory
+from validibot.runs.events import changes, record, wait_until, wait_until_finished
+from validibot.runs.events.listener import DEAF_SECONDS, listener
+from validibot.runs.models import Run, RunEvent
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _stopped() -> Iterator[None]:
+    """A connection that listens would hold on to the test's database."""
+    yield
+    listener.stop()
+
+
+def hearing() -> None:
+    """Wait until the listener has its connection."""
+    listener.start()
+    deadline = time.monotonic() + 5
+    while listener.patience == DEAF_SECONDS:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def later(seconds: float, run: Run) -> threading.Timer:
+    """End the run after a moment, in another thread as another process would."""
+
+    def end() -> None:
+        Run.objects.filter(pk=run.pk).update(status="SUCCEEDED")
+        record(run.pk, RunEvent(kind="passed"))
+        connection.close()
+
+    timer = threading.Timer(seconds, end)
+    timer.start()
+    return timer
+
+
+def test_who_waits_is_woken_at_once() -> None:
+    run = RunFactory.create()
+    hearing()
+    timer = later(0.2, run)
+    started = time.monotonic()
+
+    assert wait_until_finished(run.pk, timeout=10)
+
+    assert 0.15 < time.monotonic() - started < 0.9
+    timer.join()
+
+
+def test_who_waits_in_vain_is_let_go() -> None:
+    run = RunFactory.create()
+    started = time.monotonic()
+
+    assert not wait_until_finished(run.pk, timeout=0.2)
+
+    assert time.monotonic() - started < 1
+
+
+def test_a_run_that_has_ended_is_not_waited_for() -> None:
+    run = RunFactory.create(status="SUCCEEDED")
+
+    assert wait_until_finished(run.pk, timeout=0)
+
+
+def test_what_is_rolled_back_wakes_nobody() -> None:
+    run = RunFactory.create()
+    looks: list[float] = []
+    hearing()
+
+    def look() -> bool:
+        looks.append(time.monotonic())
+        return False
+
+    def change_our_mind() -> None:
+        with transaction.atomic():
+            record(run.pk, RunEvent(kind="passed"))
+            transaction.set_rollback(True)
+        connection.close()
+
+    timer = threading.Timer(0.1, change_our_mind)
+    timer.start()
+    assert not wait_until(run.pk, look, timeout=0.4)
+
+    assert len(looks) == 3  # at the start, when watching, at the end
+    timer.join()
+
+
+def test_a_loop_hears_of_each_change() -> None:
+    run = RunFactory.create()
+    hearing()
+
+    async def watch() -> int:
+        count = 0
+        async for _ in changes(run.pk):
+            count += 1
+            if count == 3:
+                return count
+            later(0.05, run)
+        return count
+
+    assert asyncio.run(asyncio.wait_for(watch(), 5)) == 3
+
+
+def test_who_waits_survives_the_end_of_the_connection() -> None:
+    run = RunFactory.create()
+    hearing()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+        )
+    timer = later(0.1, run)
+
+    assert wait_until_finished(run.pk, timeout=10)
+
+    timer.join()
+    hearing()

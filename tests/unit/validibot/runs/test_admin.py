@@ -1,0 +1,40 @@
+"""Runs in the admin site: all is shown, nothing can be changed, no secret is seen."""
+
+import pytest
+from django.test import Client
+
+from tests.factories import (
+    ArtifactFactory,
+    AttemptFactory,
+    FindingFactory,
+    ReceiptFactory,
+    RunEventFactory,
+)
+from validibot.runs.models import Attempt
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _rows() -> None:
+    attempt = AttemptFactory.create(nonce_digest="d" * 64)
+    ReceiptFactory.create(attempt=attempt)
+    FindingFactory.create(step_run=attempt.step_run)
+    ArtifactFactory.create(step_run=attempt.step_run)
+    RunEventFactory.create(run=attempt.step_run.run)
+
+
+@pytest.mark.parametrize("name", ["run", "steprun", "attempt", "receipt", "finding", "artifact"])
+def test_every_kind_of_row_is_listed_and_shown(admin_client: Client, name: str) -> None:
+    listed = admin_client.get(f"/admin/runs/{name}/")
+    assert listed.status_code == 200
+
+    [row] = listed.context["cl"].result_list
+    shown = admin_client.get(f"/admin/runs/{name}/{row.pk}/change/")
+    assert (shown.status_code, b"_save" in shown.content) == (200, False)
+
+
+def test_not_even_the_digest_of_a_nonce_is_shown(admin_client: Client) -> None:
+    page = admin_client.get(f"/admin/runs/attempt/{Attempt.objects.get().pk}/change/")
+
+    assert b"dddd" not in page.content

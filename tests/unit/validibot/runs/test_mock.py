@@ -1,0 +1,113 @@
+"""Runs on mocked validators: all real but the validator."""
+
+import pytest
+from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks, Settings
+
+from tests.factories import (
+    AssertionFactory,
+    StepFactory,
+    SubmissionFactory,
+    UserFactory,
+    ValidatorFactory,
+    started_run,
+)
+from validibot.runs.execute import execute
+from validibot.runs.models import Receipt, Run, RunEvent
+from validibot.runs.start import start_run
+from validibot.workflows.models import Step
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_root")]
+
+TYPES = ["ENERGYPLUS", "FMU", "CUSTOM_VALIDATOR", "PORTFOLIO_MANAGER", "OF_TOMORROW"]
+
+
+def container_step(kind: str, **step: object) -> Step:
+    validator = ValidatorFactory.create(container=True, validation_type=kind)
+    return StepFactory.create(validator=validator, config={}, **step)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize(("filename", "result"), [("model.fmu", "PASS"), ("Failing.fmu", "FAIL")])
+def test_every_type_passes_and_fails_by_file_name(kind: str, filename: str, result: str) -> None:
+    run = started_run(step=container_step(kind), filename=filename, inline=b"PK")
+
+    assert execute(run.pk) is None
+
+    run.refresh_from_db()
+    assert (run.result, run.findings.count()) == (result, 1 if result == "FAIL" else 0)
+    assert Receipt.objects.get().status == "COMPLETED"
+
+
+def test_the_worker_goes_on_with_the_next_step_by_itself() -> None:
+    first = container_step("FMU")
+    container_step("ENERGYPLUS", workflow=first.workflow, order=2)
+    last = StepFactory.create(
+        workflow=first.workflow, order=3, validator__engine="assertions", config={"document": False}
+    )
+    AssertionFactory.create(step=last, expression="size(steps) >= 2")
+    run = started_run(step=first, filename="model.fmu", inline=b"PK")
+
+    assert execute(run.pk)
+
+    run.refresh_from_db()
+    assert run.result == "PASS"
+    kinds = RunEvent.objects.filter(run=run).values_list("kind", flat=True)
+    assert [kind for kind in kinds if kind != "step_started"] == [
+        "delivered",
+        "launched",
+        "running",
+        "called_back",
+        "step_passed",
+        "launched",
+        "running",
+        "called_back",
+        "step_passed",
+        "step_passed",
+        "passed",
+    ]
+
+
+def test_outputs_can_be_given(settings: Settings) -> None:
+    step = container_step("CUSTOM_VALIDATOR")
+    step.validator.outputs = [{"slug": "y", "label": "y", "unit": "", "path": "outputs.y"}]
+    step.validator.save()
+    settings.EXECUTION_BACKENDS = {
+        "default": {
+            "BACKEND": "validibot.runs.backends.mock.MockBackend",
+            "OPTIONS": {"outputs": {"CUSTOM_VALIDATOR": {"y": 3}}},
+        }
+    }
+    run = started_run(step=step, filename="model.fmu", inline=b"PK")
+
+    execute(run.pk)
+
+    assert run.steps.get().outputs == {"y": 3}
+
+
+def test_a_container_step_costs_few_queries(
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    run = started_run(step=container_step("FMU"), filename="model.fmu", inline=b"PK")
+
+    with django_assert_max_num_queries(65):
+        execute(run.pk)
+
+
+@pytest.mark.parametrize(("source", "mails"), [("LAUNCH_PAGE", 1), ("API", 0), ("CLI", 0)])
+@pytest.mark.parametrize("inline", [True, False])
+def test_who_launched_on_the_page_is_told_of_the_end(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+    mailoutbox: list[object],
+    source: str,
+    mails: int,
+    inline: bool,
+) -> None:
+    step = StepFactory.create() if inline else container_step("FMU")
+    submission = SubmissionFactory.create(organisation=step.workflow.organisation)
+    user = UserFactory.create()
+
+    with django_capture_on_commit_callbacks(execute=True):
+        run = start_run(workflow=step.workflow, submission=submission, user=user, source=source)
+
+    assert Run.objects.get(pk=run.pk).result == "PASS"
+    assert len(mailoutbox) == mails
