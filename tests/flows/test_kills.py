@@ -89,16 +89,18 @@ def test_no_run_of_a_burst_is_lost_or_ends_twice(stack: Stack, service: str) -> 
     accepted = []
 
     def burst() -> None:
-        for _ in range(10):
+        for _ in range(20):
             answer = stack.launch("meter-readings-schema", content, "a.json", Prefer="wait=0")
             if answer.is_success:
                 accepted.append(str(answer.json()["id"]))
 
+    pid = stack.status()["services"][service]["pid"]
     threads = [threading.Thread(target=burst) for _ in range(4)]
     for thread in threads:
         thread.start()
     stack.until(lambda: len(accepted) > 5)
-    _kill_service(stack, service)
+    os.kill(pid, signal.SIGKILL)
+    stack.until_restarted(service, not_pid=pid)
     for thread in threads:
         thread.join()
 

@@ -1,0 +1,130 @@
+"""The seeded workflows without a cloud: validators mocked, or child processes of the web server."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.flows import stack as stacks
+from tests.flows.stack import Stack
+from tests.flows.test_every_seeded_workflow import SLUGS
+
+pytestmark = [pytest.mark.xdist_group("local"), pytest.mark.timeout(180)]
+
+CONTAINERS = {"energyplus-small-office", "energyplus-design-day", "fmu-decay"}
+STATIONS = ("created", "queued", "delivered", "launched", "running", "called_back", "passed")
+
+
+@dataclass(frozen=True)
+class WebServer(Stack):
+    """Another web server on the database of a stack."""
+
+    port: int = 0
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        facts = self.status()
+        return facts | {"urls": facts["urls"] | {"web": f"http://localhost:{self.port}"}}
+
+    def is_ready(self) -> bool:
+        return httpx.get(f"{self.web}/health/").is_success
+
+
+@pytest.fixture(scope="module")
+def mocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """What `MOCK_VALIDATORS=1 make up` starts."""
+    made = stacks.make(tmp_path_factory.mktemp("stack") / "mocked", mock=True)
+    stacks.start(made)
+    yield made
+    stacks.stop(made)
+
+
+@pytest.fixture(scope="module")
+def local(mocked: Stack) -> Iterator[Stack]:
+    """A web server that starts validators itself, as `EXECUTION_BACKEND=subprocess` says."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    web = WebServer(mocked.root, mock=True, port=port)
+    command = ["granian", "--interface", "asginl", "--port", str(port), "config.asgi:application"]
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "devenv", "run"),
+            *("env", "EXECUTION_BACKEND=subprocess", sys.executable, "-m", *command),
+        ],
+        cwd=mocked.root,
+        env=web.environ(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    web.until(web.is_ready, seconds=30)
+    yield web
+    web.api.close()
+    server.terminate()
+    server.wait(20)
+
+
+def test_the_mock_mode_has_no_cloud(mocked: Stack) -> None:
+    facts = mocked.status()
+
+    assert facts["mode"] == "mock"
+    assert "gcp" not in facts["services"]
+
+
+@pytest.mark.parametrize("mode", ["mocked", "local"])
+@pytest.mark.parametrize("slug", SLUGS)
+def test_the_sample_passes(request: pytest.FixtureRequest, mode: str, slug: str) -> None:
+    stack: Stack = request.getfixturevalue(mode)
+
+    run = stack.run(slug, stack.sample(slug))
+
+    assert (run["state"], run["result"]) == ("COMPLETED", "PASS"), run
+    stations = [kind for kind in stack.events(run["id"]) if kind in STATIONS]
+    if slug in CONTAINERS:
+        assert stations == list(STATIONS)
+
+
+@pytest.mark.parametrize("mode", ["mocked", "local"])
+@pytest.mark.parametrize("slug", SLUGS)
+def test_the_failing_sample_fails(request: pytest.FixtureRequest, mode: str, slug: str) -> None:
+    stack: Stack = request.getfixturevalue(mode)
+
+    run = stack.run(slug, stack.sample(slug, "failing_sample"))
+
+    assert (run["state"], run["result"]) == ("COMPLETED", "FAIL"), run
+    errors = [i for s in run["steps"] for i in s["issues"] if i["severity"] == "ERROR"]
+    assert errors
+    is_mock = any(error["code"] == "MOCK_FAILURE" for error in errors)
+    assert is_mock is (mode == "mocked" and slug in {*CONTAINERS, "office-model-review"})
+
+
+def _processes_in(name: str) -> list[str]:
+    """Return the commands that work in a folder whose name holds `name`."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if name in str((process / "cwd").readlink()):
+                found.append((process / "comm").read_text().strip())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells who works where")
+def test_a_cancelled_run_stops_the_engine_of_its_child_process(local: Stack) -> None:
+    sample = local.sample("energyplus-small-office")
+    run = local.launch("energyplus-small-office", sample.read_bytes(), sample.name).json()["id"]
+    attempt = local.told(run, "launched", "attempt")
+    local.until(lambda: "energyplus" in _processes_in(attempt), seconds=20)
+
+    answer = local.api.post(f"runs/{run}/cancel/")
+
+    assert answer.json()["result"] == "CANCELED"
+    local.until(lambda: not _processes_in(attempt), seconds=20)
+    assert local.finished(run)["result"] == "CANCELED"
