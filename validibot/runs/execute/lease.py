@@ -1,7 +1,9 @@
 """The right to work on a run: taken by a conditional update, kept by a heartbeat, given back."""
 
 import datetime as dt
+import logging
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ from django.utils import timezone
 
 from validibot.runs.models import Run
 from validibot.runs.states import RunStatus
+
+logger = logging.getLogger(__name__)
 
 
 class Busy(Exception):
@@ -57,28 +61,48 @@ def claim(run_id: UUID) -> Lease | None:
     return None
 
 
-@contextmanager
-def kept_alive(lease: Lease) -> Iterator[None]:
-    """Renew the lease while inside. A short stay ends before the first beat and costs no query."""
-    done = threading.Event()
-    beats = threading.Thread(target=_beat, args=(lease, done), name="lease", daemon=True)
-    beats.start()
-    try:
-        yield
-    finally:
-        done.set()
+class Heart:
+    """Renews the leases that this process holds, all at once, three times in a lease's life."""
 
+    def __init__(self) -> None:
+        self._tokens: set[UUID] = set()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
 
-def _beat(lease: Lease, done: threading.Event) -> None:
-    while not done.wait(settings.RUN_LEASE_SECONDS / 3):
+    @contextmanager
+    def beating_for(self, lease: Lease) -> Iterator[None]:
+        """Keep a lease alive while inside. A stay that ends before the first beat costs nothing."""
+        with self._lock:
+            self._tokens.add(lease.token)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+                self._thread.start()
         try:
-            renewed = lease.held().update(lease_expires_at=timezone.now() + _duration())
-        except Error:
-            continue  # the database may be back before the lease ends
+            yield
         finally:
-            connection.close()
-        if not renewed:
-            return
+            with self._lock:
+                self._tokens.discard(lease.token)
+
+    def beat(self) -> None:
+        with self._lock:
+            tokens = list(self._tokens)
+        if tokens:
+            held = Run.objects.filter(lease_token__in=tokens, status=RunStatus.RUNNING)
+            held.update(lease_expires_at=timezone.now() + _duration())
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(settings.RUN_LEASE_SECONDS / 3)
+            try:
+                self.beat()
+            except Error as error:
+                # The database may be back before the leases end.
+                logger.warning("leases are not renewed: %s", error)
+            finally:
+                connection.close()
+
+
+heart = Heart()
 
 
 def _duration() -> dt.timedelta:

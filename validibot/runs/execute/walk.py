@@ -11,7 +11,7 @@ from validibot.core.logging import bound_run
 from validibot.core.storage import ObjectNotFound, ObjectTooLarge, StorageError
 from validibot.engines import Document, EngineError, Problem, get_engine
 from validibot.runs.events import record
-from validibot.runs.execute.lease import Lease, claim, kept_alive
+from validibot.runs.execute.lease import Lease, claim, heart
 from validibot.runs.findings import (
     Moved,
     Verdict,
@@ -50,7 +50,7 @@ def execute(run_id: UUID, *, task: str = "") -> Run | None:
     lease = claim(run_id)
     if lease is None:
         return None
-    with bound_run(run_id), kept_alive(lease):
+    with bound_run(run_id), heart.beating_for(lease):
         try:
             walk = Walk(lease, task=task)
             return walk.run if walk.go() else None

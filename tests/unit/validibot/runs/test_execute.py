@@ -16,6 +16,7 @@ from tests.factories import (
 )
 from validibot.engines import Document, Result
 from validibot.runs.execute import Busy, execute
+from validibot.runs.execute.lease import claim, heart
 from validibot.runs.models import Finding, Run, RunEvent, StepRun
 from validibot.runs.start import start_run
 
@@ -154,6 +155,24 @@ def test_a_run_whose_worker_died_is_taken_over() -> None:
     run.refresh_from_db()
     assert (run.result, run.started_at) == ("PASS", ago)
     assert kinds(run)[0] == "resumed"
+
+
+def test_a_lease_is_renewed_while_its_worker_works() -> None:
+    run, other = started_run(step=StepFactory.create()), started_run(step=StepFactory.create())
+    lease, lost = claim(run.pk), claim(other.pk)
+    assert lease
+    assert lost
+    soon = timezone.now() + dt.timedelta(seconds=1)
+    Run.objects.update(lease_expires_at=soon)
+
+    with heart.beating_for(lease):
+        heart.beat()
+
+    run.refresh_from_db()
+    other.refresh_from_db()
+    assert run.lease_expires_at
+    assert run.lease_expires_at > soon
+    assert other.lease_expires_at == soon
 
 
 def test_a_document_that_kills_its_workers_is_given_up() -> None:
