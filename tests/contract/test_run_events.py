@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from tests.factories import RunFactory
-from validibot.runs.events import changes, record, wait_until, wait_until_finished
+from validibot.runs.events import changes, record, wait_until_finished
 from validibot.runs.events.listener import DEAF_SECONDS, listener
 from validibot.runs.models import Run, RunEvent
 
@@ -74,25 +74,29 @@ def test_a_run_that_has_ended_is_not_waited_for() -> None:
 
 def test_what_is_rolled_back_wakes_nobody() -> None:
     run = RunFactory.create()
-    looks: list[float] = []
+    woken: list[str] = []
     hearing()
 
-    def look() -> bool:
-        looks.append(time.monotonic())
-        return False
-
-    def change_our_mind() -> None:
+    with listener.watching(run.pk, lambda: woken.append("rolled back")):
         with transaction.atomic():
             record(run.pk, RunEvent(kind="passed"))
             transaction.set_rollback(True)
-        connection.close()
+        time.sleep(0.2)
 
-    timer = threading.Timer(0.1, change_our_mind)
-    timer.start()
-    assert not wait_until(run.pk, look, timeout=0.4)
+    assert woken == []
 
-    assert len(looks) == 3  # at the start, when watching, at the end
-    timer.join()
+
+def test_who_waits_for_the_end_sleeps_through_what_comes_before() -> None:
+    run = RunFactory.create()
+    each, end = threading.Event(), threading.Event()
+    hearing()
+
+    with listener.watching(run.pk, each.set), listener.watching(run.pk, end.set, ends_only=True):
+        record(run.pk, RunEvent(kind="launched"))
+        assert each.wait(5)
+        assert not end.is_set()
+        record(run.pk, RunEvent(kind="passed"))
+        assert end.wait(5)
 
 
 def test_a_loop_hears_of_each_change() -> None:

@@ -9,12 +9,13 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from uuid import UUID
 
 import psycopg
 from django.db import connection
 
-from validibot.runs.events.record import CHANNEL
+from validibot.runs.events.record import CHANNEL, END
 
 # How long a watcher may sleep without looking: while we hear, and while we are deaf.
 HEARING_SECONDS = 15.0
@@ -25,25 +26,34 @@ logger = logging.getLogger(__name__)
 type Wake = Callable[[], object]
 
 
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who watches a run: `wake` is called after each change, or only after the end of the run."""
+
+    wake: Wake
+    ends_only: bool
+
+
 class Listener:
     def __init__(self) -> None:
-        self._watchers: dict[UUID, set[Wake]] = defaultdict(set)
+        self._watchers: dict[UUID, set[Watcher]] = defaultdict(set)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._hears = False
 
     @contextmanager
-    def watching(self, run_id: UUID, wake: Wake) -> Iterator[None]:
-        """Call `wake` (from another thread) after each change of the run, while inside."""
+    def watching(self, run_id: UUID, wake: Wake, *, ends_only: bool = False) -> Iterator[None]:
+        """Call `wake` (from another thread) after each change, or the end, while inside."""
+        watcher = Watcher(wake, ends_only)
         with self._lock:
-            self._watchers[run_id].add(wake)
+            self._watchers[run_id].add(watcher)
         self.start()
         try:
             yield
         finally:
             with self._lock:
-                self._watchers[run_id].discard(wake)
+                self._watchers[run_id].discard(watcher)
                 if not self._watchers[run_id]:
                     del self._watchers[run_id]
 
@@ -84,16 +94,18 @@ class Listener:
             # What happened while we were deaf is not repeated.
             with self._lock:
                 watched = set(self._watchers)
-            self._wake(watched)
+            self._wake(watched, ended=True)
             while not self._stop.is_set():
                 for notice in listening.notifies(timeout=1.0):
-                    self._wake({UUID(notice.payload)})
+                    run_id = UUID(notice.payload.removesuffix(END))
+                    self._wake({run_id}, ended=notice.payload.endswith(END))
 
-    def _wake(self, run_ids: set[UUID]) -> None:
+    def _wake(self, run_ids: set[UUID], *, ended: bool) -> None:
         with self._lock:
-            wakes = [wake for run_id in run_ids for wake in self._watchers.get(run_id, ())]
-        for wake in wakes:
-            wake()
+            watchers = [each for run_id in run_ids for each in self._watchers.get(run_id, ())]
+        for watcher in watchers:
+            if ended or not watcher.ends_only:
+                watcher.wake()
 
 
 listener = Listener()

@@ -7,6 +7,10 @@ from django.db import connection
 from validibot.runs.models import RunEvent
 
 CHANNEL = "run_events"
+# The kinds with which a run is over.
+ENDINGS = frozenset({"passed", "failed", "error", "canceled", "timed_out"})
+# What follows the run's id in a notification of its end.
+END = " end"
 
 
 def record(run_id: UUID, *events: RunEvent) -> None:
@@ -18,5 +22,6 @@ def record(run_id: UUID, *events: RunEvent) -> None:
     for event in events:
         event.run_id = run_id
     RunEvent.objects.bulk_create(events)
+    ended = any(event.kind in ENDINGS for event in events)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, str(run_id)])
+        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{run_id}{END if ended else ''}"])

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from uuid import UUID
 
@@ -17,17 +17,10 @@ from validibot.runs.states import RUN, terminal
 def wait_until_finished(run_id: UUID, *, timeout: float) -> bool:
     """Wait until the run has ended, at most `timeout` seconds; return whether it has."""
     ended = Run.objects.filter(pk=run_id, status__in=terminal(RUN))
-    return wait_until(run_id, ended.exists, timeout=timeout)
-
-
-def wait_until(run_id: UUID, done: Callable[[], bool], *, timeout: float) -> bool:
-    """Ask `done` now and after each change of the run, at most `timeout` seconds."""
-    if done():
-        return True
     deadline = time.monotonic() + timeout
     changed = threading.Event()
-    with listener.watching(run_id, changed.set):
-        while not done():
+    with listener.watching(run_id, changed.set, ends_only=True):
+        while not ended.exists():
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
