@@ -36,7 +36,7 @@ def cancel_run(run_id: UUID, *, actor: str) -> bool:
         skip_steps(run_id, now=now)
         for attempt in Attempt.objects.filter(
             step_run__run_id=run_id, state__in=ACTIVE_ATTEMPT
-        ).select_for_update(of=("self",)):
+        ).select_for_update(of=("self",), no_key=True):
             attempt.move(AttemptState.CANCELED)
             stop = partial(tasks.cancel_execution.enqueue, str(attempt.pk))
             transaction.on_commit(stop, robust=True)

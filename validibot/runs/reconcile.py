@@ -110,9 +110,8 @@ def _lost_runs(now: dt.datetime) -> list[UUID]:
         enqueued_at__lt=now - dt.timedelta(seconds=settings.RUN_PENDING_SECONDS),
     )
     with transaction.atomic():
-        claimed = list(
-            lost.select_for_update(skip_locked=True).values_list("pk", flat=True)[:BATCH]
-        )
+        free_rows = lost.select_for_update(skip_locked=True, no_key=True)
+        claimed = list(free_rows.values_list("pk", flat=True)[:BATCH])
         Run.objects.filter(pk__in=claimed).update(enqueued_at=now)
     return claimed
 

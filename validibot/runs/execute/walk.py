@@ -122,7 +122,7 @@ class Walk:
         Under the row's lock: an answer that comes later finds the run free and enqueues it.
         """
         with transaction.atomic():
-            if not self.lease.held().select_for_update().exists():
+            if not self.lease.held().select_for_update(no_key=True).exists():
                 raise Moved
             step_run.refresh_from_db(fields=["status", "outputs"])
             if step_run.status == StepStatus.PASSED:

@@ -1,7 +1,8 @@
 """Apply the answer of an attempt, however it was heard of, exactly once.
 
 A receipt, unique on the callback id, is the fence: whoever claims it reads the output outside any
-transaction and applies it in one. Rows are locked in the order run, attempt, receipt.
+transaction and applies it in one. The run's row is locked first, without its key: whoever holds an
+attempt and writes an event of the run must not have to wait for us, who wait for the attempt.
 """
 
 import datetime as dt
@@ -214,7 +215,7 @@ def _end_of(verdict: Verdict, *, rejected: bool) -> AttemptState:
 
 def _lock_run(attempt: Attempt) -> Run | None:
     """Lock the run; None when it has ended."""
-    run = Run.objects.select_for_update().get(pk=attempt.step_run.run_id)
+    run = Run.objects.select_for_update(no_key=True).get(pk=attempt.step_run.run_id)
     return run if run.status == RunStatus.RUNNING else None
 
 

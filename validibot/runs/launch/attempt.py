@@ -63,7 +63,7 @@ def launch(run: Run, step_run: StepRun) -> Verdict | None:
 def _allocate(run: Run, step_run: StepRun) -> tuple[Attempt | None, str]:
     """Make the next attempt; None when there is one to wait for."""
     with transaction.atomic():
-        StepRun.objects.select_for_update().get(pk=step_run.pk)
+        StepRun.objects.select_for_update(no_key=True).get(pk=step_run.pk)
         latest = step_run.attempts.order_by("-number").first()
         if latest and _worth_waiting_for(latest):
             return None, ""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 
@@ -16,8 +16,10 @@ from validibot.core.storage import ObjectExists
 from validibot.runs import callback
 from validibot.runs.backends.base import LaunchRequest, Phase
 from validibot.runs.cancel import cancel_run
+from validibot.runs.events import record
 from validibot.runs.execute import Busy, execute
-from validibot.runs.models import Attempt, Run
+from validibot.runs.findings.settlement import _lock_run as lock_run
+from validibot.runs.models import Attempt, Run, RunEvent
 from validibot.runs.reconcile import look, on_ended, reconcile_all
 from validibot.runs.states import ACTIVE_ATTEMPT, RUN, terminal
 
@@ -146,6 +148,22 @@ def test_of_many_deliveries_one_is_worked_on() -> None:
     run.refresh_from_db()
     assert (run.result, run.findings.count()) == ("FAIL", 1)
     assert run.events.filter(kind="delivered").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_is_written_while_an_answer_holds_the_run(provider: Provider) -> None:
+    """Else who holds the attempt would wait for who waits for the attempt."""
+    world = World(provider)
+    attempt = Attempt.objects.select_related("step_run").get(step_run__run=world.run)
+
+    def tell() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '500ms'")
+            record(world.run.pk, RunEvent(step_run=attempt.step_run, kind="running"))
+
+    with transaction.atomic():
+        assert lock_run(attempt)
+        assert at_once([tell]) == []
 
 
 def at_once(actions: list[Callable[[], object]]) -> list[Exception]:
