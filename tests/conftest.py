@@ -17,6 +17,17 @@ from devenv.services.postgres import BIN
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep groups together: with pytest 9.2, pytest-xdist 3.8 forgets to (its issue 1386)."""
+    if not config.getoption("loadgroup", default=False):
+        return
+    for item in items:
+        mark = item.get_closest_marker("xdist_group")
+        if mark and not item.nodeid.endswith(suffix := f"@{mark.args[0]}"):
+            item._id = item.id.parse(item.nodeid + suffix)
+
+
 @pytest.fixture(scope="session")
 def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A PostgreSQL of this test process alone, unless DATABASE_URL names another."""

@@ -142,6 +142,7 @@ def start(stack: Stack) -> None:
     """Run `up --detach`; it must say that everything is ready."""
     started = stack.devenv("up", "--detach", "--json")
     assert started.returncode == 0, started.stderr
+    assert stack.api.get("workflows/").is_success  # made before threads ask for it
 
 
 def stop(stack: Stack) -> None:
