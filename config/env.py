@@ -13,6 +13,13 @@ env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
+def require(*names: str) -> None:
+    """Refuse to start unless all variables `names` have a value; tell every one that has none."""
+    missing = [name for name in names if not env.str(name, default="")]
+    if missing:
+        raise ImproperlyConfigured(f"Set the environment variable(s) {', '.join(missing)}.")
+
+
 def choice(name: str, options: tuple[str, ...], default: str) -> str:
     """Return the variable `name`, which must be one of `options`."""
     value: str = env.str(name, default=default)

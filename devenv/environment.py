@@ -180,6 +180,7 @@ class Product:
             "GCS_BUCKET": cloud.buckets[0],
             "CLOUD_TASKS_QUEUE": cloud.queues[0].name,
             "CLOUD_TASKS_SERVICE_ACCOUNT": cloud.email("tasks"),
+            "SCHEDULER_ACCOUNT": cloud.email(cloud.schedules[0].account),
             "ALLOWED_CALLERS": ",".join(callers),
             # Google's own switch: no bucket is asked for its metadata just to label a trace.
             "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",

@@ -120,6 +120,7 @@ SECURE_CSP = {
     "img-src": ["'self'", "data:"],
     "object-src": ["'none'"],
     "base-uri": ["'self'"],
+    "form-action": ["'self'"],
     "frame-ancestors": ["'none'"],
 }
 
@@ -154,6 +155,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {"RunStatusEnum": "validibot.runs.states.RunStatus"},
 }
 
 # Where this deployment is found: by its users, and by queue and validators (the private worker).
@@ -161,6 +163,8 @@ SITE_URL = env.str("SITE_URL", default="http://localhost:8000").rstrip("/")
 WORKER_URL = env.str("WORKER_URL", default="http://localhost:8001").rstrip("/")
 # Accounts whose Google ID tokens open the worker's doors; empty where nonces alone authenticate.
 ALLOWED_CALLERS = env.list("ALLOWED_CALLERS", default=[])
+# The one of them that may ask for a sweep; the queue's stands in TASKS.
+SCHEDULER_ACCOUNT = ""
 WORKER_AUTH = "validibot.worker.auth.google_id_token"
 
 # Root of submissions, attempts and artifacts: gs://bucket or file:///folder (no slash at the end).

@@ -1,10 +1,28 @@
 """Google Cloud, emulated or real: the same wiring, because Google's clients are built plainly."""
 
-from config.env import env
+from config.env import env, require
 from config.settings.base import *
+
+# What `base` has a value for on a developer's machine must be told here.
+require(
+    "ALLOWED_CALLERS",
+    "ALLOWED_HOSTS",
+    "API_KEY_PEPPER",
+    "CLOUD_TASKS_QUEUE",
+    "CLOUD_TASKS_SERVICE_ACCOUNT",
+    "DATABASE_URL",
+    "DJANGO_SECRET_KEY",
+    "GCP_REGION",
+    "GCS_BUCKET",
+    "GOOGLE_CLOUD_PROJECT",
+    "SCHEDULER_ACCOUNT",
+    "SITE_URL",
+    "WORKER_URL",
+)
 
 GOOGLE_CLOUD_PROJECT = env.str("GOOGLE_CLOUD_PROJECT")
 GCP_REGION = env.str("GCP_REGION")
+SCHEDULER_ACCOUNT = env.str("SCHEDULER_ACCOUNT")
 DATA_ROOT = f"gs://{env.str('GCS_BUCKET')}"
 
 TASKS = {
@@ -27,4 +45,6 @@ EXECUTION_BACKENDS = {
         "OPTIONS": {"project": GOOGLE_CLOUD_PROJECT, "region": GCP_REGION},
     }
 }
+# Cloud Run's front end sets the first itself, and appends to the second whom it speaks to.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+ALLAUTH_TRUSTED_PROXY_COUNT = 1

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from validibot.core.problems import Problem
@@ -35,7 +36,7 @@ def callbacks(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict
 
 @door
 def reconcile(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
-    """Sweep, as the scheduler asks every minute."""
-    if not caller:
+    """Sweep, as the scheduler asks every minute; nobody else may."""
+    if not caller or caller != settings.SCHEDULER_ACCOUNT:
         raise Problem(403, "PERMISSION_DENIED", "Only the scheduler asks for a sweep.")
     return 200, dict(reconcile_all())

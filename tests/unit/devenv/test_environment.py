@@ -27,6 +27,7 @@ def test_the_wiring_follows_from_the_declared_cloud(product: Product) -> None:
     assert variables["WORKER_URL"] == "https://validibot-worker-123456789012.us-west1.run.app"
     assert variables["CLOUD_TASKS_QUEUE"] == "runs"
     assert variables["GCS_BUCKET"] == "validibot-local"
+    assert variables["SCHEDULER_ACCOUNT"] == "scheduler@validibot-local.iam.gserviceaccount.com"
     assert variables["ALLOWED_CALLERS"].split(",") == [
         f"{name}@validibot-local.iam.gserviceaccount.com"
         for name in ("tasks", "scheduler", "validator-energyplus", "validator-fmu")

@@ -20,6 +20,8 @@ TASKS, CALLBACKS, RECONCILE = (
     "/internal/schedules/reconcile/",
 )
 QUEUE = "tasks@p.iam.gserviceaccount.com"
+SCHEDULER = "scheduler@p.iam.gserviceaccount.com"
+VALIDATOR = "validator-fmu@p.iam.gserviceaccount.com"
 
 
 def say_who(request: HttpRequest) -> str:
@@ -35,6 +37,7 @@ def _worker(settings: Settings) -> None:
 @pytest.fixture
 def _cloud(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker whose callers are known, behind a queue that calls as QUEUE."""
+    settings.SCHEDULER_ACCOUNT = SCHEDULER
     settings.WORKER_AUTH = "tests.unit.validibot.worker.test_doors.say_who"
     monkeypatch.setattr("validibot.dispatch.receive.deliverer", lambda: QUEUE)
 
@@ -69,7 +72,7 @@ def test_a_run_that_is_held_comes_again(client: Client, monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("_cloud")
 def test_a_validator_cannot_deliver_tasks(client: Client) -> None:
-    answer = post(client, TASKS, {}, **{"X-Caller": "validator-fmu@p.iam.gserviceaccount.com"})
+    answer = post(client, TASKS, {}, **{"X-Caller": VALIDATOR})
 
     assert answer.status_code == 403
     assert answer.json()["detail"] == "Only the queue delivers tasks."
@@ -83,9 +86,18 @@ def test_where_nobody_is_known_only_the_nonce_opens(client: Client, url: str) ->
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_cloud")
 def test_the_scheduler_starts_a_sweep(client: Client) -> None:
-    answer = post(client, RECONCILE, **{"X-Caller": "scheduler@p.iam.gserviceaccount.com"})
+    answer = post(client, RECONCILE, **{"X-Caller": SCHEDULER})
 
     assert answer.json() == {"enqueued": 0, "looked_at": 0}
+
+
+@pytest.mark.parametrize("caller", [VALIDATOR, QUEUE])
+@pytest.mark.usefixtures("_cloud")
+def test_nobody_but_the_scheduler_starts_a_sweep(client: Client, caller: str) -> None:
+    answer = post(client, RECONCILE, **{"X-Caller": caller})
+
+    assert answer.status_code == 403
+    assert answer.json()["detail"] == "Only the scheduler asks for a sweep."
 
 
 @pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE])

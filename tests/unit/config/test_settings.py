@@ -1,0 +1,77 @@
+"""The settings of a deployment: what they need, and what they then are."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+TOLD = {
+    "DJANGO_SETTINGS_MODULE": "config.settings.production",
+    "DJANGO_SECRET_KEY": "s3cr3t-k3y-0f-4-t3st-th4t-1s-l0ng-3n0ugh-f0r-dj4ng0!",
+    "API_KEY_PEPPER": "pepper",
+    "DATABASE_URL": "postgres://validibot:secret@10.0.0.3/validibot",
+    "SITE_URL": "https://validibot.example",
+    "WORKER_URL": "https://worker.example.run.app",
+    "ALLOWED_HOSTS": "validibot.example",
+    "ALLOWED_CALLERS": "tasks@p.iam.gserviceaccount.com",
+    "SCHEDULER_ACCOUNT": "scheduler@p.iam.gserviceaccount.com",
+    "GOOGLE_CLOUD_PROJECT": "p",
+    "GCP_REGION": "us-west1",
+    "GCS_BUCKET": "b",
+    "CLOUD_TASKS_QUEUE": "runs",
+    "CLOUD_TASKS_SERVICE_ACCOUNT": "tasks@p.iam.gserviceaccount.com",
+    "POSTMARK_SERVER_TOKEN": "token",
+}
+NAMES = ["SECRET_KEY", "DEBUG", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "DATA_ROOT"]
+
+
+def python(
+    *arguments: str, told: dict[str, str], role: str = "web"
+) -> subprocess.CompletedProcess[str]:
+    environ = {"PATH": os.defpath, "APP_ROLE": role} | told
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("role", ["web", "worker"])
+def test_a_told_production_passes_the_checks_for_deployment(role: str) -> None:
+    done = python("manage.py", "check", "--deploy", "--fail-level", "WARNING", told=TOLD, role=role)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_production_that_is_told_nothing_says_all_that_it_needs() -> None:
+    told = {"DJANGO_SETTINGS_MODULE": "config.settings.production"}
+    done = python("-c", "from django.conf import settings; settings.DEBUG", told=told)
+
+    said = done.stderr.splitlines()[-1]
+    needed = set(TOLD) - {"DJANGO_SETTINGS_MODULE", "POSTMARK_SERVER_TOKEN"}
+    assert needed == {name.strip(".,") for name in said.split() if name.strip(".,") in TOLD}
+
+
+@pytest.mark.parametrize("name", ["API_KEY_PEPPER", "POSTMARK_SERVER_TOKEN"])
+def test_an_empty_secret_is_a_missing_one(name: str) -> None:
+    done = python("-c", "import config.settings.production", told=TOLD | {name: ""})
+
+    assert (done.returncode, name in done.stderr.splitlines()[-1]) == (1, True)
+
+
+def test_production_is_shut_to_what_a_developer_may() -> None:
+    shown = f"json.dumps([getattr(settings, name) for name in {NAMES}])"
+    code = f"import json; from django.conf import settings; print({shown})"
+    done = python("-c", code, told=TOLD | {"DEBUG": "1"})
+
+    assert json.loads(done.stdout) == [TOLD["DJANGO_SECRET_KEY"], False, True, True, "gs://b"]
+
+
+def test_local_settings_need_a_database_alone() -> None:
+    told = {"DJANGO_SETTINGS_MODULE": "config.settings.local", "DATABASE_URL": TOLD["DATABASE_URL"]}
+    done = python("manage.py", "check", told=told)
+
+    assert done.returncode == 0, done.stderr
