@@ -18,6 +18,7 @@ from validibot.runs.models import Run
 from validibot.runs.start import start_run
 from validibot.submissions import content
 from validibot.submissions.intake import IntakeError, receive
+from validibot.submissions.models import Submission
 from validibot.workflows.models import Workflow
 
 RETRY_AFTER_SECONDS = 5
@@ -75,21 +76,25 @@ def _start(
     submission = content.prepare(
         incoming, organisation=scope.organisation, project=workflow.project, user=scope.user
     )
-    with transaction.atomic():
-        claim = None
-        if key:
-            told = f"{workflow.pk} {incoming.fingerprint()}"
-            claim = idempotency.claim(scope, key, idempotency.digest(told))
-        if claim is None or claim.replayed is None:
-            submission.save(force_insert=True)
-            run = start_run(
-                workflow=workflow, submission=submission, user=scope.user, source=source
-            )
-            if claim:
-                claim.bind(run)
-            return run, False
+    told = idempotency.digest(f"{workflow.pk} {incoming.fingerprint()}")
+    try:
+        with transaction.atomic():
+            claim = idempotency.claim(scope, key, told) if key else None
+            if claim is None or claim.replayed is None:
+                run = _save(scope, workflow, submission, source)
+                if claim:
+                    claim.bind(run)
+                return run, False
+    except Problem:
+        content.discard(submission)
+        raise
     content.discard(submission)
     return claim.replayed, True
+
+
+def _save(scope: Scope, workflow: Workflow, submission: Submission, source: str) -> Run:
+    submission.save(force_insert=True)
+    return start_run(workflow=workflow, submission=submission, user=scope.user, source=source)
 
 
 def _source(request: Request) -> str:

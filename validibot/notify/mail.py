@@ -16,7 +16,8 @@ def run_finished(
         "url": url,
     }
     message = EmailMultiAlternatives(
-        subject=f"{result}: {filename} · {workflow}".replace("\n", " ").replace("\r", " "),
+        # On one line: a file may be called as it likes, and a header must not be broken.
+        subject=" ".join(f"{result}: {filename} · {workflow}".split()),
         body=render_to_string("notify/run_finished.txt", context),
         to=[recipient],
     )

@@ -33,9 +33,11 @@ async def run_stream(request: HttpRequest, org: str, pk: UUID) -> StreamingHttpR
 
 
 async def _events(request: HttpRequest, scope: Scope, pk: UUID) -> AsyncIterator[str]:
+    # One for all: each would look different, and so would an unchanged page.
+    token = get_token(request)
     shown = ""
     async for _ in events.changes(pk, every=HEARTBEAT_SECONDS):
-        html, ended = await _in_thread(_render)(request, scope, pk)
+        html, ended = await _in_thread(_render)(scope, pk, token)
         yield _event("run", html) if html != shown else ": still here\n\n"
         shown = html
         if ended:
@@ -43,8 +45,8 @@ async def _events(request: HttpRequest, scope: Scope, pk: UUID) -> AsyncIterator
             return
 
 
-def _render(request: HttpRequest, scope: Scope, pk: UUID) -> tuple[str, bool]:
-    context = run_context(scope, pk) | {"csrf_token": get_token(request)}
+def _render(scope: Scope, pk: UUID, token: str) -> tuple[str, bool]:
+    context = run_context(scope, pk) | {"csrf_token": token}
     html = render_to_string("web/_run.html", context)
     return html, context["run"].state == "COMPLETED"
 

@@ -2,13 +2,16 @@
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from pytest_django import Settings
 
 from tests.unit.validibot.api.conftest import Api
 from validibot.runs.models import Run
+from validibot.submissions import content
 from validibot.workflows.models import Validator, Workflow
 
 GOOD = b'{"name": "Ada", "age": 36}'
@@ -211,6 +214,18 @@ def test_a_key_sent_with_another_file_is_refused(alice: Api, people: Workflow) -
     other = alice.launch(b"{}", **{"Idempotency-Key": "k"})
 
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize("other", [GOOD, b"{}"])
+def test_a_stored_file_that_launches_nothing_is_removed(
+    alice: Api, people: Workflow, settings: Settings, tmp_path: Path, other: bytes
+) -> None:
+    settings.DATA_ROOT = tmp_path.as_uri()
+    padding = b" " * content.INLINE_BYTES
+    alice.launch(GOOD + padding, **{"Idempotency-Key": "k"})
+    alice.launch(other + padding, **{"Idempotency-Key": "k"})
+
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
 
 
 def test_an_idempotency_key_is_bounded(alice: Api, people: Workflow) -> None:

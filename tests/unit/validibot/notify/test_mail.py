@@ -1,0 +1,22 @@
+"""Mails about runs."""
+
+import pytest
+from django.core import mail
+
+from validibot.notify.mail import run_finished
+
+
+@pytest.mark.parametrize("character", ["\n", "\r\n", "\x0b", "\x1c", "\x85", "\u2028"])
+def test_a_file_name_cannot_break_the_subject(character: str) -> None:
+    run_finished(
+        recipient="ada@example.org",
+        filename=f"a{character}Bcc: all@example.org",
+        workflow="People",
+        result="PASS",
+        sentence="",
+        url="https://validibot.example/",
+    )
+
+    (sent,) = mail.outbox
+    assert sent.message()["Subject"] == "PASS: a Bcc: all@example.org · People"
+    assert sent.recipients() == ["ada@example.org"]
