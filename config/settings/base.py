@@ -5,6 +5,7 @@ import tempfile
 import django_stubs_ext
 
 from config.env import BASE_DIR, choice, env
+from validibot.core.database import check
 
 # Generic classes of Django (ModelAdmin[Run]) can then be written at run time too.
 django_stubs_ext.monkeypatch()
@@ -86,10 +87,14 @@ TEMPLATES = [
 DATABASES = {"default": env.db("DATABASE_URL", default="postgres://validibot@127.0.0.1/validibot")}
 # A pool, not persistent connections: an ASGI server runs each request in a thread of its own.
 DATABASES["default"]["OPTIONS"] = {
-    "pool": {"min_size": 2, "max_size": env.int("DATABASE_POOL", default=20), "timeout": 10}
+    "pool": {
+        "min_size": 2,
+        "max_size": env.int("DATABASE_POOL", default=20),
+        "timeout": 10,
+        # A connection that died with its server is thrown away when it is taken from the pool.
+        "check": check,
+    }
 }
-# A connection that died with its server is thrown away when it is taken from the pool.
-DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"

@@ -4,16 +4,20 @@ Body: `type`, `title`, `status`, `detail`, and `code`, `errors` [{field, message
 `detail` is never empty: the published client prints it.
 """
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -64,6 +68,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
             **error.extra,
         )
         return _respond(document, error.headers)
+    if isinstance(error, (InterfaceError, OperationalError)):
+        logger.warning("%s: the database cannot be reached: %s", context["request"].path, error)
+        document = body(503, "The database cannot be reached. Try again.", "UNAVAILABLE")
+        return _respond(document, {"Retry-After": "5"})
     if isinstance(error, Http404):
         error = exceptions.NotFound()
     elif isinstance(error, PermissionDenied):

@@ -1,6 +1,9 @@
 """What may be read, by whom, and in which form."""
 
+from unittest.mock import Mock
+
 import pytest
+from django.db import OperationalError
 
 from tests.unit.validibot.api.conftest import Api
 from validibot.accounts.models import Organisation
@@ -18,6 +21,18 @@ def test_without_a_key_nothing_is_read(anonymous: Api, people: Workflow, path: s
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert answer.json()["detail"]
+
+
+def test_without_a_database_the_answer_is_to_try_again(
+    alice: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Mock(side_effect=OperationalError("the server is gone"))
+    monkeypatch.setattr("validibot.accounts.api_keys.authenticate", gone)
+
+    answer = alice.get("auth/me/")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "UNAVAILABLE")
+    assert answer.headers["Retry-After"] == "5"
 
 
 def test_a_wrong_key_is_told_where_to_get_one(anonymous: Api) -> None:
