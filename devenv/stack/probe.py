@@ -45,23 +45,6 @@ class HttpProbe:
 
 
 @dataclass(frozen=True, slots=True)
-class TcpProbe:
-    """Healthy when something accepts connections on the port."""
-
-    port: int
-    timeout: float = 1.0
-
-    async def is_healthy(self, environ: Mapping[str, str]) -> bool:
-        try:
-            async with asyncio.timeout(self.timeout):
-                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except (OSError, TimeoutError):
-            return False
-        writer.close()
-        return True
-
-
-@dataclass(frozen=True, slots=True)
 class CommandProbe:
     """Healthy when the command exits with 0 in the service's own environment."""
 

@@ -2,7 +2,7 @@
 
 from django.db.models import QuerySet
 
-from validibot.accounts.models import Membership, Organisation, Role, User
+from validibot.accounts.models import Organisation, Role, User
 
 _VIEWER = frozenset({"workflow.view", "run.view_own"})
 _EXECUTOR = _VIEWER | {"run.launch", "run.cancel_own"}
@@ -17,19 +17,6 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     Role.ADMIN: _ADMIN,
     Role.OWNER: _OWNER,
 }
-
-
-def permissions(user: User, organisation: Organisation) -> frozenset[str]:
-    """Return what `user` may do in `organisation`; nothing for a stranger, all for a superuser."""
-    if user.is_superuser:
-        return _OWNER
-    membership = Membership.objects.filter(user=user, organisation=organisation).first()
-    return PERMISSIONS[membership.role] if membership else frozenset()
-
-
-def can(user: User, organisation: Organisation, permission: str) -> bool:
-    """Return whether `user` has `permission` (`run.launch`) in `organisation`."""
-    return permission in permissions(user, organisation)
 
 
 def organisations_of(user: User) -> QuerySet[Organisation]:

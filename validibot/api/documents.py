@@ -5,15 +5,8 @@ from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
 
-from validibot.accounts.scope import Scope
 from validibot.api.serializers import RunDetailSerializer
 from validibot.runs.models import Run, StepRun
-
-
-def visible_runs(scope: Scope) -> QuerySet[Run]:
-    """Return the runs of the organisation that the user may see."""
-    runs = Run.objects.filter(organisation=scope.organisation)
-    return runs if "run.view_all" in scope.permissions else runs.filter(user=scope.user)
 
 
 def with_details(runs: QuerySet[Run]) -> QuerySet[Run]:

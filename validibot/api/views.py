@@ -13,11 +13,12 @@ from validibot.accounts.models import User
 from validibot.accounts.permissions import organisations_of
 from validibot.accounts.scope import NotAMember, Scope, scope_of
 from validibot.api import filters, serializers
-from validibot.api.documents import describe, visible_runs, with_details
+from validibot.api.documents import describe, with_details
 from validibot.api.launch import launch
 from validibot.api.pagination import ByNamePagination, PathCursorPagination
 from validibot.core.downloads import attachment
 from validibot.core.problems import Problem
+from validibot.runs.access import may_cancel, visible_runs
 from validibot.runs.cancel import cancel_run
 from validibot.runs.models import Run
 from validibot.workflows.models import Workflow
@@ -160,8 +161,7 @@ class RunCancelView(APIView):
     def post(self, request: Request, org: str, run: UUID) -> Response:
         scope = _scope(request, org)
         found = _run(scope, run)
-        own = found.user_id == scope.user.pk
-        if not scope.can("run.cancel_own" if own else "run.cancel_all"):
+        if not may_cancel(scope, found):
             raise Problem(403, "PERMISSION_DENIED", "Your role does not allow cancelling this run.")
         if not cancel_run(found.pk, actor=scope.user.email):
             raise Problem(409, "RUN_FINISHED", f"Run {run} has ended and cannot be cancelled.")

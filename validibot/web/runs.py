@@ -7,15 +7,14 @@ from django.db.models import Prefetch, QuerySet
 from django.http import Http404
 
 from validibot.accounts.scope import Scope
+from validibot.runs.access import may_cancel, visible_runs
 from validibot.runs.models import Run, StepRun
 
 
-def visible_runs(scope: Scope) -> QuerySet[Run]:
+def listed_runs(scope: Scope) -> QuerySet[Run]:
     """Return the runs that the user may see, with what a row of a list shows."""
-    runs = Run.objects.filter(organisation=scope.organisation)
-    if not scope.can("run.view_all"):
-        runs = runs.filter(user=scope.user)
-    return runs.select_related("workflow", "submission", "user").defer("submission__inline")
+    runs = visible_runs(scope).select_related("workflow", "submission", "user")
+    return runs.defer("submission__inline")
 
 
 def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
@@ -23,13 +22,12 @@ def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
     steps = StepRun.objects.select_related("step__validator").prefetch_related(
         "findings", "artifacts"
     )
-    run = visible_runs(scope).filter(pk=pk).prefetch_related(Prefetch("steps", steps)).first()
+    run = listed_runs(scope).filter(pk=pk).prefetch_related(Prefetch("steps", steps)).first()
     if run is None:
         raise Http404
-    own = run.user_id == scope.user.pk
     return {
         "run": run,
         "organisation": scope.organisation,
         "events": run.events.select_related("step_run"),
-        "may_cancel": scope.can("run.cancel_own" if own else "run.cancel_all"),
+        "may_cancel": may_cancel(scope, run),
     }

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented
 
-LONGEST = 63  # of an execution's name, a DNS label
 _LONGEST_FULL_NAME = 1024
 _ALPHABET = string.ascii_lowercase + string.digits
 

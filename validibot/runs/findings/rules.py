@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from validibot.engines import BadDocument, Document
+from validibot.engines import Document
 from validibot.engines.assertions import Rule, evaluate
 from validibot.runs.findings.verdict import finding
 from validibot.runs.models import Finding, StepRun
@@ -23,7 +23,7 @@ def apply_assertions(
     if not assertions:
         return []
     scope = {
-        "payload": _payload(document),
+        "payload": document.payload_or_none(),
         "output": outputs,
         "steps": earlier,
         "c": {str(constant["name"]): constant["value"] for constant in constants},
@@ -46,10 +46,3 @@ def _rule(assertion: Assertion) -> Rule:
         path=assertion.path,
         key=assertion.pk,
     )
-
-
-def _payload(document: Document) -> Any:
-    try:
-        return document.payload
-    except BadDocument:
-        return None

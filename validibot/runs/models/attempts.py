@@ -30,7 +30,6 @@ class Attempt(models.Model):
     input_uri = models.CharField(max_length=1000)
     input_sha256 = models.CharField(max_length=64, blank=True)
     output_uri = models.CharField(max_length=1000)
-    output_sha256 = models.CharField(max_length=64, blank=True)
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     launched_at = models.DateTimeField(null=True, blank=True)

@@ -11,8 +11,9 @@ from django.views.decorators.http import require_GET, require_POST
 
 from validibot.accounts.scope import Scope
 from validibot.core.downloads import attachment
+from validibot.runs.access import visible_runs
 from validibot.runs.cancel import cancel_run
-from validibot.web.runs import run_context, visible_runs
+from validibot.web.runs import listed_runs, run_context
 from validibot.web.scope import member, page
 
 PAGE_SIZE = 50
@@ -22,7 +23,7 @@ PAGE_SIZE = 50
 @require_GET
 def runs(request: HttpRequest, scope: Scope) -> HttpResponse:
     """List runs, newest first."""
-    shown = Paginator(visible_runs(scope), PAGE_SIZE).get_page(request.GET.get("page"))
+    shown = Paginator(listed_runs(scope), PAGE_SIZE).get_page(request.GET.get("page"))
     return page(request, scope, "runs.html", page=shown, runs=shown.object_list)
 
 

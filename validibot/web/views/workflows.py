@@ -14,7 +14,7 @@ from validibot.runs.models import Run
 from validibot.runs.start import start_run
 from validibot.submissions import content
 from validibot.submissions.intake import IntakeError, receive
-from validibot.web.runs import visible_runs
+from validibot.web.runs import listed_runs
 from validibot.web.scope import member, page
 from validibot.workflows.models import Sample, Workflow
 from validibot.workflows.select import (
@@ -37,7 +37,7 @@ def workflows(request: HttpRequest, scope: Scope) -> HttpResponse:
         scope,
         "workflows.html",
         workflows=shown.prefetch_related("steps__validator"),
-        runs=visible_runs(scope)[:LATEST_RUNS],
+        runs=listed_runs(scope)[:LATEST_RUNS],
     )
 
 
