@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if context.is_running():
         return _already_runs(context)
     context.config.state.mkdir(exist_ok=True)
+    context.config.state.chmod(0o700)  # keys, mails, passwords: for nobody else on this machine
     if arguments.detach:
         return detach.up(context)
     with Lock(context.config.lock):

@@ -107,6 +107,7 @@ def step_down(folder: Path) -> None:
 
 def _become_nobody(folder: Path) -> None:
     account = pwd.getpwnam("nobody")
+    folder.parent.chmod(0o711)  # to pass through, not to look around
     for path in (folder, *folder.rglob("*")):
         os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
     with suppress(PermissionError):

@@ -93,6 +93,11 @@ def test_secrets_are_readable_by_their_owner_only(up: Project) -> None:
     assert (up.root / ".devenv" / "secrets.env").stat().st_mode & 0o777 == 0o600
 
 
+def test_nobody_else_looks_into_the_state(up: Project) -> None:
+    assert up.status()["urls"]["mail"]
+    assert (up.root / ".devenv").stat().st_mode & 0o066 == 0
+
+
 def test_mail_arrives(up: Project) -> None:
     urls = up.status()["urls"]
     with smtplib.SMTP("127.0.0.1", int(urls["smtp"].rpartition(":")[2])) as smtp:

@@ -2,10 +2,14 @@
 
 from typing import ClassVar
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 
 from validibot.accounts.models import ApiKey, Membership, Organisation, Project, User
+
+# The one way to sign in: with its limits on tries, and only with a verified address.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 
 @admin.register(User)

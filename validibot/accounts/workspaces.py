@@ -1,25 +1,34 @@
 """Every user has a workspace: an organisation of one's own."""
 
-from django.db import transaction
+from contextlib import suppress
+
+from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from validibot.accounts.models import Membership, Organisation, Project, Role, User
 
+_TRIES = 5
+
 
 def ensure_personal_workspace(user: User) -> Organisation:
     """Return the personal organisation of `user`, made with a default project if it is missing."""
-    existing = Organisation.objects.filter(personal_owner=user).first()
-    if existing:
-        return existing
+    for _ in range(_TRIES):
+        if existing := Organisation.objects.filter(personal_owner=user).first():
+            return existing
+        # Between our look and our write somebody may take the slug, or make this very workspace.
+        with suppress(IntegrityError):
+            return _make(user)
+    return _make(user)
+
+
+@transaction.atomic
+def _make(user: User) -> Organisation:
     stem = slugify(user.email.partition("@")[0])[:40] or "workspace"
-    with transaction.atomic():
-        organisation = Organisation.objects.create(
-            name=f"{user.get_full_name()}'s workspace",
-            slug=free_slug(stem),
-            personal_owner=user,
-        )
-        Membership.objects.create(organisation=organisation, user=user, role=Role.OWNER)
-        Project.objects.create(organisation=organisation, name="Default", slug="default")
+    organisation = Organisation.objects.create(
+        name=f"{user.get_full_name()}'s workspace", slug=free_slug(stem), personal_owner=user
+    )
+    Membership.objects.create(organisation=organisation, user=user, role=Role.OWNER)
+    Project.objects.create(organisation=organisation, name="Default", slug="default")
     return organisation
 
 
