@@ -6,7 +6,7 @@ from functools import partial
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.tasks import default_task_backend, task
 from django.utils import timezone
@@ -97,6 +97,10 @@ def reconcile_all() -> dict[str, int]:
             look(attempt_id)
         except StorageError as error:
             logger.warning("attempt %s is looked at later: %s", attempt_id, error)
+        except DatabaseError:
+            raise
+        except Exception:  # one that we stumble over must not hide the others
+            logger.exception("attempt %s cannot be looked at", attempt_id)
     return {"enqueued": len(runs), "looked_at": len(attempts)}
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from tests.factories import StepFactory, started_run
+from tests.factories import AttemptFactory, StepFactory, started_run
 from tests.unit.validibot.runs.scripted import Provider, callback_of, store_output
 from validibot.runs import callback
 from validibot.runs.backends.base import LaunchRequest, Phase
@@ -186,6 +186,21 @@ def test_the_sweep_looks_at_old_attempts(
 
     container_run.refresh_from_db()
     assert container_run.result == "PASS"
+
+
+def test_an_attempt_that_we_stumble_over_does_not_hide_the_others(
+    provider: Provider, request_: LaunchRequest, container_run: Run
+) -> None:
+    lost = AttemptFactory.create(state="RUNNING", backend="gone", execution="x")
+    Attempt.objects.update(created_at=ago(2))
+    store_output(request_)
+    provider.phase = Phase.SUCCEEDED
+
+    assert reconcile_all()["looked_at"] == 2
+
+    container_run.refresh_from_db()
+    lost.refresh_from_db()
+    assert (container_run.result, lost.state) == ("PASS", "RUNNING")
 
 
 def test_a_cancelled_run_stops_its_execution(
