@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from devenv.gcp import Cloud
-from tests.emulator.conftest import ROOT
+from tests.cloud import ROOT
 
 TOML = """
 [gcp]

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.emulator.conftest import ROOT
+from tests.cloud import ROOT
 from tests.emulator.test_process import wait_for
 
 TOML = """

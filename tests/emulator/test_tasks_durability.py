@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.emulator.conftest import ROOT
+from tests.cloud import ROOT
 from tests.emulator.target import Worker, working
 from tests.emulator.test_process import wait_for
 
