@@ -1,5 +1,6 @@
 """What a file is, told by its name: clients' own guesses differ from machine to machine."""
 
+import re
 from pathlib import PurePath
 
 OCTETS = "application/octet-stream"
@@ -25,16 +26,22 @@ BY_EXTENSION = {
 }
 
 # For bodies that come without a file name.
-_BY_MIME_TYPE = {
-    "application/json": ".json",
-    "application/xml": ".xml",
+_BY_MIME_TYPE = {v: k for k, v in reversed(BY_EXTENSION.items())} | {
     "text/xml": ".xml",
-    "text/csv": ".csv",
     "text/x-idf": ".idf",
     "text/yaml": ".yaml",
-    "text/turtle": ".ttl",
-    "text/plain": ".txt",
 }
+# These say nothing: it is what clients send that were not told.
+_VAGUE = (OCTETS, "text/plain", "application/x-www-form-urlencoded")
+
+HEAD_BYTES = 64 * 1024
+_BY_START = (
+    (re.compile(rb"PK\x03\x04"), ".fmu"),
+    (re.compile(rb"%PDF-"), ".pdf"),
+    (re.compile(rb"(\xef\xbb\xbf)?\s*<"), ".xml"),
+    (re.compile(rb"(\xef\xbb\xbf)?\s*[{\[]"), ".json"),
+)
+_IDF_LINE = re.compile(rb"\s*(!-|version\s*,)", re.IGNORECASE)
 
 
 def extension(filename: str) -> str:
@@ -47,7 +54,16 @@ def mime_type(filename: str) -> str:
     return BY_EXTENSION.get(extension(filename), OCTETS)
 
 
-def default_filename(declared_type: str) -> str:
-    """Return a name for content that came with a type only."""
-    known = _BY_MIME_TYPE | {v: k for k, v in BY_EXTENSION.items() if v not in _BY_MIME_TYPE}
-    return "submission" + known.get(declared_type, ".bin")
+def default_filename(declared_type: str, head: bytes) -> str:
+    """Name content that came without a name, by its declared type or else by how it starts."""
+    known = _BY_MIME_TYPE.get(declared_type, "")
+    if not known or declared_type in _VAGUE:
+        known = _sniffed(head) or known
+    return "submission" + (known or ".bin")
+
+
+def _sniffed(head: bytes) -> str:
+    for pattern, suffix in _BY_START:
+        if pattern.match(head):
+            return suffix
+    return ".idf" if any(map(_IDF_LINE.match, head.splitlines())) else ""

@@ -76,13 +76,20 @@ def _body(request: HttpRequest) -> Incoming:
         envelope = _envelope(request, content)
         if envelope is not None:
             return _inline(envelope)
-        name = request.headers.get("X-Filename", "")
-        name = name or filetypes.default_filename(request.content_type or "")
         if request.headers.get("Content-Encoding") == "base64":
-            return _incoming(io.BytesIO(_decode(content.read(), "Content-Encoding")), name, {})
-        incoming = _incoming(content, name, {})
+            decoded = io.BytesIO(_decode(content.read(), "Content-Encoding"))
+            return _incoming(decoded, _body_name(request, decoded), {})
+        incoming = _incoming(content, _body_name(request, content), {})
         held.pop_all()  # whoever receives the file closes it
         return incoming
+
+
+def _body_name(request: HttpRequest, content: BinaryIO) -> str:
+    if name := request.headers.get("X-Filename", ""):
+        return name
+    head = content.read(filetypes.HEAD_BYTES)
+    content.seek(0)
+    return filetypes.default_filename(request.content_type or "", head)
 
 
 def _spool(request: HttpRequest, content: BinaryIO) -> None:
@@ -130,7 +137,9 @@ def _inline(fields: dict[str, Any]) -> Incoming:
     if len(raw) > settings.MAX_INLINE_BYTES:
         raise _too_large()
     declared = str(fields.get("content_type") or "")
-    name = str(fields.get("filename") or filetypes.default_filename(declared))
+    name = str(
+        fields.get("filename") or filetypes.default_filename(declared, raw[: filetypes.HEAD_BYTES])
+    )
     return _incoming(io.BytesIO(raw), name, fields)
 
 

@@ -52,6 +52,18 @@ def test_a_plain_json_body_is_the_file_itself(alice: Api, people: Workflow) -> N
     assert (run["result"], run["filename"]) == ("PASS", "submission.json")
 
 
+@pytest.mark.parametrize("kind", ["application/octet-stream", "text/plain", "", "text/html"])
+def test_content_without_a_name_is_told_by_how_it_starts(
+    alice: Api, people: Workflow, kind: str
+) -> None:
+    raw = alice.post(RUNS, GOOD, kind or "application/x-www-form-urlencoded").json()
+    envelope = {"content": GOOD.decode(), "content_type": kind}
+    wrapped = alice.post(RUNS, json.dumps(envelope), "application/json").json()
+
+    assert (raw["result"], raw["filename"]) == ("PASS", "submission.json")
+    assert (wrapped["result"], wrapped["filename"]) == ("PASS", "submission.json")
+
+
 def test_a_form_is_a_submission_whatever_type_its_part_claims(alice: Api, people: Workflow) -> None:
     form = {"file": _upload(), "metadata": '{"a": "b"}', "short_description": "hello"}
     run = alice.post(RUNS, form).json()
