@@ -13,5 +13,7 @@ urlpatterns = [
     path("api/v1/", include("validibot.api.urls")),
     path("", include("validibot.web.urls")),
 ]
+handler400 = "validibot.core.problems.bad_request"
+handler403 = "validibot.core.problems.forbidden"
 handler404 = "validibot.core.problems.not_found"
 handler500 = "validibot.core.problems.server_error"

@@ -9,5 +9,7 @@ urlpatterns = [
     path("health/ready/", health.ready),
     path("", include("validibot.worker.urls")),
 ]
+handler400 = "validibot.core.problems.bad_request"
+handler403 = "validibot.core.problems.forbidden"
 handler404 = "validibot.core.problems.not_found"
 handler500 = "validibot.core.problems.server_error"

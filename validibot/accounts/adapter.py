@@ -3,6 +3,7 @@
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from django.conf import settings
 from django.http import HttpRequest
 
 from validibot.accounts.models import User
@@ -10,10 +11,14 @@ from validibot.accounts.workspaces import ensure_personal_workspace
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """Gives every new user a personal workspace."""
+    """Gives every new user a personal workspace; writes in the name of the product."""
 
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
         saved: User = super().save_user(request, user, form, commit)
         if commit:
             ensure_personal_workspace(saved)
         return saved
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        site = {"name": "Validibot", "domain": settings.SITE_URL}
+        super().send_mail(template_prefix, email, context | {"current_site": site})

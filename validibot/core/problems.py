@@ -86,16 +86,36 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer an unknown path: JSON for programs, a page for people."""
-    if _wants_page(request):
-        return render(request, "web/error.html", {"status": 404}, status=404)
-    return response(404, f"There is nothing at {request.path[:200]}.", "NOT_FOUND")
+    return _answer(request, 404, f"There is nothing at {request.path[:200]}.", "NOT_FOUND")
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer what cannot be read, such as the name of a host that is not ours."""
+    return _answer(request, 400, "The request cannot be understood.", "BAD_REQUEST")
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer what a view refused."""
+    return _answer(request, 403, "Your role does not allow this.", "PERMISSION_DENIED")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer a form without the token of its page."""
+    detail = "This form is too old, or your browser keeps no cookies. Load its page again."
+    return _answer(request, 403, detail, "CSRF_FAILED")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer when we failed: JSON for programs, a page for people."""
+    detail = "Something failed on our side. Try again."
+    return _answer(request, 500, detail, "INTERNAL_SERVER_ERROR")
+
+
+def _answer(request: HttpRequest, status: int, detail: str, code: str) -> HttpResponse:
     if _wants_page(request):
-        return render(request, "web/error.html", {"status": 500}, status=500)
-    return response(500, "Something failed on our side. Try again.", "INTERNAL_SERVER_ERROR")
+        context = {"status": status, "detail": detail}
+        return render(request, "web/error.html", context, status=status)
+    return response(status, detail, code)
 
 
 def _wants_page(request: HttpRequest) -> bool:

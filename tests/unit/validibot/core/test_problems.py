@@ -1,0 +1,33 @@
+"""Errors that no view answers: a page for people, a problem document for programs."""
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+API = "/api/v1/orgs/"
+BROWSER = {"Accept": "text/html"}
+
+
+def test_a_host_that_is_not_ours_is_a_problem_document(settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["ours.example"]
+    answer = Client().get(API, headers={"Host": "evil.example"})
+
+    assert answer.status_code == 400
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("headers", [{}, BROWSER])
+def test_a_form_without_its_token_is_refused_in_words(headers: dict[str, str]) -> None:
+    answer = Client(enforce_csrf_checks=True).post("/accounts/login/", headers=headers)
+
+    assert answer.status_code == 403
+    assert "Load its page again" in answer.content.decode()
+
+
+@pytest.mark.django_db
+def test_people_see_a_page_of_ours() -> None:
+    answer = Client().get("/nowhere/", headers=BROWSER)
+
+    assert answer.status_code == 404
+    assert "Back to your workflows" in answer.content.decode()
