@@ -55,7 +55,15 @@ if ! is_python .venv/bin/python || { [ -n "$found" ] && [ "${found%" $place"}" =
     rm -rf .venv
     "$uv" venv --quiet --no-project --python "$python" .venv
 fi
+install() {
+    UV_PYTHON_DOWNLOADS=never "$uv" pip sync --quiet --require-hashes \
+        --python .venv/bin/python "requirements/$lock.txt"
+}
+
 say "Installing the packages of requirements/$lock.txt into .venv"
-UV_PYTHON_DOWNLOADS=never "$uv" pip sync --quiet --require-hashes \
-    --python .venv/bin/python "requirements/$lock.txt"
+# uv brings its own certificates; behind a company's proxy those of the machine are needed.
+install || {
+    say "Once more, with the certificates of this machine"
+    UV_SYSTEM_CERTS=true install
+}
 printf '%s' "$wanted" >"$stamp"
