@@ -15,7 +15,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
-    known = sorted(path.stem for path in context.config.logs.glob("*.log"))
+    written = {path.stem for path in context.config.logs.glob("*.log")}
+    # A service of the stack may have written nothing yet.
+    known = sorted(written | set(context.state().services))
     names = arguments.services or known
     if unknown := sorted(set(names) - set(known)):
         context.output.fail(

@@ -81,6 +81,13 @@ def test_logs_are_kept_by_service(up: Project) -> None:
     assert "did setup_all" in done.stdout.splitlines()
 
 
+def test_a_service_that_wrote_nothing_yet_has_an_empty_log(up: Project) -> None:
+    services = up.status()["services"]
+    done = up.devenv("logs", "--no-follow", *services)
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_log_that_is_not_there_is_refused_with_those_that_are(up: Project) -> None:
     done = up.devenv("logs", "wbe")
 
