@@ -49,6 +49,7 @@ def workflow(request: HttpRequest, scope: Scope, slug: str) -> HttpResponseBase:
     if request.method == "GET":
         return _show(request, scope, found)
     try:
+        _check_launchable(scope, found)
         with receive(request) as incoming:
             run = _launch(scope, found, incoming)
     except (IntakeError, admit.NotAdmitted) as error:
@@ -66,6 +67,7 @@ def launch_sample(request: HttpRequest, scope: Scope, slug: str, pk: int) -> Htt
     size, sha256 = content.measure(source)
     incoming = content.Incoming(source, sample.filename, size, sha256)
     try:
+        _check_launchable(scope, found)
         run = _launch(scope, found, incoming)
     except admit.NotAdmitted as error:
         return _show(request, scope, found, problem=error.message, status=error.status)
@@ -106,13 +108,17 @@ def _show(
     )
 
 
-def _launch(scope: Scope, found: Workflow, incoming: content.Incoming) -> Run:
-    """Start a run. Raises NotAdmitted."""
+def _check_launchable(scope: Scope, found: Workflow) -> None:
+    """Raise NotAdmitted where no file would do; asked before one is taken in."""
     if not scope.can("run.launch"):
         raise admit.NotAdmitted(
             "PERMISSION_DENIED", "Your role does not allow launching runs here.", status=403
         )
     admit.check_runnable(found)
+
+
+def _launch(scope: Scope, found: Workflow, incoming: content.Incoming) -> Run:
+    """Start a run. Raises NotAdmitted."""
     admit.check_type(found, incoming.filename)
     submission = content.prepare(
         incoming, organisation=scope.organisation, project=found.project, user=scope.user
