@@ -17,6 +17,8 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
+from validibot.core.storage import StorageError
+
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
@@ -71,6 +73,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if isinstance(error, (InterfaceError, OperationalError)):
         logger.warning("%s: the database cannot be reached: %s", context["request"].path, error)
         document = body(503, "The database cannot be reached. Try again.", "UNAVAILABLE")
+        return _respond(document, {"Retry-After": "5"})
+    if isinstance(error, StorageError):
+        logger.warning("%s: the storage cannot be reached: %s", context["request"].path, error)
+        document = body(503, "The file storage cannot be reached. Try again.", "UNAVAILABLE")
         return _respond(document, {"Retry-After": "5"})
     if isinstance(error, Http404):
         error = exceptions.NotFound()

@@ -44,7 +44,10 @@ class CloudStorage(Storage):
 
     @cached_property
     def _client(self) -> Client:
-        return Client()
+        try:
+            return Client()
+        except GoogleAuthError as error:
+            raise StorageError(f"Cloud Storage cannot be used here: {error}") from error
 
     def create(self, uri: str, content: bytes | BinaryIO, *, mime_type: str) -> StoredObject:
         source = BytesIO(content) if isinstance(content, bytes) else content

@@ -1,8 +1,12 @@
 """Errors that no view answers: a page for people, a problem document for programs."""
 
 import pytest
-from django.test import Client
+from django.db import OperationalError
+from django.test import Client, RequestFactory
 from pytest_django import Settings
+
+from validibot.core import problems
+from validibot.core.storage import StorageError
 
 API = "/api/v1/orgs/"
 BROWSER = {"Accept": "text/html"}
@@ -31,3 +35,13 @@ def test_people_see_a_page_of_ours() -> None:
 
     assert answer.status_code == 404
     assert "Back to your workflows" in answer.content.decode()
+
+
+@pytest.mark.parametrize("error", [StorageError("it is down"), OperationalError("it is down")])
+def test_what_is_down_is_asked_for_again(error: Exception) -> None:
+    context = {"request": RequestFactory().get(API)}
+    answer = problems.exception_handler(error, context)
+
+    assert answer is not None
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert "it is down" not in str(answer.data)
