@@ -57,10 +57,11 @@ def _product(context: Context) -> Product:
     wanted = asdict(context.config.ports)
     remembered = statefile.read(context.config.state_file).ports
     taken = ports.choose(wanted, remembered=remembered, free=ports.Reservations().take)
+    mock = wants_mock()
     for name, port in taken.items():
-        if port != wanted[name]:
+        if port != wanted[name] and not (mock and name == "gcp"):
             context.output.warn(
                 f"{name:<8}  port {wanted[name]} is taken by {ports.holder(wanted[name])};"
                 f" it listens on {port}"
             )
-    return context.product(ports=Ports(**taken), mock=wants_mock())
+    return context.product(ports=Ports(**taken), mock=mock)
