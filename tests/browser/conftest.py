@@ -18,8 +18,9 @@ def _loopback(socket_enabled: None) -> None:
     """Sockets are shut elsewhere."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Not for the whole session: Playwright keeps an event loop in this thread while it is open."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium here: apt-get install chromium")
