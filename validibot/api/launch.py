@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from validibot.accounts.scope import Scope
 from validibot.api import idempotency
-from validibot.api.documents import run_document
+from validibot.api.documents import document_of
 from validibot.core.problems import Problem
 from validibot.runs import admit, events
 from validibot.runs.admit import NotAdmitted
@@ -42,7 +42,7 @@ def launch(request: Request, scope: Scope, workflow: Workflow) -> Response:
 
 def answer(run: Run, headers: dict[str, str]) -> Response:
     """Describe `run` as the answer of a launch."""
-    document = run_document(run.pk)
+    document = document_of(run)
     headers = headers | {"Location": document["url"]}
     if document["state"] == "COMPLETED":
         return Response(document, status=201, headers=headers)

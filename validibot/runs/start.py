@@ -16,7 +16,7 @@ from validibot.workflows.models import Workflow
 def start_run(*, workflow: Workflow, submission: Submission, user: User | None, source: str) -> Run:
     """Make a run of `workflow` on a saved submission; it is enqueued on commit."""
     run = Run(
-        organisation_id=workflow.organisation_id,
+        organisation=workflow.organisation,
         workflow=workflow,
         submission=submission,
         user=user,
