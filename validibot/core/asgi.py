@@ -1,9 +1,12 @@
 """Django under ASGI with one change of thread per request instead of two per middleware."""
 
+import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any
 
 from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.base import BaseHandler
 from django.db import connections
 from django.http import HttpRequest
@@ -26,6 +29,17 @@ class ThreadedHandler(ASGIHandler):
         self.load_middleware(is_async=False)
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
         self._in_thread = sync_to_async(self._respond, thread_sensitive=False, executor=threads)
+
+    def create_request(
+        self, scope: Mapping[str, Any], body_file: IO[bytes]
+    ) -> tuple[ASGIRequest, None] | tuple[None, HttpResponseBase]:
+        """Tell the length of a body that was sent in chunks: Django takes a form for empty else."""
+        if not any(name == b"content-length" for name, _ in scope["headers"]):
+            length = body_file.seek(0, os.SEEK_END)
+            body_file.seek(0)
+            length_header = (b"content-length", str(length).encode())
+            scope = {**scope, "headers": [*scope["headers"], length_header]}
+        return super().create_request(scope, body_file)
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         return await self._in_thread(request)
