@@ -1,6 +1,7 @@
 """`make bench`: start the stack in an empty folder, measure it, print a table for the docs."""
 
 import json
+import os
 import platform
 import shutil
 import statistics
@@ -18,6 +19,7 @@ from tests.flows.stack import ROOT, Stack
 type Row = tuple[str, str, str]
 
 SIMULATIONS = 7
+ROUNDS = 5
 
 
 def main() -> None:
@@ -41,8 +43,18 @@ def _measure(stack: Stack) -> Iterator[Row]:
     one = load.measure(stack, clients=1, runs=200)
     yield "one run at a time, POST to COMPLETED", f"p50 {one.p50:.0f} ms", "≤ 80 ms"
     yield "the same, 95th percentile", f"p95 {one.p95:.0f} ms", ""
-    eight = load.measure(stack, clients=8, runs=800)
-    yield "8 at a time", f"{eight.rate:.0f} runs/s (p50 {eight.p50:.0f} ms)", "≥ 40 runs/s"
+    before = _processor(stack)
+    rounds = [load.measure(stack, clients=8, runs=600) for _ in range(ROUNDS)]
+    spent = {name: after - before[name] for name, after in _processor(stack).items()}
+    rates = sorted(each.rate for each in rounds)
+    p50 = statistics.median(each.p50 for each in rounds)
+    yield (
+        f"8 at a time, median of {ROUNDS} rounds",
+        f"{statistics.median(rates):.0f} runs/s ({rates[0]:.0f} to {rates[-1]:.0f}; p50 {p50:.0f} ms)",
+        "≥ 40 runs/s",
+    )
+    each = (f"{name} {_per_run(ms, rounds)}" for name, ms in spent.items() if ms > 0)
+    yield "processor milliseconds of one of these runs", ", ".join(each), ""
     yield _simulation(stack)
 
 
@@ -83,6 +95,22 @@ def _pss(pid: int) -> int:
     """Return the proportional set size of a process in KiB."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return int(text.partition("\nPss:")[2].split()[0])
+
+
+def _processor(stack: Stack) -> dict[str, float]:
+    """Return the processor time of each service so far, in milliseconds."""
+    services = stack.status()["services"]
+    pids = {name: one["pid"] for name, one in services.items() if one.get("pid")}
+    return {name: sum(map(_milliseconds, _family(pid))) for name, pid in pids.items()}
+
+
+def _milliseconds(pid: int) -> float:
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
+def _per_run(milliseconds: float, rounds: list[load.Load]) -> str:
+    return f"{milliseconds / sum(each.runs + load.WARM_UP for each in rounds):.0f}"
 
 
 def _simulation(stack: Stack) -> Row:

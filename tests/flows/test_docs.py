@@ -39,15 +39,3 @@ def test_the_commands_of_the_document_work(stack: Stack, document: str, tmp_path
     )
 
     assert done.returncode == 0, done.stderr[-3000:]
-
-
-def test_the_readme_names_commands_that_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"make ([a-z]+)", (ROOT / "README.md").read_text()):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-
-
-def test_the_links_between_pages_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
