@@ -4,8 +4,9 @@
 PYTHON := .venv/bin/python
 DEVENV := @$(PYTHON) -m devenv
 json := $(if $(JSON),--json)
-compile := uv pip compile pyproject.toml --quiet --universal --generate-hashes --python-version 3.13 \
+compile := uv pip compile --quiet --universal --generate-hashes --python-version 3.13 \
 	--no-header --no-annotate --no-emit-index-url
+everything := pyproject.toml --extra devenv $(wildcard validators/*/requirements.in)
 
 export MOCK_VALIDATORS
 
@@ -51,8 +52,13 @@ fmt: dev ## format the code
 bench: dev ## measure what docs/benchmarks.md promises
 	@$(PYTHON) -m tests.bench
 
-lock: dev ## write the locks anew from pyproject.toml
-	@PATH="$$PATH:.tools/uv/bin"; $(compile) -o requirements/runtime.txt && $(compile) --group dev -o requirements/dev.txt
+lock: dev ## write the locks anew from pyproject.toml and validators/*/requirements.in
+	@PATH="$$PATH:.tools/uv/bin"; set -e; \
+	$(compile) $(everything) -o requirements/runtime.txt; \
+	$(compile) $(everything) --group pyproject.toml:dev -o requirements/dev.txt; \
+	$(compile) pyproject.toml -c requirements/runtime.txt -o requirements/product.txt; \
+	for wants in validators/*/requirements.in; do \
+		$(compile) $$wants -c requirements/runtime.txt -o $${wants%.in}.txt; done
 
 runtime dev:
 	@sh devenv/bootstrap.sh $@
