@@ -8,13 +8,13 @@ compile := uv pip compile --quiet --universal --generate-hashes --python-version
 	--no-header --no-annotate --no-emit-index-url
 everything := pyproject.toml --extra devenv $(wildcard validators/*/requirements.in)
 
-export MOCK_VALIDATORS
+export MOCK_VALIDATORS JOBS DEBUG
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: runtime ## start everything and stream the logs (DETACH=1: in the background; MOCK_VALIDATORS=1: no cloud)
-	$(DEVENV) up $(if $(DETACH),--detach) $(if $(MODE),--mode '$(MODE)') $(if $(RUNTIME),--runtime '$(RUNTIME)') $(json)
+	$(DEVENV) up $(if $(DETACH),--detach) $(if $(MODE),--mode '$(MODE)') $(json)
 
 down: runtime ## stop it; the data stays
 	$(DEVENV) down $(json)

@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.db import connections
 
-from devenv.environment import Secrets
+from devenv.secrets import Secrets
 from devenv.services.postgres import BIN
 
 ROOT = Path(__file__).parents[1]

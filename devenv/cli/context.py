@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 
 from devenv.cli.output import Output
 from devenv.config import Config, Ports
-from devenv.environment import Product, Secrets
+from devenv.product import Product
+from devenv.secrets import Secrets
 from devenv.stack import statefile
 from devenv.stack.errors import StackError
 from devenv.stack.statefile import StackState
@@ -23,19 +24,25 @@ class Context:
     def state(self) -> StackState:
         return statefile.read(self.config.state_file)
 
-    def product(self, *, ports: Ports, mock: bool) -> Product:
+    def product(self, *, ports: Ports, mode: str, jobs: str) -> Product:
         return Product(
             config=self.config.on(ports),
             secrets=Secrets.load(self.config.secrets_file),
-            mock=mock,
+            mode=mode,
+            jobs=jobs,
         )
+
+    def product_of(self, state: StackState) -> Product:
+        """Return the product of the stack that runs, or would if it never ran."""
+        ports = ports_of(self.config, state)
+        return self.product(ports=ports, mode=state.mode, jobs=state.jobs)
 
     def running_product(self) -> Product:
         """Return the product of the stack that runs. Raises StackError if none does."""
         state = self.state()
         if not self.is_running() or state.phase != "ready":
             raise StackError("The developer environment does not run.", hint="make up")
-        return self.product(ports=ports_of(self.config, state), mock=state.mode == "mock")
+        return self.product_of(state)
 
 
 def ports_of(config: Config, state: StackState) -> Ports:

@@ -9,12 +9,15 @@ from devenv.environment import machine
 from devenv.stack.logfile import Follower, pause
 
 
-def up(context: Context) -> int:
+def up(context: Context, *, mode: str, jobs: str) -> int:
     """Return 0 once everything is ready, else the exit code of the supervisor."""
     log = context.config.state / "up.log"
     with log.open("w") as file:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "devenv", "up", "--background"],
+            [
+                *(sys.executable, "-m", "devenv", "up", "--background"),
+                *("--mode", mode, "--jobs", jobs),
+            ],
             cwd=context.config.root,
             env=machine() | ({"FORCE_COLOR": "1"} if context.output.colour else {}),
             stdin=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from devenv.cli import checks, summary
 from devenv.cli.board import Board
 from devenv.cli.context import Context
-from devenv.environment import Product
+from devenv.product import Product
 from devenv.services import services, urls
 from devenv.stack.errors import ServiceFailed
 from devenv.stack.logfile import tail
@@ -32,7 +32,8 @@ class Foreground:
             state=StackState(
                 phase="starting",
                 pid=os.getpid(),
-                mode="mock" if self._product.mock else "emulated",
+                mode=self._product.mode,
+                jobs=self._product.jobs,
                 ports=asdict(self._product.config.ports),
                 urls=urls(self._product),
             ),

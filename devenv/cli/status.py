@@ -3,7 +3,7 @@
 import argparse
 
 from devenv.cli import summary
-from devenv.cli.context import Context, ports_of
+from devenv.cli.context import Context
 from devenv.cli.output import columns
 
 
@@ -17,7 +17,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         context.output.result({"phase": "stopped"}, "  stopped")
         context.output.fail("The developer environment does not run.", hint="make up")
         return 1
-    product = context.product(ports=ports_of(context.config, state), mock=state.mode == "mock")
+    product = context.product_of(state)
     facts = summary.facts(product, state)
     rows = [
         (name, one.state, str(one.pid or ""), f"{one.restarts} restarts" if one.restarts else "")

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from devenv.cli.output import Output, columns
-from devenv.environment import Product
+from devenv.product import Product
 from devenv.services import urls
 from devenv.stack.statefile import StackState
 
-_TITLES = {"emulated": "emulated Google Cloud", "mock": "mock validators"}
+_TITLES = {
+    "emulated": "emulated Google Cloud",
+    "mock": "mock validators",
+    "local": "this machine, without a cloud",
+}
 
 
 def facts(product: Product, state: StackState) -> dict[str, Any]:

@@ -2,15 +2,15 @@
 
 import sys
 
-from devenv.environment import Product
+from devenv.product import Product
 from devenv.services import gcp, mail, postgres, setup, web, worker
 from devenv.stack.service import Service
 
 
 def services(product: Product) -> tuple[Service, ...]:
-    """Return what `up` starts; mock mode does without the emulated cloud."""
+    """Return what `up` starts in the product's mode."""
     python = sys.executable
-    cloud = () if product.mock else (gcp.service(product, python),)
+    cloud = (gcp.service(product, python),) if product.has_cloud else ()
     return (
         postgres.service(product, python),
         mail.service(product, python),
@@ -24,7 +24,7 @@ def services(product: Product) -> tuple[Service, ...]:
 def urls(product: Product) -> dict[str, str]:
     """Return where each service is found."""
     ports = product.config.ports
-    cloud = {} if product.mock else {"gcp": f"http://127.0.0.1:{ports.gcp}"}
+    cloud = {"gcp": f"http://127.0.0.1:{ports.gcp}"} if product.has_cloud else {}
     return {
         "web": product.site_url,
         "worker": f"http://localhost:{ports.worker}",

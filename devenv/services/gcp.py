@@ -1,6 +1,7 @@
 """The emulated Google Cloud: one process, durable below the state folder."""
 
-from devenv.environment import Product, machine
+from devenv.environment import machine
+from devenv.product import Product
 from devenv.stack.probe import HttpProbe
 from devenv.stack.service import Service
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from signal import SIGINT
 
-from devenv.environment import Secrets
+from devenv.secrets import Secrets
 from devenv.services.postgres import BIN
 from devenv.stack.process import ask_to_die_with_parent
 

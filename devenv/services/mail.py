@@ -1,6 +1,7 @@
 """The mail catcher: what the product sends arrives here and nowhere else."""
 
-from devenv.environment import Product, machine
+from devenv.environment import machine
+from devenv.product import Product
 from devenv.stack.probe import HttpProbe
 from devenv.stack.service import Service
 

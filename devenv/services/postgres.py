@@ -4,7 +4,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from signal import SIGINT
 
-from devenv.environment import Product, machine
+from devenv.environment import machine
+from devenv.product import Product
 from devenv.stack.probe import CommandProbe
 from devenv.stack.service import Service
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from devenv.environment import Product
+from devenv.product import Product
 from devenv.services.postgres import cluster_id
 from devenv.stack.service import Once, Service
 
@@ -19,7 +19,7 @@ _SOURCES = (
 
 
 def needs(product: Product) -> tuple[str, ...]:
-    return ("postgres",) if product.mock else ("postgres", "gcp")
+    return ("postgres", "gcp") if product.has_cloud else ("postgres",)
 
 
 def steps(product: Product, python: str) -> tuple[Service, ...]:
@@ -43,7 +43,7 @@ def key(product: Product) -> str:
     digest = hashlib.sha256()
     for path in _files(product.config.root):
         digest.update(str(path).encode() + b"\0" + path.read_bytes())
-    told = (cluster_id(product), product.mock, product.site_url, product.secrets)
+    told = (cluster_id(product), product.mode, product.site_url, product.secrets)
     digest.update(repr(told).encode())
     return digest.hexdigest()
 

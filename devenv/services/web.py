@@ -1,6 +1,6 @@
 """The public half of the product: pages and API."""
 
-from devenv.environment import Product
+from devenv.product import Product
 from devenv.stack.probe import HttpProbe
 from devenv.stack.service import Service
 

@@ -2,7 +2,7 @@
 
 import os
 
-from devenv.environment import Product
+from devenv.product import Product
 from devenv.stack.probe import HttpProbe
 from devenv.stack.service import Service
 

@@ -31,6 +31,7 @@ class StackState:
     phase: Phase = "stopped"
     pid: int = 0
     mode: str = ""
+    jobs: str = ""
     error: str = ""
     ports: Mapping[str, int] = field(default_factory=dict)
     urls: Mapping[str, str] = field(default_factory=dict)

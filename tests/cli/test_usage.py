@@ -22,14 +22,12 @@ def test_what_needs_a_running_environment_names_the_next_command(
     assert "does not run.\n    Next: make up" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("--mode", "local"), ("--mode", "tunnel"), ("--runtime", "docker")]
-)
-def test_modes_that_do_not_exist_yet_are_refused(project: Project, option: str, value: str) -> None:
+@pytest.mark.parametrize(("option", "value"), [("--mode", "cloudy"), ("--jobs", "virtual-machine")])
+def test_an_unknown_mode_is_refused_by_name(project: Project, option: str, value: str) -> None:
     done = project.devenv("up", option, value)
 
     assert done.returncode == 2
-    assert f"{value} is not there yet" in done.stderr
+    assert f"{value} is unknown; there are " in done.stderr
 
 
 def test_down_is_content_when_nothing_runs(project: Project) -> None:

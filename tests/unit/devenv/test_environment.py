@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from devenv import config, environment
-from devenv.environment import Product, Secrets
+from devenv.product import Product
+from devenv.secrets import Secrets
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -42,7 +43,7 @@ def test_each_role_has_an_identity_of_its_own(product: Product, role: str) -> No
 
 
 def test_mock_mode_knows_no_cloud(product: Product) -> None:
-    variables = replace(product, mock=True).variables("web")
+    variables = replace(product, mode="mock").variables("web")
 
     assert variables["DJANGO_SETTINGS_MODULE"] == "config.settings.local"
     assert not [name for name in variables if name.startswith(("GOOGLE", "GCE", "CLOUD"))]

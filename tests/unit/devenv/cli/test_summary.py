@@ -11,7 +11,8 @@ import pytest
 from devenv import config
 from devenv.cli import summary
 from devenv.cli.output import Output
-from devenv.environment import Product, Secrets
+from devenv.product import Product
+from devenv.secrets import Secrets
 from devenv.stack.statefile import ServiceState, StackState
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from devenv import config
-from devenv.environment import Product, Secrets
+from devenv.product import Product
+from devenv.secrets import Secrets
 from devenv.services import launch_postgres, services, setup, urls
 from devenv.stack.graph import start_levels
 
@@ -30,7 +31,7 @@ def test_the_product_starts_once_database_and_cloud_are_there(product: Product) 
 
 
 def test_mock_mode_does_without_the_cloud(product: Product) -> None:
-    mock = replace(product, mock=True)
+    mock = replace(product, mode="mock")
 
     assert "gcp" not in {service.name for service in services(mock)}
     assert "gcp" not in urls(mock)

@@ -1,0 +1,125 @@
+"""What the product is told about the place where it runs, one way per mode.
+
+The names of the variables are a contract with config/env.py.
+"""
+
+import json
+from dataclasses import dataclass
+
+from devenv.config import Config
+from devenv.environment import machine, wants_debug
+from devenv.secrets import Secrets
+
+MODES = ("emulated", "mock", "local")
+JOBS = ("process",)
+INVOKER = "roles/run.invoker"
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What the product is told about the place where it runs; `config` is on the ports taken."""
+
+    config: Config
+    secrets: Secrets
+    mode: str = "emulated"
+    jobs: str = "process"
+
+    demo_email = "demo@validibot.local"
+
+    @property
+    def has_cloud(self) -> bool:
+        """Say whether the emulated cloud is a part of this stack."""
+        return self.mode == "emulated"
+
+    @property
+    def site_url(self) -> str:
+        return f"http://localhost:{self.config.ports.web}"
+
+    @property
+    def worker_url(self) -> str:
+        if self.has_cloud:
+            return self.config.cloud.service_url(self._worker)
+        return f"http://localhost:{self.config.ports.worker}"
+
+    @property
+    def database_url(self) -> str:
+        password, port = self.secrets.postgres_password, self.config.ports.postgres
+        return f"postgres://validibot:{password}@127.0.0.1:{port}/validibot"
+
+    @property
+    def _worker(self) -> str:
+        return self.config.cloud_service(self.config.ports.worker).name
+
+    def environ(self, role: str) -> dict[str, str]:
+        """Return the whole environment of a process that is `web` or `worker`."""
+        return machine() | self.variables(role)
+
+    def variables(self, role: str) -> dict[str, str]:
+        """Return what distinguishes that environment from the user's own."""
+        return self._common(role) | (self._cloud(role) if self.has_cloud else self._local())
+
+    def _common(self, role: str) -> dict[str, str]:
+        ports = self.config.ports
+        return {
+            "PYTHONUNBUFFERED": "1",
+            "APP_ROLE": role,
+            "DJANGO_SECRET_KEY": self.secrets.django_secret_key,
+            "API_KEY_PEPPER": self.secrets.api_key_pepper,
+            "DATABASE_URL": self.database_url,
+            "SITE_URL": self.site_url,
+            "WORKER_URL": self.worker_url,
+            "ALLOWED_HOSTS": "localhost,127.0.0.1,.run.app",
+            "CSRF_TRUSTED_ORIGINS": f"{self.site_url},http://127.0.0.1:{ports.web}",
+            "EMAIL_HOST": "127.0.0.1",
+            "EMAIL_PORT": str(ports.smtp),
+            "DEMO_EMAIL": self.demo_email,
+            "DEMO_PASSWORD": self.secrets.demo_password,
+            "DEMO_API_KEY": self.secrets.demo_api_key,
+            "SEED_FILE": str(self.config.seed_file),
+        }
+
+    @property
+    def _local_backend(self) -> str:
+        if self.mode == "mock":
+            return "mock"
+        return "subprocess" if self.jobs == "process" else self.jobs
+
+    def _local(self) -> dict[str, str]:
+        return {
+            "DJANGO_SETTINGS_MODULE": "config.settings.local",
+            "EXECUTION_BACKEND": self._local_backend,
+            "DATA_ROOT": f"file://{self.config.state / 'media'}",
+        }
+
+    def _cloud(self, role: str) -> dict[str, str]:
+        cloud = self.config.cloud
+        callers = (
+            cloud.email(binding.member)
+            for binding in cloud.bindings
+            if binding.role == INVOKER and binding.resource == f"service/{self._worker}"
+        )
+        return {
+            "DJANGO_SETTINGS_MODULE": "config.settings.cloud",
+            # As in production: errors are pages and log lines.
+            "DEBUG": wants_debug(),
+            "WHITENOISE_USE_FINDERS": "1",
+            "GOOGLE_CLOUD_PROJECT": cloud.project,
+            "GCP_REGION": cloud.region,
+            "GCS_BUCKET": cloud.buckets[0],
+            "CLOUD_TASKS_QUEUE": cloud.queues[0].name,
+            "CLOUD_TASKS_SERVICE_ACCOUNT": cloud.email("tasks"),
+            "SCHEDULER_ACCOUNT": cloud.email(cloud.schedules[0].account),
+            "ALLOWED_CALLERS": ",".join(callers),
+            # Google's own switch: no bucket is asked for its metadata just to label a trace.
+            "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
+        } | identity(self.config, role)
+
+
+def identity(config: Config, account: str) -> dict[str, str]:
+    """Return the variables that lead Google's clients to the emulated cloud as `account`.
+
+    The emulated cloud writes them when it starts; they stay the same over its restarts.
+    """
+    endpoints = json.loads((config.state / "gcp" / "endpoints.json").read_text())
+    environ: dict[str, str] = endpoints["environ"][account]
+    return environ
