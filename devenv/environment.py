@@ -26,6 +26,21 @@ def foreign_credentials() -> list[str]:
     return [name for name in names if os.environ.get(name)]
 
 
+def adc_file() -> Path:
+    """Return where gcloud leaves the developer's own credentials, there or not.
+
+    https://cloud.google.com/docs/authentication/application-default-credentials
+    """
+    folder = os.environ.get("CLOUDSDK_CONFIG") or Path.home() / ".config" / "gcloud"
+    return Path(folder) / "application_default_credentials.json"
+
+
+def certificate_bundles() -> dict[str, Path]:
+    """Return the CA bundles that the user's environment names."""
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    return {name: Path(os.environ[name]) for name in names if os.environ.get(name)}
+
+
 def proxies() -> list[str]:
     """Name the proxy variables of the user's environment that do not spare localhost."""
     spared = os.environ.get("no_proxy", "") + os.environ.get("NO_PROXY", "")

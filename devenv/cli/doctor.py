@@ -23,5 +23,5 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
 
 def _line(check: checks.Check, output: Output) -> str:
     mark, colour = _MARKS[check.result]
-    line = f"  {output.style(mark, colour)} {check.name:<12} {check.text}"
-    return f"{line}\n    {'':<12} {output.style(check.fix, 'bold')}" if check.fix else line
+    line = f"  {output.style(mark, colour)} {check.name:<13} {check.text}"
+    return f"{line}\n    {'':<13} {output.style(check.fix, 'bold')}" if check.fix else line

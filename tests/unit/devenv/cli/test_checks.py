@@ -11,6 +11,7 @@ import pytest
 
 from devenv import config
 from devenv.cli import checks
+from devenv.cli.checks import machine, stack, surroundings
 from devenv.cli.context import Context
 from devenv.cli.output import Output
 from devenv.stack import ports, statefile
@@ -37,7 +38,7 @@ def test_a_missing_libx11_names_the_package(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_platform_without_an_engine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "find_spec", lambda _: None)
+    monkeypatch.setattr(machine, "find_spec", lambda _: None)
 
     check = checks.energyplus()
 
@@ -49,12 +50,12 @@ def test_taken_ports_are_named(context: Context, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ports, "is_free", lambda port: port != 8000)
     monkeypatch.setattr(ports, "holder", lambda port: "nginx (12)")
 
-    assert checks.listening(context).text == "taken: 8000 by nginx (12)"
+    assert stack.listening(context).text == "taken: 8000 by nginx (12)"
 
 
 def test_our_own_ports_are_not_in_the_way(context: Context) -> None:
     with Lock(context.config.lock):
-        assert checks.listening(context).result == "ok"
+        assert stack.listening(context).result == "ok"
 
 
 @pytest.mark.parametrize(("free", "result"), [(100, "fail"), (1000, "warn"), (9000, "ok")])
@@ -64,7 +65,7 @@ def test_a_full_disk_is_told(
     usage = shutil.disk_usage(ROOT)._replace(free=free * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
-    assert checks.disk(context).result == result
+    assert machine.disk(context).result == result
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_a_full_disk_is_told(
 def test_the_last_run_is_told(context: Context, state: StackState, text: str) -> None:
     statefile.write(context.config.state_file, state)
 
-    assert text in checks.state(context).text
+    assert text in stack.state(context).text
 
 
 def test_every_check_that_is_not_ok_says_what_mends_it(
@@ -90,3 +91,29 @@ def test_every_check_that_is_not_ok_says_what_mends_it(
 
     assert {check.name for check in found} >= {"python", "energyplus", "ports", "disk", "clock"}
     assert all(check.fix for check in found if check.result != "ok")
+
+
+def test_a_certificate_bundle_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+
+    check = surroundings.certificates()
+
+    assert (check.result, check.fix) == ("fail", "unset SSL_CERT_FILE")
+
+
+def test_credentials_for_a_real_cloud_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/home/me/key.json")
+
+    check = surroundings.credentials()
+
+    assert (check.result, check.fix) == ("warn", "unset GOOGLE_APPLICATION_CREDENTIALS")
+
+
+def test_a_file_of_the_developers_own_credentials_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    (tmp_path / "application_default_credentials.json").write_text("{}")
+
+    assert "only MODE=tunnel reads it" in surroundings.credentials().text

@@ -1,0 +1,23 @@
+"""What may be in the way on this machine, each with what mends it."""
+
+from devenv.cli.checks.check import Check
+from devenv.cli.checks.machine import clock, disk, energyplus, python
+from devenv.cli.checks.stack import listening, state
+from devenv.cli.checks.surroundings import certificates, credentials, proxy
+from devenv.cli.context import Context
+
+__all__ = ["Check", "energyplus", "every"]
+
+
+def every(context: Context) -> list[Check]:
+    return [
+        python(),
+        energyplus(),
+        listening(context),
+        disk(context),
+        credentials(),
+        proxy(),
+        certificates(),
+        clock(context),
+        state(context),
+    ]
