@@ -9,12 +9,12 @@ from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.config import Service
 from devenv.gcp.delivery import Answer, NoAnswer, Request
-from devenv.gcp.run_services.connection import RawHeaders
-from devenv.gcp.run_services.headers import end_to_end, with_origin
+from devenv.gcp.forward.connection import RawHeaders
+from devenv.gcp.forward.headers import end_to_end, with_origin
+from devenv.gcp.forward.passage import Passage
+from devenv.gcp.forward.pool import Origin, Pool, buffered, target_of
 from devenv.gcp.run_services.invoker import Invoker, Refused
 from devenv.gcp.run_services.pages import Page, no_service, timed_out, unavailable
-from devenv.gcp.run_services.passage import Passage
-from devenv.gcp.run_services.pool import Origin, Pool, buffered, target_of
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Ingress:
             page = self._page(host, target, error)
             # Once the answer has begun, breaking off is all that is left.
             if not passage.begun:
-                await passage.page(page)
+                await passage.answer(page.status, page.headers, page.body)
 
     async def answer(self, request: Request) -> Answer:
         """Take a request that is whole already, from Cloud Tasks or Cloud Scheduler."""

@@ -6,7 +6,7 @@ from typing import Any
 from devenv.gcp.caller import Caller, Guard
 from devenv.gcp.config import CloudConfig, Service
 from devenv.gcp.errors import PermissionDenied
-from devenv.gcp.run_services.connection import RawHeaders
+from devenv.gcp.forward.connection import RawHeaders
 from devenv.gcp.run_services.pages import Page, not_authenticated, not_authorized, not_verified
 
 type Claims = Callable[[str], Mapping[str, Any] | None]

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Iterable
 
-from devenv.gcp.run_services.connection import RawHeaders
+from devenv.gcp.forward.connection import RawHeaders
 
 _HOP_BY_HOP = frozenset(
     {

@@ -4,10 +4,9 @@ import asyncio
 
 from starlette.types import Receive, Scope, Send
 
-from devenv.gcp.run_services.connection import Connection, RawHeaders
-from devenv.gcp.run_services.headers import end_to_end, framing
-from devenv.gcp.run_services.pages import Page
-from devenv.gcp.run_services.pool import Origin, Pool, request_head
+from devenv.gcp.forward.connection import Connection, RawHeaders
+from devenv.gcp.forward.headers import end_to_end, framing
+from devenv.gcp.forward.pool import Origin, Pool, request_head
 
 
 class Passage:
@@ -45,13 +44,11 @@ class Passage:
                 connection.abort("The answer came before the end of the request.")
             pool.release(origin, connection)
 
-    async def page(self, page: Page) -> None:
-        """Answer in the service's stead."""
+    async def answer(self, status: int, headers: RawHeaders, body: bytes) -> None:
+        """Answer in the server's stead."""
         self.begun = True
-        await self._send(
-            {"type": "http.response.start", "status": page.status, "headers": page.headers}
-        )
-        await self._send({"type": "http.response.body", "body": page.body})
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
 
     async def _download(self, connection: Connection, feed: asyncio.Task[None] | None) -> None:
         try:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from devenv.gcp.delivery import Answer, NoAnswer, Request
-from devenv.gcp.run_services.connection import Connection, RawHeaders
-from devenv.gcp.run_services.headers import framing
+from devenv.gcp.forward.connection import Connection, RawHeaders
+from devenv.gcp.forward.headers import framing
 
 _MAX_IDLE = 32  # per origin
 _MAX_ANSWER = 64 * 1024  # bytes that anybody may want to see

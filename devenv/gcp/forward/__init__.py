@@ -1,0 +1,1 @@
+"""Requests on their way to another server, and the answers back."""
