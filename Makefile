@@ -11,7 +11,7 @@ everything := pyproject.toml --extra devenv $(wildcard validators/*/requirements
 export MOCK_VALIDATORS JOBS DEBUG
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: runtime ## start everything and stream the logs (DETACH=1: in the background; MOCK_VALIDATORS=1: no cloud)
 	$(DEVENV) up $(if $(DETACH),--detach) $(if $(MODE),--mode '$(MODE)') $(json)
@@ -52,15 +52,19 @@ fmt: dev ## format the code
 bench: dev ## measure what docs/benchmarks.md promises
 	@$(PYTHON) -m tests.bench
 
-lock: dev ## write the locks anew from pyproject.toml and validators/*/requirements.in
+images-offline: ## make the base images where no registry is reached (FORCE=1: anew)
+	@compose/offline/plugins.sh && compose/offline/images.sh
+
+lock: dev ## write the locks anew from pyproject.toml and each requirements.in
 	@PATH="$$PATH:.tools/uv/bin"; set -e; \
 	$(compile) $(everything) -o requirements/runtime.txt; \
 	$(compile) $(everything) --group pyproject.toml:dev -o requirements/dev.txt; \
 	$(compile) pyproject.toml -c requirements/runtime.txt -o requirements/product.txt; \
-	for wants in validators/*/requirements.in; do \
+	for wants in validators/*/requirements.in compose/offline/*/requirements.in; do \
 		$(compile) $$wants -c requirements/runtime.txt -o $${wants%.in}.txt; done
 
 runtime dev:
 	@sh devenv/bootstrap.sh $@
 
-.PHONY: help up down status logs run reset doctor test check fmt bench lock runtime dev
+.PHONY: help up down status logs run reset doctor test check fmt bench images-offline lock \
+	runtime dev

@@ -17,11 +17,12 @@ def app(mailbox: Mailbox) -> Starlette:
     return Starlette(routes=[*Page(mailbox).routes(), *Api(mailbox).routes()])
 
 
-async def serve(mailbox: Mailbox, *, smtp_port: int, http_port: int) -> None:
+async def serve(mailbox: Mailbox, *, host: str, smtp_port: int, http_port: int) -> None:
     """Serve until a signal arrives."""
-    mails = await smtp.serve(mailbox, port=smtp_port)
+    mails = await smtp.serve(mailbox, host=host, port=smtp_port)
     config = uvicorn.Config(
         app(mailbox),
+        host=host,
         port=http_port,
         http="httptools",
         ws="none",
@@ -38,12 +39,14 @@ async def serve(mailbox: Mailbox, *, smtp_port: int, http_port: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 inside of a container")
     parser.add_argument("--smtp-port", type=int, default=1025)
     parser.add_argument("--http-port", type=int, default=8025)
     parser.add_argument("--data", type=Path, help="keep mails in this file; else in memory")
     arguments = parser.parse_args()
     mailbox = Mailbox(arguments.data or ":memory:")
-    asyncio.run(serve(mailbox, smtp_port=arguments.smtp_port, http_port=arguments.http_port))
+    ports = {"smtp_port": arguments.smtp_port, "http_port": arguments.http_port}
+    asyncio.run(serve(mailbox, host=arguments.host, **ports))
 
 
 if __name__ == "__main__":

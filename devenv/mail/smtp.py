@@ -1,4 +1,4 @@
-"""The door for mails: plain SMTP on the loopback interface, of bounded size."""
+"""The door for mails: plain SMTP, of bounded size."""
 
 import asyncio
 
@@ -34,7 +34,7 @@ class Inlet:
         return f"250 2.0.0 Ok: queued as {name}"
 
 
-async def serve(mailbox: Mailbox, *, port: int) -> asyncio.Server:
+async def serve(mailbox: Mailbox, *, host: str = "127.0.0.1", port: int) -> asyncio.Server:
     """Start to listen; port 0 takes any."""
     loop = asyncio.get_running_loop()
 
@@ -48,4 +48,4 @@ async def serve(mailbox: Mailbox, *, port: int) -> asyncio.Server:
             loop=loop,
         )
 
-    return await loop.create_server(protocol, "127.0.0.1", port)
+    return await loop.create_server(protocol, host, port)

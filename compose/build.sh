@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# `docker build` with BuildKit, and with what this machine needs to reach package registries.
+#
+# Neither certificates nor pip's settings enter a layer: they are secrets of the build, and where
+# there are none the Dockerfiles do without.
+#
+#   SSL_CERT_FILE     the certificates to trust, else this machine's: a company's proxy has its own
+#   PIP_CONFIG_FILE   pip's settings, for example for an index of one's own
+set -euo pipefail
+
+secrets=()
+certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+if [ -s "$certificates" ]; then secrets+=(--secret "id=ca,src=$certificates"); fi
+if [ -s "${PIP_CONFIG_FILE:-}" ]; then secrets+=(--secret "id=pip,src=$PIP_CONFIG_FILE"); fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! DOCKER_BUILDKIT=1 docker build --progress plain "${secrets[@]}" "$@" >"$log" 2>&1; then
+    cat "$log" >&2
+    exit 1
+fi

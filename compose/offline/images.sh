@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Makes equivalents of the public base images, for machines that reach no container registry.
+#
+#   compose/offline/images.sh [NAME]...   all of them, or these and what they are built from
+#   FORCE=1                               anew, whatever is there
+#
+# An image that is there already, pulled or made from the same recipe, is left alone.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+# name of the recipe, tag, recipe that it is built from
+catalogue="
+debian           debian:trixie-slim            -
+python           python:3.13-slim-trixie       debian
+postgres         postgres:17                   debian
+fake-gcs-server  fsouza/fake-gcs-server:1.54   python
+mailpit          axllent/mailpit:v1.27         python
+"
+label=io.validibot.offline
+
+fail() {
+    printf '%s\n' "$@" >&2
+    exit 1
+}
+
+# What the catalogue says of a recipe: its tag (2) or its parent (3).
+column() { awk -v name="$1" -v column="$2" '$1 == name { print $column }' <<<"$catalogue"; }
+
+# A checksum of the recipe and of those below it.
+recipe() {
+    local parent
+    parent=$(column "$1" 3)
+    [ "$parent" = - ] || recipe "$parent"
+    find "compose/offline/$1" -type f | LC_ALL=C sort | xargs cat
+    if [ "$1" = mailpit ]; then cat devenv/mail/*.*; fi
+}
+
+# Found: made from this recipe, or not by this script at all.
+is_there() {
+    local found
+    found=$(docker image inspect -f "{{ index .Config.Labels \"$label\" }}" "$1" 2>/dev/null) &&
+        { [ -z "$found" ] || [ "$found" = "$2" ]; }
+}
+
+made=" "
+make_image() {
+    local name=$1 tag parent stamp started=$SECONDS
+    tag=$(column "$name" 2)
+    [ -n "$tag" ] || fail "There is no base image $name; there are:$(awk 'NF { printf " " $1 }' <<<"$catalogue")"
+    case $made in *" $name "*) return ;; esac
+    made+="$name "
+    parent=$(column "$name" 3)
+    [ "$parent" = - ] || make_image "$parent"
+    stamp=$(recipe "$name" | cksum | cut -d' ' -f1)
+    if [ -z "${FORCE:-}" ] && is_there "$tag" "$stamp"; then
+        printf '  %-30s is there\n' "$tag"
+        return
+    fi
+    if [ "$name" = debian ]; then
+        compose/offline/debian/import.sh "$tag" "$label=$stamp"
+    else
+        compose/build.sh --tag "$tag" --label "$label=$stamp" --file "compose/offline/$name/Dockerfile" .
+    fi
+    printf '  %-30s made in %s s, %s\n' "$tag" $((SECONDS - started)) \
+        "$(docker image inspect -f '{{ .Size }}' "$tag" | numfmt --to=si --suffix=B)"
+}
+
+docker info >/dev/null 2>&1 || fail "No Docker engine answers. Start it, then say it again;" \
+    "on Debian, compose/offline/engine.sh installs and starts one."
+[ $# -gt 0 ] || mapfile -t everything < <(awk 'NF { print $1 }' <<<"$catalogue")
+for name in "${@:-${everything[@]}}"; do make_image "$name"; done
