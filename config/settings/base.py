@@ -207,7 +207,12 @@ LOGGING = {
     "formatters": {"json": {"()": "validibot.core.logging.JsonFormatter"}},
     "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["stdout"], "level": "INFO"},
-    "loggers": {"django.server": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},
+    "loggers": {
+        "django.server": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        # It tells when each job begins and ends; so do our runs.
+        "procrastinate": {"level": "WARNING"},
+    },
 }
 
 # The demonstration data that setup_all makes; empty: none.

@@ -1,6 +1,7 @@
-"""One machine without any cloud: tasks run in place, validators are mocked or child processes."""
+"""One machine without any cloud, for development: tasks run in place or wait in the database."""
 
 from config.env import choice, env
+from config.settings import database_queue
 from config.settings.base import *
 
 DEBUG = env.bool("DEBUG", default=True)
@@ -9,7 +10,11 @@ API_KEY_PEPPER = API_KEY_PEPPER or "local-only"
 ALLOWED_HOSTS = ALLOWED_HOSTS or ["localhost", "127.0.0.1"]
 WORKER_AUTH = "validibot.worker.auth.nonce_only"
 
-TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
+if choice("TASK_QUEUE", ("immediate", "database"), default="immediate") == "database":
+    TASKS = database_queue.TASKS
+    INSTALLED_APPS += database_queue.APPS
+else:
+    TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
 _BACKENDS = {
     "mock": "validibot.runs.backends.mock.MockBackend",
     "subprocess": "validibot.runs.backends.subprocess.SubprocessBackend",

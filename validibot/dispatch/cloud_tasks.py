@@ -13,15 +13,16 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
-from django.tasks import Task, TaskResult, TaskResultStatus
+from django.tasks import Task, TaskResult
 from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.signals import task_enqueued
-from django.utils import timezone
 from google.api_core import exceptions
 from google.api_core.retry import Retry, if_exception_type
 from google.cloud import tasks_v2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+
+from validibot.dispatch.call import as_call, ready_result
 
 OPTIONS = ("queue", "url", "service_account", "audience")
 _CALL_SECONDS = 5.0
@@ -65,7 +66,7 @@ class CloudTasksBackend(BaseTaskBackend):
     ) -> TaskResult[P, R]:
         """Raises GoogleAPICallError or RetryError when the queue cannot be reached."""
         self.validate_task(task)
-        result = _result(task, args, kwargs, backend=self.alias)
+        result = ready_result(task, args, kwargs, pk=uuid.uuid4().hex, backend=self.alias)
         # It exists already when an earlier try was accepted after all.
         with suppress(exceptions.AlreadyExists):
             client().create_task(
@@ -78,11 +79,7 @@ class CloudTasksBackend(BaseTaskBackend):
         return result
 
     def _message(self, result: TaskResult[..., Any]) -> tasks_v2.Task:
-        call = {
-            "task": result.task.module_path,
-            "args": result.args,
-            "kwargs": result.kwargs,
-        }
+        call = as_call(result.task, result.args, result.kwargs)
         message = tasks_v2.Task(
             name=f"{self.options['queue']}/tasks/{result.id}",
             http_request=tasks_v2.HttpRequest(
@@ -108,22 +105,3 @@ class CloudTasksBackend(BaseTaskBackend):
         # https://cloud.google.com/run/docs/triggering/using-tasks: tokens travel only over TLS.
         where = f"TASKS[{self.alias!r}]"
         return [Error(f"{where}: the url must be https.", id="validibot.dispatch.E001")]
-
-
-def _result[**P, R](
-    task: Task[P, R], args: list[Any], kwargs: dict[str, Any], *, backend: str
-) -> TaskResult[P, R]:
-    return TaskResult(
-        task=task,
-        id=uuid.uuid4().hex,
-        status=TaskResultStatus.READY,
-        enqueued_at=timezone.now(),
-        started_at=None,
-        finished_at=None,
-        last_attempted_at=None,
-        args=list(args),
-        kwargs=dict(kwargs),
-        backend=backend,
-        errors=[],
-        worker_ids=[],
-    )

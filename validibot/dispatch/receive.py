@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What the queue posted; `number` counts from 0."""
+    """What the queue hands over; `number` counts from 0."""
 
     body: bytes
     task_id: str = ""
@@ -40,6 +40,12 @@ class Outcome:
 
     status: int
     message: str
+    # What an operator may know beyond the message; a queue outside is not told.
+    error: str = ""
+
+    @property
+    def done(self) -> bool:
+        return 200 <= self.status < 300
 
 
 class Malformed(Exception):
@@ -78,9 +84,9 @@ def _call(task: Task[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Outc
     except (InterfaceError, OperationalError) as error:
         logger.warning("task %s: the database cannot be reached: %s", task.module_path, error)
         return Outcome(503, "The database cannot be reached.")
-    except Exception:
+    except Exception as error:
         logger.exception("task %s failed", task.module_path)
-        return Outcome(500, "The task failed.")
+        return Outcome(500, "The task failed.", f"{type(error).__name__}: {error}")
     return Outcome(200, "done")
 
 

@@ -1,0 +1,9 @@
+"""App configuration: installed, after procrastinate's own, where TASKS is the database queue."""
+
+from django.apps import AppConfig
+
+
+class QueueConfig(AppConfig):
+    name = "validibot.dispatch.database"
+    label = "queue"
+    verbose_name = "Queue"
