@@ -5,11 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from devenv.gcp import config as gcp
 from devenv.gcp.config import CloudConfig, ConfigError
 
 FILE = "devenv.toml"
+_TABLES = ("ports", "gcp", "external")
+_SCHEMES = {
+    "postgres": ("postgres", "postgresql"),
+    "smtp": ("smtp",),
+    "mail": ("http", "https"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +32,26 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
+class External:
+    """Servers that somebody else runs: ours of the same kind is then not started.
+
+    URLs: `postgres` with user, password and database; `smtp` takes mails, `mail` is the page that
+    shows them. All with a port.
+    """
+
+    postgres: str = ""
+    smtp: str = ""
+    mail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """`root` is the folder of devenv.toml; `state` holds everything that `make reset` deletes."""
 
     root: Path
     ports: Ports
     cloud: CloudConfig
+    external: External = External()
 
     @property
     def file(self) -> Path:
@@ -86,10 +107,14 @@ def load(root: Path) -> Config:
         raise ConfigError(f"{path} is not there.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}.") from error
-    if unknown := sorted(set(data) - {"ports", "gcp"}):
-        raise ConfigError(f"{FILE} has the unknown table [{unknown[0]}]; known are [ports], [gcp].")
+    if unknown := sorted(set(data) - set(_TABLES)):
+        known = ", ".join(f"[{name}]" for name in _TABLES)
+        raise ConfigError(f"{FILE} has the unknown table [{unknown[0]}]; known are {known}.")
     return Config(
-        root=root, ports=_ports(data.get("ports", {})), cloud=gcp.parse(data.get("gcp", {}))
+        root=root,
+        ports=_ports(data.get("ports", {})),
+        cloud=gcp.parse(data.get("gcp", {})),
+        external=_external(data.get("external", {})),
     )
 
 
@@ -101,6 +126,26 @@ def _ports(data: Mapping[str, Any]) -> Ports:
         if type(port) is not int or not 0 < port < 65536:
             raise ConfigError(f"ports.{name} is {port!r}; it must be a number from 1 to 65535.")
     return Ports(**data)
+
+
+def _external(data: Mapping[str, Any]) -> External:
+    for name, text in data.items():
+        if name not in _SCHEMES:
+            known = ", ".join(_SCHEMES)
+            raise ConfigError(f"external has the unknown key {name!r}; known are {known}.")
+        schemes = _SCHEMES[name]
+        parts = urlsplit(str(text))
+        if parts.scheme not in schemes or not parts.hostname or not _has_port(parts):
+            wanted = " or ".join(f"{scheme}://HOST:PORT" for scheme in schemes)
+            raise ConfigError(f"external.{name} is {text!r}; it must be {wanted}.")
+    return External(**data)
+
+
+def _has_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port is not None
+    except ValueError:
+        return False
 
 
 def _values(ports: Ports) -> list[int]:

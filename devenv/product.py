@@ -5,6 +5,7 @@ The names of the variables are a contract with config/env.py.
 
 import json
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from devenv.config import Config
 from devenv.environment import machine, wants_debug
@@ -43,8 +44,19 @@ class Product:
 
     @property
     def database_url(self) -> str:
+        if self.config.external.postgres:
+            return self.config.external.postgres
         password, port = self.secrets.postgres_password, self.config.ports.postgres
         return f"postgres://validibot:{password}@127.0.0.1:{port}/validibot"
+
+    @property
+    def smtp_url(self) -> str:
+        return self.config.external.smtp or f"smtp://127.0.0.1:{self.config.ports.smtp}"
+
+    @property
+    def mail_url(self) -> str:
+        """Where people see what was mailed."""
+        return self.config.external.mail or f"http://localhost:{self.config.ports.mail}"
 
     @property
     def _worker(self) -> str:
@@ -59,7 +71,7 @@ class Product:
         return self._common(role) | (self._cloud(role) if self.has_cloud else self._local())
 
     def _common(self, role: str) -> dict[str, str]:
-        ports = self.config.ports
+        ports, smtp = self.config.ports, urlsplit(self.smtp_url)
         return {
             "PYTHONUNBUFFERED": "1",
             "APP_ROLE": role,
@@ -70,8 +82,8 @@ class Product:
             "WORKER_URL": self.worker_url,
             "ALLOWED_HOSTS": "localhost,127.0.0.1,.run.app",
             "CSRF_TRUSTED_ORIGINS": f"{self.site_url},http://127.0.0.1:{ports.web}",
-            "EMAIL_HOST": "127.0.0.1",
-            "EMAIL_PORT": str(ports.smtp),
+            "EMAIL_HOST": str(smtp.hostname),
+            "EMAIL_PORT": str(smtp.port),
             "DEMO_EMAIL": self.demo_email,
             "DEMO_PASSWORD": self.secrets.demo_password,
             "DEMO_API_KEY": self.secrets.demo_api_key,

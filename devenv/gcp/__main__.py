@@ -25,6 +25,7 @@ def main() -> int:
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
     try:
         config = _moved(_config(options.config), dict(options.service_port))
+        config = replace(config, storage=options.storage or config.storage)
         asyncio.run(_serve(config, options, start))
     except (OSError, tomllib.TOMLDecodeError, ConfigError, CloudError) as error:
         print(f"{options.config}: {error}", file=sys.stderr)  # noqa: T201
@@ -38,6 +39,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path(".devenv/gcp"))
     parser.add_argument("--plain-port", type=int, default=0, help="default: that of the last time")
     parser.add_argument("--roots", type=Path, help="CA certificates to trust besides ours")
+    parser.add_argument("--storage", default="", help="URL of a server that is Cloud Storage")
     parser.add_argument(
         "--service-port",
         type=_service_port,

@@ -94,7 +94,10 @@ class ScheduledJob:
 
 @dataclass(frozen=True, slots=True)
 class CloudConfig:
-    """One emulated project. `number` is the project number, 12 digits as Google's are."""
+    """One emulated project. `number` is the project number, 12 digits as Google's are.
+
+    `storage` is the URL of a server that is Cloud Storage instead of ours.
+    """
 
     project: str = "validibot-local"
     number: str = "123456789012"
@@ -109,6 +112,7 @@ class CloudConfig:
     services: tuple[Service, ...] = ()
     schedules: tuple[ScheduledJob, ...] = ()
     allow_hosts: tuple[str, ...] = ()
+    storage: str = ""
 
     def email(self, account: str) -> str:
         """Return the full address of the service account `account` (full addresses pass through)."""

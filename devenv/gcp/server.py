@@ -35,6 +35,7 @@ from devenv.gcp.run_jobs.service import RunJobsService
 from devenv.gcp.run_services.service import RunServices
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.storage.service import StorageService
+from devenv.gcp.storage_elsewhere import StorageElsewhere
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
 
@@ -144,15 +145,20 @@ class Server:
             RunJobsService(
                 config=config, store=store, clock=clock, guard=guard, runtime=self._runtime()
             ),
-            StorageService(
-                config=config,
-                store=store,
-                clock=clock,
-                guard=guard,
-                data=self._data / "objects",
-                authenticator=self._identity,
-                verifier=self._identity,
-            ),
+            self._storage(),
+        )
+
+    def _storage(self) -> Service:
+        if self._config.storage:
+            return StorageElsewhere(self._config)
+        return StorageService(
+            config=self._config,
+            store=self._store,
+            clock=self._clock,
+            guard=self._iam,
+            data=self._data / "objects",
+            authenticator=self._identity,
+            verifier=self._identity,
         )
 
     def _runtime(self) -> ProcessRuntime:

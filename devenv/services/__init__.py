@@ -10,11 +10,11 @@ from devenv.stack.service import Service
 def services(product: Product) -> tuple[Service, ...]:
     """Return what `up` starts in the product's mode."""
     python = sys.executable
-    cloud = (gcp.service(product, python),) if product.has_cloud else ()
+    external = product.config.external
     return (
-        postgres.service(product, python),
-        mail.service(product, python),
-        *cloud,
+        *(() if external.postgres else (postgres.service(product, python),)),
+        *(() if external.smtp else (mail.service(product, python),)),
+        *((gcp.service(product, python),) if product.has_cloud else ()),
         *setup.steps(product, python),
         worker.service(product, python),
         web.service(product, python),
@@ -28,8 +28,8 @@ def urls(product: Product) -> dict[str, str]:
     return {
         "web": product.site_url,
         "worker": f"http://localhost:{ports.worker}",
-        "mail": f"http://localhost:{ports.mail}",
-        "smtp": f"smtp://127.0.0.1:{ports.smtp}",
+        "mail": product.mail_url,
+        "smtp": product.smtp_url,
         **cloud,
         "postgres": product.database_url,
     }

@@ -19,7 +19,8 @@ _SOURCES = (
 
 
 def needs(product: Product) -> tuple[str, ...]:
-    return ("postgres", "gcp") if product.has_cloud else ("postgres",)
+    postgres = () if product.config.external.postgres else ("postgres",)
+    return (*postgres, "gcp") if product.has_cloud else postgres
 
 
 def steps(product: Product, python: str) -> tuple[Service, ...]:
@@ -43,7 +44,13 @@ def key(product: Product) -> str:
     digest = hashlib.sha256()
     for path in _files(product.config.root):
         digest.update(str(path).encode() + b"\0" + path.read_bytes())
-    told = (cluster_id(product), product.mode, product.site_url, product.secrets)
+    told = (
+        cluster_id(product),
+        product.database_url,
+        product.mode,
+        product.site_url,
+        product.secrets,
+    )
     digest.update(repr(told).encode())
     return digest.hexdigest()
 

@@ -16,6 +16,6 @@ def service(product: Product, python: str) -> Service:
             "config.asgi:application",
         ),
         environ=lambda: product.environ("web"),
-        needs=("setup", "mail"),
+        needs=("setup",) if product.config.external.smtp else ("setup", "mail"),
         probe=HttpProbe(port, "/health/"),
     )

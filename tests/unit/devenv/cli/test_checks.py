@@ -102,7 +102,7 @@ def test_a_certificate_bundle_that_is_not_there_is_named(monkeypatch: pytest.Mon
 
 
 def test_credentials_for_a_real_cloud_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/home/me/key.json")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/somewhere/key.json")
 
     check = surroundings.credentials()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from devenv import config
+from devenv.config import External
 from devenv.product import Product
 from devenv.secrets import Secrets
 from devenv.services import launch_postgres, services, setup, urls
@@ -69,3 +70,14 @@ def test_postgresql_listens_on_the_loopback_interface_only(tmp_path: Path) -> No
 
     assert command[command.index("-h") + 1] == "127.0.0.1"
     assert "--unix_socket_directories=" in command
+
+
+def test_what_somebody_else_runs_is_not_started(product: Product) -> None:
+    external = External(
+        postgres="postgres://a:b@db:1/c", smtp="smtp://post:2", mail="http://post:3"
+    )
+    theirs = replace(product, config=replace(product.config, external=external))
+
+    assert start_levels(services(theirs))[0] == ["gcp"]
+    assert urls(theirs)["mail"] == "http://post:3"
+    assert theirs.database_url == "postgres://a:b@db:1/c"
