@@ -60,9 +60,9 @@ def process(callback: ValidationCallback) -> Reply:
     return _reply(settlement, callback.callback_id)
 
 
-def on_called_back(*, callback: ValidationCallback, **_: object) -> None:
+def on_called_back(*, body: bytes, **_: object) -> None:
     """Process what a validator would have posted that has no way to post."""
-    process(callback)
+    receive(body)
 
 
 def _attempt(callback_id: str) -> Attempt | None:

@@ -65,7 +65,7 @@ class StepFileInline(admin.TabularInline[StepFile, Step]):
 class StepInline(admin.TabularInline[Step, Workflow]):
     model = Step
     extra = 0
-    fields = ("order", "name", "validator", "config")
+    fields = ("order", "name", "validator", "config", "scenario")
     show_change_link = True
 
 

@@ -8,6 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from validibot.accounts.models import Organisation, Project
+from validibot.workflows.scenarios import MAX_CHARACTERS, check_scenario
 
 
 class Validator(models.Model):
@@ -97,6 +98,13 @@ class Step(models.Model):
     description = models.TextField(blank=True)
     validator = models.ForeignKey(Validator, on_delete=models.PROTECT, related_name="steps")
     config = models.JSONField(default=dict, blank=True)
+    scenario = models.CharField(
+        max_length=MAX_CHARACTERS,
+        blank=True,
+        default="",
+        validators=[check_scenario],
+        help_text="How a mocked validator behaves in this step; real ones pass it over.",
+    )
 
     class Meta:
         ordering: ClassVar = ["order"]

@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 from django.core.checks import CheckMessage
-from validibot_shared.validations.envelopes import ValidationCallback
 
 
 class LaunchError(Exception):
@@ -31,12 +30,29 @@ class StateUnavailable(Exception):
     """The provider cannot be asked now."""
 
 
+def _nobody_listens(*_: object) -> None:
+    """Nobody does."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """Where scenarios are played: what validators, the sweep and users do to us otherwise.
+
+    To be called from threads of the backend. `call_back` takes the body of a callback as posted;
+    `look` looks at the attempt as if its time were over; `cancel` cancels the run.
+    """
+
+    call_back: Callable[[bytes], None] = _nobody_listens
+    look: Callable[[], None] = _nobody_listens
+    cancel: Callable[[], None] = _nobody_listens
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LaunchRequest:
     """All that a backend may know of an attempt.
 
     `ended` may be called, from any thread, when the execution has ended: backends that watch their
-    executions save us from looking.
+    executions save us from looking. `scenario` and `stage` are for backends that play scenarios.
     """
 
     run_id: UUID
@@ -48,15 +64,17 @@ class LaunchRequest:
     timeout_seconds: int
     memory_mb: int
     ended: Callable[[], None]
+    scenario: str = ""
+    stage: Stage = Stage()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
-    """What the provider calls the execution. `callback` comes from backends whose validators
-    finish at once and have no way to post it themselves."""
+    """What the provider calls the execution. `callbacks` are the bodies that validators which
+    finished at once, and have no way to post, would have posted."""
 
     execution: str
-    callback: ValidationCallback | None = None
+    callbacks: Sequence[bytes] = ()
 
 
 class Phase(Enum):
@@ -78,16 +96,19 @@ class ExecutionState:
     phase: Phase
     execution: str = ""
     message: str = ""
+    out_of_memory: bool = False
 
 
 class ExecutionBackend(ABC):
     """`local` twins exist for development and refuse to serve with DEBUG off.
 
     `posts_callbacks`: validators can reach the worker and are told where it is.
+    `plays_scenarios`: a run, a step or a file may say how its validator is to behave.
     """
 
     local = False
     posts_callbacks = True
+    plays_scenarios = False
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         self.alias = alias

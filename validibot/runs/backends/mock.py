@@ -71,7 +71,8 @@ class MockBackend(ExecutionBackend):
             )
         except StorageError as error:
             raise LaunchError(str(error)) from error
-        return Launch(execution=f"mock-{request.attempt_id}", callback=_callback(envelope, output))
+        message = _callback(envelope, output).model_dump_json().encode()
+        return Launch(execution=f"mock-{request.attempt_id}", callbacks=(message,))
 
     def _answer(self, envelope: ValidationInputEnvelope) -> ValidationOutputEnvelope:
         kind = envelope.validator.type

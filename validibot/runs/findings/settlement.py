@@ -64,8 +64,15 @@ class Settlement:
     ended: Run | None = None
 
 
-def settle(attempt: Attempt, *, result_uri: str, actor: str, epitaph: str = "") -> Settlement:
-    """Read the output of an attempt and apply it. `epitaph` explains why there may be none.
+def settle(
+    attempt: Attempt,
+    *,
+    result_uri: str,
+    actor: str,
+    epitaph: str = "",
+    cause: ErrorCategory = ErrorCategory.RUNTIME_ERROR,
+) -> Settlement:
+    """Read the output of an attempt and apply it. `epitaph` and `cause` explain why there may be none.
 
     Raises StorageError when storage cannot be asked now: the same answer may be settled later.
     """
@@ -75,7 +82,7 @@ def settle(attempt: Attempt, *, result_uri: str, actor: str, epitaph: str = "") 
     if refused:
         return Settlement(how=refused, run_id=run_id)
     try:
-        verdict, rejected = _judge(attempt, result_uri, epitaph)
+        verdict, rejected = _judge(attempt, result_uri, epitaph, cause)
     except StorageError:
         _held(attempt, token).update(claim_token=None, claimed_at=None)
         raise
@@ -134,12 +141,14 @@ def _claim(attempt: Attempt, token: UUID, *, result_uri: str, actor: str) -> Set
     return None
 
 
-def _judge(attempt: Attempt, result_uri: str, epitaph: str) -> tuple[Verdict, bool]:
+def _judge(
+    attempt: Attempt, result_uri: str, epitaph: str, cause: ErrorCategory
+) -> tuple[Verdict, bool]:
     """Return the verdict of the stored output, and whether the answer was rejected."""
     try:
         envelope = read_answer(attempt, result_uri)
     except NoAnswer as error:
-        return broken(f"{error} {epitaph}".strip(), ErrorCategory.RUNTIME_ERROR), True
+        return broken(f"{error} {epitaph}".strip(), cause), True
     except BadAnswer as error:
         return broken(str(error), ErrorCategory.RUNTIME_ERROR), True
     try:

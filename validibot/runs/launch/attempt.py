@@ -3,10 +3,11 @@
 import datetime as dt
 import logging
 from functools import partial
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.dispatch import Signal
 from django.utils import timezone
 
 from validibot.runs.backends import DEFAULT, get_backend
@@ -15,13 +16,20 @@ from validibot.runs.backends.base import (
     Launch,
     LaunchError,
     LaunchRequest,
+    Stage,
     StateUnavailable,
 )
 from validibot.runs.events import record
 from validibot.runs.findings import Moved, Verdict, broken
 from validibot.runs.launch.envelope import EnvelopeInvalid, store_envelope
 from validibot.runs.launch.nonce import digest, new_nonce
-from validibot.runs.launch.signals import attempt_ended, attempt_launched, called_back
+from validibot.runs.launch.signals import (
+    attempt_ended,
+    attempt_launched,
+    attempt_overdue,
+    called_back,
+    run_unwanted,
+)
 from validibot.runs.models import Attempt, Run, RunEvent, StepRun
 from validibot.runs.states import AttemptState, ErrorCategory
 
@@ -57,7 +65,7 @@ def launch(run: Run, step_run: StepRun) -> Verdict | None:
         if not attempt.move(AttemptState.DISPATCHING, input_sha256=sha256):
             raise Moved
         _record(attempt, step_run, "launched")
-    return _dispatch(backend, attempt, step_run)
+    return _dispatch(backend, attempt, step_run, scenario=run.scenario or step_run.step.scenario)
 
 
 def _allocate(run: Run, step_run: StepRun) -> tuple[Attempt | None, str]:
@@ -99,9 +107,11 @@ def _new_attempt(run: Run, step_run: StepRun, nonce: str, *, number: int) -> Att
     )
 
 
-def _dispatch(backend: ExecutionBackend, attempt: Attempt, step_run: StepRun) -> Verdict | None:
+def _dispatch(
+    backend: ExecutionBackend, attempt: Attempt, step_run: StepRun, *, scenario: str
+) -> Verdict | None:
     try:
-        launched = backend.launch(_request(attempt, step_run))
+        launched = backend.launch(_request(attempt, step_run, scenario))
     except LaunchError as error:
         logger.warning("launch of attempt %s: %s", attempt.pk, error)
         if error.permanent:
@@ -126,8 +136,9 @@ def _accepted(
         running = attempt.move(AttemptState.RUNNING, **named)
         if running:
             _record(attempt, step_run, "running", execution=launched.execution)
-    if launched.callback:
-        called_back.send(sender=Attempt, callback=launched.callback)
+    if launched.callbacks:
+        for body in launched.callbacks:
+            called_back.send(sender=Attempt, body=body)
     elif running:
         attempt_launched.send(sender=Attempt, attempt_id=attempt.pk)
     else:
@@ -145,7 +156,7 @@ def _overtaken(backend: ExecutionBackend, attempt: Attempt, launched: Launch) ->
             logger.warning("execution of a cancelled run goes on: %s", error)
 
 
-def _request(attempt: Attempt, step_run: StepRun) -> LaunchRequest:
+def _request(attempt: Attempt, step_run: StepRun, scenario: str) -> LaunchRequest:
     validator = step_run.step.validator
     return LaunchRequest(
         run_id=step_run.run_id,
@@ -156,14 +167,20 @@ def _request(attempt: Attempt, step_run: StepRun) -> LaunchRequest:
         output_uri=attempt.output_uri,
         timeout_seconds=validator.timeout_seconds,
         memory_mb=validator.memory_mb,
-        ended=partial(_ended, attempt.pk),
+        ended=partial(_tell, attempt_ended, attempt_id=attempt.pk),
+        scenario=scenario,
+        stage=Stage(
+            call_back=lambda body: _tell(called_back, body=body),
+            look=partial(_tell, attempt_overdue, attempt_id=attempt.pk),
+            cancel=partial(_tell, run_unwanted, run_id=step_run.run_id),
+        ),
     )
 
 
-def _ended(attempt_id: UUID) -> None:
+def _tell(signal: Signal, **facts: object) -> None:
     """Runs in a backend's thread, which has a database connection of its own to give back."""
     try:
-        attempt_ended.send(sender=Attempt, attempt_id=attempt_id)
+        signal.send(sender=Attempt, **facts)
     finally:
         connection.close()
 

@@ -1,4 +1,4 @@
-"""What launching sets off; `callback` and `reconcile`, which lie above, listen (see apps)."""
+"""What launching sets off; `callback`, `cancel` and `reconcile`, which lie above, listen (see apps)."""
 
 from django.dispatch import Signal
 
@@ -6,5 +6,8 @@ from django.dispatch import Signal
 attempt_launched = Signal()
 # attempt_id: the backend saw its execution end.
 attempt_ended = Signal()
-# callback: what a validator that cannot reach the worker would have posted.
+# body: what a validator that cannot reach the worker would have posted.
 called_back = Signal()
+# Only of mocked validators. attempt_id: its time counts as over; run_id: a user wants it stopped.
+attempt_overdue = Signal()
+run_unwanted = Signal()

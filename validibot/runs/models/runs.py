@@ -18,13 +18,15 @@ from validibot.runs.states import (
 )
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Step, Workflow
+from validibot.workflows.scenarios import MAX_CHARACTERS
 
 
 class Run(models.Model):
     """One submission on its way through one version of a workflow.
 
     A worker holds the run while `lease_expires_at` lies ahead and proves it by `lease_token`.
-    `enqueued_at` is when a queue entry was last made for it (the sweep looks at it).
+    `enqueued_at` is when a queue entry was last made for it (the sweep looks at it). `scenario` is
+    how its mocked validators are to behave.
     """
 
     class Source(models.TextChoices):
@@ -40,6 +42,7 @@ class Run(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
     )
     source = models.CharField(max_length=20, choices=Source, default=Source.API)
+    scenario = models.CharField(max_length=MAX_CHARACTERS, blank=True, default="")
     status = models.CharField(max_length=20, choices=RunStatus, default=RunStatus.PENDING)
     error_category = models.CharField(max_length=20, choices=ErrorCategory, blank=True, default="")
     error = models.TextField(blank=True)
