@@ -2,19 +2,24 @@
 
 The version of a file is `sha256:` and the digest of its bytes, so reading a version means reading
 the file and comparing. Files are never written twice: a hard link appears whole or not at all, and
-replaces nothing.
+replaces nothing. Below DATA_ROOT, where validators in containers write, no symbolic link is followed:
+one of theirs would lead to files of others.
 """
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import IO, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
+
+from django.conf import settings
 
 from validibot.core.storage.base import (
     ObjectExists,
@@ -44,7 +49,7 @@ class FileStorage(Storage):
     def stream(self, uri: str, *, version: str = "") -> Iterator[bytes]:
         path = path_of(uri)
         digest = hashlib.sha256()
-        with _translated(uri), path.open("rb") as file:
+        with _translated(uri), _open(path) as file:
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 yield chunk
@@ -53,14 +58,14 @@ class FileStorage(Storage):
 
     def current(self, uri: str) -> str | None:
         try:
-            with _translated(uri), path_of(uri).open("rb") as file:
+            with _translated(uri), _open(path_of(uri)) as file:
                 return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
         except ObjectNotFound:
             return None
 
     def list_below(self, prefix: str) -> Iterator[StoredObject]:
         folder = path_of(prefix)
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for path in sorted(path for path in folder.rglob("*") if _is_plain(path)):
             uri = f"{prefix.rstrip('/')}/{quote(str(path.relative_to(folder)))}"
             version = self.current(uri) or ""
             digest = version.removeprefix("sha256:")
@@ -90,6 +95,29 @@ def path_of(uri: str) -> Path:
     return path
 
 
+def _open(path: Path) -> BufferedReader:
+    """Open a file for reading: a whole path of the operator's, step by step what lies below DATA_ROOT."""
+    root = Path(unquote(urlsplit(settings.DATA_ROOT).path))
+    if not settings.DATA_ROOT.startswith("file:") or not path.is_relative_to(root):
+        return path.open("rb")
+    here = os.open(root, os.O_RDONLY)
+    for name in path.relative_to(root).parts:
+        try:
+            # Not blocking: a named pipe would let us wait for its writer.
+            inside = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=here)
+        finally:
+            os.close(here)
+        here = inside
+    if not stat.S_ISREG(os.fstat(here).st_mode):
+        os.close(here)
+        raise FileNotFoundError(path)
+    return os.fdopen(here, "rb")
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
 @contextmanager
 def _new_file(target: Path) -> Iterator[IO[bytes]]:
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -109,4 +137,6 @@ def _translated(uri: str) -> Iterator[None]:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise ObjectNotFound(f"There is no object at {uri}.") from error
     except OSError as error:
+        if error.errno == errno.ELOOP:  # what O_NOFOLLOW says of a symbolic link
+            raise ObjectNotFound(f"There is no object at {uri}, but a link.") from error
         raise StorageError(f"{uri}: {error.strerror}.") from error

@@ -1,9 +1,11 @@
 """What only file:// has: paths, and nothing outside them."""
 
+import os
 from io import BytesIO
 from pathlib import Path
 
 import pytest
+from pytest_django import Settings
 
 from validibot.core.storage import ObjectNotFound, StorageError, get_storage
 
@@ -57,3 +59,41 @@ def test_a_file_that_was_changed_is_not_the_version_that_was_written(tmp_path: P
 
     with pytest.raises(ObjectNotFound):
         get_storage(uri).read(uri, version=version, limit=10)
+
+
+@pytest.fixture
+def root(settings: Settings, tmp_path: Path) -> Path:
+    """Files that validators may write among; a secret lies beside."""
+    settings.DATA_ROOT = (tmp_path / "root").as_uri()
+    (tmp_path / "root").mkdir()
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "key").write_text("sesame")
+    return tmp_path / "root"
+
+
+@pytest.mark.parametrize(("link", "target"), [("key", "../secrets/key"), ("folder", "../secrets")])
+def test_no_link_of_a_validator_is_followed(root: Path, link: str, target: str) -> None:
+    (root / link).symlink_to(target)
+    uri = f"{root.as_uri()}/{link}" + ("/key" if link == "folder" else "")
+
+    with pytest.raises(ObjectNotFound):
+        get_storage(uri).read(uri, limit=100)
+    assert get_storage(uri).current(uri) is None
+    assert list(get_storage(uri).list_below(root.as_uri())) == []
+
+
+def test_a_named_pipe_of_a_validator_is_no_object_and_nobody_waits_for_it(root: Path) -> None:
+    os.mkfifo(root / "pipe")
+    uri = f"{root.as_uri()}/pipe"
+
+    with pytest.raises(ObjectNotFound):
+        get_storage(uri).read(uri, limit=100)
+
+
+def test_where_the_root_itself_is_a_link_its_files_are_read(root: Path, settings: Settings) -> None:
+    (root / "x").write_bytes(b"1")
+    linked = root.parent / "linked"
+    linked.symlink_to("root")
+    settings.DATA_ROOT = linked.as_uri()
+
+    assert get_storage(settings.DATA_ROOT).read(f"{linked.as_uri()}/x", limit=10) == b"1"
