@@ -45,25 +45,27 @@ def _options() -> argparse.Namespace:
         type=_service_port,
         action="append",
         default=[],
-        metavar="NAME=PORT",
-        help="where a Cloud Run service listens, when its port in devenv.toml was taken",
+        metavar="NAME=[HOST:]PORT",
+        help="where a Cloud Run service listens, when it is not where devenv.toml has it",
     )
     return parser.parse_args()
 
 
-def _service_port(text: str) -> tuple[str, int]:
-    name, _, port = text.partition("=")
-    return name, int(port)
+def _service_port(text: str) -> tuple[str, tuple[str, int]]:
+    name, _, place = text.partition("=")
+    host, _, port = place.rpartition(":")
+    return name, (host, int(port))
 
 
 def _config(path: Path) -> CloudConfig:
     return parse(tomllib.loads(path.read_text()).get("gcp", {}))
 
 
-def _moved(config: CloudConfig, ports: Mapping[str, int]) -> CloudConfig:
-    services = (
-        replace(service, port=ports.get(service.name, service.port)) for service in config.services
-    )
+def _moved(config: CloudConfig, places: Mapping[str, tuple[str, int]]) -> CloudConfig:
+    services = []
+    for service in config.services:
+        host, port = places.get(service.name, ("", service.port))
+        services.append(replace(service, host=host or service.host, port=port))
     return replace(config, services=tuple(services))
 
 

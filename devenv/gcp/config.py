@@ -70,12 +70,13 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Cloud Run service: host names under run.app that lead to a local port."""
+    """A Cloud Run service: host names under run.app that lead to `port` of `host`."""
 
     name: str
     port: int
     account: str
     public: bool = False
+    host: str = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Ingress:
             raise Refused(no_service(target))
         path = target.partition("?")[0]
         admitted = self._invoker.admit(service, path, end_to_end(headers))
-        return Origin(_LOCAL, service.port), with_origin(admitted, host=host, client=client)
+        return Origin(service.host, service.port), with_origin(admitted, host=host, client=client)
 
     def _page(self, host: str, target: str, error: Exception) -> Page:
         if isinstance(error, Refused):
