@@ -25,6 +25,7 @@ class Ports:
 
     web: int = 8000
     worker: int = 8001
+    queue: int = 8002
     postgres: int = 5432
     mail: int = 8025
     smtp: int = 1025

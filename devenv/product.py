@@ -33,6 +33,11 @@ class Product:
         return self.mode == "emulated"
 
     @property
+    def has_queue(self) -> bool:
+        """Say whether the product's tasks wait in its database, for processes of its own."""
+        return self.mode == "local"
+
+    @property
     def site_url(self) -> str:
         return f"http://localhost:{self.config.ports.web}"
 
@@ -100,6 +105,7 @@ class Product:
         return {
             "DJANGO_SETTINGS_MODULE": "config.settings.local",
             "EXECUTION_BACKEND": self._local_backend,
+            "TASK_QUEUE": "database" if self.has_queue else "immediate",
             "DATA_ROOT": f"file://{self.config.state / 'media'}",
         }
 

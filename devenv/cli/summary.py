@@ -45,6 +45,7 @@ def table(facts: dict[str, Any], output: Output) -> str:
         ("Mail", places["mail"]),
         ("Worker", places["worker"]),
         *([("Google APIs", places["gcp"])] if "gcp" in places else []),
+        *([("Queue", places["queue"])] if "queue" in places else []),
         ("PostgreSQL", places["postgres"]),
     ]
     title = f"Validibot · {_TITLES.get(facts['mode'], facts['mode'])}"

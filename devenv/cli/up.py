@@ -13,6 +13,8 @@ from devenv.product import JOBS, MODES, Product
 from devenv.stack import ports, statefile
 from devenv.stack.statefile import Lock
 
+_SILENT = {"emulated": ("queue",), "mock": ("gcp", "queue"), "local": ("gcp",)}
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detach", action="store_true", help="return once everything is ready")
@@ -65,7 +67,7 @@ def _product(context: Context, *, mode: str, jobs: str) -> Product:
     remembered = statefile.read(context.config.state_file).ports
     taken = ports.choose(wanted, remembered=remembered, free=ports.Reservations().take)
     for name, port in taken.items():
-        if port != wanted[name] and (mode == "emulated" or name != "gcp"):
+        if port != wanted[name] and name not in _SILENT[mode]:
             context.output.warn(
                 f"{name:<8}  port {wanted[name]} is taken by {ports.holder(wanted[name])};"
                 f" it listens on {port}"

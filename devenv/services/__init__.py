@@ -3,7 +3,7 @@
 import sys
 
 from devenv.product import Product
-from devenv.services import gcp, mail, postgres, setup, web, worker
+from devenv.services import gcp, mail, postgres, queue, setup, web, worker
 from devenv.stack.service import Service
 
 
@@ -17,6 +17,7 @@ def services(product: Product) -> tuple[Service, ...]:
         *((gcp.service(product, python),) if product.has_cloud else ()),
         *setup.steps(product, python),
         worker.service(product, python),
+        *((queue.service(product, python),) if product.has_queue else ()),
         web.service(product, python),
     )
 
@@ -31,5 +32,6 @@ def urls(product: Product) -> dict[str, str]:
         "mail": product.mail_url,
         "smtp": product.smtp_url,
         **cloud,
+        **({"queue": f"http://localhost:{ports.queue}/health/"} if product.has_queue else {}),
         "postgres": product.database_url,
     }

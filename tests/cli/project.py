@@ -82,7 +82,7 @@ def make(root: Path) -> Project:
 
 
 def _ports() -> list[str]:
-    names = ("web", "worker", "postgres", "mail", "smtp", "gcp")
+    names = ("web", "worker", "queue", "postgres", "mail", "smtp", "gcp")
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
     numbers = [one.getsockname()[1] for one in sockets]
     for one in sockets:

@@ -1,0 +1,16 @@
+"""The process that takes tasks out of the database, where there is no Cloud Tasks to deliver them."""
+
+from devenv.product import Product
+from devenv.stack.probe import HttpProbe
+from devenv.stack.service import Service
+
+
+def service(product: Product, python: str) -> Service:
+    port = product.config.ports.queue
+    return Service(
+        name="queue",
+        command=(python, "manage.py", "queue_worker", "--health-port", str(port)),
+        environ=lambda: product.environ("worker"),
+        needs=("setup",),
+        probe=HttpProbe(port, "/health/"),
+    )
