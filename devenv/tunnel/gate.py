@@ -1,0 +1,235 @@
+"""The gate between the tunnel and the worker: a request passes it whole and known, or not at all.
+
+The order is the point: first what the request is and for which door, then whose token it carries,
+then its body; only after all three the worker sees a byte.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from devenv.gcp.clock import Clock, SystemClock
+from devenv.gcp.delivery import Answer, NoAnswer, Request
+from devenv.tunnel import echo, wire
+from devenv.tunnel.doors import Door, passed
+from devenv.tunnel.echo import Echo
+from devenv.tunnel.saved import Callbacks
+from devenv.tunnel.tokens import CertificatesUnavailable, TokenRefused, Verify, verify
+from devenv.tunnel.wire import Head, Refused
+
+type ToWorker = Callable[[Request], Awaitable[Answer]]
+"""Sends a request to the worker. Raises NoAnswer, or TimeoutError after the request's deadline."""
+
+# As long as the product lets Cloud Tasks wait for an answer.
+WORKER_SECONDS = 1800.0
+READ_SECONDS = 10.0
+# How many may stand before the gate at once: those whose token is not verified yet.
+STRANGERS = 64
+_LINGER_SECONDS = 1.0
+_LINGER_BYTES = 256 * 1024
+
+log = logging.getLogger(__name__)
+
+
+class Reply(NamedTuple):
+    """What goes back, and the sentence for the log."""
+
+    data: bytes
+    told: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gatehouse:
+    """What a gate needs: its doors, the way to the worker, what it keeps, who verifies."""
+
+    doors: Mapping[str, Door]
+    worker: ToWorker
+    callbacks: Callbacks
+    echo: Echo
+    verify: Verify = verify
+    clock: Clock = field(default_factory=SystemClock)
+
+    @property
+    def callers(self) -> set[str]:
+        return {caller for door in self.doors.values() for caller in door.callers}
+
+
+class Gate:
+    """A server on the loopback interface. `origin` is the public one; without it nobody passes."""
+
+    def __init__(self, house: Gatehouse) -> None:
+        self._house = house
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._strangers = 0
+        self.origin = ""
+
+    async def start(self, port: int = 0) -> int:
+        """Listen; return the port. Raises OSError."""
+        self._house.echo.forget()
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", port, limit=wire.MAX_HEAD
+        )
+        taken: int = self._server.sockets[0].getsockname()[1]
+        return taken
+
+    async def stop(self) -> None:
+        if self._server:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        try:
+            reply = await self.handle(reader)
+            log.info("%s", _printable(reply.told))
+            writer.write(reply.data)
+            await writer.drain()
+            await _linger(reader, writer)
+        except (OSError, EOFError, TimeoutError) as error:
+            log.info("A connection ended before it was answered: %s.", type(error).__name__)
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def handle(self, reader: asyncio.StreamReader) -> Reply:
+        """Answer the one request that `reader` brings. Raises EOFError, TimeoutError."""
+        where = "a request"
+        try:
+            with self._stranger():
+                head = await _head(reader)
+                where = f"{head.method} {head.target}"
+                if head.target.startswith(echo.PATH):
+                    return await self._echo(head)
+                door, length = self._door(head), head.length
+                caller = await self._known(head, door.callers)
+            body = await _body(reader, length)
+            return await self._pass(door, head, body, caller)
+        except Refused as refused:
+            told = f"Refused {where} with {refused.status}: {refused.reason}"
+            return Reply(wire.refusal(refused), told)
+
+    @contextmanager
+    def _stranger(self) -> Iterator[None]:
+        if self._strangers >= STRANGERS:
+            raise Refused(503, "Too many wait before the gate; come again.")
+        self._strangers += 1
+        try:
+            yield
+        finally:
+            self._strangers -= 1
+
+    def _door(self, head: Head) -> Door:
+        door = self._house.doors.get(head.target)
+        if door is None:
+            raise Refused(404, "Nothing is here.")
+        if head.method != "POST":
+            raise Refused(405, "This door takes POST.")
+        return door
+
+    async def _known(self, head: Head, callers: Collection[str]) -> str:
+        """Return who calls. Raises Refused unless a token of Google's says that he may."""
+        if not self.origin:
+            raise Refused(503, "The tunnel is not open yet.")
+        token = _bearer(head)
+        try:
+            email = await asyncio.to_thread(self._house.verify, token, self.origin)
+        except TokenRefused as error:
+            raise Refused(401, str(error)) from error
+        except CertificatesUnavailable as error:
+            raise Refused(503, f"Callers cannot be verified now: {error}") from error
+        if email not in callers:
+            raise Refused(403, f"{email} is not among those who may use this door.")
+        return email
+
+    async def _pass(self, door: Door, head: Head, body: bytes, caller: str) -> Reply:
+        fields = passed(head.fields)
+        if door.kept:
+            now = self._house.clock.now()
+            self._house.callbacks.keep(head.target, body, caller=caller, fields=fields, now=now)
+        request = Request(
+            method="POST",
+            url=head.target,
+            headers=dict(fields) | {"host": urlsplit(self.origin).netloc, **_OVER_TLS},
+            body=body,
+            deadline=WORKER_SECONDS,
+        )
+        try:
+            answer = await self._house.worker(request)
+        except (NoAnswer, TimeoutError) as error:
+            raise Refused(503, f"The worker does not answer: {error}") from error
+        kind = answer.headers.get("content-type", "application/octet-stream")
+        told = f"Let {caller} in: POST {head.target} ({len(body)} bytes): {answer.status}."
+        return Reply(wire.answer(answer.status, answer.body, kind), told)
+
+    async def _echo(self, head: Head) -> Reply:
+        """Answer a preflight: with its nonce, and with what this gate thinks of its token."""
+        answer = self._house.echo.answer(head.target)
+        if not answer:
+            raise Refused(404, "Nothing is here.")
+        told = {"answer": answer, "caller": "", "refusal": ""}
+        if head.all("authorization"):
+            try:
+                told["caller"] = await self._known(head, self._house.callers)
+            except Refused as refused:
+                told["refusal"] = refused.reason
+        return Reply(wire.answer(200, json.dumps(told).encode()), "Answered our own preflight.")
+
+
+_OVER_TLS = {"x-forwarded-proto": "https"}
+_LONGEST_LINE = 1000
+
+
+def _printable(text: str) -> str:
+    """Return one line, whatever a stranger put into what is told of him."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:_LONGEST_LINE])
+
+
+def _bearer(head: Head) -> str:
+    presented = head.all("authorization")
+    if len(presented) != 1:
+        raise Refused(401, "One ID token is needed: Authorization: Bearer <token>.")
+    scheme, _, token = presented[0].partition(" ")
+    if scheme.lower() != "bearer":
+        raise Refused(401, "An ID token is needed: Authorization: Bearer <token>.")
+    return token.strip()
+
+
+async def _head(reader: asyncio.StreamReader) -> Head:
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            data = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.LimitOverrunError as error:
+        raise Refused(431, f"At most {wire.MAX_HEAD} bytes of headers are read.") from error
+    except TimeoutError as error:
+        raise Refused(408, "The headers took too long.") from error
+    return wire.parse(data.removesuffix(b"\r\n\r\n"))
+
+
+async def _body(reader: asyncio.StreamReader, length: int) -> bytes:
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await reader.readexactly(length)
+    except TimeoutError as error:
+        raise Refused(408, "The body took too long.") from error
+
+
+async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Take in what is still being sent: closing over unread bytes would take the answer back."""
+    writer.write_eof()
+    left = _LINGER_BYTES
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while left > 0 and (data := await reader.read(65536)):
+                left -= len(data)
+    except TimeoutError:
+        return

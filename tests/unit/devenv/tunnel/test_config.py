@@ -1,0 +1,83 @@
+"""The `[tunnel]` table: what is wrong in it is named, with what it should look like."""
+
+from typing import Any
+
+import pytest
+
+from devenv.gcp.config import ConfigError
+from devenv.tunnel.config import parse
+from tests.unit.devenv.tunnel.samples import SCHEDULER, TASKS, VALIDATOR, config, ssh, table
+
+
+def _refused(data: dict[str, Any], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        parse(data, jobs=["job"])
+
+
+def test_the_table_says_who_may_call_and_which_jobs_there_are() -> None:
+    made = config()
+
+    assert made.callers == (TASKS, SCHEDULER, VALIDATOR)
+    assert made.jobs == ("validator-fmu",)
+
+
+@pytest.mark.parametrize("name", list(table()))
+def test_what_is_missing_is_named(name: str) -> None:
+    data = table()
+    del data[name]
+
+    _refused(data, rf"tunnel\.{name} is missing; it looks like ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("provider", "carrier-pigeon"),
+        ("project", "My Project"),
+        ("region", "us-west1/../../secrets"),
+        ("queue", "runs/tasks"),
+        ("bucket", "gs://bucket"),
+        ("tasks_account", "tasks"),
+        ("scheduler_account", f"a@{'x' * 300}.com"),
+        ("validator_accounts", []),
+        ("validator_accounts", ["x"] * 51),
+        ("validator_accounts", "validator@p.iam.gserviceaccount.com"),
+        ("validator_accounts", [7]),
+        ("jobs", ["Job"]),
+        ("url", "http://dev.example.com"),
+        ("url", "https://dev.example.com/"),
+        ("url", "https://user@dev.example.com"),
+        ("port", 0),
+        ("port", True),
+        ("ssh", "me@host"),
+        ("surplus", 1),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(name: str, value: Any) -> None:
+    _refused(table(**{name: value}), rf"tunnel\b.*{name}.* (must|known)")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("destination", "-oProxyCommand=reboot"),
+        ("destination", "me@-host"),
+        ("destination", "me@host; reboot"),
+        ("identity_file", "-F/etc/passwd"),
+        ("remote_port", "8080"),
+        ("ssh_port", 70000),
+        ("password", "secret"),
+    ],
+)
+def test_nothing_becomes_an_option_of_ssh(name: str, value: Any) -> None:
+    _refused(ssh(**{name: value}), rf"tunnel\.ssh.*{name}")
+
+
+def test_ssh_needs_a_host_a_port_and_the_public_url() -> None:
+    _refused(table(provider="ssh"), r"tunnel\.ssh\.destination is missing")
+    _refused(ssh() | {"ssh": {"destination": "host"}}, r"tunnel\.ssh\.remote_port is missing")
+    _refused({k: v for k, v in ssh().items() if k != "url"}, r"tunnel\.url is missing")
+
+
+def test_a_tunnel_with_a_name_has_a_url() -> None:
+    _refused(table(cloudflared={"name": "dev"}), r"tunnel\.url is missing; .*route dns")

@@ -1,0 +1,327 @@
+"""Who passes the gate and who does not, request by request, without a socket."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devenv.gcp.clock import ManualClock
+from devenv.gcp.delivery import Answer, NoAnswer, Request
+from devenv.tunnel import gate as gates, wire
+from devenv.tunnel.doors import CALLBACKS, SWEEP, TASKS, doors
+from devenv.tunnel.echo import Echo
+from devenv.tunnel.gate import Gate, Gatehouse
+from devenv.tunnel.saved import Callbacks, load
+from devenv.tunnel.tokens import CertificatesUnavailable, TokenRefused
+from tests.unit.devenv.tunnel.samples import SCHEDULER, TASKS as QUEUE, URL, VALIDATOR, config
+
+pytestmark = pytest.mark.anyio
+
+RUN = "5f0c8f6e-7a57-4a44-9f0e-4a2f5a1f6d11"
+BODY = json.dumps({"run_id": RUN}).encode()
+
+
+def verify(token: str, audience: str) -> str:
+    """Read tokens of the form `email|audience`."""
+    if token == "unavailable":
+        raise CertificatesUnavailable("no network")
+    email, bar, made_for = token.partition("|")
+    if not bar or made_for != audience:
+        raise TokenRefused("The ID token is not valid.")
+    return email
+
+
+@dataclass
+class Worker:
+    """Sees what passed; answers with `status`, with nothing when it is 0."""
+
+    status: int = 200
+    seen: list[Request] = field(default_factory=list)
+
+    async def __call__(self, request: Request) -> Answer:
+        self.seen.append(request)
+        if not self.status:
+            raise NoAnswer("127.0.0.1:8001 cannot be reached.")
+        return Answer(self.status, {"content-type": "application/json"}, b'{"message": "ok"}')
+
+
+class Lane:
+    """A gate with a worker behind it, and raw requests before it."""
+
+    def __init__(self, folder: Path, worker: Worker) -> None:
+        self.worker = worker
+        self.echo = Echo(folder / "echo")
+        self.folder = folder / "callbacks"
+        house = Gatehouse(
+            doors=doors(config()),
+            worker=worker,
+            callbacks=Callbacks(self.folder),
+            echo=self.echo,
+            verify=verify,
+            clock=ManualClock(),
+        )
+        self.gate = Gate(house)
+        self.gate.origin = URL
+
+    async def send(self, data: bytes, *, end: bool = False) -> tuple[int, dict[str, Any]]:
+        reader = asyncio.StreamReader(limit=wire.MAX_HEAD)
+        reader.feed_data(data)
+        if end:
+            reader.feed_eof()
+        reply = await self.gate.handle(reader)
+        head, _, body = reply.data.partition(b"\r\n\r\n")
+        assert b"Connection: close" in head
+        self.told = reply.told
+        return int(head.split()[1]), json.loads(body)
+
+    async def post(self, path: str, token: str, body: bytes = BODY, **more: str) -> int:
+        status, _ = await self.send(request(path, token, body, **more))
+        return status
+
+
+def request(path: str, token: str, body: bytes = BODY, **more: str) -> bytes:
+    fields = {"Host": "dev.example.com", "Content-Length": str(len(body))} | more
+    if token:
+        fields["Authorization"] = f"Bearer {token}"
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
+    return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+
+
+def token(email: str, audience: str = URL) -> str:
+    return f"{email}|{audience}"
+
+
+@pytest.fixture
+def lane(tmp_path: Path) -> Lane:
+    return Lane(tmp_path, Worker())
+
+
+@pytest.mark.parametrize(
+    ("door", "caller"), [(TASKS, QUEUE), (CALLBACKS, VALIDATOR), (SWEEP, SCHEDULER)]
+)
+async def test_each_door_opens_for_its_own_caller(lane: Lane, door: str, caller: str) -> None:
+    status, answer = await lane.send(request(door, token(caller)))
+
+    assert (status, answer) == (200, {"message": "ok"})
+    assert (lane.worker.seen[0].url, lane.worker.seen[0].body) == (door, BODY)
+    assert lane.told == f"Let {caller} in: POST {door} ({len(BODY)} bytes): 200."
+
+
+@pytest.mark.parametrize(
+    ("door", "caller"),
+    [(TASKS, VALIDATOR), (CALLBACKS, QUEUE), (SWEEP, QUEUE), (TASKS, "me@example.com")],
+)
+async def test_no_door_opens_for_another(lane: Lane, door: str, caller: str) -> None:
+    assert await lane.post(door, token(caller)) == 403
+    assert lane.worker.seen == []
+
+
+@pytest.mark.parametrize(
+    ("presented", "status"),
+    [
+        ("", 401),
+        ("nonsense", 401),
+        (token(VALIDATOR, "https://elsewhere.example"), 401),
+        (token(VALIDATOR, f"{URL}/"), 401),
+        ("unavailable", 503),
+    ],
+)
+async def test_without_a_good_token_the_worker_sees_nothing(
+    lane: Lane, presented: str, status: int
+) -> None:
+    assert await lane.post(CALLBACKS, presented) == status
+    assert lane.worker.seen == []
+    assert not lane.folder.exists()
+
+
+async def test_two_authorizations_are_one_too_many(lane: Lane) -> None:
+    again = f"Bearer {token(VALIDATOR)}"
+
+    assert await lane.post(CALLBACKS, token(VALIDATOR), authorization=again) == 401
+
+
+async def test_a_basic_login_is_no_token(lane: Lane) -> None:
+    assert await lane.post(CALLBACKS, "", Authorization="Basic bWU6c2VjcmV0") == 401
+
+
+async def test_before_the_tunnel_has_a_url_nobody_passes(lane: Lane) -> None:
+    lane.gate.origin = ""
+
+    assert await lane.post(CALLBACKS, token(VALIDATOR, "")) == 503
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("/", "/health/", "/admin/", "/internal/", "/internal/callbacks", "/INTERNAL/CALLBACKS/"),
+        *("/internal/tasks/../callbacks/", "/./internal/callbacks/", "//internal/callbacks/"),
+        *("/internal%2fcallbacks/", "/internal/callbacks/%2e%2e/", "/internal\\callbacks/"),
+        *("/internal/callbacks/?x=1", "/internal/callbacks/#x", "/internal/callbacks/;x"),
+        *("http://127.0.0.1:8001/internal/callbacks/", "https://dev.example.com/internal/tasks/"),
+        *("*", "internal/callbacks/", "/internal/callbacks/\x80", "/" + "a" * 600),
+        *("/devenv-tunnel/", "/devenv-tunnel/" + "0" * 32, "/devenv-tunnel/../../secrets.env"),
+    ],
+)
+async def test_every_other_path_is_not_there(lane: Lane, target: str) -> None:
+    assert await lane.post(target, token(VALIDATOR)) == 404
+    assert lane.worker.seen == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE"])
+async def test_a_door_takes_post_only(lane: Lane, method: str) -> None:
+    data = request(CALLBACKS, token(VALIDATOR)).replace(b"POST", method.encode(), 1)
+
+    assert (await lane.send(data))[0] == 405
+
+
+HEAD = f"POST {CALLBACKS} HTTP/1.1\r\nAuthorization: Bearer {token(VALIDATOR)}\r\n"
+SMUGGLED = f"{HEAD}Content-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (f"{HEAD}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{SMUGGLED}", 411),
+        (f"{HEAD}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
+        (f"{HEAD}Transfer-Encoding : chunked\r\nContent-Length: 0\r\n\r\n", 400),
+        (f"{HEAD}Content-Length: 0\r\nContent-Length: 44\r\n\r\n", 400),
+        (f"{HEAD}Content-Length: 0, 44\r\n\r\n", 400),
+        (f"{HEAD}Content-Length: +1\r\n\r\nx", 400),
+        (f"{HEAD}Content-Length: 0x1\r\n\r\nx", 400),
+        (f"{HEAD}Content-Length: -1\r\n\r\n", 400),
+        (f"{HEAD}Content-Length: 0\r\n X: folded\r\n\r\n", 400),
+        (f"{HEAD}Content-Length: 0\nX: bare\r\n\r\n", 400),
+        (f"{HEAD}Content-Length: 0\rX: bare\r\n\r\n", 400),
+        (f"{HEAD}Content-Length: 0\r\nX: nul\0\r\n\r\n", 400),
+        (f"{HEAD}\r\n\r\n", 411),
+        (f"POST  {CALLBACKS} HTTP/1.1\r\n\r\n", 400),
+        (f"POST {CALLBACKS}\r\n\r\n", 400),
+        (f"POST {CALLBACKS} HTTP/1.0\r\n\r\n", 400),
+        (f"POST {CALLBACKS} HTTP/2.0\r\n\r\n", 400),
+        ("PRI * HTTP/2.0\r\n\r\n", 400),
+        ("\x16\x03\x01\r\n\r\n", 400),
+        (f"{HEAD}{'X: y' * 9}\r\n" + "X: y\r\n" * 70 + "\r\n", 431),
+        (f"{HEAD}X: {'y' * 20_000}\r\n\r\n", 431),
+        (f"{HEAD}Content-Length: 65537\r\n\r\n", 413),
+    ],
+)
+async def test_a_request_that_can_be_read_in_two_ways_is_refused(
+    lane: Lane, data: str, status: int
+) -> None:
+    assert (await lane.send(data.encode("latin-1")))[0] == status
+    assert lane.worker.seen == []
+
+
+async def test_what_follows_a_request_is_never_read(lane: Lane) -> None:
+    first = request(CALLBACKS, token(VALIDATOR))
+
+    assert (await lane.send(first + request(TASKS, token(QUEUE))))[0] == 200
+    assert [each.url for each in lane.worker.seen] == [CALLBACKS]
+
+
+async def test_the_worker_sees_no_header_that_a_proxy_could_act_upon(lane: Lane) -> None:
+    await lane.post(
+        *(TASKS, token(QUEUE)),
+        X_CloudTasks_TaskName="t-1",
+        X_Forwarded_For="1.2.3.4",
+        X_Forwarded_Host="evil",
+        Cookie="a=b",
+        Connection="X-CloudTasks-TaskName",
+        Content_Type="application/json",
+    )
+
+    assert lane.worker.seen[0].headers == {
+        "host": "dev.example.com",
+        "authorization": f"Bearer {token(QUEUE)}",
+        "content-type": "application/json",
+        "x-cloudtasks-taskname": "t-1",
+        "x-forwarded-proto": "https",
+    }
+
+
+async def test_a_body_that_breaks_off_does_not_reach_the_worker(lane: Lane) -> None:
+    data = request(CALLBACKS, token(VALIDATOR))
+
+    with pytest.raises(asyncio.IncompleteReadError):
+        await lane.send(data[:-1], end=True)
+    assert lane.worker.seen == []
+
+
+@pytest.mark.parametrize("cut", [20, -1])
+async def test_who_is_too_slow_is_not_waited_for(
+    lane: Lane, cut: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gates, "READ_SECONDS", 0.01)
+
+    assert (await lane.send(request(CALLBACKS, token(VALIDATOR))[:cut]))[0] == 408
+
+
+async def test_a_crowd_of_strangers_is_turned_away(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gates, "STRANGERS", 1)
+    waiting = asyncio.create_task(lane.gate.handle(asyncio.StreamReader()))
+    await asyncio.sleep(0)
+
+    assert await lane.post(CALLBACKS, token(VALIDATOR)) == 503
+    waiting.cancel()
+
+
+async def test_a_callback_is_kept_without_its_token(lane: Lane) -> None:
+    await lane.post(CALLBACKS, token(VALIDATOR), Content_Type="application/json")
+
+    (file,) = lane.folder.iterdir()
+    saved = load(file)
+    assert (saved.run_id, saved.caller, saved.body) == (RUN, VALIDATOR, BODY.decode())
+    assert saved.headers == {"content-type": "application/json"}
+    assert file.stat().st_mode & 0o077 == 0
+    assert VALIDATOR + "|" not in file.read_text()
+
+
+async def test_a_callback_is_kept_although_the_worker_is_down(lane: Lane) -> None:
+    lane.worker.status = 0
+
+    assert await lane.post(CALLBACKS, token(VALIDATOR)) == 503
+    assert len(list(lane.folder.iterdir())) == 1
+
+
+async def test_tasks_are_not_kept(lane: Lane) -> None:
+    await lane.post(TASKS, token(QUEUE))
+
+    assert not lane.folder.exists()
+
+
+@pytest.mark.parametrize("status", [200, 400, 409, 500])
+async def test_the_workers_answer_goes_back_as_it_is(lane: Lane, status: int) -> None:
+    lane.worker.status = status
+
+    assert await lane.post(CALLBACKS, token(VALIDATOR)) == status
+
+
+async def test_a_question_of_ours_is_answered_once(lane: Lane) -> None:
+    question = lane.echo.ask()
+    asked = request(question.path, "")
+
+    assert (await lane.send(asked))[1]["answer"] == question.answer
+    assert (await lane.send(asked))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("presented", "caller", "refusal"),
+    [
+        (token(QUEUE), QUEUE, ""),
+        (token("me@example.com"), "", "me@example.com is not among"),
+        ("forged", "", "The ID token is not valid."),
+    ],
+)
+async def test_a_question_tells_what_the_gate_thinks_of_a_token(
+    lane: Lane, presented: str, caller: str, refusal: str
+) -> None:
+    _, told = await lane.send(request(lane.echo.ask().path, presented))
+
+    assert told["caller"] == caller
+    assert told["refusal"].startswith(refusal)
+    assert lane.worker.seen == []
