@@ -52,6 +52,15 @@ fmt: dev ## format the code
 bench: dev ## measure what docs/benchmarks.md promises
 	@$(PYTHON) -m tests.bench
 
+validators: runtime ## build the images of all validators
+	@compose/production/validator/build.sh
+
+validator: runtime ## build the image of one validator (NAME=fmu)
+	@compose/production/validator/build.sh '$(NAME)'
+
+image: ## build the production image of web and worker
+	@compose/production/django/build.sh
+
 images-offline: ## make the base images where no registry is reached (FORCE=1: anew)
 	@compose/offline/plugins.sh && compose/offline/images.sh
 
@@ -66,5 +75,5 @@ lock: dev ## write the locks anew from pyproject.toml and each requirements.in
 runtime dev:
 	@sh devenv/bootstrap.sh $@
 
-.PHONY: help up down status logs run reset doctor test check fmt bench images-offline lock \
-	runtime dev
+.PHONY: help up down status logs run reset doctor test check fmt bench validators validator image \
+	images-offline lock runtime dev

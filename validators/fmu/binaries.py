@@ -1,10 +1,13 @@
-"""Which platforms an FMU has native code for, and whether this machine is one of them."""
+"""Which platforms an FMU has native code for, and whether this machine is one that may run it."""
 
+import os
 import platform
 import sys
+from pathlib import Path
 
 from validators.fmu.archive import FmuRefused
 from validators.fmu.description import Description
+from validators.sdk.validation import Failure
 
 _HERE = {
     ("linux", "x86_64"): ("linux64", "x86_64-linux", ".so"),
@@ -29,6 +32,17 @@ def require_binary(names: list[str], description: Description) -> None:
             f"it has: {', '.join(present)}."
         )
         raise FmuRefused(text, code="FMU_PLATFORM_MISMATCH")
+
+
+def require_executable(folder: Path) -> None:
+    """Docker mounts a tmpfs `noexec` unless told otherwise; then no library loads from there."""
+    if sys.platform == "linux" and os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        text = (
+            f"Native code of an FMU may not run in {folder}, because it is mounted noexec. "
+            "Mount it with exec (docker run --tmpfs /tmp:exec), "
+            "or name another folder in VALIDIBOT_ATTEMPT_SCRATCH_ROOT."
+        )
+        raise Failure(text, code="FMU_FOLDER_NOEXEC")
 
 
 def _is_binary(name: str) -> bool:

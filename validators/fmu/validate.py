@@ -16,7 +16,7 @@ from validibot_shared.fmu.envelopes import (
 from validibot_shared.validations.envelopes import ValidationMessage, ValidationStatus
 
 from validators.fmu.archive import FmuRefused, unpack
-from validators.fmu.binaries import require_binary
+from validators.fmu.binaries import require_binary, require_executable
 from validators.fmu.description import Description, read_description
 from validators.sdk.manifest import read_manifest
 from validators.sdk.process import Ended, run_limited
@@ -37,6 +37,7 @@ def validate(request: Request[FMUInputEnvelope]) -> Result:
         return rejected(error(str(refused), code=refused.code))
     if findings := _misfits(inputs, description):
         return rejected(*findings)
+    require_executable(unpacked)
     wanted = inputs.output_variables or description.outputs
     _write_job(request.folder, inputs, unpacked=unpacked, outputs=wanted)
     ended = run_limited(

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Builds the images of validators under the names that their manifests give: build.sh [NAME]...
+set -euo pipefail
+cd "$(dirname "$0")/../../.."
+
+fail() {
+    printf '%s\n' "$@" >&2
+    exit 1
+}
+
+field() {
+    .venv/bin/python -c 'import sys, tomllib; print(tomllib.load(open(sys.argv[1], "rb"))[sys.argv[2]])' \
+        "validators/$1/validator.toml" "$2" 2>/dev/null ||
+        fail "validators/$1/validator.toml cannot be read, or has no line: $2 = \"…\""
+}
+
+# Where this checkout comes from; a local path would tell nobody else anything, and a password too much.
+source_url() { git remote get-url origin 2>/dev/null | sed -nE 's#^(https://)([^@/]*@)?#\1#p'; }
+
+revision() {
+    local commit
+    commit=$(git rev-parse HEAD 2>/dev/null) || return 0
+    if [ -z "$(git status --porcelain -- validators compose)" ]; then echo "$commit"; else echo "$commit-modified"; fi
+}
+
+build() {
+    local name=$1 image version title started=$SECONDS
+    image=$(field "$name" image)
+    version=$(field "$name" version)
+    title=$(field "$name" title)
+    [ -e "validators/$name/requirements.txt" ] ||
+        fail "validators/$name has no lock: say in requirements.in what it needs, then make lock"
+    compose/build.sh --tag "$image" --file compose/production/validator/Dockerfile \
+        --build-arg "VALIDATOR=$name" \
+        --label "org.opencontainers.image.title=$title" \
+        --label "org.opencontainers.image.version=$version" \
+        --label "org.opencontainers.image.revision=$(revision)" \
+        --label "org.opencontainers.image.source=$(source_url)" .
+    printf '  %s %s %s, %s s\n' "$image" \
+        "$(docker image inspect -f '{{ .Id }}' "$image")" \
+        "$(docker image inspect -f '{{ .Size }}' "$image" | numfmt --to=si --suffix=B)" $((SECONDS - started))
+}
+
+mapfile -t known < <(cd validators && printf '%s\n' */validator.toml | sed 's#/.*##')
+for name in "${@:-${known[@]}}"; do
+    [ -e "validators/$name/validator.toml" ] && [ -n "$name" ] ||
+        fail "There is no validator '$name'; NAME is one of: ${known[*]}"
+    build "$name"
+done
