@@ -1,0 +1,64 @@
+"""The connection to the engine: made when it is needed; its failures become sentences."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import docker
+import requests
+import urllib3
+from docker.context import ContextAPI
+from docker.errors import APIError, DockerException
+from docker.utils import kwargs_from_env
+
+from containers.errors import EngineUnavailable
+
+TIMEOUT = 60  # seconds for one answer: a start on a busy machine takes several
+_BROKEN = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+
+
+def connect() -> docker.APIClient:
+    """Connect to where DOCKER_HOST or else the current docker context says, as the CLI does."""
+    where = kwargs_from_env()
+    if "base_url" not in where:
+        context = ContextAPI.get_current_context()
+        if context and context.Host:
+            where["base_url"] = context.Host
+    return docker.APIClient(version="auto", timeout=TIMEOUT, **where)
+
+
+class Client:
+    """One connection, for any number of threads."""
+
+    def __init__(self, connect: Callable[[], docker.APIClient] = connect) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._api: docker.APIClient | None = None
+
+    @contextmanager
+    def api(self) -> Iterator[docker.APIClient]:
+        """Give the API for a few calls.
+
+        Raises EngineUnavailable where nobody answers; what the engine refuses stays an APIError.
+        """
+        try:
+            with self._lock:
+                if self._api is None:
+                    self._api = self._connect()
+            yield self._api
+        except APIError:
+            raise
+        except _BROKEN as error:
+            raise EngineUnavailable(_sentence(error)) from error
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, requests.Timeout) or "timed out" in text:
+        return f"The container engine did not answer within {TIMEOUT} s. Look at `docker info`."
+    if "Permission denied" in text:
+        return (
+            "This user may not use the container engine. "
+            "Join its group (`sudo usermod -aG docker $USER`) and log in again."
+        )
+    return f"No container engine answers: start Docker and look at `docker info`. ({text[:300]})"

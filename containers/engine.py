@@ -1,0 +1,178 @@
+"""Whoever starts containers owns them: starts, finds and sweeps up those of one owner."""
+
+from collections.abc import Mapping, Set as AbstractSet
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import docker
+from docker.errors import APIError, NotFound
+
+from containers.client import Client
+from containers.container import Container
+from containers.errors import CannotStart, ImageMissing
+from containers.hardening import creation, full_name
+from containers.labels import NAME, OWNER, of_owner
+from containers.networks import CallbackNetwork, Networks
+from containers.spec import ContainerSpec
+
+_CONFLICT = 409
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """Where the engine runs, in the words in which images say what they are for."""
+
+    platform: str
+    cpus: float
+
+
+class Engine:
+    """The container engine, as one owner sees it; any number of threads may use it.
+
+    `owner` consists of what container names consist of. Nothing is asked of the engine before it is
+    needed; then every method raises EngineUnavailable if nobody answers.
+    """
+
+    def __init__(self, *, owner: str, client: Client | None = None) -> None:
+        self.owner = owner
+        self._client = client or Client()
+        self._networks = Networks(self._client, owner)
+
+    def ping(self) -> None:
+        """Return if the engine answers."""
+        with self._client.api() as api:
+            api.ping()
+
+    def has(self, image: str) -> bool:
+        try:
+            self._image(image)
+        except ImageMissing:
+            return False
+        return True
+
+    def digest(self, image: str) -> str:
+        """Return what pins `image`: its registry's digest, else that of the image itself.
+
+        `NAME@DIGEST` is then found again under any NAME. Raises ImageMissing.
+        """
+        found = self._image(image)
+        names = found.get("RepoDigests") or [found["Id"]]
+        return str(names[0]).rpartition("@")[2]
+
+    def start(self, spec: ContainerSpec) -> Container:
+        """Create and start a container. Raises ImageMissing and CannotStart."""
+        image = self._image(spec.image)
+        self._check_platform(spec.image, image)
+        network = self._networks.name_for(spec)
+        with self._client.api() as api:
+            arguments = creation(
+                api,
+                spec,
+                image=image,
+                network=network,
+                owner=self.owner,
+                most_cpus=self._machine.cpus,
+            )
+            try:
+                return self._start(api, spec.name, arguments)
+            except APIError as error:
+                raise CannotStart(
+                    f"{spec.name} could not be started: {error.explanation or error}"
+                ) from error
+
+    def find(self, name: str) -> Container | None:
+        """Return the container that was started under `name`, running or ended."""
+        try:
+            with self._client.api() as api:
+                found = api.inspect_container(full_name(name, self.owner))
+        except NotFound:
+            return None
+        if found["State"]["Status"] == "created":  # its starter may be about to start it
+            return None
+        return Container(self._client, id=found["Id"], name=name)
+
+    def labels_at(self, address: str) -> Mapping[str, str] | None:
+        """Return the labels of the owner's running container that has `address`."""
+        with self._client.api() as api:
+            for found in api.containers(filters=of_owner(self.owner)):
+                networks = found["NetworkSettings"]["Networks"].values()
+                if any(network["IPAddress"] == address for network in networks):
+                    labels: Mapping[str, str] = found["Labels"]
+                    return labels
+        return None
+
+    def sweep(self, *, keep: AbstractSet[str] = frozenset()) -> list[str]:
+        """Remove all of the owner's containers but those named; return the names of the removed."""
+        removed = []
+        with self._client.api() as api:
+            for found in api.containers(all=True, filters=of_owner(self.owner)):
+                name = found["Labels"].get(NAME, "")
+                if name not in keep:
+                    Container(self._client, id=found["Id"], name=name).remove()
+                    removed.append(name)
+        return removed
+
+    def callback_network(self) -> CallbackNetwork:
+        """Return the owner's network without a way out, made if need be."""
+        return self._networks.callback()
+
+    def remove_networks(self) -> None:
+        """Remove the owner's networks that no container is on."""
+        self._networks.remove()
+
+    def _start(self, api: docker.APIClient, name: str, arguments: dict[str, Any]) -> Container:
+        id_ = self._create(api, arguments)["Id"]
+        container = Container(self._client, id=id_, name=name)
+        try:
+            api.start(id_)
+        except BaseException:
+            container.remove()
+            raise
+        return container
+
+    def _create(self, api: docker.APIClient, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Create it, in place of one that never came to run because its starter died."""
+        try:
+            created: dict[str, Any] = api.create_container(**arguments)
+        except APIError as error:
+            if error.status_code != _CONFLICT or not self._drop_unstarted(api, arguments["name"]):
+                raise
+            created = api.create_container(**arguments)
+        return created
+
+    def _drop_unstarted(self, api: docker.APIClient, name: str) -> bool:
+        with suppress(NotFound):
+            found = api.inspect_container(name)
+            ours = found["Config"]["Labels"].get(OWNER) == self.owner
+            if not ours or found["State"]["Status"] != "created":
+                return False
+            api.remove_container(found["Id"], v=True)
+        return True
+
+    def _image(self, name: str) -> Mapping[str, Any]:
+        # An image that was built here is known by its own digest alone, not by NAME@DIGEST.
+        references = (name, name.partition("@")[2]) if "@" in name else (name,)
+        with self._client.api() as api:
+            for reference in references:
+                with suppress(NotFound):
+                    found: Mapping[str, Any] = api.inspect_image(reference)
+                    return found
+        raise ImageMissing(
+            f"The engine has no image {name}: build it, or fetch it with `docker pull {name}`."
+        )
+
+    def _check_platform(self, name: str, image: Mapping[str, Any]) -> None:
+        platform = f"{image['Os']}/{image['Architecture']}"
+        if platform != self._machine.platform:
+            raise CannotStart(
+                f"The image {name} is for {platform}, this engine runs {self._machine.platform}: "
+                f"build or pull it with `--platform {self._machine.platform}`."
+            )
+
+    @cached_property
+    def _machine(self) -> _Machine:
+        with self._client.api() as api:
+            version = api.version()
+            return _Machine(f"{version['Os']}/{version['Arch']}", float(api.info()["NCPU"]))
