@@ -55,6 +55,15 @@ class Container:
             return Exit(lost=True)
         return _exit(state, terminated=self._terminated) if state["Status"] in _ENDED else None
 
+    def labels(self) -> Mapping[str, str]:
+        """Return what it carries; nothing once it is gone. Raises EngineUnavailable."""
+        try:
+            with self._client.api() as api:
+                labels: Mapping[str, str] = api.inspect_container(self.id)["Config"]["Labels"]
+        except NotFound:
+            return {}
+        return labels
+
     def terminate(self, *, grace: float) -> None:
         """Send SIGTERM and, `grace` seconds later, SIGKILL; return when it has ended.
 

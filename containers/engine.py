@@ -1,6 +1,6 @@
 """Whoever starts containers owns them: starts, finds and sweeps up those of one owner."""
 
-from collections.abc import Mapping, Set as AbstractSet
+from collections.abc import Callable, Mapping, Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -105,13 +105,19 @@ class Engine:
 
     def sweep(self, *, keep: AbstractSet[str] = frozenset()) -> list[str]:
         """Remove all of the owner's containers but those named; return the names of the removed."""
-        removed = []
+        return self.sweep_if(lambda names: names - keep)
+
+    def sweep_if(self, unwanted: Callable[[AbstractSet[str]], AbstractSet[str]]) -> list[str]:
+        """Remove those of the owner's containers that are `unwanted`; return their names.
+
+        It is asked once they are listed: what is started meanwhile stays.
+        """
         with self._client.api() as api:
-            for found in api.containers(all=True, filters=of_owner(self.owner)):
-                name = found["Labels"].get(NAME, "")
-                if name not in keep:
-                    Container(self._client, id=found["Id"], name=name).remove()
-                    removed.append(name)
+            found = api.containers(all=True, filters=of_owner(self.owner))
+        ids = {each["Labels"].get(NAME, ""): each["Id"] for each in found}
+        removed = sorted(unwanted(ids.keys()) & ids.keys())
+        for name in removed:
+            Container(self._client, id=ids[name], name=name).remove()
         return removed
 
     def callback_network(self) -> CallbackNetwork:
