@@ -1,6 +1,7 @@
 """What may be in the way on this machine, each with what mends it."""
 
 from devenv.cli.checks.check import Check
+from devenv.cli.checks.engine import containers
 from devenv.cli.checks.machine import clock, disk, energyplus, python
 from devenv.cli.checks.stack import listening, state
 from devenv.cli.checks.surroundings import certificates, credentials, proxy
@@ -16,6 +17,7 @@ def every(context: Context) -> list[Check]:
         listening(context),
         disk(context),
         credentials(),
+        containers(),
         proxy(),
         certificates(),
         clock(context),

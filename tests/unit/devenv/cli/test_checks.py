@@ -9,9 +9,10 @@ from typing import NoReturn
 
 import pytest
 
+from containers import Engine, EngineUnavailable
 from devenv import config
 from devenv.cli import checks
-from devenv.cli.checks import machine, stack, surroundings
+from devenv.cli.checks import engine, machine, stack, surroundings
 from devenv.cli.context import Context
 from devenv.cli.output import Output
 from devenv.stack import ports, statefile
@@ -117,3 +118,14 @@ def test_a_file_of_the_developers_own_credentials_is_told_of(
     (tmp_path / "application_default_credentials.json").write_text("{}")
 
     assert "only MODE=tunnel reads it" in surroundings.credentials().text
+
+
+def test_a_machine_without_docker_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(_: Engine) -> NoReturn:
+        raise EngineUnavailable
+
+    monkeypatch.setattr(Engine, "ping", silent)
+
+    check = engine.containers()
+
+    assert (check.result, check.text[:26]) == ("ok", "no Docker engine answers; ")
