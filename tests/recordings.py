@@ -1,0 +1,132 @@
+"""Record what mocked validators answer, from real runs: `python -m tests.recordings`.
+
+Kept is what the product reads: the verdict, the outputs, and the beginning of the artifacts that
+people open. What differs from machine to machine is left out.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from validators.sdk.manifest import Manifest, read_manifest
+from validators.sdk.testing import write_envelope
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "validibot/runs/backends/mock/recordings"
+_ARTIFACTS = ("eplusout.err", "eplusout.csv", "eplusout.end")
+_LINES = 49
+_TWO_SECONDS = {"simulation": {"stop_time": 2.0, "step_size": 0.01}}
+_OFFICES = "validators/energyplus/samples"
+_REVIEW = "validibot/setup/samples/office-model-review"
+_DOUBTFUL = """
+Schedule:Constant, Unused Schedule, , 1.0;
+Material, Unused Brick, Rough, 0.1, 0.9, 1900, 800;
+Construction, Unused Wall, Unused Brick;
+"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that is given to a real validator; `more` is added at its end."""
+
+    validator: str
+    name: str
+    file: str
+    inputs: dict[str, Any] = field(default_factory=dict)
+    more: str = ""
+
+    @property
+    def folder(self) -> Path:
+        return TARGET / self.validator / self.name
+
+    def content(self) -> bytes:
+        return (ROOT / self.file).read_bytes() + self.more.encode()
+
+
+SOURCES = (
+    Source("energyplus", "annual", f"{_OFFICES}/small_office.idf"),
+    Source("energyplus", "design-day", f"{_OFFICES}/small_office_designday.idf"),
+    Source("energyplus", "design-day-epjson", f"{_OFFICES}/small_office.epJSON"),
+    Source("energyplus", "doubtful", f"{_OFFICES}/small_office_designday.idf", more=_DOUBTFUL),
+    Source("energyplus", "failing", f"{_OFFICES}/failing.idf"),
+    Source("energyplus", "review", f"{_REVIEW}/pass.epJSON"),
+    Source("energyplus", "review-wasteful", f"{_REVIEW}/fail.epJSON"),
+    Source("fmu", "decay", "validators/fmu/samples/decay.fmu", _TWO_SECONDS),
+    Source("fmu", "failing", "validators/fmu/samples/failing.fmu", _TWO_SECONDS),
+    Source("fmu", "native-crash", "validators/fmu/samples/crashing.fmu", _TWO_SECONDS),
+)
+
+
+def record(source: Source) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Run the real validator; return its answer and the artifacts, both trimmed."""
+    manifest = read_manifest(ROOT / "validators" / source.validator)
+    content = source.content()
+    with tempfile.TemporaryDirectory() as folder:
+        submission = Path(folder, Path(source.file).name)
+        submission.write_bytes(content)
+        envelope = write_envelope(Path(folder), manifest, submission, inputs=source.inputs)
+        command = [sys.executable, *manifest.command[1:], envelope.as_uri()]
+        subprocess.run(command, cwd=ROOT, check=False)
+        output = json.loads(Path(folder, "output.json").read_bytes())
+        files = dict(_artifacts(Path(folder, "outputs")))
+    return _trimmed(manifest, content, output, files), files
+
+
+def _artifacts(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for name in _ARTIFACTS:
+        path = folder / name
+        if path.exists():
+            yield name, b"".join(path.read_bytes().splitlines(keepends=True)[:_LINES])
+
+
+def _trimmed(
+    manifest: Manifest, content: bytes, output: dict[str, Any], files: dict[str, bytes]
+) -> dict[str, Any]:
+    return {
+        "type": manifest.validation_type,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "status": output["status"],
+        "messages": [_message(message) for message in output["messages"]],
+        "outputs": _outputs(output["outputs"], files),
+        "artifacts": [
+            {name: artifact[name] for name in ("name", "type", "mime_type")}
+            for artifact in output["artifacts"]
+            if artifact["name"] in files
+        ],
+    }
+
+
+def _message(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: message[name] for name in ("severity", "code", "text")}
+
+
+def _outputs(outputs: dict[str, Any], files: dict[str, bytes]) -> dict[str, Any]:
+    kept = {k: v for k, v in outputs.items() if k not in ("logs", "idd_path")}
+    kept["execution_seconds"] = round(kept["execution_seconds"], 1)
+    if paths := kept.pop("outputs", None):
+        kept["outputs"] = {k: path for k, path in paths.items() if Path(path).name in files}
+        for name in ("sql", "eso"):
+            kept[f"has_{name}_output"] = f"eplusout_{name}" in kept["outputs"]
+    return kept
+
+
+def main() -> None:
+    for source in SOURCES:
+        answer, files = record(source)
+        shutil.rmtree(source.folder, ignore_errors=True)
+        source.folder.mkdir(parents=True)
+        (source.folder / "answer.json").write_text(json.dumps(answer, indent=2) + "\n")
+        for name, content in files.items():
+            (source.folder / name).write_bytes(content)
+        sys.stdout.write(f"{source.validator}/{source.name}: {answer['status']}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The backend: chooses a scenario, raises the curtain, and knows of its containers what they do."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from django.core.checks import CheckMessage, Error
+
+from validibot.core.storage import StorageError
+from validibot.runs.backends.base import (
+    ExecutionBackend,
+    ExecutionState,
+    Launch,
+    LaunchError,
+    LaunchRequest,
+    Phase,
+)
+from validibot.runs.backends.mock import containers as stage
+from validibot.runs.backends.mock.answers import passing
+from validibot.runs.backends.mock.choice import choose, unasked
+from validibot.runs.backends.mock.containers import Container, containers
+from validibot.runs.backends.mock.plays import AT_ONCE, PLAYS, Actor
+from validibot.runs.backends.mock.recordings import Recording
+from validibot.runs.backends.mock.validator import Validator
+from validibot.workflows.scenarios import Scenario, ScenarioError
+
+_FIRST_WORD_SECONDS = 30
+
+
+class MockBackend(ExecutionBackend):
+    """OPTIONS: `scenario`, played where nothing else is asked for; `outputs`, by validator type what
+    a passing validator puts out instead; `wait`, how time passes."""
+
+    local = True
+    posts_callbacks = False
+    plays_scenarios = True
+
+    def launch(self, request: LaunchRequest) -> Launch:
+        container = Container(request)
+        posted: list[bytes] = []
+        try:
+            validator = Validator(request.input_uri, posted.append)
+            file = validator.file
+            asked = choose(request.scenario, file, self._setting)
+            scenario = asked or unasked(validator.question, file.name if file else "")
+            containers.add(container)
+            name, play = scenario.kind.name, partial(self._play, container, validator, scenario)
+            if name in AT_ONCE:
+                play()
+                return Launch(execution=container.name, callbacks=tuple(posted))
+        except ScenarioError as error:
+            raise LaunchError(str(error), permanent=True) from error
+        except StorageError as error:
+            raise LaunchError(str(error)) from error
+        validator.post = request.stage.call_back
+        container.start(play)
+        if name == "before_launch_returns":
+            container.spoke.wait(_FIRST_WORD_SECONDS)
+        return Launch(execution=container.name)
+
+    def state(self, execution: str) -> ExecutionState:
+        container = containers.get(execution)
+        if container is None:
+            return ExecutionState(phase=Phase.UNKNOWN, execution=execution)
+        return container.state
+
+    def find(self, *, job: str, input_uri: str) -> ExecutionState:
+        container = containers.find(job=job, input_uri=input_uri)
+        return container.state if container else ExecutionState(phase=Phase.UNKNOWN)
+
+    def cancel(self, execution: str) -> bool:
+        container = containers.get(execution)
+        return container is not None and container.stop()
+
+    def check(self) -> Sequence[CheckMessage]:
+        try:
+            choose("", None, self._setting)
+        except ScenarioError as error:
+            where = f"EXECUTION_BACKENDS[{self.alias!r}]"
+            return [Error(f"{where}: {error}", id="validibot.runs.E004")]
+        return []
+
+    @property
+    def _setting(self) -> str:
+        return str(self.options.get("scenario", ""))
+
+    def _play(self, container: Container, validator: Validator, scenario: Scenario) -> None:
+        actor = Actor(
+            container=container,
+            validator=validator,
+            number=scenario.number,
+            success=self._success(validator),
+            wait=self.options.get("wait", stage.wait),
+        )
+        PLAYS[scenario.kind.name](actor)
+
+    def _success(self, validator: Validator) -> Recording:
+        answer = passing(validator.question)
+        given: Any = self.options.get("outputs", {}).get(validator.question.type)
+        return replace(answer, outputs=given) if given else answer

@@ -1,0 +1,158 @@
+"""The scenarios, each as what its container does. `validibot.workflows.scenarios` describes them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import uuid4
+
+from validibot.runs.backends.base import Phase
+from validibot.runs.backends.mock.answers import failing, passing
+from validibot.runs.backends.mock.containers import Container, Wait
+from validibot.runs.backends.mock.recordings import Recording
+from validibot.runs.backends.mock.validator import Validator
+
+_FORGED = "forged-" * 7
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A mocked validator in its container, and the number that its scenario came with.
+
+    `success` is what it answers when all goes well.
+    """
+
+    container: Container
+    validator: Validator
+    number: float
+    success: Recording
+    wait: Wait
+
+    def sleep(self) -> bool:
+        """Let the scenario's seconds pass; return False if the container was stopped meanwhile."""
+        return not self.wait(self.container.stopped, self.number)
+
+    def succeed(self) -> None:
+        self.validator.answer(self.success)
+        self.validator.call_back()
+        self.end(Phase.SUCCEEDED)
+
+    def end(self, phase: Phase, message: str = "", *, out_of_memory: bool = False) -> None:
+        """End, unless the container was stopped before."""
+        if self.container.runs:
+            self.container.end(phase, message, out_of_memory=out_of_memory)
+
+    def die(self, message: str, *, out_of_memory: bool = False) -> None:
+        """End where the provider sees it."""
+        self.end(Phase.FAILED, message, out_of_memory=out_of_memory)
+        self.container.request.ended()
+
+    def run_out_of_time(self) -> None:
+        self.container.request.stage.look()
+
+
+type Play = Callable[[Actor], None]
+
+
+def fail(actor: Actor) -> None:
+    actor.validator.answer(failing(actor.validator.question, errors=int(actor.number)))
+    actor.validator.call_back(status="failed_validation")
+    actor.end(Phase.SUCCEEDED)
+
+
+def warnings(actor: Actor) -> None:
+    actor.validator.answer(passing(actor.validator.question, warnings=int(actor.number)))
+    actor.validator.call_back()
+    actor.end(Phase.SUCCEEDED)
+
+
+def slow(actor: Actor) -> None:
+    if actor.sleep():
+        actor.succeed()
+
+
+def crash(actor: Actor) -> None:
+    actor.die("Its process crashed with exit code 139 (SIGSEGV).")
+
+
+def out_of_memory(actor: Actor) -> None:
+    limit = actor.container.request.memory_mb
+    actor.die(f"It took more memory than its {limit} MiB.", out_of_memory=True)
+
+
+def timeout(actor: Actor) -> None:
+    if actor.sleep():
+        actor.run_out_of_time()
+
+
+def never_calls_back(actor: Actor) -> None:
+    actor.end(Phase.SUCCEEDED)
+    if actor.sleep():
+        actor.run_out_of_time()
+
+
+def calls_back_twice(actor: Actor) -> None:
+    actor.succeed()
+    actor.validator.call_back()
+
+
+def late(actor: Actor) -> None:
+    if actor.sleep():
+        actor.run_out_of_time()
+    actor.succeed()
+
+
+def before_launch_returns(actor: Actor) -> None:
+    actor.succeed()
+
+
+def forged_nonce(actor: Actor) -> None:
+    actor.validator.call_back(callback_nonce=_FORGED)
+    actor.succeed()
+
+
+def wrong_run(actor: Actor) -> None:
+    other = str(uuid4())
+    actor.validator.answer(actor.success, run_id=other)
+    actor.validator.call_back(run_id=other)
+    actor.end(Phase.SUCCEEDED)
+    actor.container.request.ended()
+
+
+def malformed_output(actor: Actor) -> None:
+    actor.validator.write(b'{"schema_version": "validibot.output.v1", "status": "great"}')
+    actor.validator.call_back()
+    actor.end(Phase.SUCCEEDED)
+
+
+def oversized_output(actor: Actor) -> None:
+    actor.validator.write_too_much()
+    actor.validator.call_back()
+    actor.end(Phase.SUCCEEDED)
+
+
+def cancelled(actor: Actor) -> None:
+    if actor.sleep():
+        actor.container.request.stage.cancel()
+
+
+PLAYS: Mapping[str, Play] = {
+    "pass": Actor.succeed,
+    "fail": fail,
+    "warnings": warnings,
+    "slow": slow,
+    "crash": crash,
+    "out_of_memory": out_of_memory,
+    "timeout": timeout,
+    "never_calls_back": never_calls_back,
+    "calls_back_twice": calls_back_twice,
+    "late": late,
+    "before_launch_returns": before_launch_returns,
+    "forged_nonce": forged_nonce,
+    "wrong_run": wrong_run,
+    "malformed_output": malformed_output,
+    "oversized_output": oversized_output,
+    "cancelled": cancelled,
+}
+# These need no thread: they end with the launch, and their callbacks are handed over with its answer.
+AT_ONCE = frozenset(
+    {"pass", "fail", "warnings", "forged_nonce", "malformed_output", "oversized_output"}
+)
