@@ -18,17 +18,19 @@ from containers.spec import Exit
 OUTAGE = 300.0  # seconds without an engine after which a container is given up
 _LOOK = 30  # seconds after which a wait looks again whether the engine still answers
 _PAUSE = 0.5
-_ENDED = ("exited", "dead")
+ENDED = ("exited", "dead")
 _ABNORMAL = 255  # what the engine says of a container that it did not see end
 
 
 class Container:
     """`name` is that of its spec, `id` the engine's."""
 
-    def __init__(self, client: Client, *, id: str, name: str) -> None:  # noqa: A002
+    def __init__(self, client: Client, *, id: str, name: str, seen: bool = True) -> None:  # noqa: A002
+        """`seen` is False for one that had ended when it was found."""
         self.id = id
         self.name = name
         self._client = client
+        self._seen = seen
         self._terminated = False
 
     def wait(self) -> Exit:
@@ -37,14 +39,14 @@ class Container:
         An engine that restarts is waited for; what ended by its hand meanwhile is `lost`.
         """
         outage = Outage()
-        while True:
+        while not outage.too_long:
             with outage:
                 self._block()
+            self._seen = self._seen and not outage.seen
             with outage:
                 if ended := self.exit():
-                    return _without_witness(ended) if outage.seen else ended
-            if outage.too_long:
-                return Exit(lost=True)
+                    return ended
+        return Exit(lost=True)
 
     def exit(self) -> Exit | None:
         """Return how it ended; None while it runs. Raises EngineUnavailable."""
@@ -53,7 +55,10 @@ class Container:
                 state = api.inspect_container(self.id)["State"]
         except NotFound:
             return Exit(lost=True)
-        return _exit(state, terminated=self._terminated) if state["Status"] in _ENDED else None
+        if state["Status"] not in ENDED:
+            return None
+        ended = _exit(state, terminated=self._terminated)
+        return ended if self._seen else _without_witness(ended)
 
     def labels(self) -> Mapping[str, str]:
         """Return what it carries; nothing once it is gone. Raises EngineUnavailable."""
@@ -145,7 +150,7 @@ def _exit(state: Mapping[str, Any], *, terminated: bool) -> Exit:
 
 
 def _without_witness(ended: Exit) -> Exit:
-    """Judge what ended while the engine was away: an engine that stops takes its containers with it."""
+    """Judge what ended while nobody looked: an engine that stops takes its containers with it."""
     by_engine = ended.signal in (signal.SIGTERM, signal.SIGKILL) or ended.code == _ABNORMAL
     known = ended.terminated or ended.out_of_memory
     return replace(ended, lost=True) if by_engine and not known else ended

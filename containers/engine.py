@@ -10,12 +10,13 @@ import docker
 from docker.errors import APIError, NotFound
 
 from containers.client import Client
-from containers.container import Container
+from containers.container import ENDED, Container
 from containers.errors import CannotStart, ImageMissing
 from containers.hardening import creation, full_name
 from containers.labels import NAME, OWNER, of_owner
 from containers.networks import CallbackNetwork, Networks
 from containers.spec import ContainerSpec
+from containers.volumes import Volumes
 
 _CONFLICT = 409
 
@@ -39,6 +40,7 @@ class Engine:
         self.owner = owner
         self._client = client or Client()
         self._networks = Networks(self._client, owner)
+        self._volumes = Volumes(self._client, owner)
 
     def ping(self) -> None:
         """Return if the engine answers."""
@@ -65,17 +67,16 @@ class Engine:
         """Create and start a container. Raises ImageMissing and CannotStart."""
         image = self._image(spec.image)
         self._check_platform(spec.image, image)
-        network = self._networks.name_for(spec)
         with self._client.api() as api:
-            arguments = creation(
-                api,
-                spec,
-                image=image,
-                network=network,
-                owner=self.owner,
-                most_cpus=self._machine.cpus,
-            )
             try:
+                arguments = creation(
+                    api,
+                    spec,
+                    image=image,
+                    network=self._networks.name_for(spec),
+                    owner=self.owner,
+                    most_cpus=self._machine.cpus,
+                )
                 return self._start(api, spec.name, arguments)
             except APIError as error:
                 raise CannotStart(
@@ -89,9 +90,10 @@ class Engine:
                 found = api.inspect_container(full_name(name, self.owner))
         except NotFound:
             return None
-        if found["State"]["Status"] == "created":  # its starter may be about to start it
+        status = found["State"]["Status"]
+        if status == "created":  # its starter may be about to start it
             return None
-        return Container(self._client, id=found["Id"], name=name)
+        return Container(self._client, id=found["Id"], name=name, seen=status not in ENDED)
 
     def labels_at(self, address: str) -> Mapping[str, str] | None:
         """Return the labels of the owner's running container that has `address`."""
@@ -120,13 +122,22 @@ class Engine:
             Container(self._client, id=ids[name], name=name).remove()
         return removed
 
-    def callback_network(self) -> CallbackNetwork:
-        """Return the owner's network without a way out, made if need be."""
-        return self._networks.callback()
-
-    def remove_networks(self) -> None:
-        """Remove the owner's networks that no container is on."""
+    def clear(self) -> None:
+        """Remove everything of the owner's: containers, networks and volumes."""
+        self.sweep()
         self._networks.remove()
+        self._volumes.remove()
+
+    def callback_network(self, name: str = "") -> CallbackNetwork:
+        """Return the owner's network without a way out, made if need be, or an existing one."""
+        return self._networks.callback(name)
+
+    def hold(self, name: str, files: Mapping[str, bytes], *, image: str) -> str:
+        """Put `files` into a volume of the owner's and return what a Mount calls it.
+
+        `image` is any that the engine has. Raises ImageMissing and CannotStart.
+        """
+        return self._volumes.hold(name, files, image=self._image(image)["Id"])
 
     def _start(self, api: docker.APIClient, name: str, arguments: dict[str, Any]) -> Container:
         id_ = self._create(api, arguments)["Id"]
