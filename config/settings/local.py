@@ -12,7 +12,7 @@ WORKER_AUTH = "validibot.worker.auth.nonce_only"
 
 if choice("TASK_QUEUE", ("immediate", "database"), default="immediate") == "database":
     TASKS = database_queue.TASKS
-    INSTALLED_APPS += database_queue.APPS
+    INSTALLED_APPS = [*INSTALLED_APPS, *database_queue.APPS]
 else:
     TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
 _BACKENDS = {

@@ -17,7 +17,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DATABASE_URL = env.str("DATABASE_URL", default="")
 # Test transactions live on one connection; a pool would outlive the test database.
 DATABASES["default"]["OPTIONS"] = {}
-INSTALLED_APPS += database_queue.APPS
+INSTALLED_APPS = [*INSTALLED_APPS, *database_queue.APPS]
 DATABASES["default"]["TEST"] = {"NAME": f"test_{env.str('TEST_DATABASE', default='validibot')}"}
 TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
 EXECUTION_BACKENDS = {

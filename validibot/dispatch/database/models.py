@@ -33,9 +33,20 @@ class QueuedTask(ProcrastinateJob):
         return f"({', '.join([*map(json.dumps, self._part('args', [])), *named])})"
 
     @property
+    def state(self) -> str:
+        return STATES.get(self.status, self.status)
+
+    @property
     def error(self) -> str:
         """Return what went wrong the last time; empty if nothing ever did."""
         return str(self.args.get("error", ""))
 
     def _part(self, name: str, otherwise: Any) -> Any:
         return self.args.get(name) or otherwise
+
+
+STATES = {
+    QueuedTask.WAITING: "waiting",
+    QueuedTask.RUNNING: "running",
+    QueuedTask.DEAD: "dead",
+}

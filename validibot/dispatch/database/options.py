@@ -50,8 +50,10 @@ def parse(alias: str, given: Mapping[str, Any]) -> Options:
             f"{where} has {', '.join(unknown)}; it takes {', '.join(sorted(known))}."
         )
     for name, value in given.items():
-        if name != "periodic" and not _is_positive(value):
-            raise ImproperlyConfigured(f"{where}[{name!r}] is {value!r}; it must be above 0.")
+        right = isinstance(value, Mapping) if name == "periodic" else _is_positive(value)
+        if not right:
+            wanted = "map tasks to crontab lines" if name == "periodic" else "be a number above 0"
+            raise ImproperlyConfigured(f"{where}[{name!r}] is {value!r}; it must {wanted}.")
     return Options(**given)
 
 

@@ -53,7 +53,11 @@ class Command(BaseCommand):
 def _backend() -> DatabaseBackend:
     backend = task_backends[DEFAULT_TASK_BACKEND_ALIAS]
     if not isinstance(backend, DatabaseBackend):
-        raise CommandError("TASKS['default'] is not the database queue: there is nothing to do.")
+        name = type(backend).__name__
+        raise CommandError(
+            f"TASKS['default'] is {name}, which needs no worker of this kind."
+            " Set TASK_QUEUE=database to let tasks wait in the database."
+        )
     return backend
 
 
