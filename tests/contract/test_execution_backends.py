@@ -177,6 +177,7 @@ def request_like(run: Run, *, job: str) -> LaunchRequest:
         run_id=run.pk,
         attempt_id=attempt.pk,
         job=job,
+        image=attempt.image,
         command=["python"],
         input_uri=attempt.input_uri,
         output_uri=attempt.output_uri,

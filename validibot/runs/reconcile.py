@@ -2,6 +2,8 @@
 
 import datetime as dt
 import logging
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
@@ -66,11 +68,12 @@ def on_ended(*, attempt_id: UUID, **_: object) -> None:
     attempt = _attempt(attempt_id)
     if attempt.state in ACTIVE_ATTEMPT:
         state = _ask(attempt)
-        _conclude(attempt, state if state.phase in ENDED else _GONE)
+        unheard = replace(_GONE, message=state.message or _GONE.message)
+        _conclude(attempt, state if state.phase in ENDED else unheard)
 
 
 def on_overdue(*, attempt_id: UUID, **_: object) -> None:
-    """Look at an attempt as if its time were over: a mocked validator does not wait for that."""
+    """Look at an attempt as if its time were over: its backend keeps the time, or plays that."""
     try:
         look(attempt_id, overdue=True)
     except StorageError as error:
@@ -118,7 +121,22 @@ def reconcile_all() -> dict[str, int]:
             raise
         except Exception:  # one that we stumble over must not hide the others
             logger.exception("attempt %s cannot be looked at", attempt_id)
+    _tidy()
     return {"enqueued": len(runs), "looked_at": len(attempts)}
+
+
+def _tidy() -> None:
+    """Let backends remove what is left of attempts that nobody waits for any more."""
+    for alias in settings.EXECUTION_BACKENDS:
+        try:
+            get_backend(alias).sweep(_over)
+        except StateUnavailable as error:
+            logger.warning("backend %s is tidied up later: %s", alias, error)
+
+
+def _over(attempts: AbstractSet[UUID]) -> AbstractSet[UUID]:
+    active = Attempt.objects.filter(pk__in=attempts, state__in=ACTIVE_ATTEMPT)
+    return attempts - set(active.values_list("pk", flat=True))
 
 
 def _lost_runs(now: dt.datetime) -> list[UUID]:
@@ -150,7 +168,7 @@ def _ask(attempt: Attempt) -> ExecutionState:
         return backend.find(job=job, input_uri=attempt.input_uri)
     except StateUnavailable as error:
         logger.warning("attempt %s: %s", attempt.pk, error)
-        return ExecutionState(phase=Phase.UNKNOWN)
+        return ExecutionState(phase=Phase.UNKNOWN, message=str(error))
 
 
 def _conclude(attempt: Attempt, state: ExecutionState) -> bool:

@@ -5,13 +5,16 @@ a run.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
 from django.core.checks import CheckMessage
+
+# Asked which of these attempts are over.
+type Over = Callable[[AbstractSet[UUID]], AbstractSet[UUID]]
 
 
 class LaunchError(Exception):
@@ -52,12 +55,14 @@ class LaunchRequest:
     """All that a backend may know of an attempt.
 
     `ended` may be called, from any thread, when the execution has ended: backends that watch their
-    executions save us from looking. `scenario` and `stage` are for backends that play scenarios.
+    executions save us from looking. `scenario` and `stage` are for backends that play scenarios; one
+    that keeps the time calls `stage.look` when it is over.
     """
 
     run_id: UUID
     attempt_id: UUID
     job: str
+    image: str
     command: Sequence[str]
     input_uri: str
     output_uri: str
@@ -71,9 +76,11 @@ class LaunchRequest:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
     """What the provider calls the execution. `callbacks` are the bodies that validators which
-    finished at once, and have no way to post, would have posted."""
+    finished at once, and have no way to post, would have posted. `image_digest` pins what is
+    executed, where the provider tells: `sha256:…`."""
 
     execution: str
+    image_digest: str = ""
     callbacks: Sequence[bytes] = ()
 
 
@@ -129,6 +136,10 @@ class ExecutionBackend(ABC):
     def cancel(self, execution: str) -> bool:
         """Stop an execution; return whether there was one to stop. Raises StateUnavailable."""
         return False
+
+    def sweep(self, over: Over) -> int:
+        """Remove what is left of attempts that are over; return how many. Raises StateUnavailable."""
+        return 0
 
     def check(self) -> Sequence[CheckMessage]:
         """Return what is wrong with the configuration."""

@@ -62,7 +62,8 @@ class CloudRunBackend(ExecutionBackend):
         except _UNREACHABLE as error:
             raise LaunchError(f"{name}: {error}") from error
         # https://cloud.google.com/run/docs/reference/rpc: the operation's metadata is the Execution.
-        return Launch(execution=operation.metadata.name)
+        execution = operation.metadata
+        return Launch(execution=execution.name, image_digest=_digest(execution))
 
     def state(self, execution: str) -> ExecutionState:
         with _asking(execution):
@@ -113,6 +114,12 @@ def _overrides(request: LaunchRequest) -> run_v2.RunJobRequest.Overrides:
         env=[run_v2.EnvVar(name=name, value=value) for name, value in environment.items()]
     )
     return run_v2.RunJobRequest.Overrides(container_overrides=[container])
+
+
+def _digest(execution: run_v2.Execution) -> str:
+    """Return what pins the execution's image, where its reference says."""
+    images = [container.image for container in execution.template.containers]
+    return next((image.partition("@")[2] for image in images if "@" in image), "")
 
 
 def _values(execution: run_v2.Execution, name: str) -> set[str]:

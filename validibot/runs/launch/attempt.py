@@ -131,7 +131,11 @@ def _dispatch(
 def _accepted(
     backend: ExecutionBackend, attempt: Attempt, step_run: StepRun, launched: Launch
 ) -> None:
-    named = {"execution": launched.execution, "launched_at": timezone.now()}
+    named = {
+        "execution": launched.execution,
+        "image_digest": launched.image_digest,
+        "launched_at": timezone.now(),
+    }
     with transaction.atomic():
         running = attempt.move(AttemptState.RUNNING, **named)
         if running:
@@ -147,7 +151,9 @@ def _accepted(
 
 def _overtaken(backend: ExecutionBackend, attempt: Attempt, launched: Launch) -> None:
     """The callback was faster than the answer to the launch, or the run was cancelled meanwhile."""
-    Attempt.objects.filter(pk=attempt.pk).update(execution=launched.execution)
+    Attempt.objects.filter(pk=attempt.pk).update(
+        execution=launched.execution, image_digest=launched.image_digest
+    )
     attempt.refresh_from_db(fields=["state"])
     if attempt.state == AttemptState.CANCELED:
         try:
@@ -162,6 +168,7 @@ def _request(attempt: Attempt, step_run: StepRun, scenario: str) -> LaunchReques
         run_id=step_run.run_id,
         attempt_id=attempt.pk,
         job=validator.job,
+        image=attempt.image,
         command=validator.command,
         input_uri=attempt.input_uri,
         output_uri=attempt.output_uri,

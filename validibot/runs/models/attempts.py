@@ -15,7 +15,8 @@ class Attempt(models.Model):
 
     `bundle_uri` is the folder that the execution may write to; `output_uri` the one object that
     counts as its answer. Of the callback nonce only a keyed digest is kept. `execution` is the
-    provider's name for it, `backend` the alias in EXECUTION_BACKENDS.
+    provider's name for it, `backend` the alias in EXECUTION_BACKENDS. `image` is what was asked for,
+    `image_digest` pins what was executed, where the provider tells.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -24,6 +25,7 @@ class Attempt(models.Model):
     state = models.CharField(max_length=20, choices=AttemptState, default=AttemptState.PENDING)
     backend = models.CharField(max_length=60, default="default")
     image = models.CharField(max_length=300, blank=True)
+    image_digest = models.CharField(max_length=100, blank=True, default="")
     execution = models.CharField(max_length=500, blank=True)
     nonce_digest = models.CharField(max_length=64)
     bundle_uri = models.CharField(max_length=1000)
