@@ -3,11 +3,8 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from validibot.core import health
-
 urlpatterns = [
-    path("health/", health.live),
-    path("health/ready/", health.ready),
+    path("", include("validibot.core.health")),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("api/v1/", include("validibot.api.urls")),

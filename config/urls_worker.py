@@ -2,11 +2,8 @@
 
 from django.urls import include, path
 
-from validibot.core import health
-
 urlpatterns = [
-    path("health/", health.live),
-    path("health/ready/", health.ready),
+    path("", include("validibot.core.health")),
     path("", include("validibot.worker.urls")),
 ]
 handler400 = "validibot.core.problems.bad_request"

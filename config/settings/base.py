@@ -53,6 +53,7 @@ ASGI_APPLICATION = "config.asgi.application"
 
 # The worker has no browser for a user: no sessions, no cookies, no messages.
 _COMMON = [
+    "validibot.core.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "validibot.core.logging.RequestLogMiddleware",
 ]

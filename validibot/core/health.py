@@ -1,7 +1,10 @@
 """Whether this process lives, and whether it can serve."""
 
+from collections.abc import Callable
+
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.urls import path
 
 
 def live(request: HttpRequest) -> JsonResponse:
@@ -17,3 +20,17 @@ def ready(request: HttpRequest) -> JsonResponse:
     except DatabaseError:
         return JsonResponse({"status": "database unreachable"}, status=503)
     return JsonResponse({"status": "ok"})
+
+
+_PROBES = {"health/": live, "health/ready/": ready}
+urlpatterns = [path(route, view) for route, view in _PROBES.items()]
+
+
+class HealthMiddleware:
+    """Answers probes before anybody asks for the host: they come to an address, not to a name."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return _PROBES.get(request.path_info.removeprefix("/"), self.get_response)(request)

@@ -47,7 +47,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class RequestLogMiddleware:
-    """Log each request with its status and duration; health probes are left out."""
+    """Log each request with its status and duration; files of the pages are left out."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -55,7 +55,7 @@ class RequestLogMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
         response = self.get_response(request)
-        if not request.path.startswith(("/health/", "/static/")):
+        if not request.path.startswith("/static/"):
             elapsed = (time.perf_counter() - started) * 1000
             logger.info("%s %s %s", request.method, _shown(request), response.status_code,
                         extra={"duration_ms": round(elapsed, 1)})  # fmt: skip

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Builds the production image under the version of pyproject.toml, and says what it became.
+set -euo pipefail
+cd "$(dirname "$0")/../../.."
+
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
+image=validibot/validibot:$version
+revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+started=$SECONDS
+compose/build.sh --tag "$image" --file compose/production/django/Dockerfile \
+    --label org.opencontainers.image.title=Validibot \
+    --label "org.opencontainers.image.description=Web and worker of Validibot; APP_ROLE decides" \
+    --label org.opencontainers.image.licenses=Apache-2.0 \
+    --label "org.opencontainers.image.version=$version" \
+    --label "org.opencontainers.image.revision=$revision" .
+printf '  %s  %s  %s s\n' "$image" \
+    "$(docker image inspect -f '{{ .Size }}' "$image" | numfmt --to=si --suffix=B)" $((SECONDS - started))
