@@ -46,7 +46,7 @@ made=" "
 make_image() {
     local name=$1 tag parent stamp started=$SECONDS
     tag=$(column "$name" 2)
-    [ -n "$tag" ] || fail "There is no base image $name; there are:$(awk 'NF { printf " " $1 }' <<<"$catalogue")"
+    [ -n "$tag" ] || fail "There is no base image '$name'; NAME is one of: ${known[*]}"
     case $made in *" $name "*) return ;; esac
     made+="$name "
     parent=$(column "$name" 3)
@@ -67,5 +67,6 @@ make_image() {
 
 docker info >/dev/null 2>&1 || fail "No Docker engine answers. Start it, then say it again;" \
     "on Debian, compose/offline/engine.sh installs and starts one."
-[ $# -gt 0 ] || mapfile -t everything < <(awk 'NF { print $1 }' <<<"$catalogue")
-for name in "${@:-${everything[@]}}"; do make_image "$name"; done
+mapfile -t known < <(awk 'NF { print $1 }' <<<"$catalogue")
+[ $# -gt 0 ] || set -- "${known[@]}"
+for name in "$@"; do make_image "$name"; done

@@ -43,6 +43,7 @@ class Manifest:
     slug: str
     validation_type: str
     version: str
+    image: str
     command: list[str]
     accepts: dict[str, str]
     """File extension to MIME type."""
@@ -62,6 +63,7 @@ def read_manifest(folder: Path) -> Manifest:
             slug=data["slug"],
             validation_type=data["validation_type"],
             version=data["version"],
+            image=data["image"],
             command=data["command"],
             accepts={entry["extension"]: entry["mime_type"] for entry in data["accepts"]},
             input_ports=[_port(entry, role="role") for entry in data["input_ports"]],

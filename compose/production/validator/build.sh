@@ -14,35 +14,40 @@ field() {
         fail "validators/$1/validator.toml cannot be read, or has no line: $2 = \"…\""
 }
 
-# Where this checkout comes from; a local path would tell nobody else anything, and a password too much.
-source_url() { git remote get-url origin 2>/dev/null | sed -nE 's#^(https://)([^@/]*@)?#\1#p'; }
-
-revision() {
-    local commit
-    commit=$(git rev-parse HEAD 2>/dev/null) || return 0
-    if [ -z "$(git status --porcelain -- validators compose)" ]; then echo "$commit"; else echo "$commit-modified"; fi
+# What this checkout is, and where it comes from; a local path would tell nobody anything, and a password too much.
+origin_labels() {
+    local commit source
+    if commit=$(git rev-parse HEAD 2>/dev/null); then
+        [ -z "$(git status --porcelain -- validators compose)" ] || commit+=-modified
+        printf '%s\n' --label "org.opencontainers.image.revision=$commit"
+    fi
+    source=$(git remote get-url origin 2>/dev/null | sed -nE 's#^(https://)([^@/]*@)?#\1#p')
+    [ -z "$source" ] || printf '%s\n' --label "org.opencontainers.image.source=$source"
 }
 
 build() {
-    local name=$1 image version title started=$SECONDS
+    local name=$1 image version title description started=$SECONDS
     image=$(field "$name" image)
     version=$(field "$name" version)
     title=$(field "$name" title)
+    description=$(field "$name" description)
     [ -e "validators/$name/requirements.txt" ] ||
         fail "validators/$name has no lock: say in requirements.in what it needs, then make lock"
     compose/build.sh --tag "$image" --file compose/production/validator/Dockerfile \
         --build-arg "VALIDATOR=$name" \
         --label "org.opencontainers.image.title=$title" \
+        --label "org.opencontainers.image.description=$description" \
         --label "org.opencontainers.image.version=$version" \
-        --label "org.opencontainers.image.revision=$(revision)" \
-        --label "org.opencontainers.image.source=$(source_url)" .
+        "${origin[@]}" .
     printf '  %s %s %s, %s s\n' "$image" \
         "$(docker image inspect -f '{{ .Id }}' "$image")" \
         "$(docker image inspect -f '{{ .Size }}' "$image" | numfmt --to=si --suffix=B)" $((SECONDS - started))
 }
 
+mapfile -t origin < <(origin_labels)
 mapfile -t known < <(cd validators && printf '%s\n' */validator.toml | sed 's#/.*##')
-for name in "${@:-${known[@]}}"; do
+[ $# -gt 0 ] || set -- "${known[@]}"
+for name in "$@"; do
     [ -e "validators/$name/validator.toml" ] && [ -n "$name" ] ||
         fail "There is no validator '$name'; NAME is one of: ${known[*]}"
     build "$name"

@@ -24,6 +24,7 @@ MANIFEST = Manifest(
     slug="toy",
     validation_type="CUSTOM_VALIDATOR",
     version="1",
+    image="validibot/validator-test:0.1.0",
     command=[],
     accepts={".json": "application/json"},
     input_ports=[Port(port_key="document", role="document", required=True)],

@@ -1,0 +1,152 @@
+"""The validators' images: they run the real engines, as nobody in particular, and carry no more."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker import DockerClient
+
+from tests import engine as engines
+from tests.docker import bundle
+from validators.sdk.manifest import Manifest, read_manifest
+
+SLUGS = sorted(path.parent.name for path in Path("validators").glob("*/validator.toml"))
+# Measured 2026-11: EnergyPlus 287 MB, FMU 268 MB, of which the base image is 131 MB.
+MOST_MEGABYTES = 300
+
+
+def image(engine: DockerClient, manifest: Manifest) -> dict[str, Any]:
+    attributes: dict[str, Any] = engine.images.get(manifest.image).attrs
+    return attributes
+
+
+@pytest.mark.parametrize("expect", ["pass", "fail"])
+@pytest.mark.parametrize("slug", SLUGS)
+def test_a_container_without_any_rights_does_what_the_manifest_promises(
+    engine: DockerClient, manifests: dict[str, Manifest], slug: str, expect: str, tmp_path: Path
+) -> None:
+    sample = [found for found in manifests[slug].samples if found.expect == expect][-1]
+
+    ended = bundle.run(engine, manifests[slug], sample.path, tmp_path)
+
+    status = {"pass": "success", "fail": "failed_validation"}[expect]
+    assert (ended.code, ended.output["status"]) == (0, status), ended.log
+
+
+def test_energyplus_really_simulates(
+    engine: DockerClient, manifests: dict[str, Manifest], tmp_path: Path
+) -> None:
+    manifest = manifests["energyplus"]
+
+    ended = bundle.run(engine, manifest, manifest.samples[0].path, tmp_path)
+
+    assert ended.output["outputs"]["metrics"]["site_electricity_kwh"] > 1000
+    assert (tmp_path / "outputs/eplusout.err").read_text().startswith("Program Version,EnergyPlus")
+
+
+def test_an_fmu_really_simulates(
+    engine: DockerClient, manifests: dict[str, Manifest], tmp_path: Path
+) -> None:
+    manifest = manifests["fmu"]
+
+    ended = bundle.run(engine, manifest, manifest.samples[0].path, tmp_path)
+
+    assert ended.output["outputs"]["simulation_time_reached"] == pytest.approx(1.0)
+    assert ended.output["outputs"]["output_values"]
+
+
+def test_where_native_code_may_not_run_the_installation_is_blamed_not_the_model(
+    engine: DockerClient, manifests: dict[str, Manifest], tmp_path: Path
+) -> None:
+    manifest = manifests["fmu"]
+
+    ended = bundle.run(
+        engine, manifest, manifest.samples[0].path, tmp_path, tmpfs={"/tmp": "size=64m"}
+    )
+
+    assert (ended.code, ended.output["status"]) == (1, "failed_runtime")
+    assert "noexec" in ended.output["messages"][0]["text"]
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_an_image_says_what_it_is_and_runs_as_an_ordinary_user(
+    engine: DockerClient, manifests: dict[str, Manifest], slug: str
+) -> None:
+    config = image(engine, manifests[slug])["Config"]
+
+    assert config["User"] == "1000:1000"
+    assert config["WorkingDir"] == "/app"
+    assert config["Labels"]["io.validibot.validator.slug"] == slug
+    assert config["Labels"]["org.opencontainers.image.version"] == manifests[slug].version
+    assert config["Labels"]["org.opencontainers.image.title"]
+    assert len(config["Labels"]["org.opencontainers.image.revision"]) >= 40
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_an_image_is_small(engine: DockerClient, manifests: dict[str, Manifest], slug: str) -> None:
+    assert image(engine, manifests[slug])["Size"] / 1e6 <= MOST_MEGABYTES
+
+
+def test_nothing_of_the_builders_settings_is_in_any_layer(
+    engine: DockerClient, manifests: dict[str, Manifest], tmp_path: Path
+) -> None:
+    planted = b"planted-3f9c1d"
+    bundle_of_this_machine = Path("/etc/ssl/certs/ca-certificates.crt")
+    certificates, settings = tmp_path / "ca.crt", tmp_path / "pip.conf"
+    certificates.write_bytes(b"# " + planted + b"\n" + bundle_of_this_machine.read_bytes())
+    settings.write_bytes(b"[global]\n# " + planted + b"\ntimeout = 60\n")
+    tag = "validibot-planted:test"
+    engines.build(
+        "env", f"SSL_CERT_FILE={certificates}", f"PIP_CONFIG_FILE={settings}",
+        "compose/build.sh", "--tag", tag, "--no-cache", "--build-arg", "VALIDATOR=fmu",
+        "--file", "compose/production/validator/Dockerfile", ".",
+    )  # fmt: skip
+
+    assert [chunk for chunk in _saved(engine, tag) if planted in chunk] == []
+    assert planted.decode() not in json.dumps(engine.images.get(tag).history())
+    engine.images.remove(tag)
+
+
+def _saved(engine: DockerClient, tag: str) -> Iterator[bytes]:
+    """Every layer, in pieces that overlap."""
+    before = b""
+    for chunk in engine.images.get(tag).save():
+        yield before[-64:] + chunk
+        before = chunk
+
+
+def test_a_validator_that_a_user_adds_needs_no_edit_elsewhere(
+    engine: DockerClient, tmp_path: Path
+) -> None:
+    checkout = tmp_path / "checkout"
+    for name in ("compose", "validators"):
+        shutil.copytree(name, checkout / name, symlinks=True)
+    (checkout / ".venv").symlink_to(engines.ROOT / ".venv")
+    folder = checkout / "validators/second"
+    (checkout / "validators/fmu").rename(folder)
+    for file in (*folder.glob("*.py"), folder / "validator.toml"):
+        text = file.read_text().replace("validators.fmu", "validators.second")
+        file.write_text(text.replace("validibot/validator-fmu", "validibot/validator-second"))
+
+    engines.build(str(checkout / "compose/production/validator/build.sh"), "second")
+
+    added = read_manifest(folder)
+    (tmp_path / "run").mkdir()
+    ended = bundle.run(engine, added, added.samples[0].path, tmp_path / "run")
+    engine.images.remove(added.image)
+    assert ended.output["status"] == "success", ended.log
+
+
+def test_a_foreign_container_answers_as_well(
+    engine: DockerClient, manifests: dict[str, Manifest], standin_image: str, tmp_path: Path
+) -> None:
+    manifest = manifests["energyplus"]
+    config = engine.images.get(standin_image).attrs["Config"]
+
+    ended = bundle.run(engine, manifest, manifest.samples[0].path, tmp_path, image=standin_image)
+
+    assert (config["User"], config["WorkingDir"]) == ("4711:4711", "/srv/foreign")
+    assert (ended.code, ended.output["status"]) == (0, "success"), ended.log
