@@ -1,4 +1,4 @@
-"""devenv.toml as frozen values: the ports that we ask for, and the cloud that is emulated."""
+"""devenv.toml as frozen values: the ports that we ask for, the cloud that is emulated or real."""
 
 import tomllib
 from collections.abc import Mapping
@@ -9,9 +9,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from devenv.gcp import config as gcp
 from devenv.gcp.config import CloudConfig, ConfigError
+from devenv.tunnel import config as tunnels
+from devenv.tunnel.config import TunnelConfig
 
 FILE = "devenv.toml"
-_TABLES = ("ports", "gcp", "external")
+# What is one developer's own, and not committed.
+LOCAL_FILE = "devenv.local.toml"
+_TABLES = ("ports", "gcp", "external", "tunnel")
 _SCHEMES = {
     "postgres": ("postgres", "postgresql"),
     "smtp": ("smtp",),
@@ -53,6 +57,7 @@ class Config:
     ports: Ports
     cloud: CloudConfig
     external: External = External()
+    tunnel: TunnelConfig | None = None
 
     @property
     def file(self) -> Path:
@@ -82,6 +87,19 @@ class Config:
     def seed_file(self) -> Path:
         return self.state / "seed.json"
 
+    @property
+    def callbacks(self) -> Path:
+        return self.state / "callbacks"
+
+    def need_tunnel(self) -> TunnelConfig:
+        """Return the tunnel's configuration. Raises ConfigError where there is none."""
+        if self.tunnel is None:
+            raise ConfigError(
+                f"There is no table [tunnel], neither in {FILE} nor in {LOCAL_FILE}; "
+                "docs/modes/tunnel.md has one to copy."
+            )
+        return self.tunnel
+
     def cloud_service(self, port: int) -> gcp.Service:
         """Return the Cloud Run service that leads to `port`."""
         for service in self.cloud.services:
@@ -100,23 +118,35 @@ class Config:
 
 
 def load(root: Path) -> Config:
-    """Read devenv.toml in `root`. Raises ConfigError."""
-    path = root / FILE
+    """Read devenv.toml in `root`, and `[tunnel]` of devenv.local.toml too. Raises ConfigError."""
+    data = _read(root / FILE, _TABLES)
+    cloud = gcp.parse(data.get("gcp", {}))
+    own = _read(root / LOCAL_FILE, ("tunnel",)) if (root / LOCAL_FILE).exists() else {}
+    tunnel = {**data.get("tunnel", {}), **own.get("tunnel", {})}
+    jobs = [job.name for job in cloud.jobs]
+    return Config(
+        root=root,
+        ports=_ports(data.get("ports", {})),
+        cloud=cloud,
+        external=_external(data.get("external", {})),
+        tunnel=tunnels.parse(tunnel, jobs=jobs) if tunnel else None,
+    )
+
+
+def _read(path: Path, tables: tuple[str, ...]) -> dict[str, Any]:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path} is not there.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}.") from error
-    if unknown := sorted(set(data) - set(_TABLES)):
-        known = ", ".join(f"[{name}]" for name in _TABLES)
-        raise ConfigError(f"{FILE} has the unknown table [{unknown[0]}]; known are {known}.")
-    return Config(
-        root=root,
-        ports=_ports(data.get("ports", {})),
-        cloud=gcp.parse(data.get("gcp", {})),
-        external=_external(data.get("external", {})),
-    )
+    known = ", ".join(f"[{name}]" for name in tables)
+    for name, table in data.items():
+        if name not in tables:
+            raise ConfigError(f"{path.name} has the unknown table [{name}]; known are {known}.")
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path.name}: {name} is {table!r:.60}; it must be a table.")
+    return data
 
 
 def _ports(data: Mapping[str, Any]) -> Ports:

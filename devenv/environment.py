@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 _FOREIGN = ("CLOUDSDK_", "DJANGO_", "GCE_METADATA_", "GOOGLE_", "GRPC_", "PG", "STORAGE_EMULATOR_")
+_OTHERS = ("DJANGO_", "PG", "STORAGE_EMULATOR_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "grpc_proxy", "ftp_proxy")
 
 
@@ -15,6 +16,16 @@ def machine() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(_FOREIGN) and name.lower() not in _PROXIES
     }
+    return _with_our_programs(environ)
+
+
+def developer() -> dict[str, str]:
+    """Return the user's environment with what leads to the real cloud: credentials and proxies."""
+    environ = {k: value for k, value in os.environ.items() if not k.startswith(_OTHERS)}
+    return _with_our_programs(environ)
+
+
+def _with_our_programs(environ: dict[str, str]) -> dict[str, str]:
     programs = Path(sys.executable).parent
     environ["PATH"] = f"{programs}{os.pathsep}{environ.get('PATH', os.defpath)}"
     return environ

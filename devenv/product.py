@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from devenv.config import Config
-from devenv.environment import machine, wants_debug
+from devenv.environment import developer, machine, wants_debug
 from devenv.secrets import Secrets
+from devenv.stack.errors import StackError
+from devenv.tunnel import published
 
-MODES = ("emulated", "mock", "local")
+MODES = ("emulated", "mock", "local", "tunnel")
 JOBS = ("process",)
 INVOKER = "roles/run.invoker"
 
@@ -38,6 +40,11 @@ class Product:
         return self.mode == "local"
 
     @property
+    def has_tunnel(self) -> bool:
+        """Say whether the cloud is Google's own and calls back through a tunnel."""
+        return self.mode == "tunnel"
+
+    @property
     def site_url(self) -> str:
         return f"http://localhost:{self.config.ports.web}"
 
@@ -45,6 +52,8 @@ class Product:
     def worker_url(self) -> str:
         if self.has_cloud:
             return self.config.cloud.service_url(self._worker)
+        if self.has_tunnel:
+            return self._tunnel_url
         return f"http://localhost:{self.config.ports.worker}"
 
     @property
@@ -69,10 +78,13 @@ class Product:
 
     def environ(self, role: str) -> dict[str, str]:
         """Return the whole environment of a process that is `web` or `worker`."""
-        return machine() | self.variables(role)
+        own = developer() if self.has_tunnel else machine()
+        return own | self.variables(role)
 
     def variables(self, role: str) -> dict[str, str]:
         """Return what distinguishes that environment from the user's own."""
+        if self.has_tunnel:
+            return self._common(role) | self._real_cloud()
         return self._common(role) | (self._cloud(role) if self.has_cloud else self._local())
 
     def _common(self, role: str) -> dict[str, str]:
@@ -117,10 +129,8 @@ class Product:
             if binding.role == INVOKER and binding.resource == f"service/{self._worker}"
         )
         return {
-            "DJANGO_SETTINGS_MODULE": "config.settings.cloud",
-            # As in production: errors are pages and log lines.
+            **_CLOUD_WIRING,
             "DEBUG": wants_debug(),
-            "WHITENOISE_USE_FINDERS": "1",
             "GOOGLE_CLOUD_PROJECT": cloud.project,
             "GCP_REGION": cloud.region,
             "GCS_BUCKET": cloud.buckets[0],
@@ -128,9 +138,39 @@ class Product:
             "CLOUD_TASKS_SERVICE_ACCOUNT": cloud.email("tasks"),
             "SCHEDULER_ACCOUNT": cloud.email(cloud.schedules[0].account),
             "ALLOWED_CALLERS": ",".join(callers),
-            # Google's own switch: no bucket is asked for its metadata just to label a trace.
-            "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
         } | identity(self.config, role)
+
+    def _real_cloud(self) -> dict[str, str]:
+        """Return the same wiring for Google's own cloud, which web and worker enter as the user."""
+        tunnel = self.config.need_tunnel()
+        return {
+            **_CLOUD_WIRING,
+            "DEBUG": wants_debug(),
+            "GOOGLE_CLOUD_PROJECT": tunnel.project,
+            "GCP_REGION": tunnel.region,
+            "GCS_BUCKET": tunnel.bucket,
+            "CLOUD_TASKS_QUEUE": tunnel.queue,
+            "CLOUD_TASKS_SERVICE_ACCOUNT": tunnel.tasks_account,
+            "SCHEDULER_ACCOUNT": tunnel.scheduler_account,
+            "ALLOWED_CALLERS": ",".join(tunnel.callers),
+            "ALLOWED_HOSTS": f"localhost,127.0.0.1,{urlsplit(self.worker_url).hostname}",
+        }
+
+    @property
+    def _tunnel_url(self) -> str:
+        found = published.read(published.file_in(self.config.state))
+        if found is None:
+            raise StackError("The tunnel is not open.", hint="make logs S=tunnel")
+        return found.url
+
+
+# As in production: errors are pages and log lines. `DEBUG=1 make up` shows tracebacks.
+_CLOUD_WIRING = {
+    "DJANGO_SETTINGS_MODULE": "config.settings.cloud",
+    "WHITENOISE_USE_FINDERS": "1",
+    # Google's own switch: no bucket is asked for its metadata just to label a trace.
+    "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
+}
 
 
 def identity(config: Config, account: str) -> dict[str, str]:

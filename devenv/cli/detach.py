@@ -5,7 +5,7 @@ import sys
 
 from devenv.cli import summary
 from devenv.cli.context import Context
-from devenv.environment import machine
+from devenv.environment import developer
 from devenv.stack.logfile import Follower, pause
 
 
@@ -19,7 +19,7 @@ def up(context: Context, *, mode: str, jobs: str) -> int:
                 *("--mode", mode, "--jobs", jobs),
             ],
             cwd=context.config.root,
-            env=machine() | ({"FORCE_COLOR": "1"} if context.output.colour else {}),
+            env=developer() | ({"FORCE_COLOR": "1"} if context.output.colour else {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=file,

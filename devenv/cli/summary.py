@@ -14,6 +14,7 @@ _TITLES = {
     "emulated": "emulated Google Cloud",
     "mock": "mock validators",
     "local": "this machine, without a cloud",
+    "tunnel": "real Google Cloud, through a tunnel",
 }
 
 
@@ -45,6 +46,7 @@ def table(facts: dict[str, Any], output: Output) -> str:
         ("Mail", places["mail"]),
         ("Worker", places["worker"]),
         *([("Google APIs", places["gcp"])] if "gcp" in places else []),
+        *([("Tunnel", places["tunnel"])] if "tunnel" in places else []),
         *([("Queue", places["queue"])] if "queue" in places else []),
         ("PostgreSQL", places["postgres"]),
     ]

@@ -3,8 +3,9 @@
 import sys
 
 from devenv.product import Product
-from devenv.services import gcp, mail, postgres, queue, setup, web, worker
+from devenv.services import gcp, mail, postgres, queue, setup, sweep, tunnel, web, worker
 from devenv.stack.service import Service
+from devenv.tunnel import published
 
 
 def services(product: Product) -> tuple[Service, ...]:
@@ -15,9 +16,11 @@ def services(product: Product) -> tuple[Service, ...]:
         *(() if external.postgres else (postgres.service(product, python),)),
         *(() if external.smtp else (mail.service(product, python),)),
         *((gcp.service(product, python),) if product.has_cloud else ()),
+        *((tunnel.service(product, python),) if product.has_tunnel else ()),
         *setup.steps(product, python),
         worker.service(product, python),
         *((queue.service(product, python),) if product.has_queue else ()),
+        *((sweep.service(product, python),) if product.has_tunnel else ()),
         web.service(product, python),
     )
 
@@ -33,5 +36,12 @@ def urls(product: Product) -> dict[str, str]:
         "smtp": product.smtp_url,
         **cloud,
         **({"queue": f"http://localhost:{ports.queue}/health/"} if product.has_queue else {}),
+        **_public(product),
         "postgres": product.database_url,
     }
+
+
+def _public(product: Product) -> dict[str, str]:
+    """Return where the world finds the worker, once the tunnel is open."""
+    found = published.read(published.file_in(product.config.state))
+    return {"tunnel": found.url} if product.has_tunnel and found else {}

@@ -20,7 +20,9 @@ _SOURCES = (
 
 def needs(product: Product) -> tuple[str, ...]:
     postgres = () if product.config.external.postgres else ("postgres",)
-    return (*postgres, "gcp") if product.has_cloud else postgres
+    if product.has_cloud:
+        return (*postgres, "gcp")
+    return (*postgres, "tunnel") if product.has_tunnel else postgres
 
 
 def steps(product: Product, python: str) -> tuple[Service, ...]:

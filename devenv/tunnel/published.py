@@ -37,13 +37,12 @@ def publish(path: Path, published: Published) -> None:
 
 
 def read(path: Path) -> Published | None:
-    """Return the tunnel that is open now, if there is one."""
+    """Return the tunnel that is open, or was when its process was killed."""
     try:
         data: dict[str, Any] = json.loads(path.read_text())
-        found = Published(**data)
+        return Published(**data)
     except (OSError, ValueError, TypeError):
         return None
-    return found if found.is_alive() else None
 
 
 def withdraw(path: Path) -> None:

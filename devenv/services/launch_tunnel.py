@@ -1,0 +1,136 @@
+"""Opens the tunnel, proves that it ends here, tells web and worker its URL; again when it changes."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from devenv import config as configs
+from devenv.config import Config
+from devenv.environment import developer
+from devenv.stack import statefile
+from devenv.tunnel import passage, published
+from devenv.tunnel.check import Check
+from devenv.tunnel.config import TunnelConfig
+from devenv.tunnel.published import Published
+from devenv.tunnel.station import Place, Station
+from devenv.tunnel.tunnel import TunnelFailed
+
+# A quick tunnel's name reaches the world's name servers some seconds after it was given.
+_TRIES = 12
+_PAUSE = 3.0
+# Who was told the public URL when it started.
+_TOLD = ("web", "worker", "sweep")
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--worker-port", type=int, required=True)
+    options = parser.parse_args()
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+    keeper = Keeper(configs.load(options.root), worker_port=options.worker_port)
+    try:
+        asyncio.run(keeper.run())
+    except TunnelFailed as error:
+        log.error("The tunnel cannot be opened: %s Next: %s", error, error.hint)  # noqa: TRY400
+        return 1
+    return 0
+
+
+def place(config: Config, *, worker_port: int) -> Place:
+    return Place(
+        root=config.root,
+        echo=config.state / "tunnel" / "echo",
+        callbacks=config.callbacks,
+        worker_port=worker_port,
+        environ=developer(),
+    )
+
+
+class Keeper:
+    """Keeps one tunnel for one stack, until SIGTERM or Ctrl-C."""
+
+    def __init__(self, config: Config, *, worker_port: int) -> None:
+        self._config = config
+        self._tunnel: TunnelConfig = config.need_tunnel()
+        self._file = published.file_in(config.state)
+        self._station = Station(
+            self._tunnel, place(config, worker_port=worker_port), opened=self._opened
+        )
+        self._proving: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Raises TunnelFailed."""
+        published.withdraw(self._file)
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        keeping = asyncio.create_task(self._station.keep())
+        enough = asyncio.create_task(stopping.wait())
+        await asyncio.wait({keeping, enough}, return_when=asyncio.FIRST_COMPLETED)
+        published.withdraw(self._file)
+        if keeping.done():
+            await keeping
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
+
+    def _opened(self, url: str, before: str) -> None:
+        if url == before:
+            log.info("The tunnel is open again at %s; what was not delivered comes again.", url)
+            return
+        if self._proving:
+            self._proving.cancel()
+        self._proving = asyncio.create_task(self._prove(url, before))
+
+    async def _prove(self, url: str, before: str) -> None:
+        """Tell the URL to the others once a request through it has come back."""
+        log.info("The tunnel is open at %s; now a round trip through it.", url)
+        checks = await self._checks(url)
+        for check in checks:
+            log.info("%s: %s. %s", check.name, check.text, check.fix)
+        if any(check.result == "fail" for check in checks):
+            log.error("The tunnel is not used. Next: devenv tunnel --check")
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        published.publish(self._file, Published(url, self._tunnel.provider, os.getpid()))
+        if before:
+            log.warning(_MOVED, before, url, before)
+            self._restart_the_others()
+
+    async def _checks(self, url: str) -> list[Check]:
+        echo = self._station.echo
+        for _ in range(_TRIES):
+            checks = await asyncio.to_thread(passage.through, self._tunnel, url, echo)
+            if not any(check.name in _TAKES_A_WHILE and check.result == "fail" for check in checks):
+                break
+            await asyncio.sleep(_PAUSE)
+        return checks
+
+    def _restart_the_others(self) -> None:
+        """End web and worker; their supervisor starts them again, with the URL that holds now."""
+        services = statefile.read(self._config.state_file).services
+        for name in _TOLD:
+            if (one := services.get(name)) and one.pid:
+                with suppress(ProcessLookupError):
+                    os.kill(one.pid, signal.SIGTERM)
+
+
+_TAKES_A_WHILE = ("dns", "tls", "round trip")
+_MOVED = (
+    "The tunnel's URL has changed from %s to %s. Web and worker start again with the new one. Runs "
+    "in flight: what Google still sends to %s is lost. A run that waits for the queue is enqueued "
+    "again within two minutes; of a validator that has ended the sweep reads the output, without "
+    "its callback. Nothing has to be done, and nothing runs twice."
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

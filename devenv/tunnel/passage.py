@@ -1,0 +1,173 @@
+"""Through an open tunnel and back: name, TLS, a nonce, and tokens that must and must not pass."""
+
+import base64
+import json
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from devenv.tunnel import google
+from devenv.tunnel.check import Check
+from devenv.tunnel.config import TunnelConfig
+from devenv.tunnel.doors import CALLBACKS
+from devenv.tunnel.echo import Echo
+from devenv.tunnel.google import CallFailed, Google
+
+_PATIENCE = 15.0
+_SOON = 7 * 86400
+_PROVIDER = "look at the log of the tunnel program: make logs S=tunnel"
+
+
+def through(config: TunnelConfig, origin: str, echo: Echo) -> list[Check]:
+    """Return what can be said of an open tunnel, from its public end."""
+    host, port = urlsplit(origin).hostname or "", urlsplit(origin).port or 443
+    checks: list[Check] = []
+    if requests.utils.should_bypass_proxies(origin, no_proxy=None) or not _proxy(origin):
+        checks = [name(host, port), tls(host, port)]
+    checks.append(round_trip(origin, echo))
+    if any(check.result == "fail" for check in checks):
+        return checks
+    return [*checks, *strangers(config, origin), friend(config, origin, echo)]
+
+
+def _proxy(origin: str) -> bool:
+    """Say whether a proxy stands between: it then looks up the name and we do not."""
+    return bool(requests.utils.get_environ_proxies(origin, no_proxy=None).get("https"))
+
+
+def name(host: str, port: int) -> Check:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        fix = "a new name takes a while: try again; or correct tunnel.url"
+        return Check("dns", "fail", f"{host} has no address: {error.strerror}", fix)
+    return Check("dns", "ok", f"{host} is {found[0][4][0]}")
+
+
+def tls(host: str, port: int) -> Check:
+    """Shake hands as any client: chain and name are verified."""
+    context = ssl.create_default_context()
+    try:
+        with (
+            socket.create_connection((host, port), timeout=_PATIENCE) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secure,
+        ):
+            certificate = secure.getpeercert() or {}
+    except ssl.SSLCertVerificationError as error:
+        fix = f"give the web server of {host} a certificate that the public knows"
+        return Check("tls", "fail", f"its certificate is not good: {error.verify_message}", fix)
+    except OSError as error:
+        return Check("tls", "fail", f"{host}:{port} does not speak TLS: {error}", _PROVIDER)
+    ends = str(certificate.get("notAfter", ""))
+    return expiry(ssl.cert_time_to_seconds(ends) - time.time(), ends)
+
+
+def expiry(left: float, ends: str) -> Check:
+    if left < _SOON:
+        return Check("tls", "warn", f"the certificate ends on {ends}", "renew the certificate")
+    return Check("tls", "ok", f"chain and name are good until {ends}")
+
+
+def round_trip(origin: str, echo: Echo) -> Check:
+    """Ask our own gate by the public URL for the answer to a nonce that only it knows."""
+    question = echo.ask()
+    began = time.monotonic()
+    try:
+        answer = requests.post(origin + question.path, data=b"", timeout=_PATIENCE)
+        told = _object(answer).get("answer")
+    except requests.RequestException as error:
+        return Check("round trip", "fail", f"{origin} does not answer: {error}", _PROVIDER)
+    if told != question.answer:
+        text = f"{origin} answers {answer.status_code}, and not from our gate"
+        return Check("round trip", "fail", text, "is another tunnel or server at this address?")
+    took = (time.monotonic() - began) * 1000
+    return Check("round trip", "ok", f"our nonce came back in {took:.0f} ms")
+
+
+def strangers(config: TunnelConfig, origin: str) -> list[Check]:
+    """Knock with tokens that nobody should accept: none, unsigned, not Google's, expired."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    claims = _claims(config, origin)
+    tokens = {
+        "no token": "",
+        "an unsigned token": _token(claims, None),
+        "a foreign token": _token(claims, key),
+        "an expired token": _token(claims | {"exp": int(time.time()) - 60}, key),
+    }
+    return [_refused(origin, what, token) for what, token in tokens.items()]
+
+
+def friend(config: TunnelConfig, origin: str, echo: Echo) -> Check:
+    """Let Google make a real token for the queue's account, and show it to the gate."""
+    try:
+        answer = Google().send(google.id_token(config.tasks_account, origin))
+    except CallFailed as error:
+        fix = google.needs(config)[-1].fix
+        text = f"not tried: no ID token of {config.tasks_account} for you: {error}"
+        return Check("token", "warn", text, fix)
+    try:
+        sent = requests.post(
+            origin + echo.ask().path, headers=_bearer(str(answer.get("token"))), timeout=_PATIENCE
+        )
+    except requests.RequestException as error:
+        return Check("token", "fail", f"{origin} does not answer: {error}", _PROVIDER)
+    told = _object(sent)
+    if told.get("caller") == config.tasks_account:
+        return Check("token", "ok", f"Google's token of {config.tasks_account} is accepted")
+    text = f"a real token is refused: {told.get('refusal') or sent.status_code}"
+    return Check("token", "fail", text, "set this machine's clock, then make up MODE=tunnel again")
+
+
+def _refused(origin: str, what: str, token: str) -> Check:
+    headers = _bearer(token) if token else {}
+    try:
+        answer = requests.post(origin + CALLBACKS, data=b"{}", headers=headers, timeout=_PATIENCE)
+    except requests.RequestException as error:
+        return Check(what, "fail", f"{origin} does not answer: {error}", _PROVIDER)
+    if answer.status_code == 401:
+        return Check(what, "ok", "is refused")
+    text = f"is answered {answer.status_code} instead of 401"
+    return Check(what, "fail", text, "stop the tunnel at once: make down")
+
+
+def _claims(config: TunnelConfig, origin: str) -> dict[str, Any]:
+    now = int(time.time())
+    return {
+        "iss": "https://accounts.google.com",
+        "aud": origin,
+        "sub": "1" * 21,
+        "email": config.tasks_account,
+        "email_verified": True,
+        "iat": now - 10,
+        "exp": now + 3600,
+    }
+
+
+def _token(claims: Mapping[str, Any], key: rsa.RSAPrivateKey | None) -> str:
+    header = {"alg": "RS256" if key else "none", "typ": "JWT", "kid": "1" * 40}
+    signed = b".".join(_b64(json.dumps(part).encode()) for part in (header, claims))
+    signature = key.sign(signed, padding.PKCS1v15(), hashes.SHA256()) if key else b""
+    return (signed + b"." + _b64(signature)).decode()
+
+
+def _b64(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _object(answer: requests.Response) -> dict[str, Any]:
+    try:
+        data = answer.json()
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
