@@ -63,6 +63,15 @@ class Engine:
         names = found.get("RepoDigests") or [found["Id"]]
         return str(names[0]).rpartition("@")[2]
 
+    def user(self, image: str) -> str:
+        """Return whom `image` is made for as uid:gid; empty where that is root, or known by a name.
+
+        Only inside of the image a name has a number. Raises ImageMissing.
+        """
+        uid, _, gid = str(self._image(image)["Config"].get("User") or "").partition(":")
+        is_plain = uid.isdecimal() and int(uid) and (gid or uid).isdecimal()
+        return f"{int(uid)}:{int(gid or uid)}" if is_plain else ""
+
     def start(self, spec: ContainerSpec) -> Container:
         """Create and start a container. Raises ImageMissing and CannotStart."""
         image = self._image(spec.image)
