@@ -1,0 +1,48 @@
+"""Becomes the emulated cloud: starts as root, goes on as an account that may speak to the engine."""
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from devenv.compose.inside import CLOUD, storage
+from devenv.config import FILE, load
+
+_SOCKET = Path("/var/run/docker.sock")
+_ACCOUNT = 1000
+_PORT = 4588
+
+
+def become(root: Path, *, network: str) -> NoReturn:
+    """Execute `python -m devenv.gcp`; its jobs are containers in `network`."""
+    _step_down()
+    elsewhere = storage()
+    command = (
+        *(sys.executable, "-m", "devenv.gcp"),
+        *("--config", str(root / FILE), "--data", str(load(root).state / "gcp")),
+        *("--plain-port", str(_PORT), "--bind", "0.0.0.0"),  # noqa: S104 - of a container
+        *("--jobs", "docker", "--network", network, "--container-host", CLOUD),
+        *(f"--service-port={each}" for each in _places(root)),
+        *(("--storage", elsewhere) if elsewhere else ()),
+    )
+    os.execv(command[0], command)
+
+
+def _places(root: Path) -> list[str]:
+    """Return where Cloud Run's services are: in the container of their account's name."""
+    config = load(root)
+    ports = {"web": 8000, "worker": 8001}
+    return [
+        f"{service.name}={service.account}:{ports[service.account]}"
+        for service in config.cloud.services
+        if service.account in ports
+    ]
+
+
+def _step_down() -> None:
+    """Keep of root's powers only the group that the engine's socket belongs to."""
+    if os.geteuid() != 0:
+        return
+    os.setgroups([_SOCKET.stat().st_gid])
+    os.setgid(_ACCOUNT)
+    os.setuid(_ACCOUNT)
