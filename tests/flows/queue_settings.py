@@ -1,12 +1,9 @@
 """Settings of the queue's workers in tests: local mode with the database queue, in a hurry."""
 
-from config.settings.local import *
+from config.settings import database_queue
+from config.settings.local import *  # noqa: F403 - as every settings module does
 
 RUN_LEASE_SECONDS = 2
-TASKS = {
-    "default": TASKS["default"]
-    | {
-        "OPTIONS": TASKS["default"]["OPTIONS"]
-        | {"lease_seconds": 3, "poll_seconds": 0.2, "min_backoff": 0.2, "max_backoff": 2}
-    }
-}
+_queue = database_queue.TASKS["default"]
+_hurry = {"lease_seconds": 3, "poll_seconds": 0.2, "min_backoff": 0.2, "max_backoff": 2}
+TASKS = {"default": _queue | {"OPTIONS": _queue["OPTIONS"] | _hurry}}

@@ -1,16 +1,20 @@
 """The database queue with workers that are really there, until they are not."""
 
+import datetime as dt
+import math
 import random
 import signal
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from uuid import UUID
 
 import psycopg
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
 from tests.factories import StepFactory, started_run
 from tests.flows.queue_workers import Crew, crew, until
@@ -28,16 +32,21 @@ pytestmark = [
 ]
 
 RUNS, WORKERS, KILLS = 1000, 4, 6
+_chance = random.SystemRandom()
 
 
 @pytest.fixture(autouse=True)
 def _empty_queue(transactional_db: None) -> Iterator[None]:
     """Procrastinate's tables are not Django's to empty."""
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE procrastinate_jobs, procrastinate_workers CASCADE")
+    _truncate()
     yield
+    _truncate()
+
+
+def _truncate() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE procrastinate_jobs, procrastinate_workers CASCADE")
+        tables = "procrastinate_jobs, procrastinate_workers, procrastinate_periodic_defers"
+        cursor.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
 
 
 @pytest.fixture
@@ -85,7 +94,146 @@ def _launch(step: Step, count: int) -> Iterator[Run]:
 
 def _kill_one_of(workers: Crew) -> None:
     """Kill -9 a worker at any moment of its work; another comes in its place."""
-    time.sleep(random.uniform(0, 0.1))
-    victim = random.choice([each for each in workers.workers if each.process.poll() is None])
+    time.sleep(_chance.uniform(0, 0.1))
+    victim = _chance.choice([each for each in workers.workers if each.process.poll() is None])
     victim.send(signal.SIGKILL)
     workers.hire()
+
+
+@contextmanager
+def held(run: Run) -> Iterator[None]:
+    """Keep whoever takes the run waiting, as long work would."""
+    with transaction.atomic():
+        Run.objects.select_for_update().get(pk=run.pk)
+        yield
+
+
+def running() -> bool:
+    return QueuedTask.objects.filter(status=QueuedTask.RUNNING).exists()
+
+
+def test_the_task_of_a_killed_worker_is_anothers_after_its_lease(workers: Crew, step: Step) -> None:
+    first = workers.hire(concurrency=1).serves()
+    [run] = _launch(step, 1)
+    with held(run):
+        until(running, seconds=10)
+        second = workers.hire().serves()
+        first.send(signal.SIGKILL)
+        first.ends()
+
+    waited = until(ended(1), seconds=30)
+
+    assert waited < 10
+    assert second.told("is taken over")
+    assert [event.kind for event in RunEvent.objects.filter(kind__in=ENDINGS)] == ["passed"]
+
+
+def test_a_worker_that_only_slept_wakes_up_to_find_its_task_done(
+    workers: Crew, step: Step
+) -> None:
+    sleeper = workers.hire(concurrency=1).serves()
+    [run] = _launch(step, 1)
+    with held(run):
+        until(running, seconds=10)
+        workers.hire().serves()
+        sleeper.send(signal.SIGSTOP)
+    until(ended(1), seconds=30)
+    until(lambda: not QueuedTask.objects.exists(), seconds=10)
+
+    sleeper.send(signal.SIGCONT)
+
+    until(lambda: sleeper.told("was taken over meanwhile"), seconds=10)
+    assert RunEvent.objects.filter(kind__in=ENDINGS).count() == 1
+    assert sleeper.health() == (200, "ok")
+
+
+def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(
+    workers: Crew, step: Step
+) -> None:
+    worker = workers.hire(shutdown_timeout=20).serves()
+    [run] = _launch(step, 1)
+    with held(run):
+        until(running, seconds=10)
+        worker.send(signal.SIGTERM)
+        until(lambda: worker.health() == (503, "stopping"), seconds=10)
+
+    assert worker.ends() == 0
+    assert ended(1)()
+    assert not QueuedTask.objects.exists()
+
+
+def test_what_takes_too_long_to_stop_is_put_back_at_once(workers: Crew, step: Step) -> None:
+    worker = workers.hire(shutdown_timeout=0.5).serves()
+    [run] = _launch(step, 1)
+    with held(run):
+        until(running, seconds=10)
+        worker.send(signal.SIGTERM)
+        assert worker.ends() == 0
+        task = QueuedTask.objects.get()
+        assert (task.state, task.attempts) == ("waiting", 1)
+
+    workers.hire()
+    until(ended(1), seconds=30)
+
+
+@contextmanager
+def no_connections() -> Iterator[None]:
+    """Let nobody but this test use the database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid(), current_database()")
+        ours, name = cursor.fetchone()
+    params = connection.get_connection_params() | {"dbname": "postgres", "autocommit": True}
+    with psycopg.connect(**params) as admin:
+        try:
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            admin.execute(f"{others} WHERE datname = %s AND pid <> %s", [name, ours])
+            yield
+        finally:
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+
+def test_an_outage_of_the_database_is_waited_out(workers: Crew, step: Step) -> None:
+    worker = workers.hire().serves()
+    with no_connections():
+        until(lambda: worker.health() == (503, "database unreachable"), seconds=10)
+
+    worker.serves()
+    list(_launch(step, 1))
+    until(ended(1), seconds=30)
+
+
+def test_a_lost_run_is_swept_up_once_a_minute_however_many_workers_there_are(
+    workers: Crew, step: Step
+) -> None:
+    started = time.time()
+    lost = started_run(step=step)
+    long_ago = timezone.now() - dt.timedelta(seconds=61)
+    Run.objects.filter(pk=lost.pk).update(enqueued_at=long_ago)
+
+    for _ in range(3):
+        workers.hire()
+    for worker in workers.workers:
+        worker.serves()
+    until(ended(1), seconds=30)
+
+    minutes = math.floor(time.time() / 60) - math.floor(started / 60) + 1
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT last_value FROM procrastinate_jobs_id_seq")
+        (tasks,) = cursor.fetchone()
+    assert tasks <= minutes + 1, "a sweep for each minute, and the run that it found"
+
+
+def test_a_waiting_worker_is_woken_within_50_ms(workers: Crew, step: Step) -> None:
+    workers.hire().serves()
+    delays = []
+    for number in range(1, 31):
+        run = started_run(step=step)
+        put = timezone.now()
+        enqueue(run)
+        until(ended(number), seconds=10)
+        run.refresh_from_db()
+        assert run.started_at
+        delays.append((run.started_at - put).total_seconds())
+
+    assert statistics.median(delays) <= 0.05

@@ -84,15 +84,17 @@ class QueueWorker:
         """Return why this worker does not serve; empty if it does."""
         if self._stopping.is_set():
             return "stopping"
-        if self._jobs is None or (self.busy.count < self.concurrency and self._silent(self._jobs)):
+        if self._jobs is None:
             return "not polling"
         try:
             await asyncio.wait_for(self._jobs.check_connection_async(), _HEALTH_SECONDS)
         except _UNREACHABLE:
             return "database unreachable"
-        return ""
+        return "not polling" if self._silent(self._jobs) else ""
 
     def _silent(self, jobs: Jobs) -> bool:
+        if self.busy.count >= self.concurrency:
+            return False  # it may not take more
         return time.monotonic() - jobs.polled_at > self.options.poll_seconds + _HEALTH_SECONDS
 
     async def _serve(self) -> None:
