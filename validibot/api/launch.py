@@ -18,7 +18,6 @@ from validibot.runs.models import Run
 from validibot.runs.start import start_run
 from validibot.submissions import content
 from validibot.submissions.intake import IntakeError, receive
-from validibot.submissions.models import Submission
 from validibot.workflows.models import Workflow
 
 RETRY_AFTER_SECONDS = 5
@@ -56,6 +55,7 @@ def _receive(request: Request, workflow: Workflow) -> content.Incoming:
         # DRF's own request is passed by: its parsers would read the body first.
         incoming = held.enter_context(receive(request._request))  # noqa: SLF001
         admit.check_type(workflow, incoming.filename)
+        admit.check_scenario(workflow, incoming.scenario)
         held.pop_all()
         return incoming
 
@@ -81,7 +81,14 @@ def _start(
         with transaction.atomic():
             claim = idempotency.claim(scope, key, told) if key else None
             if claim is None or claim.replayed is None:
-                run = _save(scope, workflow, submission, source)
+                submission.save(force_insert=True)
+                run = start_run(
+                    workflow=workflow,
+                    submission=submission,
+                    user=scope.user,
+                    source=source,
+                    scenario=incoming.scenario,
+                )
                 if claim:
                     claim.bind(run)
                 return run, False
@@ -90,11 +97,6 @@ def _start(
         raise
     content.discard(submission)
     return claim.replayed, True
-
-
-def _save(scope: Scope, workflow: Workflow, submission: Submission, source: str) -> Run:
-    submission.save(force_insert=True)
-    return start_run(workflow=workflow, submission=submission, user=scope.user, source=source)
 
 
 def _source(request: Request) -> str:

@@ -9,6 +9,8 @@ from validibot.accounts.models import Organisation, User
 from validibot.runs.models import Artifact, Finding, Run, RunEvent, StepRun
 from validibot.workflows.models import Assertion, Step, Validator, Workflow
 
+_SCENARIO = "How mocked validators behave, for example fail(3). Refused where they are real."
+
 
 class UserSerializer(serializers.ModelSerializer[User]):
     username = serializers.EmailField(source="email")
@@ -266,6 +268,7 @@ class EnvelopeLaunchSerializer(serializers.Serializer[dict[str, Any]]):
     name = serializers.CharField(required=False)
     metadata = serializers.DictField(child=serializers.CharField(), required=False)
     short_description = serializers.CharField(max_length=255, required=False)
+    scenario = serializers.CharField(required=False, help_text=_SCENARIO)
 
 
 class MultipartLaunchSerializer(serializers.Serializer[dict[str, Any]]):
@@ -276,3 +279,4 @@ class MultipartLaunchSerializer(serializers.Serializer[dict[str, Any]]):
     name = serializers.CharField(required=False)
     metadata = serializers.CharField(required=False)
     short_description = serializers.CharField(max_length=255, required=False)
+    scenario = serializers.CharField(required=False, help_text=_SCENARIO)

@@ -30,6 +30,12 @@ LAUNCH_PARAMETERS = [
     OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER),
     OpenApiParameter("Prefer", str, OpenApiParameter.HEADER, description="wait=SECONDS"),
     OpenApiParameter("X-Filename", str, OpenApiParameter.HEADER, description="For raw bodies."),
+    OpenApiParameter(
+        "X-Validibot-Scenario",
+        str,
+        OpenApiParameter.HEADER,
+        description="For raw bodies: the field `scenario`.",
+    ),
 ]
 PROBLEMS = dict.fromkeys((400, 401, 403, 404), serializers.ProblemSerializer)
 

@@ -1,7 +1,9 @@
 """Whether a workflow can take a file now; asked before anything is stored."""
 
+from validibot.runs.backends import get_backend
 from validibot.submissions import filetypes
 from validibot.workflows.models import Workflow
+from validibot.workflows.scenarios import ScenarioError, parse
 from validibot.workflows.select import accepted_extensions
 
 
@@ -47,3 +49,22 @@ def check_type(workflow: Workflow, filename: str) -> None:
             status=400,
             field="file",
         )
+
+
+def check_scenario(workflow: Workflow, scenario: str) -> None:
+    """Raise NotAdmitted unless the validators of this workflow, as they run here, can play it."""
+    if scenario and (refusal := _refusal(workflow, scenario)):
+        raise NotAdmitted("SCENARIO_REFUSED", refusal, status=400, field="scenario")
+
+
+def _refusal(workflow: Workflow, scenario: str) -> str:
+    asked = f"scenario: {scenario[:80]!r} cannot be played"
+    if not get_backend().plays_scenarios:
+        return f"{asked}: the validators of this server are not mocked. Leave the field out."
+    if all(step.validator.in_process for step in workflow.steps.all()):
+        return f"{asked}: {workflow.name} has no step that runs in a container."
+    try:
+        parse(scenario)
+    except ScenarioError as error:
+        return str(error)
+    return ""

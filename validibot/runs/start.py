@@ -13,7 +13,14 @@ from validibot.submissions.models import Submission
 from validibot.workflows.models import Workflow
 
 
-def start_run(*, workflow: Workflow, submission: Submission, user: User | None, source: str) -> Run:
+def start_run(
+    *,
+    workflow: Workflow,
+    submission: Submission,
+    user: User | None,
+    source: str,
+    scenario: str = "",
+) -> Run:
     """Make a run of `workflow` on a saved submission; it is enqueued on commit."""
     run = Run(
         organisation=workflow.organisation,
@@ -21,6 +28,7 @@ def start_run(*, workflow: Workflow, submission: Submission, user: User | None, 
         submission=submission,
         user=user,
         source=source,
+        scenario=scenario,
         enqueued_at=timezone.now(),
     )
     actor = user.email if user else ""

@@ -31,6 +31,7 @@ class Incoming:
     name: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     short_description: str = ""
+    scenario: str = ""
 
     def __enter__(self) -> Self:
         return self
@@ -41,7 +42,8 @@ class Incoming:
     def fingerprint(self) -> str:
         """Return a digest of everything that the sender chose; equal for an honest retry."""
         fields = sorted(self.metadata.items())
-        told = [self.sha256, self.filename, self.name, self.short_description, fields]
+        words = [self.filename, self.name, self.short_description, self.scenario]
+        told = [self.sha256, *words, fields]
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
 

@@ -56,7 +56,7 @@ def receive(request: HttpRequest) -> Incoming:
 
 def _multipart(request: HttpRequest) -> Incoming:
     files = request.FILES.getlist("file")
-    fields = {name: request.POST.get(name, "") for name in request.POST}
+    fields = _headers(request) | {name: request.POST.get(name, "") for name in request.POST}
     if len(files) > 1 or (files and fields.get("content")):
         raise IntakeError(
             "INVALID_PAYLOAD", "Send exactly one file, as `file` or as `content`.", field="file"
@@ -70,18 +70,24 @@ def _multipart(request: HttpRequest) -> Incoming:
 
 
 def _body(request: HttpRequest) -> Incoming:
+    fields = _headers(request)
     with ExitStack() as held:
         content = cast("BinaryIO", held.enter_context(SpooledTemporaryFile(CHUNK_BYTES)))
         _spool(request, content)
         envelope = _envelope(request, content)
         if envelope is not None:
-            return _inline(envelope)
+            return _inline(fields | envelope)
         if request.headers.get("Content-Encoding") == "base64":
             decoded = io.BytesIO(_decode(content.read(), "Content-Encoding"))
-            return _incoming(decoded, _body_name(request, decoded), {})
-        incoming = _incoming(content, _body_name(request, content), {})
+            return _incoming(decoded, _body_name(request, decoded), fields)
+        incoming = _incoming(content, _body_name(request, content), fields)
         held.pop_all()  # whoever receives the file closes it
         return incoming
+
+
+def _headers(request: HttpRequest) -> dict[str, Any]:
+    """Return the fields that stand in headers, because a raw body has no place for them."""
+    return {"scenario": request.headers.get("X-Validibot-Scenario", "")}
 
 
 def _body_name(request: HttpRequest, content: BinaryIO) -> str:
@@ -155,6 +161,7 @@ def _incoming(content: BinaryIO, filename: str, fields: dict[str, Any]) -> Incom
         name=_text(fields, "name"),
         metadata=_metadata(fields.get("metadata")),
         short_description=_text(fields, "short_description"),
+        scenario=_text(fields, "scenario"),
     )
 
 

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from validibot.accounts.scope import Scope
 from validibot.runs import admit
+from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
 from validibot.runs.start import start_run
 from validibot.submissions import content
@@ -17,6 +18,7 @@ from validibot.submissions.intake import IntakeError, receive
 from validibot.web.runs import listed_runs
 from validibot.web.scope import member, page
 from validibot.workflows.models import Sample, Workflow
+from validibot.workflows.scenarios import CATALOGUE, Kind
 from validibot.workflows.select import (
     WorkflowNotFound,
     accepted_extensions,
@@ -65,7 +67,8 @@ def launch_sample(request: HttpRequest, scope: Scope, slug: str, pk: int) -> Htt
     sample = get_object_or_404(found.samples, pk=pk)
     source = io.BytesIO(sample.content)
     size, sha256 = content.measure(source)
-    incoming = content.Incoming(source, sample.filename, size, sha256)
+    scenario = request.POST.get("scenario", "")
+    incoming = content.Incoming(source, sample.filename, size, sha256, scenario=scenario)
     try:
         _check_launchable(scope, found)
         run = _launch(scope, found, incoming)
@@ -104,8 +107,15 @@ def _show(
         accepted=sorted(accepted_extensions(found)),
         limit=settings.MAX_UPLOAD_BYTES,
         may_launch=scope.can("run.launch"),
+        scenarios=_scenarios(),
         problem=problem,
     )
+
+
+def _scenarios() -> list[Kind]:
+    """Return what may be chosen on the page: something for developers, where validators play it."""
+    offered = settings.DEBUG and get_backend().plays_scenarios
+    return list(CATALOGUE.values()) if offered else []
 
 
 def _check_launchable(scope: Scope, found: Workflow) -> None:
@@ -120,6 +130,7 @@ def _check_launchable(scope: Scope, found: Workflow) -> None:
 def _launch(scope: Scope, found: Workflow, incoming: content.Incoming) -> Run:
     """Start a run. Raises NotAdmitted."""
     admit.check_type(found, incoming.filename)
+    admit.check_scenario(found, incoming.scenario)
     submission = content.prepare(
         incoming, organisation=scope.organisation, project=found.project, user=scope.user
     )
@@ -130,4 +141,5 @@ def _launch(scope: Scope, found: Workflow, incoming: content.Incoming) -> Run:
             submission=submission,
             user=scope.user,
             source=Run.Source.LAUNCH_PAGE,
+            scenario=incoming.scenario,
         )

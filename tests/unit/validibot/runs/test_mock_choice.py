@@ -1,0 +1,115 @@
+"""Which scenario is played: of all who ask, the first."""
+
+import pytest
+from pytest_django import Settings
+
+from tests.factories import StepFactory, ValidatorFactory, started_run
+from validibot.runs.checks import check_backends
+from validibot.runs.execute import execute
+from validibot.runs.models import Run
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_root")]
+
+MARKED = b"! validibot:scenario=fail(2)\n"
+FAILED = ("FAIL", 1)
+
+
+def played(
+    filename: str = "a.fmu", body: bytes = b"PK", *, run: str = "", step: str = ""
+) -> tuple[str, int]:
+    """Return result and number of findings of a run on a mocked FMU validator."""
+    made = started_run(
+        step=StepFactory.create(
+            validator=ValidatorFactory.create(container=True), config={}, scenario=step
+        ),
+        filename=filename,
+        inline=body,
+    )
+    Run.objects.filter(pk=made.pk).update(scenario=run)
+    execute(made.pk)
+    made.refresh_from_db()
+    return made.result, made.findings.count()
+
+
+@pytest.fixture
+def setting(settings: Settings) -> str:
+    settings.EXECUTION_BACKENDS = {
+        "default": {
+            "BACKEND": "validibot.runs.backends.mock.MockBackend",
+            "OPTIONS": {"scenario": "fail(6)", "allow_without_debug": True},
+        }
+    }
+    return "fail(6)"
+
+
+def test_the_first_that_asks_is_obeyed(setting: str) -> None:
+    name = "a.fail-3.fmu"
+
+    assert played(name, MARKED, run="fail(5)", step="fail(4)") == ("FAIL", 5)
+    assert played(name, MARKED, step="fail(4)") == ("FAIL", 4)
+    assert played(name, MARKED) == ("FAIL", 2)
+    assert played(name) == ("FAIL", 3)
+    assert played() == ("FAIL", 6)
+
+
+def test_where_nobody_asks_files_pass_unless_their_name_says_otherwise() -> None:
+    assert played("model.fmu") == ("PASS", 0)
+    assert played("FAILING.fmu") == FAILED
+    assert played("crash-test.fmu") == FAILED
+
+
+@pytest.mark.parametrize(
+    ("filename", "end"),
+    [
+        ("a.fail.fmu", FAILED),
+        ("a.fail-4.fmu", ("FAIL", 4)),
+        ("a.v2.warnings-2.fmu", ("PASS", 2)),
+        ("a.crash-1.fmu", ("ERROR", 0)),
+        ("a.v2.fmu", ("PASS", 0)),
+        ("pass.fmu", ("PASS", 0)),
+    ],
+)
+def test_a_part_of_the_file_name_may_ask(filename: str, end: tuple[str, int]) -> None:
+    assert played(filename) == end
+
+
+@pytest.mark.parametrize(
+    ("body", "end"),
+    [
+        (b"\0" * 60_000 + MARKED, ("FAIL", 2)),
+        (b"\0" * 65_536 + MARKED, ("PASS", 0)),
+        (b'{"note": "validibot:scenario=warnings"}', ("PASS", 3)),
+        (b"<!-- validibot:scenario=malformed_output -->", ("ERROR", 0)),
+    ],
+)
+def test_a_marker_in_the_beginning_of_the_file_may_ask(body: bytes, end: tuple[str, int]) -> None:
+    assert played("a.fmu", body) == end
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"validibot:scenario=fial(3)", "'fial(3)' is no scenario. Choose one of pass, fail(N)"),
+        (b"validibot:scenario=fail(x)", "'fail(x)' is no scenario"),
+        (b"validibot:scenario=fail(99999)", "N is a whole number from 0 to 5000"),
+        (b"validibot:scenario=pass(1)", "pass takes no argument"),
+    ],
+)
+def test_a_marker_that_asks_for_nonsense_ends_the_run_with_a_sentence(
+    body: bytes, said: str
+) -> None:
+    assert played("a.fmu", body) == ("ERROR", 0)
+
+    error = Run.objects.get().error
+    assert error.startswith("The validator could not be started: the marker in the file: ")
+    assert said in error
+
+
+def test_a_wrong_setting_is_found_at_the_start(settings: Settings, setting: str) -> None:
+    assert check_backends() == []
+    settings.EXECUTION_BACKENDS["default"]["OPTIONS"]["scenario"] = "fast"
+
+    [message] = check_backends()
+
+    assert message.id == "validibot.runs.E004"
+    assert "MOCK_SCENARIO: 'fast' is no scenario" in message.msg
