@@ -22,6 +22,9 @@ _BACKENDS = {
 EXECUTION_BACKENDS = {
     "default": {
         "BACKEND": _BACKENDS[choice("EXECUTION_BACKEND", tuple(_BACKENDS), default="mock")],
-        "OPTIONS": {"validators_dir": str(VALIDATORS_DIR)},
+        "OPTIONS": {
+            "validators_dir": str(VALIDATORS_DIR),
+            "scenario": env.str("MOCK_SCENARIO", default=""),
+        },
     }
 }
