@@ -87,10 +87,6 @@ class Config:
     def seed_file(self) -> Path:
         return self.state / "seed.json"
 
-    @property
-    def callbacks(self) -> Path:
-        return self.state / "callbacks"
-
     def need_tunnel(self) -> TunnelConfig:
         """Return the tunnel's configuration. Raises ConfigError where there is none."""
         if self.tunnel is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from devenv import config
-from devenv.cli import doctor, down, env, logs, reset, run, status, up
+from devenv.cli import doctor, down, env, logs, reset, run, status, trace, tunnel, up
 from devenv.cli.context import Context
 from devenv.cli.output import Output
 from devenv.environment import wants_colour
@@ -21,6 +21,8 @@ _COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "env": (env, "the variables that a service has"),
     "run": (run, "run a command in the environment of the web service"),
     "reset": (reset, "stop, and delete all data"),
+    "trace": (trace, "what happened to a run; or its callback once more"),
+    "tunnel": (tunnel, "where Google's own cloud calls this laptop"),
     "doctor": (doctor, "look for what may be in the way"),
 }
 

@@ -1,9 +1,11 @@
 """`doctor`: look for what may be in the way, and say what mends it."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from devenv.cli import checks
+from devenv.cli.checks import Check
 from devenv.cli.context import Context
 from devenv.cli.output import Output
 
@@ -15,13 +17,18 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
-    found = checks.every(context)
-    lines = (_line(check, context.output) for check in found)
-    context.output.result([asdict(check) for check in found], "\n".join(lines))
+    return report(checks.every(context), context.output)
+
+
+def report(found: Sequence[Check], output: Output) -> int:
+    """Print what was found; return 1 if anything is in the way."""
+    output.result(
+        [asdict(check) for check in found], "\n".join(line(check, output) for check in found)
+    )
     return 1 if any(check.result == "fail" for check in found) else 0
 
 
-def _line(check: checks.Check, output: Output) -> str:
+def line(check: Check, output: Output) -> str:
     mark, colour = _MARKS[check.result]
-    line = f"  {output.style(mark, colour)} {check.name:<13} {check.text}"
-    return f"{line}\n    {'':<13} {output.style(check.fix, 'bold')}" if check.fix else line
+    text = f"  {output.style(mark, colour)} {check.name:<13} {check.text}"
+    return f"{text}\n    {'':<13} {output.style(check.fix, 'bold')}" if check.fix else text

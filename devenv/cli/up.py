@@ -4,7 +4,7 @@ import argparse
 import asyncio
 from dataclasses import asdict
 
-from devenv.cli import detach, summary
+from devenv.cli import detach, summary, tunnel
 from devenv.cli.context import Context
 from devenv.cli.foreground import Foreground
 from devenv.config import Ports
@@ -29,6 +29,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         return 2
     if context.is_running():
         return _already_runs(context)
+    if _mode(arguments) == "tunnel" and not arguments.background and not tunnel.is_clear(context):
+        context.output.fail("The tunnel would not work.", hint="python -m devenv tunnel --check")
+        return 1
     context.config.state.mkdir(exist_ok=True)
     context.config.state.chmod(0o700)  # keys, mails, passwords: for nobody else on this machine
     if arguments.detach:

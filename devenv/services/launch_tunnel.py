@@ -13,16 +13,12 @@ from devenv import config as configs
 from devenv.config import Config
 from devenv.environment import developer
 from devenv.stack import statefile
-from devenv.tunnel import passage, published
-from devenv.tunnel.check import Check
+from devenv.tunnel import published
 from devenv.tunnel.config import TunnelConfig
 from devenv.tunnel.published import Published
 from devenv.tunnel.station import Place, Station
 from devenv.tunnel.tunnel import TunnelFailed
 
-# A quick tunnel's name reaches the world's name servers some seconds after it was given.
-_TRIES = 12
-_PAUSE = 3.0
 # Who was told the public URL when it started.
 _TOLD = ("web", "worker", "sweep")
 
@@ -44,16 +40,6 @@ def main() -> int:
     return 0
 
 
-def place(config: Config, *, worker_port: int) -> Place:
-    return Place(
-        root=config.root,
-        echo=config.state / "tunnel" / "echo",
-        callbacks=config.callbacks,
-        worker_port=worker_port,
-        environ=developer(),
-    )
-
-
 class Keeper:
     """Keeps one tunnel for one stack, until SIGTERM or Ctrl-C."""
 
@@ -61,9 +47,13 @@ class Keeper:
         self._config = config
         self._tunnel: TunnelConfig = config.need_tunnel()
         self._file = published.file_in(config.state)
-        self._station = Station(
-            self._tunnel, place(config, worker_port=worker_port), opened=self._opened
+        place = Place(
+            root=config.root,
+            state=config.state,
+            worker_port=worker_port,
+            environ=developer(),
         )
+        self._station = Station(self._tunnel, place, opened=self._opened)
         self._proving: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -93,7 +83,7 @@ class Keeper:
     async def _prove(self, url: str, before: str) -> None:
         """Tell the URL to the others once a request through it has come back."""
         log.info("The tunnel is open at %s; now a round trip through it.", url)
-        checks = await self._checks(url)
+        checks = await self._station.prove(url)
         for check in checks:
             log.info("%s: %s. %s", check.name, check.text, check.fix)
         if any(check.result == "fail" for check in checks):
@@ -105,15 +95,6 @@ class Keeper:
             log.warning(_MOVED, before, url, before)
             self._restart_the_others()
 
-    async def _checks(self, url: str) -> list[Check]:
-        echo = self._station.echo
-        for _ in range(_TRIES):
-            checks = await asyncio.to_thread(passage.through, self._tunnel, url, echo)
-            if not any(check.name in _TAKES_A_WHILE and check.result == "fail" for check in checks):
-                break
-            await asyncio.sleep(_PAUSE)
-        return checks
-
     def _restart_the_others(self) -> None:
         """End web and worker; their supervisor starts them again, with the URL that holds now."""
         services = statefile.read(self._config.state_file).services
@@ -123,7 +104,6 @@ class Keeper:
                     os.kill(one.pid, signal.SIGTERM)
 
 
-_TAKES_A_WHILE = ("dns", "tls", "round trip")
 _MOVED = (
     "The tunnel's URL has changed from %s to %s. Web and worker start again with the new one. Runs "
     "in flight: what Google still sends to %s is lost. A run that waits for the queue is enqueued "

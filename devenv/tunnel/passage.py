@@ -13,8 +13,8 @@ import requests
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from devenv.stack.check import Check
 from devenv.tunnel import google
-from devenv.tunnel.check import Check
 from devenv.tunnel.config import TunnelConfig
 from devenv.tunnel.doors import CALLBACKS
 from devenv.tunnel.echo import Echo

@@ -6,8 +6,8 @@ from email.utils import parsedate_to_datetime
 
 import requests
 
+from devenv.stack.check import Check
 from devenv.tunnel import google
-from devenv.tunnel.check import Check
 from devenv.tunnel.config import TunnelConfig
 from devenv.tunnel.google import CallFailed, Google, Need
 from devenv.tunnel.providers import make

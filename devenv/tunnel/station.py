@@ -1,10 +1,14 @@
 """A gate, and the tunnel that leads to it: opened together, taken down together."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from devenv.stack.check import Check
+from devenv.tunnel import passage
 from devenv.tunnel.config import TunnelConfig
 from devenv.tunnel.doors import doors
 from devenv.tunnel.echo import Echo
@@ -13,6 +17,11 @@ from devenv.tunnel.providers import make
 from devenv.tunnel.saved import Callbacks
 from devenv.tunnel.tunnel import Tunnel, TunnelFailed
 from devenv.tunnel.worker import Worker
+
+# A quick tunnel's name reaches the world's name servers some seconds after it was given.
+_TRIES = 12
+_PAUSE = 3.0
+_TAKES_A_WHILE = ("dns", "tls", "round trip")
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +34,17 @@ class Place:
     """Where things are: folders, the port of the worker, the environment of the program."""
 
     root: Path
-    echo: Path
-    callbacks: Path
+    state: Path
     worker_port: int
     environ: Mapping[str, str]
+
+    @property
+    def echo(self) -> Path:
+        return self.state / "tunnel" / "echo"
+
+    @property
+    def callbacks(self) -> Path:
+        return self.state / "callbacks"
 
 
 class Station:
@@ -70,6 +86,39 @@ class Station:
             await self._gate.stop()
             self._worker.close()
 
+    async def prove(self, url: str) -> list[Check]:
+        """Look through the open tunnel, more than once where a new name may not be known yet."""
+        for _ in range(_TRIES):
+            checks = await asyncio.to_thread(passage.through, self._config, url, self.echo)
+            if not any(check.name in _TAKES_A_WHILE and check.result == "fail" for check in checks):
+                break
+            await asyncio.sleep(_PAUSE)
+        return checks
+
     def _moved(self, url: str) -> None:
         before, self._gate.origin = self._gate.origin, url
         self._opened(url, before)
+
+
+async def trial(config: TunnelConfig, place: Place) -> list[Check]:
+    """Open a tunnel for a moment, look through it, and take it down again."""
+    opened: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def tell(url: str, before: str) -> None:
+        if not opened.done():
+            opened.set_result(url)
+
+    station = Station(config, place, opened=tell)
+    keeping = asyncio.create_task(station.keep())
+    either: set[asyncio.Future[Any]] = {keeping, opened}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if keeping.done():
+            await keeping
+        found = Check("tunnel", "ok", f"{config.provider} opens {opened.result()}")
+        return [found, *await station.prove(opened.result())]
+    except TunnelFailed as error:
+        return [Check("tunnel", "fail", str(error), error.hint)]
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)

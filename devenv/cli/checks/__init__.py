@@ -1,11 +1,11 @@
 """What may be in the way on this machine, each with what mends it."""
 
-from devenv.cli.checks.check import Check
 from devenv.cli.checks.engine import containers
 from devenv.cli.checks.machine import clock, disk, energyplus, python
 from devenv.cli.checks.stack import listening, state
 from devenv.cli.checks.surroundings import certificates, credentials, proxy
 from devenv.cli.context import Context
+from devenv.stack.check import Check
 
 __all__ = ["Check", "energyplus", "every"]
 

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 from containers import Engine, EngineUnavailable
-from devenv.cli.checks.check import Check
+from devenv.stack.check import Check
 
 _FOR = "needed only for JOBS=docker and RUNTIME=docker"
 

@@ -7,8 +7,8 @@ import sys
 import time
 from importlib.util import find_spec
 
-from devenv.cli.checks.check import Check
 from devenv.cli.context import Context
+from devenv.stack.check import Check
 
 _MIB = 1024 * 1024
 

@@ -2,9 +2,9 @@
 
 from dataclasses import asdict
 
-from devenv.cli.checks.check import Check
 from devenv.cli.context import Context
 from devenv.stack import ports
+from devenv.stack.check import Check
 
 
 def listening(context: Context) -> Check:

@@ -1,0 +1,120 @@
+"""A callback once more: from a file that the gate kept, or as the container of a run would post it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from devenv.cli.emulated import Account
+from devenv.cli.http import Reply, ask
+from devenv.product import Product
+from devenv.stack.errors import StackError
+from devenv.tunnel.doors import CALLBACKS
+from devenv.tunnel.saved import Callbacks, SavedCallback, Unreadable, load
+
+_STORAGE = "storage.googleapis.com"
+_PAGES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What is posted again, and where it comes from."""
+
+    saved: SavedCallback
+    source: str
+
+
+def find(product: Product, what: str) -> Replay:
+    """Return the callback that a file holds, or that belongs to a run. Raises StackError."""
+    kept = Callbacks(product.config.state / "callbacks").latest(what)
+    file = kept or Path(what)
+    if file.is_file():
+        try:
+            return Replay(load(file), str(file))
+        except Unreadable as error:
+            raise StackError(str(error), hint="ls .devenv/callbacks") from error
+    if product.has_cloud:
+        return Replay(*_as_the_container_would(product, what))
+    raise StackError(
+        f"{what} is no file, and no callback of such a run was kept.", hint="ls .devenv/callbacks"
+    )
+
+
+def post(product: Product, saved: SavedCallback) -> Reply:
+    """Post it to the worker on this machine, which verifies the token as it always does."""
+    port = product.config.ports.worker
+    headers = {
+        "Content-Type": "application/json",
+        "Host": urlsplit(product.worker_url).netloc,
+        **_authorization(product, saved.caller),
+    }
+    return ask(f"http://127.0.0.1:{port}{saved.path}", headers=headers, body=saved.body.encode())
+
+
+def _authorization(product: Product, caller: str) -> dict[str, str]:
+    """Let the cloud of this mode make a token for whom the callback came from."""
+    if product.has_cloud:
+        token = Account(product, caller.partition("@")[0]).id_token(product.worker_url)
+    elif product.has_tunnel:
+        token = _googles(caller, product.worker_url)
+    else:
+        return {}  # without a cloud the nonce in the body is all that counts
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _googles(caller: str, audience: str) -> str:
+    from devenv.tunnel import google  # noqa: PLC0415 - Google's libraries, for this mode only
+
+    try:
+        return str(google.Google().send(google.id_token(caller, audience))["token"])
+    except (google.CallFailed, KeyError) as error:
+        raise StackError(
+            f"Google gives you no ID token of {caller}: {error}.",
+            hint=f"gcloud iam service-accounts add-iam-policy-binding {caller} --member "
+            '"user:$(gcloud config get account)" '
+            "--role roles/iam.serviceAccountOpenIdTokenCreator",
+        ) from error
+
+
+def _as_the_container_would(product: Product, run: str) -> tuple[SavedCallback, str]:
+    """Read what the container of a run's latest attempt was told, and say what it says at the end."""
+    bucket = product.config.cloud.buckets[0]
+    web = Account(product, "web")
+    names = sorted(
+        (item["timeCreated"], item["name"])
+        for item in _objects(web, bucket)
+        if f"/{run}/" in item["name"] and item["name"].endswith("/input.json")
+    )
+    if not names:
+        raise StackError(f"No container was launched for {run}.", hint="the id of a run, or a file")
+    name = names[-1][1]
+    path = f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}"
+    envelope = web.get(_STORAGE, path, alt="media")
+    context = envelope["context"]
+    body = {
+        "run_id": run,
+        "callback_id": context["callback_id"],
+        "callback_nonce": context["callback_nonce"],
+        "status": "success",
+        "result_uri": context["expected_output_uri"],
+    }
+    kind = str(envelope["validator"]["type"]).lower()
+    caller = next(
+        (job.account for job in product.config.cloud.jobs if kind in job.name),
+        product.config.cloud.jobs[0].account,
+    )
+    saved = SavedCallback(path=CALLBACKS, caller=caller, body=json.dumps(body))
+    return saved, f"gs://{bucket}/{name}"
+
+
+def _objects(web: Account, bucket: str) -> Iterator[dict[str, Any]]:
+    token = ""
+    for _ in range(_PAGES):
+        query = {"prefix": "runs/", "maxResults": "1000"} | ({"pageToken": token} if token else {})
+        page = web.get(_STORAGE, f"/storage/v1/b/{bucket}/o", **query)
+        yield from page.get("items", ())
+        token = page.get("nextPageToken", "")
+        if not token:
+            return

@@ -1,0 +1,131 @@
+"""`trace`: what happened to a run, moment by moment; or a callback posted once more."""
+
+import argparse
+import datetime as dt
+import json
+from typing import Any
+from uuid import UUID
+
+from devenv.cli import replay, summary
+from devenv.cli.context import Context
+from devenv.cli.emulated import Account
+from devenv.cli.http import ask
+from devenv.cli.output import columns
+from devenv.product import Product
+from devenv.stack.errors import StackError
+
+_LONGEST = 100
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("run_id", nargs="?", type=_run_id, help="tell what happened to this run")
+    what.add_argument("--replay", metavar="FILE|RUN_ID", help="post a callback once more")
+
+
+def _run_id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text[:100]!r} is not the id of a run") from None
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    product = context.running_product()
+    if arguments.replay:
+        return _replay(product, context, arguments.replay)
+    events = _events(product, context, arguments.run_id)
+    executions = [_execution(product, name) for name in _named(events)] if product.has_cloud else []
+    context.output.result(
+        {"run": arguments.run_id, "events": events, "executions": executions},
+        "\n".join((_timeline(events), *(_told(one, product) for one in executions))),
+    )
+    return 0
+
+
+def _replay(product: Product, context: Context, what: str) -> int:
+    found = replay.find(product, what)
+    reply = replay.post(product, found.saved)
+    answer = reply.json()
+    rows = [
+        ("From", found.source),
+        ("Posted", f"http://127.0.0.1:{product.config.ports.worker}{found.saved.path}"),
+        ("As", found.saved.caller or "nobody"),
+        ("Answer", f"{reply.status} {json.dumps(answer) if answer is not None else reply.text}"),
+    ]
+    data = {"source": found.source, "status": reply.status, "answer": answer}
+    context.output.result(data, columns(rows))
+    return 0 if 200 <= reply.status < 300 else 1
+
+
+def _events(product: Product, context: Context, run_id: str) -> list[dict[str, Any]]:
+    facts = summary.facts(product, context.state())
+    answer = ask(
+        f"{facts['urls']['web']}/api/v1/orgs/{facts['org']}/runs/{run_id}/events/",
+        headers={"Authorization": f"Bearer {facts['api_key']}"},
+    )
+    events = answer.json()
+    if answer.status != 200 or not isinstance(events, list):
+        raise StackError(
+            f"The API answers {answer.status} about the run {run_id}: {answer.text[:300]}",
+            hint="is it a run of the demo organisation?",
+        )
+    return events
+
+
+def _timeline(events: list[dict[str, Any]]) -> str:
+    if not events:
+        return "  Nothing happened yet."
+    began = _moment(events[0])
+    rows = [
+        (
+            f"{_moment(event):%H:%M:%S}",
+            f"+{(_moment(event) - began).total_seconds():.3f} s",
+            f"step {event['step']}" if event["step"] is not None else "",
+            str(event["kind"]),
+            str(event["actor"]),
+            _short(event),
+        )
+        for event in events
+    ]
+    return columns(rows)
+
+
+def _moment(event: dict[str, Any]) -> dt.datetime:
+    return dt.datetime.fromisoformat(str(event["at"]))
+
+
+def _short(event: dict[str, Any]) -> str:
+    data = ", ".join(f"{key} {value}" for key, value in (event.get("data") or {}).items())
+    text = "; ".join(part for part in (str(event.get("message") or ""), data) if part)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _named(events: list[dict[str, Any]]) -> list[str]:
+    found = [str((event.get("data") or {}).get("execution", "")) for event in events]
+    return [name for name in dict.fromkeys(found) if name.startswith("projects/")]
+
+
+def _execution(product: Product, name: str) -> dict[str, Any]:
+    execution = Account(product, "worker").get("run.googleapis.com", f"/v2/{name}")
+    conditions: list[dict[str, Any]] = execution.get("conditions", [])
+    completed = next((one for one in conditions if one["type"] == "Completed"), {})
+    return {
+        "name": name,
+        "state": str(completed.get("state", "")),
+        "message": str(completed.get("message", "")),
+        "started": str(execution.get("startTime", "")),
+        "ended": str(execution.get("completionTime", "")),
+    }
+
+
+def _told(execution: dict[str, Any], product: Product) -> str:
+    short = execution["name"].rpartition("/")[2]
+    logs = product.config.state / "gcp" / "logs" / short
+    rows = [
+        ("Execution", short),
+        ("State", f"{execution['state']}  {execution['message']}"),
+        ("Ran", f"{execution['started']} … {execution['ended']}"),
+        ("Logs", str(logs)),
+    ]
+    return "\n" + columns(rows)

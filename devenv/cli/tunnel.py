@@ -1,0 +1,94 @@
+"""`tunnel`: where real Google Cloud calls this laptop; what would be done; whether it would work."""
+
+import argparse
+import asyncio
+import json
+import shlex
+from dataclasses import asdict
+
+from devenv.cli import doctor
+from devenv.cli.context import Context
+from devenv.cli.output import columns
+from devenv.environment import developer
+from devenv.tunnel import published
+from devenv.tunnel.config import TunnelConfig
+from devenv.tunnel.echo import Echo
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="look at everything that it needs")
+    what.add_argument("--dry-run", action="store_true", help="print each call, do none")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    config = context.config.need_tunnel()
+    if arguments.dry_run:
+        return _dry_run(config, context)
+    if arguments.check:
+        return _check(config, context)
+    found = _open(context)
+    if found is None:
+        context.output.result({"open": False}, "  closed")
+        context.output.fail("No tunnel is open.", hint="make up MODE=tunnel")
+        return 1
+    rows = [
+        ("URL", found.url),
+        ("Provider", f"{found.provider} (process {found.pid})"),
+        ("Callbacks", str(context.config.state / "callbacks")),
+    ]
+    context.output.result({"open": True, **asdict(found)}, columns(rows))
+    return 0
+
+
+def is_clear(context: Context) -> bool:
+    """Look at what can be said before anything starts; tell what is not as it should be."""
+    from devenv.tunnel import preflight  # noqa: PLC0415 - Google's libraries, for this mode only
+
+    found = preflight.before(context.config.need_tunnel(), path=developer()["PATH"])
+    for check in found:
+        if check.result != "ok":
+            context.output.say(doctor.line(check, context.output))
+    return all(check.result != "fail" for check in found)
+
+
+def _open(context: Context) -> published.Published | None:
+    found = published.read(published.file_in(context.config.state))
+    return found if found and found.is_alive() else None
+
+
+def _check(config: TunnelConfig, context: Context) -> int:
+    from devenv.tunnel import passage, preflight  # noqa: PLC0415 - as above
+    from devenv.tunnel.station import Place, trial  # noqa: PLC0415 - as above
+
+    place = Place(
+        root=context.config.root,
+        state=context.config.state,
+        worker_port=context.config.ports.worker,
+        environ=developer(),
+    )
+    found = preflight.before(config, path=developer()["PATH"])
+    if here := _open(context):
+        found += passage.through(config, here.url, Echo(place.echo))
+    elif all(check.result != "fail" for check in found if check.name in _TAKEN_FOR_GRANTED):
+        found += asyncio.run(trial(config, place))
+    return doctor.report(found, context.output)
+
+
+# Without these a tunnel cannot even be tried.
+_TAKEN_FOR_GRANTED = ("program", "clock", "credentials")
+
+
+def _dry_run(config: TunnelConfig, context: Context) -> int:
+    from devenv.tunnel import plan  # noqa: PLC0415 - as above
+
+    command, steps = plan.command(config), plan.steps(config)
+    data = {"command": command, "calls": [asdict(step) for step in steps]}
+    lines = ["  The tunnel program", "", f"    {shlex.join(command)}", ""]
+    lines += ["  The calls to Google", ""]
+    for step in steps:
+        lines += [f"    {step.when}: {step.why}", f"      {step.call.method} {step.call.url}"]
+        lines += [f"      {json.dumps(step.call.body)}"] if step.call.body else []
+    context.output.result(data, "\n".join(lines))
+    context.output.say("\n  None of it was done.")
+    return 0
