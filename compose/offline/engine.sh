@@ -14,6 +14,11 @@ fail() {
 answers() { docker version >/dev/null 2>&1; }
 
 if answers; then exit 0; fi
+# A second engine on the data of the first would harm both.
+if running=$(pgrep -x dockerd); then
+    fail "dockerd runs already (process ${running//$'\n'/, }), but does not answer at ${DOCKER_HOST:-its usual socket}." \
+        "Look into its log; whoever started it should restart it."
+fi
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null || fail "To start a Docker engine takes root, and there is no sudo here."
