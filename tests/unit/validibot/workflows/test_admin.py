@@ -36,7 +36,7 @@ def test_every_page_can_be_shown(admin: Client, step: Step) -> None:
         assert admin.get(f"/admin/workflows/{model}/{pk}/change/").status_code == 200
 
 
-def save(admin: Client, step: Step, expression: str) -> str:
+def save(admin: Client, step: Step, expression: str, **fields: str) -> str:
     assertion = step.assertions.get()
     form = {
         "workflow": step.workflow_id,
@@ -54,7 +54,7 @@ def save(admin: Client, step: Step, expression: str) -> str:
         "files-TOTAL_FORMS": 0,
         "files-INITIAL_FORMS": 0,
     }
-    return admin.post(f"/admin/workflows/step/{step.pk}/change/", form).content.decode()
+    return admin.post(f"/admin/workflows/step/{step.pk}/change/", form | fields).content.decode()
 
 
 def test_an_assertion_can_be_changed(admin: Client, step: Step) -> None:
@@ -66,3 +66,13 @@ def test_an_assertion_can_be_changed(admin: Client, step: Step) -> None:
 def test_a_wrong_expression_is_refused(admin: Client, step: Step) -> None:
     assert "undeclared reference" in save(admin, step, "foo > 1")
     assert step.assertions.get().expression == "true"
+
+
+def test_a_step_can_be_given_a_scenario_that_there_is(admin: Client, step: Step) -> None:
+    page = save(admin, step, "true", scenario="explode")
+    assert "is no scenario. Choose one of pass" in page
+
+    save(admin, step, "true", scenario="fail(3)")
+
+    step.refresh_from_db()
+    assert step.scenario == "fail(3)"

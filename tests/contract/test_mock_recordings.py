@@ -1,0 +1,42 @@
+"""What mocked validators say is what the real ones say to the same files."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.recordings import SOURCES, TARGET, Source, record
+
+_VOLATILE = "execution_seconds"
+
+
+def rounded(value: Any) -> Any:
+    """Return a value without the last digits, in which machines differ."""
+    match value:
+        case float():
+            return float(f"{value:.6g}")
+        case dict():
+            return {name: rounded(each) for name, each in value.items() if name != _VOLATILE}
+        case list():
+            return [rounded(each) for each in value]
+    return value
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: f"{source.validator}/{source.name}")
+def test_a_recording_is_what_the_validator_answers(source: Source) -> None:
+    recorded = json.loads((source.folder / "answer.json").read_bytes())
+
+    answer, files = record(source)
+
+    again = "python -m tests.recordings records anew"
+    assert rounded(answer) == rounded(recorded), again
+    assert {path.name for path in source.folder.iterdir()} == {"answer.json", *files}, again
+
+
+def test_there_is_no_other_recording() -> None:
+    folders = {path.parent for path in TARGET.glob("*/*/answer.json")} - {
+        path.parent for path in TARGET.glob("other/*/answer.json")
+    }
+
+    assert folders == {source.folder for source in SOURCES}

@@ -1,0 +1,91 @@
+"""`manage.py scenarios`."""
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from tests.factories import OrganisationFactory, StepFactory, ValidatorFactory
+from validibot.runs.models import Run
+from validibot.workflows.models import Sample, Step
+from validibot.workflows.scenarios import CATALOGUE
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("data_root")]
+
+RUN = ("run", "--workflow", "decay")
+FMU = {"extension": ".fmu", "mime_type": "application/vnd.fmi.fmu"}
+
+
+def scenarios(*arguments: str) -> str:
+    output = StringIO()
+    call_command("scenarios", *arguments, stdout=output)
+    return output.getvalue()
+
+
+@pytest.fixture
+def step(settings: Settings) -> Step:
+    """A step of the workflow demo/decay, whose mocked validator does not wait."""
+    settings.EXECUTION_BACKENDS = {
+        "default": {
+            "BACKEND": "validibot.runs.backends.mock.MockBackend",
+            "OPTIONS": {"wait": lambda stopped, seconds: stopped.is_set()},
+        }
+    }
+    step = StepFactory.create(
+        workflow__slug="decay",
+        workflow__organisation=OrganisationFactory.create(slug="demo"),
+        validator=ValidatorFactory.create(container=True, accepts=[FMU]),
+        config={},
+    )
+    Sample.objects.create(workflow=step.workflow, filename="a.fmu", content=b"PK", passes=True)
+    return step
+
+
+def test_every_scenario_is_listed_with_its_sentence() -> None:
+    listed = scenarios().splitlines()
+
+    assert len(listed) == len(CATALOGUE)
+    for line, kind in zip(listed, CATALOGUE.values(), strict=True):
+        assert line.split(maxsplit=1) == [kind.form, kind.sentence]
+
+
+def test_a_run_is_made_and_its_outcome_told(step: Step) -> None:
+    told = dict(line.split(maxsplit=1) for line in scenarios(*RUN, "fail(2)").splitlines())
+
+    assert (told["result"], told["findings"]) == ("FAIL", "2 ERROR")
+    assert told["events"].endswith("running called_back step_failed failed")
+    assert Run.objects.get().source == "CLI"
+
+
+def test_what_comes_after_the_end_is_waited_for(step: Step) -> None:
+    told = dict(line.split(maxsplit=1) for line in scenarios(*RUN, "late").splitlines())
+
+    assert (told["result"], told["answers"]) == ("TIMED_OUT", "1 heard")
+
+
+def test_a_file_of_ones_own_can_be_given(step: Step, tmp_path: Path) -> None:
+    file = tmp_path / "mine.fmu"
+    file.write_bytes(b"PK mine")
+
+    scenarios(*RUN, "pass", "--file", str(file))
+
+    assert Run.objects.get().submission.filename == "mine.fmu"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((*RUN, "explode"), "'explode' is no scenario. Choose one of pass"),
+        ((*RUN, "pass", "--file", "nothing.fmu"), "--file nothing.fmu: No such file or directory"),
+        ((*RUN, "pass", "--file", "manage.py"), "manage.py is not a file that"),
+        (("run", "--workflow", "other", "pass"), "There is no workflow 'other'. There are: decay."),
+        ((*RUN, "pass", "--organisation", "acme"), "There is no organisation 'acme'."),
+    ],
+)
+def test_what_is_wrong_is_told(step: Step, arguments: tuple[str, ...], said: str) -> None:
+    with pytest.raises(CommandError, match=said.replace(".", r"\.")):
+        scenarios(*arguments)
+
+    assert not Run.objects.exists()
