@@ -51,6 +51,13 @@ class Client:
         except _BROKEN as error:
             raise EngineUnavailable(_sentence(error)) from error
 
+    def close(self) -> None:
+        """Let go of the connection; the next call makes another."""
+        with self._lock:
+            if self._api is not None:
+                self._api.close()
+            self._api = None
+
 
 def _sentence(error: Exception) -> str:
     text = str(error)

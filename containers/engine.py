@@ -148,6 +148,10 @@ class Engine:
         """
         return self._volumes.hold(name, files, image=self._image(image)["Id"])
 
+    def close(self) -> None:
+        """Let go of the connection; the next call makes another."""
+        self._client.close()
+
     def _start(self, api: docker.APIClient, name: str, arguments: dict[str, Any]) -> Container:
         id_ = self._create(api, arguments)["Id"]
         container = Container(self._client, id=id_, name=name)
