@@ -1,5 +1,6 @@
 """The backend: from an attempt to a container, and from a container to what may be said of it."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set as AbstractSet
 from contextlib import contextmanager
@@ -127,13 +128,15 @@ class DockerBackend(ExecutionBackend):
         """Raises FilesRefused, StorageError, EngineUnavailable, CannotStart."""
         options = self._options
         envelope = files.read_envelope(request.input_uri)
+        # Pinned: a tag may be moved while we speak.
+        image = f"{request.image.partition('@')[0]}@{digest}"
+        user = options.user or self._engine.user(image) or _somebody()
         bundle = files.bundle_of(request.input_uri)
-        files.hand_over(bundle, options.user)
+        files.let_in(bundle, user)
         memory_mb = min(request.memory_mb, options.memory_mb)
         return ContainerSpec(
             name=_name(str(request.attempt_id)),
-            # Pinned: a tag may be moved while we speak.
-            image=f"{request.image.partition('@')[0]}@{digest}",
+            image=image,
             env={
                 **options.environ,
                 "VALIDIBOT_INPUT_URI": request.input_uri,
@@ -143,7 +146,7 @@ class DockerBackend(ExecutionBackend):
             labels=ending.labels(bundle=bundle, memory_mb=memory_mb, output_mb=options.output_mb),
             memory_bytes=memory_mb * 2**20,
             cpus=options.cpus,
-            user=options.user,
+            user=user,
             network=options.network,
             network_name=options.network_name,
             mounts=files.mounts(envelope, request.input_uri),
@@ -161,6 +164,11 @@ class DockerBackend(ExecutionBackend):
 
 def _name(attempt: str) -> str:
     return f"attempt-{attempt}"
+
+
+def _somebody() -> str:
+    """Return who runs an image that is made for root: whoever we are, or nobody in particular."""
+    return f"{os.geteuid()}:{os.getegid()}" if os.geteuid() else "1000:1000"
 
 
 def _is_address(host: str) -> bool:

@@ -1,7 +1,6 @@
 """What an operator may decide about containers: the OPTIONS of the backend, refused by name."""
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -16,11 +15,6 @@ _OWNER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,40}")
 _USER = re.compile(r"\d{1,9}:\d{1,9}")
 
 
-def _own_user() -> str:
-    """Return who may write to the folders of this process; for root that is somebody without power."""
-    return f"{os.geteuid()}:{os.getegid()}" if os.geteuid() else "1000:1000"
-
-
 def _own_name() -> str:
     """Tell this deployment's containers from those of another on the same engine."""
     return f"validibot-{hashlib.sha256(settings.DATA_ROOT.encode()).hexdigest()[:12]}"
@@ -32,7 +26,8 @@ class Options:
     `network_name` an existing network instead of our own.
 
     `memory_mb` and `cpus` are the most that a container gets, `output_mb` the most that it may
-    write. `environ` are further variables, `owner` marks what is ours on the engine.
+    write. `user` is who runs in it, `uid:gid`; otherwise whom the image is made for, if not root.
+    `environ` are further variables, `owner` marks what is ours on the engine.
     """
 
     network: Network = Network.CALLBACK
@@ -40,7 +35,7 @@ class Options:
     memory_mb: int = 65_536
     cpus: float = 2.0
     output_mb: int = 2048
-    user: str = field(default_factory=_own_user)
+    user: str = ""
     owner: str = field(default_factory=_own_name)
     environ: Mapping[str, str] = field(default_factory=dict)
     allow_without_debug: bool = False
