@@ -14,6 +14,7 @@ from containers.spec import ContainerSpec, Mount, Network
 SCRATCH = "/tmp"  # noqa: S108 - a path inside the container
 _NOWHERE = "127.0.0.1"  # of the container itself, where nobody answers questions about names
 _LOG = LogConfig(type=LogConfig.types.JSON, config={"max-size": "10m", "max-file": "1"})
+_LEAST_CPUS = 0.01  # that the engine accepts; 0 would be no limit
 _ULIMITS = (
     Ulimit(name="core", soft=0, hard=0),
     Ulimit(name="nofile", soft=4096, hard=4096),
@@ -57,7 +58,7 @@ def _limits(spec: ContainerSpec, most_cpus: float) -> dict[str, Any]:
     return {
         "mem_limit": spec.memory_bytes,
         "memswap_limit": spec.memory_bytes,  # the sum of memory and swap: no swap
-        "nano_cpus": int(min(spec.cpus, most_cpus) * 1e9),
+        "nano_cpus": int(max(_LEAST_CPUS, min(spec.cpus, most_cpus)) * 1e9),
         "pids_limit": spec.pids,
         "ulimits": list(_ULIMITS),
         "log_config": _LOG,

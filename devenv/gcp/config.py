@@ -64,7 +64,7 @@ class Image:
     """
 
     name: str
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
     warm: tuple[str, ...] = ()
 
 

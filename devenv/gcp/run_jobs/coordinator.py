@@ -15,7 +15,7 @@ from devenv.gcp.run_jobs.ledger import Ledger
 from devenv.gcp.run_jobs.messages import Pb
 from devenv.gcp.run_jobs.outcome import NEVER_RAN, Outcome, judge
 from devenv.gcp.run_jobs.runtimes.base import Attempt, CannotStart, Exit, Running, Runtime
-from devenv.gcp.run_jobs.template import memory_of
+from devenv.gcp.run_jobs.template import cpus_of, memory_of
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +46,7 @@ class Coordinator:
 
     async def run(self) -> None:
         """Return when the execution has ended and that is recorded."""
-        image = self.execution.template.containers[0].image
-        if not self._means.runtime.has(image):
-            message = life.miss_container(self.execution, image, now=self._now())
-            self._save(error=Status(code=NotFound.code, message=message))
+        if not await self._pin():
             return
         if not self._resumed:
             life.start_execution(self.execution, now=self._now())
@@ -66,10 +63,31 @@ class Coordinator:
         for running in self._running.values():
             running.terminate()
 
-    def fail(self) -> None:
+    def fail(self, message: str = "Internal error.") -> None:
         """End it as Google does when the platform itself is at fault."""
-        life.fail(self.execution, "Internal error.", now=self._now())
-        self._save(error=Status(code=Internal.code, message="Internal error."))
+        life.fail(self.execution, message, now=self._now())
+        self._save(error=Status(code=Internal.code, message=message))
+
+    async def _pin(self) -> bool:
+        """Put the image's digest in its tag's place; end the execution if there is none."""
+        container, runtime = self.execution.template.containers[0], self._means.runtime
+        try:
+            pinned = await runtime.pin(container.image)
+        except CannotStart as error:
+            self.fail(str(error))
+            return False
+        if pinned is None:
+            message = life.miss_container(
+                self.execution,
+                container.image,
+                hint=runtime.hint(container.image),
+                now=self._now(),
+            )
+            self._save(error=Status(code=NotFound.code, message=message))
+            return False
+        for record in (container, *(task.containers[0] for task in self._tasks)):
+            record.image = pinned
+        return True
 
     async def _work(self, waiting: Iterator[Pb]) -> None:
         """Take one task after the other; as many workers do so as tasks may run at a time."""
@@ -114,9 +132,11 @@ class Coordinator:
     async def _attempt(self, task: Pb) -> Outcome:
         try:
             running = await self._find(task) or await self._start(task)
-        except CannotStart:
-            log.exception("An attempt could not be started.")
-            return judge(Exit(lost=True), cancelling=self._cancelled.is_set())
+        except CannotStart as error:
+            log.warning("%s", error)
+            if self._cancelled.is_set():
+                return NEVER_RAN
+            return Outcome(Internal.code, str(error))
         if running is None:
             return NEVER_RAN
         self._running[task.name] = running
@@ -216,6 +236,7 @@ def attempt_of(execution: Pb, task: Pb) -> Attempt:
         image=container.image,
         account=execution.template.service_account,
         memory=memory_of(container),
+        cpus=cpus_of(container),
         command=tuple(container.command),
         args=tuple(container.args),
         env={variable.name: variable.value for variable in container.env} | injected,

@@ -9,7 +9,6 @@ from devenv.gcp.errors import AlreadyExists, FailedPrecondition
 from devenv.gcp.messages import moment, set_moment
 from devenv.gcp.run_jobs import life
 from devenv.gcp.run_jobs.coordinator import Coordinator, Means, attempt_of
-from devenv.gcp.run_jobs.images import digest
 from devenv.gcp.run_jobs.ledger import CANCEL, DELETE, RUN, Ledger, describe
 from devenv.gcp.run_jobs.messages import Execution, Pb
 from devenv.gcp.run_jobs.names import new_suffix
@@ -48,12 +47,7 @@ class Executions:
                 raise AlreadyExists(f"Resource '{short}-{token}' already exists.")
             name = f"{job.name}/executions/{short}-{new_suffix()}"
         now = self._clock.now()
-        execution = life.new_execution(job, template, name=name, creator=creator, now=now)
-        for container in execution.template.containers:
-            # A tag that no registry has stays what it is, as there is nothing to resolve it to.
-            if self._runtime.has(container.image):
-                container.image = digest(container.image)
-        return execution
+        return life.new_execution(job, template, name=name, creator=creator, now=now)
 
     def launch(self, execution: Pb, job: Pb) -> Pb:
         """Record an execution and start it; return its operation."""

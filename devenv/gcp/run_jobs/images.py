@@ -1,4 +1,4 @@
-"""The container images that the `process` runtime knows, by tag and by digest."""
+"""Names of container images: tags, digests, and what the `process` runtime knows by them."""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,12 +13,15 @@ def digest(image: str) -> str:
     """
     if "@" in image:
         return image
-    repository, _, tag = image.rpartition(":")
-    if "/" in tag or not repository:
-        repository = image
-    return f"{repository}@sha256:{hashlib.sha256(image.encode()).hexdigest()}"
+    return f"{repository(image)}@sha256:{hashlib.sha256(image.encode()).hexdigest()}"
+
+
+def repository(image: str) -> str:
+    """Return an image's name without its tag or digest."""
+    name, _, tag = image.partition("@")[0].rpartition(":")
+    return name if name and "/" not in tag else image.partition("@")[0]
 
 
 def by_digest(images: Iterable[Image]) -> dict[str, Image]:
-    """Return the images of devenv.toml under their digest forms."""
-    return {digest(image.name): image for image in images}
+    """Return the images for which devenv.toml names a command, under their digest forms."""
+    return {digest(image.name): image for image in images if image.command}

@@ -163,9 +163,9 @@ def cancel(execution: Pb, *, now: float) -> None:
     _complete(execution, State.CONDITION_FAILED, cond.CANCELLED, reason, now=now)
 
 
-def miss_container(execution: Pb, image: str, *, now: float) -> str:
+def miss_container(execution: Pb, image: str, *, hint: str, now: float) -> str:
     """End an execution whose image nobody has; return what it says."""
-    message = f"Image '{image}' not found. Name its command under [[gcp.images]] in devenv.toml."
+    message = f"Image '{image}' not found. {hint}"
     reason = CommonReason.CONTAINER_MISSING
     put(execution, "ContainerReady", State.CONDITION_FAILED, message, now=now, reason=reason)
     _complete(execution, State.CONDITION_FAILED, message, reason, now=now)

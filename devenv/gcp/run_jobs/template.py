@@ -98,6 +98,12 @@ def memory_of(container: Pb) -> int:
     return _memory(container.resources.limits["memory"])
 
 
+def cpus_of(container: Pb) -> float:
+    """Return the CPU limit of a completed container."""
+    quantity = container.resources.limits["cpu"]
+    return int(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
+
+
 def _complete_container(where: str, container: Pb) -> None:
     if not container.image:
         raise _bad(f"{where}.image", "must not be empty")

@@ -15,6 +15,7 @@ class Attempt:
     image: str
     account: str
     memory: int
+    cpus: float = 1.0
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     env: Mapping[str, str]
@@ -40,7 +41,7 @@ class Exit:
 
 
 class CannotStart(Exception):
-    """The machine refused to start the container; the message says why."""
+    """The machine refused to start the container; the message says why, in a sentence."""
 
 
 class Running(ABC):
@@ -63,8 +64,12 @@ class Runtime(ABC):
     """Starts attempts."""
 
     @abstractmethod
-    def has(self, image: str) -> bool:
-        """Return whether the image can be run."""
+    async def pin(self, image: str) -> str | None:
+        """Return an image by its digest; None if nobody has it. Raises CannotStart."""
+
+    @abstractmethod
+    def hint(self, image: str) -> str:
+        """Return a sentence on what to do about an image that nobody has."""
 
     @abstractmethod
     async def start(self, attempt: Attempt) -> Running:

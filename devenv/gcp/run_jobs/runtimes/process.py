@@ -17,6 +17,7 @@ from devenv.gcp.run_jobs.runtimes import supervisor
 from devenv.gcp.run_jobs.runtimes.base import Attempt, CannotStart, Exit, Running, Runtime
 from devenv.gcp.run_jobs.runtimes.ending import Process
 from devenv.gcp.run_jobs.runtimes.following import Follower
+from devenv.gcp.run_jobs.runtimes.logs import forget_old, log_of
 from devenv.gcp.run_jobs.runtimes.warm import Kind, ServerLost, Servers
 
 type Environ = Callable[[str], Mapping[str, str]]
@@ -28,7 +29,6 @@ _BASE = {"PATH": f"{Path(sys.executable).parent}:{_PATH}", "LANG": "C.UTF-8"}
 _MODULE = ("{python}", "-m")
 # What an interpreter reads when it starts; tasks that differ here do not share a waiting process.
 _EARLY = ("PYTHON", "LC_", "LANG", "TZ")
-_LOGS_KEPT = 7 * 86400  # seconds
 _HERE = str(Path(__file__).parent)
 # A bare interpreter: no site-packages, and nothing of this package but the one module.
 _SUPERVISE = (
@@ -108,8 +108,12 @@ class ProcessRuntime(Runtime):
         self._running: dict[str, ProcessRunning] = {}
         self._servers = Servers(self._project)
 
-    def has(self, image: str) -> bool:
-        return digest(image) in self._images
+    async def pin(self, image: str) -> str | None:
+        pinned = digest(image)
+        return pinned if pinned in self._images else None
+
+    def hint(self, image: str) -> str:
+        return "Name its command under [[gcp.images]] in devenv.toml."
 
     def prepare(self, attempt: Attempt) -> None:
         with contextlib.suppress(CloudError):  # an account that nobody has; `start` will say so
@@ -136,9 +140,7 @@ class ProcessRuntime(Runtime):
     async def open(self, keep: AbstractSet[str]) -> None:
         self._folders.mkdir(parents=True, exist_ok=True)
         self._sweep(keep)
-        for logs in self._logs.glob("*"):
-            if time.time() - logs.stat().st_mtime > _LOGS_KEPT:
-                shutil.rmtree(logs, ignore_errors=True)
+        forget_old(self._logs)
 
     async def close(self) -> None:
         running, self._running = self._running, {}
@@ -229,7 +231,7 @@ class ProcessRuntime(Runtime):
         return self._folders / attempt.name
 
     def _log(self, attempt: Attempt) -> Path:
-        return self._logs / attempt.execution / f"task{attempt.index}-{attempt.number}.log"
+        return log_of(self._logs, attempt)
 
 
 def _supervisor_of(folder: Path) -> Process | None:

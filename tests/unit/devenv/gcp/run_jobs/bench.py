@@ -58,12 +58,15 @@ class PlayedRuntime(Runtime):
         self.broken = False
         self.closed = False
 
-    def has(self, image: str) -> bool:
-        return digest(image) == digest(IMAGE)
+    async def pin(self, image: str) -> str | None:
+        return digest(image) if digest(image) == digest(IMAGE) else None
+
+    def hint(self, image: str) -> str:
+        return "Bring it."
 
     async def start(self, attempt: Attempt) -> Running:
         if self.broken:
-            raise CannotStart(attempt.name)
+            raise CannotStart("No engine answers.")
         return self._add(attempt)
 
     async def adopt(self, attempt: Attempt) -> Running | None:

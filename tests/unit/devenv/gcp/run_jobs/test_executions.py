@@ -40,8 +40,10 @@ async def test_an_execution_is_pending_then_reconciling_then_succeeded(bench: Be
 
 async def test_an_execution_shows_the_digest_of_its_image(bench: Bench) -> None:
     execution = await bench.run()
+    await bench.attempt()
 
-    assert execution.template.containers[0].image == digest(IMAGE)
+    shown = await bench.execution(execution)
+    assert shown.template.containers[0].image == digest(IMAGE)
 
 
 async def test_the_container_learns_who_it_is(bench: Bench) -> None:
@@ -219,15 +221,19 @@ async def test_an_image_that_nobody_has_fails_the_execution(bench: Bench) -> Non
     operation = await bench.call("RunJob", name=JOB)
     ended = await bench.execution(unpack(operation))
     assert completed(ended).reason == CommonReason.CONTAINER_MISSING
-    assert completed(ended).message.startswith("Image 'demo/unknown:1' not found.")
+    assert completed(ended).message == "Image 'demo/unknown:1' not found. Bring it."
     assert (await bench.operation(operation.name)).error.code == 5
 
 
-async def test_a_machine_that_cannot_start_a_process_is_an_internal_error(bench: Bench) -> None:
+async def test_a_machine_that_cannot_start_a_task_is_an_internal_error_and_says_why(
+    bench: Bench,
+) -> None:
     bench.runtime.broken = True
-    execution = await bench.run()
+    operation = await bench.call("RunJob", name=JOB)
+    ended = await bench.execution(unpack(operation))
 
-    assert completed(await bench.execution(execution)).message.endswith("Internal error.")
+    assert completed(ended).message.endswith("and message: No engine answers.")
+    assert (await bench.operation(operation.name)).error.code == 13
 
 
 async def test_the_job_points_at_its_latest_execution(bench: Bench) -> None:
