@@ -1,25 +1,36 @@
-"""Our task backend on Cloud Tasks, from enqueueing to a delivery that our doors let in."""
+"""Our task backends, from enqueueing to what arrives where the task is done."""
 
 import datetime as dt
+import json
+import time
 import uuid
 from collections.abc import Iterator
+from queue import Empty
 
 import pytest
+from django.db import connection
 from django.utils import timezone
-from google.cloud import tasks_v2
 from pytest_django import Settings
 
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from tests.cloud import ActAs
+from tests.contract.queues import CloudQueue, DatabaseQueue, Queue, at_work
 from tests.emulator.target import Worker, working
 from validibot.core import oidc
 from validibot.dispatch import cloud_tasks
 from validibot.dispatch.cloud_tasks import CloudTasksBackend
+from validibot.dispatch.database import worker as database_worker
+from validibot.dispatch.database.backend import DatabaseBackend
+from validibot.dispatch.database.models import QueuedTask
+from validibot.dispatch.database.upkeep import requeue
 from validibot.runs.tasks import cancel_execution
+
+pytestmark = pytest.mark.django_db(transaction=True)
 
 WORKER_URL = "https://validibot-worker-123456789012.us-west1.run.app"
 TASKS = "tasks@validibot-local.iam.gserviceaccount.com"
+HURRY = {"poll_seconds": 0.1, "min_backoff": 0.1, "max_backoff": 0.2, "max_attempts": 3}
 
 
 @pytest.fixture
@@ -48,39 +59,83 @@ def worker(config: CloudConfig) -> Iterator[Worker]:
         yield worker
 
 
-def test_a_task_is_delivered_with_a_token_that_opens_our_door(
+@pytest.fixture
+def cloud_queue(backend: CloudTasksBackend, worker: Worker) -> CloudQueue:
+    return CloudQueue(backend, worker)
+
+
+@pytest.fixture
+def database_queue(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatabaseQueue]:
+    """The backend as settings/database_queue.py wires it, with less patience."""
+    path = "validibot.dispatch.database.backend.DatabaseBackend"
+    settings.TASKS = {"default": {"BACKEND": path, "OPTIONS": HURRY}}
+    backend = DatabaseBackend("default", settings.TASKS["default"])
+    made = DatabaseQueue(backend)
+    monkeypatch.setattr(database_worker, "deliver", made.deliver)
+    with at_work(backend.settings):
+        yield made
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE procrastinate_jobs, procrastinate_workers CASCADE")
+
+
+@pytest.fixture(params=["cloud_queue", "database_queue"])
+def queue(request: pytest.FixtureRequest) -> Queue:
+    found: Queue = request.getfixturevalue(request.param)
+    return found
+
+
+def test_a_task_arrives_with_its_path_its_arguments_and_its_id(queue: Queue) -> None:
+    result = queue.backend.enqueue(cancel_execution, ["42"], {"why": [1, None]})
+
+    arrived = queue.next()
+    assert json.loads(arrived.body) == {
+        "task": "validibot.runs.tasks.cancel_execution",
+        "args": ["42"],
+        "kwargs": {"why": [1, None]},
+    }
+    assert (arrived.task_id, arrived.number) == (result.id, 0)
+
+
+def test_what_is_not_done_arrives_again_and_says_how_often_it_did(queue: Queue) -> None:
+    queue.script.extend([409, 503])
+
+    result = queue.backend.enqueue(cancel_execution, ["42"], {})
+
+    arrived = [queue.next() for _ in range(3)]
+    assert [each.number for each in arrived] == [0, 1, 2]
+    assert {each.task_id for each in arrived} == {result.id}
+
+
+def test_what_is_done_does_not_arrive_again(queue: Queue) -> None:
+    queue.backend.enqueue(cancel_execution, ["1"], {})
+    queue.backend.enqueue(cancel_execution, ["2"], {})
+
+    arrived = [json.loads(queue.next().body)["args"] for _ in range(2)]
+    assert sorted(arrived) == [["1"], ["2"]]
+    with pytest.raises(Empty):
+        queue.next(seconds=0.5)
+
+
+def test_a_task_can_wait_for_its_time(queue: Queue) -> None:
+    assert queue.backend.supports_defer
+    when = timezone.now() + dt.timedelta(seconds=1)
+
+    queue.backend.enqueue(cancel_execution.using(run_after=when), ["42"], {})
+    queue.backend.enqueue(cancel_execution, ["now"], {})
+
+    assert b"now" in queue.next().body
+    assert b"42" in queue.next().body
+    assert timezone.now() >= when
+
+
+def test_a_task_of_cloud_tasks_carries_a_token_that_opens_our_door(
     backend: CloudTasksBackend, worker: Worker
 ) -> None:
-    result = backend.enqueue(cancel_execution, ["42"], {})
-
-    arrival = worker.next()
-    token = arrival.headers["authorization"].removeprefix("Bearer ")
-    oidc._transport.cache_clear()
-    assert oidc.verify(token, audience=WORKER_URL, allowed=[TASKS]) == TASKS
-    assert arrival.headers["x-cloudtasks-taskname"] == result.id
-    assert b"validibot.runs.tasks.cancel_execution" in arrival.body
-
-
-def test_what_is_not_done_is_delivered_again(backend: CloudTasksBackend, worker: Worker) -> None:
-    worker.script.extend([409, 503])
-
     backend.enqueue(cancel_execution, ["42"], {})
 
-    counts = [worker.next().headers["x-cloudtasks-taskretrycount"] for _ in range(3)]
-    assert counts == ["0", "1", "2"]
-
-
-def test_a_task_can_wait_for_its_time(backend: CloudTasksBackend, act_as: ActAs) -> None:
-    when = timezone.now() + dt.timedelta(hours=1)
-
-    result = cancel_execution.using(run_after=when).enqueue("42")
-
-    name = f"{backend.options['queue']}/tasks/{result.id}"
-    act_as("admin")  # who enqueues may not look
-    with tasks_v2.CloudTasksClient() as admin:
-        stored = admin.get_task(name=name)
-        admin.delete_task(name=name)
-    assert abs((stored.schedule_time - when).total_seconds()) < 0.001
+    token = worker.next().headers["authorization"].removeprefix("Bearer ")
+    oidc._transport.cache_clear()
+    assert oidc.verify(token, audience=WORKER_URL, allowed=[TASKS]) == TASKS
 
 
 def test_a_creation_whose_answer_was_lost_is_repeated_without_doubt(
@@ -94,3 +149,26 @@ def test_a_creation_whose_answer_was_lost_is_repeated_without_doubt(
 
     assert worker.next().headers["x-cloudtasks-taskname"] == same.hex
     assert worker.arrivals.empty()
+
+
+def test_what_fails_too_often_is_dead_until_somebody_requeues_it(
+    database_queue: DatabaseQueue,
+) -> None:
+    database_queue.script.extend([500, 500, 500])
+    result = database_queue.backend.enqueue(cancel_execution, ["42"], {})
+    assert [database_queue.next().number for _ in range(3)] == [0, 1, 2]
+
+    dead = _until_dead(result.id)
+    assert (dead.attempts, dead.error) == (3, "scripted: 500")
+
+    assert requeue([dead.pk]) == 1
+    assert (database_queue.next().number, database_queue.deliveries.empty()) == (0, True)
+
+
+def _until_dead(pk: str) -> QueuedTask:
+    for _ in range(100):
+        task = QueuedTask.objects.get(pk=pk)
+        if task.status == QueuedTask.DEAD:
+            return task
+        time.sleep(0.02)
+    raise AssertionError(f"task {pk} is not dead")

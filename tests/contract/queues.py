@@ -1,0 +1,84 @@
+"""Each queue that we ship, with something at its other end that answers as a script says."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from django.tasks.backends.base import BaseTaskBackend
+
+from tests.emulator.target import Worker
+from validibot.dispatch.database.options import Options
+from validibot.dispatch.database.worker import QueueWorker
+from validibot.dispatch.receive import Delivery, Outcome
+
+
+class Queue(Protocol):
+    """`script` holds the statuses of the next answers; 200 comes when it is used up."""
+
+    @property
+    def backend(self) -> BaseTaskBackend: ...
+
+    @property
+    def script(self) -> list[int]: ...
+
+    def next(self, seconds: float = 5.0) -> Delivery:
+        """Return what is delivered next. Raises queue.Empty when nothing comes in that time."""
+
+
+@dataclass
+class CloudQueue:
+    """Cloud Tasks posts to a worker over HTTP."""
+
+    backend: BaseTaskBackend
+    worker: Worker
+
+    @property
+    def script(self) -> list[int]:
+        return self.worker.script
+
+    def next(self, seconds: float = 5.0) -> Delivery:
+        arrival = self.worker.next(seconds)
+        headers = arrival.headers
+        number = int(headers["x-cloudtasks-taskretrycount"])
+        return Delivery(arrival.body, headers["x-cloudtasks-taskname"], number)
+
+
+@dataclass
+class DatabaseQueue:
+    """A worker takes tasks from the database; `deliver` stands for what it would do with them."""
+
+    backend: BaseTaskBackend
+    script: list[int] = field(default_factory=list)
+    deliveries: "queue.SimpleQueue[Delivery]" = field(default_factory=queue.SimpleQueue)
+
+    def deliver(self, delivery: Delivery) -> Outcome:
+        status = self.script.pop(0) if self.script else 200
+        self.deliveries.put(delivery)
+        return Outcome(status, f"scripted: {status}")
+
+    def next(self, seconds: float = 5.0) -> Delivery:
+        return self.deliveries.get(timeout=seconds)
+
+
+@contextmanager
+def at_work(options: Options) -> Iterator[None]:
+    """Run a worker in a thread of this process."""
+    stops: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+
+    async def work() -> None:
+        worker = QueueWorker(options, concurrency=2, shutdown_timeout=5)
+        loop = asyncio.get_running_loop()
+        stops.put(lambda: loop.call_soon_threadsafe(worker.stop))
+        await worker.run()
+
+    thread = threading.Thread(target=asyncio.run, args=(work(),))
+    thread.start()
+    try:
+        yield
+    finally:
+        stops.get(timeout=5)()
+        thread.join(20)
