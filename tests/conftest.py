@@ -17,6 +17,15 @@ from devenv.services.postgres import BIN
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cloud",
+        choices=("embedded", "containers", "both"),
+        default="both",
+        help="what the flows run on: processes of this machine, containers, or one after the other",
+    )
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep groups together: with pytest 9.2, pytest-xdist 3.8 forgets to (its issue 1386)."""

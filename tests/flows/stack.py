@@ -13,9 +13,10 @@ from typing import Any
 import httpx
 
 from tests.cli.project import Project
+from tests.containers import Servers
 
 ROOT = Path(__file__).resolve().parents[2]
-_PARTS = ("config", "devenv", "docs", "manage.py", "tests", "validators", "validibot")
+_PARTS = ("config", "containers", "devenv", "docs", "manage.py", "tests", "validators", "validibot")
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,11 @@ class Stack(Project):
     """A running stack and its public API, called as the demo user."""
 
     mock: bool = False
+    jobs: str = "process"
 
     def environ(self, **variables: str) -> dict[str, str]:
-        return super().environ(MOCK_VALIDATORS="1" if self.mock else "", **variables)
+        wanted = {"MOCK_VALIDATORS": "1" if self.mock else "", "JOBS": self.jobs}
+        return super().environ(**wanted | variables)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -99,12 +102,17 @@ class Stack(Project):
 
 
 def make(
-    root: Path, *, mock: bool = False, validators: Sequence[str] = (), cloud: str = ""
+    root: Path,
+    *,
+    mock: bool = False,
+    validators: Sequence[str] = (),
+    cloud: str = "",
+    servers: Servers | None = None,
 ) -> Stack:
     """Lay out a folder in which `up` starts this checkout.
 
     `validators` are further accounts that may do what a validator may; `cloud` is added to the
-    devenv.toml.
+    devenv.toml. With `servers` jobs run in containers, and so does what the stack depends on.
     """
     root.mkdir(parents=True)
     for part in _PARTS:
@@ -112,8 +120,11 @@ def make(
     text = _on_free_ports((ROOT / "devenv.toml").read_text())
     for account in validators:
         text = _with_account(text, account, like="validator-fmu")
+    if servers:
+        text = text.replace("[gcp]\n", f'[gcp]\nstorage = "{servers.storage}"\n', 1)
+        cloud += servers.toml()
     (root / "devenv.toml").write_text(text + cloud)
-    return Stack(root, mock)
+    return Stack(root, mock, jobs="docker" if servers else "process")
 
 
 def _on_free_ports(text: str) -> str:

@@ -1,0 +1,125 @@
+"""PostgreSQL 17, fake-gcs-server and Mailpit in containers, for stacks that shall not use ours.
+
+Ports are random and published on localhost. Whatever a test process leaves behind when it is killed
+is removed by the next one: labels tell whose it is.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import docker
+import psycopg
+import pytest
+from testcontainers.core.config import ConnectionMode, testcontainers_config
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.wait_strategies import ExecWaitStrategy, HttpWaitStrategy
+
+from tests import engine as engines
+
+POSTGRES = "postgres:17"
+STORAGE = "fsouza/fake-gcs-server:1.54"
+MAIL = "axllent/mailpit:v1.27"
+_OWNER = "io.validibot.tests"
+
+# No container watches over ours (its image would have to be fetched); they are ours to remove.
+testcontainers_config.ryuk_disabled = True
+testcontainers_config.connection_mode_override = ConnectionMode.docker_host
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the servers listen on this machine."""
+
+    postgres_port: int
+    password: str
+    smtp_port: int
+    mail_port: int
+    storage_port: int
+
+    def database(self) -> str:
+        """Make an empty database and return its URL."""
+        name = f"stack_{secrets.token_hex(6)}"
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self._url(name)
+
+    def toml(self) -> str:
+        """Return what sends a stack to these servers; each call for a stack of its own."""
+        return f"""
+[external]
+postgres = "{self.database()}"
+smtp = "smtp://127.0.0.1:{self.smtp_port}"
+mail = "http://127.0.0.1:{self.mail_port}"
+"""
+
+    @property
+    def storage(self) -> str:
+        return f"http://127.0.0.1:{self.storage_port}"
+
+    def _url(self, database: str) -> str:
+        return f"postgres://validibot:{self.password}@127.0.0.1:{self.postgres_port}/{database}"
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """The servers of this test process, for jobs whose images have been built."""
+    engines.connect().close()
+    engines.build_validators()
+    _sweep()
+    password = secrets.token_hex(16)
+    with ExitStack() as started:
+        postgres = started.enter_context(_postgres(password))
+        mail = started.enter_context(_mail())
+        storage = started.enter_context(_storage())
+        yield Servers(
+            postgres_port=postgres.get_exposed_port(5432),
+            password=password,
+            smtp_port=mail.get_exposed_port(1025),
+            mail_port=mail.get_exposed_port(8025),
+            storage_port=storage.get_exposed_port(4443),
+        )
+
+
+def _postgres(password: str) -> DockerContainer:
+    environ = {"POSTGRES_USER": "validibot", "POSTGRES_PASSWORD": password}
+    server = _container(POSTGRES, 5432).with_envs(**environ)
+    # Not the port: its publisher listens before PostgreSQL does.
+    server.waiting_for(ExecWaitStrategy(["pg_isready", "-q", "-h", "127.0.0.1"]))
+    return server.with_command("postgres -c fsync=off -c max_connections=300")
+
+
+def _mail() -> DockerContainer:
+    ready = HttpWaitStrategy(8025, "/readyz").for_status_code(200)
+    return _container(MAIL, 1025, 8025).waiting_for(ready)
+
+
+def _storage() -> DockerContainer:
+    ours = "-external-url https://storage.googleapis.com -public-host storage.googleapis.com"
+    ready = HttpWaitStrategy(4443, "/_internal/healthcheck").for_status_code(200)
+    server = _container(STORAGE, 4443).waiting_for(ready)
+    return server.with_command(f"-scheme http -port 4443 -backend memory -log-level warn {ours}")
+
+
+def _container(image: str, *ports: int) -> DockerContainer:
+    container = DockerContainer(image, labels={_OWNER: str(os.getpid())})
+    return container.with_exposed_ports(*ports)
+
+
+def _sweep() -> None:
+    """Remove the containers of test processes that are no more."""
+    client = docker.from_env()
+    for container in client.containers.list(all=True, filters={"label": _OWNER}):
+        if not _lives(int(container.labels[_OWNER])):
+            container.remove(force=True, v=True)
+    client.close()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
