@@ -8,13 +8,14 @@ compile := uv pip compile --quiet --universal --generate-hashes --python-version
 	--no-header --no-annotate --no-emit-index-url
 everything := pyproject.toml --extra devenv $(wildcard validators/*/requirements.in)
 
-export MOCK_VALIDATORS JOBS DEBUG
+export MOCK_VALIDATORS JOBS DEBUG DEBUGPY
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-up: runtime ## start everything and stream the logs (DETACH=1: in the background; MOCK_VALIDATORS=1: no cloud)
-	$(DEVENV) up $(if $(DETACH),--detach) $(if $(MODE),--mode '$(MODE)') $(json)
+up: runtime ## start everything and stream the logs (DETACH=1: in the background; MOCK_VALIDATORS=1: no cloud; RUNTIME=docker: in containers)
+	$(DEVENV) up $(if $(DETACH),--detach) $(if $(MODE),--mode '$(MODE)') \
+		$(if $(RUNTIME),--runtime '$(RUNTIME)') $(json)
 
 down: runtime ## stop it; the data stays
 	$(DEVENV) down $(json)

@@ -6,6 +6,7 @@ import signal
 import time
 from contextlib import suppress
 
+from devenv.cli import compose
 from devenv.cli.context import Context
 
 _PATIENCE = 40.0
@@ -18,6 +19,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     if not context.is_running():
+        if project := compose.find(context):
+            return compose.down(context, project)
         context.output.say("  Nothing runs here.")
         context.output.result({"stopped": False}, "")
         return 0

@@ -2,6 +2,7 @@
 
 import argparse
 
+from devenv.cli import compose
 from devenv.cli.board import WIDTH
 from devenv.cli.context import Context
 from devenv.cli.lines import readable
@@ -15,6 +16,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
+    if project := compose.find(context):
+        return compose.logs(context, project, arguments)
     written = {path.stem for path in context.config.logs.glob("*.log")}
     # A service of the stack may have written nothing yet.
     known = sorted(written | set(context.state().services))

@@ -4,7 +4,7 @@ import argparse
 import shutil
 import sys
 
-from devenv.cli import down
+from devenv.cli import compose, down
 from devenv.cli.context import Context
 
 
@@ -13,11 +13,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
-    folder = context.config.state
+    folder, state = context.config.state, context.state()
     if not arguments.yes and not _agreed(context):
         return 2
     if context.is_running() and not down.stop(context):
         return 1
+    if state.runtime == compose.RUNTIME:
+        compose.reset(compose.project_of(context, state))
     if folder.exists():
         shutil.rmtree(folder)
     context.output.success("Database, files, mail, logs and secrets are gone. make up begins anew.")

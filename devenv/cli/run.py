@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from devenv.cli import summary
+from devenv.cli import compose, summary
 from devenv.cli.context import Context
 
 
@@ -16,6 +16,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if not any(command):
         context.output.fail("There is no command.", hint="make run CMD='python manage.py shell'")
         return 2
+    if project := compose.find(context):
+        return compose.run(context, project, command)
     product = context.running_product()
     environ = product.environ("web") | summary.client(summary.facts(product, context.state()))
     try:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from devenv.cli import summary
+from devenv.cli import compose, summary
 from devenv.cli.context import Context
 from devenv.cli.output import columns
 
@@ -12,6 +12,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
+    if project := compose.find(context):
+        return compose.status(context, project)
     state = context.state()
     if not context.is_running():
         context.output.result({"phase": "stopped"}, "  stopped")

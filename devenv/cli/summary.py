@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,17 @@ _TITLES = {
 }
 
 
-def facts(product: Product, state: StackState) -> dict[str, Any]:
-    """Return what `status --json` prints. Samples are absolute paths."""
-    seed = _seed(product.config.seed_file)
+def facts(
+    product: Product, state: StackState, *, seed: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what `status --json` prints. Samples are absolute paths.
+
+    `seed` is what the setup made, where no file of this machine tells.
+    """
+    seed = _seed(product.config.seed_file) if seed is None else seed
     return {
         "mode": state.mode,
+        "runtime": state.runtime,
         "phase": state.phase,
         "services": {
             name: {"state": one.state, "pid": one.pid, "restarts": one.restarts, "note": one.note}
@@ -31,6 +38,7 @@ def facts(product: Product, state: StackState) -> dict[str, Any]:
         "urls": urls(product),
         "login": {"email": product.demo_email, "password": product.secrets.demo_password},
         "api_key": product.secrets.demo_api_key,
+        "debuggers": {name: f"127.0.0.1:{port}" for name, port in product.debug.items()},
         "org": seed.get("org"),
         "workflows": [_with_samples(one, product.config.root) for one in seed.get("workflows", ())],
     }
@@ -44,13 +52,16 @@ def table(facts: dict[str, Any], output: Output) -> str:
         ("Sign in", f"{login['email']}  {login['password']}"),
         ("API key", facts["api_key"]),
         ("Mail", places["mail"]),
-        ("Worker", places["worker"]),
+        *([("Worker", places["worker"])] if "worker" in places else []),
         *([("Google APIs", places["gcp"])] if "gcp" in places else []),
         *([("Tunnel", places["tunnel"])] if "tunnel" in places else []),
         *([("Queue", places["queue"])] if "queue" in places else []),
         ("PostgreSQL", places["postgres"]),
+        *((f"Debug {name}", place) for name, place in facts["debuggers"].items()),
     ]
     title = f"Validibot · {_TITLES.get(facts['mode'], facts['mode'])}"
+    if facts["runtime"]:
+        title += " · in containers"
     return "\n".join(
         (
             "",

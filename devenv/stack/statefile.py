@@ -26,14 +26,19 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True)
 class StackState:
-    """`ports` outlive a stop, so that the next start takes the same ones."""
+    """`ports` outlive a stop, so that the next start takes the same ones.
+
+    `runtime` is `docker` where the whole stack runs in containers, else nothing.
+    """
 
     phase: Phase = "stopped"
     pid: int = 0
     mode: str = ""
     jobs: str = ""
+    runtime: str = ""
     error: str = ""
     ports: Mapping[str, int] = field(default_factory=dict)
+    debug: Mapping[str, int] = field(default_factory=dict)
     urls: Mapping[str, str] = field(default_factory=dict)
     services: Mapping[str, ServiceState] = field(default_factory=dict)
 

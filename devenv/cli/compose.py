@@ -1,0 +1,150 @@
+"""The same commands where the stack runs in containers: `make up RUNTIME=docker` and what follows."""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from devenv.cli import summary
+from devenv.cli.board import WIDTH
+from devenv.cli.context import Context
+from devenv.cli.lines import readable
+from devenv.cli.output import columns
+from devenv.compose.project import PUBLISHED, Container, Project
+from devenv.product import Product
+from devenv.secrets import Secrets
+from devenv.services import urls
+from devenv.stack.statefile import StackState
+
+RUNTIME = "docker"
+# What nobody outside of the containers reaches.
+_INSIDE = ("worker", "smtp", "queue")
+
+
+def find(context: Context) -> Project | None:
+    """Return the stack that this folder has in containers, if any of them runs."""
+    state = context.state()
+    if state.runtime != RUNTIME or shutil.which("docker") is None:
+        return None
+    project = project_of(context, state)
+    return project if any(one.runs for one in project.containers()) else None
+
+
+def project_of(context: Context, state: StackState) -> Project:
+    ports = {name: port for name, port in state.ports.items() if name in PUBLISHED}
+    return Project(context.config.root, ports)
+
+
+def tell(context: Context, project: Project) -> None:
+    """Print where everything is, as data or as the table."""
+    facts = facts_of(context, project)
+    context.output.result(facts, summary.table(facts, context.output))
+
+
+def facts_of(context: Context, project: Project) -> dict[str, Any]:
+    """Return what `status --json` prints; what only the volume knows is asked of a container."""
+    state = context.state()
+    asked = project.inside(entrance(state.mode), "python", "-m", "devenv.compose", "facts")
+    told: dict[str, Any] = json.loads(asked)
+    product = _product(context, state, Secrets(**told["secrets"]))
+    facts = summary.facts(product, state, seed=told["seed"])
+    places = {name: url for name, url in urls(product).items() if name not in _INSIDE}
+    return facts | {"runtime": RUNTIME, "urls": places, "services": _services(project)}
+
+
+def entrance(mode: str) -> str:
+    """Return the service that serves the pages."""
+    return "mock" if mode == "mock" else "web"
+
+
+def state_of(containers: Iterable[Container]) -> dict[str, str]:
+    return {one.service: one.state for one in containers}
+
+
+def down(context: Context, project: Project) -> int:
+    stop(project)
+    context.output.success("Stopped; the data stays. make up RUNTIME=docker brings it back.")
+    return 0
+
+
+def stop(project: Project, *options: str) -> None:
+    """Remove containers and networks, those of jobs too; the volume stays."""
+    profiles = ("--profile", "*")
+    project.run(*profiles, "down", "--remove-orphans", "--timeout", "10", *options)
+
+
+def status(context: Context, project: Project) -> int:
+    facts = facts_of(context, project)
+    rows = [(name, one["state"]) for name, one in facts["services"].items()]
+    table = summary.table(facts, context.output)
+    context.output.result(facts, f"{columns(rows)}\n{table}")
+    return 0
+
+
+def logs(context: Context, project: Project, arguments: argparse.Namespace) -> int:
+    known = sorted(state_of(project.containers()))
+    if unknown := sorted(set(arguments.services) - set(known)):
+        context.output.fail(f"There is no log of {unknown[0]}; there is {', '.join(known)}.")
+        return 2
+    follow = () if arguments.no_follow else ("--follow",)
+    reader = project.start(
+        *("logs", "--no-color", "--tail", str(arguments.lines), *follow, *arguments.services),
+        stdout=subprocess.PIPE,
+    )
+    alone = len(arguments.services) == 1
+    try:
+        for name, line in lines_of(reader):
+            text = (
+                "\n".join(readable(line, context.output.style))
+                if alone
+                else context.output.labelled(name, line, width=WIDTH)
+            )
+            context.output.result({"service": name, "line": line}, text)
+    finally:
+        reader.terminate()
+    return reader.wait()
+
+
+def lines_of(reader: subprocess.Popen[str]) -> Iterable[tuple[str, str]]:
+    """Yield service and text of what `docker compose logs` prints."""
+    assert reader.stdout
+    for line in reader.stdout:
+        label, bar, text = line.rstrip("\n").partition(" | ")
+        if bar:
+            yield label.strip().rpartition("-")[0], text
+
+
+def run(context: Context, project: Project, command: list[str]) -> int:
+    """Become `docker compose exec` in the container of the web service."""
+    state = context.state()
+    terminal = () if sys.stdin.isatty() and sys.stdout.isatty() else ("--no-TTY",)
+    inside = (
+        *("python", "-m", "devenv.compose", "run", "--mode", state.mode),
+        *(f"--site-port={state.ports['web']}", "web", "--", *command),
+    )
+    words = project.command("exec", *terminal, entrance(state.mode), *inside)
+    os.execvpe(words[0], words, project.environ())
+
+
+def reset(project: Project) -> None:
+    """Remove everything that the project has, its volume too."""
+    stop(project, "--volumes")
+
+
+def _product(context: Context, state: StackState, secrets: Secrets) -> Product:
+    ports = context.config.ports
+    taken = asdict(ports) | {name: state.ports[name] for name in PUBLISHED}
+    config = context.config.on(type(ports)(**taken))
+    return Product(config=config, secrets=secrets, mode=state.mode, jobs=state.jobs)
+
+
+def _services(project: Project) -> dict[str, dict[str, Any]]:
+    return {
+        one.service: {"state": one.state, "pid": None, "restarts": 0, "note": ""}
+        for one in project.containers()
+    }

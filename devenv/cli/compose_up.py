@@ -1,0 +1,219 @@
+"""`up --runtime docker`: build what is missing, start the containers, stream their logs."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from types import FrameType
+from typing import NoReturn
+
+from devenv.cli import compose
+from devenv.cli.board import WIDTH
+from devenv.cli.context import Context
+from devenv.compose.project import PUBLISHED, Project
+from devenv.stack import ports, statefile
+from devenv.stack.errors import StackError
+from devenv.stack.logfile import tail
+from devenv.stack.statefile import Lock, Phase, StackState
+
+MODES = ("emulated", "mock")
+_PAUSE = 0.5
+_LAST_LINES = 15
+_GOOD = ("healthy", "done")
+
+
+class _Enough(BaseException):
+    """Somebody asked us to stop."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+
+
+def run(context: Context, *, mode: str, detach: bool) -> int:
+    """Return once the stack is ready (`detach`), or has stopped again."""
+    if mode not in MODES:
+        context.output.fail(
+            f"RUNTIME=docker has no MODE={mode}; there are {', '.join(MODES)}.",
+            hint="make up RUNTIME=docker",
+        )
+        return 2
+    with Lock(context.config.lock):
+        project = _project(context, mode)
+        project.check()
+        return _Stack(context, project, mode).run(detach=detach)
+
+
+def _project(context: Context, mode: str) -> Project:
+    """Take the ports, say which differ from what devenv.toml asks for."""
+    known = asdict(context.config.ports)
+    wanted = {name: known[name] for name in PUBLISHED}
+    remembered = context.state().ports
+    taken = ports.choose(wanted, remembered=remembered, free=ports.Reservations().take)
+    for name, port in taken.items():
+        if port != wanted[name] and not (mode == "mock" and name == "gcp"):
+            context.output.warn(
+                f"{name:<{WIDTH}}  port {wanted[name]} is taken by {ports.holder(wanted[name])};"
+                f" it listens on {port}"
+            )
+    return Project(context.config.root, taken)
+
+
+class _Stack:
+    """One start, from the first image to the last container."""
+
+    def __init__(self, context: Context, project: Project, mode: str) -> None:
+        self._context = context
+        self._output = context.output
+        self._project = project
+        self._mode = mode
+        self._told: dict[str, str] = {}
+        self._began = time.monotonic()
+        self._log = context.config.state / "up.log"
+        self._state = StackState(
+            pid=os.getpid(),
+            mode=mode,
+            jobs="docker",
+            runtime=compose.RUNTIME,
+            ports=dict(project.ports),
+        )
+
+    def run(self, *, detach: bool) -> int:
+        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)):
+            _on_signal(number, code)
+        try:
+            self._enter("starting")
+            self._images()
+            self._start()
+            self._enter("ready")
+            compose.tell(self._context, self._project)
+            if detach:
+                self._output.say("  It runs in containers. make logs follows, make down stops.\n")
+                return 0
+            self._output.say("  Ctrl-C stops everything. The logs follow.\n")
+            self._stream()
+        except _Enough as enough:
+            return self._take_down(enough.code)
+        except StackError as error:
+            self._output.fail(error.message, hint=error.hint)
+            return self._take_down(1, error=error.message)
+        return self._take_down(0)
+
+    def _images(self) -> None:
+        """Build the validators that are missing; compose builds the rest."""
+        cloud = self._context.config.cloud
+        images = sorted({job.image for job in cloud.jobs}) if self._mode == "emulated" else []
+        if not (missing := self._project.missing(images)):
+            return
+        self._output.say(f"  Building {', '.join(missing)}. The first time takes a minute or two.")
+        self._build()
+        for image in self._project.missing(missing):
+            self._output.warn(f"There is no image {image}: runs that need it will fail.")
+
+    def _build(self) -> None:
+        with self._log.open("w") as log:
+            builder = subprocess.Popen(
+                ["make", "validators"],
+                cwd=self._project.root,
+                env=self._project.environ(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+            if self._ended(builder):
+                self._explain("The images of the validators could not be built.")
+
+    def _start(self) -> None:
+        """Start the containers, telling each that is ready. Raises StackError."""
+        targets = ("mock",) if self._mode == "mock" else ()
+        with self._log.open("w") as log:
+            starter = self._project.start(
+                *("up", "--detach", "--wait", "--build", "--remove-orphans", *targets),
+                stdout=log,
+                stderr=log,
+            )
+            if self._ended(starter):
+                self._tell_progress()
+                self._explain("The containers did not start.")
+        self._tell_progress()
+
+    def _ended(self, program: subprocess.Popen[str]) -> int:
+        """Wait for a program, telling of containers meanwhile; it ends when we have to."""
+        try:
+            while program.poll() is None:
+                time.sleep(_PAUSE)
+                self._tell_progress()
+        except _Enough:
+            program.terminate()
+            program.wait()
+            raise
+        return int(program.returncode)
+
+    def _tell_progress(self) -> None:
+        for service, state in compose.state_of(self._project.containers()).items():
+            if state != self._told.get(service) and state in _GOOD:
+                seconds = time.monotonic() - self._began
+                self._output.success(f"{service:<{WIDTH}}  {seconds:5.1f} s")
+            self._told[service] = state
+
+    def _explain(self, what: str) -> NoReturn:
+        """Show the last lines of the service that failed, else of Docker. Raises StackError."""
+        failed = [name for name, state in self._told.items() if state in ("failed", "unhealthy")]
+        if failed:
+            lines = self._project.run("logs", "--no-log-prefix", "--tail", "15", failed[0])
+            self._show(lines.splitlines())
+            raise StackError(f"{failed[0]} did not start.", hint="make up RUNTIME=docker")
+        self._show(tail(self._log, _LAST_LINES))
+        raise StackError(
+            what,
+            hint=f"see {self._log.relative_to(self._project.root)}; "
+            "where no registry is reached, make images-offline",
+        )
+
+    def _show(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._output.say(f"    {line}")
+
+    def _stream(self) -> None:
+        reader = self._project.start(
+            *("logs", "--no-color", "--follow", "--tail", "0"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            for service, line in compose.lines_of(reader):
+                self._output.log(service, line, width=WIDTH)
+        finally:
+            reader.terminate()
+            reader.wait()
+
+    def _take_down(self, code: int, *, error: str = "") -> int:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        self._enter("stopping", error=error)
+        self._output.say("\n  Stopping. Ctrl-C again kills at once.")
+        try:
+            compose.stop(self._project)
+        except _Enough:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            compose.stop(self._project, "--timeout", "0")
+            self._output.say("  Killed.")
+        else:
+            self._output.success("Stopped; the data stays. make up RUNTIME=docker brings it back.")
+        self._enter("failed" if error else "stopped", error=error)
+        return code
+
+    def _enter(self, phase: Phase, *, error: str = "") -> None:
+        self._state = replace(self._state, phase=phase, error=error)
+        statefile.write(self._context.config.state_file, self._state)
+
+
+def _on_signal(number: int, code: int) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise _Enough(code)
+
+    signal.signal(number, stop)

@@ -1,0 +1,159 @@
+"""The compose project of a folder, through Docker's own command."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from devenv.environment import developer
+from devenv.stack.errors import StackError
+
+FILE = "docker-compose.local.yml"
+PUBLISHED = ("web", "mail", "postgres", "gcp")
+_OLDEST = (2, 20)  # the first that knows `depends_on: required`
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_WORKING_DIR = "com.docker.compose.project.working_dir"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of the project; `state` is in the words of our own supervisor."""
+
+    service: str
+    state: str
+    code: int
+
+    @classmethod
+    def parse(cls, line: str) -> Self:
+        found: dict[str, Any] = json.loads(line)
+        code = int(found["ExitCode"])
+        state = found["Health"] or found["State"]
+        if found["State"] == "exited":
+            state = "failed" if code else "done"
+        return cls(found["Service"], state, code)
+
+    @property
+    def runs(self) -> bool:
+        return self.state not in ("created", "done", "failed", "dead")
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """`ports` are those on which this machine reaches the services; unnamed ones are the usual."""
+
+    root: Path
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The one that compose itself takes: from the folder, or from the user's environment."""
+        given = developer().get("COMPOSE_PROJECT_NAME", "")
+        plain = re.sub(r"[^a-z0-9_-]", "", self.root.name.lower()).lstrip("_-")
+        return given or plain or "validibot"
+
+    def command(self, *arguments: str) -> list[str]:
+        return [
+            *("docker", "compose", "--ansi", "never"),
+            *("--file", str(self.root / FILE), "--project-name", self.name),
+            *arguments,
+        ]
+
+    def environ(self) -> dict[str, str]:
+        environ = developer()
+        if _CERTIFICATES.exists():
+            environ.setdefault("SSL_CERT_FILE", str(_CERTIFICATES))
+        host = environ.get("DOCKER_HOST", "")
+        if host.startswith("unix://"):
+            environ.setdefault("DOCKER_SOCKET", host.removeprefix("unix://"))
+        return environ | {f"{name.upper()}_PORT": str(port) for name, port in self.ports.items()}
+
+    def run(self, *arguments: str) -> str:
+        """Run `docker compose` to its end; return what it printed. Raises StackError."""
+        done = self._run(self.command(*arguments))
+        if done.returncode:
+            raise StackError(
+                f"docker compose {arguments[0]} failed: {_last_line(done.stderr)}",
+                hint=f"docker compose -f {FILE} {arguments[0]}",
+            )
+        return done.stdout
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Start `docker compose` out of reach of the terminal's Ctrl-C."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.root,
+            env=self.environ(),
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            **options,
+        )
+
+    def containers(self) -> list[Container]:
+        """Return the project's containers, ended ones too. Raises StackError."""
+        lines = self.run("ps", "--all", "--format", "json").splitlines()
+        return [Container.parse(line) for line in lines]
+
+    def inside(self, service: str, *command: str) -> str:
+        """Return what a command prints in the container of a service. Raises StackError."""
+        return self.run("exec", "--no-TTY", service, *command)
+
+    def missing(self, images: Sequence[str]) -> list[str]:
+        """Return those of the images that the engine does not have."""
+        ask = ("docker", "image", "inspect", "--format", ".")
+        return [image for image in images if self._run([*ask, image]).returncode]
+
+    def check(self) -> None:
+        """Raise StackError unless there is all that compose needs, and nobody else in our place."""
+        if shutil.which("docker") is None:
+            raise StackError("RUNTIME=docker needs Docker.", hint="make up, which needs none")
+        engine = self._run(["docker", "info", "--format", "{{.ServerVersion}}"])
+        if engine.returncode:
+            raise StackError(
+                f"Docker's engine does not answer: {_last_line(engine.stderr)}",
+                hint="start it, then make up RUNTIME=docker; make up needs none",
+            )
+        version = self._run(["docker", "compose", "version", "--short"])
+        if version.returncode or _version(version.stdout) < _OLDEST:
+            wanted = ".".join(str(number) for number in _OLDEST)
+            raise StackError(
+                f"RUNTIME=docker needs Docker's plugin compose, {wanted} or newer.",
+                hint="install docker-compose-plugin; on Debian make images-offline fetches it",
+            )
+        self._check_place()
+
+    def _check_place(self) -> None:
+        label = f"label=com.docker.compose.project={self.name}"
+        folders = f'{{{{.Label "{_WORKING_DIR}"}}}}'
+        found = self._run(["docker", "ps", "--all", "--filter", label, "--format", folders])
+        others = sorted(set(found.stdout.splitlines()) - {str(self.root)})
+        if others:
+            raise StackError(
+                f"The compose project {self.name} belongs to {others[0]}.",
+                hint="COMPOSE_PROJECT_NAME=another-name make up RUNTIME=docker",
+            )
+
+    def _run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environ(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2] or "it said nothing"
