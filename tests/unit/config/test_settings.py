@@ -75,3 +75,38 @@ def test_local_settings_need_a_database_alone() -> None:
     done = python("manage.py", "check", told=told)
 
     assert done.returncode == 0, done.stderr
+
+
+HOST = {
+    "DJANGO_SETTINGS_MODULE": "config.settings.host",
+    "DJANGO_SECRET_KEY": TOLD["DJANGO_SECRET_KEY"],
+    "API_KEY_PEPPER": "pepper",
+    "DATABASE_URL": TOLD["DATABASE_URL"],
+    "DATA_ROOT": "file:///srv/validibot",
+    "SITE_URL": TOLD["SITE_URL"],
+    "WORKER_URL": "http://localhost:8001",
+    "ALLOWED_HOSTS": TOLD["ALLOWED_HOSTS"],
+    "EXECUTION_BACKEND": "subprocess",
+}
+
+
+@pytest.mark.parametrize("role", ["web", "worker"])
+def test_a_told_host_passes_the_checks_for_deployment(role: str) -> None:
+    done = python("manage.py", "check", "--deploy", "--fail-level", "WARNING", told=HOST, role=role)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_host_that_is_told_nothing_says_all_that_it_needs() -> None:
+    done = python("-c", "import config.settings.host", told={})
+
+    said = done.stderr.splitlines()[-1]
+    needed = set(HOST) - {"DJANGO_SETTINGS_MODULE", "EXECUTION_BACKEND"}
+    assert needed == {name.strip(".,") for name in said.split() if name.strip(".,") in HOST}
+
+
+def test_a_queue_that_there_is_not_is_refused() -> None:
+    told = HOST | {"DJANGO_SETTINGS_MODULE": "config.settings.local", "TASK_QUEUE": "redis"}
+    done = python("manage.py", "check", told=told)
+
+    assert "TASK_QUEUE is 'redis'; it must be one of immediate, database." in done.stderr
