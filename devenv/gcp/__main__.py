@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from devenv.gcp.config import CloudConfig, ConfigError, parse
+from devenv.gcp.config import CloudConfig, ConfigError, Image, parse
 from devenv.gcp.errors import CloudError
+from devenv.gcp.place import LOOPBACK, Place
 from devenv.gcp.server import Server
 
+_EVERYWHERE = ("", "0.0.0.0")  # noqa: S104 - not bound here, compared
 log = logging.getLogger("devenv.gcp")
 
 
@@ -26,6 +28,7 @@ def main() -> int:
     try:
         config = _moved(_config(options.config), dict(options.service_port))
         config = replace(config, storage=options.storage or config.storage)
+        config = _debugged(config, dict(options.debugger))
         asyncio.run(_serve(config, options, start))
     except (OSError, tomllib.TOMLDecodeError, ConfigError, CloudError) as error:
         print(f"{options.config}: {error}", file=sys.stderr)  # noqa: T201
@@ -40,6 +43,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--plain-port", type=int, default=0, help="default: that of the last time")
     parser.add_argument("--roots", type=Path, help="CA certificates to trust besides ours")
     parser.add_argument("--storage", default="", help="URL of a server that is Cloud Storage")
+    parser.add_argument("--bind", default=LOOPBACK, help="the address that all ports listen on")
+    parser.add_argument("--jobs", choices=("process", "docker"), default="process")
+    parser.add_argument(
+        "--network", default="", help="the Docker network for jobs; default: one of their own"
+    )
+    parser.add_argument(
+        "--container-host", default="", help="the name by which other containers find this one"
+    )
     parser.add_argument(
         "--service-port",
         type=_service_port,
@@ -48,7 +59,33 @@ def _options() -> argparse.Namespace:
         metavar="NAME=[HOST:]PORT",
         help="where a Cloud Run service listens, when it is not where devenv.toml has it",
     )
-    return parser.parse_args()
+    parser.add_argument(
+        "--debugger",
+        type=_debugger,
+        action="append",
+        default=[],
+        metavar="IMAGE=PORT",
+        help="its jobs, programs of Python's, wait for a debugger on this port before they begin",
+    )
+    options = parser.parse_args()
+    if options.bind in _EVERYWHERE and not options.container_host:
+        parser.error(f"--bind {options.bind} is no place to be found at: give --container-host too")
+    return options
+
+
+def _debugger(text: str) -> tuple[str, int]:
+    image, _, port = text.rpartition("=")
+    return image, int(port)
+
+
+def _place(options: argparse.Namespace) -> Place:
+    return Place(
+        jobs=options.jobs,
+        bind=options.bind,
+        plain_port=options.plain_port,
+        container_host=options.container_host,
+        network=options.network,
+    )
 
 
 def _service_port(text: str) -> tuple[str, tuple[str, int]]:
@@ -69,6 +106,20 @@ def _moved(config: CloudConfig, places: Mapping[str, tuple[str, int]]) -> CloudC
     return replace(config, services=tuple(services))
 
 
+def _debugged(config: CloudConfig, ports: Mapping[str, int]) -> CloudConfig:
+    images = (_waiting(image, ports.get(image.name)) for image in config.images)
+    return replace(config, images=tuple(images))
+
+
+def _waiting(image: Image, port: int | None) -> Image:
+    """Return an image whose program begins once a debugger has come to the port."""
+    if port is None:
+        return image
+    python, *rest = image.command
+    wait = ("-m", "debugpy", "--listen", f"127.0.0.1:{port}", "--wait-for-client")
+    return replace(image, command=(python, *wait, *rest), warm=())
+
+
 async def _serve(config: CloudConfig, options: argparse.Namespace, start: float) -> None:
     enough = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -78,8 +129,8 @@ async def _serve(config: CloudConfig, options: argparse.Namespace, start: float)
         config,
         data=options.data,
         project=options.config.parent,
-        plain_port=options.plain_port,
         roots=options.roots,
+        place=_place(options),
     )
     await server.start()
     where = server.endpoints

@@ -5,8 +5,8 @@ import os
 import threading
 from collections.abc import Coroutine
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
@@ -26,10 +26,13 @@ from devenv.gcp.intercept.hosts import Hosts, certified
 from devenv.gcp.intercept.router import Router
 from devenv.gcp.intercept.web import WebServer
 from devenv.gcp.metadata.server import MetadataServer
+from devenv.gcp.place import HERE, LOOPBACK, Place
 from devenv.gcp.rpc import Mount, Rpc
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.grpc_server import GrpcServer
 from devenv.gcp.rpc.rest import RestApp
+from devenv.gcp.run_jobs.runtimes.base import Runtime
+from devenv.gcp.run_jobs.runtimes.docker import BUNDLE, DockerRuntime, engine_of, gateway_of
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from devenv.gcp.run_jobs.service import RunJobsService
 from devenv.gcp.run_services.service import RunServices
@@ -60,11 +63,11 @@ class Server:
         *,
         data: Path,
         project: Path = Path(),
-        plain_port: int = 0,
         clock: Clock | None = None,
         roots: Path | None = None,
+        place: Place = HERE,
     ) -> None:
-        """Jobs run in the folder `project`. Without `plain_port` that of the last time is used.
+        """Jobs run in the folder `project`, if they are processes.
 
         For `roots` see `authority.prepare`.
         """
@@ -72,6 +75,8 @@ class Server:
         self._config = config
         self._data = data.resolve()
         self._project = project
+        self._place = place
+        self._engine = engine_of(self._data, place.network) if place.jobs == "docker" else None
         self._clock = clock or SystemClock()
         self._hosts = Hosts(config.allow_hosts)
         self._identity = Identity(config=config, folder=self._data / "keys", clock=self._clock)
@@ -81,7 +86,13 @@ class Server:
         )
         self._file = self._data / "endpoints.json"
         names = [account.name for account in self._identity.accounts]
-        self._sockets = Sockets(endpoints.read(self._file), names, plain_port=plain_port)
+        self._sockets = Sockets(
+            endpoints.read(self._file),
+            names,
+            plain_port=place.plain_port,
+            bind=place.bind,
+            gateway=self._gateway,
+        )
         self.endpoints = self._describe()
         self._store = Store(self._data / "state.sqlite3")
         self._run_services = RunServices(
@@ -143,7 +154,7 @@ class Server:
                 send=self._send,
             ),
             RunJobsService(
-                config=config, store=store, clock=clock, guard=guard, runtime=self._runtime()
+                config=config, store=store, clock=clock, guard=guard, runtime=self._runtime
             ),
             self._storage(),
         )
@@ -161,7 +172,16 @@ class Server:
             verifier=self._identity,
         )
 
-    def _runtime(self) -> ProcessRuntime:
+    @cached_property
+    def _runtime(self) -> Runtime:
+        if self._engine is not None:
+            return DockerRuntime(
+                self._engine,
+                environ=self._environ_of_job,
+                bundle=self._authority.bundle,
+                data=self._data,
+                network=self._place.network,
+            )
         return ProcessRuntime(
             images=self._config.images,
             environ=self.environ,
@@ -189,7 +209,8 @@ class Server:
         if not self._hosts.emulated(host) and not self._hosts.passed(host):
             raise NoAnswer(self._hosts.refusal(host))
         if host.endswith(".googleapis.com"):  # a schedule that runs a job, say
-            here = parts._replace(scheme="http", netloc=urlsplit(self.endpoints.plain).netloc)
+            port = endpoints.port(self._sockets.plain)
+            here = parts._replace(scheme="http", netloc=f"{LOOPBACK}:{port}")
             request = replace(request, url=here.geturl())
         return await self._run_services.send(request)
 
@@ -200,18 +221,29 @@ class Server:
             grpc_port=self._grpc.plain_port,
             grpc_tls_port=self._grpc.tls_port,
         )
-        proxy = ProxyDoor(hosts=self._hosts, plain=plain, forward=self._web(router, reuse=False))
-        emails = {
-            endpoints.port(self._sockets.metadata[account.name]): account.email
-            for account in self._identity.accounts
-        }
-        metadata = self._web(MetadataServer(self._config, self._identity, emails))
+        forward, hosts = self._web(router, reuse=False), self._hosts
+        closed = Hosts(self._config.allow_hosts, loopback=False)
+        proxy = ProxyDoor(
+            hosts=closed if self._place.is_container else hosts, plain=plain, forward=forward
+        )
+        metadata = self._web(self._metadata_server())
         doors: list[tuple[Any, Handler]] = [
             *((listening, metadata.adopt) for listening in self._sockets.metadata.values()),
             (self._sockets.plain, plain.handle),
             (self._sockets.proxy, proxy.handle),
         ]
+        if jobs := self._sockets.jobs:
+            proxy = ProxyDoor(hosts=closed, plain=plain, forward=forward)
+            doors += [(jobs["metadata"], metadata.adopt), (jobs["proxy"], proxy.handle)]
         self._listeners = [Listener(listening, handle) for listening, handle in doors]
+
+    def _metadata_server(self) -> MetadataServer:
+        emails = {
+            endpoints.port(self._sockets.metadata[account.name]): account.email
+            for account in self._identity.accounts
+        }
+        find = self._runtime.account_at if isinstance(self._runtime, DockerRuntime) else None
+        return MetadataServer(self._config, self._identity, emails, find)
 
     def _web(self, app: Any, *, reuse: bool = True) -> WebServer:
         web = WebServer(app, reuse=reuse)
@@ -220,19 +252,46 @@ class Server:
 
     def _describe(self) -> Endpoints:
         ports = {name: endpoints.port(s) for name, s in self._sockets.metadata.items()}
-        plain, proxy = endpoints.url(self._sockets.plain), endpoints.url(self._sockets.proxy)
-        bundle = self._authority.bundle
+        host, bundle = self._place.host, self._authority.bundle
+        plain, proxy = (
+            f"http://{host}:{endpoints.port(listening)}"
+            for listening in (self._sockets.plain, self._sockets.proxy)
+        )
         variables = {
             name: environ(
                 project=self._config.project,
                 proxy=proxy,
                 bundle=bundle,
-                metadata=f"127.0.0.1:{port}",
+                metadata=f"{host}:{port}",
                 gcloud=self._gcloud(name),
             )
             for name, port in ports.items()
         }
-        return Endpoints(os.getpid(), plain, proxy, str(bundle), ports, variables)
+        jobs = {name: endpoints.port(s) for name, s in self._sockets.jobs.items()}
+        return Endpoints(os.getpid(), plain, proxy, str(bundle), ports, jobs, variables)
+
+    def _environ_of_job(self, account: str) -> dict[str, str]:
+        """Return the variables of a container that is `account`. Raises NotFound."""
+        name = self._identity.account(account).name
+        doors = self._sockets.jobs or {
+            "proxy": self._sockets.proxy,
+            "metadata": self._sockets.metadata[name],
+        }
+        host = self._place.container_host or self._gateway or self._place.host
+        return environ(
+            project=self._config.project,
+            proxy=f"http://{host}:{endpoints.port(doors['proxy'])}",
+            bundle=BUNDLE,
+            metadata=f"{host}:{endpoints.port(doors['metadata'])}",
+            gcloud=PurePosixPath("/tmp/gcloud"),  # noqa: S108 - of the container
+        )
+
+    @cached_property
+    def _gateway(self) -> str:
+        """This machine's address in the network of jobs, if they are containers and we are not."""
+        if self._engine is None or self._place.is_container:
+            return ""
+        return gateway_of(self._engine, self._place.network)
 
     def _gcloud(self, account: str) -> Path:
         folder = self._data / "gcloud" / account
@@ -253,18 +312,18 @@ class Cloud:
         *,
         data: Path,
         project: Path = Path(),
-        plain_port: int = 0,
         clock: Clock | None = None,
         roots: Path | None = None,
+        place: Place = HERE,
     ) -> None:
         self._make = partial(
             Server,
             config,
             data=data,
             project=project,
-            plain_port=plain_port,
             clock=clock,
             roots=roots,
+            place=place,
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="gcp", daemon=True)

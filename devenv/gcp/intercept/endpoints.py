@@ -1,5 +1,6 @@
 """Where the emulated cloud listens, kept in a file so that a restart finds the same ports."""
 
+import errno
 import json
 import logging
 import socket
@@ -7,20 +8,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from devenv.gcp.errors import Unavailable
+from devenv.gcp.place import LOOPBACK
+
 log = logging.getLogger(__name__)
-_LOOPBACK = "127.0.0.1"
+_FOR_JOBS = ("proxy", "metadata")
 _BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """What other programs need to know; `environ` and `metadata` are by short account name."""
+    """What other programs need to know; `environ` and `metadata` are by short account name.
+
+    `jobs` are the ports that only the containers of jobs reach.
+    """
 
     pid: int = 0
     plain: str = ""
     proxy: str = ""
     bundle: str = ""
     metadata: Mapping[str, int] = field(default_factory=dict)
+    jobs: Mapping[str, int] = field(default_factory=dict)
     environ: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
@@ -41,16 +49,25 @@ def read(path: Path) -> Endpoints:
 class Sockets:
     """Every listening socket, on its port of the last time if that is still free."""
 
-    def __init__(self, before: Endpoints, accounts: Iterable[str], *, plain_port: int = 0) -> None:
-        """A `plain_port` other than 0 wins over the last one."""
-        self.plain = _listen(plain_port or _port(before.plain))
-        self.proxy = _listen(_port(before.proxy))
-        self.metadata = {name: _listen(before.metadata.get(name, 0)) for name in accounts}
+    def __init__(
+        self,
+        before: Endpoints,
+        accounts: Iterable[str],
+        *,
+        plain_port: int = 0,
+        bind: str = LOOPBACK,
+        gateway: str = "",
+    ) -> None:
+        """A `plain_port` other than 0 wins over the last one.
 
-
-def url(listening: socket.socket) -> str:
-    """Return where `listening` is reached."""
-    return f"http://{_LOOPBACK}:{port(listening)}"
+        `gateway` is the address of this machine in the network of jobs, where that has one.
+        Raises Unavailable.
+        """
+        self.plain = _listen(bind, plain_port or _port(before.plain))
+        self.proxy = _listen(bind, _port(before.proxy))
+        self.metadata = {name: _listen(bind, before.metadata.get(name, 0)) for name in accounts}
+        doors = _FOR_JOBS if gateway else ()
+        self.jobs = {name: _listen(gateway, before.jobs.get(name, 0)) for name in doors}
 
 
 def port(listening: socket.socket) -> int:
@@ -61,15 +78,21 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2] or 0)
 
 
-def _listen(wanted: int) -> socket.socket:
+def _listen(address: str, wanted: int) -> socket.socket:
     # asyncio turns Nagle's delay off only for sockets that say that they are TCP.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((_LOOPBACK, wanted))
-    except OSError:
+        listening.bind((address, wanted))
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise Unavailable(
+                f"{address} is no address of this machine: the container engine runs on another "
+                "one, or in a virtual one. Run the emulated cloud there too: "
+                "docker compose -f docker-compose.local.yml up"
+            ) from error
         log.warning("Port %d is taken; another one is used.", wanted)
-        listening.bind((_LOOPBACK, 0))
+        listening.bind((address, 0))
     listening.listen(_BACKLOG)
     listening.setblocking(False)
     return listening

@@ -4,7 +4,7 @@ Every variable is there because some client reads only that one: gRPC only the l
 names and its own roots, curl its own bundle, gcloud its own of both.
 """
 
-from pathlib import Path
+from pathlib import PurePath
 
 _BYPASS = "127.0.0.1,localhost,::1,.localhost,169.254.169.254,.google.internal"
 _PROXIES = ("http_proxy", "https_proxy")
@@ -19,7 +19,7 @@ _BUNDLES = (
 
 
 def environ(
-    *, project: str, proxy: str, bundle: Path, metadata: str, gcloud: Path
+    *, project: str, proxy: str, bundle: PurePath, metadata: str, gcloud: PurePath
 ) -> dict[str, str]:
     """Return all variables for one identity.
 
@@ -27,7 +27,9 @@ def environ(
     gcloud's folder, or named by GOOGLE_APPLICATION_CREDENTIALS, would win over the metadata server.
     """
     values = dict.fromkeys(_PROXIES, proxy)
-    values |= {"grpc_proxy": proxy, "no_proxy": _BYPASS}
+    host = metadata.partition(":")[0]
+    bypass = _BYPASS if host in _BYPASS.split(",") else f"{_BYPASS},{host}"
+    values |= {"grpc_proxy": proxy, "no_proxy": bypass}
     values |= {name.upper(): value for name, value in values.items() if name != "grpc_proxy"}
     values |= {name: str(bundle) for name in _BUNDLES}
     values |= {f"GCE_METADATA_{name}": metadata for name in ("HOST", "IP", "ROOT")}

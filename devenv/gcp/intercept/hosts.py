@@ -25,7 +25,9 @@ def certified(region: str) -> tuple[str, ...]:
 class Hosts:
     """Judges the hosts that clients want to reach through the proxy."""
 
-    def __init__(self, allowed: Iterable[str]) -> None:
+    def __init__(self, allowed: Iterable[str], *, loopback: bool = True) -> None:
+        """`loopback` says whether clients may reach this machine's own services."""
+        self._loopback = loopback
         self._allowed = tuple(pattern.lower() for pattern in allowed)
 
     def emulated(self, host: str) -> bool:
@@ -33,7 +35,7 @@ class Hosts:
 
     def passed(self, host: str) -> bool:
         """Return whether `host` is reached as it is: this machine itself, or one let through."""
-        return _loopback(host) or _matches(host, self._allowed)
+        return (self._loopback and _loopback(host)) or _matches(host, self._allowed)
 
     def refusal(self, host: str) -> str:
         """Return one line that says what to do about `host`."""

@@ -3,7 +3,7 @@
 After https://cloud.google.com/compute/docs/metadata and the requests of google-auth and gcloud.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote
@@ -13,12 +13,18 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.config import CloudConfig
+from devenv.gcp.errors import Unavailable
+from devenv.gcp.place import LOOPBACK
 
 _BASE = "/computeMetadata/v1/"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _LIFETIME = 3600
 _TEXT = "application/text"
 _HTML = "text/html"
+
+
+type Find = Callable[[str], Awaitable[str | None]]
+"""Address → the e-mail of the account whose container has it. Raises Unavailable."""
 
 
 class Tokens(Protocol):
@@ -36,11 +42,21 @@ class _Refusal(Exception):
 
 
 class MetadataServer:
-    """An ASGI application; the local port of a request tells which account asks."""
+    """An ASGI application; a request's local port tells which account asks, and `find` knows better.
 
-    def __init__(self, config: CloudConfig, tokens: Tokens, emails: Mapping[int, str]) -> None:
+    A container is who it is by its address, whichever port it has found.
+    """
+
+    def __init__(
+        self,
+        config: CloudConfig,
+        tokens: Tokens,
+        emails: Mapping[int, str],
+        find: Find | None = None,
+    ) -> None:
         self._tokens = tokens
         self._emails = emails
+        self._find = find
         number = f"projects/{config.number}"
         self._texts: Mapping[str, str] = {
             "": "instance/\nproject/\nuniverse/\n",
@@ -55,14 +71,14 @@ class MetadataServer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         try:
-            response = self._answer(request)
+            response = await self._answer(request)
         except _Refusal as refusal:
             response = Response(refusal.text, refusal.status, media_type=_HTML)
         response.headers["metadata-flavor"] = "Google"
         response.headers["server"] = "Metadata Server for VM"
         await response(scope, receive, send)
 
-    def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> Response:
         path = unquote(request.url.path)
         if path in ("", "/"):
             return Response("computeMetadata/\n", media_type=_TEXT)
@@ -71,12 +87,25 @@ class MetadataServer:
         if name == path:
             raise _Refusal(404, "Not Found")
         if name.startswith("instance/service-accounts"):
-            email = self._emails[request.scope["server"][1]]
+            email = await self._who(request)
             rest = name.removeprefix("instance/service-accounts").removeprefix("/")
             return self._accounts(request, email, rest)
         if name not in self._texts:
             raise _Refusal(404, "Not Found")
         return Response(self._texts[name], media_type=_TEXT)
+
+    async def _who(self, request: Request) -> str:
+        address, port = request.scope["client"][0], request.scope["server"][1]
+        if self._find and address != LOOPBACK:
+            try:
+                found = await self._find(address)
+            except Unavailable as error:
+                raise _Refusal(503, f"{error}\n") from error
+            if found:
+                return found
+        if port not in self._emails:
+            raise _Refusal(404, "Not Found")
+        return self._emails[port]
 
     def _accounts(self, request: Request, email: str, rest: str) -> Response:
         recursive = request.query_params.get("recursive", "").lower() == "true"

@@ -1,0 +1,36 @@
+"""Where the emulated cloud itself runs and how it runs jobs: what differs by machine, not by project."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+type JobRuntime = Literal["process", "docker"]
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """`bind` is the address that every door listens on; without `plain_port` that of the last time.
+
+    `container_host` is the name by which other containers find this one; `network` is an existing
+    network for the containers of jobs, in place of one of their own.
+    """
+
+    jobs: JobRuntime = "process"
+    bind: str = LOOPBACK
+    plain_port: int = 0
+    container_host: str = ""
+    network: str = ""
+
+    @property
+    def is_container(self) -> bool:
+        """Say whether whoever wants something comes from another container."""
+        return self.bind != LOOPBACK
+
+    @property
+    def host(self) -> str:
+        """Return where those who need this cloud find it."""
+        return (self.container_host or self.bind) if self.is_container else LOOPBACK
+
+
+HERE = Place()

@@ -1,0 +1,251 @@
+"""The `docker` runtime: real images, hardened, in a network with nothing but the emulated cloud."""
+
+import asyncio
+import hashlib
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping, Set as AbstractSet
+from contextlib import suppress
+from functools import partial
+from pathlib import Path, PurePosixPath
+from threading import Lock
+
+from containers import (
+    CannotStart as NotStarted,
+    Container,
+    ContainerSpec,
+    Engine,
+    EngineUnavailable,
+    Exit as Ended,
+    ImageMissing,
+    Mount,
+    Network,
+)
+from devenv.gcp.errors import CloudError, Unavailable
+from devenv.gcp.run_jobs.images import repository
+from devenv.gcp.run_jobs.runtimes.base import Attempt, CannotStart, Exit, Running, Runtime
+from devenv.gcp.run_jobs.runtimes.logs import forget_old, log_of
+from devenv.gcp.run_jobs.runtimes.threads import in_thread
+
+BUNDLE = PurePosixPath("/run/emulated-cloud/bundle.pem")
+GRACE = 10.0  # seconds from SIGTERM to SIGKILL, as Cloud Run documents
+MOST_LOG = 10 * 2**20
+_LAST_LINES = 5.0  # seconds for what was written at the end
+_AGAIN = 1.0  # seconds until an engine that is away is asked again
+_ACCOUNT = "io.validibot.account"
+_VALIDATOR = re.compile(r"(?:.*/)?validator-([a-z0-9][a-z0-9-]*)")
+
+type Environ = Callable[[str], Mapping[str, str]]
+"""Account → the variables by which a container finds this cloud, and that identity."""
+
+log = logging.getLogger(__name__)
+output = logging.getLogger("devenv.gcp.run_jobs.output")
+
+
+def engine_of(data: Path, network: str) -> Engine:
+    """Return the engine as the emulated cloud of `data` sees it.
+
+    Where clouds are containers all have their data at the same path; their networks differ.
+    """
+    return Engine(owner=hashlib.sha256(f"{data}|{network}".encode()).hexdigest()[:12])
+
+
+def gateway_of(engine: Engine, network: str) -> str:
+    """Return this machine's address in the network of jobs. Raises Unavailable."""
+    try:
+        return engine.callback_network(network).gateway
+    except (EngineUnavailable, NotStarted) as error:
+        raise Unavailable(str(error)) from error
+
+
+class DockerRunning(Running):
+    """An attempt in its container. The file `mark` tells a later emulator that it was to end."""
+
+    def __init__(
+        self, container: Container, mark: Path, *, log: Path, removed: Callable[[], object]
+    ) -> None:
+        self._container = container
+        self._mark = mark
+        self._marked = mark.exists()
+        self._removed = removed
+        self._ended = in_thread(container.wait)
+        self._shown = in_thread(partial(_show, container, log))
+
+    async def wait(self) -> Exit:
+        ended = await self._ended
+        await asyncio.wait({self._shown}, timeout=_LAST_LINES)
+        return _exit(ended, marked=self._marked)
+
+    def terminate(self) -> None:
+        in_thread(self._terminate)
+
+    def discard(self) -> None:
+        self._mark.unlink(missing_ok=True)
+        self._removed()
+
+    def _terminate(self) -> None:
+        while not self._ended.done():
+            try:
+                if self._container.exit() is None:
+                    self._mark.touch()
+                    self._container.terminate(grace=GRACE)
+            except EngineUnavailable as error:
+                log.warning("%s could not be ended yet. %s", self._container.name, error)
+                time.sleep(_AGAIN)
+            else:
+                return
+
+
+class DockerRuntime(Runtime):
+    """`bundle` are the certificates that containers are to trust, PEM.
+
+    `network` is an existing one for them to be put on, else they get one of their own.
+    """
+
+    def __init__(
+        self, engine: Engine, *, environ: Environ, bundle: Path, data: Path, network: str = ""
+    ) -> None:
+        self._engine = engine
+        self._environ = environ
+        self._bundle = bundle
+        self._network = network
+        self._logs = data / "logs"
+        self._marks = data / "ending"
+        self._held = ""
+        self._holding = Lock()
+        self._busy: set[asyncio.Future[None] | asyncio.Future[Container]] = set()
+
+    async def pin(self, image: str) -> str | None:
+        try:
+            digest = await in_thread(partial(self._engine.digest, image))
+        except ImageMissing:
+            return None
+        except EngineUnavailable as error:
+            raise CannotStart(str(error)) from error
+        return f"{repository(image)}@{digest}"
+
+    def hint(self, image: str) -> str:
+        if validator := _VALIDATOR.fullmatch(repository(image)):
+            return f"Build it: make validator NAME={validator[1]}"
+        return f"Build it, or fetch it: docker pull {image}"
+
+    async def start(self, attempt: Attempt) -> Running:
+        starting = self._keep(in_thread(partial(self._start, attempt)))
+        try:
+            # Shielded: a container that is being started is to be known by who clears up.
+            container = await asyncio.shield(starting)
+        except (EngineUnavailable, ImageMissing, NotStarted, CloudError) as error:
+            raise CannotStart(str(error)) from error
+        return self._run(container, attempt)
+
+    async def adopt(self, attempt: Attempt) -> Running | None:
+        try:
+            container = await in_thread(partial(self._engine.find, attempt.name))
+        except EngineUnavailable as error:
+            raise CannotStart(str(error)) from error
+        return self._run(container, attempt) if container else None
+
+    async def open(self, keep: AbstractSet[str]) -> None:
+        try:
+            await in_thread(partial(self._engine.sweep, keep=keep))
+        except EngineUnavailable as error:
+            raise Unavailable(str(error)) from error
+        self._marks.mkdir(parents=True, exist_ok=True)
+        for mark in self._marks.iterdir():
+            if mark.name not in keep:
+                mark.unlink()
+        forget_old(self._logs)
+
+    async def close(self) -> None:
+        if self._busy:
+            await asyncio.wait(self._busy)
+        try:
+            await in_thread(self._engine.clear)
+        except EngineUnavailable as error:
+            log.warning("What runs in containers is left to the next start. %s", error)
+
+    async def account_at(self, address: str) -> str | None:
+        """Return the account of the container that has this address. Raises Unavailable."""
+        try:
+            labels = await in_thread(partial(self._engine.labels_at, address))
+        except EngineUnavailable as error:
+            raise Unavailable(str(error)) from error
+        return labels.get(_ACCOUNT) if labels else None
+
+    def _start(self, attempt: Attempt) -> Container:
+        held = self._hold(attempt.image)
+        return self._engine.start(
+            ContainerSpec(
+                name=attempt.name,
+                image=attempt.image,
+                command=attempt.command,
+                args=attempt.args,
+                env={**self._environ(attempt.account), **attempt.env},
+                labels={_ACCOUNT: attempt.account},
+                memory_bytes=attempt.memory,
+                # Half of it, so that too large a file is a full disk and not the end of the task.
+                scratch_bytes=attempt.memory // 2,
+                cpus=attempt.cpus,
+                network=Network.CALLBACK,
+                network_name=self._network,
+                mounts=(Mount(source=held, target=str(BUNDLE.parent)),),
+            )
+        )
+
+    def _hold(self, image: str) -> str:
+        """Return the volume with the certificates; it is filled before the first container starts."""
+        with self._holding:
+            if not self._held:
+                files = {BUNDLE.name: self._bundle.read_bytes()}
+                self._held = self._engine.hold("certificates", files, image=image)
+        return self._held
+
+    def _run(self, container: Container, attempt: Attempt) -> Running:
+        path = log_of(self._logs, attempt)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return DockerRunning(
+            container,
+            self._marks / attempt.name,
+            log=path,
+            removed=lambda: self._keep(in_thread(partial(_remove, container))),
+        )
+
+    def _keep[T: (None, Container)](self, busy: asyncio.Future[T]) -> asyncio.Future[T]:
+        self._busy.add(busy)
+        busy.add_done_callback(self._busy.discard)
+        return busy
+
+
+def _exit(ended: Ended, *, marked: bool) -> Exit:
+    """Tell it as Cloud Run does, where all processes of a container share one memory limit."""
+    failed_for_memory = ended.child_out_of_memory and ended.code != 0
+    return Exit(
+        code=ended.code,
+        signal=ended.signal,
+        terminated=ended.terminated or marked,
+        out_of_memory=ended.out_of_memory or failed_for_memory,
+        lost=ended.lost and not marked,
+    )
+
+
+def _show(container: Container, path: Path) -> None:
+    """Write what it says to its log and to the emulator's, but for lines that are there already."""
+    known = path.read_bytes().count(b"\n") if path.exists() else 0
+    with path.open("a", encoding="utf-8") as file:
+
+        def show(line: str) -> None:
+            nonlocal known
+            if known:
+                known -= 1
+                return
+            file.write(f"{line}\n")
+            file.flush()
+            output.info("%s | %s", container.name, line)
+
+        container.follow(show, max_bytes=MOST_LOG)
+
+
+def _remove(container: Container) -> None:
+    with suppress(EngineUnavailable):  # the next start sweeps
+        container.remove()
