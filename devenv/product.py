@@ -14,7 +14,7 @@ from devenv.stack.errors import StackError
 from devenv.tunnel import published
 
 MODES = ("emulated", "mock", "local", "tunnel")
-JOBS = ("process",)
+JOBS = ("process", "docker")
 INVOKER = "roles/run.invoker"
 
 

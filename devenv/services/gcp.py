@@ -16,6 +16,7 @@ def service(product: Product, python: str) -> Service:
             *("--config", str(config.file)),
             *("--data", str(config.state / "gcp")),
             *("--plain-port", str(config.ports.gcp)),
+            *("--jobs", product.jobs),
             *moved,
         ),
         environ=lambda: machine() | {"PYTHONUNBUFFERED": "1"},
