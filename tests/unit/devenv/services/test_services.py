@@ -45,6 +45,12 @@ def test_the_cloud_is_told_where_its_services_listen(product: Product) -> None:
     assert "--service-port=validibot-worker=9001" in cloud.command
 
 
+def test_the_cloud_is_told_what_jobs_run_in(product: Product) -> None:
+    [cloud] = [each for each in services(replace(product, jobs="docker")) if each.name == "gcp"]
+
+    assert cloud.command[cloud.command.index("--jobs") + 1] == "docker"
+
+
 def test_setup_is_due_again_after_a_new_migration(product: Product) -> None:
     migrations = product.config.root / "validibot" / "runs" / "migrations"
     migrations.mkdir(parents=True)
