@@ -114,7 +114,8 @@ def lines_of(reader: subprocess.Popen[str]) -> Iterable[tuple[str, str]]:
     """Yield service and text of what `docker compose logs` prints."""
     assert reader.stdout
     for line in reader.stdout:
-        label, bar, text = line.rstrip("\n").partition(" | ")
+        # Some versions clear the line first, terminal or not.
+        label, bar, text = line.rstrip("\n").removeprefix("\x1b[2K").partition(" | ")
         if bar:
             yield label.strip().rpartition("-")[0], text
 

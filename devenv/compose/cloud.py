@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from devenv.compose.inside import CLOUD, storage
+from devenv.compose.inside import storage
 from devenv.config import FILE, load
 
 _SOCKET = Path("/var/run/docker.sock")
@@ -21,7 +21,7 @@ def become(root: Path, *, network: str) -> NoReturn:
         *(sys.executable, "-m", "devenv.gcp"),
         *("--config", str(root / FILE), "--data", str(load(root).state / "gcp")),
         *("--plain-port", str(_PORT), "--bind", "0.0.0.0"),  # noqa: S104 - of a container
-        *("--jobs", "docker", "--network", network, "--container-host", CLOUD),
+        *("--jobs", "docker", "--network", network, "--container-host", "gcp"),
         *(f"--service-port={each}" for each in _places(root)),
         *(("--storage", elsewhere) if elsewhere else ()),
     )

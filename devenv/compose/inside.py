@@ -8,14 +8,13 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from socket import gaierror, gethostbyname
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from devenv.config import Config, External, load
-from devenv.product import Product, identity
+from devenv.config import External, load
+from devenv.product import Product
 from devenv.secrets import Secrets
 from devenv.services import setup
 
-CLOUD = "gcp"
 _STORAGE = "fake-gcs"
 _OWNER = 1000  # of this image
 _POSTGRES = 999  # of the image postgres:17
@@ -76,12 +75,6 @@ def product(root: Path, *, mode: str, site_port: int) -> Product:
     )
 
 
-def environ(product: Product, role: str) -> dict[str, str]:
-    """Return the whole environment of a container that is `web` or `worker`."""
-    variables = product.environ(role)
-    return variables | (_elsewhere(identity(product.config, role)) if product.has_cloud else {})
-
-
 def set_up(product: Product) -> int:
     """Run the two steps before the product serves; not again while all that decides is the same."""
     stamp = product.config.state / "setup.done"
@@ -90,7 +83,7 @@ def set_up(product: Product) -> int:
         return 0
     for command in ("migrate", "setup_all"):
         done = subprocess.run(
-            [sys.executable, "manage.py", command], env=environ(product, "web"), check=False
+            [sys.executable, "manage.py", command], env=product.environ("web"), check=False
         )
         if done.returncode:
             return done.returncode
@@ -100,22 +93,13 @@ def set_up(product: Product) -> int:
 
 def become(product: Product, role: str, program: list[str]) -> NoReturn:
     """Execute a program in the environment of `role`."""
-    os.execvpe(program[0], program, environ(product, role))
+    os.execvpe(program[0], program, product.environ(role))
 
 
 def facts(root: Path) -> str:
     """Return what only the volume knows: secrets, and what the setup made."""
     config = load(root)
     secrets = asdict(Secrets.load(config.secrets_file))
-    return json.dumps({"secrets": secrets, "seed": _seed(config)})
-
-
-def _seed(config: Config) -> Any:
-    return json.loads(config.seed_file.read_text()) if config.seed_file.exists() else {}
-
-
-def _elsewhere(variables: dict[str, str]) -> dict[str, str]:
-    """Rewrite what the emulated cloud wrote for its own container for the others."""
-    moved = {name: text.replace("127.0.0.1:", f"{CLOUD}:") for name, text in variables.items()}
-    spared = ("no_proxy", "NO_PROXY")
-    return moved | {name: f"{variables[name]},{CLOUD}" for name in spared}
+    seed = config.seed_file.read_text() if config.seed_file.exists() else "{}"
+    # Samples are found below this machine's folder, not below the container's.
+    return json.dumps({"secrets": secrets, "seed": json.loads(seed.replace(f"{root}/", ""))})

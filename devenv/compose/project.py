@@ -1,6 +1,5 @@
 """The compose project of a folder, through Docker's own command."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -16,25 +15,27 @@ FILE = "docker-compose.local.yml"
 PUBLISHED = ("web", "mail", "postgres", "gcp")
 _OLDEST = (2, 20)  # the first that knows `depends_on: required`
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-_WORKING_DIR = "com.docker.compose.project.working_dir"
+_PROJECT = "com.docker.compose.project"
+_FOLDER = "com.docker.compose.project.working_dir"
+_SERVICE = "com.docker.compose.service"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Container:
     """A container of the project; `state` is in the words of our own supervisor."""
 
     service: str
     state: str
-    code: int
 
     @classmethod
     def parse(cls, line: str) -> Self:
-        found: dict[str, Any] = json.loads(line)
-        code = int(found["ExitCode"])
-        state = found["Health"] or found["State"]
-        if found["State"] == "exited":
-            state = "failed" if code else "done"
-        return cls(found["Service"], state, code)
+        """Read a line of `docker ps`: service, state, and a text such as "Up 3 s (healthy)"."""
+        service, state, text = line.split("\t")
+        told = re.search(r"\(([^)]*)\)", text)
+        inside = told[1] if told else ""
+        if state == "exited":
+            return cls(service, "done" if inside == "0" else "failed")
+        return cls(service, {"health: starting": "starting"}.get(inside, inside) or state)
 
     @property
     def runs(self) -> bool:
@@ -95,9 +96,9 @@ class Project:
         )
 
     def containers(self) -> list[Container]:
-        """Return the project's containers, ended ones too. Raises StackError."""
-        lines = self.run("ps", "--all", "--format", "json").splitlines()
-        return [Container.parse(line) for line in lines]
+        """Return the project's containers, ended ones too."""
+        fields = f'{{{{.Label "{_SERVICE}"}}}}\t{{{{.State}}}}\t{{{{.Status}}}}'
+        return sorted(Container.parse(line) for line in self._list(fields))
 
     def inside(self, service: str, *command: str) -> str:
         """Return what a command prints in the container of a service. Raises StackError."""
@@ -128,15 +129,18 @@ class Project:
         self._check_place()
 
     def _check_place(self) -> None:
-        label = f"label=com.docker.compose.project={self.name}"
-        folders = f'{{{{.Label "{_WORKING_DIR}"}}}}'
-        found = self._run(["docker", "ps", "--all", "--filter", label, "--format", folders])
-        others = sorted(set(found.stdout.splitlines()) - {str(self.root)})
+        others = set(self._list(f'{{{{.Label "{_FOLDER}"}}}}')) - {str(self.root)}
         if others:
             raise StackError(
-                f"The compose project {self.name} belongs to {others[0]}.",
+                f"The compose project {self.name} belongs to {min(others)}.",
                 hint="COMPOSE_PROJECT_NAME=another-name make up RUNTIME=docker",
             )
+
+    def _list(self, fields: str) -> list[str]:
+        # Not `docker compose ps`: it asks twice, and fails if a container went in between.
+        project = f"label={_PROJECT}={self.name}"
+        ask = ("docker", "ps", "--all", "--filter", project, "--format", fields)
+        return self._run(ask).stdout.splitlines()
 
     def _run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
