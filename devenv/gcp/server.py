@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from devenv.gcp.clock import Clock, SystemClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import Answer, NoAnswer, Request
+from devenv.gcp.iam import asked
 from devenv.gcp.iam.guard import Iam
 from devenv.gcp.identity import certificates, exchange
 from devenv.gcp.identity.credentials import CredentialsApi
@@ -106,7 +107,10 @@ class Server:
         """Resume every service, accept connections, then tell the world by `endpoints.json`."""
         for service in self._services:
             await service.start()
-        rpcs = tuple(rpc for service in self._services for rpc in service.rpcs())
+        rpcs = (
+            *(rpc for service in self._services for rpc in service.rpcs()),
+            *asked.rpcs(self._iam),
+        )
         mounts = tuple(mount for service in self._services for mount in service.mounts())
         calls = Calls(self._identity)
         self._grpc = GrpcServer(rpcs, calls)

@@ -93,7 +93,7 @@ def needs(config: TunnelConfig) -> list[Need]:
         *(_job(config, job) for job in config.jobs),
         _need(
             f"project {project}",
-            f"https://cloudresourcemanager.googleapis.com/v1/projects/{project}",
+            f"https://cloudresourcemanager.googleapis.com/v3/projects/{project}",
             ("run.executions.get", "run.executions.list", "run.executions.cancel"),
             f"gcloud projects add-iam-policy-binding {project} {_ME} --role roles/run.developer",
         ),

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import google.auth
 import grpc
 import httpx
 import pytest
 from google.api_core.exceptions import GoogleAPICallError, PermissionDenied
+from google.auth.transport.requests import AuthorizedSession
 from google.cloud import run_v2, tasks_v2
 
 from devenv.gcp import Cloud
@@ -96,3 +98,41 @@ def rest(cloud: Cloud, account: str, path: str) -> Mapping[str, Any]:
     answer = httpx.post(f"{cloud.plain_url}{path}", json={}, headers=headers, trust_env=False)
     body: Mapping[str, Any] = answer.json()
     return body
+
+
+ACCOUNT = "projects/validibot-local/serviceAccounts/tasks@validibot-local.iam.gserviceaccount.com"
+
+
+@pytest.mark.parametrize(
+    ("url", "permission"),
+    [
+        (f"https://run.googleapis.com/v2/{JOB}", "run.jobs.runWithOverrides"),
+        (f"https://cloudtasks.googleapis.com/v2/{QUEUE}", "cloudtasks.tasks.create"),
+        (f"https://iam.googleapis.com/v1/{ACCOUNT}", "iam.serviceAccounts.actAs"),
+        (
+            "https://cloudresourcemanager.googleapis.com/v3/projects/validibot-local",
+            "run.executions.get",
+        ),
+    ],
+)
+def test_permissions_that_are_lacking_are_left_out(
+    act_as: ActAs, url: str, permission: str
+) -> None:
+    act_as("worker")
+    credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+    session: Any = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+    wanted = {"permissions": [permission, "storage.buckets.delete"]}
+
+    answer = session.post(f"{url}:testIamPermissions", json=wanted)
+
+    assert answer.json() == {"permissions": [permission]}
+
+
+def test_a_client_asks_for_the_permissions_of_a_queue(act_as: ActAs) -> None:
+    act_as("tasks")
+    with tasks_v2.CloudTasksClient() as client:
+        answer = client.test_iam_permissions(
+            resource=QUEUE, permissions=["cloudtasks.tasks.create"]
+        )
+
+    assert list(answer.permissions) == []

@@ -89,12 +89,6 @@ def _unimplemented() -> Iterator[Rpc]:
     for name, request, response, uri in (
         ("GetIamPolicy", iam_policy_pb2.GetIamPolicyRequest, policy, f"{queue}:getIamPolicy"),
         ("SetIamPolicy", iam_policy_pb2.SetIamPolicyRequest, policy, f"{queue}:setIamPolicy"),
-        (
-            "TestIamPermissions",
-            iam_policy_pb2.TestIamPermissionsRequest,
-            iam_policy_pb2.TestIamPermissionsResponse,
-            f"{queue}:testIamPermissions",
-        ),
     ):
         method = f"google.cloud.tasks.v2.CloudTasks/{name}"
         yield Rpc(method, request, response, _refuse(name), (Binding("POST", uri, "*"),))

@@ -1,0 +1,207 @@
+"""Tunnel mode for real: `ssh -R` to a host in a network of its own, where the cloud is.
+
+Web, worker and gate run here as on a laptop; queue, jobs, bucket and scheduler are on the far side
+and reach them by the public URL only.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from devenv.environment import machine
+from tests.flows import far as fars, stack as stacks
+from tests.flows.far import Far
+from tests.flows.stack import Stack
+
+pytestmark = [pytest.mark.xdist_group("tunnel"), pytest.mark.timeout(300)]
+
+PROJECT = "validibot-local"
+FMU = "fmu-decay"
+_TUNNEL = """
+[tunnel]
+provider = "ssh"
+url = "{far.url}"
+project = "{project}"
+region = "us-west1"
+queue = "runs"
+bucket = "validibot-local"
+tasks_account = "tasks@{project}.iam.gserviceaccount.com"
+scheduler_account = "scheduler@{project}.iam.gserviceaccount.com"
+validator_accounts = [
+  "validator-energyplus@{project}.iam.gserviceaccount.com",
+  "validator-fmu@{project}.iam.gserviceaccount.com",
+]
+
+[tunnel.ssh]
+destination = "root@{far.address}"
+ssh_port = {ssh_port}
+remote_port = {remote_port}
+identity_file = "{far.folder}/user_key"
+config_file = "{far.folder}/ssh_config"
+"""
+
+
+@dataclass(frozen=True)
+class Laptop(Stack):
+    """A stack whose cloud is on the far side."""
+
+    far: Far | None = None
+
+    def environ(self, **variables: str) -> dict[str, str]:
+        assert self.far
+        return super().environ(**self.far.environ, **variables)
+
+    def log(self) -> str:
+        return (self.root / ".devenv" / "logs" / "tunnel.log").read_text()
+
+    def up(self) -> None:
+        started = self.devenv("up", "--mode", "tunnel", "--detach", "--json")
+        assert started.returncode == 0, started.stderr
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    """What `make up MODE=tunnel` starts."""
+    if not fars.is_possible():
+        reason = "needs root, and the Debian packages openssh-server, openssh-client and iproute2"
+        if machine().get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    with fars.far_side(tmp_path_factory.mktemp("far")) as far:
+        made = stacks.make(tmp_path_factory.mktemp("stack") / "tunnel")
+        laptop = Laptop(made.root, far=far)
+        text = _TUNNEL.format(
+            far=far, project=PROJECT, ssh_port=fars.SSH_PORT, remote_port=fars.REMOTE_PORT
+        )
+        (laptop.root / "devenv.local.toml").write_text(text)
+        laptop.up()
+        yield laptop
+        stacks.stop(laptop)
+
+
+def _programs(far: Far) -> list[int]:
+    """Return the processes that lead to the far side."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+            if command[-1].decode() == f"root@{far.address}":
+                found.append(int(process.name))
+    return found
+
+
+def test_a_validator_of_the_far_cloud_calls_back_through_the_tunnel(laptop: Laptop) -> None:
+    run = laptop.run(FMU, laptop.sample(FMU))
+
+    assert (run["state"], run["result"]) == ("COMPLETED", "PASS"), run
+    told = laptop.log()
+    assert f"Let tasks@{PROJECT}.iam.gserviceaccount.com in: POST /internal/tasks/" in told
+    account = f"validator-fmu@{PROJECT}.iam.gserviceaccount.com"
+    assert f"Let {account} in: POST /internal/callbacks/" in told
+    assert laptop.told(run["id"], "running", "execution").startswith(f"projects/{PROJECT}/")
+
+
+def test_the_table_says_where_the_world_finds_the_worker(laptop: Laptop) -> None:
+    assert laptop.far
+    facts = laptop.status()
+
+    assert (facts["mode"], facts["urls"]["tunnel"]) == ("tunnel", laptop.far.url)
+    assert "gcp" not in facts["services"]
+
+
+def test_the_preflight_finds_nothing_in_the_way(laptop: Laptop) -> None:
+    done = laptop.devenv("tunnel", "--check", "--json")
+
+    found = {check["name"]: (check["result"], check["text"]) for check in json.loads(done.stdout)}
+    assert {name for name, (result, _) in found.items() if result == "fail"} == set(), found
+    for name in ("program", "clock", "dns", "tls", "round trip", "token"):
+        assert found[name][0] == "ok", found[name]
+    for name in ("no token", "an unsigned token", "a foreign token", "an expired token"):
+        assert found[name] == ("ok", "is refused")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 404),
+        ("/health/", 404),
+        ("/internal/tasks/../../health/", 404),
+        ("/internal/tasks/", 401),
+        ("/internal/callbacks/", 401),
+        ("/internal/schedules/reconcile/", 401),
+    ],
+)
+def test_from_the_far_side_only_the_doors_are_there(laptop: Laptop, path: str, status: int) -> None:
+    assert laptop.far
+    command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--path-as-is"]
+    done = subprocess.run(
+        [
+            *("ip", "netns", "exec", laptop.far.name, *command, "--noproxy", "*", "-d", "{}"),
+            *("--cacert", str(laptop.far.folder / "web.pem"), laptop.far.url + path),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == str(status)
+
+
+def test_a_callback_that_the_gate_kept_is_posted_again(laptop: Laptop) -> None:
+    run = laptop.run(FMU, laptop.sample(FMU))
+
+    done = laptop.devenv("trace", "--replay", run["id"], "--json")
+
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["status"]) == (0, 200), done.stderr
+    assert answer["answer"]["idempotent_replayed"] is True
+    assert Path(answer["source"]).parent == laptop.root / ".devenv" / "callbacks"
+
+
+def test_the_trace_of_a_run_tells_its_stations(laptop: Laptop) -> None:
+    run = laptop.run(FMU, laptop.sample(FMU))
+
+    done = laptop.devenv("trace", run["id"])
+
+    stations = re.findall(r"(created|delivered|launched|running|called_back|passed)\b", done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert stations[0] == "created"
+    assert {"launched", "running", "called_back", "passed"} <= set(stations)
+
+
+def test_the_schedule_of_the_far_cloud_sweeps_here(laptop: Laptop) -> None:
+    door = f"Let scheduler@{PROJECT}.iam.gserviceaccount.com in: POST /internal/schedules/"
+
+    laptop.until(lambda: door in laptop.log(), seconds=90)
+
+
+def test_a_tunnel_that_dies_is_opened_again(laptop: Laptop) -> None:
+    assert laptop.far
+    (program,) = _programs(laptop.far)
+
+    os.kill(program, signal.SIGKILL)
+
+    laptop.until(lambda: "The tunnel is open again at" in laptop.log(), seconds=30)
+    assert laptop.run(FMU, laptop.sample(FMU))["result"] == "PASS"
+
+
+def test_nothing_is_left_when_the_stack_is_killed_and_when_it_is_stopped(laptop: Laptop) -> None:
+    assert laptop.far
+    os.kill(json.loads((laptop.root / ".devenv" / "state.json").read_text())["pid"], signal.SIGKILL)
+    laptop.until(lambda: not _programs(laptop.far), seconds=20)
+    laptop.up()
+    assert _programs(laptop.far)
+
+    assert laptop.devenv("down").returncode == 0
+
+    assert _programs(laptop.far) == []
+    assert not (laptop.root / ".devenv" / "tunnel" / "open.json").exists()
+    laptop.up()
