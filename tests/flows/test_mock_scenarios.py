@@ -1,0 +1,156 @@
+"""Mock mode as its page describes it: the stack, the commands, what clients see of scenarios."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from tests.flows import stack as stacks
+from tests.flows.stack import ROOT, Stack
+from tests.flows.test_docs import BLOCK
+
+pytestmark = [pytest.mark.xdist_group("mocked"), pytest.mark.timeout(180)]
+
+PAGE = ROOT / "docs/modes/mock.md"
+
+
+@pytest.fixture(scope="module")
+def mocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """What `MOCK_VALIDATORS=1 make up` starts."""
+    made = stacks.make(tmp_path_factory.mktemp("stack") / "scenarios", mock=True)
+    stacks.start(made)
+    yield made
+    stacks.stop(made)
+
+
+def _commands(*, alone: bool) -> str:
+    """Return the commands for the stack, or those for Django without one."""
+    blocks = BLOCK.findall(PAGE.read_text())
+    return "\n".join(block for block in blocks if ("runserver" in block) is alone)
+
+
+def _programs(folder: Path) -> Path:
+    """Make a `make` that takes the running Python as it is, instead of installing packages."""
+    folder.mkdir()
+    make = folder / "make"
+    make.write_text(
+        f'#!/bin/sh\nexec /usr/bin/make -f {ROOT}/Makefile -o runtime PYTHON={sys.executable} "$@"\n'
+    )
+    make.chmod(0o755)
+    return folder
+
+
+def _shell(commands: str, *, cwd: Path, **environ: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-x", "-c", commands],
+        cwd=cwd,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_commands_of_the_page_work(mocked: Stack, tmp_path: Path) -> None:
+    programs = f"{_programs(tmp_path / 'bin')}:{Path(sys.executable).parent}:/usr/bin:/bin"
+
+    done = _shell(
+        _commands(alone=False),
+        cwd=mocked.root,
+        PATH=programs,
+        HOME=str(tmp_path),
+        PYTHONPATH=str(ROOT),
+        VALIDIBOT_API_URL=mocked.web,
+        VALIDIBOT_TOKEN=mocked.facts["api_key"],
+    )
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert re.search(r"^result +PASS\n(.*\n){2}findings +.*3 WARNING$", done.stdout, re.MULTILINE)
+
+
+@pytest.fixture
+def database_url(mocked: Stack) -> str:
+    """An empty database on the server of the stack."""
+    url = mocked.devenv("run", "--", "printenv", "DATABASE_URL").stdout.strip()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE alone")
+    return f"{url.rpartition('/')[0]}/alone"
+
+
+def test_django_alone_is_enough(database_url: str, tmp_path: Path) -> None:
+    *commands, serve = _commands(alone=True).strip().splitlines()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "DATABASE_URL": database_url,
+        "DATA_ROOT": tmp_path.as_uri(),
+        "PORT": port,
+    }
+
+    done = _shell("\n".join(commands), cwd=ROOT, **environ)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert re.search(r"^findings +3 ERROR$", done.stdout, re.MULTILINE)
+    server = subprocess.Popen(["sh", "-c", serve], cwd=ROOT, env=environ, start_new_session=True)
+    try:
+        _until_served(port)
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(10)
+
+
+def _until_served(port: str) -> None:
+    transport = httpx.HTTPTransport(retries=8)  # which waits longer each time
+    with httpx.Client(transport=transport, timeout=20) as client:
+        assert client.get(f"http://localhost:{port}/health/").is_success
+        assert "Sign" in client.get(f"http://localhost:{port}/accounts/login/").text
+
+
+@pytest.mark.parametrize(
+    ("scenario", "result", "last"),
+    [
+        ("timeout(0.2)", "TIMED_OUT", "timed_out"),
+        ("never_calls_back(0.2)", "ERROR", "error"),
+        ("late(0.2)", "TIMED_OUT", "timed_out"),
+        ("cancelled(0.2)", "CANCELED", "canceled"),
+        ("slow(0.2)", "PASS", "passed"),
+        ("crash", "ERROR", "error"),
+    ],
+)
+def test_what_takes_time_ends_while_the_client_waits(
+    mocked: Stack, scenario: str, result: str, last: str
+) -> None:
+    sample = mocked.sample("fmu-decay")
+    asked = {"Prefer": "wait=30", "X-Validibot-Scenario": scenario}
+
+    answer = mocked.launch("fmu-decay", sample.read_bytes(), sample.name, **asked)
+
+    assert (answer.status_code, answer.json()["result"]) == (201, result)
+    assert mocked.events(answer.json()["id"])[-1] == last
+
+
+def test_recorded_artifacts_can_be_downloaded(mocked: Stack) -> None:
+    run = mocked.run("energyplus-small-office", mocked.sample("energyplus-small-office"))
+
+    artifacts = {each["name"]: each for each in run["steps"][0]["artifacts"]}
+    assert set(artifacts) == {"eplusout.csv", "eplusout.end", "eplusout.err"}
+    csv = mocked.api.get(f"{mocked.web}{artifacts['eplusout.csv']['url']}")
+    assert csv.text.startswith("Date/Time,Environment:Site Outdoor Air Drybulb Temperature")
+    assert len(csv.content) == artifacts["eplusout.csv"]["size_bytes"]
+
+
+def test_an_unknown_scenario_is_a_problem_that_lists_them_all(mocked: Stack) -> None:
+    answer = mocked.launch("fmu-decay", b"PK", "a.fmu", **{"X-Validibot-Scenario": "explode"})
+
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == "scenario"
+    assert "oversized_output, cancelled(SECONDS)" in answer.json()["detail"]
