@@ -20,14 +20,13 @@ from validibot.runs import tasks
 from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import ENDED, ExecutionState, Phase, StateUnavailable
 from validibot.runs.events import record
-from validibot.runs.findings import Settled, Verdict, fail, settle
+from validibot.runs.findings import Settled, fail, settle, timed_out
 from validibot.runs.models import Attempt, Run, RunEvent
 from validibot.runs.states import (
     ACTIVE_ATTEMPT,
     AttemptState,
     ErrorCategory,
     RunStatus,
-    StepStatus,
 )
 
 # After so long a provider lists an execution that it accepted.
@@ -217,13 +216,10 @@ def _time_out(attempt: Attempt) -> bool:
     if get_storage(attempt.output_uri).current(attempt.output_uri):
         return not _conclude(attempt, ExecutionState(phase=Phase.UNKNOWN))
     seconds = attempt.step_run.step.validator.timeout_seconds
-    verdict = Verdict(
-        status=StepStatus.FAILED,
-        run_status=RunStatus.TIMED_OUT,
-        category=ErrorCategory.TIMEOUT,
-        error=f"The validator did not answer within its {seconds} seconds.",
-    )
-    tasks.follow(fail(attempt, verdict, AttemptState.TIMED_OUT, actor=_ACTOR))
+    error = f"The validator did not answer within its {seconds} seconds."
+    if attempt.state == AttemptState.UNKNOWN:
+        error += f" Its launch had no answer: {attempt.error}"
+    tasks.follow(fail(attempt, timed_out(error), AttemptState.TIMED_OUT, actor=_ACTOR))
     stop = partial(tasks.cancel_execution.enqueue, str(attempt.pk))
     transaction.on_commit(stop, robust=True)
     return True

@@ -4,7 +4,7 @@ from validibot.runs.findings.answer import validator_identity
 from validibot.runs.findings.close import Moved, close_step, ending, skip_steps
 from validibot.runs.findings.rules import apply_assertions
 from validibot.runs.findings.settlement import Settled, Settlement, fail, settle
-from validibot.runs.findings.verdict import Verdict, broken, finding, judged
+from validibot.runs.findings.verdict import Verdict, broken, finding, judged, timed_out
 
 __all__ = [
     "Moved",
@@ -20,5 +20,6 @@ __all__ = [
     "judged",
     "settle",
     "skip_steps",
+    "timed_out",
     "validator_identity",
 ]

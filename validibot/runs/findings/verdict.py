@@ -67,6 +67,16 @@ def broken(
     )
 
 
+def timed_out(error: str) -> Verdict:
+    """Return the verdict on a validator that did not answer in time."""
+    return Verdict(
+        status=StepStatus.FAILED,
+        run_status=RunStatus.TIMED_OUT,
+        category=ErrorCategory.TIMEOUT,
+        error=storable(error, MAX_ERROR),
+    )
+
+
 def finding(problem: Problem, *, assertion_id: int | None = None) -> Finding:
     """Return the unsaved row of a problem, within the limits of its columns."""
     return Finding(

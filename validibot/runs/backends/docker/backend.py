@@ -36,7 +36,7 @@ from validibot.runs.backends.base import (
 )
 from validibot.runs.backends.docker import ending, files
 from validibot.runs.backends.docker.options import Options
-from validibot.runs.backends.docker.watch import GRACE_SECONDS, Watch
+from validibot.runs.backends.docker.watch import GRACE_SECONDS, Watch, witnessed
 
 # By this name containers know the machine that they run on.
 HOST = "host.docker.internal"
@@ -180,7 +180,7 @@ def _is_address(host: str) -> bool:
 
 
 def _state(container: Container) -> ExecutionState:
-    ended = container.exit()
+    ended = witnessed(container.name) or container.exit()
     if ended is None:
         return ExecutionState(phase=Phase.RUNNING, execution=container.name)
     return ExecutionState(

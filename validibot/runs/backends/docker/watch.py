@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
-from containers import Container, EngineUnavailable
+from containers import Container, EngineUnavailable, Exit
 from validibot.core.logging import bound_run
 from validibot.runs.backends.base import LaunchRequest
 from validibot.runs.backends.docker.files import bundle_of, size_of
@@ -17,6 +17,14 @@ MAX_LOG_BYTES = 1024 * 1024
 _GLANCE_SECONDS = 0.5
 
 logger = logging.getLogger(__name__)
+
+# How containers ended, while this process, which saw it, tells of them.
+_witnessed: dict[str, Exit] = {}
+
+
+def witnessed(name: str) -> Exit | None:
+    """Return how a container was seen to end: of one that is found dead, less can be said."""
+    return _witnessed.get(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +44,12 @@ class Watch:
     def _follow(self, over: threading.Event) -> None:
         with bound_run(self.request.run_id):
             self.container.follow(self._repeat, max_bytes=MAX_LOG_BYTES)
-            self.container.wait()
+            _witnessed[self.container.name] = self.container.wait()
             over.set()
-            self.request.ended()
+            try:
+                self.request.ended()
+            finally:
+                del _witnessed[self.container.name]
             # Only now: what is left of it says how it ended.
             with suppress(EngineUnavailable):
                 self.container.remove()

@@ -1,0 +1,149 @@
+"""The product with containers for validators, in this process: each test is a deployment of its own."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from uuid import uuid4
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import pytest
+from django.core.wsgi import get_wsgi_application
+from docker import DockerClient
+from pytest_django import Settings
+
+from containers import Engine
+from tests.factories import StepFactory, ValidatorFactory, started_run
+from validibot.runs.backends.docker import backend as docker_backend
+from validibot.runs.execute import execute
+from validibot.runs.models import Attempt, Run
+
+PROGRAM = "validibot-program:test"
+# Runs the Python source in PROGRAM, without anything of ours.
+_DOCKERFILE = b"""
+FROM python:3.13-slim-trixie
+ENTRYPOINT ["python", "-c", "import os; exec(os.environ['PROGRAM'])"]
+"""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What is launched in it, with `network: none` unless told otherwise."""
+
+    client: DockerClient
+    settings: Settings
+    root: Path
+    owner: str
+
+    @property
+    def engine(self) -> Engine:
+        return docker_backend.engine(self.owner)
+
+    def configure(self, **options: Any) -> None:
+        self.settings.DATA_ROOT = self.root.as_uri()
+        self.settings.EXECUTION_BACKENDS = {
+            "default": {
+                "BACKEND": "validibot.runs.backends.docker.DockerBackend",
+                "OPTIONS": {"owner": self.owner, "network": "none"} | options,
+            }
+        }
+
+    def run(self, image: str, *, memory_mb: int = 128, timeout_seconds: int = 60) -> Run:
+        """Start a run of one container step, up to where its container is on its way."""
+        validator = ValidatorFactory.create(
+            container=True, image=image, memory_mb=memory_mb, timeout_seconds=timeout_seconds
+        )
+        step = StepFactory.create(validator=validator, config={"simulation": {"stop_time": 1.0}})
+        run = started_run(
+            step=step, filename="model.fmu", mime_type="application/vnd.fmi.fmu", inline=b"PK"
+        )
+        execute(run.pk)
+        return run
+
+    def program(self, source: str, *, seconds: float = 40, **limits: Any) -> Run:
+        """Run Python source instead of a validator; return the run that has ended."""
+        self.configure(environ={"PROGRAM": source}, **limits.pop("options", {}))
+        return finished(self.run(PROGRAM, **limits), seconds=seconds)
+
+    def containers(self) -> list[str]:
+        """Return the names of the containers that there are, running or not."""
+        found = self.client.containers.list(
+            all=True, filters={"label": f"io.validibot.owner={self.owner}"}
+        )
+        return [str(container.name) for container in found]
+
+
+def finished(run: Run, *, seconds: float = 40) -> Run:
+    """Wait for the end of a run without looking after it: whoever sees it end must tell."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        run.refresh_from_db()
+        if run.state == "COMPLETED":
+            return run
+        time.sleep(0.05)
+    raise AssertionError(f"the run is still {run.status}")
+
+
+def until(question: Callable[[], Any], *, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.05)
+
+
+def bundle() -> Path:
+    """Return the folder of the only attempt that there is."""
+    return Path(Attempt.objects.get().bundle_uri.removeprefix("file://"))
+
+
+@pytest.fixture
+def deployment(engine: DockerClient, settings: Settings, tmp_path: Path) -> Iterator[Deployment]:
+    """A deployment that leaves nothing behind: its threads remove what they started."""
+    made = Deployment(engine, settings, tmp_path, owner=f"test-{uuid4().hex[:12]}")
+    made.configure()
+    yield made
+    for thread in threading.enumerate():
+        if thread.name.startswith("attempt-"):
+            thread.join(20)
+    left = made.containers()
+    made.engine.clear()
+    made.engine.close()
+    docker_backend.engine.cache_clear()
+    assert left == []
+
+
+@pytest.fixture(scope="session")
+def program(engine: DockerClient) -> str:
+    """The image that runs whatever `Deployment.program` is given."""
+    engine.images.build(fileobj=BytesIO(_DOCKERFILE), tag=PROGRAM, rm=True)
+    return PROGRAM
+
+
+@pytest.fixture
+def worker(deployment: Deployment, settings: Settings) -> Iterator[WSGIServer]:
+    """The worker, listening where only containers reach it."""
+    settings.ROOT_URLCONF = "config.urls_worker"
+    gateway = deployment.engine.callback_network().gateway
+    server = make_server(gateway, 0, get_wsgi_application(), _Threads, _Quiet)
+    settings.WORKER_URL = f"http://{docker_backend.HOST}:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class _Threads(ThreadingMixIn, WSGIServer):
+    """One thread for each caller."""
+
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *args: Any) -> None:
+        """Tests are quiet."""

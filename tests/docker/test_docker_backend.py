@@ -1,0 +1,212 @@
+"""Container steps on a Docker engine: well-behaved and foreign images, and what is left of them."""
+
+from wsgiref.simple_server import WSGIServer
+
+import pytest
+from docker import DockerClient
+
+from tests.docker.product import Deployment, bundle, deployment, finished, program, until, worker
+from validibot.runs.backends.docker.watch import Watch
+from validibot.runs.cancel import cancel_run
+from validibot.runs.models import Attempt, Run, RunEvent
+from validibot.runs.reconcile import look, reconcile_all
+
+__all__ = ["deployment", "program", "worker"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def heard_from(run: Run) -> list[str]:
+    events = RunEvent.objects.filter(run=run, kind="called_back")
+    return list(events.values_list("actor", flat=True))
+
+
+def test_a_foreign_container_calls_back_over_the_bridge(
+    deployment: Deployment, worker: WSGIServer, standin_image: str
+) -> None:
+    deployment.configure(network="callback", environ={"STANDIN_KIND": "fmu"})
+
+    run = finished(deployment.run(standin_image))
+
+    assert (run.result, run.error) == ("PASS", "")
+    assert heard_from(run) == ["validator"]
+    until(lambda: deployment.containers() == [])
+
+
+def test_without_a_network_the_end_of_a_container_is_its_callback(
+    deployment: Deployment, standin_image: str
+) -> None:
+    deployment.configure(environ={"STANDIN_KIND": "fmu"})
+
+    run = finished(deployment.run(standin_image))
+
+    assert run.result == "PASS"
+    assert heard_from(run) == ["reconcile"]
+
+
+def test_the_image_that_was_executed_is_recorded(
+    deployment: Deployment, engine: DockerClient, standin_image: str
+) -> None:
+    deployment.configure(environ={"STANDIN_KIND": "fmu"})
+
+    finished(deployment.run(standin_image))
+
+    attempt = Attempt.objects.get()
+    assert attempt.image == standin_image
+    assert attempt.image_digest == engine.images.get(standin_image).id
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "result", "error"),
+    [
+        ("failed_validation", "FAIL", ""),
+        ("failed_runtime", "ERROR", "The tool found a problem."),
+        ("explode", "ERROR", "The validator failed."),
+        ("silent", "PASS", ""),
+        ("vanish", "ERROR", "The validator stored no output. It ended with exit code 0."),
+        ("die", "ERROR", "The validator stored no output. It was ended by SIGKILL."),
+    ],
+)
+def test_whatever_a_foreign_container_does_its_run_ends_once(
+    deployment: Deployment, standin_image: str, behaviour: str, result: str, error: str
+) -> None:
+    deployment.configure(environ={"STANDIN_KIND": "fmu", "STANDIN": behaviour})
+
+    run = finished(deployment.run(standin_image))
+
+    assert (run.result, run.error) == (result, error)
+    assert len(heard_from(run)) == 1
+
+
+def test_the_host_of_the_worker_is_the_only_one_that_a_container_reaches(
+    deployment: Deployment, worker: WSGIServer, program: str
+) -> None:
+    source = f"""
+import os, pathlib, socket
+def reaches(host, port):
+    try:
+        socket.create_connection((host, port), 3).close()
+        return True
+    except OSError:
+        return False
+folder = pathlib.Path(os.environ["VALIDIBOT_INPUT_URI"].removeprefix("file://")).parent
+hosts = [("host.docker.internal", {worker.server_port}), ("1.1.1.1", 53), ("example.org", 80)]
+(folder / "reached").write_text(str([reaches(*host) for host in hosts]))
+"""
+    deployment.program(source, options={"network": "callback"})
+
+    assert (bundle() / "reached").read_text() == "[True, False, False]"
+
+
+def test_a_container_sees_its_own_files_and_not_even_the_names_of_others(
+    deployment: Deployment, program: str
+) -> None:
+    (deployment.root / "submissions").mkdir()
+    (deployment.root / "submissions" / "of-others").write_text("secret")
+    source = """
+import os, pathlib
+folder = pathlib.Path(os.environ["VALIDIBOT_INPUT_URI"].removeprefix("file://")).parent
+root = folder.parents[5]
+seen = sorted(str(path.relative_to(folder)) for path in root.rglob("*") if path.is_file())
+def writes(path):
+    try:
+        path.open("a").close()
+        return True
+    except OSError:
+        return False
+places = [folder / "input.json", folder / "fmu_model.fmu", folder / "new", pathlib.Path("/new")]
+(folder / "seen").write_text(f"{seen} {[writes(place) for place in places]} {os.getuid() > 0}")
+"""
+    deployment.program(source)
+
+    own = ["fmu_model.fmu", "input.json"]
+    assert (bundle() / "seen").read_text() == f"{own} {[False, False, True, False]} True"
+
+
+def test_who_is_not_root_runs_an_image_that_is_made_for_somebody_else(
+    deployment: Deployment, standin_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1234)
+    deployment.configure(environ={"STANDIN_KIND": "fmu"})
+
+    assert finished(deployment.run(standin_image)).result == "PASS"
+
+
+def test_what_a_validator_writes_to_its_log_is_in_ours_with_the_run(
+    deployment: Deployment, program: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "validibot.runs.backends.docker.watch"):
+        deployment.program("print('hello from inside')")
+
+    assert "validator: hello from inside" in caplog.messages
+
+
+def test_a_cancelled_run_stops_its_container(deployment: Deployment, standin_image: str) -> None:
+    deployment.configure(environ={"STANDIN_KIND": "fmu", "STANDIN": "hang"})
+    run = deployment.run(standin_image)
+    assert len(deployment.containers()) == 1
+
+    cancel_run(run.pk, actor="ada@example.org")
+
+    until(lambda: deployment.containers() == [])
+    assert finished(run).result == "CANCELED"
+
+
+@pytest.fixture
+def _unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever launches dies at once."""
+    monkeypatch.setattr(Watch, "start", lambda self: None)
+
+
+@pytest.mark.usefixtures("_unwatched")
+def test_the_end_of_a_container_whose_launcher_died_is_found_by_looking(
+    deployment: Deployment, standin_image: str
+) -> None:
+    deployment.configure(environ={"STANDIN_KIND": "fmu"})
+    run = deployment.run(standin_image)
+
+    until(lambda: not look(Attempt.objects.get().pk))
+
+    run.refresh_from_db()
+    assert run.result == "PASS"
+    reconcile_all()
+    assert deployment.containers() == []
+
+
+@pytest.mark.usefixtures("_unwatched")
+def test_an_execution_whose_launch_had_no_answer_is_found_by_its_input(
+    deployment: Deployment, standin_image: str
+) -> None:
+    deployment.configure(environ={"STANDIN_KIND": "fmu", "STANDIN": "hang"})
+    run = deployment.run(standin_image)
+    Attempt.objects.update(state="UNKNOWN", execution="")
+
+    assert look(Attempt.objects.get().pk)
+
+    attempt = Attempt.objects.get()
+    assert (attempt.state, attempt.execution) == ("RUNNING", f"attempt-{attempt.pk}")
+    cancel_run(run.pk, actor="ada@example.org")
+    reconcile_all()
+
+
+@pytest.mark.usefixtures("_unwatched")
+def test_the_sweep_removes_what_is_over_and_leaves_what_is_not_and_what_is_not_ours(
+    deployment: Deployment, standin_image: str
+) -> None:
+    deployment.configure(environ={"STANDIN_KIND": "fmu", "STANDIN": "hang"})
+    over, active = deployment.run(standin_image), deployment.run(standin_image)
+    Run.objects.filter(pk=over.pk).update(status="CANCELED")
+    Attempt.objects.filter(step_run__run=over).update(state="CANCELED")
+    foreign = deployment.client.containers.create(
+        standin_image,
+        labels={"io.validibot.managed": "true", "io.validibot.owner": "test-somebody-else"},
+    )
+
+    reconcile_all()
+
+    foreign.reload()  # is still there
+    foreign.remove()
+    kept = Attempt.objects.get(step_run__run=active)
+    assert deployment.containers() == [f"attempt-{kept.pk}.{deployment.owner}"]
+    cancel_run(active.pk, actor="ada@example.org")
+    reconcile_all()
