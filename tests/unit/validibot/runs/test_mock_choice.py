@@ -89,7 +89,10 @@ def test_a_marker_in_the_beginning_of_the_file_may_ask(body: bytes, end: tuple[s
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"validibot:scenario=fial(3)", "'fial(3)' is no scenario. Choose one of pass, fail(N)"),
+        (
+            b"validibot:scenario=explode(3)",
+            "'explode(3)' is no scenario. Choose one of pass, fail(N)",
+        ),
         (b"validibot:scenario=fail(x)", "'fail(x)' is no scenario"),
         (b"validibot:scenario=fail(99999)", "N is a whole number from 0 to 5000"),
         (b"validibot:scenario=pass(1)", "pass takes no argument"),

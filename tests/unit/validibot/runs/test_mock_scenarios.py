@@ -11,6 +11,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from tests.factories import StepFactory, ValidatorFactory, started_run
+from validibot.core.storage import StorageError
 from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import Phase
 from validibot.runs.backends.mock.containers import containers
@@ -258,3 +259,20 @@ def test_a_container_whose_storage_fails_ends_its_run(
     assert run.result == "ERROR"
     assert run.error == f"{SILENT} The mocked container failed; the log says why."
     assert get_backend().state(attempt.execution).phase is Phase.FAILED
+
+
+def test_a_launch_whose_storage_fails_is_looked_up_as_failed(
+    time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr("validibot.runs.backends.mock.validator.Validator.write", refuse)
+    run = launched("pass")
+    assert Attempt.objects.get().state == "UNKNOWN"
+
+    with time_machine.travel(timezone.now() + dt.timedelta(seconds=61)):
+        reconcile_all()
+
+    run.refresh_from_db()
+    assert (run.result, run.error) == ("ERROR", f"{SILENT} the disk is full")

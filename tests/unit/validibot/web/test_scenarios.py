@@ -8,6 +8,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.factories import MembershipFactory, StepFactory, ValidatorFactory
+from validibot.runs.backends.mock.containers import containers
 from validibot.runs.models import Run
 from validibot.workflows.models import Sample, Step
 from validibot.workflows.scenarios import CATALOGUE
@@ -75,8 +76,9 @@ def test_a_sample_can_be_played_with(client: Client, page: str, step: Step) -> N
 
     client.post(f"{page}samples/{sample.pk}/launch/", {"scenario": "crash"})
 
+    assert containers.join(10)
     run = Run.objects.get()
-    assert (run.scenario, run.source) == ("crash", "LAUNCH_PAGE")
+    assert (run.scenario, run.source, run.result) == ("crash", "LAUNCH_PAGE", "ERROR")
 
 
 def test_what_is_no_scenario_is_told_on_the_page(client: Client, page: str) -> None:

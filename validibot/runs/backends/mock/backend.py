@@ -38,26 +38,30 @@ class MockBackend(ExecutionBackend):
 
     def launch(self, request: LaunchRequest) -> Launch:
         container = Container(request)
-        posted: list[bytes] = []
+        containers.add(container)
         try:
-            validator = Validator(request.input_uri, posted.append)
-            file = validator.file
-            asked = choose(request.scenario, file, self._setting)
-            scenario = asked or unasked(validator.question, file.name if file else "")
-            containers.add(container)
-            name, play = scenario.kind.name, partial(self._play, container, validator, scenario)
-            if name in AT_ONCE:
-                play()
-                return Launch(execution=container.name, callbacks=tuple(posted))
-        except ScenarioError as error:
-            raise LaunchError(str(error), permanent=True) from error
-        except StorageError as error:
-            raise LaunchError(str(error)) from error
-        validator.post = request.stage.call_back
-        container.start(play)
-        if name == "before_launch_returns":
+            return self._perform(container)
+        except (ScenarioError, StorageError) as error:
+            container.end(Phase.FAILED, str(error))
+            permanent = isinstance(error, ScenarioError)
+            raise LaunchError(str(error), permanent=permanent) from error
+
+    def _perform(self, container: Container) -> Launch:
+        """Play at once, or begin to. Raises ScenarioError, StorageError."""
+        request, posted = container.request, list[bytes]()
+        validator = Validator(request.input_uri, posted.append)
+        file = validator.file
+        asked = choose(request.scenario, file, self._setting)
+        scenario = asked or unasked(validator.question, file.name if file else "")
+        play = partial(self._play, container, validator, scenario)
+        if scenario.kind.name in AT_ONCE:
+            play()
+        else:
+            validator.post = request.stage.call_back
+            container.start(play)
+        if scenario.kind.name == "before_launch_returns":
             container.spoke.wait(_FIRST_WORD_SECONDS)
-        return Launch(execution=container.name)
+        return Launch(execution=container.name, callbacks=tuple(posted))
 
     def state(self, execution: str) -> ExecutionState:
         container = containers.get(execution)
