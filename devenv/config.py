@@ -87,6 +87,10 @@ class Config:
     def seed_file(self) -> Path:
         return self.state / "seed.json"
 
+    @property
+    def bridge_file(self) -> Path:
+        return self.state / "bridge"
+
     def need_tunnel(self) -> TunnelConfig:
         """Return the tunnel's configuration. Raises ConfigError where there is none."""
         if self.tunnel is None:

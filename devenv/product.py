@@ -3,8 +3,10 @@
 The names of the variables are a contract with config/env.py.
 """
 
+import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from devenv.config import Config
@@ -16,16 +18,22 @@ from devenv.tunnel import published
 MODES = ("emulated", "mock", "local", "tunnel")
 JOBS = ("process", "docker")
 INVOKER = "roles/run.invoker"
+# By this name containers know the machine that they run on, where Docker makes no difference.
+_HOST_OF_CONTAINERS = "host.docker.internal"
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """What the product is told about the place where it runs; `config` is on the ports taken."""
+    """What the product is told about the place where it runs; `config` is on the ports taken.
+
+    `debug` are the ports of processes that listen for a debugger.
+    """
 
     config: Config
     secrets: Secrets
     mode: str = "emulated"
     jobs: str = "process"
+    debug: Mapping[str, int] = field(default_factory=dict)
 
     demo_email = "demo@validibot.local"
 
@@ -45,6 +53,16 @@ class Product:
         return self.mode == "tunnel"
 
     @property
+    def has_bridge(self) -> bool:
+        """Say whether validators are containers, which cannot reach this machine's localhost."""
+        return self.mode == "local" and self.jobs == "docker"
+
+    @property
+    def owner(self) -> str:
+        """Return what marks this folder's containers on the engine."""
+        return f"local-{hashlib.sha256(str(self.config.state).encode()).hexdigest()[:12]}"
+
+    @property
     def site_url(self) -> str:
         return f"http://localhost:{self.config.ports.web}"
 
@@ -54,7 +72,8 @@ class Product:
             return self.config.cloud.service_url(self._worker)
         if self.has_tunnel:
             return self._tunnel_url
-        return f"http://localhost:{self.config.ports.worker}"
+        host = _HOST_OF_CONTAINERS if self.has_bridge else "localhost"
+        return f"http://{host}:{self.config.ports.worker}"
 
     @property
     def database_url(self) -> str:
@@ -119,6 +138,12 @@ class Product:
             "EXECUTION_BACKEND": self._local_backend,
             "TASK_QUEUE": "database" if self.has_queue else "immediate",
             "DATA_ROOT": f"file://{self.config.state / 'media'}",
+        } | (self._bridge() if self.has_bridge else {})
+
+    def _bridge(self) -> dict[str, str]:
+        return {
+            "ALLOWED_HOSTS": f"localhost,127.0.0.1,{_HOST_OF_CONTAINERS}",
+            "CONTAINERS_OWNER": self.owner,
         }
 
     def _cloud(self, role: str) -> dict[str, str]:

@@ -15,16 +15,22 @@ if choice("TASK_QUEUE", ("immediate", "database"), default="immediate") == "data
     INSTALLED_APPS = [*INSTALLED_APPS, *database_queue.APPS]
 else:
     TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
+# Whose containers ours are, on an engine that others may use too.
+_OWNER = env.str("CONTAINERS_OWNER", default="")
 _BACKENDS = {
-    "mock": "validibot.runs.backends.mock.MockBackend",
-    "subprocess": "validibot.runs.backends.subprocess.SubprocessBackend",
+    "mock": {
+        "BACKEND": "validibot.runs.backends.mock.MockBackend",
+        "OPTIONS": {"scenario": env.str("MOCK_SCENARIO", default="")},
+    },
+    "subprocess": {
+        "BACKEND": "validibot.runs.backends.subprocess.SubprocessBackend",
+        "OPTIONS": {"validators_dir": str(VALIDATORS_DIR)},
+    },
+    "docker": {
+        "BACKEND": "validibot.runs.backends.docker.DockerBackend",
+        "OPTIONS": {"owner": _OWNER} if _OWNER else {},
+    },
 }
 EXECUTION_BACKENDS = {
-    "default": {
-        "BACKEND": _BACKENDS[choice("EXECUTION_BACKEND", tuple(_BACKENDS), default="mock")],
-        "OPTIONS": {
-            "validators_dir": str(VALIDATORS_DIR),
-            "scenario": env.str("MOCK_SCENARIO", default=""),
-        },
-    }
+    "default": _BACKENDS[choice("EXECUTION_BACKEND", tuple(_BACKENDS), default="mock")]
 }

@@ -6,6 +6,7 @@ import sys
 
 from devenv.cli import compose, down
 from devenv.cli.context import Context
+from devenv.services import bridge
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +21,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         return 1
     if state.runtime == compose.RUNTIME:
         compose.reset(compose.project_of(context, state))
+    if context.config.bridge_file.exists():
+        bridge.clear(context.product_of(state))
     if folder.exists():
         shutil.rmtree(folder)
     context.output.success("Database, files, mail, logs and secrets are gone. make up begins anew.")

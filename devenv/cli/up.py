@@ -10,7 +10,7 @@ from devenv.cli.foreground import Foreground
 from devenv.config import Ports
 from devenv.environment import wants_debuggers, wants_jobs, wants_mock
 from devenv.product import JOBS, MODES, Product
-from devenv.services import debugger
+from devenv.services import bridge, debugger
 from devenv.stack import ports, statefile
 from devenv.stack.statefile import Lock
 
@@ -47,6 +47,8 @@ def _start(arguments: argparse.Namespace, context: Context) -> int:
         return detach.up(context, mode=_mode(arguments), jobs=arguments.jobs)
     with Lock(context.config.lock):
         product = _product(context, mode=_mode(arguments), jobs=arguments.jobs)
+        for image in bridge.build(product) if product.has_bridge else ():
+            context.output.warn(f"There is no image {image}. Next: make validators")
         foreground = Foreground(context, product, stream=not arguments.background)
         return asyncio.run(foreground.run())
 

@@ -3,7 +3,7 @@
 import sys
 
 from devenv.product import Product
-from devenv.services import gcp, mail, postgres, queue, setup, sweep, tunnel, web, worker
+from devenv.services import bridge, gcp, mail, postgres, queue, setup, sweep, tunnel, web, worker
 from devenv.stack.service import Service
 from devenv.tunnel import published
 
@@ -31,7 +31,7 @@ def urls(product: Product) -> dict[str, str]:
     cloud = {"gcp": f"http://127.0.0.1:{ports.gcp}"} if product.has_cloud else {}
     return {
         "web": product.site_url,
-        "worker": f"http://localhost:{ports.worker}",
+        "worker": f"http://{bridge.address(product)}:{ports.worker}",
         "mail": product.mail_url,
         "smtp": product.smtp_url,
         **cloud,

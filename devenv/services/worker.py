@@ -3,6 +3,7 @@
 import os
 
 from devenv.product import Product
+from devenv.services import bridge, debugger
 from devenv.stack.probe import HttpProbe
 from devenv.stack.service import Service
 
@@ -10,17 +11,17 @@ _THREADS = str(2 * (os.cpu_count() or 2) + 1)  # the most that granian takes wit
 
 
 def service(product: Product, python: str) -> Service:
-    port = product.config.ports.worker
+    host, port = bridge.address(product), product.config.ports.worker
     return Service(
         name="worker",
         command=(
             *(python, "-m", "granian", "--interface", "wsgi"),
-            *("--host", "127.0.0.1", "--port", str(port)),
+            *("--host", host, "--port", str(port)),
             *("--workers", "1", "--log-level", "warning"),
             *("--blocking-threads", _THREADS),
             "config.wsgi:application",
         ),
-        environ=lambda: product.environ("worker"),
+        environ=lambda: product.environ("worker") | debugger.variables(product, "worker"),
         needs=("setup",),
-        probe=HttpProbe(port, "/health/"),
+        probe=HttpProbe(port, "/health/", address=host),
     )

@@ -18,12 +18,13 @@ class Probe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HttpProbe:
-    """Healthy when GET `path` answers 2xx. `host` is the Host header, where the server asks."""
+    """Healthy when GET `path` at `address` answers 2xx; `host` is what the server is called there."""
 
     port: int
     path: str = "/"
     host: str = "localhost"
     timeout: float = 2.0
+    address: str = "127.0.0.1"
 
     async def is_healthy(self, environ: Mapping[str, str]) -> bool:
         try:
@@ -34,7 +35,7 @@ class HttpProbe:
         return 200 <= status < 300
 
     async def _status(self) -> int:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await asyncio.open_connection(self.address, self.port)
         try:
             request = f"GET {self.path} HTTP/1.1\r\nHost: {self.host}\r\nConnection: close\r\n\r\n"
             writer.write(request.encode("ascii"))
