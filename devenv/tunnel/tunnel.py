@@ -96,7 +96,8 @@ class Tunnel:
         opening.cancel()
         if not ended.done() and not self._open.is_set():
             return self._why(f"it was not open within {OPENS_WITHIN:.0f} s")
-        return self._why(f"{self._provider.program} {how_it_ended(await ended)}")
+        await asyncio.wait({ended})  # unlike await, it does not cancel what it waits for
+        return self._why(f"{self._provider.program} {how_it_ended(ended.result())}")
 
     def _read(self, line: str) -> None:
         sight = self._provider.read(line)

@@ -194,14 +194,15 @@ def test_a_tunnel_that_dies_is_opened_again(laptop: Laptop) -> None:
 
 
 def test_nothing_is_left_when_the_stack_is_killed_and_when_it_is_stopped(laptop: Laptop) -> None:
-    assert laptop.far
+    far = laptop.far
+    assert far
     os.kill(json.loads((laptop.root / ".devenv" / "state.json").read_text())["pid"], signal.SIGKILL)
-    laptop.until(lambda: not _programs(laptop.far), seconds=20)
+    laptop.until(lambda: not _programs(far), seconds=20)
     laptop.up()
-    assert _programs(laptop.far)
+    assert _programs(far)
 
     assert laptop.devenv("down").returncode == 0
 
-    assert _programs(laptop.far) == []
+    assert _programs(far) == []
     assert not (laptop.root / ".devenv" / "tunnel" / "open.json").exists()
     laptop.up()

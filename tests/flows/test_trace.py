@@ -1,0 +1,75 @@
+"""`devenv trace`: a run's life from the terminal, and its callback once more, in the emulated mode."""
+
+import json
+import re
+
+import pytest
+
+from tests.flows.stack import Stack
+
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(180)]
+
+FMU = "fmu-decay"
+
+
+@pytest.fixture(scope="module")
+def run(stack: Stack) -> str:
+    """A run that has passed."""
+    return str(stack.run(FMU, stack.sample(FMU))["id"])
+
+
+def test_the_stations_of_a_run_and_its_execution_are_told(stack: Stack, run: str) -> None:
+    done = stack.devenv("trace", run)
+
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\+0\.000 s .*created", done.stdout)
+    assert re.search(r"Execution +validibot-validator-fmu-[a-z0-9]{5}\n", done.stdout)
+    assert "Execution completed successfully" in done.stdout
+
+
+def test_the_same_as_data(stack: Stack, run: str) -> None:
+    told = json.loads(stack.devenv("trace", run, "--json").stdout)
+
+    assert [event["kind"] for event in told["events"]] == stack.events(run)
+    assert told["executions"][0]["state"] == "CONDITION_SUCCEEDED"
+
+
+def test_the_callback_of_a_run_is_posted_again(stack: Stack, run: str) -> None:
+    done = stack.devenv("trace", "--replay", run, "--json")
+
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["status"]) == (0, 200), done.stderr
+    assert answer["answer"]["idempotent_replayed"] is True
+
+
+def test_a_callback_in_a_file_is_posted_as_its_caller(stack: Stack, run: str) -> None:
+    body = json.dumps({"run_id": run, "callback_id": "nobody's"})
+    file = stack.root / "callback.json"
+    file.write_text(
+        json.dumps({"path": "/internal/callbacks/", "caller": "validator-fmu", "body": body})
+    )
+
+    done = stack.devenv("trace", "--replay", str(file), "--json")
+
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["status"]) == (1, 400)
+    assert answer["answer"]["detail"].startswith("This is no callback")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("no-uuid",), 2, "is not the id of a run"),
+        (("00000000-0000-4000-8000-000000000000",), 1, "The API answers 404 about the run"),
+        (("--replay", "00000000-0000-4000-8000-000000000000"), 1, "No container was launched"),
+        (("--replay", "devenv.toml"), 1, "devenv.toml is no JSON"),
+    ],
+)
+def test_what_cannot_be_told_is_said_in_a_sentence(
+    stack: Stack, arguments: tuple[str, ...], code: int, text: str
+) -> None:
+    done = stack.devenv("trace", *arguments)
+
+    assert done.returncode == code
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,67 @@
+"""Callbacks in files: found again by their run, dropped when there are too many, read with care."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devenv.tunnel import saved
+from devenv.tunnel.saved import Callbacks, Unreadable, load
+
+RUN = "5f0c8f6e-7a57-4a44-9f0e-4a2f5a1f6d11"
+OTHER = "5f0c8f6e-7a57-4a44-9f0e-4a2f5a1f6d12"
+
+
+def _keep(callbacks: Callbacks, run: str, now: float) -> Path:
+    body = json.dumps({"run_id": run}).encode()
+    return callbacks.keep("/x/", body, caller="me@example.com", fields=[], now=now)
+
+
+def test_the_newest_callback_of_a_run_is_found(tmp_path: Path) -> None:
+    callbacks = Callbacks(tmp_path / "callbacks")
+    _keep(callbacks, RUN, 1000.0)
+    newest = _keep(callbacks, RUN, 1000.5)
+    _keep(callbacks, OTHER, 2000.0)
+
+    assert callbacks.latest(RUN) == newest
+    assert callbacks.latest("5f0c8f6e") is None
+
+
+def test_only_so_many_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saved, "KEPT", 2)
+    callbacks = Callbacks(tmp_path)
+
+    kept = [_keep(callbacks, RUN, 1000.0 + second) for second in range(4)]
+
+    assert sorted(tmp_path.iterdir()) == kept[2:]
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b'{"run_id": "../../x"}', b'{"run_id": 7}', b"[]"])
+def test_a_body_of_whatever_kind_is_kept_under_a_harmless_name(tmp_path: Path, body: bytes) -> None:
+    file = Callbacks(tmp_path).keep("/x/", body, caller="", fields=[], now=0.0)
+
+    assert file.name == "19700101T000000.000000-.json"
+    assert load(file).run_id == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff",
+        b"[",
+        b"[]",
+        b"[" * 100_000,
+        {"path": "/x/"},
+        {"path": 1, "caller": "", "body": ""},
+        {"path": "/x/", "caller": "", "body": "", "headers": []},
+        {"path": "/x/", "caller": "", "body": "", "surplus": 1},
+        b" " * 1_100_000,
+    ],
+)
+def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path, data: Any) -> None:
+    file = tmp_path / "file.json"
+    file.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
+
+    with pytest.raises(Unreadable, match=r"file\.json"):
+        load(file)
