@@ -109,11 +109,13 @@ class ExecutionState:
 class ExecutionBackend(ABC):
     """`local` twins exist for development and refuse to serve with DEBUG off.
 
+    `shares_our_user`: what people submit is executed as the user of the worker.
     `posts_callbacks`: validators can reach the worker and are told where it is.
     `plays_scenarios`: a run, a step or a file may say how its validator is to behave.
     """
 
     local = False
+    shares_our_user = False
     posts_callbacks = True
     plays_scenarios = False
 
