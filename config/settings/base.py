@@ -87,7 +87,8 @@ TEMPLATES = [
 
 DATABASES = {"default": env.db("DATABASE_URL", default="postgres://validibot@127.0.0.1/validibot")}
 # A pool, not persistent connections: an ASGI server runs each request in a thread of its own.
-DATABASES["default"]["OPTIONS"] = {
+# What the URL says of TLS stays.
+DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | {
     "pool": {
         "min_size": 2,
         "max_size": env.int("DATABASE_POOL", default=20),
@@ -137,7 +138,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -174,6 +175,8 @@ ALLOWED_CALLERS = env.list("ALLOWED_CALLERS", default=[])
 # The one of them that may ask for a sweep; the queue's stands in TASKS.
 SCHEDULER_ACCOUNT = ""
 WORKER_AUTH = "validibot.worker.auth.google_id_token"
+# What validators show where no cloud tells who they are.
+WORKER_API_KEY = ""
 
 # Root of submissions, attempts and artifacts: gs://bucket or file:///folder (no slash at the end).
 DATA_ROOT = env.str("DATA_ROOT", default=(BASE_DIR / "media").as_uri())
@@ -205,9 +208,18 @@ MAILERS = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "validibot.core.logging.JsonFormatter"}},
-    "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"handlers": ["stdout"], "level": "INFO"},
+    "formatters": {
+        "json": {"()": "validibot.core.logging.JsonFormatter"},
+        "logfmt": {"()": "validibot.core.logging.LogfmtFormatter"},
+    },
+    "handlers": {
+        # Standard error: what commands put out stays clean.
+        "lines": {
+            "class": "logging.StreamHandler",
+            "formatter": choice("LOG_FORMAT", ("json", "logfmt"), default="json"),
+        }
+    },
+    "root": {"handlers": ["lines"], "level": "INFO"},
     "loggers": {
         "django.server": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
@@ -215,6 +227,9 @@ LOGGING = {
         "procrastinate": {"level": "WARNING"},
     },
 }
+
+# Closed for pages and read-only for programs, whatever `manage.py maintenance` says.
+MAINTENANCE = False
 
 # The demonstration data that setup_all makes; empty: none.
 DEMO_EMAIL = env.str("DEMO_EMAIL", default="")

@@ -3,7 +3,11 @@
 TLS ends at a proxy that says so in X-Forwarded-Proto and lets nobody else say it.
 """
 
-from config.env import choice, require
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from config.env import choice, env, require
 from config.settings import database_queue
 from config.settings.base import *
 from config.settings.hardened import *
@@ -14,26 +18,90 @@ require(
     "API_KEY_PEPPER",
     "DATABASE_URL",
     "DATA_ROOT",
+    "DEFAULT_FROM_EMAIL",
     "DJANGO_SECRET_KEY",
     "SITE_URL",
-    "WORKER_URL",
 )
+
+# The URL of a platform's database is the platform's: nothing can be added to it.
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+DATABASES["default"]["OPTIONS"] = {
+    "sslmode": choice("DATABASE_SSLMODE", _SSL_MODES, default="prefer"),
+    **DATABASES["default"]["OPTIONS"],
+}
 
 INSTALLED_APPS = [*INSTALLED_APPS, *database_queue.APPS]
 TASKS = database_queue.TASKS
-WORKER_AUTH = "validibot.worker.auth.nonce_only"
-_BACKENDS = {
+
+_POSTMARK_TOKEN = env.str("POSTMARK_SERVER_TOKEN", default="")
+if not _POSTMARK_TOKEN:
+    require("EMAIL_HOST")
+_SECURITY = choice("EMAIL_SECURITY", ("starttls", "tls", "none"), default="starttls")
+_POSTMARK = {
+    "BACKEND": "anymail.backends.postmark.EmailBackend",
+    "OPTIONS": {"server_token": _POSTMARK_TOKEN},
+}
+_SMTP = {
+    "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+    "OPTIONS": {
+        "host": env.str("EMAIL_HOST", default=""),
+        "port": env.int("EMAIL_PORT", default=587),
+        "username": env.str("EMAIL_USER", default=""),
+        "password": env.str("EMAIL_PASSWORD", default=""),
+        "use_tls": _SECURITY == "starttls",
+        "use_ssl": _SECURITY == "tls",
+        "timeout": 20,
+    },
+}
+MAILERS = {"default": _POSTMARK if _POSTMARK_TOKEN else _SMTP}
+
+# Containers that may call back do so at the only door of the worker's that the web process has.
+WORKER_URL = env.str("WORKER_URL", default="").rstrip("/") or SITE_URL
+WORKER_API_KEY = env.str("WORKER_API_KEY", default="")
+WORKER_AUTH = "validibot.worker.auth.worker_key"
+_NETWORK = choice("CONTAINER_NETWORK", ("none", "callback", "open"), default="none")
+if _NETWORK != "none":
+    require("WORKER_API_KEY")
+# On the way from a container to its own host there is no proxy, and no TLS.
+SECURE_REDIRECT_EXEMPT = ["^internal/callbacks/$"] if WORKER_URL.startswith("http:") else []
+
+_GOOGLE_KEY = env.str("GOOGLE_APPLICATION_CREDENTIALS", default="")
+_MAY_SHARE = env.bool("ALLOW_SUBPROCESS", default=False)
+_CHOSEN = choice("EXECUTION_BACKEND", ("docker", "subprocess"), default="docker")
+# A check would come too late for a server that runs no checks.
+if _CHOSEN == "subprocess" and not _MAY_SHARE:
+    raise ImproperlyConfigured(
+        "EXECUTION_BACKEND=subprocess runs the models that people send as the user of the worker:"
+        " they may read and change whatever it may. Set ALLOW_SUBPROCESS=1 if you would trust each"
+        " of these people with a shell, or set EXECUTION_BACKEND=docker."
+    )
+_BACKENDS: dict[str, dict[str, Any]] = {
     "docker": {
         "BACKEND": "validibot.runs.backends.docker.DockerBackend",
-        "OPTIONS": {"allow_without_debug": True},
+        "OPTIONS": {
+            "allow_without_debug": True,
+            "network": _NETWORK,
+            "environ": {"WORKER_API_KEY": WORKER_API_KEY} if _NETWORK != "none" else {},
+        },
     },
     "subprocess": {
         "BACKEND": "validibot.runs.backends.subprocess.SubprocessBackend",
-        "OPTIONS": {"allow_without_debug": True, "validators_dir": str(VALIDATORS_DIR)},
+        "OPTIONS": {
+            "allow_without_debug": _MAY_SHARE,
+            "validators_dir": str(VALIDATORS_DIR),
+            "environ": {"GOOGLE_APPLICATION_CREDENTIALS": _GOOGLE_KEY} if _GOOGLE_KEY else {},
+        },
     },
 }
-EXECUTION_BACKENDS = {
-    "default": _BACKENDS[choice("EXECUTION_BACKEND", tuple(_BACKENDS), default="docker")]
-}
+EXECUTION_BACKENDS = {"default": _BACKENDS[_CHOSEN]}
+
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 ALLAUTH_TRUSTED_PROXY_COUNT = 1
+MAINTENANCE = env.bool("MAINTENANCE", default=False)
+if APP_ROLE == "web":
+    ROOT_URLCONF = "config.urls_host"
+    # After the files of the pages, before anything asks the database.
+    MIDDLEWARE.insert(
+        MIDDLEWARE.index("django.contrib.sessions.middleware.SessionMiddleware"),
+        "validibot.core.maintenance.MaintenanceMiddleware",
+    )

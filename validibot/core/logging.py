@@ -1,20 +1,27 @@
-"""One JSON line per event, with the run that it belongs to."""
+"""One line per event, with the request and the run that it belongs to."""
 
 import contextvars
 import json
 import logging
+import re
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from django.http import HttpRequest, HttpResponseBase
 
 _run_id: contextvars.ContextVar[str] = contextvars.ContextVar("run_id", default="")
+_request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 
 logger = logging.getLogger("validibot.request")
 
 # Attributes that every LogRecord has; what else is there came by `extra=`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# https://devcenter.heroku.com/articles/http-request-id: what a router may call a request.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{20,200}")
+_PLAIN = re.compile(r"[^\s\"=\\\x00-\x1f\x7f]+")
+_NO_KEY = re.compile(r"[\s\"=]")
 
 
 @contextmanager
@@ -27,8 +34,8 @@ def bound_run(run_id: object) -> Iterator[None]:
         _run_id.reset(token)
 
 
-class JsonFormatter(logging.Formatter):
-    """Lines as Cloud Logging reads them: `severity`, `message`, `time` and our own fields."""
+class LineFormatter(logging.Formatter):
+    """Collects what a line says: `severity`, `message`, `time` and our own fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -38,21 +45,54 @@ class JsonFormatter(logging.Formatter):
             + f".{int(record.msecs):03d}Z",
             "logger": record.name,
         }
+        if request_id := _request_id.get():
+            line["request_id"] = request_id
         if run_id := _run_id.get():
             line["run_id"] = run_id
         line |= {k: str(v) for k, v in vars(record).items() if k not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
+        return self.write(line)
+
+    def write(self, line: dict[str, str]) -> str:
+        raise NotImplementedError
+
+
+class JsonFormatter(LineFormatter):
+    """Lines as Cloud Logging reads them."""
+
+    def write(self, line: dict[str, str]) -> str:
         return json.dumps(line, ensure_ascii=False)
 
 
+class LogfmtFormatter(LineFormatter):
+    """Lines as people and drains of platforms read them: `severity=INFO message="GET / 200" …`."""
+
+    def write(self, line: dict[str, str]) -> str:
+        return " ".join(f"{_NO_KEY.sub('_', key)}={_value(text)}" for key, text in line.items())
+
+
 class RequestLogMiddleware:
-    """Log each request with its status and duration; files of the pages are left out."""
+    """Log each request with its status and duration; files of the pages are left out.
+
+    A request keeps the name that a router gave it, and its answer bears it.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        given = request.headers.get("X-Request-ID", "")
+        name = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+        token = _request_id.set(name)
+        try:
+            response = self._log(request)
+        finally:
+            _request_id.reset(token)
+        response.headers["X-Request-ID"] = name
+        return response
+
+    def _log(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
         response = self.get_response(request)
         if not request.path.startswith("/static/"):
@@ -67,3 +107,7 @@ def _shown(request: HttpRequest) -> str:
     if request.path.startswith("/accounts/") and request.resolver_match:
         return f"/{request.resolver_match.route}"
     return request.path
+
+
+def _value(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)

@@ -118,13 +118,14 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _answer(request: HttpRequest, status: int, detail: str, code: str) -> HttpResponse:
-    if _wants_page(request):
+    if wants_page(request):
         context = {"status": status, "detail": detail}
         return render(request, "web/error.html", context, status=status)
     return response(status, detail, code)
 
 
-def _wants_page(request: HttpRequest) -> bool:
+def wants_page(request: HttpRequest) -> bool:
+    """Say whether an answer should be for people, not for a program."""
     if settings.APP_ROLE != "web" or request.path.startswith(("/api/", "/health/")):
         return False
     return request.accepts("text/html") and "text/html" in request.headers.get("Accept", "")

@@ -18,3 +18,4 @@ class RunsConfig(AppConfig):
         signals.attempt_overdue.connect(reconcile.on_overdue)
         signals.run_unwanted.connect(cancel.on_unwanted)
         register(checks.check_backends)
+        register(checks.check_isolation, deploy=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Info
 from django.core.exceptions import ImproperlyConfigured
 
 from validibot.runs.backends import DEFAULT, get_backend
@@ -22,6 +22,22 @@ def check_backends(
     if DEFAULT not in aliases:
         aliases.insert(0, DEFAULT)
     return [message for alias in aliases for message in _check(alias)]
+
+
+def check_isolation(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Say, before a deployment, which backends let what people send do what we may."""
+    return [
+        Info(
+            f"EXECUTION_BACKENDS[{alias!r}]: models that people send run as the user of the worker"
+            " and may read and change whatever it may.",
+            hint="Let in only people whom you would trust with a shell, or run containers.",
+            id="validibot.runs.I001",
+        )
+        for alias in settings.EXECUTION_BACKENDS
+        if get_backend(alias).shares_our_user
+    ]
 
 
 def _check(alias: str) -> Sequence[CheckMessage]:

@@ -9,15 +9,17 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.crypto import constant_time_compare
 from django.utils.module_loading import import_string
 
 from validibot.core import oidc
+from validibot.core.problems import Problem
 
 type Authenticator = Callable[[HttpRequest], str]
 
 
 def authenticate(request: HttpRequest) -> str:
-    """Return who calls. Raises oidc.TokenRefused, oidc.CertificatesUnavailable."""
+    """Return who calls. Raises oidc.TokenRefused, oidc.CertificatesUnavailable, Problem."""
     authenticator: Authenticator = import_string(settings.WORKER_AUTH)
     return authenticator(request)
 
@@ -30,6 +32,23 @@ def google_id_token(request: HttpRequest) -> str:
     return oidc.verify(
         token.strip(), audience=settings.WORKER_URL, allowed=settings.ALLOWED_CALLERS
     )
+
+
+def worker_key(request: HttpRequest) -> str:
+    """On a host of one's own: whoever knows WORKER_API_KEY; nobody, where there is none.
+
+    All validators share the key: it keeps strangers from the door, and tells nobody apart.
+    """
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    expected = settings.WORKER_API_KEY
+    is_right = constant_time_compare(key.strip(), expected)
+    if not expected or scheme.lower() != "worker-key" or not is_right:
+        raise Problem(
+            403,
+            "PERMISSION_DENIED",
+            "The worker's key is missing or wrong: Authorization: Worker-Key <WORKER_API_KEY>.",
+        )
+    return ""
 
 
 def nonce_only(request: HttpRequest) -> str:

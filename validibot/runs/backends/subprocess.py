@@ -35,9 +35,11 @@ logger = logging.getLogger(__name__)
 
 
 class SubprocessBackend(ExecutionBackend):
-    """OPTIONS: `validators_dir`, the folder of the validators' package."""
+    """OPTIONS: `validators_dir`, the folder of the validators' package; `environ`, what a validator
+    needs to reach the files."""
 
     local = True
+    shares_our_user = True
     posts_callbacks = False
 
     def launch(self, request: LaunchRequest) -> Launch:
@@ -95,6 +97,7 @@ class SubprocessBackend(ExecutionBackend):
     def _environment(self, request: LaunchRequest, scratch: Path) -> dict[str, str]:
         """A validator runs foreign models: none of our own variables reach it."""
         return {
+            **self.options.get("environ", {}),
             "PATH": os.defpath,
             "PYTHONPATH": str(Path(self.options["validators_dir"]).parent),
             "HOME": str(scratch),

@@ -1,17 +1,56 @@
-"""Sweep once for lost runs, as the scheduler makes the worker do every minute."""
+"""Sweep for lost runs, as the scheduler makes the worker do every minute."""
 
+import argparse
+import logging
+import signal
+import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand
+from django.db import DatabaseError, InterfaceError, connection
 
 from validibot.runs.reconcile import reconcile_all
+
+logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
     help = "Look for runs and executions that were lost, and go on with them."
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        touched = reconcile_all()
-        self.stdout.write(
-            f"{touched['enqueued']} runs enqueued, {touched['looked_at']} executions looked at"
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--every", type=_seconds, metavar="SECONDS", help="again and again, until SIGTERM"
         )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["every"] is None:
+            self.stdout.write(_sweep())
+            return
+        stopping = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+        repeat(stopping, every=options["every"])
+
+
+def repeat(stopping: threading.Event, *, every: float) -> None:
+    """Sweep until told to stop, through every outage of the database."""
+    while not stopping.is_set():
+        try:
+            logger.info(_sweep())
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("the database cannot be reached: %s", error)
+        finally:
+            connection.close()
+        stopping.wait(every)
+
+
+def _sweep() -> str:
+    touched = reconcile_all()
+    return f"{touched['enqueued']} runs enqueued, {touched['looked_at']} executions looked at"
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 3600.")
+    return seconds

@@ -1,0 +1,128 @@
+"""The sheet of variables: what a settings module reads, and what for.
+
+    python -m config.variables host
+    python -m config.variables host --write docs/modes/host.md
+
+Name, type and default are noted while the settings read the variable, so they cannot be wrong. Nothing
+needs to be set for it.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+
+from config.env import BASE_DIR, Variable, env
+
+BEGIN = "<!-- variables of {name}: written by `python -m config.variables {name} --write` -->"
+END = "<!-- end of variables -->"
+MEANINGS = {
+    "ALLOWED_CALLERS": "Google accounts whose ID tokens open the worker's doors; not used on a host.",
+    "ALLOWED_HOSTS": "Names by which this site may be asked for: `validibot.example`, `.herokuapp.com`.",
+    "ALLOW_SUBPROCESS": "The permission that `EXECUTION_BACKEND=subprocess` needs: models that people"
+    " send run as the user of the worker.",
+    "API_KEY_PEPPER": "Secret of which, with a key, its stored digest is made. Changing it ends all API keys.",
+    "APP_ROLE": "What this process is; the Procfile says it.",
+    "CONTAINER_NETWORK": "What containers reach: nothing; only this host, to call back; or everything.",
+    "CSRF_TRUSTED_ORIGINS": "Further origins from which forms may be sent: `https://www.example.org`.",
+    "DATABASE_POOL": "The most connections to the database that a process takes.",
+    "DATABASE_SSLMODE": "TLS to the database, as libpq means it, unless the URL says `?sslmode=`.",
+    "DATABASE_URL": "`postgres://user:password@host:5432/name`.",
+    "DATA_ROOT": "Where files are kept: `file:///srv/validibot`, or `gs://bucket`.",
+    "DEBUG": "For development; a host is never in debug mode.",
+    "DEFAULT_FROM_EMAIL": "The sender of mails.",
+    "DEMO_API_KEY": "API key of the demonstration's user, `vbk_1_…`.",
+    "DEMO_EMAIL": "Makes a demonstration with this user when a release is set up.",
+    "DEMO_PASSWORD": "Password of that user.",
+    "DJANGO_SECRET_KEY": "Secret that signs sessions, links and nonces. Changing it ends them.",
+    "EMAIL_HOST": "SMTP server; needed without `POSTMARK_SERVER_TOKEN`.",
+    "EMAIL_PASSWORD": "Password for the SMTP server.",
+    "EMAIL_PORT": "Port of the SMTP server.",
+    "EMAIL_SECURITY": "TLS to the SMTP server.",
+    "EMAIL_USER": "User name for the SMTP server; none: no login.",
+    "EXECUTION_BACKEND": "How validators run: in containers of this machine, or as child processes.",
+    "GOOGLE_APPLICATION_CREDENTIALS": "File with the key of a Google account, for `gs://` outside Google"
+    " Cloud; validators in child processes get its name, too.",
+    "LOG_FORMAT": "How lines are written for log drains.",
+    "MAINTENANCE": "Closes the site, see [maintenance](#maintenance).",
+    "MAX_UPLOAD_BYTES": "The largest file that may be submitted.",
+    "POSTMARK_SERVER_TOKEN": "Sends mail through Postmark instead of SMTP.",
+    "SEED_FILE": "Where the demonstration writes down what it made.",
+    "SITE_URL": "Where people find this site: `https://validibot.example`.",
+    "STATIC_ROOT": "Folder of the collected static files.",
+    "WHITENOISE_USE_FINDERS": "For development; a host serves what was collected.",
+    "WORKER_API_KEY": "Secret that containers show when they call back; needed unless `CONTAINER_NETWORK`"
+    " is `none`.",
+    "WORKER_URL": "Where containers call back, if not at `SITE_URL`.",
+    # Read by other settings only.
+    "CLOUD_TASKS_QUEUE": "Short name of the Cloud Tasks queue.",
+    "CLOUD_TASKS_SERVICE_ACCOUNT": "Account as which the queue calls the worker.",
+    "GCP_REGION": "Region of queue and jobs.",
+    "GCS_BUCKET": "Bucket of submissions, attempts and artifacts.",
+    "GOOGLE_CLOUD_PROJECT": "The project's id.",
+    "MOCK_SCENARIO": "What mocked validators play where nobody asks.",
+    "SCHEDULER_ACCOUNT": "Account that may ask for a sweep.",
+    "TASK_QUEUE": "Whether tasks run in place or wait in the database.",
+}
+
+
+def read(name: str) -> list[Variable]:
+    """Return what `config.settings.<name>` reads, what is required first. For a process of its own."""
+    env.imagine()
+    import_module(f"config.settings.{name}")
+    return sorted(env.variables.values(), key=lambda each: (not each.required, each.name))
+
+
+def markdown(variables: Sequence[Variable]) -> str:
+    rows = [
+        f"| `{each.name}` | {each.kind} | {_default(each)} | {MEANINGS.get(each.name, "")} |"
+        for each in variables
+    ]
+    return "\n".join(["| variable | type | default | what for |", "|---|---|---|---|", *rows])
+
+
+def insert(page: str, name: str, table: str) -> str:
+    """Return the page with the table between its markers. Raises ValueError where they are missing."""
+    begin = BEGIN.format(name=name)
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(END)
+    if not found or not ended:
+        raise ValueError(f"The page lacks the lines {begin!r} and {END!r}.")
+    return f"{before}{begin}\n\n{table}\n\n{END}{after}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    names = sorted(path.stem for path in (BASE_DIR / "config/settings").glob("[a-z]*.py"))
+    parser = argparse.ArgumentParser(prog="python -m config.variables")
+    parser.add_argument("settings", choices=names)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="for programs")
+    how.add_argument("--write", type=Path, metavar="PAGE", help="put the table between its markers")
+    chosen = parser.parse_args(arguments)
+    variables = read(chosen.settings)
+    if chosen.json:
+        said = [asdict(each) | {"meaning": MEANINGS.get(each.name, "")} for each in variables]
+        sys.stdout.write(json.dumps(said, indent=2) + "\n")
+    elif chosen.write:
+        page = insert(chosen.write.read_text(), chosen.settings, markdown(variables))
+        chosen.write.write_text(page)
+    else:
+        sys.stdout.write(markdown(variables) + "\n")
+    return 0
+
+
+def _default(variable: Variable) -> str:
+    if variable.required:
+        return "**required**"
+    value = variable.default
+    if isinstance(value, bool):
+        return "`1`" if value else "`0`"
+    text = ",".join(value) if isinstance(value, list) else str(value)
+    return f"`{text.replace(str(BASE_DIR), '…')}`" if text else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
