@@ -9,12 +9,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import httpx
+import psycopg
 from django.db import connection
+
+from tests.factories import started_run
+from validibot.dispatch.database.backend import DatabaseBackend
+from validibot.dispatch.database.models import QueuedTask
+from validibot.runs.events.record import ENDINGS
+from validibot.runs.models import Run, RunEvent
+from validibot.runs.tasks import execute_run
+from validibot.workflows.models import Step
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,6 +35,42 @@ def until(question: Callable[[], object], *, seconds: float) -> float:
         assert time.monotonic() - started < seconds, f"not true within {seconds} s"
         time.sleep(0.02)
     return time.monotonic() - started
+
+
+def empty_queue() -> None:
+    with connection.cursor() as cursor:
+        tables = "procrastinate_jobs, procrastinate_workers, procrastinate_periodic_defers"
+        cursor.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
+
+
+def enqueue(run: Run) -> None:
+    DatabaseBackend("default", {}).enqueue(execute_run, [str(run.pk)], {})
+
+
+def ended(count: int) -> Callable[[], bool]:
+    return lambda: RunEvent.objects.filter(kind__in=ENDINGS).count() >= count
+
+
+def launch(step: Step, count: int) -> Iterator[Run]:
+    for _ in range(count):
+        run = started_run(step=step)
+        enqueue(run)
+        yield run
+
+
+@contextmanager
+def stuck(step: Step) -> Iterator[Run]:
+    """Launch a run and hold up the worker that takes it, as long work would."""
+    run = started_run(step=step)
+    with psycopg.connect(**connection.get_connection_params()) as other:
+        other.execute("SELECT 1 FROM runs_run WHERE id = %s FOR UPDATE", [run.pk])
+        enqueue(run)
+        until(running, seconds=10)
+        yield run
+
+
+def running() -> bool:
+    return QueuedTask.objects.filter(status=QueuedTask.RUNNING).exists()
 
 
 @dataclass
@@ -65,7 +110,8 @@ class Crew:
     """All workers of a test."""
 
     folder: Path
-    workers: list[Worker]
+    settings: str
+    workers: list[Worker] = field(default_factory=list)
 
     def hire(self, *, concurrency: int = 2, shutdown_timeout: float = 5) -> Worker:
         log = self.folder / f"worker-{len(self.workers)}.log"
@@ -77,7 +123,7 @@ class Crew:
                     *("--shutdown-timeout", str(shutdown_timeout)),
                 ],
                 cwd=ROOT,
-                env=_environ(),
+                env=_environ() | {"DJANGO_SETTINGS_MODULE": self.settings},
                 stdout=output,
                 stderr=output,
             )
@@ -89,8 +135,8 @@ class Crew:
 
 
 @contextmanager
-def crew(folder: Path) -> Iterator[Crew]:
-    made = Crew(folder, [])
+def crew(folder: Path, settings: str = "tests.flows.queue_settings") -> Iterator[Crew]:
+    made = Crew(folder, settings)
     try:
         yield made
     finally:
@@ -103,7 +149,6 @@ def _environ() -> dict[str, str]:
     at = connection.settings_dict
     where = f"{at['USER']}:{at['PASSWORD']}@{at['HOST']}:{at['PORT']}/{at['NAME']}"
     return dict(os.environ) | {  # noqa: TID251 - a test hands it on
-        "DJANGO_SETTINGS_MODULE": "tests.flows.queue_settings",
         "TASK_QUEUE": "database",
         "DATABASE_URL": f"postgres://{where}",
         "APP_ROLE": "worker",

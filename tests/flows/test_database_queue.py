@@ -7,22 +7,29 @@ import signal
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 from django.utils import timezone
 
 from tests.factories import StepFactory, started_run
-from tests.flows.queue_workers import Crew, crew, until
-from validibot.dispatch.database.backend import DatabaseBackend
+from tests.flows.queue_workers import (
+    Crew,
+    crew,
+    empty_queue,
+    ended,
+    enqueue,
+    launch,
+    stuck,
+    until,
+)
 from validibot.dispatch.database.models import QueuedTask
 from validibot.runs.events.record import ENDINGS
 from validibot.runs.models import Run, RunEvent, StepRun
-from validibot.runs.tasks import execute_run
 from validibot.workflows.models import Step
 
 pytestmark = [
@@ -38,15 +45,9 @@ _chance = random.SystemRandom()
 @pytest.fixture(autouse=True)
 def _empty_queue(transactional_db: None) -> Iterator[None]:
     """Procrastinate's tables are not Django's to empty."""
-    _truncate()
+    empty_queue()
     yield
-    _truncate()
-
-
-def _truncate() -> None:
-    with connection.cursor() as cursor:
-        tables = "procrastinate_jobs, procrastinate_workers, procrastinate_periodic_defers"
-        cursor.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
+    empty_queue()
 
 
 @pytest.fixture
@@ -60,36 +61,21 @@ def step(transactional_db: None) -> Step:
     return StepFactory.create()
 
 
-def enqueue(run: Run) -> None:
-    DatabaseBackend("default", {}).enqueue(execute_run, [str(run.pk)], {})
-
-
-def ended(count: int) -> Callable[[], bool]:
-    return lambda: RunEvent.objects.filter(kind__in=ENDINGS).count() >= count
-
-
 def test_no_run_is_lost_and_none_ends_twice_whoever_is_killed(workers: Crew, step: Step) -> None:
-    runs = {run.pk for run in _launch(step, RUNS)}
+    runs = {run.pk for run in launch(step, RUNS)}
     for _ in range(WORKERS):
         workers.hire()
 
     for number in range(1, KILLS + 1):
-        until(ended(RUNS * number // (KILLS + 1)), seconds=60)
+        until(ended(RUNS * number // (KILLS + 1)), seconds=120)
         _kill_one_of(workers)
-    until(lambda: not QueuedTask.objects.exists(), seconds=60)
+    until(lambda: not QueuedTask.objects.exists(), seconds=120)
 
     ends = RunEvent.objects.filter(kind__in=ENDINGS).values_list("run_id", flat=True)
     assert Counter(ends) == dict.fromkeys(runs, 1)
     assert set(Run.objects.values_list("status", flat=True)) == {"SUCCEEDED"}
     assert set(StepRun.objects.values_list("status", flat=True)) == {"PASSED"}
     assert workers.told("is taken over")
-
-
-def _launch(step: Step, count: int) -> Iterator[Run]:
-    for _ in range(count):
-        run = started_run(step=step)
-        enqueue(run)
-        yield run
 
 
 def _kill_one_of(workers: Crew) -> None:
@@ -100,23 +86,9 @@ def _kill_one_of(workers: Crew) -> None:
     workers.hire()
 
 
-@contextmanager
-def held(run: Run) -> Iterator[None]:
-    """Keep whoever takes the run waiting, as long work would."""
-    with transaction.atomic():
-        Run.objects.select_for_update().get(pk=run.pk)
-        yield
-
-
-def running() -> bool:
-    return QueuedTask.objects.filter(status=QueuedTask.RUNNING).exists()
-
-
 def test_the_task_of_a_killed_worker_is_anothers_after_its_lease(workers: Crew, step: Step) -> None:
     first = workers.hire(concurrency=1).serves()
-    [run] = _launch(step, 1)
-    with held(run):
-        until(running, seconds=10)
+    with stuck(step):
         second = workers.hire().serves()
         first.send(signal.SIGKILL)
         first.ends()
@@ -128,13 +100,9 @@ def test_the_task_of_a_killed_worker_is_anothers_after_its_lease(workers: Crew, 
     assert [event.kind for event in RunEvent.objects.filter(kind__in=ENDINGS)] == ["passed"]
 
 
-def test_a_worker_that_only_slept_wakes_up_to_find_its_task_done(
-    workers: Crew, step: Step
-) -> None:
+def test_a_worker_that_only_slept_wakes_up_to_find_its_task_done(workers: Crew, step: Step) -> None:
     sleeper = workers.hire(concurrency=1).serves()
-    [run] = _launch(step, 1)
-    with held(run):
-        until(running, seconds=10)
+    with stuck(step):
         workers.hire().serves()
         sleeper.send(signal.SIGSTOP)
     until(ended(1), seconds=30)
@@ -151,9 +119,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(
     workers: Crew, step: Step
 ) -> None:
     worker = workers.hire(shutdown_timeout=20).serves()
-    [run] = _launch(step, 1)
-    with held(run):
-        until(running, seconds=10)
+    with stuck(step):
         worker.send(signal.SIGTERM)
         until(lambda: worker.health() == (503, "stopping"), seconds=10)
 
@@ -164,9 +130,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(
 
 def test_what_takes_too_long_to_stop_is_put_back_at_once(workers: Crew, step: Step) -> None:
     worker = workers.hire(shutdown_timeout=0.5).serves()
-    [run] = _launch(step, 1)
-    with held(run):
-        until(running, seconds=10)
+    with stuck(step):
         worker.send(signal.SIGTERM)
         assert worker.ends() == 0
         task = QueuedTask.objects.get()
@@ -199,7 +163,7 @@ def test_an_outage_of_the_database_is_waited_out(workers: Crew, step: Step) -> N
         until(lambda: worker.health() == (503, "database unreachable"), seconds=10)
 
     worker.serves()
-    list(_launch(step, 1))
+    list(launch(step, 1))
     until(ended(1), seconds=30)
 
 

@@ -19,6 +19,7 @@ from procrastinate.jobs import Job
 from procrastinate.psycopg_connector import PsycopgConnector
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.types import JSONDict
+from psycopg import AsyncConnection
 from psycopg_pool import PoolTimeout
 
 from validibot.dispatch.database.backend import DELIVER
@@ -99,7 +100,11 @@ class QueueWorker:
 
     async def _serve(self) -> None:
         connector = PsycopgConnector(
-            kwargs=connector_params(), min_size=1, max_size=_CONNECTIONS, timeout=10
+            kwargs=connector_params(),
+            configure=_in_order_of_the_index,
+            min_size=1,
+            max_size=_CONNECTIONS,
+            timeout=10,
         )
         app = self._app(connector)
         app.job_manager = self._jobs = Jobs(connector)
@@ -169,6 +174,17 @@ class Counter:
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self.count -= 1
+
+
+async def _in_order_of_the_index(connection: AsyncConnection[Any]) -> None:
+    """Make PostgreSQL find the next task by index, however wrong it is about the table's size.
+
+    A queue is empty when it is analysed and full when it counts; to sort it for each task that is
+    fetched costs milliseconds more for every thousand that wait.
+    """
+    await connection.execute("SET enable_sort = off")
+    await connection.execute("SET enable_bitmapscan = off")
+    await connection.commit()
 
 
 def _do(job: Job) -> Outcome:
