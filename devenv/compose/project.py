@@ -12,7 +12,12 @@ from devenv.environment import developer
 from devenv.stack.errors import StackError
 
 FILE = "docker-compose.local.yml"
-PUBLISHED = ("web", "mail", "postgres", "gcp")
+PUBLISHED = {
+    "web": "WEB_PORT",
+    "mail": "MAIL_PORT",
+    "postgres": "POSTGRES_PORT",
+    "gcp": "GCP_PORT",
+}
 _OLDEST = (2, 20)  # the first that knows `depends_on: required`
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _PROJECT = "com.docker.compose.project"
@@ -70,7 +75,7 @@ class Project:
         host = environ.get("DOCKER_HOST", "")
         if host.startswith("unix://"):
             environ.setdefault("DOCKER_SOCKET", host.removeprefix("unix://"))
-        return environ | {f"{name.upper()}_PORT": str(port) for name, port in self.ports.items()}
+        return environ | {PUBLISHED[name]: str(port) for name, port in self.ports.items()}
 
     def run(self, *arguments: str) -> str:
         """Run `docker compose` to its end; return what it printed. Raises StackError."""

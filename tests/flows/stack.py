@@ -117,7 +117,7 @@ def make(
     root.mkdir(parents=True)
     for part in _PARTS:
         (root / part).symlink_to(ROOT / part)
-    text = _on_free_ports((ROOT / "devenv.toml").read_text())
+    text = on_free_ports((ROOT / "devenv.toml").read_text())
     for account in validators:
         text = _with_account(text, account, like="validator-fmu")
     if servers:
@@ -127,7 +127,7 @@ def make(
     return Stack(root, mock, jobs="docker" if servers else "process")
 
 
-def _on_free_ports(text: str) -> str:
+def on_free_ports(text: str) -> str:
     """Move a stack away from the usual ports, where the stacks of other tests may start meanwhile."""
     usual = re.findall(r"^[a-z]+ = (\d+)$", text.partition("[gcp]")[0], re.MULTILINE)
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in usual]

@@ -1,0 +1,109 @@
+"""The stack of docker-compose.local.yml in a folder of its own, started as a user starts it."""
+
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.flows import stack as stacks
+from tests.flows.stack import ROOT, Stack
+
+FILE = "docker-compose.local.yml"
+_FOLDERS = ("compose", "config", "containers", "devenv", "requirements", "validators", "validibot")
+_FILES = (FILE, "manage.py", "Makefile", "devenv.toml")
+_PATIENCE = 400  # seconds for a start that has to build the image first
+
+
+@dataclass(frozen=True)
+class Composed(Stack):
+    """`root` is a copy of this checkout, for tests that edit it."""
+
+    def devenv(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        return self._run([sys.executable, "-m", "devenv", *arguments], **variables)
+
+    def compose(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        return self._run(["docker", "compose", "-f", FILE, *arguments], **variables)
+
+    @property
+    def project(self) -> str:
+        """The name that compose gives to what it starts in this folder."""
+        return re.sub(r"[^a-z0-9]", "", self.root.name.lower())
+
+    def left(self) -> list[str]:
+        """Return what the engine has of this project, and of its jobs."""
+        mine = f"label=com.docker.compose.project={self.project}"
+        found = [
+            *_docker("ps", "-aq", "--filter", mine),
+            *_docker("network", "ls", "-q", "--filter", mine),
+            *_docker("volume", "ls", "-q", "--filter", mine),
+        ]
+        jobs = f"network={self.project}_jobs"
+        return found + _docker("ps", "-aq", "--filter", jobs)
+
+    def job_containers(self) -> list[str]:
+        """Return the containers that run validators."""
+        mine = ("--filter", f"network={self.project}_jobs", "--filter", "label=io.validibot.owner")
+        return _docker("ps", "-q", *mine)
+
+    @contextmanager
+    def foreground(self, **variables: str) -> Iterator["subprocess.Popen[str]"]:
+        """Run `up` as from a terminal; what is left of it in the end is killed."""
+        up = subprocess.Popen(
+            [sys.executable, "-m", "devenv", "up", "--runtime", "docker"],
+            cwd=self.root,
+            env=self.environ(**variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            yield up
+        finally:
+            up.send_signal(signal.SIGINT)
+            up.wait(60)
+
+    def remove(self) -> None:
+        self.compose("--profile", "*", "down", "--volumes", "--remove-orphans")
+        _docker("image", "rm", "--force", f"{self.project}-dev:local")
+
+    def _run(self, command: list[str], **variables: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environ(**variables),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+
+
+@contextmanager
+def made(parent: Path) -> Iterator[Composed]:
+    """Lay out a folder whose name compose cannot take as it is; nothing of it stays."""
+    root = parent / f"My Validibot {secrets.token_hex(3).upper()}"
+    root.mkdir()
+    for folder in _FOLDERS:
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in _FILES:
+        shutil.copy(ROOT / name, root / name)
+    text = (root / "devenv.toml").read_text()
+    (root / "devenv.toml").write_text(stacks.on_free_ports(text))
+    stack = Composed(root)
+    try:
+        yield stack
+    finally:
+        stack.remove()
+
+
+def _docker(*arguments: str) -> list[str]:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.split()

@@ -1,0 +1,201 @@
+"""docker-compose.local.yml and `make up RUNTIME=docker`: the whole path, all of it in containers."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.docker import composed
+from tests.docker.composed import Composed
+
+pytestmark = [
+    pytest.mark.xdist_group("compose"),
+    pytest.mark.timeout(420),
+    pytest.mark.usefixtures("manifests"),
+]
+
+_REACH = """
+import socket, sys
+for place in sys.argv[1:]:
+    host, port = place.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), 1).close()
+        print(place)
+    except OSError:
+        pass
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(manifests: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
+    """All of it, started in the background."""
+    with composed.made(tmp_path_factory.mktemp("compose")) as made:
+        up = made.devenv("up", "--runtime", "docker", "--detach")
+        assert up.returncode == 0, up.stderr
+        yield made
+        made.api.close()
+
+
+def _validate(stack: Composed, slug: str, home: Path) -> "subprocess.CompletedProcess[str]":
+    """Run the published client with the lines that `make up` prints."""
+    settings = {
+        "HOME": str(home),
+        "VALIDIBOT_API_URL": stack.web,
+        "VALIDIBOT_TOKEN": stack.facts["api_key"],
+        "VALIDIBOT_ORG": stack.facts["org"],
+        "VALIDIBOT_NO_KEYRING": "1",
+    }
+    command = [str(Path(sys.executable).with_name("validibot")), "validate"]
+    return subprocess.run(
+        [*command, str(stack.sample(slug)), "-w", slug],
+        env=settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("slug", ["energyplus-small-office", "fmu-decay"])
+def test_the_published_client_runs_a_real_validator(
+    stack: Composed, tmp_path: Path, slug: str
+) -> None:
+    done = _validate(stack, slug, tmp_path)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_mail_arrives_in_mailpit(stack: Composed) -> None:
+    address = f"{uuid.uuid4().hex[:8]}@example.com"
+    with httpx.Client(base_url=stack.web, follow_redirects=True) as browser:
+        page = browser.get("/accounts/signup/")
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
+        assert token
+        form = {"email": address, "password1": "blue-lamp-9", "password2": "blue-lamp-9"}
+        browser.post("/accounts/signup/", data=form | {"csrfmiddlewaretoken": token[1]})
+    mails = f"{stack.facts['urls']['mail']}/api/v1/messages"
+
+    assert stack.until(lambda: address in httpx.get(mails).text, seconds=20)
+
+
+def test_a_job_that_is_killed_ends_its_run_with_a_sentence(stack: Composed) -> None:
+    model = stack.sample("energyplus-small-office").read_bytes()
+    pk = stack.launch("energyplus-small-office", model, "office.idf").json()["id"]
+    (job, *_) = stack.until(stack.job_containers)
+    subprocess.run(["docker", "kill", job], check=True, capture_output=True)
+    run = stack.finished(pk)
+
+    assert run["result"] == "ERROR"
+    assert "signal 9" in str(run) or "SIGKILL" in str(run), run
+
+
+def test_a_job_reaches_the_emulated_cloud_and_nothing_else(stack: Composed) -> None:
+    inside = [_address(stack, "postgres") + ":5432", _address(stack, "web") + ":8000"]
+    names = ["gcp:4588", "postgres:5432", "web:8000", "worker:8001", "mail:1025"]
+    run = ["docker", "run", "--rm", "--network", f"{stack.project}_jobs", "--entrypoint", "python"]
+    image = "validibot/validator-fmu:0.1.0"
+    reached = subprocess.run(
+        [*run, image, "-c", _REACH, *names, *inside, "1.1.1.1:443", "172.17.0.1:22"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert reached.stdout.split() == ["gcp:4588"]
+
+
+def _address(stack: Composed, service: str) -> str:
+    network = f'(index .NetworkSettings.Networks "{stack.project}_services").IPAddress'
+    name = f"{stack.project}-{service}-1"
+    asked = ["docker", "inspect", "--format", "{{" + network + "}}", name]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_an_edit_of_the_source_is_served_soon(stack: Composed) -> None:
+    source = stack.root / "validibot" / "core" / "health.py"
+    before = source.read_text()
+    source.write_text(before.replace('{"status": "ok"}', '{"status": "edited"}'))
+    try:
+        assert stack.until(lambda: "edited" in httpx.get(f"{stack.web}/health/").text, seconds=30)
+    finally:
+        source.write_text(before)
+        stack.until(lambda: "ok" in httpx.get(f"{stack.web}/health/").text, seconds=30)
+
+
+def test_the_commands_know_the_stack_in_containers(stack: Composed) -> None:
+    status = stack.status()
+    again = stack.devenv("up", "--runtime", "docker")
+    logs = stack.devenv("logs", "--no-follow", "gcp")
+    run = stack.devenv("run", "--", "python", "-c", "import os; print(os.environ['SITE_URL'])")
+
+    assert status["runtime"] == "docker"
+    assert {status["services"][name]["state"] for name in ("web", "worker", "gcp")} == {"healthy"}
+    assert "It already runs here, in containers" in again.stderr
+    assert "ready in" in logs.stdout
+    assert run.stdout.strip() == stack.web
+
+
+def test_the_commands_of_the_page_work(stack: Composed) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "modes" / "compose.md").read_text()
+    commands = "".join(re.findall(r"```console\n(.*?)```", page, re.DOTALL))
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=stack.root,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_this_machine_reaches_what_is_published(stack: Composed) -> None:
+    ports = stack.compose("ps", "--all", "--format", "{{.Ports}}").stdout
+
+    published = re.findall(r"(\S+):\d+->(\d+)", ports)
+    assert {address for address, _ in published} == {"127.0.0.1"}
+    assert {port for _, port in published} == {"8000", "8025", "5432", "4588"}
+
+
+def test_ctrl_c_stops_a_mocked_stack_and_reset_leaves_nothing(tmp_path: Path) -> None:
+    with composed.made(tmp_path) as made, made.foreground(MOCK_VALIDATORS="1") as up:
+        assert up.stdout
+        assert any("Ctrl-C stops everything" in line for line in up.stdout)
+        path = made.sample("energyplus-small-office")
+        result = made.run("energyplus-small-office", path)["result"]
+        began = time.monotonic()
+        up.send_signal(signal.SIGINT)
+        code = up.wait(60)
+
+        assert (result, code) == ("PASS", 130)
+        assert time.monotonic() - began < 30
+        assert made.devenv("reset", "--yes").returncode == 0
+        assert made.left() == []
+
+
+def test_compose_alone_is_enough_with_another_storage_server(tmp_path: Path) -> None:
+    with composed.made(tmp_path) as made:
+        ports = dict.fromkeys(("WEB_PORT", "MAIL_PORT", "POSTGRES_PORT", "GCP_PORT"), "0")
+        up = made.compose("--profile", "fake-gcs", "up", "--detach", "--wait", **ports)
+        assert up.returncode == 0, up.stderr
+        objects = made.compose("exec", "fake-gcs", "find", "/state/fake-gcs", "-name", "*.epw")
+        down = made.compose("--profile", "fake-gcs", "down", "--volumes")
+
+        assert ".epw" in objects.stdout, objects.stderr
+        assert down.returncode == 0, down.stderr
+        assert made.left() == []
+
+
+@pytest.mark.parametrize("profile", ["mock", "fake-gcs", "*"])
+def test_the_file_is_valid_with_every_profile(profile: str) -> None:
+    asked = ["docker", "compose", "-f", composed.FILE, "--profile", profile, "config", "--quiet"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
