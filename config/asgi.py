@@ -5,6 +5,8 @@ import os
 import django
 from django.conf import settings
 
+from config import debugger
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.production")
 django.setup(set_prefix=False)
 
@@ -12,5 +14,6 @@ django.setup(set_prefix=False)
 from validibot.core.asgi import ThreadedHandler  # noqa: E402
 from validibot.core.limits import BodyLimit  # noqa: E402
 
+debugger.listen()
 # Some room for the other fields of a multipart body.
 application = BodyLimit(ThreadedHandler(), settings.MAX_UPLOAD_BYTES + 1024 * 1024)

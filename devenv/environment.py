@@ -79,6 +79,12 @@ def wants_debug() -> str:
     return os.environ.get("DEBUG", "0")
 
 
+def wants_debuggers() -> tuple[str, ...]:
+    """Return what DEBUGPY names: the processes that listen for a debugger."""
+    names = os.environ.get("DEBUGPY", "").replace(",", " ").split()
+    return tuple(dict.fromkeys(names))
+
+
 def wants_jobs() -> str:
     """Return what JOBS asks validators to run in: a process unless told otherwise."""
     return os.environ.get("JOBS", "") or "process"

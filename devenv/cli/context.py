@@ -1,6 +1,6 @@
 """What every command starts from: where we are, how to speak, what runs already."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from devenv.cli.output import Output
 from devenv.config import Config, Ports
@@ -35,7 +35,8 @@ class Context:
     def product_of(self, state: StackState) -> Product:
         """Return the product of the stack that runs, or would if it never ran."""
         ports = ports_of(self.config, state)
-        return self.product(ports=ports, mode=state.mode, jobs=state.jobs)
+        product = self.product(ports=ports, mode=state.mode, jobs=state.jobs)
+        return replace(product, debug=state.debug)
 
     def running_product(self) -> Product:
         """Return the product of the stack that runs. Raises StackError if none does."""

@@ -35,6 +35,7 @@ class Foreground:
                 mode=self._product.mode,
                 jobs=self._product.jobs,
                 ports=asdict(self._product.config.ports),
+                debug=self._product.debug,
                 urls=urls(self._product),
             ),
         )

@@ -2,6 +2,7 @@
 
 from devenv.environment import machine
 from devenv.product import Product
+from devenv.services import debugger
 from devenv.stack.probe import HttpProbe
 from devenv.stack.service import Service
 
@@ -9,6 +10,7 @@ from devenv.stack.service import Service
 def service(product: Product, python: str) -> Service:
     config = product.config
     moved = [f"--service-port={service.name}={service.port}" for service in config.cloud.services]
+    debugged = [f"--debugger={image}={port}" for image, port in debugger.images(product).items()]
     return Service(
         name="gcp",
         command=(
@@ -18,6 +20,7 @@ def service(product: Product, python: str) -> Service:
             *("--plain-port", str(config.ports.gcp)),
             *("--jobs", product.jobs),
             *moved,
+            *debugged,
         ),
         environ=lambda: machine() | {"PYTHONUNBUFFERED": "1"},
         probe=HttpProbe(config.ports.gcp, "/_devenv/health"),

@@ -1,6 +1,7 @@
 """The public half of the product: pages and API."""
 
 from devenv.product import Product
+from devenv.services import debugger
 from devenv.stack.probe import HttpProbe
 from devenv.stack.service import Service
 
@@ -15,7 +16,7 @@ def service(product: Product, python: str) -> Service:
             *("--workers", "1", "--no-ws", "--log-level", "warning"),
             "config.asgi:application",
         ),
-        environ=lambda: product.environ("web"),
+        environ=lambda: product.environ("web") | debugger.variables(product, "web"),
         needs=("setup",) if product.config.external.smtp else ("setup", "mail"),
         probe=HttpProbe(port, "/health/"),
     )
