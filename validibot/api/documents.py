@@ -5,7 +5,7 @@ from typing import Any
 from django.db.models import Prefetch, QuerySet, prefetch_related_objects
 
 from validibot.api.serializers import RunDetailSerializer
-from validibot.runs.models import Run, StepRun
+from validibot.runs.models import Run, StepRun, with_images
 
 # What of a run changes while it is on its way.
 _PROGRESS = ("status", "error_category", "error", "started_at", "ended_at")
@@ -32,10 +32,12 @@ def document_of(run: Run) -> dict[str, Any]:
 
 def _steps() -> Prefetch[str, QuerySet[StepRun], str]:
     steps = (
-        StepRun.objects.select_related("step__validator")
+        with_images(StepRun.objects.all())
+        .select_related("step__validator")
         .only(
             *("run_id", "order", "status", "error", "outputs", "started_at", "ended_at"),
             *("step__name", "step__validator__outputs"),
+            *("step__validator__slug", "step__validator__version"),
         )
         .prefetch_related("findings", "artifacts")
     )

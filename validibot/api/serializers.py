@@ -144,11 +144,15 @@ class ArtifactSerializer(serializers.ModelSerializer[Artifact]):
 
 
 class StepRunSerializer(serializers.ModelSerializer[StepRun]):
+    """A step; `image` is what ran it and `image_digest` pins that, both empty where nobody knows."""
+
     step_id = serializers.IntegerField()
     name = serializers.CharField(source="step.name")
     issues = FindingSerializer(many=True, source="findings")
     output_values = serializers.SerializerMethodField()
     artifacts = ArtifactSerializer(many=True)
+    image = serializers.CharField()
+    image_digest = serializers.CharField()
 
     class Meta:
         model = StepRun
@@ -163,6 +167,8 @@ class StepRunSerializer(serializers.ModelSerializer[StepRun]):
             "issues",
             "output_values",
             "artifacts",
+            "image",
+            "image_digest",
         )
 
     @extend_schema_field(OutputValueSerializer(many=True))

@@ -14,6 +14,7 @@ from validibot.accounts.permissions import organisations_of
 from validibot.accounts.scope import NotAMember, Scope, scope_of
 from validibot.api import filters, serializers
 from validibot.api.documents import describe, with_details
+from validibot.api.evidence import manifest_of
 from validibot.api.launch import launch
 from validibot.api.pagination import ByNamePagination, PathCursorPagination
 from validibot.core.downloads import attachment
@@ -141,6 +142,23 @@ class RunView(APIView):
         if found is None:
             raise _no_run(run)
         return Response(describe(found))
+
+
+class RunEvidenceView(APIView):
+    """The receipt of a run that has ended: what was sent, what ran in which image, what came of it."""
+
+    @extend_schema(
+        responses={200: OpenApiTypes.OBJECT, **PROBLEMS, 409: serializers.ProblemSerializer}
+    )
+    def get(self, request: Request, org: str, run: UUID) -> Response:
+        found = with_details(visible_runs(_scope(request, org)).filter(pk=run)).first()
+        if found is None:
+            raise _no_run(run)
+        if found.ended_at is None:
+            raise Problem(
+                409, "RUN_NOT_FINISHED", f"Run {run} has not ended; ask again when it has."
+            )
+        return Response(manifest_of(found))
 
 
 class RunEventsView(APIView):

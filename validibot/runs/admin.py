@@ -52,7 +52,7 @@ class Events(Rows):
 
 class Attempts(Rows):
     model = Attempt
-    fields = ("number", "state", "execution", "error", "launched_at", "ended_at")
+    fields = ("number", "state", "execution", "image_digest", "error", "launched_at", "ended_at")
 
 
 @admin.register(Run)
@@ -76,7 +76,7 @@ class StepRunAdmin(ReadOnly):
 class AttemptAdmin(ReadOnly):
     list_display = ("id", "state", "backend", "image", "execution", "created_at")
     list_filter = ("state", "backend")
-    search_fields = ("id", "execution", "step_run__run__id")
+    search_fields = ("id", "execution", "image_digest", "step_run__run__id")
     exclude = ("nonce_digest",)
 
 

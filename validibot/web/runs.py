@@ -8,7 +8,7 @@ from django.http import Http404
 
 from validibot.accounts.scope import Scope
 from validibot.runs.access import may_cancel, visible_runs
-from validibot.runs.models import Run, StepRun
+from validibot.runs.models import Run, StepRun, with_images
 
 
 def listed_runs(scope: Scope) -> QuerySet[Run]:
@@ -19,9 +19,8 @@ def listed_runs(scope: Scope) -> QuerySet[Run]:
 
 def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
     """Return what the page of a run shows. Raises Http404."""
-    steps = StepRun.objects.select_related("step__validator").prefetch_related(
-        "findings", "artifacts"
-    )
+    steps = with_images(StepRun.objects.select_related("step__validator"))
+    steps = steps.prefetch_related("findings", "artifacts")
     run = listed_runs(scope).filter(pk=pk).prefetch_related(Prefetch("steps", steps)).first()
     if run is None:
         raise Http404

@@ -1,6 +1,6 @@
 """The rows of a run: the run and its steps, attempts and receipts, findings, artifacts, events."""
 
-from validibot.runs.models.attempts import Attempt, Receipt
+from validibot.runs.models.attempts import Attempt, Receipt, with_images
 from validibot.runs.models.results import Artifact, Finding, RunEvent
 from validibot.runs.models.runs import IdempotencyKey, Run, StepRun
 
@@ -13,4 +13,5 @@ __all__ = [
     "Run",
     "RunEvent",
     "StepRun",
+    "with_images",
 ]

@@ -4,6 +4,7 @@ import uuid
 from typing import Any, ClassVar
 
 from django.db import models
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from validibot.runs.models.runs import Run, StepRun
@@ -69,6 +70,17 @@ class Attempt(models.Model):
             return False
         self.state = target
         return True
+
+
+def with_images(step_runs: models.QuerySet[StepRun]) -> models.QuerySet[StepRun]:
+    """Annotate `image` and `image_digest` of the attempt that counts: the last one, if there is any."""
+    last = Attempt.objects.filter(step_run=models.OuterRef("pk")).order_by("-number")
+    return step_runs.annotate(
+        **{
+            name: Coalesce(models.Subquery(last.values(name)[:1]), models.Value(""))
+            for name in ("image", "image_digest")
+        }
+    )
 
 
 class Receipt(models.Model):
