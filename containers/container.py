@@ -2,15 +2,17 @@
 
 import math
 import signal
+import struct
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
+import docker
 from docker.errors import APIError, NotFound
 
-from containers.client import Client
+from containers.client import TIMEOUT, Client
 from containers.errors import EngineUnavailable
 from containers.lines import Lines
 from containers.spec import Exit
@@ -18,6 +20,7 @@ from containers.spec import Exit
 OUTAGE = 300.0  # seconds without an engine after which a container is given up
 _LOOK = 30  # seconds after which a wait looks again whether the engine still answers
 _PAUSE = 0.5
+_FRAME = struct.Struct(">4xL")
 ENDED = ("exited", "dead")
 _ABNORMAL = 255  # what the engine says of a container that it did not see end
 
@@ -84,14 +87,12 @@ class Container:
     def follow(self, on_line: Callable[[str], object], *, max_bytes: int) -> None:
         """Call `on_line` for each line it has written and writes, until it ends or says too much."""
         lines = Lines(on_line, max_bytes)
-        with suppress(EngineUnavailable, APIError), self._client.api() as api:
-            stream = api.logs(self.id, stream=True, follow=True)
-            try:
-                for chunk in stream:
-                    if not lines.feed(chunk):
-                        break
-            finally:
-                stream.close()
+        with (
+            suppress(EngineUnavailable, APIError),
+            self._client.api() as api,
+            closing(_logs(api, self.id)) as stream,
+        ):
+            all(map(lines.feed, stream))
         lines.close()
 
     def remove(self) -> None:
@@ -133,6 +134,19 @@ class Outage:
         self._since = self._since or time.monotonic()
         time.sleep(_PAUSE)
         return True
+
+
+def _logs(api: docker.APIClient, id_: str) -> Generator[bytes]:
+    """Yield what it wrote and writes, out of the frames of the engine's API ("Stream format").
+
+    The SDK's own `logs` leaves a connection open when it is left early.
+    """
+    url = f"{api.base_url}/v{api.api_version}/containers/{id_}/logs"
+    wanted = {"follow": True, "stdout": True, "stderr": True}
+    with api.get(url, params=wanted, stream=True, timeout=(TIMEOUT, None)) as answer:
+        answer.raise_for_status()
+        while header := answer.raw.read(_FRAME.size):
+            yield answer.raw.read(_FRAME.unpack(header)[0])
 
 
 def _exit(state: Mapping[str, Any], *, terminated: bool) -> Exit:

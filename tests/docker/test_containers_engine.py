@@ -1,0 +1,159 @@
+"""The engine: what it lacks, whose containers are whose, and that nothing is left."""
+
+import gc
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from containers import CannotStart, Engine, EngineUnavailable, Exit, ImageMissing, Network
+from tests.docker.room import PYTHON, Room, room
+
+__all__ = ["room"]
+
+SLEEP = "import time; time.sleep(60)"
+
+
+@pytest.fixture
+def another(room: Room) -> Iterator[Room]:
+    """A second owner on the same engine."""
+    another = Room(room.api)
+    yield another
+    another.clear()
+
+
+@pytest.fixture
+def foreign_image(room: Room) -> Iterator[str]:
+    """An image for a processor that hardly any machine has."""
+    config = {
+        "architecture": "s390x",
+        "os": "linux",
+        "config": {"Cmd": ["/nothing"]},
+        "rootfs": {"type": "layers", "diff_ids": []},
+    }
+    tag = f"{room.engine.owner}:foreign"
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        manifest = [{"Config": "config.json", "RepoTags": [tag], "Layers": []}]
+        for name, content in (("config.json", config), ("manifest.json", manifest)):
+            data = json.dumps(content).encode()
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    for _ in room.api.load_image(packed.getvalue()):
+        pass
+    yield tag
+    room.api.remove_image(tag)
+
+
+def test_an_image_that_is_not_there_is_named(room: Room) -> None:
+    assert not room.engine.has("demo/none:1")
+    with pytest.raises(ImageMissing, match="has no image demo/none:1: build it, or fetch it with"):
+        room.run("pass", image="demo/none:1")
+
+
+def test_an_image_for_another_processor_is_refused_before_it_starts(
+    room: Room, foreign_image: str
+) -> None:
+    with pytest.raises(CannotStart, match="is for linux/s390x, this engine runs linux/"):
+        room.run("pass", image=foreign_image)
+
+
+def test_an_image_is_found_by_its_digest_when_its_tag_has_moved(room: Room) -> None:
+    digest = room.engine.digest(PYTHON)
+
+    assert digest.startswith("sha256:")
+    assert room.engine.has(f"any/name@{digest}")
+    assert room.run("print(1)", image=f"any/name@{digest}").log == "1"
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the SDK's, of a failed connect
+def test_without_an_engine_the_sentence_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+
+    with pytest.raises(EngineUnavailable, match="start Docker and look at `docker info`"):
+        Engine(owner="nobody").ping()
+    gc.collect()
+
+
+def test_a_container_is_found_by_its_name(room: Room, another: Room) -> None:
+    with room.running(SLEEP, name="wanted") as container:
+        found = room.engine.find("wanted")
+        assert found is not None
+        assert (found.id, found.name) == (container.id, "wanted")
+        assert another.engine.find("wanted") is None
+    assert room.engine.find("wanted") is None
+
+
+def test_a_name_is_taken_while_its_container_is_there(room: Room) -> None:
+    with (
+        room.running(SLEEP, name="once"),
+        pytest.raises(CannotStart, match="is already in use"),
+        room.running(SLEEP, name="once"),
+    ):
+        pass
+
+
+def test_what_was_made_and_never_started_is_replaced(room: Room) -> None:
+    room.api.create_container(
+        PYTHON,
+        ["true"],
+        name=f"half.{room.engine.owner}",
+        labels={"io.validibot.owner": room.engine.owner, "io.validibot.managed": "true"},
+    )
+
+    assert room.engine.find("half") is None
+    assert room.run("print('whole')", name="half").log == "whole"
+
+
+def test_the_end_of_one_that_nobody_watched_is_told_later(room: Room) -> None:
+    with room.running("raise SystemExit(4)", name="late") as container:
+        container.wait()
+        found = room.engine.find("late")
+        assert found is not None
+        assert found.wait() == Exit(code=4)
+
+
+def test_who_was_killed_while_nobody_watched_went_with_the_engine(room: Room) -> None:
+    with room.running(SLEEP, name="gone") as container:
+        room.api.kill(container.id)
+        found = room.engine.find("gone")
+        assert found is not None
+        assert found.wait() == Exit(signal=9, lost=True)
+
+
+def test_orphans_are_swept_and_only_our_own(room: Room, another: Room) -> None:
+    with (
+        room.running(SLEEP, name="kept"),
+        room.running(SLEEP, name="orphan"),
+        another.running(SLEEP, name="orphan") as theirs,
+    ):
+        assert room.engine.sweep(keep={"kept"}) == ["orphan"]
+        assert room.engine.find("kept") is not None
+        assert theirs.exit() is None
+
+
+def test_clearing_leaves_nothing(another: Room) -> None:
+    another.engine.hold("files", {"a": b"b"}, image=PYTHON)
+    another.engine.start(another.spec(SLEEP, network=Network.CALLBACK))
+    assert len(another.left()) == 3
+
+    another.engine.clear()
+
+    assert another.left() == []
+
+
+def test_a_network_is_made_once(room: Room) -> None:
+    assert room.engine.callback_network() == room.engine.callback_network()
+
+
+def test_a_network_that_is_not_there_is_named(room: Room) -> None:
+    with pytest.raises(CannotStart, match="has no network nowhere"):
+        room.engine.callback_network("nowhere")
+    with pytest.raises(CannotStart, match="network nowhere"):
+        room.run("pass", network=Network.CALLBACK, network_name="nowhere")
