@@ -1,21 +1,25 @@
 """What every execution backend promises, with the real FMU validator behind it."""
 
 import hashlib
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pytest_django import Settings
 
 from devenv.gcp.config import CloudConfig
+from tests import engine as engines
 from tests.cloud import ROOT, ActAs
 from tests.emulator.target import working
 from tests.factories import StepFactory, ValidatorFactory, started_run
 from validibot.core import storage as storages
 from validibot.runs.backends import cloud_run, get_backend
 from validibot.runs.backends.base import ENDED, LaunchError, LaunchRequest, Phase
+from validibot.runs.backends.docker import backend as docker
 from validibot.runs.execute import execute
 from validibot.runs.models import Attempt, Run
 from validibot.runs.reconcile import look
@@ -60,7 +64,26 @@ def _cloud_run(settings: Settings, config: CloudConfig, act_as: ActAs) -> Iterat
         cached.cache_clear()
 
 
-@pytest.fixture(params=["_mock", "_subprocess", "_cloud_run"])
+@pytest.fixture
+def _docker(settings: Settings, tmp_path: Path) -> Iterator[None]:
+    engines.connect().close()
+    engines.build_validators("fmu")
+    owner = f"contract-{uuid4().hex[:12]}"
+    options = {"owner": owner, "network": "none"}
+    _settings(settings, "docker.DockerBackend", tmp_path.as_uri(), options)
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("attempt-"):
+            thread.join(20)
+    docker.engine(owner).clear()
+    docker.engine(owner).close()
+    docker.engine.cache_clear()
+
+
+DOCKER = pytest.param("_docker", marks=[pytest.mark.docker, pytest.mark.timeout(180)])
+
+
+@pytest.fixture(params=["_mock", "_subprocess", "_cloud_run", DOCKER])
 def backend(request: pytest.FixtureRequest) -> str:
     request.getfixturevalue(request.param)
     return str(request.param)
@@ -114,8 +137,11 @@ def test_a_bad_model_fails_with_findings(backend: str, sample: str) -> None:
     assert run.findings.filter(severity="ERROR").exists()
 
 
-@pytest.mark.usefixtures("_subprocess")
-def test_the_end_of_a_child_is_noticed_without_looking() -> None:
+@pytest.mark.parametrize("kind", ["_subprocess", DOCKER])
+def test_the_end_of_an_execution_is_noticed_without_looking(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    request.getfixturevalue(kind)
     run = fmu_run("decay.fmu")
 
     execute(run.pk)
@@ -141,7 +167,7 @@ def test_an_execution_is_found_by_its_input() -> None:
     finished(run)
 
 
-@pytest.mark.parametrize("kind", ["_subprocess", "_cloud_run"])
+@pytest.mark.parametrize("kind", ["_subprocess", "_cloud_run", DOCKER])
 def test_an_execution_is_cancelled(request: pytest.FixtureRequest, kind: str) -> None:
     request.getfixturevalue(kind)
     run = fmu_run("decay.fmu")

@@ -144,7 +144,7 @@ class ArtifactSerializer(serializers.ModelSerializer[Artifact]):
 
 
 class StepRunSerializer(serializers.ModelSerializer[StepRun]):
-    """A step; `image` is what ran it and `image_digest` pins that, both empty where nobody knows."""
+    """A step; `image` is what it asks for, `image_digest` pins what was executed, where that is known."""
 
     step_id = serializers.IntegerField()
     name = serializers.CharField(source="step.name")
