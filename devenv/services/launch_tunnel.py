@@ -55,15 +55,16 @@ class Keeper:
         )
         self._station = Station(self._tunnel, place, opened=self._opened)
         self._proving: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._leads_elsewhere = ""
 
     async def run(self) -> None:
         """Raises TunnelFailed."""
         published.withdraw(self._file)
-        stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
         keeping = asyncio.create_task(self._station.keep())
-        enough = asyncio.create_task(stopping.wait())
+        enough = asyncio.create_task(self._stopping.wait())
         await asyncio.wait({keeping, enough}, return_when=asyncio.FIRST_COMPLETED)
         published.withdraw(self._file)
         if keeping.done():
@@ -71,6 +72,8 @@ class Keeper:
         keeping.cancel()
         with suppress(asyncio.CancelledError):
             await keeping
+        if self._leads_elsewhere:
+            raise TunnelFailed(self._leads_elsewhere, hint="python -m devenv tunnel --check")
 
     def _opened(self, url: str, before: str) -> None:
         if url == before:
@@ -87,8 +90,8 @@ class Keeper:
         for check in checks:
             log.info("%s: %s. %s", check.name, check.text, check.fix)
         if any(check.result == "fail" for check in checks):
-            log.error("The tunnel is not used. Next: devenv tunnel --check")
-            os.kill(os.getpid(), signal.SIGTERM)
+            self._leads_elsewhere = f"{url} is open, but a request to it does not come back here."
+            self._stopping.set()
             return
         published.publish(self._file, Published(url, self._tunnel.provider, os.getpid()))
         if before:

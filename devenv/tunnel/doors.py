@@ -7,6 +7,7 @@ from devenv.tunnel.config import TunnelConfig
 
 TASKS = "/internal/tasks/"
 CALLBACKS = "/internal/callbacks/"
+CAPABILITIES = "/internal/capabilities/"
 SWEEP = "/internal/schedules/reconcile/"
 
 
@@ -24,6 +25,7 @@ def doors(config: TunnelConfig) -> Mapping[str, Door]:
     return {
         TASKS: Door("tasks", (config.tasks_account,)),
         CALLBACKS: Door("callbacks", config.validator_accounts, kept=True),
+        CAPABILITIES: Door("capabilities", config.validator_accounts),
         SWEEP: Door("schedules", (config.scheduler_account,)),
     }
 

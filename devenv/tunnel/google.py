@@ -65,7 +65,7 @@ class Google:
         try:
             answer = self._request(call.method, call.url, json=call.body, timeout=_PATIENCE)
         except (requests.RequestException, GoogleAuthError) as error:
-            raise CallFailed(0, str(error)) from error
+            raise CallFailed(0, brief(error)) from error
         if not answer.ok:
             raise CallFailed(answer.status_code, _message(answer))
         try:
@@ -158,6 +158,12 @@ def _account(config: TunnelConfig, permission: str, role: str, *, optional: bool
         f"{_ME} --role {role}",
         optional,
     )
+
+
+def brief(error: Exception) -> str:
+    """Return why there was no answer, without the layers of libraries that it came through."""
+    reason = getattr(error.args[0], "reason", error) if error.args else error
+    return str(reason).rpartition("): ")[2][:200] or type(error).__name__
 
 
 def _message(answer: requests.Response) -> str:

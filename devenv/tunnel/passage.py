@@ -83,7 +83,9 @@ def round_trip(origin: str, echo: Echo) -> Check:
         answer = requests.post(origin + question.path, data=b"", timeout=_PATIENCE)
         told = _object(answer).get("answer")
     except requests.RequestException as error:
-        return Check("round trip", "fail", f"{origin} does not answer: {error}", _PROVIDER)
+        return Check(
+            "round trip", "fail", f"{origin} does not answer: {google.brief(error)}", _PROVIDER
+        )
     if told != question.answer:
         text = f"{origin} answers {answer.status_code}, and not from our gate"
         return Check("round trip", "fail", text, "is another tunnel or server at this address?")
@@ -117,7 +119,7 @@ def friend(config: TunnelConfig, origin: str, echo: Echo) -> Check:
             origin + echo.ask().path, headers=_bearer(str(answer.get("token"))), timeout=_PATIENCE
         )
     except requests.RequestException as error:
-        return Check("token", "fail", f"{origin} does not answer: {error}", _PROVIDER)
+        return Check("token", "fail", f"{origin} does not answer: {google.brief(error)}", _PROVIDER)
     told = _object(sent)
     if told.get("caller") == config.tasks_account:
         return Check("token", "ok", f"Google's token of {config.tasks_account} is accepted")
@@ -130,7 +132,7 @@ def _refused(origin: str, what: str, token: str) -> Check:
     try:
         answer = requests.post(origin + CALLBACKS, data=b"{}", headers=headers, timeout=_PATIENCE)
     except requests.RequestException as error:
-        return Check(what, "fail", f"{origin} does not answer: {error}", _PROVIDER)
+        return Check(what, "fail", f"{origin} does not answer: {google.brief(error)}", _PROVIDER)
     if answer.status_code == 401:
         return Check(what, "ok", "is refused")
     text = f"is answered {answer.status_code} instead of 401"

@@ -43,7 +43,9 @@ def clock() -> Check:
         date = parsedate_to_datetime(answer.headers.get("Date", ""))
     except requests.RequestException as error:
         fix = "look at your network and proxy; without certificates no token can be verified"
-        return Check("clock", "fail", f"Google's certificates cannot be fetched: {error}", fix)
+        return Check(
+            "clock", "fail", f"Google's certificates cannot be fetched: {google.brief(error)}", fix
+        )
     except ValueError:
         return Check("clock", "warn", "Google's answer has no Date", "look at your proxy")
     # The Date is cut to the second, and as old as half the way there and back.

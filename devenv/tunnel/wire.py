@@ -83,6 +83,7 @@ def answer(status: int, body: bytes, content_type: str = "application/json") -> 
         f"HTTP/1.1 {status} {_phrase(status)}",
         f"Content-Type: {content_type}",
         f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
         "Connection: close",
     )
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

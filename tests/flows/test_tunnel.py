@@ -177,6 +177,17 @@ def test_the_trace_of_a_run_tells_its_stations(laptop: Laptop) -> None:
     assert {"launched", "running", "called_back", "passed"} <= set(stations)
 
 
+def test_every_command_of_the_page_does_what_it_says(laptop: Laptop) -> None:
+    run = laptop.run(FMU, laptop.sample(FMU))["id"]
+    page = (stacks.ROOT / "docs" / "modes" / "tunnel.md").read_text()
+    commands = re.findall(r"^\.venv/bin/python -m devenv (.+)$", page, re.MULTILINE)
+
+    for command in commands:
+        done = laptop.devenv(*command.replace("RUN_ID", run).split())
+        assert done.returncode == 0, (command, done.stderr)
+    assert len(commands) > 4
+
+
 def test_the_schedule_of_the_far_cloud_sweeps_here(laptop: Laptop) -> None:
     door = f"Let scheduler@{PROJECT}.iam.gserviceaccount.com in: POST /internal/schedules/"
 

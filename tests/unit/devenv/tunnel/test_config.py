@@ -1,5 +1,8 @@
 """The `[tunnel]` table: what is wrong in it is named, with what it should look like."""
 
+import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,3 +84,12 @@ def test_ssh_needs_a_host_a_port_and_the_public_url() -> None:
 
 def test_a_tunnel_with_a_name_has_a_url() -> None:
     _refused(table(cloudflared={"name": "dev"}), r"tunnel\.url is missing; .*route dns")
+
+
+def test_the_tables_of_the_page_are_good() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "modes" / "tunnel.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+
+    tables = [parse(tomllib.loads(block)["tunnel"], jobs=["job"]) for block in blocks]
+
+    assert [one.provider for one in tables] == ["cloudflared", "ssh"]

@@ -11,12 +11,13 @@ import pytest
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.delivery import Answer, NoAnswer, Request
 from devenv.tunnel import gate as gates, wire
-from devenv.tunnel.doors import CALLBACKS, SWEEP, TASKS, doors
+from devenv.tunnel.doors import CALLBACKS, CAPABILITIES, SWEEP, TASKS, doors
 from devenv.tunnel.echo import Echo
 from devenv.tunnel.gate import Gate, Gatehouse
 from devenv.tunnel.saved import Callbacks, load
 from devenv.tunnel.tokens import CertificatesUnavailable, TokenRefused
 from tests.unit.devenv.tunnel.samples import SCHEDULER, TASKS as QUEUE, URL, VALIDATOR, config
+from validibot.worker import urls
 
 pytestmark = pytest.mark.anyio
 
@@ -100,7 +101,8 @@ def lane(tmp_path: Path) -> Lane:
 
 
 @pytest.mark.parametrize(
-    ("door", "caller"), [(TASKS, QUEUE), (CALLBACKS, VALIDATOR), (SWEEP, SCHEDULER)]
+    ("door", "caller"),
+    [(TASKS, QUEUE), (CALLBACKS, VALIDATOR), (CAPABILITIES, VALIDATOR), (SWEEP, SCHEDULER)],
 )
 async def test_each_door_opens_for_its_own_caller(lane: Lane, door: str, caller: str) -> None:
     status, answer = await lane.send(request(door, token(caller)))
@@ -288,10 +290,17 @@ async def test_a_callback_is_kept_although_the_worker_is_down(lane: Lane) -> Non
     assert len(list(lane.folder.iterdir())) == 1
 
 
-async def test_tasks_are_not_kept(lane: Lane) -> None:
-    await lane.post(TASKS, token(QUEUE))
+@pytest.mark.parametrize(("door", "caller"), [(TASKS, QUEUE), (CAPABILITIES, VALIDATOR)])
+async def test_only_callbacks_are_kept(lane: Lane, door: str, caller: str) -> None:
+    await lane.post(door, token(caller))
 
     assert not lane.folder.exists()
+
+
+def test_the_gate_knows_every_door_of_the_worker() -> None:
+    paths = {f"/{pattern.pattern}" for pattern in urls.urlpatterns}
+
+    assert paths <= set(doors(config()))
 
 
 @pytest.mark.parametrize("status", [200, 400, 409, 500])

@@ -1,0 +1,117 @@
+"""The keeper of a tunnel: who is told its URL, and what happens when that changes."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from devenv import config as configs
+from devenv.config import Config
+from devenv.services.launch_tunnel import Keeper
+from devenv.stack import statefile
+from devenv.stack.check import Check
+from devenv.stack.statefile import ServiceState, StackState
+from devenv.tunnel import published
+from devenv.tunnel.station import Station
+from tests.unit.devenv.tunnel import samples
+
+ROOT = Path(__file__).resolve().parents[4]
+FIRST, SECOND = "https://first.example.com", "https://second.example.com"
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Config:
+    found = replace(configs.load(ROOT), root=tmp_path, tunnel=samples.config())
+    found.state.mkdir()
+    return found
+
+
+@pytest.fixture
+def web(ours: Config) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that the stack's state calls `web`."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        services = {"web": ServiceState("healthy", process.pid), "worker": ServiceState("waiting")}
+        statefile.write(ours.state_file, StackState(services=services))
+        yield process
+        process.kill()
+
+
+def _open(config: Config, *urls: str, check: Check, monkeypatch: pytest.MonkeyPatch) -> Keeper:
+    """Let a tunnel open at each of the URLs, one after the other."""
+
+    async def prove(self: Station, url: str) -> list[Check]:
+        return [check]
+
+    async def main() -> Keeper:
+        keeper = Keeper(config, worker_port=1)
+        before = ""
+        for url in urls:
+            keeper._opened(url, before)
+            if keeper._proving:
+                await keeper._proving
+            before = url
+        return keeper
+
+    monkeypatch.setattr(Station, "prove", prove)
+    return asyncio.run(main())
+
+
+GOOD, BAD = Check("round trip", "ok", "1 ms"), Check("round trip", "fail", "nothing", "look")
+
+
+def test_a_tunnel_that_was_proved_is_published(
+    ours: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _open(ours, FIRST, check=GOOD, monkeypatch=monkeypatch)
+
+    found = published.read(published.file_in(ours.state))
+    assert found
+    assert (found.url, found.pid, found.is_alive()) == (FIRST, os.getpid(), True)
+
+
+def test_a_new_url_is_published_and_web_and_worker_start_again_with_it(
+    ours: Config,
+    web: "subprocess.Popen[bytes]",
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _open(ours, FIRST, SECOND, check=GOOD, monkeypatch=monkeypatch)
+
+    found = published.read(published.file_in(ours.state))
+    assert found
+    assert found.url == SECOND
+    assert web.wait(5) == -signal.SIGTERM
+    assert f"has changed from {FIRST} to {SECOND}" in caplog.text
+
+
+def test_the_same_url_again_disturbs_nobody(
+    ours: Config, web: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _open(ours, FIRST, FIRST, check=GOOD, monkeypatch=monkeypatch)
+
+    assert web.poll() is None
+
+
+def test_a_tunnel_that_leads_elsewhere_is_not_used(
+    ours: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = _open(ours, FIRST, check=BAD, monkeypatch=monkeypatch)
+
+    assert published.read(published.file_in(ours.state)) is None
+    assert keeper._stopping.is_set()
+
+
+def test_a_file_of_a_process_that_is_gone_is_no_open_tunnel(ours: Config) -> None:
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    file = published.file_in(ours.state)
+    published.publish(file, published.Published(FIRST, "ssh", gone.pid))
+
+    found = published.read(file)
+    assert found
+    assert not found.is_alive()
