@@ -116,8 +116,10 @@ def _waiting(image: Image, port: int | None) -> Image:
     if port is None:
         return image
     python, *rest = image.command
-    wait = ("-m", "debugpy", "--listen", f"127.0.0.1:{port}", "--wait-for-client")
-    return replace(image, command=(python, *wait, *rest), warm=())
+    listen = ("-m", "debugpy", "--listen", f"127.0.0.1:{port}", "--wait-for-client")
+    # What the program starts keeps to limits of its own, in which no debugger has room.
+    alone = ("--configure-subProcess", "false")
+    return replace(image, command=(python, *listen, *alone, *rest), warm=())
 
 
 async def _serve(config: CloudConfig, options: argparse.Namespace, start: float) -> None:

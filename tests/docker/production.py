@@ -1,0 +1,211 @@
+"""The production image as Cloud Run would run it, beside the emulated cloud of this test process."""
+
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+from docker import DockerClient
+from docker.models.containers import Container
+from docker.types import Mount
+
+from devenv.gcp import Cloud
+from devenv.gcp.config import CloudConfig
+from tests import engine as engines
+
+API_KEY = f"vbk_1_{'1' * 32}_{'2' * 64}"
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_HEALTHY_WITHIN = 60.0
+_RESTRICTED: Mapping[str, Any] = {
+    # The emulated cloud listens on this machine's loopback interface.
+    "network_mode": "host",
+    "read_only": True,
+    "tmpfs": {"/tmp": "size=512m,mode=1777"},
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+    "mem_limit": "512m",
+    "labels": {"io.validibot.test": "production"},
+}
+
+
+def build() -> str:
+    """Run `make image` and return the image's name."""
+    return engines.build("make", "--no-print-directory", "image").split()[0]
+
+
+def planted_secrets(engine: DockerClient, folder: Path) -> list[str]:
+    """Build the stage that uses the builder's settings; return where it shows what they hold."""
+    planted = b"planted-5b1e77"
+    certificates, settings = folder / "ca.crt", folder / "pip.conf"
+    certificates.write_bytes(b"# " + planted + b"\n" + _CERTIFICATES.read_bytes())
+    settings.write_bytes(b"[global]\n# " + planted + b"\ntimeout = 60\n")
+    tag = "validibot-planted:production"
+    engines.build(
+        "env", f"SSL_CERT_FILE={certificates}", f"PIP_CONFIG_FILE={settings}",
+        "compose/build.sh", "--tag", tag, "--no-cache", "--target", "packages",
+        "--file", "compose/production/django/Dockerfile", ".",
+    )  # fmt: skip
+    stage = engine.images.get(tag)
+    layers = b"".join(stage.save())
+    engine.images.remove(tag)
+    places = {"layers": layers, "history": str(stage.history()).encode()}
+    return [place for place, content in places.items() if planted in content]
+
+
+def variables(config: CloudConfig, database: str) -> dict[str, str]:
+    """Return what docs/production.md says that web and worker need."""
+    callers = ("tasks", "scheduler", "validator-energyplus", "validator-fmu")
+    return {
+        "DJANGO_SECRET_KEY": "s" * 25 + "0123456789-abcdefghijklmnopqrst",
+        "API_KEY_PEPPER": "p" * 50,
+        "DATABASE_URL": database,
+        "SITE_URL": config.service_url("validibot-web"),
+        "WORKER_URL": config.service_url("validibot-worker"),
+        "ALLOWED_HOSTS": "localhost,.run.app",
+        "GOOGLE_CLOUD_PROJECT": config.project,
+        "GCP_REGION": config.region,
+        "GCS_BUCKET": config.buckets[0],
+        "CLOUD_TASKS_QUEUE": config.queues[0].name,
+        "CLOUD_TASKS_SERVICE_ACCOUNT": config.email("tasks"),
+        "SCHEDULER_ACCOUNT": config.email("scheduler"),
+        "ALLOWED_CALLERS": ",".join(config.email(name) for name in callers),
+        "POSTMARK_SERVER_TOKEN": "no-mail-is-sent",
+    }
+
+
+@dataclass(frozen=True)
+class Server:
+    """A container that serves."""
+
+    container: Container
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def terminate(self) -> float:
+        """Send what Cloud Run sends, and return the moment."""
+        self.container.kill("SIGTERM")
+        return time.monotonic()
+
+    def ended(self, *, since: float) -> tuple[int, float]:
+        """Return its exit code, and after how many seconds it came."""
+        code = int(self.container.wait(timeout=20)["StatusCode"])
+        return code, time.monotonic() - since
+
+    def cpu_seconds(self) -> float:
+        """Return for how long it has kept a processor busy."""
+        stats = self.container.stats(stream=False)["cpu_stats"]["cpu_usage"]
+        return float(stats["total_usage"]) / 1e9
+
+    def megabytes(self) -> float:
+        stats = self.container.stats(stream=False)["memory_stats"]
+        cache = stats["stats"].get("total_inactive_file", stats["stats"].get("inactive_file", 0))
+        return float(stats["usage"] - cache) / 1e6
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One image, one database and one cloud, for a web, a worker and commands."""
+
+    engine: DockerClient
+    image: str
+    cloud: Cloud
+    config: CloudConfig
+    database: str
+    certificates: Path
+
+    def environ(self, role: str) -> dict[str, str]:
+        told = {"APP_ROLE": role, **variables(self.config, self.database)}
+        return {**told, **self.cloud.environ(role)}
+
+    def command(self, *command: str, role: str = "web", **more: str) -> "Ended":
+        """Run a one-off container to its end."""
+        options = self._options(role, **more)
+        container = self.engine.containers.run(self.image, command, detach=True, **options)
+        try:
+            code = int(container.wait(timeout=100)["StatusCode"])
+            return Ended(code, container.logs().decode())
+        finally:
+            container.remove(force=True)
+
+    @contextmanager
+    def serve(self, role: str, **more: str) -> Iterator[Server]:
+        """Start web or worker where the emulated cloud looks for it."""
+        service = f"validibot-{role}"
+        (port,) = [one.port for one in self.config.services if one.name == service]
+        options = self._options(role, PORT=str(port), **more)
+        container = self.engine.containers.run(self.image, detach=True, **options)
+        try:
+            _until_healthy(port, container)
+            yield Server(container, port)
+        finally:
+            container.remove(force=True)
+
+    @contextmanager
+    def locked(self, table: str) -> Iterator[psycopg.Connection]:
+        """Keep others from a table, as PostgreSQL's LOCK says, as long as one is inside."""
+        with psycopg.connect(self.database) as connection:
+            connection.execute(f"LOCK TABLE {table}".encode())
+            yield connection
+
+    def until_somebody_waits(self, lock: psycopg.Connection) -> None:
+        """Return once another transaction wants what `lock` holds."""
+        question = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        deadline = time.monotonic() + 10
+        while lock.execute(question).fetchone() == (0,):
+            assert time.monotonic() < deadline, "nobody came to the lock"
+            time.sleep(0.02)
+
+    def _options(self, role: str, **more: str) -> dict[str, Any]:
+        return {
+            **_RESTRICTED,
+            "environment": {**self.environ(role), **more},
+            "mounts": [_mount(self.certificates, str(self.cloud.bundle))],
+        }
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    log: str
+
+
+def api(server: Server) -> httpx.Client:
+    """Return a client of the public API, as Cloud Run's front end passes its requests on."""
+    return httpx.Client(
+        base_url=f"{server.url}/api/v1/orgs/demo/",
+        headers={"Authorization": f"Bearer {API_KEY}", "X-Forwarded-Proto": "https"},
+        timeout=60,
+    )
+
+
+def curl(*arguments: str) -> str:
+    done = subprocess.run(
+        ("curl", "--silent", "--show-error", "--noproxy", "*", *arguments),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def _mount(source: Path, target: str) -> Mount:
+    return Mount(target, str(source), type="bind", read_only=True)
+
+
+def _until_healthy(port: int, container: Container) -> None:
+    deadline = time.monotonic() + _HEALTHY_WITHIN
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/health/", trust_env=False).is_success:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.02)
+    raise AssertionError(container.logs().decode())

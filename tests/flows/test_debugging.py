@@ -1,0 +1,75 @@
+"""`DEBUGPY=web,worker,fmu make up`: an editor stops in a page, in a task and in a validator."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.flows import stack as stacks
+from tests.flows.editor import Editor
+from tests.flows.stack import Stack
+
+pytestmark = [pytest.mark.xdist_group("debugging"), pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def debugged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    made = stacks.make(tmp_path_factory.mktemp("stack") / "debugged")
+    started = made.devenv("up", "--detach", "--json", DEBUGPY="web,worker,fmu")
+    assert started.returncode == 0, started.stderr
+    yield made
+    stacks.stop(made)
+
+
+def editor(stack: Stack, name: str, *, file: str, line: str) -> Editor:
+    return Editor(stack.facts["debuggers"][name], stop_at=(stack.root / file, line))
+
+
+def test_where_debuggers_attach_stands_in_the_table(debugged: Stack) -> None:
+    table = debugged.devenv("status").stdout
+
+    for name in ("web", "worker", "fmu"):
+        assert f"Debug {name}" in table
+        assert debugged.facts["debuggers"][name] in table
+
+
+def test_an_editor_stops_in_a_view_and_lets_it_go_on(debugged: Stack) -> None:
+    view = editor(debugged, "web", file="validibot/api/views.py", line="pages = ByNamePagination()")
+    with ThreadPoolExecutor() as threads, view:
+        asked = threads.submit(debugged.api.get, "workflows/")
+
+        assert view.value_there("org") == "'demo'"
+        assert asked.result().status_code == 200
+
+
+def test_an_editor_stops_in_a_task_of_the_worker(debugged: Stack) -> None:
+    sample = debugged.sample("meter-readings-schema")
+    task = editor(
+        debugged, "worker", file="validibot/worker/views.py", line="outcome = receive.deliver("
+    )
+    with ThreadPoolExecutor() as threads, task:
+        run = threads.submit(debugged.run, "meter-readings-schema", sample)
+
+        assert "tasks@" in task.value_there("caller")
+        assert run.result()["result"] == "PASS"
+
+
+def test_a_validator_waits_for_its_editor(debugged: Stack) -> None:
+    sample = debugged.sample("fmu-decay")
+    run = debugged.launch("fmu-decay", sample.read_bytes(), sample.name).json()
+
+    with editor(debugged, "fmu", file="validators/fmu/validate.py", line="names = unpack(") as job:
+        assert job.value_there("request.envelope.run_id") == f"'{run['id']}'"
+
+    assert debugged.finished(run["id"])["result"] == "PASS"
+
+
+def test_a_name_that_nobody_has_is_refused(tmp_path: Path) -> None:
+    refused = stacks.make(tmp_path / "refused").devenv("up", DEBUGPY="web,energy")
+
+    assert refused.returncode == 1
+    assert (
+        "DEBUGPY=energy is unknown; in this mode there are web, worker, energyplus, fmu"
+        in refused.stderr
+    )

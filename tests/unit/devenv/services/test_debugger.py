@@ -1,0 +1,81 @@
+"""Which processes listen for a debugger."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from devenv import config
+from devenv.product import Product
+from devenv.secrets import Secrets
+from devenv.services import debugger, gcp, queue
+from devenv.stack.errors import StackError
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Product:
+    ours = replace(config.load(ROOT), root=tmp_path)
+    ours.state.mkdir()
+    return Product(config=ours, secrets=Secrets.load(ours.secrets_file))
+
+
+def test_each_name_has_its_port_whoever_else_is_named(product: Product) -> None:
+    assert debugger.wanted(["web", "worker"], product) == {"web": 5678, "worker": 5679}
+    assert debugger.wanted(["energyplus", "fmu"], product) == {"energyplus": 5680, "fmu": 5681}
+
+
+@pytest.mark.parametrize(
+    ("mode", "names"),
+    [("emulated", "web, worker, energyplus, fmu"), ("mock", "web, worker"), ("local", "web, worker, queue")],
+)  # fmt: skip
+def test_an_unknown_name_is_answered_with_those_of_the_mode(
+    product: Product, mode: str, names: str
+) -> None:
+    with pytest.raises(
+        StackError, match=f"DEBUGPY=mail is unknown; in this mode there are {names}\\."
+    ):
+        debugger.wanted(["mail"], replace(product, mode=mode))
+
+
+def test_validators_in_containers_are_not_offered(product: Product) -> None:
+    with pytest.raises(StackError, match=r"there are web, worker\."):
+        debugger.wanted(["fmu"], replace(product, jobs="docker"))
+
+
+def test_without_debugpy_it_says_how_to_get_it(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debugger, "find_spec", lambda name: None)
+
+    with pytest.raises(StackError) as refused:
+        debugger.wanted(["web"], product)
+
+    assert (refused.value.message, refused.value.hint) == (
+        "DEBUGPY needs debugpy, which is not installed.",
+        "make dev",
+    )
+    assert debugger.wanted([], product) == {}
+
+
+def test_nobody_listens_unless_asked(product: Product) -> None:
+    assert debugger.variables(product, "web") == {}
+    assert "debugpy" not in queue.service(product, "python").command
+    assert not [part for part in gcp.service(product, "python").command if "debugger" in part]
+
+
+def test_who_is_asked_listens(product: Product) -> None:
+    debugged = replace(product, mode="local", debug={"worker": 5679, "queue": 5680})
+
+    assert debugger.variables(debugged, "worker") == {"DEBUGPY_PORT": "5679"}
+    assert queue.service(debugged, "python").command[1:5] == (
+        *("-m", "debugpy"),
+        *("--listen", "127.0.0.1:5680"),
+    )
+
+
+def test_a_validators_jobs_wait_at_its_port(product: Product) -> None:
+    command = gcp.service(replace(product, debug={"fmu": 5681}), "python").command
+
+    assert "--debugger=validibot/validator-fmu:0.1.0=5681" in command
