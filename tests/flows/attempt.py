@@ -36,9 +36,14 @@ class Attempt:
         return Identity(self.stack, ACCOUNT)
 
     @cached_property
+    def files(self) -> Identity:
+        """Whoever may read and write the files: not the container's account."""
+        return Identity(self.stack, "worker")
+
+    @cached_property
     def envelope(self) -> EnergyPlusInputEnvelope:
-        """What the container was told, read from the bucket as the container would."""
-        listed = self.identity.get(
+        """What the container was told."""
+        listed = self.files.get(
             f"https://storage.googleapis.com/storage/v1/b/{BUCKET}/o", prefix="runs/"
         ).json()["items"]
         (name,) = [
@@ -46,7 +51,7 @@ class Attempt:
             for item in listed
             if self.run in item["name"] and item["name"].endswith("/input.json")
         ]
-        content = self.identity.read(f"gs://{BUCKET}/{name}")
+        content = self.files.read(f"gs://{BUCKET}/{name}")
         return EnergyPlusInputEnvelope.model_validate_json(content)
 
     @property
@@ -86,7 +91,7 @@ class Attempt:
         return EnergyPlusOutputEnvelope.model_validate(values | changes).model_dump_json().encode()
 
     def store(self, content: bytes) -> None:
-        self.identity.write(self.output_uri, content)
+        self.files.write(self.output_uri, content)
 
     def call_back(self, **changes: Any) -> httpx.Response:
         """Post the callback as the container's account."""

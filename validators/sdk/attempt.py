@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterable
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from validibot_shared.validations.envelopes import (
     ValidationTiming,
 )
 
+from validators.sdk.capability import Capability
 from validators.sdk.storage import open_storage
 from validators.sdk.storage.base import ObjectMissing, StorageError, sha256_of
 from validators.sdk.validation import Artifact, Failure, Result, Validator
@@ -37,13 +39,22 @@ class EnvelopeUnusable(Exception):
 
 
 class Attempt[Envelope: ValidationInputEnvelope]:
-    def __init__(self, validator: Validator[Envelope], input_uri: str) -> None:
+    def __init__(
+        self,
+        validator: Validator[Envelope],
+        input_uri: str,
+        *,
+        capability: Capability | None = None,
+    ) -> None:
+        self._open = partial(open_storage, capability=capability)
         try:
-            content = open_storage(input_uri).read(input_uri, limit=_ENVELOPE_LIMIT)
+            content = self._open(input_uri).read(input_uri, limit=_ENVELOPE_LIMIT)
             self.envelope = validator.input_envelope.model_validate_json(content)
-            self.storage = open_storage(self.envelope.context.expected_output_uri)
+            self.storage = self._open(self.envelope.context.expected_output_uri)
         except (StorageError, ValidationError) as error:
             raise EnvelopeUnusable(f"{input_uri}: {error}") from error
+        if capability:
+            capability.prove(self.envelope)
         self._validator = validator
         self._digest = sha256_hex_for_model(self.envelope)
 
@@ -77,7 +88,7 @@ class Attempt[Envelope: ValidationInputEnvelope]:
         if len(paths) < len(items):
             raise Failure("Two files of the envelope claim one port.", code="ENVELOPE_AMBIGUOUS")
         try:
-            list(pool.map(_fetch, items, paths.values()))
+            list(pool.map(self._fetch, items, paths.values()))
         except StorageError as error:
             raise Failure(str(error), code="INPUT_UNAVAILABLE") from error
         return paths
@@ -117,6 +128,12 @@ class Attempt[Envelope: ValidationInputEnvelope]:
             result_uri=self.output_uri,
         )
         return callback, str(context.callback_url)
+
+    def _fetch(self, item: InputFileItem | ResourceFileItem, target: Path) -> None:
+        target.parent.mkdir(parents=True)
+        self._open(item.uri).fetch(
+            item.uri, target, size=item.size_bytes, sha256=item.sha256, version=item.storage_version
+        )
 
     def _identity(self) -> dict[str, Any]:
         context = self.envelope.context
@@ -184,10 +201,3 @@ class Attempt[Envelope: ValidationInputEnvelope]:
             log.warning("the manifest was not stored: %s", error)
             return None
         return RawOutputs(format="directory", manifest_uri=uri)
-
-
-def _fetch(item: InputFileItem | ResourceFileItem, target: Path) -> None:
-    target.parent.mkdir(parents=True)
-    open_storage(item.uri).fetch(
-        item.uri, target, size=item.size_bytes, sha256=item.sha256, version=item.storage_version
-    )

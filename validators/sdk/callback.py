@@ -50,7 +50,7 @@ def _attempt(
         response = session.post(
             url,
             json=callback.model_dump(mode="json"),
-            headers=dict(_authorization(session, url=url, environment=environment)),
+            headers=dict(authorization(session, url=url, environment=environment)),
             timeout=_TIMEOUT,
             allow_redirects=False,
         )
@@ -62,7 +62,7 @@ def _attempt(
     return f"answered {response.status_code}: {response.text[:500]}", permanent
 
 
-def _authorization(
+def authorization(
     session: requests.Session, *, url: str, environment: Environment
 ) -> Iterator[tuple[str, str]]:
     if environment.deployment_target == "gcp":

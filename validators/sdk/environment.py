@@ -1,12 +1,34 @@
 """The environment variables of a validator, read once into a typed value."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+
+_GRANT = {
+    "token": "VALIDIBOT_GCS_ACCESS_TOKEN",
+    "expires_at": "VALIDIBOT_GCS_ACCESS_TOKEN_EXPIRY",
+    "prefix": "VALIDIBOT_GCS_ALLOWED_PREFIX",
+    "project": "VALIDIBOT_GCS_PROJECT_ID",
+    "refresh_url": "VALIDIBOT_GCS_CAPABILITY_REFRESH_URL",
+}
+_TRUE = ("1", "true", "yes", "on")
 
 
 class EnvironmentInvalid(Exception):
     """A variable is missing or holds junk; the operator must mend it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """A right to the files below `prefix`, to be renewed at `refresh_url`."""
+
+    token: str
+    expires_at: datetime
+    prefix: str
+    project: str
+    refresh_url: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +39,7 @@ class Environment:
     token_audience: str | None = None
     worker_api_key: str | None = None
     scratch_root: Path | None = None
+    grant: Grant | None = None
 
 
 def read_environment(arguments: list[str]) -> Environment:
@@ -35,4 +58,26 @@ def read_environment(arguments: list[str]) -> Environment:
         token_audience=variables.get("TASK_OIDC_AUDIENCE") or None,
         worker_api_key=variables.get("WORKER_API_KEY") or None,
         scratch_root=Path(scratch) if scratch else None,
+        grant=_grant(variables),
     )
+
+
+def _grant(variables: Mapping[str, str]) -> Grant | None:
+    given = {field: variables.get(name, "") for field, name in _GRANT.items()}
+    if not any(given.values()):
+        if variables.get("VALIDIBOT_GCS_CAPABILITY_REQUIRED", "").lower() in _TRUE:
+            raise EnvironmentInvalid(
+                "VALIDIBOT_GCS_CAPABILITY_REQUIRED is set, but no capability is given"
+            )
+        return None
+    if missing := [_GRANT[field] for field, text in given.items() if not text]:
+        raise EnvironmentInvalid(f"{missing[0]} is not set, but others of its kind are")
+    if not given["refresh_url"].startswith("https://"):
+        raise EnvironmentInvalid(f"{_GRANT['refresh_url']} must begin with https://")
+    try:
+        expires_at = datetime.fromisoformat(given.pop("expires_at"))
+    except ValueError as error:
+        raise EnvironmentInvalid(f"{_GRANT['expires_at']}: {error}") from error
+    if expires_at.tzinfo is None:
+        raise EnvironmentInvalid(f"{_GRANT['expires_at']} says no time zone")
+    return Grant(expires_at=expires_at, **given)

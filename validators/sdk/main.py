@@ -26,6 +26,7 @@ from validibot_shared.validations.envelopes import (
 
 from validators.sdk.attempt import Attempt, EnvelopeUnusable
 from validators.sdk.callback import CallbackUndelivered, deliver
+from validators.sdk.capability import Capability
 from validators.sdk.environment import Environment, EnvironmentInvalid, read_environment
 from validators.sdk.storage.base import ObjectExists, StorageError
 from validators.sdk.validation import Failure, Request, Result, Validator, failed
@@ -49,7 +50,9 @@ def main[Envelope: ValidationInputEnvelope](
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         environment = read_environment(sys.argv[1:] if arguments is None else arguments)
-        attempt = Attempt(validator, environment.input_uri)
+        grant = environment.grant
+        capability = Capability(grant, environment) if grant else None
+        attempt = Attempt(validator, environment.input_uri, capability=capability)
     except (EnvironmentInvalid, EnvelopeUnusable) as error:
         log.error("%s", error)  # noqa: TRY400 - the text is the whole story
         return NOTHING_TO_ANSWER

@@ -1,10 +1,8 @@
 """What a validator posts when it has stored its output."""
 
 import logging
-import re
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from pydantic import ValidationError
 from validibot_shared.validations.envelopes import ValidationCallback
@@ -13,11 +11,10 @@ from validibot.core.logging import bound_run
 from validibot.core.storage import StorageError
 from validibot.runs import tasks
 from validibot.runs.findings import Settled, Settlement, settle
-from validibot.runs.launch.nonce import matches
-from validibot.runs.models import Attempt, Receipt
+from validibot.runs.launch.proof import NotProved, proved_attempt
+from validibot.runs.models import Receipt
 
 MAX_BYTES = 64 * 1024
-_CALLBACK_ID = re.compile(r"execution-attempt-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _ACTOR = "validator"
 
 logger = logging.getLogger(__name__)
@@ -44,11 +41,14 @@ def receive(body: bytes) -> Reply:
 
 def process(callback: ValidationCallback) -> Reply:
     """Verify a callback and apply the output that it announces."""
-    attempt = _attempt(callback.callback_id)
-    if attempt is None or str(attempt.step_run.run_id) != callback.run_id:
-        return _refusal(400, "No attempt of this run has this callback_id.")
-    if not matches(callback.callback_nonce, attempt.nonce_digest):
-        return _refusal(403, "The callback_nonce is wrong.")
+    try:
+        attempt = proved_attempt(
+            run_id=callback.run_id,
+            callback_id=callback.callback_id,
+            nonce=callback.callback_nonce,
+        )
+    except NotProved as error:
+        return _refusal(error.status, str(error))
     with bound_run(callback.run_id):
         logger.info("callback says %s", callback.status.value)
         try:
@@ -63,14 +63,6 @@ def process(callback: ValidationCallback) -> Reply:
 def on_called_back(*, body: bytes, **_: object) -> None:
     """Process what a validator would have posted that has no way to post."""
     receive(body)
-
-
-def _attempt(callback_id: str) -> Attempt | None:
-    match = _CALLBACK_ID.fullmatch(callback_id)
-    if not match:
-        return None
-    attempts = Attempt.objects.select_related("step_run__step__validator")
-    return attempts.filter(pk=UUID(match[1])).first()
 
 
 def _reply(settlement: Settlement, callback_id: str) -> Reply:

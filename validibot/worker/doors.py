@@ -37,7 +37,7 @@ def door(inside: Inside) -> Callable[[HttpRequest], HttpResponse]:
         except (InterfaceError, OperationalError) as error:
             logger.warning("%s: the database cannot be reached: %s", request.path, error)
             return problems.response(503, "The database cannot be reached.", "UNAVAILABLE")
-        return JsonResponse(answer, status=status)
+        return JsonResponse(answer, status=status, headers={"Cache-Control": "no-store"})
 
     return view
 

@@ -7,5 +7,6 @@ from validibot.worker import views
 urlpatterns: list[URLPattern | URLResolver] = [
     path("internal/tasks/", views.tasks),
     path("internal/callbacks/", views.callbacks),
+    path("internal/capabilities/", views.capabilities),
     path("internal/schedules/reconcile/", views.reconcile),
 ]

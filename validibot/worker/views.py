@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from validibot.core.problems import Problem
 from validibot.dispatch import receive
-from validibot.runs import callback
+from validibot.runs import callback, capability
 from validibot.runs.reconcile import reconcile_all
 from validibot.worker.doors import door
 
@@ -32,6 +32,12 @@ def callbacks(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict
     """Take a validator's callback; the nonce in it tells which attempt speaks."""
     reply = callback.receive(body)
     return reply.status, reply.body
+
+
+@door
+def capabilities(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
+    """Renew a validator's right to its attempt's folder; the nonce tells which one that is."""
+    return capability.renew(body)
 
 
 @door

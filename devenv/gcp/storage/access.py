@@ -34,9 +34,9 @@ class Access:
             return Unauthenticated(message, details)
         return PermissionDenied(message, details)
 
-    def allows(self, permission: str, bucket: str, name: str = "") -> bool:
+    def allows(self, permission: str, bucket: str, name: str = "", prefix: str = "") -> bool:
         try:
-            self._decide(permission, bucket, name, "")
+            self._decide(permission, bucket, name, prefix)
         except PermissionDenied:
             return False
         return True

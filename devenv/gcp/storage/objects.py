@@ -110,7 +110,7 @@ class Objects:
         try:
             found = self._find(ref)
         except NotFound:
-            if not access.allows("storage.objects.list", ref.bucket):
+            if not access.allows("storage.objects.list", ref.bucket, prefix=ref.name):
                 raise access.denial("storage.objects.get") from None
             raise
         ref.conditions.check_read(found)

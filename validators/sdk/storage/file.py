@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from validators.sdk.capability import Capability
 from validators.sdk.storage.base import (
     ObjectExists,
     ObjectMismatch,
@@ -19,7 +20,7 @@ from validators.sdk.storage.base import (
 _CHUNK = 1 << 20
 
 
-def open_storage() -> Storage:
+def open_storage(capability: Capability | None) -> Storage:
     return FileStorage()
 
 

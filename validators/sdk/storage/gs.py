@@ -11,6 +11,7 @@ from google.cloud.storage import Blob, Client
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from requests import RequestException
 
+from validators.sdk.capability import Capability
 from validators.sdk.storage.base import (
     ObjectExists,
     ObjectMismatch,
@@ -21,14 +22,18 @@ from validators.sdk.storage.base import (
 )
 
 
-def open_storage() -> Storage:
+def open_storage(capability: Capability | None) -> Storage:
     with _translated("the storage client"):
-        return GoogleStorage(Client())
+        if capability is None:
+            return GoogleStorage(Client())
+        client = Client(project=capability.project, credentials=capability.credentials)
+        return GoogleStorage(client, prefix=capability.prefix)
 
 
 class GoogleStorage(Storage):
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, prefix: str = "gs://") -> None:
         self._client = client
+        self._prefix = prefix
 
     def copy_to(self, sink: Sink, *, uri: str, version: str | None) -> None:
         if version is not None and not version.isdecimal():
@@ -51,6 +56,10 @@ class GoogleStorage(Storage):
         name = parts.path.removeprefix("/")
         if parts.scheme != "gs" or not parts.netloc or not name:
             raise StorageError(f"{uri!r} is not gs://bucket/object")
+        if not uri.startswith(self._prefix):
+            raise StorageError(
+                f"{uri} is outside of {self._prefix}, where this attempt's files are"
+            )
         return self._client.bucket(parts.netloc).blob(name, generation=generation)
 
 

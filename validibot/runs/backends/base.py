@@ -54,6 +54,7 @@ class Stage:
 class LaunchRequest:
     """All that a backend may know of an attempt.
 
+    `capability_url` is where a validator asks for its right to the attempt's folder anew.
     `ended` may be called, from any thread, when the execution has ended: backends that watch their
     executions save us from looking. `scenario` and `stage` are for backends that play scenarios; one
     that keeps the time calls `stage.look` when it is over.
@@ -66,6 +67,7 @@ class LaunchRequest:
     command: Sequence[str]
     input_uri: str
     output_uri: str
+    capability_url: str
     timeout_seconds: int
     memory_mb: int
     ended: Callable[[], None]
@@ -111,12 +113,14 @@ class ExecutionBackend(ABC):
 
     `shares_our_user`: what people submit is executed as the user of the worker.
     `posts_callbacks`: validators can reach the worker and are told where it is.
+    `confines`: validators have a right to their attempt's folder alone, so all they need is in it.
     `plays_scenarios`: a run, a step or a file may say how its validator is to behave.
     """
 
     local = False
     shares_our_user = False
     posts_callbacks = True
+    confines = False
     plays_scenarios = False
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:

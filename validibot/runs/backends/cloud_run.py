@@ -10,6 +10,8 @@ from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import run_v2
 
+from validibot.core.storage import StorageError
+from validibot.core.storage.capability import Capability, mint
 from validibot.runs.backends.base import (
     ExecutionBackend,
     ExecutionState,
@@ -48,13 +50,22 @@ def executions() -> run_v2.ExecutionsClient:
 
 
 class CloudRunBackend(ExecutionBackend):
-    """OPTIONS: `project` and `region` of the jobs."""
+    """OPTIONS: `project` and `region` of the jobs.
+
+    A job's account has no right to any file: each execution gets one to its attempt's folder.
+    """
+
+    confines = True
 
     def launch(self, request: LaunchRequest) -> Launch:
         name = f"{self._parent}/jobs/{request.job}"
         try:
+            capability = mint(request.input_uri.rpartition("/")[0])
+        except StorageError as error:
+            raise LaunchError(str(error)) from error
+        try:
             operation = jobs().run_job(
-                run_v2.RunJobRequest(name=name, overrides=_overrides(request)),
+                run_v2.RunJobRequest(name=name, overrides=_overrides(request, capability)),
                 timeout=_TIMEOUT_SECONDS,
             )
         except _REFUSALS as error:
@@ -104,11 +115,17 @@ class CloudRunBackend(ExecutionBackend):
         return f"projects/{self.options['project']}/locations/{self.options['region']}"
 
 
-def _overrides(request: LaunchRequest) -> run_v2.RunJobRequest.Overrides:
+def _overrides(request: LaunchRequest, capability: Capability) -> run_v2.RunJobRequest.Overrides:
     environment = {
         INPUT_URI: request.input_uri,
         OUTPUT_URI: request.output_uri,
         RUN_ID: str(request.run_id),
+        "VALIDIBOT_GCS_CAPABILITY_REQUIRED": "true",
+        "VALIDIBOT_GCS_ACCESS_TOKEN": capability.token,
+        "VALIDIBOT_GCS_ACCESS_TOKEN_EXPIRY": capability.expires_at.isoformat(),
+        "VALIDIBOT_GCS_ALLOWED_PREFIX": capability.prefix,
+        "VALIDIBOT_GCS_PROJECT_ID": capability.project,
+        "VALIDIBOT_GCS_CAPABILITY_REFRESH_URL": request.capability_url,
     }
     container = run_v2.RunJobRequest.Overrides.ContainerOverride(
         env=[run_v2.EnvVar(name=name, value=value) for name, value in environment.items()]

@@ -35,6 +35,7 @@ from validibot.runs.states import AttemptState, ErrorCategory
 
 # An execution that was proved not to exist is launched again, so often in all.
 MAX_ATTEMPTS = 5
+CAPABILITY_PATH = "/internal/capabilities/"
 # What a provider may take to start and stop an execution, on top of the validator's time.
 _GRACE = dt.timedelta(seconds=120)
 _ACTOR = "worker"
@@ -55,9 +56,7 @@ def launch(run: Run, step_run: StepRun) -> Verdict | None:
         attempt.move(AttemptState.FAILED, error="One attempt too many.")
         return broken(f"The validator could not be started in {MAX_ATTEMPTS} attempts.")
     try:
-        sha256 = store_envelope(
-            attempt, step_run, run, nonce=nonce, posts_callbacks=backend.posts_callbacks
-        )
+        sha256 = store_envelope(attempt, step_run, run, nonce=nonce, backend=backend)
     except EnvelopeInvalid as error:
         attempt.move(AttemptState.FAILED, error=str(error))
         return broken(str(error))
@@ -172,6 +171,7 @@ def _request(attempt: Attempt, step_run: StepRun, scenario: str) -> LaunchReques
         command=validator.command,
         input_uri=attempt.input_uri,
         output_uri=attempt.output_uri,
+        capability_url=f"{settings.WORKER_URL}{CAPABILITY_PATH}",
         timeout_seconds=validator.timeout_seconds,
         memory_mb=validator.memory_mb,
         ended=partial(_tell, attempt_ended, attempt_id=attempt.pk),

@@ -17,6 +17,7 @@ from validibot_shared.validations.envelopes import (
 
 from validibot.core.envelopes import language_of
 from validibot.core.storage import get_storage
+from validibot.runs.backends.base import ExecutionBackend
 from validibot.runs.findings import validator_identity
 from validibot.runs.models import Attempt, Run, StepRun
 from validibot.submissions.models import Submission
@@ -33,18 +34,24 @@ class EnvelopeInvalid(Exception):
 
 
 def store_envelope(
-    attempt: Attempt, step_run: StepRun, run: Run, *, nonce: str, posts_callbacks: bool
+    attempt: Attempt, step_run: StepRun, run: Run, *, nonce: str, backend: ExecutionBackend
 ) -> str:
     """Write the attempt's files and envelope; return the envelope's canonical digest.
 
     Raises EnvelopeInvalid, StorageError.
     """
+    files = [_submitted_file(attempt, step_run.step.validator, run.submission)]
+    resources = [_resource(file) for file in step_run.step.files.all()]
+    if backend.confines:
+        files, resources = _confined(attempt, files), _confined(attempt, resources)
     document = {
         **_identity(step_run, run),
-        "input_files": [_submitted_file(attempt, step_run.step.validator, run.submission)],
-        "resource_files": [_resource(file) for file in step_run.step.files.all()],
+        "input_files": files,
+        "resource_files": resources,
         "inputs": step_run.step.config,
-        "context": _context(attempt, step_run, nonce=nonce, posts_callbacks=posts_callbacks),
+        "context": _context(
+            attempt, step_run, nonce=nonce, posts_callbacks=backend.posts_callbacks
+        ),
     }
     envelope = _parse(step_run.step.validator.validation_type, document)
     content = envelope.model_dump_json(indent=2).encode()
@@ -129,6 +136,20 @@ def _resource(file: StepFile) -> dict[str, Any]:
         "sha256": file.sha256,
         "storage_version": file.storage_version,
     }
+
+
+def _confined(attempt: Attempt, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Copy what lies elsewhere into the attempt's folder; nothing else is open to the validator."""
+    return [
+        file if file["uri"].startswith(f"{attempt.bundle_uri}/") else _copied(attempt, file)
+        for file in files
+    ]
+
+
+def _copied(attempt: Attempt, file: dict[str, Any]) -> dict[str, Any]:
+    target = f"{attempt.bundle_uri}/inputs/{file['port_key']}/{_safe_name(file['name'])}"
+    version = get_storage(target).copy(file["uri"], target, version=file["storage_version"])
+    return file | {"uri": target, "storage_version": version}
 
 
 def _mime_type(validator: Validator, extension: str) -> str:

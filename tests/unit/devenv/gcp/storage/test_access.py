@@ -129,3 +129,11 @@ async def test_a_session_keeps_the_boundary_of_its_owner(cloud: Cloud) -> None:
     await cloud.put("runs/1/a")
     await cloud.restart()
     assert (await cloud.client.put(session, content=b"x")).status_code == 403
+
+
+async def test_who_may_list_an_object_by_its_name_is_told_that_it_is_missing(cloud: Cloud) -> None:
+    cloud.tokens.downscope("small", "roles/storage.objectViewer", ONLY_RUN_1)
+    small = {"authorization": "Bearer small"}
+    missing = await cloud.client.get(path("runs/1/missing"), headers=small)
+    elsewhere = await cloud.client.get(path("runs/2/missing"), headers=small)
+    assert (missing.status_code, elsewhere.status_code) == (404, 403)

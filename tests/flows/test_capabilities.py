@@ -1,0 +1,98 @@
+"""What a validator may do with files: read and create those of its own attempt, and nothing else."""
+
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.flows.attempt import Attempt
+from tests.flows.foreign import ACCOUNT
+from tests.flows.identity import BUCKET, WORKER, Identity
+from tests.flows.stack import Stack
+
+pytestmark = [pytest.mark.xdist_group("foreign"), pytest.mark.timeout(120)]
+
+URL = f"{WORKER}/internal/capabilities/"
+OBJECTS = f"https://storage.googleapis.com/storage/v1/b/{BUCKET}/o"
+
+
+@pytest.fixture(scope="module")
+def attempt(foreign: Stack) -> Attempt:
+    return Attempt.launch(foreign)
+
+
+@pytest.fixture(scope="module")
+def other(foreign: Stack) -> Attempt:
+    return Attempt.launch(foreign)
+
+
+def _proof(attempt: Attempt, **changes: str) -> dict[str, Any]:
+    said = attempt.callback()
+    return {name: said[name] for name in ("run_id", "callback_id", "callback_nonce")} | changes
+
+
+def _ask(attempt: Attempt, **changes: str) -> httpx.Response:
+    return attempt.post(url=URL, json=_proof(attempt, **changes))
+
+
+def _get(attempt: Attempt, uri: str, token: str) -> int:
+    name = uri.removeprefix(f"gs://{BUCKET}/")
+    url, headers = f"{OBJECTS}/{quote(name, safe='')}", {"Authorization": f"Bearer {token}"}
+    return attempt.identity.request("GET", url, headers=headers).status_code
+
+
+def test_a_validators_account_opens_no_file(foreign: Stack, attempt: Attempt) -> None:
+    account = Identity(foreign, ACCOUNT)
+
+    with pytest.raises(httpx.HTTPStatusError, match="403"):
+        account.read(attempt.output_uri.replace("output.json", "input.json"))
+    with pytest.raises(httpx.HTTPStatusError, match="403"):
+        account.write(attempt.output_uri, b"{}")
+
+
+def test_a_capability_opens_the_folder_of_its_attempt_alone(
+    attempt: Attempt, other: Attempt
+) -> None:
+    answer = _ask(attempt)
+    token = answer.json()["access_token"]
+
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.json()["allowed_prefix"] == attempt.output_uri.removesuffix("output.json")
+    assert _get(attempt, str(attempt.envelope.input_files[0].uri), token) == 200
+    assert _get(attempt, str(other.envelope.input_files[0].uri), token) == 403
+    assert _get(attempt, f"gs://{BUCKET}/seeds/anything", token) == 403
+
+
+def test_everything_that_a_validator_needs_is_in_that_folder(attempt: Attempt) -> None:
+    prefix = attempt.output_uri.removesuffix("output.json")
+    inputs = [str(file.uri) for file in attempt.envelope.input_files]
+    resources = [str(file.uri) for file in attempt.envelope.resource_files]
+
+    assert resources
+    assert [uri for uri in inputs + resources if not uri.startswith(prefix)] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"callback_nonce": "n" * 43}, 403),
+        ({"callback_id": "execution-attempt-1"}, 400),
+        ({"run_id": "another"}, 400),
+        ({"callback_nonce": "n" * 1000}, 400),
+    ],
+)
+def test_who_cannot_prove_whose_right_it_is_gets_none(
+    attempt: Attempt, changes: dict[str, str], status: int
+) -> None:
+    answer = _ask(attempt, **changes)
+
+    assert (answer.status_code, "access_token" in answer.json()) == (status, False)
+
+
+def test_an_attempt_that_has_ended_gets_no_more_rights(foreign: Stack) -> None:
+    ended = Attempt.launch(foreign)
+    ended.store(ended.output())
+    assert ended.call_back().status_code == 200
+
+    assert _ask(ended).status_code == 409
