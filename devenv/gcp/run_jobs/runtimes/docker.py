@@ -164,6 +164,7 @@ class DockerRuntime(Runtime):
             await in_thread(self._engine.clear)
         except EngineUnavailable as error:
             log.warning("What runs in containers is left to the next start. %s", error)
+        self._engine.close()
 
     async def account_at(self, address: str) -> str | None:
         """Return the account of the container that has this address. Raises Unavailable."""

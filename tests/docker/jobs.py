@@ -1,0 +1,129 @@
+"""An emulated cloud whose jobs are containers, and Google's client for them."""
+
+# mypy: disable-error-code="no-untyped-call"
+
+import textwrap
+import time
+import tomllib
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import docker
+import pytest
+from google.api_core import exceptions
+from google.api_core.future.polling import DEFAULT_POLLING
+from google.api_core.operation import Operation
+from google.auth.compute_engine import _metadata
+from google.cloud import run_v2
+
+from devenv.gcp import Cloud
+from devenv.gcp.config import Binding, parse
+from devenv.gcp.place import Place
+from devenv.gcp.run_jobs.runtimes.docker import engine_of
+from tests import engine as engines
+from tests.cloud import ROOT
+
+PLACE = "projects/validibot-local/locations/us-west1"
+ACCOUNT = "validator-fmu@validibot-local.iam.gserviceaccount.com"
+IMAGE = "python:3.13-slim-trixie"
+VALIDATOR = "validibot/validator-fmu:0.1.0"
+
+
+class Jobs:
+    """Makes and runs jobs; `data` is the cloud's folder, `api` the engine."""
+
+    def __init__(self, cloud: Cloud, client: run_v2.JobsClient, api: docker.APIClient) -> None:
+        self.cloud = cloud
+        self.client = client
+        self.api = api
+        self.data = cloud.bundle.parents[1]
+
+    def make(self, source: str, *, image: str = IMAGE, memory: str = "128Mi", **task: Any) -> str:
+        container = run_v2.Container(
+            image=image, command=["python3", "-uc"], args=[textwrap.dedent(source)]
+        )
+        container.resources.limits["memory"] = memory
+        fields = {"containers": [container], "service_account": ACCOUNT, "max_retries": 0} | task
+        template = run_v2.ExecutionTemplate(template=run_v2.TaskTemplate(fields))
+        made = self.client.create_job(
+            parent=PLACE, job=run_v2.Job(template=template), job_id=f"j-{uuid.uuid4().hex[:12]}"
+        )
+        return str(made.result().name)
+
+    def run(self, source: str, **job: Any) -> run_v2.Execution:
+        """Run a job to its end. Raises what its operation fails with."""
+        return self.wait(self.client.run_job(name=self.make(source, **job)))
+
+    def wait(self, operation: Operation) -> run_v2.Execution:
+        """Return how an execution has ended; containers are quicker than real ones."""
+        polling = DEFAULT_POLLING.with_delay(initial=0.1, maximum=0.3, multiplier=1.5)
+        execution: run_v2.Execution = operation.result(polling=polling)
+        return execution
+
+    def error(self, source: str, **job: Any) -> str:
+        """Run a job that fails; return what its operation says."""
+        with pytest.raises(exceptions.GoogleAPICallError) as caught:
+            self.run(source, **job)
+        return str(caught.value)
+
+    def log(self, execution: run_v2.Execution, task: str = "task0-0") -> str:
+        short = execution.name.rsplit("/", 1)[-1]
+        path = self.data / "logs" / short / f"{task}.log"
+        return path.read_text() if path.exists() else ""
+
+    def until_it_says(self, execution: run_v2.Execution, text: str) -> None:
+        deadline = time.monotonic() + 20
+        while text not in self.log(execution):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def containers(self) -> list[Any]:
+        """Return the containers that the engine has of this cloud's."""
+        owner = engine_of(self.data, "").owner
+        found: list[Any] = self.api.containers(
+            all=True, filters={"label": f"io.validibot.owner={owner}"}
+        )
+        return found
+
+    def until_nothing_is_left(self) -> None:
+        deadline = time.monotonic() + 20
+        while self.containers():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def docker_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    declared = parse(tomllib.loads((ROOT / "devenv.toml").read_text())["gcp"])
+    further = (
+        Binding("admin", "roles/run.admin"),
+        Binding("admin", "roles/iam.serviceAccountUser"),
+        Binding("validator-fmu", "roles/storage.objectUser", f"bucket/{declared.buckets[0]}"),
+    )
+    config = replace(
+        declared,
+        accounts=(*declared.accounts, "admin"),
+        bindings=(*declared.bindings, *further),
+        schedules=(),
+    )
+    data = tmp_path_factory.mktemp("gcp")
+    with Cloud(config, data=data, place=Place(jobs="docker")) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def jobs(docker_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    """Google's client over REST: gRPC reads its CA bundle but once in the life of a process."""
+    environ = docker_cloud.environ("admin")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    # google-auth reads this variable only when it is imported.
+    monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", environ["GCE_METADATA_HOST"])
+    api = engines.connect().api
+    with run_v2.JobsClient(transport="rest") as client:
+        jobs = Jobs(docker_cloud, client, api)
+        yield jobs
+        jobs.until_nothing_is_left()
+    api.close()

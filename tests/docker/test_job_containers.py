@@ -1,0 +1,205 @@
+"""Cloud Run Jobs whose tasks are containers, as Google's own client finds them."""
+
+# mypy: disable-error-code="no-untyped-call"
+
+import json
+import time
+
+import pytest
+from google.cloud import run_v2
+
+from tests.docker.jobs import ACCOUNT, IMAGE, VALIDATOR, Jobs, docker_cloud, jobs
+
+__all__ = ["docker_cloud", "jobs"]
+
+HOARD = "x=bytearray(400 * 2**20)"
+WAIT = "import time; print('here', flush=True); time.sleep(60)"
+
+
+def test_an_execution_of_a_real_image_succeeds_and_names_its_digest(jobs: Jobs) -> None:
+    execution = jobs.run("print('hello')")
+
+    assert execution.succeeded_count == 1
+    assert jobs.log(execution) == "hello\n"
+    [image] = [container.image for container in execution.template.containers]
+    assert image == f"python@{jobs.api.inspect_image(IMAGE)['Id']}"
+
+
+def test_a_task_knows_who_it_is(jobs: Jobs) -> None:
+    execution = jobs.run("import os, json; print(json.dumps(dict(os.environ)))")
+
+    seen = json.loads(jobs.log(execution))
+    assert seen["CLOUD_RUN_EXECUTION"] == execution.name.rsplit("/", 1)[-1]
+    assert (seen["CLOUD_RUN_TASK_INDEX"], seen["CLOUD_RUN_TASK_COUNT"]) == ("0", "1")
+    assert seen["GOOGLE_CLOUD_PROJECT"] == "validibot-local"
+
+
+def test_overrides_reach_the_container(jobs: Jobs) -> None:
+    overrides = {
+        "container_overrides": [
+            {
+                "args": ["import os; print(os.environ['GIVEN'])"],
+                "env": [{"name": "GIVEN", "value": "7"}],
+            }
+        ]
+    }
+    request = run_v2.RunJobRequest(name=jobs.make("pass"), overrides=overrides)
+    execution = jobs.wait(jobs.client.run_job(request))
+
+    assert jobs.log(execution) == "7\n"
+
+
+def test_an_exit_code_is_told_in_googles_words(jobs: Jobs) -> None:
+    assert (
+        "failed with exit code: 3 and message: The container exited with an error."
+        in jobs.error("raise SystemExit(3)")
+    )
+
+
+def test_a_signal_is_told_in_googles_words(jobs: Jobs) -> None:
+    assert "A signal terminated the container." in jobs.error("import os; os.abort()")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [HOARD, f"import os; raise SystemExit(os.system('python3 -c \"{HOARD}\"') != 0)"],
+    ids=["the task itself", "a child without which it fails"],
+)
+def test_too_much_memory_is_told_in_googles_words(jobs: Jobs, source: str) -> None:
+    assert "The configured memory limit was reached." in jobs.error(source)
+
+
+def test_too_large_a_file_is_a_full_disk(jobs: Jobs) -> None:
+    full = "import shutil; print(shutil.disk_usage('/tmp').total // 2**20)"
+
+    assert jobs.log(jobs.run(full, memory="256Mi")) == "128\n"
+
+
+def test_a_task_that_takes_too_long_is_ended(jobs: Jobs) -> None:
+    assert "The configured timeout was reached." in jobs.error(WAIT, timeout={"seconds": 1})
+
+
+def test_a_failed_task_is_tried_again_in_a_new_container(jobs: Jobs) -> None:
+    source = """
+        import os
+        print(os.uname().nodename)
+        raise SystemExit(os.environ["CLOUD_RUN_TASK_ATTEMPT"] == "0")
+    """
+    execution = jobs.run(source, max_retries=1)
+
+    assert (execution.succeeded_count, execution.retried_count) == (1, 1)
+    assert jobs.log(execution) != jobs.log(execution, "task0-1") != ""
+
+
+def test_a_cancellation_reaches_the_running_container(jobs: Jobs) -> None:
+    operation = jobs.client.run_job(name=jobs.make(WAIT))
+    jobs.until_it_says(operation.metadata, "here")
+    with run_v2.ExecutionsClient(transport="rest") as executions:
+        began = time.monotonic()
+        ended = jobs.wait(executions.cancel_execution(name=operation.metadata.name))
+
+    assert ended.cancelled_count == 1
+    assert time.monotonic() - began < 10
+
+
+def test_an_image_that_nobody_has_is_told_with_the_command_that_builds_it(jobs: Jobs) -> None:
+    assert "Image 'demo/none:1' not found. Build it, or fetch it: docker pull demo/none:1" in (
+        jobs.error("pass", image="demo/none:1")
+    )
+    assert "Build it: make validator NAME=none" in jobs.error("pass", image="a/validator-none:1")
+
+
+ASK = """
+    import os, urllib.request
+    def ask(port, path):
+        host = os.environ["GCE_METADATA_HOST"].partition(":")[0]
+        url = f"http://{host}:{port}/computeMetadata/v1/instance/service-accounts/{path}"
+        request = urllib.request.Request(url, headers={"Metadata-Flavor": "Google"})
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            return direct.open(request, timeout=2).read().decode().strip()
+        except OSError as error:
+            return type(error).__name__
+    own = os.environ["GCE_METADATA_HOST"].partition(":")[2]
+"""
+
+
+def test_the_metadata_server_tells_it_its_own_identity_only(jobs: Jobs) -> None:
+    ports = json.loads((jobs.data / "endpoints.json").read_text())["metadata"]
+    source = f"""{ASK}
+    print(ask(own, "default/email"))
+    print(ask(own, "web@validibot-local.iam.gserviceaccount.com/email"))
+    print(ask({ports["web"]}, "default/email"))
+    """
+    execution = jobs.run(source)
+
+    assert jobs.log(execution).splitlines() == [ACCOUNT, "HTTPError", "URLError"]
+
+
+def test_nobody_else_gets_an_identity_at_the_door_of_containers(jobs: Jobs) -> None:
+    execution = jobs.run("import os; print(os.environ['GCE_METADATA_HOST'])")
+    host = jobs.log(execution).strip()
+    own = f"""
+        import urllib.request
+        url = "http://{host}/computeMetadata/v1/instance/service-accounts/default/email"
+        request = urllib.request.Request(url, headers={{"Metadata-Flavor": "Google"}})
+        print(urllib.request.urlopen(request, timeout=5).read())
+    """
+    stranger = jobs.api.create_container(
+        IMAGE,
+        ["python3", "-c", "\n".join(line.strip() for line in own.splitlines())],
+    )["Id"]
+    try:
+        jobs.api.start(stranger)
+        jobs.api.wait(stranger)
+        said = jobs.api.logs(stranger).decode()
+    finally:
+        jobs.api.remove_container(stranger, force=True)
+
+    assert "HTTP Error 404" in said
+
+
+def test_the_proxy_leads_to_the_cloud_and_nowhere_else(jobs: Jobs) -> None:
+    source = """
+        import os, urllib.request
+        for url in ("https://example.com/", "http://127.0.0.1:22/", "https://localhost/"):
+            request = urllib.request.Request(url)
+            request.set_proxy(os.environ["https_proxy"].removeprefix("http://"), request.type)
+            try:
+                urllib.request.urlopen(request, timeout=5)
+            except OSError as error:
+                print(error)
+    """
+    lines = jobs.log(jobs.run(source)).splitlines()
+
+    assert len(lines) == 3
+    assert all("503" in line for line in lines)
+
+
+def test_googles_clients_work_as_they_are(jobs: Jobs) -> None:
+    source = """
+        import google.auth.transport.requests, google.oauth2.id_token
+        from google.cloud import storage
+        token = google.oauth2.id_token.fetch_id_token(
+            google.auth.transport.requests.Request(), "https://somewhere"
+        )
+        print(len(token.split(".")))
+        blob = storage.Client().bucket("validibot-local").blob("jobs/hello.txt")
+        blob.upload_from_string("hello")
+        print(blob.download_as_text())
+    """
+    execution = jobs.run(source, image=VALIDATOR, memory="512Mi")
+
+    assert jobs.log(execution).splitlines()[-2:] == ["3", "hello"]
+
+
+def test_a_log_is_bounded(jobs: Jobs) -> None:
+    execution = jobs.run("for _ in range(12_000): print('x' * 1023)")
+
+    assert len(jobs.log(execution)) < 11 * 2**20
+
+
+def test_nothing_is_left_of_a_finished_execution(jobs: Jobs) -> None:
+    jobs.run("pass")
+
+    jobs.until_nothing_is_left()
