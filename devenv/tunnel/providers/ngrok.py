@@ -29,7 +29,7 @@ class Ngrok(Provider):
         url = str(event.get("url", ""))
         if event.get("msg") == "started tunnel" and _ORIGIN.fullmatch(url):
             return Sight(url=url, ready=True)
-        if event.get("lvl") in ("eror", "crit"):
+        if event.get("lvl") in ("eror", "crit"):  # codespell:ignore eror
             error = str(event.get("err", _NONE))
             told = str(event.get("msg", "")) if error == _NONE else error
             return Sight(trouble=told.replace("\r", "").replace("\n", " "))

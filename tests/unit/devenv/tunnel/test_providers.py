@@ -106,7 +106,10 @@ def test_ngrok_tells_url_and_readiness_in_one_line() -> None:
 @pytest.mark.parametrize(
     ("line", "trouble"),
     [
-        ('{"lvl":"eror","msg":"failed","err":"no authtoken\\r\\n\\r\\nERR_NGROK_4018"}', "no auth"),
+        (
+            '{"lvl":"eror","err":"no authtoken\\r\\n\\r\\nERR_NGROK_4018"}',  # codespell:ignore eror
+            "no auth",
+        ),
         ('{"lvl":"crit","msg":"command failed","err":"<nil>"}', "command failed"),
         ("ERROR:  unknown flag: --url", "ERROR:  unknown flag"),
         ('{"lvl":"info","msg":"started tunnel","url":"tcp://0.tcp.ngrok.io:1"}', ""),
