@@ -3,7 +3,9 @@
 import argparse
 import shlex
 
+from devenv.cli import compose
 from devenv.cli.context import Context
+from devenv.stack.errors import StackError
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -11,6 +13,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
+    if compose.find(context):
+        raise StackError(
+            "The stack runs in containers; its variables are of no use outside of them.",
+            hint="make run CMD=env",
+        )
     variables = context.running_product().variables(arguments.role)
     lines = (f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items()))
     context.output.result(variables, "\n".join(lines))

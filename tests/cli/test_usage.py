@@ -22,12 +22,29 @@ def test_what_needs_a_running_environment_names_the_next_command(
     assert "does not run.\n    Next: make up" in done.stderr
 
 
-@pytest.mark.parametrize(("option", "value"), [("--mode", "cloudy"), ("--jobs", "virtual-machine")])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--mode", "cloudy"), ("--jobs", "virtual-machine"), ("--runtime", "moon")],
+)
 def test_an_unknown_mode_is_refused_by_name(project: Project, option: str, value: str) -> None:
     done = project.devenv("up", option, value)
 
     assert done.returncode == 2
     assert f"{value} is unknown; there are " in done.stderr
+
+
+def test_containers_without_docker_are_refused(project: Project) -> None:
+    done = project.devenv("up", "--runtime", "docker", PATH="/nowhere")
+
+    assert done.returncode == 1
+    assert "RUNTIME=docker needs Docker" in done.stderr
+
+
+def test_containers_are_there_for_two_modes_only(project: Project) -> None:
+    done = project.devenv("up", "--runtime", "docker", "--mode", "local")
+
+    assert done.returncode == 2
+    assert "RUNTIME=docker has no MODE=local" in done.stderr
 
 
 def test_down_is_content_when_nothing_runs(project: Project) -> None:

@@ -54,20 +54,21 @@ class Composed(Stack):
     @contextmanager
     def foreground(self, **variables: str) -> Iterator["subprocess.Popen[str]"]:
         """Run `up` as from a terminal; what is left of it in the end is killed."""
-        up = subprocess.Popen(
-            [sys.executable, "-m", "devenv", "up", "--runtime", "docker"],
+        command = [sys.executable, "-m", "devenv", "up", "--runtime", "docker"]
+        with subprocess.Popen(
+            command,
             cwd=self.root,
             env=self.environ(**variables),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
-        try:
-            yield up
-        finally:
-            up.send_signal(signal.SIGINT)
-            up.wait(60)
+        ) as up:
+            try:
+                yield up
+            finally:
+                up.send_signal(signal.SIGINT)
+                up.wait(60)
 
     def remove(self) -> None:
         self.compose("--profile", "*", "down", "--volumes", "--remove-orphans")

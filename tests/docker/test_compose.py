@@ -92,16 +92,17 @@ def test_a_job_that_is_killed_ends_its_run_with_a_sentence(stack: Composed) -> N
     run = stack.finished(pk)
 
     assert run["result"] == "ERROR"
-    assert "signal 9" in str(run) or "SIGKILL" in str(run), run
+    assert run["error"].startswith("The validator stored no output. Task ")
 
 
 def test_a_job_reaches_the_emulated_cloud_and_nothing_else(stack: Composed) -> None:
-    inside = [_address(stack, "postgres") + ":5432", _address(stack, "web") + ":8000"]
-    names = ["gcp:4588", "postgres:5432", "web:8000", "worker:8001", "mail:1025"]
+    ports = {"postgres": 5432, "web": 8000, "worker": 8001, "mail": 1025}
+    inside = [f"{_address(stack, name)}:{port}" for name, port in ports.items()]
+    places = ["gcp:4588", "postgres:5432", *inside, "1.1.1.1:443", "172.17.0.1:22"]
     run = ["docker", "run", "--rm", "--network", f"{stack.project}_jobs", "--entrypoint", "python"]
     image = "validibot/validator-fmu:0.1.0"
     reached = subprocess.run(
-        [*run, image, "-c", _REACH, *names, *inside, "1.1.1.1:443", "172.17.0.1:22"],
+        [*run, image, "-c", _REACH, *places],
         capture_output=True,
         text=True,
         check=True,
@@ -170,6 +171,7 @@ def test_ctrl_c_stops_a_mocked_stack_and_reset_leaves_nothing(tmp_path: Path) ->
         assert any("Ctrl-C stops everything" in line for line in up.stdout)
         path = made.sample("energyplus-small-office")
         result = made.run("energyplus-small-office", path)["result"]
+        made.api.close()
         began = time.monotonic()
         up.send_signal(signal.SIGINT)
         code = up.wait(60)

@@ -79,7 +79,8 @@ def test_the_product_never_asks_whether_its_cloud_is_emulated() -> None:
 
 
 def test_locks_pin_every_package_by_hash_and_name_no_address() -> None:
-    locks = (*ROOT.glob("requirements/*.txt"), *ROOT.glob("validators/*/requirements.txt"))
+    folders = ("requirements/*.txt", "validators/*/requirements.txt", "compose/*/requirements.txt")
+    locks = [path for folder in folders for path in ROOT.glob(folder)]
     for lock in locks:
         text = lock.read_text()
         pinned = re.findall(r"^[a-z0-9].*==.* \\$", text, re.MULTILINE)
@@ -113,7 +114,11 @@ def test_the_lock_holds_every_dependency_that_the_project_declares(lock: str) ->
 def test_every_image_gets_the_versions_that_were_tested_together() -> None:
     pin = re.compile(r"^([a-z0-9.-]+)==([^ ]+)", re.MULTILINE)
     tested = dict(pin.findall((ROOT / "requirements/runtime.txt").read_text()))
-    locks = (ROOT / "requirements/product.txt", *ROOT.glob("validators/*/requirements.txt"))
+    locks = (
+        ROOT / "requirements/product.txt",
+        ROOT / "compose/local/requirements.txt",
+        *ROOT.glob("validators/*/requirements.txt"),
+    )
     other = [
         pair
         for lock in locks
