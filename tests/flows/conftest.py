@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.containers import servers  # noqa: F401 - a fixture
+from tests import engine as engines
+from tests.containers import Servers, servers  # noqa: F401 - a fixture
 from tests.flows import foreign as foreigners, stack as stacks
+from tests.flows.host import host  # noqa: F401 - a fixture
 from tests.flows.stack import Stack
 
 
@@ -30,24 +32,37 @@ def _clouds(item: pytest.Item) -> set[object]:
 _IN_CONTAINERS = (pytest.mark.docker, pytest.mark.xdist_group("containers"))
 
 
-@pytest.fixture(
-    scope="session", params=("embedded", pytest.param("containers", marks=_IN_CONTAINERS))
-)
+_CLOUDS = ("embedded", pytest.param("containers", marks=_IN_CONTAINERS))
+
+
+def _servers(request: pytest.FixtureRequest) -> Servers | None:
+    """Return the containers that the stack is to use, if it is to use any."""
+    found: Servers | None = None
+    if request.param == "containers":
+        found = request.getfixturevalue("servers")
+    return found
+
+
+@pytest.fixture(scope="session", params=_CLOUDS)
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """The emulated mode, as `make up` starts it; then with all that can be in containers."""
-    cloud: str = request.param
-    used = request.getfixturevalue("servers") if cloud == "containers" else None
-    made = stacks.make(tmp_path_factory.mktemp("stack") / cloud, servers=used)
+    folder = tmp_path_factory.mktemp("stack") / request.param
+    made = stacks.make(folder, servers=_servers(request))
     stacks.start(made)
     yield made
     stacks.stop(made)
 
 
-@pytest.fixture(scope="session")
-def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The emulated mode with foreign containers."""
-    made = foreigners.start(tmp_path_factory.mktemp("stack") / "foreign")
+@pytest.fixture(scope="session", params=_CLOUDS)
+def foreign(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """The emulated mode with foreign validators."""
+    folder = tmp_path_factory.mktemp("stack") / f"foreign-{request.param}"
+    if used := _servers(request):
+        engines.build_standin()
+    made = foreigners.start(folder, servers=used)
     yield made
     stacks.stop(made)

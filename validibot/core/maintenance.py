@@ -21,7 +21,8 @@ from validibot.core.models import Maintenance
 REMEMBERED_SECONDS = 1.0
 # When browsers and programs should come again.
 RETRY_SECONDS = 60
-_OPEN = ("/health/", "/internal/", "/static/", "/admin/")
+# Whoever maintains may have to sign in.
+_OPEN = ("/health/", "/internal/", "/static/", "/admin/", "/accounts/login/")
 _READING = ("GET", "HEAD", "OPTIONS")
 _DETAIL = "This deployment is under maintenance. Nothing is lost; try again in a minute."
 

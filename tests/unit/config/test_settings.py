@@ -93,7 +93,15 @@ SMTP = {"EMAIL_HOST": "smtp.example"}
 
 @pytest.mark.parametrize("role", ["web", "worker"])
 def test_a_told_host_passes_the_checks_for_deployment(role: str) -> None:
-    done = python("manage.py", "check", "--deploy", "--fail-level", "WARNING", told=HOST | SMTP | SUBPROCESS, role=role)
+    done = python(
+        "manage.py",
+        "check",
+        "--deploy",
+        "--fail-level",
+        "WARNING",
+        told=HOST | SMTP | SUBPROCESS,
+        role=role,
+    )
 
     assert done.returncode == 0, done.stderr
 
@@ -111,3 +119,52 @@ def test_a_queue_that_there_is_not_is_refused() -> None:
     done = python("manage.py", "check", told=told)
 
     assert "TASK_QUEUE is 'redis'; it must be one of immediate, database." in done.stderr
+
+
+def host(expression: str, **told: str) -> str:
+    """Return what an expression is under the settings of a host that sends its mail by SMTP."""
+    code = f"from django.conf import settings as s; import json; print(json.dumps({expression}))"
+    done = python("-c", code, told=HOST | SMTP | told)
+    return done.stdout.strip() or done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"EXECUTION_BACKEND": "subprocess"}, "Set ALLOW_SUBPROCESS=1 if you would trust each"),
+        ({"CONTAINER_NETWORK": "callback"}, "variable(s) WORKER_API_KEY."),
+        ({"EMAIL_HOST": ""}, "variable(s) EMAIL_HOST."),
+        ({"DATABASE_SSLMODE": "always"}, "it must be one of disable, allow, prefer, require"),
+        ({"LOG_FORMAT": "xml"}, "it must be one of json, logfmt."),
+    ],
+)
+def test_a_host_refuses_by_name(told: dict[str, str], said: str) -> None:
+    assert said in host("s.DEBUG", **told)
+
+
+def test_a_host_reaches_its_database_as_url_and_platform_say() -> None:
+    mode = 's.DATABASES["default"]["OPTIONS"]["sslmode"]'
+
+    assert host(mode) == '"prefer"'
+    assert host(mode, DATABASE_SSLMODE="require") == '"require"'
+    url = f"{TOLD['DATABASE_URL']}?sslmode=verify-full"
+    assert host(mode, DATABASE_URL=url, DATABASE_SSLMODE="require") == '"verify-full"'
+
+
+def test_a_host_sends_mail_by_smtp_or_postmark() -> None:
+    told = {"EMAIL_USER": "u", "EMAIL_PASSWORD": "p", "EMAIL_SECURITY": "tls", "EMAIL_PORT": "465"}
+    smtp = json.loads(host('s.MAILERS["default"]["OPTIONS"]', **told))
+    postmark = host('s.MAILERS["default"]', EMAIL_HOST="", POSTMARK_SERVER_TOKEN="token")
+
+    assert (smtp["host"], smtp["port"], smtp["use_ssl"]) == ("smtp.example", 465, True)
+    assert json.loads(postmark)["OPTIONS"] == {"server_token": "token"}
+
+
+def test_containers_of_a_host_get_the_key_only_where_they_may_call() -> None:
+    options = 's.EXECUTION_BACKENDS["default"]["OPTIONS"]'
+    told = {"CONTAINER_NETWORK": "callback", "WORKER_API_KEY": "k", "WORKER_URL": "http://h:8000"}
+
+    assert json.loads(host(options, WORKER_API_KEY="k"))["environ"] == {}
+    assert json.loads(host(options, **told))["environ"] == {"WORKER_API_KEY": "k"}
+    assert host("s.SECURE_REDIRECT_EXEMPT", **told) == '["^internal/callbacks/$"]'
+    assert host("[s.SECURE_REDIRECT_EXEMPT, s.WORKER_URL]") == f'[[], "{TOLD["SITE_URL"]}"]'

@@ -2,12 +2,16 @@
 
 Whoever launches may be a web process with no worker beside it, so the child is told not to call
 back: a thread waits for its end, and the end is the callback. The stored output is then read by
-the same code that answers callbacks. A child outlives its parent; the next sweep finds its output.
+the same code that answers callbacks. A child outlives its parent, and so does the folder it works in;
+the next sweep finds its output, and removes that folder.
 """
 
+import hashlib
 import logging
 import os
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +19,9 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import UUID
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
 from validibot.runs.backends.base import (
@@ -24,12 +30,14 @@ from validibot.runs.backends.base import (
     Launch,
     LaunchError,
     LaunchRequest,
+    Over,
     Phase,
 )
 
 _GRACE_SECONDS = 10
 # What the interpreter and its libraries take on top of a validator's budget.
 _OVERHEAD_MB = 512
+_ATTEMPT = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[^-]*$")
 
 logger = logging.getLogger(__name__)
 
@@ -43,19 +51,17 @@ class SubprocessBackend(ExecutionBackend):
     posts_callbacks = False
 
     def launch(self, request: LaunchRequest) -> Launch:
-        scratch = tempfile.TemporaryDirectory(
-            prefix=f"validibot-{request.attempt_id}-", ignore_cleanup_errors=True
-        )
+        scratch = Path(tempfile.mkdtemp(prefix=f"{_ours()}{request.attempt_id}-"))
         try:
             child = subprocess.Popen(  # noqa: S603 - the command comes from our own catalogue
                 self._command(request.command),
-                cwd=scratch.name,
-                env=self._environment(request, Path(scratch.name)),
+                cwd=scratch,
+                env=self._environment(request, scratch),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
         except OSError as error:
-            scratch.cleanup()
+            scratch.rmdir()
             raise LaunchError(f"{request.command[0]}: {error.strerror}", permanent=True) from error
         _limit(child.pid, request)
         watch = threading.Thread(
@@ -80,6 +86,18 @@ class SubprocessBackend(ExecutionBackend):
             return False
         os.killpg(pid, signal.SIGTERM)
         return True
+
+    def sweep(self, over: Over) -> int:
+        folders = {
+            path: UUID(found[1])
+            for path in Path(tempfile.gettempdir()).glob(f"{_ours()}*")
+            if (found := _ATTEMPT.search(path.name))
+        }
+        ended = over(set(folders.values()))
+        unwanted = [path for path, attempt in folders.items() if attempt in ended]
+        for path in unwanted:
+            shutil.rmtree(path, ignore_errors=True)
+        return len(unwanted)
 
     def check(self) -> Sequence[CheckMessage]:
         folder = self.options.get("validators_dir", "")
@@ -109,11 +127,12 @@ class SubprocessBackend(ExecutionBackend):
         }
 
 
-def _watch(
-    child: "subprocess.Popen[bytes]",
-    request: LaunchRequest,
-    scratch: "tempfile.TemporaryDirectory[str]",
-) -> None:
+def _ours() -> str:
+    """Tell this deployment's folders from those of another on the same machine."""
+    return f"validibot-{hashlib.sha256(settings.DATA_ROOT.encode()).hexdigest()[:12]}-"
+
+
+def _watch(child: "subprocess.Popen[bytes]", request: LaunchRequest, scratch: Path) -> None:
     try:
         child.wait(request.timeout_seconds)
     except subprocess.TimeoutExpired:
@@ -124,7 +143,7 @@ def _watch(
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-    scratch.cleanup()
+    shutil.rmtree(scratch, ignore_errors=True)
     request.ended()
 
 

@@ -1,7 +1,14 @@
 """What is logged of a request."""
 
+import json
+import logging
+from io import StringIO
+from uuid import UUID
+
 import pytest
 from django.test import Client
+
+from validibot.core.logging import JsonFormatter, LogfmtFormatter, bound_run
 
 
 @pytest.mark.django_db
@@ -16,3 +23,60 @@ def test_the_keys_in_mailed_links_are_not_logged(
     lines = [record.getMessage() for record in caplog.records]
     assert not [line for line in lines if "s3cr3t" in line]
     assert lines[-1] == "GET /app/ 302"
+
+
+@pytest.mark.parametrize("given", ["a1b2c3d4-e5f6-7890-abcd-ef0123456789", "0" * 200])
+def test_a_request_keeps_the_name_that_a_router_gave_it(client: Client, given: str) -> None:
+    answer = client.get("/api/nowhere/", headers={"X-Request-ID": given})
+
+    assert answer.headers["X-Request-ID"] == given
+
+
+@pytest.mark.parametrize("given", ["", "short", "0" * 201, 'a"b' * 10, "å" * 30])
+def test_any_other_name_is_replaced(client: Client, given: str) -> None:
+    answer = client.get("/api/nowhere/", headers={"X-Request-ID": given})
+
+    assert str(UUID(answer.headers["X-Request-ID"])) != given
+
+
+def test_what_is_logged_of_a_request_names_it(client: Client) -> None:
+    lines = StringIO()
+    handler = logging.StreamHandler(lines)
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("validibot.request")
+    logger.addHandler(handler)
+    answer = client.get("/api/nowhere/")
+    logger.removeHandler(handler)
+
+    (line,) = map(json.loads, lines.getvalue().splitlines())
+    assert line["request_id"] == answer.headers["X-Request-ID"]
+    assert (line["message"], line["severity"]) == ("GET /api/nowhere/ 404", "INFO")
+
+
+def _record(message: str, **extra: str) -> logging.LogRecord:
+    return logging.makeLogRecord(
+        {"name": "validibot", "levelname": "ERROR", "msg": message, "created": 0.0, "msecs": 0.0}
+        | extra
+    )
+
+
+def test_logfmt_is_one_line_whatever_is_in_it() -> None:
+    with bound_run("r1"):
+        line = LogfmtFormatter().format(_record('a "b"\nc=d', path="/x", empty=""))
+
+    assert line == (
+        r'severity=ERROR message="a \"b\"\nc=d" time=1970-01-01T00:00:00.000Z logger=validibot'
+        r' run_id=r1 path=/x empty=""'
+    )
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), LogfmtFormatter()])
+def test_an_exception_stays_in_its_line(formatter: logging.Formatter) -> None:
+    record = _record("failed")
+    error = ValueError("wrong\nvery")
+    record.exc_info = (ValueError, error, None)
+
+    line = formatter.format(record)
+
+    assert "\n" not in line
+    assert "ValueError" in line

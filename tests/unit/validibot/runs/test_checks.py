@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
+from django.core.checks import WARNING
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from validibot.runs.backends import get_backend
-from validibot.runs.checks import check_backends
+from validibot.runs.checks import check_backends, check_isolation
 
 BACKENDS = "validibot.runs.backends"
 
@@ -54,3 +55,14 @@ def test_a_wrong_entry_is_named(settings: Settings, backends: dict[str, Any]) ->
 def test_an_unknown_alias_is_named(settings: Settings) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"EXECUTION_BACKENDS\['other'\]"):
         get_backend("other")
+
+
+def test_before_a_deployment_it_is_said_what_foreign_models_may_do(settings: Settings) -> None:
+    settings.EXECUTION_BACKENDS = named("subprocess.SubprocessBackend")
+    (said,) = check_isolation()
+
+    assert (said.id, said.level < WARNING) == ("validibot.runs.I001", True)
+    assert "run as the user of the worker" in said.msg
+
+    settings.EXECUTION_BACKENDS = named("docker.DockerBackend")
+    assert check_isolation() == []

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.conf import settings
-from django.contrib.staticfiles.storage import ManifestFilesMixin, staticfiles_storage
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
@@ -25,6 +25,5 @@ class Command(BaseCommand):
 
 def _are_collected() -> bool:
     """Say whether pages find their files; only a storage with a manifest can tell."""
-    if not isinstance(staticfiles_storage, ManifestFilesMixin):
-        return True
-    return bool(staticfiles_storage.hashed_files)
+    files = getattr(staticfiles_storage, "hashed_files", None)
+    return files is None or bool(files)

@@ -1,0 +1,240 @@
+"""One host with a Procfile: a database, a folder, and honcho in the part of the platform."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from django.conf import settings
+
+from devenv.services.postgres import BIN
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = Path(sys.executable).parent
+API_KEY = f"vbk_1_{'1' * 32}_{'2' * 64}"
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the processes of a Procfile are told, and a way to run them."""
+
+    folder: Path
+    database_url: str
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def files(self) -> Path:
+        return self.folder / "files"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {
+            "PATH": f"{PROGRAMS}:{BIN}:{os.defpath}",
+            "HOME": str(self.folder),
+            "DJANGO_SETTINGS_MODULE": "config.settings.host",
+            "ALLOWED_HOSTS": "localhost",
+            "API_KEY_PEPPER": "p" * 50,
+            "DATABASE_POOL": "6",
+            "DATABASE_URL": self.database_url,
+            "DATA_ROOT": self.files.as_uri(),
+            "DEFAULT_FROM_EMAIL": "runs@validibot.example",
+            "DEMO_API_KEY": API_KEY,
+            "DEMO_EMAIL": "demo@validibot.example",
+            "DEMO_PASSWORD": "correct-horse-battery",
+            "DJANGO_SECRET_KEY": "s" * 25 + "0123456789-abcdefghijklmnopqrst",
+            "EMAIL_HOST": "localhost",
+            "EXECUTION_BACKEND": "subprocess",
+            "ALLOW_SUBPROCESS": "1",
+            "LOG_FORMAT": "logfmt",
+            "SEED_FILE": str(self.folder / "seed.json"),
+            "SITE_URL": "https://validibot.example",
+            "STATIC_ROOT": str(self.folder / "static"),
+            **self.more,
+        }
+
+    def manage(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environ | variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    @contextmanager
+    def start(self, *processes: str, port: int = 0, **variables: str) -> "Iterator[Runner]":
+        """Run `web=2` and the like, until one leaves."""
+        runner = Runner(self, processes, port=port, variables=variables)
+        try:
+            yield runner
+        finally:
+            runner.kill()
+
+    def pids(self, words: str = "", *, told: str = "") -> list[int]:
+        """Return the processes of this host whose command holds `words`, and which were `told` that."""
+        found = []
+        mark = (told or f"DATA_ROOT={self.files.as_uri()}").encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                is_ours = mark in (process / "environ").read_bytes().split(b"\0")
+                if is_ours and words in command and "honcho" not in command:
+                    found.append(int(process.name))
+        return found
+
+    def sample(self, slug: str) -> Path:
+        workflows = json.loads((self.folder / "seed.json").read_text())["workflows"]
+        return Path(next(each["sample"] for each in workflows if each["slug"] == slug))
+
+
+class Runner:
+    """One honcho. Whatever it runs ends with it."""
+
+    def __init__(
+        self, host: Host, processes: tuple[str, ...], *, port: int, variables: Mapping[str, str]
+    ) -> None:
+        self.host = host
+        self.mark = f"RUNNER={time.monotonic_ns()}"
+        names = [each.partition("=")[0] for each in processes]
+        self.log = host.folder / f"{'-'.join(names)}-{self.mark}.log"
+        counts = ",".join(each if "=" in each else f"{each}=1" for each in processes)
+        arguments = ["start", "--no-colour", "-e", os.devnull, "-c", counts, "-p", str(port)]
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [PROGRAMS / "honcho", *arguments, *names],
+                cwd=ROOT,
+                env={**host.environ, **variables, "RUNNER": self.mark.removeprefix("RUNNER=")},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def ended(self, *, seconds: float = 40) -> int:
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        self.process.kill()
+        for pid in self.host.pids(told=self.mark):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def lines(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+
+class Site:
+    """The public face of a web process, as a platform's router passes requests on."""
+
+    def __init__(self, port: int) -> None:
+        self.client = httpx.Client(
+            base_url=f"http://localhost:{port}",
+            headers={"X-Forwarded-Proto": "https", "Authorization": f"Bearer {API_KEY}"},
+            timeout=60,
+            trust_env=False,
+        )
+        self.api = "/api/v1/orgs/demo"
+
+    def is_up(self) -> bool:
+        try:
+            return self.client.get("/health/").is_success
+        except httpx.HTTPError:
+            return False
+
+    def launch(self, slug: str, sample: Path, **headers: str) -> httpx.Response:
+        told = {"X-Filename": sample.name, "Content-Type": "application/octet-stream"} | headers
+        url = f"{self.api}/workflows/{slug}/runs/"
+        return self.client.post(url, content=sample.read_bytes(), headers=told)
+
+    def run(self, pk: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.client.get(f"{self.api}/runs/{pk}/").raise_for_status().json()
+        return found
+
+    def events(self, pk: str) -> list[str]:
+        found = self.client.get(f"{self.api}/runs/{pk}/events/").raise_for_status().json()
+        return [event["kind"] for event in found]
+
+    def result(self, pk: str, *, seconds: float = 60) -> str:
+        until(lambda: self.run(pk)["state"] == "COMPLETED", seconds=seconds)
+        return str(self.run(pk)["result"])
+
+
+@contextmanager
+def site(port: int) -> Iterator[Site]:
+    """Wait until a web process answers, and let it be asked."""
+    made = Site(port)
+    until(made.is_up, seconds=40)
+    try:
+        yield made
+    finally:
+        made.client.close()
+
+
+def until(question: Callable[[], object], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < deadline, f"not true within {seconds} s"
+        time.sleep(0.05)
+
+
+@contextmanager
+def database(server: Mapping[str, str], name: str) -> Iterator[str]:
+    """Yield the URL of a database of its own on the server of the tests."""
+    at = settings.DATABASES["default"] | server
+    url = f"postgres://{at['USER']}:{at['PASSWORD']}@{at['HOST']}:{at['PORT']}"
+    with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
+        drop = f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode()
+        connection.execute(drop)
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        yield f"{url}/{name}"
+        connection.execute(drop)
+
+
+def _postgres() -> Path:
+    return BIN
+
+
+def two_ports() -> int:
+    """Return a free port before a free one: honcho counts up."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first:
+            port = int(first.getsockname()[1])
+            try:
+                with socket.create_server(("127.0.0.1", port + 1)):
+                    return port
+            except OSError:
+                continue
+
+
+@pytest.fixture(scope="session")
+def host(
+    database_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Host]:
+    """A host on which a release was made, by the Procfile's own line."""
+    folder = tmp_path_factory.mktemp("host")
+    with database(database_server, f"host_{os.getpid()}") as url:
+        made = Host(folder, url)
+        collected = made.manage(
+            "collectstatic", "--no-input", DJANGO_SETTINGS_MODULE="config.settings.build"
+        )
+        assert collected.returncode == 0, collected.stderr
+        with made.start("release") as release:
+            assert release.ended(seconds=60) == 0, release.log.read_text()
+        yield made
+        assert made.pids() == []

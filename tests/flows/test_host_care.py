@@ -1,0 +1,143 @@
+"""Looking after a host: closing it for maintenance, and bringing it back from a backup."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.flows.host import ROOT, Host, Site, site, two_ports
+
+pytestmark = [
+    pytest.mark.xdist_group("procfile"),
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells whose process it is"),
+]
+
+LIGHT, HEAVY = "meter-readings-schema", "energyplus-design-day"
+
+
+def test_under_maintenance_programs_read_and_workers_wait(host: Host) -> None:
+    port = two_ports()
+    with host.start("web", "worker", port=port), site(port) as web:
+        run = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=20").json()["id"]
+        assert host.manage("maintenance", "on").returncode == 0
+        page = web.client.get("/app/", headers={"Accept": "text/html"})
+        refused = web.launch(LIGHT, host.sample(LIGHT))
+        door = web.client.post("/internal/callbacks/", json={})
+
+        assert (page.status_code, page.headers["Retry-After"]) == (503, "60")
+        assert "Back in a moment" in page.text
+        assert (refused.status_code, refused.json()["code"]) == (503, "MAINTENANCE")
+        assert web.run(run)["result"] == "PASS"
+        assert door.status_code == 403  # open, to those who have the key
+        _launch_beside_the_closed_door(host)
+        waiting = web.client.get(f"{web.api}/runs/").json()["results"][0]
+        assert waiting["state"] == "PENDING"
+        assert host.manage("maintenance", "off").stdout == "Maintenance is off.\n"
+        assert web.result(waiting["id"]) == "PASS"
+
+
+def _launch_beside_the_closed_door(host: Host) -> None:
+    """Put a run on the queue that no request could."""
+    code = (
+        "from uuid import uuid4; from validibot.runs.models import Run;"
+        " from validibot.runs.start import start_run; old = Run.objects.latest('created_at');"
+        " new = old.submission; new.pk = uuid4(); new.save(force_insert=True);"
+        " start_run(workflow=old.workflow, submission=new, user=old.user, source=old.source)"
+    )
+    done = host.manage("shell", "--no-imports", "-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def _rows(host: Host) -> dict[str, list[str]]:
+    """Return every row of every table as text; sessions do not outlive their deployment."""
+    with psycopg.connect(host.database_url) as connection:
+        names = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN"
+            " ('django_session', 'core_maintenance')"
+        ).fetchall()
+        return {
+            name: sorted(str(row) for row in connection.execute(f'TABLE "{name}"'.encode()))
+            for (name,) in names
+        }
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _artifacts(web: Site, run: str) -> dict[str, str]:
+    found = [each for step in web.run(run)["steps"] for each in step["artifacts"]]
+    return {
+        each["name"]: hashlib.sha256(
+            web.client.get(each["url"], follow_redirects=True).raise_for_status().content
+        ).hexdigest()
+        for each in found
+    }
+
+
+def test_a_destroyed_deployment_comes_back_from_its_backup(host: Host, tmp_path: Path) -> None:
+    port = two_ports()
+    with host.start("web", "worker", port=port), site(port) as web:
+        run = web.launch(HEAVY, host.sample(HEAVY), Prefer="wait=60").json()["id"]
+        before, artifacts = web.run(run), _artifacts(web, run)
+    rows, files = _rows(host), _digests(host.files)
+    backup = tmp_path / "validibot.tar"
+
+    made = host.manage("backup", str(backup))
+    assert made.returncode == 0, made.stderr
+    shutil.rmtree(host.files)
+    with psycopg.connect(host.database_url) as connection:
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    restored = host.manage("restore", str(backup))
+
+    assert restored.returncode == 0, restored.stderr
+    assert (_rows(host), _digests(host.files)) == (rows, files)
+    with host.start("web", "worker", port=port), site(port) as web:
+        assert (web.run(run), _artifacts(web, run)) == (before, artifacts)
+        assert artifacts
+        again = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=30")
+        assert again.json()["result"] == "PASS"
+
+
+def test_a_database_in_use_is_replaced_only_on_demand_and_behind_closed_doors(
+    host: Host, tmp_path: Path
+) -> None:
+    backup, rows = tmp_path / "validibot.tar", _rows(host)
+    with backup.open("wb") as output:
+        subprocess.run(
+            [sys.executable, "manage.py", "backup", "-"],
+            cwd=ROOT, env=host.environ, stdout=output, check=True,
+        )  # fmt: skip
+
+    full = host.manage("restore", str(backup))
+    open_ = host.manage("restore", str(backup), "--replace")
+    host.manage("maintenance", "on")
+    replaced = host.manage("restore", str(backup), "--replace")
+    status = host.manage("maintenance", "status").stdout
+    host.manage("maintenance", "off")
+
+    assert "--replace" in full.stderr
+    assert "manage.py maintenance on" in open_.stderr
+    assert (replaced.returncode, "is on: restored from" in status) == (0, True)
+    assert _rows(host) == rows
+
+
+def test_a_backup_that_was_cut_off_or_is_of_another_place_is_refused(
+    host: Host, tmp_path: Path
+) -> None:
+    whole, part = tmp_path / "whole.tar", tmp_path / "part.tar"
+    host.manage("backup", str(whole))
+    part.write_bytes(whole.read_bytes()[:-40_000])
+
+    cut = host.manage("restore", str(part), "--replace")
+    elsewhere = host.manage("restore", str(whole), "--replace", DATA_ROOT="file:///elsewhere")
+
+    assert "cut off" in cut.stderr
+    assert f"Set DATA_ROOT={host.files.as_uri()}" in elsewhere.stderr
+    assert "Traceback" not in cut.stderr + elsewhere.stderr

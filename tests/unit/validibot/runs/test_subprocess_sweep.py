@@ -1,0 +1,46 @@
+"""Folders of child processes whose worker ended before them."""
+
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from pytest_django import Settings
+
+from validibot.runs.backends import subprocess as backends
+from validibot.runs.backends.subprocess import SubprocessBackend
+
+
+@pytest.fixture(autouse=True)
+def _temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+
+
+def folder(tmp_path: Path, attempt: UUID) -> Path:
+    made = tmp_path / f"{backends._ours()}{attempt}-x7_a"
+    made.mkdir()
+    (made / "eplusout.sql").write_text("rows")
+    return made
+
+
+def sweep(ended: AbstractSet[UUID]) -> int:
+    return SubprocessBackend("default", {}).sweep(lambda attempts: attempts & ended)
+
+
+def test_what_ended_attempts_left_is_removed(tmp_path: Path) -> None:
+    ended, active = uuid4(), uuid4()
+    left, used = folder(tmp_path, ended), folder(tmp_path, active)
+
+    assert sweep({ended}) == 1
+    assert (left.exists(), used.exists()) == (False, True)
+
+
+def test_another_deployments_folders_are_not_ours_to_judge(
+    tmp_path: Path, settings: Settings
+) -> None:
+    attempt = uuid4()
+    theirs = folder(tmp_path, attempt)
+    settings.DATA_ROOT = "file:///srv/ours"
+
+    assert sweep({attempt}) == 0
+    assert theirs.exists()

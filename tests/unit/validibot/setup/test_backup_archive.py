@@ -1,0 +1,138 @@
+"""The file of a backup: read whole or refused, and never let out of its folder."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from validibot.setup.backup import BackupError, files
+from validibot.setup.backup.archive import DATABASE, MANIFEST, SUMS, Manifest, Writer, opened
+
+_MANIFEST = Manifest(made_at="now", data_root="file:///srv", has_files=True, migrations=["a.0001"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "files"
+    (made / "runs").mkdir(parents=True)
+    (made / "runs" / "käse \n.json").write_text("{}")
+    (made / "runs" / ".new-draft").write_text("half")
+    (made / "runs" / "link").symlink_to("/etc/hostname")
+    return made
+
+
+def make(path: Path, folder: Path) -> Path:
+    with path.open("wb") as output:
+        writer = Writer(output, _MANIFEST)
+        writer.add(DATABASE, io.BytesIO(b"rows"), 4)
+        files.add_all(folder, writer)
+        assert writer.close() == 1
+    return path
+
+
+def changed(path: Path, **contents: bytes) -> None:
+    """Write a tar with other contents, and one member more for each that there was not."""
+    with tarfile.open(path) as tar:
+        found = {each.name: tar.extractfile(each).read() for each in tar}  # type: ignore[union-attr]
+    with tarfile.open(path, "w") as tar:
+        for name, content in (found | _by_name(contents)).items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+
+
+def _by_name(contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    names = {"manifest": MANIFEST, "sums": SUMS, "database": DATABASE, "other": "files/other"}
+    return {names[key]: content for key, content in contents.items()}
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(BackupError) as caught, opened(path):
+        pass
+    return str(caught.value)
+
+
+def test_files_come_back_as_they_were_and_links_and_drafts_do_not(
+    folder: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "again"
+    with opened(make(tmp_path / "b.tar", folder)) as archive:
+        assert archive.manifest == _MANIFEST
+        assert archive.database().read() == b"rows"
+        for name, sha256, content in archive.files():
+            assert files.put_back(target, name, content, sha256, replace=False)
+            assert not files.put_back(target, name, content, sha256, replace=False)
+
+    assert [path.name for path in (target / "runs").iterdir()] == ["käse \n.json"]
+
+
+@pytest.mark.parametrize("kept", [0, 100, 600, 2000, 4000])
+def test_a_part_of_a_backup_is_refused(folder: Path, tmp_path: Path, kept: int) -> None:
+    path = make(tmp_path / "b.tar", folder)
+    path.write_bytes(path.read_bytes()[:kept])
+
+    assert refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [
+        ({"database": b"others"}, "The backup is damaged: database.dump"),
+        ({"other": b"more"}, "does not hold what its list of sums says"),
+        ({"sums": b"[" * 100_000}, "sums.json cannot be read"),
+        ({"sums": b"[]"}, "sums.json cannot be read"),
+    ],
+)
+def test_a_changed_backup_is_refused(
+    folder: Path, tmp_path: Path, contents: dict[str, bytes], said: str
+) -> None:
+    path = make(tmp_path / "b.tar", folder)
+    changed(path, **contents)
+
+    assert said in refusal(path)
+
+
+def _with_manifest(path: Path, manifest: object) -> None:
+    content = json.dumps(manifest).encode()
+    with tarfile.open(path) as tar:
+        sums = json.loads(tar.extractfile(SUMS).read())  # type: ignore[union-attr]
+    sums[MANIFEST] = hashlib.sha256(content).hexdigest()
+    changed(path, manifest=content, sums=json.dumps(sums).encode())
+
+
+def test_another_format_is_refused_by_its_number(folder: Path, tmp_path: Path) -> None:
+    path = make(tmp_path / "b.tar", folder)
+    _with_manifest(path, {"format": 2})
+
+    assert "has the format 2, and this version reads 1" in refusal(path)
+
+
+def test_something_else_is_no_backup(tmp_path: Path) -> None:
+    (tmp_path / "b.tar").write_bytes(b"PK" * 4000)
+
+    assert "is no backup" in refusal(tmp_path / "b.tar")
+    assert "There is no file" in refusal(tmp_path / "nothing.tar")
+
+
+def test_a_file_is_not_written_through_a_link(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "files", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    (folder / "runs").symlink_to(outside)
+
+    with pytest.raises(BackupError, match="leads out of"):
+        files.put_back(folder, PurePosixPath("runs/x"), io.BytesIO(), "", replace=True)
+
+
+def test_a_file_that_differs_is_replaced_only_on_demand(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("old")
+    name, other = PurePosixPath("x"), "0" * 64
+
+    with pytest.raises(BackupError, match="Restore with --replace"):
+        files.put_back(tmp_path, name, io.BytesIO(b"new"), other, replace=False)
+    assert files.put_back(tmp_path, name, io.BytesIO(b"new"), other, replace=True)
+    assert (tmp_path / "x").read_text() == "new"

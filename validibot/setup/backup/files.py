@@ -1,0 +1,76 @@
+"""The files of a backup: what lies below a `file://` DATA_ROOT."""
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO
+
+from django.conf import settings
+
+from validibot.core.storage.files import path_of
+from validibot.setup.backup.archive import FILES, Writer
+from validibot.setup.backup.problems import BackupError
+
+# What is being written has this at the front of its name (validibot/core/storage/files.py).
+_DRAFT = ".new-"
+
+
+def root() -> Path | None:
+    """Return the folder of all files; None where they are in a bucket."""
+    return path_of(settings.DATA_ROOT) if settings.DATA_ROOT.startswith("file:") else None
+
+
+def add_all(folder: Path, writer: Writer) -> None:
+    """Add every file, but no link: validators may have made those, to anywhere."""
+    for path in _plain(folder):
+        # Between looking and opening it may have been removed.
+        with suppress(FileNotFoundError), _opened(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            writer.add(f"{FILES}/{path.relative_to(folder).as_posix()}", file, size)
+
+
+def put_back(
+    folder: Path, name: PurePosixPath, content: IO[bytes], sha256: str, *, replace: bool
+) -> bool:
+    """Write a file unless it is there; return whether it was missing or other. Raises BackupError."""
+    target = folder / name
+    if not target.parent.resolve().is_relative_to(folder.resolve()):
+        raise BackupError(
+            f"{target} lies behind a link that leads out of {folder}. Remove the link."
+        )
+    if target.is_symlink() or target.exists():
+        if _is(target, sha256):
+            return False
+        if not replace:
+            raise BackupError(f"{target} is there and is another file. Restore with --replace.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=_DRAFT, delete=False) as draft:
+        shutil.copyfileobj(content, draft)
+        os.fchmod(draft.fileno(), 0o644)
+    Path(draft.name).replace(target)
+    return True
+
+
+def _plain(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder):
+        for name in sorted(names):
+            path = Path(parent, name)
+            with suppress(FileNotFoundError):
+                if stat.S_ISREG(path.lstat().st_mode) and not name.startswith(_DRAFT):
+                    yield path
+
+
+def _opened(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
+
+
+def _is(path: Path, sha256: str) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256

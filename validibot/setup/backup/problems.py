@@ -1,0 +1,5 @@
+"""What may go wrong."""
+
+
+class BackupError(Exception):
+    """A sentence for the operator."""
