@@ -1,0 +1,85 @@
+"""What attempts leave with their backends is removed once they are over, and not before."""
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.unit.validibot.runs.scripted import Provider, ScriptedBackend
+from validibot.runs.backends.base import Over, StateUnavailable
+from validibot.runs.cancel import cancel_run
+from validibot.runs.execute import execute
+from validibot.runs.models import Attempt, Run
+from validibot.runs.reconcile import look, on_ended, reconcile_all
+
+type Sweep = Callable[[set[UUID]], set[UUID]]
+
+
+@pytest.fixture
+def sweep(monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    """Sweep where these attempts have left something; return those that are swept away."""
+    swept: set[UUID] = set()
+    left: set[UUID] = set()
+
+    def tidy(self: ScriptedBackend, over: Over) -> int:
+        swept.update(over(left))
+        return len(swept)
+
+    def reconcile(attempts: set[UUID]) -> set[UUID]:
+        swept.clear()
+        left.clear()
+        left.update(attempts)
+        reconcile_all()
+        return set(swept)
+
+    monkeypatch.setattr(ScriptedBackend, "sweep", tidy)
+    return reconcile
+
+
+def test_what_is_over_and_what_nobody_knows_is_swept_away(
+    provider: Provider, container_run: Run, sweep: Sweep
+) -> None:
+    execute(container_run.pk)
+    attempt, unknown = Attempt.objects.get().pk, uuid4()
+    assert sweep({attempt, unknown}) == {unknown}
+
+    cancel_run(container_run.pk, actor="ada@example.org")
+
+    assert sweep({attempt, unknown}) == {attempt, unknown}
+
+
+def test_a_backend_that_cannot_be_asked_does_not_stop_the_sweep(
+    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(self: ScriptedBackend, over: Over) -> int:
+        raise StateUnavailable("nobody answers")
+
+    monkeypatch.setattr(ScriptedBackend, "sweep", silent)
+
+    assert reconcile_all() == {"enqueued": 0, "looked_at": 0}
+
+
+def test_of_an_end_that_cannot_be_looked_at_it_is_said_why(
+    provider: Provider, container_run: Run
+) -> None:
+    execute(container_run.pk)
+    provider.unavailable = True
+
+    on_ended(attempt_id=Attempt.objects.get().pk)
+
+    container_run.refresh_from_db()
+    assert container_run.error == "The validator stored no output. nobody answers"
+
+
+def test_a_launch_that_never_had_an_answer_says_so_when_its_time_is_over(
+    provider: Provider, container_run: Run
+) -> None:
+    execute(container_run.pk)
+    provider.unavailable = True
+    Attempt.objects.update(state="UNKNOWN", error="The engine is away.")
+
+    assert not look(Attempt.objects.get().pk, overdue=True)
+
+    container_run.refresh_from_db()
+    assert container_run.result == "TIMED_OUT"
+    assert container_run.error.endswith("Its launch had no answer: The engine is away.")
