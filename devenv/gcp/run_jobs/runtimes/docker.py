@@ -137,6 +137,7 @@ class DockerRuntime(Runtime):
             container = await asyncio.shield(starting)
         except (EngineUnavailable, ImageMissing, NotStarted, CloudError) as error:
             raise CannotStart(str(error)) from error
+        log_of(self._logs, attempt).unlink(missing_ok=True)
         return self._run(container, attempt)
 
     async def adopt(self, attempt: Attempt) -> Running | None:

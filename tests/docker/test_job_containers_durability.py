@@ -1,0 +1,206 @@
+"""No container is lost, and none is left, whatever becomes of the emulated cloud."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+import httpx
+import pytest
+
+from containers import Engine
+from devenv.gcp.run_jobs.runtimes.docker import engine_of
+from tests import engine as engines
+from tests.cloud import ROOT
+from tests.emulator.test_process import wait_for
+
+JOB = "/v2/projects/validibot-local/locations/us-west1/jobs/tool"
+TOML = """
+[gcp]
+iam = "off"
+accounts = ["runner"]
+[[gcp.jobs]]
+name = "tool"
+image = "python:3.13-slim-trixie"
+account = "runner"
+max_retries = 0
+"""
+# Ends well at SIGUSR1, with code 5 at SIGUSR2; deaf to SIGTERM for as long as anybody waits.
+TOOL = """
+import signal, sys, time
+signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0))
+signal.signal(signal.SIGUSR2, lambda *_: sys.exit(5))
+signal.signal(signal.SIGTERM, lambda *_: print("asked", flush=True))
+print("here", flush=True)
+while True:
+    time.sleep(1)
+"""
+
+
+class Stack:
+    """A folder with an emulated cloud, which can be killed and started again."""
+
+    def __init__(self, folder: Path, api: docker.APIClient, engine: Engine) -> None:
+        self.folder = folder
+        self.api = api
+        self.engine = engine
+        (folder / "devenv.toml").write_text(TOML)
+
+    @contextmanager
+    def running(self) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+        process = start(self.folder, "--jobs", "docker")
+        try:
+            yield process, wait_for(self.folder / "data" / "endpoints.json", process.pid)["plain"]
+        finally:
+            process.kill()
+            process.wait()
+
+    def containers(self) -> list[Any]:
+        labels = [f"io.validibot.owner={self.engine.owner}", "io.validibot.name"]
+        found: list[Any] = self.api.containers(all=True, filters={"label": labels})
+        return found
+
+    def log(self) -> str:
+        return "".join(path.read_text() for path in (self.folder / "data").glob("logs/*/*.log"))
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    api = engines.connect().api
+    engine = engine_of((tmp_path / "data").resolve(), "")
+    yield Stack(tmp_path, api, engine)
+    engine.clear()
+    engine.close()
+    api.close()
+
+
+def start(folder: Path, *options: str, **further: Any) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "devenv.gcp", "--config", "devenv.toml", "--data", "data"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}  # noqa: TID251 - for a child of this test
+    environ |= further.pop("variables", {})
+    return subprocess.Popen([*command, *options], cwd=folder, env=environ, **further)
+
+
+def refusal(folder: Path, *options: str, **variables: str) -> str:
+    """Start an emulated cloud that cannot be; return what it says."""
+    with start(folder, *options, variables=variables, stderr=subprocess.PIPE) as process:
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 2
+    return said.decode()
+
+
+def ask(method: str, url: str, body: Any = None) -> Any:
+    answer = httpx.request(method, url, trust_env=False, json=body)
+    return answer.raise_for_status().json()
+
+
+def launch(stack: Stack, url: str) -> str:
+    """Start the tool; return its execution's URL once it runs."""
+    job = ask("GET", f"{url}{JOB}")
+    job["template"]["template"]["containers"][0] |= {"command": ["python3", "-c"], "args": [TOOL]}
+    ask("PATCH", f"{url}{JOB}", job)
+    name = ask("POST", f"{url}{JOB}:run", {})["metadata"]["name"]
+    until(lambda: "here" in stack.log())
+    return f"/v2/{name}"
+
+
+def until[T](look: Callable[[], T]) -> T:
+    deadline = time.monotonic() + 30
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def message_of(execution: Any) -> str:
+    (said,) = (each["message"] for each in execution["conditions"] if each["type"] == "Completed")
+    return str(said)
+
+
+def test_a_container_survives_kill_9_and_is_watched_to_its_end(stack: Stack) -> None:
+    with stack.running() as (process, url):
+        execution = launch(stack, url)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    [container] = stack.containers()
+    assert container["State"] == "running"
+
+    with stack.running() as (_, url):
+        assert ask("GET", url + execution)["runningCount"] == 1
+        stack.api.kill(container["Id"], "USR1")
+        until(lambda: ask("GET", url + execution).get("succeededCount") == 1)
+        until(lambda: not stack.containers())
+    assert stack.log() == "here\n"
+
+
+def test_an_end_that_the_emulator_missed_is_read_later(stack: Stack) -> None:
+    with stack.running() as (_, url):
+        execution = launch(stack, url)
+    [container] = stack.containers()
+    stack.api.kill(container["Id"], "USR2")
+    stack.api.wait(container["Id"])
+
+    with stack.running() as (_, url):
+        until(lambda: ask("GET", url + execution).get("failedCount") == 1)
+        said = message_of(ask("GET", url + execution))
+    assert said.endswith(
+        "failed with exit code: 5 and message: The container exited with an error."
+    )
+
+
+def test_a_container_that_was_killed_meanwhile_is_an_internal_error(stack: Stack) -> None:
+    with stack.running() as (_, url):
+        execution = launch(stack, url)
+    [container] = stack.containers()
+    stack.api.kill(container["Id"])
+
+    with stack.running() as (_, url):
+        until(lambda: ask("GET", url + execution).get("failedCount") == 1)
+        assert message_of(ask("GET", url + execution)).endswith("message: Internal error.")
+
+
+def test_a_cancellation_that_had_begun_is_one_in_the_end(stack: Stack) -> None:
+    with stack.running() as (_, url):
+        execution = launch(stack, url)
+        ask("POST", f"{url}{execution}:cancel", {})
+        until(lambda: "asked" in stack.log())
+    [container] = stack.containers()
+    stack.api.kill(container["Id"])
+
+    with stack.running() as (_, url):
+        until(lambda: ask("GET", url + execution).get("cancelledCount") == 1)
+
+
+def test_a_polite_stop_leaves_nothing_and_the_next_start_goes_on(stack: Stack) -> None:
+    mine = {"label": f"io.validibot.owner={stack.engine.owner}"}
+    with stack.running() as (process, url):
+        execution = launch(stack, url)
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+    assert stack.containers() == []
+    assert stack.api.networks(filters=mine) == []
+    assert not stack.api.volumes(filters=mine)["Volumes"]
+
+    with stack.running() as (_, url):
+        [container] = until(stack.containers)
+        until(lambda: b"here" in stack.api.logs(container["Id"]))
+        stack.api.kill(container["Id"], "USR1")
+        until(lambda: ask("GET", url + execution).get("succeededCount") == 1)
+
+
+def test_without_an_engine_the_emulated_cloud_says_so(stack: Stack) -> None:
+    said = refusal(stack.folder, "--jobs", "docker", DOCKER_HOST="unix:///nowhere.sock")
+
+    assert "No container engine answers: start Docker and look at `docker info`." in said
+
+
+def test_an_address_of_nowhere_needs_a_name(stack: Stack) -> None:
+    everywhere = ".".join("0000")
+
+    assert "give --container-host too" in refusal(stack.folder, "--bind", everywhere)
