@@ -51,9 +51,8 @@ def planted_secrets(engine: DockerClient, folder: Path) -> list[str]:
         "--file", "compose/production/django/Dockerfile", ".",
     )  # fmt: skip
     stage = engine.images.get(tag)
-    layers = b"".join(stage.save())
+    places = {"layers": b"".join(stage.save()), "history": str(stage.history()).encode()}
     engine.images.remove(tag)
-    places = {"layers": layers, "history": str(stage.history()).encode()}
     return [place for place, content in places.items() if planted in content]
 
 

@@ -139,8 +139,8 @@ def test_a_setting_that_is_missing_is_named(deployment: Deployment) -> None:
 
 
 def test_a_release_can_be_run_again(released: str) -> None:
-    assert "No migrations to apply" in released
     assert "The deployment is set up." in released
+    assert released.rstrip().endswith("Released.")
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])
@@ -197,7 +197,8 @@ def test_web_answers_what_it_was_asked_before_it_ends(deployment: Deployment, we
         lock.rollback()
 
         assert asked.result().status_code == 200
-        assert web.ended(since=moment) == (0, pytest.approx(5, abs=5))
+        code, seconds = web.ended(since=moment)
+        assert (code, seconds < 10) == (0, True)
 
 
 def test_the_worker_finishes_the_run_that_it_has_before_it_ends(
@@ -211,7 +212,8 @@ def test_the_worker_finishes_the_run_that_it_has_before_it_ends(
         deployment.until_somebody_waits(lock)
         moment = worker.terminate()
         lock.rollback()
-        assert worker.ended(since=moment) == (0, pytest.approx(5, abs=5))
+        code, seconds = worker.ended(since=moment)
+        assert (code, seconds < 10) == (0, True)
 
         assert client.get(f"runs/{run['id']}/").json()["result"] == "FAIL"
 

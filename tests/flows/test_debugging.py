@@ -1,9 +1,14 @@
 """`DEBUGPY=web,worker,fmu make up`: an editor stops in a page, in a task and in a validator."""
 
+import json
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.flows import stack as stacks
@@ -63,6 +68,23 @@ def test_a_validator_waits_for_its_editor(debugged: Stack) -> None:
         assert job.value_there("request.envelope.run_id") == f"'{run['id']}'"
 
     assert debugged.finished(run["id"])["result"] == "PASS"
+
+
+def test_what_pycharm_starts_serves_in_the_environment_of_web(debugged: Stack) -> None:
+    told = json.loads(debugged.devenv("env", "--role", "web", "--json").stdout)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    program = ("-m", "uvicorn", "config.asgi:application", "--port", str(port))
+    server = subprocess.Popen(
+        (sys.executable, *program), cwd=debugged.root, env=debugged.environ(**told)
+    )
+    try:
+        url = f"http://localhost:{port}/api/v1/orgs/"
+        key = {"Authorization": f"Bearer {debugged.facts['api_key']}"}
+        assert debugged.until(lambda: httpx.get(url, headers=key).is_success)
+    finally:
+        server.terminate()
+        server.wait(10)
 
 
 def test_a_name_that_nobody_has_is_refused(tmp_path: Path) -> None:

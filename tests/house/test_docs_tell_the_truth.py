@@ -87,8 +87,8 @@ def _exists(name: str) -> bool:
 def test_the_commands_that_a_page_names_are_there(page: Path) -> None:
     text = page.read_text()
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    commands = {path.stem for path in (ROOT / "validibot").glob("*/management/commands/[a-z]*.py")}
-    djangos = {"migrate", "runserver", "shell", "test"}
+    commands = {path.stem for path in (ROOT / "validibot").rglob("management/commands/[a-z]*.py")}
+    djangos = {"check", "collectstatic", "createsuperuser", "migrate", "runserver", "shell", "test"}
 
     assert set(re.findall(r"`(?:\w+=\S+ )?make ([a-z-]+)", text)) <= targets
     assert set(re.findall(r"manage\.py (\w+)", text)) <= commands | djangos
@@ -105,8 +105,9 @@ def test_the_settings_and_variables_that_a_page_names_are_there(page: Path) -> N
 
 def _sources() -> Iterator[Path]:
     yield ROOT / "Makefile"
+    yield ROOT / "Procfile"
     yield ROOT / "docker-compose.local.yml"
-    for folder in ("config", "devenv", "validators", "validibot"):
+    for folder in ("compose", "config", "devenv", "validators", "validibot"):
         for suffix in ("py", "sh"):
             yield from (ROOT / folder).rglob(f"*.{suffix}")
 

@@ -2,8 +2,7 @@
 # What a container of this image does:
 #
 #   (nothing)             serve on PORT, as APP_ROLE says: web or worker
-#   release               bring the database in line with this version, then end
-#   migrate, check, ...   this command of manage.py, then end
+#   release, check, ...   this command of manage.py, then end
 #
 # Whatever it is takes this shell's place, so signals reach it and its exit code is the container's.
 set -eu
@@ -14,12 +13,7 @@ serve() {
         --workers-kill-timeout 9 "$@"
 }
 
-if [ "${1:-}" = release ]; then
-    python manage.py migrate --no-input
-    exec python manage.py setup_all
-elif [ $# -gt 0 ]; then
-    exec python manage.py "$@"
-fi
+if [ $# -gt 0 ]; then exec python manage.py "$@"; fi
 
 case ${APP_ROLE:-} in
 web)

@@ -1,0 +1,56 @@
+"""The container for editors: an ordinary user finds all that make needs in it."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from docker import DockerClient
+from docker.types import Mount
+
+from tests import engine as engines
+
+TAG = "validibot-devcontainer:test"
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What is committed, as the container's user may write to it."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    files = subprocess.run(
+        ("git", "archive", "HEAD"), cwd=engines.ROOT, capture_output=True, check=True
+    ).stdout
+    subprocess.run(("tar", "-x", "-C", str(folder)), input=files, check=True)
+    subprocess.run(("chmod", "-R", "a+rwX", str(folder)), check=True)
+    return folder
+
+
+@pytest.mark.timeout(600)
+def test_what_it_does_when_it_is_made_succeeds(engine: DockerClient, checkout: Path) -> None:
+    told = json.loads((engines.ROOT / ".devcontainer/devcontainer.json").read_text())
+    recipe = ".devcontainer/" + told["build"]["dockerfile"]
+    engines.build("compose/build.sh", "--tag", TAG, "--file", recipe, ".devcontainer")
+
+    container = engine.containers.run(
+        TAG,
+        ["sh", "-c", told["postCreateCommand"]],
+        user=told["remoteUser"],
+        working_dir="/workspace",
+        detach=True,
+        labels={"io.validibot.test": "devcontainer"},
+        environment=dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT"), CERTIFICATES),
+        mounts=[
+            Mount("/workspace", str(checkout), type="bind"),
+            Mount(CERTIFICATES, CERTIFICATES, type="bind", read_only=True),
+        ],
+    )
+    try:
+        code = container.wait(timeout=500)["StatusCode"]
+        log = container.logs().decode()
+    finally:
+        container.remove(force=True)
+
+    assert code == 0, log
+    assert "✓ energyplus" in log
