@@ -8,6 +8,7 @@ import tomllib
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -34,11 +35,13 @@ VALIDATOR = "validibot/validator-fmu:0.1.0"
 class Jobs:
     """Makes and runs jobs; `data` is the cloud's folder, `api` the engine."""
 
-    def __init__(self, cloud: Cloud, client: run_v2.JobsClient, api: docker.APIClient) -> None:
-        self.cloud = cloud
+    def __init__(
+        self, client: run_v2.JobsClient, *, data: Path, network: str, api: docker.APIClient
+    ) -> None:
         self.client = client
+        self.data = data
+        self.owner = engine_of(data, network).owner
         self.api = api
-        self.data = cloud.bundle.parents[1]
 
     def make(self, source: str, *, image: str = IMAGE, memory: str = "128Mi", **task: Any) -> str:
         container = run_v2.Container(
@@ -81,10 +84,8 @@ class Jobs:
 
     def containers(self) -> list[Any]:
         """Return the containers that the engine has of this cloud's."""
-        owner = engine_of(self.data, "").owner
-        found: list[Any] = self.api.containers(
-            all=True, filters={"label": f"io.validibot.owner={owner}"}
-        )
+        mine = {"label": f"io.validibot.owner={self.owner}"}
+        found: list[Any] = self.api.containers(all=True, filters=mine)
         return found
 
     def until_nothing_is_left(self) -> None:
@@ -94,8 +95,8 @@ class Jobs:
             time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
-def docker_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def cloud_of(data: Path, place: Place) -> Cloud:
+    """Return the cloud of devenv.toml with an `admin`, whose schedules rest."""
     declared = parse(tomllib.loads((ROOT / "devenv.toml").read_text())["gcp"])
     further = (
         Binding("admin", "roles/run.admin"),
@@ -108,13 +109,25 @@ def docker_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         bindings=(*declared.bindings, *further),
         schedules=(),
     )
-    data = tmp_path_factory.mktemp("gcp")
-    with Cloud(config, data=data, place=Place(jobs="docker")) as cloud:
+    return Cloud(config, data=data, place=place)
+
+
+@pytest.fixture(scope="module")
+def docker_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with cloud_of(tmp_path_factory.mktemp("gcp"), Place(jobs="docker")) as cloud:
         yield cloud
 
 
+@pytest.fixture(scope="module")
+def network() -> tuple[str, str]:
+    """The cloud's own."""
+    return "", ""
+
+
 @pytest.fixture
-def jobs(docker_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+def jobs(
+    docker_cloud: Cloud, network: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Jobs]:
     """Google's client over REST: gRPC reads its CA bundle but once in the life of a process."""
     environ = docker_cloud.environ("admin")
     for name, value in environ.items():
@@ -123,7 +136,8 @@ def jobs(docker_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]
     monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", environ["GCE_METADATA_HOST"])
     api = engines.connect().api
     with run_v2.JobsClient(transport="rest") as client:
-        jobs = Jobs(docker_cloud, client, api)
+        data = docker_cloud.bundle.parents[1]
+        jobs = Jobs(client, data=data, network=network[0], api=api)
         yield jobs
         jobs.until_nothing_is_left()
     api.close()

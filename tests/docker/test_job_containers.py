@@ -8,9 +8,9 @@ import time
 import pytest
 from google.cloud import run_v2
 
-from tests.docker.jobs import ACCOUNT, IMAGE, VALIDATOR, Jobs, docker_cloud, jobs
+from tests.docker.jobs import ACCOUNT, IMAGE, VALIDATOR, Jobs, docker_cloud, jobs, network
 
-__all__ = ["docker_cloud", "jobs"]
+__all__ = ["docker_cloud", "jobs", "network"]
 
 HOARD = "x=bytearray(400 * 2**20)"
 WAIT = "import time; print('here', flush=True); time.sleep(60)"

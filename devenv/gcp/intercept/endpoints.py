@@ -63,11 +63,11 @@ class Sockets:
         `gateway` is the address of this machine in the network of jobs, where that has one.
         Raises Unavailable.
         """
+        doors = _FOR_JOBS if gateway else ()
+        self.jobs = {name: _listen(gateway, before.jobs.get(name, 0)) for name in doors}
         self.plain = _listen(bind, plain_port or _port(before.plain))
         self.proxy = _listen(bind, _port(before.proxy))
         self.metadata = {name: _listen(bind, before.metadata.get(name, 0)) for name in accounts}
-        doors = _FOR_JOBS if gateway else ()
-        self.jobs = {name: _listen(gateway, before.jobs.get(name, 0)) for name in doors}
 
 
 def port(listening: socket.socket) -> int:
@@ -86,6 +86,7 @@ def _listen(address: str, wanted: int) -> socket.socket:
         listening.bind((address, wanted))
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
+            listening.close()
             raise Unavailable(
                 f"{address} is no address of this machine: the container engine runs on another "
                 "one, or in a virtual one. Run the emulated cloud there too: "

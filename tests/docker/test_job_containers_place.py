@@ -1,0 +1,96 @@
+"""An emulated cloud that is a container itself, as in compose: its doors are open to web and worker too."""
+
+# mypy: disable-error-code="no-untyped-call"
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from devenv.gcp import Cloud
+from devenv.gcp.errors import Unavailable
+from devenv.gcp.intercept.endpoints import Endpoints, Sockets
+from devenv.gcp.place import Place
+from tests import engine as engines
+from tests.docker.jobs import ACCOUNT, Jobs, cloud_of, jobs
+from tests.docker.test_job_containers import ASK
+
+__all__ = ["jobs"]
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[tuple[str, str]]:
+    """A network that somebody else made, and this machine's address in it."""
+    api = engines.connect().api
+    name = f"test-{secrets.token_hex(4)}"
+    api.create_network(name, internal=True, labels={"io.validibot.tests": "place"})
+    yield name, api.inspect_network(name)["IPAM"]["Config"][0]["Gateway"]
+    api.remove_network(name)
+    api.close()
+
+
+@pytest.fixture(scope="module")
+def docker_cloud(
+    network: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cloud]:
+    name, address = network
+    place = Place(jobs="docker", bind=address, container_host=address, network=name)
+    with cloud_of(tmp_path_factory.mktemp("gcp"), place) as cloud:
+        yield cloud
+
+
+def test_everybody_is_told_the_name_by_which_it_is_found(
+    docker_cloud: Cloud, network: tuple[str, str]
+) -> None:
+    environ = docker_cloud.environ("web")
+
+    assert environ["https_proxy"].startswith(f"http://{network[1]}:")
+    assert environ["GCE_METADATA_HOST"].startswith(f"{network[1]}:")
+    assert environ["no_proxy"].endswith(f",{network[1]}")
+
+
+def test_web_and_worker_are_told_by_their_ports(docker_cloud: Cloud) -> None:
+    host = docker_cloud.environ("web")["GCE_METADATA_HOST"]
+    answer = httpx.get(
+        f"http://{host}/computeMetadata/v1/instance/service-accounts/default/email",
+        headers={"Metadata-Flavor": "Google"},
+        trust_env=False,
+    )
+
+    assert answer.text == "web@validibot-local.iam.gserviceaccount.com"
+
+
+def test_a_job_is_itself_at_every_door(jobs: Jobs) -> None:
+    ports = json.loads((jobs.data / "endpoints.json").read_text())["metadata"]
+    source = f"""{ASK}
+    print(ask(own, "default/email"))
+    print(ask({ports["web"]}, "default/email"))
+    print(ask({ports["worker"]}, "worker@validibot-local.iam.gserviceaccount.com/email"))
+    """
+
+    assert jobs.log(jobs.run(source)).splitlines() == [ACCOUNT, ACCOUNT, "HTTPError"]
+
+
+def test_the_proxy_does_not_lead_a_job_back_to_the_doors(jobs: Jobs) -> None:
+    web = json.loads((jobs.data / "endpoints.json").read_text())["metadata"]["web"]
+    source = f"""
+        import urllib.request
+        for host in ("127.0.0.1", "localhost"):
+            request = urllib.request.Request(f"http://{{host}}:{web}/computeMetadata/v1/")
+            import os
+            request.set_proxy(os.environ["http_proxy"].removeprefix("http://"), "http")
+            try:
+                print(urllib.request.urlopen(request, timeout=5).read())
+            except OSError as error:
+                print(error.code)
+    """
+
+    assert jobs.log(jobs.run(source)).splitlines() == ["503", "503"]
+
+
+def test_an_engine_on_another_machine_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"192.0.2.77 is no address of this machine.*compose"):
+        Sockets(Endpoints(), (), gateway="192.0.2.77")
