@@ -21,7 +21,7 @@ BEGIN = "<!-- variables of {name}: written by `python -m config.variables {name}
 END = "<!-- end of variables -->"
 MEANINGS = {
     "ALLOWED_CALLERS": "Google accounts whose ID tokens open the worker's doors; not used on a host.",
-    "ALLOWED_HOSTS": "Names by which this site may be asked for: `validibot.example`, `.herokuapp.com`.",
+    "ALLOWED_HOSTS": "Names by which this site may be asked for: `runs.example.org`, `.herokuapp.com`.",
     "ALLOW_SUBPROCESS": "The permission that `EXECUTION_BACKEND=subprocess` needs: models that people"
     " send run as the user of the worker.",
     "API_KEY_PEPPER": "Secret of which, with a key, its stored digest is made. Changing it ends all API keys.",
@@ -51,7 +51,7 @@ MEANINGS = {
     "MAX_UPLOAD_BYTES": "The largest file that may be submitted.",
     "POSTMARK_SERVER_TOKEN": "Sends mail through Postmark instead of SMTP.",
     "SEED_FILE": "Where the demonstration writes down what it made.",
-    "SITE_URL": "Where people find this site: `https://validibot.example`.",
+    "SITE_URL": "Where people find this site: `https://runs.example.org`.",
     "STATIC_ROOT": "Folder of the collected static files.",
     "WHITENOISE_USE_FINDERS": "For development; a host serves what was collected.",
     "WORKER_API_KEY": "Secret that containers show when they call back; needed unless `CONTAINER_NETWORK`"
@@ -78,7 +78,7 @@ def read(name: str) -> list[Variable]:
 
 def markdown(variables: Sequence[Variable]) -> str:
     rows = [
-        f"| `{each.name}` | {each.kind} | {_default(each)} | {MEANINGS.get(each.name, "")} |"
+        f"| `{each.name}` | {each.kind} | {_default(each)} | {MEANINGS.get(each.name, '')} |"
         for each in variables
     ]
     return "\n".join(["| variable | type | default | what for |", "|---|---|---|---|", *rows])

@@ -1,6 +1,7 @@
 """Looking after a host: closing it for maintenance, and bringing it back from a backup."""
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.flows.host import ROOT, Host, Site, site, two_ports
+from tests.flows.host import ROOT, Host, Site, site, two_ports, until
 
 pytestmark = [
     pytest.mark.xdist_group("procfile"),
@@ -108,24 +109,26 @@ def test_a_destroyed_deployment_comes_back_from_its_backup(host: Host, tmp_path:
 def test_a_database_in_use_is_replaced_only_on_demand_and_behind_closed_doors(
     host: Host, tmp_path: Path
 ) -> None:
-    backup, rows = tmp_path / "validibot.tar", _rows(host)
+    backup, port = tmp_path / "validibot.tar", two_ports()
     with backup.open("wb") as output:
-        subprocess.run(
-            [sys.executable, "manage.py", "backup", "-"],
-            cwd=ROOT, env=host.environ, stdout=output, check=True,
-        )  # fmt: skip
+        command = [sys.executable, "manage.py", "backup", "-"]
+        subprocess.run(command, cwd=ROOT, env=host.environ, stdout=output, check=True)
+    with host.start("web", "worker", port=port), site(port) as web:
+        later = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=20").json()["id"]
+        full = host.manage("restore", str(backup))
+        open_ = host.manage("restore", str(backup), "--replace")
+        host.manage("maintenance", "on")
+        replaced = host.manage("restore", str(backup), "--replace")
+        status = host.manage("maintenance", "status").stdout
+        host.manage("maintenance", "off")
+        until(lambda: web.client.get("/app/").status_code != 503, seconds=10)
 
-    full = host.manage("restore", str(backup))
-    open_ = host.manage("restore", str(backup), "--replace")
-    host.manage("maintenance", "on")
-    replaced = host.manage("restore", str(backup), "--replace")
-    status = host.manage("maintenance", "status").stdout
-    host.manage("maintenance", "off")
-
-    assert "--replace" in full.stderr
-    assert "manage.py maintenance on" in open_.stderr
-    assert (replaced.returncode, "is on: restored from" in status) == (0, True)
-    assert _rows(host) == rows
+        assert "--replace" in full.stderr
+        assert "manage.py maintenance on" in open_.stderr
+        assert (replaced.returncode, "is on: restored from" in status) == (0, True)
+        assert web.client.get(f"{web.api}/runs/{later}/").status_code == 404
+        again = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=40")
+        assert again.json()["result"] == "PASS"
 
 
 def test_a_backup_that_was_cut_off_or_is_of_another_place_is_refused(
@@ -138,6 +141,22 @@ def test_a_backup_that_was_cut_off_or_is_of_another_place_is_refused(
     cut = host.manage("restore", str(part), "--replace")
     elsewhere = host.manage("restore", str(whole), "--replace", DATA_ROOT="file:///elsewhere")
 
-    assert "cut off" in cut.stderr
+    assert "is no backup, or a part of one" in cut.stderr
     assert f"Set DATA_ROOT={host.files.as_uri()}" in elsewhere.stderr
     assert "Traceback" not in cut.stderr + elsewhere.stderr
+
+
+def test_the_commands_of_the_page_work(host: Host, tmp_path: Path) -> None:
+    page = (ROOT / "docs/modes/host.md").read_text()
+    commands = "\n".join(re.findall(r"```console\n(.*?)```", page, re.DOTALL))
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-x", "-c", commands],
+        cwd=ROOT,
+        env=host.environ | {"BACKUPS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr[-3000:]

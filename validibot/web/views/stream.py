@@ -5,8 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
 
@@ -19,8 +20,15 @@ from validibot.web.scope import scope_of_page
 HEARTBEAT_SECONDS = 15.0
 
 
-async def run_stream(request: HttpRequest, org: str, pk: UUID) -> StreamingHttpResponse:
-    """Send `run` with the page's live part after each change, and `end` when the run has ended."""
+async def run_stream(request: HttpRequest, org: str, pk: UUID) -> HttpResponseBase:
+    """Send `run` with the page's live part after each change, and `end` when the run has ended.
+
+    A server without ASGI would hold a thread for every page that is open, and send all in the end: it
+    says that there is nothing to come, and pages have to be loaded again.
+    """
+    if not isinstance(request, ASGIRequest):
+        # https://html.spec.whatwg.org/multipage/server-sent-events.html: do not connect again.
+        return HttpResponse(status=204)
     user = await request.auser()
     scope = await _in_thread(scope_of_page)(user, org)
     await _in_thread(run_context)(scope, pk)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -40,3 +41,9 @@ async def watch(user: User, organisation: Organisation, run: Run) -> list[str]:
     request = RequestFactory().get("/")
     scope = await stream._in_thread(scope_of)(user, organisation.slug)
     return [sent async for sent in stream._events(request, scope, run.pk)]
+
+
+def test_a_server_with_threads_alone_has_nothing_to_stream() -> None:
+    answer = async_to_sync(stream.run_stream)(RequestFactory().get("/"), "demo", uuid4())
+
+    assert answer.status_code == 204
