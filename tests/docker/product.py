@@ -72,7 +72,9 @@ class Deployment:
     def containers(self) -> list[str]:
         """Return the names of the containers that there are, running or not."""
         found = self.client.containers.list(
-            all=True, filters={"label": f"io.validibot.owner={self.owner}"}
+            all=True,
+            filters={"label": f"io.validibot.owner={self.owner}"},
+            ignore_removed=True,
         )
         return [str(container.name) for container in found]
 

@@ -62,6 +62,7 @@ def test_a_program_that_is_not_in_its_image_is_an_error(
 
     run = finished(deployment.run(image))
 
+    until(lambda: deployment.containers() == [])
     deployment.client.images.remove(image)
     assert run.result == "ERROR"
     assert "could not be started" in run.error or "cannot be run" in run.error
