@@ -132,7 +132,7 @@ def test_an_edit_of_the_source_is_served_soon(stack: Composed) -> None:
 def test_the_commands_know_the_stack_in_containers(stack: Composed) -> None:
     status = stack.status()
     again = stack.devenv("up", "--runtime", "docker")
-    logs = stack.devenv("logs", "--no-follow", "gcp")
+    logs = stack.devenv("logs", "--no-follow", "--lines", "5000", "gcp")
     run = stack.devenv("run", "--", "python", "-c", "import os; print(os.environ['SITE_URL'])")
 
     assert status["runtime"] == "docker"
