@@ -27,7 +27,7 @@ from validibot.runs.tasks import send_run_finished
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(900)]
 
-PICK_UPS, RUNS, TASKS = 300, 1000, 3000
+PICK_UPS, RUNS, TASKS = 300, 500, 1500
 
 
 def test_figures(tmp_path: Path, socket_enabled: None) -> None:
