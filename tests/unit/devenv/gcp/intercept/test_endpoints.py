@@ -8,7 +8,9 @@ from devenv.gcp.intercept.endpoints import Endpoints, read
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
-    where = Endpoints(1, "http://a:1", "http://a:2", "/b", {"web": 3}, {"web": {"A": "B"}})
+    where = Endpoints(
+        1, "http://a:1", "http://a:2", "/b", {"web": 3}, {"proxy": 4}, {"web": {"A": "B"}}
+    )
     where.write(tmp_path / "e.json")
 
     assert read(tmp_path / "e.json") == where

@@ -70,3 +70,20 @@ def test_hosts_are_emulated_passed_or_refused(host: str, emulated: bool, passed:
 
 def test_a_refusal_says_how_to_allow_the_host() -> None:
     assert 'put "example.com" in gcp.allow_hosts of devenv.toml' in Hosts([]).refusal("example.com")
+
+
+def test_behind_a_closed_proxy_this_machine_is_out_of_reach() -> None:
+    hosts = Hosts(("example.com",), loopback=False)
+
+    assert not hosts.passed("127.0.0.1")
+    assert not hosts.passed("localhost")
+    assert hosts.passed("example.com")
+
+
+def test_a_metadata_server_elsewhere_is_asked_without_the_proxy() -> None:
+    variables = environ(
+        project="p", proxy="http://gcp:1", bundle=Path("/b"), metadata="gcp:2", gcloud=Path("/g")
+    )
+
+    assert variables["no_proxy"].endswith(",gcp")
+    assert variables["NO_PROXY"] == variables["no_proxy"]

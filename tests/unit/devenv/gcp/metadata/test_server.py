@@ -3,6 +3,7 @@
 import pytest
 
 from devenv.gcp.config import CloudConfig
+from devenv.gcp.errors import Unavailable
 from devenv.gcp.metadata.server import MetadataServer
 from tests.unit.devenv.gcp.web import Web
 
@@ -112,3 +113,36 @@ def test_only_get_is_known(web: Web) -> None:
 )
 def test_what_is_unknown_is_not_found(web: Web, path: str) -> None:
     assert web.get(path).status_code == 404
+
+
+async def _find(address: str) -> str | None:
+    if address == "10.0.0.9":
+        raise Unavailable("No engine.")
+    return {"10.0.0.2": "job@p"}.get(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "status", "text"),
+    [
+        ("127.0.0.1", 4711, 200, EMAIL),
+        ("10.0.0.2", 4711, 200, "job@p"),
+        ("10.0.0.2", 4712, 200, "job@p"),
+        ("10.0.0.3", 4711, 200, EMAIL),
+        ("10.0.0.3", 4712, 404, "Not Found"),
+        ("10.0.0.9", 4711, 503, "No engine.\n"),
+    ],
+)
+def test_a_container_is_who_it_is_by_its_address(
+    address: str, port: int, status: int, text: str
+) -> None:
+    app = MetadataServer(CloudConfig(), Tokens(), {4711: EMAIL}, _find)
+    web = Web(
+        app,
+        base=f"http://127.0.0.1:{port}",
+        headers={"metadata-flavor": "Google"},
+        client=address,
+    )
+
+    answer = web.get(f"{ACCOUNTS}/default/email")
+
+    assert (answer.status_code, answer.text) == (status, text)

@@ -1,0 +1,246 @@
+"""What the `docker` runtime makes of an engine: a stub stands in for it."""
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from containers import (
+    CannotStart as NotStarted,
+    ContainerSpec,
+    EngineUnavailable,
+    Exit as Ended,
+    ImageMissing,
+    Network,
+)
+from devenv.gcp.errors import Unavailable
+from devenv.gcp.run_jobs.runtimes.base import CannotStart, Exit
+from devenv.gcp.run_jobs.runtimes.docker import DockerRuntime
+from tests.unit.devenv.gcp.run_jobs.processes import eventually, make_attempt
+
+pytestmark = pytest.mark.anyio
+AWAY = EngineUnavailable("No engine.")
+
+
+class StubContainer:
+    name = "demo-abcde-task0-0"
+
+    def __init__(self, ended: Ended) -> None:
+        self.ended = ended
+        self.removed = False
+
+    def wait(self) -> Ended:
+        return self.ended
+
+    def follow(self, on_line: Any, *, max_bytes: int) -> None:
+        for line in ("one", "two"):
+            on_line(line)
+
+    def remove(self) -> None:
+        self.removed = True
+
+
+class StubEngine:
+    """Does what the test has put into its fields; an exception there is raised."""
+
+    def __init__(self) -> None:
+        self.container: Any = StubContainer(Ended())
+        self.swept: Any = []
+        self.pinned: Any = "sha256:1"
+        self.specs: list[ContainerSpec] = []
+        self.cleared = False
+
+    def digest(self, image: str) -> str:
+        return str(_give(self.pinned))
+
+    def hold(self, name: str, files: Any, *, image: str) -> str:
+        return f"volume-of-{name}"
+
+    def start(self, spec: ContainerSpec) -> Any:
+        self.specs.append(spec)
+        return _give(self.container)
+
+    def find(self, name: str) -> Any:
+        return _give(self.container)
+
+    def sweep(self, *, keep: Any) -> Any:
+        return _give(self.swept)
+
+    def labels_at(self, address: str) -> Any:
+        return _give({"10.0.0.2": {"io.validibot.account": "a@b"}}.get(address))
+
+    def clear(self) -> None:
+        self.cleared = True
+
+    def close(self) -> None: ...
+
+
+def _give(what: Any) -> Any:
+    if isinstance(what, Exception):
+        raise what
+    return what
+
+
+@pytest.fixture
+def engine() -> StubEngine:
+    return StubEngine()
+
+
+@pytest.fixture
+def runtime(engine: StubEngine, tmp_path: Path) -> DockerRuntime:
+    (tmp_path / "bundle.pem").write_text("PEM")
+    return DockerRuntime(
+        engine,  # type: ignore[arg-type]
+        environ=lambda account: {"WHO": account, "A": "cloud"},
+        bundle=tmp_path / "bundle.pem",
+        data=tmp_path,
+        network="jobs",
+    )
+
+
+async def test_a_container_gets_what_its_job_says(
+    runtime: DockerRuntime, engine: StubEngine
+) -> None:
+    await runtime.open(set())
+    await (await runtime.start(make_attempt(cpus=0.5, env={"A": "job"}))).wait()
+
+    [spec] = engine.specs
+    assert (spec.network, spec.network_name) == (Network.CALLBACK, "jobs")
+    assert (spec.cpus, spec.memory_bytes, spec.scratch_bytes) == (0.5, 2**29, 2**28)
+    assert spec.env == {"WHO": "runner@demo", "A": "job"}
+    assert [mount.source for mount in spec.mounts] == ["volume-of-certificates"]
+    assert all(mount.read_only for mount in spec.mounts)
+
+
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [
+        (Ended(code=3), Exit(code=3)),
+        (Ended(signal=9, out_of_memory=True), Exit(signal=9, out_of_memory=True)),
+        (Ended(code=1, child_out_of_memory=True), Exit(code=1, out_of_memory=True)),
+        (Ended(child_out_of_memory=True), Exit()),
+        (Ended(signal=15, terminated=True), Exit(signal=15, terminated=True)),
+        (Ended(lost=True), Exit(lost=True)),
+    ],
+)
+async def test_an_end_is_told_as_cloud_run_does(
+    runtime: DockerRuntime, engine: StubEngine, ended: Ended, told: Exit
+) -> None:
+    engine.container = StubContainer(ended)
+    await runtime.open(set())
+    running = await runtime.start(make_attempt())
+
+    assert await running.wait() == told
+
+
+async def test_a_log_goes_on_where_an_earlier_emulator_left_it(
+    runtime: DockerRuntime, tmp_path: Path
+) -> None:
+    await runtime.open(set())
+    log = tmp_path / "logs" / "demo-abcde" / "task0-0.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("one\n")
+    running = await runtime.adopt(make_attempt())
+    assert running is not None
+    await running.wait()
+
+    assert log.read_text() == "one\ntwo\n"
+
+
+@pytest.mark.parametrize("error", [AWAY, ImageMissing("No image."), NotStarted("No.")])
+async def test_what_keeps_a_container_from_starting_is_said(
+    runtime: DockerRuntime, engine: StubEngine, error: Exception
+) -> None:
+    engine.container = error
+
+    with pytest.raises(CannotStart, match=str(error)):
+        await runtime.start(make_attempt())
+
+
+async def test_an_image_goes_by_its_digest(runtime: DockerRuntime, engine: StubEngine) -> None:
+    assert await runtime.pin("host:5000/a/b:1") == "host:5000/a/b@sha256:1"
+    engine.pinned = ImageMissing("No image.")
+    assert await runtime.pin("a/b:1") is None
+    engine.pinned = AWAY
+    with pytest.raises(CannotStart, match="No engine"):
+        await runtime.pin("a/b:1")
+
+
+async def test_without_an_engine_it_does_not_open(
+    runtime: DockerRuntime, engine: StubEngine
+) -> None:
+    engine.swept = AWAY
+
+    with pytest.raises(Unavailable, match="No engine"):
+        await runtime.open(set())
+
+
+@pytest.mark.parametrize(
+    ("image", "hint"),
+    [
+        ("validibot/validator-fmu:0.1.0", "make validator NAME=fmu"),
+        ("validator-json-schema@sha256:1", "make validator NAME=json-schema"),
+        ("demo/tool:1", "docker pull demo/tool:1"),
+    ],
+)
+async def test_a_missing_image_comes_with_a_command(
+    runtime: DockerRuntime, image: str, hint: str
+) -> None:
+    assert runtime.hint(image).endswith(hint)
+
+
+async def test_an_account_is_told_by_its_containers_address(
+    runtime: DockerRuntime, engine: StubEngine
+) -> None:
+    assert await runtime.account_at("10.0.0.2") == "a@b"
+    assert await runtime.account_at("10.0.0.3") is None
+
+
+async def test_a_container_that_is_just_starting_is_not_left_behind(
+    runtime: DockerRuntime, engine: StubEngine
+) -> None:
+    start = asyncio.create_task(runtime.start(make_attempt()))
+    await asyncio.sleep(0)
+    start.cancel()
+    await runtime.close()
+
+    assert engine.specs
+    assert engine.cleared
+
+
+async def test_a_finished_container_is_removed(runtime: DockerRuntime, engine: StubEngine) -> None:
+    await runtime.open(set())
+    running = await runtime.start(make_attempt())
+    await running.wait()
+    running.discard()
+
+    assert await eventually(lambda: engine.container.removed)
+
+
+async def test_a_terminated_container_is_so_for_the_next_emulator(
+    runtime: DockerRuntime, engine: StubEngine, tmp_path: Path
+) -> None:
+    await runtime.open(set())
+    (tmp_path / "ending" / make_attempt().name).touch()
+    engine.container = StubContainer(Ended(signal=15, lost=True))
+    running = await runtime.adopt(make_attempt())
+    assert running is not None
+
+    assert await running.wait() == Exit(signal=15, terminated=True)
+
+
+async def test_an_engine_that_is_away_is_asked_again_to_end_a_container(
+    runtime: DockerRuntime, engine: StubEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devenv.gcp.run_jobs.runtimes.docker._AGAIN", 0.01)
+    looks, asked = iter((AWAY, AWAY, None)), threading.Event()
+    engine.container.exit = lambda: _give(next(looks))
+    engine.container.terminate = lambda *, grace: asked.set()
+    engine.container.wait = lambda: asked.wait() and Ended(signal=15, terminated=True)
+    await runtime.open(set())
+    running = await runtime.start(make_attempt())
+    running.terminate()
+
+    assert await running.wait() == Exit(signal=15, terminated=True)
