@@ -56,10 +56,12 @@ MEANINGS = {
     "WHITENOISE_USE_FINDERS": "For development; a host serves what was collected.",
     "WORKER_API_KEY": "Secret that containers show when they call back; needed unless `CONTAINER_NETWORK`"
     " is `none`.",
-    "WORKER_URL": "Where containers call back, if not at `SITE_URL`.",
+    "WORKER_URL": "Where validators call back: on a host at `SITE_URL` unless told; on Google Cloud at the"
+    " private worker, whose tokens are made for this address.",
     # Read by other settings only.
     "CLOUD_TASKS_QUEUE": "Short name of the Cloud Tasks queue.",
     "CLOUD_TASKS_SERVICE_ACCOUNT": "Account as which the queue calls the worker.",
+    "CONTAINERS_OWNER": "The label of this checkout's containers.",
     "GCP_REGION": "Region of queue and jobs.",
     "GCS_BUCKET": "Bucket of submissions, attempts and artifacts.",
     "GOOGLE_CLOUD_PROJECT": "The project's id.",

@@ -25,7 +25,7 @@ class Command(BaseCommand):
         except (BackupError, OSError) as error:
             raise CommandError(f"There is no backup: {error}") from None
         said = f"{count} files" if settings.DATA_ROOT.startswith("file:") else "no files"
-        self.stderr.write(f"Backed up the database and {said}.", ending="\n")
+        self.stderr.write(f"Backed up the database and {said}.")
         if not settings.DATA_ROOT.startswith("file:"):
             self.stderr.write(
                 f"{settings.DATA_ROOT} is not in it: keep old versions in the bucket."
@@ -33,6 +33,8 @@ class Command(BaseCommand):
 
     def _backup(self, name: str) -> int:
         if name == "-":
+            if sys.stdout.isatty():
+                raise BackupError("a backup is nothing to read. Lead it elsewhere: backup - > FILE")
             return backup(sys.stdout.buffer)
         target = Path(name)
         draft = target.with_name(f"{target.name}.part")
@@ -42,7 +44,7 @@ class Command(BaseCommand):
         try:
             with draft.open("wb") as output:
                 count = backup(output)
-            target.hardlink_to(draft)
+            draft.rename(target)
         finally:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
         return count

@@ -1,0 +1,59 @@
+"""A host whose validators run in containers: shut in, or calling back with the worker's key."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from docker import DockerClient
+
+from containers import Engine
+from tests import engine as engines
+from tests.flows.host import Host, host, site, two_ports  # noqa: F401 - host is a fixture
+
+pytestmark = [pytest.mark.xdist_group("procfile"), pytest.mark.timeout(240)]
+
+FMU = "fmu-decay"
+KEY = "k" * 40
+
+
+@pytest.fixture
+def contained(host: Host, engine: DockerClient) -> Iterator[Host]:  # noqa: F811
+    """The host with `docker` for a backend; its containers and networks are removed afterwards."""
+    engines.build_validators("fmu")
+    yield replace(host, more={"EXECUTION_BACKEND": "docker", "ALLOW_SUBPROCESS": ""})
+    owner = f"validibot-{hashlib.sha256(host.files.as_uri().encode()).hexdigest()[:12]}"
+    ours = Engine(owner=owner)
+    ours.clear()
+    ours.close()
+
+
+def _posted(log: Path) -> list[str]:
+    return [line for line in log.read_text().splitlines() if "POST /internal/callbacks/" in line]
+
+
+def test_a_container_without_a_network_needs_no_door(contained: Host) -> None:
+    port = two_ports()
+    with contained.start("web", "worker", port=port) as runner, site(port) as web:
+        run = web.launch(FMU, contained.sample(FMU), Prefer="wait=60").json()
+
+        assert run["result"] == "PASS", run
+        assert _posted(runner.log) == []
+
+
+def test_a_container_that_may_call_back_shows_the_key(contained: Host) -> None:
+    port = two_ports()
+    told = {
+        "ALLOWED_HOSTS": "localhost,host.docker.internal",
+        "CONTAINER_NETWORK": "callback",
+        "WORKER_API_KEY": KEY,
+        "WORKER_URL": f"http://host.docker.internal:{port}",
+    }
+    with contained.start("web", "worker", port=port, **told) as runner, site(port) as web:
+        run = web.launch(FMU, contained.sample(FMU), Prefer="wait=60").json()
+
+        assert run["result"] == "PASS", run
+        (posted,) = _posted(runner.log)
+        assert "/internal/callbacks/ 200" in posted
+        assert KEY not in runner.log.read_text()
