@@ -236,8 +236,12 @@ async def test_an_engine_that_is_away_is_asked_again_to_end_a_container(
 ) -> None:
     monkeypatch.setattr("devenv.gcp.run_jobs.runtimes.docker._AGAIN", 0.01)
     looks, asked = iter((AWAY, AWAY, None)), threading.Event()
+
+    def end(*, grace: float) -> None:
+        asked.set()
+
     engine.container.exit = lambda: _give(next(looks))
-    engine.container.terminate = lambda *, grace: asked.set()
+    engine.container.terminate = end
     engine.container.wait = lambda: asked.wait() and Ended(signal=15, terminated=True)
     await runtime.open(set())
     running = await runtime.start(make_attempt())
