@@ -26,12 +26,12 @@ async def run_stream(request: HttpRequest, org: str, pk: UUID) -> HttpResponseBa
     A server without ASGI would hold a thread for every page that is open, and send all in the end: it
     says that there is nothing to come, and pages have to be loaded again.
     """
-    if not isinstance(request, ASGIRequest):
-        # https://html.spec.whatwg.org/multipage/server-sent-events.html: do not connect again.
-        return HttpResponse(status=204)
     user = await request.auser()
     scope = await _in_thread(scope_of_page)(user, org)
     await _in_thread(run_context)(scope, pk)
+    if not isinstance(request, ASGIRequest):
+        # https://html.spec.whatwg.org/multipage/server-sent-events.html: do not connect again.
+        return HttpResponse(status=204)
     response = StreamingHttpResponse(
         _events(request, scope, pk), content_type="text/event-stream; charset=utf-8"
     )

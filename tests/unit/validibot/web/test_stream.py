@@ -2,11 +2,10 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
 from tests.factories import MembershipFactory, RunFactory
 from validibot.accounts.models import Organisation, User
@@ -43,7 +42,13 @@ async def watch(user: User, organisation: Organisation, run: Run) -> list[str]:
     return [sent async for sent in stream._events(request, scope, run.pk)]
 
 
-def test_a_server_with_threads_alone_has_nothing_to_stream() -> None:
-    answer = async_to_sync(stream.run_stream)(RequestFactory().get("/"), "demo", uuid4())
+@pytest.mark.django_db(transaction=True)
+def test_a_server_with_threads_alone_has_nothing_to_stream(client: Client) -> None:
+    membership = MembershipFactory.create()
+    organisation = membership.organisation
+    run = RunFactory.create(workflow__organisation=organisation, user=membership.user)
+    client.force_login(membership.user)
+
+    answer = client.get(f"/app/orgs/{organisation.slug}/runs/{run.pk}/stream/")
 
     assert answer.status_code == 204
