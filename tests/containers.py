@@ -6,6 +6,7 @@ is removed by the next one: labels tell whose it is.
 
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ testcontainers_config.connection_mode_override = ConnectionMode.docker_host
 class Servers:
     """Where the servers listen on this machine."""
 
+    postgres: DockerContainer
     postgres_port: int
     password: str
     smtp_port: int
@@ -55,6 +57,12 @@ smtp = "smtp://127.0.0.1:{self.smtp_port}"
 mail = "http://127.0.0.1:{self.mail_port}"
 """
 
+    def kill_postgres(self) -> None:
+        """Kill PostgreSQL and start it again; what was committed is there, at the same port."""
+        container = self.postgres.get_wrapped_container()
+        container.kill()
+        container.start()
+
     @property
     def storage(self) -> str:
         return f"http://127.0.0.1:{self.storage_port}"
@@ -75,6 +83,7 @@ def servers() -> Iterator[Servers]:
         mail = started.enter_context(_mail())
         storage = started.enter_context(_storage())
         yield Servers(
+            postgres=postgres,
             postgres_port=postgres.get_exposed_port(5432),
             password=password,
             smtp_port=mail.get_exposed_port(1025),
@@ -85,7 +94,9 @@ def servers() -> Iterator[Servers]:
 
 def _postgres(password: str) -> DockerContainer:
     environ = {"POSTGRES_USER": "validibot", "POSTGRES_PASSWORD": password}
-    server = _container(POSTGRES, 5432).with_envs(**environ)
+    server = _container(POSTGRES).with_envs(**environ)
+    # A port that Docker chooses is another one after a restart.
+    server.with_bind_ports(5432, free_port())
     # Not the port: its publisher listens before PostgreSQL does.
     server.waiting_for(ExecWaitStrategy(["pg_isready", "-q", "-h", "127.0.0.1"]))
     return server.with_command("postgres -c fsync=off -c max_connections=300")
@@ -101,6 +112,12 @@ def _storage() -> DockerContainer:
     ready = HttpWaitStrategy(4443, "/_internal/healthcheck").for_status_code(200)
     server = _container(STORAGE, 4443).waiting_for(ready)
     return server.with_command(f"-scheme http -port 4443 -backend memory -log-level warn {ours}")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port
 
 
 def _container(image: str, *ports: int) -> DockerContainer:

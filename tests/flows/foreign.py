@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.containers import Servers
+from tests.engine import STANDIN
 from tests.flows import stack as stacks
 from tests.flows.stack import Stack
 
@@ -16,7 +18,6 @@ class Variant:
 
     behaviour: str
     kind: str = "energyplus"
-    image: str = "standin:1"
     timeout: float = 120
     max_retries: int = 0
 
@@ -30,7 +31,7 @@ class Variant:
         return f"""
 [[gcp.jobs]]
 name = "{self.slug}"
-image = "{self.image}"
+image = "{STANDIN}"
 account = "{ACCOUNT}"
 timeout = {self.timeout:.1f}
 max_retries = {self.max_retries}
@@ -39,7 +40,7 @@ env = {{ DEPLOYMENT_TARGET = "gcp", STANDIN = "{self.behaviour}", STANDIN_KIND =
 
 
 # Has read nothing and stored nothing; the tests answer in its stead.
-IDLE = Variant(behaviour="idle", image="idle:1")
+IDLE = Variant(behaviour="idle")
 VARIANTS = (
     *(Variant(behaviour=name) for name in ("success", "failed_validation", "failed_runtime")),
     *(Variant(behaviour=name) for name in ("explode", "vanish", "die", "silent", "hang")),
@@ -48,20 +49,16 @@ VARIANTS = (
     Variant(behaviour="hang", kind="fmu", timeout=3),
     IDLE,
 )
-_IMAGES = """
+_AS_PROCESS = f"""
 [[gcp.images]]
-name = "standin:1"
-command = [ "{python}", "-m", "tests.standin.container" ]
-
-[[gcp.images]]
-name = "idle:1"
-command = [ "sleep", "600" ]
+name = "{STANDIN}"
+command = [ "{{python}}", "-m", "tests.standin.container" ]
 """
 
 
-def start(root: Path) -> Stack:
-    cloud = _IMAGES + "".join(variant.toml for variant in VARIANTS)
-    stack = stacks.make(root, validators=[ACCOUNT], cloud=cloud)
+def start(root: Path, *, servers: Servers | None = None) -> Stack:
+    cloud = _AS_PROCESS + "".join(variant.toml for variant in VARIANTS)
+    stack = stacks.make(root, validators=[ACCOUNT], cloud=cloud, servers=servers)
     stacks.start(stack)
     slugs = {variant.slug: _SEEDS[variant.kind] for variant in VARIANTS}
     plant = f"from tests.standin.catalogue import plant; plant({slugs!r})"

@@ -24,7 +24,11 @@ class Stack(Project):
     """A running stack and its public API, called as the demo user."""
 
     mock: bool = False
-    jobs: str = "process"
+    servers: Servers | None = None
+
+    @property
+    def jobs(self) -> str:
+        return "docker" if self.servers else "process"
 
     def environ(self, **variables: str) -> dict[str, str]:
         wanted = {"MOCK_VALIDATORS": "1" if self.mock else "", "JOBS": self.jobs}
@@ -124,7 +128,7 @@ def make(
         text = text.replace("[gcp]\n", f'[gcp]\nstorage = "{servers.storage}"\n', 1)
         cloud += servers.toml()
     (root / "devenv.toml").write_text(text + cloud)
-    return Stack(root, mock, jobs="docker" if servers else "process")
+    return Stack(root, mock, servers)
 
 
 def on_free_ports(text: str) -> str:

@@ -5,10 +5,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
+from tests.flows import engines
 from tests.flows.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
@@ -29,36 +29,12 @@ def _reached(stack: Stack, run: str, kind: str) -> None:
 
 
 def _kill_service(stack: Stack, name: str) -> None:
+    if stack.servers and name == "postgres":
+        stack.servers.kill_postgres()
+        return
     pid = stack.status()["services"][name]["pid"]
     os.kill(pid, signal.SIGKILL)
     stack.until_restarted(name, not_pid=pid)
-
-
-def _engines(stack: Stack) -> list[int]:
-    """Find the engines of this stack: they work in the folders of its jobs."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes().split(b"\0")
-            ours = (folder / "cwd").readlink().is_relative_to(stack.root)
-        except OSError:
-            continue
-        if ours and command[0].endswith(b"payload/energyplus"):
-            found.append(int(folder.name))
-    return found
-
-
-def _kill_engine(stack: Stack) -> None:
-    for pid in stack.until(lambda: _engines(stack), seconds=20):
-        os.kill(pid, signal.SIGKILL)
-
-
-def _kill_job(stack: Stack) -> None:
-    """Kill the validator, which started the engine, as Cloud Run would when memory runs out."""
-    engines: list[int] = stack.until(lambda: _engines(stack), seconds=20)
-    status = Path(f"/proc/{engines[0]}/status").read_text()
-    parent = int(status.partition("PPid:\t")[2].partition("\n")[0])
-    os.kill(parent, signal.SIGKILL)
 
 
 def _ended_once(stack: Stack, run: str) -> dict[str, object]:
@@ -94,13 +70,11 @@ def test_no_run_of_a_burst_is_lost_or_ends_twice(stack: Stack, service: str) -> 
             if answer.is_success:
                 accepted.append(str(answer.json()["id"]))
 
-    pid = stack.status()["services"][service]["pid"]
     threads = [threading.Thread(target=burst) for _ in range(4)]
     for thread in threads:
         thread.start()
     stack.until(lambda: len(accepted) > 5)
-    os.kill(pid, signal.SIGKILL)
-    stack.until_restarted(service, not_pid=pid)
+    _kill_service(stack, service)
     for thread in threads:
         thread.join()
 
@@ -109,7 +83,7 @@ def test_no_run_of_a_burst_is_lost_or_ends_twice(stack: Stack, service: str) -> 
         assert sum(kind in ENDS for kind in stack.events(run)) == 1
 
 
-@pytest.mark.parametrize("kill", [_kill_engine, _kill_job])
+@pytest.mark.parametrize("kill", [engines.kill, engines.kill_job])
 def test_a_killed_validator_is_an_error_of_ours_with_a_sentence(
     stack: Stack, kill: Callable[[Stack], None]
 ) -> None:
@@ -124,11 +98,11 @@ def test_a_killed_validator_is_an_error_of_ours_with_a_sentence(
 
 def test_a_cancelled_run_stops_its_engine(stack: Stack) -> None:
     run = _launch(stack)
-    stack.until(lambda: _engines(stack), seconds=20)
+    stack.until(lambda: engines.running(stack), seconds=20)
 
     answer = stack.api.post(f"runs/{run}/cancel/")
 
     assert answer.status_code == 200
     assert answer.json()["result"] == "CANCELED"
-    stack.until(lambda: not _engines(stack), seconds=20)
+    stack.until(lambda: not engines.running(stack), seconds=20)
     assert _ended_once(stack, run)["result"] == "CANCELED"

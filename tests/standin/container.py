@@ -9,6 +9,7 @@ vanish      exit 0 without an output and without a callback
 die         killed before anything is stored
 silent      the output is stored, exit 0, but nobody is called back
 hang        never ends
+idle        reads nothing and never ends
 
 What holds always: an unusable envelope is exit 0 without output (EnergyPlus) or exit 1 (others);
 a callback that is not answered by 2xx with parseable JSON ends in exit 1 with the output stored;
@@ -66,6 +67,8 @@ class Container:
         self._input_uri = environment.get("VALIDIBOT_INPUT_URI") or next(iter(arguments), "")
 
     def run(self) -> int:
+        if self._behaviour == "idle":
+            time.sleep(600)
         try:
             self._storage = Storage(self._environment)
         except Refused as error:
