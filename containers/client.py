@@ -14,6 +14,7 @@ from docker.utils import kwargs_from_env
 from containers.errors import EngineUnavailable
 
 TIMEOUT = 60  # seconds for one answer: a start on a busy machine takes several
+_CONNECTIONS = 256  # two for each container: one waits, one reads what it says
 _BROKEN = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
@@ -24,7 +25,7 @@ def connect() -> docker.APIClient:
         context = ContextAPI.get_current_context()
         if context and context.Host:
             where["base_url"] = context.Host
-    return docker.APIClient(version="auto", timeout=TIMEOUT, **where)
+    return docker.APIClient(version="auto", timeout=TIMEOUT, max_pool_size=_CONNECTIONS, **where)
 
 
 class Client:

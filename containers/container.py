@@ -104,8 +104,10 @@ class Container:
         """Return when it has ended, or when it is time to look. Raises EngineUnavailable."""
         start = time.monotonic()
         try:
-            with suppress(APIError), self._client.api() as api:
+            with self._client.api() as api:
                 api.wait(self.id, timeout=_LOOK)
+        except APIError:
+            time.sleep(_PAUSE)
         except EngineUnavailable:
             if time.monotonic() - start < _LOOK:
                 raise

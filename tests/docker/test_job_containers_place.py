@@ -4,6 +4,7 @@
 
 import json
 import secrets
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,19 @@ def test_the_proxy_does_not_lead_a_job_back_to_the_doors(jobs: Jobs) -> None:
     """
 
     assert jobs.log(jobs.run(source)).splitlines() == ["503", "503"]
+
+
+def test_on_a_host_jobs_have_doors_of_their_own_in_their_network(
+    network: tuple[str, str], tmp_path: Path
+) -> None:
+    with cloud_of(tmp_path, Place(jobs="docker", network=network[0])):
+        doors = json.loads((tmp_path / "endpoints.json").read_text())["jobs"]
+        for port in doors.values():
+            socket.create_connection((network[1], port), timeout=2).close()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), timeout=2)
+
+    assert set(doors) == {"proxy", "metadata"}
 
 
 def test_an_engine_on_another_machine_is_told_apart(tmp_path: Path) -> None:
