@@ -103,16 +103,20 @@ def test_the_task_of_a_killed_worker_is_anothers_after_its_lease(workers: Crew, 
 def test_a_worker_that_only_slept_wakes_up_to_find_its_task_done(workers: Crew, step: Step) -> None:
     sleeper = workers.hire(concurrency=1).serves()
     with stuck(step):
-        workers.hire().serves()
+        other = workers.hire().serves()
         sleeper.send(signal.SIGSTOP)
     until(ended(1), seconds=30)
     until(lambda: not QueuedTask.objects.exists(), seconds=10)
+    workers.hire().serves().send(signal.SIGKILL)  # a new worker forgets those that were silent
 
     sleeper.send(signal.SIGCONT)
 
     until(lambda: sleeper.told("was taken over meanwhile"), seconds=10)
     assert RunEvent.objects.filter(kind__in=ENDINGS).count() == 1
-    assert sleeper.health() == (200, "ok")
+    other.send(signal.SIGKILL)
+    other.ends()
+    list(launch(step, 1))
+    until(ended(2), seconds=30)
 
 
 def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(

@@ -240,3 +240,15 @@ def test_dead_tasks_are_found_and_requeued_in_the_admin_site(client: Client) -> 
 def test_a_worker_without_a_database_queue_says_so() -> None:
     with pytest.raises(CommandError, match="TASKS\\['default'\\] is ImmediateBackend"):
         call_command("queue_worker")
+
+
+def test_more_tasks_than_connections_are_refused_at_the_start(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "validibot.dispatch.database.backend.DatabaseBackend"
+    settings.TASKS = {"default": {"BACKEND": path}}
+    options = connection.settings_dict["OPTIONS"] | {"pool": {"max_size": 20}}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+
+    with pytest.raises(CommandError, match="Set DATABASE_POOL to 32, or ask for less"):
+        call_command("queue_worker", "--concurrency", "30")

@@ -9,11 +9,15 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, task_backends
 
 from validibot.dispatch.database.backend import DatabaseBackend
 from validibot.dispatch.database.health import PATH, health
 from validibot.dispatch.database.worker import QueueWorker
+
+# Connections of a worker beside those of its tasks.
+_SPARE = 2
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +46,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         backend = _backend()
+        _check_pool(options["concurrency"])
         worker = asyncio.run(_work(backend, options))
         if worker.busy.count:
             logger.warning("%d tasks took too long to stop and are put back", worker.busy.count)
@@ -59,6 +64,17 @@ def _backend() -> DatabaseBackend:
             " Set TASK_QUEUE=database to let tasks wait in the database."
         )
     return backend
+
+
+def _check_pool(concurrency: int) -> None:
+    """Each task at work takes a connection; so do the leases of runs, and looking after others."""
+    pool = connection.settings_dict["OPTIONS"].get("pool") or {}
+    most = pool.get("max_size", concurrency + _SPARE)
+    if concurrency + _SPARE > most:
+        raise CommandError(
+            f"--concurrency {concurrency} needs {concurrency + _SPARE} connections, and there are"
+            f" {most}. Set DATABASE_POOL to {concurrency + _SPARE}, or ask for less."
+        )
 
 
 async def _work(backend: DatabaseBackend, options: dict[str, Any]) -> QueueWorker:
