@@ -60,6 +60,8 @@ class Host:
             "SEED_FILE": str(self.folder / "seed.json"),
             "SITE_URL": "https://validibot.example",
             "STATIC_ROOT": str(self.folder / "static"),
+            # What a killed worker's validators leave goes with the rest.
+            "TMPDIR": str(self.folder),
             **self.more,
         }
 
