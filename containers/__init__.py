@@ -7,9 +7,10 @@ from containers.container import Container
 from containers.engine import Engine
 from containers.errors import CannotStart, EngineUnavailable, ImageMissing
 from containers.networks import CallbackNetwork
-from containers.spec import ContainerSpec, Exit, Mount, Network
+from containers.spec import NOBODY, ContainerSpec, Exit, Mount, Network
 
 __all__ = (
+    "NOBODY",
     "CallbackNetwork",
     "CannotStart",
     "Container",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+NOBODY = "1000:1000"  # whom images are run as that say nothing, or root
 GIB = 2**30
 
 
@@ -42,7 +43,7 @@ class ContainerSpec:
     memory_bytes: int
     cpus: float = 1.0
     pids: int = 512
-    user: str = "1000:1000"
+    user: str = NOBODY
     network: Network = Network.NONE
     network_name: str = ""
     mounts: tuple[Mount, ...] = ()

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 
 from containers import (
+    NOBODY,
     CannotStart as NotStarted,
     Container,
     ContainerSpec,
@@ -189,6 +190,7 @@ class DockerRuntime(Runtime):
                 # Half of it, so that too large a file is a full disk and not the end of the task.
                 scratch_bytes=attempt.memory // 2,
                 cpus=attempt.cpus,
+                user=self._engine.user(attempt.image) or NOBODY,
                 network=Network.CALLBACK,
                 network_name=self._network,
                 mounts=(Mount(source=held, target=str(BUNDLE.parent)),),

@@ -51,9 +51,13 @@ class StubEngine:
         self.pinned: Any = "sha256:1"
         self.specs: list[ContainerSpec] = []
         self.cleared = False
+        self.made_for = ""
 
     def digest(self, image: str) -> str:
         return str(_give(self.pinned))
+
+    def user(self, image: str) -> str:
+        return self.made_for
 
     def hold(self, name: str, files: Any, *, image: str) -> str:
         return f"volume-of-{name}"
@@ -112,6 +116,17 @@ async def test_a_container_gets_what_its_job_says(
     assert spec.env == {"WHO": "runner@demo", "A": "job"}
     assert [mount.source for mount in spec.mounts] == ["volume-of-certificates"]
     assert all(mount.read_only for mount in spec.mounts)
+
+
+@pytest.mark.parametrize(("made_for", "user"), [("4711:4711", "4711:4711"), ("", "1000:1000")])
+async def test_a_container_runs_as_whom_its_image_is_made_for(
+    runtime: DockerRuntime, engine: StubEngine, made_for: str, user: str
+) -> None:
+    engine.made_for = made_for
+    await runtime.open(set())
+    await (await runtime.start(make_attempt())).wait()
+
+    assert engine.specs[0].user == user
 
 
 @pytest.mark.parametrize(
