@@ -239,4 +239,4 @@ def host(
         with made.start("release") as release:
             assert release.ended(seconds=60) == 0, release.log.read_text()
         yield made
-        assert made.pids() == []
+        until(lambda: made.pids() == [], seconds=10)
