@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import Error, connection
 from django.utils import timezone
 from procrastinate import App, JobContext
 from procrastinate.contrib.django.utils import connector_params
@@ -19,8 +19,7 @@ from procrastinate.jobs import Job
 from procrastinate.psycopg_connector import PsycopgConnector
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.types import JSONDict
-from psycopg import AsyncConnection
-from psycopg_pool import PoolTimeout
+from psycopg import AsyncConnection, OperationalError
 
 from validibot.dispatch.database.backend import DELIVER
 from validibot.dispatch.database.jobs import Jobs
@@ -31,7 +30,7 @@ from validibot.dispatch.receive import Delivery, Outcome, deliver
 # Our own connections beside those of the tasks: fetching, ending, and the answer about our health.
 _CONNECTIONS = 3
 _HEALTH_SECONDS = 2.0
-_UNREACHABLE = (ProcrastinateException, PoolTimeout, TimeoutError, OSError)
+_UNREACHABLE = (ProcrastinateException, OperationalError, TimeoutError, OSError)
 
 logger = logging.getLogger(__name__)
 
@@ -112,12 +111,14 @@ class QueueWorker:
             working = asyncio.create_task(self._work(app))
             keeping = asyncio.create_task(self._keep())
             stopping = asyncio.create_task(self._stopping.wait())
-            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-            for each in (working, keeping, stopping):
+            tasks = (working, keeping, stopping)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for each in tasks:
                 each.cancel()
-            _, _, outcome = await asyncio.gather(keeping, stopping, working, return_exceptions=True)
-        if isinstance(outcome, Exception):
-            raise outcome
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
 
     def _app(self, connector: PsycopgConnector) -> App:
         app = App(connector=connector)
@@ -144,7 +145,7 @@ class QueueWorker:
         while True:
             try:
                 await asyncio.to_thread(_with_a_connection, take_over, self.options)
-            except DatabaseError as error:
+            except Error as error:
                 logger.warning("nothing can be taken over now: %s", error)
             await asyncio.sleep(self.options.beat_seconds)
 
@@ -194,7 +195,7 @@ def _do(job: Job) -> Outcome:
     if not outcome.done and job.id:
         try:
             note_failure(job.id, job.task_kwargs, outcome.error or outcome.message)
-        except (DatabaseError, InterfaceError) as error:
+        except Error as error:
             logger.warning("the failure of task %s is not noted: %s", job.id, error)
     return outcome
 
