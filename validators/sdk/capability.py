@@ -3,34 +3,37 @@
 Without it a validator uses the account that it runs as.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from time import sleep
 from typing import Any
 
-import requests
 from google.auth.exceptions import RefreshError
 from google.oauth2.credentials import Credentials
 from validibot_shared.validations.envelopes import ValidationInputEnvelope
 
-from validators.sdk.callback import authorization
 from validators.sdk.environment import Environment, Grant
+from validators.sdk.worker import NotAccepted, post
 
-_TIMEOUT = 30.0
+_OVER = frozenset({409})  # the attempt has ended; asking again changes nothing
 
 
 class Capability:
     """Credentials for Google's client; `prefix` is where they hold."""
 
-    def __init__(self, grant: Grant, environment: Environment) -> None:
+    def __init__(
+        self, grant: Grant, environment: Environment, *, wait: Callable[[float], None] = sleep
+    ) -> None:
         self.prefix = grant.prefix
         self.project = grant.project
-        self._url = grant.refresh_url
+        self._grant = grant
         self._environment = environment
+        self._wait = wait
         self._proof: dict[str, str | None] = {}
+        # No expiry yet: google-auth renews minutes before it, and the proof is in the envelope,
+        # which is still to be read.
         self.credentials = Credentials(  # type: ignore[no-untyped-call]
-            token=grant.token,
-            expiry=_as_google_has_it(grant.expires_at),
-            refresh_handler=self._renew,
+            token=grant.token, refresh_handler=self._renew
         )
 
     def prove(self, envelope: ValidationInputEnvelope) -> None:
@@ -40,23 +43,24 @@ class Capability:
             "callback_id": envelope.context.callback_id,
             "callback_nonce": envelope.context.callback_nonce,
         }
+        self.credentials.expiry = _as_google_has_it(self._grant.expires_at)
 
     def _renew(self, _request: object, scopes: Sequence[str] | None = None) -> tuple[str, datetime]:
-        with requests.Session() as session:
-            headers = dict(authorization(session, url=self._url, environment=self._environment))
-            try:
-                answer = session.post(
-                    self._url,
-                    json=self._proof,
-                    headers=headers,
-                    timeout=_TIMEOUT,
-                    allow_redirects=False,
-                )
-                answer.raise_for_status()
-                return self._read(answer.json())
-            except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-                text = f"The right to the attempt's files was not renewed: {error}"
-                raise RefreshError(text) from error  # type: ignore[no-untyped-call]
+        if not self._proof:
+            text = f"The right to the attempt's files ended at {self._grant.expires_at}, too early"
+            raise RefreshError(text)  # type: ignore[no-untyped-call]
+        try:
+            answer = post(
+                self._proof,
+                url=self._grant.refresh_url,
+                environment=self._environment,
+                final=_OVER,
+                wait=self._wait,
+            )
+            return self._read(answer.json())
+        except (NotAccepted, ValueError, KeyError, TypeError) as error:
+            text = f"The right to the attempt's files was not renewed: {error}"
+            raise RefreshError(text) from error  # type: ignore[no-untyped-call]
 
     def _read(self, answer: dict[str, Any]) -> tuple[str, datetime]:
         if answer["allowed_prefix"] != self.prefix:

@@ -25,11 +25,11 @@ from validibot_shared.validations.envelopes import (
 )
 
 from validators.sdk.attempt import Attempt, EnvelopeUnusable
-from validators.sdk.callback import CallbackUndelivered, deliver
 from validators.sdk.capability import Capability
 from validators.sdk.environment import Environment, EnvironmentInvalid, read_environment
 from validators.sdk.storage.base import ObjectExists, StorageError
 from validators.sdk.validation import Failure, Request, Result, Validator, failed
+from validators.sdk.worker import NotAccepted, post
 
 log = logging.getLogger(__name__)
 
@@ -135,8 +135,8 @@ def _tell[Envelope: ValidationInputEnvelope](
     if message := attempt.callback(output):
         callback, url = message
         try:
-            deliver(callback, url=url, environment=environment)
-        except CallbackUndelivered as error:
+            post(callback.model_dump(mode="json"), url=url, environment=environment)
+        except NotAccepted as error:
             log.error("callback given up: %s", error)  # noqa: TRY400
             return FAILED
     return FAILED if output.status is ValidationStatus.FAILED_RUNTIME else DONE

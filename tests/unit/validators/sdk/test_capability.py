@@ -35,7 +35,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Environment:
 @pytest.fixture
 def capability(environment: Environment) -> Capability:
     assert environment.grant
-    made = Capability(environment.grant, environment)
+    made = Capability(environment.grant, environment, wait=lambda _: None)
     context = SimpleNamespace(callback_id="c", callback_nonce="n")
     made.prove(cast("ValidationInputEnvelope", SimpleNamespace(run_id="r", context=context)))
     return made
@@ -116,3 +116,37 @@ def test_a_refusal_to_renew_is_no_token(
 
     with pytest.raises(RefreshError, match="was not renewed"):
         capability.credentials.refresh(Request())  # type: ignore[no-untyped-call]
+
+
+@responses.activate
+def test_a_worker_that_is_away_for_a_moment_costs_no_right(capability: Capability) -> None:
+    responses.post(URL, status=503)
+    responses.post(URL, json=_answer())
+
+    capability.credentials.refresh(Request())  # type: ignore[no-untyped-call]
+
+    assert capability.credentials.token == "next"
+
+
+@responses.activate
+def test_of_an_attempt_that_has_ended_is_asked_once(capability: Capability) -> None:
+    responses.post(URL, status=409)
+
+    with pytest.raises(RefreshError, match="answered 409"):
+        capability.credentials.refresh(Request())  # type: ignore[no-untyped-call]
+
+    assert len(responses.calls) == 1
+
+
+@responses.activate
+def test_nothing_is_renewed_before_the_envelope_is_read(environment: Environment) -> None:
+    assert environment.grant
+    made = Capability(environment.grant, environment)
+
+    assert made.credentials.valid
+    with pytest.raises(RefreshError, match="ended at 2020-01-01 00:00:00"):
+        made.credentials.refresh(Request())  # type: ignore[no-untyped-call]
+
+
+def test_once_the_envelope_is_read_the_token_ends_when_it_ends(capability: Capability) -> None:
+    assert capability.credentials.expired

@@ -7,9 +7,9 @@ import responses
 from google.auth.exceptions import DefaultCredentialsError
 from validibot_shared.validations.envelopes import ValidationCallback, ValidationStatus
 
-from validators.sdk import callback as callback_module
-from validators.sdk.callback import CallbackUndelivered, deliver, origin
+from validators.sdk import worker as worker_module
 from validators.sdk.environment import Environment
+from validators.sdk.worker import NotAccepted, origin, post
 
 URL = "https://worker.run.app/api/v1/validation-callbacks/"
 MESSAGE = ValidationCallback(
@@ -23,8 +23,8 @@ MESSAGE = ValidationCallback(
 
 def call(**environment: str) -> list[float]:
     waits: list[float] = []
-    deliver(
-        MESSAGE,
+    post(
+        MESSAGE.model_dump(mode="json"),
         url=URL,
         environment=Environment(input_uri="gs://b/input.json", **environment),  # type: ignore[arg-type]
         wait=waits.append,
@@ -69,7 +69,7 @@ def test_a_passing_trouble_is_tried_again(status: int) -> None:
 def test_a_refusal_is_final(status: int) -> None:
     responses.post(URL, status=status)
 
-    with pytest.raises(CallbackUndelivered, match=str(status)):
+    with pytest.raises(NotAccepted, match=str(status)):
         call()
 
     assert len(responses.calls) == 1
@@ -77,7 +77,7 @@ def test_a_refusal_is_final(status: int) -> None:
 
 @responses.activate
 def test_a_worker_that_stays_away_is_given_up_after_half_a_minute() -> None:
-    with pytest.raises(CallbackUndelivered):
+    with pytest.raises(NotAccepted):
         call()
 
     assert len(responses.calls) == 7
@@ -87,7 +87,7 @@ def test_a_worker_that_stays_away_is_given_up_after_half_a_minute() -> None:
 def test_on_google_cloud_the_audience_is_the_workers_origin(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(callback_module, "fetch_id_token", lambda _, audience: f"for {audience}")
+    monkeypatch.setattr(worker_module, "fetch_id_token", lambda _, audience: f"for {audience}")
     responses.post(URL, json={})
 
     call(deployment_target="gcp")
@@ -109,7 +109,7 @@ def test_a_token_that_cannot_be_had_yet_is_asked_for_again(monkeypatch: pytest.M
             raise answer
         return answer
 
-    monkeypatch.setattr(callback_module, "fetch_id_token", fetch)
+    monkeypatch.setattr(worker_module, "fetch_id_token", fetch)
     responses.post(URL, json={})
 
     assert call(deployment_target="gcp", token_audience="aud") == [0.5]
