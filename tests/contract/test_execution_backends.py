@@ -17,6 +17,7 @@ from tests.cloud import ROOT, ActAs
 from tests.emulator.target import working
 from tests.factories import StepFactory, ValidatorFactory, started_run
 from validibot.core import storage as storages
+from validibot.core.storage import capability
 from validibot.runs.backends import cloud_run, get_backend
 from validibot.runs.backends.base import ENDED, LaunchError, LaunchRequest, Phase
 from validibot.runs.backends.docker import backend as docker
@@ -47,20 +48,23 @@ def _subprocess(settings: Settings, tmp_path: Path) -> None:
     _settings(settings, "subprocess.SubprocessBackend", tmp_path.as_uri(), options)
 
 
+_CACHED = (storages._storage, capability._own, cloud_run.jobs, cloud_run.executions)
+
+
 @pytest.fixture
 def _cloud_run(settings: Settings, config: CloudConfig, act_as: ActAs) -> Iterator[None]:
     act_as("worker")
     options = {"project": "validibot-local", "region": "us-west1"}
     _settings(settings, "cloud_run.CloudRunBackend", "gs://validibot-local", options)
     settings.WORKER_URL = "https://validibot-worker-123456789012.us-west1.run.app"
-    for cached in (storages._storage, cloud_run.jobs, cloud_run.executions):
+    for cached in _CACHED:
         cached.cache_clear()
     [service] = [each for each in config.services if each.name == "validibot-worker"]
     with working(service.port):  # which loses callbacks: outputs are found by looking
         yield
     for client in (cloud_run.jobs(), cloud_run.executions()):
         client.transport.close()  # type: ignore[no-untyped-call]
-    for cached in (storages._storage, cloud_run.jobs, cloud_run.executions):
+    for cached in _CACHED:
         cached.cache_clear()
 
 
@@ -207,6 +211,7 @@ def request_like(run: Run, *, job: str) -> LaunchRequest:
         command=["python"],
         input_uri=attempt.input_uri,
         output_uri=attempt.output_uri,
+        capability_url="https://worker.example/",
         timeout_seconds=1,
         memory_mb=1,
         ended=lambda: None,
