@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from validibot.core.storage import StorageError
 from validibot.core.storage.capability import mint
+from validibot.runs.backends import get_backend
 from validibot.runs.launch.proof import NotProved, proved_attempt
+from validibot.runs.models import Attempt
 from validibot.runs.states import ACTIVE_ATTEMPT, AttemptState
 
 
@@ -31,8 +33,8 @@ def renew(body: bytes) -> tuple[int, dict[str, Any]]:
         return 400, {"detail": f"This asks for no capability: {where}: {fault['msg']}."}
     except NotProved as error:
         return error.status, {"detail": str(error)}
-    if attempt.state not in ACTIVE_ATTEMPT - {AttemptState.PENDING}:
-        return 409, {"detail": "This attempt has ended; it has no more right to its files."}
+    if refusal := _refusal(attempt):
+        return refusal
     try:
         capability = mint(attempt.bundle_uri)
     except StorageError as error:
@@ -42,3 +44,11 @@ def renew(body: bytes) -> tuple[int, dict[str, Any]]:
         "expires_at": capability.expires_at.isoformat(),
         "allowed_prefix": capability.prefix,
     }
+
+
+def _refusal(attempt: Attempt) -> tuple[int, dict[str, Any]] | None:
+    if attempt.state not in ACTIVE_ATTEMPT - {AttemptState.PENDING}:
+        return 409, {"detail": "This attempt has ended; it has no more right to its files."}
+    if not get_backend(attempt.backend).confines:
+        return 400, {"detail": "This attempt was given no capability; there is none to renew."}
+    return None

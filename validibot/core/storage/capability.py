@@ -6,7 +6,7 @@ prefix: https://cloud.google.com/iam/docs/downscoping-short-lived-credentials
 
 import datetime as dt
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from urllib.parse import urlsplit
 
 import google.auth
@@ -18,6 +18,7 @@ from google.auth.transport.requests import Request
 from validibot.core.storage.base import StorageError
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+_TIMEOUT_SECONDS = 20.0  # for each of the two answers; google-auth would wait for 120
 _ROLES = ("inRole:roles/storage.objectViewer", "inRole:roles/storage.objectCreator")
 
 
@@ -43,8 +44,8 @@ def mint(folder: str) -> Capability:
                 parts.netloc, prefix.removeprefix(f"gs://{parts.netloc}/")
             ),
         )
-        narrowed.refresh(Request())
-    except GoogleAuthError as error:
+        narrowed.refresh(partial(Request(), timeout=_TIMEOUT_SECONDS))
+    except (GoogleAuthError, ValueError) as error:  # the latter: an answer that is no JSON
         raise StorageError(f"{prefix}: no token for this folder alone: {error}") from error
     assert narrowed.expiry, "a refresh sets it"
     return Capability(str(narrowed.token), narrowed.expiry.replace(tzinfo=dt.UTC), prefix, project)

@@ -1,0 +1,34 @@
+"""Who is given a new right to the files of an attempt, where Google does not matter."""
+
+import pytest
+
+from tests.unit.validibot.runs.scripted import Provider, ScriptedBackend, callback_of
+from validibot.core.storage import StorageError
+from validibot.runs import capability
+from validibot.runs.execute import execute
+from validibot.runs.models import Run
+
+
+@pytest.fixture
+def question(provider: Provider, container_run: Run) -> bytes:
+    """What the validator of a launched attempt asks."""
+    execute(container_run.pk)
+    return callback_of(provider.requests[0]).model_dump_json().encode()
+
+
+def test_who_was_given_no_capability_has_none_to_renew(question: bytes) -> None:
+    status, answer = capability.renew(question)
+
+    assert (status, "none to renew" in answer["detail"]) == (400, True)
+
+
+def test_a_right_that_cannot_be_made_now_is_asked_for_again(
+    question: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: str) -> None:
+        raise StorageError("no token")
+
+    monkeypatch.setattr(ScriptedBackend, "confines", True)
+    monkeypatch.setattr(capability, "mint", fail)
+
+    assert capability.renew(question) == (503, {"detail": "no token"})
