@@ -94,6 +94,7 @@ def test_a_marker_in_the_beginning_of_the_file_may_ask(body: bytes, end: tuple[s
             "'explode(3)' is no scenario. Choose one of pass, fail(N)",
         ),
         (b"validibot:scenario=fail(x)", "'fail(x)' is no scenario"),
+        (b"validibot:scenario=fail(\xff)", "'fail(\N{REPLACEMENT CHARACTER})' is no scenario"),
         (b"validibot:scenario=fail(99999)", "N is a whole number from 0 to 5000"),
         (b"validibot:scenario=pass(1)", "pass takes no argument"),
     ],

@@ -59,7 +59,7 @@ def _marker(uri: str) -> str:
         if len(head) >= MARKER_BYTES:
             break
     match = _MARKER.search(head[:MARKER_BYTES])
-    return match[1].decode() if match else ""
+    return match[1].decode(errors="replace") if match else ""
 
 
 def _in_name(name: str) -> str:
