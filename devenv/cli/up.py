@@ -15,7 +15,13 @@ from devenv.stack import ports, statefile
 from devenv.stack.statefile import Lock
 
 RUNTIMES = ("process", compose.RUNTIME)
-_SILENT = {"emulated": ("queue",), "mock": ("gcp", "queue"), "local": ("gcp",)}
+# Ports that nothing listens on.
+_SILENT = {
+    "emulated": ("queue",),
+    "mock": ("gcp", "queue"),
+    "local": ("gcp",),
+    "tunnel": ("gcp", "queue"),
+}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
