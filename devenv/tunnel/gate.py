@@ -154,8 +154,7 @@ class Gate:
     async def _pass(self, door: Door, head: Head, body: bytes, caller: str) -> Reply:
         fields = passed(head.fields)
         if door.kept:
-            now = self._house.clock.now()
-            self._house.callbacks.keep(head.target, body, caller=caller, fields=fields, now=now)
+            self._keep(head, body, caller)
         request = Request(
             method="POST",
             url=head.target,
@@ -170,6 +169,14 @@ class Gate:
         kind = answer.headers.get("content-type", "application/octet-stream")
         told = f"Let {caller} in: POST {head.target} ({len(body)} bytes): {answer.status}."
         return Reply(wire.answer(answer.status, answer.body, kind), told)
+
+    def _keep(self, head: Head, body: bytes, caller: str) -> None:
+        """Save a callback for a replay. A full disk must not cost the run its answer."""
+        fields, now = passed(head.fields), self._house.clock.now()
+        try:
+            self._house.callbacks.keep(head.target, body, caller=caller, fields=fields, now=now)
+        except OSError as error:
+            log.warning("A callback is not kept and cannot be replayed: %s.", error.strerror)
 
     async def _echo(self, head: Head) -> Reply:
         """Answer a preflight: with its nonce, and with what this gate thinks of its token."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from devenv.tunnel.doors import CALLBACKS
+
 KEPT = 200
 _LARGEST = 1024 * 1024
 _SECRET = ("authorization",)
@@ -93,6 +95,9 @@ def load(file: Path) -> SavedCallback:
     texts = (saved.path, saved.caller, saved.body, saved.received)
     if not all(isinstance(text, str) for text in texts) or not isinstance(saved.headers, Mapping):
         raise Unreadable(f"{file} is no saved callback: path, caller and body are texts.")
+    # The path ends a URL to which a fresh token is sent: `@elsewhere.example/` would lead it there.
+    if saved.path != CALLBACKS:
+        raise Unreadable(f"{file} was posted to {saved.path!r:.100}; callbacks go to {CALLBACKS}.")
     return saved
 
 

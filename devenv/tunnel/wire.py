@@ -1,4 +1,4 @@
-"""As little HTTP/1.1 as the gate needs: what is unusual is refused, never interpreted.
+"""As little HTTP/1 as the gate needs: what is unusual is refused, never interpreted.
 
 Two programs that read one request differently are how requests are smuggled (RFC 9112, 11.2). So
 there is one request on a connection, one way to say how long it is, and no path is ever normalised.
@@ -14,7 +14,8 @@ MAX_BODY = 64 * 1024
 _MAX_HEADERS = 64
 _MAX_TARGET = 512
 
-_LINE = re.compile(rb"([A-Z]{1,10}) (\S{1,8000}) HTTP/1\.1")
+# Web servers may speak HTTP/1.0 to what is behind them; nginx did so by default for many years.
+_LINE = re.compile(rb"([A-Z]{1,10}) (\S{1,8000}) HTTP/1\.[01]")
 # Only what a path of ours is made of: no percent, dot, backslash, query, scheme or host.
 _TARGET = re.compile(r"/[A-Za-z0-9/_-]*")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
@@ -59,7 +60,7 @@ def parse(head: bytes) -> Head:
     first, *lines = head.split(b"\r\n")
     found = _LINE.fullmatch(first)
     if not found:
-        raise Refused(400, "The request does not begin as one of HTTP/1.1 does.")
+        raise Refused(400, "The request does not begin as one of HTTP/1 does.")
     if len(lines) > _MAX_HEADERS:
         raise Refused(431, f"At most {_MAX_HEADERS} headers are read.")
     fields = tuple(_field(line) for line in lines)
@@ -74,7 +75,7 @@ def _field(line: bytes) -> tuple[str, str]:
     found = _FIELD.fullmatch(line)
     if not found:
         raise Refused(400, "A header is not of the form `name: value`.")
-    return found[1].decode().lower(), found[2].decode("latin-1").strip()
+    return found[1].decode().lower(), found[2].decode("latin-1").strip(" \t")
 
 
 def answer(status: int, body: bytes, content_type: str = "application/json") -> bytes:

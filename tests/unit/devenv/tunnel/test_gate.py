@@ -201,7 +201,9 @@ SMUGGLED = f"{HEAD}Content-Length: 0\r\n\r\n"
         (f"{HEAD}\r\n\r\n", 411),
         (f"POST  {CALLBACKS} HTTP/1.1\r\n\r\n", 400),
         (f"POST {CALLBACKS}\r\n\r\n", 400),
-        (f"POST {CALLBACKS} HTTP/1.0\r\n\r\n", 400),
+        (f"POST {CALLBACKS} HTTP/1.0\r\n\r\n", 411),
+        (f"POST {CALLBACKS} HTTP/1.2\r\n\r\n", 400),
+        (f"{HEAD}Content-Length: 0\xa0\r\n\r\n", 400),
         (f"POST {CALLBACKS} HTTP/2.0\r\n\r\n", 400),
         ("PRI * HTTP/2.0\r\n\r\n", 400),
         ("\x16\x03\x01\r\n\r\n", 400),
@@ -215,6 +217,12 @@ async def test_a_request_that_can_be_read_in_two_ways_is_refused(
 ) -> None:
     assert (await lane.send(data.encode("latin-1")))[0] == status
     assert lane.worker.seen == []
+
+
+async def test_a_web_server_that_speaks_http_1_0_is_let_through(lane: Lane) -> None:
+    data = request(CALLBACKS, token(VALIDATOR)).replace(b"HTTP/1.1", b"HTTP/1.0")
+
+    assert (await lane.send(data))[0] == 200
 
 
 async def test_what_follows_a_request_is_never_read(lane: Lane) -> None:
@@ -288,6 +296,13 @@ async def test_a_callback_is_kept_although_the_worker_is_down(lane: Lane) -> Non
 
     assert await lane.post(CALLBACKS, token(VALIDATOR)) == 503
     assert len(list(lane.folder.iterdir())) == 1
+
+
+async def test_a_callback_that_cannot_be_kept_is_passed_on_all_the_same(lane: Lane) -> None:
+    lane.folder.write_text("a file where the folder should be")
+
+    assert await lane.post(CALLBACKS, token(VALIDATOR)) == 200
+    assert [each.url for each in lane.worker.seen] == [CALLBACKS]
 
 
 @pytest.mark.parametrize(("door", "caller"), [(TASKS, QUEUE), (CAPABILITIES, VALIDATOR)])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from devenv.tunnel import saved
+from devenv.tunnel.doors import CALLBACKS
 from devenv.tunnel.saved import Callbacks, Unreadable, load
 
 RUN = "5f0c8f6e-7a57-4a44-9f0e-4a2f5a1f6d11"
@@ -15,7 +16,7 @@ OTHER = "5f0c8f6e-7a57-4a44-9f0e-4a2f5a1f6d12"
 
 def _keep(callbacks: Callbacks, run: str, now: float) -> Path:
     body = json.dumps({"run_id": run}).encode()
-    return callbacks.keep("/x/", body, caller="me@example.com", fields=[], now=now)
+    return callbacks.keep(CALLBACKS, body, caller="me@example.com", fields=[], now=now)
 
 
 def test_the_newest_callback_of_a_run_is_found(tmp_path: Path) -> None:
@@ -39,7 +40,7 @@ def test_only_so_many_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b'{"run_id": "../../x"}', b'{"run_id": 7}', b"[]"])
 def test_a_body_of_whatever_kind_is_kept_under_a_harmless_name(tmp_path: Path, body: bytes) -> None:
-    file = Callbacks(tmp_path).keep("/x/", body, caller="", fields=[], now=0.0)
+    file = Callbacks(tmp_path).keep(CALLBACKS, body, caller="", fields=[], now=0.0)
 
     assert file.name == "19700101T000000.000000-.json"
     assert load(file).run_id == ""
@@ -54,8 +55,8 @@ def test_a_body_of_whatever_kind_is_kept_under_a_harmless_name(tmp_path: Path, b
         b"[" * 100_000,
         {"path": "/x/"},
         {"path": 1, "caller": "", "body": ""},
-        {"path": "/x/", "caller": "", "body": "", "headers": []},
-        {"path": "/x/", "caller": "", "body": "", "surplus": 1},
+        {"path": CALLBACKS, "caller": "", "body": "", "headers": []},
+        {"path": CALLBACKS, "caller": "", "body": "", "surplus": 1},
         b" " * 1_100_000,
     ],
 )
@@ -64,4 +65,13 @@ def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path, data: Any) ->
     file.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
 
     with pytest.raises(Unreadable, match=r"file\.json"):
+        load(file)
+
+
+@pytest.mark.parametrize("path", ["@elsewhere.example/", ":80@x/", "/health/", f"{CALLBACKS}?x"])
+def test_a_file_that_would_lead_a_token_elsewhere_is_refused(tmp_path: Path, path: str) -> None:
+    file = tmp_path / "file.json"
+    file.write_text(json.dumps({"path": path, "caller": "me@example.com", "body": "{}"}))
+
+    with pytest.raises(Unreadable, match=f"callbacks go to {CALLBACKS}"):
         load(file)
