@@ -30,6 +30,8 @@ from validibot.core.storage.base import (
 )
 
 _CHUNK_BYTES = 256 * 1024
+# What opening a socket, and a file that its owner keeps to itself, fails with each time again.
+_NEVER_READABLE = (errno.ENXIO, errno.EACCES)
 
 
 class FileStorage(Storage):
@@ -105,6 +107,10 @@ def _open(path: Path) -> BufferedReader:
         try:
             # Not blocking: a named pipe would let us wait for its writer.
             inside = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=here)
+        except OSError as error:
+            if error.errno in _NEVER_READABLE:
+                raise FileNotFoundError(path) from error
+            raise
         finally:
             os.close(here)
         here = inside

@@ -1,6 +1,8 @@
 """What only file:// has: paths, and nothing outside them."""
 
+import errno
 import os
+import stat
 from io import BytesIO
 from pathlib import Path
 
@@ -88,6 +90,29 @@ def test_a_named_pipe_of_a_validator_is_no_object_and_nobody_waits_for_it(root: 
 
     with pytest.raises(ObjectNotFound):
         get_storage(uri).read(uri, limit=100)
+
+
+def test_a_socket_of_a_validator_is_no_object(root: Path) -> None:
+    os.mknod(root / "output.json", stat.S_IFSOCK | 0o600)
+
+    with pytest.raises(ObjectNotFound):
+        get_storage("file:///x").read((root / "output.json").as_uri(), limit=10)
+
+
+def test_what_a_validator_keeps_to_itself_is_no_object(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "output.json").write_text("{}")
+    really = os.open
+
+    def refuse(path: str | Path, flags: int, *, dir_fd: int | None = None) -> int:
+        if path == "output.json":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return really(path, flags, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+    assert get_storage("file:///x").current((root / "output.json").as_uri()) is None
 
 
 def test_where_the_root_itself_is_a_link_its_files_are_read(root: Path, settings: Settings) -> None:
