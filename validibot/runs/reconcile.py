@@ -89,10 +89,10 @@ def look(attempt_id: UUID, *, overdue: bool = False) -> bool:
         return False
     with bound_run(attempt.step_run.run_id):
         state = _ask(attempt)
+        if state.phase in ENDED | {Phase.RUNNING}:
+            _note_found(attempt, state)
         if state.phase in ENDED:
             return _conclude(attempt, state)
-        if state.phase is Phase.RUNNING:
-            _note_running(attempt, state)
         if state.phase is Phase.ABSENT:
             return not _give_up_launch(attempt)
         is_over = overdue or _is_over(attempt, heard=state.phase is Phase.RUNNING)
@@ -183,13 +183,16 @@ def _conclude(attempt: Attempt, state: ExecutionState) -> bool:
     return settlement.how is Settled.BUSY
 
 
-def _note_running(attempt: Attempt, state: ExecutionState) -> None:
+def _note_found(attempt: Attempt, state: ExecutionState) -> None:
     """Remember an execution whose launch had no answer."""
     if attempt.execution:
         return
     with transaction.atomic():
         if attempt.move(
-            AttemptState.RUNNING, execution=state.execution, launched_at=timezone.now()
+            AttemptState.RUNNING,
+            execution=state.execution,
+            image_digest=state.image_digest,
+            launched_at=timezone.now(),
         ):
             _record(attempt, "running", execution=state.execution)
 

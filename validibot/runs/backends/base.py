@@ -102,8 +102,11 @@ ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionState:
+    """`image_digest`, as in a Launch, is told by `find` alone."""
+
     phase: Phase
     execution: str = ""
+    image_digest: str = ""
     message: str = ""
     out_of_memory: bool = False
 

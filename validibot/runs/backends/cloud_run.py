@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 
@@ -92,7 +93,7 @@ class CloudRunBackend(ExecutionBackend):
             listed = executions().list_executions(parent=parent, timeout=_TIMEOUT_SECONDS)
             for execution in islice(listed, _LOOK_BACK):
                 if input_uri in _values(execution, INPUT_URI):
-                    return _state(execution)
+                    return replace(_state(execution), image_digest=_digest(execution))
         return ExecutionState(phase=Phase.ABSENT)
 
     def cancel(self, execution: str) -> bool:

@@ -54,7 +54,9 @@ def launch(run: Run, step_run: StepRun) -> Verdict | None:
         return None
     if attempt.number > MAX_ATTEMPTS:
         attempt.move(AttemptState.FAILED, error="One attempt too many.")
-        return broken(f"The validator could not be started in {MAX_ATTEMPTS} attempts.")
+        last = step_run.attempts.get(number=attempt.number - 1)
+        many = f"The validator could not be started in {MAX_ATTEMPTS} attempts."
+        return broken(f"{many} {last.error}".strip())
     try:
         sha256 = store_envelope(attempt, step_run, run, nonce=nonce, backend=backend)
     except EnvelopeInvalid as error:

@@ -58,7 +58,9 @@ class ScriptedBackend(ExecutionBackend):
         return self.provider.state
 
     def find(self, *, job: str, input_uri: str) -> ExecutionState:
-        return ExecutionState(phase=self.provider.found, execution="execution-1")
+        return ExecutionState(
+            phase=self.provider.found, execution="execution-1", image_digest="sha256:1"
+        )
 
     def cancel(self, execution: str) -> bool:
         self.provider.cancelled.append(execution)

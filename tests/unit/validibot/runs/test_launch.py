@@ -42,17 +42,21 @@ def test_an_unanswered_launch_is_not_repeated(provider: Provider, container_run:
     assert Attempt.objects.get().state == "UNKNOWN"
 
 
+@pytest.mark.parametrize(
+    ("found", "state"), [(Phase.RUNNING, "RUNNING"), (Phase.SUCCEEDED, "FAILED")]
+)
 def test_an_unanswered_launch_that_was_accepted_is_found(
-    provider: Provider, container_run: Run
+    provider: Provider, container_run: Run, found: Phase, state: str
 ) -> None:
     provider.refusal = LaunchError("Unavailable")
     execute(container_run.pk)
-    provider.found = Phase.RUNNING
+    provider.found = found
 
-    assert look(Attempt.objects.get().pk)
+    assert look(Attempt.objects.get().pk) == (found is Phase.RUNNING)
 
     attempt = Attempt.objects.get()
-    assert (attempt.state, attempt.execution) == ("RUNNING", "execution-1")
+    assert attempt.state == state
+    assert (attempt.execution, attempt.image_digest) == ("execution-1", "sha256:1")
 
 
 def test_a_launch_that_did_not_happen_is_made_up_for(
@@ -81,6 +85,7 @@ def test_a_launch_is_given_up_after_some_attempts(provider: Provider, container_
     container_run.refresh_from_db()
     assert len(provider.requests) == 5
     assert (container_run.result, Attempt.objects.count()) == ("ERROR", 6)
+    assert container_run.error.endswith("in 5 attempts. Unavailable")
 
 
 def test_an_attempt_that_was_never_launched_is_replaced(

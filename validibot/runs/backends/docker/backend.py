@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set as AbstractSet
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from ipaddress import ip_address
 from typing import Any
@@ -40,6 +41,7 @@ from validibot.runs.backends.docker.watch import GRACE_SECONDS, Watch, witnessed
 
 # By this name containers know the machine that they run on.
 HOST = "host.docker.internal"
+_DIGEST = "io.validibot.image-digest"
 _NAME = re.compile(r"attempt-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
 
 
@@ -92,7 +94,10 @@ class DockerBackend(ExecutionBackend):
     def find(self, *, job: str, input_uri: str) -> ExecutionState:
         with _asking():
             container = self._engine.find(_name(files.bundle_of(input_uri).name))
-            return _state(container) if container else ExecutionState(phase=Phase.ABSENT)
+            if container is None:
+                return ExecutionState(phase=Phase.ABSENT)
+            digest = container.labels().get(_DIGEST, "")
+            return replace(_state(container), image_digest=digest)
 
     def cancel(self, execution: str) -> bool:
         with _asking():
@@ -143,7 +148,10 @@ class DockerBackend(ExecutionBackend):
                 "VALIDIBOT_OUTPUT_URI": request.output_uri,
                 "VALIDIBOT_RUN_ID": str(request.run_id),
             },
-            labels=ending.labels(bundle=bundle, memory_mb=memory_mb, output_mb=options.output_mb),
+            labels={
+                _DIGEST: digest,
+                **ending.labels(bundle=bundle, memory_mb=memory_mb, output_mb=options.output_mb),
+            },
             memory_bytes=memory_mb * 2**20,
             cpus=options.cpus,
             user=user,
