@@ -9,6 +9,26 @@ from devenv.tunnel.google import Call
 from devenv.tunnel.providers import make
 
 UNKNOWN = "https://<the tunnel>"
+# The variables that a job is given beside its own.
+TOLD = (
+    "VALIDIBOT_INPUT_URI",
+    "VALIDIBOT_OUTPUT_URI",
+    "VALIDIBOT_RUN_ID",
+    "VALIDIBOT_GCS_CAPABILITY_REQUIRED",
+    "VALIDIBOT_GCS_ACCESS_TOKEN",
+    "VALIDIBOT_GCS_ACCESS_TOKEN_EXPIRY",
+    "VALIDIBOT_GCS_ALLOWED_PREFIX",
+    "VALIDIBOT_GCS_PROJECT_ID",
+    "VALIDIBOT_GCS_CAPABILITY_REFRESH_URL",
+)
+_NARROW = Call(
+    "POST",
+    "https://sts.googleapis.com/v1/token",
+    {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "options": "read and create below the attempt's folder",
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,39 +60,52 @@ def _before(config: TunnelConfig) -> Iterator[Step]:
 
 
 def _run(config: TunnelConfig) -> Iterator[Step]:
-    place = f"projects/{config.project}/locations/{config.region}"
-    origin = config.url or UNKNOWN
-    bucket = f"https://storage.googleapis.com/upload/storage/v1/b/{config.bucket}/o"
-    objects = f"https://storage.googleapis.com/storage/v1/b/{config.bucket}/o"
-    yield Step("each run", "store the submission", Call("POST", f"{bucket}?ifGenerationMatch=0"))
-    yield Step(
-        "each run",
-        "put it on the queue (gRPC)",
-        Call(
-            "POST",
-            f"https://cloudtasks.googleapis.com/v2/{place}/queues/{config.queue}/tasks",
-            {
-                "task": {
-                    "httpRequest": {
-                        "url": origin + doors.TASKS,
-                        "oidcToken": {
-                            "serviceAccountEmail": config.tasks_account,
-                            "audience": origin,
-                        },
-                    }
-                }
-            },
-        ),
-    )
-    yield Step("each attempt", "store the envelope", Call("POST", f"{bucket}?ifGenerationMatch=0"))
-    overrides = {"overrides": {"containerOverrides": [{"env": [{"name": "VALIDIBOT_INPUT_URI"}]}]}}
+    yield Step("each run", "store a submission that is no small one", _upload(config))
+    yield Step("each run", "put it on the queue (gRPC)", _task(config))
+    copy = f"/<submission>/rewriteTo/b/{config.bucket}/o/<copy>?ifGenerationMatch=0"
+    yield Step("each attempt", "copy the submission", _object(config, "POST", copy))
+    yield Step("each attempt", "store the envelope", _upload(config))
+    yield Step("each attempt", "a token for its folder alone", _NARROW)
     for job in config.jobs:
-        url = f"https://run.googleapis.com/v2/{place}/jobs/{job}"
-        yield Step(
-            "each attempt", "start the validator (gRPC)", Call("POST", f"{url}:run", overrides)
-        )
-        listed = f"{url}/executions"
-        yield Step("while it runs", "look at executions (gRPC)", Call("GET", listed))
-        yield Step("on cancel", "stop it (gRPC)", Call("POST", f"{listed}/<id>:cancel"))
-    yield Step("each callback", "read the output", Call("GET", f"{objects}/<name>?alt=media"))
+        yield from _job(config, job)
+    yield Step("each callback", "what is stored", _object(config, "GET", "?prefix=<folder>"))
+    yield Step("each callback", "in which version", _object(config, "GET", "/<name>"))
+    yield Step("each callback, each download", "read", _object(config, "GET", "/<name>?alt=media"))
+    yield Step("each removal", "delete", _object(config, "DELETE", "/<name>"))
     yield Step("each token", "certificates, kept", Call("GET", google.CERTIFICATES))
+
+
+def _upload(config: TunnelConfig) -> Call:
+    base = f"https://storage.googleapis.com/upload/storage/v1/b/{config.bucket}/o"
+    return Call("POST", f"{base}?ifGenerationMatch=0")
+
+
+def _object(config: TunnelConfig, method: str, rest: str) -> Call:
+    return Call(method, f"https://storage.googleapis.com/storage/v1/b/{config.bucket}/o{rest}")
+
+
+def _place(config: TunnelConfig) -> str:
+    return f"projects/{config.project}/locations/{config.region}"
+
+
+def _task(config: TunnelConfig) -> Call:
+    origin = config.url or UNKNOWN
+    token = {"serviceAccountEmail": config.tasks_account, "audience": origin}
+    request = {"httpMethod": "POST", "url": origin + doors.TASKS, "oidcToken": token}
+    queue = f"{_place(config)}/queues/{config.queue}"
+    return Call(
+        "POST",
+        f"https://cloudtasks.googleapis.com/v2/{queue}/tasks",
+        {"task": {"httpRequest": request, "dispatchDeadline": "1800s"}},
+    )
+
+
+def _job(config: TunnelConfig, job: str) -> Iterator[Step]:
+    url = f"https://run.googleapis.com/v2/{_place(config)}/jobs/{job}"
+    env = [{"name": name} for name in TOLD]
+    overrides = {"overrides": {"containerOverrides": [{"env": env}]}}
+    yield Step("each attempt", "start the validator (gRPC)", Call("POST", f"{url}:run", overrides))
+    one = f"{url}/executions/<id>"
+    yield Step("while it runs", "look at the execution (gRPC)", Call("GET", one))
+    yield Step("after a lost answer", "look for it (gRPC)", Call("GET", f"{url}/executions"))
+    yield Step("on cancel", "stop it (gRPC)", Call("POST", f"{one}:cancel"))

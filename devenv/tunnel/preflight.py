@@ -81,4 +81,4 @@ def permission(cloud: Google, need: Need) -> Check:
     )
 
 
-_CREATE = "create it as docs/modes/tunnel.md says, or correct [tunnel]"
+_CREATE = "create it (docs/modes/tunnel.md, Set up), or correct [tunnel]"

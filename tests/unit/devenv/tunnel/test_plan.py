@@ -1,0 +1,37 @@
+"""The dry run and the product: what is printed is what would be asked of Google."""
+
+import datetime as dt
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+from devenv.tunnel import plan
+from tests.unit.devenv.tunnel.samples import config
+from validibot.core.storage.capability import Capability
+from validibot.runs.backends.cloud_run import _overrides
+
+
+def test_a_job_is_told_what_the_dry_run_says() -> None:
+    words = ("input_uri", "output_uri", "run_id", "capability_url")
+    request: Any = SimpleNamespace(**dict.fromkeys(words, "x"))
+    capability = Capability("token", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "gs://b/", "p")
+
+    (container,) = _overrides(request, capability).container_overrides
+
+    assert [variable.name for variable in container.env] == list(plan.TOLD)
+
+
+def test_every_api_of_googles_that_a_run_needs_is_named() -> None:
+    called = {
+        (step.call.method, urlsplit(step.call.url).hostname)
+        for step in plan.steps(config())
+        if step.when != "preflight"
+    }
+
+    assert called == {
+        ("POST", "cloudtasks.googleapis.com"),
+        *((verb, "run.googleapis.com") for verb in ("GET", "POST")),
+        *((verb, "storage.googleapis.com") for verb in ("GET", "POST", "DELETE")),
+        ("POST", "sts.googleapis.com"),
+        ("GET", "www.googleapis.com"),
+    }
