@@ -40,14 +40,19 @@ class Client:
     def api(self) -> Iterator[docker.APIClient]:
         """Give the API for a few calls.
 
-        Raises EngineUnavailable where nobody answers; what the engine refuses stays an APIError.
+        Raises EngineUnavailable where nobody answers, or an engine that is broken or about to stop;
+        what it refuses stays an APIError.
         """
         try:
             with self._lock:
                 if self._api is None:
                     self._api = self._connect()
             yield self._api
-        except APIError:
+        except APIError as error:
+            if error.is_server_error():
+                raise EngineUnavailable(
+                    f"The container engine failed: {error.explanation or error}. Look at `docker info`."
+                ) from error
             raise
         except _BROKEN as error:
             raise EngineUnavailable(_sentence(error)) from error

@@ -97,7 +97,8 @@ class Container:
 
     def remove(self) -> None:
         """Remove it, whatever it does. Raises EngineUnavailable."""
-        with suppress(APIError), self._client.api() as api:  # already gone, or going
+        # It is gone already, or going, or the engine cannot let go of it now.
+        with self._client.api() as api, suppress(APIError):
             api.remove_container(self.id, force=True, v=True)
 
     def _block(self) -> None:

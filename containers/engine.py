@@ -19,6 +19,7 @@ from containers.spec import ContainerSpec
 from containers.volumes import Volumes
 
 _CONFLICT = 409
+_BAD_NAME = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,13 @@ class Engine:
     def digest(self, image: str) -> str:
         """Return what pins `image`: its registry's digest, else that of the image itself.
 
-        `NAME@DIGEST` is then found again under any NAME. Raises ImageMissing.
+        `NAME@DIGEST` is found again: a registry's only under the name that the image has there,
+        its own under any. Raises ImageMissing.
         """
         found = self._image(image)
-        names = found.get("RepoDigests") or [found["Id"]]
-        return str(names[0]).rpartition("@")[2]
+        name = image.partition("@")[0]
+        digests = (known.partition("@")[2] for known in found.get("RepoDigests") or ())
+        return next(filter(lambda digest: self.has(f"{name}@{digest}"), digests), str(found["Id"]))
 
     def user(self, image: str) -> str:
         """Return whom `image` is made for as uid:gid; empty where that is root, or known by a name.
@@ -186,8 +189,14 @@ class Engine:
         references = (name, name.partition("@")[2]) if "@" in name else (name,)
         with self._client.api() as api:
             for reference in references:
-                with suppress(NotFound):
+                try:
                     found: Mapping[str, Any] = api.inspect_image(reference)
+                except NotFound:
+                    continue
+                except APIError as error:
+                    if error.status_code != _BAD_NAME:
+                        raise
+                else:
                     return found
         raise ImageMissing(
             f"The engine has no image {name}: build it, or fetch it with `docker pull {name}`."

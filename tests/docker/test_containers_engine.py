@@ -55,6 +55,10 @@ def test_an_image_that_is_not_there_is_named(room: Room) -> None:
         room.run("pass", image="demo/none:1")
 
 
+def test_what_can_be_no_image_is_no_image(room: Room) -> None:
+    assert not room.engine.has("No Image!")
+
+
 def test_an_image_for_another_processor_is_refused_before_it_starts(
     room: Room, foreign_image: str
 ) -> None:

@@ -33,6 +33,17 @@ def test_every_failure_is_a_sentence_that_says_what_to_do(error: Exception, sent
         pass
 
 
+def test_an_engine_that_fails_is_as_one_that_is_away() -> None:
+    answer = requests.Response()
+    answer.status_code = 500
+
+    with (
+        pytest.raises(EngineUnavailable, match="The container engine failed: shutting down"),
+        failing(APIError("", answer, "shutting down")).api(),
+    ):
+        pass
+
+
 def test_what_the_engine_refuses_stays_what_it_is() -> None:
     with pytest.raises(APIError), failing(APIError("no")).api():
         pass

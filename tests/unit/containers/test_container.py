@@ -94,6 +94,14 @@ def test_what_was_seen_to_be_killed_is_not_lost() -> None:
     assert make(Play(ended(137))).wait() == Exit(signal=9)
 
 
+def test_an_engine_that_fails_while_it_stops_is_waited_for() -> None:
+    answer = requests.Response()
+    answer.status_code = 500
+    play = Play(APIError("", answer, "shutting down"), RUNNING, ended(3))
+
+    assert make(play).wait() == Exit(code=3)
+
+
 def test_an_engine_that_stays_away_is_given_up(pauses: list[float]) -> None:
     always: Callable[[], Any] = lambda: AWAY  # noqa: E731 - an endless script
     play = Play()

@@ -66,7 +66,9 @@ class Watch:
 
     def _end_what_is_too_long_or_too_much(self, deadline: float) -> None:
         if monotonic() > deadline:
-            self.request.stage.look()
-            self.container.terminate(grace=GRACE_SECONDS)
+            try:
+                self.request.stage.look()
+            finally:
+                self.container.terminate(grace=GRACE_SECONDS)
         elif size_of(bundle_of(self.request.input_uri)) > self.max_output_bytes:
             self.container.terminate(grace=0)
