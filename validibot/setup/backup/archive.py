@@ -125,9 +125,13 @@ class Reader:
                 " Restore it with the version that made it."
             )
         try:
-            return Manifest(**said)
+            manifest = Manifest(**said)
         except TypeError as error:
             raise BackupError(f"The backup's manifest is wrong: {error}.") from None
+        seen: Any = manifest.migrations
+        if not isinstance(seen, list) or not all(isinstance(name, str) for name in seen):
+            raise BackupError("The backup's manifest is wrong: migrations is no list of texts.")
+        return manifest
 
     def _document(self, name: str, *, limit: int) -> dict[str, Any]:
         with self._open(name) as file:

@@ -5,6 +5,7 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -109,6 +110,16 @@ def test_another_format_is_refused_by_its_number(folder: Path, tmp_path: Path) -
     _with_manifest(path, {"format": 2})
 
     assert "has the format 2, and this version reads 1" in refusal(path)
+
+
+@pytest.mark.parametrize("migrations", [5, None, "a.0001", [["a.0001"]]])
+def test_a_manifest_of_the_wrong_types_is_refused(
+    folder: Path, tmp_path: Path, migrations: object
+) -> None:
+    path = make(tmp_path / "b.tar", folder)
+    _with_manifest(path, asdict(_MANIFEST) | {"migrations": migrations})
+
+    assert "migrations is no list of texts" in refusal(path)
 
 
 def test_something_else_is_no_backup(tmp_path: Path) -> None:
