@@ -1,7 +1,9 @@
 """Which files a container is given, and how it is said how it ended."""
 
+import errno
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,37 @@ def test_what_files_take_is_counted_and_what_they_announce_is_not(tmp_path: Path
 
     assert 100_000 <= size_of(tmp_path) < 200_000
     assert size_of(tmp_path / "gone") == 0
+
+
+def test_a_million_empty_files_take_room_too(tmp_path: Path) -> None:
+    for number in range(10):
+        (tmp_path / str(number)).touch()
+
+    assert size_of(tmp_path) == 10 * 4096
+
+
+def test_what_is_too_deep_to_be_looked_at_is_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2100):
+        Path("d").mkdir()
+        os.chdir("d")
+    monkeypatch.undo()
+
+    assert size_of(tmp_path) > 2**60
+    shutil.rmtree(tmp_path)
+
+
+def test_what_is_hidden_by_its_rights_is_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    assert size_of(tmp_path) > 2**60
 
 
 CARRIED = ending.labels(bundle=Path("/nowhere"), memory_mb=1024, output_mb=10)

@@ -4,6 +4,7 @@ Everything is where its URI says, so that a `file://` URI means the same inside 
 files of others a container sees not even the names.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from validibot.core.storage.files import path_of
 
 MAX_FILES = 100
 _ENVELOPE_BYTES = 4 * 1024 * 1024
+# Of each file and folder: a million empty ones are no little thing to a disk.
+_LEAST_BYTES = 4096
+_TOO_MUCH = 2**62
 
 
 class FilesRefused(Exception):
@@ -70,24 +74,35 @@ def let_in(folder: Path, user: str) -> None:
 
 
 def size_of(folder: Path) -> int:
-    """Return how many bytes the files below a folder take; what vanishes meanwhile takes none."""
+    """Return how many bytes the files below a folder take; what vanishes meanwhile takes none.
+
+    What is hidden from us, by its rights or by its depth, counts as too much.
+    """
     return sum(_sizes(str(folder)))
 
 
 def _sizes(folder: str) -> Iterator[int]:
-    try:
-        entries = list(os.scandir(folder))
-    except OSError:
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _sizes(entry.path)
-            continue
+    waiting = [folder]  # no recursion: a container decides how deep its folders are
+    while waiting:
         try:
-            # What is allocated: a file may announce any length without taking any room.
-            yield entry.stat(follow_symlinks=False).st_blocks * 512
-        except OSError:
+            entries = list(os.scandir(waiting.pop()))
+        except OSError as error:
+            yield _unseen(error)
             continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+            try:
+                # What is allocated: a file may announce any length without taking any room.
+                taken = entry.stat(follow_symlinks=False).st_blocks * 512
+            except OSError as error:
+                yield _unseen(error)
+            else:
+                yield max(taken, _LEAST_BYTES)
+
+
+def _unseen(error: OSError) -> int:
+    return _TOO_MUCH if error.errno in (errno.EACCES, errno.ENAMETOOLONG) else 0
 
 
 def _mount(path: Path, *, read_only: bool = True) -> Mount:
