@@ -132,6 +132,22 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(
     assert not QueuedTask.objects.exists()
 
 
+def test_a_worker_that_ends_its_work_gives_signs_of_life_beyond_its_lease(
+    workers: Crew, step: Step
+) -> None:
+    worker = workers.hire(shutdown_timeout=20).serves()
+    with stuck(step):
+        workers.hire().serves()
+        worker.send(signal.SIGTERM)
+        late = timezone.now() + dt.timedelta(seconds=4)  # its lease is 3 s
+        held = QueuedTask.objects.filter(status=QueuedTask.RUNNING)
+        until(held.filter(worker__last_heartbeat__gt=late).exists, seconds=10)
+
+    assert worker.ends() == 0
+    assert ended(1)()
+    assert not workers.told("taken over")
+
+
 def test_what_takes_too_long_to_stop_is_put_back_at_once(workers: Crew, step: Step) -> None:
     worker = workers.hire(shutdown_timeout=0.5).serves()
     with stuck(step):

@@ -27,8 +27,18 @@ class Jobs(JobManager):
     def __init__(self, connector: BaseAsyncConnector) -> None:
         super().__init__(connector)
         self.polled_at = time.monotonic()
+        self._worker_id: int | None = None
         self._closed = False
         self._asked_at = -maintenance.REMEMBERED_SECONDS
+
+    async def register_worker(self) -> int:
+        self._worker_id = await super().register_worker()
+        return self._worker_id
+
+    async def beat(self) -> None:
+        """Give a sign of life: procrastinate's own cease when a worker is told to stop."""
+        if self._worker_id is not None:
+            await self.update_heartbeat(self._worker_id)
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
         closed = await self._is_closed()

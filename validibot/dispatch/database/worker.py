@@ -106,13 +106,15 @@ class QueueWorker:
             timeout=10,
         )
         app = self._app(connector)
-        app.job_manager = self._jobs = Jobs(connector)
+        app.job_manager = self._jobs = jobs = Jobs(connector)
         async with app.open_async():
             working = asyncio.create_task(self._work(app))
-            keeping = asyncio.create_task(self._keep())
+            keeping = asyncio.create_task(self._keep(jobs))
             stopping = asyncio.create_task(self._stopping.wait())
             tasks = (working, keeping, stopping)
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            working.cancel()
+            await asyncio.wait({working})  # what it has begun may take longer than its lease
             for each in tasks:
                 each.cancel()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -140,12 +142,13 @@ class QueueWorker:
             stalled_worker_timeout=self.options.lease_seconds,
         )
 
-    async def _keep(self) -> None:
-        """Look after the tasks of other workers."""
+    async def _keep(self, jobs: Jobs) -> None:
+        """Show that this worker lives, and look after the tasks of others that do not."""
         while True:
             try:
+                await jobs.beat()
                 await asyncio.to_thread(_with_a_connection, take_over, self.options)
-            except Error as error:
+            except (Error, *_UNREACHABLE) as error:
                 logger.warning("nothing can be taken over now: %s", error)
             await asyncio.sleep(self.options.beat_seconds)
 
