@@ -128,7 +128,10 @@ def test_a_good_model_passes(backend: str) -> None:
     execute(run.pk)
 
     assert (finished(run).result, run.error) == ("PASS", "")
-    assert Attempt.objects.get().state == "COMPLETED"
+    attempt = Attempt.objects.get()
+    assert attempt.state == "COMPLETED"
+    has_image = backend in ("_cloud_run", "_docker")
+    assert attempt.image_digest.startswith("sha256:") == has_image
 
 
 @pytest.mark.parametrize("sample", ["failing.fmu", "crashing.fmu"])

@@ -11,6 +11,7 @@ from validibot.core.logging import bound_run
 from validibot.core.storage import StorageError
 from validibot.runs import tasks
 from validibot.runs.findings import Settled, Settlement, settle
+from validibot.runs.launch.image import ask_image
 from validibot.runs.launch.proof import NotProved, proved_attempt
 from validibot.runs.models import Receipt
 
@@ -51,6 +52,7 @@ def process(callback: ValidationCallback) -> Reply:
         return _refusal(error.status, str(error))
     with bound_run(callback.run_id):
         logger.info("callback says %s", callback.status.value)
+        ask_image(attempt)
         try:
             settlement = settle(attempt, result_uri=callback.result_uri, actor=_ACTOR)
         except StorageError as error:

@@ -21,6 +21,7 @@ from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import ENDED, ExecutionState, Phase, StateUnavailable
 from validibot.runs.events import record
 from validibot.runs.findings import Settled, fail, settle, timed_out
+from validibot.runs.launch.image import note_image
 from validibot.runs.models import Attempt, Run, RunEvent
 from validibot.runs.states import (
     ACTIVE_ATTEMPT,
@@ -89,6 +90,7 @@ def look(attempt_id: UUID, *, overdue: bool = False) -> bool:
         return False
     with bound_run(attempt.step_run.run_id):
         state = _ask(attempt)
+        note_image(attempt, state)
         if state.phase in ENDED | {Phase.RUNNING}:
             _note_found(attempt, state)
         if state.phase in ENDED:
@@ -191,7 +193,6 @@ def _note_found(attempt: Attempt, state: ExecutionState) -> None:
         if attempt.move(
             AttemptState.RUNNING,
             execution=state.execution,
-            image_digest=state.image_digest,
             launched_at=timezone.now(),
         ):
             _record(attempt, "running", execution=state.execution)

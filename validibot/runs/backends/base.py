@@ -102,7 +102,7 @@ ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionState:
-    """`image_digest`, as in a Launch, is told by `find` alone."""
+    """`image_digest` as in a Launch, which may have been too early to know it."""
 
     phase: Phase
     execution: str = ""

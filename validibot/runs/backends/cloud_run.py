@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache
 from itertools import islice
 
@@ -93,7 +92,7 @@ class CloudRunBackend(ExecutionBackend):
             listed = executions().list_executions(parent=parent, timeout=_TIMEOUT_SECONDS)
             for execution in islice(listed, _LOOK_BACK):
                 if input_uri in _values(execution, INPUT_URI):
-                    return replace(_state(execution), image_digest=_digest(execution))
+                    return _state(execution)
         return ExecutionState(phase=Phase.ABSENT)
 
     def cancel(self, execution: str) -> bool:
@@ -156,7 +155,12 @@ def _state(execution: run_v2.Execution) -> ExecutionState:
         phase = Phase.SUCCEEDED
     elif condition.state == run_v2.Condition.State.CONDITION_FAILED:
         phase = Phase.CANCELED if condition.execution_reason == cancelled else Phase.FAILED
-    return ExecutionState(phase=phase, execution=execution.name, message=condition.message)
+    return ExecutionState(
+        phase=phase,
+        execution=execution.name,
+        image_digest=_digest(execution),
+        message=condition.message,
+    )
 
 
 @contextmanager

@@ -35,7 +35,12 @@ class Provider:
 
     @property
     def state(self) -> ExecutionState:
-        return ExecutionState(phase=self.phase, execution="execution-1", message=self.message)
+        return ExecutionState(
+            phase=self.phase,
+            execution="execution-1",
+            image_digest="sha256:1",
+            message=self.message,
+        )
 
 
 class ScriptedBackend(ExecutionBackend):

@@ -49,6 +49,18 @@ def test_a_launched_run_waits_without_a_lease(request_: LaunchRequest, container
     assert kinds(container_run) == ["delivered", "step_started", "launched", "running"]
 
 
+@pytest.mark.parametrize(("unavailable", "digest"), [(False, "sha256:1"), (True, "")])
+def test_what_the_launch_was_too_early_to_tell_is_asked_when_the_answer_comes(
+    request_: LaunchRequest, provider: Provider, *, unavailable: bool, digest: str
+) -> None:
+    provider.unavailable = unavailable
+    store_output(request_)
+
+    assert post(request_).status == 200
+
+    assert Attempt.objects.get().image_digest == digest
+
+
 def test_the_envelope_names_files_by_role_and_port(request_: LaunchRequest) -> None:
     envelope = read_input(request_)
     file = envelope.input_files[0]
