@@ -34,7 +34,7 @@ def require_fresh_image(root: Path) -> None:
 
 
 def prepare(root: Path) -> None:
-    """Make what the stack keeps to itself, each part readable by its own container only."""
+    """Make what the stack keeps to itself: PostgreSQL's part for its account, the rest for ours."""
     config = load(root)
     config.state.chmod(0o711)
     for name, owner in _FOLDERS.items():
