@@ -11,17 +11,42 @@ _PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
+def blocks(page: str) -> list[str]:
+    return _BLOCK.findall((ROOT / page).read_text())
+
+
+def commands(page: str) -> str:
+    """Return all commands of `page`, in order."""
+    return "\n".join(blocks(page))
+
+
 def execute(
     page: str, *, environ: Mapping[str, str], folder: Path = ROOT
 ) -> "subprocess.CompletedProcess[str]":
     """Run all commands of `page` in `folder`; they are one script, which ends at a failure."""
-    commands = "\n".join(_BLOCK.findall((ROOT / page).read_text()))
-    programs = Path(sys.executable).parent
+    programs = f"{Path(sys.executable).parent}:{_PATH}"
+    return run(commands(page), folder=folder, environ=dict(environ) | {"PATH": programs})
+
+
+def run(
+    script: str, *, folder: Path, environ: Mapping[str, str]
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        ["bash", "-euo", "pipefail", "-x", "-c", commands],
+        ["bash", "-euo", "pipefail", "-x", "-c", script],
         cwd=folder,
-        env=dict(environ) | {"PATH": f"{programs}:{_PATH}"},
+        env=environ,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def path_with_make(folder: Path) -> str:
+    """Return a PATH whose `make` takes the running Python as it is, in place of installing one."""
+    folder.mkdir()
+    make = folder / "make"
+    make.write_text(
+        f'#!/bin/sh\nexec /usr/bin/make -f {ROOT}/Makefile -o runtime PYTHON={sys.executable} "$@"\n'
+    )
+    make.chmod(0o755)
+    return f"{folder}:{Path(sys.executable).parent}:/usr/bin:/bin"

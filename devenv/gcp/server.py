@@ -344,6 +344,7 @@ class Cloud:
         at: TracebackType | None,
     ) -> None:
         self._run(self._server.stop())
+        self._run(_let_connections_go())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -370,3 +371,9 @@ class Cloud:
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE)
+
+
+async def _let_connections_go() -> None:
+    """A connection that was broken off is closed by the loop, in its next round."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)

@@ -10,6 +10,7 @@ from queue import Empty
 import pytest
 from django.db import connection
 from django.utils import timezone
+from google.cloud.tasks_v2 import CloudTasksClient
 from pytest_django import Settings
 
 from devenv.gcp import Cloud
@@ -28,6 +29,7 @@ from validibot.runs.tasks import cancel_execution
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+QUEUE = "projects/validibot-local/locations/us-west1/queues/runs"
 WORKER_URL = "https://validibot-worker-123456789012.us-west1.run.app"
 TASKS = "tasks@validibot-local.iam.gserviceaccount.com"
 HURRY = {"poll_seconds": 0.1, "min_backoff": 0.1, "max_backoff": 0.2, "max_attempts": 3}
@@ -38,7 +40,7 @@ def backend(cloud: Cloud, act_as: ActAs, settings: Settings) -> Iterator[CloudTa
     """The backend as settings/cloud.py wires it, in the web service."""
     act_as("web")
     options = {
-        "queue": "projects/validibot-local/locations/us-west1/queues/runs",
+        "queue": QUEUE,
         "url": f"{WORKER_URL}/internal/tasks/",
         "service_account": TASKS,
         "audience": WORKER_URL,
@@ -60,7 +62,15 @@ def worker(config: CloudConfig) -> Iterator[Worker]:
 
 
 @pytest.fixture
-def cloud_queue(backend: CloudTasksBackend, worker: Worker) -> CloudQueue:
+def _empty(cloud: Cloud, act_as: ActAs) -> None:
+    """Other tests of this process may have left tasks for a worker that has long gone."""
+    act_as("admin")
+    with CloudTasksClient() as admin:
+        admin.purge_queue(name=QUEUE)
+
+
+@pytest.fixture
+def cloud_queue(_empty: None, backend: CloudTasksBackend, worker: Worker) -> CloudQueue:
     return CloudQueue(backend, worker)
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from devenv.environment import machine
+from tests import pages
 from tests.docker import composed
 from tests.docker.composed import Composed
 
@@ -143,16 +145,7 @@ def test_the_commands_know_the_stack_in_containers(stack: Composed) -> None:
 
 
 def test_the_commands_of_the_page_work(stack: Composed) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "modes" / "compose.md").read_text()
-    commands = "".join(re.findall(r"```console\n(.*?)```", page, re.DOTALL))
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
-        cwd=stack.root,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = pages.execute("docs/modes/compose.md", environ=machine(), folder=stack.root)
 
     assert done.returncode == 0, done.stderr
 

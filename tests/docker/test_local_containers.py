@@ -13,14 +13,12 @@ import pytest
 from docker import DockerClient
 
 from devenv.environment import machine
+from tests import pages
 from tests.flows import stack as stacks
 from tests.flows.stack import ROOT, Stack
-from tests.flows.test_docs import BLOCK
 from validators.sdk.manifest import Manifest
 
 pytestmark = [pytest.mark.xdist_group("local-containers"), pytest.mark.timeout(300)]
-
-PAGE = ROOT / "docs/modes/local-containers.md"
 
 
 @dataclass(frozen=True)
@@ -149,21 +147,18 @@ def test_a_container_outlives_the_process_that_launched_it(
 
 
 def test_the_commands_of_the_page_work(local: Local) -> None:
-    first, *others = BLOCK.findall(PAGE.read_text())
+    first, *others = pages.blocks("docs/modes/local-containers.md")
     for commands, folder in ((first, ROOT), ("\n".join(others), local.root)):
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-x", "-c", commands],
-            cwd=folder,
-            env=machine()
+        done = pages.run(
+            commands,
+            folder=folder,
+            environ=machine()
             | {
                 "PATH": local.programs(),
                 "PYTHONPATH": str(ROOT),
                 "VALIDIBOT_API_URL": local.web,
                 "VALIDIBOT_TOKEN": local.facts["api_key"],
             },
-            capture_output=True,
-            text=True,
-            check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]
 

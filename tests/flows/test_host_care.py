@@ -1,7 +1,6 @@
 """Looking after a host: closing it for maintenance, and bringing it back from a backup."""
 
 import hashlib
-import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests import pages
 from tests.flows.host import ROOT, Host, Site, site, two_ports, until
 
 pytestmark = [
@@ -147,16 +147,8 @@ def test_a_backup_that_was_cut_off_or_is_of_another_place_is_refused(
 
 
 def test_the_commands_of_the_page_work(host: Host, tmp_path: Path) -> None:
-    page = (ROOT / "docs/modes/host.md").read_text()
-    commands = "\n".join(re.findall(r"```console\n(.*?)```", page, re.DOTALL))
+    script = pages.commands("docs/modes/host.md")
 
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-x", "-c", commands],
-        cwd=ROOT,
-        env=host.environ | {"BACKUPS": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = pages.run(script, folder=ROOT, environ=host.environ | {"BACKUPS": str(tmp_path)})
 
     assert done.returncode == 0, done.stderr[-3000:]

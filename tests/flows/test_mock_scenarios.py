@@ -13,13 +13,13 @@ import httpx
 import psycopg
 import pytest
 
+from tests import pages
 from tests.flows import stack as stacks
 from tests.flows.stack import ROOT, Stack
-from tests.flows.test_docs import BLOCK
 
 pytestmark = [pytest.mark.xdist_group("mocked"), pytest.mark.timeout(180)]
 
-PAGE = ROOT / "docs/modes/mock.md"
+PAGE = "docs/modes/mock.md"
 
 
 @pytest.fixture(scope="module")
@@ -33,43 +33,20 @@ def mocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def _commands(*, alone: bool) -> str:
     """Return the commands for the stack, or those for Django without one."""
-    blocks = BLOCK.findall(PAGE.read_text())
-    return "\n".join(block for block in blocks if ("runserver" in block) is alone)
-
-
-def _programs(folder: Path) -> Path:
-    """Make a `make` that takes the running Python as it is, instead of installing packages."""
-    folder.mkdir()
-    make = folder / "make"
-    make.write_text(
-        f'#!/bin/sh\nexec /usr/bin/make -f {ROOT}/Makefile -o runtime PYTHON={sys.executable} "$@"\n'
-    )
-    make.chmod(0o755)
-    return folder
-
-
-def _shell(commands: str, *, cwd: Path, **environ: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-x", "-c", commands],
-        cwd=cwd,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return "\n".join(block for block in pages.blocks(PAGE) if ("runserver" in block) is alone)
 
 
 def test_the_commands_of_the_page_work(mocked: Stack, tmp_path: Path) -> None:
-    programs = f"{_programs(tmp_path / 'bin')}:{Path(sys.executable).parent}:/usr/bin:/bin"
-
-    done = _shell(
+    done = pages.run(
         _commands(alone=False),
-        cwd=mocked.root,
-        PATH=programs,
-        HOME=str(tmp_path),
-        PYTHONPATH=str(ROOT),
-        VALIDIBOT_API_URL=mocked.web,
-        VALIDIBOT_TOKEN=mocked.facts["api_key"],
+        folder=mocked.root,
+        environ={
+            "PATH": pages.path_with_make(tmp_path / "bin"),
+            "HOME": str(tmp_path),
+            "PYTHONPATH": str(ROOT),
+            "VALIDIBOT_API_URL": mocked.web,
+            "VALIDIBOT_TOKEN": mocked.facts["api_key"],
+        },
     )
 
     assert done.returncode == 0, done.stderr[-3000:]
@@ -96,7 +73,7 @@ def test_django_alone_is_enough(database_url: str, tmp_path: Path) -> None:
         "PORT": port,
     }
 
-    done = _shell("\n".join(commands), cwd=ROOT, **environ)
+    done = pages.run("\n".join(commands), folder=ROOT, environ=environ)
 
     assert done.returncode == 0, done.stderr[-3000:]
     assert re.search(r"^findings +3 ERROR$", done.stdout, re.MULTILINE)

@@ -1,43 +1,40 @@
 """Local mode as its page describes it."""
 
-import sys
+import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests import pages
 from tests.flows import stack as stacks
 from tests.flows.stack import ROOT, Stack
-from tests.flows.test_mock_scenarios import _programs as programs, _shell as shell
-from tests.pages import _BLOCK as BLOCK
 
 pytestmark = [pytest.mark.xdist_group("queue"), pytest.mark.timeout(240)]
-
-PAGE = ROOT / "docs/modes/local.md"
 
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """What the commands of the page start."""
     made = stacks.make(tmp_path_factory.mktemp("stack") / "local")
     yield made
     stacks.stop(made)
 
 
-def test_the_commands_of_the_page_work(local: Stack, tmp_path: Path) -> None:
-    health = f"http://localhost:{_port_of_the_queue(local)}/health/"
-    commands = "\n".join(BLOCK.findall(PAGE.read_text()))
-
-    done = shell(
-        commands.replace("http://localhost:8002/health/", health),
-        cwd=local.root,
-        PATH=f"{programs(tmp_path / 'bin')}:{Path(sys.executable).parent}:/usr/bin:/bin",
-        HOME=str(tmp_path),
-        PYTHONPATH=str(ROOT),
+@pytest.fixture(scope="module")
+def told(
+    local: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> "subprocess.CompletedProcess[str]":
+    """What the commands of the page said; they start the stack."""
+    home = tmp_path_factory.mktemp("home")
+    script = pages.commands("docs/modes/local.md")
+    return pages.run(
+        script.replace("http://localhost:8002/", f"http://localhost:{_port_of_the_queue(local)}/"),
+        folder=local.root,
+        environ={
+            "PATH": pages.path_with_make(home / "bin"),
+            "HOME": str(home),
+            "PYTHONPATH": str(ROOT),
+        },
     )
-
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert '{"status": "ok"}' in done.stdout
 
 
 def _port_of_the_queue(stack: Stack) -> str:
@@ -46,6 +43,12 @@ def _port_of_the_queue(stack: Stack) -> str:
     return port
 
 
+def test_the_commands_of_the_page_work(told: "subprocess.CompletedProcess[str]") -> None:
+    assert told.returncode == 0, told.stderr[-3000:]
+    assert '{"status": "ok"}' in told.stdout
+
+
+@pytest.mark.usefixtures("told")
 @pytest.mark.parametrize("slug", ["meter-readings-schema", "fmu-decay"])
 def test_a_run_goes_through_the_database_queue(local: Stack, slug: str) -> None:
     run = local.run(slug, local.sample(slug))

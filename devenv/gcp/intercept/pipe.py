@@ -65,7 +65,11 @@ class Pipes:
         """
         loop = asyncio.get_running_loop()
         upward, far = await loop.create_connection(self._end, host, port)
-        downward, near = await loop.connect_accepted_socket(self._end, client)
+        try:
+            downward, near = await loop.connect_accepted_socket(self._end, client)
+        except BaseException:  # cancelled, perhaps: nobody else knows of the other end yet
+            upward.abort()
+            raise
         upward.write(first)
         downward.write(greeting)
         far.join(near)
