@@ -18,7 +18,8 @@ from devenv.services import setup
 _STORAGE = "fake-gcs"
 _OWNER = 1000  # of this image
 _POSTGRES = 999  # of the image postgres:17
-_FOLDERS = {"gcp": _OWNER, "mail": _OWNER, _STORAGE: _OWNER, "postgres": _POSTGRES}
+# Images of others get accounts of their own: ours may read the secrets that lie beside their folders.
+_FOLDERS = {"gcp": _OWNER, "mail": 1001, _STORAGE: 1002, "postgres": _POSTGRES}
 _LOCK = "compose/local/requirements.txt"
 _BUILT_FROM = Path(sys.prefix, "requirements.sha256")
 

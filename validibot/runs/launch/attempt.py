@@ -22,6 +22,7 @@ from validibot.runs.backends.base import (
 from validibot.runs.events import record
 from validibot.runs.findings import Moved, Verdict, broken
 from validibot.runs.launch.envelope import EnvelopeInvalid, store_envelope
+from validibot.runs.launch.image import ask_image
 from validibot.runs.launch.nonce import digest, new_nonce
 from validibot.runs.launch.signals import (
     attempt_ended,
@@ -152,10 +153,12 @@ def _accepted(
 
 def _overtaken(backend: ExecutionBackend, attempt: Attempt, launched: Launch) -> None:
     """The callback was faster than the answer to the launch, or the run was cancelled meanwhile."""
-    Attempt.objects.filter(pk=attempt.pk).update(
-        execution=launched.execution, image_digest=launched.image_digest
-    )
-    attempt.refresh_from_db(fields=["state"])
+    told = {"execution": launched.execution}
+    if launched.image_digest:
+        told["image_digest"] = launched.image_digest
+    Attempt.objects.filter(pk=attempt.pk).update(**told)
+    attempt.refresh_from_db(fields=["state", *told])
+    ask_image(attempt)
     if attempt.state == AttemptState.CANCELED:
         try:
             backend.cancel(launched.execution)

@@ -128,6 +128,7 @@ def test_a_callback_may_overtake_the_answer_to_the_launch(
     attempt = Attempt.objects.get()
     assert container_run.result == "PASS"
     assert (attempt.state, attempt.execution) == ("COMPLETED", "execution-1")
+    assert attempt.image_digest == "sha256:1"
 
 
 def test_an_execution_that_starts_after_the_cancellation_is_stopped(
