@@ -1,6 +1,8 @@
 """Cloud Storage that another server provides."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import httpx
@@ -17,8 +19,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-def _elsewhere(url: str) -> StorageElsewhere:
-    return StorageElsewhere(replace(CONFIG, storage=url))
+@asynccontextmanager
+async def _elsewhere(url: str) -> AsyncIterator[StorageElsewhere]:
+    service = StorageElsewhere(replace(CONFIG, storage=url))
+    yield service
+    await service.stop()
+    await asyncio.sleep(0)  # connections that are broken off close in the loop's next round
 
 
 def _client(service: StorageElsewhere, token: str) -> httpx.AsyncClient:
@@ -31,21 +37,19 @@ def _client(service: StorageElsewhere, token: str) -> httpx.AsyncClient:
 
 @pytest.mark.anyio
 async def test_requests_go_there_and_answers_come_back(server: Running) -> None:
-    service, name = _elsewhere(server.url), "a%2Fb"
-    async with _client(service, server.token("web")) as client:
+    name = "a%2Fb"
+    async with _elsewhere(server.url) as service, _client(service, server.token("web")) as client:
         await client.post(
             f"/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name={name}", content=b"data"
         )
         answer = await client.get(f"/storage/v1/b/{BUCKET}/o/{name}?alt=media")
-    await service.stop()
 
     assert answer.content == b"data"
 
 
 @pytest.mark.anyio
 async def test_a_server_that_went_away_is_503_and_named() -> None:
-    service = _elsewhere("http://127.0.0.1:9")
-    async with _client(service, "") as client:
+    async with _elsewhere("http://127.0.0.1:9") as service, _client(service, "") as client:
         answer = await client.get("/storage/v1/b")
 
     assert answer.status_code == 503
@@ -54,11 +58,13 @@ async def test_a_server_that_went_away_is_503_and_named() -> None:
 
 @pytest.mark.anyio
 async def test_the_start_fails_if_nobody_answers_there() -> None:
-    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:9 does not answer"):
-        await _elsewhere("http://127.0.0.1:9").start()
+    async with _elsewhere("http://127.0.0.1:9") as service:
+        with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:9 does not answer"):
+            await service.start()
 
 
 @pytest.mark.anyio
 async def test_the_start_fails_if_a_bucket_cannot_be_made(server: Running) -> None:
-    with pytest.raises(Unavailable, match="does not make the bucket validibot-local: 401"):
-        await _elsewhere(server.url).start()
+    async with _elsewhere(server.url) as service:
+        with pytest.raises(Unavailable, match="does not make the bucket validibot-local: 401"):
+            await service.start()

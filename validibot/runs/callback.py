@@ -14,6 +14,7 @@ from validibot.runs.findings import Settled, Settlement, settle
 from validibot.runs.launch.image import ask_image
 from validibot.runs.launch.proof import NotProved, proved_attempt
 from validibot.runs.models import Receipt
+from validibot.runs.states import ACTIVE_ATTEMPT
 
 MAX_BYTES = 64 * 1024
 _ACTOR = "validator"
@@ -52,7 +53,8 @@ def process(callback: ValidationCallback) -> Reply:
         return _refusal(error.status, str(error))
     with bound_run(callback.run_id):
         logger.info("callback says %s", callback.status.value)
-        ask_image(attempt)
+        if attempt.state in ACTIVE_ATTEMPT:  # what has ended stays as it was
+            ask_image(attempt)
         try:
             settlement = settle(attempt, result_uri=callback.result_uri, actor=_ACTOR)
         except StorageError as error:
