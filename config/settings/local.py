@@ -9,6 +9,9 @@ SECRET_KEY = SECRET_KEY or "local-only"
 API_KEY_PEPPER = API_KEY_PEPPER or "local-only"
 ALLOWED_HOSTS = ALLOWED_HOSTS or ["localhost", "127.0.0.1"]
 WORKER_AUTH = "validibot.worker.auth.nonce_only"
+# Nobody collects static files on a developer's machine.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
 
 if choice("TASK_QUEUE", ("immediate", "database"), default="immediate") == "database":
     TASKS = database_queue.TASKS

@@ -1,5 +1,6 @@
 """The seeded workflows without a cloud: validators mocked, or child processes of the web server."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -68,6 +69,15 @@ def local(mocked: Stack) -> Iterator[Stack]:
     web.api.close()
     server.terminate()
     server.wait(20)
+
+
+@pytest.mark.parametrize("mode", ["mocked", "local"])
+def test_the_pages_have_their_styles(request: pytest.FixtureRequest, mode: str) -> None:
+    stack: Stack = request.getfixturevalue(mode)
+    page = httpx.get(f"{stack.web}/accounts/login/").text
+    (sheet,) = set(re.findall(r'href="(/static/[^"]+\.css)"', page))
+
+    assert httpx.get(f"{stack.web}{sheet}").status_code == 200
 
 
 def test_the_mock_mode_has_no_cloud(mocked: Stack) -> None:
