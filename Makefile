@@ -65,6 +65,10 @@ image: ## build the production image of web and worker
 images-offline: ## make the base images where no registry is reached (FORCE=1: anew)
 	@compose/offline/plugins.sh && compose/offline/images.sh
 
+foreign: ## install Google's Node and Go clients for tests/emulator/foreign
+	@cd tests/emulator/foreign/node && npm ci --silent --ignore-scripts
+	@mkdir -p .tools && cd tests/emulator/foreign/go && go build -o ../../../../.tools/go-clients .
+
 lock: dev ## write the locks anew from pyproject.toml and each requirements.in
 	@PATH="$$PATH:.tools/uv/bin"; set -e; \
 	$(compile) $(everything) -o requirements/runtime.txt; \
@@ -78,4 +82,4 @@ runtime dev:
 	@sh devenv/bootstrap.sh $@
 
 .PHONY: help up down status logs run reset doctor test check fmt bench validators validator image \
-	images-offline lock runtime dev
+	images-offline foreign lock runtime dev

@@ -1,0 +1,62 @@
+"""Google's Node and Go clients, each command of them run as a program of its own.
+
+`make foreign` installs both. Without them the tests are skipped; in CI that is a failure.
+"""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devenv.environment import machine
+from devenv.gcp import Cloud
+from tests.cloud import ROOT
+
+NODE = Path(__file__).parent / "node"
+GO_PROGRAM = ROOT / ".tools" / "go-clients"
+TIMEOUT = 60
+
+type Client = Callable[..., Any]
+
+
+@pytest.fixture
+def node(cloud: Cloud) -> Client:
+    """Run a command of `node/client.mjs` as an account and return what it prints."""
+    if not shutil.which("node"):
+        _skip("node is not installed")
+    if not (NODE / "node_modules").is_dir():
+        _skip("Google's Node clients are not installed: run `make foreign`")
+    return partial(_run, cloud, ["node", str(NODE / "client.mjs")])
+
+
+@pytest.fixture
+def go(cloud: Cloud) -> Client:
+    """Run a command of `go/main.go` as an account and return what it prints."""
+    if not GO_PROGRAM.is_file():
+        _skip("Google's Go clients are not built: run `make foreign`, which needs go")
+    return partial(_run, cloud, [str(GO_PROGRAM)])
+
+
+def _run(cloud: Cloud, program: list[str], account: str, *arguments: str) -> Any:
+    environ = dict(machine()) | cloud.environ(account)
+    done = subprocess.run(
+        [*program, *arguments],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def _skip(reason: str) -> None:
+    if machine().get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -1,0 +1,201 @@
+// Google's Node clients as a program would use them: `node client.mjs COMMAND [ARGUMENT...]`.
+//
+// Each command prints one JSON value. Nothing here knows of an emulator: endpoints, identity and
+// trust come from the environment.
+import { createHash, randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { gzipSync } from 'node:zlib';
+
+import run from '@google-cloud/run';
+import { Storage, TransferManager } from '@google-cloud/storage';
+import tasks from '@google-cloud/tasks';
+import { GoogleAuth } from 'google-auth-library';
+
+const project = process.env.GOOGLE_CLOUD_PROJECT;
+const place = `projects/${project}/locations/us-west1`;
+const MIB = 1024 * 1024;
+
+const storage = new Storage();
+const text = buffer => buffer.toString('utf8');
+const digest = buffer => createHash('sha256').update(buffer).digest('hex');
+const status = error => Number(error.code ?? error.status ?? error.response?.status);
+const code = promise => promise.then(() => 0, status);
+
+const commands = {
+  async save(bucket, name) {
+    const file = storage.bucket(bucket).file(name);
+    await file.save('hello', { contentType: 'text/plain', metadata: { metadata: { run: '1' } } });
+    const [metadata] = await file.getMetadata();
+    const [content] = await file.download();
+    const [exists] = await file.exists();
+    return {
+      content: text(content), exists, size: Number(metadata.size),
+      type: metadata.contentType, custom: metadata.metadata,
+    };
+  },
+
+  async saveSmall(bucket, name) {
+    const file = storage.bucket(bucket).file(name);
+    await file.save('hello', { resumable: false });
+    return text((await file.download())[0]);
+  },
+
+  async createOnly(bucket, name) {
+    const file = storage.bucket(bucket).file(name);
+    const options = { preconditionOpts: { ifGenerationMatch: 0 } };
+    await file.save('first', options);
+    const second = await code(file.save('second', options));
+    return { second, content: text((await file.download())[0]) };
+  },
+
+  async large(bucket, name) {
+    const data = randomBytes(9 * MIB);
+    const file = storage.bucket(bucket).file(name);
+    await file.save(data, { chunkSize: 2 * MIB });
+    const [back] = await file.download();
+    const [part] = await file.download({ start: 5, end: 8 });
+    return { same: digest(back) === digest(data), part: part.equals(data.subarray(5, 9)) };
+  },
+
+  async stream(bucket, name) {
+    const file = storage.bucket(bucket).file(name);
+    const source = Readable.from([Buffer.alloc(700_000, 'a'), Buffer.alloc(700_000, 'b')]);
+    await new Promise((resolve, reject) => {
+      source.pipe(file.createWriteStream()).on('finish', resolve).on('error', reject);
+    });
+    let size = 0;
+    for await (const chunk of file.createReadStream()) size += chunk.length;
+    return size;
+  },
+
+  async gzip(bucket, name) {
+    const file = storage.bucket(bucket).file(name);
+    await file.save('hello '.repeat(1000), { gzip: true, contentType: 'text/plain' });
+    const [metadata] = await file.getMetadata();
+    const [plain] = await file.download();
+    const [packed] = await file.download({ decompress: false });
+    return {
+      encoding: metadata.contentEncoding, plain: plain.length,
+      packed: packed.equals(gzipSync(plain)) || packed.length === Number(metadata.size),
+    };
+  },
+
+  async list(bucket, prefix) {
+    const files = storage.bucket(bucket);
+    for (const name of ['a.txt', 'b.csv', 'd/c.txt']) {
+      await files.file(`${prefix}/${name}`).save(name, { resumable: false });
+    }
+    const names = ([found]) => found.map(file => file.name.slice(prefix.length + 1));
+    const [, , page] = await files.getFiles({
+      prefix: `${prefix}/`, delimiter: '/', autoPaginate: false,
+    });
+    return {
+      all: names(await files.getFiles({ prefix: `${prefix}/`, maxResults: 2 })),
+      glob: names(await files.getFiles({ matchGlob: `${prefix}/**.txt` })),
+      prefixes: page.prefixes.map(name => name.slice(prefix.length + 1)),
+      versions: names(await files.getFiles({ prefix: `${prefix}/a`, versions: true })),
+    };
+  },
+
+  async change(bucket, name) {
+    const files = storage.bucket(bucket);
+    const file = files.file(name);
+    await file.save('one', { resumable: false });
+    await file.setMetadata({ metadata: { state: 'new' } });
+    await file.copy(files.file(`${name}-copy`));
+    await files.file(`${name}-copy`).move(files.file(`${name}-moved`));
+    await files.combine([file, files.file(`${name}-moved`)], files.file(`${name}-both`));
+    const [both] = await files.file(`${name}-both`).download();
+    const [metadata] = await files.file(`${name}-moved`).getMetadata();
+    await file.delete();
+    return {
+      both: text(both), state: metadata.metadata.state, gone: await code(file.delete()),
+      copy: (await files.file(`${name}-copy`).exists())[0],
+    };
+  },
+
+  async sign(bucket, name, version) {
+    const file = storage.bucket(bucket).file(name);
+    await file.save('signed', { resumable: false });
+    const [url] = await file.getSignedUrl({
+      version, action: 'read', expires: Date.now() + 60_000,
+    });
+    return url;
+  },
+
+  async transfer(bucket, name, path) {
+    const manager = new TransferManager(storage.bucket(bucket));
+    await manager.uploadFileInChunks(path, { uploadName: name, chunkSizeBytes: 5 * MIB });
+    const [metadata] = await storage.bucket(bucket).file(name).getMetadata();
+    const [back] = await storage.bucket(bucket).file(name).download();
+    return { size: Number(metadata.size), digest: digest(back) };
+  },
+
+  async bucket(name) {
+    const bucket = storage.bucket(name);
+    await bucket.create({ location: 'US', versioning: { enabled: true }, labels: { a: '1' } });
+    const file = bucket.file('kept');
+    await file.save('1', { resumable: false });
+    await file.save('2', { resumable: false });
+    const [versions] = await bucket.getFiles({ versions: true });
+    await bucket.setMetadata({ labels: { b: '2' } });
+    const [metadata] = await bucket.getMetadata();
+    await bucket.setRetentionPeriod(1000);
+    const held = await code(file.delete({ ignoreNotFound: false }).then(
+      () => bucket.file('kept', { generation: versions[0].metadata.generation }).delete()));
+    return {
+      versions: versions.length, labels: metadata.labels, type: metadata.locationType, held,
+    };
+  },
+
+  async createTask(queue, url) {
+    const client = new tasks.CloudTasksClient();
+    const parent = client.queuePath(project, 'us-west1', queue);
+    const httpRequest = { url, httpMethod: 'POST', body: Buffer.from('hi').toString('base64') };
+    const [task] = await client.createTask({ parent, task: { httpRequest } });
+    const [found] = await client.getTask({ name: task.name }).catch(() => [task]);
+    return { mine: task.name.startsWith(`${parent}/tasks/`), same: found.name === task.name };
+  },
+
+  async getQueue(queue) {
+    const client = new tasks.CloudTasksClient();
+    const [found] = await client.getQueue({ name: client.queuePath(project, 'us-west1', queue) });
+    return found.state;
+  },
+
+  async runJob(job) {
+    const client = new run.JobsClient();
+    const name = client.jobPath(project, 'us-west1', job);
+    const [found] = await client.getJob({ name });
+    const [operation] = await client.runJob({ name });
+    const executions = new run.ExecutionsClient();
+    const execution = operation.metadata.name;
+    const [state] = await executions.getExecution({ name: execution });
+    await executions.cancelExecution({ name: execution });
+    return { job: found.name === `${place}/jobs/${job}`, execution: state.name === execution };
+  },
+
+  async identity(audience) {
+    const auth = new GoogleAuth({ scopes: 'https://www.googleapis.com/auth/cloud-platform' });
+    const client = await auth.getIdTokenClient(audience);
+    const headers = await client.getRequestHeaders();
+    const bearer = headers.get?.('authorization') ?? headers.Authorization;
+    const ticket = await client.verifyIdToken({ idToken: bearer.split(' ')[1], audience });
+    return {
+      project: await auth.getProjectId(), email: ticket.getPayload().email,
+      credentials: (await auth.getCredentials()).client_email,
+      token: typeof (await auth.getAccessToken()),
+    };
+  },
+
+  async keyFile(path, bucket, name) {
+    const mine = new Storage({ keyFilename: path });
+    await mine.bucket(bucket).file(name).save('by key', { resumable: false });
+    return text((await mine.bucket(bucket).file(name).download())[0]);
+  },
+};
+
+const [command, ...rest] = process.argv.slice(2);
+const answer = await commands[command](...rest);
+process.stdout.write(JSON.stringify(answer));
+process.exit(0);

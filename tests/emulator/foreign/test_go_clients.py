@@ -1,0 +1,53 @@
+"""Google's Go clients against the emulated cloud."""
+
+import os
+
+import pytest
+
+from devenv.gcp.config import CloudConfig
+from tests.emulator.foreign.conftest import Client
+
+pytestmark = pytest.mark.timeout(90)
+
+
+@pytest.fixture
+def name() -> str:
+    return f"go/{os.urandom(6).hex()}"
+
+
+@pytest.fixture
+def bucket(config: CloudConfig) -> str:
+    return config.buckets[0]
+
+
+def test_go_upload_stores_an_object_with_metadata(go: Client, bucket: str, name: str) -> None:
+    assert go("web", "upload", bucket, name) == {
+        "content": "hello",
+        "size": 5,
+        "type": "text/plain",
+        "custom": {"run": "1"},
+    }
+
+
+def test_go_create_only_refuses_a_second_write(go: Client, bucket: str, name: str) -> None:
+    assert go("web", "create-only", bucket, name) == {"second": 412, "content": "first"}
+
+
+def test_go_changes_copies_moves_and_composes(go: Client, bucket: str, name: str) -> None:
+    answer = go("web", "change", bucket, name)
+
+    assert answer == {"both": "oneone", "state": "new", "gone": 404}
+
+
+def test_go_task_is_created(go: Client) -> None:
+    assert go("web", "task", "runs", "http://127.0.0.1:1/") == {"mine": True}
+
+
+def test_go_job_is_run_and_cancelled(go: Client) -> None:
+    assert go("worker", "job", "validibot-validator-fmu") == {"job": True, "execution": True}
+
+
+def test_go_finds_its_identity(go: Client, config: CloudConfig) -> None:
+    answer = go("web", "identity", "https://worker.example")
+
+    assert answer == {"email": config.email("web"), "access": True}
