@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.bench import containers, images, load
+from tests.bench import containers, images, load, parsers
 from tests.flows import stack as stacks
 from tests.flows.stack import ROOT, Stack
 
@@ -32,7 +32,7 @@ def main() -> None:
     finally:
         stack.devenv("down")
         shutil.rmtree(folder, ignore_errors=True)
-    rows += [*containers.measure(), *images.measure()]
+    rows += [*parsers.measure(), *containers.measure(), *images.measure()]
     _print(rows)
 
 

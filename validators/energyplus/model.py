@@ -1,4 +1,9 @@
-"""A building model as objects with fields, read from IDF or epJSON, and edited as a copy."""
+"""Building models as objects with fields, read from IDF or epJSON and edited as a copy.
+
+Both readers take time proportional to the size of the file, whatever it contains: the file is a
+stranger's. IDF has no nesting (`Class, field, field;`, comments from `!` to the end of the line);
+the nesting of epJSON is limited. `tests/bench/parsers.py` measures the growth.
+"""
 
 import json
 import re
@@ -8,16 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 SIZE_LIMIT = 64 << 20
+NESTING_LIMIT = 50
+"""Levels below a field of epJSON; the schema needs two (a list of objects)."""
 
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _COMMENT = re.compile(r"![^\n]*")
-_IDF_OBJECT = re.compile(r"[^;]*;")
+_NOT_NEWLINE = re.compile(r"[^\n]+")
 
 type Fields = Mapping[str, Any]
 
 
 class ModelUnreadable(Exception):
-    """The bytes are not a model at all."""
+    """Content that is not a building model."""
 
     def __init__(self, text: str, *, code: str, line: int | None = None) -> None:
         super().__init__(text)
@@ -27,45 +34,55 @@ class ModelUnreadable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelObject:
+    """Object of a model: its class and every field as text, in order, the name first.
+
+    `keys` are the names of the fields where the format has them.
+    """
+
     kind: str
     values: tuple[str, ...]
-    """Every field as text, in order; the name first where the object has one."""
     keys: tuple[str, ...] = ()
-    """The fields' names, where the format has them."""
 
     def value(self, position: int, key: str) -> str:
-        """A field by its epJSON name, or in IDF by its position after the class name."""
+        """Return a field by its epJSON name, or in IDF by its position after the class name."""
         if self.keys:
             return self.values[self.keys.index(key)] if key in self.keys else ""
         return self.values[position] if position < len(self.values) else ""
 
     def is_a(self, *kinds: str) -> bool:
-        """EnergyPlus ignores the case of class names."""
+        """Return whether the class is one of these; EnergyPlus ignores case."""
         return self.kind.lower() in {kind.lower() for kind in kinds}
 
 
 class Model(ABC):
+    """A model that can be searched, edited and written."""
+
     file_name: str
 
     @property
     @abstractmethod
-    def objects(self) -> list[ModelObject]: ...
+    def objects(self) -> list[ModelObject]:
+        """Return the objects in the order of the file."""
 
     @abstractmethod
     def replace(self, kind: str, *objects: Fields) -> None:
         """Drop every object of this class, then add these."""
 
     @abstractmethod
-    def add(self, kind: str, fields: Fields) -> None: ...
+    def add(self, kind: str, fields: Fields) -> None:
+        """Add an object."""
 
     @abstractmethod
-    def dump(self) -> bytes: ...
+    def dump(self) -> bytes:
+        """Return the content of the model's file."""
 
     def of_kind(self, *kinds: str) -> list[ModelObject]:
+        """Return the objects of these classes."""
         return [item for item in self.objects if item.is_a(*kinds)]
 
 
 def read_model(content: bytes, *, epjson: bool) -> Model:
+    """Read a model. Raises ModelUnreadable."""
     if len(content) > SIZE_LIMIT:
         raise ModelUnreadable(
             f"The model has {len(content)} bytes; {SIZE_LIMIT} are allowed.",
@@ -91,34 +108,43 @@ def _text(content: bytes) -> str:
 
 
 class IdfModel(Model):
+    """Model in EnergyPlus's own format. Edits keep the line numbers of what was submitted."""
+
     file_name = "model.idf"
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._added: list[str] = []
-        self._parse()
-
-    def _parse(self) -> None:
-        # Comments become spaces, so that positions and line numbers stay the file's own.
-        bare = _COMMENT.sub(lambda comment: " " * len(comment.group()), self._text)
         self._spans: list[tuple[int, int]] = []
         self._objects: list[ModelObject] = []
-        for match in _IDF_OBJECT.finditer(bare):
-            kind, *values = (part.strip() for part in match.group()[:-1].split(","))
+        # Comments become spaces, so that positions and line numbers stay the file's own.
+        bare = _COMMENT.sub(lambda comment: " " * len(comment.group()), text)
+        start = 0
+        # No regex: one that looks for the next `;` from each position of a tail without any
+        # takes the square of its length. What follows the last `;` is no object.
+        while (end := bare.find(";", start)) >= 0:
+            body = bare[start:end].lstrip()
+            kind, *values = (part.strip() for part in body.split(","))
             if kind:
-                start = match.start() + len(match.group()) - len(match.group().lstrip())
-                self._spans.append((start, match.end()))
+                self._spans.append((end - len(body), end + 1))
                 self._objects.append(ModelObject(kind=kind, values=tuple(values)))
+            start = end + 1
 
     @property
     def objects(self) -> list[ModelObject]:
         return self._objects
 
     def replace(self, kind: str, *objects: Fields) -> None:
+        pieces: list[str] = []
+        copied = 0
         for item, (start, end) in zip(self._objects, self._spans, strict=True):
             if item.is_a(kind):
-                blank = re.sub(r"[^\n]", " ", self._text[start:end])
-                self._text = self._text[:start] + blank + self._text[end:]
+                blank = _NOT_NEWLINE.sub(
+                    lambda text: " " * len(text.group()), self._text[start:end]
+                )
+                pieces += [self._text[copied:start], blank]
+                copied = end
+        self._text = "".join([*pieces, self._text[copied:]])
         for fields in objects:
             self.add(kind, fields)
 
@@ -130,6 +156,8 @@ class IdfModel(Model):
 
 
 class EpjsonModel(Model):
+    """Model in EnergyPlus's JSON format: classes, in them named objects, in them fields."""
+
     file_name = "model.epJSON"
 
     def __init__(self, text: str) -> None:
@@ -152,6 +180,11 @@ class EpjsonModel(Model):
             raise ModelUnreadable(
                 "The model is JSON but not epJSON: an object of classes, each an object of named "
                 "objects, is expected.",
+                code="ENERGYPLUS_INVALID_EPJSON",
+            )
+        if not _is_shallow(data):
+            raise ModelUnreadable(
+                f"A field of the model has more than {NESTING_LIMIT} levels of lists and objects.",
                 code="ENERGYPLUS_INVALID_EPJSON",
             )
         self._data: dict[str, dict[str, dict[str, Any]]] = data
@@ -188,6 +221,19 @@ def _is_epjson(data: object) -> bool:
         isinstance(named, dict) and all(isinstance(fields, dict) for fields in named.values())
         for named in data.values()
     )
+
+
+def _is_shallow(data: object) -> bool:
+    """Return whether no field is nested so deeply that walking or writing it would fail."""
+    level: list[Any] = [data]
+    for _ in range(NESTING_LIMIT + 3):  # classes, objects and fields lie above
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return not level
 
 
 def _flat(fields: Fields) -> Iterator[str]:

@@ -1,8 +1,11 @@
-"""Run a foreign program so that it cannot outlive, outgrow or outlast its validator."""
+"""Run a foreign program with limits on its time, memory and files.
 
-import ctypes
+The program gets a process group of its own, and the whole group ends with the call: a child that
+the program leaves behind does not survive it. The program also dies with the validator, whatever
+kills that (`validators/sdk/confine.py` sets both the limits and the death signal).
+"""
+
 import os
-import resource
 import select
 import signal
 import subprocess
@@ -13,20 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-_MB = 1 << 20
 _FILE_LIMIT_MB = 4096
 _TAIL_BYTES = 8000
 _GRACE_SECONDS = 2.0
-_PR_SET_PDEATHSIG = 1
-
-# Loaded before any fork: the child may not import between fork and exec.
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+_CONFINE = Path(__file__).with_name("confine.py")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
+    """End of a foreign program. A negative `returncode` is the signal that ended it."""
+
     returncode: int
-    """Negative: the signal that ended it."""
     seconds: float
     timed_out: bool
     stdout_tail: str
@@ -34,6 +34,7 @@ class Ended:
 
     @property
     def signal_name(self) -> str | None:
+        """Return the name of the signal that ended the program."""
         return signal.Signals(-self.returncode).name if self.returncode < 0 else None
 
 
@@ -45,18 +46,23 @@ def run_limited(
     memory_mb: int | None,
     environment: dict[str, str],
 ) -> Ended:
-    """Run `command` in `folder` in its own process group; the whole group ends with this call."""
+    """Run `command` in `folder` and wait for it, at most `timeout` seconds.
+
+    The environment is `environment` and nothing else. A program that cannot be executed ends with
+    return code 127 and the reason on its standard error.
+    """
     started = monotonic()
+    limits = [str(memory_mb or 0), str(_FILE_LIMIT_MB), str(os.getpid())]
+    confined = [sys.executable, "-I", "-S", _CONFINE, *limits, *command]
     with (folder / ".stdout").open("w+b") as stdout, (folder / ".stderr").open("w+b") as stderr:
         process = subprocess.Popen(
-            [str(part) for part in command],
+            [str(part) for part in confined],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
-            preexec_fn=lambda: _confine(memory_mb),  # noqa: PLW1509 - rlimits have no other door
         )
         try:
             timed_out = not _ends_within(process, timeout)
@@ -71,25 +77,8 @@ def run_limited(
         )
 
 
-def _confine(memory_mb: int | None) -> None:
-    """Runs in the child before exec."""
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_FSIZE, _FILE_LIMIT_MB * _MB)
-    if memory_mb is not None:
-        _limit(resource.RLIMIT_AS, memory_mb * _MB)
-
-
-def _limit(kind: int, value: int) -> None:
-    _, hard = resource.getrlimit(kind)
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    with suppress(ValueError, OSError):  # macOS does not know every limit
-        resource.setrlimit(kind, (value, value))
-
-
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """`Popen.wait(timeout)` would notice the end up to 50 ms late, for it polls."""
+    """Wait without polling: `Popen.wait(timeout)` notices the end up to 50 ms late."""
     if not hasattr(os, "pidfd_open"):
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
@@ -102,6 +91,7 @@ def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End what is left of the process group: SIGTERM, then SIGKILL."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):

@@ -23,7 +23,7 @@ EPJSON = json.dumps(
 
 
 @pytest.mark.parametrize(("content", "epjson"), [(IDF, False), (EPJSON, True)])
-def test_both_formats_give_the_same_objects(content: bytes, epjson: bool) -> None:
+def test_idf_and_epjson_read_same_objects(content: bytes, epjson: bool) -> None:
     model = read_model(content, epjson=epjson)
 
     assert [item.kind for item in model.objects] == ["Version", "Timestep", "Zone"]
@@ -32,7 +32,7 @@ def test_both_formats_give_the_same_objects(content: bytes, epjson: bool) -> Non
 
 
 @pytest.mark.parametrize(("content", "epjson"), [(IDF, False), (EPJSON, True)])
-def test_a_replaced_object_is_there_once(content: bytes, epjson: bool) -> None:
+def test_replace_leaves_one_object(content: bytes, epjson: bool) -> None:
     model = read_model(content, epjson=epjson)
 
     model.replace("Timestep", {"number_of_timesteps_per_hour": 4})
@@ -43,7 +43,7 @@ def test_a_replaced_object_is_there_once(content: bytes, epjson: bool) -> None:
     assert written.of_kind("Zone") == model.of_kind("Zone")
 
 
-def test_an_edited_idf_keeps_its_line_numbers() -> None:
+def test_edited_idf_keeps_line_numbers() -> None:
     model = read_model(IDF, epjson=False)
 
     model.replace("Version", {"version_identifier": "25.2"})
@@ -51,14 +51,14 @@ def test_an_edited_idf_keeps_its_line_numbers() -> None:
     assert model.dump().decode().splitlines()[3] == "Zone,"
 
 
-def test_an_idf_in_latin_1_is_read() -> None:
+def test_latin_1_idf_is_read() -> None:
     model = read_model("! Café\nZone,Café;".encode("latin-1"), epjson=False)
 
     assert model.objects[0].values == ("Café",)
 
 
 @pytest.mark.parametrize("content", [bytes(range(256)) * 40, b"Version,25.2;\x00", b"PK\x03\x04"])
-def test_bytes_that_are_no_text_are_refused(content: bytes) -> None:
+def test_binary_content_is_refused(content: bytes) -> None:
     with pytest.raises(ModelUnreadable) as caught:
         read_model(content, epjson=False)
 
@@ -77,20 +77,43 @@ def test_bytes_that_are_no_text_are_refused(content: bytes) -> None:
         (b'{"Zone": {"Office": 1}}', "ENERGYPLUS_INVALID_EPJSON"),
     ],
 )
-def test_json_that_is_no_epjson_is_refused(content: bytes, code: str) -> None:
+def test_invalid_epjson_is_refused_with_code(content: bytes, code: str) -> None:
     with pytest.raises(ModelUnreadable) as caught:
         read_model(content, epjson=True)
 
     assert caught.value.code == code
 
 
-def test_deep_nesting_inside_a_field_is_refused() -> None:
-    deep = b'{"Zone": {"Office": {"a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}}}"
+@pytest.mark.parametrize("depth", [60, 2_000, 50_000])
+def test_deeply_nested_field_is_refused(depth: int) -> None:
+    deep = b'{"Zone": {"Office": {"a": ' + b"[" * depth + b"]" * depth + b"}}}"
 
-    with pytest.raises(ModelUnreadable):
+    with pytest.raises(ModelUnreadable, match=r"nested too deeply|levels of lists"):
         read_model(deep, epjson=True)
 
 
-def test_a_model_of_more_than_the_limit_is_refused() -> None:
+def test_comment_before_replaced_object_is_kept() -> None:
+    model = read_model(b"! the step\nTimestep,6; ! trailing\nZone,A;", epjson=False)
+
+    model.replace("Timestep")
+
+    assert model.dump() == b"! the step\n            ! trailing\nZone,A;\n"
+
+
+def test_text_after_last_semicolon_is_no_object() -> None:
+    model = read_model(b"Zone,A;\nZone,B\n! end", epjson=False)
+
+    assert [item.values for item in model.objects] == [("A",)]
+
+
+def test_model_beyond_size_limit_is_refused() -> None:
     with pytest.raises(ModelUnreadable, match="allowed"):
         read_model(b" " * ((64 << 20) + 1), epjson=False)
+
+
+@pytest.mark.parametrize("tail", [b"! " + b"x" * 5_000_000, b"{" * 5_000_000, b" " * 5_000_000])
+def test_long_tail_is_read_in_linear_time(tail: bytes) -> None:
+    """In quadratic time, each of these would take longer than the test's limit."""
+    model = read_model(b"Zone,A;" + tail, epjson=False)
+
+    assert len(model.objects) == 1
