@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from django.tasks.backends.base import BaseTaskBackend
-
 from tests.emulator.target import Worker
+from validibot.dispatch.backend import QueueBackend
 from validibot.dispatch.database.options import Options
 from validibot.dispatch.database.worker import QueueWorker
 from validibot.dispatch.receive import Delivery, Outcome
@@ -20,7 +19,7 @@ class Queue(Protocol):
     """`script` holds the statuses of the next answers; 200 comes when it is used up."""
 
     @property
-    def backend(self) -> BaseTaskBackend: ...
+    def backend(self) -> QueueBackend: ...
 
     @property
     def script(self) -> list[int]: ...
@@ -33,7 +32,7 @@ class Queue(Protocol):
 class CloudQueue:
     """Cloud Tasks posts to a worker over HTTP."""
 
-    backend: BaseTaskBackend
+    backend: QueueBackend
     worker: Worker
 
     @property
@@ -51,11 +50,14 @@ class CloudQueue:
 class DatabaseQueue:
     """A worker takes tasks from the database; `deliver` stands for what it would do with them."""
 
-    backend: BaseTaskBackend
+    backend: QueueBackend
     script: list[int] = field(default_factory=list)
     deliveries: "queue.SimpleQueue[Delivery]" = field(default_factory=queue.SimpleQueue)
 
+    before_answer: Callable[[Delivery], None] = lambda _: None
+
     def deliver(self, delivery: Delivery) -> Outcome:
+        self.before_answer(delivery)
         status = self.script.pop(0) if self.script else 200
         self.deliveries.put(delivery)
         return Outcome(status, f"scripted: {status}")

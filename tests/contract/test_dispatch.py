@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from queue import Empty
 import pytest
 from django.db import connection
 from django.utils import timezone
+from google.api_core import exceptions
 from google.cloud.tasks_v2 import CloudTasksClient
+from google.oauth2.credentials import Credentials
 from pytest_django import Settings
 
 from devenv.gcp import Cloud
@@ -25,6 +28,7 @@ from validibot.dispatch.database import worker as database_worker
 from validibot.dispatch.database.backend import DatabaseBackend
 from validibot.dispatch.database.models import QueuedTask
 from validibot.dispatch.database.upkeep import requeue
+from validibot.dispatch.receive import Delivery
 from validibot.runs.tasks import cancel_execution
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -126,6 +130,39 @@ def test_what_is_done_does_not_arrive_again(queue: Queue) -> None:
         queue.next(seconds=0.5)
 
 
+def test_enqueue_once_delivers_one_task_per_key(queue: Queue) -> None:
+    later = cancel_execution.using(run_after=timezone.now() + dt.timedelta(seconds=0.5))
+
+    added = [queue.backend.enqueue_once(later, ["42"], {}, key=f"c-{uuid.uuid4()}")]
+    key = f"cancel-{uuid.uuid4()}"
+    added += [queue.backend.enqueue_once(later, [each], {}, key=key) for each in ("1", "2")]
+
+    assert [bool(each) for each in added] == [True, True, False]
+    arrived = sorted(json.loads(queue.next().body)["args"] for _ in range(2))
+    assert arrived == [["1"], ["42"]]
+    with pytest.raises(Empty):
+        queue.next(seconds=0.5)
+
+
+def test_retried_task_gives_way_to_a_new_one_with_its_key(database_queue: DatabaseQueue) -> None:
+    backend, key = database_queue.backend, f"cancel-{uuid.uuid4()}"
+
+    def enqueue_again(delivery: Delivery) -> None:
+        if b"first" in delivery.body:
+            later = cancel_execution.using(run_after=timezone.now() + dt.timedelta(seconds=1))
+            backend.enqueue_once(later, ["again"], {}, key=key)
+
+    database_queue.script.append(500)
+    database_queue.before_answer = enqueue_again
+    backend.enqueue_once(cancel_execution, ["first"], {}, key=key)
+
+    arrived = [json.loads(database_queue.next().body)["args"] for _ in range(2)]
+    assert arrived == [["first"], ["again"]]
+    with pytest.raises(Empty):
+        database_queue.next(seconds=0.5)
+    assert not QueuedTask.objects.exists()
+
+
 def test_a_task_can_wait_for_its_time(queue: Queue) -> None:
     assert queue.backend.supports_defer
     when = timezone.now() + dt.timedelta(seconds=1)
@@ -182,3 +219,21 @@ def _until_dead(pk: str) -> QueuedTask:
             return task
         time.sleep(0.02)
     raise AssertionError(f"task {pk} is not dead")
+
+
+def test_enqueue_without_tls_fails_within_seconds(
+    backend: CloudTasksBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
+        client = CloudTasksClient(
+            credentials=Credentials("token"),  # type: ignore[no-untyped-call]
+            client_options={"api_endpoint": where},
+        )
+        started = time.monotonic()
+        with monkeypatch.context() as patch, client:
+            patch.setattr(cloud_tasks, "client", lambda: client)
+            with pytest.raises((exceptions.GoogleAPICallError, exceptions.RetryError)):
+                backend.enqueue(cancel_execution, ["42"], {})
+
+    assert time.monotonic() - started < 8

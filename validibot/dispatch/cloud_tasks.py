@@ -1,41 +1,45 @@
-"""Django's tasks on Cloud Tasks: enqueueing creates a task that posts to the private worker.
+"""Cloud Tasks backend for django.tasks: enqueueing creates a task that posts to the worker.
 
-Every task has a name, so that a creation whose answer was lost can be repeated without doubt: the
-second time the queue says that it exists. Nothing is kept in the database about it; what a task
-works on has a state of its own.
+Every task has a name, so that a creation whose answer was lost can be repeated: the second time
+the queue answers that it exists. The name is random, or derived from the caller's key so that the
+queue holds one entry per key. Nothing is stored in the database about an entry; what a task works
+on has a state of its own.
+
+An enqueue takes four seconds at most, because a launch waits for it. A run whose entry could not
+be created is found by the sweep.
 """
 
+import hashlib
 import json
 import uuid
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
-from django.tasks import Task, TaskResult
-from django.tasks.backends.base import BaseTaskBackend
-from django.tasks.signals import task_enqueued
+from django.tasks import Task
 from google.api_core import exceptions
 from google.api_core.retry import Retry, if_exception_type
 from google.cloud import tasks_v2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from validibot.dispatch.call import as_call, ready_result
+from validibot.dispatch.backend import QueueBackend, as_call
 
 OPTIONS = ("queue", "url", "service_account", "audience")
-_CALL_SECONDS = 5.0
+# One call, and all calls of one enqueue. A connection without TLS is given up within that time.
+_CALL_SECONDS = 2.0
+_ENQUEUE_SECONDS = 4.0
 # The longest that Cloud Tasks waits for an answer before it delivers again.
 _DEADLINE_SECONDS = 1800
-# Only outages: what Cloud Tasks refuses it would refuse again.
+# Only outages are retried: Cloud Tasks would refuse a wrong request again.
 _RETRY = Retry(
     predicate=if_exception_type(
         exceptions.ServiceUnavailable, exceptions.DeadlineExceeded, exceptions.InternalServerError
     ),
     initial=0.1,
     maximum=1.0,
-    timeout=10.0,
+    timeout=_ENQUEUE_SECONDS,
 )
 
 
@@ -45,11 +49,12 @@ def client() -> tasks_v2.CloudTasksClient:
     return tasks_v2.CloudTasksClient()
 
 
-class CloudTasksBackend(BaseTaskBackend):
-    """OPTIONS: `queue` (full name), `url` of the worker's door, the `service_account` as which the
-    queue calls it, and the `audience` of its ID token."""
+class CloudTasksBackend(QueueBackend):
+    """Backend that creates tasks in one Cloud Tasks queue.
 
-    supports_defer = True
+    OPTIONS: `queue` (full name), `url` of the worker's task door, the `service_account` as which
+    the queue calls it, and the `audience` of its ID token.
+    """
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
         super().__init__(alias, params)
@@ -61,27 +66,26 @@ class CloudTasksBackend(BaseTaskBackend):
     def service_account(self) -> str:
         return str(self.options["service_account"])
 
-    def enqueue[**P, R](
-        self, task: Task[P, R], args: list[Any], kwargs: dict[str, Any]
-    ) -> TaskResult[P, R]:
+    def add(
+        self, task: Task[..., Any], args: list[Any], kwargs: dict[str, Any], *, key: str
+    ) -> str:
         """Raises GoogleAPICallError or RetryError when the queue cannot be reached."""
-        self.validate_task(task)
-        result = ready_result(task, args, kwargs, pk=uuid.uuid4().hex, backend=self.alias)
-        # It exists already when an earlier try was accepted after all.
-        with suppress(exceptions.AlreadyExists):
+        task_id = _task_id(key) if key else uuid.uuid4().hex
+        try:
             client().create_task(
                 parent=self.options["queue"],
-                task=self._message(result),
+                task=self._message(task, as_call(task, args, kwargs), task_id),
                 retry=_RETRY,
                 timeout=_CALL_SECONDS,
             )
-        task_enqueued.send(type(self), task_result=result)
-        return result
+        except exceptions.AlreadyExists:
+            # A random name exists only if an earlier try of this call was accepted after all.
+            return "" if key else task_id
+        return task_id
 
-    def _message(self, result: TaskResult[..., Any]) -> tasks_v2.Task:
-        call = as_call(result.task, result.args, result.kwargs)
+    def _message(self, task: Task[..., Any], call: dict[str, Any], task_id: str) -> tasks_v2.Task:
         message = tasks_v2.Task(
-            name=f"{self.options['queue']}/tasks/{result.id}",
+            name=f"{self.options['queue']}/tasks/{task_id}",
             http_request=tasks_v2.HttpRequest(
                 url=self.options["url"],
                 http_method=tasks_v2.HttpMethod.POST,
@@ -93,9 +97,9 @@ class CloudTasksBackend(BaseTaskBackend):
             ),
             dispatch_deadline=Duration(seconds=_DEADLINE_SECONDS),
         )
-        if result.task.run_after:
+        if task.run_after:
             when = Timestamp()
-            when.FromDatetime(result.task.run_after)
+            when.FromDatetime(task.run_after)
             message.schedule_time = when
         return message
 
@@ -105,3 +109,8 @@ class CloudTasksBackend(BaseTaskBackend):
         # https://cloud.google.com/run/docs/triggering/using-tasks: tokens travel only over TLS.
         where = f"TASKS[{self.alias!r}]"
         return [Error(f"{where}: the url must be https.", id="validibot.dispatch.E001")]
+
+
+def _task_id(key: str) -> str:
+    """Return a task id for a key. Cloud Tasks is slower with ids that share a prefix."""
+    return f"{hashlib.sha256(key.encode()).hexdigest()[:8]}-{key}"

@@ -1,20 +1,19 @@
 """The `TASKS` backend: enqueueing writes a row, in the caller's transaction if there is one."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from django.apps import apps
 from django.core.checks import CheckMessage, Error
-from django.db import OperationalError, connection
-from django.tasks import Task, TaskResult
-from django.tasks.backends.base import BaseTaskBackend
-from django.tasks.signals import task_enqueued
+from django.db import OperationalError, connection, transaction
+from django.tasks import Task
 from procrastinate.contrib.django.django_connector import DjangoConnector
-from procrastinate.exceptions import ConnectorException
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Job
 from procrastinate.manager import JobManager
 from procrastinate.periodic import PeriodicTask
 
-from validibot.dispatch.call import as_call, ready_result
+from validibot.dispatch.backend import QueueBackend, as_call
 from validibot.dispatch.database.options import parse
 from validibot.dispatch.receive import find_task
 
@@ -23,10 +22,9 @@ DELIVER = "deliver"
 APPS = ("procrastinate.contrib.django", "validibot.dispatch.database")
 
 
-class DatabaseBackend(BaseTaskBackend):
+class DatabaseBackend(QueueBackend):
     """OPTIONS are those of `validibot.dispatch.database.options.Options`."""
 
-    supports_defer = True
     supports_priority = True
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
@@ -34,27 +32,28 @@ class DatabaseBackend(BaseTaskBackend):
         self.settings = parse(alias, self.options)
         self.manager = JobManager(DjangoConnector())
 
-    def enqueue[**P, R](
-        self, task: Task[P, R], args: list[Any], kwargs: dict[str, Any]
-    ) -> TaskResult[P, R]:
+    def add(
+        self, task: Task[..., Any], args: list[Any], kwargs: dict[str, Any], *, key: str
+    ) -> str:
         """Raises OperationalError when the database cannot be reached."""
-        self.validate_task(task)
         job = Job(
             queue=task.queue_name,
             priority=task.priority,
             lock=None,
-            queueing_lock=None,
+            queueing_lock=key or None,
             task_name=DELIVER,
             task_kwargs=as_call(task, args, kwargs),
             scheduled_at=task.run_after,
         )
+        # The violated index of a second entry must not abort the caller's transaction.
+        is_inside = key and connection.in_atomic_block
         try:
-            stored = self.manager.defer_job(job)
+            with transaction.atomic() if is_inside else nullcontext():
+                return str(self.manager.defer_job(job).id)
+        except AlreadyEnqueued:
+            return ""
         except ConnectorException as error:
             raise OperationalError(f"The task cannot be put on the queue: {error}") from error
-        result = ready_result(task, args, kwargs, pk=str(stored.id), backend=self.alias)
-        task_enqueued.send(type(self), task_result=result)
-        return result
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """Say what is wrong with the settings, by name."""

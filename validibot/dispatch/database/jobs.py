@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from procrastinate.connector import BaseAsyncConnector
+from procrastinate.exceptions import UniqueViolation
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 
@@ -51,8 +52,13 @@ class Jobs(JobManager):
             await super().finish_job(job, status, delete_job)
 
     async def retry_job(self, job: Job, *args: Any, **kwargs: Any) -> None:
-        if await self._holds(job):
+        if not await self._holds(job):
+            return
+        try:
             await super().retry_job(job, *args, **kwargs)
+        except UniqueViolation:
+            # An entry with the same key was added meanwhile: it does this one's work.
+            await super().finish_job(job, Status.SUCCEEDED, delete_job=True)
 
     async def _is_closed(self) -> bool:
         now = time.monotonic()

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 from procrastinate.contrib.django.models import ProcrastinateWorker
@@ -46,16 +46,29 @@ def take_over(options: Options) -> list[int]:
 
 def _free(task: QueuedTask, *, max_attempts: int) -> None:
     attempts = task.attempts + 1
-    QueuedTask.objects.filter(pk=task.pk).update(
+    _update(
+        task,
         status=QueuedTask.WAITING if attempts < max_attempts else QueuedTask.DEAD,
         attempts=attempts,
         args=task.args | {"error": _DIED},
-        worker=None,
-        scheduled_at=None,
     )
 
 
 def requeue(ids: Iterable[int]) -> int:
-    """Give dead tasks all their attempts anew; return how many of `ids` were dead."""
+    """Give dead tasks all their attempts again; return how many of `ids` were dead."""
     dead = QueuedTask.objects.filter(pk__in=list(ids), status=QueuedTask.DEAD)
-    return dead.update(status=QueuedTask.WAITING, attempts=0, worker=None, scheduled_at=None)
+    with transaction.atomic():
+        tasks = list(dead.select_for_update())
+        for task in tasks:
+            _update(task, status=QueuedTask.WAITING, attempts=0)
+    return len(tasks)
+
+
+def _update(task: QueuedTask, **changes: Any) -> None:
+    """Change an entry that no worker holds; delete it if another with its key waits already."""
+    row = QueuedTask.objects.filter(pk=task.pk)
+    try:
+        with transaction.atomic():
+            row.update(worker=None, scheduled_at=None, **changes)
+    except IntegrityError:
+        row.delete()

@@ -1,4 +1,4 @@
-"""What is asked of Cloud Tasks when a task is enqueued."""
+"""The Cloud Tasks backend: the tasks that it creates, and its bound on time."""
 
 import datetime as dt
 import json
@@ -11,6 +11,7 @@ from google.api_core import exceptions
 from google.cloud import tasks_v2
 
 from validibot.dispatch import cloud_tasks
+from validibot.dispatch.backend import enqueue_once
 from validibot.dispatch.cloud_tasks import CloudTasksBackend
 from validibot.runs.tasks import cancel_execution
 
@@ -49,7 +50,7 @@ def backend() -> CloudTasksBackend:
     return CloudTasksBackend("default", PARAMS)
 
 
-def test_a_task_posts_its_call_to_the_worker(client: Client, backend: CloudTasksBackend) -> None:
+def test_enqueue_creates_http_task_with_call(client: Client, backend: CloudTasksBackend) -> None:
     result = backend.enqueue(cancel_execution, ["42"], {})
 
     [task] = client.tasks
@@ -63,7 +64,7 @@ def test_a_task_posts_its_call_to_the_worker(client: Client, backend: CloudTasks
     }
 
 
-def test_a_task_can_wait(client: Client, backend: CloudTasksBackend) -> None:
+def test_run_after_becomes_schedule_time(client: Client, backend: CloudTasksBackend) -> None:
     when = timezone.now() + dt.timedelta(seconds=5)
     later = cancel_execution.using()
     object.__setattr__(later, "run_after", when)  # `using` asks the backend of the settings
@@ -73,27 +74,61 @@ def test_a_task_can_wait(client: Client, backend: CloudTasksBackend) -> None:
     assert abs((client.tasks[0].schedule_time - when).total_seconds()) < 0.001
 
 
-def test_a_task_that_exists_was_created_by_an_earlier_try(
-    client: Client, backend: CloudTasksBackend
-) -> None:
+def test_enqueue_existing_random_name_succeeds(client: Client, backend: CloudTasksBackend) -> None:
     client.error = exceptions.AlreadyExists("there")  # type: ignore[no-untyped-call]
 
     assert backend.enqueue(cancel_execution, ["42"], {}).id
 
 
-def test_a_queue_that_refuses_is_not_silent(client: Client, backend: CloudTasksBackend) -> None:
+def test_enqueue_permission_denied_raises(client: Client, backend: CloudTasksBackend) -> None:
     client.error = exceptions.PermissionDenied("no")  # type: ignore[no-untyped-call]
 
     with pytest.raises(exceptions.PermissionDenied):
         backend.enqueue(cancel_execution, ["42"], {})
 
 
-def test_a_missing_option_is_named() -> None:
+def test_missing_option_is_named() -> None:
     with pytest.raises(ImproperlyConfigured, match="service_account"):
         CloudTasksBackend("default", {"OPTIONS": PARAMS["OPTIONS"] | {"service_account": ""}})
 
 
-def test_tokens_are_sent_over_tls_only() -> None:
+def test_check_plain_http_url_is_an_error() -> None:
     plain = {"OPTIONS": PARAMS["OPTIONS"] | {"url": "http://worker/"}}
 
     assert [message.id for message in CloudTasksBackend("default", plain).check()]
+
+
+def test_enqueue_once_names_task_after_key(client: Client, backend: CloudTasksBackend) -> None:
+    first = backend.enqueue_once(cancel_execution, ["42"], {}, key="cancel-42-0")
+    again = backend.enqueue_once(cancel_execution, ["42"], {}, key="cancel-42-0")
+    other = backend.enqueue_once(cancel_execution, ["42"], {}, key="cancel-42-1")
+
+    assert first
+    assert again
+    assert other
+    names = [task.name.rpartition("/")[2] for task in client.tasks]
+    assert names == [first.id, first.id, other.id]
+    assert names[0].endswith("-cancel-42-0")
+    assert names[0][:8] != names[2][:8]
+
+
+def test_enqueue_once_existing_name_adds_nothing(
+    client: Client, backend: CloudTasksBackend
+) -> None:
+    client.error = exceptions.AlreadyExists("there")  # type: ignore[no-untyped-call]
+
+    assert backend.enqueue_once(cancel_execution, ["42"], {}, key="cancel-42-0") is None
+
+
+@pytest.mark.parametrize("key", ["", "a/b", "a b", "x" * 401])
+def test_enqueue_once_invalid_key_raises(backend: CloudTasksBackend, key: str) -> None:
+    with pytest.raises(ValueError, match="use 1 to 400 letters"):
+        backend.enqueue_once(cancel_execution, ["42"], {}, key=key)
+
+
+def test_enqueue_once_without_queue_runs_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[Any] = []
+    monkeypatch.setattr(type(cancel_execution), "call", lambda _, *args: called.append(args))
+
+    assert enqueue_once(cancel_execution, "42", key="cancel-42-0")
+    assert called == [("42",)]

@@ -72,6 +72,44 @@ def test_a_queue_that_cannot_be_reached_is_a_database_that_cannot(
         backend.enqueue(cancel_execution, ["42"], {})
 
 
+def enqueued_once(key: str) -> QueuedTask | None:
+    result = DatabaseBackend("default", {}).enqueue_once(cancel_execution, ["42"], {}, key=key)
+    return QueuedTask.objects.get(pk=result.id) if result else None
+
+
+def test_enqueue_once_waiting_key_adds_nothing() -> None:
+    with transaction.atomic():
+        assert enqueued_once("cancel-42-0")
+        assert enqueued_once("cancel-42-0") is None
+        assert enqueued_once("cancel-42-1")
+
+    assert QueuedTask.objects.count() == 2
+
+
+@pytest.mark.parametrize("status", ["doing", "failed"])
+def test_enqueue_once_taken_key_can_be_used_again(status: str) -> None:
+    first = enqueued_once("cancel-42-0")
+    assert first
+    QueuedTask.objects.filter(pk=first.pk).update(status=status, attempts=30)
+
+    assert enqueued_once("cancel-42-0")
+
+
+def test_freed_task_is_deleted_if_its_key_waits_again() -> None:
+    held, dead = enqueued_once("held"), enqueued_once("dead")
+    assert held
+    assert dead
+    QueuedTask.objects.filter(pk=held.pk).update(status="doing")
+    QueuedTask.objects.filter(pk=dead.pk).update(status="failed")
+    waiting = [enqueued_once("held"), enqueued_once("dead")]
+
+    take_over(Options())
+    requeue([dead.pk])
+
+    assert list(QueuedTask.objects.all()) == waiting
+    assert set(QueuedTask.objects.values_list("status", flat=True)) == {"todo"}
+
+
 def test_only_the_tasks_of_silent_workers_are_taken_over() -> None:
     options = Options()
     alive = enqueued(status="doing", worker=worker(silent=options.lease_seconds - 5))
