@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from validators.sdk.manifest import Manifest, read_manifest
+from validators.sdk.manifest import ValidatorManifest, read_manifest
 from validators.sdk.testing import write_envelope
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,7 +87,7 @@ def _artifacts(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _trimmed(
-    manifest: Manifest, content: bytes, output: dict[str, Any], files: dict[str, bytes]
+    manifest: ValidatorManifest, content: bytes, output: dict[str, Any], files: dict[str, bytes]
 ) -> dict[str, Any]:
     return {
         "type": manifest.validation_type,

@@ -16,7 +16,7 @@ from validibot_shared.validations.envelopes import (
 
 from tests.standin.worker import Worker
 from validators.sdk.main import DONE, main
-from validators.sdk.manifest import Manifest, Sample, read_manifest
+from validators.sdk.manifest import ManifestSample, ValidatorManifest, read_manifest
 from validators.sdk.storage.base import sha256_of
 from validators.sdk.testing import NONCE, write_envelope
 from validators.sdk.validation import Validator
@@ -34,13 +34,13 @@ def validator(slug: str) -> Validator[Any]:
     return found
 
 
-def quick(manifest: Manifest) -> Path:
+def quick(manifest: ValidatorManifest) -> Path:
     """The last sample that passes; the first is the most thorough one."""
     return [sample.path for sample in manifest.samples if sample.expect == "pass"][-1]
 
 
 def run(
-    folder: Path, manifest: Manifest, submission: Path, **options: Any
+    folder: Path, manifest: ValidatorManifest, submission: Path, **options: Any
 ) -> tuple[int, ValidationOutputEnvelope]:
     envelope = write_envelope(folder, manifest, submission, **options)
     code = main(validator(manifest.slug), [envelope.as_uri()])
@@ -50,7 +50,7 @@ def run(
 
 @pytest.mark.parametrize(("manifest", "sample"), SAMPLES)
 def test_a_sample_does_what_its_manifest_promises(
-    manifest: Manifest, sample: Sample, tmp_path: Path
+    manifest: ValidatorManifest, sample: ManifestSample, tmp_path: Path
 ) -> None:
     code, output = run(tmp_path, manifest, sample.path, inputs=sample.inputs)
 
@@ -63,7 +63,7 @@ def test_a_sample_does_what_its_manifest_promises(
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
-def test_the_answer_is_bound_to_the_question(manifest: Manifest, tmp_path: Path) -> None:
+def test_the_answer_is_bound_to_the_question(manifest: ValidatorManifest, tmp_path: Path) -> None:
     _, output = run(tmp_path, manifest, quick(manifest))
 
     question = validator(manifest.slug).input_envelope.model_validate_json(
@@ -75,14 +75,14 @@ def test_the_answer_is_bound_to_the_question(manifest: Manifest, tmp_path: Path)
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
-def test_the_stored_answer_has_no_nulls(manifest: Manifest, tmp_path: Path) -> None:
+def test_the_stored_answer_has_no_nulls(manifest: ValidatorManifest, tmp_path: Path) -> None:
     run(tmp_path, manifest, quick(manifest))
 
     assert "null" not in (tmp_path / "output.json").read_text()
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
-def test_every_artifact_is_there_as_described(manifest: Manifest, tmp_path: Path) -> None:
+def test_every_artifact_is_there_as_described(manifest: ValidatorManifest, tmp_path: Path) -> None:
     _, output = run(tmp_path, manifest, quick(manifest))
 
     for artifact in output.artifacts:
@@ -93,7 +93,9 @@ def test_every_artifact_is_there_as_described(manifest: Manifest, tmp_path: Path
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
-def test_every_figure_of_the_catalogue_is_in_the_answer(manifest: Manifest, tmp_path: Path) -> None:
+def test_every_figure_of_the_catalogue_is_in_the_answer(
+    manifest: ValidatorManifest, tmp_path: Path
+) -> None:
     run(tmp_path, manifest, manifest.samples[0].path)
 
     answer = json.loads((tmp_path / "output.json").read_text())
@@ -105,7 +107,7 @@ def test_every_figure_of_the_catalogue_is_in_the_answer(manifest: Manifest, tmp_
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
 def test_the_worker_is_told_once_and_again_when_executed_again(
-    manifest: Manifest, tmp_path: Path
+    manifest: ValidatorManifest, tmp_path: Path
 ) -> None:
     with Worker() as worker:
         run(tmp_path, manifest, manifest.samples[-1].path, callback_url=worker.url)

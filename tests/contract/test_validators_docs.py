@@ -17,5 +17,5 @@ def test_the_commands_of_the_page_work(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    assert "hamlet: success, as promised" in done.stdout
-    assert "no-text: failed_validation, as promised" in done.stdout
+    assert "hamlet: success, as expected" in done.stdout
+    assert "no-text: failed_validation, as expected" in done.stdout

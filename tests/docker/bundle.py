@@ -9,7 +9,7 @@ from typing import Any
 from docker import DockerClient
 from docker.types import Mount
 
-from validators.sdk.manifest import Manifest
+from validators.sdk.manifest import ValidatorManifest
 from validators.sdk.testing import write_envelope
 
 HARDENED: Mapping[str, Any] = {
@@ -33,7 +33,7 @@ class Ended:
 
 def run(
     engine: DockerClient,
-    manifest: Manifest,
+    manifest: ValidatorManifest,
     submission: Path,
     folder: Path,
     *,

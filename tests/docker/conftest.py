@@ -7,7 +7,7 @@ import pytest
 from docker import DockerClient
 
 from tests import engine as engines
-from validators.sdk.manifest import Manifest, read_manifest
+from validators.sdk.manifest import ValidatorManifest, read_manifest
 
 HERE = Path(__file__).parent
 
@@ -35,7 +35,7 @@ def engine() -> Iterator[DockerClient]:
 
 
 @pytest.fixture(scope="session")
-def manifests(engine: DockerClient) -> dict[str, Manifest]:
+def manifests(engine: DockerClient) -> dict[str, ValidatorManifest]:
     """The shipped validators by slug, with their images built from this checkout."""
     engines.build_validators()
     folders = [path.parent for path in sorted(Path("validators").glob("*/validator.toml"))]

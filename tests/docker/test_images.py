@@ -11,14 +11,14 @@ from docker import DockerClient
 
 from tests import engine as engines
 from tests.docker import bundle
-from validators.sdk.manifest import Manifest, read_manifest
+from validators.sdk.manifest import ValidatorManifest, read_manifest
 
 SLUGS = sorted(path.parent.name for path in Path("validators").glob("*/validator.toml"))
 # Measured 2026-11: EnergyPlus 287 MB, FMU 268 MB, of which the base image is 131 MB.
 MOST_MEGABYTES = 300
 
 
-def image(engine: DockerClient, manifest: Manifest) -> dict[str, Any]:
+def image(engine: DockerClient, manifest: ValidatorManifest) -> dict[str, Any]:
     attributes: dict[str, Any] = engine.images.get(manifest.image).attrs
     return attributes
 
@@ -26,7 +26,11 @@ def image(engine: DockerClient, manifest: Manifest) -> dict[str, Any]:
 @pytest.mark.parametrize("expect", ["pass", "fail"])
 @pytest.mark.parametrize("slug", SLUGS)
 def test_a_container_without_any_rights_does_what_the_manifest_promises(
-    engine: DockerClient, manifests: dict[str, Manifest], slug: str, expect: str, tmp_path: Path
+    engine: DockerClient,
+    manifests: dict[str, ValidatorManifest],
+    slug: str,
+    expect: str,
+    tmp_path: Path,
 ) -> None:
     sample = [found for found in manifests[slug].samples if found.expect == expect][-1]
 
@@ -37,7 +41,7 @@ def test_a_container_without_any_rights_does_what_the_manifest_promises(
 
 
 def test_energyplus_really_simulates(
-    engine: DockerClient, manifests: dict[str, Manifest], tmp_path: Path
+    engine: DockerClient, manifests: dict[str, ValidatorManifest], tmp_path: Path
 ) -> None:
     manifest = manifests["energyplus"]
 
@@ -48,7 +52,7 @@ def test_energyplus_really_simulates(
 
 
 def test_an_fmu_really_simulates(
-    engine: DockerClient, manifests: dict[str, Manifest], tmp_path: Path
+    engine: DockerClient, manifests: dict[str, ValidatorManifest], tmp_path: Path
 ) -> None:
     manifest = manifests["fmu"]
 
@@ -59,7 +63,7 @@ def test_an_fmu_really_simulates(
 
 
 def test_where_native_code_may_not_run_the_installation_is_blamed_not_the_model(
-    engine: DockerClient, manifests: dict[str, Manifest], tmp_path: Path
+    engine: DockerClient, manifests: dict[str, ValidatorManifest], tmp_path: Path
 ) -> None:
     manifest = manifests["fmu"]
 
@@ -73,7 +77,7 @@ def test_where_native_code_may_not_run_the_installation_is_blamed_not_the_model(
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_an_image_says_what_it_is_and_runs_as_an_ordinary_user(
-    engine: DockerClient, manifests: dict[str, Manifest], slug: str
+    engine: DockerClient, manifests: dict[str, ValidatorManifest], slug: str
 ) -> None:
     config = image(engine, manifests[slug])["Config"]
 
@@ -86,12 +90,14 @@ def test_an_image_says_what_it_is_and_runs_as_an_ordinary_user(
 
 
 @pytest.mark.parametrize("slug", SLUGS)
-def test_an_image_is_small(engine: DockerClient, manifests: dict[str, Manifest], slug: str) -> None:
+def test_an_image_is_small(
+    engine: DockerClient, manifests: dict[str, ValidatorManifest], slug: str
+) -> None:
     assert image(engine, manifests[slug])["Size"] / 1e6 <= MOST_MEGABYTES
 
 
 def test_nothing_of_the_builders_settings_is_in_any_layer(
-    engine: DockerClient, manifests: dict[str, Manifest], tmp_path: Path
+    engine: DockerClient, manifests: dict[str, ValidatorManifest], tmp_path: Path
 ) -> None:
     planted = b"planted-3f9c1d"
     bundle_of_this_machine = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -141,7 +147,10 @@ def test_a_validator_that_a_user_adds_needs_no_edit_elsewhere(
 
 
 def test_a_foreign_container_answers_as_well(
-    engine: DockerClient, manifests: dict[str, Manifest], standin_image: str, tmp_path: Path
+    engine: DockerClient,
+    manifests: dict[str, ValidatorManifest],
+    standin_image: str,
+    tmp_path: Path,
 ) -> None:
     manifest = manifests["energyplus"]
     config = engine.images.get(standin_image).attrs["Config"]

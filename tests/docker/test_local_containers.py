@@ -16,7 +16,7 @@ from devenv.environment import machine
 from tests import pages
 from tests.flows import stack as stacks
 from tests.flows.stack import ROOT, Stack
-from validators.sdk.manifest import Manifest
+from validators.sdk.manifest import ValidatorManifest
 
 pytestmark = [pytest.mark.xdist_group("local-containers"), pytest.mark.timeout(300)]
 
@@ -70,7 +70,9 @@ def left(engine: DockerClient, owner: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def local(
-    engine: DockerClient, manifests: dict[str, Manifest], tmp_path_factory: pytest.TempPathFactory
+    engine: DockerClient,
+    manifests: dict[str, ValidatorManifest],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Local]:
     """A stack of which nothing is left when it is reset."""
     made = Local(stacks.make(tmp_path_factory.mktemp("stack") / "local-containers").root)

@@ -68,5 +68,5 @@ VALIDATOR = Validator(
     input_envelope=EnergyPlusInputEnvelope,
     output_envelope=EnergyPlusOutputEnvelope,
     outputs_of_failure=nothing_ran(),
-    memory_mb=read_manifest(Path(__file__).parent).memory_mb,
+    memory_mb=read_manifest(Path(__file__).parent).budgets.memory_mb,
 )

@@ -170,5 +170,5 @@ VALIDATOR = Validator(
     validate=validate,
     input_envelope=FMUInputEnvelope,
     output_envelope=FMUOutputEnvelope,
-    memory_mb=read_manifest(Path(__file__).parent).memory_mb,
+    memory_mb=read_manifest(Path(__file__).parent).budgets.memory_mb,
 )

@@ -1,7 +1,8 @@
-"""Try a validator without a platform: `python -m validators.sdk FOLDER [FILE [INPUTS]]`.
+"""Run a validator without a platform: `python -m validators.sdk FOLDER [FILE [INPUTS]]`.
 
-Without FILE every sample of the folder's manifest must do what the manifest promises; with FILE
-the output envelope is printed. INPUTS is the JSON object of the step's options.
+Without FILE, run every sample of the folder's manifest and compare the verdict with the manifest.
+With FILE, validate that file and print the output envelope. INPUTS is the JSON object of the step's
+options.
 """
 
 import json
@@ -11,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from validators.sdk.manifest import Manifest, ManifestInvalid, read_manifest
+from validators.sdk.manifest import ManifestInvalid, ValidatorManifest, read_manifest
 from validators.sdk.testing import write_envelope
 
 
@@ -28,25 +29,25 @@ def main(arguments: list[str]) -> int:
         return 2
 
 
-def _try_file(manifest: Manifest, file: str, inputs: str = "{}") -> int:
+def _try_file(manifest: ValidatorManifest, file: str, inputs: str = "{}") -> int:
     output = run(manifest, Path(file), json.loads(inputs))
     sys.stdout.write(json.dumps(output, indent=2) + "\n")
     return 0 if output.get("status") == "success" else 1
 
 
-def _try_samples(manifest: Manifest) -> int:
+def _try_samples(manifest: ValidatorManifest) -> int:
     failures = 0
     for sample in manifest.samples:
         status = run(manifest, sample.path, sample.inputs).get("status", "no output")
         expected = {"pass": "success", "fail": "failed_validation"}[sample.expect]
         failures += status != expected
-        verdict = "as promised" if status == expected else f"but {expected} is promised"
+        verdict = "as expected" if status == expected else f"but {expected} is expected"
         sys.stdout.write(f"{sample.name}: {status}, {verdict}\n")
     return 1 if failures else 0
 
 
-def run(manifest: Manifest, submission: Path, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The validator's own command in a process of its own, as on a platform."""
+def run(manifest: ValidatorManifest, submission: Path, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Run the validator's command in a child process; return its output envelope, or {}."""
     program, *arguments = manifest.command
     program = sys.executable if program == "python" else program
     with tempfile.TemporaryDirectory() as folder:

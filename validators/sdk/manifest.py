@@ -1,108 +1,162 @@
-"""`validator.toml`: what the catalogue, the platform and the tests know of a validator."""
+"""Manifest of a validator, `validator.toml`.
+
+One file says everything that others need to know of a validator: the catalogue of the product (its
+title, ports and outputs), the platform (image, command, budgets), the tests and the command
+`python -m validators.sdk` (samples). Unknown keys and wrong types are refused by name.
+
+The product imports this module, so it depends on pydantic and the standard library only.
+"""
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
+
+MANIFEST_NAME = "validator.toml"
 
 
 class ManifestInvalid(Exception):
-    """A manifest or something that it names does not hold; the message says where."""
+    """A manifest, or a file that it names, is missing or wrong. The message says what and where."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    name: str
-    title: str
-    path: Path
-    expect: str
-    inputs: dict[str, Any]
+class ManifestPart(BaseModel):
+    """Table of a manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Port:
+class AcceptedFileType(ManifestPart):
+    """File type that a validator accepts."""
+
+    extension: Annotated[str, Field(pattern=r"^\.[a-z0-9]+$")]
+    mime_type: str
+
+
+class InputPort(ManifestPart):
+    """Port that takes the submission."""
+
     port_key: str
     role: str
+    title: str
     required: bool
-    default: str | None = None
-    """For resources: where the standard file is, `package:<import name>/<path inside>`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Output:
+class ResourcePort(ManifestPart):
+    """Port that takes a file of the step.
+
+    `default` is where a standard file is: `package:<import name>/<path inside>`.
+    """
+
+    port_key: str
+    type: str
+    title: str
+    required: bool
+    default: str = ""
+
+
+class ManifestOutput(ManifestPart):
+    """Value that a validator reports.
+
+    `path` is where the output envelope has it: keys with dots between them.
+    """
+
     slug: str
     label: str
     unit: str
     path: str
-    """Where the output envelope has the value, by keys with dots between them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    slug: str
-    validation_type: str
-    version: str
-    image: str
-    command: list[str]
-    accepts: dict[str, str]
-    """File extension to MIME type."""
-    input_ports: list[Port]
-    resource_ports: list[Port]
-    outputs: list[Output]
-    timeout_seconds: int
-    memory_mb: int
-    samples: list[Sample]
+class Budgets(ManifestPart):
+    """Most time and memory that one execution may take."""
+
+    timeout_seconds: Annotated[int, Field(gt=0)]
+    memory_mb: Annotated[int, Field(gt=0)]
 
 
-def read_manifest(folder: Path) -> Manifest:
-    path = folder / "validator.toml"
+def _beside_manifest(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, str) or not info.context:
+        return value
+    return Path(info.context["folder"], value)
+
+
+class ManifestSample(ManifestPart):
+    """Submission whose verdict is known. `file` is relative to the manifest."""
+
+    name: str
+    title: str
+    path: Annotated[Path, BeforeValidator(_beside_manifest), Field(validation_alias="file")]
+    expect: Literal["pass", "fail"]
+    inputs: dict[str, Any] = {}
+
+
+class ValidatorManifest(ManifestPart):
+    """Everything that `validator.toml` says."""
+
+    slug: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
+    title: Annotated[str, Field(min_length=1, max_length=150)]
+    description: str
+    validation_type: Annotated[str, Field(pattern=r"^[A-Z_]{1,40}$")]
+    version: Annotated[str, Field(min_length=1, max_length=40)]
+    image: Annotated[str, Field(min_length=1, max_length=300)]
+    job: Annotated[str, Field(min_length=1, max_length=63)]
+    command: Annotated[list[str], Field(min_length=1)]
+    budgets: Budgets
+    accepts: Annotated[list[AcceptedFileType], Field(min_length=1)]
+    input_ports: Annotated[list[InputPort], Field(min_length=1)]
+    resource_ports: list[ResourcePort] = []
+    outputs: list[ManifestOutput] = []
+    samples: list[ManifestSample] = []
+
+    def mime_type_of(self, path: Path) -> str:
+        """Return the MIME type of a file by its extension. Raises ManifestInvalid."""
+        for accepted in self.accepts:
+            if accepted.extension == path.suffix.lower():
+                return accepted.mime_type
+        known = ", ".join(accepted.extension for accepted in self.accepts)
+        raise ManifestInvalid(f"{path.name}: {self.slug} accepts only {known}.")
+
+
+def read_manifest(folder: Path) -> ValidatorManifest:
+    """Read the manifest of a validator's folder. Raises ManifestInvalid."""
+    path = folder / MANIFEST_NAME
     try:
-        data = tomllib.loads(path.read_text())
-        return Manifest(
-            slug=data["slug"],
-            validation_type=data["validation_type"],
-            version=data["version"],
-            image=data["image"],
-            command=data["command"],
-            accepts={entry["extension"]: entry["mime_type"] for entry in data["accepts"]},
-            input_ports=[_port(entry, role="role") for entry in data["input_ports"]],
-            resource_ports=[_port(entry, role="type") for entry in data.get("resource_ports", [])],
-            outputs=[Output(**entry) for entry in data.get("outputs", [])],
-            timeout_seconds=data["budgets"]["timeout_seconds"],
-            memory_mb=data["budgets"]["memory_mb"],
-            samples=[_sample(entry, folder=folder) for entry in data.get("samples", [])],
-        )
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise ManifestInvalid(f"{path}: {type(error).__name__}: {error}") from error
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return ValidatorManifest.model_validate(data, context={"folder": folder})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ManifestInvalid(f"{path} cannot be read: {error}.") from None
+    except ValidationError as error:
+        raise ManifestInvalid(f"{path}: {'; '.join(_faults(error))}.") from None
 
 
 def resolve_resource(reference: str) -> Path:
-    """The file behind `package:<import name>/<path inside>`, found without importing it."""
+    """Return the file of `package:<import name>/<path inside>`, without importing the package.
+
+    Raises ManifestInvalid if the package or the file is not on this machine.
+    """
     scheme, _, rest = reference.partition(":")
     package, _, inner = rest.partition("/")
     if scheme != "package" or not inner:
-        raise ManifestInvalid(f"{reference!r} is not package:<import name>/<path>")
+        raise ManifestInvalid(f"{reference!r} is not package:<import name>/<path>.")
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise ManifestInvalid(f"{reference!r}: the package {package!r} is not installed")
-    return Path(spec.origin).parent / inner
+        raise ManifestInvalid(f"{reference!r}: the package {package!r} is not installed.")
+    path = Path(spec.origin).parent / inner
+    if not path.is_file():
+        raise ManifestInvalid(f"{reference!r}: the package has no file {inner!r}.")
+    return path
 
 
-def _port(entry: dict[str, Any], *, role: str) -> Port:
-    return Port(
-        port_key=entry["port_key"],
-        role=entry[role],
-        required=entry["required"],
-        default=entry.get("default"),
-    )
-
-
-def _sample(entry: dict[str, Any], *, folder: Path) -> Sample:
-    return Sample(
-        name=entry["name"],
-        title=entry["title"],
-        path=folder / entry["file"],
-        expect=entry["expect"],
-        inputs=entry.get("inputs", {}),
-    )
+def _faults(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in fault["loc"])
+        yield f"`{where}`: {fault['msg']}"

@@ -1,4 +1,4 @@
-"""Envelopes for files of this machine, so that a validator can be run without a platform."""
+"""Input envelopes for local files, to run a validator without a platform."""
 
 import hashlib
 import json
@@ -9,23 +9,23 @@ from typing import Any
 
 from validibot_shared.canonicalization import compute_callback_nonce_commitment
 
-from validators.sdk.manifest import Manifest, resolve_resource
+from validators.sdk.manifest import ValidatorManifest, resolve_resource
 
 NONCE = "n" * 43
 
 
 def write_envelope(
     folder: Path,
-    manifest: Manifest,
+    manifest: ValidatorManifest,
     submission: Path,
     *,
     inputs: Mapping[str, Any] | None = None,
     callback_url: str | None = None,
     timeout_seconds: int | None = None,
 ) -> Path:
-    """Store in `folder` the input.json that a platform would write for `submission`.
+    """Write the `input.json` of an attempt to validate `submission` and return its path.
 
-    The output will be `output.json` beside it. Resources are the defaults of the manifest.
+    The validator will write `output.json` beside it. Resources are the manifest's default files.
     """
     attempt = str(uuid.uuid4())
     envelope = {
@@ -35,7 +35,7 @@ def write_envelope(
         "workflow": {"id": "1", "step_id": "1"},
         "input_files": [_input(manifest, submission)],
         "resource_files": [
-            _resource(port.port_key, port.role, resolve_resource(port.default))
+            _resource(port.port_key, port.type, resolve_resource(port.default))
             for port in manifest.resource_ports
             if port.default
         ],
@@ -46,7 +46,7 @@ def write_envelope(
             "attempt_contract_version": "validibot.attempt.v2",
             "expected_output_uri": (folder / "output.json").as_uri(),
             "execution_bundle_uri": folder.as_uri(),
-            "timeout_seconds": timeout_seconds or manifest.timeout_seconds,
+            "timeout_seconds": timeout_seconds or manifest.budgets.timeout_seconds,
             **_callback(attempt, callback_url),
         },
     }
@@ -55,10 +55,13 @@ def write_envelope(
     return path
 
 
-def _input(manifest: Manifest, path: Path) -> dict[str, Any]:
+def _input(manifest: ValidatorManifest, path: Path) -> dict[str, Any]:
     port = manifest.input_ports[0]
-    mime_type = manifest.accepts[path.suffix.lower()]
-    return {"role": port.role, "mime_type": mime_type, **_file(port.port_key, path)}
+    return {
+        "role": port.role,
+        "mime_type": manifest.mime_type_of(path),
+        **_file(port.port_key, path),
+    }
 
 
 def _resource(port_key: str, kind: str, path: Path) -> dict[str, Any]:

@@ -5,11 +5,11 @@ The name of a stored file holds the digest of its content, so it is written once
 
 import hashlib
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 from django.conf import settings
 
+from validators.sdk.manifest import ManifestInvalid, resolve_resource
 from validibot.core.storage import ObjectExists, StorageError, get_storage
 from validibot.workflows.models import Step, StepFile
 
@@ -29,13 +29,11 @@ def keep_files(step: Step, *, say: Callable[[str], object]) -> None:
 
 
 def packaged_file(reference: str) -> Path | None:
-    """Find the file `package:<import name>/<path inside>` without importing the package."""
-    package, _, inside = reference.removeprefix("package:").partition("/")
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
+    """Return the file `package:<import name>/<path inside>`; None if it is not on this machine."""
+    try:
+        return resolve_resource(reference)
+    except ManifestInvalid:
         return None
-    path = Path(spec.origin).parent / inside
-    return path if path.is_file() else None
 
 
 def keep(step: Step, source: Path, *, port_key: str, kind: str) -> None:

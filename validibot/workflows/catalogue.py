@@ -1,110 +1,32 @@
-"""The validator catalogue: manifests of container validators and of engines become rows."""
+"""Validator catalogue: manifests of container validators and of engines become rows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from django.db import transaction
-from pydantic import Field
 
-from validibot.core.toml import Part, TomlError, read_toml
+from validators.sdk.manifest import (
+    MANIFEST_NAME,
+    ManifestInvalid,
+    ValidatorManifest,
+    read_manifest,
+)
 from validibot.engines import ENGINES, EngineManifest
 from validibot.workflows.models import Validator
 
-MANIFEST = "validator.toml"
-_Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
 
-
-class FileType(Part):
-    extension: Annotated[str, Field(pattern=r"^\.[a-z0-9]+$")]
-    mime_type: str
-
-
-class InputPort(Part):
-    port_key: str
-    role: str
-    title: str
-    required: bool
-
-    def as_row(self) -> dict[str, Any]:
-        return {
-            "port_key": self.port_key,
-            "role": self.role,
-            "name": self.title,
-            "channel": "input_files",
-            "required": self.required,
-            "default": "",
-        }
-
-
-class ResourcePort(Part):
-    port_key: str
-    type: str
-    title: str
-    required: bool
-    default: str = ""
-
-    def as_row(self) -> dict[str, Any]:
-        return {
-            "port_key": self.port_key,
-            "type": self.type,
-            "name": self.title,
-            "channel": "resource_files",
-            "required": self.required,
-            "default": self.default,
-        }
-
-
-class Output(Part):
-    slug: str
-    label: str
-    unit: str
-    path: str
-
-
-class Budgets(Part):
-    timeout_seconds: Annotated[int, Field(gt=0)]
-    memory_mb: Annotated[int, Field(gt=0)]
-
-
-class Sample(Part):
-    name: str
-    title: str
-    file: str
-    expect: Annotated[str, Field(pattern="^(pass|fail)$")]
-    inputs: dict[str, Any] = {}
-
-
-class Manifest(Part):
-    """What `validator.toml` says."""
-
-    slug: _Slug
-    title: Annotated[str, Field(min_length=1, max_length=150)]
-    description: str
-    validation_type: Annotated[str, Field(pattern=r"^[A-Z_]{1,40}$")]
-    version: Annotated[str, Field(min_length=1, max_length=40)]
-    image: Annotated[str, Field(min_length=1, max_length=300)]
-    job: Annotated[str, Field(min_length=1, max_length=63)]
-    command: Annotated[list[str], Field(min_length=1)]
-    budgets: Budgets
-    accepts: Annotated[list[FileType], Field(min_length=1)]
-    input_ports: Annotated[list[InputPort], Field(min_length=1)]
-    resource_ports: list[ResourcePort] = []
-    outputs: list[Output] = []
-    samples: list[Sample] = []
-
-
-def read_manifests(folder: Path) -> list[Manifest]:
-    """Read the manifest of every folder of `folder` that has one. Raises TomlError."""
-    return [read_toml(path, Manifest) for path in sorted(folder.glob(f"*/{MANIFEST}"))]
+def read_manifests(folder: Path) -> list[ValidatorManifest]:
+    """Read the manifest of every folder of `folder` that has one. Raises ManifestInvalid."""
+    return [read_manifest(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST_NAME}"))]
 
 
 def sync_validators(folder: Path) -> dict[str, int]:
-    """Bring the catalogue in line with the manifests; return how many rows are new, changed, gone.
+    """Bring the catalogue in line with the manifests; return how many rows changed, by kind.
 
-    What has no manifest any more is made inactive, not deleted: old runs refer to it.
-    Raises TomlError, and then changes nothing.
+    A validator without a manifest is made inactive, not deleted: old runs refer to it.
+    Raises ManifestInvalid and then changes nothing.
     """
     wanted = _wanted(folder)
     with transaction.atomic():
@@ -133,7 +55,9 @@ def _wanted(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     for manifest in read_manifests(folder):
         key = (manifest.slug, manifest.version)
         if key in wanted:
-            raise TomlError(f"Two validators are {manifest.slug!r} {manifest.version}.")
+            raise ManifestInvalid(
+                f"Two manifests describe {manifest.slug} {manifest.version}: rename one of them."
+            )
         wanted[key] = _container_fields(manifest)
     return wanted
 
@@ -158,8 +82,7 @@ def _engine_fields(name: str, manifest: EngineManifest) -> dict[str, Any]:
     }
 
 
-def _container_fields(manifest: Manifest) -> dict[str, Any]:
-    ports: list[InputPort | ResourcePort] = [*manifest.input_ports, *manifest.resource_ports]
+def _container_fields(manifest: ValidatorManifest) -> dict[str, Any]:
     return {
         "title": manifest.title,
         "description": manifest.description,
@@ -169,9 +92,19 @@ def _container_fields(manifest: Manifest) -> dict[str, Any]:
         "job": manifest.job,
         "command": manifest.command,
         "accepts": [file_type.model_dump() for file_type in manifest.accepts],
-        "ports": [port.as_row() for port in ports],
+        "ports": list(_ports(manifest)),
         "outputs": [output.model_dump() for output in manifest.outputs],
         "timeout_seconds": manifest.budgets.timeout_seconds,
         "memory_mb": manifest.budgets.memory_mb,
         "is_active": True,
     }
+
+
+def _ports(manifest: ValidatorManifest) -> Iterator[dict[str, Any]]:
+    """Yield the ports in the shape of `Validator.ports`."""
+    for port in manifest.input_ports:
+        row = {"channel": "input_files", "default": "", "name": port.title}
+        yield row | port.model_dump(exclude={"title"})
+    for resource in manifest.resource_ports:
+        row = {"channel": "resource_files", "name": resource.title}
+        yield row | resource.model_dump(exclude={"title"})

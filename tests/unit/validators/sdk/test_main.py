@@ -14,25 +14,24 @@ from validibot_shared.validations.envelopes import (
 )
 
 from validators.sdk.main import DONE, FAILED, NOT_STORED, NOTHING_TO_ANSWER, main
-from validators.sdk.manifest import Manifest, Port
+from validators.sdk.manifest import AcceptedFileType, Budgets, InputPort, ValidatorManifest
 from validators.sdk.testing import write_envelope
 from validators.sdk.validation import Artifact, Failure, Request, Result, Validator
 
 type Toy = Callable[[Request[ValidationInputEnvelope]], Result]
 
-MANIFEST = Manifest(
+MANIFEST = ValidatorManifest(
     slug="toy",
+    title="Toy",
+    description="",
     validation_type="CUSTOM_VALIDATOR",
     version="1",
     image="validibot/validator-test:0.1.0",
-    command=[],
-    accepts={".json": "application/json"},
-    input_ports=[Port(port_key="document", role="document", required=True)],
-    resource_ports=[],
-    outputs=[],
-    timeout_seconds=60,
-    memory_mb=64,
-    samples=[],
+    job="toy",
+    command=["python"],
+    budgets=Budgets(timeout_seconds=60, memory_mb=64),
+    accepts=[AcceptedFileType(extension=".json", mime_type="application/json")],
+    input_ports=[InputPort(port_key="document", role="document", title="", required=True)],
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 
-from validibot.core.toml import TomlError
+from validators.sdk.manifest import ManifestInvalid
 from validibot.workflows.catalogue import read_manifests, sync_validators
 from validibot.workflows.models import Validator
 
@@ -73,7 +73,7 @@ class TestSync:
     def test_two_manifests_of_one_validator_are_refused(self, folder: Path) -> None:
         shutil.copytree(folder / "energyplus", folder / "again")
 
-        with pytest.raises(TomlError, match=r"Two validators are 'energyplus' 0\.1\.0"):
+        with pytest.raises(ManifestInvalid, match=r"Two manifests describe energyplus 0\.1\.0"):
             sync_validators(folder)
         assert not Validator.objects.exists()
 
@@ -102,7 +102,7 @@ def test_junk_in_a_manifest_is_refused_by_name(
     path = folder / "energyplus" / "validator.toml"
     path.write_text(path.read_text().replace(old, new, 1))
 
-    with pytest.raises(TomlError) as refusal:
+    with pytest.raises(ManifestInvalid) as refusal:
         read_manifests(folder)
 
     assert fault in str(refusal.value)

@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from validators.sdk.manifest import ManifestInvalid
 from validibot.accounts.models import User
 from validibot.accounts.workspaces import ensure_personal_workspace
 from validibot.core.storage import StorageError
@@ -25,6 +26,6 @@ class Command(BaseCommand):
                 ensure_personal_workspace(user)
             if settings.DEMO_EMAIL:
                 demo.make(self.stdout.write)
-        except (TomlError, StorageError, demo.DemoError) as error:
+        except (ManifestInvalid, TomlError, StorageError, demo.DemoError) as error:
             raise CommandError(str(error)) from None
         self.stdout.write("The deployment is set up.")

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from validibot.core.toml import TomlError
+from validators.sdk.manifest import ManifestInvalid
 from validibot.workflows.catalogue import sync_validators
 
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             counts = sync_validators(settings.VALIDATORS_DIR)
-        except TomlError as error:
+        except ManifestInvalid as error:
             raise CommandError(str(error)) from None
         said = ", ".join(f"{count} {what}" for what, count in counts.items())
         self.stdout.write(f"Validators: {said}.")
