@@ -16,7 +16,7 @@ from tests import engine as engines
 from tests.cloud import ROOT, ActAs
 from tests.emulator.target import working
 from tests.factories import StepFactory, ValidatorFactory, started_run
-from validibot.core import storage as storages
+from validators.sdk import storage as storages
 from validibot.core.storage import capability
 from validibot.runs.backends import cloud_run, get_backend
 from validibot.runs.backends.base import ENDED, LaunchError, LaunchRequest, Phase
@@ -48,7 +48,7 @@ def _subprocess(settings: Settings, tmp_path: Path) -> None:
     _settings(settings, "subprocess.SubprocessBackend", tmp_path.as_uri(), options)
 
 
-_CACHED = (storages._storage, capability._own, cloud_run.jobs, cloud_run.executions)
+_CACHED = (storages._open, capability._own, cloud_run.jobs, cloud_run.executions)
 
 
 @pytest.fixture

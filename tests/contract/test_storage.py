@@ -1,15 +1,17 @@
-"""What every storage promises, on a file system and on Cloud Storage."""
+"""Contract of every storage: files of this machine and Cloud Storage."""
 
 import uuid
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devenv.gcp import Cloud
 from tests.cloud import ActAs
-from validibot.core import storage as storages
+from validators.sdk import storage as storages
+from validators.sdk.storage import ObjectMismatch
 from validibot.core.storage import (
     ObjectExists,
     ObjectNotFound,
@@ -24,15 +26,15 @@ BUCKET = "validibot-local"
 
 @pytest.fixture(params=["file", "gs"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A folder that nobody else uses."""
+    """Return the URI of an unused folder."""
     if request.param == "file":
         yield tmp_path.as_uri()
         return
     act_as: ActAs = request.getfixturevalue("act_as")
     act_as("worker")
-    storages._storage.cache_clear()
+    storages._open.cache_clear()
     yield f"gs://{BUCKET}/tests/{uuid.uuid4()}"
-    storages._storage.cache_clear()
+    storages._open.cache_clear()
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def storage(root: str) -> Storage:
     return get_storage(root)
 
 
-def test_what_was_written_is_read(storage: Storage, root: str) -> None:
+def test_created_object_can_be_read(storage: Storage, root: str) -> None:
     stored = storage.create(f"{root}/a/b.txt", b"hello", mime_type="text/plain")
 
     assert (stored.uri, stored.size_bytes) == (f"{root}/a/b.txt", 5)
@@ -50,7 +52,7 @@ def test_what_was_written_is_read(storage: Storage, root: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"second", b"first"])
-def test_nothing_is_written_over(storage: Storage, root: str, content: bytes) -> None:
+def test_create_refuses_to_overwrite(storage: Storage, root: str, content: bytes) -> None:
     storage.create(f"{root}/x", b"first", mime_type="text/plain")
 
     with pytest.raises(ObjectExists):
@@ -59,7 +61,7 @@ def test_nothing_is_written_over(storage: Storage, root: str, content: bytes) ->
     assert storage.read(f"{root}/x", limit=10) == b"first"
 
 
-def test_a_stream_is_written_from_where_it_stands(storage: Storage, root: str) -> None:
+def test_create_reads_stream_from_its_position(storage: Storage, root: str) -> None:
     source = BytesIO(b"..hello")
     source.seek(2)
 
@@ -68,7 +70,7 @@ def test_a_stream_is_written_from_where_it_stands(storage: Storage, root: str) -
     assert (stored.size_bytes, storage.read(stored.uri, limit=10)) == (5, b"hello")
 
 
-def test_an_empty_object_is_an_object(storage: Storage, root: str) -> None:
+def test_empty_object_can_be_read(storage: Storage, root: str) -> None:
     stored = storage.create(f"{root}/x", b"", mime_type="text/plain")
 
     assert storage.read(stored.uri, version=stored.version, limit=10) == b""
@@ -76,7 +78,7 @@ def test_an_empty_object_is_an_object(storage: Storage, root: str) -> None:
 
 
 @pytest.mark.parametrize("size", [4 * 1024 * 1024, 9 * 1024 * 1024 + 1])
-def test_a_large_object_is_streamed_in_chunks(storage: Storage, root: str, size: int) -> None:
+def test_large_object_is_streamed_in_chunks(storage: Storage, root: str, size: int) -> None:
     content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     stored = storage.create(f"{root}/x", BytesIO(content), mime_type="text/plain")
 
@@ -86,14 +88,14 @@ def test_a_large_object_is_streamed_in_chunks(storage: Storage, root: str, size:
     assert b"".join(chunks) == content
 
 
-def test_more_than_the_limit_is_not_read(storage: Storage, root: str) -> None:
+def test_read_beyond_limit_raises_too_large(storage: Storage, root: str) -> None:
     storage.create(f"{root}/x", b"hello", mime_type="text/plain")
 
     with pytest.raises(ObjectTooLarge):
         storage.read(f"{root}/x", limit=4)
 
 
-def test_what_is_not_there_is_said_so(storage: Storage, root: str) -> None:
+def test_missing_object_raises_not_found(storage: Storage, root: str) -> None:
     assert storage.current(f"{root}/x") is None
     with pytest.raises(ObjectNotFound):
         storage.read(f"{root}/x", limit=4)
@@ -102,14 +104,43 @@ def test_what_is_not_there_is_said_so(storage: Storage, root: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["1", "sha256:" + "0" * 64, "nonsense"])
-def test_another_version_is_not_there(storage: Storage, root: str, version: str) -> None:
+def test_unknown_version_raises_not_found(storage: Storage, root: str, version: str) -> None:
     storage.create(f"{root}/x", b"hello", mime_type="text/plain")
 
     with pytest.raises(ObjectNotFound):
         storage.read(f"{root}/x", version=version, limit=10)
 
 
-def test_a_version_is_copied_once(storage: Storage, root: str) -> None:
+def test_fetch_copies_promised_object(storage: Storage, root: str, tmp_path: Path) -> None:
+    stored = storage.create(f"{root}/x", b"hello", mime_type="text/plain")
+
+    storage.fetch(
+        stored.uri,
+        tmp_path / "copy",
+        size=stored.size_bytes,
+        sha256=stored.sha256,
+        version=stored.version,
+    )
+
+    assert (tmp_path / "copy").read_bytes() == b"hello"
+
+
+@pytest.mark.parametrize("promise", [{"size": 4}, {"size": 6}, {"sha256": "0" * 64}])
+def test_fetch_of_other_content_raises_mismatch(
+    storage: Storage, root: str, tmp_path: Path, promise: dict[str, Any]
+) -> None:
+    stored = storage.create(f"{root}/x", b"hello", mime_type="text/plain")
+    expected: dict[str, Any] = {
+        "size": stored.size_bytes,
+        "sha256": stored.sha256,
+        "version": stored.version,
+    }
+
+    with pytest.raises(ObjectMismatch):
+        storage.fetch(stored.uri, tmp_path / "copy", **expected | promise)
+
+
+def test_copy_refuses_to_overwrite(storage: Storage, root: str) -> None:
     stored = storage.create(f"{root}/x", b"hello", mime_type="text/plain")
 
     version = storage.copy(stored.uri, f"{root}/y", version=stored.version)
@@ -119,7 +150,7 @@ def test_a_version_is_copied_once(storage: Storage, root: str) -> None:
         storage.copy(stored.uri, f"{root}/y", version=stored.version)
 
 
-def test_a_folder_is_listed_and_deleted_without_its_neighbours(storage: Storage, root: str) -> None:
+def test_list_and_delete_leave_sibling_folders_alone(storage: Storage, root: str) -> None:
     made = [
         storage.create(f"{root}/{name}", b"1", mime_type="text/plain")
         for name in ("a/1", "a/b/2", "ab/3")
@@ -134,17 +165,17 @@ def test_a_folder_is_listed_and_deleted_without_its_neighbours(storage: Storage,
 
 
 @pytest.mark.parametrize("uri", ["gs://", "gs://bucket", "gs:///x", "gs://bucket/"])
-def test_a_uri_that_names_no_object_is_refused(cloud: Cloud, act_as: ActAs, uri: str) -> None:
+def test_uri_without_object_name_is_refused(cloud: Cloud, act_as: ActAs, uri: str) -> None:
     act_as("worker")
 
     with pytest.raises(StorageError, match="gs://bucket/object"):
         get_storage("gs://bucket/x").read(uri, limit=1)
 
 
-def test_what_an_account_may_not_do_is_an_error_of_storage(cloud: Cloud, act_as: ActAs) -> None:
+def test_missing_permission_raises_storage_error(cloud: Cloud, act_as: ActAs) -> None:
     act_as("scheduler")
-    storages._storage.cache_clear()
+    storages._open.cache_clear()
 
     with pytest.raises(StorageError, match=r"storage\.objects"):
         get_storage("gs://x/y").read(f"gs://{BUCKET}/x", limit=1)
-    storages._storage.cache_clear()
+    storages._open.cache_clear()

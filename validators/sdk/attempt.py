@@ -1,10 +1,10 @@
-"""One attempt at a run: its envelope and files in, its artifacts and output envelope out."""
+"""Attempt of a container step: reads its envelope and files, stores its artifacts and output."""
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import Executor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,13 @@ from validibot_shared.validations.envelopes import (
 )
 
 from validators.sdk.capability import Capability
-from validators.sdk.storage import open_storage
-from validators.sdk.storage.base import ObjectMissing, StorageError, sha256_of
+from validators.sdk.storage import (
+    ObjectNotFound,
+    Storage,
+    StorageError,
+    StorageOptions,
+    open_storage,
+)
 from validators.sdk.validation import Artifact, Failure, Result, Validator
 
 log = logging.getLogger(__name__)
@@ -35,10 +40,12 @@ _OUTPUT_LIMIT = 25 << 20
 
 
 class EnvelopeUnusable(Exception):
-    """There is no input envelope to answer: nothing can be stored and nobody told."""
+    """No input envelope can be read, so nothing can be stored and nobody called back."""
 
 
 class Attempt[Envelope: ValidationInputEnvelope]:
+    """Attempt that an input envelope describes. Raises EnvelopeUnusable."""
+
     def __init__(
         self,
         validator: Validator[Envelope],
@@ -46,7 +53,7 @@ class Attempt[Envelope: ValidationInputEnvelope]:
         *,
         capability: Capability | None = None,
     ) -> None:
-        self._open = partial(open_storage, capability=capability)
+        self._options = StorageOptions(access=capability.access if capability else None)
         try:
             content = self._open(input_uri).read(input_uri, limit=_ENVELOPE_LIMIT)
             self.envelope = validator.input_envelope.model_validate_json(content)
@@ -63,21 +70,27 @@ class Attempt[Envelope: ValidationInputEnvelope]:
         return self.envelope.context.expected_output_uri
 
     def stored_output(self) -> ValidationOutputEnvelope | None:
-        """The answer of an earlier execution of this attempt, which is never computed again."""
+        """Return the output of an earlier execution of this attempt; it is not computed again.
+
+        Raises StorageError if another object is in its place.
+        """
         try:
             content = self.storage.read(self.output_uri, limit=_OUTPUT_LIMIT)
-        except ObjectMissing:
+        except ObjectNotFound:
             return None
         try:
             output = self._validator.output_envelope.model_validate_json(content)
         except ValidationError as error:
-            raise StorageError(f"{self.output_uri} holds no output envelope: {error}") from error
+            raise StorageError(f"{self.output_uri} is not an output envelope: {error}") from error
         if any(getattr(output, name) != value for name, value in self._identity().items()):
-            raise StorageError(f"{self.output_uri} answers another attempt")
+            raise StorageError(f"{self.output_uri} is the output of another attempt.")
         return output
 
     def fetch_files(self, folder: Path, *, pool: Executor) -> dict[str, Path]:
-        """Every file of the envelope by port key, verified, each in a folder of its own."""
+        """Return every file of the envelope by port key, verified, each in its own folder.
+
+        Raises Failure.
+        """
         items: list[InputFileItem | ResourceFileItem] = [
             *self.envelope.input_files,
             *self.envelope.resource_files,
@@ -86,7 +99,10 @@ class Attempt[Envelope: ValidationInputEnvelope]:
             item.port_key: folder / str(number) / item.name for number, item in enumerate(items)
         }
         if len(paths) < len(items):
-            raise Failure("Two files of the envelope claim one port.", code="ENVELOPE_AMBIGUOUS")
+            ports = Counter(item.port_key for item in items)
+            port = next(key for key, count in ports.items() if count > 1)
+            text = f"The envelope has {ports[port]} files for port {port!r}; a port takes one."
+            raise Failure(text, code="ENVELOPE_AMBIGUOUS")
         try:
             list(pool.map(self._fetch, items, paths.values()))
         except StorageError as error:
@@ -96,6 +112,7 @@ class Attempt[Envelope: ValidationInputEnvelope]:
     def publish(
         self, result: Result, *, timing: ValidationTiming, pool: Executor
     ) -> ValidationOutputEnvelope:
+        """Store the artifacts and the output envelope. Raises StorageError, ObjectExists."""
         artifacts, lost = self._store_artifacts(result.artifacts, pool=pool)
         output = self._validator.output_envelope(
             **self._identity(),
@@ -114,7 +131,7 @@ class Attempt[Envelope: ValidationInputEnvelope]:
         return output
 
     def callback(self, output: ValidationOutputEnvelope) -> tuple[ValidationCallback, str] | None:
-        """What to tell whom; nothing when the envelope asks for no callback."""
+        """Return the callback and its URL; None if the envelope asks for no callback."""
         context = self.envelope.context
         if context.skip_callback or context.callback_url is None:
             return None
@@ -128,6 +145,9 @@ class Attempt[Envelope: ValidationInputEnvelope]:
             result_uri=self.output_uri,
         )
         return callback, str(context.callback_url)
+
+    def _open(self, uri: str) -> Storage:
+        return open_storage(uri, self._options)
 
     def _fetch(self, item: InputFileItem | ResourceFileItem, target: Path) -> None:
         target.parent.mkdir(parents=True)
@@ -154,7 +174,7 @@ class Attempt[Envelope: ValidationInputEnvelope]:
     def _store_artifacts(
         self, artifacts: Iterable[Artifact], *, pool: Executor
     ) -> tuple[list[ValidationArtifact], list[ValidationMessage]]:
-        """A file that cannot be stored costs a warning, not the verdict."""
+        """Store the artifacts; one that cannot be stored becomes a warning, the verdict stays."""
         stored: list[ValidationArtifact] = []
         lost: list[ValidationMessage] = []
         uploads = [(artifact, pool.submit(self._store, artifact)) for artifact in artifacts]
@@ -173,15 +193,16 @@ class Attempt[Envelope: ValidationInputEnvelope]:
 
     def _store(self, artifact: Artifact) -> ValidationArtifact:
         uri = f"{self._outputs_uri}/{artifact.path.name}"
-        version = self.storage.create(uri, artifact.path, mime_type=artifact.mime_type)
+        with artifact.path.open("rb") as file:
+            stored = self.storage.create(uri, file, mime_type=artifact.mime_type)
         return ValidationArtifact(
             name=artifact.path.name,
             type=artifact.type,
             mime_type=artifact.mime_type,
             uri=uri,
-            size_bytes=artifact.path.stat().st_size,
-            sha256=sha256_of(artifact.path),
-            storage_version=version,
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            storage_version=stored.version,
         )
 
     def _store_manifest(self, artifacts: list[ValidationArtifact]) -> RawOutputs | None:

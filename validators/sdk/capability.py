@@ -1,6 +1,6 @@
-"""The right to the files of one attempt, given by the platform for a while and renewed on demand.
+"""Capability of an attempt: a token for the files of its folder, renewed on demand.
 
-Without it a validator uses the account that it runs as.
+Without a capability a validator uses the account that it runs as.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,19 +13,19 @@ from google.oauth2.credentials import Credentials
 from validibot_shared.validations.envelopes import ValidationInputEnvelope
 
 from validators.sdk.environment import Environment, Grant
+from validators.sdk.storage import BucketAccess
 from validators.sdk.worker import NotAccepted, post
 
-_OVER = frozenset({409})  # the attempt has ended; asking again changes nothing
+_ATTEMPT_ENDED = frozenset({409})  # asking again changes nothing
 
 
 class Capability:
-    """Credentials for Google's client; `prefix` is where they hold."""
+    """Credentials for Google's client, valid below `prefix` only."""
 
     def __init__(
         self, grant: Grant, environment: Environment, *, wait: Callable[[float], None] = sleep
     ) -> None:
         self.prefix = grant.prefix
-        self.project = grant.project
         self._grant = grant
         self._environment = environment
         self._wait = wait
@@ -35,41 +35,42 @@ class Capability:
         self.credentials = Credentials(  # type: ignore[no-untyped-call]
             token=grant.token, refresh_handler=self._renew
         )
+        self.access = BucketAccess(self.credentials, grant.project, grant.prefix)
 
     def prove(self, envelope: ValidationInputEnvelope) -> None:
-        """Take from the envelope what proves, when the time comes, whose right this is."""
+        """Keep the proof of the envelope, which a renewal needs; from now on the token expires."""
         self._proof = {
             "run_id": envelope.run_id,
             "callback_id": envelope.context.callback_id,
             "callback_nonce": envelope.context.callback_nonce,
         }
-        self.credentials.expiry = _as_google_has_it(self._grant.expires_at)
+        self.credentials.expiry = _naive_utc(self._grant.expires_at)
 
     def _renew(self, _request: object, scopes: Sequence[str] | None = None) -> tuple[str, datetime]:
         if not self._proof:
-            text = f"The right to the attempt's files ended at {self._grant.expires_at}, too early"
+            text = (
+                f"The capability expired at {self._grant.expires_at}, before the envelope was read."
+            )
             raise RefreshError(text)  # type: ignore[no-untyped-call]
         try:
             answer = post(
                 self._proof,
                 url=self._grant.refresh_url,
                 environment=self._environment,
-                final=_OVER,
+                final=_ATTEMPT_ENDED,
                 wait=self._wait,
             )
             return self._read(answer.json())
         except (NotAccepted, ValueError, KeyError, TypeError) as error:
-            text = f"The right to the attempt's files was not renewed: {error}"
+            text = f"The capability was not renewed: {error}"
             raise RefreshError(text) from error  # type: ignore[no-untyped-call]
 
     def _read(self, answer: dict[str, Any]) -> tuple[str, datetime]:
         if answer["allowed_prefix"] != self.prefix:
-            raise ValueError(f"it is for {answer['allowed_prefix']!r} now")
-        return str(answer["access_token"]), _as_google_has_it(
-            datetime.fromisoformat(answer["expires_at"])
-        )
+            raise ValueError(f"the worker gave one for {answer['allowed_prefix']!r}")
+        return str(answer["access_token"]), _naive_utc(datetime.fromisoformat(answer["expires_at"]))
 
 
-def _as_google_has_it(moment: datetime) -> datetime:
-    """google-auth compares with UTC times that do not say so."""
+def _naive_utc(moment: datetime) -> datetime:
+    """Return the form that google-auth compares with: UTC without a time zone."""
     return moment.astimezone(UTC).replace(tzinfo=None)

@@ -27,7 +27,7 @@ from validibot_shared.validations.envelopes import (
 from validators.sdk.attempt import Attempt, EnvelopeUnusable
 from validators.sdk.capability import Capability
 from validators.sdk.environment import Environment, EnvironmentInvalid, read_environment
-from validators.sdk.storage.base import ObjectExists, StorageError
+from validators.sdk.storage import ObjectExists, StorageError
 from validators.sdk.validation import Failure, Request, Result, Validator, failed
 from validators.sdk.worker import NotAccepted, post
 

@@ -1,66 +1,172 @@
-"""Objects of Cloud Storage by Google's client in its default form; a version is a generation."""
+"""Objects of Cloud Storage, by Google's client in its default form.
 
+The version of an object is its generation. Create-only is the precondition `ifGenerationMatch=0`:
+https://cloud.google.com/storage/docs/request-preconditions
+"""
+
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from functools import cached_property
+from io import BytesIO
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from google.api_core.exceptions import GoogleAPICallError, NotFound, PreconditionFailed
+from google.api_core.exceptions import (
+    GoogleAPICallError,
+    NotFound,
+    PreconditionFailed,
+    RequestRangeNotSatisfiable,
+    RetryError,
+)
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage import Blob, Client
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from google.cloud.storage.retry import DEFAULT_RETRY
 from requests import RequestException
 
-from validators.sdk.capability import Capability
-from validators.sdk.storage.base import (
+from validators.sdk.storage import (
     ObjectExists,
-    ObjectMismatch,
-    ObjectMissing,
-    Sink,
+    ObjectNotFound,
+    ObjectTooLarge,
     Storage,
     StorageError,
+    StorageOptions,
+    StoredObject,
 )
 
+_CHUNK_BYTES = 4 * 1024 * 1024
 
-def open_storage(capability: Capability | None) -> Storage:
-    with _translated("the storage client"):
-        if capability is None:
-            return GoogleStorage(Client())
-        client = Client(project=capability.project, credentials=capability.credentials)
-        return GoogleStorage(client, prefix=capability.prefix)
+
+def open_storage(options: StorageOptions) -> Storage:
+    """Return the implementation for `gs://`."""
+    return GoogleStorage(options)
 
 
 class GoogleStorage(Storage):
-    def __init__(self, client: Client, *, prefix: str = "gs://") -> None:
-        self._client = client
-        self._prefix = prefix
+    """Storage for `gs://`. Streams to write must be seekable: they are read to hash and to send."""
 
-    def copy_to(self, sink: Sink, *, uri: str, version: str | None) -> None:
-        if version is not None and not version.isdecimal():
-            raise ObjectMismatch(f"{uri}: version {version!r} is not a generation")
-        blob = self._blob(uri, generation=int(version) if version else None)
-        with _translated(uri):
-            blob.download_to_file(sink, raw_download=True)
+    def __init__(self, options: StorageOptions) -> None:
+        self._access = options.access
+        self._prefix = options.access.prefix if options.access else "gs://"
+        self._retry = DEFAULT_RETRY.with_timeout(options.retry_seconds)
 
-    def create(self, uri: str, content: Path | bytes, *, mime_type: str) -> str:
+    @cached_property
+    def _client(self) -> Client:
+        try:
+            if self._access is None:
+                return Client()
+            return Client(project=self._access.project, credentials=self._access.credentials)
+        except GoogleAuthError as error:
+            raise StorageError(f"No credentials for Cloud Storage: {error}") from error
+
+    def create(self, uri: str, content: bytes | BinaryIO, *, mime_type: str) -> StoredObject:
+        source = BytesIO(content) if isinstance(content, bytes) else content
+        size, sha256 = _measure(source)
         blob = self._blob(uri)
         with _translated(uri):
-            if isinstance(content, bytes):
-                blob.upload_from_string(content, content_type=mime_type, if_generation_match=0)
-            else:
-                blob.upload_from_filename(content, content_type=mime_type, if_generation_match=0)
+            # Up to 8 MiB this is one request, beyond it a resumable upload.
+            blob.upload_from_file(
+                source, size=size, content_type=mime_type, if_generation_match=0, retry=self._retry
+            )
+        return StoredObject(uri, str(blob.generation), size, sha256)
+
+    def stream(self, uri: str, *, version: str = "") -> Iterator[bytes]:
+        pinned = version or self.current(uri)
+        if pinned is None:
+            raise ObjectNotFound(f"There is no object at {uri}.")
+        start = 0
+        while chunk := self._range(uri, pinned, start, start + _CHUNK_BYTES):
+            yield chunk
+            if len(chunk) < _CHUNK_BYTES:
+                return
+            start += len(chunk)
+
+    def read(self, uri: str, *, version: str = "", limit: int) -> bytes:
+        content = self._range(uri, version, 0, limit + 1)
+        if len(content) > limit:
+            raise ObjectTooLarge(f"{uri} has more than {limit} bytes.")
+        return content
+
+    def download(self, uri: str, target: BinaryIO, *, version: str) -> None:
+        blob = self._blob(uri, version)
+        with _translated(uri):
+            blob.download_to_file(target, raw_download=True, retry=self._retry)
+
+    def current(self, uri: str) -> str | None:
+        blob = self._blob(uri)
+        try:
+            with _translated(uri):
+                blob.reload(retry=self._retry)
+        except ObjectNotFound:
+            return None
         return str(blob.generation)
 
-    def _blob(self, uri: str, *, generation: int | None = None) -> Blob:
-        parts = urlsplit(uri)
-        name = parts.path.removeprefix("/")
-        if parts.scheme != "gs" or not parts.netloc or not name:
-            raise StorageError(f"{uri!r} is not gs://bucket/object")
+    def list_below(self, prefix: str) -> Iterator[StoredObject]:
+        folder = f"{prefix.rstrip('/')}/"
+        bucket, name = _split(folder)
+        with _translated(prefix):
+            for blob in self._client.list_blobs(bucket, prefix=name, retry=self._retry):
+                uri = f"gs://{bucket}/{blob.name}"
+                yield StoredObject(uri, str(blob.generation), int(blob.size), "")
+
+    def copy(self, source: str, target: str, *, version: str) -> str:
+        origin, copied = self._blob(source, version), self._blob(target)
+        token: str | None = None
+        with _translated(target):
+            while True:
+                token, _, _ = copied.rewrite(
+                    origin, token=token, if_generation_match=0, retry=self._retry
+                )
+                if token is None:
+                    return str(copied.generation)
+
+    def delete_below(self, prefix: str) -> int:
+        count = 0
+        for stored in list(self.list_below(prefix)):
+            with _translated(stored.uri):
+                self._blob(stored.uri, stored.version).delete(retry=self._retry)
+            count += 1
+        return count
+
+    def _range(self, uri: str, version: str, start: int, end: int) -> bytes:
+        """Read the bytes [start, end) of an object, or as many of them as there are."""
+        blob = self._blob(uri, version)
+        with _translated(uri):
+            try:
+                content: bytes = blob.download_as_bytes(
+                    start=start, end=end - 1, raw_download=True, checksum=None, retry=self._retry
+                )
+            except RequestRangeNotSatisfiable:
+                return b""
+        return content
+
+    def _blob(self, uri: str, version: str = "") -> Blob:
+        bucket, name = _split(uri)
         if not uri.startswith(self._prefix):
-            raise StorageError(
-                f"{uri} is outside of {self._prefix}, where this attempt's files are"
-            )
-        return self._client.bucket(parts.netloc).blob(name, generation=generation)
+            raise StorageError(f"{uri} is outside of {self._prefix}, the files of this attempt.")
+        if version and not version.isdecimal():
+            raise ObjectNotFound(f"{uri} does not exist in version {version!r}.")
+        # bucket() sends no request.
+        return self._client.bucket(bucket).blob(name, generation=int(version) if version else None)
+
+
+def _split(uri: str) -> tuple[str, str]:
+    parts = urlsplit(uri)
+    name = uri.removeprefix(f"gs://{parts.netloc}/")
+    if parts.scheme != "gs" or not parts.netloc or not name or name == uri:
+        raise StorageError(f"{uri[:200]!r} is not gs://bucket/object.")
+    return parts.netloc, name
+
+
+def _measure(content: BinaryIO) -> tuple[int, str]:
+    start = content.tell()
+    digest = hashlib.sha256()
+    while chunk := content.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    size = content.tell() - start
+    content.seek(start)
+    return size, digest.hexdigest()
 
 
 @contextmanager
@@ -68,11 +174,12 @@ def _translated(uri: str) -> Iterator[None]:
     try:
         yield
     except NotFound as error:
-        raise ObjectMissing(f"{uri} does not exist, or not at that generation") from error
+        raise ObjectNotFound(f"There is no object at {uri}, or not in this version.") from error
     except PreconditionFailed as error:
-        raise ObjectExists(f"{uri} exists already") from error
+        raise ObjectExists(f"{uri} exists already.") from error
     except (
         GoogleAPICallError,
+        RetryError,
         GoogleAuthError,
         InvalidResponse,
         DataCorruption,

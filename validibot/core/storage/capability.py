@@ -15,7 +15,7 @@ from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
 
-from validibot.core.storage.base import StorageError
+from validators.sdk.storage import StorageError
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _TIMEOUT_SECONDS = 20.0  # for each of the two answers; google-auth would wait for 120

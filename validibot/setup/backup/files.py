@@ -12,11 +12,11 @@ from typing import IO, BinaryIO
 
 from django.conf import settings
 
-from validibot.core.storage.files import path_of
+from validators.sdk.storage.file import path_of
 from validibot.setup.backup.archive import FILES, Writer
 from validibot.setup.backup.problems import BackupError
 
-# What is being written has this at the front of its name (validibot/core/storage/files.py).
+# What is being written has this at the front of its name (validators/sdk/storage/file.py).
 _DRAFT = ".new-"
 
 

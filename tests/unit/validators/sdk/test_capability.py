@@ -12,8 +12,7 @@ from validibot_shared.validations.envelopes import ValidationInputEnvelope
 
 from validators.sdk.capability import Capability
 from validators.sdk.environment import Environment, EnvironmentInvalid, read_environment
-from validators.sdk.storage import open_storage
-from validators.sdk.storage.base import StorageError
+from validators.sdk.storage import StorageError, StorageOptions, open_storage
 
 URL = "https://worker.run.app/internal/capabilities/"
 GIVEN = {
@@ -78,7 +77,9 @@ def test_a_capability_that_is_required_must_be_given(monkeypatch: pytest.MonkeyP
 
 def test_other_files_are_refused_before_anybody_is_asked(capability: Capability) -> None:
     with pytest.raises(StorageError, match="outside of gs://b/runs/1/"):
-        open_storage("gs://b/runs/12/x", capability).read("gs://b/runs/12/x", limit=1)
+        open_storage("gs://b/runs/12/x", StorageOptions(access=capability.access)).read(
+            "gs://b/runs/12/x", limit=1
+        )
 
 
 @responses.activate
@@ -144,7 +145,7 @@ def test_nothing_is_renewed_before_the_envelope_is_read(environment: Environment
     made = Capability(environment.grant, environment)
 
     assert made.credentials.valid
-    with pytest.raises(RefreshError, match="ended at 2020-01-01 00:00:00"):
+    with pytest.raises(RefreshError, match="expired at 2020-01-01 00:00:00"):
         made.credentials.refresh(Request())  # type: ignore[no-untyped-call]
 
 

@@ -1,16 +1,16 @@
-"""Cloud Storage where there is no cloud; the rest is in tests/contract."""
+"""Cloud Storage without a cloud; the rest is in tests/contract/test_storage.py."""
 
 import pytest
 from google.auth.exceptions import GoogleAuthError
 
-from validibot.core.storage import StorageError, gcs
+from validators.sdk.storage import StorageError, StorageOptions, gs
 
 
-def test_without_credentials_it_is_a_storage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_raise_storage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def client() -> None:
         raise GoogleAuthError
 
-    monkeypatch.setattr(gcs, "Client", client)
+    monkeypatch.setattr(gs, "Client", client)
 
-    with pytest.raises(StorageError, match="cannot be used here"):
-        next(gcs.CloudStorage().stream("gs://bucket/a.txt"))
+    with pytest.raises(StorageError, match="No credentials for Cloud Storage"):
+        next(gs.GoogleStorage(StorageOptions()).stream("gs://bucket/a.txt"))

@@ -1,4 +1,4 @@
-"""What only file:// has: paths, and nothing outside them."""
+"""Storage at file://: paths, links and special files."""
 
 import errno
 import os
@@ -23,18 +23,18 @@ from validibot.core.storage import ObjectNotFound, StorageError, get_storage
         "file:///a#b",
     ],
 )
-def test_a_uri_that_is_no_absolute_path_is_refused(uri: str) -> None:
+def test_uri_without_absolute_path_is_refused(uri: str) -> None:
     with pytest.raises(StorageError, match="absolute path"):
         get_storage("file:///x").read(uri, limit=10)
 
 
 @pytest.mark.parametrize("uri", ["", "/tmp/x", "s3://bucket/x", "http://host/x"])
-def test_an_unknown_scheme_is_refused(uri: str) -> None:
+def test_unknown_scheme_is_refused(uri: str) -> None:
     with pytest.raises(StorageError):
         get_storage(uri)
 
 
-def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
+def test_interrupted_write_leaves_no_file(tmp_path: Path) -> None:
     class Broken(BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             raise OSError(5, "Input/output error")
@@ -54,7 +54,7 @@ def test_folders_with_odd_names_work(tmp_path: Path) -> None:
     assert (tmp_path / "a b#c%20d ☃" / "x").read_bytes() == b"1"
 
 
-def test_a_file_that_was_changed_is_not_the_version_that_was_written(tmp_path: Path) -> None:
+def test_changed_file_is_not_found_in_old_version(tmp_path: Path) -> None:
     uri = f"{tmp_path.as_uri()}/x"
     version = get_storage(uri).create(uri, b"1", mime_type="text/plain").version
     (tmp_path / "x").write_bytes(b"2")
@@ -65,7 +65,7 @@ def test_a_file_that_was_changed_is_not_the_version_that_was_written(tmp_path: P
 
 @pytest.fixture
 def root(settings: Settings, tmp_path: Path) -> Path:
-    """Files that validators may write among; a secret lies beside."""
+    """Return a DATA_ROOT in which validators write; a secret is beside it."""
     settings.DATA_ROOT = (tmp_path / "root").as_uri()
     (tmp_path / "root").mkdir()
     (tmp_path / "secrets").mkdir()
@@ -74,7 +74,7 @@ def root(settings: Settings, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("link", "target"), [("key", "../secrets/key"), ("folder", "../secrets")])
-def test_no_link_of_a_validator_is_followed(root: Path, link: str, target: str) -> None:
+def test_symbolic_link_below_data_root_is_not_followed(root: Path, link: str, target: str) -> None:
     (root / link).symlink_to(target)
     uri = f"{root.as_uri()}/{link}" + ("/key" if link == "folder" else "")
 
@@ -84,7 +84,7 @@ def test_no_link_of_a_validator_is_followed(root: Path, link: str, target: str) 
     assert list(get_storage(uri).list_below(root.as_uri())) == []
 
 
-def test_a_named_pipe_of_a_validator_is_no_object_and_nobody_waits_for_it(root: Path) -> None:
+def test_named_pipe_is_not_found_without_waiting(root: Path) -> None:
     os.mkfifo(root / "pipe")
     uri = f"{root.as_uri()}/pipe"
 
@@ -92,16 +92,14 @@ def test_a_named_pipe_of_a_validator_is_no_object_and_nobody_waits_for_it(root: 
         get_storage(uri).read(uri, limit=100)
 
 
-def test_a_socket_of_a_validator_is_no_object(root: Path) -> None:
+def test_socket_is_not_found(root: Path) -> None:
     os.mknod(root / "output.json", stat.S_IFSOCK | 0o600)
 
     with pytest.raises(ObjectNotFound):
         get_storage("file:///x").read((root / "output.json").as_uri(), limit=10)
 
 
-def test_what_a_validator_keeps_to_itself_is_no_object(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_file_is_not_found(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "output.json").write_text("{}")
     really = os.open
 
@@ -115,7 +113,7 @@ def test_what_a_validator_keeps_to_itself_is_no_object(
     assert get_storage("file:///x").current((root / "output.json").as_uri()) is None
 
 
-def test_where_the_root_itself_is_a_link_its_files_are_read(root: Path, settings: Settings) -> None:
+def test_data_root_may_be_a_symbolic_link(root: Path, settings: Settings) -> None:
     (root / "x").write_bytes(b"1")
     linked = root.parent / "linked"
     linked.symlink_to("root")

@@ -16,8 +16,8 @@ from tests.unit.validibot.runs.scripted import (
     read_input,
     store_output,
 )
+from validators.sdk.storage.file import FileStorage
 from validibot.core.storage import StorageError, get_storage
-from validibot.core.storage.files import FileStorage
 from validibot.runs import callback
 from validibot.runs.backends.base import LaunchRequest
 from validibot.runs.cancel import cancel_run

@@ -6,8 +6,8 @@ import pytest
 from django.utils import timezone
 
 from tests.unit.validibot.runs.scripted import Provider, callback_of, store_output
+from validators.sdk.storage.file import FileStorage
 from validibot.core.storage import StorageError
-from validibot.core.storage.files import FileStorage
 from validibot.runs import callback
 from validibot.runs.backends.base import Launch, LaunchError, LaunchRequest, Phase
 from validibot.runs.cancel import cancel_run

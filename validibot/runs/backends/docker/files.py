@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from validibot_shared.validations.envelopes import ValidationInputEnvelope
 
 from containers import Mount
+from validators.sdk.storage.file import path_of
 from validibot.core.storage import get_storage
-from validibot.core.storage.files import path_of
 
 MAX_FILES = 100
 _ENVELOPE_BYTES = 4 * 1024 * 1024
