@@ -37,7 +37,7 @@ doctor: runtime ## look for what may be in the way
 	$(DEVENV) doctor $(json)
 
 test: dev ## run all tests (T='tests/unit -k word': some of them)
-	@$(PYTHON) -m pytest -n auto --dist loadgroup $(T)
+	@env -u PYTHONDONTWRITEBYTECODE $(PYTHON) -m pytest -n auto --dist loadgroup $(T)
 
 check: dev ## everything that can be said about the code without running it
 	@$(PYTHON) -m ruff format --check --quiet . && $(PYTHON) -m ruff check --quiet .

@@ -1,20 +1,17 @@
-"""What every test may use."""
+"""Fixtures and options of all tests."""
 
-import _socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from django.conf import settings
-from django.db import connections
+from django.db import connection, connections
+from hypothesis import HealthCheck, settings
+from pytest_django import DjangoDbBlocker
 
-from devenv.secrets import Secrets
-from devenv.services.postgres import BIN
+from tests import database
 
-ROOT = Path(__file__).parents[1]
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,52 +34,38 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item._id = item.id.parse(item.nodeid + suffix)
 
 
-@pytest.fixture(scope="session")
-def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A PostgreSQL of this test process alone, unless DATABASE_URL names another."""
-    if settings.DATABASE_URL:
-        yield {}
-        return
-    folder = tmp_path_factory.mktemp("postgres")
-    secrets = folder / "secrets.env"
-    password = Secrets.load(secrets).postgres_password
-    port = _free_port()
-    arguments = ["--data", str(folder), "--port", port, "--secrets", str(secrets)]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "devenv.services.launch_postgres", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    _wait_for_postgres(port)
-    yield {"HOST": "127.0.0.1", "PORT": port, "USER": "validibot", "PASSWORD": password}
-    server.send_signal(2)
-    server.wait(10)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run tests that are named one by one in this process: workers would take longer to start."""
+    return 0 if config.args and all("::" in arg for arg in config.args) else None
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(
-    database_server: dict[str, str], django_db_modify_db_settings_parallel_suffix: None
-) -> None:
-    """Point Django at that server."""
-    connections["default"].settings_dict.update(database_server)
+def database_server(
+    request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker
+) -> Iterator[database.Address]:
+    """A PostgreSQL of this test process alone, with the migrated test database."""
+
+    def migrate(address: database.Address) -> None:
+        connection.settings_dict.update(address)
+        with django_db_blocker.unblock():
+            connection.creation.create_test_db(verbosity=0, autoclobber=True)
+            connections.close_all()
+
+    with database.migrated(request.config.cache.mkdir("postgres"), migrate) as address:
+        yield address
 
 
-def _free_port() -> str:
-    # The raw socket: the class above it is shut while a unit test asks for the database.
-    probe = _socket.socket()
-    probe.bind(("127.0.0.1", 0))
-    port = probe.getsockname()[1]
-    probe.close()
-    return str(port)
-
-
-def _wait_for_postgres(port: str) -> None:
-    probe = [str(BIN / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", port]
-    deadline = time.monotonic() + 30
-    while subprocess.run(probe, check=False).returncode:
-        assert time.monotonic() < deadline, "PostgreSQL did not start"
-        time.sleep(0.05)
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None,
+    django_db_blocker: DjangoDbBlocker,
+    database_server: database.Address,
+) -> Iterator[None]:
+    """Point Django at that server, whose database is ready; pytest-django would migrate it."""
+    connection.settings_dict.update(database_server, NAME=database.NAME)
+    yield
+    with django_db_blocker.unblock():
+        connections.close_all()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import tempfile
 from pathlib import Path
 
-from config.env import env
 from config.settings import database_queue
 from config.settings.base import *
 
@@ -13,12 +12,9 @@ ALLOWED_HOSTS = ["*"]
 DATA_ROOT = f"file://{Path(tempfile.mkdtemp(prefix='validibot-test-'))}"
 WORKER_AUTH = "validibot.worker.auth.nonce_only"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-# Empty: the suite starts a PostgreSQL of its own.
-DATABASE_URL = env.str("DATABASE_URL", default="")
 # Test transactions live on one connection; a pool would outlive the test database.
 DATABASES["default"]["OPTIONS"] = {}
 INSTALLED_APPS = [*INSTALLED_APPS, *database_queue.APPS]
-DATABASES["default"]["TEST"] = {"NAME": f"test_{env.str('TEST_DATABASE', default='validibot')}"}
 TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
 EXECUTION_BACKENDS = {
     "default": {

@@ -1,0 +1,162 @@
+"""PostgreSQL for the tests: one migrated template per checkout, one private server per process.
+
+Making a cluster and running all migrations takes longer than most selections of tests, so both are
+done once and kept in pytest's cache, under a digest of everything that they depend on. Each test
+process copies the template to memory and starts a server on the copy: nothing is shared while tests
+run, so processes of one checkout or of several cannot disturb each other, and a killed run leaves
+nothing that could block the next. The server dies with its process; a later run deletes the copy.
+"""
+
+import _socket
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from signal import SIGINT, SIGQUIT, Signals
+
+from devenv.secrets import Secrets
+from devenv.services.postgres import BIN
+from tests.waiting import until
+
+ROOT = Path(__file__).parents[1]
+NAME = "test_validibot"
+_PREFIX = "validibot-tests-"
+_MEMORY_WANTED = 2 << 30
+_INPUTS = (
+    "config/settings/*.py",
+    "devenv/services/*postgres.py",
+    "requirements/dev.txt",
+    "tests/database.py",
+    "validibot/**/migrations/*.py",
+)
+
+type Address = dict[str, str]
+
+
+def digest() -> str:
+    """Return the key of the template: it changes with each migration and with each package."""
+    found = hashlib.sha256()
+    for pattern in _INPUTS:
+        for path in sorted(ROOT.glob(pattern)):
+            found.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+@contextmanager
+def migrated(cache: Path, migrate: Callable[[Address], None]) -> Iterator[Address]:
+    """Run a server that has the migrated database `NAME`, from a template in the folder `cache`.
+
+    `migrate` gets the address of an empty server and creates the database there; it is called only
+    if the cache has no template for the present code.
+    """
+    place = _place()
+    _delete_abandoned(place)
+    home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
+    try:
+        with _locked(home / "lock"):
+            data = home / "postgres"
+            with _locked(cache / "lock"):
+                template = cache / digest()
+                if template.exists():
+                    _copy(template, data)
+                else:
+                    _make_template(template, data, migrate)
+            with server(data) as address:
+                yield address
+    finally:
+        shutil.rmtree(home)
+
+
+def _make_template(template: Path, data: Path, migrate: Callable[[Address], None]) -> None:
+    """Make a cluster in `data`, and keep a copy of it in place of all older templates."""
+    data.mkdir()
+    with server(data, stop_signal=SIGINT) as address:
+        migrate(address)
+    for old in template.parent.iterdir():
+        if old.is_dir():
+            shutil.rmtree(old)
+    draft = template.with_name("draft")
+    _copy(data, draft)
+    draft.rename(template)
+
+
+def _copy(folder: Path, to: Path) -> None:
+    # Three times as fast as shutil: there are two thousand small files.
+    subprocess.run(["cp", "-R", str(folder), str(to)], check=True)
+
+
+def _place() -> Path:
+    """Return where copies are made: in memory, where Linux has some to spare."""
+    memory = Path("/dev/shm")
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _MEMORY_WANTED:
+        return memory
+    return Path(tempfile.gettempdir())
+
+
+def _delete_abandoned(place: Path) -> None:
+    """Delete the copies of test processes that were killed: nobody holds their lock.
+
+    A copy that is younger than a minute may belong to a process that has yet to take its lock.
+    """
+    for home in place.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if home.stat().st_mtime < time.time() - 60:
+                with _locked(home / "lock", wait=False):
+                    shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock until the block ends or this process does. Raises OSError if it may not wait."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+
+
+@contextmanager
+def server(folder: Path, *, stop_signal: Signals = SIGQUIT) -> Iterator[Address]:
+    """Run a server on a data folder, which is created if it is empty.
+
+    SIGQUIT stops it at once and leaves the folder unclean; only a copy that nobody needs may end so.
+    """
+    secrets = folder / "secrets.env"
+    password = Secrets.load(secrets).postgres_password
+    port = _free_port()
+    arguments = ["--data", str(folder), "--port", port, "--secrets", str(secrets)]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "devenv.services.launch_postgres", *arguments],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    ready = [str(BIN / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", port]
+
+    def answers() -> bool:
+        if process.poll() is not None:
+            raise AssertionError((folder / "server.log").read_text())
+        return subprocess.run(ready, check=False).returncode == 0
+
+    try:
+        until(answers, every=0.02)
+        yield {"HOST": "127.0.0.1", "PORT": port, "USER": "validibot", "PASSWORD": password}
+    finally:
+        process.send_signal(stop_signal)
+        process.wait()
+
+
+def _free_port() -> str:
+    # The raw socket: the class above it is shut while a unit test asks for the database.
+    probe = _socket.socket()
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+    probe.close()
+    return str(port)
