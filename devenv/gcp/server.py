@@ -247,7 +247,8 @@ class Server:
             for account in self._identity.accounts
         }
         find = self._runtime.account_at if isinstance(self._runtime, DockerRuntime) else None
-        return MetadataServer(self._config, self._identity, emails, find)
+        hosts = {self._place.host, self._place.container_host, self._gateway} - {""}
+        return MetadataServer(self._config, self._identity, emails, find, hosts=hosts)
 
     def _web(self, app: Any, *, reuse: bool = True) -> WebServer:
         web = WebServer(app, reuse=reuse)

@@ -1,4 +1,4 @@
-"""Each queue that we ship, with something at its other end that answers as a script says."""
+"""Both queues, each with a consumer that answers with the statuses of a script."""
 
 import asyncio
 import queue
@@ -10,13 +10,13 @@ from typing import Protocol
 
 from tests.emulator.target import Worker
 from validibot.dispatch.backend import QueueBackend
-from validibot.dispatch.database.options import Options
+from validibot.dispatch.database.backend import QueueOptions
 from validibot.dispatch.database.worker import QueueWorker
-from validibot.dispatch.receive import Delivery, Outcome
+from validibot.dispatch.delivery import DeliveryResult, TaskDelivery
 
 
 class Queue(Protocol):
-    """`script` holds the statuses of the next answers; 200 comes when it is used up."""
+    """A queue and its consumer. `script` holds the statuses of the next answers, then 200 follows."""
 
     @property
     def backend(self) -> QueueBackend: ...
@@ -24,8 +24,8 @@ class Queue(Protocol):
     @property
     def script(self) -> list[int]: ...
 
-    def next(self, seconds: float = 5.0) -> Delivery:
-        """Return what is delivered next. Raises queue.Empty when nothing comes in that time."""
+    def next(self, seconds: float = 5.0) -> TaskDelivery:
+        """Return the next delivery. Raises queue.Empty when none comes in that time."""
 
 
 @dataclass
@@ -39,35 +39,35 @@ class CloudQueue:
     def script(self) -> list[int]:
         return self.worker.script
 
-    def next(self, seconds: float = 5.0) -> Delivery:
+    def next(self, seconds: float = 5.0) -> TaskDelivery:
         arrival = self.worker.next(seconds)
         headers = arrival.headers
         number = int(headers["x-cloudtasks-taskretrycount"])
-        return Delivery(arrival.body, headers["x-cloudtasks-taskname"], number)
+        return TaskDelivery(arrival.body, headers["x-cloudtasks-taskname"], number)
 
 
 @dataclass
 class DatabaseQueue:
-    """A worker takes tasks from the database; `deliver` stands for what it would do with them."""
+    """A worker takes tasks from the database; `deliver` replaces the product's."""
 
     backend: QueueBackend
     script: list[int] = field(default_factory=list)
-    deliveries: "queue.SimpleQueue[Delivery]" = field(default_factory=queue.SimpleQueue)
+    deliveries: "queue.SimpleQueue[TaskDelivery]" = field(default_factory=queue.SimpleQueue)
 
-    before_answer: Callable[[Delivery], None] = lambda _: None
+    before_answer: Callable[[TaskDelivery], None] = lambda _: None
 
-    def deliver(self, delivery: Delivery) -> Outcome:
+    def deliver(self, delivery: TaskDelivery) -> DeliveryResult:
         self.before_answer(delivery)
         status = self.script.pop(0) if self.script else 200
         self.deliveries.put(delivery)
-        return Outcome(status, f"scripted: {status}")
+        return DeliveryResult(status, f"scripted: {status}")
 
-    def next(self, seconds: float = 5.0) -> Delivery:
+    def next(self, seconds: float = 5.0) -> TaskDelivery:
         return self.deliveries.get(timeout=seconds)
 
 
 @contextmanager
-def at_work(options: Options) -> Iterator[None]:
+def at_work(options: QueueOptions) -> Iterator[None]:
     """Run a worker in a thread of this process."""
     stops: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
 

@@ -1,4 +1,4 @@
-"""Our task backends, from enqueueing to what arrives where the task is done."""
+"""Both queue backends, from enqueueing to the delivery."""
 
 import datetime as dt
 import json
@@ -27,8 +27,8 @@ from validibot.dispatch.cloud_tasks import CloudTasksBackend
 from validibot.dispatch.database import worker as database_worker
 from validibot.dispatch.database.backend import DatabaseBackend
 from validibot.dispatch.database.models import QueuedTask
-from validibot.dispatch.database.upkeep import requeue
-from validibot.dispatch.receive import Delivery
+from validibot.dispatch.delivery import TaskDelivery, deliver, requeue
+from validibot.dispatch.models import DeadLetter
 from validibot.runs.tasks import cancel_execution
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 QUEUE = "projects/validibot-local/locations/us-west1/queues/runs"
 WORKER_URL = "https://validibot-worker-123456789012.us-west1.run.app"
 TASKS = "tasks@validibot-local.iam.gserviceaccount.com"
-HURRY = {"poll_seconds": 0.1, "min_backoff": 0.1, "max_backoff": 0.2, "max_attempts": 3}
+SHORT_WAITS = {"poll_seconds": 0.1, "min_backoff": 0.1, "max_backoff": 0.2, "max_attempts": 3}
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def backend(cloud: Cloud, act_as: ActAs, settings: Settings) -> Iterator[CloudTa
 
 @pytest.fixture
 def worker(config: CloudConfig) -> Iterator[Worker]:
-    """What listens where the private worker should."""
+    """A server in place of the private worker."""
     [service] = [each for each in config.services if each.name == "validibot-worker"]
     with working(service.port) as worker:
         yield worker
@@ -67,7 +67,7 @@ def worker(config: CloudConfig) -> Iterator[Worker]:
 
 @pytest.fixture
 def _empty(cloud: Cloud, act_as: ActAs) -> None:
-    """Other tests of this process may have left tasks for a worker that has long gone."""
+    """Other tests of this process may have left tasks behind."""
     act_as("admin")
     with CloudTasksClient() as admin:
         admin.purge_queue(name=QUEUE)
@@ -80,9 +80,9 @@ def cloud_queue(_empty: None, backend: CloudTasksBackend, worker: Worker) -> Clo
 
 @pytest.fixture
 def database_queue(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatabaseQueue]:
-    """The backend as settings/database_queue.py wires it, with less patience."""
+    """The backend as settings/database_queue.py wires it, with shorter waits."""
     path = "validibot.dispatch.database.backend.DatabaseBackend"
-    settings.TASKS = {"default": {"BACKEND": path, "OPTIONS": HURRY}}
+    settings.TASKS = {"default": {"BACKEND": path, "OPTIONS": SHORT_WAITS}}
     backend = DatabaseBackend("default", settings.TASKS["default"])
     made = DatabaseQueue(backend)
     monkeypatch.setattr(database_worker, "deliver", made.deliver)
@@ -98,7 +98,7 @@ def queue(request: pytest.FixtureRequest) -> Queue:
     return found
 
 
-def test_a_task_arrives_with_its_path_its_arguments_and_its_id(queue: Queue) -> None:
+def test_delivery_carries_path_arguments_and_id(queue: Queue) -> None:
     result = queue.backend.enqueue(cancel_execution, ["42"], {"why": [1, None]})
 
     arrived = queue.next()
@@ -110,7 +110,7 @@ def test_a_task_arrives_with_its_path_its_arguments_and_its_id(queue: Queue) -> 
     assert (arrived.task_id, arrived.number) == (result.id, 0)
 
 
-def test_what_is_not_done_arrives_again_and_says_how_often_it_did(queue: Queue) -> None:
+def test_failed_task_arrives_again_with_its_count(queue: Queue) -> None:
     queue.script.extend([409, 503])
 
     result = queue.backend.enqueue(cancel_execution, ["42"], {})
@@ -120,7 +120,7 @@ def test_what_is_not_done_arrives_again_and_says_how_often_it_did(queue: Queue) 
     assert {each.task_id for each in arrived} == {result.id}
 
 
-def test_what_is_done_does_not_arrive_again(queue: Queue) -> None:
+def test_done_task_does_not_arrive_again(queue: Queue) -> None:
     queue.backend.enqueue(cancel_execution, ["1"], {})
     queue.backend.enqueue(cancel_execution, ["2"], {})
 
@@ -147,7 +147,7 @@ def test_enqueue_once_delivers_one_task_per_key(queue: Queue) -> None:
 def test_retried_task_gives_way_to_a_new_one_with_its_key(database_queue: DatabaseQueue) -> None:
     backend, key = database_queue.backend, f"cancel-{uuid.uuid4()}"
 
-    def enqueue_again(delivery: Delivery) -> None:
+    def enqueue_again(delivery: TaskDelivery) -> None:
         if b"first" in delivery.body:
             later = cancel_execution.using(run_after=timezone.now() + dt.timedelta(seconds=1))
             backend.enqueue_once(later, ["again"], {}, key=key)
@@ -163,7 +163,7 @@ def test_retried_task_gives_way_to_a_new_one_with_its_key(database_queue: Databa
     assert not QueuedTask.objects.exists()
 
 
-def test_a_task_can_wait_for_its_time(queue: Queue) -> None:
+def test_deferred_task_arrives_at_its_time(queue: Queue) -> None:
     assert queue.backend.supports_defer
     when = timezone.now() + dt.timedelta(seconds=1)
 
@@ -175,7 +175,7 @@ def test_a_task_can_wait_for_its_time(queue: Queue) -> None:
     assert timezone.now() >= when
 
 
-def test_a_task_of_cloud_tasks_carries_a_token_that_opens_our_door(
+def test_cloud_task_carries_token_of_queue_account(
     backend: CloudTasksBackend, worker: Worker
 ) -> None:
     backend.enqueue(cancel_execution, ["42"], {})
@@ -185,7 +185,7 @@ def test_a_task_of_cloud_tasks_carries_a_token_that_opens_our_door(
     assert oidc.verify(token, audience=WORKER_URL, allowed=[TASKS]) == TASKS
 
 
-def test_a_creation_whose_answer_was_lost_is_repeated_without_doubt(
+def test_repeated_creation_delivers_once(
     backend: CloudTasksBackend, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     same = uuid.uuid4()
@@ -198,27 +198,30 @@ def test_a_creation_whose_answer_was_lost_is_repeated_without_doubt(
     assert worker.arrivals.empty()
 
 
-def test_what_fails_too_often_is_dead_until_somebody_requeues_it(
-    database_queue: DatabaseQueue,
+def test_task_that_always_fails_becomes_dead_letter(
+    database_queue: DatabaseQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database_queue.script.extend([500, 500, 500])
-    result = database_queue.backend.enqueue(cancel_execution, ["42"], {})
-    assert [database_queue.next().number for _ in range(3)] == [0, 1, 2]
+    def fail(*_: object) -> None:
+        raise ValueError("a bug")
 
-    dead = _until_dead(result.id)
-    assert (dead.attempts, dead.error) == (3, "scripted: 500")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(cancel_execution), "call", fail)
+        patch.setattr(database_worker, "deliver", deliver)
+        database_queue.backend.enqueue(cancel_execution, ["42"], {})
+        letter = _first_dead_letter()
 
-    assert requeue([dead.pk]) == 1
-    assert (database_queue.next().number, database_queue.deliveries.empty()) == (0, True)
+    assert str(letter) == f'{cancel_execution.module_path}("42")'
+    assert (letter.attempts, letter.error) == (3, "ValueError: a bug")
+    assert requeue(letter)
+    assert database_queue.next().number == 0
 
 
-def _until_dead(pk: str) -> QueuedTask:
-    for _ in range(100):
-        task = QueuedTask.objects.get(pk=pk)
-        if task.status == QueuedTask.DEAD:
-            return task
-        time.sleep(0.02)
-    raise AssertionError(f"task {pk} is not dead")
+def _first_dead_letter() -> DeadLetter:
+    for _ in range(200):
+        if letter := DeadLetter.objects.first():
+            return letter
+        time.sleep(0.05)
+    raise AssertionError("no dead letter")
 
 
 def test_enqueue_without_tls_fails_within_seconds(

@@ -24,6 +24,8 @@ class QueueBackend(BaseTaskBackend):
     """A `TASKS` backend whose entries carry a task's path and arguments to a worker."""
 
     supports_defer = True
+    # The attempt at which a failing task becomes a dead letter.
+    max_attempts = 30
 
     def enqueue[**P, R](
         self, task: Task[P, R], args: list[Any], kwargs: dict[str, Any]
@@ -75,7 +77,7 @@ class QueueBackend(BaseTaskBackend):
 
 
 def as_call(task: Task[..., Any], args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the body of a queue entry, as `validibot.dispatch.receive` reads it."""
+    """Return the body of a queue entry, as `validibot.dispatch.delivery` reads it."""
     return {"task": task.module_path, "args": list(args), "kwargs": dict(kwargs)}
 
 

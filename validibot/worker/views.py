@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from validibot.core.problems import Problem
-from validibot.dispatch import receive
+from validibot.dispatch.delivery import TaskDelivery, deliver, queue_account
 from validibot.runs import callback, capability
 from validibot.runs.reconcile import reconcile_all
 from validibot.worker.doors import door
@@ -15,15 +15,15 @@ from validibot.worker.doors import door
 @door
 def tasks(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
     """Take a delivery, only from the account of the queue: a validator's account may not."""
-    if not caller or caller != receive.deliverer():
+    if not caller or caller != queue_account():
         raise Problem(403, "PERMISSION_DENIED", "Only the queue delivers tasks.")
     number = request.headers.get("X-CloudTasks-TaskRetryCount", "")
-    delivery = receive.Delivery(
+    delivery = TaskDelivery(
         body=body,
         task_id=request.headers.get("X-CloudTasks-TaskName", "")[:500],
         number=int(number) if number.isdecimal() and len(number) < 7 else 0,
     )
-    outcome = receive.deliver(delivery)
+    outcome = deliver(delivery)
     return outcome.status, {"message": outcome.message}
 
 

@@ -38,6 +38,9 @@ class Iam:
             self._held.setdefault(slot, set()).update(permissions([binding.role]))
 
     def require(self, caller: Caller, permission: str, resource: str) -> None:
+        if _is_bounded(caller, permission):
+            # The token is limited, not the account: no mode lifts that.
+            raise PermissionDenied(_BOUNDED.format(permission=permission))
         if self._mode == "off" or self.allows(caller, permission, resource):
             return
         hint = self._hint(caller.email, permission, resource)
@@ -47,6 +50,8 @@ class Iam:
 
     def allows(self, caller: Caller, permission: str, resource: str) -> bool:
         """Return whether a binding grants `permission`, whatever the mode."""
+        if _is_bounded(caller, permission):
+            return False
         email = caller.email
         members = (email, _EVERY_ACCOUNT, _EVERYBODY) if email else (_EVERYBODY,)
         places = self._places(resource)
@@ -93,6 +98,14 @@ class Iam:
         )
 
 
+def _is_bounded(caller: Caller, permission: str) -> bool:
+    """Return whether the caller's token is downscoped and this is not Cloud Storage.
+
+    Only Cloud Storage supports access boundaries; it checks the boundary's rules itself.
+    """
+    return caller.boundary is not None and not permission.startswith("storage.")
+
+
 def _short(resource: str) -> str:
     """Return how devenv.toml names `resource` or what it belongs to."""
     parts = resource.split("/")
@@ -114,6 +127,10 @@ def _refusal(permission: str, resource: str, hint: str) -> PermissionDenied:
     return PermissionDenied(message, (info, LocalizedMessage(locale="en", message=hint)))
 
 
+_BOUNDED = (
+    "Permission '{permission}' denied: the access token is downscoped by a Credential Access "
+    "Boundary, which gives access to Cloud Storage only."
+)
 _DENIED = "Permission '{permission}' denied on resource '{resource}' (or resource may not exist)."
 _LACKS = (
     'The principal (user or service account) lacks IAM permission "{permission}" for the resource '

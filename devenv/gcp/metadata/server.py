@@ -1,13 +1,24 @@
-"""The metadata server's paths, for as many workloads as there are ports.
+"""The metadata server: one identity per port, for as many workloads as there are ports.
 
-After https://cloud.google.com/compute/docs/metadata and the requests of google-auth and gcloud.
+After https://cloud.google.com/compute/docs/metadata and the requests of Google's clients for
+Python, Go, Node and Java. The values form a tree: a directory is listed by its names, a leaf is
+its text, and `recursive=true` answers JSON with camel-case names. A request's local port decides
+which account asks; a container is recognised by its address, whatever port it uses.
+
+A page in a browser must not be able to read a token, so three things are refused: a request
+without `Metadata-Flavor: Google`, one with `X-Forwarded-For`, and one with a `Host` that is not
+this server's (a foreign name that was pointed at this address).
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import hashlib
+import json
+from asyncio import sleep
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -16,19 +27,23 @@ from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import Unavailable
 from devenv.gcp.place import LOOPBACK
 
-_BASE = "/computeMetadata/v1/"
-_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+HOSTS = frozenset(
+    {"metadata.google.internal", "metadata", "169.254.169.254", LOOPBACK, "localhost"}
+)
+_BASE = "/computeMetadata/v1"
+_SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 _LIFETIME = 3600
 _TEXT = "application/text"
 _HTML = "text/html"
-
+# How long a client may wait for a change of what never changes.
+_LONGEST_WAIT = 3600.0
 
 type Find = Callable[[str], Awaitable[str | None]]
 """Address → the e-mail of the account whose container has it. Raises Unavailable."""
 
 
-class Tokens(Protocol):
-    """What the server asks of the project's identity."""
+class MetadataTokens(Protocol):
+    """The part of the project's identity that the metadata server needs."""
 
     def id_token(self, email: str, audience: str, *, full: bool = True) -> str: ...
 
@@ -36,129 +51,184 @@ class Tokens(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Refusal(Exception):
+class MetadataRefusal(Exception):
+    """Raised for a request that is answered with an error."""
+
     status: int
     text: str
 
 
 class MetadataServer:
-    """An ASGI application; a request's local port tells which account asks, and `find` knows better.
+    """An ASGI application. `emails` maps local ports to accounts; `find` knows containers.
 
-    A container is who it is by its address, whichever port it has found.
+    `hosts` are the names and addresses, beside Google's own, under which clients find it.
     """
 
     def __init__(
         self,
         config: CloudConfig,
-        tokens: Tokens,
+        tokens: MetadataTokens,
         emails: Mapping[int, str],
         find: Find | None = None,
+        *,
+        hosts: Collection[str] = (),
     ) -> None:
         self._tokens = tokens
         self._emails = emails
         self._find = find
-        number = f"projects/{config.number}"
-        self._texts: Mapping[str, str] = {
-            "": "instance/\nproject/\nuniverse/\n",
-            "project/project-id": config.project,
-            "project/numeric-project-id": config.number,
-            "instance/id": "1",
-            "instance/region": f"{number}/regions/{config.region}",
-            "instance/zone": f"{number}/zones/{config.region}-1",
-            "universe/universe-domain": "googleapis.com",
-        }
+        self._hosts = HOSTS | {host.lower() for host in hosts}
+        self._config = config
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         try:
             response = await self._answer(request)
-        except _Refusal as refusal:
+        except MetadataRefusal as refusal:
             response = Response(refusal.text, refusal.status, media_type=_HTML)
         response.headers["metadata-flavor"] = "Google"
         response.headers["server"] = "Metadata Server for VM"
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
+        self._check_host(request)
         path = unquote(request.url.path)
         if path in ("", "/"):
             return Response("computeMetadata/\n", media_type=_TEXT)
         _check(request)
-        name = path.removeprefix(_BASE)
-        if name == path:
-            raise _Refusal(404, "Not Found")
-        if name.startswith("instance/service-accounts"):
-            email = await self._who(request)
-            rest = name.removeprefix("instance/service-accounts").removeprefix("/")
-            return self._accounts(request, email, rest)
-        if name not in self._texts:
-            raise _Refusal(404, "Not Found")
-        return Response(self._texts[name], media_type=_TEXT)
+        if path != _BASE and not path.startswith(f"{_BASE}/"):
+            raise MetadataRefusal(404, "Not Found")
+        names = [name for name in path.removeprefix(_BASE).split("/") if name]
+        email = await self._email(request)
+        match names:
+            case ["instance", "service-accounts", account, "token" | "identity" as action] if (
+                email and account in ("default", email)
+            ):
+                return self._mint(request.query_params, action, email)
+        node: Any = self._tree(email)
+        for name in names:
+            if not isinstance(node, dict) or name not in node:
+                raise MetadataRefusal(404, "Not Found")
+            node = node[name]
+        return await _render(node, request.query_params)
 
-    async def _who(self, request: Request) -> str:
+    def _check_host(self, request: Request) -> None:
+        host = request.headers.get("host", "").lower()
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        if name.strip("[]") not in self._hosts:
+            raise MetadataRefusal(403, f"Host {host[:200]!r} is not the metadata server's.\n")
+
+    async def _email(self, request: Request) -> str:
+        """Return the account that asks; "" if this port belongs to none."""
         address, port = request.scope["client"][0], request.scope["server"][1]
         if self._find and address != LOOPBACK:
             try:
                 found = await self._find(address)
             except Unavailable as error:
-                raise _Refusal(503, f"{error}\n") from error
+                raise MetadataRefusal(503, f"{error}\n") from error
             if found:
                 return found
-        if port not in self._emails:
-            raise _Refusal(404, "Not Found")
-        return self._emails[port]
+        return self._emails.get(port, "")
 
-    def _accounts(self, request: Request, email: str, rest: str) -> Response:
-        recursive = request.query_params.get("recursive", "").lower() == "true"
-        summary = {"aliases": ["default"], "email": email, "scopes": list(_SCOPES)}
-        if not rest:
-            both = {"default": summary, email: summary}
-            return JSONResponse(both) if recursive else _lines(f"{name}/" for name in both)
-        account, _, item = rest.partition("/")
-        if account not in ("default", email):
-            raise _Refusal(404, "Not Found")
-        if not item and recursive:
-            return JSONResponse(summary)
-        return self._item(request, email, item)
-
-    def _item(self, request: Request, email: str, item: str) -> Response:
-        items: Mapping[str, Callable[[], Response]] = {
-            "": lambda: _lines(("aliases", "email", "identity", "scopes", "token")),
-            "aliases": lambda: _lines(("default",)),
-            "email": lambda: PlainTextResponse(email, media_type=_TEXT),
-            "scopes": lambda: _lines(_SCOPES),
-            "identity": lambda: self._identity(request, email),
-            "token": lambda: self._token(email),
+    def _tree(self, email: str) -> dict[str, Any]:
+        """Return every value that the account can read; a directory is a dict."""
+        config, number = self._config, f"projects/{self._config.number}"
+        account: dict[str, Any] = {"aliases": ["default"], "email": email, "scopes": _SCOPES}
+        # Tokens are listed, and left out of a recursive answer as by Google.
+        account |= {"identity": None, "token": None}
+        return {
+            "instance": {
+                "attributes": {},
+                "id": 1,
+                "region": f"{number}/regions/{config.region}",
+                "service-accounts": {"default": account, email: account} if email else {},
+                "zone": f"{number}/zones/{config.region}-1",
+            },
+            "project": {
+                "attributes": {},
+                "numeric-project-id": int(config.number),
+                "project-id": config.project,
+            },
+            "universe": {"universe-domain": "googleapis.com"},
         }
-        if item not in items:
-            raise _Refusal(404, "Not Found")
-        return items[item]()
 
-    def _identity(self, request: Request, email: str) -> Response:
-        audience = request.query_params.get("audience", "")
+    def _mint(self, query: QueryParams, action: str, email: str) -> Response:
+        if action == "token":
+            answer = {
+                "access_token": self._tokens.access_token(email),
+                "expires_in": _LIFETIME - 1,
+                "token_type": "Bearer",
+            }
+            return JSONResponse(answer)
+        audience = query.get("audience", "")
         if not audience:
-            raise _Refusal(400, "non-empty audience parameter required\n")
-        full = request.query_params.get("format", "standard").lower() == "full"
-        token = self._tokens.id_token(email, audience, full=full)
-        return Response(token, media_type=_HTML)
+            raise MetadataRefusal(400, "non-empty audience parameter required\n")
+        full = query.get("format", "standard").lower() == "full"
+        return Response(self._tokens.id_token(email, audience, full=full), media_type=_HTML)
 
-    def _token(self, email: str) -> Response:
-        answer = {
-            "access_token": self._tokens.access_token(email),
-            "expires_in": _LIFETIME - 1,
-            "token_type": "Bearer",
-        }
-        return JSONResponse(answer)
+
+async def _render(node: Any, query: QueryParams) -> Response:
+    """Return a leaf, a listing, or with `recursive=true` all below a directory."""
+    recursive = query.get("recursive", "").lower() == "true"
+    form = query.get("alt", "json" if recursive else "text").lower()
+    if form not in ("json", "text"):
+        raise MetadataRefusal(400, "alt must be json or text.\n")
+    if isinstance(node, dict) and not recursive:
+        text = "".join(
+            f"{name}/\n" if isinstance(node[name], dict) else f"{name}\n" for name in node
+        )
+        form = "text"
+    elif form == "text":
+        text = "".join(f"{line}\n" for line in _lines(node)) if recursive else _leaf(node)
+    else:
+        text = json.dumps(_camel(node))
+    etag = hashlib.sha256(text.encode()).hexdigest()[:16]
+    if query.get("wait_for_change", "").lower() == "true" and query.get("last_etag", etag) == etag:
+        await sleep(_wait(query))
+    kind = PlainTextResponse if form == "text" else Response
+    media_type = _TEXT if form == "text" else "application/json"
+    return kind(text, media_type=media_type, headers={"etag": etag})
+
+
+def _wait(query: QueryParams) -> float:
+    text = query.get("timeout_sec", "") or "0"
+    if not (text.isascii() and text.isdigit()):
+        raise MetadataRefusal(400, "timeout_sec must be a number of seconds.\n")
+    return min(float(text), _LONGEST_WAIT) or _LONGEST_WAIT
+
+
+def _leaf(value: Any) -> str:
+    return "".join(f"{item}\n" for item in value) if isinstance(value, list) else str(value)
+
+
+def _lines(node: Any, path: str = "") -> Iterator[str]:
+    """Yield `path value` for every leaf, as `recursive=true&alt=text` shows them."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if value is not None:
+                yield from _lines(value, f"{path}/{name}" if path else name)
+    else:
+        for value in node if isinstance(node, list) else [node]:
+            yield f"{path} {value}".strip()
+
+
+def _camel(node: Any) -> Any:
+    """Return JSON with Google's names: `service-accounts` becomes `serviceAccounts`."""
+    if not isinstance(node, dict):
+        return node
+    return {_name(key): _camel(value) for key, value in node.items() if value is not None}
+
+
+def _name(key: str) -> str:
+    if "@" in key:
+        return key
+    first, *rest = key.split("-")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def _check(request: Request) -> None:
-    """Refuse what a browser or a forwarding proxy could have been tricked into sending."""
     if request.headers.get("metadata-flavor") != "Google":
-        raise _Refusal(403, "Missing Metadata-Flavor:Google header.\n")
+        raise MetadataRefusal(403, "Missing Metadata-Flavor:Google header.\n")
     if "x-forwarded-for" in request.headers:
-        raise _Refusal(403, "X-Forwarded-For header is not allowed.\n")
+        raise MetadataRefusal(403, "X-Forwarded-For header is not allowed.\n")
     if request.method != "GET":
-        raise _Refusal(405, "Method Not Allowed\n")
-
-
-def _lines(names: Iterable[str]) -> Response:
-    return Response("".join(f"{name}\n" for name in names), media_type=_TEXT)
+        raise MetadataRefusal(405, "Method Not Allowed\n")

@@ -1,1 +1,1 @@
-"""Django's tasks in the product's own database: procrastinate keeps the queue, we say what it means."""
+"""Database queue backend for django.tasks: procrastinate with lease recovery and bounded shutdown."""

@@ -1,10 +1,16 @@
-"""The `TASKS` backend: enqueueing writes a row, in the caller's transaction if there is one."""
+"""The `TASKS` backend: enqueueing writes a row, in the caller's transaction if there is one.
+
+To procrastinate every entry is the same task, `deliver`; the row's arguments hold what a delivery
+of Cloud Tasks holds, and `validibot.dispatch.delivery` runs both. The options are validated when
+Django starts; `check` adds what needs the apps: the periodic tasks and the installed apps.
+"""
 
 from contextlib import nullcontext
 from typing import Any
 
 from django.apps import apps
 from django.core.checks import CheckMessage, Error
+from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection, transaction
 from django.tasks import Task
 from procrastinate.contrib.django.django_connector import DjangoConnector
@@ -12,24 +18,48 @@ from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Job
 from procrastinate.manager import JobManager
 from procrastinate.periodic import PeriodicTask
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
 
 from validibot.dispatch.backend import QueueBackend, as_call
-from validibot.dispatch.database.options import parse
-from validibot.dispatch.receive import find_task
+from validibot.dispatch.delivery import find_task
 
-# To procrastinate all our tasks are one: what it runs is a delivery, and that names the task.
 DELIVER = "deliver"
 APPS = ("procrastinate.contrib.django", "validibot.dispatch.database")
 
 
+class QueueOptions(BaseModel):
+    """OPTIONS of the backend. Attempts and backoff mean the same as for a Cloud Tasks queue."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    # A worker without a heartbeat for so long is dead, and its tasks are freed.
+    lease_seconds: PositiveFloat = 20
+    # How often a worker polls; an entry that is due at once wakes it earlier.
+    poll_seconds: PositiveFloat = 1
+    max_attempts: PositiveInt = 30
+    min_backoff: PositiveFloat = 1
+    max_backoff: PositiveFloat = 60
+    # Dotted path of a task → crontab line.
+    periodic: dict[str, str] = {}
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        return self.lease_seconds / 4
+
+
 class DatabaseBackend(QueueBackend):
-    """OPTIONS are those of `validibot.dispatch.database.options.Options`."""
+    """Backend that stores tasks as procrastinate jobs; `manage.py queue_worker` runs them."""
 
     supports_priority = True
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
         super().__init__(alias, params)
-        self.settings = parse(alias, self.options)
+        try:
+            self.settings = QueueOptions.model_validate(self.options)
+        except ValidationError as error:
+            faults = (f"[{fault['loc'][0]!r}]: {fault['msg']}" for fault in error.errors())
+            raise ImproperlyConfigured(f"TASKS[{alias!r}]: OPTIONS{'; '.join(faults)}.") from None
+        self.max_attempts = self.settings.max_attempts
         self.manager = JobManager(DjangoConnector())
 
     def add(
@@ -56,27 +86,29 @@ class DatabaseBackend(QueueBackend):
             raise OperationalError(f"The task cannot be put on the queue: {error}") from error
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
-        """Say what is wrong with the settings, by name."""
-        return [Error(message, id="validibot.dispatch.E002") for message in self._complaints()]
+        return [
+            Error(f"TASKS[{self.alias!r}]: {fault}", id="validibot.dispatch.E002")
+            for fault in self._faults()
+        ]
 
-    def _complaints(self) -> list[str]:
-        where = f"TASKS[{self.alias!r}]"
-        missing = [name for name in APPS if not apps.is_installed(name)]
-        said = [f"{where}: add {name!r} to INSTALLED_APPS." for name in missing]
+    def _faults(self) -> list[str]:
+        faults = [
+            f"add {name!r} to INSTALLED_APPS." for name in APPS if not apps.is_installed(name)
+        ]
         if connection.vendor != "postgresql":
-            said.append(f"{where}: the queue needs PostgreSQL, not {connection.vendor}.")
+            faults.append(f"the queue needs PostgreSQL, not {connection.vendor}.")
         for path, due in self.settings.periodic.items():
             if find_task(path) is None:
-                said.append(f"{where}: OPTIONS['periodic'] names {path!r}, which is no task.")
+                faults.append(f"OPTIONS['periodic'] names {path!r}, which is no task.")
             if not _is_crontab(due):
-                said.append(f"{where}: OPTIONS['periodic'][{path!r}] is {due!r}: no crontab line.")
-        return said
+                faults.append(f"OPTIONS['periodic'][{path!r}] is {due!r}: no crontab line.")
+        return faults
 
 
 def _is_crontab(line: str) -> bool:
+    """Return whether procrastinate can read a crontab line."""
     unused: Any = None
     try:
-        # Read by whoever will have to read it.
         return bool(
             PeriodicTask(task=unused, cron=line, periodic_id="", configure_kwargs={}).croniter
         )

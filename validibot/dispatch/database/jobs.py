@@ -1,17 +1,30 @@
-"""Procrastinate's ways of fetching and ending a job, where more than one worker may hold it."""
+"""Procrastinate's job manager for workers that may be killed, paused or believed dead.
 
+Procrastinate frees nothing by itself when a worker dies, and lets a worker end a job that another
+one holds by now. `LeasedJobManager` ends only what its worker still holds. `free_orphans` gives the
+tasks of workers without a heartbeat back to the queue; any number of workers may call it at once.
+"""
+
+import datetime as dt
 import logging
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
 from procrastinate.connector import BaseAsyncConnector
+from procrastinate.contrib.django.models import ProcrastinateWorker
 from procrastinate.exceptions import UniqueViolation
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 
 from validibot.core import maintenance
+from validibot.dispatch.database.backend import QueueOptions
+from validibot.dispatch.database.models import QueuedTask
+from validibot.dispatch.delivery import add_dead_letter
 
 _HOLDER = "SELECT worker_id FROM procrastinate_jobs WHERE id = %(id)s AND status = 'doing'"
 _CLOSED = "SELECT EXISTS (SELECT FROM core_maintenance) AS closed"
@@ -19,11 +32,8 @@ _CLOSED = "SELECT EXISTS (SELECT FROM core_maintenance) AS closed"
 logger = logging.getLogger(__name__)
 
 
-class Jobs(JobManager):
-    """A worker that was thought dead does not end what another has taken over from it.
-
-    Under maintenance nothing is fetched: tasks wait, and none of their attempts is spent.
-    """
+class LeasedJobManager(JobManager):
+    """Job manager that ends only the jobs that its worker holds, and fetches none in maintenance."""
 
     def __init__(self, connector: BaseAsyncConnector) -> None:
         super().__init__(connector)
@@ -36,8 +46,8 @@ class Jobs(JobManager):
         self._worker_id = await super().register_worker()
         return self._worker_id
 
-    async def beat(self) -> None:
-        """Give a sign of life: procrastinate's own cease when a worker is told to stop."""
+    async def heartbeat(self) -> None:
+        """Send a heartbeat; procrastinate's own stop while a worker shuts down."""
         if self._worker_id is not None:
             await self.update_heartbeat(self._worker_id)
 
@@ -66,9 +76,7 @@ class Jobs(JobManager):
             row = await self.connector.execute_query_one_async(query=_CLOSED)
             closed = settings.MAINTENANCE or bool(row["closed"])
             if closed != self._closed:
-                logger.info(
-                    "under maintenance: no task is taken" if closed else "taking tasks again"
-                )
+                logger.info("maintenance is on: no task is taken" if closed else "taking tasks")
             self._closed, self._asked_at = closed, now
         return self._closed
 
@@ -78,3 +86,36 @@ class Jobs(JobManager):
         if not holds:
             logger.warning("task %s was taken over meanwhile; its end here does not count", job.id)
         return holds
+
+
+def free_orphans(options: QueueOptions) -> list[int]:
+    """Free the tasks of workers without a heartbeat; return their ids.
+
+    A task that was running when `max_attempts` workers died becomes a dead letter.
+    """
+    # The database's clock alone decides: it also set the heartbeats.
+    since = Now() - dt.timedelta(seconds=options.lease_seconds)
+    alive = ProcrastinateWorker.objects.filter(pk=OuterRef("worker_id"), last_heartbeat__gt=since)
+    held = QueuedTask.objects.filter(~Exists(alive), status=QueuedTask.RUNNING)
+    with transaction.atomic():
+        orphans = list(held.select_for_update(skip_locked=True))
+        for task in orphans:
+            _free(task, options)
+    for task in orphans:
+        logger.warning("task %s (%s) is taken over: its worker sends no heartbeat", task.pk, task)
+    return [task.pk for task in orphans]
+
+
+def _free(task: QueuedTask, options: QueueOptions) -> None:
+    row, attempts = QueuedTask.objects.filter(pk=task.pk), task.attempts + 1
+    if attempts >= options.max_attempts:
+        call = (task.args["task"], task.args["args"], task.args["kwargs"])
+        error = "The worker died while the task ran."
+        add_dead_letter(str(task.pk), call, attempts=attempts, error=error)
+        row.delete()
+        return
+    try:
+        with transaction.atomic():
+            row.update(status=QueuedTask.WAITING, attempts=attempts, worker=None, scheduled_at=None)
+    except IntegrityError:  # an entry with the same key waits already
+        row.delete()

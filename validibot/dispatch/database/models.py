@@ -1,14 +1,18 @@
-"""The tasks that wait, run or are dead: procrastinate's rows, read as ours."""
+"""The entries of the database queue: procrastinate's rows under the names that we use."""
 
-import json
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.db import models
 from procrastinate.contrib.django.models import ProcrastinateJob
 
+from validibot.dispatch.models import call_text
+
 
 class QueuedTask(ProcrastinateJob):
-    """A row of the queue. What succeeded is deleted; what failed too often stays and is dead."""
+    """An entry of the queue, deleted when its task has succeeded or has become a dead letter."""
+
+    WAITING, RUNNING = "todo", "doing"
+    STATES: ClassVar = {WAITING: "waiting", RUNNING: "running"}
 
     class Meta:
         proxy = True
@@ -17,36 +21,11 @@ class QueuedTask(ProcrastinateJob):
     # Procrastinate's own manager refuses to change anything.
     objects: ClassVar[models.Manager["QueuedTask"]] = models.Manager()  # type: ignore[assignment]
 
-    WAITING, RUNNING, DEAD = "todo", "doing", "failed"
-
     def __str__(self) -> str:
-        return f"{self.pk}: {self.task}{self.arguments}"
-
-    @property
-    def task(self) -> str:
-        return str(self.args.get("task", ""))
-
-    @property
-    def arguments(self) -> str:
-        """Return the call as one would write it."""
-        named = (f"{key}={json.dumps(value)}" for key, value in self._part("kwargs", {}).items())
-        return f"({', '.join([*map(json.dumps, self._part('args', [])), *named])})"
+        return call_text(
+            self.args.get("task") or "", self.args.get("args") or [], self.args.get("kwargs") or {}
+        )
 
     @property
     def state(self) -> str:
-        return STATES.get(self.status, self.status)
-
-    @property
-    def error(self) -> str:
-        """Return what went wrong the last time; empty if nothing ever did."""
-        return str(self.args.get("error", ""))
-
-    def _part(self, name: str, otherwise: Any) -> Any:
-        return self.args.get(name) or otherwise
-
-
-STATES = {
-    QueuedTask.WAITING: "waiting",
-    QueuedTask.RUNNING: "running",
-    QueuedTask.DEAD: "dead",
-}
+        return self.STATES.get(self.status, self.status)

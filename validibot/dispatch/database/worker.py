@@ -1,13 +1,20 @@
-"""The worker: procrastinate's, with our deliveries, our limits and our end."""
+"""The process that runs the tasks of the database queue.
+
+Procrastinate's worker fetches, retries, listens for new entries and defers the periodic tasks. This
+module adds what it lacks: tasks run in threads with a Django connection each; a thread that does
+not end in time is left behind, and its task is put back; the worker survives every outage of the
+database; its heartbeats go on while it shuts down; and it frees the tasks of workers that died.
+"""
 
 import asyncio
 import json
 import logging
-import threading
+import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from django.db import Error, connection
@@ -21,53 +28,56 @@ from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.types import JSONDict
 from psycopg import AsyncConnection, OperationalError
 
-from validibot.dispatch.database.backend import DELIVER
-from validibot.dispatch.database.jobs import Jobs
-from validibot.dispatch.database.options import Options
-from validibot.dispatch.database.upkeep import note_failure, take_over
-from validibot.dispatch.receive import Delivery, Outcome, deliver
+from validibot.dispatch.database.backend import DELIVER, QueueOptions
+from validibot.dispatch.database.jobs import LeasedJobManager, free_orphans
+from validibot.dispatch.delivery import DeliveryResult, TaskDelivery, deliver
 
-# Our own connections beside those of the tasks: fetching, ending, and the answer about our health.
+# The worker's own connections beside those of the tasks: fetching, ending, health.
 _CONNECTIONS = 3
 _HEALTH_SECONDS = 2.0
 _UNREACHABLE = (ProcrastinateException, OperationalError, TimeoutError, OSError)
+_random = random.SystemRandom()
 
 logger = logging.getLogger(__name__)
 
 
-class NotDone(Exception):
-    """A delivery must come again."""
+class DeliverAgain(Exception):
+    """Raised to procrastinate by a delivery that was not done."""
 
 
-class Backoff(BaseRetryStrategy):
-    """Later and later; what we ourselves put back at our end is free for others at once."""
+class JitteredBackoff(BaseRetryStrategy):
+    """Exponential backoff with jitter; a task that is put back on shutdown is due at once."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: QueueOptions) -> None:
         self.options = options
 
-    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
+        now = timezone.now()
         if isinstance(exception, asyncio.CancelledError):
-            return RetryDecision(retry_at=timezone.now())
-        attempts = job.attempts + 1
-        if attempts >= self.options.max_attempts:
-            return None
-        return RetryDecision(retry_at=timezone.now() + self.options.backoff(attempts))
+            return RetryDecision(retry_at=now)
+        # The first retry follows attempt 0. `deliver` ends a task that has failed too often.
+        longest = min(
+            self.options.min_backoff * 2 ** min(job.attempts, 32), self.options.max_backoff
+        )
+        return RetryDecision(
+            retry_at=now + timedelta(seconds=_random.uniform(longest / 2, longest))
+        )
 
 
 class QueueWorker:
-    """Takes tasks from the queue until it is told to stop, through every outage of the database."""
+    """A worker that takes tasks from the queue until `stop` is called."""
 
-    def __init__(self, options: Options, *, concurrency: int, shutdown_timeout: float) -> None:
+    def __init__(self, options: QueueOptions, *, concurrency: int, shutdown_timeout: float) -> None:
         self.options = options
         self.concurrency = concurrency
         self.shutdown_timeout = shutdown_timeout
-        self.busy = Counter()
+        self.running: set[Future[DeliveryResult]] = set()
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="task")
         self._stopping = asyncio.Event()
-        self._jobs: Jobs | None = None
+        self._jobs: LeasedJobManager | None = None
 
     def stop(self) -> None:
-        """Take nothing more; what runs may end within the time for it, the rest is put back."""
+        """Take no more tasks; those that run longer than `shutdown_timeout` are put back."""
         self._stopping.set()
 
     async def run(self) -> None:
@@ -80,8 +90,8 @@ class QueueWorker:
                 await asyncio.wait_for(self._stopping.wait(), self.options.poll_seconds)
         self._threads.shutdown(wait=False)
 
-    async def complaint(self) -> str:
-        """Return why this worker does not serve; empty if it does."""
+    async def fault(self) -> str:
+        """Return why this worker does not serve; "" if it does."""
         if self._stopping.is_set():
             return "stopping"
         if self._jobs is None:
@@ -90,12 +100,11 @@ class QueueWorker:
             await asyncio.wait_for(self._jobs.check_connection_async(), _HEALTH_SECONDS)
         except _UNREACHABLE:
             return "database unreachable"
-        return "not polling" if self._silent(self._jobs) else ""
-
-    def _silent(self, jobs: Jobs) -> bool:
-        if self.busy.count >= self.concurrency:
-            return False  # it may not take more
-        return time.monotonic() - jobs.polled_at > self.options.poll_seconds + _HEALTH_SECONDS
+        is_full = len(self.running) >= self.concurrency
+        silent = time.monotonic() - self._jobs.polled_at
+        if not is_full and silent > self.options.poll_seconds + _HEALTH_SECONDS:
+            return "not polling"
+        return ""
 
     async def _serve(self) -> None:
         connector = PsycopgConnector(
@@ -106,7 +115,7 @@ class QueueWorker:
             timeout=10,
         )
         app = self._app(connector)
-        app.job_manager = self._jobs = jobs = Jobs(connector)
+        app.job_manager = self._jobs = jobs = LeasedJobManager(connector)
         async with app.open_async():
             working = asyncio.create_task(self._work(app))
             keeping = asyncio.create_task(self._keep(jobs))
@@ -114,7 +123,7 @@ class QueueWorker:
             tasks = (working, keeping, stopping)
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             working.cancel()
-            await asyncio.wait({working})  # what it has begun may take longer than its lease
+            await asyncio.wait({working})  # its shutdown may take longer than the lease
             for each in tasks:
                 each.cancel()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -124,67 +133,50 @@ class QueueWorker:
 
     def _app(self, connector: PsycopgConnector) -> App:
         app = App(connector=connector)
-        task = app.task(name=DELIVER, pass_context=True, retry=Backoff(self.options))(self._deliver)
+        retry = JitteredBackoff(self.options)
+        task = app.task(name=DELIVER, pass_context=True, retry=retry)(self._deliver)
         for path, due in self.options.periodic.items():
             call: JSONDict = {"task": path, "args": [], "kwargs": {}}
             app.periodic(cron=due, periodic_id=path, task_kwargs=call)(task)
         return app
 
     async def _work(self, app: App) -> None:
-        """Run procrastinate's worker; cancelled, it ends as `stop` says."""
+        """Run procrastinate's worker; cancelled, it shuts down as `stop` says."""
         await app.run_worker_async(
             concurrency=self.concurrency,
             fetch_job_polling_interval=self.options.poll_seconds,
             shutdown_graceful_timeout=self.shutdown_timeout,
             delete_jobs="successful",
             install_signal_handlers=False,
-            update_heartbeat_interval=self.options.beat_seconds,
+            update_heartbeat_interval=self.options.heartbeat_seconds,
             stalled_worker_timeout=self.options.lease_seconds,
         )
 
-    async def _keep(self, jobs: Jobs) -> None:
-        """Show that this worker lives, and look after the tasks of others that do not."""
+    async def _keep(self, jobs: LeasedJobManager) -> None:
+        """Send heartbeats, and free the tasks of workers that send none."""
         while True:
             try:
-                await jobs.beat()
-                await asyncio.to_thread(_with_a_connection, take_over, self.options)
+                await jobs.heartbeat()
+                await asyncio.to_thread(_with_connection, free_orphans, self.options)
             except (Error, *_UNREACHABLE) as error:
-                logger.warning("nothing can be taken over now: %s", error)
-            await asyncio.sleep(self.options.beat_seconds)
+                logger.warning("cannot look for tasks of dead workers: %s", error)
+            await asyncio.sleep(self.options.heartbeat_seconds)
 
     async def _deliver(self, context: JobContext, /, *_: Any, **call: Any) -> None:
-        """Do what a row asks for, in a thread. Cancelled, the thread is left to itself."""
-        loop = asyncio.get_running_loop()
-        outcome = await loop.run_in_executor(self._threads, self._call, context.job)
-        if not outcome.done:
-            raise NotDone(outcome.message)
-
-    def _call(self, job: Job) -> Outcome:
-        with self.busy:
-            return _with_a_connection(_do, job)
-
-
-class Counter:
-    """How many threads are inside."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self.count += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self.count -= 1
+        """Run a task in a thread. When this is cancelled the thread goes on by itself."""
+        running = self._threads.submit(_with_connection, _run, context.job)
+        self.running.add(running)
+        running.add_done_callback(self.running.discard)
+        result = await asyncio.wrap_future(running)
+        if not result.done:
+            raise DeliverAgain(result.message)
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:
     """Make PostgreSQL find the next task by index, however wrong it is about the table's size.
 
-    A queue is empty when it is analysed and full when it counts; to sort it for each task that is
-    fetched costs milliseconds more for every thousand that wait.
+    A queue is empty when it is analysed and full when it matters; to sort it for each fetched task
+    costs milliseconds more for every thousand that wait.
     """
     # All that procrastinate does is one statement: a transaction around it would be two more.
     await connection.set_autocommit(True)
@@ -192,20 +184,14 @@ async def _configure(connection: AsyncConnection[Any]) -> None:
     await connection.execute("SET enable_bitmapscan = off")
 
 
-def _do(job: Job) -> Outcome:
+def _run(job: Job) -> DeliveryResult:
     call = {name: job.task_kwargs.get(name) for name in ("task", "args", "kwargs")}
-    outcome = deliver(Delivery(json.dumps(call).encode(), str(job.id), job.attempts))
-    if not outcome.done and job.id:
-        try:
-            note_failure(job.id, job.task_kwargs, outcome.error or outcome.message)
-        except Error as error:
-            logger.warning("the failure of task %s is not noted: %s", job.id, error)
-    return outcome
+    return deliver(TaskDelivery(json.dumps(call).encode(), str(job.id), job.attempts))
 
 
-def _with_a_connection[A, R](work: Callable[[A], R], argument: A) -> R:
-    """Give the thread's connection back afterwards, as Django does after a request."""
+def _with_connection[A, R](function: Callable[[A], R], argument: A) -> R:
+    """Return the thread's connection to the pool afterwards, as Django does after a request."""
     try:
-        return work(argument)
+        return function(argument)
     finally:
         connection.close()

@@ -1,4 +1,4 @@
-"""The queue in the database: what its rows say, who may end them, and what is wrong with settings."""
+"""The database queue: its entries, orphans, options, commands and admin pages."""
 
 from typing import Any
 
@@ -8,22 +8,23 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django.test import Client
+from django.utils import timezone
 from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job
 from pytest_django import Settings
 
 from tests.factories import UserFactory
-from validibot.dispatch.database.backend import DatabaseBackend
+from validibot.dispatch.database.backend import DatabaseBackend, QueueOptions
+from validibot.dispatch.database.jobs import free_orphans
 from validibot.dispatch.database.models import QueuedTask
-from validibot.dispatch.database.options import Options, parse
-from validibot.dispatch.database.upkeep import (
-    MAX_ERROR_CHARACTERS,
-    note_failure,
-    requeue,
-    take_over,
-)
+from validibot.dispatch.database.worker import JitteredBackoff
+from validibot.dispatch.models import DeadLetter
 from validibot.runs.tasks import cancel_execution
 
 pytestmark = pytest.mark.django_db
+
+DATABASE_QUEUE = {"default": {"BACKEND": "validibot.dispatch.database.backend.DatabaseBackend"}}
+CALL = 'validibot.runs.tasks.cancel_execution("42")'
 
 
 def enqueued(**changes: Any) -> QueuedTask:
@@ -44,14 +45,14 @@ def worker(*, silent: float) -> int:
         return int(cursor.fetchone()[0])
 
 
-def test_a_task_waits_with_its_path_and_its_arguments() -> None:
+def test_enqueued_task_waits_with_path_and_arguments() -> None:
     task = enqueued()
 
-    assert (task.task, task.arguments) == ("validibot.runs.tasks.cancel_execution", '("42")')
-    assert (task.state, task.attempts, task.error) == ("waiting", 0, "")
+    assert str(task) == CALL
+    assert (task.state, task.attempts) == ("waiting", 0)
 
 
-def test_a_task_is_rolled_back_with_what_enqueued_it() -> None:
+def test_enqueue_is_rolled_back_with_its_transaction() -> None:
     with transaction.atomic():
         enqueued()
         transaction.set_rollback(True)
@@ -59,7 +60,7 @@ def test_a_task_is_rolled_back_with_what_enqueued_it() -> None:
     assert not QueuedTask.objects.exists()
 
 
-def test_a_queue_that_cannot_be_reached_is_a_database_that_cannot(
+def test_enqueue_unreachable_database_raises_operational_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     backend = DatabaseBackend("default", {})
@@ -96,197 +97,197 @@ def test_enqueue_once_taken_key_can_be_used_again(status: str) -> None:
 
 
 def test_freed_task_is_deleted_if_its_key_waits_again() -> None:
-    held, dead = enqueued_once("held"), enqueued_once("dead")
+    held = enqueued_once("held")
     assert held
-    assert dead
     QueuedTask.objects.filter(pk=held.pk).update(status="doing")
-    QueuedTask.objects.filter(pk=dead.pk).update(status="failed")
-    waiting = [enqueued_once("held"), enqueued_once("dead")]
+    waiting = enqueued_once("held")
 
-    take_over(Options())
-    requeue([dead.pk])
+    assert free_orphans(QueueOptions()) == [held.pk]
 
-    assert list(QueuedTask.objects.all()) == waiting
-    assert set(QueuedTask.objects.values_list("status", flat=True)) == {"todo"}
+    assert list(QueuedTask.objects.all()) == [waiting]
 
 
-def test_only_the_tasks_of_silent_workers_are_taken_over() -> None:
-    options = Options()
+def test_free_orphans_frees_tasks_of_silent_workers_only() -> None:
+    options = QueueOptions()
     alive = enqueued(status="doing", worker=worker(silent=options.lease_seconds - 5))
     silent = enqueued(status="doing", worker=worker(silent=options.lease_seconds + 5))
     unknown = enqueued(status="doing")
     waiting = enqueued()
 
-    assert take_over(options) == [silent.pk, unknown.pk]
+    assert free_orphans(options) == [silent.pk, unknown.pk]
 
     states = {task.pk: task.state for task in QueuedTask.objects.all()}
     assert states == dict.fromkeys([silent.pk, unknown.pk, waiting.pk], "waiting") | {
         alive.pk: "running"
     }
-    assert take_over(options) == []
+    assert free_orphans(options) == []
 
 
-def test_a_task_that_ends_every_worker_is_dead_in_the_end() -> None:
-    options = Options(max_attempts=3)
+def test_task_that_ends_every_worker_becomes_dead_letter() -> None:
     task = enqueued(status="doing", attempts=2)
 
-    take_over(options)
+    free_orphans(QueueOptions(max_attempts=3))
 
-    task.refresh_from_db()
-    assert (task.state, task.attempts) == ("dead", 3)
-    assert "Its worker died" in task.error
-
-
-def test_a_failure_is_noted_beside_the_arguments_and_bounded() -> None:
-    task = enqueued(status="doing")
-
-    note_failure(task.pk, task.args, "x" * 10_000)
-
-    task.refresh_from_db()
-    assert task.error == "x" * MAX_ERROR_CHARACTERS
-    assert task.arguments == '("42")'
+    assert not QueuedTask.objects.exists()
+    letter = DeadLetter.objects.get()
+    assert (str(letter), letter.task_id, letter.attempts) == (CALL, str(task.pk), 3)
+    assert letter.error == "The worker died while the task ran."
 
 
-def test_a_dead_task_gets_all_its_attempts_anew_and_no_other_does() -> None:
-    dead = enqueued(status="failed", attempts=30)
-    running = enqueued(status="doing", attempts=2)
+def test_default_options_replace_killed_worker_within_30_seconds(settings: Settings) -> None:
+    options = QueueOptions()
 
-    assert requeue([dead.pk, running.pk, 0]) == 1
-
-    dead.refresh_from_db()
-    assert (dead.state, dead.attempts) == ("waiting", 0)
-
-
-def test_a_killed_worker_is_replaced_within_a_minute_with_the_settings_we_ship(
-    settings: Settings,
-) -> None:
-    options = Options()
-
-    assert options.takeover_seconds <= 30
-    # Whoever takes the task over finds the run free, so that no backoff comes on top.
+    assert options.lease_seconds + options.heartbeat_seconds + options.poll_seconds <= 30
+    # The next worker finds the run's own lease expired.
     assert options.lease_seconds > settings.RUN_LEASE_SECONDS
     # A heartbeat may be lost, and another come late.
-    assert options.lease_seconds >= 3 * options.beat_seconds
+    assert options.lease_seconds >= 3 * options.heartbeat_seconds
 
 
-def test_waiting_doubles_up_to_its_limit_and_no_two_wait_alike() -> None:
-    options = Options()
+def test_backoff_doubles_up_to_its_limit_with_jitter() -> None:
+    backoff = JitteredBackoff(QueueOptions())
 
-    seconds = [options.backoff(attempts).total_seconds() for attempts in range(1, 31)]
+    def seconds(attempts: int) -> float:
+        job = Job(task_name="", queue="", lock=None, queueing_lock=None, attempts=attempts)
+        decision = backoff.get_retry_decision(exception=ValueError(), job=job)
+        assert decision.retry_at
+        return (decision.retry_at - timezone.now()).total_seconds()
+
+    waits = [seconds(attempts) for attempts in range(30)]
 
     longest = [min(2**exponent, 60) for exponent in range(30)]
-    assert all(most / 2 <= each <= most for each, most in zip(seconds, longest, strict=True))
-    assert len(set(seconds)) == 30
-    assert sum(longest) > 20 * 60, "an outage of twenty minutes kills no task"
+    assert all(most / 2 - 1 <= each <= most for each, most in zip(waits, longest, strict=True))
+    assert len(set(waits)) == 30
+    assert sum(longest) > 20 * 60, "an outage of twenty minutes makes no dead letter"
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"lease": 5}, r"TASKS\['default'\]: OPTIONS has lease; it takes lease_seconds, max_"),
-        ({"poll_seconds": 0}, r"OPTIONS\['poll_seconds'\] is 0; it must be a number above 0"),
-        ({"max_attempts": "3"}, r"OPTIONS\['max_attempts'\] is '3'"),
-        ({"lease_seconds": True}, r"OPTIONS\['lease_seconds'\] is True"),
-        ({"periodic": ["x"]}, r"OPTIONS\['periodic'\] is \['x'\]"),
+        ({"lease": 5}, r"TASKS\['default'\]: OPTIONS\['lease'\]: Extra inputs are not permitted"),
+        ({"poll_seconds": 0}, r"OPTIONS\['poll_seconds'\]: Input should be greater than 0"),
+        ({"max_attempts": "3"}, r"OPTIONS\['max_attempts'\]: Input should be a valid integer"),
+        ({"lease_seconds": True}, r"OPTIONS\['lease_seconds'\]: Input should be a valid number"),
+        ({"periodic": ["x"]}, r"OPTIONS\['periodic'\]: Input should be a valid dictionary"),
     ],
 )
-def test_a_wrong_option_is_refused_by_name(given: dict[str, Any], words: str) -> None:
+def test_invalid_option_is_named(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=words):
-        parse("default", given)
+        DatabaseBackend("default", {"OPTIONS": given})
 
 
-def complaints(**options: Any) -> list[str]:
-    return [str(said.msg) for said in DatabaseBackend("default", {"OPTIONS": options}).check()]
+def faults(**options: Any) -> list[str]:
+    return [str(error.msg) for error in DatabaseBackend("default", {"OPTIONS": options}).check()]
 
 
-def test_what_is_wired_as_we_ship_it_is_right() -> None:
-    assert complaints(periodic={"validibot.runs.reconcile.sweep": "* * * * *"}) == []
+def test_check_shipped_settings_finds_no_fault() -> None:
+    assert faults(periodic={"validibot.runs.reconcile.sweep": "* * * * *"}) == []
 
 
-def test_a_periodic_task_that_is_none_and_a_time_that_never_comes_are_named() -> None:
-    [said] = complaints(periodic={"validibot.runs.sweep": "* * * * *"})
-    assert said.endswith("OPTIONS['periodic'] names 'validibot.runs.sweep', which is no task.")
+def test_check_names_unknown_periodic_task_and_bad_crontab() -> None:
+    [fault] = faults(periodic={"validibot.runs.sweep": "* * * * *"})
+    assert fault.endswith("OPTIONS['periodic'] names 'validibot.runs.sweep', which is no task.")
 
-    [said] = complaints(periodic={"validibot.runs.reconcile.sweep": "at noon"})
-    assert "is 'at noon': no crontab line" in said
+    [fault] = faults(periodic={"validibot.runs.reconcile.sweep": "at noon"})
+    assert "is 'at noon': no crontab line" in fault
 
 
-def test_a_missing_app_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_names_missing_app(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apps, "is_installed", lambda name: not name.startswith("procrastinate"))
 
-    assert complaints() == [
-        "TASKS['default']: add 'procrastinate.contrib.django' to INSTALLED_APPS."
-    ]
+    assert faults() == ["TASKS['default']: add 'procrastinate.contrib.django' to INSTALLED_APPS."]
 
 
-def test_another_database_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_names_other_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "vendor", "sqlite")
 
-    assert complaints() == ["TASKS['default']: the queue needs PostgreSQL, not sqlite."]
+    assert faults() == ["TASKS['default']: the queue needs PostgreSQL, not sqlite."]
 
 
-def test_the_queue_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    waiting, dead = enqueued(), enqueued(status="failed", attempts=30)
-    note_failure(dead.pk, dead.args, "never noted: it does not run")
-    QueuedTask.objects.filter(pk=dead.pk).update(args=dead.args | {"error": "ValueError: no\nx"})
+def dead_letter(task_id: str = "7") -> DeadLetter:
+    return DeadLetter.objects.create(
+        task_id=task_id,
+        task="validibot.runs.tasks.cancel_execution",
+        args=["42"],
+        attempts=30,
+        error="ValueError: no\nx",
+    )
+
+
+def test_queue_command_lists_tasks_and_dead_letters(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, dead = enqueued(), dead_letter()
 
     call_command("queue", "list")
     call_command("queue", "dead")
 
-    written = capsys.readouterr().out
-    call = 'validibot.runs.tasks.cancel_execution("42")'
-    rows = [line.split() for line in written.splitlines()]
-    assert [str(waiting.pk), "waiting", "0", call] in rows
-    assert [str(dead.pk), "30", call, "ValueError:", "no"] in rows
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [str(waiting.pk), "waiting", "0", CALL] in rows
+    assert [str(dead.pk), "30", CALL, "ValueError:", "no"] in rows
+
+    monkeypatch.setattr(apps, "is_installed", lambda _: False)
+    with pytest.raises(CommandError, match="gcloud tasks list"):
+        call_command("queue", "list")
 
 
-def test_a_dead_task_is_requeued_by_its_id(capsys: pytest.CaptureFixture[str]) -> None:
-    dead = enqueued(status="failed", attempts=30)
+def test_queue_command_requeues_dead_letter_by_id(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.TASKS = DATABASE_QUEUE
+    dead = dead_letter()
 
     call_command("queue", "requeue", str(dead.pk))
 
-    assert capsys.readouterr().out == "1 task waits again.\n"
-    with pytest.raises(CommandError, match=f"No dead task has the id {dead.pk}; `manage.py queue"):
+    assert capsys.readouterr().out == "1 task requeued.\n"
+    assert str(QueuedTask.objects.get()) == CALL
+    with pytest.raises(
+        CommandError, match=f"No dead letter has the id {dead.pk}; `manage.py queue"
+    ):
         call_command("queue", "requeue", str(dead.pk))
 
 
-def test_all_dead_tasks_are_requeued(capsys: pytest.CaptureFixture[str]) -> None:
-    for _ in range(3):
-        enqueued(status="failed")
+def test_queue_command_requeues_all_dead_letters(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.TASKS = DATABASE_QUEUE
+    for number in range(3):
+        dead_letter(str(number))
 
     call_command("queue", "requeue", "--all")
 
-    assert capsys.readouterr().out == "3 tasks wait again.\n"
-    assert set(QueuedTask.objects.values_list("status", flat=True)) == {"todo"}
+    assert capsys.readouterr().out == "3 tasks requeued.\n"
+    assert QueuedTask.objects.count() == 3
+    assert not DeadLetter.objects.exists()
 
 
-def test_dead_tasks_are_found_and_requeued_in_the_admin_site(client: Client) -> None:
+def test_admin_lists_tasks_and_requeues_dead_letters(client: Client, settings: Settings) -> None:
+    settings.TASKS = DATABASE_QUEUE
     client.force_login(UserFactory.create(is_staff=True, is_superuser=True))
-    dead, waiting = enqueued(status="failed"), enqueued()
-    page = "/admin/queue/queuedtask/"
+    waiting, dead = enqueued(), dead_letter()
 
-    listed = client.get(page, {"state": "failed"}).content.decode()
-    assert f"{page}{dead.pk}/" in listed
-    assert f"{page}{waiting.pk}/" not in listed
+    listed = client.get("/admin/queue/queuedtask/", {"status": "todo"}).content.decode()
+    assert f"/admin/queue/queuedtask/{waiting.pk}/" in listed
 
-    chosen = {"action": "requeue", "_selected_action": [dead.pk, waiting.pk]}
-    answer = client.post(page, chosen, follow=True).content.decode()
-    assert "1 of 2 tasks were dead and wait again." in answer
+    page = "/admin/dispatch/deadletter/"
     assert client.get(f"{page}{dead.pk}/change/").status_code == 200
+    chosen = {"action": "requeue", "_selected_action": [dead.pk]}
+    answer = client.post(page, chosen, follow=True).content.decode()
+    assert "The tasks are on the queue again." in answer
+    assert QueuedTask.objects.count() == 2
 
 
-def test_a_worker_without_a_database_queue_says_so() -> None:
+def test_queue_worker_without_database_queue_is_refused() -> None:
     with pytest.raises(CommandError, match="TASKS\\['default'\\] is ImmediateBackend"):
         call_command("queue_worker")
 
 
-def test_more_tasks_than_connections_are_refused_at_the_start(
+def test_queue_worker_concurrency_above_pool_is_refused(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = "validibot.dispatch.database.backend.DatabaseBackend"
-    settings.TASKS = {"default": {"BACKEND": path}}
+    settings.TASKS = DATABASE_QUEUE
     options = connection.settings_dict["OPTIONS"] | {"pool": {"max_size": 20}}
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
 
-    with pytest.raises(CommandError, match="Set DATABASE_POOL to 32, or ask for less"):
+    with pytest.raises(CommandError, match="Set DATABASE_POOL to 32, or lower --concurrency"):
         call_command("queue_worker", "--concurrency", "30")

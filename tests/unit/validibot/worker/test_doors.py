@@ -39,7 +39,7 @@ def _cloud(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker whose callers are known, behind a queue that calls as QUEUE."""
     settings.SCHEDULER_ACCOUNT = SCHEDULER
     settings.WORKER_AUTH = "tests.unit.validibot.worker.test_doors.say_who"
-    monkeypatch.setattr("validibot.dispatch.receive.deliverer", lambda: QUEUE)
+    monkeypatch.setattr("validibot.worker.views.queue_account", lambda: QUEUE)
 
 
 def post(client: Client, url: str, body: Any = b"", **headers: str) -> Any:

@@ -1,10 +1,10 @@
-"""Who may do what, and what a refusal says."""
+"""IAM decisions: bindings, inheritance, refusals and modes."""
 
 import logging
 
 import pytest
 
-from devenv.gcp.caller import Caller
+from devenv.gcp.caller import AccessBoundary, Caller
 from devenv.gcp.config import Binding, CloudConfig, IamMode, Service
 from devenv.gcp.errors import PermissionDenied
 from devenv.gcp.iam.guard import Iam
@@ -12,7 +12,7 @@ from devenv.gcp.iam.guard import Iam
 PLACE = "projects/p/locations/us-west1"
 JOB = f"{PLACE}/jobs/j"
 WEB = Caller("web@p.iam.gserviceaccount.com")
-NOBODY = Caller()
+ANONYMOUS = Caller()
 
 
 def iam(*bindings: Binding, mode: IamMode = "strict", services: tuple[Service, ...] = ()) -> Iam:
@@ -49,7 +49,7 @@ def iam(*bindings: Binding, mode: IamMode = "strict", services: tuple[Service, .
         (Binding("allAuthenticatedUsers", "roles/run.invoker", "job/j"), "run.jobs.run", JOB),
     ],
 )
-def test_a_binding_covers_its_resource_and_all_below(
+def test_binding_covers_resource_and_everything_below(
     binding: Binding, permission: str, resource: str
 ) -> None:
     iam(binding).require(WEB, permission, resource)
@@ -67,12 +67,12 @@ def test_a_binding_covers_its_resource_and_all_below(
         (Binding("web", "roles/storage.objectCreator", "bucket/b"), "storage.objects.get", "projects/_/buckets/b"),
     ],
 )  # fmt: skip
-def test_a_binding_covers_nothing_else(binding: Binding, permission: str, resource: str) -> None:
+def test_binding_covers_nothing_else(binding: Binding, permission: str, resource: str) -> None:
     with pytest.raises(PermissionDenied):
         iam(binding).require(WEB, permission, resource)
 
 
-def test_the_refusal_is_googles_and_the_hint_is_a_line_for_the_file() -> None:
+def test_refusal_has_google_text_and_devenv_toml_hint() -> None:
     with pytest.raises(PermissionDenied) as refused:
         iam().require(WEB, "run.jobs.run", JOB)
 
@@ -84,34 +84,56 @@ def test_the_refusal_is_googles_and_the_hint_is_a_line_for_the_file() -> None:
     assert '{ member = "web", role = "roles/run.invoker", resource = "job/j" }' in hint.message
 
 
-def test_a_permission_that_no_role_has_is_refused_too() -> None:
+def test_permission_without_role_is_refused() -> None:
     with pytest.raises(PermissionDenied) as refused:
         iam().require(WEB, "run.jobs.dance", JOB)
 
     assert "no role" in refused.value.details[1].message
 
 
-def test_nobody_is_nobody() -> None:
+def test_anonymous_caller_is_no_authenticated_user() -> None:
     with pytest.raises(PermissionDenied):
         iam(Binding("allAuthenticatedUsers", "roles/run.invoker")).require(
-            NOBODY, "run.jobs.run", JOB
+            ANONYMOUS, "run.jobs.run", JOB
         )
 
 
-def test_a_public_service_may_be_called_by_anybody() -> None:
+def test_public_service_allows_anonymous_caller() -> None:
     public = Service("web", 8000, "web", public=True)
 
-    iam(services=(public,)).require(NOBODY, "run.routes.invoke", f"{PLACE}/services/web")
+    iam(services=(public,)).require(ANONYMOUS, "run.routes.invoke", f"{PLACE}/services/web")
 
 
-def test_warn_allows_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_warn_mode_allows_and_logs(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         iam(mode="warn").require(WEB, "run.jobs.run", JOB)
 
     assert "web lacks run.jobs.run" in caplog.text
 
 
-def test_off_allows_in_silence(caplog: pytest.LogCaptureFixture) -> None:
-    iam(mode="off").require(NOBODY, "run.jobs.run", JOB)
+def test_off_mode_allows_silently(caplog: pytest.LogCaptureFixture) -> None:
+    iam(mode="off").require(ANONYMOUS, "run.jobs.run", JOB)
 
     assert not caplog.text
+
+
+@pytest.mark.parametrize("mode", ["strict", "warn", "off"])
+@pytest.mark.parametrize(
+    ("permission", "resource"),
+    [
+        ("run.jobs.run", JOB),
+        ("cloudtasks.tasks.create", f"{PLACE}/queues/q"),
+        ("cloudscheduler.jobs.run", f"{PLACE}/jobs/j"),
+        ("iam.serviceAccounts.getAccessToken", "projects/p/serviceAccounts/a@p"),
+    ],
+)
+def test_downscoped_token_is_refused_outside_storage(
+    mode: IamMode, permission: str, resource: str
+) -> None:
+    guard = iam(Binding("web", "roles/owner"), mode=mode)
+    downscoped = Caller(WEB.email, AccessBoundary())
+
+    with pytest.raises(PermissionDenied, match="Cloud Storage only"):
+        guard.require(downscoped, permission, resource)
+    assert not guard.allows(downscoped, permission, resource)
+    guard.require(downscoped, "storage.objects.get", "projects/_/buckets/b")

@@ -4,6 +4,7 @@ import pytest
 
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import Unavailable
+from devenv.gcp.metadata import server
 from devenv.gcp.metadata.server import MetadataServer
 from tests.unit.devenv.gcp.web import Web
 
@@ -12,7 +13,7 @@ BASE = "/computeMetadata/v1"
 ACCOUNTS = f"{BASE}/instance/service-accounts"
 
 
-class Tokens:
+class FakeTokens:
     def id_token(self, email: str, audience: str, *, full: bool = True) -> str:
         return f"{email} {audience} {full}"
 
@@ -23,7 +24,7 @@ class Tokens:
 @pytest.fixture
 def web() -> Web:
     config = CloudConfig(project="p", number="123456789012", region="us-west1")
-    app = MetadataServer(config, Tokens(), {4711: EMAIL})
+    app = MetadataServer(config, FakeTokens(), {4711: EMAIL}, hosts={"gcp"})
     return Web(app, base="http://127.0.0.1:4711", headers={"metadata-flavor": "Google"})
 
 
@@ -35,7 +36,15 @@ def web() -> Web:
         ("/instance/region", "projects/123456789012/regions/us-west1"),
         ("/instance/zone", "projects/123456789012/zones/us-west1-1"),
         ("/universe/universe-domain", "googleapis.com"),
+        ("", "instance/\nproject/\nuniverse/\n"),
+        ("/instance", "attributes/\nid\nregion\nservice-accounts/\nzone\n"),
+        ("/project/", "attributes/\nnumeric-project-id\nproject-id\n"),
+        ("/instance/attributes/", ""),
         ("/instance/service-accounts/", f"default/\n{EMAIL}/\n"),
+        ("/instance/service-accounts/default/", "aliases\nemail\nscopes\nidentity\ntoken\n"),
+        ("/project/project-id?alt=json", '"p"'),
+        ("/instance/service-accounts/default/aliases?alt=json", '["default"]'),
+        ("/project/?recursive=true&alt=text", "numeric-project-id 123456789012\nproject-id p\n"),
         ("/instance/service-accounts/default/email", EMAIL),
         (f"/instance/service-accounts/{EMAIL}/email", EMAIL),
         (f"/instance/service-accounts/{EMAIL.replace('@', '%40')}/email", EMAIL),
@@ -46,22 +55,73 @@ def web() -> Web:
         ),
     ],
 )
-def test_a_value_is_served_as_text(web: Web, path: str, text: str) -> None:
+def test_value_or_listing_is_served_as_text(web: Web, path: str, text: str) -> None:
     answer = web.get(f"{BASE}{path}")
 
     assert (answer.status_code, answer.text) == (200, text)
     assert answer.headers["metadata-flavor"] == "Google"
 
 
-def test_recursive_describes_an_account(web: Web) -> None:
-    described = web.get(f"{ACCOUNTS}/default/?recursive=true").json()
+def test_recursive_answers_json_with_camel_case_names(web: Web) -> None:
+    account = {
+        "aliases": ["default"],
+        "email": EMAIL,
+        "scopes": ["https://www.googleapis.com/auth/cloud-platform"],
+    }
+    assert web.get(f"{ACCOUNTS}/default/?recursive=true").json() == account
 
-    assert described["email"] == EMAIL
-    assert described["aliases"] == ["default"]
-    assert set(web.get(f"{ACCOUNTS}/?recursive=true").json()) == {"default", EMAIL}
+    everything = web.get(f"{BASE}/?recursive=true").json()
+    assert everything["project"] == {
+        "attributes": {},
+        "numericProjectId": 123456789012,
+        "projectId": "p",
+    }
+    assert everything["instance"]["serviceAccounts"] == {"default": account, EMAIL: account}
 
 
-def test_a_token_is_for_the_account_of_the_port(web: Web) -> None:
+def test_wait_for_change_waits_only_for_the_same_etag(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(server, "sleep", sleep)
+    first = web.get(f"{BASE}/instance/id?wait_for_change=true&last_etag=0")
+    assert (first.text, len(first.headers["etag"])) == ("1", 16)
+
+    query = f"wait_for_change=true&timeout_sec=1&last_etag={first.headers['etag']}"
+    assert waits == []
+    assert web.get(f"{BASE}/instance/id?{query}").text == "1"
+    assert waits == [1]
+
+
+@pytest.mark.parametrize("query", ["alt=xml", "wait_for_change=true&timeout_sec=soon"])
+def test_invalid_parameter_is_refused(web: Web, query: str) -> None:
+    assert web.get(f"{BASE}/instance/id?{query}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("metadata.google.internal", 200),
+        ("METADATA.google.internal:80", 200),
+        ("169.254.169.254", 200),
+        ("127.0.0.1:4711", 200),
+        ("gcp:4711", 200),
+        ("evil.example", 403),
+        ("evil.example:4711", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("", 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", f"{ACCOUNTS}/default/token"])
+def test_foreign_host_header_is_refused(web: Web, path: str, host: str, status: int) -> None:
+    assert web.get(path, headers={"host": host}).status_code == status
+
+
+def test_token_belongs_to_account_of_port(web: Web) -> None:
     assert web.get(f"{ACCOUNTS}/default/token?scopes=a,b").json() == {
         "access_token": f"token of {EMAIL}",
         "expires_in": 3599,
@@ -70,33 +130,33 @@ def test_a_token_is_for_the_account_of_the_port(web: Web) -> None:
 
 
 @pytest.mark.parametrize(("query", "full"), [("", False), ("&format=full", True)])
-def test_an_identity_is_for_its_audience(web: Web, query: str, full: bool) -> None:
+def test_identity_token_has_audience_and_format(web: Web, query: str, full: bool) -> None:
     answer = web.get(f"{ACCOUNTS}/default/identity?audience=https://a{query}")
 
     assert answer.text == f"{EMAIL} https://a {full}"
 
 
-def test_an_identity_without_an_audience_is_refused(web: Web) -> None:
+def test_identity_without_audience_returns_400(web: Web) -> None:
     answer = web.get(f"{ACCOUNTS}/default/identity")
 
     assert answer.status_code == 400
     assert answer.text.strip() == "non-empty audience parameter required"
 
 
-def test_only_the_root_answers_without_the_header(web: Web) -> None:
+def test_request_without_flavor_header_returns_403(web: Web) -> None:
     web.headers = {}
 
     assert web.get("/").headers["metadata-flavor"] == "Google"
     assert web.get(f"{BASE}/project/project-id").status_code == 403
 
 
-def test_a_forwarded_request_is_refused(web: Web) -> None:
+def test_forwarded_request_returns_403(web: Web) -> None:
     answer = web.get(f"{BASE}/project/project-id", headers={"x-forwarded-for": "1.2.3.4"})
 
     assert answer.status_code == 403
 
 
-def test_only_get_is_known(web: Web) -> None:
+def test_other_method_returns_405(web: Web) -> None:
     assert web.post(f"{BASE}/project/project-id").status_code == 405
 
 
@@ -111,7 +171,7 @@ def test_only_get_is_known(web: Web) -> None:
         f"{BASE}/../../etc/passwd",
     ],
 )
-def test_what_is_unknown_is_not_found(web: Web, path: str) -> None:
+def test_unknown_path_returns_404(web: Web, path: str) -> None:
     assert web.get(path).status_code == 404
 
 
@@ -132,10 +192,10 @@ async def _find(address: str) -> str | None:
         ("10.0.0.9", 4711, 503, "No engine.\n"),
     ],
 )
-def test_a_container_is_who_it_is_by_its_address(
+def test_container_is_recognised_by_address(
     address: str, port: int, status: int, text: str
 ) -> None:
-    app = MetadataServer(CloudConfig(), Tokens(), {4711: EMAIL}, _find)
+    app = MetadataServer(CloudConfig(), FakeTokens(), {4711: EMAIL}, _find)
     web = Web(
         app,
         base=f"http://127.0.0.1:{port}",

@@ -1,11 +1,15 @@
-"""Work on the tasks of the database queue until a signal says stop."""
+"""Run the tasks of the database queue until a signal says stop."""
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import signal
-from contextlib import AsyncExitStack
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -13,9 +17,9 @@ from django.db import connection
 from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, task_backends
 
 from validibot.dispatch.database.backend import DatabaseBackend
-from validibot.dispatch.database.health import PATH, health
 from validibot.dispatch.database.worker import QueueWorker
 
+HEALTH_PATH = "/health/"
 # Connections of a worker beside those of its tasks.
 _SPARE = 2
 
@@ -23,57 +27,49 @@ logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
-    help = (
-        "Work on the tasks of the queue; SIGTERM and Ctrl-C stop it politely, the second at once."
-    )
+    help = "Run the tasks of the queue. SIGTERM and Ctrl-C stop it gracefully, the second at once."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--concurrency", type=_whole, default=4, help="tasks at the same time (4)"
+            "--concurrency", type=_one_to_hundred, default=4, help="tasks at the same time (4)"
         )
         parser.add_argument(
-            "--health-port", type=int, help=f"answer GET {PATH} there (0: any free port)"
+            "--health-port", type=int, help=f"serve GET {HEALTH_PATH} there (0: any free port)"
         )
         parser.add_argument(
-            "--health-host", default="127.0.0.1", help="0.0.0.0 where others ask (127.0.0.1)"
+            "--health-host", default="127.0.0.1", help="address to serve it on (127.0.0.1)"
         )
         parser.add_argument(
             "--shutdown-timeout",
             type=float,
             default=8.0,
-            help="seconds for what runs when told to stop; what takes longer is put back (8)",
+            help="seconds that running tasks have when told to stop; then they are put back (8)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        backend = _backend()
+        backend = task_backends[DEFAULT_TASK_BACKEND_ALIAS]
+        if not isinstance(backend, DatabaseBackend):
+            raise CommandError(
+                f"TASKS['default'] is {type(backend).__name__}, which needs no worker of this kind."
+                " Set TASK_QUEUE=database to let tasks wait in the database."
+            )
         _check_pool(options["concurrency"])
         worker = asyncio.run(_work(backend, options))
-        if worker.busy.count:
-            logger.warning("%d tasks took too long to stop and are put back", worker.busy.count)
+        if worker.running:
+            logger.warning("%d tasks took too long to stop and are put back", len(worker.running))
             logging.shutdown()
             # Their threads cannot be stopped, and Python would wait for them.
             os._exit(0)
 
 
-def _backend() -> DatabaseBackend:
-    backend = task_backends[DEFAULT_TASK_BACKEND_ALIAS]
-    if not isinstance(backend, DatabaseBackend):
-        name = type(backend).__name__
-        raise CommandError(
-            f"TASKS['default'] is {name}, which needs no worker of this kind."
-            " Set TASK_QUEUE=database to let tasks wait in the database."
-        )
-    return backend
-
-
 def _check_pool(concurrency: int) -> None:
-    """Each task at work takes a connection; so do the leases of runs, and looking after others."""
+    """Each running task takes a connection; so do the runs' leases and freeing orphans."""
     pool = connection.settings_dict["OPTIONS"].get("pool") or {}
-    most = pool.get("max_size", concurrency + _SPARE)
-    if concurrency + _SPARE > most:
+    largest = pool.get("max_size", concurrency + _SPARE)
+    if concurrency + _SPARE > largest:
         raise CommandError(
             f"--concurrency {concurrency} needs {concurrency + _SPARE} connections, and there are"
-            f" {most}. Set DATABASE_POOL to {concurrency + _SPARE}, or ask for less."
+            f" {largest}. Set DATABASE_POOL to {concurrency + _SPARE}, or lower --concurrency."
         )
 
 
@@ -92,18 +88,50 @@ async def _work(backend: DatabaseBackend, options: dict[str, Any]) -> QueueWorke
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    async with AsyncExitStack() as stack:
-        if options["health_port"] is not None:
-            asked = health(
-                worker.complaint, host=options["health_host"], port=options["health_port"]
-            )
-            port = await stack.enter_async_context(asked)
-            logger.info("health at http://%s:%d%s", options["health_host"], port, PATH)
+    address = (options["health_host"], options["health_port"])
+    with nullcontext() if address[1] is None else health_server(worker, loop, address):
         await worker.run()
     return worker
 
 
-def _whole(text: str) -> int:
+@contextmanager
+def health_server(
+    worker: QueueWorker, loop: asyncio.AbstractEventLoop, address: tuple[str, int]
+) -> Iterator[int]:
+    """Serve the worker's health from a thread; yield the port, which 0 leaves to the system."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 5
+
+        def do_GET(self) -> None:
+            if self.path.partition("?")[0] != HEALTH_PATH:
+                self._answer(404, f"Only {HEALTH_PATH} is served.")
+                return
+            fault = asyncio.run_coroutine_threadsafe(worker.fault(), loop).result(5)
+            self._answer(503 if fault else 200, fault or "ok")
+
+        def _answer(self, status: int, text: str) -> None:
+            body = json.dumps({"status": text}).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Log no request: probes come every few seconds."""
+
+    with ThreadingHTTPServer(address, Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        logger.info("health at http://%s:%d%s", address[0], server.server_port, HEALTH_PATH)
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+
+
+def _one_to_hundred(text: str) -> int:
     number = int(text)
     if not 1 <= number <= 100:
         raise argparse.ArgumentTypeError(f"{text} is not between 1 and 100.")

@@ -1,0 +1,170 @@
+"""Deliveries: the call, the answer for the queue, and dead letters."""
+
+import json
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, InterfaceError, OperationalError
+from django.tasks import default_task_backend
+
+from validibot.dispatch import TryLater
+from validibot.dispatch.delivery import TaskDelivery, deliver, find_task, requeue
+from validibot.dispatch.models import DeadLetter
+from validibot.runs.tasks import execute_run
+
+PATH = "validibot.runs.tasks.execute_run"
+
+
+def delivery(**changes: Any) -> TaskDelivery:
+    call = {"task": PATH, "args": ["42"], "kwargs": {}} | changes
+    return TaskDelivery(json.dumps(call).encode(), task_id="t1", number=2)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Calls of the task; if the first item is an exception, the task raises it."""
+    seen: list[Any] = []
+
+    def call(self: object, *args: Any, **kwargs: Any) -> None:
+        if seen and isinstance(seen[0], Exception):
+            raise seen[0]
+        seen.append(args)
+
+    monkeypatch.setattr(type(execute_run), "call", call)
+    return seen
+
+
+def test_delivery_calls_task_with_context(calls: list[Any]) -> None:
+    assert deliver(delivery()).status == 200
+
+    [(context, argument)] = calls
+    assert argument == "42"
+    assert (context.task_result.id, context.attempt) == ("t1", 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (TryLater("busy"), 409),
+        (OperationalError("gone"), 503),
+        (InterfaceError("closed"), 503),
+        (ValueError("a bug"), 500),
+    ],
+)
+def test_failed_task_is_delivered_again(calls: list[Any], error: Exception, status: int) -> None:
+    calls.append(error)
+
+    assert deliver(delivery()).status == status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"1",
+        b"\xff",
+        b"[" * 50_000,
+        b'{"task": "x"}',
+        b'{"task": 1, "args": [], "kwargs": {}}',
+        b'{"task": "validibot.runs.tasks.execute_run", "args": {}, "kwargs": {}}',
+    ],
+)
+def test_malformed_delivery_is_dropped(body: bytes) -> None:
+    outcome = deliver(TaskDelivery(body))
+
+    assert outcome.status == 200
+    assert outcome.message.startswith("dropped")
+
+
+def test_unknown_task_is_delivered_again() -> None:
+    assert deliver(delivery(task="validibot.runs.tasks.of_tomorrow")).status == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "os.system",
+        "django.core.management.call_command",
+        "validibot.runs.tasks.follow",
+        "validibot.runs.tasks.nothing",
+        "validibot.nothing.tasks.x",
+        "validibot.runs..tasks",
+        "a" * 10_000,
+    ],
+)
+def test_find_task_foreign_path_returns_none(path: str) -> None:
+    assert find_task(path) is None
+
+
+def test_find_task_returns_task_of_any_module() -> None:
+    for path in (PATH, "validibot.runs.reconcile.watch_attempt"):
+        found = find_task(path)
+        assert found is not None
+        assert found.module_path == path
+
+
+@pytest.fixture
+def _three_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue whose tasks may fail three times: `delivery()` is the third delivery."""
+    monkeypatch.setattr(default_task_backend, "max_attempts", 3, raising=False)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_three_attempts")
+def test_last_failed_attempt_becomes_dead_letter(calls: list[Any]) -> None:
+    calls.append(ValueError("a\0bug"))
+
+    assert deliver(delivery(kwargs={"b": 1})).status == 200
+
+    letter = DeadLetter.objects.get()
+    assert str(letter) == f'{PATH}("42", b=1)'
+    assert (letter.task_id, letter.attempts, letter.error) == ("t1", 3, "ValueError: abug")
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_three_attempts")
+def test_earlier_failed_attempt_becomes_no_dead_letter(calls: list[Any]) -> None:
+    calls.append(ValueError("a bug"))
+
+    assert deliver(TaskDelivery(delivery().body, "t1", number=1)).status == 500
+    assert not DeadLetter.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_three_attempts")
+def test_unknown_task_becomes_dead_letter_in_the_end() -> None:
+    assert deliver(delivery(task="validibot.runs.tasks.of_tomorrow")).status == 200
+    assert "There is no task" in DeadLetter.objects.get().error
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_three_attempts")
+def test_dead_letter_without_database_keeps_entry(
+    calls: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> None:
+        raise DatabaseError("gone")
+
+    monkeypatch.setattr(DeadLetter.objects, "update_or_create", fail)
+    calls.append(OperationalError("gone"))
+
+    assert deliver(delivery()).status == 503
+
+
+@pytest.mark.django_db
+def test_requeue_runs_task_and_deletes_letter(calls: list[Any]) -> None:
+    letter = DeadLetter.objects.create(task_id="t1", task=PATH, args=["42"], attempts=3, error="")
+
+    assert requeue(letter)
+
+    assert [argument for _, argument in calls] == ["42"]
+    assert not DeadLetter.objects.exists()
+
+
+@pytest.mark.django_db
+def test_requeue_unknown_task_keeps_letter() -> None:
+    letter = DeadLetter.objects.create(task_id="t1", task="validibot.runs.no", attempts=3)
+
+    assert not requeue(letter)
+    assert DeadLetter.objects.exists()

@@ -1,0 +1,181 @@
+"""Runs the task of a queue entry, and answers whether the queue must deliver it again.
+
+Both queues end here: the worker's HTTP door for Cloud Tasks and the process of the database queue.
+A result's status is an HTTP status, because Cloud Tasks understands nothing else: 2xx ends the
+entry, anything else brings it back. The attempt that reaches the backend's `max_attempts` is
+recorded as a dead letter and ends the entry too. While the database is away no dead letter can be
+written, so the entry is kept; the limit of the queue itself is set higher for that case.
+"""
+
+import json
+import logging
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.db import DatabaseError, InterfaceError, OperationalError
+from django.tasks import (
+    Task,
+    TaskContext,
+    TaskResult,
+    TaskResultStatus,
+    default_task_backend,
+)
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from validibot.dispatch import TryLater
+from validibot.dispatch.models import DeadLetter
+
+MAX_ERROR_CHARACTERS = 4000
+_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){2,9}")
+_Call = tuple[str, list[Any], dict[str, Any]]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDelivery:
+    """One delivery of a queue entry; `number` counts them from 0."""
+
+    body: bytes
+    task_id: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryResult:
+    """An HTTP status for the queue, and a message for it. `error` is for operators only."""
+
+    status: int
+    message: str
+    error: str = ""
+
+    @property
+    def done(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class MalformedDelivery(Exception):
+    """Raised for a body that names no call."""
+
+
+def queue_account() -> str:
+    """Return the account as which the queue calls; "" if no queue calls by HTTP."""
+    return str(getattr(default_task_backend, "service_account", ""))
+
+
+def deliver(delivery: TaskDelivery) -> DeliveryResult:
+    """Run the task of a delivery; record it as a dead letter if this was its last attempt."""
+    try:
+        path, args, kwargs = call = _parse(delivery.body)
+    except MalformedDelivery as error:
+        # It can never be done, however often it comes.
+        logger.warning("delivery %s is dropped: %s", delivery.task_id, error)
+        return DeliveryResult(200, f"dropped: {error}")
+    result = _run(delivery, path, args, kwargs)
+    limit = getattr(default_task_backend, "max_attempts", None)
+    if result.done or limit is None or delivery.number + 1 < limit:
+        return result
+    text = result.error or result.message
+    try:
+        add_dead_letter(delivery.task_id, call, attempts=delivery.number + 1, error=text)
+    except DatabaseError as error:
+        logger.warning("task %s: cannot record the dead letter: %s", path, error)
+        return result
+    return DeliveryResult(200, f"dead letter: {result.message}")
+
+
+def add_dead_letter(task_id: str, call: _Call, *, attempts: int, error: str) -> None:
+    """Record a task that is not delivered any more. Raises DatabaseError."""
+    path, args, kwargs = call
+    logger.error("task %s failed %d times and is a dead letter: %s", path, attempts, error)
+    DeadLetter.objects.update_or_create(
+        task_id=task_id,
+        defaults={
+            "task": path[:300],
+            "args": args,
+            "kwargs": kwargs,
+            "attempts": attempts,
+            "error": error.replace("\0", "")[:MAX_ERROR_CHARACTERS],
+        },
+    )
+
+
+def requeue(letter: DeadLetter) -> bool:
+    """Enqueue a dead letter's task again; return False if this version has no such task."""
+    task = find_task(letter.task)
+    if task is None:
+        return False
+    task.enqueue(*letter.args, **letter.kwargs)
+    letter.delete()
+    return True
+
+
+def find_task(path: str) -> Task[..., Any] | None:
+    """Return the task at a dotted path inside one of the product's apps."""
+    product = __name__.partition(".")[0]
+    ours = {config.name for config in apps.get_app_configs() if config.name.startswith(product)}
+    if not _PATH.fullmatch(path) or ".".join(path.split(".")[:2]) not in ours:
+        return None
+    try:
+        found = import_string(path)
+    except ImportError:
+        return None
+    return found if isinstance(found, Task) else None
+
+
+def _run(
+    delivery: TaskDelivery, path: str, args: list[Any], kwargs: dict[str, Any]
+) -> DeliveryResult:
+    task = find_task(path)
+    if task is None:
+        # A worker of another version may know it.
+        logger.warning("delivery %s: no task %r", delivery.task_id, path[:200])
+        return DeliveryResult(404, f"There is no task {path[:200]!r}.")
+    if task.takes_context:
+        args = [TaskContext(task_result=_result(task, args, kwargs, delivery)), *args]
+    try:
+        task.call(*args, **kwargs)
+    except TryLater as error:
+        return DeliveryResult(409, str(error))
+    except (InterfaceError, OperationalError) as error:
+        logger.warning("task %s: the database cannot be reached: %s", path, error)
+        return DeliveryResult(503, "The database cannot be reached.")
+    except Exception as error:
+        logger.exception("task %s failed", path)
+        return DeliveryResult(500, "The task failed.", f"{type(error).__name__}: {error}")
+    return DeliveryResult(200, "done")
+
+
+def _parse(body: bytes) -> _Call:
+    """Return path, args and kwargs. Raises MalformedDelivery."""
+    try:
+        call = json.loads(body)
+        path, args, kwargs = call["task"], call["args"], call["kwargs"]
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise MalformedDelivery(f"Invalid delivery: {error!r}"[:300]) from None
+    if not isinstance(path, str) or not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise MalformedDelivery("Invalid delivery: task, args and kwargs have the wrong types.")
+    return path, args, kwargs
+
+
+def _result(
+    task: Task[..., Any], args: list[Any], kwargs: dict[str, Any], delivery: TaskDelivery
+) -> TaskResult[..., Any]:
+    now = timezone.now()
+    return TaskResult(
+        task=task,
+        id=delivery.task_id,
+        status=TaskResultStatus.RUNNING,
+        enqueued_at=None,
+        started_at=now,
+        finished_at=None,
+        last_attempted_at=now,
+        args=args,
+        kwargs=kwargs,
+        backend=task.backend,
+        errors=[],
+        worker_ids=["queue"] * (delivery.number + 1),
+    )
