@@ -8,7 +8,7 @@ compile := uv pip compile --quiet --universal --generate-hashes --python-version
 	--no-header --no-annotate --no-emit-index-url
 everything := pyproject.toml --extra devenv $(wildcard validators/*/requirements.in)
 
-export MOCK_VALIDATORS JOBS DEBUGPY
+export MOCK_VALIDATORS JOBS DEBUGPY WATCH
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -74,6 +74,11 @@ def wants_mock() -> bool:
     return os.environ.get("MOCK_VALIDATORS", "").lower() in ("1", "true", "yes")
 
 
+def wants_reload() -> bool:
+    """Return whether services reload after edits: always, unless WATCH=0."""
+    return os.environ.get("WATCH", "").lower() not in ("0", "false", "no")
+
+
 def wants_debug() -> str:
     """Return what DEBUG says: `DEBUG=1 make up` shows tracebacks."""
     return os.environ.get("DEBUG", "0")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from devenv.config import Config
 from devenv.environment import developer, machine, wants_debug
 from devenv.secrets import Secrets
-from devenv.stack.errors import StackError
+from devenv.stack.problems import StackError
 from devenv.tunnel import published
 
 MODES = ("emulated", "mock", "local", "tunnel")

@@ -22,7 +22,7 @@ from pathlib import Path
 from signal import SIGINT, SIGQUIT, Signals
 
 from devenv.secrets import Secrets
-from devenv.services.postgres import BIN
+from devenv.services.backing import postgres_binaries
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +31,7 @@ _PREFIX = "validibot-tests-"
 _MEMORY_WANTED = 2 << 30
 _INPUTS = (
     "config/settings/*.py",
-    "devenv/services/*postgres.py",
+    "devenv/services/launch_postgres.py",
     "requirements/dev.txt",
     "tests/database.py",
     "validibot/**/migrations/*.py",
@@ -138,7 +138,7 @@ def server(folder: Path, *, stop_signal: Signals = SIGQUIT) -> Iterator[Address]
             stdout=log,
             stderr=log,
         )
-    ready = [str(BIN / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", port]
+    ready = [str(postgres_binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", port]
 
     def answers() -> bool:
         if process.poll() is not None:

@@ -11,7 +11,7 @@ from devenv.cli.context import Context
 from devenv.cli.output import Output
 from devenv.environment import wants_colour
 from devenv.gcp.config import ConfigError
-from devenv.stack.errors import StackError
+from devenv.stack.problems import StackError
 
 _COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "up": (up, "start everything"),

@@ -6,10 +6,9 @@ from dataclasses import replace
 from devenv.cli.output import Output
 from devenv.config import Config
 from devenv.stack import statefile
-from devenv.stack.keeper import Keeper
 from devenv.stack.logfile import LogFile
+from devenv.stack.runner import ServiceRunner, State
 from devenv.stack.statefile import Phase, ServiceState, StackState
-from devenv.stack.states import State
 
 WIDTH = 8
 
@@ -29,16 +28,28 @@ class Board:
     def enter(self, phase: Phase, *, error: str = "") -> None:
         self._save(replace(self.state, phase=phase, error=error))
 
-    def changed(self, keeper: Keeper) -> None:
-        name = keeper.service.name
-        if keeper.state is State.STARTING:
+    def changed(self, runner: ServiceRunner) -> None:
+        name = runner.service.name
+        if runner.state is State.STARTING:
             self._began[name] = time.monotonic()
         seconds = time.monotonic() - self._began.get(name, time.monotonic())
-        one = ServiceState(
-            keeper.state, keeper.pid, keeper.restarts, keeper.note, round(seconds, 2)
-        )
-        self._save(replace(self.state, services={**self.state.services, name: one}))
-        self._tell(name, one)
+        self._tell(name, self._record(runner, seconds))
+
+    def reloaded(self, runner: ServiceRunner, seconds: float) -> None:
+        name = runner.service.name
+        self._record(runner, seconds)
+        if runner.reload_failure:
+            why = f"the new code {runner.reload_failure}; the old code still serves"
+            self._output.warn(f"{name:<{WIDTH}}  {why}. Save a file to try again.")
+        else:
+            self._output.success(f"{name:<{WIDTH}}  {seconds:5.1f} s  reloaded")
+
+    def _record(self, runner: ServiceRunner, seconds: float) -> ServiceState:
+        failure = runner.reload_failure
+        note = runner.note or (f"runs older code: the new code {failure}" if failure else "")
+        one = ServiceState(runner.state, runner.pid, runner.restarts, note, round(seconds, 2))
+        self._save(replace(self.state, services={**self.state.services, runner.service.name: one}))
+        return one
 
     def line(self, service: str, text: str) -> None:
         if service not in self._logs:

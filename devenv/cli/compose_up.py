@@ -14,8 +14,8 @@ from devenv.cli.board import WIDTH
 from devenv.cli.context import Context
 from devenv.compose.project import PUBLISHED, Project
 from devenv.stack import ports, statefile
-from devenv.stack.errors import StackError
 from devenv.stack.logfile import tail
+from devenv.stack.problems import StackError
 from devenv.stack.statefile import Lock, Phase, StackState
 
 MODES = ("emulated", "mock")

@@ -7,7 +7,7 @@ from devenv.config import Config, Ports
 from devenv.product import Product
 from devenv.secrets import Secrets
 from devenv.stack import statefile
-from devenv.stack.errors import StackError
+from devenv.stack.problems import StackError, StateUnreadable
 from devenv.stack.statefile import StackState
 
 
@@ -22,7 +22,18 @@ class Context:
         return statefile.is_running(self.config.lock)
 
     def state(self) -> StackState:
+        """Return what the state file says. Raises StateUnreadable."""
         return statefile.read(self.config.state_file)
+
+    def last_state(self) -> StackState:
+        """Return the state that the last stack left, an empty one where the file is damaged.
+
+        Only for what begins anew: nothing that runs may be judged by it.
+        """
+        try:
+            return self.state()
+        except StateUnreadable:
+            return StackState()
 
     def product(self, *, ports: Ports, mode: str, jobs: str) -> Product:
         return Product(

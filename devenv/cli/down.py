@@ -1,13 +1,14 @@
 """`down`: stop what `up` started, and wait until it has stopped."""
 
 import argparse
-import os
 import signal
 import time
-from contextlib import suppress
 
 from devenv.cli import compose
 from devenv.cli.context import Context
+from devenv.stack import statefile
+from devenv.stack.problems import StateUnreadable
+from devenv.stack.process import send_signal
 
 _PATIENCE = 40.0
 _PAUSE = 0.05
@@ -28,10 +29,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def stop(context: Context) -> bool:
-    """Ask the supervisor to stop; say whether it did."""
-    pid = context.state().pid
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+    """Ask the supervisor to stop; return whether it did. Raises StackError."""
+    pid = _supervisor(context)
+    send_signal(pid, signal.SIGTERM)
     deadline = time.monotonic() + _PATIENCE
     while context.is_running():
         if time.monotonic() > deadline:
@@ -40,3 +40,18 @@ def stop(context: Context) -> bool:
         time.sleep(_PAUSE)
     context.output.success("Stopped; the data stays. make up brings everything back.")
     return True
+
+
+def _supervisor(context: Context) -> int:
+    """Return the process that holds the lock, if the state file names it too. Raises StackError."""
+    holder = statefile.lock_holder(context.config.lock)
+    hint = f"kill {holder}" if holder else "end the process `devenv up` yourself"
+    try:
+        pid = context.state().pid
+    except StateUnreadable as error:
+        raise StateUnreadable(f"{error.message} Nothing was stopped.", hint=hint) from error
+    if pid <= 1:
+        raise StateUnreadable(
+            f"{context.config.state_file} names no supervisor. Nothing was stopped.", hint=hint
+        )
+    return pid

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from devenv.cli.http import Reply, ask
 from devenv.product import Product, identity
-from devenv.stack.errors import StackError
+from devenv.stack.problems import StackError
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import shlex
 
 from devenv.cli import compose
 from devenv.cli.context import Context
-from devenv.stack.errors import StackError
+from devenv.stack.problems import StackError
 
 
 def add(parser: argparse.ArgumentParser) -> None:

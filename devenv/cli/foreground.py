@@ -8,10 +8,11 @@ from dataclasses import asdict
 from devenv.cli import checks, summary
 from devenv.cli.board import Board
 from devenv.cli.context import Context
+from devenv.environment import wants_reload
 from devenv.product import Product
 from devenv.services import services, urls
-from devenv.stack.errors import ServiceFailed
 from devenv.stack.logfile import tail
+from devenv.stack.problems import ServiceFailed
 from devenv.stack.statefile import StackState
 from devenv.stack.supervisor import Supervisor
 
@@ -40,10 +41,11 @@ class Foreground:
             ),
         )
         self._supervisor = Supervisor(
-            services(self._product), folder=context.config.root, watcher=self._board
+            services(self._product), folder=context.config.root, observer=self._board
         )
         self._stop = asyncio.Event()
         self._code = 0
+        self._reloading: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -52,12 +54,16 @@ class Foreground:
         self._board.enter("starting")
         if (engine := checks.energyplus()).fix:
             self._output.warn(f"EnergyPlus: {engine.text}. Next: {engine.fix}")
+        if wants_reload():
+            self._reloading = asyncio.create_task(self._reload_on_edits())
         starting = asyncio.create_task(self._start())
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done() and starting.result():
             await stopping
         starting.cancel()
+        if self._reloading:
+            self._reloading.cancel()
         await self._take_down()
         return self._code
 
@@ -74,6 +80,13 @@ class Foreground:
             self._output.say("  Ctrl-C stops everything. The logs follow.\n")
             self._board.streaming = True
         return True
+
+    async def _reload_on_edits(self) -> None:
+        try:
+            await self._supervisor.reload_on_edits()
+        except* OSError as errors:
+            reason = errors.exceptions[0]
+            self._output.warn(f"Edits are not noticed: {reason}. Next: make down && make up")
 
     def _report(self, error: ServiceFailed) -> None:
         self._code = 1

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from devenv.stack.errors import StackError
+from devenv.stack.problems import StackError
 
 _PATIENCE = 30.0
 _LARGEST = 8 * 1024 * 1024

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 from devenv.cli.emulated import Account
 from devenv.cli.http import Reply, ask
 from devenv.product import Product
-from devenv.stack.errors import StackError
+from devenv.stack.problems import StackError
 from devenv.tunnel.doors import CALLBACKS
 from devenv.tunnel.saved import Callbacks, SavedCallback, Unreadable, load
 

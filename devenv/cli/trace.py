@@ -12,7 +12,7 @@ from devenv.cli.emulated import Account
 from devenv.cli.http import ask
 from devenv.cli.output import columns
 from devenv.product import Product
-from devenv.stack.errors import StackError
+from devenv.stack.problems import StackError
 
 _LONGEST = 100
 

@@ -11,7 +11,7 @@ from devenv.config import Ports
 from devenv.environment import wants_debuggers, wants_jobs, wants_mock
 from devenv.product import JOBS, MODES, Product
 from devenv.services import bridge, debugger
-from devenv.stack import ports, statefile
+from devenv.stack import ports
 from devenv.stack.statefile import Lock
 
 RUNTIMES = ("process", compose.RUNTIME)
@@ -93,7 +93,7 @@ def _mode(arguments: argparse.Namespace) -> str:
 def _product(context: Context, *, mode: str, jobs: str) -> Product:
     """Take the ports, say which differ from what devenv.toml asks for."""
     wanted = asdict(context.config.ports)
-    remembered = statefile.read(context.config.state_file).ports
+    remembered = context.last_state().ports
     take = ports.Reservations().take
     taken = ports.choose(wanted, remembered=remembered, free=take)
     for name, port in taken.items():

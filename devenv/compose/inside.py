@@ -13,7 +13,7 @@ from typing import NoReturn
 from devenv.config import External, load
 from devenv.product import Product
 from devenv.secrets import Secrets
-from devenv.services import setup
+from devenv.services import application
 
 _STORAGE = "fake-gcs"
 _OWNER = 1000  # of this image
@@ -79,7 +79,7 @@ def product(root: Path, *, mode: str, site_port: int) -> Product:
 def set_up(product: Product) -> int:
     """Run the two steps before the product serves; not again while all that decides is the same."""
     stamp = product.config.state / "setup.done"
-    key = f"{setup.key(product)} {storage()}"
+    key = f"{application.setup_key(product)} {storage()}"
     if stamp.exists() and stamp.read_text() == key:
         return 0
     for command in ("migrate", "setup_all"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from devenv.environment import developer
-from devenv.stack.errors import StackError
+from devenv.stack.problems import StackError
 
 FILE = "docker-compose.local.yml"
 PUBLISHED = {

@@ -134,6 +134,7 @@ async def _serve(config: CloudConfig, options: argparse.Namespace, start: float)
         roots=options.roots,
         place=_place(options),
     )
+    loop.add_signal_handler(signal.SIGHUP, server.reload)
     await server.start()
     where = server.endpoints
     log.info(

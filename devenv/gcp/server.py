@@ -134,6 +134,11 @@ class Server:
             await service.stop()
         self._store.close()
 
+    def reload(self) -> None:
+        """Have the code of jobs imported anew by the processes that wait with it."""
+        if isinstance(self._runtime, ProcessRuntime):
+            self._runtime.reload()
+
     def environ(self, account: str) -> dict[str, str]:
         """Return the variables of a process that is `account` (short name or e-mail)."""
         return dict(self.endpoints.environ[self._identity.account(account).name])

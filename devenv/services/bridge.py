@@ -4,7 +4,7 @@ import socket
 
 from containers import CannotStart, Engine, EngineUnavailable
 from devenv.product import Product
-from devenv.stack.errors import StackError
+from devenv.stack.problems import StackError
 
 _LOCALHOST = "127.0.0.1"
 _HINT = "make up MODE=local"

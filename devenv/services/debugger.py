@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from devenv.gcp.config import Image
 from devenv.product import Product
-from devenv.stack.errors import StackError
+from devenv.stack.problems import StackError
 
 FIRST_PORT = 5678  # what debugpy's documentation and editors suggest
 _PYTHON = "{python}"

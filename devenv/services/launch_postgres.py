@@ -16,8 +16,8 @@ from pathlib import Path
 from signal import SIGINT
 
 from devenv.secrets import Secrets
-from devenv.services.postgres import BIN
-from devenv.stack.process import ask_to_die_with_parent
+from devenv.services.backing import postgres_binaries
+from devenv.stack.process import set_parent_death_signal
 
 _NOBODY = 65534
 
@@ -55,14 +55,14 @@ def main() -> None:
     if not cluster.exists():
         create(cluster, password=password)
     # A change of identity made the kernel forget what the supervisor had asked for.
-    ask_to_die_with_parent(SIGINT)
-    os.execv(BIN / "postgres", server_command(cluster, port=arguments.port))
+    set_parent_death_signal(SIGINT)
+    os.execv(postgres_binaries() / "postgres", server_command(cluster, port=arguments.port))
 
 
 def server_command(cluster: Path, *, port: int) -> list[str]:
     settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
     return [
-        str(BIN / "postgres"),
+        str(postgres_binaries() / "postgres"),
         "-D",
         str(cluster),
         "-h",
@@ -81,12 +81,25 @@ def create(cluster: Path, *, password: str) -> None:
     password_file.touch(mode=0o600)
     password_file.write_text(password)
     _run(
-        *(BIN / "initdb", "-D", draft, "--username=validibot", f"--pwfile={password_file}"),
+        *(
+            postgres_binaries() / "initdb",
+            "-D",
+            draft,
+            "--username=validibot",
+            f"--pwfile={password_file}",
+        ),
         *("--auth=scram-sha-256", "--encoding=UTF8", "--no-sync", "--no-instructions"),
         *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
     )
     password_file.unlink()
-    _run(BIN / "postgres", "--single", "-D", draft, "postgres", text="CREATE DATABASE validibot\n")
+    _run(
+        postgres_binaries() / "postgres",
+        "--single",
+        "-D",
+        draft,
+        "postgres",
+        text="CREATE DATABASE validibot\n",
+    )
     draft.rename(cluster)
 
 
@@ -114,7 +127,7 @@ def _become_nobody(folder: Path) -> None:
         os.setgroups([])
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)
-    if not os.access(folder, os.W_OK) or not os.access(BIN / "postgres", os.X_OK):
+    if not os.access(folder, os.W_OK) or not os.access(postgres_binaries() / "postgres", os.X_OK):
         raise SystemExit(
             f"PostgreSQL does not run as root, and the account nobody cannot reach {folder}. "
             "Run make as an ordinary user, or move this folder to where others may read."

@@ -13,6 +13,7 @@ from devenv import config as configs
 from devenv.config import Config
 from devenv.environment import developer
 from devenv.stack import statefile
+from devenv.stack.process import send_signal
 from devenv.tunnel import published
 from devenv.tunnel.config import TunnelConfig
 from devenv.tunnel.published import Published
@@ -102,9 +103,8 @@ class Keeper:
         """End web and worker; their supervisor starts them again, with the URL that holds now."""
         services = statefile.read(self._config.state_file).services
         for name in _TOLD:
-            if (one := services.get(name)) and one.pid:
-                with suppress(ProcessLookupError):
-                    os.kill(one.pid, signal.SIGTERM)
+            if (one := services.get(name)) and one.pid and one.pid > 1:
+                send_signal(one.pid, signal.SIGTERM)
 
 
 _MOVED = (

@@ -1,8 +1,12 @@
-"""Which ports a stack takes: those it asks for, or the next free ones, and the same ones again."""
+"""Ports: which ones a stack takes, and which process listens on one.
+
+A stack takes the ports it asks for or the next free ones, and the same ones again next time.
+"""
 
 import fcntl
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,7 +17,7 @@ _LISTEN = "0A"
 
 
 def is_free(port: int) -> bool:
-    """Say whether a server could listen on the port of the loopback interface now."""
+    """Return whether a server could listen on the port of the loopback interface now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -27,7 +31,7 @@ def is_free(port: int) -> bool:
 class Reservations:
     """Ports that no other stack of this user takes while this process lives.
 
-    A port is chosen long before its server listens, and again free while that server restarts.
+    A port is chosen long before its server listens, and is free while that server restarts.
     """
 
     def __init__(self) -> None:
@@ -35,7 +39,7 @@ class Reservations:
         self._folder.mkdir(mode=0o700, exist_ok=True)
 
     def take(self, port: int) -> bool:
-        """Reserve a port unless somebody has it; the kernel lets go of it however we end."""
+        """Reserve a port unless it is taken; the kernel releases it however this process ends."""
         path = self._folder / str(port)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -55,9 +59,9 @@ def choose(
     remembered: Mapping[str, int],
     free: Callable[[int], bool] = is_free,
 ) -> dict[str, int]:
-    """Return a port for each name: the one remembered, the one wanted, or the next free one.
+    """Return a port for each name: the remembered one, the wanted one, or the next free one.
 
-    What is wanted by name is never given away to somebody else who came first.
+    A port that one name wants is never given to another.
     """
     chosen: dict[str, int] = {}
     for name, port in wanted.items():
@@ -71,21 +75,51 @@ def choose(
 
 
 def holder(port: int) -> str:
-    """Name the process that listens on the port, where /proc tells (Linux, see proc(5))."""
-    sockets = {f"socket:[{inode}]" for inode in _listening(port)}
-    for descriptor in Path("/proc").glob("[0-9]*/fd/*") if sockets else ():
-        with suppress(OSError):
-            if str(descriptor.readlink()) in sockets:
-                process = descriptor.parents[1]
+    """Return name and number of the process that listens on the port (Linux, see proc(5))."""
+    sockets = _listening(port)
+    for process in Path("/proc").glob("[0-9]*") if sockets else ():
+        if _has_socket(process, sockets):
+            with suppress(OSError):
                 return f"{(process / 'comm').read_text().strip()} ({process.name})"
     return "another program"
 
 
-def _listening(port: int) -> list[str]:
-    inodes = []
+def can_tell_listeners() -> bool:
+    """Return whether `is_listener` works here, and one port may have several listeners."""
+    return sys.platform == "linux"
+
+
+def is_listener(port: int, session: int) -> bool:
+    """Return whether a process of a session listens on the port (Linux)."""
+    sockets = _listening(port)
+    return any(
+        _has_socket(process, sockets)
+        for process in (Path("/proc").glob("[0-9]*") if sockets else ())
+        if _session(process) == session
+    )
+
+
+def _session(process: Path) -> int:
+    try:
+        # The name in parentheses may hold anything; after it come state, parent, group, session.
+        return int((process / "stat").read_text().rpartition(")")[2].split()[3])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _has_socket(process: Path, sockets: set[str]) -> bool:
+    try:
+        return any(os.readlink(one) in sockets for one in (process / "fd").iterdir())  # noqa: PTH115
+    except OSError:
+        return False
+
+
+def _listening(port: int) -> set[str]:
+    """Return the sockets that listen on the port, as links in /proc name them."""
+    found = set()
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         for line in table.read_text().splitlines()[1:] if table.exists() else ():
             fields = line.split()
             if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                inodes.append(fields[9])
-    return inodes
+                found.add(f"socket:[{fields[9]}]")
+    return found

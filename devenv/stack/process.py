@@ -1,4 +1,9 @@
-"""A child process in a session of its own: its lines go to a callback, and it dies with us."""
+"""Child processes, each in a session of its own: output by lines, signals to the whole group.
+
+A child dies with its supervisor (Linux), leaves no grandchildren behind, and its end is noticed
+even while a grandchild holds its output open. Signals to processes that are known by a number only,
+for example from a file, go through `send_signal`.
+"""
 
 import asyncio
 import ctypes
@@ -16,8 +21,8 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _DRAIN = 65536
 
 
-class Lines:
-    """Cut a stream of bytes into lines; one without an end is cut at LONGEST_LINE."""
+class LineSplitter:
+    """Splits a stream of bytes into lines; a line without an end is cut at LONGEST_LINE."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
@@ -38,12 +43,13 @@ class Lines:
 
 
 class Process:
-    """A running child. Signals reach its whole group, so that it leaves nothing behind."""
+    """A running child process. Signals reach its whole process group."""
 
-    def __init__(self, child: asyncio.subprocess.Process, output: int, lines: Lines) -> None:
+    def __init__(self, child: asyncio.subprocess.Process, output: int, lines: LineSplitter) -> None:
         self._child = child
         self._output = output
         self._lines = lines
+        self._ended = False
         asyncio.get_running_loop().add_reader(output, self._drain)
 
     @classmethod
@@ -60,7 +66,7 @@ class Process:
         output, child_output = os.pipe()
         os.set_blocking(output, False)
         try:
-            child = await _never_lost(
+            child = await _start_or_end(
                 asyncio.create_subprocess_exec(
                     *command,
                     env=environ,
@@ -77,26 +83,30 @@ class Process:
             raise
         finally:
             os.close(child_output)
-        return cls(child, output, Lines(write))
+        return cls(child, output, LineSplitter(write))
 
     @property
     def pid(self) -> int:
         return self._child.pid
 
     async def wait(self) -> int:
-        """Return the exit code once the child is gone; what it left in its group is killed."""
+        """Return the exit code once the child is gone; kill the rest of its group."""
         code = await self._child.wait()
-        self.signal(SIGKILL)
-        self._drain()
-        self._close()
+        if not self._ended:
+            self.signal(SIGKILL)
+            self._ended = True  # the number may belong to somebody else from now on
+            self._drain()
+            self._close()
         return code
 
-    def signal(self, number: Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
+    def signal(self, number: Signals, *, descendants: bool = True) -> None:
+        """Send a signal to the child and its descendants, unless the child was waited for."""
+        if not self._ended:
+            with suppress(ProcessLookupError, PermissionError):
+                (os.killpg if descendants else os.kill)(self.pid, number)
 
     async def stop(self, number: Signals, *, within: float) -> None:
-        """Ask politely, then kill."""
+        """Send `number`; kill what is still there after `within` seconds."""
         self.signal(number)
         try:
             async with asyncio.timeout(within):
@@ -124,10 +134,10 @@ class Process:
             self._lines.close()
 
 
-async def _never_lost(
+async def _start_or_end(
     starting: Coroutine[Any, Any, asyncio.subprocess.Process],
 ) -> asyncio.subprocess.Process:
-    """Wait for a child to start; if we are cancelled meanwhile, end it first."""
+    """Wait for a child to start; when cancelled meanwhile, end the child before raising."""
     task = asyncio.create_task(starting)
     try:
         return await asyncio.shield(task)
@@ -139,27 +149,43 @@ async def _never_lost(
 
 
 def die_with_parent(number: Signals) -> Callable[[], None] | None:
-    """Return what a child does first, so that it gets `number` when we die of SIGKILL (Linux)."""
+    """Return a `preexec_fn` that has the kernel send `number` when the parent dies (Linux)."""
     if sys.platform != "linux":
         return None
-    us = os.getpid()
+    parent = os.getpid()
 
     def prepare() -> None:
-        ask_to_die_with_parent(number)
-        if os.getppid() != us:  # it died before we could ask
+        set_parent_death_signal(number)
+        if os.getppid() != parent:  # it died before the call
             os._exit(1)
 
     return prepare
 
 
-def ask_to_die_with_parent(number: Signals) -> None:
-    """Have the kernel send us `number` when our parent dies (Linux; see prctl(2))."""
+def set_parent_death_signal(number: Signals) -> None:
+    """Have the kernel send this process `number` when its parent dies (Linux; see prctl(2))."""
     if _LIBC:
         _LIBC.prctl(_PR_SET_PDEATHSIG, number)
 
 
-def how_it_ended(code: int) -> str:
-    """Say an exit code in words: `exited with 1`, `was killed by SIGKILL`."""
+def send_signal(pid: int, number: int) -> bool:
+    """Send a signal to one process; return whether it exists. Raises ValueError.
+
+    Numbers up to 1 are refused: kill(2) takes 0 for the caller's own group and -1 for everything.
+    """
+    if pid <= 1:
+        raise ValueError(f"{pid} is not the number of a process that may be signalled.")
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def describe_exit(code: int) -> str:
+    """Return an exit code in words: `exited with 1`, `was killed by SIGKILL`."""
     if code >= 0:
         return f"exited with {code}"
     return f"was killed by {Signals(-code).name}"

@@ -1,19 +1,26 @@
-"""What a service is, as frozen values: its command, what it needs, how its health is seen."""
+"""Services as data: command, dependencies, health, restarts, and the files that reload them.
 
-from collections.abc import Callable, Mapping
+Everything the supervisor needs to know about a service is a frozen value, so that a list of
+services can come from code today and from a file tomorrow. The order in which services start and
+stop follows from `needs` alone.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from signal import SIGTERM, Signals
 
 from devenv.stack.probe import Probe
+from devenv.stack.problems import StackError
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """How long to wait before what died is started again; `calm` seconds of life forget the past.
+    """Pauses before a process that ended is started again; `calm` seconds of life reset them.
 
-    A service that was never healthy is given up after `attempts` deaths: then its configuration
-    or its code is wrong, and starting it again hides that.
+    A service that was never healthy is given up after `attempts` ends: its configuration or its
+    code is wrong, and starting it again would hide that.
     """
 
     first: float = 0.2
@@ -21,13 +28,13 @@ class Restart:
     calm: float = 10.0
     attempts: int = 4
 
-    def delay(self, deaths: int) -> float:
-        return min(self.first * 2.0 ** max(deaths - 1, 0), self.ceiling)
+    def delay(self, ends: int) -> float:
+        return min(self.first * 2.0 ** max(ends - 1, 0), self.ceiling)
 
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """A step that runs to its end, and not again while `key` answers what `stamp` holds."""
+    """A step that runs to its end, and again only when `key()` differs from the text in `stamp`."""
 
     stamp: Path
     key: Callable[[], str]
@@ -40,10 +47,27 @@ class Once:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """`needs` names what must be healthy (a server) or done (a step) before this one starts.
+class Reload:
+    """The files that a running service depends on, and what happens when one of them changes.
 
-    `environ` is asked at each start: what a service needs may be known only then.
+    `watch` holds globs below the stack's folder. With `port`, a second process is started beside
+    the first one and takes over once it listens there and is healthy: no request is refused, and
+    code that does not start leaves the old process in service. Without `port` the process is
+    stopped gracefully and started again. With `signal` the process is told, and lives on.
+    """
+
+    watch: tuple[str, ...]
+    port: int = 0
+    signal: Signals | None = None
+    drain_within: float = 60.0  # how long requests in flight may take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A process of the stack.
+
+    `needs` names the services that must be healthy (servers) or done (steps) first. `environ` is
+    called at each start, as values such as a tunnel's URL are known only then.
     """
 
     name: str
@@ -52,7 +76,42 @@ class Service:
     needs: tuple[str, ...] = ()
     probe: Probe | None = None
     once: Once | None = None
+    reload: Reload | None = None
     restart: Restart = field(default_factory=Restart)
     ready_within: float = 60.0
     stop_signal: Signals = SIGTERM
     stop_within: float = 10.0
+
+
+def start_levels(services: Iterable[Service]) -> list[list[str]]:
+    """Return names in levels, each of which needs only earlier levels. Raises StackError."""
+    needs = {service.name: service.needs for service in services}
+    for name, needed in needs.items():
+        if missing := sorted(set(needed) - set(needs)):
+            raise StackError(f"{name} needs {missing[0]}, which is not a service.")
+    return _levels(needs)
+
+
+def stop_levels(services: Iterable[Service]) -> list[list[str]]:
+    """Return names in levels: a service stops after everything that needs it."""
+    services = list(services)
+    dependents: dict[str, list[str]] = {service.name: [] for service in services}
+    for service in services:
+        for need in service.needs:
+            dependents[need].append(service.name)
+    return _levels(dependents)
+
+
+def _levels(needs: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    sorter = TopologicalSorter(needs)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        cycle = " → ".join(error.args[1])
+        raise StackError(f"Services need each other: {cycle}.") from error
+    levels = []
+    while sorter.is_active():
+        level = sorter.get_ready()
+        sorter.done(*level)
+        levels.append(sorted(level))
+    return levels

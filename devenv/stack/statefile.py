@@ -1,14 +1,18 @@
-"""What runs, in a file: how `status`, `down` and other programs find what `up` started."""
+"""The state of a stack in a file, by which `status`, `down` and other programs find it.
+
+The lock tells whether a supervisor runs, and which process it is; both hold even when the state
+file is damaged.
+"""
 
 import fcntl
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from devenv.stack.errors import AlreadyRunning
+from devenv.stack.problems import AlreadyRunning, StateUnreadable
 
 type Phase = Literal["starting", "ready", "stopping", "stopped", "failed"]
 
@@ -26,9 +30,11 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True)
 class StackState:
-    """`ports` outlive a stop, so that the next start takes the same ones.
+    """State of the stack of one folder.
 
-    `runtime` is `docker` where the whole stack runs in containers, else nothing.
+    `ports` outlive a stop, so that the next start takes the same ones. `runtime` is `docker` while
+    the whole stack runs in containers. `projects` are the compose projects that this folder has
+    used since the last reset, the latest last.
     """
 
     phase: Phase = "stopped"
@@ -36,6 +42,7 @@ class StackState:
     mode: str = ""
     jobs: str = ""
     runtime: str = ""
+    projects: tuple[str, ...] = ()
     error: str = ""
     ports: Mapping[str, int] = field(default_factory=dict)
     debug: Mapping[str, int] = field(default_factory=dict)
@@ -44,24 +51,47 @@ class StackState:
 
 
 def write(path: Path, state: StackState) -> None:
-    """Replace the file in one step: a reader sees the old or the new, never half."""
+    """Replace the file in one step: a reader sees the old state or the new one."""
     draft = path.with_suffix(".new")
     draft.write_text(json.dumps(asdict(state), indent=2) + "\n")
     draft.replace(path)
 
 
 def read(path: Path) -> StackState:
-    """Return what the file says; nothing, if it is not there or was spoilt."""
+    """Return the state; an empty one where there is no file. Raises StateUnreadable.
+
+    Fields of another version are left out.
+    """
     try:
-        data: dict[str, Any] = json.loads(path.read_text())
-        services = {name: ServiceState(**one) for name, one in data.pop("services").items()}
-        return StackState(**data, services=services)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        data = json.loads(path.read_text())
+        services = {name: _known(ServiceState, one) for name, one in data["services"].items()}
+        projects = tuple(str(name) for name in data.get("projects", ()))
+        state = _known(StackState, data | {"services": services, "projects": projects})
+    except FileNotFoundError:
         return StackState()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StateUnreadable(f"{path} cannot be read: {_reason(error)}.") from error
+    if type(state.pid) is not int or state.pid < 0:
+        raise StateUnreadable(f"{path} names {state.pid!r:.40} as the supervisor's process.")
+    return state
+
+
+def _known[T](kind: type[T], data: Mapping[str, Any]) -> T:
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type] # a dataclass
+    return kind(**{name: value for name, value in data.items() if name in names})
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return f"it is not the file that `up` writes ({type(error).__name__})"
 
 
 class Lock:
-    """Held by the running supervisor; the kernel lets go of it however that one ends."""
+    """Held by the running supervisor and released by the kernel however that one ends.
+
+    The file holds the number of the process.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -74,6 +104,8 @@ class Lock:
         except OSError as error:
             os.close(self._file)
             raise AlreadyRunning("It already runs.", hint="make status") from error
+        os.ftruncate(self._file, 0)
+        os.write(self._file, f"{os.getpid()}\n".encode())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -81,11 +113,24 @@ class Lock:
 
 
 def is_running(lock: Path) -> bool:
-    """Say whether a supervisor holds the lock."""
-    if not lock.exists():
+    """Return whether a supervisor holds the lock."""
+    try:
+        file = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return False
     try:
-        with Lock(lock):
-            return False
-    except AlreadyRunning:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
         return True
+    finally:
+        os.close(file)
+    return False
+
+
+def lock_holder(lock: Path) -> int:
+    """Return the number of the process that last took the lock, 0 if it is unknown."""
+    try:
+        pid = int(lock.read_text())
+    except (OSError, ValueError):
+        return 0
+    return pid if pid > 1 else 0

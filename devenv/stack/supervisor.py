@@ -1,57 +1,83 @@
-"""Bring a set of services up in order, keep them up, take them down in reverse."""
+"""A set of services: started in order, kept alive, reloaded after edits, stopped in reverse."""
 
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
-from devenv.stack.errors import ServiceFailed
-from devenv.stack.graph import start_levels, stop_levels
-from devenv.stack.keeper import Keeper, Watcher
-from devenv.stack.service import Service
+from devenv.stack import watch
+from devenv.stack.problems import ServiceFailed
+from devenv.stack.runner import ServiceRunner, StackObserver
+from devenv.stack.service import Service, start_levels, stop_levels
 
 
 class Supervisor:
-    """One per stack, inside one event loop. `keepers` are in the order of their start."""
+    """One stack inside one event loop. `runners` are in the order of their start."""
 
-    def __init__(self, services: Iterable[Service], *, folder: Path, watcher: Watcher) -> None:
+    def __init__(
+        self, services: Iterable[Service], *, folder: Path, observer: StackObserver
+    ) -> None:
         self._services = {service.name: service for service in services}
-        self._watcher = watcher
-        self.keepers: dict[str, Keeper] = {}
+        self._folder = folder
+        self._observer = observer
+        self.runners: dict[str, ServiceRunner] = {}
         for level in start_levels(self._services.values()):
             for name in level:
                 service = self._services[name]
-                needs = [self.keepers[need] for need in service.needs]
-                self.keepers[name] = Keeper(service, needs=needs, folder=folder)
+                needs = [self.runners[need] for need in service.needs]
+                self.runners[name] = ServiceRunner(service, needs=needs, folder=folder)
 
     async def up(self) -> None:
         """Start everything; return when all is healthy or done. Raises ServiceFailed."""
-        for keeper in self.keepers.values():
-            keeper.start(self._watcher)
-        waiting = [asyncio.create_task(_ready(keeper)) for keeper in self.keepers.values()]
+        for runner in self.runners.values():
+            runner.start(self._observer)
+        waiting = [asyncio.create_task(_ready(runner)) for runner in self.runners.values()]
         try:
             await asyncio.gather(*waiting)
         finally:
             for task in waiting:
                 task.cancel()
 
+    async def reload_on_edits(self) -> None:
+        """Reload services as the files that they watch change. Runs until cancelled.
+
+        A service that is still reloading when its files change again is reloaded once more
+        afterwards, however many edits came meanwhile. Raises OSError where files cannot be watched.
+        """
+        globs = {
+            name: service.reload.watch for name, service in self._services.items() if service.reload
+        }
+        due = {name: asyncio.Event() for name in globs}
+        async with asyncio.TaskGroup() as tasks:
+            for name in globs:
+                tasks.create_task(self._reload_when_due(name, due[name]))
+            async for edited in watch.edits(self._folder, globs):
+                for name in edited:
+                    due[name].set()
+
+    async def _reload_when_due(self, name: str, due: asyncio.Event) -> None:
+        while True:
+            await due.wait()
+            due.clear()
+            await self.runners[name].reload()
+
     async def down(self) -> None:
-        """Stop everything, what nothing needs any more first."""
+        """Stop everything: a service after those that need it."""
         for level in stop_levels(self._services.values()):
-            await asyncio.gather(*(self.keepers[name].stop() for name in level))
+            await asyncio.gather(*(self.runners[name].stop() for name in level))
 
     def kill(self) -> None:
-        """End everything at once, without manners."""
-        for keeper in self.keepers.values():
-            keeper.kill()
+        """Kill everything at once."""
+        for runner in self.runners.values():
+            runner.kill()
 
 
-async def _ready(keeper: Keeper) -> None:
-    ready = asyncio.create_task(keeper.ready.wait())
-    failed = asyncio.create_task(keeper.failed.wait())
+async def _ready(runner: ServiceRunner) -> None:
+    ready = asyncio.create_task(runner.ready.wait())
+    failed = asyncio.create_task(runner.failed.wait())
     try:
         await asyncio.wait({ready, failed}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         ready.cancel()
         failed.cancel()
-    if keeper.failed.is_set():
-        raise ServiceFailed(keeper.service.name, keeper.note)
+    if runner.failed.is_set():
+        raise ServiceFailed(runner.service.name, runner.note)

@@ -13,7 +13,7 @@ import requests
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from devenv.stack.check import Check
+from devenv.stack.problems import Check
 from devenv.tunnel import google
 from devenv.tunnel.config import TunnelConfig
 from devenv.tunnel.doors import CALLBACKS

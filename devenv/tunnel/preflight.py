@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 
 import requests
 
-from devenv.stack.check import Check
+from devenv.stack.problems import Check
 from devenv.tunnel import google
 from devenv.tunnel.config import TunnelConfig
 from devenv.tunnel.google import CallFailed, Google, Need

@@ -1,10 +1,11 @@
-"""Where the tunnel leads from, in a file: how web, worker and other commands learn the public URL."""
+"""The public URL of the open tunnel, in a file that web, worker and the command line read."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from devenv.stack.process import send_signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +17,8 @@ class Published:
     pid: int
 
     def is_alive(self) -> bool:
-        """Say whether that process still lives: one that was killed leaves its file behind."""
-        try:
-            os.kill(self.pid, 0)
-        except OSError:
-            return False
-        return True
+        """Return whether that process still lives: one that was killed leaves its file behind."""
+        return self.pid > 1 and send_signal(self.pid, 0)
 
 
 def file_in(state: Path) -> Path:
@@ -40,9 +37,10 @@ def read(path: Path) -> Published | None:
     """Return the tunnel that is open, or was when its process was killed."""
     try:
         data: dict[str, Any] = json.loads(path.read_text())
-        return Published(**data)
+        found = Published(**data)
     except (OSError, ValueError, TypeError):
         return None
+    return found if type(found.pid) is int else None
 
 
 def withdraw(path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devenv.stack.check import Check
+from devenv.stack.problems import Check
 from devenv.tunnel import passage
 from devenv.tunnel.config import TunnelConfig
 from devenv.tunnel.doors import doors

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from signal import SIGTERM
 
-from devenv.stack.process import Process, how_it_ended
+from devenv.stack.process import Process, describe_exit
 from devenv.stack.service import Restart
 from devenv.tunnel.providers import Provider
 
@@ -97,7 +97,7 @@ class Tunnel:
         if not ended.done() and not self._open.is_set():
             return self._why(f"it was not open within {OPENS_WITHIN:.0f} s")
         await asyncio.wait({ended})  # unlike await, it does not cancel what it waits for
-        return self._why(f"{self._provider.program} {how_it_ended(ended.result())}")
+        return self._why(f"{self._provider.program} {describe_exit(ended.result())}")
 
     def _read(self, line: str) -> None:
         sight = self._provider.read(line)

@@ -1,9 +1,13 @@
 """What the command line says when nothing runs, or when it is used wrongly."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from devenv.stack.statefile import Lock
 from tests.cli.project import Project, make
 
 
@@ -45,6 +49,29 @@ def test_containers_are_there_for_two_modes_only(project: Project) -> None:
 
     assert done.returncode == 2
     assert "RUNTIME=docker has no MODE=local" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"services": {}}', '{"services": {}, "pid": -1}'])
+def test_down_with_damaged_state_signals_nobody(project: Project, text: str) -> None:
+    state = project.root / ".devenv"
+    state.mkdir()
+    (state / "state.json").write_text(text)
+    # Were the caller's process group signalled, the shell would die before it prints.
+    script = f"{sys.executable} -m devenv down; echo exit code $?; exit 0"
+    with Lock(state / "lock"):
+        done = subprocess.run(
+            ["sh", "-c", script],
+            cwd=project.root,
+            env=project.environ(),
+            start_new_session=True,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert done.stdout == "exit code 1\n"
+    assert "state.json" in done.stderr
+    assert f"Next: kill {os.getpid()}" in done.stderr
 
 
 def test_down_is_content_when_nothing_runs(project: Project) -> None:

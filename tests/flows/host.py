@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from devenv.services.postgres import BIN
+from devenv.services.backing import postgres_binaries
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -40,7 +40,7 @@ class Host:
     @property
     def environ(self) -> dict[str, str]:
         return {
-            "PATH": f"{PROGRAMS}:{BIN}:{os.defpath}",
+            "PATH": f"{PROGRAMS}:{postgres_binaries()}:{os.defpath}",
             "HOME": str(self.folder),
             "DJANGO_SETTINGS_MODULE": "config.settings.host",
             "ALLOWED_HOSTS": "localhost",
@@ -209,7 +209,7 @@ def database(server: Mapping[str, str], name: str) -> Iterator[str]:
 
 
 def _postgres() -> Path:
-    return BIN
+    return postgres_binaries()
 
 
 def two_ports() -> int:

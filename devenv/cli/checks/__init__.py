@@ -5,7 +5,7 @@ from devenv.cli.checks.machine import clock, disk, energyplus, python
 from devenv.cli.checks.stack import listening, state
 from devenv.cli.checks.surroundings import certificates, credentials, proxy
 from devenv.cli.context import Context
-from devenv.stack.check import Check
+from devenv.stack.problems import Check
 
 __all__ = ["Check", "energyplus", "every"]
 

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 from containers import Engine, EngineUnavailable
-from devenv.stack.check import Check
+from devenv.stack.problems import Check
 
 _FOR = "needed only for JOBS=docker and RUNTIME=docker"
 

@@ -8,7 +8,7 @@ import time
 from importlib.util import find_spec
 
 from devenv.cli.context import Context
-from devenv.stack.check import Check
+from devenv.stack.problems import Check
 
 _MIB = 1024 * 1024
 

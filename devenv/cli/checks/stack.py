@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from devenv.cli.context import Context
 from devenv.stack import ports
-from devenv.stack.check import Check
+from devenv.stack.problems import Check
 
 
 def listening(context: Context) -> Check:

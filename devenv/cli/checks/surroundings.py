@@ -1,7 +1,7 @@
 """What the user's environment says of other networks: credentials, proxies, certificates."""
 
 from devenv.environment import adc_file, certificate_bundles, foreign_credentials, proxies
-from devenv.stack.check import Check
+from devenv.stack.problems import Check
 
 
 def credentials() -> Check:

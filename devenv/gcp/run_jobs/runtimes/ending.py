@@ -27,7 +27,8 @@ class Process:
     def parse(cls, text: str) -> "Process | None":
         """Read what `supervisor.identity` wrote."""
         pid, _, started = text.partition(" ")
-        return cls(int(pid), started) if pid.isdigit() else None
+        # kill(2) takes 0 for the caller's own group; 1 is init.
+        return cls(int(pid), started) if pid.isdigit() and int(pid) > 1 else None
 
     @property
     def lives(self) -> bool:

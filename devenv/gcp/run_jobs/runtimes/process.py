@@ -120,6 +120,10 @@ class ProcessRuntime(Runtime):
             if kind := self._kind(attempt):
                 self._servers.prepare(kind)
 
+    def reload(self) -> None:
+        """Replace the waiting processes: code that they import has changed."""
+        self._servers.renew()
+
     async def start(self, attempt: Attempt) -> Running:
         folder = self._folder(attempt)
         try:

@@ -73,6 +73,12 @@ class Server:
             Process.of(self._pid).signal(signal.SIGKILL)
             raise ServerLost from error
 
+    async def retire(self) -> None:
+        """Close once the forks that were asked for have been answered."""
+        if self._answers:
+            await asyncio.wait(set(self._answers), timeout=PATIENCE)
+        await self.close()
+
     async def close(self) -> None:
         self._life.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -107,6 +113,16 @@ class Servers:
     def __init__(self, project: Path) -> None:
         self._project = project
         self._servers: dict[Kind, Server] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def renew(self) -> None:
+        """Replace every server by one that imports its modules anew."""
+        replaced, self._servers = self._servers, {}
+        for kind, server in replaced.items():
+            self.prepare(kind)
+            task = asyncio.create_task(server.retire())
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
 
     def prepare(self, kind: Kind) -> None:
         """Start a server of this kind unless there is one, or one died a moment ago."""
@@ -129,7 +145,7 @@ class Servers:
 
     async def close(self) -> None:
         servers, self._servers = self._servers, {}
-        await asyncio.gather(*(server.close() for server in servers.values()))
+        await asyncio.gather(*(server.close() for server in servers.values()), *self._retiring)
 
 
 def _spawn(kind: Kind, project: Path, channel: int) -> int:

@@ -11,8 +11,8 @@ from devenv import config
 from devenv.product import Product
 from devenv.secrets import Secrets
 from devenv.services import bridge, services, urls
-from devenv.stack.errors import StackError
 from devenv.stack.probe import HttpProbe
+from devenv.stack.problems import StackError
 
 ROOT = Path(__file__).resolve().parents[4]
 ADDRESS = "172.30.0.1"

@@ -8,8 +8,8 @@ import pytest
 from devenv import config
 from devenv.product import Product
 from devenv.secrets import Secrets
-from devenv.services import debugger, gcp, queue
-from devenv.stack.errors import StackError
+from devenv.services import application, backing, debugger
+from devenv.stack.problems import StackError
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -61,21 +61,21 @@ def test_without_debugpy_it_says_how_to_get_it(
 
 def test_nobody_listens_unless_asked(product: Product) -> None:
     assert debugger.variables(product, "web") == {}
-    assert "debugpy" not in queue.service(product, "python").command
-    assert not [part for part in gcp.service(product, "python").command if "debugger" in part]
+    assert "debugpy" not in application.queue(product).command
+    assert not [part for part in backing.gcp(product).command if "debugger" in part]
 
 
 def test_who_is_asked_listens(product: Product) -> None:
     debugged = replace(product, mode="local", debug={"worker": 5679, "queue": 5680})
 
     assert debugger.variables(debugged, "worker") == {"DEBUGPY_PORT": "5679"}
-    assert queue.service(debugged, "python").command[1:5] == (
+    assert application.queue(debugged).command[1:5] == (
         *("-m", "debugpy"),
         *("--listen", "127.0.0.1:5680"),
     )
 
 
 def test_a_validators_jobs_wait_at_its_port(product: Product) -> None:
-    command = gcp.service(replace(product, debug={"fmu": 5681}), "python").command
+    command = backing.gcp(replace(product, debug={"fmu": 5681})).command
 
     assert "--debugger=validibot/validator-fmu:0.1.0=5681" in command

@@ -14,7 +14,7 @@ from devenv import config as configs
 from devenv.config import Config
 from devenv.services.launch_tunnel import Keeper
 from devenv.stack import statefile
-from devenv.stack.check import Check
+from devenv.stack.problems import Check
 from devenv.stack.statefile import ServiceState, StackState
 from devenv.tunnel import published
 from devenv.tunnel.station import Station

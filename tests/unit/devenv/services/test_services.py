@@ -9,8 +9,8 @@ from devenv import config
 from devenv.config import External
 from devenv.product import Product
 from devenv.secrets import Secrets
-from devenv.services import launch_postgres, services, setup, urls
-from devenv.stack.graph import start_levels
+from devenv.services import application, launch_postgres, services, urls
+from devenv.stack.service import start_levels
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -54,21 +54,21 @@ def test_the_cloud_is_told_what_jobs_run_in(product: Product) -> None:
 def test_setup_is_due_again_after_a_new_migration(product: Product) -> None:
     migrations = product.config.root / "validibot" / "runs" / "migrations"
     migrations.mkdir(parents=True)
-    before = setup.key(product)
+    before = application.setup_key(product)
 
     (migrations / "0002_more.py").write_text("")
 
-    assert setup.key(product) != before
+    assert application.setup_key(product) != before
 
 
 def test_setup_is_due_again_in_a_new_database(product: Product) -> None:
-    before = setup.key(product)
+    before = application.setup_key(product)
 
     cluster = product.config.state / "postgres" / "cluster"
     cluster.mkdir(parents=True)
     (cluster / "PG_VERSION").write_text("18")
 
-    assert setup.key(product) != before
+    assert application.setup_key(product) != before
 
 
 def test_postgresql_listens_on_the_loopback_interface_only(tmp_path: Path) -> None:

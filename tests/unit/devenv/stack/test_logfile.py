@@ -1,11 +1,11 @@
-"""Log files: small, and read from their end."""
+"""Unit tests of log files: rotation, tail, follower."""
 
 from pathlib import Path
 
 from devenv.stack.logfile import Follower, LogFile, tail
 
 
-def test_a_large_log_starts_anew_and_keeps_the_last_one(tmp_path: Path) -> None:
+def test_large_log_is_rotated_once(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "web.log", largest=20)
     for number in range(10):
         log.write(f"line {number}")
@@ -15,14 +15,14 @@ def test_a_large_log_starts_anew_and_keeps_the_last_one(tmp_path: Path) -> None:
     assert (tmp_path / "web.log").stat().st_size <= 28
 
 
-def test_tail_returns_the_last_lines(tmp_path: Path) -> None:
+def test_tail_returns_last_lines(tmp_path: Path) -> None:
     (tmp_path / "web.log").write_text("one\ntwo\nthree\n")
 
     assert tail(tmp_path / "web.log", 2) == ["two", "three"]
     assert tail(tmp_path / "none.log", 2) == []
 
 
-def test_a_follower_sees_whole_new_lines_only(tmp_path: Path) -> None:
+def test_follower_yields_only_whole_new_lines(tmp_path: Path) -> None:
     path = tmp_path / "web.log"
     path.write_text("old\n")
     follower = Follower(path)
@@ -36,7 +36,7 @@ def test_a_follower_sees_whole_new_lines_only(tmp_path: Path) -> None:
     assert list(follower.new_lines()) == ["half a line"]
 
 
-def test_a_follower_starts_over_with_a_new_file(tmp_path: Path) -> None:
+def test_follower_starts_over_after_rotation(tmp_path: Path) -> None:
     path = tmp_path / "web.log"
     path.write_text("a long first line\n")
     follower = Follower(path)

@@ -1,4 +1,4 @@
-"""Child processes: their lines, their groups, their ends."""
+"""Unit tests of child processes: output lines, process groups, exit codes."""
 
 import asyncio
 import os
@@ -6,7 +6,9 @@ import signal
 import time
 from pathlib import Path
 
-from devenv.stack.process import LONGEST_LINE, Lines, Process, how_it_ended
+import pytest
+
+from devenv.stack.process import LONGEST_LINE, LineSplitter, Process, describe_exit, send_signal
 
 
 def run(script: str, *, stop: bool = False, within: float = 5.0) -> tuple[int, list[str]]:
@@ -33,11 +35,11 @@ def run(script: str, *, stop: bool = False, within: float = 5.0) -> tuple[int, l
     return asyncio.run(main()), lines
 
 
-def test_output_and_errors_arrive_as_lines() -> None:
+def test_stdout_and_stderr_arrive_as_lines() -> None:
     assert run("echo one; echo two >&2; printf three; exit 4") == (4, ["one", "two", "three"])
 
 
-def test_a_grandchild_that_holds_the_output_does_not_delay_the_end() -> None:
+def test_grandchild_holding_output_does_not_delay_exit() -> None:
     began = time.monotonic()
 
     code, lines = run("sleep 20 & echo pid $!; exit 3")
@@ -46,21 +48,21 @@ def test_a_grandchild_that_holds_the_output_does_not_delay_the_end() -> None:
     assert is_gone(int(lines[0].split()[1]))
 
 
-def test_stop_is_polite_first() -> None:
+def test_stop_sends_stop_signal_first() -> None:
     code, lines = run("trap 'echo bye; exit 0' TERM; echo up; sleep 20 & wait", stop=True)
 
     assert (code, lines) == (0, ["up", "bye"])
 
 
-def test_stop_kills_who_does_not_listen() -> None:
+def test_stop_kills_process_that_ignores_signal() -> None:
     code, _ = run("trap '' TERM; echo up; sleep 20 & wait; wait", stop=True, within=0.2)
 
     assert code == -signal.SIGKILL
 
 
-def test_a_line_without_an_end_is_cut() -> None:
+def test_line_without_end_is_cut() -> None:
     lines: list[str] = []
-    feed = Lines(lines.append)
+    feed = LineSplitter(lines.append)
 
     feed.feed(b"x" * (LONGEST_LINE + 5))
     feed.feed(b"y\xff\r\n")
@@ -69,9 +71,9 @@ def test_a_line_without_an_end_is_cut() -> None:
     assert lines[1] == "xxxxxy\N{REPLACEMENT CHARACTER}"
 
 
-def test_ends_are_told_in_words() -> None:
-    assert how_it_ended(1) == "exited with 1"
-    assert how_it_ended(-9) == "was killed by SIGKILL"
+def test_exit_codes_are_described_in_words() -> None:
+    assert describe_exit(1) == "exited with 1"
+    assert describe_exit(-9) == "was killed by SIGKILL"
 
 
 def is_gone(pid: int) -> bool:
@@ -83,7 +85,7 @@ def is_gone(pid: int) -> bool:
     return False
 
 
-def test_a_child_that_is_called_off_while_it_starts_is_ended(tmp_path: Path) -> None:
+def test_child_cancelled_while_starting_is_ended(tmp_path: Path) -> None:
     async def main() -> None:
         starting = asyncio.create_task(
             Process.start(
@@ -102,3 +104,17 @@ def test_a_child_that_is_called_off_while_it_starts_is_ended(tmp_path: Path) -> 
     time.sleep(0.3)
 
     assert not (tmp_path / "lives").exists()
+
+
+@pytest.mark.parametrize("pid", [1, 0, -1, -os.getpid()])
+def test_signal_to_group_or_init_is_refused(pid: int) -> None:
+    with pytest.raises(ValueError, match="may be signalled"):
+        send_signal(pid, signal.SIGTERM)
+
+
+def test_signal_to_missing_process_returns_false() -> None:
+    process = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitpid(process, 0)
+
+    assert not send_signal(process, 0)
+    assert send_signal(os.getpid(), 0)

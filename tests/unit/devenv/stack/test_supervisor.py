@@ -1,4 +1,4 @@
-"""A stack as a whole: order, health, death, restart, failure, stop."""
+"""Unit tests of a whole stack: order, health, restart, reload, failure, stop."""
 
 import asyncio
 import os
@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from devenv.stack.errors import ServiceFailed
-from devenv.stack.keeper import Keeper
 from devenv.stack.probe import CommandProbe
-from devenv.stack.service import Once, Restart, Service
-from devenv.stack.states import State
+from devenv.stack.problems import ServiceFailed
+from devenv.stack.runner import ServiceRunner, State
+from devenv.stack.service import Once, Reload, Restart, Service
 from devenv.stack.supervisor import Supervisor
 
 FAST = Restart(first=0.01, ceiling=0.02)
@@ -32,24 +31,36 @@ def service(name: str, script: str = "exec sleep 60", *needs: str) -> Service:
 
 @dataclass
 class Diary:
-    """A watcher that remembers."""
+    """An observer that remembers."""
 
     changes: list[tuple[str, State, str]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+    reloads: list[tuple[str, str]] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def changed(self, keeper: Keeper) -> None:
+    def changed(self, runner: ServiceRunner) -> None:
         self.news.set()
-        self.changes.append((keeper.service.name, keeper.state, keeper.note))
+        self.changes.append((runner.service.name, runner.state, runner.note))
+
+    def reloaded(self, runner: ServiceRunner, seconds: float) -> None:
+        self.news.set()
+        self.reloads.append((runner.service.name, runner.reload_failure))
 
     def line(self, service: str, text: str) -> None:
+        self.news.set()
         self.lines.append(f"{service}: {text}")
 
     def order(self, state: State) -> list[str]:
         return [name for name, changed, _ in self.changes if changed is state]
 
+    async def until_line(self, line: str) -> None:
+        async with asyncio.timeout(20):
+            while line not in self.lines:
+                self.news.clear()
+                await self.news.wait()
+
     async def until(self, name: str, state: State, *, times: int = 1) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while self.order(state).count(name) < times:
                 self.news.clear()
                 await self.news.wait()
@@ -67,7 +78,7 @@ def play(
     diary = Diary()
 
     async def main() -> None:
-        supervisor = Supervisor(services, folder=tmp_path, watcher=diary)
+        supervisor = Supervisor(services, folder=tmp_path, observer=diary)
         try:
             await supervisor.up()
             await then(supervisor, diary)
@@ -78,16 +89,16 @@ def play(
     return diary
 
 
-def test_services_start_after_what_they_need_and_stop_before_it(tmp_path: Path) -> None:
+def test_services_start_after_needs_and_stop_before_them(tmp_path: Path) -> None:
     diary = play(tmp_path, service("web", "exec sleep 60", "db"), service("db"))
 
     assert diary.order(State.HEALTHY) == ["db", "web"]
     assert diary.order(State.STOPPED) == ["web", "db"]
 
 
-def test_what_is_killed_is_started_again_and_dependents_keep_running(tmp_path: Path) -> None:
+def test_killed_service_restarts_and_dependents_keep_running(tmp_path: Path) -> None:
     async def kill(supervisor: Supervisor, diary: Diary) -> None:
-        os.kill(supervisor.keepers["db"].pid or 0, signal.SIGKILL)
+        os.kill(supervisor.runners["db"].pid or 0, signal.SIGKILL)
         await diary.until("db", State.HEALTHY, times=2)
 
     diary = play(tmp_path, service("db"), service("web", "exec sleep 60", "db"), then=kill)
@@ -96,7 +107,7 @@ def test_what_is_killed_is_started_again_and_dependents_keep_running(tmp_path: P
     assert diary.order(State.STARTING).count("web") == 1
 
 
-def test_a_service_that_never_becomes_healthy_is_given_up(tmp_path: Path) -> None:
+def test_service_that_always_exits_is_given_up(tmp_path: Path) -> None:
     broken = replace(service("web", "echo no; exit 3"), probe=CommandProbe(("false",)))
 
     with pytest.raises(ServiceFailed, match="web exited with 3") as caught:
@@ -105,14 +116,14 @@ def test_a_service_that_never_becomes_healthy_is_given_up(tmp_path: Path) -> Non
     assert caught.value.hint == "make logs S=web"
 
 
-def test_a_probe_that_never_succeeds_ends_the_start(tmp_path: Path) -> None:
+def test_failing_probe_ends_start_after_time_limit(tmp_path: Path) -> None:
     deaf = replace(service("web"), probe=CommandProbe(("false",)), ready_within=0.1)
 
     with pytest.raises(ServiceFailed, match="web was not healthy within"):
         play(tmp_path, deaf)
 
 
-def test_a_command_that_does_not_exist_is_told(tmp_path: Path) -> None:
+def test_missing_command_fails_with_127(tmp_path: Path) -> None:
     missing = replace(
         service("web"), command=("/no/such/program",), restart=Restart(attempts=1, first=0.01)
     )
@@ -121,7 +132,7 @@ def test_a_command_that_does_not_exist_is_told(tmp_path: Path) -> None:
         play(tmp_path, missing)
 
 
-def test_an_environment_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_missing_environment_fails_with_its_reason(tmp_path: Path) -> None:
     def environ() -> dict[str, str]:
         raise FileNotFoundError("endpoints.json is not there")
 
@@ -129,7 +140,7 @@ def test_an_environment_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         play(tmp_path, replace(service("web"), environ=environ))
 
 
-def test_a_step_runs_once_and_opens_the_way(tmp_path: Path) -> None:
+def test_step_runs_once_before_dependents(tmp_path: Path) -> None:
     step = replace(service("setup", "echo ran"), once=Once(tmp_path / "setup.done", lambda: "same"))
 
     first = play(tmp_path, step, service("web", "exec sleep 60", "setup"))
@@ -140,10 +151,79 @@ def test_a_step_runs_once_and_opens_the_way(tmp_path: Path) -> None:
     assert second.order(State.HEALTHY) == ["web"]
 
 
-def test_a_step_that_fails_is_not_repeated(tmp_path: Path) -> None:
+def test_failed_step_is_not_repeated(tmp_path: Path) -> None:
     step = replace(service("setup", "exit 1"), once=Once(tmp_path / "done", lambda: "same"))
 
     with pytest.raises(ServiceFailed, match="setup exited with 1"):
         play(tmp_path, step)
 
     assert not (tmp_path / "done").exists()
+
+
+async def reloading(supervisor: Supervisor) -> asyncio.Task[None]:
+    """Return the task that reloads on edits, once it watches."""
+    task = asyncio.create_task(supervisor.reload_on_edits())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return task
+
+
+def test_edit_restarts_service_without_port(tmp_path: Path) -> None:
+    code = tmp_path / "src" / "code"
+    code.parent.mkdir()
+    code.write_text("echo first; exec sleep 60")
+
+    async def edit(supervisor: Supervisor, diary: Diary) -> None:
+        watching = await reloading(supervisor)
+        await diary.until_line("web: first")
+        code.write_text("echo second; exec sleep 60")
+        await diary.until_line("web: second")
+        watching.cancel()
+
+    script = "trap 'echo drained; exit 0' TERM; . src/code & wait"
+    diary = play(
+        tmp_path, replace(service("web", script), reload=Reload(watch=("src/**",))), then=edit
+    )
+
+    assert diary.lines[:3] == ["web: first", "web: drained", "web: second"]
+    assert ("web", State.RESTARTING, "code changed") in diary.changes
+
+
+def test_edit_ends_pause_after_broken_code(tmp_path: Path) -> None:
+    slow = Restart(first=60, ceiling=60)
+    (tmp_path / "src").mkdir()
+    code = tmp_path / "src" / "code"
+    code.write_text("exec sleep 60")
+
+    async def edit(supervisor: Supervisor, diary: Diary) -> None:
+        watching = await reloading(supervisor)
+        code.write_text("echo broken; exit 1")
+        await diary.until_line("web: broken")
+        code.write_text("echo mended; exec sleep 60")
+        await diary.until_line("web: mended")
+        watching.cancel()
+
+    runs = replace(service("web", ". src/code"), restart=slow, reload=Reload(watch=("src/*",)))
+    diary = play(tmp_path, runs, then=edit)
+
+    assert diary.lines[-1] == "web: mended"
+
+
+def test_edit_signals_service_that_reloads_itself(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+
+    async def edit(supervisor: Supervisor, diary: Diary) -> None:
+        watching = await reloading(supervisor)
+        await diary.until_line("web: up")
+        (tmp_path / "src" / "code").touch()
+        await diary.until_line("web: told")
+        watching.cancel()
+
+    runs = replace(
+        service("web", "trap 'echo told' HUP; echo up; while :; do sleep 0.05; done"),
+        reload=Reload(watch=("src/**",), signal=signal.SIGHUP),
+    )
+    diary = play(tmp_path, runs, then=edit)
+
+    assert diary.lines == ["web: up", "web: told"]
+    assert diary.order(State.STARTING) == ["web"]

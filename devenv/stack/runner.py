@@ -1,0 +1,307 @@
+"""The life of one service: wait for its needs, start, become healthy, restart, reload, stop.
+
+A runner is one asyncio task. It owns the process that serves, at most one successor that a reload
+is starting, and predecessors that finish their last requests. State changes go through `_become`,
+which checks them against TRANSITIONS and tells the observer.
+"""
+
+import asyncio
+import signal
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from devenv.stack import ports
+from devenv.stack.problems import StackError
+from devenv.stack.process import Process, describe_exit
+from devenv.stack.service import Service
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.03, 0.25
+
+
+class State(StrEnum):
+    """State of a service: servers end up healthy, steps end up done."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    DONE = "done"
+    RESTARTING = "restarting"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    State.WAITING: frozenset({State.STARTING, State.DONE, State.STOPPING, State.FAILED}),
+    State.STARTING: frozenset(
+        {State.HEALTHY, State.DONE, State.RESTARTING, State.STOPPING, State.FAILED}
+    ),
+    State.HEALTHY: frozenset({State.RESTARTING, State.STOPPING, State.FAILED}),
+    State.RESTARTING: frozenset({State.STARTING, State.STOPPING, State.FAILED}),
+    State.DONE: frozenset({State.STOPPING}),
+    State.STOPPING: frozenset({State.STOPPED}),
+    State.STOPPED: frozenset(),
+    State.FAILED: frozenset({State.STOPPING}),
+}
+
+
+class StackObserver(Protocol):
+    """Receiver of what happens in a stack."""
+
+    def changed(self, runner: "ServiceRunner") -> None:
+        """Record that `runner.state` is new."""
+        ...
+
+    def reloaded(self, runner: "ServiceRunner", seconds: float) -> None:
+        """Record that new code serves, or does not because of `runner.reload_failure`."""
+        ...
+
+    def line(self, service: str, text: str) -> None:
+        """Record a line that the service wrote."""
+        ...
+
+
+class ServiceRunner:
+    """Keeps one service alive until `stop`."""
+
+    def __init__(self, service: Service, *, needs: Sequence["ServiceRunner"], folder: Path) -> None:
+        self.service = service
+        self.state = State.WAITING
+        self.note = ""
+        self.restarts = 0
+        self.ready = asyncio.Event()
+        self.failed = asyncio.Event()
+        self._needs = needs
+        self._folder = folder
+        self._observer: StackObserver
+        self._task: asyncio.Task[None] | None = None
+        self._process: Process | None = None
+        self._successor: Process | None = None
+        self._replaced = asyncio.Event()
+        self._edited = asyncio.Event()  # the code changed: no pause before the next start
+        self.reload_failure = ""  # why the process that serves has older code than the disk
+        self._draining: dict[asyncio.Task[None], Process] = {}
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self, observer: StackObserver) -> None:
+        self._observer = observer
+        self._task = asyncio.create_task(self._run(), name=self.service.name)
+        self._task.add_done_callback(self._report_crash)
+
+    async def stop(self) -> None:
+        """Stop the service and everything that reloads have left."""
+        if self._task is None:
+            return
+        self._become(State.STOPPING)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        number, within = self.service.stop_signal, self.service.stop_within
+        for task in self._draining:
+            task.cancel()
+        ours = [process for process in (self._process, self._successor) if process]
+        await asyncio.gather(*(one.stop(number, within=within) for one in ours), *self._draining)
+        self._process = self._successor = None
+        self._become(State.STOPPED)
+
+    def kill(self) -> None:
+        for process in (self._process, self._successor, *self._draining.values()):
+            if process:
+                process.signal(signal.SIGKILL)
+
+    async def reload(self) -> None:
+        """Put the code that is on disk now into service, by the way that the service declares."""
+        reload = self.service.reload
+        assert reload
+        await self.ready.wait()  # a first start may have read the old code
+        if reload.signal:
+            if self._process:
+                self._process.signal(reload.signal, descendants=False)
+        elif self.state is State.HEALTHY and reload.port and ports.can_tell_listeners():
+            await self._hand_over(reload.port, drain_within=reload.drain_within)
+        elif self.state in (State.HEALTHY, State.STARTING, State.RESTARTING):
+            self._edited.set()
+            if self._process:
+                self._drain(self._process, within=reload.drain_within)
+
+    async def _hand_over(self, port: int, *, drain_within: float) -> None:
+        """Start a second process on the same port; once it serves, let the first one finish."""
+        began = asyncio.get_running_loop().time()
+        try:
+            self._successor = successor = await self._spawn(self.service.environ())
+        except (OSError, StackError) as error:
+            self.reload_failure = f"could not be started: {error}"
+            self._observer.reloaded(self, 0)
+            return
+        failure = await self._until_it_serves(successor, port)
+        seconds = asyncio.get_running_loop().time() - began
+        if failure:
+            await successor.stop(signal.SIGKILL, within=1)
+        elif self._process and self.state is State.HEALTHY:
+            self._drain(self._process, within=drain_within)
+            self._process = successor
+            self._replaced.set()
+        else:  # the first one has died meanwhile; its restart has read the new code, too
+            await successor.stop(self.service.stop_signal, within=self.service.stop_within)
+        self._successor = None
+        self.reload_failure = failure
+        self._observer.reloaded(self, seconds)
+
+    async def _until_it_serves(self, successor: Process, port: int) -> str:
+        """Return "" once the successor itself listens and is healthy, else why it never will."""
+        ended = asyncio.ensure_future(successor.wait())
+        healthy = asyncio.create_task(self._until_healthy(listener=(port, successor.pid)))
+        try:
+            await asyncio.wait(
+                {ended, healthy},
+                timeout=self.service.ready_within,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            healthy.cancel()
+        if ended.done():
+            return describe_exit(ended.result())
+        ended.cancel()
+        if healthy.done() and not healthy.cancelled():
+            return ""
+        return f"was not healthy within {self.service.ready_within:.0f} s"
+
+    def _drain(self, process: Process, *, within: float) -> None:
+        """Stop a process in the background: it finishes the requests that it has."""
+
+        async def drain() -> None:
+            try:
+                await process.stop(self.service.stop_signal, within=within)
+            except asyncio.CancelledError:  # the whole stack stops
+                await process.stop(signal.SIGKILL, within=1)
+
+        task = asyncio.create_task(drain())
+        self._draining[task] = process
+        task.add_done_callback(lambda done: self._draining.pop(done, None))
+
+    def _report_crash(self, task: asyncio.Task[None]) -> None:
+        """Report a service that could not even be started, for example without an environment."""
+        if not task.cancelled() and (error := task.exception()):
+            self._become(State.FAILED, str(error) or type(error).__name__)
+
+    async def _run(self) -> None:
+        for need in self._needs:
+            await need.ready.wait()
+        if self.service.once:
+            await self._run_step()
+        else:
+            await self._run_server()
+
+    async def _run_step(self) -> None:
+        once = self.service.once
+        assert once
+        if once.is_done():
+            self._become(State.DONE, "nothing new")
+        elif (code := await self._live()) == 0:
+            once.mark_done()
+            self._become(State.DONE)
+        else:
+            self._become(State.FAILED, describe_exit(code))
+
+    async def _run_server(self) -> None:
+        restart = self.service.restart
+        clock = asyncio.get_running_loop().time
+        ends = 0
+        while True:
+            began = clock()
+            code = await self._live()
+            ends = 1 if clock() - began > restart.calm else ends + 1
+            reason = self.note or describe_exit(code)
+            if ends >= restart.attempts and not self.ready.is_set():
+                self._become(State.FAILED, reason)
+                return
+            self.restarts += 1
+            edited = self._edited.is_set()
+            self._become(State.RESTARTING, "code changed" if edited else reason)
+            await self._pause(0 if edited else restart.delay(ends))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next start, but not longer than until the next edit."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._edited.wait()
+        except TimeoutError:
+            pass
+        self._edited.clear()
+
+    async def _live(self) -> int:
+        """Run the command once, reloads included; return the last exit code."""
+        environ = self.service.environ()
+        try:
+            self._process = await self._spawn(environ)
+        except OSError as error:
+            self._observer.line(self.service.name, f"{self.service.command[0]}: {error.strerror}")
+            return 127
+        self._become(State.STARTING)
+        watching = asyncio.create_task(self._report_health(self._process))
+        try:
+            return await self._last_exit()
+        finally:
+            watching.cancel()
+
+    async def _last_exit(self) -> int:
+        """Wait for the process that serves, whichever a reload has made that."""
+        replaced = asyncio.create_task(self._replaced.wait())
+        try:
+            while process := self._process:
+                ended = asyncio.ensure_future(process.wait())
+                await asyncio.wait({ended, replaced}, return_when=asyncio.FIRST_COMPLETED)
+                if self._process is process:
+                    self._process = None
+                    return await ended
+                self._replaced.clear()
+                replaced = asyncio.create_task(self._replaced.wait())
+        finally:
+            replaced.cancel()
+        raise AssertionError("A reload left no process.")
+
+    async def _spawn(self, environ: Mapping[str, str]) -> Process:
+        return await Process.start(
+            self.service.command,
+            environ=environ,
+            folder=self._folder,
+            stop_signal=self.service.stop_signal,
+            write=lambda text: self._observer.line(self.service.name, text),
+        )
+
+    async def _report_health(self, process: Process) -> None:
+        if self.service.once:
+            return
+        try:
+            async with asyncio.timeout(self.service.ready_within):
+                await self._until_healthy()
+        except TimeoutError:
+            self.note = f"was not healthy within {self.service.ready_within:.0f} s"
+            process.signal(signal.SIGKILL)
+        else:
+            self._become(State.HEALTHY)
+
+    async def _until_healthy(self, *, listener: tuple[int, int] | None = None) -> None:
+        """Return once the probe succeeds; with `listener`, once that process listens there, too."""
+        environ = self.service.environ()
+        pause = _FIRST_PAUSE
+        while True:
+            listens = listener is None or await asyncio.to_thread(ports.is_listener, *listener)
+            probe = self.service.probe
+            if listens and (probe is None or await probe.is_healthy(environ)):
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.3, _LONGEST_PAUSE)
+
+    def _become(self, state: State, note: str = "") -> None:
+        assert state in TRANSITIONS[self.state], f"{self.service.name}: {self.state} → {state}"
+        self.state, self.note = state, note
+        if state in (State.HEALTHY, State.DONE):
+            self.ready.set()
+        elif state is State.FAILED:
+            self.failed.set()
+        self._observer.changed(self)

@@ -1,0 +1,136 @@
+"""Flows of the inner loop: edits of a running stack's code, with requests in flight."""
+
+import http.client
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.project import Project, make
+
+pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(150)]
+
+_ASGI = """
+import asyncio
+from validibot.answer import ANSWER
+async def application(scope, receive, send):
+    if scope["path"] == "/slow":
+        await asyncio.sleep(4)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": ANSWER.encode()})
+"""
+_WSGI = """
+import time
+from validibot.answer import ANSWER
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(4)
+    start_response("200 OK", [])
+    return [ANSWER.encode()]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    project = make(tmp_path / "project")
+    (project.root / "config" / "asgi.py").write_text(_ASGI)
+    (project.root / "config" / "wsgi.py").write_text(_WSGI)
+    (project.root / "validibot").mkdir()
+    (project.root / "validibot" / "__init__.py").touch()
+    answer(project, "first")
+    yield project
+    project.devenv("down")
+
+
+def answer(project: Project, text: str) -> None:
+    write(project, f"ANSWER = {text!r}\n")
+
+
+def write(project: Project, code: str) -> None:
+    (project.root / "validibot" / "answer.py").write_text(code)
+
+
+class Client:
+    """Asks web or worker, each time by a new connection."""
+
+    def __init__(self, project: Project, service: str) -> None:
+        self.port = int(project.status()["urls"][service].rpartition(":")[2])
+
+    def get(self, path: str = "/") -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    def until(self, text: str) -> None:
+        wait_for(lambda: self.get() == text, f"the answer {text!r}")
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("service", ["web", "worker"])
+def test_edit_reloads_without_failing_a_request(project: Project, service: str) -> None:
+    assert project.devenv("up", "--detach").returncode == 0
+    client = Client(project, service)
+    seen: Counter[str] = Counter()
+    enough = threading.Event()
+
+    def ask() -> None:
+        while not enough.is_set():
+            try:
+                seen[client.get()] += 1
+            except OSError as error:
+                seen[repr(error)] += 1
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    slow = threading.Thread(target=lambda: seen.update([f"slow {client.get('/slow')}"]))
+    for thread in (*askers, slow):
+        thread.start()
+    time.sleep(0.3)  # the slow request is being answered
+    answer(project, "second")
+    wait_for(lambda: seen["second"] > 0, "new code")
+    slow.join()
+    enough.set()
+    for thread in askers:
+        thread.join()
+
+    assert set(seen) == {"first", "second", "slow first"}
+
+
+def test_broken_code_is_shown_and_next_edit_recovers(project: Project) -> None:
+    assert project.devenv("up", "--detach").returncode == 0
+    client = Client(project, "web")
+
+    write(project, "ANSWER = (\n")
+    wait_for(
+        lambda: "older code" in project.status()["services"]["web"]["note"], "the failed reload"
+    )
+    log = project.devenv("logs", "--no-follow", "web").stdout
+    still = client.get()
+    answer(project, "second")
+    client.until("second")
+
+    assert "SyntaxError: '(' was never closed" in log
+    assert still == "first"
+    wait_for(lambda: not project.status()["services"]["web"]["note"], "the note to go")
+
+
+def test_watch_0_turns_reload_off(project: Project) -> None:
+    assert project.devenv("up", "--detach", WATCH="0").returncode == 0
+    client = Client(project, "web")
+    pid = project.status()["services"]["web"]["pid"]
+
+    answer(project, "second")
+    time.sleep(1.5)
+
+    assert (client.get(), project.status()["services"]["web"]["pid"]) == ("first", pid)
