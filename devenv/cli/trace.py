@@ -61,16 +61,16 @@ def _replay(product: Product, context: Context, what: str) -> int:
 def _events(product: Product, context: Context, run_id: str) -> list[dict[str, Any]]:
     facts = summary.facts(product, context.state())
     answer = ask(
-        f"{facts['urls']['web']}/api/v1/orgs/{facts['org']}/runs/{run_id}/events/",
+        f"{facts['urls']['web']}/api/v1/orgs/{facts['org']}/runs/{run_id}/events/?page_size=200",
         headers={"Authorization": f"Bearer {facts['api_key']}"},
     )
-    events = answer.json()
-    if answer.status != 200 or not isinstance(events, list):
+    page = answer.json()
+    if answer.status != 200 or not isinstance(page, dict):
         raise StackError(
             f"The API answers {answer.status} about the run {run_id}: {answer.text[:300]}",
             hint="is it a run of the demo organisation?",
         )
-    return events
+    return list(page["results"])
 
 
 def _timeline(events: list[dict[str, Any]]) -> str:

@@ -169,7 +169,11 @@ class Site:
         return found
 
     def events(self, pk: str) -> list[str]:
-        found = self.client.get(f"{self.api}/runs/{pk}/events/").raise_for_status().json()
+        found = (
+            self.client.get(f"{self.api}/runs/{pk}/events/?page_size=200")
+            .raise_for_status()
+            .json()["results"]
+        )
         return [event["kind"] for event in found]
 
     def result(self, pk: str, *, seconds: float = 60) -> str:

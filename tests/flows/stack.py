@@ -72,7 +72,9 @@ class Stack(Project):
         return document
 
     def history(self, pk: str) -> list[dict[str, Any]]:
-        events: list[dict[str, Any]] = self.api.get(f"runs/{pk}/events/").raise_for_status().json()
+        events: list[dict[str, Any]] = (
+            self.api.get(f"runs/{pk}/events/?page_size=200").raise_for_status().json()["results"]
+        )
         return events
 
     def events(self, pk: str) -> list[str]:

@@ -11,8 +11,8 @@ from validibot_shared.evidence.manifest import (
 from validibot.runs.models import Run, StepRun
 
 
-def manifest_of(run: Run) -> dict[str, Any]:
-    """Return what is attested of a run that `with_details` loaded."""
+def manifest_of(run: Run, steps: list[StepRun]) -> dict[str, Any]:
+    """Return what is attested of a run that has ended."""
     assert run.ended_at is not None
     manifest = EvidenceManifest(
         run_id=str(run.pk),
@@ -21,7 +21,7 @@ def manifest_of(run: Run) -> dict[str, Any]:
         workflow=WorkflowReceipt(
             slug=run.workflow.slug,
             version=str(run.workflow.version),
-            steps=[_step(step_run) for step_run in run.steps.all()],
+            steps=[_step(step_run) for step_run in steps],
         ),
         input_sha256=run.submission.sha256,
     )

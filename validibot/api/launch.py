@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from django.db import transaction
+from django.http import HttpResponse
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from validibot.accounts.scope import Scope
-from validibot.api import idempotency
-from validibot.api.documents import document_of
+from validibot.api import documents, idempotency
 from validibot.core.problems import Problem
 from validibot.runs import admit, events
 from validibot.runs.admit import NotAdmitted
@@ -25,8 +24,8 @@ MAX_WAIT_SECONDS = 60.0
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
 
 
-def launch(request: Request, scope: Scope, workflow: Workflow) -> Response:
-    """Answer a launch: 201 with the finished run, or 202 with where to look for it."""
+def launch(request: Request, scope: Scope, workflow: Workflow) -> HttpResponse:
+    """Start a run and answer 201 with the finished run, or 202 with where to look for it."""
     if not scope.can("run.launch"):
         raise Problem(403, "PERMISSION_DENIED", "Your role does not allow launching runs here.")
     key = idempotency.key_of(request)
@@ -36,17 +35,20 @@ def launch(request: Request, scope: Scope, workflow: Workflow) -> Response:
     headers = {"Preference-Applied": f"wait={waited}"} if waited else {}
     if replayed:
         headers |= {"Idempotent-Replayed": "true", "Original-Request-Id": str(run.pk)}
-    return answer(run, headers)
+    return answer(run, scope.organisation.slug, headers)
 
 
-def answer(run: Run, headers: dict[str, str]) -> Response:
-    """Describe `run` as the answer of a launch."""
-    document = document_of(run)
-    headers = headers | {"Location": document["url"]}
-    if document["state"] == "COMPLETED":
-        return Response(document, status=201, headers=headers)
+def answer(run: Run, org: str, headers: dict[str, str]) -> HttpResponse:
+    """Return the answer of a launch as the run is now."""
+    found, steps = documents.load_run(Run.objects.all(), run.pk) or (run, [])
+    document = documents.RunDocument.of_steps(found, steps, org)
+    headers = headers | {"Location": document.url}
+    if document.state == "COMPLETED":
+        return documents.respond(document, status=201, headers=headers)
     headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return Response(document | {"poll": document["url"]}, status=202, headers=headers)
+    return documents.respond(
+        documents.LaunchDocument.of_running(document), status=202, headers=headers
+    )
 
 
 def _receive(request: Request, workflow: Workflow) -> content.Incoming:

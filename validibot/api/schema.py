@@ -1,9 +1,87 @@
-"""What drf-spectacular cannot find out by itself."""
+"""The OpenAPI document: what drf-spectacular cannot find out by itself."""
 
-from typing import Any
+import datetime as dt
+from typing import Any, Literal
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter
+from pydantic import BaseModel, Field
+
+from validibot.core.problems import MEDIA_TYPE
+from validibot.runs.states import RunStatus
+
+JSON = "application/json"
+_SCENARIO = "How mocked validators behave, for example fail(3). Refused where they are real."
+
+VERSION = OpenApiParameter(
+    "version",
+    {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+    description="Use this version instead of the latest.",
+)
+PROJECT = OpenApiParameter("project", str, description="The slug of the workflow's project.")
+PAGE = [
+    OpenApiParameter("cursor", str, description="Taken from the link to another page."),
+    OpenApiParameter("page_size", {"type": "integer", "minimum": 1, "maximum": 200}),
+]
+RUN_FILTERS = [
+    OpenApiParameter("status", str, enum=list(RunStatus.values)),
+    OpenApiParameter("workflow", str, description="A workflow's slug."),
+    OpenApiParameter("after", dt.date, description="Created on this day or later (UTC)."),
+    OpenApiParameter("before", dt.date, description="Created before this day (UTC)."),
+]
+LAUNCH = [
+    VERSION,
+    PROJECT,
+    OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER),
+    OpenApiParameter("Prefer", str, OpenApiParameter.HEADER, description="wait=SECONDS"),
+    OpenApiParameter("X-Filename", str, OpenApiParameter.HEADER, description="For raw bodies."),
+    OpenApiParameter(
+        "X-Validibot-Scenario",
+        str,
+        OpenApiParameter.HEADER,
+        description="For raw bodies: the field `scenario`.",
+    ),
+]
+
+
+class ApiProblemError(BaseModel):
+    """A field that cannot be used, and why."""
+
+    field: str
+    message: str
+
+
+class ApiProblem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str
+    code: str = ""
+    errors: list[ApiProblemError] = []
+
+
+class LaunchEnvelope(BaseModel):
+    """A launch as JSON: the text of the file, or its bytes in base64."""
+
+    content: str
+    content_encoding: Literal["base64"] | None = None
+    content_type: str | None = None
+    filename: str | None = None
+    name: str | None = Field(None, max_length=255)
+    metadata: dict[str, str] | None = None
+    short_description: str | None = Field(None, max_length=255)
+    scenario: str | None = Field(None, description=_SCENARIO)
+
+
+def answers(success: Any, *failures: int, status: int = 200, media_type: str = JSON) -> Any:
+    """Return the `responses` of an operation: its success, its own failures and those of all."""
+    problems = dict.fromkeys(
+        ((each, MEDIA_TYPE) for each in (400, 401, 403, 404, 406, 503, *failures)), ApiProblem
+    )
+    return {(status, media_type): success, **problems}
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -14,3 +92,14 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
         return {"type": "http", "scheme": "bearer", "bearerFormat": "vbk_1_…"}
+
+
+class LaunchForm(BaseModel):
+    """A launch as a form; `metadata` is a JSON object of strings."""
+
+    file: bytes = Field(json_schema_extra={"format": "binary"})
+    filename: str | None = None
+    name: str | None = Field(None, max_length=255)
+    metadata: str | None = None
+    short_description: str | None = Field(None, max_length=255)
+    scenario: str | None = Field(None, description=_SCENARIO)

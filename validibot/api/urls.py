@@ -20,7 +20,7 @@ _organisation: list[URLPattern | URLResolver] = [
     path("", views.OrganisationView.as_view()),
     path("workflows/", views.WorkflowsView.as_view()),
     path("workflows/<ident:workflow>/", include(_workflow)),
-    path("workflows/<ident:workflow>/versions/<int:version>/", include(_workflow)),
+    path("workflows/<ident:workflow>/versions/<version:version>/", include(_workflow)),
     path("runs/", views.RunsView.as_view()),
     path("runs/<uuid:run>/", include(_run)),
 ]

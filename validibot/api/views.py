@@ -1,10 +1,10 @@
-"""The public API: translate HTTP, hold no rules."""
+"""The views of the public API: they translate HTTP and hold no rules of the product."""
 
 from uuid import UUID
 
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -12,107 +12,95 @@ from rest_framework.views import APIView
 from validibot.accounts.models import User
 from validibot.accounts.permissions import organisations_of
 from validibot.accounts.scope import NotAMember, Scope, scope_of
-from validibot.api import filters, serializers
-from validibot.api.documents import describe, with_details
+from validibot.api import documents, schema
 from validibot.api.evidence import manifest_of
 from validibot.api.launch import launch
-from validibot.api.pagination import ByNamePagination, PathCursorPagination
+from validibot.api.lists import PathCursorPagination, filter_runs, query_number
 from validibot.core.downloads import attachment
 from validibot.core.problems import Problem
 from validibot.runs.access import may_cancel, visible_runs
 from validibot.runs.cancel import cancel_run
-from validibot.runs.models import Run
+from validibot.runs.models import Run, StepRun
 from validibot.workflows.models import Workflow
 from validibot.workflows.select import WorkflowNotFound, find_workflow, visible_workflows
 
-LAUNCH_PARAMETERS = [
-    OpenApiParameter("version", int, description="Run this version instead of the latest."),
-    OpenApiParameter("project", str, description="The slug of the workflow's project."),
-    OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER),
-    OpenApiParameter("Prefer", str, OpenApiParameter.HEADER, description="wait=SECONDS"),
-    OpenApiParameter("X-Filename", str, OpenApiParameter.HEADER, description="For raw bodies."),
-    OpenApiParameter(
-        "X-Validibot-Scenario",
-        str,
-        OpenApiParameter.HEADER,
-        description="For raw bodies: the field `scenario`.",
-    ),
-]
-PROBLEMS = dict.fromkeys((400, 401, 403, 404), serializers.ProblemSerializer)
+MAX_VERSION = 2**31 - 1
 
 
 class MeView(APIView):
-    """The user behind the key."""
+    """The user who makes the request."""
 
-    @extend_schema(responses={200: serializers.UserSerializer, **PROBLEMS})
-    def get(self, request: Request) -> Response:
-        return Response(serializers.UserSerializer(_user(request)).data)
+    @extend_schema(responses=schema.answers(documents.UserDocument))
+    def get(self, request: Request) -> HttpResponse:
+        return documents.respond(documents.UserDocument.of(_user(request)))
 
 
 class OrganisationsView(APIView):
     """The organisations that the user is a member of."""
 
-    @extend_schema(responses={200: serializers.OrganisationSerializer(many=True), **PROBLEMS})
-    def get(self, request: Request) -> Response:
-        organisations = organisations_of(_user(request)).order_by("name")
-        return Response(serializers.OrganisationSerializer(organisations, many=True).data)
+    @extend_schema(
+        operation_id="list_organisations",
+        parameters=schema.PAGE,
+        responses=schema.answers(documents.OrganisationPage),
+    )
+    def get(self, request: Request) -> HttpResponse:
+        pages = PathCursorPagination(organisations_of(_user(request)), "name", "pk")
+        return pages.answer(request, documents.OrganisationDocument.of, documents.OrganisationPage)
 
 
 class OrganisationView(APIView):
     """One organisation."""
 
-    @extend_schema(responses={200: serializers.OrganisationSerializer, **PROBLEMS})
-    def get(self, request: Request, org: str) -> Response:
-        scope = _scope(request, org)
-        return Response(serializers.OrganisationSerializer(scope.organisation).data)
+    @extend_schema(
+        operation_id="get_organisation", responses=schema.answers(documents.OrganisationDocument)
+    )
+    def get(self, request: Request, org: str) -> HttpResponse:
+        organisation = _scope(request, org).organisation
+        return documents.respond(documents.OrganisationDocument.of(organisation))
 
 
 class WorkflowsView(APIView):
     """The latest version of each workflow."""
 
-    @extend_schema(responses={200: serializers.WorkflowSerializer(many=True), **PROBLEMS})
-    def get(self, request: Request, org: str) -> Response:
+    @extend_schema(
+        operation_id="list_workflows",
+        parameters=schema.PAGE,
+        responses=schema.answers(documents.WorkflowPage),
+    )
+    def get(self, request: Request, org: str) -> HttpResponse:
         scope = _scope(request, org)
-        workflows = visible_workflows(scope.user, scope.organisation).select_related(
-            "organisation", "project"
-        )
-        pages = ByNamePagination()
-        page = pages.paginate_queryset(workflows, request, self)
-        return pages.get_paginated_response(serializers.WorkflowSerializer(page, many=True).data)
+        workflows = visible_workflows(scope.user, scope.organisation)
+        workflows = workflows.select_related("organisation", "project")
+        pages = PathCursorPagination(workflows, "name", "pk")
+        return pages.answer(request, documents.WorkflowSummary.of, documents.WorkflowPage)
 
 
 class WorkflowView(APIView):
     """One workflow with its steps."""
 
     @extend_schema(
-        parameters=LAUNCH_PARAMETERS[:2],
-        responses={200: serializers.WorkflowDetailSerializer, **PROBLEMS},
+        parameters=[schema.VERSION, schema.PROJECT],
+        responses=schema.answers(documents.WorkflowDocument),
     )
-    def get(self, request: Request, org: str, workflow: str, version: int = 0) -> Response:
+    def get(self, request: Request, org: str, workflow: str, version: int = 0) -> HttpResponse:
         found = _workflow(request, _scope(request, org), workflow, version)
-        return Response(serializers.WorkflowDetailSerializer(found).data)
+        return documents.respond(documents.WorkflowDocument.of(found))
 
 
 class WorkflowRunsView(APIView):
-    """Launch a run of a workflow."""
+    """Start a run of a workflow."""
 
     @extend_schema(
-        parameters=LAUNCH_PARAMETERS,
+        parameters=schema.LAUNCH,
         request={
             "application/octet-stream": OpenApiTypes.BINARY,
-            "multipart/form-data": serializers.MultipartLaunchSerializer,
-            "application/json": serializers.EnvelopeLaunchSerializer,
+            "multipart/form-data": schema.LaunchForm,
+            "application/json": schema.LaunchEnvelope,
         },
-        responses={
-            201: serializers.RunDetailSerializer,
-            202: serializers.RunDetailSerializer,
-            **PROBLEMS,
-            409: serializers.ProblemSerializer,
-            413: serializers.ProblemSerializer,
-            422: serializers.ProblemSerializer,
-        },
+        responses=schema.answers(documents.LaunchDocument, 409, 413, 422, 429, status=202)
+        | {(201, schema.JSON): documents.RunDocument},
     )
-    def post(self, request: Request, org: str, workflow: str, version: int = 0) -> Response:
+    def post(self, request: Request, org: str, workflow: str, version: int = 0) -> HttpResponse:
         scope = _scope(request, org)
         return launch(request, scope, _workflow(request, scope, workflow, version))
 
@@ -121,81 +109,82 @@ class RunsView(APIView):
     """The runs of an organisation, newest first."""
 
     @extend_schema(
-        parameters=filters.PARAMETERS,
-        responses={200: serializers.RunSerializer(many=True), **PROBLEMS},
+        operation_id="list_runs",
+        parameters=[*schema.RUN_FILTERS, *schema.PAGE],
+        responses=schema.answers(documents.RunPage),
     )
-    def get(self, request: Request, org: str) -> Response:
+    def get(self, request: Request, org: str) -> HttpResponse:
         scope = _scope(request, org)
-        runs = visible_runs(scope).select_related("organisation", "workflow", "submission")
-        runs = filters.apply(runs.defer("submission__inline"), request.query_params)
-        pages = PathCursorPagination()
-        page = pages.paginate_queryset(runs, request, self)
-        return pages.get_paginated_response(serializers.RunSerializer(page, many=True).data)
+        runs = visible_runs(scope).select_related("workflow", "submission")
+        runs = filter_runs(runs.defer("submission__inline"), request.query_params)
+        pages = PathCursorPagination(runs, "-created_at")
+        org = scope.organisation.slug
+        return pages.answer(
+            request, lambda run: documents.RunSummary.of(run, org), documents.RunPage
+        )
 
 
 class RunView(APIView):
     """One run with its steps and findings. Never throttled: clients poll it."""
 
-    @extend_schema(responses={200: serializers.RunDetailSerializer, **PROBLEMS})
-    def get(self, request: Request, org: str, run: UUID) -> Response:
-        found = with_details(visible_runs(_scope(request, org)).filter(pk=run)).first()
-        if found is None:
-            raise _no_run(run)
-        return Response(describe(found))
+    @extend_schema(operation_id="get_run", responses=schema.answers(documents.RunDocument))
+    def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
+        scope = _scope(request, org)
+        return documents.respond(_document(scope, run))
 
 
 class RunEvidenceView(APIView):
-    """The receipt of a run that has ended: what was sent, what ran in which image, what came of it."""
+    """The evidence of a run that has ended: its input, its steps, their images and their outcome."""
 
-    @extend_schema(
-        responses={200: OpenApiTypes.OBJECT, **PROBLEMS, 409: serializers.ProblemSerializer}
-    )
+    @extend_schema(operation_id="get_evidence", responses=schema.answers(OpenApiTypes.OBJECT, 409))
     def get(self, request: Request, org: str, run: UUID) -> Response:
-        found = with_details(visible_runs(_scope(request, org)).filter(pk=run)).first()
-        if found is None:
-            raise _no_run(run)
+        found, steps = _loaded(_scope(request, org), run)
         if found.ended_at is None:
             raise Problem(
                 409, "RUN_NOT_FINISHED", f"Run {run} has not ended; ask again when it has."
             )
-        return Response(manifest_of(found))
+        return Response(manifest_of(found, steps))
 
 
 class RunEventsView(APIView):
-    """The timeline of a run, oldest first."""
+    """The events of a run, oldest first."""
 
-    @extend_schema(responses={200: serializers.RunEventSerializer(many=True), **PROBLEMS})
-    def get(self, request: Request, org: str, run: UUID) -> Response:
-        found = _run(_scope(request, org), run)
-        events = found.events.select_related("step_run")
-        return Response(serializers.RunEventSerializer(events, many=True).data)
+    @extend_schema(
+        operation_id="list_events",
+        parameters=schema.PAGE,
+        responses=schema.answers(documents.EventPage),
+    )
+    def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
+        events = _run(_scope(request, org), run).events.select_related("step_run")
+        pages = PathCursorPagination(events, "id")
+        return pages.answer(request, documents.EventDocument.of, documents.EventPage)
 
 
 class RunCancelView(APIView):
-    """Stop a run that has not ended."""
+    """Cancel a run that has not ended."""
 
     @extend_schema(
+        operation_id="cancel_run",
         request=None,
-        responses={
-            200: serializers.RunDetailSerializer,
-            **PROBLEMS,
-            409: serializers.ProblemSerializer,
-        },
+        responses=schema.answers(documents.RunDocument, 409),
     )
-    def post(self, request: Request, org: str, run: UUID) -> Response:
+    def post(self, request: Request, org: str, run: UUID) -> HttpResponse:
         scope = _scope(request, org)
         found = _run(scope, run)
         if not may_cancel(scope, found):
             raise Problem(403, "PERMISSION_DENIED", "Your role does not allow cancelling this run.")
         if not cancel_run(found.pk, actor=scope.user.email):
             raise Problem(409, "RUN_FINISHED", f"Run {run} has ended and cannot be cancelled.")
-        return Response(describe(with_details(Run.objects.filter(pk=found.pk)).get()))
+        return documents.respond(_document(scope, run))
 
 
 class ArtifactView(APIView):
     """Download an artifact of a run."""
 
-    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY, **PROBLEMS})
+    @extend_schema(
+        operation_id="download_artifact",
+        responses=schema.answers(OpenApiTypes.BINARY, media_type="application/octet-stream"),
+    )
     def get(self, request: Request, org: str, run: UUID, artifact: int) -> StreamingHttpResponse:
         found = _run(_scope(request, org), run).artifacts.filter(pk=artifact).first()
         if found is None:
@@ -224,26 +213,27 @@ def _run(scope: Scope, pk: UUID) -> Run:
     return run
 
 
+def _loaded(scope: Scope, pk: UUID) -> tuple[Run, list[StepRun]]:
+    loaded = documents.load_run(visible_runs(scope), pk)
+    if loaded is None:
+        raise _no_run(pk)
+    return loaded
+
+
+def _document(scope: Scope, pk: UUID) -> documents.RunDocument:
+    run, steps = _loaded(scope, pk)
+    return documents.RunDocument.of_steps(run, steps, scope.organisation.slug)
+
+
 def _no_run(pk: UUID) -> Problem:
     return Problem(404, "NOT_FOUND", f"There is no run {pk} in this organisation.")
 
 
 def _workflow(request: Request, scope: Scope, ident: str, version: int) -> Workflow:
-    wanted = str(version or request.query_params.get("version", ""))
-    if wanted and not (wanted.isascii() and wanted.isdigit() and 0 < int(wanted) < 2**31):
-        raise Problem(
-            400,
-            "INVALID",
-            f"`version` is {wanted[:40]!r}; it must be a number from 1 on.",
-            errors=[{"field": "version", "message": "Not a version number."}],
-        )
-    project = request.query_params.get("project", "")
+    """Return the workflow that path and query name. Raises Problem."""
+    wanted = version or query_number(request, "version", maximum=MAX_VERSION)
+    project = request.query_params.get("project") or None
     try:
-        return find_workflow(
-            scope.organisation,
-            ident,
-            version=int(wanted) if wanted else None,
-            project=project or None,
-        )
+        return find_workflow(scope.organisation, ident, version=wanted, project=project)
     except WorkflowNotFound as error:
         raise Problem(404, "NOT_FOUND", str(error)) from error

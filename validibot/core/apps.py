@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 from django.urls import register_converter
 
-from validibot.core.paths import IdentConverter
+from validibot.core.paths import IdentConverter, VersionConverter
 
 
 class CoreConfig(AppConfig):
@@ -11,3 +11,4 @@ class CoreConfig(AppConfig):
 
     def ready(self) -> None:
         register_converter(IdentConverter, "ident")
+        register_converter(VersionConverter, "version")

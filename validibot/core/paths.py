@@ -11,3 +11,15 @@ class IdentConverter:
 
     def to_url(self, value: str) -> str:
         return value
+
+
+class VersionConverter:
+    """The number of a version in a path: from 1 to what a database column holds."""
+
+    regex = "[1-9][0-9]{0,8}"
+
+    def to_python(self, value: str) -> int:
+        return int(value)
+
+    def to_url(self, value: int) -> str:
+        return str(value)

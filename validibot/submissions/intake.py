@@ -127,7 +127,7 @@ def _inline(fields: dict[str, Any]) -> Incoming:
     content = fields["content"]
     if not isinstance(content, str):
         raise IntakeError("INVALID_PAYLOAD", "`content` must be a string.", field="content")
-    encoding = fields.get("content_encoding") or ""
+    encoding = _text(fields, "content_encoding")
     if encoding not in ("", "base64"):
         raise IntakeError(
             "INVALID_PAYLOAD",
@@ -142,10 +142,9 @@ def _inline(fields: dict[str, Any]) -> Incoming:
         ) from error
     if len(raw) > settings.MAX_INLINE_BYTES:
         raise _too_large()
-    declared = str(fields.get("content_type") or "")
-    name = str(
-        fields.get("filename") or filetypes.default_filename(declared, raw[: filetypes.HEAD_BYTES])
-    )
+    declared = _text(fields, "content_type")
+    head = raw[: filetypes.HEAD_BYTES]
+    name = _text(fields, "filename") or filetypes.default_filename(declared, head)
     return _incoming(io.BytesIO(raw), name, fields)
 
 
@@ -177,12 +176,14 @@ def _leaf(filename: str) -> str:
 
 
 def _text(fields: dict[str, Any], field: str) -> str:
-    value: str = fields.get(field) or ""
+    value = fields.get(field, "")
+    if value is None:
+        return ""
     if not _storable(value, 255):
         raise IntakeError(
             "INVALID_PAYLOAD", f"`{field}` must be a text of at most 255 characters.", field=field
         )
-    return value
+    return str(value)
 
 
 def _metadata(value: Any) -> dict[str, str]:

@@ -130,6 +130,20 @@ def test_a_bad_field_is_named(
     assert Run.objects.count() == 0
 
 
+@pytest.mark.parametrize("value", [[], {}, 0, False, 7])
+@pytest.mark.parametrize(
+    "field",
+    ["short_description", "content_type", "content_encoding", "filename", "name", "scenario"],
+)
+def test_envelope_field_that_is_no_text_is_refused(
+    alice: Api, people: Workflow, field: str, value: Any
+) -> None:
+    answer = alice.post(RUNS, json.dumps({"content": "x", field: value}), "application/json")
+
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == field
+
+
 @pytest.mark.parametrize("text", ['{"content": "\\ud800"}', '{"content": "x", "name": "\\u0000"}'])
 def test_text_that_no_database_holds_is_refused(alice: Api, people: Workflow, text: str) -> None:
     assert alice.post(RUNS, text, "application/json").status_code == 400
@@ -206,7 +220,7 @@ def test_a_finished_run_cannot_be_cancelled(alice: Api, people: Workflow) -> Non
 
 def test_the_timeline_of_a_run(alice: Api, people: Workflow) -> None:
     run = alice.launch(GOOD).json()
-    events = alice.get(f"{run['url'].removeprefix('/api/v1/')}events/").json()
+    events = alice.get(f"{run['url'].removeprefix('/api/v1/')}events/").json()["results"]
 
     kinds = [event["kind"] for event in events]
     assert (kinds[0], kinds[-1]) == ("created", "passed")

@@ -1,5 +1,6 @@
 """What may be read, by whom, and in which form."""
 
+import base64
 from unittest.mock import Mock
 
 import pytest
@@ -82,17 +83,40 @@ def test_a_workflow_says_what_its_steps_are(alice: Api, people: Workflow) -> Non
     assert shown["steps"][0]["validator_type"] == "JSON_SCHEMA"
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [("version=0", "version"), ("version=x", "version"), ("version=99999999999", "version")],
-)
-def test_a_version_that_is_no_number_is_refused_by_name(
-    alice: Api, people: Workflow, query: str, field: str
-) -> None:
-    answer = alice.get(f"orgs/acme/workflows/people/?{query}")
+@pytest.mark.parametrize("version", ["0", "x", "-1", "99999999999", "9" * 5000, "%D9%A1"])
+def test_invalid_version_is_refused_by_name(alice: Api, people: Workflow, version: str) -> None:
+    answer = alice.get(f"orgs/acme/workflows/people/?version={version}")
 
     assert answer.status_code == 400
-    assert answer.json()["errors"][0]["field"] == field
+    assert answer.json()["errors"][0]["field"] == "version"
+
+
+@pytest.mark.parametrize(
+    "path", ["orgs/", "orgs/acme/workflows/", "orgs/acme/runs/", "{run}events/"]
+)
+@pytest.mark.parametrize(
+    "query",
+    [
+        "cursor=cD1hYmM%3D",
+        "cursor=cD0lMDA%3D",
+        "cursor=cD0lRkY%3D",
+        "cursor=cD0yMDI2LTAxLTAxVDAwOjAwOjAwJTAw",
+        f"cursor={base64.b64encode(b'o=' + b'9' * 5000).decode()}",
+        "cursor=nonsense",
+        "page_size=0",
+        "page_size=201",
+        f"page_size={'9' * 5000}",
+    ],
+)
+def test_invalid_page_is_never_a_server_error(
+    alice: Api, people: Workflow, path: str, query: str
+) -> None:
+    run = alice.launch(b"{}").json()["url"].removeprefix("/api/v1/")
+    answer = alice.get(f"{path.format(run=run)}?{query}")
+
+    # Any text is a place among names; only a number or a time is one among runs and events.
+    assert answer.status_code in (200, 400, 404)
+    assert answer.status_code != 200 or path in ("orgs/", "orgs/acme/workflows/")
 
 
 @pytest.mark.parametrize(
@@ -102,6 +126,10 @@ def test_a_version_that_is_no_number_is_refused_by_name(
         "orgs/acme/workflows/people/?project=elsewhere",
         "orgs/acme/workflows/%00/",
         "orgs/acme/workflows/o%2Fx/",
+        "orgs/acme/workflows/people/versions/0/",
+        "orgs/acme/workflows/people/versions/7/",
+        f"orgs/acme/workflows/people/versions/{'9' * 5000}/",
+        f"orgs/acme/runs/00000000-0000-4000-8000-000000000000/artifacts/{'9' * 5000}/",
         "orgs/acme/runs/00000000-0000-4000-8000-000000000000/",
         "orgs/acme/runs/nonsense/",
         "nowhere/",

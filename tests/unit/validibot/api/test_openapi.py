@@ -1,0 +1,56 @@
+"""The OpenAPI document: schemathesis sends what it allows and compares each answer with it."""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from drf_spectacular.generators import SchemaGenerator
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import Case, GenerationMode
+from schemathesis.core.result import Ok
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from config.wsgi import application
+from tests.unit.validibot.api.conftest import Api
+from validibot.workflows.models import Workflow
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def _operations() -> list[APIOperation[Any, Any, Any, Any]]:
+    document = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    schema = schemathesis.openapi.from_dict(document)
+    schema.app = application
+    return [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("operation", _operations(), ids=lambda operation: operation.label)
+def test_operation_answers_as_declared(
+    operation: Any, mode: GenerationMode, alice: Api, people: Workflow
+) -> None:
+    known = {"org": "acme", "workflow": "people", "run": alice.launch(b"[]").json()["id"]}
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=8,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def check(case: Case[Any]) -> None:
+        if mode is GenerationMode.POSITIVE:
+            case.path_parameters |= {k: v for k, v in known.items() if k in case.path_parameters}
+        # Neither the files that a workflow accepts nor text that is no JSON can be declared.
+        launch: list[Any] = [positive_data_acceptance, negative_data_rejection]
+        undeclared = launch if case.method == "POST" else []
+        case.call_and_validate(headers=alice.headers, excluded_checks=undeclared)
+
+    try:
+        check()
+    except Unsatisfiable:
+        pytest.skip("nothing can be wrong with a request of this operation")

@@ -1,0 +1,117 @@
+"""Lists of the public API: pages by cursor, and filters of runs.
+
+Links between pages are paths: a client behind a proxy can always follow them. A parameter that cannot
+be used is refused with 400 and its name.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.utils import timezone
+from pydantic import BaseModel
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+
+from validibot.api.documents import ListPage, respond
+from validibot.core.problems import Problem
+from validibot.runs.models import Run
+from validibot.runs.states import RunStatus
+
+
+class PathCursorPagination(CursorPagination):
+    """Pages of `page_size` rows by cursor; a cursor that this server did not issue is refused."""
+
+    page_size = 50
+    max_page_size = 200
+
+    def __init__(self, queryset: "QuerySet[Any]", *ordering: str) -> None:
+        self.queryset = queryset
+        self.ordering = ordering
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        """Return the request's cursor, its position checked against the column that it names."""
+        cursor = super().decode_cursor(request)
+        if cursor is None or cursor.position is None:
+            return cursor
+        field = self.queryset.model._meta.get_field(self.ordering[0].lstrip("-"))  # noqa: SLF001
+        try:
+            place = field.to_python(cursor.position)
+        except ValidationError:
+            place = None
+        text = isinstance(place, str) and "\x00" not in place
+        moment = isinstance(place, dt.datetime) and timezone.is_aware(place)
+        if not (text or moment or isinstance(place, int)):
+            raise _invalid(
+                "cursor", request.query_params["cursor"], "the `cursor` of a link to another page"
+            )
+        return cursor
+
+    def get_page_size(self, request: Request) -> int:
+        asked = query_number(request, "page_size", maximum=self.max_page_size)
+        return asked or self.page_size
+
+    def answer[D: BaseModel](
+        self, request: Request, of: Callable[[Any], D], kind: type[ListPage[D]]
+    ) -> HttpResponse:
+        """Answer with the page that `request` asks for; `of` makes the document of a row."""
+        rows = self.paginate_queryset(self.queryset, request) or []
+        page = kind(
+            next=_path(self.get_next_link()),
+            previous=_path(self.get_previous_link()),
+            results=[of(row) for row in rows],
+        )
+        return respond(page)
+
+
+def query_number(request: Request, name: str, *, maximum: int) -> int | None:
+    """Return the query parameter `name` as a number from 1 to `maximum`, or None. Raises Problem."""
+    text = request.query_params.get(name, "")
+    if not text:
+        return None
+    # The length first: Python refuses to read thousands of digits.
+    readable = text.isascii() and text.isdigit() and len(text) <= len(str(maximum))
+    if not (readable and 1 <= (number := int(text)) <= maximum):
+        raise _invalid(name, text, f"a number from 1 to {maximum}")
+    return number
+
+
+def filter_runs(runs: QuerySet[Run], parameters: Mapping[str, str]) -> QuerySet[Run]:
+    """Return the runs that the query parameters select. Raises Problem."""
+    if status := parameters.get("status"):
+        if status not in RunStatus.values:
+            raise _invalid("status", status, f"one of {', '.join(RunStatus.values)}")
+        runs = runs.filter(status=status)
+    if workflow := parameters.get("workflow"):
+        if "\x00" in workflow:
+            raise _invalid("workflow", workflow, "a workflow's slug")
+        runs = runs.filter(workflow__slug=workflow)
+    if after := _day(parameters, "after"):
+        runs = runs.filter(created_at__gte=after)
+    if before := _day(parameters, "before"):
+        runs = runs.filter(created_at__lt=before)
+    return runs
+
+
+def _day(parameters: Mapping[str, str], name: str) -> dt.datetime | None:
+    text = parameters.get(name)
+    if not text:
+        return None
+    try:
+        day = dt.date.fromisoformat(text)
+    except ValueError as error:
+        raise _invalid(name, text, "a day such as 2026-01-31") from error
+    return timezone.make_aware(dt.datetime.combine(day, dt.time()))
+
+
+def _invalid(field: str, value: str, expected: str) -> Problem:
+    message = f"`{field}` is {value[:80]!r}; it must be {expected}."
+    return Problem(400, "INVALID", message, errors=[{"field": field, "message": message}])
+
+
+def _path(link: str | None) -> str | None:
+    """Return the path and query of an absolute link."""
+    return link and "/" + link.split("/", 3)[3]
