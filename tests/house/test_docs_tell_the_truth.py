@@ -218,17 +218,16 @@ def _serves(role: str, path: str) -> bool:
     return True
 
 
-def test_the_ledger_marks_every_behaviour_and_names_its_tests() -> None:
-    sources = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
-    tests = set(re.findall(r"def (test_\w+)", sources))
+def test_each_row_of_the_fidelity_page_has_status_and_tests() -> None:
     ledger = [table for table in _tables(DOCS / "fidelity.md") if "behaviour" in table]
 
     assert len(ledger) >= 9
     for table in ledger:
         assert set(table["status"]) <= {"documented", "observed", "our own rule"}
         for behaviour, cell in zip(table["behaviour"], table["shown by"], strict=True):
-            assert _quoted(cell), behaviour
-            assert set(_quoted(cell)) <= tests, behaviour
+            files = _quoted(cell)
+            assert files, behaviour
+            assert all((ROOT / file).is_file() for file in files), behaviour
 
 
 def test_the_variables_of_the_cloud_are_those_that_it_sets() -> None:
