@@ -59,6 +59,7 @@ MEANINGS = {
     "WORKER_URL": "Where validators call back: on a host at `SITE_URL` unless told; on Google Cloud at the"
     " private worker, whose tokens are made for this address.",
     # Read by other settings only.
+    "CAPABILITY_ACCOUNT": "Account with storage roles only, of which validators get tokens for their folder.",
     "CLOUD_TASKS_QUEUE": "Short name of the Cloud Tasks queue.",
     "CLOUD_TASKS_SERVICE_ACCOUNT": "Account as which the queue calls the worker.",
     "CONTAINERS_OWNER": "The label of this checkout's containers.",

@@ -161,6 +161,7 @@ class Product:
             "GCS_BUCKET": cloud.buckets[0],
             "CLOUD_TASKS_QUEUE": cloud.queues[0].name,
             "CLOUD_TASKS_SERVICE_ACCOUNT": cloud.email("tasks"),
+            "CAPABILITY_ACCOUNT": cloud.email("capability"),
             "SCHEDULER_ACCOUNT": cloud.email(cloud.schedules[0].account),
             "ALLOWED_CALLERS": ",".join(callers),
         } | identity(self.config, role)
@@ -176,6 +177,7 @@ class Product:
             "GCS_BUCKET": tunnel.bucket,
             "CLOUD_TASKS_QUEUE": tunnel.queue,
             "CLOUD_TASKS_SERVICE_ACCOUNT": tunnel.tasks_account,
+            "CAPABILITY_ACCOUNT": tunnel.capability_account,
             "SCHEDULER_ACCOUNT": tunnel.scheduler_account,
             "ALLOWED_CALLERS": ",".join(tunnel.callers),
             "ALLOWED_HOSTS": f"localhost,127.0.0.1,{urlsplit(self.worker_url).hostname}",

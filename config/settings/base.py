@@ -175,6 +175,7 @@ WORKER_URL = env.str("WORKER_URL", default="http://localhost:8001").rstrip("/")
 ALLOWED_CALLERS = env.list("ALLOWED_CALLERS", default=[])
 # The one of them that may ask for a sweep; the queue's stands in TASKS.
 SCHEDULER_ACCOUNT = ""
+CAPABILITY_ACCOUNT = ""
 WORKER_AUTH = "validibot.worker.auth.google_id_token"
 # What validators show where no cloud tells who they are.
 WORKER_API_KEY = ""

@@ -52,6 +52,7 @@ class TunnelConfig:
     bucket: str
     tasks_account: str
     scheduler_account: str
+    capability_account: str
     validator_accounts: tuple[str, ...]
     jobs: tuple[str, ...] = ()
     url: str = ""
@@ -84,6 +85,7 @@ _TEXTS: Mapping[str, _Text] = {
     "bucket": _Text(re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"), "my-bucket"),
     "tasks_account": _EMAIL,
     "scheduler_account": _EMAIL,
+    "capability_account": _EMAIL,
     "validator_accounts": _EMAIL,
     "jobs": _Text(re.compile(r"[a-z][a-z0-9-]{0,62}"), "validibot-validator-fmu"),
     "url": _Text(

@@ -98,9 +98,21 @@ def needs(config: TunnelConfig) -> list[Need]:
             f"gcloud projects add-iam-policy-binding {project} {_ME} --role roles/run.developer",
         ),
         _bucket(config),
-        _account(config, "iam.serviceAccounts.actAs", "roles/iam.serviceAccountUser"),
         _account(
             config,
+            config.tasks_account,
+            "iam.serviceAccounts.actAs",
+            "roles/iam.serviceAccountUser",
+        ),
+        _account(
+            config,
+            config.capability_account,
+            "iam.serviceAccounts.getAccessToken",
+            "roles/iam.serviceAccountTokenCreator",
+        ),
+        _account(
+            config,
+            config.tasks_account,
             "iam.serviceAccounts.getOpenIdToken",
             "roles/iam.serviceAccountOpenIdTokenCreator",
             optional=True,
@@ -147,8 +159,9 @@ def _bucket(config: TunnelConfig) -> Need:
     )
 
 
-def _account(config: TunnelConfig, permission: str, role: str, *, optional: bool = False) -> Need:
-    email = config.tasks_account
+def _account(
+    config: TunnelConfig, email: str, permission: str, role: str, *, optional: bool = False
+) -> Need:
     url = f"https://iam.googleapis.com/v1/projects/{config.project}/serviceAccounts/{quote(email)}"
     return Need(
         f"account {email}",

@@ -65,6 +65,7 @@ def _run(config: TunnelConfig) -> Iterator[Step]:
     copy = f"/<submission>/rewriteTo/b/{config.bucket}/o/<copy>?ifGenerationMatch=0"
     yield Step("each attempt", "copy the submission", _object(config, "POST", copy))
     yield Step("each attempt", "store the envelope", _upload(config))
+    yield Step("each half hour", "a token of the capability account", _impersonate(config))
     yield Step("each attempt", "a token for its folder alone", _NARROW)
     for job in config.jobs:
         yield from _job(config, job)
@@ -73,6 +74,15 @@ def _run(config: TunnelConfig) -> Iterator[Step]:
     yield Step("each callback, each download", "read", _object(config, "GET", "/<name>?alt=media"))
     yield Step("each removal", "delete", _object(config, "DELETE", "/<name>"))
     yield Step("each token", "certificates, kept", Call("GET", google.CERTIFICATES))
+
+
+def _impersonate(config: TunnelConfig) -> Call:
+    return Call(
+        "POST",
+        "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/"
+        f"{config.capability_account}:generateAccessToken",
+        {"scope": ["https://www.googleapis.com/auth/devstorage.read_write"], "lifetime": "3600s"},
+    )
 
 
 def _upload(config: TunnelConfig) -> Call:

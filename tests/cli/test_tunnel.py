@@ -17,6 +17,7 @@ queue = "runs"
 bucket = "my-bucket"
 tasks_account = "tasks@my-project.iam.gserviceaccount.com"
 scheduler_account = "sweep@my-project.iam.gserviceaccount.com"
+capability_account = "files@my-project.iam.gserviceaccount.com"
 validator_accounts = [ "fmu@my-project.iam.gserviceaccount.com" ]
 jobs = [ "validator-fmu" ]
 """

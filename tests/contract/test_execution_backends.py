@@ -48,7 +48,13 @@ def _subprocess(settings: Settings, tmp_path: Path) -> None:
     _settings(settings, "subprocess.SubprocessBackend", tmp_path.as_uri(), options)
 
 
-_CACHED = (storages._open, capability._own, cloud_run.jobs, cloud_run.executions)
+_CACHED = (
+    storages._open,
+    capability.own_credentials,
+    capability._account,
+    cloud_run.jobs,
+    cloud_run.executions,
+)
 
 
 @pytest.fixture

@@ -71,6 +71,7 @@ def variables(config: CloudConfig, database: str) -> dict[str, str]:
         "GCS_BUCKET": config.buckets[0],
         "CLOUD_TASKS_QUEUE": config.queues[0].name,
         "CLOUD_TASKS_SERVICE_ACCOUNT": config.email("tasks"),
+        "CAPABILITY_ACCOUNT": config.email("capability"),
         "SCHEDULER_ACCOUNT": config.email("scheduler"),
         "ALLOWED_CALLERS": ",".join(config.email(name) for name in callers),
         "POSTMARK_SERVER_TOKEN": "no-mail-is-sent",

@@ -1,4 +1,4 @@
-"""What a validator may do with files: read and create those of its own attempt, and nothing else."""
+"""Capabilities: a validator reads and creates files of its own attempt, and can do nothing else."""
 
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +14,8 @@ from tests.flows.stack import Stack
 pytestmark = [pytest.mark.xdist_group("foreign"), pytest.mark.timeout(120)]
 
 URL = f"{WORKER}/internal/capabilities/"
+PLACE = "projects/validibot-local/locations/us-west1"
+CREDENTIALS = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
 OBJECTS = f"https://storage.googleapis.com/storage/v1/b/{BUCKET}/o"
 
 
@@ -49,7 +51,7 @@ def tokens_count(foreign: Stack) -> None:
 
 
 @pytest.mark.usefixtures("tokens_count")
-def test_a_validators_account_opens_no_file(foreign: Stack, attempt: Attempt) -> None:
+def test_validator_account_has_no_access_to_files(foreign: Stack, attempt: Attempt) -> None:
     account = Identity(foreign, ACCOUNT)
 
     with pytest.raises(httpx.HTTPStatusError, match="403"):
@@ -59,9 +61,7 @@ def test_a_validators_account_opens_no_file(foreign: Stack, attempt: Attempt) ->
 
 
 @pytest.mark.usefixtures("tokens_count")
-def test_a_capability_opens_the_folder_of_its_attempt_alone(
-    attempt: Attempt, other: Attempt
-) -> None:
+def test_capability_is_limited_to_its_attempt_folder(attempt: Attempt, other: Attempt) -> None:
     answer = _ask(attempt)
     token = answer.json()["access_token"]
 
@@ -72,7 +72,29 @@ def test_a_capability_opens_the_folder_of_its_attempt_alone(
     assert _get(attempt, f"gs://{BUCKET}/seeds/anything", token) == 403
 
 
-def test_everything_that_a_validator_needs_is_in_that_folder(attempt: Attempt) -> None:
+@pytest.mark.usefixtures("tokens_count")
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        ("POST", f"https://run.googleapis.com/v2/{PLACE}/jobs/validibot-validator-fmu:run"),
+        ("GET", f"https://run.googleapis.com/v2/{PLACE}/jobs"),
+        ("POST", f"https://cloudtasks.googleapis.com/v2/{PLACE}/queues/runs/tasks"),
+        (
+            "POST",
+            f"{CREDENTIALS}/worker@validibot-local.iam.gserviceaccount.com:generateAccessToken",
+        ),
+        ("GET", f"https://storage.googleapis.com/storage/v1/b/{BUCKET}/o"),
+    ],
+)
+def test_capability_is_refused_outside_its_folder(attempt: Attempt, method: str, url: str) -> None:
+    headers = {"Authorization": f"Bearer {_ask(attempt).json()['access_token']}"}
+
+    answer = attempt.identity.request(method, url, headers=headers, json={})
+
+    assert answer.status_code == 403, answer.text
+
+
+def test_all_inputs_are_in_attempt_folder(attempt: Attempt) -> None:
     prefix = attempt.output_uri.removesuffix("output.json")
     inputs = [str(file.uri) for file in attempt.envelope.input_files]
     resources = [str(file.uri) for file in attempt.envelope.resource_files]
@@ -90,7 +112,7 @@ def test_everything_that_a_validator_needs_is_in_that_folder(attempt: Attempt) -
         ({"callback_nonce": "n" * 1000}, 400),
     ],
 )
-def test_who_cannot_prove_whose_right_it_is_gets_none(
+def test_renewal_without_valid_proof_is_refused(
     attempt: Attempt, changes: dict[str, str], status: int
 ) -> None:
     answer = _ask(attempt, **changes)
@@ -98,7 +120,7 @@ def test_who_cannot_prove_whose_right_it_is_gets_none(
     assert (answer.status_code, "access_token" in answer.json()) == (status, False)
 
 
-def test_an_attempt_that_has_ended_gets_no_more_rights(foreign: Stack) -> None:
+def test_renewal_after_attempt_ended_returns_409(foreign: Stack) -> None:
     ended = Attempt.launch(foreign)
     ended.store(ended.output())
     assert ended.call_back().status_code == 200

@@ -35,6 +35,7 @@ queue = "runs"
 bucket = "validibot-local"
 tasks_account = "tasks@{project}.iam.gserviceaccount.com"
 scheduler_account = "scheduler@{project}.iam.gserviceaccount.com"
+capability_account = "capability@{project}.iam.gserviceaccount.com"
 validator_accounts = [
   "validator-energyplus@{project}.iam.gserviceaccount.com",
   "validator-fmu@{project}.iam.gserviceaccount.com",

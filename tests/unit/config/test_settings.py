@@ -18,6 +18,7 @@ TOLD = {
     "WORKER_URL": "https://worker.example.run.app",
     "ALLOWED_HOSTS": "validibot.example",
     "ALLOWED_CALLERS": "tasks@p.iam.gserviceaccount.com",
+    "CAPABILITY_ACCOUNT": "capability@p.iam.gserviceaccount.com",
     "SCHEDULER_ACCOUNT": "scheduler@p.iam.gserviceaccount.com",
     "GOOGLE_CLOUD_PROJECT": "p",
     "GCP_REGION": "us-west1",

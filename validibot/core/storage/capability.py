@@ -1,30 +1,49 @@
-"""The right to one folder of a bucket, for an hour at most, to hand to somebody else.
+"""Capabilities: tokens that read and create objects below one folder of a bucket, for a while.
 
-A Credential Access Boundary narrows our own access token down to reading and creating below a
-prefix: https://cloud.google.com/iam/docs/downscoping-short-lived-credentials
+A capability is made in two steps, so that it can do nothing outside Cloud Storage:
+
+1. The worker impersonates `settings.CAPABILITY_ACCOUNT`, an account that has storage roles only
+   (IAM Credentials, `generateAccessToken`).
+2. A Credential Access Boundary narrows that account's token down to the folder (Security Token
+   Service). A boundary restricts Cloud Storage alone; of other services the token can do what its
+   account can, which is why the worker's own token is not used.
+   https://cloud.google.com/iam/docs/downscoping-short-lived-credentials
+
+The account's token is kept and used for many capabilities. A capability ends when it ends, so the
+token is renewed when less than half of its hour is left.
 """
 
 import datetime as dt
+import threading
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import google.auth
-from google.auth import downscoped
+import requests
+from django.conf import settings
+from django.utils import timezone
+from google.auth import downscoped, impersonated_credentials
 from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
 
 from validators.sdk.storage import StorageError
 
-_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-_TIMEOUT_SECONDS = 20.0  # for each of the two answers; google-auth would wait for 120
+_CLOUD_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_STORAGE_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+_LIFETIME = dt.timedelta(hours=1)  # the most that Google allows
+_LEAST_LIFETIME = _LIFETIME / 2
+_TIMEOUT_SECONDS = 5.0  # for each answer; google-auth would wait for 120
 _ROLES = ("inRole:roles/storage.objectViewer", "inRole:roles/storage.objectCreator")
+
+_renewing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Capability:
-    """`prefix` is a folder URI with a slash at its end."""
+class StorageCapability:
+    """Token for the objects below `prefix`, a folder URI with a slash at its end."""
 
     token: str
     expires_at: dt.datetime
@@ -32,35 +51,78 @@ class Capability:
     project: str
 
 
-def mint(folder: str) -> Capability:
-    """Return the right to `folder` (`gs://bucket/a/b`). Raises StorageError."""
-    parts = urlsplit(folder)
+class _HeldToken(Credentials):
+    """Credentials that keep their token, because downscoping renews its source every time."""
+
+    def __init__(self, token: str, expiry: dt.datetime) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.token = token
+        self.expiry = expiry
+
+    def refresh(self, request: object) -> None:
+        """Do nothing."""
+
+
+def mint(folder: str) -> StorageCapability:
+    """Return a capability for `folder` (`gs://bucket/a/b`). Raises StorageError."""
+    bucket = urlsplit(folder).netloc
     prefix = f"{folder.rstrip('/')}/"
     try:
-        source, project = _own()
         narrowed = downscoped.Credentials(  # type: ignore[no-untyped-call]
-            source_credentials=source,
-            credential_access_boundary=_boundary(
-                parts.netloc, prefix.removeprefix(f"gs://{parts.netloc}/")
-            ),
+            source_credentials=_account_token(),
+            credential_access_boundary=_boundary(bucket, prefix.removeprefix(f"gs://{bucket}/")),
         )
-        narrowed.refresh(partial(Request(), timeout=_TIMEOUT_SECONDS))
-    except (GoogleAuthError, ValueError) as error:  # the latter: an answer that is no JSON
-        raise StorageError(f"{prefix}: no token for this folder alone: {error}") from error
+        narrowed.refresh(request())
+        _, project = own_credentials()
+    except (GoogleAuthError, ValueError) as error:  # the latter: an answer that is not JSON
+        raise StorageError(f"No capability for {prefix}: {error}") from error
     assert narrowed.expiry, "a refresh sets it"
-    return Capability(str(narrowed.token), narrowed.expiry.replace(tzinfo=dt.UTC), prefix, project)
+    expires_at = narrowed.expiry.replace(tzinfo=dt.UTC)
+    return StorageCapability(str(narrowed.token), expires_at, prefix, project)
 
 
 @cache
-def _own() -> tuple[Credentials, str]:
-    credentials, project = google.auth.default(scopes=_SCOPES)
+def own_credentials() -> tuple[Credentials, str]:
+    """Return the credentials of this process and its project. Raises GoogleAuthError."""
+    credentials, project = google.auth.default(scopes=[_CLOUD_SCOPE])
     return credentials, str(project or "")
 
 
+@cache
+def request() -> Any:
+    """Return the transport for all token requests of the process: one session, short timeouts."""
+    transport = Request(session=requests.Session())
+    return partial(transport, timeout=_TIMEOUT_SECONDS)
+
+
+@cache
+def _account(email: str) -> Credentials:
+    source, _ = own_credentials()
+    return impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
+        source_credentials=source,
+        target_principal=email,
+        target_scopes=[_STORAGE_SCOPE],
+        lifetime=int(_LIFETIME.total_seconds()),
+    )
+
+
+def _account_token() -> _HeldToken:
+    """Return the capability account's token, renewed if it ends soon."""
+    if not settings.CAPABILITY_ACCOUNT:
+        raise ValueError("set CAPABILITY_ACCOUNT to an account that has storage roles only")
+    account = _account(settings.CAPABILITY_ACCOUNT)
+    with _renewing:
+        now = timezone.now().replace(tzinfo=None)
+        if account.expiry is None or account.expiry - now < _LEAST_LIFETIME:
+            account.refresh(request())  # type: ignore[no-untyped-call]
+        assert account.expiry, "a refresh sets it"
+        return _HeldToken(str(account.token), account.expiry)
+
+
 def _boundary(bucket: str, prefix: str) -> downscoped.CredentialAccessBoundary:
-    # CEL string literals: object names of ours hold neither quotes nor backslashes.
+    # CEL string literals: our object names have neither quotes nor backslashes.
     objects = f"projects/_/buckets/{bucket}/objects/{prefix}"
-    # Who may list is told by a 404 that an object is not there; others get a 403.
+    # Cloud Storage answers 404 for a missing object only to callers that may list; others get 403.
     listed = (
         f"api.getAttribute('storage.googleapis.com/objectListPrefix', '').startsWith('{prefix}')"
     )

@@ -11,7 +11,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import run_v2
 
 from validibot.core.storage import StorageError
-from validibot.core.storage.capability import Capability, mint
+from validibot.core.storage.capability import StorageCapability, mint
 from validibot.runs.backends.base import (
     ExecutionBackend,
     ExecutionState,
@@ -115,7 +115,9 @@ class CloudRunBackend(ExecutionBackend):
         return f"projects/{self.options['project']}/locations/{self.options['region']}"
 
 
-def _overrides(request: LaunchRequest, capability: Capability) -> run_v2.RunJobRequest.Overrides:
+def _overrides(
+    request: LaunchRequest, capability: StorageCapability
+) -> run_v2.RunJobRequest.Overrides:
     environment = {
         INPUT_URI: request.input_uri,
         OUTPUT_URI: request.output_uri,

@@ -7,6 +7,7 @@ from devenv.tunnel.config import TunnelConfig, parse
 PROJECT = "my-project"
 TASKS = f"tasks@{PROJECT}.iam.gserviceaccount.com"
 SCHEDULER = f"scheduler@{PROJECT}.iam.gserviceaccount.com"
+CAPABILITY = f"capability@{PROJECT}.iam.gserviceaccount.com"
 VALIDATOR = f"validator@{PROJECT}.iam.gserviceaccount.com"
 URL = "https://dev.example.com"
 
@@ -20,6 +21,7 @@ def table(**changes: Any) -> dict[str, Any]:
         "bucket": "my-bucket",
         "tasks_account": TASKS,
         "scheduler_account": SCHEDULER,
+        "capability_account": CAPABILITY,
         "validator_accounts": [VALIDATOR],
     } | changes
 

@@ -7,14 +7,14 @@ from urllib.parse import urlsplit
 
 from devenv.tunnel import plan
 from tests.unit.devenv.tunnel.samples import config
-from validibot.core.storage.capability import Capability
+from validibot.core.storage.capability import StorageCapability
 from validibot.runs.backends.cloud_run import _overrides
 
 
 def test_a_job_is_told_what_the_dry_run_says() -> None:
     words = ("input_uri", "output_uri", "run_id", "capability_url")
     request: Any = SimpleNamespace(**dict.fromkeys(words, "x"))
-    capability = Capability("token", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "gs://b/", "p")
+    capability = StorageCapability("token", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "gs://b/", "p")
 
     (container,) = _overrides(request, capability).container_overrides
 
@@ -32,6 +32,7 @@ def test_every_api_of_googles_that_a_run_needs_is_named() -> None:
         ("POST", "cloudtasks.googleapis.com"),
         *((verb, "run.googleapis.com") for verb in ("GET", "POST")),
         *((verb, "storage.googleapis.com") for verb in ("GET", "POST", "DELETE")),
+        ("POST", "iamcredentials.googleapis.com"),
         ("POST", "sts.googleapis.com"),
         ("GET", "www.googleapis.com"),
     }
