@@ -7,6 +7,6 @@ APPS = ["procrastinate.contrib.django", "validibot.dispatch.database"]
 TASKS: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "validibot.dispatch.database.backend.DatabaseBackend",
-        "OPTIONS": {"periodic": {"validibot.runs.reconcile.sweep": "* * * * *"}},
+        "OPTIONS": {"periodic": {"validibot.runs.tasks.sweep": "* * * * *"}},
     }
 }

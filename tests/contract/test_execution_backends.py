@@ -223,7 +223,6 @@ def request_like(run: Run, *, job: str) -> LaunchRequest:
         capability_url="https://worker.example/",
         timeout_seconds=1,
         memory_mb=1,
-        ended=lambda: None,
     )
 
 

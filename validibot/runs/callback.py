@@ -9,11 +9,10 @@ from validibot_shared.validations.envelopes import ValidationCallback
 
 from validibot.core.logging import bound_run
 from validibot.core.storage import StorageError
-from validibot.runs import tasks
-from validibot.runs.findings import Settled, Settlement, settle
-from validibot.runs.launch.image import ask_image
+from validibot.runs.findings import Settled, Settlement, follow, settle
 from validibot.runs.launch.proof import NotProved, proved_attempt
 from validibot.runs.models import Receipt
+from validibot.runs.reconcile import ask_image
 from validibot.runs.states import ACTIVE_ATTEMPT
 
 MAX_BYTES = 64 * 1024
@@ -60,13 +59,8 @@ def process(callback: ValidationCallback) -> Reply:
         except StorageError as error:
             logger.warning("callback has to be repeated: %s", error)
             return Reply(503, {"message": "The output cannot be read now.", "retry": True})
-        tasks.follow(settlement)
+        follow(settlement)
     return _reply(settlement, callback.callback_id)
-
-
-def on_called_back(*, body: bytes, **_: object) -> None:
-    """Process what a validator would have posted that has no way to post."""
-    receive(body)
 
 
 def _reply(settlement: Settlement, callback_id: str) -> Reply:

@@ -1,12 +1,11 @@
 """Stop a run, whatever it is doing."""
 
-from functools import partial
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
-from validibot.runs import tasks
+from validibot.runs import queue
 from validibot.runs.events import record
 from validibot.runs.findings import ending, skip_steps
 from validibot.runs.models import Attempt, Run
@@ -38,12 +37,6 @@ def cancel_run(run_id: UUID, *, actor: str) -> bool:
             step_run__run_id=run_id, state__in=ACTIVE_ATTEMPT
         ).select_for_update(of=("self",), no_key=True):
             attempt.move(AttemptState.CANCELED)
-            stop = partial(tasks.cancel_execution.enqueue, str(attempt.pk))
-            transaction.on_commit(stop, robust=True)
+            queue.enqueue_cancel(attempt.pk)
         record(run_id, ending(RunStatus.CANCELED, ErrorCategory.NONE, actor=actor))
     return True
-
-
-def on_unwanted(*, run_id: UUID, **_: object) -> None:
-    """Cancel a run as its user would, because a mocked validator plays that."""
-    cancel_run(run_id, actor="mock")

@@ -3,25 +3,20 @@
 import datetime as dt
 import logging
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
-from functools import partial
 from uuid import UUID
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import Exists, OuterRef, Q
-from django.tasks import default_task_backend, task
 from django.utils import timezone
 
 from validibot.core.logging import bound_run
 from validibot.core.storage import StorageError, get_storage
-from validibot.dispatch import TryLater
-from validibot.runs import tasks
+from validibot.runs import queue
 from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import ENDED, ExecutionState, Phase, StateUnavailable
-from validibot.runs.events import record
-from validibot.runs.findings import Settled, fail, settle, timed_out
-from validibot.runs.launch.image import note_image
+from validibot.runs.events import record, release_connection
+from validibot.runs.findings import Settled, fail, follow, settle, timed_out
 from validibot.runs.models import Attempt, Run, RunEvent
 from validibot.runs.states import (
     ACTIVE_ATTEMPT,
@@ -36,48 +31,30 @@ ABSENCE_GRACE = dt.timedelta(seconds=10)
 SILENCE_GRACE = dt.timedelta(seconds=300)
 BATCH = 200
 _ACTOR = "reconcile"
-_GONE = ExecutionState(phase=Phase.FAILED, message="The validator's process has ended.")
 
 logger = logging.getLogger(__name__)
 
 
-@task
-def watch_attempt(attempt_id: str, number: int = 0) -> None:
-    """Look after an execution, again and again, less and less often."""
+def on_execution_end(attempt_id: UUID, state: ExecutionState) -> None:
+    """Apply the end of an execution that its backend has watched, from the backend's thread."""
     try:
-        active = look(UUID(attempt_id))
+        attempt = _attempt(attempt_id)
+        if attempt.state in ACTIVE_ATTEMPT:
+            with bound_run(attempt.step_run.run_id):
+                _note_found(attempt, state)
+                _conclude(attempt, state)
     except StorageError as error:
-        raise TryLater(str(error)) from error
-    if active:
-        _watch(attempt_id, number=number + 1)
+        logger.warning("attempt %s is looked at later: %s", attempt_id, error)
+    finally:
+        release_connection()
 
 
-@task
-def sweep() -> None:
-    """What a scheduler asks for by HTTP, for queues that know what is due when."""
-    reconcile_all()
-
-
-def on_launched(*, attempt_id: UUID, **_: object) -> None:
-    """Look after an execution that is on its way, where the queue can wait."""
-    transaction.on_commit(partial(_watch, str(attempt_id), number=0), robust=True)
-
-
-def on_ended(*, attempt_id: UUID, **_: object) -> None:
-    """Look at what an execution left, as soon as its backend saw it end."""
-    attempt = _attempt(attempt_id)
-    if attempt.state in ACTIVE_ATTEMPT:
-        state = _ask(attempt)
-        unheard = replace(_GONE, message=state.message or _GONE.message)
-        _conclude(attempt, state if state.phase in ENDED else unheard)
-
-
-def on_overdue(*, attempt_id: UUID, **_: object) -> None:
-    """Look at an attempt as if its time were over: its backend keeps the time, or plays that."""
+def time_out(attempt_id: UUID) -> None:
+    """Look at an attempt as if its time were over."""
     try:
         look(attempt_id, overdue=True)
     except StorageError as error:
-        logger.warning("attempt %s cannot be looked at: %s", attempt_id, error)
+        logger.warning("attempt %s is looked at later: %s", attempt_id, error)
 
 
 def look(attempt_id: UUID, *, overdue: bool = False) -> bool:
@@ -90,7 +67,7 @@ def look(attempt_id: UUID, *, overdue: bool = False) -> bool:
         return False
     with bound_run(attempt.step_run.run_id):
         state = _ask(attempt)
-        note_image(attempt, state)
+        _note_image(attempt, state)
         if state.phase in ENDED | {Phase.RUNNING}:
             _note_found(attempt, state)
         if state.phase in ENDED:
@@ -101,12 +78,29 @@ def look(attempt_id: UUID, *, overdue: bool = False) -> bool:
         return not (is_over and _time_out(attempt))
 
 
+def ask_image(attempt: Attempt) -> None:
+    """Ask for the image digest, which some providers learn only after the launch."""
+    if attempt.image_digest or not attempt.execution:
+        return
+    try:
+        state = get_backend(attempt.backend).state(attempt.execution)
+    except StateUnavailable:
+        return
+    _note_image(attempt, state)
+
+
+def _note_image(attempt: Attempt, state: ExecutionState) -> None:
+    if state.image_digest and not attempt.image_digest:
+        attempt.image_digest = state.image_digest
+        attempt.save(update_fields=["image_digest"])
+
+
 def reconcile_all() -> dict[str, int]:
     """Sweep through everything unfinished; return how much was touched."""
     now = timezone.now()
     runs = _lost_runs(now)
     for run_id in runs:
-        tasks.enqueue_run(run_id)
+        queue.enqueue_run(run_id)
     attempts = list(
         Attempt.objects.filter(
             state__in=ACTIVE_ATTEMPT - {AttemptState.PENDING},
@@ -173,7 +167,9 @@ def _ask(attempt: Attempt) -> ExecutionState:
 
 
 def _conclude(attempt: Attempt, state: ExecutionState) -> bool:
-    """The execution has ended, well or badly: only its output says how. Return whether it waits."""
+    """Apply what an execution left: its output if there is one. Return whether that must wait."""
+    if state.phase is Phase.TIMED_OUT:
+        return not _time_out(attempt)
     settlement = settle(
         attempt,
         result_uri=attempt.output_uri,
@@ -181,7 +177,7 @@ def _conclude(attempt: Attempt, state: ExecutionState) -> bool:
         epitaph=state.message,
         cause=ErrorCategory.OOM if state.out_of_memory else ErrorCategory.RUNTIME_ERROR,
     )
-    tasks.follow(settlement)
+    follow(settlement)
     return settlement.how is Settled.BUSY
 
 
@@ -206,7 +202,7 @@ def _give_up_launch(attempt: Attempt) -> bool:
         if attempt.state != AttemptState.UNKNOWN or not attempt.move(AttemptState.FAILED):
             return False
         _record(attempt, "launch_failed")
-    transaction.on_commit(partial(tasks.enqueue_run, attempt.step_run.run_id), robust=True)
+    queue.enqueue_run(attempt.step_run.run_id)
     return True
 
 
@@ -223,17 +219,9 @@ def _time_out(attempt: Attempt) -> bool:
     error = f"The validator did not answer within its {seconds} seconds."
     if attempt.state == AttemptState.UNKNOWN:
         error += f" Its launch had no answer: {attempt.error}"
-    tasks.follow(fail(attempt, timed_out(error), AttemptState.TIMED_OUT, actor=_ACTOR))
-    stop = partial(tasks.cancel_execution.enqueue, str(attempt.pk))
-    transaction.on_commit(stop, robust=True)
+    follow(fail(attempt, timed_out(error), AttemptState.TIMED_OUT, actor=_ACTOR))
+    queue.enqueue_cancel(attempt.pk)
     return True
-
-
-def _watch(attempt_id: str, *, number: int) -> None:
-    """Wait 5 seconds, then 10, 20, 40, 60, 60, …; a queue that cannot wait leaves it to the sweep."""
-    if default_task_backend.supports_defer:
-        delay = dt.timedelta(seconds=min(5 * 2 ** min(number, 4), 60))
-        watch_attempt.using(run_after=timezone.now() + delay).enqueue(attempt_id, number)
 
 
 def _record(attempt: Attempt, kind: str, *, execution: str = "") -> None:

@@ -1,14 +1,12 @@
 """Begin a run: its row, its steps, its place in the queue."""
 
-from functools import partial
-
 from django.db import transaction
 from django.utils import timezone
 
 from validibot.accounts.models import User
 from validibot.runs.events import record
 from validibot.runs.models import Run, RunEvent, StepRun
-from validibot.runs.tasks import enqueue_run
+from validibot.runs.queue import enqueue_run
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Workflow
 
@@ -38,6 +36,5 @@ def start_run(
             StepRun(run=run, step=step, order=step.order) for step in workflow.steps.all()
         )
         record(run.pk, RunEvent(kind="created", actor=actor), RunEvent(kind="queued"))
-        # Robust: the run is safe in its row, and what the queue missed is swept up.
-        transaction.on_commit(partial(enqueue_run, run.pk), robust=True)
+        enqueue_run(run.pk)
     return run

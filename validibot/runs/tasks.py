@@ -1,25 +1,23 @@
-"""What is put on the queue. Arguments are ids; everything may be delivered more than once."""
+"""The tasks of runs. Arguments are ids; every task may be delivered more than once."""
 
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
 from django.tasks import TaskContext, task
 
 from validibot.core.storage import StorageError
 from validibot.dispatch import TryLater
 from validibot.notify.mail import run_finished
-from validibot.runs import execute
+from validibot.runs import execute, queue, reconcile
 from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import Phase, StateUnavailable
-from validibot.runs.findings import Settlement
 from validibot.runs.models import Attempt, Run
 
 
 @task(takes_context=True)
 def execute_run(context: TaskContext[Any, Any], run_id: str) -> None:
+    """Go on with a run."""
     try:
         ended = execute.execute(UUID(run_id), task=context.task_result.id)
     except execute.Busy as error:
@@ -27,7 +25,24 @@ def execute_run(context: TaskContext[Any, Any], run_id: str) -> None:
     except StorageError as error:
         raise TryLater(str(error)) from error
     if ended:
-        announce(ended)
+        queue.announce(ended)
+
+
+@task
+def watch_attempt(attempt_id: str, number: int = 0) -> None:
+    """Look after an execution, again and again, less and less often."""
+    try:
+        active = reconcile.look(UUID(attempt_id))
+    except StorageError as error:
+        raise TryLater(str(error)) from error
+    if active:
+        queue.enqueue_watch(UUID(attempt_id), number=number + 1)
+
+
+@task
+def sweep() -> None:
+    """Sweep, as the scheduler makes the worker do by HTTP; for queues with periodic tasks."""
+    reconcile.reconcile_all()
 
 
 @task
@@ -62,23 +77,3 @@ def send_run_finished(run_id: str) -> None:
             sentence=run.error,
             url=f"{settings.SITE_URL}/app/orgs/{run.organisation.slug}/runs/{run.pk}/",
         )
-
-
-def enqueue_run(run_id: UUID) -> None:
-    """Put a run on the queue. Called on commit: when it fails, the sweep finds the run."""
-    execute_run.enqueue(str(run_id))
-
-
-def follow(settlement: Settlement) -> None:
-    """Do what follows from an answer: go on with the run, or tell of its end."""
-    if settlement.queue:
-        transaction.on_commit(partial(enqueue_run, settlement.run_id), robust=True)
-    if settlement.ended:
-        announce(settlement.ended)
-
-
-def announce(run: Run) -> None:
-    """Enqueue the mail about a run's end. Programs that launch runs look for themselves."""
-    if run.source == Run.Source.LAUNCH_PAGE and run.user_id:
-        send = partial(send_run_finished.enqueue, str(run.pk))
-        transaction.on_commit(send, robust=True)

@@ -33,31 +33,46 @@ class StateUnavailable(Exception):
     """The provider cannot be asked now."""
 
 
-def _nobody_listens(*_: object) -> None:
-    """Nobody does."""
+class Phase(Enum):
+    """The phase of an execution. ABSENT: the provider is sure that there is none; UNKNOWN: it is not.
+
+    TIMED_OUT: it was ended because its time was over, by the provider or by the backend.
+    """
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    TIMED_OUT = "timed_out"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED, Phase.TIMED_OUT})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
-    """Where scenarios are played: what validators, the sweep and users do to us otherwise.
+class ExecutionState:
+    """What a provider says about an execution. `image_digest` as in a Launch."""
 
-    To be called from threads of the backend. `call_back` takes the body of a callback as posted;
-    `look` looks at the attempt as if its time were over; `cancel` cancels the run.
-    """
+    phase: Phase
+    execution: str = ""
+    image_digest: str = ""
+    message: str = ""
+    out_of_memory: bool = False
 
-    call_back: Callable[[bytes], None] = _nobody_listens
-    look: Callable[[], None] = _nobody_listens
-    cancel: Callable[[], None] = _nobody_listens
+
+def _noop(_: ExecutionState) -> None:
+    """Ignore the end of an execution."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LaunchRequest:
-    """All that a backend may know of an attempt.
+    """Everything that a backend may know of an attempt.
 
-    `capability_url` is where a validator asks for its right to the attempt's folder anew.
-    `ended` may be called, from any thread, when the execution has ended: backends that watch their
-    executions save us from looking. `scenario` and `stage` are for backends that play scenarios; one
-    that keeps the time calls `stage.look` when it is over.
+    `capability_url` is where a validator renews its storage token. A backend that watches its
+    executions calls `on_end` with the final state, once and from a thread of its own; the end of
+    all others is found by asking `state`.
     """
 
     run_id: UUID
@@ -70,45 +85,16 @@ class LaunchRequest:
     capability_url: str
     timeout_seconds: int
     memory_mb: int
-    ended: Callable[[], None]
-    scenario: str = ""
-    stage: Stage = Stage()
+    on_end: Callable[[ExecutionState], None] = _noop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
-    """What the provider calls the execution. `callbacks` are the bodies that validators which
-    finished at once, and have no way to post, would have posted. `image_digest` pins what is
-    executed, where the provider tells: `sha256:…`."""
+    """The provider's name for an execution. `image_digest` pins the image, if it is known already:
+    `sha256:…`."""
 
     execution: str
     image_digest: str = ""
-    callbacks: Sequence[bytes] = ()
-
-
-class Phase(Enum):
-    """Where an execution is. ABSENT: the provider is sure that there is none; UNKNOWN: it is not."""
-
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELED = "canceled"
-    ABSENT = "absent"
-    UNKNOWN = "unknown"
-
-
-ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExecutionState:
-    """`image_digest` as in a Launch, which may have been too early to know it."""
-
-    phase: Phase
-    execution: str = ""
-    image_digest: str = ""
-    message: str = ""
-    out_of_memory: bool = False
 
 
 class ExecutionBackend(ABC):

@@ -64,11 +64,13 @@ class SubprocessBackend(ExecutionBackend):
             scratch.rmdir()
             raise LaunchError(f"{request.command[0]}: {error.strerror}", permanent=True) from error
         _limit(child.pid, request)
-        watch = threading.Thread(
-            target=_watch, args=(child, request, scratch), name=f"validator-{child.pid}"
-        )
-        watch.daemon = True
         execution = _name(child.pid)
+        watch = threading.Thread(
+            target=_watch,
+            args=(child, request, scratch, execution),
+            name=f"validator-{child.pid}",
+            daemon=True,
+        )
         watch.start()
         return Launch(execution=execution)
 
@@ -132,10 +134,14 @@ def _ours() -> str:
     return f"validibot-{hashlib.sha256(settings.DATA_ROOT.encode()).hexdigest()[:12]}-"
 
 
-def _watch(child: "subprocess.Popen[bytes]", request: LaunchRequest, scratch: Path) -> None:
+def _watch(
+    child: "subprocess.Popen[bytes]", request: LaunchRequest, scratch: Path, execution: str
+) -> None:
+    phase = Phase.FAILED
     try:
         child.wait(request.timeout_seconds)
     except subprocess.TimeoutExpired:
+        phase = Phase.TIMED_OUT
         logger.warning("validator %s is stopped: its time is over", child.pid)
         child.terminate()
         try:
@@ -144,7 +150,8 @@ def _watch(child: "subprocess.Popen[bytes]", request: LaunchRequest, scratch: Pa
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
     shutil.rmtree(scratch, ignore_errors=True)
-    request.ended()
+    message = "The validator's process has ended."
+    request.on_end(ExecutionState(phase=phase, execution=execution, message=message))
 
 
 def _limit(pid: int, request: LaunchRequest) -> None:

@@ -24,7 +24,7 @@ def wait_until_finished(run_id: UUID, *, timeout: float) -> bool:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            _lend_connection()
+            release_connection()
             changed.wait(min(left, listener.patience))
             changed.clear()
     return True
@@ -47,7 +47,10 @@ async def changes(run_id: UUID, *, every: float = 15.0) -> AsyncIterator[None]:
             changed.clear()
 
 
-def _lend_connection() -> None:
-    """Who sleeps needs no database connection; the pool has fewer than there may be sleepers."""
+def release_connection() -> None:
+    """Return the thread's connection to the pool, unless a transaction is open.
+
+    Threads that wait (for a run, for the queue) are more than the pool has connections.
+    """
     if not connection.in_atomic_block:
         connection.close()

@@ -3,7 +3,7 @@
 from validibot.runs.findings.answer import validator_identity
 from validibot.runs.findings.close import Moved, close_step, ending, skip_steps
 from validibot.runs.findings.rules import apply_assertions
-from validibot.runs.findings.settlement import Settled, Settlement, fail, settle
+from validibot.runs.findings.settlement import Settled, Settlement, fail, follow, settle
 from validibot.runs.findings.verdict import Verdict, broken, finding, judged, timed_out
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "ending",
     "fail",
     "finding",
+    "follow",
     "judged",
     "settle",
     "skip_steps",

@@ -19,6 +19,7 @@ from django.utils import timezone
 from validibot.core.storage import StorageError
 from validibot.engines import Document, EngineError
 from validibot.engines.problems import storable
+from validibot.runs import queue
 from validibot.runs.events import record
 from validibot.runs.findings.answer import BadAnswer, NoAnswer, read_answer, verdict_of
 from validibot.runs.findings.close import Moved, close_step
@@ -97,6 +98,14 @@ def settle(
         return Settlement(how=Settled.LATE, run_id=run_id)
 
 
+def follow(settlement: Settlement) -> None:
+    """Do what follows from an answer: go on with the run, or tell of its end."""
+    if settlement.queue:
+        queue.enqueue_run(settlement.run_id)
+    if settlement.ended:
+        queue.announce(settlement.ended)
+
+
 def fail(attempt: Attempt, verdict: Verdict, state: AttemptState, *, actor: str) -> Settlement:
     """End an attempt that will not answer, and its run with it."""
     with transaction.atomic():
@@ -134,11 +143,20 @@ def _claim(attempt: Attempt, token: UUID, *, result_uri: str, actor: str) -> Set
             if receipt.claim_token and receipt.claimed_at and receipt.claimed_at > now - CLAIM:
                 return Settled.BUSY
             own.update(claim_token=token, claimed_at=now)
+        if attempt.move(AttemptState.RUNNING, launched_at=now):
+            # The callback is faster than the answer to the launch, and proves that it succeeded.
+            _record_running(attempt, actor)
         Attempt.objects.filter(pk=attempt.pk, called_back_at=None).update(called_back_at=now)
         data = {"attempt": str(attempt.pk), "receipt": receipt.pk}
         event = RunEvent(step_run=attempt.step_run, kind="called_back", actor=actor, data=data)
         record(attempt.step_run.run_id, event)
     return None
+
+
+def _record_running(attempt: Attempt, actor: str) -> None:
+    data = {"attempt": str(attempt.pk)}
+    event = RunEvent(step_run=attempt.step_run, kind="running", actor=actor, data=data)
+    record(attempt.step_run.run_id, event)
 
 
 def _judge(
@@ -192,7 +210,6 @@ def _apply(
         held = _held(attempt, token)
         if run is None or not held.update(status=status, error=verdict.error, claim_token=None):
             raise Moved
-        attempt.move(AttemptState.RUNNING)  # the callback may overtake the answer to the launch
         if not attempt.move(_end_of(verdict, rejected=rejected), error=verdict.error):
             raise Moved
         how = Settled.REJECTED if rejected else Settled.APPLIED

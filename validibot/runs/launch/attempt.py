@@ -6,31 +6,22 @@ from functools import partial
 from uuid import uuid4
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.dispatch import Signal
+from django.db import transaction
 from django.utils import timezone
 
+from validibot.runs import queue, reconcile
 from validibot.runs.backends import DEFAULT, get_backend
 from validibot.runs.backends.base import (
     ExecutionBackend,
     Launch,
     LaunchError,
     LaunchRequest,
-    Stage,
     StateUnavailable,
 )
 from validibot.runs.events import record
 from validibot.runs.findings import Moved, Verdict, broken
 from validibot.runs.launch.envelope import EnvelopeInvalid, store_envelope
-from validibot.runs.launch.image import ask_image
 from validibot.runs.launch.nonce import digest, new_nonce
-from validibot.runs.launch.signals import (
-    attempt_ended,
-    attempt_launched,
-    attempt_overdue,
-    called_back,
-    run_unwanted,
-)
 from validibot.runs.models import Attempt, Run, RunEvent, StepRun
 from validibot.runs.states import AttemptState, ErrorCategory
 
@@ -67,7 +58,7 @@ def launch(run: Run, step_run: StepRun) -> Verdict | None:
         if not attempt.move(AttemptState.DISPATCHING, input_sha256=sha256):
             raise Moved
         _record(attempt, step_run, "launched")
-    return _dispatch(backend, attempt, step_run, scenario=run.scenario or step_run.step.scenario)
+    return _dispatch(backend, attempt, step_run)
 
 
 def _allocate(run: Run, step_run: StepRun) -> tuple[Attempt | None, str]:
@@ -87,7 +78,7 @@ def _worth_waiting_for(attempt: Attempt) -> bool:
         attempt.move(AttemptState.FAILED, error="The worker died before the launch.")
     if attempt.state == AttemptState.DISPATCHING:
         attempt.move(AttemptState.UNKNOWN, error="The worker died during the launch.")
-        attempt_launched.send(sender=Attempt, attempt_id=attempt.pk)
+        queue.enqueue_watch(attempt.pk)
     return attempt.state in (AttemptState.RUNNING, AttemptState.UNKNOWN)
 
 
@@ -109,11 +100,9 @@ def _new_attempt(run: Run, step_run: StepRun, nonce: str, *, number: int) -> Att
     )
 
 
-def _dispatch(
-    backend: ExecutionBackend, attempt: Attempt, step_run: StepRun, *, scenario: str
-) -> Verdict | None:
+def _dispatch(backend: ExecutionBackend, attempt: Attempt, step_run: StepRun) -> Verdict | None:
     try:
-        launched = backend.launch(_request(attempt, step_run, scenario))
+        launched = backend.launch(_request(attempt, step_run))
     except LaunchError as error:
         logger.warning("launch of attempt %s: %s", attempt.pk, error)
         if error.permanent:
@@ -124,7 +113,7 @@ def _dispatch(
         with transaction.atomic():
             attempt.move(AttemptState.UNKNOWN, error=str(error))
             _record(attempt, step_run, "launch_unanswered", message=str(error))
-        attempt_launched.send(sender=Attempt, attempt_id=attempt.pk)
+        queue.enqueue_watch(attempt.pk)
         return None
     _accepted(backend, attempt, step_run, launched)
     return None
@@ -142,23 +131,22 @@ def _accepted(
         running = attempt.move(AttemptState.RUNNING, **named)
         if running:
             _record(attempt, step_run, "running", execution=launched.execution)
-    if launched.callbacks:
-        for body in launched.callbacks:
-            called_back.send(sender=Attempt, body=body)
-    elif running:
-        attempt_launched.send(sender=Attempt, attempt_id=attempt.pk)
+    if running:
+        queue.enqueue_watch(attempt.pk)
     else:
-        _overtaken(backend, attempt, launched)
+        _record_late_launch_result(backend, attempt, launched)
 
 
-def _overtaken(backend: ExecutionBackend, attempt: Attempt, launched: Launch) -> None:
+def _record_late_launch_result(
+    backend: ExecutionBackend, attempt: Attempt, launched: Launch
+) -> None:
     """The callback was faster than the answer to the launch, or the run was cancelled meanwhile."""
     told = {"execution": launched.execution}
     if launched.image_digest:
         told["image_digest"] = launched.image_digest
     Attempt.objects.filter(pk=attempt.pk).update(**told)
     attempt.refresh_from_db(fields=["state", *told])
-    ask_image(attempt)
+    reconcile.ask_image(attempt)
     if attempt.state == AttemptState.CANCELED:
         try:
             backend.cancel(launched.execution)
@@ -166,7 +154,7 @@ def _overtaken(backend: ExecutionBackend, attempt: Attempt, launched: Launch) ->
             logger.warning("execution of a cancelled run goes on: %s", error)
 
 
-def _request(attempt: Attempt, step_run: StepRun, scenario: str) -> LaunchRequest:
+def _request(attempt: Attempt, step_run: StepRun) -> LaunchRequest:
     validator = step_run.step.validator
     return LaunchRequest(
         run_id=step_run.run_id,
@@ -179,22 +167,8 @@ def _request(attempt: Attempt, step_run: StepRun, scenario: str) -> LaunchReques
         capability_url=f"{settings.WORKER_URL}{CAPABILITY_PATH}",
         timeout_seconds=validator.timeout_seconds,
         memory_mb=validator.memory_mb,
-        ended=partial(_tell, attempt_ended, attempt_id=attempt.pk),
-        scenario=scenario,
-        stage=Stage(
-            call_back=lambda body: _tell(called_back, body=body),
-            look=partial(_tell, attempt_overdue, attempt_id=attempt.pk),
-            cancel=partial(_tell, run_unwanted, run_id=step_run.run_id),
-        ),
+        on_end=partial(reconcile.on_execution_end, attempt.pk),
     )
-
-
-def _tell(signal: Signal, **facts: object) -> None:
-    """Runs in a backend's thread, which has a database connection of its own to give back."""
-    try:
-        signal.send(sender=Attempt, **facts)
-    finally:
-        connection.close()
 
 
 def _record(

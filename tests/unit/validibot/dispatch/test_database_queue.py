@@ -181,14 +181,14 @@ def faults(**options: Any) -> list[str]:
 
 
 def test_check_shipped_settings_finds_no_fault() -> None:
-    assert faults(periodic={"validibot.runs.reconcile.sweep": "* * * * *"}) == []
+    assert faults(periodic={"validibot.runs.tasks.sweep": "* * * * *"}) == []
 
 
 def test_check_names_unknown_periodic_task_and_bad_crontab() -> None:
     [fault] = faults(periodic={"validibot.runs.sweep": "* * * * *"})
     assert fault.endswith("OPTIONS['periodic'] names 'validibot.runs.sweep', which is no task.")
 
-    [fault] = faults(periodic={"validibot.runs.reconcile.sweep": "at noon"})
+    [fault] = faults(periodic={"validibot.runs.tasks.sweep": "at noon"})
     assert "is 'at noon': no crontab line" in fault
 
 

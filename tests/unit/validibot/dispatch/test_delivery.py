@@ -86,7 +86,7 @@ def test_unknown_task_is_delivered_again() -> None:
     [
         "os.system",
         "django.core.management.call_command",
-        "validibot.runs.tasks.follow",
+        "validibot.runs.tasks.Run",
         "validibot.runs.tasks.nothing",
         "validibot.nothing.tasks.x",
         "validibot.runs..tasks",
@@ -98,7 +98,7 @@ def test_find_task_foreign_path_returns_none(path: str) -> None:
 
 
 def test_find_task_returns_task_of_any_module() -> None:
-    for path in (PATH, "validibot.runs.reconcile.watch_attempt"):
+    for path in (PATH, "validibot.runs.tasks.watch_attempt"):
         found = find_task(path)
         assert found is not None
         assert found.module_path == path

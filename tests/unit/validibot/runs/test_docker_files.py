@@ -189,7 +189,7 @@ CARRIED = ending.labels(bundle=Path("/nowhere"), memory_mb=1024, output_mb=10)
     ],
 )
 def test_the_end_of_a_container_is_told_in_a_sentence(ended: Exit, said: str) -> None:
-    assert ending.epitaph(ended, CARRIED) == said
+    assert ending.failure_message(ended, CARRIED) == said
 
 
 def test_who_wrote_too_much_is_told_so(tmp_path: Path) -> None:
@@ -197,7 +197,8 @@ def test_who_wrote_too_much_is_told_so(tmp_path: Path) -> None:
     carried = ending.labels(bundle=tmp_path, memory_mb=1, output_mb=1)
 
     assert (
-        ending.epitaph(Exit(signal=9), carried) == "It wrote more than the 1 MB that it may write."
+        ending.failure_message(Exit(signal=9), carried)
+        == "It wrote more than the 1 MB that it may write."
     )
 
 

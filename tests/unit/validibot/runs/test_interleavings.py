@@ -14,13 +14,13 @@ from tests.factories import StepFactory, ValidatorFactory, started_run
 from tests.unit.validibot.runs.scripted import Provider, callback_of, store_output
 from validibot.core.storage import ObjectExists
 from validibot.runs import callback
-from validibot.runs.backends.base import LaunchRequest, Phase
+from validibot.runs.backends.base import ExecutionState, LaunchRequest, Phase
 from validibot.runs.cancel import cancel_run
 from validibot.runs.events import record
 from validibot.runs.execute import Busy, execute
 from validibot.runs.findings.settlement import _lock_run as lock_run
 from validibot.runs.models import Attempt, Run, RunEvent
-from validibot.runs.reconcile import look, on_ended, reconcile_all
+from validibot.runs.reconcile import look, on_execution_end, reconcile_all
 from validibot.runs.states import ACTIVE_ATTEMPT, RUN, terminal
 
 MESSAGE = {"severity": "ERROR", "code": "E1", "text": "The answer is wrong."}
@@ -66,7 +66,7 @@ class World:
         look(self.request.attempt_id)
 
     def see_the_end(self) -> None:
-        on_ended(attempt_id=self.request.attempt_id)
+        on_execution_end(self.request.attempt_id, ExecutionState(phase=Phase.FAILED))
 
     def lose_the_execution(self) -> None:
         Attempt.objects.filter(step_run__run=self.run).update(

@@ -6,11 +6,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.unit.validibot.runs.scripted import Provider, ScriptedBackend
-from validibot.runs.backends.base import Over, StateUnavailable
+from validibot.runs.backends.base import ExecutionState, Over, Phase, StateUnavailable
 from validibot.runs.cancel import cancel_run
 from validibot.runs.execute import execute
 from validibot.runs.models import Attempt, Run
-from validibot.runs.reconcile import look, on_ended, reconcile_all
+from validibot.runs.reconcile import look, on_execution_end, reconcile_all
 
 type Sweep = Callable[[set[UUID]], set[UUID]]
 
@@ -59,16 +59,17 @@ def test_a_backend_that_cannot_be_asked_does_not_stop_the_sweep(
     assert reconcile_all() == {"enqueued": 0, "looked_at": 0}
 
 
-def test_of_an_end_that_cannot_be_looked_at_it_is_said_why(
+def test_end_without_output_reports_the_backends_message(
     provider: Provider, container_run: Run
 ) -> None:
     execute(container_run.pk)
     provider.unavailable = True
 
-    on_ended(attempt_id=Attempt.objects.get().pk)
+    ended = ExecutionState(phase=Phase.FAILED, message="Exit code 1.")
+    on_execution_end(Attempt.objects.get().pk, ended)
 
     container_run.refresh_from_db()
-    assert container_run.error == "The validator stored no output. nobody answers"
+    assert container_run.error == "The validator stored no output. Exit code 1."
 
 
 def test_a_launch_that_never_had_an_answer_says_so_when_its_time_is_over(

@@ -13,7 +13,7 @@ from validibot.runs.backends.base import LaunchRequest, Phase
 from validibot.runs.cancel import cancel_run
 from validibot.runs.execute import execute
 from validibot.runs.models import Attempt, Finding, Run, RunEvent
-from validibot.runs.reconcile import look, on_ended, reconcile_all
+from validibot.runs.reconcile import look, on_execution_end, reconcile_all
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_backend_that_saw_the_end_saves_the_look(
 ) -> None:
     store_output(request_)
 
-    on_ended(attempt_id=request_.attempt_id)
+    on_execution_end(request_.attempt_id, provider.state)
 
     container_run.refresh_from_db()
     assert container_run.result == "PASS"
@@ -125,11 +125,14 @@ def test_a_provider_that_cannot_be_asked_gets_a_grace(
 
 
 @pytest.mark.django_db
-def test_a_run_that_the_queue_lost_is_enqueued_again() -> None:
+def test_a_run_that_the_queue_lost_is_enqueued_again(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
     run = started_run(step=StepFactory.create())
     Run.objects.update(enqueued_at=ago(minutes=2))
 
-    assert reconcile_all()["enqueued"] == 1
+    with django_capture_on_commit_callbacks(execute=True):
+        assert reconcile_all()["enqueued"] == 1
 
     run.refresh_from_db()
     assert run.result == "PASS"
@@ -144,24 +147,30 @@ def test_a_run_that_was_just_enqueued_is_left_to_the_queue() -> None:
 
 
 @pytest.mark.django_db
-def test_a_run_whose_worker_died_is_enqueued_again() -> None:
+def test_a_run_whose_worker_died_is_enqueued_again(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
     run = started_run(step=StepFactory.create())
     Run.objects.update(
         status="RUNNING", lease_expires_at=ago(minutes=1), enqueued_at=ago(minutes=2)
     )
 
-    reconcile_all()
+    with django_capture_on_commit_callbacks(execute=True):
+        reconcile_all()
 
     run.refresh_from_db()
     assert run.result == "PASS"
 
 
 @pytest.mark.django_db
-def test_a_continuation_that_was_lost_is_enqueued_again() -> None:
+def test_a_continuation_that_was_lost_is_enqueued_again(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
     run = started_run(step=StepFactory.create())
     Run.objects.update(status="RUNNING", enqueued_at=ago(minutes=2))
 
-    reconcile_all()
+    with django_capture_on_commit_callbacks(execute=True):
+        reconcile_all()
 
     run.refresh_from_db()
     assert run.result == "PASS"

@@ -37,7 +37,7 @@ from validibot.runs.backends.base import (
 )
 from validibot.runs.backends.docker import ending, files
 from validibot.runs.backends.docker.options import Options
-from validibot.runs.backends.docker.watch import GRACE_SECONDS, Watch, witnessed
+from validibot.runs.backends.docker.watch import GRACE_SECONDS, Watch
 
 # By this name containers know the machine that they run on.
 HOST = "host.docker.internal"
@@ -188,15 +188,10 @@ def _is_address(host: str) -> bool:
 
 
 def _state(container: Container) -> ExecutionState:
-    ended = witnessed(container.name) or container.exit()
+    ended = container.exit()
     if ended is None:
         return ExecutionState(phase=Phase.RUNNING, execution=container.name)
-    return ExecutionState(
-        phase=ending.phase_of(ended),
-        execution=container.name,
-        message=ending.epitaph(ended, container.labels()),
-        out_of_memory=ended.out_of_memory or ended.child_out_of_memory,
-    )
+    return ending.state_of(container.name, ended, container.labels())
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from containers import Exit
-from validibot.runs.backends.base import Phase
+from validibot.runs.backends.base import ExecutionState, Phase
 from validibot.runs.backends.docker.files import size_of
 
 _BUNDLE = "io.validibot.bundle"
@@ -24,7 +24,17 @@ def phase_of(ended: Exit) -> Phase:
     return Phase.SUCCEEDED if is_well else Phase.FAILED
 
 
-def epitaph(ended: Exit, carried: Mapping[str, str]) -> str:
+def state_of(name: str, ended: Exit, carried: Mapping[str, str]) -> ExecutionState:
+    """Return the final state of the container `name` that carried these labels."""
+    return ExecutionState(
+        phase=phase_of(ended),
+        execution=name,
+        message=failure_message(ended, carried),
+        out_of_memory=ended.out_of_memory or ended.child_out_of_memory,
+    )
+
+
+def failure_message(ended: Exit, carried: Mapping[str, str]) -> str:
     """Return a sentence on the container that carried these labels."""
     return next(_sentences(ended, carried))
 

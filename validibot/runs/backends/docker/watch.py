@@ -3,12 +3,13 @@
 import logging
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
-from containers import Container, EngineUnavailable, Exit
+from containers import Container, EngineUnavailable
 from validibot.core.logging import bound_run
-from validibot.runs.backends.base import LaunchRequest
+from validibot.runs.backends.base import LaunchRequest, Phase
+from validibot.runs.backends.docker.ending import state_of
 from validibot.runs.backends.docker.files import bundle_of, size_of
 
 # From SIGTERM to SIGKILL.
@@ -18,14 +19,6 @@ _GLANCE_SECONDS = 0.5
 
 logger = logging.getLogger(__name__)
 
-# How containers ended, while this process, which saw it, tells of them.
-_witnessed: dict[str, Exit] = {}
-
-
-def witnessed(name: str) -> Exit | None:
-    """Return how a container was seen to end: of one that is found dead, less can be said."""
-    return _witnessed.get(name)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
@@ -34,6 +27,7 @@ class Watch:
     container: Container
     request: LaunchRequest
     max_output_bytes: int
+    timed_out: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
         over = threading.Event()
@@ -44,12 +38,11 @@ class Watch:
     def _follow(self, over: threading.Event) -> None:
         with bound_run(self.request.run_id):
             self.container.follow(self._repeat, max_bytes=MAX_LOG_BYTES)
-            _witnessed[self.container.name] = self.container.wait()
+            state = state_of(self.container.name, self.container.wait(), self.container.labels())
             over.set()
-            try:
-                self.request.ended()
-            finally:
-                del _witnessed[self.container.name]
+            if self.timed_out.is_set():
+                state = replace(state, phase=Phase.TIMED_OUT)
+            self.request.on_end(state)
             # Only now: what is left of it says how it ended.
             with suppress(EngineUnavailable):
                 self.container.remove()
@@ -62,13 +55,11 @@ class Watch:
         with bound_run(self.request.run_id):
             while not over.wait(_GLANCE_SECONDS):
                 with suppress(EngineUnavailable):
-                    self._end_what_is_too_long_or_too_much(deadline)
+                    self._enforce_limits(deadline)
 
-    def _end_what_is_too_long_or_too_much(self, deadline: float) -> None:
+    def _enforce_limits(self, deadline: float) -> None:
         if monotonic() > deadline:
-            try:
-                self.request.stage.look()
-            finally:
-                self.container.terminate(grace=GRACE_SECONDS)
+            self.timed_out.set()
+            self.container.terminate(grace=GRACE_SECONDS)
         elif size_of(bundle_of(self.request.input_uri)) > self.max_output_bytes:
             self.container.terminate(grace=0)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
+from django.utils.module_loading import import_string
 
 from validibot.core.storage import StorageError
 from validibot.runs.backends.base import (
@@ -19,25 +20,27 @@ from validibot.runs.backends.base import (
 from validibot.runs.backends.mock import containers as stage
 from validibot.runs.backends.mock.answers import passing
 from validibot.runs.backends.mock.choice import choose, unasked
-from validibot.runs.backends.mock.containers import Container, containers
+from validibot.runs.backends.mock.containers import Container, Simulator, containers
 from validibot.runs.backends.mock.plays import AT_ONCE, PLAYS, Actor
 from validibot.runs.backends.mock.recordings import Recording
 from validibot.runs.backends.mock.validator import Validator
 from validibot.workflows.scenarios import Scenario, ScenarioError
 
 _FIRST_WORD_SECONDS = 30
+SIMULATOR = "validibot.runs.simulation.RunSimulator"
 
 
 class MockBackend(ExecutionBackend):
     """OPTIONS: `scenario`, played where nothing else is asked for; `outputs`, by validator type what
-    a passing validator puts out instead; `wait`, how time passes."""
+    a passing validator puts out instead; `wait`, how time passes; `simulator`, the dotted path of a
+    `Simulator`, through which scenarios act on runs."""
 
     local = True
     posts_callbacks = False
     plays_scenarios = True
 
     def launch(self, request: LaunchRequest) -> Launch:
-        container = Container(request)
+        container = Container(request, self._simulator())
         containers.add(container)
         try:
             return self._perform(container)
@@ -48,20 +51,19 @@ class MockBackend(ExecutionBackend):
 
     def _perform(self, container: Container) -> Launch:
         """Play at once, or begin to. Raises ScenarioError, StorageError."""
-        request, posted = container.request, list[bytes]()
-        validator = Validator(request.input_uri, posted.append)
+        validator = Validator(container.request.input_uri, container.simulator.call_back)
         file = validator.file
-        asked = choose(request.scenario, file, self._setting)
+        wanted = container.simulator.scenario(container.request.attempt_id)
+        asked = choose(wanted, file, self._setting)
         scenario = asked or unasked(validator.question, file.name if file else "")
         play = partial(self._play, container, validator, scenario)
         if scenario.kind.name in AT_ONCE:
             play()
         else:
-            validator.post = request.stage.call_back
             container.start(play)
         if scenario.kind.name == "before_launch_returns":
             container.spoke.wait(_FIRST_WORD_SECONDS)
-        return Launch(execution=container.name, callbacks=tuple(posted))
+        return Launch(execution=container.name)
 
     def state(self, execution: str) -> ExecutionState:
         container = containers.get(execution)
@@ -84,6 +86,10 @@ class MockBackend(ExecutionBackend):
             where = f"EXECUTION_BACKENDS[{self.alias!r}]"
             return [Error(f"{where}: {error}", id="validibot.runs.E004")]
         return []
+
+    def _simulator(self) -> Simulator:
+        simulator: Simulator = import_string(self.options.get("simulator", SIMULATOR))()
+        return simulator
 
     @property
     def _setting(self) -> str:

@@ -4,6 +4,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
+from uuid import UUID
+
+from django.db import connection
 
 from validibot.runs.backends.base import ExecutionState, LaunchRequest, Phase
 
@@ -11,6 +15,23 @@ from validibot.runs.backends.base import ExecutionState, LaunchRequest, Phase
 KEPT = 1000
 
 logger = logging.getLogger(__name__)
+
+
+class Simulator(Protocol):
+    """What scenarios do to a run besides ending an execution."""
+
+    def scenario(self, attempt_id: UUID) -> str:
+        """Return the scenario that the attempt's run or step asks for, or an empty string."""
+
+    def call_back(self, body: bytes) -> None:
+        """Deliver a callback as a validator would post it."""
+
+    def time_out(self, attempt_id: UUID) -> None:
+        """Let the attempt's time be over."""
+
+    def cancel(self, run_id: UUID) -> None:
+        """Cancel the run, as its user would."""
+
 
 type Wait = Callable[[threading.Event, float], bool]
 
@@ -23,8 +44,9 @@ def wait(stopped: threading.Event, seconds: float) -> bool:
 class Container:
     """One execution: like a real one it runs until it ends by itself or is stopped."""
 
-    def __init__(self, request: LaunchRequest) -> None:
+    def __init__(self, request: LaunchRequest, simulator: Simulator) -> None:
         self.request = request
+        self.simulator = simulator
         self.name = f"mock-{request.attempt_id}"
         self.state = ExecutionState(phase=Phase.RUNNING, execution=self.name)
         self.stopped = threading.Event()
@@ -59,9 +81,10 @@ class Container:
         except Exception:
             logger.exception("%s failed", self.name)
             self.end(Phase.FAILED, "The mocked container failed; the log says why.")
-            self.request.ended()
+            self.request.on_end(self.state)
         finally:
             self.spoke.set()
+            connection.close()
 
 
 class Containers:

@@ -43,10 +43,10 @@ class Actor:
     def die(self, message: str, *, out_of_memory: bool = False) -> None:
         """End where the provider sees it."""
         self.end(Phase.FAILED, message, out_of_memory=out_of_memory)
-        self.container.request.ended()
+        self.container.request.on_end(self.container.state)
 
     def run_out_of_time(self) -> None:
-        self.container.request.stage.look()
+        self.container.simulator.time_out(self.container.request.attempt_id)
 
 
 type Play = Callable[[Actor], None]
@@ -114,7 +114,7 @@ def wrong_run(actor: Actor) -> None:
     actor.validator.answer(actor.success, run_id=other)
     actor.validator.call_back(run_id=other)
     actor.end(Phase.SUCCEEDED)
-    actor.container.request.ended()
+    actor.container.request.on_end(actor.container.state)
 
 
 def malformed_output(actor: Actor) -> None:
@@ -131,7 +131,7 @@ def oversized_output(actor: Actor) -> None:
 
 def cancelled(actor: Actor) -> None:
     if actor.sleep():
-        actor.container.request.stage.cancel()
+        actor.container.simulator.cancel(actor.container.request.run_id)
 
 
 PLAYS: Mapping[str, Play] = {
