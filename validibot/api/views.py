@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from validibot.accounts.models import User
 from validibot.accounts.permissions import organisations_of
 from validibot.accounts.scope import NotAMember, Scope, scope_of
-from validibot.api import documents, schema
+from validibot.api import documents, run_documents, schema
 from validibot.api.evidence import manifest_of
 from validibot.api.launch import launch
 from validibot.api.lists import PathCursorPagination, filter_runs, query_number
@@ -97,8 +97,8 @@ class WorkflowRunsView(APIView):
             "multipart/form-data": schema.LaunchForm,
             "application/json": schema.LaunchEnvelope,
         },
-        responses=schema.answers(documents.LaunchDocument, 409, 413, 422, 429, status=202)
-        | {(201, schema.JSON): documents.RunDocument},
+        responses=schema.answers(run_documents.LaunchDocument, 409, 413, 422, 429, status=202)
+        | {(201, schema.JSON): run_documents.RunDocument},
     )
     def post(self, request: Request, org: str, workflow: str, version: int = 0) -> HttpResponse:
         scope = _scope(request, org)
@@ -111,7 +111,7 @@ class RunsView(APIView):
     @extend_schema(
         operation_id="list_runs",
         parameters=[*schema.RUN_FILTERS, *schema.PAGE],
-        responses=schema.answers(documents.RunPage),
+        responses=schema.answers(run_documents.RunPage),
     )
     def get(self, request: Request, org: str) -> HttpResponse:
         scope = _scope(request, org)
@@ -120,14 +120,14 @@ class RunsView(APIView):
         pages = PathCursorPagination(runs, "-created_at")
         org = scope.organisation.slug
         return pages.answer(
-            request, lambda run: documents.RunSummary.of(run, org), documents.RunPage
+            request, lambda run: run_documents.RunSummary.of(run, org), run_documents.RunPage
         )
 
 
 class RunView(APIView):
     """One run with its steps and findings. Never throttled: clients poll it."""
 
-    @extend_schema(operation_id="get_run", responses=schema.answers(documents.RunDocument))
+    @extend_schema(operation_id="get_run", responses=schema.answers(run_documents.RunDocument))
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
         scope = _scope(request, org)
         return documents.respond(_document(scope, run))
@@ -152,12 +152,12 @@ class RunEventsView(APIView):
     @extend_schema(
         operation_id="list_events",
         parameters=schema.PAGE,
-        responses=schema.answers(documents.EventPage),
+        responses=schema.answers(run_documents.EventPage),
     )
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
         events = _run(_scope(request, org), run).events.select_related("step_run")
         pages = PathCursorPagination(events, "id")
-        return pages.answer(request, documents.EventDocument.of, documents.EventPage)
+        return pages.answer(request, run_documents.EventDocument.of, run_documents.EventPage)
 
 
 class RunCancelView(APIView):
@@ -166,7 +166,7 @@ class RunCancelView(APIView):
     @extend_schema(
         operation_id="cancel_run",
         request=None,
-        responses=schema.answers(documents.RunDocument, 409),
+        responses=schema.answers(run_documents.RunDocument, 409),
     )
     def post(self, request: Request, org: str, run: UUID) -> HttpResponse:
         scope = _scope(request, org)
@@ -214,15 +214,15 @@ def _run(scope: Scope, pk: UUID) -> Run:
 
 
 def _loaded(scope: Scope, pk: UUID) -> tuple[Run, list[StepRun]]:
-    loaded = documents.load_run(visible_runs(scope), pk)
+    loaded = run_documents.load_run(visible_runs(scope), pk)
     if loaded is None:
         raise _no_run(pk)
     return loaded
 
 
-def _document(scope: Scope, pk: UUID) -> documents.RunDocument:
+def _document(scope: Scope, pk: UUID) -> run_documents.RunDocument:
     run, steps = _loaded(scope, pk)
-    return documents.RunDocument.of_steps(run, steps, scope.organisation.slug)
+    return run_documents.RunDocument.of_steps(run, steps, scope.organisation.slug)
 
 
 def _no_run(pk: UUID) -> Problem:

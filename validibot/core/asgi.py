@@ -1,7 +1,14 @@
-"""Django under ASGI with one change of thread per request instead of two per middleware."""
+"""Django under ASGI: threads for requests, the event loop for everything that waits.
+
+Django's own handler runs middleware in the event loop, visits a thread for each of its halves and
+makes that thread, with its database wrapper, anew for every request; that costs more than our views
+do. Here one thread runs middleware and view. A view must not keep its thread while it waits: it
+returns a `DeferredResponse`, which waits in the event loop and is completed in a thread afterwards.
+Health probes have threads of their own and never queue behind requests.
+"""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
@@ -9,31 +16,58 @@ from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.base import BaseHandler
 from django.db import connections
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 # As many requests as Cloud Run sends to one instance, unless told otherwise.
-_THREADS = 80
+_REQUEST_THREADS = 80
+_PROBE_THREADS = 2
+
+
+class DeferredResponse(HttpResponse):
+    """A response that is not known yet.
+
+    `wait` runs in the event loop; then `complete` returns the response in a thread. Headers and
+    cookies that middleware sets on this response are carried over to that one.
+    """
+
+    def __init__(
+        self,
+        wait: Callable[[], Awaitable[None]],
+        complete: Callable[[], HttpResponse],
+        *,
+        status: int,
+    ) -> None:
+        super().__init__(status=status)
+        self.wait = wait
+        self._complete = complete
+        self.on_complete: list[Callable[[HttpResponseBase], None]] = []
+
+    def complete(self) -> HttpResponse:
+        """Return the final response and tell `on_complete` about it."""
+        final = self._complete()
+        final.headers["Content-Length"] = str(len(final.content))
+        for name, value in self.headers.items():
+            final.headers.setdefault(name, value)
+        final.cookies.update(self.cookies)
+        for callback in self.on_complete:
+            callback(final)
+        return final
 
 
 class ThreadedHandler(ASGIHandler):
-    """Runs middleware and view in a thread; the answer is sent, and streamed, by the event loop.
+    """Runs middleware and view in a thread; the event loop sends, and streams, the response."""
 
-    Django's own handler runs middleware in the event loop, visits a thread for each of its halves,
-    and makes that thread, with its database wrapper, anew for every request: all of that costs
-    more than our views do. A view that streams asynchronously still can.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, threads: int = _REQUEST_THREADS) -> None:
         BaseHandler.__init__(self)
         self.load_middleware(is_async=False)
-        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
-        self._in_thread = sync_to_async(self._respond, thread_sensitive=False, executor=threads)
+        self._requests = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._probes = ThreadPoolExecutor(_PROBE_THREADS, thread_name_prefix="probe")
 
     def create_request(
         self, scope: Mapping[str, Any], body_file: IO[bytes]
     ) -> tuple[ASGIRequest, None] | tuple[None, HttpResponseBase]:
-        """Tell the length of a body that was sent in chunks: Django takes a form for empty else."""
+        """Set the length of a body that was sent in chunks: without it Django reads no form."""
         if not any(name == b"content-length" for name, _ in scope["headers"]):
             length = body_file.seek(0, os.SEEK_END)
             body_file.seek(0)
@@ -42,11 +76,27 @@ class ThreadedHandler(ASGIHandler):
         return super().create_request(scope, body_file)
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
-        return await self._in_thread(request)
+        """Return the response, waiting without a thread if the view asks for it."""
+        threads = self._probes if request.path.startswith("/health/") else self._requests
+        response: HttpResponseBase = await in_thread(self.get_response, threads)(request)
+        if isinstance(response, DeferredResponse):
+            await response.wait()
+            response = await in_thread(response.complete, threads)()
+        return response
 
-    def _respond(self, request: HttpRequest) -> HttpResponseBase:
+
+def in_thread[**P, R](
+    function: Callable[P, R], threads: ThreadPoolExecutor | None = None
+) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Return a coroutine function that runs `function` in a thread.
+
+    The thread gives its database connection back to the pool afterwards.
+    """
+
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            response: HttpResponseBase = self.get_response(request)
-            return response
+            return function(*args, **kwargs)
         finally:
-            connections.close_all()  # which gives them back to the pool
+            connections.close_all()
+
+    return sync_to_async(run, thread_sensitive=False, executor=threads)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 from django.http import HttpRequest, HttpResponseBase
 
+from validibot.core.asgi import DeferredResponse
+
 _run_id: contextvars.ContextVar[str] = contextvars.ContextVar("run_id", default="")
 _request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 
@@ -32,6 +34,15 @@ def bound_run(run_id: object) -> Iterator[None]:
         yield
     finally:
         _run_id.reset(token)
+
+
+@contextmanager
+def _bound_request(name: str) -> Iterator[None]:
+    token = _request_id.set(name)
+    try:
+        yield
+    finally:
+        _request_id.reset(token)
 
 
 class LineFormatter(logging.Formatter):
@@ -84,21 +95,22 @@ class RequestLogMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         given = request.headers.get("X-Request-ID", "")
         name = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
-        token = _request_id.set(name)
-        try:
-            response = self._log(request)
-        finally:
-            _request_id.reset(token)
-        response.headers["X-Request-ID"] = name
-        return response
-
-    def _log(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
-        response = self.get_response(request)
-        if not request.path.startswith("/static/"):
-            elapsed = (time.perf_counter() - started) * 1000
-            logger.info("%s %s %s", request.method, _shown(request), response.status_code,
-                        extra={"duration_ms": round(elapsed, 1)})  # fmt: skip
+        with _bound_request(name):
+            response = self.get_response(request)
+
+        def log(final: HttpResponseBase) -> None:
+            if not request.path.startswith("/static/"):
+                elapsed = (time.perf_counter() - started) * 1000
+                with _bound_request(name):
+                    logger.info("%s %s %s", request.method, _shown(request), final.status_code,
+                                extra={"duration_ms": round(elapsed, 1)})  # fmt: skip
+
+        response.headers["X-Request-ID"] = name
+        if isinstance(response, DeferredResponse):
+            response.on_complete.append(log)
+        else:
+            log(response)
         return response
 
 

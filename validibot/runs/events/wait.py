@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from validibot.core.asgi import in_thread
 from validibot.runs.events.listener import listener
 from validibot.runs.models import Run
 from validibot.runs.states import RUN, terminal
@@ -30,8 +31,21 @@ def wait_until_finished(run_id: UUID, *, timeout: float) -> bool:
     return True
 
 
-async def changes(run_id: UUID, *, every: float = 15.0) -> AsyncIterator[None]:
-    """Yield at once, after each change of the run, and at least every `every` seconds."""
+async def until_ended(run_id: UUID) -> None:
+    """Wait in the event loop until the run has ended."""
+    has_ended = in_thread(Run.objects.filter(pk=run_id, status__in=terminal(RUN)).exists)
+    async for _ in changes(run_id, ends_only=True):
+        if await has_ended():
+            return
+
+
+async def changes(
+    run_id: UUID, *, every: float = 15.0, ends_only: bool = False
+) -> AsyncIterator[None]:
+    """Yield at once, after each change of the run, and at least every `every` seconds.
+
+    With `ends_only` the changes before the end of the run are left out.
+    """
     loop = asyncio.get_running_loop()
     changed = asyncio.Event()
 
@@ -39,7 +53,7 @@ async def changes(run_id: UUID, *, every: float = 15.0) -> AsyncIterator[None]:
         with suppress(RuntimeError):  # the loop may have ended between two of our steps
             loop.call_soon_threadsafe(changed.set)
 
-    with listener.watching(run_id, wake):
+    with listener.watching(run_id, wake, ends_only=ends_only):
         while True:
             yield
             with suppress(TimeoutError):

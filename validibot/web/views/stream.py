@@ -1,17 +1,15 @@
 """The live part of a run's page, as server-sent events."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
-from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
 
 from validibot.accounts.scope import Scope
+from validibot.core.asgi import in_thread
 from validibot.runs import events
 from validibot.web.runs import run_context
 from validibot.web.scope import scope_of_page
@@ -27,8 +25,8 @@ async def run_stream(request: HttpRequest, org: str, pk: UUID) -> HttpResponseBa
     says that there is nothing to come, and pages have to be loaded again.
     """
     user = await request.auser()
-    scope = await _in_thread(scope_of_page)(user, org)
-    await _in_thread(run_context)(scope, pk)
+    scope = await in_thread(scope_of_page)(user, org)
+    await in_thread(run_context)(scope, pk)
     if not isinstance(request, ASGIRequest):
         # https://html.spec.whatwg.org/multipage/server-sent-events.html: do not connect again.
         return HttpResponse(status=204)
@@ -45,7 +43,7 @@ async def _events(request: HttpRequest, scope: Scope, pk: UUID) -> AsyncIterator
     token = get_token(request)
     shown = ""
     async for _ in events.changes(pk, every=HEARTBEAT_SECONDS):
-        html, ended = await _in_thread(_render)(scope, pk, token)
+        html, ended = await in_thread(_render)(scope, pk, token)
         yield _event("run", html) if html != shown else ": still here\n\n"
         shown = html
         if ended:
@@ -62,15 +60,3 @@ def _render(scope: Scope, pk: UUID, token: str) -> tuple[str, bool]:
 def _event(name: str, data: str) -> str:
     lines = "".join(f"data: {line}\n" for line in data.splitlines() or [""])
     return f"event: {name}\n{lines}\n"
-
-
-def _in_thread[**P, R](function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Run `function` in a thread; its database connection goes back to the pool afterwards."""
-
-    def borrowed(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        finally:
-            connection.close()
-
-    return sync_to_async(borrowed, thread_sensitive=False)

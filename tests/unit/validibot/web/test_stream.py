@@ -10,6 +10,7 @@ from django.test import Client, RequestFactory
 from tests.factories import MembershipFactory, RunFactory
 from validibot.accounts.models import Organisation, User
 from validibot.accounts.scope import scope_of
+from validibot.core.asgi import in_thread
 from validibot.runs import events
 from validibot.runs.models import Run
 from validibot.web.views import stream
@@ -38,7 +39,7 @@ def test_a_page_that_did_not_change_is_not_sent_again(monkeypatch: pytest.Monkey
 @async_to_sync
 async def watch(user: User, organisation: Organisation, run: Run) -> list[str]:
     request = RequestFactory().get("/")
-    scope = await stream._in_thread(scope_of)(user, organisation.slug)
+    scope = await in_thread(scope_of)(user, organisation.slug)
     return [sent async for sent in stream._events(request, scope, run.pk)]
 
 
