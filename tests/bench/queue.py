@@ -63,7 +63,7 @@ def _pick_up(folder: Path) -> list[float]:
             run = started_run(step=step)
             put = timezone.now()
             enqueue(run)
-            until(ended(number), seconds=10)
+            until(ended(number))
             run.refresh_from_db()
             assert run.started_at
             delays.append((run.started_at - put).total_seconds() * 1000)

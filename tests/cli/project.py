@@ -5,10 +5,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.waiting import growth, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,16 +45,26 @@ class Project:
     root: Path
 
     def devenv(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "devenv", *arguments],
-            cwd=self.root,
-            env=self.environ(**variables),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        """Run a command, for as long as it or a service that it starts makes progress."""
+        command = [sys.executable, "-m", "devenv", *arguments]
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+            process = subprocess.Popen(
+                command,
+                cwd=self.root,
+                env=self.environ(**variables),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=errors,
+            )
+            try:
+                logs = growth(self.root / ".devenv" / "logs")
+                until(lambda: process.poll() is not None, progress=logs)
+            finally:
+                process.kill()
+            code = process.wait()
+            out.seek(0)
+            errors.seek(0)
+            return subprocess.CompletedProcess(command, code, out.read(), errors.read())
 
     def environ(self, **variables: str) -> dict[str, str]:
         inherited = dict(os.environ)  # noqa: TID251 - a test hands it on
@@ -63,12 +75,11 @@ class Project:
         return facts
 
     def until_restarted(self, service: str, *, not_pid: int) -> None:
-        for _ in range(100):
+        def restarted() -> bool:
             one = self.status()["services"][service]
-            if one["state"] == "healthy" and one["pid"] != not_pid:
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"{service} did not come back")
+            return bool(one["state"] == "healthy" and one["pid"] != not_pid)
+
+        until(restarted)
 
 
 def make(root: Path) -> Project:

@@ -4,12 +4,13 @@ import http.client
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.project import Project, make
+from tests.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(150)]
 
@@ -68,14 +69,7 @@ class Client:
             connection.close()
 
     def until(self, text: str) -> None:
-        wait_for(lambda: self.get() == text, f"the answer {text!r}")
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
+        until(lambda: self.get() == text)
 
 
 @pytest.mark.parametrize("service", ["web", "worker"])
@@ -98,7 +92,7 @@ def test_edit_reloads_without_failing_a_request(project: Project, service: str) 
         thread.start()
     time.sleep(0.3)  # the slow request is being answered
     answer(project, "second")
-    wait_for(lambda: seen["second"] > 0, "new code")
+    until(lambda: seen["second"] > 0)
     slow.join()
     enough.set()
     for thread in askers:
@@ -112,9 +106,7 @@ def test_broken_code_is_shown_and_next_edit_recovers(project: Project) -> None:
     client = Client(project, "web")
 
     write(project, "ANSWER = (\n")
-    wait_for(
-        lambda: "older code" in project.status()["services"]["web"]["note"], "the failed reload"
-    )
+    until(lambda: "older code" in project.status()["services"]["web"]["note"])
     log = project.devenv("logs", "--no-follow", "web").stdout
     still = client.get()
     answer(project, "second")
@@ -122,7 +114,7 @@ def test_broken_code_is_shown_and_next_edit_recovers(project: Project) -> None:
 
     assert "SyntaxError: '(' was never closed" in log
     assert still == "first"
-    wait_for(lambda: not project.status()["services"]["web"]["note"], "the note to go")
+    until(lambda: not project.status()["services"]["web"]["note"])
 
 
 def test_watch_0_turns_reload_off(project: Project) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from devenv.config import load
 from tests.cli.project import Project, make
+from tests.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(90)]
 
@@ -232,10 +233,7 @@ def foreground(project: Project) -> "subprocess.Popen[bytes]":
 
 
 def wait_until_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + 10
-    while any(lives(pid) for pid in pids):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: not any(lives(pid) for pid in pids))
 
 
 def lives(pid: int) -> bool:

@@ -2,7 +2,6 @@
 
 import hashlib
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tests import engine as engines
 from tests.cloud import ROOT, ActAs
 from tests.emulator.target import working
 from tests.factories import StepFactory, ValidatorFactory, started_run
+from tests.waiting import until
 from validators.sdk import storage as storages
 from validibot.core.storage import capability
 from validibot.runs.backends import cloud_run, get_backend
@@ -115,17 +115,17 @@ def fmu_run(sample: str) -> Run:
     )
 
 
-def finished(run: Run, *, seconds: float = 25) -> Run:
+def finished(run: Run) -> Run:
     """Look until the run has ended."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        run.refresh_from_db()
-        if run.state == "COMPLETED":
-            return run
+
+    def ended() -> bool:
         for attempt in Attempt.objects.filter(step_run__run=run):
             look(attempt.pk)
-        time.sleep(0.2)
-    raise AssertionError(f"the run is still {run.status}")
+        run.refresh_from_db()
+        return run.state == "COMPLETED"
+
+    until(ended, every=0.2, progress=lambda: run.status)
+    return run
 
 
 def test_a_good_model_passes(backend: str) -> None:
@@ -159,10 +159,8 @@ def test_the_end_of_an_execution_is_noticed_without_looking(
 
     execute(run.pk)
 
-    deadline = time.monotonic() + 20
-    while run.state != "COMPLETED" and time.monotonic() < deadline:
-        time.sleep(0.05)
-        run.refresh_from_db()
+    until(lambda: Run.objects.get(pk=run.pk).state == "COMPLETED")
+    run.refresh_from_db()
     assert run.result == "PASS"
 
 
@@ -189,10 +187,7 @@ def test_an_execution_is_cancelled(request: pytest.FixtureRequest, kind: str) ->
 
     get_backend().cancel(execution)
 
-    deadline = time.monotonic() + 20
-    while get_backend().state(execution).phase not in ENDED:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: get_backend().state(execution).phase in ENDED)
     assert not get_backend().cancel(execution)
     finished(run)
 

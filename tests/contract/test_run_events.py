@@ -9,6 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from tests.factories import RunFactory
+from tests.waiting import until
 from validibot.runs.events import changes, record, wait_until_finished
 from validibot.runs.events.listener import DEAF_SECONDS, listener
 from validibot.runs.models import Run, RunEvent
@@ -26,10 +27,7 @@ def _stopped() -> Iterator[None]:
 def hearing() -> None:
     """Wait until the listener has its connection."""
     listener.start()
-    deadline = time.monotonic() + 5
-    while listener.patience == DEAF_SECONDS:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: listener.patience != DEAF_SECONDS)
 
 
 def later(seconds: float, run: Run) -> threading.Timer:

@@ -3,7 +3,6 @@
 # mypy: disable-error-code="no-untyped-call"
 
 import textwrap
-import time
 import tomllib
 import uuid
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from devenv.gcp.place import Place
 from devenv.gcp.run_jobs.runtimes.docker import engine_of
 from tests import engine as engines
 from tests.cloud import ROOT
+from tests.waiting import until
 
 PLACE = "projects/validibot-local/locations/us-west1"
 ACCOUNT = "validator-fmu@validibot-local.iam.gserviceaccount.com"
@@ -77,10 +77,7 @@ class Jobs:
         return path.read_text() if path.exists() else ""
 
     def until_it_says(self, execution: run_v2.Execution, text: str) -> None:
-        deadline = time.monotonic() + 20
-        while text not in self.log(execution):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: text in self.log(execution))
 
     def containers(self) -> list[Any]:
         """Return the containers that the engine has of this cloud's."""
@@ -89,10 +86,7 @@ class Jobs:
         return found
 
     def until_nothing_is_left(self) -> None:
-        deadline = time.monotonic() + 20
-        while self.containers():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: not self.containers())
 
 
 def cloud_of(data: Path, place: Place) -> Cloud:

@@ -1,8 +1,7 @@
 """The product with containers for validators, in this process: each test is a deployment of its own."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +17,7 @@ from pytest_django import Settings
 
 from containers import Engine
 from tests.factories import StepFactory, ValidatorFactory, started_run
+from tests.waiting import until
 from validibot.runs.backends.docker import backend as docker_backend
 from validibot.runs.execute import execute
 from validibot.runs.models import Attempt, Run
@@ -64,7 +64,7 @@ class Deployment:
         execute(run.pk)
         return run
 
-    def program(self, source: str, *, seconds: float = 40, **limits: Any) -> Run:
+    def program(self, source: str, *, seconds: float = 60, **limits: Any) -> Run:
         """Run Python source instead of a validator; return the run that has ended."""
         self.configure(environ={"PROGRAM": source}, **limits.pop("options", {}))
         return finished(self.run(PROGRAM, **limits), seconds=seconds)
@@ -79,22 +79,15 @@ class Deployment:
         return [str(container.name) for container in found]
 
 
-def finished(run: Run, *, seconds: float = 40) -> Run:
+def finished(run: Run, *, seconds: float = 60) -> Run:
     """Wait for the end of a run without looking after it: whoever sees it end must tell."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+
+    def ended() -> bool:
         run.refresh_from_db()
-        if run.state == "COMPLETED":
-            return run
-        time.sleep(0.05)
-    raise AssertionError(f"the run is still {run.status}")
+        return run.state == "COMPLETED"
 
-
-def until(question: Callable[[], Any], *, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.05)
+    until(ended, seconds=seconds, progress=lambda: run.status)
+    return run
 
 
 def bundle() -> Path:

@@ -17,6 +17,7 @@ from docker.types import Mount
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from tests import engine as engines
+from tests.waiting import until
 
 API_KEY = f"vbk_1_{'1' * 32}_{'2' * 64}"
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -158,10 +159,7 @@ class Deployment:
     def until_somebody_waits(self, lock: psycopg.Connection) -> None:
         """Return once another transaction wants what `lock` holds."""
         question = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        deadline = time.monotonic() + 10
-        while lock.execute(question).fetchone() == (0,):
-            assert time.monotonic() < deadline, "nobody came to the lock"
-            time.sleep(0.02)
+        until(lambda: lock.execute(question).fetchone() != (0,))
 
     def _options(self, role: str, **more: str) -> dict[str, Any]:
         return {
@@ -201,11 +199,12 @@ def _mount(source: Path, target: str) -> Mount:
 
 
 def _until_healthy(port: int, container: Container) -> None:
-    deadline = time.monotonic() + _HEALTHY_WITHIN
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/health/", trust_env=False).is_success:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.02)
-    raise AssertionError(container.logs().decode())
+    url = f"http://127.0.0.1:{port}/health/"
+
+    def answers() -> bool:
+        return httpx.get(url, trust_env=False).is_success
+
+    try:
+        until(answers, seconds=_HEALTHY_WITHIN, progress=container.logs, forgive=httpx.HTTPError)
+    except AssertionError as error:
+        raise AssertionError(container.logs().decode()) from error

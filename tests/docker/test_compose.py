@@ -83,7 +83,7 @@ def test_a_mail_arrives_in_mailpit(stack: Composed) -> None:
         browser.post("/accounts/signup/", data=form | {"csrfmiddlewaretoken": token[1]})
     mails = f"{stack.facts['urls']['mail']}/api/v1/messages"
 
-    assert stack.until(lambda: address in httpx.get(mails).text, seconds=20)
+    assert stack.until(lambda: address in httpx.get(mails).text)
 
 
 def test_a_job_that_is_killed_ends_its_run_with_a_sentence(stack: Composed) -> None:
@@ -125,10 +125,10 @@ def test_an_edit_of_the_source_is_served_soon(stack: Composed) -> None:
     before = source.read_text()
     source.write_text(before.replace('{"status": "ok"}', '{"status": "edited"}'))
     try:
-        assert stack.until(lambda: "edited" in httpx.get(f"{stack.web}/health/").text, seconds=30)
+        assert stack.until(lambda: "edited" in httpx.get(f"{stack.web}/health/").text)
     finally:
         source.write_text(before)
-        stack.until(lambda: "ok" in httpx.get(f"{stack.web}/health/").text, seconds=30)
+        stack.until(lambda: "ok" in httpx.get(f"{stack.web}/health/").text)
 
 
 def test_the_commands_know_the_stack_in_containers(stack: Composed) -> None:

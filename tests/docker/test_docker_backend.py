@@ -5,7 +5,8 @@ from wsgiref.simple_server import WSGIServer
 import pytest
 from docker import DockerClient
 
-from tests.docker.product import Deployment, bundle, deployment, finished, program, until, worker
+from tests.docker.product import Deployment, bundle, deployment, finished, program, worker
+from tests.waiting import until
 from validibot.runs.backends.docker.watch import Watch
 from validibot.runs.cancel import cancel_run
 from validibot.runs.models import Attempt, Run, RunEvent

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from docker.errors import DockerException
 
-from tests.docker.product import PROGRAM, Deployment, deployment, finished, program, until
+from tests.docker.product import PROGRAM, Deployment, deployment, finished, program
+from tests.waiting import until
 from validibot.runs import reconcile
 from validibot.runs.backends.docker import backend as docker_backend, watch
 from validibot.runs.models import Attempt, RunEvent

@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from devenv.gcp.run_jobs.runtimes.docker import engine_of
 from tests import engine as engines
 from tests.cloud import ROOT
 from tests.emulator.test_process import wait_for
+from tests.waiting import until
 
 JOB = "/v2/projects/validibot-local/locations/us-west1/jobs/tool"
 TOML = """
@@ -108,14 +108,6 @@ def launch(stack: Stack, url: str) -> str:
     name = ask("POST", f"{url}{JOB}:run", {})["metadata"]["name"]
     until(lambda: "here" in stack.log())
     return f"/v2/{name}"
-
-
-def until[T](look: Callable[[], T]) -> T:
-    deadline = time.monotonic() + 30
-    while not (found := look()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
 
 
 def message_of(execution: Any) -> str:

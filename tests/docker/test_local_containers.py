@@ -120,14 +120,14 @@ def test_the_worker_listens_on_the_bridge_and_nowhere_else(local: Local) -> None
 def test_a_cancelled_run_stops_its_container(local: Local, engine: DockerClient) -> None:
     sample = local.sample("energyplus-small-office")
     run = local.launch("energyplus-small-office", sample.read_bytes(), sample.name).json()["id"]
-    local.until(lambda: "running" in local.events(run), seconds=60)
+    local.until(lambda: "running" in local.events(run))
     name = local.told(run, "running", "execution")
     owner = owner_of(engine, local.address)
     assert f"{name}.{owner}" in left(engine, owner)
 
     assert local.api.post(f"runs/{run}/cancel/").json()["result"] == "CANCELED"
 
-    local.until(lambda: f"{name}.{owner}" not in left(engine, owner), seconds=60)
+    local.until(lambda: f"{name}.{owner}" not in left(engine, owner))
 
 
 def test_a_container_outlives_the_process_that_launched_it(
@@ -135,7 +135,7 @@ def test_a_container_outlives_the_process_that_launched_it(
 ) -> None:
     sample = local.sample("energyplus-small-office")
     run = local.launch("energyplus-small-office", sample.read_bytes(), sample.name).json()["id"]
-    local.until(lambda: "running" in local.events(run), seconds=60)
+    local.until(lambda: "running" in local.events(run))
     pid = local.status()["services"]["queue"]["pid"]
 
     os.kill(pid, signal.SIGKILL)

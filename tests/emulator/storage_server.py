@@ -4,7 +4,6 @@ import asyncio
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +17,7 @@ from devenv.gcp.iam.guard import Iam
 from devenv.gcp.identity.identity import Identity
 from devenv.gcp.storage.service import StorageService
 from devenv.gcp.store import Store
+from tests.waiting import until
 
 BUCKET = "validibot-local"
 CONFIG = CloudConfig(
@@ -53,10 +53,7 @@ class Running:
         module = ("-m", "tests.emulator.storage_server")
         arguments = (str(self._folder), str(self._port))
         self.process = subprocess.Popen([sys.executable, *module, *arguments])
-        deadline = time.monotonic() + 10
-        while not self._answers():
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.02)
+        until(self._answers)
         return self
 
     def __exit__(self, *_: object) -> None:

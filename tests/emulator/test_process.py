@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from devenv.gcp import Cloud
 from tests.cloud import ROOT
+from tests.waiting import until
 
 TOML = """
 [gcp]
@@ -43,14 +43,13 @@ def running(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, A
 
 
 def wait_for(endpoints: Path, pid: int) -> dict[str, Any]:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if endpoints.exists():
-            found: dict[str, Any] = json.loads(endpoints.read_text())
-            if found["pid"] == pid:
-                return found
-        time.sleep(0.02)
-    raise AssertionError("The emulated cloud did not start.")
+    """Return what the emulated cloud writes when it has started."""
+
+    def started() -> dict[str, Any] | None:
+        found: dict[str, Any] = json.loads(endpoints.read_text())
+        return found if found["pid"] == pid else None
+
+    return until(started, forgive=FileNotFoundError) or {}
 
 
 def test_clients_go_on_after_kill_9(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from google.longrunning import operations_pb2
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from tests.emulator.conftest import ActAs
+from tests.waiting import until
 
 PLACE = "projects/validibot-local/locations/us-west1"
 FMU = f"{PLACE}/jobs/validibot-validator-fmu"
@@ -77,10 +78,7 @@ def completed(execution: run_v2.Execution) -> run_v2.Condition:
 
 
 def until_running(client: run_v2.ExecutionsClient, name: str) -> None:
-    deadline = time.monotonic() + 10
-    while not client.get_execution(name=name).running_count:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: client.get_execution(name=name).running_count)
 
 
 def log_of(cloud: Cloud, execution: run_v2.Execution, task: str = "task0-0") -> str:

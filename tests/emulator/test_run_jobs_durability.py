@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 
 from tests.cloud import ROOT
 from tests.emulator.test_process import wait_for
+from tests.waiting import until
 
 TOML = """
 [gcp]
@@ -61,14 +61,6 @@ def running(folder: Path, *, warm: bool = False) -> Iterator[tuple[subprocess.Po
 def ask(method: str, url: str) -> Any:
     answer = httpx.request(method, url, trust_env=False, json={} if method == "POST" else None)
     return answer.raise_for_status().json()
-
-
-def until[T](look: Callable[[], T]) -> T:
-    deadline = time.monotonic() + 15
-    while not (found := look()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def lines(path: Path) -> list[str]:

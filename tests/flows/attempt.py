@@ -28,7 +28,7 @@ class Attempt:
     @classmethod
     def launch(cls, stack: Stack) -> "Attempt":
         run = launch(stack, IDLE)
-        stack.until(lambda: "running" in stack.events(run), seconds=30)
+        stack.until(lambda: "running" in stack.events(run))
         return cls(stack, run)
 
     @cached_property

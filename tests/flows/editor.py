@@ -5,12 +5,13 @@ https://microsoft.github.io/debug-adapter-protocol/specification
 
 import json
 import socket
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-_PATIENCE = 60.0
+from tests.waiting import until
+
+_TIMEOUT = 60.0
 
 type Message = dict[str, Any]
 
@@ -84,10 +85,7 @@ class Editor:
 
 def _connect(host: str, port: int) -> socket.socket:
     """Connect as soon as somebody listens: a job begins some time after its launch."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return socket.create_connection((host, port), timeout=_PATIENCE)
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline, f"nobody listens at {host}:{port}"
-            time.sleep(0.05)
+    return until(
+        lambda: socket.create_connection((host, port), timeout=_TIMEOUT),
+        forgive=ConnectionRefusedError,
+    )

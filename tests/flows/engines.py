@@ -29,13 +29,13 @@ def running(stack: Stack) -> list[int]:
 
 def kill(stack: Stack) -> None:
     """Kill the engine; its validator lives on."""
-    for pid in stack.until(lambda: running(stack), seconds=20):
+    for pid in stack.until(lambda: running(stack)):
         os.kill(pid, signal.SIGKILL)
 
 
 def kill_job(stack: Stack) -> None:
     """Kill the validator, which started the engine, as Cloud Run would when memory runs out."""
-    engines: list[int] = stack.until(lambda: running(stack), seconds=20)
+    engines: list[int] = stack.until(lambda: running(stack))
     status = Path(f"/proc/{engines[0]}/status").read_text()
     parent = int(status.partition("PPid:\t")[2].partition("\n")[0])
     os.kill(parent, signal.SIGKILL)

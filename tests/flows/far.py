@@ -12,8 +12,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +22,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVELOPER = "developer"
@@ -192,7 +193,7 @@ def _start_cloud(far: Far) -> None:
         PYTHONPATH=str(ROOT),
     )
     endpoints = far.folder / "gcp" / "endpoints.json"
-    _until(endpoints.exists, "the far cloud starts")
+    until(endpoints.exists)
     found = json.loads(endpoints.read_text())
     ports = re.findall(r"127\.0\.0\.1:(\d+)", json.dumps(found["environ"][DEVELOPER]))
     for port in sorted(set(ports)):
@@ -206,10 +207,3 @@ def _cloud(text: str, far: Far) -> str:
     text = text.replace("accounts = [", f'accounts = [ "{DEVELOPER}",', 1)
     text = text.replace("bindings = [", "bindings = [" + _RIGHTS.format(who=DEVELOPER), 1)
     return text.replace("[gcp]\n", f'[gcp]\nallow_hosts = [ "{far.address}" ]\n', 1)
-
-
-def _until(question: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not question():
-        assert time.monotonic() < deadline, f"not within 30 s: {what}"
-        time.sleep(0.05)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 from django.conf import settings
 
 from devenv.services.backing import postgres_binaries
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -185,18 +186,11 @@ class Site:
 def site(port: int) -> Iterator[Site]:
     """Wait until a web process answers, and let it be asked."""
     made = Site(port)
-    until(made.is_up, seconds=40)
+    until(made.is_up)
     try:
         yield made
     finally:
         made.client.close()
-
-
-def until(question: Callable[[], object], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -243,4 +237,4 @@ def host(
         with made.start("release") as release:
             assert release.ended(seconds=60) == 0, release.log.read_text()
         yield made
-        until(lambda: made.pids() == [], seconds=10)
+        until(lambda: made.pids() == [])

@@ -17,6 +17,7 @@ import httpx
 import psycopg
 from django.db import connection
 
+from tests import waiting
 from tests.factories import started_run
 from validibot.dispatch.database.backend import DatabaseBackend
 from validibot.dispatch.database.models import QueuedTask
@@ -28,12 +29,10 @@ from validibot.workflows.models import Step
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def until(question: Callable[[], object], *, seconds: float) -> float:
+def until(question: Callable[[], object], *, seconds: float = waiting.LIMIT) -> float:
     """Ask until the answer is true; return how long that took."""
     started = time.monotonic()
-    while not question():
-        assert time.monotonic() - started < seconds, f"not true within {seconds} s"
-        time.sleep(0.02)
+    waiting.until(question, seconds=seconds, every=0.02)
     return time.monotonic() - started
 
 
@@ -65,7 +64,7 @@ def stuck(step: Step) -> Iterator[Run]:
     with psycopg.connect(**connection.get_connection_params()) as other:
         other.execute("SELECT 1 FROM runs_run WHERE id = %s FOR UPDATE", [run.pk])
         enqueue(run)
-        until(running, seconds=10)
+        until(running)
         yield run
 
 
@@ -82,7 +81,7 @@ class Worker:
 
     @cached_property
     def url(self) -> str:
-        until(lambda: "health at" in self.log.read_text(), seconds=30)
+        until(lambda: "health at" in self.log.read_text())
         (url,) = re.findall(r"health at (\S+?)\"", self.log.read_text())
         return str(url)
 
@@ -91,7 +90,7 @@ class Worker:
         return answer.status_code, answer.json()["status"]
 
     def serves(self) -> "Worker":
-        until(lambda: self.health()[0] == 200, seconds=30)
+        until(lambda: self.health()[0] == 200)
         return self
 
     def told(self, words: str) -> list[str]:

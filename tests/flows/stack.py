@@ -3,7 +3,6 @@
 import re
 import shutil
 import socket
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ import httpx
 
 from tests.cli.project import Project
 from tests.containers import Servers
+from tests.waiting import growth, until
 
 ROOT = Path(__file__).resolve().parents[2]
 _PARTS = ("config", "containers", "devenv", "docs", "manage.py", "tests", "validators", "validibot")
@@ -85,16 +85,12 @@ class Stack(Project):
         return next(str(event["data"][key]) for event in self.history(pk) if event["kind"] == kind)
 
     def until(self, question: Callable[[], Any], *, seconds: float = 60) -> Any:
-        """Ask until the answer is true; errors of a service that is being restarted do not count."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            try:
-                if answer := question():
-                    return answer
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.1)
-        raise AssertionError(f"not true within {seconds} s")
+        """Ask until the answer is true; errors of a service that is being restarted do not count.
+
+        As long as any service writes to its log, the limit does not begin.
+        """
+        logs = growth(self.root / ".devenv" / "logs")
+        return until(question, seconds=seconds, every=0.1, progress=logs, forgive=httpx.HTTPError)
 
     def finished(self, pk: str, *, seconds: float = 120) -> dict[str, Any]:
         """Wait for the end of a run and return it."""

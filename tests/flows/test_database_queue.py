@@ -93,7 +93,7 @@ def test_the_task_of_a_killed_worker_is_anothers_after_its_lease(workers: Crew, 
         first.send(signal.SIGKILL)
         first.ends()
 
-    waited = until(ended(1), seconds=30)
+    waited = until(ended(1))
 
     assert waited < 10
     assert second.told("is taken over")
@@ -105,18 +105,18 @@ def test_a_worker_that_only_slept_wakes_up_to_find_its_task_done(workers: Crew, 
     with stuck(step):
         other = workers.hire().serves()
         sleeper.send(signal.SIGSTOP)
-    until(ended(1), seconds=30)
-    until(lambda: not QueuedTask.objects.exists(), seconds=10)
+    until(ended(1))
+    until(lambda: not QueuedTask.objects.exists())
     workers.hire().serves().send(signal.SIGKILL)  # a new worker forgets those that were silent
 
     sleeper.send(signal.SIGCONT)
 
-    until(lambda: sleeper.told("was taken over meanwhile"), seconds=10)
+    until(lambda: sleeper.told("was taken over meanwhile"))
     assert RunEvent.objects.filter(kind__in=ENDINGS).count() == 1
     other.send(signal.SIGKILL)
     other.ends()
     list(launch(step, 1))
-    until(ended(2), seconds=30)
+    until(ended(2))
 
 
 def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(
@@ -125,7 +125,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(
     worker = workers.hire(shutdown_timeout=20).serves()
     with stuck(step):
         worker.send(signal.SIGTERM)
-        until(lambda: worker.health() == (503, "stopping"), seconds=10)
+        until(lambda: worker.health() == (503, "stopping"))
 
     assert worker.ends() == 0
     assert ended(1)()
@@ -141,7 +141,7 @@ def test_a_worker_that_ends_its_work_gives_signs_of_life_beyond_its_lease(
         worker.send(signal.SIGTERM)
         late = timezone.now() + dt.timedelta(seconds=4)  # its lease is 3 s
         held = QueuedTask.objects.filter(status=QueuedTask.RUNNING)
-        until(held.filter(worker__last_heartbeat__gt=late).exists, seconds=10)
+        until(held.filter(worker__last_heartbeat__gt=late).exists)
 
     assert worker.ends() == 0
     assert ended(1)()
@@ -157,7 +157,7 @@ def test_what_takes_too_long_to_stop_is_put_back_at_once(workers: Crew, step: St
         assert (task.state, task.attempts) == ("waiting", 1)
 
     workers.hire()
-    until(ended(1), seconds=30)
+    until(ended(1))
 
 
 @contextmanager
@@ -180,11 +180,11 @@ def no_connections() -> Iterator[None]:
 def test_an_outage_of_the_database_is_waited_out(workers: Crew, step: Step) -> None:
     worker = workers.hire().serves()
     with no_connections():
-        until(lambda: worker.health() == (503, "database unreachable"), seconds=10)
+        until(lambda: worker.health() == (503, "database unreachable"))
 
     worker.serves()
     list(launch(step, 1))
-    until(ended(1), seconds=30)
+    until(ended(1))
 
 
 def test_a_lost_run_is_swept_up_once_a_minute_however_many_workers_there_are(
@@ -199,7 +199,7 @@ def test_a_lost_run_is_swept_up_once_a_minute_however_many_workers_there_are(
         workers.hire()
     for worker in workers.workers:
         worker.serves()
-    until(ended(1), seconds=30)
+    until(ended(1))
 
     minutes = math.floor(time.time() / 60) - math.floor(started / 60) + 1
     with connection.cursor() as cursor:
@@ -215,7 +215,7 @@ def test_a_waiting_worker_is_woken_within_50_ms(workers: Crew, step: Step) -> No
         run = started_run(step=step)
         put = timezone.now()
         enqueue(run)
-        until(ended(number), seconds=10)
+        until(ended(number))
         run.refresh_from_db()
         assert run.started_at
         delays.append((run.started_at - put).total_seconds())

@@ -78,7 +78,7 @@ def _execution(stack: Stack, run: str) -> dict[str, object]:
         execution: dict[str, object] = worker.get(url).json()
         return execution if "completionTime" in execution else None
 
-    found: dict[str, object] = stack.until(ended, seconds=30)
+    found: dict[str, object] = stack.until(ended)
     return found
 
 
@@ -125,7 +125,7 @@ def test_what_it_put_out_is_shown_with_its_artifacts(foreign: Stack, runs: dict[
 def test_a_container_that_hangs_is_stopped_by_a_cancellation(foreign: Stack) -> None:
     (hanging,) = [variant for variant in VARIANTS if variant.slug == "energyplus-hang"]
     run = launch(foreign, hanging)
-    foreign.until(lambda: "running" in foreign.events(run), seconds=30)
+    foreign.until(lambda: "running" in foreign.events(run))
 
     assert foreign.api.post(f"runs/{run}/cancel/").status_code == 200
 

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from tests import pages
-from tests.flows.host import ROOT, Host, Site, site, two_ports, until
+from tests.flows.host import ROOT, Host, Site, site, two_ports
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.xdist_group("procfile"),
@@ -121,7 +122,7 @@ def test_a_database_in_use_is_replaced_only_on_demand_and_behind_closed_doors(
         replaced = host.manage("restore", str(backup), "--replace")
         status = host.manage("maintenance", "status").stdout
         host.manage("maintenance", "off")
-        until(lambda: web.client.get("/app/").status_code != 503, seconds=10)
+        until(lambda: web.client.get("/app/").status_code != 503)
 
         assert "--replace" in full.stderr
         assert "manage.py maintenance on" in open_.stderr

@@ -25,7 +25,7 @@ def _launch(stack: Stack) -> str:
 
 
 def _reached(stack: Stack, run: str, kind: str) -> None:
-    stack.until(lambda: kind in stack.events(run), seconds=30)
+    stack.until(lambda: kind in stack.events(run))
 
 
 def _kill_service(stack: Stack, name: str) -> None:
@@ -98,11 +98,11 @@ def test_a_killed_validator_is_an_error_of_ours_with_a_sentence(
 
 def test_a_cancelled_run_stops_its_engine(stack: Stack) -> None:
     run = _launch(stack)
-    stack.until(lambda: engines.running(stack), seconds=20)
+    stack.until(lambda: engines.running(stack))
 
     answer = stack.api.post(f"runs/{run}/cancel/")
 
     assert answer.status_code == 200
     assert answer.json()["result"] == "CANCELED"
-    stack.until(lambda: not engines.running(stack), seconds=20)
+    stack.until(lambda: not engines.running(stack))
     assert _ended_once(stack, run)["result"] == "CANCELED"

@@ -64,7 +64,7 @@ def local(mocked: Stack) -> Iterator[Stack]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    web.until(web.is_ready, seconds=30)
+    web.until(web.is_ready)
     yield web
     web.api.close()
     server.terminate()
@@ -132,10 +132,10 @@ def test_a_cancelled_run_stops_the_engine_of_its_child_process(local: Stack) -> 
     sample = local.sample("energyplus-small-office")
     run = local.launch("energyplus-small-office", sample.read_bytes(), sample.name).json()["id"]
     attempt = local.told(run, "launched", "attempt")
-    local.until(lambda: "energyplus" in _processes_in(attempt), seconds=20)
+    local.until(lambda: "energyplus" in _processes_in(attempt))
 
     answer = local.api.post(f"runs/{run}/cancel/")
 
     assert answer.json()["result"] == "CANCELED"
-    local.until(lambda: not _processes_in(attempt), seconds=20)
+    local.until(lambda: not _processes_in(attempt))
     assert local.finished(run)["result"] == "CANCELED"

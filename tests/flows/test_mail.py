@@ -30,7 +30,7 @@ def _mail_to(stack: Stack, address: str) -> dict[str, Any]:
         messages = httpx.get(f"{mail}/api/v1/messages").json()["messages"]
         return next((m for m in messages if m["To"][0]["Address"] == address), None)
 
-    found = stack.until(arrived, seconds=20)
+    found = stack.until(arrived)
     message: dict[str, Any] = httpx.get(f"{mail}/api/v1/message/{found['ID']}").json()
     return message
 
@@ -64,4 +64,4 @@ def test_a_run_launched_from_the_page_reports_its_end_by_mail(stack: Stack) -> N
             messages = httpx.get(f"{mail}/api/v1/messages").json()["messages"]
             return any(name in message["Subject"] for message in messages)
 
-        assert stack.until(mailed, seconds=20)
+        assert stack.until(mailed)

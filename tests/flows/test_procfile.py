@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from tests.flows import host as hosts
-from tests.flows.host import PROGRAMS, Host, site, two_ports, until
+from tests.flows.host import PROGRAMS, Host, site, two_ports
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.xdist_group("procfile"),
@@ -40,7 +41,7 @@ def test_a_term_puts_back_what_takes_too_long_and_a_new_process_goes_on(host: Ho
     with host.start("web", port=port), site(port) as web:
         with host.start("worker", WORKER_SHUTDOWN_SECONDS="1") as worker:
             run = web.launch(LONG, host.sample(LONG)).json()["id"]
-            until(lambda: "running" in web.events(run), seconds=40)
+            until(lambda: "running" in web.events(run))
             worker.terminate()
             worker.ended(seconds=30)
             assert host.pids("queue_worker") == []
@@ -52,7 +53,7 @@ def test_a_killed_workers_run_is_taken_over_by_another(host: Host) -> None:
     port = two_ports()
     with host.start("web", port=port), host.start("worker"), site(port) as web:
         run = web.launch(LONG, host.sample(LONG)).json()["id"]
-        until(lambda: "running" in web.events(run), seconds=40)
+        until(lambda: "running" in web.events(run))
         (pid,) = host.pids("queue_worker")
         os.kill(pid, signal.SIGKILL)
         with host.start("worker"):

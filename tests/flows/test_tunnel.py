@@ -201,7 +201,7 @@ def test_a_tunnel_that_dies_is_opened_again(laptop: Laptop) -> None:
 
     os.kill(program, signal.SIGKILL)
 
-    laptop.until(lambda: "The tunnel is open again at" in laptop.log(), seconds=30)
+    laptop.until(lambda: "The tunnel is open again at" in laptop.log())
     assert laptop.run(FMU, laptop.sample(FMU))["result"] == "PASS"
 
 
@@ -209,7 +209,7 @@ def test_nothing_is_left_when_the_stack_is_killed_and_when_it_is_stopped(laptop:
     far = laptop.far
     assert far
     os.kill(json.loads((laptop.root / ".devenv" / "state.json").read_text())["pid"], signal.SIGKILL)
-    laptop.until(lambda: not _programs(far), seconds=20)
+    laptop.until(lambda: not _programs(far))
     laptop.up()
     assert _programs(far)
 
