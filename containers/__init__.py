@@ -1,24 +1,33 @@
-"""Start containers that may do nothing but compute: hardened, limited, watched, and swept up after.
+"""Start containers that can do nothing but compute: hardened, limited, observed and removed.
 
-Nothing here knows who asks: the product's `docker` backend and the emulated Cloud Run Jobs both do.
+Used by the product's `docker` backend and by the emulated Cloud Run Jobs; it knows neither. A caller
+describes a container with a `ContainerSpec`; all restrictions are added here and cannot be left out.
 """
 
 from containers.container import Container
 from containers.engine import Engine
-from containers.errors import CannotStart, EngineUnavailable, ImageMissing
-from containers.networks import CallbackNetwork
-from containers.spec import NOBODY, ContainerSpec, Exit, Mount, Network
+from containers.resources import CallbackNetwork
+from containers.spec import (
+    DEFAULT_USER,
+    ContainerExit,
+    ContainerMount,
+    ContainerRefused,
+    ContainerSpec,
+    EngineUnavailable,
+    ImageMissing,
+    Network,
+)
 
 __all__ = (
-    "NOBODY",
+    "DEFAULT_USER",
     "CallbackNetwork",
-    "CannotStart",
     "Container",
+    "ContainerExit",
+    "ContainerMount",
+    "ContainerRefused",
     "ContainerSpec",
     "Engine",
     "EngineUnavailable",
-    "Exit",
     "ImageMissing",
-    "Mount",
     "Network",
 )

@@ -1,4 +1,4 @@
-"""The connection to the engine: made when it is needed; its failures become sentences."""
+"""Connection to the engine, opened by the first call; its failures become EngineUnavailable."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,15 +11,15 @@ from docker.context import ContextAPI
 from docker.errors import APIError, DockerException
 from docker.utils import kwargs_from_env
 
-from containers.errors import EngineUnavailable
+from containers.spec import EngineUnavailable
 
 TIMEOUT = 60  # seconds for one answer: a start on a busy machine takes several
-_CONNECTIONS = 256  # two for each container: one waits, one reads what it says
+_CONNECTIONS = 256  # two for each container: one waits, one reads the log
 _BROKEN = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
 def connect() -> docker.APIClient:
-    """Connect to where DOCKER_HOST or else the current docker context says, as the CLI does."""
+    """Connect to DOCKER_HOST or else to the current docker context, as the CLI does."""
     where = kwargs_from_env()
     if "base_url" not in where:
         context = ContextAPI.get_current_context()
@@ -29,7 +29,7 @@ def connect() -> docker.APIClient:
 
 
 class Client:
-    """One connection, for any number of threads."""
+    """One connection for any number of threads."""
 
     def __init__(self, connect: Callable[[], docker.APIClient] = connect) -> None:
         self._connect = connect
@@ -40,8 +40,8 @@ class Client:
     def api(self) -> Iterator[docker.APIClient]:
         """Give the API for a few calls.
 
-        Raises EngineUnavailable where nobody answers, or an engine that is broken or about to stop;
-        what it refuses stays an APIError.
+        Raises EngineUnavailable if the engine does not answer, is broken or about to stop. A refused
+        call stays an APIError.
         """
         try:
             with self._lock:
@@ -58,7 +58,7 @@ class Client:
             raise EngineUnavailable(_sentence(error)) from error
 
     def close(self) -> None:
-        """Let go of the connection; the next call makes another."""
+        """Close the connection; the next call opens another."""
         with self._lock:
             if self._api is not None:
                 self._api.close()
@@ -74,4 +74,4 @@ def _sentence(error: Exception) -> str:
             "This user may not use the container engine. "
             "Join its group (`sudo usermod -aG docker $USER`) and log in again."
         )
-    return f"No container engine answers: start Docker and look at `docker info`. ({text[:300]})"
+    return f"The container engine does not answer: start Docker and look at `docker info`. ({text[:300]})"

@@ -1,4 +1,7 @@
-"""A container that was started: waited for, followed, ended and removed. Every method may block."""
+"""Containers that were started: wait for them, read their logs, end and remove them.
+
+Every method may block. An engine that restarts is waited for: it may have kept its containers.
+"""
 
 import math
 import signal
@@ -13,33 +16,32 @@ import docker
 from docker.errors import APIError, NotFound
 
 from containers.client import TIMEOUT, Client
-from containers.errors import EngineUnavailable
-from containers.lines import Lines
-from containers.spec import Exit
+from containers.spec import ContainerExit, EngineUnavailable
 
-OUTAGE = 300.0  # seconds without an engine after which a container is given up
-_LOOK = 30  # seconds after which a wait looks again whether the engine still answers
+OUTAGE = 300.0  # seconds without an engine after which a container counts as lost
+MAX_LINE_BYTES = 16_384
+_POLL_INTERVAL = 30  # seconds after which a wait checks whether the engine still answers
 _PAUSE = 0.5
 _FRAME = struct.Struct(">4xL")
 ENDED = ("exited", "dead")
-_ABNORMAL = 255  # what the engine says of a container that it did not see end
+_UNOBSERVED = 255  # the engine's exit code for a container whose end it did not see
 
 
 class Container:
-    """`name` is that of its spec, `id` the engine's."""
+    """Container of the engine. `name` is that of its spec, `id` the engine's."""
 
     def __init__(self, client: Client, *, id: str, name: str, seen: bool = True) -> None:  # noqa: A002
-        """`seen` is False for one that had ended when it was found."""
+        """Create a handle; `seen` is False for a container that had ended when it was found."""
         self.id = id
         self.name = name
         self._client = client
         self._seen = seen
         self._terminated = False
 
-    def wait(self) -> Exit:
-        """Block until it has ended.
+    def wait(self) -> ContainerExit:
+        """Block until the container has ended.
 
-        An engine that restarts is waited for; what ended by its hand meanwhile is `lost`.
+        An engine that restarts is waited for; a container that it ended meanwhile is `lost`.
         """
         outage = Outage()
         while not outage.too_long:
@@ -49,22 +51,22 @@ class Container:
             with outage:
                 if ended := self.exit():
                     return ended
-        return Exit(lost=True)
+        return ContainerExit(lost=True)
 
-    def exit(self) -> Exit | None:
-        """Return how it ended; None while it runs. Raises EngineUnavailable."""
+    def exit(self) -> ContainerExit | None:
+        """Return the exit, or None while the container runs. Raises EngineUnavailable."""
         try:
             with self._client.api() as api:
                 state = api.inspect_container(self.id)["State"]
         except NotFound:
-            return Exit(lost=True)
+            return ContainerExit(lost=True)
         if state["Status"] not in ENDED:
             return None
         ended = _exit(state, terminated=self._terminated)
-        return ended if self._seen else _without_witness(ended)
+        return ended if self._seen else _if_unobserved(ended)
 
     def labels(self) -> Mapping[str, str]:
-        """Return what it carries; nothing once it is gone. Raises EngineUnavailable."""
+        """Return the labels; none once the container is gone. Raises EngineUnavailable."""
         try:
             with self._client.api() as api:
                 labels: Mapping[str, str] = api.inspect_container(self.id)["Config"]["Labels"]
@@ -73,9 +75,9 @@ class Container:
         return labels
 
     def terminate(self, *, grace: float) -> None:
-        """Send SIGTERM and, `grace` seconds later, SIGKILL; return when it has ended.
+        """Send SIGTERM and, `grace` seconds later, SIGKILL; return when the container has ended.
 
-        The engine does both, so that it ends even if this process does not live to see it.
+        The engine does both, so the container ends even if this process dies meanwhile.
         Raises EngineUnavailable.
         """
         if self.exit() is not None:
@@ -85,8 +87,8 @@ class Container:
             api.stop(self.id, timeout=math.ceil(grace))
 
     def follow(self, on_line: Callable[[str], object], *, max_bytes: int) -> None:
-        """Call `on_line` for each line it has written and writes, until it ends or says too much."""
-        lines = Lines(on_line, max_bytes)
+        """Call `on_line` for each line of the log until the container ends or the log is too long."""
+        lines = LogLines(on_line, max_bytes)
         with (
             suppress(EngineUnavailable, APIError),
             self._client.api() as api,
@@ -96,26 +98,26 @@ class Container:
         lines.close()
 
     def remove(self) -> None:
-        """Remove it, whatever it does. Raises EngineUnavailable."""
-        # It is gone already, or going, or the engine cannot let go of it now.
+        """Remove the container, even while it runs. Raises EngineUnavailable."""
+        # An APIError: it is gone, or being removed, or the engine cannot remove it now.
         with self._client.api() as api, suppress(APIError):
             api.remove_container(self.id, force=True, v=True)
 
     def _block(self) -> None:
-        """Return when it has ended, or when it is time to look. Raises EngineUnavailable."""
+        """Return when the container has ended, or after the poll interval."""
         start = time.monotonic()
         try:
             with self._client.api() as api:
-                api.wait(self.id, timeout=_LOOK)
+                api.wait(self.id, timeout=_POLL_INTERVAL)
         except APIError:
             time.sleep(_PAUSE)
         except EngineUnavailable:
-            if time.monotonic() - start < _LOOK:
+            if time.monotonic() - start < _POLL_INTERVAL:
                 raise
 
 
 class Outage:
-    """Swallows EngineUnavailable for a while: each time it happens, a pause follows."""
+    """Context manager that suppresses EngineUnavailable, with a pause, and measures how long."""
 
     def __init__(self) -> None:
         self.seen = False
@@ -139,10 +141,46 @@ class Outage:
         return True
 
 
-def _logs(api: docker.APIClient, id_: str) -> Generator[bytes]:
-    """Yield what it wrote and writes, out of the frames of the engine's API ("Stream format").
+class LogLines:
+    """Splits a stream of bytes into lines and cuts it off after `max_bytes`."""
 
-    The SDK's own `logs` leaves a connection open when it is left early.
+    def __init__(self, on_line: Callable[[str], object], max_bytes: int) -> None:
+        self._on_line = on_line
+        self._most = max_bytes
+        self._left = max_bytes
+        self._rest = b""
+
+    def feed(self, data: bytes) -> bool:
+        """Add bytes; return whether there is room for more."""
+        taken = data[: self._left]
+        self._left -= len(taken)
+        *lines, self._rest = (self._rest + taken).split(b"\n")
+        for line in lines:
+            self._report(line)
+        if len(self._rest) >= MAX_LINE_BYTES:
+            self.close()
+        if len(taken) == len(data):
+            return True
+        self.close()
+        self._on_line(f"(The log is longer than {self._most} bytes; the rest is omitted.)")
+        return False
+
+    def close(self) -> None:
+        """Report a last line that has no line end."""
+        if self._rest:
+            self._report(self._rest)
+        self._rest = b""
+
+    def _report(self, line: bytes) -> None:
+        text = line.removesuffix(b"\r")
+        for at in range(0, max(1, len(text)), MAX_LINE_BYTES):
+            self._on_line(text[at : at + MAX_LINE_BYTES].decode(errors="replace"))
+
+
+def _logs(api: docker.APIClient, id_: str) -> Generator[bytes]:
+    """Yield the log from the frames of the engine's API ("Stream format").
+
+    The SDK's own `logs` leaks a connection when the caller stops early.
     """
     url = f"{api.base_url}/v{api.api_version}/containers/{id_}/logs"
     wanted = {"follow": True, "stdout": True, "stderr": True}
@@ -152,12 +190,12 @@ def _logs(api: docker.APIClient, id_: str) -> Generator[bytes]:
             yield answer.raw.read(_FRAME.unpack(header)[0])
 
 
-def _exit(state: Mapping[str, Any], *, terminated: bool) -> Exit:
-    """Read the engine's State. A shell's rule tells signals: 128 + its number."""
+def _exit(state: Mapping[str, Any], *, terminated: bool) -> ContainerExit:
+    """Read the engine's State. By the convention of shells, 128 + n is signal n."""
     code, short = state["ExitCode"], bool(state["OOMKilled"])
     number = code - 128 if code - 128 in signal.valid_signals() else 0
     own = short and number == signal.SIGKILL and not terminated
-    return Exit(
+    return ContainerExit(
         code=0 if number else code,
         signal=number,
         out_of_memory=own,
@@ -166,8 +204,8 @@ def _exit(state: Mapping[str, Any], *, terminated: bool) -> Exit:
     )
 
 
-def _without_witness(ended: Exit) -> Exit:
-    """Judge what ended while nobody looked: an engine that stops takes its containers with it."""
-    by_engine = ended.signal in (signal.SIGTERM, signal.SIGKILL) or ended.code == _ABNORMAL
+def _if_unobserved(ended: ContainerExit) -> ContainerExit:
+    """Return the exit of a container that ended unobserved: the engine may have ended it."""
+    by_engine = ended.signal in (signal.SIGTERM, signal.SIGKILL) or ended.code == _UNOBSERVED
     known = ended.terminated or ended.out_of_memory
     return replace(ended, lost=True) if by_engine and not known else ended

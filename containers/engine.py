@@ -1,4 +1,4 @@
-"""Whoever starts containers owns them: starts, finds and sweeps up those of one owner."""
+"""Container engine as one owner sees it: start, find and remove the owner's containers."""
 
 from collections.abc import Callable, Mapping, Set as AbstractSet
 from contextlib import suppress
@@ -11,12 +11,16 @@ from docker.errors import APIError, NotFound
 
 from containers.client import Client
 from containers.container import ENDED, Container
-from containers.errors import CannotStart, ImageMissing
 from containers.hardening import creation, full_name
-from containers.labels import NAME, OWNER, of_owner
-from containers.networks import CallbackNetwork, Networks
-from containers.spec import ContainerSpec
-from containers.volumes import Volumes
+from containers.resources import CallbackNetwork, Networks, Volumes
+from containers.spec import (
+    NAME,
+    OWNER,
+    ContainerRefused,
+    ContainerSpec,
+    ImageMissing,
+    owner_filter,
+)
 
 _CONFLICT = 409
 _BAD_NAME = 400
@@ -24,17 +28,17 @@ _BAD_NAME = 400
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """Where the engine runs, in the words in which images say what they are for."""
+    """Machine of the engine. `platform` is in the form of image metadata: `linux/amd64`."""
 
     platform: str
     cpus: float
 
 
 class Engine:
-    """The container engine, as one owner sees it; any number of threads may use it.
+    """Container engine as one owner sees it; any number of threads may use it.
 
-    `owner` consists of what container names consist of. Nothing is asked of the engine before it is
-    needed; then every method raises EngineUnavailable if nobody answers.
+    `owner` consists of the characters of container names. The connection is made by the first call;
+    every method raises EngineUnavailable if the engine does not answer.
     """
 
     def __init__(self, *, owner: str, client: Client | None = None) -> None:
@@ -44,11 +48,12 @@ class Engine:
         self._volumes = Volumes(self._client, owner)
 
     def ping(self) -> None:
-        """Return if the engine answers."""
+        """Check that the engine answers."""
         with self._client.api() as api:
             api.ping()
 
     def has(self, image: str) -> bool:
+        """Return whether the engine has an image."""
         try:
             self._image(image)
         except ImageMissing:
@@ -56,10 +61,10 @@ class Engine:
         return True
 
     def digest(self, image: str) -> str:
-        """Return what pins `image`: its registry's digest, else that of the image itself.
+        """Return the digest that pins `image`: the registry's, else that of the image itself.
 
-        `NAME@DIGEST` is found again: a registry's only under the name that the image has there,
-        its own under any. Raises ImageMissing.
+        The engine finds `NAME@DIGEST` again. A registry's digest is known only under the name that
+        the image has in that registry, the image's own under any name. Raises ImageMissing.
         """
         found = self._image(image)
         name = image.partition("@")[0]
@@ -67,16 +72,16 @@ class Engine:
         return next(filter(lambda digest: self.has(f"{name}@{digest}"), digests), str(found["Id"]))
 
     def user(self, image: str) -> str:
-        """Return whom `image` is made for as uid:gid; empty where that is root, or known by a name.
+        """Return the user of `image` as uid:gid; empty for root and for users given by name.
 
-        Only inside of the image a name has a number. Raises ImageMissing.
+        The number of a name is known only inside the image. Raises ImageMissing.
         """
         uid, _, gid = str(self._image(image)["Config"].get("User") or "").partition(":")
         is_plain = uid.isdecimal() and int(uid) and (gid or uid).isdecimal()
         return f"{int(uid)}:{int(gid or uid)}" if is_plain else ""
 
     def start(self, spec: ContainerSpec) -> Container:
-        """Create and start a container. Raises ImageMissing and CannotStart."""
+        """Create and start a container. Raises ImageMissing and ContainerRefused."""
         image = self._image(spec.image)
         self._check_platform(spec.image, image)
         with self._client.api() as api:
@@ -91,7 +96,7 @@ class Engine:
                 )
                 return self._start(api, spec.name, arguments)
             except APIError as error:
-                raise CannotStart(
+                raise ContainerRefused(
                     f"{spec.name} could not be started: {error.explanation or error}"
                 ) from error
 
@@ -103,14 +108,14 @@ class Engine:
         except NotFound:
             return None
         status = found["State"]["Status"]
-        if status == "created":  # its starter may be about to start it
+        if status == "created":  # another thread may be about to start it
             return None
         return Container(self._client, id=found["Id"], name=name, seen=status not in ENDED)
 
     def labels_at(self, address: str) -> Mapping[str, str] | None:
         """Return the labels of the owner's running container that has `address`."""
         with self._client.api() as api:
-            for found in api.containers(filters=of_owner(self.owner)):
+            for found in api.containers(filters=owner_filter(self.owner)):
                 networks = found["NetworkSettings"]["Networks"].values()
                 if any(network["IPAddress"] == address for network in networks):
                     labels: Mapping[str, str] = found["Labels"]
@@ -122,12 +127,12 @@ class Engine:
         return self.sweep_if(lambda names: names - keep)
 
     def sweep_if(self, unwanted: Callable[[AbstractSet[str]], AbstractSet[str]]) -> list[str]:
-        """Remove those of the owner's containers that are `unwanted`; return their names.
+        """Remove the owner's containers that `unwanted` selects; return their names.
 
-        It is asked once they are listed: what is started meanwhile stays.
+        It is called with the names of a listing, so containers that start meanwhile stay.
         """
         with self._client.api() as api:
-            found = api.containers(all=True, filters=of_owner(self.owner))
+            found = api.containers(all=True, filters=owner_filter(self.owner))
         ids = {each["Labels"].get(NAME, ""): each["Id"] for each in found}
         removed = sorted(unwanted(ids.keys()) & ids.keys())
         for name in removed:
@@ -141,18 +146,18 @@ class Engine:
         self._volumes.remove()
 
     def callback_network(self, name: str = "") -> CallbackNetwork:
-        """Return the owner's network without a way out, made if need be, or an existing one."""
+        """Return the owner's callback network, created if need be, or the existing one `name`."""
         return self._networks.callback(name)
 
     def hold(self, name: str, files: Mapping[str, bytes], *, image: str) -> str:
-        """Put `files` into a volume of the owner's and return what a Mount calls it.
+        """Put `files` into a volume of the owner and return its name.
 
-        `image` is any that the engine has. Raises ImageMissing and CannotStart.
+        `image` is any image of the engine. Raises ImageMissing and ContainerRefused.
         """
         return self._volumes.hold(name, files, image=self._image(image)["Id"])
 
     def close(self) -> None:
-        """Let go of the connection; the next call makes another."""
+        """Close the connection; the next call opens another."""
         self._client.close()
 
     def _start(self, api: docker.APIClient, name: str, arguments: dict[str, Any]) -> Container:
@@ -166,7 +171,7 @@ class Engine:
         return container
 
     def _create(self, api: docker.APIClient, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Create it, in place of one that never came to run because its starter died."""
+        """Create a container, replacing one that was never started because its starter died."""
         try:
             created: dict[str, Any] = api.create_container(**arguments)
         except APIError as error:
@@ -185,7 +190,7 @@ class Engine:
         return True
 
     def _image(self, name: str) -> Mapping[str, Any]:
-        # An image that was built here is known by its own digest alone, not by NAME@DIGEST.
+        # An image that was built here is known by its own digest only, not by NAME@DIGEST.
         references = (name, name.partition("@")[2]) if "@" in name else (name,)
         with self._client.api() as api:
             for reference in references:
@@ -205,7 +210,7 @@ class Engine:
     def _check_platform(self, name: str, image: Mapping[str, Any]) -> None:
         platform = f"{image['Os']}/{image['Architecture']}"
         if platform != self._machine.platform:
-            raise CannotStart(
+            raise ContainerRefused(
                 f"The image {name} is for {platform}, this engine runs {self._machine.platform}: "
                 f"build or pull it with `--platform {self._machine.platform}`."
             )

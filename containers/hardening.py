@@ -1,4 +1,4 @@
-"""A spec in the engine's words, with all that keeps a hostile program inside its container."""
+"""Arguments of `create_container` for a spec, with everything that confines a hostile program."""
 
 import signal
 from collections.abc import Iterable, Mapping
@@ -8,13 +8,12 @@ from typing import Any
 import docker
 from docker.types import LogConfig, Mount as EngineMount, Ulimit
 
-from containers.labels import NAME, ours
-from containers.spec import ContainerSpec, Mount, Network
+from containers.spec import NAME, ContainerMount, ContainerSpec, Network, owner_labels
 
 SCRATCH = "/tmp"  # noqa: S108 - a path inside the container
-_NOWHERE = "127.0.0.1"  # of the container itself, where nobody answers questions about names
+_NO_RESOLVER = "127.0.0.1"  # the container's own loopback, where no name server listens
 _LOG = LogConfig(type=LogConfig.types.JSON, config={"max-size": "10m", "max-file": "1"})
-_LEAST_CPUS = 0.01  # that the engine accepts; 0 would be no limit
+_MIN_CPUS = 0.01  # the engine's minimum; 0 would mean no limit
 _ULIMITS = (
     Ulimit(name="core", soft=0, hard=0),
     Ulimit(name="nofile", soft=4096, hard=4096),
@@ -38,13 +37,13 @@ def creation(
         # A container's own ENTRYPOINT takes the image's CMD away; so does the engine.
         "command": list(spec.args) or None,
         "environment": {"HOME": SCRATCH} | dict(spec.env),
-        "labels": {**spec.labels, **ours(owner), NAME: spec.name},
+        "labels": {**spec.labels, **owner_labels(owner), NAME: spec.name},
         "user": spec.user,
         "stop_signal": signal.SIGTERM.name,
         "healthcheck": {"test": ["NONE"]},
         "use_config_proxy": False,
         "host_config": api.create_host_config(
-            **_limits(spec, most_cpus), **_walls(spec, network), **_files(spec, image)
+            **_limits(spec, most_cpus), **_isolation(spec, network), **_files(spec, image)
         ),
     }
 
@@ -58,24 +57,24 @@ def _limits(spec: ContainerSpec, most_cpus: float) -> dict[str, Any]:
     return {
         "mem_limit": spec.memory_bytes,
         "memswap_limit": spec.memory_bytes,  # the sum of memory and swap: no swap
-        "nano_cpus": int(max(_LEAST_CPUS, min(spec.cpus, most_cpus)) * 1e9),
+        "nano_cpus": int(max(_MIN_CPUS, min(spec.cpus, most_cpus)) * 1e9),
         "pids_limit": spec.pids,
         "ulimits": list(_ULIMITS),
         "log_config": _LOG,
-        "oom_score_adj": 500,  # if the machine runs short, it is not the database that goes
+        "oom_score_adj": 500,  # if the machine runs out of memory, spare the database
     }
 
 
-def _walls(spec: ContainerSpec, network: str) -> dict[str, Any]:
-    # An internal network keeps packets in, while the engine would still ask the outside for names.
+def _isolation(spec: ContainerSpec, network: str) -> dict[str, Any]:
+    # On an internal network the engine would still resolve names outside.
     inside = spec.network is Network.CALLBACK
     return {
-        "init": True,  # reaps the zombies, forwards SIGTERM
+        "init": True,  # reaps zombies, forwards SIGTERM
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "ipc_mode": "private",
         "network_mode": network,
-        "dns": [_NOWHERE] if inside else None,
+        "dns": [_NO_RESOLVER] if inside else None,
         "dns_opt": ["attempts:1", "timeout:1"] if inside else None,
         "extra_hosts": dict(spec.hosts),
     }
@@ -90,13 +89,13 @@ def _files(spec: ContainerSpec, image: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _volumes(image: Mapping[str, Any], mounts: Iterable[Mount]) -> list[str]:
-    """Return the volumes that the image declares: left alone, each is a writable disk without limit."""
+def _volumes(image: Mapping[str, Any], mounts: Iterable[ContainerMount]) -> list[str]:
+    """Return the volumes that the image declares; each would be a writable disk without a limit."""
     taken = {PurePosixPath(mount.target) for mount in mounts}
     declared = image["Config"].get("Volumes") or {}
     return [path for path in declared if PurePosixPath(path) not in taken]
 
 
-def _mount(mount: Mount) -> EngineMount:
+def _mount(mount: ContainerMount) -> EngineMount:
     kind = "bind" if mount.source.startswith("/") else "volume"
     return EngineMount(mount.target, mount.source, type=kind, read_only=mount.read_only)

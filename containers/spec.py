@@ -1,15 +1,35 @@
-"""What is asked of a container, and how it ended."""
+"""Container specifications and exits, the errors of the engine, and the labels of what is ours.
+
+Every error message is a sentence that says what to do next.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-NOBODY = "1000:1000"  # whom images are run as that say nothing, or root
+DEFAULT_USER = "1000:1000"  # for images that name no user, or root
 GIB = 2**30
+
+# Labels that tell our containers, networks and volumes from everybody else's.
+MANAGED = "io.validibot.managed"
+OWNER = "io.validibot.owner"
+NAME = "io.validibot.name"
+
+
+class EngineUnavailable(Exception):
+    """The container engine does not answer. It may come back."""
+
+
+class ImageMissing(Exception):
+    """The engine does not have the image."""
+
+
+class ContainerRefused(Exception):
+    """The engine answers, but refuses to start this container."""
 
 
 class Network(StrEnum):
-    """What a container can reach: nothing; one address of the host; everything that the host can."""
+    """Reach of a container: nothing, one address of the host, or everything that the host can reach."""
 
     NONE = "none"
     CALLBACK = "callback"
@@ -17,8 +37,8 @@ class Network(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
-    """`source` is an absolute path of the engine's machine, or the name of a volume."""
+class ContainerMount:
+    """File or folder in a container. `source` is an absolute path of the engine's machine, or the name of a volume."""
 
     source: str
     target: str
@@ -27,11 +47,11 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
-    """`name` is unique among its owner's containers.
+    """Container to start. `name` is unique among its owner's containers.
 
-    `command` replaces the image's ENTRYPOINT and `args` its CMD, as Cloud Run has it. What is written
-    to /tmp counts towards `memory_bytes`. `network_name` is an existing network to be put on in place
-    of the package's own; `hosts` are further names and their addresses.
+    `command` replaces the image's ENTRYPOINT and `args` its CMD, as in Cloud Run. Files in /tmp count
+    towards `memory_bytes`. `network_name` is an existing network to use instead of the package's own;
+    `hosts` are further host names and their addresses.
     """
 
     name: str
@@ -43,21 +63,21 @@ class ContainerSpec:
     memory_bytes: int
     cpus: float = 1.0
     pids: int = 512
-    user: str = NOBODY
+    user: str = DEFAULT_USER
     network: Network = Network.NONE
     network_name: str = ""
-    mounts: tuple[Mount, ...] = ()
+    mounts: tuple[ContainerMount, ...] = ()
     scratch_bytes: int = 2 * GIB
     hosts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
-    """How a container ended: by an exit code or by a signal.
+class ContainerExit:
+    """End of a container, by an exit code or by a signal.
 
-    `out_of_memory`: its own process was killed for it; `child_out_of_memory`: only another of its
-    processes was. `terminated`: it was asked to end before it did. `lost`: it is gone, or went with
-    the engine, and nobody saw how.
+    `out_of_memory`: its main process was killed for lack of memory; `child_out_of_memory`: only another
+    process was. `terminated`: it was asked to end first. `lost`: it was removed or ended with the
+    engine, and its exit was not observed.
     """
 
     code: int = 0
@@ -66,3 +86,13 @@ class Exit:
     child_out_of_memory: bool = False
     terminated: bool = False
     lost: bool = False
+
+
+def owner_labels(owner: str) -> dict[str, str]:
+    """Return the labels of everything that belongs to `owner`."""
+    return {MANAGED: "true", OWNER: owner}
+
+
+def owner_filter(owner: str) -> dict[str, list[str]]:
+    """Return the engine's filter for everything that belongs to `owner`."""
+    return {"label": [f"{name}={value}" for name, value in owner_labels(owner).items()]}

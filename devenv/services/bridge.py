@@ -2,7 +2,7 @@
 
 import socket
 
-from containers import CannotStart, Engine, EngineUnavailable
+from containers import ContainerRefused, Engine, EngineUnavailable
 from devenv.product import Product
 from devenv.stack.problems import StackError
 
@@ -25,7 +25,7 @@ def build(product: Product) -> list[str]:
         missing = [
             image.name for image in product.config.cloud.images if not engine.has(image.name)
         ]
-    except (CannotStart, EngineUnavailable) as error:
+    except (ContainerRefused, EngineUnavailable) as error:
         raise StackError(f"JOBS=docker needs a Docker engine. {error}", hint=_HINT) from error
     finally:
         engine.close()

@@ -1,4 +1,4 @@
-"""Runs a validator's container on an attempt that lies in a folder of this machine."""
+"""Validator containers for an attempt in a local folder."""
 
 import json
 from collections.abc import Mapping
@@ -70,5 +70,5 @@ def _inputs(envelope: Path) -> list[Path]:
 
 
 def _mount(path: Path, *, read_only: bool = False) -> Mount:
-    """The same path inside as outside, so that the envelope's URIs hold in both."""
+    """Mount at the same path as outside, so that the envelope's URIs are valid in both places."""
     return Mount(str(path), str(path), type="bind", read_only=read_only)

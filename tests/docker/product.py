@@ -1,4 +1,4 @@
-"""The product with containers for validators, in this process: each test is a deployment of its own."""
+"""Product with the docker backend, in this process: one deployment for each test."""
 
 import threading
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ ENTRYPOINT ["python", "-c", "import os; exec(os.environ['PROGRAM'])"]
 
 @dataclass(frozen=True)
 class Deployment:
-    """What is launched in it, with `network: none` unless told otherwise."""
+    """Deployment with `network: none` unless told otherwise."""
 
     client: DockerClient
     settings: Settings
@@ -80,7 +80,7 @@ class Deployment:
 
 
 def finished(run: Run, *, seconds: float = 60) -> Run:
-    """Wait for the end of a run without looking after it: whoever sees it end must tell."""
+    """Wait for the end of a run without reconciling: the backend must report the end."""
 
     def ended() -> bool:
         run.refresh_from_db()
@@ -91,13 +91,13 @@ def finished(run: Run, *, seconds: float = 60) -> Run:
 
 
 def bundle() -> Path:
-    """Return the folder of the only attempt that there is."""
+    """Return the folder of the only attempt."""
     return Path(Attempt.objects.get().bundle_uri.removeprefix("file://"))
 
 
 @pytest.fixture
 def deployment(engine: DockerClient, settings: Settings, tmp_path: Path) -> Iterator[Deployment]:
-    """A deployment that leaves nothing behind: its threads remove what they started."""
+    """Return a deployment whose threads remove their containers at the end."""
     made = Deployment(engine, settings, tmp_path, owner=f"test-{uuid4().hex[:12]}")
     made.configure()
     yield made
@@ -113,14 +113,14 @@ def deployment(engine: DockerClient, settings: Settings, tmp_path: Path) -> Iter
 
 @pytest.fixture(scope="session")
 def program(engine: DockerClient) -> str:
-    """The image that runs whatever `Deployment.program` is given."""
+    """Return an image that runs `Deployment.program`."""
     engine.images.build(fileobj=BytesIO(_DOCKERFILE), tag=PROGRAM, rm=True)
     return PROGRAM
 
 
 @pytest.fixture
 def worker(deployment: Deployment, settings: Settings) -> Iterator[WSGIServer]:
-    """The worker, listening where only containers reach it."""
+    """Serve the worker on the bridge, where only containers reach it."""
     settings.ROOT_URLCONF = "config.urls_worker"
     gateway = deployment.engine.callback_network().gateway
     server = make_server(gateway, 0, get_wsgi_application(), _Threads, _Quiet)
@@ -134,7 +134,7 @@ def worker(deployment: Deployment, settings: Settings) -> Iterator[WSGIServer]:
 
 
 class _Threads(ThreadingMixIn, WSGIServer):
-    """One thread for each caller."""
+    """WSGI server with a thread for each request."""
 
     daemon_threads = True
 

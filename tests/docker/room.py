@@ -1,4 +1,4 @@
-"""An engine of a test's own, and Python programs that run in its containers."""
+"""Engine with an owner of its own, and Python programs in its containers."""
 
 import secrets
 import textwrap
@@ -11,7 +11,7 @@ from typing import Any
 import docker
 import pytest
 
-from containers import Container, ContainerSpec, Engine, Exit
+from containers import Container, ContainerExit, ContainerSpec, Engine
 from tests import engine as engines
 
 PYTHON = "python:3.13-slim-trixie"
@@ -20,12 +20,12 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Ran:
-    exit: Exit
+    exit: ContainerExit
     log: str
 
 
 class Room:
-    """Runs programs; `api` sees what the engine sees."""
+    """Runner of programs in containers; `api` is Docker's client."""
 
     def __init__(self, api: docker.APIClient) -> None:
         self.api = api

@@ -1,4 +1,4 @@
-"""What a container of ours can and cannot do, as a program inside of it finds out."""
+"""Restrictions of our containers, observed by a program inside."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from containers import Mount, Network
+from containers import ContainerMount, Network
 from tests.docker.room import MIB, PYTHON, Room, room
 
 __all__ = ["room"]
@@ -57,12 +57,12 @@ def inside(room: Room) -> dict[str, Any]:
     return seen
 
 
-def test_its_user_is_nobody_that_the_machine_knows(inside: dict[str, Any]) -> None:
+def test_user_is_unknown_to_the_host(inside: dict[str, Any]) -> None:
     assert inside["uid"] == inside["gid"] == [1000, 1000, 1000]
     assert inside["groups"] in ([], [1000])
 
 
-def test_it_has_no_capability_and_can_get_none(inside: dict[str, Any]) -> None:
+def test_container_has_no_capabilities(inside: dict[str, Any]) -> None:
     kinds = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
     assert {int(inside["status"][kind], 16) for kind in kinds} == {0}
@@ -74,7 +74,7 @@ def test_system_calls_are_filtered(inside: dict[str, Any]) -> None:
     assert inside["status"]["Seccomp"].strip() == "2"
 
 
-def test_it_writes_nowhere_but_to_its_scratch(inside: dict[str, Any]) -> None:
+def test_only_scratch_folder_is_writable(inside: dict[str, Any]) -> None:
     refused = "Read-only file system"
 
     assert inside["writes"].pop("/tmp/x") == inside["writes"].pop("/dev/shm/x") == "written"
@@ -82,7 +82,7 @@ def test_it_writes_nowhere_but_to_its_scratch(inside: dict[str, Any]) -> None:
     assert "ro" in inside["mounts"]["/"][1].split(",")
 
 
-def test_its_scratch_is_memory_of_a_size_without_setuid_and_devices(inside: dict[str, Any]) -> None:
+def test_scratch_folder_is_limited_tmpfs(inside: dict[str, Any]) -> None:
     kind, options = inside["mounts"]["/tmp"]
 
     assert kind == "tmpfs"
@@ -90,33 +90,33 @@ def test_its_scratch_is_memory_of_a_size_without_setuid_and_devices(inside: dict
     assert "noexec" not in options  # an FMU's native code is loaded from there
 
 
-def test_its_memory_has_a_limit_and_there_is_no_swap(inside: dict[str, Any]) -> None:
+def test_memory_is_limited_without_swap(inside: dict[str, Any]) -> None:
     assert inside["memory"] == str(64 * MIB)
     assert inside["swap"] in (str(64 * MIB), "0")
 
 
-def test_its_processors_and_processes_have_limits(inside: dict[str, Any]) -> None:
+def test_cpus_and_processes_are_limited(inside: dict[str, Any]) -> None:
     assert {inside["cpu"].strip(), inside["cpu2"]} == {"50000 100000", ""}
     assert inside["pids"] == "50"
 
 
-def test_it_leaves_no_core_files_and_opens_so_many(inside: dict[str, Any]) -> None:
+def test_core_files_and_open_files_are_limited(inside: dict[str, Any]) -> None:
     assert inside["core"] == [0, 0]
     assert inside["files"] == [4096, 4096]
 
 
-def test_without_a_network_it_has_only_itself(inside: dict[str, Any]) -> None:
+def test_network_none_has_loopback_only(inside: dict[str, Any]) -> None:
     assert inside["network"] == ["lo"]
 
 
-def test_its_environment_is_what_it_is_given(inside: dict[str, Any]) -> None:
+def test_environment_is_the_given_one(inside: dict[str, Any]) -> None:
     known = {"PATH", "HOSTNAME", "HOME", "LC_CTYPE", "GIVEN"}
 
     assert set(inside["env"]) <= known | {name for name in inside["env"] if "PYTHON" in name}
     assert inside["env"]["HOME"] == "/tmp"
 
 
-def test_children_that_nobody_waits_for_are_reaped(room: Room, inside: dict[str, Any]) -> None:
+def test_orphaned_children_are_reaped(room: Room, inside: dict[str, Any]) -> None:
     orphan = """
         import os, pathlib, time
         if not os.fork():
@@ -132,7 +132,7 @@ def test_children_that_nobody_waits_for_are_reaped(room: Room, inside: dict[str,
     assert room.run(orphan).log == "[]"
 
 
-def test_it_carries_whose_it_is(room: Room) -> None:
+def test_container_carries_owner_labels(room: Room) -> None:
     with room.running("pass", labels={"io.validibot.run": "7"}) as container:
         labels = room.api.inspect_container(container.id)["Config"]["Labels"]
 
@@ -141,14 +141,14 @@ def test_it_carries_whose_it_is(room: Room) -> None:
     assert labels["io.validibot.run"] == "7"
 
 
-def test_shared_memory_and_processes_of_others_are_out_of_sight(room: Room) -> None:
+def test_processes_and_shared_memory_of_others_are_hidden(room: Room) -> None:
     with room.running("pass") as container:
         host = room.api.inspect_container(container.id)["HostConfig"]
 
     assert (host["IpcMode"], host["PidMode"], host["Privileged"]) == ("private", "", False)
 
 
-def test_a_volume_that_an_image_declares_is_no_disk_without_end(room: Room) -> None:
+def test_declared_volume_of_image_is_limited(room: Room) -> None:
     bearer = room.api.create_container(PYTHON, ["true"])["Id"]
     tag = room.engine.owner
     room.api.commit(bearer, tag, changes=["VOLUME /data"])
@@ -164,7 +164,7 @@ def test_a_volume_that_an_image_declares_is_no_disk_without_end(room: Room) -> N
     assert ran.log == "['tmpfs']"
 
 
-def test_files_of_ours_are_read_and_not_changed(room: Room) -> None:
+def test_held_files_are_read_only(room: Room) -> None:
     held = room.engine.hold("files", {"a.txt": b"hello"}, image=PYTHON)
     source = """
         print(open("/held/a.txt").read())
@@ -174,7 +174,7 @@ def test_files_of_ours_are_read_and_not_changed(room: Room) -> None:
             print(error.strerror)
     """
 
-    ran = room.run(source, mounts=(Mount(source=held, target="/held"),))
+    ran = room.run(source, mounts=(ContainerMount(source=held, target="/held"),))
 
     assert ran.log == "hello\nRead-only file system"
 
@@ -212,13 +212,13 @@ ASK = """
 """
 
 
-def test_without_a_network_nothing_is_reached(room: Room) -> None:
+def test_network_none_reaches_nothing(room: Room) -> None:
     ran = room.run(f"{ASK}\n    print(ask('1.1.1.1', 80), ask('172.17.0.1', 22), name, slow)")
 
     assert ran.log == "OSError OSError unknown False"
 
 
-def test_the_callback_network_ends_at_this_machine(room: Room, greeter: tuple[str, int]) -> None:
+def test_callback_network_reaches_the_host_only(room: Room, greeter: tuple[str, int]) -> None:
     source = f"{ASK}\n    print(ask('1.1.1.1', 80), ask{greeter}, name, slow)"
 
     ran = room.run(source, network=Network.CALLBACK)
@@ -229,7 +229,7 @@ def test_the_callback_network_ends_at_this_machine(room: Room, greeter: tuple[st
     )
 
 
-def test_containers_do_not_reach_each_other(room: Room) -> None:
+def test_containers_cannot_reach_each_other(room: Room) -> None:
     listen = """
         import socket
         server = socket.create_server(("", 8000))
@@ -247,7 +247,7 @@ def test_containers_do_not_reach_each_other(room: Room) -> None:
     assert ran.log in ("TimeoutError", "OSError", "ConnectionRefusedError")
 
 
-def test_only_an_open_network_has_a_way_out(room: Room) -> None:
+def test_only_open_network_has_a_default_route(room: Room) -> None:
     sleep = "import time; time.sleep(30)"
     with (
         room.running(sleep, network=Network.OPEN) as free,
@@ -258,7 +258,7 @@ def test_only_an_open_network_has_a_way_out(room: Room) -> None:
     assert [network["Internal"] for network in networks] == [False, True]
 
 
-def test_further_names_are_known(room: Room) -> None:
+def test_extra_host_names_resolve(room: Room) -> None:
     source = "import socket; print(socket.gethostbyname('host.docker.internal'))"
 
     ran = room.run(source, network=Network.CALLBACK, hosts={"host.docker.internal": "10.1.2.3"})
@@ -266,7 +266,7 @@ def test_further_names_are_known(room: Room) -> None:
     assert ran.log == "10.1.2.3"
 
 
-def test_a_container_is_known_by_its_address(room: Room) -> None:
+def test_labels_are_found_by_address(room: Room) -> None:
     labels = {"io.validibot.account": "a"}
     sleep = "import time; time.sleep(30)"
     with room.running(sleep, network=Network.CALLBACK, labels=labels) as container:

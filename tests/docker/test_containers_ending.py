@@ -1,16 +1,16 @@
-"""How containers end, and what is said of it; hostile and unlucky ones."""
+"""Exits and logs of containers, hostile and unlucky ones included."""
 
 import threading
 import time
 
 import pytest
 
-from containers import Exit
+from containers import ContainerExit
 from tests.docker.room import MIB, Room, log_of, room, until_it_says
 
 __all__ = ["room"]
 
-DEAF = """
+IGNORES_SIGTERM = """
     import signal, time
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("deaf", flush=True)
@@ -21,39 +21,39 @@ DEAF = """
 @pytest.mark.parametrize(
     ("source", "ended"),
     [
-        ("pass", Exit()),
-        ("raise SystemExit(3)", Exit(code=3)),
-        ("raise SystemExit(255)", Exit(code=255)),
-        ("import os; os.kill(os.getpid(), 11)", Exit(signal=11)),
-        ("import os; os.abort()", Exit(signal=6)),
+        ("pass", ContainerExit()),
+        ("raise SystemExit(3)", ContainerExit(code=3)),
+        ("raise SystemExit(255)", ContainerExit(code=255)),
+        ("import os; os.kill(os.getpid(), 11)", ContainerExit(signal=11)),
+        ("import os; os.abort()", ContainerExit(signal=6)),
     ],
 )
-def test_its_code_or_its_signal_is_told(room: Room, source: str, ended: Exit) -> None:
+def test_exit_has_code_or_signal(room: Room, source: str, ended: ContainerExit) -> None:
     assert room.run(source).exit == ended
 
 
-def test_a_program_that_is_not_there_is_told_by_its_code(room: Room) -> None:
-    assert room.run("", command=("/no/such/program",)).exit == Exit(code=127)
+def test_missing_program_exits_with_127(room: Room) -> None:
+    assert room.run("", command=("/no/such/program",)).exit == ContainerExit(code=127)
 
 
-def test_too_much_memory_is_told_from_a_signal(room: Room) -> None:
+def test_out_of_memory_is_distinguished_from_sigkill(room: Room) -> None:
     ran = room.run("hoard = bytearray(200 * 2**20)")
 
-    assert ran.exit == Exit(signal=9, out_of_memory=True)
+    assert ran.exit == ContainerExit(signal=9, out_of_memory=True)
 
 
 @pytest.mark.parametrize("code", [0, 5])
-def test_a_child_that_took_too_much_memory_is_told_too(room: Room, code: int) -> None:
+def test_child_out_of_memory_is_reported(room: Room, code: int) -> None:
     source = f"""
         import subprocess, sys
         subprocess.run([sys.executable, "-c", "hoard = bytearray(200 * 2**20)"])
         raise SystemExit({code})
     """
 
-    assert room.run(source).exit == Exit(code=code, child_out_of_memory=True)
+    assert room.run(source).exit == ContainerExit(code=code, child_out_of_memory=True)
 
 
-def test_a_fork_bomb_stays_in_its_container(room: Room) -> None:
+def test_fork_bomb_is_contained(room: Room) -> None:
     bomb = """
         import os, time
         children = 0
@@ -68,11 +68,11 @@ def test_a_fork_bomb_stays_in_its_container(room: Room) -> None:
 
     ran = room.run(bomb, pids=40)
 
-    assert ran.exit == Exit()
+    assert ran.exit == ContainerExit()
     assert 30 <= int(ran.log) < 40
 
 
-def test_a_writer_of_ten_gigabytes_finds_its_disk_full(room: Room) -> None:
+def test_large_write_finds_disk_full(room: Room) -> None:
     writer = """
         import errno
         try:
@@ -88,7 +88,7 @@ def test_a_writer_of_ten_gigabytes_finds_its_disk_full(room: Room) -> None:
     assert ran.log == "ENOSPC"
 
 
-def test_who_listens_to_sigterm_ends_as_it_wants(room: Room) -> None:
+def test_sigterm_handler_decides_exit_code(room: Room) -> None:
     polite = """
         import signal, sys, time
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
@@ -99,46 +99,46 @@ def test_who_listens_to_sigterm_ends_as_it_wants(room: Room) -> None:
         until_it_says(container, "ready")
         container.terminate(grace=10)
 
-        assert container.wait() == Exit(code=7, terminated=True)
+        assert container.wait() == ContainerExit(code=7, terminated=True)
 
 
-def test_who_is_deaf_to_sigterm_is_killed(room: Room) -> None:
-    with room.running(DEAF) as container:
+def test_ignored_sigterm_is_followed_by_sigkill(room: Room) -> None:
+    with room.running(IGNORES_SIGTERM) as container:
         until_it_says(container, "deaf")
         began = time.monotonic()
         container.terminate(grace=1)
 
-        assert container.wait() == Exit(signal=9, terminated=True)
+        assert container.wait() == ContainerExit(signal=9, terminated=True)
         assert time.monotonic() - began < 10
 
 
-def test_to_end_what_has_ended_changes_nothing(room: Room) -> None:
+def test_terminate_after_exit_does_nothing(room: Room) -> None:
     with room.running("pass") as container:
         container.wait()
         container.terminate(grace=10)
 
-        assert container.wait() == Exit()
+        assert container.wait() == ContainerExit()
 
 
-def test_it_runs_until_it_has_ended(room: Room) -> None:
+def test_exit_is_none_while_running(room: Room) -> None:
     with room.running("import time; time.sleep(60)") as container:
         assert container.exit() is None
         container.terminate(grace=5)
-        assert container.exit() == Exit(signal=15, terminated=True)
+        assert container.exit() == ContainerExit(signal=15, terminated=True)
 
 
-def test_what_somebody_removed_is_lost(room: Room) -> None:
+def test_removed_container_is_lost(room: Room) -> None:
     with room.running("import time; time.sleep(60)") as container:
-        waiting: list[Exit] = []
+        waiting: list[ContainerExit] = []
         wait = threading.Thread(target=lambda: waiting.append(container.wait()))
         wait.start()
         room.api.remove_container(container.id, force=True)
         wait.join(20)
 
-    assert waiting == [Exit(lost=True)]
+    assert waiting == [ContainerExit(lost=True)]
 
 
-def test_lines_are_told_while_it_runs(room: Room) -> None:
+def test_log_lines_arrive_while_running(room: Room) -> None:
     with room.running("import time; print('first'); time.sleep(60)") as container:
         until_it_says(container, "first")
 
@@ -146,24 +146,24 @@ def test_lines_are_told_while_it_runs(room: Room) -> None:
         container.terminate(grace=0)
 
 
-def test_a_long_log_is_cut_and_says_so(room: Room) -> None:
+def test_long_log_is_cut_with_notice(room: Room) -> None:
     with room.running("for n in range(10_000): print(n)") as container:
         container.wait()
         lines = log_of(container, most=50)
 
     assert lines[:3] == ["0", "1", "2"]
-    assert lines[-1] == "(The log is longer than 50 bytes; the rest is left out.)"
+    assert lines[-1] == "(The log is longer than 50 bytes; the rest is omitted.)"
 
 
-def test_a_huge_log_does_not_fill_the_disk(room: Room) -> None:
+def test_huge_log_does_not_fill_the_disk(room: Room) -> None:
     with room.running("for _ in range(30_000): print('x' * 1023)") as container:
-        assert container.wait() == Exit()
+        assert container.wait() == ContainerExit()
         kept = sum(len(line) + 1 for line in log_of(container))
 
     assert kept <= 10 * MIB
 
 
-def test_a_log_that_is_no_text_is_shown_all_the_same(room: Room) -> None:
+def test_binary_log_is_decoded_with_replacement(room: Room) -> None:
     ran = room.run(r"import sys; sys.stdout.buffer.write(b'\xff\x00\n' + b'y' * 20_000 + b'\nend')")
 
     lines = ran.log.split("\n")

@@ -1,4 +1,4 @@
-"""The engine: what it lacks, whose containers are whose, and that nothing is left."""
+"""Engine: missing images, owners, and complete removal."""
 
 import gc
 import io
@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from containers import CannotStart, Engine, EngineUnavailable, Exit, ImageMissing, Network
+from containers import (
+    ContainerExit,
+    ContainerRefused,
+    Engine,
+    EngineUnavailable,
+    ImageMissing,
+    Network,
+)
 from tests.docker.room import PYTHON, Room, room
 
 __all__ = ["room"]
@@ -19,7 +26,7 @@ SLEEP = "import time; time.sleep(60)"
 
 @pytest.fixture
 def another(room: Room) -> Iterator[Room]:
-    """A second owner on the same engine."""
+    """Return a second owner on the same engine."""
     another = Room(room.api)
     yield another
     another.clear()
@@ -27,7 +34,7 @@ def another(room: Room) -> Iterator[Room]:
 
 @pytest.fixture
 def foreign_image(room: Room) -> Iterator[str]:
-    """An image for a processor that hardly any machine has."""
+    """Return an image for a rare processor."""
     config = {
         "architecture": "s390x",
         "os": "linux",
@@ -49,24 +56,22 @@ def foreign_image(room: Room) -> Iterator[str]:
     room.api.remove_image(tag)
 
 
-def test_an_image_that_is_not_there_is_named(room: Room) -> None:
+def test_missing_image_error_names_image(room: Room) -> None:
     assert not room.engine.has("demo/none:1")
     with pytest.raises(ImageMissing, match="has no image demo/none:1: build it, or fetch it with"):
         room.run("pass", image="demo/none:1")
 
 
-def test_what_can_be_no_image_is_no_image(room: Room) -> None:
+def test_invalid_image_name_is_missing_image(room: Room) -> None:
     assert not room.engine.has("No Image!")
 
 
-def test_an_image_for_another_processor_is_refused_before_it_starts(
-    room: Room, foreign_image: str
-) -> None:
-    with pytest.raises(CannotStart, match="is for linux/s390x, this engine runs linux/"):
+def test_image_for_other_platform_is_refused(room: Room, foreign_image: str) -> None:
+    with pytest.raises(ContainerRefused, match="is for linux/s390x, this engine runs linux/"):
         room.run("pass", image=foreign_image)
 
 
-def test_an_image_is_found_by_its_digest_when_its_tag_has_moved(room: Room) -> None:
+def test_image_is_found_by_digest_after_tag_moved(room: Room) -> None:
     digest = room.engine.digest(PYTHON)
 
     assert digest.startswith("sha256:")
@@ -75,7 +80,7 @@ def test_an_image_is_found_by_its_digest_when_its_tag_has_moved(room: Room) -> N
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the SDK's, of a failed connect
-def test_without_an_engine_the_sentence_says_what_to_do(
+def test_missing_engine_error_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
@@ -85,7 +90,7 @@ def test_without_an_engine_the_sentence_says_what_to_do(
     gc.collect()
 
 
-def test_a_container_is_found_by_its_name(room: Room, another: Room) -> None:
+def test_find_returns_own_container_only(room: Room, another: Room) -> None:
     with room.running(SLEEP, name="wanted") as container:
         found = room.engine.find("wanted")
         assert found is not None
@@ -94,16 +99,16 @@ def test_a_container_is_found_by_its_name(room: Room, another: Room) -> None:
     assert room.engine.find("wanted") is None
 
 
-def test_a_name_is_taken_while_its_container_is_there(room: Room) -> None:
+def test_name_in_use_is_refused(room: Room) -> None:
     with (
         room.running(SLEEP, name="once"),
-        pytest.raises(CannotStart, match="is already in use"),
+        pytest.raises(ContainerRefused, match="is already in use"),
         room.running(SLEEP, name="once"),
     ):
         pass
 
 
-def test_what_was_made_and_never_started_is_replaced(room: Room) -> None:
+def test_created_but_never_started_container_is_replaced(room: Room) -> None:
     room.api.create_container(
         PYTHON,
         ["true"],
@@ -115,23 +120,23 @@ def test_what_was_made_and_never_started_is_replaced(room: Room) -> None:
     assert room.run("print('whole')", name="half").log == "whole"
 
 
-def test_the_end_of_one_that_nobody_watched_is_told_later(room: Room) -> None:
+def test_exit_of_unobserved_container_is_found_later(room: Room) -> None:
     with room.running("raise SystemExit(4)", name="late") as container:
         container.wait()
         found = room.engine.find("late")
         assert found is not None
-        assert found.wait() == Exit(code=4)
+        assert found.wait() == ContainerExit(code=4)
 
 
-def test_who_was_killed_while_nobody_watched_went_with_the_engine(room: Room) -> None:
+def test_unobserved_kill_is_lost(room: Room) -> None:
     with room.running(SLEEP, name="gone") as container:
         room.api.kill(container.id)
         found = room.engine.find("gone")
         assert found is not None
-        assert found.wait() == Exit(signal=9, lost=True)
+        assert found.wait() == ContainerExit(signal=9, lost=True)
 
 
-def test_orphans_are_swept_and_only_our_own(room: Room, another: Room) -> None:
+def test_sweep_removes_own_containers_only(room: Room, another: Room) -> None:
     with (
         room.running(SLEEP, name="kept"),
         room.running(SLEEP, name="orphan"),
@@ -142,7 +147,7 @@ def test_orphans_are_swept_and_only_our_own(room: Room, another: Room) -> None:
         assert theirs.exit() is None
 
 
-def test_clearing_leaves_nothing(another: Room) -> None:
+def test_clear_removes_everything(another: Room) -> None:
     another.engine.hold("files", {"a": b"b"}, image=PYTHON)
     another.engine.start(another.spec(SLEEP, network=Network.CALLBACK))
     assert len(another.left()) == 3
@@ -152,12 +157,12 @@ def test_clearing_leaves_nothing(another: Room) -> None:
     assert another.left() == []
 
 
-def test_a_network_is_made_once(room: Room) -> None:
+def test_network_is_created_once(room: Room) -> None:
     assert room.engine.callback_network() == room.engine.callback_network()
 
 
-def test_a_network_that_is_not_there_is_named(room: Room) -> None:
-    with pytest.raises(CannotStart, match="has no network nowhere"):
+def test_missing_network_error_names_network(room: Room) -> None:
+    with pytest.raises(ContainerRefused, match="has no network nowhere"):
         room.engine.callback_network("nowhere")
-    with pytest.raises(CannotStart, match="network nowhere"):
+    with pytest.raises(ContainerRefused, match="network nowhere"):
         room.run("pass", network=Network.CALLBACK, network_name="nowhere")

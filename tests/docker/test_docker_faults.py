@@ -129,7 +129,7 @@ def test_a_log_without_end_is_cut_off_and_the_run_ends(
 
     assert run.error == "The validator stored no output. It ended with exit code 0."
     said = [line for line in caplog.messages if line.startswith("validator: ")]
-    assert "the rest is left out" in said[-1]
+    assert "the rest is omitted" in said[-1]
     assert sum(map(len, said)) < 2 * watch.MAX_LOG_BYTES
 
 

@@ -189,7 +189,7 @@ def test_a_polite_stop_leaves_nothing_and_the_next_start_goes_on(stack: Stack) -
 def test_without_an_engine_the_emulated_cloud_says_so(stack: Stack) -> None:
     said = refusal(stack.folder, "--jobs", "docker", DOCKER_HOST="unix:///nowhere.sock")
 
-    assert "No container engine answers: start Docker and look at `docker info`." in said
+    assert "The container engine does not answer: start Docker and look at `docker info`." in said
 
 
 def test_an_address_of_nowhere_needs_a_name(stack: Stack) -> None:

@@ -174,5 +174,7 @@ def test_without_an_engine_up_says_what_is_missing(engine: DockerClient, tmp_pat
     refused = made.devenv("up", "--detach", DOCKER_HOST="unix:///nowhere/docker.sock")
 
     assert refused.returncode == 1
-    assert "JOBS=docker needs a Docker engine. No container engine answers" in refused.stderr
+    assert (
+        "JOBS=docker needs a Docker engine. The container engine does not answer" in refused.stderr
+    )
     assert "make up MODE=local" in refused.stderr

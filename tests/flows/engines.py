@@ -6,7 +6,7 @@ from pathlib import Path
 
 import docker
 
-from containers.labels import OWNER
+from containers.spec import OWNER
 from devenv.gcp.run_jobs.runtimes.docker import engine_of
 from tests.flows.stack import Stack
 

@@ -1,4 +1,4 @@
-"""What the engine's failures are called."""
+"""Connection to the engine: laziness and error messages."""
 
 import docker
 import pytest
@@ -6,7 +6,7 @@ import requests
 from docker.errors import APIError, DockerException
 
 from containers.client import Client
-from containers.errors import EngineUnavailable
+from containers.spec import EngineUnavailable
 
 
 def failing(error: Exception) -> Client:
@@ -19,21 +19,24 @@ def failing(error: Exception) -> Client:
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (DockerException("refused"), r"No container engine answers: start Docker .*\(refused\)"),
+        (
+            DockerException("refused"),
+            r"The container engine does not answer: start Docker .*\(refused\)",
+        ),
         (requests.ReadTimeout("Read timed out."), "did not answer within 60 s"),
         (
             DockerException("('Connection aborted', PermissionError(13, 'Permission denied'))"),
             "group",
         ),
-        (OSError("broken"), "No container engine answers"),
+        (OSError("broken"), "The container engine does not answer"),
     ],
 )
-def test_every_failure_is_a_sentence_that_says_what_to_do(error: Exception, sentence: str) -> None:
+def test_connection_errors_say_what_to_do(error: Exception, sentence: str) -> None:
     with pytest.raises(EngineUnavailable, match=sentence), failing(error).api():
         pass
 
 
-def test_an_engine_that_fails_is_as_one_that_is_away() -> None:
+def test_server_error_raises_engine_unavailable() -> None:
     answer = requests.Response()
     answer.status_code = 500
 
@@ -44,12 +47,12 @@ def test_an_engine_that_fails_is_as_one_that_is_away() -> None:
         pass
 
 
-def test_what_the_engine_refuses_stays_what_it_is() -> None:
+def test_client_error_stays_api_error() -> None:
     with pytest.raises(APIError), failing(APIError("no")).api():
         pass
 
 
-def test_a_connection_is_made_once_it_is_needed_and_again_after_a_failure() -> None:
+def test_connection_is_opened_lazily_and_again_after_failure() -> None:
     made: list[int] = []
 
     def connect() -> docker.APIClient:

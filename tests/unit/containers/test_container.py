@@ -1,4 +1,4 @@
-"""Waiting for a container whose engine restarts, hangs or is gone: a stub stands in for Docker's SDK."""
+"""Containers of an engine that restarts, hangs or is gone, with a stub of Docker's SDK."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -11,8 +11,7 @@ from docker.errors import APIError, NotFound
 from containers import container as module
 from containers.client import Client
 from containers.container import Container
-from containers.errors import EngineUnavailable
-from containers.spec import Exit
+from containers.spec import ContainerExit, EngineUnavailable
 
 RUNNING = {"Status": "running", "ExitCode": 0, "OOMKilled": False}
 AWAY = requests.ConnectionError("Connection refused")
@@ -65,14 +64,14 @@ def make(api: Any, *, seen: bool = True) -> Container:
     return Container(Client(lambda: api), id="0", name="c", seen=seen)
 
 
-def test_an_engine_that_restarts_is_waited_for() -> None:
+def test_wait_survives_engine_restart() -> None:
     play = Play(AWAY, RUNNING, RUNNING, ended(3), waits=[AWAY])
 
-    assert make(play).wait() == Exit(code=3)
+    assert make(play).wait() == ContainerExit(code=3)
 
 
 @pytest.mark.parametrize("code", [137, 143, 255])
-def test_what_went_with_its_engine_is_lost(code: int) -> None:
+def test_exit_by_engine_restart_is_lost(code: int) -> None:
     told = make(Play(AWAY, ended(code), waits=[AWAY])).wait()
 
     assert told.lost
@@ -81,76 +80,74 @@ def test_what_went_with_its_engine_is_lost(code: int) -> None:
 @pytest.mark.parametrize(
     ("code", "out_of_memory"), [(0, False), (1, False), (139, False), (137, True)]
 )
-def test_what_ended_by_itself_while_the_engine_was_away_tells_how(
-    code: int, *, out_of_memory: bool
-) -> None:
+def test_own_exit_during_outage_keeps_its_code(code: int, *, out_of_memory: bool) -> None:
     told = make(Play(ended(code, out_of_memory=out_of_memory), waits=[AWAY])).wait()
 
     assert not told.lost
     assert told.out_of_memory is out_of_memory
 
 
-def test_what_was_seen_to_be_killed_is_not_lost() -> None:
-    assert make(Play(ended(137))).wait() == Exit(signal=9)
+def test_observed_kill_is_not_lost() -> None:
+    assert make(Play(ended(137))).wait() == ContainerExit(signal=9)
 
 
-def test_an_engine_that_fails_while_it_stops_is_waited_for() -> None:
+def test_wait_survives_errors_of_stopping_engine() -> None:
     answer = requests.Response()
     answer.status_code = 500
     play = Play(APIError("", answer, "shutting down"), RUNNING, ended(3))
 
-    assert make(play).wait() == Exit(code=3)
+    assert make(play).wait() == ContainerExit(code=3)
 
 
-def test_an_engine_that_stays_away_is_given_up(pauses: list[float]) -> None:
+def test_long_outage_ends_wait_as_lost(pauses: list[float]) -> None:
     always: Callable[[], Any] = lambda: AWAY  # noqa: E731 - an endless script
     play = Play()
     play._looks = play._waits = iter(always, None)
 
-    assert make(play).wait() == Exit(lost=True)
+    assert make(play).wait() == ContainerExit(lost=True)
     assert module.OUTAGE <= sum(pauses) < module.OUTAGE + 5
 
 
-def test_an_engine_that_hangs_is_told_from_a_long_task(pauses: list[float]) -> None:
+def test_hanging_engine_is_distinguished_from_long_task(pauses: list[float]) -> None:
     slow = requests.ReadTimeout("Read timed out.")
     play = Play(RUNNING, slow, ended(0))
     play.wait = lambda container, timeout: pauses.append(timeout)  # type: ignore[method-assign]
 
-    assert make(play).wait() == Exit()
+    assert make(play).wait() == ContainerExit()
 
 
-def test_a_container_that_is_gone_is_lost() -> None:
-    assert make(Play(NotFound("no such container"))).wait() == Exit(lost=True)
+def test_missing_container_is_lost() -> None:
+    assert make(Play(NotFound("no such container"))).wait() == ContainerExit(lost=True)
 
 
-def test_an_end_that_was_found_is_judged_as_unseen() -> None:
-    assert make(Play(ended(143)), seen=False).exit() == Exit(signal=15, lost=True)
+def test_unobserved_sigterm_is_lost() -> None:
+    assert make(Play(ended(143)), seen=False).exit() == ContainerExit(signal=15, lost=True)
 
 
-def test_an_engine_that_is_away_cannot_end_a_container() -> None:
+def test_terminate_without_engine_raises() -> None:
     with pytest.raises(EngineUnavailable):
         make(Play(AWAY)).terminate(grace=1)
 
 
-def test_sigterm_and_sigkill_are_left_to_the_engine() -> None:
+def test_terminate_is_one_call_to_engine() -> None:
     play = Play(RUNNING, ended(137))
     container = make(play)
 
     container.terminate(grace=2.5)
 
     assert play.stopped == [3]
-    assert container.exit() == Exit(signal=9, terminated=True)
+    assert container.exit() == ContainerExit(signal=9, terminated=True)
 
 
-def test_a_child_that_was_short_of_memory_is_no_cause_of_being_ended() -> None:
+def test_child_out_of_memory_does_not_hide_termination() -> None:
     play = Play(RUNNING, ended(137, out_of_memory=True))
     container = make(play)
     container.terminate(grace=1)
 
-    assert container.exit() == Exit(signal=9, terminated=True, child_out_of_memory=True)
+    assert container.exit() == ContainerExit(signal=9, terminated=True, child_out_of_memory=True)
 
 
-def test_following_ends_when_the_engine_goes() -> None:
+def test_follow_ends_when_engine_goes() -> None:
     lines: list[str] = []
 
     make(Play()).follow(lines.append, max_bytes=100)
@@ -158,7 +155,7 @@ def test_following_ends_when_the_engine_goes() -> None:
     assert lines == []
 
 
-def test_what_is_gone_already_needs_no_removal() -> None:
+def test_remove_of_missing_container_succeeds() -> None:
     def refuse(container: str, **options: Any) -> None:
         raise APIError("removal is already in progress")
 

@@ -1,4 +1,4 @@
-"""What pins an image: a stub stands in for Docker's SDK."""
+"""Digests of images, with a stub of Docker's SDK."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class Images:
 
 
 @pytest.mark.parametrize(("name", "digest"), [("registry/pulled:1", REGISTRYS), ("renamed:1", OWN)])
-def test_what_pins_an_image_is_found_again(name: str, digest: str) -> None:
+def test_digest_of_image_is_found_again(name: str, digest: str) -> None:
     client = Client(Images)
     engine = Engine(owner="o", client=client)
 

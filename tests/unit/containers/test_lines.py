@@ -1,13 +1,13 @@
-"""Bytes become lines, and too many of them an end."""
+"""Splitting a log into lines, and its limit."""
 
 import pytest
 
-from containers.lines import LONGEST, Lines
+from containers.container import MAX_LINE_BYTES, LogLines
 
 
 def lines_of(*chunks: bytes, most: int = 1000) -> list[str]:
     said: list[str] = []
-    lines = Lines(said.append, most)
+    lines = LogLines(said.append, most)
     all(map(lines.feed, chunks))
     lines.close()
     return said
@@ -24,20 +24,20 @@ def lines_of(*chunks: bytes, most: int = 1000) -> list[str]:
         ((b"\xff\n",), ["\ufffd"]),
     ],
 )
-def test_chunks_become_lines(chunks: tuple[bytes, ...], lines: list[str]) -> None:
+def test_chunks_are_split_into_lines(chunks: tuple[bytes, ...], lines: list[str]) -> None:
     assert lines_of(*chunks) == lines
 
 
-def test_what_is_too_much_is_left_out_and_that_is_said() -> None:
+def test_log_beyond_limit_is_cut_with_notice() -> None:
     assert lines_of(b"abc\ndef\n", b"ghi\n", most=5) == [
         "abc",
         "d",
-        "(The log is longer than 5 bytes; the rest is left out.)",
+        "(The log is longer than 5 bytes; the rest is omitted.)",
     ]
 
 
-def test_a_line_without_end_comes_in_pieces() -> None:
+def test_long_line_is_reported_in_pieces() -> None:
     pieces = lines_of(*[b"x" * 1000] * 40, most=10**6)
 
     assert sum(map(len, pieces)) == 40_000
-    assert max(map(len, pieces)) <= LONGEST + 1000
+    assert max(map(len, pieces)) <= MAX_LINE_BYTES + 1000

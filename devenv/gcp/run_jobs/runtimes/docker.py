@@ -12,15 +12,15 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 
 from containers import (
-    NOBODY,
-    CannotStart as NotStarted,
+    DEFAULT_USER,
     Container,
+    ContainerExit,
+    ContainerMount,
+    ContainerRefused,
     ContainerSpec,
     Engine,
     EngineUnavailable,
-    Exit as Ended,
     ImageMissing,
-    Mount,
     Network,
 )
 from devenv.gcp.errors import CloudError, Unavailable
@@ -56,7 +56,7 @@ def gateway_of(engine: Engine, network: str) -> str:
     """Return this machine's address in the network of jobs. Raises Unavailable."""
     try:
         return engine.callback_network(network).gateway
-    except (EngineUnavailable, NotStarted) as error:
+    except (EngineUnavailable, ContainerRefused) as error:
         raise Unavailable(str(error)) from error
 
 
@@ -136,7 +136,7 @@ class DockerRuntime(Runtime):
         try:
             # Shielded: a container that is being started is to be known by who clears up.
             container = await asyncio.shield(starting)
-        except (EngineUnavailable, ImageMissing, NotStarted, CloudError) as error:
+        except (EngineUnavailable, ImageMissing, ContainerRefused, CloudError) as error:
             raise CannotStart(str(error)) from error
         log_of(self._logs, attempt).unlink(missing_ok=True)
         return self._run(container, attempt)
@@ -190,10 +190,10 @@ class DockerRuntime(Runtime):
                 # Half of it, so that too large a file is a full disk and not the end of the task.
                 scratch_bytes=attempt.memory // 2,
                 cpus=attempt.cpus,
-                user=self._engine.user(attempt.image) or NOBODY,
+                user=self._engine.user(attempt.image) or DEFAULT_USER,
                 network=Network.CALLBACK,
                 network_name=self._network,
-                mounts=(Mount(source=held, target=str(BUNDLE.parent)),),
+                mounts=(ContainerMount(source=held, target=str(BUNDLE.parent)),),
             )
         )
 
@@ -221,7 +221,7 @@ class DockerRuntime(Runtime):
         return busy
 
 
-def _exit(ended: Ended, *, marked: bool) -> Exit:
+def _exit(ended: ContainerExit, *, marked: bool) -> Exit:
     """Tell it as Cloud Run does, where all processes of a container share one memory limit."""
     failed_for_memory = ended.child_out_of_memory and ended.code != 0
     return Exit(

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from pytest_django import Settings
 
-from containers import Exit
+from containers import ContainerExit
 from validibot.runs.backends.base import Phase
 from validibot.runs.backends.docker import ending
 from validibot.runs.backends.docker.files import (
@@ -170,25 +170,28 @@ CARRIED = ending.labels(bundle=Path("/nowhere"), memory_mb=1024, output_mb=10)
 @pytest.mark.parametrize(
     ("ended", "said"),
     [
-        (Exit(), "It ended with exit code 0."),
-        (Exit(code=3), "It ended with exit code 3."),
-        (Exit(code=127), "Its program cannot be run (exit code 127): the image is broken."),
-        (Exit(signal=11), "It was ended by SIGSEGV."),
+        (ContainerExit(), "It ended with exit code 0."),
+        (ContainerExit(code=3), "It ended with exit code 3."),
         (
-            Exit(signal=9, out_of_memory=True),
+            ContainerExit(code=127),
+            "Its program cannot be run (exit code 127): the image is broken.",
+        ),
+        (ContainerExit(signal=11), "It was ended by SIGSEGV."),
+        (
+            ContainerExit(signal=9, out_of_memory=True),
             "It needed more than the 1,024 MB of memory that it may use.",
         ),
         (
-            Exit(code=1, child_out_of_memory=True),
+            ContainerExit(code=1, child_out_of_memory=True),
             "One of its processes needed more than was left of the 1,024 MB of memory that it may use.",
         ),
         (
-            Exit(lost=True),
+            ContainerExit(lost=True),
             "Its container went with the Docker engine, or was removed. Launch the run again.",
         ),
     ],
 )
-def test_the_end_of_a_container_is_told_in_a_sentence(ended: Exit, said: str) -> None:
+def test_the_end_of_a_container_is_told_in_a_sentence(ended: ContainerExit, said: str) -> None:
     assert ending.failure_message(ended, CARRIED) == said
 
 
@@ -197,7 +200,7 @@ def test_who_wrote_too_much_is_told_so(tmp_path: Path) -> None:
     carried = ending.labels(bundle=tmp_path, memory_mb=1, output_mb=1)
 
     assert (
-        ending.failure_message(Exit(signal=9), carried)
+        ending.failure_message(ContainerExit(signal=9), carried)
         == "It wrote more than the 1 MB that it may write."
     )
 
@@ -205,12 +208,12 @@ def test_who_wrote_too_much_is_told_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ended", "phase"),
     [
-        (Exit(), Phase.SUCCEEDED),
-        (Exit(child_out_of_memory=True), Phase.SUCCEEDED),
-        (Exit(code=1), Phase.FAILED),
-        (Exit(signal=9), Phase.FAILED),
-        (Exit(lost=True), Phase.FAILED),
+        (ContainerExit(), Phase.SUCCEEDED),
+        (ContainerExit(child_out_of_memory=True), Phase.SUCCEEDED),
+        (ContainerExit(code=1), Phase.FAILED),
+        (ContainerExit(signal=9), Phase.FAILED),
+        (ContainerExit(lost=True), Phase.FAILED),
     ],
 )
-def test_only_exit_code_zero_is_success(ended: Exit, phase: Phase) -> None:
+def test_only_exit_code_zero_is_success(ended: ContainerExit, phase: Phase) -> None:
     assert ending.phase_of(ended) is phase

@@ -16,8 +16,8 @@ from django.core.checks import CheckMessage, Error, Warning as Caution
 from validibot_shared.validations.envelopes import ValidationInputEnvelope
 
 from containers import (
-    CannotStart,
     Container,
+    ContainerRefused,
     ContainerSpec,
     Engine,
     EngineUnavailable,
@@ -72,7 +72,7 @@ class DockerBackend(ExecutionBackend):
         except ImageMissing as error:
             message = f"{error} `make validators` builds those of this repository."
             raise LaunchError(message, permanent=True) from error
-        except (CannotStart, files.FilesRefused) as error:
+        except (ContainerRefused, files.FilesRefused) as error:
             raise LaunchError(str(error), permanent=True) from error
         except (EngineUnavailable, StorageError) as error:
             raise LaunchError(str(error)) from error
@@ -130,7 +130,7 @@ class DockerBackend(ExecutionBackend):
         return engine(self._options.owner)
 
     def _spec(self, request: LaunchRequest, digest: str) -> ContainerSpec:
-        """Raises FilesRefused, StorageError, EngineUnavailable, CannotStart."""
+        """Raises FilesRefused, StorageError, EngineUnavailable, ContainerRefused."""
         options = self._options
         envelope = files.read_envelope(request.input_uri)
         # Pinned: a tag may be moved while we speak.

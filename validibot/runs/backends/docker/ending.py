@@ -4,7 +4,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from containers import Exit
+from containers import ContainerExit
 from validibot.runs.backends.base import ExecutionState, Phase
 from validibot.runs.backends.docker.files import size_of
 
@@ -19,12 +19,12 @@ def labels(*, bundle: Path, memory_mb: int, output_mb: int) -> dict[str, str]:
     return {_BUNDLE: str(bundle), _MEMORY: str(memory_mb), _OUTPUT: str(output_mb)}
 
 
-def phase_of(ended: Exit) -> Phase:
-    is_well = ended == Exit(child_out_of_memory=ended.child_out_of_memory)
+def phase_of(ended: ContainerExit) -> Phase:
+    is_well = ended == ContainerExit(child_out_of_memory=ended.child_out_of_memory)
     return Phase.SUCCEEDED if is_well else Phase.FAILED
 
 
-def state_of(name: str, ended: Exit, carried: Mapping[str, str]) -> ExecutionState:
+def state_of(name: str, ended: ContainerExit, carried: Mapping[str, str]) -> ExecutionState:
     """Return the final state of the container `name` that carried these labels."""
     return ExecutionState(
         phase=phase_of(ended),
@@ -34,12 +34,12 @@ def state_of(name: str, ended: Exit, carried: Mapping[str, str]) -> ExecutionSta
     )
 
 
-def failure_message(ended: Exit, carried: Mapping[str, str]) -> str:
+def failure_message(ended: ContainerExit, carried: Mapping[str, str]) -> str:
     """Return a sentence on the container that carried these labels."""
     return next(_sentences(ended, carried))
 
 
-def _sentences(ended: Exit, carried: Mapping[str, str]) -> Iterator[str]:
+def _sentences(ended: ContainerExit, carried: Mapping[str, str]) -> Iterator[str]:
     """Yield what may be said, the nearest cause first."""
     memory = f"{_number(carried, _MEMORY)} MB of memory that it may use"
     if ended.lost:

@@ -13,7 +13,7 @@ from django.conf import settings
 from pydantic import ValidationError
 from validibot_shared.validations.envelopes import ValidationInputEnvelope
 
-from containers import Mount
+from containers import ContainerMount
 from validators.sdk.storage.file import path_of
 from validibot.core.storage import get_storage
 
@@ -44,7 +44,7 @@ def bundle_of(input_uri: str) -> Path:
     return path_of(input_uri).parent
 
 
-def mounts(envelope: ValidationInputEnvelope, input_uri: str) -> tuple[Mount, ...]:
+def mounts(envelope: ValidationInputEnvelope, input_uri: str) -> tuple[ContainerMount, ...]:
     """Return what a container sees of our files. Raises FilesRefused, StorageError.
 
     Only the attempt's folder can be written to, and of that not the inputs.
@@ -105,8 +105,8 @@ def _unseen(error: OSError) -> int:
     return _TOO_MUCH if error.errno in (errno.EACCES, errno.ENAMETOOLONG) else 0
 
 
-def _mount(path: Path, *, read_only: bool = True) -> Mount:
-    return Mount(source=str(path), target=str(path), read_only=read_only)
+def _mount(path: Path, *, read_only: bool = True) -> ContainerMount:
+    return ContainerMount(source=str(path), target=str(path), read_only=read_only)
 
 
 def _file(uri: str) -> Path:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from containers import (
-    CannotStart as NotStarted,
+    ContainerExit,
+    ContainerRefused,
     ContainerSpec,
     EngineUnavailable,
-    Exit as Ended,
     ImageMissing,
     Network,
 )
@@ -27,11 +27,11 @@ AWAY = EngineUnavailable("No engine.")
 class StubContainer:
     name = "demo-abcde-task0-0"
 
-    def __init__(self, ended: Ended) -> None:
+    def __init__(self, ended: ContainerExit) -> None:
         self.ended = ended
         self.removed = False
 
-    def wait(self) -> Ended:
+    def wait(self) -> ContainerExit:
         return self.ended
 
     def follow(self, on_line: Any, *, max_bytes: int) -> None:
@@ -46,7 +46,7 @@ class StubEngine:
     """Does what the test has put into its fields; an exception there is raised."""
 
     def __init__(self) -> None:
-        self.container: Any = StubContainer(Ended())
+        self.container: Any = StubContainer(ContainerExit())
         self.swept: Any = []
         self.pinned: Any = "sha256:1"
         self.specs: list[ContainerSpec] = []
@@ -132,16 +132,16 @@ async def test_a_container_runs_as_whom_its_image_is_made_for(
 @pytest.mark.parametrize(
     ("ended", "told"),
     [
-        (Ended(code=3), Exit(code=3)),
-        (Ended(signal=9, out_of_memory=True), Exit(signal=9, out_of_memory=True)),
-        (Ended(code=1, child_out_of_memory=True), Exit(code=1, out_of_memory=True)),
-        (Ended(child_out_of_memory=True), Exit()),
-        (Ended(signal=15, terminated=True), Exit(signal=15, terminated=True)),
-        (Ended(lost=True), Exit(lost=True)),
+        (ContainerExit(code=3), Exit(code=3)),
+        (ContainerExit(signal=9, out_of_memory=True), Exit(signal=9, out_of_memory=True)),
+        (ContainerExit(code=1, child_out_of_memory=True), Exit(code=1, out_of_memory=True)),
+        (ContainerExit(child_out_of_memory=True), Exit()),
+        (ContainerExit(signal=15, terminated=True), Exit(signal=15, terminated=True)),
+        (ContainerExit(lost=True), Exit(lost=True)),
     ],
 )
 async def test_an_end_is_told_as_cloud_run_does(
-    runtime: DockerRuntime, engine: StubEngine, ended: Ended, told: Exit
+    runtime: DockerRuntime, engine: StubEngine, ended: ContainerExit, told: Exit
 ) -> None:
     engine.container = StubContainer(ended)
     await runtime.open(set())
@@ -164,7 +164,7 @@ async def test_a_log_goes_on_where_an_earlier_emulator_left_it(
     assert log.read_text() == "one\ntwo\n"
 
 
-@pytest.mark.parametrize("error", [AWAY, ImageMissing("No image."), NotStarted("No.")])
+@pytest.mark.parametrize("error", [AWAY, ImageMissing("No image."), ContainerRefused("No.")])
 async def test_what_keeps_a_container_from_starting_is_said(
     runtime: DockerRuntime, engine: StubEngine, error: Exception
 ) -> None:
@@ -239,7 +239,7 @@ async def test_a_terminated_container_is_so_for_the_next_emulator(
 ) -> None:
     await runtime.open(set())
     (tmp_path / "ending" / make_attempt().name).touch()
-    engine.container = StubContainer(Ended(signal=15, lost=True))
+    engine.container = StubContainer(ContainerExit(signal=15, lost=True))
     running = await runtime.adopt(make_attempt())
     assert running is not None
 
@@ -257,7 +257,7 @@ async def test_an_engine_that_is_away_is_asked_again_to_end_a_container(
 
     engine.container.exit = lambda: _give(next(looks))
     engine.container.terminate = end
-    engine.container.wait = lambda: asked.wait() and Ended(signal=15, terminated=True)
+    engine.container.wait = lambda: asked.wait() and ContainerExit(signal=15, terminated=True)
     await runtime.open(set())
     running = await runtime.start(make_attempt())
     running.terminate()
