@@ -50,6 +50,9 @@ check: dev ## everything that can be said about the code without running it
 fmt: dev ## format the code
 	@$(PYTHON) -m ruff check --fix --quiet . ; $(PYTHON) -m ruff format --quiet . && .venv/bin/djlint --reformat --quiet validibot
 
+mutate: dev ## change the code of runs and dispatch, and list the changes that no test notices (M='validibot.runs.states*')
+	@nice $(PYTHON) -m mutmut run $(M) && $(PYTHON) -m mutmut results
+
 bench: dev ## measure what docs/benchmarks.md promises
 	@$(PYTHON) -m tests.bench
 
@@ -81,5 +84,5 @@ lock: dev ## write the locks anew from pyproject.toml and each requirements.in
 runtime dev:
 	@sh devenv/bootstrap.sh $@
 
-.PHONY: help up down status logs run reset doctor test check fmt bench validators validator image \
+.PHONY: help up down status logs run reset doctor test check fmt mutate bench validators validator image \
 	images-offline foreign lock runtime dev
