@@ -93,7 +93,7 @@ class ValidatorFactory(DjangoModelFactory[Validator]):
             image="validibot/validator-fmu:0.1.0",
             job="validibot-validator-fmu",
             command=["python", "-m", "validators.fmu"],
-            accepts=[{"extension": "fmu", "mime_type": "application/vnd.fmi.fmu"}],
+            accepts=[{"extension": ".fmu", "mime_type": "application/vnd.fmi.fmu"}],
             ports=[
                 {
                     "port_key": "fmu_model",
@@ -101,7 +101,15 @@ class ValidatorFactory(DjangoModelFactory[Validator]):
                     "channel": "input_files",
                     "name": "model.fmu",
                     "required": True,
-                }
+                },
+                {
+                    "port_key": "weather_file",
+                    "type": "energyplus_weather",
+                    "channel": "resource_files",
+                    "name": "Weather",
+                    "required": False,
+                    "default": "",
+                },
             ],
         )
 
@@ -110,7 +118,7 @@ class ValidatorFactory(DjangoModelFactory[Validator]):
     title = "JSON Schema"
     validation_type = "JSON_SCHEMA"
     engine = "json_schema"
-    accepts = [{"extension": "json", "mime_type": "application/json"}]
+    accepts = [{"extension": ".json", "mime_type": "application/json"}]
 
 
 class WorkflowFactory(DjangoModelFactory[Workflow]):
@@ -130,7 +138,13 @@ class StepFactory(DjangoModelFactory[Step]):
     order = 1
     name = "Check it"
     validator = SubFactory(ValidatorFactory)
-    config = {"schema": {"type": "object", "required": ["name"]}}
+    config = LazyAttribute(
+        lambda row: (
+            {"schema": {"type": "object", "required": ["name"]}}
+            if row.validator.engine == "json_schema"
+            else {}
+        )
+    )
 
 
 class AssertionFactory(DjangoModelFactory[Assertion]):

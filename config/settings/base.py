@@ -123,6 +123,9 @@ ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_ADAPTER = "validibot.accounts.adapter.AccountAdapter"
 
+# How many proxies of ours append to X-Forwarded-For. 0: the header is the client's claim, and ignored.
+TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
+
 # Pages load nothing from elsewhere and run nothing that stands in them.
 SECURE_CSP = {
     "default-src": ["'self'"],

@@ -47,6 +47,6 @@ EXECUTION_BACKENDS = {
         "OPTIONS": {"project": GOOGLE_CLOUD_PROJECT, "region": GCP_REGION},
     }
 }
-# Cloud Run's front end sets the first itself, and appends to the second whom it speaks to.
+# Cloud Run's front end sets this header itself, and appends the client's address to X-Forwarded-For.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-ALLAUTH_TRUSTED_PROXY_COUNT = 1
+TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=1)

@@ -96,7 +96,6 @@ _BACKENDS: dict[str, dict[str, Any]] = {
 EXECUTION_BACKENDS = {"default": _BACKENDS[_CHOSEN]}
 
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-ALLAUTH_TRUSTED_PROXY_COUNT = 1
 MAINTENANCE = env.bool("MAINTENANCE", default=False)
 if APP_ROLE == "web":
     ROOT_URLCONF = "config.urls_host"

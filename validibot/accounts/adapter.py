@@ -1,4 +1,4 @@
-"""What allauth asks of us when somebody signs up."""
+"""Adapter for django-allauth: sign-up, account mail and limits on sign-in."""
 
 from typing import Any
 
@@ -8,10 +8,11 @@ from django.http import HttpRequest
 
 from validibot.accounts.models import User
 from validibot.accounts.workspaces import ensure_personal_workspace
+from validibot.core.throttle import client_address
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """Gives every new user a personal workspace; writes in the name of the product."""
+    """Gives every new user a personal workspace and sends mail in the name of the product."""
 
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
         saved: User = super().save_user(request, user, form, commit)
@@ -22,3 +23,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         site = {"name": "Validibot", "domain": settings.SITE_URL}
         super().send_mail(template_prefix, email, context | {"current_site": site})
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        return client_address(request)
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """Count wrong passwords per account and address, so that nobody locks out the owner."""
+        account = super()._get_login_attempts_cache_key(request, **credentials)
+        return f"{account}:{client_address(request)}"

@@ -1,4 +1,4 @@
-"""Who may do what: users, organisations, memberships, projects and API keys."""
+"""Users, organisations, memberships, projects and API keys."""
 
 from typing import Any, ClassVar
 
@@ -45,7 +45,7 @@ class User(AbstractUser):
 
 
 class Organisation(models.Model):
-    """A tenant. `personal_owner` is set for the workspace that every user has."""
+    """A tenant. `personal_owner` is set for the personal workspace of a user."""
 
     name = models.CharField(max_length=150)
     slug = models.SlugField(max_length=60, unique=True)
@@ -60,7 +60,7 @@ class Organisation(models.Model):
 
 
 class Role(models.TextChoices):
-    """What a member may do; each role includes those below it (see permissions)."""
+    """The role of a member; each role includes the permissions of those below it (see scope)."""
 
     OWNER = "owner"
     ADMIN = "admin"
@@ -73,7 +73,7 @@ class Membership(models.Model):
     """A user's place in an organisation."""
 
     organisation = models.ForeignKey(
-        Organisation, on_delete=models.CASCADE, related_name="memberships"
+        Organisation, on_delete=models.CASCADE, related_name="memberships", db_index=False
     )
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=20, choices=Role, default=Role.VIEWER)
@@ -92,7 +92,7 @@ class Project(models.Model):
     """A folder for workflows and runs within an organisation."""
 
     organisation = models.ForeignKey(
-        Organisation, on_delete=models.CASCADE, related_name="projects"
+        Organisation, on_delete=models.CASCADE, related_name="projects", db_index=False
     )
     name = models.CharField(max_length=150)
     slug = models.SlugField(max_length=60)

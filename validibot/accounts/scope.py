@@ -1,13 +1,32 @@
-"""A user in an organisation, and what the user may do there."""
+"""Roles and permissions: what a user may do in an organisation.
+
+`PERMISSIONS` is the only table that says what a role may do. A `Scope` is a user in one
+organisation with the permissions of the user's role there; API and pages ask it before they act.
+"""
 
 from dataclasses import dataclass
 
+from django.db.models import QuerySet
+
 from validibot.accounts.models import Membership, Organisation, Role, User
-from validibot.accounts.permissions import PERMISSIONS
+
+_VIEWER = frozenset({"workflow.view", "run.view_own"})
+_EXECUTOR = _VIEWER | {"run.launch", "run.cancel_own"}
+_AUTHOR = _EXECUTOR | {"workflow.edit", "run.view_all"}
+_ADMIN = _AUTHOR | {"run.cancel_all", "member.manage", "project.manage"}
+_OWNER = _ADMIN | {"organisation.manage"}
+
+PERMISSIONS: dict[str, frozenset[str]] = {
+    Role.VIEWER: _VIEWER,
+    Role.EXECUTOR: _EXECUTOR,
+    Role.AUTHOR: _AUTHOR,
+    Role.ADMIN: _ADMIN,
+    Role.OWNER: _OWNER,
+}
 
 
 class NotAMember(Exception):
-    """No such organisation, or not for this user: a stranger cannot tell which."""
+    """The organisation does not exist, or the user is no member: the answer is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +41,18 @@ class Scope:
         return permission in self.permissions
 
 
+def organisations_of(user: User) -> QuerySet[Organisation]:
+    """Return the organisations that `user` may see; a superuser is a member of all."""
+    if user.is_superuser:
+        return Organisation.objects.all()
+    return Organisation.objects.filter(memberships__user=user)
+
+
+def membership_scope(membership: Membership) -> Scope:
+    """Return the scope of a membership whose user and organisation are loaded."""
+    return Scope(membership.user, membership.organisation, PERMISSIONS[membership.role])
+
+
 def scope_of(user: User, slug: str) -> Scope:
     """Return the scope of `user` in organisation `slug`. Raises NotAMember."""
     membership = (
@@ -33,5 +64,5 @@ def scope_of(user: User, slug: str) -> Scope:
         return Scope(user, membership.organisation, PERMISSIONS[membership.role])
     organisation = Organisation.objects.filter(slug=slug).first() if user.is_superuser else None
     if organisation is None:
-        raise NotAMember(f"There is no organisation {slug!r} that you are a member of.")
+        raise NotAMember(f"You are not a member of an organisation {slug!r}.")
     return Scope(user, organisation, PERMISSIONS[Role.OWNER])

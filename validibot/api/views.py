@@ -10,8 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from validibot.accounts.models import User
-from validibot.accounts.permissions import organisations_of
-from validibot.accounts.scope import NotAMember, Scope, scope_of
+from validibot.accounts.scope import NotAMember, Scope, organisations_of, scope_of
 from validibot.api import documents, run_documents, schema
 from validibot.api.evidence import manifest_of
 from validibot.api.launch import launch
@@ -200,6 +199,8 @@ def _user(request: Request) -> User:
 
 
 def _scope(request: Request, org: str) -> Scope:
+    if isinstance(request.auth, Scope):  # loaded together with the API key
+        return request.auth
     try:
         return scope_of(_user(request), org)
     except NotAMember as error:

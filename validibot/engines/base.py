@@ -1,21 +1,28 @@
-"""What an engine is: a manifest and a pure function from a document to problems and outputs."""
+"""The interface of an engine: a manifest, the schema of its settings, and a pure function.
+
+The function gets a document and the settings of a step, and returns problems and outputs. It never
+raises for a bad document. Settings are checked against `config` when a step is saved, so that a
+wrong schema is refused by the editor and not by each run.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from validibot.engines.json_text import JSON, parse_json
 from validibot.engines.problems import BadDocument, Problem
 
 
-class EngineError(Exception):
-    """The step's configuration is wrong: nothing can be said about any document."""
+class EngineError(ValueError):
+    """The step's configuration is wrong, so no document can be checked with it."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """What was submitted. The name and type are the sender's claims."""
+    """A submitted file. The name and type are the sender's claims."""
 
     content: bytes
     filename: str
@@ -35,7 +42,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class FileType:
-    """A kind of file that an engine takes."""
+    """A kind of file that an engine accepts."""
 
     extension: str
     mime_type: str
@@ -53,7 +60,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class EngineManifest:
-    """What the catalogue says about an engine."""
+    """The catalogue entry of an engine."""
 
     slug: str
     title: str
@@ -66,10 +73,16 @@ class EngineManifest:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What an engine found. The document passes when no problem is an ERROR."""
+    """The problems and outputs of a check. The document passes when no problem is an ERROR."""
 
     problems: tuple[Problem, ...] = ()
     outputs: Mapping[str, JSON] = field(default_factory=dict)
+
+
+class EngineConfig(BaseModel):
+    """The settings of a step; by itself: none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +91,4 @@ class Engine:
 
     manifest: EngineManifest
     check: Callable[[Document, Mapping[str, Any]], Result]
+    config: type[EngineConfig] = EngineConfig

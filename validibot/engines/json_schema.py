@@ -4,13 +4,15 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import jsonschema_rs
+from pydantic import Field, model_validator
 
 from validibot.engines.base import (
     Document,
     Engine,
+    EngineConfig,
     EngineError,
     EngineManifest,
     FileType,
@@ -23,6 +25,18 @@ from validibot.engines.problems import MAX_PROBLEMS, BadDocument, Problem, trunc
 MAX_SCHEMA_CHARACTERS = 1024 * 1024
 # Steps a pattern with look-around may take; all other patterns run in linear time.
 _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000)
+
+
+class JsonSchemaConfig(EngineConfig):
+    """Settings of the engine: a schema (object or text), and whether `format` is asserted."""
+
+    document: dict[str, Any] | bool | str = Field(alias="schema")
+    formats: bool | None = None
+
+    @model_validator(mode="after")
+    def must_compile(self) -> Self:
+        _compiled(_schema_text({"schema": self.document}), self.formats)
+        return self
 
 
 def check(document: Document, config: Mapping[str, Any]) -> Result:
@@ -97,4 +111,5 @@ ENGINE = Engine(
         accepts=(FileType(".json", "application/json"), FileType(".epjson", "application/json")),
     ),
     check,
+    JsonSchemaConfig,
 )

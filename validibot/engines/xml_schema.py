@@ -7,10 +7,12 @@ from threading import Lock
 from typing import Any
 
 from lxml import etree
+from pydantic import Field, field_validator
 
 from validibot.engines.base import (
     Document,
     Engine,
+    EngineConfig,
     EngineError,
     EngineManifest,
     FileType,
@@ -36,6 +38,18 @@ class CompiledSchema:
                 return ()
             log: Any = self._schema.error_log
             return truncated(_problems(log))
+
+
+class XmlSchemaConfig(EngineConfig):
+    """Settings of the engine: the text of an XML Schema."""
+
+    text: str = Field(alias="schema")
+
+    @field_validator("text")
+    @classmethod
+    def must_compile(cls, text: str) -> str:
+        _compiled(_schema_text({"schema": text}))
+        return text
 
 
 def check(document: Document, config: Mapping[str, Any]) -> Result:
@@ -66,7 +80,7 @@ def _compiled(schema: str) -> CompiledSchema:
         _refuse_other_files(root)
         return CompiledSchema(etree.XMLSchema(root))
     except BadDocument as bad:
-        raise EngineError(f"The schema is no XML: {bad}") from None
+        raise EngineError(f"The schema is not XML: {bad}") from None
     except etree.XMLSchemaParseError as error:
         raise EngineError(f"The schema is wrong: {error}") from None
 
@@ -98,4 +112,5 @@ ENGINE = Engine(
         accepts=(FileType(".xml", "application/xml"),),
     ),
     check,
+    XmlSchemaConfig,
 )

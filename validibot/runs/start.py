@@ -9,6 +9,7 @@ from validibot.runs.models import Run, RunEvent, StepRun
 from validibot.runs.queue import enqueue_run
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Workflow
+from validibot.workflows.versions import freeze
 
 
 def start_run(
@@ -19,7 +20,11 @@ def start_run(
     source: str,
     scenario: str = "",
 ) -> Run:
-    """Make a run of `workflow` on a saved submission; it is enqueued on commit."""
+    """Make a run of `workflow` on a saved submission; it is enqueued on commit.
+
+    The first run freezes the version: its steps are those of every later run.
+    """
+    workflow = freeze(workflow)
     run = Run(
         organisation=workflow.organisation,
         workflow=workflow,

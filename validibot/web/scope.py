@@ -9,8 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
 from validibot.accounts.models import User
-from validibot.accounts.permissions import organisations_of
-from validibot.accounts.scope import NotAMember, Scope, scope_of
+from validibot.accounts.scope import NotAMember, Scope, organisations_of, scope_of
 
 type View[**P, R] = Callable[Concatenate[HttpRequest, Scope, P], R]
 

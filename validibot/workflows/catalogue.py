@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from validators.sdk.manifest import (
     MANIFEST_NAME,
@@ -42,7 +43,9 @@ def sync_validators(folder: Path) -> dict[str, int]:
         Validator.objects.bulk_create(created)
         for row in changed:
             row.save()
-        Validator.objects.filter(pk__in=[row.pk for row in gone]).update(is_active=False)
+        Validator.objects.filter(pk__in=[row.pk for row in gone]).update(
+            is_active=False, updated_at=timezone.now()
+        )
     return {"created": len(created), "changed": len(changed), "deactivated": len(gone)}
 
 

@@ -1,21 +1,52 @@
-"""What can be run: versioned workflows of ordered steps, and the validators that steps use."""
+"""Versioned workflows of ordered steps, and the catalogue of validators that steps use.
+
+A version is frozen by its first run: its steps, assertions, files and texts never change again, so
+results keep their meaning. Saving or deleting a part of a frozen version raises VersionFrozen;
+`versions.edited` makes the next version instead. Every part is validated when it is saved, whether
+the admin site, a seed or a program saves it.
+"""
 
 import uuid
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import models
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
 from django.utils import timezone
 
 from validibot.accounts.models import Organisation, Project
+from validibot.workflows import rules
 from validibot.workflows.scenarios import MAX_CHARACTERS, check_scenario
 
 
-class Validator(models.Model):
+class VersionFrozen(ValidationError):
+    """The version has runs, so it cannot be changed any more."""
+
+    def __init__(self, workflow: "Workflow") -> None:
+        super().__init__(
+            f"{workflow.name} version {workflow.version} has runs and cannot be changed. "
+            "Edit a new version of it.",
+            code="version_frozen",
+        )
+
+
+class ValidatedModel(models.Model):
+    """A row that is validated on every save; relations are left to the database."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        relations = {field.name for field in self._meta.concrete_fields if field.is_relation}
+        self.full_clean(exclude=relations, validate_unique=False, validate_constraints=False)
+        super().save(*args, **kwargs)
+
+
+class Validator(ValidatedModel):
     """A catalogue entry, synced from a manifest.
 
     `engine` names an in-process engine; a container validator has `image` and `job` instead.
-    JSON fields hold what the manifest says, in its shape: `accepts` [{extension, mime_type}],
+    JSON fields hold the manifest's tables in its shape: `accepts` [{extension, mime_type}],
     `ports` [{port_key, role|type, name, channel, required, default}], `outputs`
     [{slug, label, unit, path}], `command` [str].
     """
@@ -29,7 +60,7 @@ class Validator(models.Model):
     image = models.CharField(max_length=300, blank=True)
     job = models.CharField(max_length=63, blank=True)
     command = models.JSONField(default=list, blank=True)
-    accepts = models.JSONField(default=list, blank=True)
+    accepts = models.JSONField(default=list, blank=True, validators=[rules.check_file_types])
     ports = models.JSONField(default=list, blank=True)
     outputs = models.JSONField(default=list, blank=True)
     timeout_seconds = models.PositiveIntegerField(default=600)
@@ -49,13 +80,23 @@ class Validator(models.Model):
     def in_process(self) -> bool:
         return bool(self.engine)
 
+    @property
+    def resource_ports(self) -> list[str]:
+        """The keys of the ports that take a file of the step."""
+        return [port["port_key"] for port in self.ports if port["channel"] == "resource_files"]
 
-class Workflow(models.Model):
+
+class Workflow(ValidatedModel):
     """One version of a workflow: an ordered list of steps. Old versions stay runnable."""
+
+    # What may change after the version was run; nothing here changes the meaning of a result.
+    EDITABLE_WHEN_FROZEN: ClassVar = frozenset(
+        {"project", "author", "is_active", "frozen_at", "updated_at"}
+    )
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     organisation = models.ForeignKey(
-        Organisation, on_delete=models.CASCADE, related_name="workflows"
+        Organisation, on_delete=models.CASCADE, related_name="workflows", db_index=False
     )
     project = models.ForeignKey(
         Project, null=True, blank=True, on_delete=models.SET_NULL, related_name="workflows"
@@ -68,10 +109,11 @@ class Workflow(models.Model):
     name = models.CharField(max_length=150)
     description = models.TextField(blank=True)
     is_active = models.BooleanField(default=True)
-    constants = models.JSONField(default=list, blank=True)
+    constants = models.JSONField(default=list, blank=True, validators=[rules.check_constants])
     success_message = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True)
+    frozen_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering: ClassVar = ["name", "-version"]
@@ -84,15 +126,66 @@ class Workflow(models.Model):
     def __str__(self) -> str:
         return f"{self.name} v{self.version}"
 
+    @transaction.atomic
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the version; raise VersionFrozen if that would change a frozen one."""
+        stored = None if self._state.adding else Workflow.locked(self.pk)
+        if stored and stored.is_frozen and self._differs_from(stored):
+            raise VersionFrozen(stored)
+        super().save(*args, **kwargs)
 
-class Step(models.Model):
-    """One validator applied in a workflow.
+    @property
+    def is_frozen(self) -> bool:
+        return self.frozen_at is not None
 
-    `config` is what the validator is told (JSON Schema: {"schema": {...}}; EnergyPlus and FMU:
-    their input model's fields). Steps run in order until one fails.
+    @classmethod
+    def locked(cls, pk: int) -> "Workflow | None":
+        """Return the version, locked until the transaction ends: a first run has to wait."""
+        return cls.objects.select_for_update().filter(pk=pk).first()
+
+    def _differs_from(self, stored: "Workflow") -> bool:
+        return any(
+            getattr(self, field.attname) != getattr(stored, field.attname)
+            for field in self._meta.concrete_fields
+            if field.name not in self.EDITABLE_WHEN_FROZEN
+        )
+
+
+class VersionPart(ValidatedModel):
+    """A row that belongs to a version of a workflow and is frozen with it."""
+
+    class Meta:
+        abstract = True
+
+    @transaction.atomic
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self._require_unfrozen()
+        super().save(*args, **kwargs)
+
+    @transaction.atomic
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        self._require_unfrozen()
+        return super().delete(*args, **kwargs)
+
+    def workflow_id_of_part(self) -> int:
+        raise NotImplementedError
+
+    def _require_unfrozen(self) -> None:
+        workflow = Workflow.locked(self.workflow_id_of_part())
+        if workflow and workflow.is_frozen:
+            raise VersionFrozen(workflow)
+
+
+class Step(VersionPart):
+    """One validator applied in a workflow. Steps run in order until one fails.
+
+    `config` holds the settings of the validator (JSON Schema: {"schema": {...}}; EnergyPlus and
+    FMU: the fields of their input model); it is checked against the validator's own schema.
     """
 
-    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="steps")
+    workflow = models.ForeignKey(
+        Workflow, on_delete=models.CASCADE, related_name="steps", db_index=False
+    )
     order = models.PositiveIntegerField()
     name = models.CharField(max_length=150)
     description = models.TextField(blank=True)
@@ -103,7 +196,7 @@ class Step(models.Model):
         blank=True,
         default="",
         validators=[check_scenario],
-        help_text="How a mocked validator behaves in this step; real ones pass it over.",
+        help_text="How a mocked validator behaves in this step; real validators ignore it.",
     )
 
     class Meta:
@@ -115,6 +208,18 @@ class Step(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def workflow_id_of_part(self) -> int:
+        return self.workflow_id
+
+    def clean(self) -> None:
+        if self.validator_id:
+            rules.check_config(
+                self.config,
+                validator=self.validator.title,
+                engine=self.validator.engine,
+                validation_type=self.validator.validation_type,
+            )
+
 
 class Severity(models.TextChoices):
     """How bad a finding is. Only an ERROR fails a step."""
@@ -124,14 +229,16 @@ class Severity(models.TextChoices):
     INFO = "INFO"
 
 
-class Assertion(models.Model):
+class Assertion(VersionPart):
     """A CEL expression that must be true of a step's document or outputs.
 
     Names in scope: `payload` (the submitted document), `output` (this step's outputs), `steps`
     (outputs of earlier steps by step order, as `steps["1"].slug`), `c` (the workflow's constants).
     """
 
-    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="assertions")
+    step = models.ForeignKey(
+        Step, on_delete=models.CASCADE, related_name="assertions", db_index=False
+    )
     order = models.PositiveIntegerField()
     expression = models.TextField()
     when = models.TextField(blank=True)
@@ -150,11 +257,22 @@ class Assertion(models.Model):
     def __str__(self) -> str:
         return self.expression[:80]
 
+    def workflow_id_of_part(self) -> int:
+        return self.step.workflow_id
 
-class StepFile(models.Model):
+    def clean(self) -> None:
+        rules.check_assertion(
+            expression=self.expression,
+            when=self.when,
+            message=self.message,
+            success_message=self.success_message,
+        )
+
+
+class StepFile(VersionPart):
     """A file that a step brings along (weather, schema), stored once under the data root."""
 
-    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="files")
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="files", db_index=False)
     port_key = models.CharField(max_length=255)
     name = models.CharField(max_length=255)
     type = models.CharField(max_length=100)
@@ -165,17 +283,33 @@ class StepFile(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["step", "port_key", "name"], name="step_file_is_unique")
+            models.UniqueConstraint(
+                fields=["step", "port_key"],
+                name="one_file_per_port",
+                violation_error_message="The step has a file for this port already.",
+            )
         ]
 
     def __str__(self) -> str:
         return self.name
 
+    def workflow_id_of_part(self) -> int:
+        return self.step.workflow_id
+
+    def clean(self) -> None:
+        validator = self.step.validator
+        rules.check_port(self.port_key, validator=validator.title, ports=validator.resource_ports)
+        taken = StepFile.objects.filter(step=self.step, port_key=self.port_key)
+        if taken.exclude(pk=self.pk).exists():
+            raise ValidationError({"port_key": f"The step has a file for port {self.port_key!r}."})
+
 
 class Sample(models.Model):
-    """A small file to try a workflow with; `passes` says how its run is meant to end."""
+    """A small file to try a workflow with; `passes` is the expected end of its run."""
 
-    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="samples")
+    workflow = models.ForeignKey(
+        Workflow, on_delete=models.CASCADE, related_name="samples", db_index=False
+    )
     title = models.CharField(max_length=150)
     filename = models.CharField(max_length=255)
     content = models.BinaryField()
@@ -194,7 +328,7 @@ class Sample(models.Model):
 
 
 def latest_versions(queryset: "models.QuerySet[Workflow, Any]") -> "models.QuerySet[Workflow, Any]":
-    """Keep the newest version of each slug of an organisation (PostgreSQL's DISTINCT ON)."""
+    """Return the newest version of each slug of an organisation (PostgreSQL's DISTINCT ON)."""
     newest = queryset.order_by("organisation_id", "slug", "-version").distinct(
         "organisation_id", "slug"
     )

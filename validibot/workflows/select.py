@@ -1,21 +1,36 @@
-"""Which workflow is meant, and which a user may see."""
+"""Find the workflow that a request names, and the workflows that a user may see.
+
+A launch needs a workflow with its steps and their validators. The steps of a frozen version never
+change, so they are kept in memory: such a launch costs one query. The query also reads when a
+validator of the version last changed; an entry made before that is not used.
+"""
 
 import re
 import uuid
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import (
+    Max,
+    OuterRef,
+    Prefetch,
+    QuerySet,
+    Subquery,
+    prefetch_related_objects,
+)
 
 from validibot.accounts.models import Organisation, User
-from validibot.accounts.permissions import organisations_of
+from validibot.accounts.scope import organisations_of
 from validibot.workflows.models import Step, Workflow, latest_versions
 
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 _KEY = re.compile(r"[0-9]{1,18}")
+_CACHED_VERSIONS = 512
 
 
 class WorkflowNotFound(Exception):
-    """No such workflow in the organisation."""
+    """The organisation has no such workflow."""
 
 
 def visible_workflows(user: User, organisation: Organisation) -> QuerySet[Workflow]:
@@ -37,18 +52,19 @@ def find_workflow(
     """Return a workflow by slug, or by UUID or number, which name one version of it.
 
     Without `version` a slug stands for its latest active version, or its latest. The steps and
-    their validators come with it. Raises WorkflowNotFound.
+    their validators are loaded with it; do not change them. Raises WorkflowNotFound.
     """
     found = _find(organisation, ident, version=version, project=project)
     if found is None:
-        of_version = f" in version {version}" if version else ""
+        of_version = f" in version {version}" if version is not None else ""
         in_project = f" in the project {project!r}" if project else ""
         raise WorkflowNotFound(f"There is no workflow {ident!r}{of_version}{in_project}.")
+    _load_steps(found)
     return found
 
 
 def accepted_extensions(workflow: Workflow) -> set[str]:
-    """Return the extensions, with their dots, that the first step takes; empty: any."""
+    """Return the extensions, with their dots, that the first step accepts; empty: any."""
     steps = list(workflow.steps.all())
     return {entry["extension"] for entry in steps[0].validator.accepts} if steps else set()
 
@@ -56,27 +72,26 @@ def accepted_extensions(workflow: Workflow) -> set[str]:
 def _find(
     organisation: Organisation, ident: str, *, version: int | None, project: str | None
 ) -> Workflow | None:
-    if "\0" in ident or "\0" in (project or ""):  # which PostgreSQL would refuse with an error
+    if "\0" in ident or "\0" in (project or ""):  # PostgreSQL refuses NUL with an error
         return None
-    candidates = _with_steps(organisation.workflows.all())
+    changed = Step.objects.filter(workflow=OuterRef("pk")).values("workflow")
+    candidates = organisation.workflows.select_related("organisation", "project").annotate(
+        validators_changed_at=Subquery(changed.values(at=Max("validator__updated_at")))
+    )
     if project:
         candidates = candidates.filter(project__slug=project)
     return _by_slug(candidates, ident, version) or _by_key(candidates, ident, version)
 
 
-def _with_steps(workflows: QuerySet[Workflow]) -> QuerySet[Workflow]:
-    steps = Prefetch("steps", Step.objects.select_related("validator"))
-    return workflows.select_related("organisation", "project").prefetch_related(steps)
-
-
-def _by_slug(candidates: QuerySet[Workflow], slug: str, version: int | None) -> Workflow | None:
+def _by_slug(candidates: QuerySet[Any], slug: str, version: int | None) -> Workflow | None:
     named = candidates.filter(slug=slug)
     if version is not None:
         named = named.filter(version=version)
-    return named.order_by("-is_active", "-version").first()
+    found: Workflow | None = named.order_by("-is_active", "-version").first()
+    return found
 
 
-def _by_key(candidates: QuerySet[Workflow], ident: str, version: int | None) -> Workflow | None:
+def _by_key(candidates: QuerySet[Any], ident: str, version: int | None) -> Workflow | None:
     key: dict[str, Any]
     if _UUID.fullmatch(ident):
         key = {"uuid": uuid.UUID(ident)}
@@ -84,7 +99,25 @@ def _by_key(candidates: QuerySet[Workflow], ident: str, version: int | None) -> 
         key = {"pk": int(ident)}
     else:
         return None
-    found = candidates.filter(**key).first()
+    found: Workflow | None = candidates.filter(**key).first()
     if found is None or version in (None, found.version):
         return found
     return _by_slug(candidates, found.slug, version)
+
+
+def _load_steps(workflow: Workflow) -> None:
+    """Prefetch the steps with their validators; those of a frozen version come from memory."""
+    if not workflow.is_frozen:
+        with_validators = Step.objects.select_related("validator")
+        prefetch_related_objects([workflow], Prefetch("steps", with_validators))
+        return
+    changed_at: datetime | None = workflow.validators_changed_at  # type: ignore[attr-defined]
+    steps = workflow.steps.all()
+    # As prefetch_related would leave it.
+    steps._result_cache = list(_frozen_steps(workflow.pk, changed_at))  # noqa: SLF001
+    workflow._prefetched_objects_cache = {"steps": steps}  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+@lru_cache(maxsize=_CACHED_VERSIONS)
+def _frozen_steps(workflow_id: int, changed_at: datetime | None) -> tuple[Step, ...]:
+    return tuple(Step.objects.filter(workflow_id=workflow_id).select_related("validator"))

@@ -11,6 +11,7 @@ from validibot.engines.assertions.weight import is_light
 from validibot.engines.base import (
     Document,
     Engine,
+    EngineConfig,
     EngineError,
     EngineManifest,
     FileType,
@@ -42,6 +43,12 @@ def evaluate(assertions: Sequence[Rule], scope: Mapping[str, Any]) -> list[Outco
     return list((evaluate_here if light else evaluate_apart)(assertions, values))
 
 
+class AssertionsConfig(EngineConfig):
+    """Settings of the engine. Without `document` the file need not be JSON."""
+
+    document: bool = True
+
+
 def _refused(rule: Rule, reason: str) -> Outcome:
     value = Value(error=reason.rstrip("."))
     return Outcome(broken(rule, value, expression=rule.expression), rule.key)
@@ -68,4 +75,5 @@ ENGINE = Engine(
         accepts=(FileType(".json", "application/json"), FileType(".epjson", "application/json")),
     ),
     check,
+    AssertionsConfig,
 )

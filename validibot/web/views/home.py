@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from validibot.accounts.models import User
-from validibot.accounts.permissions import organisations_of
+from validibot.accounts.scope import organisations_of
 from validibot.accounts.workspaces import ensure_personal_workspace
 
 

@@ -5,9 +5,10 @@ import datetime as dt
 import pytest
 import time_machine
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from validibot.accounts import api_keys
-from validibot.accounts.models import ApiKey, User
+from validibot.accounts.models import ApiKey, Membership, Organisation, Role, User
 
 pytestmark = pytest.mark.django_db
 
@@ -17,10 +18,15 @@ def alice() -> User:
     return User.objects.create_user("alice@example.com", "secret")
 
 
+def owner_of(text: str) -> User | None:
+    caller = api_keys.authenticate(text)
+    return caller.user if caller else None
+
+
 def test_a_key_opens_the_door_for_its_owner(alice: User) -> None:
     _, text = api_keys.issue(alice, "laptop")
 
-    assert api_keys.authenticate(text) == alice
+    assert owner_of(text) == alice
 
 
 def test_the_text_of_a_key_is_stored_nowhere(alice: User) -> None:
@@ -58,7 +64,7 @@ def test_nobody_revokes_the_key_of_another(alice: User) -> None:
     key, text = api_keys.issue(alice, "laptop")
 
     assert not api_keys.revoke(bob, key.pk)
-    assert api_keys.authenticate(text) == alice
+    assert owner_of(text) == alice
 
 
 def test_a_key_expires_after_a_year(alice: User) -> None:
@@ -73,3 +79,29 @@ def test_a_key_of_a_deactivated_user_opens_nothing(alice: User) -> None:
     User.objects.filter(pk=alice.pk).update(is_active=False)
 
     assert api_keys.authenticate(text) is None
+
+
+def test_key_and_membership_come_in_one_query(
+    alice: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    organisation = Organisation.objects.create(name="Acme", slug="acme")
+    Membership.objects.create(organisation=organisation, user=alice, role=Role.AUTHOR)
+    _, text = api_keys.issue(alice, "laptop")
+    api_keys.authenticate(text)  # writes `last_used_at`
+
+    with django_assert_num_queries(1):
+        caller = api_keys.authenticate(text, organisation="acme")
+
+    assert caller
+    assert caller.scope
+    assert caller.scope.can("workflow.edit")
+
+
+def test_key_of_non_member_has_no_scope(alice: User) -> None:
+    Organisation.objects.create(name="Acme", slug="acme")
+    _, text = api_keys.issue(alice, "laptop")
+
+    caller = api_keys.authenticate(text, organisation="acme")
+
+    assert caller
+    assert caller.scope is None

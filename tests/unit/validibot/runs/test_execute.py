@@ -11,7 +11,6 @@ from tests.factories import (
     RunEventFactory,
     StepFactory,
     SubmissionFactory,
-    ValidatorFactory,
     started_run,
 )
 from validibot.engines import Document, Result
@@ -19,6 +18,8 @@ from validibot.runs.execute import Busy, execute
 from validibot.runs.execute.lease import claim, heart
 from validibot.runs.models import Finding, Run, RunEvent, StepRun
 from validibot.runs.start import start_run
+from validibot.workflows.models import Step, Validator
+from validibot.workflows.versions import freeze
 
 pytestmark = pytest.mark.django_db
 
@@ -89,7 +90,10 @@ def test_a_warning_fails_nothing() -> None:
 
 
 def test_a_wrong_configuration_is_our_error() -> None:
-    run = started_run(step=StepFactory.create(config={"schema": {"type": "no such type"}}))
+    step = StepFactory.create()
+    # Saved before configurations were checked.
+    Step.objects.filter(pk=step.pk).update(config={"schema": {"type": "no such type"}})
+    run = started_run(step=step)
 
     execute(run.pk)
 
@@ -117,7 +121,9 @@ def test_an_engine_that_crashes_is_our_error(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_unknown_engine_is_our_error() -> None:
-    run = started_run(step=StepFactory.create(validator=ValidatorFactory.create(engine="no_such")))
+    step = StepFactory.create()
+    Validator.objects.filter(pk=step.validator_id).update(engine="no_such")
+    run = started_run(step=step)
 
     execute(run.pk)
 
@@ -223,9 +229,10 @@ def test_starting_costs_few_queries(
 ) -> None:
     step = StepFactory.create()
     submission = SubmissionFactory.create(organisation=step.workflow.organisation)
+    workflow = freeze(step.workflow)
 
     with django_assert_max_num_queries(7):
-        run = start_run(workflow=step.workflow, submission=submission, user=None, source="API")
+        run = start_run(workflow=workflow, submission=submission, user=None, source="API")
 
     assert kinds(run) == ["created", "queued"]
 

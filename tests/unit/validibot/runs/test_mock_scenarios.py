@@ -65,7 +65,7 @@ def launched(scenario: str) -> Run:
         validation_type="ENERGYPLUS",
         memory_mb=512,
         timeout_seconds=60,
-        accepts=[{"extension": "idf", "mime_type": "application/vnd.energyplus.idf"}],
+        accepts=[{"extension": ".idf", "mime_type": "application/vnd.energyplus.idf"}],
     )
     run = started_run(
         step=StepFactory.create(validator=validator, config={}),

@@ -61,7 +61,9 @@ def test_the_demo_user_may_do_everything(demo: Any) -> None:
     assert user.is_staff
     assert user.check_password("correct horse")
     assert EmailAddress.objects.get(user=user).verified
-    assert api_keys.authenticate(KEY) == user
+    caller = api_keys.authenticate(KEY)
+    assert caller
+    assert caller.user == user
     assert user.memberships.get(organisation__slug="demo").role == "owner"
     assert Organisation.objects.get(personal_owner=user).slug == "demo-2"
 

@@ -3,8 +3,9 @@
 import pytest
 from django.test import Client
 
+from tests.factories import StepFileFactory
 from validibot.accounts.models import Organisation, User
-from validibot.workflows.models import Assertion, Step, StepFile, Validator, Workflow
+from validibot.workflows.models import Assertion, Step, Validator, Workflow
 
 pytestmark = pytest.mark.django_db
 
@@ -13,10 +14,13 @@ pytestmark = pytest.mark.django_db
 def step() -> Step:
     organisation = Organisation.objects.create(name="Org", slug="org")
     workflow = Workflow.objects.create(organisation=organisation, slug="w", name="W")
-    validator = Validator.objects.create(slug="v", version="1", title="V", validation_type="BASIC")
+    port = {"port_key": "p", "type": "t", "channel": "resource_files", "name": "File"}
+    validator = Validator.objects.create(
+        slug="v", version="1", title="V", validation_type="BASIC", ports=[port]
+    )
     step = Step.objects.create(workflow=workflow, order=1, name="One", validator=validator)
     Assertion.objects.create(step=step, order=1, expression="true")
-    StepFile.objects.create(step=step, port_key="p", name="n", type="t", uri="u", size_bytes=1)
+    StepFileFactory.create(step=step, port_key="p")
     return step
 
 

@@ -1,4 +1,4 @@
-"""Which workflow is meant."""
+"""Selection of workflows."""
 
 import pytest
 from pytest_django import DjangoAssertNumQueries
@@ -11,6 +11,7 @@ from validibot.workflows.select import (
     find_workflow,
     visible_workflows,
 )
+from validibot.workflows.versions import freeze
 
 pytestmark = pytest.mark.django_db
 
@@ -89,20 +90,45 @@ def test_other_organisations_have_workflows_of_their_own(first: Workflow) -> Non
             find_workflow(other, ident)
 
 
-def test_a_workflow_comes_with_its_steps_in_two_queries(
-    organisation: Organisation,
-    first: Workflow,
-    django_assert_num_queries: DjangoAssertNumQueries,
-) -> None:
+@pytest.fixture
+def step(first: Workflow) -> Step:
     accepts = [{"extension": ".idf", "mime_type": "x"}, {"extension": ".epjson", "mime_type": "y"}]
     validator = Validator.objects.create(
         slug="v", version="1", title="V", validation_type="BASIC", accepts=accepts
     )
-    Step.objects.create(workflow=first, order=1, name="one", validator=validator)
+    return Step.objects.create(workflow=first, order=1, name="one", validator=validator)
 
+
+def test_unfrozen_workflow_loads_steps_in_second_query(
+    organisation: Organisation, step: Step, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     with django_assert_num_queries(2):
         found = find_workflow(organisation, "check")
         assert accepted_extensions(found) == {".idf", ".epjson"}
+
+
+def test_frozen_workflow_costs_one_query_after_first(
+    organisation: Organisation, step: Step, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    freeze(step.workflow)
+    find_workflow(organisation, "check")
+
+    with django_assert_num_queries(1):
+        found = find_workflow(organisation, "check")
+        assert [each.validator.title for each in found.steps.all()] == ["V"]
+
+
+def test_cached_steps_follow_changes_of_their_validator(
+    organisation: Organisation, step: Step
+) -> None:
+    freeze(step.workflow)
+    find_workflow(organisation, "check")
+    step.validator.is_active = False
+    step.validator.save()
+
+    found = find_workflow(organisation, "check")
+
+    assert not found.steps.all()[0].validator.is_active
 
 
 def test_a_workflow_without_steps_takes_any_file(first: Workflow) -> None:

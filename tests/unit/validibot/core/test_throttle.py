@@ -1,0 +1,44 @@
+"""Client addresses and limits on failures."""
+
+import pytest
+import time_machine
+from django.core.cache import cache
+from django.test import RequestFactory
+
+from validibot.core.throttle import FailureLimit, client_address
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    cache.clear()
+
+
+@pytest.mark.parametrize(
+    ("proxies", "header", "expected"),
+    [
+        (0, "6.6.6.6", "127.0.0.1"),
+        (1, "6.6.6.6, 10.1.2.3", "10.1.2.3"),
+        (2, "6.6.6.6, 10.1.2.3, 10.0.0.1", "10.1.2.3"),
+        (1, "", "127.0.0.1"),
+        (1, "x", "127.0.0.1"),
+        (3, "10.1.2.3", "127.0.0.1"),
+        (1, "2001:db8::0:1", "2001:db8::1"),
+    ],
+)
+def test_forwarded_address_counts_as_far_as_proxies_are_trusted(
+    settings: object, proxies: int, header: str, expected: str
+) -> None:
+    settings.TRUSTED_PROXY_COUNT = proxies  # type: ignore[attr-defined]
+    request = RequestFactory().get("/", headers={"X-Forwarded-For": header} if header else {})
+
+    assert client_address(request) == expected
+
+
+def test_failures_beyond_limit_have_to_wait_until_window_ends() -> None:
+    limit = FailureLimit("test", count=2, seconds=60)
+    with time_machine.travel(1_000_000_000, tick=False) as clock:
+        waits = [limit.exceeded_after("a") for _ in range(3)]
+        assert waits == [0, 0, 20]
+        assert limit.exceeded_after("b") == 0
+        clock.shift(20)
+        assert limit.exceeded_after("a") == 0

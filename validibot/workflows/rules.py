@@ -1,0 +1,112 @@
+"""What a workflow and the catalogue may hold, checked whenever a row is saved.
+
+Each function raises Django's ValidationError that names the field, its value and what is allowed.
+The validator decides which settings a step has: an engine by its `config` model, a container
+validator by the input model of its type in `validibot_shared`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from django.core.exceptions import ValidationError
+from pydantic import BaseModel, ValidationError as InvalidModel
+
+from validibot.core.envelopes import language_of
+from validibot.engines import EngineError, get_engine
+from validibot.engines.assertions import Rule, check_rule
+
+_EXTENSION = re.compile(r"\.[a-z0-9]+")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def check_config(config: Any, *, validator: str, engine: str, validation_type: str) -> None:
+    """Check the settings of a step against the schema of its validator, which has this title."""
+    if not isinstance(config, Mapping):
+        raise ValidationError({"config": "The configuration must be a JSON object."})
+    model = _config_model(engine, validation_type)
+    if model is None:
+        return
+    if problems := [*_unknown(model, config, validator), *_invalid(model, config)]:
+        raise ValidationError({"config": problems[:5]})
+
+
+def check_port(port_key: str, *, validator: str, ports: Sequence[str]) -> None:
+    """Check that a validator takes a file of the step at a port."""
+    if port_key not in ports:
+        known = ", ".join(ports) or "none"
+        message = f"{port_key!r} is not a file port of {validator}; it has: {known}."
+        raise ValidationError({"port_key": message})
+
+
+def check_assertion(**texts: str) -> None:
+    """Check that the expressions of an assertion can be evaluated."""
+    try:
+        check_rule(Rule(**texts))
+    except EngineError as error:
+        raise ValidationError(str(error)) from None
+
+
+def check_file_types(accepts: Any) -> None:
+    """Check the file types that a validator accepts."""
+    for entry in accepts if isinstance(accepts, list) else [accepts]:
+        if not isinstance(entry, Mapping) or set(entry) != {"extension", "mime_type"}:
+            raise ValidationError(f"{entry!r} must have the keys extension and mime_type.")
+        if not _EXTENSION.fullmatch(str(entry["extension"])):
+            raise ValidationError(f"The extension {entry['extension']!r} must look like '.json'.")
+
+
+def check_constants(constants: Any) -> None:
+    """Check the constants of a workflow: named values, each name once."""
+    names: set[str] = set()
+    for entry in constants if isinstance(constants, list) else [constants]:
+        if not isinstance(entry, Mapping) or not {"name", "value"} <= set(entry):
+            raise ValidationError(f"The constant {entry!r} must have the keys name and value.")
+        name = str(entry["name"])
+        if not _NAME.fullmatch(name):
+            raise ValidationError(f"The constant's name {name!r} must be an identifier.")
+        if name in names:
+            raise ValidationError(f"The constant {name!r} is defined twice.")
+        names.add(name)
+
+
+def _config_model(engine: str, validation_type: str) -> type[BaseModel] | None:
+    """Return the schema of a validator's settings; None: any object is allowed."""
+    if engine:
+        try:
+            return get_engine(engine).config
+        except EngineError as error:
+            raise ValidationError({"validator": str(error)}) from None
+    inputs = language_of(validation_type).input_class.model_fields["inputs"].annotation
+    return inputs if isinstance(inputs, type) and issubclass(inputs, BaseModel) else None
+
+
+def _unknown(model: type[BaseModel], config: Mapping[str, Any], owner: str) -> Iterator[str]:
+    """Yield a message for each name that the model lacks; pydantic alone would ignore it."""
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    known = ", ".join(f"`{name}`" for name in sorted(fields)) or "none"
+    for name, value in config.items():
+        if name not in fields:
+            yield f"`{name}` is not a setting of {owner}; allowed: {known}."
+        elif (nested := _nested_model(fields[name].annotation)) and isinstance(value, Mapping):
+            yield from _unknown(nested, value, f"{owner}, {name}")
+
+
+def _nested_model(annotation: Any) -> type[BaseModel] | None:
+    candidates = (annotation, *get_args(annotation))
+    return next(
+        (each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)),
+        None,
+    )
+
+
+def _invalid(model: type[BaseModel], config: Mapping[str, Any]) -> Iterator[str]:
+    try:
+        model.model_validate(config)
+    except InvalidModel as error:
+        for fault in error.errors(include_input=False, include_url=False):
+            if fault["type"] == "extra_forbidden":
+                continue  # reported above, with the allowed names
+            where = ".".join(str(part) for part in fault["loc"])
+            reason = str(fault.get("ctx", {}).get("error", fault["msg"])).rstrip(".")
+            yield f"`{where}`: {reason}." if where else f"{reason}."
