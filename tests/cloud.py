@@ -40,7 +40,9 @@ def _config() -> CloudConfig:
         Binding("admin", "roles/cloudtasks.admin"),
         Binding("admin", "roles/cloudscheduler.admin"),
         Binding("admin", "roles/iam.serviceAccountUser"),
+        Binding("admin", "roles/iam.serviceAccountTokenCreator"),
         Binding("admin", "roles/run.admin"),
+        Binding("admin", "roles/storage.admin"),
     )
     return replace(
         declared,

@@ -1,6 +1,7 @@
 """Cloud Storage as Google's own client sees it."""
 
 import base64
+import gzip
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import pytest
 import requests
 from google.api_core import exceptions
 from google.auth.credentials import Signing
-from google.cloud.storage import Bucket, Client
+from google.cloud.storage import Bucket, Client, transfer_manager
 from google.cloud.storage.exceptions import InvalidResponse
 from google.oauth2.credentials import Credentials
 
@@ -318,3 +319,54 @@ def _peak(running: Running) -> int:
     """Return how many KiB the server has held in memory at most."""
     status = Path(f"/proc/{running.process.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])
+
+
+def test_parallel_upload_of_the_transfer_manager_is_stored(
+    bucket: Bucket, name: str, tmp_path: Path
+) -> None:
+    data = os.urandom(12 * 1024 * 1024)
+    (tmp_path / "large").write_bytes(data)
+    transfer_manager.upload_chunks_concurrently(
+        str(tmp_path / "large"),
+        bucket.blob(name),
+        chunk_size=5 * 1024 * 1024,
+        worker_type=transfer_manager.THREAD,
+    )
+
+    assert bucket.blob(name).download_as_bytes() == data
+
+
+def test_versions_true_of_the_python_client_lists_all_generations(
+    clients: Clients, name: str
+) -> None:
+    client = clients("admin")
+    versioned = client.bucket(f"versions-{os.urandom(6).hex()}")
+    versioned.versioning_enabled = True
+    versioned.create()
+    for data in (b"1", b"2"):
+        versioned.blob(name).upload_from_string(data)
+
+    assert len(list(client.list_blobs(versioned, versions=True))) == 2
+
+
+def test_gzip_blob_is_read_plain_or_raw(bucket: Bucket, name: str) -> None:
+    blob = bucket.blob(name)
+    blob.content_encoding = "gzip"
+    blob.upload_from_string(gzip.compress(b"plain"))
+
+    assert bucket.blob(name).download_as_bytes() == b"plain"
+    assert gzip.decompress(bucket.blob(name).download_as_bytes(raw_download=True)) == b"plain"
+
+
+@pytest.mark.parametrize("version", ["v2", "v4"])
+def test_signed_url_of_the_python_client_is_bound_to_its_object(
+    bucket: Bucket, running: Running, name: str, version: str
+) -> None:
+    bucket.blob(name).upload_from_string(b"data")
+    url = bucket.blob(name).generate_signed_url(
+        timedelta(minutes=1), version=version, api_access_endpoint=running.url
+    )
+
+    assert requests.get(url, timeout=5).content == b"data"
+    assert requests.get(url.replace("?", "x?", 1), timeout=5).status_code == 403
+    assert requests.delete(url, timeout=5).status_code == 403

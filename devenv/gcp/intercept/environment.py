@@ -35,6 +35,8 @@ def environ(
     values |= {f"GCE_METADATA_{name}": metadata for name in ("HOST", "IP", "ROOT")}
     return values | {
         "CLOUDSDK_CONFIG": str(gcloud),
+        # Python's storage client else asks for each bucket's metadata, for its telemetry alone.
+        "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
         "GOOGLE_APPLICATION_CREDENTIALS": "",
         "GOOGLE_CLOUD_PROJECT": project,
     }

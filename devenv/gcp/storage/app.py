@@ -1,8 +1,17 @@
-"""The HTTP side of Cloud Storage: finds the method of a request, its caller and its answer."""
+"""The HTTP application of Cloud Storage: routes, callers, and errors in the shape of each API.
+
+Two APIs share the hosts. Paths below the prefixes of `JSON_PATHS` belong to the JSON API and are
+matched with a table of methods; everything else is the XML API, whose path, or host, names bucket
+and object. Paths are matched as they were sent, since names may contain `%2F`. A request is made by
+the account that signed its URL, else by that of its token, else by nobody. Resources that Google
+has and the emulator has not are refused by name, so that their 404 is not taken for a missing
+bucket.
+"""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -11,13 +20,18 @@ from starlette.types import Receive, Scope, Send
 from devenv.gcp.caller import Authenticator, Caller, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.errors import CloudError, InvalidArgument, NotFound
-from devenv.gcp.storage import batch
+from devenv.gcp.errors import CloudError, NotFound
+from devenv.gcp.rpc.body import gunzipped
 from devenv.gcp.storage.access import Access
-from devenv.gcp.storage.errors import MethodNotAllowed, as_json, as_xml
+from devenv.gcp.storage.catalogue import Catalogue
+from devenv.gcp.storage.cors import cross_origin_headers, preflight
+from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, as_json, as_xml
 from devenv.gcp.storage.exchange import Exchange, base_of, decode, pairs_of, raw_path
 from devenv.gcp.storage.json_api import JsonApi
 from devenv.gcp.storage.media import Media
+from devenv.gcp.storage.model import StoredBucket
+from devenv.gcp.storage.multipart import answer_batch
+from devenv.gcp.storage.parameters import check_supported
 from devenv.gcp.storage.resources import Shapes
 from devenv.gcp.storage.signed import SignedRequest, Verifier, is_signed
 from devenv.gcp.storage.xml_api import XmlApi
@@ -26,36 +40,44 @@ type Handler = Callable[..., Awaitable[Response]]
 type Methods = Mapping[str, Handler]
 type Route = tuple[re.Pattern[str], Methods]
 
-JSON_PATHS = ("/storage/v1/", "/upload/storage/v1/", "/download/storage/v1/", "/batch/storage/v1")
+_UPLOADS = ("/upload/storage/v1/", "/resumable/upload/storage/v1/")
+JSON_PATHS = ("/storage/v1/", *_UPLOADS, "/download/storage/v1/", "/batch/storage/v1")
 _HOST_SUFFIX = ".storage.googleapis.com"
-_SECRET_KEYS = ("x-goog-encryption-algorithm", "x-goog-copy-source-encryption-algorithm")
+_NOT_EMULATED = re.compile(
+    r"/storage/v1/(?:"
+    r"b/[^/]+/(?:acl|anywhereCaches|defaultObjectAcl|folders|iam|managedFolders"
+    r"|notificationConfigs|operations|relocate|restore)(?:/.*)?"
+    r"|b/[^/]+/o/(?:bulkRestore|watch|[^/]+/(?:acl|iam|restore)(?:/.*)?)"
+    r"|channels/stop|projects/[^/]+/hmacKeys(?:/.*)?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whom the app asks about callers and their rights."""
+    """The parts of the cloud that know callers and their rights."""
 
     authenticator: Authenticator
     verifier: Verifier
     guard: Guard
+    clock: Clock
 
 
 class StorageApp:
-    """An ASGI app. Paths are matched as they were sent, since names may contain `%2F`."""
+    """The ASGI application."""
 
     def __init__(
         self,
         config: CloudConfig,
         *,
-        clock: Clock,
         trust: Trust,
+        catalogue: Catalogue,
         json_api: JsonApi,
         xml_api: XmlApi,
         media: Media,
     ) -> None:
         self._config = config
-        self._clock = clock
         self._trust = trust
+        self._catalogue = catalogue
         self._xml_api = xml_api
         self._media = media
         self._json_api = json_api
@@ -66,54 +88,89 @@ class StorageApp:
         await response(scope, receive, send)
 
     async def respond(self, request: Request) -> Response:
-        """Answer one request; errors come in the shape of the API that it belongs to."""
+        """Answer one request; errors have the shape of the API that it belongs to."""
         as_response = as_json
         try:
             path = raw_path(request)
             if path.startswith(JSON_PATHS):
                 handler, names = self._find(request.method, path)
-                return await handler(self._exchange(request, path), *names)
+                return await handler(self._exchange(request, path, json=True), *names)
             as_response = as_xml
-            bucket, name = _plain_names(request, path)
-            return await self._xml_api.handle(self._exchange(request, path), bucket, name)
+            return await self._xml(request, path)
         except CloudError as error:
             return as_response(error)
         except ClientDisconnect:
             return Response(status_code=499)
 
+    async def _xml(self, request: Request, path: str) -> Response:
+        bucket, name = _plain_names(request, path)
+        if request.method == "OPTIONS":
+            return preflight(self._catalogue.bucket(bucket), request.headers)
+        try:
+            exchange = self._exchange(request, path, json=False)
+            response = await self._xml_api.handle(exchange, bucket, name)
+        except CloudError as error:
+            response = as_xml(error)
+        if "origin" in request.headers:
+            found = self._catalogue.bucket(bucket)
+            response.headers.update(cross_origin_headers(found, request.method, request.headers))
+        return response
+
     def _find(self, method: str, path: str) -> tuple[Handler, Sequence[str]]:
+        found = False
         for pattern, handlers in self._routes:
             if match := pattern.fullmatch(path):
                 if handler := handlers.get(method):
                     return handler, [decode(name) for name in match.groups()]
-                raise MethodNotAllowed("The method is not allowed for this resource.")
+                found = True
+        if _NOT_EMULATED.fullmatch(path):
+            raise NotEmulated(f"The resource {path[:200]}")
+        if found:
+            raise MethodNotAllowed("The method is not allowed for this resource.")
         raise NotFound("Not Found")
 
-    def _exchange(self, request: Request, path: str) -> Exchange:
+    def _exchange(self, request: Request, path: str, *, json: bool) -> Exchange:
         pairs = pairs_of(request)
         query = dict(pairs)
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in request.scope["headers"]
         }
-        if any(key in headers for key in _SECRET_KEYS):
-            raise InvalidArgument("Customer-supplied encryption keys are not emulated.")
-        if is_signed(query):
-            signed = SignedRequest(request.method, path, pairs, headers)
-            caller = Caller(signed.signer(self._trust.verifier, self._clock.now()))
-        elif "authorization" in headers:
-            caller = self._trust.authenticator.caller(headers)
-        else:
-            caller = Caller()
+        check_supported(query, headers)
+        if json and "contentEncoding" not in query:
+            request = Request(request.scope, gunzipped(request.scope, request.receive))
+        find = cache(self._catalogue.bucket)
         return Exchange(
             request=request,
             path=path,
             pairs=pairs,
             query=query,
             headers=headers,
-            access=Access(self._trust.guard, caller, self._config.project),
-            shapes=Shapes(base_of(request), self._config.number, self._config.region),
+            access=self._access(request, path, pairs, headers, find),
+            shapes=Shapes(base_of(request), self._config.number, self._config.region, find),
         )
+
+    def _access(
+        self,
+        request: Request,
+        path: str,
+        pairs: Sequence[tuple[str, str]],
+        headers: Mapping[str, str],
+        find: Callable[[str], StoredBucket | None],
+    ) -> Access:
+        if is_signed(dict(pairs)):
+            signed = SignedRequest(request.method, path, pairs, headers, _bucket_of_host(request))
+            caller = Caller(signed.signer(self._trust.verifier, self._trust.clock.now()))
+        elif "authorization" in headers:
+            caller = self._trust.authenticator.caller(headers)
+        else:
+            caller = Caller()
+
+        def private(name: str) -> bool:
+            bucket = find(name) if self._config.iam != "off" else None
+            return bucket is not None and bucket.private
+
+        return Access(self._trust.guard, caller, self._config.project, private)
 
     async def _object(self, exchange: Exchange, bucket: str, name: str) -> Response:
         if exchange.query.get("alt") == "media":
@@ -121,27 +178,27 @@ class StorageApp:
         return await self._json_api.get_object(exchange, bucket, name)
 
     async def _batch(self, exchange: Exchange) -> Response:
-        return await batch.handle(exchange, self.respond)
+        return await answer_batch(exchange, self.respond)
 
     def _table(self) -> list[Route]:
-        """Return the JSON API's paths, the most used first; `*` is one name."""
+        """Return the JSON API's paths, the most used first; `*` stands for one name."""
         json, media = self._json_api, self._media
         upload: Methods = {"POST": media.upload, "PUT": media.upload, "DELETE": media.cancel}
         item: Methods = {
             "GET": self._object,
-            "PATCH": json.patch_object,
-            "PUT": json.patch_object,
+            "PATCH": json.update_object,
+            "PUT": json.update_object,
             "DELETE": json.delete_object,
         }
         bucket: Methods = {
             "GET": json.get_bucket,
-            "PATCH": json.patch_bucket,
-            "PUT": json.patch_bucket,
+            "PATCH": json.update_bucket,
+            "PUT": json.update_bucket,
             "DELETE": json.delete_bucket,
         }
         table: dict[str, Methods] = {
             "/download/storage/v1/b/*/o/*": {"GET": media.download},
-            "/upload/storage/v1/b/*/o": upload,
+            **{f"{prefix}b/*/o": upload for prefix in _UPLOADS},
             "/storage/v1/b/*/o/*": item,
             "/storage/v1/b/*/o": {"GET": json.list_objects},
             "/storage/v1/b/*": bucket,
@@ -151,18 +208,26 @@ class StorageApp:
             "/storage/v1/b/*/o/*/rewriteTo/b/*/o/*": {"POST": json.rewrite},
             "/storage/v1/b/*/o/*/moveTo/o/*": {"POST": json.move},
             "/storage/v1/b/*/iam/testPermissions": {"GET": json.test_permissions},
+            "/storage/v1/b/*/storageLayout": {"GET": json.get_layout},
+            "/storage/v1/b/*/managedFolders": {"GET": json.list_managed_folders},
+            "/storage/v1/b/*/lockRetentionPolicy": {"POST": json.lock_bucket},
+            "/storage/v1/projects/*/serviceAccount": {"GET": json.get_service_account},
             "/batch/storage/v1": {"POST": self._batch},
         }
         return [(re.compile(path.replace("*", "([^/]+)")), table[path]) for path in table]
 
 
+def _bucket_of_host(request: Request) -> str:
+    """Return the bucket that the host names, as in `BUCKET.storage.googleapis.com`."""
+    host = request.headers.get("host", "").partition(":")[0]
+    return host.removesuffix(_HOST_SUFFIX) if host.endswith(_HOST_SUFFIX) else ""
+
+
 def _plain_names(request: Request, path: str) -> tuple[str, str]:
     """Return bucket and object of `/bucket/object`, or of `/object` on the bucket's own host."""
-    host = request.headers.get("host", "").partition(":")[0]
-    if host.endswith(_HOST_SUFFIX):
-        bucket, name = host.removesuffix(_HOST_SUFFIX), path[1:]
-    else:
-        bucket, _, name = path[1:].partition("/")
+    bucket, name = _bucket_of_host(request), path[1:]
+    if not bucket:
+        bucket, _, name = name.partition("/")
     if not bucket or not name:
-        raise InvalidArgument("The XML API is emulated for single objects only.")
+        raise NotEmulated("The XML API for lists and buckets")
     return decode(bucket), decode(name)

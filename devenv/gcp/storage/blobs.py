@@ -1,20 +1,22 @@
-"""Bytes on disk, one file per upload, named at random and never changed once an object has them.
+"""The bytes of objects and uploads: one file each, with a random name.
 
-A file counts only when a committed row names it, so a crash leaves the old object or the new one;
-files that no row names are removed at the next start.
+A file is never changed once an object has it. It counts only when a committed row of the catalogue
+names it, so that a crash leaves the old object or the new one; files that no row names are deleted
+at the next start. Checksums are computed while the bytes pass on their way to disk.
 """
 
 import base64
 import hashlib
 import os
 import secrets
-from collections.abc import Container
+from collections.abc import Container, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import google_crc32c
 
-from devenv.gcp.storage.model import Content
+from devenv.gcp.storage.model import ObjectContent
 
 CHUNK = 256 * 1024
 
@@ -32,11 +34,14 @@ class Digest:
         self._crc32c = google_crc32c.extend(self._crc32c, data)
         self._md5.update(data)
 
-    def content(self, blob: str, *, components: int = 0) -> Content:
-        """Return what has passed as the content of the file `blob`."""
+    @property
+    def md5(self) -> bytes:
+        return self._md5.digest()
+
+    def content(self, blob: str) -> ObjectContent:
+        """Return the content of the file `blob`, whose bytes have all passed."""
         crc32c = base64.b64encode(self._crc32c.to_bytes(4)).decode()
-        md5 = "" if components else base64.b64encode(self._md5.digest()).decode()
-        return Content(blob, self.size, crc32c, md5, components)
+        return ObjectContent(blob, self.size, crc32c, base64.b64encode(self.md5).decode())
 
 
 class Blobs:
@@ -81,8 +86,11 @@ class Blobs:
                     digest.update(data)
         return digest
 
-    def join(self, blobs: list[str], *, components: int) -> Content:
-        """Write the bytes of `blobs` one after another. Slow: call it in a thread."""
+    def join(self, blobs: Iterable[str], *, components: int = 0) -> ObjectContent:
+        """Write the bytes of `blobs` one after another. Slow: call it in a thread.
+
+        The result has no MD5, like everything that Google puts together from parts.
+        """
         joined, digest = self.new(), Digest()
         with self.append(joined) as target:
             for blob in blobs:
@@ -90,7 +98,7 @@ class Blobs:
                     while data := source.read(CHUNK):
                         target.write(data)
                         digest.update(data)
-        return digest.content(joined, components=components)
+        return replace(digest.content(joined), md5="", components=components)
 
     def delete(self, blob: str) -> None:
         (self._folder / blob).unlink(missing_ok=True)

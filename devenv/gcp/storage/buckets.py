@@ -1,6 +1,11 @@
-"""The rules of buckets.
+"""The rules of buckets: creation, changes, retention policies, deletion.
 
-After https://cloud.google.com/storage/docs/json_api/v1/buckets.
+A change replaces the stored bucket with one of the next metageneration. A retention policy protects
+every object of its bucket, those that are there already too; once locked it can be extended, but
+neither shortened nor removed. Buckets are listed and created in the one emulated project.
+
+See https://cloud.google.com/storage/docs/json_api/v1/buckets and
+https://cloud.google.com/storage/docs/bucket-lock.
 """
 
 from collections.abc import Iterable, Mapping
@@ -8,31 +13,35 @@ from dataclasses import replace
 from typing import Any
 
 from devenv.gcp.clock import Clock
-from devenv.gcp.errors import AlreadyExists
+from devenv.gcp.errors import AlreadyExists, InvalidArgument, PermissionDenied
 from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.errors import NoSuchBucket, PreconditionFailed
-from devenv.gcp.storage.fields import bucket_fields, patched_bucket
+from devenv.gcp.storage.fields import bucket_fields, merged
 from devenv.gcp.storage.listing import make_token
-from devenv.gcp.storage.model import Bucket
-from devenv.gcp.storage.names import check_bucket_name
+from devenv.gcp.storage.model import StoredBucket, check_bucket_name
+from devenv.gcp.storage.resources import timestamp
+
+POLICY = "retentionPolicy"
 
 
 class Buckets:
-    """Makes, finds, changes and removes buckets."""
+    """Creates, finds, changes and deletes buckets."""
 
-    def __init__(self, catalogue: Catalogue, clock: Clock) -> None:
+    def __init__(self, catalogue: Catalogue, clock: Clock, region: str) -> None:
+        """`region` is the location of buckets that were created without one."""
+        self._region = region.upper()
         self._catalogue = catalogue
         self._clock = clock
 
     def ensure(self, names: Iterable[str]) -> None:
-        """Make those of `names` that are not there yet."""
+        """Create those of `names` that do not exist."""
         for name in names:
             check_bucket_name(name)
             if not self._catalogue.has_bucket(name):
                 self._save(name, {})
 
-    def create(self, access: Access, resource: Mapping[str, Any]) -> Bucket:
+    def create(self, access: Access, resource: Mapping[str, Any]) -> StoredBucket:
         access.require("storage.buckets.create")
         name = str(resource.get("name", ""))
         check_bucket_name(name)
@@ -40,57 +49,112 @@ class Buckets:
             raise AlreadyExists(
                 "Your previous request to create the named bucket succeeded and you already own it."
             )
-        return self._save(name, bucket_fields(resource))
+        return self._save(name, self._with_policy({}, bucket_fields(resource), name))
 
-    def get(self, access: Access, name: str, metageneration: int | None = None) -> Bucket:
+    def get(
+        self,
+        access: Access,
+        name: str,
+        metageneration: tuple[int | None, int | None] = (None, None),
+    ) -> StoredBucket:
+        """Return a bucket; `metageneration` are the ones that it must and must not have."""
         access.require("storage.buckets.get", name)
         return self._find(name, metageneration)
 
+    def check_exists(self, name: str) -> None:
+        """Raise NoSuchBucket if there is no such bucket."""
+        self._find(name, (None, None))
+
+    def layout(self, access: Access, name: str, prefix: str) -> StoredBucket:
+        """Return a bucket to a caller who may list its objects."""
+        access.require("storage.objects.list", name, prefix=prefix)
+        return self._find(name, (None, None))
+
     def listing(
         self, access: Access, *, start: str, prefix: str, limit: int
-    ) -> tuple[list[Bucket], str]:
+    ) -> tuple[list[StoredBucket], str]:
         """Return one page and the token of the next, which is empty on the last."""
         access.require("storage.buckets.list")
         found = self._catalogue.buckets(start=start, prefix=prefix, limit=limit + 1)
         token = make_token(found[limit].name) if len(found) > limit else ""
         return found[:limit], token
 
-    def patch(
+    def update(
         self,
         access: Access,
         name: str,
         resource: Mapping[str, Any],
         *,
-        metageneration: int | None = None,
-    ) -> Bucket:
+        whole: bool,
+        metageneration: tuple[int | None, int | None],
+    ) -> StoredBucket:
+        """Change settings by a merge patch, or replace all of them when `whole`."""
         access.require("storage.buckets.update", name)
         before = self._find(name, metageneration)
-        after = replace(
-            before,
-            fields=patched_bucket(before.fields, resource),
-            metageneration=before.metageneration + 1,
-            updated=self._clock.now(),
-        )
-        self._catalogue.save_bucket(after)
-        return after
+        location = before.location or self._region
+        fields = bucket_fields(resource if whole else merged(before.fields, resource))
+        if fields.setdefault("location", location) != location:
+            raise InvalidArgument("The location of a bucket cannot be changed.")
+        return self._change(before, self._with_policy(before.fields, fields, name))
 
-    def delete(self, access: Access, name: str, metageneration: int | None = None) -> None:
+    def lock(self, access: Access, name: str, metageneration: int) -> StoredBucket:
+        """Make the retention policy permanent."""
+        access.require("storage.buckets.update", name)
+        before = self._find(name, (metageneration, None))
+        policy = before.fields.get(POLICY)
+        if not policy:
+            raise InvalidArgument(f"Bucket '{name}' has no retention policy to lock.")
+        return self._change(before, {**before.fields, POLICY: {**policy, "isLocked": True}})
+
+    def delete(
+        self, access: Access, name: str, metageneration: tuple[int | None, int | None]
+    ) -> None:
         access.require("storage.buckets.delete", name)
         self._find(name, metageneration)
         if not self._catalogue.empty(name):
             raise AlreadyExists("The bucket you tried to delete is not empty.")
         self._catalogue.drop_bucket(name)
 
-    def _find(self, name: str, metageneration: int | None) -> Bucket:
+    def _with_policy(
+        self, before: Mapping[str, Any], fields: dict[str, Any], name: str
+    ) -> dict[str, Any]:
+        """Return `fields` with the parts of the retention policy that the service decides."""
+        old, new = before.get(POLICY, {}), fields.get(POLICY)
+        period = int(new["retentionPeriod"]) if new else 0
+        if old.get("isLocked") and period < int(old["retentionPeriod"]):
+            raise PermissionDenied(
+                "Cannot reduce retention duration of a locked Retention Policy for bucket "
+                f"'{name}'."
+            )
+        if not new:
+            return fields
+        same = old.get("retentionPeriod") == new["retentionPeriod"]
+        effective = old["effectiveTime"] if same else timestamp(self._clock.now())
+        policy = {"retentionPeriod": new["retentionPeriod"], "effectiveTime": effective}
+        locked = {"isLocked": True} if old.get("isLocked") else {}
+        return {**fields, POLICY: policy | locked}
+
+    def _find(self, name: str, metageneration: tuple[int | None, int | None]) -> StoredBucket:
         bucket = self._catalogue.bucket(name)
         if bucket is None:
             raise NoSuchBucket
-        if metageneration not in (None, bucket.metageneration):
+        wanted, unwanted = metageneration
+        if wanted not in (None, bucket.metageneration) or unwanted == bucket.metageneration:
             raise PreconditionFailed
         return bucket
 
-    def _save(self, name: str, fields: Mapping[str, Any]) -> Bucket:
+    def _save(self, name: str, fields: Mapping[str, Any]) -> StoredBucket:
         now = self._clock.now()
-        bucket = Bucket(name, now, now, fields=fields)
+        bucket = StoredBucket(name, now, now, fields=fields)
         self._catalogue.save_bucket(bucket)
         return bucket
+
+    def _change(self, before: StoredBucket, fields: Mapping[str, Any]) -> StoredBucket:
+        after = replace(
+            before,
+            fields=fields,
+            metageneration=before.metageneration + 1,
+            updated=self._clock.now(),
+        )
+        self._catalogue.save_bucket(after)
+        return after

@@ -1,10 +1,18 @@
-"""The tables of Cloud Storage: buckets, objects, upload sessions and the last generation."""
+"""The tables of Cloud Storage: buckets, objects, upload sessions, parts, the last generation.
 
+Rows go in and come out as values of `model.py`; no rule of Cloud Storage is here. Every statement
+commits by itself unless a transaction is open. Generations come from a counter in the database, so
+that they grow even if the clock goes back.
+"""
+
+import base64
+import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from devenv.gcp.storage.model import Bucket, Object
+from devenv.gcp.storage.model import ObjectContent, StoredBucket, StoredObject
 from devenv.gcp.store import Store
 
 _SCHEMA = """
@@ -16,14 +24,32 @@ CREATE TABLE IF NOT EXISTS storage_objects (
 CREATE TABLE IF NOT EXISTS storage_sessions (
     id TEXT PRIMARY KEY, created REAL, value TEXT, result TEXT
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS storage_parts (
+    upload TEXT, number INTEGER, blob TEXT, created REAL, value TEXT, PRIMARY KEY (upload, number)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS storage_generation (id INTEGER PRIMARY KEY, last INTEGER);
 INSERT OR IGNORE INTO storage_generation VALUES (1, 0);
 """
 _LAST = "\U0010ffff"
 
 
+@dataclass(frozen=True, slots=True)
+class UploadPart:
+    """A part of a multipart upload of the XML API."""
+
+    upload: str
+    number: int
+    content: ObjectContent
+    created: float
+
+    @property
+    def etag(self) -> str:
+        """The MD5 in hexadecimal, as clients of the XML API expect it."""
+        return base64.b64decode(self.content.md5).hex()
+
+
 class Catalogue:
-    """Rows in, rows out; no rule of Cloud Storage is here."""
+    """The tables, inside the store of the emulated cloud."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -33,21 +59,21 @@ class Catalogue:
     def transaction(self) -> AbstractContextManager[None]:
         return self._store.transaction()
 
-    def bucket(self, name: str) -> Bucket | None:
+    def bucket(self, name: str) -> StoredBucket | None:
         row = self._one("SELECT value FROM storage_buckets WHERE name = ?", name)
-        return Bucket.load(row[0]) if row else None
+        return StoredBucket.load(row[0]) if row else None
 
     def has_bucket(self, name: str) -> bool:
         return self._one("SELECT 1 FROM storage_buckets WHERE name = ?", name) is not None
 
-    def buckets(self, *, start: str, prefix: str, limit: int) -> list[Bucket]:
+    def buckets(self, *, start: str, prefix: str, limit: int) -> list[StoredBucket]:
         rows = self._run(
             "SELECT value FROM storage_buckets WHERE name >= ? AND name < ? ORDER BY name LIMIT ?",
             (max(start, prefix), prefix + _LAST, limit),
         )
-        return [Bucket.load(value) for (value,) in rows]
+        return [StoredBucket.load(value) for (value,) in rows]
 
-    def save_bucket(self, bucket: Bucket) -> None:
+    def save_bucket(self, bucket: StoredBucket) -> None:
         self._run(
             "INSERT OR REPLACE INTO storage_buckets VALUES (?, ?)", (bucket.name, bucket.dump())
         )
@@ -58,49 +84,49 @@ class Catalogue:
     def empty(self, bucket: str) -> bool:
         return self._one("SELECT 1 FROM storage_objects WHERE bucket = ? LIMIT 1", bucket) is None
 
-    def live(self, bucket: str, name: str) -> Object | None:
+    def live(self, bucket: str, name: str) -> StoredObject | None:
         row = self._one(
             "SELECT value FROM storage_objects WHERE bucket = ? AND name = ? AND live = 1",
             bucket,
             name,
         )
-        return Object.load(row[0]) if row else None
+        return StoredObject.load(row[0]) if row else None
 
-    def object(self, bucket: str, name: str, generation: int) -> Object | None:
+    def object(self, bucket: str, name: str, generation: int) -> StoredObject | None:
         row = self._one(
             "SELECT value FROM storage_objects WHERE bucket = ? AND name = ? AND generation = ?",
             bucket,
             name,
             generation,
         )
-        return Object.load(row[0]) if row else None
+        return StoredObject.load(row[0]) if row else None
 
-    def scan(self, bucket: str, *, start: str, end: str, versions: bool) -> Iterator[Object]:
-        """Yield the objects with `start` <= name < `end` in the order of their names' bytes."""
+    def scan(self, bucket: str, *, start: str, end: str, versions: bool) -> Iterator[StoredObject]:
+        """Yield the objects with `start` <= name < `end`, ordered by the bytes of their names."""
         rows = self._run(
             "SELECT value FROM storage_objects WHERE bucket = ? AND name >= ? AND name < ?"
             " AND live >= ? ORDER BY name, generation",
             (bucket, start, end or _LAST, 0 if versions else 1),
         )
         for (value,) in rows:
-            yield Object.load(value)
+            yield StoredObject.load(value)
 
-    def save(self, item: Object) -> None:
-        """Write `item`, as the live object of its name unless it is deleted."""
+    def save(self, item: StoredObject) -> None:
+        """Write `item`; it is the live object of its name unless it is deleted."""
         live = 0 if item.deleted else 1
         self._run(
             "INSERT OR REPLACE INTO storage_objects VALUES (?, ?, ?, ?, ?, ?)",
             (item.bucket, item.name, item.generation, live, item.content.blob, item.dump()),
         )
 
-    def drop(self, item: Object) -> None:
+    def drop(self, item: StoredObject) -> None:
         self._run(
             "DELETE FROM storage_objects WHERE bucket = ? AND name = ? AND generation = ?",
             (item.bucket, item.name, item.generation),
         )
 
     def next_generation(self, at_least: int) -> int:
-        """Return a number above all that were returned before, in this process or another."""
+        """Return a number greater than all that were returned before."""
         row = self._one(
             "UPDATE storage_generation SET last = max(last + 1, ?) RETURNING last", at_least
         )
@@ -113,12 +139,12 @@ class Catalogue:
             (session_id, created, value),
         )
 
-    def session(self, session_id: str) -> tuple[str, Object | None] | None:
-        """Return the session's value and, once it is finished, the object that came of it."""
+    def session(self, session_id: str) -> tuple[str, StoredObject | None] | None:
+        """Return a session's value and, once it is finished, its object."""
         row = self._one("SELECT value, result FROM storage_sessions WHERE id = ?", session_id)
-        return (row[0], Object.load(row[1]) if row[1] else None) if row else None
+        return (row[0], StoredObject.load(row[1]) if row[1] else None) if row else None
 
-    def finish_session(self, session_id: str, result: Object) -> None:
+    def finish_session(self, session_id: str, result: StoredObject) -> None:
         self._run(
             "UPDATE storage_sessions SET result = ? WHERE id = ?", (result.dump(), session_id)
         )
@@ -126,14 +152,43 @@ class Catalogue:
     def drop_session(self, session_id: str) -> None:
         self._run("DELETE FROM storage_sessions WHERE id = ?", (session_id,))
 
+    def save_part(self, part: UploadPart) -> UploadPart | None:
+        """Write a part and return the one that it replaces."""
+        before = [found for found in self.parts(part.upload) if found.number == part.number]
+        content = json.dumps(asdict(part.content))
+        self._run(
+            "INSERT OR REPLACE INTO storage_parts VALUES (?, ?, ?, ?, ?)",
+            (part.upload, part.number, part.content.blob, part.created, content),
+        )
+        return before[0] if before else None
+
+    def parts(self, upload: str) -> list[UploadPart]:
+        """Return the parts of an upload in order."""
+        rows = self._run(
+            "SELECT number, created, value FROM storage_parts WHERE upload = ? ORDER BY number",
+            (upload,),
+        )
+        return [
+            UploadPart(upload, number, ObjectContent(**json.loads(value)), created)
+            for number, created, value in rows
+        ]
+
+    def drop_parts(self, upload: str) -> list[UploadPart]:
+        """Delete the parts of an upload and return them."""
+        parts = self.parts(upload)
+        self._run("DELETE FROM storage_parts WHERE upload = ?", (upload,))
+        return parts
+
     def drop_sessions(self, *, before: float) -> None:
         self._run("DELETE FROM storage_sessions WHERE created < ?", (before,))
+        self._run("DELETE FROM storage_parts WHERE upload NOT IN (SELECT id FROM storage_sessions)")
 
     def blobs(self) -> set[str]:
-        """Return the names of all files that something still needs."""
+        """Return the names of all files that a row names."""
         rows = self._run(
             "SELECT blob FROM storage_objects"
             " UNION SELECT id FROM storage_sessions WHERE result IS NULL"
+            " UNION SELECT blob FROM storage_parts"
         )
         return {blob for (blob,) in rows}
 

@@ -1,6 +1,7 @@
-"""Errors that only Cloud Storage has, and how its two APIs print any error.
+"""Errors that only Cloud Storage has, and the shapes in which its two APIs report any error.
 
 CloudError
+├── NotEmulated          400  invalid              (XML: InvalidArgument)
 ├── PreconditionFailed   412  conditionNotMet
 ├── NotModified          304
 ├── RangeNotSatisfiable  416  requestedRangeNotSatisfiable
@@ -20,7 +21,7 @@ from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
-from devenv.gcp.errors import CloudError, NotFound
+from devenv.gcp.errors import CloudError, InvalidArgument, NotFound
 
 _REASONS = {
     400: "invalid",
@@ -33,7 +34,6 @@ _REASONS = {
     413: "uploadTooLarge",
     416: "requestedRangeNotSatisfiable",
     429: "rateLimitExceeded",
-    501: "notImplemented",
 }
 _XML_CODES = {
     400: "InvalidArgument",
@@ -45,16 +45,25 @@ _XML_CODES = {
     412: "PreconditionFailed",
     413: "EntityTooLarge",
     416: "InvalidRange",
-    501: "NotImplemented",
 }
 _LOCATIONS = {401: "Authorization", 412: "If-Match", 416: "Range"}
 
 
 class StorageError(CloudError):
-    """Do not raise directly. `xml_code` is the XML API's name where the HTTP status does not say."""
+    """Base class; `xml_code` is the XML API's name where the HTTP status does not imply it."""
 
     code, status = 9, "FAILED_PRECONDITION"
     xml_code: ClassVar[str] = ""
+
+
+class NotEmulated(InvalidArgument):
+    """A refusal of what the emulator does not do.
+
+    The status is 400 because clients retry 501 like any other 5xx.
+    """
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"{subject} is not emulated; see docs/fidelity.md.")
 
 
 class PreconditionFailed(StorageError):
@@ -94,6 +103,23 @@ class NoSuchBucket(NotFound):
         super().__init__("The specified bucket does not exist.")
 
 
+class NoSuchUpload(NotFound):
+    xml_code: ClassVar[str] = "NoSuchUpload"
+
+    def __init__(self) -> None:
+        super().__init__("The requested upload was not found; it may have been aborted.")
+
+
+class UploadProblem(StorageError):
+    """Bytes or parts that an upload of the XML API cannot take; `code` is Google's name for it."""
+
+    http = 400
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.upload_code = code
+
+
 class ExpiredToken(StorageError):
     http, xml_code = 400, "ExpiredToken"
 
@@ -107,7 +133,7 @@ class SignatureMismatch(StorageError):
 
 
 def as_json(error: CloudError) -> Response:
-    """Print `error` as the JSON API does."""
+    """Return `error` in the shape of the JSON API."""
     if error.http == 304:
         return Response(status_code=304)
     item: dict[str, Any] = {
@@ -127,10 +153,11 @@ def as_json(error: CloudError) -> Response:
 
 
 def as_xml(error: CloudError) -> Response:
-    """Print `error` as the XML API does."""
+    """Return `error` in the shape of the XML API."""
     if error.http == 304:
         return Response(status_code=304)
-    code = getattr(error, "xml_code", "") or _XML_CODES.get(error.http, "InternalError")
+    own = getattr(error, "upload_code", "") or getattr(error, "xml_code", "")
+    code = own or _XML_CODES.get(error.http, "InternalError")
     body = (
         f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code>"
         f"<Message>{escape(error.message)}</Message></Error>"

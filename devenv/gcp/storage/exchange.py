@@ -1,4 +1,10 @@
-"""One request: its parts decoded and bounded, who makes it, and the answers it may get."""
+"""A request to Cloud Storage: its decoded and bounded parts, its caller, and JSON answers.
+
+Paths are kept as they were sent, because `%2F` in an object's name is not a separator. Sizes are
+bounded before anything is parsed. Google's frontends decompress the body of a JSON request that is
+sent with `Content-Encoding: gzip`, as Java's client does; so does the app before it builds the
+exchange.
+"""
 
 import json
 from collections.abc import Mapping
@@ -13,17 +19,16 @@ from starlette.responses import Response
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.errors import TooLarge
-from devenv.gcp.storage.related import json_object
 from devenv.gcp.storage.resources import Shapes
 
-_LONGEST_PATH = 16 * 1024
-_LONGEST_QUERY = 32 * 1024
-_LARGEST_BODY = 1024 * 1024
+_MAX_PATH = 16 * 1024
+_MAX_QUERY = 32 * 1024
+_MAX_BODY = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What a handler works with."""
+    """A request as its handler sees it."""
 
     request: Request
     path: str
@@ -37,12 +42,12 @@ class Exchange:
         """Return the body as a JSON object."""
         return json_object(await self.body())
 
-    async def body(self, most: int = _LARGEST_BODY) -> bytes:
+    async def body(self, limit: int = _MAX_BODY) -> bytes:
         """Return the whole body. Raises TooLarge."""
         parts, size = [], 0
         async for part in self.request.stream():
             size += len(part)
-            if size > most:
+            if size > limit:
                 raise TooLarge("Request entity too large.")
             parts.append(part)
         return b"".join(parts)
@@ -63,7 +68,7 @@ def raw_path(request: Request) -> str:
     """Return the path as it was sent, where `%2F` in an object's name is not a separator."""
     raw = request.scope.get("raw_path")
     path = raw.decode("latin-1") if raw else quote(request.scope["path"])
-    if len(path) > _LONGEST_PATH:
+    if len(path) > _MAX_PATH:
         raise InvalidArgument("The URL is too long.")
     return path.partition("?")[0]
 
@@ -71,7 +76,7 @@ def raw_path(request: Request) -> str:
 def pairs_of(request: Request) -> tuple[tuple[str, str], ...]:
     """Return the query's parameters in the order in which they came."""
     text = request.scope.get("query_string", b"").decode("latin-1")
-    if len(text) > _LONGEST_QUERY:
+    if len(text) > _MAX_QUERY:
         raise InvalidArgument("The URL is too long.")
     try:
         return tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100))
@@ -90,3 +95,16 @@ def decode(segment: str) -> str:
 def base_of(request: Request) -> str:
     """Return the scheme and host by which the client reached us, for links that lead back."""
     return f"{request.scope.get('scheme', 'http')}://{Headers(scope=request.scope).get('host', '')}"
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """Parse a JSON object; nothing at all is an empty one. Raises InvalidArgument."""
+    if not data.strip():
+        return {}
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument("Parse Error") from error
+    if not isinstance(value, dict):
+        raise InvalidArgument("Parse Error")
+    return value

@@ -1,33 +1,53 @@
-"""The JSON API's metadata methods: buckets, objects, lists, copies and compositions."""
+"""The JSON API's methods on metadata: buckets, objects, lists, copies and compositions.
+
+Each method reads its parameters and its body, calls `Buckets` or `Objects`, and answers with a
+resource. Names in a path arrive decoded. A body is read strictly: members that have no effect here
+are refused by name.
+
+See https://cloud.google.com/storage/docs/json_api/v1.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.responses import Response
 
-from devenv.gcp.errors import InvalidArgument
+from devenv.gcp.errors import InvalidArgument, NotFound
 from devenv.gcp.storage.buckets import Buckets
-from devenv.gcp.storage.conditions import Preconditions, number, parse, parse_source
+from devenv.gcp.storage.errors import NotEmulated
 from devenv.gcp.storage.exchange import Exchange, answer
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.listing import page_size, parse as parse_listing, read_token
-from devenv.gcp.storage.names import check_object_name
-from devenv.gcp.storage.objects import Draft, Objects, Ref
+from devenv.gcp.storage.model import check_object_name
+from devenv.gcp.storage.objects import ObjectDraft, ObjectRef, Objects
+from devenv.gcp.storage.parameters import Preconditions, number, parse, parse_source
 
 
 class JsonApi:
-    """One method for each of Google's; the names in a path come decoded."""
+    """The handlers of the JSON API."""
 
-    def __init__(self, buckets: Buckets, objects: Objects) -> None:
+    def __init__(self, buckets: Buckets, objects: Objects, *, project: str, number: str) -> None:
+        """`project` is the emulated project's id, `number` its number."""
         self._buckets = buckets
         self._objects = objects
+        self._project = project
+        self._number = number
+
+    async def get_service_account(self, exchange: Exchange, project: str) -> Response:
+        """Answer with the account by which Cloud Storage itself would act."""
+        self._check_project(project)
+        exchange.access.require("resourcemanager.projects.get")
+        email = f"service-{self._number}@gs-project-accounts.iam.gserviceaccount.com"
+        return answer({"kind": "storage#serviceAccount", "email_address": email})
 
     async def insert_bucket(self, exchange: Exchange) -> Response:
+        self._check_project(exchange.query.get("project", ""))
         bucket = self._buckets.create(exchange.access, await exchange.json())
         return answer(exchange.shapes.bucket(bucket))
 
     async def list_buckets(self, exchange: Exchange) -> Response:
         query = exchange.query
+        self._check_project(query.get("project", ""))
         found, token = self._buckets.listing(
             exchange.access,
             start=read_token(query.get("pageToken", ""))[0],
@@ -41,13 +61,32 @@ class JsonApi:
         bucket = self._buckets.get(exchange.access, name, _metageneration(exchange))
         return answer(exchange.shapes.bucket(bucket))
 
-    async def patch_bucket(self, exchange: Exchange, name: str) -> Response:
-        bucket = self._buckets.patch(
+    async def get_layout(self, exchange: Exchange, name: str) -> Response:
+        prefix = exchange.query.get("prefix", "")
+        return answer(exchange.shapes.layout(self._buckets.layout(exchange.access, name, prefix)))
+
+    async def list_managed_folders(self, exchange: Exchange, name: str) -> Response:
+        """Answer with an empty list: none can be created, and gcloud asks before it deletes."""
+        exchange.access.require("storage.managedFolders.list", name)
+        self._buckets.check_exists(name)
+        return answer({"kind": "storage#managedFolders"})
+
+    async def update_bucket(self, exchange: Exchange, name: str) -> Response:
+        bucket = self._buckets.update(
             exchange.access,
             name,
             await exchange.json(),
+            whole=exchange.request.method == "PUT",
             metageneration=_metageneration(exchange),
         )
+        return answer(exchange.shapes.bucket(bucket))
+
+    async def lock_bucket(self, exchange: Exchange, name: str) -> Response:
+        wanted = exchange.query.get("ifMetagenerationMatch")
+        if wanted is None:
+            raise InvalidArgument("Required parameter: ifMetagenerationMatch")
+        metageneration = number(wanted, "ifMetagenerationMatch")
+        bucket = self._buckets.lock(exchange.access, name, metageneration)
         return answer(exchange.shapes.bucket(bucket))
 
     async def delete_bucket(self, exchange: Exchange, name: str) -> Response:
@@ -70,7 +109,7 @@ class JsonApi:
         item = self._objects.get(exchange.access, ref_of(exchange, bucket, name))
         return answer(exchange.shapes.object(item))
 
-    async def patch_object(self, exchange: Exchange, bucket: str, name: str) -> Response:
+    async def update_object(self, exchange: Exchange, bucket: str, name: str) -> Response:
         item = self._objects.patch(
             exchange.access,
             ref_of(exchange, bucket, name),
@@ -84,11 +123,12 @@ class JsonApi:
         return Response(status_code=204)
 
     async def compose(self, exchange: Exchange, bucket: str, name: str) -> Response:
-        body = await exchange.json()
+        body = _members(await exchange.json(), "kind", "sourceObjects", "destination")
+        destination = _members(body.get("destination") or {})
         item = await self._objects.compose(
             exchange.access,
             _sources(bucket, body.get("sourceObjects")),
-            _draft(exchange, bucket, name, _mapping(body.get("destination", {}))),
+            _draft(exchange, bucket, name, destination),
         )
         return answer(exchange.shapes.object(item))
 
@@ -115,6 +155,12 @@ class JsonApi:
         )
         return answer(exchange.shapes.object(item))
 
+    def _check_project(self, project: str) -> None:
+        if not project:
+            raise InvalidArgument("Required parameter: project")
+        if project not in (self._project, self._number):
+            raise NotFound(f"The project '{project[:100]}' does not exist.")
+
     async def _copied(
         self, exchange: Exchange, bucket: str, name: str, to_bucket: str, to_name: str
     ) -> dict[str, Any]:
@@ -123,9 +169,9 @@ class JsonApi:
         return exchange.shapes.object(item)
 
 
-def ref_of(exchange: Exchange, bucket: str, name: str) -> Ref:
-    """Return the object that a request names, with its generation and preconditions."""
-    return Ref(
+def ref_of(exchange: Exchange, bucket: str, name: str) -> ObjectRef:
+    """Return the object that a request names, with generation and preconditions."""
+    return ObjectRef(
         bucket,
         name,
         _optional(exchange.query.get("generation"), "generation"),
@@ -133,22 +179,26 @@ def ref_of(exchange: Exchange, bucket: str, name: str) -> Ref:
     )
 
 
-def _source(exchange: Exchange, bucket: str, name: str) -> Ref:
+def _source(exchange: Exchange, bucket: str, name: str) -> ObjectRef:
     generation = _optional(exchange.query.get("sourceGeneration"), "sourceGeneration")
-    return Ref(bucket, name, generation, parse_source(exchange.query))
+    return ObjectRef(bucket, name, generation, parse_source(exchange.query))
 
 
-def _sources(bucket: str, sources: object) -> Sequence[Ref]:
+def _sources(bucket: str, sources: object) -> Sequence[ObjectRef]:
     if not isinstance(sources, list):
         raise InvalidArgument("Required: sourceObjects")
-    return [_component(bucket, _mapping(source)) for source in sources[:33]]
+    return [
+        _component(bucket, _members(source, "name", "generation", "objectPreconditions"))
+        for source in sources[:33]
+    ]
 
 
-def _component(bucket: str, source: Mapping[str, Any]) -> Ref:
-    wanted = _mapping(source.get("objectPreconditions", {})).get("ifGenerationMatch")
+def _component(bucket: str, source: Mapping[str, Any]) -> ObjectRef:
+    conditions = _members(source.get("objectPreconditions") or {}, "ifGenerationMatch")
+    wanted = conditions.get("ifGenerationMatch")
     name = str(source.get("name", ""))
     check_object_name(name)
-    return Ref(
+    return ObjectRef(
         bucket,
         name,
         _optional(source.get("generation"), "generation"),
@@ -156,26 +206,32 @@ def _component(bucket: str, source: Mapping[str, Any]) -> Ref:
     )
 
 
-def _draft(exchange: Exchange, bucket: str, name: str, resource: Mapping[str, Any]) -> Draft:
+def _draft(exchange: Exchange, bucket: str, name: str, resource: Mapping[str, Any]) -> ObjectDraft:
     conditions = parse(exchange.query, exchange.headers)
-    return Draft(bucket, name, object_fields(resource), conditions)
+    return ObjectDraft(bucket, name, object_fields(resource), conditions)
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
-        return value
-    raise InvalidArgument("Invalid value in the request body.")
+def _members(value: object, *names: str) -> Mapping[str, Any]:
+    """Return a JSON object, which has no other members than `names` if any are given."""
+    if not isinstance(value, Mapping):
+        raise InvalidArgument("Invalid value in the request body.")
+    for name in value:
+        if names and name not in names:
+            raise NotEmulated(f"The field '{str(name)[:100]}'")
+    return value
 
 
 def _optional(value: object, name: str) -> int | None:
     return None if value is None else number(value, name)
 
 
-def _metageneration(exchange: Exchange) -> int | None:
-    value = exchange.query.get("ifMetagenerationMatch")
-    return _optional(value, "ifMetagenerationMatch")
+def _metageneration(exchange: Exchange) -> tuple[int | None, int | None]:
+    """Return the metagenerations that a bucket must and must not have."""
+    names = ("ifMetagenerationMatch", "ifMetagenerationNotMatch")
+    wanted, unwanted = (_optional(exchange.query.get(name), name) for name in names)
+    return wanted, unwanted
 
 
 def _page(kind: str, **parts: Any) -> dict[str, Any]:
-    """Google leaves out what is empty."""
+    """Return a list resource without its empty parts, as Google does."""
     return {"kind": kind} | {key: value for key, value in parts.items() if value}

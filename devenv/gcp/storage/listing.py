@@ -1,42 +1,56 @@
-"""Pages of a bucket's objects, with common prefixes taken together.
+"""Lists of objects in pages, with common prefixes and glob patterns.
 
-After https://cloud.google.com/storage/docs/json_api/v1/objects/list.
+A page is filled by walking the names of the bucket in order. When a delimiter folds names into a
+common prefix, the walk continues behind everything that has this prefix, so that a prefix costs one
+step however many objects it hides. A page token holds the name, and for versions the generation,
+at which the next page begins; it stays valid while objects come and go.
+
+See https://cloud.google.com/storage/docs/json_api/v1/objects/list.
 """
 
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.catalogue import Catalogue
-from devenv.gcp.storage.conditions import number
-from devenv.gcp.storage.model import Object
+from devenv.gcp.storage.model import StoredObject
+from devenv.gcp.storage.parameters import flag, number
 
 _LAST = "\U0010ffff"
-_MOST = 1000
+_MAX_PAGE = 1000
+_MAX_GLOB = 1024
+_GLOB = re.compile(r"\*+|\[[!^]?[^\]]+\]|\\.|.", re.DOTALL)
+_ALTERNATIVES = {"{": "(?:", ",": "|", "}": ")"}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a listing asks for. `start` and `generation` are where this page begins."""
+class ListRequest:
+    """The parameters of a list; the page begins at `start` and `generation`."""
 
     prefix: str = ""
     delimiter: str = ""
     start: str = ""
     generation: int = 0
     end: str = ""
-    most: int = _MOST
+    limit: int = _MAX_PAGE
     versions: bool = False
     trailing: bool = False
+    glob: re.Pattern[str] | None = None
+
+    def matches(self, name: str) -> bool:
+        """Return whether the glob pattern, if there is one, admits an object or prefix."""
+        return self.glob is None or self.glob.fullmatch(name) is not None
 
 
 @dataclass(slots=True)
-class Page:
+class ObjectPage:
     """Objects and common prefixes; `token` is empty on the last page."""
 
-    items: list[Object] = field(default_factory=list)
+    items: list[StoredObject] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
     token: str = ""
 
@@ -44,65 +58,103 @@ class Page:
         return len(self.items) + len(self.prefixes)
 
 
-def parse(query: Mapping[str, str]) -> Wanted:
+def parse(query: Mapping[str, str]) -> ListRequest:
     """Read the parameters of objects.list. Raises InvalidArgument."""
-    if "matchGlob" in query or "filter" in query:
-        raise InvalidArgument("matchGlob and filter are not emulated.")
-    prefix = query.get("prefix", "")
+    prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+    pattern = query.get("matchGlob", "")
+    if pattern and delimiter not in ("", "/"):
+        raise InvalidArgument("matchGlob is allowed with the delimiter '/' only.")
     token_name, generation = read_token(query.get("pageToken", ""))
     offset, end = query.get("startOffset", ""), query.get("endOffset", "")
-    return Wanted(
+    return ListRequest(
         prefix=prefix,
-        delimiter=query.get("delimiter", ""),
+        delimiter=delimiter,
         start=max(prefix, offset, token_name),
         generation=generation,
         end=min(filter(None, (end, prefix + _LAST))),
-        most=page_size(query),
-        versions=query.get("versions") == "true",
-        trailing=query.get("includeTrailingDelimiter") == "true",
+        limit=page_size(query),
+        versions=flag(query, "versions"),
+        trailing=flag(query, "includeTrailingDelimiter"),
+        glob=glob_pattern(pattern) if pattern else None,
     )
 
 
 def page_size(query: Mapping[str, str]) -> int:
     """Return `maxResults`, which Google cuts at 1000."""
-    return min(number(query.get("maxResults", _MOST), "maxResults"), _MOST) or _MOST
+    return min(number(query.get("maxResults", _MAX_PAGE), "maxResults"), _MAX_PAGE) or _MAX_PAGE
 
 
-def page(catalogue: Catalogue, bucket: str, wanted: Wanted) -> Page:
+def page(catalogue: Catalogue, bucket: str, request: ListRequest) -> ObjectPage:
     """Return one page; a common prefix costs one step however many objects it hides."""
-    result = Page()
-    start: str | None = wanted.start
+    result = ObjectPage()
+    start: str | None = request.start
     while start is not None:
-        start = _fill(result, catalogue, bucket, wanted, start)
+        start = _fill(result, catalogue, bucket, request, start)
     return result
 
 
 def _fill(
-    result: Page, catalogue: Catalogue, bucket: str, wanted: Wanted, start: str
+    result: ObjectPage, catalogue: Catalogue, bucket: str, request: ListRequest, start: str
 ) -> str | None:
     """Add objects from `start` on; return where to go on behind a common prefix, None at the end."""
-    for item in catalogue.scan(bucket, start=start, end=wanted.end, versions=wanted.versions):
-        if item.name == wanted.start and item.generation < wanted.generation:
+    for item in catalogue.scan(bucket, start=start, end=request.end, versions=request.versions):
+        if item.name == request.start and item.generation < request.generation:
             continue
-        common = _common_prefix(item.name, wanted)
-        if len(result) >= wanted.most:
+        common = _common_prefix(item.name, request)
+        if not request.matches(common or item.name):
+            if common:
+                return common + _LAST
+            continue
+        if len(result) >= request.limit:
             result.token = make_token(common or item.name, 0 if common else item.generation)
             return None
         if common is None:
             result.items.append(item)
             continue
         result.prefixes.append(common)
-        if wanted.trailing and item.name == common:
+        if request.trailing and item.name == common:
             result.items.append(item)
         return common + _LAST
     return None
 
 
-def _common_prefix(name: str, wanted: Wanted) -> str | None:
-    if not wanted.delimiter:
+def _common_prefix(name: str, request: ListRequest) -> str | None:
+    if not request.delimiter:
         return None
-    cut = name.find(wanted.delimiter, len(wanted.prefix))
-    return None if cut < 0 else name[: cut + len(wanted.delimiter)]
+    cut = name.find(request.delimiter, len(request.prefix))
+    return None if cut < 0 else name[: cut + len(request.delimiter)]
+
+
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """Return the regular expression of a `matchGlob`. Raises InvalidArgument.
+
+    `*` and `?` stop at a slash, `**` does not; `[a-z]`, `[!a]` and `{one,two}` are as in a shell.
+    """
+    if len(glob) > _MAX_GLOB:
+        raise InvalidArgument(f"matchGlob must not be longer than {_MAX_GLOB} characters.")
+    pieces, depth = [], 0
+    for piece in _GLOB.findall(glob):
+        if piece in _ALTERNATIVES and (depth or piece == "{"):
+            pieces.append(_ALTERNATIVES[piece])
+            depth += {"{": 1, ",": 0, "}": -1}[piece]
+        else:
+            pieces.append(_glob_piece(piece))
+    try:
+        return re.compile("".join(pieces), re.DOTALL)
+    except re.error as error:
+        raise InvalidArgument(f"Invalid matchGlob '{glob}': {error.msg}.") from error
+
+
+def _glob_piece(piece: str) -> str:
+    if piece[0] == "*":
+        return "[^/]*" if piece == "*" else ".*"
+    if piece == "?":
+        return "[^/]"
+    if piece[0] == "[" and len(piece) > 2:
+        negation = "^" if piece[1] in "!^" else ""
+        members = piece[1 + len(negation) : -1].replace("\\", r"\\").replace("[", r"\[")
+        return f"[{negation}{members}]"
+    return re.escape(piece[1:] if piece[0] == "\\" and len(piece) == 2 else piece)
 
 
 def make_token(name: str, generation: int = 0) -> str:

@@ -1,9 +1,17 @@
-"""Uploads and downloads: the requests whose bodies are bytes of objects.
+"""Uploads and downloads: the handlers of both APIs whose bodies are bytes of objects.
 
-After https://cloud.google.com/storage/docs/uploads-downloads.
+Downloads honour one byte range. An object that is stored with `Content-Encoding: gzip` goes as it is
+to clients that accept gzip, and is decompressed for the others unless its Cache-Control says
+`no-transform` ("decompressive transcoding"): then the length is not known beforehand, ranges are
+ignored, and a Warning header says what happened.
+
+See https://cloud.google.com/storage/docs/uploads-downloads and
+https://cloud.google.com/storage/docs/transcoding.
 """
 
-from collections.abc import AsyncIterator
+import re
+import zlib
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -12,31 +20,34 @@ from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.blobs import CHUNK, Blobs, Digest
-from devenv.gcp.storage.conditions import number, parse
+from devenv.gcp.storage.errors import RangeNotSatisfiable
 from devenv.gcp.storage.exchange import Exchange, answer
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.json_api import ref_of
-from devenv.gcp.storage.model import Object
-from devenv.gcp.storage.objects import Draft, Objects
-from devenv.gcp.storage.ranges import parse_content_range, slice_of
-from devenv.gcp.storage.related import Related
+from devenv.gcp.storage.model import StoredObject
+from devenv.gcp.storage.multipart import RelatedBody
+from devenv.gcp.storage.objects import ObjectDraft, Objects
+from devenv.gcp.storage.parameters import number, parse
 from devenv.gcp.storage.resources import media_headers, sums_of_headers
-from devenv.gcp.storage.uploads import Progress, Uploads
+from devenv.gcp.storage.uploads import UploadProgress, Uploads, parse_content_range
+
+_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WINDOW = zlib.MAX_WBITS | 16
 
 
 class Download(Response):
-    """Part of a file, read while it is sent."""
+    """The bytes of a file, read while they are sent."""
 
     def __init__(self, file: BinaryIO, span: tuple[int, int], headers: dict[str, str]) -> None:
         self._file = file
         self._span = span
         status = 206 if "content-range" in headers else 200
-        length = {"content-length": str(span[1] - span[0])}
-        super().__init__(status_code=status, headers=headers | length)
+        super().__init__(status_code=status, headers=headers)
+        self.headers["content-length"] = str(span[1] - span[0])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        start, end = self._span
-        with self._file as file:
+        with self._file:
             await send(
                 {
                     "type": "http.response.start",
@@ -44,19 +55,40 @@ class Download(Response):
                     "headers": self.raw_headers,
                 }
             )
-            if scope["method"] == "HEAD":
-                start = end
-            file.seek(start)
-            while end - start > CHUNK:
-                await send(
-                    {"type": "http.response.body", "body": file.read(CHUNK), "more_body": True}
-                )
-                start += CHUNK
-            await send({"type": "http.response.body", "body": file.read(end - start)})
+            if scope["method"] != "HEAD":
+                for data in self._chunks():
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+    def _chunks(self) -> Iterator[bytes]:
+        start, end = self._span
+        self._file.seek(start)
+        while start < end and (data := self._file.read(min(CHUNK, end - start))):
+            start += len(data)
+            yield data
+
+
+class GunzippedDownload(Download):
+    """A gzip file, decompressed while it is sent."""
+
+    def __init__(self, file: BinaryIO, size: int, headers: dict[str, str]) -> None:
+        super().__init__(file, (0, size), headers)
+        del self.headers["content-length"]
+
+    def _chunks(self) -> Iterator[bytes]:
+        unpack = zlib.decompressobj(_GZIP_WINDOW)
+        for chunk in super()._chunks():
+            data = chunk
+            while data and not (unpack.eof and not data.startswith(_GZIP_MAGIC)):
+                if unpack.eof:  # a gzip file may have several members
+                    unpack = zlib.decompressobj(_GZIP_WINDOW)
+                yield unpack.decompress(data, CHUNK)
+                data = unpack.unconsumed_tail or unpack.unused_data
+        yield unpack.flush()
 
 
 class Media:
-    """The handlers that both APIs share for bytes."""
+    """The handlers for bytes that both APIs share."""
 
     def __init__(self, objects: Objects, uploads: Uploads, blobs: Blobs) -> None:
         self._objects = objects
@@ -67,11 +99,20 @@ class Media:
         found = self._objects.get(exchange.access, ref_of(exchange, bucket, name))
         return self.send(exchange, found, {})
 
-    def send(self, exchange: Exchange, found: Object, extra: dict[str, str]) -> Response:
-        """Answer with the bytes of `found`, or the range of them that is asked for."""
+    def send(self, exchange: Exchange, found: StoredObject, extra: dict[str, str]) -> Response:
+        """Answer with the bytes of `found`, or with the range of them that the request names."""
         size = found.content.size
-        span = slice_of(exchange.headers.get("range"), size)
         headers = media_headers(found) | extra
+        if found.fields.get("contentEncoding") == "gzip":
+            headers["vary"] = "Accept-Encoding"
+            if not _accepts_gzip(exchange) and "no-transform" not in headers.get(
+                "cache-control", ""
+            ):
+                file = self._objects.open(found)
+                if file.read(2) == _GZIP_MAGIC:
+                    return GunzippedDownload(file, size, _transcoded(headers))
+                file.close()
+        span = slice_of(exchange.headers.get("range"), size)
         if span:
             headers["content-range"] = f"bytes {span[0]}-{span[1] - 1}/{size}"
         return Download(self._objects.open(found), span or (0, size), headers)
@@ -88,7 +129,9 @@ class Media:
                 return await self._begin(exchange, bucket)
         raise InvalidArgument("Unknown uploadType; it must be media, multipart or resumable.")
 
-    async def store(self, exchange: Exchange, draft: Draft, body: AsyncIterator[bytes]) -> Object:
+    async def store(
+        self, exchange: Exchange, draft: ObjectDraft, body: AsyncIterator[bytes]
+    ) -> StoredObject:
         """Stream `body` to disk and make it an object."""
         self._objects.begin(exchange.access, draft)
         blob, digest = self._blobs.new(), Digest()
@@ -102,8 +145,10 @@ class Media:
             raise
         return self._objects.insert(exchange.access, draft, digest.content(blob))
 
-    def location(self, exchange: Exchange, draft: Draft, total: str | None, query: str) -> str:
-        """Begin a resumable upload and return the URI of its session, on the client's own host."""
+    def location(
+        self, exchange: Exchange, draft: ObjectDraft, total: str | None, query: str
+    ) -> str:
+        """Begin a resumable upload and return its session's URI on the host of the request."""
         size = None if total is None else number(total, "X-Upload-Content-Length")
         session = self._uploads.begin(exchange.access, draft, size)
         return f"{exchange.shapes.base}{exchange.path}?{query}upload_id={session.id}"
@@ -112,10 +157,10 @@ class Media:
         progress = await self.progress(exchange)
         if progress.result:
             return answer(exchange.shapes.object(progress.result))
-        return incomplete(progress)
+        return incomplete(exchange, progress)
 
-    async def progress(self, exchange: Exchange) -> Progress:
-        """Take a chunk. The session's URI is its own credential, so no token is asked for."""
+    async def progress(self, exchange: Exchange) -> UploadProgress:
+        """Store a chunk; the session's URI is its own credential, so the token does not count."""
         session_id = exchange.query["upload_id"]
         owner = replace(exchange.access, caller=self._uploads.owner(session_id))
         chunk = parse_content_range(exchange.headers.get("content-range"))
@@ -128,7 +173,7 @@ class Media:
         )
 
     async def cancel(self, exchange: Exchange, *_: str) -> Response:
-        """Google answers a cancelled upload with its own status, 499."""
+        """Cancel an upload, which Google confirms with a status of its own."""
         self._uploads.cancel(exchange.query.get("upload_id", ""))
         return Response(status_code=499)
 
@@ -140,7 +185,7 @@ class Media:
 
     async def _multipart(self, exchange: Exchange, bucket: str) -> Response:
         content_type = exchange.headers.get("content-type", "")
-        related = Related(content_type, exchange.request.stream())
+        related = RelatedBody(content_type, exchange.request.stream())
         resource = await related.metadata()
         draft = _draft(exchange, bucket, {"contentType": related.content_type} | resource)
         item = await self.store(exchange, draft, related.media())
@@ -157,14 +202,55 @@ class Media:
         return Response(headers={"location": location})
 
 
-def incomplete(progress: Progress) -> Response:
-    """Answer 308: Range names the last byte that is there, and is missing while there is none."""
+def slice_of(header: str | None, size: int) -> tuple[int, int] | None:
+    """Return the first byte and the end of a Range header's range; None means everything.
+
+    A header that is malformed or names several ranges is ignored, as Google does.
+    """
+    match = _RANGE.fullmatch(header.strip()) if header else None
+    if not match or match[1] == match[2] == "":
+        return None
+    if match[1] == "":
+        start, end = max(0, size - int(match[2])), size
+    else:
+        start, end = int(match[1]), min(size, int(match[2]) + 1 if match[2] else size)
+        if match[2] and int(match[2]) < start:
+            return None
+    if start >= size:
+        raise RangeNotSatisfiable(size)
+    return start, end
+
+
+def incomplete(exchange: Exchange, progress: UploadProgress) -> Response:
+    """Answer 308: Range names the last byte that is there, and is absent while there is none.
+
+    Go's client asks with a header for 200 instead, because its HTTP library would follow a 308.
+    """
     headers = {"range": f"bytes=0-{progress.persisted - 1}"} if progress.persisted else {}
+    if exchange.headers.get("x-guploader-no-308", "").lower() == "yes":
+        return Response(headers=headers | {"x-http-status-code-override": "308"})
     return Response(status_code=308, headers=headers)
 
 
-def _draft(exchange: Exchange, bucket: str, resource: dict[str, Any]) -> Draft:
-    """Build the object from its metadata part, the query and the headers, as insert does."""
+def _accepts_gzip(exchange: Exchange) -> bool:
+    offers = exchange.headers.get("accept-encoding", "").lower().split(",")
+    return any(
+        name.strip() == "gzip" and not re.fullmatch(r"\s*q=0(\.0*)?\s*", weight)
+        for name, _, weight in (offer.partition(";") for offer in offers)
+    )
+
+
+def _transcoded(headers: dict[str, str]) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in headers.items()
+        if name not in ("accept-ranges", "content-encoding")
+    }
+    return kept | {"warning": "214 UploadServer gunzipped"}
+
+
+def _draft(exchange: Exchange, bucket: str, resource: dict[str, Any]) -> ObjectDraft:
+    """Return the object of an insert: from its metadata part, the query and the headers."""
     query = exchange.query
     name = query.get("name") or resource.get("name")
     if not isinstance(name, str):
@@ -175,7 +261,7 @@ def _draft(exchange: Exchange, bucket: str, resource: dict[str, Any]) -> Draft:
         resource = resource | {"contentType": "application/octet-stream"}
     given = {"crc32c": resource.get("crc32c"), "md5": resource.get("md5Hash")}
     sums = {key: str(value) for key, value in given.items() if value}
-    return Draft(
+    return ObjectDraft(
         bucket,
         name,
         object_fields(resource),

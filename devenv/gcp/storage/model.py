@@ -1,15 +1,30 @@
-"""What Cloud Storage keeps: buckets, objects and the bytes under them."""
+"""Buckets and objects as they are kept, and the names that they may have.
+
+A bucket or object is a frozen value: a change makes a new one with the next metageneration, new
+bytes make a new generation. `fields` holds what a client set, under its JSON name and validated by
+`fields.py`; everything else that a resource shows is derived from the other attributes. The bytes
+themselves are files, named by `ObjectContent.blob`.
+
+Names follow https://cloud.google.com/storage/docs/buckets#naming and
+https://cloud.google.com/storage/docs/objects#naming.
+"""
 
 import base64
+import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from devenv.gcp.errors import InvalidArgument
+
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{1,220}[a-z0-9]")
+
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """Bytes at rest and their checksums in base64; composed bytes have no MD5, as at Google."""
+class ObjectContent:
+    """Stored bytes and their checksums in base64; composed bytes have no MD5."""
 
     blob: str
     size: int
@@ -19,17 +34,22 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Object:
-    """One generation of an object. `fields` are what a client may set, under their JSON names."""
+class StoredObject:
+    """One generation of an object.
+
+    `retained_from` is the moment from which the bucket's retention period counts, if that is not
+    its creation: the release of its event-based hold.
+    """
 
     bucket: str
     name: str
     generation: int
-    content: Content
+    content: ObjectContent
     created: float
     updated: float
     metageneration: int = 1
     deleted: float = 0.0
+    retained_from: float = 0.0
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -43,12 +63,12 @@ class Object:
     @classmethod
     def load(cls, text: str) -> Self:
         values = json.loads(text)
-        return cls(**values | {"content": Content(**values["content"])})
+        return cls(**values | {"content": ObjectContent(**values["content"])})
 
 
 @dataclass(frozen=True, slots=True)
-class Bucket:
-    """A bucket. `fields` are what a client may set, under their JSON names."""
+class StoredBucket:
+    """A bucket and its settings."""
 
     name: str
     created: float
@@ -58,8 +78,31 @@ class Bucket:
 
     @property
     def versioned(self) -> bool:
-        versioning = self.fields.get("versioning")
-        return isinstance(versioning, Mapping) and versioning.get("enabled") is True
+        """Whether an overwritten or deleted object is kept as a noncurrent version."""
+        return bool(self.fields.get("versioning", {}).get("enabled"))
+
+    @property
+    def storage_class(self) -> str:
+        """The class of objects that name none."""
+        return str(self.fields.get("storageClass", "STANDARD"))
+
+    @property
+    def location(self) -> str:
+        """The location that the bucket was created with; empty for the project's region."""
+        return str(self.fields.get("location", ""))
+
+    @property
+    def private(self) -> bool:
+        """Whether public access prevention is enforced."""
+        iam = self.fields.get("iamConfiguration", {})
+        return bool(iam.get("publicAccessPrevention") == "enforced")
+
+    def retained_until(self, item: StoredObject) -> float:
+        """Return when the retention policy lets `item` go; 0 without a policy or a known time."""
+        policy = self.fields.get("retentionPolicy")
+        if not policy or item.fields.get("eventBasedHold"):
+            return 0.0
+        return (item.retained_from or item.created) + int(policy["retentionPeriod"])
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -67,3 +110,45 @@ class Bucket:
     @classmethod
     def load(cls, text: str) -> Self:
         return cls(**json.loads(text))
+
+
+def check_bucket_name(name: str) -> None:
+    """Raise InvalidArgument for a name that no bucket may have."""
+    parts = name.split(".")
+    if (
+        not _BUCKET_NAME.fullmatch(name)
+        or not all(1 <= len(part) <= 63 for part in parts)
+        or name.startswith("goog")
+        or "google" in name
+        or _is_address(name)
+    ):
+        raise InvalidArgument(f"Invalid bucket name: '{name[:230]}'")
+
+
+def check_object_name(name: str) -> None:
+    """Raise InvalidArgument for a name that no object may have."""
+    if not name:
+        raise InvalidArgument("Required")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidArgument("The object name is not valid UTF-8.") from error
+    if size > 1024:
+        raise InvalidArgument(
+            "The maximum object name length is 1024 bytes when UTF-8 encoded; "
+            f"received a name with length {size} bytes."
+        )
+    if (
+        name in {".", ".."}
+        or any(character in name for character in "\r\n\0")
+        or name.startswith(".well-known/acme-challenge/")
+    ):
+        raise InvalidArgument("Disallowed unicode characters or words present in object name.")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.IPv4Address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,7 +1,13 @@
-"""The rules of objects: what a request may see and change, and when it is refused.
+"""The rules of objects: writes, reads, changes, deletions, copies and compositions.
 
-After https://cloud.google.com/storage/docs/json_api/v1/objects. Every change is one transaction
-that looks at the live object, checks preconditions and permissions against it and writes.
+Every change is one transaction that looks at the live object, checks permissions, preconditions,
+holds and retention against it, and writes; files that it displaces are deleted after the commit. An
+object that is under a hold, or younger than its bucket's retention period, can be neither deleted
+nor overwritten nor made a noncurrent version; its metadata can be changed. The retention period of
+an object that had an event-based hold counts from the release of the hold.
+
+See https://cloud.google.com/storage/docs/json_api/v1/objects and
+https://cloud.google.com/storage/docs/object-holds.
 """
 
 import asyncio
@@ -11,23 +17,29 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from devenv.gcp.clock import Clock
-from devenv.gcp.errors import InvalidArgument, NotFound
+from devenv.gcp.errors import InvalidArgument, NotFound, PermissionDenied
 from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.blobs import Blobs
 from devenv.gcp.storage.catalogue import Catalogue
-from devenv.gcp.storage.conditions import Preconditions
 from devenv.gcp.storage.errors import NoSuchBucket
-from devenv.gcp.storage.fields import object_fields, patched_object
-from devenv.gcp.storage.listing import Page, Wanted, page
-from devenv.gcp.storage.model import Content, Object
-from devenv.gcp.storage.names import check_object_name
+from devenv.gcp.storage.fields import merged, object_fields
+from devenv.gcp.storage.listing import ListRequest, ObjectPage, page
+from devenv.gcp.storage.model import (
+    ObjectContent,
+    StoredBucket,
+    StoredObject,
+    check_object_name,
+)
+from devenv.gcp.storage.parameters import Preconditions
+from devenv.gcp.storage.resources import timestamp
 
 ANY = Preconditions()
+_NOT_COPIED = ("eventBasedHold", "storageClass", "temporaryHold")
 
 
 @dataclass(frozen=True, slots=True)
-class Ref:
-    """An object as a request names it; generation None is the live one."""
+class ObjectRef:
+    """The object that a request names; without a generation the live one."""
 
     bucket: str
     name: str
@@ -36,8 +48,8 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """An object about to be written; `crc32c` and `md5` are what its bytes must have, if given."""
+class ObjectDraft:
+    """An object about to be written; `crc32c` and `md5` are checksums that its bytes must match."""
 
     bucket: str
     name: str
@@ -55,22 +67,22 @@ class Objects:
         self._blobs = blobs
         self._clock = clock
 
-    def begin(self, access: Access, draft: Draft) -> None:
-        """Refuse early, before its bytes arrive, what `place` would refuse now."""
+    def begin(self, access: Access, draft: ObjectDraft) -> None:
+        """Refuse before any bytes arrive what `place` would refuse now."""
         check_object_name(draft.name)
         access.require("storage.objects.create", draft.bucket, draft.name)
         if not self._catalogue.has_bucket(draft.bucket):
             raise NoSuchBucket
         self._check_overwrite(access, draft)
 
-    def insert(self, access: Access, draft: Draft, content: Content) -> Object:
-        """Make `content`, which is on disk, the live object. It is deleted if that is refused."""
+    def insert(self, access: Access, draft: ObjectDraft, content: ObjectContent) -> StoredObject:
+        """Make `content` the live object; if that is refused, its file is deleted."""
         with self.change(content) as displaced:
             return self.place(access, draft, content, displaced)
 
     @contextmanager
-    def change(self, content: Content | None = None) -> Iterator[list[str]]:
-        """One transaction; yields a list for the files that are to be deleted when it is through."""
+    def change(self, content: ObjectContent | None = None) -> Iterator[list[str]]:
+        """Run one transaction; yield a list for the files to delete after its commit."""
         displaced: list[str] = []
         try:
             with self._catalogue.transaction():
@@ -82,8 +94,10 @@ class Objects:
         for blob in displaced:
             self._blobs.delete(blob)
 
-    def place(self, access: Access, draft: Draft, content: Content, displaced: list[str]) -> Object:
-        """Write the object inside a `change`: the moment at which preconditions are decided."""
+    def place(
+        self, access: Access, draft: ObjectDraft, content: ObjectContent, displaced: list[str]
+    ) -> StoredObject:
+        """Write the object inside a `change`; preconditions are decided here."""
         check_sums(draft, content)
         bucket = self._catalogue.bucket(draft.bucket)
         if bucket is None:
@@ -92,20 +106,23 @@ class Objects:
         now = self._clock.now()
         if before:
             self._retire(before, displaced, keep=bucket.versioned)
-        after = Object(
+        defaults: dict[str, Any] = {"storageClass": bucket.storage_class}
+        if bucket.fields.get("defaultEventBasedHold"):
+            defaults["eventBasedHold"] = True
+        after = StoredObject(
             bucket=draft.bucket,
             name=draft.name,
             generation=self._catalogue.next_generation(int(now * 1_000_000)),
             content=content,
             created=now,
             updated=now,
-            fields=draft.fields,
+            fields={**defaults, **draft.fields},
         )
         self._catalogue.save(after)
         return after
 
-    def get(self, access: Access, ref: Ref) -> Object:
-        """Return an object. Who may not list is not told that it is missing, as at Google."""
+    def get(self, access: Access, ref: ObjectRef) -> StoredObject:
+        """Return an object; a caller who may not list gets 403 for one that does not exist."""
         access.require("storage.objects.get", ref.bucket, ref.name)
         try:
             found = self._find(ref)
@@ -116,45 +133,53 @@ class Objects:
         ref.conditions.check_read(found)
         return found
 
-    def open(self, found: Object) -> BinaryIO:
+    def open(self, found: StoredObject) -> BinaryIO:
         """Open the bytes of `found`, which stay readable when it is overwritten meanwhile."""
         return self._blobs.open(found.content.blob)
 
-    def listing(self, access: Access, bucket: str, wanted: Wanted) -> Page:
-        access.require("storage.objects.list", bucket, prefix=wanted.prefix)
+    def listing(self, access: Access, bucket: str, request: ListRequest) -> ObjectPage:
+        access.require("storage.objects.list", bucket, prefix=request.prefix)
         if not self._catalogue.has_bucket(bucket):
             raise NoSuchBucket
-        return page(self._catalogue, bucket, wanted)
+        return page(self._catalogue, bucket, request)
 
     def patch(
-        self, access: Access, ref: Ref, resource: Mapping[str, Any], *, whole: bool = False
-    ) -> Object:
+        self, access: Access, ref: ObjectRef, resource: Mapping[str, Any], *, whole: bool = False
+    ) -> StoredObject:
         """Change metadata by a merge patch, or replace all of it when `whole`."""
         access.require("storage.objects.update", ref.bucket, ref.name)
         with self.change():
             before = self._find(ref)
             ref.conditions.check(before)
-            fields = object_fields(resource) if whole else patched_object(before.fields, resource)
+            fields = object_fields(resource if whole else merged(before.fields, resource))
+            _check_update(before.fields, fields)
+            fields.setdefault("storageClass", before.fields.get("storageClass", "STANDARD"))
+            released = before.fields.get("eventBasedHold") and not fields.get("eventBasedHold")
+            now = self._clock.now()
             after = replace(
                 before,
                 fields=fields,
                 metageneration=before.metageneration + 1,
-                updated=self._clock.now(),
+                updated=now,
+                retained_from=now if released else before.retained_from,
             )
             self._catalogue.save(after)
             return after
 
-    def delete(self, access: Access, ref: Ref) -> None:
+    def delete(self, access: Access, ref: ObjectRef) -> None:
         access.require("storage.objects.delete", ref.bucket, ref.name)
         with self.change() as displaced:
             found = self._find(ref)
             ref.conditions.check(found)
             bucket = self._catalogue.bucket(ref.bucket)
+            self._check_protection(found, bucket)
             versioned = bucket is not None and bucket.versioned
             self._retire(found, displaced, keep=versioned and ref.generation is None)
 
-    def copy(self, access: Access, source: Ref, draft: Draft, *, move: bool = False) -> Object:
-        """Copy an object; `draft` without fields takes over those of the source."""
+    def copy(
+        self, access: Access, source: ObjectRef, draft: ObjectDraft, *, move: bool = False
+    ) -> StoredObject:
+        """Copy an object; a `draft` without fields takes those of the source, except holds."""
         found = self.get(access, replace(source, conditions=ANY))
         source.conditions.check(found)
         self.begin(access, draft)
@@ -162,13 +187,18 @@ class Objects:
             access.require("storage.objects.delete", source.bucket, source.name)
         content = replace(found.content, blob=self._blobs.duplicate(found.content.blob))
         with self.change(content) as displaced:
-            fields = draft.fields or found.fields
+            kept = () if move else _NOT_COPIED
+            inherited = {key: found.fields[key] for key in found.fields if key not in kept}
+            fields = draft.fields or inherited
             copied = self.place(access, replace(draft, fields=fields), content, displaced)
             if move and (source.bucket, source.name) != (draft.bucket, draft.name):
+                self._check_protection(found, self._catalogue.bucket(source.bucket))
                 self._retire(found, displaced, keep=False)
             return copied
 
-    async def compose(self, access: Access, sources: Sequence[Ref], draft: Draft) -> Object:
+    async def compose(
+        self, access: Access, sources: Sequence[ObjectRef], draft: ObjectDraft
+    ) -> StoredObject:
         """Join up to 32 objects of one bucket."""
         if not 1 <= len(sources) <= 32:
             raise InvalidArgument(
@@ -189,7 +219,7 @@ class Objects:
                 self._blobs.delete(blob)
         return self.insert(access, draft, content)
 
-    def _find(self, ref: Ref) -> Object:
+    def _find(self, ref: ObjectRef) -> StoredObject:
         if not self._catalogue.has_bucket(ref.bucket):
             raise NoSuchBucket
         if ref.generation is None:
@@ -200,15 +230,31 @@ class Objects:
             raise NotFound(f"No such object: {ref.bucket}/{ref.name}")
         return found
 
-    def _check_overwrite(self, access: Access, draft: Draft) -> Object | None:
-        """Return the live object that `draft` replaces, which needs the right to delete it."""
+    def _check_overwrite(self, access: Access, draft: ObjectDraft) -> StoredObject | None:
+        """Return the live object that `draft` replaces; the caller must be allowed to delete it."""
         before = self._catalogue.live(draft.bucket, draft.name)
         draft.conditions.check(before)
         if before:
             access.require("storage.objects.delete", draft.bucket, draft.name)
+            self._check_protection(before, self._catalogue.bucket(draft.bucket))
         return before
 
-    def _retire(self, item: Object, displaced: list[str], *, keep: bool) -> None:
+    def _check_protection(self, item: StoredObject, bucket: StoredBucket | None) -> None:
+        """Raise PermissionDenied if a hold or the retention policy protects `item`."""
+        name = f"Object '{item.bucket}/{item.name}'"
+        kept = "cannot be deleted, overwritten or archived until"
+        for field_name, hold in (("eventBasedHold", "Event-Based"), ("temporaryHold", "Temporary")):
+            if item.fields.get(field_name):
+                raise PermissionDenied(
+                    f"{name} is under active {hold} hold and {kept} hold is removed."
+                )
+        until = bucket.retained_until(item) if bucket else 0.0
+        if self._clock.now() < until:
+            raise PermissionDenied(
+                f"{name} is subject to bucket's retention policy and {kept} {timestamp(until)}"
+            )
+
+    def _retire(self, item: StoredObject, displaced: list[str], *, keep: bool) -> None:
         if keep and not item.deleted:
             self._catalogue.save(replace(item, deleted=self._clock.now()))
             return
@@ -216,7 +262,7 @@ class Objects:
         displaced.append(item.content.blob)
 
 
-def check_sums(draft: Draft, content: Content) -> None:
+def check_sums(draft: ObjectDraft, content: ObjectContent) -> None:
     """Raise InvalidArgument if the bytes that arrived are not those that were sent."""
     for name, given, found in (
         ("CRC32C", draft.crc32c, content.crc32c),
@@ -226,3 +272,12 @@ def check_sums(draft: Draft, content: Content) -> None:
             raise InvalidArgument(
                 f'Provided {name} "{given[:64]}" doesn\'t match calculated {name} "{found}".'
             )
+
+
+def _check_update(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Refuse changes of metadata that Google refuses. Raises InvalidArgument."""
+    known = before.get("storageClass", "STANDARD")
+    if after.get("storageClass", known) != known:
+        raise InvalidArgument("The storage class of an object can be changed by a rewrite only.")
+    if "customTime" in before and after.get("customTime", "") < before["customTime"]:
+        raise InvalidArgument("Custom time cannot be removed or set to an earlier time.")

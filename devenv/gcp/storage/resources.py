@@ -1,18 +1,23 @@
-"""How buckets and objects look in JSON and in HTTP headers.
+"""Representations of buckets and objects: resources in JSON, headers of the XML API.
 
-After https://cloud.google.com/storage/docs/json_api/v1/objects#resource-representations.
+A resource shows the settings of its bucket or object, and what the service computes: links that
+lead to the host that the client used, checksums, times, and the values that Google fills in where a
+client set none.
+
+See https://cloud.google.com/storage/docs/json_api/v1/objects#resource-representations.
 """
 
 import base64
 import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import quote
 
-from devenv.gcp.storage.model import Bucket, Object
+from devenv.gcp.storage.fields import location_type
+from devenv.gcp.storage.model import StoredBucket, StoredObject
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _HEADERS = {
@@ -21,20 +26,22 @@ _HEADERS = {
     "contentLanguage": "content-language",
     "cacheControl": "cache-control",
 }
+_SETTINGS = {"customTime": "x-goog-custom-time", "storageClass": "x-goog-storage-class"}
 
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """Builds resources whose links lead to `base`, the scheme and host that the client used."""
+    """Builder of resources whose links lead to `base`, the scheme and host of the request."""
 
     base: str
     number: str
     region: str
+    find: Callable[[str], StoredBucket | None]
 
-    def object(self, item: Object) -> dict[str, Any]:
+    def object(self, item: StoredObject) -> dict[str, Any]:
         content = item.content
         path = f"/storage/v1/b/{item.bucket}/o/{quote(item.name, safe='')}"
-        created, updated = _time(item.created), _time(item.updated)
+        created, updated = timestamp(item.created), timestamp(item.updated)
         resource: dict[str, Any] = {
             "kind": "storage#object",
             "id": f"{item.bucket}/{item.name}/{item.generation}",
@@ -59,12 +66,17 @@ class Shapes:
         if content.components:
             resource["componentCount"] = content.components
         if item.deleted:
-            resource["timeDeleted"] = _time(item.deleted)
+            resource["timeDeleted"] = timestamp(item.deleted)
+        bucket = self.find(item.bucket)
+        if bucket and (retained := bucket.retained_until(item)):
+            resource["retentionExpirationTime"] = timestamp(retained)
         return resource
 
-    def bucket(self, bucket: Bucket) -> dict[str, Any]:
+    def bucket(self, bucket: StoredBucket) -> dict[str, Any]:
         tag = f"bucket/{bucket.metageneration}".encode()
-        return {
+        layout = self._place(bucket)
+        created = timestamp(bucket.created)
+        resource = {
             "kind": "storage#bucket",
             "id": bucket.name,
             "selfLink": f"{self.base}/storage/v1/b/{bucket.name}",
@@ -72,22 +84,38 @@ class Shapes:
             "projectNumber": self.number,
             "generation": str(int(bucket.created * 1_000_000)),
             "metageneration": str(bucket.metageneration),
-            "location": self.region.upper(),
-            "locationType": "region",
+            **layout,
             "storageClass": "STANDARD",
             "etag": base64.b64encode(tag).decode(),
-            "timeCreated": _time(bucket.created),
-            "updated": _time(bucket.updated),
+            "timeCreated": created,
+            "updated": timestamp(bucket.updated),
+            "softDeletePolicy": {"retentionDurationSeconds": "0", "effectiveTime": created},
+            **bucket.fields,
             "iamConfiguration": {
                 "uniformBucketLevelAccess": {"enabled": True},
-                "publicAccessPrevention": "inherited",
+                "publicAccessPrevention": "enforced" if bucket.private else "inherited",
             },
-            **bucket.fields,
+        }
+        if layout["locationType"] != "region":
+            resource.setdefault("rpo", "DEFAULT")
+        return resource
+
+    def layout(self, bucket: StoredBucket) -> dict[str, Any]:
+        """Return what clients ask before they decide how to copy and remove whole trees."""
+        return {
+            "kind": "storage#storageLayout",
+            "bucket": bucket.name,
+            **self._place(bucket),
+            "hierarchicalNamespace": {"enabled": False},
         }
 
+    def _place(self, bucket: StoredBucket) -> dict[str, str]:
+        location = bucket.location or self.region.upper()
+        return {"location": location, "locationType": location_type(location)}
 
-def media_headers(item: Object) -> dict[str, str]:
-    """Return the headers of a download, but for its length and range."""
+
+def media_headers(item: StoredObject) -> dict[str, str]:
+    """Return the headers of a download, except its length and range."""
     content, fields = item.content, item.fields
     sums = f"crc32c={content.crc32c}" + (f",md5={content.md5}" if content.md5 else "")
     headers = {
@@ -106,8 +134,8 @@ def media_headers(item: Object) -> dict[str, str]:
     return {name: _latin(value) for name, value in headers.items()}
 
 
-def metadata_headers(item: Object) -> dict[str, str]:
-    """Return custom metadata as the XML API's headers, as far as it can be written in them."""
+def metadata_headers(item: StoredObject) -> dict[str, str]:
+    """Return custom metadata as headers of the XML API; what no header can hold is left out."""
     return {
         f"x-goog-meta-{key.lower()}": _latin(value)
         for key, value in item.fields.get("metadata", {}).items()
@@ -116,10 +144,11 @@ def metadata_headers(item: Object) -> dict[str, str]:
 
 
 def fields_of_headers(headers: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the headers of an XML upload set on the object."""
+    """Return the settings that the headers of an XML upload make."""
     fields: dict[str, Any] = {
         key: headers[header] for key, header in _HEADERS.items() if header in headers
     }
+    fields |= {key: headers[header] for key, header in _SETTINGS.items() if header in headers}
     fields["contentType"] = headers.get("content-type") or "application/octet-stream"
     metadata = {
         name.removeprefix("x-goog-meta-"): value
@@ -130,7 +159,7 @@ def fields_of_headers(headers: Mapping[str, str]) -> dict[str, Any]:
 
 
 def sums_of_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the checksums that a client sends with the bytes: `crc32c` and `md5`."""
+    """Return the checksums, `crc32c` and `md5`, that a client sends with the bytes."""
     sums = {"md5": headers["content-md5"]} if "content-md5" in headers else {}
     for item in headers.get("x-goog-hash", "").split(","):
         name, _, value = item.strip().partition("=")
@@ -140,10 +169,11 @@ def sums_of_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _latin(value: str) -> str:
-    """HTTP headers carry bytes; what is beyond ASCII goes out as UTF-8, as at Google."""
+    """Return a header value whose bytes are `value` in UTF-8."""
     return value.encode("utf-8", "replace").decode("latin-1")
 
 
-def _time(moment: float) -> str:
+def timestamp(moment: float) -> str:
+    """Return `moment` as Google writes it."""
     stamp = dt.datetime.fromtimestamp(moment, dt.UTC)
     return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")

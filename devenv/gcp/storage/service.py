@@ -1,4 +1,8 @@
-"""Cloud Storage as the server wires it: one HTTP app over state that survives `kill -9`."""
+"""Cloud Storage as a service of the emulated cloud: its parts, wired, over state on disk.
+
+Metadata are rows of the cloud's SQLite file, bytes are files below `data`. An acknowledged write is
+in both, so that it survives `kill -9`; what a crash left half done is removed at the next start.
+"""
 
 from pathlib import Path
 
@@ -16,13 +20,14 @@ from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.signed import Verifier
 from devenv.gcp.storage.uploads import Uploads
 from devenv.gcp.storage.xml_api import XmlApi
+from devenv.gcp.storage.xml_multipart import XmlMultipart
 from devenv.gcp.store import Store
 
 
 class StorageService:
     """Buckets and objects of one project; `data` is the folder for the objects' bytes."""
 
-    def __init__(  # noqa: PLR0913 - the parts that the server has, by name
+    def __init__(  # noqa: PLR0913 - the parts of the server, by name
         self,
         *,
         config: CloudConfig,
@@ -36,16 +41,18 @@ class StorageService:
         self._config = config
         self._catalogue = Catalogue(store)
         self._blobs = Blobs(data)
-        self._buckets = Buckets(self._catalogue, clock)
+        self._buckets = Buckets(self._catalogue, clock, config.region)
         objects = Objects(self._catalogue, self._blobs, clock)
         self._uploads = Uploads(self._catalogue, self._blobs, objects, clock)
         media = Media(objects, self._uploads, self._blobs)
         self.app = StorageApp(
             config,
-            clock=clock,
-            trust=Trust(authenticator, verifier, guard),
-            json_api=JsonApi(self._buckets, objects),
-            xml_api=XmlApi(objects, media),
+            trust=Trust(authenticator, verifier, guard, clock),
+            catalogue=self._catalogue,
+            json_api=JsonApi(self._buckets, objects, project=config.project, number=config.number),
+            xml_api=XmlApi(
+                objects, media, XmlMultipart(self._catalogue, self._blobs, objects, clock)
+            ),
             media=media,
         )
 
@@ -53,7 +60,10 @@ class StorageService:
         return ()
 
     def mounts(self) -> tuple[Mount, ...]:
-        """Return the app under Google's hosts; on the plain port, signed URLs begin with a bucket."""
+        """Return the app under Google's hosts, and under its paths on the plain port.
+
+        There a signed URL begins with the name of a bucket.
+        """
         buckets = tuple(f"/{name}/" for name in self._config.buckets)
         hosts = ("storage.googleapis.com", "*.storage.googleapis.com")
         return (
@@ -62,10 +72,10 @@ class StorageService:
         )
 
     async def start(self) -> None:
-        """Make the configured buckets and remove what a crash left half done."""
+        """Create the configured buckets and delete what a crash left half done."""
         self._uploads.clean()
         self._blobs.sweep(self._catalogue.blobs())
         self._buckets.ensure(self._config.buckets)
 
     async def stop(self) -> None:
-        """Nothing to do: what was acknowledged is on disk."""
+        """Do nothing: every acknowledged write is on disk."""

@@ -1,30 +1,46 @@
-"""Signed URLs, version 4: who signed a request, and whether the signature still holds.
+"""Signed URLs of both versions: the account that signed a request, if the signature is valid.
 
-After https://cloud.google.com/storage/docs/authentication/canonical-requests.
+Version 4 signs a canonical form of the whole request: method, path, query, chosen headers. Version
+2 signs method, Content-MD5, Content-Type, expiry, the `x-goog-` headers and the resource; clients
+differ in whether further query parameters belong to the resource, so both forms are accepted. A
+request that has any parameter of either version is treated as signed, and is refused unless the
+signature verifies, also where IAM is off.
+
+See https://cloud.google.com/storage/docs/authentication/canonical-requests and
+https://cloud.google.com/storage/docs/access-control/signed-urls-v2.
 """
 
+import base64
+import binascii
 import calendar
 import hashlib
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.errors import ExpiredToken, MalformedSecurityHeader, SignatureMismatch
 
 _ALGORITHM = "GOOG4-RSA-SHA256"
-_LONGEST = 7 * 24 * 3600
+_MAX_LIFETIME = 7 * 24 * 3600
 _SKEW = 15 * 60
+_V2_PARAMETERS = ("googleaccessid", "expires", "signature")
+_V2_UNSIGNED = ("generation", "response-content-disposition", "response-content-type")
+_MARKS = ("googleaccessid", "signature", "x-goog-credential", "x-goog-signature")
+_MISMATCH = (
+    "The request signature we calculated does not match the signature you provided. "
+    "Check your Google secret key and signing method."
+)
 _CREDENTIAL = re.compile(
     r"(?P<email>[^/]{1,256})/(?P<scope>(?P<date>\d{8})/[\w-]+/storage/goog4_request)"
 )
 
 
 class Verifier(Protocol):
-    """Knows the public keys of service accounts."""
+    """The public keys of service accounts."""
 
     def verify_signature(self, email: str, payload: bytes, signature: bytes) -> bool:
         """Return whether `signature` is the RSA-SHA256 one of `email` over `payload`."""
@@ -33,16 +49,52 @@ class Verifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A request as it came: `path` is still percent-encoded, header names are lower-case."""
+    """A request with a signature; `path` is percent-encoded, header names are lower-case.
+
+    `bucket` is the one that the host names, empty if the path names it.
+    """
 
     method: str
     path: str
     query: Sequence[tuple[str, str]]
     headers: Mapping[str, str]
+    bucket: str = ""
 
     def signer(self, verifier: Verifier, now: float) -> str:
         """Return the account that signed. Raises StorageError or InvalidArgument if none did."""
         fields = {name.lower(): value for name, value in self.query}
+        if "googleaccessid" in fields or "signature" in fields:
+            return self._signer_v2(fields, verifier, now)
+        return self._signer_v4(fields, verifier, now)
+
+    def _signer_v2(self, fields: Mapping[str, str], verifier: Verifier, now: float) -> str:
+        email, expires = fields.get("googleaccessid", ""), fields.get("expires", "")
+        if not email or not re.fullmatch(r"[0-9]{1,12}", expires):
+            raise InvalidArgument("A signed URL of version 2 needs GoogleAccessId and Expires.")
+        if now >= int(expires):
+            raise ExpiredToken("The provided token has expired.")
+        signature = _unbase64(fields.get("signature", ""))
+        if not any(
+            verifier.verify_signature(email, text.encode("utf-8", "replace"), signature)
+            for text in self._texts_v2(expires)
+        ):
+            raise SignatureMismatch(_MISMATCH)
+        return email
+
+    def _texts_v2(self, expires: str) -> Iterator[str]:
+        """Yield the texts that the signature may be over."""
+        own = sorted((n, v) for n, v in self.headers.items() if n.startswith("x-goog-"))
+        headers = "".join(f"{name}:{_squeeze(value)}\n" for name, value in own)
+        body = [self.headers.get(name, "") for name in ("content-md5", "content-type")]
+        head = "\n".join((self.method, *body, expires, headers))
+        resource = f"/{self.bucket}{self.path}" if self.bucket else self.path
+        extra = sorted((n.lower(), v) for n, v in self.query if n.lower() not in _V2_PARAMETERS)
+        signed = [(name, value) for name, value in extra if name not in _V2_UNSIGNED]
+        yield head + resource
+        for parameters in (extra, signed):
+            yield f"{head}{resource}?{urlencode(parameters)}"
+
+    def _signer_v4(self, fields: Mapping[str, str], verifier: Verifier, now: float) -> str:
         credential = _CREDENTIAL.fullmatch(fields.get("x-goog-credential", ""))
         if fields.get("x-goog-algorithm") != _ALGORITHM or not credential:
             raise InvalidArgument("Invalid signing algorithm or credential.")
@@ -53,10 +105,7 @@ class SignedRequest:
         if not verifier.verify_signature(
             credential["email"], payload.encode(), _unhex(fields.get("x-goog-signature", ""))
         ):
-            raise SignatureMismatch(
-                "The request signature we calculated does not match the signature you provided. "
-                "Check your Google secret key and signing method."
-            )
+            raise SignatureMismatch(_MISMATCH)
         return credential["email"]
 
     def _digest(self, fields: Mapping[str, str]) -> str:
@@ -79,7 +128,8 @@ class SignedRequest:
 
 
 def is_signed(query: Mapping[str, str]) -> bool:
-    return any(name.lower() == "x-goog-signature" for name in query)
+    """Return whether a query has a parameter by which signed URLs are known."""
+    return any(name.lower() in _MARKS for name in query)
 
 
 def _check_age(fields: Mapping[str, str], date: str, now: float) -> None:
@@ -88,7 +138,7 @@ def _check_age(fields: Mapping[str, str], date: str, now: float) -> None:
         signed = calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
     except ValueError as error:
         raise InvalidArgument("Invalid X-Goog-Date.") from error
-    if not re.fullmatch(r"[0-9]{1,6}", lifetime) or not 0 < int(lifetime) <= _LONGEST:
+    if not re.fullmatch(r"[0-9]{1,6}", lifetime) or not 0 < int(lifetime) <= _MAX_LIFETIME:
         raise InvalidArgument("X-Goog-Expires must be between 1 and 604800 seconds.")
     if not stamp.startswith(date):
         raise InvalidArgument("The dates of X-Goog-Credential and X-Goog-Date differ.")
@@ -110,4 +160,11 @@ def _unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
+        return b""
+
+
+def _unbase64(text: str) -> bytes:
+    try:  # a client that did not encode `+` has sent a space
+        return base64.b64decode(text.replace(" ", "+"), validate=True)
+    except (binascii.Error, ValueError):
         return b""

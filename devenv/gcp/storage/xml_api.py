@@ -1,26 +1,34 @@
-"""The XML API for single objects, which is what signed URLs speak.
+"""The XML API for single objects, which signed URLs and parallel uploads use.
 
-After https://cloud.google.com/storage/docs/xml-api/reference-methods.
+GET, HEAD, PUT and DELETE act on the object that the path names, POST begins resumable and multipart
+uploads. Settings of an object arrive as headers. Everything else that the XML API has (lists,
+buckets, access control lists, copies by header, forms) is refused by name: a subresource such as
+`?acl` must not be answered with the object.
+
+See https://cloud.google.com/storage/docs/xml-api/reference-methods.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from urllib.parse import quote
+from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
-from devenv.gcp.storage.conditions import parse
-from devenv.gcp.storage.errors import MethodNotAllowed
+from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, UploadProblem
 from devenv.gcp.storage.exchange import Exchange
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.json_api import ref_of
 from devenv.gcp.storage.media import Media, incomplete
-from devenv.gcp.storage.model import Object
-from devenv.gcp.storage.objects import Draft, Objects
+from devenv.gcp.storage.model import StoredObject
+from devenv.gcp.storage.objects import ObjectDraft, Objects
+from devenv.gcp.storage.parameters import number, parse
 from devenv.gcp.storage.resources import (
     fields_of_headers,
     media_headers,
     metadata_headers,
     sums_of_headers,
 )
+from devenv.gcp.storage.xml_multipart import XML_TYPE, XmlMultipart
 
 _OVERRIDES = {
     "response-content-type": "content-type",
@@ -28,20 +36,40 @@ _OVERRIDES = {
 }
 
 
-class XmlApi:
-    """GET, HEAD, PUT, POST and DELETE of an object by its plain path."""
+_SUBRESOURCES = (
+    *("acl", "billing", "compose", "cors", "defaultObjectAcl", "encryptionConfig", "lifecycle"),
+    *("location", "logging", "object-lock", "retention", "storageClass", "tagging", "torrent"),
+    *("versioning", "versions", "website"),
+)
+_REFUSED_HEADERS = (
+    *("x-goog-acl", "x-goog-copy-source", "x-goog-encryption-kms-key-name"),
+    *("x-goog-object-lock-mode", "x-goog-object-lock-retain-until-date"),
+)
+_UNBOUNDED = 2**63 - 1
+_NOT_ALLOWED = "The specified method is not allowed against this resource."
 
-    def __init__(self, objects: Objects, media: Media) -> None:
+
+class XmlApi:
+    """The handler of plain paths, `/bucket/object`."""
+
+    def __init__(self, objects: Objects, media: Media, multipart: XmlMultipart) -> None:
         self._objects = objects
         self._media = media
+        self._multipart = multipart
 
     async def handle(self, exchange: Exchange, bucket: str, name: str) -> Response:
+        _check_supported(exchange)
         method = exchange.request.method
+        if "uploadId" in exchange.query or "uploads" in exchange.query:
+            return await self._multipart_upload(exchange, method, bucket, name)
         if "upload_id" in exchange.query:
             return await self._session(exchange, method)
+        if method in ("GET", "HEAD"):
+            return self._get(exchange, bucket, name)
+        return await self._change(exchange, method, bucket, name)
+
+    async def _change(self, exchange: Exchange, method: str, bucket: str, name: str) -> Response:
         match method:
-            case "GET" | "HEAD":
-                return self._get(exchange, bucket, name)
             case "PUT":
                 return await self._put(exchange, bucket, name)
             case "DELETE":
@@ -49,7 +77,7 @@ class XmlApi:
                 return Response(status_code=204)
             case "POST" if exchange.headers.get("x-goog-resumable") == "start":
                 return self._begin(exchange, bucket, name)
-        raise MethodNotAllowed("The specified method is not allowed against this resource.")
+        raise MethodNotAllowed(_NOT_ALLOWED)
 
     def _get(self, exchange: Exchange, bucket: str, name: str) -> Response:
         found = self._objects.get(exchange.access, ref_of(exchange, bucket, name))
@@ -60,7 +88,8 @@ class XmlApi:
         draft = _draft(exchange, bucket, name)
         if exchange.headers.get("x-goog-resumable") == "start":
             return self._begin(exchange, bucket, name)
-        return _stored(await self._media.store(exchange, draft, exchange.request.stream()))
+        body = _limited(exchange)
+        return _stored(await self._media.store(exchange, draft, body))
 
     def _begin(self, exchange: Exchange, bucket: str, name: str) -> Response:
         draft = _draft(exchange, bucket, name)
@@ -68,18 +97,36 @@ class XmlApi:
         location = self._media.location(exchange, draft, total, "")
         return Response(status_code=201, headers={"location": location})
 
+    async def _multipart_upload(
+        self, exchange: Exchange, method: str, bucket: str, name: str
+    ) -> Response:
+        uploads = self._multipart
+        match method, "uploadId" in exchange.query:
+            case "POST", False:
+                return uploads.begin(exchange, _draft(exchange, bucket, name))
+            case "PUT", True:
+                return await uploads.put_part(exchange, bucket, name)
+            case "POST", True:
+                stored = await uploads.complete(exchange, bucket, name)
+                return _completed(exchange, stored)
+            case "DELETE", True:
+                return uploads.abort(exchange, bucket, name)
+            case "GET", True:
+                return uploads.list_parts(exchange, bucket, name)
+        raise MethodNotAllowed(_NOT_ALLOWED)
+
     async def _session(self, exchange: Exchange, method: str) -> Response:
         if method == "DELETE":
             return await self._media.cancel(exchange)
         if method not in ("PUT", "POST"):
-            raise MethodNotAllowed("The specified method is not allowed against this resource.")
+            raise MethodNotAllowed(_NOT_ALLOWED)
         progress = await self._media.progress(exchange)
-        return _stored(progress.result) if progress.result else incomplete(progress)
+        return _stored(progress.result) if progress.result else incomplete(exchange, progress)
 
 
-def _draft(exchange: Exchange, bucket: str, name: str) -> Draft:
+def _draft(exchange: Exchange, bucket: str, name: str) -> ObjectDraft:
     headers = exchange.headers
-    return Draft(
+    return ObjectDraft(
         bucket,
         name,
         object_fields(fields_of_headers(headers)),
@@ -88,7 +135,7 @@ def _draft(exchange: Exchange, bucket: str, name: str) -> Draft:
     )
 
 
-def _stored(item: Object) -> Response:
+def _stored(item: StoredObject) -> Response:
     headers = media_headers(item)
     kept = {name: value for name, value in headers.items() if name.startswith("x-goog-")}
     return Response(headers=kept | {"etag": headers["etag"]})
@@ -100,3 +147,40 @@ def _overrides(query: Mapping[str, str]) -> dict[str, str]:
         for name, header in _OVERRIDES.items()
         if query.get(name)
     }
+
+
+def _completed(exchange: Exchange, item: StoredObject) -> Response:
+    place = f"{exchange.shapes.base}/{item.bucket}/{quote(item.name)}"
+    text = (
+        "<?xml version='1.0' encoding='UTF-8'?><CompleteMultipartUploadResult>"
+        f"<Location>{escape(place)}</Location><Bucket>{escape(item.bucket)}</Bucket>"
+        f"<Key>{escape(item.name)}</Key><ETag>&quot;{item.etag}&quot;</ETag>"
+        "</CompleteMultipartUploadResult>"
+    )
+    headers = dict(_stored(item).headers) | {"content-length": str(len(text.encode()))}
+    return Response(text, headers=headers, media_type=XML_TYPE)
+
+
+def _check_supported(exchange: Exchange) -> None:
+    """Refuse subresources and headers whose effect is not emulated. Raises NotEmulated."""
+    for name in _SUBRESOURCES:
+        if name in exchange.query:
+            raise NotEmulated(f"The subresource '{name}' of the XML API")
+    for name in _REFUSED_HEADERS:
+        if name in exchange.headers:
+            raise NotEmulated(f"The header '{name}'")
+
+
+async def _limited(exchange: Exchange) -> AsyncIterator[bytes]:
+    """Yield the body; its length must be in the range that a signed URL may demand."""
+    limits = exchange.headers.get("x-goog-content-length-range", f"0,{_UNBOUNDED}")
+    low, _, high = limits.partition(",")
+    least, most = (number(text.strip(), "x-goog-content-length-range") for text in (low, high))
+    size = 0
+    async for data in exchange.request.stream():
+        size += len(data)
+        if size > most:
+            raise UploadProblem("EntityTooLarge", f"The object is larger than {most} bytes.")
+        yield data
+    if size < least:
+        raise UploadProblem("EntityTooSmall", f"The object is smaller than {least} bytes.")

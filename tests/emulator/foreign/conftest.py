@@ -4,13 +4,17 @@
 """
 
 import json
+import re
 import shutil
+import ssl
 import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from devenv.environment import machine
@@ -60,3 +64,15 @@ def _skip(reason: str) -> None:
     if machine().get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def check_signed_url(cloud: Cloud, url: str) -> None:
+    """Assert that a signed URL serves its object, and neither another object nor another time."""
+    parts = urlsplit(url)
+    trust = ssl.create_default_context(cafile=cloud.bundle)
+    with httpx.Client(proxy=cloud.proxy_url, verify=trust) as client:
+        assert client.get(url).text == "signed"
+        assert client.get(url.replace(parts.path, f"{parts.path}x")).status_code == 403
+        later = re.sub(r"(Expires=)(\d+)", r"\g<1>1\2", url)
+        assert client.get(later).status_code in (400, 403)
+        assert client.delete(url).status_code == 403

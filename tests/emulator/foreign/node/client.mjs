@@ -90,7 +90,8 @@ const commands = {
       prefix: `${prefix}/`, delimiter: '/', autoPaginate: false,
     });
     return {
-      all: names(await files.getFiles({ prefix: `${prefix}/`, maxResults: 2 })),
+      first: names(await files.getFiles({ prefix: `${prefix}/`, maxResults: 2, autoPaginate: false })),
+      all: names(await files.getFiles({ prefix: `${prefix}/` })),
       glob: names(await files.getFiles({ matchGlob: `${prefix}/**.txt` })),
       prefixes: page.prefixes.map(name => name.slice(prefix.length + 1)),
       versions: names(await files.getFiles({ prefix: `${prefix}/a`, versions: true })),

@@ -18,6 +18,8 @@ from tests.unit.devenv.gcp.fakes import FakeGuard
 
 BUCKET = "validibot-local"
 OBJECTS = f"/storage/v1/b/{BUCKET}/o"
+BUCKETS = "/storage/v1/b?project=validibot-local"
+BUCKET_PATH = f"/storage/v1/b/{BUCKET}"
 UPLOAD = f"/upload/storage/v1/b/{BUCKET}/o"
 KIB256 = 256 * 1024
 

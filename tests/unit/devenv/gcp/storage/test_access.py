@@ -2,7 +2,16 @@
 
 import pytest
 
-from tests.unit.devenv.gcp.storage.cloud import BUCKET, OBJECTS, UPLOAD, Cloud, path, reason
+from tests.unit.devenv.gcp.storage.cloud import (
+    BUCKET,
+    BUCKET_PATH,
+    BUCKETS,
+    OBJECTS,
+    UPLOAD,
+    Cloud,
+    path,
+    reason,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -50,11 +59,13 @@ async def test_a_public_bucket_can_be_read_without_a_token(cloud: Cloud) -> None
         ("storage.objects.delete", "POST", f"{path('a')}/moveTo/o/b"),
         ("storage.objects.create", "POST", f"{path('a')}/copyTo/b/{BUCKET}/o/b"),
         ("storage.objects.get", "POST", f"{path('a')}/rewriteTo/b/{BUCKET}/o/b"),
-        ("storage.buckets.get", "GET", f"/storage/v1/b/{BUCKET}"),
-        ("storage.buckets.update", "PATCH", f"/storage/v1/b/{BUCKET}"),
-        ("storage.buckets.delete", "DELETE", f"/storage/v1/b/{BUCKET}"),
-        ("storage.buckets.list", "GET", "/storage/v1/b"),
-        ("storage.buckets.create", "POST", "/storage/v1/b"),
+        ("storage.buckets.get", "GET", BUCKET_PATH),
+        ("storage.buckets.update", "PATCH", BUCKET_PATH),
+        ("storage.buckets.delete", "DELETE", BUCKET_PATH),
+        ("storage.buckets.list", "GET", BUCKETS),
+        ("storage.buckets.create", "POST", BUCKETS),
+        ("storage.objects.list", "GET", f"{BUCKET_PATH}/storageLayout"),
+        ("storage.managedFolders.list", "GET", f"{BUCKET_PATH}/managedFolders"),
     ],
 )
 async def test_each_request_needs_its_permission(
@@ -137,3 +148,14 @@ async def test_who_may_list_an_object_by_its_name_is_told_that_it_is_missing(clo
     missing = await cloud.client.get(path("runs/1/missing"), headers=small)
     elsewhere = await cloud.client.get(path("runs/2/missing"), headers=small)
     assert (missing.status_code, elsewhere.status_code) == (404, 403)
+
+
+async def test_public_access_prevention_refuses_anonymous_callers(cloud: Cloud) -> None:
+    await cloud.put("a")
+    cloud.guard.public = True
+    iam = {"iamConfiguration": {"publicAccessPrevention": "enforced"}}
+    changed = await cloud.client.patch(BUCKET_PATH, json=iam)
+
+    assert changed.json()["iamConfiguration"]["publicAccessPrevention"] == "enforced"
+    assert (await cloud.without_token("GET", f"/{BUCKET}/a")).status_code == 401
+    assert (await cloud.get("a")).status_code == 200

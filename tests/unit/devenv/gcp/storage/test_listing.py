@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.devenv.gcp.storage.cloud import OBJECTS, Cloud, path, reason
+from tests.unit.devenv.gcp.storage.cloud import BUCKET_PATH, BUCKETS, OBJECTS, Cloud, path, reason
 
 pytestmark = pytest.mark.anyio
 
@@ -73,19 +73,20 @@ async def test_pages_split_versions_of_one_object(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("token", ["x", "AAAA", "WzEsMl0=", "bnVsbA==", "WyJcdWQ4MDAiLDFd", "é"])
 async def test_a_made_up_page_token_is_refused(cloud: Cloud, token: str) -> None:
-    for url in (OBJECTS, "/storage/v1/b"):
-        refused = await cloud.client.get(url, params={"pageToken": token})
+    for url in (OBJECTS, BUCKETS.partition("?")[0]):
+        query = {"pageToken": token, "project": "validibot-local"}
+        refused = await cloud.client.get(url, params=query)
         assert (refused.status_code, reason(refused)) == (400, "invalid")
 
 
 async def test_buckets(cloud: Cloud) -> None:
-    made = await cloud.client.post("/storage/v1/b", json={"name": "second", "labels": {"a": "b"}})
+    made = await cloud.client.post(BUCKETS, json={"name": "second", "labels": {"a": "b"}})
     assert (made.status_code, made.json()["labels"]) == (200, {"a": "b"})
-    again = await cloud.client.post("/storage/v1/b", json={"name": "second"})
+    again = await cloud.client.post(BUCKETS, json={"name": "second"})
     assert (again.status_code, reason(again)) == (409, "conflict")
     names, token = [], ""
     for _ in range(2):
-        query = {"maxResults": "1", "pageToken": token}
+        query = {"maxResults": "1", "pageToken": token, "project": "validibot-local"}
         page = (await cloud.client.get("/storage/v1/b", params=query)).json()
         names += [bucket["name"] for bucket in page["items"]]
         token = page.get("nextPageToken", "")
@@ -105,3 +106,74 @@ async def test_a_prefix_and_an_object_may_share_a_name(cloud: Cloud) -> None:
     assert (await cloud.read("p/q")).content == b"inner"
     assert (await cloud.client.delete(path("p"))).status_code == 204
     assert (await listed(cloud))[0] == ["p/q"]
+
+
+@pytest.mark.parametrize(
+    ("glob", "expected"),
+    [
+        ("", ["a.txt", "d/b.csv", "d/e/c.txt", "x[1"]),
+        ("*.txt", ["a.txt"]),
+        ("**.txt", ["a.txt", "d/e/c.txt"]),
+        ("d/*", ["d/b.csv"]),
+        ("d/**", ["d/b.csv", "d/e/c.txt"]),
+        ("{a,d/e/c}.txt", ["a.txt", "d/e/c.txt"]),
+        ("[a-c].txt", ["a.txt"]),
+        ("[!b]?txt", ["a.txt"]),
+        (r"x\[1", ["x[1"]),
+        ("a,txt", []),
+    ],
+)
+async def test_match_glob_selects_objects(cloud: Cloud, glob: str, expected: list[str]) -> None:
+    for name in ("a.txt", "d/b.csv", "d/e/c.txt", "x[1"):
+        await cloud.put(name)
+    answer = await cloud.client.get(OBJECTS, params={"matchGlob": glob})
+
+    assert [item["name"] for item in answer.json().get("items", [])] == expected
+
+
+async def test_match_glob_with_delimiter_selects_prefixes(cloud: Cloud) -> None:
+    for name in ("d/a", "d/e/b", "f/c"):
+        await cloud.put(name)
+    answer = await cloud.client.get(OBJECTS, params={"matchGlob": "d/", "delimiter": "/"})
+
+    assert answer.json() == {"kind": "storage#objects", "prefixes": ["d/"]}
+
+
+@pytest.mark.parametrize("value", ["true", "True", "TRUE"])
+async def test_boolean_parameters_ignore_case(cloud: Cloud, value: str) -> None:
+    await cloud.client.patch(BUCKET_PATH, json={"versioning": {"enabled": True}})
+    await cloud.put("d/")
+    await cloud.put("d/")
+    query = {"versions": value, "includeTrailingDelimiter": value, "delimiter": "/"}
+    listed = (await cloud.client.get(OBJECTS, params={"versions": value})).json()
+    folded = (await cloud.client.get(OBJECTS, params=query)).json()
+
+    assert len(listed["items"]) == 2
+    assert folded["items"][0]["name"] == "d/"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "versions=perhaps",
+        "softDeleted=true",
+        "filter=contexts",
+        "matchGlob=a&delimiter=-",
+        "matchGlob=" + "a" * 1025,
+        "matchGlob=[z-a]",
+    ],
+)
+async def test_unsupported_list_parameters_are_refused(cloud: Cloud, query: str) -> None:
+    refused = await cloud.client.get(f"{OBJECTS}?{query}")
+
+    assert (refused.status_code, reason(refused)) == (400, "invalid")
+    assert query.partition("=")[0] in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("project", "status"), [("", 400), ("project=other", 404)])
+async def test_buckets_belong_to_the_emulated_project(
+    cloud: Cloud, project: str, status: int
+) -> None:
+    for method in ("GET", "POST"):
+        answer = await cloud.client.request(method, f"/storage/v1/b?{project}")
+        assert answer.status_code == status

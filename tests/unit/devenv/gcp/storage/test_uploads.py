@@ -134,3 +134,30 @@ async def test_a_session_expires_after_a_week(cloud: Cloud) -> None:
     await cloud.clock.turn(LIFETIME + 1)
     await cloud.restart()
     assert (await cloud.chunk(session, "bytes */*")).status_code == 404
+
+
+@pytest.mark.parametrize("total", ["5", "*"])
+async def test_open_content_range_brings_all_that_is_left(cloud: Cloud, total: str) -> None:
+    session = await cloud.begin("a")
+    done = await cloud.chunk(session, f"bytes 0-*/{total}", b"hello")
+
+    assert (done.status_code, done.json()["size"]) == (200, "5")
+
+
+async def test_no_308_header_turns_incomplete_into_200(cloud: Cloud) -> None:
+    session = await cloud.begin("a")
+    headers = {"content-range": f"bytes 0-{KIB256 - 1}/*", "x-guploader-no-308": "yes"}
+    answer = await cloud.client.put(session, content=b"x" * KIB256, headers=headers)
+
+    assert answer.status_code == 200
+    assert answer.headers["x-http-status-code-override"] == "308"
+    assert answer.headers["range"] == f"bytes=0-{KIB256 - 1}"
+
+
+async def test_resumable_path_begins_an_upload_there(cloud: Cloud) -> None:
+    query = {"uploadType": "resumable", "name": "a"}
+    begun = await cloud.client.post(f"/resumable{UPLOAD}", params=query)
+    done = await cloud.client.put(begun.headers["location"], content=b"data")
+
+    assert "/resumable/upload/" in begun.headers["location"]
+    assert done.json()["name"] == "a"

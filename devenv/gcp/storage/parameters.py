@@ -1,21 +1,36 @@
-"""Preconditions: the `if*` parameters of the JSON API and their headers.
+"""Parameters of requests: numbers, booleans, preconditions, and those that are not emulated.
 
-After https://cloud.google.com/storage/docs/request-preconditions.
+Booleans are read without regard to case, because Python's client sends `True`. Parameters whose
+effect is not emulated are refused by name, so that no client believes that they acted.
+
+A precondition compares a generation, a metageneration or an entity tag with those of the live
+object; generation 0 stands for "no object". A failed precondition is 412, except that a reader who
+already has the current state gets 304. A change decides its preconditions in the transaction that
+writes, so that of several writers with `ifGenerationMatch=0` exactly one succeeds.
+
+See https://cloud.google.com/storage/docs/request-preconditions.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from devenv.gcp.errors import InvalidArgument
-from devenv.gcp.storage.errors import NotModified, PreconditionFailed
-from devenv.gcp.storage.model import Object
+from devenv.gcp.storage.errors import NotEmulated, NotModified, PreconditionFailed
+from devenv.gcp.storage.model import StoredObject
 
-_LARGEST = 2**63
+_MAX_NUMBER = 2**63
+_UNSUPPORTED_TEXTS = (
+    *("destinationKmsKeyName", "dropContextGroups", "filter", "kmsKeyName", "restoreToken"),
+    *("rewriteToken", "uploadProtocol"),
+)
+_UNSUPPORTED_FLAGS = ("enableObjectRetention", "overrideUnlockedRetention", "softDeleted")
+_ACL_PARAMETERS = ("destinationPredefinedAcl", "predefinedAcl", "predefinedDefaultObjectAcl")
+_CUSTOMER_KEYS = ("x-goog-encryption-algorithm", "x-goog-copy-source-encryption-algorithm")
 
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """What must hold of an object when a request takes effect. Generation 0 is "no object"."""
+    """Conditions on the live object at the moment when a request takes effect."""
 
     generation: int | None = None
     not_generation: int | None = None
@@ -24,19 +39,19 @@ class Preconditions:
     etag: str | None = None
     not_etag: str | None = None
 
-    def check(self, found: Object | None) -> None:
+    def check(self, found: StoredObject | None) -> None:
         """Raise PreconditionFailed if `found`, the live object, may not be changed."""
         if not (self._matches(found) and self._differs(found)):
             raise PreconditionFailed
 
-    def check_read(self, found: Object) -> None:
+    def check_read(self, found: StoredObject) -> None:
         """Raise PreconditionFailed, or NotModified for a reader who has this state already."""
         if not self._matches(found):
             raise PreconditionFailed
         if not self._differs(found):
             raise NotModified
 
-    def _matches(self, found: Object | None) -> bool:
+    def _matches(self, found: StoredObject | None) -> bool:
         generation, metageneration = _state(found)
         return (
             self.generation in (None, generation)
@@ -44,7 +59,7 @@ class Preconditions:
             and (self.etag is None or _tagged(self.etag, found))
         )
 
-    def _differs(self, found: Object | None) -> bool:
+    def _differs(self, found: StoredObject | None) -> bool:
         generation, metageneration = _state(found)
         return (
             self.not_generation != generation
@@ -80,9 +95,35 @@ def parse_source(query: Mapping[str, str]) -> Preconditions:
 def number(value: object, name: str) -> int:
     """Return a 64-bit number that came as text or JSON. Raises InvalidArgument."""
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if len(text) <= 19 and text.isascii() and text.isdigit() and int(text) < _LARGEST:
+    if len(text) <= 19 and text.isascii() and text.isdigit() and int(text) < _MAX_NUMBER:
         return int(text)
     raise InvalidArgument(f"Invalid value '{str(value)[:40]}' for {name}.")
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """Return a boolean parameter of `query`; absent or empty is false. Raises InvalidArgument."""
+    value = query.get(name, "").lower()
+    if value not in ("", "false", "true"):
+        raise InvalidArgument(f"Invalid value '{value[:40]}' for {name}; it must be a boolean.")
+    return value == "true"
+
+
+def check_supported(query: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    """Refuse parameters and headers whose effect is not emulated. Raises NotEmulated."""
+    for name in _UNSUPPORTED_TEXTS:
+        if query.get(name):
+            raise NotEmulated(f"The parameter '{name}'")
+    for name in _UNSUPPORTED_FLAGS:
+        if flag(query, name):
+            raise NotEmulated(f"The parameter '{name}'")
+    for name in _ACL_PARAMETERS:
+        if query.get(name):
+            raise InvalidArgument(
+                f"Cannot use {name} with uniform bucket-level access; access control lists are "
+                "not emulated."
+            )
+    if any(name in headers for name in _CUSTOMER_KEYS):
+        raise NotEmulated("Encryption with customer-supplied keys")
 
 
 def _number(query: Mapping[str, str], name: str, header: str | None = None) -> int | None:
@@ -90,10 +131,10 @@ def _number(query: Mapping[str, str], name: str, header: str | None = None) -> i
     return None if value is None else number(value, name)
 
 
-def _state(found: Object | None) -> tuple[int, int]:
+def _state(found: StoredObject | None) -> tuple[int, int]:
     return (found.generation, found.metageneration) if found else (0, 0)
 
 
-def _tagged(tags: str, found: Object | None) -> bool:
+def _tagged(tags: str, found: StoredObject | None) -> bool:
     wanted = [tag.strip().removeprefix("W/").strip('"') for tag in tags.split(",")]
     return found is not None and ("*" in wanted or found.etag in wanted)
