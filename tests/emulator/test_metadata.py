@@ -15,19 +15,19 @@ def get(cloud: Cloud, account: str, path: str, **headers: str) -> httpx.Response
 
 
 @pytest.mark.parametrize("account", ["web", "worker", "validator-fmu"])
-def test_each_port_is_one_account(cloud: Cloud, account: str) -> None:
+def test_each_port_serves_one_account(cloud: Cloud, account: str) -> None:
     answer = get(cloud, account, f"{BASE}/email", **FLAVOR)
 
     assert answer.text == f"{account}@validibot-local.iam.gserviceaccount.com"
     assert answer.headers["server"] == "Metadata Server for VM"
 
 
-def test_the_root_answers_anybody_and_says_that_it_is_google(cloud: Cloud) -> None:
+def test_root_answers_without_flavor_header(cloud: Cloud) -> None:
     answer = get(cloud, "web", "/")
 
     assert (answer.status_code, answer.headers["metadata-flavor"]) == (200, "Google")
 
 
-def test_a_token_needs_the_flavor_header(cloud: Cloud) -> None:
+def test_token_without_flavor_header_returns_403(cloud: Cloud) -> None:
     assert get(cloud, "web", f"{BASE}/token").status_code == 403
     assert get(cloud, "web", f"{BASE}/token", **FLAVOR).status_code == 200
