@@ -41,6 +41,7 @@ def _config() -> CloudConfig:
         Binding("admin", "roles/cloudscheduler.admin"),
         Binding("admin", "roles/iam.serviceAccountUser"),
         Binding("admin", "roles/iam.serviceAccountTokenCreator"),
+        Binding("admin", "roles/iam.serviceAccountKeyAdmin"),
         Binding("admin", "roles/run.admin"),
         Binding("admin", "roles/storage.admin"),
     )

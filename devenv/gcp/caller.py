@@ -1,4 +1,4 @@
-"""Who makes a call, and the questions that a service may ask about it."""
+"""The caller of a request, and what services need to know about callers and accounts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class AccessBoundary:
-    """A Credential Access Boundary: what a downscoped token may still do.
+    """A Credential Access Boundary: the limits of a downscoped token.
 
     `rules` are (available resource, available roles, availability condition expression).
     """
@@ -17,10 +17,14 @@ class AccessBoundary:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The account behind a request; `email` is empty for an anonymous one."""
+    """The account behind a request; `email` is empty for an anonymous one.
+
+    `boundary` and `scopes` limit its token; without scopes it has that of the cloud platform.
+    """
 
     email: str = ""
     boundary: AccessBoundary | None = None
+    scopes: tuple[str, ...] = ()
 
     @property
     def anonymous(self) -> bool:
@@ -48,7 +52,7 @@ class Guard(Protocol):
 
 
 class Minter(Protocol):
-    """Issues tokens in the name of a service account."""
+    """Issues tokens for service accounts."""
 
     def knows(self, email: str) -> bool:
         """Return whether the project has this service account."""
@@ -58,13 +62,13 @@ class Minter(Protocol):
         """Return a signed OIDC ID token for `email`, valid for one hour."""
         ...
 
-    def access_token(self, email: str) -> str:
+    def access_token(self, email: str, *, scopes: tuple[str, ...] = ()) -> str:
         """Return an OAuth access token for `email`, valid for one hour."""
         ...
 
 
 class Authenticator(Protocol):
-    """Finds out who calls."""
+    """Authenticates requests."""
 
     def caller(self, headers: Mapping[str, str]) -> Caller:
         """Return the account of the `authorization: Bearer` access token in lower-cased headers.

@@ -13,7 +13,14 @@ from google.rpc import code_pb2, status_pb2
 
 from devenv.gcp.caller import Caller, Guard, Minter
 from devenv.gcp.errors import InvalidArgument, NotFound
+from devenv.gcp.messages import every
 
+# Of a HttpRequest (Tasks) and of a HttpTarget (Scheduler).
+HTTP_TARGET_FIELDS = every(
+    *("url", "uri", "http_method", "headers", "body"),
+    oauth_token=every("service_account_email", "scope"),
+    oidc_token=every("service_account_email", "audience"),
+)
 MAX_URL = 2083
 MAX_HEADERS = 80 * 1024
 
@@ -178,7 +185,8 @@ def signed_headers(target: Any, url: str, minter: Minter) -> dict[str, str]:
     if kind == "oidc_token":
         token = minter.id_token(signer(target), target.oidc_token.audience or url)
     else:
-        token = minter.access_token(signer(target))
+        scope = target.oauth_token.scope
+        token = minter.access_token(signer(target), scopes=(scope,) if scope else ())
     headers = {k: v for k, v in target.headers.items() if k.lower() != "authorization"}
     headers["Authorization"] = f"Bearer {token}"
     return headers

@@ -1,8 +1,12 @@
-"""Protobuf messages: their moments, durations and update masks."""
+"""Protobuf messages: times, durations, update masks, pages, and fields that are not emulated."""
 
+import base64
+import binascii
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from devenv.gcp.errors import InvalidArgument
+from devenv.gcp.errors import InvalidArgument, Unimplemented
 
 _LATEST = 253_402_300_799  # the end of the year 9999, the last moment of a Timestamp
 
@@ -24,6 +28,30 @@ def set_moment(timestamp: Any, unix: float) -> None:
     timestamp.seconds, timestamp.nanos = micros // 10**6, micros % 10**6 * 1000
 
 
+def refuse_unemulated(message: Any, emulated: "Emulated", *, where: str) -> None:
+    """Refuse every set field that `emulated` does not name. Raises Unimplemented.
+
+    `emulated` maps a field to None, or to the same for the message in it. A field that a newer
+    client adds is refused too, rather than accepted without effect.
+    """
+    for field, value in message.ListFields():
+        path = f"{where}.{field.name}" if where else field.name
+        if field.name not in emulated:
+            raise Unimplemented(f"{path} is not emulated.")
+        inner = emulated[field.name]
+        if inner is not None:
+            for each in value if field.is_repeated else [value]:
+                refuse_unemulated(each, inner, where=path)
+
+
+type Emulated = Mapping[str, Emulated | None]
+
+
+def every(*names: str, **inner: Emulated) -> Emulated:
+    """Return the `Emulated` of plain fields and of fields with messages in them."""
+    return {**dict.fromkeys(names), **inner}
+
+
 def masked(state: Any, wanted: Any, mask: Any) -> Any:
     """Return `state` with the fields that `mask` names taken from `wanted`; all without a mask."""
     if not mask.paths:
@@ -34,3 +62,18 @@ def masked(state: Any, wanted: Any, mask: Any) -> Any:
     merged.CopyFrom(state)
     mask.MergeMessage(wanted, merged, replace_message_field=True, replace_repeated_field=True)
     return merged
+
+
+def page(names: Iterable[str], *, size: int, token: str, most: int) -> tuple[list[str], str]:
+    """Return the sorted names that follow `token`, at most `size`, and the token of the next page."""
+    if size < 0:
+        raise InvalidArgument("Page size cannot be negative.")
+    try:
+        last = base64.urlsafe_b64decode(token).decode()
+    except (binascii.Error, ValueError) as error:
+        raise InvalidArgument("The page token is not valid.") from error
+    ordered = sorted(names)
+    start = bisect_right(ordered, last) if last else 0
+    chosen = ordered[start : start + min(size or most, most)]
+    more = start + len(chosen) < len(ordered)
+    return chosen, base64.urlsafe_b64encode(chosen[-1].encode()).decode() if more else ""

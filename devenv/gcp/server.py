@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 from devenv.gcp.clock import Clock, SystemClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import Answer, NoAnswer, Request
-from devenv.gcp.iam import asked
-from devenv.gcp.iam.guard import Iam
+from devenv.gcp.iam.guard import Iam, permission_rpcs
 from devenv.gcp.identity import certificates, exchange
 from devenv.gcp.identity.credentials import CredentialsApi
 from devenv.gcp.identity.identity import Identity, bearer
@@ -26,6 +25,7 @@ from devenv.gcp.intercept.environment import environ
 from devenv.gcp.intercept.hosts import Hosts, certified
 from devenv.gcp.intercept.router import Router
 from devenv.gcp.intercept.web import WebServer
+from devenv.gcp.locations import location_rpcs
 from devenv.gcp.metadata.server import MetadataServer
 from devenv.gcp.place import HERE, LOOPBACK, Place
 from devenv.gcp.rpc import Mount, Rpc
@@ -109,7 +109,14 @@ class Server:
             await service.start()
         rpcs = (
             *(rpc for service in self._services for rpc in service.rpcs()),
-            *asked.rpcs(self._iam),
+            *permission_rpcs(self._iam),
+            *location_rpcs(self._config),
+            *CredentialsApi(
+                project=self._config.project,
+                identity=self._identity,
+                guard=self._iam,
+                clock=self._clock,
+            ).rpcs(),
         )
         mounts = tuple(mount for service in self._services for mount in service.mounts())
         calls = Calls(self._identity)
@@ -199,17 +206,7 @@ class Server:
         )
 
     def _own_mounts(self) -> tuple[Mount, ...]:
-        credentials = CredentialsApi(
-            project=self._config.project,
-            identity=self._identity,
-            guard=self._iam,
-            clock=self._clock,
-        )
-        return (
-            *certificates.mounts(self._identity),
-            exchange.mount(self._identity),
-            credentials.mount(),
-        )
+        return (*certificates.mounts(self._identity), *exchange.mounts(self._identity))
 
     async def _send(self, request: Request) -> Answer:
         """Send what the cloud itself has to send; nothing leaves this machine unless allowed."""

@@ -1,7 +1,7 @@
 """Durable state of the emulated cloud: one SQLite file that survives `kill -9`."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,3 +71,20 @@ class Store:
 
     def close(self) -> None:
         self.connection.close()
+
+
+class DeclaredNames:
+    """The names of one kind that devenv.toml declared when the emulator last started."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def replace(self, names: Iterable[str]) -> list[str]:
+        """Remember `names`; return those that were declared before and are not any more."""
+        wanted = set(names)
+        dropped = [name for name, _ in self._table.scan() if name not in wanted]
+        for name in dropped:
+            self._table.delete(name)
+        for name in wanted:
+            self._table.put(name, b"")
+        return dropped

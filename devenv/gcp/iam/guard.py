@@ -1,13 +1,17 @@
 """The decision whether a caller may do something, and the refusal that says what is missing."""
 
 import logging
+from typing import Any
 
+from google.iam.v1 import iam_policy_pb2
+from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo, LocalizedMessage
 
-from devenv.gcp.caller import Caller
+from devenv.gcp.caller import Call, Caller
 from devenv.gcp.config import Binding, CloudConfig
-from devenv.gcp.errors import PermissionDenied
+from devenv.gcp.errors import InvalidArgument, PermissionDenied
 from devenv.gcp.iam.roles import permissions, smallest_role_with
+from devenv.gcp.rpc import HttpRule, Rpc
 
 log = logging.getLogger(__name__)
 _SHORT = {
@@ -16,6 +20,12 @@ _SHORT = {
     "queues": "queue",
     "serviceAccounts": "account",
     "services": "service",
+}
+# The scopes, beside that of the cloud platform, that give access to a service.
+_SCOPES = {
+    "storage": {"devstorage.full_control", "devstorage.read_write"},
+    "cloudtasks": {"cloud-tasks"},
+    "iam": {"iam"},
 }
 _EVERYBODY = "allUsers"
 _EVERY_ACCOUNT = "allAuthenticatedUsers"
@@ -38,9 +48,12 @@ class Iam:
             self._held.setdefault(slot, set()).update(permissions([binding.role]))
 
     def require(self, caller: Caller, permission: str, resource: str) -> None:
+        # Here the token is limited, not the account: no mode lifts that.
         if _is_bounded(caller, permission):
-            # The token is limited, not the account: no mode lifts that.
             raise PermissionDenied(_BOUNDED.format(permission=permission))
+        if not _is_in_scope(caller, permission):
+            reason = ErrorInfo(reason="ACCESS_TOKEN_SCOPE_INSUFFICIENT", domain="googleapis.com")
+            raise PermissionDenied("Request had insufficient authentication scopes.", (reason,))
         if self._mode == "off" or self.allows(caller, permission, resource):
             return
         hint = self._hint(caller.email, permission, resource)
@@ -50,7 +63,7 @@ class Iam:
 
     def allows(self, caller: Caller, permission: str, resource: str) -> bool:
         """Return whether a binding grants `permission`, whatever the mode."""
-        if _is_bounded(caller, permission):
+        if _is_bounded(caller, permission) or not _is_in_scope(caller, permission):
             return False
         email = caller.email
         members = (email, _EVERY_ACCOUNT, _EVERYBODY) if email else (_EVERYBODY,)
@@ -106,6 +119,19 @@ def _is_bounded(caller: Caller, permission: str) -> bool:
     return caller.boundary is not None and not permission.startswith("storage.")
 
 
+def _is_in_scope(caller: Caller, permission: str) -> bool:
+    """Return whether one of the token's scopes covers the permission's service.
+
+    https://developers.google.com/identity/protocols/oauth2/scopes
+    """
+    service, _, rest = permission.partition(".")
+    scopes = {scope.removeprefix("https://www.googleapis.com/auth/") for scope in caller.scopes}
+    if not scopes or "cloud-platform" in scopes or scopes & _SCOPES.get(service, set()):
+        return True
+    is_reading = service == "storage" and rest.endswith((".get", ".list"))
+    return is_reading and "devstorage.read_only" in scopes
+
+
 def _short(resource: str) -> str:
     """Return how devenv.toml names `resource` or what it belongs to."""
     parts = resource.split("/")
@@ -136,3 +162,40 @@ _LACKS = (
     'The principal (user or service account) lacks IAM permission "{permission}" for the resource '
     '"{resource}" (or the resource may not exist).'
 )
+
+
+_MOST = 100
+_LOCATION = "projects/*/locations/*"
+# Of each service the gRPC name and the path of its REST method.
+_SERVICES = {
+    "google.cloud.run.v2.Jobs": f"/v2/{{resource={_LOCATION}/jobs/*}}",
+    "google.cloud.run.v2.Services": f"/v2/{{resource={_LOCATION}/services/*}}",
+    "google.cloud.tasks.v2.CloudTasks": f"/v2/{{resource={_LOCATION}/queues/*}}",
+    "google.iam.admin.v1.IAM": "/v1/{resource=projects/*/serviceAccounts/*}",
+    "google.cloud.resourcemanager.v3.Projects": "/v3/{resource=projects/*}",
+}
+
+
+def permission_rpcs(iam: Iam) -> tuple[Rpc, ...]:
+    """Return TestIamPermissions of every service that has it.
+
+    https://cloud.google.com/iam/docs/testing-permissions: missing permissions are left out.
+    """
+
+    async def handle(request: Any, call: Call) -> Message:
+        if len(request.permissions) > _MOST:
+            raise InvalidArgument(f"At most {_MOST} permissions can be tested at once.")
+        held = [p for p in request.permissions if iam.allows(call.caller, p, request.resource)]
+        answer: Message = iam_policy_pb2.TestIamPermissionsResponse(permissions=held)
+        return answer
+
+    return tuple(
+        Rpc(
+            f"{service}/TestIamPermissions",
+            iam_policy_pb2.TestIamPermissionsRequest,
+            iam_policy_pb2.TestIamPermissionsResponse,
+            handle,
+            (HttpRule("POST", f"{path}:testIamPermissions", "*"),),
+        )
+        for service, path in _SERVICES.items()
+    )

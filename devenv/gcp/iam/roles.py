@@ -124,9 +124,16 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/iam.serviceAccountUser": _ACCOUNT_USE,
     "roles/iam.serviceAccountTokenCreator": _TOKENS,
     "roles/iam.serviceAccountOpenIdTokenCreator": _each("iam.serviceAccounts", "getOpenIdToken"),
+    "roles/iam.serviceAccountKeyAdmin": _each(
+        "iam.serviceAccountKeys", "create delete disable enable get list upload"
+    )
+    | _each("iam.serviceAccounts", "get list"),
     "roles/viewer": _VIEWER,
     "roles/editor": _EDITOR,
-    "roles/owner": _EDITOR | _RUN_ADMIN | _STORAGE_ADMIN,
+    "roles/owner": _EDITOR
+    | _RUN_ADMIN
+    | _STORAGE_ADMIN
+    | _each("iam.serviceAccountKeys", "create delete get list"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Where the world finds the keys that verify our ID tokens: Google's certificate endpoints."""
+"""Google's certificate endpoints: the keys that verify ID tokens and signed blobs."""
 
 import json
 from base64 import urlsafe_b64encode
@@ -9,9 +9,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from devenv.gcp.errors import NotFound
-from devenv.gcp.identity.identity import Identity
+from devenv.gcp.identity.identity import ISSUER, Identity
 from devenv.gcp.identity.keys import SigningKey
-from devenv.gcp.identity.tokens import ISSUER
 from devenv.gcp.rpc import Mount
 
 # What Google sends, a little shortened: long enough to be cached, short enough for a key change.
@@ -63,7 +62,8 @@ def mounts(identity: Identity) -> tuple[Mount, ...]:
             signer = identity.blob_key(email)
         except NotFound:
             return JSONResponse({"error": "Account Not Found"}, 404)
-        return JSONResponse({signer.kid: signer.certificate(email)}, headers=_CACHED)
+        users = {key.kid: key.certificate for key in identity.user_keys.of(email)}
+        return JSONResponse({signer.kid: signer.certificate(email)} | users, headers=_CACHED)
 
     keys = Starlette(
         routes=[

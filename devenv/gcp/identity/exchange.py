@@ -1,11 +1,14 @@
-"""The Security Token Service: an access token in, one with less power out (RFC 8693).
+"""The two token endpoints: a token or a signed JWT in, an access or ID token out.
 
-`google.auth.downscoped` posts a form with the Credential Access Boundary, percent-encoded JSON,
-in `options`, and sends no Authorization header.
+`sts.googleapis.com/v1/token` downscopes an access token (RFC 8693). `google.auth.downscoped` posts
+a form with the Credential Access Boundary, percent-encoded JSON, in `options`, and sends no
+Authorization header. `oauth2.googleapis.com/token` takes a JWT that a service account's key signed
+(RFC 7523), as every Google client does with a key file: with `scope` it answers an access token,
+with `target_audience` an ID token.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -16,59 +19,94 @@ from starlette.routing import Route
 
 from devenv.gcp.caller import AccessBoundary
 from devenv.gcp.errors import InvalidArgument
-from devenv.gcp.identity.identity import Identity
+from devenv.gcp.identity.identity import LIFETIME, Identity
 from devenv.gcp.rpc import Mount, body
 from devenv.gcp.rpc.rest import failure
 
-_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
+TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no secret
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type, no secret
 _MOST_RULES = 10
 _MOST_FIELDS = 20
 _LARGEST = 65_536
 
+type _Form = Mapping[str, str]
+
 
 class BadExchange(Exception):
-    """The request cannot be granted; `code` is OAuth's word for why."""
+    """Raised for a request that cannot be granted; `code` is OAuth's error code."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 
 
-def mount(identity: Identity) -> Mount:
-    """Return the token exchange of `identity`."""
+def mounts(identity: Identity) -> tuple[Mount, ...]:
+    """Return both token endpoints of `identity`."""
+    return (
+        _mount("sts.googleapis.com", "/v1/token", lambda form: _downscope(identity, form)),
+        _mount("oauth2.googleapis.com", "/token", lambda form: _redeem(identity, form)),
+    )
 
+
+def _mount(host: str, path: str, grant: Callable[[_Form], dict[str, Any]]) -> Mount:
     async def token(request: Request) -> Response:
         try:
-            form = _form(await body.read(request, limit=_LARGEST))
-            return JSONResponse(_exchange(identity, form))
+            return JSONResponse(grant(_form(await body.read(request, limit=_LARGEST))))
         except BadExchange as error:
             refusal = {"error": error.code, "error_description": str(error)}
             return JSONResponse(refusal, 400)
         except InvalidArgument as error:
             return failure(error)
 
-    app = Starlette(routes=[Route("/v1/token", token, methods=["POST"])])
-    return Mount(("sts.googleapis.com",), app, ("/v1/token",))
+    app = Starlette(routes=[Route(path, token, methods=["POST"])])
+    return Mount((host,), app, (path,))
 
 
-def _exchange(identity: Identity, form: Mapping[str, str]) -> dict[str, Any]:
-    if form.get("grant_type") != _GRANT:
-        raise BadExchange("unsupported_grant_type", f"grant_type must be {_GRANT}.")
+def _downscope(identity: Identity, form: _Form) -> dict[str, Any]:
+    if form.get("grant_type") != _EXCHANGE:
+        raise BadExchange("unsupported_grant_type", f"grant_type must be {_EXCHANGE}.")
+    for field in ("subject_token_type", "requested_token_type"):
+        if form.get(field, _ACCESS_TOKEN) != _ACCESS_TOKEN:
+            raise BadExchange("invalid_request", f"{field} must be {_ACCESS_TOKEN}.")
+    for field in ("actor_token", "audience", "scope", "resource"):
+        if form.get(field):
+            raise BadExchange("invalid_request", f"{field} is not emulated.")
     grant = identity.grant(form.get("subject_token", ""))
     if grant is None:
         raise BadExchange("invalid_grant", "The subject_token is not a live access token.")
     if grant.caller.boundary:
         raise BadExchange("invalid_grant", "A downscoped token cannot be downscoped again.")
-    boundary = read_boundary(form.get("options", ""))
     return {
         "access_token": identity.access_token(
-            grant.caller.email, lifetime=identity.remaining(grant), boundary=boundary
+            grant.caller.email,
+            lifetime=identity.remaining(grant),
+            boundary=read_boundary(form.get("options", "")),
+            scopes=grant.caller.scopes,
         ),
         "issued_token_type": _ACCESS_TOKEN,
         "token_type": "Bearer",
         "expires_in": int(identity.remaining(grant)),
     }
+
+
+def _redeem(identity: Identity, form: _Form) -> dict[str, Any]:
+    if form.get("grant_type") != _JWT_BEARER:
+        raise BadExchange("unsupported_grant_type", f"Invalid grant_type: use {_JWT_BEARER}.")
+    claims = identity.assertion(form.get("assertion", ""))
+    if claims is None or claims.get("aud") != TOKEN_URI:
+        raise BadExchange("invalid_grant", "Invalid JWT Signature.")
+    if claims.get("sub", claims["iss"]) != claims["iss"]:
+        raise BadExchange("unauthorized_client", "Domain-wide delegation is not emulated.")
+    email = str(claims["iss"])
+    if audience := claims.get("target_audience"):
+        return {"id_token": identity.id_token(email, str(audience))}
+    scopes = tuple(str(claims.get("scope", "")).split())
+    if not scopes:
+        raise BadExchange("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
+    token = identity.access_token(email, scopes=scopes)
+    return {"access_token": token, "expires_in": LIFETIME - 1, "token_type": "Bearer"}
 
 
 def _form(content: bytes) -> dict[str, str]:

@@ -1,6 +1,19 @@
-"""Who is who in the emulated project: the Minter and Authenticator of every service."""
+"""Who is who in the emulated project: accounts, their tokens, and who a request comes from.
 
-from collections.abc import Mapping
+`Identity` is the Minter and Authenticator of every service. Its ID tokens are RS256 JWTs that
+`google.oauth2.id_token.verify_oauth2_token` accepts. An access token carries its own account,
+expiry, boundary and scopes under a keyed digest, so that it is still valid after the emulator was
+killed and started again. A caller may also send a JWT that it signed with a service account's key
+(Google's gRPC clients do so with a key file); its scopes are those of the cloud platform.
+"""
+
+import hashlib
+import hmac
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +23,18 @@ from devenv.gcp.caller import AccessBoundary, Caller
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import NotFound, Unauthenticated
-from devenv.gcp.identity.accounts import Accounts, ServiceAccount
-from devenv.gcp.identity.keys import KeyRing, SigningKey
-from devenv.gcp.identity.tokens import LIFETIME, AccessTokens, Grant, IdTokens
+from devenv.gcp.identity.keys import KeyRing, PublicKey, SigningKey, UserKeys
+
+ISSUER = "https://accounts.google.com"
+LIFETIME = 3600
+CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
+_PREFIX = "ya29.c."
+_MAC = 16
+_LONGEST = 16_384
+_KEPT = 4096
+_REUSED_FOR = 60
+# How far the clock of a client may be ahead of or behind ours.
+_SKEW = 300
 
 _EXPECTED = (
     "Expected OAuth 2 access token, login cookie or other valid authentication credential. "
@@ -22,6 +44,162 @@ _MISSING = f"Request is missing required authentication credential. {_EXPECTED}"
 _INVALID = f"Request had invalid authentication credentials. {_EXPECTED}"
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """The identity of a workload; `name` is its name in devenv.toml."""
+
+    name: str
+    email: str
+
+    @property
+    def unique_id(self) -> str:
+        """The 21 digits of `sub` and `azp`; the same in every run."""
+        digest = int.from_bytes(hashlib.sha256(self.email.encode()).digest())
+        return f"1{digest % 10**20:020d}"
+
+
+class Accounts:
+    """The service accounts of a project, found by e-mail, unique id or short name."""
+
+    def __init__(self, config: CloudConfig) -> None:
+        self._accounts = tuple(ServiceAccount(a, config.email(a)) for a in config.accounts)
+        self._by_name = {
+            key: account
+            for account in self._accounts
+            for key in (account.name, account.unique_id, account.email)
+        }
+
+    def __iter__(self) -> Iterator[ServiceAccount]:
+        return iter(self._accounts)
+
+    def get(self, name: str) -> ServiceAccount | None:
+        """Return the account called `name`, if there is one."""
+        return self._by_name.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The meaning of an access token."""
+
+    caller: Caller
+    expires: float
+
+
+class IdTokens:
+    """RS256 JWTs that `google.oauth2.id_token.verify_oauth2_token` accepts."""
+
+    def __init__(self, keys: KeyRing, clock: Clock) -> None:
+        self.key = keys.key("id-tokens")
+        self._clock = clock
+        self._minted: dict[tuple[str, str, bool], tuple[float, str]] = {}
+
+    def mint(self, account: ServiceAccount, audience: str, *, full: bool = True) -> str:
+        """Return a token for `audience`; without `full` it lacks the e-mail address.
+
+        Like the metadata server, this returns the same token again for a while (our own rule:
+        one minute), because the signature is the most expensive part of a request.
+        """
+        now = self._clock.now()
+        slot = (account.email, audience, full)
+        minted, token = self._minted.get(slot, (0.0, ""))
+        if not 0 <= now - minted < _REUSED_FOR:
+            token = sign_jwt(self.key, _claims(account, audience, int(now), full=full))
+            _remember(self._minted, slot, (now, token))
+        return token
+
+    def claims(self, token: str) -> Mapping[str, Any] | None:
+        """Return the claims of a token that we signed and that is not expired, else None."""
+        signed, _, signature = token.rpartition(".")
+        try:
+            genuine = self.key.verifies(_unb64(signature), signed.encode())
+        except (ValueError, Base64Error):
+            return None
+        if not genuine:
+            return None
+        claims = json.loads(_unb64(signed.partition(".")[2]))
+        if not claims["iat"] <= self._clock.now() < claims["exp"]:
+            return None
+        return dict(claims)
+
+
+class AccessTokens:
+    """OAuth tokens that only this emulator can read."""
+
+    def __init__(self, keys: KeyRing, clock: Clock) -> None:
+        self._secret = keys.secret("access-tokens")
+        self._clock = clock
+        self._known: dict[str, Grant] = {}
+
+    def mint(self, caller: Caller, *, lifetime: float) -> str:
+        """Return a token for `caller` that expires after `lifetime` seconds."""
+        rules = caller.boundary.rules if caller.boundary else None
+        fields = [caller.email, self._clock.now() + lifetime, rules, caller.scopes]
+        payload = json.dumps(fields).encode()
+        return _PREFIX + _b64(self._mac(payload) + payload)
+
+    def read(self, token: str) -> Grant | None:
+        """Return the meaning of `token`, expired or not; None if it is not ours."""
+        if (grant := self._known.get(token)) is None and (grant := self._parse(token)):
+            _remember(self._known, token, grant)
+        return grant
+
+    def _parse(self, token: str) -> Grant | None:
+        if not token.startswith(_PREFIX) or len(token) > _LONGEST:
+            return None
+        try:
+            raw = _unb64(token.removeprefix(_PREFIX))
+        except (ValueError, Base64Error):
+            return None
+        mac, payload = raw[:_MAC], raw[_MAC:]
+        if not hmac.compare_digest(mac, self._mac(payload)):
+            return None
+        email, expires, rules, *scopes = json.loads(payload)
+        boundary = None
+        if rules is not None:
+            boundary = AccessBoundary(tuple((r, tuple(roles), c) for r, roles, c in rules))
+        # A token that an earlier version issued has no scopes.
+        return Grant(Caller(email, boundary, tuple(scopes[0]) if scopes else ()), expires)
+
+    def _mac(self, payload: bytes) -> bytes:
+        return hmac.digest(self._secret, payload, "sha256")[:_MAC]
+
+
+def _claims(
+    account: ServiceAccount, audience: str, now: int, *, full: bool
+) -> dict[str, str | int | bool]:
+    # A verifier whose clock is a little behind, and which allows no skew, must accept it.
+    issued = now - 1
+    claims: dict[str, str | int | bool] = {
+        "aud": audience,
+        "azp": account.unique_id,
+        "exp": issued + LIFETIME,
+        "iat": issued,
+        "iss": ISSUER,
+        "sub": account.unique_id,
+    }
+    if full:
+        claims |= {"email": account.email, "email_verified": True}
+    return claims
+
+
+def _remember[K, V](cache: dict[K, V], key: K, value: V) -> None:
+    if len(cache) >= _KEPT:
+        cache.clear()
+    cache[key] = value
+
+
+def _b64(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _unb64(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _b64json(value: Mapping[str, Any]) -> str:
+    return _b64(json.dumps(value, separators=(",", ":")).encode())
+
+
 class Identity:
     """The accounts of `config` and their tokens; the keys live in `folder`."""
 
@@ -29,6 +207,7 @@ class Identity:
         self.accounts = Accounts(config)
         self._clock = clock
         self._keys = KeyRing(folder)
+        self.user_keys = UserKeys(folder / "users")
         self._id_tokens = IdTokens(self._keys, clock)
         self._access_tokens = AccessTokens(self._keys, clock)
         self._lenient = config.iam == "off"
@@ -54,21 +233,27 @@ class Identity:
     def claims(self, token: str) -> Mapping[str, Any] | None:
         """Return the claims of a valid ID token of ours, whatever its audience; else None.
 
-        A token of the metadata server's standard format says whose it is only by `sub`; the e-mail
-        address is there all the same, because Cloud Run takes such tokens too.
+        A token of the metadata server's standard format has no e-mail address; it is added from
+        `sub`, because Cloud Run accepts such tokens too.
         """
         claims = self._id_tokens.claims(token)
         account = self.accounts.get(str(claims.get("sub", ""))) if claims else None
         return {"email": account.email, **claims} if claims and account else claims
 
     def access_token(
-        self, email: str, *, lifetime: float = LIFETIME, boundary: AccessBoundary | None = None
+        self,
+        email: str,
+        *,
+        lifetime: float = LIFETIME,
+        boundary: AccessBoundary | None = None,
+        scopes: tuple[str, ...] = (),
     ) -> str:
-        account = self.account(email)
-        return self._access_tokens.mint(account.email, lifetime=lifetime, boundary=boundary)
+        """Return a token for an account; without `scopes` it has that of the cloud platform."""
+        caller = Caller(self.account(email).email, boundary, scopes)
+        return self._access_tokens.mint(caller, lifetime=lifetime)
 
     def grant(self, token: str) -> Grant | None:
-        """Return what a live access token stands for."""
+        """Return the meaning of a live access token."""
         grant = self._access_tokens.read(token)
         return grant if grant and self.remaining(grant) > 0 else None
 
@@ -81,17 +266,52 @@ class Identity:
         grant = self._access_tokens.read(token)
         if grant and self.remaining(grant) > 0:
             return grant.caller
+        claims = self.assertion(token)
+        if claims and _is_for_google(claims.get("aud")):
+            scopes = tuple(str(claims.get("scope", "")).split())
+            return Caller(str(claims["iss"]), scopes=scopes)
         if self._lenient:
             return Caller()
         raise _unauthenticated(token, expired=grant is not None)
+
+    def assertion(self, token: str) -> Mapping[str, Any] | None:
+        """Return the claims of a live JWT that an account signed with a key of its own."""
+        signed, _, signature = token.rpartition(".")
+        head, _, body = signed.partition(".")
+        try:
+            kid, claims = json.loads(_unb64(head))["kid"], json.loads(_unb64(body))
+            key = self.user_keys.get(str(claims["iss"]), str(kid))
+            issued, expires = float(claims["iat"]), float(claims["exp"])
+            genuine = key is not None and key.verifies(_unb64(signature), signed.encode())
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
+        now = self._clock.now()
+        is_live = issued - _SKEW <= now < expires + _SKEW and expires - issued <= LIFETIME
+        return claims if genuine and is_live and self.knows(claims["iss"]) else None
 
     def blob_key(self, email: str) -> SigningKey:
         """Return the system-managed key with which signBlob signs for `email`."""
         return self._keys.key(self.account(email).email)
 
     def verify_signature(self, email: str, payload: bytes, signature: bytes) -> bool:
-        """Return whether `signature` is the one that signBlob makes for `email` over `payload`."""
-        return self.knows(email) and self.blob_key(email).verifies(signature, payload)
+        """Return whether signBlob or a key of the account made `signature` over `payload`."""
+        if not self.knows(email):
+            return False
+        keys: list[SigningKey | PublicKey] = [self.blob_key(email), *self.user_keys.of(email)]
+        return any(key.verifies(signature, payload) for key in keys)
+
+
+def sign_jwt(key: SigningKey, claims: Mapping[str, Any]) -> str:
+    """Return `claims` as a JWT that `key` signed."""
+    header = _b64json({"alg": "RS256", "kid": key.kid, "typ": "JWT"})
+    signed = f"{header}.{_b64json(claims)}"
+    return f"{signed}.{_b64(key.sign(signed.encode()))}"
+
+
+def _is_for_google(audience: object) -> bool:
+    """Return whether a JWT's audience is one of Google's APIs: `https://run.googleapis.com/`."""
+    host = str(audience).removeprefix("https://").partition("/")[0]
+    return host.endswith(".googleapis.com")
 
 
 def bearer(headers: Mapping[str, str]) -> str:

@@ -1,8 +1,14 @@
-"""RSA keys that outlive the process: one PEM file each, readable by their owner only."""
+"""RSA keys that outlive the process, in files that only their owner can read.
+
+`KeyRing` holds Google's own keys: the one that signs ID tokens and one per account for signBlob.
+`UserKeys` holds the keys that users create for a service account. Of those only the certificate is
+kept, as by Google; the private half is returned once, when the key is made.
+"""
 
 import datetime as dt
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +18,41 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
+_KID = re.compile(r"[0-9a-f]{40}")
+_EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*@[A-Za-z0-9.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """The public half of an RSA key; `certificate` is PEM."""
+
+    kid: str
+    certificate: str
+
+    def verifies(self, signature: bytes, data: bytes) -> bool:
+        """Return whether `signature` is this key's of `data`."""
+        public = x509.load_pem_x509_certificate(self.certificate.encode()).public_key()
+        assert isinstance(public, rsa.RSAPublicKey)
+        return _verifies(public, signature, data)
+
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """An RSA key and its id, which is derived from the public half as Google's look: 40 hex digits."""
+    """An RSA key; its id is derived from the public half and looks like Google's: 40 hex digits."""
 
     private: rsa.RSAPrivateKey
     kid: str
+
+    @classmethod
+    def new(cls) -> "SigningKey":
+        return cls.of(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+
+    @classmethod
+    def of(cls, private: rsa.RSAPrivateKey) -> "SigningKey":
+        public = private.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        return cls(private, hashlib.sha256(public).hexdigest()[:40])
 
     def sign(self, data: bytes) -> bytes:
         """Return the RS256 signature of `data`."""
@@ -26,11 +60,7 @@ class SigningKey:
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Return whether `signature` is this key's of `data`."""
-        try:
-            self.private.public_key().verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
-        except InvalidSignature:
-            return False
-        return True
+        return _verifies(self.private.public_key(), signature, data)
 
     def certificate(self, common_name: str) -> str:
         """Return a self-signed certificate of this key as PEM."""
@@ -48,7 +78,7 @@ class SigningKey:
 
 
 class KeyRing:
-    """The keys of one project; a key is made when it is first asked for."""
+    """The keys of one project; a key is made when it is first needed."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -74,10 +104,44 @@ class KeyRing:
             write_private(path, pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)))
         private = serialization.load_pem_private_key(path.read_bytes(), password=None)
         assert isinstance(private, rsa.RSAPrivateKey)
-        public = private.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        return SigningKey(private, hashlib.sha256(public).hexdigest()[:40])
+        return SigningKey.of(private)
+
+
+class UserKeys:
+    """The keys that users created for service accounts: `FOLDER/EMAIL/KEY.pem` certificates."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def create(self, email: str) -> SigningKey:
+        """Return a new key; only its certificate is kept."""
+        key = SigningKey.new()
+        folder = self._folder / email
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(folder / f"{key.kid}.pem", key.certificate(email).encode())
+        return key
+
+    def of(self, email: str) -> list[PublicKey]:
+        """Return the keys of an account; the caller has checked that the account exists."""
+        files = sorted((self._folder / email).glob("*.pem"))
+        return [PublicKey(file.stem, file.read_text()) for file in files]
+
+    def get(self, email: str, kid: str) -> PublicKey | None:
+        if not _EMAIL.fullmatch(email) or not _KID.fullmatch(kid):
+            return None
+        file = self._folder / email / f"{kid}.pem"
+        return PublicKey(kid, file.read_text()) if file.exists() else None
+
+    def delete(self, email: str, kid: str) -> None:
+        (self._folder / email / f"{kid}.pem").unlink(missing_ok=True)
+
+
+def _verifies(public: rsa.RSAPublicKey, signature: bytes, data: bytes) -> bool:
+    try:
+        public.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature:
+        return False
+    return True
 
 
 def pem(key: rsa.RSAPrivateKey) -> bytes:
@@ -90,7 +154,7 @@ def pem(key: rsa.RSAPrivateKey) -> bytes:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a secret whole or not at all; nobody but its owner can read it at any moment."""
+    """Write a secret completely or not at all, readable by its owner only."""
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

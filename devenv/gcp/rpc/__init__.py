@@ -13,8 +13,8 @@ type Handler = Callable[[Any, Call], Awaitable[Message]]
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
-    """A google.api.http rule, e.g. `Binding("POST", "/v2/{name=projects/*/locations/*/jobs/*}:run", "*")`.
+class HttpRule:
+    """A google.api.http rule, e.g. `HttpRule("POST", "/v2/{name=projects/*/locations/*/jobs/*}:run", "*")`.
 
     `body` is the request field that the JSON body fills, `*` for the whole request, empty for none.
     """
@@ -36,7 +36,7 @@ class Rpc:
     request: type[Message]
     response: type[Message]
     handle: Handler
-    bindings: tuple[Binding, ...] = ()
+    bindings: tuple[HttpRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

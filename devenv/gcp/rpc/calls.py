@@ -4,8 +4,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from time import perf_counter
+from typing import Any
 
+from google.protobuf import json_format
+from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.message import DecodeError, Message
+from google.rpc.status_pb2 import Status
 
 from devenv.gcp.caller import Authenticator, Call
 from devenv.gcp.errors import CloudError, Internal, InvalidArgument
@@ -61,3 +65,25 @@ def names(method: str) -> tuple[str, str]:
     package, _, rest = method.rpartition(".")
     words = package.removeprefix("google.").removeprefix("cloud.").split(".")
     return words[0], rest
+
+
+def status(error: CloudError) -> Status:
+    """Return `error` as google.rpc.Status with its details packed."""
+    return Status(code=error.code, message=error.message, details=_packed(error))
+
+
+def envelope(error: CloudError) -> dict[str, Any]:
+    """Return `error` as Google's REST APIs word it: `{"error": {code, message, status, details}}`."""
+    body: dict[str, Any] = {"code": error.http, "message": error.message, "status": error.status}
+    if error.details:
+        body["details"] = [json_format.MessageToDict(detail) for detail in _packed(error)]
+    return {"error": body}
+
+
+def _packed(error: CloudError) -> list[PackedAny]:
+    details = []
+    for detail in error.details:
+        packed = PackedAny()
+        packed.Pack(detail)
+        details.append(packed)
+    return details

@@ -10,8 +10,7 @@ import grpc.aio
 
 from devenv.gcp.errors import CloudError
 from devenv.gcp.rpc import Rpc
-from devenv.gcp.rpc.calls import Calls, names, record
-from devenv.gcp.rpc.status import status
+from devenv.gcp.rpc.calls import Calls, names, record, status
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 # Kept connections are what makes a call cheap; clients may ping them as often as they like.

@@ -9,12 +9,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from devenv.gcp.errors import CloudError, InvalidArgument, NotFound
-from devenv.gcp.rpc import Binding, Rpc, body
-from devenv.gcp.rpc.calls import Calls
-from devenv.gcp.rpc.status import envelope
-from devenv.gcp.rpc.template import Template
-from devenv.gcp.rpc.transcode import request as build, response as dump
+from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, Unimplemented
+from devenv.gcp.rpc import HttpRule, Rpc, body
+from devenv.gcp.rpc.calls import Calls, envelope
+from devenv.gcp.rpc.transcode import PathTemplate, request as build, response as dump
 
 _JSON = "application/json; charset=UTF-8"
 _LARGEST = 10 << 20
@@ -24,8 +22,8 @@ _MOST_PARAMETERS = 1000
 @dataclass(frozen=True, slots=True)
 class _Route:
     rpc: Rpc
-    binding: Binding
-    template: Template
+    binding: HttpRule
+    template: PathTemplate
 
 
 class RestApp:
@@ -36,7 +34,7 @@ class RestApp:
         self._routes: dict[str, list[_Route]] = {}
         for rpc in rpcs:
             for binding in rpc.bindings:
-                route = _Route(rpc, binding, Template(binding.uri))
+                route = _Route(rpc, binding, PathTemplate(binding.uri))
                 self._routes.setdefault(binding.verb, []).append(route)
         for routes in self._routes.values():
             routes.sort(key=lambda route: not route.template.has_verb)
@@ -67,6 +65,11 @@ class RestApp:
         for route in self._routes.get(verb, ()):
             if (fields := route.template.match(path)) is not None:
                 return route, fields
+        if path.startswith("/apis/"):
+            raise Unimplemented(
+                "The v1 API of Cloud Run, which gcloud run speaks, is not emulated. Use the v2 "
+                "API, for example google.cloud.run_v2."
+            )
         raise NotFound(f"{verb} {path} is not a method of an emulated service.")
 
 

@@ -1,6 +1,7 @@
 """HTTP and JSON to protocol buffers and back, as google.api.http describes it."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,18 +10,22 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from devenv.gcp.errors import InvalidArgument
-from devenv.gcp.rpc import Binding, Rpc
+from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.rpc.body import parse_object
 
 # https://cloud.google.com/apis/docs/system-parameters: they are no fields of the request.
-_PARAMETERS = {"alt", "callback", "fields", "prettyPrint", "key"}
-_SYSTEM = _PARAMETERS | {f"${name}" for name in _PARAMETERS} | {"userProject", "quotaUser"}
+_PARAMETERS = {
+    *("access_token", "alt", "callback", "fields", "key", "oauth_token", "prettyPrint"),
+    *("quotaUser", "uploadType", "upload_protocol", "userProject", "xgafv", "userIp"),
+}
+_SYSTEM = _PARAMETERS | {f"${name}" for name in _PARAMETERS} | {"$.xgafv", "$unique"}
+_UNKNOWN = re.compile(r'has no field named ("[^"]{1,200}")')
 _DEEPEST = 100
 
 
 def request(
     rpc: Rpc,
-    binding: Binding,
+    binding: HttpRule,
     *,
     path: Mapping[str, str],
     query: Iterable[tuple[str, str]],
@@ -50,11 +55,12 @@ def response(message: Message, *, enum_numbers: bool) -> bytes:
 
 def _fill(message: Message, value: Mapping[str, Any]) -> None:
     try:
-        json_format.ParseDict(
-            value, message, ignore_unknown_fields=True, max_recursion_depth=_DEEPEST
-        )
+        json_format.ParseDict(value, message, max_recursion_depth=_DEEPEST)
     except (json_format.ParseError, RecursionError) as error:
-        raise InvalidArgument(f"Invalid JSON payload received. {error}") from error
+        text = str(error)
+        if unknown := _UNKNOWN.search(text):
+            text = f"Unknown name {unknown[1]}: Cannot find field."
+        raise InvalidArgument(f"Invalid JSON payload received. {text}") from error
 
 
 def _tree(descriptor: Descriptor, query: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -69,7 +75,10 @@ def _tree(descriptor: Descriptor, query: Iterable[tuple[str, str]]) -> dict[str,
 def _graft(tree: dict[str, Any], descriptor: Descriptor, names: list[str], text: str) -> None:
     field = _field(descriptor, names[0])
     if field is None:
-        return
+        raise InvalidArgument(
+            f'Invalid JSON payload received. Unknown name "{names[0][:100]}": Cannot bind query '
+            f"parameter. Field '{names[0][:100]}' could not be found in request message."
+        )
     if len(names) > 1:
         if field.message_type is not None and not field.is_repeated:
             branch = tree.setdefault(field.name, {})
@@ -92,3 +101,39 @@ def _scalar(field: FieldDescriptor, text: str) -> Any:
     if text.lower() not in ("true", "false", "1", "0"):
         raise InvalidArgument(f"Invalid value at '{field.name}' (TYPE_BOOL), \"{text}\"")
     return text.lower() in ("true", "1")
+
+
+_TOKEN = re.compile(r"\{(?P<field>[\w.]+)(?:=(?P<pattern>[^}]+))?\}|(?P<wild>\*\*?)")
+
+
+class PathTemplate:
+    """A compiled path template; fields may be nested (`queue.name`)."""
+
+    def __init__(self, uri: str) -> None:
+        self._fields: list[str] = []
+        self._regex = re.compile(self._compile(uri))
+        # `/jobs/*:run` would be swallowed by `/jobs/*`, so verbs are to be tried first.
+        self.has_verb = ":" in uri.rpartition("}")[2]
+
+    def match(self, path: str) -> Mapping[str, str] | None:
+        """Return the fields that `path` fills, or None if it is not of this shape."""
+        found = self._regex.fullmatch(path)
+        return None if found is None else dict(zip(self._fields, found.groups(), strict=True))
+
+    def _compile(self, uri: str) -> str:
+        parts, end = [], 0
+        for token in _TOKEN.finditer(uri):
+            parts += [re.escape(uri[end : token.start()]), self._part(token)]
+            end = token.end()
+        return "".join([*parts, re.escape(uri[end:])])
+
+    def _part(self, token: re.Match[str]) -> str:
+        if token["wild"]:
+            return _segments(token["wild"])
+        self._fields.append(token["field"])
+        return f"({_segments(token['pattern'] or '*')})"
+
+
+def _segments(pattern: str) -> str:
+    escaped = re.escape(pattern)
+    return escaped.replace(r"\*\*", ".+").replace(r"\*", "[^/]+")

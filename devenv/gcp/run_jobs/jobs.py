@@ -3,11 +3,16 @@
 import uuid
 
 from devenv.gcp.config import CloudConfig, Job as Declared
-from devenv.gcp.messages import set_moment
+from devenv.gcp.messages import every, refuse_unemulated, set_moment
 from devenv.gcp.run_jobs.messages import GA, Job, Operation, Pb, State, touch
 from devenv.gcp.run_jobs.names import Names
 from devenv.gcp.run_jobs.template import complete
 
+# `binary_authorization` is settable and refused: nothing here would attest an image.
+_FIELDS = every(
+    *("labels", "annotations", "client", "client_version", "launch_stage", "template"),
+    *("start_execution_token", "run_execution_token"),
+)
 _SETTABLE = (
     "labels",
     "annotations",
@@ -50,6 +55,7 @@ class Maker:
         for field, _ in given.ListFields():
             if field.name not in _SETTABLE:
                 job.ClearField(field.name)
+        refuse_unemulated(job, _FIELDS, where="job")
         complete(job.template)
         job.launch_stage = job.launch_stage or GA
         task = job.template.template

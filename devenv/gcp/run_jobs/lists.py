@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from devenv.gcp.paging import page
+from devenv.gcp.messages import page
 from devenv.gcp.run_jobs.messages import Pb
 
 _LARGEST_PAGE = 1000

@@ -2,8 +2,8 @@
 
 import re
 
-from devenv.gcp.errors import InvalidArgument
-from devenv.gcp.messages import seconds
+from devenv.gcp.errors import InvalidArgument, Unimplemented
+from devenv.gcp.messages import every, refuse_unemulated, seconds
 from devenv.gcp.run_jobs.messages import GEN2, Pb
 
 RESERVED = frozenset(
@@ -14,6 +14,19 @@ RESERVED = frozenset(
         "CLOUD_RUN_TASK_ATTEMPT",
         "CLOUD_RUN_TASK_COUNT",
     }
+)
+_ENV = every("name", "value", "value_source")
+_CONTAINER = every(*("name", "image", "command", "args"), env=_ENV, resources=every("limits"))
+_FIELDS = every(
+    *("labels", "annotations", "parallelism", "task_count"),
+    template=every(
+        *("max_retries", "timeout", "service_account", "execution_environment"),
+        containers=_CONTAINER,
+    ),
+)
+_OVERRIDES = every(
+    *("task_count", "timeout"),
+    container_overrides=every(*("name", "args", "clear_args"), env=_ENV),
 )
 DEFAULT_RETRIES = 3
 DEFAULT_TIMEOUT = 600
@@ -51,6 +64,7 @@ def check_token(job_id: str, token: str) -> None:
 def complete(template: Pb) -> None:
     """Check a job's ExecutionTemplate and fill in what it leaves open. Raises InvalidArgument."""
     where = "job.template"
+    refuse_unemulated(template, _FIELDS, where=where)
     template.task_count = template.task_count or 1
     _check_count(f"{where}.task_count", template.task_count)
     if template.parallelism < 0:
@@ -67,6 +81,8 @@ def complete(template: Pb) -> None:
     task.execution_environment = task.execution_environment or GEN2
     if not task.containers:
         raise _bad(f"{where}.template.containers", "must contain one container")
+    if len(task.containers) > 1:
+        raise Unimplemented(f"{where}.template.containers: sidecars are not emulated.")
     for index, container in enumerate(task.containers):
         _complete_container(f"{where}.template.containers[{index}]", container)
 
@@ -76,6 +92,7 @@ def override(template: Pb, overrides: Pb) -> None:
 
     Arguments replace, `clear_args` empties, variables merge by name; see RunJobRequest.Overrides.
     """
+    refuse_unemulated(overrides, _OVERRIDES, where="overrides")
     if overrides.task_count:
         _check_count("overrides.task_count", overrides.task_count)
         template.task_count = overrides.task_count
@@ -115,6 +132,8 @@ def _complete_container(where: str, container: Pb) -> None:
         raise _bad(f"{where}.resources.limits.memory", "must be between 128Mi and 32Gi")
     if not _CPU.fullmatch(container.resources.limits["cpu"]):
         raise _bad(f"{where}.resources.limits.cpu", "must be a quantity such as 1, 0.5 or 1000m")
+    if unknown := sorted(set(container.resources.limits) - set(DEFAULT_LIMITS)):
+        raise Unimplemented(f"{where}.resources.limits: {unknown[0]} is not emulated.")
     _check_variables(where, container.env)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from google.cloud import scheduler_v1
 
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.delivery import Backoff, check_body, clean_headers, clean_url
-from devenv.gcp.errors import InvalidArgument, Unimplemented, wrong_project
-from devenv.gcp.messages import seconds
+from devenv.gcp.delivery import HTTP_TARGET_FIELDS, Backoff, check_body, clean_headers, clean_url
+from devenv.gcp.errors import InvalidArgument, wrong_project
+from devenv.gcp.messages import every, refuse_unemulated, seconds
 from devenv.gcp.scheduler.cron import Schedule
 
 AGENT = "Google-Cloud-Scheduler"
@@ -18,6 +18,15 @@ MAX_JOB_BYTES = 1024 * 1024
 
 Job = scheduler_v1.Job.pb()
 
+_FIELDS = every(
+    *("name", "description", "schedule", "time_zone", "user_update_time", "state", "status"),
+    *("schedule_time", "last_attempt_time", "attempt_deadline"),
+    http_target=HTTP_TARGET_FIELDS,
+    retry_config=every(
+        *("retry_count", "max_retry_duration", "min_backoff_duration", "max_backoff_duration"),
+        "max_doublings",
+    ),
+)
 _LOCATION = re.compile(r"projects/([^/]+)/locations/([a-z0-9-]+)")
 _JOB = re.compile(r"projects/([^/]+)/locations/([a-z0-9-]+)/jobs/([A-Za-z0-9_-]{1,500})")
 
@@ -59,8 +68,7 @@ class Names:
 
 def complete_job(job: Any) -> Schedule:
     """Check what the caller set in `job`, fill the rest in place, and return its schedule."""
-    if job.HasField("pubsub_target") or job.HasField("app_engine_http_target"):
-        raise Unimplemented("Only HTTP targets are emulated.")
+    refuse_unemulated(job, _FIELDS, where="job")
     if job.ByteSize() > MAX_JOB_BYTES:
         raise InvalidArgument("The job must not be larger than 1MB.")
     if len(job.description) > 500:

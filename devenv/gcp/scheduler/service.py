@@ -1,5 +1,6 @@
 """Cloud Scheduler v1 as the server wires it."""
 
+import logging
 from typing import Any
 
 from google.cloud import scheduler_v1
@@ -10,12 +11,13 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, ScheduledJob
 from devenv.gcp.delivery import Send, check_signer
 from devenv.gcp.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from devenv.gcp.messages import masked, set_moment
-from devenv.gcp.paging import page
-from devenv.gcp.rpc import Binding, Mount, Rpc
+from devenv.gcp.messages import masked, page, set_moment
+from devenv.gcp.rpc import HttpRule, Mount, Rpc
 from devenv.gcp.scheduler.limits import Job, Names, complete_job
 from devenv.gcp.scheduler.runner import Runner
-from devenv.gcp.store import Store
+from devenv.gcp.store import DeclaredNames, Store
+
+log = logging.getLogger(__name__)
 
 MAX_PAGE = 500  # documented for ListJobs
 
@@ -44,31 +46,40 @@ class SchedulerService:
         self._send = send
         self._names = Names(config)
         self._table = store.table("scheduler_jobs")
+        self._declared_names = DeclaredNames(store.table("scheduler_declared"))
         self._runners: dict[str, Runner] = {}
 
     def rpcs(self) -> tuple[Rpc, ...]:
         updated = "/v1/{job.name=projects/*/locations/*/jobs/*}"
         jobs = scheduler_v1.ListJobsResponse.pb()
         return (
-            _rpc("CreateJob", Job, self.create, Binding("POST", _JOBS, "job")),
-            _rpc("GetJob", Job, self.get, Binding("GET", _JOB)),
-            _rpc("ListJobs", jobs, self.list, Binding("GET", _JOBS)),
-            _rpc("UpdateJob", Job, self.update, Binding("PATCH", updated, "job")),
-            _rpc("DeleteJob", empty_pb2.Empty, self.delete, Binding("DELETE", _JOB)),
-            _rpc("PauseJob", Job, self.pause, Binding("POST", f"{_JOB}:pause", "*")),
-            _rpc("ResumeJob", Job, self.resume, Binding("POST", f"{_JOB}:resume", "*")),
-            _rpc("RunJob", Job, self.run, Binding("POST", f"{_JOB}:run", "*")),
+            _rpc("CreateJob", Job, self.create, HttpRule("POST", _JOBS, "job")),
+            _rpc("GetJob", Job, self.get, HttpRule("GET", _JOB)),
+            _rpc("ListJobs", jobs, self.list, HttpRule("GET", _JOBS)),
+            _rpc("UpdateJob", Job, self.update, HttpRule("PATCH", updated, "job")),
+            _rpc("DeleteJob", empty_pb2.Empty, self.delete, HttpRule("DELETE", _JOB)),
+            _rpc("PauseJob", Job, self.pause, HttpRule("POST", f"{_JOB}:pause", "*")),
+            _rpc("ResumeJob", Job, self.resume, HttpRule("POST", f"{_JOB}:resume", "*")),
+            _rpc("RunJob", Job, self.run, HttpRule("POST", f"{_JOB}:run", "*")),
         )
 
     def mounts(self) -> tuple[Mount, ...]:
         return ()
 
     async def start(self) -> None:
-        """Take up the stored jobs; the configured ones follow the file, but stay paused if they were."""
+        """Resume the stored jobs. Those of devenv.toml follow the file, but stay paused if they were.
+
+        A job that the file no longer declares is deleted.
+        """
+        declared = [self._declared(each) for each in self._config.schedules]
+        dropped = set(self._declared_names.replace(job.name for job in declared))
         for name, value in self._table.scan():
-            self._runners[name] = self._runner(Job.FromString(value))
-        for declared in self._config.schedules:
-            job = self._declared(declared)
+            if name in dropped:
+                log.info("Job %s is no longer in devenv.toml: deleted", name)
+                self._table.delete(name)
+            else:
+                self._runners[name] = self._runner(Job.FromString(value))
+        for job in declared:
             complete_job(job)
             if known := self._runners.get(job.name):
                 job.state = known.job.state
@@ -205,7 +216,7 @@ class SchedulerService:
         self._guard.require(call.caller, f"cloudscheduler.jobs.{verb}", resource)
 
 
-def _rpc(name: str, response: Any, handle: Any, binding: Binding) -> Rpc:
+def _rpc(name: str, response: Any, handle: Any, binding: HttpRule) -> Rpc:
     request = getattr(scheduler_v1, f"{name}Request").pb()
     return Rpc(
         f"google.cloud.scheduler.v1.CloudScheduler/{name}", request, response, handle, (binding,)

@@ -11,15 +11,12 @@ from devenv.gcp.config import CloudConfig, Queue as QueueConfig
 from devenv.gcp.delivery import Send
 from devenv.gcp.errors import Unimplemented
 from devenv.gcp.messages import set_moment
-from devenv.gcp.rpc import Binding, Mount, Rpc
+from devenv.gcp.rpc import HttpRule, Mount, Rpc
 from devenv.gcp.store import Store
-from devenv.gcp.tasks.board import Board
 from devenv.gcp.tasks.dispatcher import Dispatcher
-from devenv.gcp.tasks.entries import TaskMethods
-from devenv.gcp.tasks.ledger import Ledger
-from devenv.gcp.tasks.limits import Queue
-from devenv.gcp.tasks.names import Names
-from devenv.gcp.tasks.queues import QueueMethods
+from devenv.gcp.tasks.methods import Board, QueueMethods, TaskMethods
+from devenv.gcp.tasks.rules import Names, Queue
+from devenv.gcp.tasks.state import Ledger
 
 
 class TasksService:
@@ -91,7 +88,7 @@ def _unimplemented() -> Iterator[Rpc]:
         ("SetIamPolicy", iam_policy_pb2.SetIamPolicyRequest, policy, f"{queue}:setIamPolicy"),
     ):
         method = f"google.cloud.tasks.v2.CloudTasks/{name}"
-        yield Rpc(method, request, response, _refuse(name), (Binding("POST", uri, "*"),))
+        yield Rpc(method, request, response, _refuse(name), (HttpRule("POST", uri, "*"),))
 
 
 def _refuse(name: str) -> Any:

@@ -35,9 +35,9 @@ class FakeMinter:
         self.count += 1
         return f"id-{self.count}-{email}-{audience}"
 
-    def access_token(self, email: str) -> str:
+    def access_token(self, email: str, *, scopes: tuple[str, ...] = ()) -> str:
         self.count += 1
-        return f"access-{self.count}-{email}"
+        return "-".join([f"access-{self.count}-{email}", *scopes])
 
 
 class Target:

@@ -137,3 +137,25 @@ def test_downscoped_token_is_refused_outside_storage(
         guard.require(downscoped, permission, resource)
     assert not guard.allows(downscoped, permission, resource)
     guard.require(downscoped, "storage.objects.get", "projects/_/buckets/b")
+
+
+@pytest.mark.parametrize(
+    ("scope", "permission", "allowed"),
+    [
+        ("cloud-platform", "run.jobs.run", True),
+        ("devstorage.read_write", "storage.objects.create", True),
+        ("devstorage.read_only", "storage.objects.get", True),
+        ("devstorage.read_only", "storage.objects.create", False),
+        ("devstorage.read_write", "run.jobs.run", False),
+        ("cloud-tasks", "cloudtasks.tasks.create", True),
+        ("userinfo.email", "storage.objects.get", False),
+    ],
+)
+def test_token_scope_limits_services(scope: str, permission: str, allowed: bool) -> None:
+    guard = iam(Binding("web", "roles/owner"))
+    scoped = Caller(WEB.email, scopes=(f"https://www.googleapis.com/auth/{scope}",))
+
+    assert guard.allows(scoped, permission, "projects/p") == allowed
+    if not allowed:
+        with pytest.raises(PermissionDenied, match="insufficient authentication scopes"):
+            guard.require(scoped, permission, "projects/p")

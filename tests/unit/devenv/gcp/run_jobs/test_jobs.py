@@ -293,3 +293,43 @@ async def test_overrides_beyond_the_limits_are_refused(
 ) -> None:
     with pytest.raises(InvalidArgument, match=r"^overrides\."):
         await bench.run(overrides=overrides)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("template.template.volumes", [{"name": "v"}]),
+        ("template.template.vpc_access", {"connector": "c"}),
+        ("template.template.node_selector", {"accelerator": "a"}),
+        ("template.template.encryption_key", "k"),
+        ("template.template.containers.working_dir", "/x"),
+        ("template.template.containers.volume_mounts", [{"name": "v", "mount_path": "/v"}]),
+        ("template.template.containers.resources.startup_cpu_boost", True),
+        ("template.template.containers.startup_probe", {"period_seconds": 1}),
+        ("binary_authorization", {"use_default": True}),
+    ],
+)
+async def test_field_that_is_not_emulated_is_named(bench: Bench, where: str, value: Any) -> None:
+    job = job_of()
+    *parents, leaf = where.split(".")
+    target = job
+    for parent in parents:
+        target = getattr(target, parent)
+        target = target[0] if parent == "containers" else target
+    wanted = type(target)(**{leaf: value})
+    target.MergeFrom(wanted)
+
+    with pytest.raises(Unimplemented, match=f"^job.{where} is not emulated"):
+        await bench.call("CreateJob", parent=LOCATION, job_id="new", job=job)
+
+
+async def test_limit_or_sidecar_that_is_not_emulated_is_named(bench: Bench) -> None:
+    job = job_of()
+    job.template.template.containers[0].resources.limits["nvidia.com/gpu"] = "1"
+    with pytest.raises(Unimplemented, match=r"nvidia\.com/gpu is not emulated"):
+        await bench.call("CreateJob", parent=LOCATION, job_id="new", job=job)
+
+    job = job_of()
+    job.template.template.containers.add(image="sidecar")
+    with pytest.raises(Unimplemented, match="sidecars are not emulated"):
+        await bench.call("CreateJob", parent=LOCATION, job_id="new", job=job)

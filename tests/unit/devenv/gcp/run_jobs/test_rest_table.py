@@ -9,14 +9,14 @@ from google.cloud.run_v2.services.executions.transports.rest_base import (
 from google.cloud.run_v2.services.jobs.transports.rest_base import _BaseJobsRestTransport
 from google.cloud.run_v2.services.tasks.transports.rest_base import _BaseTasksRestTransport
 
-from devenv.gcp.rpc import Binding
+from devenv.gcp.rpc import HttpRule
 from devenv.gcp.run_jobs import rest
 
 
-def published(transport: Any, method: str) -> Binding:
+def published(transport: Any, method: str) -> HttpRule:
     """Return the one rule that the client has for a method."""
     (rule,) = getattr(transport, f"_Base{method}")._get_http_options()
-    return Binding(rule["method"].upper(), rule["uri"], rule.get("body", ""))
+    return HttpRule(rule["method"].upper(), rule["uri"], rule.get("body", ""))
 
 
 @pytest.mark.parametrize(
@@ -29,5 +29,5 @@ def published(transport: Any, method: str) -> Binding:
     ],
     ids=["jobs", "executions", "tasks", "operations"],
 )
-def test_the_table_equals_the_clients(transport: Any, table: dict[str, Binding]) -> None:
+def test_the_table_equals_the_clients(transport: Any, table: dict[str, HttpRule]) -> None:
     assert table == {method: published(transport, method) for method in table}

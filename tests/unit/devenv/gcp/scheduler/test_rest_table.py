@@ -12,7 +12,7 @@ from google.cloud.tasks_v2.services.cloud_tasks.transports.rest_base import (
 
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.rpc import Binding
+from devenv.gcp.rpc import HttpRule
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
@@ -42,6 +42,6 @@ def test_bindings_equal_the_clients(
     for rpc in service.rpcs():
         base = getattr(transport, f"_Base{rpc.method.rpartition('/')[2]}")
         (rule,) = base._get_http_options()
-        published = Binding(rule["method"].upper(), rule["uri"], rule.get("body", ""))
+        published = HttpRule(rule["method"].upper(), rule["uri"], rule.get("body", ""))
         assert rpc.bindings == (published,)
     store.close()

@@ -19,6 +19,7 @@ from devenv.gcp.errors import (
     FailedPrecondition,
     NotFound,
     PermissionDenied,
+    Unimplemented,
 )
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.store import Store
@@ -258,6 +259,35 @@ async def test_configured_jobs_are_there_and_stay_paused(cloud: Cloud) -> None:
     async with cloud.running() as call:
         await cloud.clock.turn(600)
     assert not cloud.target.requests
+
+
+async def test_schedule_removed_from_devenv_toml_stops_firing(cloud: Cloud) -> None:
+    tick = ScheduledJob(name="tick", schedule="* * * * *", uri="http://worker/a", account="tasks")
+    cloud.schedules = (tick,)
+    async with cloud.running() as call:
+        created = f"{PARENT}/jobs/created"
+        await call("CreateJob", parent=PARENT, job=job(name=created, schedule="0 0 1 1 *"))
+
+    cloud.schedules = ()
+    async with cloud.running() as call:
+        await cloud.clock.turn(600)
+        with pytest.raises(NotFound):
+            await call("GetJob", name=NAME)
+        assert (await call("GetJob", name=created)).name == created
+    assert not cloud.target.requests
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("pubsub_target", {"topic_name": "t"}), ("app_engine_http_target", {"relative_uri": "/"})],
+)
+async def test_field_that_is_not_emulated_is_named(
+    cloud: Cloud, field: str, value: dict[str, Any]
+) -> None:
+    wanted = {"schedule": "* * * * *", field: value}
+    async with cloud.running() as call:
+        with pytest.raises(Unimplemented, match=f"job.{field} is not emulated"):
+            await call("CreateJob", parent=PARENT, job=wanted)
 
 
 SOME = settings(

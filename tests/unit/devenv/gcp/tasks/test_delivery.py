@@ -120,6 +120,14 @@ async def test_every_attempt_carries_a_new_token_for_the_url(cloud: Cloud) -> No
     assert "authorization" not in cloud.target.requests[0].headers
 
 
+async def test_oauth_token_has_the_scope_of_the_task(cloud: Cloud) -> None:
+    token = {"service_account_email": "tasks@p", "scope": "https://scope"}
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task(request={"oauth_token": token}))
+
+    assert cloud.target.sent("Authorization") == ["Bearer access-1-tasks@p-https://scope"]
+
+
 async def test_a_token_is_for_the_audience_that_the_task_names(cloud: Cloud) -> None:
     token = {"service_account_email": "tasks@p", "audience": "https://worker"}
     async with cloud.running() as call:

@@ -5,9 +5,9 @@ from google.cloud import tasks_v2
 from hypothesis import given, strategies as st
 
 from devenv.gcp.delivery import Backoff
-from devenv.gcp.tasks.attempt import retry_after
-from devenv.gcp.tasks.limits import complete_queue, exhausted
-from devenv.gcp.tasks.queue import Bucket, Entry, LiveQueue
+from devenv.gcp.tasks.dispatcher import retry_after
+from devenv.gcp.tasks.rules import complete_queue, exhausted
+from devenv.gcp.tasks.state import Bucket, Entry, LiveQueue
 
 RetryConfig = tasks_v2.RetryConfig.pb()
 

@@ -60,6 +60,31 @@ async def test_limits_out_of_bounds_are_refused(
             await call("CreateQueue", parent=PARENT, queue={"name": NEW, **queue})
 
 
+@pytest.mark.parametrize(
+    ("method", "fields", "name"),
+    [
+        ("CreateQueue", {"queue": {"name": NEW, "http_target": {"http_method": 1}}}, "http_target"),
+        (
+            "CreateQueue",
+            {"queue": {"name": NEW, "stackdriver_logging_config": {"sampling_ratio": 1}}},
+            "queue.stackdriver_logging_config",
+        ),
+        ("ListQueues", {"filter": "state=PAUSED"}, "filter"),
+        (
+            "CreateTask",
+            {"parent": QUEUE, "task": {"app_engine_http_request": {"body": b"x"}}},
+            "task",
+        ),
+    ],
+)
+async def test_field_that_is_not_emulated_is_named(
+    cloud: Cloud, method: str, fields: dict[str, Any], name: str
+) -> None:
+    async with cloud.running() as call:
+        with pytest.raises(Unimplemented, match=f"{name}.* is not emulated"):
+            await call(method, **{"parent": PARENT, **fields})
+
+
 async def test_fractions_of_a_backoff_over_a_second_are_cut(cloud: Cloud) -> None:
     retries = {"min_backoff": {"seconds": 2, "nanos": 5}}
     async with cloud.running() as call:

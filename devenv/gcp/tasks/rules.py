@@ -1,12 +1,15 @@
 """What a queue and a task may look like: Google's defaults, bounds and error texts."""
 
+import re
 from typing import Any
 
 from google.cloud import tasks_v2
+from google.rpc import error_details_pb2
 
-from devenv.gcp.delivery import Backoff, check_body, clean_headers, clean_url
-from devenv.gcp.errors import InvalidArgument, Unimplemented
-from devenv.gcp.messages import moment, seconds, set_moment
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.delivery import HTTP_TARGET_FIELDS, Backoff, check_body, clean_headers, clean_url
+from devenv.gcp.errors import InvalidArgument, wrong_project
+from devenv.gcp.messages import every, moment, refuse_unemulated, seconds, set_moment
 
 AGENT = "Google-Cloud-Tasks"
 RETENTION = 31 * 86400.0
@@ -19,11 +22,25 @@ Queue = tasks_v2.Queue.pb()
 Task = tasks_v2.Task.pb()
 RetryConfig = tasks_v2.RetryConfig.pb()
 
+_RETRIES = every(
+    "max_attempts", "max_retry_duration", "min_backoff", "max_backoff", "max_doublings"
+)
+_QUEUE_FIELDS = every(
+    *("name", "state", "purge_time"),
+    rate_limits=every("max_dispatches_per_second", "max_burst_size", "max_concurrent_dispatches"),
+    retry_config=_RETRIES,
+)
+_TASK_FIELDS = every(
+    *("name", "schedule_time", "create_time", "dispatch_deadline", "dispatch_count"),
+    *("response_count", "first_attempt", "last_attempt", "view"),
+    http_request=HTTP_TARGET_FIELDS,
+    retry_config=_RETRIES,
+)
+
 
 def complete_queue(queue: Any) -> None:
     """Check what the caller set in `queue` and fill the rest, in place."""
-    if queue.HasField("app_engine_routing_override") or queue.HasField("http_target"):
-        raise Unimplemented("Queue-level targets are not emulated.")
+    refuse_unemulated(queue, _QUEUE_FIELDS, where="queue")
     _complete_rates(queue.rate_limits)
     complete_retries(queue.retry_config)
 
@@ -107,8 +124,7 @@ def exhausted(config: Any, *, attempts: int, age: float) -> bool:
 
 def complete_task(task: Any, now: float) -> None:
     """Check what the caller set in `task` and fill the rest, in place. The name is not touched."""
-    if task.HasField("app_engine_http_request"):
-        raise Unimplemented("App Engine tasks are not emulated.")
+    refuse_unemulated(task, _TASK_FIELDS, where="task")
     if task.ByteSize() > MAX_TASK_BYTES:
         raise InvalidArgument("Task size too large.")
     _complete_request(task.http_request)
@@ -141,3 +157,76 @@ def _complete_times(task: Any, now: float) -> None:
         task.dispatch_deadline.seconds = int(DEFAULT_DEADLINE)
     if not 15 <= seconds(task.dispatch_deadline) <= 1800:
         raise InvalidArgument("Task.dispatchDeadline must be between [15s, 30m].")
+
+
+SERVICE = "cloudtasks.googleapis.com"
+
+_LOCATION = re.compile(r"projects/([^/]+)/locations/([a-z0-9-]+)")
+_QUEUE = re.compile(r"projects/([^/]+)/locations/([a-z0-9-]+)/queues/([A-Za-z0-9-]{1,100})")
+_TASK = re.compile(
+    r"projects/([^/]+)/locations/([a-z0-9-]+)/queues/([A-Za-z0-9-]{1,100})/tasks/([^/]*)"
+)
+_TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
+_REFERENCE = "https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues"
+
+
+class Names:
+    """Reads the names in requests; the project may be given by its number too."""
+
+    def __init__(self, config: CloudConfig) -> None:
+        self._projects = {config.project, config.number}
+        self._project = config.project
+
+    def location(self, text: str) -> str:
+        """Return the parent of queues."""
+        match = _LOCATION.fullmatch(text)
+        if not match:
+            self._checked(text.removeprefix("projects/").partition("/")[0])
+            raise InvalidArgument("Invalid resource field value in the request.")
+        return f"projects/{self._checked(match[1])}/locations/{match[2]}"
+
+    def queue(self, text: str) -> str:
+        match = _QUEUE.fullmatch(text)
+        if not match:
+            raise _malformed("Queue", "queues/<QUEUE_ID>", "#Queue.FIELDS.name")
+        return f"projects/{self._checked(match[1])}/locations/{match[2]}/queues/{match[3]}"
+
+    def task(self, text: str) -> str:
+        match = _TASK.fullmatch(text)
+        if not match:
+            raise _malformed("Task", "queues/<QUEUE_ID>/tasks/<TASK_ID>", ".tasks#Task.FIELDS.name")
+        queue = self.queue(text.partition("/tasks/")[0])
+        if not _TASK_ID.fullmatch(match[4]):
+            raise InvalidArgument(
+                f'Task ID "{match[4][:600]}" can contain only letters ([A-Za-z]), numbers ([0-9]), '
+                "hyphens (-), or underscores (_). Task ID must between 1 and 500 characters.",
+                (_help("Definition of task ID", ".tasks#Task.FIELDS.name"),),
+            )
+        return f"{queue}/tasks/{match[4]}"
+
+    def _checked(self, project: str) -> str:
+        if project not in self._projects:
+            raise wrong_project(project[:100], SERVICE)
+        return self._project
+
+
+def short(name: str) -> str:
+    """Return the last part of a name: the id of the queue or the task."""
+    return name.rpartition("/")[2]
+
+
+def queue_of(task: str) -> str:
+    """Return the name of the queue that the task is in."""
+    return task.rpartition("/tasks/")[0]
+
+
+def _malformed(kind: str, form: str, anchor: str) -> InvalidArgument:
+    return InvalidArgument(
+        f'{kind} name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>/{form}".',
+        (_help(f"Definition of {kind.lower()} name", anchor),),
+    )
+
+
+def _help(description: str, anchor: str) -> error_details_pb2.Help:
+    link = error_details_pb2.Help.Link(description=description, url=_REFERENCE + anchor)
+    return error_details_pb2.Help(links=[link])

@@ -1,0 +1,315 @@
+"""What the methods of Cloud Tasks share: the live queues and everything that acts on them."""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field as default
+from typing import Any
+
+from google.cloud import tasks_v2
+from google.protobuf import empty_pb2
+
+from devenv.gcp.caller import Call, Guard, Minter
+from devenv.gcp.clock import Clock
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.delivery import check_signer
+from devenv.gcp.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unimplemented,
+)
+from devenv.gcp.messages import masked, page, set_moment
+from devenv.gcp.rpc import HttpRule, Rpc
+from devenv.gcp.tasks.dispatcher import Dispatcher
+from devenv.gcp.tasks.rules import Names, Queue, Task, complete_queue, complete_task, queue_of
+from devenv.gcp.tasks.state import Entry, Ledger, LiveQueue
+
+NO_QUEUE = (
+    "Queue does not exist. If you just created the queue, "
+    "wait at least a minute for the queue to initialize."
+)
+NO_ENTITY = "Requested entity was not found."
+
+
+@dataclass(slots=True)
+class Board:
+    config: CloudConfig
+    names: Names
+    guard: Guard
+    minter: Minter
+    clock: Clock
+    ledger: Ledger
+    dispatcher: Dispatcher
+    queues: dict[str, LiveQueue] = default(default_factory=dict)
+
+    def queue(self, name: str, missing: str = NO_QUEUE) -> LiveQueue:
+        """Return the queue of this (parsed) name, else raise NotFound with the text `missing`."""
+        try:
+            return self.queues[name]
+        except KeyError:
+            raise NotFound(missing) from None
+
+    def task(self, name: str) -> tuple[LiveQueue, Entry]:
+        queue = self.queue(queue_of(name), NO_ENTITY)
+        if name not in queue.tasks:
+            raise NotFound(NO_ENTITY)
+        return queue, queue.tasks[name]
+
+    def allow(self, call: Call, permission: str, resource: str) -> None:
+        self.guard.require(call.caller, f"cloudtasks.{permission}", resource)
+
+
+MAX_PAGE = 9800  # documented for ListQueues
+
+_QUEUE = "/v2/{name=projects/*/locations/*/queues/*}"
+_OUTPUT_ONLY = ("state", "purge_time")
+
+
+class QueueMethods:
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def rpcs(self) -> Iterator[Rpc]:
+        queues = "/v2/{parent=projects/*/locations/*}/queues"
+        updated = "/v2/{queue.name=projects/*/locations/*/queues/*}"
+        for name, response, handle, binding in (
+            ("CreateQueue", Queue, self.create, HttpRule("POST", queues, "queue")),
+            ("GetQueue", Queue, self.get, HttpRule("GET", _QUEUE)),
+            (
+                "ListQueues",
+                tasks_v2.ListQueuesResponse.pb(),
+                self.list,
+                HttpRule("GET", queues),
+            ),
+            ("UpdateQueue", Queue, self.update, HttpRule("PATCH", updated, "queue")),
+            ("DeleteQueue", empty_pb2.Empty, self.delete, HttpRule("DELETE", _QUEUE)),
+            ("PauseQueue", Queue, self.pause, HttpRule("POST", f"{_QUEUE}:pause", "*")),
+            ("ResumeQueue", Queue, self.resume, HttpRule("POST", f"{_QUEUE}:resume", "*")),
+            ("PurgeQueue", Queue, self.purge, HttpRule("POST", f"{_QUEUE}:purge", "*")),
+        ):
+            request = getattr(tasks_v2, f"{name}Request").pb()
+            method = f"google.cloud.tasks.v2.CloudTasks/{name}"
+            yield Rpc(method, request, response, handle, (binding,))
+
+    async def create(self, request: Any, call: Call) -> Any:
+        board = self._board
+        parent = board.names.location(request.parent)
+        name = board.names.queue(request.queue.name)
+        if not name.startswith(f"{parent}/"):
+            raise InvalidArgument("The queue name must be in the location of the request.")
+        board.allow(call, "queues.create", f"projects/{board.config.project}")
+        if name in board.queues:
+            raise AlreadyExists("Queue already exists")
+        if name in board.ledger.gone_queues:
+            raise FailedPrecondition(
+                "The queue cannot be created because a queue with this name existed too recently."
+            )
+        return self.add(name, request.queue).state
+
+    def add(self, name: str, wanted: Any) -> LiveQueue:
+        """Open the queue `name` with the limits of `wanted`."""
+        state = Queue()
+        state.CopyFrom(wanted)
+        for field in _OUTPUT_ONLY:
+            state.ClearField(field)
+        state.name, state.state = name, Queue.RUNNING
+        complete_queue(state)
+        queue = self._board.queues[name] = LiveQueue(state)
+        self._board.ledger.save_queue(queue)
+        return queue
+
+    async def get(self, request: Any, call: Call) -> Any:
+        return self._find(request.name, call, "get").state
+
+    async def list(self, request: Any, call: Call) -> Any:
+        board = self._board
+        parent = board.names.location(request.parent)
+        board.allow(call, "queues.list", f"projects/{board.config.project}")
+        if request.filter:
+            raise Unimplemented("filter is not emulated.")
+        inside = (name for name in board.queues if name.startswith(f"{parent}/"))
+        names, token = page(inside, size=request.page_size, token=request.page_token, most=MAX_PAGE)
+        return tasks_v2.ListQueuesResponse.pb()(
+            queues=[board.queues[name].state for name in names], next_page_token=token
+        )
+
+    async def update(self, request: Any, call: Call) -> Any:
+        """Change what the mask names (all if there is none); a missing queue is created."""
+        name = self._board.names.queue(request.queue.name)
+        self._board.allow(call, "queues.update", name)
+        if name not in self._board.queues:
+            return self.add(name, request.queue).state
+        queue = self._board.queues[name]
+        self.change(queue, masked(queue.state, request.queue, request.update_mask))
+        return queue.state
+
+    def change(self, queue: LiveQueue, wanted: Any) -> None:
+        """Take over the limits of `wanted`, which may be incomplete."""
+        state = Queue()
+        state.CopyFrom(wanted)
+        for field in ("name", *_OUTPUT_ONLY):
+            state.ClearField(field)
+        complete_queue(state)
+        state.name, state.state = queue.state.name, queue.state.state
+        if queue.state.HasField("purge_time"):
+            state.purge_time.CopyFrom(queue.state.purge_time)
+        queue.configure(state)
+        self._board.ledger.save_queue(queue)
+        self._board.dispatcher.pump(queue)
+
+    async def delete(self, request: Any, call: Call) -> Any:
+        queue = self._find(request.name, call, "delete", NO_ENTITY)
+        self._board.ledger.delete_queue(queue)
+        del self._board.queues[queue.state.name]
+        self._board.dispatcher.forget(queue)
+        _empty(queue)
+        return empty_pb2.Empty()
+
+    async def pause(self, request: Any, call: Call) -> Any:
+        queue = self._find(request.name, call, "pause")
+        queue.state.state = Queue.PAUSED
+        self._board.ledger.save_queue(queue)
+        return queue.state
+
+    async def resume(self, request: Any, call: Call) -> Any:
+        queue = self._find(request.name, call, "resume")
+        queue.state.state = Queue.RUNNING
+        self._board.ledger.save_queue(queue)
+        self._board.dispatcher.pump(queue)
+        return queue.state
+
+    async def purge(self, request: Any, call: Call) -> Any:
+        queue = self._find(request.name, call, "purge")
+        set_moment(queue.state.purge_time, self._board.clock.now())
+        self._board.ledger.delete(queue.tasks)
+        self._board.ledger.save_queue(queue)
+        _empty(queue)
+        return queue.state
+
+    def _find(self, text: str, call: Call, verb: str, missing: str = "") -> LiveQueue:
+        name = self._board.names.queue(text)
+        self._board.allow(call, f"queues.{verb}", name)
+        return self._board.queue(name, missing) if missing else self._board.queue(name)
+
+
+def _empty(queue: LiveQueue) -> None:
+    for entry in tuple(queue.tasks.values()):
+        queue.drop(entry)
+
+
+MAX_PAGE = 1000  # documented for ListTasks
+
+_TASKS = "/v2/{parent=projects/*/locations/*/queues/*}/tasks"
+_TASK = "/v2/{name=projects/*/locations/*/queues/*/tasks/*}"
+
+
+class TaskMethods:
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def rpcs(self) -> Iterator[Rpc]:
+        for name, response, handle, binding in (
+            ("CreateTask", Task, self.create, HttpRule("POST", _TASKS, "*")),
+            ("GetTask", Task, self.get, HttpRule("GET", _TASK)),
+            ("ListTasks", tasks_v2.ListTasksResponse.pb(), self.list, HttpRule("GET", _TASKS)),
+            ("DeleteTask", empty_pb2.Empty, self.delete, HttpRule("DELETE", _TASK)),
+            ("RunTask", Task, self.run, HttpRule("POST", f"{_TASK}:run", "*")),
+        ):
+            request = getattr(tasks_v2, f"{name}Request").pb()
+            method = f"google.cloud.tasks.v2.CloudTasks/{name}"
+            yield Rpc(method, request, response, handle, (binding,))
+
+    async def create(self, request: Any, call: Call) -> Any:
+        board = self._board
+        parent = board.names.queue(request.parent)
+        board.allow(call, "tasks.create", parent)
+        self._allow_view(request, call, parent)
+        queue = board.queue(parent)
+        name = self._new_name(parent, request.task.name)
+        task = Task()
+        task.CopyFrom(request.task)
+        complete_task(task, board.clock.now())
+        check_signer(
+            task.http_request,
+            call.caller,
+            guard=board.guard,
+            minter=board.minter,
+            project=board.config.project,
+        )
+        if name in queue.tasks or name in board.ledger.gone_tasks:
+            raise AlreadyExists("Requested entity already exists")
+        task.name = name
+        entry = Entry(task)
+        board.ledger.save(entry)
+        queue.put(entry)
+        answer = view(task, request.response_view)
+        board.dispatcher.pump(queue)
+        return answer
+
+    async def get(self, request: Any, call: Call) -> Any:
+        name = self._named(request, call, "get")
+        if name in self._board.ledger.gone_tasks:
+            raise NotFound(
+                "The task no longer exists, though a task with this name existed recently. "
+                "The task either successfully completed or was deleted."
+            )
+        _, entry = self._board.task(name)
+        return view(entry.task, request.response_view)
+
+    async def list(self, request: Any, call: Call) -> Any:
+        board = self._board
+        parent = board.names.queue(request.parent)
+        board.allow(call, "tasks.list", parent)
+        self._allow_view(request, call, parent)
+        tasks = board.queue(parent).tasks
+        names, token = page(tasks, size=request.page_size, token=request.page_token, most=MAX_PAGE)
+        return tasks_v2.ListTasksResponse.pb()(
+            tasks=[view(tasks[name].task, request.response_view) for name in names],
+            next_page_token=token,
+        )
+
+    async def delete(self, request: Any, call: Call) -> Any:
+        name = self._named(request, call, "delete")
+        queue, entry = self._board.task(name)
+        self._board.ledger.delete([name])
+        queue.drop(entry)
+        return empty_pb2.Empty()
+
+    async def run(self, request: Any, call: Call) -> Any:
+        queue, entry = self._board.task(self._named(request, call, "run"))
+        self._board.dispatcher.force(queue, entry)
+        return view(entry.task, request.response_view)
+
+    def _new_name(self, parent: str, wanted: str) -> str:
+        if not wanted:
+            return f"{parent}/tasks/{secrets.randbelow(9 * 10**18) + 10**18}"
+        name = self._board.names.task(wanted)
+        if queue_of(name) != parent:
+            raise InvalidArgument(
+                f"The queue name from request ('{parent}') must be the same as "
+                f"the queue name in the named task ('{queue_of(name)}')."
+            )
+        return name
+
+    def _named(self, request: Any, call: Call, verb: str) -> str:
+        name = self._board.names.task(request.name)
+        self._board.allow(call, f"tasks.{verb}", queue_of(name))
+        if verb != "delete":
+            self._allow_view(request, call, queue_of(name))
+        self._board.queue(queue_of(name), NO_ENTITY)
+        return name
+
+    def _allow_view(self, request: Any, call: Call, queue: str) -> None:
+        if request.response_view == Task.FULL:
+            self._board.allow(call, "tasks.fullView", queue)
+
+
+def view(task: Any, wanted: int) -> Any:
+    """Return a copy of the task; only the full view has the body."""
+    shown = Task()
+    shown.CopyFrom(task)
+    shown.view = Task.FULL if wanted == Task.FULL else Task.BASIC
+    if shown.view == Task.BASIC:
+        shown.http_request.ClearField("body")
+    return shown
