@@ -175,5 +175,5 @@ def test_impersonated_credentials_have_their_scope_only(act_as: ActAs) -> None:
 
     with Client(project="validibot-local", credentials=weak) as client:
         assert list(client.list_blobs(BUCKET, max_results=1)) is not None
-        with pytest.raises(Forbidden, match="storage.objects.create"):
+        with pytest.raises(Forbidden, match=r"storage\.objects\.create"):
             client.bucket(BUCKET).blob("refused").upload_from_string("a")
