@@ -1,4 +1,4 @@
-"""Workflows as data: one TOML file each in the folder `seeds`, planted into a project."""
+"""Workflows that come with the product: one TOML file each in the folder `seeds`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +11,10 @@ from validibot.accounts.models import Project, User
 from validibot.core.toml import Part, TomlError, read_toml
 from validibot.setup.library import keep_files
 from validibot.workflows.models import Assertion, Sample, Severity, Step, Validator, Workflow
+from validibot.workflows.versions import edited, newest
 
 FOLDER = Path(__file__).parent / "seeds"
 ROOT = Path(__file__).parents[2]
-VERSION = 1
 
 
 class SeedConstant(Part):
@@ -61,29 +61,30 @@ def read_seeds() -> list[Seed]:
 
 
 def plant(seed: Seed, *, project: Project, author: User, say: Callable[[str], object]) -> Workflow:
-    """Make the seed's workflow, or bring it in line. Raises TomlError and StorageError."""
+    """Create the seed's workflow, or bring it in line. Raises TomlError and StorageError.
+
+    A version that has runs is not changed: what differs becomes the next version.
+    """
     with transaction.atomic():
-        workflow, _ = Workflow.objects.update_or_create(
-            organisation_id=project.organisation_id,
-            slug=seed.slug,
-            version=VERSION,
-            defaults={
-                "project": project,
-                "author": author,
-                "name": seed.name,
-                "description": seed.description,
-                "success_message": seed.success_message,
-                "constants": [constant.model_dump() for constant in seed.constants],
-                "is_active": True,
-            },
+        versions = Workflow.objects.filter(organisation=project.organisation_id, slug=seed.slug)
+        found = versions.order_by("-version").first() or Workflow.objects.create(
+            organisation_id=project.organisation_id, slug=seed.slug, name=seed.name
         )
-        # Steps are changed in place: runs refer to them.
-        for order, seed_step in enumerate(seed.steps, start=1):
-            step = _step(workflow, order, seed_step)
-            _assertions(step, seed_step.assertions)
-            keep_files(step, say=say)
-        _samples(workflow, seed)
-    return workflow
+        with edited(found) as draft:
+            draft.project, draft.author = project, author
+            draft.name, draft.description = seed.name, seed.description
+            draft.success_message = seed.success_message
+            draft.constants = [constant.model_dump() for constant in seed.constants]
+            draft.is_active = True
+            draft.save()
+            for order, seed_step in enumerate(seed.steps, start=1):
+                step = _step(draft, order, seed_step)
+                _assertions(step, seed_step.assertions)
+                keep_files(step, say=say)
+            Step.objects.filter(workflow=draft, order__gt=len(seed.steps)).delete()
+        planted = newest(found)
+        _samples(planted, seed)
+    return planted
 
 
 def _step(workflow: Workflow, order: int, seed: SeedStep) -> Step:

@@ -1,18 +1,56 @@
-"""Workflows and the validator catalogue in the admin."""
+"""Workflows and the validator catalogue in the admin site.
 
+A version that has runs is not changed here either: an edit of it, of one of its steps, assertions
+or files is saved as the next version.
+"""
+
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
-from django.core.exceptions import ValidationError
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
 
-from validibot.engines import EngineError
-from validibot.engines.assertions import Rule, check_rule
 from validibot.workflows.models import Assertion, Sample, Step, StepFile, Validator, Workflow
+from validibot.workflows.versions import NextVersion, next_version
+
+
+class VersioningAdmin[M: Workflow | Step](admin.ModelAdmin[M]):
+    """Saves an edit of a frozen version, or of a part of it, as the next version."""
+
+    def save_model(self, request: HttpRequest, obj: M, form: Any, change: bool) -> None:
+        # With the inline forms, in save_related: only there is it known whether anything changed.
+        if not (change and _stored_version(obj).is_frozen):
+            super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        obj = form.instance
+        frozen = _stored_version(obj) if change else None
+        if frozen is None or not frozen.is_frozen:
+            super().save_related(request, form, formsets, change)
+            return
+        content = set(form.changed_data) - Workflow.EDITABLE_WHEN_FROZEN
+        if not content and not any(formset.has_changed() for formset in formsets):
+            if isinstance(obj, Workflow):
+                obj.save()
+            super().save_related(request, form, formsets, change)
+            return
+        made = next_version(frozen)
+        _move_to_copy(obj, made)
+        obj.save()
+        for formset in formsets:
+            _save_parts(formset, made, obj)
+        self.message_user(
+            request,
+            f"Version {frozen.version} has runs and stays as it is; "
+            f"your edit is version {made.workflow.version}.",
+            messages.INFO,
+        )
 
 
 class AssertionForm(forms.ModelForm[Assertion]):
-    """Refuses an expression that no document could satisfy or break: one that is wrong."""
+    """Text areas of two lines for expressions and messages; the model checks them."""
 
     class Meta:
         model = Assertion
@@ -31,18 +69,6 @@ class AssertionForm(forms.ModelForm[Assertion]):
             for name in ("expression", "when", "message", "success_message", "notes")
         }
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        texts = {
-            name: cleaned.get(name, "")
-            for name in ("expression", "when", "message", "success_message")
-        }
-        try:
-            check_rule(Rule(**texts))
-        except EngineError as error:
-            raise ValidationError(str(error)) from None
-        return cleaned
-
 
 class AssertionInline(admin.StackedInline[Assertion, Step]):
     model = Assertion
@@ -51,7 +77,7 @@ class AssertionInline(admin.StackedInline[Assertion, Step]):
 
 
 class StepFileInline(admin.TabularInline[StepFile, Step]):
-    """Files are stored by setup; here they are only shown."""
+    """The files of a step; setup stores them, and they are only shown here."""
 
     model = StepFile
     extra = 0
@@ -81,28 +107,37 @@ class SampleInline(admin.TabularInline[Sample, Workflow]):
 
 
 @admin.register(Workflow)
-class WorkflowAdmin(admin.ModelAdmin[Workflow]):
+class WorkflowAdmin(VersioningAdmin[Workflow]):
     list_display = ("name", "version", "organisation", "project", "is_active", "updated_at")
     list_filter = ("is_active", "organisation")
     list_select_related = ("organisation", "project")
     search_fields = ("name", "slug")
-    readonly_fields = ("uuid", "created_at", "updated_at")
+    readonly_fields = ("uuid", "version", "frozen_at", "created_at", "updated_at")
     autocomplete_fields = ("organisation", "project", "author")
     inlines: ClassVar = [StepInline, SampleInline]
 
 
 @admin.register(Step)
-class StepAdmin(admin.ModelAdmin[Step]):
+class StepAdmin(VersioningAdmin[Step]):
     list_display = ("name", "workflow", "order", "validator")
     list_select_related = ("workflow", "validator")
     search_fields = ("name", "workflow__name")
     autocomplete_fields = ("workflow", "validator")
     inlines: ClassVar = [AssertionInline, StepFileInline]
 
+    def delete_model(self, request: HttpRequest, obj: Step) -> None:
+        if obj.workflow.is_frozen:
+            obj = next_version(obj.workflow).copy_of(obj)
+        obj.delete()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Step]) -> None:
+        for step in queryset.select_related("workflow"):
+            self.delete_model(request, step)
+
 
 @admin.register(Validator)
 class ValidatorAdmin(admin.ModelAdmin[Validator]):
-    """The catalogue is synced from manifests; only whether a validator is offered is set here."""
+    """The catalogue, synced from manifests; only `is_active` can be set here."""
 
     list_display = ("title", "version", "validation_type", "is_active", "updated_at")
     list_filter = ("is_active", "validation_type")
@@ -129,3 +164,33 @@ class ValidatorAdmin(admin.ModelAdmin[Validator]):
 
     def has_delete_permission(self, request: Any, obj: Validator | None = None) -> bool:
         return False
+
+
+def _stored_version(obj: Workflow | Step) -> Workflow:
+    """Return the version that an object belongs to, as it is in the database."""
+    if isinstance(obj, Workflow):
+        return Workflow.objects.get(pk=obj.pk)
+    return Step.objects.select_related("workflow").get(pk=obj.pk).workflow
+
+
+def _move_to_copy(obj: Workflow | Step, made: NextVersion) -> None:
+    """Make the edited object write to its copy in the next version."""
+    if isinstance(obj, Step):
+        obj.pk = made.copy_of(obj).pk
+        obj.workflow = made.workflow
+        return
+    for name in ("pk", "uuid", "version", "frozen_at", "created_at"):
+        setattr(obj, name, getattr(made.workflow, name))
+
+
+def _save_parts(formset: Any, made: NextVersion, parent: Model) -> None:
+    """Apply the edits of an inline formset to the copies in the next version."""
+    edited: Iterable[Any] = formset.save(commit=False)
+    for part in formset.deleted_objects:
+        made.copy_of(part).delete()
+    for part in edited:
+        if part.pk:
+            part.pk = made.copy_of(part).pk
+        setattr(part, formset.fk.name, parent)
+        part.save()
+    formset.save_m2m()

@@ -36,10 +36,11 @@ class NextVersion:
     """A copy of a version, and the copy of each of its parts by the part's primary key."""
 
     workflow: Workflow
-    copies: Mapping[type[models.Model], dict[int, models.Model]] = field(default_factory=dict)
+    copies: Mapping[type[models.Model], dict[int, Any]] = field(default_factory=dict)
 
-    def copy_of(self, part: models.Model) -> models.Model:
-        return self.copies[type(part)][part.pk]
+    def copy_of[P: models.Model](self, part: P) -> P:
+        copy: P = self.copies[type(part)][part.pk]
+        return copy
 
 
 def freeze(workflow: Workflow) -> Workflow:

@@ -13,7 +13,9 @@ from validibot.accounts import api_keys
 from validibot.accounts.models import Organisation, User
 from validibot.core.storage import get_storage
 from validibot.setup import library
+from validibot.setup.seeds import plant, read_seeds
 from validibot.workflows.models import Assertion, Sample, Step, StepFile, Validator, Workflow
+from validibot.workflows.versions import freeze
 
 KEY = f"vbk_1_{'a' * 32}_{'b' * 64}"
 
@@ -146,3 +148,22 @@ def test_a_malformed_key_is_refused_by_name(demo: Any) -> None:
 
     with pytest.raises(CommandError, match="DEMO_API_KEY is wrong"):
         setup_all()
+
+
+def test_changed_seed_becomes_next_version_after_a_run(demo: Any) -> None:
+    setup_all()
+    workflow = Workflow.objects.get(slug="meter-readings-schema")
+    freeze(workflow)
+    setup_all()
+    assert Workflow.objects.filter(slug=workflow.slug).count() == 1
+
+    seed = next(each for each in read_seeds() if each.slug == workflow.slug)
+    changed = seed.model_copy(update={"success_message": "Other."})
+    assert workflow.project
+    assert workflow.author
+    planted = plant(changed, project=workflow.project, author=workflow.author, say=print)
+
+    assert (planted.version, planted.success_message) == (2, "Other.")
+    assert planted.steps.count() == workflow.steps.count()
+    assert planted.samples.count() == 2
+    assert Workflow.objects.get(pk=workflow.pk).success_message != "Other."
