@@ -28,6 +28,7 @@ from validibot.runs.models import (
     Run,
     RunEvent,
     StepRun,
+    digest_of,
 )
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Assertion, Step, StepFile, Validator, Workflow
@@ -203,6 +204,11 @@ class StepRunFactory(DjangoModelFactory[StepRun]):
     run = SubFactory(RunFactory)
     step = SubFactory(StepFactory, workflow=SelfAttribute("..run.workflow"))
     order = SelfAttribute("step.order")
+    name = SelfAttribute("step.name")
+    validator = SelfAttribute("step.validator.slug")
+    validator_version = SelfAttribute("step.validator.version")
+    config_digest = LazyAttribute(lambda row: digest_of(row.step.config))
+    image = SelfAttribute("step.validator.image")
 
 
 class AttemptFactory(DjangoModelFactory[Attempt]):

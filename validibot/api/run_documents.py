@@ -114,7 +114,7 @@ class StepRunDocument(BaseModel):
                 for each in step_run.output_values()
             ],
             artifacts=[ArtifactDocument.of(each, run_url) for each in step_run.artifacts.all()],
-            image=step_run.image,  # type: ignore[attr-defined]  # annotated by with_images
+            image=step_run.image,
             image_digest=step_run.image_digest,  # type: ignore[attr-defined]
         )
 

@@ -9,14 +9,16 @@ and attempts says what has to be done, an entry only says that it should be done
 
 import datetime as dt
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.tasks import default_task_backend
 from django.utils import timezone
 
+from validibot.runs.events import release_connection
 from validibot.runs.models import Run
 
 
@@ -54,7 +56,14 @@ def announce(run: Run) -> None:
 
 
 def _on_commit(enqueue: Callable[[], Any]) -> None:
-    transaction.on_commit(enqueue, robust=True)
+    transaction.on_commit(partial(_call, enqueue), robust=True)
+
+
+def _call(enqueue: Callable[[], Any]) -> None:
+    """Enqueue without holding a database connection: the queue may take seconds to answer."""
+    if "pool" in connection.settings_dict["OPTIONS"]:
+        release_connection()
+    enqueue()
 
 
 def _tasks() -> ModuleType:

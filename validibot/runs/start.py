@@ -1,15 +1,93 @@
-"""Begin a run: its row, its steps, its place in the queue."""
+"""The one service that starts runs, for the API, the pages and the commands.
 
-from django.db import transaction
+`start` checks that the workflow takes the file, freezes this version of the workflow, stores a
+large file, and creates submission, run and step runs in one transaction; the run is enqueued after
+the commit. An idempotency key is taken by a single INSERT in the same transaction: a second request
+with the same key waits there for the first one's commit, and then gets its run. When nothing was
+created the stored file is removed again, whatever the reason; only if the connection breaks during
+the commit itself, and the database cannot be asked, is it kept, because a run may have been created.
+"""
+
+import datetime as dt
+import hashlib
+import logging
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
 
 from validibot.accounts.models import User
-from validibot.runs.events import record
-from validibot.runs.models import Run, RunEvent, StepRun
-from validibot.runs.queue import enqueue_run
+from validibot.core.storage import StorageError
+from validibot.runs import queue
+from validibot.runs.admit import NotAdmitted, check_runnable, check_scenario, check_type
+from validibot.runs.models import IdempotencyKey, Run, RunEvent, StepRun
+from validibot.submissions import content
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Workflow
 from validibot.workflows.versions import freeze
+
+# After so long a key may be used again, for another request.
+KEY_LIFETIME = dt.timedelta(hours=24)
+_TAKE_KEY = """
+INSERT INTO runs_idempotencykey (organisation_id, user_id, key, fingerprint, run_id, created_at)
+VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (organisation_id, user_id, key) DO UPDATE
+SET fingerprint = EXCLUDED.fingerprint, run_id = EXCLUDED.run_id, created_at = EXCLUDED.created_at
+WHERE runs_idempotencykey.created_at < %s
+RETURNING id
+"""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """A run, and whether an earlier request with the same idempotency key had started it."""
+
+    run: Run
+    replayed: bool = False
+
+
+def start(
+    workflow: Workflow,
+    incoming: content.Incoming,
+    *,
+    user: User | None,
+    source: str,
+    idempotency_key: str = "",
+) -> StartedRun:
+    """Start a run of `workflow` on a file. A key takes effect for a `user` only.
+
+    Raises NotAdmitted, and StorageError or DatabaseError when those cannot be reached now. Prefetch
+    `steps__validator` of the workflow: each is read more than once.
+    """
+    check_runnable(workflow)
+    check_type(workflow, incoming.filename)
+    check_scenario(workflow, incoming.scenario)
+    workflow = freeze(workflow)
+    submission = content.prepare(
+        incoming, organisation=workflow.organisation, project=workflow.project, user=user
+    )
+    run = _new_run(workflow, submission, user=user, source=source, scenario=incoming.scenario)
+    told = hashlib.sha256(f"{workflow.pk} {incoming.fingerprint()}".encode()).hexdigest()
+    is_committing = False
+    try:
+        with transaction.atomic():
+            has_key = user is not None and bool(idempotency_key)
+            replayed = _take_key(run, idempotency_key, told) if has_key else None
+            if replayed is None:
+                submission.save(force_insert=True)
+                _insert(run)
+                is_committing = True
+    except BaseException:
+        _discard(submission, unless_saved=is_committing)
+        raise
+    if replayed is not None:
+        _discard(submission)
+        return StartedRun(replayed, replayed=True)
+    queue.enqueue_run(run.pk)
+    return StartedRun(run)
 
 
 def start_run(
@@ -20,12 +98,18 @@ def start_run(
     source: str,
     scenario: str = "",
 ) -> Run:
-    """Make a run of `workflow` on a saved submission; it is enqueued on commit.
+    """Start a run of `workflow` on a saved submission; it is enqueued on commit."""
+    run = _new_run(freeze(workflow), submission, user=user, source=source, scenario=scenario)
+    with transaction.atomic():
+        _insert(run)
+    queue.enqueue_run(run.pk)
+    return run
 
-    The first run freezes the version: its steps are those of every later run.
-    """
-    workflow = freeze(workflow)
-    run = Run(
+
+def _new_run(
+    workflow: Workflow, submission: Submission, *, user: User | None, source: str, scenario: str
+) -> Run:
+    return Run(
         organisation=workflow.organisation,
         workflow=workflow,
         submission=submission,
@@ -34,12 +118,48 @@ def start_run(
         scenario=scenario,
         enqueued_at=timezone.now(),
     )
-    actor = user.email if user else ""
-    with transaction.atomic():
-        run.save(force_insert=True)
-        StepRun.objects.bulk_create(
-            StepRun(run=run, step=step, order=step.order) for step in workflow.steps.all()
+
+
+def _insert(run: Run) -> None:
+    """Insert a run with its step runs and first events."""
+    run.save(force_insert=True)
+    StepRun.objects.bulk_create(StepRun.of(run, step) for step in run.workflow.steps.all())
+    actor = run.user.email if run.user else ""
+    RunEvent.objects.bulk_create(
+        [RunEvent(run=run, kind="created", actor=actor), RunEvent(run=run, kind="queued")]
+    )
+
+
+def _take_key(run: Run, key: str, fingerprint: str) -> Run | None:
+    """Bind `key` to a run that is created now; return the run that it is bound to already."""
+    now = timezone.now()
+    owner = (run.organisation_id, run.user_id, key)
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE_KEY, [*owner, fingerprint, run.pk, now, now - KEY_LIFETIME])
+        if cursor.fetchone():
+            return None
+    row = IdempotencyKey.objects.select_related("run").get(
+        organisation=run.organisation, user=run.user, key=key
+    )
+    if row.fingerprint != fingerprint:
+        raise NotAdmitted(
+            "idempotency_key_reused",
+            "This Idempotency-Key was sent before with other content. Use a new key.",
+            status=422,
         )
-        record(run.pk, RunEvent(kind="created", actor=actor), RunEvent(kind="queued"))
-        enqueue_run(run.pk)
-    return run
+    return row.run
+
+
+def _discard(submission: Submission, *, unless_saved: bool = False) -> None:
+    """Remove the stored file of a submission that was not saved; log it when that is not possible."""
+    if not submission.uri:
+        return
+    try:
+        if not (unless_saved and _is_saved(submission.pk)):
+            content.discard(submission)
+    except (DatabaseError, InterfaceError, StorageError) as error:
+        logger.warning("the file of submission %s is left behind: %s", submission.pk, error)
+
+
+def _is_saved(submission_id: UUID) -> bool:
+    return Submission.objects.filter(pk=submission_id).exists()

@@ -15,12 +15,13 @@ class RunStatus(TextChoices):
 
 
 class StepStatus(TextChoices):
-    """The life of a step of a run."""
+    """The life of a step of a run. SKIPPED: the run ended before it was started."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
     PASSED = "PASSED"
     FAILED = "FAILED"
+    CANCELED = "CANCELED"
     SKIPPED = "SKIPPED"
 
 
@@ -71,9 +72,10 @@ RUN: Table = {
 }
 STEP: Table = {
     "PENDING": frozenset({"RUNNING", "SKIPPED"}),
-    "RUNNING": frozenset({"PASSED", "FAILED", "SKIPPED"}),
+    "RUNNING": frozenset({"PASSED", "FAILED", "CANCELED"}),
     "PASSED": frozenset(),
     "FAILED": frozenset(),
+    "CANCELED": frozenset(),
     "SKIPPED": frozenset(),
 }
 ATTEMPT: Table = {

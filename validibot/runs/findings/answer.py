@@ -75,7 +75,7 @@ def verdict_of(envelope: ValidationOutputEnvelope, attempt: Attempt) -> Verdict:
     match envelope.status:
         case ValidationStatus.CANCELLED:
             return Verdict(
-                status=StepStatus.SKIPPED,
+                status=StepStatus.CANCELED,
                 run_status=RunStatus.CANCELED,
                 error="The validator was cancelled.",
                 findings=notes,

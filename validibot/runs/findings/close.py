@@ -65,9 +65,10 @@ def ending(
 
 
 def skip_steps(run_id: UUID, *, now: dt.datetime) -> None:
-    """Mark what a run will not do any more."""
-    open_steps = StepRun.objects.filter(run_id=run_id, status__in=sources(STEP, StepStatus.SKIPPED))
-    open_steps.update(status=StepStatus.SKIPPED, ended_at=now)
+    """End the steps of a run that has ended: what was started is cancelled, the rest skipped."""
+    for status in (StepStatus.CANCELED, StepStatus.SKIPPED):
+        open_steps = StepRun.objects.filter(run_id=run_id, status__in=sources(STEP, status))
+        open_steps.update(status=status, ended_at=now)
 
 
 def _update_run(

@@ -24,7 +24,7 @@ _HEADLINES = {
     "step_started": "step {step} started",
     "step_passed": "step {step} passed",
     "step_failed": "step {step} failed",
-    "step_skipped": "step {step} skipped",
+    "step_canceled": "step {step} cancelled",
     "canceled": "cancelled",
     "timed_out": "timed out",
 }

@@ -154,7 +154,7 @@ def test_thousands_of_findings_are_cut_down_to_the_worst(
         ("success", "PASS", "PASSED"),
         ("failed_validation", "FAIL", "FAILED"),
         ("failed_runtime", "ERROR", "FAILED"),
-        ("cancelled", "CANCELED", "SKIPPED"),
+        ("cancelled", "CANCELED", "CANCELED"),
     ],
 )
 def test_the_stored_status_decides(

@@ -222,7 +222,7 @@ def test_a_cancelled_run_stops_its_execution(
         assert cancel_run(container_run.pk, actor="ada@example.org")
 
     container_run.refresh_from_db()
-    assert (container_run.result, container_run.steps.get().status) == ("CANCELED", "SKIPPED")
+    assert (container_run.result, container_run.steps.get().status) == ("CANCELED", "CANCELED")
     assert provider.cancelled == ["execution-1"]
     assert RunEvent.objects.latest("pk").actor == "ada@example.org"
 

@@ -3,17 +3,18 @@
 import io
 from argparse import ArgumentParser
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
 
 from validibot.accounts.models import Organisation
-from validibot.runs import admit, events
+from validibot.runs import events
+from validibot.runs.admit import NotAdmitted
 from validibot.runs.backends.mock.containers import containers
 from validibot.runs.models import Receipt, Run
-from validibot.runs.start import start_run
+from validibot.runs.start import start
 from validibot.submissions import content
 from validibot.workflows.models import Workflow
 from validibot.workflows.scenarios import CATALOGUE
@@ -107,20 +108,7 @@ def _file(workflow: Workflow, path: Path | None) -> content.Incoming:
 
 def _start(workflow: Workflow, incoming: content.Incoming, scenario: str) -> Run:
     try:
-        admit.check_runnable(workflow)
-        admit.check_type(workflow, incoming.filename)
-        admit.check_scenario(workflow, scenario)
-    except admit.NotAdmitted as error:
+        incoming = replace(incoming, scenario=scenario)
+        return start(workflow, incoming, user=None, source=Run.Source.CLI).run
+    except NotAdmitted as error:
         raise CommandError(error.message) from None
-    submission = content.prepare(
-        incoming, organisation=workflow.organisation, project=workflow.project, user=None
-    )
-    with transaction.atomic():
-        submission.save(force_insert=True)
-        return start_run(
-            workflow=workflow,
-            submission=submission,
-            user=None,
-            source=Run.Source.CLI,
-            scenario=scenario,
-        )

@@ -1,0 +1,393 @@
+"""The rows of a run: the run, its steps, attempts and receipts, findings, artifacts and events.
+
+A `Run` leads one submission through one version of a workflow. Each of its `StepRun`s applies one
+validator; a container validator is executed by `Attempt`s, of which a step has at most one that has
+not ended. A `CallbackReceipt` says that a validator called back. `Finding`, `Artifact` and
+`RunEvent` are what a run leaves behind. `validibot.runs.states` holds the transitions of each
+status, and only `validibot.runs.lifecycle` ends a run, a step run or an attempt.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from validibot.accounts.models import Organisation
+from validibot.runs.states import (
+    ACTIVE_ATTEMPT,
+    ATTEMPT,
+    AttemptState,
+    ErrorCategory,
+    ReceiptStatus,
+    RunStatus,
+    StepStatus,
+    public_result,
+    public_state,
+    sources,
+)
+from validibot.submissions.models import Submission
+from validibot.workflows.models import Assertion, Severity, Step, Workflow
+from validibot.workflows.scenarios import MAX_CHARACTERS
+
+
+class Run(models.Model):
+    """One submission on its way through one version of a workflow.
+
+    A worker holds the run while `lease_expires_at` lies ahead and proves it by `lease_token`.
+    `enqueued_at` is when the run last became ready for a worker; it also names its queue entry, so
+    that one moment has one entry. `checked_at` is when the sweep last looked at it. `scenario` is
+    how its mocked validators are to behave.
+    """
+
+    class Source(models.TextChoices):
+        LAUNCH_PAGE = "LAUNCH_PAGE"
+        API = "API"
+        CLI = "CLI"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    # Other indexes and constraints begin with this column, here and below: db_index=False.
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.CASCADE, related_name="runs", db_index=False
+    )
+    workflow = models.ForeignKey(Workflow, on_delete=models.PROTECT, related_name="runs")
+    submission = models.OneToOneField(Submission, on_delete=models.PROTECT, related_name="run")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
+    )
+    source = models.CharField(max_length=20, choices=Source, default=Source.API)
+    scenario = models.CharField(max_length=MAX_CHARACTERS, blank=True, default="")
+    status = models.CharField(max_length=20, choices=RunStatus, default=RunStatus.PENDING)
+    error_category = models.CharField(max_length=20, choices=ErrorCategory, blank=True, default="")
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    enqueued_at = models.DateTimeField(null=True, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    lease_token = models.UUIDField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        indexes: ClassVar = [
+            models.Index(fields=["organisation", "-created_at"]),
+            models.Index(
+                fields=["status", "created_at"],
+                condition=models.Q(status__in=["PENDING", "RUNNING"]),
+                name="unfinished_runs",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def state(self) -> str:
+        return public_state(self.status)
+
+    @property
+    def result(self) -> str:
+        return public_result(self.status, self.error_category)
+
+    @property
+    def duration_ms(self) -> int:
+        if not self.started_at or not self.ended_at:
+            return 0
+        return max(0, round((self.ended_at - self.started_at).total_seconds() * 1000))
+
+
+@dataclass(frozen=True, slots=True)
+class OutputValue:
+    """A named output of a step, as it is shown."""
+
+    slug: str
+    label: str
+    value: Any
+    unit: str
+
+
+def digest_of(config: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a step's configuration as JSON with sorted keys, in hex."""
+    text = json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class StepRun(models.Model):
+    """One step of a run. `outputs` are its output values by slug; `error` is for people.
+
+    `name`, `validator` (its slug), `validator_version`, `config_digest` and `image` are those of
+    the step when the run was started: a later edit changes no result. `starts` counts the workers
+    that began the step and did not let go of it, which means that they died.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False)
+    step = models.ForeignKey(Step, on_delete=models.PROTECT)
+    order = models.PositiveIntegerField()
+    name = models.CharField(max_length=150, blank=True)
+    validator = models.CharField(max_length=60, blank=True)
+    validator_version = models.CharField(max_length=40, blank=True)
+    config_digest = models.CharField(max_length=64, blank=True)
+    image = models.CharField(max_length=300, blank=True)
+    status = models.CharField(max_length=20, choices=StepStatus, default=StepStatus.PENDING)
+    error = models.TextField(blank=True)
+    outputs = models.JSONField(default=dict, blank=True)
+    starts = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["order"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "order"], name="step_run_order_is_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"step {self.order} of {self.run_id}"
+
+    @classmethod
+    def of(cls, run: Run, step: Step) -> Self:
+        """Return the unsaved row of a step, with what must not change after the start."""
+        return cls(
+            run=run,
+            step=step,
+            order=step.order,
+            name=step.name,
+            validator=step.validator.slug,
+            validator_version=step.validator.version,
+            config_digest=digest_of(step.config),
+            image=step.validator.image,
+        )
+
+    def output_values(self) -> list[OutputValue]:
+        """Return the outputs in the order of the validator's catalogue, then all others.
+
+        An output that is itself a table of values (a model's variables) counts as its entries.
+        """
+        catalogue = {entry["slug"]: entry for entry in self.step.validator.outputs}
+        ordered = {slug: self.outputs[slug] for slug in catalogue if slug in self.outputs}
+        values: list[OutputValue] = []
+        for slug, value in (ordered | self.outputs).items():
+            entry = catalogue.get(slug, {})
+            if isinstance(value, dict):
+                values += [OutputValue(name, name, each, "") for name, each in value.items()]
+            else:
+                label = entry.get("label") or slug
+                values.append(OutputValue(slug, label, value, entry.get("unit", "")))
+        return values
+
+
+class Attempt(models.Model):
+    """One try of a container step.
+
+    `bundle_uri` is the folder that the execution may write to; `output_uri` the one object that
+    counts as its output. Of the callback nonce only a keyed digest is kept. `execution` is the
+    provider's name for it, `backend` the alias in EXECUTION_BACKENDS. `image` was asked for,
+    `image_digest` pins the one that was executed, where the provider tells.
+
+    An attempt that ends while its execution may go on has `cancel_requested_at`; the sweep cancels
+    the execution until `execution_ended_at` is known. `checked_at` is when the sweep last looked.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    step_run = models.ForeignKey(
+        StepRun, on_delete=models.CASCADE, related_name="attempts", db_index=False
+    )
+    number = models.PositiveIntegerField(default=1)
+    state = models.CharField(max_length=20, choices=AttemptState, default=AttemptState.PENDING)
+    backend = models.CharField(max_length=60, default="default")
+    image = models.CharField(max_length=300, blank=True)
+    image_digest = models.CharField(max_length=100, blank=True, default="")
+    execution = models.CharField(max_length=500, blank=True)
+    nonce_digest = models.CharField(max_length=64)
+    bundle_uri = models.CharField(max_length=1000)
+    input_uri = models.CharField(max_length=1000)
+    input_sha256 = models.CharField(max_length=64, blank=True)
+    output_uri = models.CharField(max_length=1000)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    launched_at = models.DateTimeField(null=True, blank=True)
+    called_back_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    timeout_at = models.DateTimeField()
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    execution_ended_at = models.DateTimeField(null=True, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["step_run", "number"], name="attempt_number_is_unique"),
+            models.UniqueConstraint(
+                fields=["step_run"],
+                condition=models.Q(state__in=sorted(ACTIVE_ATTEMPT)),
+                name="one_active_attempt_per_step",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["checked_at"],
+                condition=models.Q(state__in=sorted(ACTIVE_ATTEMPT)),
+                name="active_attempts",
+            ),
+            models.Index(
+                fields=["checked_at"],
+                condition=models.Q(cancel_requested_at__isnull=False, execution_ended_at=None),
+                name="executions_to_cancel",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def callback_id(self) -> str:
+        return f"execution-attempt-{self.id}"
+
+    def move(self, target: AttemptState, **values: Any) -> bool:
+        """Go to `target` and set `values`, if the table allows it from where the row is by now.
+
+        Returns whether it did; of two who try to leave the same state one succeeds.
+        """
+        if target not in ACTIVE_ATTEMPT:
+            values.setdefault("ended_at", timezone.now())
+        movable = Attempt.objects.filter(pk=self.pk, state__in=sources(ATTEMPT, target))
+        if not movable.update(state=target, **values):
+            return False
+        self.state = target
+        return True
+
+
+def with_images(step_runs: models.QuerySet[StepRun]) -> models.QuerySet[StepRun]:
+    """Annotate `image_digest` of the attempt that counts: the last one, if there is any."""
+    last = Attempt.objects.filter(step_run=models.OuterRef("pk")).order_by("-number")
+    digest = models.Subquery(last.values("image_digest")[:1])
+    return step_runs.annotate(image_digest=Coalesce(digest, models.Value("")))
+
+
+class Receipt(models.Model):
+    """The receipt of a callback. Unique on `callback_id`: however often it is delivered, it is
+    applied once, by the holder of `claim_token`."""
+
+    callback_id = models.CharField(max_length=255, unique=True)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="receipts")
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="receipts")
+    result_uri = models.CharField(max_length=1000)
+    status = models.CharField(
+        max_length=20, choices=ReceiptStatus, default=ReceiptStatus.PROCESSING
+    )
+    error = models.TextField(blank=True)
+    deliveries = models.PositiveIntegerField(default=1)
+    claim_token = models.UUIDField(null=True, blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    received_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.callback_id
+
+
+class Finding(models.Model):
+    """One finding of a run. `path` is where in the document (JSON Pointer, XPath, object name);
+    `line` and `column` count from 1."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="findings")
+    step_run = models.ForeignKey(
+        StepRun, on_delete=models.CASCADE, related_name="findings", db_index=False
+    )
+    order = models.PositiveIntegerField()
+    severity = models.CharField(max_length=10, choices=Severity)
+    code = models.CharField(max_length=100, blank=True)
+    message = models.TextField()
+    path = models.TextField(blank=True)
+    line = models.PositiveIntegerField(null=True, blank=True)
+    column = models.PositiveIntegerField(null=True, blank=True)
+    assertion = models.ForeignKey(Assertion, null=True, blank=True, on_delete=models.SET_NULL)
+
+    class Meta:
+        ordering: ClassVar = ["step_run_id", "order"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["step_run", "order"], name="finding_order_is_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.severity} {self.message[:80]}"
+
+
+class Artifact(models.Model):
+    """A file that a step produced, kept where the validator wrote it."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="artifacts")
+    step_run = models.ForeignKey(
+        StepRun, on_delete=models.CASCADE, related_name="artifacts", db_index=False
+    )
+    name = models.CharField(max_length=255)
+    type = models.CharField(max_length=100)
+    mime_type = models.CharField(max_length=100, blank=True)
+    uri = models.CharField(max_length=1000)
+    storage_version = models.CharField(max_length=512)
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        ordering: ClassVar = ["step_run_id", "name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["step_run", "name"], name="artifact_name_is_unique")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RunEvent(models.Model):
+    """One moment in the life of a run: its timeline in UI and API.
+
+    `kind`, of a run: created, queued, delivered, resumed, and at its end passed, failed, error,
+    canceled or timed_out; of a step: step_started, step_passed, step_failed, step_canceled; of an
+    attempt: launched, running, launch_unanswered, launch_failed, called_back, output_found. `actor` caused
+    it (a user's e-mail address, `queue`, `worker`, `validator`, `reconcile`); `data` holds ids.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
+    step_run = models.ForeignKey(StepRun, null=True, blank=True, on_delete=models.CASCADE)
+    at = models.DateTimeField(default=timezone.now)
+    kind = models.CharField(max_length=40)
+    actor = models.CharField(max_length=255, blank=True)
+    message = models.TextField(blank=True)
+    data = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.run_id}"
+
+
+class IdempotencyKey(models.Model):
+    """An `Idempotency-Key` and the run that it started.
+
+    `fingerprint` is a digest of the request: it tells a repeated request from another one that uses
+    the same key.
+    """
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, db_index=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)
+    run = models.ForeignKey(Run, null=True, blank=True, on_delete=models.CASCADE)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["organisation", "user", "key"], name="idempotency_key_is_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.key
