@@ -19,7 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--cloud",
         choices=("embedded", "containers", "both"),
         default="both",
-        help="what the flows run on: processes of this machine, containers, or one after the other",
+        help="what the flows run on: processes of this machine, containers, or (default) all on "
+        "processes and those about storage, mail and images in containers, too",
     )
 
 

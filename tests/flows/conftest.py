@@ -17,11 +17,22 @@ def _loopback(socket_enabled: None) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the flows on the cloud that `--cloud` does not ask for."""
-    other = {"embedded": "containers", "containers": "embedded"}.get(config.getoption("cloud"))
-    left_out = [item for item in items if other and other in _clouds(item)]
+    """Leave out the flows on the cloud that `--cloud` does not ask for.
+
+    By default each runs on processes of this machine, and those with the mark `both_clouds` in
+    containers, too.
+    """
+    wanted = config.getoption("cloud")
+    left_out = [item for item in items if _is_left_out(item, wanted)]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
+
+
+def _is_left_out(item: pytest.Item, wanted: str) -> bool:
+    clouds = _clouds(item)
+    if wanted == "both":
+        return "containers" in clouds and not item.get_closest_marker("both_clouds")
+    return bool(clouds - {wanted, None})
 
 
 def _clouds(item: pytest.Item) -> set[object]:

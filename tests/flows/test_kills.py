@@ -83,6 +83,7 @@ def test_no_run_of_a_burst_is_lost_or_ends_twice(stack: Stack, service: str) -> 
         assert sum(kind in ENDS for kind in stack.events(run)) == 1
 
 
+@pytest.mark.both_clouds
 @pytest.mark.parametrize("kill", [engines.kill, engines.kill_job])
 def test_a_killed_validator_is_an_error_of_ours_with_a_sentence(
     stack: Stack, kill: Callable[[Stack], None]
@@ -96,6 +97,7 @@ def test_a_killed_validator_is_an_error_of_ours_with_a_sentence(
     assert document["error"]
 
 
+@pytest.mark.both_clouds
 def test_a_cancelled_run_stops_its_engine(stack: Stack) -> None:
     run = _launch(stack)
     stack.until(lambda: engines.running(stack))
