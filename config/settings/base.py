@@ -68,6 +68,7 @@ _BROWSER = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "validibot.core.problems.UnavailableMiddleware",
 ]
 MIDDLEWARE = _COMMON + (_BROWSER if APP_ROLE == "web" else [])
 
@@ -80,6 +81,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "validibot.web.scope.navigation",
             ]
         },
     }

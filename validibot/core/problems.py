@@ -5,6 +5,7 @@ Body: `type`, `title`, `status`, `detail`, and `code`, `errors` [{field, message
 """
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -117,9 +119,34 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return _answer(request, 500, detail, "INTERNAL_SERVER_ERROR")
 
 
+class UnavailableMiddleware:
+    """Answers 503 when a page cannot reach the database or the file storage."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Return the answer to an error of a view; None for errors of another kind."""
+        if not isinstance(error, (InterfaceError, OperationalError, StorageError)):
+            return None
+        logger.warning("%s: unavailable: %s", request.path, error)
+        storage = isinstance(error, StorageError)
+        missing = "file storage" if storage else "database"
+        answer = _answer(
+            request, 503, f"The {missing} cannot be reached. Try again in a moment.", "UNAVAILABLE"
+        )
+        answer["Retry-After"] = "5"
+        return answer
+
+
 def _answer(request: HttpRequest, status: int, detail: str, code: str) -> HttpResponse:
     if wants_page(request):
-        context = {"status": status, "detail": detail}
+        context: dict[str, Any] = {"status": status, "detail": detail}
+        if code == "UNAVAILABLE":  # who is signed in stands in the database
+            context |= {"user": None, "messages": ()}
         return render(request, "web/error.html", context, status=status)
     return response(status, detail, code)
 

@@ -1,21 +1,29 @@
-"""The organisation that a page is about; a stranger finds no page there."""
+"""The organisation that a page belongs to, and the navigation of every page.
+
+A page of an organisation is found by its members only. The navigation shows the organisation of the
+page; account and error pages belong to none and show the one that was visited last.
+"""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, Concatenate
 
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
-from validibot.accounts.models import User
-from validibot.accounts.scope import NotAMember, Scope, organisations_of, scope_of
+from validibot.accounts.models import Organisation, User
+from validibot.accounts.scope import NotAMember, Scope, scope_of
 
 type View[**P, R] = Callable[Concatenate[HttpRequest, Scope, P], R]
 
+# Entries of the organisation switcher.
+MAX_ORGANISATIONS = 50
+_LAST_VISITED = "organisation"
+
 
 def member[**P](view: View[P, HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Give the view the scope of its `org`; sign in first, 404 for who is no member."""
+    """Give the view the scope of its `org`: sign-in first, 404 for everybody but members."""
 
     @login_required
     @wraps(view)
@@ -40,9 +48,38 @@ def scope_of_page(user: Any, org: str) -> Scope:
 def page(
     request: HttpRequest, scope: Scope, template: str, *, status: int = 200, **context: Any
 ) -> HttpResponse:
-    """Render a page of an organisation with what its frame needs."""
-    frame = {
-        "organisation": scope.organisation,
-        "organisations": organisations_of(scope.user).order_by("name"),
-    }
-    return render(request, f"web/{template}", frame | context, status=status)
+    """Render a page of an organisation and remember the organisation for other pages."""
+    slug = scope.organisation.slug
+    if request.session.get(_LAST_VISITED) != slug:
+        request.session[_LAST_VISITED] = slug
+    context["organisation"] = scope.organisation
+    return render(request, f"web/{template}", context, status=status)
+
+
+class Navigation:
+    """The organisations that the navigation offers; read from the database when a template asks."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    @cached_property
+    def organisations(self) -> list[Organisation]:
+        """The organisations of the user, also for a superuser: who may see all has not all listed."""
+        user = getattr(self._request, "user", None)
+        if not isinstance(user, User) or not user.is_authenticated:
+            return []
+        return list(
+            Organisation.objects.filter(memberships__user=user).order_by("name")[:MAX_ORGANISATIONS]
+        )
+
+    @cached_property
+    def current(self) -> Organisation | None:
+        """The organisation that was visited last, else the first one."""
+        slug = self._request.session.get(_LAST_VISITED) if self.organisations else None
+        visited = (each for each in self.organisations if each.slug == slug)
+        return next(visited, None) or next(iter(self.organisations), None)
+
+
+def navigation(request: HttpRequest) -> dict[str, Navigation]:
+    """Context processor: `navigation` for every template."""
+    return {"navigation": Navigation(request)}

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from validibot.web.views import api_keys, home, runs, stream, workflows
+from validibot.web import accounts, runs, stream, workflows
 
 _workflow = [
     path("", workflows.workflow, name="workflow"),
@@ -14,6 +14,7 @@ _run = [
     path("", runs.run, name="run"),
     path("stream/", stream.run_stream, name="run-stream"),
     path("cancel/", runs.cancel, name="cancel-run"),
+    path("steps/<int:order>/findings/", runs.findings, name="findings"),
     path("artifacts/<int:artifact_pk>/", runs.artifact, name="artifact"),
 ]
 _organisation: list[URLPattern | URLResolver] = [
@@ -24,8 +25,8 @@ _organisation: list[URLPattern | URLResolver] = [
 ]
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="home"), name="root"),
-    path("app/", home.home, name="home"),
-    path("app/users/api-key/", api_keys.api_keys, name="api-keys"),
-    path("app/users/api-key/<int:pk>/revoke/", api_keys.revoke_api_key, name="revoke-api-key"),
+    path("app/", accounts.home, name="home"),
+    path("app/users/api-key/", accounts.api_keys, name="api-keys"),
+    path("app/users/api-key/<int:pk>/revoke/", accounts.revoke_api_key, name="revoke-api-key"),
     path("app/orgs/<ident:org>/", include(_organisation)),
 ]

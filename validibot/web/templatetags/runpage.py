@@ -1,4 +1,4 @@
-"""How a run is put into words and figures for its page."""
+"""Template filters that put a run into words and figures."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -7,17 +7,18 @@ from typing import Any
 from django import template
 
 from validibot.runs.models import Finding, Run, RunEvent, StepRun
+from validibot.web.runs import TRUNCATION_CODE
 
 register = template.Library()
 
 _VERDICTS = {
     "PENDING": ("Queued", "The run waits for a worker."),
-    "RUNNING": ("Running", "This page follows along by itself."),
-    "PASS": ("Passed", "The file satisfies every step."),
-    "FAIL": ("Failed", "The file does not satisfy the workflow; the findings say why."),
-    "ERROR": ("Error", "We could not finish the validation. This says nothing about the file."),
-    "CANCELED": ("Cancelled", "The run was stopped before its end."),
-    "TIMED_OUT": ("Timed out", "The validation took longer than it may."),
+    "RUNNING": ("Running", "This page updates automatically."),
+    "PASS": ("Passed", "The file passes every step."),
+    "FAIL": ("Failed", "The file does not satisfy the workflow."),
+    "ERROR": ("Error", "The validation could not be finished. This says nothing about the file."),
+    "CANCELED": ("Cancelled", "The run was cancelled before its end."),
+    "TIMED_OUT": ("Timed out", "The validation exceeded its time limit."),
 }
 _HEADLINES = {
     "called_back": "called back",
@@ -33,7 +34,7 @@ _SEVERITIES = (("ERROR", "error"), ("WARNING", "warning"), ("INFO", "note"))
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """An output value as it is shown."""
+    """An output value as text."""
 
     label: str
     value: str
@@ -52,13 +53,13 @@ class Group:
 
 @register.filter
 def verdict(run: Run) -> str:
-    """Return the word that sums up where the run stands."""
+    """Return the state or result of the run as a word."""
     return _verdict(run)[0]
 
 
 @register.filter
 def verdict_sentence(run: Run) -> str:
-    """Return the sentence under the word: the run's own error or success message, if any."""
+    """Return the sentence under the verdict: the run's own error or success message, if any."""
     if run.result == "PASS" and run.workflow.success_message:
         return run.workflow.success_message
     own_words = run.error if run.result in ("ERROR", "TIMED_OUT", "CANCELED") else ""
@@ -67,7 +68,7 @@ def verdict_sentence(run: Run) -> str:
 
 @register.filter
 def headline(event: RunEvent) -> str:
-    """Return what happened, in a few words."""
+    """Return an event in a few words."""
     words = _HEADLINES.get(event.kind, event.kind.replace("_", " "))
     return words.format(step=event.step_run.order if event.step_run else "")
 
@@ -96,16 +97,46 @@ def metrics(step_run: StepRun) -> list[Metric]:
 
 @register.filter
 def by_severity(step_run: StepRun) -> list[Group]:
-    """Return the findings grouped, worst first; the worst group is open."""
+    """Return the shown findings in groups, worst first and open; titles have the true counts."""
     groups: list[Group] = []
-    findings = list(step_run.findings.all())
+    shown: list[Finding] = step_run.shown  # type: ignore[attr-defined]  # prefetched
     for severity, noun in _SEVERITIES:
-        of_this = [finding for finding in findings if finding.severity == severity]
-        if of_this:
-            count = len(of_this)
-            title = f"{count} {noun}{'' if count == 1 else 's'}"
-            groups.append(Group(severity, title, of_this, open=not groups))
+        count = getattr(step_run, f"{severity.lower()}_count")
+        findings = [
+            each for each in shown if each.severity == severity and each.code != TRUNCATION_CODE
+        ]
+        if findings:
+            title = f"{count:,} {noun}{'' if count == 1 else 's'}"
+            groups.append(Group(severity, title, findings, open=not groups))
     return groups
+
+
+@register.filter
+def truncation(step_run: StepRun) -> str:
+    """Return the note about problems that the engine left out, or an empty string."""
+    shown: list[Finding] = step_run.shown  # type: ignore[attr-defined]  # prefetched
+    return next((each.message for each in shown if each.code == TRUNCATION_CODE), "")
+
+
+@register.filter
+def finding_count(step_run: StepRun) -> int:
+    """Return how many findings the step has, shown or not."""
+    return sum(getattr(step_run, f"{each.lower()}_count") for each, _ in _SEVERITIES)
+
+
+@register.filter
+def has_more_findings(step_run: StepRun) -> bool:
+    """Return whether the step has findings that its run's page leaves out."""
+    return finding_count(step_run) > len(step_run.shown)  # type: ignore[attr-defined]  # prefetched
+
+
+@register.filter
+def reason(step_run: StepRun) -> str:
+    """Return in one line why a step failed: its first error, else its own message."""
+    shown: list[Finding] = step_run.shown  # type: ignore[attr-defined]  # prefetched
+    first = next((each.message for each in shown if each.severity == "ERROR"), "")
+    text = " ".join((first or step_run.error).split())
+    return text if len(text) <= 300 else f"{text[:299]}…"
 
 
 def _verdict(run: Run) -> tuple[str, str]:
@@ -120,8 +151,10 @@ def _duration(total: float) -> str:
 
 
 def _figure(value: Any) -> str:
-    if isinstance(value, bool | str):
-        return str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -32,6 +32,7 @@ PAGES = [
     ("get", "runs/{run}/stream/"),
     ("post", "runs/{run}/cancel/"),
     ("get", "runs/{run}/artifacts/{artifact}/"),
+    ("get", "runs/{run}/steps/1/findings/"),
 ]
 
 

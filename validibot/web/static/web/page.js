@@ -21,3 +21,19 @@ for (const zone of document.querySelectorAll("[data-drop]")) {
     show();
   });
 }
+
+// Menus close with Escape and when something else gets the focus or a click.
+const closeMenus = (except) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (menu !== except) menu.open = false;
+  }
+};
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const menu = document.activeElement.closest("details.menu");
+  closeMenus();
+  if (menu) menu.querySelector("summary").focus();
+});
+for (const kind of ["click", "focusin"]) {
+  document.addEventListener(kind, (event) => closeMenus(event.target.closest("details.menu")));
+}

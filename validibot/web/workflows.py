@@ -1,4 +1,4 @@
-"""Choose a workflow and give it a file."""
+"""The pages of workflows: the list, one workflow, its samples, and the form that starts a run."""
 
 import io
 

@@ -1,7 +1,8 @@
-"""What a person does on the pages: sign in, launch, watch, download, make a key."""
+"""A visit to the pages: sign in, start a run, watch it, download, create an API key."""
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -16,7 +17,7 @@ def _open(page: Page, workflow: str) -> None:
     page.get_by_role("link", name=workflow).first.click()
 
 
-def test_the_sample_is_simulated_before_ones_eyes(visitor: Page, stack: Stack) -> None:
+def test_sample_run_updates_its_page_until_it_passes(visitor: Page, stack: Stack) -> None:
     shoot(visitor, "workflows")
     _open(visitor, "EnergyPlus: small office")
     shoot(visitor, "workflow")
@@ -32,7 +33,7 @@ def test_the_sample_is_simulated_before_ones_eyes(visitor: Page, stack: Stack) -
     shoot(visitor, "run-passed")
 
 
-def test_an_artifact_is_downloaded(visitor: Page, stack: Stack) -> None:
+def test_artifact_download_has_the_stored_content(visitor: Page, stack: Stack) -> None:
     run = stack.run("energyplus-design-day", stack.sample("energyplus-design-day"))
     wanted = next(a for a in run["steps"][0]["artifacts"] if a["name"] == "eplusout.err")
     visitor.goto(f"{stack.web}/app/orgs/{stack.facts['org']}/runs/{run['id']}/")
@@ -43,7 +44,7 @@ def test_an_artifact_is_downloaded(visitor: Page, stack: Stack) -> None:
     assert hashlib.sha256(content).hexdigest() == wanted["sha256"]
 
 
-def test_a_dropped_file_fails_with_the_engines_own_words(visitor: Page, stack: Stack) -> None:
+def test_failing_file_shows_failed_step_and_findings(visitor: Page, stack: Stack) -> None:
     _open(visitor, "EnergyPlus: small office")
     failing = stack.sample("energyplus-small-office", "failing_sample")
     visitor.locator("input[type=file]").set_input_files(failing)
@@ -51,11 +52,12 @@ def test_a_dropped_file_fails_with_the_engines_own_words(visitor: Page, stack: S
     visitor.get_by_role("button", name="Run", exact=True).click()
 
     expect(visitor.locator(".verdict")).to_have_attribute("data-result", "FAIL", timeout=60_000)
+    expect(visitor.locator(".verdict")).to_contain_text("Step 1")
     expect(visitor.locator(".findings").first).to_be_visible()
     shoot(visitor, "run-failed")
 
 
-def test_a_file_of_the_wrong_type_is_refused_in_a_sentence(visitor: Page, tmp_path: Path) -> None:
+def test_file_of_wrong_type_is_refused_with_a_message(visitor: Page, tmp_path: Path) -> None:
     _open(visitor, "EnergyPlus: small office")
     wrong = tmp_path / "notes.txt"
     wrong.write_text("hello")
@@ -66,10 +68,10 @@ def test_a_file_of_the_wrong_type_is_refused_in_a_sentence(visitor: Page, tmp_pa
     shoot(visitor, "wrong-type")
 
 
-def test_an_api_key_is_shown_once(visitor: Page, stack: Stack) -> None:
+def test_new_api_key_is_shown_once(visitor: Page, stack: Stack) -> None:
     visitor.goto(f"{stack.web}/app/users/api-key/")
     visitor.get_by_label("What is it for?").fill("Laptop")
-    visitor.get_by_role("button", name="Make a key").click()
+    visitor.get_by_role("button", name="Create key").click()
 
     expect(visitor.locator(".new-key")).to_contain_text("vbk_1_")
     shoot(visitor, "api-key")
@@ -77,17 +79,41 @@ def test_an_api_key_is_shown_once(visitor: Page, stack: Stack) -> None:
     expect(visitor.locator(".new-key")).to_have_count(0)
 
 
-def test_an_unknown_page_is_friendly(visitor: Page, stack: Stack) -> None:
+def test_unknown_page_shows_navigation_and_a_message(visitor: Page, stack: Stack) -> None:
     visitor.goto(f"{stack.web}/app/orgs/nowhere/workflows/")
 
     expect(visitor.get_by_role("heading", name="There is nothing here")).to_be_visible()
+    expect(visitor.get_by_role("link", name="Runs")).to_be_visible()
     shoot(visitor, "not-found")
 
 
-def test_the_pages_fit_a_telephone(visitor: Page, stack: Stack) -> None:
-    visitor.set_viewport_size({"width": 390, "height": 844})
-    visitor.goto(f"{stack.web}/app/")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone(visitor: Page, stack: Stack, scheme: Literal["light", "dark"]) -> None:
+    visitor.set_viewport_size({"width": 360, "height": 800})
+    visitor.emulate_media(color_scheme=scheme)
+    org = f"{stack.web}/app/orgs/{stack.facts['org']}"
+    sample = stack.sample("meter-readings-schema", "failing_sample")
+    run = stack.run("meter-readings-schema", sample)["id"]
+    pages = {
+        "workflows": f"{org}/workflows/",
+        "runs": f"{org}/runs/",
+        "run": f"{org}/runs/{run}/",
+        "api-keys": f"{stack.web}/app/users/api-key/",
+        "email": f"{stack.web}/accounts/email/",
+    }
+    for name, url in pages.items():
+        visitor.goto(url)
+        assert visitor.evaluate("document.documentElement.scrollWidth") <= 360, name
+        shoot(visitor, f"phone-{scheme}-{name}")
 
-    width = visitor.evaluate("document.documentElement.scrollWidth")
-    assert width <= 390
-    shoot(visitor, "telephone")
+
+def test_menu_works_by_keyboard(visitor: Page) -> None:
+    menu = visitor.get_by_text("Account", exact=True)
+    menu.focus()
+    visitor.keyboard.press("Enter")
+    expect(visitor.get_by_role("link", name="Change password")).to_be_visible()
+    visitor.keyboard.press("Tab")
+    visitor.keyboard.press("Escape")
+
+    expect(visitor.get_by_role("link", name="Change password")).to_be_hidden()
+    expect(menu).to_be_focused()

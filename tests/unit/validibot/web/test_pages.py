@@ -1,0 +1,173 @@
+"""What the pages show: navigation, verdicts, findings, and errors that people can act on."""
+
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
+from django.test import Client
+
+from tests.factories import (
+    FindingFactory,
+    MembershipFactory,
+    OrganisationFactory,
+    RunFactory,
+    StepFactory,
+    StepRunFactory,
+    UserFactory,
+)
+from validibot.accounts.models import Membership
+from validibot.core.storage import StorageError
+from validibot.runs.models import Run, StepRun
+from validibot.submissions import content
+from validibot.web.scope import MAX_ORGANISATIONS
+
+pytestmark = pytest.mark.django_db
+BROWSER = {"Accept": "text/html"}
+
+
+@pytest.fixture
+def member(client: Client) -> Membership:
+    """A member of two organisations, signed in to `client`."""
+    membership = MembershipFactory.create()
+    MembershipFactory.create(user=membership.user)
+    client.force_login(membership.user)
+    return membership
+
+
+def _failed_run(member: Membership, findings: int) -> StepRun:
+    step = StepFactory.create(workflow__organisation=member.organisation, name="Targets", order=1)
+    run = RunFactory.create(
+        workflow=step.workflow,
+        user=member.user,
+        status="FAILED",
+        error_category="VALIDATION_FAILED",
+    )
+    step_run = StepRunFactory.create(run=run, step=step, status="FAILED")
+    FindingFactory.create(step_run=step_run, severity="WARNING", message="A warning.")
+    for number in range(findings):
+        FindingFactory.create(step_run=step_run, message=f"Reading {number} is too high.")
+    return step_run
+
+
+def _page(client: Client, run: Run, path: str = "") -> str:
+    answer = client.get(f"/app/orgs/{run.organisation.slug}/runs/{run.pk}/{path}")
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_failed_run_names_its_step_and_first_error(client: Client, member: Membership) -> None:
+    step_run = _failed_run(member, findings=2)
+
+    page = _page(client, step_run.run)
+
+    assert '<a href="#step-1">Step 1 Targets</a>: Reading 0 is too high.' in page
+    assert 'id="step-1"' in page
+
+
+def test_all_findings_are_counted_and_reachable(client: Client, member: Membership) -> None:
+    step_run = _failed_run(member, findings=130)
+
+    page = _page(client, step_run.run)
+    first = _page(client, step_run.run, "steps/1/findings/")
+    second = _page(client, step_run.run, "steps/1/findings/?page=2")
+
+    assert "130 errors" in page
+    assert "All 131 findings of this step" in page
+    assert "Reading 49 is too high." in page
+    assert "Reading 60 is too high." not in page
+    assert "131 findings" in first
+    assert "Reading 99 is too high." in first
+    assert "Reading 129 is too high." in second
+    assert "A warning." in second
+
+
+def test_note_about_omitted_problems_is_shown_first(client: Client, member: Membership) -> None:
+    step_run = _failed_run(member, findings=100)
+    FindingFactory.create(
+        step_run=step_run, severity="INFO", code="problems.truncated", message="9,000 in all."
+    )
+
+    page = _page(client, step_run.run)
+
+    assert page.index("9,000 in all.") < page.index("100 errors")
+
+
+@pytest.mark.parametrize("path", ["steps/2/findings/", f"steps/{'9' * 5000}/findings/"])
+def test_findings_of_a_missing_step_are_not_found(
+    client: Client, member: Membership, path: str
+) -> None:
+    run = _failed_run(member, findings=1).run
+
+    answer = client.get(f"/app/orgs/{run.organisation.slug}/runs/{run.pk}/{path}")
+
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/app/users/api-key/", "/accounts/email/", "/nowhere/"])
+def test_navigation_keeps_the_last_organisation(
+    client: Client, member: Membership, path: str
+) -> None:
+    other = member.user.organisations.exclude(pk=member.organisation_id).get()
+    client.get(f"/app/orgs/{other.slug}/workflows/")
+
+    page = client.get(path, headers=BROWSER).content.decode()
+
+    assert f'href="/app/orgs/{other.slug}/runs/"' in page
+    assert f'href="/app/orgs/{member.organisation.slug}/workflows/"' in page
+
+
+def test_navigation_lists_only_own_organisations_of_a_superuser(client: Client) -> None:
+    superuser = UserFactory.create(is_superuser=True)
+    for _ in range(MAX_ORGANISATIONS + 5):
+        MembershipFactory.create(user=superuser)
+    stranger = OrganisationFactory.create(name="Somebody's workspace")
+    client.force_login(superuser)
+
+    page = client.get("/app/users/api-key/").content.decode()
+
+    assert stranger.name not in page
+    assert page.count('/workflows/"') == MAX_ORGANISATIONS + 1
+
+
+def test_sign_in_page_leads_to_password_reset(client: Client) -> None:
+    page = client.get("/accounts/login/").content.decode()
+
+    assert "/accounts/password/reset/" in page
+
+
+def _launch(client: Client, member: Membership) -> Any:
+    step = StepFactory.create(
+        workflow__organisation=member.organisation,
+        validator__accepts=[{"extension": ".json", "mime_type": "application/json"}],
+    )
+    document = SimpleUploadedFile("a.json", b'{"name": "' + b"x" * content.INLINE_BYTES + b'"}')
+    return client.post(
+        f"/app/orgs/{member.organisation.slug}/workflows/{step.workflow.slug}/",
+        {"file": document},
+        headers=BROWSER,
+    )
+
+
+def test_launch_without_storage_shows_a_503_page(
+    client: Client, member: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("validibot.submissions.content.get_storage", Mock(side_effect=StorageError))
+
+    answer = _launch(client, member)
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert "The file storage cannot be reached. Try again" in answer.content.decode()
+
+
+def test_page_without_database_shows_a_503_page(
+    client: Client, member: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Mock(side_effect=OperationalError("the server is gone"))
+    monkeypatch.setattr("validibot.web.scope.scope_of", gone)
+
+    answer = client.get(f"/app/orgs/{member.organisation.slug}/runs/", headers=BROWSER)
+
+    assert answer.status_code == 503
+    assert "Temporarily unavailable" in answer.content.decode()
