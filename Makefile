@@ -39,7 +39,7 @@ doctor: runtime ## look for what may be in the way
 test: dev ## run all tests (T='tests/unit -k word': some of them)
 	@env -u PYTHONDONTWRITEBYTECODE $(PYTHON) -m pytest -n auto --dist loadgroup $(T)
 
-check: dev ## everything that can be said about the code without running it
+check: dev ## lint, type checks and static checks
 	@$(PYTHON) -m ruff format --check --quiet . && $(PYTHON) -m ruff check --quiet .
 	@.venv/bin/lint-imports --no-logo && $(PYTHON) -m mypy . && .venv/bin/deptry .
 	@.venv/bin/codespell $$(git ls-files) && .venv/bin/djlint --check --lint --quiet validibot
@@ -65,8 +65,8 @@ validator: runtime ## build the image of one validator (NAME=fmu)
 image: ## build the production image of web and worker
 	@compose/production/django/build.sh
 
-images-offline: ## make the base images where no registry is reached (FORCE=1: anew)
-	@compose/offline/plugins.sh && compose/offline/images.sh
+images-offline: ## make the base images where no registry can be reached (FORCE=1: anew)
+	@ONLY_CHECK=1 compose/offline/images.sh && compose/offline/plugins.sh && compose/offline/images.sh
 
 foreign: ## install Google's Node and Go clients for tests/emulator/foreign
 	@cd tests/emulator/foreign/node && npm ci --silent --ignore-scripts

@@ -1,7 +1,7 @@
-"""`python -m devenv`: the developer environment."""
+"""Entry point of the developer environment: `python -m devenv`."""
 
 import sys
 
-from devenv.cli import main
+from devenv.cli.commands import main
 
 sys.exit(main(sys.argv[1:]))

@@ -1,14 +1,16 @@
-"""PostgreSQL 17, fake-gcs-server and Mailpit in containers, for stacks that shall not use ours.
+"""PostgreSQL 17 and fake-gcs-server in containers, and a mail catcher, for stacks that use external servers.
 
-Ports are random and published on localhost. Whatever a test process leaves behind when it is killed
-is removed by the next one: labels tell whose it is.
+Ports are random and published on localhost. What a killed test process leaves behind is removed by
+the next one, by labels.
 """
 
 import os
 import secrets
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import docker
@@ -22,7 +24,6 @@ from tests import engine as engines
 
 POSTGRES = "postgres:17"
 STORAGE = "fsouza/fake-gcs-server:1.54"
-MAIL = "axllent/mailpit:v1.27"
 _OWNER = "io.validibot.tests"
 
 # No container watches over ours (its image would have to be fetched); they are ours to remove.
@@ -80,14 +81,14 @@ def servers() -> Iterator[Servers]:
     password = secrets.token_hex(16)
     with ExitStack() as started:
         postgres = started.enter_context(_postgres(password))
-        mail = started.enter_context(_mail())
+        smtp_port, mail_port = started.enter_context(_mail())
         storage = started.enter_context(_storage())
         yield Servers(
             postgres=postgres,
             postgres_port=postgres.get_exposed_port(5432),
             password=password,
-            smtp_port=mail.get_exposed_port(1025),
-            mail_port=mail.get_exposed_port(8025),
+            smtp_port=smtp_port,
+            mail_port=mail_port,
             storage_port=storage.get_exposed_port(4443),
         )
 
@@ -102,9 +103,16 @@ def _postgres(password: str) -> DockerContainer:
     return server.with_command("postgres -c fsync=off -c max_connections=300")
 
 
-def _mail() -> DockerContainer:
-    ready = HttpWaitStrategy(8025, "/readyz").for_status_code(200)
-    return _container(MAIL, 1025, 8025).waiting_for(ready)
+@contextmanager
+def _mail() -> Iterator[tuple[int, int]]:
+    """Run our own mail catcher, a process; yield the ports of SMTP and HTTP."""
+    smtp, http = free_port(), free_port()
+    ports = ("--smtp-port", str(smtp), "--http-port", str(http))
+    with subprocess.Popen([sys.executable, "-m", "devenv.mail", *ports]) as catcher:
+        try:
+            yield smtp, http
+        finally:
+            catcher.terminate()
 
 
 def _storage() -> DockerContainer:

@@ -27,12 +27,10 @@ fi
 
 if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
     command -v apt-get >/dev/null || fail "There is no Docker engine, and no apt-get to install one; see docs.docker.com."
-    "${as_root[@]}" apt-get update -qq
     packages=(docker.io iptables)
     # Before trixie the client was part of docker.io.
     if apt-cache show docker-cli >/dev/null 2>&1; then packages+=(docker-cli); fi
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        "${packages[@]}" >/dev/null
+    "$(dirname "$0")/apt.sh" "${packages[@]}"
     # The package starts it where there is an init system.
     if answers; then exit 0; fi
 fi

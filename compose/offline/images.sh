@@ -3,6 +3,7 @@
 #
 #   compose/offline/images.sh [NAME]...   all of them, or these and what they are built from
 #   FORCE=1                               anew, whatever is there
+#   ONLY_CHECK=1                          nothing: only look whether they can be made
 #
 # An image that is there already, pulled or made from the same recipe, is left alone.
 set -euo pipefail
@@ -14,7 +15,6 @@ debian           debian:trixie-slim            -
 python           python:3.13-slim-trixie       debian
 postgres         postgres:17                   debian
 fake-gcs-server  fsouza/fake-gcs-server:1.54   python
-mailpit          axllent/mailpit:v1.27         python
 "
 label=io.validibot.offline
 
@@ -32,7 +32,6 @@ recipe() {
     parent=$(column "$1" 3)
     [ "$parent" = - ] || recipe "$parent"
     find "compose/offline/$1" -type f | LC_ALL=C sort | xargs cat
-    if [ "$1" = mailpit ]; then cat devenv/mail/*.*; fi
 }
 
 # Found: made from this recipe, or not by this script at all.
@@ -46,7 +45,6 @@ made=" "
 make_image() {
     local name=$1 tag parent stamp started=$SECONDS
     tag=$(column "$name" 2)
-    [ -n "$tag" ] || fail "There is no base image '$name'; NAME is one of: ${known[*]}"
     case $made in *" $name "*) return ;; esac
     made+="$name "
     parent=$(column "$name" 3)
@@ -65,8 +63,22 @@ make_image() {
         "$(docker image inspect -f '{{ .Size }}' "$tag" | numfmt --to=si --suffix=B)"
 }
 
-docker info >/dev/null 2>&1 || fail "No Docker engine answers. Start it, then say it again;" \
-    "on Debian, compose/offline/engine.sh installs and starts one."
+# Before anything is downloaded: whether the first image can be made, if it has to be.
+check() {
+    docker info >/dev/null 2>&1 || fail "No Docker engine answers. Start it, then say it again;" \
+        "on Debian, compose/offline/engine.sh installs and starts one."
+    local name stamp
+    for name in "$@"; do
+        [ -n "$(column "$name" 2)" ] || fail "There is no base image '$name'; NAME is one of: ${known[*]}"
+    done
+    stamp=$(recipe debian | cksum | cut -d' ' -f1)
+    if [ -n "${FORCE:-}" ] || ! is_there debian:trixie-slim "$stamp"; then
+        (. compose/offline/mirror.sh && require_debootstrap)
+    fi
+}
+
 mapfile -t known < <(awk 'NF { print $1 }' <<<"$catalogue")
 [ $# -gt 0 ] || set -- "${known[@]}"
+if [ "${ONLY_CHECK:-}" ]; then check "$@" && exit 0; fi
+check "$@"
 for name in "$@"; do make_image "$name"; done

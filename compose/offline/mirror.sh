@@ -13,6 +13,15 @@ archive() {
         awk -F '|' -v label="$1" '$1 == "Debian" && $2 == label { print $3; exit }'
 }
 
+# Fails unless a Debian can be bootstrapped here: asked before the first of several minutes is spent.
+require_debootstrap() {
+    require_debian_archive
+    command -v debootstrap >/dev/null || fail "Debian images are made by debootstrap, which is not installed." \
+        "Next: compose/offline/apt.sh debootstrap"
+    [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
+        fail "debootstrap must run as root, and there is no sudo here."
+}
+
 require_debian_archive() {
     command -v apt-get >/dev/null || fail "This is done with Debian's packages, and there is no apt-get here." \
         "On other systems install Docker with its plugins, and pull the images from a registry."

@@ -1,20 +1,19 @@
-"""The same commands where the stack runs in containers: `make up RUNTIME=docker` and what follows."""
+"""Commands on a stack that runs in containers, started by `make up RUNTIME=docker`."""
 
-import argparse
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
+from rich.console import Group
+
 from devenv.cli import summary
-from devenv.cli.board import WIDTH
 from devenv.cli.context import Context
-from devenv.cli.lines import readable
-from devenv.cli.output import columns
+from devenv.cli.output import show_log_line, table
 from devenv.compose.project import PUBLISHED, Container, Project
 from devenv.product import Product
 from devenv.secrets import Secrets
@@ -27,23 +26,25 @@ _INSIDE = ("worker", "smtp", "queue")
 
 
 def find(context: Context) -> Project | None:
-    """Return the stack that this folder has in containers, if any of them runs."""
-    state = context.state()
-    if state.runtime != RUNTIME or shutil.which("docker") is None:
+    """Return the stack that this folder has in containers, if any of them runs.
+
+    Raises StackError where another folder has the project by now.
+    """
+    state, names = context.state(), context.projects()
+    if state.runtime != RUNTIME or not names or shutil.which("docker") is None:
         return None
-    project = project_of(context, state)
-    return project if any(one.runs for one in project.containers()) else None
-
-
-def project_of(context: Context, state: StackState) -> Project:
     ports = {name: port for name, port in state.ports.items() if name in PUBLISHED}
-    return Project(context.config.root, ports)
+    project = Project(context.config.root, names[-1], ports)
+    if not any(one.runs for one in project.containers()):
+        return None
+    project.require_own()
+    return project
 
 
 def tell(context: Context, project: Project) -> None:
     """Print where everything is, as data or as the table."""
     facts = facts_of(context, project)
-    context.output.result(facts, summary.table(facts, context.output))
+    context.output.result(facts, summary.table_of(facts))
 
 
 def facts_of(context: Context, project: Project) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def facts_of(context: Context, project: Project) -> dict[str, Any]:
     state = context.state()
     asked = project.inside(entrance(state.mode), "python", "-m", "devenv.compose", "facts")
     told: dict[str, Any] = json.loads(asked)
-    product = _product(context, state, Secrets(**told["secrets"]))
+    product = _product(context, state, _shown(told))
     facts = summary.facts(product, state, seed=told["seed"])
     places = {name: url for name, url in urls(product).items() if name not in _INSIDE}
     return facts | {"runtime": RUNTIME, "urls": places, "services": _services(project)}
@@ -81,30 +82,25 @@ def stop(project: Project, *options: str) -> None:
 def status(context: Context, project: Project) -> int:
     facts = facts_of(context, project)
     rows = [(name, one["state"]) for name, one in facts["services"].items()]
-    table = summary.table(facts, context.output)
-    context.output.result(facts, f"{columns(rows)}\n{table}")
+    context.output.result(facts, Group(table(rows), summary.table_of(facts)))
     return 0
 
 
-def logs(context: Context, project: Project, arguments: argparse.Namespace) -> int:
+def logs(
+    context: Context, project: Project, *, services: list[str], lines: int, follow: bool
+) -> int:
     known = sorted(state_of(project.containers()))
-    if unknown := sorted(set(arguments.services) - set(known)):
+    if unknown := sorted(set(services) - set(known)):
         context.output.fail(f"There is no log of {unknown[0]}; there is {', '.join(known)}.")
         return 2
-    follow = () if arguments.no_follow else ("--follow",)
+    following = ("--follow",) if follow else ()
     reader = project.start(
-        *("logs", "--no-color", "--tail", str(arguments.lines), *follow, *arguments.services),
+        *("logs", "--no-color", "--tail", str(lines), *following, *services),
         stdout=subprocess.PIPE,
     )
-    alone = len(arguments.services) == 1
     try:
         for name, line in lines_of(reader):
-            text = (
-                "\n".join(readable(line, context.output.style))
-                if alone
-                else context.output.labelled(name, line, width=WIDTH)
-            )
-            context.output.result({"service": name, "line": line}, text)
+            show_log_line(context.output, name, line, alone=len(services) == 1)
     finally:
         reader.terminate()
     return reader.wait()
@@ -132,9 +128,18 @@ def run(context: Context, project: Project, command: list[str]) -> int:
     os.execvpe(words[0], words, project.environ())
 
 
-def reset(project: Project) -> None:
-    """Remove everything that the project has, its volume too."""
-    stop(project, "--volumes")
+def reset(context: Context) -> None:
+    """Remove containers, networks and volumes of every project that this folder has used.
+
+    Raises StackError.
+    """
+    for name in context.projects():
+        project = Project(context.config.root, name)
+        project.check()
+        if other := project.other_folder():
+            context.output.warn(f"The compose project {name} belongs to {other}; it stays.")
+        else:
+            stop(project, "--volumes")
 
 
 def _product(context: Context, state: StackState, secrets: Secrets) -> Product:
@@ -142,6 +147,12 @@ def _product(context: Context, state: StackState, secrets: Secrets) -> Product:
     taken = asdict(ports) | {name: state.ports[name] for name in PUBLISHED}
     config = context.config.on(type(ports)(**taken))
     return Product(config=config, secrets=secrets, mode=state.mode, jobs=state.jobs)
+
+
+def _shown(told: dict[str, Any]) -> Secrets:
+    """Return the secrets that a person needs; those of the servers stay in the volume."""
+    names = [field.name for field in fields(Secrets)]
+    return Secrets(**{name: told.get(name, "") for name in names})
 
 
 def _services(project: Project) -> dict[str, dict[str, Any]]:

@@ -1,18 +1,19 @@
-"""`up --runtime docker`: build what is missing, start the containers, stream their logs."""
+"""`up --runtime docker`: build missing images, start the containers, stream their logs."""
 
 import os
+import re
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from types import FrameType
 from typing import NoReturn
 
 from devenv.cli import compose
-from devenv.cli.board import WIDTH
 from devenv.cli.context import Context
-from devenv.compose.project import PUBLISHED, Project
+from devenv.cli.output import WIDTH
+from devenv.compose.project import PUBLISHED, Project, is_given_name, project_name
 from devenv.stack import ports, statefile
 from devenv.stack.logfile import tail
 from devenv.stack.problems import StackError
@@ -24,8 +25,8 @@ _LAST_LINES = 15
 _GOOD = ("healthy", "done")
 
 
-class _Enough(BaseException):
-    """Somebody asked us to stop."""
+class _Stopped(BaseException):
+    """A signal asked for an end."""
 
     def __init__(self, code: int) -> None:
         super().__init__()
@@ -42,23 +43,35 @@ def run(context: Context, *, mode: str, detach: bool) -> int:
         return 2
     with Lock(context.config.lock):
         project = _project(context, mode)
-        project.check()
         return _Stack(context, project, mode).run(detach=detach)
 
 
 def _project(context: Context, mode: str) -> Project:
-    """Take the ports, say which differ from what devenv.toml asks for."""
+    """Choose name and ports; report ports that differ from devenv.toml. Raises StackError."""
+    used = context.projects()
+    name = project_name(context.config.root)
+    if used and not is_given_name(name):
+        name = used[-1]
+    project = Project(context.config.root, name)
+    project.check()
+    project.require_own()
+    if is_given_name(name) and name not in used and project.has_data():
+        raise StackError(
+            f"The compose project {name} has data that this folder did not make: the volume "
+            f"{name}_state.",
+            hint="choose another COMPOSE_PROJECT_NAME, or leave it out",
+        )
     known = asdict(context.config.ports)
     wanted = {name: known[name] for name in PUBLISHED}
-    remembered = context.state().ports
+    remembered = context.last_state().ports
     taken = ports.choose(wanted, remembered=remembered, free=ports.Reservations().take)
     for name, port in taken.items():
         if port != wanted[name] and not (mode == "mock" and name == "gcp"):
             context.output.warn(
                 f"{name:<{WIDTH}}  port {wanted[name]} is taken by {ports.holder(wanted[name])};"
-                f" it listens on {port}"
+                f" it listens on {port} ({PUBLISHED[name]})"
             )
-    return Project(context.config.root, taken)
+    return replace(project, ports=taken)
 
 
 class _Stack:
@@ -78,6 +91,8 @@ class _Stack:
             jobs="docker",
             runtime=compose.RUNTIME,
             ports=dict(project.ports),
+            folder=str(context.config.root),
+            projects=(*(one for one in context.projects() if one != project.name), project.name),
         )
 
     def run(self, *, detach: bool) -> int:
@@ -94,8 +109,8 @@ class _Stack:
                 return 0
             self._output.say("  Ctrl-C stops everything. The logs follow.\n")
             self._stream()
-        except _Enough as enough:
-            return self._take_down(enough.code)
+        except _Stopped as stopped:
+            return self._take_down(stopped.code)
         except StackError as error:
             self._output.fail(error.message, hint=error.hint)
             return self._take_down(1, error=error.message)
@@ -129,7 +144,7 @@ class _Stack:
 
     def _start(self) -> None:
         """Start the containers, telling each that is ready. Raises StackError."""
-        targets = ("mock",) if self._mode == "mock" else ()
+        targets = (compose.entrance(self._mode),)
         with self._log.open("w") as log:
             starter = self._project.start(
                 *("up", "--detach", "--wait", "--build", "--remove-orphans", *targets),
@@ -147,7 +162,7 @@ class _Stack:
             while program.poll() is None:
                 time.sleep(_PAUSE)
                 self._tell_progress()
-        except _Enough:
+        except _Stopped:
             program.terminate()
             program.wait()
             raise
@@ -167,11 +182,13 @@ class _Stack:
             lines = self._project.run("logs", "--no-log-prefix", "--tail", "15", failed[0])
             self._show(lines.splitlines())
             raise StackError(f"{failed[0]} did not start.", hint="make up RUNTIME=docker")
-        self._show(tail(self._log, _LAST_LINES))
+        last = tail(self._log, _LAST_LINES)
+        self._show(last)
+        _raise_if_port_is_taken("\n".join(last), self._project.ports)
         raise StackError(
             what,
             hint=f"see {self._log.relative_to(self._project.root)}; "
-            "where no registry is reached, make images-offline",
+            "where no registry can be reached, make images-offline",
         )
 
     def _show(self, lines: Sequence[str]) -> None:
@@ -186,7 +203,7 @@ class _Stack:
         )
         try:
             for service, line in compose.lines_of(reader):
-                self._output.log(service, line, width=WIDTH)
+                self._output.log(service, line)
         finally:
             reader.terminate()
             reader.wait()
@@ -198,7 +215,7 @@ class _Stack:
         self._output.say("\n  Stopping. Ctrl-C again kills at once.")
         try:
             compose.stop(self._project)
-        except _Enough:
+        except _Stopped:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             compose.stop(self._project, "--timeout", "0")
             self._output.say("  Killed.")
@@ -212,8 +229,24 @@ class _Stack:
         statefile.write(self._context.config.state_file, self._state)
 
 
+_PORT_TAKEN = re.compile(r"[\d.]+:(\d+)[^\n]*(?:already allocated|already in use)")
+
+
+def _raise_if_port_is_taken(output: str, published: Mapping[str, int]) -> None:
+    """Raise StackError that names port and variable if Docker could not publish a port."""
+    if not (found := _PORT_TAKEN.search(output)):
+        return
+    port = int(found[1])
+    names = {number: PUBLISHED[name] for name, number in published.items()}
+    variable = names.get(port, "WEB_PORT")
+    raise StackError(
+        f"Port {port} is in use by {ports.holder(port)}.",
+        hint=f"end it, or change [ports] in devenv.toml; with Docker alone, {variable}=<port>",
+    )
+
+
 def _on_signal(number: int, code: int) -> None:
     def stop(_number: int, _frame: FrameType | None) -> None:
-        raise _Enough(code)
+        raise _Stopped(code)
 
     signal.signal(number, stop)

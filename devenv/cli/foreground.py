@@ -1,26 +1,90 @@
-"""`up` in the foreground: from the first process to the last."""
+"""`up` in the foreground: one supervisor from the first process to the last, and its board."""
 
 import asyncio
 import os
 import signal
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
 
-from devenv.cli import checks, summary
-from devenv.cli.board import Board
+from devenv.cli import doctor, summary
 from devenv.cli.context import Context
+from devenv.cli.output import WIDTH, Output
+from devenv.config import Config
 from devenv.environment import wants_reload
 from devenv.product import Product
 from devenv.services import services, urls
-from devenv.stack.logfile import tail
+from devenv.stack import statefile
+from devenv.stack.logfile import LogFile, tail
 from devenv.stack.problems import ServiceFailed
-from devenv.stack.statefile import StackState
+from devenv.stack.runner import ServiceRunner, State
+from devenv.stack.statefile import Phase, ServiceState, StackState
 from devenv.stack.supervisor import Supervisor
 
 _LAST_LINES = 15
 
 
+class Board:
+    """Observer that keeps logs and state file, and prints one line per event, later all log lines."""
+
+    def __init__(self, *, config: Config, output: Output, state: StackState) -> None:
+        self.state = state
+        self.streaming = False
+        self._config = config
+        self._output = output
+        self._logs: dict[str, LogFile] = {}
+        self._began: dict[str, float] = {}
+        config.logs.mkdir(parents=True, exist_ok=True)
+
+    def enter(self, phase: Phase, *, error: str = "") -> None:
+        self._save(replace(self.state, phase=phase, error=error))
+
+    def changed(self, runner: ServiceRunner) -> None:
+        name = runner.service.name
+        if runner.state is State.STARTING:
+            self._began[name] = time.monotonic()
+        seconds = time.monotonic() - self._began.get(name, time.monotonic())
+        self._tell(name, self._record(runner, seconds))
+
+    def reloaded(self, runner: ServiceRunner, seconds: float) -> None:
+        name = runner.service.name
+        self._record(runner, seconds)
+        if runner.reload_failure:
+            why = f"the new code {runner.reload_failure}; the old code still serves"
+            self._output.warn(f"{name:<{WIDTH}}  {why}. Save a file to try again.")
+        else:
+            self._output.success(f"{name:<{WIDTH}}  {seconds:5.1f} s  reloaded")
+
+    def _record(self, runner: ServiceRunner, seconds: float) -> ServiceState:
+        failure = runner.reload_failure
+        note = runner.note or (f"runs older code: the new code {failure}" if failure else "")
+        one = ServiceState(runner.state, runner.pid, runner.restarts, note, round(seconds, 2))
+        self._save(replace(self.state, services={**self.state.services, runner.service.name: one}))
+        return one
+
+    def line(self, service: str, text: str) -> None:
+        if service not in self._logs:
+            self._logs[service] = LogFile(self._config.logs / f"{service}.log")
+        self._logs[service].write(text)
+        if self.streaming:
+            self._output.log(service, text)
+
+    def _save(self, state: StackState) -> None:
+        self.state = state
+        statefile.write(self._config.state_file, state)
+
+    def _tell(self, name: str, one: ServiceState) -> None:
+        """Print what a person wants to know; `Foreground` reports a failed start."""
+        label, seconds = f"{name:<{WIDTH}}", f"{one.seconds:5.1f} s"
+        if one.state == State.HEALTHY:
+            self._output.success(f"{label}  {seconds}")
+        elif one.state == State.DONE:
+            self._output.success(f"{label}  {one.note or seconds}")
+        elif one.state == State.RESTARTING:
+            self._output.warn(f"{label}  {one.note}; it is started again")
+
+
 class Foreground:
-    """One run, in one event loop; the first signal stops it politely, the second at once."""
+    """One stack in one event loop; the first signal stops it gracefully, the second at once."""
 
     def __init__(self, context: Context, product: Product, *, stream: bool) -> None:
         self._context = context
@@ -35,6 +99,8 @@ class Foreground:
                 pid=os.getpid(),
                 mode=self._product.mode,
                 jobs=self._product.jobs,
+                folder=str(context.config.root),
+                projects=context.projects(),
                 ports=asdict(self._product.config.ports),
                 debug=self._product.debug,
                 urls=urls(self._product),
@@ -52,7 +118,7 @@ class Foreground:
         for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)):
             loop.add_signal_handler(number, self._asked_to_stop, code)
         self._board.enter("starting")
-        if (engine := checks.energyplus()).fix:
+        if (engine := doctor.energyplus()).fix:
             self._output.warn(f"EnergyPlus: {engine.text}. Next: {engine.fix}")
         if wants_reload():
             self._reloading = asyncio.create_task(self._reload_on_edits())
@@ -69,14 +135,15 @@ class Foreground:
 
     async def _start(self) -> bool:
         try:
-            await self._supervisor.up()
+            with self._output.progress("Starting"):
+                await self._supervisor.up()
         except ServiceFailed as error:
             self._report(error)
             return False
         self._board.enter("ready")
         if self._stream:
             facts = summary.facts(self._product, self._board.state)
-            self._output.result(facts, summary.table(facts, self._output))
+            self._output.result(facts, summary.table_of(facts))
             self._output.say("  Ctrl-C stops everything. The logs follow.\n")
             self._board.streaming = True
         return True

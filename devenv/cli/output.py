@@ -1,72 +1,142 @@
-"""What a person or a script sees: results on stdout, everything else on stderr, nothing elsewhere."""
+"""Output of the command line: results on stdout, everything else on stderr.
+
+With `--json` a result is one JSON document. Colours follow NO_COLOR, FORCE_COLOR and the terminal.
+Lines are never wrapped: they are URLs, keys and commands that people copy.
+"""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, TextIO
 from zlib import crc32
 
-from devenv.cli.lines import readable
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
-_RESET = "\x1b[0m"
-_STYLES = {
-    "bold": "\x1b[1m",
-    "dim": "\x1b[2m",
-    "green": "\x1b[32m",
-    "yellow": "\x1b[33m",
-    "red": "\x1b[31m",
-}
-# Calm colours that can be read on black and on white.
-_SERVICE_COLOURS = tuple(f"\x1b[38;5;{number}m" for number in (67, 72, 97, 131, 136, 66, 60, 101))
+WIDTH = 8  # of the names of services
+_CONSOLE_WIDTH = 10_000
+_OWN_FIELDS = ("severity", "message", "time", "logger", "exception")
+_SEVERITY_STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
+# Colours that can be read on black and on white.
+_SERVICE_COLOURS = (67, 72, 97, 131, 136, 66, 60, 101)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The only one that prints. With `json`, a result is one JSON document."""
+    """The only printer of the command line."""
 
     out: TextIO
     err: TextIO
     json: bool = False
     colour: bool = False
+    _out: Console = field(init=False)
+    _err: Console = field(init=False)
 
-    def result(self, data: Any, text: str) -> None:
-        print(json.dumps(data, indent=2) if self.json else text, file=self.out, flush=True)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_out", self._console(self.out))
+        object.__setattr__(self, "_err", self._console(self.err))
 
-    def say(self, text: str = "") -> None:
-        print(text, file=self.err, flush=True)
+    def _console(self, file: TextIO) -> Console:
+        return Console(
+            file=file,
+            width=_CONSOLE_WIDTH,
+            force_terminal=self.colour,
+            no_color=not self.colour,
+            color_system="256" if self.colour else None,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+
+    def result(self, data: Any, text: RenderableType) -> None:
+        """Print a result: `data` as JSON, or `text` for people."""
+        self._print(self._out, json.dumps(data, indent=2) if self.json else text)
+
+    def say(self, text: str | Text = "") -> None:
+        self._print(self._err, text)
 
     def success(self, text: str) -> None:
-        self.say(f"  {self.style('✓', 'green')} {text}")
+        self.say(Text.assemble("  ", ("✓", "green"), f" {text}"))
 
     def warn(self, text: str) -> None:
-        self.say(f"  {self.style('!', 'yellow')} {text}")
+        self.say(Text.assemble("  ", ("!", "yellow"), f" {text}"))
 
     def fail(self, text: str, *, hint: str = "") -> None:
-        self.say(f"  {self.style('✗', 'red')} {text}")
+        """Print what is wrong, and the next command."""
+        self.say(Text.assemble("  ", ("✗", "red"), f" {text}"))
         if hint:
-            self.say(f"    Next: {self.style(hint, 'bold')}")
+            self.say(Text.assemble("    Next: ", (hint, "bold")))
 
-    def log(self, service: str, line: str, *, width: int) -> None:
+    def log(self, service: str, line: str) -> None:
         """Print a line of a service's log on stderr, with the service's name and colour."""
-        print(self.labelled(service, line, width=width), file=self.err, flush=True)
+        self.say(self.labelled(service, line))
 
-    def labelled(self, service: str, line: str, *, width: int) -> str:
-        label = f"{service:<{width}} │"
-        if self.colour:
-            colour = _SERVICE_COLOURS[crc32(service.encode()) % len(_SERVICE_COLOURS)]
-            label = f"{colour}{label}{_RESET}"
-        return "\n".join(f"{label} {one}" for one in readable(line, self.style))
+    def labelled(self, service: str, line: str) -> Text:
+        """Return a log line after its service's name."""
+        colour = _SERVICE_COLOURS[crc32(service.encode()) % len(_SERVICE_COLOURS)]
+        label = Text(f"{service:<{WIDTH}} │ ", style=f"color({colour})")
+        return Text("\n").join(Text.assemble(label, one) for one in readable(line))
 
-    def style(self, text: str, name: str) -> str:
-        return f"{_STYLES[name]}{text}{_RESET}" if self.colour else text
+    @contextmanager
+    def progress(self, text: str) -> Iterator[None]:
+        """Show a spinner below what is printed meanwhile, on a terminal."""
+        if self.colour and not self.json:
+            with self._err.status(text, spinner_style="green"):
+                yield
+        else:
+            yield
+
+    @staticmethod
+    def _print(console: Console, text: RenderableType) -> None:
+        console.print(text, soft_wrap=True)
+        console.file.flush()
 
 
-def columns(rows: Iterable[tuple[str, ...]], *, indent: int = 2) -> str:
-    """Align the cells of rows below each other."""
-    rows = list(rows)
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = (
-        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-    return "\n".join(" " * indent + line for line in lines)
+def table(rows: Iterable[tuple[str | Text, ...]]) -> Padding:
+    """Return rows as a table without lines, indented like everything else."""
+    grid = Table.grid(padding=(0, 3, 0, 0), pad_edge=False)
+    for row in rows:
+        grid.add_row(*row)
+    for column in grid.columns:
+        column.no_wrap = True
+    return Padding(grid, (0, 0, 0, 2), expand=False)
+
+
+def show_log_line(output: Output, service: str, line: str, *, alone: bool) -> None:
+    """Print a line of a log as a result, without the service's name if it is `alone`."""
+    text = Text("\n").join(readable(line)) if alone else output.labelled(service, line)
+    output.result({"service": service, "line": line}, text)
+
+
+def readable(line: str) -> list[Text]:
+    """Return a log line as people read it, over several lines if it has a traceback.
+
+    A structured line (JSON with Cloud Logging's `severity` and `message`) becomes its message and
+    its other fields; any other line is unchanged.
+    """
+    entry = _log_entry(line)
+    if not entry:
+        return [Text(line)]
+    text = Text()
+    severity = entry.get("severity", "INFO")
+    if severity not in ("INFO", "DEBUG"):
+        text.append(severity, style=_SEVERITY_STYLES.get(severity, "bold")).append(" ")
+    text.append(entry["message"])
+    if fields := " ".join(f"{k}={v}" for k, v in entry.items() if k not in _OWN_FIELDS):
+        text.append("  ").append(fields, style="dim")
+    return [*text.split(), *(Text(one) for one in entry.get("exception", "").splitlines())]
+
+
+def _log_entry(line: str) -> dict[str, str] | None:
+    if not line.startswith("{"):
+        return None
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict) or not entry.get("message"):
+        return None
+    return {str(name): str(value) for name, value in entry.items()}

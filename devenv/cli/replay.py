@@ -1,4 +1,4 @@
-"""A callback once more: from a file that the gate kept, or as the container of a run would post it."""
+"""Posting a callback once more: one that the gate has saved, or the one of a run's container."""
 
 import json
 from collections.abc import Iterator
@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from devenv.cli.emulated import Account
-from devenv.cli.http import Reply, ask
+from devenv.cli.local_http import EmulatedAccount, LocalReply, ask
 from devenv.product import Product
 from devenv.stack.problems import StackError
 from devenv.tunnel.doors import CALLBACKS
@@ -42,7 +41,7 @@ def find(product: Product, what: str) -> Replay:
     )
 
 
-def post(product: Product, saved: SavedCallback) -> Reply:
+def post(product: Product, saved: SavedCallback) -> LocalReply:
     """Post it to the worker on this machine, which verifies the token as it always does."""
     port = product.config.ports.worker
     headers = {
@@ -56,7 +55,7 @@ def post(product: Product, saved: SavedCallback) -> Reply:
 def _authorization(product: Product, caller: str) -> dict[str, str]:
     """Let the cloud of this mode make a token for whom the callback came from."""
     if product.has_cloud:
-        token = Account(product, caller.partition("@")[0]).id_token(product.worker_url)
+        token = EmulatedAccount(product, caller.partition("@")[0]).id_token(product.worker_url)
     elif product.has_tunnel:
         token = _googles(caller, product.worker_url)
     else:
@@ -81,7 +80,7 @@ def _googles(caller: str, audience: str) -> str:
 def _as_the_container_would(product: Product, run: str) -> tuple[SavedCallback, str]:
     """Read what the container of a run's latest attempt was told, and say what it says at the end."""
     bucket = product.config.cloud.buckets[0]
-    web = Account(product, "web")
+    web = EmulatedAccount(product, "web")
     names = sorted(
         (item["timeCreated"], item["name"])
         for item in _objects(web, bucket)
@@ -109,7 +108,7 @@ def _as_the_container_would(product: Product, run: str) -> tuple[SavedCallback, 
     return saved, f"gs://{bucket}/{name}"
 
 
-def _objects(web: Account, bucket: str) -> Iterator[dict[str, Any]]:
+def _objects(web: EmulatedAccount, bucket: str) -> Iterator[dict[str, Any]]:
     token = ""
     for _ in range(_PAGES):
         query = {"prefix": "runs/", "maxResults": "1000"} | ({"pageToken": token} if token else {})

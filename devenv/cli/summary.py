@@ -1,4 +1,4 @@
-"""Where everything is and how to get in: one table for people, the same as data for scripts."""
+"""Where everything is and how to sign in: a table for people, the same as data for scripts."""
 
 import json
 import shlex
@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from devenv.cli.output import Output, columns
+from rich.console import Group
+from rich.text import Text
+
+from devenv.cli.output import table
 from devenv.product import Product
 from devenv.services import urls
 from devenv.stack.statefile import StackState
@@ -44,7 +47,7 @@ def facts(
     }
 
 
-def table(facts: dict[str, Any], output: Output) -> str:
+def table_of(facts: dict[str, Any]) -> Group:
     """Return the table that ends `up`."""
     places, login = facts["urls"], facts["login"]
     rows = [
@@ -62,18 +65,16 @@ def table(facts: dict[str, Any], output: Output) -> str:
     title = f"Validibot · {_TITLES.get(facts['mode'], facts['mode'])}"
     if facts["runtime"]:
         title += " · in containers"
-    return "\n".join(
-        (
-            "",
-            f"  {output.style(title, 'bold')}",
-            "",
-            columns(rows),
-            "",
-            f"  {output.style('From another terminal', 'bold')}",
-            "",
-            *(f"  {line}" for line in paste(facts)),
-            "",
-        )
+    return Group(
+        "",
+        Text(f"  {title}", style="bold"),
+        "",
+        table(rows),
+        "",
+        Text("  From another terminal", style="bold"),
+        "",
+        *(Text(f"  {line}") for line in paste(facts)),
+        "",
     )
 
 

@@ -1,51 +1,37 @@
-"""`trace`: what happened to a run, moment by moment; or a callback posted once more."""
+"""`trace`: the events of a run in order, and its executions; or its callback posted once more."""
 
-import argparse
 import datetime as dt
 import json
 from typing import Any
-from uuid import UUID
 
-from devenv.cli import replay, summary
+from rich.console import Group, RenderableType
+
+from devenv.cli import replay as callbacks, summary
 from devenv.cli.context import Context
-from devenv.cli.emulated import Account
-from devenv.cli.http import ask
-from devenv.cli.output import columns
+from devenv.cli.local_http import EmulatedAccount, ask
+from devenv.cli.output import table
 from devenv.product import Product
 from devenv.stack.problems import StackError
 
 _LONGEST = 100
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("run_id", nargs="?", type=_run_id, help="tell what happened to this run")
-    what.add_argument("--replay", metavar="FILE|RUN_ID", help="post a callback once more")
-
-
-def _run_id(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text[:100]!r} is not the id of a run") from None
-
-
-def run(arguments: argparse.Namespace, context: Context) -> int:
+def run(context: Context, *, run_id: str, replay: str) -> int:
     product = context.running_product()
-    if arguments.replay:
-        return _replay(product, context, arguments.replay)
-    events = _events(product, context, arguments.run_id)
+    if replay:
+        return _replay(product, context, replay)
+    events = _events(product, context, run_id)
     executions = [_execution(product, name) for name in _named(events)] if product.has_cloud else []
     context.output.result(
-        {"run": arguments.run_id, "events": events, "executions": executions},
-        "\n".join((_timeline(events), *(_told(one, product) for one in executions))),
+        {"run": run_id, "events": events, "executions": executions},
+        Group(_timeline(events), *(_execution_table(one, product) for one in executions)),
     )
     return 0
 
 
 def _replay(product: Product, context: Context, what: str) -> int:
-    found = replay.find(product, what)
-    reply = replay.post(product, found.saved)
+    found = callbacks.find(product, what)
+    reply = callbacks.post(product, found.saved)
     answer = reply.json()
     rows = [
         ("From", found.source),
@@ -54,7 +40,7 @@ def _replay(product: Product, context: Context, what: str) -> int:
         ("Answer", f"{reply.status} {json.dumps(answer) if answer is not None else reply.text}"),
     ]
     data = {"source": found.source, "status": reply.status, "answer": answer}
-    context.output.result(data, columns(rows))
+    context.output.result(data, table(rows))
     return 0 if 200 <= reply.status < 300 else 1
 
 
@@ -73,9 +59,9 @@ def _events(product: Product, context: Context, run_id: str) -> list[dict[str, A
     return list(page["results"])
 
 
-def _timeline(events: list[dict[str, Any]]) -> str:
+def _timeline(events: list[dict[str, Any]]) -> RenderableType:
     if not events:
-        return "  Nothing happened yet."
+        return "  There are no events yet."
     began = _moment(events[0])
     rows = [
         (
@@ -88,7 +74,7 @@ def _timeline(events: list[dict[str, Any]]) -> str:
         )
         for event in events
     ]
-    return columns(rows)
+    return table(rows)
 
 
 def _moment(event: dict[str, Any]) -> dt.datetime:
@@ -107,7 +93,7 @@ def _named(events: list[dict[str, Any]]) -> list[str]:
 
 
 def _execution(product: Product, name: str) -> dict[str, Any]:
-    execution = Account(product, "worker").get("run.googleapis.com", f"/v2/{name}")
+    execution = EmulatedAccount(product, "worker").get("run.googleapis.com", f"/v2/{name}")
     conditions: list[dict[str, Any]] = execution.get("conditions", [])
     completed = next((one for one in conditions if one["type"] == "Completed"), {})
     return {
@@ -119,7 +105,7 @@ def _execution(product: Product, name: str) -> dict[str, Any]:
     }
 
 
-def _told(execution: dict[str, Any], product: Product) -> str:
+def _execution_table(execution: dict[str, Any], product: Product) -> Group:
     short = execution["name"].rpartition("/")[2]
     logs = product.config.state / "gcp" / "logs" / short
     rows = [
@@ -128,4 +114,4 @@ def _told(execution: dict[str, Any], product: Product) -> str:
         ("Ran", f"{execution['started']} … {execution['ended']}"),
         ("Logs", str(logs)),
     ]
-    return "\n" + columns(rows)
+    return Group("", table(rows))

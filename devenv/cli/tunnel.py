@@ -1,6 +1,5 @@
-"""`tunnel`: where real Google Cloud calls this laptop; what would be done; whether it would work."""
+"""`tunnel`: the public URL of this machine, a dry run of the calls to Google, and checks."""
 
-import argparse
 import asyncio
 import json
 import shlex
@@ -8,24 +7,18 @@ from dataclasses import asdict
 
 from devenv.cli import doctor
 from devenv.cli.context import Context
-from devenv.cli.output import columns
+from devenv.cli.output import table
 from devenv.environment import developer
 from devenv.tunnel import published
 from devenv.tunnel.config import TunnelConfig
 from devenv.tunnel.echo import Echo
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="look at everything that it needs")
-    what.add_argument("--dry-run", action="store_true", help="print each call, do none")
-
-
-def run(arguments: argparse.Namespace, context: Context) -> int:
+def run(context: Context, *, check: bool, dry_run: bool) -> int:
     config = context.config.need_tunnel()
-    if arguments.dry_run:
+    if dry_run:
         return _dry_run(config, context)
-    if arguments.check:
+    if check:
         return _check(config, context)
     found = _open(context)
     if found is None:
@@ -37,18 +30,18 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         ("Provider", f"{found.provider} (process {found.pid})"),
         ("Callbacks", str(context.config.state / "callbacks")),
     ]
-    context.output.result({"open": True, **asdict(found)}, columns(rows))
+    context.output.result({"open": True, **asdict(found)}, table(rows))
     return 0
 
 
 def is_clear(context: Context) -> bool:
-    """Look at what can be said before anything starts; tell what is not as it should be."""
+    """Run the checks that need nothing started; print those that are not ok."""
     from devenv.tunnel import preflight  # noqa: PLC0415 - Google's libraries, for this mode only
 
     found = preflight.before(context.config.need_tunnel(), path=developer()["PATH"])
     for check in found:
         if check.result != "ok":
-            context.output.say(doctor.line(check, context.output))
+            context.output.say(doctor.line(check))
     return all(check.result != "fail" for check in found)
 
 

@@ -1,20 +1,21 @@
-"""`up`: start everything, say where it is, stream the logs until Ctrl-C."""
+"""`up`: start everything, print where it is, stream the logs until Ctrl-C."""
 
-import argparse
 import asyncio
+import subprocess
+import sys
 from dataclasses import asdict, replace
 
-from devenv.cli import compose, compose_up, detach, summary, tunnel
+from devenv.cli import compose, compose_up, summary, tunnel
 from devenv.cli.context import Context
 from devenv.cli.foreground import Foreground
 from devenv.config import Ports
-from devenv.environment import wants_debuggers, wants_jobs, wants_mock
-from devenv.product import JOBS, MODES, Product
+from devenv.environment import developer, wants_debuggers, wants_mock
+from devenv.product import Product
 from devenv.services import bridge, debugger
 from devenv.stack import ports
+from devenv.stack.logfile import Follower, pause
 from devenv.stack.statefile import Lock
 
-RUNTIMES = ("process", compose.RUNTIME)
 # Ports that nothing listens on.
 _SILENT = {
     "emulated": ("queue",),
@@ -24,53 +25,30 @@ _SILENT = {
 }
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--detach", action="store_true", help="return once everything is ready")
-    parser.add_argument("--background", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--mode", default="", help=f"one of {', '.join(MODES)}")
-    parser.add_argument("--runtime", default="process", help=f"one of {', '.join(RUNTIMES)}")
-    parser.add_argument("--jobs", default=wants_jobs(), help=f"one of {', '.join(JOBS)}")
-
-
-def run(arguments: argparse.Namespace, context: Context) -> int:
-    if refusal := _refusal(arguments):
-        context.output.fail(refusal, hint="make up")
-        return 2
+def run(
+    context: Context, *, mode: str, runtime: str, jobs: str, detach: bool, background: bool
+) -> int:
     if _already_runs(context):
         return 0
-    if _mode(arguments) == "tunnel" and not arguments.background and not tunnel.is_clear(context):
-        context.output.fail("The tunnel would not work.", hint="python -m devenv tunnel --check")
+    mode = mode or ("mock" if wants_mock() else "emulated")
+    if mode == "tunnel" and not background and not tunnel.is_clear(context):
+        context.output.fail("The tunnel would not work.", hint="devenv tunnel --check")
         return 1
     context.config.state.mkdir(exist_ok=True)
     context.config.state.chmod(0o700)  # keys, mails, passwords: for nobody else on this machine
-    if arguments.runtime == compose.RUNTIME:
-        return compose_up.run(context, mode=_mode(arguments), detach=arguments.detach)
-    return _start(arguments, context)
-
-
-def _start(arguments: argparse.Namespace, context: Context) -> int:
-    if arguments.detach:
-        return detach.up(context, mode=_mode(arguments), jobs=arguments.jobs)
+    if runtime == compose.RUNTIME:
+        return compose_up.run(context, mode=mode, detach=detach)
+    if detach:
+        return _detach(context, mode=mode, jobs=jobs)
     with Lock(context.config.lock):
-        product = _product(context, mode=_mode(arguments), jobs=arguments.jobs)
+        product = _product(context, mode=mode, jobs=jobs)
         for image in bridge.build(product) if product.has_bridge else ():
             context.output.warn(f"There is no image {image}. Next: make validators")
-        foreground = Foreground(context, product, stream=not arguments.background)
-        return asyncio.run(foreground.run())
-
-
-def _refusal(arguments: argparse.Namespace) -> str:
-    if arguments.mode and arguments.mode not in MODES:
-        return f"MODE={arguments.mode} is unknown; there are {', '.join(MODES)}."
-    if arguments.runtime not in RUNTIMES:
-        return f"RUNTIME={arguments.runtime} is unknown; there are {', '.join(RUNTIMES)}."
-    if arguments.jobs not in JOBS:
-        return f"JOBS={arguments.jobs} is unknown; there are {', '.join(JOBS)}."
-    return ""
+        return asyncio.run(Foreground(context, product, stream=not background).run())
 
 
 def _already_runs(context: Context) -> bool:
-    """Say so, and where it is, if this folder's stack runs."""
+    """Print where the stack of this folder is, if it runs; return whether it does."""
     if project := compose.find(context):
         context.output.success("It already runs here, in containers: nothing to do.")
         compose.tell(context, project)
@@ -81,17 +59,12 @@ def _already_runs(context: Context) -> bool:
     product = context.product_of(state)
     context.output.success(f"It already runs here (process {state.pid}): nothing to do.")
     facts = summary.facts(product, state)
-    context.output.result(facts, summary.table(facts, context.output))
+    context.output.result(facts, summary.table_of(facts))
     return True
 
 
-def _mode(arguments: argparse.Namespace) -> str:
-    mode: str = arguments.mode or ("mock" if wants_mock() else "emulated")
-    return mode
-
-
 def _product(context: Context, *, mode: str, jobs: str) -> Product:
-    """Take the ports, say which differ from what devenv.toml asks for."""
+    """Choose the ports; report those that differ from devenv.toml."""
     wanted = asdict(context.config.ports)
     remembered = context.last_state().ports
     take = ports.Reservations().take
@@ -105,3 +78,44 @@ def _product(context: Context, *, mode: str, jobs: str) -> Product:
     product = context.product(ports=Ports(**taken), mode=mode, jobs=jobs)
     listening = debugger.wanted(wants_debuggers(), product)
     return replace(product, debug=ports.choose(listening, remembered={}, free=take))
+
+
+def _detach(context: Context, *, mode: str, jobs: str) -> int:
+    """Start a supervisor that outlives the terminal; return 0 once all is ready, else its code."""
+    log = context.config.state / "up.log"
+    with log.open("w") as file:
+        supervisor = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "devenv", "up", "--background"),
+                *("--mode", mode, "--jobs", jobs),
+            ],
+            cwd=context.config.root,
+            env=developer() | ({"FORCE_COLOR": "1"} if context.output.colour else {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            start_new_session=True,
+        )
+    says = Follower(log)
+    while not (ready := _is_ready(context, supervisor.pid)) and supervisor.poll() is None:
+        _repeat(says, context)
+        pause()
+    _repeat(says, context)
+    return _print_facts(context) if ready else supervisor.returncode
+
+
+def _is_ready(context: Context, pid: int) -> bool:
+    state = context.state()
+    return state.pid == pid and state.phase == "ready"
+
+
+def _repeat(says: Follower, context: Context) -> None:
+    for line in says.new_lines():
+        context.output.say(line)
+
+
+def _print_facts(context: Context) -> int:
+    facts = summary.facts(context.running_product(), context.state())
+    context.output.result(facts, summary.table_of(facts))
+    context.output.say("  It runs in the background. make logs follows it, make down stops it.\n")
+    return 0

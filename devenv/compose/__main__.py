@@ -1,4 +1,4 @@
-"""`python -m devenv.compose COMMAND`: what the containers of docker-compose.local.yml run."""
+"""Entry point of the containers of docker-compose.local.yml: `python -m devenv.compose COMMAND`."""
 
 import argparse
 import sys
@@ -24,6 +24,8 @@ def main() -> int:
         product = inside.product(root, mode=arguments.mode, site_port=arguments.site_port)
         if arguments.command == "setup":
             return inside.set_up(product)
+        if arguments.command == "serve":
+            return inside.serve(product, arguments.role, mail_port=arguments.mail_port)
         inside.become(product, arguments.role, arguments.program)
     return 0
 
@@ -36,11 +38,14 @@ def _parser() -> argparse.ArgumentParser:
     cloud_.add_argument("--network", required=True, help="where containers of jobs live")
     commands.add_parser("facts", help="print how to get in, as JSON")
     setup = commands.add_parser("setup", help="migrate and set up, unless nothing has changed")
+    serve = commands.add_parser("serve", help="serve as a role, and reload after edits")
+    serve.add_argument("--mail-port", type=int, default=8025, help="of mail, from outside")
     run = commands.add_parser("run", help="become a program, in the environment of a role")
-    for command in (setup, run):
+    for command in (setup, run, serve):
         command.add_argument("--mode", choices=MODES, default="emulated")
         command.add_argument("--site-port", type=int, default=8000, help="of web, from outside")
-    run.add_argument("role", choices=_ROLES)
+    for command in (run, serve):
+        command.add_argument("role", choices=_ROLES)
     run.add_argument("program", nargs="+")
     return parser
 

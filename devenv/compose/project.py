@@ -1,6 +1,12 @@
-"""The compose project of a folder, through Docker's own command."""
+"""The compose project of a folder, through Docker's own command.
 
+Its name is unique per folder unless COMPOSE_PROJECT_NAME gives one. Compose labels containers with
+the folder that started them: a project whose label names another folder is never touched.
+"""
+
+import hashlib
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -49,17 +55,11 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """`ports` are those on which this machine reaches the services; unnamed ones are the usual."""
+    """A compose project. `ports` are those of this machine; unnamed ones are the usual ones."""
 
     root: Path
+    name: str
     ports: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The one that compose itself takes: from the folder, or from the user's environment."""
-        given = developer().get("COMPOSE_PROJECT_NAME", "")
-        plain = re.sub(r"[^a-z0-9_-]", "", self.root.name.lower()).lstrip("_-")
-        return given or plain or "validibot"
 
     def command(self, *arguments: str) -> list[str]:
         return [
@@ -75,6 +75,7 @@ class Project:
         host = environ.get("DOCKER_HOST", "")
         if host.startswith("unix://"):
             environ.setdefault("DOCKER_SOCKET", host.removeprefix("unix://"))
+        environ["COMPOSE_PROJECT_NAME"] = self.name
         return environ | {PUBLISHED[name]: str(port) for name, port in self.ports.items()}
 
     def run(self, *arguments: str) -> str:
@@ -115,7 +116,7 @@ class Project:
         return [image for image in images if self._run([*ask, image]).returncode]
 
     def check(self) -> None:
-        """Raise StackError unless there is all that compose needs, and nobody else in our place."""
+        """Raise StackError unless this machine has what compose needs."""
         if shutil.which("docker") is None:
             raise StackError("RUNTIME=docker needs Docker.", hint="make up, which needs none")
         engine = self._run(["docker", "info", "--format", "{{.ServerVersion}}"])
@@ -131,14 +132,23 @@ class Project:
                 f"RUNTIME=docker needs Docker's plugin compose, {wanted} or newer.",
                 hint="install docker-compose-plugin; on Debian make images-offline fetches it",
             )
-        self._check_place()
 
-    def _check_place(self) -> None:
+    def other_folder(self) -> str:
+        """Return the folder that started the project's containers, "" if it is ours or nobody's."""
         others = set(self._list(f'{{{{.Label "{_FOLDER}"}}}}')) - {str(self.root)}
-        if others:
+        return min(others, default="")
+
+    def has_data(self) -> bool:
+        """Return whether the project has a volume."""
+        return not self._run(["docker", "volume", "inspect", f"{self.name}_state"]).returncode
+
+    def require_own(self) -> None:
+        """Raise StackError if another folder has started the project."""
+        if other := self.other_folder():
             raise StackError(
-                f"The compose project {self.name} belongs to {min(others)}.",
-                hint="COMPOSE_PROJECT_NAME=another-name make up RUNTIME=docker",
+                f"The compose project {self.name} belongs to {other}. Nothing was done.",
+                hint=f"cd {shlex.quote(other)}, or COMPOSE_PROJECT_NAME=another-name make up "
+                "RUNTIME=docker",
             )
 
     def _list(self, fields: str) -> list[str]:
@@ -158,6 +168,19 @@ class Project:
             errors="replace",
             check=False,
         )
+
+
+def project_name(root: Path) -> str:
+    """Return the user's COMPOSE_PROJECT_NAME, else a name that no other folder has."""
+    if given := developer().get("COMPOSE_PROJECT_NAME", ""):
+        return given
+    plain = re.sub(r"[^a-z0-9_-]", "", root.name.lower()).lstrip("_-") or "validibot"
+    return f"{plain}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
+
+
+def is_given_name(name: str) -> bool:
+    """Return whether the user chose the name, so that another folder may have it, too."""
+    return name == developer().get("COMPOSE_PROJECT_NAME", "")
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -1,27 +1,24 @@
-"""`python -m devenv.mail`: one process with an SMTP port and an HTTP port."""
+"""Mail catcher, one process with an SMTP and an HTTP port: `python -m devenv.mail`."""
 
 import argparse
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 import uvicorn
-from starlette.applications import Starlette
 
 from devenv.mail import smtp
-from devenv.mail.api import Api
 from devenv.mail.mailbox import Mailbox
-from devenv.mail.page import Page
+from devenv.mail.web import HOSTS, app
 
 
-def app(mailbox: Mailbox) -> Starlette:
-    return Starlette(routes=[*Page(mailbox).routes(), *Api(mailbox).routes()])
-
-
-async def serve(mailbox: Mailbox, *, host: str, smtp_port: int, http_port: int) -> None:
-    """Serve until a signal arrives."""
+async def serve(
+    mailbox: Mailbox, *, host: str, smtp_port: int, http_port: int, hosts: Iterable[str] = HOSTS
+) -> None:
+    """Serve until a signal arrives; HTTP for requests to `hosts` only."""
     mails = await smtp.serve(mailbox, host=host, port=smtp_port)
     config = uvicorn.Config(
-        app(mailbox),
+        app(mailbox, hosts=hosts),
         host=host,
         port=http_port,
         http="httptools",
@@ -39,14 +36,18 @@ async def serve(mailbox: Mailbox, *, host: str, smtp_port: int, http_port: int) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 inside of a container")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 in a container")
     parser.add_argument("--smtp-port", type=int, default=1025)
     parser.add_argument("--http-port", type=int, default=8025)
     parser.add_argument("--data", type=Path, help="keep mails in this file; else in memory")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], help="another name by which HTTP is reached"
+    )
     arguments = parser.parse_args()
     mailbox = Mailbox(arguments.data or ":memory:")
     ports = {"smtp_port": arguments.smtp_port, "http_port": arguments.http_port}
-    asyncio.run(serve(mailbox, host=arguments.host, **ports))
+    hosts = (*HOSTS, *arguments.allow_host)
+    asyncio.run(serve(mailbox, host=arguments.host, hosts=hosts, **ports))
 
 
 if __name__ == "__main__":

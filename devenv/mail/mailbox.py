@@ -1,4 +1,4 @@
-"""The mails that arrived, newest first, in a file that stays small."""
+"""Received mails, newest first, in an SQLite file of bounded size."""
 
 import asyncio
 import secrets
@@ -36,7 +36,7 @@ DELETE FROM mail WHERE place IN (
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail and its envelope: who sent it to whom may differ from what its headers say."""
+    """A mail and its envelope, whose sender and recipients may differ from the headers."""
 
     id: str
     received: float
@@ -47,7 +47,7 @@ class Mail:
 
 
 class Mailbox:
-    """All mails for everybody. Survives restarts when `path` is a file."""
+    """All mails, for all recipients; they survive restarts when `path` is a file."""
 
     def __init__(self, path: Path | str = ":memory:", *, most: int = MOST_MAILS) -> None:
         self._most = most
@@ -58,7 +58,7 @@ class Mailbox:
         self._listeners: set[asyncio.Event] = set()
 
     def add(self, raw: bytes, *, sender: str, recipients: Sequence[str]) -> str:
-        """Keep a mail and return its id; the oldest ones make room."""
+        """Store a mail and return its id; the oldest mails are dropped when there are too many."""
         name = secrets.token_urlsafe(16).replace("-", "x").replace("_", "y")
         self._db.execute(
             "INSERT INTO mail (id, received, sender, recipients, raw) VALUES (?, ?, ?, ?, ?)",
@@ -77,7 +77,7 @@ class Mailbox:
         return [_mail(row) for row in rows]
 
     def get(self, name: str) -> Mail | None:
-        """Return one mail; Mailpit calls the newest one `latest`."""
+        """Return one mail; `latest` is the newest one, as in Mailpit."""
         if name == "latest":
             return next(iter(self.newest(limit=1)), None)
         row = self._db.execute(
@@ -99,7 +99,7 @@ class Mailbox:
         self._tell()
 
     def counts(self) -> tuple[int, int]:
-        """Return how many mails there are, and how many of them nobody read."""
+        """Return the number of mails and of unread mails."""
         row = self._db.execute("SELECT count(*), count(*) FILTER (WHERE NOT read) FROM mail")
         total, unread = row.fetchone()
         return total, unread

@@ -1,4 +1,4 @@
-"""A mail read leniently: whatever arrives can be listed and shown."""
+"""Lenient parsing of mails: any bytes that arrive can be listed and shown."""
 
 import hashlib
 from binascii import Error as Base64Error
@@ -20,7 +20,7 @@ _SPACE = pattern(r"\s+")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A leaf of the mail. `number` is its place among the leaves, from 1."""
+    """A leaf part of a mail; `number` is its position among the leaves, from 1."""
 
     number: int
     content_type: str
@@ -49,7 +49,7 @@ class Part:
 
 
 class Message:
-    """Parsed once, when it is first asked for something."""
+    """A mail, parsed when a property is first read."""
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
@@ -107,7 +107,7 @@ class Message:
         ]
 
     def date(self) -> str:
-        """Return the Date header in ISO form, empty if there is none that can be read."""
+        """Return the Date header in ISO format, "" if there is none that can be parsed."""
         try:
             return parsedate_to_datetime(self.header("Date")).isoformat()
         except (ValueError, TypeError, OverflowError):
@@ -125,7 +125,7 @@ class Message:
 
 
 def decoded(value: str) -> str:
-    """Return a header as people write it; as it came, if its encoding is broken."""
+    """Return a decoded header, unchanged if its encoding is broken."""
     try:
         return _SPACE.sub(" ", str(make_header(decode_header(value))))
     except (HeaderParseError, Base64Error, LookupError, ValueError):
@@ -133,7 +133,7 @@ def decoded(value: str) -> str:
 
 
 def _walk(parsed: "Parsed[str, str]") -> Iterator["Parsed[str, str]"]:
-    """Visit every part without recursion: the nesting is the sender's choice."""
+    """Yield every part without recursion: the sender decides how deep they are nested."""
     waiting = [parsed]
     while waiting:
         part = waiting.pop()

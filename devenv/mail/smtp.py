@@ -1,4 +1,8 @@
-"""The door for mails: plain SMTP, of bounded size."""
+"""SMTP side of the mail catcher: plain SMTP, of bounded size.
+
+A connection that begins to speak HTTP is closed: a web page can have a browser post lines of SMTP
+to this port (cross-protocol scripting). Postfix refuses that in the same way; Mailpit does not.
+"""
 
 import asyncio
 
@@ -10,8 +14,8 @@ MOST_BYTES = 10 * 1024 * 1024
 MOST_RECIPIENTS = 200
 
 
-class Inlet:
-    """What aiosmtpd calls; its method names are aiosmtpd's."""
+class MailHandler:
+    """Handler of aiosmtpd, whose method names these are."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
@@ -34,13 +38,29 @@ class Inlet:
         return f"250 2.0.0 Ok: queued as {name}"
 
 
+class MailServer(SMTP):
+    """SMTP protocol that closes the connection after an HTTP request line."""
+
+    async def refuse_http(self, arg: str) -> None:
+        await self.push("421 4.7.0 This port speaks SMTP, not HTTP")
+        assert self._handler_coroutine
+        self._handler_coroutine.cancel()
+        assert self.transport
+        self.transport.close()
+
+
+_HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "PRI")
+for _method in _HTTP_METHODS:  # aiosmtpd finds the handler of a command by its name
+    setattr(MailServer, f"smtp_{_method}", MailServer.refuse_http)
+
+
 async def serve(mailbox: Mailbox, *, host: str = "127.0.0.1", port: int) -> asyncio.Server:
-    """Start to listen; port 0 takes any."""
+    """Listen; port 0 takes any free port."""
     loop = asyncio.get_running_loop()
 
     def protocol() -> SMTP:
-        return SMTP(
-            Inlet(mailbox),
+        return MailServer(
+            MailHandler(mailbox),
             data_size_limit=MOST_BYTES,
             enable_SMTPUTF8=True,
             hostname="localhost",

@@ -27,7 +27,7 @@ _SETUP_SOURCES = (
     "validators/*/samples/*",
 )
 _THREADS = 2 * (os.cpu_count() or 2) + 1  # the most that granian takes without a warning
-_ANY = "0.0.0.0"  # noqa: S104 - inside a container
+ANY = "0.0.0.0"  # noqa: S104 - inside a container
 
 
 def web(product: Product, *, host: str = "127.0.0.1", port: int = 0) -> Service:
@@ -42,7 +42,7 @@ def web(product: Product, *, host: str = "127.0.0.1", port: int = 0) -> Service:
         ),
         environ=lambda: product.environ("web") | debugger.variables(product, "web"),
         needs=("setup",) if product.config.external.smtp else ("setup", "mail"),
-        probe=HttpProbe(port, "/health/", address="127.0.0.1" if host == _ANY else host),
+        probe=HttpProbe(port, "/health/", address="127.0.0.1" if host == ANY else host),
         reload=_reload(product, "web", port),
     )
 
@@ -59,7 +59,7 @@ def worker(product: Product, *, host: str = "", port: int = 0, threads: int = _T
         ),
         environ=lambda: product.environ("worker") | debugger.variables(product, "worker"),
         needs=("setup",),
-        probe=HttpProbe(port, "/health/", address="127.0.0.1" if host == _ANY else host),
+        probe=HttpProbe(port, "/health/", address="127.0.0.1" if host == ANY else host),
         reload=_reload(product, "worker", port),
     )
 

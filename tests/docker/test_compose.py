@@ -1,4 +1,4 @@
-"""docker-compose.local.yml and `make up RUNTIME=docker`: the whole path, all of it in containers."""
+"""Flows of docker-compose.local.yml and `make up RUNTIME=docker`: the whole stack in containers."""
 
 import re
 import signal
@@ -65,15 +65,13 @@ def _validate(stack: Composed, slug: str, home: Path) -> "subprocess.CompletedPr
 
 
 @pytest.mark.parametrize("slug", ["energyplus-small-office", "fmu-decay"])
-def test_the_published_client_runs_a_real_validator(
-    stack: Composed, tmp_path: Path, slug: str
-) -> None:
+def test_published_client_runs_real_validator(stack: Composed, tmp_path: Path, slug: str) -> None:
     done = _validate(stack, slug, tmp_path)
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_mail_arrives_in_mailpit(stack: Composed) -> None:
+def test_mail_arrives_in_catcher(stack: Composed) -> None:
     address = f"{uuid.uuid4().hex[:8]}@example.com"
     with httpx.Client(base_url=stack.web, follow_redirects=True) as browser:
         page = browser.get("/accounts/signup/")
@@ -86,7 +84,7 @@ def test_a_mail_arrives_in_mailpit(stack: Composed) -> None:
     assert stack.until(lambda: address in httpx.get(mails).text)
 
 
-def test_a_job_that_is_killed_ends_its_run_with_a_sentence(stack: Composed) -> None:
+def test_killed_job_ends_run_with_error(stack: Composed) -> None:
     model = stack.sample("energyplus-small-office").read_bytes()
     pk = stack.launch("energyplus-small-office", model, "office.idf").json()["id"]
     (job, *_) = stack.until(stack.job_containers)
@@ -97,7 +95,7 @@ def test_a_job_that_is_killed_ends_its_run_with_a_sentence(stack: Composed) -> N
     assert run["error"].startswith("The validator stored no output. Task ")
 
 
-def test_a_job_reaches_the_emulated_cloud_and_nothing_else(stack: Composed) -> None:
+def test_job_reaches_only_emulated_cloud(stack: Composed) -> None:
     ports = {"postgres": 5432, "web": 8000, "worker": 8001, "mail": 1025}
     inside = [f"{_address(stack, name)}:{port}" for name, port in ports.items()]
     places = ["gcp:4588", "postgres:5432", *inside, "1.1.1.1:443", "172.17.0.1:22"]
@@ -120,7 +118,7 @@ def _address(stack: Composed, service: str) -> str:
     return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_an_edit_of_the_source_is_served_soon(stack: Composed) -> None:
+def test_edit_of_source_is_reloaded(stack: Composed) -> None:
     source = stack.root / "validibot" / "core" / "health.py"
     before = source.read_text()
     source.write_text(before.replace('{"status": "ok"}', '{"status": "edited"}'))
@@ -131,7 +129,7 @@ def test_an_edit_of_the_source_is_served_soon(stack: Composed) -> None:
         stack.until(lambda: "ok" in httpx.get(f"{stack.web}/health/").text)
 
 
-def test_the_commands_know_the_stack_in_containers(stack: Composed) -> None:
+def test_commands_work_on_stack_in_containers(stack: Composed) -> None:
     status = stack.status()
     again = stack.devenv("up", "--runtime", "docker")
     logs = stack.devenv("logs", "--no-follow", "--lines", "5000", "gcp")
@@ -144,13 +142,17 @@ def test_the_commands_know_the_stack_in_containers(stack: Composed) -> None:
     assert run.stdout.strip() == stack.web
 
 
-def test_the_commands_of_the_page_work(stack: Composed) -> None:
-    done = pages.execute("docs/modes/compose.md", environ=machine(), folder=stack.root)
+def test_commands_of_docs_page_work(stack: Composed) -> None:
+    done = pages.execute(
+        "docs/modes/compose.md",
+        environ=machine() | {"COMPOSE_PROJECT_NAME": stack.project},
+        folder=stack.root,
+    )
 
     assert done.returncode == 0, done.stderr
 
 
-def test_only_this_machine_reaches_what_is_published(stack: Composed) -> None:
+def test_ports_are_published_on_loopback_only(stack: Composed) -> None:
     ports = stack.compose("ps", "--all", "--format", "{{.Ports}}").stdout
 
     published = re.findall(r"(\S+):\d+->(\d+)", ports)
@@ -158,7 +160,7 @@ def test_only_this_machine_reaches_what_is_published(stack: Composed) -> None:
     assert {port for _, port in published} == {"8000", "8025", "5432", "4588"}
 
 
-def test_ctrl_c_stops_a_mocked_stack_and_reset_leaves_nothing(tmp_path: Path) -> None:
+def test_ctrl_c_stops_stack_and_reset_removes_it(tmp_path: Path) -> None:
     with composed.made(tmp_path) as made, made.foreground(MOCK_VALIDATORS="1") as up:
         assert up.stdout
         assert any("Ctrl-C stops everything" in line for line in up.stdout)
@@ -175,22 +177,77 @@ def test_ctrl_c_stops_a_mocked_stack_and_reset_leaves_nothing(tmp_path: Path) ->
         assert made.left() == []
 
 
-def test_compose_alone_is_enough_with_another_storage_server(tmp_path: Path) -> None:
+def test_compose_alone_runs_with_other_storage_server(tmp_path: Path) -> None:
     with composed.made(tmp_path) as made:
         ports = dict.fromkeys(("WEB_PORT", "MAIL_PORT", "POSTGRES_PORT", "GCP_PORT"), "0")
         up = made.compose("--profile", "fake-gcs", "up", "--detach", "--wait", **ports)
         assert up.returncode == 0, up.stderr
+        log = made.compose("logs", "--no-log-prefix", "web").stdout
         objects = made.compose("exec", "fake-gcs", "find", "/state/fake-gcs", "-name", "*.epw")
         down = made.compose("--profile", "fake-gcs", "down", "--volumes")
 
         assert ".epw" in objects.stdout, objects.stderr
+        for line in (
+            "E-mail    demo@",
+            "Password  ",
+            "export VALIDIBOT_TOKEN=",
+            "export VALIDIBOT_ORG",
+        ):
+            assert line in log
         assert down.returncode == 0, down.stderr
         assert made.left() == []
 
 
 @pytest.mark.parametrize("profile", ["mock", "fake-gcs", "*"])
-def test_the_file_is_valid_with_every_profile(profile: str) -> None:
+def test_compose_file_is_valid_with_profile(profile: str) -> None:
     asked = ["docker", "compose", "-f", composed.FILE, "--profile", profile, "config", "--quiet"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_two_checkouts_never_touch_each_other(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    up = ("up", "--runtime", "docker", "--detach")
+    name = f"shared-{uuid.uuid4().hex[:8]}"
+    shared = {"COMPOSE_PROJECT_NAME": name, "MOCK_VALIDATORS": "1"}
+    with (
+        composed.made(tmp_path / "one", "validibot") as one,
+        composed.made(tmp_path / "other", "validibot") as other,
+    ):
+        assert one.project != other.project
+        started = one.devenv(*up, **shared)
+        assert started.returncode == 0, started.stderr
+        refused = other.devenv(*up, **shared)
+        stopped = other.devenv("down", **shared)
+        reset = other.devenv("reset", "--yes", **shared)
+        running = one.devenv("status", "--json")
+        down = one.devenv("down")
+        data_refused = other.devenv(*up, **shared)
+        again = one.devenv("reset", "--yes")
+
+        assert refused.returncode == 1
+        assert f"The compose project {name} belongs to {one.root}" in refused.stderr
+        assert (stopped.returncode, reset.returncode) == (0, 0)
+        assert running.returncode == 0, running.stderr
+        assert "Stopped" in down.stderr
+        assert "has data that this folder did not make" in data_refused.stderr
+        assert again.returncode == 0, again.stderr
+        assert composed.left(name) == []
+
+
+def test_reset_removes_data_of_both_runtimes(tmp_path: Path) -> None:
+    with composed.made(tmp_path) as made:
+        for options in (("--runtime", "docker"), ("--mode", "mock")):
+            started = made.devenv("up", "--detach", *options, MOCK_VALIDATORS="1")
+            assert started.returncode == 0, started.stderr
+            assert made.devenv("down").returncode == 0
+        before = made.left()
+
+        reset = made.devenv("reset", "--yes")
+
+        assert before
+        assert reset.returncode == 0, reset.stderr
+        assert made.left() == []
+        assert not (made.root / ".devenv").exists()

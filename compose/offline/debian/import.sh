@@ -14,13 +14,9 @@ sources() {
     [ -z "$security" ] || printf 'deb %s trixie-security main\n' "$security"
 }
 
-require_debian_archive
-command -v debootstrap >/dev/null || fail "Debian images are made by debootstrap: apt-get install debootstrap"
+require_debootstrap
 as_root=()
-if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null || fail "debootstrap must run as root, and there is no sudo here."
-    as_root=(sudo)
-fi
+[ "$(id -u)" -eq 0 ] || as_root=(sudo)
 
 work=$(mktemp -d)
 trap '"${as_root[@]}" rm -rf "$work"' EXIT

@@ -4,16 +4,31 @@
 #   (nothing)             serve on PORT, as APP_ROLE says: web or worker
 #   release, check, ...   this command of manage.py, then end
 #
-# Whatever it is takes this shell's place, so signals reach it and its exit code is the container's.
+# Signals are passed on to the program, and its exit code is the container's. The program is not process 1:
+# that one ignores signals without a handler, and a program that is still starting has none.
 set -eu
+
+run() {
+    "$@" <&0 &
+    child=$!
+    trap 'kill -TERM "$child" 2>/dev/null || true' TERM INT
+    code=0
+    wait "$child" || code=$?
+    # A signal ends `wait` before the program has ended.
+    while kill -0 "$child" 2>/dev/null; do
+        code=0
+        wait "$child" || code=$?
+    done
+    exit "$code"
+}
 
 # Cloud Run sends SIGTERM and ten seconds later SIGKILL: requests have nine to end.
 serve() {
-    exec granian --host 0.0.0.0 --port "$PORT" --no-ws --log-level warning \
+    run granian --host 0.0.0.0 --port "$PORT" --no-ws --log-level warning \
         --workers-kill-timeout 9 "$@"
 }
 
-if [ $# -gt 0 ]; then exec python manage.py "$@"; fi
+if [ $# -gt 0 ]; then run python manage.py "$@"; fi
 
 case ${APP_ROLE:-} in
 web)

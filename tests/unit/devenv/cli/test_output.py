@@ -1,8 +1,11 @@
-"""Results on stdout, everything else on stderr, colour only where it is wanted."""
+"""Unit tests of output: streams, JSON, colours, tables, log lines."""
 
+import json
 from io import StringIO
 
-from devenv.cli.output import Output, columns
+import pytest
+
+from devenv.cli.output import Output, readable, table
 
 
 def output(*, json: bool = False, colour: bool = False) -> Output:
@@ -14,7 +17,7 @@ def written(stream: object) -> str:
     return stream.getvalue()
 
 
-def test_results_are_apart_from_the_rest() -> None:
+def test_results_go_to_stdout_and_messages_to_stderr() -> None:
     ours = output()
 
     ours.result({"a": 1}, "a is 1")
@@ -24,7 +27,7 @@ def test_results_are_apart_from_the_rest() -> None:
     assert written(ours.err) == "  ✗ no\n    Next: make up\n"
 
 
-def test_json_prints_the_data() -> None:
+def test_json_option_prints_data() -> None:
     ours = output(json=True)
 
     ours.result({"a": 1}, "a is 1")
@@ -32,12 +35,50 @@ def test_json_prints_the_data() -> None:
     assert written(ours.out) == '{\n  "a": 1\n}\n'
 
 
-def test_without_colour_there_is_no_escape() -> None:
+def test_log_label_is_coloured_on_request_only() -> None:
     plain, coloured = output(), output(colour=True)
+    plain.log("web", "hello")
+    coloured.log("web", "hello")
 
-    assert "\x1b" not in plain.labelled("web", "hello", width=8)
-    assert coloured.labelled("web", "hello", width=8).startswith("\x1b[38;5;")
+    assert written(plain.err) == "web      │ hello\n"
+    assert written(coloured.err).startswith("\x1b[38;5;")
 
 
-def test_columns_are_aligned() -> None:
-    assert columns([("a", "bc", ""), ("def", "g", "h")]) == "  a     bc\n  def   g    h"
+def test_text_is_neither_wrapped_nor_read_as_markup() -> None:
+    ours = output()
+    text = "[bold]x[/bold] :smile: " + "https://localhost/" * 200
+
+    ours.say(text)
+
+    assert written(ours.err) == f"{text}\n"
+
+
+def test_table_aligns_cells() -> None:
+    ours = output()
+    ours.result({}, table([("a", "bc", ""), ("def", "g", "h")]))
+
+    lines = [line.rstrip() for line in written(ours.out).splitlines()]
+    assert lines == ["  a     bc", "  def   g    h"]
+
+
+def lines(line: str) -> list[str]:
+    return [text.plain for text in readable(line)]
+
+
+def test_structured_line_becomes_message_and_fields() -> None:
+    entry = {"severity": "INFO", "message": "GET / 200", "time": "…", "logger": "x", "run_id": "7"}
+
+    assert lines(json.dumps(entry)) == ["GET / 200  run_id=7"]
+
+
+def test_error_is_marked_and_followed_by_traceback() -> None:
+    entry = {"severity": "ERROR", "message": "no", "exception": "Traceback\n  here"}
+
+    assert lines(json.dumps(entry)) == ["ERROR no", "Traceback", "  here"]
+
+
+@pytest.mark.parametrize(
+    "line", ["", "LOG: ready", "{", "[1]", "{}", '{"message": ""}', '{"a": 1}', '{"a":' * 5000]
+)
+def test_unstructured_line_is_unchanged(line: str) -> None:
+    assert lines(line) == [line]

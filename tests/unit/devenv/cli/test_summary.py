@@ -1,4 +1,4 @@
-"""The table that ends `up`, and the same for scripts."""
+"""Unit tests of the table that ends `up`, and of the same data for scripts."""
 
 import json
 from dataclasses import replace
@@ -36,7 +36,7 @@ def test_samples_are_absolute_paths(facts: dict[str, Any], tmp_path: Path) -> No
     assert workflow["failing_sample"] == "/x/c.idf"
 
 
-def test_the_lines_to_paste_survive_spaces(facts: dict[str, Any], tmp_path: Path) -> None:
+def test_lines_to_paste_quote_spaces(facts: dict[str, Any], tmp_path: Path) -> None:
     lines = summary.paste(facts)
 
     assert lines[-1] == f"validibot validate '{tmp_path}/my folder/b.idf' -w box"
@@ -44,8 +44,10 @@ def test_the_lines_to_paste_survive_spaces(facts: dict[str, Any], tmp_path: Path
     assert "VALIDIBOT_ORG=demo" in lines[1]
 
 
-def test_the_table_names_every_place(facts: dict[str, Any]) -> None:
-    table = summary.table(facts, Output(out=StringIO(), err=StringIO()))
+def test_table_has_every_url(facts: dict[str, Any]) -> None:
+    out = StringIO()
+    Output(out=out, err=StringIO()).result(facts, summary.table_of(facts))
+    table = out.getvalue()
 
     for place in ("web", "worker", "mail", "gcp", "postgres"):
         assert facts["urls"][place] in table
@@ -53,7 +55,7 @@ def test_the_table_names_every_place(facts: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("seed", ["", "{", "[]", '{"org": null}'])
-def test_a_seed_that_is_not_there_or_spoilt_is_no_error(tmp_path: Path, seed: str) -> None:
+def test_missing_or_damaged_seed_is_ignored(tmp_path: Path, seed: str) -> None:
     ours = replace(config.load(ROOT), root=tmp_path)
     ours.state.mkdir()
     ours.seed_file.write_text(seed)

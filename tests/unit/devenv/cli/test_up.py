@@ -1,4 +1,4 @@
-"""What `up` decides before anything starts."""
+"""Unit tests of the choice of ports by `up`."""
 
 from dataclasses import asdict, replace
 from io import StringIO
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_in_every_mode_a_taken_port_is_told_and_another_found(
+def test_taken_port_is_reported_and_replaced(
     mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = replace(config.load(ROOT), root=tmp_path)

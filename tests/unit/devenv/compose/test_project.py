@@ -1,10 +1,10 @@
-"""What Docker says of a project is read, and the project is named as compose itself would."""
+"""Unit tests of compose projects: names, ports, and the parsing of what Docker prints."""
 
 from pathlib import Path
 
 import pytest
 
-from devenv.compose.project import Container, Project, _version
+from devenv.compose.project import Container, Project, _version, project_name
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from devenv.compose.project import Container, Project, _version
         ("web\texited\tExited (137) About a minute ago", "failed", False),
     ],
 )
-def test_the_state_of_a_container_is_told_in_our_words(line: str, state: str, runs: bool) -> None:
+def test_container_state_is_parsed(line: str, state: str, runs: bool) -> None:
     container = Container.parse(line)
 
     assert (container.service, container.state, container.runs) == ("web", state, runs)
@@ -28,32 +28,41 @@ def test_the_state_of_a_container_is_told_in_our_words(line: str, state: str, ru
 @pytest.mark.parametrize(
     ("folder", "name"),
     [
-        ("validibot", "validibot"),
-        ("My Checkout 2", "mycheckout2"),
-        ("_-x", "x"),
-        ("项目", "validibot"),
+        ("validibot", "validibot-"),
+        ("My Checkout 2", "mycheckout2-"),
+        ("_-x", "x-"),
+        ("项目", "validibot-"),
     ],
 )
-def test_the_project_is_named_after_its_folder(
+def test_project_name_begins_with_folder_name(
     folder: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COMPOSE_PROJECT_NAME", raising=False)
 
-    assert Project(Path("/somewhere") / folder).name == name
+    assert project_name(Path("/somewhere") / folder).startswith(name)
 
 
-def test_the_name_that_the_user_gave_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_project_names_of_equally_named_folders_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COMPOSE_PROJECT_NAME", raising=False)
+    one, other = Path("/one/validibot"), Path("/other/validibot")
+
+    assert project_name(one) != project_name(other)
+    assert project_name(one) == project_name(one)
+
+
+def test_given_project_name_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", "mine")
 
-    assert Project(Path("/somewhere/else")).name == "mine"
+    assert project_name(Path("/somewhere/else")) == "mine"
 
 
-def test_services_are_published_on_the_ports_taken() -> None:
-    environ = Project(Path("/somewhere"), {"web": 8003, "gcp": 4590}).environ()
+def test_environment_names_project_and_ports() -> None:
+    environ = Project(Path("/somewhere"), "mine", {"web": 8003, "gcp": 4590}).environ()
 
     assert (environ["WEB_PORT"], environ["GCP_PORT"]) == ("8003", "4590")
+    assert environ["COMPOSE_PROJECT_NAME"] == "mine"
 
 
 @pytest.mark.parametrize("text", ["2.26.1-4", "v2.30.3", "2.20.0"])
-def test_versions_of_compose_are_compared_by_numbers(text: str) -> None:
+def test_compose_version_is_parsed(text: str) -> None:
     assert _version(text) >= (2, 20)

@@ -1,4 +1,4 @@
-"""The mailbox: newest first, bounded, durable."""
+"""Unit tests of the mailbox: order, bounds, durability."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -24,20 +24,20 @@ def subjects(box: Mailbox, *, start: int = 0, limit: int = 50) -> list[str]:
     return [mail.message.header("Subject") for mail in box.newest(start=start, limit=limit)]
 
 
-def test_the_newest_comes_first(box: Mailbox) -> None:
+def test_newest_mail_is_listed_first(box: Mailbox) -> None:
     fill(box, "one", "two", "three")
 
     assert subjects(box) == ["three", "two", "one"]
     assert subjects(box, start=1, limit=1) == ["two"]
 
 
-def test_the_oldest_make_room(box: Mailbox) -> None:
+def test_full_mailbox_drops_oldest_mails(box: Mailbox) -> None:
     fill(box, "one", "two", "three", "four")
 
     assert subjects(box) == ["four", "three", "two"]
 
 
-def test_latest_is_the_newest(box: Mailbox) -> None:
+def test_latest_returns_newest_mail(box: Mailbox) -> None:
     assert box.get("latest") is None
 
     fill(box, "one", "two")
@@ -47,7 +47,7 @@ def test_latest_is_the_newest(box: Mailbox) -> None:
     assert latest.message.header("Subject") == "two"
 
 
-def test_what_is_read_counts_as_read(box: Mailbox) -> None:
+def test_read_mail_is_not_counted_as_unread(box: Mailbox) -> None:
     fill(box, "one", "two")
 
     box.mark_read(box.newest()[0].id)
@@ -55,7 +55,7 @@ def test_what_is_read_counts_as_read(box: Mailbox) -> None:
     assert box.counts() == (2, 1)
 
 
-def test_some_or_all_are_deleted(box: Mailbox) -> None:
+def test_delete_removes_named_mails_or_all(box: Mailbox) -> None:
     fill(box, "one", "two", "three")
 
     box.delete([box.newest()[0].id])
@@ -65,7 +65,7 @@ def test_some_or_all_are_deleted(box: Mailbox) -> None:
     assert box.counts() == (0, 0)
 
 
-def test_mails_in_a_file_survive(tmp_path: Path) -> None:
+def test_mails_in_file_survive_restart(tmp_path: Path) -> None:
     with closing(Mailbox(tmp_path / "mail.sqlite")) as box:
         fill(box, "kept")
 
@@ -74,7 +74,7 @@ def test_mails_in_a_file_survive(tmp_path: Path) -> None:
         assert again.newest()[0].recipients == ("x@y.z",)
 
 
-def test_listeners_hear_of_changes(box: Mailbox) -> None:
+def test_listeners_are_told_of_changes(box: Mailbox) -> None:
     changed = box.listen()
 
     box.add(b"", sender="", recipients=[])

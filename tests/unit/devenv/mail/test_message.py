@@ -1,4 +1,4 @@
-"""Mails are read leniently."""
+"""Unit tests of lenient parsing of mails."""
 
 from email.message import EmailMessage
 
@@ -19,7 +19,7 @@ def letter() -> EmailMessage:
     return mail
 
 
-def test_headers_are_decoded() -> None:
+def test_encoded_headers_are_decoded() -> None:
     message = Message(letter().as_bytes())
 
     assert message.header("Subject") == "Grüße aus der Höhle"
@@ -31,7 +31,7 @@ def test_headers_are_decoded() -> None:
     assert message.date() == "2026-11-22T05:47:22+01:00"
 
 
-def test_bodies_and_attachments_are_told_apart() -> None:
+def test_bodies_and_attachments_are_separated() -> None:
     message = Message(letter().as_bytes())
 
     assert message.text == "Hello\n\n  you\n"
@@ -39,7 +39,7 @@ def test_bodies_and_attachments_are_told_apart() -> None:
     assert [(part.filename, part.content) for part in message.attachments] == [("ä.pdf", b"123")]
 
 
-def test_the_snippet_is_one_line_of_text() -> None:
+def test_snippet_is_one_line_of_text() -> None:
     html_only = EmailMessage()
     html_only.set_content("<style>p {}</style><p>Hello &amp;\n you</p>", subtype="html")
 
@@ -60,7 +60,7 @@ def test_the_snippet_is_one_line_of_text() -> None:
         b"Date: Sun, 99 Nov 99999 05:47:22 +9999\n\n",
     ],
 )
-def test_garbage_can_be_shown(raw: bytes) -> None:
+def test_malformed_mail_can_be_shown(raw: bytes) -> None:
     message = Message(raw)
 
     assert isinstance(
@@ -69,7 +69,7 @@ def test_garbage_can_be_shown(raw: bytes) -> None:
     assert isinstance([message.headers(), message.addresses("To"), message.attachments], list)
 
 
-def test_a_thousand_parts_in_each_other_can_be_shown() -> None:
+def test_deeply_nested_mail_can_be_shown() -> None:
     nested = b"".join(
         b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (depth, depth)
         for depth in range(2000)

@@ -1,4 +1,4 @@
-"""The real command line, from the first `up` to `reset`, around a stand-in product."""
+"""Flows of the real command line, from `up` to `reset`, with a stand-in product."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def get(url: str) -> str:
     return httpx.get(url, timeout=5).text
 
 
-def test_status_says_where_everything_is_and_how_to_get_in(up: Project) -> None:
+def test_status_has_urls_login_and_services(up: Project) -> None:
     facts = up.status()
 
     assert facts["mode"] == "mock"
@@ -53,7 +53,7 @@ def test_web_and_worker_serve_in_their_roles(up: Project) -> None:
     assert (get(urls["web"]), get(urls["worker"])) == ("web", "worker")
 
 
-def test_a_second_up_says_where_the_first_one_is(up: Project) -> None:
+def test_second_up_shows_running_stack(up: Project) -> None:
     again = up.devenv("up", NO_COLOR="1")
 
     assert again.returncode == 0
@@ -61,13 +61,13 @@ def test_a_second_up_says_where_the_first_one_is(up: Project) -> None:
     assert up.status()["urls"]["web"] in again.stdout
 
 
-def test_run_has_the_environment_of_web_and_passes_the_exit_code_on(up: Project) -> None:
+def test_run_has_environment_of_web_and_returns_exit_code(up: Project) -> None:
     done = up.devenv("run", "--", "sh", "-c", "echo $APP_ROLE $VALIDIBOT_API_URL; exit 7")
 
     assert (done.returncode, done.stdout) == (7, f"web {up.status()['urls']['web']}\n")
 
 
-def test_env_can_be_pasted_into_a_shell(up: Project) -> None:
+def test_env_can_be_pasted_into_shell(up: Project) -> None:
     pasted = up.devenv("env", "--role", "worker").stdout
     done = subprocess.run(
         ["sh", "-c", f"{pasted}\necho $APP_ROLE"], capture_output=True, text=True, check=True
@@ -82,14 +82,14 @@ def test_logs_are_kept_by_service(up: Project) -> None:
     assert "did setup_all" in done.stdout.splitlines()
 
 
-def test_a_service_that_wrote_nothing_yet_has_an_empty_log(up: Project) -> None:
+def test_log_of_silent_service_is_empty(up: Project) -> None:
     services = up.status()["services"]
     done = up.devenv("logs", "--no-follow", *services)
 
     assert done.returncode == 0, done.stderr
 
 
-def test_a_log_that_is_not_there_is_refused_with_those_that_are(up: Project) -> None:
+def test_unknown_log_is_refused_with_known_ones(up: Project) -> None:
     done = up.devenv("logs", "wbe")
 
     assert done.returncode == 2
@@ -101,7 +101,7 @@ def test_secrets_are_readable_by_their_owner_only(up: Project) -> None:
     assert (up.root / ".devenv" / "secrets.env").stat().st_mode & 0o777 == 0o600
 
 
-def test_nobody_else_looks_into_the_state(up: Project) -> None:
+def test_state_folder_is_private(up: Project) -> None:
     assert up.status()["urls"]["mail"]
     assert (up.root / ".devenv").stat().st_mode & 0o066 == 0
 
@@ -115,7 +115,7 @@ def test_mail_arrives(up: Project) -> None:
 
 
 @pytest.mark.parametrize("service", ["worker", "web", "mail"])
-def test_what_is_killed_comes_back_at_the_same_place(up: Project, service: str) -> None:
+def test_killed_service_restarts_on_same_port(up: Project, service: str) -> None:
     facts = up.status()
     pid = facts["services"][service]["pid"]
 
@@ -125,7 +125,7 @@ def test_what_is_killed_comes_back_at_the_same_place(up: Project, service: str) 
     assert get(facts["urls"][service])
 
 
-def test_postgresql_loses_nothing_when_it_is_killed(up: Project) -> None:
+def test_killed_postgres_loses_no_commit(up: Project) -> None:
     facts = up.status()
     pid = facts["services"]["postgres"]["pid"]
     with psycopg.connect(facts["urls"]["postgres"], autocommit=True) as connection:
@@ -138,7 +138,7 @@ def test_postgresql_loses_nothing_when_it_is_killed(up: Project) -> None:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
-def test_down_and_up_keep_data_and_skip_what_is_done(tmp_path: Path) -> None:
+def test_down_and_up_keep_data_and_skip_done_steps(tmp_path: Path) -> None:
     project = make(tmp_path / "project")
     project.devenv("up", "--detach")
     before = project.status()
@@ -153,7 +153,7 @@ def test_down_and_up_keep_data_and_skip_what_is_done(tmp_path: Path) -> None:
     assert not (project.root / ".devenv").exists()
 
 
-def test_a_taken_port_is_said_and_another_one_remembered(tmp_path: Path) -> None:
+def test_taken_port_is_replaced_and_remembered(tmp_path: Path) -> None:
     project = make(tmp_path / "project")
     wanted = load(project.root).ports.web
     with socket.create_server(("127.0.0.1", wanted)):
@@ -168,7 +168,7 @@ def test_a_taken_port_is_said_and_another_one_remembered(tmp_path: Path) -> None
     assert taken == again != f"http://localhost:{wanted}"
 
 
-def test_ctrl_c_stops_everything_politely(tmp_path: Path) -> None:
+def test_ctrl_c_stops_stack_gracefully(tmp_path: Path) -> None:
     project = make(tmp_path / "project")
     started = foreground(project)
     pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
@@ -180,7 +180,7 @@ def test_ctrl_c_stops_everything_politely(tmp_path: Path) -> None:
     assert not any(lives(pid) for pid in pids)
 
 
-def test_a_second_ctrl_c_ends_everything_at_once(tmp_path: Path) -> None:
+def test_second_ctrl_c_kills_stack(tmp_path: Path) -> None:
     project = make(tmp_path / "project")
     started = foreground(project)
     pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
@@ -195,7 +195,7 @@ def test_a_second_ctrl_c_ends_everything_at_once(tmp_path: Path) -> None:
     wait_until_gone(pids)
 
 
-def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+def test_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
     project = make(tmp_path / "project")
     started = foreground(project)
     pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
@@ -207,7 +207,7 @@ def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     assert project.devenv("status").returncode == 1
 
 
-def test_a_failing_step_ends_the_start_with_its_last_words(tmp_path: Path) -> None:
+def test_failing_step_ends_start_with_its_output(tmp_path: Path) -> None:
     project = make(tmp_path / "project")
     (project.root / "broken").touch()
 

@@ -1,22 +1,53 @@
-"""Mailpit's REST API, as far as test suites use it: shapes and names are Mailpit's."""
+"""HTTP side of the mail catcher: Mailpit's REST API and one page.
+
+The API has the paths, names and shapes of Mailpit for what test suites use. Mails hold sign-in
+links, so that only requests to a known host are answered: a page of another site cannot reach the
+catcher by a name of its own that resolves to this machine (DNS rebinding).
+"""
 
 import datetime as dt
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 from typing import Any
 
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Route
 
 from devenv.mail.mailbox import Mail, Mailbox
 from devenv.mail.message import Part
 
+HOSTS = ("localhost", "127.0.0.1")
 _MOST_BODY = 64 * 1024
+_PAGE = Path(__file__).with_name("page.html")
+# No scripts, nothing loaded from elsewhere; links open in a tab of their own.
+_BOX = (
+    "sandbox allow-popups allow-popups-to-escape-sandbox; "
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+)
+_HEAD = '<base target="_blank"><style>body { margin: 1.5rem }</style>'
 
 
-class Api:
-    """The routes over one mailbox."""
+def app(mailbox: Mailbox, *, hosts: Iterable[str] = HOSTS) -> Starlette:
+    """Return the application, which answers requests to `hosts` only."""
+    return Starlette(
+        routes=[*MailPage(mailbox).routes(), *MailApi(mailbox).routes()],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[*hosts], www_redirect=False)],
+    )
+
+
+class MailApi:
+    """Routes of the REST API over one mailbox."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
@@ -119,6 +150,29 @@ class Api:
 
     def _find(self, request: Request) -> Mail | None:
         return self._mailbox.get(request.path_params["id"])
+
+
+class MailPage:
+    """Routes of the inbox in a browser; the HTML of a mail is shown in a sandbox."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+        self._html = _PAGE.read_text(encoding="utf-8")
+
+    def routes(self) -> list[Route]:
+        return [Route("/", self.inbox), Route("/view/{id}", self.view)]
+
+    async def inbox(self, request: Request) -> Response:
+        return HTMLResponse(self._html)
+
+    async def view(self, request: Request) -> Response:
+        mail = self._mailbox.get(request.path_params["id"])
+        if not mail:
+            return PlainTextResponse("message not found", status_code=404)
+        return HTMLResponse(
+            _HEAD + mail.message.html,
+            headers={"Content-Security-Policy": _BOX, "X-Content-Type-Options": "nosniff"},
+        )
 
 
 def summary(mail: Mail) -> dict[str, Any]:

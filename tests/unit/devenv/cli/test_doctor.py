@@ -1,4 +1,4 @@
-"""What `doctor` finds, and what it says mends it."""
+"""Unit tests of the checks of `doctor`."""
 
 import ctypes
 import shutil
@@ -11,8 +11,7 @@ import pytest
 
 from containers import Engine, EngineUnavailable
 from devenv import config
-from devenv.cli import checks
-from devenv.cli.checks import engine, machine, stack, surroundings
+from devenv.cli import doctor
 from devenv.cli.context import Context
 from devenv.cli.output import Output
 from devenv.stack import ports, statefile
@@ -29,19 +28,19 @@ def context(tmp_path: Path) -> Context:
     return Context(config=ours, output=Output(out=StringIO(), err=StringIO()))
 
 
-def test_a_missing_libx11_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_libx11_names_package(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_: str) -> NoReturn:
         raise OSError
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
 
-    assert checks.energyplus().fix == "sudo apt-get install libx11-6"
+    assert doctor.energyplus().fix == "sudo apt-get install libx11-6"
 
 
-def test_a_platform_without_an_engine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "find_spec", lambda _: None)
+def test_missing_energyplus_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
 
-    check = checks.energyplus()
+    check = doctor.energyplus()
 
     assert check.result == "warn"
     assert "all other validators work" in check.text
@@ -51,22 +50,22 @@ def test_taken_ports_are_named(context: Context, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ports, "is_free", lambda port: port != 8000)
     monkeypatch.setattr(ports, "holder", lambda port: "nginx (12)")
 
-    assert stack.listening(context).text == "taken: 8000 by nginx (12)"
+    assert doctor.listening(context).text == "taken: 8000 by nginx (12)"
 
 
-def test_our_own_ports_are_not_in_the_way(context: Context) -> None:
+def test_ports_of_running_stack_are_ok(context: Context) -> None:
     with Lock(context.config.lock):
-        assert stack.listening(context).result == "ok"
+        assert doctor.listening(context).result == "ok"
 
 
 @pytest.mark.parametrize(("free", "result"), [(100, "fail"), (1000, "warn"), (9000, "ok")])
-def test_a_full_disk_is_told(
+def test_free_disk_space_is_judged(
     context: Context, monkeypatch: pytest.MonkeyPatch, free: int, result: str
 ) -> None:
     usage = shutil.disk_usage(ROOT)._replace(free=free * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
-    assert machine.disk(context).result == result
+    assert doctor.disk(context).result == result
 
 
 @pytest.mark.parametrize(
@@ -77,55 +76,59 @@ def test_a_full_disk_is_told(
         (StackState(phase="failed", error="web exited with 1"), "web exited with 1"),
     ],
 )
-def test_the_last_run_is_told(context: Context, state: StackState, text: str) -> None:
+def test_last_phase_is_reported(context: Context, state: StackState, text: str) -> None:
     statefile.write(context.config.state_file, state)
 
-    assert text in stack.state(context).text
+    assert text in doctor.state(context).text
 
 
-def test_every_check_that_is_not_ok_says_what_mends_it(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_problem_has_a_fix(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "is_free", lambda port: port != 8000)
 
-    found = checks.every(context)
+    found = doctor.every(context)
 
     assert {check.name for check in found} >= {"python", "energyplus", "ports", "disk", "clock"}
     assert all(check.fix for check in found if check.result != "ok")
 
 
-def test_a_certificate_bundle_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_certificate_bundle_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
 
-    check = surroundings.certificates()
+    check = doctor.certificates()
 
     assert (check.result, check.fix) == ("fail", "unset SSL_CERT_FILE")
 
 
-def test_credentials_for_a_real_cloud_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_foreign_credentials_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/somewhere/key.json")
 
-    check = surroundings.credentials()
+    check = doctor.credentials()
 
     assert (check.result, check.fix) == ("warn", "unset GOOGLE_APPLICATION_CREDENTIALS")
 
 
-def test_a_file_of_the_developers_own_credentials_is_told_of(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_file_of_own_credentials_is_ok(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     (tmp_path / "application_default_credentials.json").write_text("{}")
 
-    assert "only MODE=tunnel reads it" in surroundings.credentials().text
+    assert "only MODE=tunnel reads it" in doctor.credentials().text
 
 
-def test_a_machine_without_docker_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_docker_is_ok(monkeypatch: pytest.MonkeyPatch) -> None:
     def silent(_: Engine) -> NoReturn:
         raise EngineUnavailable
 
     monkeypatch.setattr(Engine, "ping", silent)
 
-    check = engine.containers()
+    check = doctor.containers()
 
     assert (check.result, check.text[:26]) == ("ok", "no Docker engine answers; ")
+
+
+def test_damaged_state_file_is_a_warning(context: Context) -> None:
+    context.config.state_file.write_text("{")
+
+    check = doctor.state(context)
+
+    assert (check.result, "state.json" in check.text) == ("warn", True)

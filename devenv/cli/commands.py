@@ -1,0 +1,206 @@
+"""Commands and options of the command line: `devenv COMMAND`, `python -m devenv COMMAND`.
+
+A command is implemented by a module of its own, which is imported when the command runs: `--help`
+and completion need no database, no Docker and no Google libraries.
+
+Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 130 interrupted.
+"""
+
+import sys
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from typer.exceptions import TyperException
+
+from devenv.environment import wants_colour
+
+
+class Mode(StrEnum):
+    """What the stack consists of; `mock` if MOCK_VALIDATORS is set, else `emulated`."""
+
+    DEFAULT = ""
+    EMULATED = "emulated"
+    MOCK = "mock"
+    LOCAL = "local"
+    TUNNEL = "tunnel"
+
+
+class Runtime(StrEnum):
+    """What services, or validators, run in."""
+
+    PROCESS = "process"
+    DOCKER = "docker"
+
+
+class Role(StrEnum):
+    """A service with the environment of the product."""
+
+    WEB = "web"
+    WORKER = "worker"
+
+
+cli = typer.Typer(
+    name="devenv",
+    help="The developer environment: the whole stack on this machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; return its exit code."""
+    try:
+        code = cli(argv, prog_name="devenv", standalone_mode=False)
+    except TyperException as error:
+        _output().fail(error.format_message(), hint="devenv --help")
+        return 2
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _output(*, json: bool = False) -> Any:
+    from devenv.cli.output import Output  # noqa: PLC0415 - rich, which --help does not need
+
+    colour = wants_colour(terminal=sys.stderr.isatty() and sys.stdout.isatty())
+    return Output(out=sys.stdout, err=sys.stderr, json=json, colour=colour)
+
+
+def _run(module: str, *, json: bool, function: str = "run", **options: Any) -> int:
+    """Run `function` of `devenv.cli.<module>`; report the errors that users can act on."""
+    from devenv.cli.context import Context  # noqa: PLC0415 - as above
+    from devenv.config import FILE, load  # noqa: PLC0415 - as above
+    from devenv.gcp.config import ConfigError  # noqa: PLC0415 - as above
+    from devenv.stack.problems import StackError  # noqa: PLC0415 - as above
+
+    output = _output(json=json)
+    try:
+        context = Context(config=load(Path.cwd()), output=output)
+        code: int = getattr(import_module(f"devenv.cli.{module}"), function)(context, **options)
+    except ConfigError as error:
+        output.fail(str(error), hint=f"edit {FILE}")
+        return 2
+    except StackError as error:
+        output.fail(error.message, hint=error.hint)
+        return 1
+    return code
+
+
+def _service_names(incomplete: str) -> list[str]:
+    """Return the services that have a log here, for completion."""
+    names = sorted(path.stem for path in Path.cwd().glob(".devenv/logs/*.log"))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+@cli.command()
+def up(
+    mode: Annotated[Mode, typer.Option(help="What the stack consists of.")] = Mode.DEFAULT,
+    runtime: Annotated[
+        Runtime, typer.Option(help="Processes, or everything in containers.")
+    ] = Runtime.PROCESS,
+    jobs: Annotated[
+        Runtime,
+        typer.Option(envvar="JOBS", help="What validators run in."),
+    ] = Runtime.PROCESS,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when all is ready.")] = False,
+    background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
+    json: Json = False,
+) -> int:
+    """Start everything, print where it is, stream the logs until Ctrl-C."""
+    return _run(
+        "up",
+        json=json,
+        mode=mode,
+        runtime=runtime,
+        jobs=jobs,
+        detach=detach,
+        background=background,
+    )
+
+
+@cli.command()
+def down(json: Json = False) -> int:
+    """Stop the stack; the data stays."""
+    return _run("stop", function="down", json=json)
+
+
+@cli.command()
+def status(json: Json = False) -> int:
+    """Print what runs, where it is, and how to sign in."""
+    return _run("status", json=json)
+
+
+@cli.command()
+def logs(
+    services: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SERVICE]...", autocompletion=_service_names, show_default="all"),
+    ] = None,
+    lines: Annotated[int, typer.Option("-n", "--lines", help="How many old lines.")] = 40,
+    no_follow: Annotated[bool, typer.Option("--no-follow", help="Do not wait for more.")] = False,
+    json: Json = False,
+) -> int:
+    """Print what services wrote, and what they write."""
+    return _run("logs", json=json, services=services or [], lines=lines, follow=not no_follow)
+
+
+@cli.command()
+def env(role: Annotated[Role, typer.Option()] = Role.WEB, json: Json = False) -> int:
+    """Print the variables of a service, to paste into a shell or an editor."""
+    return _run("run", function="env", json=json, role=role)
+
+
+@cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(context: typer.Context, json: Json = False) -> int:
+    """Run a command in the environment, and with the identity, of the web service."""
+    return _run("run", json=json, command=context.args)
+
+
+@cli.command()
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, json: Json = False
+) -> int:
+    """Stop the stack and delete its data, whichever runtime has made them."""
+    return _run("stop", function="reset", json=json, yes=yes)
+
+
+@cli.command()
+def trace(
+    run_id: Annotated[UUID | None, typer.Argument(help="The id of a run.")] = None,
+    replay: Annotated[
+        str, typer.Option(metavar="FILE|RUN_ID", help="Post this callback once more instead.")
+    ] = "",
+    json: Json = False,
+) -> int:
+    """Print what happened to a run, or post its callback once more."""
+    if (run_id is None) == (not replay):
+        raise typer.BadParameter("Give the id of a run, or --replay.")
+    return _run("trace", json=json, run_id=str(run_id), replay=replay)
+
+
+@cli.command()
+def tunnel(
+    check: Annotated[bool, typer.Option("--check", help="Check everything that it needs.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print each call to Google, do none.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Print where Google's own cloud calls this machine."""
+    if check and dry_run:
+        raise typer.BadParameter("--check and --dry-run exclude each other.")
+    return _run("tunnel", json=json, check=check, dry_run=dry_run)
+
+
+@cli.command()
+def doctor(json: Json = False) -> int:
+    """Look for what may be in the way, and print what helps."""
+    return _run("doctor", json=json)

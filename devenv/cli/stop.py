@@ -1,0 +1,86 @@
+"""`down` and `reset`: stop the stack of this folder, and delete its data."""
+
+import shutil
+import signal
+import sys
+import time
+
+import typer
+
+from devenv.cli import compose
+from devenv.cli.context import Context
+from devenv.services import bridge
+from devenv.stack import statefile
+from devenv.stack.problems import StateUnreadable
+from devenv.stack.process import send_signal
+
+_TIMEOUT = 40.0
+_PAUSE = 0.05
+
+
+def down(context: Context) -> int:
+    """Stop what `up` started, and wait until it has stopped."""
+    if context.is_running():
+        return 0 if _stop(context) else 1
+    if project := compose.find(context):
+        return compose.down(context, project)
+    context.output.say("  Nothing runs here.")
+    context.output.result({"stopped": False}, "")
+    return 0
+
+
+def reset(context: Context, *, yes: bool) -> int:
+    """Stop everything and delete its data, so that the next `up` begins anew."""
+    folder, state = context.config.state, context.last_state()
+    if not yes and not _confirmed(context):
+        return 2
+    if context.is_running() and not _stop(context):
+        return 1
+    compose.reset(context)
+    if context.config.bridge_file.exists():
+        bridge.clear(context.product_of(state))
+    if folder.exists():
+        shutil.rmtree(folder)
+    context.output.success("Database, files, mail, logs and secrets are gone. make up begins anew.")
+    return 0
+
+
+def _confirmed(context: Context) -> bool:
+    if not sys.stdin.isatty():
+        context.output.fail("There is no terminal to ask.", hint="make reset YES=1")
+        return False
+    context.output.say(f"  This deletes the database and all files in {context.config.state}.")
+    return typer.confirm("  Go on?", err=True)
+
+
+def _stop(context: Context) -> bool:
+    """Ask the supervisor to stop; return whether it did. Raises StackError."""
+    pid = _supervisor(context)
+    send_signal(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _TIMEOUT
+    with context.output.progress("Stopping"):
+        while context.is_running():
+            if time.monotonic() > deadline:
+                context.output.fail(f"Process {pid} does not stop.", hint=f"kill -9 {pid}")
+                return False
+            time.sleep(_PAUSE)
+    context.output.success("Stopped; the data stays. make up brings everything back.")
+    return True
+
+
+def _supervisor(context: Context) -> int:
+    """Return the process that holds the lock, if the state file names it. Raises StackError.
+
+    A number from a damaged file is never signalled: 0 would be the caller's own process group.
+    """
+    holder = statefile.lock_holder(context.config.lock)
+    hint = f"kill {holder}" if holder else "end the process `devenv up` yourself"
+    try:
+        pid = context.state().pid
+    except StateUnreadable as error:
+        raise StateUnreadable(f"{error.message} Nothing was stopped.", hint=hint) from error
+    if pid <= 1:
+        raise StateUnreadable(
+            f"{context.config.state_file} names no supervisor. Nothing was stopped.", hint=hint
+        )
+    return pid
