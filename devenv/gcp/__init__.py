@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from devenv.gcp.server import Cloud
+    from devenv.gcp.cloud import Cloud
 
 __all__ = ["Cloud"]
 
@@ -11,7 +11,7 @@ __all__ = ["Cloud"]
 def __getattr__(name: str) -> Any:
     # Whoever wants only the configuration must not pay for gRPC and Google's clients.
     if name == "Cloud":
-        from devenv.gcp.server import Cloud  # noqa: PLC0415
+        from devenv.gcp.cloud import Cloud  # noqa: PLC0415
 
         return Cloud
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

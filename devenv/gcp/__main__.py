@@ -14,7 +14,7 @@ from pathlib import Path
 from devenv.gcp.config import CloudConfig, ConfigError, Image, parse
 from devenv.gcp.errors import CloudError
 from devenv.gcp.place import LOOPBACK, Place
-from devenv.gcp.server import Server
+from devenv.gcp.server import CloudServer
 
 _EVERYWHERE = ("", "0.0.0.0")  # noqa: S104 - not bound here, compared
 log = logging.getLogger("devenv.gcp")
@@ -127,7 +127,7 @@ async def _serve(config: CloudConfig, options: argparse.Namespace, start: float)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, enough.set)
-    server = Server(
+    server = CloudServer(
         config,
         data=options.data,
         project=options.config.parent,

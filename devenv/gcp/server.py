@@ -1,14 +1,17 @@
-"""The one process of the emulated cloud: which services there are and the ports they answer on."""
+"""The server of the emulated cloud: its services, and the ports on which they answer.
 
-import asyncio
+All services share one event loop, one SQLite file and one clock. The plain port and the proxy lead
+to a router, which finds the service of an HTTP request by Google's host name or by path, and to a
+gRPC server; each account has a metadata port of its own, by which its requests are known. A start
+resumes the services before it accepts connections, and writes `endpoints.json` last, so that
+whoever finds that file finds a cloud that answers. A stop goes the other way round.
+"""
+
 import os
-import threading
-from collections.abc import Coroutine
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from devenv.gcp.clock import Clock, SystemClock
@@ -19,12 +22,11 @@ from devenv.gcp.identity import certificates, exchange
 from devenv.gcp.identity.credentials import CredentialsApi
 from devenv.gcp.identity.identity import Identity, bearer
 from devenv.gcp.intercept import authority, endpoints
-from devenv.gcp.intercept.doors import Handler, Listener, PlainDoor, ProxyDoor
-from devenv.gcp.intercept.endpoints import Endpoints, Sockets
-from devenv.gcp.intercept.environment import environ
+from devenv.gcp.intercept.doors import Handler, PlainDoor, ProxyDoor, SocketListener
+from devenv.gcp.intercept.endpoints import Endpoints, Sockets, environ
 from devenv.gcp.intercept.hosts import Hosts, certified
 from devenv.gcp.intercept.router import Router
-from devenv.gcp.intercept.web import WebServer
+from devenv.gcp.intercept.web import AsgiServer
 from devenv.gcp.locations import location_rpcs
 from devenv.gcp.metadata.server import MetadataServer
 from devenv.gcp.place import HERE, LOOPBACK, Place
@@ -43,11 +45,9 @@ from devenv.gcp.storage_elsewhere import StorageElsewhere
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
 
-_PATIENCE = 30.0
 
-
-class Service(Protocol):
-    """What the server asks of every emulated service."""
+class CloudService(Protocol):
+    """An emulated service, as the server uses it."""
 
     def rpcs(self) -> tuple[Rpc, ...]: ...
     def mounts(self) -> tuple[Mount, ...]: ...
@@ -55,8 +55,8 @@ class Service(Protocol):
     async def stop(self) -> None: ...
 
 
-class Server:
-    """Everything, inside a running event loop; all state lives below `data`."""
+class CloudServer:
+    """The emulated cloud inside a running event loop; all state is below `data`."""
 
     def __init__(
         self,
@@ -68,10 +68,7 @@ class Server:
         roots: Path | None = None,
         place: Place = HERE,
     ) -> None:
-        """Jobs run in the folder `project`, if they are processes.
-
-        For `roots` see `authority.prepare`.
-        """
+        """Run jobs in the folder `project`, if they are processes; trust `roots` besides our CA."""
         data.mkdir(parents=True, exist_ok=True)
         self._config = config
         self._data = data.resolve()
@@ -100,11 +97,11 @@ class Server:
             config=config, guard=self._iam, claims=self._identity.claims
         )
         self._services = (self._run_services, *self._make_services())
-        self._listeners: list[Listener] = []
-        self._webs: list[WebServer] = []
+        self._listeners: list[SocketListener] = []
+        self._webs: list[AsgiServer] = []
 
     async def start(self) -> None:
-        """Resume every service, accept connections, then tell the world by `endpoints.json`."""
+        """Resume every service, accept connections, then write `endpoints.json`."""
         for service in self._services:
             await service.start()
         rpcs = (
@@ -130,7 +127,7 @@ class Server:
         self.endpoints.write(self._file)
 
     async def stop(self) -> None:
-        """Stop accepting, finish what is being answered."""
+        """Stop accepting connections, finish the answers in progress, stop the services."""
         for listener in self._listeners:
             await listener.close()
         for web in self._webs:
@@ -150,7 +147,7 @@ class Server:
         """Return the variables of a process that is `account` (short name or e-mail)."""
         return dict(self.endpoints.environ[self._identity.account(account).name])
 
-    def _make_services(self) -> tuple[Service, ...]:
+    def _make_services(self) -> tuple[CloudService, ...]:
         config, store, clock, guard = self._config, self._store, self._clock, self._iam
         return (
             TasksService(
@@ -175,7 +172,7 @@ class Server:
             self._storage(),
         )
 
-    def _storage(self) -> Service:
+    def _storage(self) -> CloudService:
         if self._config.storage:
             return StorageElsewhere(self._config)
         return StorageService(
@@ -209,7 +206,7 @@ class Server:
         return (*certificates.mounts(self._identity), *exchange.mounts(self._identity))
 
     async def _send(self, request: Request) -> Answer:
-        """Send what the cloud itself has to send; nothing leaves this machine unless allowed."""
+        """Send a request of the cloud itself, which may leave this machine only if allowed."""
         parts = urlsplit(request.url)
         host = parts.hostname or ""
         if not self._hosts.emulated(host) and not self._hosts.passed(host):
@@ -241,7 +238,7 @@ class Server:
         if jobs := self._sockets.jobs:
             proxy = ProxyDoor(hosts=closed, plain=plain, forward=forward)
             doors += [(jobs["metadata"], metadata.adopt), (jobs["proxy"], proxy.handle)]
-        self._listeners = [Listener(listening, handle) for listening, handle in doors]
+        self._listeners = [SocketListener(listening, handle) for listening, handle in doors]
 
     def _metadata_server(self) -> MetadataServer:
         emails = {
@@ -252,8 +249,8 @@ class Server:
         hosts = {self._place.host, self._place.container_host, self._gateway} - {""}
         return MetadataServer(self._config, self._identity, emails, find, hosts=hosts)
 
-    def _web(self, app: Any, *, reuse: bool = True) -> WebServer:
-        web = WebServer(app, reuse=reuse)
+    def _web(self, app: Any, *, reuse: bool = True) -> AsgiServer:
+        web = AsgiServer(app, reuse=reuse)
         self._webs.append(web)
         return web
 
@@ -308,75 +305,3 @@ class Server:
     def _who(self, authorization: str) -> str:
         grant = self._identity.grant(bearer({"authorization": authorization}))
         return grant.caller.email if grant else ""
-
-
-class Cloud:
-    """The emulated cloud in a thread of its own: `with Cloud(config, data=path) as cloud:`."""
-
-    def __init__(
-        self,
-        config: CloudConfig,
-        *,
-        data: Path,
-        project: Path = Path(),
-        clock: Clock | None = None,
-        roots: Path | None = None,
-        place: Place = HERE,
-    ) -> None:
-        self._make = partial(
-            Server,
-            config,
-            data=data,
-            project=project,
-            clock=clock,
-            roots=roots,
-            place=place,
-        )
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="gcp", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._run(self._start())
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._run(self._server.stop())
-        self._run(_let_connections_go())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    @property
-    def proxy_url(self) -> str:
-        return self._server.endpoints.proxy
-
-    @property
-    def plain_url(self) -> str:
-        return self._server.endpoints.plain
-
-    @property
-    def bundle(self) -> Path:
-        return Path(self._server.endpoints.bundle)
-
-    def environ(self, account: str) -> dict[str, str]:
-        """Return the variables of a process that is `account` (short name or e-mail)."""
-        return self._server.environ(account)
-
-    async def _start(self) -> None:
-        self._server = self._make()
-        await self._server.start()
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE)
-
-
-async def _let_connections_go() -> None:
-    """A connection that was broken off is closed by the loop, in its next round."""
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)

@@ -1,6 +1,7 @@
-"""Cloud Storage that another server provides (fake-gcs-server, say): found under Google's names.
+"""Cloud Storage by another server, such as fake-gcs-server, under Google's host names.
 
-What that server does not check is not checked; `docs/fidelity.md` says what that is.
+Requests are forwarded as they are, with the caller's token; the other server decides what it checks.
+It must call itself storage.googleapis.com in the URLs that it returns.
 """
 
 import asyncio
@@ -12,18 +13,20 @@ from starlette.types import Receive, Scope, Send
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import Answer, NoAnswer, Request
 from devenv.gcp.errors import Unavailable
-from devenv.gcp.forward.headers import end_to_end
-from devenv.gcp.forward.passage import Passage
-from devenv.gcp.forward.pool import Origin, Pool, buffered
+from devenv.gcp.forward.connection import Origin, Pool, buffered
+from devenv.gcp.forward.passage import Passage, end_to_end
 from devenv.gcp.rpc import Mount, Rpc
 
-_PATHS = ("/storage/v1/", "/upload/storage/v1/", "/download/storage/v1/", "/batch/storage/v1")
+_PATHS = (
+    *("/storage/v1/", "/upload/storage/v1/", "/resumable/upload/storage/v1/"),
+    *("/download/storage/v1/", "/batch/storage/v1"),
+)
 _HOSTS = ("storage.googleapis.com", "*.storage.googleapis.com")
-_PATIENCE = 10.0
+_TIMEOUT = 10.0
 
 
 class StorageElsewhere:
-    """The server must call itself storage.googleapis.com in the URLs that it tells."""
+    """The service that forwards to the other server."""
 
     def __init__(self, config: CloudConfig) -> None:
         self._config = config
@@ -42,14 +45,16 @@ class StorageElsewhere:
         )
 
     async def start(self) -> None:
-        """Make the configured buckets. Raises Unavailable if nobody answers."""
+        """Create the configured buckets. Raises Unavailable if the server does not answer."""
         for name in self._config.buckets:
             try:
                 answer = await self._make(name)
             except (NoAnswer, TimeoutError) as error:
                 raise Unavailable(f"The storage server at {self._url} does not answer.") from error
             if answer.status not in (200, 409):
-                raise Unavailable(f"{self._url} does not make the bucket {name}: {answer.status}.")
+                raise Unavailable(
+                    f"{self._url} answered {answer.status} to the creation of the bucket {name}."
+                )
 
     async def stop(self) -> None:
         self._pool.close()
@@ -69,7 +74,7 @@ class StorageElsewhere:
     async def _make(self, bucket: str) -> Answer:
         url = f"{self._url}/storage/v1/b?project={self._config.project}"
         body = json.dumps({"name": bucket}).encode()
-        request = Request(method="POST", url=url, headers={}, body=body, deadline=_PATIENCE)
+        request = Request(method="POST", url=url, headers={}, body=body, deadline=_TIMEOUT)
         headers = [(b"host", b"storage.googleapis.com"), (b"content-type", b"application/json")]
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             return await buffered(self._pool, self._origin, request, headers)

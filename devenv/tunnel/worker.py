@@ -3,7 +3,7 @@
 import asyncio
 
 from devenv.gcp.delivery import Answer, Request
-from devenv.gcp.forward.pool import Origin, Pool, buffered
+from devenv.gcp.forward.connection import Origin, Pool, buffered
 
 
 class Worker:

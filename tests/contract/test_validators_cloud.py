@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from devenv.gcp.cloud import Cloud
 from devenv.gcp.config import Binding, CloudConfig
-from devenv.gcp.server import Cloud
 from tests.standin.worker import Worker
 from validators.sdk.manifest import read_manifest
 from validators.sdk.testing import write_envelope

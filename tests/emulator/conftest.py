@@ -1,4 +1,4 @@
-"""These tests talk to servers that they start on the loopback interface."""
+"""Fixtures for tests that start servers on the loopback interface."""
 
 import pytest
 
@@ -9,4 +9,4 @@ __all__ = ["ActAs", "act_as", "cloud", "config"]
 
 @pytest.fixture(autouse=True)
 def _loopback(socket_enabled: None) -> None:
-    """Sockets are shut elsewhere."""
+    """Allow sockets, which are disabled in other tests."""

@@ -1,4 +1,4 @@
-"""Local servers for tests: what deliveries and requests arrive at."""
+"""Local servers that receive deliveries and requests in tests."""
 
 import asyncio
 import queue

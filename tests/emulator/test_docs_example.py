@@ -1,4 +1,4 @@
-"""The example of the page about development works as written."""
+"""The example program of docs/development.md."""
 
 import os
 import re
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-def test_the_cloud_serves_another_projects_program(tmp_path: Path) -> None:
+def test_docs_example_prints_the_object(tmp_path: Path) -> None:
     (program,) = BLOCK.findall((ROOT / "docs/development.md").read_text())
 
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The front end of the services, before real local servers."""
+"""The ingress of Cloud Run services, in front of real local servers."""
 
 import asyncio
 import hashlib
@@ -115,7 +115,7 @@ async def front(**options: Any) -> AsyncIterator[Front]:
         await found.services.stop()
 
 
-async def test_a_request_reaches_the_local_port_with_googles_headers() -> None:
+async def test_request_reaches_local_port_with_google_headers() -> None:
     async with front() as it:
         found = (await it.client.post("/a%20b/?q=1", content=b"hello")).json()
     headers = dict(found["headers"])
@@ -129,7 +129,7 @@ async def test_a_request_reaches_the_local_port_with_googles_headers() -> None:
     assert "/" in headers["x-cloud-trace-context"]
 
 
-async def test_what_the_client_says_of_its_way_is_not_believed() -> None:
+async def test_client_forwarding_headers_are_overridden() -> None:
     sent = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "gopher", "Forwarded": "for=me"}
     async with front() as it:
         headers = dict((await it.client.get("/", headers=sent)).json()["headers"])
@@ -138,7 +138,7 @@ async def test_what_the_client_says_of_its_way_is_not_believed() -> None:
     assert "for=me" not in headers["forwarded"]
 
 
-async def test_a_large_upload_is_streamed() -> None:
+async def test_large_upload_is_streamed() -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(64):
             yield b"y" * 500_000
@@ -148,12 +148,12 @@ async def test_a_large_upload_is_streamed() -> None:
     assert found.text == hashlib.sha256(b"y" * 32_000_000).hexdigest()
 
 
-async def test_a_large_answer_is_streamed() -> None:
+async def test_large_answer_is_streamed() -> None:
     async with front() as it:
         assert len((await it.client.get("/large")).content) == 10_000_000
 
 
-async def test_an_answer_before_the_end_of_the_upload_comes_through() -> None:
+async def test_early_answer_to_an_upload_is_passed_on() -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(100):
             yield b"y" * 100_000
@@ -163,13 +163,13 @@ async def test_an_answer_before_the_end_of_the_upload_comes_through() -> None:
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET", "PUT", "DELETE"])
-async def test_connections_survive_every_method(method: str) -> None:
+async def test_connection_is_reused_after_every_method(method: str) -> None:
     async with front() as it:
         for _ in range(3):
             assert (await it.client.request(method, "/x")).status_code == 200
 
 
-async def test_many_requests_at_once_are_kept_apart() -> None:
+async def test_concurrent_requests_get_their_own_answers() -> None:
     async with front() as it:
         found = await asyncio.gather(
             *(it.client.post("/x", content=str(n).encode()) for n in range(100))
@@ -177,7 +177,7 @@ async def test_many_requests_at_once_are_kept_apart() -> None:
     assert [answer.json()["body"] for answer in found] == [str(n) for n in range(100)]
 
 
-async def test_a_private_service_without_a_token_answers_403() -> None:
+async def test_private_service_without_token_returns_403() -> None:
     async with front(public=False) as it:
         it.guard.denied.add("run.routes.invoke")
         found = await it.client.get("/x<y>")
@@ -198,7 +198,7 @@ async def test_a_private_service_without_a_token_answers_403() -> None:
         bearer(""),
     ],
 )
-async def test_a_token_that_does_not_verify_answers_401(header: dict[str, str]) -> None:
+async def test_invalid_token_returns_401(header: dict[str, str]) -> None:
     async with front(public=False) as it:
         found = await it.client.get("/x", headers=header)
     assert found.status_code == 401
@@ -206,39 +206,39 @@ async def test_a_token_that_does_not_verify_answers_401(header: dict[str, str]) 
     assert "invalid_token" in found.headers["www-authenticate"]
 
 
-async def test_two_tokens_answer_401() -> None:
+async def test_two_tokens_return_401() -> None:
     twice = [("Authorization", f"Bearer tasks@p|{URL}")] * 2
     async with front(public=False) as it:
         assert (await it.client.get("/x", headers=twice)).status_code == 401
 
 
 @pytest.mark.parametrize("audience", [URL, f"{URL}/", f"{URL}/x/y?z=1"])
-async def test_the_audience_is_the_url_with_or_without_a_path(audience: str) -> None:
+async def test_audience_is_the_url_with_or_without_path(audience: str) -> None:
     async with front(public=False) as it:
         assert (await it.client.get("/x", headers=bearer(audience))).status_code == 200
     resource = "projects/validibot-local/locations/us-west1/services/worker"
     assert it.guard.asked == [("run.routes.invoke", resource)]
 
 
-async def test_a_good_token_without_the_permission_answers_403() -> None:
+async def test_token_without_permission_returns_403() -> None:
     async with front(public=False) as it:
         it.guard.denied.add("run.routes.invoke")
         assert (await it.client.get("/x", headers=bearer())).status_code == 403
 
 
-async def test_a_public_service_gets_tokens_that_are_its_own_business() -> None:
+async def test_public_service_receives_any_token() -> None:
     async with front() as it:
         found = await it.client.get("/x", headers={"Authorization": "Bearer key"})
     assert dict(found.json()["headers"])["authorization"] == "Bearer key"
 
 
-async def test_a_host_without_a_service_answers_404() -> None:
+async def test_host_without_service_returns_404() -> None:
     async with front() as it:
         found = await it.client.get("https://nobody-1.us-west1.run.app/")
     assert found.status_code == 404
 
 
-async def test_a_service_that_is_down_answers_503() -> None:
+async def test_stopped_service_returns_503() -> None:
     async with raw(b"") as port:
         pass
     assert (await Front(port).client.get("/")).status_code == 503
@@ -248,17 +248,17 @@ async def test_a_service_that_is_down_answers_503() -> None:
     "answer",
     [b"", b"hello", b"HTTP/1.1 200 OK\r\nX", b"HTTP/1.1 200 OK\r\n" + b"a: " + b"b" * 300_000],
 )
-async def test_a_malformed_answer_becomes_503(answer: bytes) -> None:
+async def test_malformed_answer_returns_503(answer: bytes) -> None:
     async with raw(answer) as port:
         assert (await Front(port).client.get("/")).status_code == 503
 
 
-async def test_an_answer_that_ends_with_its_connection_is_whole() -> None:
+async def test_answer_without_length_ends_with_connection() -> None:
     async with raw(b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\nall of it") as port:
         assert (await Front(port).client.get("/")).text == "all of it"
 
 
-async def test_a_request_past_its_timeout_answers_504() -> None:
+async def test_request_past_timeout_returns_504() -> None:
     async with front(timeout=0.05) as it:
         found = await it.client.get("/slow")
     assert (found.status_code, "upstream request timeout" in found.text) == (504, True)
@@ -270,7 +270,7 @@ def request(
     return delivery.Request("POST", url, headers or {}, b"body", deadline)
 
 
-async def test_the_cloud_itself_goes_through_the_same_checks() -> None:
+async def test_cloud_requests_pass_the_same_checks() -> None:
     async with front(public=False) as it:
         send = it.services.send
         it.guard.denied.add("run.routes.invoke")
@@ -282,21 +282,21 @@ async def test_the_cloud_itself_goes_through_the_same_checks() -> None:
     assert b'"body":"body"' in answer.body
 
 
-async def test_the_cloud_sends_to_any_other_url_directly() -> None:
+async def test_cloud_requests_to_other_urls_are_sent_directly() -> None:
     async with serving(APP) as port, front() as it:
         answer = await it.services.send(request(f"http://localhost:{port}/x"))
     assert answer.good
     assert f'["host","localhost:{port}"]'.encode() in answer.body
 
 
-async def test_a_request_of_the_cloud_ends_at_its_deadline() -> None:
+async def test_cloud_request_ends_at_its_deadline() -> None:
     async with front() as it:
         with pytest.raises(TimeoutError):
             await it.services.send(request(f"{URL}/slow", deadline=0.05))
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://a..b/", "http://localhost:0/"])
-async def test_a_target_that_cannot_be_reached_gives_no_answer(url: str) -> None:
+async def test_unreachable_target_raises_no_answer(url: str) -> None:
     async with front() as it:
         with pytest.raises(delivery.NoAnswer):
             await it.services.send(request(url))
@@ -331,7 +331,7 @@ class Visit:
             self.leave.set()
 
 
-async def test_an_endless_answer_ends_when_its_client_goes() -> None:
+async def test_endless_answer_ends_when_client_disconnects() -> None:
     async with front() as it:
         visit = Visit("/endless")
         async with asyncio.timeout(2):
@@ -340,7 +340,7 @@ async def test_an_endless_answer_ends_when_its_client_goes() -> None:
     assert visit.got[-1]["more_body"]  # broken off, not ended
 
 
-async def test_an_upload_ends_when_its_client_goes() -> None:
+async def test_upload_ends_when_client_disconnects() -> None:
     async with front() as it:
         visit = Visit("/digest", {"type": "http.request", "body": b"x", "more_body": True})
         visit.leave.set()
@@ -349,7 +349,7 @@ async def test_an_upload_ends_when_its_client_goes() -> None:
     assert visit.got[0]["status"] == 503
 
 
-async def test_a_client_that_went_before_it_sent_anything_costs_nothing() -> None:
+async def test_client_that_disconnects_first_opens_no_connection() -> None:
     async with front() as it:
         visit = Visit("/", {"type": "http.disconnect"})
         await it.app(visit.scope, visit.receive, visit.send)
@@ -363,7 +363,7 @@ async def test_websockets_are_closed() -> None:
     assert visit.got[0]["type"] == "websocket.close"
 
 
-async def test_a_kept_connection_that_dies_on_the_way_is_replaced() -> None:
+async def test_broken_kept_connection_is_replaced() -> None:
     served = 0
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

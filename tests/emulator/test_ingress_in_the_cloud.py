@@ -1,4 +1,4 @@
-"""The front end as a workload finds it: HTTPS to a run.app host name, tokens of the metadata server."""
+"""The ingress through the proxy: HTTPS to a run.app host, tokens of the metadata server."""
 
 import hashlib
 import os
@@ -42,7 +42,7 @@ def bearer(audience: str, form: str = "full") -> dict[str, str]:
 
 
 @pytest.mark.parametrize("form", ["full", "standard"])
-def test_an_invoker_gets_through_with_either_form_of_token(
+def test_invoker_passes_with_either_authorization_header(
     act_as: ActAs, worker: Worker, url: str, form: str
 ) -> None:
     act_as("validator-fmu")
@@ -52,7 +52,7 @@ def test_an_invoker_gets_through_with_either_form_of_token(
     assert worker.next().headers["host"] == url.removeprefix("https://")
 
 
-def test_who_is_no_invoker_gets_403(act_as: ActAs, worker: Worker, url: str) -> None:
+def test_account_without_invoker_role_gets_403(act_as: ActAs, worker: Worker, url: str) -> None:
     act_as("web")
     answer = requests.get(url, headers=bearer(url), timeout=5)
 
@@ -61,7 +61,7 @@ def test_who_is_no_invoker_gets_403(act_as: ActAs, worker: Worker, url: str) -> 
     assert worker.arrivals.empty()
 
 
-def test_a_token_for_another_service_gets_401(
+def test_token_for_another_service_gets_401(
     act_as: ActAs, worker: Worker, url: str, config: CloudConfig
 ) -> None:
     act_as("validator-fmu")
@@ -71,14 +71,14 @@ def test_a_token_for_another_service_gets_401(
     assert worker.arrivals.empty()
 
 
-def test_an_access_token_gets_401(act_as: ActAs, worker: Worker, url: str) -> None:
+def test_access_token_gets_401(act_as: ActAs, worker: Worker, url: str) -> None:
     act_as("validator-fmu")
     token = {"Authorization": "Bearer ya29.something"}
 
     assert requests.get(url, headers=token, timeout=5).status_code == 401
 
 
-def test_nobody_needs_a_token_for_a_public_service(act_as: ActAs, config: CloudConfig) -> None:
+def test_public_service_needs_no_token(act_as: ActAs, config: CloudConfig) -> None:
     act_as("validator-fmu")
     with working(port_of(config, "validibot-web")) as web:
         answer = requests.get(config.service_url("validibot-web") + "/a?b=c", timeout=5)
@@ -86,13 +86,13 @@ def test_nobody_needs_a_token_for_a_public_service(act_as: ActAs, config: CloudC
         assert web.next().path == "/a?b=c"
 
 
-def test_a_service_that_is_down_gets_503(act_as: ActAs, url: str) -> None:
+def test_stopped_service_gets_503(act_as: ActAs, url: str) -> None:
     act_as("validator-fmu")
 
     assert requests.get(url, headers=bearer(url), timeout=5).status_code == 503
 
 
-def test_fifty_megabytes_go_through_unchanged(act_as: ActAs, worker: Worker, url: str) -> None:
+def test_fifty_megabytes_are_forwarded_unchanged(act_as: ActAs, worker: Worker, url: str) -> None:
     act_as("validator-fmu")
     body = os.urandom(1024) * 50_000
     answer = requests.put(url, headers=bearer(url), data=body, timeout=20)

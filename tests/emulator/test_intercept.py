@@ -1,4 +1,4 @@
-"""Unmodified clients arrive through the proxy; everything else is refused by name."""
+"""Interception of unmodified clients by the proxy."""
 
 # mypy: disable-error-code="no-untyped-call"
 
@@ -22,7 +22,7 @@ def _worker(act_as: ActAs) -> None:
     act_as("worker")
 
 
-def test_the_tasks_client_without_arguments_arrives() -> None:
+def test_tasks_client_without_arguments_is_intercepted() -> None:
     with tasks_v2.CloudTasksClient() as client:
         request = tasks_v2.HttpRequest(url="http://127.0.0.1:1/x")
         task = client.create_task(parent=QUEUE, task=tasks_v2.Task(http_request=request))
@@ -30,31 +30,31 @@ def test_the_tasks_client_without_arguments_arrives() -> None:
     assert task.name.startswith(f"{QUEUE}/tasks/")
 
 
-def test_the_run_client_without_arguments_arrives() -> None:
+def test_run_client_without_arguments_is_intercepted() -> None:
     with run_v2.JobsClient() as client:
         assert client.get_job(name=JOB).name == JOB
 
 
-def test_the_storage_client_without_arguments_arrives() -> None:
+def test_storage_client_without_arguments_is_intercepted() -> None:
     with Client() as client:
         blob = client.bucket("validibot-local").blob("intercept/a")
         blob.upload_from_string("hello")
         assert blob.download_as_bytes() == b"hello"
 
 
-def test_a_host_that_is_not_emulated_is_refused_with_the_way_to_allow_it() -> None:
+def test_other_host_is_refused_naming_the_setting() -> None:
     with pytest.raises(requests.exceptions.ProxyError, match=r"503 example\.com.*allow_hosts"):
         requests.get("https://example.com/", timeout=5)
 
 
-def test_plain_http_to_such_a_host_is_refused_too() -> None:
+def test_plain_http_to_other_host_is_refused() -> None:
     answer = requests.get("http://example.com/", timeout=5)
 
     assert answer.status_code == 503
     assert "example.com is not emulated" in answer.text
 
 
-def test_plain_http_to_an_emulated_host_is_answered() -> None:
+def test_plain_http_to_emulated_host_is_answered() -> None:
     answer = requests.get("http://www.googleapis.com/oauth2/v1/certs", timeout=5)
 
     assert answer.status_code == 200
@@ -62,7 +62,7 @@ def test_plain_http_to_an_emulated_host_is_answered() -> None:
 
 
 @pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\n\r\n", b"CONNECT :x HTTP/1.1\r\n\r\n"])
-def test_what_is_no_proxy_request_is_refused(cloud: Cloud, head: bytes) -> None:
+def test_invalid_proxy_request_is_refused(cloud: Cloud, head: bytes) -> None:
     host, _, port = cloud.proxy_url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=5) as client:
         client.sendall(head)
@@ -70,7 +70,7 @@ def test_what_is_no_proxy_request_is_refused(cloud: Cloud, head: bytes) -> None:
         assert client.recv(1000).startswith(b"HTTP/1.1 400")
 
 
-def test_a_machine_that_was_let_through_is_reached(cloud: Cloud) -> None:
+def test_allowed_host_is_reached(cloud: Cloud) -> None:
     proxies = {"http": cloud.proxy_url, "https": cloud.proxy_url}
     with requests.Session() as session:
         session.trust_env = False
@@ -79,7 +79,7 @@ def test_a_machine_that_was_let_through_is_reached(cloud: Cloud) -> None:
     assert answer.json() == {"status": "ok"}
 
 
-def test_a_machine_that_is_not_there_is_named(cloud: Cloud) -> None:
+def test_unreachable_host_is_named(cloud: Cloud) -> None:
     with requests.Session() as session:
         session.trust_env = False
         proxies = {"http": cloud.proxy_url}
@@ -89,14 +89,14 @@ def test_a_machine_that_is_not_there_is_named(cloud: Cloud) -> None:
     assert "127.0.0.1:1 cannot be reached" in answer.text
 
 
-def test_tls_on_the_plain_port_vouches_for_localhost(cloud: Cloud) -> None:
+def test_plain_port_serves_tls_for_localhost(cloud: Cloud) -> None:
     url = cloud.plain_url.replace("http://127.0.0.1", "https://localhost")
     answer = requests.get(f"{url}/_devenv/health", verify=str(cloud.bundle), timeout=5)
 
     assert answer.json() == {"status": "ok"}
 
 
-def test_a_request_body_does_not_wait_for_a_delayed_acknowledgement(cloud: Cloud) -> None:
+def test_request_body_is_not_delayed_by_acknowledgements(cloud: Cloud) -> None:
     with requests.Session() as session:
         session.post("https://sts.googleapis.com/v1/token", data={"a": "b"}, timeout=5)
         durations = [

@@ -1,4 +1,4 @@
-"""The emulated cloud as a process of its own: ready soon, gone soon, the same after `kill -9`."""
+"""The emulated cloud as a process of its own."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def wait_for(endpoints: Path, pid: int) -> dict[str, Any]:
     return until(started, forgive=FileNotFoundError) or {}
 
 
-def test_clients_go_on_after_kill_9(tmp_path: Path) -> None:
+def test_clients_continue_after_kill(tmp_path: Path) -> None:
     with running(tmp_path) as (process, before):
         metadata = before["environ"]["web"]["GCE_METADATA_HOST"]
         flavor = {"Metadata-Flavor": "Google"}
@@ -67,7 +67,7 @@ def test_clients_go_on_after_kill_9(tmp_path: Path) -> None:
     assert after["environ"] == before["environ"]
 
 
-def test_sigterm_ends_it_within_a_second(tmp_path: Path) -> None:
+def test_sigterm_stops_the_process_within_a_second(tmp_path: Path) -> None:
     with running(tmp_path) as (process, where):
         assert httpx.get(f"{where['plain']}/_devenv/health", trust_env=False).is_success
         process.terminate()
@@ -78,7 +78,9 @@ def test_sigterm_ends_it_within_a_second(tmp_path: Path) -> None:
     ("setting", "complaint"),
     [('iam = "maybe"', "gcp.iam is 'maybe'"), ('buckets = ["b"]', "Invalid bucket name: 'b'")],
 )
-def test_a_wrong_file_is_refused_by_name(tmp_path: Path, setting: str, complaint: str) -> None:
+def test_invalid_configuration_is_refused_by_name(
+    tmp_path: Path, setting: str, complaint: str
+) -> None:
     (tmp_path / "devenv.toml").write_text(f"[gcp]\n{setting}")
     command = [sys.executable, "-m", "devenv.gcp", "--config", str(tmp_path / "devenv.toml")]
     command += ["--data", str(tmp_path / "data")]
@@ -90,7 +92,7 @@ def test_a_wrong_file_is_refused_by_name(tmp_path: Path, setting: str, complaint
 
 
 @pytest.mark.skipif(not shutil.which("gcloud"), reason="gcloud is not installed")
-def test_gcloud_prints_our_token_without_a_login(cloud: Cloud) -> None:
+def test_gcloud_prints_token_without_login(cloud: Cloud) -> None:
     environ = {**os.environ, **cloud.environ("web")}  # noqa: TID251 - gcloud is a child of this test
     command = ["gcloud", "auth", "print-identity-token", "--audiences=https://a.example"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Cloud Storage as Google's own client sees it."""
+"""Cloud Storage through Google's Python client."""
 
 import base64
 import gzip
@@ -76,7 +76,7 @@ def name() -> str:
     return f"tests/{os.urandom(6).hex()}/ä b"
 
 
-def test_a_small_object_goes_there_and_back(bucket: Bucket, name: str) -> None:
+def test_small_object_is_uploaded_and_downloaded(bucket: Bucket, name: str) -> None:
     blob = bucket.blob(name)
     blob.metadata = {"run": "1"}
     blob.upload_from_string(b"hello", content_type="text/plain")
@@ -88,7 +88,7 @@ def test_a_small_object_goes_there_and_back(bucket: Bucket, name: str) -> None:
     assert found.generation == blob.generation
 
 
-def test_create_only_holds_for_small_and_large_and_streamed(bucket: Bucket, name: str) -> None:
+def test_create_only_applies_to_small_large_and_streamed_uploads(bucket: Bucket, name: str) -> None:
     bucket.blob(name).upload_from_string(b"first", if_generation_match=0)
     with pytest.raises(exceptions.PreconditionFailed):
         bucket.blob(name).upload_from_string(b"second", if_generation_match=0)
@@ -103,7 +103,7 @@ def test_create_only_holds_for_small_and_large_and_streamed(bucket: Bucket, name
     assert bucket.blob(name).download_as_bytes() == b"first"
 
 
-def test_a_large_object_is_uploaded_in_chunks_and_verified(bucket: Bucket, name: str) -> None:
+def test_large_object_is_uploaded_in_chunks(bucket: Bucket, name: str) -> None:
     data = os.urandom(10 * 1024 * 1024)
     blob = bucket.blob(name, chunk_size=1024 * 1024)
     blob.upload_from_file(io.BytesIO(data), if_generation_match=0, checksum="crc32c")
@@ -112,7 +112,7 @@ def test_a_large_object_is_uploaded_in_chunks_and_verified(bucket: Bucket, name:
     assert bucket.blob(name, chunk_size=3 * 1024 * 1024).download_as_bytes() == data
 
 
-def test_a_stream_of_unknown_length_is_uploaded(bucket: Bucket, name: str) -> None:
+def test_stream_of_unknown_length_is_uploaded(bucket: Bucket, name: str) -> None:
     with bucket.blob(name, chunk_size=256 * 1024).open("wb", if_generation_match=0) as stream:
         for _ in range(10):
             stream.write(b"y" * 100_000)
@@ -121,7 +121,7 @@ def test_a_stream_of_unknown_length_is_uploaded(bucket: Bucket, name: str) -> No
 
 
 @pytest.mark.parametrize("size", [0, 100, EIGHT_MIB + 1])
-def test_of_many_racing_writers_one_wins(bucket: Bucket, name: str, size: int) -> None:
+def test_one_of_many_racing_writers_succeeds(bucket: Bucket, name: str, size: int) -> None:
     def write(writer: int) -> bool:
         data = io.BytesIO(bytes([writer]) * size)
         blob = bucket.blob(name)
@@ -138,7 +138,7 @@ def test_of_many_racing_writers_one_wins(bucket: Bucket, name: str, size: int) -
     assert bucket.blob(name).download_as_bytes() == bytes(won) * size
 
 
-def test_preconditions_hold_on_read_delete_patch_and_copy(bucket: Bucket, name: str) -> None:
+def test_preconditions_apply_to_read_delete_patch_and_copy(bucket: Bucket, name: str) -> None:
     blob = bucket.blob(name)
     blob.upload_from_string(b"1")
     with pytest.raises(exceptions.PreconditionFailed):
@@ -156,7 +156,7 @@ def test_preconditions_hold_on_read_delete_patch_and_copy(bucket: Bucket, name: 
     assert blob.exists(if_generation_match=blob.generation)
 
 
-def test_an_old_generation_is_gone(bucket: Bucket, name: str) -> None:
+def test_old_generation_is_gone(bucket: Bucket, name: str) -> None:
     blob = bucket.blob(name)
     blob.upload_from_string(b"1")
     old = blob.generation
@@ -168,7 +168,7 @@ def test_an_old_generation_is_gone(bucket: Bucket, name: str) -> None:
         bucket.blob(name, generation=old).download_as_bytes()
 
 
-def test_pages_prefixes_and_offsets(bucket: Bucket, name: str) -> None:
+def test_list_returns_pages_prefixes_and_offsets(bucket: Bucket, name: str) -> None:
     for index in range(5):
         bucket.blob(f"{name}/{index}/x").upload_from_string(b"")
     listed = bucket.client.list_blobs(bucket, prefix=f"{name}/", page_size=2)
@@ -180,7 +180,7 @@ def test_pages_prefixes_and_offsets(bucket: Bucket, name: str) -> None:
     assert [blob.name[-3:] for blob in late] == ["3/x", "4/x"]
 
 
-def test_a_batch(bucket: Bucket, name: str) -> None:
+def test_batch_patches_and_deletes(bucket: Bucket, name: str) -> None:
     blobs = [bucket.blob(f"{name}/{index}") for index in range(3)]
     for blob in blobs:
         blob.upload_from_string(b"x")
@@ -195,7 +195,7 @@ def test_a_batch(bucket: Bucket, name: str) -> None:
         blobs[0].delete()
 
 
-def test_copy_compose_rename_and_delete(bucket: Bucket, name: str) -> None:
+def test_copy_compose_rename_and_delete_succeed(bucket: Bucket, name: str) -> None:
     first, second = bucket.blob(f"{name}/1"), bucket.blob(f"{name}/2")
     first.upload_from_string(b"one ")
     second.upload_from_string(b"two")
@@ -212,7 +212,9 @@ def test_copy_compose_rename_and_delete(bucket: Bucket, name: str) -> None:
     assert bucket.get_blob(f"{name}/6").storage_class == "NEARLINE"
 
 
-def test_signed_urls(bucket: Bucket, name: str, running: Running) -> None:
+def test_signed_url_expires_and_is_bound_to_its_method(
+    bucket: Bucket, name: str, running: Running
+) -> None:
     def sign(method: str, seconds: int = 60, **options: Any) -> str:
         url = bucket.blob(name).generate_signed_url(
             version="v4",
@@ -236,7 +238,9 @@ def test_signed_urls(bucket: Bucket, name: str, running: Running) -> None:
     assert requests.delete(get, timeout=5).status_code == 403
 
 
-def test_a_resumable_upload_by_signed_url(bucket: Bucket, name: str, running: Running) -> None:
+def test_resumable_upload_by_signed_url_succeeds(
+    bucket: Bucket, name: str, running: Running
+) -> None:
     url = bucket.blob(name).generate_signed_url(
         version="v4", method="RESUMABLE", expiration=60, api_access_endpoint=running.url
     )
@@ -246,7 +250,7 @@ def test_a_resumable_upload_by_signed_url(bucket: Bucket, name: str, running: Ru
     assert bucket.blob(name).download_as_bytes() == b"all"
 
 
-def test_validators_may_create_and_read_but_not_overwrite(clients: Clients, name: str) -> None:
+def test_creator_role_cannot_overwrite(clients: Clients, name: str) -> None:
     blob = clients("validator").bucket(BUCKET).blob(name)
     blob.upload_from_string(b"1", if_generation_match=0)
     assert blob.download_as_bytes() == b"1"
@@ -255,7 +259,7 @@ def test_validators_may_create_and_read_but_not_overwrite(clients: Clients, name
             forbidden()
 
 
-def test_a_downscoped_token_sees_its_prefix_only(clients: Clients, name: str) -> None:
+def test_downscoped_token_is_limited_to_its_prefix(clients: Clients, name: str) -> None:
     clients("web").bucket(BUCKET).blob(f"{name}/in").upload_from_string(b"1")
     condition = f"resource.name.startsWith('projects/_/buckets/{BUCKET}/objects/{name}/')"
     roles = ("inRole:roles/storage.objectUser",)
@@ -269,7 +273,7 @@ def test_a_downscoped_token_sees_its_prefix_only(clients: Clients, name: str) ->
         list(small.client.list_blobs(small, prefix=f"{name}/"))
 
 
-def test_buckets(clients: Clients) -> None:
+def test_buckets_are_created_listed_and_deleted(clients: Clients) -> None:
     client = clients("admin")
     made = client.create_bucket("second-bucket")
     made.labels = {"a": "b"}
@@ -285,14 +289,14 @@ def test_buckets(clients: Clients) -> None:
 
 
 @pytest.mark.parametrize("header", [{}, {"authorization": "Bearer made-up"}])
-def test_a_missing_or_made_up_token_is_401(running: Running, header: dict[str, str]) -> None:
+def test_missing_or_invalid_token_returns_401(running: Running, header: dict[str, str]) -> None:
     url = f"{running.url}/storage/v1/b/{BUCKET}/o"
     answer = requests.get(url, headers=header, timeout=5)
     assert answer.status_code == 401
     assert answer.json()["error"]["errors"][0]["location"] == "Authorization"
 
 
-def test_200_megabytes_flow_through_without_staying(
+def test_200_megabytes_are_streamed_in_bounded_memory(
     bucket: Bucket, name: str, running: Running, tmp_path: Path
 ) -> None:
     source, block = tmp_path / "source", os.urandom(1024 * 1024)

@@ -1,4 +1,4 @@
-"""Cloud Storage is killed in the middle of writes; what it acknowledged is there afterwards."""
+"""Cloud Storage, killed in the middle of writes."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,7 +26,7 @@ def session(running: Running) -> Iterator[httpx.Client]:
         yield session
 
 
-def test_a_kill_leaves_the_old_object_or_the_new(running: Running, session: httpx.Client) -> None:
+def test_kill_leaves_the_old_or_the_new_object(running: Running, session: httpx.Client) -> None:
     sent: dict[str, bytes | None] = {}
     done: dict[str, bytes | None] = {}
     for turn in range(3):
@@ -46,7 +46,7 @@ def test_a_kill_leaves_the_old_object_or_the_new(running: Running, session: http
             killer.join()
 
 
-def test_a_resumable_upload_goes_on_after_a_kill(running: Running, session: httpx.Client) -> None:
+def test_resumable_upload_continues_after_kill(running: Running, session: httpx.Client) -> None:
     url = f"{running.url}/upload/storage/v1/b/{BUCKET}/o?uploadType=resumable&name=a"
     with running:
         upload = session.post(url).headers["location"]

@@ -1,4 +1,4 @@
-"""Cloud Storage that another server provides."""
+"""Cloud Storage by another server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -36,7 +36,7 @@ def _client(service: StorageElsewhere, token: str) -> httpx.AsyncClient:
 
 
 @pytest.mark.anyio
-async def test_requests_go_there_and_answers_come_back(server: Running) -> None:
+async def test_requests_are_forwarded_to_the_other_server(server: Running) -> None:
     name = "a%2Fb"
     async with _elsewhere(server.url) as service, _client(service, server.token("web")) as client:
         await client.post(
@@ -48,7 +48,7 @@ async def test_requests_go_there_and_answers_come_back(server: Running) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_server_that_went_away_is_503_and_named() -> None:
+async def test_unreachable_server_returns_503_with_its_address() -> None:
     async with _elsewhere("http://127.0.0.1:9") as service, _client(service, "") as client:
         answer = await client.get("/storage/v1/b")
 
@@ -57,14 +57,14 @@ async def test_a_server_that_went_away_is_503_and_named() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_start_fails_if_nobody_answers_there() -> None:
+async def test_start_fails_if_server_is_unreachable() -> None:
     async with _elsewhere("http://127.0.0.1:9") as service:
         with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:9 does not answer"):
             await service.start()
 
 
 @pytest.mark.anyio
-async def test_the_start_fails_if_a_bucket_cannot_be_made(server: Running) -> None:
+async def test_start_fails_if_bucket_creation_is_refused(server: Running) -> None:
     async with _elsewhere(server.url) as service:
-        with pytest.raises(Unavailable, match="does not make the bucket validibot-local: 401"):
+        with pytest.raises(Unavailable, match="answered 401 to the creation of the bucket validibot-local"):
             await service.start()

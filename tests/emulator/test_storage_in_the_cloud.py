@@ -1,4 +1,4 @@
-"""Cloud Storage through the front door, with clients that know nothing of an emulator."""
+"""Cloud Storage through the proxy, with unmodified clients."""
 
 import io
 import os
@@ -18,7 +18,9 @@ def name() -> str:
     return f"tests/{os.urandom(6).hex()}/a"
 
 
-def test_large_objects_are_created_only_once(act_as: ActAs, config: CloudConfig, name: str) -> None:
+def test_create_only_applies_to_large_objects(
+    act_as: ActAs, config: CloudConfig, name: str
+) -> None:
     act_as("web")
     data = os.urandom(9 * 1024 * 1024)
     with Client(project=config.project) as client:
@@ -29,7 +31,7 @@ def test_large_objects_are_created_only_once(act_as: ActAs, config: CloudConfig,
         assert blob.download_as_bytes() == data
 
 
-def test_an_object_is_reached_by_each_of_googles_hosts(
+def test_object_is_served_on_each_storage_host(
     act_as: ActAs, config: CloudConfig, name: str
 ) -> None:
     act_as("web")

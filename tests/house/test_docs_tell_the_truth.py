@@ -14,7 +14,7 @@ from django.conf import settings
 from django.urls import Resolver404, resolve
 
 from devenv.gcp.config import CloudConfig, parse
-from devenv.gcp.intercept.environment import environ
+from devenv.gcp.intercept.endpoints import environ
 from validibot.runs import states
 from validibot.runs.findings import close
 

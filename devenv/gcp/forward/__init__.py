@@ -1,1 +1,1 @@
-"""Requests on their way to another server, and the answers back."""
+"""Forwarding of HTTP requests to local servers, and of their answers back."""

@@ -1,16 +1,44 @@
-"""One request on its way to a local port, and its answer back: both streamed."""
+"""The way of one request to a local server, and of its answer back: headers and both bodies.
+
+Both bodies are streamed, so that neither has a limit. Headers that are for one connection only are
+dropped; those that tell where a request comes from are set anew, because a client could have
+invented them. When the client goes, the connection to the server is broken off: an endless answer
+must not outlive the client who asked for it. An answer may arrive before the request has ended,
+and is passed on.
+"""
 
 import asyncio
+import secrets
+from collections.abc import Iterable
 
 from starlette.types import Receive, Scope, Send
 
-from devenv.gcp.forward.connection import Connection, RawHeaders
-from devenv.gcp.forward.headers import end_to_end, framing
-from devenv.gcp.forward.pool import Origin, Pool, request_head
+from devenv.gcp.forward.connection import (
+    Connection,
+    Origin,
+    Pool,
+    RawHeaders,
+    framing,
+    request_head,
+)
+
+_HOP_BY_HOP = frozenset(
+    {
+        *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization"),
+        *(
+            b"proxy-connection",
+            b"te",
+            b"trailer",
+            b"transfer-encoding",
+            b"upgrade",
+            b"expect",
+        ),  # codespell:ignore te
+    }
+)
 
 
 class Passage:
-    """`begun` is whether the client has got the beginning of an answer."""
+    """A request on its way; `begun` tells whether the client has the beginning of an answer."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._method: str = scope["method"]
@@ -20,7 +48,7 @@ class Passage:
         self.begun = False
 
     async def carry(self, pool: Pool, origin: Origin, target: str, headers: RawHeaders) -> None:
-        """Raises NoAnswer."""
+        """Send the request to `origin` and the answer to the client. Raises NoAnswer."""
         message = await self._receive()
         if message["type"] == "http.disconnect":
             return
@@ -45,7 +73,7 @@ class Passage:
             pool.release(origin, connection)
 
     async def answer(self, status: int, headers: RawHeaders, body: bytes) -> None:
-        """Answer in the server's stead."""
+        """Send an answer of our own."""
         self.begun = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
@@ -78,7 +106,7 @@ class Passage:
         while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                connection.abort("The client went away.")
+                connection.abort("The client disconnected.")
                 return
             more = message.get("more_body", False)
             if body := message.get("body", b""):
@@ -90,11 +118,40 @@ class Passage:
         await self._watch(connection)
 
     async def _watch(self, connection: Connection) -> None:
-        """Break off when the client goes: an endless answer must not outlive it."""
+        """Break off the connection when the client goes."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        connection.abort("The client went away.")
+        connection.abort("The client disconnected.")
 
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    """Return the headers that are not for one connection only."""
+    return [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
+
+
+def with_origin(headers: RawHeaders, *, host: str, client: str) -> RawHeaders:
+    """Return the headers with new ones that tell where the request comes from."""
+    replaced = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"forwarded")
+    kept = [(name, value) for name, value in headers if name.lower() not in replaced]
+    hops = [value for name, value in headers if name.lower() == b"x-forwarded-for"]
+    return [
+        (b"host", host.encode()),
+        *kept,
+        (b"x-forwarded-for", b", ".join([*hops, client.encode()])),
+        (b"x-forwarded-proto", b"https"),
+        (b"forwarded", f'for="{client}";proto=https'.encode()),
+        *_trace({name.lower() for name, _ in kept}),
+    ]
+
+
+def _trace(present: set[bytes]) -> RawHeaders:
+    trace, span = secrets.token_hex(16), secrets.randbits(63) + 1
+    added = [
+        (b"x-cloud-trace-context", f"{trace}/{span};o=0".encode()),
+        (b"traceparent", f"00-{trace}-{span:016x}-00".encode()),
+    ]
+    return [pair for pair in added if pair[0] not in present]

@@ -1,1 +1,1 @@
-"""Carry unmodified Google clients to this process: CONNECT proxy, local CA, host routing."""
+"""Interception of unmodified Google clients: proxy, local CA, host routing."""

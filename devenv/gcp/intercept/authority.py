@@ -1,6 +1,9 @@
-"""A certificate authority for this machine alone: it can vouch for Google's names and localhost.
+"""The local certificate authority, which only the emulator's clients trust.
 
-Name constraints keep a stolen key from vouching for anything else; it expires after 90 days.
+It signs one certificate, for Google's host names and localhost, and its own key is thrown away, so
+that nothing else can ever be signed. Name constraints limit it to those domains in any case. Both
+certificates live 90 days and are made anew a month before they expire, or when the names change.
+Clients get a bundle of the machine's own roots and ours; the system's trust is left alone.
 """
 
 import datetime as dt
@@ -24,7 +27,7 @@ _PEM = serialization.Encoding.PEM
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """The authority's files: what a server needs (`key`, `chain`) and what a client trusts."""
+    """The files of the authority: `key` and `chain` for the server, `bundle` for clients."""
 
     key: Path
     chain: Path
@@ -39,7 +42,7 @@ class Authority:
 
 
 def prepare(folder: Path, *, names: tuple[str, ...], roots: Path | None = None) -> Authority:
-    """Return the authority that lives in `folder`, made or renewed if need be.
+    """Return the authority in `folder`, created or renewed if necessary.
 
     Its bundle holds the machine's own roots (`roots`, else those of SSL_CERT_FILE or the system,
     else certifi's) and ours.
@@ -90,7 +93,7 @@ def _issue(folder: Path, names: tuple[str, ...]) -> None:
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False),
         ca_key,
     )
-    # The authority's own key is thrown away: nobody, not even we, can sign anything further.
+    # The authority's own key is not kept, so that nothing further can be signed with it.
     _replace(folder / "leaf.key", _private(key))
     _replace(folder / "leaf.pem", leaf.public_bytes(_PEM))
     _replace(folder / "ca.pem", ca.public_bytes(_PEM))
@@ -151,7 +154,7 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write `path` whole: a client that starts at this moment reads the old or the new file."""
+    """Write `path` at once, so that a client reads either the old or the new file."""
     draft = path.with_suffix(".new")
     draft.touch(mode=0o600)
     draft.write_bytes(data)

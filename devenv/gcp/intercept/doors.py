@@ -1,7 +1,10 @@
-"""The two ports on which clients arrive: the plain one and the proxy.
+"""The ports on which clients arrive: the plain port, and the proxy.
 
-A connection is looked at, not read, and handed on whole: gRPC through a pipe to its server, the
-rest to the HTTP server. HTTP/2 alone is gRPC's sign, in clear by its preface, in TLS by ALPN.
+A connection is looked at, not read, and handed on whole: gRPC goes through a pipe to the gRPC
+server, everything else to the HTTP server. A client that speaks HTTP/2 alone is a gRPC client; this
+shows by the preface in clear text, and by ALPN in TLS. On the proxy, connections to emulated hosts
+end here as if they had come to the plain port. Other hosts are reached through a pipe if they are
+allowed, and refused by name if not, so that nothing leaves this machine unnoticed.
 """
 
 import asyncio
@@ -10,12 +13,12 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import cast
 from urllib.parse import urlsplit
 
-from devenv.gcp.intercept import hello, peek
+from devenv.gcp.intercept import peek
 from devenv.gcp.intercept.hosts import Hosts
-from devenv.gcp.intercept.pipe import Pipes
-from devenv.gcp.intercept.web import WebServer
+from devenv.gcp.intercept.web import AsgiServer
 
 type Handler = Callable[[socket.socket], Awaitable[None]]
 
@@ -25,12 +28,13 @@ _PREFACE = b"PRI "
 _HANDSHAKE = 22
 _IDLE = 60.0
 _PAUSE = 0.1
+_BUFFER = 1 << 20
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _DROPPED = (b"proxy-", b"connection:", b"keep-alive:")
 
 
-class Listener:
-    """Accepts connections on a socket until it is closed."""
+class SocketListener:
+    """A listening socket whose connections are handed to `handle`."""
 
     def __init__(self, listening: socket.socket, handle: Handler) -> None:
         self._listening = listening
@@ -59,7 +63,7 @@ class Listener:
             task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, client: socket.socket) -> None:
-        """Hand `client` on; the socket is ours to close only if nobody took it."""
+        """Hand `client` on; close the socket if that fails."""
         try:
             await self._handle(client)
         except ssl.SSLError as error:
@@ -70,11 +74,88 @@ class Listener:
             client.close()
 
 
+class _End(asyncio.Protocol):
+    """One side of a pipe; it writes what it receives to the other side at once.
+
+    When one side ends, the whole pipe closes once the rest is written: no protocol that passes here
+    (TLS, HTTP/2, HTTP/1.1) continues after that.
+    """
+
+    def __init__(self, ends: "set[_End]") -> None:
+        """Keep the end in `ends` while it is open."""
+        self._ends = ends
+        self.transport: asyncio.Transport
+        self._other: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.pause_reading()
+        self.transport.set_write_buffer_limits(high=_BUFFER)
+        self._ends.add(self)
+
+    def join(self, other: "_End") -> None:
+        self._other = other.transport
+        self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        self._other.write(data)
+
+    def pause_writing(self) -> None:
+        self._other.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._other.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ends.discard(self)
+        self._other.close()
+
+
+class Pipes:
+    """The open pipes between clients and servers."""
+
+    def __init__(self) -> None:
+        self._ends: set[_End] = set()
+
+    async def connect(
+        self,
+        client: socket.socket,
+        host: str,
+        port: int,
+        *,
+        greeting: bytes = b"",
+        first: bytes = b"",
+    ) -> None:
+        """Join `client` with a new connection to `host`. Raises OSError.
+
+        The client gets `greeting`, the host `first`, before anything else passes.
+        """
+        loop = asyncio.get_running_loop()
+        upward, far = await loop.create_connection(self._end, host, port)
+        try:
+            downward, near = await loop.connect_accepted_socket(self._end, client)
+        except BaseException:  # cancelled, perhaps: no task knows the other end yet
+            upward.abort()
+            raise
+        upward.write(first)
+        downward.write(greeting)
+        far.join(near)
+        near.join(far)
+
+    def close(self) -> None:
+        """Abort all connections."""
+        for end in list(self._ends):
+            end.transport.abort()
+
+    def _end(self) -> _End:
+        return _End(self._ends)
+
+
 class PlainDoor:
-    """Serves gRPC, HTTP/1.1 and both under TLS, whichever the client begins to speak."""
+    """The port for gRPC and HTTP/1.1, in clear text and under TLS."""
 
     def __init__(
-        self, *, web: WebServer, tls: ssl.SSLContext, grpc_port: int, grpc_tls_port: int
+        self, *, web: AsgiServer, tls: ssl.SSLContext, grpc_port: int, grpc_tls_port: int
     ) -> None:
         self._web = web
         self._tls = tls
@@ -92,17 +173,17 @@ class PlainDoor:
             await self.pipes.connect(client, _LOOPBACK, self._grpc_port)
         elif first[0] != _HANDSHAKE:
             await self._web.adopt(client)
-        elif hello.wants_only_h2(first):
+        elif peek.wants_only_h2(first):
             await self.pipes.connect(client, _LOOPBACK, self._grpc_tls_port)
         else:
             await self._web.adopt(client, self._tls)
 
 
 class ProxyDoor:
-    """An HTTP proxy: emulated hosts end here, others are refused by name."""
+    """The HTTP proxy, which serves emulated hosts itself."""
 
-    def __init__(self, *, hosts: Hosts, plain: PlainDoor, forward: WebServer) -> None:
-        """`forward` answers plain requests for emulated hosts, one a connection."""
+    def __init__(self, *, hosts: Hosts, plain: PlainDoor, forward: AsgiServer) -> None:
+        """Answer plain requests for emulated hosts by `forward`, one per connection."""
         self._hosts = hosts
         self._plain = plain
         self._forward = forward
@@ -160,7 +241,7 @@ class ProxyDoor:
 
 
 def _origin_form(head: bytes) -> bytes:
-    """Rewrite a proxy's request for the server itself, which is to close when it has answered."""
+    """Return a proxy's request in the form for the server, which must close after its answer."""
     line, *headers = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     verb, target, version = line.split(b" ", 2)
     parts = urlsplit(target)
@@ -171,7 +252,7 @@ def _origin_form(head: bytes) -> bytes:
 
 
 async def _refuse(client: socket.socket, status: int, reason: str) -> None:
-    """Answer with `reason` in the status line too: of a failed CONNECT clients show only that."""
+    """Answer with `reason`, in the status line too: clients show only that of a failed CONNECT."""
     body = f"{reason}.\n".encode()
     clean = reason.encode("ascii", "replace").replace(b"\r", b" ").replace(b"\n", b" ")
     answer = (

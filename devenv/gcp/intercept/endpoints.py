@@ -1,4 +1,11 @@
-"""Where the emulated cloud listens, kept in a file so that a restart finds the same ports."""
+"""The addresses of the emulated cloud, and the environment variables that lead processes to them.
+
+The ports are kept in `endpoints.json`, so that a restart listens where clients expect it. A process
+becomes a client by environment variables alone: the proxy, the CA bundle, the metadata server of
+its account, an empty folder for gcloud. Every variable is there because some client reads only that
+one: gRPC reads the lower-case proxy names and its own roots, curl its own bundle, gcloud its own
+names of both.
+"""
 
 import errno
 import json
@@ -6,7 +13,7 @@ import logging
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from devenv.gcp.errors import Unavailable
 from devenv.gcp.place import LOOPBACK
@@ -14,11 +21,21 @@ from devenv.gcp.place import LOOPBACK
 log = logging.getLogger(__name__)
 _FOR_JOBS = ("proxy", "metadata")
 _BACKLOG = 1024
+_BYPASS = "127.0.0.1,localhost,::1,.localhost,169.254.169.254,.google.internal"
+_PROXIES = ("http_proxy", "https_proxy")
+_BUNDLES = (
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+    "CURL_CA_BUNDLE",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """What other programs need to know; `environ` and `metadata` are by short account name.
+    """The addresses for other programs; `environ` and `metadata` are by short account name.
 
     `jobs` are the ports that only the containers of jobs reach.
     """
@@ -68,6 +85,30 @@ class Sockets:
         self.plain = _listen(bind, plain_port or _port(before.plain))
         self.proxy = _listen(bind, _port(before.proxy))
         self.metadata = {name: _listen(bind, before.metadata.get(name, 0)) for name in accounts}
+
+
+def environ(
+    *, project: str, proxy: str, bundle: PurePath, metadata: str, gcloud: PurePath
+) -> dict[str, str]:
+    """Return all variables for one identity.
+
+    `metadata` is its HOST:PORT, `gcloud` an empty folder: credentials of the developer's own in
+    gcloud's folder, or named by GOOGLE_APPLICATION_CREDENTIALS, would win over the metadata server.
+    """
+    values = dict.fromkeys(_PROXIES, proxy)
+    host = metadata.partition(":")[0]
+    bypass = _BYPASS if host in _BYPASS.split(",") else f"{_BYPASS},{host}"
+    values |= {"grpc_proxy": proxy, "no_proxy": bypass}
+    values |= {name.upper(): value for name, value in values.items() if name != "grpc_proxy"}
+    values |= {name: str(bundle) for name in _BUNDLES}
+    values |= {f"GCE_METADATA_{name}": metadata for name in ("HOST", "IP", "ROOT")}
+    return values | {
+        "CLOUDSDK_CONFIG": str(gcloud),
+        # Python's storage client else asks for each bucket's metadata, for its telemetry alone.
+        "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
+        "GOOGLE_APPLICATION_CREDENTIALS": "",
+        "GOOGLE_CLOUD_PROJECT": project,
+    }
 
 
 def port(listening: socket.socket) -> int:

@@ -1,4 +1,9 @@
-"""Which hosts are emulated, which may be reached as they are, and what is said of the others."""
+"""Hosts as the proxy judges them: emulated, reached as they are, or refused.
+
+Emulated are Google's API hosts, the hosts of Cloud Run services, and the host of account tokens.
+This machine itself and the hosts of `gcp.allow_hosts` are reached as they are. All others are
+refused with a line that says how to allow them, so that nothing is sent out by accident.
+"""
 
 import ipaddress
 from collections.abc import Iterable
@@ -8,8 +13,8 @@ _EMULATED = ("*.googleapis.com", "*.run.app", "accounts.google.com")
 
 
 def certified(region: str) -> tuple[str, ...]:
-    """Return the names for which the emulator's certificate vouches."""
-    # A wildcard stands for one label, so every further dot needs an entry of its own.
+    """Return the host names in the emulator's certificate."""
+    # A wildcard stands for one label, so each further label needs its own entry.
     return (
         "*.googleapis.com",
         "*.storage.googleapis.com",
@@ -23,10 +28,10 @@ def certified(region: str) -> tuple[str, ...]:
 
 
 class Hosts:
-    """Judges the hosts that clients want to reach through the proxy."""
+    """The rules for hosts that clients ask the proxy for."""
 
     def __init__(self, allowed: Iterable[str], *, loopback: bool = True) -> None:
-        """`loopback` says whether clients may reach this machine's own services."""
+        """Let clients reach this machine's own services if `loopback`."""
         self._loopback = loopback
         self._allowed = tuple(pattern.lower() for pattern in allowed)
 
@@ -34,11 +39,11 @@ class Hosts:
         return _matches(host, _EMULATED)
 
     def passed(self, host: str) -> bool:
-        """Return whether `host` is reached as it is: this machine itself, or one let through."""
+        """Return whether `host` is reached as it is: this machine, or an allowed host."""
         return (self._loopback and _loopback(host)) or _matches(host, self._allowed)
 
     def refusal(self, host: str) -> str:
-        """Return one line that says what to do about `host`."""
+        """Return one line that says why `host` is refused and how to allow it."""
         return (
             f"{host} is not emulated, and nothing leaves this machine; "
             f'to let it through put "{host}" in gcp.allow_hosts of devenv.toml'

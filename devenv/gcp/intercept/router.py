@@ -1,4 +1,10 @@
-"""Which application answers an HTTP request: by Google's host name, else by path."""
+"""The router of HTTP requests: by Google's host name, else by path.
+
+Services mount applications under host patterns and path prefixes. On the plain port, where clients
+send no host of Google's, the prefix alone decides. Requests that no mount takes go to the REST
+application. Each mounted request is one line of the log, with its caller and its duration, and each
+answer gets a Date header, without which clients cannot cache it.
+"""
 
 import time
 from collections.abc import Callable, Iterable
@@ -16,12 +22,12 @@ HEALTH = "/_devenv/health"
 
 
 class Router:
-    """The ASGI application behind every HTTP connection but the metadata server's."""
+    """The ASGI application of all HTTP connections except those of the metadata server."""
 
     def __init__(
         self, mounts: Iterable[Mount], rest: ASGIApp, *, who: Callable[[str], str]
     ) -> None:
-        """`who` names the caller of an Authorization header, for the journal."""
+        """Name callers in the log by `who`, which reads an Authorization header."""
         self._mounts = tuple(mounts)
         self._rest = rest
         self._who = who
@@ -79,7 +85,7 @@ def _headers(scope: Scope) -> tuple[str, str]:
 
 
 def _dated(send: Send, answered: Callable[[int], None]) -> Send:
-    """Return `send` with the Date header, without which no client may cache an answer."""
+    """Return a `send` that adds the Date header and reports the status to `answered`."""
 
     async def dated(message: Message) -> None:
         if message["type"] == "http.response.start":

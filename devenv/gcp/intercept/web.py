@@ -1,4 +1,8 @@
-"""An HTTP/1.1 server whose connections are handed to it, in clear or to be wrapped in TLS."""
+"""An HTTP/1.1 server whose connections are handed to it, in clear text or to be wrapped in TLS.
+
+It is uvicorn without its own sockets: the doors accept connections and decide who serves them.
+Connections are kept longer than any client keeps them, so that none is closed under a request.
+"""
 
 import asyncio
 import socket
@@ -10,7 +14,6 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-# Longer than any client keeps an idle connection, so that none is closed under a request.
 _KEEP_ALIVE = 620
 _HANDSHAKE = 10.0
 _GRACE = 0.2
@@ -18,7 +21,7 @@ _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
 
 class _Prompt(HttpToolsProtocol):
-    """Acknowledges what it received at once.
+    """A protocol that acknowledges received bytes at once.
 
     urllib3 leaves Nagle's algorithm on when it talks to a proxy, so a request's body waits until
     its head is acknowledged; the system would let it wait 40 ms.
@@ -34,11 +37,11 @@ class _Prompt(HttpToolsProtocol):
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
 
-class WebServer:
-    """Speaks HTTP/1.1 for `app` on whatever sockets it is given."""
+class AsgiServer:
+    """The HTTP/1.1 server of one application."""
 
     def __init__(self, app: ASGIApp, *, reuse: bool = True) -> None:
-        """Without `reuse` a connection is closed after one answer."""
+        """Close each connection after one answer unless `reuse`."""
         self._config = uvicorn.Config(
             app,
             http=_Prompt if _QUICKACK else HttpToolsProtocol,
@@ -57,7 +60,7 @@ class WebServer:
             self._state.default_headers = [(b"connection", b"close")]
 
     def protocol(self) -> asyncio.Protocol:
-        """Return what speaks HTTP on a new connection."""
+        """Return the protocol of a new connection."""
         return self._config.http_protocol_class(  # type: ignore[call-arg]
             config=self._config, server_state=self._state, app_state={}
         )
@@ -72,7 +75,7 @@ class WebServer:
         )
 
     async def stop(self) -> None:
-        """Close every connection; requests that are being answered get a moment."""
+        """Close every connection, after a moment for answers in progress."""
         for connection in list(self._state.connections):
             connection.shutdown()
         if self._state.tasks:

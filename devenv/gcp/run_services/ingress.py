@@ -9,10 +9,8 @@ from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.config import Service
 from devenv.gcp.delivery import Answer, NoAnswer, Request
-from devenv.gcp.forward.connection import RawHeaders
-from devenv.gcp.forward.headers import end_to_end, with_origin
-from devenv.gcp.forward.passage import Passage
-from devenv.gcp.forward.pool import Origin, Pool, buffered, target_of
+from devenv.gcp.forward.connection import Origin, Pool, RawHeaders, buffered, target_of
+from devenv.gcp.forward.passage import Passage, end_to_end, with_origin
 from devenv.gcp.run_services.invoker import Invoker, Refused
 from devenv.gcp.run_services.pages import Page, no_service, timed_out, unavailable
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from devenv.gcp.caller import Guard
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import Answer, Request
-from devenv.gcp.forward.pool import Origin, Pool, buffered
+from devenv.gcp.forward.connection import Origin, Pool, buffered
 from devenv.gcp.rpc import Mount, Rpc
 from devenv.gcp.run_services.ingress import Ingress
 from devenv.gcp.run_services.invoker import Claims, Invoker

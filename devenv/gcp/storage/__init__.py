@@ -1,1 +1,1 @@
-"""Cloud Storage: buckets and objects with generations and preconditions."""
+"""Cloud Storage: buckets and objects over the JSON and XML APIs."""

@@ -29,7 +29,7 @@ from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, as_json, as
 from devenv.gcp.storage.exchange import Exchange, base_of, decode, pairs_of, raw_path
 from devenv.gcp.storage.json_api import JsonApi
 from devenv.gcp.storage.media import Media
-from devenv.gcp.storage.model import StoredBucket
+from devenv.gcp.storage.model import BucketRecord
 from devenv.gcp.storage.multipart import answer_batch
 from devenv.gcp.storage.parameters import check_supported
 from devenv.gcp.storage.resources import Shapes
@@ -156,7 +156,7 @@ class StorageApp:
         path: str,
         pairs: Sequence[tuple[str, str]],
         headers: Mapping[str, str],
-        find: Callable[[str], StoredBucket | None],
+        find: Callable[[str], BucketRecord | None],
     ) -> Access:
         if is_signed(dict(pairs)):
             signed = SignedRequest(request.method, path, pairs, headers, _bucket_of_host(request))

@@ -19,7 +19,7 @@ from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.errors import NoSuchBucket, PreconditionFailed
 from devenv.gcp.storage.fields import bucket_fields, merged
 from devenv.gcp.storage.listing import make_token
-from devenv.gcp.storage.model import StoredBucket, check_bucket_name
+from devenv.gcp.storage.model import BucketRecord, check_bucket_name
 from devenv.gcp.storage.resources import timestamp
 
 POLICY = "retentionPolicy"
@@ -41,7 +41,7 @@ class Buckets:
             if not self._catalogue.has_bucket(name):
                 self._save(name, {})
 
-    def create(self, access: Access, resource: Mapping[str, Any]) -> StoredBucket:
+    def create(self, access: Access, resource: Mapping[str, Any]) -> BucketRecord:
         access.require("storage.buckets.create")
         name = str(resource.get("name", ""))
         check_bucket_name(name)
@@ -56,7 +56,7 @@ class Buckets:
         access: Access,
         name: str,
         metageneration: tuple[int | None, int | None] = (None, None),
-    ) -> StoredBucket:
+    ) -> BucketRecord:
         """Return a bucket; `metageneration` are the ones that it must and must not have."""
         access.require("storage.buckets.get", name)
         return self._find(name, metageneration)
@@ -65,14 +65,14 @@ class Buckets:
         """Raise NoSuchBucket if there is no such bucket."""
         self._find(name, (None, None))
 
-    def layout(self, access: Access, name: str, prefix: str) -> StoredBucket:
+    def layout(self, access: Access, name: str, prefix: str) -> BucketRecord:
         """Return a bucket to a caller who may list its objects."""
         access.require("storage.objects.list", name, prefix=prefix)
         return self._find(name, (None, None))
 
     def listing(
         self, access: Access, *, start: str, prefix: str, limit: int
-    ) -> tuple[list[StoredBucket], str]:
+    ) -> tuple[list[BucketRecord], str]:
         """Return one page and the token of the next, which is empty on the last."""
         access.require("storage.buckets.list")
         found = self._catalogue.buckets(start=start, prefix=prefix, limit=limit + 1)
@@ -87,7 +87,7 @@ class Buckets:
         *,
         whole: bool,
         metageneration: tuple[int | None, int | None],
-    ) -> StoredBucket:
+    ) -> BucketRecord:
         """Change settings by a merge patch, or replace all of them when `whole`."""
         access.require("storage.buckets.update", name)
         before = self._find(name, metageneration)
@@ -97,7 +97,7 @@ class Buckets:
             raise InvalidArgument("The location of a bucket cannot be changed.")
         return self._change(before, self._with_policy(before.fields, fields, name))
 
-    def lock(self, access: Access, name: str, metageneration: int) -> StoredBucket:
+    def lock(self, access: Access, name: str, metageneration: int) -> BucketRecord:
         """Make the retention policy permanent."""
         access.require("storage.buckets.update", name)
         before = self._find(name, (metageneration, None))
@@ -134,7 +134,7 @@ class Buckets:
         locked = {"isLocked": True} if old.get("isLocked") else {}
         return {**fields, POLICY: policy | locked}
 
-    def _find(self, name: str, metageneration: tuple[int | None, int | None]) -> StoredBucket:
+    def _find(self, name: str, metageneration: tuple[int | None, int | None]) -> BucketRecord:
         bucket = self._catalogue.bucket(name)
         if bucket is None:
             raise NoSuchBucket
@@ -143,13 +143,13 @@ class Buckets:
             raise PreconditionFailed
         return bucket
 
-    def _save(self, name: str, fields: Mapping[str, Any]) -> StoredBucket:
+    def _save(self, name: str, fields: Mapping[str, Any]) -> BucketRecord:
         now = self._clock.now()
-        bucket = StoredBucket(name, now, now, fields=fields)
+        bucket = BucketRecord(name, now, now, fields=fields)
         self._catalogue.save_bucket(bucket)
         return bucket
 
-    def _change(self, before: StoredBucket, fields: Mapping[str, Any]) -> StoredBucket:
+    def _change(self, before: BucketRecord, fields: Mapping[str, Any]) -> BucketRecord:
         after = replace(
             before,
             fields=fields,

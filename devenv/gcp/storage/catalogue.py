@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from devenv.gcp.storage.model import ObjectContent, StoredBucket, StoredObject
+from devenv.gcp.storage.model import BucketRecord, ObjectContent, ObjectRecord
 from devenv.gcp.store import Store
 
 _SCHEMA = """
@@ -59,21 +59,21 @@ class Catalogue:
     def transaction(self) -> AbstractContextManager[None]:
         return self._store.transaction()
 
-    def bucket(self, name: str) -> StoredBucket | None:
+    def bucket(self, name: str) -> BucketRecord | None:
         row = self._one("SELECT value FROM storage_buckets WHERE name = ?", name)
-        return StoredBucket.load(row[0]) if row else None
+        return BucketRecord.load(row[0]) if row else None
 
     def has_bucket(self, name: str) -> bool:
         return self._one("SELECT 1 FROM storage_buckets WHERE name = ?", name) is not None
 
-    def buckets(self, *, start: str, prefix: str, limit: int) -> list[StoredBucket]:
+    def buckets(self, *, start: str, prefix: str, limit: int) -> list[BucketRecord]:
         rows = self._run(
             "SELECT value FROM storage_buckets WHERE name >= ? AND name < ? ORDER BY name LIMIT ?",
             (max(start, prefix), prefix + _LAST, limit),
         )
-        return [StoredBucket.load(value) for (value,) in rows]
+        return [BucketRecord.load(value) for (value,) in rows]
 
-    def save_bucket(self, bucket: StoredBucket) -> None:
+    def save_bucket(self, bucket: BucketRecord) -> None:
         self._run(
             "INSERT OR REPLACE INTO storage_buckets VALUES (?, ?)", (bucket.name, bucket.dump())
         )
@@ -84,24 +84,24 @@ class Catalogue:
     def empty(self, bucket: str) -> bool:
         return self._one("SELECT 1 FROM storage_objects WHERE bucket = ? LIMIT 1", bucket) is None
 
-    def live(self, bucket: str, name: str) -> StoredObject | None:
+    def live(self, bucket: str, name: str) -> ObjectRecord | None:
         row = self._one(
             "SELECT value FROM storage_objects WHERE bucket = ? AND name = ? AND live = 1",
             bucket,
             name,
         )
-        return StoredObject.load(row[0]) if row else None
+        return ObjectRecord.load(row[0]) if row else None
 
-    def object(self, bucket: str, name: str, generation: int) -> StoredObject | None:
+    def object(self, bucket: str, name: str, generation: int) -> ObjectRecord | None:
         row = self._one(
             "SELECT value FROM storage_objects WHERE bucket = ? AND name = ? AND generation = ?",
             bucket,
             name,
             generation,
         )
-        return StoredObject.load(row[0]) if row else None
+        return ObjectRecord.load(row[0]) if row else None
 
-    def scan(self, bucket: str, *, start: str, end: str, versions: bool) -> Iterator[StoredObject]:
+    def scan(self, bucket: str, *, start: str, end: str, versions: bool) -> Iterator[ObjectRecord]:
         """Yield the objects with `start` <= name < `end`, ordered by the bytes of their names."""
         rows = self._run(
             "SELECT value FROM storage_objects WHERE bucket = ? AND name >= ? AND name < ?"
@@ -109,9 +109,9 @@ class Catalogue:
             (bucket, start, end or _LAST, 0 if versions else 1),
         )
         for (value,) in rows:
-            yield StoredObject.load(value)
+            yield ObjectRecord.load(value)
 
-    def save(self, item: StoredObject) -> None:
+    def save(self, item: ObjectRecord) -> None:
         """Write `item`; it is the live object of its name unless it is deleted."""
         live = 0 if item.deleted else 1
         self._run(
@@ -119,7 +119,7 @@ class Catalogue:
             (item.bucket, item.name, item.generation, live, item.content.blob, item.dump()),
         )
 
-    def drop(self, item: StoredObject) -> None:
+    def drop(self, item: ObjectRecord) -> None:
         self._run(
             "DELETE FROM storage_objects WHERE bucket = ? AND name = ? AND generation = ?",
             (item.bucket, item.name, item.generation),
@@ -139,12 +139,12 @@ class Catalogue:
             (session_id, created, value),
         )
 
-    def session(self, session_id: str) -> tuple[str, StoredObject | None] | None:
+    def session(self, session_id: str) -> tuple[str, ObjectRecord | None] | None:
         """Return a session's value and, once it is finished, its object."""
         row = self._one("SELECT value, result FROM storage_sessions WHERE id = ?", session_id)
-        return (row[0], StoredObject.load(row[1]) if row[1] else None) if row else None
+        return (row[0], ObjectRecord.load(row[1]) if row[1] else None) if row else None
 
-    def finish_session(self, session_id: str, result: StoredObject) -> None:
+    def finish_session(self, session_id: str, result: ObjectRecord) -> None:
         self._run(
             "UPDATE storage_sessions SET result = ? WHERE id = ?", (result.dump(), session_id)
         )

@@ -12,13 +12,13 @@ from typing import Any
 
 from starlette.responses import Response
 
-from devenv.gcp.storage.model import StoredBucket
+from devenv.gcp.storage.model import BucketRecord
 
 _SIMPLE_HEADERS = ("accept", "accept-language", "content-language", "content-type")
 _MAX_AGE = 3600
 
 
-def preflight(bucket: StoredBucket | None, headers: Mapping[str, str]) -> Response:
+def preflight(bucket: BucketRecord | None, headers: Mapping[str, str]) -> Response:
     """Answer a browser that asks what it may send."""
     origin = headers.get("origin", "")
     method = headers.get("access-control-request-method", "")
@@ -37,7 +37,7 @@ def preflight(bucket: StoredBucket | None, headers: Mapping[str, str]) -> Respon
 
 
 def cross_origin_headers(
-    bucket: StoredBucket | None, method: str, headers: Mapping[str, str]
+    bucket: BucketRecord | None, method: str, headers: Mapping[str, str]
 ) -> dict[str, str]:
     """Return what an answer to a request with an Origin says."""
     origin = headers.get("origin", "")
@@ -48,7 +48,7 @@ def cross_origin_headers(
     return {}
 
 
-def _rules(bucket: StoredBucket | None, origin: str, method: str) -> list[Mapping[str, Any]]:
+def _rules(bucket: BucketRecord | None, origin: str, method: str) -> list[Mapping[str, Any]]:
     rules: Sequence[Mapping[str, Any]] = bucket.fields.get("cors", []) if bucket else []
     return [
         rule

@@ -49,7 +49,7 @@ _XML_CODES = {
 _LOCATIONS = {401: "Authorization", 412: "If-Match", 416: "Range"}
 
 
-class StorageError(CloudError):
+class StorageApiError(CloudError):
     """Base class; `xml_code` is the XML API's name where the HTTP status does not imply it."""
 
     code, status = 9, "FAILED_PRECONDITION"
@@ -66,21 +66,21 @@ class NotEmulated(InvalidArgument):
         super().__init__(f"{subject} is not emulated; see docs/fidelity.md.")
 
 
-class PreconditionFailed(StorageError):
+class PreconditionFailed(StorageApiError):
     http = 412
 
     def __init__(self) -> None:
         super().__init__("At least one of the pre-conditions you specified did not hold.")
 
 
-class NotModified(StorageError):
+class NotModified(StorageApiError):
     http = 304
 
     def __init__(self) -> None:
         super().__init__("Not Modified")
 
 
-class RangeNotSatisfiable(StorageError):
+class RangeNotSatisfiable(StorageApiError):
     http = 416
 
     def __init__(self, size: int) -> None:
@@ -88,11 +88,11 @@ class RangeNotSatisfiable(StorageError):
         self.size = size
 
 
-class TooLarge(StorageError):
+class TooLarge(StorageApiError):
     http = 413
 
 
-class MethodNotAllowed(StorageError):
+class MethodNotAllowed(StorageApiError):
     http = 405
 
 
@@ -110,7 +110,7 @@ class NoSuchUpload(NotFound):
         super().__init__("The requested upload was not found; it may have been aborted.")
 
 
-class UploadProblem(StorageError):
+class UploadProblem(StorageApiError):
     """Bytes or parts that an upload of the XML API cannot take; `code` is Google's name for it."""
 
     http = 400
@@ -120,15 +120,15 @@ class UploadProblem(StorageError):
         self.upload_code = code
 
 
-class ExpiredToken(StorageError):
+class ExpiredToken(StorageApiError):
     http, xml_code = 400, "ExpiredToken"
 
 
-class MalformedSecurityHeader(StorageError):
+class MalformedSecurityHeader(StorageApiError):
     http, xml_code = 400, "MalformedSecurityHeader"
 
 
-class SignatureMismatch(StorageError):
+class SignatureMismatch(StorageApiError):
     http, xml_code = 403, "SignatureDoesNotMatch"
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.catalogue import Catalogue
-from devenv.gcp.storage.model import StoredObject
+from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.parameters import flag, number
 
 _LAST = "\U0010ffff"
@@ -50,7 +50,7 @@ class ListRequest:
 class ObjectPage:
     """Objects and common prefixes; `token` is empty on the last page."""
 
-    items: list[StoredObject] = field(default_factory=list)
+    items: list[ObjectRecord] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
     token: str = ""
 

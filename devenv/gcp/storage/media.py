@@ -24,7 +24,7 @@ from devenv.gcp.storage.errors import RangeNotSatisfiable
 from devenv.gcp.storage.exchange import Exchange, answer
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.json_api import ref_of
-from devenv.gcp.storage.model import StoredObject
+from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.multipart import RelatedBody
 from devenv.gcp.storage.objects import ObjectDraft, Objects
 from devenv.gcp.storage.parameters import number, parse
@@ -99,7 +99,7 @@ class Media:
         found = self._objects.get(exchange.access, ref_of(exchange, bucket, name))
         return self.send(exchange, found, {})
 
-    def send(self, exchange: Exchange, found: StoredObject, extra: dict[str, str]) -> Response:
+    def send(self, exchange: Exchange, found: ObjectRecord, extra: dict[str, str]) -> Response:
         """Answer with the bytes of `found`, or with the range of them that the request names."""
         size = found.content.size
         headers = media_headers(found) | extra
@@ -131,7 +131,7 @@ class Media:
 
     async def store(
         self, exchange: Exchange, draft: ObjectDraft, body: AsyncIterator[bytes]
-    ) -> StoredObject:
+    ) -> ObjectRecord:
         """Stream `body` to disk and make it an object."""
         self._objects.begin(exchange.access, draft)
         blob, digest = self._blobs.new(), Digest()

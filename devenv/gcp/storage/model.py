@@ -34,7 +34,7 @@ class ObjectContent:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredObject:
+class ObjectRecord:
     """One generation of an object.
 
     `retained_from` is the moment from which the bucket's retention period counts, if that is not
@@ -67,7 +67,7 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredBucket:
+class BucketRecord:
     """A bucket and its settings."""
 
     name: str
@@ -97,7 +97,7 @@ class StoredBucket:
         iam = self.fields.get("iamConfiguration", {})
         return bool(iam.get("publicAccessPrevention") == "enforced")
 
-    def retained_until(self, item: StoredObject) -> float:
+    def retained_until(self, item: ObjectRecord) -> float:
         """Return when the retention policy lets `item` go; 0 without a policy or a known time."""
         policy = self.fields.get("retentionPolicy")
         if not policy or item.fields.get("eventBasedHold"):

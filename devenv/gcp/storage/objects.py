@@ -25,9 +25,9 @@ from devenv.gcp.storage.errors import NoSuchBucket
 from devenv.gcp.storage.fields import merged, object_fields
 from devenv.gcp.storage.listing import ListRequest, ObjectPage, page
 from devenv.gcp.storage.model import (
+    BucketRecord,
     ObjectContent,
-    StoredBucket,
-    StoredObject,
+    ObjectRecord,
     check_object_name,
 )
 from devenv.gcp.storage.parameters import Preconditions
@@ -75,7 +75,7 @@ class Objects:
             raise NoSuchBucket
         self._check_overwrite(access, draft)
 
-    def insert(self, access: Access, draft: ObjectDraft, content: ObjectContent) -> StoredObject:
+    def insert(self, access: Access, draft: ObjectDraft, content: ObjectContent) -> ObjectRecord:
         """Make `content` the live object; if that is refused, its file is deleted."""
         with self.change(content) as displaced:
             return self.place(access, draft, content, displaced)
@@ -96,7 +96,7 @@ class Objects:
 
     def place(
         self, access: Access, draft: ObjectDraft, content: ObjectContent, displaced: list[str]
-    ) -> StoredObject:
+    ) -> ObjectRecord:
         """Write the object inside a `change`; preconditions are decided here."""
         check_sums(draft, content)
         bucket = self._catalogue.bucket(draft.bucket)
@@ -109,7 +109,7 @@ class Objects:
         defaults: dict[str, Any] = {"storageClass": bucket.storage_class}
         if bucket.fields.get("defaultEventBasedHold"):
             defaults["eventBasedHold"] = True
-        after = StoredObject(
+        after = ObjectRecord(
             bucket=draft.bucket,
             name=draft.name,
             generation=self._catalogue.next_generation(int(now * 1_000_000)),
@@ -121,7 +121,7 @@ class Objects:
         self._catalogue.save(after)
         return after
 
-    def get(self, access: Access, ref: ObjectRef) -> StoredObject:
+    def get(self, access: Access, ref: ObjectRef) -> ObjectRecord:
         """Return an object; a caller who may not list gets 403 for one that does not exist."""
         access.require("storage.objects.get", ref.bucket, ref.name)
         try:
@@ -133,7 +133,7 @@ class Objects:
         ref.conditions.check_read(found)
         return found
 
-    def open(self, found: StoredObject) -> BinaryIO:
+    def open(self, found: ObjectRecord) -> BinaryIO:
         """Open the bytes of `found`, which stay readable when it is overwritten meanwhile."""
         return self._blobs.open(found.content.blob)
 
@@ -145,7 +145,7 @@ class Objects:
 
     def patch(
         self, access: Access, ref: ObjectRef, resource: Mapping[str, Any], *, whole: bool = False
-    ) -> StoredObject:
+    ) -> ObjectRecord:
         """Change metadata by a merge patch, or replace all of it when `whole`."""
         access.require("storage.objects.update", ref.bucket, ref.name)
         with self.change():
@@ -178,7 +178,7 @@ class Objects:
 
     def copy(
         self, access: Access, source: ObjectRef, draft: ObjectDraft, *, move: bool = False
-    ) -> StoredObject:
+    ) -> ObjectRecord:
         """Copy an object; a `draft` without fields takes those of the source, except holds."""
         found = self.get(access, replace(source, conditions=ANY))
         source.conditions.check(found)
@@ -198,7 +198,7 @@ class Objects:
 
     async def compose(
         self, access: Access, sources: Sequence[ObjectRef], draft: ObjectDraft
-    ) -> StoredObject:
+    ) -> ObjectRecord:
         """Join up to 32 objects of one bucket."""
         if not 1 <= len(sources) <= 32:
             raise InvalidArgument(
@@ -219,7 +219,7 @@ class Objects:
                 self._blobs.delete(blob)
         return self.insert(access, draft, content)
 
-    def _find(self, ref: ObjectRef) -> StoredObject:
+    def _find(self, ref: ObjectRef) -> ObjectRecord:
         if not self._catalogue.has_bucket(ref.bucket):
             raise NoSuchBucket
         if ref.generation is None:
@@ -230,7 +230,7 @@ class Objects:
             raise NotFound(f"No such object: {ref.bucket}/{ref.name}")
         return found
 
-    def _check_overwrite(self, access: Access, draft: ObjectDraft) -> StoredObject | None:
+    def _check_overwrite(self, access: Access, draft: ObjectDraft) -> ObjectRecord | None:
         """Return the live object that `draft` replaces; the caller must be allowed to delete it."""
         before = self._catalogue.live(draft.bucket, draft.name)
         draft.conditions.check(before)
@@ -239,7 +239,7 @@ class Objects:
             self._check_protection(before, self._catalogue.bucket(draft.bucket))
         return before
 
-    def _check_protection(self, item: StoredObject, bucket: StoredBucket | None) -> None:
+    def _check_protection(self, item: ObjectRecord, bucket: BucketRecord | None) -> None:
         """Raise PermissionDenied if a hold or the retention policy protects `item`."""
         name = f"Object '{item.bucket}/{item.name}'"
         kept = "cannot be deleted, overwritten or archived until"
@@ -254,7 +254,7 @@ class Objects:
                 f"{name} is subject to bucket's retention policy and {kept} {timestamp(until)}"
             )
 
-    def _retire(self, item: StoredObject, displaced: list[str], *, keep: bool) -> None:
+    def _retire(self, item: ObjectRecord, displaced: list[str], *, keep: bool) -> None:
         if keep and not item.deleted:
             self._catalogue.save(replace(item, deleted=self._clock.now()))
             return

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.errors import NotEmulated, NotModified, PreconditionFailed
-from devenv.gcp.storage.model import StoredObject
+from devenv.gcp.storage.model import ObjectRecord
 
 _MAX_NUMBER = 2**63
 _UNSUPPORTED_TEXTS = (
@@ -39,19 +39,19 @@ class Preconditions:
     etag: str | None = None
     not_etag: str | None = None
 
-    def check(self, found: StoredObject | None) -> None:
+    def check(self, found: ObjectRecord | None) -> None:
         """Raise PreconditionFailed if `found`, the live object, may not be changed."""
         if not (self._matches(found) and self._differs(found)):
             raise PreconditionFailed
 
-    def check_read(self, found: StoredObject) -> None:
+    def check_read(self, found: ObjectRecord) -> None:
         """Raise PreconditionFailed, or NotModified for a reader who has this state already."""
         if not self._matches(found):
             raise PreconditionFailed
         if not self._differs(found):
             raise NotModified
 
-    def _matches(self, found: StoredObject | None) -> bool:
+    def _matches(self, found: ObjectRecord | None) -> bool:
         generation, metageneration = _state(found)
         return (
             self.generation in (None, generation)
@@ -59,7 +59,7 @@ class Preconditions:
             and (self.etag is None or _tagged(self.etag, found))
         )
 
-    def _differs(self, found: StoredObject | None) -> bool:
+    def _differs(self, found: ObjectRecord | None) -> bool:
         generation, metageneration = _state(found)
         return (
             self.not_generation != generation
@@ -131,10 +131,10 @@ def _number(query: Mapping[str, str], name: str, header: str | None = None) -> i
     return None if value is None else number(value, name)
 
 
-def _state(found: StoredObject | None) -> tuple[int, int]:
+def _state(found: ObjectRecord | None) -> tuple[int, int]:
     return (found.generation, found.metageneration) if found else (0, 0)
 
 
-def _tagged(tags: str, found: StoredObject | None) -> bool:
+def _tagged(tags: str, found: ObjectRecord | None) -> bool:
     wanted = [tag.strip().removeprefix("W/").strip('"') for tag in tags.split(",")]
     return found is not None and ("*" in wanted or found.etag in wanted)

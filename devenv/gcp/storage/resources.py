@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from devenv.gcp.storage.fields import location_type
-from devenv.gcp.storage.model import StoredBucket, StoredObject
+from devenv.gcp.storage.model import BucketRecord, ObjectRecord
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _HEADERS = {
@@ -36,9 +36,9 @@ class Shapes:
     base: str
     number: str
     region: str
-    find: Callable[[str], StoredBucket | None]
+    find: Callable[[str], BucketRecord | None]
 
-    def object(self, item: StoredObject) -> dict[str, Any]:
+    def object(self, item: ObjectRecord) -> dict[str, Any]:
         content = item.content
         path = f"/storage/v1/b/{item.bucket}/o/{quote(item.name, safe='')}"
         created, updated = timestamp(item.created), timestamp(item.updated)
@@ -72,7 +72,7 @@ class Shapes:
             resource["retentionExpirationTime"] = timestamp(retained)
         return resource
 
-    def bucket(self, bucket: StoredBucket) -> dict[str, Any]:
+    def bucket(self, bucket: BucketRecord) -> dict[str, Any]:
         tag = f"bucket/{bucket.metageneration}".encode()
         layout = self._place(bucket)
         created = timestamp(bucket.created)
@@ -100,7 +100,7 @@ class Shapes:
             resource.setdefault("rpo", "DEFAULT")
         return resource
 
-    def layout(self, bucket: StoredBucket) -> dict[str, Any]:
+    def layout(self, bucket: BucketRecord) -> dict[str, Any]:
         """Return what clients ask before they decide how to copy and remove whole trees."""
         return {
             "kind": "storage#storageLayout",
@@ -109,12 +109,12 @@ class Shapes:
             "hierarchicalNamespace": {"enabled": False},
         }
 
-    def _place(self, bucket: StoredBucket) -> dict[str, str]:
+    def _place(self, bucket: BucketRecord) -> dict[str, str]:
         location = bucket.location or self.region.upper()
         return {"location": location, "locationType": location_type(location)}
 
 
-def media_headers(item: StoredObject) -> dict[str, str]:
+def media_headers(item: ObjectRecord) -> dict[str, str]:
     """Return the headers of a download, except its length and range."""
     content, fields = item.content, item.fields
     sums = f"crc32c={content.crc32c}" + (f",md5={content.md5}" if content.md5 else "")
@@ -134,7 +134,7 @@ def media_headers(item: StoredObject) -> dict[str, str]:
     return {name: _latin(value) for name, value in headers.items()}
 
 
-def metadata_headers(item: StoredObject) -> dict[str, str]:
+def metadata_headers(item: ObjectRecord) -> dict[str, str]:
     """Return custom metadata as headers of the XML API; what no header can hold is left out."""
     return {
         f"x-goog-meta-{key.lower()}": _latin(value)

@@ -61,7 +61,7 @@ class SignedRequest:
     bucket: str = ""
 
     def signer(self, verifier: Verifier, now: float) -> str:
-        """Return the account that signed. Raises StorageError or InvalidArgument if none did."""
+        """Return the account that signed. Raises StorageApiError or InvalidArgument if none did."""
         fields = {name.lower(): value for name, value in self.query}
         if "googleaccessid" in fields or "signature" in fields:
             return self._signer_v2(fields, verifier, now)

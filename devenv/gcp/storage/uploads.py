@@ -25,7 +25,7 @@ from devenv.gcp.errors import InvalidArgument, NotFound
 from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.blobs import Blobs, Digest
 from devenv.gcp.storage.catalogue import Catalogue
-from devenv.gcp.storage.model import StoredObject
+from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.objects import ObjectDraft, Objects
 from devenv.gcp.storage.parameters import Preconditions
 
@@ -78,7 +78,7 @@ class UploadProgress:
     """The state of a session: `persisted` bytes, and `result` once it is finished."""
 
     persisted: int
-    result: StoredObject | None = None
+    result: ObjectRecord | None = None
 
 
 class Uploads:
@@ -136,7 +136,7 @@ class Uploads:
         self._find(session_id)
         self._forget(session_id)
 
-    def _find(self, session_id: str) -> tuple[UploadSession, StoredObject | None]:
+    def _find(self, session_id: str) -> tuple[UploadSession, ObjectRecord | None]:
         found = self._catalogue.session(session_id)
         if found is None:
             raise NotFound("No such upload session; it may have expired or been cancelled.")
@@ -196,7 +196,7 @@ class Uploads:
             return UploadProgress(digest.size)
         return UploadProgress(digest.size, self._finish(access, session, digest))
 
-    def _finish(self, access: Access, session: UploadSession, digest: Digest) -> StoredObject:
+    def _finish(self, access: Access, session: UploadSession, digest: Digest) -> ObjectRecord:
         """Create the object."""
         if not digest.size:
             self._blobs.append(session.id).close()

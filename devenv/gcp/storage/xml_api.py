@@ -19,7 +19,7 @@ from devenv.gcp.storage.exchange import Exchange
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.json_api import ref_of
 from devenv.gcp.storage.media import Media, incomplete
-from devenv.gcp.storage.model import StoredObject
+from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.objects import ObjectDraft, Objects
 from devenv.gcp.storage.parameters import number, parse
 from devenv.gcp.storage.resources import (
@@ -135,7 +135,7 @@ def _draft(exchange: Exchange, bucket: str, name: str) -> ObjectDraft:
     )
 
 
-def _stored(item: StoredObject) -> Response:
+def _stored(item: ObjectRecord) -> Response:
     headers = media_headers(item)
     kept = {name: value for name, value in headers.items() if name.startswith("x-goog-")}
     return Response(headers=kept | {"etag": headers["etag"]})
@@ -149,7 +149,7 @@ def _overrides(query: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _completed(exchange: Exchange, item: StoredObject) -> Response:
+def _completed(exchange: Exchange, item: ObjectRecord) -> Response:
     place = f"{exchange.shapes.base}/{item.bucket}/{quote(item.name)}"
     text = (
         "<?xml version='1.0' encoding='UTF-8'?><CompleteMultipartUploadResult>"

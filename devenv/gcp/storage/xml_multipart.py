@@ -25,7 +25,7 @@ from devenv.gcp.storage.blobs import Blobs, Digest
 from devenv.gcp.storage.catalogue import Catalogue, UploadPart
 from devenv.gcp.storage.errors import NoSuchUpload, UploadProblem
 from devenv.gcp.storage.exchange import Exchange
-from devenv.gcp.storage.model import ObjectContent, StoredObject
+from devenv.gcp.storage.model import ObjectContent, ObjectRecord
 from devenv.gcp.storage.objects import ObjectDraft, Objects, check_sums
 from devenv.gcp.storage.parameters import Preconditions, number
 from devenv.gcp.storage.resources import sums_of_headers, timestamp
@@ -93,7 +93,7 @@ class XmlMultipart:
             self._blobs.delete(before.content.blob)
         return Response(headers=_part_headers(part))
 
-    async def complete(self, exchange: Exchange, bucket: str, name: str) -> StoredObject:
+    async def complete(self, exchange: Exchange, bucket: str, name: str) -> ObjectRecord:
         """Join the parts that the body lists and make the result the live object."""
         upload = self._find(exchange, bucket, name)
         self._require(exchange, "create", bucket, name)
@@ -133,7 +133,7 @@ class XmlMultipart:
             f"<UploadId>{upload.id}</UploadId><IsTruncated>false</IsTruncated>{items}",
         )
 
-    def _place(self, exchange: Exchange, upload: _Upload, content: ObjectContent) -> StoredObject:
+    def _place(self, exchange: Exchange, upload: _Upload, content: ObjectContent) -> ObjectRecord:
         with self._objects.change(content) as displaced:
             stored = self._objects.place(exchange.access, upload.draft, content, displaced)
             self._catalogue.drop_session(upload.id)

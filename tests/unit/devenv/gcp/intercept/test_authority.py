@@ -1,4 +1,4 @@
-"""The local certificate authority: narrow, short-lived, kept over restarts."""
+"""The local certificate authority: limited, short-lived, kept over restarts."""
 
 import datetime as dt
 from pathlib import Path
@@ -29,20 +29,20 @@ def certificate(path: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(path.read_bytes())
 
 
-def test_clients_trust_the_machines_roots_and_ours(authority: Authority) -> None:
+def test_bundle_holds_roots_of_the_machine_and_ours(authority: Authority) -> None:
     bundle = authority.bundle.read_text()
 
     assert bundle.startswith("the machine's own roots\n")
     assert bundle.count("BEGIN CERTIFICATE") == 1
 
 
-def test_it_lives_no_longer_than_90_days(authority: Authority) -> None:
+def test_authority_expires_within_90_days(authority: Authority) -> None:
     for path in (authority.chain, authority.chain.with_name("ca.pem")):
         end = certificate(path).not_valid_after_utc
         assert end - dt.datetime.now(dt.UTC) < dt.timedelta(days=90)  # noqa: TID251 - as it says
 
 
-def test_it_can_vouch_for_emulated_names_only(authority: Authority) -> None:
+def test_authority_is_limited_to_emulated_names(authority: Authority) -> None:
     ca = certificate(authority.chain.with_name("ca.pem"))
     limits = ca.extensions.get_extension_for_class(x509.NameConstraints)
 
@@ -51,18 +51,18 @@ def test_it_can_vouch_for_emulated_names_only(authority: Authority) -> None:
     assert limits.critical
 
 
-def test_its_files_are_private(authority: Authority) -> None:
+def test_authority_files_are_private(authority: Authority) -> None:
     assert authority.key.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_restart_keeps_it(authority: Authority, tmp_path: Path, roots: Path) -> None:
+def test_restart_keeps_the_authority(authority: Authority, tmp_path: Path, roots: Path) -> None:
     before = authority.bundle.read_bytes()
 
     prepare(tmp_path / "tls", names=NAMES, roots=roots)
     assert authority.bundle.read_bytes() == before
 
 
-def test_it_is_renewed_a_month_before_its_end(
+def test_authority_is_renewed_a_month_before_expiry(
     authority: Authority, tmp_path: Path, roots: Path
 ) -> None:
     before = authority.bundle.read_bytes()
@@ -73,7 +73,7 @@ def test_it_is_renewed_a_month_before_its_end(
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense"])
-def test_a_broken_file_is_replaced(
+def test_broken_authority_file_is_replaced(
     authority: Authority, tmp_path: Path, roots: Path, damage: bytes
 ) -> None:
     authority.chain.write_bytes(damage)
@@ -81,7 +81,7 @@ def test_a_broken_file_is_replaced(
     prepare(tmp_path / "tls", names=NAMES, roots=roots).context()
 
 
-def test_another_region_gets_another_certificate(
+def test_other_region_gets_another_certificate(
     authority: Authority, tmp_path: Path, roots: Path
 ) -> None:
     prepare(tmp_path / "tls", names=certified("europe-west1"), roots=roots)
@@ -92,9 +92,7 @@ def test_another_region_gets_another_certificate(
     assert "*.europe-west1.run.app" in alternative.value.get_values_for_type(x509.DNSName)
 
 
-def test_our_own_bundle_is_never_taken_for_the_machines(
-    authority: Authority, tmp_path: Path
-) -> None:
+def test_own_bundle_is_not_taken_as_machine_roots(authority: Authority, tmp_path: Path) -> None:
     again = prepare(tmp_path / "tls", names=NAMES, roots=authority.bundle)
 
     assert again.bundle.read_text().count("Local emulated") <= 1

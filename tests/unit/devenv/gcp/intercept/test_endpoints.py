@@ -1,4 +1,4 @@
-"""The file that tells other programs, and the next start, where everything is."""
+"""The file with the addresses of the emulated cloud."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from devenv.gcp.intercept.endpoints import Endpoints, read
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
+def test_endpoints_are_read_as_written(tmp_path: Path) -> None:
     where = Endpoints(
         1, "http://a:1", "http://a:2", "/b", {"web": 3}, {"proxy": 4}, {"web": {"A": "B"}}
     )
@@ -17,7 +17,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[", "[]", "null", '{"strange": 1}'])
-def test_a_broken_file_is_as_none(tmp_path: Path, content: str) -> None:
+def test_broken_endpoints_file_is_ignored(tmp_path: Path, content: str) -> None:
     (tmp_path / "e.json").write_text(content)
 
     assert read(tmp_path / "e.json") == Endpoints()

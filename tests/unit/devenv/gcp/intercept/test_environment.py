@@ -1,10 +1,10 @@
-"""The variables that lead a process to the emulated cloud."""
+"""The environment variables of client processes, and the hosts of the proxy."""
 
 from pathlib import Path
 
 import pytest
 
-from devenv.gcp.intercept.environment import environ
+from devenv.gcp.intercept.endpoints import environ
 from devenv.gcp.intercept.hosts import Hosts
 
 VARIABLES = environ(
@@ -17,11 +17,11 @@ VARIABLES = environ(
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"])
-def test_the_proxy_is_named_in_both_cases(name: str) -> None:
+def test_proxy_variables_exist_in_both_cases(name: str) -> None:
     assert VARIABLES[name] == "http://127.0.0.1:1"
 
 
-def test_this_machine_and_the_metadata_server_are_reached_directly() -> None:
+def test_loopback_and_metadata_server_bypass_the_proxy() -> None:
     direct = VARIABLES["NO_PROXY"].split(",")
 
     assert VARIABLES["no_proxy"] == VARIABLES["NO_PROXY"]
@@ -32,16 +32,16 @@ def test_this_machine_and_the_metadata_server_are_reached_directly() -> None:
     "name",
     ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "CURL_CA_BUNDLE"],
 )
-def test_every_client_is_told_the_bundle_in_its_own_way(name: str) -> None:
+def test_bundle_has_a_variable_for_every_client(name: str) -> None:
     assert VARIABLES[name] == "/b.pem"
 
 
 @pytest.mark.parametrize("name", ["HOST", "IP", "ROOT"])
-def test_the_metadata_server_is_named_three_times(name: str) -> None:
+def test_metadata_server_has_three_variables(name: str) -> None:
     assert VARIABLES[f"GCE_METADATA_{name}"] == "127.0.0.1:2"
 
 
-def test_the_developers_own_credentials_are_out_of_reach() -> None:
+def test_credentials_of_the_developer_are_hidden() -> None:
     assert VARIABLES["GOOGLE_APPLICATION_CREDENTIALS"] == ""
     assert VARIABLES["CLOUDSDK_CONFIG"] == "/g"
 
@@ -62,17 +62,17 @@ def test_the_developers_own_credentials_are_out_of_reach() -> None:
         ("", False, False),
     ],
 )
-def test_hosts_are_emulated_passed_or_refused(host: str, emulated: bool, passed: bool) -> None:
+def test_host_is_emulated_allowed_or_refused(host: str, emulated: bool, passed: bool) -> None:
     hosts = Hosts(["*.friend.example"])
 
     assert (hosts.emulated(host), hosts.passed(host)) == (emulated, passed)
 
 
-def test_a_refusal_says_how_to_allow_the_host() -> None:
+def test_refusal_names_the_setting_that_allows_the_host() -> None:
     assert 'put "example.com" in gcp.allow_hosts of devenv.toml' in Hosts([]).refusal("example.com")
 
 
-def test_behind_a_closed_proxy_this_machine_is_out_of_reach() -> None:
+def test_closed_proxy_refuses_loopback() -> None:
     hosts = Hosts(("example.com",), loopback=False)
 
     assert not hosts.passed("127.0.0.1")
@@ -80,7 +80,7 @@ def test_behind_a_closed_proxy_this_machine_is_out_of_reach() -> None:
     assert hosts.passed("example.com")
 
 
-def test_a_metadata_server_elsewhere_is_asked_without_the_proxy() -> None:
+def test_remote_metadata_server_bypasses_the_proxy() -> None:
     variables = environ(
         project="p", proxy="http://gcp:1", bundle=Path("/b"), metadata="gcp:2", gcloud=Path("/g")
     )

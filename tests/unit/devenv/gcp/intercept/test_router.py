@@ -1,4 +1,4 @@
-"""Which application answers: by host name on Google's hosts, by path on the plain port."""
+"""The router of HTTP requests."""
 
 import logging
 
@@ -46,15 +46,15 @@ def web() -> Web:
         ("localhost:4588", "/_devenv/health", '{"status":"ok"}'),
     ],
 )
-def test_a_request_finds_its_application(web: Web, host: str, path: str, answer: str) -> None:
+def test_request_is_routed_by_host_and_path(web: Web, host: str, path: str, answer: str) -> None:
     assert web.get(path, headers={"host": host}).text == answer
 
 
-def test_every_answer_is_dated_so_that_it_can_be_cached(web: Web) -> None:
+def test_every_answer_has_a_date(web: Web) -> None:
     assert web.get("/oauth2/v1/certs").headers["date"].endswith("GMT")
 
 
-def test_a_request_is_one_line_of_the_journal(web: Web, caplog: pytest.LogCaptureFixture) -> None:
+def test_request_is_logged_with_its_caller(web: Web, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "devenv.gcp.requests"):
         web.get("/oauth2/v1/certs", headers={"host": "www.googleapis.com", "authorization": "me"})
 

@@ -1,4 +1,4 @@
-"""A Cloud Storage of its own: time stands still, tokens are accounts' short names."""
+"""Cloud Storage for unit tests: a manual clock, tokens with names, no sockets."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Each test gets a Cloud Storage of its own."""
+"""Fixtures of the Cloud Storage tests."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who may do what: tokens, permissions, access boundaries."""
+"""Access to Cloud Storage: tokens, permissions, boundaries."""
 
 import pytest
 
@@ -22,7 +22,7 @@ ONLY_RUN_1 = (
 )
 
 
-async def test_no_token_is_401_and_says_what_nobody_may(cloud: Cloud) -> None:
+async def test_missing_token_returns_401_naming_permission(cloud: Cloud) -> None:
     refused = await cloud.without_token("GET", path("a"))
     assert (refused.status_code, reason(refused)) == (401, "authError")
     assert refused.headers["www-authenticate"].startswith("Bearer realm=")
@@ -32,14 +32,14 @@ async def test_no_token_is_401_and_says_what_nobody_may(cloud: Cloud) -> None:
     )
 
 
-async def test_a_wrong_token_is_401_even_for_a_session(cloud: Cloud) -> None:
+async def test_wrong_token_returns_401_even_for_upload_session(cloud: Cloud) -> None:
     session = await cloud.begin("a")
     wrong = {"authorization": "Bearer wrong"}
     for method, url in (("GET", path("a")), ("GET", OBJECTS), ("PUT", session)):
         assert (await cloud.client.request(method, url, headers=wrong)).status_code == 401
 
 
-async def test_a_public_bucket_can_be_read_without_a_token(cloud: Cloud) -> None:
+async def test_public_bucket_is_readable_without_token(cloud: Cloud) -> None:
     await cloud.put("a")
     cloud.guard.public = True
     for url in (f"{path('a')}?alt=media", f"/{BUCKET}/a"):
@@ -68,7 +68,7 @@ async def test_a_public_bucket_can_be_read_without_a_token(cloud: Cloud) -> None
         ("storage.managedFolders.list", "GET", f"{BUCKET_PATH}/managedFolders"),
     ],
 )
-async def test_each_request_needs_its_permission(
+async def test_each_request_requires_its_permission(
     cloud: Cloud, permission: str, method: str, url: str
 ) -> None:
     await cloud.put("a")
@@ -79,24 +79,24 @@ async def test_each_request_needs_its_permission(
     assert message.startswith(f"web@p.iam.gserviceaccount.com does not have {permission} access")
 
 
-async def test_the_bucket_is_what_is_asked_about(cloud: Cloud) -> None:
+async def test_permission_is_checked_on_the_bucket(cloud: Cloud) -> None:
     await cloud.put("a")
     assert ("storage.objects.create", f"projects/_/buckets/{BUCKET}") in cloud.guard.asked
 
 
-async def test_creating_only_needs_no_right_to_delete(cloud: Cloud) -> None:
+async def test_create_only_upload_requires_no_delete_permission(cloud: Cloud) -> None:
     cloud.guard.denied.add("storage.objects.delete")
     assert (await cloud.put("a", ifGenerationMatch=0)).status_code == 200
     assert (await cloud.put("a", ifGenerationMatch=0)).status_code == 412
     assert (await cloud.put("a")).status_code == 403
 
 
-async def test_who_may_not_list_is_not_told_that_an_object_is_missing(cloud: Cloud) -> None:
+async def test_missing_object_returns_403_without_list_permission(cloud: Cloud) -> None:
     cloud.guard.denied.add("storage.objects.list")
     assert (await cloud.get("missing")).status_code == 403
 
 
-async def test_permissions_can_be_tested(cloud: Cloud) -> None:
+async def test_test_permissions_returns_held_permissions(cloud: Cloud) -> None:
     cloud.guard.denied.add("storage.objects.delete")
     wanted = ["storage.objects.get", "storage.objects.delete"]
     url = f"/storage/v1/b/{BUCKET}/iam/testPermissions"
@@ -104,7 +104,7 @@ async def test_permissions_can_be_tested(cloud: Cloud) -> None:
     assert answer["permissions"] == ["storage.objects.get"]
 
 
-async def test_a_boundary_leaves_only_its_prefix(cloud: Cloud) -> None:
+async def test_boundary_restricts_access_to_its_prefix(cloud: Cloud) -> None:
     for name in ("runs/1/a", "runs/2/a"):
         await cloud.put(name)
     cloud.tokens.downscope("small", "roles/storage.objectViewer", ONLY_RUN_1)
@@ -114,7 +114,7 @@ async def test_a_boundary_leaves_only_its_prefix(cloud: Cloud) -> None:
     assert (allowed.status_code, refused.status_code) == (200, 403)
 
 
-async def test_a_boundary_limits_lists_to_its_prefix(cloud: Cloud) -> None:
+async def test_boundary_restricts_lists_to_its_prefix(cloud: Cloud) -> None:
     cloud.tokens.downscope("small", "roles/storage.objectViewer", ONLY_RUN_1)
     small = {"authorization": "Bearer small"}
     for prefix, status in (("runs/1/", 200), ("runs/1/a", 200), ("runs/", 403), ("", 403)):
@@ -122,7 +122,7 @@ async def test_a_boundary_limits_lists_to_its_prefix(cloud: Cloud) -> None:
         assert response.status_code == status
 
 
-async def test_a_boundary_limits_what_may_be_done(cloud: Cloud) -> None:
+async def test_boundary_restricts_permissions(cloud: Cloud) -> None:
     cloud.tokens.downscope("small", "roles/storage.objectCreator", ONLY_RUN_1)
     small = {"authorization": "Bearer small"}
     statuses = []
@@ -133,7 +133,7 @@ async def test_a_boundary_limits_what_may_be_done(cloud: Cloud) -> None:
     assert statuses == [200, 403, 403]
 
 
-async def test_a_session_keeps_the_boundary_of_its_owner(cloud: Cloud) -> None:
+async def test_upload_session_keeps_boundary_of_its_owner(cloud: Cloud) -> None:
     cloud.tokens.downscope("small", "roles/storage.objectCreator", ONLY_RUN_1)
     small = {"authorization": "Bearer small"}
     session = await cloud.begin("runs/1/a", headers=small)
@@ -142,7 +142,7 @@ async def test_a_session_keeps_the_boundary_of_its_owner(cloud: Cloud) -> None:
     assert (await cloud.client.put(session, content=b"x")).status_code == 403
 
 
-async def test_who_may_list_an_object_by_its_name_is_told_that_it_is_missing(cloud: Cloud) -> None:
+async def test_missing_object_returns_404_with_list_permission_on_its_name(cloud: Cloud) -> None:
     cloud.tokens.downscope("small", "roles/storage.objectViewer", ONLY_RUN_1)
     small = {"authorization": "Bearer small"}
     missing = await cloud.client.get(path("runs/1/missing"), headers=small)

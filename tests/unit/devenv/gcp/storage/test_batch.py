@@ -26,7 +26,7 @@ async def send(cloud: Cloud, *parts: str, url: str = "/batch/storage/v1") -> lis
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
-async def test_each_part_is_answered_in_its_place(cloud: Cloud, end: str) -> None:
+async def test_batch_answers_each_call_in_order(cloud: Cloud, end: str) -> None:
     await cloud.put("a/b")
     patch = part(f"PATCH http://x{path('a/b')} HTTP/1.1", '{"metadata": {"k": "v"}}', end)
     delete = part(f"DELETE {path('missing')}?generation=1 HTTP/1.1", end=end)
@@ -37,7 +37,7 @@ async def test_each_part_is_answered_in_its_place(cloud: Cloud, end: str) -> Non
     assert missing.startswith("HTTP/1.1 404 Not Found")
 
 
-async def test_preconditions_hold_inside_a_batch(cloud: Cloud) -> None:
+async def test_batch_honours_preconditions(cloud: Cloud) -> None:
     await cloud.put("a")
     ((_, answer),) = await send(cloud, part(f"DELETE {path('a')}?ifGenerationMatch=1 HTTP/1.1"))
     assert answer.startswith("HTTP/1.1 412")
@@ -52,7 +52,7 @@ async def test_preconditions_hold_inside_a_batch(cloud: Cloud) -> None:
         "POST /batch/storage/v1 HTTP/1.1",
     ],
 )
-async def test_a_batch_carries_no_media(cloud: Cloud, line: str) -> None:
+async def test_batch_refuses_media(cloud: Cloud, line: str) -> None:
     ((_, answer),) = await send(cloud, part(line))
     assert answer.startswith("HTTP/1.1 400")
 
@@ -68,7 +68,7 @@ async def test_a_batch_carries_no_media(cloud: Cloud, line: str) -> None:
         ("multipart/mixed; boundary=b", b"--b\n\n\n" * 1001),
     ],
 )
-async def test_what_is_no_batch_is_refused(cloud: Cloud, content_type: str, body: bytes) -> None:
+async def test_invalid_batch_is_refused(cloud: Cloud, content_type: str, body: bytes) -> None:
     headers = {"content-type": content_type}
     refused = await cloud.client.post("/batch/storage/v1", content=body, headers=headers)
     assert (refused.status_code, reason(refused)) == (400, "invalid")

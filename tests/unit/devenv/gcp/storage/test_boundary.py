@@ -33,7 +33,7 @@ def boundary(role: str, condition: str = "", bucket: str = "b") -> AccessBoundar
         ("resource.service == 'storage.googleapis.com' && size(resource.name) > 5", True),
     ],
 )
-def test_conditions(condition: str, expected: bool) -> None:
+def test_condition_is_evaluated_as_cel(condition: str, expected: bool) -> None:
     assert condition_holds(condition, LIST, OBJECT) is expected
 
 
@@ -54,7 +54,7 @@ def test_conditions(condition: str, expected: bool) -> None:
         "'a'.startsWith()",
     ],
 )
-def test_a_condition_that_cannot_be_read_never_holds(condition: str) -> None:
+def test_invalid_condition_never_holds(condition: str) -> None:
     assert not condition_holds(condition, LIST, OBJECT)
     assert not condition_holds(f"!({condition})", LIST, OBJECT)
 
@@ -70,23 +70,23 @@ def test_a_condition_that_cannot_be_read_never_holds(condition: str) -> None:
         ("inRole:roles/owner", GET, False),
     ],
 )
-def test_a_rule_makes_a_roles_permissions_available(
+def test_boundary_rule_permits_permissions_of_its_role(
     role: str, permission: str, expected: bool
 ) -> None:
     assert permits(boundary(role), permission, StorageTarget("b", "x")) is expected
 
 
-def test_a_rule_is_about_one_bucket() -> None:
+def test_boundary_rule_applies_to_its_bucket_only() -> None:
     assert not permits(
         boundary("roles/storage.objectViewer", bucket="c"), GET, StorageTarget("b", "x")
     )
 
 
-def test_a_boundary_without_rules_allows_nothing() -> None:
+def test_boundary_without_rules_permits_nothing() -> None:
     assert not permits(AccessBoundary(), GET, StorageTarget("b", "x"))
 
 
-def test_the_list_prefix_counts_for_lists_only() -> None:
+def test_list_prefix_attribute_is_set_for_lists_only() -> None:
     condition = "api.getAttribute('storage.googleapis.com/objectListPrefix', '') == 'in/'"
     viewer = boundary("roles/storage.objectViewer", condition)
     assert permits(viewer, LIST, StorageTarget("b", prefix="in/"))

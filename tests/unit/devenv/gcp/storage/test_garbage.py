@@ -1,4 +1,4 @@
-"""Whatever comes in, the answer is Google's JSON with a 4xx."""
+"""Malformed requests, which get Google's error shape with a 4xx status."""
 
 import random
 
@@ -58,7 +58,9 @@ pytestmark = pytest.mark.anyio
         ("DELETE", UPLOAD, b""),
     ],
 )
-async def test_bad_requests(cloud: Cloud, method: str, url: str, body: bytes) -> None:
+async def test_bad_request_returns_a_4xx_error(
+    cloud: Cloud, method: str, url: str, body: bytes
+) -> None:
     await cloud.put("a")
     response = await cloud.client.request(method, url, content=body)
     assert 400 <= response.status_code < 500, response.text
@@ -67,7 +69,7 @@ async def test_bad_requests(cloud: Cloud, method: str, url: str, body: bytes) ->
 
 
 @pytest.mark.parametrize("cut", range(0, 98, 7))
-async def test_a_multipart_upload_that_breaks_off_leaves_nothing(cloud: Cloud, cut: int) -> None:
+async def test_truncated_multipart_upload_leaves_no_file(cloud: Cloud, cut: int) -> None:
     body = (
         b'--B\r\nContent-Type: application/json\r\n\r\n{"name": "new"}\r\n'
         b"--B\r\nContent-Type: text/plain\r\n\r\nhello\r\n--B--"
@@ -79,7 +81,7 @@ async def test_a_multipart_upload_that_breaks_off_leaves_nothing(cloud: Cloud, c
     assert cloud.files() == 0
 
 
-async def test_metadata_before_the_media_is_bounded(cloud: Cloud) -> None:
+async def test_oversized_multipart_metadata_returns_413(cloud: Cloud) -> None:
     headers = {"content-type": "multipart/related; boundary=B"}
     params = {"uploadType": "multipart"}
     body = b"--B\r\n\r\n" + b" " * 2_000_000
@@ -87,7 +89,7 @@ async def test_metadata_before_the_media_is_bounded(cloud: Cloud) -> None:
     assert (refused.status_code, reason(refused)) == (413, "uploadTooLarge")
 
 
-async def test_random_paths_never_break_the_server(cloud: Cloud) -> None:
+async def test_random_path_never_returns_a_5xx(cloud: Cloud) -> None:
     chance = random.Random(7)  # noqa: S311
     pieces = [
         "/",
@@ -112,7 +114,7 @@ async def test_random_paths_never_break_the_server(cloud: Cloud) -> None:
         assert response.status_code < 500
 
 
-async def test_names_that_no_header_can_carry_are_read_all_the_same(cloud: Cloud) -> None:
+async def test_object_with_unprintable_metadata_is_readable(cloud: Cloud) -> None:
     await cloud.put("a")
     patch = {"metadata": {"k\r\n": "v\r\n", "ö": "ö"}, "contentDisposition": "inline; ö"}
     assert (await cloud.client.patch(path("a"), json=patch)).status_code == 200

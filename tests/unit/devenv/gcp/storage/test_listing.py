@@ -38,7 +38,7 @@ async def listed(cloud: Cloud, **query: str) -> tuple[list[str], list[str]]:
         ({"prefix": "d/", "endOffset": "d/2"}, ["d/", "d/1"], []),
     ],
 )
-async def test_lists(
+async def test_list_selects_names_and_prefixes(
     filled: Cloud, query: dict[str, str], items: list[str], prefixes: list[str]
 ) -> None:
     assert await listed(filled, **query) == (items, prefixes)
@@ -46,7 +46,7 @@ async def test_lists(
 
 @pytest.mark.parametrize("delimiter", ["", "/"])
 @pytest.mark.parametrize("size", [1, 2, 3])
-async def test_pages_join_to_the_whole(filled: Cloud, size: int, delimiter: str) -> None:
+async def test_pages_together_hold_every_object(filled: Cloud, size: int, delimiter: str) -> None:
     found: list[str] = []
     token = ""
     while True:
@@ -72,14 +72,14 @@ async def test_pages_split_versions_of_one_object(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "AAAA", "WzEsMl0=", "bnVsbA==", "WyJcdWQ4MDAiLDFd", "é"])
-async def test_a_made_up_page_token_is_refused(cloud: Cloud, token: str) -> None:
+async def test_invalid_page_token_is_refused(cloud: Cloud, token: str) -> None:
     for url in (OBJECTS, BUCKETS.partition("?")[0]):
         query = {"pageToken": token, "project": "validibot-local"}
         refused = await cloud.client.get(url, params=query)
         assert (refused.status_code, reason(refused)) == (400, "invalid")
 
 
-async def test_buckets(cloud: Cloud) -> None:
+async def test_buckets_are_created_listed_and_deleted(cloud: Cloud) -> None:
     made = await cloud.client.post(BUCKETS, json={"name": "second", "labels": {"a": "b"}})
     assert (made.status_code, made.json()["labels"]) == (200, {"a": "b"})
     again = await cloud.client.post(BUCKETS, json={"name": "second"})
@@ -95,12 +95,12 @@ async def test_buckets(cloud: Cloud) -> None:
     assert reason(await cloud.client.get("/storage/v1/b/second")) == "notFound"
 
 
-async def test_a_bucket_with_objects_is_not_deleted(filled: Cloud) -> None:
+async def test_delete_refuses_bucket_with_objects(filled: Cloud) -> None:
     refused = await filled.client.delete(OBJECTS.removesuffix("/o"))
     assert (refused.status_code, reason(refused)) == (409, "conflict")
 
 
-async def test_a_prefix_and_an_object_may_share_a_name(cloud: Cloud) -> None:
+async def test_prefix_and_object_can_share_a_name(cloud: Cloud) -> None:
     await cloud.put("p")
     await cloud.put("p/q", b"inner")
     assert (await cloud.read("p/q")).content == b"inner"

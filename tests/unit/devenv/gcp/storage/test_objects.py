@@ -1,4 +1,4 @@
-"""Writing, reading, changing, joining and removing objects."""
+"""Objects: writes, reads, changes, compositions, deletions."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ from tests.unit.devenv.gcp.storage.cloud import OBJECTS, UPLOAD, Cloud, path, re
 pytestmark = pytest.mark.anyio
 
 
-async def test_an_object_has_the_checksums_of_its_bytes(cloud: Cloud) -> None:
+async def test_object_has_checksums_of_its_bytes(cloud: Cloud) -> None:
     item = (await cloud.put("a", b"hello")).json()
     assert item["md5Hash"] == base64.b64encode(hashlib.md5(b"hello").digest()).decode()  # noqa: S324
     assert base64.b64decode(item["crc32c"]) == google_crc32c.value(b"hello").to_bytes(4)
@@ -20,7 +20,7 @@ async def test_an_object_has_the_checksums_of_its_bytes(cloud: Cloud) -> None:
     assert headers["x-goog-generation"] == item["generation"]
 
 
-async def test_bytes_that_do_not_match_their_checksum_are_refused(cloud: Cloud) -> None:
+async def test_upload_with_wrong_checksum_is_refused(cloud: Cloud) -> None:
     params = {"uploadType": "media", "name": "a"}
     for header in ({"x-goog-hash": "crc32c=AAAAAA=="}, {"content-md5": "AAAA"}):
         refused = await cloud.client.post(UPLOAD, params=params, content=b"x", headers=header)
@@ -30,7 +30,7 @@ async def test_bytes_that_do_not_match_their_checksum_are_refused(cloud: Cloud) 
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
-async def test_a_multipart_upload_brings_metadata_and_bytes(cloud: Cloud, end: str) -> None:
+async def test_multipart_upload_stores_metadata_and_bytes(cloud: Cloud, end: str) -> None:
     lines = [
         "--B==",
         "Content-Type: application/json",
@@ -65,7 +65,7 @@ async def test_a_multipart_upload_brings_metadata_and_bytes(cloud: Cloud, end: s
         ("lines=1-2", 200, b"0123456789", None),
     ],
 )
-async def test_ranges(
+async def test_download_honours_byte_ranges(
     cloud: Cloud, asked: str, status: int, data: bytes | None, content_range: str | None
 ) -> None:
     await cloud.put("a", b"0123456789")
@@ -75,7 +75,7 @@ async def test_ranges(
     assert data is None or response.content == data
 
 
-async def test_generations_only_grow_even_if_time_goes_back(cloud: Cloud) -> None:
+async def test_generation_grows_even_if_clock_goes_back(cloud: Cloud) -> None:
     first = int((await cloud.put("a")).json()["generation"])
     assert first == int(cloud.clock.now() * 1_000_000)
     await cloud.client.delete(path("a"))
@@ -84,7 +84,7 @@ async def test_generations_only_grow_even_if_time_goes_back(cloud: Cloud) -> Non
     assert int((await cloud.put("a")).json()["generation"]) == first + 1
 
 
-async def test_an_overwritten_generation_is_gone(cloud: Cloud) -> None:
+async def test_overwritten_generation_is_gone(cloud: Cloud) -> None:
     old = (await cloud.put("a", b"old")).json()["generation"]
     new = (await cloud.put("a", b"new")).json()["generation"]
     assert (await cloud.get("a", generation=new)).json()["size"] == "3"
@@ -93,7 +93,7 @@ async def test_an_overwritten_generation_is_gone(cloud: Cloud) -> None:
     assert cloud.files() == 1
 
 
-async def test_a_bucket_with_versions_keeps_them(cloud: Cloud) -> None:
+async def test_versioned_bucket_keeps_generations(cloud: Cloud) -> None:
     bucket = OBJECTS.removesuffix("/o")
     await cloud.client.patch(bucket, json={"versioning": {"enabled": True}})
     old = (await cloud.put("a", b"old")).json()["generation"]
@@ -106,7 +106,7 @@ async def test_a_bucket_with_versions_keeps_them(cloud: Cloud) -> None:
     assert (await cloud.client.delete(path("a"), params={"generation": old})).status_code == 204
 
 
-async def test_a_patch_counts_the_metageneration_and_merges(cloud: Cloud) -> None:
+async def test_object_patch_merges_and_increments_metageneration(cloud: Cloud) -> None:
     await cloud.put("a")
     await cloud.client.patch(
         path("a"), json={"metadata": {"k": "v", "l": "w"}, "contentType": "a/b"}
@@ -119,7 +119,7 @@ async def test_a_patch_counts_the_metageneration_and_merges(cloud: Cloud) -> Non
     assert "metadata" not in replaced
 
 
-async def test_composed_objects_have_no_md5_and_count_components(cloud: Cloud) -> None:
+async def test_composed_object_has_no_md5_and_counts_components(cloud: Cloud) -> None:
     await cloud.put("a", b"one ")
     await cloud.put("b", b"two")
     body = {"sourceObjects": [{"name": "a"}, {"name": "b"}], "destination": {"contentType": "x/y"}}
@@ -131,7 +131,7 @@ async def test_composed_objects_have_no_md5_and_count_components(cloud: Cloud) -
     assert cloud.files() == 3
 
 
-async def test_a_rewrite_says_that_it_is_done_and_keeps_metadata(cloud: Cloud) -> None:
+async def test_rewrite_is_done_at_once_and_keeps_metadata(cloud: Cloud) -> None:
     await cloud.put("a", b"12345")
     await cloud.client.patch(path("a"), json={"metadata": {"k": "v"}})
     url = f"{path('a')}/rewriteTo/b/validibot-local/o/dir%2Fb"
@@ -142,7 +142,7 @@ async def test_a_rewrite_says_that_it_is_done_and_keeps_metadata(cloud: Cloud) -
     assert (await cloud.read("dir/b")).content == b"12345"
 
 
-async def test_a_move_leaves_nothing_behind(cloud: Cloud) -> None:
+async def test_move_deletes_its_source(cloud: Cloud) -> None:
     await cloud.put("a", b"12345")
     assert (await cloud.client.post(f"{path('a')}/moveTo/o/b")).status_code == 200
     assert (await cloud.get("a")).status_code == 404
@@ -150,14 +150,14 @@ async def test_a_move_leaves_nothing_behind(cloud: Cloud) -> None:
     assert cloud.files() == 1
 
 
-async def test_links_lead_to_the_host_that_the_client_used(cloud: Cloud) -> None:
+async def test_links_are_on_the_host_of_the_request(cloud: Cloud) -> None:
     await cloud.put("dir/a")
     item = (await cloud.client.get(path("dir/a"), headers={"host": "localhost:4588"})).json()
     assert item["mediaLink"].startswith("http://localhost:4588/download/storage/v1/b/")
     assert (await cloud.client.get(item["mediaLink"])).content == b"data"
 
 
-async def test_a_reader_keeps_the_bytes_that_it_began_to_read(cloud: Cloud) -> None:
+async def test_download_continues_when_object_is_overwritten(cloud: Cloud) -> None:
     data = b"o" * 600_000
     await cloud.put("a", data)
     async with cloud.client.stream("GET", path("a"), params={"alt": "media"}) as response:

@@ -1,4 +1,4 @@
-"""Signed URLs and the XML API that they lead to."""
+"""Signed URLs and the XML API."""
 
 import base64
 import hashlib
@@ -49,13 +49,13 @@ def signed(
     return f"{path}?{text}&X-Goog-Signature={sign(SIGNER, payload.encode()).hex()}"
 
 
-async def test_a_signed_url_needs_no_token(cloud: Cloud) -> None:
+async def test_signed_url_needs_no_token(cloud: Cloud) -> None:
     await cloud.put("dir/ä b~c")
     response = await cloud.without_token("GET", signed(cloud, "GET", "dir/ä b~c"))
     assert (response.status_code, response.content) == (200, b"data")
 
 
-async def test_a_signed_url_expires(cloud: Cloud) -> None:
+async def test_signed_url_expires(cloud: Cloud) -> None:
     await cloud.put("a")
     url = signed(cloud, "GET", "a")
     await cloud.clock.turn(59)
@@ -77,7 +77,7 @@ async def test_a_signed_url_expires(cloud: Cloud) -> None:
         ("web%40", "worker%40"),
     ],
 )
-async def test_a_changed_url_is_refused(cloud: Cloud, before: str, after: str) -> None:
+async def test_changed_signed_url_is_refused(cloud: Cloud, before: str, after: str) -> None:
     await cloud.put("a")
     url = signed(cloud, "GET", "a")
     assert before in url
@@ -96,31 +96,31 @@ async def test_a_changed_url_is_refused(cloud: Cloud, before: str, after: str) -
         f"{KNOWN}&X-Goog-Date=20990101T000000Z&X-Goog-Expires=60",
     ],
 )
-async def test_half_a_signature_is_refused(cloud: Cloud, broken: str) -> None:
+async def test_incomplete_signature_is_refused(cloud: Cloud, broken: str) -> None:
     refused = await cloud.without_token("GET", f"/{BUCKET}/a?{broken}")
     assert refused.status_code == 400
     assert b"<Error><Code>InvalidArgument</Code>" in refused.content
 
 
-async def test_the_method_is_signed(cloud: Cloud) -> None:
+async def test_signed_url_is_bound_to_its_method(cloud: Cloud) -> None:
     await cloud.put("a")
     assert (await cloud.without_token("DELETE", signed(cloud, "GET", "a"))).status_code == 403
     assert (await cloud.without_token("DELETE", signed(cloud, "DELETE", "a"))).status_code == 204
 
 
-async def test_googles_own_headers_must_be_signed(cloud: Cloud) -> None:
+async def test_unsigned_goog_headers_are_refused(cloud: Cloud) -> None:
     headers = {"x-goog-meta-k": "v"}
     refused = await cloud.without_token("PUT", signed(cloud, "PUT", "a"), headers=headers)
     assert refused.status_code == 400
     assert b"<Code>MalformedSecurityHeader</Code>" in refused.content
 
 
-async def test_the_signers_own_rights_decide(cloud: Cloud) -> None:
+async def test_signed_url_has_the_rights_of_its_signer(cloud: Cloud) -> None:
     cloud.guard.denied.add("storage.objects.get")
     assert (await cloud.without_token("GET", signed(cloud, "GET", "a"))).status_code == 403
 
 
-async def test_an_object_is_put_by_a_signed_url(cloud: Cloud) -> None:
+async def test_signed_url_uploads_an_object(cloud: Cloud) -> None:
     headers = {"content-type": "text/csv", "x-goog-meta-k": "v", "x-goog-if-generation-match": "0"}
     url = signed(cloud, "PUT", "a", headers)
     put = await cloud.without_token("PUT", url, content=b"1,2", headers=headers)
@@ -130,14 +130,14 @@ async def test_an_object_is_put_by_a_signed_url(cloud: Cloud) -> None:
     assert (item["contentType"], item["metadata"]) == ("text/csv", {"k": "v"})
 
 
-async def test_a_signed_url_may_name_the_download(cloud: Cloud) -> None:
+async def test_signed_url_sets_response_headers(cloud: Cloud) -> None:
     await cloud.put("a")
     disposition = {"response-content-disposition": 'attachment; filename="b.csv"'}
     response = await cloud.without_token("GET", signed(cloud, "GET", "a", extra=disposition))
     assert response.headers["content-disposition"] == 'attachment; filename="b.csv"'
 
 
-async def test_a_resumable_upload_begins_with_a_signed_url(cloud: Cloud) -> None:
+async def test_signed_url_begins_resumable_upload(cloud: Cloud) -> None:
     headers = {"x-goog-resumable": "start"}
     begun = await cloud.without_token("POST", signed(cloud, "POST", "a", headers), headers=headers)
     assert begun.status_code == 201
@@ -146,7 +146,7 @@ async def test_a_resumable_upload_begins_with_a_signed_url(cloud: Cloud) -> None
     assert (await cloud.read("a")).content == b"all"
 
 
-async def test_a_bucket_has_a_host_of_its_own(cloud: Cloud) -> None:
+async def test_bucket_host_serves_objects(cloud: Cloud) -> None:
     await cloud.put("dir/a")
     url = f"http://{BUCKET}.storage.googleapis.com/dir/a"
     assert (await cloud.client.get(url)).content == b"data"

@@ -1,4 +1,4 @@
-"""What a TLS client offers, as real clients say it and as nobody should."""
+"""The protocols that TLS clients offer, in real and in malformed messages."""
 
 import ssl
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import binary
 
-from devenv.gcp.intercept.hello import missing, wants_only_h2
+from devenv.gcp.intercept.peek import missing, wants_only_h2
 
 
 def hello(*protocols: str) -> bytes:
@@ -31,13 +31,11 @@ def hello(*protocols: str) -> bytes:
         ((), False),
     ],
 )
-def test_only_a_client_that_offers_nothing_else_is_grpc(
-    protocols: tuple[str, ...], grpc: bool
-) -> None:
+def test_client_hello_with_only_h2_is_grpc(protocols: tuple[str, ...], grpc: bool) -> None:
     assert wants_only_h2(hello(*protocols)) is grpc
 
 
-def test_a_hello_is_waited_for_until_it_is_whole() -> None:
+def test_incomplete_client_hello_reports_missing_bytes() -> None:
     whole = hello("h2")
 
     assert missing(whole) == 0
@@ -47,11 +45,11 @@ def test_a_hello_is_waited_for_until_it_is_whole() -> None:
 
 
 @given(binary(max_size=200))
-def test_garbage_is_no_grpc_client(garbage: bytes) -> None:
+def test_garbage_is_not_grpc(garbage: bytes) -> None:
     assert not wants_only_h2(b"\x16\x03\x01" + garbage) or b"h2" in garbage
 
 
-def test_a_truncated_hello_is_no_grpc_client() -> None:
+def test_truncated_client_hello_is_not_grpc() -> None:
     whole = hello("h2")
 
     assert not any(wants_only_h2(whole[:length]) for length in range(len(whole)))
