@@ -66,5 +66,7 @@ async def test_start_fails_if_server_is_unreachable() -> None:
 @pytest.mark.anyio
 async def test_start_fails_if_bucket_creation_is_refused(server: Running) -> None:
     async with _elsewhere(server.url) as service:
-        with pytest.raises(Unavailable, match="answered 401 to the creation of the bucket validibot-local"):
+        with pytest.raises(
+            Unavailable, match="answered 401 to the creation of the bucket validibot-local"
+        ):
             await service.start()
