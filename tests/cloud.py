@@ -15,7 +15,7 @@ import pytest_socket
 from google.auth.compute_engine import _metadata
 
 from devenv.gcp import Cloud
-from devenv.gcp.config import Binding, CloudConfig, parse
+from devenv.gcp.config import Binding, CloudConfig, Image, Job, parse
 
 ROOT = Path(__file__).parents[1]
 _CLOUD = pytest.StashKey[Cloud]()
@@ -30,7 +30,7 @@ def config() -> CloudConfig:
 
 @cache
 def _config() -> CloudConfig:
-    """The project of devenv.toml with an `admin`; nothing in it starts by itself.
+    """The project of devenv.toml with an `admin` and a job that sleeps; nothing starts by itself.
 
     Its services have ports that nobody else has, so that a running devenv is left alone.
     """
@@ -44,12 +44,17 @@ def _config() -> CloudConfig:
         Binding("admin", "roles/iam.serviceAccountKeyAdmin"),
         Binding("admin", "roles/run.admin"),
         Binding("admin", "roles/storage.admin"),
+        # May do what the worker may, but start jobs.
+        Binding("launcher", "roles/storage.objectUser", "bucket/validibot-local"),
+        Binding("launcher", "roles/iam.serviceAccountTokenCreator", "account/capability"),
     )
+    sleeper = Image("sleeper:1", ("{python}", "-c", "import time; time.sleep(600)"))
     return replace(
         declared,
-        accounts=(*declared.accounts, "admin"),
+        accounts=(*declared.accounts, "admin", "launcher"),
         bindings=(*declared.bindings, *admin),
-        images=cold,
+        images=(*cold, sleeper),
+        jobs=(*declared.jobs, Job("sleeper", sleeper.name, "validator-fmu", max_retries=0)),
         schedules=(),
         services=tuple(replace(service, port=_free_port()) for service in declared.services),
     )

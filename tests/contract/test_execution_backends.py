@@ -1,18 +1,23 @@
-"""What every execution backend promises, with the real FMU validator behind it."""
+"""Contract of every execution backend, with the real FMU validator."""
 
 import hashlib
+import socket
 import threading
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import pytest
 from pytest_django import Settings
 
 from devenv.gcp.config import CloudConfig
 from tests import engine as engines
 from tests.cloud import ROOT, ActAs
+from tests.docker import product as program
 from tests.emulator.target import working
 from tests.factories import StepFactory, ValidatorFactory, started_run
 from tests.waiting import until
@@ -57,18 +62,27 @@ _CACHED = (
 )
 
 
+def _join(name: str) -> None:
+    for thread in threading.enumerate():
+        if name in thread.name:
+            thread.join(20)
+
+
 @pytest.fixture
 def _cloud_run(settings: Settings, config: CloudConfig, act_as: ActAs) -> Iterator[None]:
     act_as("worker")
     options = {"project": "validibot-local", "region": "us-west1"}
     _settings(settings, "cloud_run.CloudRunBackend", "gs://validibot-local", options)
+    settings.CAPABILITY_ACCOUNT = config.email("capability")
     settings.WORKER_URL = "https://validibot-worker-123456789012.us-west1.run.app"
     for cached in _CACHED:
         cached.cache_clear()
     [service] = [each for each in config.services if each.name == "validibot-worker"]
-    with working(service.port):  # which loses callbacks: outputs are found by looking
+    clients = (cloud_run.jobs(), cloud_run.executions())
+    with working(service.port):  # it accepts callbacks and drops them: outputs must be found
         yield
-    for client in (cloud_run.jobs(), cloud_run.executions()):
+    _join("_run")  # gRPC's threads that wait for a connection
+    for client in clients:
         client.transport.close()  # type: ignore[no-untyped-call]
     for cached in _CACHED:
         cached.cache_clear()
@@ -82,9 +96,7 @@ def _docker(settings: Settings, tmp_path: Path) -> Iterator[None]:
     options = {"owner": owner, "network": "none"}
     _settings(settings, "docker.DockerBackend", tmp_path.as_uri(), options)
     yield
-    for thread in threading.enumerate():
-        if thread.name.startswith("attempt-"):
-            thread.join(20)
+    _join("attempt-")
     docker.engine(owner).clear()
     docker.engine(owner).close()
     docker.engine.cache_clear()
@@ -128,7 +140,7 @@ def finished(run: Run) -> Run:
     return run
 
 
-def test_a_good_model_passes(backend: str) -> None:
+def test_passing_model_ends_run_with_pass(backend: str) -> None:
     run = fmu_run("decay.fmu")
 
     execute(run.pk)
@@ -141,7 +153,7 @@ def test_a_good_model_passes(backend: str) -> None:
 
 
 @pytest.mark.parametrize("sample", ["failing.fmu", "crashing.fmu"])
-def test_a_bad_model_fails_with_findings(backend: str, sample: str) -> None:
+def test_failing_model_ends_run_with_findings(backend: str, sample: str) -> None:
     run = fmu_run(sample)
 
     execute(run.pk)
@@ -151,7 +163,7 @@ def test_a_bad_model_fails_with_findings(backend: str, sample: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["_subprocess", DOCKER])
-def test_the_end_of_an_execution_is_noticed_without_looking(
+def test_watched_execution_ends_run_without_reconcile(
     request: pytest.FixtureRequest, kind: str
 ) -> None:
     request.getfixturevalue(kind)
@@ -165,7 +177,7 @@ def test_the_end_of_an_execution_is_noticed_without_looking(
 
 
 @pytest.mark.usefixtures("_cloud_run")
-def test_an_execution_is_found_by_its_input() -> None:
+def test_cloud_run_finds_execution_by_input() -> None:
     run = fmu_run("decay.fmu")
     execute(run.pk)
     attempt = Attempt.objects.get()
@@ -179,7 +191,7 @@ def test_an_execution_is_found_by_its_input() -> None:
 
 
 @pytest.mark.parametrize("kind", ["_subprocess", "_cloud_run", DOCKER])
-def test_an_execution_is_cancelled(request: pytest.FixtureRequest, kind: str) -> None:
+def test_cancelled_execution_ends(request: pytest.FixtureRequest, kind: str) -> None:
     request.getfixturevalue(kind)
     run = fmu_run("decay.fmu")
     execute(run.pk)
@@ -192,38 +204,109 @@ def test_an_execution_is_cancelled(request: pytest.FixtureRequest, kind: str) ->
     finished(run)
 
 
-@pytest.mark.usefixtures("_cloud_run")
-def test_a_job_that_is_not_there_is_a_permanent_error() -> None:
-    run = fmu_run("decay.fmu")
+def slow_run(kind: str, settings: Settings, *, timeout_seconds: int) -> Run:
+    """Return a run whose validator takes longer than its time."""
+    options = settings.EXECUTION_BACKENDS["default"]["OPTIONS"]
+    sleep = "import time; time.sleep(600)"
+    if kind == "_docker":
+        engines.connect().images.build(fileobj=BytesIO(program.DOCKERFILE), tag=program.PROGRAM)
+        options["environ"] = {"PROGRAM": sleep}
+    validator = ValidatorFactory.create(
+        container=True,
+        command=["python", "-c", sleep],
+        job="sleeper",
+        image=program.PROGRAM if kind == "_docker" else "sleeper:1",
+        timeout_seconds=timeout_seconds,
+        memory_mb=128,
+    )
+    step = StepFactory.create(validator=validator, config={}, scenario="timeout(0)")
+    return started_run(step=step, filename="model.fmu", inline=b"PK")
+
+
+def test_validator_beyond_its_time_ends_run_timed_out(backend: str, settings: Settings) -> None:
+    run = slow_run(backend, settings, timeout_seconds=2)
+
     execute(run.pk)
-    request = request_like(run, job="no-such-job")
+
+    assert finished(run).result == "TIMED_OUT"
+    assert run.error == "The validator did not answer within its 2 seconds."
+    assert Attempt.objects.get().state == "TIMED_OUT"
+
+
+@pytest.mark.usefixtures("_subprocess")
+def test_missing_program_is_certainly_not_accepted() -> None:
+    with pytest.raises(LaunchError) as raised:
+        get_backend().launch(any_request(command=["/no/such/program"]))
+
+    assert raised.value.not_accepted
+
+
+@pytest.mark.usefixtures("_mock")
+def test_missing_envelope_is_certainly_not_accepted_by_mock() -> None:
+    with pytest.raises(LaunchError) as raised:
+        get_backend().launch(any_request(input_uri="file:///no/such/input.json"))
+
+    assert raised.value.not_accepted
+
+
+@pytest.mark.usefixtures("_cloud_run")
+def test_launch_without_token_is_certainly_not_accepted(act_as: ActAs) -> None:
+    act_as("scheduler")  # may not impersonate the capability account
+
+    with pytest.raises(LaunchError, match="No capability") as raised:
+        get_backend().launch(any_request(input_uri="gs://validibot-local/runs/1/input.json"))
+
+    assert (raised.value.not_accepted, raised.value.permanent) == (True, False)
+
+
+@pytest.mark.usefixtures("_cloud_run")
+def test_launch_without_tls_is_certainly_not_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that accepts connections and never answers: not even the handshake ends."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        channel = grpc.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials())
+        client = SimpleNamespace(transport=SimpleNamespace(grpc_channel=channel, host="the host"))
+        monkeypatch.setattr(cloud_run, "jobs", lambda: client)
+
+        with pytest.raises(LaunchError, match="no connection to the host within 5 s") as raised:
+            get_backend().launch(any_request(input_uri="gs://validibot-local/runs/1/input.json"))
+
+        _join("_run")
+        channel.close()
+    assert raised.value.not_accepted
+
+
+def any_request(**changes: Any) -> LaunchRequest:
+    """Return a request of an attempt that nobody stored."""
+    facts: dict[str, Any] = {
+        "run_id": uuid4(),
+        "attempt_id": uuid4(),
+        "job": "validibot-validator-fmu",
+        "image": "validibot/validator-fmu:0.1.0",
+        "command": ["python", "-m", "validators.fmu"],
+        "input_uri": "file:///nowhere/input.json",
+        "output_uri": "file:///nowhere/output.json",
+        "capability_url": "https://worker.example/",
+        "timeout_seconds": 1,
+        "memory_mb": 64,
+    }
+    return LaunchRequest(**facts | changes)
+
+
+@pytest.mark.usefixtures("_cloud_run")
+def test_missing_job_is_a_permanent_launch_error() -> None:
+    request = any_request(job="no-such-job", input_uri="gs://validibot-local/runs/1/input.json")
 
     with pytest.raises(LaunchError, match="no-such-job") as raised:
         get_backend().launch(request)
 
     assert raised.value.permanent
-    finished(run)
-
-
-def request_like(run: Run, *, job: str) -> LaunchRequest:
-    attempt = Attempt.objects.get()
-    return LaunchRequest(
-        run_id=run.pk,
-        attempt_id=attempt.pk,
-        job=job,
-        image=attempt.image,
-        command=["python"],
-        input_uri=attempt.input_uri,
-        output_uri=attempt.output_uri,
-        capability_url="https://worker.example/",
-        timeout_seconds=1,
-        memory_mb=1,
-    )
+    assert raised.value.not_accepted
 
 
 @pytest.mark.usefixtures("_cloud_run")
-def test_who_may_not_launch_is_told_so_for_good(act_as: ActAs) -> None:
-    act_as("web")
+def test_missing_permission_ends_run_with_error(act_as: ActAs) -> None:
+    act_as("launcher")
     run = fmu_run("decay.fmu")
 
     execute(run.pk)

@@ -24,7 +24,7 @@ from validibot.runs.models import Attempt, Run
 
 PROGRAM = "validibot-program:test"
 # Runs the Python source in PROGRAM, without anything of ours.
-_DOCKERFILE = b"""
+DOCKERFILE = b"""
 FROM python:3.13-slim-trixie
 ENTRYPOINT ["python", "-c", "import os; exec(os.environ['PROGRAM'])"]
 """
@@ -114,7 +114,7 @@ def deployment(engine: DockerClient, settings: Settings, tmp_path: Path) -> Iter
 @pytest.fixture(scope="session")
 def program(engine: DockerClient) -> str:
     """Return an image that runs `Deployment.program`."""
-    engine.images.build(fileobj=BytesIO(_DOCKERFILE), tag=PROGRAM, rm=True)
+    engine.images.build(fileobj=BytesIO(DOCKERFILE), tag=PROGRAM, rm=True)
     return PROGRAM
 
 

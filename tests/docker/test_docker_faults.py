@@ -74,7 +74,7 @@ def test_memory_that_runs_out_is_named(deployment: Deployment) -> None:
 
     assert (run.result, run.error_category) == ("ERROR", "OOM")
     assert run.error == (
-        "The validator stored no output. It needed more than the 64 MB of memory that it may use."
+        "The validator stored no output. It used more than the 64 MB of memory that it may use."
     )
 
 
@@ -83,7 +83,7 @@ def test_memory_that_runs_out_in_a_child_is_named_too(deployment: Deployment) ->
     run = deployment.program(source, memory_mb=64)
 
     assert (run.result, run.error_category) == ("ERROR", "OOM")
-    assert "One of its processes needed more than was left of the 64 MB" in run.error
+    assert "One of its processes used more than was left of the 64 MB" in run.error
 
 
 def test_a_container_that_fills_the_disk_is_stopped(deployment: Deployment) -> None:

@@ -1,8 +1,10 @@
-"""The life of a validator process: read, verify, validate, store, call back.
+"""Life of a validator process: read the envelope, verify inputs, validate, store, call back.
 
-Exit codes: 0 the answer is stored and delivered; 1 it says `failed_runtime`, or could not be
-delivered; 2 there was no envelope to answer; 3 the answer could not be stored. Executing a
-finished attempt again repeats the callback only, so a retry by the platform is always safe.
+Exit codes: 0 the output is stored and the callback delivered; 1 the output says `failed_runtime`, or
+the callback was not accepted; 2 there is no input envelope; 3 the output could not be stored; 143
+SIGTERM stopped the validator before it had an answer. Then no output is stored: only the platform
+knows whether the validator exceeded its time, was cancelled or lost its machine. A second execution
+of a finished attempt only repeats the callback, so the platform may retry.
 """
 
 import logging
@@ -34,14 +36,15 @@ from validators.sdk.worker import NotAccepted, post
 log = logging.getLogger(__name__)
 
 DONE, FAILED, NOTHING_TO_ANSWER, NOT_STORED = range(4)
+STOPPED = 128 + signal.SIGTERM
 
 _THREADS = 4
 _MARGIN_SECONDS = 15.0
-"""What storing the answer and calling back may take of the attempt's time."""
+"""Part of the attempt's time that is kept for storing the output and calling back."""
 
 
 class Stopped(BaseException):
-    """SIGTERM arrived; no Exception, so that no library swallows it on its way up."""
+    """SIGTERM arrived. Not an Exception, so that no library catches it."""
 
 
 def main[Envelope: ValidationInputEnvelope](
@@ -59,8 +62,11 @@ def main[Envelope: ValidationInputEnvelope](
     try:
         output = attempt.stored_output() or _answer(validator, attempt, environment=environment)
     except StorageError as error:
-        log.error("the answer could not be stored: %s", error)  # noqa: TRY400
+        log.error("the output could not be stored: %s", error)  # noqa: TRY400
         return NOT_STORED
+    except Stopped:
+        log.warning("stopped by SIGTERM")
+        return STOPPED
     return _tell(attempt, output, environment=environment)
 
 
@@ -80,7 +86,7 @@ def _answer[Envelope: ValidationInputEnvelope](
         try:
             return attempt.publish(result, timing=timing, pool=pool)
         except ObjectExists:
-            # Another execution of this attempt was faster: its answer is the answer.
+            # Another execution of this attempt was faster: its output counts.
             output = attempt.stored_output()
             if output is None:
                 raise
@@ -95,7 +101,7 @@ def _judge[Envelope: ValidationInputEnvelope](
     folder: Path,
     pool: Executor,
 ) -> Result:
-    """The validator's verdict; whatever goes wrong becomes an answer too."""
+    """Return the validator's result; errors become one too. Raises Stopped."""
     budget = attempt.envelope.context.timeout_seconds
     deadline = monotonic() + budget - min(_MARGIN_SECONDS, budget / 10)
     try:
@@ -118,10 +124,6 @@ def _judge[Envelope: ValidationInputEnvelope](
     except Failure as failure:
         log.error("%s: %s", failure.code, failure)  # noqa: TRY400
         return failed(str(failure), code=failure.code)
-    except Stopped:
-        log.warning("stopped by SIGTERM")
-        text = "The platform stopped the validator before it had finished."
-        return failed(text, code="VALIDATOR_STOPPED")
     except Exception:
         log.exception("the validator failed")
         text = "The validator failed; its log has the details."
@@ -144,7 +146,7 @@ def _tell[Envelope: ValidationInputEnvelope](
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM interrupts what runs here, once; afterwards the answer is stored undisturbed."""
+    """Raise Stopped on SIGTERM in this block, once; afterwards SIGTERM is ignored."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Says at the start what is wrong with EXECUTION_BACKENDS."""
+"""System checks for EXECUTION_BACKENDS."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,14 +10,11 @@ from django.core.exceptions import ImproperlyConfigured
 
 from validibot.runs.backends import DEFAULT, get_backend
 
-# Lets a local twin serve although DEBUG is off.
-ALLOW = "allow_without_debug"
-
 
 def check_backends(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Return one message for each thing that would make launching fail."""
+    """Return a message for each fault that would make launches fail."""
     aliases = list(settings.EXECUTION_BACKENDS)
     if DEFAULT not in aliases:
         aliases.insert(0, DEFAULT)
@@ -27,7 +24,7 @@ def check_backends(
 def check_isolation(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Say, before a deployment, which backends let what people send do what we may."""
+    """Return a message for each backend that runs submitted models as the worker's user."""
     return [
         Info(
             f"EXECUTION_BACKENDS[{alias!r}]: models that people send run as the user of the worker"
@@ -45,11 +42,11 @@ def _check(alias: str) -> Sequence[CheckMessage]:
         backend = get_backend(alias)
     except ImproperlyConfigured as error:
         return [Error(str(error), id="validibot.runs.E001")]
-    if backend.local and not settings.DEBUG and not backend.options.get(ALLOW):
+    if backend.local and not settings.DEBUG and not backend.options.allow_without_debug:
         return [
             Error(
                 f"EXECUTION_BACKENDS[{alias!r}]: {type(backend).__name__} is for development.",
-                hint=f"Use CloudRunBackend, or set OPTIONS[{ALLOW!r}] to serve with it all the same.",
+                hint="Use CloudRunBackend, or set OPTIONS['allow_without_debug'] to use it nevertheless.",
                 id="validibot.runs.E002",
             )
         ]

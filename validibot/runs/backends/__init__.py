@@ -1,4 +1,4 @@
-"""Execution backends, named by alias in settings.EXECUTION_BACKENDS."""
+"""Execution backends, by alias in settings.EXECUTION_BACKENDS."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ DEFAULT = "default"
 
 
 def get_backend(alias: str = DEFAULT) -> ExecutionBackend:
-    """Make the backend that the settings name. Backends keep no state between calls."""
+    """Return the backend of an alias. Raises ImproperlyConfigured."""
     try:
         params: Mapping[str, Any] = settings.EXECUTION_BACKENDS[alias]
         backend: ExecutionBackend = import_string(params["BACKEND"])(alias, params)

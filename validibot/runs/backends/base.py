@@ -1,42 +1,56 @@
-"""How container validators are executed: launch, look, cancel.
+"""Interface of execution backends: launch an execution of a validator, ask for its state, cancel it.
 
-A backend returns facts. It knows URIs and limits, never models, and never decides what becomes of
-a run.
+A backend returns facts. It knows URIs and limits, never models, and never decides how a run goes on.
+Two of its answers matter most:
+
+- A launch that fails raises LaunchError, which says whether an execution can exist. If it certainly
+  does not, the caller may launch again; if it may, the caller must ask `find` first.
+- An execution that ends has a phase. TIMED_OUT means that the time limit of the manifest ended it:
+  one limit, enforced by the provider or by the backend, and never by both.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.core.checks import CheckMessage
+from django.core.exceptions import ImproperlyConfigured
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
-# Asked which of these attempts are over.
+# Returns those of the attempts that have ended.
 type Over = Callable[[AbstractSet[UUID]], AbstractSet[UUID]]
 
 
 class LaunchError(Exception):
-    """The execution was not, or perhaps not, started.
+    """The launch failed.
 
-    `permanent`: the provider refused, and would again. Otherwise nobody knows whether it accepted,
-    so the launch must not be repeated before a look proves that there is no execution.
+    `not_accepted`: there is certainly no execution (no token, no connection, a refusal), so the launch
+    can be repeated. Otherwise the provider may have accepted it, and the launch must not be repeated
+    before `find` shows that there is no execution.
+    `permanent`: the provider refused and would refuse again; implies `not_accepted`.
     """
 
-    def __init__(self, message: str, *, permanent: bool = False) -> None:
+    def __init__(
+        self, message: str, *, permanent: bool = False, not_accepted: bool = False
+    ) -> None:
         super().__init__(message)
         self.permanent = permanent
+        self.not_accepted = not_accepted or permanent
 
 
 class StateUnavailable(Exception):
-    """The provider cannot be asked now."""
+    """The provider does not answer now."""
 
 
 class Phase(Enum):
-    """The phase of an execution. ABSENT: the provider is sure that there is none; UNKNOWN: it is not.
+    """Phase of an execution.
 
-    TIMED_OUT: it was ended because its time was over, by the provider or by the backend.
+    TIMED_OUT: its time limit ended it. ABSENT: there is certainly no such execution. UNKNOWN: the
+    provider cannot tell.
     """
 
     RUNNING = "running"
@@ -53,7 +67,7 @@ ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED, Phase.TIMED_OU
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionState:
-    """What a provider says about an execution. `image_digest` as in a Launch."""
+    """State of an execution. `image_digest` as in Launch; `message` says why it did not succeed."""
 
     phase: Phase
     execution: str = ""
@@ -90,21 +104,38 @@ class LaunchRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
-    """The provider's name for an execution. `image_digest` pins the image, if it is known already:
-    `sha256:…`."""
+    """Accepted launch: the provider's name for the execution.
+
+    `image_digest` (`sha256:…`) pins the image, if the provider tells it already.
+    """
 
     execution: str
     image_digest: str = ""
 
 
-class ExecutionBackend(ABC):
-    """`local` twins exist for development and refuse to serve with DEBUG off.
+class BackendOptions(BaseModel):
+    """OPTIONS of a backend; unknown names and wrong types are refused.
 
-    `shares_our_user`: what people submit is executed as the user of the worker.
-    `posts_callbacks`: validators can reach the worker and are told where it is.
-    `confines`: validators have a right to their attempt's folder alone, so all they need is in it.
-    `plays_scenarios`: a run, a step or a file may say how its validator is to behave.
+    `allow_without_debug` lets a `local` backend serve although DEBUG is off.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    allow_without_debug: bool = False
+
+
+class ExecutionBackend(ABC):
+    """Base class of execution backends. They keep no state between calls.
+
+    `local`: meant for development; refuses to serve with DEBUG off unless told otherwise.
+    `shares_our_user`: submitted models are executed as the user of the worker.
+    `posts_callbacks`: validators can reach the worker and are told its URL.
+    `confines`: validators can access only their attempt's folder, so their inputs are copied there.
+    `plays_scenarios`: a run, a step or a file may select how its validator behaves.
+    """
+
+    options_class: ClassVar[type[BackendOptions]] = BackendOptions
+    options: BackendOptions
 
     local = False
     shares_our_user = False
@@ -113,19 +144,30 @@ class ExecutionBackend(ABC):
     plays_scenarios = False
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
-        self.alias = alias
-        self.options: Mapping[str, Any] = params.get("OPTIONS", {})
+        """Raises ImproperlyConfigured if an option is wrong."""
+        self.where = f"EXECUTION_BACKENDS[{alias!r}]"
+        try:
+            self.options = self.options_class.model_validate(dict(params.get("OPTIONS", {})))
+        except ValidationError as error:
+            faults = "; ".join(_fault(fault) for fault in error.errors(include_url=False))
+            known = ", ".join(self.options_class.model_fields)
+            raise ImproperlyConfigured(
+                f"{self.where}: OPTIONS: {faults}. Known options: {known}."
+            ) from None
 
     @abstractmethod
     def launch(self, request: LaunchRequest) -> Launch:
         """Start an execution. Raises LaunchError."""
 
     def state(self, execution: str) -> ExecutionState:
-        """Say where an execution is. Raises StateUnavailable."""
+        """Return the state of an execution. Raises StateUnavailable."""
         return ExecutionState(phase=Phase.UNKNOWN, execution=execution)
 
     def find(self, *, job: str, input_uri: str) -> ExecutionState:
-        """Look for the execution of an attempt whose launch had no answer. Raises StateUnavailable."""
+        """Return the state of an attempt's execution whose launch had no answer.
+
+        Raises StateUnavailable.
+        """
         return ExecutionState(phase=Phase.UNKNOWN)
 
     def cancel(self, execution: str) -> bool:
@@ -133,9 +175,21 @@ class ExecutionBackend(ABC):
         return False
 
     def sweep(self, over: Over) -> int:
-        """Remove what is left of attempts that are over; return how many. Raises StateUnavailable."""
+        """Remove the leftovers of attempts that have ended; return how many.
+
+        Raises StateUnavailable.
+        """
         return 0
 
     def check(self) -> Sequence[CheckMessage]:
-        """Return what is wrong with the configuration."""
+        """Return the problems of the configuration."""
         return []
+
+
+def _fault(fault: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown option {name!r}"
+    if fault["type"] == "missing":
+        return f"{name} is missing"
+    return f"{name} is {fault['input']!r}: {fault['msg']}"

@@ -1,18 +1,29 @@
-"""Validators as Cloud Run Jobs."""
+"""Execution backend for Cloud Run Jobs.
+
+Each validator is a job; an attempt is one execution of it, with overrides: the variables that name
+its files, and the time limit of the manifest, so that no other limit decides. A job's account has no
+access to any file. The execution gets a capability, a token for its attempt's folder only.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import islice
+from typing import Annotated, Any, ClassVar
 
+import grpc
+from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import run_v2
+from google.protobuf.duration_pb2 import Duration
+from pydantic import Field
 
 from validibot.core.storage import StorageError
 from validibot.core.storage.capability import StorageCapability, mint
 from validibot.runs.backends.base import (
+    BackendOptions,
     ExecutionBackend,
     ExecutionState,
     Launch,
@@ -25,10 +36,12 @@ from validibot.runs.backends.base import (
 INPUT_URI = "VALIDIBOT_INPUT_URI"
 OUTPUT_URI = "VALIDIBOT_OUTPUT_URI"
 RUN_ID = "VALIDIBOT_RUN_ID"
-_TIMEOUT_SECONDS = 20.0
-# Executions are listed newest first; the one that is looked for began a moment ago.
-_LOOK_BACK = 200
-# What the provider has decided; everything else may have been accepted before it failed.
+# For the connection and its TLS, then for the answer to a call.
+_CONNECT_SECONDS = 5.0
+_ANSWER_SECONDS = 20.0
+# Executions are listed newest first; the one that is searched for started a moment ago.
+_SEARCHED_EXECUTIONS = 200
+# Refusals that the provider would repeat. After any other error the call may have been accepted.
 _REFUSALS = (
     exceptions.BadRequest,
     exceptions.Unauthorized,
@@ -36,50 +49,66 @@ _REFUSALS = (
     exceptions.NotFound,
     exceptions.MethodNotImplemented,
 )
-_UNREACHABLE = (exceptions.GoogleAPICallError, exceptions.RetryError, GoogleAuthError)
+_ERRORS = (exceptions.GoogleAPICallError, exceptions.RetryError, GoogleAuthError)
+# gRPC's text for credentials that give no token: the call was not sent.
+_NO_TOKEN = "Getting metadata from plugin failed"  # noqa: S105 - no secret
+# Cloud Run has no field for these causes, only the message of the failed task.
+_TIMED_OUT = "The configured timeout was reached"
+_OUT_OF_MEMORY = "The configured memory limit was reached"
 
 
 @cache
 def jobs() -> run_v2.JobsClient:
+    """Return the client for jobs, one per process."""
     return run_v2.JobsClient()
 
 
 @cache
 def executions() -> run_v2.ExecutionsClient:
+    """Return the client for executions, one per process."""
     return run_v2.ExecutionsClient()
 
 
+class CloudRunOptions(BackendOptions):
+    """OPTIONS of the Cloud Run backend: project and region of the jobs."""
+
+    project: Annotated[str, Field(min_length=1)]
+    region: Annotated[str, Field(min_length=1)]
+
+
 class CloudRunBackend(ExecutionBackend):
-    """OPTIONS: `project` and `region` of the jobs.
+    """Execution backend for Cloud Run Jobs."""
 
-    A job's account has no right to any file: each execution gets one to its attempt's folder.
-    """
-
+    options_class: ClassVar[type[BackendOptions]] = CloudRunOptions
+    options: CloudRunOptions
     confines = True
 
     def launch(self, request: LaunchRequest) -> Launch:
         name = f"{self._parent}/jobs/{request.job}"
         try:
             capability = mint(request.input_uri.rpartition("/")[0])
-        except StorageError as error:
-            raise LaunchError(str(error)) from error
+            _connect(jobs())
+        except (StorageError, GoogleAuthError, StateUnavailable) as error:
+            raise LaunchError(f"{name}: {error}", not_accepted=True) from error
         try:
             operation = jobs().run_job(
                 run_v2.RunJobRequest(name=name, overrides=_overrides(request, capability)),
-                timeout=_TIMEOUT_SECONDS,
+                retry=None,
+                timeout=_ANSWER_SECONDS,
             )
         except _REFUSALS as error:
             raise LaunchError(f"{name}: {error.message}", permanent=True) from error
-        except _UNREACHABLE as error:
-            raise LaunchError(f"{name}: {error}") from error
+        except _ERRORS as error:
+            raise LaunchError(f"{name}: {error}", not_accepted=_was_not_sent(error)) from error
         # https://cloud.google.com/run/docs/reference/rpc: the operation's metadata is the Execution.
         execution = operation.metadata
         return Launch(execution=execution.name, image_digest=_digest(execution))
 
     def state(self, execution: str) -> ExecutionState:
-        with _asking(execution):
+        with _translated(execution):
+            _connect(executions())
             try:
-                found = executions().get_execution(name=execution, timeout=_TIMEOUT_SECONDS)
+                found = executions().get_execution(name=execution, timeout=_ANSWER_SECONDS)
             except exceptions.NotFound as error:
                 return ExecutionState(
                     phase=Phase.FAILED, execution=execution, message=error.message
@@ -88,31 +117,54 @@ class CloudRunBackend(ExecutionBackend):
 
     def find(self, *, job: str, input_uri: str) -> ExecutionState:
         parent = f"{self._parent}/jobs/{job}"
-        with _asking(parent):
-            listed = executions().list_executions(parent=parent, timeout=_TIMEOUT_SECONDS)
-            for execution in islice(listed, _LOOK_BACK):
+        with _translated(parent):
+            _connect(executions())
+            listed = executions().list_executions(parent=parent, timeout=_ANSWER_SECONDS)
+            for execution in islice(listed, _SEARCHED_EXECUTIONS):
                 if input_uri in _values(execution, INPUT_URI):
                     return _state(execution)
         return ExecutionState(phase=Phase.ABSENT)
 
     def cancel(self, execution: str) -> bool:
-        with _asking(execution):
+        with _translated(execution):
+            _connect(executions())
             try:
-                executions().cancel_execution(name=execution, timeout=_TIMEOUT_SECONDS)
+                executions().cancel_execution(name=execution, timeout=_ANSWER_SECONDS)
             except (exceptions.FailedPrecondition, exceptions.BadRequest, exceptions.NotFound):
                 return False  # it has ended
         return True
 
     def check(self) -> Sequence[CheckMessage]:
-        missing = [name for name in ("project", "region") if not self.options.get(name)]
-        where = f"EXECUTION_BACKENDS[{self.alias!r}]"
-        return [
-            Error(f"{where}: OPTIONS needs {name!r}.", id="validibot.runs.E003") for name in missing
-        ]
+        if settings.CAPABILITY_ACCOUNT:
+            return []
+        message = f"{self.where}: CAPABILITY_ACCOUNT is empty, so validators would get no files."
+        hint = "Set it to a service account that has storage roles only (docs/production.md)."
+        return [Error(message, hint=hint, id="validibot.runs.E003")]
 
     @property
     def _parent(self) -> str:
-        return f"projects/{self.options['project']}/locations/{self.options['region']}"
+        return f"projects/{self.options.project}/locations/{self.options.region}"
+
+
+def _connect(client: Any) -> None:
+    """Wait until the client is connected, TLS included. Raises StateUnavailable.
+
+    A call would wait for its whole deadline, and then nobody could tell whether it was sent.
+    """
+    ready = grpc.channel_ready_future(client.transport.grpc_channel)
+    try:
+        ready.result(timeout=_CONNECT_SECONDS)
+    except grpc.FutureTimeoutError:
+        ready.cancel()
+        raise StateUnavailable(
+            f"no connection to {client.transport.host} within {_CONNECT_SECONDS:.0f} s"
+        ) from None
+
+
+def _was_not_sent(error: Exception) -> bool:
+    """Return whether an error proves that no execution was started."""
+    refused_for_now = isinstance(error, exceptions.ResourceExhausted)
+    return refused_for_now or isinstance(error, GoogleAuthError) or _NO_TOKEN in str(error)
 
 
 def _overrides(
@@ -132,11 +184,13 @@ def _overrides(
     container = run_v2.RunJobRequest.Overrides.ContainerOverride(
         env=[run_v2.EnvVar(name=name, value=value) for name, value in environment.items()]
     )
-    return run_v2.RunJobRequest.Overrides(container_overrides=[container])
+    return run_v2.RunJobRequest.Overrides(
+        container_overrides=[container], timeout=Duration(seconds=request.timeout_seconds)
+    )
 
 
 def _digest(execution: run_v2.Execution) -> str:
-    """Return what pins the execution's image, where its reference says."""
+    """Return the digest in the execution's image reference, if it has one."""
     images = [container.image for container in execution.template.containers]
     return next((image.partition("@")[2] for image in images if "@" in image), "")
 
@@ -151,23 +205,28 @@ def _values(execution: run_v2.Execution, name: str) -> set[str]:
 def _state(execution: run_v2.Execution) -> ExecutionState:
     completed = next((c for c in execution.conditions if c.type_ == "Completed"), None)
     condition = completed or run_v2.Condition()
-    cancelled = run_v2.Condition.ExecutionReason.CANCELLED
-    phase = Phase.RUNNING
-    if condition.state == run_v2.Condition.State.CONDITION_SUCCEEDED:
-        phase = Phase.SUCCEEDED
-    elif condition.state == run_v2.Condition.State.CONDITION_FAILED:
-        phase = Phase.CANCELED if condition.execution_reason == cancelled else Phase.FAILED
     return ExecutionState(
-        phase=phase,
+        phase=_phase(condition),
         execution=execution.name,
         image_digest=_digest(execution),
         message=condition.message,
+        out_of_memory=_OUT_OF_MEMORY in condition.message,
     )
 
 
+def _phase(condition: run_v2.Condition) -> Phase:
+    if condition.state == run_v2.Condition.State.CONDITION_SUCCEEDED:
+        return Phase.SUCCEEDED
+    if condition.state != run_v2.Condition.State.CONDITION_FAILED:
+        return Phase.RUNNING
+    if condition.execution_reason == run_v2.Condition.ExecutionReason.CANCELLED:
+        return Phase.CANCELED
+    return Phase.TIMED_OUT if _TIMED_OUT in condition.message else Phase.FAILED
+
+
 @contextmanager
-def _asking(name: str) -> Iterator[None]:
+def _translated(name: str) -> Iterator[None]:
     try:
         yield
-    except _UNREACHABLE as error:
+    except _ERRORS as error:
         raise StateUnavailable(f"{name}: {error}") from error

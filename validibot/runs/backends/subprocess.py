@@ -1,9 +1,9 @@
-"""Validators as child processes of this one, for development on one machine.
+"""Execution backend that runs validators as child processes, for development on one machine.
 
-Whoever launches may be a web process with no worker beside it, so the child is told not to call
-back: a thread waits for its end, and the end is the callback. The stored output is then read by
-the same code that answers callbacks. A child outlives its parent, and so does the folder it works in;
-the next sweep finds its output, and removes that folder.
+The launcher may be a web process with no worker beside it, so validators do not call back: a thread
+waits for the end of the child and reports it. A child outlives its launcher, and so does the folder in
+which it works; the next sweep finds its output and removes the folder. A child that outlives its
+launcher has nobody who ends it in time: the sweep cancels it when its attempt has timed out.
 """
 
 import hashlib
@@ -19,12 +19,14 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 from uuid import UUID
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
 from validibot.runs.backends.base import (
+    BackendOptions,
     ExecutionBackend,
     ExecutionState,
     Launch,
@@ -35,23 +37,35 @@ from validibot.runs.backends.base import (
 )
 
 _GRACE_SECONDS = 10
-# What the interpreter and its libraries take on top of a validator's budget.
+# Memory of the interpreter and its libraries on top of a validator's budget.
 _OVERHEAD_MB = 512
 _ATTEMPT = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[^-]*$")
 
 logger = logging.getLogger(__name__)
 
 
-class SubprocessBackend(ExecutionBackend):
-    """OPTIONS: `validators_dir`, the folder of the validators' package; `environ`, what a validator
-    needs to reach the files."""
+class SubprocessOptions(BackendOptions):
+    """OPTIONS of the subprocess backend.
 
+    `validators_dir` is the folder of the validators' package; `environ` are variables that a
+    validator needs to reach the files.
+    """
+
+    validators_dir: str = ""
+    environ: dict[str, str] = {}
+
+
+class SubprocessBackend(ExecutionBackend):
+    """Execution backend that runs validators as child processes."""
+
+    options_class: ClassVar[type[BackendOptions]] = SubprocessOptions
+    options: SubprocessOptions
     local = True
     shares_our_user = True
     posts_callbacks = False
 
     def launch(self, request: LaunchRequest) -> Launch:
-        scratch = Path(tempfile.mkdtemp(prefix=f"{_ours()}{request.attempt_id}-"))
+        scratch = Path(tempfile.mkdtemp(prefix=f"{_folder_prefix()}{request.attempt_id}-"))
         try:
             child = subprocess.Popen(  # noqa: S603 - the command comes from our own catalogue
                 self._command(request.command),
@@ -75,7 +89,7 @@ class SubprocessBackend(ExecutionBackend):
         return Launch(execution=execution)
 
     def state(self, execution: str) -> ExecutionState:
-        """The exit code is lost on other processes; the output object tells what came of it."""
+        """Return RUNNING or FAILED: other processes cannot see the exit code, only the output."""
         if _name(int(execution.partition(":")[0])) == execution:
             return ExecutionState(phase=Phase.RUNNING, execution=execution)
         return ExecutionState(
@@ -92,7 +106,7 @@ class SubprocessBackend(ExecutionBackend):
     def sweep(self, over: Over) -> int:
         folders = {
             path: UUID(found[1])
-            for path in Path(tempfile.gettempdir()).glob(f"{_ours()}*")
+            for path in Path(tempfile.gettempdir()).glob(f"{_folder_prefix()}*")
             if (found := _ATTEMPT.search(path.name))
         }
         ended = over(set(folders.values()))
@@ -102,24 +116,22 @@ class SubprocessBackend(ExecutionBackend):
         return len(unwanted)
 
     def check(self) -> Sequence[CheckMessage]:
-        folder = self.options.get("validators_dir", "")
+        folder = self.options.validators_dir
         if folder and Path(folder).is_dir():
             return []
-        where = f"EXECUTION_BACKENDS[{self.alias!r}]"
-        return [
-            Error(f"{where}: validators_dir {folder!r} is no folder.", id="validibot.runs.E003")
-        ]
+        message = f"{self.where}: validators_dir {folder!r} is not a folder."
+        return [Error(message, id="validibot.runs.E003")]
 
     def _command(self, command: Sequence[str]) -> list[str]:
         program, *arguments = command
         return [sys.executable if program == "python" else program, *arguments]
 
     def _environment(self, request: LaunchRequest, scratch: Path) -> dict[str, str]:
-        """A validator runs foreign models: none of our own variables reach it."""
+        """Return the whole environment: a validator runs foreign models and gets no secret of ours."""
         return {
-            **self.options.get("environ", {}),
+            **self.options.environ,
             "PATH": os.defpath,
-            "PYTHONPATH": str(Path(self.options["validators_dir"]).parent),
+            "PYTHONPATH": str(Path(self.options.validators_dir).parent),
             "HOME": str(scratch),
             "TMPDIR": str(scratch),
             "VALIDIBOT_INPUT_URI": request.input_uri,
@@ -129,29 +141,37 @@ class SubprocessBackend(ExecutionBackend):
         }
 
 
-def _ours() -> str:
-    """Tell this deployment's folders from those of another on the same machine."""
+def _folder_prefix() -> str:
+    """Return the prefix of this deployment's folders, different from others on the machine."""
     return f"validibot-{hashlib.sha256(settings.DATA_ROOT.encode()).hexdigest()[:12]}-"
 
 
 def _watch(
     child: "subprocess.Popen[bytes]", request: LaunchRequest, scratch: Path, execution: str
 ) -> None:
-    phase = Phase.FAILED
+    """Wait for the child, end it when its time is over, and report its end."""
     try:
         child.wait(request.timeout_seconds)
     except subprocess.TimeoutExpired:
         phase = Phase.TIMED_OUT
-        logger.warning("validator %s is stopped: its time is over", child.pid)
-        child.terminate()
+        logger.warning("validator %s exceeds its %s s", child.pid, request.timeout_seconds)
+        os.killpg(child.pid, signal.SIGTERM)
         try:
             child.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
+    else:
+        phase = Phase.FAILED if child.returncode else Phase.SUCCEEDED
+    message = _exit_message(child.returncode)
     shutil.rmtree(scratch, ignore_errors=True)
-    message = "The validator's process has ended."
     request.on_end(ExecutionState(phase=phase, execution=execution, message=message))
+
+
+def _exit_message(returncode: int) -> str:
+    if returncode < 0:
+        return f"The validator's process was ended by {signal.Signals(-returncode).name}."
+    return f"The validator's process ended with exit code {returncode}."
 
 
 def _limit(pid: int, request: LaunchRequest) -> None:
@@ -167,13 +187,13 @@ def _limit(pid: int, request: LaunchRequest) -> None:
 
 
 def _name(pid: int) -> str:
-    """Return `pid:start time`, which no later process of the same number has; empty: no process."""
+    """Return `pid:start time`, which no other process ever has; empty if there is no process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return ""
     try:
-        # proc(5): field 22 is the start time; the name in field 2 may hold spaces.
+        # proc(5): field 22 is the start time; the name in field 2 may contain spaces.
         started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except FileNotFoundError:
         started = ""

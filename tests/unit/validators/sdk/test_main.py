@@ -13,7 +13,7 @@ from validibot_shared.validations.envelopes import (
     ValidationStatus,
 )
 
-from validators.sdk.main import DONE, FAILED, NOT_STORED, NOTHING_TO_ANSWER, main
+from validators.sdk.main import DONE, FAILED, NOT_STORED, NOTHING_TO_ANSWER, STOPPED, main
 from validators.sdk.manifest import AcceptedFileType, Budgets, InputPort, ValidatorManifest
 from validators.sdk.testing import write_envelope
 from validators.sdk.validation import Artifact, Failure, Request, Result, Validator
@@ -111,14 +111,17 @@ def test_a_failure_tells_its_code_and_text(envelope: Path) -> None:
     assert code_of(output) == "NO_ENGINE"
 
 
-def test_sigterm_becomes_an_answer(envelope: Path) -> None:
+def test_sigterm_ends_validator_without_output(envelope: Path) -> None:
+    """Only the platform knows why it stopped the validator."""
+
     def stop(_: Request[ValidationInputEnvelope]) -> Result:
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("not stopped")
 
-    code, output = run(envelope, stop)
+    validator = Validator(validate=stop, input_envelope=ValidationInputEnvelope)
 
-    assert (code, code_of(output)) == (FAILED, "VALIDATOR_STOPPED")
+    assert main(validator, [envelope.as_uri()]) == STOPPED
+    assert not (envelope.parent / "output.json").exists()
 
 
 def test_an_input_that_changed_is_refused(envelope: Path) -> None:

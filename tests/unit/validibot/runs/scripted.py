@@ -1,13 +1,15 @@
 """A provider of executions that does what a test says, and the validator that it pretends to run."""
 
-from typing import Any
+from typing import Any, ClassVar
 
+from pydantic import ConfigDict
 from validibot_shared.canonicalization import sha256_hex_for_model
 from validibot_shared.fmu.envelopes import FMUInputEnvelope, FMUOutputEnvelope
 from validibot_shared.validations.envelopes import ValidationCallback
 
 from validibot.core.storage import get_storage
 from validibot.runs.backends.base import (
+    BackendOptions,
     ExecutionBackend,
     ExecutionState,
     Launch,
@@ -43,13 +45,23 @@ class Provider:
         )
 
 
+class ScriptedOptions(BackendOptions):
+    """OPTIONS of the scripted backend."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    provider: Provider
+
+
 class ScriptedBackend(ExecutionBackend):
     """Behaves like a cloud: launches return before anything is done."""
 
+    options_class: ClassVar[type[BackendOptions]] = ScriptedOptions
+    options: ScriptedOptions
+
     @property
     def provider(self) -> Provider:
-        provider: Provider = self.options["provider"]
-        return provider
+        return self.options.provider
 
     def launch(self, request: LaunchRequest) -> Launch:
         self.provider.requests.append(request)

@@ -251,7 +251,9 @@ def test_a_container_whose_storage_fails_ends_its_run(
 ) -> None:
     run = launched("slow")
     attempt = Attempt.objects.get()
-    monkeypatch.setattr("validibot.runs.backends.mock.validator.Validator.write", lambda *_: 1 / 0)
+    monkeypatch.setattr(
+        "validibot.runs.backends.mock.containers.MockValidator.write", lambda *_: 1 / 0
+    )
 
     time.let_pass()
 
@@ -267,7 +269,7 @@ def test_a_launch_whose_storage_fails_is_looked_up_as_failed(
     def refuse(*_: object) -> None:
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr("validibot.runs.backends.mock.validator.Validator.write", refuse)
+    monkeypatch.setattr("validibot.runs.backends.mock.containers.MockValidator.write", refuse)
     run = launched("pass")
     assert Attempt.objects.get().state == "UNKNOWN"
 

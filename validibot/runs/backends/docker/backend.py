@@ -1,5 +1,6 @@
-"""The backend: from an attempt to a container, and from a container to what may be said of it."""
+"""Execution backend that runs validators as containers of a Docker engine on this machine."""
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set as AbstractSet
@@ -7,12 +8,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from ipaddress import ip_address
-from typing import Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning as Caution
+from django.core.checks import CheckMessage, Error, Warning as CheckWarning
+from pydantic import Field
 from validibot_shared.validations.envelopes import ValidationInputEnvelope
 
 from containers import (
@@ -26,6 +28,7 @@ from containers import (
 )
 from validibot.core.storage import StorageError
 from validibot.runs.backends.base import (
+    BackendOptions,
     ExecutionBackend,
     ExecutionState,
     Launch,
@@ -35,11 +38,15 @@ from validibot.runs.backends.base import (
     Phase,
     StateUnavailable,
 )
-from validibot.runs.backends.docker import ending, files
-from validibot.runs.backends.docker.options import Options
-from validibot.runs.backends.docker.watch import GRACE_SECONDS, Watch
+from validibot.runs.backends.docker import files
+from validibot.runs.backends.docker.watch import (
+    GRACE_SECONDS,
+    Watch,
+    exit_labels,
+    final_state,
+)
 
-# By this name containers know the machine that they run on.
+# Host name of this machine inside containers.
 HOST = "host.docker.internal"
 _DIGEST = "io.validibot.image-digest"
 _NAME = re.compile(r"attempt-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
@@ -51,48 +58,81 @@ def engine(owner: str) -> Engine:
     return Engine(owner=owner)
 
 
-class DockerBackend(ExecutionBackend):
-    """OPTIONS: see `Options`. Files must live below a `file://` DATA_ROOT of the engine's machine.
+def _own_name() -> str:
+    """Return the owner of this deployment's containers, different from others on the engine."""
+    return f"validibot-{hashlib.sha256(settings.DATA_ROOT.encode()).hexdigest()[:12]}"
 
-    With `network: none` nobody calls back: the end of a container is the callback.
+
+type _Megabytes = Annotated[int, Field(gt=0, lt=2**31)]
+
+
+class DockerOptions(BackendOptions):
+    """OPTIONS of the Docker backend.
+
+    `network` is the reach of containers: `callback`, `none` (then validators do not call back) or
+    `open`; `network_name` is an existing network to use instead of our own. `memory_mb` and `cpus` are
+    the most that a container gets, `output_mb` the most that it may write. `user` (`uid:gid`) runs in
+    the container; by default the user of the image, unless that is root. `environ` are further
+    variables. `owner` marks our containers on the engine.
     """
 
+    network: Annotated[Network, Field(strict=False)] = Network.CALLBACK
+    network_name: str = ""
+    memory_mb: _Megabytes = 65_536
+    cpus: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0
+    output_mb: _Megabytes = 2048
+    user: Annotated[str, Field(pattern=r"^(\d{1,9}:\d{1,9})?$")] = ""
+    owner: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,40}$")] = Field(
+        default_factory=_own_name
+    )
+    environ: dict[str, str] = {}
+
+
+class DockerBackend(ExecutionBackend):
+    """Execution backend for a Docker engine. DATA_ROOT must be a folder of the engine's machine.
+
+    With `network: none` validators do not call back: the end of a container is reported instead.
+    """
+
+    options_class: ClassVar[type[BackendOptions]] = DockerOptions
+    options: DockerOptions
     local = True
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
-        self._where = f"EXECUTION_BACKENDS[{alias!r}]"
-        self._options = Options.parse(self._where, self.options)
-        self.posts_callbacks = self._options.network is not Network.NONE
+        self.posts_callbacks = self.options.network is not Network.NONE
 
     def launch(self, request: LaunchRequest) -> Launch:
+        not_accepted = True
         try:
             digest = self._engine.digest(request.image)
-            container = self._engine.start(self._spec(request, digest))
+            spec = self._spec(request, digest)
+            not_accepted = False  # from here on the engine may start it and fail to answer
+            container = self._engine.start(spec)
         except ImageMissing as error:
-            message = f"{error} `make validators` builds those of this repository."
+            message = f"{error} `make validators` builds the images of this repository."
             raise LaunchError(message, permanent=True) from error
         except (ContainerRefused, files.FilesRefused) as error:
             raise LaunchError(str(error), permanent=True) from error
         except (EngineUnavailable, StorageError) as error:
-            raise LaunchError(str(error)) from error
+            raise LaunchError(str(error), not_accepted=not_accepted) from error
         Watch(
             container=container,
             request=request,
-            max_output_bytes=self._options.output_mb * 2**20,
+            max_output_bytes=self.options.output_mb * 2**20,
         ).start()
         return Launch(execution=container.name, image_digest=digest)
 
     def state(self, execution: str) -> ExecutionState:
-        with _asking():
+        with _translated():
             container = self._engine.find(execution)
             if container is None:
-                gone = "Its container is gone. Launch it again."
+                gone = "Its container was removed. Launch the run again."
                 return ExecutionState(phase=Phase.FAILED, execution=execution, message=gone)
             return _state(container)
 
     def find(self, *, job: str, input_uri: str) -> ExecutionState:
-        with _asking():
+        with _translated():
             container = self._engine.find(_name(files.bundle_of(input_uri).name))
             if container is None:
                 return ExecutionState(phase=Phase.ABSENT)
@@ -100,7 +140,7 @@ class DockerBackend(ExecutionBackend):
             return replace(_state(container), image_digest=digest)
 
     def cancel(self, execution: str) -> bool:
-        with _asking():
+        with _translated():
             container = self._engine.find(execution)
             if container is None or container.exit() is not None:
                 return False
@@ -112,32 +152,34 @@ class DockerBackend(ExecutionBackend):
             attempts = {UUID(found[1]): found[0] for name in names if (found := _NAME.match(name))}
             return {attempts[attempt] for attempt in over(attempts.keys())}
 
-        with _asking():
+        with _translated():
             return len(self._engine.sweep_if(unwanted))
 
     def check(self) -> Sequence[CheckMessage]:
         if not settings.DATA_ROOT.startswith("file:"):
-            message = f"{self._where}: containers are given files; DATA_ROOT must be file:///…"
+            message = (
+                f"{self.where}: DATA_ROOT must be file:///…, a folder that containers can mount."
+            )
             return [Error(message, id="validibot.runs.E003")]
         try:
             self._engine.ping()
         except EngineUnavailable as error:
-            return [Caution(f"{self._where}: {error}", id="validibot.runs.W001")]
+            return [CheckWarning(f"{self.where}: {error}", id="validibot.runs.W001")]
         return []
 
     @property
     def _engine(self) -> Engine:
-        return engine(self._options.owner)
+        return engine(self.options.owner)
 
     def _spec(self, request: LaunchRequest, digest: str) -> ContainerSpec:
         """Raises FilesRefused, StorageError, EngineUnavailable, ContainerRefused."""
-        options = self._options
+        options = self.options
         envelope = files.read_envelope(request.input_uri)
-        # Pinned: a tag may be moved while we speak.
+        # Pinned: the tag may move meanwhile.
         image = f"{request.image.partition('@')[0]}@{digest}"
-        user = options.user or self._engine.user(image) or _somebody()
+        user = options.user or self._engine.user(image) or _default_user()
         bundle = files.bundle_of(request.input_uri)
-        files.let_in(bundle, user)
+        files.allow_writes(bundle, user)
         memory_mb = min(request.memory_mb, options.memory_mb)
         return ContainerSpec(
             name=_name(str(request.attempt_id)),
@@ -150,7 +192,7 @@ class DockerBackend(ExecutionBackend):
             },
             labels={
                 _DIGEST: digest,
-                **ending.labels(bundle=bundle, memory_mb=memory_mb, output_mb=options.output_mb),
+                **exit_labels(bundle=bundle, memory_mb=memory_mb, output_mb=options.output_mb),
             },
             memory_bytes=memory_mb * 2**20,
             cpus=options.cpus,
@@ -162,9 +204,9 @@ class DockerBackend(ExecutionBackend):
         )
 
     def _hosts(self, envelope: ValidationInputEnvelope) -> dict[str, str]:
-        """Lead the worker's name to this machine, where it cannot mean another."""
+        """Return the address for the worker's host name, if that must be this machine."""
         host = urlsplit(str(envelope.context.callback_url or "")).hostname or ""
-        inside = self._options.network is Network.CALLBACK and not self._options.network_name
+        inside = self.options.network is Network.CALLBACK and not self.options.network_name
         if host == HOST or (inside and host and not _is_address(host)):
             return {host: self._engine.callback_network().gateway}
         return {}
@@ -174,8 +216,8 @@ def _name(attempt: str) -> str:
     return f"attempt-{attempt}"
 
 
-def _somebody() -> str:
-    """Return who runs an image that is made for root: whoever we are, or nobody in particular."""
+def _default_user() -> str:
+    """Return the user for an image that is made for root: ours, unless we are root."""
     return f"{os.geteuid()}:{os.getegid()}" if os.geteuid() else "1000:1000"
 
 
@@ -191,11 +233,11 @@ def _state(container: Container) -> ExecutionState:
     ended = container.exit()
     if ended is None:
         return ExecutionState(phase=Phase.RUNNING, execution=container.name)
-    return ending.state_of(container.name, ended, container.labels())
+    return final_state(container.name, ended, container.labels())
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
+def _translated() -> Iterator[None]:
     try:
         yield
     except EngineUnavailable as error:

@@ -1,8 +1,4 @@
-"""Validators that run nothing: they answer from recordings, or misbehave as a scenario says.
-
-The envelope is read, artifacts and output are written and the callback is posted as a validator
-would: everything but the validator itself is the real thing.
-"""
+"""Mocked validators: everything but the validation itself is real."""
 
 from validibot.runs.backends.mock.backend import MockBackend
 

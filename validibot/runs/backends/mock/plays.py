@@ -1,33 +1,31 @@
-"""The scenarios, each as what its container does. `validibot.workflows.scenarios` describes them."""
+"""Scenarios as functions of a mocked validator; `validibot.workflows.scenarios` describes them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
 from validibot.runs.backends.base import Phase
-from validibot.runs.backends.mock.answers import failing, passing
-from validibot.runs.backends.mock.containers import Container, Wait
-from validibot.runs.backends.mock.recordings import Recording
-from validibot.runs.backends.mock.validator import Validator
+from validibot.runs.backends.mock.containers import MockContainer, MockValidator, Wait
+from validibot.runs.backends.mock.recordings import Recording, failing, passing
 
 _FORGED = "forged-" * 7
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A mocked validator in its container, and the number that its scenario came with.
+    """Mocked validator in its container, with the number of its scenario.
 
-    `success` is what it answers when all goes well.
+    `success` is its answer when nothing goes wrong.
     """
 
-    container: Container
-    validator: Validator
+    container: MockContainer
+    validator: MockValidator
     number: float
     success: Recording
     wait: Wait
 
     def sleep(self) -> bool:
-        """Let the scenario's seconds pass; return False if the container was stopped meanwhile."""
+        """Wait for the scenario's seconds; return False if the container was stopped meanwhile."""
         return not self.wait(self.container.stopped, self.number)
 
     def succeed(self) -> None:
@@ -36,16 +34,16 @@ class Actor:
         self.end(Phase.SUCCEEDED)
 
     def end(self, phase: Phase, message: str = "", *, out_of_memory: bool = False) -> None:
-        """End, unless the container was stopped before."""
+        """End the container, unless it was stopped before."""
         if self.container.runs:
             self.container.end(phase, message, out_of_memory=out_of_memory)
 
     def die(self, message: str, *, out_of_memory: bool = False) -> None:
-        """End where the provider sees it."""
+        """End the container and report it as a provider does."""
         self.end(Phase.FAILED, message, out_of_memory=out_of_memory)
         self.container.request.on_end(self.container.state)
 
-    def run_out_of_time(self) -> None:
+    def time_out(self) -> None:
         self.container.simulator.time_out(self.container.request.attempt_id)
 
 
@@ -53,13 +51,13 @@ type Play = Callable[[Actor], None]
 
 
 def fail(actor: Actor) -> None:
-    actor.validator.answer(failing(actor.validator.question, errors=int(actor.number)))
+    actor.validator.answer(failing(actor.validator.request, errors=int(actor.number)))
     actor.validator.call_back(status="failed_validation")
     actor.end(Phase.SUCCEEDED)
 
 
 def warnings(actor: Actor) -> None:
-    actor.validator.answer(passing(actor.validator.question, warnings=int(actor.number)))
+    actor.validator.answer(passing(actor.validator.request, warnings=int(actor.number)))
     actor.validator.call_back()
     actor.end(Phase.SUCCEEDED)
 
@@ -80,13 +78,13 @@ def out_of_memory(actor: Actor) -> None:
 
 def timeout(actor: Actor) -> None:
     if actor.sleep():
-        actor.run_out_of_time()
+        actor.time_out()
 
 
 def never_calls_back(actor: Actor) -> None:
     actor.end(Phase.SUCCEEDED)
     if actor.sleep():
-        actor.run_out_of_time()
+        actor.time_out()
 
 
 def calls_back_twice(actor: Actor) -> None:
@@ -96,7 +94,7 @@ def calls_back_twice(actor: Actor) -> None:
 
 def late(actor: Actor) -> None:
     if actor.sleep():
-        actor.run_out_of_time()
+        actor.time_out()
     actor.succeed()
 
 
@@ -152,7 +150,7 @@ PLAYS: Mapping[str, Play] = {
     "oversized_output": oversized_output,
     "cancelled": cancelled,
 }
-# These need no thread: they end with the launch, and their callbacks are handed over with its answer.
+# Scenarios without a thread: they end, and call back, during the launch.
 AT_ONCE = frozenset(
     {"pass", "fail", "warnings", "forged_nonce", "malformed_output", "oversized_output"}
 )

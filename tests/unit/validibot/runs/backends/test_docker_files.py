@@ -1,4 +1,4 @@
-"""Which files a container is given, and how it is said how it ended."""
+"""Files of a container, and the message about its end."""
 
 import errno
 import json
@@ -14,17 +14,17 @@ from pytest_django import Settings
 
 from containers import ContainerExit
 from validibot.runs.backends.base import Phase
-from validibot.runs.backends.docker import ending
 from validibot.runs.backends.docker.files import (
     MAX_FILES,
     FilesRefused,
-    let_in,
+    allow_writes,
     mounts,
     read_envelope,
     size_of,
 )
+from validibot.runs.backends.docker.watch import exit_labels, failure_message, phase_of
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 
 
 @pytest.fixture
@@ -45,12 +45,12 @@ def ask(bundle: Path, *files: str) -> str:
 
 
 def given(bundle: Path, *files: str) -> dict[str, bool]:
-    """Return what a container sees, and whether only for reading."""
+    """Return the mounts of a container: path and whether it is read-only."""
     uri = ask(bundle, *files)
     return {mount.target: mount.read_only for mount in mounts(read_envelope(uri), uri)}
 
 
-def test_only_its_own_folder_can_be_written_to_and_of_that_not_the_inputs(bundle: Path) -> None:
+def test_only_attempt_folder_is_writable_except_inputs(bundle: Path) -> None:
     (bundle / "model.fmu").write_bytes(b"PK")
     shared = bundle.parents[2] / "library" / "weather.epw"
     shared.parent.mkdir()
@@ -66,63 +66,63 @@ def test_only_its_own_folder_can_be_written_to_and_of_that_not_the_inputs(bundle
     }
 
 
-def test_nothing_outside_the_data_root_is_given(bundle: Path) -> None:
-    with pytest.raises(FilesRefused, match="does not lie below"):
+def test_file_outside_data_root_is_refused(bundle: Path) -> None:
+    with pytest.raises(FilesRefused, match="is not below"):
         given(bundle, "file:///etc/passwd")
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "elsewhere", "."])
-def test_neither_links_nor_folders_nor_nothing_are_given(bundle: Path, target: str) -> None:
+def test_links_folders_and_missing_files_are_refused(bundle: Path, target: str) -> None:
     (bundle / "model.fmu").symlink_to(target)
 
-    with pytest.raises(FilesRefused, match="no plain file"):
+    with pytest.raises(FilesRefused, match="is not a regular file"):
         given(bundle, (bundle / "model.fmu").as_uri())
 
 
-def test_a_link_on_the_way_to_a_file_is_not_followed(bundle: Path) -> None:
+def test_link_in_path_of_file_is_refused(bundle: Path) -> None:
     (bundle / "folder").symlink_to("/etc")
 
-    with pytest.raises(FilesRefused, match="no plain file"):
+    with pytest.raises(FilesRefused, match="is not a regular file"):
         given(bundle, f"{bundle.as_uri()}/folder/passwd")
 
 
-def test_there_is_a_most_of_files(bundle: Path) -> None:
+def test_too_many_files_are_refused(bundle: Path) -> None:
     names = [f"file:///x/{number}" for number in range(MAX_FILES + 1)]
 
     with pytest.raises(FilesRefused, match=f"names {MAX_FILES + 1} files"):
         given(bundle, *names)
 
 
-def test_what_is_no_envelope_is_named(bundle: Path) -> None:
+def test_invalid_envelope_error_names_field(bundle: Path) -> None:
     (bundle / "input.json").write_text('{"run_id": 1}')
 
-    with pytest.raises(FilesRefused, match=r"input\.json is no input envelope: run_id: "):
+    with pytest.raises(FilesRefused, match=r"input\.json is not an input envelope: run_id: "):
         read_envelope((bundle / "input.json").as_uri())
 
 
-def test_root_hands_the_folder_over(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    handed: list[tuple[Any, ...]] = []
+def test_root_changes_owner_of_folder(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed: list[tuple[Any, ...]] = []
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda *arguments: handed.append(arguments))
+    monkeypatch.setattr(os, "chown", lambda *arguments: changed.append(arguments))
 
-    let_in(bundle, "4711:4712")
+    allow_writes(bundle, "4711:4712")
 
-    assert handed == [(bundle, 4711, 4712)]
+    assert changed == [(bundle, 4711, 4712)]
 
 
-def test_who_is_not_root_opens_the_folder_behind_a_door_of_its_own(
+def test_other_users_open_folder_below_private_parent(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
 
-    let_in(bundle, "4711:4711")
+    allow_writes(bundle, "4711:4711")
 
     modes = {each: stat.S_IMODE(each.stat().st_mode) for each in (bundle, bundle / "outputs")}
     assert set(modes.values()) == {0o777}
     assert stat.S_IMODE(bundle.parent.stat().st_mode) == 0o700
 
 
-def test_what_files_take_is_counted_and_what_they_announce_is_not(tmp_path: Path) -> None:
+def test_size_counts_allocated_blocks_only(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "a").write_bytes(b"x" * 100_000)
     with (tmp_path / "sparse").open("wb") as file:
@@ -133,14 +133,14 @@ def test_what_files_take_is_counted_and_what_they_announce_is_not(tmp_path: Path
     assert size_of(tmp_path / "gone") == 0
 
 
-def test_a_million_empty_files_take_room_too(tmp_path: Path) -> None:
+def test_size_counts_empty_files(tmp_path: Path) -> None:
     for number in range(10):
         (tmp_path / str(number)).touch()
 
     assert size_of(tmp_path) == 10 * 4096
 
 
-def test_what_is_too_deep_to_be_looked_at_is_too_much(
+def test_size_of_too_deep_folder_is_unlimited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -153,7 +153,7 @@ def test_what_is_too_deep_to_be_looked_at_is_too_much(
     shutil.rmtree(tmp_path)
 
 
-def test_what_is_hidden_by_its_rights_is_too_much(
+def test_size_of_unreadable_folder_is_unlimited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: str) -> None:
@@ -164,7 +164,7 @@ def test_what_is_hidden_by_its_rights_is_too_much(
     assert size_of(tmp_path) > 2**60
 
 
-CARRIED = ending.labels(bundle=Path("/nowhere"), memory_mb=1024, output_mb=10)
+LABELS = exit_labels(bundle=Path("/nowhere"), memory_mb=1024, output_mb=10)
 
 
 @pytest.mark.parametrize(
@@ -179,28 +179,28 @@ CARRIED = ending.labels(bundle=Path("/nowhere"), memory_mb=1024, output_mb=10)
         (ContainerExit(signal=11), "It was ended by SIGSEGV."),
         (
             ContainerExit(signal=9, out_of_memory=True),
-            "It needed more than the 1,024 MB of memory that it may use.",
+            "It used more than the 1,024 MB of memory that it may use.",
         ),
         (
             ContainerExit(code=1, child_out_of_memory=True),
-            "One of its processes needed more than was left of the 1,024 MB of memory that it may use.",
+            "One of its processes used more than was left of the 1,024 MB of memory that it may use.",
         ),
         (
             ContainerExit(lost=True),
-            "Its container went with the Docker engine, or was removed. Launch the run again.",
+            "Its container ended with the Docker engine, or was removed. Launch the run again.",
         ),
     ],
 )
-def test_the_end_of_a_container_is_told_in_a_sentence(ended: ContainerExit, said: str) -> None:
-    assert ending.failure_message(ended, CARRIED) == said
+def test_failure_message_names_cause(ended: ContainerExit, said: str) -> None:
+    assert failure_message(ended, LABELS) == said
 
 
-def test_who_wrote_too_much_is_told_so(tmp_path: Path) -> None:
+def test_failure_message_names_output_limit(tmp_path: Path) -> None:
     (tmp_path / "big").write_bytes(b"x" * 2_000_000)
-    carried = ending.labels(bundle=tmp_path, memory_mb=1, output_mb=1)
+    labels = exit_labels(bundle=tmp_path, memory_mb=1, output_mb=1)
 
     assert (
-        ending.failure_message(ContainerExit(signal=9), carried)
+        failure_message(ContainerExit(signal=9), labels)
         == "It wrote more than the 1 MB that it may write."
     )
 
@@ -215,5 +215,5 @@ def test_who_wrote_too_much_is_told_so(tmp_path: Path) -> None:
         (ContainerExit(lost=True), Phase.FAILED),
     ],
 )
-def test_only_exit_code_zero_is_success(ended: ContainerExit, phase: Phase) -> None:
-    assert ending.phase_of(ended) is phase
+def test_phase_is_succeeded_for_exit_code_zero_only(ended: ContainerExit, phase: Phase) -> None:
+    assert phase_of(ended) is phase

@@ -1,4 +1,4 @@
-"""What is wrong with EXECUTION_BACKENDS is said at the start."""
+"""System checks for EXECUTION_BACKENDS."""
 
 from typing import Any
 
@@ -22,22 +22,28 @@ def named(path: str, **options: Any) -> dict[str, Any]:
     return {"default": {"BACKEND": f"{BACKENDS}.{path}", "OPTIONS": options}}
 
 
-def test_cloud_run_needs_project_and_region(settings: Settings) -> None:
-    whole = named("cloud_run.CloudRunBackend", project="p", region="r")
+def test_cloud_run_needs_project_region_and_capability_account(settings: Settings) -> None:
+    complete = named("cloud_run.CloudRunBackend", project="p", region="r")
 
-    assert ids(settings, whole) == []
-    assert ids(settings, named("cloud_run.CloudRunBackend")) == ["validibot.runs.E003"] * 2
+    assert ids(settings, complete) == ["validibot.runs.E003"]
+    settings.CAPABILITY_ACCOUNT = "capability@p.iam.gserviceaccount.com"
+    assert ids(settings, complete) == []
+    assert ids(settings, named("cloud_run.CloudRunBackend")) == ["validibot.runs.E001"]
+
+
+def options(settings: Settings, path: str) -> dict[str, str]:
+    return {"validators_dir": str(settings.VALIDATORS_DIR)} if "subprocess" in path else {}
 
 
 @pytest.mark.parametrize("path", ["mock.MockBackend", "subprocess.SubprocessBackend"])
-def test_a_local_twin_does_not_serve_unless_told(settings: Settings, path: str) -> None:
+def test_local_backend_needs_option_without_debug(settings: Settings, path: str) -> None:
     assert ids(settings, named(path)) == ["validibot.runs.E002"]
 
-    told = named(path, allow_without_debug=True, validators_dir=str(settings.VALIDATORS_DIR))
-    assert ids(settings, told) == []
+    allowed = named(path, allow_without_debug=True, **options(settings, path))
+    assert ids(settings, allowed) == []
 
 
-def test_a_folder_of_validators_must_be_there(settings: Settings) -> None:
+def test_missing_validators_folder_is_reported(settings: Settings) -> None:
     settings.DEBUG = True
 
     wrong = named("subprocess.SubprocessBackend", validators_dir="/nowhere")
@@ -48,16 +54,16 @@ def test_a_folder_of_validators_must_be_there(settings: Settings) -> None:
     "backends",
     [{}, {"default": {}}, named("nothing.Nothing"), named("mock.Nothing"), {"other": {}}],
 )
-def test_a_wrong_entry_is_named(settings: Settings, backends: dict[str, Any]) -> None:
+def test_invalid_entry_is_reported(settings: Settings, backends: dict[str, Any]) -> None:
     assert "validibot.runs.E001" in ids(settings, backends)
 
 
-def test_an_unknown_alias_is_named(settings: Settings) -> None:
+def test_unknown_alias_error_names_alias(settings: Settings) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"EXECUTION_BACKENDS\['other'\]"):
         get_backend("other")
 
 
-def test_before_a_deployment_it_is_said_what_foreign_models_may_do(settings: Settings) -> None:
+def test_shared_user_is_reported_before_deployment(settings: Settings) -> None:
     settings.EXECUTION_BACKENDS = named("subprocess.SubprocessBackend")
     (said,) = check_isolation()
 

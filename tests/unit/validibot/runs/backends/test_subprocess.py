@@ -1,4 +1,4 @@
-"""Folders of child processes whose worker ended before them."""
+"""Child processes as executions: their folders and the message about their end."""
 
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -17,7 +17,7 @@ def _temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def folder(tmp_path: Path, attempt: UUID) -> Path:
-    made = tmp_path / f"{backends._ours()}{attempt}-x7_a"
+    made = tmp_path / f"{backends._folder_prefix()}{attempt}-x7_a"
     made.mkdir()
     (made / "eplusout.sql").write_text("rows")
     return made
@@ -27,7 +27,7 @@ def sweep(ended: AbstractSet[UUID]) -> int:
     return SubprocessBackend("default", {}).sweep(lambda attempts: attempts & ended)
 
 
-def test_what_ended_attempts_left_is_removed(tmp_path: Path) -> None:
+def test_sweep_removes_folders_of_ended_attempts(tmp_path: Path) -> None:
     ended, active = uuid4(), uuid4()
     left, used = folder(tmp_path, ended), folder(tmp_path, active)
 
@@ -35,12 +35,18 @@ def test_what_ended_attempts_left_is_removed(tmp_path: Path) -> None:
     assert (left.exists(), used.exists()) == (False, True)
 
 
-def test_another_deployments_folders_are_not_ours_to_judge(
-    tmp_path: Path, settings: Settings
-) -> None:
+def test_sweep_leaves_folders_of_other_deployments(tmp_path: Path, settings: Settings) -> None:
     attempt = uuid4()
     theirs = folder(tmp_path, attempt)
     settings.DATA_ROOT = "file:///srv/ours"
 
     assert sweep({attempt}) == 0
     assert theirs.exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [(3, "ended with exit code 3."), (-9, "was ended by SIGKILL.")],
+)
+def test_exit_message_names_code_or_signal(code: int, message: str) -> None:
+    assert backends._exit_message(code).endswith(message)

@@ -1,4 +1,4 @@
-"""Which scenario is played: of all who ask, the first."""
+"""Choice of the scenario that a mocked validator plays."""
 
 import pytest
 from pytest_django import Settings
@@ -42,7 +42,7 @@ def setting(settings: Settings) -> str:
     return "fail(6)"
 
 
-def test_the_first_that_asks_is_obeyed(setting: str) -> None:
+def test_scenario_sources_have_precedence(setting: str) -> None:
     name = "a.fail-3.fmu"
 
     assert played(name, MARKED, run="fail(5)", step="fail(4)") == ("FAIL", 5)
@@ -52,7 +52,7 @@ def test_the_first_that_asks_is_obeyed(setting: str) -> None:
     assert played() == ("FAIL", 6)
 
 
-def test_where_nobody_asks_files_pass_unless_their_name_says_otherwise() -> None:
+def test_default_scenario_follows_file_name() -> None:
     assert played("model.fmu") == ("PASS", 0)
     assert played("FAILING.fmu") == FAILED
     assert played("crash-test.fmu") == FAILED
@@ -69,7 +69,7 @@ def test_where_nobody_asks_files_pass_unless_their_name_says_otherwise() -> None
         ("pass.fmu", ("PASS", 0)),
     ],
 )
-def test_a_part_of_the_file_name_may_ask(filename: str, end: tuple[str, int]) -> None:
+def test_file_name_selects_scenario(filename: str, end: tuple[str, int]) -> None:
     assert played(filename) == end
 
 
@@ -82,7 +82,7 @@ def test_a_part_of_the_file_name_may_ask(filename: str, end: tuple[str, int]) ->
         (b"<!-- validibot:scenario=malformed_output -->", ("ERROR", 0)),
     ],
 )
-def test_a_marker_in_the_beginning_of_the_file_may_ask(body: bytes, end: tuple[str, int]) -> None:
+def test_marker_in_file_selects_scenario(body: bytes, end: tuple[str, int]) -> None:
     assert played("a.fmu", body) == end
 
 
@@ -99,9 +99,7 @@ def test_a_marker_in_the_beginning_of_the_file_may_ask(body: bytes, end: tuple[s
         (b"validibot:scenario=pass(1)", "pass takes no argument"),
     ],
 )
-def test_a_marker_that_asks_for_nonsense_ends_the_run_with_a_sentence(
-    body: bytes, said: str
-) -> None:
+def test_invalid_marker_ends_run_with_error(body: bytes, said: str) -> None:
     assert played("a.fmu", body) == ("ERROR", 0)
 
     error = Run.objects.get().error
@@ -109,7 +107,7 @@ def test_a_marker_that_asks_for_nonsense_ends_the_run_with_a_sentence(
     assert said in error
 
 
-def test_a_wrong_setting_is_found_at_the_start(settings: Settings, setting: str) -> None:
+def test_invalid_setting_is_reported_by_check(settings: Settings, setting: str) -> None:
     assert check_backends() == []
     settings.EXECUTION_BACKENDS["default"]["OPTIONS"]["scenario"] = "fast"
 
