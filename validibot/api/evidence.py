@@ -29,12 +29,11 @@ def manifest_of(run: Run, steps: list[StepRun]) -> dict[str, Any]:
 
 
 def _step(step_run: StepRun) -> WorkflowStepReceipt:
-    validator = step_run.step.validator
     digest: str = getattr(step_run, "image_digest", "")  # annotated
     return WorkflowStepReceipt(
         key=str(step_run.order),
         status=step_run.status,
-        validator=validator.slug,
-        validator_version=validator.version,
+        validator=step_run.validator,
+        validator_version=step_run.validator_version,
         backend_image_digest=digest or None,
     )

@@ -1,25 +1,31 @@
-"""Launch a run: take the file in, start, and perhaps wait a moment for the end."""
+"""The launch of a run: take the file, start the run, and wait for its end if the client asks.
+
+A client that does not wait is answered from memory. One that waits (`Prefer: wait`) does so in the
+event loop; without ASGI it keeps its thread.
+"""
 
 import asyncio
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 
 from django.core.handlers.asgi import ASGIRequest
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
+from django.tasks import default_task_backend
 from rest_framework.request import Request
 
 from validibot.accounts.scope import Scope
-from validibot.api import documents, idempotency, run_documents
+from validibot.api import run_documents
+from validibot.api.documents import respond
 from validibot.core.asgi import DeferredResponse
 from validibot.core.problems import Problem
 from validibot.runs import admit, events
 from validibot.runs.admit import NotAdmitted
 from validibot.runs.models import Run
-from validibot.runs.start import start_run
-from validibot.submissions import content
+from validibot.runs.start import StartedRun, start
 from validibot.submissions.intake import IntakeError, receive
 from validibot.workflows.models import Workflow
 
@@ -27,7 +33,6 @@ RETRY_AFTER_SECONDS = 5
 MAX_WAIT_SECONDS = 60
 MAX_WAITERS_PER_USER = 20
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
-
 # Requests of each user that wait now, in this process.
 _waiters: Counter[int] = Counter()
 
@@ -37,67 +42,78 @@ def launch(request: Request, scope: Scope, workflow: Workflow) -> HttpResponse:
     if not scope.can("run.launch"):
         raise Problem(403, "PERMISSION_DENIED", "Your role does not allow launching runs here.")
     seconds = _wait_seconds(request)
-    waiter = scope.user.pk
-    if seconds and _waiters[waiter] >= MAX_WAITERS_PER_USER:
-        raise Problem(
-            429,
-            "TOO_MANY_WAITERS",
-            f"{MAX_WAITERS_PER_USER} of your requests wait for the end of their run already. Send"
-            " this one without `Prefer: wait` and ask for its run later, or send it again.",
-            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-        )
-    key = idempotency.key_of(request)
-    with _receive(request, workflow) as incoming:
-        run, replayed = _start(scope, workflow, incoming, key, _source(request))
+    if seconds:
+        _check_waiters(scope)
+    with _refusals():
+        # Checked again by `start`; here it saves the transfer of a file that nobody takes.
+        admit.check_runnable(workflow)
+        # The request that REST framework wraps: its parsers would read the body first.
+        with receive(request._request) as incoming:  # noqa: SLF001
+            started = start(
+                workflow,
+                incoming,
+                user=scope.user,
+                source=_source(request),
+                idempotency_key=_idempotency_key(request),
+            )
+    return _respond(request, scope, started, seconds)
+
+
+def _respond(request: Request, scope: Scope, started: StartedRun, seconds: int) -> HttpResponse:
+    run, org = started.run, scope.organisation.slug
     headers = {"Preference-Applied": f"wait={seconds}"} if seconds else {}
-    if replayed:
+    if started.replayed:
         headers |= {"Idempotent-Replayed": "true", "Original-Request-Id": str(run.pk)}
-    org = scope.organisation.slug
-
-    async def wait() -> None:
-        _waiters[waiter] += 1
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await events.until_ended(run.pk)
-        finally:
-            _waiters[waiter] -= 1
-
     if seconds and isinstance(request._request, ASGIRequest):  # noqa: SLF001
-        return DeferredResponse(wait, lambda: answer(run, org, headers), status=202)
+        return DeferredResponse(
+            partial(_wait, scope, run, seconds), partial(_answer, run, org, headers), status=202
+        )
     if seconds:
         events.wait_until_finished(run.pk, timeout=seconds)
-    return answer(run, org, headers)
+    if seconds or started.replayed or not default_task_backend.supports_defer:
+        return _answer(run, org, headers)
+    return _accepted(run_documents.LaunchDocument.of_new(run, org), headers)
 
 
-def answer(run: Run, org: str, headers: dict[str, str]) -> HttpResponse:
+async def _wait(scope: Scope, run: Run, seconds: int) -> None:
+    _waiters[scope.user.pk] += 1
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await events.until_ended(run.pk)
+    finally:
+        _waiters[scope.user.pk] -= 1
+
+
+def _answer(run: Run, org: str, headers: dict[str, str]) -> HttpResponse:
     """Return the answer of a launch as the run is now."""
     try:
         loaded = run_documents.load_run(Run.objects.all(), run.pk)
     except (InterfaceError, OperationalError):
-        loaded = None  # the run is accepted, whatever becomes of the database afterwards
-    if loaded is None:
-        document: run_documents.RunDocument = run_documents.LaunchDocument.of_new(run, org)
-    else:
-        document = run_documents.RunDocument.of_steps(*loaded, org)
-    headers = headers | {"Location": document.url}
-    if document.state == "COMPLETED":
-        return documents.respond(document, status=201, headers=headers)
-    headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return documents.respond(
-        run_documents.LaunchDocument.of_running(document), status=202, headers=headers
-    )
+        loaded = None
+    if loaded is None:  # the run was accepted, whatever became of it or of the database since
+        return _accepted(run_documents.LaunchDocument.of_new(run, org), headers)
+    document = run_documents.RunDocument.of_steps(*loaded, org)
+    if document.state != "COMPLETED":
+        return _accepted(run_documents.LaunchDocument.of_running(document), headers)
+    return respond(document, status=201, headers=headers | {"Location": document.url})
 
 
-def _receive(request: Request, workflow: Workflow) -> content.Incoming:
-    with ExitStack() as held, _refusals():
-        admit.check_runnable(workflow)
-        # DRF's own request is passed by: its parsers would read the body first.
-        incoming = held.enter_context(receive(request._request))  # noqa: SLF001
-        admit.check_type(workflow, incoming.filename)
-        admit.check_scenario(workflow, incoming.scenario)
-        held.pop_all()
-        return incoming
+def _accepted(document: run_documents.LaunchDocument, headers: dict[str, str]) -> HttpResponse:
+    headers = headers | {"Location": document.url, "Retry-After": str(RETRY_AFTER_SECONDS)}
+    return respond(document, status=202, headers=headers)
+
+
+def _check_waiters(scope: Scope) -> None:
+    """Raise Problem if too many requests of the user wait already."""
+    if _waiters[scope.user.pk] >= MAX_WAITERS_PER_USER:
+        raise Problem(
+            429,
+            "TOO_MANY_WAITERS",
+            f"{MAX_WAITERS_PER_USER} of your requests already wait for the end of their run. Send"
+            " this one without `Prefer: wait` and ask for its run later, or send it again.",
+            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+        )
 
 
 @contextmanager
@@ -109,40 +125,20 @@ def _refusals() -> Iterator[None]:
         raise Problem(error.status, error.code, error.message, errors=errors) from error
 
 
-def _start(
-    scope: Scope, workflow: Workflow, incoming: content.Incoming, key: str, source: str
-) -> tuple[Run, bool]:
-    """Return the run, and whether an earlier request had started it."""
-    submission = content.prepare(
-        incoming, organisation=scope.organisation, project=workflow.project, user=scope.user
-    )
-    told = idempotency.digest(f"{workflow.pk} {incoming.fingerprint()}")
-    try:
-        with transaction.atomic():
-            claim = idempotency.claim(scope, key, told) if key else None
-            if claim is None or claim.replayed is None:
-                submission.save(force_insert=True)
-                run = start_run(
-                    workflow=workflow,
-                    submission=submission,
-                    user=scope.user,
-                    source=source,
-                    scenario=incoming.scenario,
-                )
-                if claim:
-                    claim.bind(run)
-                return run, False
-    except Problem:
-        content.discard(submission)
-        raise
-    content.discard(submission)
-    return claim.replayed, True
-
-
 def _source(request: Request) -> str:
-    """Tell the published client from other programs by its User-Agent."""
+    """Return the source of the run: the published client is known by its User-Agent."""
     agent = request.headers.get("User-Agent", "")
     return Run.Source.CLI if agent.startswith("validibot-cli/") else Run.Source.API
+
+
+def _idempotency_key(request: Request) -> str:
+    """Return the request's `Idempotency-Key`, or an empty string. Raises Problem for a bad one."""
+    key: str = request.headers.get("Idempotency-Key", "")
+    if len(key) > 255 or "\x00" in key:
+        raise Problem(
+            400, "idempotency_key_too_long", "Idempotency-Key has more than 255 characters."
+        )
+    return key
 
 
 def _wait_seconds(request: Request) -> int:

@@ -103,7 +103,7 @@ class StepRunDocument(BaseModel):
         return cls(
             step_id=step_run.step_id,
             order=step_run.order,
-            name=step_run.step.name,
+            name=step_run.name,
             status=step_run.status,
             error=step_run.error,
             started_at=step_run.started_at,

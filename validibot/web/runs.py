@@ -95,7 +95,7 @@ def run(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponse:
 def findings(request: HttpRequest, scope: Scope, pk: UUID, order: int) -> HttpResponse:
     """List all findings of a step, errors first."""
     found = get_object_or_404(listed_runs(scope), pk=pk)
-    step = get_object_or_404(found.steps.select_related("step"), order=order)
+    step = get_object_or_404(found.steps, order=order)
     shown = Paginator(_worst_first(step.findings.all()), FINDINGS_PER_PAGE).get_page(
         request.GET.get("page")
     )

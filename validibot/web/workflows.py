@@ -3,16 +3,15 @@
 import io
 
 from django.conf import settings
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from validibot.accounts.scope import Scope
-from validibot.runs import admit
+from validibot.runs.admit import NotAdmitted, check_runnable
 from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
-from validibot.runs.start import start_run
+from validibot.runs.start import start
 from validibot.submissions import content
 from validibot.submissions.intake import IntakeError, receive
 from validibot.web.runs import listed_runs
@@ -53,8 +52,8 @@ def workflow(request: HttpRequest, scope: Scope, slug: str) -> HttpResponseBase:
     try:
         _check_launchable(scope, found)
         with receive(request) as incoming:
-            run = _launch(scope, found, incoming)
-    except (IntakeError, admit.NotAdmitted) as error:
+            run = _start(scope, found, incoming)
+    except (IntakeError, NotAdmitted) as error:
         return _show(request, scope, found, problem=error.message, status=error.status)
     return redirect("run", scope.organisation.slug, run.pk)
 
@@ -71,8 +70,8 @@ def launch_sample(request: HttpRequest, scope: Scope, slug: str, pk: int) -> Htt
     incoming = content.Incoming(source, sample.filename, size, sha256, scenario=scenario)
     try:
         _check_launchable(scope, found)
-        run = _launch(scope, found, incoming)
-    except admit.NotAdmitted as error:
+        run = _start(scope, found, incoming)
+    except NotAdmitted as error:
         return _show(request, scope, found, problem=error.message, status=error.status)
     return redirect("run", scope.organisation.slug, run.pk)
 
@@ -121,25 +120,11 @@ def _scenarios() -> list[Kind]:
 def _check_launchable(scope: Scope, found: Workflow) -> None:
     """Raise NotAdmitted where no file would do; asked before one is taken in."""
     if not scope.can("run.launch"):
-        raise admit.NotAdmitted(
+        raise NotAdmitted(
             "PERMISSION_DENIED", "Your role does not allow launching runs here.", status=403
         )
-    admit.check_runnable(found)
+    check_runnable(found)
 
 
-def _launch(scope: Scope, found: Workflow, incoming: content.Incoming) -> Run:
-    """Start a run. Raises NotAdmitted."""
-    admit.check_type(found, incoming.filename)
-    admit.check_scenario(found, incoming.scenario)
-    submission = content.prepare(
-        incoming, organisation=scope.organisation, project=found.project, user=scope.user
-    )
-    with transaction.atomic():
-        submission.save(force_insert=True)
-        return start_run(
-            workflow=found,
-            submission=submission,
-            user=scope.user,
-            source=Run.Source.LAUNCH_PAGE,
-            scenario=incoming.scenario,
-        )
+def _start(scope: Scope, found: Workflow, incoming: content.Incoming) -> Run:
+    return start(found, incoming, user=scope.user, source=Run.Source.LAUNCH_PAGE).run

@@ -256,12 +256,3 @@ def test_a_stored_file_that_launches_nothing_is_removed(
 
 def test_an_idempotency_key_is_bounded(alice: Api, people: Workflow) -> None:
     assert alice.launch(GOOD, **{"Idempotency-Key": "k" * 256}).status_code == 400
-
-
-def test_a_run_is_read_in_a_fixed_number_of_queries(
-    alice: Api, people: Workflow, django_assert_max_num_queries: Any
-) -> None:
-    run = alice.launch(GOOD).json()
-
-    with django_assert_max_num_queries(6):
-        alice.get(run["url"].removeprefix("/api/v1/"))
