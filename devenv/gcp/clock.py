@@ -1,4 +1,4 @@
-"""Time as a value that can be turned, so that backoff and expiry are tested without sleeping."""
+"""Clocks: the machine's, and one that tests advance instead of sleeping."""
 
 import asyncio
 import datetime as dt

@@ -1,6 +1,6 @@
-"""What a project has: the cloud part of devenv.toml as frozen values.
+"""The `[gcp]` table of devenv.toml: one emulated project as frozen values.
 
-Keys in the file are the field names; a wrong key or value is refused by name.
+Keys in the file are the field names. A wrong key or value is refused by name.
 """
 
 from collections.abc import Mapping

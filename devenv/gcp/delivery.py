@@ -1,6 +1,6 @@
-"""How the cloud calls a URL: the request, its answer, the token it carries, the pause before a retry.
+"""HTTP deliveries of Cloud Tasks and Cloud Scheduler: request, answer, token and backoff.
 
-Cloud Tasks and Cloud Scheduler share these rules; what they deliver leaves through one `Send`.
+Both services share these rules; their requests leave through one `Send`.
 """
 
 import re

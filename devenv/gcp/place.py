@@ -1,4 +1,4 @@
-"""Where the emulated cloud itself runs and how it runs jobs: what differs by machine, not by project."""
+"""The machine's side of the emulator: its addresses, and how it runs jobs."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -28,9 +28,9 @@ from devenv.gcp.intercept.hosts import Hosts, certified
 from devenv.gcp.intercept.router import Router
 from devenv.gcp.intercept.web import AsgiServer
 from devenv.gcp.locations import location_rpcs
-from devenv.gcp.metadata.server import MetadataServer
+from devenv.gcp.metadata import MetadataServer
 from devenv.gcp.place import HERE, LOOPBACK, Place
-from devenv.gcp.rpc import Mount, Rpc
+from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.grpc_server import GrpcServer
 from devenv.gcp.rpc.rest import RestApp
@@ -50,7 +50,7 @@ class CloudService(Protocol):
     """An emulated service, as the server uses it."""
 
     def rpcs(self) -> tuple[Rpc, ...]: ...
-    def mounts(self) -> tuple[Mount, ...]: ...
+    def mounts(self) -> tuple[HttpMount, ...]: ...
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
 
@@ -202,7 +202,7 @@ class CloudServer:
             project=self._project,
         )
 
-    def _own_mounts(self) -> tuple[Mount, ...]:
+    def _own_mounts(self) -> tuple[HttpMount, ...]:
         return (*certificates.mounts(self._identity), *exchange.mounts(self._identity))
 
     async def _send(self, request: Request) -> Answer:

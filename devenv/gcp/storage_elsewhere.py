@@ -15,7 +15,7 @@ from devenv.gcp.delivery import Answer, NoAnswer, Request
 from devenv.gcp.errors import Unavailable
 from devenv.gcp.forward.connection import Origin, Pool, buffered
 from devenv.gcp.forward.passage import Passage, end_to_end
-from devenv.gcp.rpc import Mount, Rpc
+from devenv.gcp.rpc import HttpMount, Rpc
 
 _PATHS = (
     *("/storage/v1/", "/upload/storage/v1/", "/resumable/upload/storage/v1/"),
@@ -37,11 +37,11 @@ class StorageElsewhere:
     def rpcs(self) -> tuple[Rpc, ...]:
         return ()
 
-    def mounts(self) -> tuple[Mount, ...]:
+    def mounts(self) -> tuple[HttpMount, ...]:
         buckets = tuple(f"/{name}/" for name in self._config.buckets)
         return (
-            Mount(_HOSTS, self, (*_PATHS, *buckets)),
-            Mount(("www.googleapis.com",), self, _PATHS),
+            HttpMount(_HOSTS, self, (*_PATHS, *buckets)),
+            HttpMount(("www.googleapis.com",), self, _PATHS),
         )
 
     async def start(self) -> None:

@@ -15,7 +15,7 @@ from validibot.dispatch.database.worker import QueueWorker
 from validibot.dispatch.delivery import DeliveryResult, TaskDelivery
 
 
-class Queue(Protocol):
+class QueueUnderTest(Protocol):
     """A queue and its consumer. `script` holds the statuses of the next answers, then 200 follows."""
 
     @property

@@ -19,7 +19,7 @@ from pytest_django import Settings
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from tests.cloud import ActAs
-from tests.contract.queues import CloudQueue, DatabaseQueue, Queue, at_work
+from tests.contract.queues import CloudQueue, DatabaseQueue, QueueUnderTest, at_work
 from tests.emulator.target import Worker, working
 from validibot.core import oidc
 from validibot.dispatch import cloud_tasks
@@ -93,12 +93,12 @@ def database_queue(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @pytest.fixture(params=["cloud_queue", "database_queue"])
-def queue(request: pytest.FixtureRequest) -> Queue:
-    found: Queue = request.getfixturevalue(request.param)
+def queue(request: pytest.FixtureRequest) -> QueueUnderTest:
+    found: QueueUnderTest = request.getfixturevalue(request.param)
     return found
 
 
-def test_delivery_carries_path_arguments_and_id(queue: Queue) -> None:
+def test_delivery_carries_path_arguments_and_id(queue: QueueUnderTest) -> None:
     result = queue.backend.enqueue(cancel_execution, ["42"], {"why": [1, None]})
 
     arrived = queue.next()
@@ -110,7 +110,7 @@ def test_delivery_carries_path_arguments_and_id(queue: Queue) -> None:
     assert (arrived.task_id, arrived.number) == (result.id, 0)
 
 
-def test_failed_task_arrives_again_with_its_count(queue: Queue) -> None:
+def test_failed_task_arrives_again_with_its_count(queue: QueueUnderTest) -> None:
     queue.script.extend([409, 503])
 
     result = queue.backend.enqueue(cancel_execution, ["42"], {})
@@ -120,7 +120,7 @@ def test_failed_task_arrives_again_with_its_count(queue: Queue) -> None:
     assert {each.task_id for each in arrived} == {result.id}
 
 
-def test_done_task_does_not_arrive_again(queue: Queue) -> None:
+def test_done_task_does_not_arrive_again(queue: QueueUnderTest) -> None:
     queue.backend.enqueue(cancel_execution, ["1"], {})
     queue.backend.enqueue(cancel_execution, ["2"], {})
 
@@ -130,7 +130,7 @@ def test_done_task_does_not_arrive_again(queue: Queue) -> None:
         queue.next(seconds=0.5)
 
 
-def test_enqueue_once_delivers_one_task_per_key(queue: Queue) -> None:
+def test_enqueue_once_delivers_one_task_per_key(queue: QueueUnderTest) -> None:
     later = cancel_execution.using(run_after=timezone.now() + dt.timedelta(seconds=0.5))
 
     added = [queue.backend.enqueue_once(later, ["42"], {}, key=f"c-{uuid.uuid4()}")]
@@ -163,7 +163,7 @@ def test_retried_task_gives_way_to_a_new_one_with_its_key(database_queue: Databa
     assert not QueuedTask.objects.exists()
 
 
-def test_deferred_task_arrives_at_its_time(queue: Queue) -> None:
+def test_deferred_task_arrives_at_its_time(queue: QueueUnderTest) -> None:
     assert queue.backend.supports_defer
     when = timezone.now() + dt.timedelta(seconds=1)
 

@@ -1,1 +1,1 @@
-"""Roles, bindings and the decision whether a caller may do something."""
+"""IAM: roles, bindings of devenv.toml, and the decision whether a caller may do something."""

@@ -1,4 +1,10 @@
-"""The decision whether a caller may do something, and the refusal that says what is missing."""
+"""IAM decisions: whether a caller may do something, and the refusal that names what is missing.
+
+Bindings come from devenv.toml and are inherited downwards. A refusal has Google's text and, as a
+second detail, the line for devenv.toml that would allow the call. The token limits come first, in
+every mode: a downscoped token works with Cloud Storage only, and a token with scopes works with
+the services of its scopes.
+"""
 
 import logging
 from typing import Any

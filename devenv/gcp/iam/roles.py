@@ -1,4 +1,4 @@
-"""Which permissions Google's predefined roles carry, as far as the emulated services ask for them.
+"""Permissions of Google's predefined roles, as far as the emulated services check them.
 
 From the published role reference (https://cloud.google.com/iam/docs/understanding-roles).
 """

@@ -1,1 +1,1 @@
-"""Service accounts, signing keys, ID and access tokens, and the certificates that verify them."""
+"""Service accounts: their keys and tokens, the endpoints that issue them and those that verify them."""

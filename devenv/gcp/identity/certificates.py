@@ -1,4 +1,4 @@
-"""Google's certificate endpoints: the keys that verify ID tokens and signed blobs."""
+"""Google's certificate endpoints: the keys that verify ID tokens and signatures."""
 
 import json
 from base64 import urlsafe_b64encode
@@ -11,7 +11,7 @@ from starlette.routing import Route
 from devenv.gcp.errors import NotFound
 from devenv.gcp.identity.identity import ISSUER, Identity
 from devenv.gcp.identity.keys import SigningKey
-from devenv.gcp.rpc import Mount
+from devenv.gcp.rpc import HttpMount
 
 # What Google sends, a little shortened: long enough to be cached, short enough for a key change.
 _CACHED = {"cache-control": "public, max-age=21600, must-revalidate, no-transform"}
@@ -41,7 +41,7 @@ def jwk(key: SigningKey) -> dict[str, str]:
     }
 
 
-def mounts(identity: Identity) -> tuple[Mount, ...]:
+def mounts(identity: Identity) -> tuple[HttpMount, ...]:
     """Return the certificate and discovery endpoints of `identity`."""
     key = identity.signing_key
     certificates = json.dumps({key.kid: key.certificate(_SIGNER)}).encode()
@@ -76,8 +76,8 @@ def mounts(identity: Identity) -> tuple[Mount, ...]:
     accounts = Starlette(routes=[Route("/.well-known/openid-configuration", discovery)])
     paths = ("/oauth2/v1/certs", "/oauth2/v3/certs", "/service_accounts/v1/", "/robot/v1/")
     return (
-        Mount(("www.googleapis.com",), keys, paths),
-        Mount(("accounts.google.com",), accounts, ("/.well-known/openid-configuration",)),
+        HttpMount(("www.googleapis.com",), keys, paths),
+        HttpMount(("accounts.google.com",), accounts, ("/.well-known/openid-configuration",)),
     )
 
 

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from devenv.gcp.caller import AccessBoundary
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.identity.identity import LIFETIME, Identity
-from devenv.gcp.rpc import Mount, body
+from devenv.gcp.rpc import HttpMount, body
 from devenv.gcp.rpc.rest import failure
 
 TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no secret
@@ -42,7 +42,7 @@ class BadExchange(Exception):
         self.code = code
 
 
-def mounts(identity: Identity) -> tuple[Mount, ...]:
+def mounts(identity: Identity) -> tuple[HttpMount, ...]:
     """Return both token endpoints of `identity`."""
     return (
         _mount("sts.googleapis.com", "/v1/token", lambda form: _downscope(identity, form)),
@@ -50,7 +50,7 @@ def mounts(identity: Identity) -> tuple[Mount, ...]:
     )
 
 
-def _mount(host: str, path: str, grant: Callable[[_Form], dict[str, Any]]) -> Mount:
+def _mount(host: str, path: str, grant: Callable[[_Form], dict[str, Any]]) -> HttpMount:
     async def token(request: Request) -> Response:
         try:
             return JSONResponse(grant(_form(await body.read(request, limit=_LARGEST))))
@@ -61,7 +61,7 @@ def _mount(host: str, path: str, grant: Callable[[_Form], dict[str, Any]]) -> Mo
             return failure(error)
 
     app = Starlette(routes=[Route(path, token, methods=["POST"])])
-    return Mount((host,), app, (path,))
+    return HttpMount((host,), app, (path,))
 
 
 def _downscope(identity: Identity, form: _Form) -> dict[str, Any]:

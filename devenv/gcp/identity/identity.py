@@ -78,7 +78,7 @@ class Accounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class AccessGrant:
     """The meaning of an access token."""
 
     caller: Caller
@@ -128,7 +128,7 @@ class AccessTokens:
     def __init__(self, keys: KeyRing, clock: Clock) -> None:
         self._secret = keys.secret("access-tokens")
         self._clock = clock
-        self._known: dict[str, Grant] = {}
+        self._known: dict[str, AccessGrant] = {}
 
     def mint(self, caller: Caller, *, lifetime: float) -> str:
         """Return a token for `caller` that expires after `lifetime` seconds."""
@@ -137,13 +137,13 @@ class AccessTokens:
         payload = json.dumps(fields).encode()
         return _PREFIX + _b64(self._mac(payload) + payload)
 
-    def read(self, token: str) -> Grant | None:
+    def read(self, token: str) -> AccessGrant | None:
         """Return the meaning of `token`, expired or not; None if it is not ours."""
         if (grant := self._known.get(token)) is None and (grant := self._parse(token)):
             _remember(self._known, token, grant)
         return grant
 
-    def _parse(self, token: str) -> Grant | None:
+    def _parse(self, token: str) -> AccessGrant | None:
         if not token.startswith(_PREFIX) or len(token) > _LONGEST:
             return None
         try:
@@ -158,7 +158,7 @@ class AccessTokens:
         if rules is not None:
             boundary = AccessBoundary(tuple((r, tuple(roles), c) for r, roles, c in rules))
         # A token that an earlier version issued has no scopes.
-        return Grant(Caller(email, boundary, tuple(scopes[0]) if scopes else ()), expires)
+        return AccessGrant(Caller(email, boundary, tuple(scopes[0]) if scopes else ()), expires)
 
     def _mac(self, payload: bytes) -> bytes:
         return hmac.digest(self._secret, payload, "sha256")[:_MAC]
@@ -252,12 +252,12 @@ class Identity:
         caller = Caller(self.account(email).email, boundary, scopes)
         return self._access_tokens.mint(caller, lifetime=lifetime)
 
-    def grant(self, token: str) -> Grant | None:
+    def grant(self, token: str) -> AccessGrant | None:
         """Return the meaning of a live access token."""
         grant = self._access_tokens.read(token)
         return grant if grant and self.remaining(grant) > 0 else None
 
-    def remaining(self, grant: Grant) -> float:
+    def remaining(self, grant: AccessGrant) -> float:
         """Return for how many seconds `grant` is still good."""
         return grant.expires - self._clock.now()
 

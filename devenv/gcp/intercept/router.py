@@ -15,7 +15,7 @@ from time import perf_counter
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from devenv.gcp.rpc import Mount
+from devenv.gcp.rpc import HttpMount
 from devenv.gcp.rpc.calls import record
 
 HEALTH = "/_devenv/health"
@@ -25,7 +25,7 @@ class Router:
     """The ASGI application of all HTTP connections except those of the metadata server."""
 
     def __init__(
-        self, mounts: Iterable[Mount], rest: ASGIApp, *, who: Callable[[str], str]
+        self, mounts: Iterable[HttpMount], rest: ASGIApp, *, who: Callable[[str], str]
     ) -> None:
         """Name callers in the log by `who`, which reads an Authorization header."""
         self._mounts = tuple(mounts)
@@ -42,14 +42,14 @@ class Router:
         else:
             await self._rest(scope, receive, _dated(send, lambda _: None))
 
-    def _find(self, host: str, path: str) -> Mount | None:
+    def _find(self, host: str, path: str) -> HttpMount | None:
         here = [m for m in self._mounts if any(fnmatchcase(host, p) for p in m.hosts)]
         by_path = [m for m in here or self._mounts if path.startswith(m.paths or ("//",))]
         return next(iter(by_path or here), None)
 
     async def _mounted(
         self,
-        mount: Mount,
+        mount: HttpMount,
         host: str,
         authorization: str,
         scope: Scope,

@@ -1,4 +1,9 @@
-"""One method, two protocols: what a service offers over gRPC and REST alike."""
+"""Methods that are served by gRPC and REST alike.
+
+A service offers `Rpc`s: a handler that takes and returns protocol buffers, with the HTTP rules of
+Google's published API. `grpc_server` and `rest` serve them, `calls` authenticates and logs, and
+`transcode` turns HTTP and JSON into messages and back.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -40,7 +45,7 @@ class Rpc:
 
 
 @dataclass(frozen=True, slots=True)
-class Mount:
+class HttpMount:
     """A plain HTTP service: `hosts` are fnmatch patterns (`*.run.app`); `paths` are the prefixes
     by which it is found on the plain port, where clients send no Google host name."""
 

@@ -1,4 +1,4 @@
-"""What happens around a method, whichever protocol brought the request."""
+"""Around every method: authentication, one log line, and errors in Google's form for both protocols."""
 
 import asyncio
 import logging

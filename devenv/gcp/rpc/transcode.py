@@ -1,4 +1,7 @@
-"""HTTP and JSON to protocol buffers and back, as google.api.http describes it."""
+"""HTTP and JSON to protocol buffers and back, by google.api.http rules.
+
+A JSON name or a query parameter that the message does not have is refused by name, as by Google.
+"""
 
 import json
 import re

@@ -1,4 +1,8 @@
-"""The one writer of one execution: it runs the tasks, retries them and says how it all ended."""
+"""The only writer of one execution: it runs the tasks, retries them and records the end.
+
+A coordinator can start at any state of the records, so that a restarted emulator resumes what was
+running: it adopts attempts that still run and repeats those that were lost.
+"""
 
 import asyncio
 import logging
@@ -11,20 +15,26 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.errors import Internal, NotFound
 from devenv.gcp.messages import moment, seconds
 from devenv.gcp.run_jobs import life
-from devenv.gcp.run_jobs.ledger import Ledger
-from devenv.gcp.run_jobs.messages import Pb
-from devenv.gcp.run_jobs.outcome import NEVER_RAN, Outcome, judge
-from devenv.gcp.run_jobs.runtimes.base import Attempt, CannotStart, Exit, Running, Runtime
-from devenv.gcp.run_jobs.template import cpus_of, memory_of
+from devenv.gcp.run_jobs.jobs import cpus_of, memory_of
+from devenv.gcp.run_jobs.life import NEVER_RAN, AttemptOutcome, judge
+from devenv.gcp.run_jobs.resources import Pb
+from devenv.gcp.run_jobs.runtimes.base import (
+    AttemptExit,
+    AttemptNotStarted,
+    EmulatedAttempt,
+    RunningAttempt,
+    Runtime,
+)
+from devenv.gcp.run_jobs.state import ExecutionStore
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class CoordinatorContext:
     """What every coordinator works with; `capacity` is what this machine runs at a time."""
 
-    ledger: Ledger
+    ledger: ExecutionStore
     runtime: Runtime
     clock: Clock
     capacity: asyncio.Semaphore
@@ -33,11 +43,11 @@ class Means:
 class Coordinator:
     """Carries one execution to its end, from wherever its records say that it stands."""
 
-    def __init__(self, execution: Pb, tasks: Sequence[Pb], means: Means) -> None:
+    def __init__(self, execution: Pb, tasks: Sequence[Pb], means: CoordinatorContext) -> None:
         self.execution = execution
         self._tasks = tasks
         self._means = means
-        self._running: dict[str, Running] = {}
+        self._running: dict[str, RunningAttempt] = {}
         self._error: Status | None = None
         self._cancelled = asyncio.Event()
         self._resumed = execution.HasField("start_time")
@@ -73,7 +83,7 @@ class Coordinator:
         container, runtime = self.execution.template.containers[0], self._means.runtime
         try:
             pinned = await runtime.pin(container.image)
-        except CannotStart as error:
+        except AttemptNotStarted as error:
             self.fail(str(error))
             return False
         if pinned is None:
@@ -116,7 +126,7 @@ class Coordinator:
             room.cancel()
             stop.cancel()
 
-    async def _carry(self, task: Pb) -> Outcome:
+    async def _carry(self, task: Pb) -> AttemptOutcome:
         """Attempt a task until it succeeds or nothing is left to try."""
         while True:
             outcome = await self._attempt(task)
@@ -129,14 +139,14 @@ class Coordinator:
             self._save(task)
             self._discard(task)
 
-    async def _attempt(self, task: Pb) -> Outcome:
+    async def _attempt(self, task: Pb) -> AttemptOutcome:
         try:
             running = await self._find(task) or await self._start(task)
-        except CannotStart as error:
+        except AttemptNotStarted as error:
             log.warning("%s", error)
             if self._cancelled.is_set():
                 return NEVER_RAN
-            return Outcome(Internal.code, str(error))
+            return AttemptOutcome(Internal.code, str(error))
         if running is None:
             return NEVER_RAN
         self._running[task.name] = running
@@ -145,7 +155,7 @@ class Coordinator:
         ended = await self._watch(running, task)
         return judge(ended, cancelling=self._cancelled.is_set())
 
-    async def _find(self, task: Pb) -> Running | None:
+    async def _find(self, task: Pb) -> RunningAttempt | None:
         """Return the attempt that an emulator before this one started."""
         return (
             await self._means.runtime.adopt(attempt_of(self.execution, task))
@@ -153,14 +163,14 @@ class Coordinator:
             else None
         )
 
-    async def _start(self, task: Pb) -> Running | None:
+    async def _start(self, task: Pb) -> RunningAttempt | None:
         if self._cancelled.is_set():
             return None
         life.start_attempt(task, now=self._now())
         self._save(task)
         return await self._means.runtime.start(attempt_of(self.execution, task))
 
-    async def _watch(self, running: Running, task: Pb) -> Exit:
+    async def _watch(self, running: RunningAttempt, task: Pb) -> AttemptExit:
         """Wait for the end; the timeout counts anew for every attempt."""
         limit = seconds(task.timeout)
         left = moment(task.scheduled_time) + limit - self._now()
@@ -180,7 +190,7 @@ class Coordinator:
             ended.cancel()
             timeout.cancel()
 
-    def _end(self, task: Pb, outcome: Outcome) -> None:
+    def _end(self, task: Pb, outcome: AttemptOutcome) -> None:
         life.end_task(task, outcome, now=self._now())
         if outcome.succeeded:
             self.execution.succeeded_count += 1
@@ -219,7 +229,7 @@ class Coordinator:
         return self._means.clock.now()
 
 
-def attempt_of(execution: Pb, task: Pb) -> Attempt:
+def attempt_of(execution: Pb, task: Pb) -> EmulatedAttempt:
     """Return the attempt that a task is at: what a container gets to know of itself."""
     container = execution.template.containers[0]
     injected = {
@@ -229,7 +239,7 @@ def attempt_of(execution: Pb, task: Pb) -> Attempt:
         "CLOUD_RUN_TASK_ATTEMPT": str(task.retried),
         "CLOUD_RUN_TASK_COUNT": str(execution.task_count),
     }
-    return Attempt(
+    return EmulatedAttempt(
         execution=task.execution,
         index=task.index,
         number=task.retried,

@@ -8,12 +8,10 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.errors import AlreadyExists, FailedPrecondition
 from devenv.gcp.messages import moment, set_moment
 from devenv.gcp.run_jobs import life
-from devenv.gcp.run_jobs.coordinator import Coordinator, Means, attempt_of
-from devenv.gcp.run_jobs.ledger import CANCEL, DELETE, RUN, Ledger, describe
-from devenv.gcp.run_jobs.messages import Execution, Pb
-from devenv.gcp.run_jobs.names import new_suffix
+from devenv.gcp.run_jobs.coordinator import Coordinator, CoordinatorContext, attempt_of
+from devenv.gcp.run_jobs.resources import Execution, Pb, new_suffix
 from devenv.gcp.run_jobs.runtimes.base import Runtime
-from devenv.gcp.run_jobs.state import State
+from devenv.gcp.run_jobs.state import CANCEL, DELETE, RUN, ExecutionStore, State, describe
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +27,8 @@ class Executions:
         self._state = state
         self._clock = clock
         self._runtime = runtime
-        self._means = Means(
-            ledger=Ledger(state),
+        self._means = CoordinatorContext(
+            ledger=ExecutionStore(state),
             runtime=runtime,
             clock=clock,
             capacity=asyncio.Semaphore(MOST_AT_A_TIME),

@@ -5,15 +5,13 @@ import logging
 from devenv.gcp.caller import Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, Job as Declared
-from devenv.gcp.rpc import Mount, Rpc
+from devenv.gcp.rpc import HttpMount, Rpc
+from devenv.gcp.run_jobs.api import ExecutionsApi, JobsApi, Operations
 from devenv.gcp.run_jobs.coordinator import attempt_of
 from devenv.gcp.run_jobs.executions import Executions
-from devenv.gcp.run_jobs.executions_api import ExecutionsApi
-from devenv.gcp.run_jobs.jobs import Maker, declared_job
-from devenv.gcp.run_jobs.jobs_api import JobsApi
+from devenv.gcp.run_jobs.jobs import JobMaker, declared_job
 from devenv.gcp.run_jobs.life import new_task
-from devenv.gcp.run_jobs.names import Names
-from devenv.gcp.run_jobs.operations import Operations
+from devenv.gcp.run_jobs.resources import RunNames
 from devenv.gcp.run_jobs.runtimes.base import Runtime
 from devenv.gcp.run_jobs.state import State
 from devenv.gcp.store import Store
@@ -30,8 +28,8 @@ class RunJobsService:
         self._config = config
         self._clock = clock
         self._runtime = runtime
-        self._names = Names(config)
-        self._maker = Maker(config)
+        self._names = RunNames(config)
+        self._maker = JobMaker(config)
         self._state = state = State(store)
         self._executions = executions = Executions(state, runtime=runtime, clock=clock)
         self._apis = (
@@ -45,7 +43,7 @@ class RunJobsService:
     def rpcs(self) -> tuple[Rpc, ...]:
         return tuple(rpc for api in self._apis for rpc in api.rpcs())
 
-    def mounts(self) -> tuple[Mount, ...]:
+    def mounts(self) -> tuple[HttpMount, ...]:
         return ()
 
     async def start(self) -> None:

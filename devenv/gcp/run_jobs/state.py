@@ -1,10 +1,25 @@
-"""What Cloud Run Jobs keeps: jobs, executions, tasks and operations, each under its full name."""
+"""The stored records of Cloud Run Jobs, and the writes that keep them consistent.
+
+Jobs, executions, tasks and operations are kept under their full names. `ExecutionStore` writes an execution together
+with its tasks, the operations that stand for it and the reference in its job, in one transaction.
+"""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-from devenv.gcp.run_jobs.messages import Execution, Job, Operation, Pb, Task
-from devenv.gcp.run_jobs.names import fixed_prefix, matches
+from google.rpc.status_pb2 import Status
+
+from devenv.gcp.run_jobs.life import completion_status, is_done
+from devenv.gcp.run_jobs.resources import (
+    Execution,
+    Job,
+    Operation,
+    Pb,
+    Task,
+    fixed_prefix,
+    matches,
+    operation_of,
+)
 from devenv.gcp.store import Store, Table
 
 
@@ -45,3 +60,105 @@ class State:
 
     def transaction(self) -> AbstractContextManager[None]:
         return self._store.transaction()
+
+
+RUN, CANCEL, DELETE = "run", "cancel", "delete"
+
+
+class ExecutionStore:
+    """Keeps what belongs together consistent: each call is one transaction."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def open(self, execution: Pb, tasks: list[Pb], job: Pb) -> None:
+        """Write a new execution and let its job point at it."""
+        job.execution_count += 1
+        reference = job.latest_created_execution
+        reference.Clear()
+        reference.name = _short(execution)
+        reference.create_time.CopyFrom(execution.create_time)
+        reference.completion_status = completion_status(execution)
+        with self._state.transaction():
+            self._state.jobs.put(job)
+            for task in tasks:
+                self._state.tasks.put(task)
+            self._write(execution, None)
+
+    def save(self, execution: Pb, *tasks: Pb, error: Status | None = None) -> None:
+        """Write changes; `error` is what the operation says of an execution that failed."""
+        with self._state.transaction():
+            for task in tasks:
+                self._state.tasks.put(task)
+            self._write(execution, error)
+            if execution.HasField("start_time") or is_done(execution):
+                self._tell_job(execution)
+
+    def remove(self, execution: Pb) -> None:
+        """Delete an execution at a user's wish; its operations stay and tell of it."""
+        operation = describe(execution, DELETE)
+        operation.done = True
+        operation.response.Pack(execution)
+        with self._state.transaction():
+            self._drop(execution)
+            self._state.operations.put(operation)
+
+    def forget(self, execution: Pb) -> None:
+        """Delete an execution that is too old, and what stood for it."""
+        with self._state.transaction():
+            self._drop(execution)
+            for verb in _verbs(execution):
+                self._state.operations.delete(describe(execution, verb).name)
+
+    def _drop(self, execution: Pb) -> None:
+        for task in list(self._state.tasks.below(execution.name)):
+            self._state.tasks.delete(task.name)
+        self._state.executions.delete(execution.name)
+
+    def _write(self, execution: Pb, error: Status | None) -> None:
+        self._state.executions.put(execution)
+        for verb in _verbs(execution):
+            operation = describe(execution, verb)
+            operation.done = is_done(execution) and verb != DELETE
+            if operation.done and error is not None and verb == RUN:
+                operation.error.CopyFrom(error)
+            elif operation.done:
+                operation.response.Pack(execution)
+            self._state.operations.put(operation)
+
+    def _tell_job(self, execution: Pb) -> None:
+        job = self._state.jobs.get(execution.name.rsplit("/", 2)[0])
+        if job is None or job.latest_created_execution.name != _short(execution):
+            return
+        reference = job.latest_created_execution
+        status = completion_status(execution)
+        if reference.completion_status == status:
+            return
+        reference.completion_status = status
+        if is_done(execution):
+            reference.completion_time.CopyFrom(execution.completion_time)
+        self._state.jobs.put(job)
+
+
+def describe(execution: Pb, verb: str) -> Pb:
+    """Return the unfinished operation that does `verb` to an execution.
+
+    Its metadata is the execution from the first answer on: clients read the name there.
+    """
+    location = execution.name.split("/jobs/", 1)[0]
+    operation = Operation(name=operation_of(execution.uid, verb, location))
+    operation.metadata.Pack(execution)
+    return operation
+
+
+def _verbs(execution: Pb) -> list[str]:
+    verbs = [RUN]
+    if execution.generation > 1:
+        verbs.append(CANCEL)
+    if execution.HasField("delete_time"):
+        verbs.append(DELETE)
+    return verbs
+
+
+def _short(execution: Pb) -> str:
+    return str(execution.name.rsplit("/", 1)[-1])

@@ -1,1 +1,1 @@
-"""Ingress of Cloud Run services: *.run.app to a local port, behind the invoker check."""
+"""Cloud Run services: the front end of run.app that authorises and forwards requests."""

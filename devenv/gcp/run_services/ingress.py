@@ -11,8 +11,8 @@ from devenv.gcp.config import Service
 from devenv.gcp.delivery import Answer, NoAnswer, Request
 from devenv.gcp.forward.connection import Origin, Pool, RawHeaders, buffered, target_of
 from devenv.gcp.forward.passage import Passage, end_to_end, with_origin
-from devenv.gcp.run_services.invoker import Invoker, Refused
-from devenv.gcp.run_services.pages import Page, no_service, timed_out, unavailable
+from devenv.gcp.run_services.invoker import InvocationRefused, Invoker
+from devenv.gcp.run_services.pages import ErrorPage, no_service, timed_out, unavailable
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Ingress:
             origin, headers = self._admit(host, target, scope["headers"], client=client)
             async with asyncio.timeout(self._timeout):
                 await passage.carry(self._pool, origin, target, headers)
-        except (Refused, NoAnswer, TimeoutError) as error:
+        except (InvocationRefused, NoAnswer, TimeoutError) as error:
             page = self._page(host, target, error)
             # Once the answer has begun, breaking off is all that is left.
             if not passage.begun:
@@ -55,7 +55,7 @@ class Ingress:
             origin, headers = self._admit(host, target, raw, client=_LOCAL)
             async with asyncio.timeout(self._timeout):
                 return await buffered(self._pool, origin, request, headers)
-        except (Refused, NoAnswer, TimeoutError) as error:
+        except (InvocationRefused, NoAnswer, TimeoutError) as error:
             page = self._page(host, target, error)
             return Answer(page.status, {}, page.body)
 
@@ -64,13 +64,13 @@ class Ingress:
     ) -> tuple[Origin, RawHeaders]:
         service = self._services.get(host)
         if not service:
-            raise Refused(no_service(target))
+            raise InvocationRefused(no_service(target))
         path = target.partition("?")[0]
         admitted = self._invoker.admit(service, path, end_to_end(headers))
         return Origin(service.host, service.port), with_origin(admitted, host=host, client=client)
 
-    def _page(self, host: str, target: str, error: Exception) -> Page:
-        if isinstance(error, Refused):
+    def _page(self, host: str, target: str, error: Exception) -> ErrorPage:
+        if isinstance(error, InvocationRefused):
             page = error.page
         elif isinstance(error, TimeoutError):
             page = timed_out(self._timeout)

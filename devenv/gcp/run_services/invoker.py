@@ -7,7 +7,7 @@ from devenv.gcp.caller import Caller, Guard
 from devenv.gcp.config import CloudConfig, Service
 from devenv.gcp.errors import PermissionDenied
 from devenv.gcp.forward.connection import RawHeaders
-from devenv.gcp.run_services.pages import Page, not_authenticated, not_authorized, not_verified
+from devenv.gcp.run_services.pages import ErrorPage, not_authenticated, not_authorized, not_verified
 
 type Claims = Callable[[str], Mapping[str, Any] | None]
 """Returns the claims of an ID token that is genuine and not expired, else None."""
@@ -18,10 +18,10 @@ _SERVERLESS = b"x-serverless-authorization"
 _REMOVED = b"SIGNATURE_REMOVED_BY_GOOGLE"
 
 
-class Refused(Exception):
+class InvocationRefused(Exception):
     """The request goes no further; `page` is the answer."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: ErrorPage) -> None:
         super().__init__(page.log)
         self.page = page
 
@@ -37,7 +37,7 @@ class Invoker:
         self._stripped = (_SERVERLESS, b"authorization") if strip_signature else (_SERVERLESS,)
 
     def admit(self, service: Service, path: str, headers: RawHeaders) -> RawHeaders:
-        """Return the headers as the container sees them. Raises Refused."""
+        """Return the headers as the container sees them. Raises InvocationRefused."""
         if not service.public:
             self._check(service, path, headers)
         return [
@@ -54,23 +54,25 @@ class Invoker:
             self._guard.require(caller, PERMISSION, name)
         except PermissionDenied as error:
             if caller.anonymous:
-                raise Refused(not_authenticated(path)) from error
-            raise Refused(
+                raise InvocationRefused(not_authenticated(path)) from error
+            raise InvocationRefused(
                 not_authorized(path, f"{caller.email} on {name}: {PERMISSION}")
             ) from error
 
     def _caller(self, service: Service, path: str, presented: list[bytes]) -> Caller:
         if len(presented) > 1:
-            raise Refused(not_verified(path, "there are two Authorization headers."))
+            raise InvocationRefused(not_verified(path, "there are two Authorization headers."))
         scheme, _, token = presented[0].decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
-            raise Refused(not_verified(path, "it is no Bearer token."))
+            raise InvocationRefused(not_verified(path, "it is no Bearer token."))
         claims = self._claims(token.strip())
         if claims is None:
-            raise Refused(not_verified(path, "it is not a valid ID token, or it has expired."))
+            raise InvocationRefused(
+                not_verified(path, "it is not a valid ID token, or it has expired.")
+            )
         audience = str(claims.get("aud", ""))
         if not is_for(audience, self._config.service_url(service.name)):
-            raise Refused(not_verified(path, f"its audience is {audience[:200]!r}."))
+            raise InvocationRefused(not_verified(path, f"its audience is {audience[:200]!r}."))
         return Caller(email=str(claims.get("email", "")))
 
 

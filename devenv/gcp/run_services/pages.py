@@ -17,7 +17,7 @@ _PAGE = """
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ErrorPage:
     status: int
     title: str
     text: str
@@ -39,7 +39,7 @@ class Page:
         return found
 
 
-def not_authenticated(path: str) -> Page:
+def not_authenticated(path: str) -> ErrorPage:
     return _forbidden(
         path,
         "The request was not authenticated. Either allow public access "
@@ -47,14 +47,14 @@ def not_authenticated(path: str) -> Page:
     )
 
 
-def not_authorized(path: str, permission: str) -> Page:
+def not_authorized(path: str, permission: str) -> ErrorPage:
     return _forbidden(
         path, f"The request was not authorized to invoke this service: {permission} is missing."
     )
 
 
-def not_verified(path: str, reason: str) -> Page:
-    return Page(
+def not_verified(path: str, reason: str) -> ErrorPage:
+    return ErrorPage(
         401,
         "Unauthorized",
         "Your client does not have permission to the requested URL "
@@ -66,8 +66,8 @@ def not_verified(path: str, reason: str) -> Page:
     )
 
 
-def no_service(path: str) -> Page:
-    return Page(
+def no_service(path: str) -> ErrorPage:
+    return ErrorPage(
         404,
         "Page not found",
         f"The requested URL <code>{escape(path[:500])}</code> was not found on this server.",
@@ -75,8 +75,8 @@ def no_service(path: str) -> Page:
     )
 
 
-def unavailable(reason: str) -> Page:
-    return Page(
+def unavailable(reason: str) -> ErrorPage:
+    return ErrorPage(
         503,
         "Server Error",
         "The service you requested is not available yet.<p>Please try again in 30 seconds.",
@@ -84,8 +84,8 @@ def unavailable(reason: str) -> Page:
     )
 
 
-def timed_out(seconds: float) -> Page:
-    return Page(
+def timed_out(seconds: float) -> ErrorPage:
+    return ErrorPage(
         504,
         "Server Error",
         "upstream request timeout",
@@ -94,8 +94,8 @@ def timed_out(seconds: float) -> Page:
     )
 
 
-def _forbidden(path: str, log: str) -> Page:
-    return Page(
+def _forbidden(path: str, log: str) -> ErrorPage:
+    return ErrorPage(
         403,
         "Forbidden",
         f"Your client does not have permission to get URL <code>{escape(path[:500])}</code> "

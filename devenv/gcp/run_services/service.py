@@ -7,7 +7,7 @@ from devenv.gcp.caller import Guard
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import Answer, Request
 from devenv.gcp.forward.connection import Origin, Pool, buffered
-from devenv.gcp.rpc import Mount, Rpc
+from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.run_services.ingress import Ingress
 from devenv.gcp.run_services.invoker import Claims, Invoker
 
@@ -36,8 +36,8 @@ class RunServices:
     def rpcs(self) -> tuple[Rpc, ...]:
         return ()
 
-    def mounts(self) -> tuple[Mount, ...]:
-        return (Mount(hosts=("*.run.app",), app=self._ingress),)
+    def mounts(self) -> tuple[HttpMount, ...]:
+        return (HttpMount(hosts=("*.run.app",), app=self._ingress),)
 
     async def start(self) -> None:
         """Connections are made when they are needed."""

@@ -1,4 +1,4 @@
-"""When a schedule fires: unix-cron on the wall clock of a time zone."""
+"""Schedules: unix-cron on the wall clock of a time zone."""
 
 import datetime as dt
 import re

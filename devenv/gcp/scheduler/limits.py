@@ -1,4 +1,4 @@
-"""What a scheduled job may look like: names, defaults and bounds of Cloud Scheduler."""
+"""Scheduled jobs and their names: validation, defaults and bounds of Cloud Scheduler."""
 
 import re
 import secrets
@@ -31,7 +31,7 @@ _LOCATION = re.compile(r"projects/([^/]+)/locations/([a-z0-9-]+)")
 _JOB = re.compile(r"projects/([^/]+)/locations/([a-z0-9-]+)/jobs/([A-Za-z0-9_-]{1,500})")
 
 
-class Names:
+class SchedulerNames:
     """Reads the names in requests; the project may be given by its number too."""
 
     def __init__(self, config: CloudConfig) -> None:

@@ -17,7 +17,7 @@ from devenv.gcp.scheduler.limits import Job, backoff_of
 log = logging.getLogger(__name__)
 
 
-class Runner:
+class ScheduleRunner:
     """`job` is a google.cloud.scheduler.v1.Job; `save` stores it."""
 
     def __init__(

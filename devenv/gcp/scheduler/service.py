@@ -12,9 +12,9 @@ from devenv.gcp.config import CloudConfig, ScheduledJob
 from devenv.gcp.delivery import Send, check_signer
 from devenv.gcp.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from devenv.gcp.messages import masked, page, set_moment
-from devenv.gcp.rpc import HttpRule, Mount, Rpc
-from devenv.gcp.scheduler.limits import Job, Names, complete_job
-from devenv.gcp.scheduler.runner import Runner
+from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
+from devenv.gcp.scheduler.limits import Job, SchedulerNames, complete_job
+from devenv.gcp.scheduler.runner import ScheduleRunner
 from devenv.gcp.store import DeclaredNames, Store
 
 log = logging.getLogger(__name__)
@@ -44,10 +44,10 @@ class SchedulerService:
         self._guard = guard
         self._minter = minter
         self._send = send
-        self._names = Names(config)
+        self._names = SchedulerNames(config)
         self._table = store.table("scheduler_jobs")
         self._declared_names = DeclaredNames(store.table("scheduler_declared"))
-        self._runners: dict[str, Runner] = {}
+        self._runners: dict[str, ScheduleRunner] = {}
 
     def rpcs(self) -> tuple[Rpc, ...]:
         updated = "/v1/{job.name=projects/*/locations/*/jobs/*}"
@@ -63,7 +63,7 @@ class SchedulerService:
             _rpc("RunJob", Job, self.run, HttpRule("POST", f"{_JOB}:run", "*")),
         )
 
-    def mounts(self) -> tuple[Mount, ...]:
+    def mounts(self) -> tuple[HttpMount, ...]:
         return ()
 
     async def start(self) -> None:
@@ -146,7 +146,7 @@ class SchedulerService:
         runner.run()
         return runner.job
 
-    def _switch(self, runner: Runner, old: int, new: int) -> Any:
+    def _switch(self, runner: ScheduleRunner, old: int, new: int) -> Any:
         if runner.job.state != old:
             state = Job.State.Name(old)
             raise FailedPrecondition(f"Job.state must be {state} for this operation.")
@@ -195,18 +195,20 @@ class SchedulerService:
             },
         )
 
-    def _runner(self, job: Any) -> Runner:
-        return Runner(job, clock=self._clock, minter=self._minter, send=self._send, save=self._save)
+    def _runner(self, job: Any) -> ScheduleRunner:
+        return ScheduleRunner(
+            job, clock=self._clock, minter=self._minter, send=self._send, save=self._save
+        )
 
     def _save(self, job: Any) -> None:
         self._table.put(job.name, job.SerializeToString())
 
-    def _find(self, request: Any, call: Call, verb: str) -> Runner:
+    def _find(self, request: Any, call: Call, verb: str) -> ScheduleRunner:
         name = self._names.job(request.name)
         self._allow(call, verb, name)
         return self._known(name)
 
-    def _known(self, name: str) -> Runner:
+    def _known(self, name: str) -> ScheduleRunner:
         try:
             return self._runners[name]
         except KeyError:

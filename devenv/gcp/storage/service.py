@@ -9,7 +9,7 @@ from pathlib import Path
 from devenv.gcp.caller import Authenticator, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.rpc import Mount, Rpc
+from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.storage.app import JSON_PATHS, StorageApp, Trust
 from devenv.gcp.storage.blobs import Blobs
 from devenv.gcp.storage.buckets import Buckets
@@ -59,7 +59,7 @@ class StorageService:
     def rpcs(self) -> tuple[Rpc, ...]:
         return ()
 
-    def mounts(self) -> tuple[Mount, ...]:
+    def mounts(self) -> tuple[HttpMount, ...]:
         """Return the app under Google's hosts, and under its paths on the plain port.
 
         There a signed URL begins with the name of a bucket.
@@ -67,8 +67,8 @@ class StorageService:
         buckets = tuple(f"/{name}/" for name in self._config.buckets)
         hosts = ("storage.googleapis.com", "*.storage.googleapis.com")
         return (
-            Mount(hosts, self.app, (*JSON_PATHS, *buckets)),
-            Mount(("www.googleapis.com",), self.app, JSON_PATHS),
+            HttpMount(hosts, self.app, (*JSON_PATHS, *buckets)),
+            HttpMount(("www.googleapis.com",), self.app, JSON_PATHS),
         )
 
     async def start(self) -> None:

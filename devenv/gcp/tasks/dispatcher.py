@@ -1,4 +1,8 @@
-"""Delivers tasks: each queue in the order of due times, within its limits, until they are done."""
+"""Delivery of tasks: the request of an attempt, the meaning of its answer, and the next attempt.
+
+Nothing here polls: creating a task, an answer, resuming a queue and one alarm per queue move it
+on. Headers and counts follow a recording of the real service.
+"""
 
 import asyncio
 import email.utils
@@ -12,7 +16,7 @@ from devenv.gcp.delivery import Answer, NoAnswer, Request, Send, failure, method
 from devenv.gcp.errors import CloudError
 from devenv.gcp.messages import moment, seconds, set_moment
 from devenv.gcp.tasks.rules import RETENTION, backoff_of, exhausted, queue_of, short
-from devenv.gcp.tasks.state import Entry, Ledger, LiveQueue
+from devenv.gcp.tasks.state import LiveQueue, QueuedEntry, TasksStore
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +45,7 @@ TIMED_OUT = DispatchResult(504, answered=False)
 UNREACHABLE = DispatchResult(503, answered=False)
 
 
-def begin(entry: Entry, now: float) -> None:
+def begin(entry: QueuedEntry, now: float) -> None:
     """Note that the attempt leaves now."""
     task = entry.task
     task.dispatch_count += 1
@@ -52,7 +56,7 @@ def begin(entry: Entry, now: float) -> None:
     set_moment(task.last_attempt.dispatch_time, now)
 
 
-def request_for(entry: Entry, minter: Minter) -> Request:
+def request_for(entry: QueuedEntry, minter: Minter) -> Request:
     """Return the request of the attempt that has begun; its headers count those before it."""
     task = entry.task
     target = task.http_request
@@ -74,7 +78,7 @@ def request_for(entry: Entry, minter: Minter) -> Request:
     )
 
 
-def fail(queue: LiveQueue, entry: Entry, outcome: DispatchResult, now: float) -> bool:
+def fail(queue: LiveQueue, entry: QueuedEntry, outcome: DispatchResult, now: float) -> bool:
     """Note a failed attempt and set the next one; return False if there is to be none."""
     task = entry.task
     entry.previous = outcome.status
@@ -109,8 +113,8 @@ def retry_after(value: str, now: float) -> float:
 class Dispatcher:
     """Nothing here polls: creating, answering, resuming and one alarm per queue move it on."""
 
-    def __init__(self, *, ledger: Ledger, clock: Clock, minter: Minter, send: Send) -> None:
-        self._ledger = ledger
+    def __init__(self, *, saved: TasksStore, clock: Clock, minter: Minter, send: Send) -> None:
+        self._saved = saved
         self._clock = clock
         self._minter = minter
         self._send = send
@@ -124,7 +128,7 @@ class Dispatcher:
             self.pump(queue)
 
     async def stop(self) -> None:
-        """Break off; attempts in flight stay in the ledger and are made again."""
+        """Break off; attempts in flight stay on disk and are made again."""
         self._started = False
         for alarm in self._alarms.values():
             alarm.cancel()
@@ -144,7 +148,7 @@ class Dispatcher:
         if wake is not None:
             self._alarm(queue).set(wake)
 
-    def force(self, queue: LiveQueue, entry: Entry) -> None:
+    def force(self, queue: LiveQueue, entry: QueuedEntry) -> None:
         """Send the task now: RunTask heeds neither a pause nor the limits."""
         if entry.in_flight:
             return
@@ -161,22 +165,22 @@ class Dispatcher:
             self._alarms[queue] = Alarm(self._clock, lambda: self.pump(queue))
         return self._alarms[queue]
 
-    def _launch(self, queue: LiveQueue, entry: Entry) -> None:
+    def _launch(self, queue: LiveQueue, entry: QueuedEntry) -> None:
         attempt = asyncio.create_task(self._attempt(queue, entry))
         self._attempts.add(attempt)
         attempt.add_done_callback(self._attempts.discard)
 
-    async def _attempt(self, queue: LiveQueue, entry: Entry) -> None:
+    async def _attempt(self, queue: LiveQueue, entry: QueuedEntry) -> None:
         if not entry.gone:
             begin(entry, self._clock.now())
-            self._ledger.save(entry)
+            self._saved.save(entry)
             outcome = await self._deliver(entry)
             if not entry.gone:
                 self._settle(queue, entry, outcome)
         queue.land(entry)
         self.pump(queue)
 
-    async def _deliver(self, entry: Entry) -> DispatchResult:
+    async def _deliver(self, entry: QueuedEntry) -> DispatchResult:
         try:
             answer = await self._send(request_for(entry, self._minter))
             return DispatchResult.of(answer, self._clock.now())
@@ -189,7 +193,7 @@ class Dispatcher:
             log.exception("Task %s was not delivered", entry.name)
             return UNREACHABLE
 
-    def _settle(self, queue: LiveQueue, entry: Entry, outcome: DispatchResult) -> None:
+    def _settle(self, queue: LiveQueue, entry: QueuedEntry, outcome: DispatchResult) -> None:
         if outcome.good:
             done = True
         else:
@@ -202,7 +206,7 @@ class Dispatcher:
             )
         if done:
             queue.drop(entry)
-            self._ledger.delete([entry.name])
+            self._saved.delete([entry.name])
         else:
-            self._ledger.save(entry)
+            self._saved.save(entry)
             queue.put(entry)

@@ -1,4 +1,4 @@
-"""What the methods of Cloud Tasks share: the live queues and everything that acts on them."""
+"""The methods of google.cloud.tasks.v2.CloudTasks on queues and tasks."""
 
 import secrets
 from collections.abc import Iterator
@@ -22,8 +22,8 @@ from devenv.gcp.errors import (
 from devenv.gcp.messages import masked, page, set_moment
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.tasks.dispatcher import Dispatcher
-from devenv.gcp.tasks.rules import Names, Queue, Task, complete_queue, complete_task, queue_of
-from devenv.gcp.tasks.state import Entry, Ledger, LiveQueue
+from devenv.gcp.tasks.rules import Queue, Task, TaskNames, complete_queue, complete_task, queue_of
+from devenv.gcp.tasks.state import LiveQueue, QueuedEntry, TasksStore
 
 NO_QUEUE = (
     "Queue does not exist. If you just created the queue, "
@@ -33,13 +33,15 @@ NO_ENTITY = "Requested entity was not found."
 
 
 @dataclass(slots=True)
-class Board:
+class TasksContext:
+    """What the methods share: the live queues and everything that acts on them."""
+
     config: CloudConfig
-    names: Names
+    names: TaskNames
     guard: Guard
     minter: Minter
     clock: Clock
-    ledger: Ledger
+    saved: TasksStore
     dispatcher: Dispatcher
     queues: dict[str, LiveQueue] = default(default_factory=dict)
 
@@ -50,7 +52,7 @@ class Board:
         except KeyError:
             raise NotFound(missing) from None
 
-    def task(self, name: str) -> tuple[LiveQueue, Entry]:
+    def task(self, name: str) -> tuple[LiveQueue, QueuedEntry]:
         queue = self.queue(queue_of(name), NO_ENTITY)
         if name not in queue.tasks:
             raise NotFound(NO_ENTITY)
@@ -60,15 +62,17 @@ class Board:
         self.guard.require(call.caller, f"cloudtasks.{permission}", resource)
 
 
-MAX_PAGE = 9800  # documented for ListQueues
+MAX_QUEUES_PAGE = 9800  # documented for ListQueues
 
 _QUEUE = "/v2/{name=projects/*/locations/*/queues/*}"
 _OUTPUT_ONLY = ("state", "purge_time")
 
 
 class QueueMethods:
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    """The methods on queues."""
+
+    def __init__(self, context: TasksContext) -> None:
+        self._context = context
 
     def rpcs(self) -> Iterator[Rpc]:
         queues = "/v2/{parent=projects/*/locations/*}/queues"
@@ -93,15 +97,15 @@ class QueueMethods:
             yield Rpc(method, request, response, handle, (binding,))
 
     async def create(self, request: Any, call: Call) -> Any:
-        board = self._board
-        parent = board.names.location(request.parent)
-        name = board.names.queue(request.queue.name)
+        context = self._context
+        parent = context.names.location(request.parent)
+        name = context.names.queue(request.queue.name)
         if not name.startswith(f"{parent}/"):
             raise InvalidArgument("The queue name must be in the location of the request.")
-        board.allow(call, "queues.create", f"projects/{board.config.project}")
-        if name in board.queues:
+        context.allow(call, "queues.create", f"projects/{context.config.project}")
+        if name in context.queues:
             raise AlreadyExists("Queue already exists")
-        if name in board.ledger.gone_queues:
+        if name in context.saved.gone_queues:
             raise FailedPrecondition(
                 "The queue cannot be created because a queue with this name existed too recently."
             )
@@ -115,32 +119,34 @@ class QueueMethods:
             state.ClearField(field)
         state.name, state.state = name, Queue.RUNNING
         complete_queue(state)
-        queue = self._board.queues[name] = LiveQueue(state)
-        self._board.ledger.save_queue(queue)
+        queue = self._context.queues[name] = LiveQueue(state)
+        self._context.saved.save_queue(queue)
         return queue
 
     async def get(self, request: Any, call: Call) -> Any:
         return self._find(request.name, call, "get").state
 
     async def list(self, request: Any, call: Call) -> Any:
-        board = self._board
-        parent = board.names.location(request.parent)
-        board.allow(call, "queues.list", f"projects/{board.config.project}")
+        context = self._context
+        parent = context.names.location(request.parent)
+        context.allow(call, "queues.list", f"projects/{context.config.project}")
         if request.filter:
             raise Unimplemented("filter is not emulated.")
-        inside = (name for name in board.queues if name.startswith(f"{parent}/"))
-        names, token = page(inside, size=request.page_size, token=request.page_token, most=MAX_PAGE)
+        inside = (name for name in context.queues if name.startswith(f"{parent}/"))
+        names, token = page(
+            inside, size=request.page_size, token=request.page_token, most=MAX_QUEUES_PAGE
+        )
         return tasks_v2.ListQueuesResponse.pb()(
-            queues=[board.queues[name].state for name in names], next_page_token=token
+            queues=[context.queues[name].state for name in names], next_page_token=token
         )
 
     async def update(self, request: Any, call: Call) -> Any:
         """Change what the mask names (all if there is none); a missing queue is created."""
-        name = self._board.names.queue(request.queue.name)
-        self._board.allow(call, "queues.update", name)
-        if name not in self._board.queues:
+        name = self._context.names.queue(request.queue.name)
+        self._context.allow(call, "queues.update", name)
+        if name not in self._context.queues:
             return self.add(name, request.queue).state
-        queue = self._board.queues[name]
+        queue = self._context.queues[name]
         self.change(queue, masked(queue.state, request.queue, request.update_mask))
         return queue.state
 
@@ -155,42 +161,42 @@ class QueueMethods:
         if queue.state.HasField("purge_time"):
             state.purge_time.CopyFrom(queue.state.purge_time)
         queue.configure(state)
-        self._board.ledger.save_queue(queue)
-        self._board.dispatcher.pump(queue)
+        self._context.saved.save_queue(queue)
+        self._context.dispatcher.pump(queue)
 
     async def delete(self, request: Any, call: Call) -> Any:
         queue = self._find(request.name, call, "delete", NO_ENTITY)
-        self._board.ledger.delete_queue(queue)
-        del self._board.queues[queue.state.name]
-        self._board.dispatcher.forget(queue)
+        self._context.saved.delete_queue(queue)
+        del self._context.queues[queue.state.name]
+        self._context.dispatcher.forget(queue)
         _empty(queue)
         return empty_pb2.Empty()
 
     async def pause(self, request: Any, call: Call) -> Any:
         queue = self._find(request.name, call, "pause")
         queue.state.state = Queue.PAUSED
-        self._board.ledger.save_queue(queue)
+        self._context.saved.save_queue(queue)
         return queue.state
 
     async def resume(self, request: Any, call: Call) -> Any:
         queue = self._find(request.name, call, "resume")
         queue.state.state = Queue.RUNNING
-        self._board.ledger.save_queue(queue)
-        self._board.dispatcher.pump(queue)
+        self._context.saved.save_queue(queue)
+        self._context.dispatcher.pump(queue)
         return queue.state
 
     async def purge(self, request: Any, call: Call) -> Any:
         queue = self._find(request.name, call, "purge")
-        set_moment(queue.state.purge_time, self._board.clock.now())
-        self._board.ledger.delete(queue.tasks)
-        self._board.ledger.save_queue(queue)
+        set_moment(queue.state.purge_time, self._context.clock.now())
+        self._context.saved.delete(queue.tasks)
+        self._context.saved.save_queue(queue)
         _empty(queue)
         return queue.state
 
     def _find(self, text: str, call: Call, verb: str, missing: str = "") -> LiveQueue:
-        name = self._board.names.queue(text)
-        self._board.allow(call, f"queues.{verb}", name)
-        return self._board.queue(name, missing) if missing else self._board.queue(name)
+        name = self._context.names.queue(text)
+        self._context.allow(call, f"queues.{verb}", name)
+        return self._context.queue(name, missing) if missing else self._context.queue(name)
 
 
 def _empty(queue: LiveQueue) -> None:
@@ -198,15 +204,17 @@ def _empty(queue: LiveQueue) -> None:
         queue.drop(entry)
 
 
-MAX_PAGE = 1000  # documented for ListTasks
+MAX_TASKS_PAGE = 1000  # documented for ListTasks
 
 _TASKS = "/v2/{parent=projects/*/locations/*/queues/*}/tasks"
 _TASK = "/v2/{name=projects/*/locations/*/queues/*/tasks/*}"
 
 
 class TaskMethods:
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    """The methods on tasks."""
+
+    def __init__(self, context: TasksContext) -> None:
+        self._context = context
 
     def rpcs(self) -> Iterator[Rpc]:
         for name, response, handle, binding in (
@@ -221,49 +229,51 @@ class TaskMethods:
             yield Rpc(method, request, response, handle, (binding,))
 
     async def create(self, request: Any, call: Call) -> Any:
-        board = self._board
-        parent = board.names.queue(request.parent)
-        board.allow(call, "tasks.create", parent)
+        context = self._context
+        parent = context.names.queue(request.parent)
+        context.allow(call, "tasks.create", parent)
         self._allow_view(request, call, parent)
-        queue = board.queue(parent)
+        queue = context.queue(parent)
         name = self._new_name(parent, request.task.name)
         task = Task()
         task.CopyFrom(request.task)
-        complete_task(task, board.clock.now())
+        complete_task(task, context.clock.now())
         check_signer(
             task.http_request,
             call.caller,
-            guard=board.guard,
-            minter=board.minter,
-            project=board.config.project,
+            guard=context.guard,
+            minter=context.minter,
+            project=context.config.project,
         )
-        if name in queue.tasks or name in board.ledger.gone_tasks:
+        if name in queue.tasks or name in context.saved.gone_tasks:
             raise AlreadyExists("Requested entity already exists")
         task.name = name
-        entry = Entry(task)
-        board.ledger.save(entry)
+        entry = QueuedEntry(task)
+        context.saved.save(entry)
         queue.put(entry)
         answer = view(task, request.response_view)
-        board.dispatcher.pump(queue)
+        context.dispatcher.pump(queue)
         return answer
 
     async def get(self, request: Any, call: Call) -> Any:
         name = self._named(request, call, "get")
-        if name in self._board.ledger.gone_tasks:
+        if name in self._context.saved.gone_tasks:
             raise NotFound(
                 "The task no longer exists, though a task with this name existed recently. "
                 "The task either successfully completed or was deleted."
             )
-        _, entry = self._board.task(name)
+        _, entry = self._context.task(name)
         return view(entry.task, request.response_view)
 
     async def list(self, request: Any, call: Call) -> Any:
-        board = self._board
-        parent = board.names.queue(request.parent)
-        board.allow(call, "tasks.list", parent)
+        context = self._context
+        parent = context.names.queue(request.parent)
+        context.allow(call, "tasks.list", parent)
         self._allow_view(request, call, parent)
-        tasks = board.queue(parent).tasks
-        names, token = page(tasks, size=request.page_size, token=request.page_token, most=MAX_PAGE)
+        tasks = context.queue(parent).tasks
+        names, token = page(
+            tasks, size=request.page_size, token=request.page_token, most=MAX_TASKS_PAGE
+        )
         return tasks_v2.ListTasksResponse.pb()(
             tasks=[view(tasks[name].task, request.response_view) for name in names],
             next_page_token=token,
@@ -271,20 +281,20 @@ class TaskMethods:
 
     async def delete(self, request: Any, call: Call) -> Any:
         name = self._named(request, call, "delete")
-        queue, entry = self._board.task(name)
-        self._board.ledger.delete([name])
+        queue, entry = self._context.task(name)
+        self._context.saved.delete([name])
         queue.drop(entry)
         return empty_pb2.Empty()
 
     async def run(self, request: Any, call: Call) -> Any:
-        queue, entry = self._board.task(self._named(request, call, "run"))
-        self._board.dispatcher.force(queue, entry)
+        queue, entry = self._context.task(self._named(request, call, "run"))
+        self._context.dispatcher.force(queue, entry)
         return view(entry.task, request.response_view)
 
     def _new_name(self, parent: str, wanted: str) -> str:
         if not wanted:
             return f"{parent}/tasks/{secrets.randbelow(9 * 10**18) + 10**18}"
-        name = self._board.names.task(wanted)
+        name = self._context.names.task(wanted)
         if queue_of(name) != parent:
             raise InvalidArgument(
                 f"The queue name from request ('{parent}') must be the same as "
@@ -293,16 +303,16 @@ class TaskMethods:
         return name
 
     def _named(self, request: Any, call: Call, verb: str) -> str:
-        name = self._board.names.task(request.name)
-        self._board.allow(call, f"tasks.{verb}", queue_of(name))
+        name = self._context.names.task(request.name)
+        self._context.allow(call, f"tasks.{verb}", queue_of(name))
         if verb != "delete":
             self._allow_view(request, call, queue_of(name))
-        self._board.queue(queue_of(name), NO_ENTITY)
+        self._context.queue(queue_of(name), NO_ENTITY)
         return name
 
     def _allow_view(self, request: Any, call: Call, queue: str) -> None:
         if request.response_view == Task.FULL:
-            self._board.allow(call, "tasks.fullView", queue)
+            self._context.allow(call, "tasks.fullView", queue)
 
 
 def view(task: Any, wanted: int) -> Any:

@@ -1,4 +1,8 @@
-"""What a queue and a task may look like: Google's defaults, bounds and error texts."""
+"""Queues, tasks and their names: validation, Google's defaults and bounds, and its error texts.
+
+Error texts are those of recordings of the real service. Fields that would have no effect here are
+refused by name.
+"""
 
 import re
 from typing import Any
@@ -170,7 +174,7 @@ _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
 _REFERENCE = "https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues"
 
 
-class Names:
+class TaskNames:
     """Reads the names in requests; the project may be given by its number too."""
 
     def __init__(self, config: CloudConfig) -> None:

@@ -1,4 +1,4 @@
-"""Cloud Tasks v2 as the server wires it."""
+"""Cloud Tasks v2 as the server wires it: the queues of devenv.toml, and what is not emulated."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,12 +11,12 @@ from devenv.gcp.config import CloudConfig, Queue as QueueConfig
 from devenv.gcp.delivery import Send
 from devenv.gcp.errors import Unimplemented
 from devenv.gcp.messages import set_moment
-from devenv.gcp.rpc import HttpRule, Mount, Rpc
+from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.dispatcher import Dispatcher
-from devenv.gcp.tasks.methods import Board, QueueMethods, TaskMethods
-from devenv.gcp.tasks.rules import Names, Queue
-from devenv.gcp.tasks.state import Ledger
+from devenv.gcp.tasks.methods import QueueMethods, TaskMethods, TasksContext
+from devenv.gcp.tasks.rules import Queue, TaskNames
+from devenv.gcp.tasks.state import TasksStore
 
 
 class TasksService:
@@ -32,39 +32,39 @@ class TasksService:
         minter: Minter,
         send: Send,
     ) -> None:
-        ledger = Ledger(store, clock)
-        self._board = Board(
+        saved = TasksStore(store, clock)
+        self._context = TasksContext(
             config=config,
-            names=Names(config),
+            names=TaskNames(config),
             guard=guard,
             minter=minter,
             clock=clock,
-            ledger=ledger,
-            dispatcher=Dispatcher(ledger=ledger, clock=clock, minter=minter, send=send),
-            queues=ledger.queues(),
+            saved=saved,
+            dispatcher=Dispatcher(saved=saved, clock=clock, minter=minter, send=send),
+            queues=saved.queues(),
         )
-        self._queues = QueueMethods(self._board)
-        self._tasks = TaskMethods(self._board)
+        self._queues = QueueMethods(self._context)
+        self._tasks = TaskMethods(self._context)
 
     def rpcs(self) -> tuple[Rpc, ...]:
         return (*self._queues.rpcs(), *self._tasks.rpcs(), *_unimplemented())
 
-    def mounts(self) -> tuple[Mount, ...]:
+    def mounts(self) -> tuple[HttpMount, ...]:
         return ()
 
     async def start(self) -> None:
         """Open the configured queues (their limits follow the file) and deliver what is due."""
-        config = self._board.config
+        config = self._context.config
         for declared in config.queues:
             name = f"projects/{config.project}/locations/{config.region}/queues/{declared.name}"
-            if queue := self._board.queues.get(name):
+            if queue := self._context.queues.get(name):
                 self._queues.change(queue, _limits(declared))
             else:
                 self._queues.add(name, _limits(declared))
-        self._board.dispatcher.start(self._board.queues.values())
+        self._context.dispatcher.start(self._context.queues.values())
 
     async def stop(self) -> None:
-        await self._board.dispatcher.stop()
+        await self._context.dispatcher.stop()
 
 
 def _limits(declared: QueueConfig) -> Any:

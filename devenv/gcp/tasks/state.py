@@ -1,4 +1,10 @@
-"""One queue in memory: which of its tasks may leave, and when the next one may."""
+"""Queues and tasks in memory and on disk, and the names that may not be used again yet.
+
+A `LiveQueue` decides which of its tasks may leave and when the next one may: by due time, by a
+token bucket, and by the number of requests in flight. `TasksStore` writes every change before it
+is answered. A `Tombstones` table blocks the name of a finished task for an hour (Google: up to a
+day) and that of a deleted queue for a minute.
+"""
 
 import heapq
 import struct
@@ -15,7 +21,7 @@ _TOLERANCE = 1e-6  # seconds by which a clock's float may fall short of a comput
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class QueuedEntry:
     """A task and what its Task message does not say about its attempts.
 
     `executions` counts answers other than 5xx; `previous` is the last HTTP status, 0 before any.
@@ -34,7 +40,7 @@ class Entry:
         return str(self.task.name)
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket: `burst` at once, then `rate` a second. Kept as the seconds until it is full."""
 
     def __init__(self, rate: float, burst: int) -> None:
@@ -60,11 +66,11 @@ class LiveQueue:
     """A queue and its tasks. `state` is a google.cloud.tasks.v2.Queue."""
 
     state: Any
-    tasks: dict[str, Entry] = field(default_factory=dict)
+    tasks: dict[str, QueuedEntry] = field(default_factory=dict)
     in_flight: int = 0
-    _due: list[tuple[float, int, Entry]] = field(default_factory=list)
+    _due: list[tuple[float, int, QueuedEntry]] = field(default_factory=list)
     _tickets: int = 0
-    _bucket: Bucket = field(init=False)
+    _bucket: TokenBucket = field(init=False)
 
     def __post_init__(self) -> None:
         self.configure(self.state)
@@ -73,35 +79,35 @@ class LiveQueue:
         """Take over new limits; the bucket starts full."""
         self.state = state
         limits = state.rate_limits
-        self._bucket = Bucket(limits.max_dispatches_per_second, limits.max_burst_size)
+        self._bucket = TokenBucket(limits.max_dispatches_per_second, limits.max_burst_size)
 
     @property
     def running(self) -> bool:
         return bool(self.state.state == self.state.RUNNING)
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: QueuedEntry) -> None:
         """Let the task leave from its schedule time on; replaces an earlier time."""
         self.tasks[entry.name] = entry
         self._tickets += 1
         entry.ticket = self._tickets
         heapq.heappush(self._due, (moment(entry.task.schedule_time), entry.ticket, entry))
 
-    def drop(self, entry: Entry) -> None:
+    def drop(self, entry: QueuedEntry) -> None:
         """Forget the task; if it is in flight, nothing comes of its answer."""
         entry.gone = True
         self.tasks.pop(entry.name, None)
 
-    def lift(self, entry: Entry) -> None:
+    def lift(self, entry: QueuedEntry) -> None:
         """Mark the task as on its way, whatever the limits say."""
         entry.in_flight = True
         entry.ticket = 0
         self.in_flight += 1
 
-    def land(self, entry: Entry) -> None:
+    def land(self, entry: QueuedEntry) -> None:
         entry.in_flight = False
         self.in_flight -= 1
 
-    def next(self, now: float) -> Entry | None:
+    def next(self, now: float) -> QueuedEntry | None:
         """Lift and return a task that is due and within the limits, if there is one."""
         wake = self.wake_at(now)
         if wake is None or wake > now + _TOLERANCE:
@@ -126,7 +132,7 @@ _COUNTS = struct.Struct("<II")  # executions and previous, before the Task messa
 _EXPIRY = struct.Struct("<d")
 
 
-class Graves:
+class Tombstones:
     """Names of what is gone, each for a while."""
 
     def __init__(self, table: Table, *, clock: Clock, seconds: float) -> None:
@@ -139,7 +145,7 @@ class Graves:
     def __contains__(self, name: str) -> bool:
         return self._expiry.get(name, 0.0) > self._clock.now()
 
-    def dig(self, name: str) -> None:
+    def add(self, name: str) -> None:
         """Remember `name`, and forget those whose time is over."""
         now = self._clock.now()
         while self._expiry and next(iter(self._expiry.values())) <= now:
@@ -151,15 +157,15 @@ class Graves:
         self._table.put(name, _EXPIRY.pack(now + self._seconds))
 
 
-class Ledger:
+class TasksStore:
     """Queues and tasks in the store. Google blocks names for longer than is useful on a laptop."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._queues = store.table("tasks_queues")
         self._tasks = store.table("tasks_tasks")
-        self.gone_queues = Graves(store.table("tasks_gone_queues"), clock=clock, seconds=60)
-        self.gone_tasks = Graves(store.table("tasks_gone"), clock=clock, seconds=3600)
+        self.gone_queues = Tombstones(store.table("tasks_gone_queues"), clock=clock, seconds=60)
+        self.gone_tasks = Tombstones(store.table("tasks_gone"), clock=clock, seconds=3600)
 
     def queues(self) -> dict[str, LiveQueue]:
         """Read everything back; a task that was in flight is simply there."""
@@ -169,7 +175,7 @@ class Ledger:
         for name, value in self._tasks.scan():
             executions, previous = _COUNTS.unpack_from(value)
             task = Task.FromString(value[_COUNTS.size :])
-            found[queue_of(name)].put(Entry(task, executions=executions, previous=previous))
+            found[queue_of(name)].put(QueuedEntry(task, executions=executions, previous=previous))
         return found
 
     def save_queue(self, queue: LiveQueue) -> None:
@@ -177,19 +183,19 @@ class Ledger:
 
     def delete_queue(self, queue: LiveQueue) -> None:
         with self._store.transaction():
-            self._bury(queue.tasks)
+            self._delete_with_tombstone(queue.tasks)
             self._queues.delete(queue.state.name)
-            self.gone_queues.dig(queue.state.name)
+            self.gone_queues.add(queue.state.name)
 
-    def save(self, entry: Entry) -> None:
+    def save(self, entry: QueuedEntry) -> None:
         counts = _COUNTS.pack(entry.executions, entry.previous)
         self._tasks.put(entry.name, counts + entry.task.SerializeToString())
 
     def delete(self, names: Iterable[str]) -> None:
         with self._store.transaction():
-            self._bury(names)
+            self._delete_with_tombstone(names)
 
-    def _bury(self, names: Iterable[str]) -> None:
+    def _delete_with_tombstone(self, names: Iterable[str]) -> None:
         for name in names:
             self._tasks.delete(name)
-            self.gone_tasks.dig(name)
+            self.gone_tasks.add(name)

@@ -1,12 +1,25 @@
-"""What a runtime is: it starts attempts of tasks, finds them again and ends them."""
+"""The interface of a runtime: it starts attempts of tasks, finds them again and ends them.
 
+Beside it what the runtimes share: the log file of each attempt, names of images and their digests,
+and blocking calls in threads that nothing has to wait for.
+"""
+
+import asyncio
+import hashlib
+import shutil
+import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Set as AbstractSet
+from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+
+from devenv.gcp.config import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class EmulatedAttempt:
     """One container that is to run once: try `number` (from 0) of the task `index`."""
 
     execution: str
@@ -27,7 +40,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
+class AttemptExit:
     """How a container ended.
 
     `terminated`: it was asked to end before it did. `lost`: it is gone and nobody saw how.
@@ -40,15 +53,15 @@ class Exit:
     lost: bool = False
 
 
-class CannotStart(Exception):
+class AttemptNotStarted(Exception):
     """The machine refused to start the container; the message says why, in a sentence."""
 
 
-class Running(ABC):
+class RunningAttempt(ABC):
     """An attempt that was started."""
 
     @abstractmethod
-    async def wait(self) -> Exit:
+    async def wait(self) -> AttemptExit:
         """Return how it ended, once it has."""
 
     @abstractmethod
@@ -65,18 +78,18 @@ class Runtime(ABC):
 
     @abstractmethod
     async def pin(self, image: str) -> str | None:
-        """Return an image by its digest; None if nobody has it. Raises CannotStart."""
+        """Return an image by its digest; None if nobody has it. Raises AttemptNotStarted."""
 
     @abstractmethod
     def hint(self, image: str) -> str:
         """Return a sentence on what to do about an image that nobody has."""
 
     @abstractmethod
-    async def start(self, attempt: Attempt) -> Running:
-        """Start an attempt. Raises CannotStart."""
+    async def start(self, attempt: EmulatedAttempt) -> RunningAttempt:
+        """Start an attempt. Raises AttemptNotStarted."""
 
     @abstractmethod
-    async def adopt(self, attempt: Attempt) -> Running | None:
+    async def adopt(self, attempt: EmulatedAttempt) -> RunningAttempt | None:
         """Return an attempt that an earlier process of the emulator started, running or ended.
 
         None if it never came to run.
@@ -90,5 +103,67 @@ class Runtime(ABC):
     async def close(self) -> None:
         """Stop everything that runs, so that it is as if never started."""
 
-    def prepare(self, attempt: Attempt) -> None:  # noqa: B027 - most need no preparation
+    def prepare(self, attempt: EmulatedAttempt) -> None:  # noqa: B027 - most need no preparation
         """Expect attempts like this one soon."""
+
+
+_KEPT = 7 * 86400  # seconds
+
+
+def log_of(folder: Path, attempt: EmulatedAttempt) -> Path:
+    return folder / attempt.execution / f"task{attempt.index}-{attempt.number}.log"
+
+
+def forget_old(folder: Path) -> None:
+    for logs in folder.glob("*"):
+        if time.time() - logs.stat().st_mtime > _KEPT:
+            shutil.rmtree(logs, ignore_errors=True)
+
+
+def in_thread[T](call: Callable[[], T]) -> asyncio.Future[T]:
+    """Start `call`; unlike an executor's, its thread does not hold the process up.
+
+    Containers may run for days, and an engine that hangs gives no answer.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.cancelled():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        try:
+            outcome: tuple[T | None, BaseException | None] = (call(), None)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            outcome = (None, error)
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, *outcome)
+
+    threading.Thread(target=run, name="container", daemon=True).start()
+    return future
+
+
+def digest(image: str) -> str:
+    """Return the digest form of an image name: what a real execution shows for a tag.
+
+    It is made from the name alone, since there is no registry that knows the contents.
+    """
+    if "@" in image:
+        return image
+    return f"{repository(image)}@sha256:{hashlib.sha256(image.encode()).hexdigest()}"
+
+
+def repository(image: str) -> str:
+    """Return an image's name without its tag or digest."""
+    name, _, tag = image.partition("@")[0].rpartition(":")
+    return name if name and "/" not in tag else image.partition("@")[0]
+
+
+def by_digest(images: Iterable[Image]) -> dict[str, Image]:
+    """Return the images for which devenv.toml names a command, under their digest forms."""
+    return {digest(image.name): image for image in images if image.command}

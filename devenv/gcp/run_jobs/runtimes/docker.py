@@ -24,10 +24,17 @@ from containers import (
     Network,
 )
 from devenv.gcp.errors import CloudError, Unavailable
-from devenv.gcp.run_jobs.images import repository
-from devenv.gcp.run_jobs.runtimes.base import Attempt, CannotStart, Exit, Running, Runtime
-from devenv.gcp.run_jobs.runtimes.logs import forget_old, log_of
-from devenv.gcp.run_jobs.runtimes.threads import in_thread
+from devenv.gcp.run_jobs.runtimes.base import (
+    AttemptExit,
+    AttemptNotStarted,
+    EmulatedAttempt,
+    RunningAttempt,
+    Runtime,
+    forget_old,
+    in_thread,
+    log_of,
+    repository,
+)
 
 BUNDLE = PurePosixPath("/run/emulated-cloud/bundle.pem")
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL, as Cloud Run documents
@@ -60,7 +67,7 @@ def gateway_of(engine: Engine, network: str) -> str:
         raise Unavailable(str(error)) from error
 
 
-class DockerRunning(Running):
+class DockerRunning(RunningAttempt):
     """An attempt in its container. The file `mark` tells a later emulator that it was to end."""
 
     def __init__(
@@ -73,7 +80,7 @@ class DockerRunning(Running):
         self._ended = in_thread(container.wait)
         self._shown = in_thread(partial(_show, container, log))
 
-    async def wait(self) -> Exit:
+    async def wait(self) -> AttemptExit:
         ended = await self._ended
         await asyncio.wait({self._shown}, timeout=_LAST_LINES)
         return _exit(ended, marked=self._marked)
@@ -123,7 +130,7 @@ class DockerRuntime(Runtime):
         except ImageMissing:
             return None
         except EngineUnavailable as error:
-            raise CannotStart(str(error)) from error
+            raise AttemptNotStarted(str(error)) from error
         return f"{repository(image)}@{digest}"
 
     def hint(self, image: str) -> str:
@@ -131,21 +138,21 @@ class DockerRuntime(Runtime):
             return f"Build it: make validator NAME={validator[1]}"
         return f"Build it, or fetch it: docker pull {image}"
 
-    async def start(self, attempt: Attempt) -> Running:
+    async def start(self, attempt: EmulatedAttempt) -> RunningAttempt:
         starting = self._keep(in_thread(partial(self._start, attempt)))
         try:
             # Shielded: a container that is being started is to be known by who clears up.
             container = await asyncio.shield(starting)
         except (EngineUnavailable, ImageMissing, ContainerRefused, CloudError) as error:
-            raise CannotStart(str(error)) from error
+            raise AttemptNotStarted(str(error)) from error
         log_of(self._logs, attempt).unlink(missing_ok=True)
         return self._run(container, attempt)
 
-    async def adopt(self, attempt: Attempt) -> Running | None:
+    async def adopt(self, attempt: EmulatedAttempt) -> RunningAttempt | None:
         try:
             container = await in_thread(partial(self._engine.find, attempt.name))
         except EngineUnavailable as error:
-            raise CannotStart(str(error)) from error
+            raise AttemptNotStarted(str(error)) from error
         return self._run(container, attempt) if container else None
 
     async def open(self, keep: AbstractSet[str]) -> None:
@@ -176,7 +183,7 @@ class DockerRuntime(Runtime):
             raise Unavailable(str(error)) from error
         return labels.get(_ACCOUNT) if labels else None
 
-    def _start(self, attempt: Attempt) -> Container:
+    def _start(self, attempt: EmulatedAttempt) -> Container:
         held = self._hold(attempt.image)
         return self._engine.start(
             ContainerSpec(
@@ -205,7 +212,7 @@ class DockerRuntime(Runtime):
                 self._held = self._engine.hold("certificates", files, image=image)
         return self._held
 
-    def _run(self, container: Container, attempt: Attempt) -> Running:
+    def _run(self, container: Container, attempt: EmulatedAttempt) -> RunningAttempt:
         path = log_of(self._logs, attempt)
         path.parent.mkdir(parents=True, exist_ok=True)
         return DockerRunning(
@@ -221,10 +228,10 @@ class DockerRuntime(Runtime):
         return busy
 
 
-def _exit(ended: ContainerExit, *, marked: bool) -> Exit:
+def _exit(ended: ContainerExit, *, marked: bool) -> AttemptExit:
     """Tell it as Cloud Run does, where all processes of a container share one memory limit."""
     failed_for_memory = ended.child_out_of_memory and ended.code != 0
-    return Exit(
+    return AttemptExit(
         code=ended.code,
         signal=ended.signal,
         terminated=ended.terminated or marked,

@@ -1,7 +1,12 @@
-"""The `process` runtime: a container is a command on this machine, named by devenv.toml for its image."""
+"""Runs attempts as processes of this machine, under a supervisor that outlives the emulator.
+
+An image stands for a command in devenv.toml. The supervisor enforces limits and records the end in
+a folder, where a later emulator finds it. `LogFollower` copies the output to the emulator's log.
+"""
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -12,13 +17,75 @@ from pathlib import Path
 
 from devenv.gcp.config import Image
 from devenv.gcp.errors import CloudError
-from devenv.gcp.run_jobs.images import by_digest, digest
 from devenv.gcp.run_jobs.runtimes import supervisor
-from devenv.gcp.run_jobs.runtimes.base import Attempt, CannotStart, Exit, Running, Runtime
-from devenv.gcp.run_jobs.runtimes.ending import Process
-from devenv.gcp.run_jobs.runtimes.following import Follower
-from devenv.gcp.run_jobs.runtimes.logs import forget_old, log_of
-from devenv.gcp.run_jobs.runtimes.warm import Kind, ServerLost, Servers
+from devenv.gcp.run_jobs.runtimes.base import (
+    AttemptExit,
+    AttemptNotStarted,
+    EmulatedAttempt,
+    RunningAttempt,
+    Runtime,
+    by_digest,
+    digest,
+    forget_old,
+    log_of,
+)
+from devenv.gcp.run_jobs.runtimes.warm import JobProcess, WarmKind, WarmServerLost, WarmServers
+
+log = logging.getLogger("devenv.gcp.run_jobs.output")
+
+_CHUNK = 65536
+_LONGEST_LINE = 16384
+
+
+class LogFollower:
+    """Reads what is appended to a log file each time its bell, a named pipe, rings."""
+
+    def __init__(self, path: Path, bell: Path, *, prefix: str, skip: int = 0) -> None:
+        self._path = path
+        self._at = skip
+        self._rest = b""
+        self._prefix = prefix
+        self._loop = asyncio.get_running_loop()
+        # Opened for writing too, so that it stays open when a writer goes.
+        self._bell = os.open(bell, os.O_RDWR | os.O_NONBLOCK)
+        self._loop.add_reader(self._bell, self._rung)
+
+    def close(self) -> None:
+        """Show what is left and stop."""
+        self._loop.remove_reader(self._bell)
+        os.close(self._bell)
+        while self._read():
+            pass
+        self._show(self._rest)
+
+    def _rung(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._bell, _CHUNK)
+        if self._read():  # more is there; let others have their turn before
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._bell, b".")
+
+    def _read(self) -> bool:
+        """Show the next piece; return whether there may be more."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._at)
+                data = file.read(_CHUNK)
+        except FileNotFoundError:
+            return False
+        self._at += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._show(line)
+        if len(self._rest) > _LONGEST_LINE:
+            self._show(self._rest)
+            self._rest = b""
+        return len(data) == _CHUNK
+
+    def _show(self, line: bytes) -> None:
+        if line:
+            log.info("%s | %s", self._prefix, line[:_LONGEST_LINE].decode(errors="replace"))
+
 
 type Environ = Callable[[str], Mapping[str, str]]
 """Account → the variables by which Google's clients find this cloud and that identity."""
@@ -37,18 +104,23 @@ _SUPERVISE = (
 _DEFAULT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
 
 
-class ProcessRunning(Running):
+class ProcessRunning(RunningAttempt):
     """An attempt under its supervisor; `folder` holds all that a later emulator needs to know."""
 
     def __init__(
-        self, folder: Path, process: Process, follower: Follower, *, discarded: Callable[[], object]
+        self,
+        folder: Path,
+        process: JobProcess,
+        follower: LogFollower,
+        *,
+        discarded: Callable[[], object],
     ) -> None:
         self._folder = folder
         self._process = process
-        self._follower: Follower | None = follower
+        self._follower: LogFollower | None = follower
         self._discarded = discarded
 
-    async def wait(self) -> Exit:
+    async def wait(self) -> AttemptExit:
         await self._process.ended()
         self.stop_following()
         return self._read_exit()
@@ -73,13 +145,13 @@ class ProcessRunning(Running):
             self._follower.close()
             self._follower = None
 
-    def _read_exit(self) -> Exit:
+    def _read_exit(self) -> AttemptExit:
         try:
             code, number, terminated, out_of_memory = (self._folder / "exit").read_text().split()
         except (OSError, ValueError):
             _kill(self._folder)
-            return Exit(lost=True)
-        return Exit(
+            return AttemptExit(lost=True)
+        return AttemptExit(
             code=int(code),
             signal=int(number),
             terminated=terminated == "1",
@@ -106,7 +178,7 @@ class ProcessRuntime(Runtime):
         self._project = project.resolve()
         self._grace = grace
         self._running: dict[str, ProcessRunning] = {}
-        self._servers = Servers(self._project)
+        self._servers = WarmServers(self._project)
 
     async def pin(self, image: str) -> str | None:
         pinned = digest(image)
@@ -115,7 +187,7 @@ class ProcessRuntime(Runtime):
     def hint(self, image: str) -> str:
         return "Name its command under [[gcp.images]] in devenv.toml."
 
-    def prepare(self, attempt: Attempt) -> None:
+    def prepare(self, attempt: EmulatedAttempt) -> None:
         with contextlib.suppress(CloudError):  # an account that nobody has; `start` will say so
             if kind := self._kind(attempt):
                 self._servers.prepare(kind)
@@ -124,16 +196,16 @@ class ProcessRuntime(Runtime):
         """Replace the waiting processes: code that they import has changed."""
         self._servers.renew()
 
-    async def start(self, attempt: Attempt) -> Running:
+    async def start(self, attempt: EmulatedAttempt) -> RunningAttempt:
         folder = self._folder(attempt)
         try:
             self._furnish(folder, attempt)
             process = await self._fork(folder, attempt) or self._spawn(folder, attempt)
         except (OSError, CloudError) as error:
-            raise CannotStart(f"{attempt.name}: {error}") from error
+            raise AttemptNotStarted(f"{attempt.name}: {error}") from error
         return self._run(folder, process, attempt)
 
-    async def adopt(self, attempt: Attempt) -> Running | None:
+    async def adopt(self, attempt: EmulatedAttempt) -> RunningAttempt | None:
         folder = self._folder(attempt)
         process = _supervisor_of(folder)
         if process is None:
@@ -158,9 +230,9 @@ class ProcessRuntime(Runtime):
                 _kill(folder)
                 _remove(folder)
 
-    def _run(self, folder: Path, process: Process, attempt: Attempt) -> ProcessRunning:
+    def _run(self, folder: Path, process: JobProcess, attempt: EmulatedAttempt) -> ProcessRunning:
         path = self._log(attempt)
-        follower = Follower(path, folder / "bell", prefix=attempt.name, skip=_size(path))
+        follower = LogFollower(path, folder / "bell", prefix=attempt.name, skip=_size(path))
         running = self._running[attempt.name] = ProcessRunning(
             folder,
             process,
@@ -169,13 +241,13 @@ class ProcessRuntime(Runtime):
         )
         return running
 
-    def _furnish(self, folder: Path, attempt: Attempt) -> None:
+    def _furnish(self, folder: Path, attempt: EmulatedAttempt) -> None:
         _remove(folder)
         (folder / "scratch").mkdir(parents=True)
         os.mkfifo(folder / "bell", 0o600)
         self._log(attempt).parent.mkdir(parents=True, exist_ok=True)
 
-    async def _fork(self, folder: Path, attempt: Attempt) -> Process | None:
+    async def _fork(self, folder: Path, attempt: EmulatedAttempt) -> JobProcess | None:
         """Let a waiting process become the task; None if there is none."""
         if (kind := self._kind(attempt)) is None:
             return None
@@ -192,22 +264,22 @@ class ProcessRuntime(Runtime):
         }
         try:
             return await self._servers.fork(kind, request)
-        except ServerLost:
+        except WarmServerLost:
             if process := _supervisor_of(folder):
                 return process
             self._furnish(folder, attempt)
             return None
 
-    def _kind(self, attempt: Attempt) -> Kind | None:
+    def _kind(self, attempt: EmulatedAttempt) -> WarmKind | None:
         """Return the waiting process that can become this attempt, if its image wants one."""
         image = self._images.get(digest(attempt.image))
         if image is None or not image.warm or attempt.command or image.command[:2] != _MODULE:
             return None
         early = {key: text for key, text in attempt.env.items() if key.startswith(_EARLY)}
         env = {**_BASE, "HOME": "/", **self._environ(attempt.account), **early}
-        return Kind(image.warm, frozenset(env.items()))
+        return WarmKind(image.warm, frozenset(env.items()))
 
-    def _spawn(self, folder: Path, attempt: Attempt) -> Process:
+    def _spawn(self, folder: Path, attempt: EmulatedAttempt) -> JobProcess:
         python = (sys.executable, "-I", "-S", "-c", _SUPERVISE, _HERE)
         place = (str(folder), str(self._project), str(self._log(attempt)))
         limits = (str(attempt.memory), str(self._grace))
@@ -220,30 +292,30 @@ class ProcessRuntime(Runtime):
             setsigmask=(),
             setsigdef=_DEFAULT_SIGNALS,
         )
-        return Process.of(pid)
+        return JobProcess.of(pid)
 
-    def _command(self, attempt: Attempt) -> tuple[str, ...]:
+    def _command(self, attempt: EmulatedAttempt) -> tuple[str, ...]:
         command = attempt.command or self._images[digest(attempt.image)].command
         return (*(part.replace("{python}", sys.executable) for part in command), *attempt.args)
 
-    def _variables(self, folder: Path, attempt: Attempt) -> dict[str, str]:
+    def _variables(self, folder: Path, attempt: EmulatedAttempt) -> dict[str, str]:
         scratch = str(folder / "scratch")
         own = {"HOME": scratch, "TMPDIR": scratch}
         return {**_BASE, **own, **self._environ(attempt.account), **attempt.env}
 
-    def _folder(self, attempt: Attempt) -> Path:
+    def _folder(self, attempt: EmulatedAttempt) -> Path:
         return self._folders / attempt.name
 
-    def _log(self, attempt: Attempt) -> Path:
+    def _log(self, attempt: EmulatedAttempt) -> Path:
         return log_of(self._logs, attempt)
 
 
-def _supervisor_of(folder: Path) -> Process | None:
+def _supervisor_of(folder: Path) -> JobProcess | None:
     """Return who supervises the attempt of `folder`; None if nobody ever will."""
     if supervisor.claim(str(folder), "nobody"):
         return None
     try:
-        return Process.parse((folder / "claim").read_text())
+        return JobProcess.parse((folder / "claim").read_text())
     except FileNotFoundError:
         return None
 
@@ -254,7 +326,7 @@ def _kill(folder: Path) -> None:
         return
     process.signal(signal.SIGKILL)
     try:
-        task = Process.parse((folder / "task").read_text())
+        task = JobProcess.parse((folder / "task").read_text())
     except FileNotFoundError:
         return
     if task is not None:

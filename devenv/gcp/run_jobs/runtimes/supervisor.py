@@ -115,7 +115,7 @@ class Log:
             self._ringer = None
 
 
-class Supervisor:
+class AttemptSupervisor:
     """Watches one task until all of it is gone."""
 
     def __init__(self, task: int, output: int, *, log: Log, memory: int, grace: float) -> None:
@@ -227,7 +227,7 @@ def supervise(folder: str, *, log: str, memory: int, grace: float) -> None:
     os.set_blocking(output, False)
     write_whole(f"{folder}/task", identity(task))
     book = Log(log, f"{folder}/bell")
-    supervisor = Supervisor(task, output, log=book, memory=memory, grace=grace)
+    supervisor = AttemptSupervisor(task, output, log=book, memory=memory, grace=grace)
     write_whole(f"{folder}/exit", supervisor.watch(wake))
     os._exit(0)
 

@@ -1,4 +1,8 @@
-"""Waiting processes for images that are slow to import: one for each image, account and interpreter setting."""
+"""Waiting processes that have imported a job's modules and become its tasks by forking.
+
+`JobProcess` identifies a process by pid and start time, because most of these are not children of
+the emulator: a supervisor or a fork server started them.
+"""
 
 import asyncio
 import contextlib
@@ -15,7 +19,86 @@ from pathlib import Path
 from typing import Any
 
 from devenv.gcp.run_jobs.runtimes import forkserver
-from devenv.gcp.run_jobs.runtimes.ending import Process
+from devenv.gcp.run_jobs.runtimes.supervisor import start_time
+
+_POLL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class JobProcess:
+    """A pid, and the start time by which it is told from a later process of the same pid."""
+
+    pid: int
+    started: str
+
+    @classmethod
+    def of(cls, pid: int) -> "JobProcess":
+        return cls(pid, start_time(pid))
+
+    @classmethod
+    def parse(cls, text: str) -> "JobProcess | None":
+        """Read what `supervisor.identity` wrote."""
+        pid, _, started = text.partition(" ")
+        # kill(2) takes 0 for the caller's own group; 1 is init.
+        return cls(int(pid), started) if pid.isdigit() and int(pid) > 1 else None
+
+    @property
+    def lives(self) -> bool:
+        return start_time(self.pid) == self.started and not _gone(self.pid)
+
+    def signal(self, number: int) -> None:
+        if self.lives:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, number)
+
+    def kill_session(self) -> None:
+        """Kill the whole process group that this process leads."""
+        if self.lives:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    async def ended(self) -> None:
+        """Return when it has ended, at once where the system can tell."""
+        if sys.platform != "linux":
+            while self.lives:  # noqa: ASYNC110 - there is no event to wait for
+                await asyncio.sleep(_POLL)
+            return
+        try:
+            handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if self.lives:
+                await _readable(handle)
+        finally:
+            os.close(handle)
+        _gone(self.pid)
+
+
+async def _readable(handle: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(handle, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(handle)
+
+
+def _gone(pid: int) -> bool:
+    """Return whether a process has ended, and take note if it was our child."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +112,12 @@ _MOST = 8  # servers
 _PAUSE = 10.0  # seconds before a server that died is replaced
 
 
-class ServerLost(Exception):
+class WarmServerLost(Exception):
     """The server failed with a request in its hands; it may or may not have forked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class WarmKind:
     """What a server can become: tasks that import `warm`, in an interpreter started with `env`.
 
     Only what a program can read before its own first line is in `env`: an import may look at it.
@@ -44,10 +127,10 @@ class Kind:
     env: frozenset[tuple[str, str]]
 
 
-class Server:
+class WarmServer:
     """One waiting process."""
 
-    def __init__(self, kind: Kind, project: Path) -> None:
+    def __init__(self, kind: WarmKind, project: Path) -> None:
         self.ready = False
         self.ended_at: float | None = None
         self._answers: deque[asyncio.Future[int]] = deque()
@@ -61,17 +144,17 @@ class Server:
             theirs.close()
         self._life = asyncio.create_task(self._live(ours))
 
-    async def fork(self, request: Mapping[str, Any]) -> Process:
-        """Return the supervisor of a new task. Raises ServerLost."""
+    async def fork(self, request: Mapping[str, Any]) -> JobProcess:
+        """Return the supervisor of a new task. Raises WarmServerLost."""
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._answers.append(answer)
         self._writer.write(json.dumps(request).encode() + b"\n")
         try:
             async with asyncio.timeout(PATIENCE):
-                return Process.of(await answer)
+                return JobProcess.of(await answer)
         except TimeoutError as error:
-            Process.of(self._pid).signal(signal.SIGKILL)
-            raise ServerLost from error
+            JobProcess.of(self._pid).signal(signal.SIGKILL)
+            raise WarmServerLost from error
 
     async def retire(self) -> None:
         """Close once the forks that were asked for have been answered."""
@@ -88,7 +171,7 @@ class Server:
         """Hand out the server's answers until it dies, or until nobody needs it any more."""
         loop = asyncio.get_running_loop()
         reader, self._writer = await asyncio.open_unix_connection(sock=ours)
-        process = Process.of(self._pid)
+        process = JobProcess.of(self._pid)
         try:
             while line := await reader.readline():
                 if line == forkserver.READY:
@@ -102,17 +185,17 @@ class Server:
             self._writer.close()
             for answer in self._answers:
                 if not answer.cancelled():
-                    answer.set_exception(ServerLost())
+                    answer.set_exception(WarmServerLost())
             process.signal(signal.SIGKILL)
             await asyncio.shield(process.ended())
 
 
-class Servers:
+class WarmServers:
     """Starts servers when their kind is first asked for, and again after one has died."""
 
     def __init__(self, project: Path) -> None:
         self._project = project
-        self._servers: dict[Kind, Server] = {}
+        self._servers: dict[WarmKind, WarmServer] = {}
         self._retiring: set[asyncio.Task[None]] = set()
 
     def renew(self) -> None:
@@ -124,7 +207,7 @@ class Servers:
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
 
-    def prepare(self, kind: Kind) -> None:
+    def prepare(self, kind: WarmKind) -> None:
         """Start a server of this kind unless there is one, or one died a moment ago."""
         server = self._servers.get(kind)
         now = asyncio.get_running_loop().time()
@@ -133,12 +216,12 @@ class Servers:
         if server is None and len(self._servers) >= _MOST:
             return
         try:
-            self._servers[kind] = Server(kind, self._project)
+            self._servers[kind] = WarmServer(kind, self._project)
         except OSError:
             log.exception("A waiting process could not be started.")
 
-    async def fork(self, kind: Kind, request: Mapping[str, Any]) -> Process | None:
-        """Return the supervisor of a new task, or None if no server is ready. Raises ServerLost."""
+    async def fork(self, kind: WarmKind, request: Mapping[str, Any]) -> JobProcess | None:
+        """Return the supervisor of a new task, or None if no server is ready. Raises WarmServerLost."""
         self.prepare(kind)
         server = self._servers.get(kind)
         return await server.fork(request) if server and server.ready else None
@@ -148,7 +231,7 @@ class Servers:
         await asyncio.gather(*(server.close() for server in servers.values()), *self._retiring)
 
 
-def _spawn(kind: Kind, project: Path, channel: int) -> int:
+def _spawn(kind: WarmKind, project: Path, channel: int) -> int:
     """Start a server in the folder `project`; it shows its errors where the emulator does."""
     enter = "import os, sys; os.chdir(sys.argv.pop(1)); "
     actions = [

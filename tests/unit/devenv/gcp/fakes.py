@@ -40,7 +40,7 @@ class FakeMinter:
         return "-".join([f"access-{self.count}-{email}", *scopes])
 
 
-class Target:
+class FakeTarget:
     """Answers with the next entry of `script`, with 200 when it is used up."""
 
     def __init__(self) -> None:

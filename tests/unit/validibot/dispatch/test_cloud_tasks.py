@@ -26,7 +26,7 @@ PARAMS = {
 }
 
 
-class Client:
+class FakeTasksClient:
     def __init__(self) -> None:
         self.tasks: list[tasks_v2.Task] = []
         self.error: Exception | None = None
@@ -39,8 +39,8 @@ class Client:
 
 
 @pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> Client:
-    client = Client()
+def client(monkeypatch: pytest.MonkeyPatch) -> FakeTasksClient:
+    client = FakeTasksClient()
     monkeypatch.setattr(cloud_tasks, "client", lambda: client)
     return client
 
@@ -50,7 +50,9 @@ def backend() -> CloudTasksBackend:
     return CloudTasksBackend("default", PARAMS)
 
 
-def test_enqueue_creates_http_task_with_call(client: Client, backend: CloudTasksBackend) -> None:
+def test_enqueue_creates_http_task_with_call(
+    client: FakeTasksClient, backend: CloudTasksBackend
+) -> None:
     result = backend.enqueue(cancel_execution, ["42"], {})
 
     [task] = client.tasks
@@ -64,7 +66,9 @@ def test_enqueue_creates_http_task_with_call(client: Client, backend: CloudTasks
     }
 
 
-def test_run_after_becomes_schedule_time(client: Client, backend: CloudTasksBackend) -> None:
+def test_run_after_becomes_schedule_time(
+    client: FakeTasksClient, backend: CloudTasksBackend
+) -> None:
     when = timezone.now() + dt.timedelta(seconds=5)
     later = cancel_execution.using()
     object.__setattr__(later, "run_after", when)  # `using` asks the backend of the settings
@@ -74,13 +78,17 @@ def test_run_after_becomes_schedule_time(client: Client, backend: CloudTasksBack
     assert abs((client.tasks[0].schedule_time - when).total_seconds()) < 0.001
 
 
-def test_enqueue_existing_random_name_succeeds(client: Client, backend: CloudTasksBackend) -> None:
+def test_enqueue_existing_random_name_succeeds(
+    client: FakeTasksClient, backend: CloudTasksBackend
+) -> None:
     client.error = exceptions.AlreadyExists("there")  # type: ignore[no-untyped-call]
 
     assert backend.enqueue(cancel_execution, ["42"], {}).id
 
 
-def test_enqueue_permission_denied_raises(client: Client, backend: CloudTasksBackend) -> None:
+def test_enqueue_permission_denied_raises(
+    client: FakeTasksClient, backend: CloudTasksBackend
+) -> None:
     client.error = exceptions.PermissionDenied("no")  # type: ignore[no-untyped-call]
 
     with pytest.raises(exceptions.PermissionDenied):
@@ -98,7 +106,9 @@ def test_check_plain_http_url_is_an_error() -> None:
     assert [message.id for message in CloudTasksBackend("default", plain).check()]
 
 
-def test_enqueue_once_names_task_after_key(client: Client, backend: CloudTasksBackend) -> None:
+def test_enqueue_once_names_task_after_key(
+    client: FakeTasksClient, backend: CloudTasksBackend
+) -> None:
     first = backend.enqueue_once(cancel_execution, ["42"], {}, key="cancel-42-0")
     again = backend.enqueue_once(cancel_execution, ["42"], {}, key="cancel-42-0")
     other = backend.enqueue_once(cancel_execution, ["42"], {}, key="cancel-42-1")
@@ -113,7 +123,7 @@ def test_enqueue_once_names_task_after_key(client: Client, backend: CloudTasksBa
 
 
 def test_enqueue_once_existing_name_adds_nothing(
-    client: Client, backend: CloudTasksBackend
+    client: FakeTasksClient, backend: CloudTasksBackend
 ) -> None:
     client.error = exceptions.AlreadyExists("there")  # type: ignore[no-untyped-call]
 

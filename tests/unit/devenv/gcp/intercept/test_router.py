@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.intercept.router import Router
-from devenv.gcp.rpc import Mount
+from devenv.gcp.rpc import HttpMount
 from tests.unit.devenv.gcp.web import Web
 
 
@@ -20,9 +20,9 @@ class Named:
 
 
 MOUNTS = (
-    Mount(("www.googleapis.com",), Named("certs"), ("/oauth2/",)),
-    Mount(("storage.googleapis.com", "www.googleapis.com"), Named("storage"), ("/storage/",)),
-    Mount(("*.run.app",), Named("ingress")),
+    HttpMount(("www.googleapis.com",), Named("certs"), ("/oauth2/",)),
+    HttpMount(("storage.googleapis.com", "www.googleapis.com"), Named("storage"), ("/storage/",)),
+    HttpMount(("*.run.app",), Named("ingress")),
 )
 
 

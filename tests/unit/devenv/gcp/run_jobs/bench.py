@@ -7,9 +7,15 @@ from typing import Any
 from devenv.gcp.caller import Call, Caller
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig, Image, Job
-from devenv.gcp.run_jobs.images import digest
-from devenv.gcp.run_jobs.messages import Execution
-from devenv.gcp.run_jobs.runtimes.base import Attempt, CannotStart, Exit, Running, Runtime
+from devenv.gcp.run_jobs.resources import Execution
+from devenv.gcp.run_jobs.runtimes.base import (
+    AttemptExit,
+    AttemptNotStarted,
+    EmulatedAttempt,
+    RunningAttempt,
+    Runtime,
+    digest,
+)
 from devenv.gcp.run_jobs.service import RunJobsService
 from devenv.gcp.store import Store
 from tests.unit.devenv.gcp.fakes import FakeGuard, settle
@@ -25,17 +31,17 @@ CONFIG = CloudConfig(
 )
 
 
-class Played(Running):
+class Played(RunningAttempt):
     """An attempt whose end the test decides."""
 
-    def __init__(self, runtime: "PlayedRuntime", attempt: Attempt) -> None:
+    def __init__(self, runtime: "PlayedRuntime", attempt: EmulatedAttempt) -> None:
         self.attempt = attempt
         self.terminated = False
         self.discarded = False
         self._runtime = runtime
-        self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._exit: asyncio.Future[AttemptExit] = asyncio.get_running_loop().create_future()
 
-    async def wait(self) -> Exit:
+    async def wait(self) -> AttemptExit:
         return await asyncio.shield(self._exit)
 
     def terminate(self) -> None:
@@ -45,7 +51,7 @@ class Played(Running):
         self.discarded = True
 
     def end(self, **how: Any) -> None:
-        self._exit.set_result(Exit(**how))
+        self._exit.set_result(AttemptExit(**how))
 
 
 class PlayedRuntime(Runtime):
@@ -53,7 +59,7 @@ class PlayedRuntime(Runtime):
 
     def __init__(self) -> None:
         self.started: list[Played] = []
-        self.survivors: dict[str, Exit | None] = {}
+        self.survivors: dict[str, AttemptExit | None] = {}
         self.kept: AbstractSet[str] = set()
         self.broken = False
         self.closed = False
@@ -64,12 +70,12 @@ class PlayedRuntime(Runtime):
     def hint(self, image: str) -> str:
         return "Bring it."
 
-    async def start(self, attempt: Attempt) -> Running:
+    async def start(self, attempt: EmulatedAttempt) -> RunningAttempt:
         if self.broken:
-            raise CannotStart("No engine answers.")
+            raise AttemptNotStarted("No engine answers.")
         return self._add(attempt)
 
-    async def adopt(self, attempt: Attempt) -> Running | None:
+    async def adopt(self, attempt: EmulatedAttempt) -> RunningAttempt | None:
         if attempt.name not in self.survivors:
             return None
         played = self._add(attempt)
@@ -83,7 +89,7 @@ class PlayedRuntime(Runtime):
     async def close(self) -> None:
         self.closed = True
 
-    def _add(self, attempt: Attempt) -> Played:
+    def _add(self, attempt: EmulatedAttempt) -> Played:
         self.started.append(Played(self, attempt))
         return self.started[-1]
 

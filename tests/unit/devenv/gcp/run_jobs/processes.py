@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from devenv.gcp.config import Image
-from devenv.gcp.run_jobs.runtimes.base import Attempt
+from devenv.gcp.run_jobs.runtimes.base import EmulatedAttempt
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 
 IMAGE = "demo/python:1"
@@ -33,9 +33,9 @@ def make_runtime(data: Path, *, grace: float = 0.2, images: Any = None) -> Proce
     )
 
 
-def make_attempt(source: str = "pass", **changes: Any) -> Attempt:
+def make_attempt(source: str = "pass", **changes: Any) -> EmulatedAttempt:
     fields: dict[str, Any] = {"index": 0, "number": 0, "memory": 512 * 2**20, "env": {}} | changes
-    return Attempt(
+    return EmulatedAttempt(
         execution=EXECUTION,
         image=IMAGE,
         account="runner@demo",

@@ -16,7 +16,7 @@ from containers import (
     Network,
 )
 from devenv.gcp.errors import Unavailable
-from devenv.gcp.run_jobs.runtimes.base import CannotStart, Exit
+from devenv.gcp.run_jobs.runtimes.base import AttemptExit, AttemptNotStarted
 from devenv.gcp.run_jobs.runtimes.docker import DockerRuntime
 from tests.unit.devenv.gcp.run_jobs.processes import eventually, make_attempt
 
@@ -132,16 +132,16 @@ async def test_a_container_runs_as_whom_its_image_is_made_for(
 @pytest.mark.parametrize(
     ("ended", "told"),
     [
-        (ContainerExit(code=3), Exit(code=3)),
-        (ContainerExit(signal=9, out_of_memory=True), Exit(signal=9, out_of_memory=True)),
-        (ContainerExit(code=1, child_out_of_memory=True), Exit(code=1, out_of_memory=True)),
-        (ContainerExit(child_out_of_memory=True), Exit()),
-        (ContainerExit(signal=15, terminated=True), Exit(signal=15, terminated=True)),
-        (ContainerExit(lost=True), Exit(lost=True)),
+        (ContainerExit(code=3), AttemptExit(code=3)),
+        (ContainerExit(signal=9, out_of_memory=True), AttemptExit(signal=9, out_of_memory=True)),
+        (ContainerExit(code=1, child_out_of_memory=True), AttemptExit(code=1, out_of_memory=True)),
+        (ContainerExit(child_out_of_memory=True), AttemptExit()),
+        (ContainerExit(signal=15, terminated=True), AttemptExit(signal=15, terminated=True)),
+        (ContainerExit(lost=True), AttemptExit(lost=True)),
     ],
 )
 async def test_an_end_is_told_as_cloud_run_does(
-    runtime: DockerRuntime, engine: StubEngine, ended: ContainerExit, told: Exit
+    runtime: DockerRuntime, engine: StubEngine, ended: ContainerExit, told: AttemptExit
 ) -> None:
     engine.container = StubContainer(ended)
     await runtime.open(set())
@@ -170,7 +170,7 @@ async def test_what_keeps_a_container_from_starting_is_said(
 ) -> None:
     engine.container = error
 
-    with pytest.raises(CannotStart, match=str(error)):
+    with pytest.raises(AttemptNotStarted, match=str(error)):
         await runtime.start(make_attempt())
 
 
@@ -179,7 +179,7 @@ async def test_an_image_goes_by_its_digest(runtime: DockerRuntime, engine: StubE
     engine.pinned = ImageMissing("No image.")
     assert await runtime.pin("a/b:1") is None
     engine.pinned = AWAY
-    with pytest.raises(CannotStart, match="No engine"):
+    with pytest.raises(AttemptNotStarted, match="No engine"):
         await runtime.pin("a/b:1")
 
 
@@ -243,7 +243,7 @@ async def test_a_terminated_container_is_so_for_the_next_emulator(
     running = await runtime.adopt(make_attempt())
     assert running is not None
 
-    assert await running.wait() == Exit(signal=15, terminated=True)
+    assert await running.wait() == AttemptExit(signal=15, terminated=True)
 
 
 async def test_an_engine_that_is_away_is_asked_again_to_end_a_container(
@@ -262,4 +262,4 @@ async def test_an_engine_that_is_away_is_asked_again_to_end_a_container(
     running = await runtime.start(make_attempt())
     running.terminate()
 
-    assert await running.wait() == Exit(signal=15, terminated=True)
+    assert await running.wait() == AttemptExit(signal=15, terminated=True)

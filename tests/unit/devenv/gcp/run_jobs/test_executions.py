@@ -3,8 +3,8 @@
 import pytest
 
 from devenv.gcp.errors import FailedPrecondition, NotFound
-from devenv.gcp.run_jobs.images import digest
-from devenv.gcp.run_jobs.messages import CommonReason, ExecutionReason, State
+from devenv.gcp.run_jobs.resources import CommonReason, ExecutionReason, State
+from devenv.gcp.run_jobs.runtimes.base import digest
 from tests.unit.devenv.gcp.fakes import settle
 from tests.unit.devenv.gcp.run_jobs.bench import IMAGE, JOB, Bench, completed, unpack
 

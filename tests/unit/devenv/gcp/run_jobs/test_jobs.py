@@ -12,7 +12,7 @@ from devenv.gcp.errors import (
     PermissionDenied,
     Unimplemented,
 )
-from devenv.gcp.run_jobs.messages import Job
+from devenv.gcp.run_jobs.resources import Job
 from tests.unit.devenv.gcp.run_jobs.bench import IMAGE, JOB, LOCATION, Bench, unpack
 
 pytestmark = pytest.mark.anyio

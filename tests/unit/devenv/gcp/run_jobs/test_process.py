@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from devenv.gcp.run_jobs.runtimes import supervisor
-from devenv.gcp.run_jobs.runtimes.base import CannotStart, Exit
+from devenv.gcp.run_jobs.runtimes.base import AttemptExit, AttemptNotStarted
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from tests.unit.devenv.gcp.run_jobs.processes import (
     DEAF,
@@ -34,7 +34,7 @@ async def runtime(tmp_path: Path, anyio_backend: str) -> AsyncIterator[ProcessRu
     await runtime.close()
 
 
-async def ended(runtime: ProcessRuntime, source: str, **changes: Any) -> Exit:
+async def ended(runtime: ProcessRuntime, source: str, **changes: Any) -> AttemptExit:
     """Run Python source to its end."""
     running = await runtime.start(make_attempt(source, **changes))
     return await running.wait()
@@ -48,22 +48,22 @@ def folders(data: Path, pattern: str) -> list[Path]:
 async def printed(runtime: ProcessRuntime, data: Path, expression: str, **changes: Any) -> Any:
     """Return the value that an expression of JSON types has in a container."""
     source = f"import json, os, sys; print(json.dumps({expression}))"
-    assert await ended(runtime, source, **changes) == Exit()
+    assert await ended(runtime, source, **changes) == AttemptExit()
     return json.loads(log_of(data))
 
 
 @pytest.mark.parametrize(
     ("source", "how"),
     [
-        ("pass", Exit()),
-        ("raise SystemExit(3)", Exit(code=3)),
-        ("1 / 0", Exit(code=1)),
-        ("import os; os.kill(os.getpid(), 7)", Exit(signal=7)),
+        ("pass", AttemptExit()),
+        ("raise SystemExit(3)", AttemptExit(code=3)),
+        ("1 / 0", AttemptExit(code=1)),
+        ("import os; os.kill(os.getpid(), 7)", AttemptExit(signal=7)),
     ],
     ids=["good", "exit", "exception", "signal"],
 )
 async def test_the_end_of_a_process_is_told(
-    runtime: ProcessRuntime, source: str, how: Exit
+    runtime: ProcessRuntime, source: str, how: AttemptExit
 ) -> None:
     assert await ended(runtime, source) == how
 
@@ -88,7 +88,7 @@ async def test_a_process_that_is_asked_to_end_may_do_so_in_its_own_way(
     await eventually(lambda: log_of(tmp_path))
     running.terminate()
 
-    assert await running.wait() == Exit(code=5, terminated=True)
+    assert await running.wait() == AttemptExit(code=5, terminated=True)
 
 
 async def test_who_does_not_listen_is_killed_with_its_children(
@@ -98,7 +98,7 @@ async def test_who_does_not_listen_is_killed_with_its_children(
     child = int(await eventually(lambda: log_of(tmp_path)))
     running.terminate()
 
-    assert await running.wait() == Exit(signal=9, terminated=True)
+    assert await running.wait() == AttemptExit(signal=9, terminated=True)
     await eventually(lambda: not alive(child))
 
 
@@ -111,14 +111,16 @@ async def test_what_a_process_leaves_behind_ends_with_it(
         sys.stdout.flush()
         import os; os._exit(0)
     """
-    assert await ended(runtime, source) == Exit()
+    assert await ended(runtime, source) == AttemptExit()
     await eventually(lambda: not alive(int(log_of(tmp_path))))
 
 
 async def test_too_much_memory_ends_a_process(runtime: ProcessRuntime, tmp_path: Path) -> None:
     source = "import time; x = b'x' * 300_000_000; time.sleep(60)"
 
-    assert await ended(runtime, source, memory=128 * 2**20) == Exit(signal=9, out_of_memory=True)
+    assert await ended(runtime, source, memory=128 * 2**20) == AttemptExit(
+        signal=9, out_of_memory=True
+    )
     assert "Memory limit of 128 MiB exceeded with" in log_of(tmp_path)
 
 
@@ -140,7 +142,7 @@ async def test_a_container_writes_to_a_folder_that_goes_with_it(
     running = await runtime.start(
         make_attempt("import os, pathlib; (pathlib.Path.home() / 'file').write_text('x')")
     )
-    assert await running.wait() == Exit()
+    assert await running.wait() == AttemptExit()
     assert folders(tmp_path, "*/scratch/file")
 
     running.discard()
@@ -171,7 +173,7 @@ async def test_the_log_is_bounded_and_the_task_is_not_harmed(
 ) -> None:
     source = "import os; [os.write(1, b'x' * 65535 + b'\\n') for _ in range(200)]"
 
-    assert await ended(runtime, source) == Exit()
+    assert await ended(runtime, source) == AttemptExit()
     size = (tmp_path / "logs/demo-abcde/task0-0.log").stat().st_size
     assert supervisor.LONGEST_LOG <= size < supervisor.LONGEST_LOG + 100
 
@@ -196,7 +198,7 @@ async def test_a_running_attempt_is_found_by_the_next_emulator(
 
     assert adopted is not None
     (tmp_path / "runtimes" / attempt.name / "scratch/go").touch()
-    assert await adopted.wait() == Exit(code=4)
+    assert await adopted.wait() == AttemptExit(code=4)
 
 
 async def test_an_attempt_that_ended_meanwhile_is_found_too(
@@ -207,7 +209,7 @@ async def test_an_attempt_that_ended_meanwhile_is_found_too(
     adopted = await make_runtime(tmp_path).adopt(attempt)
 
     assert adopted is not None
-    assert await adopted.wait() == Exit(code=6)
+    assert await adopted.wait() == AttemptExit(code=6)
 
 
 async def test_an_attempt_that_was_never_started_is_not_found(
@@ -226,7 +228,7 @@ async def test_a_killed_supervisor_takes_its_task_along(
     child = int(await eventually(lambda: log_of(tmp_path)))
     os.kill(supervisor_of(tmp_path), signal.SIGKILL)
 
-    assert await running.wait() == Exit(lost=True)
+    assert await running.wait() == AttemptExit(lost=True)
     await eventually(lambda: not alive(child))
 
 
@@ -255,5 +257,5 @@ async def test_closing_leaves_no_trace_of_what_ran(runtime: ProcessRuntime, tmp_
 async def test_a_machine_without_room_says_so(tmp_path: Path) -> None:
     (tmp_path / "runtimes").write_text("in the way")
 
-    with pytest.raises(CannotStart, match="demo-abcde-task0-0"):
+    with pytest.raises(AttemptNotStarted, match="demo-abcde-task0-0"):
         await make_runtime(tmp_path).start(make_attempt())

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from devenv.gcp.run_jobs.messages import State
-from devenv.gcp.run_jobs.runtimes.base import Exit
+from devenv.gcp.run_jobs.resources import State
+from devenv.gcp.run_jobs.runtimes.base import AttemptExit
 from tests.unit.devenv.gcp.fakes import settle
 from tests.unit.devenv.gcp.run_jobs.bench import CONFIG, JOB, Bench, completed, unpack
 
@@ -30,7 +30,7 @@ async def test_a_runtime_that_ended_in_between_tells_its_end(bench: Bench) -> No
     execution = await bench.run()
     name = (await bench.attempt()).attempt.name
     later = await bench.killed()
-    later.runtime.survivors[name] = Exit()
+    later.runtime.survivors[name] = AttemptExit()
     await later.service.start()
 
     assert completed(await later.execution(execution)).state == State.CONDITION_SUCCEEDED
@@ -40,7 +40,7 @@ async def test_a_runtime_that_is_gone_counts_as_failed_and_is_retried(bench: Ben
     execution = await bench.run()
     name = (await bench.attempt()).attempt.name
     later = await bench.killed()
-    later.runtime.survivors[name] = Exit(lost=True)
+    later.runtime.survivors[name] = AttemptExit(lost=True)
     await later.service.start()
 
     retry = await later.attempt()

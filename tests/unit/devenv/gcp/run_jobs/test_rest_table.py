@@ -10,7 +10,7 @@ from google.cloud.run_v2.services.jobs.transports.rest_base import _BaseJobsRest
 from google.cloud.run_v2.services.tasks.transports.rest_base import _BaseTasksRestTransport
 
 from devenv.gcp.rpc import HttpRule
-from devenv.gcp.run_jobs import rest
+from devenv.gcp.run_jobs import api as rest
 
 
 def published(transport: Any, method: str) -> HttpRule:

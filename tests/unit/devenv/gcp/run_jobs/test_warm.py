@@ -11,7 +11,7 @@ import pytest
 
 from devenv.gcp.config import Image
 from devenv.gcp.run_jobs.runtimes import warm
-from devenv.gcp.run_jobs.runtimes.base import Attempt, Exit
+from devenv.gcp.run_jobs.runtimes.base import AttemptExit, EmulatedAttempt
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from tests.unit.devenv.gcp.run_jobs.processes import (
     EXECUTION,
@@ -68,7 +68,7 @@ async def runtime(tmp_path: Path, anyio_backend: str) -> AsyncIterator[ProcessRu
     await runtime.close()
 
 
-async def ready(runtime: ProcessRuntime, attempt: Attempt) -> int:
+async def ready(runtime: ProcessRuntime, attempt: EmulatedAttempt) -> int:
     """Return the pid of the waiting process for such attempts, once it waits."""
     runtime.prepare(attempt)
     (server,) = runtime._servers._servers.values()
@@ -76,7 +76,9 @@ async def ready(runtime: ProcessRuntime, attempt: Attempt) -> int:
     return server._pid
 
 
-async def run(runtime: ProcessRuntime, data: Path, attempt: Attempt) -> tuple[Exit, str]:
+async def run(
+    runtime: ProcessRuntime, data: Path, attempt: EmulatedAttempt
+) -> tuple[AttemptExit, str]:
     """Run an attempt to its end; return that and what it printed."""
     (data / "logs" / EXECUTION / "task0-0.log").unlink(missing_ok=True)
     ended = await (await runtime.start(attempt)).wait()
@@ -92,7 +94,7 @@ async def test_a_program_finds_everything_as_in_a_fresh_process(
         if is_warm:
             await ready(runtime, attempt)
         ended, output = await run(runtime, tmp_path, attempt)
-        assert ended == Exit()
+        assert ended == AttemptExit()
         facts.append(json.loads(output.splitlines()[0]))
 
     assert facts[1] == facts[0]
@@ -113,14 +115,14 @@ async def test_the_waiting_process_is_used_once_it_is_ready(
 @pytest.mark.parametrize(
     ("source", "how", "output"),
     [
-        ("sys.exit(3)", Exit(code=3), "bye\nContainer called exit(3).\n"),
-        ("1 / 0", Exit(code=1), "ZeroDivisionError: division by zero"),
-        ("os.kill(os.getpid(), 9)", Exit(signal=9), "Container terminated on signal 9.\n"),
+        ("sys.exit(3)", AttemptExit(code=3), "bye\nContainer called exit(3).\n"),
+        ("1 / 0", AttemptExit(code=1), "ZeroDivisionError: division by zero"),
+        ("os.kill(os.getpid(), 9)", AttemptExit(signal=9), "Container terminated on signal 9.\n"),
     ],
     ids=["exit", "exception", "signal"],
 )
 async def test_its_end_is_that_of_the_program(
-    runtime: ProcessRuntime, tmp_path: Path, source: str, how: Exit, output: str
+    runtime: ProcessRuntime, tmp_path: Path, source: str, how: AttemptExit, output: str
 ) -> None:
     attempt = make_attempt(source)
     await ready(runtime, attempt)
@@ -134,7 +136,7 @@ async def test_it_serves_one_task_after_the_other(runtime: ProcessRuntime, tmp_p
     waiting = await ready(runtime, make_attempt())
     for number in range(3):
         attempt = make_attempt(f"print(forked(), {number})", env={"NUMBER": str(number)})
-        assert await run(runtime, tmp_path, attempt) == (Exit(), f"True {number}\nbye\n")
+        assert await run(runtime, tmp_path, attempt) == (AttemptExit(), f"True {number}\nbye\n")
 
     assert alive(waiting)
 
@@ -147,7 +149,7 @@ async def test_a_waiting_process_that_dies_is_not_missed(
     starting = runtime.start(attempt)
     os.kill(next(iter(runtime._servers._servers.values()))._pid, signal.SIGKILL)
 
-    assert await (await starting).wait() == Exit()
+    assert await (await starting).wait() == AttemptExit()
     assert log_of(tmp_path) == "False\nbye\n"
 
 
@@ -159,7 +161,7 @@ async def test_a_waiting_process_that_does_not_answer_is_given_up(
     waiting = await ready(runtime, attempt)
     os.kill(waiting, signal.SIGSTOP)
 
-    assert await run(runtime, tmp_path, attempt) == (Exit(), "False\nbye\n")
+    assert await run(runtime, tmp_path, attempt) == (AttemptExit(), "False\nbye\n")
     await eventually(lambda: not alive(waiting))
 
 

@@ -4,8 +4,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from devenv.gcp.run_jobs.conditions import go_duration
-from devenv.gcp.run_jobs.images import digest
+from devenv.gcp.run_jobs.life import go_duration
+from devenv.gcp.run_jobs.runtimes.base import digest
 from tests.unit.devenv.gcp.run_jobs.bench import JOB, Bench
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from devenv.gcp.config import CloudConfig, Service
-from devenv.gcp.run_services.invoker import Invoker, Refused, is_for
+from devenv.gcp.run_services.invoker import InvocationRefused, Invoker, is_for
 from tests.unit.devenv.gcp.fakes import FakeGuard
 
 CONFIG = CloudConfig(services=(Service(name="worker", port=1, account="worker"),))
@@ -43,14 +43,14 @@ def test_x_serverless_authorization_is_checked_instead_and_loses_its_signature()
 
 def test_a_bad_x_serverless_token_is_not_saved_by_a_good_plain_one() -> None:
     sent = [(b"authorization", GOOD), (b"x-serverless-authorization", b"Bearer no")]
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvocationRefused) as refused:
         invoker().admit(SERVICE, "/", sent)
     assert refused.value.page.status == 401
 
 
 @given(st.binary(max_size=200))
 def test_whatever_a_token_looks_like_the_answer_is_401_or_nothing(value: bytes) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvocationRefused) as refused:
         invoker().admit(SERVICE, "/", [(b"authorization", value)])
     assert refused.value.page.status == 401
 

@@ -16,7 +16,7 @@ from devenv.gcp.rpc import HttpRule
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
-from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, Target
+from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, FakeTarget
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_bindings_equal_the_clients(
         clock=ManualClock(),
         guard=FakeGuard(),
         minter=FakeMinter(),
-        send=Target().send,
+        send=FakeTarget().send,
     )
     for rpc in service.rpcs():
         base = getattr(transport, f"_Base{rpc.method.rpartition('/')[2]}")

@@ -23,7 +23,7 @@ from devenv.gcp.errors import (
 )
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.store import Store
-from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, Target, settle
+from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, FakeTarget, settle
 from tests.unit.devenv.gcp.garbage import messages
 
 pytestmark = pytest.mark.anyio
@@ -36,10 +36,10 @@ SLOT = 1_800_000_000.0  # a full minute
 type Invoke = Callable[..., Awaitable[Any]]
 
 
-class Cloud:
+class SchedulerBench:
     def __init__(self) -> None:
         self.clock = ManualClock(SLOT + 30)
-        self.target = Target()
+        self.target = FakeTarget()
         self.guard = FakeGuard()
         self.store = Store(":memory:")
         self.schedules: tuple[ScheduledJob, ...] = ()
@@ -72,8 +72,8 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud() -> Iterator[Cloud]:
-    cloud = Cloud()
+def cloud() -> Iterator[SchedulerBench]:
+    cloud = SchedulerBench()
     yield cloud
     cloud.store.close()
 
@@ -82,7 +82,7 @@ def job(**fields: Any) -> dict[str, Any]:
     return {"name": NAME, "schedule": "* * * * *", "http_target": TARGET, **fields}
 
 
-async def test_a_job_fires_at_its_slots_with_its_headers(cloud: Cloud) -> None:
+async def test_a_job_fires_at_its_slots_with_its_headers(cloud: SchedulerBench) -> None:
     token = {"service_account_email": "tasks@p"}
     target = {**TARGET, "body": b"x", "oidc_token": token}
     async with cloud.running() as call:
@@ -103,7 +103,7 @@ async def test_a_job_fires_at_its_slots_with_its_headers(cloud: Cloud) -> None:
     assert (first.method, first.deadline) == ("POST", 180)
 
 
-async def test_what_happened_and_what_comes_is_shown(cloud: Cloud) -> None:
+async def test_what_happened_and_what_comes_is_shown(cloud: SchedulerBench) -> None:
     cloud.target.script = [500]
     async with cloud.running() as call:
         created = await call("CreateJob", parent=PARENT, job=job())
@@ -115,7 +115,7 @@ async def test_what_happened_and_what_comes_is_shown(cloud: Cloud) -> None:
     assert found.status.message == "INTERNAL(13): HTTP status code 500"
 
 
-async def test_a_failed_execution_waits_for_the_next_slot(cloud: Cloud) -> None:
+async def test_a_failed_execution_waits_for_the_next_slot(cloud: SchedulerBench) -> None:
     cloud.target.script = [500]
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
@@ -123,7 +123,7 @@ async def test_a_failed_execution_waits_for_the_next_slot(cloud: Cloud) -> None:
         assert len(cloud.target.requests) == 1
 
 
-async def test_a_failed_execution_is_retried_as_often_as_configured(cloud: Cloud) -> None:
+async def test_a_failed_execution_is_retried_as_often_as_configured(cloud: SchedulerBench) -> None:
     cloud.target.script = [500] * 9
     async with cloud.running() as call:
         hourly = job(schedule="1 8 * * *", retry_config={"retry_count": 3})
@@ -136,7 +136,9 @@ async def test_a_failed_execution_is_retried_as_often_as_configured(cloud: Cloud
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), NoAnswer("refused"), RuntimeError("a bug")])
-async def test_whatever_an_attempt_raises_the_job_goes_on(cloud: Cloud, error: Exception) -> None:
+async def test_whatever_an_attempt_raises_the_job_goes_on(
+    cloud: SchedulerBench, error: Exception
+) -> None:
     cloud.target.script = [error]
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
@@ -144,7 +146,7 @@ async def test_whatever_an_attempt_raises_the_job_goes_on(cloud: Cloud, error: E
     assert len(cloud.target.requests) == 2
 
 
-async def test_retries_stop_when_the_next_slot_comes(cloud: Cloud) -> None:
+async def test_retries_stop_when_the_next_slot_comes(cloud: SchedulerBench) -> None:
     cloud.target.script = [500] * 5
     retries = {"retry_count": 5, "min_backoff_duration": {"seconds": 25}}
     async with cloud.running() as call:
@@ -154,7 +156,7 @@ async def test_retries_stop_when_the_next_slot_comes(cloud: Cloud) -> None:
     assert times == ["2027-01-15T08:01:00Z"] * 2
 
 
-async def test_two_executions_of_a_job_never_run_at_once(cloud: Cloud) -> None:
+async def test_two_executions_of_a_job_never_run_at_once(cloud: SchedulerBench) -> None:
     answer = asyncio.Event()
     cloud.target.script = [answer]
     async with cloud.running() as call:
@@ -169,7 +171,7 @@ async def test_two_executions_of_a_job_never_run_at_once(cloud: Cloud) -> None:
         assert len(cloud.target.requests) == 2
 
 
-async def test_a_paused_job_rests_but_can_be_run(cloud: Cloud) -> None:
+async def test_a_paused_job_rests_but_can_be_run(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
         paused = await call("PauseJob", name=NAME)
@@ -183,14 +185,14 @@ async def test_a_paused_job_rests_but_can_be_run(cloud: Cloud) -> None:
         assert len(cloud.target.requests) == 2
 
 
-async def test_states_are_switched_only_once(cloud: Cloud) -> None:
+async def test_states_are_switched_only_once(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
         with pytest.raises(FailedPrecondition):
             await call("ResumeJob", name=NAME)
 
 
-async def test_an_update_changes_what_its_mask_names(cloud: Cloud) -> None:
+async def test_an_update_changes_what_its_mask_names(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job(description="old"))
         await call(
@@ -205,7 +207,7 @@ async def test_an_update_changes_what_its_mask_names(cloud: Cloud) -> None:
     assert not cloud.target.requests
 
 
-async def test_a_deleted_job_is_gone(cloud: Cloud) -> None:
+async def test_a_deleted_job_is_gone(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
         await call("DeleteJob", name=NAME)
@@ -215,21 +217,21 @@ async def test_a_deleted_job_is_gone(cloud: Cloud) -> None:
     assert not cloud.target.requests
 
 
-async def test_a_name_is_taken_once(cloud: Cloud) -> None:
+async def test_a_name_is_taken_once(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
         with pytest.raises(AlreadyExists):
             await call("CreateJob", parent=PARENT, job=job())
 
 
-async def test_an_unknown_account_is_refused(cloud: Cloud) -> None:
+async def test_an_unknown_account_is_refused(cloud: SchedulerBench) -> None:
     target = {**TARGET, "oidc_token": {"service_account_email": "nobody@p"}}
     async with cloud.running() as call:
         with pytest.raises(NotFound):
             await call("CreateJob", parent=PARENT, job=job(http_target=target))
 
 
-async def test_every_method_asks_for_its_permission(cloud: Cloud) -> None:
+async def test_every_method_asks_for_its_permission(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
         for method, verb in (("GetJob", "get"), ("RunJob", "run"), ("ResumeJob", "enable")):
@@ -238,7 +240,7 @@ async def test_every_method_asks_for_its_permission(cloud: Cloud) -> None:
                 await call(method, name=NAME)
 
 
-async def test_jobs_outlive_the_process_but_missed_slots_do_not(cloud: Cloud) -> None:
+async def test_jobs_outlive_the_process_but_missed_slots_do_not(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
     cloud.clock = ManualClock(SLOT + 3600)
@@ -248,7 +250,7 @@ async def test_jobs_outlive_the_process_but_missed_slots_do_not(cloud: Cloud) ->
         assert len(cloud.target.requests) == 1
 
 
-async def test_configured_jobs_are_there_and_stay_paused(cloud: Cloud) -> None:
+async def test_configured_jobs_are_there_and_stay_paused(cloud: SchedulerBench) -> None:
     cloud.schedules = (
         ScheduledJob(name="tick", schedule="* * * * *", uri="http://worker/a", account="tasks"),
     )
@@ -261,7 +263,7 @@ async def test_configured_jobs_are_there_and_stay_paused(cloud: Cloud) -> None:
     assert not cloud.target.requests
 
 
-async def test_schedule_removed_from_devenv_toml_stops_firing(cloud: Cloud) -> None:
+async def test_schedule_removed_from_devenv_toml_stops_firing(cloud: SchedulerBench) -> None:
     tick = ScheduledJob(name="tick", schedule="* * * * *", uri="http://worker/a", account="tasks")
     cloud.schedules = (tick,)
     async with cloud.running() as call:
@@ -282,7 +284,7 @@ async def test_schedule_removed_from_devenv_toml_stops_firing(cloud: Cloud) -> N
     [("pubsub_target", {"topic_name": "t"}), ("app_engine_http_target", {"relative_uri": "/"})],
 )
 async def test_field_that_is_not_emulated_is_named(
-    cloud: Cloud, field: str, value: dict[str, Any]
+    cloud: SchedulerBench, field: str, value: dict[str, Any]
 ) -> None:
     wanted = {"schedule": "* * * * *", field: value}
     async with cloud.running() as call:
@@ -297,7 +299,9 @@ SOME = settings(
 
 @SOME
 @given(data=st.data())
-def test_garbage_gets_nothing_worse_than_a_cloud_error(cloud: Cloud, data: st.DataObject) -> None:
+def test_garbage_gets_nothing_worse_than_a_cloud_error(
+    cloud: SchedulerBench, data: st.DataObject
+) -> None:
     rpc = data.draw(st.sampled_from(cloud.make().rpcs()))
     request = data.draw(messages(rpc.request))
 
@@ -311,7 +315,7 @@ def test_garbage_gets_nothing_worse_than_a_cloud_error(cloud: Cloud, data: st.Da
 
 @SOME
 @given(wanted=messages(scheduler_v1.Job.pb()))
-def test_whatever_job_is_accepted_can_also_be_run(cloud: Cloud, wanted: Any) -> None:
+def test_whatever_job_is_accepted_can_also_be_run(cloud: SchedulerBench, wanted: Any) -> None:
     cloud.target.script = [500, TimeoutError()]
     wanted.name, wanted.http_target.uri, wanted.schedule = NAME, TARGET["uri"], "* * * * *"
 

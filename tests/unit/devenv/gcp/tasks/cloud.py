@@ -11,20 +11,20 @@ from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig, Queue
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
-from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, Target, settle
+from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, FakeTarget, settle
 
 PARENT = "projects/validibot-local/locations/us-west1"
 QUEUE = f"{PARENT}/queues/runs"
 
 
-class Cloud:
+class TasksBench:
     """The service, what it stands on, and calls by the method's name."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.guard = FakeGuard()
         self.minter = FakeMinter()
-        self.target = Target()
+        self.target = FakeTarget()
         self.store = Store(":memory:")
         self.config = CloudConfig(queues=(Queue(name="runs"),))
 

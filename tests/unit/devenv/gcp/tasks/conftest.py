@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.devenv.gcp.tasks.cloud import Cloud
+from tests.unit.devenv.gcp.tasks.cloud import TasksBench
 
 
 @pytest.fixture
-def cloud() -> Iterator[Cloud]:
-    cloud = Cloud()
+def cloud() -> Iterator[TasksBench]:
+    cloud = TasksBench()
     yield cloud
     cloud.store.close()

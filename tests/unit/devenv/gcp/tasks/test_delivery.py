@@ -5,14 +5,14 @@ import asyncio
 import pytest
 
 from devenv.gcp.delivery import NoAnswer
-from tests.unit.devenv.gcp.tasks.cloud import QUEUE, Cloud, task
+from tests.unit.devenv.gcp.tasks.cloud import QUEUE, TasksBench, task
 
 pytestmark = pytest.mark.anyio
 
 OIDC = {"oidc_token": {"service_account_email": "tasks@p"}}
 
 
-async def test_a_task_is_delivered_at_once_with_its_headers(cloud: Cloud) -> None:
+async def test_a_task_is_delivered_at_once_with_its_headers(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(id="t1"))
     (request,) = cloud.target.requests
@@ -29,7 +29,7 @@ async def test_a_task_is_delivered_at_once_with_its_headers(cloud: Cloud) -> Non
 
 
 async def test_the_callers_headers_keep_their_casing_but_googles_cannot_be_set(
-    cloud: Cloud,
+    cloud: TasksBench,
 ) -> None:
     sent = {"X-My-Id": "7", "content-type": "a/b", "X-CloudTasks-TaskName": "x", "host": "evil"}
     async with cloud.running() as call:
@@ -40,7 +40,7 @@ async def test_the_callers_headers_keep_their_casing_but_googles_cannot_be_set(
     assert "host" not in headers
 
 
-async def test_counts_and_previous_response_follow_googles_recording(cloud: Cloud) -> None:
+async def test_counts_and_previous_response_follow_googles_recording(cloud: TasksBench) -> None:
     cloud.target.script = [503, 404, 429, 500, 302, 200]
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task())
@@ -53,7 +53,7 @@ async def test_counts_and_previous_response_follow_googles_recording(cloud: Clou
     assert target.sent("X-CloudTasks-TaskRetryReason") == [None, *[""] * 5]
 
 
-async def test_a_task_is_retried_with_doubling_backoff(cloud: Cloud) -> None:
+async def test_a_task_is_retried_with_doubling_backoff(cloud: TasksBench) -> None:
     cloud.target.script = [500] * 4
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task())
@@ -64,7 +64,7 @@ async def test_a_task_is_retried_with_doubling_backoff(cloud: Cloud) -> None:
     assert counts == [1, 2, 3, 4, 4, 5]
 
 
-async def test_a_busy_target_is_left_alone_for_longer(cloud: Cloud) -> None:
+async def test_a_busy_target_is_left_alone_for_longer(cloud: TasksBench) -> None:
     cloud.target.script = [429]
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task())
@@ -74,7 +74,7 @@ async def test_a_busy_target_is_left_alone_for_longer(cloud: Cloud) -> None:
         assert len(cloud.target.requests) == 2
 
 
-async def test_retry_after_is_considered(cloud: Cloud) -> None:
+async def test_retry_after_is_considered(cloud: TasksBench) -> None:
     cloud.target.script = [503]
     cloud.target.headers = {"retry-after": "30"}
     async with cloud.running() as call:
@@ -85,7 +85,7 @@ async def test_retry_after_is_considered(cloud: Cloud) -> None:
         assert len(cloud.target.requests) == 2
 
 
-async def test_an_attempt_past_its_deadline_counts_as_504(cloud: Cloud) -> None:
+async def test_an_attempt_past_its_deadline_counts_as_504(cloud: TasksBench) -> None:
     cloud.target.script = [TimeoutError()]
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(dispatch_deadline={"seconds": 15}))
@@ -98,7 +98,7 @@ async def test_an_attempt_past_its_deadline_counts_as_504(cloud: Cloud) -> None:
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("error", [NoAnswer("refused"), RuntimeError("a bug")])
 async def test_whatever_a_delivery_raises_the_task_is_tried_again(
-    cloud: Cloud, error: Exception
+    cloud: TasksBench, error: Exception
 ) -> None:
     cloud.target.script = [error]
     async with cloud.running() as call:
@@ -107,7 +107,7 @@ async def test_whatever_a_delivery_raises_the_task_is_tried_again(
     assert len(cloud.target.requests) == 2
 
 
-async def test_every_attempt_carries_a_new_token_for_the_url(cloud: Cloud) -> None:
+async def test_every_attempt_carries_a_new_token_for_the_url(cloud: TasksBench) -> None:
     cloud.target.script = [500]
     async with cloud.running() as call:
         sent = {**OIDC, "headers": {"authorization": "mine"}}
@@ -120,7 +120,7 @@ async def test_every_attempt_carries_a_new_token_for_the_url(cloud: Cloud) -> No
     assert "authorization" not in cloud.target.requests[0].headers
 
 
-async def test_oauth_token_has_the_scope_of_the_task(cloud: Cloud) -> None:
+async def test_oauth_token_has_the_scope_of_the_task(cloud: TasksBench) -> None:
     token = {"service_account_email": "tasks@p", "scope": "https://scope"}
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(request={"oauth_token": token}))
@@ -128,14 +128,14 @@ async def test_oauth_token_has_the_scope_of_the_task(cloud: Cloud) -> None:
     assert cloud.target.sent("Authorization") == ["Bearer access-1-tasks@p-https://scope"]
 
 
-async def test_a_token_is_for_the_audience_that_the_task_names(cloud: Cloud) -> None:
+async def test_a_token_is_for_the_audience_that_the_task_names(cloud: TasksBench) -> None:
     token = {"service_account_email": "tasks@p", "audience": "https://worker"}
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(request={"oidc_token": token}))
     assert cloud.target.sent("Authorization") == ["Bearer id-1-tasks@p-https://worker"]
 
 
-async def test_a_task_that_is_given_up_is_deleted(cloud: Cloud) -> None:
+async def test_a_task_that_is_given_up_is_deleted(cloud: TasksBench) -> None:
     cloud.target.script = [500] * 9
     async with cloud.running() as call:
         await call(
@@ -149,7 +149,7 @@ async def test_a_task_that_is_given_up_is_deleted(cloud: Cloud) -> None:
     assert len(cloud.target.requests) == 3
 
 
-async def test_a_scheduled_task_waits_for_its_time(cloud: Cloud) -> None:
+async def test_a_scheduled_task_waits_for_its_time(cloud: TasksBench) -> None:
     later = {"seconds": int(cloud.clock.now()) + 60}
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(schedule_time=later))
@@ -159,7 +159,7 @@ async def test_a_scheduled_task_waits_for_its_time(cloud: Cloud) -> None:
         assert len(cloud.target.requests) == 1
 
 
-async def test_a_deleted_task_is_not_delivered(cloud: Cloud) -> None:
+async def test_a_deleted_task_is_not_delivered(cloud: TasksBench) -> None:
     later = {"seconds": int(cloud.clock.now()) + 60}
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(id="t1", schedule_time=later))
@@ -168,7 +168,7 @@ async def test_a_deleted_task_is_not_delivered(cloud: Cloud) -> None:
     assert not cloud.target.requests
 
 
-async def test_nothing_comes_of_the_answer_to_a_task_deleted_meanwhile(cloud: Cloud) -> None:
+async def test_nothing_comes_of_the_answer_to_a_task_deleted_meanwhile(cloud: TasksBench) -> None:
     answer = asyncio.Event()
     cloud.target.script = [answer]
     async with cloud.running() as call:
@@ -180,7 +180,7 @@ async def test_nothing_comes_of_the_answer_to_a_task_deleted_meanwhile(cloud: Cl
 
 
 async def test_a_paused_queue_takes_tasks_and_delivers_them_when_it_is_resumed(
-    cloud: Cloud,
+    cloud: TasksBench,
 ) -> None:
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
@@ -191,7 +191,7 @@ async def test_a_paused_queue_takes_tasks_and_delivers_them_when_it_is_resumed(
         assert len(cloud.target.requests) == 1
 
 
-async def test_run_task_delivers_even_while_the_queue_is_paused(cloud: Cloud) -> None:
+async def test_run_task_delivers_even_while_the_queue_is_paused(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
         await call("CreateTask", parent=QUEUE, task=task(id="t1"))
@@ -199,7 +199,7 @@ async def test_run_task_delivers_even_while_the_queue_is_paused(cloud: Cloud) ->
         assert len(cloud.target.requests) == 1
 
 
-async def test_run_task_on_a_task_in_flight_sends_no_second_request(cloud: Cloud) -> None:
+async def test_run_task_on_a_task_in_flight_sends_no_second_request(cloud: TasksBench) -> None:
     cloud.target.script = [asyncio.Event()]
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(id="t1"))
@@ -207,7 +207,7 @@ async def test_run_task_on_a_task_in_flight_sends_no_second_request(cloud: Cloud
     assert len(cloud.target.requests) == 1
 
 
-async def test_a_purge_drops_what_waits(cloud: Cloud) -> None:
+async def test_a_purge_drops_what_waits(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
         await call("CreateTask", parent=QUEUE, task=task())
@@ -216,7 +216,7 @@ async def test_a_purge_drops_what_waits(cloud: Cloud) -> None:
     assert not cloud.target.requests
 
 
-async def test_accepted_tasks_outlive_the_process(cloud: Cloud) -> None:
+async def test_accepted_tasks_outlive_the_process(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
         for name in "abc":
@@ -227,7 +227,9 @@ async def test_accepted_tasks_outlive_the_process(cloud: Cloud) -> None:
     assert cloud.target.sent("X-CloudTasks-TaskName") == ["a", "b", "c"]
 
 
-async def test_an_attempt_cut_off_by_the_end_of_the_process_is_made_again(cloud: Cloud) -> None:
+async def test_an_attempt_cut_off_by_the_end_of_the_process_is_made_again(
+    cloud: TasksBench,
+) -> None:
     cloud.target.script = [asyncio.Event()]
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(id="t1"))
@@ -237,7 +239,7 @@ async def test_an_attempt_cut_off_by_the_end_of_the_process_is_made_again(cloud:
     assert cloud.target.sent("X-CloudTasks-TaskRetryCount") == ["0", "1"]
 
 
-async def test_counts_outlive_the_process(cloud: Cloud) -> None:
+async def test_counts_outlive_the_process(cloud: TasksBench) -> None:
     cloud.target.script = [404]
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task())

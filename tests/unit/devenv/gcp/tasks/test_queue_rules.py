@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 from devenv.gcp.delivery import Backoff
 from devenv.gcp.tasks.dispatcher import retry_after
 from devenv.gcp.tasks.rules import complete_queue, exhausted
-from devenv.gcp.tasks.state import Bucket, Entry, LiveQueue
+from devenv.gcp.tasks.state import LiveQueue, QueuedEntry, TokenBucket
 
 RetryConfig = tasks_v2.RetryConfig.pb()
 
@@ -18,8 +18,8 @@ def queue(**limits: float) -> LiveQueue:
     return LiveQueue(state)
 
 
-def entry(name: str, due: int = 100) -> Entry:
-    return Entry(tasks_v2.Task.pb()(name=name, schedule_time={"seconds": due}))
+def entry(name: str, due: int = 100) -> QueuedEntry:
+    return QueuedEntry(tasks_v2.Task.pb()(name=name, schedule_time={"seconds": due}))
 
 
 def test_backoff_doubles_then_grows_linearly_up_to_the_cap() -> None:
@@ -60,7 +60,7 @@ def test_a_bucket_gives_no_more_than_its_burst_and_its_rate(
     rate: float, burst: int, steps: list[float]
 ) -> None:
     start = now = 1_800_000_000.0
-    bucket = Bucket(rate, burst)
+    bucket = TokenBucket(rate, burst)
     taken = 0
     for step in steps:
         now += step
@@ -73,7 +73,7 @@ def test_a_bucket_gives_no_more_than_its_burst_and_its_rate(
 @given(rate=st.floats(0.01, 500), burst=st.integers(1, 100))
 def test_a_bucket_says_exactly_when_its_next_token_is_there(rate: float, burst: int) -> None:
     now = 1_800_000_000.0
-    bucket = Bucket(rate, burst)
+    bucket = TokenBucket(rate, burst)
     for _ in range(burst):
         assert bucket.wait(now) == 0
         bucket.take()
@@ -83,7 +83,7 @@ def test_a_bucket_says_exactly_when_its_next_token_is_there(rate: float, burst: 
 
 
 def test_a_clock_set_back_does_not_stop_a_queue() -> None:
-    bucket = Bucket(10, 1)
+    bucket = TokenBucket(10, 1)
     assert bucket.wait(1_800_000_000.0) == 0
     bucket.take()
     assert bucket.wait(1_700_000_000.0) <= 0.1001

@@ -18,7 +18,7 @@ from devenv.gcp.errors import (
     Unimplemented,
 )
 from tests.unit.devenv.gcp.garbage import messages
-from tests.unit.devenv.gcp.tasks.cloud import PARENT, QUEUE, Cloud, task
+from tests.unit.devenv.gcp.tasks.cloud import PARENT, QUEUE, TasksBench, task
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,7 @@ MISSING = f"{PARENT}/queues/missing"
 FULL = tasks_v2.Task.View.FULL
 
 
-async def test_a_queue_gets_googles_defaults(cloud: Cloud) -> None:
+async def test_a_queue_gets_googles_defaults(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         queue = await call("CreateQueue", parent=PARENT, queue={"name": NEW})
     rates, retries = queue.rate_limits, queue.retry_config
@@ -53,7 +53,7 @@ async def test_a_queue_gets_googles_defaults(cloud: Cloud) -> None:
     ],
 )
 async def test_limits_out_of_bounds_are_refused(
-    cloud: Cloud, queue: dict[str, Any], text: str
+    cloud: TasksBench, queue: dict[str, Any], text: str
 ) -> None:
     async with cloud.running() as call:
         with pytest.raises(InvalidArgument, match=text):
@@ -78,14 +78,14 @@ async def test_limits_out_of_bounds_are_refused(
     ],
 )
 async def test_field_that_is_not_emulated_is_named(
-    cloud: Cloud, method: str, fields: dict[str, Any], name: str
+    cloud: TasksBench, method: str, fields: dict[str, Any], name: str
 ) -> None:
     async with cloud.running() as call:
         with pytest.raises(Unimplemented, match=f"{name}.* is not emulated"):
             await call(method, **{"parent": PARENT, **fields})
 
 
-async def test_fractions_of_a_backoff_over_a_second_are_cut(cloud: Cloud) -> None:
+async def test_fractions_of_a_backoff_over_a_second_are_cut(cloud: TasksBench) -> None:
     retries = {"min_backoff": {"seconds": 2, "nanos": 5}}
     async with cloud.running() as call:
         queue = await call(
@@ -94,7 +94,7 @@ async def test_fractions_of_a_backoff_over_a_second_are_cut(cloud: Cloud) -> Non
     assert (queue.retry_config.min_backoff.seconds, queue.retry_config.min_backoff.nanos) == (2, 0)
 
 
-async def test_a_queue_exists_once_and_its_name_rests_after_deletion(cloud: Cloud) -> None:
+async def test_a_queue_exists_once_and_its_name_rests_after_deletion(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("CreateQueue", parent=PARENT, queue={"name": NEW})
         with pytest.raises(AlreadyExists, match=r"^Queue already exists$"):
@@ -106,7 +106,7 @@ async def test_a_queue_exists_once_and_its_name_rests_after_deletion(cloud: Clou
         await call("CreateQueue", parent=PARENT, queue={"name": NEW})
 
 
-async def test_a_deleted_queue_takes_its_tasks_with_it(cloud: Cloud) -> None:
+async def test_a_deleted_queue_takes_its_tasks_with_it(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
         await call("CreateTask", parent=QUEUE, task=task())
@@ -117,7 +117,7 @@ async def test_a_deleted_queue_takes_its_tasks_with_it(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("method", ["GetQueue", "PauseQueue", "ResumeQueue", "PurgeQueue"])
-async def test_a_missing_queue_is_not_found(cloud: Cloud, method: str) -> None:
+async def test_a_missing_queue_is_not_found(cloud: TasksBench, method: str) -> None:
     async with cloud.running() as call:
         with pytest.raises(NotFound, match=NO_QUEUE):
             await call(method, name=MISSING)
@@ -128,14 +128,14 @@ async def test_a_missing_queue_is_not_found(cloud: Cloud, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GetTask", "DeleteTask", "RunTask"])
-async def test_a_missing_task_is_not_found(cloud: Cloud, method: str) -> None:
+async def test_a_missing_task_is_not_found(cloud: TasksBench, method: str) -> None:
     async with cloud.running() as call:
         for queue in (QUEUE, MISSING):
             with pytest.raises(NotFound, match=r"^Requested entity was not found\.$"):
                 await call(method, name=f"{queue}/tasks/none")
 
 
-async def test_another_project_is_refused_with_its_name(cloud: Cloud) -> None:
+async def test_another_project_is_refused_with_its_name(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         with pytest.raises(PermissionDenied) as refused:
             await call("CreateQueue", parent="not-a-valid-parent", queue={"name": NEW})
@@ -143,13 +143,13 @@ async def test_another_project_is_refused_with_its_name(cloud: Cloud) -> None:
     assert refused.value.details[0].reason == "CONSUMER_INVALID"
 
 
-async def test_a_project_may_be_given_by_its_number(cloud: Cloud) -> None:
+async def test_a_project_may_be_given_by_its_number(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         found = await call("GetQueue", name=QUEUE.replace("validibot-local", "123456789012"))
     assert found.name == QUEUE
 
 
-async def test_malformed_names_are_refused_with_a_link_to_the_definition(cloud: Cloud) -> None:
+async def test_malformed_names_are_refused_with_a_link_to_the_definition(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         with pytest.raises(InvalidArgument, match="Queue name must be formatted:") as queue:
             await call("GetQueue", name="runs")
@@ -179,14 +179,16 @@ async def test_malformed_names_are_refused_with_a_link_to_the_definition(cloud: 
     ],
 )
 async def test_tasks_that_cannot_be_are_refused(
-    cloud: Cloud, fields: dict[str, Any], text: str
+    cloud: TasksBench, fields: dict[str, Any], text: str
 ) -> None:
     async with cloud.running() as call:
         with pytest.raises(InvalidArgument, match=text):
             await call("CreateTask", parent=QUEUE, task=task(**fields))
 
 
-async def test_a_name_is_taken_while_its_task_lives_and_for_a_while_after(cloud: Cloud) -> None:
+async def test_a_name_is_taken_while_its_task_lives_and_for_a_while_after(
+    cloud: TasksBench,
+) -> None:
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(id="t1"))
         with pytest.raises(NotFound, match="a task with this name existed recently"):
@@ -199,7 +201,7 @@ async def test_a_name_is_taken_while_its_task_lives_and_for_a_while_after(cloud:
     assert len(cloud.target.requests) == 2
 
 
-async def test_a_task_belongs_in_the_queue_of_the_request(cloud: Cloud) -> None:
+async def test_a_task_belongs_in_the_queue_of_the_request(cloud: TasksBench) -> None:
     other = {"name": f"{QUEUE}-other/tasks/t1", "http_request": {"url": "http://x/"}}
     async with cloud.running() as call:
         with pytest.raises(InvalidArgument) as refused:
@@ -210,14 +212,14 @@ async def test_a_task_belongs_in_the_queue_of_the_request(cloud: Cloud) -> None:
     )
 
 
-async def test_an_account_that_does_not_exist_is_not_found(cloud: Cloud) -> None:
+async def test_an_account_that_does_not_exist_is_not_found(cloud: TasksBench) -> None:
     unknown = {"oidc_token": {"service_account_email": "nobody@p"}}
     async with cloud.running() as call:
         with pytest.raises(NotFound):
             await call("CreateTask", parent=QUEUE, task=task(request=unknown))
 
 
-async def test_who_creates_a_task_must_be_allowed_to_act_as_its_account(cloud: Cloud) -> None:
+async def test_who_creates_a_task_must_be_allowed_to_act_as_its_account(cloud: TasksBench) -> None:
     known = {"oidc_token": {"service_account_email": "tasks@p"}}
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(request=known))
@@ -230,7 +232,7 @@ async def test_who_creates_a_task_must_be_allowed_to_act_as_its_account(cloud: C
             await call("CreateTask", parent=QUEUE, task=task(request=known))
 
 
-async def test_only_the_full_view_has_the_body_and_needs_its_permission(cloud: Cloud) -> None:
+async def test_only_the_full_view_has_the_body_and_needs_its_permission(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
         basic = await call("CreateTask", parent=QUEUE, task=task(id="t1"))
@@ -242,7 +244,7 @@ async def test_only_the_full_view_has_the_body_and_needs_its_permission(cloud: C
     assert basic.http_request.headers["User-Agent"] == "Google-Cloud-Tasks"
 
 
-async def test_attempts_are_shown(cloud: Cloud) -> None:
+async def test_attempts_are_shown(cloud: TasksBench) -> None:
     cloud.target.script = [503, TimeoutError()]
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(id="t1"))
@@ -255,7 +257,7 @@ async def test_attempts_are_shown(cloud: Cloud) -> None:
     assert (status.code, status.message) == (4, "DEADLINE_EXCEEDED(4): HTTP status code 504")
 
 
-async def test_lists_come_in_pages(cloud: Cloud) -> None:
+async def test_lists_come_in_pages(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
         for name in "dbeac":
@@ -268,7 +270,7 @@ async def test_lists_come_in_pages(cloud: Cloud) -> None:
     assert (names, rest.next_page_token) == (list("abcde"), "")
 
 
-async def test_an_update_changes_what_its_mask_names(cloud: Cloud) -> None:
+async def test_an_update_changes_what_its_mask_names(cloud: TasksBench) -> None:
     wanted = {"name": QUEUE, "rate_limits": {"max_dispatches_per_second": 5}}
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
@@ -284,7 +286,7 @@ async def test_an_update_changes_what_its_mask_names(cloud: Cloud) -> None:
     assert queue.state == tasks_v2.Queue.State.PAUSED
 
 
-async def test_queues_are_listed_and_a_missing_one_is_made_by_an_update(cloud: Cloud) -> None:
+async def test_queues_are_listed_and_a_missing_one_is_made_by_an_update(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("UpdateQueue", queue={"name": NEW})
         listed = await call("ListQueues", parent=PARENT, page_size=1)
@@ -295,7 +297,7 @@ async def test_queues_are_listed_and_a_missing_one_is_made_by_an_update(cloud: C
 
 
 @pytest.mark.parametrize("method", ["GetIamPolicy", "SetIamPolicy"])
-async def test_policies_are_unimplemented_by_name(cloud: Cloud, method: str) -> None:
+async def test_policies_are_unimplemented_by_name(cloud: TasksBench, method: str) -> None:
     async with cloud.running() as call:
         with pytest.raises(Unimplemented, match=method):
             await call(method, resource=QUEUE)
@@ -308,7 +310,9 @@ SOME = settings(
 
 @SOME
 @given(data=st.data())
-def test_garbage_gets_nothing_worse_than_a_cloud_error(cloud: Cloud, data: st.DataObject) -> None:
+def test_garbage_gets_nothing_worse_than_a_cloud_error(
+    cloud: TasksBench, data: st.DataObject
+) -> None:
     rpc = data.draw(st.sampled_from(cloud.make().rpcs()))
     request = data.draw(messages(rpc.request))
 
@@ -322,7 +326,9 @@ def test_garbage_gets_nothing_worse_than_a_cloud_error(cloud: Cloud, data: st.Da
 
 @SOME
 @given(queue=messages(tasks_v2.Queue.pb()), entry=messages(tasks_v2.Task.pb()))
-def test_whatever_a_queue_accepts_it_can_also_deliver(cloud: Cloud, queue: Any, entry: Any) -> None:
+def test_whatever_a_queue_accepts_it_can_also_deliver(
+    cloud: TasksBench, queue: Any, entry: Any
+) -> None:
     cloud.target.script = [500, 503, TimeoutError()]
     queue.name, entry.name, entry.http_request.url = QUEUE, "", "http://worker/"
 

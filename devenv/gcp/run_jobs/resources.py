@@ -1,13 +1,67 @@
-"""Full resource names of Cloud Run: read them, refuse bad ones, make new ones."""
+"""Cloud Run v2 message classes, resource names, and lists in pages.
+
+The installed client ships no types for its raw messages, only for its wrappers; hence `Pb`.
+"""
 
 import re
 import secrets
 import string
 import uuid
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from google.cloud import run_v2
+from google.cloud.run_v2 import types
+from google.longrunning import operations_pb2
 
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented
+from devenv.gcp.messages import page, set_moment
+
+# The installed client ships no types for its raw messages, only for its wrappers.
+type Pb = Any
+
+Job: Pb = run_v2.Job.pb()
+Execution: Pb = run_v2.Execution.pb()
+Task: Pb = run_v2.Task.pb()
+TaskTemplate: Pb = run_v2.TaskTemplate.pb()
+Container: Pb = run_v2.Container.pb()
+Condition: Pb = run_v2.Condition.pb()
+TaskAttemptResult: Pb = run_v2.TaskAttemptResult.pb()
+Overrides: Pb = run_v2.RunJobRequest.Overrides.pb()
+Operation: Pb = operations_pb2.Operation
+
+CreateJobRequest: Pb = run_v2.CreateJobRequest.pb()
+GetJobRequest: Pb = run_v2.GetJobRequest.pb()
+ListJobsRequest: Pb = run_v2.ListJobsRequest.pb()
+ListJobsResponse: Pb = run_v2.ListJobsResponse.pb()
+UpdateJobRequest: Pb = run_v2.UpdateJobRequest.pb()
+DeleteJobRequest: Pb = run_v2.DeleteJobRequest.pb()
+RunJobRequest: Pb = run_v2.RunJobRequest.pb()
+GetExecutionRequest: Pb = run_v2.GetExecutionRequest.pb()
+ListExecutionsRequest: Pb = run_v2.ListExecutionsRequest.pb()
+ListExecutionsResponse: Pb = run_v2.ListExecutionsResponse.pb()
+DeleteExecutionRequest: Pb = run_v2.DeleteExecutionRequest.pb()
+CancelExecutionRequest: Pb = run_v2.CancelExecutionRequest.pb()
+GetTaskRequest: Pb = run_v2.GetTaskRequest.pb()
+ListTasksRequest: Pb = run_v2.ListTasksRequest.pb()
+ListTasksResponse: Pb = run_v2.ListTasksResponse.pb()
+
+State = types.Condition.State
+CommonReason = types.Condition.CommonReason
+ExecutionReason = types.Condition.ExecutionReason
+Severity = types.Condition.Severity
+CompletionStatus = types.ExecutionReference.CompletionStatus
+
+GA = 4  # google.api.LaunchStage
+GEN2 = int(run_v2.ExecutionEnvironment.EXECUTION_ENVIRONMENT_GEN2)
+
+
+def touch(record: Pb, now: float) -> None:
+    """Mark `record` as changed: its update time and its etag."""
+    set_moment(record.update_time, now)
+    record.etag = f'"{record.update_time.ToMicroseconds():x}.{record.generation}"'
+
 
 _LONGEST_FULL_NAME = 1024
 _ALPHABET = string.ascii_lowercase + string.digits
@@ -23,7 +77,7 @@ _SHAPES = {
 _PATTERNS = {kind: re.compile(shape.replace("*", "[^/]+")) for kind, shape in _SHAPES.items()}
 
 
-class Name(NamedTuple):
+class ResourceName(NamedTuple):
     """A full resource name, its last part and what it names."""
 
     full: str
@@ -43,7 +97,7 @@ class Name(NamedTuple):
         )
 
 
-class Names:
+class RunNames:
     """The names of one project in one region."""
 
     def __init__(self, config: CloudConfig) -> None:
@@ -52,7 +106,7 @@ class Names:
         self._region = config.region
         self.location = f"projects/{config.project}/locations/{config.region}"
 
-    def read(self, kind: str, text: str, *, wild: bool = False) -> Name:
+    def read(self, kind: str, text: str, *, wild: bool = False) -> ResourceName:
         """Return `text` as the name of a `kind`, its project number replaced by the project's id.
 
         Where it is `wild`, `-` may stand for a job or an execution: any.
@@ -69,10 +123,10 @@ class Names:
             raise Unimplemented("Operation is not implemented, or supported, or enabled.")
         if parts[1] == self._number:
             parts[1] = self._project
-        return Name("/".join(parts), parts[-1], kind)
+        return ResourceName("/".join(parts), parts[-1], kind)
 
-    def job(self, job_id: str) -> Name:
-        return Name(f"{self.location}/jobs/{job_id}", job_id, "JOB")
+    def job(self, job_id: str) -> ResourceName:
+        return ResourceName(f"{self.location}/jobs/{job_id}", job_id, "JOB")
 
     def new_operation(self) -> str:
         return f"{self.location}/operations/{uuid.uuid4()}"
@@ -100,3 +154,26 @@ def operation_of(uid: str, verb: str, location: str) -> str:
     Derived, so that no table must say which operation belongs to which execution.
     """
     return f"{location}/operations/{uuid.uuid5(uuid.UUID(uid), verb)}"
+
+
+_LARGEST_PAGE = 1000
+_LATEST = 10**18  # microseconds; what is counted down from here sorts newest first
+
+
+def pick(records: Iterable[Pb], request: Pb, *, key: Callable[[Pb], str]) -> tuple[list[Pb], str]:
+    """Return the records of the page that `request` asks for, and the token of the next page."""
+    found = {key(record): record for record in records}
+    keys, token = page(found, size=request.page_size, token=request.page_token, most=_LARGEST_PAGE)
+    return [found[each] for each in keys], token
+
+
+def by_name(record: Pb) -> str:
+    return str(record.name)
+
+
+def by_index(task: Pb) -> str:
+    return f"{task.execution} {task.index:05}"
+
+
+def newest_first(execution: Pb) -> str:
+    return f"{_LATEST - execution.create_time.ToMicroseconds():018} {execution.name}"

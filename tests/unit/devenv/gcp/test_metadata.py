@@ -2,10 +2,10 @@
 
 import pytest
 
+from devenv.gcp import metadata
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import Unavailable
-from devenv.gcp.metadata import server
-from devenv.gcp.metadata.server import MetadataServer
+from devenv.gcp.metadata import MetadataServer
 from tests.unit.devenv.gcp.web import Web
 
 EMAIL = "web@p.iam.gserviceaccount.com"
@@ -87,7 +87,7 @@ def test_wait_for_change_waits_only_for_the_same_etag(
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(server, "sleep", sleep)
+    monkeypatch.setattr(metadata, "sleep", sleep)
     first = web.get(f"{BASE}/instance/id?wait_for_change=true&last_etag=0")
     assert (first.text, len(first.headers["etag"])) == ("1", 16)
 

@@ -1,1 +1,0 @@
-"""The metadata server: one identity per workload."""
