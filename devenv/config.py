@@ -1,14 +1,18 @@
-"""devenv.toml as frozen values: the ports that we ask for, the cloud that is emulated or real."""
+"""devenv.toml as frozen values: the wanted ports, the emulated or real cloud, external servers."""
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import ConfigDict
 
 from devenv.gcp import config as gcp
-from devenv.gcp.config import CloudConfig, ConfigError
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.tables import TABLE, ConfigError, Key, Like, Port, read_table
 from devenv.tunnel import config as tunnels
 from devenv.tunnel.config import TunnelConfig
 
@@ -16,37 +20,45 @@ FILE = "devenv.toml"
 # What is one developer's own, and not committed.
 LOCAL_FILE = "devenv.local.toml"
 _TABLES = ("ports", "gcp", "external", "tunnel")
-_SCHEMES = {
-    "postgres": ("postgres", "postgresql"),
-    "smtp": ("smtp",),
-    "mail": ("http", "https"),
-}
+
+
+def _url(*schemes: str) -> Like:
+    wanted = " or ".join(f"{scheme}://HOST:PORT" for scheme in schemes)
+    port = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
+    return Like(
+        re.compile(rf"(?:{'|'.join(schemes)})://(?:[^\s/@]+@)?[\w.\[\]:-]+:{port}(?:[/?]\S*)?"),
+        wanted,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
     """One port for each thing that listens; the defaults are the usual ones."""
 
-    web: int = 8000
-    worker: int = 8001
-    queue: int = 8002
-    postgres: int = 5432
-    mail: int = 8025
-    smtp: int = 1025
-    gcp: int = 4588
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    web: Port = 8000
+    worker: Port = 8001
+    queue: Port = 8002
+    postgres: Port = 5432
+    mail: Port = 8025
+    smtp: Port = 1025
+    gcp: Port = 4588
 
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """Servers that somebody else runs: ours of the same kind is then not started.
+    """External servers, in place of which no own service is started.
 
-    URLs: `postgres` with user, password and database; `smtp` takes mails, `mail` is the page that
-    shows them. All with a port.
+    URLs with a port: `postgres` with user, password and database; `smtp` receives mails, `mail` is
+    the page that shows them.
     """
 
-    postgres: str = ""
-    smtp: str = ""
-    mail: str = ""
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    postgres: Annotated[str, _url("postgres", "postgresql")] = ""
+    smtp: Annotated[str, _url("smtp")] = ""
+    mail: Annotated[str, _url("http", "https")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,65 +130,100 @@ class Config:
 
 
 def load(root: Path) -> Config:
-    """Read devenv.toml in `root`, and `[tunnel]` of devenv.local.toml too. Raises ConfigError."""
-    data = _read(root / FILE, _TABLES)
-    cloud = gcp.parse(data.get("gcp", {}))
-    own = _read(root / LOCAL_FILE, ("tunnel",)) if (root / LOCAL_FILE).exists() else {}
-    tunnel = {**data.get("tunnel", {}), **own.get("tunnel", {})}
-    jobs = [job.name for job in cloud.jobs]
-    return Config(
-        root=root,
-        ports=_ports(data.get("ports", {})),
-        cloud=cloud,
-        external=_external(data.get("external", {})),
-        tunnel=tunnels.parse(tunnel, jobs=jobs) if tunnel else None,
-    )
+    """Read devenv.toml in `root`, and `[tunnel]` of devenv.local.toml too. Raises ConfigError.
+
+    The message begins with file and line.
+    """
+    file, local = TomlFile.read(root / FILE, _TABLES), None
+    if (root / LOCAL_FILE).exists():
+        local = TomlFile.read(root / LOCAL_FILE, ("tunnel",))
+    own = local.tables.get("tunnel", {}) if local else {}
+    with file.errors():
+        cloud = gcp.parse(file.tables.get("gcp", {}))
+        ports = read_table(Ports, file.tables.get("ports", {}), "ports")
+        external = read_table(External, file.tables.get("external", {}), "external")
+    tunnel = {**file.tables.get("tunnel", {}), **own}
+    with (local or file).errors():
+        return Config(
+            root=root,
+            ports=ports,
+            cloud=cloud,
+            external=external,
+            tunnel=tunnels.parse(tunnel, jobs=[job.name for job in cloud.jobs]) if tunnel else None,
+        )
 
 
-def _read(path: Path, tables: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} is not there.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}.") from error
-    known = ", ".join(f"[{name}]" for name in tables)
-    for name, table in data.items():
-        if name not in tables:
-            raise ConfigError(f"{path.name} has the unknown table [{name}]; known are {known}.")
-        if not isinstance(table, dict):
-            raise ConfigError(f"{path.name}: {name} is {table!r:.60}; it must be a table.")
-    return data
+@dataclass(frozen=True, slots=True)
+class TomlFile:
+    """A file of configuration: its tables, and its text to find the lines of errors in."""
+
+    path: Path
+    text: str
+    tables: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path, known: tuple[str, ...]) -> Self:
+        """Raises ConfigError, also for tables that are not among the known ones."""
+        try:
+            text = path.read_text(encoding="utf-8")
+            file = cls(path, text, tomllib.loads(text))
+        except FileNotFoundError as error:
+            raise ConfigError(f"{path} is not there.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: {error}.") from error
+        with file.errors():
+            for name, table in file.tables.items():
+                if name not in known:
+                    tables = ", ".join(f"[{one}]" for one in known)
+                    raise ConfigError(f"unknown table [{name}]; known are {tables}.", key=(name,))
+                if not isinstance(table, dict):
+                    raise ConfigError(f"{name} is {table!r:.60}; it must be a table.", key=(name,))
+        return file
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Put file and line before the messages of ConfigErrors."""
+        try:
+            yield
+        except ConfigError as error:
+            line = line_of(self.text, error.key)
+            place = f"{self.path.name}:{line}" if line else self.path.name
+            raise ConfigError(f"{place}: {error}", key=error.key) from error
 
 
-def _ports(data: Mapping[str, Any]) -> Ports:
-    known = [field.name for field in fields(Ports)]
-    for name, port in data.items():
-        if name not in known:
-            raise ConfigError(f"ports has the unknown key {name!r}; known are {', '.join(known)}.")
-        if type(port) is not int or not 0 < port < 65536:
-            raise ConfigError(f"ports.{name} is {port!r}; it must be a number from 1 to 65535.")
-    return Ports(**data)
+_HEADER = re.compile(r"\s*(\[\[?)\s*([\w.\"'-]+)\s*\]")
+_KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
 
 
-def _external(data: Mapping[str, Any]) -> External:
-    for name, text in data.items():
-        if name not in _SCHEMES:
-            known = ", ".join(_SCHEMES)
-            raise ConfigError(f"external has the unknown key {name!r}; known are {known}.")
-        schemes = _SCHEMES[name]
-        parts = urlsplit(str(text))
-        if parts.scheme not in schemes or not parts.hostname or not _has_port(parts):
-            wanted = " or ".join(f"{scheme}://HOST:PORT" for scheme in schemes)
-            raise ConfigError(f"external.{name} is {text!r}; it must be {wanted}.")
-    return External(**data)
+def line_of(text: str, key: Key) -> int:
+    """Return the line of a key in TOML, or of the closest table around it; 0 if there is none.
 
-
-def _has_port(parts: SplitResult) -> bool:
-    try:
-        return parts.port is not None
-    except ValueError:
-        return False
+    tomllib has no positions. Keys inside a value that spans lines are found at the value's line, or
+    at the line of their element where each element begins a line of its own.
+    """
+    best, best_line, prefix, counts = 0, 0, (), {}  # type: int, int, Key, dict[Key, int]
+    elements = -1
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            prefix = tuple(part.strip("\"'") for part in header[2].split("."))
+            if header[1] == "[[":
+                counts[prefix] = counts.get(prefix, -1) + 1
+                prefix = (*prefix, counts[prefix])
+            here, elements = prefix, -1
+        elif ((assigned := _KEY.match(line)) and elements < 0) or (
+            assigned and not line[:1].isspace()
+        ):
+            here = (*prefix, *(part.strip("\"'") for part in assigned[1].split(".")))
+            elements = 0 if line.rstrip().endswith("[") else -1
+            array = here
+        elif elements >= 0 and line.lstrip()[:1] in ("{", '"', "'"):
+            here = (*array, elements)
+            elements += 1
+        else:
+            continue
+        if len(here) > best and key[: len(here)] == here:
+            best, best_line = len(here), number
+    return best_line
 
 
 def _values(ports: Ports) -> list[int]:

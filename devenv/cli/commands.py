@@ -78,7 +78,7 @@ def _run(module: str, *, json: bool, function: str = "run", **options: Any) -> i
     """Run `function` of `devenv.cli.<module>`; report the errors that users can act on."""
     from devenv.cli.context import Context  # noqa: PLC0415 - as above
     from devenv.config import FILE, load  # noqa: PLC0415 - as above
-    from devenv.gcp.config import ConfigError  # noqa: PLC0415 - as above
+    from devenv.gcp.tables import ConfigError  # noqa: PLC0415 - as above
     from devenv.stack.problems import StackError  # noqa: PLC0415 - as above
 
     output = _output(json=json)

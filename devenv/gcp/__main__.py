@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from devenv.gcp.config import CloudConfig, ConfigError, Image, parse
+from devenv.gcp.config import CloudConfig, Image, parse
 from devenv.gcp.errors import CloudError
 from devenv.gcp.place import LOOPBACK, Place
 from devenv.gcp.server import CloudServer
+from devenv.gcp.tables import ConfigError
 
 _EVERYWHERE = ("", "0.0.0.0")  # noqa: S104 - not bound here, compared
 log = logging.getLogger("devenv.gcp")

@@ -5,13 +5,13 @@ Keys in the file are the field names. A wrong key or value is refused by name.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-type IamMode = Literal["off", "warn", "strict"]
+from pydantic import ConfigDict
 
+from devenv.gcp.tables import TABLE, Port, read_table
 
-class ConfigError(Exception):
-    """devenv.toml says something that cannot be; the message names the key and the value."""
+IamMode = Literal["off", "warn", "strict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Binding:
     `account/NAME`.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
     member: str
     role: str
     resource: str = "project"
@@ -30,6 +32,8 @@ class Binding:
 @dataclass(frozen=True, slots=True)
 class Queue:
     """A Cloud Tasks queue; durations in seconds, defaults are Google's."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     name: str
     max_dispatches_per_second: float = 500.0
@@ -44,6 +48,8 @@ class Queue:
 @dataclass(frozen=True, slots=True)
 class Job:
     """A Cloud Run job. `timeout` in seconds; `env` is set in the container."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     name: str
     image: str
@@ -63,6 +69,8 @@ class Image:
     when a task starts, never what it does. Only for commands `{python} -m MODULE`.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
     name: str
     command: tuple[str, ...] = ()
     warm: tuple[str, ...] = ()
@@ -72,8 +80,10 @@ class Image:
 class Service:
     """A Cloud Run service: host names under run.app that lead to `port` of `host`."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
     name: str
-    port: int
+    port: Port
     account: str
     public: bool = False
     host: str = "127.0.0.1"
@@ -82,6 +92,8 @@ class Service:
 @dataclass(frozen=True, slots=True)
 class ScheduledJob:
     """A Cloud Scheduler job: `schedule` is unix-cron in `time_zone`, `account` signs the ID token."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     name: str
     schedule: str
@@ -99,6 +111,8 @@ class CloudConfig:
 
     `storage` is the URL of a server that is Cloud Storage instead of ours.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     project: str = "validibot-local"
     number: str = "123456789012"
@@ -126,44 +140,6 @@ class CloudConfig:
         return f"https://{service}-{self.number}.{self.region}.run.app"
 
 
-_LISTS: Mapping[str, type[Any]] = {
-    "bindings": Binding,
-    "queues": Queue,
-    "images": Image,
-    "jobs": Job,
-    "services": Service,
-    "schedules": ScheduledJob,
-}
-
-
 def parse(data: Mapping[str, Any]) -> CloudConfig:
-    """Turn the `[gcp]` table of devenv.toml into a CloudConfig. Raises ConfigError."""
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        if key in _LISTS:
-            values[key] = tuple(_entry(key, index, item) for index, item in enumerate(value))
-        else:
-            values[key] = tuple(value) if isinstance(value, list) else value
-    config = _make("gcp", CloudConfig, values)
-    if config.iam not in ("off", "warn", "strict"):
-        raise ConfigError(f"gcp.iam is {config.iam!r}; it must be 'off', 'warn' or 'strict'.")
-    return config
-
-
-def _entry(key: str, index: int, item: Any) -> Any:
-    if not isinstance(item, Mapping):
-        raise ConfigError(f"gcp.{key}[{index}] is {item!r}; it must be a table.")
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}
-    return _make(f"gcp.{key}[{index}]", _LISTS[key], values)
-
-
-def _make[T](where: str, kind: type[T], values: Mapping[str, Any]) -> T:
-    known = set(kind.__dataclass_fields__)  # type: ignore[attr-defined]
-    if unknown := sorted(set(values) - known):
-        raise ConfigError(
-            f"{where} has the unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}."
-        )
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ConfigError(f"{where}: {error}.") from error
+    """Return the `[gcp]` table of devenv.toml as a CloudConfig. Raises ConfigError."""
+    return read_table(CloudConfig, data, "gcp")

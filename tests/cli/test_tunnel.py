@@ -59,7 +59,7 @@ def test_local_file_refuses_other_tables(project: Project) -> None:
     done = project.devenv("tunnel")
 
     assert done.returncode == 2
-    assert "devenv.local.toml has the unknown table [gcp]" in done.stderr
+    assert "devenv.local.toml:1: unknown table [gcp]" in done.stderr
 
 
 def test_dry_run_needs_no_credentials_or_network(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""The `[tunnel]` table: what is wrong in it is named, with what it should look like."""
+"""Unit tests of the `[tunnel]` table: errors name the key and what it should look like."""
 
 import re
 import tomllib
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from devenv.gcp.config import ConfigError
+from devenv.gcp.tables import ConfigError
 from devenv.tunnel.config import parse
 from tests.unit.devenv.tunnel.samples import SCHEDULER, TASKS, VALIDATOR, config, ssh, table
 
@@ -17,7 +17,7 @@ def _refused(data: dict[str, Any], match: str) -> None:
         parse(data, jobs=["job"])
 
 
-def test_the_table_says_who_may_call_and_which_jobs_there_are() -> None:
+def test_table_has_callers_and_jobs() -> None:
     made = config()
 
     assert made.callers == (TASKS, SCHEDULER, VALIDATOR)
@@ -25,7 +25,7 @@ def test_the_table_says_who_may_call_and_which_jobs_there_are() -> None:
 
 
 @pytest.mark.parametrize("name", list(table()))
-def test_what_is_missing_is_named(name: str) -> None:
+def test_missing_key_is_named_with_example(name: str) -> None:
     data = table()
     del data[name]
 
@@ -56,7 +56,7 @@ def test_what_is_missing_is_named(name: str) -> None:
         ("surplus", 1),
     ],
 )
-def test_a_value_that_cannot_be_is_named(name: str, value: Any) -> None:
+def test_invalid_value_is_named(name: str, value: Any) -> None:
     _refused(table(**{name: value}), rf"tunnel\b.*{name}.* (must|known)")
 
 
@@ -72,21 +72,21 @@ def test_a_value_that_cannot_be_is_named(name: str, value: Any) -> None:
         ("password", "secret"),
     ],
 )
-def test_nothing_becomes_an_option_of_ssh(name: str, value: Any) -> None:
+def test_value_cannot_become_option_of_ssh(name: str, value: Any) -> None:
     _refused(ssh(**{name: value}), rf"tunnel\.ssh.*{name}")
 
 
-def test_ssh_needs_a_host_a_port_and_the_public_url() -> None:
+def test_ssh_needs_host_port_and_url() -> None:
     _refused(table(provider="ssh"), r"tunnel\.ssh\.destination is missing")
     _refused(ssh() | {"ssh": {"destination": "host"}}, r"tunnel\.ssh\.remote_port is missing")
     _refused({k: v for k, v in ssh().items() if k != "url"}, r"tunnel\.url is missing")
 
 
-def test_a_tunnel_with_a_name_has_a_url() -> None:
+def test_named_tunnel_needs_url() -> None:
     _refused(table(cloudflared={"name": "dev"}), r"tunnel\.url is missing; .*route dns")
 
 
-def test_the_tables_of_the_page_are_good() -> None:
+def test_tables_of_docs_page_are_valid() -> None:
     page = (Path(__file__).parents[4] / "docs" / "modes" / "tunnel.md").read_text()
     blocks = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
 
