@@ -53,6 +53,8 @@ MEANINGS = {
     "SEED_FILE": "Where the demonstration writes down what it made.",
     "SITE_URL": "Where people find this site: `https://runs.example.org`.",
     "STATIC_ROOT": "Folder of the collected static files.",
+    "TRUSTED_PROXY_COUNT": "How many proxies of yours append to `X-Forwarded-For`: 1 on a platform such as"
+    " Heroku or behind one proxy. With 0 the header is ignored, and all clients of a proxy share limits.",
     "WHITENOISE_USE_FINDERS": "For development; a host serves what was collected.",
     "WORKER_API_KEY": "Secret that containers show when they call back; needed unless `CONTAINER_NETWORK`"
     " is `none`.",

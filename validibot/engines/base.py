@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from validibot.engines.json_text import JSON, parse_json
-from validibot.engines.problems import BadDocument, Problem
+from validibot.engines.problems import BadDocument, DocumentProblem
 
 
 class EngineError(ValueError):
@@ -75,7 +75,7 @@ class EngineManifest:
 class Result:
     """The problems and outputs of a check. The document passes when no problem is an ERROR."""
 
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[DocumentProblem, ...] = ()
     outputs: Mapping[str, JSON] = field(default_factory=dict)
 
 

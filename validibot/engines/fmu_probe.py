@@ -22,7 +22,7 @@ from validibot.engines.base import (
     Result,
 )
 from validibot.engines.json_text import JSON
-from validibot.engines.problems import BadDocument, Problem
+from validibot.engines.problems import BadDocument, DocumentProblem
 from validibot.engines.xml_text import parse_xml
 
 MAX_ENTRIES = 10_000
@@ -103,14 +103,14 @@ def _type_element(element: etree._Element, version: str) -> etree._Element:
 
 
 def _bad(message: str) -> BadDocument:
-    return BadDocument(Problem(message, code="fmu.invalid"))
+    return BadDocument(DocumentProblem(message, code="fmu.invalid"))
 
 
 def check(document: Document, config: Mapping[str, Any]) -> Result:
     """Tell what is wrong with an FMU's description; of its variables, those that others can use."""
     result = probe(document.content)
     if result.status != "success":
-        return Result(tuple(Problem(error, code="fmu.invalid") for error in result.errors))
+        return Result(tuple(DocumentProblem(error, code="fmu.invalid") for error in result.errors))
     usable = [v for v in result.variables if v.causality in ("input", "output", "parameter")]
     shown: list[JSON] = [v.model_dump(mode="json") for v in usable[:MAX_SHOWN]]
     return Result(outputs={"variable_count": len(result.variables), "variables": shown})

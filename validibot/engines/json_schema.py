@@ -1,12 +1,19 @@
-"""JSON Schema, by jsonschema-rs: draft 2020-12 unless the schema names another."""
+"""JSON Schema, by jsonschema-rs: draft 2020-12 unless the schema names another.
+
+jsonschema-rs decides whether a document is valid, and lists the problems of a small one. Its list
+is made at once and takes memory for each problem, so a large invalid document is listed in a child
+process by the package jsonschema, which finds one problem after the other: the first ones are kept
+and the others counted.
+"""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any, NoReturn, Self
 
+import jsonschema
 import jsonschema_rs
+from jsonschema_specifications import REGISTRY as SPECIFICATIONS
 from pydantic import Field, model_validator
 
 from validibot.engines.base import (
@@ -18,13 +25,30 @@ from validibot.engines.base import (
     FileType,
     Result,
 )
-from validibot.engines.json_positions import Positions
-from validibot.engines.json_text import decode_text
-from validibot.engines.problems import MAX_PROBLEMS, BadDocument, Problem, truncated
+from validibot.engines.json_text import JSON, Positions, decode_text
+from validibot.engines.problems import MAX_PROBLEMS, BadDocument, DocumentProblem, listed
+from validibot.engines.sandbox import run_apart
 
 MAX_SCHEMA_CHARACTERS = 1024 * 1024
+# Larger documents are listed in a child process: so many commas, and so many bytes times bytes of
+# the schema, because a message quotes the document.
+MAX_COMMAS_HERE = 5_000
+MAX_WORK_HERE = 2**30
+# The child process reports its count each time it found so many more.
+COUNT_INTERVAL = 10_000
 # Steps a pattern with look-around may take; all other patterns run in linear time.
 _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000)
+# Before draft 2019-09 `format` was asserted unless a validator was told otherwise.
+_FORMATS_ASSERTED = (
+    jsonschema.Draft3Validator,
+    jsonschema.Draft4Validator,
+    jsonschema.Draft6Validator,
+    jsonschema.Draft7Validator,
+)
+
+
+# Message, code (the keyword) and path.
+type Found = tuple[str, str, Sequence[str | int]]
 
 
 class JsonSchemaConfig(EngineConfig):
@@ -40,17 +64,77 @@ class JsonSchemaConfig(EngineConfig):
 
 
 def check(document: Document, config: Mapping[str, Any]) -> Result:
-    """`config` has `schema` (object or text) and may have `formats`: whether `format` asserts."""
-    validator = _compiled(_schema_text(config), config.get("formats"))
+    """Check a document; `config` is a JsonSchemaConfig as JSON."""
+    schema, formats = _schema_text(config), config.get("formats")
+    validator = _compiled(schema, formats)
     try:
         payload = document.payload
     except BadDocument as bad:
         return Result((bad.problem,))
     if validator.is_valid(payload):
         return Result()
-    errors = islice(validator.iter_errors(payload), MAX_PROBLEMS + 1)
-    problems = _problems(errors, decode_text(document.content))
-    return Result(truncated(sorted(problems, key=lambda problem: (problem.line, problem.column))))
+    content = document.content
+    small = content.count(b",") <= MAX_COMMAS_HERE and len(content) * len(schema) <= MAX_WORK_HERE
+    if not small:
+        return Result(_list_apart(validator, payload, content, schema, formats))
+    errors = list(validator.iter_errors(payload))
+    found = map(_described, errors[:MAX_PROBLEMS])
+    return Result(listed(_placed(found, content), total=len(errors)))
+
+
+def list_problems(header: Mapping[str, Any], body: bytes) -> Iterator[Any]:
+    """Yield the first problems as [message, code, path], then growing counts, then `null`.
+
+    Runs in a child process (see sandbox).
+    """
+    schema, formats = json.loads(header["schema"]), header["formats"]
+    validator_class = jsonschema.validators.validator_for(
+        schema, default=jsonschema.Draft202012Validator
+    )
+    if formats is None:
+        formats = validator_class in _FORMATS_ASSERTED
+    validator = validator_class(
+        schema,
+        registry=SPECIFICATIONS,
+        format_checker=validator_class.FORMAT_CHECKER if formats else None,
+    )
+    count = 0
+    for count, error in enumerate(validator.iter_errors(json.loads(body)), start=1):
+        if count <= MAX_PROBLEMS:
+            yield [error.message[:2000], error.validator or "falseSchema", [*error.absolute_path]]
+        elif count % COUNT_INTERVAL == 0:
+            yield count
+    yield count
+    yield None
+
+
+def _list_apart(
+    validator: jsonschema_rs.Validator,
+    payload: JSON,
+    content: bytes,
+    schema: str,
+    formats: bool | None,
+) -> tuple[DocumentProblem, ...]:
+    text = decode_text(content)
+    lines = run_apart(list_problems, {"schema": schema, "formats": formats}, text.encode())
+    complete = bool(lines) and lines[-1] is None
+    found = [line for line in lines if isinstance(line, list)]
+    counts = [line for line in lines if isinstance(line, int)]
+    if not found:  # it needed too much for a single problem, or sees none: ours is quick
+        first = _described(_first_error(validator, payload))
+        return listed(_placed([first], content), total=1, exact=False)
+    total = max([len(found), *counts])
+    return listed(_placed(map(tuple, found), content), total=total, exact=complete)
+
+
+def _first_error(
+    validator: jsonschema_rs.Validator, payload: JSON
+) -> jsonschema_rs.ValidationError:
+    try:
+        validator.validate(payload)
+    except jsonschema_rs.ValidationError as error:
+        return error
+    raise AssertionError("The document was invalid a moment ago.")
 
 
 def _schema_text(config: Mapping[str, Any]) -> str:
@@ -69,7 +153,7 @@ def _compiled(schema: str, formats: bool | None) -> jsonschema_rs.Validator:
         return jsonschema_rs.validator_for(
             json.loads(schema),
             validate_formats=formats,
-            retriever=_refuse,
+            registry=_meta_schemas(),
             pattern_options=_PATTERNS,
         )
     except jsonschema_rs.ValidationError as error:
@@ -79,25 +163,33 @@ def _compiled(schema: str, formats: bool | None) -> jsonschema_rs.Validator:
         raise EngineError(f"The schema cannot be read: {error}") from None
 
 
+@cache
+def _meta_schemas() -> jsonschema_rs.Registry:
+    """Return the schemas of all drafts, to which a schema may refer. Nothing else is loaded."""
+    known = [(uri, resource.contents) for uri, resource in SPECIFICATIONS.items()]
+    return jsonschema_rs.Registry(known, retriever=_refuse)
+
+
 def _refuse(uri: str) -> NoReturn:
-    raise ValueError("only references within the schema are followed")
+    raise ValueError("only references within the schema and to the drafts are followed")
 
 
-def _problems(errors: Iterable[jsonschema_rs.ValidationError], text: str) -> Iterable[Problem]:
-    positions = Positions(text)
-    for error in errors:
-        line, column = positions.of(error.instance_path)
-        yield Problem(
-            error.message,
-            code=error.kind.name,
-            path=_pointer(error.instance_path),
-            line=line,
-            column=column,
-        )
+def _described(error: jsonschema_rs.ValidationError) -> Found:
+    return error.message, error.kind.name, error.instance_path
+
+
+def _placed(found: Iterable[Found], content: bytes) -> list[DocumentProblem]:
+    """Return the problems with line and column, in the order of the document."""
+    positions = Positions(decode_text(content))
+    problems = [
+        DocumentProblem(message, "ERROR", code, _pointer(path), *positions.of(path))
+        for message, code, path in found
+    ]
+    return sorted(problems, key=lambda problem: (problem.line, problem.column))
 
 
 def _pointer(path: Sequence[str | int]) -> str:
-    """Write a path as RFC 6901 does."""
+    """Return a path as a JSON Pointer (RFC 6901)."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 

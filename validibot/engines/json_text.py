@@ -1,22 +1,31 @@
-"""Reads JSON from strangers: bounded in size and depth, and every refusal is a finding."""
+"""Reading of JSON documents from outside, and the positions of values in their text.
+
+Size and depth are bounded, and whatever cannot be read is a document problem in the user's terms.
+Positions are looked for only when there is a problem to report.
+"""
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import isinf
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from validibot.engines.problems import BadDocument, Problem
+from validibot.engines.problems import BadDocument, DocumentProblem
 
 type JSON = dict[str, JSON] | list[JSON] | str | int | float | bool | None
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 128
+# Python converts no longer integers.
+MAX_DIGITS = 4300
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _DEPTH_CHANGE = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _HUGE_NUMBER = re.compile(r"\d{300}|[eE]\+?\d{3}")
+_BLANKS = " \t\r\n"
+_read_value = json.JSONDecoder().raw_decode
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -24,35 +33,72 @@ def decode_text(content: bytes) -> str:
     """Return the text of a UTF-8 document, without a byte order mark. Raises BadDocument."""
     if len(content) > MAX_BYTES:
         size = f"{len(content)} bytes; at most {MAX_BYTES} can be checked."
-        raise BadDocument(Problem(f"The document has {size}", code="document.too_large"))
+        raise BadDocument(DocumentProblem(f"The document has {size}", code="document.too_large"))
     try:
         text = content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise BadDocument(_not_utf8(content, error.start)) from None
     if not text.strip():
-        raise BadDocument(Problem("The document is empty.", code="document.empty"))
+        raise BadDocument(DocumentProblem("The document is empty.", code="document.empty"))
     return text
 
 
 def parse_json(content: bytes) -> JSON:
-    """Return what `content` says; of a repeated key the last value. Raises BadDocument."""
+    """Return the value of a JSON document. Raises BadDocument."""
     text = decode_text(content)
     if _too_deep(content):
         message = f"The document is nested deeper than {MAX_DEPTH} levels."
-        raise BadDocument(Problem(message, code="json.too_deep"))
+        raise BadDocument(DocumentProblem(message, code="json.too_deep"))
+    hooks: dict[str, Any] = {}
+    if _HUGE_NUMBER.search(text):
+        hooks = {"parse_float": _finite, "parse_int": _bounded}
     try:
-        parse_float = _finite if _HUGE_NUMBER.search(text) else None
-        value: JSON = json.loads(text, parse_float=parse_float, parse_constant=_refuse_constant)
+        value: JSON = json.loads(
+            text, parse_constant=_refuse_constant, object_pairs_hook=_unique, **hooks
+        )
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise BadDocument(_at(text, error.pos, f"This is not JSON: {error.msg}.")) from None
     except UnicodeEncodeError:
-        message = "A string holds half of a surrogate pair, which is no character."
-        raise BadDocument(Problem(message, code="json.invalid")) from None
-    except ValueError as error:
-        raise BadDocument(Problem(f"This is not JSON: {error}.", code="json.invalid")) from None
+        message = "A string holds half of a surrogate pair, which is not a character."
+        raise BadDocument(DocumentProblem(message, code="json.invalid")) from None
+    except _Refused as refused:
+        raise BadDocument(refused.problem(text)) from None
     return value
+
+
+class _Refused(ValueError):
+    """A value that cannot be accepted; `token` is its text, by which its position is found."""
+
+    def __init__(
+        self, message: str, *, token: str, code: str = "json.invalid", occurrences: int = 1
+    ) -> None:
+        super().__init__(message)
+        self.token = token
+        self.code = code
+        self.occurrences = occurrences
+
+    def problem(self, text: str) -> DocumentProblem:
+        """Return the problem, with its position where only one is possible."""
+        if text.count(self.token) != self.occurrences:
+            return DocumentProblem(str(self), code=self.code)
+        line, column = line_and_column(text, text.rfind(self.token))
+        return DocumentProblem(str(self), code=self.code, line=line, column=column)
+
+
+def _unique(pairs: list[tuple[str, JSON]]) -> JSON:
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    seen: set[str] = set()
+    name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+    raise _Refused(
+        f"The key {json.dumps(name[:100])} appears more than once in one object.",
+        token=json.dumps(name, ensure_ascii=False),
+        code="json.duplicate_key",
+        occurrences=2,
+    )
 
 
 def _too_deep(content: bytes) -> bool:
@@ -66,25 +112,89 @@ def _too_deep(content: bytes) -> bool:
 def _finite(digits: str) -> float:
     number = float(digits)
     if isinf(number):
-        raise ValueError("a number is beyond what a double can hold")
+        raise _Refused("A number is beyond the range of a double.", token=digits)
     return number
 
 
+def _bounded(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        message = f"A number has {len(digits):,} digits; at most {MAX_DIGITS:,} can be read."
+        raise _Refused(message, token=digits)
+    return int(digits)
+
+
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
+    raise _Refused(f"This is not JSON: {name} is not a JSON number.", token=name)
 
 
-def _not_utf8(content: bytes, offset: int) -> Problem:
+def _not_utf8(content: bytes, offset: int) -> DocumentProblem:
     line = content.count(b"\n", 0, offset) + 1
     column = len(content[content.rfind(b"\n", 0, offset) + 1 : offset].decode(errors="ignore")) + 1
     message = f"The document is not UTF-8: byte {content[offset]:#04x} at offset {offset}."
-    return Problem(message, code="document.encoding", line=line, column=column)
+    return DocumentProblem(message, code="document.encoding", line=line, column=column)
 
 
-def _at(text: str, offset: int, message: str) -> Problem:
+def _at(text: str, offset: int, message: str) -> DocumentProblem:
     line, column = line_and_column(text, offset)
-    return Problem(message, code="json.invalid", line=line, column=column)
+    return DocumentProblem(message, code="json.invalid", line=line, column=column)
 
 
 def line_and_column(text: str, offset: int) -> tuple[int, int]:
     return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+
+
+class Positions:
+    """Positions of values in a text that is known to be JSON. Each object and list is read once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._children: dict[int, dict[str | int, int]] = {}
+
+    def of(self, path: Sequence[str | int]) -> tuple[int, int]:
+        """Return line and column, both from 1, of the value at `path` or its nearest parent."""
+        offset = self._skip(0)
+        for key in path:
+            if offset not in self._children:
+                self._children[offset] = self._read_children(offset)
+            child = self._children[offset].get(key)
+            if child is None:
+                break
+            offset = child
+        return line_and_column(self._text, offset)
+
+    def _read_children(self, offset: int) -> dict[str | int, int]:
+        match self._text[offset]:
+            case "{":
+                read_key: Callable[[int, int], tuple[str | int, int]] = self._read_name
+            case "[":
+                read_key = self._read_index
+            case _:
+                return {}
+        return self._read_members(offset, read_key)
+
+    def _read_members(
+        self, offset: int, read_key: Callable[[int, int], tuple[str | int, int]]
+    ) -> dict[str | int, int]:
+        found: dict[str | int, int] = {}
+        offset = self._skip(offset + 1)
+        while self._text[offset] not in "]}":
+            key, offset = read_key(len(found), offset)
+            found[key] = offset
+            _, end = _read_value(self._text, offset)
+            offset = self._skip(end)
+            if self._text[offset] == ",":
+                offset = self._skip(offset + 1)
+        return found
+
+    def _read_name(self, index: int, offset: int) -> tuple[str, int]:
+        name, end = _read_value(self._text, offset)
+        return name, self._skip(self._skip(end) + 1)
+
+    def _read_index(self, index: int, offset: int) -> tuple[int, int]:
+        return index, offset
+
+    def _skip(self, offset: int) -> int:
+        text = self._text
+        while text[offset] in _BLANKS:
+            offset += 1
+        return offset

@@ -1,8 +1,7 @@
-"""What engines have to say about a document."""
+"""Document problems: what an engine reports before it becomes a finding."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 
 MAX_PROBLEMS = 100
 MAX_MESSAGE = 1000
@@ -16,8 +15,8 @@ def storable(text: str, limit: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One finding. `path` is where in the document; `line` and `column` count from 1."""
+class DocumentProblem:
+    """A problem of a document. `path` is the place in it; `line` and `column` count from 1."""
 
     message: str
     severity: str = "ERROR"
@@ -31,19 +30,27 @@ class Problem:
         object.__setattr__(self, "path", storable(self.path, MAX_PATH))
 
 
+Problem = DocumentProblem  # until every caller uses the new name
+
+
 class BadDocument(Exception):
     """The document cannot be read at all; `problem` says why."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: DocumentProblem) -> None:
         super().__init__(problem.message)
         self.problem = problem
 
 
-def truncated(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Keep the first MAX_PROBLEMS, and say so when there are more."""
-    iterator = iter(problems)
-    kept = tuple(islice(iterator, MAX_PROBLEMS))
-    if next(iterator, None) is None:
+def listed(
+    problems: Iterable[DocumentProblem], *, total: int, exact: bool = True
+) -> tuple[DocumentProblem, ...]:
+    """Return the first problems, and a note with their number when there are more than these.
+
+    Without `exact` there are at least `total`.
+    """
+    kept = tuple(problems)[:MAX_PROBLEMS]
+    if total <= len(kept) and exact:
         return kept
-    note = f"There are more problems than the {MAX_PROBLEMS} shown."
-    return (*kept, Problem(note, severity="INFO", code="problems.truncated"))
+    number = f"{total:,}" if exact else f"at least {total:,}"
+    note = f"The document has {number} problems; the first {len(kept)} are listed."
+    return (*kept, DocumentProblem(note, severity="INFO", code="problems.truncated"))

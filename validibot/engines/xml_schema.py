@@ -1,10 +1,17 @@
-"""XML Schema 1.0, by lxml: no network, no entities, no files beside the schema."""
+"""XML Schema 1.0, by lxml: no network, no entities, no files beside the schema.
+
+libxml2 computes a path for each error of a tree, which costs the square of the number of siblings.
+A large document is therefore validated as a stream, where errors have no path: that decides whether
+it is valid and counts its errors. Paths of the first errors come from the part of the document that
+holds them. Listing runs in a child process.
+"""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from lxml import etree
 from pydantic import Field, field_validator
@@ -18,11 +25,31 @@ from validibot.engines.base import (
     FileType,
     Result,
 )
-from validibot.engines.problems import BadDocument, Problem, truncated
+from validibot.engines.problems import MAX_PROBLEMS, BadDocument, DocumentProblem, listed
+from validibot.engines.sandbox import run_apart
 from validibot.engines.xml_text import parse_xml
 
 MAX_SCHEMA_CHARACTERS = 1024 * 1024
+# Larger documents are validated as a stream.
+MAX_TREE_BYTES = 64 * 1024
+_CHUNK_BYTES = 64 * 1024
+# The part with the first errors is cut off to this many bytes.
+_FINE_BYTES = 512
 _DECLARATION = re.compile(r"^<\?xml\b.*?\?>", re.DOTALL)
+XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
+_XML_LOCATION = "xml.xsd"
+# The attributes of that namespace, which schemas import by its name (xml:lang, xml:space, ...).
+_XML_XSD = f"""<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="{XML_NAMESPACE}">
+<xs:attribute name="lang" type="xs:string"/>
+<xs:attribute name="space"><xs:simpleType><xs:restriction base="xs:NCName">
+<xs:enumeration value="default"/><xs:enumeration value="preserve"/>
+</xs:restriction></xs:simpleType></xs:attribute>
+<xs:attribute name="base" type="xs:anyURI"/>
+<xs:attribute name="id" type="xs:ID"/>
+<xs:attributeGroup name="specialAttrs">
+<xs:attribute ref="xml:base"/><xs:attribute ref="xml:lang"/><xs:attribute ref="xml:space"/>
+<xs:attribute ref="xml:id"/>
+</xs:attributeGroup></xs:schema>"""
 
 
 class CompiledSchema:
@@ -32,12 +59,36 @@ class CompiledSchema:
         self._schema = schema
         self._lock = Lock()
 
-    def problems(self, root: etree._Element) -> tuple[Problem, ...]:
+    def problems(self, root: etree._Element) -> tuple[int, list[DocumentProblem]]:
+        """Return the number of problems of a small tree, and the first ones with their paths."""
         with self._lock:
             if self._schema.validate(root):
-                return ()
+                return 0, []
             log: Any = self._schema.error_log
-            return truncated(_problems(log))
+            return len(log), [_problem(entry) for entry in log[:MAX_PROBLEMS]]
+
+    def count(self, content: bytes, *, stop_at: int = 0, chunk: int = _CHUNK_BYTES) -> "Count":
+        """Validate as a stream; return the number of errors and where `stop_at` were reached.
+
+        With `stop_at` the rest of the content is not read.
+        """
+        parser = etree.XMLParser(
+            schema=self._schema, resolve_entities=False, no_network=True, load_dtd=False
+        )
+        for offset in range(0, len(content), chunk):
+            parser.feed(content[offset : offset + chunk])
+            if stop_at and len(parser.feed_error_log) >= stop_at:
+                return Count(len(parser.feed_error_log), offset + chunk)
+        with suppress(etree.XMLSyntaxError):  # it was parsed before: only the schema can object
+            parser.close()
+        return Count(len(parser.feed_error_log), len(content))
+
+
+class Count(NamedTuple):
+    """The number of errors, and the offset behind the chunk that brought the last of them."""
+
+    errors: int
+    end: int
 
 
 class XmlSchemaConfig(EngineConfig):
@@ -53,13 +104,65 @@ class XmlSchemaConfig(EngineConfig):
 
 
 def check(document: Document, config: Mapping[str, Any]) -> Result:
-    """`config` has `schema`, the text of an XML Schema."""
-    schema = _compiled(_schema_text(config))
+    """Check a document; `config` is an XmlSchemaConfig as JSON."""
+    text = _schema_text(config)
+    schema = _compiled(text)
+    content = document.content
     try:
-        root = parse_xml(document.content)
+        root = parse_xml(content)
     except BadDocument as bad:
         return Result((bad.problem,))
-    return Result(schema.problems(root))
+    if len(content) <= MAX_TREE_BYTES:
+        total, problems = schema.problems(root)
+        return Result(listed(problems, total=total))
+    if not schema.count(content, stop_at=1).errors:
+        return Result()
+    return Result(_list_apart(text, content))
+
+
+def list_problems(header: Mapping[str, Any], body: bytes) -> Iterator[Any]:
+    """Yield the first problems as lists of their fields, then their number.
+
+    Runs in a child process (see sandbox).
+    """
+    schema = _compiled(header["schema"])
+    end = schema.count(body, stop_at=MAX_PROBLEMS).end
+    start = max(0, end - _CHUNK_BYTES)
+    if end < len(body):
+        end = _fine_end(schema, body, start, end)
+    # What is open at the end is closed by the parser; errors that this brings come last.
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, recover=True)
+    root = etree.fromstring(body[:end], parser)
+    for problem in schema.problems(root)[1]:
+        yield [problem.message, problem.code, problem.path, problem.line, problem.column]
+    yield schema.count(body).errors
+
+
+def _fine_end(schema: CompiledSchema, body: bytes, start: int, end: int) -> int:
+    """Return the end of the shortest part, in steps, that has enough errors."""
+    low, high = start, end
+    while high - low > _FINE_BYTES:
+        middle = (low + high) // 2
+        if schema.count(body[:middle]).errors >= MAX_PROBLEMS:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _list_apart(schema: str, content: bytes) -> tuple[DocumentProblem, ...]:
+    lines = run_apart(list_problems, {"schema": schema}, content)
+    problems = [
+        DocumentProblem(message, "ERROR", code, path, line, column)
+        for message, code, path, line, column in (each for each in lines if isinstance(each, list))
+    ]
+    if lines and isinstance(lines[-1], int):
+        return listed(problems, total=lines[-1])
+    if not problems:
+        problems = [
+            DocumentProblem("The document does not conform to the schema.", code="xml.schema")
+        ]
+    return listed(problems, total=len(problems), exact=False)
 
 
 def _schema_text(config: Mapping[str, Any]) -> str:
@@ -73,10 +176,10 @@ def _schema_text(config: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=256)
 def _compiled(schema: str) -> CompiledSchema:
-    # The text is decoded already: what its declaration says of an encoding is history.
+    # The text is decoded: the encoding that its declaration names does not apply any more.
     text = _DECLARATION.sub("", schema.strip())
     try:
-        root = parse_xml(text.encode())
+        root = parse_xml(text.encode(), resolver=_XmlNamespace())
         _refuse_other_files(root)
         return CompiledSchema(etree.XMLSchema(root))
     except BadDocument as bad:
@@ -85,21 +188,32 @@ def _compiled(schema: str) -> CompiledSchema:
         raise EngineError(f"The schema is wrong: {error}") from None
 
 
+class _XmlNamespace(etree.Resolver):
+    """Gives libxml2 the schema of the XML namespace; no other file is read."""
+
+    def resolve(self, system_url: str, public_id: str, context: Any = None) -> Any:
+        if system_url == _XML_LOCATION:
+            return self.resolve_string(_XML_XSD, context, base_url=_XML_LOCATION)
+        raise ValueError("other files are not read")
+
+
 def _refuse_other_files(schema: etree._Element) -> None:
     for element in schema.iterchildren("{*}include", "{*}import", "{*}redefine"):
-        if location := element.get("schemaLocation"):
+        location = element.get("schemaLocation")
+        if element.get("namespace") == XML_NAMESPACE:
+            element.set("schemaLocation", _XML_LOCATION)
+        elif location:
             raise EngineError(f"The schema refers to {location!r}; other files are not read.")
 
 
-def _problems(log: Iterable[Any]) -> Iterable[Problem]:
-    for entry in log:
-        yield Problem(
-            entry.message,
-            code=entry.type_name,
-            path=entry.path or "",
-            line=entry.line or None,
-            column=entry.column or None,
-        )
+def _problem(entry: Any) -> DocumentProblem:
+    return DocumentProblem(
+        entry.message,
+        code=entry.type_name,
+        path=entry.path or "",
+        line=entry.line or None,
+        column=entry.column or None,
+    )
 
 
 ENGINE = Engine(

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
-from validibot.engines.json_positions import Positions
+from validibot.engines.json_text import Positions
 
 TEXT = """{
   "a": [1, {"b\\n": true}],

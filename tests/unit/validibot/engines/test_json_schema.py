@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from validibot.engines import Document, EngineError, Problem, Result, get_engine
+from validibot.engines import Document, DocumentProblem, EngineError, Result, get_engine, sandbox
 from validibot.engines.problems import MAX_MESSAGE, MAX_PROBLEMS
 
 SCHEMA = {
@@ -29,8 +29,8 @@ def test_every_error_has_keyword_pointer_and_place() -> None:
     result = check(b'{\n  "name": 3,\n  "m/~": [1, "2"]\n}')
 
     assert result.problems == (
-        Problem('3 is not of type "string"', "ERROR", "type", "/name", 2, 11),
-        Problem('"2" is not of type "integer"', "ERROR", "type", "/m~1~0/1", 3, 14),
+        DocumentProblem('3 is not of type "string"', "ERROR", "type", "/name", 2, 11),
+        DocumentProblem('"2" is not of type "integer"', "ERROR", "type", "/m~1~0/1", 3, 14),
     )
 
 
@@ -106,3 +106,46 @@ def test_an_endless_reference_ends() -> None:
         "/a",
         "/a/a",
     ]
+
+
+LIST = {"properties": {"l": {"items": {"type": "string"}}}}
+
+
+def test_large_document_is_listed_with_true_count() -> None:
+    problems = check({"l": [1] * 12_345}, LIST).problems
+
+    assert len(problems) == MAX_PROBLEMS + 1
+    assert (problems[0].path, problems[0].code, problems[0].line) == ("/l/0", "type", 1)
+    assert problems[99].path == "/l/99"
+    assert problems[-1].message == "The document has 12,345 problems; the first 100 are listed."
+
+
+def test_large_document_with_few_problems_is_listed_without_note() -> None:
+    problems = check({"l": ["x"] * 12_345 + [1]}, LIST).problems
+
+    assert [problem.path for problem in problems] == ["/l/12345"]
+
+
+def test_small_document_is_listed_with_true_count() -> None:
+    assert "has 3,000 problems" in check({"l": [1] * 3000}, LIST).problems[-1].message
+
+
+def test_listing_that_reaches_its_limit_reports_first_problem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.01)
+
+    first, note = check({"l": [1] * 12_345}, LIST).problems
+
+    assert first.path == "/l/0"
+    assert note.message == "The document has at least 1 problems; the first 1 are listed."
+
+
+def test_schema_may_refer_to_another_draft() -> None:
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$ref": "http://json-schema.org/draft-07/schema#",
+    }
+
+    assert check({"type": "object"}, schema) == Result()
+    assert check({"type": 3}, schema).problems

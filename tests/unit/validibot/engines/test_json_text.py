@@ -1,8 +1,8 @@
-"""JSON from strangers: what is read, and what is refused as a finding."""
+"""Reading of JSON documents from outside."""
 
 import pytest
 
-from validibot.engines import BadDocument
+from validibot.engines import BadDocument, DocumentProblem
 from validibot.engines.json_text import MAX_BYTES, parse_json
 
 REFUSED = {
@@ -63,8 +63,28 @@ def test_a_byte_order_mark_is_accepted() -> None:
     assert parse_json(b"\xef\xbb\xbf[1]") == [1]
 
 
-def test_of_a_repeated_key_the_last_value_counts() -> None:
-    assert parse_json(b'{"a": 1, "a": 2}') == {"a": 2}
+def refused(content: bytes) -> DocumentProblem:
+    with pytest.raises(BadDocument) as refusal:
+        parse_json(content)
+    return refusal.value.problem
+
+
+def test_duplicate_key_is_refused_at_its_second_place() -> None:
+    problem = refused(b'{"a": 1,\n "b": 2, "a": 3}')
+
+    assert problem.message == 'The key "a" appears more than once in one object.'
+    assert (problem.code, problem.line, problem.column) == ("json.duplicate_key", 2, 10)
+
+
+def test_same_key_in_two_objects_is_accepted() -> None:
+    assert parse_json(b'[{"a": 1}, {"a": 2}]') == [{"a": 1}, {"a": 2}]
+
+
+def test_long_number_is_refused_in_our_words() -> None:
+    problem = refused(b'{"a":\n ' + b"9" * 5000 + b"}")
+
+    assert problem.message == "A number has 5,000 digits; at most 4,300 can be read."
+    assert (problem.line, problem.column) == (2, 2)
 
 
 def test_brackets_in_strings_are_no_nesting() -> None:

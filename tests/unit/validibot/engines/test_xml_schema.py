@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from validibot.engines import Document, EngineError, Result, get_engine
+from validibot.engines import Document, EngineError, Result, get_engine, sandbox
 
 SCHEMA = """<?xml version="1.0" encoding="ISO-8859-1"?>
 <xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
@@ -93,3 +93,54 @@ def test_a_schema_may_not_read_other_files(tmp_path: Path, element: str) -> None
 
     with pytest.raises(EngineError, match=r"other files are not read"):
         check(b"<list><n>1</n></list>", schema)
+
+
+INTEGERS = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"><xs:element name="r">
+<xs:complexType><xs:sequence><xs:element name="i" maxOccurs="unbounded"><xs:complexType>
+<xs:attribute name="id" type="xs:int"/></xs:complexType></xs:element></xs:sequence>
+</xs:complexType></xs:element></xs:schema>"""
+
+
+def test_large_document_is_listed_with_true_count() -> None:
+    problems = check(b"<r>" + b'<i id="x"/>' * 100_000 + b"</r>", INTEGERS).problems
+
+    assert [problems[0].path, problems[99].path] == ["/r/i[1]", "/r/i[100]"]
+    assert problems[100].message == "The document has 100,000 problems; the first 100 are listed."
+
+
+def test_large_document_with_few_problems_keeps_their_paths() -> None:
+    content = b"<r>" + b'<i id="1"/>' * 20_000 + b'<i id="x"/>' * 3 + b"</r>"
+
+    paths = [problem.path for problem in check(content, INTEGERS).problems]
+
+    assert paths == ["/r/i[20001]", "/r/i[20002]", "/r/i[20003]"]
+
+
+def test_large_valid_document_has_no_problems() -> None:
+    assert check(b"<r>" + b'<i id="1"/>' * 20_000 + b"</r>", INTEGERS) == Result()
+
+
+def test_listing_that_reaches_its_limit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.01)
+
+    first, note = check(b"<r>" + b'<i id="x"/>' * 20_000 + b"</r>", INTEGERS).problems
+
+    assert first.severity == "ERROR"
+    assert "at least 1" in note.message
+
+
+def test_attributes_of_xml_namespace_are_known_offline() -> None:
+    schema = (
+        '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"><xs:import '
+        'namespace="http://www.w3.org/XML/1998/namespace" '
+        'schemaLocation="http://www.w3.org/2001/xml.xsd"/><xs:element name="a"><xs:complexType>'
+        '<xs:attribute ref="xml:lang"/></xs:complexType></xs:element></xs:schema>'
+    )
+
+    assert check(b'<a xml:lang="en"/>', schema) == Result()
+
+
+def test_depth_limit_is_named_in_our_words() -> None:
+    (problem,) = check(b"<n>" * 10_000 + b"</n>" * 10_000).problems
+
+    assert problem.message == "The document cannot be read: it is nested deeper than 256 levels."

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from validibot.engines import Document, EngineError, Problem, get_engine
+from validibot.engines import Document, DocumentProblem, EngineError, Problem, get_engine
 from validibot.engines.assertions import MAX_RULES, Rule, evaluate
 
 SCOPE: Mapping[str, Any] = {
@@ -44,8 +44,8 @@ def test_what_is_true_is_no_problem(expression: str) -> None:
 
 
 def test_what_is_false_is_a_problem() -> None:
-    assert problem_of("payload.area > 13.0", severity="WARNING", path="/area") == Problem(
-        "This is not so: payload.area > 13.0", "WARNING", "assertion.failed", "/area"
+    assert problem_of("payload.area > 13.0", severity="WARNING", path="/area") == DocumentProblem(
+        "This must be true: payload.area > 13.0", "WARNING", "assertion.failed", "/area"
     )
 
 
@@ -96,7 +96,7 @@ def test_values_are_written_for_people(value: Any, text: str) -> None:
 
 
 def test_success_can_be_told() -> None:
-    assert problem_of("true", success_message="below {c.limit}") == Problem(
+    assert problem_of("true", success_message="below {c.limit}") == DocumentProblem(
         "below 20", "INFO", "assertion.passed"
     )
 
@@ -158,3 +158,11 @@ def test_the_engine_need_not_read_the_document() -> None:
     document = Document(b"Version,25.2;", "a.idf", "")
 
     assert get_engine("assertions").check(document, {"document": False}).problems == ()
+
+
+def test_macro_with_index_and_value_is_supported() -> None:
+    expression = "payload.exists(i, v, i == 1 && v > 2)"
+
+    (outcome,) = evaluate([Rule(expression=expression)], {"payload": [1, 2.5]})
+
+    assert outcome.problem is None

@@ -1,11 +1,12 @@
-"""What could take much time or memory is evaluated apart."""
+"""Work in child processes, and the choice of the rules that need one."""
 
 from typing import Any
 
 import pytest
 
-from validibot.engines.assertions import Rule, evaluate, sandbox
-from validibot.engines.assertions.weight import LIGHT_SCOPE, is_light
+from validibot.engines import assertions
+from validibot.engines.assertions import Rule, evaluate, evaluate_apart
+from validibot.engines.cel import LIGHT_SCOPE, is_light
 
 DOUBLING = "['aaaaaaaa']" + ".map(x, x + x)" * 27
 
@@ -19,7 +20,7 @@ DOUBLING = "['aaaaaaaa']" + ".map(x, x + x)" * 27
         "payload.exists(z, z.?a.orValue(1) == 1 && z.s.matches('a+'))",
     ],
 )
-def test_looking_at_values_is_light(expression: str) -> None:
+def test_expression_that_inspects_values_is_light(expression: str) -> None:
     assert is_light([expression], scope_size=1000)
 
 
@@ -37,15 +38,15 @@ def test_looking_at_values_is_light(expression: str) -> None:
         "payload.all(x, // '\n x + x // '\n != '')",
     ],
 )
-def test_making_values_in_loops_or_out_of_values_is_not(expression: str) -> None:
+def test_expression_that_builds_values_is_not_light(expression: str) -> None:
     assert not is_light([expression], scope_size=1000)
 
 
-def test_going_through_much_is_not() -> None:
+def test_loop_over_large_scope_is_not_light() -> None:
     assert not is_light(["payload.all(x, x > 0)"], scope_size=LIGHT_SCOPE + 1)
 
 
-def test_what_is_evaluated_apart_comes_to_the_same() -> None:
+def test_child_process_gives_same_outcomes() -> None:
     rules = [
         Rule(expression="payload.map(x, x + 'é').join(',') == 'aé,bé'", key=1),
         Rule(expression="payload.map(x, x) == []", message="{payload[0]}\n{payload}", key=2),
@@ -57,7 +58,7 @@ def test_what_is_evaluated_apart_comes_to_the_same() -> None:
     assert second.problem.message == 'a\n["a", "b"]'
 
 
-def test_a_bomb_is_a_problem_of_its_rule_alone() -> None:
+def test_memory_bomb_fails_its_own_rule_only() -> None:
     rules = [Rule(expression=text) for text in ("true", f"{DOUBLING}[0] == ''", "true")]
     before, bomb, after = (outcome.problem for outcome in evaluate(rules, {"payload": None}))
 
@@ -68,10 +69,10 @@ def test_a_bomb_is_a_problem_of_its_rule_alone() -> None:
     assert "an earlier assertion used up" in after.message
 
 
-def test_a_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.01)
+def test_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assertions, "MAX_SECONDS", 0.01)
     values: dict[str, Any] = {"payload": []}
-    (outcome,) = sandbox.evaluate_apart([Rule(expression="true")], values)
+    (outcome,) = evaluate_apart([Rule(expression="true")], values)
 
     assert outcome.problem
     assert outcome.problem.code == "assertion.error"

@@ -1,0 +1,221 @@
+"""Assertions in CEL: the engine for steps of assertions only, and the rules after every step.
+
+A `Rule` is an expression that must be true wherever its condition is. Messages may show values:
+`{{ expression }}`, or `{name}` for a plain dotted name. Rules that could take much time or memory
+are evaluated in a child process.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from validibot.engines.base import (
+    Document,
+    Engine,
+    EngineConfig,
+    EngineError,
+    EngineManifest,
+    FileType,
+    Result,
+)
+from validibot.engines.cel import (
+    NAMES,
+    Converter,
+    ScopeTooLarge,
+    Value,
+    ValueScope,
+    compiled,
+    compiled_condition,
+    is_light,
+    shown,
+)
+from validibot.engines.problems import BadDocument, DocumentProblem
+from validibot.engines.sandbox import run_apart
+
+MAX_RULES = 500
+MAX_PLACES = 20
+# Processor time of the child process that evaluates what could take much.
+MAX_SECONDS = 10
+_PLACE = re.compile(
+    r"\{\{\s*(?P<expression>[^{}]+?)\s*\}\}"
+    rf"|\{{(?P<name>(?:{'|'.join(NAMES)})(?:\.\w+|\[\d+\]|\[\"[^\"]*\"\])*)\}}"
+)
+_TOO_HEAVY = Value(error="it needs more time or memory than is allowed")
+_NOT_REACHED = Value(error="an earlier assertion used up the time or memory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """`expression` must be true wherever `when` is (or always); else `message` is a finding.
+
+    `key` is the caller's name for the rule. `path` says what the finding is about.
+    """
+
+    expression: str
+    when: str = ""
+    severity: str = "ERROR"
+    message: str = ""
+    success_message: str = ""
+    path: str = ""
+    key: int | str = ""
+
+    def expressions(self) -> Iterator[str]:
+        """Yield every expression that is evaluated for this rule."""
+        yield self.expression
+        if self.when:
+            yield self.when
+        yield from expressions_in(self.message)
+        yield from expressions_in(self.success_message)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleOutcome:
+    """The outcome of a rule. Without a problem it holds, or did not apply."""
+
+    problem: DocumentProblem | None
+    key: int | str
+
+
+def check_rule(rule: Rule) -> None:
+    """Raise EngineError if the rule cannot be evaluated whatever the document."""
+    compiled_condition(rule.expression)
+    for expression in rule.expressions():
+        compiled(expression)
+    if rule.when:
+        compiled_condition(rule.when)
+
+
+def evaluate_here(rules: Sequence[Rule], values: Mapping[str, Any]) -> Iterator[RuleOutcome]:
+    """Evaluate rules in this process. `values` must be fit for CEL (see cel)."""
+    scope = ValueScope(values)
+    return (RuleOutcome(_problem(rule, scope), rule.key) for rule in rules)
+
+
+def _problem(rule: Rule, scope: ValueScope) -> DocumentProblem | None:
+    if rule.when:
+        applies = scope.evaluate(compiled_condition(rule.when))
+        if applies.plain is False:
+            return None
+        if applies.plain is not True:
+            return broken(rule, applies, expression=rule.when)
+    holds = scope.evaluate(compiled_condition(rule.expression))
+    if holds.plain is True:
+        return _success(rule, scope)
+    if holds.plain is not False:
+        return broken(rule, holds, expression=rule.expression)
+    message = filled(rule.message, scope) or f"This must be true: {rule.expression}"
+    return DocumentProblem(message, severity=rule.severity, code="assertion.failed", path=rule.path)
+
+
+def _success(rule: Rule, scope: ValueScope) -> DocumentProblem | None:
+    if not rule.success_message:
+        return None
+    message = filled(rule.success_message, scope)
+    return DocumentProblem(message, severity="INFO", code="assertion.passed", path=rule.path)
+
+
+def broken(rule: Rule, value: Value, *, expression: str) -> DocumentProblem:
+    """Return the problem of a rule that is neither true nor false: it does not hold."""
+    reason = value.error or f"it gives {value.kind}, not true or false"
+    message = f"Could not evaluate {expression}: {reason}."
+    return DocumentProblem(message, severity=rule.severity, code="assertion.error", path=rule.path)
+
+
+def expressions_in(template: str) -> Iterator[str]:
+    """Yield the expressions whose values a message shows. Raises EngineError when too many."""
+    for number, place in enumerate(_PLACE.finditer(template), start=1):
+        if number > MAX_PLACES:
+            raise EngineError(f"A message shows more than {MAX_PLACES} values.")
+        yield _expression(place)
+
+
+def filled(template: str, scope: ValueScope) -> str:
+    """Put values into a message. One that cannot be had is shown as a question mark."""
+    return _PLACE.sub(lambda place: _value(_expression(place), scope), template)
+
+
+def _expression(place: re.Match[str]) -> str:
+    expression: str = place["expression"] or place["name"]
+    return expression
+
+
+def _value(expression: str, scope: ValueScope) -> str:
+    value = scope.evaluate(compiled(expression))
+    return "?" if value.error else shown(value.plain)
+
+
+def evaluate_apart(rules: Sequence[Rule], values: Mapping[str, Any]) -> Iterator[RuleOutcome]:
+    """Evaluate rules in a child process; where it dies, the rule that it died of is known."""
+    header = {"rules": [asdict(rule) for rule in rules], "values": values}
+    answers = run_apart(evaluate_header, header, b"", seconds=MAX_SECONDS)
+    for number, rule in enumerate(rules):
+        if number < len(answers):
+            fields = answers[number]
+            problem = DocumentProblem(**fields) if fields else None
+            yield RuleOutcome(problem, rule.key)
+        else:
+            reason = _TOO_HEAVY if number == len(answers) else _NOT_REACHED
+            yield RuleOutcome(broken(rule, reason, expression=rule.expression), rule.key)
+
+
+def evaluate_header(header: Mapping[str, Any], body: bytes) -> Iterator[Any]:
+    """Yield the problem of each rule, or `null`. Runs in a child process (see sandbox)."""
+    rules = [Rule(**fields) for fields in header["rules"]]
+    for outcome in evaluate_here(rules, header["values"]):
+        yield asdict(outcome.problem) if outcome.problem else None
+
+
+def evaluate(assertions: Sequence[Rule], scope: Mapping[str, Any]) -> list[RuleOutcome]:
+    """Evaluate rules on the values in `scope`: `payload`, `output`, `steps`, `c`.
+
+    Never raises for a bad document; raises EngineError for a rule that is wrong in itself.
+    """
+    if len(assertions) > MAX_RULES:
+        raise EngineError(f"A step has more than {MAX_RULES} assertions.")
+    for rule in assertions:
+        check_rule(rule)
+    converter = Converter()
+    try:
+        values = {name: converter.convert(value) for name, value in scope.items()}
+    except ScopeTooLarge as error:
+        return [_refused(rule, str(error)) for rule in assertions]
+    expressions = (text for rule in assertions for text in rule.expressions())
+    light = is_light(expressions, scope_size=converter.size)
+    return list((evaluate_here if light else evaluate_apart)(assertions, values))
+
+
+class AssertionsConfig(EngineConfig):
+    """Settings of the engine. Without `document` the file need not be JSON."""
+
+    document: bool = True
+
+
+def _refused(rule: Rule, reason: str) -> RuleOutcome:
+    value = Value(error=reason.rstrip("."))
+    return RuleOutcome(broken(rule, value, expression=rule.expression), rule.key)
+
+
+def check(document: Document, config: Mapping[str, Any]) -> Result:
+    """Read the JSON document; with `document` false in `config` it may be anything."""
+    if config.get("document", True) is False:
+        return Result()
+    try:
+        _ = document.payload
+    except BadDocument as bad:
+        return Result((bad.problem,))
+    return Result()
+
+
+ENGINE = Engine(
+    EngineManifest(
+        slug="assertions",
+        title="Assertions",
+        description="Checks a JSON document, or outputs of earlier steps, with CEL expressions.",
+        validation_type="BASIC",
+        version="1",
+        accepts=(FileType(".json", "application/json"), FileType(".epjson", "application/json")),
+    ),
+    check,
+    AssertionsConfig,
+)

@@ -1,0 +1,226 @@
+"""CEL expressions by Google's implementation: compiled once, bounded, errors as values.
+
+Three things stand between a rule and the library. Values are converted to what CEL accepts: no
+Decimal, no date, no NUL, no integer beyond 64 bits. Expressions are compiled once and evaluated with
+a `ValueScope`; an error is a value, never an exception. And since CEL bounds iterations but not
+memory (text that is doubled by each of thirty chained `map` fills any machine), `is_light` decides
+by the functions that an expression calls whether it may be evaluated in this process.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Set as AbstractSet
+from dataclasses import dataclass
+from datetime import date, time
+from functools import cache, lru_cache
+from typing import Any
+
+from cel_expr_python import cel
+from cel_expr_python.ext import ext_math, ext_optional, ext_strings
+
+from validibot.engines.base import EngineError
+from validibot.engines.json_text import JSON, MAX_DEPTH
+
+NAMES = ("payload", "output", "steps", "c")
+MAX_CHARACTERS = 2000
+MAX_SCOPE_CHARACTERS = 32 * 1024 * 1024
+LIGHT_SCOPE = 256 * 1024
+LIGHT_SCOPE_WITHOUT_LOOPS = 1024 * 1024
+# Macros with an index or a key beside the value: payload.list.exists(i, v, v.x > i).
+_CONFIG = "extensions:\n- name: two-var-comprehensions\n"
+_STATUS = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
+_PLACE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
+_BUDGET = "Iteration budget exceeded"
+_INT64 = range(-(2**63), 2**63)
+_SHOWN = 200
+_LITERAL = re.compile(r"\"[^\"]*\"|'[^']*'")
+# Where a literal ends is only sure in an expression without these: escapes, comments, long quotes.
+_UNSURE = ("\\", "//", '"""', "'''")
+_CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
+_LOOPS = frozenset({"all", "exists", "exists_one", "existsOne", "filter"})
+# They look at values and make nothing bigger than a number.
+_KINDS = {"bool", "double", "in", "int", "size", "timestamp", "type", "uint"}
+_TEXT = {"charAt", "contains", "endsWith", "indexOf", "lastIndexOf", "matches", "startsWith"}
+_MAYBE = {"get", "has", "hasValue", "of", "optMap", "or", "orValue", "value"}
+_SIZES = {"abs", "ceil", "floor", "greatest", "least", "round", "sign", "sqrt", "trunc"}
+_FLOATS = {"isFinite", "isInf", "isNaN"}
+_LOOKING = frozenset(_KINDS | _TEXT | _MAYBE | _SIZES | _FLOATS)
+# What they make is at most about as long as what they are given.
+_COPYING = frozenset(
+    {"bytes", "lowerAscii", "reverse", "string", "substring", "trim", "upperAscii"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The value of an expression and CEL's name for its type, or the `error` that it ended in."""
+
+    plain: Any = None
+    kind: str = ""
+    error: str = ""
+
+
+@cache
+def _environment() -> cel.Env:
+    return cel.NewEnv(
+        config=cel.NewEnvConfigFromYaml(_CONFIG),
+        variables=dict.fromkeys(NAMES, cel.Type.DYN),
+        extensions=[ext_strings.ExtStrings(), ext_math.ExtMath(), ext_optional.ExtOptional()],
+    )
+
+
+@lru_cache(maxsize=2048)
+def compiled(expression: str) -> cel.Expression:
+    """Compile an expression. Raises EngineError with the fault and its position."""
+    if len(expression) > MAX_CHARACTERS:
+        raise EngineError(f"An expression has more than {MAX_CHARACTERS} characters.")
+    if "\0" in expression:
+        raise EngineError("An expression has a NUL character.")
+    try:
+        return _environment().compile(expression)
+    except RuntimeError as error:
+        raise EngineError(f"{_place(str(error))} in {expression!r}.") from None
+
+
+def compiled_condition(expression: str) -> cel.Expression:
+    """Compile an expression that can be a boolean. Raises EngineError."""
+    condition = compiled(expression)
+    kind = condition.return_type().name()
+    if kind not in ("BOOL", "DYN"):
+        raise EngineError(f"The expression {expression!r} gives {kind}; it must give BOOL.")
+    return condition
+
+
+class ValueScope:
+    """The values that expressions see, given to CEL once for all of them."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._activation = _environment().Activation({name: values.get(name) for name in NAMES})
+
+    def evaluate(self, expression: cel.Expression) -> Value:
+        try:
+            result = expression.eval(self._activation)
+        except RuntimeError as error:
+            text = str(error)
+            if _BUDGET in text:
+                text = "it goes through more items than is allowed"
+            return Value(error=_plain_error(text))
+        kind = result.type().name()
+        if kind == "ERROR":
+            return Value(error=_plain_error(str(result.value())))
+        return Value(result.plain_value(), kind)
+
+
+def _plain_error(text: str) -> str:
+    first, *_ = text.splitlines() or ["unknown error"]
+    return _STATUS.sub("", first).replace(" : ", ": ").rstrip(".")
+
+
+def _place(text: str) -> str:
+    found = _PLACE.search(text)
+    if not found:
+        return _plain_error(text)
+    line, column, message = found.groups()
+    message = message.removesuffix(" (in container '')")
+    return message if int(line) < 0 else f"{message} (line {line}, column {column})"
+
+
+class ScopeTooLarge(Exception):
+    """The values for the expressions are too deep or too large."""
+
+
+class Converter:
+    """A copier of values into what CEL accepts; `size` is the number of their characters."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def convert(self, value: Any, *, depth: int = 0) -> JSON:
+        if depth > MAX_DEPTH:
+            raise ScopeTooLarge(f"The values are nested deeper than {MAX_DEPTH} levels.")
+        self._count(1)
+        match value:
+            case None | bool() | float():
+                return value
+            case int() | str():
+                return self._scalar(value)
+            case Mapping():
+                return {
+                    self._text(str(key)): self.convert(item, depth=depth + 1)
+                    for key, item in value.items()
+                }
+            case list() | tuple() | AbstractSet():
+                return [self.convert(item, depth=depth + 1) for item in value]
+        return self._other(value)
+
+    def _scalar(self, value: int | str) -> JSON:
+        if isinstance(value, str):
+            return self._text(value)
+        return value if value in _INT64 else _as_float(value)
+
+    def _text(self, text: str) -> str:
+        self._count(len(text))
+        return text.replace("\0", "�") if "\0" in text else text
+
+    def _other(self, value: Any) -> JSON:
+        """Return a date as ISO text, a Decimal as a number, anything else as text."""
+        if isinstance(value, date | time):
+            return value.isoformat()
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            return self._text(str(value))
+
+    def _count(self, characters: int) -> None:
+        self.size += characters
+        if self.size > MAX_SCOPE_CHARACTERS:
+            raise ScopeTooLarge(f"The values have more than {MAX_SCOPE_CHARACTERS} characters.")
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def shown(value: Any) -> str:
+    """Write a value for people to read within a message."""
+    match value:
+        case str():
+            text = value
+        case bool() | None:
+            text = json.dumps(value)
+        case float():
+            text = _number(value)
+        case list() | dict():
+            text = json.dumps(value, ensure_ascii=False, default=str)
+        case _:
+            text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def _number(value: float) -> str:
+    if value and not 1e-3 <= abs(value) < 1e15:
+        return f"{value:.4g}"
+    return f"{value:.4f}".rstrip("0").rstrip(".")
+
+
+def is_light(expressions: Iterable[str], *, scope_size: int) -> bool:
+    """Return whether the expressions are cheap on values of `scope_size` characters, for sure."""
+    return all(_is_light(expression, scope_size) for expression in expressions)
+
+
+def _is_light(expression: str, scope_size: int) -> bool:
+    code = _without_literals(expression)
+    calls = set(_CALL.findall(code))
+    if calls & _LOOPS:
+        quiet = calls <= _LOOPS | _LOOKING and "+" not in code
+        return quiet and scope_size <= LIGHT_SCOPE
+    return calls <= _LOOKING | _COPYING and scope_size <= LIGHT_SCOPE_WITHOUT_LOOPS
+
+
+def _without_literals(expression: str) -> str:
+    if any(mark in expression for mark in _UNSURE):
+        return expression
+    return _LITERAL.sub("''", expression)

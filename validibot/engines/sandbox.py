@@ -1,0 +1,66 @@
+"""Child processes for work that may take much time or memory.
+
+A document or an expression from outside may cost more than a worker can afford, and the libraries
+that check it cannot be interrupted. Such work is a generator of this package that a child process
+runs under limits: it reads its task from standard input and writes one JSON line per item. A child
+that reaches a limit is ended; the lines that it wrote until then still count. Meanwhile other
+threads of the worker go on.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+MAX_SECONDS = 30
+MAX_MEMORY = 768 * 1024 * 1024
+_ROOT = Path(__file__).parents[2]
+
+type Work = Callable[[Any, bytes], Iterator[Any]]
+
+
+def run_apart(work: Work, header: Any, body: bytes, *, seconds: float | None = None) -> list[Any]:
+    """Return what `work(header, body)` yields in a child process, as far as its limits let it.
+
+    `header` and the items must be JSON. `seconds` of processor time; twice as much may pass.
+    """
+    limit = MAX_SECONDS if seconds is None else seconds
+    command = [sys.executable, "-m", __name__, f"{work.__module__}:{work.__name__}", str(limit)]
+    try:
+        output = subprocess.run(  # noqa: S603 # our own module
+            command,
+            input=json.dumps(header).encode() + b"\n" + body,
+            cwd=_ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=2 * limit,
+            check=False,
+        ).stdout
+    except subprocess.TimeoutExpired as expired:
+        output = expired.output or b""
+    # The last piece is empty, or a line that was not finished.
+    return [json.loads(line) for line in output.split(b"\n")[:-1]]
+
+
+def main() -> None:
+    name, seconds = sys.argv[1:]
+    with suppress(ValueError, OSError):  # macOS has no limit on the address space
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    limit = max(1, int(float(seconds)))
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    module, _, function = name.partition(":")
+    header = json.loads(sys.stdin.buffer.readline())
+    work: Work = getattr(import_module(module), function)
+    for item in work(header, sys.stdin.buffer.read()):
+        sys.stdout.write(json.dumps(item) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
