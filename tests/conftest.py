@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from pytest_django import DjangoDbBlocker
 
 from tests import database
+from tests.guardian import Guarded
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -33,6 +34,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         mark = item.get_closest_marker("xdist_group")
         if mark and not item.nodeid.endswith(suffix := f"@{mark.args[0]}"):
             item._id = item.id.parse(item.nodeid + suffix)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have what this run starts ended with it, even if it is killed."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Guarded())
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:

@@ -20,7 +20,7 @@ from testcontainers.core.config import ConnectionMode, testcontainers_config
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import ExecWaitStrategy, HttpWaitStrategy
 
-from tests import engine as engines
+from tests import engine as engines, guardian
 
 POSTGRES = "postgres:17"
 STORAGE = "fsouza/fake-gcs-server:1.54"
@@ -129,7 +129,7 @@ def free_port() -> int:
 
 
 def _container(image: str, *ports: int) -> DockerContainer:
-    container = DockerContainer(image, labels={_OWNER: str(os.getpid())})
+    container = DockerContainer(image, labels={_OWNER: str(os.getpid())} | guardian.labels())
     return container.with_exposed_ports(*ports)
 
 

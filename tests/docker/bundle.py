@@ -9,6 +9,7 @@ from typing import Any
 from docker import DockerClient
 from docker.types import Mount
 
+from tests import guardian
 from validators.sdk.manifest import ValidatorManifest
 from validators.sdk.testing import write_envelope
 
@@ -50,7 +51,7 @@ def run(
         environment=dict(environment or {}),
         mounts=[_mount(folder), *(_mount(path, read_only=True) for path in _inputs(envelope))],
         tmpfs=dict(tmpfs),
-        labels={"io.validibot.test": "images"},
+        labels=guardian.labels() | {"io.validibot.test": "images"},
         **HARDENED,
     )
     try:

@@ -16,7 +16,7 @@ from docker.types import Mount
 
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
-from tests import engine as engines
+from tests import engine as engines, guardian
 from tests.waiting import until
 
 API_KEY = f"vbk_1_{'1' * 32}_{'2' * 64}"
@@ -129,7 +129,9 @@ class Deployment:
     def command(self, *command: str, role: str = "web", **more: str) -> "Ended":
         """Run a one-off container to its end."""
         options = self._options(role, **more)
-        container = self.engine.containers.run(self.image, command, detach=True, **options)
+        container = self.engine.containers.run(
+            self.image, command, detach=True, labels=guardian.labels(), **options
+        )
         try:
             code = int(container.wait(timeout=100)["StatusCode"])
             return Ended(code, container.logs().decode())
@@ -142,7 +144,9 @@ class Deployment:
         service = f"validibot-{role}"
         (port,) = [one.port for one in self.config.services if one.name == service]
         options = self._options(role, PORT=str(port), **more)
-        container = self.engine.containers.run(self.image, detach=True, **options)
+        container = self.engine.containers.run(
+            self.image, detach=True, labels=guardian.labels(), **options
+        )
         try:
             _until_healthy(port, container)
             yield Server(container, port)

@@ -4,7 +4,7 @@ import pytest
 from docker import DockerClient
 
 from devenv.environment import machine
-from tests import pages
+from tests import guardian, pages
 
 
 def _say(engine: DockerClient, image: str, *command: str) -> str:
@@ -33,7 +33,9 @@ def test_postgresql_is_what_production_has(engine: DockerClient) -> None:
 
 
 def test_postgresql_starts_with_no_password_only_if_told(engine: DockerClient) -> None:
-    container = engine.containers.run("postgres:17", detach=True, network_mode="none")
+    container = engine.containers.run(
+        "postgres:17", detach=True, network_mode="none", labels=guardian.labels()
+    )
     try:
         assert container.wait(timeout=60)["StatusCode"] != 0
         assert b"POSTGRES_PASSWORD" in container.logs()

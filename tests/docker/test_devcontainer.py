@@ -8,7 +8,7 @@ import pytest
 from docker import DockerClient
 from docker.types import Mount
 
-from tests import engine as engines
+from tests import engine as engines, guardian
 
 TAG = "validibot-devcontainer:test"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -39,7 +39,7 @@ def test_what_it_does_when_it_is_made_succeeds(engine: DockerClient, checkout: P
         user=told["remoteUser"],
         working_dir="/workspace",
         detach=True,
-        labels={"io.validibot.test": "devcontainer"},
+        labels=guardian.labels() | {"io.validibot.test": "devcontainer"},
         environment=dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT"), CERTIFICATES),
         mounts=[
             Mount("/workspace", str(checkout), type="bind"),

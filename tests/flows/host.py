@@ -19,6 +19,7 @@ import pytest
 from django.conf import settings
 
 from devenv.services.backing import postgres_binaries
+from tests import guardian
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,6 +64,7 @@ class Host:
             "STATIC_ROOT": str(self.folder / "static"),
             # What a killed worker's validators leave goes with the rest.
             "TMPDIR": str(self.folder),
+            **guardian.variables(),
             **self.more,
         }
 
