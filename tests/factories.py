@@ -161,7 +161,7 @@ class StepFileFactory(DjangoModelFactory[StepFile]):
     class Meta:
         model = StepFile
 
-    step = SubFactory(StepFactory)
+    step = SubFactory(StepFactory, validator=SubFactory(ValidatorFactory, container=True))
     port_key = "weather_file"
     name = "weather.epw"
     type = "energyplus_weather"
