@@ -1,4 +1,4 @@
-"""What mocked validators say is what the real ones say to the same files."""
+"""Recordings of the mock match the answers of the real validators."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ _VOLATILE = "execution_seconds"
 
 
 def rounded(value: Any) -> Any:
-    """Return a value without the last digits, in which machines differ."""
+    """Return a value without its last digits, which differ between machines."""
     match value:
         case float():
             return float(f"{value:.6g}")
@@ -24,7 +24,7 @@ def rounded(value: Any) -> Any:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: f"{source.validator}/{source.name}")
-def test_a_recording_is_what_the_validator_answers(source: Source) -> None:
+def test_recording_matches_real_answer(source: Source) -> None:
     recorded = json.loads((source.folder / "answer.json").read_bytes())
 
     answer, files = record(source)
@@ -34,7 +34,7 @@ def test_a_recording_is_what_the_validator_answers(source: Source) -> None:
     assert {path.name for path in source.folder.iterdir()} == {"answer.json", *files}, again
 
 
-def test_there_is_no_other_recording() -> None:
+def test_every_recording_has_a_source() -> None:
     folders = {path.parent for path in TARGET.glob("*/*/answer.json")} - {
         path.parent for path in TARGET.glob("other/*/answer.json")
     }

@@ -1,4 +1,4 @@
-"""Every folder of validators: its samples through the whole SDK, and the contract of the answers."""
+"""Contract of every validator: its samples, outputs and callbacks."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from tests.standin.worker import Worker
 from validators.sdk.main import DONE, main
 from validators.sdk.manifest import ManifestSample, ValidatorManifest, read_manifest
 from validators.sdk.testing import NONCE, write_envelope
-from validators.sdk.validation import Validator
+from validators.sdk.validation import ContainerValidator
 
 MANIFESTS = [read_manifest(path.parent) for path in sorted(Path("validators").glob("*/*.toml"))]
 SAMPLES = [
@@ -29,13 +29,13 @@ SAMPLES = [
 ]
 
 
-def validator(slug: str) -> Validator[Any]:
-    found: Validator[Any] = import_module(f"validators.{slug}.validate").VALIDATOR
+def validator(slug: str) -> ContainerValidator[Any]:
+    found: ContainerValidator[Any] = import_module(f"validators.{slug}.validate").VALIDATOR
     return found
 
 
 def quick(manifest: ValidatorManifest) -> Path:
-    """The last sample that passes; the first is the most thorough one."""
+    """Return the last passing sample; the first is the most thorough one."""
     return [sample.path for sample in manifest.samples if sample.expect == "pass"][-1]
 
 
@@ -49,7 +49,7 @@ def run(
 
 
 @pytest.mark.parametrize(("manifest", "sample"), SAMPLES)
-def test_a_sample_does_what_its_manifest_promises(
+def test_sample_has_expected_verdict(
     manifest: ValidatorManifest, sample: ManifestSample, tmp_path: Path
 ) -> None:
     code, output = run(tmp_path, manifest, sample.path, inputs=sample.inputs)
@@ -63,7 +63,7 @@ def test_a_sample_does_what_its_manifest_promises(
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
-def test_the_answer_is_bound_to_the_question(manifest: ValidatorManifest, tmp_path: Path) -> None:
+def test_output_is_bound_to_input(manifest: ValidatorManifest, tmp_path: Path) -> None:
     _, output = run(tmp_path, manifest, quick(manifest))
 
     question = validator(manifest.slug).input_envelope.model_validate_json(
@@ -75,14 +75,14 @@ def test_the_answer_is_bound_to_the_question(manifest: ValidatorManifest, tmp_pa
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
-def test_the_stored_answer_has_no_nulls(manifest: ValidatorManifest, tmp_path: Path) -> None:
+def test_stored_output_omits_empty_fields(manifest: ValidatorManifest, tmp_path: Path) -> None:
     run(tmp_path, manifest, quick(manifest))
 
     assert "null" not in (tmp_path / "output.json").read_text()
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
-def test_every_artifact_is_there_as_described(manifest: ValidatorManifest, tmp_path: Path) -> None:
+def test_artifacts_match_their_description(manifest: ValidatorManifest, tmp_path: Path) -> None:
     _, output = run(tmp_path, manifest, quick(manifest))
 
     for artifact in output.artifacts:
@@ -93,9 +93,7 @@ def test_every_artifact_is_there_as_described(manifest: ValidatorManifest, tmp_p
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
-def test_every_figure_of_the_catalogue_is_in_the_answer(
-    manifest: ValidatorManifest, tmp_path: Path
-) -> None:
+def test_output_has_every_declared_value(manifest: ValidatorManifest, tmp_path: Path) -> None:
     run(tmp_path, manifest, manifest.samples[0].path)
 
     answer = json.loads((tmp_path / "output.json").read_text())
@@ -106,7 +104,7 @@ def test_every_figure_of_the_catalogue_is_in_the_answer(
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
-def test_the_worker_is_told_once_and_again_when_executed_again(
+def test_second_execution_repeats_callback_only(
     manifest: ValidatorManifest, tmp_path: Path
 ) -> None:
     with Worker() as worker:
@@ -132,9 +130,7 @@ def test_the_worker_is_told_once_and_again_when_executed_again(
         ("fmu", "fmu", "1102144914836389f38a27b8b54c65a278aac9e415229149cc6db3c7300c2d4a"),
     ],
 )
-def test_the_digest_of_an_envelope_is_the_one_that_others_compute(
-    slug: str, role: str, digest: str
-) -> None:
+def test_envelope_digest_matches_published_one(slug: str, role: str, digest: str) -> None:
     golden = json.loads((Path(__file__).parent / f"envelopes/{slug}.json").read_text())
 
     envelope = validator(slug).input_envelope.model_validate(golden)

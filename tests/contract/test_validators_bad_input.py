@@ -1,4 +1,4 @@
-"""Whatever is submitted, a validator answers with findings: no traceback, no lost run."""
+"""Bad submissions: validators answer with findings."""
 
 import zipfile
 from pathlib import Path
@@ -51,7 +51,7 @@ def codes(output: ValidationOutputEnvelope) -> list[str | None]:
         (OFFICE.replace("Building,", "Building,a,b,c,d,e,").encode(), "ENERGYPLUS_SEVERE"),
     ],
 )
-def test_a_bad_idf_is_a_finding(tmp_path: Path, content: bytes, code: str) -> None:
+def test_bad_idf_is_a_finding(tmp_path: Path, content: bytes, code: str) -> None:
     (tmp_path / "model.idf").write_bytes(content)
 
     output = answer(tmp_path, "energyplus", tmp_path / "model.idf")
@@ -70,7 +70,7 @@ def test_a_bad_idf_is_a_finding(tmp_path: Path, content: bytes, code: str) -> No
         (b'{"Zone": {"A": {}}}', "ENERGYPLUS_VERSION_MISSING"),
     ],
 )
-def test_a_bad_epjson_is_a_finding(tmp_path: Path, content: bytes, code: str) -> None:
+def test_bad_epjson_is_a_finding(tmp_path: Path, content: bytes, code: str) -> None:
     (tmp_path / "model.epjson").write_bytes(content)
 
     output = answer(tmp_path, "energyplus", tmp_path / "model.epjson")
@@ -78,7 +78,7 @@ def test_a_bad_epjson_is_a_finding(tmp_path: Path, content: bytes, code: str) ->
     assert (output.status, codes(output)) == (FAILED_VALIDATION, [code])
 
 
-def test_a_model_can_be_checked_without_a_simulation(tmp_path: Path) -> None:
+def test_model_is_checked_without_simulation(tmp_path: Path) -> None:
     (tmp_path / "model.idf").write_text(OFFICE)
 
     output = answer(
@@ -88,7 +88,7 @@ def test_a_model_can_be_checked_without_a_simulation(tmp_path: Path) -> None:
     assert output.status is ValidationStatus.SUCCESS
 
 
-def test_a_simulation_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+def test_long_simulation_is_ended(tmp_path: Path) -> None:
     annual = Path("validators/energyplus/samples/small_office.idf").read_text()
     (tmp_path / "model.idf").write_text(annual)
 
@@ -104,7 +104,7 @@ def test_a_simulation_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
 
 def rebuilt(folder: Path, rename: dict[str, str]) -> Path:
-    """decay.fmu with entries under other names; an empty name drops one."""
+    """Write decay.fmu with renamed entries; an empty name drops one."""
     target = folder / "model.fmu"
     with zipfile.ZipFile(SAMPLES / "decay.fmu") as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
@@ -122,16 +122,14 @@ def rebuilt(folder: Path, rename: dict[str, str]) -> Path:
         ({"binaries/linux64/decay.so": "../decay.so"}, "FMU_PATH_REFUSED"),
     ],
 )
-def test_an_fmu_that_lacks_something_is_a_finding(
-    tmp_path: Path, rename: dict[str, str], code: str
-) -> None:
+def test_incomplete_fmu_is_a_finding(tmp_path: Path, rename: dict[str, str], code: str) -> None:
     output = answer(tmp_path, "fmu", rebuilt(tmp_path, rename))
 
     assert (output.status, codes(output)) == (FAILED_VALIDATION, [code])
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04" + b"\0" * 100])
-def test_an_fmu_that_is_no_zip_is_a_finding(tmp_path: Path, content: bytes) -> None:
+def test_fmu_without_zip_format_is_a_finding(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.fmu").write_bytes(content)
 
     output = answer(tmp_path, "fmu", tmp_path / "model.fmu")
@@ -143,7 +141,7 @@ def test_an_fmu_that_is_no_zip_is_a_finding(tmp_path: Path, content: bytes) -> N
     ("mode", "code"),
     [(1, "FMU_CRASHED"), (2, "FMU_TIMEOUT"), (3, "FMU_NOT_FINITE"), (4, "FMU_CRASHED")],
 )
-def test_native_code_that_misbehaves_is_a_finding(tmp_path: Path, mode: int, code: str) -> None:
+def test_misbehaving_native_code_is_a_finding(tmp_path: Path, mode: int, code: str) -> None:
     inputs = {"input_values": {"mode": mode}}
 
     output = answer(tmp_path, "fmu", SAMPLES / "crashing.fmu", inputs=inputs, timeout_seconds=3)
@@ -162,15 +160,13 @@ def test_native_code_that_misbehaves_is_a_finding(tmp_path: Path, mode: int, cod
         ({"simulation": {"stop_time": 1e9, "step_size": 1e-9}}, "FMU_TIMES_REFUSED"),
     ],
 )
-def test_options_that_do_not_fit_the_fmu_are_findings(
-    tmp_path: Path, inputs: dict[str, Any], code: str
-) -> None:
+def test_unfitting_options_are_findings(tmp_path: Path, inputs: dict[str, Any], code: str) -> None:
     output = answer(tmp_path, "fmu", SAMPLES / "decay.fmu", inputs=inputs)
 
     assert (output.status, codes(output)) == (FAILED_VALIDATION, [code])
 
 
-def test_an_fmu_is_simulated_with_the_steps_options(tmp_path: Path) -> None:
+def test_fmu_is_simulated_with_step_options(tmp_path: Path) -> None:
     inputs = {"input_values": {"rate": 2.0, "start": 10.0}, "simulation": {"stop_time": 2.0}}
 
     output = answer(tmp_path, "fmu", SAMPLES / "decay.fmu", inputs=inputs)

@@ -1,4 +1,4 @@
-"""A validator on the emulated cloud: Google's clients as in production, `gs://`, an ID token."""
+"""Validator on the emulated cloud: `gs://` files and an ID token."""
 
 import base64
 import json
@@ -64,7 +64,7 @@ def put(cloud: Cloud, files: dict[str, str]) -> list[str]:
 def launch(
     cloud: Cloud, folder: Path, *, url: str, generation: str | None = None
 ) -> dict[str, str]:
-    """Store an FMU and its envelope below `runs/<folder>`; the validator's environment."""
+    """Store an FMU and its envelope below `runs/<folder>`; return the validator's environment."""
     manifest = read_manifest(Path("validators/fmu"))
     path = write_envelope(folder, manifest, manifest.samples[0].path, callback_url=url)
     prefix = folder.name
@@ -100,7 +100,7 @@ def claims(authorization: str | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("module", ["validators.fmu", "tests.standin.container"])
-def test_a_run_is_stored_and_called_back_once_per_execution(
+def test_each_execution_calls_back_for_one_output(
     cloud: Cloud, tmp_path: Path, module: str
 ) -> None:
     with Worker() as worker:
@@ -117,7 +117,7 @@ def test_a_run_is_stored_and_called_back_once_per_execution(
     assert identity["email"] == CONFIG.email("validator")
 
 
-def test_an_input_at_another_generation_is_not_read(cloud: Cloud, tmp_path: Path) -> None:
+def test_input_of_other_generation_is_refused(cloud: Cloud, tmp_path: Path) -> None:
     with Worker() as worker:
         environment = launch(cloud, tmp_path, url=worker.url, generation="1")
         done = python("-m", "validators.fmu", environment=environment)
@@ -131,7 +131,7 @@ def test_an_input_at_another_generation_is_not_read(cloud: Cloud, tmp_path: Path
     assert worker.callbacks[0].body["status"] == "failed_runtime"
 
 
-def test_an_envelope_that_is_not_there_leaves_nothing_to_answer(cloud: Cloud) -> None:
+def test_missing_envelope_exits_with_2(cloud: Cloud) -> None:
     environment = {**cloud.environ("validator"), "VALIDIBOT_INPUT_URI": "gs://runs/no/input.json"}
 
     assert python("-m", "validators.fmu", environment=environment).returncode == 2

@@ -1,4 +1,4 @@
-"""The commands of the page about validators work as written."""
+"""Commands of the page about validators."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The figures and series that come out of real simulations."""
+"""Metrics and series of real simulations."""
 
 import csv
 from pathlib import Path
@@ -33,7 +33,7 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EnergyPlusOutp
     return folder, simulate(folder, "small_office.idf")
 
 
-def test_the_years_energy_adds_up(year: tuple[Path, EnergyPlusOutputs]) -> None:
+def test_energy_of_year_adds_up(year: tuple[Path, EnergyPlusOutputs]) -> None:
     metrics = year[1].metrics
 
     parts = (
@@ -59,7 +59,7 @@ def test_peaks_windows_and_comfort_are_read(year: tuple[Path, EnergyPlusOutputs]
     assert (metrics.window_heat_loss_kwh or 0) > 0
 
 
-def test_the_series_has_every_hour_of_the_year(year: tuple[Path, EnergyPlusOutputs]) -> None:
+def test_series_has_every_hour_of_year(year: tuple[Path, EnergyPlusOutputs]) -> None:
     header, *hours = series(year[0])
 
     assert len(hours) == 8760
@@ -68,7 +68,7 @@ def test_the_series_has_every_hour_of_the_year(year: tuple[Path, EnergyPlusOutpu
     assert all(all(row) for row in hours)
 
 
-def test_design_days_have_series_but_no_yearly_figures(tmp_path: Path) -> None:
+def test_design_days_have_series_without_metrics(tmp_path: Path) -> None:
     metrics = simulate(tmp_path, "small_office_designday.idf").metrics
 
     assert len(series(tmp_path)) == 1 + 48
@@ -76,7 +76,7 @@ def test_design_days_have_series_but_no_yearly_figures(tmp_path: Path) -> None:
 
 
 def sums(folder: Path) -> dict[str, float]:
-    """Of each column: the formats differ in the order of columns and design days."""
+    """Return the sum of each column: the formats differ in the order of columns and design days."""
     header, *rows = series(folder)
     columns = zip(*rows, strict=True)
     return {
@@ -86,7 +86,7 @@ def sums(folder: Path) -> dict[str, float]:
     }
 
 
-def test_both_formats_of_a_model_give_the_same_series(tmp_path: Path) -> None:
+def test_idf_and_epjson_give_same_series(tmp_path: Path) -> None:
     idf, epjson = tmp_path / "idf", tmp_path / "epjson"
     for folder, sample in ((idf, "small_office_designday.idf"), (epjson, "small_office.epJSON")):
         folder.mkdir()
@@ -95,7 +95,7 @@ def test_both_formats_of_a_model_give_the_same_series(tmp_path: Path) -> None:
     assert sums(idf) == pytest.approx(sums(epjson), rel=1e-4)
 
 
-def test_a_run_period_can_be_shortened(tmp_path: Path) -> None:
+def test_run_period_is_shortened(tmp_path: Path) -> None:
     simulate(tmp_path, "small_office.idf", run_period_days=2)
 
     assert len(series(tmp_path)) == 1 + 48

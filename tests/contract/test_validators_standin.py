@@ -1,4 +1,4 @@
-"""The stand-in for published containers keeps their manners, good and odd."""
+"""Stand-in for published containers, with their oddities."""
 
 import json
 import os
@@ -45,9 +45,7 @@ def status(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("kind", ["energyplus", "fmu"])
-def test_it_stores_an_output_and_calls_back_and_repeats_only_the_callback(
-    tmp_path: Path, kind: str
-) -> None:
+def test_standin_stores_output_and_repeats_callback_only(tmp_path: Path, kind: str) -> None:
     with Worker() as worker:
         question = envelope(tmp_path, kind, worker.url)
         assert execute(question, kind) == 0
@@ -67,7 +65,7 @@ def test_it_stores_an_output_and_calls_back_and_repeats_only_the_callback(
         ("silent", 0, "success"),
     ],
 )
-def test_it_misbehaves_as_told(
+def test_standin_misbehaves_as_configured(
     tmp_path: Path, behaviour: str, code: int, stored: str | None
 ) -> None:
     assert execute(envelope(tmp_path), STANDIN=behaviour) == code
@@ -88,7 +86,7 @@ def test_it_misbehaves_as_told(
         ({"status": 307}, 1, 3),
     ],
 )
-def test_only_json_is_an_answer_to_its_callback(
+def test_standin_accepts_json_answers_only(
     tmp_path: Path, answer: dict[str, object], code: int, posts: int
 ) -> None:
     with Worker(**answer) as worker:  # type: ignore[arg-type]
@@ -99,7 +97,7 @@ def test_only_json_is_an_answer_to_its_callback(
 
 
 @pytest.mark.parametrize(("kind", "code"), [("energyplus", 0), ("fmu", 1)])
-def test_an_unusable_envelope_leaves_no_trace(tmp_path: Path, kind: str, code: int) -> None:
+def test_standin_stores_nothing_for_invalid_envelope(tmp_path: Path, kind: str, code: int) -> None:
     (tmp_path / "input.json").write_text("{}")
 
     assert execute(tmp_path / "input.json", kind) == code
@@ -107,7 +105,7 @@ def test_an_unusable_envelope_leaves_no_trace(tmp_path: Path, kind: str, code: i
 
 
 @pytest.mark.parametrize(("kind", "code"), [("energyplus", 0), ("fmu", 1)])
-def test_a_changed_input_is_its_own_failure(tmp_path: Path, kind: str, code: int) -> None:
+def test_standin_reports_changed_input(tmp_path: Path, kind: str, code: int) -> None:
     question = envelope(tmp_path, kind)
     changed = json.loads(question.read_text())
     changed["input_files"][0]["sha256"] = "0" * 64
@@ -117,6 +115,6 @@ def test_a_changed_input_is_its_own_failure(tmp_path: Path, kind: str, code: int
     assert status(tmp_path) == "failed_runtime"
 
 
-def test_a_required_capability_that_is_absent_ends_it_at_once(tmp_path: Path) -> None:
+def test_standin_requires_capability(tmp_path: Path) -> None:
     assert execute(envelope(tmp_path), VALIDIBOT_GCS_CAPABILITY_REQUIRED="true") == 1
     assert not (tmp_path / "output.json").exists()

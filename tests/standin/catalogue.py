@@ -1,4 +1,4 @@
-"""Puts foreign containers into the catalogue: `manage.py shell -c` in the environment of web."""
+"""Catalogue entries for foreign containers: `manage.py shell -c` in the environment of web."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""A validator container as published, with its oddities: `python -m tests.standin.container`.
+"""Validator container as published, with its oddities: `python -m tests.standin.container`.
 
 `STANDIN_KIND` is `energyplus` (or unset) or `fmu`: the published images differ in their manners.
 It answers without simulating; `STANDIN` chooses what happens:

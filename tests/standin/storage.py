@@ -20,11 +20,11 @@ CAPABILITY = {
 
 
 class Refused(Exception):
-    """Configuration or an input is not as the contract wants it."""
+    """Configuration or an input violates the contract."""
 
 
 class Conflict(Exception):
-    """The object exists already, and nothing is ever overwritten."""
+    """The object exists already; nothing is overwritten."""
 
 
 class Storage:

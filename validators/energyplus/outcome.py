@@ -1,4 +1,4 @@
-"""From the files of a finished run to the verdict, the typed outputs and the artifacts."""
+"""Result of a finished run: its status, typed outputs and artifacts."""
 
 import logging
 import sqlite3
@@ -13,13 +13,12 @@ from validibot_shared.energyplus.models import (
 )
 from validibot_shared.validations.envelopes import Severity, ValidationMessage, ValidationStatus
 
-from validators.energyplus.engine import Engine
+from validators.energyplus.checks import TAG, missing_evidence, version_matches
+from validators.energyplus.engine import EnergyPlusEngine
 from validators.energyplus.report import Report, read_report
 from validators.energyplus.results import open_results, read_metrics, write_hourly_csv
-from validators.energyplus.review import TAG, missing_evidence
-from validators.energyplus.rules import version_matches
 from validators.sdk.process import Ended
-from validators.sdk.validation import Artifact, Result, error
+from validators.sdk.validation import ArtifactFile, ValidationResult, error
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ _ARTIFACTS = {
 
 
 def nothing_ran(*, idf_version: str | None = None) -> EnergyPlusOutputs:
-    """The typed outputs are required even when the engine never started."""
+    """Return the outputs of an engine that did not start; the envelope requires them."""
     return EnergyPlusOutputs(
         energyplus_returncode=-1,
         execution_seconds=0,
@@ -51,10 +50,11 @@ def conclude(
     *,
     folder: Path,
     inputs: EnergyPlusInputs,
-    engine: Engine,
+    engine: EnergyPlusEngine,
     idf_version: str | None,
     review: list[ValidationMessage],
-) -> Result:
+) -> ValidationResult:
+    """Return the result of a run from the files in its folder."""
     report = read_report(folder)
     metrics = _results(folder)
     if inputs.review_profile == "leed_review" and inputs.run_simulation:
@@ -64,7 +64,7 @@ def conclude(
     if status is ValidationStatus.SUCCESS and _has_errors(review):
         status = ValidationStatus.FAILED_VALIDATION
     artifacts = _artifacts(folder)
-    return Result(
+    return ValidationResult(
         status=status,
         messages=messages,
         artifacts=artifacts,
@@ -82,7 +82,7 @@ def conclude(
 def _verdict(
     ended: Ended, report: Report, *, simulated: bool
 ) -> tuple[ValidationStatus, list[ValidationMessage]]:
-    """A simulation counts only if the engine says that it completed, and nothing was severe."""
+    """Return the status: success only if the engine reports completion and no severe error."""
     if ended.timed_out:
         text = f"The simulation was stopped after {ended.seconds:.0f} s, its time limit."
         return ValidationStatus.FAILED_RUNTIME, [error(text, code="ENERGYPLUS_TIMEOUT")]
@@ -112,10 +112,10 @@ def _results(folder: Path) -> EnergyPlusSimulationMetrics:
     return EnergyPlusSimulationMetrics()
 
 
-def _artifacts(folder: Path) -> list[Artifact]:
+def _artifacts(folder: Path) -> list[ArtifactFile]:
     found = [(folder / name, *kind) for name, kind in _ARTIFACTS.items()]
     return [
-        Artifact(path=path, type=kind, mime_type=mime_type)
+        ArtifactFile(path=path, type=kind, mime_type=mime_type)
         for path, kind, mime_type in found
         if path.is_file() and not (kind == "eso" and path.stat().st_size > _ESO_LIMIT)
     ]
@@ -127,7 +127,7 @@ def _outputs(
     ended: Ended,
     report: Report,
     metrics: EnergyPlusSimulationMetrics,
-    engine: Engine,
+    engine: EnergyPlusEngine,
     names: set[str],
 ) -> EnergyPlusOutputs:
     idd_version, idd_build = engine.idd_stamp()

@@ -1,4 +1,4 @@
-"""The working copy of a model: the step's options applied, and the reports asked for that we read."""
+"""Working copy of a model: the step's options, and requests for the reports that are read later."""
 
 from datetime import date, timedelta
 
@@ -20,6 +20,7 @@ _DEFAULT_YEAR = 2023
 
 
 def prepare(model: Model, inputs: EnergyPlusInputs) -> None:
+    """Edit the model for its run."""
     model.replace("Timestep", {"number_of_timesteps_per_hour": inputs.timestep_per_hour})
     if not inputs.run_simulation:
         return
@@ -31,7 +32,7 @@ def prepare(model: Model, inputs: EnergyPlusInputs) -> None:
     )
     _ask_for_reports(model)
     if any(item.kind.lower().split(":")[0] in _WINDOWS for item in model.objects):
-        # Asked of a model without windows, the engine would warn about them.
+        # The engine warns about these variables in a model without windows.
         for name in _WINDOW_VARIABLES:
             model.add("Output:Variable", _variable(name))
 
@@ -54,7 +55,7 @@ def _variable(name: str) -> Fields:
 
 
 def _shorten_run(model: Model, *, days: int) -> None:
-    """One run period of this many days from where the model's first begins."""
+    """Replace the run periods by one of `days` days from the begin of the first."""
     begin = _begin(model)
     end = begin + timedelta(days=days - 1)
     model.replace(

@@ -1,4 +1,4 @@
-"""What the engine wrote about its run: `eplusout.err` as messages, `eplusout.end` as a verdict."""
+"""Reports of the engine: messages from `eplusout.err`, completion from `eplusout.end`."""
 
 import re
 from collections import Counter
@@ -24,12 +24,16 @@ _SEVERITY = {"Warning": Severity.WARNING, "Severe": Severity.ERROR, "Fatal": Sev
 
 @dataclass(kw_only=True)
 class _Entry:
+    """Message with the lines that continue it."""
+
     level: str
     lines: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
+    """Messages and completion of a run."""
+
     messages: list[ValidationMessage] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     completed: bool = False
@@ -39,12 +43,13 @@ class Report:
 
 
 def read_report(folder: Path) -> Report:
+    """Read the reports in the folder of a run."""
     lines = _read(folder / "eplusout.err").splitlines()
     entries = list(_entries(lines))
     counts = Counter(entry.level for entry in entries)
     verdict = _VERDICT.search(_read(folder / "eplusout.end"))
     if verdict:
-        # The engine's own sums also count what it repeats without printing it.
+        # The engine's own sums include messages that it repeats without printing them.
         counts["Warning"] = max(counts["Warning"], int(verdict["warnings"]))
         counts["Severe"] = max(counts["Severe"], int(verdict["severe"]))
     header = _HEADER.match(lines[0]) if lines else None
@@ -59,7 +64,7 @@ def read_report(folder: Path) -> Report:
 
 
 def _entries(lines: Iterable[str]) -> Iterator[_Entry]:
-    """Messages with the lines that continue them."""
+    """Yield the messages with the lines that continue them."""
     current: _Entry | None = None
     for line in lines:
         match = _MESSAGE.match(line)

@@ -1,4 +1,4 @@
-"""Figures and hourly series from the engine's SQLite output."""
+"""Metrics and hourly series from the engine's SQLite output."""
 
 import csv
 import sqlite3
@@ -40,12 +40,13 @@ type Table = dict[tuple[str, str], float]
 
 @contextmanager
 def open_results(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database read-only."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
         yield connection
 
 
 def read_metrics(results: sqlite3.Connection) -> EnergyPlusSimulationMetrics:
-    """The year's figures; without a weather run only the area, for design days sum to nothing."""
+    """Return the metrics of the year; without a weather run only the area."""
     area = _table(results, _ANNUAL, "Building Area").get(("Net Conditioned Building Area", "Area"))
     if not _has_weather_run(results):
         return EnergyPlusSimulationMetrics(simulated_conditioned_area_m2=area)
@@ -81,7 +82,10 @@ def read_metrics(results: sqlite3.Connection) -> EnergyPlusSimulationMetrics:
 
 
 def write_hourly_csv(results: sqlite3.Connection, target: Path) -> bool:
-    """The hourly variables side by side, of the weather runs if there are any; False if none."""
+    """Write the hourly variables as columns; return False if there are none.
+
+    The rows are the hours of the weather runs, or else of the design days.
+    """
     columns = results.execute(
         "SELECT ReportDataDictionaryIndex, coalesce(KeyValue || ':', '') || Name"
         " || ' [' || Units || '](Hourly)' FROM ReportDataDictionary"
@@ -99,7 +103,7 @@ def write_hourly_csv(results: sqlite3.Connection, target: Path) -> bool:
 
 
 def _rows(results: sqlite3.Connection, places: dict[int, int]) -> Iterable[list[str | float]]:
-    """Joined here and not by the database, whose tables have no index for it."""
+    """Return the rows of the table, joined here: the database has no index for it."""
     hours: dict[int, list[str | float]] = {
         moment: [label, *[""] * len(places)]
         for moment, label in results.execute(
@@ -139,7 +143,7 @@ def _number(text: str) -> Iterator[float]:
 
 
 def _sum(table: Table, row: str, *columns: str) -> float | None:
-    """Tables hold GJ; nothing when the table does not know the row."""
+    """Return the sum of a row's columns in kWh (tables have GJ); None if the row is missing."""
     values = [table[row, column] for column in columns if (row, column) in table]
     return sum(values) * _KWH_PER_GJ if values else None
 

@@ -1,4 +1,4 @@
-"""One EnergyPlus validation: read and refuse, prepare a copy, simulate, conclude."""
+"""EnergyPlus validation: read and check the model, prepare a copy, simulate, report."""
 
 from pathlib import Path
 
@@ -8,19 +8,24 @@ from validibot_shared.energyplus.envelopes import (
 )
 from validibot_shared.validations.envelopes import MessageLocation, Severity, ValidationMessage
 
+from validators.energyplus.checks import model_version, refusals, review
 from validators.energyplus.engine import find_engine
 from validators.energyplus.model import ModelUnreadable, read_model
 from validators.energyplus.outcome import conclude, nothing_ran
 from validators.energyplus.prepare import prepare
-from validators.energyplus.review import check
-from validators.energyplus.rules import model_version, refusals
 from validators.sdk.manifest import read_manifest
-from validators.sdk.validation import Request, Result, Validator, rejected
+from validators.sdk.validation import (
+    ContainerValidator,
+    ValidationRequest,
+    ValidationResult,
+    rejected,
+)
 
 _EPJSON_SUFFIXES = {".epjson", ".json"}
 
 
-def validate(request: Request[EnergyPlusInputEnvelope]) -> Result:
+def validate(request: ValidationRequest[EnergyPlusInputEnvelope]) -> ValidationResult:
+    """Validate the building model of a request."""
     inputs = request.envelope.inputs
     submitted = request.file("primary_model")
     weather = request.file("weather_file") if inputs.run_simulation else None
@@ -32,7 +37,7 @@ def validate(request: Request[EnergyPlusInputEnvelope]) -> Result:
     version = model_version(model)
     if refused := refusals(model):
         return rejected(*refused, outputs=nothing_ran(idf_version=version))
-    review = check(model, inputs.idf_checks)
+    findings = review(model, inputs.idf_checks)
     engine = find_engine()
     prepare(model, inputs)
     working_copy = request.folder / model.file_name
@@ -52,7 +57,7 @@ def validate(request: Request[EnergyPlusInputEnvelope]) -> Result:
         inputs=inputs,
         engine=engine,
         idf_version=version,
-        review=review,
+        review=findings,
     )
 
 
@@ -63,7 +68,7 @@ def _unreadable(problem: ModelUnreadable) -> ValidationMessage:
     )
 
 
-VALIDATOR = Validator(
+VALIDATOR = ContainerValidator(
     validate=validate,
     input_envelope=EnergyPlusInputEnvelope,
     output_envelope=EnergyPlusOutputEnvelope,

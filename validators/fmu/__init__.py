@@ -1,1 +1,1 @@
-"""Simulates a Functional Mock-up Unit and reports what its outputs came to."""
+"""Validator that simulates a Functional Mock-up Unit (FMI 2 or 3)."""

@@ -1,4 +1,4 @@
-"""`python -m validators.fmu`: the entry point of the container."""
+"""`python -m validators.fmu`: entry point of the container."""
 
 import sys
 

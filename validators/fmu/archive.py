@@ -1,4 +1,4 @@
-"""The FMU as a ZIP archive: bounded before a byte of it is unpacked."""
+"""FMU as a ZIP archive, checked against limits before it is unpacked."""
 
 import stat
 import zipfile
@@ -12,7 +12,7 @@ _ENCRYPTED = 0x1
 
 
 class FmuRefused(Exception):
-    """The submission is at fault; the code says how."""
+    """The FMU cannot be used; `code` says why."""
 
     def __init__(self, text: str, *, code: str) -> None:
         super().__init__(text)
@@ -20,7 +20,7 @@ class FmuRefused(Exception):
 
 
 def unpack(archive: Path, folder: Path) -> list[str]:
-    """Unpack into `folder` and return the names of the files."""
+    """Unpack into `folder` and return the names of the files. Raises FmuRefused."""
     try:
         with zipfile.ZipFile(archive) as file:
             entries = file.infolist()

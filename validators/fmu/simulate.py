@@ -1,4 +1,4 @@
-"""The child process that loads the FMU's native code: one job in, one answer out, or a crash.
+"""Child program that loads the FMU's native code: reads a job, writes an answer, or crashes.
 
 Run by path and isolated from the environment, so it imports nothing of ours.
 """

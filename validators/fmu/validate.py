@@ -1,4 +1,4 @@
-"""One FMU validation: unpack and check, simulate in a child process, judge."""
+"""FMU validation: unpack and check, simulate in a child process, report."""
 
 import json
 import math
@@ -16,17 +16,29 @@ from validibot_shared.fmu.envelopes import (
 from validibot_shared.validations.envelopes import ValidationMessage, ValidationStatus
 
 from validators.fmu.archive import FmuRefused, unpack
-from validators.fmu.binaries import require_binary, require_executable
-from validators.fmu.description import Description, read_description
+from validators.fmu.description import (
+    Description,
+    read_description,
+    require_binary,
+    require_executable,
+)
 from validators.sdk.manifest import read_manifest
 from validators.sdk.process import Ended, run_limited
-from validators.sdk.validation import Failure, Request, Result, Validator, error, rejected
+from validators.sdk.validation import (
+    ContainerValidator,
+    Failure,
+    ValidationRequest,
+    ValidationResult,
+    error,
+    rejected,
+)
 
 STEP_LIMIT = 2_000_000
 _SIMULATE = Path(__file__).with_name("simulate.py")
 
 
-def validate(request: Request[FMUInputEnvelope]) -> Result:
+def validate(request: ValidationRequest[FMUInputEnvelope]) -> ValidationResult:
+    """Validate the FMU of a request."""
     inputs = request.envelope.inputs
     unpacked = request.folder / "fmu"
     try:
@@ -51,7 +63,7 @@ def validate(request: Request[FMUInputEnvelope]) -> Result:
 
 
 def _misfits(inputs: FMUInputs, description: Description) -> list[ValidationMessage]:
-    """Where the step's options do not fit this FMU."""
+    """Return an error for each option of the step that does not fit the FMU."""
     return [
         *_unknown(inputs, description),
         *_bad_values(inputs, description),
@@ -102,7 +114,7 @@ def _write_job(folder: Path, inputs: FMUInputs, *, unpacked: Path, outputs: list
     (folder / "job.json").write_text(json.dumps(job))
 
 
-def _judge(ended: Ended, *, folder: Path, description: Description) -> Result:
+def _judge(ended: Ended, *, folder: Path, description: Description) -> ValidationResult:
     answer = _answer(folder)
     log = (ended.stdout_tail + ended.stderr_tail).strip()
     values = answer.get("values", {})
@@ -113,7 +125,7 @@ def _judge(ended: Ended, *, folder: Path, description: Description) -> Result:
     ]
     if problem := _problem(ended, answer, log=log):
         findings.append(problem)
-    return Result(
+    return ValidationResult(
         status=ValidationStatus.FAILED_VALIDATION if findings else ValidationStatus.SUCCESS,
         messages=findings,
         outputs=FMUOutputs(
@@ -129,7 +141,10 @@ def _judge(ended: Ended, *, folder: Path, description: Description) -> Result:
 
 
 def _problem(ended: Ended, answer: dict[str, Any], *, log: str) -> ValidationMessage | None:
-    """A crash and an endless step are the FMU's doing; a child that failed otherwise is ours."""
+    """Return the error of the simulation, if any.
+
+    A crash and an endless step are the FMU's fault; any other failure of the child is ours.
+    """
     if ended.timed_out:
         text = f"The simulation did not end within {ended.seconds:.0f} s and was stopped."
         return error(text, code="FMU_TIMEOUT")
@@ -153,7 +168,7 @@ def _answer(folder: Path) -> dict[str, Any]:
 
 
 def _progress(folder: Path) -> float:
-    """The last time that a step finished, kept by the child for the case that it dies."""
+    """Return the simulated time of the last step, which the child notes in case it dies."""
     try:
         time: float = struct.unpack("d", (folder / "progress").read_bytes())[0]
     except (FileNotFoundError, struct.error):
@@ -166,7 +181,7 @@ def _is_finite(value: Any) -> bool:
     return all(not isinstance(item, float) or math.isfinite(item) for item in values)
 
 
-VALIDATOR = Validator(
+VALIDATOR = ContainerValidator(
     validate=validate,
     input_envelope=FMUInputEnvelope,
     output_envelope=FMUOutputEnvelope,

@@ -1,1 +1,1 @@
-"""What every container validator shares: a validator adds one function, `validate(request) -> Result`."""
+"""SDK of container validators: a validator adds one function, `validate(request) -> ValidationResult`."""

@@ -23,7 +23,6 @@ from validibot_shared.validations.envelopes import (
     ValidationTiming,
 )
 
-from validators.sdk.capability import Capability
 from validators.sdk.storage import (
     ObjectNotFound,
     Storage,
@@ -31,7 +30,8 @@ from validators.sdk.storage import (
     StorageOptions,
     open_storage,
 )
-from validators.sdk.validation import Artifact, Failure, Result, Validator
+from validators.sdk.validation import ArtifactFile, ContainerValidator, Failure, ValidationResult
+from validators.sdk.worker import Capability
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +43,12 @@ class EnvelopeUnusable(Exception):
     """No input envelope can be read, so nothing can be stored and nobody called back."""
 
 
-class Attempt[Envelope: ValidationInputEnvelope]:
+class ExecutionAttempt[Envelope: ValidationInputEnvelope]:
     """Attempt that an input envelope describes. Raises EnvelopeUnusable."""
 
     def __init__(
         self,
-        validator: Validator[Envelope],
+        validator: ContainerValidator[Envelope],
         input_uri: str,
         *,
         capability: Capability | None = None,
@@ -110,7 +110,7 @@ class Attempt[Envelope: ValidationInputEnvelope]:
         return paths
 
     def publish(
-        self, result: Result, *, timing: ValidationTiming, pool: Executor
+        self, result: ValidationResult, *, timing: ValidationTiming, pool: Executor
     ) -> ValidationOutputEnvelope:
         """Store the artifacts and the output envelope. Raises StorageError, ObjectExists."""
         artifacts, lost = self._store_artifacts(result.artifacts, pool=pool)
@@ -172,7 +172,7 @@ class Attempt[Envelope: ValidationInputEnvelope]:
         return self.envelope.context.execution_bundle_uri.rstrip("/") + "/outputs"
 
     def _store_artifacts(
-        self, artifacts: Iterable[Artifact], *, pool: Executor
+        self, artifacts: Iterable[ArtifactFile], *, pool: Executor
     ) -> tuple[list[ValidationArtifact], list[ValidationMessage]]:
         """Store the artifacts; one that cannot be stored becomes a warning, the verdict stays."""
         stored: list[ValidationArtifact] = []
@@ -191,7 +191,7 @@ class Attempt[Envelope: ValidationInputEnvelope]:
                 )
         return stored, lost
 
-    def _store(self, artifact: Artifact) -> ValidationArtifact:
+    def _store(self, artifact: ArtifactFile) -> ValidationArtifact:
         uri = f"{self._outputs_uri}/{artifact.path.name}"
         with artifact.path.open("rb") as file:
             stored = self.storage.create(uri, file, mime_type=artifact.mime_type)

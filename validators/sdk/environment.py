@@ -1,4 +1,4 @@
-"""The environment variables of a validator, read once into a typed value."""
+"""Environment variables of a validator, read once into a typed value."""
 
 import os
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ _TRUE = ("1", "true", "yes", "on")
 
 
 class EnvironmentInvalid(Exception):
-    """A variable is missing or holds junk; the operator must mend it."""
+    """A variable is missing or invalid; the operator must correct it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grant:
-    """A right to the files below `prefix`, to be renewed at `refresh_url`."""
+class CapabilityGrant:
+    """Token for the files below `prefix`, renewed at `refresh_url`."""
 
     token: str
     expires_at: datetime
@@ -32,17 +32,20 @@ class Grant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Environment:
+class ValidatorEnvironment:
+    """Settings that the platform passes to a validator."""
+
     input_uri: str
     output_uri: str | None = None
     deployment_target: str | None = None
     token_audience: str | None = None
     worker_api_key: str | None = None
     scratch_root: Path | None = None
-    grant: Grant | None = None
+    grant: CapabilityGrant | None = None
 
 
-def read_environment(arguments: list[str]) -> Environment:
+def read_environment(arguments: list[str]) -> ValidatorEnvironment:
+    """Read the environment; the first argument may be the input URI. Raises EnvironmentInvalid."""
     variables = os.environ  # noqa: TID251 - the one place of the SDK that reads them
     input_uri = variables.get("VALIDIBOT_INPUT_URI") or next(iter(arguments), "")
     if not input_uri:
@@ -51,7 +54,7 @@ def read_environment(arguments: list[str]) -> Environment:
             "there or as the first argument"
         )
     scratch = variables.get("VALIDIBOT_ATTEMPT_SCRATCH_ROOT")
-    return Environment(
+    return ValidatorEnvironment(
         input_uri=input_uri,
         output_uri=variables.get("VALIDIBOT_OUTPUT_URI") or None,
         deployment_target=variables.get("DEPLOYMENT_TARGET") or None,
@@ -62,7 +65,7 @@ def read_environment(arguments: list[str]) -> Environment:
     )
 
 
-def _grant(variables: Mapping[str, str]) -> Grant | None:
+def _grant(variables: Mapping[str, str]) -> CapabilityGrant | None:
     given = {field: variables.get(name, "") for field, name in _GRANT.items()}
     if not any(given.values()):
         if variables.get("VALIDIBOT_GCS_CAPABILITY_REQUIRED", "").lower() in _TRUE:
@@ -71,7 +74,7 @@ def _grant(variables: Mapping[str, str]) -> Grant | None:
             )
         return None
     if missing := [_GRANT[field] for field, text in given.items() if not text]:
-        raise EnvironmentInvalid(f"{missing[0]} is not set, but others of its kind are")
+        raise EnvironmentInvalid(f"{missing[0]} is not set, but other capability variables are")
     if not given["refresh_url"].startswith("https://"):
         raise EnvironmentInvalid(f"{_GRANT['refresh_url']} must begin with https://")
     try:
@@ -79,5 +82,5 @@ def _grant(variables: Mapping[str, str]) -> Grant | None:
     except ValueError as error:
         raise EnvironmentInvalid(f"{_GRANT['expires_at']}: {error}") from error
     if expires_at.tzinfo is None:
-        raise EnvironmentInvalid(f"{_GRANT['expires_at']} says no time zone")
-    return Grant(expires_at=expires_at, **given)
+        raise EnvironmentInvalid(f"{_GRANT['expires_at']} has no time zone")
+    return CapabilityGrant(expires_at=expires_at, **given)

@@ -26,12 +26,17 @@ from validibot_shared.validations.envelopes import (
     ValidationTiming,
 )
 
-from validators.sdk.attempt import Attempt, EnvelopeUnusable
-from validators.sdk.capability import Capability
-from validators.sdk.environment import Environment, EnvironmentInvalid, read_environment
+from validators.sdk.attempt import EnvelopeUnusable, ExecutionAttempt
+from validators.sdk.environment import EnvironmentInvalid, ValidatorEnvironment, read_environment
 from validators.sdk.storage import ObjectExists, StorageError
-from validators.sdk.validation import Failure, Request, Result, Validator, failed
-from validators.sdk.worker import NotAccepted, post
+from validators.sdk.validation import (
+    ContainerValidator,
+    Failure,
+    ValidationRequest,
+    ValidationResult,
+    failed,
+)
+from validators.sdk.worker import Capability, NotAccepted, post
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +53,15 @@ class Stopped(BaseException):
 
 
 def main[Envelope: ValidationInputEnvelope](
-    validator: Validator[Envelope], arguments: list[str] | None = None
+    validator: ContainerValidator[Envelope], arguments: list[str] | None = None
 ) -> int:
+    """Run a validator on the attempt that the environment names; return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         environment = read_environment(sys.argv[1:] if arguments is None else arguments)
         grant = environment.grant
         capability = Capability(grant, environment) if grant else None
-        attempt = Attempt(validator, environment.input_uri, capability=capability)
+        attempt = ExecutionAttempt(validator, environment.input_uri, capability=capability)
     except (EnvironmentInvalid, EnvelopeUnusable) as error:
         log.error("%s", error)  # noqa: TRY400 - the text is the whole story
         return NOTHING_TO_ANSWER
@@ -71,7 +77,10 @@ def main[Envelope: ValidationInputEnvelope](
 
 
 def _answer[Envelope: ValidationInputEnvelope](
-    validator: Validator[Envelope], attempt: Attempt[Envelope], *, environment: Environment
+    validator: ContainerValidator[Envelope],
+    attempt: ExecutionAttempt[Envelope],
+    *,
+    environment: ValidatorEnvironment,
 ) -> ValidationOutputEnvelope:
     started = _now()
     with (
@@ -94,13 +103,13 @@ def _answer[Envelope: ValidationInputEnvelope](
 
 
 def _judge[Envelope: ValidationInputEnvelope](
-    validator: Validator[Envelope],
-    attempt: Attempt[Envelope],
+    validator: ContainerValidator[Envelope],
+    attempt: ExecutionAttempt[Envelope],
     *,
-    environment: Environment,
+    environment: ValidatorEnvironment,
     folder: Path,
     pool: Executor,
-) -> Result:
+) -> ValidationResult:
     """Return the validator's result; errors become one too. Raises Stopped."""
     budget = attempt.envelope.context.timeout_seconds
     deadline = monotonic() + budget - min(_MARGIN_SECONDS, budget / 10)
@@ -113,7 +122,7 @@ def _judge[Envelope: ValidationInputEnvelope](
             work = folder / "work"
             work.mkdir()
             return validator.validate(
-                Request(
+                ValidationRequest(
                     envelope=attempt.envelope,
                     files=files,
                     folder=work,
@@ -131,7 +140,10 @@ def _judge[Envelope: ValidationInputEnvelope](
 
 
 def _tell[Envelope: ValidationInputEnvelope](
-    attempt: Attempt[Envelope], output: ValidationOutputEnvelope, *, environment: Environment
+    attempt: ExecutionAttempt[Envelope],
+    output: ValidationOutputEnvelope,
+    *,
+    environment: ValidatorEnvironment,
 ) -> int:
     log.info("run %s: %s", output.run_id, output.status.value)
     if message := attempt.callback(output):

@@ -1,4 +1,4 @@
-"""What a validator is given, what it answers, and what it consists of."""
+"""Types that a validator works with: its request, its result, and its own description."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,17 +17,21 @@ from validibot_shared.validations.envelopes import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request[Envelope: ValidationInputEnvelope]:
+class ValidationRequest[Envelope: ValidationInputEnvelope]:
+    """Input of a validation.
+
+    `files` are the verified files by port key, each under its name in the envelope. `folder` is empty
+    and writable, and is removed when the attempt ends. `deadline` is on the monotonic clock.
+    """
+
     envelope: Envelope
     files: Mapping[str, Path]
-    """The verified files by port key, each under the name that the envelope gave it."""
     folder: Path
-    """Fresh and writable; removed when the attempt ends."""
     deadline: float
-    """When the work must be done, on the monotonic clock."""
     memory_mb: int | None = None
 
     def file(self, port_key: str) -> Path:
+        """Return the file of a port. Raises Failure."""
         try:
             return self.files[port_key]
         except KeyError:
@@ -35,37 +39,46 @@ class Request[Envelope: ValidationInputEnvelope]:
             raise Failure(text, code="INPUT_MISSING") from None
 
     def seconds_left(self) -> float:
+        """Return the seconds until the deadline."""
         return max(self.deadline - monotonic(), 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Artifact:
+class ArtifactFile:
+    """File that becomes an artifact of the attempt."""
+
     path: Path
     type: str
     mime_type: str = "application/octet-stream"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class ValidationResult:
+    """Result of a validation."""
+
     status: ValidationStatus
     messages: list[ValidationMessage] = field(default_factory=list)
     metrics: list[ValidationMetric] = field(default_factory=list)
-    artifacts: list[Artifact] = field(default_factory=list)
+    artifacts: list[ArtifactFile] = field(default_factory=list)
     outputs: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Validator[Envelope: ValidationInputEnvelope]:
-    validate: Callable[[Request[Envelope]], Result]
+class ContainerValidator[Envelope: ValidationInputEnvelope]:
+    """Validator: its function and the types of its envelopes.
+
+    `outputs_of_failure` are the outputs of an envelope whose class requires some, if nothing ran.
+    """
+
+    validate: Callable[[ValidationRequest[Envelope]], ValidationResult]
     input_envelope: type[Envelope]
     output_envelope: type[ValidationOutputEnvelope] = ValidationOutputEnvelope
     outputs_of_failure: Any = None
-    """What an output envelope whose class insists on `outputs` carries when nothing ran."""
     memory_mb: int | None = None
 
 
 class Failure(Exception):
-    """The validator cannot do its work, and the submission is not to blame."""
+    """The validator cannot do its work, and not because of the submission."""
 
     def __init__(self, text: str, *, code: str) -> None:
         super().__init__(text)
@@ -73,18 +86,19 @@ class Failure(Exception):
 
 
 def error(text: str, *, code: str) -> ValidationMessage:
+    """Return a message of severity ERROR."""
     return ValidationMessage(severity=Severity.ERROR, code=code, text=text)
 
 
-def rejected(*messages: ValidationMessage, outputs: Any = None) -> Result:
-    """The submission is at fault."""
-    return Result(
+def rejected(*messages: ValidationMessage, outputs: Any = None) -> ValidationResult:
+    """Return a failed validation: the submission is at fault."""
+    return ValidationResult(
         status=ValidationStatus.FAILED_VALIDATION, messages=list(messages), outputs=outputs
     )
 
 
-def failed(text: str, *, code: str, outputs: Any = None) -> Result:
-    """We are at fault."""
-    return Result(
+def failed(text: str, *, code: str, outputs: Any = None) -> ValidationResult:
+    """Return a runtime failure: the platform is at fault."""
+    return ValidationResult(
         status=ValidationStatus.FAILED_RUNTIME, messages=[error(text, code=code)], outputs=outputs
     )

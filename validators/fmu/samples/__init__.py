@@ -1,1 +1,1 @@
-"""Small FMUs with their sources; `python -m validators.fmu.samples.build` makes them again."""
+"""Small FMUs with their sources; `python -m validators.fmu.samples.build` builds them."""

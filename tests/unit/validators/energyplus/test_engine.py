@@ -1,4 +1,4 @@
-"""Where the engine cannot start, the error says what mends it."""
+"""Finding and starting the engine."""
 
 import shutil
 from pathlib import Path
@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 
 from validators.energyplus import engine
-from validators.energyplus.engine import Engine, find_engine
+from validators.energyplus.engine import EnergyPlusEngine, find_engine
 from validators.sdk.validation import Failure
 
 
-def pretend(folder: Path, script: str) -> Engine:
+def pretend(folder: Path, script: str) -> EnergyPlusEngine:
     binary = folder / "energyplus"
     binary.write_text(f"#!/bin/sh\n{script}\n")
     binary.chmod(0o755)
-    return Engine(binary=binary)
+    return EnergyPlusEngine(binary=binary)
 
 
-def test_a_missing_libx11_is_named_with_its_remedy(tmp_path: Path) -> None:
+def test_missing_libx11_error_names_remedy(tmp_path: Path) -> None:
     words = "energyplus: error while loading shared libraries: libX11.so.6: cannot open"
     broken = pretend(tmp_path, f"echo '{words}' >&2; exit 127")
 
@@ -27,7 +27,7 @@ def test_a_missing_libx11_is_named_with_its_remedy(tmp_path: Path) -> None:
     assert caught.value.code == "ENERGYPLUS_NOT_STARTED"
 
 
-def test_a_platform_without_an_engine_is_pointed_to_the_container(
+def test_missing_engine_error_suggests_container(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(engine, "find_spec", lambda name: None)
@@ -37,9 +37,7 @@ def test_a_platform_without_an_engine_is_pointed_to_the_container(
         find_engine()
 
 
-def test_an_engine_of_the_search_path_is_taken(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_engine_of_search_path_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(engine, "find_spec", lambda name: None)
     monkeypatch.setattr(shutil, "which", lambda name: str(tmp_path / name))
 

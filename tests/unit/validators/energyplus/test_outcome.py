@@ -1,4 +1,4 @@
-"""When a run counts, and who is to blame when it does not."""
+"""Status and outputs of a finished run."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import pytest
 from validibot_shared.energyplus.envelopes import EnergyPlusInputs, EnergyPlusOutputs
 from validibot_shared.validations.envelopes import ValidationStatus
 
-from validators.energyplus.engine import Engine
+from validators.energyplus.engine import EnergyPlusEngine
 from validators.energyplus.outcome import conclude
 from validators.sdk.process import Ended
-from validators.sdk.validation import Result
+from validators.sdk.validation import ValidationResult
 
 COMPLETED = "EnergyPlus Completed Successfully-- 0 Warning; 0 Severe Errors; Elapsed Time=1sec"
 SUCCESS, FAILED_VALIDATION, FAILED_RUNTIME = (
@@ -21,7 +21,7 @@ SUCCESS, FAILED_VALIDATION, FAILED_RUNTIME = (
 
 def conclusion(
     folder: Path, *, returncode: int = 0, end: str = COMPLETED, err: str = "", **more: object
-) -> Result:
+) -> ValidationResult:
     (folder / "Energy+.idd").write_text("!IDD_Version 25.2.0\n!IDD_BUILD cf7368216c\n")
     (folder / "eplusout.end").write_text(end)
     (folder / "eplusout.err").write_text(err)
@@ -37,7 +37,7 @@ def conclusion(
         ),
         folder=folder,
         inputs=EnergyPlusInputs.model_validate(more),
-        engine=Engine(binary=folder / "energyplus"),
+        engine=EnergyPlusEngine(binary=folder / "energyplus"),
         idf_version="25.2",
         review=[],
     )
@@ -60,7 +60,7 @@ def conclusion(
         ),
     ],
 )
-def test_the_verdict(
+def test_engine_exit_decides_status(
     tmp_path: Path, facts: dict[str, object], status: ValidationStatus, code: str | None
 ) -> None:
     result = conclusion(tmp_path, **facts)  # type: ignore[arg-type]
@@ -69,13 +69,13 @@ def test_the_verdict(
     assert (result.messages[0].code if result.messages else None) == code
 
 
-def test_running_out_of_memory_is_said(tmp_path: Path) -> None:
+def test_out_of_memory_is_reported(tmp_path: Path) -> None:
     result = conclusion(tmp_path, returncode=-6, stderr="terminate ... 'std::bad_alloc'")
 
     assert "out of memory" in result.messages[0].text
 
 
-def test_the_typed_outputs_are_complete(tmp_path: Path) -> None:
+def test_typed_outputs_are_complete(tmp_path: Path) -> None:
     outputs = conclusion(tmp_path, err="   ** Warning ** fine\n").outputs
 
     assert isinstance(outputs, EnergyPlusOutputs)
@@ -85,7 +85,7 @@ def test_the_typed_outputs_are_complete(tmp_path: Path) -> None:
     assert outputs.outputs.eplusout_err == Path("outputs/eplusout.err")
 
 
-def test_a_broken_database_costs_the_figures_not_the_run(tmp_path: Path) -> None:
+def test_broken_database_loses_metrics_only(tmp_path: Path) -> None:
     (tmp_path / "eplusout.sql").write_bytes(b"garbage" * 100)
 
     result = conclusion(tmp_path)

@@ -1,4 +1,4 @@
-"""The working copy that the engine gets."""
+"""Working copy of a model."""
 
 from validibot_shared.energyplus.envelopes import EnergyPlusInputs
 
@@ -14,11 +14,11 @@ def prepared(idf: str = MODEL, **inputs: object) -> Model:
     return read_model(model.dump(), epjson=False)
 
 
-def test_the_steps_timestep_wins() -> None:
+def test_timestep_of_step_replaces_timestep_of_model() -> None:
     assert [item.values for item in prepared(timestep_per_hour=2).of_kind("Timestep")] == [("2",)]
 
 
-def test_the_database_is_asked_for_without_unit_conversion() -> None:
+def test_database_is_requested_without_unit_conversion() -> None:
     model = prepared(MODEL + "Output:SQLite,Simple;")
 
     assert [item.values for item in model.of_kind("Output:SQLite")] == [
@@ -26,29 +26,29 @@ def test_the_database_is_asked_for_without_unit_conversion() -> None:
     ]
 
 
-def test_missing_summary_reports_are_asked_for() -> None:
+def test_missing_summary_reports_are_requested() -> None:
     model = prepared(MODEL + "Output:Table:SummaryReports,DemandEndUseComponentsSummary;")
 
     reports = [item.values for item in model.of_kind("Output:Table:SummaryReports")]
     assert reports[-1] == ("AnnualBuildingUtilityPerformanceSummary",)
 
 
-def test_all_summaries_need_no_more() -> None:
+def test_all_summary_needs_no_further_reports() -> None:
     model = prepared(MODEL + "Output:Table:SummaryReports,AllSummary;")
 
     assert len(model.of_kind("Output:Table:SummaryReports")) == 1
 
 
-def test_window_variables_are_asked_for_only_where_there_are_windows() -> None:
+def test_window_variables_are_requested_for_models_with_windows() -> None:
     assert not prepared().of_kind("Output:Variable")
     assert prepared(MODEL + "FenestrationSurface:Detailed,W;").of_kind("Output:Variable")
 
 
-def test_a_shortened_run_starts_where_the_models_own_does() -> None:
+def test_shortened_run_starts_at_first_run_period() -> None:
     (run,) = prepared(run_period_days=31).of_kind("RunPeriod")
 
     assert run.values == ("Shortened", "3", "1", "2023", "3", "31", "2023")
 
 
-def test_a_check_without_simulation_changes_only_the_timestep() -> None:
+def test_model_without_simulation_gets_timestep_only() -> None:
     assert not prepared(run_simulation=False).of_kind("Output:SQLite")

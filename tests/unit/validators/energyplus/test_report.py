@@ -1,4 +1,4 @@
-"""The engine's own words as messages."""
+"""Messages and completion from the engine's reports."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def report(folder: Path, *, err: str, end: str = "") -> Report:
     return read_report(folder)
 
 
-def test_levels_become_severities_and_codes(tmp_path: Path) -> None:
+def test_levels_map_to_severities_and_codes(tmp_path: Path) -> None:
     messages = report(tmp_path, err=ERR).messages
 
     assert [(message.severity, message.code) for message in messages] == [
@@ -43,20 +43,20 @@ def test_continuation_lines_belong_to_their_message(tmp_path: Path) -> None:
     ]
 
 
-def test_the_first_line_names_the_engine(tmp_path: Path) -> None:
+def test_first_line_has_engine_version(tmp_path: Path) -> None:
     found = report(tmp_path, err=ERR)
 
     assert (found.version, found.build) == ("25.2.0", "cf7368216c")
 
 
-def test_only_the_end_file_says_that_a_run_completed(tmp_path: Path) -> None:
+def test_completion_needs_end_file(tmp_path: Path) -> None:
     end = "EnergyPlus Completed Successfully-- 3 Warning; 0 Severe Errors; Elapsed Time=1sec"
 
     assert report(tmp_path, err=ERR, end=end).completed
     assert not report(tmp_path, err=ERR).completed
 
 
-def test_a_terminated_run_did_not_complete(tmp_path: Path) -> None:
+def test_terminated_run_is_not_completed(tmp_path: Path) -> None:
     end = "EnergyPlus Terminated--Fatal Error Detected. 0 Warning; 2 Severe Errors; Elapsed Time"
 
     found = report(tmp_path, err=ERR, end=end)
@@ -65,7 +65,7 @@ def test_a_terminated_run_did_not_complete(tmp_path: Path) -> None:
     assert found.counts["Severe"] == 2
 
 
-def test_thousands_of_warnings_are_cut_and_counted(tmp_path: Path) -> None:
+def test_excess_messages_are_counted(tmp_path: Path) -> None:
     found = report(tmp_path, err="   ** Warning ** again\n" * 5000 + "   ** Severe  ** late\n")
 
     assert found.counts["Warning"] == 5000
@@ -73,7 +73,7 @@ def test_thousands_of_warnings_are_cut_and_counted(tmp_path: Path) -> None:
     assert found.messages[-1].text == "4800 further messages are in eplusout.err."
 
 
-def test_a_run_that_wrote_nothing_has_an_empty_report(tmp_path: Path) -> None:
+def test_missing_files_give_empty_report(tmp_path: Path) -> None:
     found = read_report(tmp_path)
 
     assert (found.messages, found.completed, found.tail) == ([], False, None)

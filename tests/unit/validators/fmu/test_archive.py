@@ -1,4 +1,4 @@
-"""An FMU is bounded before it is unpacked."""
+"""Limits of FMU archives."""
 
 import zipfile
 from pathlib import Path
@@ -24,7 +24,7 @@ def refusal(folder: Path, path: Path) -> str:
     return caught.value.code
 
 
-def test_files_are_unpacked_and_named(tmp_path: Path) -> None:
+def test_unpack_returns_file_names(tmp_path: Path) -> None:
     path = zipped(tmp_path, {"modelDescription.xml": b"<x/>", "resources/a.txt": b"a"})
 
     assert unpack(path, tmp_path / "out") == ["modelDescription.xml", "resources/a.txt"]
@@ -34,18 +34,18 @@ def test_files_are_unpacked_and_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"PK", b"no archive at all", b"PK\x05\x06" + b"\xff" * 18]
 )
-def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_other_content_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.fmu").write_bytes(content)
 
     assert refusal(tmp_path, tmp_path / "model.fmu") == "FMU_NOT_A_ZIP"
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/evil", "..\\evil", "C:\\evil"])
-def test_a_way_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+def test_path_outside_folder_is_refused(tmp_path: Path, name: str) -> None:
     assert refusal(tmp_path, zipped(tmp_path, {name: b"x"})) == "FMU_PATH_REFUSED"
 
 
-def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
+def test_symbolic_link_is_refused(tmp_path: Path) -> None:
     entry = zipfile.ZipInfo("link")
     entry.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "model.fmu", "w") as file:
@@ -54,7 +54,7 @@ def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, tmp_path / "model.fmu") == "FMU_PATH_REFUSED"
 
 
-def test_a_bomb_is_refused(tmp_path: Path) -> None:
+def test_zip_bomb_is_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path, {"bomb": b"\0" * (4 << 20)})
 
     assert refusal(tmp_path, path) == "FMU_TOO_LARGE"

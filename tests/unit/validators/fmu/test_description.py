@@ -1,14 +1,22 @@
-"""What is read from modelDescription.xml, and which binaries fit it."""
+"""Model descriptions, and native code for this machine."""
 
+import os
 import platform
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from validators.fmu.archive import FmuRefused
-from validators.fmu.binaries import require_binary
-from validators.fmu.description import Description, Variable, read_description
+from validators.fmu.description import (
+    Description,
+    FmuVariable,
+    read_description,
+    require_binary,
+    require_executable,
+)
+from validators.sdk.validation import Failure
 
 FMI2 = """<fmiModelDescription fmiVersion="2.0" modelName="M" guid="{g}">
 <CoSimulation modelIdentifier="decay"/><ModelVariables>
@@ -31,7 +39,7 @@ def described(folder: Path, xml: str) -> Description:
 @pytest.mark.parametrize(
     ("xml", "types"), [(FMI2, ["Real", "Integer"]), (FMI3, ["Float64", "Int32"])]
 )
-def test_both_versions_of_the_standard_are_read(tmp_path: Path, xml: str, types: list[str]) -> None:
+def test_fmi_2_and_3_descriptions_are_read(tmp_path: Path, xml: str, types: list[str]) -> None:
     found = described(tmp_path, xml)
 
     assert (found.guid, found.identifiers, found.outputs) == ("{g}", ["decay"], ["x"])
@@ -50,14 +58,14 @@ def test_both_versions_of_the_standard_are_read(tmp_path: Path, xml: str, types:
         "<a>" * 10_000,
     ],
 )
-def test_a_description_that_cannot_be_used_is_refused(tmp_path: Path, xml: str) -> None:
+def test_invalid_description_is_refused(tmp_path: Path, xml: str) -> None:
     with pytest.raises(FmuRefused) as caught:
         described(tmp_path, xml)
 
     assert caught.value.code == "FMU_INVALID_MODEL_DESCRIPTION"
 
 
-def test_an_archive_without_a_description_is_no_fmu(tmp_path: Path) -> None:
+def test_missing_description_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FmuRefused, match="not an FMU"):
         read_description(tmp_path)
 
@@ -76,8 +84,8 @@ def test_an_archive_without_a_description_is_no_fmu(tmp_path: Path) -> None:
         ("String", "a", True),
     ],
 )
-def test_a_value_must_fit_the_variables_type(kind: str, value: object, accepted: bool) -> None:
-    assert Variable(name="v", causality="input", type=kind).accepts(value) is accepted
+def test_value_must_have_type_of_variable(kind: str, value: object, accepted: bool) -> None:
+    assert FmuVariable(name="v", causality="input", type=kind).accepts(value) is accepted
 
 
 @pytest.fixture
@@ -91,12 +99,12 @@ def _linux(monkeypatch: pytest.MonkeyPatch) -> None:
     ("xml", "binary"),
     [(FMI2, "binaries/linux64/decay.so"), (FMI3, "binaries/x86_64-linux/decay.so")],
 )
-def test_a_binary_for_this_machine_is_found(tmp_path: Path, xml: str, binary: str) -> None:
+def test_binary_for_this_machine_is_accepted(tmp_path: Path, xml: str, binary: str) -> None:
     require_binary(["modelDescription.xml", binary], described(tmp_path, xml))
 
 
 @pytest.mark.usefixtures("_linux")
-def test_a_platform_mismatch_names_the_platforms_present(tmp_path: Path) -> None:
+def test_platform_mismatch_error_lists_platforms(tmp_path: Path) -> None:
     names = ["binaries/win64/decay.dll", "binaries/darwin64/decay.dylib"]
 
     with pytest.raises(FmuRefused, match=r"linux64, .* it has: darwin64, win64") as caught:
@@ -105,6 +113,17 @@ def test_a_platform_mismatch_names_the_platforms_present(tmp_path: Path) -> None
     assert caught.value.code == "FMU_PLATFORM_MISMATCH"
 
 
-def test_an_fmu_of_sources_only_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FmuRefused, match="no native code at all"):
+def test_fmu_without_binaries_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FmuRefused, match="has no native code"):
         require_binary(["sources/decay.c"], described(tmp_path, FMI2))
+
+
+def test_noexec_folder_raises_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_NOEXEC))
+
+    with pytest.raises(Failure, match="mounted noexec"):
+        require_executable(tmp_path)
+
+
+def test_ordinary_folder_is_executable(tmp_path: Path) -> None:
+    require_executable(tmp_path)

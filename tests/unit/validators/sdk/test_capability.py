@@ -1,4 +1,4 @@
-"""The right to an attempt's files: read from the environment, kept to, renewed."""
+"""Capability of an attempt: its variables, its limits, its renewal."""
 
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -10,9 +10,9 @@ from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import Request
 from validibot_shared.validations.envelopes import ValidationInputEnvelope
 
-from validators.sdk.capability import Capability
-from validators.sdk.environment import Environment, EnvironmentInvalid, read_environment
+from validators.sdk.environment import EnvironmentInvalid, ValidatorEnvironment, read_environment
 from validators.sdk.storage import StorageError, StorageOptions, open_storage
+from validators.sdk.worker import Capability
 
 URL = "https://worker.run.app/internal/capabilities/"
 GIVEN = {
@@ -27,12 +27,12 @@ GIVEN = {
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> Environment:
+def environment(monkeypatch: pytest.MonkeyPatch) -> ValidatorEnvironment:
     return _read(monkeypatch, GIVEN)
 
 
 @pytest.fixture
-def capability(environment: Environment) -> Capability:
+def capability(environment: ValidatorEnvironment) -> Capability:
     assert environment.grant
     made = Capability(environment.grant, environment, wait=lambda _: None)
     context = SimpleNamespace(callback_id="c", callback_nonce="n")
@@ -40,7 +40,7 @@ def capability(environment: Environment) -> Capability:
     return made
 
 
-def _read(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> Environment:
+def _read(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> ValidatorEnvironment:
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
     return read_environment([])
@@ -60,22 +60,22 @@ def _answer(**changes: str) -> dict[str, Any]:
         ({"VALIDIBOT_GCS_ALLOWED_PREFIX": ""}, "VALIDIBOT_GCS_ALLOWED_PREFIX is not set"),
         ({"VALIDIBOT_GCS_CAPABILITY_REFRESH_URL": "http://worker/"}, "must begin with https://"),
         ({"VALIDIBOT_GCS_ACCESS_TOKEN_EXPIRY": "soon"}, "VALIDIBOT_GCS_ACCESS_TOKEN_EXPIRY: "),
-        ({"VALIDIBOT_GCS_ACCESS_TOKEN_EXPIRY": "2030-01-01T00:00:00"}, "says no time zone"),
+        ({"VALIDIBOT_GCS_ACCESS_TOKEN_EXPIRY": "2030-01-01T00:00:00"}, "has no time zone"),
     ],
 )
-def test_half_a_capability_is_refused_by_name(
+def test_incomplete_capability_error_names_variable(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], complaint: str
 ) -> None:
     with pytest.raises(EnvironmentInvalid, match=complaint):
         _read(monkeypatch, GIVEN | changes)
 
 
-def test_a_capability_that_is_required_must_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_required_but_missing_capability_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EnvironmentInvalid, match="no capability is given"):
         _read(monkeypatch, dict(list(GIVEN.items())[:2]))
 
 
-def test_other_files_are_refused_before_anybody_is_asked(capability: Capability) -> None:
+def test_files_outside_prefix_are_refused_locally(capability: Capability) -> None:
     with pytest.raises(StorageError, match="outside of gs://b/runs/1/"):
         open_storage("gs://b/runs/12/x", StorageOptions(access=capability.access)).read(
             "gs://b/runs/12/x", limit=1
@@ -83,7 +83,7 @@ def test_other_files_are_refused_before_anybody_is_asked(capability: Capability)
 
 
 @responses.activate
-def test_an_expired_token_is_renewed_by_the_envelopes_proof(capability: Capability) -> None:
+def test_expired_token_is_renewed_with_proof(capability: Capability) -> None:
     responses.post(
         URL,
         json=_answer(),
@@ -110,7 +110,7 @@ def test_an_expired_token_is_renewed_by_the_envelopes_proof(capability: Capabili
         (200, _answer(expires_at="?")),
     ],
 )
-def test_a_refusal_to_renew_is_no_token(
+def test_refused_renewal_raises_refresh_error(
     capability: Capability, status: int, answer: dict[str, Any]
 ) -> None:
     responses.post(URL, json=answer, status=status)
@@ -120,7 +120,7 @@ def test_a_refusal_to_renew_is_no_token(
 
 
 @responses.activate
-def test_a_worker_that_is_away_for_a_moment_costs_no_right(capability: Capability) -> None:
+def test_renewal_survives_short_outage(capability: Capability) -> None:
     responses.post(URL, status=503)
     responses.post(URL, json=_answer())
 
@@ -130,7 +130,7 @@ def test_a_worker_that_is_away_for_a_moment_costs_no_right(capability: Capabilit
 
 
 @responses.activate
-def test_of_an_attempt_that_has_ended_is_asked_once(capability: Capability) -> None:
+def test_renewal_after_end_is_not_repeated(capability: Capability) -> None:
     responses.post(URL, status=409)
 
     with pytest.raises(RefreshError, match="answered 409"):
@@ -140,7 +140,7 @@ def test_of_an_attempt_that_has_ended_is_asked_once(capability: Capability) -> N
 
 
 @responses.activate
-def test_nothing_is_renewed_before_the_envelope_is_read(environment: Environment) -> None:
+def test_renewal_needs_envelope(environment: ValidatorEnvironment) -> None:
     assert environment.grant
     made = Capability(environment.grant, environment)
 
@@ -149,5 +149,5 @@ def test_nothing_is_renewed_before_the_envelope_is_read(environment: Environment
         made.credentials.refresh(Request())  # type: ignore[no-untyped-call]
 
 
-def test_once_the_envelope_is_read_the_token_ends_when_it_ends(capability: Capability) -> None:
+def test_token_expires_once_envelope_is_read(capability: Capability) -> None:
     assert capability.credentials.expired

@@ -1,4 +1,4 @@
-"""The life of a validator process with a toy in the place of a real one."""
+"""Life of a validator process, with a toy validator."""
 
 import json
 import os
@@ -16,9 +16,15 @@ from validibot_shared.validations.envelopes import (
 from validators.sdk.main import DONE, FAILED, NOT_STORED, NOTHING_TO_ANSWER, STOPPED, main
 from validators.sdk.manifest import AcceptedFileType, Budgets, InputPort, ValidatorManifest
 from validators.sdk.testing import write_envelope
-from validators.sdk.validation import Artifact, Failure, Request, Result, Validator
+from validators.sdk.validation import (
+    ArtifactFile,
+    ContainerValidator,
+    Failure,
+    ValidationRequest,
+    ValidationResult,
+)
 
-type Toy = Callable[[Request[ValidationInputEnvelope]], Result]
+type Toy = Callable[[ValidationRequest[ValidationInputEnvelope]], ValidationResult]
 
 MANIFEST = ValidatorManifest(
     slug="toy",
@@ -41,17 +47,17 @@ def envelope(tmp_path: Path) -> Path:
     return write_envelope(tmp_path, MANIFEST, tmp_path / "doc.json")
 
 
-def passes(request: Request[ValidationInputEnvelope]) -> Result:
+def passes(request: ValidationRequest[ValidationInputEnvelope]) -> ValidationResult:
     report = request.folder / "report.txt"
     report.write_text(request.file("document").read_text())
-    return Result(
+    return ValidationResult(
         status=ValidationStatus.SUCCESS,
-        artifacts=[Artifact(path=report, type="report", mime_type="text/plain")],
+        artifacts=[ArtifactFile(path=report, type="report", mime_type="text/plain")],
     )
 
 
 def run(envelope: Path, validate: Toy) -> tuple[int, ValidationOutputEnvelope]:
-    validator = Validator(validate=validate, input_envelope=ValidationInputEnvelope)
+    validator = ContainerValidator(validate=validate, input_envelope=ValidationInputEnvelope)
     code = main(validator, [envelope.as_uri()])
     stored = (envelope.parent / "output.json").read_text()
     return code, ValidationOutputEnvelope.model_validate_json(stored)
@@ -62,7 +68,7 @@ def code_of(output: ValidationOutputEnvelope) -> str | None:
     return output.messages[0].code
 
 
-def test_a_verdict_is_stored_with_its_artifacts_and_their_manifest(envelope: Path) -> None:
+def test_output_and_artifacts_are_stored(envelope: Path) -> None:
     code, output = run(envelope, passes)
 
     assert (code, output.status) == (DONE, ValidationStatus.SUCCESS)
@@ -73,7 +79,7 @@ def test_a_verdict_is_stored_with_its_artifacts_and_their_manifest(envelope: Pat
     assert manifest["files"][0]["storage_version"] == artifact.storage_version
 
 
-def test_the_answer_repeats_the_identity_of_the_question(envelope: Path) -> None:
+def test_output_repeats_identity_of_input(envelope: Path) -> None:
     question = json.loads(envelope.read_text())
 
     _, output = run(envelope, passes)
@@ -83,17 +89,17 @@ def test_the_answer_repeats_the_identity_of_the_question(envelope: Path) -> None
     assert output.output_uri == question["context"]["expected_output_uri"]
 
 
-def test_a_finished_attempt_is_not_computed_again(envelope: Path) -> None:
+def test_finished_attempt_is_not_computed_again(envelope: Path) -> None:
     _, first = run(envelope, passes)
 
-    def explode(_: Request[ValidationInputEnvelope]) -> Result:
+    def explode(_: ValidationRequest[ValidationInputEnvelope]) -> ValidationResult:
         raise AssertionError("computed twice")
 
     assert run(envelope, explode) == (DONE, first)
 
 
-def test_an_exception_becomes_an_answer_without_a_traceback(envelope: Path) -> None:
-    def explode(_: Request[ValidationInputEnvelope]) -> Result:
+def test_exception_becomes_output_without_traceback(envelope: Path) -> None:
+    def explode(_: ValidationRequest[ValidationInputEnvelope]) -> ValidationResult:
         raise ZeroDivisionError("secret detail")
 
     code, output = run(envelope, explode)
@@ -102,8 +108,8 @@ def test_an_exception_becomes_an_answer_without_a_traceback(envelope: Path) -> N
     assert "secret" not in output.messages[0].text
 
 
-def test_a_failure_tells_its_code_and_text(envelope: Path) -> None:
-    def fail(_: Request[ValidationInputEnvelope]) -> Result:
+def test_failure_becomes_output_with_code(envelope: Path) -> None:
+    def fail(_: ValidationRequest[ValidationInputEnvelope]) -> ValidationResult:
         raise Failure("The engine is missing.", code="NO_ENGINE")
 
     _, output = run(envelope, fail)
@@ -114,17 +120,17 @@ def test_a_failure_tells_its_code_and_text(envelope: Path) -> None:
 def test_sigterm_ends_validator_without_output(envelope: Path) -> None:
     """Only the platform knows why it stopped the validator."""
 
-    def stop(_: Request[ValidationInputEnvelope]) -> Result:
+    def stop(_: ValidationRequest[ValidationInputEnvelope]) -> ValidationResult:
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("not stopped")
 
-    validator = Validator(validate=stop, input_envelope=ValidationInputEnvelope)
+    validator = ContainerValidator(validate=stop, input_envelope=ValidationInputEnvelope)
 
     assert main(validator, [envelope.as_uri()]) == STOPPED
     assert not (envelope.parent / "output.json").exists()
 
 
-def test_an_input_that_changed_is_refused(envelope: Path) -> None:
+def test_changed_input_is_refused(envelope: Path) -> None:
     (envelope.parent / "doc.json").write_text("[]")
 
     _, output = run(envelope, passes)
@@ -132,7 +138,7 @@ def test_an_input_that_changed_is_refused(envelope: Path) -> None:
     assert code_of(output) == "INPUT_UNAVAILABLE"
 
 
-def test_an_output_cannot_be_redirected(envelope: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redirected_output_is_refused(envelope: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VALIDIBOT_OUTPUT_URI", "file:///elsewhere/output.json")
 
     _, output = run(envelope, passes)
@@ -140,7 +146,7 @@ def test_an_output_cannot_be_redirected(envelope: Path, monkeypatch: pytest.Monk
     assert code_of(output) == "OUTPUT_REDIRECTED"
 
 
-def test_an_artifact_that_cannot_be_stored_costs_a_warning(envelope: Path) -> None:
+def test_unstored_artifact_becomes_warning(envelope: Path) -> None:
     (envelope.parent / "outputs").mkdir()
     (envelope.parent / "outputs/report.txt").write_text("of an earlier execution")
 
@@ -151,37 +157,37 @@ def test_an_artifact_that_cannot_be_stored_costs_a_warning(envelope: Path) -> No
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "[" * 100_000])
-def test_without_a_usable_envelope_nothing_is_stored(tmp_path: Path, content: str) -> None:
+def test_invalid_envelope_stores_nothing(tmp_path: Path, content: str) -> None:
     path = tmp_path / "input.json"
     path.write_text(content)
 
-    validator = Validator(validate=passes, input_envelope=ValidationInputEnvelope)
+    validator = ContainerValidator(validate=passes, input_envelope=ValidationInputEnvelope)
 
     assert main(validator, [path.as_uri()]) == NOTHING_TO_ANSWER
     assert [item.name for item in tmp_path.iterdir()] == ["input.json"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["http://x/input.json"], ["file:///nowhere/input.json"]])
-def test_without_an_input_there_is_nothing_to_answer(
+def test_missing_input_returns_nothing_to_answer(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("VALIDIBOT_INPUT_URI", raising=False)
 
-    validator = Validator(validate=passes, input_envelope=ValidationInputEnvelope)
+    validator = ContainerValidator(validate=passes, input_envelope=ValidationInputEnvelope)
 
     assert main(validator, arguments) == NOTHING_TO_ANSWER
 
 
-def test_a_foreign_object_in_the_outputs_place_is_left_alone(envelope: Path) -> None:
+def test_foreign_object_at_output_is_kept(envelope: Path) -> None:
     (envelope.parent / "output.json").write_text('{"not": "ours"}')
 
-    validator = Validator(validate=passes, input_envelope=ValidationInputEnvelope)
+    validator = ContainerValidator(validate=passes, input_envelope=ValidationInputEnvelope)
 
     assert main(validator, [envelope.as_uri()]) == NOT_STORED
     assert (envelope.parent / "output.json").read_text() == '{"not": "ours"}'
 
 
-def test_the_process_hears_sigterm_again_afterwards(envelope: Path) -> None:
+def test_sigterm_handler_is_restored(envelope: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     run(envelope, passes)

@@ -1,4 +1,4 @@
-"""Telling the worker, again and again where that helps."""
+"""Callbacks and their repetition."""
 
 import json
 
@@ -8,7 +8,7 @@ from google.auth.exceptions import DefaultCredentialsError
 from validibot_shared.validations.envelopes import ValidationCallback, ValidationStatus
 
 from validators.sdk import worker as worker_module
-from validators.sdk.environment import Environment
+from validators.sdk.environment import ValidatorEnvironment
 from validators.sdk.worker import NotAccepted, origin, post
 
 URL = "https://worker.run.app/api/v1/validation-callbacks/"
@@ -26,14 +26,14 @@ def call(**environment: str) -> list[float]:
     post(
         MESSAGE.model_dump(mode="json"),
         url=URL,
-        environment=Environment(input_uri="gs://b/input.json", **environment),  # type: ignore[arg-type]
+        environment=ValidatorEnvironment(input_uri="gs://b/input.json", **environment),  # type: ignore[arg-type]
         wait=waits.append,
     )
     return waits
 
 
 @responses.activate
-def test_the_body_has_exactly_the_five_fields() -> None:
+def test_callback_has_exactly_five_fields() -> None:
     responses.post(URL, json={})
 
     assert call() == []
@@ -49,7 +49,7 @@ def test_the_body_has_exactly_the_five_fields() -> None:
 
 @responses.activate
 @pytest.mark.parametrize("status", [200, 202, 204])
-def test_any_2xx_is_an_acceptance(status: int) -> None:
+def test_any_2xx_accepts_callback(status: int) -> None:
     responses.post(URL, status=status)
 
     assert call() == []
@@ -57,7 +57,7 @@ def test_any_2xx_is_an_acceptance(status: int) -> None:
 
 @responses.activate
 @pytest.mark.parametrize("status", [401, 409, 429, 500, 503])
-def test_a_passing_trouble_is_tried_again(status: int) -> None:
+def test_temporary_error_is_retried(status: int) -> None:
     responses.post(URL, status=status)
     responses.post(URL, json={})
 
@@ -66,7 +66,7 @@ def test_a_passing_trouble_is_tried_again(status: int) -> None:
 
 @responses.activate
 @pytest.mark.parametrize("status", [302, 400, 403, 404])
-def test_a_refusal_is_final(status: int) -> None:
+def test_refusal_is_not_retried(status: int) -> None:
     responses.post(URL, status=status)
 
     with pytest.raises(NotAccepted, match=str(status)):
@@ -76,7 +76,7 @@ def test_a_refusal_is_final(status: int) -> None:
 
 
 @responses.activate
-def test_a_worker_that_stays_away_is_given_up_after_half_a_minute() -> None:
+def test_retries_end_after_half_a_minute() -> None:
     with pytest.raises(NotAccepted):
         call()
 
@@ -84,7 +84,7 @@ def test_a_worker_that_stays_away_is_given_up_after_half_a_minute() -> None:
 
 
 @responses.activate
-def test_on_google_cloud_the_audience_is_the_workers_origin(
+def test_gcp_audience_is_origin_of_worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(worker_module, "fetch_id_token", lambda _, audience: f"for {audience}")
@@ -97,7 +97,7 @@ def test_on_google_cloud_the_audience_is_the_workers_origin(
 
 
 @responses.activate
-def test_a_token_that_cannot_be_had_yet_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_token_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[object] = [
         DefaultCredentialsError("none yet"),  # type: ignore[no-untyped-call]
         "token",
@@ -116,7 +116,7 @@ def test_a_token_that_cannot_be_had_yet_is_asked_for_again(monkeypatch: pytest.M
 
 
 @responses.activate
-def test_elsewhere_a_worker_key_is_sent_if_there_is_one() -> None:
+def test_worker_key_is_sent_outside_gcp() -> None:
     responses.post(URL, json={})
 
     call(worker_api_key="k")
@@ -126,5 +126,5 @@ def test_elsewhere_a_worker_key_is_sent_if_there_is_one() -> None:
     assert sent == ["Worker-Key k", None]
 
 
-def test_an_origin_keeps_the_port() -> None:
+def test_origin_keeps_port() -> None:
     assert origin("http://localhost:8001/x/?y") == "http://localhost:8001"
