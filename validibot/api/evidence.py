@@ -8,10 +8,10 @@ from validibot_shared.evidence.manifest import (
     WorkflowStepReceipt,
 )
 
-from validibot.runs.models import Run, StepRun
+from validibot.runs.models import Run, StepRun, with_images
 
 
-def manifest_of(run: Run, steps: list[StepRun]) -> dict[str, Any]:
+def manifest_of(run: Run) -> dict[str, Any]:
     """Return what is attested of a run that has ended."""
     assert run.ended_at is not None
     manifest = EvidenceManifest(
@@ -21,7 +21,7 @@ def manifest_of(run: Run, steps: list[StepRun]) -> dict[str, Any]:
         workflow=WorkflowReceipt(
             slug=run.workflow.slug,
             version=str(run.workflow.version),
-            steps=[_step(step_run) for step_run in steps],
+            steps=[_step(step_run) for step_run in with_images(run.steps.all())],
         ),
         input_sha256=run.submission.sha256,
     )

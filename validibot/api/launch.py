@@ -66,12 +66,12 @@ def _respond(request: Request, scope: Scope, started: StartedRun, seconds: int) 
         headers |= {"Idempotent-Replayed": "true", "Original-Request-Id": str(run.pk)}
     if seconds and isinstance(request._request, ASGIRequest):  # noqa: SLF001
         return DeferredResponse(
-            partial(_wait, scope, run, seconds), partial(_answer, run, org, headers), status=202
+            partial(_wait, scope, run, seconds), partial(_answer, scope, run, headers), status=202
         )
     if seconds:
         events.wait_until_finished(run.pk, timeout=seconds)
     if seconds or started.replayed or not default_task_backend.supports_defer:
-        return _answer(run, org, headers)
+        return _answer(scope, run, headers)
     return _accepted(run_documents.LaunchDocument.of_new(run, org), headers)
 
 
@@ -85,15 +85,14 @@ async def _wait(scope: Scope, run: Run, seconds: int) -> None:
         _waiters[scope.user.pk] -= 1
 
 
-def _answer(run: Run, org: str, headers: dict[str, str]) -> HttpResponse:
+def _answer(scope: Scope, run: Run, headers: dict[str, str]) -> HttpResponse:
     """Return the answer of a launch as the run is now."""
     try:
-        loaded = run_documents.load_run(Run.objects.all(), run.pk)
+        document = run_documents.load_document(scope, run.pk)
     except (InterfaceError, OperationalError):
-        loaded = None
-    if loaded is None:  # the run was accepted, whatever became of it or of the database since
-        return _accepted(run_documents.LaunchDocument.of_new(run, org), headers)
-    document = run_documents.RunDocument.of_steps(*loaded, org)
+        document = None
+    if document is None:  # the run was accepted, whatever became of it or of the database since
+        return _accepted(run_documents.LaunchDocument.of_new(run, scope.organisation.slug), headers)
     if document.state != "COMPLETED":
         return _accepted(run_documents.LaunchDocument.of_running(document), headers)
     return respond(document, status=201, headers=headers | {"Location": document.url})

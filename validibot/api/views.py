@@ -19,7 +19,7 @@ from validibot.core.downloads import attachment
 from validibot.core.problems import Problem
 from validibot.runs.access import may_cancel, visible_runs
 from validibot.runs.cancel import cancel_run
-from validibot.runs.models import Run, StepRun
+from validibot.runs.models import Run
 from validibot.workflows.models import Workflow
 from validibot.workflows.select import WorkflowNotFound, find_workflow, visible_workflows
 
@@ -137,12 +137,12 @@ class RunEvidenceView(APIView):
 
     @extend_schema(operation_id="get_evidence", responses=schema.answers(OpenApiTypes.OBJECT, 409))
     def get(self, request: Request, org: str, run: UUID) -> Response:
-        found, steps = _loaded(_scope(request, org), run)
+        found = _run(_scope(request, org), run)
         if found.ended_at is None:
             raise Problem(
                 409, "RUN_NOT_FINISHED", f"Run {run} has not ended; ask again when it has."
             )
-        return Response(manifest_of(found, steps))
+        return Response(manifest_of(found))
 
 
 class RunEventsView(APIView):
@@ -214,16 +214,11 @@ def _run(scope: Scope, pk: UUID) -> Run:
     return run
 
 
-def _loaded(scope: Scope, pk: UUID) -> tuple[Run, list[StepRun]]:
-    loaded = run_documents.load_run(visible_runs(scope), pk)
-    if loaded is None:
-        raise _no_run(pk)
-    return loaded
-
-
 def _document(scope: Scope, pk: UUID) -> run_documents.RunDocument:
-    run, steps = _loaded(scope, pk)
-    return run_documents.RunDocument.of_steps(run, steps, scope.organisation.slug)
+    document = run_documents.load_document(scope, pk)
+    if document is None:
+        raise _no_run(pk)
+    return document
 
 
 def _no_run(pk: UUID) -> Problem:

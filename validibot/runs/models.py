@@ -166,21 +166,26 @@ class StepRun(models.Model):
         )
 
     def output_values(self) -> list[OutputValue]:
-        """Return the outputs in the order of the validator's catalogue, then all others.
+        """Return the outputs with the names that the validator's catalogue gives them."""
+        return named_outputs(self.outputs, self.step.validator.outputs)
 
-        An output that is itself a table of values (a model's variables) counts as its entries.
-        """
-        catalogue = {entry["slug"]: entry for entry in self.step.validator.outputs}
-        ordered = {slug: self.outputs[slug] for slug in catalogue if slug in self.outputs}
-        values: list[OutputValue] = []
-        for slug, value in (ordered | self.outputs).items():
-            entry = catalogue.get(slug, {})
-            if isinstance(value, dict):
-                values += [OutputValue(name, name, each, "") for name, each in value.items()]
-            else:
-                label = entry.get("label") or slug
-                values.append(OutputValue(slug, label, value, entry.get("unit", "")))
-        return values
+
+def named_outputs(outputs: dict[str, Any], catalogue: list[dict[str, Any]]) -> list[OutputValue]:
+    """Return output values by slug in the order of a validator's catalogue, then all others.
+
+    An output that is itself a table of values (a model's variables) counts as its entries.
+    """
+    entries = {entry["slug"]: entry for entry in catalogue}
+    ordered = {slug: outputs[slug] for slug in entries if slug in outputs}
+    values: list[OutputValue] = []
+    for slug, value in (ordered | outputs).items():
+        entry = entries.get(slug, {})
+        if isinstance(value, dict):
+            values += [OutputValue(name, name, each, "") for name, each in value.items()]
+        else:
+            label = entry.get("label") or slug
+            values.append(OutputValue(slug, label, value, entry.get("unit", "")))
+    return values
 
 
 class Attempt(models.Model):
