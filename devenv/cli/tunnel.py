@@ -11,7 +11,7 @@ from devenv.cli.output import table
 from devenv.environment import developer
 from devenv.tunnel import published
 from devenv.tunnel.config import TunnelConfig
-from devenv.tunnel.echo import Echo
+from devenv.tunnel.doors import Echo
 
 
 def run(context: Context, *, check: bool, dry_run: bool) -> int:
@@ -36,9 +36,9 @@ def run(context: Context, *, check: bool, dry_run: bool) -> int:
 
 def is_clear(context: Context) -> bool:
     """Run the checks that need nothing started; print those that are not ok."""
-    from devenv.tunnel import preflight  # noqa: PLC0415 - Google's libraries, for this mode only
+    from devenv.tunnel import checks  # noqa: PLC0415 - Google's libraries, for this mode only
 
-    found = preflight.before(context.config.need_tunnel(), path=developer()["PATH"])
+    found = checks.before(context.config.need_tunnel(), path=developer()["PATH"])
     for check in found:
         if check.result != "ok":
             context.output.say(doctor.line(check))
@@ -51,7 +51,7 @@ def _open(context: Context) -> published.Published | None:
 
 
 def _check(config: TunnelConfig, context: Context) -> int:
-    from devenv.tunnel import passage, preflight  # noqa: PLC0415 - as above
+    from devenv.tunnel import checks  # noqa: PLC0415 - as above
     from devenv.tunnel.station import Place, trial  # noqa: PLC0415 - as above
 
     place = Place(
@@ -60,9 +60,9 @@ def _check(config: TunnelConfig, context: Context) -> int:
         worker_port=context.config.ports.worker,
         environ=developer(),
     )
-    found = preflight.before(config, path=developer()["PATH"])
+    found = checks.before(config, path=developer()["PATH"])
     if here := _open(context):
-        found += passage.through(config, here.url, Echo(place.echo))
+        found += checks.through(config, here.url, Echo(place.echo))
     elif all(check.result != "fail" for check in found if check.name in _TAKEN_FOR_GRANTED):
         found += asyncio.run(trial(config, place))
     return doctor.report(found, context.output)

@@ -1,26 +1,77 @@
-"""The gate between the tunnel and the worker: a request passes it whole and known, or not at all.
+"""The gate between the tunnel and the worker: it forwards complete, authenticated requests only.
 
-The order is the point: first what the request is and for which door, then whose token it carries,
-then its body; only after all three the worker sees a byte.
+The order matters. The gate reads the head of a request and looks up its path, verifies the ID token
+with Google's library and certificates, then reads the body; the worker sees no byte before. Each
+connection carries one request.
 """
 
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import requests
+from cachecontrol import CacheControl
+from google.auth.exceptions import GoogleAuthError, TransportError
+from google.auth.transport.requests import Request as GoogleRequest
+from google.oauth2 import id_token
+
 from devenv.gcp.clock import Clock, SystemClock
 from devenv.gcp.delivery import Answer, NoAnswer, Request
-from devenv.tunnel import echo, wire
-from devenv.tunnel.doors import Door, passed
-from devenv.tunnel.echo import Echo
+from devenv.tunnel import wire
+from devenv.tunnel.doors import ECHO_PATH, Door, Echo, passed
 from devenv.tunnel.saved import Callbacks
-from devenv.tunnel.tokens import CertificatesUnavailable, TokenRefused, Verify, verify
 from devenv.tunnel.wire import Head, Refused
+
+# The same as the worker's: a token that passes here passes there.
+CLOCK_SKEW_SECONDS = 10
+_CERTIFICATES_TIMEOUT = 10.0
+_LONGEST_TOKEN = 4096
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2}")
+
+type Verify = Callable[[str, str], str]
+"""Takes a token and its audience, returns the e-mail address. Raises the two below."""
+
+
+class TokenRefused(Exception):
+    """The token is not one of Google's for this audience; the message is a sentence."""
+
+
+class CertificatesUnavailable(Exception):
+    """Google's certificates cannot be fetched now, so that no token can be verified."""
+
+
+def verify(token: str, audience: str) -> str:
+    """Return the verified e-mail address. Raises TokenRefused, CertificatesUnavailable."""
+    if len(token) > _LONGEST_TOKEN or not _TOKEN.fullmatch(token):
+        raise TokenRefused("This is no ID token.")
+    try:
+        claims = id_token.verify_oauth2_token(  # type: ignore[no-untyped-call]
+            token, _transport(), audience=audience, clock_skew_in_seconds=CLOCK_SKEW_SECONDS
+        )
+    except TransportError as error:
+        raise CertificatesUnavailable(str(error)) from error
+    except (GoogleAuthError, ValueError) as error:
+        raise TokenRefused(f"The ID token is not valid: {error}") from error
+    email = str(claims.get("email", ""))
+    if claims.get("email_verified") is not True or not email:
+        raise TokenRefused("The ID token names no verified e-mail address.")
+    return email
+
+
+@cache
+def _transport() -> Callable[..., object]:
+    # The library asks for the certificates at each token; the session obeys their Cache-Control.
+    return partial(
+        GoogleRequest(session=CacheControl(requests.Session())), timeout=_CERTIFICATES_TIMEOUT
+    )
+
 
 type ToWorker = Callable[[Request], Awaitable[Answer]]
 """Sends a request to the worker. Raises NoAnswer, or TimeoutError after the request's deadline."""
@@ -108,7 +159,7 @@ class Gate:
             with self._stranger():
                 head = await _head(reader)
                 where = f"{head.method} {head.target}"
-                if head.target.startswith(echo.PATH):
+                if head.target.startswith(ECHO_PATH):
                     return await self._echo(head)
                 door, length = self._door(head), head.length
                 caller = await self._known(head, door.callers)

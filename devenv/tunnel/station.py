@@ -1,4 +1,4 @@
-"""A gate, and the tunnel that leads to it: opened together, taken down together."""
+"""A gate and the tunnel to it, opened and closed together, and the client to the worker."""
 
 import asyncio
 import logging
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from devenv.gcp.delivery import Answer, Request
+from devenv.gcp.forward.connection import Origin, Pool, buffered
 from devenv.stack.problems import Check
-from devenv.tunnel import passage
+from devenv.tunnel import checks as tunnel_checks
 from devenv.tunnel.config import TunnelConfig
-from devenv.tunnel.doors import doors
-from devenv.tunnel.echo import Echo
+from devenv.tunnel.doors import Echo, doors
 from devenv.tunnel.gate import Gate, Gatehouse
 from devenv.tunnel.providers import make
 from devenv.tunnel.saved import Callbacks
 from devenv.tunnel.tunnel import Tunnel, TunnelFailed
-from devenv.tunnel.worker import Worker
 
 # A quick tunnel's name reaches the world's name servers some seconds after it was given.
 _TRIES = 12
@@ -55,7 +55,7 @@ class Station:
         self._config = config
         self._place = place
         self._opened = opened
-        self._worker = Worker(place.worker_port)
+        self._worker = WorkerClient(place.worker_port)
         self._gate = Gate(
             Gatehouse(
                 doors=doors(config),
@@ -89,7 +89,7 @@ class Station:
     async def prove(self, url: str) -> list[Check]:
         """Look through the open tunnel, more than once where a new name may not be known yet."""
         for _ in range(_TRIES):
-            checks = await asyncio.to_thread(passage.through, self._config, url, self.echo)
+            checks = await asyncio.to_thread(tunnel_checks.through, self._config, url, self.echo)
             if not any(check.name in _TAKES_A_WHILE and check.result == "fail" for check in checks):
                 break
             await asyncio.sleep(_PAUSE)
@@ -122,3 +122,20 @@ async def trial(config: TunnelConfig, place: Place) -> list[Check]:
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
+
+
+class WorkerClient:
+    """Calls the worker that listens on `port` of the loopback interface."""
+
+    def __init__(self, port: int) -> None:
+        self._origin = Origin("127.0.0.1", port)
+        self._pool = Pool()
+
+    async def __call__(self, request: Request) -> Answer:
+        """Raises NoAnswer, or TimeoutError after the request's deadline."""
+        headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in request.headers.items()]
+        async with asyncio.timeout(request.deadline):
+            return await buffered(self._pool, self._origin, request, headers)
+
+    def close(self) -> None:
+        self._pool.close()

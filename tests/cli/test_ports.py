@@ -1,4 +1,4 @@
-"""A port that somebody holds."""
+"""Tests of ports that a process holds."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ def taken() -> "socket.socket":
     return socket.create_server(("127.0.0.1", 0))
 
 
-def test_a_port_is_free_once_nobody_listens(taken: socket.socket) -> None:
+def test_port_is_free_after_close(taken: socket.socket) -> None:
     port = taken.getsockname()[1]
     assert not ports.is_free(port)
 
@@ -26,16 +26,16 @@ def test_a_port_is_free_once_nobody_listens(taken: socket.socket) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells")
-def test_the_process_that_holds_a_port_is_named(taken: socket.socket) -> None:
+def test_holder_names_process(taken: socket.socket) -> None:
     with taken:
         assert ports.holder(taken.getsockname()[1]).endswith(f"({os.getpid()})")
 
 
-def test_nobody_known_holds_a_free_port() -> None:
+def test_holder_of_free_port_is_unknown() -> None:
     assert ports.holder(1) == "another program"
 
 
-def test_two_stacks_that_start_at_once_never_take_the_same_port(
+def test_reserved_port_is_refused_to_another_process(
     taken: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = taken.getsockname()[1]
@@ -55,7 +55,7 @@ def test_two_stacks_that_start_at_once_never_take_the_same_port(
     assert other.stdout == "False\n"
 
 
-def test_a_port_that_somebody_listens_on_is_not_reserved(
+def test_listened_port_is_not_reserved(
     taken: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The base images, pulled or made here, are what Dockerfiles and compose files expect of them."""
+"""Tests of the base images, pulled or made here."""
 
 import pytest
 from docker import DockerClient
@@ -16,23 +16,23 @@ def _say(engine: DockerClient, image: str, *command: str) -> str:
 
 
 @pytest.mark.parametrize("program", ["python", "python3"])
-def test_python_is_called_as_in_the_public_image(engine: DockerClient, program: str) -> None:
+def test_python_image_has_python_command(engine: DockerClient, program: str) -> None:
     code = "import sys; print(*sys.version_info[:2])"
 
     assert _say(engine, "python:3.13-slim-trixie", program, "-c", code) == "3 13"
 
 
-def test_python_makes_environments_with_pip(engine: DockerClient) -> None:
+def test_python_image_makes_environment_with_pip(engine: DockerClient) -> None:
     make = "python -m venv /tmp/v && /tmp/v/bin/pip --version && pip --version"
 
     assert _say(engine, "python:3.13-slim-trixie", "sh", "-ec", make).count("python 3.13") == 2
 
 
-def test_postgresql_is_what_production_has(engine: DockerClient) -> None:
+def test_postgres_image_is_version_17(engine: DockerClient) -> None:
     assert "(PostgreSQL) 17." in _say(engine, "postgres:17", "postgres", "--version")
 
 
-def test_postgresql_starts_with_no_password_only_if_told(engine: DockerClient) -> None:
+def test_postgres_image_without_password_fails(engine: DockerClient) -> None:
     container = engine.containers.run(
         "postgres:17", detach=True, network_mode="none", labels=guardian.labels()
     )
@@ -44,7 +44,7 @@ def test_postgresql_starts_with_no_password_only_if_told(engine: DockerClient) -
 
 
 @pytest.mark.timeout(300)
-def test_the_commands_of_the_page_work(engine: DockerClient) -> None:
+def test_commands_of_docs_page_work(engine: DockerClient) -> None:
     done = pages.execute("docs/images.md", environ=machine())
 
     assert done.returncode == 0, done.stderr[-3000:]

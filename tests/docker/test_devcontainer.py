@@ -1,4 +1,4 @@
-"""The container for editors: an ordinary user finds all that make needs in it."""
+"""Tests of the container for editors."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(600)
-def test_what_it_does_when_it_is_made_succeeds(engine: DockerClient, checkout: Path) -> None:
+def test_creation_commands_succeed_as_ordinary_user(engine: DockerClient, checkout: Path) -> None:
     told = json.loads((engines.ROOT / ".devcontainer/devcontainer.json").read_text())
     recipe = ".devcontainer/" + told["build"]["dockerfile"]
     engines.build("compose/build.sh", "--tag", TAG, "--file", recipe, ".devcontainer")

@@ -1,4 +1,4 @@
-"""`JOBS=docker make up MODE=local`: the whole stack, its validators in their real images, no cloud."""
+"""Flows of `JOBS=docker make up MODE=local`: validators in their real images, no cloud."""
 
 import os
 import signal
@@ -93,7 +93,7 @@ def local(
         ("energyplus-design-day", "failing_sample", "FAIL"),
     ],
 )
-def test_a_seeded_workflow_runs_in_its_real_image(
+def test_seeded_workflow_runs_in_its_image(
     local: Local, engine: DockerClient, slug: str, sample: str, result: str
 ) -> None:
     run = local.finished(local.run(slug, local.sample(slug, sample))["id"])
@@ -105,7 +105,7 @@ def test_a_seeded_workflow_runs_in_its_real_image(
     assert heard["actor"] == "validator"
 
 
-def test_the_worker_listens_on_the_bridge_and_nowhere_else(local: Local) -> None:
+def test_worker_listens_on_bridge_only(local: Local) -> None:
     health = f"http://{local.address}:{local.worker_port}/health/"
 
     assert httpx.get(health, headers={"Host": "host.docker.internal"}).is_success
@@ -117,7 +117,7 @@ def test_the_worker_listens_on_the_bridge_and_nowhere_else(local: Local) -> None
     assert sum(place.endswith(f":{port}") for place in heard) == 1
 
 
-def test_a_cancelled_run_stops_its_container(local: Local, engine: DockerClient) -> None:
+def test_cancel_stops_container(local: Local, engine: DockerClient) -> None:
     sample = local.sample("energyplus-small-office")
     run = local.launch("energyplus-small-office", sample.read_bytes(), sample.name).json()["id"]
     local.until(lambda: "running" in local.events(run))
@@ -130,9 +130,7 @@ def test_a_cancelled_run_stops_its_container(local: Local, engine: DockerClient)
     local.until(lambda: f"{name}.{owner}" not in left(engine, owner))
 
 
-def test_a_container_outlives_the_process_that_launched_it(
-    local: Local, engine: DockerClient
-) -> None:
+def test_container_outlives_launching_process(local: Local, engine: DockerClient) -> None:
     sample = local.sample("energyplus-small-office")
     run = local.launch("energyplus-small-office", sample.read_bytes(), sample.name).json()["id"]
     local.until(lambda: "running" in local.events(run))
@@ -148,7 +146,7 @@ def test_a_container_outlives_the_process_that_launched_it(
     assert [name for name in left(engine, owner) if name.startswith("attempt-")] == []
 
 
-def test_the_commands_of_the_page_work(local: Local) -> None:
+def test_commands_of_docs_page_work(local: Local) -> None:
     first, *others = pages.blocks("docs/modes/local-containers.md")
     for commands, folder in ((first, ROOT), ("\n".join(others), local.root)):
         done = pages.run(
@@ -168,7 +166,7 @@ def test_the_commands_of_the_page_work(local: Local) -> None:
     assert "validibot-callback." in done.stdout
 
 
-def test_without_an_engine_up_says_what_is_missing(engine: DockerClient, tmp_path: Path) -> None:
+def test_up_without_engine_names_it(engine: DockerClient, tmp_path: Path) -> None:
     made = Local(stacks.make(tmp_path / "stack").root)
 
     refused = made.devenv("up", "--detach", DOCKER_HOST="unix:///nowhere/docker.sock")

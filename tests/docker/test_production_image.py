@@ -1,4 +1,4 @@
-"""The production image: what is in it, how it starts and ends, and the whole path with it."""
+"""Tests of the production image: contents, start, stop, and the whole path of a run."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -87,7 +87,7 @@ def launch(client: httpx.Client, workflow: str, sample: Path, **headers: str) ->
     return document
 
 
-def test_the_image_is_small_and_says_what_it_is(engine: DockerClient, image: str) -> None:
+def test_image_is_small_and_labelled(engine: DockerClient, image: str) -> None:
     found = attributes(engine, image)
 
     assert found["Size"] / 1e6 <= MOST_MEGABYTES
@@ -109,20 +109,18 @@ def test_image_contains_no_compiler_tests_devenv_or_validator_code(
     assert not names & {"cc", "gcc", "git", "make", "devenv", "tests", "validate.py", "simulate.py"}
 
 
-def test_nothing_of_the_builders_settings_is_in_any_layer(
-    engine: DockerClient, tmp_path: Path
-) -> None:
+def test_layers_hold_no_build_settings(engine: DockerClient, tmp_path: Path) -> None:
     assert production.planted_secrets(engine, tmp_path) == []
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])
-def test_djangos_deployment_checks_find_nothing(deployment: Deployment, role: str) -> None:
+def test_django_deployment_checks_pass(deployment: Deployment, role: str) -> None:
     ended = deployment.command("check", "--deploy", "--fail-level", "WARNING", role=role)
 
     assert ended.code == 0, ended.log
 
 
-def test_without_a_role_it_says_what_to_set(deployment: Deployment) -> None:
+def test_missing_role_names_variable(deployment: Deployment) -> None:
     ended = deployment.command(APP_ROLE="")
 
     assert ended.code == 2
@@ -131,22 +129,20 @@ def test_without_a_role_it_says_what_to_set(deployment: Deployment) -> None:
     )
 
 
-def test_a_setting_that_is_missing_is_named(deployment: Deployment) -> None:
+def test_missing_setting_is_named(deployment: Deployment) -> None:
     ended = deployment.command("check", SITE_URL="", GCS_BUCKET="")
 
     assert ended.code == 1
     assert "Set the environment variable(s) GCS_BUCKET, SITE_URL." in ended.log
 
 
-def test_a_release_can_be_run_again(released: str) -> None:
+def test_release_can_be_repeated(released: str) -> None:
     assert "The deployment is set up." in released
     assert released.rstrip().endswith("Released.")
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])
-def test_it_starts_quickly_and_needs_little(
-    deployment: Deployment, released: str, role: str
-) -> None:
+def test_start_is_quick_and_memory_small(deployment: Deployment, released: str, role: str) -> None:
     with deployment.serve(role) as server:
         anybody = httpx.get(f"{server.url}/health/ready/", headers={"Host": "10.0.0.7"})
 
@@ -155,7 +151,7 @@ def test_it_starts_quickly_and_needs_little(
         assert server.megabytes() <= IDLE_MEGABYTES
 
 
-def test_pages_are_for_https_and_their_files_are_kept_for_ever(web: Server) -> None:
+def test_pages_are_https_and_static_files_cached(web: Server) -> None:
     plain = httpx.get(f"{web.url}/accounts/login/")
     page = httpx.get(f"{web.url}/accounts/login/", headers={"X-Forwarded-Proto": "https"})
     style = page.text.partition('<link rel="stylesheet" href="')[2].partition('"')[0]
@@ -174,7 +170,7 @@ def test_pages_are_for_https_and_their_files_are_kept_for_ever(web: Server) -> N
         ("fmu-decay", ROOT / "validators/fmu/samples/decay.fmu", "PASS"),
     ],
 )
-def test_a_run_goes_the_whole_way(
+def test_run_succeeds_with_image(
     web: Server, worker: Server, workflow: str, sample: Path, result: str
 ) -> None:
     with production.api(web) as client:
@@ -183,7 +179,7 @@ def test_a_run_goes_the_whole_way(
     assert (run["state"], run["result"]) == ("COMPLETED", result), run
 
 
-def test_web_answers_what_it_was_asked_before_it_ends(deployment: Deployment, web: Server) -> None:
+def test_stopping_web_finishes_request(deployment: Deployment, web: Server) -> None:
     with (
         ThreadPoolExecutor() as threads,
         production.api(web) as client,
@@ -201,9 +197,7 @@ def test_web_answers_what_it_was_asked_before_it_ends(deployment: Deployment, we
         assert (code, seconds < 10) == (0, True)
 
 
-def test_the_worker_finishes_the_run_that_it_has_before_it_ends(
-    deployment: Deployment, web: Server, worker: Server
-) -> None:
+def test_stopping_worker_finishes_run(deployment: Deployment, web: Server, worker: Server) -> None:
     with (
         production.api(web) as client,
         deployment.locked("runs_finding IN SHARE MODE") as lock,
@@ -218,9 +212,7 @@ def test_the_worker_finishes_the_run_that_it_has_before_it_ends(
         assert client.get(f"runs/{run['id']}/").json()["result"] == "FAIL"
 
 
-def test_who_does_not_end_is_ended_within_cloud_runs_ten_seconds(
-    deployment: Deployment, web: Server
-) -> None:
+def test_slow_request_is_ended_within_ten_seconds(deployment: Deployment, web: Server) -> None:
     with (
         ThreadPoolExecutor() as threads,
         production.api(web) as client,
@@ -241,7 +233,7 @@ def _ask_until_refused(server: Server) -> None:
 
 
 @pytest.mark.parametrize(("megabytes", "status"), [(60, "202"), (102, "413")])
-def test_over_http2_uploads_may_be_larger_than_http1_on_cloud_run(
+def test_http2_upload_may_exceed_http1_limit(
     web: Server, tmp_path: Path, megabytes: int, status: str
 ) -> None:
     large = tmp_path / "large.json"

@@ -1,4 +1,4 @@
-"""`DEBUGPY=web,worker,fmu make up`: an editor stops in a page, in a task and in a validator."""
+"""Flows of `DEBUGPY=web,worker,fmu make up`: an editor stops in a page, a task and a validator."""
 
 import json
 import socket
@@ -31,7 +31,7 @@ def editor(stack: Stack, name: str, *, file: str, line: str) -> Editor:
     return Editor(stack.facts["debuggers"][name], stop_at=(stack.root / file, line))
 
 
-def test_where_debuggers_attach_stands_in_the_table(debugged: Stack) -> None:
+def test_status_has_ports_of_debuggers(debugged: Stack) -> None:
     table = debugged.devenv("status").stdout
 
     for name in ("web", "worker", "fmu"):
@@ -39,7 +39,7 @@ def test_where_debuggers_attach_stands_in_the_table(debugged: Stack) -> None:
         assert debugged.facts["debuggers"][name] in table
 
 
-def test_an_editor_stops_in_a_view_and_lets_it_go_on(debugged: Stack) -> None:
+def test_breakpoint_stops_view(debugged: Stack) -> None:
     view = editor(debugged, "web", file="validibot/api/views.py", line="pages = ByNamePagination()")
     with ThreadPoolExecutor() as threads, view:
         asked = threads.submit(debugged.api.get, "workflows/")
@@ -48,7 +48,7 @@ def test_an_editor_stops_in_a_view_and_lets_it_go_on(debugged: Stack) -> None:
         assert asked.result().status_code == 200
 
 
-def test_an_editor_stops_in_a_task_of_the_worker(debugged: Stack) -> None:
+def test_breakpoint_stops_task_of_worker(debugged: Stack) -> None:
     sample = debugged.sample("meter-readings-schema")
     task = editor(
         debugged, "worker", file="validibot/worker/views.py", line="outcome = receive.deliver("
@@ -60,7 +60,7 @@ def test_an_editor_stops_in_a_task_of_the_worker(debugged: Stack) -> None:
         assert run.result()["result"] == "PASS"
 
 
-def test_a_validator_waits_for_its_editor(debugged: Stack) -> None:
+def test_validator_waits_for_debugger(debugged: Stack) -> None:
     sample = debugged.sample("fmu-decay")
     run = debugged.launch("fmu-decay", sample.read_bytes(), sample.name).json()
 
@@ -70,7 +70,7 @@ def test_a_validator_waits_for_its_editor(debugged: Stack) -> None:
     assert debugged.finished(run["id"])["result"] == "PASS"
 
 
-def test_what_pycharm_starts_serves_in_the_environment_of_web(debugged: Stack) -> None:
+def test_program_of_pycharm_serves_with_environment_of_web(debugged: Stack) -> None:
     told = json.loads(debugged.devenv("env", "--role", "web", "--json").stdout)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -87,7 +87,7 @@ def test_what_pycharm_starts_serves_in_the_environment_of_web(debugged: Stack) -
         server.wait(10)
 
 
-def test_a_name_that_nobody_has_is_refused(tmp_path: Path) -> None:
+def test_unknown_name_is_refused(tmp_path: Path) -> None:
     refused = stacks.make(tmp_path / "refused").devenv("up", DEBUGPY="web,energy")
 
     assert refused.returncode == 1

@@ -1,4 +1,4 @@
-"""Looking after a host: closing it for maintenance, and bringing it back from a backup."""
+"""Flows of a host's maintenance and of its backups."""
 
 import hashlib
 import shutil
@@ -22,7 +22,7 @@ pytestmark = [
 LIGHT, HEAVY = "meter-readings-schema", "energyplus-design-day"
 
 
-def test_under_maintenance_programs_read_and_workers_wait(host: Host) -> None:
+def test_maintenance_allows_reads_and_pauses_workers(host: Host) -> None:
     port = two_ports()
     with host.start("web", "worker", port=port), site(port) as web:
         run = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=20").json()["id"]
@@ -83,7 +83,7 @@ def _artifacts(web: Site, run: str) -> dict[str, str]:
     }
 
 
-def test_a_destroyed_deployment_comes_back_from_its_backup(host: Host, tmp_path: Path) -> None:
+def test_deployment_is_restored_from_backup(host: Host, tmp_path: Path) -> None:
     port = two_ports()
     with host.start("web", "worker", port=port), site(port) as web:
         run = web.launch(HEAVY, host.sample(HEAVY), Prefer="wait=60").json()["id"]
@@ -107,9 +107,7 @@ def test_a_destroyed_deployment_comes_back_from_its_backup(host: Host, tmp_path:
         assert again.json()["result"] == "PASS"
 
 
-def test_a_database_in_use_is_replaced_only_on_demand_and_behind_closed_doors(
-    host: Host, tmp_path: Path
-) -> None:
+def test_restore_into_used_database_needs_force_and_maintenance(host: Host, tmp_path: Path) -> None:
     backup, port = tmp_path / "validibot.tar", two_ports()
     with backup.open("wb") as output:
         command = [sys.executable, "manage.py", "backup", "-"]
@@ -132,9 +130,7 @@ def test_a_database_in_use_is_replaced_only_on_demand_and_behind_closed_doors(
         assert again.json()["result"] == "PASS"
 
 
-def test_a_backup_that_was_cut_off_or_is_of_another_place_is_refused(
-    host: Host, tmp_path: Path
-) -> None:
+def test_damaged_or_foreign_backup_is_refused(host: Host, tmp_path: Path) -> None:
     whole, part = tmp_path / "whole.tar", tmp_path / "part.tar"
     host.manage("backup", str(whole))
     part.write_bytes(whole.read_bytes()[:-40_000])
@@ -147,7 +143,7 @@ def test_a_backup_that_was_cut_off_or_is_of_another_place_is_refused(
     assert "Traceback" not in cut.stderr + elsewhere.stderr
 
 
-def test_the_commands_of_the_page_work(host: Host, tmp_path: Path) -> None:
+def test_commands_of_docs_page_work(host: Host, tmp_path: Path) -> None:
     script = pages.commands("docs/modes/host.md")
 
     done = pages.run(script, folder=ROOT, environ=host.environ | {"BACKUPS": str(tmp_path)})

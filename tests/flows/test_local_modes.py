@@ -1,4 +1,4 @@
-"""The seeded workflows without a cloud: validators mocked, or child processes of the web server."""
+"""Flows of the seeded workflows without a cloud: mocked validators, and child processes."""
 
 import re
 import socket
@@ -72,7 +72,7 @@ def local(mocked: Stack) -> Iterator[Stack]:
 
 
 @pytest.mark.parametrize("mode", ["mocked", "local"])
-def test_the_pages_have_their_styles(request: pytest.FixtureRequest, mode: str) -> None:
+def test_pages_have_styles(request: pytest.FixtureRequest, mode: str) -> None:
     stack: Stack = request.getfixturevalue(mode)
     page = httpx.get(f"{stack.web}/accounts/login/").text
     (sheet,) = set(re.findall(r'href="(/static/[^"]+\.css)"', page))
@@ -80,7 +80,7 @@ def test_the_pages_have_their_styles(request: pytest.FixtureRequest, mode: str) 
     assert httpx.get(f"{stack.web}{sheet}").status_code == 200
 
 
-def test_the_mock_mode_has_no_cloud(mocked: Stack) -> None:
+def test_mock_mode_has_no_cloud(mocked: Stack) -> None:
     facts = mocked.status()
 
     assert facts["mode"] == "mock"
@@ -89,7 +89,7 @@ def test_the_mock_mode_has_no_cloud(mocked: Stack) -> None:
 
 @pytest.mark.parametrize("mode", ["mocked", "local"])
 @pytest.mark.parametrize("slug", SLUGS)
-def test_the_sample_passes(request: pytest.FixtureRequest, mode: str, slug: str) -> None:
+def test_sample_passes(request: pytest.FixtureRequest, mode: str, slug: str) -> None:
     stack: Stack = request.getfixturevalue(mode)
 
     run = stack.run(slug, stack.sample(slug))
@@ -102,7 +102,7 @@ def test_the_sample_passes(request: pytest.FixtureRequest, mode: str, slug: str)
 
 @pytest.mark.parametrize("mode", ["mocked", "local"])
 @pytest.mark.parametrize("slug", SLUGS)
-def test_the_failing_sample_fails(request: pytest.FixtureRequest, mode: str, slug: str) -> None:
+def test_failing_sample_fails(request: pytest.FixtureRequest, mode: str, slug: str) -> None:
     stack: Stack = request.getfixturevalue(mode)
 
     run = stack.run(slug, stack.sample(slug, "failing_sample"))
@@ -128,7 +128,7 @@ def _processes_in(name: str) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells who works where")
-def test_a_cancelled_run_stops_the_engine_of_its_child_process(local: Stack) -> None:
+def test_cancel_stops_engine_of_child_process(local: Stack) -> None:
     sample = local.sample("energyplus-small-office")
     run = local.launch("energyplus-small-office", sample.read_bytes(), sample.name).json()["id"]
     attempt = local.told(run, "launched", "attempt")

@@ -1,4 +1,4 @@
-"""The Procfile, run as a platform runs it: release, then processes that come, go and die."""
+"""Flows of the Procfile, run as a platform does: release, then processes that start, stop and die."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ pytestmark = [
 LIGHT, FMU, LONG = "meter-readings-schema", "fmu-decay", "energyplus-small-office"
 
 
-def test_two_webs_and_two_workers_share_the_runs_and_a_term_ends_all(host: Host) -> None:
+def test_two_webs_and_workers_share_runs_and_stop(host: Host) -> None:
     port = two_ports()
     processes = host.start("web=2", "worker=2", "clock", port=port)
     with processes as runner, site(port) as first, site(port + 1) as second:
@@ -36,7 +36,7 @@ def test_two_webs_and_two_workers_share_the_runs_and_a_term_ends_all(host: Host)
         assert host.pids() == []
 
 
-def test_a_term_puts_back_what_takes_too_long_and_a_new_process_goes_on(host: Host) -> None:
+def test_stopped_worker_returns_long_task(host: Host) -> None:
     port = two_ports()
     with host.start("web", port=port), site(port) as web:
         with host.start("worker", WORKER_SHUTDOWN_SECONDS="1") as worker:
@@ -49,7 +49,7 @@ def test_a_term_puts_back_what_takes_too_long_and_a_new_process_goes_on(host: Ho
             assert web.result(run) == "PASS"
 
 
-def test_a_killed_workers_run_is_taken_over_by_another(host: Host) -> None:
+def test_run_of_killed_worker_is_taken_over(host: Host) -> None:
     port = two_ports()
     with host.start("web", port=port), host.start("worker"), site(port) as web:
         run = web.launch(LONG, host.sample(LONG)).json()["id"]
@@ -61,7 +61,7 @@ def test_a_killed_workers_run_is_taken_over_by_another(host: Host) -> None:
         assert web.events(run).count("passed") == 1
 
 
-def test_the_variant_on_wsgi_serves_too(host: Host) -> None:
+def test_wsgi_variant_serves(host: Host) -> None:
     port = two_ports()
     variant = {"WEB_INTERFACE": "wsgi", "WEB_CONCURRENCY": "2"}
     with host.start("web", "worker", port=port, **variant), site(port) as web:
@@ -71,14 +71,14 @@ def test_the_variant_on_wsgi_serves_too(host: Host) -> None:
         assert len(host.pids("config.wsgi")) >= 3  # the parent and two workers
 
 
-def test_a_release_stops_where_nobody_collected_the_static_files(host: Host) -> None:
+def test_release_without_static_files_fails(host: Host) -> None:
     done = host.manage("release", STATIC_ROOT=str(host.folder / "nothing"))
 
     assert done.returncode == 1
     assert "Collect them" in done.stderr
 
 
-def test_every_line_of_the_procfile_is_known_to_its_runner() -> None:
+def test_procfile_is_parsed_by_its_runner() -> None:
     checked = subprocess.run(
         [PROGRAMS / "honcho", "check"], cwd=hosts.ROOT, capture_output=True, text=True, check=True
     )

@@ -99,7 +99,7 @@ def _programs(far: Far) -> list[int]:
     return found
 
 
-def test_a_validator_of_the_far_cloud_calls_back_through_the_tunnel(laptop: Laptop) -> None:
+def test_remote_validator_calls_back_through_tunnel(laptop: Laptop) -> None:
     run = laptop.run(FMU, laptop.sample(FMU))
 
     assert (run["state"], run["result"]) == ("COMPLETED", "PASS"), run
@@ -110,7 +110,7 @@ def test_a_validator_of_the_far_cloud_calls_back_through_the_tunnel(laptop: Lapt
     assert laptop.told(run["id"], "running", "execution").startswith(f"projects/{PROJECT}/")
 
 
-def test_the_table_says_where_the_world_finds_the_worker(laptop: Laptop) -> None:
+def test_status_has_public_url(laptop: Laptop) -> None:
     assert laptop.far
     facts = laptop.status()
 
@@ -118,7 +118,7 @@ def test_the_table_says_where_the_world_finds_the_worker(laptop: Laptop) -> None
     assert "gcp" not in facts["services"]
 
 
-def test_the_preflight_finds_nothing_in_the_way(laptop: Laptop) -> None:
+def test_checks_of_open_tunnel_succeed(laptop: Laptop) -> None:
     done = laptop.devenv("tunnel", "--check", "--json")
 
     found = {check["name"]: (check["result"], check["text"]) for check in json.loads(done.stdout)}
@@ -140,7 +140,7 @@ def test_the_preflight_finds_nothing_in_the_way(laptop: Laptop) -> None:
         ("/internal/schedules/reconcile/", 401),
     ],
 )
-def test_from_the_far_side_only_the_doors_are_there(laptop: Laptop, path: str, status: int) -> None:
+def test_only_declared_paths_are_public(laptop: Laptop, path: str, status: int) -> None:
     assert laptop.far
     command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--path-as-is"]
     done = subprocess.run(
@@ -156,7 +156,7 @@ def test_from_the_far_side_only_the_doors_are_there(laptop: Laptop, path: str, s
     assert done.stdout == str(status)
 
 
-def test_a_callback_that_the_gate_kept_is_posted_again(laptop: Laptop) -> None:
+def test_saved_callback_is_replayed(laptop: Laptop) -> None:
     run = laptop.run(FMU, laptop.sample(FMU))
 
     done = laptop.devenv("trace", "--replay", run["id"], "--json")
@@ -167,7 +167,7 @@ def test_a_callback_that_the_gate_kept_is_posted_again(laptop: Laptop) -> None:
     assert Path(answer["source"]).parent == laptop.root / ".devenv" / "callbacks"
 
 
-def test_the_trace_of_a_run_tells_its_stations(laptop: Laptop) -> None:
+def test_trace_has_events_of_run(laptop: Laptop) -> None:
     run = laptop.run(FMU, laptop.sample(FMU))
 
     done = laptop.devenv("trace", run["id"])
@@ -178,7 +178,7 @@ def test_the_trace_of_a_run_tells_its_stations(laptop: Laptop) -> None:
     assert {"launched", "running", "called_back", "passed"} <= set(stations)
 
 
-def test_every_command_of_the_page_does_what_it_says(laptop: Laptop) -> None:
+def test_commands_of_docs_page_work(laptop: Laptop) -> None:
     run = laptop.run(FMU, laptop.sample(FMU))["id"]
     page = (stacks.ROOT / "docs" / "modes" / "tunnel.md").read_text()
     commands = re.findall(r"^\.venv/bin/python -m devenv (.+)$", page, re.MULTILINE)
@@ -189,13 +189,13 @@ def test_every_command_of_the_page_does_what_it_says(laptop: Laptop) -> None:
     assert len(commands) > 4
 
 
-def test_the_schedule_of_the_far_cloud_sweeps_here(laptop: Laptop) -> None:
+def test_remote_schedule_reaches_worker(laptop: Laptop) -> None:
     door = f"Let scheduler@{PROJECT}.iam.gserviceaccount.com in: POST /internal/schedules/"
 
     laptop.until(lambda: door in laptop.log(), seconds=90)
 
 
-def test_a_tunnel_that_dies_is_opened_again(laptop: Laptop) -> None:
+def test_killed_tunnel_is_opened_again(laptop: Laptop) -> None:
     assert laptop.far
     (program,) = _programs(laptop.far)
 
@@ -205,7 +205,7 @@ def test_a_tunnel_that_dies_is_opened_again(laptop: Laptop) -> None:
     assert laptop.run(FMU, laptop.sample(FMU))["result"] == "PASS"
 
 
-def test_nothing_is_left_when_the_stack_is_killed_and_when_it_is_stopped(laptop: Laptop) -> None:
+def test_killed_and_stopped_stack_leave_no_process(laptop: Laptop) -> None:
     far = laptop.far
     assert far
     os.kill(json.loads((laptop.root / ".devenv" / "state.json").read_text())["pid"], signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What the product is told."""
+"""Unit tests of the environment that the product gets, and of its secrets."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ def product(tmp_path: Path) -> Product:
     return Product(config=ours, secrets=Secrets.load(ours.secrets_file))
 
 
-def test_the_wiring_follows_from_the_declared_cloud(product: Product) -> None:
+def test_cloud_variables_follow_declared_cloud(product: Product) -> None:
     variables = product.variables("worker")
 
     assert variables["WORKER_URL"] == "https://validibot-worker-123456789012.us-west1.run.app"
@@ -36,22 +36,20 @@ def test_the_wiring_follows_from_the_declared_cloud(product: Product) -> None:
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])
-def test_each_role_has_an_identity_of_its_own(product: Product, role: str) -> None:
+def test_each_role_has_own_identity(product: Product, role: str) -> None:
     variables = product.variables(role)
 
     assert (variables["APP_ROLE"], variables["GCE_METADATA_HOST"]) == (role, role)
 
 
-def test_mock_mode_knows_no_cloud(product: Product) -> None:
+def test_mock_mode_has_no_cloud_variables(product: Product) -> None:
     variables = replace(product, mode="mock").variables("web")
 
     assert variables["DJANGO_SETTINGS_MODULE"] == "config.settings.local"
     assert not [name for name in variables if name.startswith(("GOOGLE", "GCE", "CLOUD"))]
 
 
-def test_what_leads_elsewhere_does_not_reach_our_services(
-    monkeypatch: pytest.MonkeyPatch, product: Product
-) -> None:
+def test_foreign_variables_are_removed(monkeypatch: pytest.MonkeyPatch, product: Product) -> None:
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "https_proxy", "PGHOST", "DJANGO_DEBUG"):
         monkeypatch.setenv(name, "/real")
 
@@ -59,7 +57,7 @@ def test_what_leads_elsewhere_does_not_reach_our_services(
     assert environment.foreign_credentials() == ["GOOGLE_APPLICATION_CREDENTIALS"]
 
 
-def test_a_proxy_that_spares_localhost_is_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_that_excludes_localhost_is_ok(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://proxy")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
@@ -69,7 +67,7 @@ def test_a_proxy_that_spares_localhost_is_not_in_the_way(monkeypatch: pytest.Mon
     assert environment.proxies() == []
 
 
-def test_secrets_stay_the_same_and_a_missing_one_is_made(tmp_path: Path) -> None:
+def test_secrets_are_kept_and_missing_one_is_made(tmp_path: Path) -> None:
     path = tmp_path / "secrets.env"
     first = Secrets.load(path)
     assert Secrets.load(path) == first

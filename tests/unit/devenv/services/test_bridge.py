@@ -1,4 +1,4 @@
-"""Where the worker listens when validators are containers, and what `up` refuses."""
+"""Unit tests of the bridge: the worker's address, and errors of `up`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ def product(tmp_path: Path) -> Product:
     return Product(config=ours, secrets=secrets, mode="local", jobs="docker")
 
 
-def test_the_worker_is_on_the_bridge_and_so_is_its_probe(product: Product) -> None:
+def test_worker_and_probe_are_on_bridge(product: Product) -> None:
     product.config.bridge_file.write_text(f"{ADDRESS}\n")
     port = product.config.ports.worker
 
@@ -38,15 +38,13 @@ def test_the_worker_is_on_the_bridge_and_so_is_its_probe(product: Product) -> No
 
 
 @pytest.mark.parametrize(("mode", "jobs"), [("local", "process"), ("emulated", "docker")])
-def test_without_containers_that_call_the_worker_it_is_on_localhost(
-    product: Product, mode: str, jobs: str
-) -> None:
+def test_worker_without_bridge_is_on_localhost(product: Product, mode: str, jobs: str) -> None:
     product.config.bridge_file.write_text(ADDRESS)
 
     assert bridge.address(replace(product, mode=mode, jobs=jobs)) == "127.0.0.1"
 
 
-def test_containers_know_the_worker_by_the_name_of_their_host(product: Product) -> None:
+def test_containers_reach_worker_by_host_name(product: Product) -> None:
     told = product.variables("web")
 
     assert told["WORKER_URL"] == f"http://host.docker.internal:{product.config.ports.worker}"
@@ -54,7 +52,7 @@ def test_containers_know_the_worker_by_the_name_of_their_host(product: Product) 
     assert told["EXECUTION_BACKEND"] == "docker"
 
 
-def test_each_folder_owns_its_own_containers(product: Product, tmp_path: Path) -> None:
+def test_each_folder_has_own_owner(product: Product, tmp_path: Path) -> None:
     other = replace(product, config=replace(product.config, root=tmp_path / "other"))
 
     assert product.owner != other.owner
@@ -74,18 +72,14 @@ def _gateway(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setattr("socket.create_server", listen)
 
 
-def test_images_that_are_missing_are_told(
-    product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_images_are_returned(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     _gateway(monkeypatch, ADDRESS)
 
     assert bridge.build(product) == ["validibot/validator-fmu:0.1.0"]
     assert bridge.address(product) == ADDRESS
 
 
-def test_an_engine_that_is_elsewhere_is_refused(
-    product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_remote_engine_is_refused(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     _gateway(monkeypatch, "192.0.2.77")
 
     with pytest.raises(StackError, match=r"192\.0\.2\.77 is not on this machine") as refused:
@@ -94,9 +88,7 @@ def test_an_engine_that_is_elsewhere_is_refused(
     assert refused.value.hint == "make up MODE=local"
 
 
-def test_without_an_engine_there_is_no_bridge(
-    product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_engine_is_refused(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody(self: Engine) -> CallbackNetwork:
         raise EngineUnavailable("Nobody answers.")
 

@@ -1,4 +1,4 @@
-"""Which processes listen for a debugger."""
+"""Unit tests of the processes that listen for a debugger."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ def product(tmp_path: Path) -> Product:
     return Product(config=ours, secrets=Secrets.load(ours.secrets_file))
 
 
-def test_each_name_has_its_port_whoever_else_is_named(product: Product) -> None:
+def test_each_name_has_fixed_port(product: Product) -> None:
     assert debugger.wanted(["web", "worker"], product) == {"web": 5678, "worker": 5679}
     assert debugger.wanted(["energyplus", "fmu"], product) == {"energyplus": 5680, "fmu": 5681}
 
@@ -30,23 +30,19 @@ def test_each_name_has_its_port_whoever_else_is_named(product: Product) -> None:
     ("mode", "names"),
     [("emulated", "web, worker, energyplus, fmu"), ("mock", "web, worker"), ("local", "web, worker, queue")],
 )  # fmt: skip
-def test_an_unknown_name_is_answered_with_those_of_the_mode(
-    product: Product, mode: str, names: str
-) -> None:
+def test_unknown_name_is_refused_with_known_ones(product: Product, mode: str, names: str) -> None:
     with pytest.raises(
         StackError, match=f"DEBUGPY=mail is unknown; in this mode there are {names}\\."
     ):
         debugger.wanted(["mail"], replace(product, mode=mode))
 
 
-def test_validators_in_containers_are_not_offered(product: Product) -> None:
+def test_containers_have_no_debugger(product: Product) -> None:
     with pytest.raises(StackError, match=r"there are web, worker\."):
         debugger.wanted(["fmu"], replace(product, jobs="docker"))
 
 
-def test_without_debugpy_it_says_how_to_get_it(
-    product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_debugpy_names_command(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(debugger, "find_spec", lambda name: None)
 
     with pytest.raises(StackError) as refused:
@@ -59,13 +55,13 @@ def test_without_debugpy_it_says_how_to_get_it(
     assert debugger.wanted([], product) == {}
 
 
-def test_nobody_listens_unless_asked(product: Product) -> None:
+def test_no_debugger_by_default(product: Product) -> None:
     assert debugger.variables(product, "web") == {}
     assert "debugpy" not in application.queue(product).command
-    assert not [part for part in backing.gcp(product).command if "debugger" in part]
+    assert not [part for part in backing.gcp(product).command if part.startswith("--debugger")]
 
 
-def test_who_is_asked_listens(product: Product) -> None:
+def test_named_processes_listen(product: Product) -> None:
     debugged = replace(product, mode="local", debug={"worker": 5679, "queue": 5680})
 
     assert debugger.variables(debugged, "worker") == {"DEBUGPY_PORT": "5679"}
@@ -75,7 +71,7 @@ def test_who_is_asked_listens(product: Product) -> None:
     )
 
 
-def test_a_validators_jobs_wait_at_its_port(product: Product) -> None:
+def test_jobs_of_named_validator_wait_at_port(product: Product) -> None:
     command = backing.gcp(replace(product, debug={"fmu": 5681})).command
 
     assert "--debugger=validibot/validator-fmu:0.1.0=5681" in command

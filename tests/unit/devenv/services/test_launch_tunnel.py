@@ -1,4 +1,4 @@
-"""The keeper of a tunnel: who is told its URL, and what happens when that changes."""
+"""Unit tests of the tunnel process: publishing the URL, and restarts when it changes."""
 
 import asyncio
 import os
@@ -64,9 +64,7 @@ def _open(config: Config, *urls: str, check: Check, monkeypatch: pytest.MonkeyPa
 GOOD, BAD = Check("round trip", "ok", "1 ms"), Check("round trip", "fail", "nothing", "look")
 
 
-def test_a_tunnel_that_was_proved_is_published(
-    ours: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proved_tunnel_is_published(ours: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     _open(ours, FIRST, check=GOOD, monkeypatch=monkeypatch)
 
     found = published.read(published.file_in(ours.state))
@@ -74,7 +72,7 @@ def test_a_tunnel_that_was_proved_is_published(
     assert (found.url, found.pid, found.is_alive()) == (FIRST, os.getpid(), True)
 
 
-def test_a_new_url_is_published_and_web_and_worker_start_again_with_it(
+def test_new_url_is_published_and_restarts_services(
     ours: Config,
     web: "subprocess.Popen[bytes]",
     monkeypatch: pytest.MonkeyPatch,
@@ -89,7 +87,7 @@ def test_a_new_url_is_published_and_web_and_worker_start_again_with_it(
     assert f"has changed from {FIRST} to {SECOND}" in caplog.text
 
 
-def test_the_same_url_again_disturbs_nobody(
+def test_unchanged_url_restarts_nothing(
     ours: Config, web: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _open(ours, FIRST, FIRST, check=GOOD, monkeypatch=monkeypatch)
@@ -97,7 +95,7 @@ def test_the_same_url_again_disturbs_nobody(
     assert web.poll() is None
 
 
-def test_a_tunnel_that_leads_elsewhere_is_not_used(
+def test_tunnel_to_another_server_is_not_published(
     ours: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keeper = _open(ours, FIRST, check=BAD, monkeypatch=monkeypatch)
@@ -106,7 +104,7 @@ def test_a_tunnel_that_leads_elsewhere_is_not_used(
     assert keeper._stopping.is_set()
 
 
-def test_a_file_of_a_process_that_is_gone_is_no_open_tunnel(ours: Config) -> None:
+def test_file_of_dead_process_is_not_alive(ours: Config) -> None:
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
     file = published.file_in(ours.state)

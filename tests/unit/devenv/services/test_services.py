@@ -1,4 +1,4 @@
-"""The services of this stack, as data."""
+"""Unit tests of the services of this stack."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ def product(tmp_path: Path) -> Product:
     return Product(config=ours, secrets=Secrets.load(ours.secrets_file))
 
 
-def test_the_product_starts_once_database_and_cloud_are_there(product: Product) -> None:
+def test_product_starts_after_database_and_cloud(product: Product) -> None:
     assert start_levels(services(product)) == [
         ["gcp", "mail", "postgres"],
         ["migrate"],
@@ -31,27 +31,27 @@ def test_the_product_starts_once_database_and_cloud_are_there(product: Product) 
     ]
 
 
-def test_mock_mode_does_without_the_cloud(product: Product) -> None:
+def test_mock_mode_has_no_cloud(product: Product) -> None:
     mock = replace(product, mode="mock")
 
     assert "gcp" not in {service.name for service in services(mock)}
     assert "gcp" not in urls(mock)
 
 
-def test_the_cloud_is_told_where_its_services_listen(product: Product) -> None:
+def test_cloud_gets_ports_of_services(product: Product) -> None:
     moved = replace(product, config=product.config.on(replace(product.config.ports, worker=9001)))
     [cloud] = [service for service in services(moved) if service.name == "gcp"]
 
     assert "--service-port=validibot-worker=9001" in cloud.command
 
 
-def test_the_cloud_is_told_what_jobs_run_in(product: Product) -> None:
+def test_cloud_gets_runtime_of_jobs(product: Product) -> None:
     [cloud] = [each for each in services(replace(product, jobs="docker")) if each.name == "gcp"]
 
     assert cloud.command[cloud.command.index("--jobs") + 1] == "docker"
 
 
-def test_setup_is_due_again_after_a_new_migration(product: Product) -> None:
+def test_new_migration_changes_setup_key(product: Product) -> None:
     migrations = product.config.root / "validibot" / "runs" / "migrations"
     migrations.mkdir(parents=True)
     before = application.setup_key(product)
@@ -61,7 +61,7 @@ def test_setup_is_due_again_after_a_new_migration(product: Product) -> None:
     assert application.setup_key(product) != before
 
 
-def test_setup_is_due_again_in_a_new_database(product: Product) -> None:
+def test_new_database_changes_setup_key(product: Product) -> None:
     before = application.setup_key(product)
 
     cluster = product.config.state / "postgres" / "cluster"
@@ -71,14 +71,14 @@ def test_setup_is_due_again_in_a_new_database(product: Product) -> None:
     assert application.setup_key(product) != before
 
 
-def test_postgresql_listens_on_the_loopback_interface_only(tmp_path: Path) -> None:
+def test_postgres_listens_on_loopback_only(tmp_path: Path) -> None:
     command = launch_postgres.server_command(tmp_path, port=5432)
 
     assert command[command.index("-h") + 1] == "127.0.0.1"
     assert "--unix_socket_directories=" in command
 
 
-def test_what_somebody_else_runs_is_not_started(product: Product) -> None:
+def test_external_servers_replace_services(product: Product) -> None:
     external = External(
         postgres="postgres://a:b@db:1/c", smtp="smtp://post:2", mail="http://post:3"
     )

@@ -1,4 +1,4 @@
-"""Who passes the gate and who does not, request by request, without a socket."""
+"""Unit tests of the gate: requests that it forwards and requests that it refuses."""
 
 import asyncio
 import json
@@ -11,11 +11,9 @@ import pytest
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.delivery import Answer, NoAnswer, Request
 from devenv.tunnel import gate as gates, wire
-from devenv.tunnel.doors import CALLBACKS, CAPABILITIES, SWEEP, TASKS, doors
-from devenv.tunnel.echo import Echo
-from devenv.tunnel.gate import Gate, Gatehouse
+from devenv.tunnel.doors import CALLBACKS, CAPABILITIES, SWEEP, TASKS, Echo, doors
+from devenv.tunnel.gate import CertificatesUnavailable, Gate, Gatehouse, TokenRefused
 from devenv.tunnel.saved import Callbacks, load
-from devenv.tunnel.tokens import CertificatesUnavailable, TokenRefused
 from tests.unit.devenv.tunnel.samples import SCHEDULER, TASKS as QUEUE, URL, VALIDATOR, config
 from validibot.worker import urls
 
@@ -104,7 +102,7 @@ def lane(tmp_path: Path) -> Lane:
     ("door", "caller"),
     [(TASKS, QUEUE), (CALLBACKS, VALIDATOR), (CAPABILITIES, VALIDATOR), (SWEEP, SCHEDULER)],
 )
-async def test_each_door_opens_for_its_own_caller(lane: Lane, door: str, caller: str) -> None:
+async def test_declared_caller_is_forwarded(lane: Lane, door: str, caller: str) -> None:
     status, answer = await lane.send(request(door, token(caller)))
 
     assert (status, answer) == (200, {"message": "ok"})
@@ -116,7 +114,7 @@ async def test_each_door_opens_for_its_own_caller(lane: Lane, door: str, caller:
     ("door", "caller"),
     [(TASKS, VALIDATOR), (CALLBACKS, QUEUE), (SWEEP, QUEUE), (TASKS, "me@example.com")],
 )
-async def test_no_door_opens_for_another(lane: Lane, door: str, caller: str) -> None:
+async def test_other_caller_is_refused(lane: Lane, door: str, caller: str) -> None:
     assert await lane.post(door, token(caller)) == 403
     assert lane.worker.seen == []
 
@@ -131,7 +129,7 @@ async def test_no_door_opens_for_another(lane: Lane, door: str, caller: str) -> 
         ("unavailable", 503),
     ],
 )
-async def test_without_a_good_token_the_worker_sees_nothing(
+async def test_invalid_token_is_refused_before_worker(
     lane: Lane, presented: str, status: int
 ) -> None:
     assert await lane.post(CALLBACKS, presented) == status
@@ -139,17 +137,17 @@ async def test_without_a_good_token_the_worker_sees_nothing(
     assert not lane.folder.exists()
 
 
-async def test_two_authorizations_are_one_too_many(lane: Lane) -> None:
+async def test_two_authorization_headers_are_refused(lane: Lane) -> None:
     again = f"Bearer {token(VALIDATOR)}"
 
     assert await lane.post(CALLBACKS, token(VALIDATOR), authorization=again) == 401
 
 
-async def test_a_basic_login_is_no_token(lane: Lane) -> None:
+async def test_basic_authorization_is_refused(lane: Lane) -> None:
     assert await lane.post(CALLBACKS, "", Authorization="Basic bWU6c2VjcmV0") == 401
 
 
-async def test_before_the_tunnel_has_a_url_nobody_passes(lane: Lane) -> None:
+async def test_request_before_public_url_is_refused(lane: Lane) -> None:
     lane.gate.origin = ""
 
     assert await lane.post(CALLBACKS, token(VALIDATOR, "")) == 503
@@ -167,13 +165,13 @@ async def test_before_the_tunnel_has_a_url_nobody_passes(lane: Lane) -> None:
         *("/devenv-tunnel/", "/devenv-tunnel/" + "0" * 32, "/devenv-tunnel/../../secrets.env"),
     ],
 )
-async def test_every_other_path_is_not_there(lane: Lane, target: str) -> None:
+async def test_undeclared_path_returns_404(lane: Lane, target: str) -> None:
     assert await lane.post(target, token(VALIDATOR)) == 404
     assert lane.worker.seen == []
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE"])
-async def test_a_door_takes_post_only(lane: Lane, method: str) -> None:
+async def test_method_other_than_post_is_refused(lane: Lane, method: str) -> None:
     data = request(CALLBACKS, token(VALIDATOR)).replace(b"POST", method.encode(), 1)
 
     assert (await lane.send(data))[0] == 405
@@ -212,27 +210,25 @@ SMUGGLED = f"{HEAD}Content-Length: 0\r\n\r\n"
         (f"{HEAD}Content-Length: 65537\r\n\r\n", 413),
     ],
 )
-async def test_a_request_that_can_be_read_in_two_ways_is_refused(
-    lane: Lane, data: str, status: int
-) -> None:
+async def test_ambiguous_request_is_refused(lane: Lane, data: str, status: int) -> None:
     assert (await lane.send(data.encode("latin-1")))[0] == status
     assert lane.worker.seen == []
 
 
-async def test_a_web_server_that_speaks_http_1_0_is_let_through(lane: Lane) -> None:
+async def test_http_1_0_request_is_forwarded(lane: Lane) -> None:
     data = request(CALLBACKS, token(VALIDATOR)).replace(b"HTTP/1.1", b"HTTP/1.0")
 
     assert (await lane.send(data))[0] == 200
 
 
-async def test_what_follows_a_request_is_never_read(lane: Lane) -> None:
+async def test_second_request_on_connection_is_not_read(lane: Lane) -> None:
     first = request(CALLBACKS, token(VALIDATOR))
 
     assert (await lane.send(first + request(TASKS, token(QUEUE))))[0] == 200
     assert [each.url for each in lane.worker.seen] == [CALLBACKS]
 
 
-async def test_the_worker_sees_no_header_that_a_proxy_could_act_upon(lane: Lane) -> None:
+async def test_proxy_headers_are_not_forwarded(lane: Lane) -> None:
     await lane.post(
         *(TASKS, token(QUEUE)),
         X_CloudTasks_TaskName="t-1",
@@ -252,7 +248,7 @@ async def test_the_worker_sees_no_header_that_a_proxy_could_act_upon(lane: Lane)
     }
 
 
-async def test_a_body_that_breaks_off_does_not_reach_the_worker(lane: Lane) -> None:
+async def test_truncated_body_is_not_forwarded(lane: Lane) -> None:
     data = request(CALLBACKS, token(VALIDATOR))
 
     with pytest.raises(asyncio.IncompleteReadError):
@@ -261,7 +257,7 @@ async def test_a_body_that_breaks_off_does_not_reach_the_worker(lane: Lane) -> N
 
 
 @pytest.mark.parametrize("cut", [20, -1])
-async def test_who_is_too_slow_is_not_waited_for(
+async def test_slow_request_times_out(
     lane: Lane, cut: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gates, "READ_SECONDS", 0.01)
@@ -269,7 +265,7 @@ async def test_who_is_too_slow_is_not_waited_for(
     assert (await lane.send(request(CALLBACKS, token(VALIDATOR))[:cut]))[0] == 408
 
 
-async def test_a_crowd_of_strangers_is_turned_away(
+async def test_too_many_unverified_requests_are_refused(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gates, "STRANGERS", 1)
@@ -280,7 +276,7 @@ async def test_a_crowd_of_strangers_is_turned_away(
     waiting.cancel()
 
 
-async def test_a_callback_is_kept_without_its_token(lane: Lane) -> None:
+async def test_callback_is_saved_without_token(lane: Lane) -> None:
     await lane.post(CALLBACKS, token(VALIDATOR), Content_Type="application/json")
 
     (file,) = lane.folder.iterdir()
@@ -291,14 +287,14 @@ async def test_a_callback_is_kept_without_its_token(lane: Lane) -> None:
     assert VALIDATOR + "|" not in file.read_text()
 
 
-async def test_a_callback_is_kept_although_the_worker_is_down(lane: Lane) -> None:
+async def test_callback_is_saved_while_worker_is_down(lane: Lane) -> None:
     lane.worker.status = 0
 
     assert await lane.post(CALLBACKS, token(VALIDATOR)) == 503
     assert len(list(lane.folder.iterdir())) == 1
 
 
-async def test_a_callback_that_cannot_be_kept_is_passed_on_all_the_same(lane: Lane) -> None:
+async def test_callback_is_forwarded_when_saving_fails(lane: Lane) -> None:
     lane.folder.write_text("a file where the folder should be")
 
     assert await lane.post(CALLBACKS, token(VALIDATOR)) == 200
@@ -306,26 +302,26 @@ async def test_a_callback_that_cannot_be_kept_is_passed_on_all_the_same(lane: La
 
 
 @pytest.mark.parametrize(("door", "caller"), [(TASKS, QUEUE), (CAPABILITIES, VALIDATOR)])
-async def test_only_callbacks_are_kept(lane: Lane, door: str, caller: str) -> None:
+async def test_only_callbacks_are_saved(lane: Lane, door: str, caller: str) -> None:
     await lane.post(door, token(caller))
 
     assert not lane.folder.exists()
 
 
-def test_the_gate_knows_every_door_of_the_worker() -> None:
+def test_gate_has_every_path_of_worker() -> None:
     paths = {f"/{pattern.pattern}" for pattern in urls.urlpatterns}
 
     assert paths <= set(doors(config()))
 
 
 @pytest.mark.parametrize("status", [200, 400, 409, 500])
-async def test_the_workers_answer_goes_back_as_it_is(lane: Lane, status: int) -> None:
+async def test_answer_of_worker_is_unchanged(lane: Lane, status: int) -> None:
     lane.worker.status = status
 
     assert await lane.post(CALLBACKS, token(VALIDATOR)) == status
 
 
-async def test_a_question_of_ours_is_answered_once(lane: Lane) -> None:
+async def test_echo_nonce_is_answered_once(lane: Lane) -> None:
     question = lane.echo.ask()
     asked = request(question.path, "")
 
@@ -341,7 +337,7 @@ async def test_a_question_of_ours_is_answered_once(lane: Lane) -> None:
         ("forged", "", "The ID token is not valid."),
     ],
 )
-async def test_a_question_tells_what_the_gate_thinks_of_a_token(
+async def test_echo_reports_verification_of_token(
     lane: Lane, presented: str, caller: str, refusal: str
 ) -> None:
     _, told = await lane.send(request(lane.echo.ask().path, presented))

@@ -1,4 +1,4 @@
-"""The dry run and the product: what is printed is what would be asked of Google."""
+"""Unit tests of the dry run: it prints what the product would ask of Google."""
 
 import datetime as dt
 from types import SimpleNamespace
@@ -11,9 +11,9 @@ from validibot.core.storage.capability import StorageCapability
 from validibot.runs.backends.cloud_run import _overrides
 
 
-def test_a_job_is_told_what_the_dry_run_says() -> None:
+def test_dry_run_has_variables_of_job() -> None:
     words = ("input_uri", "output_uri", "run_id", "capability_url")
-    request: Any = SimpleNamespace(**dict.fromkeys(words, "x"))
+    request: Any = SimpleNamespace(**dict.fromkeys(words, "x"), timeout_seconds=1)
     capability = StorageCapability("token", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "gs://b/", "p")
 
     (container,) = _overrides(request, capability).container_overrides
@@ -21,7 +21,7 @@ def test_a_job_is_told_what_the_dry_run_says() -> None:
     assert [variable.name for variable in container.env] == list(plan.TOLD)
 
 
-def test_every_api_of_googles_that_a_run_needs_is_named() -> None:
+def test_dry_run_names_every_api_of_a_run() -> None:
     called = {
         (step.call.method, urlsplit(step.call.url).hostname)
         for step in plan.steps(config())

@@ -44,28 +44,27 @@ def _sights(provider: Provider, lines: str) -> list[Sight]:
     return [sight for sight in seen if sight != Sight()]
 
 
-def test_a_quick_tunnel_needs_no_account_and_no_configuration() -> None:
+def test_quick_tunnel_needs_no_account() -> None:
     assert _make(table()).command(port=8002) == (
         *("cloudflared", "tunnel", "--no-autoupdate", "--metrics", "127.0.0.1:0"),
         *("--config", "/dev/null", "--url", "http://127.0.0.1:8002"),
     )
 
 
-def test_a_tunnel_with_a_name_is_run_by_it() -> None:
+def test_named_tunnel_is_run_by_name() -> None:
     provider = _make(table(url=URL, cloudflared={"name": "dev"}))
 
     assert provider.command(port=8002)[-4:] == ("--url", "http://127.0.0.1:8002", "run", "dev")
-    assert provider.keeps_its_url
 
 
-def test_a_tunnel_by_token_shows_its_token_to_nobody() -> None:
+def test_token_is_not_on_command_line() -> None:
     command = _make(table(url=URL)).command(port=8002)
 
     assert command[-1] == "run"
     assert not any("token" in part for part in command)
 
 
-def test_cloudflared_tells_its_url_and_then_that_traffic_flows() -> None:
+def test_cloudflared_lines_have_url_then_readiness() -> None:
     assert _sights(_make(table()), QUICK) == [
         Sight(url="https://green-paper-lamp-house.trycloudflare.com"),
         Sight(ready=True),
@@ -83,21 +82,21 @@ def test_cloudflared_tells_its_url_and_then_that_traffic_flows() -> None:
         ("2026-03-02T09:15:05Z FTL the tunnel is gone", "the tunnel is gone"),
     ],
 )
-def test_what_fails_in_cloudflared_is_no_url(line: str, trouble: str) -> None:
+def test_cloudflared_error_is_not_a_url(line: str, trouble: str) -> None:
     sight = _make(table()).read(line)
 
     assert (sight.url, sight.ready) == ("", False)
     assert sight.trouble.startswith(trouble)
 
 
-def test_ngrok_keeps_no_copy_of_what_passes() -> None:
+def test_ngrok_inspection_is_off() -> None:
     command = _make(table(provider="ngrok", url=URL)).command(port=8002)
 
     assert command[:4] == ("ngrok", "http", "http://127.0.0.1:8002", "--inspect=false")
     assert command[-2:] == ("--url", URL)
 
 
-def test_ngrok_tells_url_and_readiness_in_one_line() -> None:
+def test_ngrok_line_has_url_and_readiness() -> None:
     assert _sights(_make(table(provider="ngrok")), NGROK) == [
         Sight(url="https://ab12-192-0-2-1.ngrok-free.app", ready=True)
     ]
@@ -117,7 +116,7 @@ def test_ngrok_tells_url_and_readiness_in_one_line() -> None:
         ("[" * 100_000, ""),
     ],
 )
-def test_what_fails_in_ngrok_is_told(line: str, trouble: str) -> None:
+def test_ngrok_error_is_reported(line: str, trouble: str) -> None:
     sight = _make(table(provider="ngrok")).read(line)
 
     assert (sight.url, sight.ready) == ("", False)
@@ -125,7 +124,7 @@ def test_what_fails_in_ngrok_is_told(line: str, trouble: str) -> None:
     assert "\n" not in sight.trouble
 
 
-def test_ssh_asks_for_nothing_and_gives_up_without_its_port() -> None:
+def test_ssh_never_prompts_and_fails_without_port() -> None:
     command = _make(ssh(identity_file="/keys/id", config_file="/keys/config")).command(port=8002)
 
     assert "BatchMode=yes" in command
@@ -135,7 +134,7 @@ def test_ssh_asks_for_nothing_and_gives_up_without_its_port() -> None:
     assert command[-2:] == ("--", "me@dev.example.com")
 
 
-def test_ssh_is_ready_when_the_other_side_listens() -> None:
+def test_ssh_is_ready_when_remote_listens() -> None:
     provider = _make(ssh())
 
     assert _sights(provider, SSH) == [Sight(ready=True)]
@@ -153,7 +152,7 @@ def test_ssh_is_ready_when_the_other_side_listens() -> None:
         "Timeout, server dev.example.com not responding.",
     ],
 )
-def test_what_fails_in_ssh_is_told(line: str) -> None:
+def test_ssh_error_is_reported(line: str) -> None:
     provider = _make(ssh())
 
     assert provider.read(line).trouble == line

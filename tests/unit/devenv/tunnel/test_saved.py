@@ -1,4 +1,4 @@
-"""Callbacks in files: found again by their run, dropped when there are too many, read with care."""
+"""Unit tests of saved callbacks: lookup by run, limit, careful reading."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def _keep(callbacks: Callbacks, run: str, now: float) -> Path:
     return callbacks.keep(CALLBACKS, body, caller="me@example.com", fields=[], now=now)
 
 
-def test_the_newest_callback_of_a_run_is_found(tmp_path: Path) -> None:
+def test_newest_callback_of_run_is_found(tmp_path: Path) -> None:
     callbacks = Callbacks(tmp_path / "callbacks")
     _keep(callbacks, RUN, 1000.0)
     newest = _keep(callbacks, RUN, 1000.5)
@@ -29,7 +29,7 @@ def test_the_newest_callback_of_a_run_is_found(tmp_path: Path) -> None:
     assert callbacks.latest("5f0c8f6e") is None
 
 
-def test_only_so_many_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oldest_callbacks_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saved, "KEPT", 2)
     callbacks = Callbacks(tmp_path)
 
@@ -39,7 +39,7 @@ def test_only_so_many_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b'{"run_id": "../../x"}', b'{"run_id": 7}', b"[]"])
-def test_a_body_of_whatever_kind_is_kept_under_a_harmless_name(tmp_path: Path, body: bytes) -> None:
+def test_file_name_is_harmless_for_any_body(tmp_path: Path, body: bytes) -> None:
     file = Callbacks(tmp_path).keep(CALLBACKS, body, caller="", fields=[], now=0.0)
 
     assert file.name == "19700101T000000.000000-.json"
@@ -60,7 +60,7 @@ def test_a_body_of_whatever_kind_is_kept_under_a_harmless_name(tmp_path: Path, b
         b" " * 1_100_000,
     ],
 )
-def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path, data: Any) -> None:
+def test_invalid_file_is_refused_by_name(tmp_path: Path, data: Any) -> None:
     file = tmp_path / "file.json"
     file.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
 
@@ -69,7 +69,7 @@ def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path, data: Any) ->
 
 
 @pytest.mark.parametrize("path", ["@elsewhere.example/", ":80@x/", "/health/", f"{CALLBACKS}?x"])
-def test_a_file_that_would_lead_a_token_elsewhere_is_refused(tmp_path: Path, path: str) -> None:
+def test_file_with_other_path_is_refused(tmp_path: Path, path: str) -> None:
     file = tmp_path / "file.json"
     file.write_text(json.dumps({"path": path, "caller": "me@example.com", "body": "{}"}))
 

@@ -1,8 +1,8 @@
-"""What is no ID token is refused before anybody is asked for certificates."""
+"""Unit tests of ID tokens: a malformed one is refused without fetching certificates."""
 
 import pytest
 
-from devenv.tunnel.tokens import TokenRefused, verify
+from devenv.tunnel.gate import TokenRefused, verify
 from tests.unit.devenv.tunnel.samples import URL
 
 
@@ -20,6 +20,6 @@ from tests.unit.devenv.tunnel.samples import URL
         f"a.{'b' * 4096}.c",
     ],
 )
-def test_what_has_not_the_form_of_a_token_costs_nothing(token: str) -> None:
+def test_malformed_token_is_refused_without_request(token: str) -> None:
     with pytest.raises(TokenRefused, match="This is no ID token"):
         verify(token, URL)

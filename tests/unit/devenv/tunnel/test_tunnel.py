@@ -1,4 +1,4 @@
-"""The tunnel program's life: until it is open, while it is, again after it died, never for ever."""
+"""Unit tests of the life of a tunnel program: opening, restarts, giving up."""
 
 import asyncio
 import os
@@ -71,19 +71,19 @@ def once(told: list[str]) -> bool:
     return len(told) == 1
 
 
-def test_a_tunnel_is_open_when_url_and_traffic_are_there(tmp_path: Path) -> None:
+def test_tunnel_is_open_after_url_and_readiness(tmp_path: Path) -> None:
     assert keep("echo url https://a; echo ready; sleep 60", tmp_path, until=once) == ["https://a"]
     assert keep("echo ready; echo url https://b; sleep 60", tmp_path, until=once) == ["https://b"]
 
 
-def test_the_program_ends_with_us(tmp_path: Path) -> None:
+def test_program_ends_with_tunnel(tmp_path: Path) -> None:
     keep("echo $$ > pid; echo url https://a; echo ready; sleep 60", tmp_path, until=once)
 
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-def test_one_that_dies_is_started_again_and_its_new_url_is_told(tmp_path: Path) -> None:
+def test_program_that_ends_restarts_with_new_url(tmp_path: Path) -> None:
     script = "echo x >> lives; echo url https://$(wc -l < lives); echo ready; sleep 0.05"
 
     told = keep(script, tmp_path, until=lambda told: len(told) == 3)
@@ -91,7 +91,7 @@ def test_one_that_dies_is_started_again_and_its_new_url_is_told(tmp_path: Path) 
     assert told == ["https://1", "https://2", "https://3"]
 
 
-def test_one_that_never_opens_is_given_up_with_its_own_words(tmp_path: Path) -> None:
+def test_program_that_fails_is_given_up_with_its_error(tmp_path: Path) -> None:
     with pytest.raises(TunnelFailed, match=r"sh exited with 3 \(no such host\)\.") as failed:
         keep("echo x >> lives; echo trouble no such host; exit 3", tmp_path, until=once)
 
@@ -99,13 +99,13 @@ def test_one_that_never_opens_is_given_up_with_its_own_words(tmp_path: Path) -> 
     assert "try it by hand: sh -c" in failed.value.hint
 
 
-def test_one_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tunnels, "OPENS_WITHIN", 0.05)
 
     with pytest.raises(TunnelFailed, match="was not open within"):
         keep("sleep 60", tmp_path, until=once)
 
 
-def test_one_that_is_not_installed_is_named(tmp_path: Path) -> None:
+def test_missing_program_is_named(tmp_path: Path) -> None:
     with pytest.raises(TunnelFailed, match="not-a-program cannot be started: No such file"):
         keep("", tmp_path, until=once)

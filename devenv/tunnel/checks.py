@@ -1,11 +1,17 @@
-"""Through an open tunnel and back: name, TLS, a nonce, and tokens that must and must not pass."""
+"""Checks of tunnel mode: of this machine before anything starts, and of an open tunnel.
+
+`before` looks at the program, the clock, the certificates and the developer's permissions. `through`
+goes through the public URL and back: name, TLS, a nonce, and tokens that must and must not pass.
+"""
 
 import base64
 import json
+import shutil
 import socket
 import ssl
 import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,13 +22,83 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from devenv.stack.problems import Check
 from devenv.tunnel import google
 from devenv.tunnel.config import TunnelConfig
-from devenv.tunnel.doors import CALLBACKS
-from devenv.tunnel.echo import Echo
-from devenv.tunnel.google import CallFailed, Google
+from devenv.tunnel.doors import CALLBACKS, Echo
+from devenv.tunnel.gate import CLOCK_SKEW_SECONDS
+from devenv.tunnel.google import CallFailed, Google, Need
+from devenv.tunnel.providers import make
 
-_PATIENCE = 15.0
+_CLOCK_TIMEOUT = 10.0
+_TIMEOUT = 15.0
 _SOON = 7 * 86400
 _PROVIDER = "look at the log of the tunnel program: make logs S=tunnel"
+
+
+def before(config: TunnelConfig, *, path: str) -> list[Check]:
+    """Return what can be said without a tunnel; `path` is where programs are looked for."""
+    checks = [program(config, path=path), clock()]
+    try:
+        cloud = Google()
+    except CallFailed as error:
+        fix = "gcloud auth application-default login"
+        return [*checks, Check("credentials", "fail", str(error), fix)]
+    checks.append(Check("credentials", "ok", f"Google knows you as {cloud.who}"))
+    return [*checks, *(permission(cloud, need) for need in google.needs(config))]
+
+
+def program(config: TunnelConfig, *, path: str) -> Check:
+    provider = make(config)
+    if found := shutil.which(provider.program, path=path):
+        return Check("program", "ok", found)
+    return Check("program", "fail", f"{provider.program} is not there", provider.install)
+
+
+def clock() -> Check:
+    """Compare our clock with Google's, from the Date of the certificates that tokens need."""
+    try:
+        began = time.time()
+        answer = requests.get(google.CERTIFICATES, timeout=_CLOCK_TIMEOUT)
+        date = parsedate_to_datetime(answer.headers.get("Date", ""))
+    except requests.RequestException as error:
+        fix = "look at your network and proxy; without certificates no token can be verified"
+        return Check(
+            "clock", "fail", f"Google's certificates cannot be fetched: {google.brief(error)}", fix
+        )
+    except ValueError:
+        return Check("clock", "warn", "Google's answer has no Date", "look at your proxy")
+    # The Date is cut to the second, and as old as half the way there and back.
+    middle = (began + time.time()) / 2
+    return skewed(middle - (date.timestamp() + 0.5))
+
+
+def skewed(seconds: float) -> Check:
+    """Judge how far our clock is ahead of Google's."""
+    said = f"{abs(seconds):.1f} s {'ahead of' if seconds > 0 else 'behind'} Google's"
+    if abs(seconds) > CLOCK_SKEW_SECONDS:
+        text = f"{said}; tokens are refused beyond {CLOCK_SKEW_SECONDS} s"
+        return Check("clock", "fail", text, "set this machine's clock: sudo timedatectl set-ntp 1")
+    if abs(seconds) > CLOCK_SKEW_SECONDS / 2:
+        return Check("clock", "warn", said, "set this machine's clock: sudo timedatectl set-ntp 1")
+    return Check("clock", "ok", said)
+
+
+def permission(cloud: Google, need: Need) -> Check:
+    """Ask Google which of the permissions we have."""
+    name = f"rights on {need.resource}"
+    try:
+        held = cloud.send(need.call).get("permissions", [])
+    except CallFailed as error:
+        if error.status == 404:
+            return Check(name, "fail", f"it is not there: {error}", _CREATE)
+        return Check(name, "warn", f"could not be asked: {error}", need.fix)
+    missing = [each for each in need.permissions if each not in held]
+    if not missing:
+        return Check(name, "ok", ", ".join(need.permissions))
+    return Check(
+        name, "warn" if need.optional else "fail", f"you lack {', '.join(missing)}", need.fix
+    )
+
+
+_CREATE = "create it (docs/modes/tunnel.md, Set up), or correct [tunnel]"
 
 
 def through(config: TunnelConfig, origin: str, echo: Echo) -> list[Check]:
@@ -56,7 +132,7 @@ def tls(host: str, port: int) -> Check:
     context = ssl.create_default_context()
     try:
         with (
-            socket.create_connection((host, port), timeout=_PATIENCE) as plain,
+            socket.create_connection((host, port), timeout=_TIMEOUT) as plain,
             context.wrap_socket(plain, server_hostname=host) as secure,
         ):
             certificate = secure.getpeercert() or {}
@@ -80,7 +156,7 @@ def round_trip(origin: str, echo: Echo) -> Check:
     question = echo.ask()
     began = time.monotonic()
     try:
-        answer = requests.post(origin + question.path, data=b"", timeout=_PATIENCE)
+        answer = requests.post(origin + question.path, data=b"", timeout=_TIMEOUT)
         told = _object(answer).get("answer")
     except requests.RequestException as error:
         return Check(
@@ -116,7 +192,7 @@ def friend(config: TunnelConfig, origin: str, echo: Echo) -> Check:
         return Check("token", "warn", text, fix)
     try:
         sent = requests.post(
-            origin + echo.ask().path, headers=_bearer(str(answer.get("token"))), timeout=_PATIENCE
+            origin + echo.ask().path, headers=_bearer(str(answer.get("token"))), timeout=_TIMEOUT
         )
     except requests.RequestException as error:
         return Check("token", "fail", f"{origin} does not answer: {google.brief(error)}", _PROVIDER)
@@ -130,7 +206,7 @@ def friend(config: TunnelConfig, origin: str, echo: Echo) -> Check:
 def _refused(origin: str, what: str, token: str) -> Check:
     headers = _bearer(token) if token else {}
     try:
-        answer = requests.post(origin + CALLBACKS, data=b"{}", headers=headers, timeout=_PATIENCE)
+        answer = requests.post(origin + CALLBACKS, data=b"{}", headers=headers, timeout=_TIMEOUT)
     except requests.RequestException as error:
         return Check(what, "fail", f"{origin} does not answer: {google.brief(error)}", _PROVIDER)
     if answer.status_code == 401:
