@@ -19,7 +19,7 @@ JOB = f"{PLACE}/jobs/validibot-validator-fmu"
 QUEUE = f"{PLACE}/queues/runs"
 
 
-def test_a_refusal_names_the_permission_and_a_role_that_has_it(act_as: ActAs) -> None:
+def test_refusal_names_permission_and_role(act_as: ActAs) -> None:
     act_as("web")
     with run_v2.JobsClient() as client, pytest.raises(PermissionDenied) as refused:
         client.run_job(name=JOB)
@@ -32,7 +32,7 @@ def test_a_refusal_names_the_permission_and_a_role_that_has_it(act_as: ActAs) ->
     assert 'member = "web"' in hint.message
 
 
-def test_cloud_tasks_words_it_differently(act_as: ActAs) -> None:
+def test_cloud_tasks_refusal_has_its_own_text(act_as: ActAs) -> None:
     act_as("worker")
     with tasks_v2.CloudTasksClient() as client, pytest.raises(PermissionDenied) as refused:
         client.pause_queue(name=QUEUE)
@@ -40,7 +40,7 @@ def test_cloud_tasks_words_it_differently(act_as: ActAs) -> None:
     assert 'lacks IAM permission "cloudtasks.queues.pause"' in refused.value.message
 
 
-def test_a_task_with_a_token_needs_act_as_on_its_account(act_as: ActAs) -> None:
+def test_task_with_token_needs_act_as_on_its_account(act_as: ActAs) -> None:
     act_as("worker")
     token = tasks_v2.OidcToken(service_account_email="web@validibot-local.iam.gserviceaccount.com")
     request = tasks_v2.HttpRequest(url="http://127.0.0.1:1/", oidc_token=token)
@@ -69,14 +69,14 @@ def test_rest_and_grpc_refuse_alike(
     assert len(error.get("details", ())) == len(refused.value.details)
 
 
-def test_a_call_without_a_token_is_unauthenticated(cloud: Cloud) -> None:
+def test_call_without_token_is_unauthenticated(cloud: Cloud) -> None:
     answer = httpx.get(f"{cloud.plain_url}/v2/{JOB}", trust_env=False)
 
     assert answer.status_code == 401
     assert answer.json()["error"]["details"][0]["reason"] == "CREDENTIALS_MISSING"
 
 
-def test_grpc_in_clear_is_served_on_the_plain_port(cloud: Cloud) -> None:
+def test_plaintext_grpc_is_served_on_plain_port(cloud: Cloud) -> None:
     address = cloud.plain_url.removeprefix("http://")
     with grpc.insecure_channel(address) as channel:
         method = channel.unary_unary("/google.cloud.run.v2.Jobs/GetJob")
@@ -115,9 +115,7 @@ ACCOUNT = "projects/validibot-local/serviceAccounts/tasks@validibot-local.iam.gs
         ),
     ],
 )
-def test_permissions_that_are_lacking_are_left_out(
-    act_as: ActAs, url: str, permission: str
-) -> None:
+def test_missing_permissions_are_left_out(act_as: ActAs, url: str, permission: str) -> None:
     act_as("worker")
     credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
     session: Any = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
@@ -128,7 +126,7 @@ def test_permissions_that_are_lacking_are_left_out(
     assert answer.json() == {"permissions": [permission]}
 
 
-def test_a_client_asks_for_the_permissions_of_a_queue(act_as: ActAs) -> None:
+def test_client_tests_permissions_of_queue(act_as: ActAs) -> None:
     act_as("tasks")
     with tasks_v2.CloudTasksClient() as client:
         answer = client.test_iam_permissions(

@@ -46,7 +46,7 @@ def test_google_library_refuses_token_for_other_audience(act_as: ActAs) -> None:
         id_token.verify_oauth2_token(token, Request(), audience=AUDIENCE)
 
 
-def test_default_credentials_are_those_of_the_workload(act_as: ActAs) -> None:
+def test_default_credentials_are_those_of_workload(act_as: ActAs) -> None:
     act_as("worker")
 
     credentials, project = google.auth.default()
@@ -85,7 +85,7 @@ def _only(prefix: str) -> downscoped.Credentials:
     )
 
 
-def test_tokens_and_ports_survive_a_restart(config: CloudConfig, tmp_path: Path) -> None:
+def test_tokens_and_ports_survive_restart(config: CloudConfig, tmp_path: Path) -> None:
     with Cloud(config, data=tmp_path) as before:
         environ, plain = before.environ("web"), before.plain_url
         key = (tmp_path / "keys" / "id-tokens.pem").read_bytes()

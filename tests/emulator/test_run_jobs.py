@@ -87,9 +87,7 @@ def log_of(cloud: Cloud, execution: run_v2.Execution, task: str = "task0-0") -> 
     return (data / "logs" / short / f"{task}.log").read_text()
 
 
-def test_a_job_runs_and_its_operation_ends_with_the_execution(
-    jobs: run_v2.JobsClient, make_job: MakeJob
-) -> None:
+def test_run_operation_ends_with_execution(jobs: run_v2.JobsClient, make_job: MakeJob) -> None:
     operation = jobs.run_job(name=make_job("pass"))
     assert operation.metadata.name.startswith(PLACE)
 
@@ -99,7 +97,7 @@ def test_a_job_runs_and_its_operation_ends_with_the_execution(
     assert (execution.succeeded_count, execution.task_count) == (1, 1)
 
 
-def test_run_job_answers_before_the_container_has_started(
+def test_run_job_answers_before_container_starts(
     jobs: run_v2.JobsClient, make_job: MakeJob
 ) -> None:
     name = make_job("pass")
@@ -113,7 +111,7 @@ def test_run_job_answers_before_the_container_has_started(
     assert min(took) < 0.05
 
 
-def test_the_container_has_the_identity_of_its_job(
+def test_container_has_identity_of_its_job(
     jobs: run_v2.JobsClient, make_job: MakeJob, cloud: Cloud
 ) -> None:
     execution = jobs.run_job(name=make_job(WHO_AM_I)).result(timeout=20)
@@ -121,7 +119,7 @@ def test_the_container_has_the_identity_of_its_job(
     assert log_of(cloud, execution) == f"I am {ACCOUNT} in validibot-local\n"
 
 
-def test_overrides_reach_the_container(
+def test_overrides_reach_container(
     jobs: run_v2.JobsClient, make_job: MakeJob, cloud: Cloud
 ) -> None:
     name = make_job("import json, os, sys; print(json.dumps([sys.argv, dict(os.environ)]))")
@@ -151,7 +149,7 @@ def test_overrides_reach_the_container(
     ],
     ids=["exit", "signal", "timeout"],
 )
-def test_a_failure_is_the_error_of_the_operation(
+def test_failed_execution_is_error_of_operation(
     jobs: run_v2.JobsClient,
     make_job: MakeJob,
     source: str,
@@ -166,7 +164,7 @@ def test_a_failure_is_the_error_of_the_operation(
     assert type(failure.value) is error
 
 
-def test_a_running_execution_is_cancelled_without_an_error(
+def test_cancel_execution_is_no_error(
     jobs: run_v2.JobsClient, executions: run_v2.ExecutionsClient, make_job: MakeJob
 ) -> None:
     operation = jobs.run_job(name=make_job("import time; time.sleep(60)"))
@@ -191,7 +189,7 @@ def test_retries_are_counted(jobs: run_v2.JobsClient, make_job: MakeJob, transpo
     assert task.max_retries == 2
 
 
-def test_both_protocols_tell_the_same(
+def test_grpc_and_rest_return_same_execution(
     act_as: ActAs, config: CloudConfig, make_job: MakeJob
 ) -> None:
     name = make_job("pass")
@@ -205,9 +203,7 @@ def test_both_protocols_tell_the_same(
         assert of.get_execution(name=ended.name) == rest_of.get_execution(name=ended.name) == ended
 
 
-def test_operations_are_read_on_the_same_connection(
-    jobs: run_v2.JobsClient, make_job: MakeJob
-) -> None:
+def test_operations_are_read_on_same_connection(jobs: run_v2.JobsClient, make_job: MakeJob) -> None:
     operation = jobs.run_job(name=make_job("pass"))
     name = operation.operation.name
     # The client of this version does not decode the answer to this one.
@@ -220,13 +216,13 @@ def test_operations_are_read_on_the_same_connection(
         jobs.get_operation(operations_pb2.GetOperationRequest(name=found.name))
 
 
-def test_a_declared_job_keeps_no_retries(jobs: run_v2.JobsClient) -> None:
+def test_declared_job_keeps_no_retries(jobs: run_v2.JobsClient) -> None:
     task = jobs.get_job(name=FMU).template.template
 
     assert (task.max_retries, task.service_account) == (0, ACCOUNT)
 
 
-def test_to_run_is_not_to_watch(act_as: ActAs, cloud: Cloud) -> None:
+def test_run_permission_does_not_include_reading(act_as: ActAs, cloud: Cloud) -> None:
     act_as("validator-fmu")
     with run_v2.ExecutionsClient() as client, pytest.raises(exceptions.PermissionDenied) as refused:
         client.get_execution(name=f"{FMU}/executions/validibot-validator-fmu-abcde")

@@ -99,9 +99,7 @@ def warm_up(folder: Path, url: str) -> None:
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
-def test_a_running_task_survives_kill_9_and_is_watched_to_its_end(
-    tmp_path: Path, *, warm: bool
-) -> None:
+def test_running_task_survives_kill(tmp_path: Path, *, warm: bool) -> None:
     with running(tmp_path, warm=warm) as (process, url):
         if warm:
             warm_up(tmp_path, url)
@@ -120,7 +118,7 @@ def test_a_running_task_survives_kill_9_and_is_watched_to_its_end(
     until(lambda: not any(alive(pid) for pid in waiting))
 
 
-def test_a_task_that_died_with_the_emulator_is_an_internal_error(tmp_path: Path) -> None:
+def test_task_lost_with_emulator_is_internal_error(tmp_path: Path) -> None:
     with running(tmp_path) as (process, url):
         name = ask("POST", f"{url}{JOB}:run")["metadata"]["name"]
         (line,) = until(lambda: lines(tmp_path / "started"))
@@ -136,7 +134,7 @@ def test_a_task_that_died_with_the_emulator_is_an_internal_error(tmp_path: Path)
     assert message.endswith("failed with exit code: 0 and message: Internal error.")
 
 
-def test_a_polite_stop_leaves_no_process_and_the_next_start_goes_on(tmp_path: Path) -> None:
+def test_graceful_stop_leaves_no_process(tmp_path: Path) -> None:
     with running(tmp_path) as (process, url):
         name = ask("POST", f"{url}{JOB}:run")["metadata"]["name"]
         (line,) = until(lambda: lines(tmp_path / "started"))

@@ -52,13 +52,13 @@ def job(client: Client, worker: Worker) -> Iterator[scheduler_v1.Job]:
     client.delete_job(name=made.name)
 
 
-def test_a_job_shows_its_next_slot_and_googles_defaults(job: scheduler_v1.Job) -> None:
+def test_created_job_has_next_slot_and_defaults(job: scheduler_v1.Job) -> None:
     assert job.state == scheduler_v1.Job.State.ENABLED
     assert (job.schedule_time.month, job.schedule_time.day, job.schedule_time.hour) == (12, 31, 23)
     assert job.attempt_deadline.total_seconds() == 180
 
 
-def test_a_job_that_is_run_calls_its_target_with_a_token(
+def test_run_job_calls_target_with_token(
     client: Client, job: scheduler_v1.Job, worker: Worker
 ) -> None:
     client.run_job(name=job.name)
@@ -72,7 +72,7 @@ def test_a_job_that_is_run_calls_its_target_with_a_token(
     assert claims["email"] == ACCOUNT
 
 
-def test_a_job_is_paused_resumed_changed_and_listed(client: Client, job: scheduler_v1.Job) -> None:
+def test_job_lifecycle_by_published_client(client: Client, job: scheduler_v1.Job) -> None:
     assert client.pause_job(name=job.name).state == scheduler_v1.Job.State.PAUSED
     assert client.resume_job(name=job.name).state == scheduler_v1.Job.State.ENABLED
     changed = client.update_job(
@@ -83,6 +83,6 @@ def test_a_job_is_paused_resumed_changed_and_listed(client: Client, job: schedul
     assert changed.name in [each.name for each in client.list_jobs(parent=PLACE)]
 
 
-def test_a_job_that_is_not_there_is_not_found(client: Client) -> None:
+def test_missing_job_is_not_found(client: Client) -> None:
     with pytest.raises(exceptions.NotFound, match="Job not found"):
         client.get_job(name=f"{PLACE}/jobs/none")

@@ -56,7 +56,7 @@ def oidc(audience: str = "") -> dict[str, Any]:
     return {"oidc_token": {"service_account_email": ACCOUNT, "audience": audience}}
 
 
-def test_a_task_arrives_as_it_was_put(client: Client, worker: Worker) -> None:
+def test_task_arrives_as_created(client: Client, worker: Worker) -> None:
     made = client.create_task(parent=QUEUE, task=task(f"{worker.url}/a?b=1"))
     arrival = worker.next()
 
@@ -67,7 +67,7 @@ def test_a_task_arrives_as_it_was_put(client: Client, worker: Worker) -> None:
     assert arrival.headers["x-cloudtasks-taskname"] == made.name.rpartition("/")[2]
 
 
-def test_its_token_is_one_that_google_auth_accepts(client: Client, worker: Worker) -> None:
+def test_google_auth_accepts_token_of_task(client: Client, worker: Worker) -> None:
     client.create_task(parent=QUEUE, task=task(f"{worker.url}/a?b=1", **oidc()))
     token = worker.next().headers["authorization"].removeprefix("Bearer ")
     claims = id_token.verify_oauth2_token(token, Request(), audience=f"{worker.url}/a?b=1")
@@ -75,7 +75,7 @@ def test_its_token_is_one_that_google_auth_accepts(client: Client, worker: Worke
     assert (claims["email"], claims["email_verified"]) == (ACCOUNT, True)
 
 
-def test_a_failed_task_comes_again(client: Client, worker: Worker) -> None:
+def test_failed_task_is_delivered_again(client: Client, worker: Worker) -> None:
     worker.script = [500, 404]
     client.create_task(parent=QUEUE, task=task(worker.url))
     arrivals = [worker.next() for _ in range(3)]
@@ -86,9 +86,7 @@ def test_a_failed_task_comes_again(client: Client, worker: Worker) -> None:
     assert arrivals[2].headers["x-cloudtasks-taskretryreason"] == ""
 
 
-def test_a_task_reaches_the_private_worker_through_the_ingress(
-    client: Client, config: CloudConfig
-) -> None:
+def test_task_reaches_private_service_through_ingress(client: Client, config: CloudConfig) -> None:
     url = config.service_url("validibot-worker")
     port = next(s.port for s in config.services if s.name == "validibot-worker")
     with working(port) as worker:
@@ -100,7 +98,7 @@ def test_a_task_reaches_the_private_worker_through_the_ingress(
     assert arrival.headers["x-forwarded-proto"] == "https"
 
 
-def test_without_a_token_it_does_not_get_past_it(
+def test_task_without_token_is_refused_by_ingress(
     client: Client, queue: str, config: CloudConfig
 ) -> None:
     name = f"{queue}/tasks/stranger"
@@ -117,7 +115,7 @@ def test_without_a_token_it_does_not_get_past_it(
     assert found.last_attempt.response_status.code == 7  # PERMISSION_DENIED
 
 
-def test_a_name_is_used_once(client: Client, queue: str, worker: Worker) -> None:
+def test_task_name_is_used_once(client: Client, queue: str, worker: Worker) -> None:
     named = task(worker.url, f"{queue}/tasks/once")
     client.create_task(parent=queue, task=named)
     with pytest.raises(exceptions.Conflict, match="Requested entity already exists"):
@@ -127,7 +125,7 @@ def test_a_name_is_used_once(client: Client, queue: str, worker: Worker) -> None
         client.create_task(parent=queue, task=named)
 
 
-def test_a_paused_queue_keeps_its_tasks(client: Client, queue: str, worker: Worker) -> None:
+def test_paused_queue_keeps_its_tasks(client: Client, queue: str, worker: Worker) -> None:
     for name in "abc":
         client.create_task(parent=queue, task=task(worker.url, f"{queue}/tasks/{name}"))
     assert [each.name[-1] for each in client.list_tasks(parent=queue)] == ["a", "b", "c"]
@@ -138,7 +136,7 @@ def test_a_paused_queue_keeps_its_tasks(client: Client, queue: str, worker: Work
     assert arrived == {"a", "b", "c"}
 
 
-def test_both_protocols_show_the_same_task(act_as: ActAs, queue: str) -> None:
+def test_grpc_and_rest_show_same_task(act_as: ActAs, queue: str) -> None:
     act_as("admin")
     with (
         tasks_v2.CloudTasksClient(transport="grpc") as grpc,
@@ -148,7 +146,7 @@ def test_both_protocols_show_the_same_task(act_as: ActAs, queue: str) -> None:
         assert rest.get_task(name=made.name) == grpc.get_task(name=made.name) == made
 
 
-def test_a_queue_is_changed_by_a_mask(client: Client, queue: str) -> None:
+def test_queue_is_changed_by_mask(client: Client, queue: str) -> None:
     limits = tasks_v2.RateLimits(max_dispatches_per_second=0.5)
     changed = client.update_queue(
         queue=tasks_v2.Queue(name=queue, rate_limits=limits),
@@ -159,7 +157,7 @@ def test_a_queue_is_changed_by_a_mask(client: Client, queue: str) -> None:
     assert client.purge_queue(name=queue).purge_time
 
 
-def test_refusals_carry_googles_words_and_details(client: Client) -> None:
+def test_refusals_have_google_texts_and_details(client: Client) -> None:
     with pytest.raises(exceptions.NotFound, match=r"Queue does not exist\. If you just"):
         client.create_task(parent=f"{PLACE}/queues/none", task=task("http://x/"))
     short = task("http://x/")
@@ -171,7 +169,7 @@ def test_refusals_carry_googles_words_and_details(client: Client) -> None:
     assert "Definition of task ID" in str(refused.value.details)
 
 
-def test_who_may_only_enqueue_cannot_look_into_the_queue(act_as: ActAs, worker: Worker) -> None:
+def test_enqueuer_role_cannot_read_tasks(act_as: ActAs, worker: Worker) -> None:
     act_as("web")
     with tasks_v2.CloudTasksClient() as client:
         client.create_task(parent=QUEUE, task=task(worker.url, **oidc()))

@@ -41,7 +41,7 @@ def counts(worker: Worker, number: int) -> dict[str, str]:
     return {h["x-cloudtasks-taskname"]: h["x-cloudtasks-taskretrycount"] for h in headers}
 
 
-def test_tasks_waiting_and_in_flight_are_delivered_after_kill_9(tmp_path: Path) -> None:
+def test_tasks_are_delivered_after_kill(tmp_path: Path) -> None:
     with working() as worker:
         worker.script = [0]  # the first delivery is never answered
         with running(tmp_path) as (process, tasks):

@@ -61,7 +61,7 @@ def step(transactional_db: None) -> Step:
     return StepFactory.create()
 
 
-def test_no_run_is_lost_and_none_ends_twice_whoever_is_killed(workers: Crew, step: Step) -> None:
+def test_kill_of_workers_loses_and_doubles_no_run(workers: Crew, step: Step) -> None:
     runs = {run.pk for run in launch(step, RUNS)}
     for _ in range(WORKERS):
         workers.hire()
@@ -86,7 +86,7 @@ def _kill_one_of(workers: Crew) -> None:
     workers.hire()
 
 
-def test_the_task_of_a_killed_worker_is_anothers_after_its_lease(workers: Crew, step: Step) -> None:
+def test_task_of_killed_worker_is_taken_over_after_lease(workers: Crew, step: Step) -> None:
     first = workers.hire(concurrency=1).serves()
     with stuck(step):
         second = workers.hire().serves()
@@ -100,7 +100,7 @@ def test_the_task_of_a_killed_worker_is_anothers_after_its_lease(workers: Crew, 
     assert [event.kind for event in RunEvent.objects.filter(kind__in=ENDINGS)] == ["passed"]
 
 
-def test_a_worker_that_only_slept_wakes_up_to_find_its_task_done(workers: Crew, step: Step) -> None:
+def test_paused_worker_does_not_end_task_taken_over(workers: Crew, step: Step) -> None:
     sleeper = workers.hire(concurrency=1).serves()
     with stuck(step):
         other = workers.hire().serves()
@@ -119,9 +119,7 @@ def test_a_worker_that_only_slept_wakes_up_to_find_its_task_done(workers: Crew, 
     until(ended(2))
 
 
-def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(
-    workers: Crew, step: Step
-) -> None:
+def test_sigterm_lets_running_task_finish(workers: Crew, step: Step) -> None:
     worker = workers.hire(shutdown_timeout=20).serves()
     with stuck(step):
         worker.send(signal.SIGTERM)
@@ -132,9 +130,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(
     assert not QueuedTask.objects.exists()
 
 
-def test_a_worker_that_ends_its_work_gives_signs_of_life_beyond_its_lease(
-    workers: Crew, step: Step
-) -> None:
+def test_stopping_worker_sends_heartbeats(workers: Crew, step: Step) -> None:
     worker = workers.hire(shutdown_timeout=20).serves()
     with stuck(step):
         workers.hire().serves()
@@ -148,7 +144,7 @@ def test_a_worker_that_ends_its_work_gives_signs_of_life_beyond_its_lease(
     assert not workers.told("taken over")
 
 
-def test_what_takes_too_long_to_stop_is_put_back_at_once(workers: Crew, step: Step) -> None:
+def test_task_over_shutdown_timeout_is_put_back(workers: Crew, step: Step) -> None:
     worker = workers.hire(shutdown_timeout=0.5).serves()
     with stuck(step):
         worker.send(signal.SIGTERM)
@@ -177,7 +173,7 @@ def no_connections() -> Iterator[None]:
             admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
 
 
-def test_an_outage_of_the_database_is_waited_out(workers: Crew, step: Step) -> None:
+def test_worker_survives_database_outage(workers: Crew, step: Step) -> None:
     worker = workers.hire().serves()
     with no_connections():
         until(lambda: worker.health() == (503, "database unreachable"))
@@ -187,9 +183,7 @@ def test_an_outage_of_the_database_is_waited_out(workers: Crew, step: Step) -> N
     until(ended(1))
 
 
-def test_a_lost_run_is_swept_up_once_a_minute_however_many_workers_there_are(
-    workers: Crew, step: Step
-) -> None:
+def test_sweep_runs_once_minute_with_many_workers(workers: Crew, step: Step) -> None:
     started = time.time()
     lost = started_run(step=step)
     long_ago = timezone.now() - dt.timedelta(seconds=61)
@@ -208,7 +202,7 @@ def test_a_lost_run_is_swept_up_once_a_minute_however_many_workers_there_are(
     assert tasks <= minutes + 1, "a sweep for each minute, and the run that it found"
 
 
-def test_a_waiting_worker_is_woken_within_50_ms(workers: Crew, step: Step) -> None:
+def test_enqueue_wakes_idle_worker(workers: Crew, step: Step) -> None:
     workers.hire().serves()
     delays = []
     for number in range(1, 31):

@@ -79,7 +79,7 @@ def test_recursive_answers_json_with_camel_case_names(web: Web) -> None:
     assert everything["instance"]["serviceAccounts"] == {"default": account, EMAIL: account}
 
 
-def test_wait_for_change_waits_only_for_the_same_etag(
+def test_wait_for_change_waits_only_for_same_etag(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []

@@ -22,24 +22,24 @@ def google(identity: Identity) -> Web:
     return Web(certificates.mounts(identity)[0].app)
 
 
-def test_version_1_maps_key_ids_to_certificates(google: Web, identity: Identity) -> None:
+def test_v1_certificates_map_key_ids_to_pem(google: Web, identity: Identity) -> None:
     answer = google.get("/oauth2/v1/certs")
 
     assert list(answer.json()) == [identity.signing_key.kid]
     assert answer.json()[identity.signing_key.kid].startswith("-----BEGIN CERTIFICATE-----")
 
 
-def test_version_3_is_a_key_set(google: Web, identity: Identity) -> None:
+def test_v3_certificates_are_key_set(google: Web, identity: Identity) -> None:
     (key,) = google.get("/oauth2/v3/certs").json()["keys"]
 
     assert (key["kid"], key["alg"], key["use"]) == (identity.signing_key.kid, "RS256", "sig")
 
 
-def test_certificates_may_be_cached(google: Web) -> None:
+def test_certificates_are_cacheable(google: Web) -> None:
     assert "max-age=21600" in google.get("/oauth2/v1/certs").headers["cache-control"]
 
 
-def test_an_accounts_own_certificate_is_published(google: Web, identity: Identity) -> None:
+def test_certificate_of_account_is_published(google: Web, identity: Identity) -> None:
     email = identity.account("web").email
 
     answer = google.get(f"/robot/v1/metadata/x509/{email}")
@@ -47,7 +47,7 @@ def test_an_accounts_own_certificate_is_published(google: Web, identity: Identit
     assert google.get("/robot/v1/metadata/x509/nobody@p").status_code == 404
 
 
-def test_the_issuer_can_be_discovered(identity: Identity) -> None:
+def test_issuer_has_discovery_document(identity: Identity) -> None:
     accounts = Web(certificates.mounts(identity)[1].app)
 
     found = accounts.get("/.well-known/openid-configuration").json()

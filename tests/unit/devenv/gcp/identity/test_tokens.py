@@ -45,7 +45,7 @@ def decode(part: str) -> dict[str, object]:
     return value
 
 
-def test_an_id_token_has_the_claims_that_google_puts_there(identity: Identity) -> None:
+def test_id_token_has_google_claims(identity: Identity) -> None:
     header, claims, _ = identity.id_token(WEB, AUDIENCE).split(".")
 
     issued = 1_800_000_000 - 1
@@ -63,12 +63,12 @@ def test_an_id_token_has_the_claims_that_google_puts_there(identity: Identity) -
     }
 
 
-def test_a_unique_id_has_21_digits_and_is_the_same_in_every_run(identity: Identity) -> None:
+def test_unique_id_has_21_stable_digits(identity: Identity) -> None:
     assert len(identity.account("web").unique_id) == 21
     assert identity.account(identity.account("web").unique_id).email == WEB
 
 
-def test_the_published_certificate_verifies_an_id_token(identity: Identity) -> None:
+def test_published_certificate_verifies_id_token(identity: Identity) -> None:
     signed, _, signature = identity.id_token(WEB, AUDIENCE).rpartition(".")
     certificate = load_pem_x509_certificate(identity.signing_key.certificate("x").encode())
 
@@ -78,7 +78,7 @@ def test_the_published_certificate_verifies_an_id_token(identity: Identity) -> N
     public.verify(raw, signed.encode(), padding.PKCS1v15(), hashes.SHA256())
 
 
-def test_an_id_token_is_good_for_an_hour(identity: Identity, clock: ManualClock) -> None:
+def test_id_token_expires_after_hour(identity: Identity, clock: ManualClock) -> None:
     token = identity.id_token(WEB, AUDIENCE)
 
     pass_time(clock, 3590)
@@ -90,18 +90,18 @@ def test_an_id_token_is_good_for_an_hour(identity: Identity, clock: ManualClock)
 @pytest.mark.parametrize(
     "token", ["", "a", "a.b.c", "é.é.é", "e30.e30.e30", "....", "e30.W10.AAAA"]
 )
-def test_what_is_no_id_token_has_no_claims(identity: Identity, token: str) -> None:
+def test_invalid_id_token_has_no_claims(identity: Identity, token: str) -> None:
     assert identity.claims(token) is None
 
 
-def test_changed_claims_are_noticed(identity: Identity) -> None:
+def test_tampered_claims_are_refused(identity: Identity) -> None:
     mine = identity.id_token(WEB, "mine").split(".")
     yours = identity.id_token(WEB, "yours").split(".")
 
     assert identity.claims(".".join([mine[0], yours[1], mine[2]])) is None
 
 
-def test_an_id_token_is_minted_anew_after_a_minute(identity: Identity, clock: ManualClock) -> None:
+def test_id_token_is_reused_for_minute(identity: Identity, clock: ManualClock) -> None:
     first = identity.id_token(WEB, AUDIENCE)
     assert identity.id_token(WEB, AUDIENCE) == first
 
@@ -109,11 +109,11 @@ def test_an_id_token_is_minted_anew_after_a_minute(identity: Identity, clock: Ma
     assert identity.id_token(WEB, AUDIENCE) != first
 
 
-def test_an_access_token_says_who_calls(identity: Identity) -> None:
+def test_access_token_identifies_caller(identity: Identity) -> None:
     assert identity.caller(bearer(identity.access_token(WEB))).email == WEB
 
 
-def test_tokens_and_keys_survive_a_restart(
+def test_tokens_and_keys_survive_restart(
     identity: Identity, keys: Path, clock: ManualClock
 ) -> None:
     access, signed = identity.access_token(WEB), identity.id_token(WEB, AUDIENCE)
@@ -124,13 +124,13 @@ def test_tokens_and_keys_survive_a_restart(
     assert again.claims(signed) == identity.claims(signed)
 
 
-def test_only_their_owner_can_read_the_keys(identity: Identity, keys: Path) -> None:
+def test_key_files_are_readable_by_owner_only(identity: Identity, keys: Path) -> None:
     identity.blob_key(WEB)
 
     assert {path.stat().st_mode & 0o777 for path in keys.iterdir()} == {0o600}
 
 
-def test_an_expired_access_token_is_refused(identity: Identity, clock: ManualClock) -> None:
+def test_expired_access_token_is_refused(identity: Identity, clock: ManualClock) -> None:
     token = identity.access_token(WEB)
     pass_time(clock, 3600)
 
@@ -149,7 +149,7 @@ def test_an_expired_access_token_is_refused(identity: Identity, clock: ManualClo
         (bearer("x" * 100_000), "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
     ],
 )
-def test_a_caller_without_a_good_token_is_refused(
+def test_caller_without_good_token_is_refused(
     identity: Identity, headers: dict[str, str], reason: str
 ) -> None:
     with pytest.raises(Unauthenticated) as refused:
@@ -157,20 +157,20 @@ def test_a_caller_without_a_good_token_is_refused(
     assert refused.value.details[0].reason == reason
 
 
-def test_with_iam_off_anybody_may_call(keys: Path, clock: ManualClock) -> None:
+def test_iam_off_accepts_anonymous_caller(keys: Path, clock: ManualClock) -> None:
     config = CloudConfig(project="p", iam="off")
 
     assert Identity(config=config, folder=keys, clock=clock).caller({}).anonymous
 
 
-def test_a_boundary_travels_in_the_token(identity: Identity) -> None:
+def test_access_boundary_is_part_of_token(identity: Identity) -> None:
     boundary = AccessBoundary((("//storage.googleapis.com/projects/_/buckets/b", ("r",), "c"),))
     token = identity.access_token(WEB, boundary=boundary)
 
     assert identity.caller(bearer(token)).boundary == boundary
 
 
-def test_a_signed_blob_is_the_accounts_own(identity: Identity) -> None:
+def test_blob_signature_belongs_to_account(identity: Identity) -> None:
     signature = identity.blob_key(WEB).sign(b"blob")
     worker = "worker@p.iam.gserviceaccount.com"
 
@@ -180,7 +180,7 @@ def test_a_signed_blob_is_the_accounts_own(identity: Identity) -> None:
     assert not identity.verify_signature("stranger@p", b"blob", signature)
 
 
-def test_an_unknown_account_gets_no_token(identity: Identity) -> None:
+def test_unknown_account_gets_no_token(identity: Identity) -> None:
     assert not identity.knows("stranger@p.iam.gserviceaccount.com")
     with pytest.raises(NotFound):
         identity.access_token("stranger@p.iam.gserviceaccount.com")

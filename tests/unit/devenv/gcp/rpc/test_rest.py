@@ -66,33 +66,33 @@ def web(desk: Desk) -> Web:
     return Web(RestApp(rpcs, Calls(Everybody())))
 
 
-def test_a_path_fills_its_field(web: Web, desk: Desk) -> None:
+def test_path_fills_field(web: Web, desk: Desk) -> None:
     web.get(f"/v2/{JOB}")
 
     assert desk.request == run_v2.GetJobRequest.pb()(name=JOB)
 
 
-def test_a_verb_is_no_part_of_the_name(web: Web, desk: Desk) -> None:
+def test_verb_is_no_part_of_name(web: Web, desk: Desk) -> None:
     web.post(f"/v2/{JOB}:run", json={"overrides": {"taskCount": 2}})
 
     assert desk.request == run_v2.RunJobRequest.pb()(name=JOB, overrides={"task_count": 2})
 
 
-def test_a_body_may_fill_one_field_and_the_path_a_nested_one(web: Web, desk: Desk) -> None:
+def test_body_fills_one_field_and_path_nested_one(web: Web, desk: Desk) -> None:
     web.request("PATCH", f"/v2/{QUEUE}", json={"rateLimits": {"maxConcurrentDispatches": 3}})
 
     queue = tasks_v2.Queue(name=QUEUE, rate_limits={"max_concurrent_dispatches": 3})
     assert desk.request == tasks_v2.UpdateQueueRequest.pb()(queue=tasks_v2.Queue.pb(queue))
 
 
-def test_parameters_fill_the_rest_in_either_spelling(web: Web, desk: Desk) -> None:
+def test_query_parameters_fill_fields_in_both_spellings(web: Web, desk: Desk) -> None:
     web.get("/v2/projects/p/locations/l/jobs?pageSize=5&page_token=t&showDeleted=true")
 
     expected = {"parent": "projects/p/locations/l", "page_size": 5, "page_token": "t"}
     assert desk.request == run_v2.ListJobsRequest.pb()(**expected, show_deleted=True)
 
 
-def test_parameters_may_be_nested_repeated_and_lists(web: Web, desk: Desk) -> None:
+def test_query_parameters_may_be_nested_or_repeated(web: Web, desk: Desk) -> None:
     query = "updateMask=rateLimits,name&queue.retryConfig.maxAttempts=7&queue.state=PAUSED"
     web.request("PATCH", f"/v2/{QUEUE}?{query}", json={})
 
@@ -101,12 +101,12 @@ def test_parameters_may_be_nested_repeated_and_lists(web: Web, desk: Desk) -> No
     assert desk.request.queue.state == tasks_v2.Queue.State.PAUSED
 
 
-def test_what_google_adds_to_every_call_is_no_field(web: Web, desk: Desk) -> None:
+def test_system_parameters_are_ignored(web: Web, desk: Desk) -> None:
     assert web.get(f"/v2/{JOB}?$alt=json&prettyPrint=false&key=x").is_success
 
 
 @pytest.mark.parametrize(("alt", "stage"), [("json", "GA"), ("json;enum-encoding=int", 4)])
-def test_enumerations_are_names_unless_numbers_are_wanted(
+def test_enums_are_names_unless_numbers_are_requested(
     web: Web, desk: Desk, alt: str, stage: object
 ) -> None:
     desk.answer = run_v2.Job.pb()(name=JOB, launch_stage=4)
@@ -132,7 +132,7 @@ def test_unknown_field_or_parameter_is_refused_by_name(
     assert f'Unknown name "{name}"' in answer.json()["error"]["message"]
 
 
-def test_an_error_is_googles_envelope_with_typed_details(web: Web, desk: Desk) -> None:
+def test_error_has_google_envelope_and_details(web: Web, desk: Desk) -> None:
     desk.answer = FailedPrecondition("Not now.", (ErrorInfo(reason="BUSY", domain="d"),))
 
     answer = web.get(f"/v2/{JOB}")
@@ -152,14 +152,14 @@ def test_an_error_is_googles_envelope_with_typed_details(web: Web, desk: Desk) -
     [b"[", b"[]", b"1", b"\xff", b"[" * 100_000, b'{"overrides":1}', b"x" * (11 << 20)],
     ids=["open", "list", "number", "binary", "deep", "wrong type", "long"],
 )
-def test_a_bad_body_is_an_invalid_argument(web: Web, content: bytes) -> None:
+def test_invalid_body_returns_400(web: Web, content: bytes) -> None:
     answer = web.post(f"/v2/{JOB}:run", content=content)
 
     assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
 
 
 @pytest.mark.parametrize("query", ["pageSize=x", "showDeleted=maybe", "a=1&" * 1001])
-def test_a_bad_parameter_is_an_invalid_argument(web: Web, query: str) -> None:
+def test_invalid_parameter_returns_400(web: Web, query: str) -> None:
     assert web.get(f"/v2/projects/p/locations/l/jobs?{query}").status_code == 400
 
 
@@ -167,13 +167,13 @@ def test_a_bad_parameter_is_an_invalid_argument(web: Web, query: str) -> None:
     ("verb", "path"),
     [("GET", "/v2/nowhere"), ("DELETE", f"/v2/{JOB}"), ("BREW", "/"), ("GET", "/v2/projects//x")],
 )
-def test_what_no_method_serves_is_not_found(web: Web, verb: str, path: str) -> None:
+def test_unknown_path_returns_404(web: Web, verb: str, path: str) -> None:
     answer = web.request(verb, path)
 
     assert (answer.status_code, answer.json()["error"]["status"]) == (404, "NOT_FOUND")
 
 
-def test_a_fault_of_ours_tells_nothing(
+def test_unexpected_error_returns_500_without_details(
     web: Web, desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     desk.answer = RuntimeError("secret")
@@ -184,7 +184,7 @@ def test_a_fault_of_ours_tells_nothing(
     assert "secret" in caplog.text
 
 
-def test_a_call_is_one_line_of_the_journal(web: Web, caplog: pytest.LogCaptureFixture) -> None:
+def test_call_is_logged_in_one_line(web: Web, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "devenv.gcp.requests"):
         web.get(f"/v2/{JOB}", headers={"authorization": "web@p"})
 

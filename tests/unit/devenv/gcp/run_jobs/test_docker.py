@@ -104,7 +104,7 @@ def runtime(engine: StubEngine, tmp_path: Path) -> DockerRuntime:
     )
 
 
-async def test_a_container_gets_what_its_job_says(
+async def test_container_gets_command_environment_and_limits_of_job(
     runtime: DockerRuntime, engine: StubEngine
 ) -> None:
     await runtime.open(set())
@@ -119,7 +119,7 @@ async def test_a_container_gets_what_its_job_says(
 
 
 @pytest.mark.parametrize(("made_for", "user"), [("4711:4711", "4711:4711"), ("", "1000:1000")])
-async def test_a_container_runs_as_whom_its_image_is_made_for(
+async def test_container_runs_as_user_of_image(
     runtime: DockerRuntime, engine: StubEngine, made_for: str, user: str
 ) -> None:
     engine.made_for = made_for
@@ -140,7 +140,7 @@ async def test_a_container_runs_as_whom_its_image_is_made_for(
         (ContainerExit(lost=True), AttemptExit(lost=True)),
     ],
 )
-async def test_an_end_is_told_as_cloud_run_does(
+async def test_exit_is_reported_as_by_cloud_run(
     runtime: DockerRuntime, engine: StubEngine, ended: ContainerExit, told: AttemptExit
 ) -> None:
     engine.container = StubContainer(ended)
@@ -150,9 +150,7 @@ async def test_an_end_is_told_as_cloud_run_does(
     assert await running.wait() == told
 
 
-async def test_a_log_goes_on_where_an_earlier_emulator_left_it(
-    runtime: DockerRuntime, tmp_path: Path
-) -> None:
+async def test_log_continues_after_restart(runtime: DockerRuntime, tmp_path: Path) -> None:
     await runtime.open(set())
     log = tmp_path / "logs" / "demo-abcde" / "task0-0.log"
     log.parent.mkdir(parents=True)
@@ -165,7 +163,7 @@ async def test_a_log_goes_on_where_an_earlier_emulator_left_it(
 
 
 @pytest.mark.parametrize("error", [AWAY, ImageMissing("No image."), ContainerRefused("No.")])
-async def test_what_keeps_a_container_from_starting_is_said(
+async def test_container_that_cannot_start_reports_reason(
     runtime: DockerRuntime, engine: StubEngine, error: Exception
 ) -> None:
     engine.container = error
@@ -174,7 +172,7 @@ async def test_what_keeps_a_container_from_starting_is_said(
         await runtime.start(make_attempt())
 
 
-async def test_an_image_goes_by_its_digest(runtime: DockerRuntime, engine: StubEngine) -> None:
+async def test_image_is_pinned_to_digest(runtime: DockerRuntime, engine: StubEngine) -> None:
     assert await runtime.pin("host:5000/a/b:1") == "host:5000/a/b@sha256:1"
     engine.pinned = ImageMissing("No image.")
     assert await runtime.pin("a/b:1") is None
@@ -183,7 +181,7 @@ async def test_an_image_goes_by_its_digest(runtime: DockerRuntime, engine: StubE
         await runtime.pin("a/b:1")
 
 
-async def test_without_an_engine_it_does_not_open(
+async def test_runtime_without_engine_does_not_open(
     runtime: DockerRuntime, engine: StubEngine
 ) -> None:
     engine.swept = AWAY
@@ -200,20 +198,20 @@ async def test_without_an_engine_it_does_not_open(
         ("demo/tool:1", "docker pull demo/tool:1"),
     ],
 )
-async def test_a_missing_image_comes_with_a_command(
+async def test_missing_image_error_names_build_command(
     runtime: DockerRuntime, image: str, hint: str
 ) -> None:
     assert runtime.hint(image).endswith(hint)
 
 
-async def test_an_account_is_told_by_its_containers_address(
+async def test_account_is_found_by_container_address(
     runtime: DockerRuntime, engine: StubEngine
 ) -> None:
     assert await runtime.account_at("10.0.0.2") == "a@b"
     assert await runtime.account_at("10.0.0.3") is None
 
 
-async def test_a_container_that_is_just_starting_is_not_left_behind(
+async def test_container_found_while_starting_is_kept(
     runtime: DockerRuntime, engine: StubEngine
 ) -> None:
     start = asyncio.create_task(runtime.start(make_attempt()))
@@ -225,7 +223,7 @@ async def test_a_container_that_is_just_starting_is_not_left_behind(
     assert engine.cleared
 
 
-async def test_a_finished_container_is_removed(runtime: DockerRuntime, engine: StubEngine) -> None:
+async def test_finished_container_is_removed(runtime: DockerRuntime, engine: StubEngine) -> None:
     await runtime.open(set())
     running = await runtime.start(make_attempt())
     await running.wait()
@@ -234,7 +232,7 @@ async def test_a_finished_container_is_removed(runtime: DockerRuntime, engine: S
     assert await eventually(lambda: engine.container.removed)
 
 
-async def test_a_terminated_container_is_so_for_the_next_emulator(
+async def test_termination_is_known_after_restart(
     runtime: DockerRuntime, engine: StubEngine, tmp_path: Path
 ) -> None:
     await runtime.open(set())
@@ -246,7 +244,7 @@ async def test_a_terminated_container_is_so_for_the_next_emulator(
     assert await running.wait() == AttemptExit(signal=15, terminated=True)
 
 
-async def test_an_engine_that_is_away_is_asked_again_to_end_a_container(
+async def test_termination_is_repeated_until_engine_answers(
     runtime: DockerRuntime, engine: StubEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("devenv.gcp.run_jobs.runtimes.docker._AGAIN", 0.01)

@@ -11,7 +11,7 @@ from tests.unit.devenv.gcp.run_jobs.bench import IMAGE, JOB, Bench, completed, u
 pytestmark = pytest.mark.anyio
 
 
-async def test_the_operation_names_the_execution_at_once(bench: Bench) -> None:
+async def test_operation_names_execution_immediately(bench: Bench) -> None:
     operation = await bench.call("RunJob", name=JOB)
 
     assert not operation.done
@@ -20,7 +20,7 @@ async def test_the_operation_names_the_execution_at_once(bench: Bench) -> None:
     assert operation.name.startswith("projects/demo/locations/us-west1/operations/")
 
 
-async def test_an_execution_is_pending_then_reconciling_then_succeeded(bench: Bench) -> None:
+async def test_execution_is_pending_then_reconciling_then_succeeded(bench: Bench) -> None:
     execution = await bench.run()
     assert completed(execution).state == State.CONDITION_PENDING
     assert completed(execution).message == "Waiting for execution to complete."
@@ -38,7 +38,7 @@ async def test_an_execution_is_pending_then_reconciling_then_succeeded(bench: Be
     assert (ended.running_count, ended.succeeded_count, ended.reconciling) == (0, 1, False)
 
 
-async def test_an_execution_shows_the_digest_of_its_image(bench: Bench) -> None:
+async def test_execution_shows_digest_of_its_image(bench: Bench) -> None:
     execution = await bench.run()
     await bench.attempt()
 
@@ -46,7 +46,7 @@ async def test_an_execution_shows_the_digest_of_its_image(bench: Bench) -> None:
     assert shown.template.containers[0].image == digest(IMAGE)
 
 
-async def test_the_container_learns_who_it_is(bench: Bench) -> None:
+async def test_container_environment_names_job_execution_and_task(bench: Bench) -> None:
     execution = await bench.run()
 
     attempt = (await bench.attempt()).attempt
@@ -64,7 +64,7 @@ async def test_the_container_learns_who_it_is(bench: Bench) -> None:
     }
 
 
-async def test_a_failed_attempt_is_retried_and_the_next_success_counts(bench: Bench) -> None:
+async def test_failed_attempt_is_retried_and_next_success_counts(bench: Bench) -> None:
     execution = await bench.run()
     (await bench.attempt()).end(code=1)
     second = await bench.attempt()
@@ -76,7 +76,7 @@ async def test_a_failed_attempt_is_retried_and_the_next_success_counts(bench: Be
     assert bench.runtime.started[0].discarded
 
 
-async def test_an_execution_fails_when_a_task_is_out_of_retries(bench: Bench) -> None:
+async def test_execution_fails_when_task_is_out_of_retries(bench: Bench) -> None:
     operation = await bench.call("RunJob", name=JOB)
     for _ in range(2):
         (await bench.attempt()).end(code=3)
@@ -99,7 +99,7 @@ async def test_an_execution_fails_when_a_task_is_out_of_retries(bench: Bench) ->
     ],
     ids=["signal", "memory", "lost"],
 )
-async def test_each_end_has_its_words(
+async def test_each_exit_has_google_message(
     bench: Bench, how: dict[str, int], code: int, text: str
 ) -> None:
     operation = await bench.call("RunJob", name=JOB)
@@ -111,7 +111,7 @@ async def test_each_end_has_its_words(
     assert (await bench.operation(operation.name)).error.code == code
 
 
-async def test_an_attempt_that_takes_too_long_is_terminated(bench: Bench) -> None:
+async def test_attempt_past_timeout_is_terminated(bench: Bench) -> None:
     operation = await bench.call("RunJob", name=JOB)
     for _ in range(2):
         attempt = await bench.attempt()
@@ -126,7 +126,7 @@ async def test_an_attempt_that_takes_too_long_is_terminated(bench: Bench) -> Non
     assert (await bench.operation(operation.name)).error.code == 4
 
 
-async def test_cancelling_ends_what_runs_and_is_no_error(bench: Bench) -> None:
+async def test_cancel_ends_running_tasks_without_error(bench: Bench) -> None:
     operation = await bench.call("RunJob", name=JOB)
     attempt = await bench.attempt()
     execution = unpack(operation)
@@ -147,7 +147,7 @@ async def test_cancelling_ends_what_runs_and_is_no_error(bench: Bench) -> None:
     assert not answer.HasField("error")
 
 
-async def test_cancelling_changes_nothing_for_a_task_that_ended_first(bench: Bench) -> None:
+async def test_cancel_keeps_result_of_finished_task(bench: Bench) -> None:
     execution = await bench.run()
     attempt = await bench.attempt()
 
@@ -157,7 +157,7 @@ async def test_cancelling_changes_nothing_for_a_task_that_ended_first(bench: Ben
     assert completed(await bench.execution(execution)).state == State.CONDITION_SUCCEEDED
 
 
-async def test_an_ended_execution_cannot_be_cancelled(bench: Bench) -> None:
+async def test_ended_execution_cannot_be_cancelled(bench: Bench) -> None:
     execution = await bench.run()
     (await bench.attempt()).end()
     await settle()
@@ -166,7 +166,7 @@ async def test_an_ended_execution_cannot_be_cancelled(bench: Bench) -> None:
         await bench.call("CancelExecution", name=execution.name)
 
 
-async def test_parallelism_bounds_what_runs_at_a_time(bench: Bench) -> None:
+async def test_parallelism_limits_running_tasks(bench: Bench) -> None:
     execution = await bench.run(overrides={"task_count": 3})
     await settle()
     assert len(bench.runtime.started) == 3
@@ -184,7 +184,7 @@ async def test_parallelism_bounds_what_runs_at_a_time(bench: Bench) -> None:
     assert last.env["CLOUD_RUN_TASK_INDEX"] == "2"
 
 
-async def test_other_tasks_run_on_when_one_has_failed(bench: Bench) -> None:
+async def test_other_tasks_continue_after_failure(bench: Bench) -> None:
     execution = await bench.run(overrides={"task_count": 2})
     other = await bench.attempt(1)
     (await bench.attempt(0)).end(code=1)
@@ -213,7 +213,7 @@ async def test_cancelling_keeps_waiting_tasks_from_starting(bench: Bench) -> Non
     assert len(bench.runtime.started) == 1
 
 
-async def test_an_image_that_nobody_has_fails_the_execution(bench: Bench) -> None:
+async def test_unknown_image_fails_execution(bench: Bench) -> None:
     job = await bench.call("GetJob", name=JOB)
     job.template.template.containers[0].image = "demo/unknown:1"
     await bench.call("UpdateJob", job=job)
@@ -225,7 +225,7 @@ async def test_an_image_that_nobody_has_fails_the_execution(bench: Bench) -> Non
     assert (await bench.operation(operation.name)).error.code == 5
 
 
-async def test_a_machine_that_cannot_start_a_task_is_an_internal_error_and_says_why(
+async def test_task_that_cannot_start_is_internal_error_with_reason(
     bench: Bench,
 ) -> None:
     bench.runtime.broken = True
@@ -236,7 +236,7 @@ async def test_a_machine_that_cannot_start_a_task_is_an_internal_error_and_says_
     assert (await bench.operation(operation.name)).error.code == 13
 
 
-async def test_the_job_points_at_its_latest_execution(bench: Bench) -> None:
+async def test_job_refers_to_latest_execution(bench: Bench) -> None:
     execution = await bench.run()
     (await bench.attempt()).end()
     await settle()
@@ -248,7 +248,7 @@ async def test_the_job_points_at_its_latest_execution(bench: Bench) -> None:
     assert latest.completion_status == 1  # EXECUTION_SUCCEEDED
 
 
-async def test_a_deleted_execution_is_ended_and_gone(bench: Bench) -> None:
+async def test_delete_ends_and_removes_execution(bench: Bench) -> None:
     execution = await bench.run()
     attempt = await bench.attempt()
 
@@ -261,7 +261,7 @@ async def test_a_deleted_execution_is_ended_and_gone(bench: Bench) -> None:
         await bench.execution(execution)
 
 
-async def test_deleting_a_job_takes_its_executions_along(bench: Bench) -> None:
+async def test_delete_job_removes_its_executions(bench: Bench) -> None:
     execution = await bench.run()
     (await bench.attempt()).end()
     await settle()
@@ -273,7 +273,7 @@ async def test_deleting_a_job_takes_its_executions_along(bench: Bench) -> None:
             await bench.call(method, name=name)
 
 
-async def test_waiting_for_an_operation_returns_when_it_is_done(bench: Bench) -> None:
+async def test_wait_operation_returns_when_done(bench: Bench) -> None:
     operation = await bench.call("RunJob", name=JOB)
     attempt = await bench.attempt()
     early = await bench.call("WaitOperation", name=operation.name, timeout={"nanos": 1000})

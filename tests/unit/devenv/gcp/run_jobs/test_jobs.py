@@ -32,7 +32,7 @@ async def create(bench: Bench, job_id: str = "new", **fields: Any) -> Any:
     return job
 
 
-async def test_a_new_job_has_googles_defaults(bench: Bench) -> None:
+async def test_new_job_has_googles_defaults(bench: Bench) -> None:
     job = await create(bench)
 
     task = job.template.template
@@ -45,7 +45,7 @@ async def test_a_new_job_has_googles_defaults(bench: Bench) -> None:
     assert await bench.call("GetJob", name=job.name) == job
 
 
-async def test_no_retries_is_not_the_default_number_of_retries(bench: Bench) -> None:
+async def test_zero_retries_is_kept(bench: Bench) -> None:
     job = await create(bench, job=job_of(max_retries=0))
     await bench.call("RunJob", name=job.name)
     (await bench.attempt()).end(code=1)
@@ -54,12 +54,12 @@ async def test_no_retries_is_not_the_default_number_of_retries(bench: Bench) -> 
     assert len(bench.runtime.started) == 1
 
 
-async def test_a_job_is_created_once(bench: Bench) -> None:
+async def test_job_is_created_once(bench: Bench) -> None:
     with pytest.raises(AlreadyExists, match=r"Resource 'sim' already exists\."):
         await create(bench, "sim")
 
 
-async def test_validating_only_keeps_nothing(bench: Bench) -> None:
+async def test_validate_only_stores_nothing(bench: Bench) -> None:
     job = await create(bench, validate_only=True)
     await bench.call("RunJob", name=JOB, validate_only=True)
     await bench.call("DeleteJob", name=JOB, validate_only=True)
@@ -70,7 +70,7 @@ async def test_validating_only_keeps_nothing(bench: Bench) -> None:
     assert await bench.call("GetJob", name=JOB)
 
 
-async def test_a_missing_job_is_named_with_its_place(bench: Bench) -> None:
+async def test_missing_job_error_names_region_and_project(bench: Bench) -> None:
     text = "Resource 'no' of kind 'JOB' in region 'us-west1' in project 'demo' does not exist."
 
     for method in ("GetJob", "RunJob", "DeleteJob"):
@@ -84,13 +84,13 @@ async def test_another_region_is_not_implemented(bench: Bench) -> None:
         await bench.call("RunJob", name="projects/demo/locations/mars/jobs/sim")
 
 
-async def test_the_project_number_names_the_project_too(bench: Bench) -> None:
+async def test_project_number_is_accepted(bench: Bench) -> None:
     job = await bench.call("GetJob", name=JOB.replace("demo", "123456789012"))
 
     assert job.name == JOB
 
 
-async def test_an_update_replaces_the_template_and_counts_generations(bench: Bench) -> None:
+async def test_update_replaces_template_and_increments_generation(bench: Bench) -> None:
     job = await bench.call("GetJob", name=JOB)
     job.template.template.containers[0].env[0].value = "changed"
     await bench.call("UpdateJob", job=job)
@@ -101,7 +101,7 @@ async def test_an_update_replaces_the_template_and_counts_generations(bench: Ben
     assert changed.etag != job.etag
 
 
-async def test_an_update_of_an_older_version_is_a_conflict(bench: Bench) -> None:
+async def test_update_with_old_etag_is_conflict(bench: Bench) -> None:
     job = await bench.call("GetJob", name=JOB)
     await bench.call("UpdateJob", job=job)
 
@@ -109,7 +109,7 @@ async def test_an_update_of_an_older_version_is_a_conflict(bench: Bench) -> None
         await bench.call("UpdateJob", job=job)
 
 
-async def test_an_update_may_create_a_missing_job(bench: Bench) -> None:
+async def test_update_with_allow_missing_creates_job(bench: Bench) -> None:
     job = job_of()
     job.name = f"{LOCATION}/jobs/new"
     with pytest.raises(NotFound):
@@ -177,7 +177,7 @@ async def test_arguments_can_be_cleared(bench: Bench) -> None:
     assert (await bench.attempt()).attempt.args == ()
 
 
-async def test_an_execution_token_names_the_execution_and_runs_the_job(bench: Bench) -> None:
+async def test_execution_token_names_and_starts_execution(bench: Bench) -> None:
     job = job_of()
     job.start_execution_token = "first"
     await create(bench, job=job)
@@ -194,9 +194,7 @@ async def test_an_execution_token_names_the_execution_and_runs_the_job(bench: Be
         ("DeleteJob", "run.jobs.delete"),
     ],
 )
-async def test_each_method_asks_for_its_permission(
-    bench: Bench, method: str, permission: str
-) -> None:
+async def test_method_checks_its_permission(bench: Bench, method: str, permission: str) -> None:
     bench.guard.denied.add(permission)
 
     with pytest.raises(PermissionDenied):
@@ -204,7 +202,7 @@ async def test_each_method_asks_for_its_permission(
     assert bench.guard.asked == [(permission, JOB)]
 
 
-async def test_overrides_need_a_permission_beside_that_to_run(bench: Bench) -> None:
+async def test_overrides_need_run_with_overrides_permission(bench: Bench) -> None:
     bench.guard.denied.add("run.jobs.runWithOverrides")
     await bench.run()
 
@@ -213,7 +211,7 @@ async def test_overrides_need_a_permission_beside_that_to_run(bench: Bench) -> N
     assert ("run.jobs.run", JOB) in bench.guard.asked
 
 
-async def test_creating_a_job_needs_the_right_to_act_as_its_account(bench: Bench) -> None:
+async def test_create_job_needs_act_as_on_its_account(bench: Bench) -> None:
     bench.guard.denied.add("iam.serviceAccounts.actAs")
 
     with pytest.raises(PermissionDenied):
@@ -222,7 +220,7 @@ async def test_creating_a_job_needs_the_right_to_act_as_its_account(bench: Bench
     assert bench.guard.asked[-1] == ("iam.serviceAccounts.actAs", asked)
 
 
-async def test_executions_tasks_and_operations_ask_too(bench: Bench) -> None:
+async def test_execution_methods_check_their_permissions(bench: Bench) -> None:
     operation = await bench.call("RunJob", name=JOB)
     execution = unpack(operation)
     (task,) = await bench.tasks(execution)
@@ -245,7 +243,7 @@ async def test_executions_tasks_and_operations_ask_too(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("job_id", ["", "Big", "1st", "end-", "a" * 50, "a/b", "ä"])
-async def test_a_name_that_no_execution_could_carry_is_refused(bench: Bench, job_id: str) -> None:
+async def test_too_long_or_invalid_job_id_is_refused(bench: Bench, job_id: str) -> None:
     with pytest.raises(InvalidArgument, match="job_id"):
         await create(bench, job_id)
 
@@ -270,9 +268,7 @@ async def test_a_name_that_no_execution_could_carry_is_refused(bench: Bench, job
     ],
     ids=str,
 )
-async def test_a_template_beyond_the_limits_is_refused(
-    bench: Bench, template: dict[str, Any]
-) -> None:
+async def test_template_outside_limits_is_refused(bench: Bench, template: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument, match=r"^job\.template\."):
         await create(bench, job=job_of(**template))
 
@@ -288,7 +284,7 @@ async def test_a_template_beyond_the_limits_is_refused(
     ],
     ids=str,
 )
-async def test_overrides_beyond_the_limits_are_refused(
+async def test_overrides_outside_limits_are_refused(
     bench: Bench, overrides: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidArgument, match=r"^overrides\."):

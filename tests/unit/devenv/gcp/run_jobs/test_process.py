@@ -62,20 +62,18 @@ async def printed(runtime: ProcessRuntime, data: Path, expression: str, **change
     ],
     ids=["good", "exit", "exception", "signal"],
 )
-async def test_the_end_of_a_process_is_told(
+async def test_process_exit_is_reported(
     runtime: ProcessRuntime, source: str, how: AttemptExit
 ) -> None:
     assert await ended(runtime, source) == how
 
 
-async def test_a_command_that_does_not_exist_exits_with_127(
-    runtime: ProcessRuntime, tmp_path: Path
-) -> None:
+async def test_missing_command_exits_with_127(runtime: ProcessRuntime, tmp_path: Path) -> None:
     assert (await ended(runtime, "pass", command=("no-such-program",))).code == 127
     assert "no-such-program: No such file" in log_of(tmp_path)
 
 
-async def test_a_process_that_is_asked_to_end_may_do_so_in_its_own_way(
+async def test_terminated_process_may_end_by_itself(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
     source = """
@@ -91,7 +89,7 @@ async def test_a_process_that_is_asked_to_end_may_do_so_in_its_own_way(
     assert await running.wait() == AttemptExit(code=5, terminated=True)
 
 
-async def test_who_does_not_listen_is_killed_with_its_children(
+async def test_process_that_ignores_sigterm_is_killed_with_children(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
     running = await runtime.start(make_attempt(DEAF))
@@ -102,9 +100,7 @@ async def test_who_does_not_listen_is_killed_with_its_children(
     await eventually(lambda: not alive(child))
 
 
-async def test_what_a_process_leaves_behind_ends_with_it(
-    runtime: ProcessRuntime, tmp_path: Path
-) -> None:
+async def test_child_processes_end_with_process(runtime: ProcessRuntime, tmp_path: Path) -> None:
     source = """
         import subprocess, sys
         print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid)
@@ -115,7 +111,7 @@ async def test_what_a_process_leaves_behind_ends_with_it(
     await eventually(lambda: not alive(int(log_of(tmp_path))))
 
 
-async def test_too_much_memory_ends_a_process(runtime: ProcessRuntime, tmp_path: Path) -> None:
+async def test_process_over_memory_limit_is_killed(runtime: ProcessRuntime, tmp_path: Path) -> None:
     source = "import time; x = b'x' * 300_000_000; time.sleep(60)"
 
     assert await ended(runtime, source, memory=128 * 2**20) == AttemptExit(
@@ -124,7 +120,7 @@ async def test_too_much_memory_ends_a_process(runtime: ProcessRuntime, tmp_path:
     assert "Memory limit of 128 MiB exceeded with" in log_of(tmp_path)
 
 
-async def test_a_container_sees_only_its_own_environment(
+async def test_process_sees_only_its_own_environment(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
     seen: Mapping[str, str] = await printed(
@@ -136,7 +132,7 @@ async def test_a_container_sees_only_its_own_environment(
     assert (seen["WHO"], seen["MODE"]) == ("runner@demo", "x y")
 
 
-async def test_a_container_writes_to_a_folder_that_goes_with_it(
+async def test_temporary_folder_is_removed_with_process(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
     running = await runtime.start(
@@ -149,7 +145,7 @@ async def test_a_container_writes_to_a_folder_that_goes_with_it(
     await eventually(lambda: not folders(tmp_path, "*"))
 
 
-async def test_a_container_starts_in_the_project_and_leads_a_session(
+async def test_process_starts_in_project_as_session_leader(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
     expression = "[os.getcwd(), os.getsid(0) == os.getpid(), sys.stdin.read()]"
@@ -157,7 +153,7 @@ async def test_a_container_starts_in_the_project_and_leads_a_session(
     assert await printed(runtime, tmp_path, expression) == [str(Path.cwd()), True, ""]
 
 
-async def test_output_is_shown_line_by_line(
+async def test_output_is_logged_by_line(
     runtime: ProcessRuntime, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -168,9 +164,7 @@ async def test_output_is_shown_line_by_line(
     assert caplog.messages == [f"{name} | one", f"{name} | two", f"{name} | é"]
 
 
-async def test_the_log_is_bounded_and_the_task_is_not_harmed(
-    runtime: ProcessRuntime, tmp_path: Path
-) -> None:
+async def test_log_file_is_bounded(runtime: ProcessRuntime, tmp_path: Path) -> None:
     source = "import os; [os.write(1, b'x' * 65535 + b'\\n') for _ in range(200)]"
 
     assert await ended(runtime, source) == AttemptExit()
@@ -178,7 +172,7 @@ async def test_the_log_is_bounded_and_the_task_is_not_harmed(
     assert supervisor.LONGEST_LOG <= size < supervisor.LONGEST_LOG + 100
 
 
-async def test_a_running_attempt_is_found_by_the_next_emulator(
+async def test_running_attempt_is_adopted_after_restart(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
     attempt = make_attempt(
@@ -201,7 +195,7 @@ async def test_a_running_attempt_is_found_by_the_next_emulator(
     assert await adopted.wait() == AttemptExit(code=4)
 
 
-async def test_an_attempt_that_ended_meanwhile_is_found_too(
+async def test_ended_attempt_is_adopted_after_restart(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
     attempt = make_attempt("raise SystemExit(6)")
@@ -212,7 +206,7 @@ async def test_an_attempt_that_ended_meanwhile_is_found_too(
     assert await adopted.wait() == AttemptExit(code=6)
 
 
-async def test_an_attempt_that_was_never_started_is_not_found(
+async def test_attempt_never_started_is_not_adopted(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
     attempt = make_attempt()
@@ -221,9 +215,7 @@ async def test_an_attempt_that_was_never_started_is_not_found(
     assert await runtime.adopt(attempt) is None
 
 
-async def test_a_killed_supervisor_takes_its_task_along(
-    runtime: ProcessRuntime, tmp_path: Path
-) -> None:
+async def test_killed_supervisor_ends_its_task(runtime: ProcessRuntime, tmp_path: Path) -> None:
     running = await runtime.start(make_attempt(DEAF))
     child = int(await eventually(lambda: log_of(tmp_path)))
     os.kill(supervisor_of(tmp_path), signal.SIGKILL)
@@ -232,7 +224,7 @@ async def test_a_killed_supervisor_takes_its_task_along(
     await eventually(lambda: not alive(child))
 
 
-async def test_what_nobody_waits_for_any_more_is_swept_away(
+async def test_unneeded_attempts_are_removed_on_open(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
     await runtime.start(make_attempt(DEAF))
@@ -244,7 +236,7 @@ async def test_what_nobody_waits_for_any_more_is_swept_away(
     assert not folders(tmp_path, "*")
 
 
-async def test_closing_leaves_no_trace_of_what_ran(runtime: ProcessRuntime, tmp_path: Path) -> None:
+async def test_close_ends_and_removes_attempts(runtime: ProcessRuntime, tmp_path: Path) -> None:
     attempt = make_attempt(DEAF)
     await runtime.start(attempt)
     child = int(await eventually(lambda: log_of(tmp_path)))
@@ -254,7 +246,7 @@ async def test_closing_leaves_no_trace_of_what_ran(runtime: ProcessRuntime, tmp_
     assert await make_runtime(tmp_path).adopt(attempt) is None
 
 
-async def test_a_machine_without_room_says_so(tmp_path: Path) -> None:
+async def test_full_disk_is_reported(tmp_path: Path) -> None:
     (tmp_path / "runtimes").write_text("in the way")
 
     with pytest.raises(AttemptNotStarted, match="demo-abcde-task0-0"):

@@ -12,7 +12,7 @@ from tests.unit.devenv.gcp.run_jobs.bench import CONFIG, JOB, Bench, completed, 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_runtime_that_is_still_alive_is_watched_to_its_end(bench: Bench) -> None:
+async def test_running_attempt_is_followed_after_restart(bench: Bench) -> None:
     operation = await bench.call("RunJob", name=JOB)
     name = (await bench.attempt()).attempt.name
     later = await bench.killed()
@@ -26,7 +26,7 @@ async def test_a_runtime_that_is_still_alive_is_watched_to_its_end(bench: Bench)
     assert later.runtime.kept == {name}
 
 
-async def test_a_runtime_that_ended_in_between_tells_its_end(bench: Bench) -> None:
+async def test_attempt_that_ended_meanwhile_is_recorded(bench: Bench) -> None:
     execution = await bench.run()
     name = (await bench.attempt()).attempt.name
     later = await bench.killed()
@@ -36,7 +36,7 @@ async def test_a_runtime_that_ended_in_between_tells_its_end(bench: Bench) -> No
     assert completed(await later.execution(execution)).state == State.CONDITION_SUCCEEDED
 
 
-async def test_a_runtime_that_is_gone_counts_as_failed_and_is_retried(bench: Bench) -> None:
+async def test_lost_attempt_is_retried(bench: Bench) -> None:
     execution = await bench.run()
     name = (await bench.attempt()).attempt.name
     later = await bench.killed()
@@ -51,7 +51,7 @@ async def test_a_runtime_that_is_gone_counts_as_failed_and_is_retried(bench: Ben
     assert (await later.execution(execution)).retried_count == 1
 
 
-async def test_an_attempt_that_had_not_come_to_run_starts_now(bench: Bench) -> None:
+async def test_attempt_not_yet_started_starts_after_restart(bench: Bench) -> None:
     execution = await bench.run()
     later = await bench.killed()
     await later.service.start()
@@ -62,7 +62,7 @@ async def test_an_attempt_that_had_not_come_to_run_starts_now(bench: Bench) -> N
     assert (await later.execution(execution)).succeeded_count == 1
 
 
-async def test_the_timeout_goes_on_counting_while_the_emulator_is_away(bench: Bench) -> None:
+async def test_timeout_continues_during_restart(bench: Bench) -> None:
     await bench.run()
     name = (await bench.attempt()).attempt.name
     later = await bench.killed()
@@ -76,7 +76,7 @@ async def test_the_timeout_goes_on_counting_while_the_emulator_is_away(bench: Be
     assert attempt.terminated
 
 
-async def test_a_cancellation_is_not_forgotten(bench: Bench) -> None:
+async def test_cancellation_survives_restart(bench: Bench) -> None:
     execution = await bench.run()
     name = (await bench.attempt()).attempt.name
     await bench.call("CancelExecution", name=execution.name)
@@ -90,7 +90,7 @@ async def test_a_cancellation_is_not_forgotten(bench: Bench) -> None:
     assert completed(await later.execution(execution)).message == "Cancelled by user."
 
 
-async def test_tasks_that_had_ended_are_not_run_again(bench: Bench) -> None:
+async def test_finished_tasks_are_not_repeated(bench: Bench) -> None:
     execution = await bench.run(overrides={"task_count": 2})
     name = (await bench.attempt(1)).attempt.name
     (await bench.attempt(0)).end()
@@ -104,7 +104,7 @@ async def test_tasks_that_had_ended_are_not_run_again(bench: Bench) -> None:
     assert (await later.execution(execution)).succeeded_count == 2
 
 
-async def test_a_polite_stop_records_nothing_and_closes_the_runtime(bench: Bench) -> None:
+async def test_graceful_stop_closes_runtime_without_recording(bench: Bench) -> None:
     execution = await bench.run()
     await bench.attempt()
 
@@ -113,7 +113,7 @@ async def test_a_polite_stop_records_nothing_and_closes_the_runtime(bench: Bench
     assert completed(await bench.execution(execution)).state == State.CONDITION_RECONCILING
 
 
-async def test_declared_jobs_follow_their_declaration(bench: Bench) -> None:
+async def test_declared_job_follows_devenv_toml(bench: Bench) -> None:
     job = CONFIG.jobs[0]
     changed = replace(CONFIG, jobs=(replace(job, image="demo/sim:2", max_retries=0),))
     later = await bench.killed(changed)
@@ -124,7 +124,7 @@ async def test_declared_jobs_follow_their_declaration(bench: Bench) -> None:
     assert (template.max_retries, template.HasField("max_retries")) == (0, True)
 
 
-async def test_what_a_caller_changed_stays_until_the_declaration_changes(bench: Bench) -> None:
+async def test_update_of_declared_job_stays_until_declaration_changes(bench: Bench) -> None:
     job = await bench.call("GetJob", name=JOB)
     job.template.task_count = 4
     await bench.call("UpdateJob", job=job)

@@ -29,5 +29,5 @@ def published(transport: Any, method: str) -> HttpRule:
     ],
     ids=["jobs", "executions", "tasks", "operations"],
 )
-def test_the_table_equals_the_clients(transport: Any, table: dict[str, HttpRule]) -> None:
+def test_rest_table_equals_published_client(transport: Any, table: dict[str, HttpRule]) -> None:
     assert table == {method: published(transport, method) for method in table}

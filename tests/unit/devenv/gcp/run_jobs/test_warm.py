@@ -85,7 +85,7 @@ async def run(
     return ended, log_of(data)
 
 
-async def test_a_program_finds_everything_as_in_a_fresh_process(
+async def test_warm_process_looks_like_fresh_process(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
     attempt = make_attempt(FACTS, env={"PYTHONUNBUFFERED": "1", "TZ": "Asia/Tokyo", "A": "b"})
@@ -101,9 +101,7 @@ async def test_a_program_finds_everything_as_in_a_fresh_process(
     assert facts[1]["seen"] == "runner@demo"
 
 
-async def test_the_waiting_process_is_used_once_it_is_ready(
-    runtime: ProcessRuntime, tmp_path: Path
-) -> None:
+async def test_warm_process_is_used_when_ready(runtime: ProcessRuntime, tmp_path: Path) -> None:
     attempt = make_attempt("print(forked())")
     cold = await run(runtime, tmp_path, attempt)
     await ready(runtime, attempt)
@@ -121,7 +119,7 @@ async def test_the_waiting_process_is_used_once_it_is_ready(
     ],
     ids=["exit", "exception", "signal"],
 )
-async def test_its_end_is_that_of_the_program(
+async def test_warm_task_exits_with_program_status(
     runtime: ProcessRuntime, tmp_path: Path, source: str, how: AttemptExit, output: str
 ) -> None:
     attempt = make_attempt(source)
@@ -132,7 +130,7 @@ async def test_its_end_is_that_of_the_program(
     assert output in written
 
 
-async def test_it_serves_one_task_after_the_other(runtime: ProcessRuntime, tmp_path: Path) -> None:
+async def test_warm_process_serves_several_tasks(runtime: ProcessRuntime, tmp_path: Path) -> None:
     waiting = await ready(runtime, make_attempt())
     for number in range(3):
         attempt = make_attempt(f"print(forked(), {number})", env={"NUMBER": str(number)})
@@ -141,7 +139,7 @@ async def test_it_serves_one_task_after_the_other(runtime: ProcessRuntime, tmp_p
     assert alive(waiting)
 
 
-async def test_a_waiting_process_that_dies_is_not_missed(
+async def test_dead_warm_process_is_replaced_by_cold_start(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
     attempt = make_attempt("print(forked())")
@@ -153,7 +151,7 @@ async def test_a_waiting_process_that_dies_is_not_missed(
     assert log_of(tmp_path) == "False\nbye\n"
 
 
-async def test_a_waiting_process_that_does_not_answer_is_given_up(
+async def test_silent_warm_process_is_given_up(
     runtime: ProcessRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(warm, "PATIENCE", 0.1)
@@ -165,7 +163,7 @@ async def test_a_waiting_process_that_does_not_answer_is_given_up(
     await eventually(lambda: not alive(waiting))
 
 
-async def test_a_task_outlives_its_waiting_process(runtime: ProcessRuntime, tmp_path: Path) -> None:
+async def test_task_outlives_warm_process(runtime: ProcessRuntime, tmp_path: Path) -> None:
     attempt = make_attempt("print('ready', flush=True); time.sleep(0.3); sys.exit(4)")
     waiting = await ready(runtime, attempt)
     running = await runtime.start(attempt)
@@ -175,7 +173,7 @@ async def test_a_task_outlives_its_waiting_process(runtime: ProcessRuntime, tmp_
     assert (await running.wait()).code == 4
 
 
-async def test_what_the_interpreter_reads_early_makes_another_kind(
+async def test_interpreter_variables_need_their_own_warm_process(
     runtime: ProcessRuntime,
 ) -> None:
     kinds = {
@@ -187,11 +185,11 @@ async def test_what_the_interpreter_reads_early_makes_another_kind(
     assert len(kinds) == 2
 
 
-async def test_a_command_of_the_jobs_own_starts_cold(runtime: ProcessRuntime) -> None:
+async def test_job_with_own_command_starts_cold(runtime: ProcessRuntime) -> None:
     assert runtime._kind(make_attempt(command=("sh",))) is None
 
 
-async def test_closing_ends_the_waiting_process(runtime: ProcessRuntime) -> None:
+async def test_close_ends_warm_process(runtime: ProcessRuntime) -> None:
     waiting = await ready(runtime, make_attempt())
     await runtime.close()
 

@@ -24,12 +24,12 @@ from tests.unit.devenv.gcp.run_jobs.bench import JOB, Bench
         (-1, "0s"),
     ],
 )
-def test_durations_are_written_as_go_does(seconds: float, text: str) -> None:
+def test_durations_have_go_format(seconds: float, text: str) -> None:
     assert go_duration(seconds) == text
 
 
 @pytest.mark.parametrize("image", ["demo/sim:1", "demo/sim", "localhost:5000/sim", "r:1/sim:2"])
-def test_a_tag_becomes_a_digest_and_a_digest_stays(image: str) -> None:
+def test_digest_of_tag_and_of_digest(image: str) -> None:
     repository, _, number = digest(image).partition("@sha256:")
 
     assert image.startswith(repository)
@@ -39,7 +39,7 @@ def test_a_tag_becomes_a_digest_and_a_digest_stays(image: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_log_address_is_that_of_the_cloud_console(bench: Bench) -> None:
+async def test_log_uri_is_cloud_console(bench: Bench) -> None:
     execution = await bench.run(name=JOB)
 
     address = urlsplit(execution.log_uri)

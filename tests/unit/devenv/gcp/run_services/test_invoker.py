@@ -24,16 +24,16 @@ def invoker(*, strip_signature: bool = False) -> Invoker:
     return Invoker(config=CONFIG, guard=FakeGuard(), claims=claims, strip_signature=strip_signature)
 
 
-def test_a_plain_token_reaches_the_container_as_it_is() -> None:
+def test_authorization_header_is_forwarded_unchanged() -> None:
     assert invoker().admit(SERVICE, "/", [(b"authorization", GOOD)]) == [(b"authorization", GOOD)]
 
 
-def test_its_signature_can_be_hidden_to_test_code_that_verifies_again() -> None:
+def test_strip_signature_hides_signature() -> None:
     admitted = invoker(strip_signature=True).admit(SERVICE, "/", [(b"Authorization", GOOD)])
     assert admitted == [(b"Authorization", b"Bearer head.claims.SIGNATURE_REMOVED_BY_GOOGLE")]
 
 
-def test_x_serverless_authorization_is_checked_instead_and_loses_its_signature() -> None:
+def test_x_serverless_authorization_is_checked_and_stripped() -> None:
     sent = [(b"authorization", b"Bearer mine.is.bad"), (b"x-serverless-authorization", GOOD)]
     assert invoker().admit(SERVICE, "/", sent) == [
         (b"authorization", b"Bearer mine.is.bad"),
@@ -41,7 +41,7 @@ def test_x_serverless_authorization_is_checked_instead_and_loses_its_signature()
     ]
 
 
-def test_a_bad_x_serverless_token_is_not_saved_by_a_good_plain_one() -> None:
+def test_invalid_x_serverless_token_returns_401() -> None:
     sent = [(b"authorization", GOOD), (b"x-serverless-authorization", b"Bearer no")]
     with pytest.raises(InvocationRefused) as refused:
         invoker().admit(SERVICE, "/", sent)
@@ -49,7 +49,7 @@ def test_a_bad_x_serverless_token_is_not_saved_by_a_good_plain_one() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_whatever_a_token_looks_like_the_answer_is_401_or_nothing(value: bytes) -> None:
+def test_random_token_is_refused_with_401(value: bytes) -> None:
     with pytest.raises(InvocationRefused) as refused:
         invoker().admit(SERVICE, "/", [(b"authorization", value)])
     assert refused.value.page.status == 401
@@ -68,5 +68,5 @@ def test_whatever_a_token_looks_like_the_answer_is_401_or_nothing(value: bytes) 
         ("", False),
     ],
 )
-def test_an_audience_is_the_services_url_with_or_without_a_path(audience: str, good: bool) -> None:
+def test_audience_is_service_url_with_or_without_path(audience: str, good: bool) -> None:
     assert is_for(audience, URL) is good

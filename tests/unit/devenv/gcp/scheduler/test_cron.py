@@ -25,33 +25,33 @@ def fires(schedule: Schedule, start: float, times: int) -> list[str]:
     return found
 
 
-def test_a_schedule_fires_on_the_wall_clock_of_its_zone() -> None:
+def test_schedule_fires_by_clock_of_its_time_zone() -> None:
     noon = Schedule("0 12 * * 1-5", NEW_YORK)
     assert fires(noon, moment("2026-01-01T00:00"), 3) == [
         *("2026-01-01T17:00", "2026-01-02T17:00", "2026-01-05T17:00")
     ]
 
 
-def test_the_present_moment_itself_is_over() -> None:
+def test_after_excludes_given_moment() -> None:
     every = Schedule("* * * * *", "")
     now = moment("2026-01-01T00:00")
     assert every.after(now) == now + 60
     assert every.after(now - 0.001) == now
 
 
-def test_a_nominal_time_that_does_not_exist_is_skipped() -> None:
+def test_skipped_hour_does_not_fire() -> None:
     nightly = Schedule("30 2 * * *", NEW_YORK)
     assert fires(nightly, moment("2026-03-07T12:00", NEW_YORK), 1) == ["2026-03-09T06:30"]
 
 
-def test_a_nominal_time_that_happens_twice_fires_twice() -> None:
+def test_repeated_hour_fires_twice() -> None:
     nightly = Schedule("30 1 * * *", NEW_YORK)
     assert fires(nightly, moment("2026-10-31T12:00", NEW_YORK), 3) == [
         *("2026-11-01T05:30", "2026-11-01T06:30", "2026-11-02T06:30")
     ]
 
 
-def test_every_half_hour_stays_every_half_hour_when_clocks_change() -> None:
+def test_half_hourly_schedule_is_regular_across_clock_change() -> None:
     schedule = Schedule("*/30 * * * *", NEW_YORK)
     for start in (moment("2026-11-01T03:00"), moment("2026-03-08T05:00")):
         now = start
@@ -64,7 +64,7 @@ def test_every_half_hour_stays_every_half_hour_when_clocks_change() -> None:
     start=st.floats(1.6e9, 2.0e9),
     zone=st.sampled_from([NEW_YORK, "Europe/Vienna", "Australia/Lord_Howe", "Asia/Kathmandu"]),
 )
-def test_every_minute_is_every_minute_in_every_zone(start: float, zone: str) -> None:
+def test_minutely_schedule_fires_every_minute_in_every_zone(start: float, zone: str) -> None:
     following = Schedule("* * * * *", zone).after(start)
     assert following == (start // 60 + 1) * 60
 
@@ -72,7 +72,7 @@ def test_every_minute_is_every_minute_in_every_zone(start: float, zone: str) -> 
 @pytest.mark.parametrize(
     "text", ["", "* * * *", "* * * * * *", "60 * * * *", "0 0 L * *", "0 0 30 2 *", "@daily", "🕐"]
 )
-def test_what_is_no_unix_cron_is_refused(text: str) -> None:
+def test_invalid_cron_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument):
         Schedule(text, "UTC")
 
@@ -80,13 +80,13 @@ def test_what_is_no_unix_cron_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "zone", ["Mars/Olympus", "../../etc/passwd", "/etc/passwd", "\0", "a" * 300]
 )
-def test_what_is_no_time_zone_is_refused(zone: str) -> None:
+def test_invalid_time_zone_is_refused(zone: str) -> None:
     with pytest.raises(InvalidArgument):
         Schedule("* * * * *", zone)
 
 
 @given(st.text(alphabet="0123456789*/,-LW#JANMON @\n", max_size=30), st.text(max_size=10))
-def test_garbage_raises_nothing_but_cloud_errors(text: str, zone: str) -> None:
+def test_random_schedule_raises_only_cloud_errors(text: str, zone: str) -> None:
     for name in ("UTC", zone):
         with suppress(CloudError):
             Schedule(text, name).after(1.8e9)

@@ -27,7 +27,7 @@ from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, FakeTarget
     ],
     ids=["tasks", "scheduler"],
 )
-def test_bindings_equal_the_clients(
+def test_rest_rules_equal_published_client(
     kind: type[TasksService | SchedulerService], transport: Any
 ) -> None:
     store = Store(":memory:")

@@ -82,7 +82,7 @@ def job(**fields: Any) -> dict[str, Any]:
     return {"name": NAME, "schedule": "* * * * *", "http_target": TARGET, **fields}
 
 
-async def test_a_job_fires_at_its_slots_with_its_headers(cloud: SchedulerBench) -> None:
+async def test_job_fires_at_its_slots_with_headers(cloud: SchedulerBench) -> None:
     token = {"service_account_email": "tasks@p"}
     target = {**TARGET, "body": b"x", "oidc_token": token}
     async with cloud.running() as call:
@@ -103,7 +103,7 @@ async def test_a_job_fires_at_its_slots_with_its_headers(cloud: SchedulerBench) 
     assert (first.method, first.deadline) == ("POST", 180)
 
 
-async def test_what_happened_and_what_comes_is_shown(cloud: SchedulerBench) -> None:
+async def test_job_shows_last_attempt_and_next_slot(cloud: SchedulerBench) -> None:
     cloud.target.script = [500]
     async with cloud.running() as call:
         created = await call("CreateJob", parent=PARENT, job=job())
@@ -115,7 +115,7 @@ async def test_what_happened_and_what_comes_is_shown(cloud: SchedulerBench) -> N
     assert found.status.message == "INTERNAL(13): HTTP status code 500"
 
 
-async def test_a_failed_execution_waits_for_the_next_slot(cloud: SchedulerBench) -> None:
+async def test_failed_job_waits_for_next_slot(cloud: SchedulerBench) -> None:
     cloud.target.script = [500]
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
@@ -123,7 +123,7 @@ async def test_a_failed_execution_waits_for_the_next_slot(cloud: SchedulerBench)
         assert len(cloud.target.requests) == 1
 
 
-async def test_a_failed_execution_is_retried_as_often_as_configured(cloud: SchedulerBench) -> None:
+async def test_failed_job_is_retried_up_to_retry_count(cloud: SchedulerBench) -> None:
     cloud.target.script = [500] * 9
     async with cloud.running() as call:
         hourly = job(schedule="1 8 * * *", retry_config={"retry_count": 3})
@@ -136,7 +136,7 @@ async def test_a_failed_execution_is_retried_as_often_as_configured(cloud: Sched
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), NoAnswer("refused"), RuntimeError("a bug")])
-async def test_whatever_an_attempt_raises_the_job_goes_on(
+async def test_job_continues_after_any_delivery_error(
     cloud: SchedulerBench, error: Exception
 ) -> None:
     cloud.target.script = [error]
@@ -146,7 +146,7 @@ async def test_whatever_an_attempt_raises_the_job_goes_on(
     assert len(cloud.target.requests) == 2
 
 
-async def test_retries_stop_when_the_next_slot_comes(cloud: SchedulerBench) -> None:
+async def test_retries_stop_at_next_slot(cloud: SchedulerBench) -> None:
     cloud.target.script = [500] * 5
     retries = {"retry_count": 5, "min_backoff_duration": {"seconds": 25}}
     async with cloud.running() as call:
@@ -156,7 +156,7 @@ async def test_retries_stop_when_the_next_slot_comes(cloud: SchedulerBench) -> N
     assert times == ["2027-01-15T08:01:00Z"] * 2
 
 
-async def test_two_executions_of_a_job_never_run_at_once(cloud: SchedulerBench) -> None:
+async def test_job_never_overlaps_itself(cloud: SchedulerBench) -> None:
     answer = asyncio.Event()
     cloud.target.script = [answer]
     async with cloud.running() as call:
@@ -171,7 +171,7 @@ async def test_two_executions_of_a_job_never_run_at_once(cloud: SchedulerBench) 
         assert len(cloud.target.requests) == 2
 
 
-async def test_a_paused_job_rests_but_can_be_run(cloud: SchedulerBench) -> None:
+async def test_paused_job_runs_on_request_only(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
         paused = await call("PauseJob", name=NAME)
@@ -185,14 +185,14 @@ async def test_a_paused_job_rests_but_can_be_run(cloud: SchedulerBench) -> None:
         assert len(cloud.target.requests) == 2
 
 
-async def test_states_are_switched_only_once(cloud: SchedulerBench) -> None:
+async def test_pause_of_paused_job_is_refused(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
         with pytest.raises(FailedPrecondition):
             await call("ResumeJob", name=NAME)
 
 
-async def test_an_update_changes_what_its_mask_names(cloud: SchedulerBench) -> None:
+async def test_update_changes_masked_fields_only(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job(description="old"))
         await call(
@@ -207,7 +207,7 @@ async def test_an_update_changes_what_its_mask_names(cloud: SchedulerBench) -> N
     assert not cloud.target.requests
 
 
-async def test_a_deleted_job_is_gone(cloud: SchedulerBench) -> None:
+async def test_deleted_job_is_gone(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
         await call("DeleteJob", name=NAME)
@@ -217,21 +217,21 @@ async def test_a_deleted_job_is_gone(cloud: SchedulerBench) -> None:
     assert not cloud.target.requests
 
 
-async def test_a_name_is_taken_once(cloud: SchedulerBench) -> None:
+async def test_create_existing_name_is_refused(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
         with pytest.raises(AlreadyExists):
             await call("CreateJob", parent=PARENT, job=job())
 
 
-async def test_an_unknown_account_is_refused(cloud: SchedulerBench) -> None:
+async def test_unknown_account_is_refused(cloud: SchedulerBench) -> None:
     target = {**TARGET, "oidc_token": {"service_account_email": "nobody@p"}}
     async with cloud.running() as call:
         with pytest.raises(NotFound):
             await call("CreateJob", parent=PARENT, job=job(http_target=target))
 
 
-async def test_every_method_asks_for_its_permission(cloud: SchedulerBench) -> None:
+async def test_each_method_checks_its_permission(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
         for method, verb in (("GetJob", "get"), ("RunJob", "run"), ("ResumeJob", "enable")):
@@ -240,7 +240,7 @@ async def test_every_method_asks_for_its_permission(cloud: SchedulerBench) -> No
                 await call(method, name=NAME)
 
 
-async def test_jobs_outlive_the_process_but_missed_slots_do_not(cloud: SchedulerBench) -> None:
+async def test_jobs_survive_restart_without_missed_slots(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=job())
     cloud.clock = ManualClock(SLOT + 3600)
@@ -250,7 +250,7 @@ async def test_jobs_outlive_the_process_but_missed_slots_do_not(cloud: Scheduler
         assert len(cloud.target.requests) == 1
 
 
-async def test_configured_jobs_are_there_and_stay_paused(cloud: SchedulerBench) -> None:
+async def test_configured_job_exists_and_stays_paused(cloud: SchedulerBench) -> None:
     cloud.schedules = (
         ScheduledJob(name="tick", schedule="* * * * *", uri="http://worker/a", account="tasks"),
     )
@@ -299,7 +299,7 @@ SOME = settings(
 
 @SOME
 @given(data=st.data())
-def test_garbage_gets_nothing_worse_than_a_cloud_error(
+def test_random_request_raises_only_cloud_errors(
     cloud: SchedulerBench, data: st.DataObject
 ) -> None:
     rpc = data.draw(st.sampled_from(cloud.make().rpcs()))
@@ -315,7 +315,7 @@ def test_garbage_gets_nothing_worse_than_a_cloud_error(
 
 @SOME
 @given(wanted=messages(scheduler_v1.Job.pb()))
-def test_whatever_job_is_accepted_can_also_be_run(cloud: SchedulerBench, wanted: Any) -> None:
+def test_accepted_job_can_be_run(cloud: SchedulerBench, wanted: Any) -> None:
     cloud.target.script = [500, TimeoutError()]
     wanted.name, wanted.http_target.uri, wanted.schedule = NAME, TARGET["uri"], "* * * * *"
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 OIDC = {"oidc_token": {"service_account_email": "tasks@p"}}
 
 
-async def test_a_task_is_delivered_at_once_with_its_headers(cloud: TasksBench) -> None:
+async def test_task_is_delivered_with_google_headers(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(id="t1"))
     (request,) = cloud.target.requests
@@ -28,7 +28,7 @@ async def test_a_task_is_delivered_at_once_with_its_headers(cloud: TasksBench) -
     }
 
 
-async def test_the_callers_headers_keep_their_casing_but_googles_cannot_be_set(
+async def test_caller_headers_keep_casing_and_google_headers_are_dropped(
     cloud: TasksBench,
 ) -> None:
     sent = {"X-My-Id": "7", "content-type": "a/b", "X-CloudTasks-TaskName": "x", "host": "evil"}
@@ -40,7 +40,7 @@ async def test_the_callers_headers_keep_their_casing_but_googles_cannot_be_set(
     assert "host" not in headers
 
 
-async def test_counts_and_previous_response_follow_googles_recording(cloud: TasksBench) -> None:
+async def test_counts_follow_google_recording(cloud: TasksBench) -> None:
     cloud.target.script = [503, 404, 429, 500, 302, 200]
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task())
@@ -53,7 +53,7 @@ async def test_counts_and_previous_response_follow_googles_recording(cloud: Task
     assert target.sent("X-CloudTasks-TaskRetryReason") == [None, *[""] * 5]
 
 
-async def test_a_task_is_retried_with_doubling_backoff(cloud: TasksBench) -> None:
+async def test_task_is_retried_with_doubling_backoff(cloud: TasksBench) -> None:
     cloud.target.script = [500] * 4
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task())
@@ -64,7 +64,7 @@ async def test_a_task_is_retried_with_doubling_backoff(cloud: TasksBench) -> Non
     assert counts == [1, 2, 3, 4, 4, 5]
 
 
-async def test_a_busy_target_is_left_alone_for_longer(cloud: TasksBench) -> None:
+async def test_429_and_503_double_backoff(cloud: TasksBench) -> None:
     cloud.target.script = [429]
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task())
@@ -85,7 +85,7 @@ async def test_retry_after_is_considered(cloud: TasksBench) -> None:
         assert len(cloud.target.requests) == 2
 
 
-async def test_an_attempt_past_its_deadline_counts_as_504(cloud: TasksBench) -> None:
+async def test_attempt_past_deadline_counts_as_504(cloud: TasksBench) -> None:
     cloud.target.script = [TimeoutError()]
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(dispatch_deadline={"seconds": 15}))
@@ -97,7 +97,7 @@ async def test_an_attempt_past_its_deadline_counts_as_504(cloud: TasksBench) -> 
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("error", [NoAnswer("refused"), RuntimeError("a bug")])
-async def test_whatever_a_delivery_raises_the_task_is_tried_again(
+async def test_task_is_retried_after_any_delivery_error(
     cloud: TasksBench, error: Exception
 ) -> None:
     cloud.target.script = [error]
@@ -107,7 +107,7 @@ async def test_whatever_a_delivery_raises_the_task_is_tried_again(
     assert len(cloud.target.requests) == 2
 
 
-async def test_every_attempt_carries_a_new_token_for_the_url(cloud: TasksBench) -> None:
+async def test_each_attempt_has_new_token_for_url(cloud: TasksBench) -> None:
     cloud.target.script = [500]
     async with cloud.running() as call:
         sent = {**OIDC, "headers": {"authorization": "mine"}}
@@ -120,7 +120,7 @@ async def test_every_attempt_carries_a_new_token_for_the_url(cloud: TasksBench) 
     assert "authorization" not in cloud.target.requests[0].headers
 
 
-async def test_oauth_token_has_the_scope_of_the_task(cloud: TasksBench) -> None:
+async def test_oauth_token_has_scope_of_task(cloud: TasksBench) -> None:
     token = {"service_account_email": "tasks@p", "scope": "https://scope"}
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(request={"oauth_token": token}))
@@ -128,14 +128,14 @@ async def test_oauth_token_has_the_scope_of_the_task(cloud: TasksBench) -> None:
     assert cloud.target.sent("Authorization") == ["Bearer access-1-tasks@p-https://scope"]
 
 
-async def test_a_token_is_for_the_audience_that_the_task_names(cloud: TasksBench) -> None:
+async def test_token_has_audience_of_task(cloud: TasksBench) -> None:
     token = {"service_account_email": "tasks@p", "audience": "https://worker"}
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(request={"oidc_token": token}))
     assert cloud.target.sent("Authorization") == ["Bearer id-1-tasks@p-https://worker"]
 
 
-async def test_a_task_that_is_given_up_is_deleted(cloud: TasksBench) -> None:
+async def test_exhausted_task_is_deleted(cloud: TasksBench) -> None:
     cloud.target.script = [500] * 9
     async with cloud.running() as call:
         await call(
@@ -149,7 +149,7 @@ async def test_a_task_that_is_given_up_is_deleted(cloud: TasksBench) -> None:
     assert len(cloud.target.requests) == 3
 
 
-async def test_a_scheduled_task_waits_for_its_time(cloud: TasksBench) -> None:
+async def test_scheduled_task_waits_for_its_time(cloud: TasksBench) -> None:
     later = {"seconds": int(cloud.clock.now()) + 60}
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(schedule_time=later))
@@ -159,7 +159,7 @@ async def test_a_scheduled_task_waits_for_its_time(cloud: TasksBench) -> None:
         assert len(cloud.target.requests) == 1
 
 
-async def test_a_deleted_task_is_not_delivered(cloud: TasksBench) -> None:
+async def test_deleted_task_is_not_delivered(cloud: TasksBench) -> None:
     later = {"seconds": int(cloud.clock.now()) + 60}
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(id="t1", schedule_time=later))
@@ -168,7 +168,7 @@ async def test_a_deleted_task_is_not_delivered(cloud: TasksBench) -> None:
     assert not cloud.target.requests
 
 
-async def test_nothing_comes_of_the_answer_to_a_task_deleted_meanwhile(cloud: TasksBench) -> None:
+async def test_answer_to_deleted_task_is_ignored(cloud: TasksBench) -> None:
     answer = asyncio.Event()
     cloud.target.script = [answer]
     async with cloud.running() as call:
@@ -179,7 +179,7 @@ async def test_nothing_comes_of_the_answer_to_a_task_deleted_meanwhile(cloud: Ta
         assert len((await call("ListTasks", parent=QUEUE)).tasks) == 0
 
 
-async def test_a_paused_queue_takes_tasks_and_delivers_them_when_it_is_resumed(
+async def test_paused_queue_delivers_after_resume(
     cloud: TasksBench,
 ) -> None:
     async with cloud.running() as call:
@@ -191,7 +191,7 @@ async def test_a_paused_queue_takes_tasks_and_delivers_them_when_it_is_resumed(
         assert len(cloud.target.requests) == 1
 
 
-async def test_run_task_delivers_even_while_the_queue_is_paused(cloud: TasksBench) -> None:
+async def test_run_task_delivers_from_paused_queue(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
         await call("CreateTask", parent=QUEUE, task=task(id="t1"))
@@ -199,7 +199,7 @@ async def test_run_task_delivers_even_while_the_queue_is_paused(cloud: TasksBenc
         assert len(cloud.target.requests) == 1
 
 
-async def test_run_task_on_a_task_in_flight_sends_no_second_request(cloud: TasksBench) -> None:
+async def test_run_task_in_flight_sends_no_second_request(cloud: TasksBench) -> None:
     cloud.target.script = [asyncio.Event()]
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(id="t1"))
@@ -207,7 +207,7 @@ async def test_run_task_on_a_task_in_flight_sends_no_second_request(cloud: Tasks
     assert len(cloud.target.requests) == 1
 
 
-async def test_a_purge_drops_what_waits(cloud: TasksBench) -> None:
+async def test_purge_drops_waiting_tasks(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
         await call("CreateTask", parent=QUEUE, task=task())
@@ -216,7 +216,7 @@ async def test_a_purge_drops_what_waits(cloud: TasksBench) -> None:
     assert not cloud.target.requests
 
 
-async def test_accepted_tasks_outlive_the_process(cloud: TasksBench) -> None:
+async def test_accepted_tasks_survive_restart(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
         for name in "abc":
@@ -227,7 +227,7 @@ async def test_accepted_tasks_outlive_the_process(cloud: TasksBench) -> None:
     assert cloud.target.sent("X-CloudTasks-TaskName") == ["a", "b", "c"]
 
 
-async def test_an_attempt_cut_off_by_the_end_of_the_process_is_made_again(
+async def test_interrupted_attempt_is_repeated_after_restart(
     cloud: TasksBench,
 ) -> None:
     cloud.target.script = [asyncio.Event()]
@@ -239,7 +239,7 @@ async def test_an_attempt_cut_off_by_the_end_of_the_process_is_made_again(
     assert cloud.target.sent("X-CloudTasks-TaskRetryCount") == ["0", "1"]
 
 
-async def test_counts_outlive_the_process(cloud: TasksBench) -> None:
+async def test_counts_survive_restart(cloud: TasksBench) -> None:
     cloud.target.script = [404]
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task())

@@ -22,7 +22,7 @@ def entry(name: str, due: int = 100) -> QueuedEntry:
     return QueuedEntry(tasks_v2.Task.pb()(name=name, schedule_time={"seconds": due}))
 
 
-def test_backoff_doubles_then_grows_linearly_up_to_the_cap() -> None:
+def test_backoff_doubles_then_grows_linearly_up_to_cap() -> None:
     backoff = Backoff(least=10, most=300, doublings=3)
     assert [backoff.pause(n) for n in range(1, 9)] == [10, 20, 40, 80, 160, 240, 300, 300]
 
@@ -40,14 +40,14 @@ def test_backoff_never_shrinks_and_stays_in_its_bounds(
     assert least <= backoff.pause(retry) <= backoff.pause(retry + 1) <= least + extra
 
 
-def test_a_task_is_given_up_only_when_both_limits_are_reached() -> None:
+def test_task_is_exhausted_when_both_limits_are_reached() -> None:
     config = RetryConfig(max_attempts=3, max_retry_duration={"seconds": 60})
     assert not exhausted(config, attempts=3, age=59)
     assert not exhausted(config, attempts=2, age=61)
     assert exhausted(config, attempts=3, age=60)
 
 
-def test_an_unlimited_limit_leaves_it_to_the_other() -> None:
+def test_unlimited_limit_leaves_decision_to_other() -> None:
     assert exhausted(RetryConfig(max_attempts=3), attempts=3, age=0)
     assert exhausted(
         RetryConfig(max_attempts=-1, max_retry_duration={"seconds": 60}), attempts=1, age=60
@@ -56,7 +56,7 @@ def test_an_unlimited_limit_leaves_it_to_the_other() -> None:
 
 
 @given(rate=st.floats(0.01, 500), burst=st.integers(1, 100), steps=st.lists(st.floats(0, 5)))
-def test_a_bucket_gives_no_more_than_its_burst_and_its_rate(
+def test_token_bucket_is_limited_by_burst_and_rate(
     rate: float, burst: int, steps: list[float]
 ) -> None:
     start = now = 1_800_000_000.0
@@ -71,7 +71,7 @@ def test_a_bucket_gives_no_more_than_its_burst_and_its_rate(
 
 
 @given(rate=st.floats(0.01, 500), burst=st.integers(1, 100))
-def test_a_bucket_says_exactly_when_its_next_token_is_there(rate: float, burst: int) -> None:
+def test_token_bucket_wait_is_exact(rate: float, burst: int) -> None:
     now = 1_800_000_000.0
     bucket = TokenBucket(rate, burst)
     for _ in range(burst):
@@ -82,14 +82,14 @@ def test_a_bucket_says_exactly_when_its_next_token_is_there(rate: float, burst: 
     assert bucket.wait(now + wait) == 0
 
 
-def test_a_clock_set_back_does_not_stop_a_queue() -> None:
+def test_clock_set_back_does_not_stop_queue() -> None:
     bucket = TokenBucket(10, 1)
     assert bucket.wait(1_800_000_000.0) == 0
     bucket.take()
     assert bucket.wait(1_700_000_000.0) <= 0.1001
 
 
-def test_a_rate_below_one_a_second_lets_one_task_out_at_a_time() -> None:
+def test_rate_below_one_per_second_sends_single_tasks() -> None:
     slow = queue(max_dispatches_per_second=0.1)
     slow.put(entry("a"))
     slow.put(entry("b"))
@@ -98,14 +98,14 @@ def test_a_rate_below_one_a_second_lets_one_task_out_at_a_time() -> None:
     assert slow.wake_at(100.0) == 110.0
 
 
-def test_tasks_leave_in_the_order_of_their_due_times() -> None:
+def test_tasks_leave_in_order_of_schedule_time() -> None:
     line = queue()
     for name, due in (("late", 90), ("early", 10), ("middle", 50)):
         line.put(entry(name, due))
     assert [getattr(line.next(100.0), "name", "") for _ in range(3)] == ["early", "middle", "late"]
 
 
-def test_no_more_tasks_are_in_flight_than_the_cap() -> None:
+def test_tasks_in_flight_are_limited() -> None:
     line = queue(max_concurrent_dispatches=2)
     for name in "abc":
         line.put(entry(name))
@@ -117,14 +117,14 @@ def test_no_more_tasks_are_in_flight_than_the_cap() -> None:
     assert line.next(100.0)
 
 
-def test_a_dropped_task_never_leaves() -> None:
+def test_dropped_task_never_leaves() -> None:
     line = queue()
     line.put(entry("a"))
     line.drop(line.tasks["a"])
     assert line.next(1000.0) is None
 
 
-def test_a_task_that_is_put_back_leaves_once() -> None:
+def test_task_put_back_leaves_once() -> None:
     line = queue()
     task = entry("a", due=10)
     line.put(task)
@@ -148,10 +148,10 @@ def test_a_task_that_is_put_back_leaves_once() -> None:
         ("²", 0),
     ],
 )
-def test_retry_after_is_read_in_both_forms(value: str, seconds: float) -> None:
+def test_retry_after_is_parsed_in_both_forms(value: str, seconds: float) -> None:
     assert retry_after(value, 1_800_000_000.0) == seconds
 
 
 @given(st.text(max_size=50))
-def test_retry_after_is_bounded_whatever_it_says(value: str) -> None:
+def test_retry_after_is_bounded(value: str) -> None:
     assert 0 <= retry_after(value, 1_800_000_000.0) <= 3600

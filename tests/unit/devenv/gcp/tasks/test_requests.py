@@ -28,7 +28,7 @@ MISSING = f"{PARENT}/queues/missing"
 FULL = tasks_v2.Task.View.FULL
 
 
-async def test_a_queue_gets_googles_defaults(cloud: TasksBench) -> None:
+async def test_queue_gets_googles_defaults(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         queue = await call("CreateQueue", parent=PARENT, queue={"name": NEW})
     rates, retries = queue.rate_limits, queue.retry_config
@@ -52,7 +52,7 @@ async def test_a_queue_gets_googles_defaults(cloud: TasksBench) -> None:
         ({"retry_config": {"min_backoff": {"seconds": 3601}}}, "less than or equal to Retry"),
     ],
 )
-async def test_limits_out_of_bounds_are_refused(
+async def test_queue_limits_out_of_bounds_are_refused(
     cloud: TasksBench, queue: dict[str, Any], text: str
 ) -> None:
     async with cloud.running() as call:
@@ -85,7 +85,7 @@ async def test_field_that_is_not_emulated_is_named(
             await call(method, **{"parent": PARENT, **fields})
 
 
-async def test_fractions_of_a_backoff_over_a_second_are_cut(cloud: TasksBench) -> None:
+async def test_backoff_is_truncated_to_seconds(cloud: TasksBench) -> None:
     retries = {"min_backoff": {"seconds": 2, "nanos": 5}}
     async with cloud.running() as call:
         queue = await call(
@@ -94,7 +94,7 @@ async def test_fractions_of_a_backoff_over_a_second_are_cut(cloud: TasksBench) -
     assert (queue.retry_config.min_backoff.seconds, queue.retry_config.min_backoff.nanos) == (2, 0)
 
 
-async def test_a_queue_exists_once_and_its_name_rests_after_deletion(cloud: TasksBench) -> None:
+async def test_queue_name_is_blocked_after_deletion(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("CreateQueue", parent=PARENT, queue={"name": NEW})
         with pytest.raises(AlreadyExists, match=r"^Queue already exists$"):
@@ -106,7 +106,7 @@ async def test_a_queue_exists_once_and_its_name_rests_after_deletion(cloud: Task
         await call("CreateQueue", parent=PARENT, queue={"name": NEW})
 
 
-async def test_a_deleted_queue_takes_its_tasks_with_it(cloud: TasksBench) -> None:
+async def test_delete_queue_drops_its_tasks(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
         await call("CreateTask", parent=QUEUE, task=task())
@@ -117,7 +117,7 @@ async def test_a_deleted_queue_takes_its_tasks_with_it(cloud: TasksBench) -> Non
 
 
 @pytest.mark.parametrize("method", ["GetQueue", "PauseQueue", "ResumeQueue", "PurgeQueue"])
-async def test_a_missing_queue_is_not_found(cloud: TasksBench, method: str) -> None:
+async def test_missing_queue_is_not_found(cloud: TasksBench, method: str) -> None:
     async with cloud.running() as call:
         with pytest.raises(NotFound, match=NO_QUEUE):
             await call(method, name=MISSING)
@@ -128,14 +128,14 @@ async def test_a_missing_queue_is_not_found(cloud: TasksBench, method: str) -> N
 
 
 @pytest.mark.parametrize("method", ["GetTask", "DeleteTask", "RunTask"])
-async def test_a_missing_task_is_not_found(cloud: TasksBench, method: str) -> None:
+async def test_missing_task_is_not_found(cloud: TasksBench, method: str) -> None:
     async with cloud.running() as call:
         for queue in (QUEUE, MISSING):
             with pytest.raises(NotFound, match=r"^Requested entity was not found\.$"):
                 await call(method, name=f"{queue}/tasks/none")
 
 
-async def test_another_project_is_refused_with_its_name(cloud: TasksBench) -> None:
+async def test_other_project_is_refused_by_name(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         with pytest.raises(PermissionDenied) as refused:
             await call("CreateQueue", parent="not-a-valid-parent", queue={"name": NEW})
@@ -143,13 +143,13 @@ async def test_another_project_is_refused_with_its_name(cloud: TasksBench) -> No
     assert refused.value.details[0].reason == "CONSUMER_INVALID"
 
 
-async def test_a_project_may_be_given_by_its_number(cloud: TasksBench) -> None:
+async def test_project_number_is_accepted(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         found = await call("GetQueue", name=QUEUE.replace("validibot-local", "123456789012"))
     assert found.name == QUEUE
 
 
-async def test_malformed_names_are_refused_with_a_link_to_the_definition(cloud: TasksBench) -> None:
+async def test_malformed_name_error_links_to_definition(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         with pytest.raises(InvalidArgument, match="Queue name must be formatted:") as queue:
             await call("GetQueue", name="runs")
@@ -178,7 +178,7 @@ async def test_malformed_names_are_refused_with_a_link_to_the_definition(cloud: 
         ({"request": {"body": b"x" * 1_048_576}}, "Task size too large"),
     ],
 )
-async def test_tasks_that_cannot_be_are_refused(
+async def test_invalid_task_is_refused(
     cloud: TasksBench, fields: dict[str, Any], text: str
 ) -> None:
     async with cloud.running() as call:
@@ -186,7 +186,7 @@ async def test_tasks_that_cannot_be_are_refused(
             await call("CreateTask", parent=QUEUE, task=task(**fields))
 
 
-async def test_a_name_is_taken_while_its_task_lives_and_for_a_while_after(
+async def test_task_name_is_blocked_after_completion(
     cloud: TasksBench,
 ) -> None:
     async with cloud.running() as call:
@@ -201,7 +201,7 @@ async def test_a_name_is_taken_while_its_task_lives_and_for_a_while_after(
     assert len(cloud.target.requests) == 2
 
 
-async def test_a_task_belongs_in_the_queue_of_the_request(cloud: TasksBench) -> None:
+async def test_task_name_must_be_in_queue_of_request(cloud: TasksBench) -> None:
     other = {"name": f"{QUEUE}-other/tasks/t1", "http_request": {"url": "http://x/"}}
     async with cloud.running() as call:
         with pytest.raises(InvalidArgument) as refused:
@@ -212,14 +212,14 @@ async def test_a_task_belongs_in_the_queue_of_the_request(cloud: TasksBench) -> 
     )
 
 
-async def test_an_account_that_does_not_exist_is_not_found(cloud: TasksBench) -> None:
+async def test_unknown_service_account_is_not_found(cloud: TasksBench) -> None:
     unknown = {"oidc_token": {"service_account_email": "nobody@p"}}
     async with cloud.running() as call:
         with pytest.raises(NotFound):
             await call("CreateTask", parent=QUEUE, task=task(request=unknown))
 
 
-async def test_who_creates_a_task_must_be_allowed_to_act_as_its_account(cloud: TasksBench) -> None:
+async def test_create_task_needs_act_as_on_its_account(cloud: TasksBench) -> None:
     known = {"oidc_token": {"service_account_email": "tasks@p"}}
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(request=known))
@@ -232,7 +232,7 @@ async def test_who_creates_a_task_must_be_allowed_to_act_as_its_account(cloud: T
             await call("CreateTask", parent=QUEUE, task=task(request=known))
 
 
-async def test_only_the_full_view_has_the_body_and_needs_its_permission(cloud: TasksBench) -> None:
+async def test_full_view_has_body_and_needs_permission(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
         basic = await call("CreateTask", parent=QUEUE, task=task(id="t1"))
@@ -244,7 +244,7 @@ async def test_only_the_full_view_has_the_body_and_needs_its_permission(cloud: T
     assert basic.http_request.headers["User-Agent"] == "Google-Cloud-Tasks"
 
 
-async def test_attempts_are_shown(cloud: TasksBench) -> None:
+async def test_task_shows_its_attempts(cloud: TasksBench) -> None:
     cloud.target.script = [503, TimeoutError()]
     async with cloud.running() as call:
         await call("CreateTask", parent=QUEUE, task=task(id="t1"))
@@ -257,7 +257,7 @@ async def test_attempts_are_shown(cloud: TasksBench) -> None:
     assert (status.code, status.message) == (4, "DEADLINE_EXCEEDED(4): HTTP status code 504")
 
 
-async def test_lists_come_in_pages(cloud: TasksBench) -> None:
+async def test_tasks_are_listed_in_pages(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
         for name in "dbeac":
@@ -270,7 +270,7 @@ async def test_lists_come_in_pages(cloud: TasksBench) -> None:
     assert (names, rest.next_page_token) == (list("abcde"), "")
 
 
-async def test_an_update_changes_what_its_mask_names(cloud: TasksBench) -> None:
+async def test_update_changes_masked_fields_only(cloud: TasksBench) -> None:
     wanted = {"name": QUEUE, "rate_limits": {"max_dispatches_per_second": 5}}
     async with cloud.running() as call:
         await call("PauseQueue", name=QUEUE)
@@ -286,7 +286,7 @@ async def test_an_update_changes_what_its_mask_names(cloud: TasksBench) -> None:
     assert queue.state == tasks_v2.Queue.State.PAUSED
 
 
-async def test_queues_are_listed_and_a_missing_one_is_made_by_an_update(cloud: TasksBench) -> None:
+async def test_update_creates_missing_queue(cloud: TasksBench) -> None:
     async with cloud.running() as call:
         await call("UpdateQueue", queue={"name": NEW})
         listed = await call("ListQueues", parent=PARENT, page_size=1)
@@ -297,7 +297,7 @@ async def test_queues_are_listed_and_a_missing_one_is_made_by_an_update(cloud: T
 
 
 @pytest.mark.parametrize("method", ["GetIamPolicy", "SetIamPolicy"])
-async def test_policies_are_unimplemented_by_name(cloud: TasksBench, method: str) -> None:
+async def test_iam_policy_methods_are_unimplemented(cloud: TasksBench, method: str) -> None:
     async with cloud.running() as call:
         with pytest.raises(Unimplemented, match=method):
             await call(method, resource=QUEUE)
@@ -310,9 +310,7 @@ SOME = settings(
 
 @SOME
 @given(data=st.data())
-def test_garbage_gets_nothing_worse_than_a_cloud_error(
-    cloud: TasksBench, data: st.DataObject
-) -> None:
+def test_random_request_raises_only_cloud_errors(cloud: TasksBench, data: st.DataObject) -> None:
     rpc = data.draw(st.sampled_from(cloud.make().rpcs()))
     request = data.draw(messages(rpc.request))
 
@@ -326,9 +324,7 @@ def test_garbage_gets_nothing_worse_than_a_cloud_error(
 
 @SOME
 @given(queue=messages(tasks_v2.Queue.pb()), entry=messages(tasks_v2.Task.pb()))
-def test_whatever_a_queue_accepts_it_can_also_deliver(
-    cloud: TasksBench, queue: Any, entry: Any
-) -> None:
+def test_accepted_task_can_be_delivered(cloud: TasksBench, queue: Any, entry: Any) -> None:
     cloud.target.script = [500, 503, TimeoutError()]
     queue.name, entry.name, entry.http_request.url = QUEUE, "", "http://worker/"
 
