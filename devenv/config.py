@@ -112,7 +112,7 @@ class Config:
             )
         return self.tunnel
 
-    def cloud_service(self, port: int) -> gcp.Service:
+    def cloud_service(self, port: int) -> gcp.ServiceConfig:
         """Return the Cloud Run service that leads to `port`."""
         for service in self.cloud.services:
             if service.port == port:

@@ -15,7 +15,7 @@ import pytest_socket
 from google.auth.compute_engine import _metadata
 
 from devenv.gcp import Cloud
-from devenv.gcp.config import Binding, CloudConfig, Image, Job, parse
+from devenv.gcp.config import CloudConfig, IamBinding, ImageConfig, JobConfig, parse
 
 ROOT = Path(__file__).parents[1]
 _CLOUD = pytest.StashKey[Cloud]()
@@ -37,24 +37,24 @@ def _config() -> CloudConfig:
     declared = parse(tomllib.loads((ROOT / "devenv.toml").read_text())["gcp"])
     cold = tuple(replace(image, warm=()) for image in declared.images)
     admin = (
-        Binding("admin", "roles/cloudtasks.admin"),
-        Binding("admin", "roles/cloudscheduler.admin"),
-        Binding("admin", "roles/iam.serviceAccountUser"),
-        Binding("admin", "roles/iam.serviceAccountTokenCreator"),
-        Binding("admin", "roles/iam.serviceAccountKeyAdmin"),
-        Binding("admin", "roles/run.admin"),
-        Binding("admin", "roles/storage.admin"),
+        IamBinding("admin", "roles/cloudtasks.admin"),
+        IamBinding("admin", "roles/cloudscheduler.admin"),
+        IamBinding("admin", "roles/iam.serviceAccountUser"),
+        IamBinding("admin", "roles/iam.serviceAccountTokenCreator"),
+        IamBinding("admin", "roles/iam.serviceAccountKeyAdmin"),
+        IamBinding("admin", "roles/run.admin"),
+        IamBinding("admin", "roles/storage.admin"),
         # May do what the worker may, but start jobs.
-        Binding("launcher", "roles/storage.objectUser", "bucket/validibot-local"),
-        Binding("launcher", "roles/iam.serviceAccountTokenCreator", "account/capability"),
+        IamBinding("launcher", "roles/storage.objectUser", "bucket/validibot-local"),
+        IamBinding("launcher", "roles/iam.serviceAccountTokenCreator", "account/capability"),
     )
-    sleeper = Image("sleeper:1", ("{python}", "-c", "import time; time.sleep(600)"))
+    sleeper = ImageConfig("sleeper:1", ("{python}", "-c", "import time; time.sleep(600)"))
     return replace(
         declared,
         accounts=(*declared.accounts, "admin", "launcher"),
         bindings=(*declared.bindings, *admin),
         images=(*cold, sleeper),
-        jobs=(*declared.jobs, Job("sleeper", sleeper.name, "validator-fmu", max_retries=0)),
+        jobs=(*declared.jobs, JobConfig("sleeper", sleeper.name, "validator-fmu", max_retries=0)),
         schedules=(),
         services=tuple(replace(service, port=_free_port()) for service in declared.services),
     )

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from devenv.gcp.config import CloudConfig, Image, parse
+from devenv.gcp.config import CloudConfig, ImageConfig, parse
 from devenv.gcp.errors import CloudError
-from devenv.gcp.place import LOOPBACK, Place
+from devenv.gcp.place import LOOPBACK, CloudPlace
 from devenv.gcp.server import CloudServer
 from devenv.gcp.tables import ConfigError
 
@@ -79,8 +79,8 @@ def _debugger(text: str) -> tuple[str, int]:
     return image, int(port)
 
 
-def _place(options: argparse.Namespace) -> Place:
-    return Place(
+def _place(options: argparse.Namespace) -> CloudPlace:
+    return CloudPlace(
         jobs=options.jobs,
         bind=options.bind,
         plain_port=options.plain_port,
@@ -112,7 +112,7 @@ def _debugged(config: CloudConfig, ports: Mapping[str, int]) -> CloudConfig:
     return replace(config, images=tuple(images))
 
 
-def _waiting(image: Image, port: int | None) -> Image:
+def _waiting(image: ImageConfig, port: int | None) -> ImageConfig:
     """Return an image whose program begins once a debugger has come to the port."""
     if port is None:
         return image

@@ -16,7 +16,7 @@ class AccessBoundary:
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class ApiCaller:
     """The account behind a request; `email` is empty for an anonymous one.
 
     `boundary` and `scopes` limit its token; without scopes it has that of the cloud platform.
@@ -32,17 +32,17 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiCall:
     """One request to an emulated API: its caller and its lower-cased headers."""
 
-    caller: Caller = field(default_factory=Caller)
+    caller: ApiCaller = field(default_factory=ApiCaller)
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Guard(Protocol):
     """Decides whether a caller may do something."""
 
-    def require(self, caller: Caller, permission: str, resource: str) -> None:
+    def require(self, caller: ApiCaller, permission: str, resource: str) -> None:
         """Return if allowed, else raise PermissionDenied naming `permission` and a role that has it.
 
         `permission` is Google's (`run.jobs.run`); `resource` its full name
@@ -70,7 +70,7 @@ class Minter(Protocol):
 class Authenticator(Protocol):
     """Authenticates requests."""
 
-    def caller(self, headers: Mapping[str, str]) -> Caller:
+    def caller(self, headers: Mapping[str, str]) -> ApiCaller:
         """Return the account of the `authorization: Bearer` access token in lower-cased headers.
 
         Raises Unauthenticated for a missing, unknown or expired token (unless IAM is `off`).

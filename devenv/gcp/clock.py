@@ -8,14 +8,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the emulated cloud asks of time. All moments are Unix seconds (float)."""
+    """The emulated cloud's view of time. All moments are Unix seconds (float)."""
 
     def now(self) -> float:
         """Return the present moment in Unix seconds."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return once `seconds` have passed on this clock."""
+        """Return when `seconds` have passed on this clock."""
         ...
 
 
@@ -30,7 +30,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that stands still until a test turns it."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self, start: float = 1_800_000_000.0) -> None:
         self._now = start

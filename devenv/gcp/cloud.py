@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.place import HERE, Place
+from devenv.gcp.place import HERE, CloudPlace
 from devenv.gcp.server import CloudServer
 
 _TIMEOUT = 30.0  # seconds for a start or a stop
@@ -31,7 +31,7 @@ class Cloud:
         project: Path = Path(),
         clock: Clock | None = None,
         roots: Path | None = None,
-        place: Place = HERE,
+        place: CloudPlace = HERE,
     ) -> None:
         self._make = partial(
             CloudServer,

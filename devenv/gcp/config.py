@@ -15,7 +15,7 @@ IamMode = Literal["off", "warn", "strict"]
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
+class IamBinding:
     """`member` (a service account's short name, or `allUsers`) has `role` on `resource`.
 
     `resource` is `project`, or `bucket/NAME`, `queue/NAME`, `job/NAME`, `service/NAME`,
@@ -30,7 +30,7 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class QueueConfig:
     """A Cloud Tasks queue; durations in seconds, defaults are Google's."""
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
@@ -46,7 +46,7 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class JobConfig:
     """A Cloud Run job. `timeout` in seconds; `env` is set in the container."""
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
@@ -62,8 +62,8 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """What the `process` runtime runs for a container image; `{python}` is this interpreter.
+class ImageConfig:
+    """The command that the `process` runtime runs for a container image; `{python}` is this interpreter.
 
     `warm` are modules that a waiting process has imported before a task is there; they change
     when a task starts, never what it does. Only for commands `{python} -m MODULE`.
@@ -77,7 +77,7 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServiceConfig:
     """A Cloud Run service: host names under run.app that lead to `port` of `host`."""
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
@@ -90,7 +90,7 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class ScheduledJob:
+class ScheduleConfig:
     """A Cloud Scheduler job: `schedule` is unix-cron in `time_zone`, `account` signs the ID token."""
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
@@ -119,13 +119,13 @@ class CloudConfig:
     region: str = "us-west1"
     iam: IamMode = "strict"
     accounts: tuple[str, ...] = ()
-    bindings: tuple[Binding, ...] = ()
+    bindings: tuple[IamBinding, ...] = ()
     buckets: tuple[str, ...] = ()
-    queues: tuple[Queue, ...] = ()
-    images: tuple[Image, ...] = ()
-    jobs: tuple[Job, ...] = ()
-    services: tuple[Service, ...] = ()
-    schedules: tuple[ScheduledJob, ...] = ()
+    queues: tuple[QueueConfig, ...] = ()
+    images: tuple[ImageConfig, ...] = ()
+    jobs: tuple[JobConfig, ...] = ()
+    services: tuple[ServiceConfig, ...] = ()
+    schedules: tuple[ScheduleConfig, ...] = ()
     allow_hosts: tuple[str, ...] = ()
     storage: str = ""
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from google.rpc import code_pb2, status_pb2
 
-from devenv.gcp.caller import Caller, Guard, Minter
+from devenv.gcp.caller import ApiCaller, Guard, Minter
 from devenv.gcp.errors import InvalidArgument, NotFound
 from devenv.gcp.messages import every
 
@@ -45,8 +45,8 @@ _CODES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What is sent; `deadline` is how many seconds the whole exchange may take."""
+class DeliveryRequest:
+    """An HTTP request to a target; `deadline` is the time for the whole exchange, in seconds."""
 
     method: str
     url: str
@@ -56,8 +56,8 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back; header names are lower-cased, a long body is cut."""
+class DeliveryAnswer:
+    """The answer of a target; header names are lower-cased, a long body is cut."""
 
     status: int
     headers: Mapping[str, str]
@@ -68,11 +68,11 @@ class Answer:
         return 200 <= self.status < 300
 
 
-class NoAnswer(Exception):
-    """The target could not be reached, or broke off before it had answered."""
+class DeliveryFailed(Exception):
+    """Raised when the target cannot be reached or breaks off before it has answered."""
 
 
-type Send = Callable[[Request], Awaitable[Answer]]
+type Send = Callable[[DeliveryRequest], Awaitable[DeliveryAnswer]]
 """Sends a request. Raises NoAnswer, or TimeoutError after the request's deadline."""
 
 
@@ -85,7 +85,7 @@ def failure(http: int) -> status_pb2.Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Pauses between attempts, all in seconds."""
+    """Backoff between attempts, in seconds."""
 
     least: float
     most: float
@@ -161,7 +161,7 @@ def signer(target: Any) -> str:
 
 
 def check_signer(
-    target: Any, caller: Caller, *, guard: Guard, minter: Minter, project: str
+    target: Any, caller: ApiCaller, *, guard: Guard, minter: Minter, project: str
 ) -> None:
     """Refuse an unknown account, and a caller who may not act as it."""
     if not target.WhichOneof("authorization_header"):

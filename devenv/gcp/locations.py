@@ -4,7 +4,7 @@ from typing import Any
 
 from google.cloud.location import locations_pb2
 
-from devenv.gcp.caller import Call
+from devenv.gcp.caller import ApiCall
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import NotFound, Unimplemented
 from devenv.gcp.rpc import HttpRule, Rpc
@@ -25,13 +25,13 @@ def location_rpcs(config: CloudConfig) -> tuple[Rpc, ...]:
         if name not in known:
             raise NotFound(f"Resource '{name[:200]}' was not found.")
 
-    async def list_all(request: Any, _call: Call) -> Any:
+    async def list_all(request: Any, _call: ApiCall) -> Any:
         check(request.name, "")
         if request.filter:
             raise Unimplemented("filter is not emulated.")
         return locations_pb2.ListLocationsResponse(locations=[location()])
 
-    async def get(request: Any, _call: Call) -> Any:
+    async def get(request: Any, _call: ApiCall) -> Any:
         check(request.name, f"/locations/{config.region}")
         return location()
 

@@ -9,8 +9,8 @@ LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """`bind` is the address that every door listens on; without `plain_port` that of the last time.
+class CloudPlace:
+    """`bind` is the address of every listener; without `plain_port` the last one is used again.
 
     `container_host` is the name by which other containers find this one; `network` is an existing
     network for the containers of jobs, in place of one of their own.
@@ -24,13 +24,13 @@ class Place:
 
     @property
     def is_container(self) -> bool:
-        """Say whether whoever wants something comes from another container."""
+        """Return whether clients come from other containers."""
         return self.bind != LOOPBACK
 
     @property
     def host(self) -> str:
-        """Return where those who need this cloud find it."""
+        """Return the host name or address under which clients find this emulator."""
         return (self.container_host or self.bind) if self.is_container else LOOPBACK
 
 
-HERE = Place()
+HERE = CloudPlace()

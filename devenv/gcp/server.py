@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from devenv.gcp.clock import Clock, SystemClock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.delivery import Answer, NoAnswer, Request
+from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 from devenv.gcp.iam.guard import Iam, permission_rpcs
 from devenv.gcp.identity import certificates, exchange
 from devenv.gcp.identity.credentials import CredentialsApi
@@ -29,12 +29,12 @@ from devenv.gcp.intercept.router import Router
 from devenv.gcp.intercept.web import AsgiServer
 from devenv.gcp.locations import location_rpcs
 from devenv.gcp.metadata import MetadataServer
-from devenv.gcp.place import HERE, LOOPBACK, Place
+from devenv.gcp.place import HERE, LOOPBACK, CloudPlace
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.grpc_server import GrpcServer
 from devenv.gcp.rpc.rest import RestApp
-from devenv.gcp.run_jobs.runtimes.base import Runtime
+from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
 from devenv.gcp.run_jobs.runtimes.docker import BUNDLE, DockerRuntime, engine_of, gateway_of
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from devenv.gcp.run_jobs.service import RunJobsService
@@ -66,7 +66,7 @@ class CloudServer:
         project: Path = Path(),
         clock: Clock | None = None,
         roots: Path | None = None,
-        place: Place = HERE,
+        place: CloudPlace = HERE,
     ) -> None:
         """Run jobs in the folder `project`, if they are processes; trust `roots` besides our CA."""
         data.mkdir(parents=True, exist_ok=True)
@@ -186,7 +186,7 @@ class CloudServer:
         )
 
     @cached_property
-    def _runtime(self) -> Runtime:
+    def _runtime(self) -> JobsRuntime:
         if self._engine is not None:
             return DockerRuntime(
                 self._engine,
@@ -205,12 +205,12 @@ class CloudServer:
     def _own_mounts(self) -> tuple[HttpMount, ...]:
         return (*certificates.mounts(self._identity), *exchange.mounts(self._identity))
 
-    async def _send(self, request: Request) -> Answer:
+    async def _send(self, request: DeliveryRequest) -> DeliveryAnswer:
         """Send a request of the cloud itself, which may leave this machine only if allowed."""
         parts = urlsplit(request.url)
         host = parts.hostname or ""
         if not self._hosts.emulated(host) and not self._hosts.passed(host):
-            raise NoAnswer(self._hosts.refusal(host))
+            raise DeliveryFailed(self._hosts.refusal(host))
         if host.endswith(".googleapis.com"):  # a schedule that runs a job, say
             port = endpoints.port(self._sockets.plain)
             here = parts._replace(scheme="http", netloc=f"{LOOPBACK}:{port}")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.delivery import Answer, NoAnswer, Request
+from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 from devenv.gcp.errors import Unavailable
 from devenv.gcp.forward.connection import Origin, Pool, buffered
 from devenv.gcp.forward.passage import Passage, end_to_end
@@ -49,7 +49,7 @@ class StorageElsewhere:
         for name in self._config.buckets:
             try:
                 answer = await self._make(name)
-            except (NoAnswer, TimeoutError) as error:
+            except (DeliveryFailed, TimeoutError) as error:
                 raise Unavailable(f"The storage server at {self._url} does not answer.") from error
             if answer.status not in (200, 409):
                 raise Unavailable(
@@ -66,15 +66,15 @@ class StorageElsewhere:
         target = (path + b"?" + query if query else path).decode("latin-1")
         try:
             await passage.carry(self._pool, self._origin, target, end_to_end(scope["headers"]))
-        except NoAnswer as error:
+        except DeliveryFailed as error:
             if not passage.begun:
                 text = json.dumps({"error": {"code": 503, "message": str(error)}}).encode()
                 await passage.answer(503, [(b"content-type", b"application/json")], text)
 
-    async def _make(self, bucket: str) -> Answer:
+    async def _make(self, bucket: str) -> DeliveryAnswer:
         url = f"{self._url}/storage/v1/b?project={self._config.project}"
         body = json.dumps({"name": bucket}).encode()
-        request = Request(method="POST", url=url, headers={}, body=body, deadline=_TIMEOUT)
+        request = DeliveryRequest(method="POST", url=url, headers={}, body=body, deadline=_TIMEOUT)
         headers = [(b"host", b"storage.googleapis.com"), (b"content-type", b"application/json")]
         async with asyncio.timeout(_TIMEOUT):
             return await buffered(self._pool, self._origin, request, headers)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 
-from devenv.gcp.config import Image
+from devenv.gcp.config import ImageConfig
 from devenv.product import Product
 from devenv.stack.problems import StackError
 
@@ -44,7 +44,7 @@ def _servers(product: Product) -> list[str]:
     return ["web", "worker", *(["queue"] if product.has_queue else [])]
 
 
-def _images(product: Product) -> dict[str, Image]:
+def _images(product: Product) -> dict[str, ImageConfig]:
     """Return what runs as a process of Python's by its short name: NAME of …-NAME:1.0."""
     if not product.has_cloud or product.jobs != "process":
         return {}

@@ -23,7 +23,7 @@ from google.auth.transport.requests import Request as GoogleRequest
 from google.oauth2 import id_token
 
 from devenv.gcp.clock import Clock, SystemClock
-from devenv.gcp.delivery import Answer, NoAnswer, Request
+from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 from devenv.tunnel import wire
 from devenv.tunnel.doors import ECHO_PATH, Door, Echo, passed
 from devenv.tunnel.saved import Callbacks
@@ -73,7 +73,7 @@ def _transport() -> Callable[..., object]:
     )
 
 
-type ToWorker = Callable[[Request], Awaitable[Answer]]
+type ToWorker = Callable[[DeliveryRequest], Awaitable[DeliveryAnswer]]
 """Sends a request to the worker. Raises NoAnswer, or TimeoutError after the request's deadline."""
 
 # As long as the product lets Cloud Tasks wait for an answer.
@@ -206,7 +206,7 @@ class Gate:
         fields = passed(head.fields)
         if door.kept:
             self._keep(head, body, caller)
-        request = Request(
+        request = DeliveryRequest(
             method="POST",
             url=head.target,
             headers=dict(fields) | {"host": urlsplit(self.origin).netloc, **_OVER_TLS},
@@ -215,7 +215,7 @@ class Gate:
         )
         try:
             answer = await self._house.worker(request)
-        except (NoAnswer, TimeoutError) as error:
+        except (DeliveryFailed, TimeoutError) as error:
             raise Refused(503, f"The worker does not answer: {error}") from error
         kind = answer.headers.get("content-type", "application/octet-stream")
         told = f"Let {caller} in: POST {head.target} ({len(body)} bytes): {answer.status}."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devenv.gcp.delivery import Answer, Request
+from devenv.gcp.delivery import DeliveryAnswer, DeliveryRequest
 from devenv.gcp.forward.connection import Origin, Pool, buffered
 from devenv.stack.problems import Check
 from devenv.tunnel import checks as tunnel_checks
@@ -131,7 +131,7 @@ class WorkerClient:
         self._origin = Origin("127.0.0.1", port)
         self._pool = Pool()
 
-    async def __call__(self, request: Request) -> Answer:
+    async def __call__(self, request: DeliveryRequest) -> DeliveryAnswer:
         """Raises NoAnswer, or TimeoutError after the request's deadline."""
         headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in request.headers.items()]
         async with asyncio.timeout(request.deadline):

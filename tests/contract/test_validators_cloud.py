@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from devenv.gcp.cloud import Cloud
-from devenv.gcp.config import Binding, CloudConfig
+from devenv.gcp.config import CloudConfig, IamBinding
 from tests.standin.worker import Worker
 from validators.sdk.manifest import read_manifest
 from validators.sdk.testing import write_envelope
@@ -21,9 +21,9 @@ CONFIG = CloudConfig(
     accounts=("worker", "validator"),
     buckets=("runs",),
     bindings=(
-        Binding("worker", "roles/storage.objectUser", "bucket/runs"),
-        Binding("validator", "roles/storage.objectViewer", "bucket/runs"),
-        Binding("validator", "roles/storage.objectCreator", "bucket/runs"),
+        IamBinding("worker", "roles/storage.objectUser", "bucket/runs"),
+        IamBinding("validator", "roles/storage.objectViewer", "bucket/runs"),
+        IamBinding("validator", "roles/storage.objectCreator", "bucket/runs"),
     ),
 )
 PUT = """

@@ -19,8 +19,8 @@ from google.auth.compute_engine import _metadata
 from google.cloud import run_v2
 
 from devenv.gcp import Cloud
-from devenv.gcp.config import Binding, parse
-from devenv.gcp.place import Place
+from devenv.gcp.config import IamBinding, parse
+from devenv.gcp.place import CloudPlace
 from devenv.gcp.run_jobs.runtimes.docker import engine_of
 from tests import engine as engines
 from tests.cloud import ROOT
@@ -89,13 +89,13 @@ class Jobs:
         until(lambda: not self.containers())
 
 
-def cloud_of(data: Path, place: Place) -> Cloud:
+def cloud_of(data: Path, place: CloudPlace) -> Cloud:
     """Return the cloud of devenv.toml with an `admin`, whose schedules rest."""
     declared = parse(tomllib.loads((ROOT / "devenv.toml").read_text())["gcp"])
     further = (
-        Binding("admin", "roles/run.admin"),
-        Binding("admin", "roles/iam.serviceAccountUser"),
-        Binding("validator-fmu", "roles/storage.objectUser", f"bucket/{declared.buckets[0]}"),
+        IamBinding("admin", "roles/run.admin"),
+        IamBinding("admin", "roles/iam.serviceAccountUser"),
+        IamBinding("validator-fmu", "roles/storage.objectUser", f"bucket/{declared.buckets[0]}"),
     )
     config = replace(
         declared,
@@ -108,7 +108,7 @@ def cloud_of(data: Path, place: Place) -> Cloud:
 
 @pytest.fixture(scope="module")
 def docker_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with cloud_of(tmp_path_factory.mktemp("gcp"), Place(jobs="docker")) as cloud:
+    with cloud_of(tmp_path_factory.mktemp("gcp"), CloudPlace(jobs="docker")) as cloud:
         yield cloud
 
 

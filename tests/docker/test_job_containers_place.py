@@ -14,7 +14,7 @@ import pytest
 from devenv.gcp import Cloud
 from devenv.gcp.errors import Unavailable
 from devenv.gcp.intercept.endpoints import Endpoints, Sockets
-from devenv.gcp.place import Place
+from devenv.gcp.place import CloudPlace
 from tests import engine as engines
 from tests.docker.jobs import ACCOUNT, Jobs, cloud_of, jobs
 from tests.docker.test_job_containers import ASK
@@ -38,7 +38,7 @@ def docker_cloud(
     network: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cloud]:
     name, address = network
-    place = Place(jobs="docker", bind=address, container_host=address, network=name)
+    place = CloudPlace(jobs="docker", bind=address, container_host=address, network=name)
     with cloud_of(tmp_path_factory.mktemp("gcp"), place) as cloud:
         yield cloud
 
@@ -95,7 +95,7 @@ def test_the_proxy_does_not_lead_a_job_back_to_the_doors(jobs: Jobs) -> None:
 def test_on_a_host_jobs_have_doors_of_their_own_in_their_network(
     network: tuple[str, str], tmp_path: Path
 ) -> None:
-    with cloud_of(tmp_path, Place(jobs="docker", network=network[0])):
+    with cloud_of(tmp_path, CloudPlace(jobs="docker", network=network[0])):
         doors = json.loads((tmp_path / "endpoints.json").read_text())["jobs"]
         for port in doors.values():
             socket.create_connection((network[1], port), timeout=2).close()

@@ -12,7 +12,7 @@ import uvicorn
 
 from devenv.gcp.caller import AccessBoundary
 from devenv.gcp.clock import SystemClock
-from devenv.gcp.config import Binding, CloudConfig
+from devenv.gcp.config import CloudConfig, IamBinding
 from devenv.gcp.iam.guard import Iam
 from devenv.gcp.identity.identity import Identity
 from devenv.gcp.storage.service import StorageService
@@ -24,10 +24,10 @@ CONFIG = CloudConfig(
     accounts=("web", "validator", "admin"),
     buckets=(BUCKET,),
     bindings=(
-        Binding("web", "roles/storage.objectUser", f"bucket/{BUCKET}"),
-        Binding("validator", "roles/storage.objectViewer", f"bucket/{BUCKET}"),
-        Binding("validator", "roles/storage.objectCreator", f"bucket/{BUCKET}"),
-        Binding("admin", "roles/storage.admin"),
+        IamBinding("web", "roles/storage.objectUser", f"bucket/{BUCKET}"),
+        IamBinding("validator", "roles/storage.objectViewer", f"bucket/{BUCKET}"),
+        IamBinding("validator", "roles/storage.objectCreator", f"bucket/{BUCKET}"),
+        IamBinding("admin", "roles/storage.admin"),
     ),
 )
 

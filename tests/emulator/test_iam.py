@@ -1,4 +1,4 @@
-"""What an account lacks, it is refused, over gRPC and REST alike, with the missing permission."""
+"""IAM refusals over gRPC and REST, with the missing permission."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from devenv.gcp import delivery
-from devenv.gcp.config import CloudConfig, Service
+from devenv.gcp.config import CloudConfig, ServiceConfig
 from devenv.gcp.run_services.service import RunServices
 from tests.emulator.target import raw, serving
 from tests.unit.devenv.gcp.fakes import FakeGuard
@@ -97,7 +97,7 @@ class Front:
     """The ingress of one service, and a client before it."""
 
     def __init__(self, port: int, *, public: bool = True, **options: Any) -> None:
-        service = Service(name="worker", port=port, account="worker", public=public)
+        service = ServiceConfig(name="worker", port=port, account="worker", public=public)
         config = CloudConfig(services=(service,))
         self.guard = FakeGuard()
         self.services = RunServices(config=config, guard=self.guard, claims=claims, **options)
@@ -266,8 +266,8 @@ async def test_request_past_timeout_returns_504() -> None:
 
 def request(
     url: str, headers: Mapping[str, str] | None = None, *, deadline: float = 5.0
-) -> delivery.Request:
-    return delivery.Request("POST", url, headers or {}, b"body", deadline)
+) -> delivery.DeliveryRequest:
+    return delivery.DeliveryRequest("POST", url, headers or {}, b"body", deadline)
 
 
 async def test_cloud_requests_pass_the_same_checks() -> None:
@@ -298,7 +298,7 @@ async def test_cloud_request_ends_at_its_deadline() -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://a..b/", "http://localhost:0/"])
 async def test_unreachable_target_raises_no_answer(url: str) -> None:
     async with front() as it:
-        with pytest.raises(delivery.NoAnswer):
+        with pytest.raises(delivery.DeliveryFailed):
             await it.services.send(request(url))
 
 

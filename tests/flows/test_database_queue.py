@@ -1,4 +1,4 @@
-"""The database queue with workers that are really there, until they are not."""
+"""The database queue with real worker processes that are killed, paused and stopped."""
 
 import datetime as dt
 import math

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from devenv.gcp.delivery import Answer, NoAnswer, Request
+from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 
 type RawHeaders = list[tuple[bytes, bytes]]
 
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
 
     async def _change(self) -> None:
         if self._error or self._closed:
-            raise NoAnswer(self._error or "The connection is closed.")
+            raise DeliveryFailed(self._error or "The connection is closed.")
         self._waiter = self._loop.create_future()
         await self._waiter
 
@@ -203,7 +203,7 @@ class Pool:
         if connection := self._take(origin):
             try:
                 return await _ask(connection, payload, bodiless=bodiless)
-            except NoAnswer:
+            except DeliveryFailed:
                 pass
         return await _ask(await self._open(origin), payload, bodiless=bodiless)
 
@@ -245,7 +245,9 @@ class Pool:
                 Connection, origin.host, origin.port, ssl=self._tls if origin.tls else None
             )
         except (OSError, ValueError) as error:
-            raise NoAnswer(f"{origin.host}:{origin.port} cannot be reached: {error}") from error
+            raise DeliveryFailed(
+                f"{origin.host}:{origin.port} cannot be reached: {error}"
+            ) from error
         return connection
 
 
@@ -260,7 +262,9 @@ async def _ask(connection: Connection, payload: bytes, *, bodiless: bool) -> Con
     return connection
 
 
-async def buffered(pool: Pool, origin: Origin, request: Request, headers: RawHeaders) -> Answer:
+async def buffered(
+    pool: Pool, origin: Origin, request: DeliveryRequest, headers: RawHeaders
+) -> DeliveryAnswer:
     """Exchange a whole request; a long answer is cut. Raises NoAnswer."""
     frame = framing(headers, first=request.body, more=False, method=request.method)
     payload = request_head(request.method, target_of(request.url), headers + frame) + request.body
@@ -272,7 +276,7 @@ async def buffered(pool: Pool, origin: Origin, request: Request, headers: RawHea
     finally:
         pool.release(origin, connection)
     found = {name.decode("latin-1").lower(): v.decode("latin-1") for name, v in connection.headers}
-    return Answer(connection.status, found, bytes(body[:_MAX_ANSWER]))
+    return DeliveryAnswer(connection.status, found, bytes(body[:_MAX_ANSWER]))
 
 
 def request_head(method: str, target: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -13,8 +13,8 @@ from google.iam.v1 import iam_policy_pb2
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo, LocalizedMessage
 
-from devenv.gcp.caller import Call, Caller
-from devenv.gcp.config import Binding, CloudConfig
+from devenv.gcp.caller import ApiCall, ApiCaller
+from devenv.gcp.config import CloudConfig, IamBinding
 from devenv.gcp.errors import InvalidArgument, PermissionDenied
 from devenv.gcp.iam.roles import permissions, smallest_role_with
 from devenv.gcp.rpc import HttpRule, Rpc
@@ -44,7 +44,7 @@ class Iam:
         self._mode = config.iam
         self._config = config
         invokers = (
-            Binding(_EVERYBODY, "roles/run.invoker", f"service/{service.name}")
+            IamBinding(_EVERYBODY, "roles/run.invoker", f"service/{service.name}")
             for service in config.services
             if service.public
         )
@@ -53,7 +53,7 @@ class Iam:
             slot = (self._member(binding.member), self._resource(binding.resource))
             self._held.setdefault(slot, set()).update(permissions([binding.role]))
 
-    def require(self, caller: Caller, permission: str, resource: str) -> None:
+    def require(self, caller: ApiCaller, permission: str, resource: str) -> None:
         # Here the token is limited, not the account: no mode lifts that.
         if _is_bounded(caller, permission):
             raise PermissionDenied(_BOUNDED.format(permission=permission))
@@ -67,7 +67,7 @@ class Iam:
         if self._mode == "strict":
             raise _refusal(permission, resource, hint)
 
-    def allows(self, caller: Caller, permission: str, resource: str) -> bool:
+    def allows(self, caller: ApiCaller, permission: str, resource: str) -> bool:
         """Return whether a binding grants `permission`, whatever the mode."""
         if _is_bounded(caller, permission) or not _is_in_scope(caller, permission):
             return False
@@ -117,7 +117,7 @@ class Iam:
         )
 
 
-def _is_bounded(caller: Caller, permission: str) -> bool:
+def _is_bounded(caller: ApiCaller, permission: str) -> bool:
     """Return whether the caller's token is downscoped and this is not Cloud Storage.
 
     Only Cloud Storage supports access boundaries; it checks the boundary's rules itself.
@@ -125,7 +125,7 @@ def _is_bounded(caller: Caller, permission: str) -> bool:
     return caller.boundary is not None and not permission.startswith("storage.")
 
 
-def _is_in_scope(caller: Caller, permission: str) -> bool:
+def _is_in_scope(caller: ApiCaller, permission: str) -> bool:
     """Return whether one of the token's scopes covers the permission's service.
 
     https://developers.google.com/identity/protocols/oauth2/scopes
@@ -188,7 +188,7 @@ def permission_rpcs(iam: Iam) -> tuple[Rpc, ...]:
     https://cloud.google.com/iam/docs/testing-permissions: missing permissions are left out.
     """
 
-    async def handle(request: Any, call: Call) -> Message:
+    async def handle(request: Any, call: ApiCall) -> Message:
         if len(request.permissions) > _MOST:
             raise InvalidArgument(f"At most {_MOST} permissions can be tested at once.")
         held = [p for p in request.permissions if iam.allows(call.caller, p, request.resource)]

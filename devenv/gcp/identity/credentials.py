@@ -13,7 +13,7 @@ from typing import Any
 from google.cloud import iam_admin_v1 as admin, iam_credentials_v1 as credentials
 from google.protobuf import empty_pb2
 
-from devenv.gcp.caller import Call, Guard
+from devenv.gcp.caller import ApiCall, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented
 from devenv.gcp.identity.exchange import TOKEN_URI
@@ -69,7 +69,7 @@ class CredentialsApi:
             request = getattr(admin, f"{name}Request").pb()
             yield Rpc(f"google.iam.admin.v1.IAM/{name}", request, response, handle, (binding,))
 
-    async def access_token(self, request: Any, call: Call) -> Any:
+    async def access_token(self, request: Any, call: ApiCall) -> Any:
         account = self._account(request, call, "serviceAccounts.getAccessToken")
         if not request.scope:
             raise InvalidArgument("Request contains an invalid argument: scope is required.")
@@ -83,14 +83,14 @@ class CredentialsApi:
         answer.expire_time.seconds = int(self._clock.now() + lifetime)
         return answer
 
-    async def id_token(self, request: Any, call: Call) -> Any:
+    async def id_token(self, request: Any, call: ApiCall) -> Any:
         account = self._account(request, call, "serviceAccounts.getOpenIdToken")
         if not request.audience:
             raise InvalidArgument("Request contains an invalid argument: audience is required.")
         token = self._identity.id_token(account.email, request.audience, full=request.include_email)
         return credentials.GenerateIdTokenResponse.pb()(token=token)
 
-    async def sign_blob(self, request: Any, call: Call) -> Any:
+    async def sign_blob(self, request: Any, call: ApiCall) -> Any:
         account = self._account(request, call, "serviceAccounts.signBlob")
         if not request.payload:
             raise InvalidArgument("Request contains an invalid argument: payload is required.")
@@ -99,7 +99,7 @@ class CredentialsApi:
             key_id=key.kid, signed_blob=key.sign(request.payload)
         )
 
-    async def sign_jwt(self, request: Any, call: Call) -> Any:
+    async def sign_jwt(self, request: Any, call: ApiCall) -> Any:
         account = self._account(request, call, "serviceAccounts.signJwt")
         try:
             claims = json.loads(request.payload)
@@ -112,7 +112,7 @@ class CredentialsApi:
         signed = sign_jwt(key, {"exp": int(expires), **claims})
         return credentials.SignJwtResponse.pb()(key_id=key.kid, signed_jwt=signed)
 
-    async def create_key(self, request: Any, call: Call) -> Any:
+    async def create_key(self, request: Any, call: ApiCall) -> Any:
         """Return a new key with its key file, which `private_key_data` holds in this answer only."""
         account = self._account(request, call, "serviceAccountKeys.create")
         if request.private_key_type not in (0, 2):
@@ -138,13 +138,13 @@ class CredentialsApi:
         answer.private_key_data = json.dumps(file, indent=2).encode()
         return answer
 
-    async def list_keys(self, request: Any, call: Call) -> Any:
+    async def list_keys(self, request: Any, call: ApiCall) -> Any:
         account = self._account(request, call, "serviceAccountKeys.list")
         keys = [self._key(account, key) for key in self._identity.user_keys.of(account.email)]
         is_wanted = not request.key_types or 1 in request.key_types  # USER_MANAGED
         return admin.ListServiceAccountKeysResponse.pb()(keys=keys if is_wanted else [])
 
-    async def get_key(self, request: Any, call: Call) -> Any:
+    async def get_key(self, request: Any, call: ApiCall) -> Any:
         account, key = self._find_key(request, call, "serviceAccountKeys.get")
         answer = self._key(account, key)
         if request.public_key_type == 1:  # TYPE_X509_PEM_FILE
@@ -153,12 +153,12 @@ class CredentialsApi:
             raise Unimplemented("public_key_type must be TYPE_X509_PEM_FILE.")
         return answer
 
-    async def delete_key(self, request: Any, call: Call) -> Any:
+    async def delete_key(self, request: Any, call: ApiCall) -> Any:
         account, key = self._find_key(request, call, "serviceAccountKeys.delete")
         self._identity.user_keys.delete(account.email, key.kid)
         return empty_pb2.Empty()
 
-    def _account(self, request: Any, call: Call, permission: str) -> ServiceAccount:
+    def _account(self, request: Any, call: ApiCall, permission: str) -> ServiceAccount:
         """Return the account that a request names, if the caller has `permission` on it."""
         prefix, _, name = request.name.partition("/serviceAccounts/")
         if prefix not in ("projects/-", f"projects/{self._project}") or not name:
@@ -171,7 +171,7 @@ class CredentialsApi:
         return account
 
     def _find_key(
-        self, request: Any, call: Call, permission: str
+        self, request: Any, call: ApiCall, permission: str
     ) -> tuple[ServiceAccount, PublicKey]:
         account = self._account(request, call, permission)
         kid = request.name.rpartition("/keys/")[2]

@@ -1,4 +1,4 @@
-"""Who is who in the emulated project: accounts, their tokens, and who a request comes from.
+"""The accounts of the emulated project, their tokens, and the caller of a request.
 
 `Identity` is the Minter and Authenticator of every service. Its ID tokens are RS256 JWTs that
 `google.oauth2.id_token.verify_oauth2_token` accepts. An access token carries its own account,
@@ -19,7 +19,7 @@ from typing import Any
 
 from google.rpc.error_details_pb2 import ErrorInfo
 
-from devenv.gcp.caller import AccessBoundary, Caller
+from devenv.gcp.caller import AccessBoundary, ApiCaller
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import NotFound, Unauthenticated
@@ -81,7 +81,7 @@ class Accounts:
 class AccessGrant:
     """The meaning of an access token."""
 
-    caller: Caller
+    caller: ApiCaller
     expires: float
 
 
@@ -130,7 +130,7 @@ class AccessTokens:
         self._clock = clock
         self._known: dict[str, AccessGrant] = {}
 
-    def mint(self, caller: Caller, *, lifetime: float) -> str:
+    def mint(self, caller: ApiCaller, *, lifetime: float) -> str:
         """Return a token for `caller` that expires after `lifetime` seconds."""
         rules = caller.boundary.rules if caller.boundary else None
         fields = [caller.email, self._clock.now() + lifetime, rules, caller.scopes]
@@ -158,7 +158,7 @@ class AccessTokens:
         if rules is not None:
             boundary = AccessBoundary(tuple((r, tuple(roles), c) for r, roles, c in rules))
         # A token that an earlier version issued has no scopes.
-        return AccessGrant(Caller(email, boundary, tuple(scopes[0]) if scopes else ()), expires)
+        return AccessGrant(ApiCaller(email, boundary, tuple(scopes[0]) if scopes else ()), expires)
 
     def _mac(self, payload: bytes) -> bytes:
         return hmac.digest(self._secret, payload, "sha256")[:_MAC]
@@ -249,7 +249,7 @@ class Identity:
         scopes: tuple[str, ...] = (),
     ) -> str:
         """Return a token for an account; without `scopes` it has that of the cloud platform."""
-        caller = Caller(self.account(email).email, boundary, scopes)
+        caller = ApiCaller(self.account(email).email, boundary, scopes)
         return self._access_tokens.mint(caller, lifetime=lifetime)
 
     def grant(self, token: str) -> AccessGrant | None:
@@ -261,7 +261,7 @@ class Identity:
         """Return for how many seconds `grant` is still good."""
         return grant.expires - self._clock.now()
 
-    def caller(self, headers: Mapping[str, str]) -> Caller:
+    def caller(self, headers: Mapping[str, str]) -> ApiCaller:
         token = bearer(headers)
         grant = self._access_tokens.read(token)
         if grant and self.remaining(grant) > 0:
@@ -269,9 +269,9 @@ class Identity:
         claims = self.assertion(token)
         if claims and _is_for_google(claims.get("aud")):
             scopes = tuple(str(claims.get("scope", "")).split())
-            return Caller(str(claims["iss"]), scopes=scopes)
+            return ApiCaller(str(claims["iss"]), scopes=scopes)
         if self._lenient:
-            return Caller()
+            return ApiCaller()
         raise _unauthenticated(token, expired=grant is not None)
 
     def assertion(self, token: str) -> Mapping[str, Any] | None:

@@ -12,9 +12,9 @@ from typing import Any
 from google.protobuf.message import Message
 from starlette.types import ASGIApp
 
-from devenv.gcp.caller import Call
+from devenv.gcp.caller import ApiCall
 
-type Handler = Callable[[Any, Call], Awaitable[Message]]
+type Handler = Callable[[Any, ApiCall], Awaitable[Message]]
 
 
 @dataclass(frozen=True, slots=True)

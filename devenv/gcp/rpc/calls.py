@@ -11,7 +11,7 @@ from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.message import DecodeError, Message
 from google.rpc.status_pb2 import Status
 
-from devenv.gcp.caller import Authenticator, Call
+from devenv.gcp.caller import ApiCall, Authenticator
 from devenv.gcp.errors import CloudError, Internal, InvalidArgument
 from devenv.gcp.rpc import Rpc
 
@@ -34,7 +34,7 @@ class Calls:
         try:
             caller = self._authenticator.caller(headers)
             email = caller.email
-            return await rpc.handle(read(), Call(caller, headers))
+            return await rpc.handle(read(), ApiCall(caller, headers))
         except CloudError as error:
             status = error.status
             raise

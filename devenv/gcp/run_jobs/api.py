@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from google.longrunning import operations_pb2
 from google.protobuf.empty_pb2 import Empty
 
-from devenv.gcp.caller import Call, Guard
+from devenv.gcp.caller import ApiCall, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import Aborted, AlreadyExists, InvalidArgument
 from devenv.gcp.messages import seconds, set_moment
@@ -28,7 +28,7 @@ from devenv.gcp.run_jobs.resources import (
     newest_first,
     pick,
 )
-from devenv.gcp.run_jobs.state import RUN, State, describe
+from devenv.gcp.run_jobs.state import RUN, RunJobsState, describe
 
 _LOCATION = "projects/*/locations/*"
 _JOB = f"{_LOCATION}/jobs/*"
@@ -69,7 +69,7 @@ class JobsApi:
 
     def __init__(
         self,
-        state: State,
+        state: RunJobsState,
         executions: Executions,
         *,
         maker: JobMaker,
@@ -98,7 +98,7 @@ class JobsApi:
             for name, request, response, handle in methods
         )
 
-    async def create(self, request: Pb, call: Call) -> Pb:
+    async def create(self, request: Pb, call: ApiCall) -> Pb:
         parent = self._names.read("LOCATION", request.parent)
         self._guard.require(call.caller, "run.jobs.create", parent.full)
         check_job_id(request.job_id)
@@ -110,16 +110,16 @@ class JobsApi:
         )
         return self._keep(job, call, validate_only=request.validate_only)
 
-    async def get(self, request: Pb, call: Call) -> Pb:
+    async def get(self, request: Pb, call: ApiCall) -> Pb:
         return self._find(request.name, call, "run.jobs.get")
 
-    async def list(self, request: Pb, call: Call) -> Pb:
+    async def list(self, request: Pb, call: ApiCall) -> Pb:
         parent = self._names.read("LOCATION", request.parent)
         self._guard.require(call.caller, "run.jobs.list", parent.full)
         jobs, token = pick(self._state.jobs.below(f"{parent.full}/jobs"), request, key=by_name)
         return of.ListJobsResponse(jobs=jobs, next_page_token=token)
 
-    async def update(self, request: Pb, call: Call) -> Pb:
+    async def update(self, request: Pb, call: ApiCall) -> Pb:
         name = self._names.read("JOB", request.job.name)
         self._guard.require(call.caller, "run.jobs.update", name.full)
         job = self._state.jobs.get(name.full)
@@ -136,7 +136,7 @@ class JobsApi:
         changed = self._maker.change(job, request.job, modifier=email, now=now)
         return self._keep(changed, call, validate_only=request.validate_only)
 
-    async def delete(self, request: Pb, call: Call) -> Pb:
+    async def delete(self, request: Pb, call: ApiCall) -> Pb:
         """Delete a job and its executions, ending those that run.
 
         The etag is not looked at, and neither is it by Google.
@@ -151,7 +151,7 @@ class JobsApi:
             self._state.operations.put(operation)
         return operation
 
-    async def run(self, request: Pb, call: Call) -> Pb:
+    async def run(self, request: Pb, call: ApiCall) -> Pb:
         """Start an execution. Overrides need a permission of their own beside `run.jobs.run`."""
         name = self._names.read("JOB", request.name)
         self._guard.require(call.caller, "run.jobs.run", name.full)
@@ -167,7 +167,7 @@ class JobsApi:
             return describe(execution, RUN)
         return self._executions.launch(execution, job)
 
-    def _keep(self, job: Pb, call: Call, *, validate_only: bool) -> Pb:
+    def _keep(self, job: Pb, call: ApiCall, *, validate_only: bool) -> Pb:
         """Store a job, and run it if it carries an execution token; return the operation."""
         self._check_account(job, call)
         token = job.start_execution_token or job.run_execution_token
@@ -186,13 +186,13 @@ class JobsApi:
             self._executions.launch(execution, job)
         return operation
 
-    def _check_account(self, job: Pb, call: Call) -> None:
+    def _check_account(self, job: Pb, call: ApiCall) -> None:
         """Refuse a job that would run as an account that the caller may not act as."""
         project = job.name.split("/", 2)[1]
         account = f"projects/{project}/serviceAccounts/{job.template.template.service_account}"
         self._guard.require(call.caller, "iam.serviceAccounts.actAs", account)
 
-    def _find(self, text: str, call: Call, permission: str) -> Pb:
+    def _find(self, text: str, call: ApiCall, permission: str) -> Pb:
         name = self._names.read("JOB", text)
         self._guard.require(call.caller, permission, name.full)
         if (job := self._state.jobs.get(name.full)) is None:
@@ -210,7 +210,7 @@ class ExecutionsApi:
     """Executions and their tasks, read and ended."""
 
     def __init__(
-        self, state: State, executions: Executions, *, names: RunNames, guard: Guard
+        self, state: RunJobsState, executions: Executions, *, names: RunNames, guard: Guard
     ) -> None:
         self._state = state
         self._executions = executions
@@ -238,10 +238,10 @@ class ExecutionsApi:
             for name, request, response, handle in methods
         )
 
-    async def get(self, request: Pb, call: Call) -> Pb:
+    async def get(self, request: Pb, call: ApiCall) -> Pb:
         return self._find(request.name, call, "run.executions.get")
 
-    async def list(self, request: Pb, call: Call) -> Pb:
+    async def list(self, request: Pb, call: ApiCall) -> Pb:
         parent = self._names.read("JOB", request.parent, wild=True)
         self._guard.require(call.caller, "run.executions.list", parent.full)
         self._check_job(parent)
@@ -249,27 +249,27 @@ class ExecutionsApi:
         records, token = pick(found, request, key=newest_first)
         return of.ListExecutionsResponse(executions=records, next_page_token=token)
 
-    async def delete(self, request: Pb, call: Call) -> Pb:
+    async def delete(self, request: Pb, call: ApiCall) -> Pb:
         """End and delete an execution. The etag is not looked at, and neither is it by Google."""
         execution = self._find(request.name, call, "run.executions.delete")
         if request.validate_only:
             return of.Operation(done=True)
         return self._executions.delete(execution)
 
-    async def cancel(self, request: Pb, call: Call) -> Pb:
+    async def cancel(self, request: Pb, call: ApiCall) -> Pb:
         execution = self._find(request.name, call, "run.executions.cancel")
         if request.validate_only:
             return of.Operation(done=True)
         return self._executions.cancel(execution)
 
-    async def get_task(self, request: Pb, call: Call) -> Pb:
+    async def get_task(self, request: Pb, call: ApiCall) -> Pb:
         name = self._names.read("TASK", request.name)
         self._guard.require(call.caller, "run.tasks.get", name.full)
         if (task := self._state.tasks.get(name.full)) is None:
             raise name.missing()
         return task
 
-    async def list_tasks(self, request: Pb, call: Call) -> Pb:
+    async def list_tasks(self, request: Pb, call: ApiCall) -> Pb:
         parent = self._names.read("EXECUTION", request.parent, wild=True)
         self._guard.require(call.caller, "run.tasks.list", parent.full)
         if "-" not in parent.full.split("/") and not self._state.executions.get(parent.full):
@@ -278,7 +278,7 @@ class ExecutionsApi:
         records, token = pick(found, request, key=by_index)
         return of.ListTasksResponse(tasks=records, next_page_token=token)
 
-    def _find(self, text: str, call: Call, permission: str) -> Pb:
+    def _find(self, text: str, call: ApiCall, permission: str) -> Pb:
         name = self._names.read("EXECUTION", text)
         self._guard.require(call.caller, permission, name.full)
         if (execution := self._state.executions.get(name.full)) is None:
@@ -297,7 +297,7 @@ class Operations:
     """Answers what clients ask of operations while they wait for them."""
 
     def __init__(
-        self, state: State, executions: Executions, *, names: RunNames, guard: Guard
+        self, state: RunJobsState, executions: Executions, *, names: RunNames, guard: Guard
     ) -> None:
         self._state = state
         self._executions = executions
@@ -323,10 +323,10 @@ class Operations:
             for name, request, response, handle in methods
         )
 
-    async def get(self, request: Pb, call: Call) -> Pb:
+    async def get(self, request: Pb, call: ApiCall) -> Pb:
         return self._find(request.name, call, "run.operations.get")[1]
 
-    async def list(self, request: Pb, call: Call) -> Pb:
+    async def list(self, request: Pb, call: ApiCall) -> Pb:
         parent = self._names.read("LOCATION", request.name).full
         self._guard.require(call.caller, "run.operations.list", parent)
         if request.filter:
@@ -335,12 +335,12 @@ class Operations:
         operations, token = pick(found, request, key=by_name)
         return operations_pb2.ListOperationsResponse(operations=operations, next_page_token=token)
 
-    async def delete(self, request: Pb, call: Call) -> Pb:
+    async def delete(self, request: Pb, call: ApiCall) -> Pb:
         name, _ = self._find(request.name, call, "run.operations.delete")
         self._state.operations.delete(name.full)
         return Empty()
 
-    async def wait(self, request: Pb, call: Call) -> Pb:
+    async def wait(self, request: Pb, call: ApiCall) -> Pb:
         """Answer when the operation is done, or after the request's timeout, with what is known."""
         _, operation = self._find(request.name, call, "run.operations.get")
         if not operation.done:
@@ -349,7 +349,7 @@ class Operations:
             await self._executions.settled(operation, within=within)
         return self._state.operations.get(operation.name) or operation
 
-    def _find(self, text: str, call: Call, permission: str) -> tuple[ResourceName, Pb]:
+    def _find(self, text: str, call: ApiCall, permission: str) -> tuple[ResourceName, Pb]:
         name = self._names.read("OPERATION", text)
         self._guard.require(call.caller, permission, name.full)
         if (operation := self._state.operations.get(name.full)) is None:

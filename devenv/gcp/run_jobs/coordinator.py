@@ -22,8 +22,8 @@ from devenv.gcp.run_jobs.runtimes.base import (
     AttemptExit,
     AttemptNotStarted,
     EmulatedAttempt,
+    JobsRuntime,
     RunningAttempt,
-    Runtime,
 )
 from devenv.gcp.run_jobs.state import ExecutionStore
 
@@ -32,21 +32,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoordinatorContext:
-    """What every coordinator works with; `capacity` is what this machine runs at a time."""
+    """Shared by all coordinators; `capacity` limits the tasks that run at a time."""
 
-    ledger: ExecutionStore
-    runtime: Runtime
+    store: ExecutionStore
+    runtime: JobsRuntime
     clock: Clock
     capacity: asyncio.Semaphore
 
 
 class Coordinator:
-    """Carries one execution to its end, from wherever its records say that it stands."""
+    """Carries one execution to its end, from the state that its records have."""
 
-    def __init__(self, execution: Pb, tasks: Sequence[Pb], means: CoordinatorContext) -> None:
+    def __init__(self, execution: Pb, tasks: Sequence[Pb], context: CoordinatorContext) -> None:
         self.execution = execution
         self._tasks = tasks
-        self._means = means
+        self._context = context
         self._running: dict[str, RunningAttempt] = {}
         self._error: Status | None = None
         self._cancelled = asyncio.Event()
@@ -80,7 +80,7 @@ class Coordinator:
 
     async def _pin(self) -> bool:
         """Put the image's digest in its tag's place; end the execution if there is none."""
-        container, runtime = self.execution.template.containers[0], self._means.runtime
+        container, runtime = self.execution.template.containers[0], self._context.runtime
         try:
             pinned = await runtime.pin(container.image)
         except AttemptNotStarted as error:
@@ -110,17 +110,17 @@ class Coordinator:
             else:
                 outcome = NEVER_RAN
             if admitted:
-                self._means.capacity.release()
+                self._context.capacity.release()
             self._end(task, outcome)
 
     async def _admit(self) -> bool:
         """Wait for the machine to have room; return False if a cancellation comes first."""
-        room = asyncio.ensure_future(self._means.capacity.acquire())
+        room = asyncio.ensure_future(self._context.capacity.acquire())
         stop = asyncio.ensure_future(self._cancelled.wait())
         try:
             await asyncio.wait({room, stop}, return_when=asyncio.FIRST_COMPLETED)
             if room.done() and stop.done():
-                self._means.capacity.release()
+                self._context.capacity.release()
             return room.done() and not stop.done()
         finally:
             room.cancel()
@@ -158,7 +158,7 @@ class Coordinator:
     async def _find(self, task: Pb) -> RunningAttempt | None:
         """Return the attempt that an emulator before this one started."""
         return (
-            await self._means.runtime.adopt(attempt_of(self.execution, task))
+            await self._context.runtime.adopt(attempt_of(self.execution, task))
             if self._resumed
             else None
         )
@@ -168,14 +168,14 @@ class Coordinator:
             return None
         life.start_attempt(task, now=self._now())
         self._save(task)
-        return await self._means.runtime.start(attempt_of(self.execution, task))
+        return await self._context.runtime.start(attempt_of(self.execution, task))
 
     async def _watch(self, running: RunningAttempt, task: Pb) -> AttemptExit:
         """Wait for the end; the timeout counts anew for every attempt."""
         limit = seconds(task.timeout)
         left = moment(task.scheduled_time) + limit - self._now()
         ended = asyncio.ensure_future(running.wait())
-        timeout = asyncio.ensure_future(self._means.clock.sleep(max(0.0, left)))
+        timeout = asyncio.ensure_future(self._context.clock.sleep(max(0.0, left)))
         try:
             await asyncio.wait({ended, timeout}, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
@@ -223,10 +223,10 @@ class Coordinator:
             running.discard()
 
     def _save(self, *tasks: Pb, error: Status | None = None) -> None:
-        self._means.ledger.save(self.execution, *tasks, error=error)
+        self._context.store.save(self.execution, *tasks, error=error)
 
     def _now(self) -> float:
-        return self._means.clock.now()
+        return self._context.clock.now()
 
 
 def attempt_of(execution: Pb, task: Pb) -> EmulatedAttempt:

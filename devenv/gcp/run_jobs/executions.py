@@ -10,8 +10,8 @@ from devenv.gcp.messages import moment, set_moment
 from devenv.gcp.run_jobs import life
 from devenv.gcp.run_jobs.coordinator import Coordinator, CoordinatorContext, attempt_of
 from devenv.gcp.run_jobs.resources import Execution, Pb, new_suffix
-from devenv.gcp.run_jobs.runtimes.base import Runtime
-from devenv.gcp.run_jobs.state import CANCEL, DELETE, RUN, ExecutionStore, State, describe
+from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
+from devenv.gcp.run_jobs.state import CANCEL, DELETE, RUN, ExecutionStore, RunJobsState, describe
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +23,12 @@ KEPT_SECONDS = 7 * 86400
 class Executions:
     """Starts a coordinator for each execution that has not ended, and speaks for it."""
 
-    def __init__(self, state: State, *, runtime: Runtime, clock: Clock) -> None:
+    def __init__(self, state: RunJobsState, *, runtime: JobsRuntime, clock: Clock) -> None:
         self._state = state
         self._clock = clock
         self._runtime = runtime
-        self._means = CoordinatorContext(
-            ledger=ExecutionStore(state),
+        self._context = CoordinatorContext(
+            store=ExecutionStore(state),
             runtime=runtime,
             clock=clock,
             capacity=asyncio.Semaphore(MOST_AT_A_TIME),
@@ -50,7 +50,7 @@ class Executions:
     def launch(self, execution: Pb, job: Pb) -> Pb:
         """Record an execution and start it; return its operation."""
         tasks = [life.new_task(execution, index) for index in range(execution.task_count)]
-        self._means.ledger.open(execution, tasks, job)
+        self._context.store.open(execution, tasks, job)
         operation = describe(execution, RUN)
         self._carry(execution, tasks)
         return operation
@@ -92,7 +92,7 @@ class Executions:
             )
         if not life.is_cancelling(coordinator.execution):
             life.begin_cancel(coordinator.execution, now=self._clock.now())
-            self._means.ledger.save(coordinator.execution)
+            self._context.store.save(coordinator.execution)
             coordinator.cancel()
         return describe(coordinator.execution, CANCEL)
 
@@ -101,9 +101,9 @@ class Executions:
         coordinator = self._coordinators.get(execution.name)
         record = coordinator.execution if coordinator else execution
         set_moment(record.delete_time, self._clock.now())
-        self._means.ledger.save(record)
+        self._context.store.save(record)
         if coordinator is None:
-            self._means.ledger.remove(record)
+            self._context.store.remove(record)
         elif not life.is_done(record):
             self.cancel(record)
         return describe(record, DELETE)
@@ -116,7 +116,7 @@ class Executions:
 
     def _carry(self, execution: Pb, tasks: list[Pb]) -> None:
         coordinator = self._coordinators[execution.name] = Coordinator(
-            execution, tasks, self._means
+            execution, tasks, self._context
         )
         self._carrying[execution.name] = asyncio.create_task(self._drive(coordinator))
 
@@ -131,7 +131,7 @@ class Executions:
         finally:
             del self._coordinators[execution.name], self._carrying[execution.name]
         if execution.HasField("delete_time"):
-            self._means.ledger.remove(execution)
+            self._context.store.remove(execution)
 
     def _tasks(self, execution: str) -> list[Pb]:
         return sorted(self._state.tasks.below(execution), key=lambda task: task.index)
@@ -144,7 +144,7 @@ class Executions:
             kept[execution.job] += 1
             young = _age(execution) < KEPT_SECONDS - self._clock.now()
             if kept[execution.job] > KEPT_PER_JOB and not young and life.is_done(execution):
-                self._means.ledger.forget(execution)
+                self._context.store.forget(execution)
 
 
 def _age(execution: Pb) -> float:

@@ -1,13 +1,13 @@
 """Job definitions: validation, Google's defaults, overrides, and the jobs of devenv.toml.
 
-Whatever is accepted here acts. Fields that the runtimes cannot honour (volumes, sidecars, VPC
+Every accepted field has an effect. Fields that the runtimes cannot honour (volumes, sidecars, VPC
 access, probes, GPUs) are refused by name.
 """
 
 import re
 import uuid
 
-from devenv.gcp.config import CloudConfig, Job as Declared
+from devenv.gcp.config import CloudConfig, JobConfig as Declared
 from devenv.gcp.errors import InvalidArgument, Unimplemented
 from devenv.gcp.messages import every, refuse_unemulated, seconds, set_moment
 from devenv.gcp.run_jobs.resources import GA, GEN2, Job, Operation, Pb, RunNames, State, touch

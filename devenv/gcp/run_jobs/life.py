@@ -118,7 +118,7 @@ NEVER_RAN = AttemptOutcome(CANCELLED_CODE, "Cancelled by user.")
 def judge(ended: AttemptExit, *, cancelling: bool) -> AttemptOutcome:
     """Turn the end of a container into an outcome.
 
-    Who ended by itself before the cancellation or the timeout reached it keeps its own result.
+    A container that ended before the cancellation or the timeout reached it keeps its result.
     """
     stopped = ended.terminated or ended.lost
     causes = (

@@ -4,7 +4,7 @@ import logging
 
 from devenv.gcp.caller import Guard
 from devenv.gcp.clock import Clock
-from devenv.gcp.config import CloudConfig, Job as Declared
+from devenv.gcp.config import CloudConfig, JobConfig as Declared
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.run_jobs.api import ExecutionsApi, JobsApi, Operations
 from devenv.gcp.run_jobs.coordinator import attempt_of
@@ -12,8 +12,8 @@ from devenv.gcp.run_jobs.executions import Executions
 from devenv.gcp.run_jobs.jobs import JobMaker, declared_job
 from devenv.gcp.run_jobs.life import new_task
 from devenv.gcp.run_jobs.resources import RunNames
-from devenv.gcp.run_jobs.runtimes.base import Runtime
-from devenv.gcp.run_jobs.state import State
+from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
+from devenv.gcp.run_jobs.state import RunJobsState
 from devenv.gcp.store import Store
 
 log = logging.getLogger(__name__)
@@ -23,14 +23,14 @@ class RunJobsService:
     """google.cloud.run.v2 Jobs, Executions and Tasks, with their long-running operations."""
 
     def __init__(
-        self, *, config: CloudConfig, store: Store, clock: Clock, guard: Guard, runtime: Runtime
+        self, *, config: CloudConfig, store: Store, clock: Clock, guard: Guard, runtime: JobsRuntime
     ) -> None:
         self._config = config
         self._clock = clock
         self._runtime = runtime
         self._names = RunNames(config)
         self._maker = JobMaker(config)
-        self._state = state = State(store)
+        self._state = state = RunJobsState(store)
         self._executions = executions = Executions(state, runtime=runtime, clock=clock)
         self._apis = (
             JobsApi(
@@ -47,7 +47,7 @@ class RunJobsService:
         return ()
 
     async def start(self) -> None:
-        """Make the jobs that devenv.toml declares, and take up what was running."""
+        """Create the jobs that devenv.toml declares, and resume the executions that were running."""
         for declared in self._config.jobs:
             self._declare(declared)
         await self._executions.resume()
@@ -58,7 +58,7 @@ class RunJobsService:
     def _declare(self, declared: Declared) -> None:
         """Create a declared job, or let it follow a changed declaration.
 
-        What a caller has changed since stays as long as the declaration does.
+        Changes by callers stay until the declaration changes.
         """
         name, now = self._names.job(declared.name), self._clock.now()
         job, wording = self._state.jobs.get(name.full), repr(declared).encode()

@@ -47,7 +47,7 @@ class Records:
                 yield self._message.FromString(value)
 
 
-class State:
+class RunJobsState:
     """All of it, in the store that the emulated cloud shares."""
 
     def __init__(self, store: Store) -> None:
@@ -68,7 +68,7 @@ RUN, CANCEL, DELETE = "run", "cancel", "delete"
 class ExecutionStore:
     """Keeps what belongs together consistent: each call is one transaction."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: RunJobsState) -> None:
         self._state = state
 
     def open(self, execution: Pb, tasks: list[Pb], job: Pb) -> None:

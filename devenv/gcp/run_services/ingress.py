@@ -7,8 +7,8 @@ from urllib.parse import quote, urlsplit
 
 from starlette.types import Receive, Scope, Send
 
-from devenv.gcp.config import Service
-from devenv.gcp.delivery import Answer, NoAnswer, Request
+from devenv.gcp.config import ServiceConfig
+from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 from devenv.gcp.forward.connection import Origin, Pool, RawHeaders, buffered, target_of
 from devenv.gcp.forward.passage import Passage, end_to_end, with_origin
 from devenv.gcp.run_services.invoker import InvocationRefused, Invoker
@@ -23,7 +23,7 @@ class Ingress:
     """An ASGI app. `services` are by host name; `timeout` in seconds is that of every request."""
 
     def __init__(
-        self, *, services: Mapping[str, Service], invoker: Invoker, pool: Pool, timeout: float
+        self, *, services: Mapping[str, ServiceConfig], invoker: Invoker, pool: Pool, timeout: float
     ) -> None:
         self._services = services
         self._invoker = invoker
@@ -41,13 +41,13 @@ class Ingress:
             origin, headers = self._admit(host, target, scope["headers"], client=client)
             async with asyncio.timeout(self._timeout):
                 await passage.carry(self._pool, origin, target, headers)
-        except (InvocationRefused, NoAnswer, TimeoutError) as error:
+        except (InvocationRefused, DeliveryFailed, TimeoutError) as error:
             page = self._page(host, target, error)
             # Once the answer has begun, breaking off is all that is left.
             if not passage.begun:
                 await passage.answer(page.status, page.headers, page.body)
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: DeliveryRequest) -> DeliveryAnswer:
         """Take a request that is whole already, from Cloud Tasks or Cloud Scheduler."""
         host, target = urlsplit(request.url).hostname or "", target_of(request.url)
         raw = [(name.encode(), value.encode()) for name, value in request.headers.items()]
@@ -55,9 +55,9 @@ class Ingress:
             origin, headers = self._admit(host, target, raw, client=_LOCAL)
             async with asyncio.timeout(self._timeout):
                 return await buffered(self._pool, origin, request, headers)
-        except (InvocationRefused, NoAnswer, TimeoutError) as error:
+        except (InvocationRefused, DeliveryFailed, TimeoutError) as error:
             page = self._page(host, target, error)
-            return Answer(page.status, {}, page.body)
+            return DeliveryAnswer(page.status, {}, page.body)
 
     def _admit(
         self, host: str, target: str, headers: Iterable[tuple[bytes, bytes]], *, client: str

@@ -1,10 +1,10 @@
-"""Who may call a service: the check that Cloud Run makes before a request reaches a container."""
+"""The invoker check of Cloud Run: whether a request may reach a service's container."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from devenv.gcp.caller import Caller, Guard
-from devenv.gcp.config import CloudConfig, Service
+from devenv.gcp.caller import ApiCaller, Guard
+from devenv.gcp.config import CloudConfig, ServiceConfig
 from devenv.gcp.errors import PermissionDenied
 from devenv.gcp.forward.connection import RawHeaders
 from devenv.gcp.run_services.pages import ErrorPage, not_authenticated, not_authorized, not_verified
@@ -36,7 +36,7 @@ class Invoker:
         self._claims = claims
         self._stripped = (_SERVERLESS, b"authorization") if strip_signature else (_SERVERLESS,)
 
-    def admit(self, service: Service, path: str, headers: RawHeaders) -> RawHeaders:
+    def admit(self, service: ServiceConfig, path: str, headers: RawHeaders) -> RawHeaders:
         """Return the headers as the container sees them. Raises InvocationRefused."""
         if not service.public:
             self._check(service, path, headers)
@@ -45,9 +45,9 @@ class Invoker:
             for name, value in headers
         ]
 
-    def _check(self, service: Service, path: str, headers: RawHeaders) -> None:
+    def _check(self, service: ServiceConfig, path: str, headers: RawHeaders) -> None:
         presented = _values(headers, _SERVERLESS) or _values(headers, b"authorization")
-        caller = self._caller(service, path, presented) if presented else Caller()
+        caller = self._caller(service, path, presented) if presented else ApiCaller()
         config = self._config
         name = f"projects/{config.project}/locations/{config.region}/services/{service.name}"
         try:
@@ -59,7 +59,7 @@ class Invoker:
                 not_authorized(path, f"{caller.email} on {name}: {PERMISSION}")
             ) from error
 
-    def _caller(self, service: Service, path: str, presented: list[bytes]) -> Caller:
+    def _caller(self, service: ServiceConfig, path: str, presented: list[bytes]) -> ApiCaller:
         if len(presented) > 1:
             raise InvocationRefused(not_verified(path, "there are two Authorization headers."))
         scheme, _, token = presented[0].decode("latin-1").partition(" ")
@@ -73,7 +73,7 @@ class Invoker:
         audience = str(claims.get("aud", ""))
         if not is_for(audience, self._config.service_url(service.name)):
             raise InvocationRefused(not_verified(path, f"its audience is {audience[:200]!r}."))
-        return Caller(email=str(claims.get("email", "")))
+        return ApiCaller(email=str(claims.get("email", "")))
 
 
 def is_for(audience: str, url: str) -> bool:

@@ -1,4 +1,4 @@
-"""What Google answers in a service's stead: small HTML pages, with a line for the log."""
+"""Google's own answers in place of a service's: small HTML pages, with a line for the log."""
 
 from dataclasses import dataclass
 from html import escape

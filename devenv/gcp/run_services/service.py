@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from devenv.gcp.caller import Guard
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.delivery import Answer, Request
+from devenv.gcp.delivery import DeliveryAnswer, DeliveryRequest
 from devenv.gcp.forward.connection import Origin, Pool, buffered
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.run_services.ingress import Ingress
@@ -45,7 +45,7 @@ class RunServices:
     async def stop(self) -> None:
         self._pool.close()
 
-    async def send(self, request: Request) -> Answer:
+    async def send(self, request: DeliveryRequest) -> DeliveryAnswer:
         """Send a request of the cloud itself (a `Send`); services are reached in this process.
 
         Raises NoAnswer, or TimeoutError after the request's deadline.

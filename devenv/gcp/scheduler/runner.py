@@ -8,7 +8,14 @@ from typing import Any
 
 from devenv.gcp.caller import Minter
 from devenv.gcp.clock import Clock, rfc3339
-from devenv.gcp.delivery import NoAnswer, Request, Send, failure, method_of, signed_headers
+from devenv.gcp.delivery import (
+    DeliveryFailed,
+    DeliveryRequest,
+    Send,
+    failure,
+    method_of,
+    signed_headers,
+)
 from devenv.gcp.errors import CloudError
 from devenv.gcp.messages import seconds, set_moment
 from devenv.gcp.scheduler.cron import Schedule
@@ -115,19 +122,19 @@ class ScheduleRunner:
             return (await self._send(self._request(slot))).status
         except TimeoutError:
             return 504
-        except (NoAnswer, CloudError) as error:
+        except (DeliveryFailed, CloudError) as error:
             log.warning("Job %s was not delivered: %s", self.job.name, error)
         except Exception:
             log.exception("Job %s was not delivered", self.job.name)
         return 503
 
-    def _request(self, slot: float) -> Request:
+    def _request(self, slot: float) -> DeliveryRequest:
         target = self.job.http_target
         headers = signed_headers(target, target.uri, self._minter)
         headers["X-CloudScheduler"] = "true"
         headers["X-CloudScheduler-JobName"] = self.job.name.rpartition("/")[2]
         headers["X-CloudScheduler-ScheduleTime"] = rfc3339(slot).replace(".000000Z", "Z")
-        return Request(
+        return DeliveryRequest(
             method=method_of(target),
             url=target.uri,
             headers=headers,

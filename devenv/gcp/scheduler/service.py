@@ -6,9 +6,9 @@ from typing import Any
 from google.cloud import scheduler_v1
 from google.protobuf import empty_pb2
 
-from devenv.gcp.caller import Call, Guard, Minter
+from devenv.gcp.caller import ApiCall, Guard, Minter
 from devenv.gcp.clock import Clock
-from devenv.gcp.config import CloudConfig, ScheduledJob
+from devenv.gcp.config import CloudConfig, ScheduleConfig
 from devenv.gcp.delivery import Send, check_signer
 from devenv.gcp.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from devenv.gcp.messages import masked, page, set_moment
@@ -92,7 +92,7 @@ class SchedulerService:
         for runner in self._runners.values():
             await runner.stop()
 
-    async def create(self, request: Any, call: Call) -> Any:
+    async def create(self, request: Any, call: ApiCall) -> Any:
         parent = self._names.location(request.parent)
         self._allow(call, "create", f"projects/{self._config.project}")
         name = self._names.new(parent, request.job.name)
@@ -103,10 +103,10 @@ class SchedulerService:
         runner.configure(job)
         return job
 
-    async def get(self, request: Any, call: Call) -> Any:
+    async def get(self, request: Any, call: ApiCall) -> Any:
         return self._find(request, call, "get").job
 
-    async def list(self, request: Any, call: Call) -> Any:
+    async def list(self, request: Any, call: ApiCall) -> Any:
         parent = self._names.location(request.parent)
         self._allow(call, "list", f"projects/{self._config.project}")
         inside = (name for name in self._runners if name.startswith(f"{parent}/"))
@@ -115,7 +115,7 @@ class SchedulerService:
             jobs=[self._runners[name].job for name in names], next_page_token=token
         )
 
-    async def update(self, request: Any, call: Call) -> Any:
+    async def update(self, request: Any, call: ApiCall) -> Any:
         """Change what the mask names (all if there is none), save what only Google sets."""
         name = self._names.job(request.job.name)
         self._allow(call, "update", name)
@@ -128,20 +128,20 @@ class SchedulerService:
         runner.configure(job)
         return job
 
-    async def delete(self, request: Any, call: Call) -> Any:
+    async def delete(self, request: Any, call: ApiCall) -> Any:
         runner = self._find(request, call, "delete")
         del self._runners[runner.job.name]
         self._table.delete(runner.job.name)
         await runner.stop()
         return empty_pb2.Empty()
 
-    async def pause(self, request: Any, call: Call) -> Any:
+    async def pause(self, request: Any, call: ApiCall) -> Any:
         return self._switch(self._find(request, call, "pause"), Job.ENABLED, Job.PAUSED)
 
-    async def resume(self, request: Any, call: Call) -> Any:
+    async def resume(self, request: Any, call: ApiCall) -> Any:
         return self._switch(self._find(request, call, "enable"), Job.PAUSED, Job.ENABLED)
 
-    async def run(self, request: Any, call: Call) -> Any:
+    async def run(self, request: Any, call: ApiCall) -> Any:
         runner = self._find(request, call, "run")
         runner.run()
         return runner.job
@@ -154,7 +154,7 @@ class SchedulerService:
         runner.configure(runner.job)
         return runner.job
 
-    def _accept(self, wanted: Any, call: Call, name: str) -> Any:
+    def _accept(self, wanted: Any, call: ApiCall, name: str) -> Any:
         """Return a checked and completed copy of what a caller wants."""
         job = Job()
         job.CopyFrom(wanted)
@@ -172,7 +172,7 @@ class SchedulerService:
         set_moment(job.user_update_time, self._clock.now())
         return job
 
-    def _declared(self, declared: ScheduledJob) -> Any:
+    def _declared(self, declared: ScheduleConfig) -> Any:
         config = self._config
         methods = Job.DESCRIPTOR.fields_by_name["http_target"].message_type
         numbers = methods.fields_by_name["http_method"].enum_type.values_by_name
@@ -203,7 +203,7 @@ class SchedulerService:
     def _save(self, job: Any) -> None:
         self._table.put(job.name, job.SerializeToString())
 
-    def _find(self, request: Any, call: Call, verb: str) -> ScheduleRunner:
+    def _find(self, request: Any, call: ApiCall, verb: str) -> ScheduleRunner:
         name = self._names.job(request.name)
         self._allow(call, verb, name)
         return self._known(name)
@@ -214,7 +214,7 @@ class SchedulerService:
         except KeyError:
             raise NotFound("Job not found.") from None
 
-    def _allow(self, call: Call, verb: str, resource: str) -> None:
+    def _allow(self, call: ApiCall, verb: str, resource: str) -> None:
         self._guard.require(call.caller, f"cloudscheduler.jobs.{verb}", resource)
 
 

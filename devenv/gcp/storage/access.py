@@ -18,7 +18,7 @@ from typing import Any
 
 from cel_expr_python import cel
 
-from devenv.gcp.caller import AccessBoundary, Caller, Guard
+from devenv.gcp.caller import AccessBoundary, ApiCaller, Guard
 from devenv.gcp.errors import CloudError, PermissionDenied, Unauthenticated
 
 _SERVICE = "storage.googleapis.com"
@@ -74,7 +74,7 @@ class Access:
     """
 
     guard: Guard
-    caller: Caller
+    caller: ApiCaller
     project: str
     private: Callable[[str], bool] = lambda _: False
 

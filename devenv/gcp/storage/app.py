@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from devenv.gcp.caller import Authenticator, Caller, Guard
+from devenv.gcp.caller import ApiCaller, Authenticator, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import CloudError, NotFound
@@ -160,11 +160,11 @@ class StorageApp:
     ) -> Access:
         if is_signed(dict(pairs)):
             signed = SignedRequest(request.method, path, pairs, headers, _bucket_of_host(request))
-            caller = Caller(signed.signer(self._trust.verifier, self._trust.clock.now()))
+            caller = ApiCaller(signed.signer(self._trust.verifier, self._trust.clock.now()))
         elif "authorization" in headers:
             caller = self._trust.authenticator.caller(headers)
         else:
-            caller = Caller()
+            caller = ApiCaller()
 
         def private(name: str) -> bool:
             bucket = find(name) if self._config.iam != "off" else None

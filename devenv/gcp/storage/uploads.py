@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, BinaryIO, Self
 from weakref import WeakValueDictionary
 
-from devenv.gcp.caller import AccessBoundary, Caller
+from devenv.gcp.caller import AccessBoundary, ApiCaller
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument, NotFound
 from devenv.gcp.storage.access import Access
@@ -42,7 +42,7 @@ class UploadSession:
 
     id: str
     draft: ObjectDraft
-    caller: Caller
+    caller: ApiCaller
     total: int | None = None
 
     def dump(self) -> str:
@@ -57,7 +57,7 @@ class UploadSession:
         if caller["boundary"]:
             rules = caller["boundary"]["rules"]
             caller["boundary"] = AccessBoundary(tuple((r, tuple(p), c) for r, p, c in rules))
-        return cls(values["id"], ObjectDraft(**draft), Caller(**caller), values["total"])
+        return cls(values["id"], ObjectDraft(**draft), ApiCaller(**caller), values["total"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Uploads:
             session = replace(session, draft=replace(session.draft, **sums))
             return self._progress(access, session, chunk, digest)
 
-    def owner(self, session_id: str) -> Caller:
+    def owner(self, session_id: str) -> ApiCaller:
         """Return the caller who began the session."""
         return self._find(session_id)[0].caller
 

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 
 from devenv.gcp.caller import Minter
 from devenv.gcp.clock import Alarm, Clock
-from devenv.gcp.delivery import Answer, NoAnswer, Request, Send, failure, method_of, signed_headers
+from devenv.gcp.delivery import (
+    DeliveryAnswer,
+    DeliveryFailed,
+    DeliveryRequest,
+    Send,
+    failure,
+    method_of,
+    signed_headers,
+)
 from devenv.gcp.errors import CloudError
 from devenv.gcp.messages import moment, seconds, set_moment
 from devenv.gcp.tasks.rules import RETENTION, backoff_of, exhausted, queue_of, short
@@ -32,7 +40,7 @@ class DispatchResult:
     retry_after: float = 0.0
 
     @classmethod
-    def of(cls, answer: Answer, now: float) -> "DispatchResult":
+    def of(cls, answer: DeliveryAnswer, now: float) -> "DispatchResult":
         wanted = answer.headers.get("retry-after", "") if answer.status in (429, 503) else ""
         return cls(answer.status, retry_after=retry_after(wanted, now))
 
@@ -56,7 +64,7 @@ def begin(entry: QueuedEntry, now: float) -> None:
     set_moment(task.last_attempt.dispatch_time, now)
 
 
-def request_for(entry: QueuedEntry, minter: Minter) -> Request:
+def request_for(entry: QueuedEntry, minter: Minter) -> DeliveryRequest:
     """Return the request of the attempt that has begun; its headers count those before it."""
     task = entry.task
     target = task.http_request
@@ -69,7 +77,7 @@ def request_for(entry: QueuedEntry, minter: Minter) -> Request:
     if entry.previous:
         headers["X-CloudTasks-TaskPreviousResponse"] = str(entry.previous)
         headers["X-CloudTasks-TaskRetryReason"] = ""  # present and empty for HTTP targets
-    return Request(
+    return DeliveryRequest(
         method=method_of(target),
         url=target.url,
         headers=headers,
@@ -186,7 +194,7 @@ class Dispatcher:
             return DispatchResult.of(answer, self._clock.now())
         except TimeoutError:
             return TIMED_OUT
-        except (NoAnswer, CloudError) as error:
+        except (DeliveryFailed, CloudError) as error:
             log.warning("Task %s was not delivered: %s", entry.name, error)
             return UNREACHABLE
         except Exception:

@@ -8,7 +8,7 @@ from typing import Any
 from google.cloud import tasks_v2
 from google.protobuf import empty_pb2
 
-from devenv.gcp.caller import Call, Guard, Minter
+from devenv.gcp.caller import ApiCall, Guard, Minter
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import check_signer
@@ -34,7 +34,7 @@ NO_ENTITY = "Requested entity was not found."
 
 @dataclass(slots=True)
 class TasksContext:
-    """What the methods share: the live queues and everything that acts on them."""
+    """Shared by the methods: the live queues and everything that acts on them."""
 
     config: CloudConfig
     names: TaskNames
@@ -58,7 +58,7 @@ class TasksContext:
             raise NotFound(NO_ENTITY)
         return queue, queue.tasks[name]
 
-    def allow(self, call: Call, permission: str, resource: str) -> None:
+    def allow(self, call: ApiCall, permission: str, resource: str) -> None:
         self.guard.require(call.caller, f"cloudtasks.{permission}", resource)
 
 
@@ -96,7 +96,7 @@ class QueueMethods:
             method = f"google.cloud.tasks.v2.CloudTasks/{name}"
             yield Rpc(method, request, response, handle, (binding,))
 
-    async def create(self, request: Any, call: Call) -> Any:
+    async def create(self, request: Any, call: ApiCall) -> Any:
         context = self._context
         parent = context.names.location(request.parent)
         name = context.names.queue(request.queue.name)
@@ -123,10 +123,10 @@ class QueueMethods:
         self._context.saved.save_queue(queue)
         return queue
 
-    async def get(self, request: Any, call: Call) -> Any:
+    async def get(self, request: Any, call: ApiCall) -> Any:
         return self._find(request.name, call, "get").state
 
-    async def list(self, request: Any, call: Call) -> Any:
+    async def list(self, request: Any, call: ApiCall) -> Any:
         context = self._context
         parent = context.names.location(request.parent)
         context.allow(call, "queues.list", f"projects/{context.config.project}")
@@ -140,7 +140,7 @@ class QueueMethods:
             queues=[context.queues[name].state for name in names], next_page_token=token
         )
 
-    async def update(self, request: Any, call: Call) -> Any:
+    async def update(self, request: Any, call: ApiCall) -> Any:
         """Change what the mask names (all if there is none); a missing queue is created."""
         name = self._context.names.queue(request.queue.name)
         self._context.allow(call, "queues.update", name)
@@ -164,7 +164,7 @@ class QueueMethods:
         self._context.saved.save_queue(queue)
         self._context.dispatcher.pump(queue)
 
-    async def delete(self, request: Any, call: Call) -> Any:
+    async def delete(self, request: Any, call: ApiCall) -> Any:
         queue = self._find(request.name, call, "delete", NO_ENTITY)
         self._context.saved.delete_queue(queue)
         del self._context.queues[queue.state.name]
@@ -172,20 +172,20 @@ class QueueMethods:
         _empty(queue)
         return empty_pb2.Empty()
 
-    async def pause(self, request: Any, call: Call) -> Any:
+    async def pause(self, request: Any, call: ApiCall) -> Any:
         queue = self._find(request.name, call, "pause")
         queue.state.state = Queue.PAUSED
         self._context.saved.save_queue(queue)
         return queue.state
 
-    async def resume(self, request: Any, call: Call) -> Any:
+    async def resume(self, request: Any, call: ApiCall) -> Any:
         queue = self._find(request.name, call, "resume")
         queue.state.state = Queue.RUNNING
         self._context.saved.save_queue(queue)
         self._context.dispatcher.pump(queue)
         return queue.state
 
-    async def purge(self, request: Any, call: Call) -> Any:
+    async def purge(self, request: Any, call: ApiCall) -> Any:
         queue = self._find(request.name, call, "purge")
         set_moment(queue.state.purge_time, self._context.clock.now())
         self._context.saved.delete(queue.tasks)
@@ -193,7 +193,7 @@ class QueueMethods:
         _empty(queue)
         return queue.state
 
-    def _find(self, text: str, call: Call, verb: str, missing: str = "") -> LiveQueue:
+    def _find(self, text: str, call: ApiCall, verb: str, missing: str = "") -> LiveQueue:
         name = self._context.names.queue(text)
         self._context.allow(call, f"queues.{verb}", name)
         return self._context.queue(name, missing) if missing else self._context.queue(name)
@@ -228,7 +228,7 @@ class TaskMethods:
             method = f"google.cloud.tasks.v2.CloudTasks/{name}"
             yield Rpc(method, request, response, handle, (binding,))
 
-    async def create(self, request: Any, call: Call) -> Any:
+    async def create(self, request: Any, call: ApiCall) -> Any:
         context = self._context
         parent = context.names.queue(request.parent)
         context.allow(call, "tasks.create", parent)
@@ -255,7 +255,7 @@ class TaskMethods:
         context.dispatcher.pump(queue)
         return answer
 
-    async def get(self, request: Any, call: Call) -> Any:
+    async def get(self, request: Any, call: ApiCall) -> Any:
         name = self._named(request, call, "get")
         if name in self._context.saved.gone_tasks:
             raise NotFound(
@@ -265,7 +265,7 @@ class TaskMethods:
         _, entry = self._context.task(name)
         return view(entry.task, request.response_view)
 
-    async def list(self, request: Any, call: Call) -> Any:
+    async def list(self, request: Any, call: ApiCall) -> Any:
         context = self._context
         parent = context.names.queue(request.parent)
         context.allow(call, "tasks.list", parent)
@@ -279,14 +279,14 @@ class TaskMethods:
             next_page_token=token,
         )
 
-    async def delete(self, request: Any, call: Call) -> Any:
+    async def delete(self, request: Any, call: ApiCall) -> Any:
         name = self._named(request, call, "delete")
         queue, entry = self._context.task(name)
         self._context.saved.delete([name])
         queue.drop(entry)
         return empty_pb2.Empty()
 
-    async def run(self, request: Any, call: Call) -> Any:
+    async def run(self, request: Any, call: ApiCall) -> Any:
         queue, entry = self._context.task(self._named(request, call, "run"))
         self._context.dispatcher.force(queue, entry)
         return view(entry.task, request.response_view)
@@ -302,7 +302,7 @@ class TaskMethods:
             )
         return name
 
-    def _named(self, request: Any, call: Call, verb: str) -> str:
+    def _named(self, request: Any, call: ApiCall, verb: str) -> str:
         name = self._context.names.task(request.name)
         self._context.allow(call, f"tasks.{verb}", queue_of(name))
         if verb != "delete":
@@ -310,7 +310,7 @@ class TaskMethods:
         self._context.queue(queue_of(name), NO_ENTITY)
         return name
 
-    def _allow_view(self, request: Any, call: Call, queue: str) -> None:
+    def _allow_view(self, request: Any, call: ApiCall, queue: str) -> None:
         if request.response_view == Task.FULL:
             self._context.allow(call, "tasks.fullView", queue)
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 
-from devenv.gcp.caller import Call, Guard, Minter
+from devenv.gcp.caller import ApiCall, Guard, Minter
 from devenv.gcp.clock import Clock
-from devenv.gcp.config import CloudConfig, Queue as QueueConfig
+from devenv.gcp.config import CloudConfig, QueueConfig
 from devenv.gcp.delivery import Send
 from devenv.gcp.errors import Unimplemented
 from devenv.gcp.messages import set_moment
@@ -92,7 +92,7 @@ def _unimplemented() -> Iterator[Rpc]:
 
 
 def _refuse(name: str) -> Any:
-    async def handle(_request: Any, _call: Call) -> Any:
+    async def handle(_request: Any, _call: ApiCall) -> Any:
         raise Unimplemented(f"CloudTasks.{name} is not emulated.")
 
     return handle

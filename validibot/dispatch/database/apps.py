@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 
 
-class QueueConfig(AppConfig):
+class DatabaseQueueConfig(AppConfig):
     name = "validibot.dispatch.database"
     label = "queue"
     verbose_name = "Queue"

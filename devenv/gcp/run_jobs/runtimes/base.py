@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from devenv.gcp.config import Image
+from devenv.gcp.config import ImageConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class RunningAttempt(ABC):
         """Forget it, now that its end is recorded; until then `adopt` finds it."""
 
 
-class Runtime(ABC):
+class JobsRuntime(ABC):
     """Starts attempts."""
 
     @abstractmethod
@@ -164,6 +164,6 @@ def repository(image: str) -> str:
     return name if name and "/" not in tag else image.partition("@")[0]
 
 
-def by_digest(images: Iterable[Image]) -> dict[str, Image]:
+def by_digest(images: Iterable[ImageConfig]) -> dict[str, ImageConfig]:
     """Return the images for which devenv.toml names a command, under their digest forms."""
     return {digest(image.name): image for image in images if image.command}

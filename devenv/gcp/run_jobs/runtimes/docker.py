@@ -28,8 +28,8 @@ from devenv.gcp.run_jobs.runtimes.base import (
     AttemptExit,
     AttemptNotStarted,
     EmulatedAttempt,
+    JobsRuntime,
     RunningAttempt,
-    Runtime,
     forget_old,
     in_thread,
     log_of,
@@ -105,7 +105,7 @@ class DockerRunning(RunningAttempt):
                 return
 
 
-class DockerRuntime(Runtime):
+class DockerRuntime(JobsRuntime):
     """`bundle` are the certificates that containers are to trust, PEM.
 
     `network` is an existing one for them to be put on, else they get one of their own.

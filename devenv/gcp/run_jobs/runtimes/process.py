@@ -15,15 +15,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
 from pathlib import Path
 
-from devenv.gcp.config import Image
+from devenv.gcp.config import ImageConfig
 from devenv.gcp.errors import CloudError
 from devenv.gcp.run_jobs.runtimes import supervisor
 from devenv.gcp.run_jobs.runtimes.base import (
     AttemptExit,
     AttemptNotStarted,
     EmulatedAttempt,
+    JobsRuntime,
     RunningAttempt,
-    Runtime,
     by_digest,
     digest,
     forget_old,
@@ -159,13 +159,13 @@ class ProcessRunning(RunningAttempt):
         )
 
 
-class ProcessRuntime(Runtime):
+class ProcessRuntime(JobsRuntime):
     """Runs images as commands in `project`, with folders and logs in `data`."""
 
     def __init__(
         self,
         *,
-        images: Iterable[Image],
+        images: Iterable[ImageConfig],
         environ: Environ,
         data: Path,
         project: Path,

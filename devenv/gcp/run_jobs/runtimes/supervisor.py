@@ -1,6 +1,6 @@
-"""What stands beside a running task and outlives the emulator: it ends the task and tells how it ended.
+"""The process beside a running task that outlives the emulator: it ends the task and records how.
 
-It runs on a bare interpreter and imports little, for it is part of every task's start. It speaks to
+It runs on a bare interpreter and imports little, because it is part of every task's start. It speaks to
 the emulator through files in the folder of the attempt:
 
 claim   pid and start time of the supervisor; who makes it first decides whether the task runs at all
@@ -18,7 +18,7 @@ import signal
 import time
 
 LONGEST_LOG = 10 * 2**20
-_CUT = b"\n(What follows was not kept: the log is full.)\n"
+_CUT = b"\n(The log is full; the rest is not kept.)\n"
 _MEASURE_EVERY = 0.5
 _MOST_FILES = 8192
 _CHUNK = 65536
@@ -134,7 +134,7 @@ class AttemptSupervisor:
         """Return the content of the exit file once the task has ended."""
         self._sources.append(wake)
         while (code := self._reap()) is None:
-            ready = select.select(self._sources, [], [], self._patience())[0]
+            ready = select.select(self._sources, [], [], self._seconds_to_wait())[0]
             if self._output in ready and not self._pump():
                 self._sources.remove(self._output)
             if wake in ready and signal.SIGTERM in os.read(wake, _CHUNK):
@@ -149,7 +149,7 @@ class AttemptSupervisor:
         pid, status = os.waitpid(self._task, os.WNOHANG)
         return os.waitstatus_to_exitcode(status) if pid else None
 
-    def _patience(self) -> float:
+    def _seconds_to_wait(self) -> float:
         next_moment = min(self._measure_at, self._kill_at or self._measure_at)
         return max(0.0, next_moment - time.monotonic())
 

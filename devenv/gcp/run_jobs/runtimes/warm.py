@@ -107,7 +107,7 @@ _SERVE = (
     "import sys; sys.path.insert(0, sys.argv[1]); import forkserver, supervisor; sys.path.pop(0); "
     "forkserver.main(supervisor.supervise, sys.argv[2:])"
 )
-PATIENCE = 5.0  # seconds in which a server must fork
+FORK_TIMEOUT = 5.0  # seconds in which a server must fork
 _MOST = 8  # servers
 _PAUSE = 10.0  # seconds before a server that died is replaced
 
@@ -118,7 +118,7 @@ class WarmServerLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WarmKind:
-    """What a server can become: tasks that import `warm`, in an interpreter started with `env`.
+    """The tasks that a server can become: `warm` is imported, in an interpreter started with `env`.
 
     Only what a program can read before its own first line is in `env`: an import may look at it.
     """
@@ -150,7 +150,7 @@ class WarmServer:
         self._answers.append(answer)
         self._writer.write(json.dumps(request).encode() + b"\n")
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(FORK_TIMEOUT):
                 return JobProcess.of(await answer)
         except TimeoutError as error:
             JobProcess.of(self._pid).signal(signal.SIGKILL)
@@ -159,7 +159,7 @@ class WarmServer:
     async def retire(self) -> None:
         """Close once the forks that were asked for have been answered."""
         if self._answers:
-            await asyncio.wait(set(self._answers), timeout=PATIENCE)
+            await asyncio.wait(set(self._answers), timeout=FORK_TIMEOUT)
         await self.close()
 
     async def close(self) -> None:

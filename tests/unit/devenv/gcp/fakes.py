@@ -1,9 +1,9 @@
-"""What the services of the emulated cloud are given in tests."""
+"""Fakes of the interfaces that the services of the emulated cloud use."""
 
 import asyncio
 
-from devenv.gcp.caller import Caller
-from devenv.gcp.delivery import Answer, Request
+from devenv.gcp.caller import ApiCaller
+from devenv.gcp.delivery import DeliveryAnswer, DeliveryRequest
 from devenv.gcp.errors import PermissionDenied
 
 type Script = list[int | Exception | asyncio.Event]
@@ -16,7 +16,7 @@ class FakeGuard:
         self.denied: set[str] = set()
         self.asked: list[tuple[str, str]] = []
 
-    def require(self, caller: Caller, permission: str, resource: str) -> None:
+    def require(self, caller: ApiCaller, permission: str, resource: str) -> None:
         self.asked.append((permission, resource))
         if permission in self.denied:
             raise PermissionDenied(permission)
@@ -46,9 +46,9 @@ class FakeTarget:
     def __init__(self) -> None:
         self.script: Script = []
         self.headers: dict[str, str] = {}
-        self.requests: list[Request] = []
+        self.requests: list[DeliveryRequest] = []
 
-    async def send(self, request: Request) -> Answer:
+    async def send(self, request: DeliveryRequest) -> DeliveryAnswer:
         self.requests.append(request)
         step = self.script.pop(0) if self.script else 200
         if isinstance(step, Exception):
@@ -56,7 +56,7 @@ class FakeTarget:
         if isinstance(step, asyncio.Event):
             await step.wait()
             step = 200
-        return Answer(step, self.headers)
+        return DeliveryAnswer(step, self.headers)
 
     def sent(self, header: str) -> list[str | None]:
         return [request.headers.get(header) for request in self.requests]

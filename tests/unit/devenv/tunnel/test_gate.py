@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from devenv.gcp.clock import ManualClock
-from devenv.gcp.delivery import Answer, NoAnswer, Request
+from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 from devenv.tunnel import gate as gates, wire
 from devenv.tunnel.doors import CALLBACKS, CAPABILITIES, SWEEP, TASKS, Echo, doors
 from devenv.tunnel.gate import CertificatesUnavailable, Gate, Gatehouse, TokenRefused
@@ -38,13 +38,15 @@ class Worker:
     """Sees what passed; answers with `status`, with nothing when it is 0."""
 
     status: int = 200
-    seen: list[Request] = field(default_factory=list)
+    seen: list[DeliveryRequest] = field(default_factory=list)
 
-    async def __call__(self, request: Request) -> Answer:
+    async def __call__(self, request: DeliveryRequest) -> DeliveryAnswer:
         self.seen.append(request)
         if not self.status:
-            raise NoAnswer("127.0.0.1:8001 cannot be reached.")
-        return Answer(self.status, {"content-type": "application/json"}, b'{"message": "ok"}')
+            raise DeliveryFailed("127.0.0.1:8001 cannot be reached.")
+        return DeliveryAnswer(
+            self.status, {"content-type": "application/json"}, b'{"message": "ok"}'
+        )
 
 
 class Lane:

@@ -4,53 +4,59 @@ import logging
 
 import pytest
 
-from devenv.gcp.caller import AccessBoundary, Caller
-from devenv.gcp.config import Binding, CloudConfig, IamMode, Service
+from devenv.gcp.caller import AccessBoundary, ApiCaller
+from devenv.gcp.config import CloudConfig, IamBinding, IamMode, ServiceConfig
 from devenv.gcp.errors import PermissionDenied
 from devenv.gcp.iam.guard import Iam
 
 PLACE = "projects/p/locations/us-west1"
 JOB = f"{PLACE}/jobs/j"
-WEB = Caller("web@p.iam.gserviceaccount.com")
-ANONYMOUS = Caller()
+WEB = ApiCaller("web@p.iam.gserviceaccount.com")
+ANONYMOUS = ApiCaller()
 
 
-def iam(*bindings: Binding, mode: IamMode = "strict", services: tuple[Service, ...] = ()) -> Iam:
+def iam(
+    *bindings: IamBinding, mode: IamMode = "strict", services: tuple[ServiceConfig, ...] = ()
+) -> Iam:
     return Iam(CloudConfig(project="p", iam=mode, bindings=bindings, services=services))
 
 
 @pytest.mark.parametrize(
     ("binding", "permission", "resource"),
     [
-        (Binding("web", "roles/run.invoker", "job/j"), "run.jobs.run", JOB),
-        (Binding("web", "roles/run.viewer"), "run.executions.get", f"{JOB}/executions/e"),
+        (IamBinding("web", "roles/run.invoker", "job/j"), "run.jobs.run", JOB),
+        (IamBinding("web", "roles/run.viewer"), "run.executions.get", f"{JOB}/executions/e"),
         (
-            Binding("web", "roles/cloudtasks.enqueuer", "queue/q"),
+            IamBinding("web", "roles/cloudtasks.enqueuer", "queue/q"),
             "cloudtasks.tasks.create",
             f"{PLACE}/queues/q",
         ),
         (
-            Binding("web", "roles/cloudtasks.viewer", "queue/q"),
+            IamBinding("web", "roles/cloudtasks.viewer", "queue/q"),
             "cloudtasks.tasks.get",
             f"{PLACE}/queues/q/tasks/t",
         ),
         (
-            Binding("web", "roles/storage.objectUser", "bucket/b"),
+            IamBinding("web", "roles/storage.objectUser", "bucket/b"),
             "storage.objects.get",
             "projects/_/buckets/b/objects/a/b/c",
         ),
-        (Binding("web", "roles/storage.objectUser"), "storage.objects.get", "projects/_/buckets/b"),
         (
-            Binding("web", "roles/iam.serviceAccountUser", "account/tasks"),
+            IamBinding("web", "roles/storage.objectUser"),
+            "storage.objects.get",
+            "projects/_/buckets/b",
+        ),
+        (
+            IamBinding("web", "roles/iam.serviceAccountUser", "account/tasks"),
             "iam.serviceAccounts.actAs",
             "projects/-/serviceAccounts/tasks@p.iam.gserviceaccount.com",
         ),
-        (Binding("allUsers", "roles/run.invoker", "job/j"), "run.jobs.run", JOB),
-        (Binding("allAuthenticatedUsers", "roles/run.invoker", "job/j"), "run.jobs.run", JOB),
+        (IamBinding("allUsers", "roles/run.invoker", "job/j"), "run.jobs.run", JOB),
+        (IamBinding("allAuthenticatedUsers", "roles/run.invoker", "job/j"), "run.jobs.run", JOB),
     ],
 )
 def test_binding_covers_resource_and_everything_below(
-    binding: Binding, permission: str, resource: str
+    binding: IamBinding, permission: str, resource: str
 ) -> None:
     iam(binding).require(WEB, permission, resource)
 
@@ -58,16 +64,16 @@ def test_binding_covers_resource_and_everything_below(
 @pytest.mark.parametrize(
     ("binding", "permission", "resource"),
     [
-        (Binding("web", "roles/run.invoker", "job/j"), "run.jobs.run", f"{PLACE}/jobs/jj"),
-        (Binding("web", "roles/run.invoker", "job/j"), "run.jobs.runWithOverrides", JOB),
-        (Binding("web", "roles/run.invoker"), "run.executions.cancel", f"{JOB}/executions/e"),
-        (Binding("web", "roles/run.jobsExecutor"), "run.executions.get", f"{JOB}/executions/e"),
-        (Binding("worker", "roles/run.invoker", "job/j"), "run.jobs.run", JOB),
-        (Binding("web", "roles/unheard.of", "job/j"), "run.jobs.run", JOB),
-        (Binding("web", "roles/storage.objectCreator", "bucket/b"), "storage.objects.get", "projects/_/buckets/b"),
+        (IamBinding("web", "roles/run.invoker", "job/j"), "run.jobs.run", f"{PLACE}/jobs/jj"),
+        (IamBinding("web", "roles/run.invoker", "job/j"), "run.jobs.runWithOverrides", JOB),
+        (IamBinding("web", "roles/run.invoker"), "run.executions.cancel", f"{JOB}/executions/e"),
+        (IamBinding("web", "roles/run.jobsExecutor"), "run.executions.get", f"{JOB}/executions/e"),
+        (IamBinding("worker", "roles/run.invoker", "job/j"), "run.jobs.run", JOB),
+        (IamBinding("web", "roles/unheard.of", "job/j"), "run.jobs.run", JOB),
+        (IamBinding("web", "roles/storage.objectCreator", "bucket/b"), "storage.objects.get", "projects/_/buckets/b"),
     ],
 )  # fmt: skip
-def test_binding_covers_nothing_else(binding: Binding, permission: str, resource: str) -> None:
+def test_binding_covers_nothing_else(binding: IamBinding, permission: str, resource: str) -> None:
     with pytest.raises(PermissionDenied):
         iam(binding).require(WEB, permission, resource)
 
@@ -93,13 +99,13 @@ def test_permission_without_role_is_refused() -> None:
 
 def test_anonymous_caller_is_no_authenticated_user() -> None:
     with pytest.raises(PermissionDenied):
-        iam(Binding("allAuthenticatedUsers", "roles/run.invoker")).require(
+        iam(IamBinding("allAuthenticatedUsers", "roles/run.invoker")).require(
             ANONYMOUS, "run.jobs.run", JOB
         )
 
 
 def test_public_service_allows_anonymous_caller() -> None:
-    public = Service("web", 8000, "web", public=True)
+    public = ServiceConfig("web", 8000, "web", public=True)
 
     iam(services=(public,)).require(ANONYMOUS, "run.routes.invoke", f"{PLACE}/services/web")
 
@@ -130,8 +136,8 @@ def test_off_mode_allows_silently(caplog: pytest.LogCaptureFixture) -> None:
 def test_downscoped_token_is_refused_outside_storage(
     mode: IamMode, permission: str, resource: str
 ) -> None:
-    guard = iam(Binding("web", "roles/owner"), mode=mode)
-    downscoped = Caller(WEB.email, AccessBoundary())
+    guard = iam(IamBinding("web", "roles/owner"), mode=mode)
+    downscoped = ApiCaller(WEB.email, AccessBoundary())
 
     with pytest.raises(PermissionDenied, match="Cloud Storage only"):
         guard.require(downscoped, permission, resource)
@@ -152,8 +158,8 @@ def test_downscoped_token_is_refused_outside_storage(
     ],
 )
 def test_token_scope_limits_services(scope: str, permission: str, allowed: bool) -> None:
-    guard = iam(Binding("web", "roles/owner"))
-    scoped = Caller(WEB.email, scopes=(f"https://www.googleapis.com/auth/{scope}",))
+    guard = iam(IamBinding("web", "roles/owner"))
+    scoped = ApiCaller(WEB.email, scopes=(f"https://www.googleapis.com/auth/{scope}",))
 
     assert guard.allows(scoped, permission, "projects/p") == allowed
     if not allowed:

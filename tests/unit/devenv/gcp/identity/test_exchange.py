@@ -7,7 +7,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from devenv.gcp.caller import Caller
+from devenv.gcp.caller import ApiCaller
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import Unauthenticated
@@ -168,7 +168,7 @@ def test_self_signed_jwt_authenticates_its_account(identity: Identity, key: Sign
     now = int(ManualClock().now())
     claims = {"iss": WEB, "sub": WEB, "iat": now, "exp": now + 3600}
 
-    def caller(audience: str) -> Caller:
+    def caller(audience: str) -> ApiCaller:
         token = sign_jwt(key, claims | {"aud": audience})
         return identity.caller({"authorization": f"Bearer {token}"})
 

@@ -8,7 +8,7 @@ from google.cloud import run_v2, tasks_v2
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo
 
-from devenv.gcp.caller import Call, Caller
+from devenv.gcp.caller import ApiCall, ApiCaller
 from devenv.gcp.errors import FailedPrecondition
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.rpc.calls import Calls
@@ -20,8 +20,8 @@ JOB = "projects/p/locations/l/jobs/j"
 
 
 class Everybody:
-    def caller(self, headers: Mapping[str, str]) -> Caller:
-        return Caller(headers.get("authorization", ""))
+    def caller(self, headers: Mapping[str, str]) -> ApiCaller:
+        return ApiCaller(headers.get("authorization", ""))
 
 
 class Desk:
@@ -31,7 +31,7 @@ class Desk:
         self.request: Message
         self.answer: Message | Exception = run_v2.Job.pb()()
 
-    async def handle(self, request: Message, call: Call) -> Message:
+    async def handle(self, request: Message, call: ApiCall) -> Message:
         self.request = request
         if isinstance(self.answer, Exception):
             raise self.answer

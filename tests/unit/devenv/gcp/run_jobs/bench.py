@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from devenv.gcp.caller import Call, Caller
+from devenv.gcp.caller import ApiCall, ApiCaller
 from devenv.gcp.clock import ManualClock
-from devenv.gcp.config import CloudConfig, Image, Job
+from devenv.gcp.config import CloudConfig, ImageConfig, JobConfig
 from devenv.gcp.run_jobs.resources import Execution
 from devenv.gcp.run_jobs.runtimes.base import (
     AttemptExit,
     AttemptNotStarted,
     EmulatedAttempt,
+    JobsRuntime,
     RunningAttempt,
-    Runtime,
     digest,
 )
 from devenv.gcp.run_jobs.service import RunJobsService
@@ -26,8 +26,12 @@ IMAGE = "demo/sim:1"
 CONFIG = CloudConfig(
     project="demo",
     accounts=("runner",),
-    images=(Image(IMAGE, ("sim",)),),
-    jobs=(Job("sim", IMAGE, "runner", timeout=60.0, max_retries=1, env={"MODE": "job", "A": "1"}),),
+    images=(ImageConfig(IMAGE, ("sim",)),),
+    jobs=(
+        JobConfig(
+            "sim", IMAGE, "runner", timeout=60.0, max_retries=1, env={"MODE": "job", "A": "1"}
+        ),
+    ),
 )
 
 
@@ -54,7 +58,7 @@ class Played(RunningAttempt):
         self._exit.set_result(AttemptExit(**how))
 
 
-class PlayedRuntime(Runtime):
+class PlayedRuntime(JobsRuntime):
     """Starts nothing; `started` are the attempts in the order in which they were asked for."""
 
     def __init__(self) -> None:
@@ -120,7 +124,7 @@ class Bench:
     async def call(self, method: str, **fields: Any) -> Any:
         """Call a method as `web@demo`, its request built from `fields`."""
         rpc = self._rpcs[method]
-        answer = await rpc.handle(rpc.request(**fields), Call(Caller("web@demo")))
+        answer = await rpc.handle(rpc.request(**fields), ApiCall(ApiCaller("web@demo")))
         assert isinstance(answer, rpc.response)
         return answer
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from devenv.gcp.config import Image
+from devenv.gcp.config import ImageConfig
 from devenv.gcp.run_jobs.runtimes.base import EmulatedAttempt
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 
 IMAGE = "demo/python:1"
 EXECUTION = "demo-abcde"
 
-DEAF = """
+IGNORES_SIGTERM = """
     import signal, subprocess, sys, time
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -25,7 +25,7 @@ DEAF = """
 def make_runtime(data: Path, *, grace: float = 0.2, images: Any = None) -> ProcessRuntime:
     """Return a runtime whose only image runs the Python source in its first argument."""
     return ProcessRuntime(
-        images=images or [Image(IMAGE, ("{python}", "-c"))],
+        images=images or [ImageConfig(IMAGE, ("{python}", "-c"))],
         environ=lambda account: {"WHO": account},
         data=data,
         project=Path.cwd(),

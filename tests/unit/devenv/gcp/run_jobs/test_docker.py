@@ -1,4 +1,4 @@
-"""What the `docker` runtime makes of an engine: a stub stands in for it."""
+"""The `docker` runtime against a stub of the engine."""
 
 import asyncio
 import threading

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from devenv.gcp.caller import Call
+from devenv.gcp.caller import ApiCall
 from devenv.gcp.errors import CloudError
 from tests.unit.devenv.gcp.run_jobs.bench import IMAGE, JOB, LOCATION, Bench
 
@@ -63,7 +63,7 @@ async def test_random_request_raises_only_cloud_errors(bench: Bench, seed: int) 
     for rpc in bench.service.rpcs():
         request = fill(rpc.request(), chance)
         try:
-            answer = await rpc.handle(request, Call())
+            answer = await rpc.handle(request, ApiCall())
         except CloudError:
             continue
         assert isinstance(answer, rpc.response)

@@ -14,7 +14,7 @@ from devenv.gcp.run_jobs.runtimes import supervisor
 from devenv.gcp.run_jobs.runtimes.base import AttemptExit, AttemptNotStarted
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from tests.unit.devenv.gcp.run_jobs.processes import (
-    DEAF,
+    IGNORES_SIGTERM,
     alive,
     eventually,
     log_of,
@@ -92,7 +92,7 @@ async def test_terminated_process_may_end_by_itself(
 async def test_process_that_ignores_sigterm_is_killed_with_children(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
-    running = await runtime.start(make_attempt(DEAF))
+    running = await runtime.start(make_attempt(IGNORES_SIGTERM))
     child = int(await eventually(lambda: log_of(tmp_path)))
     running.terminate()
 
@@ -216,7 +216,7 @@ async def test_attempt_never_started_is_not_adopted(
 
 
 async def test_killed_supervisor_ends_its_task(runtime: ProcessRuntime, tmp_path: Path) -> None:
-    running = await runtime.start(make_attempt(DEAF))
+    running = await runtime.start(make_attempt(IGNORES_SIGTERM))
     child = int(await eventually(lambda: log_of(tmp_path)))
     os.kill(supervisor_of(tmp_path), signal.SIGKILL)
 
@@ -227,7 +227,7 @@ async def test_killed_supervisor_ends_its_task(runtime: ProcessRuntime, tmp_path
 async def test_unneeded_attempts_are_removed_on_open(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
-    await runtime.start(make_attempt(DEAF))
+    await runtime.start(make_attempt(IGNORES_SIGTERM))
     child = int(await eventually(lambda: log_of(tmp_path)))
 
     await make_runtime(tmp_path).open(keep=set())
@@ -237,7 +237,7 @@ async def test_unneeded_attempts_are_removed_on_open(
 
 
 async def test_close_ends_and_removes_attempts(runtime: ProcessRuntime, tmp_path: Path) -> None:
-    attempt = make_attempt(DEAF)
+    attempt = make_attempt(IGNORES_SIGTERM)
     await runtime.start(attempt)
     child = int(await eventually(lambda: log_of(tmp_path)))
     await runtime.close()

@@ -1,4 +1,4 @@
-"""What a killed emulator leaves is taken up by the next one."""
+"""Restart of the emulator while executions run."""
 
 from dataclasses import replace
 

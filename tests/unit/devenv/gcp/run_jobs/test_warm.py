@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from devenv.gcp.config import Image
+from devenv.gcp.config import ImageConfig
 from devenv.gcp.run_jobs.runtimes import warm
 from devenv.gcp.run_jobs.runtimes.base import AttemptExit, EmulatedAttempt
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
@@ -57,7 +57,7 @@ async def runtime(tmp_path: Path, anyio_backend: str) -> AsyncIterator[ProcessRu
     for name, source in (("__init__", ""), ("slow", SLOW), ("__main__", MAIN)):
         (package / f"{name}.py").write_text(source)
     runtime = ProcessRuntime(
-        images=[Image(IMAGE, ("{python}", "-m", "tool"), warm=("json", "tool.slow"))],
+        images=[ImageConfig(IMAGE, ("{python}", "-m", "tool"), warm=("json", "tool.slow"))],
         environ=lambda account: {"WHO": account},
         data=tmp_path,
         project=tmp_path / "project",
@@ -154,7 +154,7 @@ async def test_dead_warm_process_is_replaced_by_cold_start(
 async def test_silent_warm_process_is_given_up(
     runtime: ProcessRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warm, "PATIENCE", 0.1)
+    monkeypatch.setattr(warm, "FORK_TIMEOUT", 0.1)
     attempt = make_attempt("print(forked())")
     waiting = await ready(runtime, attempt)
     os.kill(waiting, signal.SIGSTOP)

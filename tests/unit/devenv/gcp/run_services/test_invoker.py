@@ -1,4 +1,4 @@
-"""Who gets through to a private service, and what the container then sees."""
+"""The invoker check of private services, and the headers that a container gets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from devenv.gcp.config import CloudConfig, Service
+from devenv.gcp.config import CloudConfig, ServiceConfig
 from devenv.gcp.run_services.invoker import InvocationRefused, Invoker, is_for
 from tests.unit.devenv.gcp.fakes import FakeGuard
 
-CONFIG = CloudConfig(services=(Service(name="worker", port=1, account="worker"),))
+CONFIG = CloudConfig(services=(ServiceConfig(name="worker", port=1, account="worker"),))
 SERVICE = CONFIG.services[0]
 URL = CONFIG.service_url("worker")
 GOOD = b"Bearer head.claims.signature"

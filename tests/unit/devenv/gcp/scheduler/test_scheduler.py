@@ -9,10 +9,10 @@ import pytest
 from google.cloud import scheduler_v1
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from devenv.gcp.caller import Call
+from devenv.gcp.caller import ApiCall
 from devenv.gcp.clock import ManualClock
-from devenv.gcp.config import CloudConfig, ScheduledJob
-from devenv.gcp.delivery import NoAnswer
+from devenv.gcp.config import CloudConfig, ScheduleConfig
+from devenv.gcp.delivery import DeliveryFailed
 from devenv.gcp.errors import (
     AlreadyExists,
     CloudError,
@@ -42,7 +42,7 @@ class SchedulerBench:
         self.target = FakeTarget()
         self.guard = FakeGuard()
         self.store = Store(":memory:")
-        self.schedules: tuple[ScheduledJob, ...] = ()
+        self.schedules: tuple[ScheduleConfig, ...] = ()
 
     def make(self) -> SchedulerService:
         return SchedulerService(
@@ -61,7 +61,7 @@ class SchedulerBench:
 
         async def call(method: str, request: Any = None, **fields: Any) -> Any:
             rpc = methods[method]
-            answer = await rpc.handle(request or rpc.request(**fields), Call())
+            answer = await rpc.handle(request or rpc.request(**fields), ApiCall())
             await settle()
             return answer
 
@@ -135,7 +135,9 @@ async def test_failed_job_is_retried_up_to_retry_count(cloud: SchedulerBench) ->
     assert counts == [1, 1, 2, 3, 4, 4]
 
 
-@pytest.mark.parametrize("error", [TimeoutError(), NoAnswer("refused"), RuntimeError("a bug")])
+@pytest.mark.parametrize(
+    "error", [TimeoutError(), DeliveryFailed("refused"), RuntimeError("a bug")]
+)
 async def test_job_continues_after_any_delivery_error(
     cloud: SchedulerBench, error: Exception
 ) -> None:
@@ -252,7 +254,7 @@ async def test_jobs_survive_restart_without_missed_slots(cloud: SchedulerBench) 
 
 async def test_configured_job_exists_and_stays_paused(cloud: SchedulerBench) -> None:
     cloud.schedules = (
-        ScheduledJob(name="tick", schedule="* * * * *", uri="http://worker/a", account="tasks"),
+        ScheduleConfig(name="tick", schedule="* * * * *", uri="http://worker/a", account="tasks"),
     )
     async with cloud.running() as call:
         found = await call("GetJob", name=NAME)
@@ -264,7 +266,7 @@ async def test_configured_job_exists_and_stays_paused(cloud: SchedulerBench) -> 
 
 
 async def test_schedule_removed_from_devenv_toml_stops_firing(cloud: SchedulerBench) -> None:
-    tick = ScheduledJob(name="tick", schedule="* * * * *", uri="http://worker/a", account="tasks")
+    tick = ScheduleConfig(name="tick", schedule="* * * * *", uri="http://worker/a", account="tasks")
     cloud.schedules = (tick,)
     async with cloud.running() as call:
         created = f"{PARENT}/jobs/created"

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
-from devenv.gcp.caller import AccessBoundary, Caller
+from devenv.gcp.caller import AccessBoundary, ApiCaller
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import PermissionDenied, Unauthenticated
@@ -29,7 +29,7 @@ class Guard(FakeGuard):
 
     public = False
 
-    def require(self, caller: Caller, permission: str, resource: str) -> None:
+    def require(self, caller: ApiCaller, permission: str, resource: str) -> None:
         super().require(caller, permission, resource)
         if caller.anonymous and not self.public:
             raise PermissionDenied(permission)
@@ -39,9 +39,9 @@ class Tokens:
     """Knows the tokens that a test has issued, and signatures that are made of the account."""
 
     def __init__(self) -> None:
-        self.callers: dict[str, Caller] = {"good": Caller("web@p.iam.gserviceaccount.com")}
+        self.callers: dict[str, ApiCaller] = {"good": ApiCaller("web@p.iam.gserviceaccount.com")}
 
-    def caller(self, headers: Mapping[str, str]) -> Caller:
+    def caller(self, headers: Mapping[str, str]) -> ApiCaller:
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind != "Bearer" or token not in self.callers:
             raise Unauthenticated("Invalid Credentials")
@@ -50,7 +50,7 @@ class Tokens:
     def downscope(self, name: str, role: str, condition: str) -> None:
         resource = f"//storage.googleapis.com/projects/_/buckets/{BUCKET}"
         boundary = AccessBoundary(((resource, (f"inRole:{role}",), condition),))
-        self.callers[name] = Caller("web@p.iam.gserviceaccount.com", boundary)
+        self.callers[name] = ApiCaller("web@p.iam.gserviceaccount.com", boundary)
 
     def verify_signature(self, email: str, payload: bytes, signature: bytes) -> bool:
         return signature == sign(email, payload)

@@ -6,9 +6,9 @@ from typing import Any
 
 from google.cloud import tasks_v2
 
-from devenv.gcp.caller import Call
+from devenv.gcp.caller import ApiCall
 from devenv.gcp.clock import ManualClock
-from devenv.gcp.config import CloudConfig, Queue
+from devenv.gcp.config import CloudConfig, QueueConfig
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
 from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, FakeTarget, settle
@@ -26,7 +26,7 @@ class TasksBench:
         self.minter = FakeMinter()
         self.target = FakeTarget()
         self.store = Store(":memory:")
-        self.config = CloudConfig(queues=(Queue(name="runs"),))
+        self.config = CloudConfig(queues=(QueueConfig(name="runs"),))
 
     def make(self) -> TasksService:
         return TasksService(
@@ -45,7 +45,7 @@ class TasksBench:
 
         async def call(method: str, request: Any = None, **fields: Any) -> Any:
             rpc = methods[method]
-            answer = await rpc.handle(request or rpc.request(**fields), Call())
+            answer = await rpc.handle(request or rpc.request(**fields), ApiCall())
             await settle()
             return answer
 

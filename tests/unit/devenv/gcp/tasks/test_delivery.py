@@ -1,10 +1,10 @@
-"""What a target sees of a task, attempt by attempt."""
+"""Deliveries of tasks: requests, headers, retries and restarts."""
 
 import asyncio
 
 import pytest
 
-from devenv.gcp.delivery import NoAnswer
+from devenv.gcp.delivery import DeliveryFailed
 from tests.unit.devenv.gcp.tasks.cloud import QUEUE, TasksBench, task
 
 pytestmark = pytest.mark.anyio
@@ -96,7 +96,7 @@ async def test_attempt_past_deadline_counts_as_504(cloud: TasksBench) -> None:
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("error", [NoAnswer("refused"), RuntimeError("a bug")])
+@pytest.mark.parametrize("error", [DeliveryFailed("refused"), RuntimeError("a bug")])
 async def test_task_is_retried_after_any_delivery_error(
     cloud: TasksBench, error: Exception
 ) -> None:

@@ -1,4 +1,4 @@
-"""What the methods answer, and what they refuse in which words."""
+"""Methods of Cloud Tasks: defaults, bounds and error texts."""
 
 import asyncio
 from contextlib import suppress
