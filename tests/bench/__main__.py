@@ -130,7 +130,7 @@ def _simulation(stack: Stack) -> Row:
 def _print(rows: list[Row]) -> None:
     write = sys.stdout.write
     write(f"Measured by `make bench` on {platform.machine()}, {_cores()} cores.\n\n")
-    write("| what | measured | wanted |\n|---|---|---|\n")
+    write("| figure | measured | target |\n|---|---|---|\n")
     for row in rows:
         write(f"| {' | '.join(row)} |\n")
 
