@@ -33,10 +33,10 @@ CONFIG = CloudConfig(
 
 
 class Running:
-    """The server in a process of its own, which is killed at the end: `with Running(folder) as it:`.
+    """A server in a process of its own, killed at the end: `with Running(folder) as running:`.
 
-    A thread of the test's process would not do: a client that is collected as garbage there may
-    make a request, and wait for the very thread that is to answer it.
+    A thread of the test process could deadlock: a client that is garbage-collected there may make a
+    request, and wait for the thread that has to answer it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -85,7 +85,8 @@ async def serve(folder: Path, port: int) -> None:
 
 
 def listen(port: int = 0) -> socket.socket:
-    listening = socket.socket()
+    # asyncio turns Nagle's delay off only for sockets that say that they are TCP.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
     listening.listen(128)
