@@ -24,6 +24,8 @@ from devenv.gcp.rpc import HttpMount, body
 from devenv.gcp.rpc.rest import failure
 
 TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no secret
+# Node's storage client still brings a library that uses this address, whatever the key file says.
+_OLD_TOKEN_URI = "https://www.googleapis.com/oauth2/v4/token"  # noqa: S105
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type, no secret
@@ -43,10 +45,11 @@ class BadExchange(Exception):
 
 
 def mounts(identity: Identity) -> tuple[HttpMount, ...]:
-    """Return both token endpoints of `identity`."""
+    """Return the token endpoints of `identity`."""
     return (
         _mount("sts.googleapis.com", "/v1/token", lambda form: _downscope(identity, form)),
         _mount("oauth2.googleapis.com", "/token", lambda form: _redeem(identity, form)),
+        _mount("www.googleapis.com", "/oauth2/v4/token", lambda form: _redeem(identity, form)),
     )
 
 
@@ -95,7 +98,7 @@ def _redeem(identity: Identity, form: _Form) -> dict[str, Any]:
     if form.get("grant_type") != _JWT_BEARER:
         raise BadExchange("unsupported_grant_type", f"Invalid grant_type: use {_JWT_BEARER}.")
     claims = identity.assertion(form.get("assertion", ""))
-    if claims is None or claims.get("aud") != TOKEN_URI:
+    if claims is None or claims.get("aud") not in (TOKEN_URI, _OLD_TOKEN_URI):
         raise BadExchange("invalid_grant", "Invalid JWT Signature.")
     if claims.get("sub", claims["iss"]) != claims["iss"]:
         raise BadExchange("unauthorized_client", "Domain-wide delegation is not emulated.")

@@ -95,6 +95,8 @@ class StorageApp:
             if path.startswith(JSON_PATHS):
                 handler, names = self._find(request.method, path)
                 return await handler(self._exchange(request, path, json=True), *names)
+            if request.headers.get("host", "").startswith("www."):
+                raise NotFound("Not Found")  # Google's shared host has no XML API
             as_response = as_xml
             return await self._xml(request, path)
         except CloudError as error:

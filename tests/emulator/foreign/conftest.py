@@ -3,6 +3,7 @@
 `make foreign` installs both. Without them the tests are skipped; in CI that is a failure.
 """
 
+import base64
 import json
 import re
 import shutil
@@ -19,6 +20,7 @@ import pytest
 
 from devenv.environment import machine
 from devenv.gcp import Cloud
+from devenv.gcp.config import CloudConfig
 from tests.cloud import ROOT
 
 NODE = Path(__file__).parent / "node"
@@ -46,6 +48,33 @@ def go(cloud: Cloud) -> Client:
     return partial(_run, cloud, [str(GO_PROGRAM)])
 
 
+@pytest.fixture
+def key_file(cloud: Cloud, config: CloudConfig, tmp_path: Path) -> Path:
+    """Create a key of the account `web` and return its key file."""
+    account = f"projects/{config.project}/serviceAccounts/{config.email('web')}"
+    metadata = cloud.environ("admin")["GCE_METADATA_HOST"]
+    path = "/computeMetadata/v1/instance/service-accounts/default/token"
+    answer = httpx.get(
+        f"http://{metadata}{path}", headers={"Metadata-Flavor": "Google"}, trust_env=False
+    )
+    token = answer.json()["access_token"]
+    with _client(cloud) as client:
+        made = client.post(
+            f"https://iam.googleapis.com/v1/{account}/keys",
+            json={},
+            headers={"Authorization": f"Bearer {token}"},
+        )
+    assert made.status_code == 200, made.text
+    file = tmp_path / "key.json"
+    file.write_bytes(base64.b64decode(made.json()["privateKeyData"]))
+    return file
+
+
+def _client(cloud: Cloud) -> httpx.Client:
+    trust = ssl.create_default_context(cafile=cloud.bundle)
+    return httpx.Client(proxy=cloud.proxy_url, verify=trust)
+
+
 def _run(cloud: Cloud, program: list[str], account: str, *arguments: str) -> Any:
     environ = dict(machine()) | cloud.environ(account)
     done = subprocess.run(
@@ -69,8 +98,7 @@ def _skip(reason: str) -> None:
 def check_signed_url(cloud: Cloud, url: str) -> None:
     """Assert that a signed URL serves its object, and neither another object nor another time."""
     parts = urlsplit(url)
-    trust = ssl.create_default_context(cafile=cloud.bundle)
-    with httpx.Client(proxy=cloud.proxy_url, verify=trust) as client:
+    with _client(cloud) as client:
         assert client.get(url).text == "signed"
         assert client.get(url.replace(parts.path, f"{parts.path}x")).status_code == 403
         later = re.sub(r"(Expires=)(\d+)", r"\g<1>1\2", url)

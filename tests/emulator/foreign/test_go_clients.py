@@ -1,6 +1,7 @@
 """Google's Go clients against the emulated cloud."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +84,9 @@ def test_go_bucket_keeps_versions_and_retention(go: Client) -> None:
         "held": 403,
         "retention": "1h0m0s",
     }
+
+
+def test_go_key_file_authenticates_its_account(
+    go: Client, bucket: str, name: str, key_file: Path
+) -> None:
+    assert go("admin", "key-file", str(key_file), bucket, name) == "by key"

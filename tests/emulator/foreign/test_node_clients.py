@@ -125,3 +125,9 @@ def test_go_reads_gzip_objects_as_asked(go: Client, node: Client, bucket: str, n
 
     assert answer["plain"] == "hello " * 1000
     assert answer["packed"] < 100
+
+
+def test_node_key_file_authenticates_its_account(
+    node: Client, bucket: str, name: str, key_file: Path
+) -> None:
+    assert node("admin", "keyFile", str(key_file), bucket, name) == "by key"

@@ -119,3 +119,9 @@ async def test_object_with_unprintable_metadata_is_readable(cloud: Cloud) -> Non
     patch = {"metadata": {"k\r\n": "v\r\n", "ö": "ö"}, "contentDisposition": "inline; ö"}
     assert (await cloud.client.patch(path("a"), json=patch)).status_code == 200
     assert (await cloud.client.get(f"/{BUCKET}/a")).content == b"data"
+
+
+async def test_shared_host_has_no_xml_api(cloud: Cloud) -> None:
+    missing = await cloud.client.get("http://www.googleapis.com/other/v1/thing")
+
+    assert (missing.status_code, reason(missing)) == (404, "notFound")
