@@ -192,6 +192,14 @@ class EventPage(ListPage[EventDocument]):
     """A page of events."""
 
 
+class EvidenceContents(BaseModel):
+    """The contents of a run's evidence; `sha256` is the digest of `contents`."""
+
+    sha256: str
+    manifest_sha256: str
+    contents: JsonValue
+
+
 def url_of_run(org: str, pk: UUID) -> str:
     """Return the path of a run in this API."""
     return f"/api/v1/orgs/{org}/runs/{pk}/"

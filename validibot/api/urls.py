@@ -13,6 +13,7 @@ _run = [
     path("", views.RunView.as_view()),
     path("events/", views.RunEventsView.as_view()),
     path("evidence/", views.RunEvidenceView.as_view()),
+    path("evidence/contents/", views.RunEvidenceContentsView.as_view()),
     path("cancel/", views.RunCancelView.as_view()),
     path("artifacts/<int:artifact>/", views.ArtifactView.as_view()),
 ]

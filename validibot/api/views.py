@@ -12,14 +12,14 @@ from rest_framework.views import APIView
 from validibot.accounts.models import User
 from validibot.accounts.scope import NotAMember, Scope, organisations_of, scope_of
 from validibot.api import documents, run_documents, schema
-from validibot.api.evidence import manifest_of
 from validibot.api.launch import launch
 from validibot.api.lists import PathCursorPagination, filter_runs, query_number
 from validibot.core.downloads import attachment
 from validibot.core.problems import Problem
 from validibot.runs.access import may_cancel, visible_runs
 from validibot.runs.cancel import cancel_run
-from validibot.runs.models import Run
+from validibot.runs.evidence import evidence_of
+from validibot.runs.models import Run, RunEvidence
 from validibot.workflows.models import Workflow
 from validibot.workflows.select import WorkflowNotFound, find_workflow, visible_workflows
 
@@ -133,16 +133,33 @@ class RunView(APIView):
 
 
 class RunEvidenceView(APIView):
-    """The evidence of a run that has ended: its input, its steps, their images and their outcome."""
+    """The evidence of a run that has ended, in the published format.
+
+    `ETag` is the SHA-256 of the canonical manifest (RFC 8785).
+    """
 
     @extend_schema(operation_id="get_evidence", responses=schema.answers(OpenApiTypes.OBJECT, 409))
     def get(self, request: Request, org: str, run: UUID) -> Response:
-        found = _run(_scope(request, org), run)
-        if found.ended_at is None:
-            raise Problem(
-                409, "RUN_NOT_FINISHED", f"Run {run} has not ended; ask again when it has."
+        evidence = _evidence(_run(_scope(request, org), run))
+        return Response(evidence.manifest, headers={"ETag": f'"{evidence.manifest_sha256}"'})
+
+
+class RunEvidenceContentsView(APIView):
+    """What the evidence of a run lists, with digests of configurations, outputs and findings."""
+
+    @extend_schema(
+        operation_id="get_evidence_contents",
+        responses=schema.answers(run_documents.EvidenceContents, 409),
+    )
+    def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
+        evidence = _evidence(_run(_scope(request, org), run))
+        return documents.respond(
+            run_documents.EvidenceContents(
+                sha256=evidence.contents_sha256,
+                manifest_sha256=evidence.manifest_sha256,
+                contents=evidence.contents,
             )
-        return Response(manifest_of(found))
+        )
 
 
 class RunEventsView(APIView):
@@ -219,6 +236,12 @@ def _document(scope: Scope, pk: UUID) -> run_documents.RunDocument:
     if document is None:
         raise _no_run(pk)
     return document
+
+
+def _evidence(run: Run) -> RunEvidence:
+    if run.ended_at is None:
+        raise Problem(409, "RUN_NOT_FINISHED", f"Run {run.pk} has not ended; ask again later.")
+    return evidence_of(run)
 
 
 def _no_run(pk: UUID) -> Problem:

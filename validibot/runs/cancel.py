@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from validibot.runs import queue
 from validibot.runs.events import record
+from validibot.runs.evidence import record_evidence
 from validibot.runs.findings import ending, skip_steps
 from validibot.runs.models import Attempt, Run
 from validibot.runs.states import (
@@ -39,4 +40,5 @@ def cancel_run(run_id: UUID, *, actor: str) -> bool:
             attempt.move(AttemptState.CANCELED)
             queue.enqueue_cancel(attempt.pk)
         record(run_id, ending(RunStatus.CANCELED, ErrorCategory.NONE, actor=actor))
+        record_evidence(run_id)
     return True

@@ -396,3 +396,31 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class RunEvidence(models.Model):
+    """The evidence of a run, written once when it ends (see `validibot.runs.evidence`).
+
+    `manifest` has the published format; `contents` lists what the run was given, did and found.
+    Each has the SHA-256 of its canonical JSON beside it.
+    """
+
+    run = models.OneToOneField(
+        Run, primary_key=True, on_delete=models.CASCADE, related_name="evidence"
+    )
+    manifest = models.JSONField()
+    manifest_sha256 = models.CharField(max_length=64)
+    contents = models.JSONField()
+    contents_sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "run evidence"
+
+    def __str__(self) -> str:
+        return self.contents_sha256
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise ValueError("Evidence is written once and cannot be changed.")
+        super().save(*args, **kwargs)

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from validibot.runs.events import record
+from validibot.runs.evidence import record_evidence
 from validibot.runs.findings.verdict import Verdict, storable_json
 from validibot.runs.models import Artifact, Finding, Run, RunEvent, StepRun
 from validibot.runs.states import (
@@ -54,6 +55,8 @@ def close_step(
         if ended_as:
             events.append(ending(ended_as, verdict.category, actor=actor, message=verdict.error))
         record(step_run.run_id, *events)
+        if ended_as:
+            record_evidence(step_run.run_id)
     return ended_as is not None
 
 
