@@ -48,11 +48,6 @@ def organisations_of(user: User) -> QuerySet[Organisation]:
     return Organisation.objects.filter(memberships__user=user)
 
 
-def membership_scope(membership: Membership) -> Scope:
-    """Return the scope of a membership whose user and organisation are loaded."""
-    return Scope(membership.user, membership.organisation, PERMISSIONS[membership.role])
-
-
 def scope_of(user: User, slug: str) -> Scope:
     """Return the scope of `user` in organisation `slug`. Raises NotAMember."""
     membership = (

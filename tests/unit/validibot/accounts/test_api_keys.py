@@ -105,3 +105,23 @@ def test_key_of_non_member_has_no_scope(alice: User) -> None:
 
     assert caller
     assert caller.scope is None
+
+
+def test_user_of_a_key_equals_the_stored_user(alice: User) -> None:
+    """The statement names its columns, and each must reach the field of its name."""
+    User.objects.filter(pk=alice.pk).update(name="Alice", is_staff=True)
+    acme = Organisation.objects.create(name="Acme", slug="acme")
+    Membership.objects.create(organisation=acme, user=alice, role=Role.VIEWER)
+    _, text = api_keys.issue(alice, "laptop")
+
+    caller = api_keys.authenticate(text, organisation="acme")
+
+    assert caller is not None
+    assert caller.scope is not None
+    for loaded in (caller.user, caller.scope.organisation):
+        stored = type(loaded).objects.get(pk=loaded.pk)
+        names = [field.attname for field in loaded._meta.concrete_fields]
+        assert [getattr(loaded, name) for name in names] == [
+            getattr(stored, name) for name in names
+        ]
+    assert not caller.user.is_superuser

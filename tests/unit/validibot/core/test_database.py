@@ -1,5 +1,7 @@
-"""A pool whose server has gone."""
+"""Pooled connections after their server has gone."""
 
+import os
+from collections.abc import Iterator
 from unittest.mock import Mock
 
 import psycopg
@@ -8,22 +10,52 @@ import pytest
 from validibot.core import database
 
 
-def test_a_broken_connection_has_all_others_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """Stands for a connection's socket: what is written to the second end can be read."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Mock:
     django = Mock()
     monkeypatch.setattr(database, "connection", django)
-    broken = Mock()
+    checked: Mock = django.pool.check
+    return checked
+
+
+def _connection(pipe: tuple[int, int]) -> Mock:
+    return Mock(**{"fileno.return_value": pipe[0]})
+
+
+def test_silent_connection_is_not_tried(pool: Mock, pipe: tuple[int, int]) -> None:
+    silent = _connection(pipe)
+
+    database.check(silent)
+
+    silent.execute.assert_not_called()
+    pool.assert_not_called()
+
+
+def test_broken_connection_has_all_others_checked(pool: Mock, pipe: tuple[int, int]) -> None:
+    broken = _connection(pipe)
     broken.execute.side_effect = psycopg.OperationalError
+    os.write(pipe[1], b"the server said good-bye")
 
     with pytest.raises(psycopg.OperationalError):
         database.check(broken)
 
-    django.pool.check.assert_called_once_with()
+    pool.assert_called_once_with()
 
 
-def test_a_living_connection_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    django = Mock()
-    monkeypatch.setattr(database, "connection", django)
+def test_living_connection_with_a_notice_passes(pool: Mock, pipe: tuple[int, int]) -> None:
+    living = _connection(pipe)
+    os.write(pipe[1], b"a notice")
 
-    database.check(Mock())
+    database.check(living)
 
-    django.pool.check.assert_not_called()
+    living.execute.assert_called_once_with("")
+    pool.assert_not_called()
