@@ -1,7 +1,7 @@
 """PostgreSQL 17 and fake-gcs-server in containers, and a mail catcher, for stacks that use external servers.
 
-Ports are random and published on localhost. What a killed test process leaves behind is removed by
-the next one, by labels.
+Ports are random and published on localhost. A guardian or the next test process removes
+the containers of a killed one, which it knows by their labels.
 """
 
 import os

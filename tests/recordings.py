@@ -1,7 +1,7 @@
-"""Record what mocked validators answer, from real runs: `python -m tests.recordings`.
+"""Record the answers of mocked validators from real runs: `python -m tests.recordings`.
 
-Kept is what the product reads: the verdict, the outputs, and the beginning of the artifacts that
-people open. What differs from machine to machine is left out.
+A recording has the parts that the product reads: the status, the outputs, and the beginning of the
+artifacts that people open. Values that differ from machine to machine are left out.
 """
 
 import hashlib

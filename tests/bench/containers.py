@@ -1,4 +1,4 @@
-"""What our way to start a container costs beside a bare `docker run` with the same flags."""
+"""Time to start a container, compared with a bare `docker run` with the same flags."""
 
 import os
 import statistics

@@ -16,7 +16,7 @@ WARM_UP = 30
 
 @dataclass(frozen=True)
 class Load:
-    """What `clients` at a time reached. Milliseconds from POST to the finished run."""
+    """Figures of one round with `clients` concurrent clients. Milliseconds from POST to the finished run."""
 
     clients: int
     runs: int

@@ -1,4 +1,4 @@
-"""What docs/modes/host.md repeats of the code is what the code says."""
+"""Comparison of docs/modes/host.md with settings and Procfile."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs/modes/host.md").read_text()
 PROCFILE = dict(re.findall(r"^(\w+): (.*)$", (ROOT / "Procfile").read_text(), re.MULTILINE))
 
 
-def test_the_sheet_of_variables_is_the_one_of_the_settings() -> None:
+def test_variable_reference_is_generated_from_the_settings() -> None:
     written = subprocess.run(
         [sys.executable, "-m", "config.variables", "host"],
         cwd=ROOT,
@@ -25,13 +25,13 @@ def test_the_sheet_of_variables_is_the_one_of_the_settings() -> None:
 
 
 @pytest.mark.parametrize("process", ["web", "worker"])
-def test_the_units_of_systemd_run_the_commands_of_the_procfile(process: str) -> None:
+def test_systemd_units_run_the_commands_of_the_procfile(process: str) -> None:
     command = PROCFILE[process].replace("$", "$$")
 
     assert f"ExecStart=/bin/sh -c '{command}'\n" in PAGE
 
 
-def test_the_variables_of_the_procfile_stand_on_the_page_with_their_defaults() -> None:
+def test_host_page_has_the_procfile_variables_with_defaults() -> None:
     rows = re.findall(r"^\| (`[A-Z_`, ]+`) \| ([^|]*) \|", PAGE, re.MULTILINE)
     told = {
         name: default
@@ -46,5 +46,5 @@ def test_the_variables_of_the_procfile_stand_on_the_page_with_their_defaults() -
     assert {name: told[name] for name in used} == used
 
 
-def test_the_procfile_has_what_operators_look_for() -> None:
+def test_procfile_has_web_worker_clock_and_release() -> None:
     assert list(PROCFILE) == ["web", "worker", "clock", "release"]

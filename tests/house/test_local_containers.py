@@ -1,6 +1,6 @@
 """The page about local containers and the code agree."""
 
-from tests.house.test_docs_tell_the_truth import _column
+from tests.house.test_docs import _column
 from validibot.runs.backends.docker.backend import DockerOptions
 
 

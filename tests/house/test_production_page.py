@@ -1,4 +1,4 @@
-"""docs/production.md names every setting without which production does not start."""
+"""Comparison of docs/production.md with the required settings."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_page_names_what_the_settings_require() -> None:
+def test_production_page_names_every_required_setting() -> None:
     settings = ROOT / "config" / "settings"
     source = "".join((settings / f"{name}.py").read_text() for name in ("cloud", "production"))
     calls = re.findall(r"require\(([^)]*)\)", source)

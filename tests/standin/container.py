@@ -1,17 +1,17 @@
 """Validator container as published, with its oddities: `python -m tests.standin.container`.
 
-`STANDIN_KIND` is `energyplus` (or unset) or `fmu`: the published images differ in their manners.
-It answers without simulating; `STANDIN` chooses what happens:
+`STANDIN_KIND` is `energyplus` (or unset) or `fmu`: the published images behave differently.
+It answers without simulating; `STANDIN` selects the behaviour:
 
 success, failed_validation, failed_runtime    the status of its answer
 explode     an unexpected exception after the envelope was read: exit 1, `failed_runtime` stored
 vanish      exit 0 without an output and without a callback
 die         killed before anything is stored
-silent      the output is stored, exit 0, but nobody is called back
+silent      the output is stored, exit 0, no callback
 hang        never ends
 idle        reads nothing and never ends
 
-What holds always: an unusable envelope is exit 0 without output (EnergyPlus) or exit 1 (others);
+In every case an unusable envelope is exit 0 without output (EnergyPlus) or exit 1 (others);
 a callback that is not answered by 2xx with parseable JSON ends in exit 1 with the output stored;
 a second execution repeats the callback of the stored output and computes nothing.
 """

@@ -1,4 +1,4 @@
-"""What the pages say about the code is compared with the code."""
+"""Comparison of the pages with the code."""
 
 import datetime as dt
 import re
@@ -31,7 +31,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 
 
 def _quoted(text: str) -> list[str]:
-    """Return what stands in backticks, code blocks aside."""
+    """Return the texts in backticks outside code blocks."""
     return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
 
 
@@ -56,14 +56,14 @@ def _column(page: str, *, table: str, column: str) -> set[str]:
 
 
 @each_page
-def test_the_paths_that_a_page_names_are_there(page: Path) -> None:
+def test_paths_named_by_a_page_exist(page: Path) -> None:
     paths = [name for name in _quoted(page.read_text()) if re.match(rf"({TOP})/[\w./*-]*$", name)]
 
     assert [path for path in paths if not list(ROOT.glob(path.rstrip("/")))] == []
 
 
 @each_page
-def test_the_modules_that_a_page_names_are_there(page: Path) -> None:
+def test_modules_named_by_a_page_exist(page: Path) -> None:
     named = {name for name in _quoted(page.read_text()) if re.match(rf"({TOP})(\.\w+)+$", name)}
 
     assert [
@@ -84,7 +84,7 @@ def _exists(name: str) -> bool:
 
 
 @each_page
-def test_the_commands_that_a_page_names_are_there(page: Path) -> None:
+def test_commands_named_by_a_page_exist(page: Path) -> None:
     text = page.read_text()
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     commands = {path.stem for path in (ROOT / "validibot").rglob("management/commands/[a-z]*.py")}
@@ -95,7 +95,7 @@ def test_the_commands_that_a_page_names_are_there(page: Path) -> None:
 
 
 @each_page
-def test_the_settings_and_variables_that_a_page_names_are_there(page: Path) -> None:
+def test_settings_and_variables_named_by_a_page_exist(page: Path) -> None:
     source = "\n".join([*CLOUD_VARIABLES, *(path.read_text() for path in _sources())])
     quoted = " ".join(_quoted(page.read_text()))
     named = re.findall(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?![\w.])", quoted)
@@ -113,7 +113,7 @@ def _sources() -> Iterator[Path]:
 
 
 @each_page
-def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+def test_links_of_a_page_resolve(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text())
 
     assert [link for link in links if not _leads_somewhere(page, link)] == []
@@ -128,7 +128,7 @@ def _leads_somewhere(page: Path, link: str) -> bool:
     return anchor in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
 
 
-def test_every_page_is_found_from_the_readme() -> None:
+def test_every_page_is_reachable_from_the_readme() -> None:
     found, waiting = set[Path](), [ROOT / "README.md"]
     while waiting:
         page = waiting.pop()
@@ -140,7 +140,7 @@ def test_every_page_is_found_from_the_readme() -> None:
     assert set(PAGES) - found == set()
 
 
-def test_the_events_are_those_that_are_written() -> None:
+def test_architecture_page_lists_every_recorded_event() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "validibot/runs").rglob("*.py"))
     plain = re.findall(
         r'kind="(\w+)"|_record\([^"]*"(\w+)"|kind = "(\w+)" if \w+ else "(\w+)"', source
@@ -163,7 +163,7 @@ def test_the_events_are_those_that_are_written() -> None:
         ("receipt", states.RECEIPT),
     ],
 )
-def test_the_states_are_those_of_the_code(name: str, table: states.Table) -> None:
+def test_architecture_page_has_the_state_tables(name: str, table: states.Table) -> None:
     rows = _table("architecture.md", name)
     described = {
         _quoted(state)[0]: set(_quoted(following))
@@ -173,7 +173,7 @@ def test_the_states_are_those_of_the_code(name: str, table: states.Table) -> Non
     assert described == {state: set(following) for state, following in table.items() if following}
 
 
-def test_the_limits_have_their_values() -> None:
+def test_architecture_page_has_the_limits() -> None:
     rows = _table("architecture.md", "limit")
     for said, place in zip(rows["value"], rows["where"], strict=True):
         number, _, unit = said.partition(" ")
@@ -187,7 +187,7 @@ def _value(name: str) -> Any:
     return value.total_seconds() if isinstance(value, dt.timedelta) else value
 
 
-def test_the_accounts_have_their_roles() -> None:
+def test_architecture_page_has_the_roles_of_accounts() -> None:
     cloud: CloudConfig = parse(tomllib.loads((ROOT / "devenv.toml").read_text())["gcp"])
     rows = _table("architecture.md", "account")
     described = {
@@ -201,7 +201,7 @@ def test_the_accounts_have_their_roles() -> None:
     }
 
 
-def test_the_doors_are_where_they_are_said_to_be() -> None:
+def test_architecture_page_has_the_endpoints_of_each_service() -> None:
     rows = _table("architecture.md", "door")
     for doors, role in zip(rows["door"], rows["of"], strict=True):
         for door in (name for name in _quoted(doors) if "…" not in name):
@@ -230,11 +230,11 @@ def test_each_row_of_the_fidelity_page_has_status_and_tests() -> None:
             assert all((ROOT / file).is_file() for file in files), behaviour
 
 
-def test_the_variables_of_the_cloud_are_those_that_it_sets() -> None:
+def test_development_page_lists_the_variables_of_the_cloud() -> None:
     assert _column("development.md", table="variable", column="variable") == set(CLOUD_VARIABLES)
 
 
-def test_a_validators_variables_are_those_that_it_reads() -> None:
+def test_validators_page_lists_the_variables_of_validators() -> None:
     source = (ROOT / "validators/sdk/environment.py").read_text()
     described = _column("validators.md", table="variable", column="variable")
 
