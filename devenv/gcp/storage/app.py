@@ -8,6 +8,7 @@ has and the emulator has not are refused by name, so that their 404 is not taken
 bucket.
 """
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,12 +27,13 @@ from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.cors import cross_origin_headers, preflight
 from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, as_json, as_xml
-from devenv.gcp.storage.exchange import Exchange, base_of, decode, pairs_of, raw_path
+from devenv.gcp.storage.exchange import JSON_TYPE, Exchange, base_of, decode, pairs_of, raw_path
 from devenv.gcp.storage.json_api import JsonApi
 from devenv.gcp.storage.media import Media
 from devenv.gcp.storage.model import BucketRecord
 from devenv.gcp.storage.multipart import answer_batch
 from devenv.gcp.storage.parameters import check_supported
+from devenv.gcp.storage.partial import select
 from devenv.gcp.storage.resources import Shapes
 from devenv.gcp.storage.signed import SignedRequest, Verifier, is_signed
 from devenv.gcp.storage.xml_api import XmlApi
@@ -94,7 +96,8 @@ class StorageApp:
             path = raw_path(request)
             if path.startswith(JSON_PATHS):
                 handler, names = self._find(request.method, path)
-                return await handler(self._exchange(request, path, json=True), *names)
+                exchange = self._exchange(request, path, is_json=True)
+                return _partial(exchange, await handler(exchange, *names))
             if request.headers.get("host", "").startswith("www."):
                 raise NotFound("Not Found")  # Google's shared host has no XML API
             as_response = as_xml
@@ -109,7 +112,7 @@ class StorageApp:
         if request.method == "OPTIONS":
             return preflight(self._catalogue.bucket(bucket), request.headers)
         try:
-            exchange = self._exchange(request, path, json=False)
+            exchange = self._exchange(request, path, is_json=False)
             response = await self._xml_api.handle(exchange, bucket, name)
         except CloudError as error:
             response = as_xml(error)
@@ -131,7 +134,7 @@ class StorageApp:
             raise MethodNotAllowed("The method is not allowed for this resource.")
         raise NotFound("Not Found")
 
-    def _exchange(self, request: Request, path: str, *, json: bool) -> Exchange:
+    def _exchange(self, request: Request, path: str, *, is_json: bool) -> Exchange:
         pairs = pairs_of(request)
         query = dict(pairs)
         headers = {
@@ -139,7 +142,7 @@ class StorageApp:
             for name, value in request.scope["headers"]
         }
         check_supported(query, headers)
-        if json and "contentEncoding" not in query:
+        if is_json and "contentEncoding" not in query:
             request = Request(request.scope, gunzipped(request.scope, request.receive))
         find = cache(self._catalogue.bucket)
         return Exchange(
@@ -184,39 +187,51 @@ class StorageApp:
 
     def _table(self) -> list[Route]:
         """Return the JSON API's paths, the most used first; `*` stands for one name."""
-        json, media = self._json_api, self._media
+        api, media = self._json_api, self._media
         upload: Methods = {"POST": media.upload, "PUT": media.upload, "DELETE": media.cancel}
         item: Methods = {
             "GET": self._object,
-            "PATCH": json.update_object,
-            "PUT": json.update_object,
-            "DELETE": json.delete_object,
+            "PATCH": api.update_object,
+            "PUT": api.update_object,
+            "DELETE": api.delete_object,
         }
         bucket: Methods = {
-            "GET": json.get_bucket,
-            "PATCH": json.update_bucket,
-            "PUT": json.update_bucket,
-            "DELETE": json.delete_bucket,
+            "GET": api.get_bucket,
+            "PATCH": api.update_bucket,
+            "PUT": api.update_bucket,
+            "DELETE": api.delete_bucket,
         }
         table: dict[str, Methods] = {
             "/download/storage/v1/b/*/o/*": {"GET": media.download},
             **{f"{prefix}b/*/o": upload for prefix in _UPLOADS},
             "/storage/v1/b/*/o/*": item,
-            "/storage/v1/b/*/o": {"GET": json.list_objects},
+            "/storage/v1/b/*/o": {"GET": api.list_objects},
             "/storage/v1/b/*": bucket,
-            "/storage/v1/b": {"GET": json.list_buckets, "POST": json.insert_bucket},
-            "/storage/v1/b/*/o/*/compose": {"POST": json.compose},
-            "/storage/v1/b/*/o/*/copyTo/b/*/o/*": {"POST": json.copy},
-            "/storage/v1/b/*/o/*/rewriteTo/b/*/o/*": {"POST": json.rewrite},
-            "/storage/v1/b/*/o/*/moveTo/o/*": {"POST": json.move},
-            "/storage/v1/b/*/iam/testPermissions": {"GET": json.test_permissions},
-            "/storage/v1/b/*/storageLayout": {"GET": json.get_layout},
-            "/storage/v1/b/*/managedFolders": {"GET": json.list_managed_folders},
-            "/storage/v1/b/*/lockRetentionPolicy": {"POST": json.lock_bucket},
-            "/storage/v1/projects/*/serviceAccount": {"GET": json.get_service_account},
+            "/storage/v1/b": {"GET": api.list_buckets, "POST": api.insert_bucket},
+            "/storage/v1/b/*/o/*/compose": {"POST": api.compose},
+            "/storage/v1/b/*/o/*/copyTo/b/*/o/*": {"POST": api.copy},
+            "/storage/v1/b/*/o/*/rewriteTo/b/*/o/*": {"POST": api.rewrite},
+            "/storage/v1/b/*/o/*/moveTo/o/*": {"POST": api.move},
+            "/storage/v1/b/*/iam/testPermissions": {"GET": api.test_permissions},
+            "/storage/v1/b/*/storageLayout": {"GET": api.get_layout},
+            "/storage/v1/b/*/managedFolders": {"GET": api.list_managed_folders},
+            "/storage/v1/b/*/lockRetentionPolicy": {"POST": api.lock_bucket},
+            "/storage/v1/projects/*/serviceAccount": {"GET": api.get_service_account},
             "/batch/storage/v1": {"POST": self._batch},
         }
         return [(re.compile(path.replace("*", "([^/]+)")), table[path]) for path in table]
+
+
+def _partial(exchange: Exchange, response: Response) -> Response:
+    """Return the parts of a JSON answer that the parameter `fields` selects."""
+    fields = exchange.query.get("fields", "")
+    if not fields or not response.headers.get("content-type", "").startswith("application/json"):
+        return response
+    if exchange.query.get("alt") == "media" or not response.body:
+        return response
+    headers = {"etag": response.headers["etag"]} if "etag" in response.headers else None
+    body = json.dumps(select(json.loads(bytes(response.body)), fields))
+    return Response(body, response.status_code, headers, media_type=JSON_TYPE)
 
 
 def _bucket_of_host(request: Request) -> str:

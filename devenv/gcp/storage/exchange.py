@@ -21,6 +21,7 @@ from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.errors import TooLarge
 from devenv.gcp.storage.resources import Shapes
 
+JSON_TYPE = "application/json; charset=UTF-8"
 _MAX_PATH = 16 * 1024
 _MAX_QUERY = 32 * 1024
 _MAX_BODY = 1024 * 1024
@@ -60,7 +61,7 @@ def answer(resource: Mapping[str, Any], *, status: int = 200) -> Response:
         json.dumps(resource),
         status_code=status,
         headers=headers,
-        media_type="application/json; charset=UTF-8",
+        media_type=JSON_TYPE,
     )
 
 

@@ -177,3 +177,32 @@ async def test_buckets_belong_to_the_emulated_project(
     for method in ("GET", "POST"):
         answer = await cloud.client.request(method, f"/storage/v1/b?{project}")
         assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("kind", {"kind": "storage#objects"}),
+        ("items(name,metadata/k)", {"items": [{"name": "a", "metadata": {"k": "v"}}]}),
+        ("items/name, kind", {"kind": "storage#objects", "items": [{"name": "a"}]}),
+        ("*(name)", {"kind": "storage#objects", "items": [{"name": "a"}]}),
+        ("nextPageToken", {}),
+    ],
+)
+async def test_fields_parameter_selects_parts_of_the_answer(
+    cloud: Cloud, fields: str, expected: dict[str, object]
+) -> None:
+    await cloud.put("a")
+    await cloud.client.patch(path("a"), json={"metadata": {"k": "v", "other": "x"}})
+    answer = await cloud.client.get(OBJECTS, params={"fields": fields})
+
+    assert answer.json() == expected
+
+
+@pytest.mark.parametrize(
+    "fields", ["(", "a(", "a)", "a,,b", "/a", "a b!", "a(b))", "a/", "(" * 5000, "a(" * 5000]
+)
+async def test_invalid_fields_parameter_is_refused(cloud: Cloud, fields: str) -> None:
+    refused = await cloud.client.get(OBJECTS, params={"fields": fields})
+
+    assert (refused.status_code, reason(refused)) == (400, "invalid")
