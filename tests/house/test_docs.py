@@ -202,8 +202,8 @@ def test_architecture_page_has_the_roles_of_accounts() -> None:
 
 
 def test_architecture_page_has_the_endpoints_of_each_service() -> None:
-    rows = _table("architecture.md", "door")
-    for doors, role in zip(rows["door"], rows["of"], strict=True):
+    rows = _table("architecture.md", "endpoint")
+    for doors, role in zip(rows["endpoint"], rows["service"], strict=True):
         for door in (name for name in _quoted(doors) if "…" not in name):
             serving = {each for each in ("web", "worker") if _serves(each, door)}
 
