@@ -1,22 +1,40 @@
-"""Clients that launch runs over HTTP and wait for their end in the same request."""
+"""Clients that start runs over HTTP and wait for their end, in the same request or by polling."""
 
 import http.client
 import json
+import os
 import statistics
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from tests.flows.stack import Stack
-
 WARM_UP = 30
+POLL_SECONDS = 0.02
+WORKFLOW = "meter-readings-schema"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The API that is measured. `status` is what `devenv status --json` prints."""
+
+    status: dict[str, Any]
+
+    @property
+    def sample(self) -> Path:
+        """The file that the runs get; JSON Schema passes it."""
+        (found,) = [each for each in self.status["workflows"] if each["slug"] == WORKFLOW]
+        return Path(found["sample"])
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(urlsplit(self.status["urls"]["web"]).netloc, timeout=60)
 
 
 @dataclass(frozen=True)
 class Load:
-    """Figures of one round with `clients` concurrent clients. Milliseconds from POST to the finished run."""
+    """Figures of one round. Milliseconds from POST to the finished run."""
 
     clients: int
     runs: int
@@ -29,13 +47,12 @@ class Load:
         return self.runs / self.seconds
 
 
-def measure(stack: Stack, *, clients: int, runs: int) -> Load:
-    """Let `clients` launch `runs` JSON Schema runs in all, each waiting for its own end."""
-    sample = stack.sample("meter-readings-schema")
-    _launch_many(stack, sample, WARM_UP, [])
+def measure(target: Target, *, clients: int, runs: int, poll: bool = False) -> Load:
+    """Let `clients` start `runs` JSON Schema runs in all, each waiting for its own end."""
+    _start_many(target, WARM_UP, poll, [])
     times: list[float] = []
     threads = [
-        threading.Thread(target=_launch_many, args=(stack, sample, runs // clients, times))
+        threading.Thread(target=_start_many, args=(target, runs // clients, poll, times))
         for _ in range(clients)
     ]
     started = time.perf_counter()
@@ -48,21 +65,50 @@ def measure(stack: Stack, *, clients: int, runs: int) -> Load:
     return Load(clients, len(times), seconds, centiles[49], centiles[94])
 
 
-def _launch_many(stack: Stack, sample: Path, count: int, times: list[float]) -> None:
-    connection = http.client.HTTPConnection(urlsplit(stack.web).netloc, timeout=60)
-    path = f"/api/v1/orgs/{stack.facts['org']}/workflows/meter-readings-schema/runs/"
-    headers = {
-        "Authorization": f"Bearer {stack.facts['api_key']}",
-        "Content-Type": "application/octet-stream",
-        "X-Filename": sample.name,
-        "Prefer": "wait=30",
-    }
-    content = sample.read_bytes()
+def _start_many(target: Target, count: int, poll: bool, times: list[float]) -> None:
+    connection = target.connect()
+    path = f"/api/v1/orgs/{target.status['org']}/workflows/{WORKFLOW}/runs/"
+    key = {"Authorization": f"Bearer {target.status['api_key']}"}
+    headers = key | {"Content-Type": "application/octet-stream", "X-Filename": target.sample.name}
+    if not poll:
+        headers["Prefer"] = "wait=30"
+    content = target.sample.read_bytes()
+
+    def ask(method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        connection.request(method, path, **arguments)
+        answer = connection.getresponse()
+        document: dict[str, Any] = json.loads(answer.read())
+        if answer.status >= 400:
+            raise RuntimeError(f"{answer.status}: {document}")
+        return document
+
     for _ in range(count):
         started = time.perf_counter()
-        connection.request("POST", path, body=content, headers=headers)
-        answer = connection.getresponse()
-        document = json.loads(answer.read())
+        document = ask("POST", path, body=content, headers=headers)
+        while document["state"] != "COMPLETED":
+            time.sleep(POLL_SECONDS)
+            document = ask("GET", document["url"], headers=key)
         times.append((time.perf_counter() - started) * 1000)
-        if answer.status != 201 or document["result"] != "PASS":
-            raise RuntimeError(f"{answer.status}: {document}")
+        if document["result"] != "PASS":
+            raise RuntimeError(f"not passed: {document}")
+
+
+def family(root: int) -> list[int]:
+    """Return a process and all its descendants."""
+    found = [root]
+    for pid in found:
+        for task in Path(f"/proc/{pid}/task").glob("*"):
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def processor(target: Target) -> dict[str, float]:
+    """Return the processor time of each service so far, in milliseconds."""
+    services = target.status["services"]
+    pids = {name: one["pid"] for name, one in services.items() if one.get("pid")}
+    return {name: sum(map(_milliseconds, family(pid))) for name, pid in pids.items()}
+
+
+def _milliseconds(pid: int) -> float:
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) * 1000 / os.sysconf("SC_CLK_TCK")
