@@ -69,8 +69,8 @@ def _alternate(targets: list[load.Target], clients: int, runs: int, poll: bool) 
     way = f"{clients} at a time, {'polling' if poll else '`Prefer: wait`'}"
     rates = [statistics.median(each.rate for each in results) for results in rounds]
     p50s = [statistics.median(each.p50 for each in results) for results in rounds]
-    yield f"{way}: runs/s", f"{rates[0]:.1f} of {rates[1]:.1f}", f"×{rates[0] / rates[1]:.2f}"
-    yield f"{way}: p50", f"{p50s[0]:.0f} ms of {p50s[1]:.0f} ms", f"×{p50s[0] / p50s[1]:.2f}"
+    yield f"{way}: runs/s", f"{rates[0]:.1f} of {rates[1]:.1f}", f"{rates[0] / rates[1]:.2f}"
+    yield f"{way}: p50", f"{p50s[0]:.0f} ms of {p50s[1]:.0f} ms", f"{p50s[0] / p50s[1]:.2f}"
     count = ROUNDS * (runs // clients * clients + load.WARM_UP)
     for name in ("web", "worker", "postgres"):
         ours, theirs = (sums.get(name, 0) / count for sums in spent)
@@ -78,5 +78,5 @@ def _alternate(targets: list[load.Target], clients: int, runs: int, poll: bool) 
             yield (
                 f"{way}: {name}, ms of processor per run",
                 f"{ours:.1f} of {theirs:.1f}",
-                f"×{ours / theirs:.2f}",
+                f"{ours / theirs:.2f}",
             )

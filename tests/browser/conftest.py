@@ -1,4 +1,4 @@
-"""A real browser on the running stack; Debian's Chromium, because no other can be installed."""
+"""A browser and a running stack. It is Debian's Chromium: no other can be installed."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ SHOTS = ROOT / "test-artifacts" / "screenshots"
 
 @pytest.fixture(autouse=True)
 def _loopback(socket_enabled: None) -> None:
-    """Sockets are shut elsewhere."""
+    """Allow sockets; other tests may not use them."""
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Not for the whole session: Playwright keeps an event loop in this thread while it is open."""
+    """Start Chromium for one module: Playwright keeps an event loop in this thread meanwhile."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium here: apt-get install chromium")
@@ -34,14 +34,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """An empty page in a context of its own; what a script there complains of fails the test."""
+    """Open an empty page in a context of its own; an error of a script there fails the test."""
     context = browser.new_context(viewport={"width": 1200, "height": 850})
     opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
     yield opened
     context.close()
-    assert complaints == []
+    assert errors == []
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +54,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def visitor(page: Page, stack: Stack) -> Page:
-    """A signed-in page."""
+    """Return a page on which the demo user is signed in."""
     login = stack.facts["login"]
     page.goto(f"{stack.web}/accounts/login/")
     page.get_by_label("Email").fill(login["email"])
@@ -64,7 +64,7 @@ def visitor(page: Page, stack: Stack) -> Page:
 
 
 def shoot(page: Page, name: str) -> Path:
-    """Keep a picture of the whole page."""
+    """Save a screenshot of the whole page."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     path = SHOTS / f"{name}.png"
     page.screenshot(path=path, full_page=True)

@@ -145,7 +145,7 @@ class RunEvidenceView(APIView):
 
 
 class RunEvidenceContentsView(APIView):
-    """What the evidence of a run lists, with digests of configurations, outputs and findings."""
+    """The contents of a run's evidence, with digests of configurations, outputs and findings."""
 
     @extend_schema(
         operation_id="get_evidence_contents",

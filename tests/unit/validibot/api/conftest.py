@@ -1,4 +1,4 @@
-"""Alice, who authors; Victor, who only views; Charlie, a stranger; and a workflow of theirs."""
+"""Clients of three users (author, viewer, user of another organisation) and a workflow."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ SCHEMA = {"type": "object", "required": ["name"], "properties": {"age": {"type":
 
 
 class Api:
-    """The public API with somebody's key."""
+    """A client of the public API with a user's key."""
 
     def __init__(self, user: User | None) -> None:
         self.client = Client()

@@ -1,4 +1,4 @@
-"""One key, one run: however many requests carry it at the same moment."""
+"""Concurrent requests with one idempotency key."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -13,7 +13,7 @@ from validibot.workflows.models import Workflow
 
 
 @pytest.mark.django_db(transaction=True)
-def test_requests_at_the_same_moment_launch_one_run(alice: Api, people: Workflow) -> None:
+def test_concurrent_requests_with_one_key_start_one_run(alice: Api, people: Workflow) -> None:
     barrier = Barrier(4)
 
     def launch(_: int) -> Any:

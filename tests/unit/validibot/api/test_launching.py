@@ -1,4 +1,4 @@
-"""Launching a run: three body modes, idempotency, waiting, and everything that can be wrong."""
+"""Launches: the three forms of a body, idempotency keys, and refusals."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ def _upload(content: bytes = GOOD, name: str = "a.json", kind: str = "text/xml")
     return SimpleUploadedFile(name, content, kind)
 
 
-def test_a_raw_body_is_a_submission(alice: Api, people: Workflow) -> None:
+def test_raw_body_starts_a_run(alice: Api, people: Workflow) -> None:
     answer = alice.launch(GOOD, "ada.json")
 
     assert answer.status_code == 201
@@ -33,7 +33,7 @@ def test_a_raw_body_is_a_submission(alice: Api, people: Workflow) -> None:
     assert answer.headers["Location"] == run["url"]
 
 
-def test_a_json_envelope_is_a_submission(alice: Api, people: Workflow) -> None:
+def test_json_envelope_starts_a_run(alice: Api, people: Workflow) -> None:
     envelope = {
         "content": base64.b64encode(GOOD).decode(),
         "content_encoding": "base64",
@@ -46,16 +46,14 @@ def test_a_json_envelope_is_a_submission(alice: Api, people: Workflow) -> None:
     assert (run["result"], run["name"], run["metadata"]) == ("PASS", "first", {"floor": "2"})
 
 
-def test_a_plain_json_body_is_the_file_itself(alice: Api, people: Workflow) -> None:
+def test_plain_json_body_is_the_file(alice: Api, people: Workflow) -> None:
     run = alice.post(RUNS, GOOD, "application/json").json()
 
     assert (run["result"], run["filename"]) == ("PASS", "submission.json")
 
 
 @pytest.mark.parametrize("kind", ["application/octet-stream", "text/plain", "", "text/html"])
-def test_content_without_a_name_is_told_by_how_it_starts(
-    alice: Api, people: Workflow, kind: str
-) -> None:
+def test_type_of_unnamed_content_is_detected(alice: Api, people: Workflow, kind: str) -> None:
     raw = alice.post(RUNS, GOOD, kind or "application/x-www-form-urlencoded").json()
     envelope = {"content": GOOD.decode(), "content_type": kind}
     wrapped = alice.post(RUNS, json.dumps(envelope), "application/json").json()
@@ -64,14 +62,14 @@ def test_content_without_a_name_is_told_by_how_it_starts(
     assert (wrapped["result"], wrapped["filename"]) == ("PASS", "submission.json")
 
 
-def test_a_form_is_a_submission_whatever_type_its_part_claims(alice: Api, people: Workflow) -> None:
+def test_form_starts_a_run_with_any_part_type(alice: Api, people: Workflow) -> None:
     form = {"file": _upload(), "metadata": '{"a": "b"}', "short_description": "hello"}
     run = alice.post(RUNS, form).json()
 
     assert (run["result"], run["short_description"]) == ("PASS", "hello")
 
 
-def test_bad_data_fails_with_findings(alice: Api, people: Workflow) -> None:
+def test_invalid_data_fails_with_findings(alice: Api, people: Workflow) -> None:
     run = alice.launch(b'{"age": "old"}').json()
 
     assert (run["result"], run["error_category"]) == ("FAIL", "VALIDATION_FAILED")
@@ -90,16 +88,14 @@ def test_bad_data_fails_with_findings(alice: Api, people: Workflow) -> None:
         b'"\\ud800"',
     ],
 )
-def test_a_broken_document_is_a_finding_not_a_failure_of_ours(
-    alice: Api, people: Workflow, content: bytes
-) -> None:
+def test_unreadable_document_is_a_finding(alice: Api, people: Workflow, content: bytes) -> None:
     answer = alice.launch(content)
 
     assert answer.status_code == 201
     assert answer.json()["result"] == "FAIL"
 
 
-def test_an_empty_file_is_refused(alice: Api, people: Workflow) -> None:
+def test_empty_file_is_refused(alice: Api, people: Workflow) -> None:
     answer = alice.launch(b"")
 
     assert answer.status_code == 400
@@ -120,7 +116,7 @@ def test_an_empty_file_is_refused(alice: Api, people: Workflow) -> None:
         ({"content": "x", "content_encoding": "rot13"}, "content_encoding"),
     ],
 )
-def test_a_bad_field_is_named(
+def test_invalid_field_is_refused_by_name(
     alice: Api, people: Workflow, form: dict[str, str], field: str
 ) -> None:
     answer = alice.post(RUNS, form)
@@ -145,17 +141,17 @@ def test_envelope_field_that_is_no_text_is_refused(
 
 
 @pytest.mark.parametrize("text", ['{"content": "\\ud800"}', '{"content": "x", "name": "\\u0000"}'])
-def test_text_that_no_database_holds_is_refused(alice: Api, people: Workflow, text: str) -> None:
+def test_text_that_cannot_be_stored_is_refused(alice: Api, people: Workflow, text: str) -> None:
     assert alice.post(RUNS, text, "application/json").status_code == 400
 
 
-def test_a_broken_form_is_refused(alice: Api, people: Workflow) -> None:
+def test_malformed_form_is_refused(alice: Api, people: Workflow) -> None:
     answer = alice.post(RUNS, b"--x\r\nnonsense", "multipart/form-data; boundary=x")
 
     assert answer.status_code == 400
 
 
-def test_a_file_of_the_wrong_type_is_refused_by_its_name(alice: Api, people: Workflow) -> None:
+def test_file_of_wrong_type_is_refused_by_name(alice: Api, people: Workflow) -> None:
     answer = alice.launch(GOOD, "ada.xml")
 
     assert answer.status_code == 400
@@ -163,13 +159,13 @@ def test_a_file_of_the_wrong_type_is_refused_by_its_name(alice: Api, people: Wor
     assert ".json" in answer.json()["detail"]
 
 
-def test_a_file_over_the_limit_is_refused(alice: Api, people: Workflow, settings: Any) -> None:
+def test_file_over_the_limit_is_refused(alice: Api, people: Workflow, settings: Any) -> None:
     settings.MAX_UPLOAD_BYTES = 10
 
     assert alice.launch(GOOD).status_code == 413
 
 
-def test_a_large_file_lives_in_storage_and_is_read_back(alice: Api, people: Workflow) -> None:
+def test_large_file_is_stored_and_read_back(alice: Api, people: Workflow) -> None:
     large = json.dumps({"name": "x" * 200_000}).encode()
 
     run = Run.objects.select_related("submission").get(pk=alice.launch(large).json()["id"])
@@ -179,11 +175,11 @@ def test_a_large_file_lives_in_storage_and_is_read_back(alice: Api, people: Work
     assert run.result == "PASS"
 
 
-def test_a_viewer_may_not_launch(victor: Api, people: Workflow) -> None:
+def test_launch_by_viewer_is_refused(victor: Api, people: Workflow) -> None:
     assert victor.launch(GOOD).status_code == 403
 
 
-def test_a_run_is_not_there_for_other_organisations(
+def test_run_of_another_organisation_is_not_found(
     alice: Api, charlie: Api, people: Workflow
 ) -> None:
     run = alice.launch(GOOD).json()
@@ -191,7 +187,7 @@ def test_a_run_is_not_there_for_other_organisations(
     assert charlie.get(run["url"].removeprefix("/api/v1/")).status_code == 404
 
 
-def test_a_run_is_not_there_for_who_may_only_see_own_runs(
+def test_run_of_another_user_is_not_found_by_viewer(
     alice: Api, victor: Api, people: Workflow
 ) -> None:
     run = alice.launch(GOOD).json()
@@ -200,25 +196,25 @@ def test_a_run_is_not_there_for_who_may_only_see_own_runs(
     assert victor.get("orgs/acme/runs/").json()["results"] == []
 
 
-def test_an_inactive_workflow_is_a_conflict(alice: Api, people: Workflow) -> None:
+def test_inactive_workflow_answers_409(alice: Api, people: Workflow) -> None:
     Workflow.objects.update(is_active=False)
 
     assert alice.launch(GOOD).json()["code"] == "WORKFLOW_INACTIVE"
 
 
-def test_a_switched_off_validator_is_a_conflict(alice: Api, people: Workflow) -> None:
+def test_inactive_validator_answers_409(alice: Api, people: Workflow) -> None:
     Validator.objects.update(is_active=False)
 
     assert alice.launch(GOOD).json()["code"] == "VALIDATOR_UNAVAILABLE"
 
 
-def test_a_finished_run_cannot_be_cancelled(alice: Api, people: Workflow) -> None:
+def test_cancel_of_finished_run_answers_409(alice: Api, people: Workflow) -> None:
     run = alice.launch(GOOD).json()
 
     assert alice.post(f"{run['url'].removeprefix('/api/v1/')}cancel/").status_code == 409
 
 
-def test_the_timeline_of_a_run(alice: Api, people: Workflow) -> None:
+def test_events_are_listed_in_order(alice: Api, people: Workflow) -> None:
     run = alice.launch(GOOD).json()
     events = alice.get(f"{run['url'].removeprefix('/api/v1/')}events/").json()["results"]
 
@@ -226,7 +222,7 @@ def test_the_timeline_of_a_run(alice: Api, people: Workflow) -> None:
     assert (kinds[0], kinds[-1]) == ("created", "passed")
 
 
-def test_an_honest_retry_launches_once(alice: Api, people: Workflow) -> None:
+def test_retry_with_idempotency_key_starts_one_run(alice: Api, people: Workflow) -> None:
     first = alice.post(RUNS, {"file": _upload()}, **{"Idempotency-Key": "k"})
     again = alice.post(RUNS, {"file": _upload()}, **{"Idempotency-Key": "k"})
 
@@ -235,7 +231,7 @@ def test_an_honest_retry_launches_once(alice: Api, people: Workflow) -> None:
     assert Run.objects.count() == 1
 
 
-def test_a_key_sent_with_another_file_is_refused(alice: Api, people: Workflow) -> None:
+def test_idempotency_key_with_other_file_is_refused(alice: Api, people: Workflow) -> None:
     alice.launch(GOOD, **{"Idempotency-Key": "k"})
     other = alice.launch(b"{}", **{"Idempotency-Key": "k"})
 
@@ -243,7 +239,7 @@ def test_a_key_sent_with_another_file_is_refused(alice: Api, people: Workflow) -
 
 
 @pytest.mark.parametrize("other", [GOOD, b"{}"])
-def test_a_stored_file_that_launches_nothing_is_removed(
+def test_stored_file_of_a_replay_is_removed(
     alice: Api, people: Workflow, settings: Settings, tmp_path: Path, other: bytes
 ) -> None:
     settings.DATA_ROOT = tmp_path.as_uri()
@@ -254,5 +250,5 @@ def test_a_stored_file_that_launches_nothing_is_removed(
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
 
 
-def test_an_idempotency_key_is_bounded(alice: Api, people: Workflow) -> None:
+def test_long_idempotency_key_is_refused(alice: Api, people: Workflow) -> None:
     assert alice.launch(GOOD, **{"Idempotency-Key": "k" * 256}).status_code == 400

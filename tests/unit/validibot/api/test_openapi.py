@@ -1,4 +1,4 @@
-"""The OpenAPI document: schemathesis sends what it allows and compares each answer with it."""
+"""The OpenAPI document: schemathesis generates requests from it and checks the answers."""
 
 from typing import Any
 

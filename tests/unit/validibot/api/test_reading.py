@@ -1,4 +1,4 @@
-"""What may be read, by whom, and in which form."""
+"""Read operations of the API: documents, pages, and refusals."""
 
 import base64
 from unittest.mock import Mock
@@ -11,12 +11,12 @@ from validibot.accounts.models import Organisation
 from validibot.workflows.models import Workflow
 
 
-def test_who_am_i(alice: Api) -> None:
+def test_me_returns_the_user_of_the_key(alice: Api) -> None:
     assert alice.get("auth/me/").json()["email"] == "alice@example.com"
 
 
 @pytest.mark.parametrize("path", ["auth/me/", "orgs/", "orgs/acme/workflows/"])
-def test_without_a_key_nothing_is_read(anonymous: Api, people: Workflow, path: str) -> None:
+def test_missing_api_key_returns_401(anonymous: Api, people: Workflow, path: str) -> None:
     answer = anonymous.get(path)
 
     assert answer.status_code == 401
@@ -24,9 +24,7 @@ def test_without_a_key_nothing_is_read(anonymous: Api, people: Workflow, path: s
     assert answer.json()["detail"]
 
 
-def test_without_a_database_the_answer_is_to_try_again(
-    alice: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_database_returns_503(alice: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = Mock(side_effect=OperationalError("the server is gone"))
     monkeypatch.setattr("validibot.accounts.api_keys.authenticate", gone)
 
@@ -36,23 +34,21 @@ def test_without_a_database_the_answer_is_to_try_again(
     assert answer.headers["Retry-After"] == "5"
 
 
-def test_a_wrong_key_is_told_where_to_get_one(anonymous: Api) -> None:
+def test_wrong_api_key_error_names_the_page_of_keys(anonymous: Api) -> None:
     answer = anonymous.get("auth/me/", Authorization="Bearer nonsense")
 
     assert answer.status_code == 401
     assert "/app/users/api-key/" in answer.json()["detail"]
 
 
-def test_a_stranger_cannot_tell_that_the_organisation_exists(
-    charlie: Api, people: Workflow
-) -> None:
+def test_foreign_and_missing_organisations_answer_alike(charlie: Api, people: Workflow) -> None:
     real, made_up = charlie.get("orgs/acme/"), charlie.get("orgs/nowhere/")
 
     assert (real.status_code, made_up.status_code) == (404, 404)
     assert real.json()["detail"].replace("acme", "nowhere") == made_up.json()["detail"]
 
 
-def test_workflows_come_in_pages_that_link_by_path(alice: Api, acme: Organisation) -> None:
+def test_workflow_pages_link_by_path(alice: Api, acme: Organisation) -> None:
     for number in range(3):
         Workflow.objects.create(organisation=acme, slug=f"w{number}", name=f"W{number}")
 
@@ -64,7 +60,7 @@ def test_workflows_come_in_pages_that_link_by_path(alice: Api, acme: Organisatio
     assert second["next"] is None
 
 
-def test_only_the_latest_version_is_listed(alice: Api, people: Workflow) -> None:
+def test_workflow_list_has_latest_versions_only(alice: Api, people: Workflow) -> None:
     newer = Workflow.objects.create(
         organisation=people.organisation, slug="people", name="People", version=2
     )
@@ -76,7 +72,7 @@ def test_only_the_latest_version_is_listed(alice: Api, people: Workflow) -> None
     assert pinned["version"] == 1
 
 
-def test_a_workflow_says_what_its_steps_are(alice: Api, people: Workflow) -> None:
+def test_workflow_document_has_its_steps(alice: Api, people: Workflow) -> None:
     shown = alice.get("orgs/acme/workflows/people/").json()
 
     assert (shown["org_slug"], shown["project"]) == ("acme", "homes")
@@ -135,7 +131,7 @@ def test_invalid_page_is_never_a_server_error(
         "nowhere/",
     ],
 )
-def test_what_is_not_there_is_a_problem_document(alice: Api, people: Workflow, path: str) -> None:
+def test_missing_object_answers_a_problem_document(alice: Api, people: Workflow, path: str) -> None:
     answer = alice.get(path)
 
     assert answer.status_code == 404
@@ -144,7 +140,7 @@ def test_what_is_not_there_is_a_problem_document(alice: Api, people: Workflow, p
 
 
 @pytest.mark.parametrize("query", ["status=GREEN", "after=yesterday", "before=2026-99-01"])
-def test_a_wrong_filter_is_refused_by_name(alice: Api, people: Workflow, query: str) -> None:
+def test_invalid_filter_is_refused_by_name(alice: Api, people: Workflow, query: str) -> None:
     answer = alice.get(f"orgs/acme/runs/?{query}")
 
     assert answer.status_code == 400

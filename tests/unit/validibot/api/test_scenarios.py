@@ -1,4 +1,4 @@
-"""The scenario of a launch: taken where validators are mocked, refused by name elsewhere."""
+"""The scenario of a launch: accepted with mocked validators, refused by name otherwise."""
 
 import json
 from typing import Any
@@ -55,7 +55,7 @@ each_way = pytest.mark.parametrize("way", [raw, envelope, form])
 
 
 @each_way
-def test_a_scenario_is_played(alice: Api, mocked: Workflow, way: Any) -> None:
+def test_scenario_decides_the_result(alice: Api, mocked: Workflow, way: Any) -> None:
     run = way(alice, "fail(4)").json()
 
     assert (run["result"], len(run["steps"][1]["issues"])) == ("FAIL", 4)
@@ -75,7 +75,7 @@ def test_a_scenario_is_played(alice: Api, mocked: Workflow, way: Any) -> None:
         ("pass;drop", "is no scenario"),
     ],
 )
-def test_what_is_no_scenario_is_refused_by_name(
+def test_unknown_scenario_is_refused_by_name(
     alice: Api, mocked: Workflow, way: Any, scenario: str, said: str
 ) -> None:
     answer = way(alice, scenario)
@@ -89,7 +89,7 @@ def test_what_is_no_scenario_is_refused_by_name(
 
 @each_way
 @pytest.mark.usefixtures("real")
-def test_real_validators_play_nothing(alice: Api, way: Any) -> None:
+def test_scenario_for_real_validators_is_refused(alice: Api, way: Any) -> None:
     answer = way(alice, "fail(4)")
 
     problem = answer.json()
@@ -97,13 +97,13 @@ def test_real_validators_play_nothing(alice: Api, way: Any) -> None:
     assert "'fail(4)' cannot be played: the validators of this server are not" in problem["detail"]
 
 
-def test_a_workflow_without_containers_plays_nothing(alice: Api, people: Workflow) -> None:
+def test_scenario_without_container_step_is_refused(alice: Api, people: Workflow) -> None:
     problem = raw(alice, "pass").json()
 
     assert "People has no step that runs in a container." in problem["detail"]
 
 
-def test_a_scenario_that_is_no_text_is_refused(alice: Api, mocked: Workflow) -> None:
+def test_scenario_of_wrong_type_is_refused(alice: Api, mocked: Workflow) -> None:
     body = {"content": "{}", "filename": "a.json", "scenario": {"name": "fail"}}
 
     answer = alice.post(RUNS, json.dumps(body), "application/json")
@@ -111,7 +111,7 @@ def test_a_scenario_that_is_no_text_is_refused(alice: Api, mocked: Workflow) -> 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "scenario")
 
 
-def test_another_scenario_is_another_request(alice: Api, mocked: Workflow) -> None:
+def test_idempotency_key_with_other_scenario_is_refused(alice: Api, mocked: Workflow) -> None:
     key = {"Idempotency-Key": "one"}
 
     first = alice.launch(b'{"name": "Ada"}', **key, **{HEADER: "fail"})

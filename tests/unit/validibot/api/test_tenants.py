@@ -1,4 +1,4 @@
-"""Whose key it is decides what there is."""
+"""Separation of organisations and roles in the API."""
 
 from http import HTTPStatus
 
@@ -42,7 +42,7 @@ def status(api: Api, org: str, method: str, path: str, ids: dict[str, object]) -
 
 
 @pytest.mark.parametrize(("method", "path"), OF_A_RUN + OF_A_WORKFLOW)
-def test_a_stranger_finds_nothing_under_either_name(
+def test_foreign_objects_are_not_found_in_any_organisation(
     charlie: Api, ids: dict[str, object], method: str, path: str
 ) -> None:
     own = Organisation.objects.create(name="Own", slug="own")
@@ -55,13 +55,13 @@ def test_a_stranger_finds_nothing_under_either_name(
 
 
 @pytest.mark.parametrize(("method", "path"), OF_A_RUN)
-def test_a_viewer_finds_no_run_of_another(
+def test_runs_of_others_are_not_found_by_viewer(
     victor: Api, ids: dict[str, object], method: str, path: str
 ) -> None:
     assert status(victor, "acme", method, path, ids) == HTTPStatus.NOT_FOUND
     assert victor.get("orgs/acme/runs/").json()["results"] == []
 
 
-def test_who_has_no_key_gets_nothing(anonymous: Api, ids: dict[str, object]) -> None:
+def test_missing_api_key_returns_401_everywhere(anonymous: Api, ids: dict[str, object]) -> None:
     for method, path in OF_A_RUN + OF_A_WORKFLOW:
         assert status(anonymous, "acme", method, path, ids) == HTTPStatus.UNAUTHORIZED

@@ -1,4 +1,4 @@
-"""What the pages show: navigation, verdicts, findings, and errors that people can act on."""
+"""Content of the pages: navigation, verdicts, findings and error pages."""
 
 from typing import Any
 from unittest.mock import Mock

@@ -1,4 +1,4 @@
-"""The field for a scenario on the launch page: for developers, where validators are mocked."""
+"""The scenario field of the launch page, offered to developers with mocked validators."""
 
 from typing import Any
 
@@ -38,14 +38,14 @@ def page(client: Client, step: Step) -> str:
     return f"/app/orgs/{organisation.slug}/workflows/{step.workflow.slug}/"
 
 
-def test_the_page_offers_every_scenario(client: Client, page: str) -> None:
+def test_page_offers_every_scenario(client: Client, page: str) -> None:
     html = client.get(page).content.decode()
 
     assert [name for name in CATALOGUE if f'<option value="{name}">' not in html] == []
     assert html.count('list="scenarios"') == 2
 
 
-def test_outside_of_development_the_page_offers_none(
+def test_page_without_debug_offers_no_scenario(
     client: Client, page: str, settings: Settings
 ) -> None:
     settings.DEBUG = False
@@ -53,7 +53,7 @@ def test_outside_of_development_the_page_offers_none(
     assert "scenario" not in client.get(page).content.decode()
 
 
-def test_where_validators_are_real_the_page_offers_none(
+def test_page_with_real_validators_offers_no_scenario(
     client: Client, page: str, settings: Settings
 ) -> None:
     backend = "validibot.runs.backends.subprocess.SubprocessBackend"
@@ -62,7 +62,7 @@ def test_where_validators_are_real_the_page_offers_none(
     assert "scenario" not in client.get(page).content.decode()
 
 
-def test_the_chosen_scenario_is_played_and_shown(client: Client, page: str) -> None:
+def test_chosen_scenario_is_applied_and_shown(client: Client, page: str) -> None:
     form = {"file": SimpleUploadedFile("a.fmu", b"PK"), "scenario": "fail(2)"}
 
     shown = client.post(page, form, follow=True).content.decode()
@@ -71,7 +71,7 @@ def test_the_chosen_scenario_is_played_and_shown(client: Client, page: str) -> N
     assert "scenario <code>fail(2)</code>" in shown
 
 
-def test_a_sample_can_be_played_with(client: Client, page: str, step: Step) -> None:
+def test_sample_takes_a_scenario(client: Client, page: str, step: Step) -> None:
     sample = step.workflow.samples.get()
 
     client.post(f"{page}samples/{sample.pk}/launch/", {"scenario": "crash"})
@@ -81,7 +81,7 @@ def test_a_sample_can_be_played_with(client: Client, page: str, step: Step) -> N
     assert (run.scenario, run.source, run.result) == ("crash", "LAUNCH_PAGE", "ERROR")
 
 
-def test_what_is_no_scenario_is_told_on_the_page(client: Client, page: str) -> None:
+def test_unknown_scenario_is_named_on_the_page(client: Client, page: str) -> None:
     form = {"file": SimpleUploadedFile("a.fmu", b"PK"), "scenario": "explode"}
 
     answer = client.post(page, form)

@@ -1,4 +1,4 @@
-"""Pages show what is one's own: an organisation's to its members, a run to who may see it."""
+"""Separation of organisations and roles on the pages."""
 
 from http import HTTPStatus
 from typing import Any
@@ -65,7 +65,7 @@ def visit(user: Any, org: str, method: str, path: str, **ids: Any) -> int:
 
 
 @pytest.mark.parametrize(("method", "path"), PAGES)
-def test_a_stranger_finds_nothing(method: str, path: str) -> None:
+def test_foreign_pages_are_not_found(method: str, path: str) -> None:
     theirs = Theirs()
     stranger = MembershipFactory.create().user
 
@@ -74,7 +74,7 @@ def test_a_stranger_finds_nothing(method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [page for page in PAGES if "{" in page[1]])
-def test_what_is_theirs_is_not_found_under_ones_own_name(method: str, path: str) -> None:
+def test_foreign_objects_are_not_found_under_own_organisation(method: str, path: str) -> None:
     theirs = Theirs()
     mine = MembershipFactory.create()
 
@@ -84,7 +84,7 @@ def test_what_is_theirs_is_not_found_under_ones_own_name(method: str, path: str)
 
 
 @pytest.mark.parametrize(("method", "path"), PAGES)
-def test_who_is_not_signed_in_gets_nowhere(method: str, path: str) -> None:
+def test_signed_out_visitor_is_redirected(method: str, path: str) -> None:
     theirs = Theirs()
 
     assert visit(None, theirs.org, method, path, **theirs.ids) in (302, 404)
@@ -92,7 +92,7 @@ def test_who_is_not_signed_in_gets_nowhere(method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), PAGES[6:])
-def test_a_viewer_does_not_see_the_runs_of_others(method: str, path: str) -> None:
+def test_runs_of_others_are_hidden_from_viewer(method: str, path: str) -> None:
     theirs = Theirs()
     viewer = MembershipFactory.create(
         organisation=theirs.owner.organisations.get(), role=Role.VIEWER
@@ -102,7 +102,7 @@ def test_a_viewer_does_not_see_the_runs_of_others(method: str, path: str) -> Non
 
 
 @pytest.mark.parametrize("path", [PAGES[2][1], PAGES[4][1]])
-def test_a_viewer_launches_nothing(path: str) -> None:
+def test_launch_by_viewer_answers_403(path: str) -> None:
     theirs = Theirs()
     viewer = MembershipFactory.create(
         organisation=theirs.owner.organisations.get(), role=Role.VIEWER
@@ -112,7 +112,7 @@ def test_a_viewer_launches_nothing(path: str) -> None:
     assert Run.objects.count() == 1
 
 
-def test_the_key_of_another_cannot_be_revoked(client: Client) -> None:
+def test_foreign_api_key_cannot_be_revoked(client: Client) -> None:
     key = ApiKeyFactory.create()
     client.force_login(UserFactory.create())
     client.post(f"/app/users/api-key/{key.pk}/revoke/")
@@ -120,7 +120,7 @@ def test_the_key_of_another_cannot_be_revoked(client: Client) -> None:
     assert ApiKey.objects.get().revoked_at is None
 
 
-def test_a_page_is_not_submitted_without_its_token() -> None:
+def test_form_without_csrf_token_is_refused() -> None:
     theirs = Theirs()
     client = Client(enforce_csrf_checks=True)
     client.force_login(theirs.owner)
@@ -130,7 +130,7 @@ def test_a_page_is_not_submitted_without_its_token() -> None:
     assert (answer.status_code, Run.objects.get().status) == (403, "PENDING")
 
 
-def test_pages_run_and_send_nothing_foreign(client: Client) -> None:
+def test_pages_send_a_content_security_policy(client: Client) -> None:
     theirs = Theirs()
     client.force_login(theirs.owner)
     answer = client.get(f"/app/orgs/{theirs.org}/runs/")

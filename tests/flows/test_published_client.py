@@ -1,4 +1,4 @@
-"""validibot-cli 0.3.2, as it is published, against our API."""
+"""The published validibot-cli 0.3.2, unchanged, against the API."""
 
 import json
 import subprocess
@@ -46,9 +46,7 @@ def _json(done: Done) -> Any:
     return json.loads(done.stdout)
 
 
-def test_login_knows_who_we_are_and_remembers_the_organisation(
-    client: Client, stack: Stack
-) -> None:
+def test_login_stores_the_default_organisation(client: Client, stack: Stack) -> None:
     key = stack.facts["api_key"]
     done = client("login", "--token", key, VALIDIBOT_TOKEN="", VALIDIBOT_ORG="")
 
@@ -56,14 +54,14 @@ def test_login_knows_who_we_are_and_remembers_the_organisation(
     assert "demo" in done.stdout + done.stderr
 
 
-def test_a_wrong_key_is_refused(client: Client) -> None:
+def test_login_with_wrong_key_fails(client: Client) -> None:
     done = client("whoami", VALIDIBOT_TOKEN="vbk_1_wrong")
 
     assert done.returncode == 1
     assert "Authentication failed" in done.stdout + done.stderr
 
 
-def test_workflows_are_listed_and_shown(client: Client) -> None:
+def test_workflows_list_and_show(client: Client) -> None:
     listed = client("workflows", "list", "--json")
     shown = client("workflows", "show", "energyplus-small-office", "--json")
 
@@ -71,7 +69,7 @@ def test_workflows_are_listed_and_shown(client: Client) -> None:
     assert _json(shown)["steps"][0]["validator_type"] == "ENERGYPLUS"
 
 
-def test_an_unknown_workflow_is_not_found(client: Client) -> None:
+def test_show_of_unknown_workflow_fails(client: Client) -> None:
     done = client("workflows", "show", "nonsense")
 
     assert done.returncode == 1
@@ -106,9 +104,7 @@ def test_validate_waits_for_a_simulation(client: Client, stack: Stack) -> None:
     assert done.returncode == PASS, done.stdout + done.stderr
 
 
-def test_validate_tells_bad_data_by_its_exit_code_and_findings(
-    client: Client, stack: Stack
-) -> None:
+def test_validate_of_invalid_data_exits_1_with_findings(client: Client, stack: Stack) -> None:
     sample = str(stack.sample("meter-readings-schema", "failing_sample"))
     done = client("validate", sample, "-w", "meter-readings-schema", "--verbose")
 
@@ -116,7 +112,7 @@ def test_validate_tells_bad_data_by_its_exit_code_and_findings(
     assert "Traceback" not in done.stderr
 
 
-def test_validate_without_waiting_returns_the_run_at_once(client: Client, stack: Stack) -> None:
+def test_validate_without_wait_returns_the_run(client: Client, stack: Stack) -> None:
     sample = str(stack.sample("energyplus-small-office"))
     launched = client("validate", sample, "-w", "energyplus-small-office", "--no-wait", "--json")
     run = _json(launched)
@@ -126,7 +122,7 @@ def test_validate_without_waiting_returns_the_run_at_once(client: Client, stack:
     assert stack.finished(run["id"])["result"] == "PASS"
 
 
-def test_validate_gives_up_waiting_but_the_run_goes_on(client: Client, stack: Stack) -> None:
+def test_validate_timeout_leaves_the_run_running(client: Client, stack: Stack) -> None:
     sample = str(stack.sample("energyplus-small-office"))
     done = client(
         *("validate", sample, "-w", "energyplus-small-office", "--timeout", "1", "--json"),
@@ -145,7 +141,7 @@ def test_runs_show_reads_a_run_of_any_result(client: Client, stack: Stack) -> No
     assert _json(done)["result"] == "FAIL"
 
 
-def test_a_file_that_the_workflow_does_not_take_is_one_line(client: Client, tmp_path: Path) -> None:
+def test_validate_of_wrong_file_type_prints_one_line(client: Client, tmp_path: Path) -> None:
     wrong = tmp_path / "picture.png"
     wrong.write_bytes(b"\x89PNG")
     done = client("validate", str(wrong), "-w", "meter-readings-schema")
