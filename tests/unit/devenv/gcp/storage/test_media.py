@@ -88,7 +88,7 @@ async def test_gzip_json_request_is_decompressed(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize(
     ("coding", "body"),
-    [("gzip", b"{}"), ("gzip", gzip.compress(b"{}")[:-4]), ("br", b"{}")],
+    [("gzip", b"{}"), ("gzip", gzip.compress(b"{}", mtime=0)[:-4]), ("br", b"{}")],
 )
 async def test_broken_content_encoding_is_refused(cloud: Cloud, coding: str, body: bytes) -> None:
     await cloud.put("a")
