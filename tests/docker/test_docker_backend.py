@@ -1,4 +1,4 @@
-"""Container steps on a Docker engine: well-behaved and foreign images, and what is left of them."""
+"""Container steps on a Docker engine: own and foreign images, and their removal."""
 
 from wsgiref.simple_server import WSGIServer
 
@@ -22,7 +22,7 @@ def heard_from(run: Run) -> list[str]:
     return list(events.values_list("actor", flat=True))
 
 
-def test_a_foreign_container_calls_back_over_the_bridge(
+def test_foreign_container_calls_back_over_bridge(
     deployment: Deployment, worker: WSGIServer, standin_image: str
 ) -> None:
     deployment.configure(network="callback", environ={"STANDIN_KIND": "fmu"})
@@ -34,7 +34,7 @@ def test_a_foreign_container_calls_back_over_the_bridge(
     until(lambda: deployment.containers() == [])
 
 
-def test_without_a_network_the_end_of_a_container_is_its_callback(
+def test_end_of_container_replaces_callback_without_network(
     deployment: Deployment, standin_image: str
 ) -> None:
     deployment.configure(environ={"STANDIN_KIND": "fmu"})
@@ -45,7 +45,7 @@ def test_without_a_network_the_end_of_a_container_is_its_callback(
     assert heard_from(run) == ["reconcile"]
 
 
-def test_the_image_that_was_executed_is_recorded(
+def test_executed_image_is_recorded(
     deployment: Deployment, engine: DockerClient, standin_image: str
 ) -> None:
     deployment.configure(environ={"STANDIN_KIND": "fmu"})
@@ -68,7 +68,7 @@ def test_the_image_that_was_executed_is_recorded(
         ("die", "ERROR", "The validator stored no output. It was ended by SIGKILL."),
     ],
 )
-def test_whatever_a_foreign_container_does_its_run_ends_once(
+def test_misbehaving_container_ends_run_once(
     deployment: Deployment, standin_image: str, behaviour: str, result: str, error: str
 ) -> None:
     deployment.configure(environ={"STANDIN_KIND": "fmu", "STANDIN": behaviour})
@@ -79,7 +79,7 @@ def test_whatever_a_foreign_container_does_its_run_ends_once(
     assert len(heard_from(run)) == 1
 
 
-def test_the_host_of_the_worker_is_the_only_one_that_a_container_reaches(
+def test_container_reaches_host_of_worker_only(
     deployment: Deployment, worker: WSGIServer, program: str
 ) -> None:
     source = f"""
@@ -99,9 +99,7 @@ hosts = [("host.docker.internal", {worker.server_port}), ("1.1.1.1", 53), ("exam
     assert (bundle() / "reached").read_text() == "[True, False, False]"
 
 
-def test_a_container_sees_its_own_files_and_not_even_the_names_of_others(
-    deployment: Deployment, program: str
-) -> None:
+def test_container_sees_its_own_files_only(deployment: Deployment, program: str) -> None:
     (deployment.root / "submissions").mkdir()
     (deployment.root / "submissions" / "of-others").write_text("secret")
     source = """
@@ -124,7 +122,7 @@ places = [folder / "input.json", folder / "fmu_model.fmu", folder / "new", pathl
     assert (bundle() / "seen").read_text() == f"{own} {[False, False, True, False]} True"
 
 
-def test_who_is_not_root_runs_an_image_that_is_made_for_somebody_else(
+def test_worker_without_root_runs_image_of_other_user(
     deployment: Deployment, standin_image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1234)
@@ -133,7 +131,7 @@ def test_who_is_not_root_runs_an_image_that_is_made_for_somebody_else(
     assert finished(deployment.run(standin_image)).result == "PASS"
 
 
-def test_what_a_validator_writes_to_its_log_is_in_ours_with_the_run(
+def test_container_log_is_copied_into_worker_log(
     deployment: Deployment, program: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", "validibot.runs.backends.docker.watch"):
@@ -142,7 +140,7 @@ def test_what_a_validator_writes_to_its_log_is_in_ours_with_the_run(
     assert "validator: hello from inside" in caplog.messages
 
 
-def test_a_cancelled_run_stops_its_container(deployment: Deployment, standin_image: str) -> None:
+def test_cancelled_run_stops_its_container(deployment: Deployment, standin_image: str) -> None:
     deployment.configure(environ={"STANDIN_KIND": "fmu", "STANDIN": "hang"})
     run = deployment.run(standin_image)
     assert len(deployment.containers()) == 1
@@ -155,12 +153,12 @@ def test_a_cancelled_run_stops_its_container(deployment: Deployment, standin_ima
 
 @pytest.fixture
 def _unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever launches dies at once."""
+    """Simulate the death of the launching process."""
     monkeypatch.setattr(Watch, "start", lambda self: None)
 
 
 @pytest.mark.usefixtures("_unwatched")
-def test_the_end_of_a_container_whose_launcher_died_is_found_by_looking(
+def test_reconcile_finds_end_after_launcher_died(
     deployment: Deployment, standin_image: str
 ) -> None:
     deployment.configure(environ={"STANDIN_KIND": "fmu"})
@@ -175,7 +173,7 @@ def test_the_end_of_a_container_whose_launcher_died_is_found_by_looking(
 
 
 @pytest.mark.usefixtures("_unwatched")
-def test_an_execution_whose_launch_had_no_answer_is_found_by_its_input(
+def test_unanswered_launch_is_found_by_its_input(
     deployment: Deployment, standin_image: str
 ) -> None:
     deployment.configure(environ={"STANDIN_KIND": "fmu", "STANDIN": "hang"})
@@ -191,7 +189,7 @@ def test_an_execution_whose_launch_had_no_answer_is_found_by_its_input(
 
 
 @pytest.mark.usefixtures("_unwatched")
-def test_the_sweep_removes_what_is_over_and_leaves_what_is_not_and_what_is_not_ours(
+def test_sweep_removes_ended_containers_of_owner_only(
     deployment: Deployment, standin_image: str
 ) -> None:
     deployment.configure(environ={"STANDIN_KIND": "fmu", "STANDIN": "hang"})

@@ -1,4 +1,4 @@
-"""Hostile and unlucky container steps: each run ends in the right state, with a sentence, and leaves nothing."""
+"""Hostile and unlucky container steps: state, message and removal."""
 
 import subprocess
 from pathlib import Path
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.timeout(120),
     pytest.mark.usefixtures("program"),
 ]
-_STUBBORN = """
+_IGNORES_SIGTERM = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 while True:
@@ -28,7 +28,7 @@ while True:
 """
 
 
-def test_an_image_that_is_not_there_is_named_with_the_command_that_makes_it(
+def test_missing_image_error_names_build_command(
     deployment: Deployment,
 ) -> None:
     run = finished(deployment.run("validibot/no-such-validator:1"))
@@ -39,7 +39,7 @@ def test_an_image_that_is_not_there_is_named_with_the_command_that_makes_it(
     assert "make validators" in run.error
 
 
-def test_an_image_for_another_processor_is_refused_by_name(
+def test_image_for_other_platform_ends_run_with_error(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     (tmp_path / "Dockerfile").write_text('FROM scratch\nENTRYPOINT ["/nothing"]\n')
@@ -54,7 +54,7 @@ def test_an_image_for_another_processor_is_refused_by_name(
     assert "is for linux/arm64, this engine runs linux/" in run.error
 
 
-def test_a_program_that_is_not_in_its_image_is_an_error(
+def test_missing_program_in_image_ends_run_with_error(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     (tmp_path / "Dockerfile").write_text('FROM scratch\nENTRYPOINT ["/nothing"]\n')
@@ -69,7 +69,7 @@ def test_a_program_that_is_not_in_its_image_is_an_error(
     assert "could not be started" in run.error or "cannot be run" in run.error
 
 
-def test_memory_that_runs_out_is_named(deployment: Deployment) -> None:
+def test_out_of_memory_is_reported_with_limit(deployment: Deployment) -> None:
     run = deployment.program("hoard = bytearray(10**9)", memory_mb=64)
 
     assert (run.result, run.error_category) == ("ERROR", "OOM")
@@ -78,7 +78,7 @@ def test_memory_that_runs_out_is_named(deployment: Deployment) -> None:
     )
 
 
-def test_memory_that_runs_out_in_a_child_is_named_too(deployment: Deployment) -> None:
+def test_out_of_memory_of_child_is_reported(deployment: Deployment) -> None:
     source = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'bytearray(10**9)'])"
     run = deployment.program(source, memory_mb=64)
 
@@ -86,7 +86,7 @@ def test_memory_that_runs_out_in_a_child_is_named_too(deployment: Deployment) ->
     assert "One of its processes used more than was left of the 64 MB" in run.error
 
 
-def test_a_container_that_fills_the_disk_is_stopped(deployment: Deployment) -> None:
+def test_container_beyond_output_limit_is_killed(deployment: Deployment) -> None:
     source = """
 import os, pathlib
 folder = pathlib.Path(os.environ["VALIDIBOT_INPUT_URI"].removeprefix("file://")).parent
@@ -105,7 +105,7 @@ with (folder / "big").open("wb") as file:
     (bundle / "big").unlink()
 
 
-def test_a_fork_bomb_ends_with_its_container(deployment: Deployment) -> None:
+def test_fork_bomb_ends_with_its_container(deployment: Deployment) -> None:
     source = """
 import os, sys, time
 try:
@@ -121,9 +121,7 @@ except OSError:
     assert run.error == "The validator stored no output. It ended with exit code 7."
 
 
-def test_a_log_without_end_is_cut_off_and_the_run_ends(
-    deployment: Deployment, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_endless_log_is_cut_off(deployment: Deployment, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", watch.__name__):
         run = deployment.program("for _ in range(500_000): print('x' * 100)", seconds=100)
 
@@ -133,13 +131,13 @@ def test_a_log_without_end_is_cut_off_and_the_run_ends(
     assert sum(map(len, said)) < 2 * watch.MAX_LOG_BYTES
 
 
-def test_a_container_that_ignores_sigterm_is_killed_when_its_time_is_over(
+def test_container_ignoring_sigterm_is_killed_after_timeout(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "GRACE_SECONDS", 1.0)
     monkeypatch.setattr(docker_backend, "GRACE_SECONDS", 1.0)
 
-    run = deployment.program(_STUBBORN, timeout_seconds=2)
+    run = deployment.program(_IGNORES_SIGTERM, timeout_seconds=2)
 
     assert (run.result, run.error) == (
         "TIMED_OUT",
@@ -149,8 +147,8 @@ def test_a_container_that_ignores_sigterm_is_killed_when_its_time_is_over(
     until(lambda: deployment.containers() == [])
 
 
-def test_a_container_that_somebody_removes_is_an_error_at_once(deployment: Deployment) -> None:
-    deployment.configure(environ={"PROGRAM": _STUBBORN})
+def test_removed_container_ends_run_with_error(deployment: Deployment) -> None:
+    deployment.configure(environ={"PROGRAM": _IGNORES_SIGTERM})
     run = deployment.run(PROGRAM)
 
     [name] = deployment.containers()
@@ -162,19 +160,19 @@ def test_a_container_that_somebody_removes_is_an_error_at_once(deployment: Deplo
 
 
 def stop_engine(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody answers any more, until the patch is undone."""
+    """Make the engine unreachable until the patch is undone."""
 
-    def nobody() -> None:
+    def refuse() -> None:
         raise DockerException("Connection refused")
 
     deployment.engine.close()
-    monkeypatch.setattr(deployment.engine._client, "_connect", nobody)
+    monkeypatch.setattr(deployment.engine._client, "_connect", refuse)
 
 
-def test_an_engine_that_does_not_answer_is_waited_for(
+def test_launch_is_repeated_when_engine_answers_again(
     deployment: Deployment, standin_image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A launch without an answer is looked for; once it is sure that there is none, it is repeated."""
+    """The launch is repeated once it is certain that there is no execution."""
     deployment.configure(environ={"STANDIN_KIND": "fmu"})
     stop_engine(deployment, monkeypatch)
     run = deployment.run(standin_image)
@@ -191,7 +189,7 @@ def test_an_engine_that_does_not_answer_is_waited_for(
     assert RunEvent.objects.filter(run=run, kind="launch_failed").count() == 1
 
 
-def test_an_engine_that_never_comes_back_ends_the_run_with_what_to_do(
+def test_unreachable_engine_ends_run_with_instruction(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop_engine(deployment, monkeypatch)

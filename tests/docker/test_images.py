@@ -1,4 +1,4 @@
-"""The validators' images: they run the real engines, as nobody in particular, and carry no more."""
+"""Images of the validators: real engines, unprivileged user, small size."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def image(engine: DockerClient, manifest: ValidatorManifest) -> dict[str, Any]:
 
 @pytest.mark.parametrize("expect", ["pass", "fail"])
 @pytest.mark.parametrize("slug", SLUGS)
-def test_a_container_without_any_rights_does_what_the_manifest_promises(
+def test_unprivileged_container_gives_expected_verdicts(
     engine: DockerClient,
     manifests: dict[str, ValidatorManifest],
     slug: str,
@@ -40,7 +40,7 @@ def test_a_container_without_any_rights_does_what_the_manifest_promises(
     assert (ended.code, ended.output["status"]) == (0, status), ended.log
 
 
-def test_energyplus_really_simulates(
+def test_energyplus_image_simulates(
     engine: DockerClient, manifests: dict[str, ValidatorManifest], tmp_path: Path
 ) -> None:
     manifest = manifests["energyplus"]
@@ -51,7 +51,7 @@ def test_energyplus_really_simulates(
     assert (tmp_path / "outputs/eplusout.err").read_text().startswith("Program Version,EnergyPlus")
 
 
-def test_an_fmu_really_simulates(
+def test_fmu_image_simulates(
     engine: DockerClient, manifests: dict[str, ValidatorManifest], tmp_path: Path
 ) -> None:
     manifest = manifests["fmu"]
@@ -62,7 +62,7 @@ def test_an_fmu_really_simulates(
     assert ended.output["outputs"]["output_values"]
 
 
-def test_where_native_code_may_not_run_the_installation_is_blamed_not_the_model(
+def test_noexec_scratch_is_a_runtime_failure(
     engine: DockerClient, manifests: dict[str, ValidatorManifest], tmp_path: Path
 ) -> None:
     manifest = manifests["fmu"]
@@ -76,7 +76,7 @@ def test_where_native_code_may_not_run_the_installation_is_blamed_not_the_model(
 
 
 @pytest.mark.parametrize("slug", SLUGS)
-def test_an_image_says_what_it_is_and_runs_as_an_ordinary_user(
+def test_image_has_labels_and_unprivileged_user(
     engine: DockerClient, manifests: dict[str, ValidatorManifest], slug: str
 ) -> None:
     config = image(engine, manifests[slug])["Config"]
@@ -90,13 +90,13 @@ def test_an_image_says_what_it_is_and_runs_as_an_ordinary_user(
 
 
 @pytest.mark.parametrize("slug", SLUGS)
-def test_an_image_is_small(
+def test_image_size_is_below_limit(
     engine: DockerClient, manifests: dict[str, ValidatorManifest], slug: str
 ) -> None:
     assert image(engine, manifests[slug])["Size"] / 1e6 <= MOST_MEGABYTES
 
 
-def test_nothing_of_the_builders_settings_is_in_any_layer(
+def test_layers_contain_no_build_secrets(
     engine: DockerClient, manifests: dict[str, ValidatorManifest], tmp_path: Path
 ) -> None:
     planted = b"planted-3f9c1d"
@@ -117,16 +117,14 @@ def test_nothing_of_the_builders_settings_is_in_any_layer(
 
 
 def _saved(engine: DockerClient, tag: str) -> Iterator[bytes]:
-    """Every layer, in pieces that overlap."""
+    """Yield every layer in overlapping pieces."""
     before = b""
     for chunk in engine.images.get(tag).save():
         yield before[-64:] + chunk
         before = chunk
 
 
-def test_a_validator_that_a_user_adds_needs_no_edit_elsewhere(
-    engine: DockerClient, tmp_path: Path
-) -> None:
+def test_added_validator_needs_no_other_edit(engine: DockerClient, tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     for name in ("compose", "validators"):
         shutil.copytree(name, checkout / name, symlinks=True)
@@ -146,7 +144,7 @@ def test_a_validator_that_a_user_adds_needs_no_edit_elsewhere(
     assert ended.output["status"] == "success", ended.log
 
 
-def test_a_foreign_container_answers_as_well(
+def test_foreign_container_answers(
     engine: DockerClient,
     manifests: dict[str, ValidatorManifest],
     standin_image: str,
