@@ -73,8 +73,10 @@ _OBJECT_USE = (
 )
 _OBJECT_ADMIN = _OBJECT_USE | _each(_OBJECTS, "getIamPolicy setIamPolicy overrideUnlockedRetention")
 _BUCKET_READ = _each("storage.buckets", "get")
-_STORAGE_ADMIN = _OBJECT_ADMIN | _each(
-    "storage.buckets", "create delete get getIamPolicy list setIamPolicy update"
+_STORAGE_ADMIN = (
+    _OBJECT_ADMIN
+    | _each("storage.buckets", "create delete get getIamPolicy list setIamPolicy update")
+    | _each("resourcemanager.projects", "get")
 )
 
 _ACCOUNT_USE = _each("iam.serviceAccounts", "actAs get list")
@@ -83,7 +85,13 @@ _TOKENS = _each(
     "get getAccessToken getOpenIdToken implicitDelegation list signBlob signJwt",
 )
 
-_VIEWER = _RUN_VIEW | _TASKS_VIEW | _SCHEDULER_VIEW | _each("iam.serviceAccounts", "get list")
+_VIEWER = (
+    _each("resourcemanager.projects", "get")
+    | _RUN_VIEW
+    | _TASKS_VIEW
+    | _SCHEDULER_VIEW
+    | _each("iam.serviceAccounts", "get list")
+)
 _EDITOR = (
     _VIEWER
     | _RUN_DEVELOP

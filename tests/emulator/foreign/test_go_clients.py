@@ -90,3 +90,22 @@ def test_go_key_file_authenticates_its_account(
     go: Client, bucket: str, name: str, key_file: Path
 ) -> None:
     assert go("admin", "key-file", str(key_file), bucket, name) == "by key"
+
+
+def test_go_manages_objects_and_is_refused_access_lists(go: Client, bucket: str, name: str) -> None:
+    assert go("admin", "manage", bucket, name) == {
+        "class": "NEARLINE",
+        "tail": "llo",
+        "refused": [400, 400],
+        "missing": 404,
+        "buckets": True,
+        "account": True,
+    }
+
+
+def test_go_lists_and_deletes_tasks_over_rest(go: Client) -> None:
+    assert go("admin", "manage-tasks", "runs") == {"listed": True, "gone": 404}
+
+
+def test_go_lists_jobs_over_rest(go: Client) -> None:
+    assert "validibot-validator-fmu" in go("worker", "list-jobs")

@@ -131,3 +131,30 @@ def test_node_key_file_authenticates_its_account(
     node: Client, bucket: str, name: str, key_file: Path
 ) -> None:
     assert node("admin", "keyFile", str(key_file), bucket, name) == "by key"
+
+
+def test_node_manages_files_and_is_refused_access_lists(
+    node: Client, bucket: str, name: str
+) -> None:
+    assert node("admin", "manage", bucket, name) == {
+        "exists": True,
+        "class": "NEARLINE",
+        "refused": [400, 400],
+        "missing": 404,
+        "buckets": True,
+        "left": 0,
+        "account": True,
+    }
+
+
+def test_node_lists_and_deletes_tasks(node: Client) -> None:
+    answer = node("admin", "manageTasks", "runs")
+
+    assert answer == {"listed": True, "gone": 5, "queues": ["runs"]}
+
+
+def test_node_lists_jobs_and_executions(node: Client) -> None:
+    node("worker", "runJob", "validibot-validator-fmu")
+    answer = node("worker", "listJobs", "validibot-validator-fmu")
+
+    assert answer == {"job": True, "executions": True}

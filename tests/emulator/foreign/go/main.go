@@ -28,6 +28,7 @@ import (
 	"google.golang.org/api/idtoken"
 	"google.golang.org/api/iterator"
 	"google.golang.org/api/option"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 type object = map[string]any
@@ -42,6 +43,7 @@ var commands = map[string]func([]string) any{
 	"upload": upload, "large": large, "create-only": createOnly, "list": list, "change": change,
 	"gzip": gzipped, "sign": sign, "bucket": bucket, "task": task, "queue": queue, "job": job,
 	"identity": identity, "key-file": keyFile,
+	"manage": manage, "manage-tasks": manageTasks, "list-jobs": listJobs,
 }
 
 func main() {
@@ -259,4 +261,75 @@ func keyFile(args []string) any {
 	target := client(option).Bucket(args[1]).Object(args[2])
 	must(write(target, []byte("by key"), 0))
 	return string(read(target))
+}
+
+func manage(args []string) any {
+	service := client()
+	bucket := service.Bucket(args[0])
+	target := bucket.Object(args[1])
+	must(write(target, []byte("hello"), 0))
+	copier := target.CopierFrom(target)
+	copier.StorageClass = "NEARLINE"
+	rewritten := get(copier.Run(ctx))
+	tail := get(io.ReadAll(get(target.NewRangeReader(ctx, -3, -1))))
+	public := target.ACL().Set(ctx, storage.AllUsers, storage.RoleReader)
+	_, policy := bucket.IAM().Policy(ctx)
+	_, missing := bucket.Object(args[1] + "-none").NewReader(ctx)
+	buckets, all := []string{}, service.Buckets(ctx, project)
+	for {
+		attrs, err := all.Next()
+		if errors.Is(err, iterator.Done) {
+			break
+		}
+		must(err)
+		buckets = append(buckets, attrs.Name)
+	}
+	account := get(service.ServiceAccount(ctx, project))
+	return object{
+		"class": rewritten.StorageClass, "tail": string(tail),
+		"refused": []int{status(public), status(policy)}, "missing": status(missing),
+		"buckets": len(buckets) > 0, "account": strings.HasPrefix(account, "service-"),
+	}
+}
+
+func manageTasks(args []string) any {
+	tasks := get(cloudtasks.NewRESTClient(ctx))
+	parent := place + "/queues/" + args[0]
+	later := timestamppb.New(time.Now().Add(10 * time.Minute))
+	made := get(tasks.CreateTask(ctx, &cloudtaskspb.CreateTaskRequest{
+		Parent: parent,
+		Task: &cloudtaskspb.Task{
+			ScheduleTime: later,
+			MessageType: &cloudtaskspb.Task_HttpRequest{
+				HttpRequest: &cloudtaskspb.HttpRequest{Url: "http://127.0.0.1:1/"},
+			},
+		},
+	}))
+	listed := false
+	all := tasks.ListTasks(ctx, &cloudtaskspb.ListTasksRequest{Parent: parent})
+	for {
+		found, err := all.Next()
+		if errors.Is(err, iterator.Done) {
+			break
+		}
+		must(err)
+		listed = listed || found.Name == made.Name
+	}
+	must(tasks.DeleteTask(ctx, &cloudtaskspb.DeleteTaskRequest{Name: made.Name}))
+	_, gone := tasks.GetTask(ctx, &cloudtaskspb.GetTaskRequest{Name: made.Name})
+	return object{"listed": listed, "gone": status(gone)}
+}
+
+func listJobs(args []string) any {
+	jobs := get(run.NewJobsRESTClient(ctx))
+	all := jobs.ListJobs(ctx, &runpb.ListJobsRequest{Parent: place})
+	names := []string{}
+	for {
+		found, err := all.Next()
+		if errors.Is(err, iterator.Done) {
+			return names
+		}
+		must(err)
+		names = append(names, found.Name[strings.LastIndex(found.Name, "/")+1:])
+	}
 }

@@ -149,6 +149,52 @@ const commands = {
     };
   },
 
+  async manage(bucket, name) {
+    const files = storage.bucket(bucket);
+    const file = files.file(`${name}/a`);
+    const [uri] = await file.createResumableUpload();
+    await file.save('hello', { uri, resumable: true });
+    await file.setStorageClass('nearline');
+    const [metadata] = await file.getMetadata();
+    await file.rename(`${name}/b`);
+    const renamed = files.file(`${name}/b`);
+    const refused = [await code(renamed.makePublic()), await code(files.getNotifications())];
+    const missing = await code(files.file(`${name}/none`).download());
+    const [buckets] = await storage.getBuckets();
+    const [account] = await storage.getServiceAccount();
+    await files.deleteFiles({ prefix: `${name}/` });
+    const [left] = await files.getFiles({ prefix: `${name}/` });
+    return {
+      exists: (await files.exists())[0], class: metadata.storageClass, refused, missing,
+      buckets: buckets.some(found => found.name === bucket), left: left.length,
+      account: account.emailAddress.startsWith('service-'),
+    };
+  },
+
+  async manageTasks(queue) {
+    const client = new tasks.CloudTasksClient();
+    const parent = client.queuePath(project, 'us-west1', queue);
+    const scheduleTime = { seconds: Math.floor(Date.now() / 1000) + 600 };
+    const httpRequest = { url: 'http://127.0.0.1:1/' };
+    const [task] = await client.createTask({ parent, task: { httpRequest, scheduleTime } });
+    const [listed] = await client.listTasks({ parent });
+    await client.deleteTask({ name: task.name });
+    const [queues] = await client.listQueues({ parent: place });
+    return {
+      listed: listed.some(found => found.name === task.name),
+      gone: await code(client.getTask({ name: task.name })),
+      queues: queues.map(found => found.name.split('/').pop()),
+    };
+  },
+
+  async listJobs(job) {
+    const jobs = new run.JobsClient();
+    const executions = new run.ExecutionsClient();
+    const [found] = await jobs.listJobs({ parent: place });
+    const [started] = await executions.listExecutions({ parent: `${place}/jobs/${job}` });
+    return { job: found.some(item => item.name.endsWith(job)), executions: started.length > 0 };
+  },
+
   async createTask(queue, url) {
     const client = new tasks.CloudTasksClient();
     const parent = client.queuePath(project, 'us-west1', queue);
