@@ -1,4 +1,4 @@
-"""The environment of the user: the only place in the devenv that reads it."""
+"""The user's environment; no other module of the devenv reads it."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "grpc_proxy", 
 
 
 def machine() -> dict[str, str]:
-    """Return the user's environment without what would lead our services elsewhere."""
+    """Return the user's environment without variables that would redirect our services."""
     environ = {
         name: value
         for name, value in os.environ.items()
@@ -20,7 +20,7 @@ def machine() -> dict[str, str]:
 
 
 def developer() -> dict[str, str]:
-    """Return the user's environment with what leads to the real cloud: credentials and proxies."""
+    """Return the user's environment including credentials and proxies for the real cloud."""
     environ = {k: value for k, value in os.environ.items() if not k.startswith(_OTHERS)}
     return _with_our_programs(environ)
 
@@ -32,13 +32,13 @@ def _with_our_programs(environ: dict[str, str]) -> dict[str, str]:
 
 
 def foreign_credentials() -> list[str]:
-    """Name what is set in the user's environment and speaks to the real Google Cloud."""
+    """Return the variables that are set and give access to the real Google Cloud."""
     names = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_API_KEY", "CLOUDSDK_AUTH_ACCESS_TOKEN")
     return [name for name in names if os.environ.get(name)]
 
 
 def adc_file() -> Path:
-    """Return where gcloud leaves the developer's own credentials, there or not.
+    """Return where gcloud stores the developer's credentials, whether or not the file exists.
 
     https://cloud.google.com/docs/authentication/application-default-credentials
     """
@@ -53,7 +53,7 @@ def certificate_bundles() -> dict[str, Path]:
 
 
 def proxies() -> list[str]:
-    """Name the proxy variables of the user's environment that do not spare localhost."""
+    """Return the proxy variables that are set and do not exclude localhost."""
     spared = os.environ.get("no_proxy", "") + os.environ.get("NO_PROXY", "")
     if "localhost" in spared or spared.strip() == "*":
         return []
@@ -70,7 +70,7 @@ def wants_colour(*, terminal: bool) -> bool:
 
 
 def wants_mock() -> bool:
-    """Say whether MOCK_VALIDATORS asks for the mode without an emulated cloud."""
+    """Return whether MOCK_VALIDATORS asks for mock mode."""
     return os.environ.get("MOCK_VALIDATORS", "").lower() in ("1", "true", "yes")
 
 
@@ -80,16 +80,11 @@ def wants_reload() -> bool:
 
 
 def wants_debug() -> str:
-    """Return what DEBUG says: `DEBUG=1 make up` shows tracebacks."""
+    """Return DEBUG: `DEBUG=1 make up` shows tracebacks."""
     return os.environ.get("DEBUG", "0")
 
 
 def wants_debuggers() -> tuple[str, ...]:
-    """Return what DEBUGPY names: the processes that listen for a debugger."""
+    """Return the processes of DEBUGPY, which listen for a debugger."""
     names = os.environ.get("DEBUGPY", "").replace(",", " ").split()
     return tuple(dict.fromkeys(names))
-
-
-def wants_jobs() -> str:
-    """Return what JOBS asks validators to run in: a process unless told otherwise."""
-    return os.environ.get("JOBS", "") or "process"

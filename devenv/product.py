@@ -1,16 +1,17 @@
-"""What the product is told about the place where it runs, one way per mode.
+"""Environment of the product's processes, one way per mode.
 
 The names of the variables are a contract with config/env.py.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from devenv.config import Config
 from devenv.environment import developer, machine, wants_debug
+from devenv.gcp.tables import ConfigError
 from devenv.secrets import Secrets
 from devenv.stack.problems import StackError
 from devenv.tunnel import published
@@ -18,13 +19,13 @@ from devenv.tunnel import published
 MODES = ("emulated", "mock", "local", "tunnel")
 JOBS = ("process", "docker")
 INVOKER = "roles/run.invoker"
-# By this name containers know the machine that they run on, where Docker makes no difference.
+# Name of the host in containers, the same on every platform.
 _HOST_OF_CONTAINERS = "host.docker.internal"
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """What the product is told about the place where it runs; `config` is on the ports taken.
+    """The product in one mode; `config` has the ports that the stack has taken.
 
     `debug` are the ports of processes that listen for a debugger.
     """
@@ -39,27 +40,27 @@ class Product:
 
     @property
     def has_cloud(self) -> bool:
-        """Say whether the emulated cloud is a part of this stack."""
+        """Whether the stack has the emulated cloud."""
         return self.mode == "emulated"
 
     @property
     def has_queue(self) -> bool:
-        """Say whether the product's tasks wait in its database, for processes of its own."""
+        """Whether tasks are queued in the database, for worker processes of the product."""
         return self.mode == "local"
 
     @property
     def has_tunnel(self) -> bool:
-        """Say whether the cloud is Google's own and calls back through a tunnel."""
+        """Whether the cloud is Google's own and calls back through a tunnel."""
         return self.mode == "tunnel"
 
     @property
     def has_bridge(self) -> bool:
-        """Say whether validators are containers, which cannot reach this machine's localhost."""
+        """Whether validators are containers, which cannot reach this machine's localhost."""
         return self.mode == "local" and self.jobs == "docker"
 
     @property
     def owner(self) -> str:
-        """Return what marks this folder's containers on the engine."""
+        """The label of this folder's containers on the engine."""
         return f"local-{hashlib.sha256(str(self.config.state).encode()).hexdigest()[:12]}"
 
     @property
@@ -88,7 +89,7 @@ class Product:
 
     @property
     def mail_url(self) -> str:
-        """Where people see what was mailed."""
+        """The page of received mails."""
         return self.config.external.mail or f"http://localhost:{self.config.ports.mail}"
 
     @property
@@ -101,7 +102,7 @@ class Product:
         return own | self.variables(role)
 
     def variables(self, role: str) -> dict[str, str]:
-        """Return what distinguishes that environment from the user's own."""
+        """Return the variables that are added to the user's environment."""
         if self.has_tunnel:
             return self._common(role) | self._real_cloud()
         return self._common(role) | (self._cloud(role) if self.has_cloud else self._local())
@@ -158,16 +159,16 @@ class Product:
             "DEBUG": wants_debug(),
             "GOOGLE_CLOUD_PROJECT": cloud.project,
             "GCP_REGION": cloud.region,
-            "GCS_BUCKET": cloud.buckets[0],
-            "CLOUD_TASKS_QUEUE": cloud.queues[0].name,
+            "GCS_BUCKET": _first(cloud.buckets, "buckets"),
+            "CLOUD_TASKS_QUEUE": _first(cloud.queues, "queues").name,
             "CLOUD_TASKS_SERVICE_ACCOUNT": cloud.email("tasks"),
             "CAPABILITY_ACCOUNT": cloud.email("capability"),
-            "SCHEDULER_ACCOUNT": cloud.email(cloud.schedules[0].account),
+            "SCHEDULER_ACCOUNT": cloud.email(_first(cloud.schedules, "schedules").account),
             "ALLOWED_CALLERS": ",".join(callers),
         } | identity(self.config, role)
 
     def _real_cloud(self) -> dict[str, str]:
-        """Return the same wiring for Google's own cloud, which web and worker enter as the user."""
+        """Return the variables for Google's own cloud, which web and worker use as the developer."""
         tunnel = self.config.need_tunnel()
         return {
             **_CLOUD_WIRING,
@@ -191,11 +192,22 @@ class Product:
         return found.url
 
 
+def _first[T](declared: Sequence[T], name: str) -> T:
+    """Return the first of the declared resources. Raises ConfigError if there is none."""
+    if not declared:
+        raise ConfigError(
+            f"gcp.{name} is empty; the product uses the first one. Declare one, or MODE=local.",
+            key=("gcp",),
+        )
+    return declared[0]
+
+
 # As in production: errors are pages and log lines. `DEBUG=1 make up` shows tracebacks.
 _CLOUD_WIRING = {
     "DJANGO_SETTINGS_MODULE": "config.settings.cloud",
     "WHITENOISE_USE_FINDERS": "1",
-    # Google's own switch: no bucket is asked for its metadata just to label a trace.
+    # Google's own switch: without it the client reads a bucket's metadata to label traces, which the
+    # accounts may not.
     "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
 }
 

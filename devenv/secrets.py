@@ -1,4 +1,4 @@
-"""What a folder's stack keeps to itself: made at random, never committed, never asked for."""
+"""Secrets of a folder's stack: random, never committed."""
 
 import os
 import secrets
@@ -9,7 +9,7 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Made once per folder, kept in a file that only its owner reads, deleted by `make reset`."""
+    """Secrets of one folder, in a file that only its owner can read; `make reset` deletes it."""
 
     postgres_password: str
     django_secret_key: str
@@ -19,7 +19,7 @@ class Secrets:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read the file, or make it. One that lacks a line gets that line anew."""
+        """Read the file, or create it. Missing lines are added."""
         found = _parse(path.read_text()) if path.exists() else {}
         names = [field.name for field in fields(cls)]
         values = {name: found.get(name.upper()) or _new(name) for name in names}

@@ -19,8 +19,8 @@ from typer.exceptions import TyperException
 from devenv.environment import wants_colour
 
 
-class Mode(StrEnum):
-    """What the stack consists of; `mock` if MOCK_VALIDATORS is set, else `emulated`."""
+class StackMode(StrEnum):
+    """Parts of the stack; by default `mock` if MOCK_VALIDATORS is set, else `emulated`."""
 
     DEFAULT = ""
     EMULATED = "emulated"
@@ -29,14 +29,14 @@ class Mode(StrEnum):
     TUNNEL = "tunnel"
 
 
-class Runtime(StrEnum):
-    """What services, or validators, run in."""
+class StackRuntime(StrEnum):
+    """Processes of this machine, or containers."""
 
     PROCESS = "process"
     DOCKER = "docker"
 
 
-class Role(StrEnum):
+class ProductRole(StrEnum):
     """A service with the environment of the product."""
 
     WEB = "web"
@@ -68,10 +68,10 @@ def main(argv: list[str]) -> int:
 
 
 def _output(*, json: bool = False) -> Any:
-    from devenv.cli.output import Output  # noqa: PLC0415 - rich, which --help does not need
+    from devenv.cli.output import CliOutput  # noqa: PLC0415 - rich, which --help does not need
 
     colour = wants_colour(terminal=sys.stderr.isatty() and sys.stdout.isatty())
-    return Output(out=sys.stdout, err=sys.stderr, json=json, colour=colour)
+    return CliOutput(out=sys.stdout, err=sys.stderr, json=json, colour=colour)
 
 
 def _run(module: str, *, json: bool, function: str = "run", **options: Any) -> int:
@@ -102,14 +102,16 @@ def _service_names(incomplete: str) -> list[str]:
 
 @cli.command()
 def up(
-    mode: Annotated[Mode, typer.Option(help="What the stack consists of.")] = Mode.DEFAULT,
+    mode: Annotated[
+        StackMode, typer.Option(help="What the stack consists of.")
+    ] = StackMode.DEFAULT,
     runtime: Annotated[
-        Runtime, typer.Option(help="Processes, or everything in containers.")
-    ] = Runtime.PROCESS,
+        StackRuntime, typer.Option(help="Processes, or everything in containers.")
+    ] = StackRuntime.PROCESS,
     jobs: Annotated[
-        Runtime,
+        StackRuntime,
         typer.Option(envvar="JOBS", help="What validators run in."),
-    ] = Runtime.PROCESS,
+    ] = StackRuntime.PROCESS,
     detach: Annotated[bool, typer.Option("--detach", help="Return when all is ready.")] = False,
     background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
     json: Json = False,
@@ -153,7 +155,7 @@ def logs(
 
 
 @cli.command()
-def env(role: Annotated[Role, typer.Option()] = Role.WEB, json: Json = False) -> int:
+def env(role: Annotated[ProductRole, typer.Option()] = ProductRole.WEB, json: Json = False) -> int:
     """Print the variables of a service, to paste into a shell or an editor."""
     return _run("run", function="env", json=json, role=role)
 

@@ -14,7 +14,7 @@ from rich.console import Group
 from devenv.cli import summary
 from devenv.cli.context import Context
 from devenv.cli.output import show_log_line, table
-from devenv.compose.project import PUBLISHED, Container, Project
+from devenv.compose.project import PUBLISHED, ComposeContainer, ComposeProject
 from devenv.product import Product
 from devenv.secrets import Secrets
 from devenv.services import urls
@@ -25,7 +25,7 @@ RUNTIME = "docker"
 _INSIDE = ("worker", "smtp", "queue")
 
 
-def find(context: Context) -> Project | None:
+def find(context: Context) -> ComposeProject | None:
     """Return the stack that this folder has in containers, if any of them runs.
 
     Raises StackError where another folder has the project by now.
@@ -34,20 +34,20 @@ def find(context: Context) -> Project | None:
     if state.runtime != RUNTIME or not names or shutil.which("docker") is None:
         return None
     ports = {name: port for name, port in state.ports.items() if name in PUBLISHED}
-    project = Project(context.config.root, names[-1], ports)
+    project = ComposeProject(context.config.root, names[-1], ports)
     if not any(one.runs for one in project.containers()):
         return None
     project.require_own()
     return project
 
 
-def tell(context: Context, project: Project) -> None:
+def tell(context: Context, project: ComposeProject) -> None:
     """Print where everything is, as data or as the table."""
     facts = facts_of(context, project)
     context.output.result(facts, summary.table_of(facts))
 
 
-def facts_of(context: Context, project: Project) -> dict[str, Any]:
+def facts_of(context: Context, project: ComposeProject) -> dict[str, Any]:
     """Return what `status --json` prints; what only the volume knows is asked of a container."""
     state = context.state()
     asked = project.inside(entrance(state.mode), "python", "-m", "devenv.compose", "facts")
@@ -63,23 +63,23 @@ def entrance(mode: str) -> str:
     return "mock" if mode == "mock" else "web"
 
 
-def state_of(containers: Iterable[Container]) -> dict[str, str]:
+def state_of(containers: Iterable[ComposeContainer]) -> dict[str, str]:
     return {one.service: one.state for one in containers}
 
 
-def down(context: Context, project: Project) -> int:
+def down(context: Context, project: ComposeProject) -> int:
     stop(project)
     context.output.success("Stopped; the data stays. make up RUNTIME=docker brings it back.")
     return 0
 
 
-def stop(project: Project, *options: str) -> None:
+def stop(project: ComposeProject, *options: str) -> None:
     """Remove containers and networks, those of jobs too; the volume stays."""
     profiles = ("--profile", "*")
     project.run(*profiles, "down", "--remove-orphans", "--timeout", "10", *options)
 
 
-def status(context: Context, project: Project) -> int:
+def status(context: Context, project: ComposeProject) -> int:
     facts = facts_of(context, project)
     rows = [(name, one["state"]) for name, one in facts["services"].items()]
     context.output.result(facts, Group(table(rows), summary.table_of(facts)))
@@ -87,7 +87,7 @@ def status(context: Context, project: Project) -> int:
 
 
 def logs(
-    context: Context, project: Project, *, services: list[str], lines: int, follow: bool
+    context: Context, project: ComposeProject, *, services: list[str], lines: int, follow: bool
 ) -> int:
     known = sorted(state_of(project.containers()))
     if unknown := sorted(set(services) - set(known)):
@@ -116,7 +116,7 @@ def lines_of(reader: subprocess.Popen[str]) -> Iterable[tuple[str, str]]:
             yield label.strip().rpartition("-")[0], text
 
 
-def run(context: Context, project: Project, command: list[str]) -> int:
+def run(context: Context, project: ComposeProject, command: list[str]) -> int:
     """Become `docker compose exec` in the container of the web service."""
     state = context.state()
     terminal = () if sys.stdin.isatty() and sys.stdout.isatty() else ("--no-TTY",)
@@ -134,7 +134,7 @@ def reset(context: Context) -> None:
     Raises StackError.
     """
     for name in context.projects():
-        project = Project(context.config.root, name)
+        project = ComposeProject(context.config.root, name)
         project.check()
         if other := project.other_folder():
             context.output.warn(f"The compose project {name} belongs to {other}; it stays.")
@@ -155,7 +155,7 @@ def _shown(told: dict[str, Any]) -> Secrets:
     return Secrets(**{name: told.get(name, "") for name in names})
 
 
-def _services(project: Project) -> dict[str, dict[str, Any]]:
+def _services(project: ComposeProject) -> dict[str, dict[str, Any]]:
     return {
         one.service: {"state": one.state, "pid": None, "restarts": 0, "note": ""}
         for one in project.containers()

@@ -13,7 +13,7 @@ from typing import NoReturn
 from devenv.cli import compose
 from devenv.cli.context import Context
 from devenv.cli.output import WIDTH
-from devenv.compose.project import PUBLISHED, Project, is_given_name, project_name
+from devenv.compose.project import PUBLISHED, ComposeProject, is_given_name, project_name
 from devenv.stack import ports, statefile
 from devenv.stack.logfile import tail
 from devenv.stack.problems import StackError
@@ -46,13 +46,13 @@ def run(context: Context, *, mode: str, detach: bool) -> int:
         return _Stack(context, project, mode).run(detach=detach)
 
 
-def _project(context: Context, mode: str) -> Project:
+def _project(context: Context, mode: str) -> ComposeProject:
     """Choose name and ports; report ports that differ from devenv.toml. Raises StackError."""
     used = context.projects()
     name = project_name(context.config.root)
     if used and not is_given_name(name):
         name = used[-1]
-    project = Project(context.config.root, name)
+    project = ComposeProject(context.config.root, name)
     project.check()
     project.require_own()
     if is_given_name(name) and name not in used and project.has_data():
@@ -77,7 +77,7 @@ def _project(context: Context, mode: str) -> Project:
 class _Stack:
     """One start, from the first image to the last container."""
 
-    def __init__(self, context: Context, project: Project, mode: str) -> None:
+    def __init__(self, context: Context, project: ComposeProject, mode: str) -> None:
         self._context = context
         self._output = context.output
         self._project = project

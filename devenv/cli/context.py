@@ -1,8 +1,8 @@
-"""What every command starts from: where we are, how to speak, what runs already."""
+"""Common context of all commands: configuration, output, state of the stack."""
 
 from dataclasses import asdict, dataclass, replace
 
-from devenv.cli.output import Output
+from devenv.cli.output import CliOutput
 from devenv.config import Config, Ports
 from devenv.product import Product
 from devenv.secrets import Secrets
@@ -13,10 +13,10 @@ from devenv.stack.statefile import StackState
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`config` is on the ports of devenv.toml; a running stack may have had to take others."""
+    """Context of a command. `config` has the ports of devenv.toml; a stack may have taken others."""
 
     config: Config
-    output: Output
+    output: CliOutput
 
     def is_running(self) -> bool:
         return statefile.is_running(self.config.lock)
@@ -49,7 +49,7 @@ class Context:
         )
 
     def product_of(self, state: StackState) -> Product:
-        """Return the product of the stack that runs, or would if it never ran."""
+        """Return the product of the stack that runs, or that would run."""
         ports = ports_of(self.config, state)
         product = self.product(ports=ports, mode=state.mode, jobs=state.jobs)
         return replace(product, debug=state.debug)
@@ -63,6 +63,6 @@ class Context:
 
 
 def ports_of(config: Config, state: StackState) -> Ports:
-    """Return the ports that the stack took, or wants where it never ran."""
+    """Return the ports that the stack has taken, or the wanted ones."""
     known = asdict(config.ports)
     return Ports(**(known | {name: state.ports[name] for name in known if name in state.ports}))

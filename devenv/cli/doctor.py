@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from rich.text import Text
 
 from devenv.cli.context import Context
-from devenv.cli.output import Output
+from devenv.cli.output import CliOutput
 from devenv.environment import adc_file, certificate_bundles, foreign_credentials, proxies
 from devenv.stack import ports
 from devenv.stack.problems import Check, StateUnreadable
@@ -27,7 +27,7 @@ def run(context: Context) -> int:
     return report(every(context), context.output)
 
 
-def report(found: Sequence[Check], output: Output) -> int:
+def report(found: Sequence[Check], output: CliOutput) -> int:
     """Print the results; return 1 if a check failed."""
     text = Text("\n").join(line(check) for check in found)
     output.result([asdict(check) for check in found], text)

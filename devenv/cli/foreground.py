@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 from devenv.cli import doctor, summary
 from devenv.cli.context import Context
-from devenv.cli.output import WIDTH, Output
+from devenv.cli.output import WIDTH, CliOutput
 from devenv.config import Config
 from devenv.environment import wants_reload
 from devenv.product import Product
@@ -16,7 +16,7 @@ from devenv.services import services, urls
 from devenv.stack import statefile
 from devenv.stack.logfile import LogFile, tail
 from devenv.stack.problems import ServiceFailed
-from devenv.stack.runner import ServiceRunner, State
+from devenv.stack.runner import RunnerState, ServiceRunner
 from devenv.stack.statefile import Phase, ServiceState, StackState
 from devenv.stack.supervisor import Supervisor
 
@@ -26,7 +26,7 @@ _LAST_LINES = 15
 class Board:
     """Observer that keeps logs and state file, and prints one line per event, later all log lines."""
 
-    def __init__(self, *, config: Config, output: Output, state: StackState) -> None:
+    def __init__(self, *, config: Config, output: CliOutput, state: StackState) -> None:
         self.state = state
         self.streaming = False
         self._config = config
@@ -40,7 +40,7 @@ class Board:
 
     def changed(self, runner: ServiceRunner) -> None:
         name = runner.service.name
-        if runner.state is State.STARTING:
+        if runner.state is RunnerState.STARTING:
             self._began[name] = time.monotonic()
         seconds = time.monotonic() - self._began.get(name, time.monotonic())
         self._tell(name, self._record(runner, seconds))
@@ -75,11 +75,11 @@ class Board:
     def _tell(self, name: str, one: ServiceState) -> None:
         """Print what a person wants to know; `Foreground` reports a failed start."""
         label, seconds = f"{name:<{WIDTH}}", f"{one.seconds:5.1f} s"
-        if one.state == State.HEALTHY:
+        if one.state == RunnerState.HEALTHY:
             self._output.success(f"{label}  {seconds}")
-        elif one.state == State.DONE:
+        elif one.state == RunnerState.DONE:
             self._output.success(f"{label}  {one.note or seconds}")
-        elif one.state == State.RESTARTING:
+        elif one.state == RunnerState.RESTARTING:
             self._output.warn(f"{label}  {one.note}; it is started again")
 
 

@@ -25,7 +25,7 @@ _SERVICE_COLOURS = (67, 72, 97, 131, 136, 66, 60, 101)
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class CliOutput:
     """The only printer of the command line."""
 
     out: TextIO
@@ -105,7 +105,7 @@ def table(rows: Iterable[tuple[str | Text, ...]]) -> Padding:
     return Padding(grid, (0, 0, 0, 2), expand=False)
 
 
-def show_log_line(output: Output, service: str, line: str, *, alone: bool) -> None:
+def show_log_line(output: CliOutput, service: str, line: str, *, alone: bool) -> None:
     """Print a line of a log as a result, without the service's name if it is `alone`."""
     text = Text("\n").join(readable(line)) if alone else output.labelled(service, line)
     output.result({"service": service, "line": line}, text)

@@ -18,24 +18,24 @@ _PAGES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
-    """What is posted again, and where it comes from."""
+class CallbackReplay:
+    """A callback to post again, and its source."""
 
     saved: SavedCallback
     source: str
 
 
-def find(product: Product, what: str) -> Replay:
+def find(product: Product, what: str) -> CallbackReplay:
     """Return the callback that a file holds, or that belongs to a run. Raises StackError."""
     kept = Callbacks(product.config.state / "callbacks").latest(what)
     file = kept or Path(what)
     if file.is_file():
         try:
-            return Replay(load(file), str(file))
+            return CallbackReplay(load(file), str(file))
         except Unreadable as error:
             raise StackError(str(error), hint="ls .devenv/callbacks") from error
     if product.has_cloud:
-        return Replay(*_as_the_container_would(product, what))
+        return CallbackReplay(*_as_the_container_would(product, what))
     raise StackError(
         f"{what} is no file, and no callback of such a run was kept.", hint="ls .devenv/callbacks"
     )
@@ -53,7 +53,7 @@ def post(product: Product, saved: SavedCallback) -> LocalReply:
 
 
 def _authorization(product: Product, caller: str) -> dict[str, str]:
-    """Let the cloud of this mode make a token for whom the callback came from."""
+    """Return the header with a token of the callback's sender, minted by the cloud of this mode."""
     if product.has_cloud:
         token = EmulatedAccount(product, caller.partition("@")[0]).id_token(product.worker_url)
     elif product.has_tunnel:
@@ -78,7 +78,7 @@ def _googles(caller: str, audience: str) -> str:
 
 
 def _as_the_container_would(product: Product, run: str) -> tuple[SavedCallback, str]:
-    """Read what the container of a run's latest attempt was told, and say what it says at the end."""
+    """Return the callback of a run's latest attempt, from the envelope of its container."""
     bucket = product.config.cloud.buckets[0]
     web = EmulatedAccount(product, "web")
     names = sorted(

@@ -1,4 +1,4 @@
-"""Where everything is and how to sign in: a table for people, the same as data for scripts."""
+"""URLs and credentials of a stack: a table for people, the same as data for scripts."""
 
 import json
 import shlex
@@ -25,9 +25,9 @@ _TITLES = {
 def facts(
     product: Product, state: StackState, *, seed: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return what `status --json` prints. Samples are absolute paths.
+    """Return the data of `status --json`. Samples are absolute paths.
 
-    `seed` is what the setup made, where no file of this machine tells.
+    `seed` is the result of the setup; by default it is read from the file of this folder.
     """
     seed = _seed(product.config.seed_file) if seed is None else seed
     return {
@@ -79,7 +79,7 @@ def table_of(facts: dict[str, Any]) -> Group:
 
 
 def client(facts: dict[str, Any]) -> dict[str, str]:
-    """Return the variables that lead the published client here."""
+    """Return the variables of the published client."""
     org = {"VALIDIBOT_ORG": facts["org"]} if facts["org"] else {}
     return {
         "VALIDIBOT_API_URL": facts["urls"]["web"],
@@ -88,7 +88,7 @@ def client(facts: dict[str, Any]) -> dict[str, str]:
 
 
 def paste(facts: dict[str, Any]) -> list[str]:
-    """Return the lines for the shell: a first run with the published client."""
+    """Return the shell lines of a first run with the published client."""
     variables = " ".join(f"{name}={value}" for name, value in client(facts).items())
     lines = [
         "pip install validibot-cli==0.3.2",

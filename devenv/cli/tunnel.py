@@ -52,9 +52,9 @@ def _open(context: Context) -> published.Published | None:
 
 def _check(config: TunnelConfig, context: Context) -> int:
     from devenv.tunnel import checks  # noqa: PLC0415 - as above
-    from devenv.tunnel.station import Place, trial  # noqa: PLC0415 - as above
+    from devenv.tunnel.station import TunnelPlace, trial  # noqa: PLC0415 - as above
 
-    place = Place(
+    place = TunnelPlace(
         root=context.config.root,
         state=context.config.state,
         worker_port=context.config.ports.worker,

@@ -1,4 +1,4 @@
-"""Becomes the emulated cloud: starts as root, goes on as an account that may speak to the engine."""
+"""Entry point of the emulated cloud's container: drops root, keeps the group of Docker's socket."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ def become(root: Path, *, network: str) -> NoReturn:
 
 
 def _places(root: Path) -> list[str]:
-    """Return where Cloud Run's services are: in the container of their account's name."""
+    """Return the addresses of Cloud Run's services: containers with the names of their accounts."""
     config = load(root)
     ports = {"web": 8000, "worker": 8001}
     return [
@@ -40,7 +40,7 @@ def _places(root: Path) -> list[str]:
 
 
 def _step_down() -> None:
-    """Keep of root's powers only the group that the engine's socket belongs to."""
+    """Drop root, but keep the group that owns the engine's socket."""
     if os.geteuid() != 0:
         return
     os.setgroups([_SOCKET.stat().st_gid])

@@ -1,6 +1,6 @@
-"""Exits 0 if a port of this container answers 200: `python -IS healthy.py PORT PATH`.
+"""Health check of a container, which exits 0 if a port answers 200: `python -IS healthy.py PORT PATH`.
 
-It imports next to nothing: Docker asks every few seconds, for as long as the stack runs.
+It imports next to nothing, as Docker runs it every few seconds.
 """
 
 import socket

@@ -18,8 +18,8 @@ from devenv.environment import wants_reload
 from devenv.product import Product
 from devenv.secrets import Secrets
 from devenv.services import application
-from devenv.stack.runner import ServiceRunner, State
-from devenv.stack.service import Service
+from devenv.stack.runner import RunnerState, ServiceRunner
+from devenv.stack.service import StackService
 from devenv.stack.supervisor import Supervisor
 
 # What a person signs in with. Keys of the servers stay in the volume.
@@ -111,7 +111,7 @@ class _Log:
     """Observer that prints what the service writes, and reloads."""
 
     def changed(self, runner: ServiceRunner) -> None:
-        if runner.state in (State.RESTARTING, State.FAILED):
+        if runner.state in (RunnerState.RESTARTING, RunnerState.FAILED):
             self.line("", f"{runner.service.name} {runner.note}")
 
     def reloaded(self, runner: ServiceRunner, seconds: float) -> None:
@@ -141,7 +141,7 @@ def serve(product: Product, role: str, *, mail_port: int) -> int:
     return asyncio.run(_supervise(service, product.config.root, ready))
 
 
-async def _supervise(service: Service, root: Path, ready: str) -> int:
+async def _supervise(service: StackService, root: Path, ready: str) -> int:
     async def up() -> None:
         await supervisor.up()
         print(ready, flush=True)  # noqa: T201 - the container's log

@@ -32,7 +32,7 @@ _SERVICE = "com.docker.compose.service"
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Container:
+class ComposeContainer:
     """A container of the project; `state` is in the words of our own supervisor."""
 
     service: str
@@ -54,7 +54,7 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
-class Project:
+class ComposeProject:
     """A compose project. `ports` are those of this machine; unnamed ones are the usual ones."""
 
     root: Path
@@ -101,10 +101,10 @@ class Project:
             **options,
         )
 
-    def containers(self) -> list[Container]:
+    def containers(self) -> list[ComposeContainer]:
         """Return the project's containers, ended ones too."""
         fields = f'{{{{.Label "{_SERVICE}"}}}}\t{{{{.State}}}}\t{{{{.Status}}}}'
-        return sorted(Container.parse(line) for line in self._list(fields))
+        return sorted(ComposeContainer.parse(line) for line in self._list(fields))
 
     def inside(self, service: str, *command: str) -> str:
         """Return what a command prints in the container of a service. Raises StackError."""

@@ -19,7 +19,7 @@ _SPACE = pattern(r"\s+")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MailPart:
     """A leaf part of a mail; `number` is its position among the leaves, from 1."""
 
     number: int
@@ -64,7 +64,7 @@ class Message:
             return opaque
 
     @cached_property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[MailPart, ...]:
         leaves = (part for part in _walk(self._parsed) if not part.is_multipart())
         return tuple(_part(number, leaf) for number, leaf in enumerate(leaves, start=1))
 
@@ -82,11 +82,11 @@ class Message:
         return _SPACE.sub(" ", text).strip()[:_SNIPPET]
 
     @property
-    def inline(self) -> tuple[Part, ...]:
+    def inline(self) -> tuple[MailPart, ...]:
         return tuple(part for part in self._files() if part.content_id)
 
     @property
-    def attachments(self) -> tuple[Part, ...]:
+    def attachments(self) -> tuple[MailPart, ...]:
         return tuple(part for part in self._files() if not part.content_id)
 
     def header(self, name: str) -> str:
@@ -117,7 +117,7 @@ class Message:
         bodies = (part for part in self.parts if part.is_body)
         return "\n".join(part.text() for part in bodies if part.content_type == content_type)
 
-    def _files(self) -> Iterator[Part]:
+    def _files(self) -> Iterator[MailPart]:
         shown = ("text/plain", "text/html")
         for part in self.parts:
             if not (part.is_body and part.content_type in shown):
@@ -142,9 +142,9 @@ def _walk(parsed: "Parsed[str, str]") -> Iterator["Parsed[str, str]"]:
             waiting.extend(reversed([sub for sub in part.get_payload() if isinstance(sub, Parsed)]))
 
 
-def _part(number: int, leaf: "Parsed[str, str]") -> Part:
+def _part(number: int, leaf: "Parsed[str, str]") -> MailPart:
     content = leaf.get_payload(decode=True)
-    return Part(
+    return MailPart(
         number=number,
         content_type=leaf.get_content_type(),
         filename=decoded(leaf.get_filename() or ""),

@@ -25,7 +25,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from devenv.mail.mailbox import Mail, Mailbox
-from devenv.mail.message import Part
+from devenv.mail.message import MailPart
 
 HOSTS = ("localhost", "127.0.0.1")
 _MOST_BODY = 64 * 1024
@@ -228,7 +228,7 @@ def _people(mail: Mail) -> dict[str, Any]:
     }
 
 
-def _file(part: Part) -> dict[str, Any]:
+def _file(part: MailPart) -> dict[str, Any]:
     return {
         "PartID": str(part.number),
         "FileName": part.filename,

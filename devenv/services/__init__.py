@@ -2,11 +2,11 @@
 
 from devenv.product import Product
 from devenv.services import application, backing, bridge
-from devenv.stack.service import Service
+from devenv.stack.service import StackService
 from devenv.tunnel import published
 
 
-def services(product: Product) -> tuple[Service, ...]:
+def services(product: Product) -> tuple[StackService, ...]:
     """Return the services that `up` starts in the product's mode."""
     external = product.config.external
     return (

@@ -14,7 +14,7 @@ from devenv.product import Product
 from devenv.services import bridge, debugger
 from devenv.services.backing import postgres_cluster_id
 from devenv.stack.probe import HttpProbe
-from devenv.stack.service import Once, Reload, Service
+from devenv.stack.service import Once, Reload, StackService
 
 # Everything that a process of the product reads when it starts.
 CODE = ("config/**", "containers/**/*.py", "validibot/**")
@@ -30,10 +30,10 @@ _THREADS = 2 * (os.cpu_count() or 2) + 1  # the most that granian takes without 
 ANY = "0.0.0.0"  # noqa: S104 - inside a container
 
 
-def web(product: Product, *, host: str = "127.0.0.1", port: int = 0) -> Service:
+def web(product: Product, *, host: str = "127.0.0.1", port: int = 0) -> StackService:
     """Return the public half of the product: pages and API."""
     port = port or product.config.ports.web
-    return Service(
+    return StackService(
         name="web",
         command=(
             *_granian("asginl", host, port),
@@ -47,10 +47,12 @@ def web(product: Product, *, host: str = "127.0.0.1", port: int = 0) -> Service:
     )
 
 
-def worker(product: Product, *, host: str = "", port: int = 0, threads: int = _THREADS) -> Service:
+def worker(
+    product: Product, *, host: str = "", port: int = 0, threads: int = _THREADS
+) -> StackService:
     """Return the private half of the product, which queue, scheduler and validators call."""
     host, port = host or bridge.address(product), port or product.config.ports.worker
-    return Service(
+    return StackService(
         name="worker",
         command=(
             *_granian("wsgi", host, port),
@@ -64,10 +66,10 @@ def worker(product: Product, *, host: str = "", port: int = 0, threads: int = _T
     )
 
 
-def queue(product: Product) -> Service:
+def queue(product: Product) -> StackService:
     """Return the process that takes tasks from the database, for modes without Cloud Tasks."""
     port = product.config.ports.queue
-    return Service(
+    return StackService(
         name="queue",
         command=(
             *(sys.executable, *debugger.launcher(product, "queue")),
@@ -81,9 +83,9 @@ def queue(product: Product) -> Service:
     )
 
 
-def sweep(product: Product) -> Service:
+def sweep(product: Product) -> StackService:
     """Return the process that reconciles runs every minute, as Cloud Scheduler does elsewhere."""
-    return Service(
+    return StackService(
         name="sweep",
         command=(sys.executable, "manage.py", "reconcile", "--every", "60"),
         environ=lambda: product.environ("worker"),
@@ -92,11 +94,11 @@ def sweep(product: Product) -> Service:
     )
 
 
-def setup_steps(product: Product) -> tuple[Service, ...]:
+def setup_steps(product: Product) -> tuple[StackService, ...]:
     """Return the two steps before the product serves: tables, and the rows that must exist."""
 
-    def step(name: str, command: str, *after: str) -> Service:
-        return Service(
+    def step(name: str, command: str, *after: str) -> StackService:
+        return StackService(
             name=name,
             command=(sys.executable, "manage.py", command),
             environ=lambda: product.environ("web"),

@@ -16,18 +16,18 @@ from devenv.product import Product
 from devenv.services import debugger
 from devenv.stack.probe import CommandProbe, HttpProbe
 from devenv.stack.problems import StackError
-from devenv.stack.service import Reload, Restart, Service
+from devenv.stack.service import Reload, Restart, StackService
 from devenv.tunnel import published
 
 # Processes that wait with a validator's modules imported hold the code of that moment.
 _WARM_CODE = ("validators/**/*.py",)
 
 
-def postgres(product: Product) -> Service:
+def postgres(product: Product) -> StackService:
     """Return PostgreSQL from a Python package: no Docker, no installation, no root."""
     port = str(product.config.ports.postgres)
     ready = str(postgres_binaries() / "pg_isready")
-    return Service(
+    return StackService(
         name="postgres",
         command=(
             *(sys.executable, "-m", "devenv.services.launch_postgres"),
@@ -61,10 +61,10 @@ def postgres_cluster_id(product: Product) -> str:
     return str(path.stat().st_mtime_ns) if path.exists() else ""
 
 
-def mail(product: Product) -> Service:
+def mail(product: Product) -> StackService:
     """Return the mail catcher, which receives everything that the product sends."""
     config = product.config
-    return Service(
+    return StackService(
         name="mail",
         command=(
             *(sys.executable, "-m", "devenv.mail"),
@@ -77,12 +77,12 @@ def mail(product: Product) -> Service:
     )
 
 
-def gcp(product: Product) -> Service:
+def gcp(product: Product) -> StackService:
     """Return the emulated Google Cloud; edits of validators renew its warm processes."""
     config = product.config
     moved = [f"--service-port={service.name}={service.port}" for service in config.cloud.services]
     debugged = [f"--debugger={image}={port}" for image, port in debugger.images(product).items()]
-    return Service(
+    return StackService(
         name="gcp",
         command=(
             *(sys.executable, "-m", "devenv.gcp"),
@@ -110,10 +110,10 @@ class TunnelProbe:
         return found is not None and found.is_alive()
 
 
-def tunnel(product: Product) -> Service:
+def tunnel(product: Product) -> StackService:
     """Return the tunnel and its gate, for the mode whose cloud is Google's own."""
     config = product.config
-    return Service(
+    return StackService(
         name="tunnel",
         command=(
             *(sys.executable, "-m", "devenv.services.launch_tunnel"),

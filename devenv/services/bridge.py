@@ -1,4 +1,4 @@
-"""The bridge between this machine and containers of validators: there, and only there, is the worker."""
+"""Bridge network of validator containers, on which, and nowhere else, the worker listens."""
 
 import socket
 
@@ -11,14 +11,14 @@ _HINT = "make up MODE=local"
 
 
 def address(product: Product) -> str:
-    """Return where the worker listens: on the bridge if there is one, never on all addresses."""
+    """Return the address that the worker listens on: the bridge's if there is one, never all."""
     if not product.has_bridge or not product.config.bridge_file.exists():
         return _LOCALHOST
     return product.config.bridge_file.read_text().strip()
 
 
 def build(product: Product) -> list[str]:
-    """Make the bridge of the stack; return the images that are missing. Raises StackError."""
+    """Create the bridge of the stack; return the missing images. Raises StackError."""
     engine = Engine(owner=product.owner)
     try:
         gateway = engine.callback_network().gateway

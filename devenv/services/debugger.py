@@ -1,4 +1,4 @@
-"""Debuggers: which processes listen for one (`DEBUGPY=web,energyplus make up`), and on which ports."""
+"""Processes that listen for a debugger (`DEBUGPY=web,energyplus make up`), and their ports."""
 
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
@@ -12,7 +12,7 @@ _PYTHON = "{python}"
 
 
 def wanted(names: Iterable[str], product: Product) -> dict[str, int]:
-    """Return the port that each of `names` asks for, always the same one. Raises StackError."""
+    """Return the wanted port of each name, always the same one. Raises StackError."""
     known = [*_servers(product), *_images(product)]
     for name in names:
         if name not in known:
@@ -24,18 +24,18 @@ def wanted(names: Iterable[str], product: Product) -> dict[str, int]:
 
 
 def variables(product: Product, server: str) -> dict[str, str]:
-    """Return what makes web or worker listen, see config/debugger.py."""
+    """Return the variables that make web or worker listen; config/debugger.py reads them."""
     return {"DEBUGPY_PORT": str(product.debug[server])} if server in product.debug else {}
 
 
 def launcher(product: Product, server: str) -> tuple[str, ...]:
-    """Return what stands before a program of Python's that listens."""
+    """Return the arguments before a Python program that make it listen."""
     port = product.debug.get(server)
     return ("-m", "debugpy", "--listen", f"127.0.0.1:{port}") if port else ()
 
 
 def images(product: Product) -> Mapping[str, int]:
-    """Return the images whose jobs wait for a debugger before they begin, with their ports."""
+    """Return the images whose jobs wait for a debugger, with their ports."""
     found = _images(product)
     return {found[name].name: port for name, port in product.debug.items() if name in found}
 
@@ -45,7 +45,7 @@ def _servers(product: Product) -> list[str]:
 
 
 def _images(product: Product) -> dict[str, ImageConfig]:
-    """Return what runs as a process of Python's by its short name: NAME of …-NAME:1.0."""
+    """Return the images that run as Python processes by short name: NAME of …-NAME:1.0."""
     if not product.has_cloud or product.jobs != "process":
         return {}
     return {

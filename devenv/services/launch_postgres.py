@@ -1,4 +1,4 @@
-"""Becomes a PostgreSQL server: makes its data folder if needed, steps down from root, executes it.
+"""Launcher of PostgreSQL: creates the data folder, drops root, executes the server.
 
 PostgreSQL refuses root. A user namespace in which we have another number satisfies it without
 an account and without changing the owner of any file; where a container forbids namespaces, an

@@ -1,4 +1,4 @@
-"""Opens the tunnel, proves that it ends here, tells web and worker its URL; again when it changes."""
+"""Process of the tunnel: opens it, checks that it ends here, publishes its URL, also a new one."""
 
 import argparse
 import asyncio
@@ -17,11 +17,11 @@ from devenv.stack.process import send_signal
 from devenv.tunnel import published
 from devenv.tunnel.config import TunnelConfig
 from devenv.tunnel.published import Published
-from devenv.tunnel.station import Place, Station
+from devenv.tunnel.station import Station, TunnelPlace
 from devenv.tunnel.tunnel import TunnelFailed
 
-# Who was told the public URL when it started.
-_TOLD = ("web", "worker", "sweep")
+# Services that read the public URL when they start.
+_READERS = ("web", "worker", "sweep")
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--worker-port", type=int, required=True)
     options = parser.parse_args()
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
-    keeper = Keeper(configs.load(options.root), worker_port=options.worker_port)
+    keeper = TunnelKeeper(configs.load(options.root), worker_port=options.worker_port)
     try:
         asyncio.run(keeper.run())
     except TunnelFailed as error:
@@ -41,14 +41,14 @@ def main() -> int:
     return 0
 
 
-class Keeper:
-    """Keeps one tunnel for one stack, until SIGTERM or Ctrl-C."""
+class TunnelKeeper:
+    """TunnelKeeper of the tunnel of one stack, until SIGTERM or Ctrl-C."""
 
     def __init__(self, config: Config, *, worker_port: int) -> None:
         self._config = config
         self._tunnel: TunnelConfig = config.need_tunnel()
         self._file = published.file_in(config.state)
-        place = Place(
+        place = TunnelPlace(
             root=config.root,
             state=config.state,
             worker_port=worker_port,
@@ -85,7 +85,7 @@ class Keeper:
         self._proving = asyncio.create_task(self._prove(url, before))
 
     async def _prove(self, url: str, before: str) -> None:
-        """Tell the URL to the others once a request through it has come back."""
+        """Publish the URL once a request through it has arrived here."""
         log.info("The tunnel is open at %s; now a round trip through it.", url)
         checks = await self._station.prove(url)
         for check in checks:
@@ -97,12 +97,12 @@ class Keeper:
         published.publish(self._file, Published(url, self._tunnel.provider, os.getpid()))
         if before:
             log.warning(_MOVED, before, url, before)
-            self._restart_the_others()
+            self._restart_readers()
 
-    def _restart_the_others(self) -> None:
-        """End web and worker; their supervisor starts them again, with the URL that holds now."""
+    def _restart_readers(self) -> None:
+        """Stop web and worker; the supervisor starts them again, with the new URL."""
         services = statefile.read(self._config.state_file).services
-        for name in _TOLD:
+        for name in _READERS:
             if (one := services.get(name)) and one.pid and one.pid > 1:
                 send_signal(one.pid, signal.SIGTERM)
 

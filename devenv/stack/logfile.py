@@ -1,4 +1,4 @@
-"""Log files that stay small, read back from their end."""
+"""Log files of bounded size, and reading them from the end."""
 
 import time
 from collections import deque
@@ -11,7 +11,7 @@ _PAUSE = 0.2
 
 
 class LogFile:
-    """Appends lines; at LARGEST bytes it starts anew and keeps the old one as `<name>.1`."""
+    """Appender of lines; at LARGEST bytes the file is renamed to `<name>.1` and begun anew."""
 
     def __init__(self, path: Path, *, largest: int = LARGEST) -> None:
         self._path = path
@@ -42,7 +42,7 @@ def tail(path: Path, count: int) -> list[str]:
 
 
 class Follower:
-    """Yields what is appended to a file from now on, also after it was started anew."""
+    """Reader of lines that are appended to a file, also after a rotation."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -63,5 +63,5 @@ class Follower:
 
 
 def pause() -> None:
-    """Wait a moment before looking for new lines again."""
+    """Wait before new lines are looked for again."""
     time.sleep(_PAUSE)

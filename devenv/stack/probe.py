@@ -1,4 +1,4 @@
-"""How the health of a service is seen: an HTTP answer, an open port, a command that succeeds."""
+"""Health probes of services: an HTTP answer, a command that succeeds."""
 
 import asyncio
 import re
@@ -11,14 +11,16 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
 class Probe(Protocol):
+    """Health probe of a service."""
+
     async def is_healthy(self, environ: Mapping[str, str]) -> bool:
-        """Ask once; a refusal, a silence and a wrong answer are all `False`."""
+        """Probe once; no answer and a wrong answer are `False`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class HttpProbe:
-    """Healthy when GET `path` at `address` answers 2xx; `host` is what the server is called there."""
+    """Healthy when GET `path` at `address` answers 2xx; `host` is the Host header."""
 
     port: int
     path: str = "/"
@@ -53,7 +55,7 @@ class CommandProbe:
     timeout: float = 3.0
 
     async def is_healthy(self, environ: Mapping[str, str]) -> bool:
-        # In a thread: a subprocess of asyncio's that is cancelled while it starts is lost.
+        # In a thread: a subprocess of asyncio that is cancelled while it starts is lost.
         return await asyncio.to_thread(self._succeeds, environ)
 
     def _succeeds(self, environ: Mapping[str, str]) -> bool:

@@ -15,12 +15,12 @@ from typing import Protocol
 from devenv.stack import ports
 from devenv.stack.problems import StackError
 from devenv.stack.process import Process, describe_exit
-from devenv.stack.service import Service
+from devenv.stack.service import StackService
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.03, 0.25
 
 
-class State(StrEnum):
+class RunnerState(StrEnum):
     """State of a service: servers end up healthy, steps end up done."""
 
     WAITING = "waiting"
@@ -33,17 +33,29 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.WAITING: frozenset({State.STARTING, State.DONE, State.STOPPING, State.FAILED}),
-    State.STARTING: frozenset(
-        {State.HEALTHY, State.DONE, State.RESTARTING, State.STOPPING, State.FAILED}
+TRANSITIONS: Mapping[RunnerState, frozenset[RunnerState]] = {
+    RunnerState.WAITING: frozenset(
+        {RunnerState.STARTING, RunnerState.DONE, RunnerState.STOPPING, RunnerState.FAILED}
     ),
-    State.HEALTHY: frozenset({State.RESTARTING, State.STOPPING, State.FAILED}),
-    State.RESTARTING: frozenset({State.STARTING, State.STOPPING, State.FAILED}),
-    State.DONE: frozenset({State.STOPPING}),
-    State.STOPPING: frozenset({State.STOPPED}),
-    State.STOPPED: frozenset(),
-    State.FAILED: frozenset({State.STOPPING}),
+    RunnerState.STARTING: frozenset(
+        {
+            RunnerState.HEALTHY,
+            RunnerState.DONE,
+            RunnerState.RESTARTING,
+            RunnerState.STOPPING,
+            RunnerState.FAILED,
+        }
+    ),
+    RunnerState.HEALTHY: frozenset(
+        {RunnerState.RESTARTING, RunnerState.STOPPING, RunnerState.FAILED}
+    ),
+    RunnerState.RESTARTING: frozenset(
+        {RunnerState.STARTING, RunnerState.STOPPING, RunnerState.FAILED}
+    ),
+    RunnerState.DONE: frozenset({RunnerState.STOPPING}),
+    RunnerState.STOPPING: frozenset({RunnerState.STOPPED}),
+    RunnerState.STOPPED: frozenset(),
+    RunnerState.FAILED: frozenset({RunnerState.STOPPING}),
 }
 
 
@@ -64,11 +76,13 @@ class StackObserver(Protocol):
 
 
 class ServiceRunner:
-    """Keeps one service alive until `stop`."""
+    """Runner of one service, which keeps it alive until `stop`."""
 
-    def __init__(self, service: Service, *, needs: Sequence["ServiceRunner"], folder: Path) -> None:
+    def __init__(
+        self, service: StackService, *, needs: Sequence["ServiceRunner"], folder: Path
+    ) -> None:
         self.service = service
-        self.state = State.WAITING
+        self.state = RunnerState.WAITING
         self.note = ""
         self.restarts = 0
         self.ready = asyncio.Event()
@@ -97,7 +111,7 @@ class ServiceRunner:
         """Stop the service and everything that reloads have left."""
         if self._task is None:
             return
-        self._become(State.STOPPING)
+        self._become(RunnerState.STOPPING)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         number, within = self.service.stop_signal, self.service.stop_within
@@ -106,7 +120,7 @@ class ServiceRunner:
         ours = [process for process in (self._process, self._successor) if process]
         await asyncio.gather(*(one.stop(number, within=within) for one in ours), *self._draining)
         self._process = self._successor = None
-        self._become(State.STOPPED)
+        self._become(RunnerState.STOPPED)
 
     def kill(self) -> None:
         for process in (self._process, self._successor, *self._draining.values()):
@@ -121,9 +135,9 @@ class ServiceRunner:
         if reload.signal:
             if self._process:
                 self._process.signal(reload.signal, descendants=False)
-        elif self.state is State.HEALTHY and reload.port and ports.can_tell_listeners():
+        elif self.state is RunnerState.HEALTHY and reload.port and ports.can_tell_listeners():
             await self._hand_over(reload.port, drain_within=reload.drain_within)
-        elif self.state in (State.HEALTHY, State.STARTING, State.RESTARTING):
+        elif self.state in (RunnerState.HEALTHY, RunnerState.STARTING, RunnerState.RESTARTING):
             self._edited.set()
             if self._process:
                 self._drain(self._process, within=reload.drain_within)
@@ -141,7 +155,7 @@ class ServiceRunner:
         seconds = asyncio.get_running_loop().time() - began
         if failure:
             await successor.stop(signal.SIGKILL, within=1)
-        elif self._process and self.state is State.HEALTHY:
+        elif self._process and self.state is RunnerState.HEALTHY:
             self._drain(self._process, within=drain_within)
             self._process = successor
             self._replaced.set()
@@ -186,7 +200,7 @@ class ServiceRunner:
     def _report_crash(self, task: asyncio.Task[None]) -> None:
         """Report a service that could not even be started, for example without an environment."""
         if not task.cancelled() and (error := task.exception()):
-            self._become(State.FAILED, str(error) or type(error).__name__)
+            self._become(RunnerState.FAILED, str(error) or type(error).__name__)
 
     async def _run(self) -> None:
         for need in self._needs:
@@ -200,12 +214,12 @@ class ServiceRunner:
         once = self.service.once
         assert once
         if once.is_done():
-            self._become(State.DONE, "nothing new")
+            self._become(RunnerState.DONE, "nothing new")
         elif (code := await self._live()) == 0:
             once.mark_done()
-            self._become(State.DONE)
+            self._become(RunnerState.DONE)
         else:
-            self._become(State.FAILED, describe_exit(code))
+            self._become(RunnerState.FAILED, describe_exit(code))
 
     async def _run_server(self) -> None:
         restart = self.service.restart
@@ -217,11 +231,11 @@ class ServiceRunner:
             ends = 1 if clock() - began > restart.calm else ends + 1
             reason = self.note or describe_exit(code)
             if ends >= restart.attempts and not self.ready.is_set():
-                self._become(State.FAILED, reason)
+                self._become(RunnerState.FAILED, reason)
                 return
             self.restarts += 1
             edited = self._edited.is_set()
-            self._become(State.RESTARTING, "code changed" if edited else reason)
+            self._become(RunnerState.RESTARTING, "code changed" if edited else reason)
             await self._pause(0 if edited else restart.delay(ends))
 
     async def _pause(self, seconds: float) -> None:
@@ -241,7 +255,7 @@ class ServiceRunner:
         except OSError as error:
             self._observer.line(self.service.name, f"{self.service.command[0]}: {error.strerror}")
             return 127
-        self._become(State.STARTING)
+        self._become(RunnerState.STARTING)
         watching = asyncio.create_task(self._report_health(self._process))
         try:
             return await self._last_exit()
@@ -283,7 +297,7 @@ class ServiceRunner:
             self.note = f"was not healthy within {self.service.ready_within:.0f} s"
             process.signal(signal.SIGKILL)
         else:
-            self._become(State.HEALTHY)
+            self._become(RunnerState.HEALTHY)
 
     async def _until_healthy(self, *, listener: tuple[int, int] | None = None) -> None:
         """Return once the probe succeeds; with `listener`, once that process listens there, too."""
@@ -297,11 +311,11 @@ class ServiceRunner:
             await asyncio.sleep(pause)
             pause = min(pause * 1.3, _LONGEST_PAUSE)
 
-    def _become(self, state: State, note: str = "") -> None:
+    def _become(self, state: RunnerState, note: str = "") -> None:
         assert state in TRANSITIONS[self.state], f"{self.service.name}: {self.state} → {state}"
         self.state, self.note = state, note
-        if state in (State.HEALTHY, State.DONE):
+        if state in (RunnerState.HEALTHY, RunnerState.DONE):
             self.ready.set()
-        elif state is State.FAILED:
+        elif state is RunnerState.FAILED:
             self.failed.set()
         self._observer.changed(self)

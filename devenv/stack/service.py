@@ -63,7 +63,7 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class StackService:
     """A process of the stack.
 
     `needs` names the services that must be healthy (servers) or done (steps) first. `environ` is
@@ -83,7 +83,7 @@ class Service:
     stop_within: float = 10.0
 
 
-def start_levels(services: Iterable[Service]) -> list[list[str]]:
+def start_levels(services: Iterable[StackService]) -> list[list[str]]:
     """Return names in levels, each of which needs only earlier levels. Raises StackError."""
     needs = {service.name: service.needs for service in services}
     for name, needed in needs.items():
@@ -92,7 +92,7 @@ def start_levels(services: Iterable[Service]) -> list[list[str]]:
     return _levels(needs)
 
 
-def stop_levels(services: Iterable[Service]) -> list[list[str]]:
+def stop_levels(services: Iterable[StackService]) -> list[list[str]]:
     """Return names in levels: a service stops after everything that needs it."""
     services = list(services)
     dependents: dict[str, list[str]] = {service.name: [] for service in services}

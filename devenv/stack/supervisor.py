@@ -7,14 +7,14 @@ from pathlib import Path
 from devenv.stack import watch
 from devenv.stack.problems import ServiceFailed
 from devenv.stack.runner import ServiceRunner, StackObserver
-from devenv.stack.service import Service, start_levels, stop_levels
+from devenv.stack.service import StackService, start_levels, stop_levels
 
 
 class Supervisor:
     """One stack inside one event loop. `runners` are in the order of their start."""
 
     def __init__(
-        self, services: Iterable[Service], *, folder: Path, observer: StackObserver
+        self, services: Iterable[StackService], *, folder: Path, observer: StackObserver
     ) -> None:
         self._services = {service.name: service for service in services}
         self._folder = folder

@@ -1,1 +1,1 @@
-"""Real Google Cloud calls a laptop: a tunnel program, and the gate that stands behind it."""
+"""Tunnel mode: real Google Cloud calls this machine through a tunnel program and a gate."""

@@ -110,11 +110,11 @@ def through(config: TunnelConfig, origin: str, echo: Echo) -> list[Check]:
     checks.append(round_trip(origin, echo))
     if any(check.result == "fail" for check in checks):
         return checks
-    return [*checks, *strangers(config, origin), friend(config, origin, echo)]
+    return [*checks, *foreign_tokens(config, origin), friend(config, origin, echo)]
 
 
 def _proxy(origin: str) -> bool:
-    """Say whether a proxy stands between: it then looks up the name and we do not."""
+    """Return whether a proxy is in between, which then resolves the name itself."""
     return bool(requests.utils.get_environ_proxies(origin, no_proxy=None).get("https"))
 
 
@@ -169,7 +169,7 @@ def round_trip(origin: str, echo: Echo) -> Check:
     return Check("round trip", "ok", f"our nonce came back in {took:.0f} ms")
 
 
-def strangers(config: TunnelConfig, origin: str) -> list[Check]:
+def foreign_tokens(config: TunnelConfig, origin: str) -> list[Check]:
     """Knock with tokens that nobody should accept: none, unsigned, not Google's, expired."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     claims = _claims(config, origin)

@@ -27,7 +27,7 @@ from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 from devenv.tunnel import wire
 from devenv.tunnel.doors import ECHO_PATH, Door, Echo, passed
 from devenv.tunnel.saved import Callbacks
-from devenv.tunnel.wire import Head, Refused
+from devenv.tunnel.wire import Refused, RequestHead
 
 # The same as the worker's: a token that passes here passes there.
 CLOCK_SKEW_SECONDS = 10
@@ -39,29 +39,29 @@ type Verify = Callable[[str, str], str]
 """Takes a token and its audience, returns the e-mail address. Raises the two below."""
 
 
-class TokenRefused(Exception):
+class GateTokenRefused(Exception):
     """The token is not one of Google's for this audience; the message is a sentence."""
 
 
-class CertificatesUnavailable(Exception):
+class GateCertificatesUnavailable(Exception):
     """Google's certificates cannot be fetched now, so that no token can be verified."""
 
 
 def verify(token: str, audience: str) -> str:
-    """Return the verified e-mail address. Raises TokenRefused, CertificatesUnavailable."""
+    """Return the verified e-mail address. Raises GateTokenRefused, GateCertificatesUnavailable."""
     if len(token) > _LONGEST_TOKEN or not _TOKEN.fullmatch(token):
-        raise TokenRefused("This is no ID token.")
+        raise GateTokenRefused("This is no ID token.")
     try:
         claims = id_token.verify_oauth2_token(  # type: ignore[no-untyped-call]
             token, _transport(), audience=audience, clock_skew_in_seconds=CLOCK_SKEW_SECONDS
         )
     except TransportError as error:
-        raise CertificatesUnavailable(str(error)) from error
+        raise GateCertificatesUnavailable(str(error)) from error
     except (GoogleAuthError, ValueError) as error:
-        raise TokenRefused(f"The ID token is not valid: {error}") from error
+        raise GateTokenRefused(f"The ID token is not valid: {error}") from error
     email = str(claims.get("email", ""))
     if claims.get("email_verified") is not True or not email:
-        raise TokenRefused("The ID token names no verified e-mail address.")
+        raise GateTokenRefused("The ID token names no verified e-mail address.")
     return email
 
 
@@ -76,27 +76,27 @@ def _transport() -> Callable[..., object]:
 type ToWorker = Callable[[DeliveryRequest], Awaitable[DeliveryAnswer]]
 """Sends a request to the worker. Raises NoAnswer, or TimeoutError after the request's deadline."""
 
-# As long as the product lets Cloud Tasks wait for an answer.
+# The deadline that the product gives to Cloud Tasks.
 WORKER_SECONDS = 1800.0
 READ_SECONDS = 10.0
-# How many may stand before the gate at once: those whose token is not verified yet.
-STRANGERS = 64
+# Most requests at once whose token is not verified yet.
+MAX_UNVERIFIED = 64
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 256 * 1024
 
 log = logging.getLogger(__name__)
 
 
-class Reply(NamedTuple):
-    """What goes back, and the sentence for the log."""
+class GateReply(NamedTuple):
+    """Answer of the gate, and the line for the log."""
 
     data: bytes
     told: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gatehouse:
-    """What a gate needs: its doors, the way to the worker, what it keeps, who verifies."""
+class GateContext:
+    """Collaborators of a gate: paths, worker, saved callbacks, echo, verifier, clock."""
 
     doors: Mapping[str, Door]
     worker: ToWorker
@@ -111,13 +111,13 @@ class Gatehouse:
 
 
 class Gate:
-    """A server on the loopback interface. `origin` is the public one; without it nobody passes."""
+    """Server on the loopback interface. Without `origin`, the public URL, it refuses everything."""
 
-    def __init__(self, house: Gatehouse) -> None:
+    def __init__(self, house: GateContext) -> None:
         self._house = house
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._strangers = 0
+        self._unverified = 0
         self.origin = ""
 
     async def start(self, port: int = 0) -> int:
@@ -152,11 +152,11 @@ class Gate:
             self._tasks.discard(task)
             writer.close()
 
-    async def handle(self, reader: asyncio.StreamReader) -> Reply:
+    async def handle(self, reader: asyncio.StreamReader) -> GateReply:
         """Answer the one request that `reader` brings. Raises EOFError, TimeoutError."""
         where = "a request"
         try:
-            with self._stranger():
+            with self._unverified_slot():
                 head = await _head(reader)
                 where = f"{head.method} {head.target}"
                 if head.target.startswith(ECHO_PATH):
@@ -167,42 +167,42 @@ class Gate:
             return await self._pass(door, head, body, caller)
         except Refused as refused:
             told = f"Refused {where} with {refused.status}: {refused.reason}"
-            return Reply(wire.refusal(refused), told)
+            return GateReply(wire.refusal(refused), told)
 
     @contextmanager
-    def _stranger(self) -> Iterator[None]:
-        if self._strangers >= STRANGERS:
-            raise Refused(503, "Too many wait before the gate; come again.")
-        self._strangers += 1
+    def _unverified_slot(self) -> Iterator[None]:
+        if self._unverified >= MAX_UNVERIFIED:
+            raise Refused(503, "Too many unverified requests; try again.")
+        self._unverified += 1
         try:
             yield
         finally:
-            self._strangers -= 1
+            self._unverified -= 1
 
-    def _door(self, head: Head) -> Door:
+    def _door(self, head: RequestHead) -> Door:
         door = self._house.doors.get(head.target)
         if door is None:
-            raise Refused(404, "Nothing is here.")
+            raise Refused(404, "Not found.")
         if head.method != "POST":
-            raise Refused(405, "This door takes POST.")
+            raise Refused(405, "This path takes POST.")
         return door
 
-    async def _known(self, head: Head, callers: Collection[str]) -> str:
-        """Return who calls. Raises Refused unless a token of Google's says that he may."""
+    async def _known(self, head: RequestHead, callers: Collection[str]) -> str:
+        """Return the caller. Raises Refused unless a token of Google's names an allowed one."""
         if not self.origin:
             raise Refused(503, "The tunnel is not open yet.")
         token = _bearer(head)
         try:
             email = await asyncio.to_thread(self._house.verify, token, self.origin)
-        except TokenRefused as error:
+        except GateTokenRefused as error:
             raise Refused(401, str(error)) from error
-        except CertificatesUnavailable as error:
+        except GateCertificatesUnavailable as error:
             raise Refused(503, f"Callers cannot be verified now: {error}") from error
         if email not in callers:
-            raise Refused(403, f"{email} is not among those who may use this door.")
+            raise Refused(403, f"{email} may not call this path.")
         return email
 
-    async def _pass(self, door: Door, head: Head, body: bytes, caller: str) -> Reply:
+    async def _pass(self, door: Door, head: RequestHead, body: bytes, caller: str) -> GateReply:
         fields = passed(head.fields)
         if door.kept:
             self._keep(head, body, caller)
@@ -218,29 +218,31 @@ class Gate:
         except (DeliveryFailed, TimeoutError) as error:
             raise Refused(503, f"The worker does not answer: {error}") from error
         kind = answer.headers.get("content-type", "application/octet-stream")
-        told = f"Let {caller} in: POST {head.target} ({len(body)} bytes): {answer.status}."
-        return Reply(wire.answer(answer.status, answer.body, kind), told)
+        told = f"Forwarded {caller}: POST {head.target} ({len(body)} bytes): {answer.status}."
+        return GateReply(wire.answer(answer.status, answer.body, kind), told)
 
-    def _keep(self, head: Head, body: bytes, caller: str) -> None:
-        """Save a callback for a replay. A full disk must not cost the run its answer."""
+    def _keep(self, head: RequestHead, body: bytes, caller: str) -> None:
+        """Save a callback for a replay; a full disk must not fail the run."""
         fields, now = passed(head.fields), self._house.clock.now()
         try:
             self._house.callbacks.keep(head.target, body, caller=caller, fields=fields, now=now)
         except OSError as error:
             log.warning("A callback is not kept and cannot be replayed: %s.", error.strerror)
 
-    async def _echo(self, head: Head) -> Reply:
-        """Answer a preflight: with its nonce, and with what this gate thinks of its token."""
+    async def _echo(self, head: RequestHead) -> GateReply:
+        """Answer a check with its nonce, and with the result of verifying its token."""
         answer = self._house.echo.answer(head.target)
         if not answer:
-            raise Refused(404, "Nothing is here.")
+            raise Refused(404, "Not found.")
         told = {"answer": answer, "caller": "", "refusal": ""}
         if head.all("authorization"):
             try:
                 told["caller"] = await self._known(head, self._house.callers)
             except Refused as refused:
                 told["refusal"] = refused.reason
-        return Reply(wire.answer(200, json.dumps(told).encode()), "Answered our own preflight.")
+        return GateReply(
+            wire.answer(200, json.dumps(told).encode()), "Answered a check of our own."
+        )
 
 
 _OVER_TLS = {"x-forwarded-proto": "https"}
@@ -248,11 +250,11 @@ _LONGEST_LINE = 1000
 
 
 def _printable(text: str) -> str:
-    """Return one line, whatever a stranger put into what is told of him."""
+    """Return a text as one printable line."""
     return "".join(letter if letter.isprintable() else "?" for letter in text[:_LONGEST_LINE])
 
 
-def _bearer(head: Head) -> str:
+def _bearer(head: RequestHead) -> str:
     presented = head.all("authorization")
     if len(presented) != 1:
         raise Refused(401, "One ID token is needed: Authorization: Bearer <token>.")
@@ -262,7 +264,7 @@ def _bearer(head: Head) -> str:
     return token.strip()
 
 
-async def _head(reader: asyncio.StreamReader) -> Head:
+async def _head(reader: asyncio.StreamReader) -> RequestHead:
     try:
         async with asyncio.timeout(READ_SECONDS):
             data = await reader.readuntil(b"\r\n\r\n")
@@ -282,7 +284,7 @@ async def _body(reader: asyncio.StreamReader, length: int) -> bytes:
 
 
 async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Take in what is still being sent: closing over unread bytes would take the answer back."""
+    """Read what is still being sent: closing with unread bytes would reset the connection."""
     writer.write_eof()
     left = _LINGER_BYTES
     try:

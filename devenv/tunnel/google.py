@@ -14,12 +14,12 @@ from devenv.tunnel.config import TunnelConfig
 
 CERTIFICATES = "https://www.googleapis.com/oauth2/v1/certs"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-_PATIENCE = 15.0
+_TIMEOUT = 15.0
 _ME = '--member "user:$(gcloud config get account)"'
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class GoogleCall:
     method: str
     url: str
     body: Mapping[str, Any] | None = None
@@ -41,7 +41,7 @@ class Need:
     """
 
     resource: str
-    call: Call
+    call: GoogleCall
     permissions: tuple[str, ...]
     fix: str
     optional: bool = False
@@ -60,10 +60,10 @@ class Google:
         self._request: Callable[..., requests.Response] = session.request
         self.who = str(getattr(credentials, "service_account_email", "") or "the user of gcloud")
 
-    def send(self, call: Call) -> dict[str, Any]:
+    def send(self, call: GoogleCall) -> dict[str, Any]:
         """Raises CallFailed."""
         try:
-            answer = self._request(call.method, call.url, json=call.body, timeout=_PATIENCE)
+            answer = self._request(call.method, call.url, json=call.body, timeout=_TIMEOUT)
         except (requests.RequestException, GoogleAuthError) as error:
             raise CallFailed(0, brief(error)) from error
         if not answer.ok:
@@ -120,9 +120,9 @@ def needs(config: TunnelConfig) -> list[Need]:
     ]
 
 
-def id_token(email: str, audience: str) -> Call:
+def id_token(email: str, audience: str) -> GoogleCall:
     """Ask for an ID token of a service account, which takes a role on that account."""
-    return Call(
+    return GoogleCall(
         "POST",
         "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/"
         f"{quote(email)}:generateIdToken",
@@ -131,7 +131,7 @@ def id_token(email: str, audience: str) -> Call:
 
 
 def _need(resource: str, url: str, permissions: tuple[str, ...], fix: str) -> Need:
-    call = Call("POST", f"{url}:testIamPermissions", {"permissions": list(permissions)})
+    call = GoogleCall("POST", f"{url}:testIamPermissions", {"permissions": list(permissions)})
     return Need(resource, call, permissions, fix)
 
 
@@ -152,7 +152,7 @@ def _bucket(config: TunnelConfig) -> Need:
     base = f"https://storage.googleapis.com/storage/v1/b/{config.bucket}/iam/testPermissions"
     return Need(
         f"bucket {config.bucket}",
-        Call("GET", f"{base}?{query}"),
+        GoogleCall("GET", f"{base}?{query}"),
         permissions,
         f"gcloud storage buckets add-iam-policy-binding gs://{config.bucket} {_ME} "
         "--role roles/storage.objectUser",
@@ -165,7 +165,7 @@ def _account(
     url = f"https://iam.googleapis.com/v1/projects/{config.project}/serviceAccounts/{quote(email)}"
     return Need(
         f"account {email}",
-        Call("POST", f"{url}:testIamPermissions", {"permissions": [permission]}),
+        GoogleCall("POST", f"{url}:testIamPermissions", {"permissions": [permission]}),
         (permission,),
         f"gcloud iam service-accounts add-iam-policy-binding {email} --project {config.project} "
         f"{_ME} --role {role}",

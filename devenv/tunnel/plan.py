@@ -1,11 +1,11 @@
-"""What tunnel mode does to the world, told without doing it."""
+"""Dry run of tunnel mode: the calls to Google as values, none of them sent."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from devenv.tunnel import doors, google
 from devenv.tunnel.config import TunnelConfig
-from devenv.tunnel.google import Call
+from devenv.tunnel.google import GoogleCall
 from devenv.tunnel.providers import make
 
 UNKNOWN = "https://<the tunnel>"
@@ -21,7 +21,7 @@ TOLD = (
     "VALIDIBOT_GCS_PROJECT_ID",
     "VALIDIBOT_GCS_CAPABILITY_REFRESH_URL",
 )
-_NARROW = Call(
+_NARROW = GoogleCall(
     "POST",
     "https://sts.googleapis.com/v1/token",
     {
@@ -32,12 +32,12 @@ _NARROW = Call(
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PlanStep:
     """`when` it happens and `why`."""
 
     when: str
     why: str
-    call: Call
+    call: GoogleCall
 
 
 def command(config: TunnelConfig) -> tuple[str, ...]:
@@ -45,39 +45,41 @@ def command(config: TunnelConfig) -> tuple[str, ...]:
     return make(config).command(port=config.port)
 
 
-def steps(config: TunnelConfig) -> list[Step]:
+def steps(config: TunnelConfig) -> list[PlanStep]:
     """Return every kind of call to Google, in the order in which a run makes them."""
     return [*_before(config), *_run(config)]
 
 
-def _before(config: TunnelConfig) -> Iterator[Step]:
+def _before(config: TunnelConfig) -> Iterator[PlanStep]:
     origin = config.url or UNKNOWN
-    yield Step("preflight", "compare clocks", Call("GET", google.CERTIFICATES))
+    yield PlanStep("preflight", "compare clocks", GoogleCall("GET", google.CERTIFICATES))
     for need in google.needs(config):
-        yield Step("preflight", f"rights on {need.resource}", need.call)
+        yield PlanStep("preflight", f"rights on {need.resource}", need.call)
     token = google.id_token(config.tasks_account, origin)
-    yield Step("preflight", "a real token for the gate", token)
+    yield PlanStep("preflight", "a real token for the gate", token)
 
 
-def _run(config: TunnelConfig) -> Iterator[Step]:
-    yield Step("each run", "store a submission that is no small one", _upload(config))
-    yield Step("each run", "put it on the queue (gRPC)", _task(config))
+def _run(config: TunnelConfig) -> Iterator[PlanStep]:
+    yield PlanStep("each run", "store a submission that is no small one", _upload(config))
+    yield PlanStep("each run", "put it on the queue (gRPC)", _task(config))
     copy = f"/<submission>/rewriteTo/b/{config.bucket}/o/<copy>?ifGenerationMatch=0"
-    yield Step("each attempt", "copy the submission", _object(config, "POST", copy))
-    yield Step("each attempt", "store the envelope", _upload(config))
-    yield Step("each half hour", "a token of the capability account", _impersonate(config))
-    yield Step("each attempt", "a token for its folder alone", _NARROW)
+    yield PlanStep("each attempt", "copy the submission", _object(config, "POST", copy))
+    yield PlanStep("each attempt", "store the envelope", _upload(config))
+    yield PlanStep("each half hour", "a token of the capability account", _impersonate(config))
+    yield PlanStep("each attempt", "a token for its folder alone", _NARROW)
     for job in config.jobs:
         yield from _job(config, job)
-    yield Step("each callback", "what is stored", _object(config, "GET", "?prefix=<folder>"))
-    yield Step("each callback", "in which version", _object(config, "GET", "/<name>"))
-    yield Step("each callback, each download", "read", _object(config, "GET", "/<name>?alt=media"))
-    yield Step("each removal", "delete", _object(config, "DELETE", "/<name>"))
-    yield Step("each token", "certificates, kept", Call("GET", google.CERTIFICATES))
+    yield PlanStep("each callback", "what is stored", _object(config, "GET", "?prefix=<folder>"))
+    yield PlanStep("each callback", "in which version", _object(config, "GET", "/<name>"))
+    yield PlanStep(
+        "each callback, each download", "read", _object(config, "GET", "/<name>?alt=media")
+    )
+    yield PlanStep("each removal", "delete", _object(config, "DELETE", "/<name>"))
+    yield PlanStep("each token", "certificates, kept", GoogleCall("GET", google.CERTIFICATES))
 
 
-def _impersonate(config: TunnelConfig) -> Call:
-    return Call(
+def _impersonate(config: TunnelConfig) -> GoogleCall:
+    return GoogleCall(
         "POST",
         "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/"
         f"{config.capability_account}:generateAccessToken",
@@ -85,37 +87,43 @@ def _impersonate(config: TunnelConfig) -> Call:
     )
 
 
-def _upload(config: TunnelConfig) -> Call:
+def _upload(config: TunnelConfig) -> GoogleCall:
     base = f"https://storage.googleapis.com/upload/storage/v1/b/{config.bucket}/o"
-    return Call("POST", f"{base}?ifGenerationMatch=0")
+    return GoogleCall("POST", f"{base}?ifGenerationMatch=0")
 
 
-def _object(config: TunnelConfig, method: str, rest: str) -> Call:
-    return Call(method, f"https://storage.googleapis.com/storage/v1/b/{config.bucket}/o{rest}")
+def _object(config: TunnelConfig, method: str, rest: str) -> GoogleCall:
+    return GoogleCall(
+        method, f"https://storage.googleapis.com/storage/v1/b/{config.bucket}/o{rest}"
+    )
 
 
 def _place(config: TunnelConfig) -> str:
     return f"projects/{config.project}/locations/{config.region}"
 
 
-def _task(config: TunnelConfig) -> Call:
+def _task(config: TunnelConfig) -> GoogleCall:
     origin = config.url or UNKNOWN
     token = {"serviceAccountEmail": config.tasks_account, "audience": origin}
     request = {"httpMethod": "POST", "url": origin + doors.TASKS, "oidcToken": token}
     queue = f"{_place(config)}/queues/{config.queue}"
-    return Call(
+    return GoogleCall(
         "POST",
         f"https://cloudtasks.googleapis.com/v2/{queue}/tasks",
         {"task": {"httpRequest": request, "dispatchDeadline": "1800s"}},
     )
 
 
-def _job(config: TunnelConfig, job: str) -> Iterator[Step]:
+def _job(config: TunnelConfig, job: str) -> Iterator[PlanStep]:
     url = f"https://run.googleapis.com/v2/{_place(config)}/jobs/{job}"
     env = [{"name": name} for name in TOLD]
     overrides = {"overrides": {"containerOverrides": [{"env": env}]}}
-    yield Step("each attempt", "start the validator (gRPC)", Call("POST", f"{url}:run", overrides))
+    yield PlanStep(
+        "each attempt", "start the validator (gRPC)", GoogleCall("POST", f"{url}:run", overrides)
+    )
     one = f"{url}/executions/<id>"
-    yield Step("while it runs", "look at the execution (gRPC)", Call("GET", one))
-    yield Step("after a lost answer", "look for it (gRPC)", Call("GET", f"{url}/executions"))
-    yield Step("on cancel", "stop it (gRPC)", Call("POST", f"{one}:cancel"))
+    yield PlanStep("while it runs", "look at the execution (gRPC)", GoogleCall("GET", one))
+    yield PlanStep(
+        "after a lost answer", "look for it (gRPC)", GoogleCall("GET", f"{url}/executions")
+    )
+    yield PlanStep("on cancel", "stop it (gRPC)", GoogleCall("POST", f"{one}:cancel"))

@@ -1,4 +1,4 @@
-"""Callbacks that came through the gate, in files: to be looked at, and to be posted again."""
+"""Callbacks that passed the gate, saved in files for inspection and replay."""
 
 import json
 import os
@@ -19,12 +19,12 @@ _NAME = re.compile(r"\d{8}T\d{6}\.\d{6}-[0-9a-f-]{0,36}\.json")
 
 
 class Unreadable(Exception):
-    """The file holds no saved callback; the message says what is wrong with it."""
+    """The file is not a saved callback; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedCallback:
-    """`caller` is whose token opened the gate; the token itself is never written."""
+    """A callback. `caller` is the account of its token, which is never written."""
 
     path: str
     caller: str

@@ -13,7 +13,7 @@ from devenv.stack.problems import Check
 from devenv.tunnel import checks as tunnel_checks
 from devenv.tunnel.config import TunnelConfig
 from devenv.tunnel.doors import Echo, doors
-from devenv.tunnel.gate import Gate, Gatehouse
+from devenv.tunnel.gate import Gate, GateContext
 from devenv.tunnel.providers import make
 from devenv.tunnel.saved import Callbacks
 from devenv.tunnel.tunnel import Tunnel, TunnelFailed
@@ -30,8 +30,8 @@ type Opened = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where things are: folders, the port of the worker, the environment of the program."""
+class TunnelPlace:
+    """Folders, the port of the worker, and the environment of the tunnel program."""
 
     root: Path
     state: Path
@@ -50,14 +50,14 @@ class Place:
 class Station:
     """One tunnel at a time."""
 
-    def __init__(self, config: TunnelConfig, place: Place, *, opened: Opened) -> None:
+    def __init__(self, config: TunnelConfig, place: TunnelPlace, *, opened: Opened) -> None:
         self.echo = Echo(place.echo)
         self._config = config
         self._place = place
         self._opened = opened
         self._worker = WorkerClient(place.worker_port)
         self._gate = Gate(
-            Gatehouse(
+            GateContext(
                 doors=doors(config),
                 worker=self._worker,
                 callbacks=Callbacks(place.callbacks),
@@ -100,7 +100,7 @@ class Station:
         self._opened(url, before)
 
 
-async def trial(config: TunnelConfig, place: Place) -> list[Check]:
+async def trial(config: TunnelConfig, place: TunnelPlace) -> list[Check]:
     """Open a tunnel for a moment, look through it, and take it down again."""
     opened: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 

@@ -1,4 +1,4 @@
-"""Keeps a tunnel program running: until it is open, while it is open, and again when it died."""
+"""Life of a tunnel program: start, opening, restart when it ends, giving up."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class TunnelFailed(Exception):
-    """The program never opened a tunnel; the message says why, `hint` what to do."""
+    """The program never opened a tunnel; `hint` is the next step."""
 
     def __init__(self, reason: str, *, hint: str) -> None:
         super().__init__(reason)
@@ -26,7 +26,7 @@ class TunnelFailed(Exception):
 
 
 class Tunnel:
-    """One program at a time. `opened` is told the public origin, each time it can be used."""
+    """Runs one program at a time; `opened` is called with the public origin each time it opens."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""As little HTTP/1 as the gate needs: what is unusual is refused, never interpreted.
+"""Minimal HTTP/1 of the gate: everything unusual is refused, never interpreted.
 
 Two programs that read one request differently are how requests are smuggled (RFC 9112, 11.2). So
 there is one request on a connection, one way to say how long it is, and no path is ever normalised.
@@ -23,7 +23,7 @@ _LENGTH = re.compile(r"[0-9]{1,8}")
 
 
 class Refused(Exception):
-    """The request goes no further. The reason is a sentence, for the log and for the caller."""
+    """The request is refused; the reason is for the log and for the caller."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -32,7 +32,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RequestHead:
     """The first lines of a request; names are lower-cased, as often as they came."""
 
     method: str
@@ -44,7 +44,7 @@ class Head:
 
     @property
     def length(self) -> int:
-        """How many bytes follow. Raises Refused."""
+        """The number of bytes that follow. Raises Refused."""
         said = self.all("content-length")
         if self.all("transfer-encoding") or not said:
             raise Refused(411, "A request says how long it is by one Content-Length only.")
@@ -55,7 +55,7 @@ class Head:
         return length
 
 
-def parse(head: bytes) -> Head:
+def parse(head: bytes) -> RequestHead:
     """Read everything before the body, without the empty line. Raises Refused."""
     first, *lines = head.split(b"\r\n")
     found = _LINE.fullmatch(first)
@@ -66,8 +66,8 @@ def parse(head: bytes) -> Head:
     fields = tuple(_field(line) for line in lines)
     target = found[2].decode("latin-1")
     if len(target) > _MAX_TARGET or not _TARGET.fullmatch(target):
-        raise Refused(404, "Nothing is here.")
-    return Head(found[1].decode(), target, fields)
+        raise Refused(404, "Not found.")
+    return RequestHead(found[1].decode(), target, fields)
 
 
 def _field(line: bytes) -> tuple[str, str]:

@@ -52,7 +52,7 @@ def test_docker_runtime_refuses_local_mode(project: Project) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"services": {}}', '{"services": {}, "pid": -1}'])
-def test_down_with_damaged_state_signals_nobody(project: Project, text: str) -> None:
+def test_down_with_damaged_state_signals_no_process(project: Project, text: str) -> None:
     state = project.root / ".devenv"
     state.mkdir()
     (state / "state.json").write_text(text)

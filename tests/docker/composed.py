@@ -17,7 +17,7 @@ from tests.flows.stack import ROOT, Stack
 FILE = "docker-compose.local.yml"
 _FOLDERS = ("compose", "config", "containers", "devenv", "requirements", "validators", "validibot")
 _FILES = (FILE, "manage.py", "Makefile", "devenv.toml")
-_PATIENCE = 400  # seconds for a start that has to build the image first
+_TIMEOUT = 400  # seconds for a start that has to build the image first
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Composed(Stack):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
             check=False,
         )
 

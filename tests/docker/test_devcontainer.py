@@ -16,7 +16,7 @@ CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What is committed, as the container's user may write to it."""
+    """The committed files, writable by the container's user."""
     folder = tmp_path / "checkout"
     folder.mkdir()
     files = subprocess.run(

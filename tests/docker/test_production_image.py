@@ -51,7 +51,7 @@ def deployment(
 
 @pytest.fixture(scope="session")
 def released(deployment: Deployment) -> str:
-    """What the release command says, run a second time on the same database."""
+    """Output of the release command, run a second time on the same database."""
     demo = {"DEMO_EMAIL": "demo@validibot.example", "DEMO_PASSWORD": "correct horse battery"}
     for _ in range(2):
         ended = deployment.command("release", DEMO_API_KEY=production.API_KEY, **demo)

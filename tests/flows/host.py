@@ -29,7 +29,7 @@ API_KEY = f"vbk_1_{'1' * 32}_{'2' * 64}"
 
 @dataclass(frozen=True)
 class Host:
-    """What the processes of a Procfile are told, and a way to run them."""
+    """The variables of a Procfile's processes, and a way to run them."""
 
     folder: Path
     database_url: str
@@ -106,7 +106,7 @@ class Host:
 
 
 class Runner:
-    """One honcho. Whatever it runs ends with it."""
+    """One honcho. Every process that it runs ends with it."""
 
     def __init__(
         self, host: Host, processes: tuple[str, ...], *, port: int, variables: Mapping[str, str]

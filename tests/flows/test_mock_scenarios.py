@@ -24,7 +24,7 @@ PAGE = "docs/modes/mock.md"
 
 @pytest.fixture(scope="module")
 def mocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """What `MOCK_VALIDATORS=1 make up` starts."""
+    """The stack of `MOCK_VALIDATORS=1 make up`."""
     made = stacks.make(tmp_path_factory.mktemp("stack") / "scenarios", mock=True)
     stacks.start(made)
     yield made

@@ -1,4 +1,4 @@
-"""Local mode as its page describes it."""
+"""Flows of local mode, as its page describes it."""
 
 import subprocess
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def told(
     local: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> "subprocess.CompletedProcess[str]":
-    """What the commands of the page said; they start the stack."""
+    """The output of the commands of the page; they start the stack."""
     home = tmp_path_factory.mktemp("home")
     script = pages.commands("docs/modes/local.md")
     return pages.run(
@@ -43,14 +43,14 @@ def _port_of_the_queue(stack: Stack) -> str:
     return port
 
 
-def test_the_commands_of_the_page_work(told: "subprocess.CompletedProcess[str]") -> None:
+def test_commands_of_docs_page_work(told: "subprocess.CompletedProcess[str]") -> None:
     assert told.returncode == 0, told.stderr[-3000:]
     assert '{"status": "ok"}' in told.stdout
 
 
 @pytest.mark.usefixtures("told")
 @pytest.mark.parametrize("slug", ["meter-readings-schema", "fmu-decay"])
-def test_a_run_goes_through_the_database_queue(local: Stack, slug: str) -> None:
+def test_run_uses_database_queue(local: Stack, slug: str) -> None:
     run = local.run(slug, local.sample(slug))
 
     assert (run["state"], run["result"]) == ("COMPLETED", "PASS"), run

@@ -70,7 +70,7 @@ class Laptop(Stack):
 
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
-    """What `make up MODE=tunnel` starts."""
+    """The stack of `make up MODE=tunnel`."""
     if not fars.is_possible():
         reason = "needs root, and the Debian packages openssh-server, openssh-client and iproute2"
         if machine().get("CI") == "true":
@@ -104,9 +104,9 @@ def test_remote_validator_calls_back_through_tunnel(laptop: Laptop) -> None:
 
     assert (run["state"], run["result"]) == ("COMPLETED", "PASS"), run
     told = laptop.log()
-    assert f"Let tasks@{PROJECT}.iam.gserviceaccount.com in: POST /internal/tasks/" in told
+    assert f"Forwarded tasks@{PROJECT}.iam.gserviceaccount.com: POST /internal/tasks/" in told
     account = f"validator-fmu@{PROJECT}.iam.gserviceaccount.com"
-    assert f"Let {account} in: POST /internal/callbacks/" in told
+    assert f"Forwarded {account}: POST /internal/callbacks/" in told
     assert laptop.told(run["id"], "running", "execution").startswith(f"projects/{PROJECT}/")
 
 
@@ -190,7 +190,7 @@ def test_commands_of_docs_page_work(laptop: Laptop) -> None:
 
 
 def test_remote_schedule_reaches_worker(laptop: Laptop) -> None:
-    door = f"Let scheduler@{PROJECT}.iam.gserviceaccount.com in: POST /internal/schedules/"
+    door = f"Forwarded scheduler@{PROJECT}.iam.gserviceaccount.com: POST /internal/schedules/"
 
     laptop.until(lambda: door in laptop.log(), seconds=90)
 

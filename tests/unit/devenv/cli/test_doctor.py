@@ -13,7 +13,7 @@ from containers import Engine, EngineUnavailable
 from devenv import config
 from devenv.cli import doctor
 from devenv.cli.context import Context
-from devenv.cli.output import Output
+from devenv.cli.output import CliOutput
 from devenv.stack import ports, statefile
 from devenv.stack.statefile import Lock, StackState
 
@@ -25,7 +25,7 @@ def context(tmp_path: Path) -> Context:
     (tmp_path / "devenv.toml").write_text((ROOT / "devenv.toml").read_text())
     ours = replace(config.load(ROOT), root=tmp_path)
     ours.state.mkdir()
-    return Context(config=ours, output=Output(out=StringIO(), err=StringIO()))
+    return Context(config=ours, output=CliOutput(out=StringIO(), err=StringIO()))
 
 
 def test_missing_libx11_names_package(monkeypatch: pytest.MonkeyPatch) -> None:

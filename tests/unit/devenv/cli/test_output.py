@@ -5,11 +5,11 @@ from io import StringIO
 
 import pytest
 
-from devenv.cli.output import Output, readable, table
+from devenv.cli.output import CliOutput, readable, table
 
 
-def output(*, json: bool = False, colour: bool = False) -> Output:
-    return Output(out=StringIO(), err=StringIO(), json=json, colour=colour)
+def output(*, json: bool = False, colour: bool = False) -> CliOutput:
+    return CliOutput(out=StringIO(), err=StringIO(), json=json, colour=colour)
 
 
 def written(stream: object) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from devenv import config
 from devenv.cli import summary
-from devenv.cli.output import Output
+from devenv.cli.output import CliOutput
 from devenv.product import Product
 from devenv.secrets import Secrets
 from devenv.stack.statefile import ServiceState, StackState
@@ -46,7 +46,7 @@ def test_lines_to_paste_quote_spaces(facts: dict[str, Any], tmp_path: Path) -> N
 
 def test_table_has_every_url(facts: dict[str, Any]) -> None:
     out = StringIO()
-    Output(out=out, err=StringIO()).result(facts, summary.table_of(facts))
+    CliOutput(out=out, err=StringIO()).result(facts, summary.table_of(facts))
     table = out.getvalue()
 
     for place in ("web", "worker", "mail", "gcp", "postgres"):

@@ -9,7 +9,7 @@ import pytest
 from devenv import config
 from devenv.cli import up
 from devenv.cli.context import Context
-from devenv.cli.output import Output
+from devenv.cli.output import CliOutput
 from devenv.product import MODES
 from devenv.stack import ports
 
@@ -26,7 +26,7 @@ def test_taken_port_is_reported_and_replaced(
     monkeypatch.setattr(ports, "choose", lambda wanted, **_: taken if wanted else {})
     monkeypatch.setattr(ports, "holder", lambda port: "nginx (12)")
     err = StringIO()
-    context = Context(config=ours, output=Output(out=StringIO(), err=err))
+    context = Context(config=ours, output=CliOutput(out=StringIO(), err=err))
 
     product = up._product(context, mode=mode, jobs="process")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from devenv.compose.project import Container, Project, _version, project_name
+from devenv.compose.project import ComposeContainer, ComposeProject, _version, project_name
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from devenv.compose.project import Container, Project, _version, project_name
     ],
 )
 def test_container_state_is_parsed(line: str, state: str, runs: bool) -> None:
-    container = Container.parse(line)
+    container = ComposeContainer.parse(line)
 
     assert (container.service, container.state, container.runs) == ("web", state, runs)
 
@@ -57,7 +57,7 @@ def test_given_project_name_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_environment_names_project_and_ports() -> None:
-    environ = Project(Path("/somewhere"), "mine", {"web": 8003, "gcp": 4590}).environ()
+    environ = ComposeProject(Path("/somewhere"), "mine", {"web": 8003, "gcp": 4590}).environ()
 
     assert (environ["WEB_PORT"], environ["GCP_PORT"]) == ("8003", "4590")
     assert environ["COMPOSE_PROJECT_NAME"] == "mine"

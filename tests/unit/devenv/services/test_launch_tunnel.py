@@ -12,7 +12,7 @@ import pytest
 
 from devenv import config as configs
 from devenv.config import Config
-from devenv.services.launch_tunnel import Keeper
+from devenv.services.launch_tunnel import TunnelKeeper
 from devenv.stack import statefile
 from devenv.stack.problems import Check
 from devenv.stack.statefile import ServiceState, StackState
@@ -41,14 +41,16 @@ def web(ours: Config) -> Iterator["subprocess.Popen[bytes]"]:
         process.kill()
 
 
-def _open(config: Config, *urls: str, check: Check, monkeypatch: pytest.MonkeyPatch) -> Keeper:
+def _open(
+    config: Config, *urls: str, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> TunnelKeeper:
     """Let a tunnel open at each of the URLs, one after the other."""
 
     async def prove(self: Station, url: str) -> list[Check]:
         return [check]
 
-    async def main() -> Keeper:
-        keeper = Keeper(config, worker_port=1)
+    async def main() -> TunnelKeeper:
+        keeper = TunnelKeeper(config, worker_port=1)
         before = ""
         for url in urls:
             keeper._opened(url, before)

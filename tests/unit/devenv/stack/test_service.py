@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from devenv.stack.problems import StackError
-from devenv.stack.service import Once, Restart, Service, start_levels, stop_levels
+from devenv.stack.service import Once, Restart, StackService, start_levels, stop_levels
 
 
-def service(name: str, *needs: str) -> Service:
-    return Service(name=name, command=("true",), environ=dict, needs=needs)
+def service(name: str, *needs: str) -> StackService:
+    return StackService(name=name, command=("true",), environ=dict, needs=needs)
 
 
 STACK = [service("web", "setup"), service("setup", "postgres", "gcp"), service("postgres")]

@@ -11,16 +11,16 @@ import pytest
 
 from devenv.stack.probe import CommandProbe
 from devenv.stack.problems import ServiceFailed
-from devenv.stack.runner import ServiceRunner, State
-from devenv.stack.service import Once, Reload, Restart, Service
+from devenv.stack.runner import RunnerState, ServiceRunner
+from devenv.stack.service import Once, Reload, Restart, StackService
 from devenv.stack.supervisor import Supervisor
 
 FAST = Restart(first=0.01, ceiling=0.02)
 
 
-def service(name: str, script: str = "exec sleep 60", *needs: str) -> Service:
+def service(name: str, script: str = "exec sleep 60", *needs: str) -> StackService:
     environ = dict(os.environ)  # noqa: TID251 - the child needs a PATH
-    return Service(
+    return StackService(
         name=name,
         command=("sh", "-c", script),
         environ=lambda: environ,
@@ -33,7 +33,7 @@ def service(name: str, script: str = "exec sleep 60", *needs: str) -> Service:
 class Diary:
     """An observer that remembers."""
 
-    changes: list[tuple[str, State, str]] = field(default_factory=list)
+    changes: list[tuple[str, RunnerState, str]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     reloads: list[tuple[str, str]] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -50,7 +50,7 @@ class Diary:
         self.news.set()
         self.lines.append(f"{service}: {text}")
 
-    def order(self, state: State) -> list[str]:
+    def order(self, state: RunnerState) -> list[str]:
         return [name for name, changed, _ in self.changes if changed is state]
 
     async def until_line(self, line: str) -> None:
@@ -59,7 +59,7 @@ class Diary:
                 self.news.clear()
                 await self.news.wait()
 
-    async def until(self, name: str, state: State, *, times: int = 1) -> None:
+    async def until(self, name: str, state: RunnerState, *, times: int = 1) -> None:
         async with asyncio.timeout(20):
             while self.order(state).count(name) < times:
                 self.news.clear()
@@ -72,7 +72,7 @@ async def _nothing(supervisor: Supervisor, diary: Diary) -> None:
 
 def play(
     tmp_path: Path,
-    *services: Service,
+    *services: StackService,
     then: Callable[[Supervisor, Diary], Awaitable[None]] = _nothing,
 ) -> Diary:
     diary = Diary()
@@ -92,19 +92,19 @@ def play(
 def test_services_start_after_needs_and_stop_before_them(tmp_path: Path) -> None:
     diary = play(tmp_path, service("web", "exec sleep 60", "db"), service("db"))
 
-    assert diary.order(State.HEALTHY) == ["db", "web"]
-    assert diary.order(State.STOPPED) == ["web", "db"]
+    assert diary.order(RunnerState.HEALTHY) == ["db", "web"]
+    assert diary.order(RunnerState.STOPPED) == ["web", "db"]
 
 
 def test_killed_service_restarts_and_dependents_keep_running(tmp_path: Path) -> None:
     async def kill(supervisor: Supervisor, diary: Diary) -> None:
         os.kill(supervisor.runners["db"].pid or 0, signal.SIGKILL)
-        await diary.until("db", State.HEALTHY, times=2)
+        await diary.until("db", RunnerState.HEALTHY, times=2)
 
     diary = play(tmp_path, service("db"), service("web", "exec sleep 60", "db"), then=kill)
 
-    assert ("db", State.RESTARTING, "was killed by SIGKILL") in diary.changes
-    assert diary.order(State.STARTING).count("web") == 1
+    assert ("db", RunnerState.RESTARTING, "was killed by SIGKILL") in diary.changes
+    assert diary.order(RunnerState.STARTING).count("web") == 1
 
 
 def test_service_that_always_exits_is_given_up(tmp_path: Path) -> None:
@@ -117,10 +117,10 @@ def test_service_that_always_exits_is_given_up(tmp_path: Path) -> None:
 
 
 def test_failing_probe_ends_start_after_time_limit(tmp_path: Path) -> None:
-    deaf = replace(service("web"), probe=CommandProbe(("false",)), ready_within=0.1)
+    silent = replace(service("web"), probe=CommandProbe(("false",)), ready_within=0.1)
 
     with pytest.raises(ServiceFailed, match="web was not healthy within"):
-        play(tmp_path, deaf)
+        play(tmp_path, silent)
 
 
 def test_missing_command_fails_with_127(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_step_runs_once_before_dependents(tmp_path: Path) -> None:
 
     assert first.lines == ["setup: ran"]
     assert second.lines == []
-    assert second.order(State.HEALTHY) == ["web"]
+    assert second.order(RunnerState.HEALTHY) == ["web"]
 
 
 def test_failed_step_is_not_repeated(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_edit_restarts_service_without_port(tmp_path: Path) -> None:
     )
 
     assert diary.lines[:3] == ["web: first", "web: drained", "web: second"]
-    assert ("web", State.RESTARTING, "code changed") in diary.changes
+    assert ("web", RunnerState.RESTARTING, "code changed") in diary.changes
 
 
 def test_edit_ends_pause_after_broken_code(tmp_path: Path) -> None:
@@ -226,4 +226,4 @@ def test_edit_signals_service_that_reloads_itself(tmp_path: Path) -> None:
     diary = play(tmp_path, runs, then=edit)
 
     assert diary.lines == ["web: up", "web: told"]
-    assert diary.order(State.STARTING) == ["web"]
+    assert diary.order(RunnerState.STARTING) == ["web"]

@@ -10,10 +10,10 @@ import responses
 
 from devenv.tunnel import checks, google, plan
 from devenv.tunnel.doors import CALLBACKS, Echo
-from devenv.tunnel.google import Call, CallFailed, Need
+from devenv.tunnel.google import CallFailed, GoogleCall, Need
 from tests.unit.devenv.tunnel.samples import TASKS, URL, config
 
-NEED = Need("queue runs", Call("POST", "https://x"), ("a.b.c", "a.b.d"), "gcloud grant")
+NEED = Need("queue runs", GoogleCall("POST", "https://x"), ("a.b.c", "a.b.d"), "gcloud grant")
 
 
 class Cloud:
@@ -22,11 +22,11 @@ class Cloud:
     who = "me"
 
     def __init__(self, *held: str, status: int = 200) -> None:
-        self.sent: list[Call] = []
+        self.sent: list[GoogleCall] = []
         self._held = held
         self._status = status
 
-    def send(self, call: Call) -> dict[str, Any]:
+    def send(self, call: GoogleCall) -> dict[str, Any]:
         self.sent.append(call)
         if self._status != 200:
             raise CallFailed(self._status, "no such thing")
@@ -122,7 +122,7 @@ def test_round_trip_detects_silent_tunnel(tmp_path: Path) -> None:
 def test_accepted_foreign_token_fails_check() -> None:
     responses.post(URL + CALLBACKS, json={})
 
-    found = checks.strangers(config(), URL)
+    found = checks.foreign_tokens(config(), URL)
 
     assert {check.result for check in found} == {"fail"}
     assert {check.fix for check in found} == {"stop the tunnel at once: make down"}
@@ -132,7 +132,7 @@ def test_accepted_foreign_token_fails_check() -> None:
 def test_foreign_tokens_are_of_different_kinds() -> None:
     responses.post(URL + CALLBACKS, status=401)
 
-    found = checks.strangers(config(), URL)
+    found = checks.foreign_tokens(config(), URL)
 
     assert {check.result for check in found} == {"ok"}
     shown = [call.request.headers.get("Authorization", "") for call in responses.calls]

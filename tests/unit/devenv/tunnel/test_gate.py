@@ -12,7 +12,7 @@ from devenv.gcp.clock import ManualClock
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 from devenv.tunnel import gate as gates, wire
 from devenv.tunnel.doors import CALLBACKS, CAPABILITIES, SWEEP, TASKS, Echo, doors
-from devenv.tunnel.gate import CertificatesUnavailable, Gate, Gatehouse, TokenRefused
+from devenv.tunnel.gate import Gate, GateCertificatesUnavailable, GateContext, GateTokenRefused
 from devenv.tunnel.saved import Callbacks, load
 from tests.unit.devenv.tunnel.samples import SCHEDULER, TASKS as QUEUE, URL, VALIDATOR, config
 from validibot.worker import urls
@@ -26,10 +26,10 @@ BODY = json.dumps({"run_id": RUN}).encode()
 def verify(token: str, audience: str) -> str:
     """Read tokens of the form `email|audience`."""
     if token == "unavailable":
-        raise CertificatesUnavailable("no network")
+        raise GateCertificatesUnavailable("no network")
     email, bar, made_for = token.partition("|")
     if not bar or made_for != audience:
-        raise TokenRefused("The ID token is not valid.")
+        raise GateTokenRefused("The ID token is not valid.")
     return email
 
 
@@ -56,7 +56,7 @@ class Lane:
         self.worker = worker
         self.echo = Echo(folder / "echo")
         self.folder = folder / "callbacks"
-        house = Gatehouse(
+        house = GateContext(
             doors=doors(config()),
             worker=worker,
             callbacks=Callbacks(self.folder),
@@ -109,7 +109,7 @@ async def test_declared_caller_is_forwarded(lane: Lane, door: str, caller: str) 
 
     assert (status, answer) == (200, {"message": "ok"})
     assert (lane.worker.seen[0].url, lane.worker.seen[0].body) == (door, BODY)
-    assert lane.told == f"Let {caller} in: POST {door} ({len(BODY)} bytes): 200."
+    assert lane.told == f"Forwarded {caller}: POST {door} ({len(BODY)} bytes): 200."
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ async def test_slow_request_times_out(
 async def test_too_many_unverified_requests_are_refused(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gates, "STRANGERS", 1)
+    monkeypatch.setattr(gates, "MAX_UNVERIFIED", 1)
     waiting = asyncio.create_task(lane.gate.handle(asyncio.StreamReader()))
     await asyncio.sleep(0)
 
@@ -335,7 +335,7 @@ async def test_echo_nonce_is_answered_once(lane: Lane) -> None:
     ("presented", "caller", "refusal"),
     [
         (token(QUEUE), QUEUE, ""),
-        (token("me@example.com"), "", "me@example.com is not among"),
+        (token("me@example.com"), "", "me@example.com may not call"),
         ("forged", "", "The ID token is not valid."),
     ],
 )
