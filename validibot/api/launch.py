@@ -8,8 +8,9 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
+from http import HTTPStatus
 
 from django.core.handlers.asgi import ASGIRequest
 from django.db import InterfaceError, OperationalError
@@ -20,7 +21,7 @@ from rest_framework.request import Request
 from validibot.accounts.scope import Scope
 from validibot.api import run_documents
 from validibot.api.documents import respond
-from validibot.core.asgi import DeferredResponse
+from validibot.core.asgi import DeferredResponse, in_thread
 from validibot.core.problems import Problem
 from validibot.runs import admit, events
 from validibot.runs.admit import NotAdmitted
@@ -65,9 +66,7 @@ def _respond(request: Request, scope: Scope, started: StartedRun, seconds: int) 
     if started.replayed:
         headers |= {"Idempotent-Replayed": "true", "Original-Request-Id": str(run.pk)}
     if seconds and isinstance(request._request, ASGIRequest):  # noqa: SLF001
-        return DeferredResponse(
-            partial(_wait, scope, run, seconds), partial(_answer, scope, run, headers), status=202
-        )
+        return DeferredResponse(partial(_wait, scope, run, seconds, headers), status=202)
     if seconds:
         events.wait_until_finished(run.pk, timeout=seconds)
     if seconds or started.replayed or not default_task_backend.supports_defer:
@@ -75,14 +74,21 @@ def _respond(request: Request, scope: Scope, started: StartedRun, seconds: int) 
     return _accepted(run_documents.LaunchDocument.of_new(run, org), headers)
 
 
-async def _wait(scope: Scope, run: Run, seconds: int) -> None:
+async def _wait(scope: Scope, run: Run, seconds: int, headers: dict[str, str]) -> HttpResponse:
+    """Return the answer when the run has ended, or after `seconds`."""
+    answer = in_thread(_answer)
     _waiters[scope.user.pk] += 1
     try:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await events.until_ended(run.pk)
+        async with asyncio.timeout(seconds):
+            async for _ in events.changes(run.pk, ends_only=True):
+                response = await answer(scope, run, headers)
+                if response.status_code == HTTPStatus.CREATED:
+                    return response
+    except TimeoutError:
+        pass
     finally:
         _waiters[scope.user.pk] -= 1
+    return await answer(scope, run, headers)
 
 
 def _answer(scope: Scope, run: Run, headers: dict[str, str]) -> HttpResponse:

@@ -3,7 +3,7 @@
 Django's own handler runs middleware in the event loop, visits a thread for each of its halves and
 makes that thread, with its database wrapper, anew for every request; that costs more than our views
 do. Here one thread runs middleware and view. A view must not keep its thread while it waits: it
-returns a `DeferredResponse`, which waits in the event loop and is completed in a thread afterwards.
+returns a `DeferredResponse`, which waits in the event loop.
 Health probes have threads of their own and never queue behind requests.
 """
 
@@ -25,27 +25,19 @@ _PROBE_THREADS = 2
 
 
 class DeferredResponse(HttpResponse):
-    """A response that is not known yet.
+    """A response that is not known yet: `wait` returns it and runs in the event loop.
 
-    `wait` runs in the event loop; then `complete` returns the response in a thread. Headers and
-    cookies that middleware sets on this response are carried over to that one.
+    Headers and cookies that middleware sets on this response are carried over to the final one.
     """
 
-    def __init__(
-        self,
-        wait: Callable[[], Awaitable[None]],
-        complete: Callable[[], HttpResponse],
-        *,
-        status: int,
-    ) -> None:
+    def __init__(self, wait: Callable[[], Awaitable[HttpResponse]], *, status: int) -> None:
         super().__init__(status=status)
-        self.wait = wait
-        self._complete = complete
+        self._wait = wait
         self.on_complete: list[Callable[[HttpResponseBase], None]] = []
 
-    def complete(self) -> HttpResponse:
+    async def final(self) -> HttpResponse:
         """Return the final response and tell `on_complete` about it."""
-        final = self._complete()
+        final = await self._wait()
         final.headers["Content-Length"] = str(len(final.content))
         for name, value in self.headers.items():
             final.headers.setdefault(name, value)
@@ -79,10 +71,7 @@ class ThreadedHandler(ASGIHandler):
         """Return the response, waiting without a thread if the view asks for it."""
         threads = self._probes if request.path.startswith("/health/") else self._requests
         response: HttpResponseBase = await in_thread(self.get_response, threads)(request)
-        if isinstance(response, DeferredResponse):
-            await response.wait()
-            response = await in_thread(response.complete, threads)()
-        return response
+        return await response.final() if isinstance(response, DeferredResponse) else response
 
 
 def in_thread[**P, R](

@@ -4,8 +4,7 @@ from validibot.runs.events.record import record
 from validibot.runs.events.wait import (
     changes,
     release_connection,
-    until_ended,
     wait_until_finished,
 )
 
-__all__ = ["changes", "record", "release_connection", "until_ended", "wait_until_finished"]
+__all__ = ["changes", "record", "release_connection", "wait_until_finished"]

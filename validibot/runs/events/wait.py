@@ -9,7 +9,6 @@ from uuid import UUID
 
 from django.db import connection
 
-from validibot.core.asgi import in_thread
 from validibot.runs.events.listener import listener
 from validibot.runs.models import Run
 from validibot.runs.states import RUN, terminal
@@ -29,14 +28,6 @@ def wait_until_finished(run_id: UUID, *, timeout: float) -> bool:
             changed.wait(min(left, listener.patience))
             changed.clear()
     return True
-
-
-async def until_ended(run_id: UUID) -> None:
-    """Wait in the event loop until the run has ended."""
-    has_ended = in_thread(Run.objects.filter(pk=run_id, status__in=terminal(RUN)).exists)
-    async for _ in changes(run_id, ends_only=True):
-        if await has_ended():
-            return
 
 
 async def changes(
