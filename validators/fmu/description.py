@@ -78,7 +78,7 @@ def read_description(folder: Path) -> Description:
     try:
         root = etree.parse(path, parser).getroot()
     except etree.XMLSyntaxError as error:
-        raise _invalid(f"it is not well-formed XML ({error.msg})") from error
+        raise _invalid(_why_not_parsed(error.msg)) from error
     if root.getroottree().docinfo.internalDTD is not None:
         raise _invalid("it declares a document type")
     return _describe(root)
@@ -114,6 +114,13 @@ def _variable(node: etree._Element) -> FmuVariable:
     return FmuVariable(
         name=node.get("name", ""), causality=node.get("causality", "local"), type=str(kind)
     )
+
+
+def _why_not_parsed(message: str) -> str:
+    """Return the parser's message without its advice to programmers."""
+    if "XML_PARSE_HUGE" in message or "huge" in message.lower():
+        return "it is nested too deeply, or has a name, value or text that is too long"
+    return f"it is not well-formed XML ({message})"
 
 
 def _invalid(why: str) -> FmuRefused:

@@ -7,7 +7,7 @@ for the files of the attempt's folder; without one a validator uses the account 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set as AbstractSet
 from datetime import UTC, datetime
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 _TIMEOUT = 30.0
+_GIVE_UP_SECONDS = 45.0  # no repetition starts later: the platform limits the attempt's time
 _WORTH_REPEATING = frozenset({401, 408, 409, 425, 429})
 _ATTEMPT_ENDED = frozenset({409})  # asking again changes nothing
 
@@ -46,6 +47,7 @@ def post(
     Raises NotAccepted, without repeating the call if the status is one of `final`.
     """
     repeatable = _WORTH_REPEATING - final
+    started = monotonic()
     with requests.Session() as session:
         for delay in (*_DELAYS, None):
             try:
@@ -58,7 +60,7 @@ def post(
                 problem = f"answered {response.status_code}: {response.text[:500]}"
                 permanent = response.status_code < 500 and response.status_code not in repeatable
             log.warning("post to %s: %s", url, problem)
-            if permanent or delay is None:
+            if permanent or delay is None or monotonic() - started > _GIVE_UP_SECONDS:
                 break
             wait(delay)
     raise NotAccepted(f"{url}: {problem}")

@@ -65,6 +65,16 @@ def test_invalid_description_is_refused(tmp_path: Path, xml: str) -> None:
     assert caught.value.code == "FMU_INVALID_MODEL_DESCRIPTION"
 
 
+@pytest.mark.parametrize("content", ["<a>" * 400, f"<a>{'x' * 11_000_000}</a>"])
+def test_huge_description_is_refused_in_terms_of_user(tmp_path: Path, content: str) -> None:
+    (tmp_path / "modelDescription.xml").write_text(content)
+
+    with pytest.raises(FmuRefused, match="nested too deeply, or has") as refused:
+        read_description(tmp_path)
+
+    assert "HUGE" not in str(refused.value)
+
+
 def test_missing_description_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FmuRefused, match="not an FMU"):
         read_description(tmp_path)

@@ -1,6 +1,7 @@
 """Callbacks and their repetition."""
 
 import json
+from itertools import count
 
 import pytest
 import responses
@@ -81,6 +82,19 @@ def test_retries_end_after_half_a_minute() -> None:
         call()
 
     assert len(responses.calls) == 7
+
+
+@responses.activate
+def test_slow_worker_ends_retries_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer takes 30 seconds: after the second one no repetition starts."""
+    clock = count(0, 30)
+    monkeypatch.setattr(worker_module, "monotonic", lambda: next(clock))
+    responses.post(URL, status=503)
+
+    with pytest.raises(NotAccepted):
+        call()
+
+    assert len(responses.calls) == 2
 
 
 @responses.activate
