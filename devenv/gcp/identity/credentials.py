@@ -53,6 +53,8 @@ class CredentialsApi:
                 getattr(credentials, f"{name}Response").pb(),
                 handle,
                 (HttpRule("POST", f"{_ACCOUNT}:{name[0].lower()}{name[1:]}", "*"),),
+                # Node's client sends it; `azp` stays the unique id of the account.
+                frozenset({"useEmailAzp"}) if name == "GenerateIdToken" else frozenset(),
             )
         keys, empty = admin.ListServiceAccountKeysResponse.pb(), empty_pb2.Empty
         for name, response, handle, binding in (

@@ -267,7 +267,8 @@ class Identity:
         if grant and self.remaining(grant) > 0:
             return grant.caller
         claims = self.assertion(token)
-        if claims and _is_for_google(claims.get("aud")):
+        # Python's clients sign an audience, Go's the scopes instead.
+        if claims and (_is_for_google(claims.get("aud")) or "scope" in claims):
             scopes = tuple(str(claims.get("scope", "")).split())
             return ApiCaller(str(claims["iss"]), scopes=scopes)
         if self._lenient:

@@ -34,7 +34,8 @@ class Rpc:
     """A unary method: `method` is `google.cloud.run.v2.Jobs/RunJob`; types are raw protobuf classes.
 
     The server parses the request, authenticates the caller and calls `handle(request, call)`,
-    which returns a `response` message or raises a CloudError.
+    which returns a `response` message or raises a CloudError. `unpublished` are JSON names that
+    Google accepts and the published request does not have.
     """
 
     method: str
@@ -42,6 +43,7 @@ class Rpc:
     response: type[Message]
     handle: Handler
     bindings: tuple[HttpRule, ...] = ()
+    unpublished: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ def request(
     message = rpc.request()
     if binding.body:
         target = message if binding.body == "*" else getattr(message, binding.body)
-        _fill(target, parse_object(body))
+        sent = parse_object(body)
+        _fill(target, {name: sent[name] for name in sent if name not in rpc.unpublished})
     if fields := _tree(message.DESCRIPTOR, query):
         _fill(message, fields)
     for name, value in path.items():

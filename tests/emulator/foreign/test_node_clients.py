@@ -83,6 +83,20 @@ def test_node_job_is_run_and_cancelled(node: Client) -> None:
     assert answer == {"job": True, "execution": True}
 
 
+def test_node_key_file_authenticates_every_client(
+    node: Client, bucket: str, name: str, key_file: Path
+) -> None:
+    answer = node("validator-fmu", "keyFile", str(key_file), bucket, name)
+
+    assert answer == {"content": "by key", "paused": 7, "identity": 3}
+
+
+def test_node_impersonates_an_account(node: Client, config: CloudConfig) -> None:
+    answer = node("admin", "impersonate", config.email("web"))
+
+    assert answer == {"token": True, "key": 40, "identity": 3}
+
+
 def test_node_finds_its_identity(node: Client, config: CloudConfig) -> None:
     email = config.email("web")
     assert node("web", "identity", "https://worker.example") == {
@@ -125,12 +139,6 @@ def test_go_reads_gzip_objects_as_asked(go: Client, node: Client, bucket: str, n
 
     assert answer["plain"] == "hello " * 1000
     assert answer["packed"] < 100
-
-
-def test_node_key_file_authenticates_its_account(
-    node: Client, bucket: str, name: str, key_file: Path
-) -> None:
-    assert node("admin", "keyFile", str(key_file), bucket, name) == "by key"
 
 
 def test_node_manages_files_and_is_refused_access_lists(

@@ -9,7 +9,7 @@ import { gzipSync } from 'node:zlib';
 import run from '@google-cloud/run';
 import { Storage, TransferManager } from '@google-cloud/storage';
 import tasks from '@google-cloud/tasks';
-import { GoogleAuth } from 'google-auth-library';
+import { GoogleAuth, Impersonated } from 'google-auth-library';
 
 const project = process.env.GOOGLE_CLOUD_PROJECT;
 const place = `projects/${project}/locations/us-west1`;
@@ -238,7 +238,25 @@ const commands = {
   async keyFile(path, bucket, name) {
     const mine = new Storage({ keyFilename: path });
     await mine.bucket(bucket).file(name).save('by key', { resumable: false });
-    return text((await mine.bucket(bucket).file(name).download())[0]);
+    const client = new tasks.CloudTasksClient({ keyFilename: path });
+    const paused = await code(client.pauseQueue({ name: `${place}/queues/runs` }));
+    const [content] = await mine.bucket(bucket).file(name).download();
+    const auth = new GoogleAuth({ keyFilename: path });
+    const headers = await (await auth.getIdTokenClient('https://a.example')).getRequestHeaders();
+    const bearer = headers.get?.('authorization') ?? headers.Authorization;
+    return { content: text(content), paused, identity: bearer.split('.').length };
+  },
+
+  async impersonate(email) {
+    const sourceClient = await new GoogleAuth().getClient();
+    const client = new Impersonated({
+      sourceClient, targetPrincipal: email, lifetime: 600,
+      targetScopes: ['https://www.googleapis.com/auth/devstorage.read_only'],
+    });
+    const { token } = await client.getAccessToken();
+    const { keyId } = await client.sign('hello');
+    const identity = await client.fetchIdToken('https://a.example', { includeEmail: true });
+    return { token: token.startsWith('ya29.'), key: keyId.length, identity: identity.split('.').length };
   },
 };
 

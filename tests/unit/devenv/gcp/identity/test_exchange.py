@@ -133,6 +133,10 @@ def test_signed_jwt_with_target_audience_is_exchanged_for_id_token(
     assert (claims["aud"], claims["email"]) == ("https://a", WEB)
 
 
+def test_jwt_for_older_token_address_is_accepted(oauth: Web, key: SigningKey) -> None:
+    assert redeem(oauth, key, aud="https://www.googleapis.com/oauth2/v4/token").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
@@ -168,10 +172,11 @@ def test_self_signed_jwt_authenticates_its_account(identity: Identity, key: Sign
     now = int(ManualClock().now())
     claims = {"iss": WEB, "sub": WEB, "iat": now, "exp": now + 3600}
 
-    def caller(audience: str) -> ApiCaller:
-        token = sign_jwt(key, claims | {"aud": audience})
+    def caller(**more: str) -> ApiCaller:
+        token = sign_jwt(key, claims | more)
         return identity.caller({"authorization": f"Bearer {token}"})
 
-    assert caller("https://cloudtasks.googleapis.com/").email == WEB
+    assert caller(aud="https://cloudtasks.googleapis.com/").email == WEB
+    assert caller(scope=SCOPE).scopes == (SCOPE,)
     with pytest.raises(Unauthenticated):
-        caller("https://evil.example/")
+        caller(aud="https://evil.example/")
