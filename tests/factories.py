@@ -22,9 +22,9 @@ from validibot.accounts.models import ApiKey, Membership, Organisation, Project,
 from validibot.runs.models import (
     Artifact,
     Attempt,
+    CallbackReceipt,
     Finding,
     IdempotencyKey,
-    Receipt,
     Run,
     RunEvent,
     StepRun,
@@ -224,9 +224,9 @@ class AttemptFactory(DjangoModelFactory[Attempt]):
     timeout_at = LazyFunction(lambda: timezone.now() + dt.timedelta(minutes=10))
 
 
-class ReceiptFactory(DjangoModelFactory[Receipt]):
+class CallbackReceiptFactory(DjangoModelFactory[CallbackReceipt]):
     class Meta:
-        model = Receipt
+        model = CallbackReceipt
 
     attempt = SubFactory(AttemptFactory)
     run = SelfAttribute("attempt.step_run.run")

@@ -198,6 +198,8 @@ FILE_UPLOAD_TEMP_DIR = tempfile.gettempdir()
 
 # How long a worker may hold a run without a sign of life; then another takes it over.
 RUN_LEASE_SECONDS = 15
+# How long after its start a run may wait for an outage of storage or of the provider to end.
+RUN_DEADLINE_SECONDS = 24 * 60 * 60
 # A run that waits longer than this for its queue entry is enqueued again.
 RUN_PENDING_SECONDS = 60
 

@@ -10,8 +10,13 @@ from django.db import connection, transaction
 
 from tests.factories import RunFactory
 from tests.waiting import until
-from validibot.runs.events import changes, record, wait_until_finished
-from validibot.runs.events.listener import DEAF_SECONDS, listener
+from validibot.runs.events import (
+    POLL_INTERVAL_DISCONNECTED,
+    changes,
+    listener,
+    record,
+    wait_until_finished,
+)
 from validibot.runs.models import Run, RunEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +32,7 @@ def _stopped() -> Iterator[None]:
 def hearing() -> None:
     """Wait until the listener has its connection."""
     listener.start()
-    until(lambda: listener.patience != DEAF_SECONDS)
+    until(lambda: listener.poll_interval != POLL_INTERVAL_DISCONNECTED)
 
 
 def later(seconds: float, run: Run) -> threading.Timer:

@@ -8,9 +8,10 @@ from docker import DockerClient
 from tests.docker.product import Deployment, bundle, deployment, finished, program, worker
 from tests.waiting import until
 from validibot.runs.backends.docker.watch import Watch
-from validibot.runs.cancel import cancel_run
+from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Attempt, Run, RunEvent
-from validibot.runs.reconcile import look, reconcile_all
+from validibot.runs.reconcile import look
+from validibot.runs.sweep import run_sweep
 
 __all__ = ["deployment", "program", "worker"]
 
@@ -168,7 +169,7 @@ def test_reconcile_finds_end_after_launcher_died(
 
     run.refresh_from_db()
     assert run.result == "PASS"
-    reconcile_all()
+    run_sweep()
     assert deployment.containers() == []
 
 
@@ -185,7 +186,7 @@ def test_unanswered_launch_is_found_by_its_input(
     attempt = Attempt.objects.get()
     assert (attempt.state, attempt.execution) == ("RUNNING", f"attempt-{attempt.pk}")
     cancel_run(run.pk, actor="ada@example.org")
-    reconcile_all()
+    run_sweep()
 
 
 @pytest.mark.usefixtures("_unwatched")
@@ -201,11 +202,11 @@ def test_sweep_removes_ended_containers_of_owner_only(
         labels={"io.validibot.managed": "true", "io.validibot.owner": "test-somebody-else"},
     )
 
-    reconcile_all()
+    run_sweep()
 
     foreign.reload()  # is still there
     foreign.remove()
     kept = Attempt.objects.get(step_run__run=active)
     assert deployment.containers() == [f"attempt-{kept.pk}.{deployment.owner}"]
     cancel_run(active.pk, actor="ada@example.org")
-    reconcile_all()
+    run_sweep()

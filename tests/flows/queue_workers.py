@@ -21,7 +21,7 @@ from tests import waiting
 from tests.factories import started_run
 from validibot.dispatch.database.backend import DatabaseBackend
 from validibot.dispatch.database.models import QueuedTask
-from validibot.runs.events.record import ENDINGS
+from validibot.runs.events import ENDINGS
 from validibot.runs.models import Run, RunEvent
 from validibot.runs.tasks import execute_run
 from validibot.workflows.models import Step

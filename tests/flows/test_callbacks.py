@@ -245,7 +245,7 @@ def test_an_answer_to_something_else_ends_the_run_as_an_error(
 
     _refused(attempt.call_back(), 400)
 
-    _ended_with(attempt, "ERROR", error="answers something else")
+    _ended_with(attempt, "ERROR", error="does not belong to this attempt")
 
 
 def test_an_answer_full_of_oddities_is_kept_as_far_as_it_goes(attempt: Attempt) -> None:

@@ -28,7 +28,7 @@ from tests.flows.queue_workers import (
     until,
 )
 from validibot.dispatch.database.models import QueuedTask
-from validibot.runs.events.record import ENDINGS
+from validibot.runs.events import ENDINGS
 from validibot.runs.models import Run, RunEvent, StepRun
 from validibot.workflows.models import Step
 

@@ -15,8 +15,7 @@ from django.urls import Resolver404, resolve
 
 from devenv.gcp.config import CloudConfig, parse
 from devenv.gcp.intercept.endpoints import environ
-from validibot.runs import states
-from validibot.runs.findings import close
+from validibot.runs import lifecycle, states
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -143,14 +142,14 @@ def test_every_page_is_reachable_from_the_readme() -> None:
 def test_architecture_page_lists_every_recorded_event() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "validibot/runs").rglob("*.py"))
     plain = re.findall(
-        r'kind="(\w+)"|_record\([^"]*"(\w+)"|kind = "(\w+)" if \w+ else "(\w+)"', source
+        r'kind="(\w+)"|_record\([^"]*"(\w+)"|kind = "(\w+)" if [\w.]+ else "(\w+)"', source
     )
     written = {kind for kinds in plain for kind in kinds if kind}
     steps = {f"step_{status.lower()}" for status in states.terminal(states.STEP) - {"SKIPPED"}}
 
     described = _column("architecture.md", table="event", column="event")
 
-    assert described == written | steps | set(close._EVENTS.values())
+    assert described == written | steps | set(lifecycle.EVENT_OF_RESULT.values())
     assert _column("architecture.md", table="#", column="events") <= described
 
 

@@ -17,8 +17,8 @@ from validibot.api.lists import PathCursorPagination, filter_runs, query_number
 from validibot.core.downloads import attachment
 from validibot.core.problems import Problem
 from validibot.runs.access import may_cancel, visible_runs
-from validibot.runs.cancel import cancel_run
 from validibot.runs.evidence import evidence_of
+from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run, RunEvidence
 from validibot.workflows.models import Workflow
 from validibot.workflows.select import WorkflowNotFound, find_workflow, visible_workflows

@@ -9,9 +9,9 @@ from django.http import HttpRequest
 from validibot.runs.models import (
     Artifact,
     Attempt,
+    CallbackReceipt,
     Finding,
     IdempotencyKey,
-    Receipt,
     Run,
     RunEvent,
     StepRun,
@@ -80,8 +80,8 @@ class AttemptAdmin(ReadOnly):
     exclude = ("nonce_digest",)
 
 
-@admin.register(Receipt)
-class ReceiptAdmin(ReadOnly):
+@admin.register(CallbackReceipt)
+class CallbackReceiptAdmin(ReadOnly):
     list_display = ("callback_id", "status", "deliveries", "received_at")
     list_filter = ("status",)
     search_fields = ("callback_id",)

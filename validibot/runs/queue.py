@@ -2,12 +2,16 @@
 
 Tasks lie at the top of the package: they call everything. Code that enqueues them lies below. The
 queue is what breaks this circle, so the tasks are imported when an entry is made, here and nowhere
-else. All entries are made after the commit of the transaction that makes them necessary. If the
-queue cannot be reached the error is logged and the sweep finds what is missing: the state of runs
-and attempts says what has to be done, an entry only says that it should be done now.
+else. Entries are made after the commit of the transaction that makes them necessary. If the queue
+cannot be reached the error is logged and the sweep finds what is missing: the state of runs and
+attempts says what has to be done, an entry only says that it should be done now.
+
+The entry of a run is named by the run and by `enqueued_at`, the moment when the run became ready for
+a worker. Whoever enqueues it a second time for the same moment adds nothing.
 """
 
 import datetime as dt
+import logging
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
@@ -18,13 +22,28 @@ from django.db import connection, transaction
 from django.tasks import default_task_backend
 from django.utils import timezone
 
+from validibot.dispatch.backend import enqueue_once
 from validibot.runs.events import release_connection
 from validibot.runs.models import Run
 
+logger = logging.getLogger(__name__)
 
-def enqueue_run(run_id: UUID) -> None:
+
+def enqueue_run(run: Run) -> None:
     """Enqueue the execution of a run's next steps."""
-    _on_commit(lambda: _tasks().execute_run.enqueue(str(run_id)))
+    _on_commit(partial(_add_run, run))
+
+
+def enqueue_run_once(run: Run) -> bool:
+    """Enqueue a run now, unless the queue has its entry; return whether one was added.
+
+    An outage of the queue is logged: the next sweep does the same.
+    """
+    try:
+        return _add_run(run)
+    except Exception:
+        logger.exception("run %s cannot be enqueued now", run.pk)
+        return False
 
 
 def enqueue_watch(attempt_id: UUID, *, number: int = 0) -> None:
@@ -34,8 +53,7 @@ def enqueue_watch(attempt_id: UUID, *, number: int = 0) -> None:
     """
     if not default_task_backend.supports_defer:
         return
-    delay = dt.timedelta(seconds=min(5 * 2 ** min(number, 4), 60))
-    due = timezone.now() + delay
+    due = timezone.now() + dt.timedelta(seconds=min(5 * 2 ** min(number, 4), 60))
     _on_commit(lambda: _tasks().watch_attempt.using(run_after=due).enqueue(str(attempt_id), number))
 
 
@@ -49,10 +67,10 @@ def enqueue_mail(run_id: UUID) -> None:
     _on_commit(lambda: _tasks().send_run_finished.enqueue(str(run_id)))
 
 
-def announce(run: Run) -> None:
-    """Enqueue the mail about a run's end. Programs that start runs look for themselves."""
-    if run.source == Run.Source.LAUNCH_PAGE and run.user_id:
-        enqueue_mail(run.pk)
+def _add_run(run: Run) -> bool:
+    moment = run.enqueued_at or run.created_at
+    key = f"execute-{run.pk}-{int(moment.timestamp() * 1000)}"
+    return enqueue_once(_tasks().execute_run, str(run.pk), key=key)
 
 
 def _on_commit(enqueue: Callable[[], Any]) -> None:

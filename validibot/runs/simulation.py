@@ -9,7 +9,7 @@ real callbacks, sweeps and users go through. `MockBackend` loads it by the name 
 from uuid import UUID
 
 from validibot.runs import callback, reconcile
-from validibot.runs.cancel import cancel_run
+from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Attempt
 
 

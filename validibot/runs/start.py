@@ -86,7 +86,7 @@ def start(
     if replayed is not None:
         _discard(submission)
         return StartedRun(replayed, replayed=True)
-    queue.enqueue_run(run.pk)
+    queue.enqueue_run(run)
     return StartedRun(run)
 
 
@@ -102,7 +102,7 @@ def start_run(
     run = _new_run(freeze(workflow), submission, user=user, source=source, scenario=scenario)
     with transaction.atomic():
         _insert(run)
-    queue.enqueue_run(run.pk)
+    queue.enqueue_run(run)
     return run
 
 

@@ -1,4 +1,8 @@
-"""The tasks of runs. Arguments are ids; every task may be delivered more than once."""
+"""The tasks of runs.
+
+Arguments are ids. Every task may be delivered more than once, and late: a run or an attempt that was
+deleted meanwhile is done. TryLater makes the queue deliver the task again.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -9,23 +13,23 @@ from django.tasks import TaskContext, task
 from validibot.core.storage import StorageError
 from validibot.dispatch import TryLater
 from validibot.notify.mail import run_finished
-from validibot.runs import execute, queue, reconcile
-from validibot.runs.backends import get_backend
-from validibot.runs.backends.base import Phase, StateUnavailable
-from validibot.runs.models import Attempt, Run
+from validibot.runs import queue, reconcile
+from validibot.runs.backends.base import StateUnavailable
+from validibot.runs.execute import RunBusy, execute
+from validibot.runs.launch import LaunchPostponed
+from validibot.runs.models import Run
+from validibot.runs.sweep import run_sweep
 
 
 @task(takes_context=True)
 def execute_run(context: TaskContext[Any, Any], run_id: str) -> None:
     """Go on with a run."""
     try:
-        ended = execute.execute(UUID(run_id), task=context.task_result.id)
-    except execute.Busy as error:
+        execute(UUID(run_id), task=context.task_result.id)
+    except RunBusy as error:
         raise TryLater(f"Another worker holds run {run_id}.") from error
-    except StorageError as error:
+    except (StorageError, LaunchPostponed) as error:
         raise TryLater(str(error)) from error
-    if ended:
-        queue.announce(ended)
 
 
 @task
@@ -42,33 +46,27 @@ def watch_attempt(attempt_id: str, number: int = 0) -> None:
 @task
 def sweep() -> None:
     """Sweep, as the scheduler makes the worker do by HTTP; for queues with periodic tasks."""
-    reconcile.reconcile_all()
+    run_sweep()
 
 
 @task
 def cancel_execution(attempt_id: str) -> None:
-    """Stop what a cancelled or timed-out attempt may still be doing."""
-    attempt = Attempt.objects.select_related("step_run__step__validator").get(pk=attempt_id)
-    backend = get_backend(attempt.backend)
+    """Cancel the execution of an attempt that has ended; the sweep makes sure that it ends."""
+    attempt = reconcile.load_attempt(UUID(attempt_id))
+    if attempt is None:
+        return
     try:
-        execution = attempt.execution
-        if not execution:
-            job = attempt.step_run.step.validator.job
-            found = backend.find(job=job, input_uri=attempt.input_uri)
-            execution = found.execution if found.phase is Phase.RUNNING else ""
-        if execution:
-            backend.cancel(execution)
+        reconcile.stop_execution(attempt)
     except StateUnavailable as error:
         raise TryLater(str(error)) from error
 
 
 @task
 def send_run_finished(run_id: str) -> None:
-    """Mail whoever started a run on its page, where nobody else tells them of its end."""
-    run = Run.objects.select_related("organisation", "submission", "user", "workflow").get(
-        pk=run_id
-    )
-    if run.user:
+    """Mail the user who started a run on its page."""
+    runs = Run.objects.select_related("organisation", "submission", "user", "workflow")
+    run = runs.filter(pk=run_id).first()
+    if run and run.user:
         run_finished(
             recipient=run.user.email,
             filename=run.submission.filename,

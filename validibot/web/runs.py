@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from validibot.accounts.scope import Scope
 from validibot.core.downloads import attachment
 from validibot.runs.access import may_cancel, visible_runs
-from validibot.runs.cancel import cancel_run
+from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Finding, Run, StepRun, with_images
 from validibot.web.scope import member, page
 from validibot.workflows.models import Severity

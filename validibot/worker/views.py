@@ -7,8 +7,8 @@ from django.http import HttpRequest
 
 from validibot.core.problems import Problem
 from validibot.dispatch.delivery import TaskDelivery, deliver, queue_account
-from validibot.runs import callback, capability
-from validibot.runs.reconcile import reconcile_all
+from validibot.runs import callback
+from validibot.runs.sweep import run_sweep
 from validibot.worker.doors import door
 
 
@@ -37,7 +37,7 @@ def callbacks(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict
 @door
 def capabilities(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
     """Renew a validator's right to its attempt's folder; the nonce tells which one that is."""
-    return capability.renew(body)
+    return callback.renew_capability(body)
 
 
 @door
@@ -45,4 +45,4 @@ def reconcile(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict
     """Sweep, as the scheduler asks every minute; nobody else may."""
     if not caller or caller != settings.SCHEDULER_ACCOUNT:
         raise Problem(403, "PERMISSION_DENIED", "Only the scheduler asks for a sweep.")
-    return 200, dict(reconcile_all())
+    return 200, dict(run_sweep())

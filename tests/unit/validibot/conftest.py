@@ -2,10 +2,10 @@
 
 import pytest
 
-from validibot.runs.events.listener import Listener
+from validibot.runs.events import RunEventListener
 
 
 @pytest.fixture(autouse=True)
 def _no_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that listens would outlive the test and hold on to its database."""
-    monkeypatch.setattr(Listener, "start", lambda self: None)
+    monkeypatch.setattr(RunEventListener, "start", lambda self: None)

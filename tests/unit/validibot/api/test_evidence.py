@@ -18,8 +18,8 @@ from tests.factories import (
 )
 from tests.unit.validibot.api.conftest import Api
 from validibot.accounts.models import Organisation
-from validibot.runs.cancel import cancel_run
 from validibot.runs.evidence import record_evidence
+from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run, RunEvidence, StepRun, digest_of
 from validibot.workflows.models import Workflow
 

@@ -14,8 +14,7 @@ from pytest_django import Settings
 from tests.unit.validibot.api.conftest import Api
 from validibot.api import launch
 from validibot.core.asgi import ThreadedHandler, in_thread
-from validibot.runs.events import record
-from validibot.runs.events.listener import listener
+from validibot.runs.events import listener, record
 from validibot.runs.models import Run, RunEvent
 from validibot.workflows.models import Workflow
 

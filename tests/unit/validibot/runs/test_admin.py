@@ -6,8 +6,8 @@ from django.test import Client
 from tests.factories import (
     ArtifactFactory,
     AttemptFactory,
+    CallbackReceiptFactory,
     FindingFactory,
-    ReceiptFactory,
     RunEventFactory,
 )
 from validibot.runs.models import Attempt
@@ -18,13 +18,15 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _rows() -> None:
     attempt = AttemptFactory.create(nonce_digest="d" * 64)
-    ReceiptFactory.create(attempt=attempt)
+    CallbackReceiptFactory.create(attempt=attempt)
     FindingFactory.create(step_run=attempt.step_run)
     ArtifactFactory.create(step_run=attempt.step_run)
     RunEventFactory.create(run=attempt.step_run.run)
 
 
-@pytest.mark.parametrize("name", ["run", "steprun", "attempt", "receipt", "finding", "artifact"])
+@pytest.mark.parametrize(
+    "name", ["run", "steprun", "attempt", "callbackreceipt", "finding", "artifact"]
+)
 def test_every_kind_of_row_is_listed_and_shown(admin_client: Client, name: str) -> None:
     listed = admin_client.get(f"/admin/runs/{name}/")
     assert listed.status_code == 200

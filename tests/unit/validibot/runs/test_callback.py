@@ -20,9 +20,9 @@ from validators.sdk.storage.file import FileStorage
 from validibot.core.storage import StorageError, get_storage
 from validibot.runs import callback
 from validibot.runs.backends.base import LaunchRequest
-from validibot.runs.cancel import cancel_run
 from validibot.runs.execute import execute
-from validibot.runs.models import Artifact, Attempt, Finding, Receipt, Run, RunEvent
+from validibot.runs.lifecycle import cancel_run
+from validibot.runs.models import Artifact, Attempt, CallbackReceipt, Finding, Run, RunEvent
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def request_(provider: Provider, container_run: Run) -> LaunchRequest:
     return provider.requests[0]
 
 
-def post(request: LaunchRequest, **changes: Any) -> callback.Reply:
+def post(request: LaunchRequest, **changes: Any) -> callback.CallbackReply:
     return callback.receive(callback_of(request, **changes).model_dump_json().encode())
 
 
@@ -90,7 +90,7 @@ def test_a_callback_ends_the_run(request_: LaunchRequest, container_run: Run) ->
     assert (reply.status, container_run.result) == (200, "PASS")
     assert container_run.steps.get().outputs == {"time": 10.0, "y": 2.0}
     assert Attempt.objects.get().state == "COMPLETED"
-    assert Receipt.objects.get().status == "COMPLETED"
+    assert CallbackReceipt.objects.get().status == "COMPLETED"
     assert kinds(container_run)[-3:] == ["called_back", "step_passed", "passed"]
 
 
@@ -104,7 +104,7 @@ def test_a_repeated_callback_is_acknowledged_and_applied_once(
 
     assert reply.status == 200
     assert reply.body["idempotent_replayed"] is True
-    assert Receipt.objects.get().deliveries == 2
+    assert CallbackReceipt.objects.get().deliveries == 2
     assert kinds(container_run).count("step_passed") == 1
 
 
@@ -223,7 +223,7 @@ def test_a_forged_callback_touches_nothing(
 
     container_run.refresh_from_db()
     assert (reply.status, container_run.status) == (status, "RUNNING")
-    assert not Receipt.objects.exists()
+    assert not CallbackReceipt.objects.exists()
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"\xff", b"[" * 10_000, b'{"run_id": 1}'])
@@ -242,7 +242,7 @@ def test_a_callback_with_another_file_ends_the_run_as_error(
 
     container_run.refresh_from_db()
     assert (reply.status, container_run.result) == (400, "ERROR")
-    assert Receipt.objects.get().status == "REJECTED"
+    assert CallbackReceipt.objects.get().status == "REJECTED"
     assert post(request_).body["idempotent_replayed"] is True
 
 
@@ -339,7 +339,7 @@ def test_a_callback_is_repeated_when_storage_fails(
 
 def test_a_callback_that_is_being_applied_is_asked_to_wait(request_: LaunchRequest) -> None:
     attempt = Attempt.objects.get()
-    receipt = Receipt.objects.create(
+    receipt = CallbackReceipt.objects.create(
         callback_id=attempt.callback_id,
         run_id=attempt.step_run.run_id,
         attempt=attempt,
@@ -352,7 +352,7 @@ def test_a_callback_that_is_being_applied_is_asked_to_wait(request_: LaunchReque
     assert post(request_).status == 409
 
     long_ago = timezone.now() - dt.timedelta(minutes=5)
-    Receipt.objects.filter(pk=receipt.pk).update(claimed_at=long_ago)
+    CallbackReceipt.objects.filter(pk=receipt.pk).update(claimed_at=long_ago)
     assert post(request_).status == 200
 
 
@@ -361,7 +361,7 @@ def test_an_output_that_fits_no_column_ends_the_run_as_error(
 ) -> None:
     message = {"severity": "ERROR", "code": "x" * 500, "text": "Bad"}
     store_output(request_, status="failed_validation", messages=[message])
-    monkeypatch.setattr("validibot.runs.findings.verdict._MAX_CODE", 500)
+    monkeypatch.setattr("validibot.runs.verdict._MAX_CODE", 500)
 
     assert post(request_).status == 400
 
@@ -376,7 +376,7 @@ def test_an_output_that_we_stumble_over_ends_the_run_as_our_error(
         raise ZeroDivisionError
 
     store_output(request_)
-    monkeypatch.setattr("validibot.runs.findings.settlement.verdict_of", stumble)
+    monkeypatch.setattr("validibot.runs.outcome.verdict_of", stumble)
 
     post(request_)
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.unit.validibot.runs.scripted import Provider, ScriptedBackend, callback_of
 from validibot.core.storage import StorageError
-from validibot.runs import capability
+from validibot.runs import callback
 from validibot.runs.execute import execute
 from validibot.runs.models import Run
 
@@ -17,7 +17,7 @@ def question(provider: Provider, container_run: Run) -> bytes:
 
 
 def test_who_was_given_no_capability_has_none_to_renew(question: bytes) -> None:
-    status, answer = capability.renew(question)
+    status, answer = callback.renew_capability(question)
 
     assert (status, "none to renew" in answer["detail"]) == (400, True)
 
@@ -29,6 +29,6 @@ def test_a_right_that_cannot_be_made_now_is_asked_for_again(
         raise StorageError("no token")
 
     monkeypatch.setattr(ScriptedBackend, "confines", True)
-    monkeypatch.setattr(capability, "mint", fail)
+    monkeypatch.setattr(callback, "mint", fail)
 
-    assert capability.renew(question) == (503, {"detail": "no token"})
+    assert callback.renew_capability(question) == (503, {"detail": "no token"})

@@ -15,13 +15,14 @@ from tests.unit.validibot.runs.scripted import Provider, callback_of, store_outp
 from validibot.core.storage import ObjectExists
 from validibot.runs import callback
 from validibot.runs.backends.base import ExecutionState, LaunchRequest, Phase
-from validibot.runs.cancel import cancel_run
 from validibot.runs.events import record
-from validibot.runs.execute import Busy, execute
-from validibot.runs.findings.settlement import _lock_run as lock_run
+from validibot.runs.execute import RunBusy, execute
+from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Attempt, Run, RunEvent
-from validibot.runs.reconcile import look, on_execution_end, reconcile_all
+from validibot.runs.outcome import _lock_run as lock_run
+from validibot.runs.reconcile import look, on_execution_end
 from validibot.runs.states import ACTIVE_ATTEMPT, RUN, terminal
+from validibot.runs.sweep import run_sweep
 
 MESSAGE = {"severity": "ERROR", "code": "E1", "text": "The answer is wrong."}
 ENDS = {"passed", "failed", "error", "canceled", "timed_out"}
@@ -77,11 +78,11 @@ class World:
     def deliver_again(self) -> None:
         try:
             execute(self.run.pk)
-        except Busy:
+        except RunBusy:
             return
 
     def sweep(self) -> None:
-        reconcile_all()
+        run_sweep()
 
 
 ACTIONS = [name for name in vars(World) if not name.startswith("_") and name != "request"]
@@ -140,7 +141,7 @@ def test_of_many_deliveries_one_is_worked_on() -> None:
     def deliver() -> None:
         try:
             execute(run.pk)
-        except Busy:
+        except RunBusy:
             busy.append(True)
 
     assert at_once([deliver] * 6) == []

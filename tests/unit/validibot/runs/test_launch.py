@@ -10,8 +10,9 @@ from validators.sdk.storage.file import FileStorage
 from validibot.core.storage import StorageError
 from validibot.runs import callback
 from validibot.runs.backends.base import Launch, LaunchError, LaunchRequest, Phase
-from validibot.runs.cancel import cancel_run
 from validibot.runs.execute import execute
+from validibot.runs.launch import LaunchPostponed
+from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Attempt, Run
 from validibot.runs.reconcile import look
 from validibot.workflows.models import Step
@@ -167,7 +168,7 @@ def test_storage_that_fails_before_the_launch_leaves_the_run_to_a_retry(
 
     with monkeypatch.context() as patched:
         patched.setattr(FileStorage, "create", fail)
-        with pytest.raises(StorageError):
+        with pytest.raises(LaunchPostponed):
             execute(container_run.pk)
 
     execute(container_run.pk)

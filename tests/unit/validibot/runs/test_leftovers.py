@@ -7,10 +7,11 @@ import pytest
 
 from tests.unit.validibot.runs.scripted import Provider, ScriptedBackend
 from validibot.runs.backends.base import ExecutionState, Over, Phase, StateUnavailable
-from validibot.runs.cancel import cancel_run
 from validibot.runs.execute import execute
+from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Attempt, Run
-from validibot.runs.reconcile import look, on_execution_end, reconcile_all
+from validibot.runs.reconcile import look, on_execution_end
+from validibot.runs.sweep import run_sweep
 
 type Sweep = Callable[[set[UUID]], set[UUID]]
 
@@ -29,7 +30,7 @@ def sweep(monkeypatch: pytest.MonkeyPatch) -> Sweep:
         swept.clear()
         left.clear()
         left.update(attempts)
-        reconcile_all()
+        run_sweep()
         return set(swept)
 
     monkeypatch.setattr(ScriptedBackend, "sweep", tidy)
@@ -56,7 +57,7 @@ def test_a_backend_that_cannot_be_asked_does_not_stop_the_sweep(
 
     monkeypatch.setattr(ScriptedBackend, "sweep", silent)
 
-    assert reconcile_all() == {"enqueued": 0, "looked_at": 0}
+    assert run_sweep() == {"enqueued": 0, "looked_at": 0, "cancelled": 0}
 
 
 def test_end_without_output_reports_the_backends_message(

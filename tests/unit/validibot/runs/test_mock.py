@@ -12,7 +12,7 @@ from tests.factories import (
     started_run,
 )
 from validibot.runs.execute import execute
-from validibot.runs.models import Receipt, Run, RunEvent
+from validibot.runs.models import CallbackReceipt, Run, RunEvent
 from validibot.runs.start import start_run
 from validibot.workflows.models import Step
 
@@ -31,11 +31,11 @@ def container_step(kind: str, **step: object) -> Step:
 def test_every_type_passes_and_fails_by_file_name(kind: str, filename: str, result: str) -> None:
     run = started_run(step=container_step(kind), filename=filename, inline=b"PK")
 
-    assert execute(run.pk) is None
+    assert not execute(run.pk)
 
     run.refresh_from_db()
     assert (run.result, run.findings.exists()) == (result, result == "FAIL")
-    assert Receipt.objects.get().status == "COMPLETED"
+    assert CallbackReceipt.objects.get().status == "COMPLETED"
 
 
 def test_the_worker_goes_on_with_the_next_step_by_itself() -> None:

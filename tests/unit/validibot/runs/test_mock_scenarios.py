@@ -15,10 +15,11 @@ from validibot.core.storage import StorageError
 from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import Phase
 from validibot.runs.backends.mock.containers import containers
-from validibot.runs.cancel import cancel_run
 from validibot.runs.execute import execute
-from validibot.runs.models import Attempt, Receipt, Run
-from validibot.runs.reconcile import SILENCE_GRACE, reconcile_all
+from validibot.runs.lifecycle import cancel_run
+from validibot.runs.models import Attempt, CallbackReceipt, Run
+from validibot.runs.reconcile import SILENCE_GRACE
+from validibot.runs.sweep import run_sweep
 from validibot.workflows.scenarios import CATALOGUE
 
 pytestmark = [
@@ -99,17 +100,21 @@ ENDINGS = {
     "warnings": End("PASS", findings=3),
     "warnings(5)": End("PASS", findings=5),
     "slow(2)": End("PASS"),
-    "crash": End("ERROR", "FAILED", "RUNTIME_ERROR", f"{SILENT} Its process crashed with exit"),
+    "crash": End(
+        "ERROR", "FAILED", "RUNTIME_ERROR", f"{SILENT} Its process crashed with exit", answers=0
+    ),
     "out_of_memory": End(
-        "ERROR", "FAILED", "OOM", f"{SILENT} It took more memory than its 512 MiB"
+        "ERROR", "FAILED", "OOM", f"{SILENT} It took more memory than its 512 MiB", answers=0
     ),
     "timeout": LATE,
-    "never_calls_back": End("ERROR", "FAILED", "RUNTIME_ERROR", SILENT),
+    "never_calls_back": End("ERROR", "FAILED", "RUNTIME_ERROR", SILENT, answers=0),
     "calls_back_twice": End("PASS", answers=2),
     "late": End(LATE.result, LATE.attempt, LATE.category, LATE.error, answers=1),
     "before_launch_returns": End("PASS"),
     "forged_nonce": End("PASS"),
-    "wrong_run": End("ERROR", "FAILED", "RUNTIME_ERROR", "answers something else: run_id"),
+    "wrong_run": End(
+        "ERROR", "FAILED", "RUNTIME_ERROR", "does not belong to this attempt: run_id", answers=0
+    ),
     "malformed_output": End("ERROR", "FAILED", "RUNTIME_ERROR", "output is malformed: run_id"),
     "oversized_output": End("ERROR", "FAILED", "RUNTIME_ERROR", "is larger than 26,214,400 bytes"),
     "cancelled": End("CANCELED", "CANCELED", answers=0),
@@ -130,7 +135,7 @@ def test_a_scenario_ends_as_it_should_and_once(scenario: str, time: Time) -> Non
     assert bool(end.error) == bool(run.error)
     assert (attempt.state, run.findings.count()) == (end.attempt, end.findings)
     assert run.events.filter(kind__in=ENDS).count() == 1
-    assert sum(Receipt.objects.values_list("deliveries", flat=True)) == end.answers
+    assert sum(CallbackReceipt.objects.values_list("deliveries", flat=True)) == end.answers
 
 
 def test_every_scenario_has_its_test() -> None:
@@ -170,10 +175,10 @@ def test_silence_is_ended_by_the_sweep(
     scenario: str, result: str, after: dt.timedelta, time: Time
 ) -> None:
     run = launched(scenario)
-    assert reconcile_all()["looked_at"] == 0
+    assert run_sweep()["looked_at"] == 0
 
     with time_machine.travel(timezone.now() + after):
-        assert reconcile_all()["looked_at"] == 1
+        assert run_sweep()["looked_at"] == 1
 
     run.refresh_from_db()
     assert run.result == result
@@ -187,7 +192,7 @@ def test_a_container_of_another_process_is_waited_for_in_silence(time: Time) -> 
     attempt = Attempt.objects.get()
 
     with time_machine.travel(attempt.timeout_at + SILENCE_GRACE):
-        reconcile_all()
+        run_sweep()
 
     run.refresh_from_db()
     assert run.result == "TIMED_OUT"
@@ -199,7 +204,7 @@ def test_a_late_answer_changes_nothing(time: Time) -> None:
 
     run.refresh_from_db()
     assert (run.result, run.findings.count(), run.artifacts.count()) == ("TIMED_OUT", 0, 0)
-    assert Receipt.objects.get().status == "COMPLETED"
+    assert CallbackReceipt.objects.get().status == "COMPLETED"
     assert not run.events.filter(kind="called_back").exists()
 
 
@@ -212,7 +217,7 @@ def test_a_cancelled_container_stops_and_answers_nothing(time: Time) -> None:
     time.let_pass()
 
     assert get_backend().state(execution).phase is Phase.CANCELED
-    assert not Receipt.objects.exists()
+    assert not CallbackReceipt.objects.exists()
 
 
 def test_what_the_backend_says_of_its_containers_is_true(time: Time) -> None:
@@ -274,7 +279,7 @@ def test_a_launch_whose_storage_fails_is_looked_up_as_failed(
     assert Attempt.objects.get().state == "UNKNOWN"
 
     with time_machine.travel(timezone.now() + dt.timedelta(seconds=61)):
-        reconcile_all()
+        run_sweep()
 
     run.refresh_from_db()
     assert (run.result, run.error) == ("ERROR", f"{SILENT} the disk is full")

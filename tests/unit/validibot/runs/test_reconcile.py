@@ -10,10 +10,11 @@ from tests.factories import AttemptFactory, StepFactory, started_run
 from tests.unit.validibot.runs.scripted import Provider, callback_of, store_output
 from validibot.runs import callback
 from validibot.runs.backends.base import LaunchRequest, Phase
-from validibot.runs.cancel import cancel_run
 from validibot.runs.execute import execute
+from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Attempt, Finding, Run, RunEvent
-from validibot.runs.reconcile import look, on_execution_end, reconcile_all
+from validibot.runs.reconcile import look, on_execution_end
+from validibot.runs.sweep import run_sweep
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_callback_after_the_salvage_changes_nothing(
 
     reply = callback.process(message)
 
-    assert (reply.status, reply.body["idempotent_replayed"]) == (200, True)
+    assert (reply.status, reply.body["late_callback_ignored"]) == (200, True)
     assert Finding.objects.count() == 1
 
 
@@ -132,18 +133,18 @@ def test_a_run_that_the_queue_lost_is_enqueued_again(
     Run.objects.update(enqueued_at=ago(minutes=2))
 
     with django_capture_on_commit_callbacks(execute=True):
-        assert reconcile_all()["enqueued"] == 1
+        assert run_sweep()["enqueued"] == 1
 
     run.refresh_from_db()
     assert run.result == "PASS"
-    assert reconcile_all()["enqueued"] == 0
+    assert run_sweep()["enqueued"] == 0
 
 
 @pytest.mark.django_db
 def test_a_run_that_was_just_enqueued_is_left_to_the_queue() -> None:
     started_run(step=StepFactory.create())
 
-    assert reconcile_all()["enqueued"] == 0
+    assert run_sweep()["enqueued"] == 0
 
 
 @pytest.mark.django_db
@@ -156,7 +157,7 @@ def test_a_run_whose_worker_died_is_enqueued_again(
     )
 
     with django_capture_on_commit_callbacks(execute=True):
-        reconcile_all()
+        run_sweep()
 
     run.refresh_from_db()
     assert run.result == "PASS"
@@ -170,7 +171,7 @@ def test_a_continuation_that_was_lost_is_enqueued_again(
     Run.objects.update(status="RUNNING", enqueued_at=ago(minutes=2))
 
     with django_capture_on_commit_callbacks(execute=True):
-        reconcile_all()
+        run_sweep()
 
     run.refresh_from_db()
     assert run.result == "PASS"
@@ -181,7 +182,7 @@ def test_the_sweep_leaves_a_run_that_waits_for_its_validator(
 ) -> None:
     Run.objects.update(enqueued_at=ago(minutes=2))
 
-    assert reconcile_all() == {"enqueued": 0, "looked_at": 0}
+    assert run_sweep() == {"enqueued": 0, "looked_at": 0, "cancelled": 0}
 
 
 def test_the_sweep_looks_at_old_attempts(
@@ -191,7 +192,7 @@ def test_the_sweep_looks_at_old_attempts(
     provider.phase = Phase.FAILED
     Attempt.objects.update(created_at=ago(minutes=2))
 
-    assert reconcile_all()["looked_at"] == 1
+    assert run_sweep()["looked_at"] == 1
 
     container_run.refresh_from_db()
     assert container_run.result == "PASS"
@@ -205,7 +206,7 @@ def test_an_attempt_that_we_stumble_over_does_not_hide_the_others(
     store_output(request_)
     provider.phase = Phase.SUCCEEDED
 
-    assert reconcile_all()["looked_at"] == 2
+    assert run_sweep()["looked_at"] == 2
 
     container_run.refresh_from_db()
     lost.refresh_from_db()

@@ -16,7 +16,7 @@ def test_once_it_says_what_it_found() -> None:
     said = StringIO()
     call_command("reconcile", stdout=said)
 
-    assert said.getvalue() == "0 runs enqueued, 0 executions looked at\n"
+    assert said.getvalue() == "0 runs enqueued, 0 executions looked at, 0 cancellations repeated\n"
 
 
 def test_the_clock_goes_on_after_an_outage_and_stops_when_told(
@@ -28,16 +28,16 @@ def test_the_clock_goes_on_after_an_outage_and_stops_when_told(
         if error := next(answers):
             raise error
         stopping.set()
-        return {"enqueued": 1, "looked_at": 2}
+        return {"enqueued": 1, "looked_at": 2, "cancelled": 3}
 
-    monkeypatch.setattr(reconcile, "reconcile_all", sweep)
+    monkeypatch.setattr(reconcile, "run_sweep", sweep)
     monkeypatch.setattr("django.db.connection.close", lambda: None)
     caplog.set_level("INFO")
     reconcile.repeat(stopping, every=0.01)
 
     assert caplog.messages == [
         "the database cannot be reached: gone",
-        "1 runs enqueued, 2 executions looked at",
+        "1 runs enqueued, 2 executions looked at, 3 cancellations repeated",
     ]
 
 

@@ -22,7 +22,7 @@ def test_the_key_opens_the_door_and_then_the_nonce_is_asked_for(
     answer = client.post(CALLBACKS, headers={"Authorization": header})
 
     assert answer.status_code == 400
-    assert "This is no callback" in answer.json()["detail"]
+    assert "Invalid callback" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

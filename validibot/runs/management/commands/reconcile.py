@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, connection
 
-from validibot.runs.reconcile import reconcile_all
+from validibot.runs.sweep import run_sweep
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +45,11 @@ def repeat(stopping: threading.Event, *, every: float) -> None:
 
 
 def _sweep() -> str:
-    touched = reconcile_all()
-    return f"{touched['enqueued']} runs enqueued, {touched['looked_at']} executions looked at"
+    touched = run_sweep()
+    return (
+        f"{touched['enqueued']} runs enqueued, {touched['looked_at']} executions looked at, "
+        f"{touched['cancelled']} cancellations repeated"
+    )
 
 
 def _seconds(text: str) -> float:

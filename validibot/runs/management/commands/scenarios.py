@@ -13,7 +13,7 @@ from validibot.accounts.models import Organisation
 from validibot.runs import events
 from validibot.runs.admit import NotAdmitted
 from validibot.runs.backends.mock.containers import containers
-from validibot.runs.models import Receipt, Run
+from validibot.runs.models import CallbackReceipt, Run
 from validibot.runs.start import start
 from validibot.submissions import content
 from validibot.workflows.models import Workflow
@@ -59,7 +59,7 @@ class Command(BaseCommand):
         severities = Counter(run.findings.values_list("severity", flat=True))
         found = ", ".join(f"{count} {what}" for what, count in sorted(severities.items()))
         kinds = run.events.order_by("pk").values_list("kind", flat=True)
-        deliveries = Receipt.objects.filter(run=run).values_list("deliveries", flat=True)
+        deliveries = CallbackReceipt.objects.filter(run=run).values_list("deliveries", flat=True)
         rows = {
             "run": run.pk,
             "scenario": run.scenario,

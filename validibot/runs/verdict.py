@@ -1,25 +1,37 @@
-"""What a step came to, before anything of it is written."""
+"""Verdicts: the result of a step before it is written, and the assertions that contribute to it.
+
+`judged` is the verdict on a document (it passes unless a finding is an ERROR), `broken` says that
+nothing can be said about the document and that this is our fault, `timed_out` that a validator did
+not finish in time. Everything in a verdict fits the columns that it will be stored in.
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import F, OuterRef, QuerySet
+from django.db.models.functions import JSONObject
+
+from validibot.engines import Document
+from validibot.engines.assertions import Rule, evaluate
 from validibot.engines.problems import Problem, storable
-from validibot.runs.models import Artifact, Finding
+from validibot.runs.models import Artifact, Finding, StepRun
 from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
-from validibot.workflows.models import Severity
+from validibot.workflows.models import Assertion, Severity
 
 MAX_FINDINGS = 1000
 MAX_ERROR = 2000
 _MAX_CODE = 100
 _MAX_POSITION = 2**31 - 1
 _MAX_DEPTH = 32
+_RULE_FIELDS = ("expression", "when", "severity", "message", "success_message", "path")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """`run_status` is how the run ends because of it; None when it goes on."""
+    """The result of a step. `run_status` is how the run ends because of it; None if it goes on."""
 
     status: StepStatus
     run_status: RunStatus | None = None
@@ -90,8 +102,46 @@ def finding(problem: Problem, *, assertion_id: int | None = None) -> Finding:
     )
 
 
+def apply_assertions(
+    rules: Sequence[Rule],
+    *,
+    document: Document,
+    outputs: Mapping[str, Any],
+    earlier: Mapping[str, Any],
+    constants: Sequence[Mapping[str, Any]],
+) -> list[Finding]:
+    """Return the findings of a step's assertions. `earlier` holds the outputs of steps by order."""
+    if not rules:
+        return []
+    scope = {
+        "payload": document.payload_or_none(),
+        "output": outputs,
+        "steps": earlier,
+        "c": {str(constant["name"]): constant["value"] for constant in constants},
+    }
+    outcomes = evaluate(rules, scope)
+    return [
+        finding(outcome.problem, assertion_id=int(outcome.key))
+        for outcome in outcomes
+        if outcome.problem
+    ]
+
+
+def assertion_rows(steps: "QuerySet[StepRun]") -> "QuerySet[StepRun]":
+    """Annotate step runs with the assertions of their steps, as `rules_of` reads them."""
+    assertions = Assertion.objects.filter(step=OuterRef("step")).order_by("order")
+    row = JSONObject(key=F("id"), **{name: F(name) for name in _RULE_FIELDS})
+    return steps.annotate(assertion_rows=ArraySubquery(assertions.values(row=row)))
+
+
+def rules_of(step_run: StepRun) -> list[Rule]:
+    """Return the assertions of a step run that `assertion_rows` has annotated."""
+    rows: list[dict[str, Any]] = step_run.assertion_rows  # type: ignore[attr-defined]
+    return [Rule(**row) for row in rows]
+
+
 def storable_json(value: Any, depth: int = 0) -> Any:
-    """Return `value` as PostgreSQL's jsonb can hold it: no NUL, no NaN, no bottomless nesting."""
+    """Return `value` as PostgreSQL's jsonb can hold it: no NUL, no NaN, bounded nesting."""
     kept = value
     match value:
         case str():

@@ -1,4 +1,8 @@
-"""The input envelope of an attempt: what a container validator is told."""
+"""The input envelope of an attempt: everything that a container validator is told.
+
+It is stored once, create-only, and its canonical digest must come back in the output envelope. A
+validator whose storage token is confined to its attempt's folder finds copies of all files there.
+"""
 
 import re
 from pathlib import PurePosixPath
@@ -18,8 +22,8 @@ from validibot_shared.validations.envelopes import (
 from validibot.core.envelopes import language_of
 from validibot.core.storage import get_storage
 from validibot.runs.backends.base import ExecutionBackend
-from validibot.runs.findings import validator_identity
 from validibot.runs.models import Attempt, Run, StepRun
+from validibot.runs.output import validator_identity
 from validibot.submissions.models import Submission
 from validibot.workflows.models import StepFile, Validator
 
@@ -79,7 +83,7 @@ def _identity(step_run: StepRun, run: Run) -> dict[str, Any]:
         "workflow": {
             "id": str(run.workflow_id),
             "step_id": str(step.pk),
-            "step_name": step.name,
+            "step_name": step_run.name,
         },
     }
 
@@ -139,7 +143,7 @@ def _resource(file: StepFile) -> dict[str, Any]:
 
 
 def _confined(attempt: Attempt, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Copy what lies elsewhere into the attempt's folder; nothing else is open to the validator."""
+    """Copy files from elsewhere into the attempt's folder, the only one that the validator may read."""
     return [
         file if file["uri"].startswith(f"{attempt.bundle_uri}/") else _copied(attempt, file)
         for file in files

@@ -1,11 +1,4 @@
-"""The rows of a run: the run, its steps, attempts and receipts, findings, artifacts and events.
-
-A `Run` leads one submission through one version of a workflow. Each of its `StepRun`s applies one
-validator; a container validator is executed by `Attempt`s, of which a step has at most one that has
-not ended. A `CallbackReceipt` says that a validator called back. `Finding`, `Artifact` and
-`RunEvent` are what a run leaves behind. `validibot.runs.states` holds the transitions of each
-status, and only `validibot.runs.lifecycle` ends a run, a step run or an attempt.
-"""
+"""Rows of a run while it is under way: the run, its steps, attempts and receipts."""
 
 import hashlib
 import json
@@ -33,7 +26,7 @@ from validibot.runs.states import (
     sources,
 )
 from validibot.submissions.models import Submission
-from validibot.workflows.models import Assertion, Severity, Step, Workflow
+from validibot.workflows.models import Step, Workflow
 from validibot.workflows.scenarios import MAX_CHARACTERS
 
 
@@ -255,13 +248,13 @@ class Attempt(models.Model):
     def callback_id(self) -> str:
         return f"execution-attempt-{self.id}"
 
-    def move(self, target: AttemptState, **values: Any) -> bool:
-        """Go to `target` and set `values`, if the table allows it from where the row is by now.
+    def advance(self, target: AttemptState, **values: Any) -> bool:
+        """Go on to `target` and set `values`, if the table allows it from where the row is by now.
 
-        Returns whether it did; of two who try to leave the same state one succeeds.
+        Returns whether it did; of two that try to leave the same state one succeeds. Attempts are
+        ended by `validibot.runs.lifecycle` alone.
         """
-        if target not in ACTIVE_ATTEMPT:
-            values.setdefault("ended_at", timezone.now())
+        assert target in ACTIVE_ATTEMPT
         movable = Attempt.objects.filter(pk=self.pk, state__in=sources(ATTEMPT, target))
         if not movable.update(state=target, **values):
             return False
@@ -276,7 +269,7 @@ def with_images(step_runs: models.QuerySet[StepRun]) -> models.QuerySet[StepRun]
     return step_runs.annotate(image_digest=Coalesce(digest, models.Value("")))
 
 
-class Receipt(models.Model):
+class CallbackReceipt(models.Model):
     """The receipt of a callback. Unique on `callback_id`: however often it is delivered, it is
     applied once, by the holder of `claim_token`."""
 
@@ -295,82 +288,6 @@ class Receipt(models.Model):
 
     def __str__(self) -> str:
         return self.callback_id
-
-
-class Finding(models.Model):
-    """One finding of a run. `path` is where in the document (JSON Pointer, XPath, object name);
-    `line` and `column` count from 1."""
-
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="findings")
-    step_run = models.ForeignKey(
-        StepRun, on_delete=models.CASCADE, related_name="findings", db_index=False
-    )
-    order = models.PositiveIntegerField()
-    severity = models.CharField(max_length=10, choices=Severity)
-    code = models.CharField(max_length=100, blank=True)
-    message = models.TextField()
-    path = models.TextField(blank=True)
-    line = models.PositiveIntegerField(null=True, blank=True)
-    column = models.PositiveIntegerField(null=True, blank=True)
-    assertion = models.ForeignKey(Assertion, null=True, blank=True, on_delete=models.SET_NULL)
-
-    class Meta:
-        ordering: ClassVar = ["step_run_id", "order"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["step_run", "order"], name="finding_order_is_unique")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.severity} {self.message[:80]}"
-
-
-class Artifact(models.Model):
-    """A file that a step produced, kept where the validator wrote it."""
-
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="artifacts")
-    step_run = models.ForeignKey(
-        StepRun, on_delete=models.CASCADE, related_name="artifacts", db_index=False
-    )
-    name = models.CharField(max_length=255)
-    type = models.CharField(max_length=100)
-    mime_type = models.CharField(max_length=100, blank=True)
-    uri = models.CharField(max_length=1000)
-    storage_version = models.CharField(max_length=512)
-    size_bytes = models.PositiveBigIntegerField()
-    sha256 = models.CharField(max_length=64)
-
-    class Meta:
-        ordering: ClassVar = ["step_run_id", "name"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["step_run", "name"], name="artifact_name_is_unique")
-        ]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class RunEvent(models.Model):
-    """One moment in the life of a run: its timeline in UI and API.
-
-    `kind`, of a run: created, queued, delivered, resumed, and at its end passed, failed, error,
-    canceled or timed_out; of a step: step_started, step_passed, step_failed, step_canceled; of an
-    attempt: launched, running, launch_unanswered, launch_failed, called_back, output_found. `actor` caused
-    it (a user's e-mail address, `queue`, `worker`, `validator`, `reconcile`); `data` holds ids.
-    """
-
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
-    step_run = models.ForeignKey(StepRun, null=True, blank=True, on_delete=models.CASCADE)
-    at = models.DateTimeField(default=timezone.now)
-    kind = models.CharField(max_length=40)
-    actor = models.CharField(max_length=255, blank=True)
-    message = models.TextField(blank=True)
-    data = models.JSONField(default=dict, blank=True)
-
-    class Meta:
-        ordering: ClassVar = ["id"]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.run_id}"
 
 
 class IdempotencyKey(models.Model):
@@ -396,31 +313,3 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
-
-
-class RunEvidence(models.Model):
-    """The evidence of a run, written once when it ends (see `validibot.runs.evidence`).
-
-    `manifest` has the published format; `contents` lists what the run was given, did and found.
-    Each has the SHA-256 of its canonical JSON beside it.
-    """
-
-    run = models.OneToOneField(
-        Run, primary_key=True, on_delete=models.CASCADE, related_name="evidence"
-    )
-    manifest = models.JSONField()
-    manifest_sha256 = models.CharField(max_length=64)
-    contents = models.JSONField()
-    contents_sha256 = models.CharField(max_length=64)
-    created_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        verbose_name_plural = "run evidence"
-
-    def __str__(self) -> str:
-        return self.contents_sha256
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding:
-            raise ValueError("Evidence is written once and cannot be changed.")
-        super().save(*args, **kwargs)

@@ -1,4 +1,9 @@
-"""The output envelope of an attempt: read, verified, turned into a verdict."""
+"""The output envelope of an attempt: read, verified, turned into a verdict.
+
+The stored object decides, not the callback that announced it. It counts only if it answers this
+attempt: run, step run, attempt, digest of the input envelope, place and validator must be those that
+the attempt was given. Artifacts count if they are stored as the envelope describes them.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,9 +22,9 @@ from validibot_shared.validations.envelopes import (
 from validibot.core.envelopes import language_of
 from validibot.core.storage import ObjectNotFound, ObjectTooLarge, StoredObject, get_storage
 from validibot.engines.problems import Problem, storable
-from validibot.runs.findings.verdict import Verdict, broken, finding, judged
 from validibot.runs.models import Artifact, Attempt, Finding
 from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
+from validibot.runs.verdict import Verdict, broken, finding, judged
 from validibot.workflows.models import Validator
 
 MAX_ARTIFACTS = 500
@@ -27,16 +32,16 @@ _MAX_NAME = 255
 _MAX_TYPE = 100
 
 
-class NoAnswer(Exception):
+class OutputMissing(Exception):
     """There is no output object."""
 
 
-class BadAnswer(Exception):
-    """What lies at the output's place is no answer to this attempt."""
+class OutputInvalid(Exception):
+    """The stored object is not a valid output of this attempt."""
 
 
 def validator_identity(validator: Validator) -> dict[str, str]:
-    """Return what an envelope, and the answer to it, says of the validator."""
+    """Return the validator as input and output envelopes name it."""
     return {
         "id": str(validator.pk),
         "type": language_of(validator.validation_type).kind.value,
@@ -44,31 +49,33 @@ def validator_identity(validator: Validator) -> dict[str, str]:
     }
 
 
-def read_answer(attempt: Attempt, result_uri: str) -> ValidationOutputEnvelope:
-    """Return the verified output envelope. Raises NoAnswer, BadAnswer, StorageError."""
+def read_output(attempt: Attempt, result_uri: str) -> ValidationOutputEnvelope:
+    """Return the verified output envelope. Raises OutputMissing, OutputInvalid, StorageError."""
     if result_uri != attempt.output_uri:
-        raise BadAnswer("The validator answered with a file that is not its output.")
+        raise OutputInvalid("The callback names a file that is not the output of its attempt.")
     storage = get_storage(attempt.output_uri)
     try:
         content = storage.read(attempt.output_uri, limit=settings.MAX_ENVELOPE_BYTES)
     except ObjectNotFound:
-        raise NoAnswer("The validator stored no output.") from None
+        raise OutputMissing("The validator stored no output.") from None
     except ObjectTooLarge:
         limit = f"{settings.MAX_ENVELOPE_BYTES:,} bytes"
-        raise BadAnswer(f"The validator's output is larger than {limit}.") from None
+        raise OutputInvalid(f"The validator's output is larger than {limit}.") from None
     validator = attempt.step_run.step.validator
     try:
         envelope = language_of(validator.validation_type).output_class.model_validate_json(content)
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, fault["loc"])) or "envelope"
-        raise BadAnswer(f"The validator's output is malformed: {where}: {fault['msg']}.") from None
+        raise OutputInvalid(
+            f"The validator's output is malformed: {where}: {fault['msg']}."
+        ) from None
     _check_identity(envelope, _expected(attempt))
     return envelope
 
 
 def verdict_of(envelope: ValidationOutputEnvelope, attempt: Attempt) -> Verdict:
-    """Return what the envelope says of the step, before its assertions."""
+    """Return the verdict of an envelope, before the step's assertions."""
     notes = [_note(message) for message in envelope.messages]
     artifacts, doubts = _artifacts(envelope, attempt)
     notes += [finding(doubt) for doubt in doubts]
@@ -113,7 +120,9 @@ def _check_identity(envelope: ValidationOutputEnvelope, expected: Mapping[str, A
     told = envelope.model_dump(mode="json", include=set(expected))
     wrong = sorted(name for name, value in expected.items() if told[name] != value)
     if wrong:
-        raise BadAnswer(f"The validator's output answers something else: {', '.join(wrong)}.")
+        raise OutputInvalid(
+            f"The validator's output does not belong to this attempt: {', '.join(wrong)}."
+        )
 
 
 def _note(message: ValidationMessage) -> Finding:
@@ -138,18 +147,18 @@ def _with_error(notes: list[Finding]) -> list[Finding]:
 
 
 def _with_warning(notes: list[Finding], *, custom: bool) -> list[Finding]:
-    """A shipped validator's success outweighs the errors it mentions; a stranger's does not."""
+    """Turn the errors of a shipped validator that passed into warnings; those of others count."""
     errors = [note for note in notes if note.severity == "ERROR"]
     if custom or not errors:
         return notes
     for note in errors:
         note.severity = "WARNING"
-    text = f"The validator passed the submission in spite of {len(errors)} errors it found."
+    text = f"The validator passed the submission although it found {len(errors)} errors."
     return [*notes, finding(Problem(text, severity="WARNING", code="validator.passed_with_errors"))]
 
 
 def _outputs(envelope: ValidationOutputEnvelope, attempt: Attempt) -> dict[str, Any]:
-    """Return the values that the catalogue names, by slug; of a path that leads nowhere nothing."""
+    """Return the values that the catalogue names, by slug; a path without a value is left out."""
     whole = envelope.model_dump(mode="json")
     found = {}
     for output in attempt.step_run.step.validator.outputs:
@@ -164,7 +173,7 @@ def _outputs(envelope: ValidationOutputEnvelope, attempt: Attempt) -> dict[str, 
 def _artifacts(
     envelope: ValidationOutputEnvelope, attempt: Attempt
 ) -> tuple[list[Artifact], list[Problem]]:
-    """Return the artifacts that are what the envelope says, and a warning for each other one."""
+    """Return the artifacts that are stored as the envelope says, and a warning for each other one."""
     if not envelope.artifacts:
         return [], []
     folder = f"{attempt.bundle_uri}/"
@@ -172,7 +181,7 @@ def _artifacts(
     kept: dict[str, Artifact] = {}
     doubts = []
     for artifact in envelope.artifacts[:MAX_ARTIFACTS]:
-        if _is_true(artifact, stored.get(artifact.uri)) and artifact.name not in kept:
+        if _is_as_announced(artifact, stored.get(artifact.uri)) and artifact.name not in kept:
             kept[artifact.name] = _row(artifact)
         else:
             doubts.append(_doubt(artifact.name))
@@ -180,7 +189,7 @@ def _artifacts(
     return list(kept.values()), doubts
 
 
-def _is_true(artifact: ValidationArtifact, stored: StoredObject | None) -> bool:
+def _is_as_announced(artifact: ValidationArtifact, stored: StoredObject | None) -> bool:
     return (
         stored is not None
         and len(artifact.name) <= _MAX_NAME
@@ -203,5 +212,7 @@ def _row(artifact: ValidationArtifact) -> Artifact:
 
 
 def _doubt(name: str) -> Problem:
-    text = f"The output file {name[:200]} is not what the validator announced and was left out."
+    text = (
+        f"The output file {name[:200]} differs from what the validator announced and was left out."
+    )
     return Problem(text, severity="WARNING", code="validator.artifact_left_out")

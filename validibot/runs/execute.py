@@ -1,0 +1,349 @@
+"""Execution of a run's steps: one worker at a time, each step once.
+
+A worker takes a run by a lease: a conditional update that only one of two can win. A heartbeat
+renews it, and every write of the worker selects the run by its lease, so a worker that was thought
+dead writes nothing any more. An in-process step is begun, judged and closed here. A container step
+is launched, and the worker lets go of the run; the outcome of the attempt enqueues it again.
+
+A worker that dies leaves its step RUNNING with its `starts` counted; after `MAX_STARTS` the step is
+given up, because its document may be what kills workers. A worker that only finds storage or
+provider out of reach takes its start back and lets go: outages are waited for until the run's
+deadline, `RUN_DEADLINE_SECONDS` after its start.
+"""
+
+import datetime as dt
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DatabaseError, Error, InterfaceError, connection, transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Coalesce, Greatest
+from django.utils import timezone
+
+from validibot.core.logging import bound_run
+from validibot.core.storage import ObjectNotFound, ObjectTooLarge, StorageError
+from validibot.engines import Document, EngineError, Problem, get_engine
+from validibot.runs.events import record
+from validibot.runs.launch import LaunchPostponed, launch
+from validibot.runs.lifecycle import StateMoved, close_step, end_run
+from validibot.runs.models import Run, RunEvent, StepRun
+from validibot.runs.states import STEP, ErrorCategory, RunStatus, StepStatus, sources
+from validibot.runs.verdict import (
+    Verdict,
+    apply_assertions,
+    assertion_rows,
+    broken,
+    finding,
+    judged,
+    rules_of,
+)
+from validibot.submissions import content
+
+# The largest document that an in-process step may hold in memory; larger ones get a finding.
+MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
+# So many workers may die on one step.
+MAX_STARTS = 5
+_ACTOR = "worker"
+_OUTAGES = (StorageError, LaunchPostponed, DatabaseError, InterfaceError)
+
+logger = logging.getLogger(__name__)
+
+
+class RunBusy(Exception):
+    """Another worker holds the run; ask again after its lease has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunLease:
+    """The right to work on a run."""
+
+    run_id: UUID
+    token: UUID
+    taken_at: dt.datetime
+
+    def held(self) -> "QuerySet[Run]":
+        """Select the run's row as long as this lease is valid."""
+        return Run.objects.filter(pk=self.run_id, lease_token=self.token, status=RunStatus.RUNNING)
+
+    def release(self) -> None:
+        self.held().update(lease_token=None, lease_expires_at=None)
+
+
+class Progress(Enum):
+    """How a run goes on after a step."""
+
+    ON = "on"
+    WAITING = "waiting"
+    ENDED = "ended"
+
+
+def execute(run_id: UUID, *, task: str = "") -> bool:
+    """Go on with a run until it ends or waits for a validator; return whether it ended here.
+
+    Raises RunBusy while another worker holds it, and StorageError, LaunchPostponed or DatabaseError
+    when something is out of reach: the same call may then be repeated.
+    """
+    lease = claim(run_id)
+    if lease is None:
+        return False
+    with bound_run(run_id), heartbeat(lease):
+        try:
+            return Walk(lease, task=task).go()
+        except StateMoved:
+            logger.info("run %s was ended or taken over meanwhile", run_id)
+            return False
+
+
+def claim(run_id: UUID) -> RunLease | None:
+    """Take the run, if it waits for a worker. Returns None for an ended run. Raises RunBusy."""
+    now = timezone.now()
+    lease = RunLease(run_id, uuid.uuid4(), now)
+    waiting = Q(status=RunStatus.PENDING) | Q(status=RunStatus.RUNNING) & (
+        Q(lease_expires_at=None) | Q(lease_expires_at__lte=now)
+    )
+    # Of two deliveries at the same moment PostgreSQL lets one update; the other finds no row.
+    taken = Run.objects.filter(waiting, pk=run_id).update(
+        status=RunStatus.RUNNING,
+        started_at=Coalesce(F("started_at"), now),
+        lease_token=lease.token,
+        lease_expires_at=now + _lease_duration(),
+    )
+    if taken:
+        return lease
+    if Run.objects.filter(pk=run_id, status=RunStatus.RUNNING).exists():
+        raise RunBusy
+    return None
+
+
+class LeaseHeartbeat:
+    """Thread that renews the leases of this process, all at once, three times in a lease's life."""
+
+    def __init__(self) -> None:
+        self._tokens: set[UUID] = set()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def add(self, lease: RunLease) -> None:
+        with self._lock:
+            self._tokens.add(lease.token)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+                self._thread.start()
+
+    def remove(self, lease: RunLease) -> None:
+        with self._lock:
+            self._tokens.discard(lease.token)
+
+    def renew(self) -> None:
+        with self._lock:
+            tokens = list(self._tokens)
+        if tokens:
+            held = Run.objects.filter(lease_token__in=tokens, status=RunStatus.RUNNING)
+            held.update(lease_expires_at=timezone.now() + _lease_duration())
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(settings.RUN_LEASE_SECONDS / 3)
+            try:
+                self.renew()
+            except Error as error:
+                # The database may be back before the leases end.
+                logger.warning("leases are not renewed: %s", error)
+            finally:
+                connection.close()
+
+
+leases = LeaseHeartbeat()
+
+
+@contextmanager
+def heartbeat(lease: RunLease) -> Iterator[None]:
+    """Renew a lease while inside. A stay that ends before the first renewal costs nothing."""
+    leases.add(lease)
+    try:
+        yield
+    finally:
+        leases.remove(lease)
+
+
+class Walk:
+    """One worker's way through the steps of a run."""
+
+    def __init__(self, lease: RunLease, *, task: str) -> None:
+        self.lease = lease
+        # One query: a document in its row is read once for each step, but is small.
+        self.steps = list(
+            assertion_rows(StepRun.objects.filter(run=lease.run_id)).select_related(
+                "run__workflow", "run__organisation", "run__submission", "step__validator"
+            )
+        )
+        self.run = self.steps[0].run
+        for step_run in self.steps:
+            step_run.run = self.run
+        # Equal only for the worker that made it RUNNING: a later one finds an earlier time.
+        self.is_first = self.run.started_at == lease.taken_at
+        kind = "delivered" if self.is_first else "resumed"
+        self.events = [RunEvent(kind=kind, actor="queue", data={"task": task} if task else {})]
+
+    def go(self) -> bool:
+        """Return whether the run has ended."""
+        if self.is_overdue:
+            return self.give_up()
+        for step_run in self.steps:
+            if step_run.status == StepStatus.PASSED:
+                continue
+            try:
+                progress = self.take(step_run)
+            except _OUTAGES:
+                self.retreat(step_run)
+                raise
+            if progress is not Progress.ON:
+                return progress is Progress.ENDED
+        return False
+
+    @property
+    def is_overdue(self) -> bool:
+        limit = dt.timedelta(seconds=settings.RUN_DEADLINE_SECONDS)
+        started_at = self.run.started_at or self.lease.taken_at
+        return self.lease.taken_at > started_at + limit
+
+    def give_up(self) -> bool:
+        hours = settings.RUN_DEADLINE_SECONDS / 3600
+        return end_run(
+            self.lease.held(),
+            self.run.pk,
+            RunStatus.TIMED_OUT,
+            actor=_ACTOR,
+            category=ErrorCategory.TIMEOUT,
+            error=f"The run was not finished within {hours:g} hours. Start it again.",
+        )
+
+    def take(self, step_run: StepRun) -> Progress:
+        """Execute an in-process step, or hand a container step to its validator."""
+        if step_run.status == StepStatus.RUNNING and step_run.starts >= MAX_STARTS:
+            message = f"The validator ended its worker {MAX_STARTS} times."
+            return self.close(step_run, broken(message))
+        if step_run.step.validator.in_process:
+            self.begin(step_run)
+            return self.close(step_run, self.judge(step_run))
+        return self.hand_over(step_run)
+
+    def hand_over(self, step_run: StepRun) -> Progress:
+        """Launch a container step, unless that was done before."""
+        if step_run.status == StepStatus.PENDING:
+            self.begin(step_run)
+        try:
+            verdict = launch(self.run, step_run)
+        except (StateMoved, *_OUTAGES):
+            raise
+        except Exception:
+            logger.exception("launch of %s failed", step_run)
+            verdict = broken("The validator could not be started. The error was reported.")
+        return self.close(step_run, verdict) if verdict else self.let_go(step_run)
+
+    def let_go(self, step_run: StepRun) -> Progress:
+        """Leave the run to its validator, unless that has answered already.
+
+        Under the row's lock: an answer that comes later finds the run free and enqueues it.
+        """
+        with transaction.atomic():
+            if not self.lease.held().select_for_update(no_key=True).exists():
+                raise StateMoved
+            step_run.refresh_from_db(fields=["status", "outputs"])
+            if step_run.status == StepStatus.PASSED:
+                return Progress.ON
+            StepRun.objects.filter(pk=step_run.pk).update(starts=0)
+            self.lease.release()
+        return Progress.WAITING
+
+    def retreat(self, step_run: StepRun) -> None:
+        """Let go of the run in an outage, without counting this start."""
+        with suppress(DatabaseError, InterfaceError), transaction.atomic():
+            began = StepRun.objects.filter(pk=step_run.pk, status=StepStatus.RUNNING)
+            began.update(starts=Greatest(F("starts") - 1, 0))
+            record(self.run.pk, *self.events)
+            self.events = []
+            self.lease.release()
+
+    def close(self, step_run: StepRun, verdict: Verdict) -> Progress:
+        ended = close_step(
+            self.lease.held(),
+            step_run,
+            verdict,
+            last=step_run is self.steps[-1],
+            actor=_ACTOR,
+            events=self.events,
+        )
+        self.events = []
+        return Progress.ENDED if ended else Progress.ON
+
+    def begin(self, step_run: StepRun) -> None:
+        """Mark the step as started.
+
+        The events of the first worker on an in-process step are written when the step is closed: a
+        moment later, as a rule, and without a transaction of their own.
+        """
+        self.events.append(RunEvent(step_run=step_run, kind="step_started", actor=_ACTOR))
+        # RUNNING too: the worker that began it may have died.
+        startable = sources(STEP, StepStatus.RUNNING) | {StepStatus.RUNNING}
+        found = StepRun.objects.filter(
+            pk=step_run.pk, status__in=startable, run__lease_token=self.lease.token
+        )
+        started = {
+            "status": StepStatus.RUNNING,
+            "started_at": timezone.now(),
+            "starts": F("starts") + 1,
+        }
+        if self.is_first and step_run.step.validator.in_process:
+            if not found.update(**started):
+                raise StateMoved
+            return
+        with transaction.atomic():
+            if not found.update(**started):
+                raise StateMoved
+            record(self.run.pk, *self.events)
+        self.events = []
+
+    def judge(self, step_run: StepRun) -> Verdict:
+        """Return the verdict of the step's engine and assertions. Raises in an outage."""
+        try:
+            return self.verdict(step_run)
+        except ObjectTooLarge as error:
+            return judged([finding(Problem(str(error), code="document.too_large"))])
+        except (ObjectNotFound, EngineError) as error:
+            return broken(str(error))
+        except _OUTAGES:
+            raise
+        except Exception:
+            logger.exception("engine %s failed", step_run.step.validator.engine)
+            return broken("The validator failed unexpectedly. The error was reported.")
+
+    def verdict(self, step_run: StepRun) -> Verdict:
+        step = step_run.step
+        submission = self.run.submission
+        body = content.read(submission, limit=MAX_DOCUMENT_BYTES)
+        document = Document(body, submission.filename, submission.mime_type)
+        result = get_engine(step.validator.engine).check(document, step.config)
+        verdict = judged(map(finding, result.problems), outputs=result.outputs)
+        if verdict.status == StepStatus.FAILED:
+            return verdict  # assertions need a valid document
+        findings = apply_assertions(
+            rules_of(step_run),
+            document=document,
+            outputs=result.outputs,
+            earlier={str(other.order): other.outputs for other in self.steps},
+            constants=self.run.workflow.constants,
+        )
+        return judged([*verdict.findings, *findings], outputs=result.outputs)
+
+
+def _lease_duration() -> dt.timedelta:
+    return dt.timedelta(seconds=settings.RUN_LEASE_SECONDS)

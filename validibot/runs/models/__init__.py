@@ -1,0 +1,35 @@
+"""The rows of a run: the run, its steps, attempts and receipts, findings, artifacts and events.
+
+A `Run` leads one submission through one version of a workflow. Each of its `StepRun`s applies one
+validator; a container validator is executed by `Attempt`s, of which a step has at most one that has
+not ended. A `CallbackReceipt` says that a validator called back. `Finding`, `Artifact` and
+`RunEvent` are what a run leaves behind. `validibot.runs.states` holds the transitions of each
+status, and only `validibot.runs.lifecycle` ends a run, a step run or an attempt.
+"""
+
+from validibot.runs.models.results import Artifact, Finding, RunEvent, RunEvidence
+from validibot.runs.models.runs import (
+    Attempt,
+    CallbackReceipt,
+    IdempotencyKey,
+    Run,
+    StepRun,
+    digest_of,
+    named_outputs,
+    with_images,
+)
+
+__all__ = [
+    "Artifact",
+    "Attempt",
+    "CallbackReceipt",
+    "Finding",
+    "IdempotencyKey",
+    "Run",
+    "RunEvent",
+    "RunEvidence",
+    "StepRun",
+    "digest_of",
+    "named_outputs",
+    "with_images",
+]
