@@ -15,8 +15,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from validators.energyplus.model import ModelUnreadable, read_model
+from validators.fmu.archive import FmuRefused
+from validators.fmu.description import read_description
 from validibot.engines import Document
 from validibot.engines.json_schema import check as check_json
 from validibot.engines.xml_schema import check as check_xml
@@ -66,7 +70,25 @@ def _check_xml(content: bytes) -> None:
     check_xml(Document(content, "a.xml", ""), _XML_SCHEMA)
 
 
+def _read_description(content: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder, "modelDescription.xml").write_bytes(content)
+        with suppress(FmuRefused):
+            read_description(Path(folder))
+
+
+_FMU = b'<fmiModelDescription fmiVersion="3.0"><CoSimulation modelIdentifier="a"/><ModelVariables>'
+
 CASES = [
+    Case(
+        "FMU description, variables of one name",
+        lambda size: (
+            _FMU
+            + b'<Float64 name="x"/>' * (size // 19)
+            + b"</ModelVariables></fmiModelDescription>"
+        ),
+        _read_description,
+    ),
     Case(
         "JSON Schema, a violation for each 40 bytes",
         lambda size: b"[" + b"1," * (size // 40) + b" " * (size // 2) + b"1]",
