@@ -25,7 +25,7 @@ from devenv.gcp.errors import CloudError, NotFound
 from devenv.gcp.rpc.body import gunzipped
 from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.catalogue import Catalogue
-from devenv.gcp.storage.cors import cross_origin_headers, preflight
+from devenv.gcp.storage.cors import allow_any_origin, cross_origin_headers, preflight
 from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, as_json, as_xml
 from devenv.gcp.storage.exchange import JSON_TYPE, Exchange, base_of, decode, pairs_of, raw_path
 from devenv.gcp.storage.json_api import JsonApi
@@ -95,9 +95,7 @@ class StorageApp:
         try:
             path = raw_path(request)
             if path.startswith(JSON_PATHS):
-                handler, names = self._find(request.method, path)
-                exchange = self._exchange(request, path, is_json=True)
-                return _partial(exchange, await handler(exchange, *names))
+                return await self._json(request, path)
             if request.headers.get("host", "").startswith("www."):
                 raise NotFound("Not Found")  # Google's shared host has no XML API
             as_response = as_xml
@@ -106,6 +104,20 @@ class StorageApp:
             return as_response(error)
         except ClientDisconnect:
             return Response(status_code=499)
+
+    async def _json(self, request: Request, path: str) -> Response:
+        try:
+            if request.method == "OPTIONS":
+                response = Response()
+            else:
+                handler, names = self._find(request.method, path)
+                exchange = self._exchange(request, path, is_json=True)
+                response = _partial(exchange, await handler(exchange, *names))
+        except CloudError as error:
+            response = as_json(error)
+        if "origin" in request.headers:
+            response.headers.update(allow_any_origin(request.headers))
+        return response
 
     async def _xml(self, request: Request, path: str) -> Response:
         bucket, name = _plain_names(request, path)

@@ -31,6 +31,9 @@ CREATE TABLE IF NOT EXISTS storage_generation (id INTEGER PRIMARY KEY, last INTE
 INSERT OR IGNORE INTO storage_generation VALUES (1, 0);
 """
 _LAST = "\U0010ffff"
+MULTIPART_PREFIX = (
+    "multipart-"  # of the ids of multipart uploads, which share a table with sessions
+)
 
 
 @dataclass(frozen=True, slots=True)

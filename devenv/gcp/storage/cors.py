@@ -1,8 +1,9 @@
-"""Cross-origin requests of browsers to the XML API, as the CORS rules of a bucket allow them.
+"""Cross-origin requests of browsers: rules of the bucket for the XML API, all of them for JSON.
 
 A preflight is answered without a token: with the rule that names its origin, its method and every
 header that it wants to send, else with no permission at all. An answer to another request from an
-origin that a rule names carries that rule's headers, so that the page can read it.
+origin that a rule names carries that rule's headers, so that the page can read it. The JSON API
+allows every origin, whatever the bucket says.
 
 See https://cloud.google.com/storage/docs/cross-origin.
 """
@@ -16,6 +17,10 @@ from devenv.gcp.storage.model import BucketRecord
 
 _SIMPLE_HEADERS = ("accept", "accept-language", "content-language", "content-type")
 _MAX_AGE = 3600
+_REQUESTED = {
+    "access-control-request-headers": "access-control-allow-headers",
+    "access-control-request-method": "access-control-allow-methods",
+}
 
 
 def preflight(bucket: BucketRecord | None, headers: Mapping[str, str]) -> Response:
@@ -46,6 +51,15 @@ def cross_origin_headers(
         shown = {"access-control-expose-headers": exposed} if exposed else {}
         return _allowed_origin(rule, origin) | shown
     return {}
+
+
+def allow_any_origin(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return what the JSON API answers to a request with an Origin."""
+    answer = {"access-control-allow-origin": headers.get("origin", ""), "vary": "Origin"}
+    for wanted, allowed in _REQUESTED.items():
+        if wanted in headers:
+            answer[allowed] = headers[wanted]
+    return answer
 
 
 def _rules(bucket: BucketRecord | None, origin: str, method: str) -> list[Mapping[str, Any]]:

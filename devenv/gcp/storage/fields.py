@@ -28,6 +28,7 @@ _MAX_TEXT = 1024
 _MAX_METADATA = 8192  # bytes; https://cloud.google.com/storage/quotas#objects
 _MAX_RETENTION = 3_155_760_000  # seconds, a hundred years
 _MAX_LABELS = 64
+_MAX_DEPTH = 8
 _LABEL = re.compile(r"[a-z0-9_\-\u00df-\uffff]{0,63}")
 _STORAGE_CLASSES = (
     *("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"),
@@ -38,13 +39,15 @@ _DUAL_REGIONS = ("ASIA1", "EUR4", "EUR5", "EUR7", "EUR8", "NAM4")
 _REGION = re.compile(r"[A-Z]+(-[A-Z]+)+\d{1,2}")
 
 
-def merged(before: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `before` changed by a JSON merge patch."""
+def merged(before: Mapping[str, Any], patch: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
+    """Return `before` changed by a JSON merge patch. Raises InvalidArgument."""
+    if depth > _MAX_DEPTH:
+        raise InvalidArgument("The request body is nested too deeply.")
     after = dict(before)
     for key, value in patch.items():
         if isinstance(value, Mapping):
             known = after.get(key)
-            after[key] = merged(known if isinstance(known, Mapping) else {}, value)
+            after[key] = merged(known if isinstance(known, Mapping) else {}, value, depth + 1)
         elif value is None:
             after.pop(key, None)
         else:
@@ -134,11 +137,11 @@ def _choice(*choices: str) -> Callable[[str, Any], str]:
 def _time(key: str, value: Any) -> str:
     try:
         moment = dt.datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
+        stamp = moment.astimezone(dt.UTC).isoformat(timespec="milliseconds")
+    except (OverflowError, TypeError, ValueError) as error:
         raise _invalid(key) from error
     if moment.tzinfo is None:
         raise _invalid(key)
-    stamp = moment.astimezone(dt.UTC).isoformat(timespec="milliseconds")
     return stamp.replace("+00:00", "Z")
 
 

@@ -24,7 +24,7 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument, NotFound
 from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.blobs import Blobs, Digest
-from devenv.gcp.storage.catalogue import Catalogue
+from devenv.gcp.storage.catalogue import MULTIPART_PREFIX, Catalogue
 from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.objects import ObjectDraft, Objects
 from devenv.gcp.storage.parameters import Preconditions
@@ -138,7 +138,7 @@ class Uploads:
 
     def _find(self, session_id: str) -> tuple[UploadSession, ObjectRecord | None]:
         found = self._catalogue.session(session_id)
-        if found is None:
+        if found is None or session_id.startswith(MULTIPART_PREFIX):
             raise NotFound("No such upload session; it may have expired or been cancelled.")
         return UploadSession.load(found[0]), found[1]
 

@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from devenv.gcp.clock import Clock
 from devenv.gcp.storage.blobs import Blobs, Digest
-from devenv.gcp.storage.catalogue import Catalogue, UploadPart
+from devenv.gcp.storage.catalogue import MULTIPART_PREFIX, Catalogue, UploadPart
 from devenv.gcp.storage.errors import NoSuchUpload, UploadProblem
 from devenv.gcp.storage.exchange import Exchange
 from devenv.gcp.storage.model import ObjectContent, ObjectRecord
@@ -56,7 +56,7 @@ class XmlMultipart:
         """Open an upload for an object like `draft`."""
         self._require(exchange, "create", draft.bucket, draft.name)
         self._objects.begin(exchange.access, draft)
-        upload_id = f"multipart-{secrets.token_urlsafe(48)}"
+        upload_id = f"{MULTIPART_PREFIX}{secrets.token_urlsafe(48)}"
         values = {"bucket": draft.bucket, "name": draft.name, "fields": dict(draft.fields)}
         self._catalogue.save_session(upload_id, self._clock.now(), json.dumps(values))
         return _document(
@@ -158,7 +158,7 @@ class XmlMultipart:
     def _find(self, exchange: Exchange, bucket: str, name: str) -> _Upload:
         upload_id = exchange.query.get("uploadId", "")
         found = self._catalogue.session(upload_id)
-        if found is None or not upload_id.startswith("multipart-"):
+        if found is None or not upload_id.startswith(MULTIPART_PREFIX):
             raise NoSuchUpload
         values = json.loads(found[0])
         if (values["bucket"], values["name"]) != (bucket, name):
@@ -178,7 +178,7 @@ def _parts_of(body: bytes) -> list[tuple[int, str]]:
     malformed = UploadProblem("MalformedXML", "The XML of the request is not valid.")
     try:
         root = ET.fromstring(body)  # noqa: S314 - bounded, and expat refuses to expand bombs
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError, ValueError) as error:
         raise malformed from error
     named = [
         {_TAG.sub("", child.tag): child.text or "" for child in part}

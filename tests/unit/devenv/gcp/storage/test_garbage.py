@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.devenv.gcp.storage.cloud import (
     BUCKET,
+    BUCKET_PATH,
     BUCKETS,
     OBJECTS,
     UPLOAD,
@@ -38,6 +39,16 @@ pytestmark = pytest.mark.anyio
         ("PATCH", path("a"), b'{"contentType": "a\\r\\nSet-Cookie: b"}'),
         ("PATCH", path("a"), b'{"metadata": {"k": "' + b"x" * 9000 + b'"}}'),
         ("PATCH", path("a"), b'{"metadata": "' + b"x" * 2_000_000 + b'"}'),
+        ("PATCH", path("a"), b'{"metadata":' * 900 + b"{}" + b"}" * 900),
+        ("PATCH", path("a"), b'{"customTime": "0001-01-01T00:00:00+23:59"}'),
+        ("PATCH", path("a"), b'{"eventBasedHold": "yes"}'),
+        ("PATCH", BUCKET_PATH, b'{"retentionPolicy": [1]}'),
+        ("PATCH", BUCKET_PATH, b'{"cors": [1]}'),
+        ("PATCH", BUCKET_PATH, b'{"labels": {"a": 1}}'),
+        ("PATCH", BUCKET_PATH, b'{"iamConfiguration": "x"}'),
+        ("PATCH", BUCKET_PATH, b'{"softDeletePolicy": {"retentionDurationSeconds": "x"}}'),
+        ("POST", f"{BUCKET_PATH}/lockRetentionPolicy?ifMetagenerationMatch=x", b""),
+        ("GET", f"{OBJECTS}?fields=a((b", b""),
         ("POST", f"{path('a')}/compose", b"{}"),
         ("POST", f"{path('a')}/compose", b'{"sourceObjects": []}'),
         ("POST", f"{path('a')}/compose", b'{"sourceObjects": [1]}'),
@@ -125,3 +136,22 @@ async def test_shared_host_has_no_xml_api(cloud: Cloud) -> None:
     missing = await cloud.client.get("http://www.googleapis.com/other/v1/thing")
 
     assert (missing.status_code, reason(missing)) == (404, "notFound")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<",
+        b"<a/>",
+        b"<?xml version='1.0' encoding='none'?><a/>",
+        b"<?xml version='1.0' encoding='utf-7'?><a/>",
+        b"<a><Part><PartNumber>x</PartNumber><ETag>y</ETag></Part></a>",
+    ],
+)
+async def test_invalid_completion_of_parallel_upload_returns_400(cloud: Cloud, body: bytes) -> None:
+    begun = await cloud.client.post(f"/{BUCKET}/a?uploads")
+    upload_id = begun.text.partition("<UploadId>")[2].partition("<")[0]
+    refused = await cloud.client.post(f"/{BUCKET}/a?uploadId={upload_id}", content=body)
+
+    assert refused.status_code == 400

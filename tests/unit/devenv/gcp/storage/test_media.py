@@ -131,6 +131,16 @@ async def test_cors_preflight_without_a_rule_allows_nothing(
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
+async def test_cors_of_the_json_api_allows_every_origin(cloud: Cloud) -> None:
+    ask = {"origin": "https://app", "access-control-request-method": "PATCH"}
+    allowed = await cloud.without_token("OPTIONS", path("a"), headers=ask)
+    missing = await cloud.client.get(path("a"), headers={"origin": "https://app"})
+
+    assert allowed.headers["access-control-allow-methods"] == "PATCH"
+    assert missing.status_code == 404
+    assert missing.headers["access-control-allow-origin"] == "https://app"
+
+
 class ParallelUpload:
     """A multipart upload of the XML API."""
 
@@ -200,6 +210,15 @@ async def test_parallel_upload_refuses_wrong_completions(cloud: Cloud) -> None:
         *("InvalidPart", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML"),
         "InvalidArgument",
     ]
+
+
+async def test_parallel_upload_id_is_not_a_resumable_session(cloud: Cloud) -> None:
+    upload = ParallelUpload(cloud)
+    await upload.begin()
+    query = {"upload_id": upload.upload_id}
+    refused = await cloud.client.put(upload.url, params=query, content=b"x")
+
+    assert refused.status_code == 404
 
 
 async def test_parallel_upload_part_checks_its_checksum(cloud: Cloud) -> None:
