@@ -79,7 +79,7 @@ class LaunchEnvelope(BaseModel):
 def answers(success: Any, *failures: int, status: int = 200, media_type: str = JSON) -> Any:
     """Return the `responses` of an operation: its success, its own failures and those of all."""
     problems = dict.fromkeys(
-        ((each, MEDIA_TYPE) for each in (400, 401, 403, 404, 406, 503, *failures)), ApiProblem
+        ((each, MEDIA_TYPE) for each in (400, 401, 403, 404, 406, 429, 503, *failures)), ApiProblem
     )
     return {(status, media_type): success, **problems}
 
