@@ -5,15 +5,14 @@ Lines are never wrapped: they are URLs, keys and commands that people copy.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 from zlib import crc32
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, RenderableType
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 WIDTH = 8  # of the names of services
@@ -95,14 +94,18 @@ class CliOutput:
         console.file.flush()
 
 
-def table(rows: Iterable[tuple[str | Text, ...]]) -> Padding:
-    """Return rows as a table without lines, indented like everything else."""
-    grid = Table.grid(padding=(0, 3, 0, 0), pad_edge=False)
-    for row in rows:
-        grid.add_row(*row)
-    for column in grid.columns:
-        column.no_wrap = True
-    return Padding(grid, (0, 0, 0, 2), expand=False)
+def table(rows: Iterable[Sequence[str]]) -> Text:
+    """Return rows as aligned columns.
+
+    Not a rich table: that pads the last column, and the blanks wrap in a narrow terminal.
+    """
+    rows = list(rows)
+    widths = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = (
+        "   ".join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    )
+    return Text("\n".join(f"  {line}".rstrip() for line in lines))
 
 
 def show_log_line(output: CliOutput, service: str, line: str, *, alone: bool) -> None:

@@ -17,7 +17,7 @@ from devenv.stack.problems import StackError
 from devenv.stack.process import Process, describe_exit
 from devenv.stack.service import StackService
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.03, 0.25
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.03, 0.1
 
 
 class RunnerState(StrEnum):

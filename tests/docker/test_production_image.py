@@ -11,9 +11,11 @@ from docker import DockerClient
 
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
+from tests import guardian
 from tests.cloud import cloud, config
 from tests.docker import production
 from tests.docker.production import Deployment, Server
+from tests.waiting import until
 
 __all__ = ["cloud", "config"]
 pytestmark = [pytest.mark.xdist_group("production"), pytest.mark.timeout(300)]
@@ -225,6 +227,31 @@ def test_slow_request_is_ended_within_ten_seconds(deployment: Deployment, web: S
 
         assert (code, seconds < 10) == (0, True)
         assert isinstance(asked.exception(), httpx.HTTPError)
+
+
+def test_health_check_reports_healthy(web: Server) -> None:
+    def status() -> str:
+        web.container.reload()
+        return str(web.container.attrs["State"]["Health"]["Status"])
+
+    until(lambda: status() == "healthy", seconds=60)
+
+
+@pytest.mark.parametrize("role", ["web", "worker"])
+def test_stop_while_starting_ends_without_kill(
+    deployment: Deployment, released: str, role: str
+) -> None:
+    """Process 1 ignores SIGTERM without a handler: the program must not be process 1."""
+    container = deployment.engine.containers.run(
+        deployment.image, detach=True, labels=guardian.labels(), **deployment._options(role)
+    )
+    try:
+        container.kill("SIGTERM")  # Python is still importing
+        code = int(container.wait(timeout=60)["StatusCode"])
+    finally:
+        container.remove(force=True)
+
+    assert code in (0, 143)
 
 
 def _ask_until_refused(server: Server) -> None:
