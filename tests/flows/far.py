@@ -189,6 +189,7 @@ def _start_cloud(far: Far) -> None:
         "cloud",
         *(sys.executable, "-m", "devenv.gcp", "--config", "devenv.toml", "--data", "gcp"),
         *("--roots", "web.pem"),
+        *("--container-host", far.address),  # the pipes keep this Host header
         SSL_CERT_FILE=str(far.folder / "web.pem"),
         PYTHONPATH=str(ROOT),
     )
