@@ -45,6 +45,7 @@ _RIGHTS = """
   {{ member = "{who}", role = "roles/storage.objectUser", resource = "bucket/validibot-local" }},
   {{ member = "{who}", role = "roles/iam.serviceAccountUser", resource = "account/tasks" }},
   {{ member = "{who}", role = "roles/iam.serviceAccountOpenIdTokenCreator" }},
+  {{ member = "{who}", role = "roles/iam.serviceAccountTokenCreator", resource = "account/capability" }},
   {{ member = "{who}", role = "roles/run.jobsExecutorWithOverrides" }},
   {{ member = "{who}", role = "roles/run.viewer" }},
 """
