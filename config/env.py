@@ -27,18 +27,18 @@ class Variable:
 
 
 class Environment(environ.Env):  # type: ignore[misc]  # the library is not typed
-    """`imagined`: nothing is set, and nothing is refused for it. For looking at settings only."""
+    """`uses_placeholders`: required variables without a value get an empty one, to look at settings."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.imagined = False
+        self.uses_placeholders = False
         self.variables: dict[str, Variable] = {}
 
     def note(self, name: str, **said: Any) -> None:
         self.variables[name] = replace(self.variables.get(name, Variable(name)), **said)
 
-    def imagine(self) -> None:
-        self.imagined = True
+    def use_placeholders(self) -> None:
+        self.uses_placeholders = True
         self.ENVIRON: dict[str, str] = {}
 
     def get_value(
@@ -52,7 +52,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # the library is not type
         self.note(var, kind=_KINDS.get(cast, "URL"))
         if not is_needed:
             self.note(var, default=default)
-        if is_needed and self.imagined:
+        if is_needed and self.uses_placeholders:
             default = ""
         return super().get_value(var, cast=cast, default=default, parse_default=parse_default)
 
@@ -60,12 +60,18 @@ class Environment(environ.Env):  # type: ignore[misc]  # the library is not type
 env = Environment()
 
 
-def require(*names: str) -> None:
-    """Refuse to start unless all variables `names` have a value; tell every one that has none."""
+def expect(*names: str) -> None:
+    """Add variables to those that the next `require` checks, so that it names all at once."""
     for name in names:
         env.note(name, required=True)
-    missing = [name for name in names if not env.ENVIRON.get(name)]
-    if missing and not env.imagined:
+
+
+def require(*names: str) -> None:
+    """Refuse to start unless these and all expected variables have a value; name those without."""
+    expect(*names)
+    needed = [each.name for each in env.variables.values() if each.required]
+    missing = sorted(name for name in needed if not env.ENVIRON.get(name))
+    if missing and not env.uses_placeholders:
         raise ImproperlyConfigured(f"Set the environment variable(s) {', '.join(missing)}.")
 
 

@@ -46,6 +46,8 @@ MEANINGS = {
     "EXECUTION_BACKEND": "How validators run: in containers of this machine, or as child processes.",
     "GOOGLE_APPLICATION_CREDENTIALS": "File with the key of a Google account, for `gs://` outside Google"
     " Cloud; validators in child processes get its name, too.",
+    "HSTS_INCLUDE_SUBDOMAINS": "Whether browsers must use TLS for every name below this one, too.",
+    "HSTS_PRELOAD": "Whether browsers may ship with that rule (hstspreload.org).",
     "LOG_FORMAT": "How lines are written for log drains.",
     "MAINTENANCE": "Closes the site, see [maintenance](#maintenance).",
     "MAX_UPLOAD_BYTES": "The largest file that may be submitted.",
@@ -76,7 +78,7 @@ MEANINGS = {
 
 def read(name: str) -> list[Variable]:
     """Return what `config.settings.<name>` reads, what is required first. For a process of its own."""
-    env.imagine()
+    env.use_placeholders()
     import_module(f"config.settings.{name}")
     return sorted(env.variables.values(), key=lambda each: (not each.required, each.name))
 

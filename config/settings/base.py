@@ -56,6 +56,7 @@ _COMMON = [
     "validibot.core.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "validibot.core.logging.RequestLogMiddleware",
+    "validibot.core.limits.ContentEncodingMiddleware",
 ]
 _BROWSER = [
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
@@ -64,6 +65,7 @@ _BROWSER = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "validibot.core.limits.NoStoreMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -238,7 +240,7 @@ LOGGING = {
 }
 
 # Closed for pages and read-only for programs, whatever `manage.py maintenance` says.
-MAINTENANCE = False
+MAINTENANCE = env.bool("MAINTENANCE", default=False)
 
 # The demonstration data that setup_all makes; empty: none.
 DEMO_EMAIL = env.str("DEMO_EMAIL", default="")

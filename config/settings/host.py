@@ -7,12 +7,18 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from config.env import choice, env, require
+from config.env import choice, env, expect, require
 from config.settings import database_queue
 from config.settings.base import *
 from config.settings.hardened import *
 
-# What `base` has a value for on a developer's machine must be told here.
+_POSTMARK_TOKEN = env.str("POSTMARK_SERVER_TOKEN", default="")
+_NETWORK = choice("CONTAINER_NETWORK", ("none", "callback", "open"), default="none")
+if not _POSTMARK_TOKEN:
+    expect("EMAIL_HOST")
+if _NETWORK != "none":
+    expect("WORKER_API_KEY")
+# These have defaults in `base`, for a developer's machine only.
 require(
     "ALLOWED_HOSTS",
     "API_KEY_PEPPER",
@@ -33,9 +39,6 @@ DATABASES["default"]["OPTIONS"] = {
 INSTALLED_APPS = [*INSTALLED_APPS, *database_queue.APPS]
 TASKS = database_queue.TASKS
 
-_POSTMARK_TOKEN = env.str("POSTMARK_SERVER_TOKEN", default="")
-if not _POSTMARK_TOKEN:
-    require("EMAIL_HOST")
 _SECURITY = choice("EMAIL_SECURITY", ("starttls", "tls", "none"), default="starttls")
 _POSTMARK = {
     "BACKEND": "anymail.backends.postmark.EmailBackend",
@@ -59,9 +62,6 @@ MAILERS = {"default": _POSTMARK if _POSTMARK_TOKEN else _SMTP}
 WORKER_URL = env.str("WORKER_URL", default="").rstrip("/") or SITE_URL
 WORKER_API_KEY = env.str("WORKER_API_KEY", default="")
 WORKER_AUTH = "validibot.worker.auth.worker_key"
-_NETWORK = choice("CONTAINER_NETWORK", ("none", "callback", "open"), default="none")
-if _NETWORK != "none":
-    require("WORKER_API_KEY")
 # On the way from a container to its own host there is no proxy, and no TLS.
 SECURE_REDIRECT_EXEMPT = ["^internal/callbacks/$"] if WORKER_URL.startswith("http:") else []
 
@@ -96,11 +96,5 @@ _BACKENDS: dict[str, dict[str, Any]] = {
 EXECUTION_BACKENDS = {"default": _BACKENDS[_CHOSEN]}
 
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-MAINTENANCE = env.bool("MAINTENANCE", default=False)
 if APP_ROLE == "web":
     ROOT_URLCONF = "config.urls_host"
-    # After the files of the pages, before anything asks the database.
-    MIDDLEWARE.insert(
-        MIDDLEWARE.index("django.contrib.sessions.middleware.SessionMiddleware"),
-        "validibot.core.maintenance.MaintenanceMiddleware",
-    )

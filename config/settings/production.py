@@ -1,10 +1,12 @@
-"""Google Cloud in production: what `cloud` says, hardened, with mail by Postmark."""
+"""Google Cloud in production: the settings of `cloud`, hardened, with mail by Postmark."""
 
-from config.env import env, require
-from config.settings.cloud import *
-from config.settings.hardened import *
+from config.env import env, expect
 
-require("POSTMARK_SERVER_TOKEN")
+expect("POSTMARK_SERVER_TOKEN")  # before `cloud` reports the variables that are missing
+
+from config.settings.cloud import *  # noqa: E402
+from config.settings.hardened import *  # noqa: E402
+
 MAILERS = {
     "default": {
         "BACKEND": "anymail.backends.postmark.EmailBackend",

@@ -1,7 +1,14 @@
-"""Refuse a request body that is too large before anything stores it."""
+"""Limits on requests and responses that hold for every view.
+
+`BodyLimit` is the outermost ASGI application of the public service. It reads a refused body to its end,
+so that the sender receives the answer instead of a reset connection.
+"""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
 
 from validibot.core import problems
 
@@ -10,8 +17,9 @@ type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 type Application = Callable[[Any, Any, Any], Awaitable[None]]
 
-# How much of a refused body is read and thrown away, so that the sender gets to read our answer
-# instead of a reset connection.
+type View = Callable[[HttpRequest], HttpResponseBase]
+
+# How much of a refused body is read and dropped.
 _DRAIN_BYTES = 1024 * 1024 * 1024
 
 
@@ -74,3 +82,45 @@ async def _drain(receive: Receive) -> None:
         left -= len(message.get("body", b""))
         if message["type"] != "http.request" or not message.get("more_body"):
             return
+
+
+# Only the raw body of a launch may be in base64; nothing here decompresses.
+_KNOWN_ENCODINGS = ("", "identity", "base64")
+
+
+class ContentEncodingMiddleware:
+    """Answers 415 to a compressed body: it would be read as if it were the content itself."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        if encoding in _KNOWN_ENCODINGS:
+            return self.get_response(request)
+        answer = problems.response(
+            415,
+            f"Content-Encoding {encoding[:40]!r} is not supported. Send the body uncompressed.",
+            "UNSUPPORTED_CONTENT_ENCODING",
+        )
+        answer.headers["Accept-Encoding"] = "identity"
+        return answer
+
+
+class NoStoreMiddleware:
+    """Keeps pages and answers of signed-in users out of the caches of browsers and proxies."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        name = settings.SESSION_COOKIE_NAME
+        signed_in = (
+            name in request.COOKIES
+            or name in response.cookies
+            or "Authorization" in request.headers
+        )
+        if signed_in:
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response

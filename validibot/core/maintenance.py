@@ -1,8 +1,9 @@
-"""Maintenance: pages are closed, the API can be read, validators may still answer.
+"""Maintenance: pages are closed, the API is read-only, workers take no tasks.
 
-The switch is a row, so that all processes follow within a second and none has to be started anew;
-the setting MAINTENANCE closes as well, for when the database itself is what is worked on. Workers of
-the database queue look at the row, too, and take no more tasks.
+Validators may still call back. The switch is a row, so that all processes follow within a second and
+none has to be restarted; the setting MAINTENANCE closes as well, for work on the database itself.
+Workers of the database queue read the row, too; those of Cloud Tasks refuse deliveries, which the
+queue repeats.
 """
 
 import logging
@@ -17,12 +18,19 @@ from django.shortcuts import render
 from validibot.core import problems
 from validibot.core.models import Maintenance
 
-# A process asks the database so often.
+# How long a process relies on what it has read.
 REMEMBERED_SECONDS = 1.0
-# When browsers and programs should come again.
+# When browsers and programs should try again.
 RETRY_SECONDS = 60
-# Whoever maintains may have to sign in.
-_OPEN = ("/health/", "/internal/", "/static/", "/admin/", "/accounts/login/")
+# Operators may have to sign in.
+_OPEN = (
+    "/health/",
+    "/internal/callbacks/",
+    "/internal/capabilities/",
+    "/static/",
+    "/admin/",
+    "/accounts/login/",
+)
 _READING = ("GET", "HEAD", "OPTIONS")
 _DETAIL = "This deployment is under maintenance. Nothing is lost; try again in a minute."
 
@@ -35,7 +43,7 @@ def is_on() -> bool:
 
 
 class Switch:
-    """Remembers for a moment how the switch stands, and for longer while nobody can be asked."""
+    """The state of the switch, read once a second; while it cannot be read, the last state."""
 
     def __init__(self, ask: Callable[[], bool], *, clock: Callable[[], float]) -> None:
         self._ask = ask
@@ -46,12 +54,12 @@ class Switch:
     def is_on(self) -> bool:
         now = self._clock()
         if self._asked_at is None or now - self._asked_at >= REMEMBERED_SECONDS:
-            # Before the question: meanwhile others need not ask.
+            # Before the query: other threads need not read it meanwhile.
             self._asked_at = now
             try:
                 self._was_on = self._ask()
             except (DatabaseError, InterfaceError) as error:
-                logger.warning("nobody knows whether we are under maintenance: %s", error)
+                logger.warning("cannot read the maintenance flag: %s", error)
         return self._was_on
 
 

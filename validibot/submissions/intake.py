@@ -1,13 +1,22 @@
-"""Take in what a client sends: multipart, a JSON envelope, or the file as the raw body.
+"""Intake of a launch request: a form, a JSON envelope, or the file as the raw body.
 
-The contract is section 2.5 of the published platform's launch request; a part's own content type is
-never a reason to refuse, because clients guess it from their operating system.
+A body is an envelope if and only if all of this holds:
+
+- its content type is `application/json`, and it has no `X-Filename`;
+- it is a JSON object with the member `content`;
+- every other member is one of `ENVELOPE_FIELDS`.
+
+Any other body is the file itself, with one exception: a body of type `application/json` that is not
+JSON and could be the beginning of an envelope is refused, because a client was cut off while it sent
+one. The content type of a part of a form is never a reason to refuse: clients guess it from their
+operating system.
 """
 
 import base64
 import binascii
 import io
 import json
+import re
 from contextlib import ExitStack
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
@@ -19,13 +28,30 @@ from django.http.multipartparser import MultiPartParserError
 
 from validibot.submissions import filetypes
 from validibot.submissions.content import CHUNK_BYTES, Incoming, measure
+from validibot.submissions.models import BIDI_CONTROLS
 
-# An inline envelope carries at most 10 MB of content, a third more in base64, and some fields.
+ENVELOPE_FIELDS = frozenset(
+    {
+        "content",
+        "content_encoding",
+        "content_type",
+        "filename",
+        "metadata",
+        "name",
+        "scenario",
+        "short_description",
+    }
+)
+# An envelope carries at most 10 MB of content, a third more in base64, and some fields.
 _ENVELOPE_BYTES = 14 * 1024 * 1024
+# The start of an object whose first member, as far as it is there, is one of an envelope.
+_ENVELOPE_START = re.compile(
+    r'\s*\{\s*(?:$|"(?:' + "|".join(sorted(ENVELOPE_FIELDS)) + r')"|"[a-z_]*$)'
+)
 
 
 class IntakeError(Exception):
-    """What was sent cannot be taken. `status` is the HTTP status that says so."""
+    """The request cannot be accepted; `status` is the HTTP status of the answer."""
 
     def __init__(self, code: str, message: str, *, field: str = "", status: int = 400) -> None:
         super().__init__(message)
@@ -81,12 +107,12 @@ def _body(request: HttpRequest) -> Incoming:
             decoded = io.BytesIO(_decode(content.read(), "Content-Encoding"))
             return _incoming(decoded, _body_name(request, decoded), fields)
         incoming = _incoming(content, _body_name(request, content), fields)
-        held.pop_all()  # whoever receives the file closes it
+        held.pop_all()  # the caller closes the file
         return incoming
 
 
 def _headers(request: HttpRequest) -> dict[str, Any]:
-    """Return the fields that stand in headers, because a raw body has no place for them."""
+    """Return the fields that come in headers, because a raw body has no place for them."""
     return {"scenario": request.headers.get("X-Validibot-Scenario", "")}
 
 
@@ -110,17 +136,25 @@ def _spool(request: HttpRequest, content: BinaryIO) -> None:
 
 def _envelope(request: HttpRequest, content: BinaryIO) -> dict[str, Any] | None:
     """Return the JSON envelope in `content`, or None when the body is the file itself."""
-    if request.content_type != "application/json":
+    if request.content_type != "application/json" or request.headers.get("X-Filename"):
         return None
     text = content.read(_ENVELOPE_BYTES + 1)
     content.seek(0)
-    if len(text) > _ENVELOPE_BYTES or b'"content"' not in text:
+    if len(text) > _ENVELOPE_BYTES:
         return None
     try:
         document = json.loads(text)
-    except (ValueError, RecursionError):
-        return None  # not ours to judge: the workflow's own validator says what is wrong with it
-    return document if isinstance(document, dict) and "content" in document else None
+    except (ValueError, RecursionError) as error:
+        if _ENVELOPE_START.match(text[:100].decode("utf-8", "replace")):
+            raise IntakeError(
+                "INVALID_PAYLOAD",
+                f"The body begins like a JSON envelope but is not JSON: {str(error)[:200]}. "
+                "Send it whole, or send the file itself with the header X-Filename.",
+            ) from error
+        return None  # the workflow's own validator reports what is wrong with it
+    if not isinstance(document, dict) or "content" not in document:
+        return None
+    return document if document.keys() <= ENVELOPE_FIELDS else None
 
 
 def _inline(fields: dict[str, Any]) -> Incoming:
@@ -131,7 +165,7 @@ def _inline(fields: dict[str, Any]) -> Incoming:
     if encoding not in ("", "base64"):
         raise IntakeError(
             "INVALID_PAYLOAD",
-            f"`content_encoding` is {encoding!r}; only base64 is known.",
+            f"`content_encoding` is {encoding!r}; only base64 is supported.",
             field="content_encoding",
         )
     try:
@@ -166,7 +200,7 @@ def _incoming(content: BinaryIO, filename: str, fields: dict[str, Any]) -> Incom
 
 def _leaf(filename: str) -> str:
     leaf = filename.replace("\\", "/").rpartition("/")[2].strip()
-    if leaf in ("", ".", "..") or not _storable(leaf, 255):
+    if leaf in ("", ".", "..") or not _storable(leaf, 255) or BIDI_CONTROLS.search(leaf):
         raise IntakeError(
             "INVALID_PAYLOAD",
             f"The file name {filename[:80]!r} cannot be used; send a plain name such as model.idf.",
@@ -210,7 +244,7 @@ def _is_entry(entry: tuple[Any, Any]) -> bool:
 
 
 def _storable(value: Any, length: int) -> bool:
-    """Return whether PostgreSQL takes the text: no NUL, no half of a surrogate pair."""
+    """Return whether PostgreSQL accepts the text: no NUL, no half of a surrogate pair."""
     if not isinstance(value, str) or len(value) > length or "\x00" in value:
         return False
     return not any("\ud800" <= character <= "\udfff" for character in value)

@@ -1,5 +1,6 @@
-"""What was sent: one file and what its sender said about it."""
+"""Submissions: one file each, and what its sender said about it."""
 
+import re
 import uuid
 from typing import ClassVar
 
@@ -9,13 +10,21 @@ from django.utils import timezone
 
 from validibot.accounts.models import Organisation, Project
 
+# Characters that change the direction of text: a name would show another extension than it has.
+BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """Return `text` with its direction controls written out as escapes."""
+    return BIDI_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
 
 class Submission(models.Model):
     """A file as it was received.
 
     Small content lives in `inline` so that an in-process step needs no storage request; larger
     content lives at `uri` in version `storage_version`. Exactly one of the two is set.
-    `name`, `metadata` (object of strings) and `short_description` are the sender's words.
+    `name`, `metadata` (object of strings) and `short_description` come from the sender.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -47,4 +56,14 @@ class Submission(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.filename
+        return self.shown_filename
+
+    @property
+    def shown_filename(self) -> str:
+        """The file name for display."""
+        return visible(self.filename)
+
+    @property
+    def shown_name(self) -> str:
+        """The sender's name of the submission, or else the file name, for display."""
+        return visible(self.name or self.filename)

@@ -14,8 +14,8 @@ from validibot.core.problems import Problem
 from validibot.worker.auth import authenticate
 
 MAX_BYTES = 64 * 1024
-# https://cloud.google.com/run/quotas: what Cloud Run lets through of a request over HTTP/1.
-MAX_REQUEST_BYTES = 32 * 1024 * 1024
+# How much of a refused body is read, so that its sender receives the answer: HTTP/2 has no limit.
+MAX_REQUEST_BYTES = 1024 * 1024 * 1024
 
 logger = logging.getLogger(__name__)
 

@@ -47,23 +47,23 @@ def test_a_told_production_passes_the_checks_for_deployment(role: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_production_that_is_told_nothing_says_all_that_it_needs() -> None:
+def test_production_without_variables_reports_all_missing_ones() -> None:
     told = {"DJANGO_SETTINGS_MODULE": "config.settings.production"}
     done = python("-c", "from django.conf import settings; settings.DEBUG", told=told)
 
     said = done.stderr.splitlines()[-1]
-    needed = set(TOLD) - {"DJANGO_SETTINGS_MODULE", "POSTMARK_SERVER_TOKEN"}
+    needed = set(TOLD) - {"DJANGO_SETTINGS_MODULE"}
     assert needed == {name.strip(".,") for name in said.split() if name.strip(".,") in TOLD}
 
 
 @pytest.mark.parametrize("name", ["API_KEY_PEPPER", "POSTMARK_SERVER_TOKEN"])
-def test_an_empty_secret_is_a_missing_one(name: str) -> None:
+def test_empty_secret_is_reported_as_missing(name: str) -> None:
     done = python("-c", "import config.settings.production", told=TOLD | {name: ""})
 
     assert (done.returncode, name in done.stderr.splitlines()[-1]) == (1, True)
 
 
-def test_production_is_shut_to_what_a_developer_may() -> None:
+def test_production_is_never_in_debug_mode() -> None:
     shown = f"json.dumps([getattr(settings, name) for name in {NAMES}])"
     code = f"import json; from django.conf import settings; print({shown})"
     done = python("-c", code, told=TOLD | {"DEBUG": "1"})
@@ -71,7 +71,7 @@ def test_production_is_shut_to_what_a_developer_may() -> None:
     assert json.loads(done.stdout) == [TOLD["DJANGO_SECRET_KEY"], False, True, True, "gs://b"]
 
 
-def test_local_settings_need_a_database_alone() -> None:
+def test_local_settings_need_only_a_database() -> None:
     told = {"DJANGO_SETTINGS_MODULE": "config.settings.local", "DATABASE_URL": TOLD["DATABASE_URL"]}
     done = python("manage.py", "check", told=told)
 
@@ -169,3 +169,21 @@ def test_containers_of_a_host_get_the_key_only_where_they_may_call() -> None:
     assert json.loads(host(options, **told))["environ"] == {"WORKER_API_KEY": "k"}
     assert host("s.SECURE_REDIRECT_EXEMPT", **told) == '["^internal/callbacks/$"]'
     assert host("[s.SECURE_REDIRECT_EXEMPT, s.WORKER_URL]") == f'[[], "{TOLD["SITE_URL"]}"]'
+
+
+@pytest.mark.parametrize("role", ["web", "worker"])
+def test_production_installs_maintenance_middleware(role: str) -> None:
+    code = (
+        "from django.conf import settings;"
+        "print('validibot.core.maintenance.MaintenanceMiddleware' in settings.MIDDLEWARE)"
+    )
+
+    assert python("-c", code, told=TOLD | {"APP_ROLE": role}).stdout.strip() == "True"
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", "False"), ("1", "True")])
+def test_hsts_for_subdomains_is_a_choice(value: str, expected: str) -> None:
+    code = "from django.conf import settings; print(settings.SECURE_HSTS_INCLUDE_SUBDOMAINS)"
+    told = TOLD | ({"HSTS_INCLUDE_SUBDOMAINS": value} if value else {})
+
+    assert python("-c", code, told=told).stdout.strip() == expected

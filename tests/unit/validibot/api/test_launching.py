@@ -12,6 +12,7 @@ from pytest_django import Settings
 from tests.unit.validibot.api.conftest import Api
 from validibot.runs.models import Run
 from validibot.submissions import content
+from validibot.submissions.models import Submission
 from validibot.workflows.models import Validator, Workflow
 
 GOOD = b'{"name": "Ada", "age": 36}'
@@ -252,3 +253,38 @@ def test_stored_file_of_a_replay_is_removed(
 
 def test_long_idempotency_key_is_refused(alice: Api, people: Workflow) -> None:
     assert alice.launch(GOOD, **{"Idempotency-Key": "k" * 256}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b'{"content', b'{"content": "aGV', b' {"filename": "a.json", ']
+)
+def test_truncated_envelope_is_refused(alice: Api, people: Workflow, body: bytes) -> None:
+    answer = alice.post(RUNS, body, "application/json")
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_PAYLOAD")
+    assert "begins like a JSON envelope" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"X-Filename": "a.json"}], ids=["foreign member", "file name in header"]
+)
+def test_document_with_content_member_is_the_file(
+    alice: Api, people: Workflow, headers: dict[str, str]
+) -> None:
+    document = {"content": "hello", "name": "Ada"} | ({} if headers else {"age": 3})
+
+    answer = alice.post(RUNS, json.dumps(document), "application/json", **headers)
+
+    assert answer.json()["result"] == "PASS"
+
+
+def test_file_name_with_direction_control_is_refused(alice: Api, people: Workflow) -> None:
+    envelope = {"content": "{}", "filename": "a\u202egpj.json"}
+
+    answer = alice.post(RUNS, json.dumps(envelope), "application/json")
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "filename")
+
+
+def test_direction_controls_are_shown_escaped() -> None:
+    assert Submission(filename="a\u202egpj.json").shown_filename == "a\\u202egpj.json"
