@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 from docker.errors import DockerException
 
+from containers import ContainerSpec, Engine, EngineUnavailable
 from tests.docker.product import PROGRAM, Deployment, deployment, finished, program
 from tests.waiting import until
-from validibot.runs import reconcile
 from validibot.runs.backends.docker import backend as docker_backend, watch
-from validibot.runs.models import Attempt, RunEvent
+from validibot.runs.execute import execute
+from validibot.runs.launch import LaunchPostponed
+from validibot.runs.models import Attempt, Run
 from validibot.runs.reconcile import look
+from validibot.runs.sweep import run_sweep
 
 __all__ = ["deployment", "program"]
 
@@ -172,32 +175,38 @@ def stop_engine(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None
 def test_launch_is_repeated_when_engine_answers_again(
     deployment: Deployment, standin_image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The launch is repeated once it is certain that there is no execution."""
+    """No engine has accepted the launch, so nothing is left of it but the queue's retry."""
     deployment.configure(environ={"STANDIN_KIND": "fmu"})
     stop_engine(deployment, monkeypatch)
-    run = deployment.run(standin_image)
-    attempt = Attempt.objects.get()
-    assert attempt.state == "UNKNOWN"
-    assert "start Docker and look at `docker info`" in attempt.error
-    assert look(attempt.pk)
+    with pytest.raises(LaunchPostponed, match="start Docker and look at `docker info`"):
+        deployment.run(standin_image)
+    assert not Attempt.objects.exists()
 
     monkeypatch.undo()
-    monkeypatch.setattr(reconcile, "ABSENCE_GRACE", reconcile.ABSENCE_GRACE * 0)
-    assert not look(attempt.pk)
+    run = Run.objects.get()
+    execute(run.pk)
 
     assert finished(run).result == "PASS"
-    assert RunEvent.objects.filter(run=run, kind="launch_failed").count() == 1
 
 
-def test_unreachable_engine_ends_run_with_instruction(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+def test_launch_with_lost_answer_is_found_by_reconcile(
+    deployment: Deployment, standin_image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stop_engine(deployment, monkeypatch)
-    run = deployment.run(PROGRAM)
+    """The engine started the container and failed to answer: the launch is not repeated."""
+    deployment.configure(environ={"STANDIN_KIND": "fmu"})
+    start = Engine.start
 
-    look(Attempt.objects.get().pk, overdue=True)
+    def start_and_fail(engine: Engine, spec: ContainerSpec) -> None:
+        start(engine, spec)
+        raise EngineUnavailable("The answer was lost.")
+
+    monkeypatch.setattr(Engine, "start", start_and_fail)
+    run = deployment.run(standin_image)
+    assert Attempt.objects.get().state == "UNKNOWN"
+
+    until(lambda: not look(Attempt.objects.get().pk))
 
     run.refresh_from_db()
-    assert run.result == "TIMED_OUT"
-    assert "start Docker" in run.error
-    monkeypatch.undo()
+    assert run.result == "PASS"
+    assert Attempt.objects.count() == 1
+    run_sweep()

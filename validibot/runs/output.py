@@ -24,10 +24,11 @@ from validibot.core.storage import ObjectNotFound, ObjectTooLarge, StoredObject,
 from validibot.engines.problems import Problem, storable
 from validibot.runs.models import Artifact, Attempt, Finding
 from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
-from validibot.runs.verdict import Verdict, broken, finding, judged
+from validibot.runs.verdict import Verdict, broken, finding, judged, timed_out
 from validibot.workflows.models import Validator
 
 MAX_ARTIFACTS = 500
+TIMEOUT_SUFFIX = "_TIMEOUT"
 _MAX_NAME = 255
 _MAX_TYPE = 100
 
@@ -89,7 +90,11 @@ def verdict_of(envelope: ValidationOutputEnvelope, attempt: Attempt) -> Verdict:
                 artifacts=artifacts,
             )
         case ValidationStatus.FAILED_RUNTIME:
-            error = next((note.message for note in notes if note.severity == "ERROR"), "")
+            reason = next((note for note in notes if note.severity == "ERROR"), None)
+            error = reason.message if reason else ""
+            # A validator that keeps the time of its own engine answers before the backend ends it.
+            if reason and reason.code.endswith(TIMEOUT_SUFFIX):
+                return timed_out(error, findings=notes, artifacts=artifacts)
             return broken(
                 error or "The validator failed and did not say why.",
                 ErrorCategory.RUNTIME_ERROR,

@@ -79,13 +79,17 @@ def broken(
     )
 
 
-def timed_out(error: str) -> Verdict:
-    """Return the verdict on a validator that did not answer in time."""
+def timed_out(
+    error: str, *, findings: Sequence[Finding] = (), artifacts: Sequence[Artifact] = ()
+) -> Verdict:
+    """Return the verdict on a validator that exceeded its time."""
     return Verdict(
         status=StepStatus.FAILED,
         run_status=RunStatus.TIMED_OUT,
         category=ErrorCategory.TIMEOUT,
         error=storable(error, MAX_ERROR),
+        findings=_bounded(list(findings)),
+        artifacts=artifacts,
     )
 
 

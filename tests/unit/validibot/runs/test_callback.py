@@ -148,6 +148,20 @@ def test_thousands_of_findings_are_cut_down_to_the_worst(
     assert "501 further findings" in found[-1].message
 
 
+def test_timeout_code_of_validator_ends_run_timed_out(
+    request_: LaunchRequest, container_run: Run
+) -> None:
+    message = {"severity": "ERROR", "code": "ENGINE_TIMEOUT", "text": "Stopped after 90 s."}
+    store_output(request_, status="failed_runtime", messages=[message])
+
+    post(request_)
+
+    container_run.refresh_from_db()
+    assert (container_run.result, container_run.error) == ("TIMED_OUT", "Stopped after 90 s.")
+    assert container_run.findings.get().code == "ENGINE_TIMEOUT"
+    assert Attempt.objects.get().state == "COMPLETED"
+
+
 @pytest.mark.parametrize(
     ("status", "result", "step"),
     [
