@@ -29,7 +29,7 @@ def _stopped() -> Iterator[None]:
     listener.stop()
 
 
-def hearing() -> None:
+def connected() -> None:
     """Wait until the listener has its connection."""
     listener.start()
     until(lambda: listener.poll_interval != POLL_INTERVAL_DISCONNECTED)
@@ -48,9 +48,9 @@ def later(seconds: float, run: Run) -> threading.Timer:
     return timer
 
 
-def test_who_waits_is_woken_at_once() -> None:
+def test_waiter_is_woken_by_the_end_of_its_run() -> None:
     run = RunFactory.create()
-    hearing()
+    connected()
     timer = later(0.2, run)
     started = time.monotonic()
 
@@ -60,7 +60,7 @@ def test_who_waits_is_woken_at_once() -> None:
     timer.join()
 
 
-def test_who_waits_in_vain_is_let_go() -> None:
+def test_waiter_returns_false_after_timeout() -> None:
     run = RunFactory.create()
     started = time.monotonic()
 
@@ -75,10 +75,10 @@ def test_a_run_that_has_ended_is_not_waited_for() -> None:
     assert wait_until_finished(run.pk, timeout=0)
 
 
-def test_what_is_rolled_back_wakes_nobody() -> None:
+def test_rolled_back_event_wakes_no_waiter() -> None:
     run = RunFactory.create()
     woken: list[str] = []
-    hearing()
+    connected()
 
     with listener.watching(run.pk, lambda: woken.append("rolled back")):
         with transaction.atomic():
@@ -89,10 +89,10 @@ def test_what_is_rolled_back_wakes_nobody() -> None:
     assert woken == []
 
 
-def test_who_waits_for_the_end_sleeps_through_what_comes_before() -> None:
+def test_waiter_for_the_end_ignores_earlier_events() -> None:
     run = RunFactory.create()
     each, end = threading.Event(), threading.Event()
-    hearing()
+    connected()
 
     with listener.watching(run.pk, each.set), listener.watching(run.pk, end.set, ends_only=True):
         record(run.pk, RunEvent(kind="launched"))
@@ -104,7 +104,7 @@ def test_who_waits_for_the_end_sleeps_through_what_comes_before() -> None:
 
 def test_a_loop_hears_of_each_change() -> None:
     run = RunFactory.create()
-    hearing()
+    connected()
 
     async def watch() -> int:
         count = 0
@@ -118,9 +118,9 @@ def test_a_loop_hears_of_each_change() -> None:
     assert asyncio.run(asyncio.wait_for(watch(), 5)) == 3
 
 
-def test_who_waits_survives_the_end_of_the_connection() -> None:
+def test_waiter_survives_lost_connection() -> None:
     run = RunFactory.create()
-    hearing()
+    connected()
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
@@ -130,4 +130,4 @@ def test_who_waits_survives_the_end_of_the_connection() -> None:
     assert wait_until_finished(run.pk, timeout=10)
 
     timer.join()
-    hearing()
+    connected()

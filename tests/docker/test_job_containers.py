@@ -102,7 +102,7 @@ def test_a_cancellation_reaches_the_running_container(jobs: Jobs) -> None:
     assert time.monotonic() - began < 10
 
 
-def test_an_image_that_nobody_has_is_told_with_the_command_that_builds_it(jobs: Jobs) -> None:
+def test_missing_image_error_names_build_command(jobs: Jobs) -> None:
     assert "Image 'demo/none:1' not found. Build it, or fetch it: docker pull demo/none:1" in (
         jobs.error("pass", image="demo/none:1")
     )
@@ -136,7 +136,7 @@ def test_the_metadata_server_tells_it_its_own_identity_only(jobs: Jobs) -> None:
     assert jobs.log(execution).splitlines() == [ACCOUNT, "HTTPError", "URLError"]
 
 
-def test_nobody_else_gets_an_identity_at_the_door_of_containers(jobs: Jobs) -> None:
+def test_metadata_port_of_containers_refuses_other_callers(jobs: Jobs) -> None:
     execution = jobs.run("import os; print(os.environ['GCE_METADATA_HOST'])")
     host = jobs.log(execution).strip()
     own = f"""
@@ -145,16 +145,16 @@ def test_nobody_else_gets_an_identity_at_the_door_of_containers(jobs: Jobs) -> N
         request = urllib.request.Request(url, headers={{"Metadata-Flavor": "Google"}})
         print(urllib.request.urlopen(request, timeout=5).read())
     """
-    stranger = jobs.api.create_container(
+    other_container = jobs.api.create_container(
         IMAGE,
         ["python3", "-c", "\n".join(line.strip() for line in own.splitlines())],
     )["Id"]
     try:
-        jobs.api.start(stranger)
-        jobs.api.wait(stranger)
-        said = jobs.api.logs(stranger).decode()
+        jobs.api.start(other_container)
+        jobs.api.wait(other_container)
+        said = jobs.api.logs(other_container).decode()
     finally:
-        jobs.api.remove_container(stranger, force=True)
+        jobs.api.remove_container(other_container, force=True)
 
     assert "HTTP Error 404" in said
 

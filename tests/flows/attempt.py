@@ -37,12 +37,12 @@ class Attempt:
 
     @cached_property
     def files(self) -> Identity:
-        """Whoever may read and write the files: not the container's account."""
+        """Return the identity that may read and write the files; the container's account may not."""
         return Identity(self.stack, "worker")
 
     @cached_property
     def envelope(self) -> EnergyPlusInputEnvelope:
-        """What the container was told."""
+        """Return the envelope that the container got."""
         listed = self.files.get(
             f"https://storage.googleapis.com/storage/v1/b/{BUCKET}/o", prefix="runs/"
         ).json()["items"]

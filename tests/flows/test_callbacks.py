@@ -35,17 +35,17 @@ def _refused(answer: httpx.Response, *statuses: int) -> None:
     assert answer.json()["detail"]
 
 
-# Nobody's, or nobody's whom we know.
+# Tokens of nobody, and of unknown accounts.
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "a.b.c"])
-def test_the_ingress_lets_nobody_in_without_a_token_of_googles(opened: Attempt, token: str) -> None:
+def test_ingress_without_google_token_is_refused(opened: Attempt, token: str) -> None:
     assert opened.post(token=token, json=opened.callback()).status_code in (401, 403)
     _untouched(opened)
 
 
 @pytest.mark.parametrize("account", ["web", "worker"])
-def test_the_ingress_lets_no_account_in_that_may_not_invoke(opened: Attempt, account: str) -> None:
+def test_ingress_refuses_accounts_without_invoker_role(opened: Attempt, account: str) -> None:
     token = Identity(opened.stack, account).id_token()
 
     assert opened.post(token=token, json=opened.callback()).status_code == 403
@@ -53,7 +53,7 @@ def test_the_ingress_lets_no_account_in_that_may_not_invoke(opened: Attempt, acc
 
 
 @pytest.mark.parametrize("audience", [CALLBACKS, "https://elsewhere.example", f"{WORKER}/"])
-def test_a_token_for_another_audience_opens_nothing(opened: Attempt, audience: str) -> None:
+def test_token_for_another_audience_is_refused(opened: Attempt, audience: str) -> None:
     token = opened.identity.id_token(audience)
 
     assert opened.post(token=token, json=opened.callback()).status_code in (401, 403)
@@ -61,7 +61,7 @@ def test_a_token_for_another_audience_opens_nothing(opened: Attempt, audience: s
 
 
 @pytest.mark.parametrize("account", ["", "web", "worker"])
-def test_behind_the_ingress_the_worker_looks_for_itself(opened: Attempt, account: str) -> None:
+def test_worker_verifies_tokens_behind_the_ingress(opened: Attempt, account: str) -> None:
     door = f"{opened.stack.facts['urls']['worker']}/internal/callbacks/"
     token = Identity(opened.stack, account).id_token() if account else ""
 
@@ -88,7 +88,7 @@ def test_behind_the_ingress_the_worker_looks_for_itself(opened: Attempt, account
         ({"surplus": True}, 400),
     ],
 )
-def test_a_forged_callback_touches_nothing(
+def test_forged_callback_changes_nothing(
     opened: Attempt, changes: dict[str, Any], status: int
 ) -> None:
     _refused(opened.call_back(**changes), status)
@@ -109,14 +109,14 @@ def test_a_forged_callback_touches_nothing(
         (b" " * 5_000_000, 413),
     ],
 )
-def test_what_is_no_callback_is_refused_with_a_sentence(
+def test_invalid_callback_is_refused_with_a_message(
     opened: Attempt, body: bytes, status: int
 ) -> None:
     _refused(opened.post(content=body), status)
     _untouched(opened)
 
 
-def test_a_validator_cannot_pose_as_the_queue(opened: Attempt) -> None:
+def test_validator_token_is_refused_by_task_endpoint(opened: Attempt) -> None:
     task = {"task": "validibot.runs.tasks.execute_run", "args": [opened.run], "kwargs": {}}
 
     _refused(opened.post(url=f"{WORKER}/internal/tasks/", json=task), 403)
@@ -126,7 +126,7 @@ def test_a_validator_cannot_pose_as_the_queue(opened: Attempt) -> None:
 # Right, but at the wrong time or too often.
 
 
-def test_a_callback_at_eight_times_is_applied_once(attempt: Attempt) -> None:
+def test_eight_concurrent_callbacks_are_applied_once(attempt: Attempt) -> None:
     attempt.store(attempt.output())
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: attempt.call_back(), range(8)))
@@ -248,7 +248,7 @@ def test_an_answer_to_something_else_ends_the_run_as_an_error(
     _ended_with(attempt, "ERROR", error="does not belong to this attempt")
 
 
-def test_an_answer_full_of_oddities_is_kept_as_far_as_it_goes(attempt: Attempt) -> None:
+def test_unusual_output_is_kept_as_far_as_possible(attempt: Attempt) -> None:
     place = {"line": 10**18, "column": -1, "path": "\0" * 300}
     odd = {"severity": "ERROR", "text": "NUL \0", "code": "\0" * 500, "location": place}
     attempt.store(attempt.output(messages=[odd] * 2000))

@@ -28,7 +28,7 @@ def test_the_sample_passes(stack: Stack, slug: str) -> None:
 
 
 @pytest.mark.parametrize("slug", SLUGS)
-def test_the_failing_sample_fails_with_findings_that_say_why(stack: Stack, slug: str) -> None:
+def test_failing_sample_fails_with_findings(stack: Stack, slug: str) -> None:
     run = stack.run(slug, stack.sample(slug, "failing_sample"))
 
     assert (run["state"], run["result"]) == ("COMPLETED", "FAIL"), run
@@ -37,11 +37,11 @@ def test_the_failing_sample_fails_with_findings_that_say_why(stack: Stack, slug:
     assert all(error["message"] for error in errors)
 
 
-def test_the_seeds_are_all_of_these(stack: Stack) -> None:
+def test_list_of_seeds_is_complete(stack: Stack) -> None:
     assert {workflow["slug"] for workflow in stack.facts["workflows"]} == set(SLUGS)
 
 
-def test_a_simulation_goes_through_every_station_of_the_cloud(stack: Stack) -> None:
+def test_simulation_uses_every_service_of_the_cloud(stack: Stack) -> None:
     run = stack.run("energyplus-small-office", stack.sample("energyplus-small-office"))
 
     kinds = stack.events(run["id"])

@@ -92,7 +92,7 @@ def _execution(stack: Stack, run: str) -> dict[str, object]:
         ("fmu-hang", "failedCount"),
     ],
 )
-def test_its_exit_code_is_what_the_contract_says(
+def test_exit_code_follows_the_contract(
     foreign: Stack, runs: dict[str, str], slug: str, count: str
 ) -> None:
     foreign.finished(runs[slug])
@@ -100,9 +100,7 @@ def test_its_exit_code_is_what_the_contract_says(
     assert _execution(foreign, runs[slug])[count] == 1
 
 
-def test_a_second_try_repeats_the_callback_and_changes_nothing(
-    foreign: Stack, runs: dict[str, str]
-) -> None:
+def test_second_execution_repeats_the_callback_only(foreign: Stack, runs: dict[str, str]) -> None:
     run = runs["energyplus-explode-again"]
     before = foreign.finished(run)
 
@@ -113,7 +111,7 @@ def test_a_second_try_repeats_the_callback_and_changes_nothing(
     _heard_once(foreign, run, by="validator")
 
 
-def test_what_it_put_out_is_shown_with_its_artifacts(foreign: Stack, runs: dict[str, str]) -> None:
+def test_outputs_and_artifacts_are_shown(foreign: Stack, runs: dict[str, str]) -> None:
     (step,) = foreign.finished(runs["energyplus-success"])["steps"]
 
     values = {output["slug"]: output["value"] for output in step["output_values"]}
@@ -122,7 +120,7 @@ def test_what_it_put_out_is_shown_with_its_artifacts(foreign: Stack, runs: dict[
     assert names == {"eplusout.sql", "eplusout.err", "eplusout.csv"}
 
 
-def test_a_container_that_hangs_is_stopped_by_a_cancellation(foreign: Stack) -> None:
+def test_cancel_stops_a_hanging_container(foreign: Stack) -> None:
     (hanging,) = [variant for variant in VARIANTS if variant.slug == "energyplus-hang"]
     run = launch(foreign, hanging)
     foreign.until(lambda: "running" in foreign.events(run))

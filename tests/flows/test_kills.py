@@ -1,4 +1,4 @@
-"""Whatever dies while a run is in flight, the run ends once, and rightly."""
+"""Kills of each service while a run is in flight: the run ends once, with the right result."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ def _ended_once(stack: Stack, run: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("moment", ["queued", "launched"])
 @pytest.mark.parametrize("service", ["worker", "gcp", "postgres", "web"])
-def test_a_run_passes_although_a_service_is_killed(stack: Stack, service: str, moment: str) -> None:
+def test_run_passes_when_a_service_is_killed(stack: Stack, service: str, moment: str) -> None:
     run = _launch(stack)
     _reached(stack, run, moment)
 
@@ -60,7 +60,7 @@ def test_a_run_passes_although_a_service_is_killed(stack: Stack, service: str, m
 
 
 @pytest.mark.parametrize("service", ["worker", "gcp", "postgres"])
-def test_no_run_of_a_burst_is_lost_or_ends_twice(stack: Stack, service: str) -> None:
+def test_burst_survives_a_kill_without_lost_or_doubled_runs(stack: Stack, service: str) -> None:
     content = stack.sample("meter-readings-schema").read_bytes()
     accepted = []
 
@@ -85,9 +85,7 @@ def test_no_run_of_a_burst_is_lost_or_ends_twice(stack: Stack, service: str) -> 
 
 @pytest.mark.both_clouds
 @pytest.mark.parametrize("kill", [engines.kill, engines.kill_job])
-def test_a_killed_validator_is_an_error_of_ours_with_a_sentence(
-    stack: Stack, kill: Callable[[Stack], None]
-) -> None:
+def test_killed_validator_ends_run_with_error(stack: Stack, kill: Callable[[Stack], None]) -> None:
     run = _launch(stack)
 
     kill(stack)
@@ -98,7 +96,7 @@ def test_a_killed_validator_is_an_error_of_ours_with_a_sentence(
 
 
 @pytest.mark.both_clouds
-def test_a_cancelled_run_stops_its_engine(stack: Stack) -> None:
+def test_cancel_stops_the_engine(stack: Stack) -> None:
     run = _launch(stack)
     stack.until(lambda: engines.running(stack))
 

@@ -20,7 +20,7 @@ def _document(stack: Stack) -> bytes:
     return stack.sample("meter-readings-schema").read_bytes()
 
 
-def test_prefer_wait_answers_with_the_finished_run(stack: Stack) -> None:
+def test_prefer_wait_returns_the_finished_run(stack: Stack) -> None:
     answer = stack.launch("meter-readings-schema", _document(stack), "a.json", Prefer="wait=5")
 
     assert answer.status_code == 201
@@ -28,7 +28,7 @@ def test_prefer_wait_answers_with_the_finished_run(stack: Stack) -> None:
     assert answer.json()["state"] == "COMPLETED"
 
 
-def test_without_waiting_the_answer_says_where_to_look(stack: Stack) -> None:
+def test_start_without_wait_returns_location(stack: Stack) -> None:
     sample = stack.sample("energyplus-design-day")
     answer = stack.launch("energyplus-design-day", sample.read_bytes(), sample.name)
 
@@ -39,7 +39,7 @@ def test_without_waiting_the_answer_says_where_to_look(stack: Stack) -> None:
     assert stack.finished(followed["id"])["result"] == "PASS"
 
 
-def test_a_wait_that_is_too_short_ends_with_202(stack: Stack) -> None:
+def test_wait_that_ends_early_returns_202(stack: Stack) -> None:
     sample = stack.sample("energyplus-small-office")
     answer = stack.launch(
         "energyplus-small-office", sample.read_bytes(), sample.name, Prefer="wait=0"
@@ -49,7 +49,7 @@ def test_a_wait_that_is_too_short_ends_with_202(stack: Stack) -> None:
     assert stack.finished(answer.json()["id"])["result"] == "PASS"
 
 
-def test_a_form_and_an_envelope_launch_too(stack: Stack) -> None:
+def test_form_and_envelope_start_runs(stack: Stack) -> None:
     text = _document(stack).decode()
     wait = {"Prefer": "wait=10"}
     form = stack.api.post(RUNS, files={"file": ("a.json", text)}, headers=wait)
@@ -58,7 +58,7 @@ def test_a_form_and_an_envelope_launch_too(stack: Stack) -> None:
     assert [form.json()["result"], envelope.json()["result"]] == ["PASS", "PASS"]
 
 
-def test_eight_retries_at_once_launch_one_run(stack: Stack) -> None:
+def test_eight_concurrent_retries_start_one_run(stack: Stack) -> None:
     key = str(uuid.uuid4())
     answers: list[httpx.Response] = []
 
@@ -123,19 +123,19 @@ def test_hostile_files_end_as_findings(
     assert "Traceback" not in json.dumps(run)
 
 
-def test_another_organisations_run_is_not_there(stack: Stack) -> None:
+def test_run_of_another_organisation_returns_404(stack: Stack) -> None:
     run = stack.run("meter-readings-schema", stack.sample("meter-readings-schema"))
     elsewhere = f"{stack.web}/api/v1/orgs/elsewhere/runs/{run['id']}/"
 
     assert stack.api.get(elsewhere).status_code == 404
 
 
-def test_the_public_service_has_no_internal_doors(stack: Stack) -> None:
+def test_public_service_has_no_internal_endpoints(stack: Stack) -> None:
     for door in ("tasks", "callbacks", "schedules/reconcile"):
         assert httpx.post(f"{stack.web}/internal/{door}/").status_code == 404
 
 
-def test_the_worker_has_no_pages_and_opens_to_nobody_without_a_token(stack: Stack) -> None:
+def test_worker_without_token_serves_nothing(stack: Stack) -> None:
     worker = stack.facts["urls"]["worker"]
 
     assert httpx.get(f"{worker}/app/").status_code == 404

@@ -35,7 +35,7 @@ def _mail_to(stack: Stack, address: str) -> dict[str, Any]:
     return message
 
 
-def test_who_signs_up_verifies_by_mail_and_gets_a_workspace(stack: Stack) -> None:
+def test_sign_up_verifies_by_mail_and_creates_workspace(stack: Stack) -> None:
     address = f"{uuid.uuid4().hex[:8]}@example.com"
     password = uuid.uuid4().hex
     with httpx.Client(base_url=stack.web, follow_redirects=True) as browser:
@@ -49,7 +49,7 @@ def test_who_signs_up_verifies_by_mail_and_gets_a_workspace(stack: Stack) -> Non
         assert "workspace" in browser.get("/app/").text
 
 
-def test_a_run_launched_from_the_page_reports_its_end_by_mail(stack: Stack) -> None:
+def test_run_started_on_page_reports_its_end_by_mail(stack: Stack) -> None:
     login = stack.facts["login"]
     with httpx.Client(base_url=stack.web, follow_redirects=True) as browser:
         _submit(browser, "/accounts/login/", login=login["email"], password=login["password"])

@@ -103,7 +103,7 @@ def _until_served(port: str) -> None:
         ("crash", "ERROR", "error"),
     ],
 )
-def test_what_takes_time_ends_while_the_client_waits(
+def test_delayed_scenario_ends_while_client_waits(
     mocked: Stack, scenario: str, result: str, last: str
 ) -> None:
     sample = mocked.sample("fmu-decay")

@@ -18,7 +18,7 @@ def run(stack: Stack) -> str:
     return str(stack.run(FMU, stack.sample(FMU))["id"])
 
 
-def test_the_stations_of_a_run_and_its_execution_are_told(stack: Stack, run: str) -> None:
+def test_trace_shows_events_and_execution(stack: Stack, run: str) -> None:
     done = stack.devenv("trace", run)
 
     assert done.returncode == 0, done.stderr
@@ -27,7 +27,7 @@ def test_the_stations_of_a_run_and_its_execution_are_told(stack: Stack, run: str
     assert "Execution completed successfully" in done.stdout
 
 
-def test_the_same_as_data(stack: Stack, run: str) -> None:
+def test_trace_as_json(stack: Stack, run: str) -> None:
     told = json.loads(stack.devenv("trace", run, "--json").stdout)
 
     assert [event["kind"] for event in told["events"]] == stack.events(run)
@@ -65,7 +65,7 @@ def test_a_callback_in_a_file_is_posted_as_its_caller(stack: Stack, run: str) ->
         (("--replay", "devenv.toml"), 1, "devenv.toml is no JSON"),
     ],
 )
-def test_what_cannot_be_told_is_said_in_a_sentence(
+def test_trace_of_unknown_run_or_file_is_an_error(
     stack: Stack, arguments: tuple[str, ...], code: int, text: str
 ) -> None:
     done = stack.devenv("trace", *arguments)
