@@ -96,7 +96,7 @@ class WorkflowRunsView(APIView):
             "multipart/form-data": schema.LaunchForm,
             "application/json": schema.LaunchEnvelope,
         },
-        responses=schema.answers(run_documents.LaunchDocument, 409, 413, 422, status=202)
+        responses=schema.answers(run_documents.LaunchDocument, 409, 413, 415, 422, status=202)
         | {(201, schema.JSON): run_documents.RunDocument},
     )
     def post(self, request: Request, org: str, workflow: str, version: int = 0) -> HttpResponse:
