@@ -162,6 +162,8 @@ _LATEST = 10**18  # microseconds; what is counted down from here sorts newest fi
 
 def pick(records: Iterable[Pb], request: Pb, *, key: Callable[[Pb], str]) -> tuple[list[Pb], str]:
     """Return the records of the page that `request` asks for, and the token of the next page."""
+    if getattr(request, "show_deleted", False):
+        raise Unimplemented("show_deleted is not emulated: what is deleted is not kept.")
     found = {key(record): record for record in records}
     keys, token = page(found, size=request.page_size, token=request.page_token, most=_LARGEST_PAGE)
     return [found[each] for each in keys], token

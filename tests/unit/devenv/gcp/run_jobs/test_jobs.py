@@ -319,6 +319,12 @@ async def test_field_that_is_not_emulated_is_named(bench: Bench, where: str, val
         await bench.call("CreateJob", parent=LOCATION, job_id="new", job=job)
 
 
+@pytest.mark.parametrize(("method", "parent"), [("ListJobs", LOCATION), ("ListExecutions", JOB)])
+async def test_list_of_deleted_resources_is_refused(bench: Bench, method: str, parent: str) -> None:
+    with pytest.raises(Unimplemented, match="show_deleted is not emulated"):
+        await bench.call(method, parent=parent, show_deleted=True)
+
+
 async def test_limit_or_sidecar_that_is_not_emulated_is_named(bench: Bench) -> None:
     job = job_of()
     job.template.template.containers[0].resources.limits["nvidia.com/gpu"] = "1"
