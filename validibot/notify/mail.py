@@ -1,13 +1,27 @@
-"""Mails that the product sends."""
+"""Mails that the product sends.
 
+A mail that its recipient's server refuses for good (an SMTP reply of 5xx) can never be delivered; it is
+told apart from an outage, after which the same mail is sent again.
+"""
+
+from smtplib import SMTPRecipientsRefused
+
+from anymail.exceptions import AnymailRecipientsRefused
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
+
+
+class RecipientRefused(Exception):
+    """The recipient is refused for good."""
 
 
 def run_finished(
     *, recipient: str, filename: str, workflow: str, result: str, sentence: str, url: str
 ) -> None:
-    """Tell `recipient` how a run ended. `result` is PASS, FAIL, ERROR, …; `url` its page."""
+    """Tell `recipient` how a run ended. `result` is PASS, FAIL, ERROR, …; `url` its page.
+
+    Raises RecipientRefused, and the mail backend's own errors in an outage.
+    """
     context = {
         "filename": filename,
         "workflow": workflow,
@@ -22,4 +36,12 @@ def run_finished(
         to=[recipient],
     )
     message.attach_alternative(render_to_string("notify/run_finished.html", context), "text/html")
-    message.send()
+    try:
+        message.send()
+    except AnymailRecipientsRefused as error:
+        raise RecipientRefused(str(error)) from error
+    except SMTPRecipientsRefused as error:
+        codes = [code for code, _ in error.recipients.values()]
+        if not all(500 <= code < 600 for code in codes):
+            raise
+        raise RecipientRefused(f"{recipient}: SMTP replies {codes}") from error

@@ -4,6 +4,7 @@ Arguments are ids. Every task may be delivered more than once, and late: a run o
 deleted meanwhile is done. TryLater makes the queue deliver the task again.
 """
 
+import logging
 from typing import Any
 from uuid import UUID
 
@@ -12,13 +13,15 @@ from django.tasks import TaskContext, task
 
 from validibot.core.storage import StorageError
 from validibot.dispatch import TryLater
-from validibot.notify.mail import run_finished
+from validibot.notify.mail import RecipientRefused, run_finished
 from validibot.runs import queue, reconcile
 from validibot.runs.backends.base import StateUnavailable
 from validibot.runs.execute import RunBusy, execute
 from validibot.runs.launch import LaunchPostponed
 from validibot.runs.models import Run
 from validibot.runs.sweep import run_sweep
+
+logger = logging.getLogger(__name__)
 
 
 @task(takes_context=True)
@@ -67,11 +70,14 @@ def send_run_finished(run_id: str) -> None:
     runs = Run.objects.select_related("organisation", "submission", "user", "workflow")
     run = runs.filter(pk=run_id).first()
     if run and run.user:
-        run_finished(
-            recipient=run.user.email,
-            filename=run.submission.filename,
-            workflow=run.workflow.name,
-            result=run.result,
-            sentence=run.error,
-            url=f"{settings.SITE_URL}/app/orgs/{run.organisation.slug}/runs/{run.pk}/",
-        )
+        try:
+            run_finished(
+                recipient=run.user.email,
+                filename=run.submission.filename,
+                workflow=run.workflow.name,
+                result=run.result,
+                sentence=run.error,
+                url=f"{settings.SITE_URL}/app/orgs/{run.organisation.slug}/runs/{run.pk}/",
+            )
+        except RecipientRefused as error:
+            logger.warning("mail about run %s is not delivered: %s", run_id, error)
