@@ -163,7 +163,7 @@ class TomlFile:
 
     @classmethod
     def read(cls, path: Path, known: tuple[str, ...]) -> Self:
-        """Raises ConfigError, also for tables that are not among the known ones."""
+        """Read a file. Raises ConfigError, also for tables that are not among the known ones."""
         try:
             text = path.read_text(encoding="utf-8")
             file = cls(path, text, tomllib.loads(text))

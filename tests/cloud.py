@@ -30,7 +30,7 @@ def config() -> CloudConfig:
 
 @cache
 def _config() -> CloudConfig:
-    """The project of devenv.toml with an `admin` and a job that sleeps; nothing starts by itself.
+    """Return devenv.toml's project with an `admin` and a job that sleeps; nothing is warm.
 
     Its services have ports that nobody else has, so that a running devenv is left alone.
     """

@@ -87,6 +87,6 @@ class Cloud:
 
 
 async def _let_connections_go() -> None:
-    """A connection that was broken off is closed by the loop, in its next round."""
+    """Let the loop close broken connections, which it does in its next round."""
     await asyncio.sleep(0)
     await asyncio.sleep(0)

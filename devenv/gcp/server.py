@@ -292,7 +292,7 @@ class CloudServer:
 
     @cached_property
     def _gateway(self) -> str:
-        """This machine's address in the network of jobs, if they are containers and we are not."""
+        """Return our address in the network of jobs, if they are containers and we are not."""
         if self._engine is None or self._place.is_container:
             return ""
         return gateway_of(self._engine, self._place.network)

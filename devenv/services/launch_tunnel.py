@@ -60,7 +60,7 @@ class TunnelKeeper:
         self._leads_elsewhere = ""
 
     async def run(self) -> None:
-        """Raises TunnelFailed."""
+        """Run until told to stop. Raises TunnelFailed."""
         published.withdraw(self._file)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)

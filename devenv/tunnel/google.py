@@ -51,7 +51,7 @@ class Google:
     """Google's REST APIs, called as the developer: with application default credentials."""
 
     def __init__(self) -> None:
-        """Raises CallFailed where there are none."""
+        """Take the credentials of this machine. Raises CallFailed if it has none."""
         try:
             credentials, _ = google.auth.default(scopes=[_SCOPE])
         except GoogleAuthError as error:
@@ -61,7 +61,7 @@ class Google:
         self.who = str(getattr(credentials, "service_account_email", "") or "the user of gcloud")
 
     def send(self, call: GoogleCall) -> dict[str, Any]:
-        """Raises CallFailed."""
+        """Send a call and return its answer. Raises CallFailed."""
         try:
             answer = self._request(call.method, call.url, json=call.body, timeout=_TIMEOUT)
         except (requests.RequestException, GoogleAuthError) as error:

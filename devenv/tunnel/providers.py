@@ -71,7 +71,7 @@ class Cloudflared(Provider):
     install = "install cloudflared from https://github.com/cloudflare/cloudflared/releases"
 
     def command(self, *, port: int) -> tuple[str, ...]:
-        """The metrics go to any free port: the usual one may belong to another cloudflared.
+        """Return the command, with metrics at any free port: another cloudflared may use the usual one.
 
         A quick tunnel refuses to start beside a configuration file, so it is given an empty one. A
         tunnel by TUNNEL_TOKEN gets its ingress from Cloudflare's dashboard, not from here.
@@ -98,7 +98,7 @@ _NG_NONE = "<nil>"
 
 
 class Ngrok(Provider):
-    """ngrok's agent, version 3, whose key is NGROK_AUTHTOKEN: https://ngrok.com/docs/agent/cli"""
+    """ngrok's agent, version 3, whose key is NGROK_AUTHTOKEN (https://ngrok.com/docs/agent/cli)."""
 
     name = "ngrok"
     install = (

@@ -79,7 +79,7 @@ class Callbacks:
 
 
 def load(file: Path) -> SavedCallback:
-    """Raises Unreadable."""
+    """Read a saved callback. Raises Unreadable."""
     try:
         if file.stat().st_size > _LARGEST:
             raise Unreadable(f"{file} is larger than {_LARGEST} bytes; a callback is small.")

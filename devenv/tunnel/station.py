@@ -132,7 +132,7 @@ class WorkerClient:
         self._pool = Pool()
 
     async def __call__(self, request: DeliveryRequest) -> DeliveryAnswer:
-        """Raises NoAnswer, or TimeoutError after the request's deadline."""
+        """Send the request. Raises NoAnswer, or TimeoutError after its deadline."""
         headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in request.headers.items()]
         async with asyncio.timeout(request.deadline):
             return await buffered(self._pool, self._origin, request, headers)

@@ -141,4 +141,4 @@ class _Threads(ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, *args: Any) -> None:
-        """Tests are quiet."""
+        """Write no log."""

@@ -1,5 +1,7 @@
-"""Callbacks and outputs of the wrong kind, through the worker's real doors: no run is lost, none
-ends twice, and nobody is answered by a 500."""
+"""Invalid callbacks and outputs, through the worker's real endpoints.
+
+No run is lost, none ends twice, and no request is answered by a 500.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -8,8 +8,10 @@ from validibot.workflows.models import Step, StepFile, Validator, Workflow
 
 
 def plant(slugs: Mapping[str, str]) -> None:
-    """Make a validator, and a workflow of it alone, for each job; the value is a seeded workflow
-    whose validator is like it."""
+    """Make a validator, and a workflow of it alone, for each job.
+
+    The value is a seeded workflow whose validator is like it.
+    """
     for slug, seed in slugs.items():
         like = Step.objects.select_related("validator", "workflow").get(workflow__slug=seed)
         _workflow(slug, like, _validator(slug, like.validator))

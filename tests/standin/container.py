@@ -138,7 +138,7 @@ class _Attempt:
             shutil.rmtree(scratch)
 
     def _scratch(self) -> Path:
-        """Created exclusively: two executions of one attempt on one disk do not mix."""
+        """Create the folder exclusively: two executions of one attempt on one disk do not mix."""
         root = self._environment.get("VALIDIBOT_ATTEMPT_SCRATCH_ROOT") or tempfile.gettempdir()
         name = hashlib.sha256(self._context.execution_attempt_id.encode()).hexdigest()
         scratch = Path(root, name)
@@ -209,7 +209,7 @@ class _Attempt:
         )
 
     def _results(self, *, succeeded: bool) -> dict[str, Any]:
-        """An FMU run never has artifacts: the published container loses them."""
+        """Return outputs and artifacts; the published FMU container loses its artifacts."""
         if not self._energyplus:
             return {"outputs": _fmu_outputs(self._envelope) if succeeded else None}
         outputs = {

@@ -49,6 +49,6 @@ def _handler(callbacks: list[Callback], status: int, answer: bytes) -> type[Base
             self.wfile.write(answer)
 
         def log_message(self, *args: Any, **kwargs: Any) -> None:
-            """Tests are quiet."""
+            """Write no log."""
 
     return Handler

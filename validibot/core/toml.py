@@ -18,7 +18,7 @@ class Part(BaseModel):
 
 
 def read_toml[T: Part](path: Path, model: type[T]) -> T:
-    """Raises TomlError."""
+    """Read a file into a model. Raises TomlError."""
     try:
         return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -69,7 +69,7 @@ class CloudTasksBackend(QueueBackend):
     def add(
         self, task: Task[..., Any], args: list[Any], kwargs: dict[str, Any], *, key: str
     ) -> str:
-        """Raises GoogleAPICallError or RetryError when the queue cannot be reached."""
+        """Create a task. Raises GoogleAPICallError or RetryError when the queue cannot be reached."""
         task_id = _task_id(key) if key else uuid.uuid4().hex
         try:
             client().create_task(

@@ -93,7 +93,7 @@ class Iam:
         return self._config.email(member.removeprefix("serviceAccount:"))
 
     def _resource(self, short: str) -> str:
-        """Return the full name of devenv.toml's `project`, `queue/NAME`, `bucket/NAME`, …"""
+        """Return the full name of devenv.toml's `project`, `queue/NAME`, `bucket/NAME` and so on."""
         kind, _, name = short.partition("/")
         project = f"projects/{self._config.project}"
         match kind:

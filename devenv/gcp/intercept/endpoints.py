@@ -75,7 +75,7 @@ class Sockets:
         bind: str = LOOPBACK,
         gateway: str = "",
     ) -> None:
-        """A `plain_port` other than 0 wins over the last one.
+        """Open the ports, those of `before` if they are free; `plain_port` overrides the last one.
 
         `gateway` is the address of this machine in the network of jobs, where that has one.
         Raises Unavailable.

@@ -48,8 +48,11 @@ class Rpc:
 
 @dataclass(frozen=True, slots=True)
 class HttpMount:
-    """A plain HTTP service: `hosts` are fnmatch patterns (`*.run.app`); `paths` are the prefixes
-    by which it is found on the plain port, where clients send no Google host name."""
+    """A plain HTTP service.
+
+    `hosts` are fnmatch patterns (`*.run.app`); `paths` are the prefixes by which it is found on the
+    plain port, where clients send no Google host name.
+    """
 
     hosts: tuple[str, ...]
     app: ASGIApp

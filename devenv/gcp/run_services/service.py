@@ -40,7 +40,7 @@ class RunServices:
         return (HttpMount(hosts=("*.run.app",), app=self._ingress),)
 
     async def start(self) -> None:
-        """Connections are made when they are needed."""
+        """Do nothing: connections are made when they are needed."""
 
     async def stop(self) -> None:
         self._pool.close()

@@ -20,7 +20,7 @@ class Schedule:
     """A nominal time that does not exist is skipped, one that happens twice fires twice."""
 
     def __init__(self, expression: str, time_zone: str) -> None:
-        """Raises InvalidArgument for what is no schedule, or no zone of the tz database."""
+        """Parse a schedule. Raises InvalidArgument if it, or its time zone, is invalid."""
         if _ENGLISH.match(expression):
             raise Unimplemented("English-like schedules are not emulated; use unix-cron.")
         self._expression = expression.strip()

@@ -65,7 +65,7 @@ class DatabaseBackend(QueueBackend):
     def add(
         self, task: Task[..., Any], args: list[Any], kwargs: dict[str, Any], *, key: str
     ) -> str:
-        """Raises OperationalError when the database cannot be reached."""
+        """Add a row. Raises OperationalError when the database cannot be reached."""
         job = Job(
             queue=task.queue_name,
             priority=task.priority,

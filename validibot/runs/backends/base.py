@@ -144,7 +144,7 @@ class ExecutionBackend(ABC):
     plays_scenarios = False
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
-        """Raises ImproperlyConfigured if an option is wrong."""
+        """Parse the options. Raises ImproperlyConfigured if one is wrong."""
         self.where = f"EXECUTION_BACKENDS[{alias!r}]"
         try:
             self.options = self.options_class.model_validate(dict(params.get("OPTIONS", {})))

@@ -10,8 +10,11 @@ from validibot.workflows.models import Assertion, Severity
 
 
 class Finding(models.Model):
-    """One finding of a run. `path` is where in the document (JSON Pointer, XPath, object name);
-    `line` and `column` count from 1."""
+    """One finding of a run.
+
+    `path` is where in the document (JSON Pointer, XPath, object name); `line` and `column` count
+    from 1.
+    """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="findings")
     step_run = models.ForeignKey(

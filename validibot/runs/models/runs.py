@@ -270,8 +270,11 @@ def with_images(step_runs: models.QuerySet[StepRun]) -> models.QuerySet[StepRun]
 
 
 class CallbackReceipt(models.Model):
-    """The receipt of a callback. Unique on `callback_id`: however often it is delivered, it is
-    applied once, by the holder of `claim_token`."""
+    """The receipt of a callback.
+
+    Unique on `callback_id`: however often the callback is delivered, it is applied once, by the
+    holder of `claim_token`.
+    """
 
     callback_id = models.CharField(max_length=255, unique=True)
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="receipts")

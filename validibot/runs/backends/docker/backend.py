@@ -172,7 +172,10 @@ class DockerBackend(ExecutionBackend):
         return engine(self.options.owner)
 
     def _spec(self, request: LaunchRequest, digest: str) -> ContainerSpec:
-        """Raises FilesRefused, StorageError, EngineUnavailable, ContainerRefused."""
+        """Return the container of an attempt.
+
+        Raises FilesRefused, StorageError, EngineUnavailable, ContainerRefused.
+        """
         options = self.options
         envelope = files.read_envelope(request.input_uri)
         # Pinned: the tag may move meanwhile.
