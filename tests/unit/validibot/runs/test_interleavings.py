@@ -89,7 +89,7 @@ class World:
         run_sweep()
 
     def lose_the_answer_to_the_launch(self) -> None:
-        """The worker dies before it has written down what the provider answered."""
+        """Let the worker die before it has written down what the provider answered."""
         Attempt.objects.filter(step_run__run=self.run, state="RUNNING", called_back_at=None).update(
             state="DISPATCHING", execution=""
         )
@@ -101,7 +101,7 @@ class World:
         self.storage_is_away = False
 
     def forget_the_execution(self) -> None:
-        """The provider is sure that there is none; the attempt is old enough to believe it."""
+        """Let the provider be sure that there is none; the attempt is old enough to believe it."""
         self.provider.found = self.provider.phase = Phase.ABSENT
         Attempt.objects.filter(step_run__run=self.run).update(
             created_at=timezone.now() - dt.timedelta(hours=1)
@@ -113,7 +113,7 @@ ACTIONS = [name for name in vars(World) if not name.startswith("_") and name not
 
 
 def check(run: Run) -> None:
-    """The invariants of docs/architecture.md: a run ends once, and everything of it with it."""
+    """Check the invariants of docs/architecture.md: a run ends once, and everything of it with it."""
     run.refresh_from_db()
     kinds = Counter(run.events.values_list("kind", flat=True))
     ended = run.status in terminal(RUN)
