@@ -30,7 +30,6 @@ _RESTRICTED: Mapping[str, Any] = {
     "cap_drop": ["ALL"],
     "security_opt": ["no-new-privileges"],
     "mem_limit": "512m",
-    "labels": {"io.validibot.test": "production"},
 }
 
 
