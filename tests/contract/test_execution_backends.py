@@ -48,9 +48,11 @@ def _mock(settings: Settings, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def _subprocess(settings: Settings, tmp_path: Path) -> None:
+def _subprocess(settings: Settings, tmp_path: Path) -> Iterator[None]:
     options = {"validators_dir": str(ROOT / "validators")}
     _settings(settings, "subprocess.SubprocessBackend", tmp_path.as_uri(), options)
+    yield
+    _join("validator-")
 
 
 _CACHED = (

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import resource
+import select
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 from uuid import UUID
@@ -149,23 +151,48 @@ def _folder_prefix() -> str:
 def _watch(
     child: "subprocess.Popen[bytes]", request: LaunchRequest, scratch: Path, execution: str
 ) -> None:
-    """Wait for the child, end it when its time is over, and report its end."""
-    try:
-        child.wait(request.timeout_seconds)
-    except subprocess.TimeoutExpired:
-        phase = Phase.TIMED_OUT
+    """Wait for the child, end it when its time is over, and report its end.
+
+    The child is reaped last: until then it exists, so that nobody who asks for its state meanwhile
+    takes a timeout for a failure.
+    """
+    code = _wait(child, request.timeout_seconds)
+    timed_out = code is None
+    if code is None:
         logger.warning("validator %s exceeds its %s s", child.pid, request.timeout_seconds)
         os.killpg(child.pid, signal.SIGTERM)
-        try:
-            child.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-    else:
-        phase = Phase.FAILED if child.returncode else Phase.SUCCEEDED
-    message = _exit_message(child.returncode)
+        code = _wait(child, _GRACE_SECONDS)
+    if code is None:
+        os.killpg(child.pid, signal.SIGKILL)
+        code = _wait(child, _GRACE_SECONDS)
+    phase = Phase.FAILED if code else Phase.SUCCEEDED
+    state = ExecutionState(
+        phase=Phase.TIMED_OUT if timed_out else phase,
+        execution=execution,
+        message=_exit_message(-signal.SIGKILL if code is None else code),
+    )
     shutil.rmtree(scratch, ignore_errors=True)
-    request.on_end(ExecutionState(phase=phase, execution=execution, message=message))
+    try:
+        request.on_end(state)
+    finally:
+        child.wait()
+
+
+def _wait(child: "subprocess.Popen[bytes]", seconds: float) -> int | None:
+    """Return the exit code without reaping the child, or None if it runs longer."""
+    if not hasattr(os, "pidfd_open"):
+        with suppress(subprocess.TimeoutExpired):
+            return child.wait(seconds)
+        return None
+    descriptor = os.pidfd_open(child.pid)
+    try:
+        if not select.select([descriptor], [], [], seconds)[0]:
+            return None
+    finally:
+        os.close(descriptor)
+    ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert ended is not None, "the descriptor said that it has ended"
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 
 def _exit_message(returncode: int) -> str:
