@@ -50,6 +50,24 @@ def test_a_bad_document_fails_with_findings() -> None:
     assert kinds(run)[-2:] == ["step_failed", "failed"]
 
 
+@pytest.mark.parametrize(("limit", "result"), [(14, "FAIL"), (15, "PASS")])
+def test_document_beyond_the_limit_is_a_finding(
+    monkeypatch: pytest.MonkeyPatch, limit: int, result: str
+) -> None:
+    """Neither engine nor assertions read a document of 15 bytes if the limit is 14."""
+    monkeypatch.setattr("validibot.runs.execute.MAX_DOCUMENT_BYTES", limit)
+    step = StepFactory.create()
+    AssertionFactory.create(step=step, expression='payload.name == "Ada"')
+    run = started_run(step=step, inline=b'{"name": "Ada"}')
+
+    execute(run.pk)
+
+    run.refresh_from_db()
+    found = set(run.findings.values_list("code", flat=True))
+    assert run.result == result
+    assert ("document.too_large" in found) == (result == "FAIL")
+
+
 def test_a_failed_step_ends_the_run_and_the_rest_is_skipped() -> None:
     first = StepFactory.create()
     StepFactory.create(workflow=first.workflow, order=2, validator=first.validator)
