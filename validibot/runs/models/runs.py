@@ -49,8 +49,8 @@ class Run(models.Model):
     organisation = models.ForeignKey(
         Organisation, on_delete=models.CASCADE, related_name="runs", db_index=False
     )
-    workflow = models.ForeignKey(Workflow, on_delete=models.PROTECT, related_name="runs")
-    submission = models.OneToOneField(Submission, on_delete=models.PROTECT, related_name="run")
+    workflow = models.ForeignKey(Workflow, on_delete=models.RESTRICT, related_name="runs")
+    submission = models.OneToOneField(Submission, on_delete=models.RESTRICT, related_name="run")
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
     )
@@ -121,7 +121,7 @@ class StepRun(models.Model):
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False)
-    step = models.ForeignKey(Step, on_delete=models.PROTECT)
+    step = models.ForeignKey(Step, on_delete=models.RESTRICT)
     order = models.PositiveIntegerField()
     name = models.CharField(max_length=150, blank=True)
     validator = models.CharField(max_length=60, blank=True)

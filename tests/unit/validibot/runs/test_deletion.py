@@ -1,0 +1,107 @@
+"""Deletion of organisations, users, workflows and submissions that have runs."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db.models import RestrictedError
+from django.test import Client
+
+from tests.factories import FindingFactory, StepFactory, started_run
+from validibot.accounts.models import Organisation, User
+from validibot.accounts.workspaces import ensure_personal_workspace
+from validibot.core.storage import get_storage
+from validibot.runs.deletion import extent_of, request_deletion
+from validibot.runs.models import Run
+from validibot.submissions.models import Submission
+from validibot.workflows.models import Workflow
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def root(settings: Any, tmp_path: Path) -> Path:
+    settings.DATA_ROOT = tmp_path.as_uri()
+    return tmp_path
+
+
+@pytest.fixture
+def run(root: Path) -> Run:
+    """An ended run with a finding and two files."""
+    run = started_run(step=StepFactory.create())
+    Run.objects.filter(pk=run.pk).update(status="SUCCEEDED")
+    FindingFactory.create(step_run=run.steps.get())
+    for folder in (f"runs/{run.organisation_id}/{run.pk}", _submission_folder(run)):
+        uri = f"{root.as_uri()}/{folder}/file"
+        get_storage(uri).create(uri, BytesIO(b"x"), mime_type="text/plain")
+    return run
+
+
+def _submission_folder(run: Run) -> str:
+    return f"submissions/{run.organisation_id}/{run.submission_id}"
+
+
+def files(root: Path) -> list[str]:
+    return [path.name for path in root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("what", ["organisation", "workflow", "submission"])
+def test_deletion_removes_runs_submissions_and_files(root: Path, run: Run, what: str) -> None:
+    request_deletion(getattr(run, what))
+
+    assert not Run.objects.exists()
+    assert not Submission.objects.exists()
+    assert files(root) == []
+    assert Organisation.objects.exists() == (what != "organisation")
+    assert Workflow.objects.exists() == (what == "submission")
+
+
+def test_deletion_of_user_removes_workspace(root: Path) -> None:
+    user = User.objects.create_user("ann@example.com")
+    workspace = ensure_personal_workspace(user)
+    started_run(step=StepFactory.create(workflow__organisation=workspace))
+
+    request_deletion(user)
+
+    assert not User.objects.exists()
+    assert not Organisation.objects.exists()
+    assert not Run.objects.exists()
+
+
+def test_deletion_is_repeatable(root: Path, run: Run) -> None:
+    organisation = run.organisation
+    request_deletion(organisation)
+
+    request_deletion(organisation)
+
+    assert not Organisation.objects.exists()
+
+
+def test_workflow_with_runs_is_not_deleted_by_accident(run: Run) -> None:
+    with pytest.raises(RestrictedError):
+        run.workflow.delete()
+
+
+def test_organisation_with_runs_can_be_deleted_by_orm(run: Run) -> None:
+    run.organisation.delete()
+
+    assert not Run.objects.exists()
+
+
+def test_extent_counts_what_goes(run: Run) -> None:
+    extent = extent_of(run.organisation)
+
+    assert (extent.workflows, extent.runs, extent.submissions) == (1, 1, 1)
+    assert extent.bytes == run.submission.size_bytes
+
+
+def test_admin_site_confirms_with_extent_and_deletes(run: Run, client: Client) -> None:
+    client.force_login(User.objects.create_superuser("root@example.com"))
+    path = f"/admin/accounts/organisation/{run.organisation_id}/delete/"
+
+    assert "1 runs with their findings" in client.get(path).content.decode()
+    answer = client.post(path, {"post": "yes"})
+
+    assert answer.status_code == 302
+    assert not Run.objects.exists()

@@ -1,0 +1,173 @@
+"""Deletion of tenants, users, workflows and submissions, with their runs and stored files.
+
+A foreign key of a run restricts: a workflow or submission with runs is not deleted by accident. The
+admin site asks for a confirmation that states how much will go, then enqueues one of the tasks here.
+A task deletes in batches and may be delivered again after any interruption: files are found by the
+prefix of their owner, also when its row has gone already.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Q, QuerySet, Sum
+from django.tasks import task
+
+from validibot.accounts.models import Organisation, User
+from validibot.core.storage import StorageError, get_storage
+from validibot.dispatch import TryLater
+from validibot.runs.lifecycle import cancel_run
+from validibot.runs.models import Attempt, Run
+from validibot.runs.states import RunStatus
+from validibot.submissions.models import Submission
+from validibot.workflows.models import Workflow
+
+BATCH = 200
+_UNFINISHED = (RunStatus.PENDING, RunStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionExtent:
+    """How much goes with an object."""
+
+    workflows: int
+    runs: int
+    submissions: int
+    bytes: int
+
+    def lines(self) -> list[str]:
+        """Return the extent for a confirmation page."""
+        return [
+            f"{self.workflows:,} workflow versions",
+            f"{self.runs:,} runs with their findings, artifacts and evidence",
+            f"{self.submissions:,} submissions",
+            f"{self.bytes:,} bytes of stored files",
+        ]
+
+
+def extent_of(row: models.Model) -> DeletionExtent:
+    """Return how much is deleted with an organisation, a user, a workflow or a submission."""
+    runs, submissions = _runs_of(row), _submissions_of(row)
+    stored = submissions.aggregate(total=Sum("size_bytes"))["total"] or 0
+    artifacts = runs.aggregate(total=Sum("artifacts__size_bytes"))["total"] or 0
+    workflows = Workflow.objects.filter(organisation__in=_organisations_of(row)).count()
+    return DeletionExtent(
+        workflows=1 if isinstance(row, Workflow) else workflows,
+        runs=runs.count(),
+        submissions=submissions.count(),
+        bytes=stored + artifacts,
+    )
+
+
+def request_deletion(row: models.Model) -> None:
+    """Enqueue the task that deletes the object and everything of it."""
+    match row:
+        case Organisation():
+            delete_organisation.enqueue(row.pk)
+        case User():
+            workspace = Organisation.objects.filter(personal_owner=row).first()
+            delete_user.enqueue(row.pk, workspace.pk if workspace else 0)
+        case Workflow():
+            delete_workflow.enqueue(row.pk)
+        case Submission():
+            delete_submission.enqueue(str(row.pk))
+        case _:
+            raise TypeError(f"{type(row).__name__} has no deletion task.")
+
+
+@task
+def delete_organisation(organisation_id: int) -> None:
+    """Delete an organisation with everything in it, then its files."""
+    _delete_runs(Run.objects.filter(organisation_id=organisation_id))
+    with transaction.atomic():
+        Organisation.objects.filter(pk=organisation_id).delete()
+    for kind in ("runs", "submissions"):
+        _delete_files(f"{settings.DATA_ROOT}/{kind}/{organisation_id}/")
+
+
+@task
+def delete_user(user_id: int, workspace_id: int) -> None:
+    """Delete a user with the personal workspace; runs in other organisations stay."""
+    if workspace_id:
+        delete_organisation.func(workspace_id)
+    User.objects.filter(pk=user_id).delete()
+
+
+@task
+def delete_workflow(workflow_id: int) -> None:
+    """Delete a version of a workflow with its runs and their submissions."""
+    _delete_runs(Run.objects.filter(workflow_id=workflow_id))
+    Workflow.objects.filter(pk=workflow_id).delete()
+
+
+@task
+def delete_submission(submission_id: str) -> None:
+    """Delete a submission with its run."""
+    _delete_runs(Run.objects.filter(submission_id=submission_id))
+    for submission in Submission.objects.filter(pk=submission_id):
+        _delete_files(_submission_folder(submission.organisation_id, submission.pk))
+        submission.delete()
+
+
+def _delete_runs(runs: "QuerySet[Run]") -> None:
+    """Delete runs with their submissions and files, in batches.
+
+    Runs that go on are cancelled first. Raises TryLater while executions of theirs have not ended.
+    """
+    for run_id in runs.filter(status__in=_UNFINISHED).values_list("pk", flat=True):
+        cancel_run(run_id, actor="deletion")
+    living = Attempt.objects.filter(
+        step_run__run__in=runs, cancel_requested_at__isnull=False, execution_ended_at=None
+    )
+    if living.exists():
+        raise TryLater("Executions of the runs are being cancelled.")
+    for batch in _batches(runs):
+        for run_pk, submission_id, organisation_id in batch:
+            _delete_files(f"{settings.DATA_ROOT}/runs/{organisation_id}/{run_pk}/")
+            _delete_files(_submission_folder(organisation_id, submission_id))
+        with transaction.atomic():
+            Run.objects.filter(pk__in=[each[0] for each in batch]).delete()
+            Submission.objects.filter(pk__in=[each[1] for each in batch]).delete()
+
+
+def _batches(runs: "QuerySet[Run]") -> Iterator[list[tuple[object, object, int]]]:
+    fields = ("pk", "submission_id", "organisation_id")
+    while batch := list(runs.order_by("pk").values_list(*fields)[:BATCH]):
+        yield batch
+
+
+def _delete_files(prefix: str) -> None:
+    try:
+        get_storage(prefix).delete_below(prefix)
+    except StorageError as error:
+        raise TryLater(str(error)) from error
+
+
+def _submission_folder(organisation_id: int, submission_id: object) -> str:
+    return f"{settings.DATA_ROOT}/submissions/{organisation_id}/{submission_id}/"
+
+
+def _organisations_of(row: models.Model) -> "QuerySet[Organisation]":
+    if isinstance(row, Organisation):
+        return Organisation.objects.filter(pk=row.pk)
+    if isinstance(row, User):
+        return Organisation.objects.filter(personal_owner=row)
+    return Organisation.objects.none()
+
+
+def _runs_of(row: models.Model) -> "QuerySet[Run]":
+    if isinstance(row, Workflow):
+        return Run.objects.filter(workflow=row)
+    if isinstance(row, Submission):
+        return Run.objects.filter(submission=row)
+    return Run.objects.filter(organisation__in=_organisations_of(row))
+
+
+def _submissions_of(row: models.Model) -> "QuerySet[Submission]":
+    if isinstance(row, Submission):
+        return Submission.objects.filter(pk=row.pk)
+    owned = Q(organisation__in=_organisations_of(row))
+    if isinstance(row, Workflow):
+        owned = Q(run__workflow=row)
+    return Submission.objects.filter(owned)

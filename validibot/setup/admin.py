@@ -1,0 +1,82 @@
+"""Deletion in the admin site: confirmed with its extent, done in a background task.
+
+The pages are those of `accounts`, `workflows` and `submissions`, which know nothing of runs.
+"""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from validibot.accounts.admin import OrganisationAdmin, UserAdmin
+from validibot.accounts.models import Organisation
+from validibot.runs.deletion import extent_of, request_deletion
+from validibot.submissions.models import Submission
+from validibot.workflows.admin import WorkflowAdmin
+from validibot.workflows.models import Workflow
+
+
+class BackgroundDeletion(admin.ModelAdmin[Any]):
+    """States how much a deletion removes, and enqueues it once it is confirmed."""
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        shown: list[Any] = []
+        for obj in objs:
+            shown += [str(obj), extent_of(obj).lines()]
+        name = str(self.opts.verbose_name_plural)
+        return shown, {name: len(objs)}, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: Model) -> None:
+        request_deletion(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
+        for obj in queryset:
+            request_deletion(obj)
+
+    def response_delete(self, request: HttpRequest, obj_display: str, obj_id: int) -> HttpResponse:
+        self.message_user(request, f"{obj_display} is deleted in the background.", messages.INFO)
+        meta = self.opts
+        return redirect(reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist"))
+
+
+class DeletableOrganisationAdmin(BackgroundDeletion, OrganisationAdmin):
+    """Organisations."""
+
+
+class DeletableUserAdmin(BackgroundDeletion, UserAdmin):
+    """Users."""
+
+
+class DeletableWorkflowAdmin(BackgroundDeletion, WorkflowAdmin):
+    """Versions of workflows."""
+
+
+@admin.register(Submission)
+class SubmissionAdmin(BackgroundDeletion):
+    """Submissions, to look at and to delete."""
+
+    list_display = ("filename", "organisation", "size_bytes", "created_at")
+    list_select_related = ("organisation",)
+    search_fields = ("filename", "sha256")
+    exclude = ("inline",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+for _model, _admin in (
+    (Organisation, DeletableOrganisationAdmin),
+    (get_user_model(), DeletableUserAdmin),
+    (Workflow, DeletableWorkflowAdmin),
+):
+    admin.site.unregister(_model)
+    admin.site.register(_model, _admin)
