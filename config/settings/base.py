@@ -205,6 +205,21 @@ RUN_DEADLINE_SECONDS = 24 * 60 * 60
 # A run that waits longer than this for its queue entry is enqueued again.
 RUN_PENDING_SECONDS = 60
 
+# Days after which `manage.py purge` removes each kind; None: never. Results and evidence are kept
+# until both have a number: then the whole run goes after the longer of the two times.
+RETENTION_DAYS: dict[str, int | None] = {
+    "idempotency_keys": env.int("RETENTION_IDEMPOTENCY_KEYS", default=2),
+    "sessions": env.int("RETENTION_SESSIONS", default=0),  # after they expired
+    "events": env.int("RETENTION_EVENTS", default=365),
+    "receipts": env.int("RETENTION_RECEIPTS", default=90),
+    "attempts": env.int("RETENTION_ATTEMPTS", default=90),
+    "inputs": env.int("RETENTION_INPUTS", default=30),
+    "unused_submissions": env.int("RETENTION_UNUSED_SUBMISSIONS", default=1),
+    "dead_jobs": env.int("RETENTION_DEAD_JOBS", default=90),
+    "results": env.int("RETENTION_RESULTS", default=0) or None,
+    "evidence": env.int("RETENTION_EVIDENCE", default=0) or None,
+}
+
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Validibot <validibot@localhost>")
 MAILERS = {
     "default": {

@@ -7,6 +7,11 @@ APPS = ["procrastinate.contrib.django", "validibot.dispatch.database"]
 TASKS: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "validibot.dispatch.database.backend.DatabaseBackend",
-        "OPTIONS": {"periodic": {"validibot.runs.tasks.sweep": "* * * * *"}},
+        "OPTIONS": {
+            "periodic": {
+                "validibot.runs.tasks.sweep": "* * * * *",
+                "validibot.runs.tasks.purge_old": "17 3 * * *",
+            }
+        },
     }
 }

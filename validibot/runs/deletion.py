@@ -79,7 +79,7 @@ def request_deletion(row: models.Model) -> None:
 @task
 def delete_organisation(organisation_id: int) -> None:
     """Delete an organisation with everything in it, then its files."""
-    _delete_runs(Run.objects.filter(organisation_id=organisation_id))
+    delete_runs(Run.objects.filter(organisation_id=organisation_id))
     with transaction.atomic():
         Organisation.objects.filter(pk=organisation_id).delete()
     for kind in ("runs", "submissions"):
@@ -97,20 +97,20 @@ def delete_user(user_id: int, workspace_id: int) -> None:
 @task
 def delete_workflow(workflow_id: int) -> None:
     """Delete a version of a workflow with its runs and their submissions."""
-    _delete_runs(Run.objects.filter(workflow_id=workflow_id))
+    delete_runs(Run.objects.filter(workflow_id=workflow_id))
     Workflow.objects.filter(pk=workflow_id).delete()
 
 
 @task
 def delete_submission(submission_id: str) -> None:
     """Delete a submission with its run."""
-    _delete_runs(Run.objects.filter(submission_id=submission_id))
+    delete_runs(Run.objects.filter(submission_id=submission_id))
     for submission in Submission.objects.filter(pk=submission_id):
         _delete_files(_submission_folder(submission.organisation_id, submission.pk))
         submission.delete()
 
 
-def _delete_runs(runs: "QuerySet[Run]") -> None:
+def delete_runs(runs: "QuerySet[Run]") -> None:
     """Delete runs with their submissions and files, in batches.
 
     Runs that go on are cancelled first. Raises TryLater while executions of theirs have not ended.

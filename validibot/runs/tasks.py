@@ -19,6 +19,7 @@ from validibot.runs.backends.base import StateUnavailable
 from validibot.runs.execute import RunBusy, execute
 from validibot.runs.launch import LaunchPostponed
 from validibot.runs.models import Run
+from validibot.runs.purge import purge
 from validibot.runs.sweep import run_sweep
 
 logger = logging.getLogger(__name__)
@@ -81,3 +82,9 @@ def send_run_finished(run_id: str) -> None:
             )
         except RecipientRefused as error:
             logger.warning("mail about run %s is not delivered: %s", run_id, error)
+
+
+@task
+def purge_old() -> None:
+    """Remove what is older than its retention; a scheduler asks for it once a day."""
+    purge()

@@ -9,4 +9,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("internal/callbacks/", views.callbacks),
     path("internal/capabilities/", views.capabilities),
     path("internal/schedules/reconcile/", views.reconcile),
+    path("internal/schedules/purge/", views.purge),
 ]

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from validibot.core.problems import Problem
 from validibot.dispatch.delivery import TaskDelivery, deliver, queue_account
 from validibot.runs import callback
+from validibot.runs.purge import purge as run_purge
 from validibot.runs.sweep import run_sweep
 from validibot.worker.doors import door
 
@@ -46,3 +47,11 @@ def reconcile(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict
     if not caller or caller != settings.SCHEDULER_ACCOUNT:
         raise Problem(403, "PERMISSION_DENIED", "Only the scheduler asks for a sweep.")
     return 200, dict(run_sweep())
+
+
+@door
+def purge(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
+    """Remove what is older than its retention, as the scheduler asks once a day."""
+    if not caller or caller != settings.SCHEDULER_ACCOUNT:
+        raise Problem(403, "PERMISSION_DENIED", "Only the scheduler asks for a purge.")
+    return 200, dict(run_purge())

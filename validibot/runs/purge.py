@@ -1,0 +1,148 @@
+"""Purge: rows and files that are not needed any more, removed after a time for each kind.
+
+`settings.RETENTION_DAYS` holds the days of each kind; None keeps the kind for ever. Results and
+evidence are kept unless their days are set. A pass works in bounded batches, each in a transaction
+of its own, and may be interrupted and repeated at any time.
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, models
+from django.db.models import Exists, F, OuterRef
+from django.utils import timezone
+
+from validibot.core.storage import StorageError, get_storage
+from validibot.runs.deletion import delete_runs
+from validibot.runs.models import Attempt, CallbackReceipt, IdempotencyKey, Run, RunEvent
+from validibot.runs.states import RUN, terminal
+from validibot.submissions.models import Submission
+
+BATCH = 1000
+# A pass ends after so many batches of one kind; the next pass goes on.
+MAX_BATCHES = 100
+_ENDED = sorted(terminal(RUN))
+# Tables of apps that not every process has installed.
+_SESSIONS = "DELETE FROM django_session WHERE session_key IN (SELECT session_key FROM django_session WHERE expire_date < %s LIMIT %s)"
+_DEAD_JOBS = "DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procrastinate_jobs WHERE status IN ('failed', 'aborted', 'cancelled') AND scheduled_at < %s LIMIT %s)"
+
+logger = logging.getLogger(__name__)
+
+
+def purge() -> dict[str, int]:
+    """Remove what is older than its retention; return how many of each kind were removed."""
+    now = timezone.now()
+    removed: dict[str, int] = {}
+    for kind, remove in _KINDS.items():
+        days: float | None = settings.RETENTION_DAYS[kind]
+        if days is None:
+            continue
+        removed[kind] = _in_batches(remove, now - dt.timedelta(days=days))
+    return removed
+
+
+def _in_batches(remove: Callable[[dt.datetime], int], before: dt.datetime) -> int:
+    total = 0
+    for _ in range(MAX_BATCHES):
+        count = remove(before)
+        total += count
+        if count < BATCH:
+            break
+    return total
+
+
+def _rows(queryset: "models.QuerySet[Any]") -> int:
+    keys = list(queryset.order_by().values_list("pk", flat=True)[:BATCH])
+    queryset.model.objects.filter(pk__in=keys).delete()
+    return len(keys)
+
+
+def _idempotency_keys(before: dt.datetime) -> int:
+    return _rows(IdempotencyKey.objects.filter(created_at__lt=before))
+
+
+def _events(before: dt.datetime) -> int:
+    return _rows(RunEvent.objects.filter(run__status__in=_ENDED, run__ended_at__lt=before))
+
+
+def _receipts(before: dt.datetime) -> int:
+    return _rows(CallbackReceipt.objects.filter(run__status__in=_ENDED, run__ended_at__lt=before))
+
+
+def _attempts(before: dt.datetime) -> int:
+    """Remove attempts of ended runs but the last one of each step, which names the image."""
+    later = Attempt.objects.filter(step_run=OuterRef("step_run"), number__gt=OuterRef("number"))
+    old = Attempt.objects.filter(
+        Exists(later), step_run__run__status__in=_ENDED, step_run__run__ended_at__lt=before
+    )
+    return _rows(old)
+
+
+def _inputs(before: dt.datetime) -> int:
+    """Remove the copies of inputs in the folders of attempts; outputs and artifacts stay."""
+    attempts = Attempt.objects.filter(
+        step_run__run__status__in=_ENDED, step_run__run__ended_at__lt=before
+    ).exclude(input_uri="")
+    found = list(attempts.values_list("pk", "bundle_uri")[:BATCH])
+    for _, bundle_uri in found:
+        for prefix in (f"{bundle_uri}/input.json", f"{bundle_uri}/inputs/"):
+            if not _delete_files(prefix):
+                return 0
+    Attempt.objects.filter(pk__in=[pk for pk, _ in found]).update(input_uri="")
+    return len(found)
+
+
+def _submissions(before: dt.datetime) -> int:
+    """Remove submissions that no run was ever made of: a launch was interrupted."""
+    unused = Submission.objects.filter(run=None, created_at__lt=before)
+    for row in unused.exclude(uri="")[:BATCH]:
+        _delete_files(row.uri)
+    return _rows(unused)
+
+
+def _results(before: dt.datetime) -> int:
+    """Remove ended runs whose evidence need not be kept either."""
+    days = settings.RETENTION_DAYS["evidence"]
+    if days is None:
+        return 0
+    limit = min(before, timezone.now() - dt.timedelta(days=days))
+    old = Run.objects.filter(status__in=_ENDED, ended_at__lt=limit).order_by(F("ended_at"))
+    keys = list(old.values_list("pk", flat=True)[:BATCH])
+    delete_runs(Run.objects.filter(pk__in=keys))
+    return len(keys)
+
+
+def _statement(sql: str, table: str) -> Callable[[dt.datetime], int]:
+    def remove(before: dt.datetime) -> int:
+        if table not in connection.introspection.table_names():
+            return 0
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [before, BATCH])
+            return int(cursor.rowcount)
+
+    return remove
+
+
+def _delete_files(prefix: str) -> bool:
+    try:
+        get_storage(prefix).delete_below(prefix)
+    except StorageError as error:
+        logger.warning("files below %s are purged later: %s", prefix, error)
+        return False
+    return True
+
+
+_KINDS: Mapping[str, Callable[[dt.datetime], int]] = {
+    "idempotency_keys": _idempotency_keys,
+    "sessions": _statement(_SESSIONS, "django_session"),
+    "events": _events,
+    "receipts": _receipts,
+    "attempts": _attempts,
+    "inputs": _inputs,
+    "unused_submissions": _submissions,
+    "dead_jobs": _statement(_DEAD_JOBS, "procrastinate_jobs"),
+    "results": _results,
+}
