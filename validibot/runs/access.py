@@ -1,4 +1,4 @@
-"""Which runs a member of an organisation may see, and which cancel."""
+"""Permissions on runs: those that a member of an organisation may see and cancel."""
 
 from django.db.models import QuerySet
 

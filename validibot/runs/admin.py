@@ -1,4 +1,4 @@
-"""Runs in the admin site: to look at, not to touch."""
+"""Runs in the admin site, read-only."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from validibot.runs.models import (
 
 
 class ReadOnly(admin.ModelAdmin[Any]):
-    """A run is changed by what happens to it."""
+    """Admin of rows that only the product changes."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""Whether a workflow can take a file now; asked before anything is stored."""
+"""Admission of a file to a workflow, checked before anything is stored."""
 
 from validibot.runs.backends import get_backend
 from validibot.submissions import filetypes

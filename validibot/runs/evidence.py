@@ -3,7 +3,7 @@
 It is written once, in the transaction that ends the run, and only read afterwards. The manifest has
 the format that `validibot-shared` publishes. The contents list more: the submission, each step with
 its validator, version, configuration and image, and digests of outputs, findings and artifacts.
-Whoever has the rows and files can compute the same digests; a difference means that something was
+The same digests can be computed from the rows and files; a difference means that something was
 changed after the run.
 
 A digest is the SHA-256 of JSON with sorted keys, without spaces, in UTF-8. The manifest alone uses

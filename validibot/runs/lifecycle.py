@@ -10,7 +10,7 @@ False and writes nothing. The end of a run ends in the same transaction whatever
   A task cancels the execution at once, and if that is lost the sweep does it again until the
   provider says that the execution has ended.
 
-What follows (the next queue entry, a mail, a cancellation) is enqueued after the commit.
+The next queue entry, the mail and the cancellation are enqueued after the commit.
 """
 
 import datetime as dt

@@ -7,7 +7,7 @@ cannot be reached the error is logged and the sweep finds what is missing: the s
 attempts says what has to be done, an entry only says that it should be done now.
 
 The entry of a run is named by the run and by `enqueued_at`, the moment when the run became ready for
-a worker. Whoever enqueues it a second time for the same moment adds nothing.
+a worker. A second entry for the same moment is not added.
 """
 
 import datetime as dt

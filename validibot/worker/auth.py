@@ -1,4 +1,4 @@
-"""Who may open the worker's doors, chosen by settings.WORKER_AUTH.
+"""Authentication of the worker's callers, chosen by settings.WORKER_AUTH.
 
 An authenticator returns the caller's e-mail address, or an empty string for "nobody known". Doors
 that act on the caller's word (tasks, schedules) then stay shut; the callback door opens for

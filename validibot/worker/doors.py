@@ -1,4 +1,4 @@
-"""What every door of the worker has in common: POST, bounded bodies, known callers, JSON."""
+"""Common rules of the worker's endpoints: POST, bounded bodies, known callers, JSON."""
 
 import logging
 from collections.abc import Callable

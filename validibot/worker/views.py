@@ -1,4 +1,4 @@
-"""The doors of the private worker: for the queue, for validators, for the scheduler."""
+"""Endpoints of the private worker: for the queue, for validators, for the scheduler."""
 
 from typing import Any
 

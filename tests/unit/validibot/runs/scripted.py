@@ -21,7 +21,7 @@ from validibot.runs.backends.base import (
 
 
 class Provider:
-    """What the scripted backend does, and what it was asked."""
+    """Script and record of the scripted backend."""
 
     def __init__(self) -> None:
         self.reset()

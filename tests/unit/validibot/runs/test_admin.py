@@ -27,7 +27,7 @@ def _rows() -> None:
 @pytest.mark.parametrize(
     "name", ["run", "steprun", "attempt", "callbackreceipt", "finding", "artifact"]
 )
-def test_every_kind_of_row_is_listed_and_shown(admin_client: Client, name: str) -> None:
+def test_admin_lists_and_shows_every_kind_of_row(admin_client: Client, name: str) -> None:
     listed = admin_client.get(f"/admin/runs/{name}/")
     assert listed.status_code == 200
 
@@ -36,7 +36,7 @@ def test_every_kind_of_row_is_listed_and_shown(admin_client: Client, name: str) 
     assert (shown.status_code, b"_save" in shown.content) == (200, False)
 
 
-def test_not_even_the_digest_of_a_nonce_is_shown(admin_client: Client) -> None:
+def test_admin_hides_nonce_digest(admin_client: Client) -> None:
     page = admin_client.get(f"/admin/runs/attempt/{Attempt.objects.get().pk}/change/")
 
     assert b"dddd" not in page.content

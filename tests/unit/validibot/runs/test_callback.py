@@ -27,7 +27,7 @@ from validibot.runs.models import Artifact, Attempt, CallbackReceipt, Finding, R
 
 @pytest.fixture
 def request_(provider: Provider, container_run: Run) -> LaunchRequest:
-    """What the provider was asked to launch."""
+    """The request that the provider received."""
     execute(container_run.pk)
     return provider.requests[0]
 
@@ -50,7 +50,7 @@ def test_a_launched_run_waits_without_a_lease(request_: LaunchRequest, container
 
 
 @pytest.mark.parametrize(("unavailable", "digest"), [(False, "sha256:1"), (True, "")])
-def test_what_the_launch_was_too_early_to_tell_is_asked_when_the_answer_comes(
+def test_callback_fetches_image_digest_if_missing(
     request_: LaunchRequest, provider: Provider, *, unavailable: bool, digest: str
 ) -> None:
     provider.unavailable = unavailable
@@ -242,7 +242,7 @@ def test_a_forged_callback_touches_nothing(
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"\xff", b"[" * 10_000, b'{"run_id": 1}'])
 @pytest.mark.django_db
-def test_what_is_no_callback_is_refused(body: bytes) -> None:
+def test_malformed_callback_returns_400(body: bytes) -> None:
     assert callback.receive(body).status == 400
 
 

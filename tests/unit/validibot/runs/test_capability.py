@@ -1,4 +1,4 @@
-"""Who is given a new right to the files of an attempt, where Google does not matter."""
+"""Renewal of capabilities, as far as Google is not involved."""
 
 import pytest
 
@@ -11,12 +11,12 @@ from validibot.runs.models import Run
 
 @pytest.fixture
 def question(provider: Provider, container_run: Run) -> bytes:
-    """What the validator of a launched attempt asks."""
+    """The request of a launched attempt's validator."""
     execute(container_run.pk)
     return callback_of(provider.requests[0]).model_dump_json().encode()
 
 
-def test_who_was_given_no_capability_has_none_to_renew(question: bytes) -> None:
+def test_unconfined_attempt_cannot_renew_capability(question: bytes) -> None:
     status, answer = callback.renew_capability(question)
 
     assert (status, "none to renew" in answer["detail"]) == (400, True)

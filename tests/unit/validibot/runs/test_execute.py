@@ -26,7 +26,7 @@ def kinds(run: Run) -> list[str]:
     return list(RunEvent.objects.filter(run=run).values_list("kind", flat=True))
 
 
-def test_a_good_document_passes() -> None:
+def test_valid_document_passes() -> None:
     run = started_run(step=StepFactory.create())
 
     assert execute(run.pk)
@@ -37,7 +37,7 @@ def test_a_good_document_passes() -> None:
     assert kinds(run) == ["delivered", "step_started", "step_passed", "passed"]
 
 
-def test_a_bad_document_fails_with_findings() -> None:
+def test_invalid_document_fails_with_findings() -> None:
     run = started_run(step=StepFactory.create(), inline=b"{}")
 
     assert execute(run.pk)
@@ -68,7 +68,7 @@ def test_document_beyond_the_limit_is_a_finding(
     assert ("document.too_large" in found) == (result == "FAIL")
 
 
-def test_a_failed_step_ends_the_run_and_the_rest_is_skipped() -> None:
+def test_failed_step_ends_run_and_skips_the_rest() -> None:
     first = StepFactory.create()
     StepFactory.create(workflow=first.workflow, order=2, validator=first.validator)
     run = started_run(step=first, inline=b"{}")
@@ -93,7 +93,7 @@ def test_assertions_see_document_outputs_and_constants() -> None:
     assert (run.result, finding.assertion, finding.message) == ("FAIL", failing, "Not Bob")
 
 
-def test_a_warning_fails_nothing() -> None:
+def test_warning_does_not_fail_a_step() -> None:
     step = StepFactory.create()
     AssertionFactory.create(step=step, expression="false", severity="WARNING", message="Hm")
     run = started_run(step=step)
@@ -105,7 +105,7 @@ def test_a_warning_fails_nothing() -> None:
     assert Finding.objects.get(run=run).severity == "WARNING"
 
 
-def test_a_wrong_configuration_is_our_error() -> None:
+def test_invalid_schema_ends_run_as_error() -> None:
     step = StepFactory.create()
     # Saved before configurations were checked.
     Step.objects.filter(pk=step.pk).update(config={"schema": {"type": "no such type"}})
@@ -119,7 +119,7 @@ def test_a_wrong_configuration_is_our_error() -> None:
     assert kinds(run)[-1] == "error"
 
 
-def test_an_engine_that_crashes_is_our_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_crash_ends_run_as_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(document: Document, config: object) -> Result:
         raise ZeroDivisionError
 
@@ -136,7 +136,7 @@ def test_an_engine_that_crashes_is_our_error(monkeypatch: pytest.MonkeyPatch) ->
     assert "unexpectedly" in run.error
 
 
-def test_an_unknown_engine_is_our_error() -> None:
+def test_unknown_engine_ends_run_as_error() -> None:
     step = StepFactory.create()
     Validator.objects.filter(pk=step.validator_id).update(engine="no_such")
     run = started_run(step=step)
@@ -148,7 +148,7 @@ def test_an_unknown_engine_is_our_error() -> None:
     assert "no_such" in run.error
 
 
-def test_a_run_that_has_ended_is_left_alone() -> None:
+def test_execute_leaves_ended_run_alone() -> None:
     run = started_run(step=StepFactory.create())
     execute(run.pk)
 
@@ -157,7 +157,7 @@ def test_a_run_that_has_ended_is_left_alone() -> None:
     assert kinds(run).count("passed") == 1
 
 
-def test_a_run_that_another_worker_holds_is_busy() -> None:
+def test_execute_of_held_run_raises_busy() -> None:
     run = started_run(step=StepFactory.create())
     in_a_minute = timezone.now() + dt.timedelta(minutes=1)
     Run.objects.filter(pk=run.pk).update(status="RUNNING", lease_expires_at=in_a_minute)
@@ -166,7 +166,7 @@ def test_a_run_that_another_worker_holds_is_busy() -> None:
         execute(run.pk)
 
 
-def test_a_run_whose_worker_died_is_taken_over() -> None:
+def test_expired_lease_is_taken_over() -> None:
     run = started_run(step=StepFactory.create())
     ago = timezone.now() - dt.timedelta(minutes=1)
     Run.objects.filter(pk=run.pk).update(status="RUNNING", lease_expires_at=ago, started_at=ago)
@@ -179,7 +179,7 @@ def test_a_run_whose_worker_died_is_taken_over() -> None:
     assert kinds(run)[0] == "resumed"
 
 
-def test_a_lease_is_renewed_while_its_worker_works() -> None:
+def test_heartbeat_renews_only_held_leases() -> None:
     run, other = started_run(step=StepFactory.create()), started_run(step=StepFactory.create())
     lease, lost = claim(run.pk), claim(other.pk)
     assert lease
@@ -197,7 +197,7 @@ def test_a_lease_is_renewed_while_its_worker_works() -> None:
     assert other.lease_expires_at == soon
 
 
-def test_a_document_that_kills_its_workers_is_given_up() -> None:
+def test_document_that_kills_workers_is_given_up() -> None:
     run = started_run(step=StepFactory.create())
     ago = timezone.now() - dt.timedelta(minutes=1)
     StepRun.objects.filter(run=run).update(status="RUNNING", starts=5)
@@ -209,7 +209,7 @@ def test_a_document_that_kills_its_workers_is_given_up() -> None:
     assert run.result == "ERROR"
 
 
-def test_a_worker_that_lost_its_lease_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_without_lease_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     run = started_run(step=StepFactory.create(), inline=b"{}")
 
     def cancel_meanwhile(document: Document, config: object) -> Result:
@@ -229,7 +229,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(monkeypatch: pytest.MonkeyP
     assert kinds(run) == []
 
 
-def test_one_step_costs_few_queries(
+def test_one_step_costs_ten_queries(
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     run = started_run(step=StepFactory.create())
@@ -238,7 +238,7 @@ def test_one_step_costs_few_queries(
         execute(run.pk)
 
 
-def test_starting_costs_few_queries(
+def test_start_run_costs_few_queries(
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     step = StepFactory.create()
@@ -251,7 +251,7 @@ def test_starting_costs_few_queries(
     assert kinds(run) == ["created", "queued"]
 
 
-def test_a_started_run_is_enqueued_on_commit(django_capture_on_commit_callbacks: object) -> None:
+def test_started_run_is_enqueued_on_commit(django_capture_on_commit_callbacks: object) -> None:
     step = StepFactory.create()
     submission = SubmissionFactory.create(organisation=step.workflow.organisation)
 

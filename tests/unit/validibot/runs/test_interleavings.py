@@ -1,4 +1,4 @@
-"""Whatever happens to a run in whatever order, it ends once, with one set of findings."""
+"""A run ends once, with one set of findings, whatever happens in whatever order."""
 
 import datetime as dt
 import threading
@@ -170,7 +170,7 @@ def test_any_order_of_events_ends_a_run_once(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("round_", range(4))
-def test_all_at_once_end_a_run_once(provider: Provider, round_: int) -> None:
+def test_concurrent_ends_end_a_run_once(provider: Provider, round_: int) -> None:
     world = World(provider)
     world.store()
     actions = [world.call_back, world.call_back, world.cancel, world.end, world.sweep]
@@ -182,7 +182,7 @@ def test_all_at_once_end_a_run_once(provider: Provider, round_: int) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_deliveries_one_is_worked_on() -> None:
+def test_concurrent_deliveries_execute_a_run_once() -> None:
     run = started_run(step=StepFactory.create(), inline=b"{}")
     busy: list[bool] = []
 
@@ -200,7 +200,7 @@ def test_of_many_deliveries_one_is_worked_on() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_event_is_written_while_an_answer_holds_the_run(provider: Provider) -> None:
+def test_event_is_written_while_outcome_locks_the_run(provider: Provider) -> None:
     """Else who holds the attempt would wait for who waits for the attempt."""
     world = World(provider)
     attempt = Attempt.objects.select_related("step_run").get(step_run__run=world.run)

@@ -1,4 +1,4 @@
-"""What becomes of a launch that is refused, unanswered, interrupted or overtaken."""
+"""Launches that are refused, unanswered, interrupted or answered late."""
 
 import datetime as dt
 
@@ -23,7 +23,7 @@ def later(minutes: float) -> None:
     Attempt.objects.update(created_at=timezone.now() - dt.timedelta(minutes=minutes))
 
 
-def test_a_refused_launch_ends_the_run_as_error(provider: Provider, container_run: Run) -> None:
+def test_refused_launch_ends_run_as_error(provider: Provider, container_run: Run) -> None:
     provider.refusal = LaunchError("Permission denied", permanent=True)
 
     execute(container_run.pk)
@@ -33,7 +33,7 @@ def test_a_refused_launch_ends_the_run_as_error(provider: Provider, container_ru
     assert "Permission denied" in container_run.error
 
 
-def test_an_unanswered_launch_is_not_repeated(provider: Provider, container_run: Run) -> None:
+def test_unanswered_launch_is_not_repeated(provider: Provider, container_run: Run) -> None:
     provider.refusal = LaunchError("Unavailable")
     execute(container_run.pk)
 
@@ -46,7 +46,7 @@ def test_an_unanswered_launch_is_not_repeated(provider: Provider, container_run:
 @pytest.mark.parametrize(
     ("found", "state"), [(Phase.RUNNING, "RUNNING"), (Phase.SUCCEEDED, "FAILED")]
 )
-def test_an_unanswered_launch_that_was_accepted_is_found(
+def test_accepted_launch_without_answer_is_found(
     provider: Provider, container_run: Run, found: Phase, state: str
 ) -> None:
     provider.refusal = LaunchError("Unavailable")
@@ -60,9 +60,7 @@ def test_an_unanswered_launch_that_was_accepted_is_found(
     assert (attempt.execution, attempt.image_digest) == ("execution-1", "sha256:1")
 
 
-def test_a_launch_that_did_not_happen_is_made_up_for(
-    provider: Provider, container_run: Run
-) -> None:
+def test_absent_execution_is_launched_again(provider: Provider, container_run: Run) -> None:
     provider.refusal = LaunchError("Unavailable")
     execute(container_run.pk)
     provider.refusal = None
@@ -76,7 +74,7 @@ def test_a_launch_that_did_not_happen_is_made_up_for(
     assert provider.requests[0].output_uri != provider.requests[1].output_uri
 
 
-def test_a_launch_is_given_up_after_some_attempts(provider: Provider, container_run: Run) -> None:
+def test_launch_is_given_up_after_five_attempts(provider: Provider, container_run: Run) -> None:
     provider.refusal = LaunchError("Unavailable")
     for _ in range(6):
         execute(container_run.pk)
@@ -89,9 +87,7 @@ def test_a_launch_is_given_up_after_some_attempts(provider: Provider, container_
     assert container_run.error.endswith("in 5 attempts. Unavailable")
 
 
-def test_an_attempt_that_was_never_launched_is_replaced(
-    provider: Provider, container_run: Run
-) -> None:
+def test_attempt_never_launched_is_replaced(provider: Provider, container_run: Run) -> None:
     execute(container_run.pk)
     Attempt.objects.update(state="PENDING", execution="")
 
@@ -101,7 +97,7 @@ def test_an_attempt_that_was_never_launched_is_replaced(
     assert states == ["FAILED", "RUNNING"]
 
 
-def test_a_worker_that_died_in_the_launch_leaves_it_unknown(
+def test_worker_death_during_launch_leaves_attempt_unknown(
     provider: Provider, container_run: Run
 ) -> None:
     execute(container_run.pk)
@@ -113,7 +109,7 @@ def test_a_worker_that_died_in_the_launch_leaves_it_unknown(
     assert len(provider.requests) == 1
 
 
-def test_a_callback_may_overtake_the_answer_to_the_launch(
+def test_callback_before_launch_result_is_applied(
     provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def launch(self: object, request: LaunchRequest) -> Launch:
@@ -132,7 +128,7 @@ def test_a_callback_may_overtake_the_answer_to_the_launch(
     assert attempt.image_digest == "sha256:1"
 
 
-def test_an_execution_that_starts_after_the_cancellation_is_stopped(
+def test_cancel_during_launch_cancels_execution(
     provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def launch(self: object, request: LaunchRequest) -> Launch:
@@ -147,9 +143,7 @@ def test_an_execution_that_starts_after_the_cancellation_is_stopped(
     assert Attempt.objects.get().state == "CANCELED"
 
 
-def test_a_configuration_that_does_not_fit_is_our_error(
-    provider: Provider, container_run: Run
-) -> None:
+def test_invalid_configuration_ends_run_as_error(provider: Provider, container_run: Run) -> None:
     Step.objects.update(config={"simulation": {"step_size": -1}})
 
     execute(container_run.pk)
@@ -160,7 +154,7 @@ def test_a_configuration_that_does_not_fit_is_our_error(
     assert not provider.requests
 
 
-def test_storage_that_fails_before_the_launch_leaves_the_run_to_a_retry(
+def test_storage_outage_before_launch_is_retried(
     provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: FileStorage, uri: str, content: bytes, *, mime_type: str) -> None:
@@ -177,7 +171,7 @@ def test_storage_that_fails_before_the_launch_leaves_the_run_to_a_retry(
     assert Attempt.objects.latest("number").state == "RUNNING"
 
 
-def test_file_names_of_strangers_become_harmless(provider: Provider, container_run: Run) -> None:
+def test_unsafe_file_name_is_replaced(provider: Provider, container_run: Run) -> None:
     submission = container_run.submission
     submission.filename = "../Mein Haus ☃/.-büro*?.FMU"
     submission.save()

@@ -1,4 +1,4 @@
-"""What attempts leave with their backends is removed once they are over, and not before."""
+"""Leftovers of attempts are removed when these have ended, and not before."""
 
 from collections.abc import Callable
 from uuid import UUID, uuid4
@@ -37,7 +37,7 @@ def sweep(monkeypatch: pytest.MonkeyPatch) -> Sweep:
     return reconcile
 
 
-def test_what_is_over_and_what_nobody_knows_is_swept_away(
+def test_leftovers_of_ended_and_unknown_attempts_are_removed(
     provider: Provider, container_run: Run, sweep: Sweep
 ) -> None:
     execute(container_run.pk)
@@ -73,7 +73,7 @@ def test_end_without_output_reports_the_backends_message(
     assert container_run.error == "The validator stored no output. Exit code 1."
 
 
-def test_a_launch_that_never_had_an_answer_says_so_when_its_time_is_over(
+def test_timeout_of_unanswered_launch_reports_its_error(
     provider: Provider, container_run: Run
 ) -> None:
     execute(container_run.pk)

@@ -28,7 +28,7 @@ def container_step(kind: str, **step: object) -> Step:
 
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize(("filename", "result"), [("model.fmu", "PASS"), ("Failing.fmu", "FAIL")])
-def test_every_type_passes_and_fails_by_file_name(kind: str, filename: str, result: str) -> None:
+def test_mock_passes_and_fails_by_file_name(kind: str, filename: str, result: str) -> None:
     run = started_run(step=container_step(kind), filename=filename, inline=b"PK")
 
     assert not execute(run.pk)
@@ -38,7 +38,7 @@ def test_every_type_passes_and_fails_by_file_name(kind: str, filename: str, resu
     assert CallbackReceipt.objects.get().status == "COMPLETED"
 
 
-def test_the_worker_goes_on_with_the_next_step_by_itself() -> None:
+def test_worker_continues_with_next_step() -> None:
     first = container_step("FMU")
     container_step("ENERGYPLUS", workflow=first.workflow, order=2)
     last = StepFactory.create(
@@ -67,7 +67,7 @@ def test_the_worker_goes_on_with_the_next_step_by_itself() -> None:
     ]
 
 
-def test_outputs_can_be_given(settings: Settings) -> None:
+def test_mock_outputs_option_replaces_outputs(settings: Settings) -> None:
     step = container_step("CUSTOM_VALIDATOR")
     step.validator.outputs = [{"slug": "y", "label": "y", "unit": "", "path": "outputs.y"}]
     step.validator.save()
@@ -84,7 +84,7 @@ def test_outputs_can_be_given(settings: Settings) -> None:
     assert run.steps.get().outputs == {"y": 3}
 
 
-def test_a_container_step_costs_few_queries(
+def test_container_step_costs_few_queries(
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     run = started_run(step=container_step("FMU"), filename="model.fmu", inline=b"PK")
@@ -95,7 +95,7 @@ def test_a_container_step_costs_few_queries(
 
 @pytest.mark.parametrize(("source", "mails"), [("LAUNCH_PAGE", 1), ("API", 0), ("CLI", 0)])
 @pytest.mark.parametrize("inline", [True, False])
-def test_who_launched_on_the_page_is_told_of_the_end(
+def test_run_started_on_its_page_sends_mail(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
     mailoutbox: list[object],
     source: str,

@@ -59,7 +59,7 @@ def test_a_run_is_made_and_its_outcome_told(step: Step) -> None:
     assert Run.objects.get().source == "CLI"
 
 
-def test_what_comes_after_the_end_is_waited_for(step: Step) -> None:
+def test_command_waits_for_late_callbacks(step: Step) -> None:
     told = dict(line.split(maxsplit=1) for line in scenarios(*RUN, "late").splitlines())
 
     assert (told["result"], told["answers"]) == ("TIMED_OUT", "1 heard")
@@ -84,7 +84,7 @@ def test_a_file_of_ones_own_can_be_given(step: Step, tmp_path: Path) -> None:
         ((*RUN, "pass", "--organisation", "acme"), "There is no organisation 'acme'."),
     ],
 )
-def test_what_is_wrong_is_told(step: Step, arguments: tuple[str, ...], said: str) -> None:
+def test_invalid_argument_is_named(step: Step, arguments: tuple[str, ...], said: str) -> None:
     with pytest.raises(CommandError, match=said.replace(".", r"\.")):
         scenarios(*arguments)
 

@@ -122,7 +122,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("scenario", ENDINGS)
-def test_a_scenario_ends_as_it_should_and_once(scenario: str, time: Time) -> None:
+def test_scenario_ends_run_once_with_expected_result(scenario: str, time: Time) -> None:
     run = launched(scenario)
 
     time.let_pass()
@@ -153,9 +153,7 @@ def test_every_scenario_has_its_test() -> None:
         ("cancelled", 1),
     ],
 )
-def test_what_takes_time_leaves_the_run_running_meanwhile(
-    scenario: str, seconds: float, time: Time
-) -> None:
+def test_slow_scenario_leaves_run_running(scenario: str, seconds: float, time: Time) -> None:
     run = launched(scenario)
 
     run.refresh_from_db()
@@ -220,7 +218,7 @@ def test_a_cancelled_container_stops_and_answers_nothing(time: Time) -> None:
     assert not CallbackReceipt.objects.exists()
 
 
-def test_what_the_backend_says_of_its_containers_is_true(time: Time) -> None:
+def test_backend_reports_state_of_its_containers(time: Time) -> None:
     launched("slow")
     attempt, backend = Attempt.objects.get(), get_backend()
 

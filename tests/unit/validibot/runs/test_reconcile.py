@@ -1,4 +1,4 @@
-"""What was lost is found: silent executions, stuck runs."""
+"""Reconciling: executions without a callback, and runs without a queue entry."""
 
 import datetime as dt
 
@@ -27,12 +27,12 @@ def ago(minutes: float) -> dt.datetime:
     return timezone.now() - dt.timedelta(minutes=minutes)
 
 
-def test_an_execution_that_still_runs_is_left_alone(request_: LaunchRequest) -> None:
+def test_running_execution_is_left_alone(request_: LaunchRequest) -> None:
     assert look(request_.attempt_id)
 
 
 @pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED])
-def test_an_execution_that_ended_in_silence_is_salvaged_whatever_its_exit(
+def test_output_of_ended_execution_is_applied_whatever_its_exit(
     provider: Provider, request_: LaunchRequest, container_run: Run, phase: Phase
 ) -> None:
     store_output(request_)
@@ -45,7 +45,7 @@ def test_an_execution_that_ended_in_silence_is_salvaged_whatever_its_exit(
 
 
 @pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED])
-def test_an_execution_without_output_is_an_error_with_the_providers_words(
+def test_missing_output_is_error_with_provider_message(
     provider: Provider, request_: LaunchRequest, container_run: Run, phase: Phase
 ) -> None:
     provider.phase = phase
@@ -60,7 +60,7 @@ def test_an_execution_without_output_is_an_error_with_the_providers_words(
     )
 
 
-def test_a_callback_after_the_salvage_changes_nothing(
+def test_callback_after_found_output_is_ignored_as_late(
     provider: Provider, request_: LaunchRequest, container_run: Run
 ) -> None:
     store_output(request_, status="failed_validation")
@@ -74,7 +74,7 @@ def test_a_callback_after_the_salvage_changes_nothing(
     assert Finding.objects.count() == 1
 
 
-def test_a_backend_that_saw_the_end_saves_the_look(
+def test_reported_end_applies_output(
     provider: Provider, request_: LaunchRequest, container_run: Run
 ) -> None:
     store_output(request_)
@@ -85,7 +85,7 @@ def test_a_backend_that_saw_the_end_saves_the_look(
     assert container_run.result == "PASS"
 
 
-def test_an_execution_out_of_time_is_stopped(
+def test_overdue_execution_is_cancelled(
     provider: Provider,
     request_: LaunchRequest,
     container_run: Run,
@@ -101,7 +101,7 @@ def test_an_execution_out_of_time_is_stopped(
     assert provider.cancelled == ["execution-1"]
 
 
-def test_an_output_in_the_last_moment_counts(request_: LaunchRequest, container_run: Run) -> None:
+def test_output_of_overdue_attempt_is_applied(request_: LaunchRequest, container_run: Run) -> None:
     store_output(request_)
     Attempt.objects.update(timeout_at=ago(minutes=1))
 
@@ -111,7 +111,7 @@ def test_an_output_in_the_last_moment_counts(request_: LaunchRequest, container_
     assert container_run.result == "PASS"
 
 
-def test_a_provider_that_cannot_be_asked_gets_a_grace(
+def test_unavailable_provider_delays_timeout(
     provider: Provider, request_: LaunchRequest, container_run: Run
 ) -> None:
     provider.unavailable = True
@@ -126,7 +126,7 @@ def test_a_provider_that_cannot_be_asked_gets_a_grace(
 
 
 @pytest.mark.django_db
-def test_a_run_that_the_queue_lost_is_enqueued_again(
+def test_sweep_enqueues_run_without_queue_entry(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     run = started_run(step=StepFactory.create())
@@ -141,14 +141,14 @@ def test_a_run_that_the_queue_lost_is_enqueued_again(
 
 
 @pytest.mark.django_db
-def test_a_run_that_was_just_enqueued_is_left_to_the_queue() -> None:
+def test_sweep_leaves_run_that_was_just_enqueued() -> None:
     started_run(step=StepFactory.create())
 
     assert run_sweep()["enqueued"] == 0
 
 
 @pytest.mark.django_db
-def test_a_run_whose_worker_died_is_enqueued_again(
+def test_sweep_enqueues_run_whose_lease_expired(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     run = started_run(step=StepFactory.create())
@@ -164,7 +164,7 @@ def test_a_run_whose_worker_died_is_enqueued_again(
 
 
 @pytest.mark.django_db
-def test_a_continuation_that_was_lost_is_enqueued_again(
+def test_sweep_enqueues_run_whose_continuation_was_lost(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     run = started_run(step=StepFactory.create())
@@ -177,7 +177,7 @@ def test_a_continuation_that_was_lost_is_enqueued_again(
     assert run.result == "PASS"
 
 
-def test_the_sweep_leaves_a_run_that_waits_for_its_validator(
+def test_sweep_leaves_run_that_waits_for_its_validator(
     request_: LaunchRequest, container_run: Run
 ) -> None:
     Run.objects.update(enqueued_at=ago(minutes=2))
@@ -185,7 +185,7 @@ def test_the_sweep_leaves_a_run_that_waits_for_its_validator(
     assert run_sweep() == {"enqueued": 0, "looked_at": 0, "cancelled": 0}
 
 
-def test_the_sweep_looks_at_old_attempts(
+def test_sweep_looks_at_old_attempts(
     provider: Provider, request_: LaunchRequest, container_run: Run
 ) -> None:
     store_output(request_)
@@ -198,7 +198,7 @@ def test_the_sweep_looks_at_old_attempts(
     assert container_run.result == "PASS"
 
 
-def test_an_attempt_that_we_stumble_over_does_not_hide_the_others(
+def test_failing_look_does_not_stop_the_sweep(
     provider: Provider, request_: LaunchRequest, container_run: Run
 ) -> None:
     lost = AttemptFactory.create(state="RUNNING", backend="gone", execution="x")
@@ -213,7 +213,7 @@ def test_an_attempt_that_we_stumble_over_does_not_hide_the_others(
     assert (container_run.result, lost.state) == ("PASS", "RUNNING")
 
 
-def test_a_cancelled_run_stops_its_execution(
+def test_cancel_of_run_cancels_its_execution(
     provider: Provider,
     request_: LaunchRequest,
     container_run: Run,
@@ -229,7 +229,7 @@ def test_a_cancelled_run_stops_its_execution(
 
 
 @pytest.mark.django_db
-def test_a_run_that_waits_in_the_queue_can_be_cancelled() -> None:
+def test_pending_run_can_be_cancelled() -> None:
     run = started_run(step=StepFactory.create())
 
     assert cancel_run(run.pk, actor="ada")
@@ -240,7 +240,7 @@ def test_a_run_that_waits_in_the_queue_can_be_cancelled() -> None:
 
 
 @pytest.mark.django_db
-def test_a_run_that_has_ended_cannot_be_cancelled() -> None:
+def test_ended_run_cannot_be_cancelled() -> None:
     run = started_run(step=StepFactory.create())
     execute(run.pk)
 

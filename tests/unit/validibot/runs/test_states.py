@@ -78,7 +78,9 @@ def test_an_unanswered_launch_is_never_launched_again() -> None:
 
 
 @given(status=st.sampled_from(RunStatus), category=st.sampled_from(ErrorCategory))
-def test_what_clients_see_is_total(status: RunStatus, category: ErrorCategory) -> None:
+def test_public_state_and_result_cover_every_status(
+    status: RunStatus, category: ErrorCategory
+) -> None:
     state, result = public_state(status), public_result(status, category)
 
     assert state in ("PENDING", "RUNNING", "COMPLETED")

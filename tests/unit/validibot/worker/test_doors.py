@@ -79,13 +79,13 @@ def test_a_validator_cannot_deliver_tasks(client: Client) -> None:
 
 
 @pytest.mark.parametrize("url", [TASKS, RECONCILE])
-def test_where_nobody_is_known_only_the_nonce_opens(client: Client, url: str) -> None:
+def test_unauthenticated_caller_needs_the_nonce(client: Client, url: str) -> None:
     assert post(client, url, {}).status_code == 403
 
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_cloud")
-def test_the_scheduler_starts_a_sweep(client: Client) -> None:
+def test_scheduler_starts_a_sweep(client: Client) -> None:
     answer = post(client, RECONCILE, **{"X-Caller": SCHEDULER})
 
     assert answer.json() == {"enqueued": 0, "looked_at": 0, "cancelled": 0}
@@ -93,7 +93,7 @@ def test_the_scheduler_starts_a_sweep(client: Client) -> None:
 
 @pytest.mark.parametrize("caller", [VALIDATOR, QUEUE])
 @pytest.mark.usefixtures("_cloud")
-def test_nobody_but_the_scheduler_starts_a_sweep(client: Client, caller: str) -> None:
+def test_other_callers_cannot_start_a_sweep(client: Client, caller: str) -> None:
     answer = post(client, RECONCILE, **{"X-Caller": caller})
 
     assert answer.status_code == 403
@@ -159,7 +159,7 @@ def test_a_database_that_is_away_asks_to_come_again(
     assert post(client, CALLBACKS).status_code == 503
 
 
-def test_the_doors_are_not_on_the_public_service(client: Client, settings: Settings) -> None:
+def test_public_service_has_no_worker_endpoints(client: Client, settings: Settings) -> None:
     settings.ROOT_URLCONF = "config.urls_web"
 
     assert post(client, CALLBACKS).status_code == 404

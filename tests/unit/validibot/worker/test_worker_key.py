@@ -16,9 +16,7 @@ def _host(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("header", ["Worker-Key correct", "worker-key  correct "])
-def test_the_key_opens_the_door_and_then_the_nonce_is_asked_for(
-    client: Client, header: str
-) -> None:
+def test_right_worker_key_leads_to_the_callback(client: Client, header: str) -> None:
     answer = client.post(CALLBACKS, headers={"Authorization": header})
 
     assert answer.status_code == 400
@@ -29,20 +27,22 @@ def test_the_key_opens_the_door_and_then_the_nonce_is_asked_for(
     "header",
     ["", "correct", "Bearer correct", "Worker-Key", "Worker-Key wrong", "Worker-Key çorrect"],
 )
-def test_anything_else_does_not(client: Client, header: str) -> None:
+def test_wrong_worker_key_returns_403(client: Client, header: str) -> None:
     answer = client.post(CALLBACKS, headers={"Authorization": header})
 
     assert (answer.status_code, answer.json()["code"]) == (403, "PERMISSION_DENIED")
 
 
 @pytest.mark.parametrize("header", ["Worker-Key ", "Worker-Key", "Worker-Key x"])
-def test_without_a_key_the_door_is_shut(client: Client, settings: Settings, header: str) -> None:
+def test_worker_without_key_refuses_every_caller(
+    client: Client, settings: Settings, header: str
+) -> None:
     settings.WORKER_API_KEY = ""
 
     assert client.post(CALLBACKS, headers={"Authorization": header}).status_code == 403
 
 
-def test_keys_are_compared_in_constant_time(
+def test_worker_key_is_compared_in_constant_time(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[tuple[str, str]] = []
@@ -58,5 +58,5 @@ def test_keys_are_compared_in_constant_time(
 
 
 @pytest.mark.parametrize("door", ["tasks", "schedules/reconcile"])
-def test_the_other_doors_are_not_on_a_host(client: Client, door: str) -> None:
+def test_host_has_no_task_and_schedule_endpoints(client: Client, door: str) -> None:
     assert client.post(f"/internal/{door}/").status_code == 404
