@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
@@ -26,6 +26,10 @@ _NOT_RUNNABLE = (126, 127)
 
 logger = logging.getLogger(__name__)
 
+# Containers that this process ended because of their time, until that is reported: another look at
+# one of them meanwhile must not take the timeout for a failure.
+_timed_out: set[str] = set()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
@@ -37,7 +41,6 @@ class Watch:
     container: Container
     request: LaunchRequest
     max_output_bytes: int
-    timed_out: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
         ended = threading.Event()
@@ -54,9 +57,10 @@ class Watch:
             with suppress(EngineUnavailable):
                 labels = self.container.labels()
             state = final_state(self.container.name, exit_, labels)
-            if self.timed_out.is_set():
-                state = replace(state, phase=Phase.TIMED_OUT)
-            self.request.on_end(state)
+            try:
+                self.request.on_end(state)
+            finally:
+                _timed_out.discard(self.container.name)
             # Only now: until then the container is asked how it ended.
             with suppress(EngineUnavailable):
                 self.container.remove()
@@ -73,7 +77,7 @@ class Watch:
 
     def _enforce_limits(self, deadline: float) -> None:
         if monotonic() > deadline:
-            self.timed_out.set()
+            _timed_out.add(self.container.name)
             self.container.terminate(grace=GRACE_SECONDS)
         elif size_of(bundle_of(self.request.input_uri)) > self.max_output_bytes:
             self.container.terminate(grace=0)
@@ -92,7 +96,7 @@ def phase_of(ended: ContainerExit) -> Phase:
 def final_state(name: str, ended: ContainerExit, labels: Mapping[str, str]) -> ExecutionState:
     """Return the final state of the container `name`."""
     return ExecutionState(
-        phase=phase_of(ended),
+        phase=Phase.TIMED_OUT if name in _timed_out else phase_of(ended),
         execution=name,
         message=failure_message(ended, labels),
         out_of_memory=ended.out_of_memory or ended.child_out_of_memory,

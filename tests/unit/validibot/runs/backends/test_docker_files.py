@@ -22,7 +22,13 @@ from validibot.runs.backends.docker.files import (
     read_envelope,
     size_of,
 )
-from validibot.runs.backends.docker.watch import exit_labels, failure_message, phase_of
+from validibot.runs.backends.docker.watch import (
+    _timed_out,
+    exit_labels,
+    failure_message,
+    final_state,
+    phase_of,
+)
 
 ROOT = Path(__file__).parents[5]
 
@@ -217,3 +223,12 @@ def test_failure_message_names_output_limit(tmp_path: Path) -> None:
 )
 def test_phase_is_succeeded_for_exit_code_zero_only(ended: ContainerExit, phase: Phase) -> None:
     assert phase_of(ended) is phase
+
+
+def test_state_of_container_ended_for_its_time_is_timed_out() -> None:
+    _timed_out.add("attempt-1")
+    try:
+        assert final_state("attempt-1", ContainerExit(signal=15), {}).phase is Phase.TIMED_OUT
+    finally:
+        _timed_out.discard("attempt-1")
+    assert final_state("attempt-1", ContainerExit(signal=15), {}).phase is Phase.FAILED
