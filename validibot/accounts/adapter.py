@@ -4,6 +4,7 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest
 
 from validibot.accounts.models import User
@@ -23,6 +24,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         site = {"name": "Validibot", "domain": settings.SITE_URL}
         super().send_mail(template_prefix, email, context | {"current_site": site})
+
+    def send_account_already_exists_mail(self, email: str) -> None:
+        """Hash a password as a new account would: the time must not reveal who is registered."""
+        make_password("not kept")
+        super().send_account_already_exists_mail(email)
 
     def get_client_ip(self, request: HttpRequest) -> str:
         return client_address(request)

@@ -1,5 +1,7 @@
 """Sign-up, sign-in and the mails about accounts."""
 
+from unittest.mock import Mock
+
 import pytest
 from allauth.account.models import EmailAddress
 from django.core import mail
@@ -7,6 +9,12 @@ from django.core.cache import cache
 from django.test import Client
 
 from validibot.accounts.models import User
+
+
+@pytest.fixture(autouse=True)
+def _no_rates() -> None:
+    """Forget the attempts of other tests, which count towards the limits."""
+    cache.clear()
 
 
 @pytest.mark.django_db
@@ -21,7 +29,6 @@ def test_confirmation_mail_names_product_and_site() -> None:
 
 @pytest.mark.django_db
 def test_wrong_passwords_lock_account_for_their_address_only() -> None:
-    cache.clear()
     user = User.objects.create_user("ann@example.com", "s3cret-long")
     EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
     guesser, owner = Client(REMOTE_ADDR="10.0.0.1"), Client(REMOTE_ADDR="10.0.0.2")
@@ -41,3 +48,16 @@ def test_garbage_in_forwarded_header_is_ignored() -> None:
     answer = Client().post("/accounts/login/", form, headers={"X-Forwarded-For": "x"})
 
     assert answer.status_code == 200
+
+
+@pytest.mark.django_db
+def test_signup_with_known_address_hashes_a_password_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = User.objects.create_user("ann@example.com", "s3cret-long")
+    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    hashed = Mock(return_value="!")
+    monkeypatch.setattr("validibot.accounts.adapter.make_password", hashed)
+    form = {"email": user.email, "password1": "s3cret-long", "password2": "s3cret-long"}
+
+    Client().post("/accounts/signup/", form)
+
+    assert hashed.call_count == len(mail.outbox) == 1
