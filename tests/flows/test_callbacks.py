@@ -191,7 +191,7 @@ def test_a_callback_with_another_uri_ends_the_run_as_an_error(attempt: Attempt, 
 
     _refused(attempt.call_back(result_uri=uri), 400)
 
-    _ended_with(attempt, "ERROR", error="is not its output")
+    _ended_with(attempt, "ERROR", error="is not the output of its attempt")
     assert attempt.call_back().json()["idempotent_replayed"] is True
 
 
@@ -200,7 +200,7 @@ def test_a_callback_with_the_output_of_another_run_ends_only_its_own(
 ) -> None:
     _refused(attempt.call_back(result_uri=opened.output_uri), 400)
 
-    _ended_with(attempt, "ERROR", error="is not its output")
+    _ended_with(attempt, "ERROR", error="is not the output of its attempt")
     _untouched(opened)
 
 
