@@ -48,6 +48,7 @@ MEANINGS = {
     " Cloud; validators in child processes get its name, too.",
     "HSTS_INCLUDE_SUBDOMAINS": "Whether browsers must use TLS for every name below this one, too.",
     "HSTS_PRELOAD": "Whether browsers may ship with that rule (hstspreload.org).",
+    "LAUNCH_QUOTA": "Unfinished runs of an organisation at which it is answered 429; 0: no limit.",
     "LOG_FORMAT": "How lines are written for log drains.",
     "MAINTENANCE": "Closes the site, see [maintenance](#maintenance).",
     "MAX_UPLOAD_BYTES": "The largest file that may be submitted.",

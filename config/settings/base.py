@@ -205,6 +205,10 @@ RUN_DEADLINE_SECONDS = 24 * 60 * 60
 # A run that waits longer than this for its queue entry is enqueued again.
 RUN_PENDING_SECONDS = 60
 
+# Unfinished runs of one organisation at which no further run is started; 0: no limit. The admin site
+# may set another number for an organisation.
+LAUNCH_QUOTA = env.int("LAUNCH_QUOTA", default=1000)
+
 # Days after which `manage.py purge` removes each kind; None: never. Results and evidence are kept
 # until both have a number: then the whole run goes after the longer of the two times.
 RETENTION_DAYS: dict[str, int | None] = {

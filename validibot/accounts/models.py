@@ -45,7 +45,11 @@ class User(AbstractUser):
 
 
 class Organisation(models.Model):
-    """A tenant. `personal_owner` is set for the personal workspace of a user."""
+    """A tenant. `personal_owner` is set for the personal workspace of a user.
+
+    `launch_quota` is the number of unfinished runs at which no further run is started: empty for
+    the site's `LAUNCH_QUOTA`, 0 for no limit.
+    """
 
     name = models.CharField(max_length=150)
     slug = models.SlugField(max_length=60, unique=True)
@@ -53,6 +57,11 @@ class Organisation(models.Model):
         User, null=True, blank=True, on_delete=models.CASCADE, related_name="workspace"
     )
     members = models.ManyToManyField(User, through="Membership", related_name="organisations")
+    launch_quota = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Unfinished runs at which no further run is started. Empty: the site's quota; 0: no limit.",
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:

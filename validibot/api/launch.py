@@ -127,7 +127,10 @@ def _refusals() -> Iterator[None]:
         yield
     except (IntakeError, NotAdmitted) as error:
         errors = [{"field": error.field, "message": error.message}] if error.field else []
-        raise Problem(error.status, error.code, error.message, errors=errors) from error
+        headers = error.headers if isinstance(error, NotAdmitted) else {}
+        raise Problem(
+            error.status, error.code, error.message, errors=errors, headers=headers
+        ) from error
 
 
 def _source(request: Request) -> str:

@@ -1,21 +1,53 @@
-"""Admission of a file to a workflow, checked before anything is stored."""
+"""Admission of a file to a workflow, checked before anything is stored.
 
+The launch quota counts the unfinished runs of the organisation in the database, so all instances
+share it. Launches at the same moment may exceed it by as many as they are.
+"""
+
+from django.conf import settings
+from django.db import connection
+
+from validibot.accounts.models import Organisation
 from validibot.runs.backends import get_backend
 from validibot.submissions import filetypes
 from validibot.workflows.models import Workflow
 from validibot.workflows.scenarios import ScenarioError, parse
 from validibot.workflows.select import accepted_extensions
 
+QUOTA_RETRY_SECONDS = 30
+# Reads no more rows than the quota, of the partial index `unfinished_runs_of`.
+_COUNT_UNFINISHED = """
+SELECT quota, (
+    SELECT count(*) FROM (
+        SELECT FROM runs_run
+        WHERE organisation_id = %s AND status IN ('PENDING', 'RUNNING') LIMIT quota
+    ) AS unfinished
+)
+FROM (
+    SELECT coalesce(launch_quota, %s) AS quota FROM accounts_organisation WHERE id = %s
+) AS own
+"""
+
 
 class NotAdmitted(Exception):
-    """The workflow cannot take the file. `status` is the HTTP status that says so."""
+    """The workflow cannot take the file. `status` is the HTTP status that says so.
 
-    def __init__(self, code: str, message: str, *, status: int, field: str = "") -> None:
+    `retry_after` is the number of seconds after which another try may succeed, or 0.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, status: int, field: str = "", retry_after: int = 0
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.status = status
         self.field = field
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)} if self.retry_after else {}
 
 
 def check_runnable(workflow: Workflow) -> None:
@@ -36,6 +68,22 @@ def check_runnable(workflow: Workflow) -> None:
                 f"Step {step.order} uses {step.validator.title}, which is switched off.",
                 status=409,
             )
+
+
+def check_quota(organisation: Organisation) -> None:
+    """Raise NotAdmitted if the organisation has as many unfinished runs as it may."""
+    with connection.cursor() as cursor:
+        owner = organisation.pk
+        cursor.execute(_COUNT_UNFINISHED, [owner, settings.LAUNCH_QUOTA, owner])
+        quota, unfinished = cursor.fetchone() or (0, 0)
+    if 0 < quota <= unfinished:
+        raise NotAdmitted(
+            "LAUNCH_QUOTA_EXCEEDED",
+            f"{organisation.name} has {unfinished:,} unfinished runs, which is its quota."
+            " Wait until some of them have ended, or ask the operator for a larger quota.",
+            status=429,
+            retry_after=QUOTA_RETRY_SECONDS,
+        )
 
 
 def check_type(workflow: Workflow, filename: str) -> None:

@@ -20,7 +20,13 @@ from django.utils import timezone
 from validibot.accounts.models import User
 from validibot.core.storage import StorageError
 from validibot.runs import queue
-from validibot.runs.admit import NotAdmitted, check_runnable, check_scenario, check_type
+from validibot.runs.admit import (
+    NotAdmitted,
+    check_quota,
+    check_runnable,
+    check_scenario,
+    check_type,
+)
 from validibot.runs.models import IdempotencyKey, Run, RunEvent, StepRun
 from validibot.submissions import content
 from validibot.submissions.models import Submission
@@ -65,6 +71,7 @@ def start(
     check_runnable(workflow)
     check_type(workflow, incoming.filename)
     check_scenario(workflow, incoming.scenario)
+    _check_quota(workflow, user, idempotency_key)
     workflow = freeze(workflow)
     submission = content.prepare(
         incoming, organisation=workflow.organisation, project=workflow.project, user=user
@@ -104,6 +111,18 @@ def start_run(
         _insert(run)
     queue.enqueue_run(run)
     return run
+
+
+def _check_quota(workflow: Workflow, user: User | None, key: str) -> None:
+    """Raise NotAdmitted over quota, unless the key belongs to a run that was started already."""
+    try:
+        check_quota(workflow.organisation)
+    except NotAdmitted:
+        known = IdempotencyKey.objects.filter(
+            organisation=workflow.organisation, user=user, key=key
+        )
+        if not (user and key and known.exists()):
+            raise
 
 
 def _new_run(

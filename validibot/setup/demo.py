@@ -25,7 +25,9 @@ def make(say: Say) -> None:
     seeds = read_seeds()
     with transaction.atomic():
         # Before the user, whose workspace might take the slug.
-        organisation, _ = Organisation.objects.get_or_create(slug="demo", defaults={"name": "Demo"})
+        organisation, _ = Organisation.objects.get_or_create(
+            slug="demo", defaults={"name": "Demo", "launch_quota": 0}
+        )
         project, _ = Project.objects.get_or_create(
             organisation=organisation, slug="default", defaults={"name": "Default"}
         )

@@ -54,7 +54,7 @@ def workflow(request: HttpRequest, scope: Scope, slug: str) -> HttpResponseBase:
         with receive(request) as incoming:
             run = _start(scope, found, incoming)
     except (IntakeError, NotAdmitted) as error:
-        return _show(request, scope, found, problem=error.message, status=error.status)
+        return _refuse(request, scope, found, error)
     return redirect("run", scope.organisation.slug, run.pk)
 
 
@@ -72,7 +72,7 @@ def launch_sample(request: HttpRequest, scope: Scope, slug: str, pk: int) -> Htt
         _check_launchable(scope, found)
         run = _start(scope, found, incoming)
     except NotAdmitted as error:
-        return _show(request, scope, found, problem=error.message, status=error.status)
+        return _refuse(request, scope, found, error)
     return redirect("run", scope.organisation.slug, run.pk)
 
 
@@ -109,6 +109,17 @@ def _show(
         scenarios=_scenarios(),
         problem=problem,
     )
+
+
+def _refuse(
+    request: HttpRequest, scope: Scope, found: Workflow, error: IntakeError | NotAdmitted
+) -> HttpResponse:
+    """Show the workflow with the reason why the file was not taken."""
+    response = _show(request, scope, found, problem=error.message, status=error.status)
+    if isinstance(error, NotAdmitted):
+        for name, value in error.headers.items():
+            response.headers[name] = value
+    return response
 
 
 def _scenarios() -> list[Kind]:

@@ -76,6 +76,11 @@ class Run(models.Model):
                 condition=models.Q(status__in=["PENDING", "RUNNING"]),
                 name="unfinished_runs",
             ),
+            models.Index(
+                fields=["organisation"],
+                condition=models.Q(status__in=["PENDING", "RUNNING"]),
+                name="unfinished_runs_of",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -203,6 +203,18 @@ def test_inactive_workflow_answers_409(alice: Api, people: Workflow) -> None:
     assert alice.launch(GOOD).json()["code"] == "WORKFLOW_INACTIVE"
 
 
+def test_launch_over_quota_answers_429(alice: Api, people: Workflow, settings: Settings) -> None:
+    settings.LAUNCH_QUOTA = 1
+    alice.launch(GOOD)
+    Run.objects.update(status="RUNNING")
+
+    answer = alice.launch(GOOD)
+
+    assert (answer.status_code, answer.json()["code"]) == (429, "LAUNCH_QUOTA_EXCEEDED")
+    assert answer.headers["Retry-After"] == "30"
+    assert "1 unfinished runs" in answer.json()["detail"]
+
+
 def test_inactive_validator_answers_409(alice: Api, people: Workflow) -> None:
     Validator.objects.update(is_active=False)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
+from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks, Settings
 
-from tests.factories import StepFactory, UserFactory
+from tests.factories import RunFactory, StepFactory, UserFactory
 from validibot.accounts.models import User
 from validibot.core.storage import StorageError
 from validibot.runs import start as service
@@ -81,7 +81,7 @@ def test_start_keeps_what_the_step_says(step: Step, user: User) -> None:
     assert step_run.config_digest == hashlib.sha256(text).hexdigest()
 
 
-@pytest.mark.parametrize(("key", "queries"), [("", 6), ("k", 7)])
+@pytest.mark.parametrize(("key", "queries"), [("", 7), ("k", 8)])
 def test_start_costs_few_queries(
     step: Step,
     user: User,
@@ -114,6 +114,37 @@ def test_key_with_other_content_is_refused(step: Step, user: User, data_root: st
 
     assert (raised.value.status, raised.value.code) == (422, "idempotency_key_reused")
     assert stored_files(data_root) == []
+
+
+@pytest.mark.parametrize(
+    ("site", "own", "is_refused"), [(1, None, True), (0, None, False), (1, 0, False), (9, 1, True)]
+)
+def test_launch_quota_counts_unfinished_runs_of_organisation(
+    step: Step, user: User, settings: Settings, site: int, own: int | None, is_refused: bool
+) -> None:
+    settings.LAUNCH_QUOTA = site
+    organisation = step.workflow.organisation
+    organisation.launch_quota = own
+    organisation.save()
+    RunFactory.create(status="RUNNING")  # of another organisation
+    RunFactory.create(organisation=organisation, status="SUCCEEDED")
+    started(step, user)
+
+    if not is_refused:
+        started(step, user)
+        return
+    with pytest.raises(NotAdmitted, match="unfinished runs") as raised:
+        started(step, user)
+    assert (raised.value.status, raised.value.headers) == (429, {"Retry-After": "30"})
+
+
+def test_repeated_key_returns_run_when_quota_is_used_up(
+    step: Step, user: User, settings: Settings
+) -> None:
+    settings.LAUNCH_QUOTA = 1
+    first = started(step, user, key="k")
+
+    assert started(step, user, key="k").run == first.run
 
 
 def test_key_of_another_user_starts_another_run(step: Step, user: User) -> None:

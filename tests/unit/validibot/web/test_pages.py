@@ -7,6 +7,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 from django.test import Client
+from pytest_django import Settings
 
 from tests.factories import (
     FindingFactory,
@@ -171,3 +172,19 @@ def test_page_without_database_shows_a_503_page(
 
     assert answer.status_code == 503
     assert "Temporarily unavailable" in answer.content.decode()
+
+
+def test_launch_over_quota_shows_page_with_reason(
+    client: Client, member: Membership, settings: Settings
+) -> None:
+    settings.LAUNCH_QUOTA = 1
+    Membership.objects.update(role="owner")
+    step = StepFactory.create(workflow__organisation=member.organisation)
+    RunFactory.create(workflow=step.workflow, status="RUNNING")
+    accepted = step.validator.accepts[0]["extension"] if step.validator.accepts else ".json"
+    path = f"/app/orgs/{member.organisation.slug}/workflows/{step.workflow.slug}/"
+
+    answer = client.post(path, {"file": SimpleUploadedFile(f"a{accepted}", b"{}")})
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
+    assert "unfinished runs" in answer.content.decode()
