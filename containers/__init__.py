@@ -16,6 +16,7 @@ from containers.spec import (
     EngineUnavailable,
     ImageMissing,
     Network,
+    NetworkPeer,
 )
 
 __all__ = (
@@ -30,4 +31,5 @@ __all__ = (
     "EngineUnavailable",
     "ImageMissing",
     "Network",
+    "NetworkPeer",
 )

@@ -30,13 +30,25 @@ _UNOBSERVED = 255  # the engine's exit code for a container whose end it did not
 class Container:
     """Container of the engine. `name` is that of its spec, `id` the engine's."""
 
-    def __init__(self, client: Client, *, id: str, name: str, seen: bool = True) -> None:  # noqa: A002
-        """Create a handle; `seen` is False for a container that had ended when it was found."""
+    def __init__(
+        self,
+        client: Client,
+        *,
+        id: str,  # noqa: A002
+        name: str,
+        seen: bool = True,
+        removed: Callable[[], object] | None = None,
+    ) -> None:
+        """Create a handle; `seen` is False for a container that had ended when it was found.
+
+        `removed` is called after the removal, for what belongs to this container alone.
+        """
         self.id = id
         self.name = name
         self._client = client
         self._seen = seen
         self._terminated = False
+        self._removed = removed
 
     def wait(self) -> ContainerExit:
         """Block until the container has ended.
@@ -102,6 +114,8 @@ class Container:
         # An APIError: it is gone, or being removed, or the engine cannot remove it now.
         with self._client.api() as api, suppress(APIError):
             api.remove_container(self.id, force=True, v=True)
+        if self._removed:
+            self._removed()
 
     def _block(self) -> None:
         """Return when the container has ended, or after the poll interval."""

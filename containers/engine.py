@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import docker
@@ -19,6 +19,7 @@ from containers.spec import (
     ContainerRefused,
     ContainerSpec,
     ImageMissing,
+    NetworkPeer,
     owner_filter,
 )
 
@@ -94,14 +95,21 @@ class Engine:
                     owner=self.owner,
                     most_cpus=self._machine.cpus,
                 )
-                return self._start(api, spec.name, arguments)
-            except APIError as error:
+                return self._start(api, spec, arguments)
+            except BaseException as error:
+                if spec.peer:
+                    self._networks.remove_private(spec.name)
+                if not isinstance(error, APIError):
+                    raise
                 raise ContainerRefused(
                     f"{spec.name} could not be started: {error.explanation or error}"
                 ) from error
 
-    def find(self, name: str) -> Container | None:
-        """Return the container that was started under `name`, running or ended."""
+    def find(self, name: str, *, peer: NetworkPeer | None = None) -> Container | None:
+        """Return the container that was started under `name`, running or ended.
+
+        `peer` joins its network, if the container that was its peer has been replaced meanwhile.
+        """
         try:
             with self._client.api() as api:
                 found = api.inspect_container(full_name(name, self.owner))
@@ -110,7 +118,9 @@ class Engine:
         status = found["State"]["Status"]
         if status == "created":  # another thread may be about to start it
             return None
-        return Container(self._client, id=found["Id"], name=name, seen=status not in ENDED)
+        if peer and status not in ENDED:
+            self._networks.join(name, peer)
+        return self._handle(found["Id"], name, private=peer is not None, seen=status not in ENDED)
 
     def labels_at(self, address: str) -> Mapping[str, str] | None:
         """Return the labels of the owner's running container that has `address`."""
@@ -134,9 +144,15 @@ class Engine:
         with self._client.api() as api:
             found = api.containers(all=True, filters=owner_filter(self.owner))
         ids = {each["Labels"].get(NAME, ""): each["Id"] for each in found}
-        removed = sorted(unwanted(ids.keys()) & ids.keys())
+        # A crash may have left the network of a container without the container.
+        private = self._networks.private()
+        known = ids.keys() | private
+        removed = sorted(unwanted(known) & known)
         for name in removed:
-            Container(self._client, id=ids[name], name=name).remove()
+            if name in ids:
+                Container(self._client, id=ids[name], name=name).remove()
+            if name in private:
+                self._networks.remove_private(name)
         return removed
 
     def clear(self) -> None:
@@ -160,9 +176,15 @@ class Engine:
         """Close the connection; the next call opens another."""
         self._client.close()
 
-    def _start(self, api: docker.APIClient, name: str, arguments: dict[str, Any]) -> Container:
+    def _handle(self, id_: str, name: str, *, private: bool, seen: bool = True) -> Container:
+        removed = partial(self._networks.remove_private, name) if private else None
+        return Container(self._client, id=id_, name=name, seen=seen, removed=removed)
+
+    def _start(
+        self, api: docker.APIClient, spec: ContainerSpec, arguments: dict[str, Any]
+    ) -> Container:
         id_ = self._create(api, arguments)["Id"]
-        container = Container(self._client, id=id_, name=name)
+        container = self._handle(id_, spec.name, private=spec.peer is not None)
         try:
             api.start(id_)
         except BaseException:

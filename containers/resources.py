@@ -1,22 +1,40 @@
 """Networks and volumes of an owner, created when they are needed and found by their labels."""
 
 import io
+import ipaddress
+import random
 import tarfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 import docker
 from docker.errors import APIError, NotFound
-from docker.types import Mount as EngineMount
+from docker.types import IPAMConfig, IPAMPool, Mount as EngineMount
 
 from containers.client import Client
-from containers.spec import ContainerRefused, ContainerSpec, Network, owner_filter, owner_labels
+from containers.spec import (
+    NAME,
+    ContainerRefused,
+    ContainerSpec,
+    Network,
+    NetworkPeer,
+    owner_filter,
+    owner_labels,
+)
 
 _MOUNT_POINT = "/held"
 # Containers on one network must not reach each other: they belong to different tenants.
 _ISOLATED = {"com.docker.network.bridge.enable_icc": "false"}
+# The machine itself gets no address, so that nothing of it can be reached, and no route.
+_WITHOUT_HOST = {"com.docker.network.bridge.inhibit_ipv4": "true"}
+# The engine's own pools hold about thirty networks. These are for tests of networks (RFC 2544), so
+# nobody's machines have them; eight addresses are enough for a container, its peer and the rest.
+_POOL = ipaddress.ip_network("198.19.0.0/16")
+_PREFIX = 29
+_TRIES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +56,8 @@ class Networks:
         """Return the name of the network for `spec`, created if need be."""
         if spec.network is Network.NONE:
             return "none"
+        if spec.peer:
+            return self._private(spec.name, spec.peer)
         return spec.network_name or str(self._ensure(spec.network)["Name"])
 
     def callback(self, name: str = "") -> CallbackNetwork:
@@ -51,14 +71,38 @@ class Networks:
             )
         return CallbackNetwork(found["Name"], gateways[0].partition("/")[0])
 
+    def private(self) -> set[str]:
+        """Return the names of the containers for which there are private networks."""
+        with self._client.api() as api:
+            found = api.networks(filters=owner_filter(self._owner))
+        return {each["Labels"][NAME] for each in found if NAME in each["Labels"]}
+
+    def join(self, container: str, peer: NetworkPeer) -> None:
+        """Put `peer` into the private network of a container, unless it is there."""
+        name = self._private_name(container)
+        with self._client.api() as api:
+            try:
+                api.connect_container_to_network(peer.container, name, aliases=[peer.alias])
+            except APIError as error:
+                if "already exists" not in str(error.explanation):
+                    raise ContainerRefused(
+                        f"{peer.container} could not join the network {name}: {error.explanation}"
+                    ) from error
+
+    def remove_private(self, container: str) -> None:
+        """Remove the private network of a container. Raises EngineUnavailable."""
+        with self._client.api() as api:
+            if found := _inspect(api, self._private_name(container)):
+                _remove(api, found)
+
     def remove(self) -> None:
         """Remove the owner's networks that no container uses."""
         with self._client.api() as api:
             for network in api.networks(filters=owner_filter(self._owner)):
-                try:
-                    api.remove_network(network["Id"])
-                except APIError:  # in use, or removed meanwhile
-                    continue
+                if NAME in network["Labels"]:
+                    self.remove_private(network["Labels"][NAME])
+                else:
+                    _remove(api, network)
 
     def _existing(self, name: str) -> Mapping[str, Any]:
         with self._client.api() as api:
@@ -72,6 +116,38 @@ class Networks:
         name = f"validibot-{kind}.{self._owner}"
         with self._client.api() as api:
             return _inspect(api, name) or self._create(api, name, kind)
+
+    def _private_name(self, container: str) -> str:
+        return f"validibot-{container}.{self._owner}"
+
+    def _private(self, container: str, peer: NetworkPeer) -> str:
+        """Create the private network of a container and put its peer into it; return its name."""
+        name = self._private_name(container)
+        with self._client.api() as api:
+            if not _inspect(api, name):
+                self._create_private(api, name, container)
+        self.join(container, peer)
+        return name
+
+    def _create_private(self, api: docker.APIClient, name: str, container: str) -> None:
+        for left in reversed(range(_TRIES)):
+            try:
+                api.create_network(
+                    name,
+                    driver="bridge",
+                    internal=True,
+                    options=_WITHOUT_HOST,
+                    ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=_random_subnet())]),
+                    labels={**owner_labels(self._owner), NAME: container},
+                )
+            except APIError as error:
+                if "overlap" in str(error.explanation).lower() and left:
+                    continue
+                raise ContainerRefused(
+                    f"The network {name} could not be created: {error.explanation}. "
+                    "`docker network ls` lists the engine's networks."
+                ) from error
+            return
 
     def _create(self, api: docker.APIClient, name: str, kind: Network) -> Mapping[str, Any]:
         try:
@@ -99,6 +175,21 @@ def _inspect(api: docker.APIClient, name: str) -> Mapping[str, Any] | None:
     except NotFound:
         return None
     return found
+
+
+def _remove(api: docker.APIClient, network: Mapping[str, Any]) -> None:
+    """Remove a network, and before that what `network` names as being in it."""
+    for container in network.get("Containers") or ():
+        with suppress(APIError):
+            api.disconnect_container_from_network(container, network["Id"], force=True)
+    with suppress(APIError):  # in use, or removed meanwhile
+        api.remove_network(network["Id"])
+
+
+def _random_subnet() -> str:
+    size = 2 ** (_POOL.max_prefixlen - _PREFIX)
+    first = random.randrange(_POOL.num_addresses // size) * size  # noqa: S311 - no secret
+    return f"{_POOL[first]}/{_PREFIX}"
 
 
 class Volumes:

@@ -45,12 +45,21 @@ class ContainerMount:
     read_only: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkPeer:
+    """Running container that others are to reach. `container` is its id or name, `alias` its host name for them."""
+
+    container: str
+    alias: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
     """Container to start. `name` is unique among its owner's containers.
 
     `command` replaces the image's ENTRYPOINT and `args` its CMD, as in Cloud Run. Files in /tmp count
     towards `memory_bytes`. `network_name` is an existing network to use instead of the package's own;
+    with `peer` the container gets a network of its own, without a way out, that only the peer shares.
     `hosts` are further host names and their addresses.
     """
 
@@ -66,6 +75,7 @@ class ContainerSpec:
     user: str = DEFAULT_USER
     network: Network = Network.NONE
     network_name: str = ""
+    peer: NetworkPeer | None = None
     mounts: tuple[ContainerMount, ...] = ()
     scratch_bytes: int = 2 * GIB
     hosts: Mapping[str, str] = field(default_factory=dict)

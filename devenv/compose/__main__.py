@@ -17,7 +17,7 @@ def main() -> int:
     if arguments.command == "prepare":
         inside.prepare(root)
     elif arguments.command == "cloud":
-        cloud.become(root, network=arguments.network)
+        cloud.become(root, project=arguments.project)
     elif arguments.command == "facts":
         print(inside.facts(root))  # noqa: T201 - read by `make status`
     else:
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("prepare", help="make secrets and folders in the volume; as root")
     cloud_ = commands.add_parser("cloud", help="become the emulated cloud")
-    cloud_.add_argument("--network", required=True, help="where containers of jobs live")
+    cloud_.add_argument("--project", required=True, help="the compose project")
     commands.add_parser("facts", help="print how to get in, as JSON")
     setup = commands.add_parser("setup", help="migrate and set up, unless nothing has changed")
     serve = commands.add_parser("serve", help="serve as a role, and reload after edits")

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from socket import gethostname
 from typing import NoReturn
 
 from devenv.compose.inside import storage
@@ -13,15 +14,16 @@ _ACCOUNT = 1000
 _PORT = 4588
 
 
-def become(root: Path, *, network: str) -> NoReturn:
-    """Execute `python -m devenv.gcp`; its jobs are containers in `network`."""
+def become(root: Path, *, project: str) -> NoReturn:
+    """Execute `python -m devenv.gcp`; it shares a network with the container of each job."""
     _step_down()
     elsewhere = storage()
     command = (
         *(sys.executable, "-m", "devenv.gcp"),
         *("--config", str(root / FILE), "--data", str(load(root).state / "gcp")),
         *("--plain-port", str(_PORT), "--bind", "0.0.0.0"),  # noqa: S104 - of a container
-        *("--jobs", "docker", "--network", network, "--container-host", "gcp"),
+        *("--jobs", "docker", "--label", project, "--container-host", "gcp"),
+        *("--container", gethostname()),  # the engine names containers by their id
         *(f"--service-port={each}" for each in _places(root)),
         *(("--storage", elsewhere) if elsewhere else ()),
     )

@@ -53,6 +53,10 @@ def _options() -> argparse.Namespace:
         "--container-host", default="", help="the name by which other containers find this one"
     )
     parser.add_argument(
+        "--container", default="", help="the id of this container, to share a network with each job"
+    )
+    parser.add_argument("--label", default="", help="tells this cloud from others of the engine")
+    parser.add_argument(
         "--service-port",
         type=_service_port,
         action="append",
@@ -86,6 +90,8 @@ def _place(options: argparse.Namespace) -> CloudPlace:
         plain_port=options.plain_port,
         container_host=options.container_host,
         network=options.network,
+        container=options.container,
+        label=options.label,
     )
 
 

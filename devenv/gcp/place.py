@@ -13,7 +13,9 @@ class CloudPlace:
     """`bind` is the address of every listener; without `plain_port` the last one is used again.
 
     `container_host` is the name by which other containers find this one; `network` is an existing
-    network for the containers of jobs, in place of one of their own.
+    network for the containers of jobs, in place of one of their own. `container` is the id of the
+    emulator's own container: each job's container then gets a network that it shares with the
+    emulator alone. `label` tells clouds apart whose data have the same path in their containers.
     """
 
     jobs: JobRuntime = "process"
@@ -21,6 +23,8 @@ class CloudPlace:
     plain_port: int = 0
     container_host: str = ""
     network: str = ""
+    container: str = ""
+    label: str = ""
 
     @property
     def is_container(self) -> bool:

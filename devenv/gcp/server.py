@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from containers import NetworkPeer
 from devenv.gcp.clock import Clock, SystemClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
@@ -74,7 +75,8 @@ class CloudServer:
         self._data = data.resolve()
         self._project = project
         self._place = place
-        self._engine = engine_of(self._data, place.network) if place.jobs == "docker" else None
+        label = place.label or place.network
+        self._engine = engine_of(self._data, label) if place.jobs == "docker" else None
         self._clock = clock or SystemClock()
         self._hosts = Hosts(config.allow_hosts)
         self._identity = Identity(config=config, folder=self._data / "keys", clock=self._clock)
@@ -188,12 +190,15 @@ class CloudServer:
     @cached_property
     def _runtime(self) -> JobsRuntime:
         if self._engine is not None:
+            place = self._place
+            peer = NetworkPeer(place.container, place.container_host) if place.container else None
             return DockerRuntime(
                 self._engine,
                 environ=self._environ_of_job,
                 bundle=self._authority.bundle,
                 data=self._data,
-                network=self._place.network,
+                network=place.network,
+                peer=peer,
             )
         return ProcessRuntime(
             images=self._config.images,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devenv.compose.project import project_name
+from devenv.gcp.run_jobs.runtimes.docker import engine_of
 from tests.flows import stack as stacks
 from tests.flows.stack import ROOT, Stack
 
@@ -42,8 +43,7 @@ class Composed(Stack):
 
     def job_containers(self) -> list[str]:
         """Return the containers that run validators."""
-        mine = ("--filter", f"network={self.project}_jobs", "--filter", "label=io.validibot.owner")
-        return _docker("ps", "-q", *mine)
+        return _docker("ps", "-q", "--filter", _jobs(self.project))
 
     @contextmanager
     def foreground(self, **variables: str) -> Iterator["subprocess.Popen[str]"]:
@@ -88,8 +88,15 @@ def left(project: str) -> list[str]:
         *_docker("ps", "-aq", "--filter", mine),
         *_docker("network", "ls", "-q", "--filter", mine),
         *_docker("volume", "ls", "-q", "--filter", mine),
-        *_docker("ps", "-aq", "--filter", f"network={project}_jobs"),
+        *_docker("ps", "-aq", "--filter", _jobs(project)),
+        *_docker("network", "ls", "-q", "--filter", _jobs(project)),
     ]
+
+
+def _jobs(project: str) -> str:
+    """Return the filter for what the emulated cloud of a project owns."""
+    owner = engine_of(Path("/app/.devenv/gcp"), project).owner
+    return f"label=io.validibot.owner={owner}"
 
 
 @contextmanager

@@ -34,6 +34,16 @@ for place in sys.argv[1:]:
         pass
 """
 
+_ADDRESS = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+_LISTEN = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=9000)"
+# Everything but the container's init and this process.
+_FREEZE = """
+import os, signal
+for name in os.listdir("/proc"):
+    if name.isdigit() and int(name) not in (1, os.getpid()):
+        os.kill(int(name), signal.SIGSTOP)
+"""
+
 
 @pytest.fixture(scope="module")
 def stack(manifests: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
@@ -98,17 +108,29 @@ def test_killed_job_ends_run_with_error(stack: Composed) -> None:
 def test_job_reaches_only_emulated_cloud(stack: Composed) -> None:
     ports = {"postgres": 5432, "web": 8000, "worker": 8001, "mail": 1025}
     inside = [f"{_address(stack, name)}:{port}" for name, port in ports.items()]
-    places = ["gcp:4588", "postgres:5432", *inside, "1.1.1.1:443", "172.17.0.1:22"]
-    run = ["docker", "run", "--rm", "--network", f"{stack.project}_jobs", "--entrypoint", "python"]
-    image = "validibot/validator-fmu:0.1.0"
-    reached = subprocess.run(
-        [*run, image, "-c", _REACH, *places],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    model = stack.sample("energyplus-small-office").read_bytes()
+    for _ in range(2):
+        stack.launch("energyplus-small-office", model, "office.idf")
+    job, neighbour = stack.until(lambda: _pair(stack.job_containers()))
+    for each in (job, neighbour):
+        # Frozen, the validator cannot end while we look; a second process of its container can run.
+        _docker("exec", each, "python", "-c", _FREEZE)
+    _docker("exec", "--detach", neighbour, "python", "-c", _LISTEN)
+    address = _docker("inspect", "--format", _ADDRESS, neighbour)
+    places = ["gcp:4588", "postgres:5432", *inside, f"{address}:9000"]
+    reached = _docker("exec", job, "python", "-c", _REACH, *places, "1.1.1.1:443", "172.17.0.1:22")
+    _docker("kill", job, neighbour)
 
-    assert reached.stdout.split() == ["gcp:4588"]
+    assert reached.split() == ["gcp:4588"]
+
+
+def _pair(containers: list[str]) -> list[str]:
+    return containers if len(containers) == 2 else []
+
+
+def _docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def _address(stack: Composed, service: str) -> str:

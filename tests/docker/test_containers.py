@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from containers import ContainerMount, Network
-from tests.docker.room import MIB, PYTHON, Room, room
+from containers import ContainerMount, Network, NetworkPeer
+from tests.docker.room import MIB, PYTHON, Room, room, until_it_says
 
 __all__ = ["room"]
 
@@ -245,6 +245,60 @@ def test_containers_cannot_reach_each_other(room: Room) -> None:
         ran = room.run(f"{ASK}\n    print(ask({address!r}, 8000))", network=Network.CALLBACK)
 
     assert ran.log in ("TimeoutError", "OSError", "ConnectionRefusedError")
+
+
+@pytest.fixture
+def peer(room: Room) -> Iterator[NetworkPeer]:
+    """A container of somebody else's, with a server."""
+    serve = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000)"
+    made = room.api.create_container(PYTHON, ["python3", "-uc", serve])["Id"]
+    try:
+        room.api.start(made)
+        yield NetworkPeer(made[:12], "cloud")
+    finally:
+        room.api.remove_container(made, force=True)
+
+
+def test_container_with_peer_reaches_peer_only(room: Room, peer: NetworkPeer) -> None:
+    serve = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000)"
+    fields = {"network": Network.CALLBACK, "peer": peer}
+    with room.running(serve, **fields) as neighbour:
+        until_it_says(neighbour, "Serving HTTP")
+        address = address_of(room, neighbour.id)
+        source = f"""
+            import socket
+            for host in ("cloud", {address!r}, "1.1.1.1", "172.17.0.1"):
+                try:
+                    socket.create_connection((host, 8000), 1)
+                    print(host)
+                except OSError:
+                    pass
+        """
+        ran = room.run(source, **fields)
+
+    assert ran.log == "cloud"
+    assert not [each for each in room.left() if "io.validibot.name" in each["Labels"]]
+
+
+def test_new_peer_joins_network_of_found_container(room: Room, peer: NetworkPeer) -> None:
+    sleep = "import time; time.sleep(60)"
+    with room.running(sleep, network=Network.CALLBACK, peer=peer) as container:
+        [network] = room.api.inspect_container(container.id)["NetworkSettings"]["Networks"]
+        room.api.disconnect_container_from_network(peer.container, network, force=True)
+
+        found = room.engine.find(container.name, peer=peer)
+
+        assert found is not None
+        assert len(room.api.inspect_network(network)["Containers"]) == 2
+
+
+def test_sweep_removes_network_without_container(room: Room, peer: NetworkPeer) -> None:
+    sleep = "import time; time.sleep(60)"
+    container = room.engine.start(room.spec(sleep, network=Network.CALLBACK, peer=peer))
+    room.api.remove_container(container.id, force=True)
+
+    assert room.engine.sweep() == [container.name]
+    assert not [each for each in room.left() if "io.validibot.name" in each["Labels"]]
 
 
 def test_only_open_network_has_a_default_route(room: Room) -> None:

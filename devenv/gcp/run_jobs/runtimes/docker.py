@@ -22,6 +22,7 @@ from containers import (
     EngineUnavailable,
     ImageMissing,
     Network,
+    NetworkPeer,
 )
 from devenv.gcp.errors import CloudError, Unavailable
 from devenv.gcp.run_jobs.runtimes.base import (
@@ -51,12 +52,12 @@ log = logging.getLogger(__name__)
 output = logging.getLogger("devenv.gcp.run_jobs.output")
 
 
-def engine_of(data: Path, network: str) -> Engine:
+def engine_of(data: Path, label: str) -> Engine:
     """Return the engine as the emulated cloud of `data` sees it.
 
-    Where clouds are containers all have their data at the same path; their networks differ.
+    Where clouds are containers all have their data at the same path; their labels differ.
     """
-    return Engine(owner=hashlib.sha256(f"{data}|{network}".encode()).hexdigest()[:12])
+    return Engine(owner=hashlib.sha256(f"{data}|{label}".encode()).hexdigest()[:12])
 
 
 def gateway_of(engine: Engine, network: str) -> str:
@@ -108,16 +109,26 @@ class DockerRunning(RunningAttempt):
 class DockerRuntime(JobsRuntime):
     """`bundle` are the certificates that containers are to trust, PEM.
 
-    `network` is an existing one for them to be put on, else they get one of their own.
+    `network` is an existing one for them to be put on, else they get one of their own, where they
+    cannot reach each other. An emulator that is a container is their `peer`: the network of each
+    job then has only these two in it.
     """
 
     def __init__(
-        self, engine: Engine, *, environ: Environ, bundle: Path, data: Path, network: str = ""
+        self,
+        engine: Engine,
+        *,
+        environ: Environ,
+        bundle: Path,
+        data: Path,
+        network: str = "",
+        peer: NetworkPeer | None = None,
     ) -> None:
         self._engine = engine
         self._environ = environ
         self._bundle = bundle
         self._network = network
+        self._peer = peer
         self._logs = data / "logs"
         self._marks = data / "ending"
         self._held = ""
@@ -150,8 +161,8 @@ class DockerRuntime(JobsRuntime):
 
     async def adopt(self, attempt: EmulatedAttempt) -> RunningAttempt | None:
         try:
-            container = await in_thread(partial(self._engine.find, attempt.name))
-        except EngineUnavailable as error:
+            container = await in_thread(partial(self._engine.find, attempt.name, peer=self._peer))
+        except (EngineUnavailable, ContainerRefused) as error:
             raise AttemptNotStarted(str(error)) from error
         return self._run(container, attempt) if container else None
 
@@ -200,6 +211,7 @@ class DockerRuntime(JobsRuntime):
                 user=self._engine.user(attempt.image) or DEFAULT_USER,
                 network=Network.CALLBACK,
                 network_name=self._network,
+                peer=self._peer,
                 mounts=(ContainerMount(source=held, target=str(BUNDLE.parent)),),
             )
         )

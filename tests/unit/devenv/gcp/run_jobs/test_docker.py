@@ -66,7 +66,7 @@ class StubEngine:
         self.specs.append(spec)
         return _give(self.container)
 
-    def find(self, name: str) -> Any:
+    def find(self, name: str, *, peer: Any) -> Any:
         return _give(self.container)
 
     def sweep(self, *, keep: Any) -> Any:
