@@ -21,7 +21,7 @@ class DemoError(Exception):
 
 
 def make(say: Say) -> None:
-    """Make what is missing and mend what differs. Raises DemoError, TomlError, StorageError."""
+    """Make what is missing and mend what differs. Raises DemoError, SeedInvalid, StorageError."""
     seeds = read_seeds()
     with transaction.atomic():
         # Before the user, whose workspace might take the slug.

@@ -1,30 +1,55 @@
-"""Workflows that come with the product: one TOML file each in the folder `seeds`."""
+"""Workflows that come with the product: one TOML file each in the folder `seeds`.
 
-from collections.abc import Callable
+A step gets the standard files of its validator's resource ports (weather). They are put into storage
+once, under the digest of their content, for all steps that need them.
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+from django.conf import settings
 from django.db import transaction
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from validators.sdk.manifest import ManifestInvalid, resolve_resource
 from validibot.accounts.models import Project, User
-from validibot.core.toml import Part, TomlError, read_toml
-from validibot.setup.library import keep_files
-from validibot.workflows.models import Assertion, Sample, Severity, Step, Validator, Workflow
+from validibot.core.storage import ObjectExists, StorageError, get_storage
+from validibot.workflows.models import (
+    Assertion,
+    Sample,
+    Severity,
+    Step,
+    StepFile,
+    Validator,
+    Workflow,
+)
 from validibot.workflows.versions import edited, newest
 
 FOLDER = Path(__file__).parent / "seeds"
 ROOT = Path(__file__).parents[2]
 
 
-class SeedConstant(Part):
+class SeedInvalid(Exception):
+    """A seed is wrong; the message names its file and the fault."""
+
+
+class SeedPart(BaseModel):
+    """A table of a seed: unknown keys and other types than declared are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SeedConstant(SeedPart):
     name: str
     data_type: Annotated[str, Field(pattern="^(STRING|NUMBER|BOOLEAN|LIST|OBJECT)$")]
     value: Any
     description: str = ""
 
 
-class SeedAssertion(Part):
+class SeedAssertion(SeedPart):
     expression: str
     when: str = ""
     severity: Annotated[str, Field(pattern=f"^({'|'.join(Severity)})$")] = Severity.ERROR.value
@@ -34,7 +59,7 @@ class SeedAssertion(Part):
     notes: str = ""
 
 
-class SeedStep(Part):
+class SeedStep(SeedPart):
     name: str
     description: str = ""
     validator: str
@@ -42,7 +67,7 @@ class SeedStep(Part):
     assertions: list[SeedAssertion] = []
 
 
-class Seed(Part):
+class Seed(SeedPart):
     """A workflow. Samples are paths below the repository."""
 
     slug: str
@@ -56,12 +81,28 @@ class Seed(Part):
 
 
 def read_seeds() -> list[Seed]:
-    """Read the seeds in the order of their file names. Raises TomlError."""
-    return [read_toml(path, Seed) for path in sorted(FOLDER.glob("*.toml"))]
+    """Read the seeds in the order of their file names. Raises SeedInvalid."""
+    return [read_seed(path) for path in sorted(FOLDER.glob("*.toml"))]
+
+
+def read_seed(path: Path) -> Seed:
+    """Read a seed. Raises SeedInvalid."""
+    try:
+        return Seed.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SeedInvalid(f"{path} cannot be read: {error}.") from None
+    except ValidationError as error:
+        raise SeedInvalid(f"{path}: {'; '.join(_faults(error))}.") from None
+
+
+def _faults(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors():
+        where = ".".join(str(part) for part in fault["loc"])
+        yield f"`{where}`: {fault['msg']}"
 
 
 def plant(seed: Seed, *, project: Project, author: User, say: Callable[[str], object]) -> Workflow:
-    """Create the seed's workflow, or bring it in line. Raises TomlError and StorageError.
+    """Create the seed's workflow, or bring it in line. Raises SeedInvalid, StorageError.
 
     A version that has runs is not changed: what differs becomes the next version.
     """
@@ -80,7 +121,7 @@ def plant(seed: Seed, *, project: Project, author: User, say: Callable[[str], ob
             for order, seed_step in enumerate(seed.steps, start=1):
                 step = _step(draft, order, seed_step)
                 _assertions(step, seed_step.assertions)
-                keep_files(step, say=say)
+                _keep_files(step, say=say)
             Step.objects.filter(workflow=draft, order__gt=len(seed.steps)).delete()
         planted = newest(found)
         _samples(planted, seed)
@@ -90,7 +131,7 @@ def plant(seed: Seed, *, project: Project, author: User, say: Callable[[str], ob
 def _step(workflow: Workflow, order: int, seed: SeedStep) -> Step:
     validator = Validator.objects.filter(slug=seed.validator, is_active=True).first()
     if validator is None:
-        raise TomlError(f"Seed {workflow.slug}: there is no validator {seed.validator!r}.")
+        raise SeedInvalid(f"Seed {workflow.slug}: there is no validator {seed.validator!r}.")
     step, _ = Step.objects.update_or_create(
         workflow=workflow,
         order=order,
@@ -122,3 +163,58 @@ def _samples(workflow: Workflow, seed: Seed) -> None:
                 "passes": passes,
             },
         )
+
+
+def _keep_files(step: Step, *, say: Callable[[str], object]) -> None:
+    """Give a step the standard file of every resource port of its validator."""
+    for port in step.validator.ports:
+        if port["channel"] != "resource_files" or not port["default"]:
+            continue
+        source = packaged_file(port["default"])
+        if source is None:
+            say(
+                f"{step.name}: {port['default']} is not on this machine; {port['name']} is missing."
+            )
+            continue
+        _keep(step, source, port_key=port["port_key"], kind=port["type"])
+
+
+def packaged_file(reference: str) -> Path | None:
+    """Return the file `package:<import name>/<path inside>`; None if it is not on this machine."""
+    try:
+        return resolve_resource(reference)
+    except ManifestInvalid:
+        return None
+
+
+def _keep(step: Step, source: Path, *, port_key: str, kind: str) -> None:
+    """Store a file below the data root, unless it is there, and note it at the step."""
+    content = source.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    uri = f"{settings.DATA_ROOT}/library/{sha256}/{source.name}"
+    StepFile.objects.update_or_create(
+        step=step,
+        port_key=port_key,
+        defaults={
+            "name": source.name,
+            "type": kind,
+            "uri": uri,
+            "storage_version": _stored(uri, content),
+            "size_bytes": len(content),
+            "sha256": sha256,
+        },
+    )
+
+
+def _stored(uri: str, content: bytes) -> str:
+    """Return the version of the object at `uri`, written if it is missing."""
+    storage = get_storage(uri)
+    version = storage.current(uri)
+    if version is None:
+        try:
+            return storage.create(uri, content, mime_type="application/octet-stream").version
+        except ObjectExists:  # another setup was quicker
+            version = storage.current(uri)
+    if version is None:
+        raise StorageError(f"{uri} was there and is gone.")
+    return version

@@ -11,8 +11,6 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from validibot.setup.backup.problems import BackupError
-
 FORMAT = 1
 MANIFEST, DATABASE, FILES, SUMS = "manifest.json", "database.dump", "files", "sums.json"
 _CHUNK_BYTES = 1024 * 1024
@@ -20,9 +18,13 @@ _MAX_MANIFEST_BYTES = 1024 * 1024
 _MAX_SUMS_BYTES = 1024 * 1024 * 1024
 
 
+class BackupError(Exception):
+    """A backup cannot be made, read or restored; the message is for the operator."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """What a backup is of. `migrations` are those that its database had seen, as `app.name`."""
+class BackupManifest:
+    """The deployment of which a backup was made. `migrations`: those of its database, `app.name`."""
 
     made_at: str
     data_root: str
@@ -31,10 +33,10 @@ class Manifest:
     format: int = FORMAT
 
 
-class Writer:
-    """Adds one member after the other; `close` writes their sums."""
+class BackupWriter:
+    """Writer of a backup: adds one member after the other; `close` writes their sums."""
 
-    def __init__(self, output: IO[bytes], manifest: Manifest) -> None:
+    def __init__(self, output: IO[bytes], manifest: BackupManifest) -> None:
         # Whoever gave us the output closes it.
         self._tar = tarfile.open(fileobj=output, mode="w|")  # noqa: SIM115
         self._sums: dict[str, str] = {}
@@ -78,18 +80,18 @@ def _sha256(source: IO[bytes]) -> str:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator["Reader"]:
+def open_backup(path: Path) -> Iterator["BackupReader"]:
     """Verify a backup and let it be read. Raises BackupError."""
     try:
         with tarfile.open(path, mode="r:") as tar:
-            yield Reader(tar)
+            yield BackupReader(tar)
     except FileNotFoundError:
         raise BackupError(f"There is no file {path}.") from None
     except tarfile.TarError as error:
         raise BackupError(f"{path} is no backup, or a part of one: {error}.") from None
 
 
-class Reader:
+class BackupReader:
     """A verified backup. Raises BackupError, tarfile.TarError."""
 
     def __init__(self, tar: tarfile.TarFile) -> None:
@@ -117,7 +119,7 @@ class Reader:
             if _sha256(self._open(name)) != expected:
                 raise BackupError(f"The backup is damaged: {name} is not what it was.")
 
-    def _manifest(self) -> Manifest:
+    def _manifest(self) -> BackupManifest:
         said = self._document(MANIFEST, limit=_MAX_MANIFEST_BYTES)
         if said.get("format") != FORMAT:
             raise BackupError(
@@ -125,7 +127,7 @@ class Reader:
                 " Restore it with the version that made it."
             )
         try:
-            manifest = Manifest(**said)
+            manifest = BackupManifest(**said)
         except TypeError as error:
             raise BackupError(f"The backup's manifest is wrong: {error}.") from None
         seen: Any = manifest.migrations

@@ -11,7 +11,7 @@ from typing import IO
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
-from validibot.setup.backup.problems import BackupError
+from validibot.setup.backup.archive import BackupError
 
 # Its rows would let a thief of the backup in, as whoever was signed in.
 _SESSIONS = "django_session"

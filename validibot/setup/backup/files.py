@@ -13,8 +13,7 @@ from typing import IO, BinaryIO
 from django.conf import settings
 
 from validators.sdk.storage.file import path_of
-from validibot.setup.backup.archive import FILES, Writer
-from validibot.setup.backup.problems import BackupError
+from validibot.setup.backup.archive import FILES, BackupError, BackupWriter
 
 # What is being written has this at the front of its name (validators/sdk/storage/file.py).
 _DRAFT = ".new-"
@@ -25,7 +24,7 @@ def root() -> Path | None:
     return path_of(settings.DATA_ROOT) if settings.DATA_ROOT.startswith("file:") else None
 
 
-def add_all(folder: Path, writer: Writer) -> None:
+def add_all(folder: Path, writer: BackupWriter) -> None:
     """Add every file, but no link: validators may have made those, to anywhere."""
     for path in _plain(folder):
         # Between looking and opening it may have been removed.

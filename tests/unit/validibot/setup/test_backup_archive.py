@@ -11,9 +11,18 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from validibot.setup.backup import BackupError, files
-from validibot.setup.backup.archive import DATABASE, MANIFEST, SUMS, Manifest, Writer, opened
+from validibot.setup.backup.archive import (
+    DATABASE,
+    MANIFEST,
+    SUMS,
+    BackupManifest,
+    BackupWriter,
+    open_backup,
+)
 
-_MANIFEST = Manifest(made_at="now", data_root="file:///srv", has_files=True, migrations=["a.0001"])
+_MANIFEST = BackupManifest(
+    made_at="now", data_root="file:///srv", has_files=True, migrations=["a.0001"]
+)
 
 
 @pytest.fixture
@@ -28,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 def make(path: Path, folder: Path) -> Path:
     with path.open("wb") as output:
-        writer = Writer(output, _MANIFEST)
+        writer = BackupWriter(output, _MANIFEST)
         writer.add(DATABASE, io.BytesIO(b"rows"), 4)
         files.add_all(folder, writer)
         assert writer.close() == 1
@@ -52,7 +61,7 @@ def _by_name(contents: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(BackupError) as caught, opened(path):
+    with pytest.raises(BackupError) as caught, open_backup(path):
         pass
     return str(caught.value)
 
@@ -61,7 +70,7 @@ def test_files_come_back_as_they_were_and_links_and_drafts_do_not(
     folder: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "again"
-    with opened(make(tmp_path / "b.tar", folder)) as archive:
+    with open_backup(make(tmp_path / "b.tar", folder)) as archive:
         assert archive.manifest == _MANIFEST
         assert archive.database().read() == b"rows"
         for name, sha256, content in archive.files():

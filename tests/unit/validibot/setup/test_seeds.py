@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from validibot.core.toml import TomlError, read_toml
 from validibot.engines import ENGINES, Document, get_engine
 from validibot.engines.assertions import Rule, check_rule, evaluate
-from validibot.setup.seeds import ROOT, Seed, SeedStep, read_seeds
+from validibot.setup.seeds import ROOT, Seed, SeedInvalid, SeedStep, read_seed, read_seeds
 
 SEEDS = {seed.slug: seed for seed in read_seeds()}
 BY_SLUG = {engine.manifest.slug: name for name, engine in ENGINES.items()}
@@ -89,5 +88,5 @@ def test_a_wrong_seed_is_refused_by_file_and_key(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_text('slug = 3\ncolour = "x"\n[[steps]]\nname = "x"\n')
 
-    with pytest.raises(TomlError, match=r"bad\.toml: `slug`.*`steps\.0\.validator`.*`colour`"):
-        read_toml(path, Seed)
+    with pytest.raises(SeedInvalid, match=r"bad\.toml: `slug`.*`steps\.0\.validator`.*`colour`"):
+        read_seed(path)

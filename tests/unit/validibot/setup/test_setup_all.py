@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from validibot.accounts import api_keys
 from validibot.accounts.models import Organisation, User
 from validibot.core.storage import get_storage
-from validibot.setup import library
+from validibot.setup import seeds
 from validibot.setup.seeds import plant, read_seeds
 from validibot.workflows.models import Assertion, Sample, Step, StepFile, Validator, Workflow
 from validibot.workflows.versions import freeze
@@ -90,8 +90,8 @@ def test_weather_is_stored_once_for_all_steps(demo: Any) -> None:
     assert content.startswith(b"LOCATION,Denver")
 
 
-def test_a_platform_without_the_weather_says_so(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "packaged_file", lambda reference: None)
+def test_missing_weather_file_is_reported(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeds, "packaged_file", lambda reference: None)
 
     assert "is not on this machine; Weather is missing" in setup_all()
     assert not StepFile.objects.exists()

@@ -9,8 +9,8 @@ from validators.sdk.manifest import ManifestInvalid
 from validibot.accounts.models import User
 from validibot.accounts.workspaces import ensure_personal_workspace
 from validibot.core.storage import StorageError
-from validibot.core.toml import TomlError
 from validibot.setup import demo
+from validibot.setup.seeds import SeedInvalid
 from validibot.workflows.catalogue import sync_validators
 
 
@@ -26,6 +26,6 @@ class Command(BaseCommand):
                 ensure_personal_workspace(user)
             if settings.DEMO_EMAIL:
                 demo.make(self.stdout.write)
-        except (ManifestInvalid, TomlError, StorageError, demo.DemoError) as error:
+        except (ManifestInvalid, SeedInvalid, StorageError, demo.DemoError) as error:
             raise CommandError(str(error)) from None
         self.stdout.write("The deployment is set up.")

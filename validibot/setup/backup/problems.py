@@ -1,5 +1,0 @@
-"""What may go wrong."""
-
-
-class BackupError(Exception):
-    """A sentence for the operator."""
