@@ -1,7 +1,7 @@
 """The environment of the product, read here only and refused by name when it is wrong.
 
-Values come typed through django-environ; a missing or malformed variable stops the start. What is
-read is noted, so that `config.variables` can tell operators what there is to set.
+Values come typed through django-environ; a missing or malformed variable stops the start. Each read
+is noted, and `config.variables` makes the reference for operators from these notes.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _KINDS: dict[Any, str] = {bool: "1 or 0", int: "number", list: "list, by commas"
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """What the settings say of a variable by reading it."""
+    """An environment variable as the settings read it."""
 
     name: str
     kind: str = "text"
@@ -27,7 +27,11 @@ class Variable:
 
 
 class Environment(environ.Env):  # type: ignore[misc]  # the library is not typed
-    """`uses_placeholders`: required variables without a value get an empty one, to look at settings."""
+    """The environment, with a note of each variable that was read.
+
+    With `use_placeholders` nothing is read from the process: required variables get an empty value.
+    Settings can then be imported to be looked at.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ describes a container with a `ContainerSpec`; all restrictions are added here an
 """
 
 from containers.container import Container
-from containers.engine import Engine
+from containers.engine import ContainerEngine
 from containers.resources import CallbackNetwork
 from containers.spec import (
     DEFAULT_USER,
@@ -23,11 +23,11 @@ __all__ = (
     "DEFAULT_USER",
     "CallbackNetwork",
     "Container",
+    "ContainerEngine",
     "ContainerExit",
     "ContainerMount",
     "ContainerRefused",
     "ContainerSpec",
-    "Engine",
     "EngineUnavailable",
     "ImageMissing",
     "Network",

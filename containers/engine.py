@@ -35,7 +35,7 @@ class _Machine:
     cpus: float
 
 
-class Engine:
+class ContainerEngine:
     """Container engine as one owner sees it; any number of threads may use it.
 
     `owner` consists of the characters of container names. The connection is made by the first call;

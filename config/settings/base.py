@@ -1,4 +1,4 @@
-"""What every deployment has in common."""
+"""Settings that every deployment has in common."""
 
 import tempfile
 
@@ -17,7 +17,7 @@ API_KEY_PEPPER = env.str("API_KEY_PEPPER", default="")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
-# What has rows or work; all that the worker needs.
+# Apps with rows or tasks: all that the worker needs.
 _PRODUCT = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -30,7 +30,7 @@ _PRODUCT = [
     "validibot.notify",
     "validibot.worker",
 ]
-# What people and programs outside see.
+# Apps of the public service.
 _PUBLIC = [
     "django.contrib.admin",
     "django.contrib.sessions",
@@ -184,7 +184,7 @@ ALLOWED_CALLERS = env.list("ALLOWED_CALLERS", default=[])
 SCHEDULER_ACCOUNT = ""
 CAPABILITY_ACCOUNT = ""
 WORKER_AUTH = "validibot.worker.auth.google_id_token"
-# What validators show where no cloud tells who they are.
+# The key of validators where no cloud proves who they are.
 WORKER_API_KEY = ""
 
 # Root of submissions, attempts and artifacts: gs://bucket or file:///folder (no slash at the end).

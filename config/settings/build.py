@@ -1,4 +1,4 @@
-"""What the build of the production image needs: the static files as they will be served."""
+"""Settings of the build of the production image, which collects the static files."""
 
 from config.settings.base import *
 

@@ -3,7 +3,7 @@
 from config.env import env, require
 from config.settings.base import *
 
-# What `base` has a value for on a developer's machine must be told here.
+# `base` has values for some of these, for a developer's machine only.
 require(
     "ALLOWED_CALLERS",
     "ALLOWED_HOSTS",

@@ -113,10 +113,10 @@ def clock(context: Context) -> Check:
 
 def containers() -> Check:
     """Look for Docker, which only JOBS=docker and RUNTIME=docker need."""
-    from containers import Engine, EngineUnavailable  # noqa: PLC0415 - needs the docker package
+    from containers import ContainerEngine, EngineUnavailable  # noqa: PLC0415 - needs the docker package
 
     try:
-        Engine(owner="doctor").ping()
+        ContainerEngine(owner="doctor").ping()
     except EngineUnavailable:
         return Check("engine", "ok", f"no Docker engine answers; {_FOR}")
     if not _has_compose():

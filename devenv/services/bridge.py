@@ -2,7 +2,7 @@
 
 import socket
 
-from containers import ContainerRefused, Engine, EngineUnavailable
+from containers import ContainerEngine, ContainerRefused, EngineUnavailable
 from devenv.product import Product
 from devenv.stack.problems import StackError
 
@@ -19,7 +19,7 @@ def address(product: Product) -> str:
 
 def build(product: Product) -> list[str]:
     """Create the bridge of the stack; return the missing images. Raises StackError."""
-    engine = Engine(owner=product.owner)
+    engine = ContainerEngine(owner=product.owner)
     try:
         gateway = engine.callback_network().gateway
         missing = [
@@ -36,7 +36,7 @@ def build(product: Product) -> list[str]:
 
 def clear(product: Product) -> None:
     """Remove the stack's containers and its bridge. Raises StackError."""
-    engine = Engine(owner=product.owner)
+    engine = ContainerEngine(owner=product.owner)
     try:
         engine.clear()
     except EngineUnavailable as error:

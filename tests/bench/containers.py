@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 
-from containers import ContainerSpec, Engine, EngineUnavailable
+from containers import ContainerEngine, ContainerSpec, EngineUnavailable
 
 type Row = tuple[str, str, str]
 
@@ -25,7 +25,7 @@ _FLAGS = (
 
 def measure() -> Iterator[Row]:
     """Yield the rows; none where there is no engine or no image."""
-    engine = Engine(owner=f"bench-{os.getpid()}")
+    engine = ContainerEngine(owner=f"bench-{os.getpid()}")
     try:
         if not engine.has(IMAGE):
             return
@@ -56,7 +56,7 @@ def _in_turns(*ways: Callable[[], None]) -> list[float]:
     return [statistics.median(times) for times in took]
 
 
-def _ours(engine: Engine) -> None:
+def _ours(engine: ContainerEngine) -> None:
     spec = ContainerSpec(
         name="bench",
         image=IMAGE,

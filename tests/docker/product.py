@@ -15,7 +15,7 @@ from django.core.wsgi import get_wsgi_application
 from docker import DockerClient
 from pytest_django import Settings
 
-from containers import Engine
+from containers import ContainerEngine
 from tests.factories import StepFactory, ValidatorFactory, started_run
 from tests.waiting import until
 from validibot.runs.backends.docker import backend as docker_backend
@@ -40,7 +40,7 @@ class Deployment:
     owner: str
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> ContainerEngine:
         return docker_backend.engine(self.owner)
 
     def configure(self, **options: Any) -> None:

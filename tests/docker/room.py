@@ -1,4 +1,4 @@
-"""Engine with an owner of its own, and Python programs in its containers."""
+"""Container engine with an owner of its own, and Python programs in its containers."""
 
 import secrets
 import textwrap
@@ -11,7 +11,7 @@ from typing import Any
 import docker
 import pytest
 
-from containers import Container, ContainerExit, ContainerSpec, Engine
+from containers import Container, ContainerEngine, ContainerExit, ContainerSpec
 from tests import engine as engines
 
 PYTHON = "python:3.13-slim-trixie"
@@ -29,7 +29,7 @@ class Room:
 
     def __init__(self, api: docker.APIClient) -> None:
         self.api = api
-        self.engine = Engine(owner=f"test-{secrets.token_hex(4)}")
+        self.engine = ContainerEngine(owner=f"test-{secrets.token_hex(4)}")
 
     def spec(self, source: str, **changes: Any) -> ContainerSpec:
         fields: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Engine: missing images, owners, and complete removal."""
+"""Container engine: missing images, owners, and complete removal."""
 
 import gc
 import io
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from containers import (
+    ContainerEngine,
     ContainerExit,
     ContainerRefused,
-    Engine,
     EngineUnavailable,
     ImageMissing,
     Network,
@@ -86,7 +86,7 @@ def test_missing_engine_error_says_what_to_do(
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
 
     with pytest.raises(EngineUnavailable, match="start Docker and look at `docker info`"):
-        Engine(owner="nobody").ping()
+        ContainerEngine(owner="nobody").ping()
     gc.collect()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from docker.errors import DockerException
 
-from containers import ContainerSpec, Engine, EngineUnavailable
+from containers import ContainerEngine, ContainerSpec, EngineUnavailable
 from tests.docker.product import PROGRAM, Deployment, deployment, finished, program
 from tests.waiting import until
 from validibot.runs.backends.docker import backend as docker_backend, watch
@@ -194,13 +194,13 @@ def test_launch_with_lost_answer_is_found_by_reconcile(
 ) -> None:
     """The engine started the container and failed to answer: the launch is not repeated."""
     deployment.configure(environ={"STANDIN_KIND": "fmu"})
-    start = Engine.start
+    start = ContainerEngine.start
 
-    def start_and_fail(engine: Engine, spec: ContainerSpec) -> None:
+    def start_and_fail(engine: ContainerEngine, spec: ContainerSpec) -> None:
         start(engine, spec)
         raise EngineUnavailable("The answer was lost.")
 
-    monkeypatch.setattr(Engine, "start", start_and_fail)
+    monkeypatch.setattr(ContainerEngine, "start", start_and_fail)
     run = deployment.run(standin_image)
     assert Attempt.objects.get().state == "UNKNOWN"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from containers import Engine
+from containers import ContainerEngine
 from tests import engine as engines
 from tests.flows.host import Host, host, site, two_ports  # noqa: F401 - host is a fixture
 
@@ -24,7 +24,7 @@ def contained(host: Host, engine: DockerClient) -> Iterator[Host]:  # noqa: F811
     engines.build_validators("fmu")
     yield replace(host, more={"EXECUTION_BACKEND": "docker", "ALLOW_SUBPROCESS": ""})
     owner = f"validibot-{hashlib.sha256(host.files.as_uri().encode()).hexdigest()[:12]}"
-    ours = Engine(owner=owner)
+    ours = ContainerEngine(owner=owner)
     ours.clear()
     ours.close()
 

@@ -13,7 +13,7 @@ import docker
 import httpx
 import pytest
 
-from containers import Engine
+from containers import ContainerEngine
 from devenv.gcp.run_jobs.runtimes.docker import engine_of
 from tests import engine as engines
 from tests.cloud import ROOT
@@ -46,7 +46,7 @@ while True:
 class Stack:
     """A folder with an emulated cloud, which can be killed and started again."""
 
-    def __init__(self, folder: Path, api: docker.APIClient, engine: Engine) -> None:
+    def __init__(self, folder: Path, api: docker.APIClient, engine: ContainerEngine) -> None:
         self.folder = folder
         self.api = api
         self.engine = engine

@@ -22,7 +22,7 @@ from validibot.accounts.scope import Scope
 from validibot.api import run_documents
 from validibot.api.documents import respond
 from validibot.core.asgi import DeferredResponse, in_thread
-from validibot.core.problems import Problem
+from validibot.core.problems import ApiError
 from validibot.runs import admit, events
 from validibot.runs.admit import NotAdmitted
 from validibot.runs.models import Run
@@ -41,7 +41,7 @@ _waiters: Counter[int] = Counter()
 def launch(request: Request, scope: Scope, workflow: Workflow) -> HttpResponse:
     """Start a run and answer 201 with the finished run, or 202 with where to look for it."""
     if not scope.can("run.launch"):
-        raise Problem(403, "PERMISSION_DENIED", "Your role does not allow launching runs here.")
+        raise ApiError(403, "PERMISSION_DENIED", "Your role does not allow launching runs here.")
     seconds = _wait_seconds(request)
     if seconds:
         _check_waiters(scope)
@@ -110,9 +110,9 @@ def _accepted(document: run_documents.LaunchDocument, headers: dict[str, str]) -
 
 
 def _check_waiters(scope: Scope) -> None:
-    """Raise Problem if too many requests of the user wait already."""
+    """Raise ApiError if too many requests of the user wait already."""
     if _waiters[scope.user.pk] >= MAX_WAITERS_PER_USER:
-        raise Problem(
+        raise ApiError(
             429,
             "TOO_MANY_WAITERS",
             f"{MAX_WAITERS_PER_USER} of your requests already wait for the end of their run. Send"
@@ -128,7 +128,7 @@ def _refusals() -> Iterator[None]:
     except (IntakeError, NotAdmitted) as error:
         errors = [{"field": error.field, "message": error.message}] if error.field else []
         headers = error.headers if isinstance(error, NotAdmitted) else {}
-        raise Problem(
+        raise ApiError(
             error.status, error.code, error.message, errors=errors, headers=headers
         ) from error
 
@@ -140,10 +140,10 @@ def _source(request: Request) -> str:
 
 
 def _idempotency_key(request: Request) -> str:
-    """Return the request's `Idempotency-Key`, or an empty string. Raises Problem for a bad one."""
+    """Return the request's `Idempotency-Key`, or an empty string. Raises ApiError for a bad one."""
     key: str = request.headers.get("Idempotency-Key", "")
     if len(key) > 255 or "\x00" in key:
-        raise Problem(
+        raise ApiError(
             400, "idempotency_key_too_long", "Idempotency-Key has more than 255 characters."
         )
     return key

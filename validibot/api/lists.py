@@ -17,7 +17,7 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 
 from validibot.api.documents import ListPage, respond
-from validibot.core.problems import Problem
+from validibot.core.problems import ApiError
 from validibot.runs.models import Run
 from validibot.runs.states import RunStatus
 
@@ -68,7 +68,7 @@ class PathCursorPagination(CursorPagination):
 
 
 def query_number(request: Request, name: str, *, maximum: int) -> int | None:
-    """Return the query parameter `name` as a number from 1 to `maximum`, or None. Raises Problem."""
+    """Return the query parameter `name` as a number from 1 to `maximum`, or None. Raises ApiError."""
     text = request.query_params.get(name, "")
     if not text:
         return None
@@ -80,7 +80,7 @@ def query_number(request: Request, name: str, *, maximum: int) -> int | None:
 
 
 def filter_runs(runs: QuerySet[Run], parameters: Mapping[str, str]) -> QuerySet[Run]:
-    """Return the runs that the query parameters select. Raises Problem."""
+    """Return the runs that the query parameters select. Raises ApiError."""
     if status := parameters.get("status"):
         if status not in RunStatus.values:
             raise _invalid("status", status, f"one of {', '.join(RunStatus.values)}")
@@ -107,9 +107,9 @@ def _day(parameters: Mapping[str, str], name: str) -> dt.datetime | None:
     return timezone.make_aware(dt.datetime.combine(day, dt.time()))
 
 
-def _invalid(field: str, value: str, expected: str) -> Problem:
+def _invalid(field: str, value: str, expected: str) -> ApiError:
     message = f"`{field}` is {value[:80]!r}; it must be {expected}."
-    return Problem(400, "INVALID", message, errors=[{"field": field, "message": message}])
+    return ApiError(400, "INVALID", message, errors=[{"field": field, "message": message}])
 
 
 def _path(link: str | None) -> str | None:

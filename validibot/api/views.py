@@ -15,7 +15,7 @@ from validibot.api import documents, run_documents, schema
 from validibot.api.launch import launch
 from validibot.api.lists import PathCursorPagination, filter_runs, query_number
 from validibot.core.downloads import attachment
-from validibot.core.problems import Problem
+from validibot.core.problems import ApiError
 from validibot.runs.access import may_cancel, visible_runs
 from validibot.runs.evidence import evidence_of
 from validibot.runs.lifecycle import cancel_run
@@ -188,9 +188,11 @@ class RunCancelView(APIView):
         scope = _scope(request, org)
         found = _run(scope, run)
         if not may_cancel(scope, found):
-            raise Problem(403, "PERMISSION_DENIED", "Your role does not allow cancelling this run.")
+            raise ApiError(
+                403, "PERMISSION_DENIED", "Your role does not allow cancelling this run."
+            )
         if not cancel_run(found.pk, actor=scope.user.email):
-            raise Problem(409, "RUN_FINISHED", f"Run {run} has ended and cannot be cancelled.")
+            raise ApiError(409, "RUN_FINISHED", f"Run {run} has ended and cannot be cancelled.")
         return documents.respond(_document(scope, run))
 
 
@@ -204,7 +206,7 @@ class ArtifactView(APIView):
     def get(self, request: Request, org: str, run: UUID, artifact: int) -> StreamingHttpResponse:
         found = _run(_scope(request, org), run).artifacts.filter(pk=artifact).first()
         if found is None:
-            raise Problem(404, "NOT_FOUND", f"Run {run} has no artifact {artifact}.")
+            raise ApiError(404, "NOT_FOUND", f"Run {run} has no artifact {artifact}.")
         return attachment(
             found.uri, version=found.storage_version, name=found.name, size=found.size_bytes
         )
@@ -221,7 +223,7 @@ def _scope(request: Request, org: str) -> Scope:
     try:
         return scope_of(_user(request), org)
     except NotAMember as error:
-        raise Problem(404, "NOT_FOUND", str(error)) from error
+        raise ApiError(404, "NOT_FOUND", str(error)) from error
 
 
 def _run(scope: Scope, pk: UUID) -> Run:
@@ -240,19 +242,19 @@ def _document(scope: Scope, pk: UUID) -> run_documents.RunDocument:
 
 def _evidence(run: Run) -> RunEvidence:
     if run.ended_at is None:
-        raise Problem(409, "RUN_NOT_FINISHED", f"Run {run.pk} has not ended; ask again later.")
+        raise ApiError(409, "RUN_NOT_FINISHED", f"Run {run.pk} has not ended; ask again later.")
     return evidence_of(run)
 
 
-def _no_run(pk: UUID) -> Problem:
-    return Problem(404, "NOT_FOUND", f"There is no run {pk} in this organisation.")
+def _no_run(pk: UUID) -> ApiError:
+    return ApiError(404, "NOT_FOUND", f"There is no run {pk} in this organisation.")
 
 
 def _workflow(request: Request, scope: Scope, ident: str, version: int) -> Workflow:
-    """Return the workflow that path and query name. Raises Problem."""
+    """Return the workflow that path and query name. Raises ApiError."""
     wanted = version or query_number(request, "version", maximum=MAX_VERSION)
     project = request.query_params.get("project") or None
     try:
         return find_workflow(scope.organisation, ident, version=wanted, project=project)
     except WorkflowNotFound as error:
-        raise Problem(404, "NOT_FOUND", str(error)) from error
+        raise ApiError(404, "NOT_FOUND", str(error)) from error

@@ -1,1 +1,1 @@
-"""What knows no domain: problems, storage, tokens, logging, health."""
+"""Common ground without a domain: problems, storage, tokens, logging, health."""

@@ -1,4 +1,4 @@
-"""What is true of a whole deployment."""
+"""State of the whole deployment."""
 
 from django.db import models
 

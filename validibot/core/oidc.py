@@ -1,4 +1,4 @@
-"""Who calls us: verifies Google's ID tokens with Google's own library.
+"""Verification of callers by Google's ID tokens, with Google's own library.
 
 The library fetches the certificates for every token; the session obeys their Cache-Control, as
 https://googleapis.dev/python/google-auth/latest/reference/google.oauth2.id_token.html recommends.
@@ -21,7 +21,7 @@ class TokenRefused(Exception):
 
 
 class CertificatesUnavailable(Exception):
-    """Google's certificates cannot be fetched now, so nobody can be told from anybody."""
+    """Google's certificates cannot be fetched now, so no caller can be verified."""
 
 
 def verify(token: str, *, audience: str, allowed: Collection[str]) -> str:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 
-class Problem(exceptions.APIException):
+class ApiError(exceptions.APIException):
     """An anticipated error of the API: what happened, the field at fault, what to do next."""
 
     def __init__(
@@ -63,7 +63,7 @@ def response(status: int, detail: str, code: str = "", **extra: Any) -> JsonResp
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Turn what a REST view raised into a problem document; unanticipated errors pass (500)."""
-    if isinstance(error, Problem):
+    if isinstance(error, ApiError):
         document = body(
             error.status_code,
             str(error.detail),

@@ -1,8 +1,8 @@
 """Client addresses, and limits on how often one address may fail.
 
 Counts live in Django's cache: with the default cache each process counts for itself, which is
-enough to slow down guessing. What must hold across instances (the launch quota) is counted in the
-database instead.
+enough to slow down guessing. A limit that must hold across instances (the launch quota) is counted
+in the database instead.
 """
 
 import time

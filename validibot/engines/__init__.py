@@ -22,8 +22,6 @@ from validibot.engines.base import (
 from validibot.engines.json_text import JSON
 from validibot.engines.problems import BadDocument, DocumentProblem
 
-Problem = DocumentProblem
-
 __all__ = [
     "ENGINES",
     "JSON",
@@ -35,7 +33,6 @@ __all__ = [
     "EngineManifest",
     "FileType",
     "Output",
-    "Problem",
     "Result",
     "get_engine",
 ]

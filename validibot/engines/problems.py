@@ -30,9 +30,6 @@ class DocumentProblem:
         object.__setattr__(self, "path", storable(self.path, MAX_PATH))
 
 
-Problem = DocumentProblem  # until every caller uses the new name
-
-
 class BadDocument(Exception):
     """The document cannot be read at all; `problem` says why."""
 

@@ -30,7 +30,7 @@ from django.utils import timezone
 
 from validibot.core.logging import bound_run
 from validibot.core.storage import ObjectNotFound, ObjectTooLarge, StorageError
-from validibot.engines import Document, EngineError, Problem, get_engine
+from validibot.engines import Document, DocumentProblem, EngineError, get_engine
 from validibot.runs.events import record
 from validibot.runs.launch import LaunchPostponed, launch
 from validibot.runs.lifecycle import StateMoved, close_step, end_run
@@ -317,7 +317,7 @@ class Walk:
         try:
             return self.verdict(step_run)
         except ObjectTooLarge as error:
-            return judged([finding(Problem(str(error), code="document.too_large"))])
+            return judged([finding(DocumentProblem(str(error), code="document.too_large"))])
         except (ObjectNotFound, EngineError) as error:
             return broken(str(error))
         except _OUTAGES:

@@ -21,7 +21,7 @@ from validibot_shared.validations.envelopes import (
 
 from validibot.core.envelopes import language_of
 from validibot.core.storage import ObjectNotFound, ObjectTooLarge, StoredObject, get_storage
-from validibot.engines.problems import Problem, storable
+from validibot.engines.problems import DocumentProblem, storable
 from validibot.runs.models import Artifact, Attempt, Finding
 from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
 from validibot.runs.verdict import Verdict, broken, finding, judged, timed_out
@@ -133,7 +133,7 @@ def _check_identity(envelope: ValidationOutputEnvelope, expected: Mapping[str, A
 def _note(message: ValidationMessage) -> Finding:
     place = message.location
     return finding(
-        Problem(
+        DocumentProblem(
             message=message.text,
             severity=message.severity.value,
             code=message.code or "",
@@ -147,7 +147,7 @@ def _note(message: ValidationMessage) -> Finding:
 def _with_error(notes: list[Finding]) -> list[Finding]:
     if any(note.severity == "ERROR" for note in notes):
         return notes
-    reason = Problem("The validator refused the submission.", code="validator.refused")
+    reason = DocumentProblem("The validator refused the submission.", code="validator.refused")
     return [*notes, finding(reason)]
 
 
@@ -159,7 +159,10 @@ def _with_warning(notes: list[Finding], *, custom: bool) -> list[Finding]:
     for note in errors:
         note.severity = "WARNING"
     text = f"The validator passed the submission although it found {len(errors)} errors."
-    return [*notes, finding(Problem(text, severity="WARNING", code="validator.passed_with_errors"))]
+    return [
+        *notes,
+        finding(DocumentProblem(text, severity="WARNING", code="validator.passed_with_errors")),
+    ]
 
 
 def _outputs(envelope: ValidationOutputEnvelope, attempt: Attempt) -> dict[str, Any]:
@@ -177,7 +180,7 @@ def _outputs(envelope: ValidationOutputEnvelope, attempt: Attempt) -> dict[str, 
 
 def _artifacts(
     envelope: ValidationOutputEnvelope, attempt: Attempt
-) -> tuple[list[Artifact], list[Problem]]:
+) -> tuple[list[Artifact], list[DocumentProblem]]:
     """Return the artifacts that are stored as the envelope says, and a warning for each other one."""
     if not envelope.artifacts:
         return [], []
@@ -216,8 +219,8 @@ def _row(artifact: ValidationArtifact) -> Artifact:
     )
 
 
-def _doubt(name: str) -> Problem:
+def _doubt(name: str) -> DocumentProblem:
     text = (
         f"The output file {name[:200]} differs from what the validator announced and was left out."
     )
-    return Problem(text, severity="WARNING", code="validator.artifact_left_out")
+    return DocumentProblem(text, severity="WARNING", code="validator.artifact_left_out")

@@ -16,7 +16,7 @@ from django.db.models.functions import JSONObject
 
 from validibot.engines import Document
 from validibot.engines.assertions import Rule, evaluate
-from validibot.engines.problems import Problem, storable
+from validibot.engines.problems import DocumentProblem, storable
 from validibot.runs.models import Artifact, Finding, StepRun
 from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
 from validibot.workflows.models import Assertion, Severity
@@ -93,7 +93,7 @@ def timed_out(
     )
 
 
-def finding(problem: Problem, *, assertion_id: int | None = None) -> Finding:
+def finding(problem: DocumentProblem, *, assertion_id: int | None = None) -> Finding:
     """Return the unsaved row of a problem, within the limits of its columns."""
     return Finding(
         severity=problem.severity,
@@ -176,4 +176,4 @@ def _bounded(findings: list[Finding]) -> list[Finding]:
     kept = [findings[index] for index in sorted(order[:MAX_FINDINGS])]
     left = len(findings) - len(kept)
     message = f"{left:,} further findings were left out; the {MAX_FINDINGS:,} worst are shown."
-    return [*kept, finding(Problem(message, severity="INFO", code="findings.left_out"))]
+    return [*kept, finding(DocumentProblem(message, severity="INFO", code="findings.left_out"))]

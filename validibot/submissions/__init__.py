@@ -1,1 +1,1 @@
-"""What was sent to be validated."""
+"""Submissions: the files that were sent to be validated."""

@@ -1,4 +1,4 @@
-"""What a file is, told by its name: clients' own guesses differ from machine to machine."""
+"""File types by extension: the types that clients claim differ from machine to machine."""
 
 import re
 from pathlib import PurePath

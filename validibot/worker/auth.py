@@ -13,13 +13,13 @@ from django.utils.crypto import constant_time_compare
 from django.utils.module_loading import import_string
 
 from validibot.core import oidc
-from validibot.core.problems import Problem
+from validibot.core.problems import ApiError
 
 type Authenticator = Callable[[HttpRequest], str]
 
 
 def authenticate(request: HttpRequest) -> str:
-    """Return who calls. Raises oidc.TokenRefused, oidc.CertificatesUnavailable, Problem."""
+    """Return who calls. Raises oidc.TokenRefused, oidc.CertificatesUnavailable, ApiError."""
     authenticator: Authenticator = import_string(settings.WORKER_AUTH)
     return authenticator(request)
 
@@ -37,13 +37,13 @@ def google_id_token(request: HttpRequest) -> str:
 def worker_key(request: HttpRequest) -> str:
     """On a host of one's own: whoever knows WORKER_API_KEY; nobody, where there is none.
 
-    All validators share the key: it keeps strangers from the door, and tells nobody apart.
+    All validators share the key: it proves that the caller is a validator, not which one.
     """
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     expected = settings.WORKER_API_KEY
     is_right = constant_time_compare(key.strip(), expected)
     if not expected or scheme.lower() != "worker-key" or not is_right:
-        raise Problem(
+        raise ApiError(
             403,
             "PERMISSION_DENIED",
             "The worker's key is missing or wrong: Authorization: Worker-Key <WORKER_API_KEY>.",

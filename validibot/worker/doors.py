@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from validibot.core import oidc, problems
-from validibot.core.problems import Problem
+from validibot.core.problems import ApiError
 from validibot.worker.auth import authenticate
 
 MAX_BYTES = 64 * 1024
@@ -30,7 +30,7 @@ def door(inside: Inside) -> Callable[[HttpRequest], HttpResponse]:
     def view(request: HttpRequest) -> HttpResponse:
         try:
             status, answer = inside(request, _body(request), _caller(request))
-        except Problem as problem:
+        except ApiError as problem:
             status, detail = problem.status_code, str(problem.detail)
             logger.warning("%s: %s", request.path, detail)
             return problems.response(status, detail, problem.problem_code)
@@ -44,11 +44,11 @@ def door(inside: Inside) -> Callable[[HttpRequest], HttpResponse]:
 
 def _body(request: HttpRequest) -> bytes:
     if request.method != "POST":
-        raise Problem(405, "METHOD_NOT_ALLOWED", "This door takes POST.")
+        raise ApiError(405, "METHOD_NOT_ALLOWED", "This door takes POST.")
     body = request.read(MAX_BYTES + 1)
     if len(body) > MAX_BYTES:
         _discard(request)
-        raise Problem(413, "TOO_LARGE", f"At most {MAX_BYTES} bytes are read.")
+        raise ApiError(413, "TOO_LARGE", f"At most {MAX_BYTES} bytes are read.")
     return body
 
 
@@ -63,6 +63,6 @@ def _caller(request: HttpRequest) -> str:
     try:
         return authenticate(request)
     except oidc.TokenRefused as error:
-        raise Problem(401, "NOT_AUTHENTICATED", str(error)) from error
+        raise ApiError(401, "NOT_AUTHENTICATED", str(error)) from error
     except oidc.CertificatesUnavailable as error:
-        raise Problem(503, "UNAVAILABLE", f"Callers cannot be verified now: {error}") from error
+        raise ApiError(503, "UNAVAILABLE", f"Callers cannot be verified now: {error}") from error

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from validibot.core.problems import Problem
+from validibot.core.problems import ApiError
 from validibot.dispatch.delivery import TaskDelivery, deliver, queue_account
 from validibot.runs import callback
 from validibot.runs.purge import purge as run_purge
@@ -17,7 +17,7 @@ from validibot.worker.doors import door
 def tasks(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
     """Take a delivery, only from the account of the queue: a validator's account may not."""
     if not caller or caller != queue_account():
-        raise Problem(403, "PERMISSION_DENIED", "Only the queue delivers tasks.")
+        raise ApiError(403, "PERMISSION_DENIED", "Only the queue delivers tasks.")
     number = request.headers.get("X-CloudTasks-TaskRetryCount", "")
     delivery = TaskDelivery(
         body=body,
@@ -45,7 +45,7 @@ def capabilities(request: HttpRequest, body: bytes, caller: str) -> tuple[int, d
 def reconcile(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
     """Sweep, as the scheduler asks every minute; nobody else may."""
     if not caller or caller != settings.SCHEDULER_ACCOUNT:
-        raise Problem(403, "PERMISSION_DENIED", "Only the scheduler asks for a sweep.")
+        raise ApiError(403, "PERMISSION_DENIED", "Only the scheduler asks for a sweep.")
     return 200, dict(run_sweep())
 
 
@@ -53,5 +53,5 @@ def reconcile(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict
 def purge(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
     """Remove what is older than its retention, as the scheduler asks once a day."""
     if not caller or caller != settings.SCHEDULER_ACCOUNT:
-        raise Problem(403, "PERMISSION_DENIED", "Only the scheduler asks for a purge.")
+        raise ApiError(403, "PERMISSION_DENIED", "Only the scheduler asks for a purge.")
     return 200, dict(run_purge())

@@ -1,4 +1,4 @@
-"""What a workflow and the catalogue may hold, checked whenever a row is saved.
+"""Rules for the rows of workflows and of the catalogue, checked whenever a row is saved.
 
 Each function raises Django's ValidationError that names the field, its value and what is allowed.
 The validator decides which settings a step has: an engine by its `config` model, a container

@@ -19,7 +19,7 @@ class ScenarioError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What stands between the brackets; `default` counts when nothing does."""
+    """The number between the brackets of a scenario; `default` counts when there is none."""
 
     name: str
     default: float
@@ -56,7 +56,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is asked for. `argument` is None where the text gave none."""
+    """A scenario as somebody asked for it. `argument` is None where the text gave none."""
 
     kind: Kind
     argument: float | None = None
@@ -101,7 +101,7 @@ CATALOGUE: Mapping[str, Kind] = {
         Kind("calls_back_twice", "Passes, and posts its callback twice."),
         Kind("late", "Its time counts as over after SECONDS; then it answers.", _seconds(3)),
         Kind("before_launch_returns", "Passes and calls back before the launch is answered."),
-        Kind("forged_nonce", "A stranger calls back first, without the nonce; then it passes."),
+        Kind("forged_nonce", "A callback with a wrong nonce comes first; then it passes."),
         Kind("wrong_run", "Calls back for another run, whose number its output bears, too."),
         Kind("malformed_output", "Its output is no output envelope."),
         Kind("oversized_output", "Its output is larger than what is read."),

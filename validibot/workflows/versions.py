@@ -1,8 +1,8 @@
 """Versions of workflows: freezing one at its first run, and making the next one.
 
 A run must find exactly the steps that its version had when it started, so the first run freezes the
-version. Who wants to change a frozen version edits a copy with the next number; the copy is kept
-only if it differs. Both sides lock the version's row, so a run never sees half of an edit.
+version. To change a frozen version one edits a copy with the next number; the copy is
+kept only if it differs. Both sides lock the version's row, so a run never sees half of an edit.
 """
 
 from collections.abc import Iterator, Mapping

@@ -6,7 +6,7 @@ import pytest
 from docker.errors import NotFound
 
 from containers.client import Client
-from containers.engine import Engine
+from containers.engine import ContainerEngine
 
 REGISTRYS = f"sha256:{'1' * 64}"
 OWN = f"sha256:{'2' * 64}"
@@ -24,7 +24,7 @@ class Images:
 @pytest.mark.parametrize(("name", "digest"), [("registry/pulled:1", REGISTRYS), ("renamed:1", OWN)])
 def test_digest_of_image_is_found_again(name: str, digest: str) -> None:
     client = Client(Images)
-    engine = Engine(owner="o", client=client)
+    engine = ContainerEngine(owner="o", client=client)
 
     assert engine.digest(name) == digest
     assert engine.has(f"{name}@{digest}")

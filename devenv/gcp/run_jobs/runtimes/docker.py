@@ -14,11 +14,11 @@ from threading import Lock
 from containers import (
     DEFAULT_USER,
     Container,
+    ContainerEngine,
     ContainerExit,
     ContainerMount,
     ContainerRefused,
     ContainerSpec,
-    Engine,
     EngineUnavailable,
     ImageMissing,
     Network,
@@ -52,15 +52,15 @@ log = logging.getLogger(__name__)
 output = logging.getLogger("devenv.gcp.run_jobs.output")
 
 
-def engine_of(data: Path, label: str) -> Engine:
+def engine_of(data: Path, label: str) -> ContainerEngine:
     """Return the engine as the emulated cloud of `data` sees it.
 
     Where clouds are containers all have their data at the same path; their labels differ.
     """
-    return Engine(owner=hashlib.sha256(f"{data}|{label}".encode()).hexdigest()[:12])
+    return ContainerEngine(owner=hashlib.sha256(f"{data}|{label}".encode()).hexdigest()[:12])
 
 
-def gateway_of(engine: Engine, network: str) -> str:
+def gateway_of(engine: ContainerEngine, network: str) -> str:
     """Return this machine's address in the network of jobs. Raises Unavailable."""
     try:
         return engine.callback_network(network).gateway
@@ -116,7 +116,7 @@ class DockerRuntime(JobsRuntime):
 
     def __init__(
         self,
-        engine: Engine,
+        engine: ContainerEngine,
         *,
         environ: Environ,
         bundle: Path,

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from containers import Engine, EngineUnavailable
+from containers import ContainerEngine, EngineUnavailable
 from devenv import config
 from devenv.cli import doctor
 from devenv.cli.context import Context
@@ -116,10 +116,10 @@ def test_file_of_own_credentials_is_ok(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_missing_docker_is_ok(monkeypatch: pytest.MonkeyPatch) -> None:
-    def silent(_: Engine) -> NoReturn:
+    def silent(_: ContainerEngine) -> NoReturn:
         raise EngineUnavailable
 
-    monkeypatch.setattr(Engine, "ping", silent)
+    monkeypatch.setattr(ContainerEngine, "ping", silent)
 
     check = doctor.containers()
 

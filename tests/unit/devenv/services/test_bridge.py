@@ -6,7 +6,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from containers import CallbackNetwork, Engine, EngineUnavailable
+from containers import CallbackNetwork, ContainerEngine, EngineUnavailable
 from devenv import config
 from devenv.product import Product
 from devenv.secrets import Secrets
@@ -61,8 +61,8 @@ def test_each_folder_has_own_owner(product: Product, tmp_path: Path) -> None:
 
 def _gateway(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     network = CallbackNetwork("bridge", address)
-    monkeypatch.setattr(Engine, "callback_network", lambda self: network)
-    monkeypatch.setattr(Engine, "has", lambda self, image: "fmu" not in image)
+    monkeypatch.setattr(ContainerEngine, "callback_network", lambda self: network)
+    monkeypatch.setattr(ContainerEngine, "has", lambda self, image: "fmu" not in image)
 
     def listen(place: tuple[str, int]) -> Mock:
         if place[0] != ADDRESS:
@@ -89,10 +89,10 @@ def test_remote_engine_is_refused(product: Product, monkeypatch: pytest.MonkeyPa
 
 
 def test_missing_engine_is_refused(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody(self: Engine) -> CallbackNetwork:
+    def nobody(self: ContainerEngine) -> CallbackNetwork:
         raise EngineUnavailable("Nobody answers.")
 
-    monkeypatch.setattr(Engine, "callback_network", nobody)
+    monkeypatch.setattr(ContainerEngine, "callback_network", nobody)
 
     with pytest.raises(StackError, match=r"needs a Docker engine\. Nobody answers\."):
         bridge.build(product)

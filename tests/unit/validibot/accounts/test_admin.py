@@ -1,4 +1,4 @@
-"""The way into the admin site."""
+"""Access to the admin site."""
 
 from http import HTTPStatus
 
@@ -11,14 +11,14 @@ from tests.factories import UserFactory
 pytestmark = pytest.mark.django_db
 
 
-def test_who_is_not_signed_in_goes_through_the_common_door(client: Client) -> None:
+def test_anonymous_user_is_redirected_to_the_common_sign_in_page(client: Client) -> None:
     answer = client.get("/admin/login/?next=/admin/")
 
     assert answer.status_code == HTTPStatus.FOUND
     assert answer.headers["Location"].startswith(reverse("account_login"))
 
 
-def test_who_is_no_staff_stays_out(client: Client) -> None:
+def test_user_who_is_not_staff_gets_403(client: Client) -> None:
     client.force_login(UserFactory.create())
 
     assert client.get("/admin/login/").status_code == HTTPStatus.FORBIDDEN

@@ -52,14 +52,14 @@ def test_a_key_with_a_changed_secret_opens_nothing(alice: User) -> None:
     assert api_keys.authenticate(changed) is None
 
 
-def test_a_revoked_key_opens_nothing(alice: User) -> None:
+def test_revoked_key_is_refused(alice: User) -> None:
     key, text = api_keys.issue(alice, "laptop")
 
     assert api_keys.revoke(alice, key.pk)
     assert api_keys.authenticate(text) is None
 
 
-def test_nobody_revokes_the_key_of_another(alice: User) -> None:
+def test_revoking_the_key_of_another_user_fails(alice: User) -> None:
     bob = User.objects.create_user("bob@example.com", "secret")
     key, text = api_keys.issue(alice, "laptop")
 
@@ -74,7 +74,7 @@ def test_a_key_expires_after_a_year(alice: User) -> None:
         assert api_keys.authenticate(text) is None
 
 
-def test_a_key_of_a_deactivated_user_opens_nothing(alice: User) -> None:
+def test_key_of_a_deactivated_user_is_refused(alice: User) -> None:
     _, text = api_keys.issue(alice, "laptop")
     User.objects.filter(pk=alice.pk).update(is_active=False)
 

@@ -1,4 +1,4 @@
-"""What our ASGI handler adds to Django's."""
+"""Our ASGI handler: threads, deferred responses and probes."""
 
 import io
 

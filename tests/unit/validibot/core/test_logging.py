@@ -1,4 +1,4 @@
-"""What is logged of a request."""
+"""Log lines of requests."""
 
 import json
 import logging
@@ -39,7 +39,7 @@ def test_any_other_name_is_replaced(client: Client, given: str) -> None:
     assert str(UUID(answer.headers["X-Request-ID"])) != given
 
 
-def test_what_is_logged_of_a_request_names_it(client: Client) -> None:
+def test_log_lines_of_a_request_have_its_id(client: Client) -> None:
     lines = StringIO()
     handler = logging.StreamHandler(lines)
     handler.setFormatter(JsonFormatter())

@@ -101,7 +101,7 @@ def test_the_database_is_asked_once_a_second() -> None:
     assert not asked.is_on()
 
 
-def test_while_nobody_can_be_asked_all_stays_as_it_was() -> None:
+def test_switch_keeps_its_state_while_the_database_is_down() -> None:
     asked, wait = switch(True, OperationalError("gone"), False)
 
     assert asked.is_on()

@@ -158,9 +158,7 @@ def test_certificates_are_fetched_once(mint: Mint, google: Google) -> None:
     assert google.requests == 1
 
 
-def test_without_certificates_nobody_is_refused_and_nobody_let_in(
-    mint: Mint, google: Google
-) -> None:
+def test_missing_certificates_raise_certificates_unavailable(mint: Mint, google: Google) -> None:
     google.status = 503
 
     with pytest.raises(oidc.CertificatesUnavailable):

@@ -38,7 +38,7 @@ def test_people_see_a_page_of_ours() -> None:
 
 
 @pytest.mark.parametrize("error", [StorageError("it is down"), OperationalError("it is down")])
-def test_what_is_down_is_asked_for_again(error: Exception) -> None:
+def test_unreachable_dependency_returns_503_with_retry_after(error: Exception) -> None:
     context = {"request": RequestFactory().get(API)}
     answer = problems.exception_handler(error, context)
 

@@ -1,4 +1,4 @@
-"""What comes of rules about documents and outputs."""
+"""Assertions about documents and outputs."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from validibot.engines import Document, DocumentProblem, EngineError, Problem, get_engine
+from validibot.engines import Document, DocumentProblem, EngineError, get_engine
 from validibot.engines.assertions import MAX_RULES, Rule, evaluate
 
 SCOPE: Mapping[str, Any] = {
@@ -18,7 +18,9 @@ SCOPE: Mapping[str, Any] = {
 }
 
 
-def problem_of(expression: str, scope: Mapping[str, Any] = SCOPE, **fields: Any) -> Problem | None:
+def problem_of(
+    expression: str, scope: Mapping[str, Any] = SCOPE, **fields: Any
+) -> DocumentProblem | None:
     (outcome,) = evaluate([Rule(expression=expression, **fields)], scope)
     return outcome.problem
 
@@ -39,11 +41,11 @@ def problem_of(expression: str, scope: Mapping[str, Any] = SCOPE, **fields: Any)
         "payload.zones.map(z, z.n + 1) == [2, 3]",
     ],
 )
-def test_what_is_true_is_no_problem(expression: str) -> None:
+def test_true_expression_gives_no_problem(expression: str) -> None:
     assert problem_of(expression) is None
 
 
-def test_what_is_false_is_a_problem() -> None:
+def test_false_expression_gives_a_problem() -> None:
     assert problem_of("payload.area > 13.0", severity="WARNING", path="/area") == DocumentProblem(
         "This must be true: payload.area > 13.0", "WARNING", "assertion.failed", "/area"
     )
@@ -61,7 +63,7 @@ def test_a_rule_does_not_apply_where_its_condition_is_false() -> None:
 
 
 @pytest.mark.parametrize("fields", [{}, {"when": "payload.missing"}])
-def test_what_cannot_be_evaluated_is_a_problem(fields: dict[str, Any]) -> None:
+def test_failed_evaluation_gives_a_problem(fields: dict[str, Any]) -> None:
     problem = problem_of("payload.missing == 1", **fields)
 
     assert problem
@@ -69,7 +71,7 @@ def test_what_cannot_be_evaluated_is_a_problem(fields: dict[str, Any]) -> None:
     assert 'Key not found in map: "missing"' in problem.message
 
 
-def test_what_is_neither_true_nor_false_is_a_problem() -> None:
+def test_expression_without_truth_value_gives_a_problem() -> None:
     problem = problem_of("payload.area")
 
     assert problem

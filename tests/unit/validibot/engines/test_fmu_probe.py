@@ -1,4 +1,4 @@
-"""What an FMU says of itself."""
+"""The probe of FMUs: variables and defaults from the model description."""
 
 import io
 import zipfile
@@ -68,7 +68,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("content", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_fmu_is_a_failure_and_not_an_exception(content: bytes, message: str) -> None:
+def test_invalid_fmu_returns_an_error_result(content: bytes, message: str) -> None:
     result = probe(content)
 
     assert result.status == "error"

@@ -1,4 +1,4 @@
-"""Where values stand in a JSON text."""
+"""Positions of values in a JSON text."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ def test_the_last_of_two_equal_keys_is_meant() -> None:
     assert Positions(TEXT).of(["a", "d"]) == (3, 26)
 
 
-def test_what_is_not_there_is_at_its_nearest_parent() -> None:
+def test_missing_path_has_the_position_of_its_nearest_parent() -> None:
     assert Positions(TEXT).of(["c/~", 3]) == (3, 10)
     assert Positions(TEXT).of(["nowhere", "b"]) == (1, 1)
 

@@ -123,12 +123,12 @@ def test_navigation_lists_only_own_organisations_of_a_superuser(client: Client) 
     superuser = UserFactory.create(is_superuser=True)
     for _ in range(MAX_ORGANISATIONS + 5):
         MembershipFactory.create(user=superuser)
-    stranger = OrganisationFactory.create(name="Somebody's workspace")
+    foreign = OrganisationFactory.create(name="Somebody's workspace")
     client.force_login(superuser)
 
     page = client.get("/app/users/api-key/").content.decode()
 
-    assert stranger.name not in page
+    assert foreign.name not in page
     assert page.count('/workflows/"') == MAX_ORGANISATIONS + 1
 
 

@@ -67,9 +67,9 @@ def visit(user: Any, org: str, method: str, path: str, **ids: Any) -> int:
 @pytest.mark.parametrize(("method", "path"), PAGES)
 def test_foreign_pages_are_not_found(method: str, path: str) -> None:
     theirs = Theirs()
-    stranger = MembershipFactory.create().user
+    outsider = MembershipFactory.create().user
 
-    assert visit(stranger, theirs.org, method, path, **theirs.ids) == HTTPStatus.NOT_FOUND
+    assert visit(outsider, theirs.org, method, path, **theirs.ids) == HTTPStatus.NOT_FOUND
     assert Run.objects.get().status == "PENDING"
 
 

@@ -48,14 +48,14 @@ class TestSync:
         assert sync_validators(folder) == {"created": 0, "changed": 0, "deactivated": 0}
         assert list(Validator.objects.values()) == before
 
-    def test_what_differs_is_changed(self, folder: Path) -> None:
+    def test_changed_manifest_updates_its_row(self, folder: Path) -> None:
         sync_validators(folder)
         Validator.objects.filter(slug="energyplus").update(title="other", is_active=False)
 
         assert sync_validators(folder)["changed"] == 1
         assert Validator.objects.get(slug="energyplus", is_active=True).title == "EnergyPlus"
 
-    def test_what_has_no_manifest_any_more_is_inactive(self, folder: Path) -> None:
+    def test_removed_manifest_deactivates_its_row(self, folder: Path) -> None:
         sync_validators(folder)
         (folder / "energyplus" / "validator.toml").unlink()
 

@@ -77,7 +77,9 @@ def test_a_project_narrows(organisation: Organisation, first: Workflow) -> None:
 
 
 @pytest.mark.parametrize("ident", ["no", "0", "9" * 30, "a\0b", "", "²", "0" * 8 + "-0000" * 4])
-def test_what_is_not_there_is_not_found(organisation: Organisation, ident: str) -> None:
+def test_unknown_identifier_raises_workflow_not_found(
+    organisation: Organisation, ident: str
+) -> None:
     with pytest.raises(WorkflowNotFound):
         find_workflow(organisation, ident)
 
@@ -139,8 +141,8 @@ def test_a_member_sees_the_latest_active_versions(
     organisation: Organisation, first: Workflow, second: Workflow
 ) -> None:
     make(organisation, "off", 1, is_active=False)
-    member, stranger = User.objects.create_user("a@b.c"), User.objects.create_user("d@e.f")
+    member, outsider = User.objects.create_user("a@b.c"), User.objects.create_user("d@e.f")
     Membership.objects.create(organisation=organisation, user=member)
 
     assert list(visible_workflows(member, organisation)) == [second]
-    assert not visible_workflows(stranger, organisation).exists()
+    assert not visible_workflows(outsider, organisation).exists()

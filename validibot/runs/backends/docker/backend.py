@@ -19,9 +19,9 @@ from validibot_shared.validations.envelopes import ValidationInputEnvelope
 
 from containers import (
     Container,
+    ContainerEngine,
     ContainerRefused,
     ContainerSpec,
-    Engine,
     EngineUnavailable,
     ImageMissing,
     Network,
@@ -53,9 +53,9 @@ _NAME = re.compile(r"attempt-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
 
 
 @cache
-def engine(owner: str) -> Engine:
+def engine(owner: str) -> ContainerEngine:
     """Return the engine of this process: one connection for all of its threads."""
-    return Engine(owner=owner)
+    return ContainerEngine(owner=owner)
 
 
 def _own_name() -> str:
@@ -168,7 +168,7 @@ class DockerBackend(ExecutionBackend):
         return []
 
     @property
-    def _engine(self) -> Engine:
+    def _engine(self) -> ContainerEngine:
         return engine(self.options.owner)
 
     def _spec(self, request: LaunchRequest, digest: str) -> ContainerSpec:

@@ -6,7 +6,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
-from containers import Engine, EngineUnavailable
+from containers import ContainerEngine, EngineUnavailable
 from validibot.runs.backends import get_backend
 from validibot.runs.backends.docker.backend import DockerOptions
 from validibot.runs.checks import check_backends
@@ -25,7 +25,7 @@ def complaints(settings: Settings, **options: Any) -> list[tuple[str | None, str
 
 @pytest.fixture
 def _engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Engine, "ping", lambda self: None)
+    monkeypatch.setattr(ContainerEngine, "ping", lambda self: None)
 
 
 @pytest.mark.usefixtures("_engine")
@@ -81,10 +81,10 @@ def test_data_root_must_be_a_local_folder(settings: Settings) -> None:
 
 
 def test_missing_engine_is_a_warning(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def silent(self: Engine) -> None:
+    def silent(self: ContainerEngine) -> None:
         raise EngineUnavailable("No answer.")
 
-    monkeypatch.setattr(Engine, "ping", silent)
+    monkeypatch.setattr(ContainerEngine, "ping", silent)
 
     [(pk, said)] = complaints(settings, allow_without_debug=True)
 
