@@ -213,6 +213,7 @@ LAUNCH_QUOTA = env.int("LAUNCH_QUOTA", default=1000)
 # until both have a number: then the whole run goes after the longer of the two times.
 RETENTION_DAYS: dict[str, int | None] = {
     "idempotency_keys": env.int("RETENTION_IDEMPOTENCY_KEYS", default=2),
+    "pending_mails": 1,  # they hold links that open accounts
     "sessions": env.int("RETENTION_SESSIONS", default=0),  # after they expired
     "events": env.int("RETENTION_EVENTS", default=365),
     "receipts": env.int("RETENTION_RECEIPTS", default=90),

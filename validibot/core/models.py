@@ -1,6 +1,9 @@
-"""State of the whole deployment."""
+"""Rows of the whole deployment: the maintenance flag and mails that wait for a task."""
+
+import uuid
 
 from django.db import models
+from django.utils import timezone
 
 
 class Maintenance(models.Model):
@@ -17,3 +20,18 @@ class Maintenance(models.Model):
 
     def __str__(self) -> str:
         return self.note or f"since {self.since:%Y-%m-%d %H:%M} UTC"
+
+
+class PendingMail(models.Model):
+    """A rendered mail until a background task has sent it; it may hold a secret link."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    sender = models.CharField(max_length=320)
+    recipients = models.JSONField()
+    subject = models.CharField(max_length=998)
+    text = models.TextField()
+    html = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    def __str__(self) -> str:
+        return str(self.id)

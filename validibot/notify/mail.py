@@ -1,18 +1,9 @@
-"""Mails that the product sends.
+"""Mails about runs."""
 
-A mail that its recipient's server refuses for good (an SMTP reply of 5xx) can never be delivered; it is
-told apart from an outage, after which the same mail is sent again.
-"""
-
-from smtplib import SMTPRecipientsRefused
-
-from anymail.exceptions import AnymailRecipientsRefused
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 
-
-class RecipientRefused(Exception):
-    """The recipient is refused for good."""
+from validibot.core.mail import deliver
 
 
 def run_finished(
@@ -20,7 +11,7 @@ def run_finished(
 ) -> None:
     """Tell `recipient` how a run ended. `result` is PASS, FAIL, ERROR, …; `url` its page.
 
-    Raises RecipientRefused, and the mail backend's own errors in an outage.
+    Raises core.mail.RecipientRefused, and the mailer's own errors in an outage.
     """
     context = {
         "filename": filename,
@@ -36,12 +27,4 @@ def run_finished(
         to=[recipient],
     )
     message.attach_alternative(render_to_string("notify/run_finished.html", context), "text/html")
-    try:
-        message.send()
-    except AnymailRecipientsRefused as error:
-        raise RecipientRefused(str(error)) from error
-    except SMTPRecipientsRefused as error:
-        codes = [code for code, _ in error.recipients.values()]
-        if not all(500 <= code < 600 for code in codes):
-            raise
-        raise RecipientRefused(f"{recipient}: SMTP replies {codes}") from error
+    deliver(message)

@@ -15,6 +15,7 @@ from django.db import connection, models
 from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
+from validibot.core.models import PendingMail
 from validibot.core.storage import StorageError, get_storage
 from validibot.runs.deletion import delete_runs
 from validibot.runs.models import Attempt, CallbackReceipt, IdempotencyKey, Run, RunEvent
@@ -58,6 +59,10 @@ def _rows(queryset: "models.QuerySet[Any]") -> int:
     keys = list(queryset.order_by().values_list("pk", flat=True)[:BATCH])
     queryset.model.objects.filter(pk__in=keys).delete()
     return len(keys)
+
+
+def _pending_mails(before: dt.datetime) -> int:
+    return _rows(PendingMail.objects.filter(created_at__lt=before))
 
 
 def _idempotency_keys(before: dt.datetime) -> int:
@@ -137,6 +142,7 @@ def _delete_files(prefix: str) -> bool:
 
 _KINDS: Mapping[str, Callable[[dt.datetime], int]] = {
     "idempotency_keys": _idempotency_keys,
+    "pending_mails": _pending_mails,
     "sessions": _statement(_SESSIONS, "django_session"),
     "events": _events,
     "receipts": _receipts,

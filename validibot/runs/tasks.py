@@ -11,9 +11,10 @@ from uuid import UUID
 from django.conf import settings
 from django.tasks import TaskContext, task
 
+from validibot.core.mail import RecipientRefused
 from validibot.core.storage import StorageError
 from validibot.dispatch import TryLater
-from validibot.notify.mail import RecipientRefused, run_finished
+from validibot.notify.mail import run_finished
 from validibot.runs import queue, reconcile
 from validibot.runs.backends.base import StateUnavailable
 from validibot.runs.execute import RunBusy, execute
