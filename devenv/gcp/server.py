@@ -167,6 +167,7 @@ class CloudServer:
                 guard=guard,
                 minter=self._identity,
                 send=self._send,
+                ready=self._run_services.ready,
             ),
             RunJobsService(
                 config=config, store=store, clock=clock, guard=guard, runtime=self._runtime

@@ -82,9 +82,20 @@ class DeclaredNames:
     def replace(self, names: Iterable[str]) -> list[str]:
         """Remember `names`; return those that were declared before and are not any more."""
         wanted = set(names)
-        dropped = [name for name, _ in self._table.scan() if name not in wanted]
+        dropped = self.dropped(wanted)
         for name in dropped:
-            self._table.delete(name)
-        for name in wanted:
-            self._table.put(name, b"")
+            self.forget(name)
+        self.add(wanted)
         return dropped
+
+    def dropped(self, names: Iterable[str]) -> list[str]:
+        """Return the names that were declared before and are not among `names`."""
+        wanted = set(names)
+        return [name for name, _ in self._table.scan() if name not in wanted]
+
+    def add(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._table.put(name, b"")
+
+    def forget(self, name: str) -> None:
+        self._table.delete(name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import socket
 from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -380,3 +381,17 @@ async def test_broken_kept_connection_is_replaced() -> None:
             assert (await it.client.get("/")).status_code == 200
         await it.services.stop()
     assert served == 3
+
+
+async def test_ready_waits_until_service_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    config = CloudConfig(services=(ServiceConfig(name="late", port=port, account="worker"),))
+    services = RunServices(config=config, guard=FakeGuard(), claims=lambda _token: None)
+    waiting = asyncio.create_task(services.ready(config.service_url("late")))
+    await services.ready("https://example.com/")  # none of ours
+    assert not waiting.done()
+
+    with socket.create_server(("127.0.0.1", port)):
+        await waiting
+    await services.ready(config.service_url("late"))

@@ -47,13 +47,27 @@ class RunJobsService:
         return ()
 
     async def start(self) -> None:
-        """Create the jobs that devenv.toml declares, and resume the executions that were running."""
+        """Create the jobs that devenv.toml declares, and resume the executions that were running.
+
+        A job that the file no longer declares is deleted with its executions.
+        """
+        declared_now = {self._names.job(declared.name).full for declared in self._config.jobs}
+        for name, _ in self._state.declared.scan():
+            if name not in declared_now:
+                self._drop(name)
         for declared in self._config.jobs:
             self._declare(declared)
         await self._executions.resume()
 
     async def stop(self) -> None:
         await self._executions.stop()
+
+    def _drop(self, name: str) -> None:
+        log.info("Job %s is no longer in devenv.toml: deleted", name)
+        for execution in list(self._state.executions.below(f"{name}/executions")):
+            self._executions.delete(execution)
+        self._state.jobs.delete(name)
+        self._state.declared.delete(name)
 
     def _declare(self, declared: Declared) -> None:
         """Create a declared job, or let it follow a changed declaration.

@@ -1,10 +1,11 @@
 """Cloud Run services as the server wires them: `*.run.app`, and what the cloud itself sends out."""
 
 import asyncio
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from devenv.gcp.caller import Guard
-from devenv.gcp.config import CloudConfig
+from devenv.gcp.config import CloudConfig, ServiceConfig
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryRequest
 from devenv.gcp.forward.connection import Origin, Pool, buffered
 from devenv.gcp.rpc import HttpMount, Rpc
@@ -12,6 +13,8 @@ from devenv.gcp.run_services.ingress import Ingress
 from devenv.gcp.run_services.invoker import Claims, Invoker
 
 REQUEST_TIMEOUT = 300.0
+START_TIMEOUT = 120.0  # seconds for a service to start after this cloud, on a busy machine
+_POLL_INTERVAL = 0.25
 
 
 class RunServices:
@@ -30,6 +33,8 @@ class RunServices:
         invoker = Invoker(
             config=config, guard=guard, claims=claims, strip_signature=strip_signature
         )
+        self._services = hosts
+        self._started: set[str] = set()
         self._pool = Pool()
         self._ingress = Ingress(services=hosts, invoker=invoker, pool=self._pool, timeout=timeout)
 
@@ -44,6 +49,21 @@ class RunServices:
 
     async def stop(self) -> None:
         self._pool.close()
+
+    async def ready(self, url: str) -> None:
+        """Return when the service behind `url` has listened once, or START_TIMEOUT is over.
+
+        Other URLs, and services that stop later, are not waited for.
+        """
+        host = urlsplit(url).hostname or ""
+        service = self._services.get(host)
+        if service is None or host in self._started:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_TIMEOUT):
+                while not await _listens(service):  # noqa: ASYNC110 - another process opens it
+                    await asyncio.sleep(_POLL_INTERVAL)
+        self._started.add(host)
 
     async def send(self, request: DeliveryRequest) -> DeliveryAnswer:
         """Send a request of the cloud itself (a `Send`); services are reached in this process.
@@ -60,3 +80,12 @@ class RunServices:
                 *((name.encode(), value.encode()) for name, value in request.headers.items()),
             ]
             return await buffered(self._pool, Origin.of(request.url), request, headers)
+
+
+async def _listens(service: ServiceConfig) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(service.host, service.port)
+    except OSError:
+        return False
+    writer.close()
+    return True

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from devenv.gcp.caller import Minter
@@ -21,19 +21,38 @@ from devenv.gcp.messages import seconds, set_moment
 from devenv.gcp.scheduler.cron import Schedule
 from devenv.gcp.scheduler.limits import Job, backoff_of
 
+type Ready = Callable[[str], Awaitable[None]]
+"""Returns when the target at a URL has started, or is not expected to any more."""
+
 log = logging.getLogger(__name__)
 
 
+async def always_ready(_url: str) -> None:
+    """Expect every target to run already."""
+
+
 class ScheduleRunner:
-    """`job` is a google.cloud.scheduler.v1.Job; `save` stores it."""
+    """`job` is a google.cloud.scheduler.v1.Job; `save` stores it.
+
+    A slot of the schedule is executed when its target is `ready`: the stack starts its services
+    after this cloud, and Cloud Run, too, holds a request while a service starts.
+    """
 
     def __init__(
-        self, job: Any, *, clock: Clock, minter: Minter, send: Send, save: Callable[[Any], None]
+        self,
+        job: Any,
+        *,
+        clock: Clock,
+        minter: Minter,
+        send: Send,
+        save: Callable[[Any], None],
+        ready: Ready,
     ) -> None:
         self._clock = clock
         self._minter = minter
         self._send = send
         self._save = save
+        self._ready = ready
         self._timer: asyncio.Task[None] | None = None
         self._execution: asyncio.Task[None] | None = None
         self.job = job
@@ -74,6 +93,7 @@ class ScheduleRunner:
             await self._clock.sleep(slot - self._clock.now())
             if self._execution:  # the one before ends first, however late this one gets
                 await asyncio.wait([self._execution])
+            await self._ready(self.job.http_target.uri)
             begun = self._clock.now()
             await asyncio.wait([self._begin(slot)])
             previous = max(slot, begun)

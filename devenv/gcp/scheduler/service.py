@@ -14,7 +14,7 @@ from devenv.gcp.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from devenv.gcp.messages import masked, page, set_moment
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
 from devenv.gcp.scheduler.limits import Job, SchedulerNames, complete_job
-from devenv.gcp.scheduler.runner import ScheduleRunner
+from devenv.gcp.scheduler.runner import Ready, ScheduleRunner, always_ready
 from devenv.gcp.store import DeclaredNames, Store
 
 log = logging.getLogger(__name__)
@@ -27,9 +27,9 @@ _OUTPUT_ONLY = ("state", "status", "schedule_time", "last_attempt_time", "user_u
 
 
 class SchedulerService:
-    """Jobs and their execution through `send`."""
+    """Jobs and their execution through `send`, once their targets are `ready`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the cloud, by name
         self,
         *,
         config: CloudConfig,
@@ -38,12 +38,14 @@ class SchedulerService:
         guard: Guard,
         minter: Minter,
         send: Send,
+        ready: Ready = always_ready,
     ) -> None:
         self._config = config
         self._clock = clock
         self._guard = guard
         self._minter = minter
         self._send = send
+        self._ready = ready
         self._names = SchedulerNames(config)
         self._table = store.table("scheduler_jobs")
         self._declared_names = DeclaredNames(store.table("scheduler_declared"))
@@ -197,7 +199,12 @@ class SchedulerService:
 
     def _runner(self, job: Any) -> ScheduleRunner:
         return ScheduleRunner(
-            job, clock=self._clock, minter=self._minter, send=self._send, save=self._save
+            job,
+            clock=self._clock,
+            minter=self._minter,
+            send=self._send,
+            save=self._save,
+            ready=self._ready,
         )
 
     def _save(self, job: Any) -> None:

@@ -4,6 +4,7 @@ Metadata are rows of the cloud's SQLite file, bytes are files below `data`. An a
 in both, so that it survives `kill -9`; what a crash left half done is removed at the next start.
 """
 
+import logging
 from pathlib import Path
 
 from devenv.gcp.caller import Authenticator, Guard
@@ -21,7 +22,9 @@ from devenv.gcp.storage.signed import Verifier
 from devenv.gcp.storage.uploads import Uploads
 from devenv.gcp.storage.xml_api import XmlApi
 from devenv.gcp.storage.xml_multipart import XmlMultipart
-from devenv.gcp.store import Store
+from devenv.gcp.store import DeclaredNames, Store
+
+log = logging.getLogger(__name__)
 
 
 class StorageService:
@@ -41,6 +44,7 @@ class StorageService:
         self._config = config
         self._catalogue = Catalogue(store)
         self._blobs = Blobs(data)
+        self._declared_names = DeclaredNames(store.table("storage_declared"))
         self._buckets = Buckets(self._catalogue, clock, config.region)
         objects = Objects(self._catalogue, self._blobs, clock)
         self._uploads = Uploads(self._catalogue, self._blobs, objects, clock)
@@ -72,10 +76,24 @@ class StorageService:
         )
 
     async def start(self) -> None:
-        """Create the configured buckets and delete what a crash left half done."""
+        """Create the configured buckets and delete what a crash left half done.
+
+        A bucket that the file no longer declares is deleted if it is empty: its objects are data.
+        """
         self._uploads.clean()
         self._blobs.sweep(self._catalogue.blobs())
+        for name in self._declared_names.dropped(self._config.buckets):
+            if self._catalogue.empty(name):
+                log.info("Bucket %s is no longer in devenv.toml: deleted", name)
+                self._catalogue.drop_bucket(name)
+                self._declared_names.forget(name)
+            else:
+                log.warning(
+                    "Bucket %s is no longer in devenv.toml, but has objects: kept until it is empty",
+                    name,
+                )
         self._buckets.ensure(self._config.buckets)
+        self._declared_names.add(self._config.buckets)
 
     async def stop(self) -> None:
         """Do nothing: every acknowledged write is on disk."""

@@ -165,12 +165,15 @@ class QueueMethods:
         self._context.dispatcher.pump(queue)
 
     async def delete(self, request: Any, call: ApiCall) -> Any:
-        queue = self._find(request.name, call, "delete", NO_ENTITY)
+        self.drop(self._find(request.name, call, "delete", NO_ENTITY))
+        return empty_pb2.Empty()
+
+    def drop(self, queue: LiveQueue) -> None:
+        """Delete a queue with its tasks."""
         self._context.saved.delete_queue(queue)
         del self._context.queues[queue.state.name]
         self._context.dispatcher.forget(queue)
         _empty(queue)
-        return empty_pb2.Empty()
 
     async def pause(self, request: Any, call: ApiCall) -> Any:
         queue = self._find(request.name, call, "pause")

@@ -1,5 +1,6 @@
 """Cloud Tasks v2 as the server wires it: the queues of devenv.toml, and what is not emulated."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,11 +13,13 @@ from devenv.gcp.delivery import Send
 from devenv.gcp.errors import Unimplemented
 from devenv.gcp.messages import set_moment
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
-from devenv.gcp.store import Store
+from devenv.gcp.store import DeclaredNames, Store
 from devenv.gcp.tasks.dispatcher import Dispatcher
 from devenv.gcp.tasks.methods import QueueMethods, TaskMethods, TasksContext
 from devenv.gcp.tasks.rules import Queue, TaskNames
 from devenv.gcp.tasks.state import TasksStore
+
+log = logging.getLogger(__name__)
 
 
 class TasksService:
@@ -43,6 +46,7 @@ class TasksService:
             dispatcher=Dispatcher(saved=saved, clock=clock, minter=minter, send=send),
             queues=saved.queues(),
         )
+        self._declared_names = DeclaredNames(store.table("tasks_declared"))
         self._queues = QueueMethods(self._context)
         self._tasks = TaskMethods(self._context)
 
@@ -53,10 +57,18 @@ class TasksService:
         return ()
 
     async def start(self) -> None:
-        """Open the configured queues (their limits follow the file) and deliver what is due."""
+        """Open the configured queues (their limits follow the file) and deliver what is due.
+
+        A queue that the file no longer declares is deleted with its tasks.
+        """
         config = self._context.config
-        for declared in config.queues:
-            name = f"projects/{config.project}/locations/{config.region}/queues/{declared.name}"
+        parent = f"projects/{config.project}/locations/{config.region}/queues"
+        wanted = {f"{parent}/{declared.name}": declared for declared in config.queues}
+        for name in self._declared_names.replace(wanted):
+            if queue := self._context.queues.get(name):
+                log.info("Queue %s is no longer in devenv.toml: deleted", name)
+                self._queues.drop(queue)
+        for name, declared in wanted.items():
             if queue := self._context.queues.get(name):
                 self._queues.change(queue, _limits(declared))
             else:

@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from devenv.gcp.run_jobs.resources import State
+from devenv.gcp.errors import NotFound
+from devenv.gcp.run_jobs.resources import Job, State
 from devenv.gcp.run_jobs.runtimes.base import AttemptExit
 from tests.unit.devenv.gcp.fakes import settle
 from tests.unit.devenv.gcp.run_jobs.bench import CONFIG, JOB, Bench, completed, unpack
 
 pytestmark = pytest.mark.anyio
+
+PLACE = JOB.partition("/jobs/")[0]
 
 
 async def test_running_attempt_is_followed_after_restart(bench: Bench) -> None:
@@ -132,3 +135,18 @@ async def test_update_of_declared_job_stays_until_declaration_changes(bench: Ben
     await later.service.start()
 
     assert (await later.call("GetJob", name=JOB)).template.task_count == 4
+
+
+async def test_job_removed_from_devenv_toml_is_deleted_with_executions(bench: Bench) -> None:
+    execution = await bench.run()
+    await bench.attempt()
+    own = f"{PLACE}/jobs/own"
+    given = await bench.call("GetJob", name=JOB)
+    await bench.call("CreateJob", parent=PLACE, job=Job(template=given.template), job_id="own")
+    later = await bench.killed(replace(CONFIG, jobs=()))
+    await later.service.start()
+
+    assert [job.name for job in (await later.call("ListJobs", parent=PLACE)).jobs] == [own]
+    with pytest.raises(NotFound):
+        await later.call("GetExecution", name=execution.name)
+    assert later.runtime.kept == set()

@@ -42,6 +42,8 @@ class SchedulerBench:
         self.target = FakeTarget()
         self.guard = FakeGuard()
         self.store = Store(":memory:")
+        self.target_ready = asyncio.Event()
+        self.target_ready.set()
         self.schedules: tuple[ScheduleConfig, ...] = ()
 
     def make(self) -> SchedulerService:
@@ -52,7 +54,11 @@ class SchedulerBench:
             guard=self.guard,
             minter=FakeMinter(),
             send=self.target.send,
+            ready=self._ready,
         )
+
+    async def _ready(self, _url: str) -> None:
+        await self.target_ready.wait()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Invoke]:
@@ -113,6 +119,18 @@ async def test_job_shows_last_attempt_and_next_slot(cloud: SchedulerBench) -> No
     assert found.last_attempt_time.seconds == SLOT + 60
     assert found.schedule_time.seconds == SLOT + 120
     assert found.status.message == "INTERNAL(13): HTTP status code 500"
+
+
+async def test_slot_waits_until_target_is_ready(cloud: SchedulerBench) -> None:
+    cloud.target_ready.clear()
+    async with cloud.running() as call:
+        await call("CreateJob", parent=PARENT, job=job())
+        await cloud.clock.turn(40)
+        assert not cloud.target.requests
+        cloud.target_ready.set()
+        await settle()
+    [request] = cloud.target.requests
+    assert request.headers["X-CloudScheduler-ScheduleTime"] == "2027-01-15T08:01:00Z"
 
 
 async def test_failed_job_waits_for_next_slot(cloud: SchedulerBench) -> None:

@@ -69,12 +69,13 @@ class Cloud:
         self.guard = Guard()
         self.tokens = Tokens()
         self.client = httpx.AsyncClient()
+        self.buckets: tuple[str, ...] = (BUCKET,)
 
     async def start(self) -> None:
         """Start a service on what is in the folder."""
         self.store = Store(self.folder / "gcp.db")
         self.service = StorageService(
-            config=CloudConfig(buckets=(BUCKET,)),
+            config=CloudConfig(buckets=self.buckets),
             store=self.store,
             clock=self.clock,
             guard=self.guard,

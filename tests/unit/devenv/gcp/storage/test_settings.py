@@ -341,3 +341,17 @@ async def test_service_account_of_the_project_is_shown(cloud: Cloud) -> None:
 
     assert answer["email_address"].endswith("@gs-project-accounts.iam.gserviceaccount.com")
     assert (await cloud.client.get(url.replace("validibot-local", "x"))).status_code == 404
+
+
+async def test_bucket_removed_from_devenv_toml_is_deleted_once_empty(cloud: Cloud) -> None:
+    await cloud.client.post(BUCKETS, json={"name": "own"})
+    await cloud.put("a")
+    cloud.buckets = ()
+    await cloud.restart()
+    assert (await cloud.read("a")).status_code == 200
+
+    await cloud.client.delete(path("a"))
+    await cloud.restart()
+
+    names = [bucket["name"] for bucket in (await cloud.client.get(BUCKETS)).json()["items"]]
+    assert names == ["own"]

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from devenv.gcp.config import CloudConfig, QueueConfig
 from devenv.gcp.delivery import DeliveryFailed
-from tests.unit.devenv.gcp.tasks.cloud import QUEUE, TasksBench, task
+from tests.unit.devenv.gcp.tasks.cloud import PARENT, QUEUE, TasksBench, task
 
 pytestmark = pytest.mark.anyio
 
@@ -247,3 +248,19 @@ async def test_counts_survive_restart(cloud: TasksBench) -> None:
         await cloud.clock.turn(1)
     assert cloud.target.sent("X-CloudTasks-TaskExecutionCount") == ["0", "1"]
     assert cloud.target.sent("X-CloudTasks-TaskPreviousResponse") == [None, "404"]
+
+
+async def test_queue_removed_from_devenv_toml_is_deleted_with_tasks(cloud: TasksBench) -> None:
+    own = f"{PARENT}/queues/own"
+    later = {"seconds": int(cloud.clock.now()) + 60}
+    async with cloud.running() as call:
+        await call("CreateQueue", parent=PARENT, queue={"name": own})
+        await call("CreateTask", parent=QUEUE, task=task(schedule_time=later))
+    cloud.config = CloudConfig()
+    async with cloud.running() as call:
+        assert [queue.name for queue in (await call("ListQueues", parent=PARENT)).queues] == [own]
+    cloud.config = CloudConfig(queues=(QueueConfig(name="runs"),))
+    async with cloud.running() as call:
+        assert not (await call("ListTasks", parent=QUEUE)).tasks
+        await cloud.clock.turn(120)
+    assert not cloud.target.requests
