@@ -139,6 +139,23 @@ def test_every_page_is_reachable_from_the_readme() -> None:
     assert set(PAGES) - found == set()
 
 
+@pytest.mark.parametrize("package", ["validibot", "validibot.runs", "devenv", "devenv.gcp"])
+def test_architecture_page_has_the_layers(package: str) -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = [
+        contract["layers"]
+        for contract in contracts["contracts"]
+        if contract.get("containers") == [package]
+    ]
+    page = (DOCS / "architecture.md").read_text()
+    block = re.search(
+        rf"^Inside `{re.escape(package)}`.*?```\n(.*?)\n```", page, re.DOTALL | re.MULTILINE
+    )
+
+    assert block
+    assert block[1].split("\n") == layers
+
+
 def test_architecture_page_lists_every_recorded_event() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "validibot/runs").rglob("*.py"))
     plain = re.findall(
