@@ -111,7 +111,7 @@ def test_paused_worker_does_not_end_task_taken_over(workers: Crew, step: Step) -
 
     sleeper.send(signal.SIGCONT)
 
-    until(lambda: sleeper.told("was taken over meanwhile"))
+    until(lambda: sleeper.told("was taken over by another worker"))
     assert RunEvent.objects.filter(kind__in=ENDINGS).count() == 1
     other.send(signal.SIGKILL)
     other.ends()

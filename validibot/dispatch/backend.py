@@ -4,9 +4,9 @@ A queue delivers every task at least once, so two entries for one run are harmle
 that cannot know whether an entry exists (the sweep) enqueues with a key: both backends refuse a
 second entry with the same key while the first one waits. Cloud Tasks does so by the task's name,
 and refuses a name for up to a day after its task has been delivered; the database queue does so
-with procrastinate's `queueing_lock`, and forgets the key as soon as the task is taken. A key must
-therefore name one piece of work and its progress, never only the object: `execute-<run>-<steps
-done>`, and a part that changes with time if the same work may have to be enqueued again.
+with procrastinate's `queueing_lock`, and releases the key when a worker fetches the task. A key must
+therefore name a piece of work with its progress, not only its object (`execute-<run>-<steps done>`),
+and contain a part that changes with time if the same work may have to be enqueued again.
 """
 
 import re
@@ -24,7 +24,7 @@ class QueueBackend(BaseTaskBackend):
     """A `TASKS` backend whose entries carry a task's path and arguments to a worker."""
 
     supports_defer = True
-    # The attempt at which a failing task becomes a dead letter.
+    # A task becomes a dead letter when this attempt fails.
     max_attempts = 30
 
     def enqueue[**P, R](
@@ -32,7 +32,7 @@ class QueueBackend(BaseTaskBackend):
     ) -> TaskResult[P, R]:
         self.validate_task(task)
         task_id = self.add(task, args, kwargs, key="")
-        assert task_id, "only a key can be on the queue already"
+        assert task_id, "an entry without a key is always added"
         result = self._ready(task, args, kwargs, task_id=task_id)
         task_enqueued.send(type(self), task_result=result)
         return result

@@ -1,12 +1,12 @@
 """Cloud Tasks backend for django.tasks: enqueueing creates a task that posts to the worker.
 
-Every task has a name, so that a creation whose answer was lost can be repeated: the second time
-the queue answers that it exists. The name is random, or derived from the caller's key so that the
-queue holds one entry per key. Nothing is stored in the database about an entry; what a task works
-on has a state of its own.
+Every task has a name, so that a creation whose answer was lost can be repeated: the second time the
+queue answers that the task exists. The name is random, or derived from the caller's key so that the
+queue holds one entry per key. The database has no rows for entries; the state is in the rows that a
+task works on.
 
-An enqueue takes four seconds at most, because a launch waits for it. A run whose entry could not
-be created is found by the sweep.
+An enqueue takes at most four seconds, because a POST request waits for it. The sweep finds a run
+whose entry could not be created.
 """
 
 import hashlib
@@ -27,12 +27,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from validibot.dispatch.backend import QueueBackend, as_call
 
 OPTIONS = ("queue", "url", "service_account", "audience")
-# One call, and all calls of one enqueue. A connection without TLS is given up within that time.
+# Time limits of one call and of an enqueue with its retries, also for connecting.
 _CALL_SECONDS = 2.0
 _ENQUEUE_SECONDS = 4.0
-# The longest that Cloud Tasks waits for an answer before it delivers again.
+# Cloud Tasks waits at most this long for an answer before it delivers again.
 _DEADLINE_SECONDS = 1800
-# Only outages are retried: Cloud Tasks would refuse a wrong request again.
+# Only outages are retried; an invalid request would be refused again.
 _RETRY = Retry(
     predicate=if_exception_type(
         exceptions.ServiceUnavailable, exceptions.DeadlineExceeded, exceptions.InternalServerError
@@ -45,15 +45,15 @@ _RETRY = Retry(
 
 @cache
 def client() -> tasks_v2.CloudTasksClient:
-    """Return this process's client, made late: gRPC channels do not survive a fork."""
+    """Return this process's client. It is created late: gRPC channels do not survive a fork."""
     return tasks_v2.CloudTasksClient()
 
 
 class CloudTasksBackend(QueueBackend):
     """Backend that creates tasks in one Cloud Tasks queue.
 
-    OPTIONS: `queue` (full name), `url` of the worker's task door, the `service_account` as which
-    the queue calls it, and the `audience` of its ID token.
+    OPTIONS: `queue` (full name), `url` of the worker's task endpoint, `service_account` that the
+    queue uses to call it, and `audience` of its ID token.
     """
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ class CloudTasksBackend(QueueBackend):
     def add(
         self, task: Task[..., Any], args: list[Any], kwargs: dict[str, Any], *, key: str
     ) -> str:
-        """Create a task. Raises GoogleAPICallError or RetryError when the queue cannot be reached."""
+        """Create a task. Raises GoogleAPICallError or RetryError if the queue cannot be reached."""
         task_id = _task_id(key) if key else uuid.uuid4().hex
         try:
             client().create_task(
@@ -79,7 +79,7 @@ class CloudTasksBackend(QueueBackend):
                 timeout=_CALL_SECONDS,
             )
         except exceptions.AlreadyExists:
-            # A random name exists only if an earlier try of this call was accepted after all.
+            # A random name exists only if an earlier try of this call succeeded.
             return "" if key else task_id
         return task_id
 
@@ -106,11 +106,11 @@ class CloudTasksBackend(QueueBackend):
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         if str(self.options["url"]).startswith("https://"):
             return []
-        # https://cloud.google.com/run/docs/triggering/using-tasks: tokens travel only over TLS.
+        # https://cloud.google.com/run/docs/triggering/using-tasks: tokens must only be sent over TLS.
         where = f"TASKS[{self.alias!r}]"
         return [Error(f"{where}: the url must be https.", id="validibot.dispatch.E001")]
 
 
 def _task_id(key: str) -> str:
-    """Return a task id for a key. Cloud Tasks is slower with ids that share a prefix."""
+    """Return a task id for a key, with a hash first: ids with a common prefix are slower."""
     return f"{hashlib.sha256(key.encode()).hexdigest()[:8]}-{key}"

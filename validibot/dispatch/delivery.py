@@ -1,10 +1,10 @@
-"""Runs the task of a queue entry, and answers whether the queue must deliver it again.
+"""Delivery of queue entries: run the task, and tell the queue whether to deliver it again.
 
-Both queues end here: the worker's HTTP door for Cloud Tasks and the process of the database queue.
-A result's status is an HTTP status, because Cloud Tasks understands nothing else: 2xx ends the
-entry, anything else brings it back. The attempt that reaches the backend's `max_attempts` is
-recorded as a dead letter and ends the entry too. While the database is away no dead letter can be
-written, so the entry is kept; the limit of the queue itself is set higher for that case.
+The worker's HTTP endpoint for Cloud Tasks and the process of the database queue both call
+`deliver`. A result's status is an HTTP status, as Cloud Tasks needs it: 2xx removes the entry from
+the queue, any other status repeats it. When attempt number `max_attempts` of the backend fails, a
+dead letter is recorded and the entry is removed. During an outage of the database no dead letter
+can be written, so the entry is kept; the limit of the queue itself is higher for that case.
 """
 
 import json
@@ -58,11 +58,11 @@ class DeliveryResult:
 
 
 class MalformedDelivery(Exception):
-    """Raised for a body that names no call."""
+    """The body of a delivery is not a call of a task."""
 
 
 def queue_account() -> str:
-    """Return the account as which the queue calls; "" if no queue calls by HTTP."""
+    """Return the service account that the queue uses; "" for a queue that does not use HTTP."""
     return str(getattr(default_task_backend, "service_account", ""))
 
 
@@ -71,7 +71,7 @@ def deliver(delivery: TaskDelivery) -> DeliveryResult:
     try:
         path, args, kwargs = call = _parse(delivery.body)
     except MalformedDelivery as error:
-        # It can never be done, however often it comes.
+        # A repetition would not help.
         logger.warning("delivery %s is dropped: %s", delivery.task_id, error)
         return DeliveryResult(200, f"dropped: {error}")
     result = _run(delivery, path, args, kwargs)
@@ -88,7 +88,7 @@ def deliver(delivery: TaskDelivery) -> DeliveryResult:
 
 
 def add_dead_letter(task_id: str, call: _Call, *, attempts: int, error: str) -> None:
-    """Record a task that is not delivered any more. Raises DatabaseError."""
+    """Record a task that failed too often as a dead letter. Raises DatabaseError."""
     path, args, kwargs = call
     logger.error("task %s failed %d times and is a dead letter: %s", path, attempts, error)
     DeadLetter.objects.update_or_create(
@@ -131,7 +131,7 @@ def _run(
 ) -> DeliveryResult:
     task = find_task(path)
     if task is None:
-        # A worker of another version may know it.
+        # A worker of a newer version may have the task.
         logger.warning("delivery %s: no task %r", delivery.task_id, path[:200])
         return DeliveryResult(404, f"There is no task {path[:200]!r}.")
     if task.takes_context:

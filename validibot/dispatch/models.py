@@ -1,4 +1,4 @@
-"""Tasks that failed too often."""
+"""Dead letters: tasks that failed too often."""
 
 import json
 from typing import Any, ClassVar
@@ -8,10 +8,10 @@ from django.utils import timezone
 
 
 class DeadLetter(models.Model):
-    """A task that failed `max_attempts` times and is delivered no more.
+    """A task that failed `max_attempts` times and is not delivered any more.
 
-    `task` is the dotted path, `args` and `kwargs` what it is called with, `error` what its last
-    attempt came to.
+    `task` is its dotted path, `args` and `kwargs` are its arguments, `error` is the error of its
+    last attempt.
     """
 
     task_id = models.CharField(max_length=500, unique=True)
@@ -30,6 +30,6 @@ class DeadLetter(models.Model):
 
 
 def call_text(task: str, args: list[Any], kwargs: dict[str, Any]) -> str:
-    """Return a call as it would be written in Python."""
+    """Return a call as Python source."""
     named = (f"{key}={json.dumps(value)}" for key, value in kwargs.items())
     return f"{task}({', '.join([*map(json.dumps, args), *named])})"

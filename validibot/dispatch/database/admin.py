@@ -9,7 +9,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 
 from validibot.dispatch.database.models import QueuedTask
 
-# Its actions would run a task a second time beside the first.
+# The actions of this admin would run a task twice at the same time.
 admin.site.unregister(ProcrastinateJob)
 
 

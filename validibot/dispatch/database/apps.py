@@ -1,4 +1,4 @@
-"""App configuration: installed, after procrastinate's own, where TASKS is the database queue."""
+"""App configuration. The app is installed after procrastinate's if TASKS is the database queue."""
 
 from django.apps import AppConfig
 

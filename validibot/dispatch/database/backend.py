@@ -1,8 +1,8 @@
-"""The `TASKS` backend: enqueueing writes a row, in the caller's transaction if there is one.
+"""The `TASKS` backend of the database queue: enqueueing writes a row in the caller's transaction.
 
-To procrastinate every entry is the same task, `deliver`; the row's arguments hold what a delivery
-of Cloud Tasks holds, and `validibot.dispatch.delivery` runs both. The options are validated when
-Django starts; `check` adds what needs the apps: the periodic tasks and the installed apps.
+Procrastinate knows one task only, `deliver`; the row's arguments are the body of a Cloud Tasks
+delivery, and `validibot.dispatch.delivery` runs both. The options are validated when Django starts;
+`check` validates what needs the loaded apps: the periodic tasks and the installed apps.
 """
 
 from contextlib import nullcontext
@@ -32,9 +32,9 @@ class QueueOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    # A worker without a heartbeat for so long is dead, and its tasks are freed.
+    # A worker without a heartbeat for this time counts as dead, and its tasks are freed.
     lease_seconds: PositiveFloat = 20
-    # How often a worker polls; an entry that is due at once wakes it earlier.
+    # How often a worker polls; a new entry that is due wakes it earlier.
     poll_seconds: PositiveFloat = 1
     max_attempts: PositiveInt = 30
     min_backoff: PositiveFloat = 1
@@ -65,7 +65,7 @@ class DatabaseBackend(QueueBackend):
     def add(
         self, task: Task[..., Any], args: list[Any], kwargs: dict[str, Any], *, key: str
     ) -> str:
-        """Add a row. Raises OperationalError when the database cannot be reached."""
+        """Add a row. Raises OperationalError if the database cannot be reached."""
         job = Job(
             queue=task.queue_name,
             priority=task.priority,
@@ -75,7 +75,7 @@ class DatabaseBackend(QueueBackend):
             task_kwargs=as_call(task, args, kwargs),
             scheduled_at=task.run_after,
         )
-        # The violated index of a second entry must not abort the caller's transaction.
+        # A second entry violates an index, which must not abort the caller's transaction.
         is_inside = key and connection.in_atomic_block
         try:
             with transaction.atomic() if is_inside else nullcontext():
@@ -99,9 +99,11 @@ class DatabaseBackend(QueueBackend):
             faults.append(f"the queue needs PostgreSQL, not {connection.vendor}.")
         for path, due in self.settings.periodic.items():
             if find_task(path) is None:
-                faults.append(f"OPTIONS['periodic'] names {path!r}, which is no task.")
+                faults.append(f"OPTIONS['periodic'] names {path!r}, which is not a task.")
             if not _is_crontab(due):
-                faults.append(f"OPTIONS['periodic'][{path!r}] is {due!r}: no crontab line.")
+                faults.append(
+                    f"OPTIONS['periodic'][{path!r}] is {due!r}, which is not a crontab line."
+                )
         return faults
 
 

@@ -1,8 +1,9 @@
-"""Procrastinate's job manager for workers that may be killed, paused or believed dead.
+"""Procrastinate's job manager with leases, for workers that may be killed or paused.
 
-Procrastinate frees nothing by itself when a worker dies, and lets a worker end a job that another
-one holds by now. `LeasedJobManager` ends only what its worker still holds. `free_orphans` gives the
-tasks of workers without a heartbeat back to the queue; any number of workers may call it at once.
+Procrastinate does not free the tasks of a dead worker, and lets a paused worker end a job that
+another one has taken over. `LeasedJobManager` ends only jobs that its worker still holds.
+`free_orphans` puts the tasks of workers without a heartbeat back on the queue; any number of workers
+may call it at once.
 """
 
 import datetime as dt
@@ -47,7 +48,7 @@ class LeasedJobManager(JobManager):
         return self._worker_id
 
     async def heartbeat(self) -> None:
-        """Send a heartbeat; procrastinate's own stop while a worker shuts down."""
+        """Send a heartbeat. Procrastinate itself sends none while a worker shuts down."""
         if self._worker_id is not None:
             await self.update_heartbeat(self._worker_id)
 
@@ -67,7 +68,7 @@ class LeasedJobManager(JobManager):
         try:
             await super().retry_job(job, *args, **kwargs)
         except UniqueViolation:
-            # An entry with the same key was added meanwhile: it does this one's work.
+            # An entry with the same key was added meanwhile and replaces this one.
             await super().finish_job(job, Status.SUCCEEDED, delete_job=True)
 
     async def _is_closed(self) -> bool:
@@ -84,7 +85,7 @@ class LeasedJobManager(JobManager):
         rows = await self.connector.execute_query_all_async(query=_HOLDER, id=job.id)
         holds = [row["worker_id"] for row in rows] == [job.worker_id]
         if not holds:
-            logger.warning("task %s was taken over meanwhile; its end here does not count", job.id)
+            logger.warning("task %s was taken over by another worker; its end is ignored", job.id)
         return holds
 
 
@@ -93,7 +94,7 @@ def free_orphans(options: QueueOptions) -> list[int]:
 
     A task that was running when `max_attempts` workers died becomes a dead letter.
     """
-    # The database's clock alone decides: it also set the heartbeats.
+    # Heartbeats have the database's time, so compare them with its clock.
     since = Now() - dt.timedelta(seconds=options.lease_seconds)
     alive = ProcrastinateWorker.objects.filter(pk=OuterRef("worker_id"), last_heartbeat__gt=since)
     held = QueuedTask.objects.filter(~Exists(alive), status=QueuedTask.RUNNING)
@@ -117,5 +118,5 @@ def _free(task: QueuedTask, options: QueueOptions) -> None:
     try:
         with transaction.atomic():
             row.update(status=QueuedTask.WAITING, attempts=attempts, worker=None, scheduled_at=None)
-    except IntegrityError:  # an entry with the same key waits already
+    except IntegrityError:  # another entry with the same key is waiting
         row.delete()

@@ -1,4 +1,4 @@
-"""The entries of the database queue: procrastinate's rows under the names that we use."""
+"""The entries of the database queue: a proxy model of procrastinate's jobs."""
 
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ class QueuedTask(ProcrastinateJob):
         proxy = True
         ordering = ("pk",)
 
-    # Procrastinate's own manager refuses to change anything.
+    # Procrastinate's own manager is read-only.
     objects: ClassVar[models.Manager["QueuedTask"]] = models.Manager()  # type: ignore[assignment]
 
     def __str__(self) -> str:

@@ -1,9 +1,9 @@
 """The process that runs the tasks of the database queue.
 
 Procrastinate's worker fetches, retries, listens for new entries and defers the periodic tasks. This
-module adds what it lacks: tasks run in threads with a Django connection each; a thread that does
-not end in time is left behind, and its task is put back; the worker survives every outage of the
-database; its heartbeats go on while it shuts down; and it frees the tasks of workers that died.
+module adds what it lacks. Tasks run in threads, each with a Django connection. A thread that does
+not end in time is abandoned, and its task is put back on the queue. The worker survives outages of
+the database, sends heartbeats while it shuts down, and frees the tasks of workers that died.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from validibot.dispatch.database.backend import DELIVER, QueueOptions
 from validibot.dispatch.database.jobs import LeasedJobManager, free_orphans
 from validibot.dispatch.delivery import DeliveryResult, TaskDelivery, deliver
 
-# The worker's own connections beside those of the tasks: fetching, ending, health.
+# The worker's own connections, in addition to those of the tasks: fetch, end, health.
 _CONNECTIONS = 3
 _HEALTH_SECONDS = 2.0
 _UNREACHABLE = (ProcrastinateException, OperationalError, TimeoutError, OSError)
@@ -42,11 +42,11 @@ logger = logging.getLogger(__name__)
 
 
 class DeliverAgain(Exception):
-    """Raised to procrastinate by a delivery that was not done."""
+    """Tells procrastinate to retry a delivery that failed."""
 
 
 class JitteredBackoff(BaseRetryStrategy):
-    """Exponential backoff with jitter; a task that is put back on shutdown is due at once."""
+    """Exponential backoff with jitter; tasks that are put back on shutdown are retried at once."""
 
     def __init__(self, options: QueueOptions) -> None:
         self.options = options
@@ -55,7 +55,7 @@ class JitteredBackoff(BaseRetryStrategy):
         now = timezone.now()
         if isinstance(exception, asyncio.CancelledError):
             return RetryDecision(retry_at=now)
-        # The first retry follows attempt 0. `deliver` ends a task that has failed too often.
+        # Attempts count from 0. `deliver` ends a task that has failed too often.
         longest = min(
             self.options.min_backoff * 2 ** min(job.attempts, 32), self.options.max_backoff
         )
@@ -77,7 +77,7 @@ class QueueWorker:
         self._jobs: LeasedJobManager | None = None
 
     def stop(self) -> None:
-        """Take no more tasks; those that run longer than `shutdown_timeout` are put back."""
+        """Stop fetching tasks; put those back that run longer than `shutdown_timeout`."""
         self._stopping.set()
 
     async def run(self) -> None:
@@ -91,7 +91,7 @@ class QueueWorker:
         self._threads.shutdown(wait=False)
 
     async def fault(self) -> str:
-        """Return why this worker does not serve; "" if it does."""
+        """Return the reason why this worker is not healthy; "" if it is."""
         if self._stopping.is_set():
             return "stopping"
         if self._jobs is None:
@@ -123,7 +123,7 @@ class QueueWorker:
             tasks = (working, keeping, stopping)
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             working.cancel()
-            await asyncio.wait({working})  # its shutdown may take longer than the lease
+            await asyncio.wait({working})  # may take longer than the lease, so heartbeats go on
             for each in tasks:
                 each.cancel()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -141,7 +141,7 @@ class QueueWorker:
         return app
 
     async def _work(self, app: App) -> None:
-        """Run procrastinate's worker; cancelled, it shuts down as `stop` says."""
+        """Run procrastinate's worker; cancelling it starts its graceful shutdown."""
         await app.run_worker_async(
             concurrency=self.concurrency,
             fetch_job_polling_interval=self.options.poll_seconds,
@@ -163,7 +163,7 @@ class QueueWorker:
             await asyncio.sleep(self.options.heartbeat_seconds)
 
     async def _deliver(self, context: JobContext, /, *_: Any, **call: Any) -> None:
-        """Run a task in a thread. When this is cancelled the thread goes on by itself."""
+        """Run a task in a thread, which runs on if this coroutine is cancelled."""
         running = self._threads.submit(_with_connection, _run, context.job)
         self.running.add(running)
         running.add_done_callback(self.running.discard)
@@ -173,12 +173,12 @@ class QueueWorker:
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:
-    """Make PostgreSQL find the next task by index, however wrong it is about the table's size.
+    """Make PostgreSQL find the next task by index even if its statistics are wrong.
 
-    A queue is empty when it is analysed and full when it matters; to sort it for each fetched task
-    costs milliseconds more for every thousand that wait.
+    A queue is often empty when it is analysed. With these statistics PostgreSQL would sort all
+    waiting tasks for each fetch, which costs milliseconds for every thousand.
     """
-    # All that procrastinate does is one statement: a transaction around it would be two more.
+    # Procrastinate sends single statements: a transaction around each would add two more.
     await connection.set_autocommit(True)
     await connection.execute("SET enable_sort = off")
     await connection.execute("SET enable_bitmapscan = off")
@@ -190,7 +190,7 @@ def _run(job: Job) -> DeliveryResult:
 
 
 def _with_connection[A, R](function: Callable[[A], R], argument: A) -> R:
-    """Return the thread's connection to the pool afterwards, as Django does after a request."""
+    """Call a function and return the thread's connection to the pool, as Django does per request."""
     try:
         return function(argument)
     finally:

@@ -1,4 +1,4 @@
-"""The Cloud Tasks backend: the tasks that it creates, and its bound on time."""
+"""The Cloud Tasks backend: the created tasks and the time limit."""
 
 import datetime as dt
 import json

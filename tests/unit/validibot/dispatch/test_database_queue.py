@@ -28,14 +28,14 @@ CALL = 'validibot.runs.tasks.cancel_execution("42")'
 
 
 def enqueued(**changes: Any) -> QueuedTask:
-    """Return a task's row as it would be after `changes`."""
+    """Enqueue a task and return its row with `changes`."""
     result = DatabaseBackend("default", {}).enqueue(cancel_execution, ["42"], {})
     QueuedTask.objects.filter(pk=result.id).update(**changes)
     return QueuedTask.objects.get(pk=result.id)
 
 
 def worker(*, silent: float) -> int:
-    """Return the id of a worker that gave a sign of life `silent` seconds ago."""
+    """Return the id of a worker whose last heartbeat was `silent` seconds ago."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO procrastinate_workers (last_heartbeat)"
@@ -123,7 +123,7 @@ def test_free_orphans_frees_tasks_of_silent_workers_only() -> None:
     assert free_orphans(options) == []
 
 
-def test_task_that_ends_every_worker_becomes_dead_letter() -> None:
+def test_task_that_kills_workers_becomes_dead_letter() -> None:
     task = enqueued(status="doing", attempts=2)
 
     free_orphans(QueueOptions(max_attempts=3))
@@ -186,10 +186,10 @@ def test_check_shipped_settings_finds_no_fault() -> None:
 
 def test_check_names_unknown_periodic_task_and_bad_crontab() -> None:
     [fault] = faults(periodic={"validibot.runs.sweep": "* * * * *"})
-    assert fault.endswith("OPTIONS['periodic'] names 'validibot.runs.sweep', which is no task.")
+    assert fault.endswith("OPTIONS['periodic'] names 'validibot.runs.sweep', which is not a task.")
 
     [fault] = faults(periodic={"validibot.runs.tasks.sweep": "at noon"})
-    assert "is 'at noon': no crontab line" in fault
+    assert "is 'at noon', which is not a crontab line" in fault
 
 
 def test_check_names_missing_app(monkeypatch: pytest.MonkeyPatch) -> None:

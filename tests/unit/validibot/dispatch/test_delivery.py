@@ -22,7 +22,7 @@ def delivery(**changes: Any) -> TaskDelivery:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Calls of the task; if the first item is an exception, the task raises it."""
+    """Return the list of the task's calls; the task raises its first item if it is an exception."""
     seen: list[Any] = []
 
     def call(self: object, *args: Any, **kwargs: Any) -> None:
@@ -133,7 +133,7 @@ def test_earlier_failed_attempt_becomes_no_dead_letter(calls: list[Any]) -> None
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_three_attempts")
-def test_unknown_task_becomes_dead_letter_in_the_end() -> None:
+def test_unknown_task_becomes_dead_letter_after_last_attempt() -> None:
     assert deliver(delivery(task="validibot.runs.tasks.of_tomorrow")).status == 200
     assert "There is no task" in DeadLetter.objects.get().error
 

@@ -1,4 +1,4 @@
-"""List the tasks of the queue, and requeue dead letters."""
+"""Command that lists tasks and dead letters, and requeues dead letters."""
 
 import argparse
 from typing import Any
@@ -17,9 +17,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
-        verbs.add_parser("list", help="tasks that wait or run (database queue only)")
-        verbs.add_parser("dead", help="dead letters: tasks that failed too often, and why")
-        again = verbs.add_parser("requeue", help="put dead letters on the queue again")
+        verbs.add_parser("list", help="list waiting and running tasks (database queue only)")
+        verbs.add_parser(
+            "dead", help="list dead letters: tasks that failed too often, with their error"
+        )
+        again = verbs.add_parser("requeue", help="enqueue the tasks of dead letters again")
         which = again.add_mutually_exclusive_group(required=True)
         which.add_argument("ids", nargs="*", type=int, default=[], metavar="ID")
         which.add_argument("--all", action="store_true", help="every dead letter")
@@ -44,7 +46,7 @@ class Command(BaseCommand):
     def _list(self) -> None:
         if not apps.is_installed("validibot.dispatch.database"):
             raise CommandError(
-                "Waiting tasks can be listed with the database queue only; for Cloud Tasks run"
+                "Only the database queue can list its tasks. For Cloud Tasks run"
                 " `gcloud tasks list --queue QUEUE --location REGION`."
             )
         tasks = apps.get_model("queue", "QueuedTask").objects

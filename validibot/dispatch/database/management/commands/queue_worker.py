@@ -1,4 +1,4 @@
-"""Run the tasks of the database queue until a signal says stop."""
+"""Command that runs the tasks of the database queue until a signal stops it."""
 
 import argparse
 import asyncio
@@ -20,14 +20,16 @@ from validibot.dispatch.database.backend import DatabaseBackend
 from validibot.dispatch.database.worker import QueueWorker
 
 HEALTH_PATH = "/health/"
-# Connections of a worker beside those of its tasks.
+# Connections of a worker in addition to those of its tasks.
 _SPARE = 2
 
 logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
-    help = "Run the tasks of the queue. SIGTERM and Ctrl-C stop it gracefully, the second at once."
+    help = (
+        "Run the tasks of the queue. SIGTERM or Ctrl-C stops it gracefully, a second one at once."
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
@@ -43,32 +45,35 @@ class Command(BaseCommand):
             "--shutdown-timeout",
             type=float,
             default=8.0,
-            help="seconds that running tasks have when told to stop; then they are put back (8)",
+            help="seconds for running tasks to end after a signal; then they are put back (8)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         backend = task_backends[DEFAULT_TASK_BACKEND_ALIAS]
         if not isinstance(backend, DatabaseBackend):
             raise CommandError(
-                f"TASKS['default'] is {type(backend).__name__}, which needs no worker of this kind."
-                " Set TASK_QUEUE=database to let tasks wait in the database."
+                f"TASKS['default'] is {type(backend).__name__}, which does not use this worker."
+                " Set TASK_QUEUE=database to use the database queue."
             )
         _check_pool(options["concurrency"])
         worker = asyncio.run(_work(backend, options))
         if worker.running:
             logger.warning("%d tasks took too long to stop and are put back", len(worker.running))
             logging.shutdown()
-            # Their threads cannot be stopped, and Python would wait for them.
+            # Python would wait for their threads, which cannot be stopped.
             os._exit(0)
 
 
 def _check_pool(concurrency: int) -> None:
-    """Each running task takes a connection; so do the runs' leases and freeing orphans."""
+    """Refuse a concurrency that needs more connections than the pool has.
+
+    Each task takes a connection, and so do renewing leases and freeing orphans.
+    """
     pool = connection.settings_dict["OPTIONS"].get("pool") or {}
     largest = pool.get("max_size", concurrency + _SPARE)
     if concurrency + _SPARE > largest:
         raise CommandError(
-            f"--concurrency {concurrency} needs {concurrency + _SPARE} connections, and there are"
+            f"--concurrency {concurrency} needs {concurrency + _SPARE} connections, but the pool has"
             f" {largest}. Set DATABASE_POOL to {concurrency + _SPARE}, or lower --concurrency."
         )
 
@@ -98,7 +103,7 @@ async def _work(backend: DatabaseBackend, options: dict[str, Any]) -> QueueWorke
 def health_server(
     worker: QueueWorker, loop: asyncio.AbstractEventLoop, address: tuple[str, int]
 ) -> Iterator[int]:
-    """Serve the worker's health from a thread; yield the port, which 0 leaves to the system."""
+    """Serve the worker's health in a thread; yield its port. Port 0 means any free port."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 5
