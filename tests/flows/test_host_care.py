@@ -138,7 +138,7 @@ def test_damaged_or_foreign_backup_is_refused(host: Host, tmp_path: Path) -> Non
     cut = host.manage("restore", str(part), "--replace")
     elsewhere = host.manage("restore", str(whole), "--replace", DATA_ROOT="file:///elsewhere")
 
-    assert "is no backup, or a part of one" in cut.stderr
+    assert "is not a complete backup" in cut.stderr
     assert f"Set DATA_ROOT={host.files.as_uri()}" in elsewhere.stderr
     assert "Traceback" not in cut.stderr + elsewhere.stderr
 

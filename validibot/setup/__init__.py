@@ -1,1 +1,1 @@
-"""Bring a new deployment to a state in which it can be used."""
+"""Setup, demo data, backup and restore of a deployment."""

@@ -21,7 +21,7 @@ from validibot.workflows.models import Workflow
 
 
 class BackgroundDeletion(admin.ModelAdmin[Any]):
-    """States how much a deletion removes, and enqueues it once it is confirmed."""
+    """Admin whose deletions state how much they remove and run in a background task."""
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
@@ -46,20 +46,20 @@ class BackgroundDeletion(admin.ModelAdmin[Any]):
 
 
 class DeletableOrganisationAdmin(BackgroundDeletion, OrganisationAdmin):
-    """Organisations."""
+    """Organisation admin with deletion in the background."""
 
 
 class DeletableUserAdmin(BackgroundDeletion, UserAdmin):
-    """Users."""
+    """User admin with deletion in the background."""
 
 
 class DeletableWorkflowAdmin(BackgroundDeletion, WorkflowAdmin):
-    """Versions of workflows."""
+    """Workflow admin with deletion in the background."""
 
 
 @admin.register(Submission)
 class SubmissionAdmin(BackgroundDeletion):
-    """Submissions, to look at and to delete."""
+    """Read-only admin of submissions, which can be deleted."""
 
     list_display = ("filename", "organisation", "size_bytes", "created_at")
     list_select_related = ("organisation",)

@@ -1,4 +1,4 @@
-"""The demonstration: a user who may do everything, an organisation, and workflows to try."""
+"""Demo data: a user with all rights, an organisation, and workflows to try."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,20 +11,20 @@ from django.db import transaction
 from validibot.accounts import api_keys
 from validibot.accounts.models import Membership, Organisation, Project, Role, User
 from validibot.accounts.workspaces import ensure_personal_workspace
-from validibot.setup.seeds import ROOT, Seed, plant, read_seeds
+from validibot.setup.seeds import ROOT, Seed, apply_seed, read_seeds
 
 Say = Callable[[str], object]
 
 
 class DemoError(Exception):
-    """The settings of the demonstration are wrong."""
+    """The settings of the demo data are invalid."""
 
 
 def make(say: Say) -> None:
-    """Make what is missing and mend what differs. Raises DemoError, SeedInvalid, StorageError."""
+    """Create or update the demo data. Raises DemoError, SeedInvalid and StorageError."""
     seeds = read_seeds()
     with transaction.atomic():
-        # Before the user, whose workspace might take the slug.
+        # Created before the user, whose own workspace could take the slug.
         organisation, _ = Organisation.objects.get_or_create(
             slug="demo", defaults={"name": "Demo", "launch_quota": 0}
         )
@@ -33,7 +33,7 @@ def make(say: Say) -> None:
         )
         user = _user(organisation)
     for seed in seeds:
-        plant(seed, project=project, author=user, say=say)
+        apply_seed(seed, project=project, author=user, say=say)
     if settings.SEED_FILE:
         write_seed_file(Path(settings.SEED_FILE), organisation, seeds)
 
@@ -41,7 +41,7 @@ def make(say: Say) -> None:
 def _user(organisation: Organisation) -> User:
     email, password = settings.DEMO_EMAIL.lower(), settings.DEMO_PASSWORD
     if not password:
-        raise DemoError("DEMO_EMAIL is set and DEMO_PASSWORD is not: set both, or neither.")
+        raise DemoError("DEMO_EMAIL is set but DEMO_PASSWORD is not: set both or neither.")
     user = User.objects.filter(email=email).first()
     if user is None:
         user = User.objects.create_superuser(email, password, name="Demo")
@@ -64,11 +64,11 @@ def _store_key(user: User) -> None:
     try:
         api_keys.store(user, "Demo", settings.DEMO_API_KEY)
     except ValueError as error:
-        raise DemoError(f"DEMO_API_KEY is wrong: {error}") from None
+        raise DemoError(f"Invalid DEMO_API_KEY: {error}") from None
 
 
 def write_seed_file(path: Path, organisation: Organisation, seeds: Sequence[Seed]) -> None:
-    """Tell other programs which workflows there are, and files to try them with."""
+    """Write the demo workflows and their sample files as JSON, for other programs."""
     workflows = [
         {
             "slug": seed.slug,

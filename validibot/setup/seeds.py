@@ -1,7 +1,7 @@
-"""Workflows that come with the product: one TOML file each in the folder `seeds`.
+"""Demo workflows that the product ships: one TOML file each in the folder `seeds`.
 
-A step gets the standard files of its validator's resource ports (weather). They are put into storage
-once, under the digest of their content, for all steps that need them.
+A step gets the standard files of its validator's resource ports (weather). They are stored once,
+under the digest of their content, for all steps that need them.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class SeedInvalid(Exception):
-    """A seed is wrong; the message names its file and the fault."""
+    """A seed is invalid; the message names the file and the errors."""
 
 
 class SeedPart(BaseModel):
@@ -101,10 +101,12 @@ def _faults(error: ValidationError) -> Iterator[str]:
         yield f"`{where}`: {fault['msg']}"
 
 
-def plant(seed: Seed, *, project: Project, author: User, say: Callable[[str], object]) -> Workflow:
-    """Create the seed's workflow, or bring it in line. Raises SeedInvalid, StorageError.
+def apply_seed(
+    seed: Seed, *, project: Project, author: User, say: Callable[[str], object]
+) -> Workflow:
+    """Create or update the seed's workflow. Raises SeedInvalid and StorageError.
 
-    A version that has runs is not changed: what differs becomes the next version.
+    A version that has runs does not change: a changed seed becomes the next version.
     """
     with transaction.atomic():
         versions = Workflow.objects.filter(organisation=project.organisation_id, slug=seed.slug)
@@ -121,17 +123,17 @@ def plant(seed: Seed, *, project: Project, author: User, say: Callable[[str], ob
             for order, seed_step in enumerate(seed.steps, start=1):
                 step = _step(draft, order, seed_step)
                 _assertions(step, seed_step.assertions)
-                _keep_files(step, say=say)
+                _store_standard_files(step, say=say)
             Step.objects.filter(workflow=draft, order__gt=len(seed.steps)).delete()
-        planted = newest(found)
-        _samples(planted, seed)
-    return planted
+        applied = newest(found)
+        _samples(applied, seed)
+    return applied
 
 
 def _step(workflow: Workflow, order: int, seed: SeedStep) -> Step:
     validator = Validator.objects.filter(slug=seed.validator, is_active=True).first()
     if validator is None:
-        raise SeedInvalid(f"Seed {workflow.slug}: there is no validator {seed.validator!r}.")
+        raise SeedInvalid(f"Seed {workflow.slug}: unknown validator {seed.validator!r}.")
     step, _ = Step.objects.update_or_create(
         workflow=workflow,
         order=order,
@@ -165,30 +167,28 @@ def _samples(workflow: Workflow, seed: Seed) -> None:
         )
 
 
-def _keep_files(step: Step, *, say: Callable[[str], object]) -> None:
+def _store_standard_files(step: Step, *, say: Callable[[str], object]) -> None:
     """Give a step the standard file of every resource port of its validator."""
     for port in step.validator.ports:
         if port["channel"] != "resource_files" or not port["default"]:
             continue
         source = packaged_file(port["default"])
         if source is None:
-            say(
-                f"{step.name}: {port['default']} is not on this machine; {port['name']} is missing."
-            )
+            say(f"{step.name}: {port['name']} is missing: {port['default']} is not installed.")
             continue
-        _keep(step, source, port_key=port["port_key"], kind=port["type"])
+        _store_file(step, source, port_key=port["port_key"], kind=port["type"])
 
 
 def packaged_file(reference: str) -> Path | None:
-    """Return the file `package:<import name>/<path inside>`; None if it is not on this machine."""
+    """Return the file `package:<import name>/<path inside>`; None if it is not installed."""
     try:
         return resolve_resource(reference)
     except ManifestInvalid:
         return None
 
 
-def _keep(step: Step, source: Path, *, port_key: str, kind: str) -> None:
-    """Store a file below the data root, unless it is there, and note it at the step."""
+def _store_file(step: Step, source: Path, *, port_key: str, kind: str) -> None:
+    """Store a file below the data root unless it is there, and add it to the step."""
     content = source.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     uri = f"{settings.DATA_ROOT}/library/{sha256}/{source.name}"
@@ -207,14 +207,14 @@ def _keep(step: Step, source: Path, *, port_key: str, kind: str) -> None:
 
 
 def _stored(uri: str, content: bytes) -> str:
-    """Return the version of the object at `uri`, written if it is missing."""
+    """Return the version of the object at `uri`; write it if it is missing."""
     storage = get_storage(uri)
     version = storage.current(uri)
     if version is None:
         try:
             return storage.create(uri, content, mime_type="application/octet-stream").version
-        except ObjectExists:  # another setup was quicker
+        except ObjectExists:  # a concurrent setup wrote it
             version = storage.current(uri)
     if version is None:
-        raise StorageError(f"{uri} was there and is gone.")
+        raise StorageError(f"{uri} was deleted while it was being set up.")
     return version

@@ -1,1 +1,1 @@
-"""Submissions: the files that were sent to be validated."""
+"""Submissions: the files that are validated, their intake and their storage."""

@@ -1,4 +1,4 @@
-"""Keep the bytes of a submission and read them back, wherever they live."""
+"""Storage of the bytes of submissions: small ones in their row, large ones in storage."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from validibot.core.storage import ObjectTooLarge, get_storage
 from validibot.submissions.filetypes import mime_type
 from validibot.submissions.models import Submission
 
-# Up to here a submission lives in its row: an in-process step then needs no storage request.
+# A submission up to this size is stored in its row: an in-process step needs no storage request.
 INLINE_BYTES = 64 * 1024
 CHUNK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A file that has arrived in full, hashed and rewound, and what its sender says about it.
+    """A completely received file, hashed and rewound, with the sender's name and metadata.
 
-    A context manager: leaving it closes the file.
+    As a context manager it closes the file on exit.
     """
 
     content: BinaryIO
@@ -40,7 +40,7 @@ class Incoming:
         self.content.close()
 
     def fingerprint(self) -> str:
-        """Return a digest of everything that the sender chose; equal for an honest retry."""
+        """Return a digest of everything that the sender chose, to recognise a retry."""
         fields = sorted(self.metadata.items())
         words = [self.filename, self.name, self.short_description, self.scenario]
         told = [self.sha256, *words, fields]
@@ -62,9 +62,9 @@ def measure(content: BinaryIO) -> tuple[int, str]:
 def prepare(
     incoming: Incoming, *, organisation: Organisation, project: Project | None, user: User | None
 ) -> Submission:
-    """Return the unsaved row of a submission; a large file is put into storage first.
+    """Return the unsaved row of a submission; store a large file first.
 
-    Apart from the database, so that no transaction is open while a file travels.
+    This is separate from saving, so that no transaction is open during the upload.
     """
     submission = Submission(
         organisation=organisation,
@@ -88,7 +88,7 @@ def prepare(
 
 
 def discard(submission: Submission) -> None:
-    """Remove the file of a prepared submission that was not needed after all."""
+    """Delete the file of a prepared submission that is not saved."""
     if submission.uri:
         get_storage(submission.uri).delete_below(f"{_folder(submission)}/")
 

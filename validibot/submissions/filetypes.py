@@ -31,7 +31,7 @@ _BY_MIME_TYPE = {v: k for k, v in reversed(BY_EXTENSION.items())} | {
     "text/x-idf": ".idf",
     "text/yaml": ".yaml",
 }
-# These say nothing: it is what clients send that were not told.
+# Clients send these when they do not know the type.
 _VAGUE = (OCTETS, "text/plain", "application/x-www-form-urlencoded")
 
 HEAD_BYTES = 64 * 1024
@@ -50,12 +50,12 @@ def extension(filename: str) -> str:
 
 
 def mime_type(filename: str) -> str:
-    """Return the type that the file's name stands for."""
+    """Return the MIME type for a file name."""
     return BY_EXTENSION.get(extension(filename), OCTETS)
 
 
 def default_filename(declared_type: str, head: bytes) -> str:
-    """Name content that came without a name, by its declared type or else by how it starts."""
+    """Return a name for content without one, by its declared type or else by its first bytes."""
     known = _BY_MIME_TYPE.get(declared_type, "")
     if not known or declared_type in _VAGUE:
         known = _sniffed(head) or known

@@ -42,9 +42,9 @@ ENVELOPE_FIELDS = frozenset(
         "short_description",
     }
 )
-# An envelope carries at most 10 MB of content, a third more in base64, and some fields.
+# At most 10 MB of content, which base64 makes a third longer, and the other fields.
 _ENVELOPE_BYTES = 14 * 1024 * 1024
-# The start of an object whose first member, as far as it is there, is one of an envelope.
+# The start of a JSON object whose first member is, or may become, one of an envelope.
 _ENVELOPE_START = re.compile(
     r'\s*\{\s*(?:$|"(?:' + "|".join(sorted(ENVELOPE_FIELDS)) + r')"|"[a-z_]*$)'
 )
@@ -92,7 +92,7 @@ def _multipart(request: HttpRequest) -> Incoming:
         return _incoming(cast("BinaryIO", files[0].file), name, fields)
     if "content" in fields:
         return _inline(fields)
-    raise IntakeError("NO_FILE", "There is no file: send it in the part `file`.", field="file")
+    raise IntakeError("NO_FILE", "No file was sent. Send it in the part `file`.", field="file")
 
 
 def _body(request: HttpRequest) -> Incoming:
@@ -112,7 +112,7 @@ def _body(request: HttpRequest) -> Incoming:
 
 
 def _headers(request: HttpRequest) -> dict[str, Any]:
-    """Return the fields that come in headers, because a raw body has no place for them."""
+    """Return the fields that are sent as headers, for which a raw body has no place."""
     return {"scenario": request.headers.get("X-Validibot-Scenario", "")}
 
 
@@ -149,7 +149,7 @@ def _envelope(request: HttpRequest, content: BinaryIO) -> dict[str, Any] | None:
             raise IntakeError(
                 "INVALID_PAYLOAD",
                 f"The body begins like a JSON envelope but is not JSON: {str(error)[:200]}. "
-                "Send it whole, or send the file itself with the header X-Filename.",
+                "Send it completely, or send the file itself with the header X-Filename.",
             ) from error
         return None  # the workflow's own validator reports what is wrong with it
     if not isinstance(document, dict) or "content" not in document:
@@ -172,7 +172,7 @@ def _inline(fields: dict[str, Any]) -> Incoming:
         raw = _decode(content.encode(), "content") if encoding else content.encode()
     except UnicodeEncodeError as error:
         raise IntakeError(
-            "INVALID_PAYLOAD", "`content` holds half a surrogate pair.", field="content"
+            "INVALID_PAYLOAD", "`content` contains half of a surrogate pair.", field="content"
         ) from error
     if len(raw) > settings.MAX_INLINE_BYTES:
         raise _too_large()
@@ -203,7 +203,7 @@ def _leaf(filename: str) -> str:
     if leaf in ("", ".", "..") or not _storable(leaf, 255) or BIDI_CONTROLS.search(leaf):
         raise IntakeError(
             "INVALID_PAYLOAD",
-            f"The file name {filename[:80]!r} cannot be used; send a plain name such as model.idf.",
+            f"Invalid file name {filename[:80]!r}. Send a plain name such as model.idf.",
             field="filename",
         )
     return leaf
@@ -215,7 +215,7 @@ def _text(fields: dict[str, Any], field: str) -> str:
         return ""
     if not _storable(value, 255):
         raise IntakeError(
-            "INVALID_PAYLOAD", f"`{field}` must be a text of at most 255 characters.", field=field
+            "INVALID_PAYLOAD", f"`{field}` must be a string of at most 255 characters.", field=field
         )
     return str(value)
 

@@ -1,4 +1,4 @@
-"""Submissions: one file each, and what its sender said about it."""
+"""Submissions: one file each, with the name and metadata that its sender gave."""
 
 import re
 import uuid
@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from validibot.accounts.models import Organisation, Project
 
-# Characters that change the direction of text: a name would show another extension than it has.
+# Characters that change the direction of text, so that a name shows a wrong extension.
 BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 

@@ -1,9 +1,9 @@
-"""A whole deployment in one file: its database, and the files below a `file://` DATA_ROOT.
+"""Backup of a whole deployment: its database, and the files below a `file://` DATA_ROOT.
 
-The file is a tar: `manifest.json`, `database.dump` (as pg_dump writes it), `files/…`, and in the end
-`sums.json` with the SHA-256 of all of them. Secrets are variables, so none are in it; sessions, which
-would let a thief in, are left out. The database is copied first: files are never changed once they are
-written, so those that its rows name are all there afterwards.
+A backup is a tar file: `manifest.json`, `database.dump` (in pg_dump's custom format), `files/…`, and
+last `sums.json` with the SHA-256 of each member. It has no secrets, which are environment variables,
+and no sessions, with which a thief of the backup could sign in. The database is copied first: files
+never change once they are written, so every file that a row names is still there afterwards.
 """
 
 import tempfile
@@ -31,7 +31,7 @@ __all__ = ["BackupError", "backup", "restore"]
 
 
 def backup(output: IO[bytes]) -> int:
-    """Write a backup; return how many files are in it. Raises BackupError, OSError."""
+    """Write a backup; return the number of files in it. Raises BackupError and OSError."""
     folder = files.root()
     manifest = BackupManifest(
         made_at=timezone.now().isoformat(timespec="seconds"),
@@ -51,57 +51,57 @@ def backup(output: IO[bytes]) -> int:
 
 
 def restore(path: Path, *, replace: bool) -> int:
-    """Restore; return how many files were missing here. Raises BackupError, OSError.
+    """Restore a backup; return the number of files written. Raises BackupError and OSError.
 
-    Nothing is changed before all is verified; the database comes last, and all at once.
+    Nothing changes before everything is verified. The database is replaced last, in one transaction.
     """
     with open_backup(path) as archive:
-        _check_fit(archive.manifest)
-        there = database.tables()
-        _check_room(there, replace=replace)
-        written = _put_back_files(archive, replace=replace)
+        _check_compatible(archive.manifest)
+        tables = database.tables()
+        _check_target(tables, replace=replace)
+        written = _restore_files(archive, replace=replace)
         with archive.database() as copy:
-            database.put_back(copy)
+            database.load(copy)
     call_command("migrate", interactive=False, verbosity=0)
-    if there:
-        # The backup was made with open doors; whoever shut them opens them again.
+    if tables:
+        # The backup was made without maintenance; the operator who turned it on turns it off.
         Maintenance.objects.update_or_create(defaults={"note": f"restored from {path.name}"}, id=1)
     return written
 
 
-def _check_fit(manifest: BackupManifest) -> None:
+def _check_compatible(manifest: BackupManifest) -> None:
     if unknown := database.unknown(manifest.migrations):
         raise BackupError(
-            f"This backup is of a newer version: it has seen {', '.join(unknown[:3])}, which this"
-            " version does not know. Restore it with the version that made it, or a later one."
+            f"The backup is of a newer version: it has the migrations {', '.join(unknown[:3])}, which"
+            " this version lacks. Restore it with the version that made it, or a later one."
         )
     if manifest.data_root != settings.DATA_ROOT:
         raise BackupError(
-            f"The rows of this backup name files below {manifest.data_root}, and DATA_ROOT is"
+            f"The backup's files are below {manifest.data_root}, but DATA_ROOT is"
             f" {settings.DATA_ROOT}. Set DATA_ROOT={manifest.data_root}"
         )
 
 
-def _check_room(tables: Sequence[str], *, replace: bool) -> None:
+def _check_target(tables: Sequence[str], *, replace: bool) -> None:
     if not tables:
         return
     name = settings.DATABASES["default"]["NAME"]
     if not replace:
         raise BackupError(
-            f"The database {name} has {len(tables)} tables. Restore into an empty one, or lose"
-            " what is in this one: --replace"
+            f"The database {name} has {len(tables)} tables. Restore into an empty database, or delete"
+            " its content with --replace"
         )
     if Maintenance._meta.db_table in tables and not maintenance.is_on():  # noqa: SLF001 - documented
         raise BackupError(
-            f"The database {name} is in use. Close the site first: manage.py maintenance on"
+            f"The database {name} is in use. Turn maintenance on first: manage.py maintenance on"
         )
 
 
-def _put_back_files(archive: BackupReader, *, replace: bool) -> int:
+def _restore_files(archive: BackupReader, *, replace: bool) -> int:
     folder = files.root()
     if folder is None or not archive.manifest.has_files:
         return 0
     return sum(
-        files.put_back(folder, name, content, sha256, replace=replace)
+        files.restore(folder, name, content, sha256, replace=replace)
         for name, sha256, content in archive.files()
     )

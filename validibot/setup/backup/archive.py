@@ -1,4 +1,4 @@
-"""The tar of a backup: written in one go, also into a pipe; read only after it was verified."""
+"""The tar file of a backup. It can be written into a pipe, and is verified before it is read."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ class BackupError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupManifest:
-    """The deployment of which a backup was made. `migrations`: those of its database, `app.name`."""
+    """Description of a backup. `migrations` are those applied to its database, as `app.name`."""
 
     made_at: str
     data_root: str
@@ -34,10 +34,10 @@ class BackupManifest:
 
 
 class BackupWriter:
-    """Writer of a backup: adds one member after the other; `close` writes their sums."""
+    """Writer of a backup: `add` appends a member, `close` writes the checksums."""
 
     def __init__(self, output: IO[bytes], manifest: BackupManifest) -> None:
-        # Whoever gave us the output closes it.
+        # The caller closes the output.
         self._tar = tarfile.open(fileobj=output, mode="w|")  # noqa: SIM115
         self._sums: dict[str, str] = {}
         self._add_document(MANIFEST, asdict(manifest))
@@ -50,7 +50,7 @@ class BackupWriter:
         self._sums[name] = hashing.digest.hexdigest()
 
     def close(self) -> int:
-        """Write the end; return how many files are in it."""
+        """Write the checksums and the end of the tar; return the number of files in it."""
         count = sum(name.startswith(f"{FILES}/") for name in self._sums)
         self._add_document(SUMS, self._sums)
         self._tar.close()
@@ -81,14 +81,14 @@ def _sha256(source: IO[bytes]) -> str:
 
 @contextmanager
 def open_backup(path: Path) -> Iterator["BackupReader"]:
-    """Verify a backup and let it be read. Raises BackupError."""
+    """Open and verify a backup; yield its reader. Raises BackupError."""
     try:
         with tarfile.open(path, mode="r:") as tar:
             yield BackupReader(tar)
     except FileNotFoundError:
-        raise BackupError(f"There is no file {path}.") from None
+        raise BackupError(f"File not found: {path}.") from None
     except tarfile.TarError as error:
-        raise BackupError(f"{path} is no backup, or a part of one: {error}.") from None
+        raise BackupError(f"{path} is not a complete backup: {error}.") from None
 
 
 class BackupReader:
@@ -112,42 +112,44 @@ class BackupReader:
 
     def _verify(self) -> None:
         if set(self._members) != {*self._sums, SUMS} or not {MANIFEST, DATABASE} <= set(self._sums):
-            raise BackupError("The backup does not hold what its list of sums says.")
+            raise BackupError(f"The members of the backup differ from the list in {SUMS}.")
         for name, expected in self._sums.items():
             if ".." in PurePosixPath(name).parts or name.startswith("/"):
-                raise BackupError(f"The backup has a file {name!r}, which leads elsewhere.")
+                raise BackupError(f"Invalid backup: the path {name!r} leads out of its folder.")
             if _sha256(self._open(name)) != expected:
-                raise BackupError(f"The backup is damaged: {name} is not what it was.")
+                raise BackupError(f"The backup is damaged: wrong checksum of {name}.")
 
     def _manifest(self) -> BackupManifest:
-        said = self._document(MANIFEST, limit=_MAX_MANIFEST_BYTES)
-        if said.get("format") != FORMAT:
+        fields = self._document(MANIFEST, limit=_MAX_MANIFEST_BYTES)
+        if fields.get("format") != FORMAT:
             raise BackupError(
-                f"The backup has the format {said.get('format')!r}, and this version reads {FORMAT}."
+                f"The backup has the format {fields.get('format')!r}; this version reads {FORMAT}."
                 " Restore it with the version that made it."
             )
         try:
-            manifest = BackupManifest(**said)
+            manifest = BackupManifest(**fields)
         except TypeError as error:
-            raise BackupError(f"The backup's manifest is wrong: {error}.") from None
-        seen: Any = manifest.migrations
-        if not isinstance(seen, list) or not all(isinstance(name, str) for name in seen):
-            raise BackupError("The backup's manifest is wrong: migrations is no list of texts.")
+            raise BackupError(f"The backup's manifest is invalid: {error}.") from None
+        names: Any = manifest.migrations
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise BackupError(
+                "The backup's manifest is invalid: `migrations` must be a list of strings."
+            )
         return manifest
 
     def _document(self, name: str, *, limit: int) -> dict[str, Any]:
         with self._open(name) as file:
             try:
-                said = json.loads(file.read(limit))
+                document = json.loads(file.read(limit))
             except (ValueError, RecursionError):
-                said = None
-        if not isinstance(said, dict):
+                document = None
+        if not isinstance(document, dict):
             raise BackupError(f"The backup's {name} cannot be read.")
-        return said
+        return document
 
     def _open(self, name: str) -> IO[bytes]:
         member = self._members.get(name)
         file = self._tar.extractfile(member) if member and member.isreg() else None
         if file is None:
-            raise BackupError(f"The backup lacks {name}: it was cut off, or is no backup.")
+            raise BackupError(f"The backup has no {name}: it is incomplete, or not a backup.")
         return file

@@ -1,4 +1,4 @@
-"""The files of a backup: what lies below a `file://` DATA_ROOT."""
+"""The files of a backup: those below a `file://` DATA_ROOT."""
 
 import hashlib
 import os
@@ -15,38 +15,41 @@ from django.conf import settings
 from validators.sdk.storage.file import path_of
 from validibot.setup.backup.archive import FILES, BackupError, BackupWriter
 
-# What is being written has this at the front of its name (validators/sdk/storage/file.py).
+# Prefix of files that are being written (validators/sdk/storage/file.py).
 _DRAFT = ".new-"
 
 
 def root() -> Path | None:
-    """Return the folder of all files; None where they are in a bucket."""
+    """Return the folder of all files; None if they are in a bucket."""
     return path_of(settings.DATA_ROOT) if settings.DATA_ROOT.startswith("file:") else None
 
 
 def add_all(folder: Path, writer: BackupWriter) -> None:
-    """Add every file, but no link: validators may have made those, to anywhere."""
+    """Add every regular file. Links are left out: a validator can make one to any place."""
     for path in _plain(folder):
-        # Between looking and opening it may have been removed.
-        with suppress(FileNotFoundError), _opened(path) as file:
+        # The file may be removed between listing and opening.
+        with suppress(FileNotFoundError), _open_without_links(path) as file:
             size = os.fstat(file.fileno()).st_size
             writer.add(f"{FILES}/{path.relative_to(folder).as_posix()}", file, size)
 
 
-def put_back(
+def restore(
     folder: Path, name: PurePosixPath, content: IO[bytes], sha256: str, *, replace: bool
 ) -> bool:
-    """Write a file unless it is there; return whether it was missing or other. Raises BackupError."""
+    """Write a file; return False if the same one is there already. Raises BackupError.
+
+    A different file in its place is an error unless `replace` is set.
+    """
     target = folder / name
     if not target.parent.resolve().is_relative_to(folder.resolve()):
         raise BackupError(
-            f"{target} lies behind a link that leads out of {folder}. Remove the link."
+            f"The path {target} has a link that leads out of {folder}. Remove the link."
         )
     if target.is_symlink() or target.exists():
         if _is(target, sha256):
             return False
         if not replace:
-            raise BackupError(f"{target} is there and is another file. Restore with --replace.")
+            raise BackupError(f"{target} exists with other content. Restore with --replace.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=_DRAFT, delete=False) as draft:
         shutil.copyfileobj(content, draft)
@@ -64,7 +67,7 @@ def _plain(folder: Path) -> Iterator[Path]:
                     yield path
 
 
-def _opened(path: Path) -> BinaryIO:
+def _open_without_links(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
 
 

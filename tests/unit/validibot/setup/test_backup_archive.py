@@ -1,4 +1,4 @@
-"""The file of a backup: read whole or refused, and never let out of its folder."""
+"""Backup archives: incomplete and changed ones are refused, and files stay in their folder."""
 
 import hashlib
 import io
@@ -45,7 +45,7 @@ def make(path: Path, folder: Path) -> Path:
 
 
 def changed(path: Path, **contents: bytes) -> None:
-    """Write a tar with other contents, and one member more for each that there was not."""
+    """Replace the contents of members of a tar; add those that it does not have."""
     with tarfile.open(path) as tar:
         found = {each.name: tar.extractfile(each).read() for each in tar}  # type: ignore[union-attr]
     with tarfile.open(path, "w") as tar:
@@ -66,22 +66,20 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-def test_files_come_back_as_they_were_and_links_and_drafts_do_not(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_backup_holds_files_without_links_and_drafts(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "again"
     with open_backup(make(tmp_path / "b.tar", folder)) as archive:
         assert archive.manifest == _MANIFEST
         assert archive.database().read() == b"rows"
         for name, sha256, content in archive.files():
-            assert files.put_back(target, name, content, sha256, replace=False)
-            assert not files.put_back(target, name, content, sha256, replace=False)
+            assert files.restore(target, name, content, sha256, replace=False)
+            assert not files.restore(target, name, content, sha256, replace=False)
 
     assert [path.name for path in (target / "runs").iterdir()] == ["käse \n.json"]
 
 
 @pytest.mark.parametrize("kept", [0, 100, 600, 2000, 4000])
-def test_a_part_of_a_backup_is_refused(folder: Path, tmp_path: Path, kept: int) -> None:
+def test_truncated_backup_is_refused(folder: Path, tmp_path: Path, kept: int) -> None:
     path = make(tmp_path / "b.tar", folder)
     path.write_bytes(path.read_bytes()[:kept])
 
@@ -91,13 +89,13 @@ def test_a_part_of_a_backup_is_refused(folder: Path, tmp_path: Path, kept: int) 
 @pytest.mark.parametrize(
     ("contents", "said"),
     [
-        ({"database": b"others"}, "The backup is damaged: database.dump"),
-        ({"other": b"more"}, "does not hold what its list of sums says"),
+        ({"database": b"others"}, "damaged: wrong checksum of database.dump"),
+        ({"other": b"more"}, "differ from the list in sums.json"),
         ({"sums": b"[" * 100_000}, "sums.json cannot be read"),
         ({"sums": b"[]"}, "sums.json cannot be read"),
     ],
 )
-def test_a_changed_backup_is_refused(
+def test_changed_backup_is_refused(
     folder: Path, tmp_path: Path, contents: dict[str, bytes], said: str
 ) -> None:
     path = make(tmp_path / "b.tar", folder)
@@ -114,45 +112,45 @@ def _with_manifest(path: Path, manifest: object) -> None:
     changed(path, manifest=content, sums=json.dumps(sums).encode())
 
 
-def test_another_format_is_refused_by_its_number(folder: Path, tmp_path: Path) -> None:
+def test_unknown_format_error_names_both_formats(folder: Path, tmp_path: Path) -> None:
     path = make(tmp_path / "b.tar", folder)
     _with_manifest(path, {"format": 2})
 
-    assert "has the format 2, and this version reads 1" in refusal(path)
+    assert "has the format 2; this version reads 1" in refusal(path)
 
 
 @pytest.mark.parametrize("migrations", [5, None, "a.0001", [["a.0001"]]])
-def test_a_manifest_of_the_wrong_types_is_refused(
+def test_manifest_with_wrong_types_is_refused(
     folder: Path, tmp_path: Path, migrations: object
 ) -> None:
     path = make(tmp_path / "b.tar", folder)
     _with_manifest(path, asdict(_MANIFEST) | {"migrations": migrations})
 
-    assert "migrations is no list of texts" in refusal(path)
+    assert "`migrations` must be a list of strings" in refusal(path)
 
 
-def test_something_else_is_no_backup(tmp_path: Path) -> None:
+def test_other_or_missing_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.tar").write_bytes(b"PK" * 4000)
 
-    assert "is no backup" in refusal(tmp_path / "b.tar")
-    assert "There is no file" in refusal(tmp_path / "nothing.tar")
+    assert "is not a complete backup" in refusal(tmp_path / "b.tar")
+    assert "File not found: " in refusal(tmp_path / "nothing.tar")
 
 
-def test_a_file_is_not_written_through_a_link(tmp_path: Path) -> None:
+def test_restore_does_not_write_through_link(tmp_path: Path) -> None:
     folder, outside = tmp_path / "files", tmp_path / "outside"
     folder.mkdir()
     outside.mkdir()
     (folder / "runs").symlink_to(outside)
 
     with pytest.raises(BackupError, match="leads out of"):
-        files.put_back(folder, PurePosixPath("runs/x"), io.BytesIO(), "", replace=True)
+        files.restore(folder, PurePosixPath("runs/x"), io.BytesIO(), "", replace=True)
 
 
-def test_a_file_that_differs_is_replaced_only_on_demand(tmp_path: Path) -> None:
+def test_different_file_is_replaced_only_with_replace(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("old")
     name, other = PurePosixPath("x"), "0" * 64
 
     with pytest.raises(BackupError, match="Restore with --replace"):
-        files.put_back(tmp_path, name, io.BytesIO(b"new"), other, replace=False)
-    assert files.put_back(tmp_path, name, io.BytesIO(b"new"), other, replace=True)
+        files.restore(tmp_path, name, io.BytesIO(b"new"), other, replace=False)
+    assert files.restore(tmp_path, name, io.BytesIO(b"new"), other, replace=True)
     assert (tmp_path / "x").read_text() == "new"

@@ -1,4 +1,4 @@
-"""The seeded workflows that need no container: each sample ends as it should."""
+"""Seeded workflows without containers: each sample has the expected result."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def errors(seed: Seed, sample: str) -> list[str]:
     return [problem.code for problem in problems if problem.severity == "ERROR"]
 
 
-def test_the_seeds_show_every_kind_of_validator() -> None:
+def test_seeds_use_every_kind_of_validator() -> None:
     used = {step.validator for seed in SEEDS.values() for step in seed.steps}
 
     assert used == {"json-schema", "xml-schema", "assertions", "energyplus", "fmu"}
@@ -44,12 +44,12 @@ def test_the_seeds_show_every_kind_of_validator() -> None:
 
 
 @pytest.mark.parametrize("slug", IN_PROCESS)
-def test_the_passing_sample_passes(slug: str) -> None:
+def test_passing_sample_passes(slug: str) -> None:
     assert errors(SEEDS[slug], SEEDS[slug].sample) == []
 
 
 @pytest.mark.parametrize("slug", IN_PROCESS)
-def test_the_failing_sample_fails_for_more_than_one_reason(slug: str) -> None:
+def test_failing_sample_has_several_errors(slug: str) -> None:
     found = errors(SEEDS[slug], SEEDS[slug].failing_sample)
 
     assert len(found) > 1
@@ -57,20 +57,20 @@ def test_the_failing_sample_fails_for_more_than_one_reason(slug: str) -> None:
 
 
 @pytest.mark.parametrize("slug", SEEDS)
-def test_every_expression_compiles(slug: str) -> None:
+def test_every_seeded_expression_compiles(slug: str) -> None:
     for step in SEEDS[slug].steps:
         for rule in rules(step):
             check_rule(rule)
 
 
-def test_both_models_of_the_review_pass_its_first_step() -> None:
+def test_both_review_samples_pass_first_step() -> None:
     review = SEEDS["office-model-review"]
 
     assert errors(review, review.sample) == errors(review, review.failing_sample) == []
 
 
 @pytest.mark.parametrize(("eui", "codes"), [(163.9, []), (373.1, ["assertion.failed"])])
-def test_the_review_holds_the_simulation_against_its_targets(eui: float, codes: list[str]) -> None:
+def test_review_checks_simulation_against_targets(eui: float, codes: list[str]) -> None:
     review = SEEDS["office-model-review"]
     simulated = {"site_eui_kwh_m2": eui, "unmet_heating_hours": 0.0, "unmet_cooling_hours": 1.0}
     scope = {
@@ -84,7 +84,7 @@ def test_the_review_holds_the_simulation_against_its_targets(eui: float, codes: 
     assert [problem.code for problem in problems if problem.severity == "ERROR"] == codes
 
 
-def test_a_wrong_seed_is_refused_by_file_and_key(tmp_path: Path) -> None:
+def test_invalid_seed_error_names_file_and_key(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_text('slug = 3\ncolour = "x"\n[[steps]]\nname = "x"\n')
 

@@ -13,7 +13,7 @@ from validibot.accounts import api_keys
 from validibot.accounts.models import Organisation, User
 from validibot.core.storage import get_storage
 from validibot.setup import seeds
-from validibot.setup.seeds import plant, read_seeds
+from validibot.setup.seeds import apply_seed, read_seeds
 from validibot.workflows.models import Assertion, Sample, Step, StepFile, Validator, Workflow
 from validibot.workflows.versions import freeze
 
@@ -38,7 +38,7 @@ def setup_all() -> str:
     return output.getvalue()
 
 
-def test_without_a_demo_there_are_validators_and_nothing_else() -> None:
+def test_setup_without_demo_creates_only_validators() -> None:
     setup_all()
 
     slugs = set(Validator.objects.values_list("slug", flat=True))
@@ -47,7 +47,7 @@ def test_without_a_demo_there_are_validators_and_nothing_else() -> None:
     assert not Workflow.objects.exists()
 
 
-def test_every_user_gets_a_workspace() -> None:
+def test_setup_gives_every_user_a_workspace() -> None:
     user = User.objects.create_user("ann@example.com")
 
     setup_all()
@@ -55,7 +55,7 @@ def test_every_user_gets_a_workspace() -> None:
     assert Organisation.objects.get(personal_owner=user).slug == "ann"
 
 
-def test_the_demo_user_may_do_everything(demo: Any) -> None:
+def test_demo_user_has_all_rights(demo: Any) -> None:
     setup_all()
 
     user = User.objects.get(email="demo@example.com")
@@ -70,7 +70,7 @@ def test_the_demo_user_may_do_everything(demo: Any) -> None:
     assert Organisation.objects.get(personal_owner=user).slug == "demo-2"
 
 
-def test_every_seeded_workflow_has_a_passing_and_a_failing_sample(demo: Any) -> None:
+def test_seeded_workflows_have_passing_and_failing_sample(demo: Any) -> None:
     setup_all()
 
     assert Workflow.objects.filter(organisation__slug="demo").count() == 7
@@ -79,7 +79,7 @@ def test_every_seeded_workflow_has_a_passing_and_a_failing_sample(demo: Any) -> 
         assert workflow.steps.exists()
 
 
-def test_weather_is_stored_once_for_all_steps(demo: Any) -> None:
+def test_weather_file_is_stored_once(demo: Any) -> None:
     setup_all()
 
     files = StepFile.objects.all()
@@ -93,11 +93,11 @@ def test_weather_is_stored_once_for_all_steps(demo: Any) -> None:
 def test_missing_weather_file_is_reported(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seeds, "packaged_file", lambda reference: None)
 
-    assert "is not on this machine; Weather is missing" in setup_all()
+    assert "Weather is missing: " in setup_all()
     assert not StepFile.objects.exists()
 
 
-def test_running_it_again_changes_nothing(demo: Any) -> None:
+def test_second_setup_changes_nothing(demo: Any) -> None:
     setup_all()
     models = (User, Organisation, Validator, Workflow, Step, Assertion, Sample, StepFile)
     before = [set(model.objects.values_list("pk", flat=True)) for model in models]
@@ -109,7 +109,7 @@ def test_running_it_again_changes_nothing(demo: Any) -> None:
     assert Path(demo.SEED_FILE).read_text() == seed
 
 
-def test_running_it_again_mends_what_differs(demo: Any) -> None:
+def test_second_setup_restores_changed_rows(demo: Any) -> None:
     setup_all()
     Workflow.objects.update(name="other", is_active=False)
     step = Step.objects.filter(assertions__isnull=False).first()
@@ -124,7 +124,7 @@ def test_running_it_again_mends_what_differs(demo: Any) -> None:
     assert User.objects.get().check_password("another horse")
 
 
-def test_the_seed_file_names_samples_that_exist(demo: Any) -> None:
+def test_seed_file_names_existing_samples(demo: Any) -> None:
     setup_all()
 
     seed = json.loads(Path(demo.SEED_FILE).read_text())
@@ -136,21 +136,21 @@ def test_the_seed_file_names_samples_that_exist(demo: Any) -> None:
         assert Path(workflow["failing_sample"]).is_file()
 
 
-def test_a_demo_without_a_password_is_refused_by_name(demo: Any) -> None:
+def test_demo_without_password_is_refused(demo: Any) -> None:
     demo.DEMO_PASSWORD = ""
 
     with pytest.raises(CommandError, match="DEMO_PASSWORD"):
         setup_all()
 
 
-def test_a_malformed_key_is_refused_by_name(demo: Any) -> None:
+def test_malformed_demo_api_key_is_refused(demo: Any) -> None:
     demo.DEMO_API_KEY = "secret"
 
-    with pytest.raises(CommandError, match="DEMO_API_KEY is wrong"):
+    with pytest.raises(CommandError, match="Invalid DEMO_API_KEY"):
         setup_all()
 
 
-def test_changed_seed_becomes_next_version_after_a_run(demo: Any) -> None:
+def test_changed_seed_becomes_next_version_after_run(demo: Any) -> None:
     setup_all()
     workflow = Workflow.objects.get(slug="meter-readings-schema")
     freeze(workflow)
@@ -161,9 +161,9 @@ def test_changed_seed_becomes_next_version_after_a_run(demo: Any) -> None:
     changed = seed.model_copy(update={"success_message": "Other."})
     assert workflow.project
     assert workflow.author
-    planted = plant(changed, project=workflow.project, author=workflow.author, say=print)
+    applied = apply_seed(changed, project=workflow.project, author=workflow.author, say=print)
 
-    assert (planted.version, planted.success_message) == (2, "Other.")
-    assert planted.steps.count() == workflow.steps.count()
-    assert planted.samples.count() == 2
+    assert (applied.version, applied.success_message) == (2, "Other.")
+    assert applied.steps.count() == workflow.steps.count()
+    assert applied.samples.count() == 2
     assert Workflow.objects.get(pk=workflow.pk).success_message != "Other."

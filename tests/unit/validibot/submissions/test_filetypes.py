@@ -21,7 +21,7 @@ from validibot.submissions.filetypes import HEAD_BYTES, default_filename
         (b" " * HEAD_BYTES, "submission.bin"),
     ],
 )
-def test_a_vague_type_leaves_it_to_the_content(head: bytes, name: str) -> None:
+def test_vague_type_is_replaced_by_content_type(head: bytes, name: str) -> None:
     assert default_filename("application/octet-stream", head) == name
 
 
@@ -34,9 +34,9 @@ def test_a_vague_type_leaves_it_to_the_content(head: bytes, name: str) -> None:
         ("application/vnd.fmi.fmu", "submission.fmu"),
     ],
 )
-def test_a_declared_type_is_believed(declared: str, name: str) -> None:
+def test_declared_type_names_file(declared: str, name: str) -> None:
     assert default_filename(declared, b"{}") == name
 
 
-def test_plain_text_that_is_nothing_else_stays_text() -> None:
+def test_plain_text_stays_text() -> None:
     assert default_filename("text/plain", b"hello") == "submission.txt"

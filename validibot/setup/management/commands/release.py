@@ -1,4 +1,4 @@
-"""Bring database and catalogue in line with this version, before its processes start."""
+"""Command that prepares database and catalogue for this version before its processes start."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from django.core.management.base import BaseCommand, CommandError
 
 
 class Command(BaseCommand):
-    help = "Check the configuration, migrate the database, sync validators; fails before it changes anything."
+    help = "Check the configuration (before any change), migrate the database and sync validators."
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("check", deploy=True, stdout=self.stdout, stderr=self.stderr)
         if not _are_collected():
             raise CommandError(
-                f"There are no static files in {settings.STATIC_ROOT}. Collect them:"
+                f"No static files in {settings.STATIC_ROOT}. Collect them:"
                 " DJANGO_SETTINGS_MODULE=config.settings.build python manage.py collectstatic --no-input"
             )
         call_command("migrate", interactive=False, verbosity=0, stdout=self.stdout)
@@ -24,6 +24,6 @@ class Command(BaseCommand):
 
 
 def _are_collected() -> bool:
-    """Say whether pages find their files; only a storage with a manifest can tell."""
+    """Return whether the static files are collected; True for a storage without a manifest."""
     files = getattr(staticfiles_storage, "hashed_files", None)
     return files is None or bool(files)

@@ -1,4 +1,4 @@
-"""Put the deployment back to what a backup holds."""
+"""Command that restores a deployment from a backup."""
 
 import argparse
 from pathlib import Path
@@ -10,21 +10,23 @@ from validibot.setup.backup import BackupError, restore
 
 
 class Command(BaseCommand):
-    help = "Put database and files back from a file that `backup` made; all of it, or nothing."
-    # It has to work on a database that is empty, or broken.
+    help = "Restore database and files from a file that `backup` wrote."
+    # Restoring must work on an empty or damaged database.
     requires_migrations_checks = False
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
         parser.add_argument(
-            "--replace", action="store_true", help="lose what the database has; needs maintenance"
+            "--replace",
+            action="store_true",
+            help="delete the content of the database; needs maintenance",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             count = restore(options["file"], replace=options["replace"])
         except (BackupError, OSError) as error:
-            raise CommandError(f"Nothing is restored: {error}") from None
-        self.stdout.write(f"Restored the database, and {count} files that were not here.")
+            raise CommandError(f"Restore failed: {error}") from None
+        self.stdout.write(f"Restored the database and {count} missing or changed files.")
         if options["replace"]:
-            self.stdout.write("The site is still closed. Open it: manage.py maintenance off")
+            self.stdout.write("Maintenance is still on. Turn it off: manage.py maintenance off")

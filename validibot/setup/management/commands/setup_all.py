@@ -1,4 +1,4 @@
-"""Bring a deployment to a state in which it can be used; running it again changes nothing."""
+"""Command that makes a new deployment usable; running it again changes nothing."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from validibot.workflows.catalogue import sync_validators
 class Command(BaseCommand):
     """`manage.py setup_all`."""
 
-    help = "Sync validators, give every user a workspace, and make the demo data if asked for."
+    help = "Sync validators, give every user a workspace, and create the demo data if configured."
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Bring the validator catalogue in line with engines and manifests."""
+"""Command that updates the validator catalogue from engines and manifests."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from validibot.workflows.catalogue import sync_validators
 class Command(BaseCommand):
     """`manage.py sync_validators`."""
 
-    help = "Bring the validator catalogue in line with engines and manifests."
+    help = "Update the validator catalogue from engines and manifests."
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
