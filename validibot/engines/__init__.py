@@ -1,7 +1,7 @@
 """Validators that run inside Django, each a pure function.
 
-Every module of this package that defines `ENGINE` is an engine, by the module's name. It is imported
-when it is first asked for, so a process pays only for the engines that it uses.
+Every module of this package that defines `ENGINE` is an engine with the module's name. It is
+imported at its first use, so that a process loads only the libraries of the engines that it uses.
 """
 
 import pkgutil
@@ -73,4 +73,4 @@ def get_engine(name: str) -> Engine:
         return ENGINES[name]
     except KeyError:
         known = ", ".join(ENGINES)
-        raise EngineError(f"There is no engine named {name!r}; there are {known}.") from None
+        raise EngineError(f"Unknown engine {name!r}. The engines are {known}.") from None

@@ -1,8 +1,8 @@
 """Assertions in CEL: the engine for steps of assertions only, and the rules after every step.
 
 A `Rule` is an expression that must be true wherever its condition is. Messages may show values:
-`{{ expression }}`, or `{name}` for a plain dotted name. Rules that could take much time or memory
-are evaluated in a child process.
+`{{ expression }}`, or `{name}` for a dotted name. Rules that could take much time or memory are
+evaluated in a child process.
 """
 
 import re
@@ -27,15 +27,15 @@ from validibot.engines.cel import (
     ValueScope,
     compiled,
     compiled_condition,
+    format_value,
     is_light,
-    shown,
 )
 from validibot.engines.problems import BadDocument, DocumentProblem
-from validibot.engines.sandbox import run_apart
+from validibot.engines.sandbox import run_in_child
 
 MAX_RULES = 500
 MAX_PLACES = 20
-# Processor time of the child process that evaluates what could take much.
+# Processor time of the child process that evaluates expensive rules.
 MAX_SECONDS = 10
 _PLACE = re.compile(
     r"\{\{\s*(?P<expression>[^{}]+?)\s*\}\}"
@@ -47,9 +47,9 @@ _NOT_REACHED = Value(error="an earlier assertion used up the time or memory")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """`expression` must be true wherever `when` is (or always); else `message` is a finding.
+    """An expression that must be true if `when` is true or empty; else `message` is a finding.
 
-    `key` is the caller's name for the rule. `path` says what the finding is about.
+    `key` is the caller's name for the rule, `path` the place in the document for the finding.
     """
 
     expression: str
@@ -65,20 +65,20 @@ class Rule:
         yield self.expression
         if self.when:
             yield self.when
-        yield from expressions_in(self.message)
-        yield from expressions_in(self.success_message)
+        yield from message_expressions(self.message)
+        yield from message_expressions(self.success_message)
 
 
 @dataclass(frozen=True, slots=True)
 class RuleOutcome:
-    """The outcome of a rule. Without a problem it holds, or did not apply."""
+    """The outcome of a rule. Without a problem the rule is true or does not apply."""
 
     problem: DocumentProblem | None
     key: int | str
 
 
 def check_rule(rule: Rule) -> None:
-    """Raise EngineError if the rule cannot be evaluated whatever the document."""
+    """Raise EngineError if the rule cannot be evaluated for any document."""
     compiled_condition(rule.expression)
     for expression in rule.expressions():
         compiled(expression)
@@ -86,8 +86,8 @@ def check_rule(rule: Rule) -> None:
         compiled_condition(rule.when)
 
 
-def evaluate_here(rules: Sequence[Rule], values: Mapping[str, Any]) -> Iterator[RuleOutcome]:
-    """Evaluate rules in this process. `values` must be fit for CEL (see cel)."""
+def evaluate_in_process(rules: Sequence[Rule], values: Mapping[str, Any]) -> Iterator[RuleOutcome]:
+    """Evaluate rules in this process. `values` must be converted for CEL (see cel.Converter)."""
     scope = ValueScope(values)
     return (RuleOutcome(_problem(rule, scope), rule.key) for rule in rules)
 
@@ -98,40 +98,40 @@ def _problem(rule: Rule, scope: ValueScope) -> DocumentProblem | None:
         if applies.plain is False:
             return None
         if applies.plain is not True:
-            return broken(rule, applies, expression=rule.when)
+            return evaluation_problem(rule, applies, expression=rule.when)
     holds = scope.evaluate(compiled_condition(rule.expression))
     if holds.plain is True:
         return _success(rule, scope)
     if holds.plain is not False:
-        return broken(rule, holds, expression=rule.expression)
-    message = filled(rule.message, scope) or f"This must be true: {rule.expression}"
+        return evaluation_problem(rule, holds, expression=rule.expression)
+    message = fill_message(rule.message, scope) or f"This must be true: {rule.expression}"
     return DocumentProblem(message, severity=rule.severity, code="assertion.failed", path=rule.path)
 
 
 def _success(rule: Rule, scope: ValueScope) -> DocumentProblem | None:
     if not rule.success_message:
         return None
-    message = filled(rule.success_message, scope)
+    message = fill_message(rule.success_message, scope)
     return DocumentProblem(message, severity="INFO", code="assertion.passed", path=rule.path)
 
 
-def broken(rule: Rule, value: Value, *, expression: str) -> DocumentProblem:
-    """Return the problem of a rule that is neither true nor false: it does not hold."""
+def evaluation_problem(rule: Rule, value: Value, *, expression: str) -> DocumentProblem:
+    """Return the problem of a rule whose value is an error or not a boolean."""
     reason = value.error or f"it gives {value.kind}, not true or false"
     message = f"Could not evaluate {expression}: {reason}."
     return DocumentProblem(message, severity=rule.severity, code="assertion.error", path=rule.path)
 
 
-def expressions_in(template: str) -> Iterator[str]:
-    """Yield the expressions whose values a message shows. Raises EngineError when too many."""
+def message_expressions(template: str) -> Iterator[str]:
+    """Yield the expressions whose values a message shows. Raises EngineError for too many."""
     for number, place in enumerate(_PLACE.finditer(template), start=1):
         if number > MAX_PLACES:
             raise EngineError(f"A message shows more than {MAX_PLACES} values.")
         yield _expression(place)
 
 
-def filled(template: str, scope: ValueScope) -> str:
-    """Put values into a message. One that cannot be had is shown as a question mark."""
+def fill_message(template: str, scope: ValueScope) -> str:
+    """Return a message with its values; a value that cannot be computed is a question mark."""
     return _PLACE.sub(lambda place: _value(_expression(place), scope), template)
 
 
@@ -142,13 +142,13 @@ def _expression(place: re.Match[str]) -> str:
 
 def _value(expression: str, scope: ValueScope) -> str:
     value = scope.evaluate(compiled(expression))
-    return "?" if value.error else shown(value.plain)
+    return "?" if value.error else format_value(value.plain)
 
 
-def evaluate_apart(rules: Sequence[Rule], values: Mapping[str, Any]) -> Iterator[RuleOutcome]:
-    """Evaluate rules in a child process; where it dies, the rule that it died of is known."""
+def evaluate_in_child(rules: Sequence[Rule], values: Mapping[str, Any]) -> Iterator[RuleOutcome]:
+    """Evaluate rules in a child process; if it dies, the rule at fault gets a problem."""
     header = {"rules": [asdict(rule) for rule in rules], "values": values}
-    answers = run_apart(evaluate_header, header, b"", seconds=MAX_SECONDS)
+    answers = run_in_child(evaluate_header, header, b"", seconds=MAX_SECONDS)
     for number, rule in enumerate(rules):
         if number < len(answers):
             fields = answers[number]
@@ -156,20 +156,22 @@ def evaluate_apart(rules: Sequence[Rule], values: Mapping[str, Any]) -> Iterator
             yield RuleOutcome(problem, rule.key)
         else:
             reason = _TOO_HEAVY if number == len(answers) else _NOT_REACHED
-            yield RuleOutcome(broken(rule, reason, expression=rule.expression), rule.key)
+            yield RuleOutcome(
+                evaluation_problem(rule, reason, expression=rule.expression), rule.key
+            )
 
 
 def evaluate_header(header: Mapping[str, Any], body: bytes) -> Iterator[Any]:
     """Yield the problem of each rule, or `null`. Runs in a child process (see sandbox)."""
     rules = [Rule(**fields) for fields in header["rules"]]
-    for outcome in evaluate_here(rules, header["values"]):
+    for outcome in evaluate_in_process(rules, header["values"]):
         yield asdict(outcome.problem) if outcome.problem else None
 
 
 def evaluate(assertions: Sequence[Rule], scope: Mapping[str, Any]) -> list[RuleOutcome]:
     """Evaluate rules on the values in `scope`: `payload`, `output`, `steps`, `c`.
 
-    Never raises for a bad document; raises EngineError for a rule that is wrong in itself.
+    Never raises for a bad document; raises EngineError for an invalid rule.
     """
     if len(assertions) > MAX_RULES:
         raise EngineError(f"A step has more than {MAX_RULES} assertions.")
@@ -182,22 +184,22 @@ def evaluate(assertions: Sequence[Rule], scope: Mapping[str, Any]) -> list[RuleO
         return [_refused(rule, str(error)) for rule in assertions]
     expressions = (text for rule in assertions for text in rule.expressions())
     light = is_light(expressions, scope_size=converter.size)
-    return list((evaluate_here if light else evaluate_apart)(assertions, values))
+    return list((evaluate_in_process if light else evaluate_in_child)(assertions, values))
 
 
 class AssertionsConfig(EngineConfig):
-    """Settings of the engine. Without `document` the file need not be JSON."""
+    """Settings of the engine. If `document` is false, the file need not be JSON."""
 
     document: bool = True
 
 
 def _refused(rule: Rule, reason: str) -> RuleOutcome:
     value = Value(error=reason.rstrip("."))
-    return RuleOutcome(broken(rule, value, expression=rule.expression), rule.key)
+    return RuleOutcome(evaluation_problem(rule, value, expression=rule.expression), rule.key)
 
 
 def check(document: Document, config: Mapping[str, Any]) -> Result:
-    """Read the JSON document; with `document` false in `config` it may be anything."""
+    """Check that the document is JSON, unless `document` is false in `config`."""
     if config.get("document", True) is False:
         return Result()
     try:

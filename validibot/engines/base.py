@@ -17,12 +17,12 @@ from validibot.engines.problems import BadDocument, DocumentProblem
 
 
 class EngineError(ValueError):
-    """The step's configuration is wrong, so no document can be checked with it."""
+    """The step's configuration is invalid, so no document can be checked with it."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A submitted file. The name and type are the sender's claims."""
+    """A submitted file, with the name and type that its sender declared."""
 
     content: bytes
     filename: str
@@ -34,6 +34,7 @@ class Document:
         return parse_json(self.content)
 
     def payload_or_none(self) -> JSON:
+        """Return the document as JSON, or None if it is not JSON."""
         try:
             return self.payload
         except BadDocument:
@@ -80,14 +81,17 @@ class Result:
 
 
 class EngineConfig(BaseModel):
-    """The settings of a step; by itself: none."""
+    """The settings of a step; this base class has none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`check` never raises for a bad document, and raises EngineError for a bad configuration."""
+    """A validator inside Django: its manifest, its check, and the schema of its settings.
+
+    `check` raises EngineError for an invalid configuration, and nothing for an invalid document.
+    """
 
     manifest: EngineManifest
     check: Callable[[Document, Mapping[str, Any]], Result]

@@ -1,10 +1,10 @@
 """CEL expressions by Google's implementation: compiled once, bounded, errors as values.
 
-Three things stand between a rule and the library. Values are converted to what CEL accepts: no
-Decimal, no date, no NUL, no integer beyond 64 bits. Expressions are compiled once and evaluated with
-a `ValueScope`; an error is a value, never an exception. And since CEL bounds iterations but not
-memory (text that is doubled by each of thirty chained `map` fills any machine), `is_light` decides
-by the functions that an expression calls whether it may be evaluated in this process.
+This module adds three things to the library. `Converter` copies values into types that CEL accepts:
+no Decimal, no date, no NUL, no integer beyond 64 bits. Expressions are compiled once and evaluated
+with a `ValueScope`; an error is a value, never an exception. CEL bounds iterations but not memory
+(thirty chained `map` calls that double a text fill any machine), so `is_light` decides by the
+functions that an expression calls whether it may be evaluated in this process.
 """
 
 import json
@@ -34,18 +34,18 @@ _BUDGET = "Iteration budget exceeded"
 _INT64 = range(-(2**63), 2**63)
 _SHOWN = 200
 _LITERAL = re.compile(r"\"[^\"]*\"|'[^']*'")
-# Where a literal ends is only sure in an expression without these: escapes, comments, long quotes.
+# With escapes, comments or long quotes the end of a literal is not certain.
 _UNSURE = ("\\", "//", '"""', "'''")
 _CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 _LOOPS = frozenset({"all", "exists", "exists_one", "existsOne", "filter"})
-# They look at values and make nothing bigger than a number.
+# These inspect values and return nothing larger than a number.
 _KINDS = {"bool", "double", "in", "int", "size", "timestamp", "type", "uint"}
 _TEXT = {"charAt", "contains", "endsWith", "indexOf", "lastIndexOf", "matches", "startsWith"}
 _MAYBE = {"get", "has", "hasValue", "of", "optMap", "or", "orValue", "value"}
 _SIZES = {"abs", "ceil", "floor", "greatest", "least", "round", "sign", "sqrt", "trunc"}
 _FLOATS = {"isFinite", "isInf", "isNaN"}
 _LOOKING = frozenset(_KINDS | _TEXT | _MAYBE | _SIZES | _FLOATS)
-# What they make is at most about as long as what they are given.
+# The results of these are at most about as long as their arguments.
 _COPYING = frozenset(
     {"bytes", "lowerAscii", "reverse", "string", "substring", "trim", "upperAscii"}
 )
@@ -53,7 +53,7 @@ _COPYING = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """The value of an expression and CEL's name for its type, or the `error` that it ended in."""
+    """The value of an expression with CEL's name for its type, or an `error`."""
 
     plain: Any = None
     kind: str = ""
@@ -71,7 +71,7 @@ def _environment() -> cel.Env:
 
 @lru_cache(maxsize=2048)
 def compiled(expression: str) -> cel.Expression:
-    """Compile an expression. Raises EngineError with the fault and its position."""
+    """Compile an expression. Raises EngineError with the error and its position."""
     if len(expression) > MAX_CHARACTERS:
         raise EngineError(f"An expression has more than {MAX_CHARACTERS} characters.")
     if "\0" in expression:
@@ -92,7 +92,7 @@ def compiled_condition(expression: str) -> cel.Expression:
 
 
 class ValueScope:
-    """The values that expressions see, given to CEL once for all of them."""
+    """The values that expressions can use, passed to CEL once for all of them."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._activation = _environment().Activation({name: values.get(name) for name in NAMES})
@@ -184,8 +184,8 @@ def _as_float(value: int) -> float:
         return float("inf") if value > 0 else float("-inf")
 
 
-def shown(value: Any) -> str:
-    """Write a value for people to read within a message."""
+def format_value(value: Any) -> str:
+    """Return a value as text for a message."""
     match value:
         case str():
             text = value
@@ -207,7 +207,7 @@ def _number(value: float) -> str:
 
 
 def is_light(expressions: Iterable[str], *, scope_size: int) -> bool:
-    """Return whether the expressions are cheap on values of `scope_size` characters, for sure."""
+    """Return whether the expressions are certainly cheap on `scope_size` characters of values."""
     return all(_is_light(expression, scope_size) for expression in expressions)
 
 

@@ -1,6 +1,6 @@
-"""Reads what an FMU says of itself, without running it: its variables, by FMI 2.0 and 3.0.
+"""Reading of the variables of an FMU (FMI 2.0 and 3.0) without running it.
 
-`probe` is for authors who set up a simulation; as an engine it checks submitted FMUs.
+`probe` is for authors who set up a simulation; the engine checks submitted FMUs.
 """
 
 import re
@@ -35,7 +35,7 @@ _FMI3_TYPE = re.compile(r"Float(32|64)|U?Int(8|16|32|64)|Boolean|String|Binary|E
 
 
 def probe(content: bytes) -> FMUProbeResult:
-    """Return the variables of an FMU, or why they cannot be read. Never raises."""
+    """Return the variables of an FMU, or the reason why they cannot be read. Never raises."""
     started = time.perf_counter()
     try:
         variables = _variables(parse_xml(_read_description(content)))
@@ -52,12 +52,12 @@ def _read_description(content: bytes) -> bytes:
             if len(archive.infolist()) > MAX_ENTRIES:
                 raise _bad(f"The archive has more than {MAX_ENTRIES} entries.")
             with archive.open(_DESCRIPTION) as file:
-                # Read with a limit: the size that the archive states may be a lie.
+                # Read with a limit: the size in the archive may be wrong.
                 description = file.read(MAX_DESCRIPTION_BYTES + 1)
     except KeyError:
         raise _bad(f"The archive has no {_DESCRIPTION}.") from None
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError):
-        raise _bad("The file is not a readable zip archive, and so no FMU.") from None
+        raise _bad("The file is not an FMU: it is not a readable zip archive.") from None
     if len(description) > MAX_DESCRIPTION_BYTES:
         raise _bad(f"{_DESCRIPTION} has more than {MAX_DESCRIPTION_BYTES} bytes.")
     return description
@@ -91,11 +91,11 @@ def _variable(element: etree._Element, version: str) -> FMUVariableMeta:
 
 
 def _type_element(element: etree._Element, version: str) -> etree._Element:
-    """FMI 3 names the variable's element for its type; FMI 2 has an element for it inside."""
+    """Return the element that has the type: the variable's own in FMI 3, its child in FMI 2."""
     if version.startswith("3."):
         if _FMI3_TYPE.fullmatch(str(element.tag)):
             return element
-        raise _bad(f"The variable {element.get('name')!r} is of no known type: {element.tag!r}.")
+        raise _bad(f"The variable {element.get('name')!r} has the unknown type {element.tag!r}.")
     for child in element:
         if child.tag in _FMI2_TYPES:
             return child
@@ -107,7 +107,7 @@ def _bad(message: str) -> BadDocument:
 
 
 def check(document: Document, config: Mapping[str, Any]) -> Result:
-    """Tell what is wrong with an FMU's description; of its variables, those that others can use."""
+    """Check the description of an FMU; return its inputs, outputs and parameters as outputs."""
     result = probe(document.content)
     if result.status != "success":
         return Result(tuple(DocumentProblem(error, code="fmu.invalid") for error in result.errors))

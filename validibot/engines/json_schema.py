@@ -1,9 +1,8 @@
-"""JSON Schema, by jsonschema-rs: draft 2020-12 unless the schema names another.
+"""JSON Schema engine: draft 2020-12 unless the schema names another.
 
-jsonschema-rs decides whether a document is valid, and lists the problems of a small one. Its list
-is made at once and takes memory for each problem, so a large invalid document is listed in a child
-process by the package jsonschema, which finds one problem after the other: the first ones are kept
-and the others counted.
+jsonschema-rs decides whether a document is valid, and lists the problems of a small one. It builds
+the whole list in memory, so the problems of a large document are listed in a child process by the
+package jsonschema, which yields them one by one: the first ones are kept and the others counted.
 """
 
 import json
@@ -27,16 +26,16 @@ from validibot.engines.base import (
 )
 from validibot.engines.json_text import JSON, Positions, decode_text
 from validibot.engines.problems import MAX_PROBLEMS, BadDocument, DocumentProblem, listed
-from validibot.engines.sandbox import run_apart
+from validibot.engines.sandbox import run_in_child
 
 MAX_SCHEMA_CHARACTERS = 1024 * 1024
-# Larger documents are listed in a child process: so many commas, and so many bytes times bytes of
-# the schema, because a message quotes the document.
+# Problems of larger documents are listed in a child process. The limits are commas, and bytes of the
+# document times bytes of the schema, because a message quotes the document.
 MAX_COMMAS_HERE = 5_000
 MAX_WORK_HERE = 2**30
-# The child process reports its count each time it found so many more.
+# The child process reports its count after this many problems.
 COUNT_INTERVAL = 10_000
-# Steps a pattern with look-around may take; all other patterns run in linear time.
+# Steps that a pattern with look-around may take; all other patterns run in linear time.
 _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000)
 # Before draft 2019-09 `format` was asserted unless a validator was told otherwise.
 _FORMATS_ASSERTED = (
@@ -76,7 +75,7 @@ def check(document: Document, config: Mapping[str, Any]) -> Result:
     content = document.content
     small = content.count(b",") <= MAX_COMMAS_HERE and len(content) * len(schema) <= MAX_WORK_HERE
     if not small:
-        return Result(_list_apart(validator, payload, content, schema, formats))
+        return Result(_list_in_child(validator, payload, content, schema, formats))
     errors = list(validator.iter_errors(payload))
     found = map(_described, errors[:MAX_PROBLEMS])
     return Result(listed(_placed(found, content), total=len(errors)))
@@ -108,7 +107,7 @@ def list_problems(header: Mapping[str, Any], body: bytes) -> Iterator[Any]:
     yield None
 
 
-def _list_apart(
+def _list_in_child(
     validator: jsonschema_rs.Validator,
     payload: JSON,
     content: bytes,
@@ -116,11 +115,11 @@ def _list_apart(
     formats: bool | None,
 ) -> tuple[DocumentProblem, ...]:
     text = decode_text(content)
-    lines = run_apart(list_problems, {"schema": schema, "formats": formats}, text.encode())
+    lines = run_in_child(list_problems, {"schema": schema, "formats": formats}, text.encode())
     complete = bool(lines) and lines[-1] is None
     found = [line for line in lines if isinstance(line, list)]
     counts = [line for line in lines if isinstance(line, int)]
-    if not found:  # it needed too much for a single problem, or sees none: ours is quick
+    if not found:  # it reached its limit before the first problem, or found none
         first = _described(_first_error(validator, payload))
         return listed(_placed([first], content), total=1, exact=False)
     total = max([len(found), *counts])
@@ -158,14 +157,14 @@ def _compiled(schema: str, formats: bool | None) -> jsonschema_rs.Validator:
         )
     except jsonschema_rs.ValidationError as error:
         where = _pointer(error.instance_path) or "its root"
-        raise EngineError(f"The schema is wrong at {where}: {error.message}") from None
+        raise EngineError(f"The schema is invalid at {where}: {error.message}") from None
     except (ValueError, RecursionError) as error:
         raise EngineError(f"The schema cannot be read: {error}") from None
 
 
 @cache
 def _meta_schemas() -> jsonschema_rs.Registry:
-    """Return the schemas of all drafts, to which a schema may refer. Nothing else is loaded."""
+    """Return the schemas of all drafts, the only ones to which a schema may refer."""
     known = [(uri, resource.contents) for uri, resource in SPECIFICATIONS.items()]
     return jsonschema_rs.Registry(known, retriever=_refuse)
 

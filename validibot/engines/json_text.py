@@ -1,7 +1,7 @@
-"""Reading of JSON documents from outside, and the positions of values in their text.
+"""Bounded parsing of JSON documents, and positions of values in their text.
 
-Size and depth are bounded, and whatever cannot be read is a document problem in the user's terms.
-Positions are looked for only when there is a problem to report.
+Size and depth are limited, and a document that cannot be read is a problem in the user's terms.
+Positions are computed only when there is a problem to report.
 """
 
 import json
@@ -69,7 +69,7 @@ def parse_json(content: bytes) -> JSON:
 
 
 class _Refused(ValueError):
-    """A value that cannot be accepted; `token` is its text, by which its position is found."""
+    """A value that cannot be accepted; its position is found by its text `token`."""
 
     def __init__(
         self, message: str, *, token: str, code: str = "json.invalid", occurrences: int = 1
@@ -102,7 +102,7 @@ def _unique(pairs: list[tuple[str, JSON]]) -> JSON:
 
 
 def _too_deep(content: bytes) -> bool:
-    """Whether brackets outside strings are nested beyond the limit, found without recursion."""
+    """Return whether brackets outside strings are nested too deep. Uses no recursion."""
     if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
         return False
     brackets = _STRING.sub(b"", content).translate(None, _NOT_BRACKETS)

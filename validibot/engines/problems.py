@@ -16,7 +16,7 @@ def storable(text: str, limit: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DocumentProblem:
-    """A problem of a document. `path` is the place in it; `line` and `column` count from 1."""
+    """A problem of a document. `path` is its place; `line` and `column` count from 1."""
 
     message: str
     severity: str = "ERROR"
@@ -31,7 +31,7 @@ class DocumentProblem:
 
 
 class BadDocument(Exception):
-    """The document cannot be read at all; `problem` says why."""
+    """The document cannot be read; `problem` has the reason."""
 
     def __init__(self, problem: DocumentProblem) -> None:
         super().__init__(problem.message)
@@ -41,9 +41,9 @@ class BadDocument(Exception):
 def listed(
     problems: Iterable[DocumentProblem], *, total: int, exact: bool = True
 ) -> tuple[DocumentProblem, ...]:
-    """Return the first problems, and a note with their number when there are more than these.
+    """Return the first problems, and a note with the total if there are more.
 
-    Without `exact` there are at least `total`.
+    Without `exact` the total is a lower bound.
     """
     kept = tuple(problems)[:MAX_PROBLEMS]
     if total <= len(kept) and exact:

@@ -1,10 +1,10 @@
 """Child processes for work that may take much time or memory.
 
-A document or an expression from outside may cost more than a worker can afford, and the libraries
-that check it cannot be interrupted. Such work is a generator of this package that a child process
-runs under limits: it reads its task from standard input and writes one JSON line per item. A child
-that reaches a limit is ended; the lines that it wrote until then still count. Meanwhile other
-threads of the worker go on.
+A submitted document or expression can cost more than a worker can afford, and the libraries that
+check it cannot be interrupted. Such work is a generator of this package that a child process runs
+under limits: it reads its input from standard input and writes one JSON line per item. A child that
+reaches a limit is killed; the lines that it wrote before are kept. Other threads of the worker run
+on meanwhile.
 """
 
 import json
@@ -24,10 +24,13 @@ _ROOT = Path(__file__).parents[2]
 type Work = Callable[[Any, bytes], Iterator[Any]]
 
 
-def run_apart(work: Work, header: Any, body: bytes, *, seconds: float | None = None) -> list[Any]:
-    """Return what `work(header, body)` yields in a child process, as far as its limits let it.
+def run_in_child(
+    work: Work, header: Any, body: bytes, *, seconds: float | None = None
+) -> list[Any]:
+    """Return the items that `work(header, body)` yields in a child process within its limits.
 
-    `header` and the items must be JSON. `seconds` of processor time; twice as much may pass.
+    `header` and the items must be JSON. `seconds` limits processor time; twice as much real time
+    may pass.
     """
     limit = MAX_SECONDS if seconds is None else seconds
     command = [sys.executable, "-m", __name__, f"{work.__module__}:{work.__name__}", str(limit)]
@@ -43,7 +46,7 @@ def run_apart(work: Work, header: Any, body: bytes, *, seconds: float | None = N
         ).stdout
     except subprocess.TimeoutExpired as expired:
         output = expired.output or b""
-    # The last piece is empty, or a line that was not finished.
+    # The last item is empty or an unfinished line.
     return [json.loads(line) for line in output.split(b"\n")[:-1]]
 
 

@@ -1,9 +1,9 @@
-"""XML Schema 1.0, by lxml: no network, no entities, no files beside the schema.
+"""XML Schema 1.0 engine, with lxml: no network, no entities, no files beside the schema.
 
 libxml2 computes a path for each error of a tree, which costs the square of the number of siblings.
-A large document is therefore validated as a stream, where errors have no path: that decides whether
-it is valid and counts its errors. Paths of the first errors come from the part of the document that
-holds them. Listing runs in a child process.
+A large document is therefore validated as a stream, which decides whether it is valid and counts
+its errors, without paths. Paths of the first errors come from the part of the document that has
+them. Listing runs in a child process.
 """
 
 import re
@@ -26,7 +26,7 @@ from validibot.engines.base import (
     Result,
 )
 from validibot.engines.problems import MAX_PROBLEMS, BadDocument, DocumentProblem, listed
-from validibot.engines.sandbox import run_apart
+from validibot.engines.sandbox import run_in_child
 from validibot.engines.xml_text import parse_xml
 
 MAX_SCHEMA_CHARACTERS = 1024 * 1024
@@ -38,7 +38,7 @@ _FINE_BYTES = 512
 _DECLARATION = re.compile(r"^<\?xml\b.*?\?>", re.DOTALL)
 XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
 _XML_LOCATION = "xml.xsd"
-# The attributes of that namespace, which schemas import by its name (xml:lang, xml:space, ...).
+# The attributes of the XML namespace, which schemas import by its name (xml:lang, xml:space, …).
 _XML_XSD = f"""<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="{XML_NAMESPACE}">
 <xs:attribute name="lang" type="xs:string"/>
 <xs:attribute name="space"><xs:simpleType><xs:restriction base="xs:NCName">
@@ -53,7 +53,7 @@ _XML_XSD = f"""<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetName
 
 
 class CompiledSchema:
-    """A schema that several threads may use: libxml2 keeps the errors of one validation in it."""
+    """A schema with a lock for threads, because libxml2 stores the errors of a validation in it."""
 
     def __init__(self, schema: etree.XMLSchema) -> None:
         self._schema = schema
@@ -68,9 +68,9 @@ class CompiledSchema:
             return len(log), [_problem(entry) for entry in log[:MAX_PROBLEMS]]
 
     def count(self, content: bytes, *, stop_at: int = 0, chunk: int = _CHUNK_BYTES) -> "Count":
-        """Validate as a stream; return the number of errors and where `stop_at` were reached.
+        """Validate as a stream; return the number of errors and the offset of the last one.
 
-        With `stop_at` the rest of the content is not read.
+        Reading stops after `stop_at` errors, if that is not 0.
         """
         parser = etree.XMLParser(
             schema=self._schema, resolve_entities=False, no_network=True, load_dtd=False
@@ -79,13 +79,13 @@ class CompiledSchema:
             parser.feed(content[offset : offset + chunk])
             if stop_at and len(parser.feed_error_log) >= stop_at:
                 return Count(len(parser.feed_error_log), offset + chunk)
-        with suppress(etree.XMLSyntaxError):  # it was parsed before: only the schema can object
+        with suppress(etree.XMLSyntaxError):  # the syntax was checked before
             parser.close()
         return Count(len(parser.feed_error_log), len(content))
 
 
 class Count(NamedTuple):
-    """The number of errors, and the offset behind the chunk that brought the last of them."""
+    """The number of errors, and the end of the chunk with the last of them."""
 
     errors: int
     end: int
@@ -117,7 +117,7 @@ def check(document: Document, config: Mapping[str, Any]) -> Result:
         return Result(listed(problems, total=total))
     if not schema.count(content, stop_at=1).errors:
         return Result()
-    return Result(_list_apart(text, content))
+    return Result(_list_in_child(text, content))
 
 
 def list_problems(header: Mapping[str, Any], body: bytes) -> Iterator[Any]:
@@ -130,7 +130,7 @@ def list_problems(header: Mapping[str, Any], body: bytes) -> Iterator[Any]:
     start = max(0, end - _CHUNK_BYTES)
     if end < len(body):
         end = _fine_end(schema, body, start, end)
-    # What is open at the end is closed by the parser; errors that this brings come last.
+    # The parser closes elements that are open at the end; the errors of that come last.
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, recover=True)
     root = etree.fromstring(body[:end], parser)
     for problem in schema.problems(root)[1]:
@@ -150,8 +150,8 @@ def _fine_end(schema: CompiledSchema, body: bytes, start: int, end: int) -> int:
     return high
 
 
-def _list_apart(schema: str, content: bytes) -> tuple[DocumentProblem, ...]:
-    lines = run_apart(list_problems, {"schema": schema}, content)
+def _list_in_child(schema: str, content: bytes) -> tuple[DocumentProblem, ...]:
+    lines = run_in_child(list_problems, {"schema": schema}, content)
     problems = [
         DocumentProblem(message, "ERROR", code, path, line, column)
         for message, code, path, line, column in (each for each in lines if isinstance(each, list))
@@ -176,7 +176,7 @@ def _schema_text(config: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=256)
 def _compiled(schema: str) -> CompiledSchema:
-    # The text is decoded: the encoding that its declaration names does not apply any more.
+    # The text is decoded, so the encoding in its declaration does not apply any more.
     text = _DECLARATION.sub("", schema.strip())
     try:
         root = parse_xml(text.encode(), resolver=_XmlNamespace())
@@ -185,11 +185,11 @@ def _compiled(schema: str) -> CompiledSchema:
     except BadDocument as bad:
         raise EngineError(f"The schema is not XML: {bad}") from None
     except etree.XMLSchemaParseError as error:
-        raise EngineError(f"The schema is wrong: {error}") from None
+        raise EngineError(f"The schema is invalid: {error}") from None
 
 
 class _XmlNamespace(etree.Resolver):
-    """Gives libxml2 the schema of the XML namespace; no other file is read."""
+    """Resolver that has the schema of the XML namespace and refuses all other files."""
 
     def resolve(self, system_url: str, public_id: str, context: Any = None) -> Any:
         if system_url == _XML_LOCATION:

@@ -1,4 +1,4 @@
-"""Reading of XML documents from outside: no entities, no network, no other file, bounded size."""
+"""Bounded parsing of XML documents: no entities, no network, no other files."""
 
 import re
 from typing import Any, NoReturn
@@ -8,7 +8,7 @@ from lxml import etree
 from validibot.engines.problems import BadDocument, DocumentProblem
 
 MAX_BYTES = 16 * 1024 * 1024
-# Advice for programmers at the end of messages of libxml2, and its limits in our words.
+# Advice for programmers in messages of libxml2, and its limits in the user's terms.
 _ADVICE = re.compile(r",?\s*(consider )?(use|using|try) XML_PARSE_HUGE( option)?\.?", re.IGNORECASE)
 _LIMITS = (
     (re.compile("excessive depth", re.IGNORECASE), "it is nested deeper than 256 levels"),
@@ -28,7 +28,7 @@ class _NoOtherFile(etree.Resolver):
 
 
 def parse_xml(content: bytes, *, resolver: etree.Resolver | None = None) -> etree._Element:
-    """Return the root element; other files come from `resolver` only. Raises BadDocument."""
+    """Return the root element; only `resolver` can supply other files. Raises BadDocument."""
     if len(content) > MAX_BYTES:
         size = f"{len(content)} bytes; at most {MAX_BYTES} can be checked."
         raise BadDocument(DocumentProblem(f"The document has {size}", code="document.too_large"))

@@ -106,7 +106,7 @@ def check_scenario(workflow: Workflow, scenario: str) -> None:
 
 
 def _refusal(workflow: Workflow, scenario: str) -> str:
-    asked = f"scenario: {scenario[:80]!r} cannot be played"
+    asked = f"scenario: {scenario[:80]!r} cannot be used"
     if not get_backend().plays_scenarios:
         return f"{asked}: the validators of this server are not mocked. Leave the field out."
     if all(step.validator.in_process for step in workflow.steps.all()):

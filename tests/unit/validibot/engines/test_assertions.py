@@ -1,4 +1,4 @@
-"""Assertions about documents and outputs."""
+"""Outcomes of rules about documents and outputs."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -41,29 +41,29 @@ def problem_of(
         "payload.zones.map(z, z.n + 1) == [2, 3]",
     ],
 )
-def test_true_expression_gives_no_problem(expression: str) -> None:
+def test_true_rule_gives_no_problem(expression: str) -> None:
     assert problem_of(expression) is None
 
 
-def test_false_expression_gives_a_problem() -> None:
+def test_false_rule_gives_problem() -> None:
     assert problem_of("payload.area > 13.0", severity="WARNING", path="/area") == DocumentProblem(
         "This must be true: payload.area > 13.0", "WARNING", "assertion.failed", "/area"
     )
 
 
-def test_outcomes_come_in_order_with_the_callers_keys() -> None:
+def test_outcomes_keep_order_and_keys_of_rules() -> None:
     rules = [Rule(expression="true", key=7), Rule(expression="false", key=5)]
 
     assert [(o.key, o.problem is None) for o in evaluate(rules, SCOPE)] == [(7, True), (5, False)]
 
 
-def test_a_rule_does_not_apply_where_its_condition_is_false() -> None:
+def test_rule_with_false_condition_does_not_apply() -> None:
     assert problem_of("false", when="payload.area > 100.0") is None
     assert problem_of("false", when="payload.area > 1.0") is not None
 
 
 @pytest.mark.parametrize("fields", [{}, {"when": "payload.missing"}])
-def test_failed_evaluation_gives_a_problem(fields: dict[str, Any]) -> None:
+def test_rule_that_cannot_be_evaluated_gives_problem(fields: dict[str, Any]) -> None:
     problem = problem_of("payload.missing == 1", **fields)
 
     assert problem
@@ -71,14 +71,14 @@ def test_failed_evaluation_gives_a_problem(fields: dict[str, Any]) -> None:
     assert 'Key not found in map: "missing"' in problem.message
 
 
-def test_expression_without_truth_value_gives_a_problem() -> None:
+def test_rule_without_boolean_value_gives_problem() -> None:
     problem = problem_of("payload.area")
 
     assert problem
     assert problem.message.endswith("it gives DOUBLE, not true or false.")
 
 
-def test_messages_show_values() -> None:
+def test_message_shows_values_of_expressions() -> None:
     message = "{payload.area} m² of {{ size(payload.zones) }} {payload.zones[0]}; {payload.no} {no}"
     problem = problem_of("false", message=message)
 
@@ -90,14 +90,14 @@ def test_messages_show_values() -> None:
     ("value", "text"),
     [(None, "null"), (True, "true"), (1 / 3, "0.3333"), (2e20, "2e+20"), (0.0, "0"), (7.0, "7")],
 )
-def test_values_are_written_for_people(value: Any, text: str) -> None:
+def test_value_is_formatted_for_readers(value: Any, text: str) -> None:
     problem = problem_of("false", {"payload": value}, message="{payload}")
 
     assert problem
     assert problem.message == text
 
 
-def test_success_can_be_told() -> None:
+def test_success_message_gives_info_problem() -> None:
     assert problem_of("true", success_message="below {c.limit}") == DocumentProblem(
         "below 20", "INFO", "assertion.passed"
     )
@@ -118,17 +118,17 @@ def test_success_can_be_told() -> None:
         ({"expression": "(" * 200 + "true" + ")" * 200}, "recursion"),
     ],
 )
-def test_a_wrong_rule_is_the_steps_fault(rule: dict[str, str], reason: str) -> None:
+def test_invalid_rule_raises_engine_error(rule: dict[str, str], reason: str) -> None:
     with pytest.raises(EngineError, match=reason):
         evaluate([Rule(**rule)], SCOPE)
 
 
-def test_too_many_rules_are_the_steps_fault() -> None:
+def test_too_many_rules_raise_engine_error() -> None:
     with pytest.raises(EngineError, match=r"more than 500 assertions"):
         evaluate([Rule(expression="true")] * (MAX_RULES + 1), SCOPE)
 
 
-def test_iterations_are_bounded() -> None:
+def test_too_many_iterations_give_problem() -> None:
     ten = "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]"
     expression = "true"
     for name in "abcdef":
@@ -139,7 +139,7 @@ def test_iterations_are_bounded() -> None:
     assert "more items than is allowed" in problem.message
 
 
-def test_a_scope_that_is_too_deep_is_a_problem() -> None:
+def test_too_deep_scope_gives_problem() -> None:
     deep: list[Any] = []
     for _ in range(10_000):
         deep = [deep]
@@ -149,14 +149,14 @@ def test_a_scope_that_is_too_deep_is_a_problem() -> None:
     assert "deeper than" in problem.message
 
 
-def test_the_engine_reads_the_document() -> None:
+def test_assertions_engine_reads_document() -> None:
     check = get_engine("assertions").check
 
     assert check(Document(b"{}", "a.json", ""), {}).problems == ()
     assert check(Document(b"{", "a.json", ""), {}).problems[0].code == "json.invalid"
 
 
-def test_the_engine_need_not_read_the_document() -> None:
+def test_assertions_engine_without_document_accepts_any_file() -> None:
     document = Document(b"Version,25.2;", "a.idf", "")
 
     assert get_engine("assertions").check(document, {"document": False}).problems == ()

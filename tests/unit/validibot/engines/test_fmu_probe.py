@@ -1,4 +1,4 @@
-"""The probe of FMUs: variables and defaults from the model description."""
+"""Probing of FMUs, as a function and as an engine."""
 
 import io
 import zipfile
@@ -28,7 +28,7 @@ def archive(description: str | bytes, name: str = "modelDescription.xml") -> byt
     return content.getvalue()
 
 
-def test_the_variables_of_fmi_2_are_read() -> None:
+def test_probe_reads_variables_of_fmi_2() -> None:
     result = probe(DECAY.read_bytes())
 
     assert result.status == "success"
@@ -37,7 +37,7 @@ def test_the_variables_of_fmi_2_are_read() -> None:
     assert (rate.name, rate.causality, rate.value_reference) == ("rate", "parameter", 1)
 
 
-def test_the_variables_of_fmi_3_are_read() -> None:
+def test_probe_reads_variables_of_fmi_3() -> None:
     x, n = probe(archive(FMI3)).variables
 
     assert (x.value_type, x.unit, x.causality) == ("Float64", "m", "output")
@@ -63,19 +63,19 @@ REFUSED = {
         "no valueReference",
     ),
     "typeless": (archive(FMI2.format('<ScalarVariable name="x" valueReference="1"/>')), "no type"),
-    "unknown type": (archive(FMI3.replace("Int32", "Int33")), "no known type"),
+    "unknown type": (archive(FMI3.replace("Int32", "Int33")), "the unknown type"),
 }
 
 
 @pytest.mark.parametrize(("content", "message"), REFUSED.values(), ids=REFUSED)
-def test_invalid_fmu_returns_an_error_result(content: bytes, message: str) -> None:
+def test_probe_of_invalid_fmu_returns_failure(content: bytes, message: str) -> None:
     result = probe(content)
 
     assert result.status == "error"
     assert message in result.errors[0]
 
 
-def test_an_archive_of_too_many_files_is_refused() -> None:
+def test_archive_with_too_many_files_is_refused() -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
         for number in range(MAX_ENTRIES + 1):
@@ -84,7 +84,7 @@ def test_an_archive_of_too_many_files_is_refused() -> None:
     assert "more than" in probe(content.getvalue()).errors[0]
 
 
-def test_as_an_engine_it_tells_what_can_be_set_and_read() -> None:
+def test_engine_outputs_settable_and_readable_variables() -> None:
     result = get_engine("fmu_probe").check(Document(DECAY.read_bytes(), "decay.fmu", ""), {})
 
     assert result.problems == ()
@@ -93,7 +93,7 @@ def test_as_an_engine_it_tells_what_can_be_set_and_read() -> None:
     assert [variable["name"] for variable in outputs["variables"]] == ["level", "rate", "start"]
 
 
-def test_as_an_engine_it_finds_what_is_no_fmu() -> None:
+def test_engine_reports_invalid_fmu() -> None:
     (problem,) = get_engine("fmu_probe").check(Document(b"no", "a.fmu", ""), {}).problems
 
     assert problem.code == "fmu.invalid"

@@ -1,4 +1,4 @@
-"""Positions of values in a JSON text."""
+"""Positions of values in JSON texts."""
 
 import json
 from typing import Any
@@ -13,18 +13,18 @@ TEXT = """{
 }"""
 
 
-def test_values_are_found_by_path() -> None:
+def test_position_of_value_is_found_by_path() -> None:
     positions = Positions(TEXT)
 
     assert positions.of([]) == (1, 1)
     assert positions.of(["c/~"]) == (3, 10)
 
 
-def test_the_last_of_two_equal_keys_is_meant() -> None:
+def test_position_of_duplicate_key_is_the_last() -> None:
     assert Positions(TEXT).of(["a", "d"]) == (3, 26)
 
 
-def test_missing_path_has_the_position_of_its_nearest_parent() -> None:
+def test_position_of_missing_value_is_nearest_parent() -> None:
     assert Positions(TEXT).of(["c/~", 3]) == (3, 10)
     assert Positions(TEXT).of(["nowhere", "b"]) == (1, 1)
 
@@ -37,7 +37,7 @@ _json = st.recursive(
 
 
 @given(_json, st.sampled_from([None, 1]))
-def test_every_value_is_found_where_it_stands(value: Any, indent: int | None) -> None:
+def test_position_of_every_value_is_right(value: Any, indent: int | None) -> None:
     text = json.dumps(value, indent=indent)
     positions = Positions(text)
     lines = text.split("\n")

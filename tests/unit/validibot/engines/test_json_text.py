@@ -32,7 +32,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("content", "code"), REFUSED.values(), ids=REFUSED)
-def test_a_document_is_refused_with_a_code(content: bytes, code: str) -> None:
+def test_invalid_document_is_refused_with_code(content: bytes, code: str) -> None:
     with pytest.raises(BadDocument) as refusal:
         parse_json(content)
 
@@ -40,26 +40,26 @@ def test_a_document_is_refused_with_a_code(content: bytes, code: str) -> None:
     assert refusal.value.problem.severity == "ERROR"
 
 
-def test_a_syntax_error_is_at_its_line_and_column() -> None:
+def test_syntax_error_has_line_and_column() -> None:
     with pytest.raises(BadDocument) as refusal:
         parse_json(b'{"a": 1,\n "b": ?}')
 
     assert (refusal.value.problem.line, refusal.value.problem.column) == (2, 7)
 
 
-def test_invalid_utf8_is_at_its_byte() -> None:
+def test_invalid_utf8_error_names_byte_offset() -> None:
     with pytest.raises(BadDocument, match=r"byte 0xff at offset 8") as refusal:
         parse_json('"é\n\t'.encode() + b"abc\xff")
 
     assert (refusal.value.problem.line, refusal.value.problem.column) == (2, 5)
 
 
-def test_the_offset_of_invalid_utf8_counts_a_byte_order_mark() -> None:
+def test_invalid_utf8_offset_counts_byte_order_mark() -> None:
     with pytest.raises(BadDocument, match=r"offset 4"):
         parse_json(b"\xef\xbb\xbf[\xff]")
 
 
-def test_a_byte_order_mark_is_accepted() -> None:
+def test_byte_order_mark_is_accepted() -> None:
     assert parse_json(b"\xef\xbb\xbf[1]") == [1]
 
 
@@ -80,22 +80,22 @@ def test_same_key_in_two_objects_is_accepted() -> None:
     assert parse_json(b'[{"a": 1}, {"a": 2}]') == [{"a": 1}, {"a": 2}]
 
 
-def test_long_number_is_refused_in_our_words() -> None:
+def test_long_number_error_names_limit() -> None:
     problem = refused(b'{"a":\n ' + b"9" * 5000 + b"}")
 
     assert problem.message == "A number has 5,000 digits; at most 4,300 can be read."
     assert (problem.line, problem.column) == (2, 2)
 
 
-def test_brackets_in_strings_are_no_nesting() -> None:
+def test_brackets_in_strings_do_not_count_as_depth() -> None:
     text = b"[" * 1000 + b'\\"' + b"{" * 1000
 
     assert parse_json(b'{"a": "' + text + b'"}') == {"a": text.decode().replace("\\", "")}
 
 
-def test_a_wide_document_is_not_deep() -> None:
+def test_wide_document_is_accepted() -> None:
     assert parse_json(b"[" + b"[[]]," * 5000 + b"[]]") == [*[[[]]] * 5000, []]
 
 
-def test_a_pair_of_surrogates_is_one_character() -> None:
+def test_surrogate_pair_is_one_character() -> None:
     assert parse_json(b'"\\ud83d\\ude00"') == "\U0001f600"

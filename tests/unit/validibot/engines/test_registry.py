@@ -1,4 +1,4 @@
-"""Engines are found by being there."""
+"""The registry of engines: discovery by module, and import on demand."""
 
 import subprocess
 import sys
@@ -8,20 +8,20 @@ import pytest
 from validibot.engines import ENGINES, EngineError, get_engine
 
 
-def test_the_modules_with_an_engine_are_the_engines() -> None:
+def test_engines_are_modules_that_define_engine() -> None:
     assert list(ENGINES) == ["assertions", "fmu_probe", "json_schema", "xml_schema"]
     assert len(ENGINES) == 4
 
 
 @pytest.mark.parametrize("name", ["base", "nothing", "../json_schema", ""])
-def test_an_unknown_engine_is_refused_by_name(name: str) -> None:
+def test_unknown_engine_error_lists_engines(name: str) -> None:
     with pytest.raises(
-        EngineError, match=r"there are assertions, fmu_probe, json_schema, xml_schema"
+        EngineError, match=r"The engines are assertions, fmu_probe, json_schema, xml_schema"
     ):
         get_engine(name)
 
 
-def test_an_engine_is_imported_when_it_is_first_used() -> None:
+def test_engine_is_imported_at_first_use() -> None:
     script = "import sys, validibot.engines; sys.exit('lxml' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

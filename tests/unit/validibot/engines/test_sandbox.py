@@ -1,11 +1,11 @@
-"""Work in child processes, and the choice of the rules that need one."""
+"""Child processes for expensive work, and the choice of rules that need one."""
 
 from typing import Any
 
 import pytest
 
 from validibot.engines import assertions
-from validibot.engines.assertions import Rule, evaluate, evaluate_apart
+from validibot.engines.assertions import Rule, evaluate, evaluate_in_child
 from validibot.engines.cel import LIGHT_SCOPE, is_light
 
 DOUBLING = "['aaaaaaaa']" + ".map(x, x + x)" * 27
@@ -69,10 +69,10 @@ def test_memory_bomb_fails_its_own_rule_only() -> None:
     assert "an earlier assertion used up" in after.message
 
 
-def test_child_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_process_over_time_limit_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assertions, "MAX_SECONDS", 0.01)
     values: dict[str, Any] = {"payload": []}
-    (outcome,) = evaluate_apart([Rule(expression="true")], values)
+    (outcome,) = evaluate_in_child([Rule(expression="true")], values)
 
     assert outcome.problem
     assert outcome.problem.code == "assertion.error"

@@ -1,4 +1,4 @@
-"""XML Schema as an engine."""
+"""The XML Schema engine."""
 
 from pathlib import Path
 
@@ -47,14 +47,14 @@ def check(content: bytes, schema: object = SCHEMA) -> Result:
     return get_engine("xml_schema").check(Document(content, "a.xml", ""), {"schema": schema})
 
 
-def test_a_valid_document_has_no_problems() -> None:
+def test_valid_document_has_no_problems() -> None:
     assert check(b"<list><n>1</n><n>2</n></list>") == Result()
     assert check(
         '<?xml version="1.0" encoding="utf-16"?><list><n>1</n></list>'.encode("utf-16")
     ) == (Result())
 
 
-def test_every_error_has_code_path_and_line() -> None:
+def test_error_has_code_path_and_line() -> None:
     first, second = check(b"<list>\n<n>x</n>\n<m/></list>").problems
 
     assert (first.line, first.path) == (2, "/list/n")
@@ -63,14 +63,14 @@ def test_every_error_has_code_path_and_line() -> None:
 
 
 @pytest.mark.parametrize(("content", "code"), REFUSED.values(), ids=REFUSED)
-def test_a_document_is_refused_with_a_code(content: bytes, code: str) -> None:
+def test_invalid_document_is_refused_with_code(content: bytes, code: str) -> None:
     (problem,) = check(content).problems
 
     assert problem.code == code
     assert "root:" not in problem.message
 
 
-def test_a_syntax_error_is_at_its_line_and_column() -> None:
+def test_syntax_error_has_line_and_column() -> None:
     (problem,) = check(b"<list>\n  <n></m></list>").problems
 
     assert (problem.line, problem.column) == (2, 10)
@@ -78,13 +78,13 @@ def test_a_syntax_error_is_at_its_line_and_column() -> None:
 
 
 @pytest.mark.parametrize("schema", [None, "", 3, "{}", "<a/>", SCHEMA.replace("xs:int", "xs:no")])
-def test_a_wrong_schema_is_the_steps_fault(schema: object) -> None:
+def test_invalid_schema_raises_engine_error(schema: object) -> None:
     with pytest.raises(EngineError, match="schema"):
         check(b"<list/>", schema)
 
 
 @pytest.mark.parametrize("element", ["include", "import", "redefine"])
-def test_a_schema_may_not_read_other_files(tmp_path: Path, element: str) -> None:
+def test_schema_that_reads_other_files_is_refused(tmp_path: Path, element: str) -> None:
     (tmp_path / "other.xsd").write_text(SCHEMA)
     schema = (
         '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">'
@@ -120,7 +120,7 @@ def test_large_valid_document_has_no_problems() -> None:
     assert check(b"<r>" + b'<i id="1"/>' * 20_000 + b"</r>", INTEGERS) == Result()
 
 
-def test_listing_that_reaches_its_limit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_that_reaches_limit_reports_lower_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.01)
 
     first, note = check(b"<r>" + b'<i id="x"/>' * 20_000 + b"</r>", INTEGERS).problems
@@ -140,7 +140,7 @@ def test_attributes_of_xml_namespace_are_known_offline() -> None:
     assert check(b'<a xml:lang="en"/>', schema) == Result()
 
 
-def test_depth_limit_is_named_in_our_words() -> None:
+def test_depth_error_names_limit() -> None:
     (problem,) = check(b"<n>" * 10_000 + b"</n>" * 10_000).problems
 
     assert problem.message == "The document cannot be read: it is nested deeper than 256 levels."
