@@ -1,7 +1,7 @@
 """Workflows and the validator catalogue in the admin site.
 
-A version that has runs is not changed here either: an edit of it, of one of its steps, assertions
-or files is saved as the next version.
+An edit of a version that has runs, or of one of its steps, assertions or files, is saved as the next
+version.
 """
 
 from collections.abc import Iterable
@@ -17,10 +17,10 @@ from validibot.workflows.versions import NextVersion, next_version
 
 
 class VersioningAdmin[M: Workflow | Step](admin.ModelAdmin[M]):
-    """Saves an edit of a frozen version, or of a part of it, as the next version."""
+    """Admin that saves an edit of a frozen version, or of a part of it, as the next version."""
 
     def save_model(self, request: HttpRequest, obj: M, form: Any, change: bool) -> None:
-        # With the inline forms, in save_related: only there is it known whether anything changed.
+        # Saved in save_related with the inline forms, where all changes are known.
         if not (change and _stored_version(obj).is_frozen):
             super().save_model(request, obj, form, change)
 
@@ -43,8 +43,8 @@ class VersioningAdmin[M: Workflow | Step](admin.ModelAdmin[M]):
             _save_parts(formset, made, obj)
         self.message_user(
             request,
-            f"Version {frozen.version} has runs and stays as it is; "
-            f"your edit is version {made.workflow.version}.",
+            f"Version {frozen.version} has runs and does not change. "
+            f"Your edit was saved as version {made.workflow.version}.",
             messages.INFO,
         )
 
@@ -77,7 +77,7 @@ class AssertionInline(admin.StackedInline[Assertion, Step]):
 
 
 class StepFileInline(admin.TabularInline[StepFile, Step]):
-    """The files of a step; setup stores them, and they are only shown here."""
+    """Read-only list of the files of a step, which setup stores."""
 
     model = StepFile
     extra = 0
@@ -137,7 +137,7 @@ class StepAdmin(VersioningAdmin[Step]):
 
 @admin.register(Validator)
 class ValidatorAdmin(admin.ModelAdmin[Validator]):
-    """The catalogue, synced from manifests; only `is_active` can be set here."""
+    """Admin of the catalogue, which is synced from manifests; only `is_active` is editable."""
 
     list_display = ("title", "version", "validation_type", "is_active", "updated_at")
     list_filter = ("is_active", "validation_type")
@@ -167,14 +167,14 @@ class ValidatorAdmin(admin.ModelAdmin[Validator]):
 
 
 def _stored_version(obj: Workflow | Step) -> Workflow:
-    """Return the version that an object belongs to, as it is in the database."""
+    """Return the version of an object, read from the database."""
     if isinstance(obj, Workflow):
         return Workflow.objects.get(pk=obj.pk)
     return Step.objects.select_related("workflow").get(pk=obj.pk).workflow
 
 
 def _move_to_copy(obj: Workflow | Step, made: NextVersion) -> None:
-    """Make the edited object write to its copy in the next version."""
+    """Give the edited object the identity of its copy in the next version."""
     if isinstance(obj, Step):
         obj.pk = made.copy_of(obj).pk
         obj.workflow = made.workflow

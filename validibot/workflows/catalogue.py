@@ -1,4 +1,4 @@
-"""Validator catalogue: manifests of container validators and of engines become rows."""
+"""Validator catalogue: one row per manifest of a container validator or engine."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -24,10 +24,10 @@ def read_manifests(folder: Path) -> list[ValidatorManifest]:
 
 
 def sync_validators(folder: Path) -> dict[str, int]:
-    """Bring the catalogue in line with the manifests; return how many rows changed, by kind.
+    """Update the catalogue from the manifests; return the numbers of changed rows by kind.
 
-    A validator without a manifest is made inactive, not deleted: old runs refer to it.
-    Raises ManifestInvalid and then changes nothing.
+    A validator without a manifest is deactivated, not deleted: old runs refer to it.
+    Nothing changes if ManifestInvalid is raised.
     """
     wanted = _wanted(folder)
     with transaction.atomic():
@@ -50,7 +50,7 @@ def sync_validators(folder: Path) -> dict[str, int]:
 
 
 def _wanted(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the fields of every validator there should be, by slug and version."""
+    """Return the fields of all validators with a manifest, by slug and version."""
     wanted = {
         (engine.manifest.slug, engine.manifest.version): _engine_fields(name, engine.manifest)
         for name, engine in ENGINES.items()

@@ -89,7 +89,7 @@ class Validator(ValidatedModel):
 class Workflow(ValidatedModel):
     """One version of a workflow: an ordered list of steps. Old versions stay runnable."""
 
-    # What may change after the version was run; nothing here changes the meaning of a result.
+    # Fields that may change after a run because they do not affect the meaning of results.
     EDITABLE_WHEN_FROZEN: ClassVar = frozenset(
         {"project", "author", "is_active", "frozen_at", "updated_at"}
     )
@@ -140,7 +140,7 @@ class Workflow(ValidatedModel):
 
     @classmethod
     def locked(cls, pk: int) -> "Workflow | None":
-        """Return the version, locked until the transaction ends: a first run has to wait."""
+        """Return the version, locked until the transaction ends so that a first run waits."""
         return cls.objects.select_for_update().filter(pk=pk).first()
 
     def _differs_from(self, stored: "Workflow") -> bool:
@@ -222,7 +222,7 @@ class Step(VersionPart):
 
 
 class Severity(models.TextChoices):
-    """How bad a finding is. Only an ERROR fails a step."""
+    """Severity of a finding. Only an ERROR fails a step."""
 
     ERROR = "ERROR"
     WARNING = "WARNING"
@@ -270,7 +270,7 @@ class Assertion(VersionPart):
 
 
 class StepFile(VersionPart):
-    """A file that a step brings along (weather, schema), stored once under the data root."""
+    """A file that belongs to a step (weather, schema), stored once below the data root."""
 
     step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="files", db_index=False)
     port_key = models.CharField(max_length=255)
@@ -305,7 +305,7 @@ class StepFile(VersionPart):
 
 
 class Sample(models.Model):
-    """A small file to try a workflow with; `passes` is the expected end of its run."""
+    """A small file to try a workflow with; `passes` is whether its run should pass."""
 
     workflow = models.ForeignKey(
         Workflow, on_delete=models.CASCADE, related_name="samples", db_index=False

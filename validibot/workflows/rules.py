@@ -1,6 +1,6 @@
-"""Rules for the rows of workflows and of the catalogue, checked whenever a row is saved.
+"""Validation rules of workflows and the catalogue, applied whenever a row is saved.
 
-Each function raises Django's ValidationError that names the field, its value and what is allowed.
+Each function raises Django's ValidationError, which names the field, its value and the allowed ones.
 The validator decides which settings a step has: an engine by its `config` model, a container
 validator by the input model of its type in `validibot_shared`.
 """
@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def check_config(config: Any, *, validator: str, engine: str, validation_type: str) -> None:
-    """Check the settings of a step against the schema of its validator, which has this title."""
+    """Check the settings of a step against the schema of its validator; `validator` is its title."""
     if not isinstance(config, Mapping):
         raise ValidationError({"config": "The configuration must be a JSON object."})
     model = _config_model(engine, validation_type)
@@ -32,7 +32,7 @@ def check_config(config: Any, *, validator: str, engine: str, validation_type: s
 
 
 def check_port(port_key: str, *, validator: str, ports: Sequence[str]) -> None:
-    """Check that a validator takes a file of the step at a port."""
+    """Check that the validator has a file port with this key."""
     if port_key not in ports:
         known = ", ".join(ports) or "none"
         message = f"{port_key!r} is not a file port of {validator}; it has: {known}."
@@ -71,7 +71,7 @@ def check_constants(constants: Any) -> None:
 
 
 def _config_model(engine: str, validation_type: str) -> type[BaseModel] | None:
-    """Return the schema of a validator's settings; None: any object is allowed."""
+    """Return the schema of a validator's settings, or None if any object is allowed."""
     if engine:
         try:
             return get_engine(engine).config
@@ -82,7 +82,7 @@ def _config_model(engine: str, validation_type: str) -> type[BaseModel] | None:
 
 
 def _unknown(model: type[BaseModel], config: Mapping[str, Any], owner: str) -> Iterator[str]:
-    """Yield a message for each name that the model lacks; pydantic alone would ignore it."""
+    """Yield a message for each unknown name; models of containers would ignore it."""
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
     known = ", ".join(f"`{name}`" for name in sorted(fields)) or "none"
     for name, value in config.items():

@@ -1,4 +1,4 @@
-"""The scenarios that mocked validators play, and the one language in which they are asked for.
+"""Scenarios of mocked validators, and the syntax in which clients select one.
 
 A scenario is a name, or a name with an argument: `pass`, `fail(3)`, `slow(2.5)`.
 """
@@ -14,12 +14,12 @@ _FORM = re.compile(r"([a-z_]+)(?:\(([0-9.]*)\))?")
 
 
 class ScenarioError(ValueError):
-    """The text asks for no scenario; the message names the place, the text and what is known."""
+    """The text is not a scenario; the message names the field, the text and the known scenarios."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """The number between the brackets of a scenario; `default` counts when there is none."""
+    """The number in the brackets of a scenario; `default` is used if there is none."""
 
     name: str
     default: float
@@ -28,11 +28,12 @@ class Parameter:
 
     @property
     def rule(self) -> str:
+        """The allowed values, for error messages."""
         kind = "a whole number" if self.whole else "a number"
         return f"{self.name} is {kind} from 0 to {self.most:g}"
 
     def read(self, text: str) -> float | None:
-        """Return the number that `text` holds, or None if it breaks the rule."""
+        """Return the number in `text`, or None if it is not allowed."""
         try:
             value = float(text)
         except ValueError:
@@ -43,7 +44,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A line of the catalogue."""
+    """An entry of the catalogue: a scenario's name, description and parameter."""
 
     name: str
     sentence: str
@@ -56,7 +57,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A scenario as somebody asked for it. `argument` is None where the text gave none."""
+    """A selected scenario; `argument` is None if the text has none."""
 
     kind: Kind
     argument: float | None = None
@@ -90,44 +91,44 @@ CATALOGUE: Mapping[str, Kind] = {
         ),
         Kind("warnings", "Passes with N warnings.", _findings(3)),
         Kind("slow", "Passes after SECONDS.", _seconds(5)),
-        Kind("crash", "The process crashes: no output, no callback; its end is seen."),
-        Kind("out_of_memory", "The process is ended for the memory it takes."),
-        Kind("timeout", "Works on and on; after SECONDS its time counts as over.", _seconds(3)),
+        Kind("crash", "Crashes: no output and no callback; the provider reports the end."),
+        Kind("out_of_memory", "Is killed because it uses too much memory."),
+        Kind("timeout", "Never ends; its time limit is reached after SECONDS.", _seconds(3)),
         Kind(
             "never_calls_back",
-            "Ends without output or callback; that is found by looking, after SECONDS.",
+            "Ends without output or callback; reconciling detects it after SECONDS.",
             _seconds(3),
         ),
         Kind("calls_back_twice", "Passes, and posts its callback twice."),
-        Kind("late", "Its time counts as over after SECONDS; then it answers.", _seconds(3)),
-        Kind("before_launch_returns", "Passes and calls back before the launch is answered."),
+        Kind("late", "Reaches its time limit after SECONDS, then calls back.", _seconds(3)),
+        Kind("before_launch_returns", "Passes and calls back before the launch returns."),
         Kind("forged_nonce", "A callback with a wrong nonce comes first; then it passes."),
-        Kind("wrong_run", "Calls back for another run, whose number its output bears, too."),
-        Kind("malformed_output", "Its output is no output envelope."),
-        Kind("oversized_output", "Its output is larger than what is read."),
-        Kind("cancelled", "Its run is cancelled after SECONDS, while it works.", _seconds(1)),
+        Kind("wrong_run", "Calls back for another run, whose id is in its output, too."),
+        Kind("malformed_output", "Its output is not an output envelope."),
+        Kind("oversized_output", "Its output is larger than the limit."),
+        Kind("cancelled", "Its run is cancelled after SECONDS, while it runs.", _seconds(1)),
     )
 }
 
 
 def parse(text: str, *, field: str = "scenario") -> Scenario:
-    """Return the scenario that `text`, found in `field`, asks for. Raises ScenarioError."""
+    """Return the scenario that `text` selects; `field` is for the message. Raises ScenarioError."""
     match = _FORM.fullmatch(text)
     kind = CATALOGUE.get(match[1]) if match else None
     if match is None or kind is None:
         known = ", ".join(each.form for each in CATALOGUE.values())
-        raise ScenarioError(f"{field}: {_shown(text)} is no scenario. Choose one of {known}.")
+        raise ScenarioError(f"{field}: {_shown(text)} is not a scenario. Choose one of {known}.")
     if not match[2]:
         return Scenario(kind)
     argument = kind.parameter.read(match[2]) if kind.parameter else None
     if argument is None:
         rule = kind.parameter.rule if kind.parameter else f"{kind.name} takes no argument"
-        raise ScenarioError(f"{field}: {_shown(text)} cannot be played: {rule}.")
+        raise ScenarioError(f"{field}: {_shown(text)} is invalid: {rule}.")
     return Scenario(kind, argument)
 
 
 def check_scenario(text: str) -> None:
-    """Refuse, as forms do, a text that is no scenario."""
+    """Raise ValidationError if the text is not a scenario."""
     try:
         parse(text)
     except ScenarioError as error:

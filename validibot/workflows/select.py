@@ -1,8 +1,8 @@
 """Find the workflow that a request names, and the workflows that a user may see.
 
-A launch needs a workflow with its steps and their validators. The steps of a frozen version never
-change, so they are kept in memory: such a launch costs one query. The query also reads when a
-validator of the version last changed; an entry made before that is not used.
+A new run needs a workflow with its steps and their validators. The steps of a frozen version never
+change, so they are cached in memory, and the workflow costs one query. That query also reads when a
+validator of the version last changed; an older cache entry is not used.
 """
 
 import re
@@ -49,10 +49,10 @@ def find_workflow(
     version: int | None = None,
     project: str | None = None,
 ) -> Workflow:
-    """Return a workflow by slug, or by UUID or number, which name one version of it.
+    """Return a workflow by slug, or one version of it by UUID or primary key.
 
-    Without `version` a slug stands for its latest active version, or its latest. The steps and
-    their validators are loaded with it; do not change them. Raises WorkflowNotFound.
+    Without `version` a slug selects its latest active version, or else its latest. Steps and their
+    validators are loaded, too; do not change them. Raises WorkflowNotFound.
     """
     found = _find(organisation, ident, version=version, project=project)
     if found is None:
@@ -64,7 +64,7 @@ def find_workflow(
 
 
 def accepted_extensions(workflow: Workflow) -> set[str]:
-    """Return the extensions, with their dots, that the first step accepts; empty: any."""
+    """Return the extensions (with dots) that the first step accepts; an empty set means any."""
     steps = list(workflow.steps.all())
     return {entry["extension"] for entry in steps[0].validator.accepts} if steps else set()
 
@@ -106,14 +106,14 @@ def _by_key(candidates: QuerySet[Any], ident: str, version: int | None) -> Workf
 
 
 def _load_steps(workflow: Workflow) -> None:
-    """Prefetch the steps with their validators; those of a frozen version come from memory."""
+    """Prefetch the steps with their validators, those of a frozen version from the cache."""
     if not workflow.is_frozen:
         with_validators = Step.objects.select_related("validator")
         prefetch_related_objects([workflow], Prefetch("steps", with_validators))
         return
     changed_at: datetime | None = workflow.validators_changed_at  # type: ignore[attr-defined]
     steps = workflow.steps.all()
-    # As prefetch_related would leave it.
+    # The state that prefetch_related would leave.
     steps._result_cache = list(_frozen_steps(workflow.pk, changed_at))  # noqa: SLF001
     workflow._prefetched_objects_cache = {"steps": steps}  # type: ignore[attr-defined]  # noqa: SLF001
 

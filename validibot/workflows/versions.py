@@ -1,8 +1,8 @@
 """Versions of workflows: freezing one at its first run, and making the next one.
 
 A run must find exactly the steps that its version had when it started, so the first run freezes the
-version. To change a frozen version one edits a copy with the next number; the copy is
-kept only if it differs. Both sides lock the version's row, so a run never sees half of an edit.
+version. An edit of a frozen version changes a copy with the next number; the copy is kept only if it
+differs. Freezing and editing lock the version's row, so a run never sees half of an edit.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,20 +33,21 @@ _SAMPLE_FIELDS = ("title", "filename", "content", "passes")
 
 @dataclass(frozen=True, slots=True)
 class NextVersion:
-    """A copy of a version, and the copy of each of its parts by the part's primary key."""
+    """A copy of a version, and the copies of its parts by the primary key of the original."""
 
     workflow: Workflow
     copies: Mapping[type[models.Model], dict[int, Any]] = field(default_factory=dict)
 
     def copy_of[P: models.Model](self, part: P) -> P:
+        """Return the copy of a part of the original version."""
         copy: P = self.copies[type(part)][part.pk]
         return copy
 
 
 def freeze(workflow: Workflow) -> Workflow:
-    """Freeze the version for its first run; return it, read again if it was not frozen before.
+    """Freeze the version for its first run; return it, reloaded if it was not frozen before.
 
-    An edit that is under way ends first, and its steps are the ones that are returned.
+    This waits for a concurrent edit and returns the steps of that edit.
     """
     if workflow.is_frozen:
         return workflow
@@ -91,9 +92,9 @@ def next_version(workflow: Workflow) -> NextVersion:
 
 @contextmanager
 def edited(workflow: Workflow) -> Iterator[Workflow]:
-    """Yield a version that may be changed: the given one, or if it is frozen its next version.
+    """Yield a version that may be changed: the given one or, if it is frozen, its next version.
 
-    A next version that ends up equal to the frozen one is dropped again.
+    A next version that is equal to the frozen one at the end is deleted.
     """
     with transaction.atomic():
         locked = Workflow.locked(workflow.pk)
@@ -114,7 +115,7 @@ def newest(workflow: Workflow) -> Workflow:
 
 
 def content_of(workflow: Workflow) -> dict[str, Any]:
-    """Return everything that decides what a run of the version does, for comparison."""
+    """Return all fields that affect a run of the version, for comparison."""
     fresh = Workflow.objects.get(pk=workflow.pk)
     return _values(fresh, _WORKFLOW_FIELDS) | {
         "steps": [

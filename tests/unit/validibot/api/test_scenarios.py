@@ -66,13 +66,13 @@ def test_scenario_decides_the_result(alice: Api, mocked: Workflow, way: Any) -> 
 @pytest.mark.parametrize(
     ("scenario", "said"),
     [
-        ("explode", "'explode' is no scenario. Choose one of pass, fail(N), warnings(N)"),
-        ("fail(-1)", "'fail(-1)' is no scenario"),
-        ("slow(4000)", "'slow(4000)' cannot be played: SECONDS is a number from 0 to 3600"),
+        ("explode", "'explode' is not a scenario. Choose one of pass, fail(N), warnings(N)"),
+        ("fail(-1)", "'fail(-1)' is not a scenario"),
+        ("slow(4000)", "'slow(4000)' is invalid: SECONDS is a number from 0 to 3600"),
         ("slow(1.2.3)", "SECONDS is a number from 0 to 3600"),
         ("fail(1.5)", "N is a whole number from 0 to 5000"),
         ("crash(1)", "crash takes no argument"),
-        ("pass;drop", "is no scenario"),
+        ("pass;drop", "is not a scenario"),
     ],
 )
 def test_unknown_scenario_is_refused_by_name(
@@ -94,7 +94,7 @@ def test_scenario_for_real_validators_is_refused(alice: Api, way: Any) -> None:
 
     problem = answer.json()
     assert (answer.status_code, problem["errors"][0]["field"]) == (400, "scenario")
-    assert "'fail(4)' cannot be played: the validators of this server are not" in problem["detail"]
+    assert "'fail(4)' cannot be used: the validators of this server are not" in problem["detail"]
 
 
 def test_scenario_without_container_step_is_refused(alice: Api, people: Workflow) -> None:

@@ -77,7 +77,7 @@ def test_a_file_of_ones_own_can_be_given(step: Step, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((*RUN, "explode"), "'explode' is no scenario. Choose one of pass"),
+        ((*RUN, "explode"), "'explode' is not a scenario. Choose one of pass"),
         ((*RUN, "pass", "--file", "nothing.fmu"), "--file nothing.fmu: No such file or directory"),
         ((*RUN, "pass", "--file", "manage.py"), "manage.py is not a file that"),
         (("run", "--workflow", "other", "pass"), "There is no workflow 'other'. There are: decay."),

@@ -87,5 +87,5 @@ def test_unknown_scenario_is_named_on_the_page(client: Client, page: str) -> Non
     answer = client.post(page, form)
 
     assert answer.status_code == 400
-    assert "is no scenario. Choose one of pass" in answer.content.decode()
+    assert "is not a scenario. Choose one of pass" in answer.content.decode()
     assert not Run.objects.exists()

@@ -76,7 +76,7 @@ def test_wrong_expression_is_refused(admin: Client, step: Step) -> None:
 
 def test_unknown_scenario_is_refused_and_known_one_saved(admin: Client, step: Step) -> None:
     page = save(admin, step, "true", scenario="explode")
-    assert "is no scenario. Choose one of pass" in page
+    assert "is not a scenario. Choose one of pass" in page
 
     save(admin, step, "true", scenario="fail(3)")
 

@@ -41,28 +41,28 @@ class TestSync:
             ("weather_file", "resource_files"),
         ]
 
-    def test_a_second_time_changes_nothing(self, folder: Path) -> None:
+    def test_second_sync_changes_nothing(self, folder: Path) -> None:
         sync_validators(folder)
         before = list(Validator.objects.values())
 
         assert sync_validators(folder) == {"created": 0, "changed": 0, "deactivated": 0}
         assert list(Validator.objects.values()) == before
 
-    def test_changed_manifest_updates_its_row(self, folder: Path) -> None:
+    def test_sync_updates_changed_rows(self, folder: Path) -> None:
         sync_validators(folder)
         Validator.objects.filter(slug="energyplus").update(title="other", is_active=False)
 
         assert sync_validators(folder)["changed"] == 1
         assert Validator.objects.get(slug="energyplus", is_active=True).title == "EnergyPlus"
 
-    def test_removed_manifest_deactivates_its_row(self, folder: Path) -> None:
+    def test_validator_without_manifest_becomes_inactive(self, folder: Path) -> None:
         sync_validators(folder)
         (folder / "energyplus" / "validator.toml").unlink()
 
         assert sync_validators(folder)["deactivated"] == 1
         assert not Validator.objects.get(slug="energyplus").is_active
 
-    def test_a_new_version_is_a_new_row_and_ends_the_old_one(self, folder: Path) -> None:
+    def test_new_version_adds_row_and_deactivates_old(self, folder: Path) -> None:
         sync_validators(folder)
         path = folder / "energyplus" / "validator.toml"
         path.write_text(path.read_text().replace('version = "0.1.0"', 'version = "0.2.0"'))
@@ -70,14 +70,14 @@ class TestSync:
         assert sync_validators(folder) == {"created": 1, "changed": 0, "deactivated": 1}
         assert Validator.objects.get(slug="energyplus", is_active=True).version == "0.2.0"
 
-    def test_two_manifests_of_one_validator_are_refused(self, folder: Path) -> None:
+    def test_two_manifests_of_one_version_are_refused(self, folder: Path) -> None:
         shutil.copytree(folder / "energyplus", folder / "again")
 
         with pytest.raises(ManifestInvalid, match=r"Two manifests describe energyplus 0\.1\.0"):
             sync_validators(folder)
         assert not Validator.objects.exists()
 
-    def test_the_command_says_what_it_did(self) -> None:
+    def test_sync_command_prints_counts(self) -> None:
         output = StringIO()
         call_command("sync_validators", stdout=output)
 
@@ -96,9 +96,7 @@ class TestSync:
         ('title = "EnergyPlus"', 'title = "EnergyPlus"\nkind = "x"', "`kind`: Extra inputs"),
     ],
 )
-def test_junk_in_a_manifest_is_refused_by_name(
-    folder: Path, old: str, new: str, fault: str
-) -> None:
+def test_invalid_manifest_error_names_field(folder: Path, old: str, new: str, fault: str) -> None:
     path = folder / "energyplus" / "validator.toml"
     path.write_text(path.read_text().replace(old, new, 1))
 

@@ -37,14 +37,14 @@ def make(organisation: Organisation, slug: str, version: int, **fields: object) 
     )
 
 
-def test_a_slug_is_its_latest_version(
+def test_slug_selects_latest_version(
     organisation: Organisation, first: Workflow, second: Workflow
 ) -> None:
     assert find_workflow(organisation, "check") == second
     assert find_workflow(organisation, "check", version=1) == first
 
 
-def test_an_active_version_goes_before_a_later_inactive_one(
+def test_slug_prefers_active_to_later_inactive_version(
     organisation: Organisation, first: Workflow, second: Workflow
 ) -> None:
     Workflow.objects.filter(pk=second.pk).update(is_active=False)
@@ -53,7 +53,7 @@ def test_an_active_version_goes_before_a_later_inactive_one(
     assert find_workflow(organisation, "check", version=2) == second
 
 
-def test_a_number_or_uuid_is_that_version(
+def test_number_or_uuid_selects_version(
     organisation: Organisation, first: Workflow, second: Workflow
 ) -> None:
     assert find_workflow(organisation, str(first.pk)) == first
@@ -61,13 +61,13 @@ def test_a_number_or_uuid_is_that_version(
     assert find_workflow(organisation, first.uuid.hex.upper(), version=2) == second
 
 
-def test_a_slug_goes_before_a_number(organisation: Organisation, first: Workflow) -> None:
+def test_numeric_slug_goes_before_primary_key(organisation: Organisation, first: Workflow) -> None:
     named = make(organisation, str(first.pk), 1)
 
     assert find_workflow(organisation, str(first.pk)) == named
 
 
-def test_a_project_narrows(organisation: Organisation, first: Workflow) -> None:
+def test_project_limits_selection(organisation: Organisation, first: Workflow) -> None:
     project = Project.objects.create(organisation=organisation, name="P", slug="p")
     inside = make(organisation, "inside", 1, project=project)
 
@@ -77,14 +77,12 @@ def test_a_project_narrows(organisation: Organisation, first: Workflow) -> None:
 
 
 @pytest.mark.parametrize("ident", ["no", "0", "9" * 30, "a\0b", "", "²", "0" * 8 + "-0000" * 4])
-def test_unknown_identifier_raises_workflow_not_found(
-    organisation: Organisation, ident: str
-) -> None:
+def test_unknown_workflow_raises_not_found(organisation: Organisation, ident: str) -> None:
     with pytest.raises(WorkflowNotFound):
         find_workflow(organisation, ident)
 
 
-def test_other_organisations_have_workflows_of_their_own(first: Workflow) -> None:
+def test_workflow_of_other_organisation_is_not_found(first: Workflow) -> None:
     other = Organisation.objects.create(name="Other", slug="other")
 
     for ident in ("check", str(first.pk), str(first.uuid)):
@@ -133,11 +131,11 @@ def test_cached_steps_follow_changes_of_their_validator(
     assert not found.steps.all()[0].validator.is_active
 
 
-def test_a_workflow_without_steps_takes_any_file(first: Workflow) -> None:
+def test_workflow_without_steps_accepts_any_file(first: Workflow) -> None:
     assert accepted_extensions(first) == set()
 
 
-def test_a_member_sees_the_latest_active_versions(
+def test_member_sees_latest_active_versions(
     organisation: Organisation, first: Workflow, second: Workflow
 ) -> None:
     make(organisation, "off", 1, is_active=False)

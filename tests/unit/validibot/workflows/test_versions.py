@@ -118,7 +118,7 @@ def test_freeze_returns_steps_of_latest_edit(step: Step) -> None:
     [
         ("json_schema", {"schmea": 1}, "`schmea` is not a setting of JSON Schema; allowed: `form"),
         ("json_schema", {}, "`schema`: Field required"),
-        ("json_schema", {"schema": {"type": "no such type"}}, "The schema is wrong at /type"),
+        ("json_schema", {"schema": {"type": "no such type"}}, "The schema is invalid at /type"),
         ("xml_schema", {"schema": "<xs:schema"}, "The schema is not XML"),
         ("assertions", {"document": "perhaps"}, "`document`: Input should be a valid boolean"),
     ],

@@ -91,10 +91,10 @@ def test_marker_in_file_selects_scenario(body: bytes, end: tuple[str, int]) -> N
     [
         (
             b"validibot:scenario=explode(3)",
-            "'explode(3)' is no scenario. Choose one of pass, fail(N)",
+            "'explode(3)' is not a scenario. Choose one of pass, fail(N)",
         ),
-        (b"validibot:scenario=fail(x)", "'fail(x)' is no scenario"),
-        (b"validibot:scenario=fail(\xff)", "'fail(\N{REPLACEMENT CHARACTER})' is no scenario"),
+        (b"validibot:scenario=fail(x)", "'fail(x)' is not a scenario"),
+        (b"validibot:scenario=fail(\xff)", "'fail(\N{REPLACEMENT CHARACTER})' is not a scenario"),
         (b"validibot:scenario=fail(99999)", "N is a whole number from 0 to 5000"),
         (b"validibot:scenario=pass(1)", "pass takes no argument"),
     ],
@@ -114,4 +114,4 @@ def test_invalid_setting_is_reported_by_check(settings: Settings, setting: str) 
     [message] = check_backends()
 
     assert message.id == "validibot.runs.E004"
-    assert "MOCK_SCENARIO: 'fast' is no scenario" in message.msg
+    assert "MOCK_SCENARIO: 'fast' is not a scenario" in message.msg
