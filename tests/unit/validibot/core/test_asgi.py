@@ -1,10 +1,14 @@
 """Our ASGI handler: threads, deferred responses and probes."""
 
+import asyncio
 import io
+from typing import Any
 
+import pytest
 from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse
 
-from validibot.core.asgi import ThreadedHandler
+from validibot.core.asgi import DeferredResponse, ThreadedHandler
 
 FORM = b'--x\r\nContent-Disposition: form-data; name="content"\r\n\r\nhello\r\n--x--\r\n'
 
@@ -27,3 +31,60 @@ def test_a_declared_length_stays() -> None:
 
     assert request.META["CONTENT_LENGTH"] == str(len(FORM))
     assert request.POST["content"] == "hello"
+
+
+class _Wire:
+    """One ASGI connection: the messages of a client, and what it is sent."""
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        self.left = list(messages)
+        self.sent: list[Any] = []
+        self.gone = asyncio.Event()
+
+    async def receive(self) -> Any:
+        if self.left:
+            return self.left.pop(0)
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+
+def _part(body: bytes, *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "messages", [[_part(b"ab")], [_part(b"a", more=True), _part(b"b")]], ids=["one", "two"]
+)
+async def test_body_is_read_from_all_its_messages(messages: list[dict[str, Any]]) -> None:
+    wire = _Wire(*messages)
+
+    with await ThreadedHandler().read_body(wire.receive) as body:
+        assert body.read() == b"ab"
+    assert not wire.left
+
+
+@pytest.mark.anyio
+async def test_client_that_leaves_ends_its_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler, ended = ThreadedHandler(), []
+    wire = _Wire(_part(b""))
+
+    async def wait() -> HttpResponse:
+        wire.gone.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+        raise AssertionError("nothing sets the event")
+
+    def respond(request: HttpRequest) -> HttpResponse:
+        return DeferredResponse(wait, status=202)
+
+    monkeypatch.setattr(handler, "get_response", respond)
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    await handler(scope, wire.receive, wire.send)
+
+    assert (ended, wire.sent) == ([True], [])
