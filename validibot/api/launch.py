@@ -6,6 +6,7 @@ event loop; without ASGI it keeps its thread.
 
 import asyncio
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ def launch(request: Request, scope: Scope, workflow: Workflow) -> HttpResponse:
     seconds = _wait_seconds(request)
     if seconds:
         _check_waiters(scope)
+    began = time.monotonic()
     with _refusals():
         # Checked again by `start`; here it saves the transfer of a file that nobody takes.
         admit.check_runnable(workflow)
@@ -57,16 +59,19 @@ def launch(request: Request, scope: Scope, workflow: Workflow) -> HttpResponse:
                 source=_source(request),
                 idempotency_key=_idempotency_key(request),
             )
-    return _respond(request, scope, started, seconds)
+    return _respond(request, scope, started, seconds, began)
 
 
-def _respond(request: Request, scope: Scope, started: StartedRun, seconds: int) -> HttpResponse:
+def _respond(
+    request: Request, scope: Scope, started: StartedRun, seconds: int, began: float
+) -> HttpResponse:
     run, org = started.run, scope.organisation.slug
     headers = {"Preference-Applied": f"wait={seconds}"} if seconds else {}
     if started.replayed:
         headers |= {"Idempotent-Replayed": "true", "Original-Request-Id": str(run.pk)}
     if seconds and isinstance(request._request, ASGIRequest):  # noqa: SLF001
-        return DeferredResponse(partial(_wait, scope, run, seconds, headers), status=202)
+        since = None if started.replayed else began
+        return DeferredResponse(partial(_wait, scope, run, seconds, headers, since), status=202)
     if seconds:
         events.wait_until_finished(run.pk, timeout=seconds)
     if seconds or started.replayed or not default_task_backend.supports_defer:
@@ -74,13 +79,15 @@ def _respond(request: Request, scope: Scope, started: StartedRun, seconds: int) 
     return _accepted(run_documents.LaunchDocument.of_new(run, org), headers)
 
 
-async def _wait(scope: Scope, run: Run, seconds: int, headers: dict[str, str]) -> HttpResponse:
+async def _wait(
+    scope: Scope, run: Run, seconds: int, headers: dict[str, str], since: float | None
+) -> HttpResponse:
     """Return the answer when the run has ended, or after `seconds`."""
     answer = in_thread(_answer)
     _waiters[scope.user.pk] += 1
     try:
         async with asyncio.timeout(seconds):
-            async for _ in events.changes(run.pk, ends_only=True):
+            async for _ in events.changes(run.pk, ends_only=True, since=since):
                 response = await answer(scope, run, headers)
                 if response.status_code == HTTPStatus.CREATED:
                     return response

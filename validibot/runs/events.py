@@ -12,7 +12,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +32,8 @@ END = " end"
 # Seconds after which a waiter looks although nothing woke it, with and without a connection.
 POLL_INTERVAL_CONNECTED = 15.0
 POLL_INTERVAL_DISCONNECTED = 1.0
+# So many ends are remembered, for those who come a moment too late to be woken by one.
+REMEMBERED_ENDS = 1_000
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +63,9 @@ class RunEventListener:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
-        self._is_connected = False
+        # Since when it is connected, and which runs ended lately; None: not connected.
+        self._connected_at: float | None = None
+        self._lately_ended: OrderedDict[UUID, None] = OrderedDict()
 
     @contextmanager
     def watching(self, run_id: UUID, wake: Wake, *, ends_only: bool = False) -> Iterator[None]:
@@ -81,7 +85,17 @@ class RunEventListener:
     @property
     def poll_interval(self) -> float:
         """Seconds after which a waiter should look even if nothing woke it."""
-        return POLL_INTERVAL_CONNECTED if self._is_connected else POLL_INTERVAL_DISCONNECTED
+        is_connected = self._connected_at is not None
+        return POLL_INTERVAL_CONNECTED if is_connected else POLL_INTERVAL_DISCONNECTED
+
+    def may_have_ended(self, run_id: UUID, *, since: float) -> bool:
+        """Return False if this connection would have told of an end of the run, and has not.
+
+        `since` is a moment (`time.monotonic`) before the run was created. Ask while watching.
+        """
+        with self._lock:
+            is_connected = self._connected_at is not None and self._connected_at < since
+            return not is_connected or run_id in self._lately_ended
 
     def start(self) -> None:
         """Open the connection, unless it is open."""
@@ -105,14 +119,14 @@ class RunEventListener:
             except psycopg.Error as error:
                 logger.warning("run events are not received: %s", error)
             finally:
-                self._is_connected = False
+                self._connected_at = None
             self._stop.wait(POLL_INTERVAL_DISCONNECTED)
 
     def _listen(self) -> None:
         parameters = connection.get_connection_params()
         with psycopg.connect(**parameters, autocommit=True) as listening:
             listening.execute(f"LISTEN {CHANNEL}")
-            self._is_connected = True
+            self._connected_at = time.monotonic()
             # PostgreSQL does not repeat what happened while nobody listened.
             with self._lock:
                 watched = set(self._watchers)
@@ -128,7 +142,16 @@ class RunEventListener:
         except ValueError:
             logger.warning("notification %r on %s is ignored", payload[:100], CHANNEL)
             return
-        self._wake({run_id}, ended=payload.endswith(END))
+        is_end = payload.endswith(END)
+        if is_end:
+            self._remember_end(run_id)
+        self._wake({run_id}, ended=is_end)
+
+    def _remember_end(self, run_id: UUID) -> None:
+        with self._lock:
+            self._lately_ended[run_id] = None
+            if len(self._lately_ended) > REMEMBERED_ENDS:
+                self._lately_ended.popitem(last=False)
 
     def _wake(self, run_ids: set[UUID], *, ended: bool) -> None:
         with self._lock:
@@ -158,11 +181,12 @@ def wait_until_finished(run_id: UUID, *, timeout: float) -> bool:
 
 
 async def changes(
-    run_id: UUID, *, every: float = 15.0, ends_only: bool = False
+    run_id: UUID, *, every: float = 15.0, ends_only: bool = False, since: float | None = None
 ) -> AsyncIterator[None]:
     """Yield at once, after each change of the run, and at least every `every` seconds.
 
-    With `ends_only` the changes before the end of the run are left out.
+    With `ends_only` the changes before the end of the run are left out. Who gives a moment before
+    the run was created as `since` is spared the first look if the run cannot have ended yet.
     """
     loop = asyncio.get_running_loop()
     changed = asyncio.Event()
@@ -172,11 +196,13 @@ async def changes(
             loop.call_soon_threadsafe(changed.set)
 
     with listener.watching(run_id, wake, ends_only=ends_only):
-        while True:
+        if since is None or listener.may_have_ended(run_id, since=since):
             yield
+        while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), min(every, listener.poll_interval))
             changed.clear()
+            yield
 
 
 def release_connection() -> None:
