@@ -7,7 +7,9 @@ for example from a file, go through `send_signal`.
 
 import asyncio
 import ctypes
+import errno
 import os
+import shutil
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -19,6 +21,7 @@ LONGEST_LINE = 16 * 1024
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _DRAIN = 65536
+_EXEC = Path(__file__).with_name("exec.py")
 
 
 class LineSplitter:
@@ -62,20 +65,20 @@ class Process:
         stop_signal: Signals,
         write: Callable[[str], None],
     ) -> "Process":
+        _require_program(command[0], folder, environ)
         # Our own pipe: asyncio's would keep wait() from returning while a grandchild holds it.
         output, child_output = os.pipe()
         os.set_blocking(output, False)
         try:
             child = await _start_or_end(
                 asyncio.create_subprocess_exec(
-                    *command,
+                    *_dying_with_us(command, stop_signal),
                     env=environ,
                     cwd=folder,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=child_output,
                     stderr=child_output,
                     start_new_session=True,
-                    preexec_fn=die_with_parent(stop_signal),
                 )
             )
         except (OSError, asyncio.CancelledError):
@@ -148,18 +151,19 @@ async def _start_or_end(
         raise
 
 
-def die_with_parent(number: Signals) -> Callable[[], None] | None:
-    """Return a `preexec_fn` that has the kernel send `number` when the parent dies (Linux)."""
+def _require_program(name: str, folder: Path, environ: Mapping[str, str]) -> None:
+    """Raise FileNotFoundError here, where no process has begun, unless there is such a program."""
+    place = str(folder / name) if os.sep in name else name
+    if shutil.which(place, path=environ.get("PATH")) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+
+
+def _dying_with_us(command: tuple[str, ...], number: Signals) -> tuple[str, ...]:
+    """Return a command that gets `number` when this process dies, where the kernel can send it."""
     if sys.platform != "linux":
-        return None
-    parent = os.getpid()
-
-    def prepare() -> None:
-        set_parent_death_signal(number)
-        if os.getppid() != parent:  # it died before the call
-            os._exit(1)
-
-    return prepare
+        return command
+    bare = (sys.executable, "-I", "-S", str(_EXEC))
+    return (*bare, str(int(number)), str(os.getpid()), *command)
 
 
 def set_parent_death_signal(number: Signals) -> None:

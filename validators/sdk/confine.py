@@ -2,10 +2,9 @@
 
 `python -I -S confine.py MEMORY_MB FILE_MB PARENT_PID PROGRAM ARGUMENT...`
 
-Limits that only the process itself can set would otherwise need `preexec_fn`, which runs Python
-between fork and exec: in a process with threads that may deadlock. Run by path and isolated, so it
-imports nothing of ours and costs only the start of a bare interpreter. Both the limits and the
-death signal survive the exec.
+Only the process itself can set these limits. Between fork and exec Python may deadlock in a process
+with threads, so it sets them here. Run by path and isolated, it imports nothing of ours and costs
+only the start of a bare interpreter. Both the limits and the death signal survive the exec.
 """
 
 import ctypes

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -118,3 +120,29 @@ def test_signal_to_missing_process_returns_false() -> None:
 
     assert not send_signal(process, 0)
     assert send_signal(os.getpid(), 0)
+
+
+def test_child_dies_with_its_parent() -> None:
+    start = """
+import asyncio, os, pathlib, signal, sys
+from devenv.stack.process import Process
+
+async def main():
+    child = await Process.start(
+        ("sleep", "60"), environ=dict(os.environ), folder=pathlib.Path.cwd(),
+        stop_signal=signal.SIGTERM, write=print,
+    )
+    # The child is `sleep` once it has asked for the signal.
+    while "sleep" not in pathlib.Path(f"/proc/{child.pid}/comm").read_text():
+        await asyncio.sleep(0.01)
+    print(child.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", start], stdout=subprocess.PIPE, text=True, check=False
+    )
+
+    assert done.returncode == -signal.SIGKILL
+    assert is_gone(int(done.stdout))
