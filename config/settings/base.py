@@ -132,6 +132,16 @@ ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_ADAPTER = "validibot.accounts.adapter.AccountAdapter"
 
+# allauth counts sign-ins in the cache. In the database all instances share the counts; the table is
+# made by a migration. Nothing else is cached here.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "core_cache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    }
+}
+
 # How many proxies of ours append to X-Forwarded-For. 0: the header is the client's claim, and ignored.
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
 
@@ -219,6 +229,7 @@ LAUNCH_QUOTA = env.int("LAUNCH_QUOTA", default=1000)
 RETENTION_DAYS: dict[str, int | None] = {
     "idempotency_keys": env.int("RETENTION_IDEMPOTENCY_KEYS", default=2),
     "pending_mails": 1,  # they hold links that open accounts
+    "limits": 0,  # counts of failures, after they expired
     "sessions": env.int("RETENTION_SESSIONS", default=0),  # after they expired
     "events": env.int("RETENTION_EVENTS", default=365),
     "receipts": env.int("RETENTION_RECEIPTS", default=90),

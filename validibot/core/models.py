@@ -1,4 +1,4 @@
-"""Rows of the whole deployment: the maintenance flag and mails that wait for a task."""
+"""Rows of the whole deployment: the maintenance flag, mails that wait for a task, and limits."""
 
 import uuid
 
@@ -35,3 +35,32 @@ class PendingMail(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class CacheEntry(models.Model):
+    """The table of Django's database cache, which has the columns that `DatabaseCache` expects.
+
+    A model, so that `migrate` makes it and no operator has to remember `createcachetable`.
+    """
+
+    cache_key = models.CharField(max_length=255, primary_key=True)
+    value = models.TextField()
+    expires = models.DateTimeField(db_index=True)
+
+    class Meta:
+        db_table = "core_cache"
+        verbose_name_plural = "cache entries"
+
+    def __str__(self) -> str:
+        return self.cache_key
+
+
+class FailureCount(models.Model):
+    """Failures of one key since the first one, until `expires_at`; see `core.throttle`."""
+
+    key = models.CharField(max_length=200, primary_key=True)
+    count = models.PositiveIntegerField()
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,17 +1,27 @@
 """Client addresses, and limits on how often one address may fail.
 
-Counts live in Django's cache: with the default cache each process counts for itself, which is
-enough to slow down guessing. A limit that must hold across instances (the launch quota) is counted
-in the database instead.
+Failures are counted in the database, so all instances share a limit. allauth's own limits on sign-in
+are shared as well: they use Django's cache, which `settings.CACHES` keeps in the database.
 """
 
-import time
+import datetime as dt
+import math
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from django.conf import settings
-from django.core.cache import cache
+from django.db import connection
 from django.http import HttpRequest
+from django.utils import timezone
+
+# One statement, so that no failure is lost when several instances count at once.
+_COUNT = """
+INSERT INTO core_failurecount AS old (key, count, expires_at) VALUES (%(key)s, 1, %(end)s)
+ON CONFLICT (key) DO UPDATE SET
+    count = CASE WHEN old.expires_at <= %(now)s THEN 1 ELSE old.count + 1 END,
+    expires_at = CASE WHEN old.expires_at <= %(now)s THEN %(end)s ELSE old.expires_at END
+RETURNING count, expires_at
+"""
 
 
 def client_address(request: HttpRequest) -> str:
@@ -33,7 +43,7 @@ def client_address(request: HttpRequest) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FailureLimit:
-    """At most `count` failures in `seconds` for one key, in fixed windows."""
+    """At most `count` failures of one key in the `seconds` after its first one."""
 
     name: str
     count: int
@@ -41,12 +51,10 @@ class FailureLimit:
 
     def exceeded_after(self, key: str) -> int:
         """Count a failure of `key`; return the seconds to wait once there are too many, else 0."""
-        now = int(time.time())
-        window = now // self.seconds
-        entry = f"throttle:{self.name}:{window}:{key}"
-        cache.add(entry, 0, self.seconds)
-        try:
-            failures = cache.incr(entry)
-        except ValueError:  # the entry expired between the two calls
-            failures = 1
-        return (window + 1) * self.seconds - now if failures > self.count else 0
+        now = timezone.now()
+        entry = f"{self.name}:{key}"[:200]
+        end = now + dt.timedelta(seconds=self.seconds)
+        with connection.cursor() as cursor:
+            cursor.execute(_COUNT, {"key": entry, "now": now, "end": end})
+            failures, end = cursor.fetchone()
+        return math.ceil((end - now).total_seconds()) if failures > self.count else 0

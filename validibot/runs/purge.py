@@ -15,7 +15,7 @@ from django.db import connection, models
 from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
-from validibot.core.models import PendingMail
+from validibot.core.models import CacheEntry, FailureCount, PendingMail
 from validibot.core.storage import StorageError, get_storage
 from validibot.runs.deletion import delete_runs
 from validibot.runs.models import Attempt, CallbackReceipt, IdempotencyKey, Run, RunEvent
@@ -63,6 +63,11 @@ def _rows(queryset: "models.QuerySet[Any]") -> int:
 
 def _pending_mails(before: dt.datetime) -> int:
     return _rows(PendingMail.objects.filter(created_at__lt=before))
+
+
+def _limits(before: dt.datetime) -> int:
+    expired = CacheEntry.objects.filter(expires__lt=before)
+    return _rows(FailureCount.objects.filter(expires_at__lt=before)) + _rows(expired)
 
 
 def _idempotency_keys(before: dt.datetime) -> int:
@@ -143,6 +148,7 @@ def _delete_files(prefix: str) -> bool:
 _KINDS: Mapping[str, Callable[[dt.datetime], int]] = {
     "idempotency_keys": _idempotency_keys,
     "pending_mails": _pending_mails,
+    "limits": _limits,
     "sessions": _statement(_SESSIONS, "django_session"),
     "events": _events,
     "receipts": _receipts,

@@ -2,15 +2,11 @@
 
 import pytest
 import time_machine
-from django.core.cache import cache
 from django.test import RequestFactory
+from pytest_django import DjangoAssertNumQueries
 
+from validibot.core.models import FailureCount
 from validibot.core.throttle import FailureLimit, client_address
-
-
-@pytest.fixture(autouse=True)
-def empty_cache() -> None:
-    cache.clear()
 
 
 @pytest.mark.parametrize(
@@ -34,11 +30,23 @@ def test_forwarded_address_counts_as_far_as_proxies_are_trusted(
     assert client_address(request) == expected
 
 
+@pytest.mark.django_db
 def test_failures_beyond_limit_have_to_wait_until_window_ends() -> None:
     limit = FailureLimit("test", count=2, seconds=60)
     with time_machine.travel(1_000_000_000, tick=False) as clock:
-        waits = [limit.exceeded_after("a") for _ in range(3)]
-        assert waits == [0, 0, 20]
-        assert limit.exceeded_after("b") == 0
-        clock.shift(20)
         assert limit.exceeded_after("a") == 0
+        clock.shift(20)
+        assert [limit.exceeded_after("a") for _ in range(2)] == [0, 40]
+        assert limit.exceeded_after("b") == 0
+        clock.shift(40)
+        assert limit.exceeded_after("a") == 0
+
+
+@pytest.mark.django_db
+def test_failures_are_counted_by_one_query_in_the_database(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    with django_assert_num_queries(1):
+        FailureLimit("test", count=2, seconds=60).exceeded_after("a" * 300)
+
+    assert FailureCount.objects.get().count == 1
