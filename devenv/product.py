@@ -118,6 +118,8 @@ class Product:
             "SITE_URL": self.site_url,
             "WORKER_URL": self.worker_url,
             "ALLOWED_HOSTS": "localhost,127.0.0.1,.run.app",
+            # Browsers and clients reach this port without a proxy.
+            "TRUSTED_PROXY_COUNT": "0",
             "CSRF_TRUSTED_ORIGINS": f"{self.site_url},http://127.0.0.1:{ports.web}",
             "EMAIL_HOST": str(smtp.hostname),
             "EMAIL_PORT": str(smtp.port),

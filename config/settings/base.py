@@ -131,6 +131,7 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_ADAPTER = "validibot.accounts.adapter.AccountAdapter"
+ACCOUNT_FORMS = {"signup": "validibot.accounts.forms.EvenSignupForm"}
 
 # allauth counts sign-ins in the cache. In the database all instances share the counts; the table is
 # made by a migration. Nothing else is cached here.

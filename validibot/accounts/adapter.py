@@ -1,17 +1,15 @@
 """Adapter for django-allauth: sign-up, account mail and limits on sign-in.
 
 Neither the answers to sign-up and password reset nor their time tell who is registered: mail is sent
-by a background task, and a sign-up with a known address does the work of a new account.
+by a background task, and a sign-up with a known address does the work of a new account
+(`validibot/accounts/forms.py`).
 """
 
-import secrets
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.models import EmailAddress
 from allauth.core import context as allauth_context
 from django.conf import settings
-from django.db import transaction
 from django.http import HttpRequest
 
 from validibot.accounts.models import User
@@ -37,16 +35,6 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             "current_site": {"name": "Validibot", "domain": settings.SITE_URL},
         }
         send_later(self.render_mail(template_prefix, email, context | shared))
-
-    def send_account_already_exists_mail(self, email: str) -> None:
-        """Do the work of a new account, and undo it: the time must not tell who is registered."""
-        with transaction.atomic():
-            name = f"{secrets.token_hex(16)}@invalid"
-            user = User.objects.create_user(name, secrets.token_hex(16))
-            ensure_personal_workspace(user)
-            EmailAddress.objects.create(user=user, email=name, primary=True)
-            transaction.set_rollback(True)
-        super().send_account_already_exists_mail(email)
 
     def get_client_ip(self, request: HttpRequest) -> str:
         return client_address(request)

@@ -33,14 +33,20 @@ class PathCursorPagination(CursorPagination):
         self.ordering = ordering
 
     def decode_cursor(self, request: Request) -> Cursor | None:
-        """Return the request's cursor, its position checked against the column that it names."""
+        """Return the request's cursor, its position checked against the column that it names.
+
+        A moment is told in UTC: PostgreSQL takes no offset of 16 hours or more, Python does.
+        """
         cursor = super().decode_cursor(request)
         if cursor is None or cursor.position is None:
             return cursor
         field = self.queryset.model._meta.get_field(self.ordering[0].lstrip("-"))  # noqa: SLF001
         try:
             place = field.to_python(cursor.position)
-        except ValidationError:
+            if isinstance(place, dt.datetime) and timezone.is_aware(place):
+                place = place.astimezone(dt.UTC)
+                cursor = cursor._replace(position=place.isoformat())  # type: ignore[arg-type] # a text
+        except (ValidationError, OverflowError):
             place = None
         text = isinstance(place, str) and "\x00" not in place
         moment = isinstance(place, dt.datetime) and timezone.is_aware(place)

@@ -78,3 +78,7 @@ def test_secrets_are_kept_and_missing_one_is_made(tmp_path: Path) -> None:
 
     assert replace(again, demo_api_key=first.demo_api_key) == first
     assert again.demo_api_key != first.demo_api_key
+
+
+def test_web_is_reached_without_a_proxy(product: Product) -> None:
+    assert product.variables("web")["TRUSTED_PROXY_COUNT"] == "0"

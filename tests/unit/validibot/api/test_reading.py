@@ -98,6 +98,7 @@ def test_invalid_version_is_refused_by_name(alice: Api, people: Workflow, versio
         "cursor=cD0lRkY%3D",
         "cursor=cD0yMDI2LTAxLTAxVDAwOjAwOjAwJTAw",
         f"cursor={base64.b64encode(b'o=' + b'9' * 5000).decode()}",
+        f"cursor={base64.b64encode(b'p=9999-12-31T23:59:59-01:00').decode()}",
         "cursor=nonsense",
         "page_size=0",
         "page_size=201",
@@ -113,6 +114,15 @@ def test_invalid_page_is_never_a_server_error(
     # Any text is a place among names; only a number or a time is one among runs and events.
     assert answer.status_code in (200, 400, 404)
     assert answer.status_code != 200 or path in ("orgs/", "orgs/acme/workflows/")
+
+
+def test_cursor_with_unusual_offset_is_a_place_among_runs(alice: Api, people: Workflow) -> None:
+    run = alice.launch(b"{}").json()["id"]
+    cursor = base64.b64encode(b"p=2500-01-01T00:00:00%2B23:59").decode()
+
+    page = alice.get(f"orgs/acme/runs/?cursor={cursor}").json()
+
+    assert [shown["id"] for shown in page["results"]] == [run]
 
 
 @pytest.mark.parametrize(
