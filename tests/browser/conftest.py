@@ -1,4 +1,4 @@
-"""A browser and a running stack. It is Debian's Chromium: no other can be installed."""
+"""Fixtures of the browser tests: a running stack, and Chromium as a system package."""
 
 import shutil
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def browser() -> Iterator[Browser]:
     """Start Chromium for one module: Playwright keeps an event loop in this thread meanwhile."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
+        pytest.skip("Chromium is not installed: apt-get install chromium")
     quiet = ["--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     args = ["--no-sandbox", "--disable-sync", "--no-first-run", *quiet]
     with sync_playwright() as playwright:

@@ -33,7 +33,7 @@ def test_sample_run_updates_its_page_until_it_passes(visitor: Page, stack: Stack
     shoot(visitor, "run-passed")
 
 
-def test_artifact_download_has_the_stored_content(visitor: Page, stack: Stack) -> None:
+def test_artifact_download_has_stored_content(visitor: Page, stack: Stack) -> None:
     run = stack.run("energyplus-design-day", stack.sample("energyplus-design-day"))
     wanted = next(a for a in run["steps"][0]["artifacts"] if a["name"] == "eplusout.err")
     visitor.goto(f"{stack.web}/app/orgs/{stack.facts['org']}/runs/{run['id']}/")
@@ -57,7 +57,7 @@ def test_failing_file_shows_failed_step_and_findings(visitor: Page, stack: Stack
     shoot(visitor, "run-failed")
 
 
-def test_file_of_wrong_type_is_refused_with_a_message(visitor: Page, tmp_path: Path) -> None:
+def test_file_of_wrong_type_is_refused_with_message(visitor: Page, tmp_path: Path) -> None:
     _open(visitor, "EnergyPlus: small office")
     wrong = tmp_path / "notes.txt"
     wrong.write_text("hello")
@@ -79,7 +79,7 @@ def test_new_api_key_is_shown_once(visitor: Page, stack: Stack) -> None:
     expect(visitor.locator(".new-key")).to_have_count(0)
 
 
-def test_unknown_page_shows_navigation_and_a_message(visitor: Page, stack: Stack) -> None:
+def test_unknown_page_shows_navigation_and_message(visitor: Page, stack: Stack) -> None:
     visitor.goto(f"{stack.web}/app/orgs/nowhere/workflows/")
 
     expect(visitor.get_by_role("heading", name="There is nothing here")).to_be_visible()
@@ -88,7 +88,9 @@ def test_unknown_page_shows_navigation_and_a_message(visitor: Page, stack: Stack
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_fit_a_phone(visitor: Page, stack: Stack, scheme: Literal["light", "dark"]) -> None:
+def test_pages_fit_phone_screen(
+    visitor: Page, stack: Stack, scheme: Literal["light", "dark"]
+) -> None:
     visitor.set_viewport_size({"width": 360, "height": 800})
     visitor.emulate_media(color_scheme=scheme)
     org = f"{stack.web}/app/orgs/{stack.facts['org']}"
@@ -107,7 +109,7 @@ def test_pages_fit_a_phone(visitor: Page, stack: Stack, scheme: Literal["light",
         shoot(visitor, f"phone-{scheme}-{name}")
 
 
-def test_menu_works_by_keyboard(visitor: Page) -> None:
+def test_menu_works_with_keyboard(visitor: Page) -> None:
     menu = visitor.get_by_text("Account", exact=True)
     menu.focus()
     visitor.keyboard.press("Enter")

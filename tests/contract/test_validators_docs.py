@@ -7,7 +7,7 @@ from tests import pages
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_commands_of_the_page_work(tmp_path: Path) -> None:
+def test_commands_of_docs_page_work(tmp_path: Path) -> None:
     (tmp_path / "validators").symlink_to(ROOT / "validators")
 
     done = pages.execute(

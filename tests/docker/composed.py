@@ -23,7 +23,7 @@ _TIMEOUT = 400  # seconds for a start that has to build the image first
 
 @dataclass(frozen=True)
 class Composed(Stack):
-    """`root` is a copy of this checkout, for tests that edit it."""
+    """A stack in containers; `root` is a copy of this checkout, which tests may edit."""
 
     def devenv(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         return self._run([sys.executable, "-m", "devenv", *arguments], **variables)
@@ -38,7 +38,7 @@ class Composed(Stack):
         return project_name(self.root)
 
     def left(self) -> list[str]:
-        """Return what the engine has of this project, and of its jobs."""
+        """Return the containers, networks and volumes of this project and its jobs."""
         return left(self.project)
 
     def job_containers(self) -> list[str]:
@@ -47,7 +47,7 @@ class Composed(Stack):
 
     @contextmanager
     def foreground(self, **variables: str) -> Iterator["subprocess.Popen[str]"]:
-        """Run `up` as from a terminal; what is left of it in the end is killed."""
+        """Run `up` as from a terminal; kill it at the end if it still runs."""
         command = [sys.executable, "-m", "devenv", "up", "--runtime", "docker"]
         with subprocess.Popen(
             command,
@@ -94,7 +94,7 @@ def left(project: str) -> list[str]:
 
 
 def _jobs(project: str) -> str:
-    """Return the filter for what the emulated cloud of a project owns."""
+    """Return the filter for resources that the emulated cloud of a project owns."""
     owner = engine_of(Path("/app/.devenv/gcp"), project).owner
     return f"label=io.validibot.owner={owner}"
 

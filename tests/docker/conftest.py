@@ -1,4 +1,4 @@
-"""These tests run containers: they need an engine and the images of this checkout."""
+"""Fixtures of the tests with containers, which need an engine and this checkout's images."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test of this folder is marked `docker`, and may take as long as containers do."""
+    """Mark every test of this folder `docker`, with a longer time limit."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker("docker")
@@ -23,12 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _loopback(socket_enabled: None) -> None:
-    """Sockets are shut elsewhere."""
+    """Allow sockets, which other tests may not use."""
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[DockerClient]:
-    """The engine of this machine; without one the test is skipped, in CI it fails."""
+    """Return this machine's engine; without one skip the test, or fail it in CI."""
     client = engines.connect()
     yield client
     client.close()
@@ -36,7 +36,7 @@ def engine() -> Iterator[DockerClient]:
 
 @pytest.fixture(scope="session")
 def manifests(engine: DockerClient) -> dict[str, ValidatorManifest]:
-    """The shipped validators by slug, with their images built from this checkout."""
+    """Return the shipped validators by slug after building their images."""
     engines.build_validators()
     folders = [path.parent for path in sorted(Path("validators").glob("*/validator.toml"))]
     return {folder.name: read_manifest(folder) for folder in folders}
@@ -44,5 +44,5 @@ def manifests(engine: DockerClient) -> dict[str, ValidatorManifest]:
 
 @pytest.fixture(scope="session")
 def standin_image(engine: DockerClient) -> str:
-    """The image of a foreign validator: another base, user and folder, and none of our SDK."""
+    """Return the image of a foreign validator: another base, user and folder, without our SDK."""
     return engines.build_standin()

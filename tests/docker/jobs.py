@@ -33,7 +33,7 @@ VALIDATOR = "validibot/validator-fmu:0.1.0"
 
 
 class Jobs:
-    """Makes and runs jobs; `data` is the cloud's folder, `api` the engine."""
+    """Client that creates and runs jobs; `data` is the cloud's folder, `api` the engine."""
 
     def __init__(
         self, client: run_v2.JobsClient, *, data: Path, network: str, api: docker.APIClient
@@ -56,17 +56,17 @@ class Jobs:
         return str(made.result().name)
 
     def run(self, source: str, **job: Any) -> run_v2.Execution:
-        """Run a job to its end. Raises what its operation fails with."""
+        """Run a job to its end. Raises the error of its operation."""
         return self.wait(self.client.run_job(name=self.make(source, **job)))
 
     def wait(self, operation: Operation) -> run_v2.Execution:
-        """Return how an execution has ended; containers are quicker than real ones."""
+        """Wait for the end of an execution and return it."""
         polling = DEFAULT_POLLING.with_delay(initial=0.1, maximum=0.3, multiplier=1.5)
         execution: run_v2.Execution = operation.result(polling=polling)
         return execution
 
     def error(self, source: str, **job: Any) -> str:
-        """Run a job that fails; return what its operation says."""
+        """Run a job that fails; return the error of its operation."""
         with pytest.raises(exceptions.GoogleAPICallError) as caught:
             self.run(source, **job)
         return str(caught.value)
@@ -80,7 +80,7 @@ class Jobs:
         until(lambda: text in self.log(execution))
 
     def containers(self) -> list[Any]:
-        """Return the containers that the engine has of this cloud's."""
+        """Return the containers of this cloud."""
         mine = {"label": f"io.validibot.owner={self.owner}"}
         found: list[Any] = self.api.containers(all=True, filters=mine)
         return found
@@ -90,7 +90,7 @@ class Jobs:
 
 
 def cloud_of(data: Path, place: CloudPlace) -> Cloud:
-    """Return the cloud of devenv.toml with an `admin`, whose schedules rest."""
+    """Return the cloud of devenv.toml with an account `admin` and without schedules."""
     declared = parse(tomllib.loads((ROOT / "devenv.toml").read_text())["gcp"])
     further = (
         IamBinding("admin", "roles/run.admin"),
@@ -114,7 +114,7 @@ def docker_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="module")
 def network() -> tuple[str, str]:
-    """The cloud's own."""
+    """Return the network that the cloud creates."""
     return "", ""
 
 
@@ -122,7 +122,7 @@ def network() -> tuple[str, str]:
 def jobs(
     docker_cloud: Cloud, network: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Jobs]:
-    """Google's client over REST: gRPC reads its CA bundle but once in the life of a process."""
+    """Return jobs with Google's client over REST: gRPC reads its CA bundle once per process."""
     environ = docker_cloud.environ("admin")
     for name, value in environ.items():
         monkeypatch.setenv(name, value)

@@ -39,7 +39,7 @@ def build() -> str:
 
 
 def planted_secrets(engine: DockerClient, folder: Path) -> list[str]:
-    """Build the stage that uses the builder's settings; return where it shows what they hold."""
+    """Build the stage that uses the builder's settings; return the places that reveal them."""
     planted = b"planted-5b1e77"
     certificates, settings = folder / "ca.crt", folder / "pip.conf"
     certificates.write_bytes(b"# " + planted + b"\n" + _CERTIFICATES.read_bytes())
@@ -57,7 +57,7 @@ def planted_secrets(engine: DockerClient, folder: Path) -> list[str]:
 
 
 def variables(config: CloudConfig, database: str) -> dict[str, str]:
-    """Return what docs/production.md says that web and worker need."""
+    """Return the settings of web and worker from docs/production.md."""
     callers = ("tasks", "scheduler", "validator-energyplus", "validator-fmu")
     return {
         "DJANGO_SECRET_KEY": "s" * 25 + "0123456789-abcdefghijklmnopqrst",
@@ -80,7 +80,7 @@ def variables(config: CloudConfig, database: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Server:
-    """A container that serves."""
+    """A running web or worker container."""
 
     container: Container
     port: int
@@ -90,17 +90,17 @@ class Server:
         return f"http://localhost:{self.port}"
 
     def terminate(self) -> float:
-        """Send what Cloud Run sends, and return the moment."""
+        """Send SIGTERM as Cloud Run does; return the time."""
         self.container.kill("SIGTERM")
         return time.monotonic()
 
     def ended(self, *, since: float) -> tuple[int, float]:
-        """Return its exit code, and after how many seconds it came."""
+        """Return the exit code and the seconds until the exit."""
         code = int(self.container.wait(timeout=20)["StatusCode"])
         return code, time.monotonic() - since
 
     def cpu_seconds(self) -> float:
-        """Return for how long it has kept a processor busy."""
+        """Return the processor time that it has used."""
         stats = self.container.stats(stream=False)["cpu_stats"]["cpu_usage"]
         return float(stats["total_usage"]) / 1e9
 
@@ -139,7 +139,7 @@ class Deployment:
 
     @contextmanager
     def serve(self, role: str, **more: str) -> Iterator[Server]:
-        """Start web or worker where the emulated cloud looks for it."""
+        """Start web or worker on the port to which the emulated cloud forwards."""
         service = f"validibot-{role}"
         (port,) = [one.port for one in self.config.services if one.name == service]
         options = self._options(role, PORT=str(port), **more)
@@ -154,13 +154,13 @@ class Deployment:
 
     @contextmanager
     def locked(self, table: str) -> Iterator[psycopg.Connection]:
-        """Keep others from a table, as PostgreSQL's LOCK says, as long as one is inside."""
+        """Lock a table, in PostgreSQL's syntax, for the duration of the `with` block."""
         with psycopg.connect(self.database) as connection:
             connection.execute(f"LOCK TABLE {table}".encode())
             yield connection
 
     def until_somebody_waits(self, lock: psycopg.Connection) -> None:
-        """Return once another transaction wants what `lock` holds."""
+        """Wait until another transaction waits for the lock."""
         question = "SELECT count(*) FROM pg_locks WHERE NOT granted"
         until(lambda: lock.execute(question).fetchone() != (0,))
 

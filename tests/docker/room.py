@@ -60,7 +60,7 @@ class Room:
         assert self.left() == []
 
     def left(self) -> list[Any]:
-        """Return all that the engine still has of this owner's."""
+        """Return the remaining resources of this owner."""
         mine = {"label": f"io.validibot.owner={self.engine.owner}"}
         return [
             *self.api.containers(all=True, filters=mine),
@@ -85,7 +85,7 @@ def log_of(container: Container, *, most: int = 100 * MIB) -> list[str]:
 
 
 def until_it_says(container: Container, wanted: str) -> None:
-    """Return when it has written `wanted`."""
+    """Wait until the container has written `wanted`."""
     said = threading.Event()
 
     def hear(line: str) -> None:
@@ -94,4 +94,4 @@ def until_it_says(container: Container, wanted: str) -> None:
 
     follow = threading.Thread(target=container.follow, args=(hear,), kwargs={"max_bytes": MIB})
     follow.start()
-    assert said.wait(20), f"It never said {wanted}"
+    assert said.wait(20), f"The container never wrote {wanted}"

@@ -47,7 +47,7 @@ for name in os.listdir("/proc"):
 
 @pytest.fixture(scope="module")
 def stack(manifests: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    """All of it, started in the background."""
+    """Start the whole stack in the background."""
     with composed.made(tmp_path_factory.mktemp("compose")) as made:
         up = made.devenv("up", "--runtime", "docker", "--detach")
         assert up.returncode == 0, up.stderr

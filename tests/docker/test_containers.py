@@ -1,4 +1,4 @@
-"""Restrictions of our containers, observed by a program inside."""
+"""Restrictions of our containers, tested by a program inside."""
 
 import json
 import socket
@@ -57,7 +57,7 @@ def inside(room: Room) -> dict[str, Any]:
     return seen
 
 
-def test_user_is_unknown_to_the_host(inside: dict[str, Any]) -> None:
+def test_user_does_not_exist_on_host(inside: dict[str, Any]) -> None:
     assert inside["uid"] == inside["gid"] == [1000, 1000, 1000]
     assert inside["groups"] in ([], [1000])
 
@@ -218,7 +218,7 @@ def test_network_none_reaches_nothing(room: Room) -> None:
     assert ran.log == "OSError OSError unknown False"
 
 
-def test_callback_network_reaches_the_host_only(room: Room, greeter: tuple[str, int]) -> None:
+def test_callback_network_reaches_host_only(room: Room, greeter: tuple[str, int]) -> None:
     source = f"{ASK}\n    print(ask('1.1.1.1', 80), ask{greeter}, name, slow)"
 
     ran = room.run(source, network=Network.CALLBACK)
@@ -249,7 +249,7 @@ def test_containers_cannot_reach_each_other(room: Room) -> None:
 
 @pytest.fixture
 def peer(room: Room) -> Iterator[NetworkPeer]:
-    """A container of somebody else's, with a server."""
+    """A container with a server that has another owner."""
     serve = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000)"
     made = room.api.create_container(PYTHON, ["python3", "-uc", serve])["Id"]
     try:
@@ -301,7 +301,7 @@ def test_sweep_removes_network_without_container(room: Room, peer: NetworkPeer) 
     assert not [each for each in room.left() if "io.validibot.name" in each["Labels"]]
 
 
-def test_only_open_network_has_a_default_route(room: Room) -> None:
+def test_only_open_network_has_default_route(room: Room) -> None:
     sleep = "import time; time.sleep(30)"
     with (
         room.running(sleep, network=Network.OPEN) as free,

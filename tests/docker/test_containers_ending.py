@@ -1,4 +1,4 @@
-"""Exits and logs of containers, hostile and unlucky ones included."""
+"""Exits and logs of containers, including hostile and failing ones."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ __all__ = ["room"]
 IGNORES_SIGTERM = """
     import signal, time
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    print("deaf", flush=True)
+    print("ready", flush=True)
     time.sleep(60)
 """
 
@@ -104,7 +104,7 @@ def test_sigterm_handler_decides_exit_code(room: Room) -> None:
 
 def test_ignored_sigterm_is_followed_by_sigkill(room: Room) -> None:
     with room.running(IGNORES_SIGTERM) as container:
-        until_it_says(container, "deaf")
+        until_it_says(container, "ready")
         began = time.monotonic()
         container.terminate(grace=1)
 
@@ -155,7 +155,7 @@ def test_long_log_is_cut_with_notice(room: Room) -> None:
     assert lines[-1] == "(The log is longer than 50 bytes; the rest is omitted.)"
 
 
-def test_huge_log_does_not_fill_the_disk(room: Room) -> None:
+def test_huge_log_does_not_fill_disk(room: Room) -> None:
     with room.running("for _ in range(30_000): print('x' * 1023)") as container:
         assert container.wait() == ContainerExit()
         kept = sum(len(line) + 1 for line in log_of(container))

@@ -80,7 +80,7 @@ def test_image_is_found_by_digest_after_tag_moved(room: Room) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the SDK's, of a failed connect
-def test_missing_engine_error_says_what_to_do(
+def test_missing_engine_error_names_next_step(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")

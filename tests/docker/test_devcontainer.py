@@ -1,4 +1,4 @@
-"""Tests of the container for editors."""
+"""Tests of the development container."""
 
 import json
 import subprocess

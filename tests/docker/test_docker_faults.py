@@ -1,4 +1,4 @@
-"""Hostile and unlucky container steps: state, message and removal."""
+"""Hostile and failing container steps: state, message and removal."""
 
 import subprocess
 from pathlib import Path

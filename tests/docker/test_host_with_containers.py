@@ -1,4 +1,4 @@
-"""A host whose validators run in containers: shut in, or calling back with the worker's key."""
+"""A host whose validators run in containers, without network or with callbacks by the key."""
 
 import hashlib
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def _posted(log: Path) -> list[str]:
     return [line for line in log.read_text().splitlines() if "POST /internal/callbacks/" in line]
 
 
-def test_a_container_without_a_network_needs_no_door(contained: Host) -> None:
+def test_container_without_network_needs_no_callback(contained: Host) -> None:
     port = two_ports()
     with contained.start("web", "worker", port=port) as runner, site(port) as web:
         run = web.launch(FMU, contained.sample(FMU), Prefer="wait=60").json()
@@ -42,7 +42,7 @@ def test_a_container_without_a_network_needs_no_door(contained: Host) -> None:
         assert _posted(runner.log) == []
 
 
-def test_a_container_that_may_call_back_shows_the_key(contained: Host) -> None:
+def test_container_callback_sends_worker_key(contained: Host) -> None:
     port = two_ports()
     told = {
         "ALLOWED_HOSTS": "localhost,host.docker.internal",

@@ -62,7 +62,7 @@ def test_fmu_image_simulates(
     assert ended.output["outputs"]["output_values"]
 
 
-def test_noexec_scratch_is_a_runtime_failure(
+def test_noexec_scratch_gives_runtime_failure(
     engine: DockerClient, manifests: dict[str, ValidatorManifest], tmp_path: Path
 ) -> None:
     manifest = manifests["fmu"]

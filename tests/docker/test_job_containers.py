@@ -1,4 +1,4 @@
-"""Cloud Run Jobs whose tasks are containers, as Google's own client finds them."""
+"""Cloud Run Jobs with containers as tasks, tested with Google's client."""
 
 # mypy: disable-error-code="no-untyped-call"
 
@@ -16,7 +16,7 @@ HOARD = "x=bytearray(400 * 2**20)"
 WAIT = "import time; print('here', flush=True); time.sleep(60)"
 
 
-def test_an_execution_of_a_real_image_succeeds_and_names_its_digest(jobs: Jobs) -> None:
+def test_execution_succeeds_and_names_image_digest(jobs: Jobs) -> None:
     execution = jobs.run("print('hello')")
 
     assert execution.succeeded_count == 1
@@ -25,7 +25,7 @@ def test_an_execution_of_a_real_image_succeeds_and_names_its_digest(jobs: Jobs) 
     assert image == f"python@{jobs.api.inspect_image(IMAGE)['Id']}"
 
 
-def test_a_task_knows_who_it_is(jobs: Jobs) -> None:
+def test_task_has_cloud_run_variables(jobs: Jobs) -> None:
     execution = jobs.run("import os, json; print(json.dumps(dict(os.environ)))")
 
     seen = json.loads(jobs.log(execution))
@@ -34,7 +34,7 @@ def test_a_task_knows_who_it_is(jobs: Jobs) -> None:
     assert seen["GOOGLE_CLOUD_PROJECT"] == "validibot-local"
 
 
-def test_overrides_reach_the_container(jobs: Jobs) -> None:
+def test_overrides_reach_container(jobs: Jobs) -> None:
     overrides = {
         "container_overrides": [
             {
@@ -49,14 +49,14 @@ def test_overrides_reach_the_container(jobs: Jobs) -> None:
     assert jobs.log(execution) == "7\n"
 
 
-def test_an_exit_code_is_told_in_googles_words(jobs: Jobs) -> None:
+def test_exit_code_is_reported_as_google_does(jobs: Jobs) -> None:
     assert (
         "failed with exit code: 3 and message: The container exited with an error."
         in jobs.error("raise SystemExit(3)")
     )
 
 
-def test_a_signal_is_told_in_googles_words(jobs: Jobs) -> None:
+def test_signal_is_reported_as_google_does(jobs: Jobs) -> None:
     assert "A signal terminated the container." in jobs.error("import os; os.abort()")
 
 
@@ -65,21 +65,21 @@ def test_a_signal_is_told_in_googles_words(jobs: Jobs) -> None:
     [HOARD, f"import os; raise SystemExit(os.system('python3 -c \"{HOARD}\"') != 0)"],
     ids=["the task itself", "a child without which it fails"],
 )
-def test_too_much_memory_is_told_in_googles_words(jobs: Jobs, source: str) -> None:
+def test_memory_limit_is_reported_as_google_does(jobs: Jobs, source: str) -> None:
     assert "The configured memory limit was reached." in jobs.error(source)
 
 
-def test_too_large_a_file_is_a_full_disk(jobs: Jobs) -> None:
+def test_too_large_file_fills_disk(jobs: Jobs) -> None:
     full = "import shutil; print(shutil.disk_usage('/tmp').total // 2**20)"
 
     assert jobs.log(jobs.run(full, memory="256Mi")) == "128\n"
 
 
-def test_a_task_that_takes_too_long_is_ended(jobs: Jobs) -> None:
+def test_task_over_timeout_is_stopped(jobs: Jobs) -> None:
     assert "The configured timeout was reached." in jobs.error(WAIT, timeout={"seconds": 1})
 
 
-def test_a_failed_task_is_tried_again_in_a_new_container(jobs: Jobs) -> None:
+def test_failed_task_is_retried_in_new_container(jobs: Jobs) -> None:
     source = """
         import os
         print(os.uname().nodename)
@@ -91,7 +91,7 @@ def test_a_failed_task_is_tried_again_in_a_new_container(jobs: Jobs) -> None:
     assert jobs.log(execution) != jobs.log(execution, "task0-1") != ""
 
 
-def test_a_cancellation_reaches_the_running_container(jobs: Jobs) -> None:
+def test_cancel_stops_running_container(jobs: Jobs) -> None:
     operation = jobs.client.run_job(name=jobs.make(WAIT))
     jobs.until_it_says(operation.metadata, "here")
     with run_v2.ExecutionsClient(transport="rest") as executions:
@@ -124,7 +124,7 @@ ASK = """
 """
 
 
-def test_the_metadata_server_tells_it_its_own_identity_only(jobs: Jobs) -> None:
+def test_metadata_server_gives_own_identity_only(jobs: Jobs) -> None:
     ports = json.loads((jobs.data / "endpoints.json").read_text())["metadata"]
     source = f"""{ASK}
     print(ask(own, "default/email"))
@@ -159,7 +159,7 @@ def test_metadata_port_of_containers_refuses_other_callers(jobs: Jobs) -> None:
     assert "HTTP Error 404" in said
 
 
-def test_the_proxy_leads_to_the_cloud_and_nowhere_else(jobs: Jobs) -> None:
+def test_proxy_reaches_emulated_cloud_only(jobs: Jobs) -> None:
     source = """
         import os, urllib.request
         for url in ("https://example.com/", "http://127.0.0.1:22/", "https://localhost/"):
@@ -176,7 +176,7 @@ def test_the_proxy_leads_to_the_cloud_and_nowhere_else(jobs: Jobs) -> None:
     assert all("503" in line for line in lines)
 
 
-def test_googles_clients_work_as_they_are(jobs: Jobs) -> None:
+def test_google_clients_work_unmodified(jobs: Jobs) -> None:
     source = """
         import google.auth.transport.requests, google.oauth2.id_token
         from google.cloud import storage
@@ -193,13 +193,13 @@ def test_googles_clients_work_as_they_are(jobs: Jobs) -> None:
     assert jobs.log(execution).splitlines()[-2:] == ["3", "hello"]
 
 
-def test_a_log_is_bounded(jobs: Jobs) -> None:
+def test_log_of_job_is_bounded(jobs: Jobs) -> None:
     execution = jobs.run("for _ in range(12_000): print('x' * 1023)")
 
     assert len(jobs.log(execution)) < 11 * 2**20
 
 
-def test_nothing_is_left_of_a_finished_execution(jobs: Jobs) -> None:
+def test_finished_execution_leaves_no_container(jobs: Jobs) -> None:
     jobs.run("pass")
 
     jobs.until_nothing_is_left()

@@ -1,4 +1,4 @@
-"""No container is lost, and none is left, whatever becomes of the emulated cloud."""
+"""Job containers across kills and restarts of the emulated cloud: none lost, none left."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ image = "python:3.13-slim-trixie"
 account = "runner"
 max_retries = 0
 """
-# Ends well at SIGUSR1, with code 5 at SIGUSR2; deaf to SIGTERM for as long as anybody waits.
+# Exits with 0 on SIGUSR1 and with 5 on SIGUSR2; ignores SIGTERM.
 TOOL = """
 import signal, sys, time
 signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0))
@@ -88,7 +88,7 @@ def start(folder: Path, *options: str, **further: Any) -> subprocess.Popen[bytes
 
 
 def refusal(folder: Path, *options: str, **variables: str) -> str:
-    """Start an emulated cloud that cannot be; return what it says."""
+    """Start an emulated cloud with invalid options; return its error message."""
     with start(folder, *options, variables=variables, stderr=subprocess.PIPE) as process:
         _, said = process.communicate(timeout=20)
     assert process.returncode == 2
@@ -115,7 +115,7 @@ def message_of(execution: Any) -> str:
     return str(said)
 
 
-def test_a_container_survives_kill_9_and_is_watched_to_its_end(stack: Stack) -> None:
+def test_container_survives_emulator_kill_and_is_observed(stack: Stack) -> None:
     with stack.running() as (process, url):
         execution = launch(stack, url)
         process.send_signal(signal.SIGKILL)
@@ -131,7 +131,7 @@ def test_a_container_survives_kill_9_and_is_watched_to_its_end(stack: Stack) -> 
     assert stack.log() == "here\n"
 
 
-def test_an_end_that_the_emulator_missed_is_read_later(stack: Stack) -> None:
+def test_missed_exit_is_read_after_restart(stack: Stack) -> None:
     with stack.running() as (_, url):
         execution = launch(stack, url)
     [container] = stack.containers()
@@ -146,7 +146,7 @@ def test_an_end_that_the_emulator_missed_is_read_later(stack: Stack) -> None:
     )
 
 
-def test_a_container_that_was_killed_meanwhile_is_an_internal_error(stack: Stack) -> None:
+def test_container_killed_during_downtime_is_internal_error(stack: Stack) -> None:
     with stack.running() as (_, url):
         execution = launch(stack, url)
     [container] = stack.containers()
@@ -157,7 +157,7 @@ def test_a_container_that_was_killed_meanwhile_is_an_internal_error(stack: Stack
         assert message_of(ask("GET", url + execution)).endswith("message: Internal error.")
 
 
-def test_a_cancellation_that_had_begun_is_one_in_the_end(stack: Stack) -> None:
+def test_interrupted_cancel_completes_after_restart(stack: Stack) -> None:
     with stack.running() as (_, url):
         execution = launch(stack, url)
         ask("POST", f"{url}{execution}:cancel", {})
@@ -169,7 +169,7 @@ def test_a_cancellation_that_had_begun_is_one_in_the_end(stack: Stack) -> None:
         until(lambda: ask("GET", url + execution).get("cancelledCount") == 1)
 
 
-def test_a_polite_stop_leaves_nothing_and_the_next_start_goes_on(stack: Stack) -> None:
+def test_graceful_stop_removes_containers_and_keeps_state(stack: Stack) -> None:
     mine = {"label": f"io.validibot.owner={stack.engine.owner}"}
     with stack.running() as (process, url):
         execution = launch(stack, url)
@@ -186,13 +186,13 @@ def test_a_polite_stop_leaves_nothing_and_the_next_start_goes_on(stack: Stack) -
         until(lambda: ask("GET", url + execution).get("succeededCount") == 1)
 
 
-def test_without_an_engine_the_emulated_cloud_says_so(stack: Stack) -> None:
+def test_missing_engine_error_names_docker_info(stack: Stack) -> None:
     said = refusal(stack.folder, "--jobs", "docker", DOCKER_HOST="unix:///nowhere.sock")
 
     assert "The container engine does not answer: start Docker and look at `docker info`." in said
 
 
-def test_an_address_of_nowhere_needs_a_name(stack: Stack) -> None:
+def test_bind_to_all_addresses_needs_container_host(stack: Stack) -> None:
     everywhere = ".".join("0000")
 
     assert "give --container-host too" in refusal(stack.folder, "--bind", everywhere)

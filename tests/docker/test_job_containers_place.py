@@ -1,4 +1,4 @@
-"""An emulated cloud that is a container itself, as in compose: its doors are open to web and worker too."""
+"""An emulated cloud in a container, as in compose: also web and worker reach its ports."""
 
 # mypy: disable-error-code="no-untyped-call"
 
@@ -24,7 +24,7 @@ __all__ = ["jobs"]
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[tuple[str, str]]:
-    """A network that somebody else made, and this machine's address in it."""
+    """An existing network, and this machine's address in it."""
     api = engines.connect().api
     name = f"test-{secrets.token_hex(4)}"
     api.create_network(name, internal=True, labels={"io.validibot.tests": "place"})
@@ -43,7 +43,7 @@ def docker_cloud(
         yield cloud
 
 
-def test_everybody_is_told_the_name_by_which_it_is_found(
+def test_every_environment_uses_container_host(
     docker_cloud: Cloud, network: tuple[str, str]
 ) -> None:
     environ = docker_cloud.environ("web")
@@ -53,7 +53,7 @@ def test_everybody_is_told_the_name_by_which_it_is_found(
     assert environ["no_proxy"].endswith(f",{network[1]}")
 
 
-def test_web_and_worker_are_told_by_their_ports(docker_cloud: Cloud) -> None:
+def test_metadata_port_identifies_web_and_worker(docker_cloud: Cloud) -> None:
     host = docker_cloud.environ("web")["GCE_METADATA_HOST"]
     answer = httpx.get(
         f"http://{host}/computeMetadata/v1/instance/service-accounts/default/email",
@@ -64,7 +64,7 @@ def test_web_and_worker_are_told_by_their_ports(docker_cloud: Cloud) -> None:
     assert answer.text == "web@validibot-local.iam.gserviceaccount.com"
 
 
-def test_a_job_is_itself_at_every_door(jobs: Jobs) -> None:
+def test_job_has_own_identity_at_every_port(jobs: Jobs) -> None:
     ports = json.loads((jobs.data / "endpoints.json").read_text())["metadata"]
     source = f"""{ASK}
     print(ask(own, "default/email"))
@@ -75,7 +75,7 @@ def test_a_job_is_itself_at_every_door(jobs: Jobs) -> None:
     assert jobs.log(jobs.run(source)).splitlines() == [ACCOUNT, ACCOUNT, "HTTPError"]
 
 
-def test_the_proxy_does_not_lead_a_job_back_to_the_doors(jobs: Jobs) -> None:
+def test_proxy_refuses_metadata_ports_to_jobs(jobs: Jobs) -> None:
     web = json.loads((jobs.data / "endpoints.json").read_text())["metadata"]["web"]
     source = f"""
         import urllib.request
@@ -92,9 +92,7 @@ def test_the_proxy_does_not_lead_a_job_back_to_the_doors(jobs: Jobs) -> None:
     assert jobs.log(jobs.run(source)).splitlines() == ["503", "503"]
 
 
-def test_on_a_host_jobs_have_doors_of_their_own_in_their_network(
-    network: tuple[str, str], tmp_path: Path
-) -> None:
+def test_jobs_on_host_have_own_ports_in_network(network: tuple[str, str], tmp_path: Path) -> None:
     with cloud_of(tmp_path, CloudPlace(jobs="docker", network=network[0])):
         doors = json.loads((tmp_path / "endpoints.json").read_text())["jobs"]
         for port in doors.values():
@@ -105,6 +103,6 @@ def test_on_a_host_jobs_have_doors_of_their_own_in_their_network(
     assert set(doors) == {"proxy", "metadata"}
 
 
-def test_an_engine_on_another_machine_is_told_apart(tmp_path: Path) -> None:
+def test_remote_engine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"192.0.2.77 is no address of this machine.*compose"):
         Sockets(Endpoints(), (), gateway="192.0.2.77")

@@ -41,7 +41,7 @@ class Local(Stack):
         return int(self.facts["urls"]["worker"].rpartition(":")[2])
 
     def programs(self) -> str:
-        """Return a PATH with a `make` that takes the running Python, instead of installing packages."""
+        """Return a PATH with a `make` that uses the running Python instead of installing packages."""
         make = self.root / "bin" / "make"
         make.parent.mkdir(exist_ok=True)
         make.write_text(
@@ -52,7 +52,7 @@ class Local(Stack):
 
 
 def owner_of(engine: DockerClient, address: str) -> str:
-    """Return whose bridge has this address."""
+    """Return the owner of the bridge with this address."""
     [network] = [
         network
         for network in engine.networks.list(filters={"label": "io.validibot.managed"})
@@ -74,7 +74,7 @@ def local(
     manifests: dict[str, ValidatorManifest],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Local]:
-    """A stack of which nothing is left when it is reset."""
+    """A stack that is reset at the end and must leave nothing."""
     made = Local(stacks.make(tmp_path_factory.mktemp("stack") / "local-containers").root)
     stacks.start(made)
     owner = owner_of(engine, made.address)
@@ -166,7 +166,7 @@ def test_commands_of_docs_page_work(local: Local) -> None:
     assert "validibot-callback." in done.stdout
 
 
-def test_up_without_engine_names_it(engine: DockerClient, tmp_path: Path) -> None:
+def test_up_without_engine_names_docker(engine: DockerClient, tmp_path: Path) -> None:
     made = Local(stacks.make(tmp_path / "stack").root)
 
     refused = made.devenv("up", "--detach", DOCKER_HOST="unix:///nowhere/docker.sock")

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.xdist_group("production"), pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "validibot/setup/samples/meter-readings-schema"
 MOST_MEGABYTES = 400  # measured 2026-11: 395 MB, of which the base image is 131 MB
-# What docs/production.md promises in seconds is that much work: how long it takes is up to the load.
+# docs/production.md has seconds; this is processor time, which does not depend on the load.
 START_CPU_SECONDS = 4.0  # measured 2026-11: 1.1
 IDLE_MEGABYTES = 150  # measured 2026-11: web 101, worker 94
 
@@ -44,7 +44,9 @@ def deployment(
 ) -> Deployment:
     """An empty deployment."""
     certificates = tmp_path_factory.mktemp("certificates") / "bundle.pem"
-    certificates.write_bytes(cloud.bundle.read_bytes())  # the cloud's own is for its user only
+    certificates.write_bytes(
+        cloud.bundle.read_bytes()
+    )  # the cloud's own file is readable by its user only
     certificates.chmod(0o644)
     user = "{USER}:{PASSWORD}@{HOST}:{PORT}".format(**database_server)
     database = f"postgres://{user}/validibot"
@@ -238,7 +240,7 @@ def test_health_check_reports_healthy(web: Server) -> None:
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])
-def test_stop_while_starting_ends_without_kill(
+def test_sigterm_during_start_stops_container(
     deployment: Deployment, released: str, role: str
 ) -> None:
     """Process 1 ignores SIGTERM without a handler: the program must not be process 1."""

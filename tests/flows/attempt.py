@@ -1,4 +1,4 @@
-"""An attempt that is on its way, and the tests as the validator that is to answer it."""
+"""A running attempt for which the test answers in place of the validator."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,7 @@ CALLBACKS = f"{WORKER}/internal/callbacks/"
 
 @dataclass(frozen=True)
 class Attempt:
-    """A run whose container never says anything."""
+    """A run whose container never answers."""
 
     stack: Stack
     run: str
@@ -37,12 +37,12 @@ class Attempt:
 
     @cached_property
     def files(self) -> Identity:
-        """Return the identity that may read and write the files; the container's account may not."""
+        """Return the identity that may read and write files, which the container's account may not."""
         return Identity(self.stack, "worker")
 
     @cached_property
     def envelope(self) -> EnergyPlusInputEnvelope:
-        """Return the envelope that the container got."""
+        """Return the container's input envelope."""
         listed = self.files.get(
             f"https://storage.googleapis.com/storage/v1/b/{BUCKET}/o", prefix="runs/"
         ).json()["items"]
@@ -69,7 +69,7 @@ class Attempt:
         } | changes
 
     def output(self, **changes: Any) -> bytes:
-        """Return an answer that fails with one finding, or what `changes` make of it."""
+        """Return an output that fails with one finding, with `changes` applied."""
         envelope, context = self.envelope, self.envelope.context
         values = {
             "run_id": self.run,

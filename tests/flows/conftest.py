@@ -1,4 +1,4 @@
-"""These tests talk to servers that they start on the loopback interface."""
+"""Fixtures of the flows, which start servers on the loopback interface."""
 
 from collections.abc import Iterator
 
@@ -13,14 +13,14 @@ from tests.flows.stack import Stack
 
 @pytest.fixture(autouse=True)
 def _loopback(socket_enabled: None) -> None:
-    """Sockets are shut elsewhere."""
+    """Allow sockets, which other tests may not use."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the flows on the cloud that `--cloud` does not ask for.
+    """Deselect the flows on clouds that `--cloud` does not select.
 
-    By default each runs on processes of this machine, and those with the mark `both_clouds` in
-    containers, too.
+    By default each flow runs on processes of this machine, and those with the mark `both_clouds`
+    also in containers.
     """
     wanted = config.getoption("cloud")
     left_out = [item for item in items if _is_left_out(item, wanted)]
@@ -47,7 +47,7 @@ _CLOUDS = ("embedded", pytest.param("containers", marks=_IN_CONTAINERS))
 
 
 def _servers(request: pytest.FixtureRequest) -> Servers | None:
-    """Return the containers that the stack is to use, if it is to use any."""
+    """Return the containers of the stack, or None if it uses processes."""
     found: Servers | None = None
     if request.param == "containers":
         found = request.getfixturevalue("servers")
@@ -58,7 +58,7 @@ def _servers(request: pytest.FixtureRequest) -> Servers | None:
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """The emulated mode, as `make up` starts it; then with all that can be in containers."""
+    """Start the emulated mode as `make up` does, with processes or with containers."""
     folder = tmp_path_factory.mktemp("stack") / request.param
     made = stacks.make(folder, servers=_servers(request))
     stacks.start(made)

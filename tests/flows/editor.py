@@ -1,4 +1,4 @@
-"""An editor's side of the debug adapter protocol: attach, stop at a line, look, go on.
+"""Client of the debug adapter protocol: attach, stop at a line, evaluate, continue.
 
 https://microsoft.github.io/debug-adapter-protocol/specification
 """
@@ -17,10 +17,10 @@ type Message = dict[str, Any]
 
 
 class Editor:
-    """Attaches to a process that debugpy listens in; `with` it is attached."""
+    """Debugger client that is attached to a debugpy process inside a `with` block."""
 
     def __init__(self, address: str, *, stop_at: tuple[Path, str]) -> None:
-        """Stop where the line of a file that contains a text is about to run."""
+        """Stop before the line of a file that contains a text runs."""
         host, _, port = address.partition(":")
         self._socket = _connect(host, int(port))
         self._stream = self._socket.makefile("rb")
@@ -49,7 +49,7 @@ class Editor:
         self._socket.close()
 
     def value_there(self, expression: str) -> str:
-        """Wait for the stop, return what the expression is there, and let the process go on."""
+        """Wait for the stop, return the value of the expression, and continue."""
         thread = self._until(event="stopped")["body"]["threadId"]
         frame = self._ask("stackTrace", threadId=thread)["body"]["stackFrames"][0]
         assert frame["line"] == self._line
@@ -70,7 +70,7 @@ class Editor:
         self._socket.sendall(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
 
     def _until(self, **wanted: str) -> Message:
-        """Return the next message that has these values; others are passed over."""
+        """Return the next message with these values; skip others."""
         while True:
             message = self._receive()
             if wanted.items() <= message.items():
@@ -84,7 +84,7 @@ class Editor:
 
 
 def _connect(host: str, port: int) -> socket.socket:
-    """Connect as soon as somebody listens: a job begins some time after its launch."""
+    """Connect as soon as the port is open: a job begins some time after its launch."""
     return until(
         lambda: socket.create_connection((host, port), timeout=_TIMEOUT),
         forgive=ConnectionRefusedError,

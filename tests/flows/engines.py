@@ -1,4 +1,4 @@
-"""The EnergyPlus engines that run for a stack: processes of this machine, in containers or not."""
+"""The running EnergyPlus processes of a stack, in containers or not."""
 
 import os
 import signal
@@ -28,13 +28,13 @@ def running(stack: Stack) -> list[int]:
 
 
 def kill(stack: Stack) -> None:
-    """Kill the engine; its validator lives on."""
+    """Kill EnergyPlus but not its validator."""
     for pid in stack.until(lambda: running(stack)):
         os.kill(pid, signal.SIGKILL)
 
 
 def kill_job(stack: Stack) -> None:
-    """Kill the validator, which started the engine, as Cloud Run would when memory runs out."""
+    """Kill the validator that started EnergyPlus, as Cloud Run does when memory runs out."""
     engines: list[int] = stack.until(lambda: running(stack))
     status = Path(f"/proc/{engines[0]}/status").read_text()
     parent = int(status.partition("PPid:\t")[2].partition("\n")[0])

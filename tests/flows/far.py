@@ -1,6 +1,6 @@
 """The far side of a tunnel: a network namespace with an SSH server, a web server and the cloud.
 
-Nothing of this machine's own network can be reached in it but one address, as on another host.
+Only one address of this machine's own network is reachable from it, as from another host.
 """
 
 import datetime as dt
@@ -52,13 +52,13 @@ _RIGHTS = """
 
 
 def is_possible() -> bool:
-    """Say whether this machine and this user can make a far side."""
+    """Return whether this machine and user can create a far side."""
     return os.geteuid() == 0 and all(shutil.which(name) for name in ("ip", "sshd", "ssh-keygen"))
 
 
 @dataclass
 class Far:
-    """A far side that runs. `folder` is its disk; files are shared with the near side."""
+    """A running far side. `folder` is its disk, which the near side can read."""
 
     folder: Path
     name: str = field(default_factory=lambda: f"far-{secrets.token_hex(3)}")
@@ -86,7 +86,7 @@ class Far:
         return found | {"no_proxy": spared, "NO_PROXY": spared}
 
     def run(self, what: str, *command: str, **variables: str) -> "subprocess.Popen[str]":
-        """Start a program there; it ends with the far side."""
+        """Start a program on the far side; it ends with it."""
         log = (self.folder / f"{what}.log").open("a")
         process = subprocess.Popen(
             ["ip", "netns", "exec", self.name, *command],
@@ -124,7 +124,7 @@ def far_side(folder: Path) -> Iterator[Far]:
 
 
 def _pipe(far: Far, port: int, to: int, *certificate: str) -> None:
-    """Lead a port of the far address to the far loopback interface."""
+    """Forward a port of the far address to the far loopback interface."""
     script, listen = str(ROOT / "tests/flows/pipe.py"), f"{far.address}:{port}"
     far.run("pipe", sys.executable, script, listen, f"127.0.0.1:{to}", *certificate)
 
@@ -203,7 +203,7 @@ def _start_cloud(far: Far) -> None:
 
 
 def _cloud(text: str, far: Far) -> str:
-    """Return the project of this checkout, with a developer in it, and the tunnel let through."""
+    """Return this checkout's devenv.toml with a developer, and with the tunnel's host allowed."""
     worker = re.escape("https://validibot-worker-123456789012.us-west1.run.app")
     text = re.sub(worker, far.url, text)
     text = text.replace("accounts = [", f'accounts = [ "{DEVELOPER}",', 1)

@@ -1,4 +1,4 @@
-"""A stack with foreign containers: the stand-in of the published ones in all its variants."""
+"""A stack with foreign containers: the stand-in for the published ones in all variants."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ _SEEDS = {"energyplus": "energyplus-design-day", "fmu": "fmu-decay"}
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A job of the stand-in; its name is the slug of its validator and its workflow too."""
+    """A job of the stand-in; its name is also the slug of its validator and workflow."""
 
     behaviour: str
     kind: str = "energyplus"
@@ -39,7 +39,7 @@ env = {{ DEPLOYMENT_TARGET = "gcp", STANDIN = "{self.behaviour}", STANDIN_KIND =
 """
 
 
-# Has read nothing and stored nothing; the tests answer in its stead.
+# Reads and stores nothing; the tests answer in its place.
 IDLE = Variant(behaviour="idle")
 VARIANTS = (
     *(Variant(behaviour=name) for name in ("success", "failed_validation", "failed_runtime")),
@@ -61,9 +61,9 @@ def start(root: Path, *, servers: Servers | None = None) -> Stack:
     stack = stacks.make(root, validators=[ACCOUNT], cloud=cloud, servers=servers)
     stacks.start(stack)
     slugs = {variant.slug: _SEEDS[variant.kind] for variant in VARIANTS}
-    plant = f"from tests.standin.catalogue import plant; plant({slugs!r})"
-    planted = stack.devenv("run", "python", "manage.py", "shell", "-c", plant)
-    assert planted.returncode == 0, planted.stderr
+    code = f"from tests.standin.catalogue import create_workflows; create_workflows({slugs!r})"
+    created = stack.devenv("run", "python", "manage.py", "shell", "-c", code)
+    assert created.returncode == 0, created.stderr
     return stack
 
 

@@ -1,4 +1,4 @@
-"""One host with a Procfile: a database, a folder, and honcho in the part of the platform."""
+"""One host with a Procfile: a database, a folder, and honcho in place of a platform."""
 
 import json
 import os
@@ -62,7 +62,7 @@ class Host:
             "SEED_FILE": str(self.folder / "seed.json"),
             "SITE_URL": "https://validibot.example",
             "STATIC_ROOT": str(self.folder / "static"),
-            # What a killed worker's validators leave goes with the rest.
+            # Files of a killed worker's validators are removed with the folder.
             "TMPDIR": str(self.folder),
             **guardian.variables(),
             **self.more,
@@ -81,7 +81,7 @@ class Host:
 
     @contextmanager
     def start(self, *processes: str, port: int = 0, **variables: str) -> "Iterator[Runner]":
-        """Run `web=2` and the like, until one leaves."""
+        """Run processes such as `web=2` until the first one ends."""
         runner = Runner(self, processes, port=port, variables=variables)
         try:
             yield runner
@@ -89,7 +89,7 @@ class Host:
             runner.kill()
 
     def pids(self, words: str = "", *, told: str = "") -> list[int]:
-        """Return the processes of this host whose command holds `words`, and which were `told` that."""
+        """Return the processes of this host with `words` in their command and `told` in their log."""
         found = []
         mark = (told or f"DATA_ROOT={self.files.as_uri()}").encode()
         for process in Path("/proc").glob("[0-9]*"):
@@ -106,7 +106,7 @@ class Host:
 
 
 class Runner:
-    """One honcho. Every process that it runs ends with it."""
+    """A running honcho. Its processes end with it."""
 
     def __init__(
         self, host: Host, processes: tuple[str, ...], *, port: int, variables: Mapping[str, str]
@@ -145,7 +145,7 @@ class Runner:
 
 
 class Site:
-    """The public face of a web process, as a platform's router passes requests on."""
+    """Client of a web process that sends requests as a platform's router does."""
 
     def __init__(self, port: int) -> None:
         self.client = httpx.Client(
@@ -186,7 +186,7 @@ class Site:
 
 @contextmanager
 def site(port: int) -> Iterator[Site]:
-    """Wait until a web process answers, and let it be asked."""
+    """Wait until a web process answers; yield its client."""
     made = Site(port)
     until(made.is_up)
     try:
@@ -213,7 +213,7 @@ def _postgres() -> Path:
 
 
 def two_ports() -> int:
-    """Return a free port before a free one: honcho counts up."""
+    """Return a free port whose successor is free, too: honcho counts up."""
     while True:
         with socket.create_server(("127.0.0.1", 0)) as first:
             port = int(first.getsockname()[1])
@@ -228,7 +228,7 @@ def two_ports() -> int:
 def host(
     database_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Host]:
-    """A host on which a release was made, by the Procfile's own line."""
+    """A host after the `release` process of the Procfile."""
     folder = tmp_path_factory.mktemp("host")
     with database(database_server, f"host_{os.getpid()}") as url:
         made = Host(folder, url)

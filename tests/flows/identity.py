@@ -1,4 +1,4 @@
-"""Speaks to the emulated cloud as one of its service accounts, by HTTP as anybody could."""
+"""HTTP client of the emulated cloud that acts as one of its service accounts."""
 
 import json
 import ssl
@@ -31,7 +31,7 @@ class Identity:
         return self.request("GET", url, params=params, headers=headers).raise_for_status()
 
     def request(self, method: str, url: str, **parts: Any) -> httpx.Response:
-        """Send to a host of the emulated cloud, with no token but what is in `parts`."""
+        """Send a request to a host of the emulated cloud, with no token except one in `parts`."""
         proxy = self._environ["https_proxy"]
         with httpx.Client(proxy=proxy, verify=self._trust, timeout=30) as http:
             return http.request(method, url, **parts)

@@ -1,6 +1,6 @@
-"""A pipe from one address to another, with TLS at its front where there is a certificate.
+"""TCP proxy from one address to another, with TLS if it has a certificate.
 
-`python tests/flows/pipe.py LISTEN TO [CERTIFICATE KEY]`: what a web server before a tunnel does.
+`python tests/flows/pipe.py LISTEN TO [CERTIFICATE KEY]` replaces the web server before a tunnel.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Settings of the queue's workers in tests: local mode with the database queue, in a hurry."""
+"""Settings of queue workers in tests: local mode with the database queue and short times."""
 
 from config.settings import database_queue
 from config.settings.local import *  # noqa: F403 - as every settings module does

@@ -1,4 +1,4 @@
-"""Workers of the database queue as processes of their own, on the database of the test."""
+"""Worker processes of the database queue on the database of the test."""
 
 import json
 import os
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def until(question: Callable[[], object], *, seconds: float = waiting.LIMIT) -> float:
-    """Ask until the answer is true; return how long that took."""
+    """Wait until the answer is true; return the seconds that it took."""
     started = time.monotonic()
     waiting.until(question, seconds=seconds, every=0.02)
     return time.monotonic() - started
@@ -59,7 +59,7 @@ def launch(step: Step, count: int) -> Iterator[Run]:
 
 @contextmanager
 def stuck(step: Step) -> Iterator[Run]:
-    """Launch a run and hold up the worker that takes it, as long work would."""
+    """Start a run and block the worker that executes it, as a long step would."""
     run = started_run(step=step)
     with psycopg.connect(**connection.get_connection_params()) as other:
         other.execute("SELECT 1 FROM runs_run WHERE id = %s FOR UPDATE", [run.pk])
@@ -106,7 +106,7 @@ class Worker:
 
 @dataclass
 class Crew:
-    """All workers of a test."""
+    """The workers of a test."""
 
     folder: Path
     settings: str

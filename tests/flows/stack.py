@@ -1,4 +1,4 @@
-"""The whole stack, really started, in a folder of its own: the product of this checkout."""
+"""The whole stack of this checkout, started in its own folder."""
 
 import re
 import shutil
@@ -81,13 +81,13 @@ class Stack(Project):
         return [event["kind"] for event in self.history(pk)]
 
     def told(self, pk: str, kind: str, key: str) -> str:
-        """Return what the first event of a kind says under `key`."""
+        """Return the value of `key` in the first event of a kind."""
         return next(str(event["data"][key]) for event in self.history(pk) if event["kind"] == kind)
 
     def until(self, question: Callable[[], Any], *, seconds: float = 60) -> Any:
-        """Ask until the answer is true; errors of a service that is being restarted do not count.
+        """Wait until the answer is true; ignore errors of a service that is being restarted.
 
-        As long as any service writes to its log, the limit does not begin.
+        The time limit begins anew whenever a service writes to its log.
         """
         logs = growth(self.root / ".devenv" / "logs")
         return until(question, seconds=seconds, every=0.1, progress=logs, forgive=httpx.HTTPError)
@@ -111,10 +111,10 @@ def make(
     cloud: str = "",
     servers: Servers | None = None,
 ) -> Stack:
-    """Lay out a folder in which `up` starts this checkout.
+    """Create a folder in which `up` starts this checkout.
 
-    `validators` are further accounts that may do what a validator may; `cloud` is added to the
-    devenv.toml. With `servers` jobs run in containers, and so does what the stack depends on.
+    `validators` are further accounts with the rights of a validator; `cloud` is added to the
+    devenv.toml. With `servers`, jobs and the servers that the stack depends on are containers.
     """
     root.mkdir(parents=True)
     for part in _PARTS:
@@ -130,7 +130,7 @@ def make(
 
 
 def on_free_ports(text: str) -> str:
-    """Move a stack away from the usual ports, where the stacks of other tests may start meanwhile."""
+    """Replace the usual ports, which the stacks of other tests may use, by free ones."""
     usual = re.findall(r"^[a-z]+ = (\d+)$", text.partition("[gcp]")[0], re.MULTILINE)
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in usual]
     for port, held in zip(usual, sockets, strict=True):
@@ -152,14 +152,14 @@ def _with_account(text: str, account: str, *, like: str) -> str:
 
 
 def start(stack: Stack) -> None:
-    """Run `up --detach`; it must say that everything is ready."""
+    """Run `up --detach`, which must report that everything is ready."""
     started = stack.devenv("up", "--detach", "--json")
     assert started.returncode == 0, started.stderr
     assert stack.api.get("workflows/").is_success  # made before threads ask for it
 
 
 def stop(stack: Stack) -> None:
-    """Stop everything and keep the logs where continuous integration collects them."""
+    """Stop everything; keep the logs where CI collects them."""
     stack.api.close()
     assert stack.devenv("down").returncode == 0
     kept = ROOT / "test-artifacts" / "logs" / re.sub(r"\W+", "-", stack.root.name)

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.xdist_group("foreign"), pytest.mark.timeout(120)]
 
 @pytest.fixture(scope="module")
 def opened(foreign: Stack) -> Attempt:
-    """An attempt that stays open, whatever is posted about it."""
+    """An attempt that stays open: the tests post only invalid callbacks for it."""
     return Attempt.launch(foreign)
 
 
@@ -37,7 +37,7 @@ def _refused(answer: httpx.Response, *statuses: int) -> None:
     assert answer.json()["detail"]
 
 
-# Tokens of nobody, and of unknown accounts.
+# Missing and invalid tokens, and tokens of unknown accounts.
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "a.b.c"])
@@ -47,7 +47,7 @@ def test_ingress_without_google_token_is_refused(opened: Attempt, token: str) ->
 
 
 @pytest.mark.parametrize("account", ["web", "worker"])
-def test_ingress_refuses_accounts_without_invoker_role(opened: Attempt, account: str) -> None:
+def test_ingress_refuses_account_without_invoker_role(opened: Attempt, account: str) -> None:
     token = Identity(opened.stack, account).id_token()
 
     assert opened.post(token=token, json=opened.callback()).status_code == 403
@@ -63,7 +63,7 @@ def test_token_for_another_audience_is_refused(opened: Attempt, audience: str) -
 
 
 @pytest.mark.parametrize("account", ["", "web", "worker"])
-def test_worker_verifies_tokens_behind_the_ingress(opened: Attempt, account: str) -> None:
+def test_worker_verifies_tokens_behind_ingress(opened: Attempt, account: str) -> None:
     door = f"{opened.stack.facts['urls']['worker']}/internal/callbacks/"
     token = Identity(opened.stack, account).id_token() if account else ""
 
@@ -72,7 +72,7 @@ def test_worker_verifies_tokens_behind_the_ingress(opened: Attempt, account: str
     _untouched(opened)
 
 
-# From a known account, but not what it should be.
+# Invalid callbacks from a known account.
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_forged_callback_changes_nothing(
         (b" " * 5_000_000, 413),
     ],
 )
-def test_invalid_callback_is_refused_with_a_message(
+def test_invalid_callback_is_refused_with_message(
     opened: Attempt, body: bytes, status: int
 ) -> None:
     _refused(opened.post(content=body), status)
@@ -125,7 +125,7 @@ def test_validator_token_is_refused_by_task_endpoint(opened: Attempt) -> None:
     _untouched(opened)
 
 
-# Right, but at the wrong time or too often.
+# Valid callbacks at the wrong time or more than once.
 
 
 def test_eight_concurrent_callbacks_are_applied_once(attempt: Attempt) -> None:
@@ -138,7 +138,7 @@ def test_eight_concurrent_callbacks_are_applied_once(attempt: Attempt) -> None:
     _ended_with(attempt, "FAIL", findings=["The roof leaks."])
 
 
-def test_a_repeated_callback_is_acknowledged_and_changes_nothing(attempt: Attempt) -> None:
+def test_repeated_callback_is_acknowledged_without_effect(attempt: Attempt) -> None:
     attempt.store(attempt.output())
     assert attempt.call_back().status_code == 200
     before = attempt.stack.finished(attempt.run)
@@ -150,7 +150,7 @@ def test_a_repeated_callback_is_acknowledged_and_changes_nothing(attempt: Attemp
     assert attempt.stack.get_run(attempt.run) == before
 
 
-def test_a_late_callback_is_acknowledged_and_changes_nothing(attempt: Attempt) -> None:
+def test_late_callback_is_acknowledged_without_effect(attempt: Attempt) -> None:
     assert attempt.stack.api.post(f"runs/{attempt.run}/cancel/").status_code == 200
     attempt.store(attempt.output())
 
@@ -161,7 +161,7 @@ def test_a_late_callback_is_acknowledged_and_changes_nothing(attempt: Attempt) -
     _ended_with(attempt, "CANCELED")
 
 
-# An output that is none.
+# Invalid outputs.
 
 
 def _ended_with(
@@ -186,7 +186,7 @@ def _ended_with(
         "x" * 5000,
     ],
 )
-def test_a_callback_with_another_uri_ends_the_run_as_an_error(attempt: Attempt, uri: str) -> None:
+def test_callback_with_other_uri_ends_run_with_error(attempt: Attempt, uri: str) -> None:
     attempt.store(attempt.output())
 
     _refused(attempt.call_back(result_uri=uri), 400)
@@ -195,16 +195,14 @@ def test_a_callback_with_another_uri_ends_the_run_as_an_error(attempt: Attempt, 
     assert attempt.call_back().json()["idempotent_replayed"] is True
 
 
-def test_a_callback_with_the_output_of_another_run_ends_only_its_own(
-    attempt: Attempt, opened: Attempt
-) -> None:
+def test_output_of_other_run_ends_only_own_run(attempt: Attempt, opened: Attempt) -> None:
     _refused(attempt.call_back(result_uri=opened.output_uri), 400)
 
     _ended_with(attempt, "ERROR", error="is not the output of its attempt")
     _untouched(opened)
 
 
-def test_a_callback_without_an_output_ends_the_run_as_an_error(attempt: Attempt) -> None:
+def test_callback_without_output_ends_run_with_error(attempt: Attempt) -> None:
     _refused(attempt.call_back(), 400)
 
     _ended_with(attempt, "ERROR", error="stored no output")
@@ -221,9 +219,7 @@ def test_a_callback_without_an_output_ends_the_run_as_an_error(attempt: Attempt)
         (b" " * (25 * 1024 * 1024 + 1), "is larger than"),
     ],
 )
-def test_an_unusable_output_ends_the_run_as_an_error(
-    attempt: Attempt, content: bytes, error: str
-) -> None:
+def test_unusable_output_ends_run_with_error(attempt: Attempt, content: bytes, error: str) -> None:
     attempt.store(content)
 
     _refused(attempt.call_back(), 400)
@@ -240,7 +236,7 @@ def test_an_unusable_output_ends_the_run_as_an_error(
         {"output_uri": "gs://validibot-local/elsewhere.json"},
     ],
 )
-def test_an_answer_to_something_else_ends_the_run_as_an_error(
+def test_output_for_other_input_ends_run_with_error(
     attempt: Attempt, changes: dict[str, str]
 ) -> None:
     attempt.store(attempt.output(**changes))

@@ -47,7 +47,7 @@ def _get(attempt: Attempt, uri: str, token: str) -> int:
 @pytest.fixture
 def tokens_count(foreign: Stack) -> None:
     if foreign.servers:
-        pytest.skip("fake-gcs-server lets everybody in")
+        pytest.skip("fake-gcs-server does not check tokens")
 
 
 @pytest.mark.usefixtures("tokens_count")

@@ -44,7 +44,7 @@ _chance = random.SystemRandom()
 
 @pytest.fixture(autouse=True)
 def _empty_queue(transactional_db: None) -> Iterator[None]:
-    """Procrastinate's tables are not Django's to empty."""
+    """Empty procrastinate's tables, which Django's test runner does not flush."""
     empty_queue()
     yield
     empty_queue()
@@ -79,7 +79,7 @@ def test_kill_of_workers_loses_and_doubles_no_run(workers: Crew, step: Step) -> 
 
 
 def _kill_one_of(workers: Crew) -> None:
-    """Kill -9 a worker at any moment of its work; another comes in its place."""
+    """Kill a worker with SIGKILL at a random moment and start another one."""
     time.sleep(_chance.uniform(0, 0.1))
     victim = _chance.choice([each for each in workers.workers if each.process.poll() is None])
     victim.send(signal.SIGKILL)
@@ -107,7 +107,7 @@ def test_paused_worker_does_not_end_task_taken_over(workers: Crew, step: Step) -
         sleeper.send(signal.SIGSTOP)
     until(ended(1))
     until(lambda: not QueuedTask.objects.exists())
-    workers.hire().serves().send(signal.SIGKILL)  # a new worker forgets those that were silent
+    workers.hire().serves().send(signal.SIGKILL)  # a new worker removes those without a heartbeat
 
     sleeper.send(signal.SIGCONT)
 
@@ -158,7 +158,7 @@ def test_task_over_shutdown_timeout_is_put_back(workers: Crew, step: Step) -> No
 
 @contextmanager
 def no_connections() -> Iterator[None]:
-    """Let nobody but this test use the database."""
+    """Refuse all other connections to the database."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid(), current_database()")
         ours, name = cursor.fetchone()
@@ -183,7 +183,7 @@ def test_worker_survives_database_outage(workers: Crew, step: Step) -> None:
     until(ended(1))
 
 
-def test_sweep_runs_once_minute_with_many_workers(workers: Crew, step: Step) -> None:
+def test_many_workers_sweep_once_a_minute(workers: Crew, step: Step) -> None:
     started = time.time()
     lost = started_run(step=step)
     long_ago = timezone.now() - dt.timedelta(seconds=61)

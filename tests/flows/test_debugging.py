@@ -70,7 +70,7 @@ def test_validator_waits_for_debugger(debugged: Stack) -> None:
     assert debugged.finished(run["id"])["result"] == "PASS"
 
 
-def test_program_of_pycharm_serves_with_environment_of_web(debugged: Stack) -> None:
+def test_uvicorn_serves_with_environment_of_web(debugged: Stack) -> None:
     told = json.loads(debugged.devenv("env", "--role", "web", "--json").stdout)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

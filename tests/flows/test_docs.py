@@ -1,4 +1,4 @@
-"""Every command that the documentation shows is executed."""
+"""The commands of the API page are executed."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.flows.stack import Stack
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
 
 
-def test_the_commands_of_the_page_about_the_api_work(stack: Stack, tmp_path: Path) -> None:
+def test_commands_of_api_page_work(stack: Stack, tmp_path: Path) -> None:
     environ = {
         "HOME": str(tmp_path),
         "VALIDIBOT_API_URL": stack.web,

@@ -1,4 +1,4 @@
-"""Containers that we did not write, well-behaved and odd: each run ends once, and says why."""
+"""Foreign containers, correct and faulty: each run ends once, with the reason."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ NOTHING = "The validator stored no output."
 
 @dataclass(frozen=True)
 class End:
-    """How a run ends: its result, the beginning of its error, the findings, and who heard of it."""
+    """The end of a run: its result, the start of its error, the findings, and the detecting part."""
 
     result: str
     error: str = ""
@@ -44,14 +44,12 @@ ENDINGS = {
 
 @pytest.fixture(scope="module")
 def runs(foreign: Stack) -> dict[str, str]:
-    """All of them at once; each test waits for its own."""
+    """Start all runs at once; each test waits for its own."""
     return {one.slug: launch(foreign, one) for one in VARIANTS if one.slug in ENDINGS}
 
 
 @pytest.mark.parametrize("slug", ENDINGS)
-def test_a_foreign_container_ends_its_run_once(
-    foreign: Stack, runs: dict[str, str], slug: str
-) -> None:
+def test_foreign_container_ends_run_once(foreign: Stack, runs: dict[str, str], slug: str) -> None:
     run, expected = foreign.finished(runs[slug]), ENDINGS[slug]
 
     assert run["result"] == expected.result, run
@@ -69,7 +67,7 @@ def _heard_once(stack: Stack, run: str, *, by: str) -> None:
 
 
 def _execution(stack: Stack, run: str) -> dict[str, object]:
-    """Return the execution as Cloud Run shows it, once it has ended."""
+    """Wait for the end of the execution and return it as Cloud Run shows it."""
     name = stack.told(run, "running", "execution")
     url = f"https://us-west1-run.googleapis.com/v2/{name}"
     worker = Identity(stack, "worker")
@@ -92,7 +90,7 @@ def _execution(stack: Stack, run: str) -> dict[str, object]:
         ("fmu-hang", "failedCount"),
     ],
 )
-def test_exit_code_follows_the_contract(
+def test_exit_code_follows_contract(
     foreign: Stack, runs: dict[str, str], slug: str, count: str
 ) -> None:
     foreign.finished(runs[slug])
@@ -100,7 +98,7 @@ def test_exit_code_follows_the_contract(
     assert _execution(foreign, runs[slug])[count] == 1
 
 
-def test_second_execution_repeats_the_callback_only(foreign: Stack, runs: dict[str, str]) -> None:
+def test_second_execution_repeats_callback_only(foreign: Stack, runs: dict[str, str]) -> None:
     run = runs["energyplus-explode-again"]
     before = foreign.finished(run)
 
@@ -120,7 +118,7 @@ def test_outputs_and_artifacts_are_shown(foreign: Stack, runs: dict[str, str]) -
     assert names == {"eplusout.sql", "eplusout.err", "eplusout.csv"}
 
 
-def test_cancel_stops_a_hanging_container(foreign: Stack) -> None:
+def test_cancel_stops_hanging_container(foreign: Stack) -> None:
     (hanging,) = [variant for variant in VARIANTS if variant.slug == "energyplus-hang"]
     run = launch(foreign, hanging)
     foreign.until(lambda: "running" in foreign.events(run))

@@ -16,7 +16,7 @@ from tests.waiting import until
 pytestmark = [
     pytest.mark.xdist_group("procfile"),
     pytest.mark.timeout(120),
-    pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells whose process it is"),
+    pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"),
 ]
 
 LIGHT, HEAVY = "meter-readings-schema", "energyplus-design-day"
@@ -44,7 +44,7 @@ def test_maintenance_allows_reads_and_pauses_workers(host: Host) -> None:
 
 
 def _launch_beside_the_closed_door(host: Host) -> None:
-    """Put a run on the queue that no request could."""
+    """Put a run on the queue during maintenance, when requests cannot."""
     code = (
         "from uuid import uuid4; from validibot.runs.models import Run;"
         " from validibot.runs.start import start_run; old = Run.objects.latest('created_at');"
@@ -56,7 +56,7 @@ def _launch_beside_the_closed_door(host: Host) -> None:
 
 
 def _rows(host: Host) -> dict[str, list[str]]:
-    """Return every row of every table as text; sessions do not outlive their deployment."""
+    """Return every row of every table as text, except sessions, which are not in backups."""
     with psycopg.connect(host.database_url) as connection:
         names = connection.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN"

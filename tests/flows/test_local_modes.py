@@ -15,7 +15,7 @@ import pytest
 
 from tests.flows import stack as stacks
 from tests.flows.stack import Stack
-from tests.flows.test_every_seeded_workflow import SLUGS
+from tests.flows.test_seeded_workflows import SLUGS
 
 pytestmark = [pytest.mark.xdist_group("local"), pytest.mark.timeout(180)]
 
@@ -49,7 +49,7 @@ def mocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def local(mocked: Stack) -> Iterator[Stack]:
-    """A web server that starts validators itself, as `EXECUTION_BACKEND=subprocess` says."""
+    """A web server with `EXECUTION_BACKEND=subprocess`, which starts validators itself."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     web = WebServer(mocked.root, mock=True, port=port)
@@ -116,7 +116,7 @@ def test_failing_sample_fails(request: pytest.FixtureRequest, mode: str, slug: s
 
 
 def _processes_in(name: str) -> list[str]:
-    """Return the commands that work in a folder whose name holds `name`."""
+    """Return the commands of processes whose working folder has `name` in its path."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -127,7 +127,7 @@ def _processes_in(name: str) -> list[str]:
     return found
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells who works where")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_cancel_stops_engine_of_child_process(local: Stack) -> None:
     sample = local.sample("energyplus-small-office")
     run = local.launch("energyplus-small-office", sample.read_bytes(), sample.name).json()["id"]

@@ -35,7 +35,7 @@ def _mail_to(stack: Stack, address: str) -> dict[str, Any]:
     return message
 
 
-def test_sign_up_verifies_by_mail_and_creates_workspace(stack: Stack) -> None:
+def test_sign_up_verifies_address_and_creates_workspace(stack: Stack) -> None:
     address = f"{uuid.uuid4().hex[:8]}@example.com"
     password = uuid.uuid4().hex
     with httpx.Client(base_url=stack.web, follow_redirects=True) as browser:
@@ -49,7 +49,7 @@ def test_sign_up_verifies_by_mail_and_creates_workspace(stack: Stack) -> None:
         assert "workspace" in browser.get("/app/").text
 
 
-def test_run_started_on_page_reports_its_end_by_mail(stack: Stack) -> None:
+def test_end_of_run_from_page_sends_mail(stack: Stack) -> None:
     login = stack.facts["login"]
     with httpx.Client(base_url=stack.web, follow_redirects=True) as browser:
         _submit(browser, "/accounts/login/", login=login["email"], password=login["password"])

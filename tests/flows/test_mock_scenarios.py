@@ -1,4 +1,4 @@
-"""Mock mode as its page describes it: the stack, the commands, what clients see of scenarios."""
+"""Mock mode: the stack, the commands of its page, and the effects of scenarios for clients."""
 
 import os
 import re
@@ -32,11 +32,11 @@ def mocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def _commands(*, alone: bool) -> str:
-    """Return the commands for the stack, or those for Django without one."""
+    """Return the commands of the page for the stack, or those for Django without a stack."""
     return "\n".join(block for block in pages.blocks(PAGE) if ("runserver" in block) is alone)
 
 
-def test_the_commands_of_the_page_work(mocked: Stack, tmp_path: Path) -> None:
+def test_commands_of_docs_page_work(mocked: Stack, tmp_path: Path) -> None:
     done = pages.run(
         _commands(alone=False),
         folder=mocked.root,
@@ -62,7 +62,7 @@ def database_url(mocked: Stack) -> str:
     return f"{url.rpartition('/')[0]}/alone"
 
 
-def test_django_alone_is_enough(database_url: str, tmp_path: Path) -> None:
+def test_mock_mode_needs_only_django(database_url: str, tmp_path: Path) -> None:
     *commands, serve = _commands(alone=True).strip().splitlines()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
@@ -125,7 +125,7 @@ def test_recorded_artifacts_can_be_downloaded(mocked: Stack) -> None:
     assert len(csv.content) == artifacts["eplusout.csv"]["size_bytes"]
 
 
-def test_an_unknown_scenario_is_a_problem_that_lists_them_all(mocked: Stack) -> None:
+def test_unknown_scenario_error_lists_scenarios(mocked: Stack) -> None:
     answer = mocked.launch("fmu-decay", b"PK", "a.fmu", **{"X-Validibot-Scenario": "explode"})
 
     assert answer.status_code == 400

@@ -1,4 +1,4 @@
-"""Flows of the Procfile, run as a platform does: release, then processes that start, stop and die."""
+"""Flows of the Procfile as a platform runs it: release, and start, stop and kill of processes."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.waiting import until
 pytestmark = [
     pytest.mark.xdist_group("procfile"),
     pytest.mark.timeout(180),
-    pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells whose process it is"),
+    pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"),
 ]
 
 LIGHT, FMU, LONG = "meter-readings-schema", "fmu-decay", "energyplus-small-office"

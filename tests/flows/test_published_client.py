@@ -46,7 +46,7 @@ def _json(done: Done) -> Any:
     return json.loads(done.stdout)
 
 
-def test_login_stores_the_default_organisation(client: Client, stack: Stack) -> None:
+def test_login_stores_default_organisation(client: Client, stack: Stack) -> None:
     key = stack.facts["api_key"]
     done = client("login", "--token", key, VALIDIBOT_TOKEN="", VALIDIBOT_ORG="")
 
@@ -76,7 +76,7 @@ def test_show_of_unknown_workflow_fails(client: Client) -> None:
     assert "not found" in (done.stdout + done.stderr).lower()
 
 
-def test_validate_passes_with_all_its_options(client: Client, stack: Stack) -> None:
+def test_validate_accepts_all_options(client: Client, stack: Stack) -> None:
     name = f"night run {uuid.uuid4()}"
     done = client(
         *(
@@ -97,7 +97,7 @@ def test_validate_passes_with_all_its_options(client: Client, stack: Stack) -> N
     assert run["short_description"] == "by the client"
 
 
-def test_validate_waits_for_a_simulation(client: Client, stack: Stack) -> None:
+def test_validate_waits_for_simulation(client: Client, stack: Stack) -> None:
     sample = str(stack.sample("energyplus-small-office"))
     done = client("validate", sample, "-w", "energyplus-small-office")
 
@@ -112,7 +112,7 @@ def test_validate_of_invalid_data_exits_1_with_findings(client: Client, stack: S
     assert "Traceback" not in done.stderr
 
 
-def test_validate_without_wait_returns_the_run(client: Client, stack: Stack) -> None:
+def test_validate_without_wait_returns_run(client: Client, stack: Stack) -> None:
     sample = str(stack.sample("energyplus-small-office"))
     launched = client("validate", sample, "-w", "energyplus-small-office", "--no-wait", "--json")
     run = _json(launched)
@@ -122,7 +122,7 @@ def test_validate_without_wait_returns_the_run(client: Client, stack: Stack) -> 
     assert stack.finished(run["id"])["result"] == "PASS"
 
 
-def test_validate_timeout_leaves_the_run_running(client: Client, stack: Stack) -> None:
+def test_validate_timeout_does_not_stop_run(client: Client, stack: Stack) -> None:
     sample = str(stack.sample("energyplus-small-office"))
     done = client(
         *("validate", sample, "-w", "energyplus-small-office", "--timeout", "1", "--json"),
@@ -131,7 +131,7 @@ def test_validate_timeout_leaves_the_run_running(client: Client, stack: Stack) -
     assert done.returncode == STILL_RUNNING, done.stdout + done.stderr
 
 
-def test_runs_show_reads_a_run_of_any_result(client: Client, stack: Stack) -> None:
+def test_runs_show_reads_run_of_any_result(client: Client, stack: Stack) -> None:
     run = stack.run(
         "meter-readings-schema", stack.sample("meter-readings-schema", "failing_sample")
     )

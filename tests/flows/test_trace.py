@@ -1,4 +1,4 @@
-"""`devenv trace`: a run's life from the terminal, and its callback once more, in the emulated mode."""
+"""`devenv trace` in the emulated mode: the events of a run, and replay of its callback."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def test_trace_as_json(stack: Stack, run: str) -> None:
     assert told["executions"][0]["state"] == "CONDITION_SUCCEEDED"
 
 
-def test_the_callback_of_a_run_is_posted_again(stack: Stack, run: str) -> None:
+def test_replay_posts_callback_of_run(stack: Stack, run: str) -> None:
     done = stack.devenv("trace", "--replay", run, "--json")
 
     answer = json.loads(done.stdout)
@@ -42,7 +42,7 @@ def test_the_callback_of_a_run_is_posted_again(stack: Stack, run: str) -> None:
     assert answer["answer"]["idempotent_replayed"] is True
 
 
-def test_a_callback_in_a_file_is_posted_as_its_caller(stack: Stack, run: str) -> None:
+def test_replay_posts_callback_from_file(stack: Stack, run: str) -> None:
     body = json.dumps({"run_id": run, "callback_id": "nobody's"})
     file = stack.root / "callback.json"
     file.write_text(
@@ -53,7 +53,7 @@ def test_a_callback_in_a_file_is_posted_as_its_caller(stack: Stack, run: str) ->
 
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["status"]) == (1, 400)
-    assert answer["answer"]["detail"].startswith("This is no callback")
+    assert answer["answer"]["detail"].startswith("Invalid callback")
 
 
 @pytest.mark.parametrize(

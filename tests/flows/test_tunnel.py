@@ -1,7 +1,7 @@
-"""Tunnel mode for real: `ssh -R` to a host in a network of its own, where the cloud is.
+"""Tunnel mode with `ssh -R` to a host in a network namespace, where the emulated cloud is.
 
-Web, worker and gate run here as on a laptop; queue, jobs, bucket and scheduler are on the far side
-and reach them by the public URL only.
+Web, worker and gate run here as on a laptop. Queue, jobs, bucket and scheduler are on the far side
+and reach them only by the public URL.
 """
 
 import json
@@ -89,7 +89,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
 
 
 def _programs(far: Far) -> list[int]:
-    """Return the processes that lead to the far side."""
+    """Return the process ids of the tunnel programs."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

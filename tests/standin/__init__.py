@@ -1,1 +1,1 @@
-"""Foreign programs that the tests run against ours, written from their published contracts."""
+"""Stand-ins for foreign programs, written from their published contracts."""

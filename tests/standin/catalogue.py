@@ -7,10 +7,10 @@ from django.forms.models import model_to_dict
 from validibot.workflows.models import Step, StepFile, Validator, Workflow
 
 
-def plant(slugs: Mapping[str, str]) -> None:
-    """Make a validator, and a workflow of it alone, for each job.
+def create_workflows(slugs: Mapping[str, str]) -> None:
+    """Create a validator and a workflow with it as the only step, for each job.
 
-    The value is a seeded workflow whose validator is like it.
+    Values are slugs of seeded workflows whose validator is the template.
     """
     for slug, seed in slugs.items():
         like = Step.objects.select_related("validator", "workflow").get(workflow__slug=seed)

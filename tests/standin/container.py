@@ -1,4 +1,4 @@
-"""Validator container as published, with its oddities: `python -m tests.standin.container`.
+"""Stand-in for the published validator containers: `python -m tests.standin.container`.
 
 `STANDIN_KIND` is `energyplus` (or unset) or `fmu`: the published images behave differently.
 It answers without simulating; `STANDIN` selects the behaviour:
@@ -109,7 +109,7 @@ class _Attempt:
         try:
             status, text, code = self._work()
         except Refused as error:
-            # EnergyPlus names the cause and is content; the others fail without words.
+            # EnergyPlus reports the cause and exits with 0; the others fail without a message.
             words = str(error) if self._energyplus else "The validator failed."
             status, text, code = "failed_runtime", words, 0 if self._energyplus else 1
         except Exception:
@@ -146,7 +146,7 @@ class _Attempt:
         return scratch
 
     def _fetch_inputs(self, scratch: Path) -> None:
-        """Files are chosen by role and type, as the published containers do."""
+        """Choose the files by role and type, as the published containers do."""
         role = "primary-model" if self._energyplus else "fmu"
         files: list[InputFileItem | ResourceFileItem] = [
             item for item in self._envelope.input_files if item.role == role
@@ -274,7 +274,7 @@ class _Attempt:
             try:
                 response.json()
             except ValueError:
-                log.exception("the callback's answer is no JSON")
+                log.exception("the callback's answer is not JSON")
                 return 1
             return 0
         return 1

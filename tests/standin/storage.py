@@ -83,7 +83,7 @@ class Storage:
 
     def _blob(self, uri: str) -> Blob:
         if not uri.startswith("gs://"):
-            raise Refused(f"{uri!r} has no scheme that is known")
+            raise Refused(f"{uri!r} has an unknown scheme")
         if self._prefix and not uri.startswith(self._prefix):
             raise Refused(f"{uri} is outside of {self._prefix}")
         self._client = self._client or self._connect()

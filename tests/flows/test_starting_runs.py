@@ -1,4 +1,4 @@
-"""Launching over HTTP: body modes, waiting, idempotency, and input that nobody should send."""
+"""Starting runs over HTTP: body modes, waiting, idempotency, and hostile input."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ def _document(stack: Stack) -> bytes:
     return stack.sample("meter-readings-schema").read_bytes()
 
 
-def test_prefer_wait_returns_the_finished_run(stack: Stack) -> None:
+def test_prefer_wait_returns_finished_run(stack: Stack) -> None:
     answer = stack.launch("meter-readings-schema", _document(stack), "a.json", Prefer="wait=5")
 
     assert answer.status_code == 201
@@ -85,7 +85,7 @@ def _megabytes(count: int) -> Iterator[bytes]:
         yield block
 
 
-def test_two_hundred_megabytes_are_refused_whether_declared_or_streamed(stack: Stack) -> None:
+def test_too_large_upload_is_refused_declared_or_streamed(stack: Stack) -> None:
     declared = {"Content-Length": str(200 * 1024 * 1024), "X-Filename": "a.json"}
     for headers in (declared, {"X-Filename": "a.json"}):
         answer = stack.api.post(RUNS, content=_megabytes(200), headers=headers)

@@ -23,7 +23,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def told(
     local: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> "subprocess.CompletedProcess[str]":
-    """The output of the commands of the page; they start the stack."""
+    """Run the commands of the page, which start the stack; return their output."""
     home = tmp_path_factory.mktemp("home")
     script = pages.commands("docs/modes/local.md")
     return pages.run(

@@ -1,4 +1,4 @@
-"""Each seeded workflow does what its samples promise, on the emulated cloud."""
+"""The samples of each seeded workflow have the expected results on the emulated cloud."""
 
 import hashlib
 
@@ -20,7 +20,7 @@ SLUGS = (
 
 
 @pytest.mark.parametrize("slug", SLUGS)
-def test_the_sample_passes(stack: Stack, slug: str) -> None:
+def test_sample_of_workflow_passes(stack: Stack, slug: str) -> None:
     run = stack.run(slug, stack.sample(slug))
 
     assert (run["state"], run["result"]) == ("COMPLETED", "PASS"), run
@@ -41,7 +41,7 @@ def test_list_of_seeds_is_complete(stack: Stack) -> None:
     assert {workflow["slug"] for workflow in stack.facts["workflows"]} == set(SLUGS)
 
 
-def test_simulation_uses_every_service_of_the_cloud(stack: Stack) -> None:
+def test_simulation_uses_every_cloud_service(stack: Stack) -> None:
     run = stack.run("energyplus-small-office", stack.sample("energyplus-small-office"))
 
     kinds = stack.events(run["id"])
@@ -49,7 +49,7 @@ def test_simulation_uses_every_service_of_the_cloud(stack: Stack) -> None:
     assert [kind for kind in kinds if kind in stations] == stations
 
 
-def test_a_simulation_leaves_metrics_and_artifacts(stack: Stack) -> None:
+def test_simulation_stores_metrics_and_artifacts(stack: Stack) -> None:
     run = stack.run("energyplus-small-office", stack.sample("energyplus-small-office"))
     (step,) = run["steps"]
 
@@ -60,7 +60,7 @@ def test_a_simulation_leaves_metrics_and_artifacts(stack: Stack) -> None:
     assert {"eplusout.err", "eplusout.sql", "eplusout.csv"} <= names
 
 
-def test_an_artifact_can_be_downloaded_as_it_was_hashed(stack: Stack) -> None:
+def test_downloaded_artifact_has_stored_hash(stack: Stack) -> None:
     run = stack.run("energyplus-design-day", stack.sample("energyplus-design-day"))
     for artifact in run["steps"][0]["artifacts"]:
         content = stack.api.get(stack.web + artifact["url"]).raise_for_status().content
