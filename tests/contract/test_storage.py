@@ -150,6 +150,15 @@ def test_copy_refuses_to_overwrite(storage: Storage, root: str) -> None:
         storage.copy(stored.uri, f"{root}/y", version=stored.version)
 
 
+def test_delete_removes_one_object(storage: Storage, root: str) -> None:
+    for name in ("a", "ab"):
+        storage.create(f"{root}/{name}", b"1", mime_type="text/plain")
+
+    assert storage.delete(f"{root}/a")
+    assert not storage.delete(f"{root}/a")
+    assert [item.uri for item in storage.list_below(root)] == [f"{root}/ab"]
+
+
 def test_list_and_delete_leave_sibling_folders_alone(storage: Storage, root: str) -> None:
     made = [
         storage.create(f"{root}/{name}", b"1", mime_type="text/plain")

@@ -1,7 +1,8 @@
-"""Which classes of `validibot_shared` a validator type speaks; any other speaks the base classes."""
+"""Envelopes of `validibot_shared`: the classes of each validator type, and faults of documents."""
 
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from validibot_shared.energyplus.envelopes import (
     EnergyPlusInputEnvelope,
     EnergyPlusOutputEnvelope,
@@ -36,3 +37,11 @@ def language_of(validation_type: str) -> Language:
     except ValueError:
         kind = ValidatorType.CUSTOM_VALIDATOR
     return Language(kind, *_TYPED.get(kind, ()))
+
+
+def faults_of(error: ValidationError, *, root: str, limit: int = 1) -> str:
+    """Return the first faults of a document, each with its place; `root` names the document."""
+    faults = error.errors(include_input=False, include_url=False)[:limit]
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or root}: {fault['msg']}" for fault in faults
+    )

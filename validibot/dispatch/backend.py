@@ -5,8 +5,8 @@ that cannot know whether an entry exists (the sweep) enqueues with a key: both b
 second entry with the same key while the first one waits. Cloud Tasks does so by the task's name,
 and refuses a name for up to a day after its task has been delivered; the database queue does so
 with procrastinate's `queueing_lock`, and releases the key when a worker fetches the task. A key must
-therefore name a piece of work with its progress, not only its object (`execute-<run>-<steps done>`),
-and contain a part that changes with time if the same work may have to be enqueued again.
+therefore name a piece of work with its progress, not only its object: `execute-<run>-<moment>`, where
+the moment is that at which the run became ready for a worker.
 """
 
 import re

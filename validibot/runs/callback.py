@@ -15,6 +15,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from validibot_shared.validations.envelopes import ValidationCallback
 
+from validibot.core.envelopes import faults_of
 from validibot.core.logging import bound_run
 from validibot.core.storage import StorageError
 from validibot.core.storage.capability import mint
@@ -61,7 +62,7 @@ def receive(body: bytes) -> CallbackReply:
     try:
         callback = ValidationCallback.model_validate_json(body)
     except ValidationError as error:
-        return _refusal(400, f"Invalid callback: {_first_problem(error)}")
+        return _refusal(400, f"Invalid callback: {faults_of(error, root='body')}.")
     return process(callback)
 
 
@@ -95,7 +96,7 @@ def renew_capability(body: bytes) -> tuple[int, dict[str, Any]]:
             run_id=asked.run_id, callback_id=asked.callback_id, nonce=asked.callback_nonce
         )
     except ValidationError as error:
-        return 400, {"detail": f"Invalid capability request: {_first_problem(error)}"}
+        return 400, {"detail": f"Invalid capability request: {faults_of(error, root='body')}."}
     except AttemptNotProved as error:
         return error.status, {"detail": str(error)}
     if refusal := _capability_refusal(attempt):
@@ -129,12 +130,6 @@ def _proved_attempt(*, run_id: str, callback_id: str, nonce: str) -> Attempt:
     if not nonce_matches(nonce, attempt.nonce_digest):
         raise AttemptNotProved(403, "The callback_nonce is wrong.")
     return attempt
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(map(str, problem["loc"])) or "body"
-    return f"{where}: {problem['msg']}."
 
 
 def _reply(outcome: Outcome, message: str, callback_id: str) -> CallbackReply:

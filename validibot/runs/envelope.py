@@ -19,7 +19,7 @@ from validibot_shared.validations.envelopes import (
     ValidationInputEnvelope,
 )
 
-from validibot.core.envelopes import language_of
+from validibot.core.envelopes import faults_of, language_of
 from validibot.core.storage import get_storage
 from validibot.runs.backends.base import ExecutionBackend
 from validibot.runs.models import Attempt, Run, StepRun
@@ -67,10 +67,7 @@ def _parse(validation_type: str, document: dict[str, Any]) -> ValidationInputEnv
     try:
         return language_of(validation_type).input_class.model_validate(document)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-            for fault in error.errors(include_input=False, include_url=False)[:5]
-        )
+        faults = faults_of(error, root="envelope", limit=5)
         raise EnvelopeInvalid(f"The step does not fit its validator: {faults}.") from None
 
 

@@ -19,7 +19,7 @@ from validibot_shared.validations.envelopes import (
     ValidatorType,
 )
 
-from validibot.core.envelopes import language_of
+from validibot.core.envelopes import faults_of, language_of
 from validibot.core.storage import ObjectNotFound, ObjectTooLarge, StoredObject, get_storage
 from validibot.engines.problems import DocumentProblem, storable
 from validibot.runs.models import Artifact, Attempt, Finding
@@ -66,11 +66,8 @@ def read_output(attempt: Attempt, result_uri: str) -> ValidationOutputEnvelope:
     try:
         envelope = language_of(validator.validation_type).output_class.model_validate_json(content)
     except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, fault["loc"])) or "envelope"
-        raise OutputInvalid(
-            f"The validator's output is malformed: {where}: {fault['msg']}."
-        ) from None
+        fault = faults_of(error, root="envelope")
+        raise OutputInvalid(f"The validator's output is malformed: {fault}.") from None
     _check_identity(envelope, _expected(attempt))
     return envelope
 

@@ -98,9 +98,8 @@ def _inputs(before: dt.datetime) -> int:
     ).exclude(input_uri="")
     found = list(attempts.values_list("pk", "bundle_uri")[:BATCH])
     for _, bundle_uri in found:
-        for prefix in (f"{bundle_uri}/input.json", f"{bundle_uri}/inputs/"):
-            if not _delete_files(prefix):
-                return 0
+        if not _delete_files(f"{bundle_uri}/input.json", folder=f"{bundle_uri}/inputs/"):
+            return 0
     Attempt.objects.filter(pk__in=[pk for pk, _ in found]).update(input_uri="")
     return len(found)
 
@@ -108,9 +107,11 @@ def _inputs(before: dt.datetime) -> int:
 def _submissions(before: dt.datetime) -> int:
     """Remove submissions that no run was ever made of: a launch was interrupted."""
     unused = Submission.objects.filter(run=None, created_at__lt=before)
-    for row in unused.exclude(uri="")[:BATCH]:
-        _delete_files(row.uri)
-    return _rows(unused)
+    batch = list(unused.order_by().values_list("pk", "uri")[:BATCH])
+    # The row is all that names its file, so it goes only after the file.
+    keys = [pk for pk, uri in batch if not uri or _delete_files(uri)]
+    unused.filter(pk__in=keys).delete()
+    return len(keys)
 
 
 def _results(before: dt.datetime) -> int:
@@ -136,11 +137,15 @@ def _statement(sql: str, table: str) -> Callable[[dt.datetime], int]:
     return remove
 
 
-def _delete_files(prefix: str) -> bool:
+def _delete_files(uri: str, *, folder: str = "") -> bool:
+    """Delete an object, and what is below a folder; return False if that has to be repeated."""
+    storage = get_storage(uri)
     try:
-        get_storage(prefix).delete_below(prefix)
+        storage.delete(uri)
+        if folder:
+            storage.delete_below(folder)
     except StorageError as error:
-        logger.warning("files below %s are purged later: %s", prefix, error)
+        logger.warning("%s is purged later: %s", uri, error)
         return False
     return True
 

@@ -24,8 +24,8 @@ def tasks(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str
         task_id=request.headers.get("X-CloudTasks-TaskName", "")[:500],
         number=int(number) if number.isdecimal() and len(number) < 7 else 0,
     )
-    outcome = deliver(delivery)
-    return outcome.status, {"message": outcome.message}
+    result = deliver(delivery)
+    return result.status, {"message": result.message}
 
 
 @door

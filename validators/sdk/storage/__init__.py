@@ -102,6 +102,10 @@ class Storage(ABC):
         """Copy within the scheme, create-only; return the target's version."""
 
     @abstractmethod
+    def delete(self, uri: str) -> bool:
+        """Delete one object; return whether there was one."""
+
+    @abstractmethod
     def delete_below(self, prefix: str) -> int:
         """Delete every object below the folder URI `prefix`; return how many."""
 

@@ -85,12 +85,21 @@ class FileStorage(Storage):
             file.writelines(self.stream(source, version=version))
         return version
 
+    def delete(self, uri: str) -> bool:
+        try:
+            with _translated(uri):
+                path_of(uri).unlink()
+        except ObjectNotFound:
+            return False
+        return True
+
     def delete_below(self, prefix: str) -> int:
         folder = path_of(prefix)
         if not folder.is_dir():
             return 0
-        count = sum(path.is_file() for path in folder.rglob("*"))
-        shutil.rmtree(folder)
+        with _translated(prefix):
+            count = sum(path.is_file() for path in folder.rglob("*"))
+            shutil.rmtree(folder)
         return count
 
     def _open(self, path: Path) -> BufferedReader:

@@ -121,6 +121,14 @@ class GoogleStorage(Storage):
                 if token is None:
                     return str(copied.generation)
 
+    def delete(self, uri: str) -> bool:
+        try:
+            with _translated(uri):
+                self._blob(uri).delete(retry=self._retry)
+        except ObjectNotFound:
+            return False
+        return True
+
     def delete_below(self, prefix: str) -> int:
         count = 0
         for stored in list(self.list_below(prefix)):

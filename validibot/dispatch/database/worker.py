@@ -126,10 +126,10 @@ class QueueWorker:
             await asyncio.wait({working})  # may take longer than the lease, so heartbeats go on
             for each in tasks:
                 each.cancel()
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
 
     def _app(self, connector: PsycopgConnector) -> App:
         app = App(connector=connector)

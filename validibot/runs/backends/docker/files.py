@@ -15,6 +15,7 @@ from validibot_shared.validations.envelopes import ValidationInputEnvelope
 
 from containers import ContainerMount
 from validators.sdk.storage.file import path_of
+from validibot.core.envelopes import faults_of
 from validibot.core.storage import get_storage
 
 MAX_FILES = 100
@@ -34,9 +35,8 @@ def read_envelope(uri: str) -> ValidationInputEnvelope:
     try:
         return ValidationInputEnvelope.model_validate_json(content)
     except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, fault["loc"])) or "envelope"
-        raise FilesRefused(f"{uri} is not an input envelope: {where}: {fault['msg']}.") from error
+        fault = faults_of(error, root="envelope")
+        raise FilesRefused(f"{uri} is not an input envelope: {fault}.") from error
 
 
 def bundle_of(input_uri: str) -> Path:
