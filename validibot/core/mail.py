@@ -2,8 +2,8 @@
 
 The request that causes an account mail only stores it, so neither the mail server nor its failure shows
 in the time of the answer. The message is a row of its own, not an argument of the task: a reset link
-opens an account, and arguments are shown in the admin site, in logs and in dead letters. Nobody is
-shown the row; it is deleted when the mail has been sent, and by the purge after a day. If the queue
+opens an account, and arguments are shown in the admin site, in logs and in dead letters. The row is
+not shown anywhere; it is deleted when the mail has been sent, and by the purge after a day. If the queue
 cannot be reached the mail is lost, and its recipient asks for another one.
 
 A mail that its recipient's server refuses for good (an SMTP reply of 5xx) can never be delivered; it is
