@@ -18,7 +18,7 @@ class Variant:
 
     behaviour: str
     kind: str = "energyplus"
-    timeout: float = 120
+    seconds: int = 120
     max_retries: int = 0
 
     @property
@@ -33,7 +33,6 @@ class Variant:
 name = "{self.slug}"
 image = "{STANDIN}"
 account = "{ACCOUNT}"
-timeout = {self.timeout:.1f}
 max_retries = {self.max_retries}
 env = {{ DEPLOYMENT_TARGET = "gcp", STANDIN = "{self.behaviour}", STANDIN_KIND = "{self.kind}" }}
 """
@@ -46,7 +45,7 @@ VARIANTS = (
     *(Variant(behaviour=name) for name in ("explode", "vanish", "die", "silent", "hang")),
     *(Variant(behaviour=name, kind="fmu") for name in ("success", "explode", "vanish")),
     Variant(behaviour="explode", max_retries=1),
-    Variant(behaviour="hang", kind="fmu", timeout=3),
+    Variant(behaviour="hang", kind="fmu", seconds=3),
     IDLE,
 )
 _AS_PROCESS = f"""
@@ -60,7 +59,7 @@ def start(root: Path, *, servers: Servers | None = None) -> Stack:
     cloud = _AS_PROCESS + "".join(variant.toml for variant in VARIANTS)
     stack = stacks.make(root, validators=[ACCOUNT], cloud=cloud, servers=servers)
     stacks.start(stack)
-    slugs = {variant.slug: _SEEDS[variant.kind] for variant in VARIANTS}
+    slugs = {variant.slug: (_SEEDS[variant.kind], variant.seconds) for variant in VARIANTS}
     code = f"from tests.standin.catalogue import create_workflows; create_workflows({slugs!r})"
     created = stack.devenv("run", "python", "manage.py", "shell", "-c", code)
     assert created.returncode == 0, created.stderr

@@ -7,19 +7,20 @@ from django.forms.models import model_to_dict
 from validibot.workflows.models import Step, StepFile, Validator, Workflow
 
 
-def create_workflows(slugs: Mapping[str, str]) -> None:
+def create_workflows(slugs: Mapping[str, tuple[str, int]]) -> None:
     """Create a validator and a workflow with it as the only step, for each job.
 
-    Values are slugs of seeded workflows whose validator is the template.
+    Values are the slug of the seeded workflow that is the template, and the time limit in seconds.
     """
-    for slug, seed in slugs.items():
+    for slug, (seed, seconds) in slugs.items():
         like = Step.objects.select_related("validator", "workflow").get(workflow__slug=seed)
-        _workflow(slug, like, _validator(slug, like.validator))
+        _workflow(slug, like, _validator(slug, like.validator, seconds))
 
 
-def _validator(slug: str, like: Validator) -> Validator:
+def _validator(slug: str, like: Validator, seconds: int) -> Validator:
     values = model_to_dict(like, exclude=["id"])
-    return Validator.objects.create(**values | {"slug": slug, "title": slug, "job": slug})
+    own = {"slug": slug, "title": slug, "job": slug, "timeout_seconds": seconds}
+    return Validator.objects.create(**values | own)
 
 
 def _workflow(slug: str, like: Step, validator: Validator) -> None:
