@@ -237,6 +237,7 @@ RETENTION_DAYS: dict[str, int | None] = {
     "attempts": env.int("RETENTION_ATTEMPTS", default=90),
     "inputs": env.int("RETENTION_INPUTS", default=30),
     "unused_submissions": env.int("RETENTION_UNUSED_SUBMISSIONS", default=1),
+    "orphaned_files": 1,  # of attempts and submissions that have no row
     "dead_jobs": env.int("RETENTION_DEAD_JOBS", default=90),
     "results": env.int("RETENTION_RESULTS", default=0) or None,
     "evidence": env.int("RETENTION_EVIDENCE", default=0) or None,

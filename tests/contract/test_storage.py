@@ -1,5 +1,6 @@
 """Contract of every storage: files of this machine and Cloud Storage."""
 
+import datetime as dt
 import uuid
 from collections.abc import Iterator
 from io import BytesIO
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from devenv.gcp import Cloud
 from tests.cloud import ActAs
@@ -168,6 +170,10 @@ def test_list_and_delete_leave_sibling_folders_alone(storage: Storage, root: str
     assert {(item.uri, item.version) for item in storage.list_below(f"{root}/a/")} == {
         (item.uri, item.version) for item in made[:2]
     }
+    now = timezone.now()
+    for offset, expected in ((1, [item.uri for item in made[:2]]), (-1, [])):
+        moment = now + dt.timedelta(hours=offset)
+        assert sorted(storage.list_written_before(f"{root}/a/", moment)) == expected
     assert storage.delete_below(f"{root}/a") == 2
     assert [item.uri for item in storage.list_below(root)] == [f"{root}/ab/3"]
     assert storage.delete_below(f"{root}/a") == 0

@@ -14,6 +14,7 @@ from validibot.runs.models import (
     IdempotencyKey,
     Run,
     RunEvent,
+    RunEvidence,
     StepRun,
 )
 
@@ -98,6 +99,12 @@ class FindingAdmin(ReadOnly):
 class ArtifactAdmin(ReadOnly):
     list_display = ("name", "run_id", "type", "size_bytes")
     search_fields = ("run__id", "name")
+
+
+@admin.register(RunEvidence)
+class RunEvidenceAdmin(ReadOnly):
+    list_display = ("run_id", "manifest_sha256", "contents_sha256", "created_at")
+    search_fields = ("run__id", "manifest_sha256", "contents_sha256")
 
 
 @admin.register(IdempotencyKey)

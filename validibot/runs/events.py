@@ -185,8 +185,8 @@ async def changes(
 ) -> AsyncIterator[None]:
     """Yield at once, after each change of the run, and at least every `every` seconds.
 
-    With `ends_only` the changes before the end of the run are left out. Who gives a moment before
-    the run was created as `since` is spared the first look if the run cannot have ended yet.
+    With `ends_only` the changes before the end of the run are left out. With `since`, a moment before
+    the run was created, the first look is left out if the run cannot have ended yet.
     """
     loop = asyncio.get_running_loop()
     changed = asyncio.Event()

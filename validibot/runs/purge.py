@@ -7,8 +7,11 @@ of its own, and may be interrupted and repeated at any time.
 
 import datetime as dt
 import logging
+import re
 from collections.abc import Callable, Mapping
+from itertools import batched
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, models
@@ -18,7 +21,7 @@ from django.utils import timezone
 from validibot.core.models import CacheEntry, FailureCount, PendingMail
 from validibot.core.storage import StorageError, get_storage
 from validibot.runs.deletion import delete_runs
-from validibot.runs.models import Attempt, CallbackReceipt, IdempotencyKey, Run, RunEvent
+from validibot.runs.models import Artifact, Attempt, CallbackReceipt, IdempotencyKey, Run, RunEvent
 from validibot.runs.states import RUN, terminal
 from validibot.submissions.models import Submission
 
@@ -26,6 +29,11 @@ BATCH = 1000
 # A pass ends after so many batches of one kind; the next pass goes on.
 MAX_BATCHES = 100
 _ENDED = sorted(terminal(RUN))
+_UUID_TEXT = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_FOLDER = re.compile(
+    rf".*?/(?:runs/\d+/(?P<run>{_UUID_TEXT})/attempts/(?P<attempt>{_UUID_TEXT})"
+    rf"|submissions/\d+/(?P<submission>{_UUID_TEXT}))/"
+)
 # Tables of apps that not every process has installed.
 _SESSIONS = "DELETE FROM django_session WHERE session_key IN (SELECT session_key FROM django_session WHERE expire_date < %s LIMIT %s)"
 _DEAD_JOBS = "DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procrastinate_jobs WHERE status IN ('failed', 'aborted', 'cancelled') AND scheduled_at < %s LIMIT %s)"
@@ -114,6 +122,49 @@ def _submissions(before: dt.datetime) -> int:
     return len(keys)
 
 
+def _orphaned_files(before: dt.datetime) -> int:
+    """Remove the files of attempts and submissions that have no row; return how many files.
+
+    They are left by interrupted launches and by attempts that were purged. A row is written before
+    the files of an attempt, and at once after the file of a submission, so the row of an old file
+    would be there. The last attempt's artifacts, and those of any other, keep their folder.
+    """
+    removed = 0
+    for kind in ("runs", "submissions"):
+        root = f"{settings.DATA_ROOT}/{kind}/"
+        try:
+            found_uris = get_storage(root).list_written_before(root, before)
+            for uris in batched(found_uris, BATCH, strict=False):
+                folders = {found[0]: found for found in map(_FOLDER.match, uris) if found}
+                for folder in _without_rows(folders):
+                    removed += get_storage(folder).delete_below(folder)
+                if removed >= BATCH:
+                    return removed
+        except StorageError as error:
+            logger.warning("orphaned files below %s are purged later: %s", root, error)
+            return 0
+    return removed
+
+
+def _without_rows(folders: Mapping[str, re.Match[str]]) -> list[str]:
+    """Return the folders whose attempt or submission does not exist."""
+    attempts = [found["attempt"] for found in folders.values() if found["attempt"]]
+    submissions = [found["submission"] for found in folders.values() if found["submission"]]
+    rows = {str(pk) for pk in Attempt.objects.filter(pk__in=attempts).values_list("pk", flat=True)}
+    rows |= {
+        str(pk) for pk in Submission.objects.filter(pk__in=submissions).values_list("pk", flat=True)
+    }
+    return [
+        folder
+        for folder, found in folders.items()
+        if (found["attempt"] or found["submission"]) not in rows
+        and not (
+            found["run"]
+            and Artifact.objects.filter(run_id=UUID(found["run"]), uri__startswith=folder).exists()
+        )
+    ]
+
+
 def _results(before: dt.datetime) -> int:
     """Remove ended runs whose evidence need not be kept either."""
     days = settings.RETENTION_DAYS["evidence"]
@@ -162,4 +213,6 @@ _KINDS: Mapping[str, Callable[[dt.datetime], int]] = {
     "unused_submissions": _submissions,
     "dead_jobs": _statement(_DEAD_JOBS, "procrastinate_jobs"),
     "results": _results,
+    # Last: the kinds above make orphans of files whose storage was away.
+    "orphaned_files": _orphaned_files,
 }

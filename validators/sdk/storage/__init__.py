@@ -11,6 +11,7 @@ that somebody else described. All methods take whole URIs (`gs://bucket/x`, `fil
     └── ObjectMismatch    size or SHA-256 differ from what was promised
 """
 
+import datetime as dt
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -96,6 +97,10 @@ class Storage(ABC):
     @abstractmethod
     def list_below(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects below the folder URI `prefix`."""
+
+    @abstractmethod
+    def list_written_before(self, prefix: str, moment: dt.datetime) -> Iterator[str]:
+        """Yield the URIs of the objects below the folder URI `prefix` that were written earlier."""
 
     @abstractmethod
     def copy(self, source: str, target: str, *, version: str) -> str:

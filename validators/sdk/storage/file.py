@@ -6,6 +6,7 @@ replaces nothing. Below the folder `untrusted`, where containers of validators w
 is followed: it could lead to files of other tenants.
 """
 
+import datetime as dt
 import errno
 import hashlib
 import os
@@ -13,7 +14,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -79,6 +80,13 @@ class FileStorage(Storage):
             version = self.current(uri) or ""
             digest = version.removeprefix("sha256:")
             yield StoredObject(uri, version, path.stat().st_size, digest)
+
+    def list_written_before(self, prefix: str, moment: dt.datetime) -> Iterator[str]:
+        folder = path_of(prefix)
+        for path in sorted(path for path in folder.rglob("*") if _is_plain(path)):
+            with suppress(FileNotFoundError):  # removed by somebody else meanwhile
+                if path.lstat().st_mtime < moment.timestamp():
+                    yield f"{prefix.rstrip('/')}/{quote(str(path.relative_to(folder)))}"
 
     def copy(self, source: str, target: str, *, version: str) -> str:
         with _translated(target), _new_file(path_of(target)) as file:

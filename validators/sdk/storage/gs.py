@@ -4,6 +4,7 @@ The version of an object is its generation. Create-only is the precondition `ifG
 https://cloud.google.com/storage/docs/request-preconditions
 """
 
+import datetime as dt
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,6 +110,13 @@ class GoogleStorage(Storage):
             for blob in self._client.list_blobs(bucket, prefix=name, retry=self._retry):
                 uri = f"gs://{bucket}/{blob.name}"
                 yield StoredObject(uri, str(blob.generation), int(blob.size), "")
+
+    def list_written_before(self, prefix: str, moment: dt.datetime) -> Iterator[str]:
+        bucket, name = _split(f"{prefix.rstrip('/')}/")
+        with _translated(prefix):
+            for blob in self._client.list_blobs(bucket, prefix=name, retry=self._retry):
+                if blob.updated < moment:
+                    yield f"gs://{bucket}/{blob.name}"
 
     def copy(self, source: str, target: str, *, version: str) -> str:
         origin, copied = self._blob(source, version), self._blob(target)

@@ -1,14 +1,20 @@
 """`manage.py purge`: retention per kind."""
 
 import datetime as dt
+import os
+from io import StringIO
+from pathlib import Path
 from typing import Any, NoReturn
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
 from django.contrib.sessions.models import Session
+from django.core.management import call_command
 from django.utils import timezone
 
 from tests.factories import (
+    ArtifactFactory,
     AttemptFactory,
     FindingFactory,
     IdempotencyKeyFactory,
@@ -70,6 +76,49 @@ def test_run_is_removed_only_if_results_and_evidence_have_retention(
     purge()
 
     assert Run.objects.exists() == (results is None or evidence is None)
+
+
+def _write(uri: str, *, age: dt.timedelta = LONG_AGO) -> Path:
+    get_storage(uri).create(uri, b"x", mime_type="text/plain")
+    path = Path(uri.removeprefix("file://"))
+    moment = (timezone.now() - age).timestamp()
+    os.utime(path, (moment, moment))
+    return path
+
+
+def test_old_files_without_rows_are_removed(run: Run, data_root: str) -> None:
+    kept_attempt = Attempt.objects.get(number=2)
+    submission, owner = run.submission, run.organisation_id
+    attempts = f"{data_root}/runs/{owner}/{run.pk}/attempts"
+    with_artifact = f"{attempts}/{uuid4()}/plot.svg"
+    ArtifactFactory.create(run=run, step_run=run.steps.get(), uri=with_artifact)
+    kept = [
+        _write(f"{attempts}/{kept_attempt.pk}/output.json"),
+        _write(with_artifact),
+        _write(f"{attempts}/{uuid4()}/output.json", age=dt.timedelta(hours=23)),
+        _write(f"{data_root}/submissions/{owner}/{submission.pk}/content"),
+        _write(f"{data_root}/workflows/{uuid4()}/weather.epw"),
+    ]
+    orphans = [
+        _write(f"{attempts}/{uuid4()}/output.json"),
+        _write(f"{data_root}/runs/{owner}/{uuid4()}/attempts/{uuid4()}/inputs/a.idf"),
+        _write(f"{data_root}/submissions/{owner}/{uuid4()}/content"),
+    ]
+
+    removed = purge()
+
+    assert removed["orphaned_files"] == len(orphans)
+    assert [path.exists() for path in kept] == [True] * len(kept)
+    assert [path.exists() for path in orphans] == [False] * len(orphans)
+
+
+def test_purge_command_prints_counts_of_each_kind(run: Run, data_root: str) -> None:
+    printed = StringIO()
+
+    call_command("purge", stdout=printed)
+
+    assert "1 events" in printed.getvalue()
+    assert "0 orphaned_files" in printed.getvalue()
 
 
 def test_rows_of_unfinished_run_stay(run: Run) -> None:

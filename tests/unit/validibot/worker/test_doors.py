@@ -1,5 +1,6 @@
 """The worker's doors: who gets in, and what they answer."""
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -7,17 +8,19 @@ import pytest
 from django.db import OperationalError
 from django.http import HttpRequest
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
-from tests.factories import StepFactory, started_run
+from tests.factories import IdempotencyKeyFactory, StepFactory, started_run
 from validibot.core import oidc
 from validibot.runs import callback
 from validibot.runs.models import Run
 
-TASKS, CALLBACKS, RECONCILE = (
+TASKS, CALLBACKS, RECONCILE, PURGE = (
     "/internal/tasks/",
     "/internal/callbacks/",
     "/internal/schedules/reconcile/",
+    "/internal/schedules/purge/",
 )
 QUEUE = "tasks@p.iam.gserviceaccount.com"
 SCHEDULER = "scheduler@p.iam.gserviceaccount.com"
@@ -91,16 +94,29 @@ def test_scheduler_starts_a_sweep(client: Client) -> None:
     assert answer.json() == {"enqueued": 0, "looked_at": 0, "cancelled": 0}
 
 
-@pytest.mark.parametrize("caller", [VALIDATOR, QUEUE])
+@pytest.mark.django_db
 @pytest.mark.usefixtures("_cloud")
-def test_other_callers_cannot_start_a_sweep(client: Client, caller: str) -> None:
-    answer = post(client, RECONCILE, **{"X-Caller": caller})
+def test_scheduler_starts_a_purge(client: Client) -> None:
+    IdempotencyKeyFactory.create(created_at=timezone.now() - dt.timedelta(days=3))
+
+    answer = post(client, PURGE, **{"X-Caller": SCHEDULER})
+
+    assert (answer.status_code, answer.json()["idempotency_keys"]) == (200, 1)
+
+
+@pytest.mark.parametrize("caller", ["", VALIDATOR, QUEUE])
+@pytest.mark.parametrize(("url", "work"), [(RECONCILE, "sweep"), (PURGE, "purge")])
+@pytest.mark.usefixtures("_cloud")
+def test_other_callers_cannot_start_scheduled_work(
+    client: Client, caller: str, url: str, work: str
+) -> None:
+    answer = post(client, url, **{"X-Caller": caller})
 
     assert answer.status_code == 403
-    assert answer.json()["detail"] == "Only the scheduler asks for a sweep."
+    assert answer.json()["detail"] == f"Only the scheduler asks for a {work}."
 
 
-@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE])
+@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE])
 def test_a_token_is_needed_on_google_cloud(client: Client, settings: Settings, url: str) -> None:
     settings.WORKER_AUTH = "validibot.worker.auth.google_id_token"
 
@@ -136,12 +152,12 @@ def test_without_certificates_the_door_asks_to_come_again(
     assert post(client, CALLBACKS, Authorization="Bearer abc").status_code == 503
 
 
-@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE])
+@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE])
 def test_a_huge_body_is_not_read(client: Client, url: str) -> None:
     assert post(client, url, b" " * 70_000).status_code == 413
 
 
-@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE])
+@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE])
 def test_other_methods_are_refused_in_json(client: Client, url: str) -> None:
     answer = client.get(url)
 
