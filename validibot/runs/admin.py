@@ -20,12 +20,18 @@ from validibot.runs.models import (
 
 
 class ReadOnly(admin.ModelAdmin[Any]):
-    """Admin of rows that only the product changes."""
+    """Admin of rows that only the product changes.
+
+    Nor can they be deleted one by one: a result without some of its findings would be another one.
+    """
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
 

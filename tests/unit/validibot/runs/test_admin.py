@@ -40,3 +40,15 @@ def test_admin_hides_nonce_digest(admin_client: Client) -> None:
     page = admin_client.get(f"/admin/runs/attempt/{Attempt.objects.get().pk}/change/")
 
     assert b"dddd" not in page.content
+
+
+@pytest.mark.parametrize(
+    "name", ["run", "steprun", "attempt", "callbackreceipt", "finding", "artifact"]
+)
+def test_admin_deletes_no_part_of_a_result(admin_client: Client, name: str) -> None:
+    listed = admin_client.get(f"/admin/runs/{name}/")
+    [row] = listed.context["cl"].result_list
+
+    answer = admin_client.post(f"/admin/runs/{name}/{row.pk}/delete/", {"post": "yes"})
+
+    assert (answer.status_code, b"delete_selected" in listed.content) == (403, False)
