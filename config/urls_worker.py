@@ -1,10 +1,16 @@
-"""URLs of the private worker: what the queue, the scheduler and the validators may call."""
+"""URLs of the private worker: the endpoints for the queue, the scheduler and the validators."""
 
 from django.urls import include, path
 
+from validibot.worker import views
+
 urlpatterns = [
     path("", include("validibot.core.health")),
-    path("", include("validibot.worker.urls")),
+    path("internal/tasks/", views.tasks),
+    path("internal/callbacks/", views.callbacks),
+    path("internal/capabilities/", views.capabilities),
+    path("internal/schedules/reconcile/", views.reconcile),
+    path("internal/schedules/purge/", views.purge),
 ]
 handler400 = "validibot.core.problems.bad_request"
 handler403 = "validibot.core.problems.forbidden"

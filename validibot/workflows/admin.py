@@ -13,7 +13,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from validibot.workflows.models import Assertion, Sample, Step, StepFile, Validator, Workflow
-from validibot.workflows.versions import NextVersion, next_version
+from validibot.workflows.versions import ASSERTION_FIELDS, NextVersion, next_version
 
 
 class VersioningAdmin[M: Workflow | Step](admin.ModelAdmin[M]):
@@ -54,16 +54,7 @@ class AssertionForm(forms.ModelForm[Assertion]):
 
     class Meta:
         model = Assertion
-        fields: ClassVar = [
-            "order",
-            "expression",
-            "when",
-            "severity",
-            "message",
-            "success_message",
-            "path",
-            "notes",
-        ]
+        fields: ClassVar = list(ASSERTION_FIELDS)
         widgets: ClassVar = {
             name: forms.Textarea(attrs={"rows": 2})
             for name in ("expression", "when", "message", "success_message", "notes")

@@ -17,7 +17,7 @@ from validibot.workflows.models import Assertion, Sample, Step, StepFile, Workfl
 
 _WORKFLOW_FIELDS = ("name", "description", "constants", "success_message")
 _STEP_FIELDS = ("order", "name", "description", "validator_id", "config", "scenario")
-_ASSERTION_FIELDS = (
+ASSERTION_FIELDS = (
     "order",
     "expression",
     "when",
@@ -85,7 +85,7 @@ def next_version(workflow: Workflow) -> NextVersion:
     parts |= {StepFile: {}, Sample: _copies(workflow.samples.all(), _SAMPLE_FIELDS, workflow=copy)}
     for step in workflow.steps.all():
         target = steps[step.pk]
-        parts[Assertion] |= _copies(step.assertions.all(), _ASSERTION_FIELDS, step=target)
+        parts[Assertion] |= _copies(step.assertions.all(), ASSERTION_FIELDS, step=target)
         parts[StepFile] |= _copies(step.files.all(), _FILE_FIELDS, step=target)
     return NextVersion(copy, parts)
 
@@ -121,7 +121,7 @@ def content_of(workflow: Workflow) -> dict[str, Any]:
         "steps": [
             _values(step, _STEP_FIELDS)
             | {
-                "assertions": [_values(each, _ASSERTION_FIELDS) for each in step.assertions.all()],
+                "assertions": [_values(each, ASSERTION_FIELDS) for each in step.assertions.all()],
                 "files": [_values(each, _FILE_FIELDS) for each in step.files.order_by("port_key")],
             }
             for step in fresh.steps.all()

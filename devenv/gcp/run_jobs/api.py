@@ -293,7 +293,7 @@ class ExecutionsApi:
 LONGEST_WAIT = 3600.0
 
 
-class Operations:
+class OperationsApi:
     """Answers what clients ask of operations while they wait for them."""
 
     def __init__(

@@ -6,7 +6,7 @@ from devenv.gcp.caller import Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, JobConfig as Declared
 from devenv.gcp.rpc import HttpMount, Rpc
-from devenv.gcp.run_jobs.api import ExecutionsApi, JobsApi, Operations
+from devenv.gcp.run_jobs.api import ExecutionsApi, JobsApi, OperationsApi
 from devenv.gcp.run_jobs.coordinator import attempt_of
 from devenv.gcp.run_jobs.executions import Executions
 from devenv.gcp.run_jobs.jobs import JobMaker, declared_job
@@ -37,7 +37,7 @@ class RunJobsService:
                 state, executions, maker=self._maker, names=self._names, guard=guard, clock=clock
             ),
             ExecutionsApi(state, executions, names=self._names, guard=guard),
-            Operations(state, executions, names=self._names, guard=guard),
+            OperationsApi(state, executions, names=self._names, guard=guard),
         )
 
     def rpcs(self) -> tuple[Rpc, ...]:

@@ -1,7 +1,7 @@
 """The methods of google.cloud.tasks.v2.CloudTasks on queues and tasks."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field as default
 from typing import Any
 
@@ -68,6 +68,11 @@ _QUEUE = "/v2/{name=projects/*/locations/*/queues/*}"
 _OUTPUT_ONLY = ("state", "purge_time")
 
 
+def _rpc(name: str, response: Any, handle: Callable[..., Any], binding: HttpRule) -> Rpc:
+    request = getattr(tasks_v2, f"{name}Request").pb()
+    return Rpc(f"google.cloud.tasks.v2.CloudTasks/{name}", request, response, handle, (binding,))
+
+
 class QueueMethods:
     """The methods on queues."""
 
@@ -92,9 +97,7 @@ class QueueMethods:
             ("ResumeQueue", Queue, self.resume, HttpRule("POST", f"{_QUEUE}:resume", "*")),
             ("PurgeQueue", Queue, self.purge, HttpRule("POST", f"{_QUEUE}:purge", "*")),
         ):
-            request = getattr(tasks_v2, f"{name}Request").pb()
-            method = f"google.cloud.tasks.v2.CloudTasks/{name}"
-            yield Rpc(method, request, response, handle, (binding,))
+            yield _rpc(name, response, handle, binding)
 
     async def create(self, request: Any, call: ApiCall) -> Any:
         context = self._context
@@ -227,9 +230,7 @@ class TaskMethods:
             ("DeleteTask", empty_pb2.Empty, self.delete, HttpRule("DELETE", _TASK)),
             ("RunTask", Task, self.run, HttpRule("POST", f"{_TASK}:run", "*")),
         ):
-            request = getattr(tasks_v2, f"{name}Request").pb()
-            method = f"google.cloud.tasks.v2.CloudTasks/{name}"
-            yield Rpc(method, request, response, handle, (binding,))
+            yield _rpc(name, response, handle, binding)
 
     async def create(self, request: Any, call: ApiCall) -> Any:
         context = self._context

@@ -28,7 +28,7 @@ DIGEST = f"sha256:{'5' * 64}"
 
 @pytest.fixture
 def run(acme: Organisation) -> Run:
-    """A run of a container step, launched twice, and of a light step that was not reached."""
+    """A run of a container step, launched twice, and of an in-process step that was not reached."""
     first = StepFactory.create(
         workflow__organisation=acme, validator=ValidatorFactory.create(container=True, slug="fmu")
     )
@@ -79,8 +79,8 @@ def test_evidence_is_published_manifest(alice: Api, run: Run) -> None:
     steps = [
         (s.key, s.status, s.validator, s.backend_image_digest) for s in manifest.workflow.steps
     ]
-    light = StepRun.objects.get(run=run, order=2).validator
-    assert steps == [("1", "FAILED", "fmu", DIGEST), ("2", "SKIPPED", light, None)]
+    skipped = StepRun.objects.get(run=run, order=2).validator
+    assert steps == [("1", "FAILED", "fmu", DIGEST), ("2", "SKIPPED", skipped, None)]
 
 
 def test_contents_are_listed_with_their_digest(alice: Api, run: Run) -> None:
