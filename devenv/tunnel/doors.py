@@ -16,6 +16,7 @@ TASKS = "/internal/tasks/"
 CALLBACKS = "/internal/callbacks/"
 CAPABILITIES = "/internal/capabilities/"
 SWEEP = "/internal/schedules/reconcile/"
+PURGE = "/internal/schedules/purge/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ def doors(config: TunnelConfig) -> Mapping[str, Door]:
         CALLBACKS: Door("callbacks", config.validator_accounts, kept=True),
         CAPABILITIES: Door("capabilities", config.validator_accounts),
         SWEEP: Door("schedules", (config.scheduler_account,)),
+        PURGE: Door("schedules", (config.scheduler_account,)),
     }
 
 
