@@ -17,7 +17,7 @@ from devenv.tunnel import config as tunnels
 from devenv.tunnel.config import TunnelConfig
 
 FILE = "devenv.toml"
-# What is one developer's own, and not committed.
+# Settings of one developer, which are not committed.
 LOCAL_FILE = "devenv.local.toml"
 _TABLES = ("ports", "gcp", "external", "tunnel")
 

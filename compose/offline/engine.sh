@@ -35,7 +35,7 @@ if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
     if answers; then exit 0; fi
 fi
 
-# Whoever started it may use it, without a new login.
+# The user who started it may use it, without a new login.
 log=$(mktemp -t dockerd.XXXXXX)
 "${as_root[@]}" setsid dockerd --group "$(id -gn)" >"$log" 2>&1 </dev/null &
 for _ in $(seq 60); do

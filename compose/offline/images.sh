@@ -23,7 +23,7 @@ fail() {
     exit 1
 }
 
-# What the catalogue says of a recipe: its tag (2) or its parent (3).
+# A field of a recipe in the catalogue: its tag (2) or its parent (3).
 column() { awk -v name="$1" -v column="$2" '$1 == name { print $column }' <<<"$catalogue"; }
 
 # A checksum of the recipe and of those below it.

@@ -91,7 +91,7 @@ TEMPLATES = [
 
 DATABASES = {"default": env.db("DATABASE_URL", default="postgres://validibot@127.0.0.1/validibot")}
 # A pool, not persistent connections: an ASGI server runs each request in a thread of its own.
-# What the URL says of TLS stays.
+# TLS options of the URL are kept.
 DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | {
     # PostgreSQL plans a statement of each connection five times, then keeps the plan: half of its
     # work for a run was planning. A pooler between us that forgets statements would need threshold

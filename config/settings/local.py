@@ -9,7 +9,7 @@ SECRET_KEY = SECRET_KEY or "local-only"
 API_KEY_PEPPER = API_KEY_PEPPER or "local-only"
 ALLOWED_HOSTS = ALLOWED_HOSTS or ["localhost", "127.0.0.1"]
 WORKER_AUTH = "validibot.worker.auth.nonce_only"
-# Nobody collects static files on a developer's machine.
+# Static files are not collected on a developer's machine.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 
@@ -18,7 +18,7 @@ if choice("TASK_QUEUE", ("immediate", "database"), default="immediate") == "data
     INSTALLED_APPS = [*INSTALLED_APPS, *database_queue.APPS]
 else:
     TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
-# Whose containers ours are, on an engine that others may use too.
+# The owner of our containers, on an engine that others may use too.
 _OWNER = env.str("CONTAINERS_OWNER", default="")
 _BACKENDS = {
     "mock": {

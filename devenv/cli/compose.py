@@ -21,7 +21,7 @@ from devenv.services import urls
 from devenv.stack.statefile import StackState
 
 RUNTIME = "docker"
-# What nobody outside of the containers reaches.
+# Services that cannot be reached from outside of the containers.
 _INSIDE = ("worker", "smtp", "queue")
 
 

@@ -22,7 +22,7 @@ from devenv.stack.runner import RunnerState, ServiceRunner
 from devenv.stack.service import StackService
 from devenv.stack.supervisor import Supervisor
 
-# What a person signs in with. Keys of the servers stay in the volume.
+# The secrets with which a person signs in. Keys of the servers stay in the volume.
 SHOWN_SECRETS = ("demo_password", "demo_api_key", "postgres_password")
 _STORAGE = "fake-gcs"
 _PORTS = {"web": 8000, "worker": 8001}

@@ -9,7 +9,7 @@ __all__ = ["Cloud"]
 
 
 def __getattr__(name: str) -> Any:
-    # Whoever wants only the configuration must not pay for gRPC and Google's clients.
+    # A program that needs only the configuration must not load gRPC and Google's clients.
     if name == "Cloud":
         from devenv.gcp.cloud import Cloud  # noqa: PLC0415
 

@@ -124,7 +124,7 @@ def _waiting(image: ImageConfig, port: int | None) -> ImageConfig:
         return image
     python, *rest = image.command
     listen = ("-m", "debugpy", "--listen", f"127.0.0.1:{port}", "--wait-for-client")
-    # What the program starts keeps to limits of its own, in which no debugger has room.
+    # Processes that the program starts have limits of their own, without room for a debugger.
     alone = ("--configure-subProcess", "false")
     return replace(image, command=(python, *listen, *alone, *rest), warm=())
 

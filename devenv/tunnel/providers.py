@@ -122,7 +122,7 @@ class Ngrok(Provider):
             error = str(event.get("err", _NG_NONE))
             told = str(event.get("msg", "")) if error == _NG_NONE else error
             return Sight(trouble=told.replace("\r", "").replace("\n", " "))
-        # What it says before it has a log: an unknown flag, a version that is too old.
+        # Before it has a log it reports unknown flags, or that its version is too old.
         return Sight(trouble=line.strip()) if line.startswith("ERROR:") else Sight()
 
 

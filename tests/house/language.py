@@ -16,8 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 MAX_WORDS_OF_A_TEST = 12
 
-# What such a sentence says reads better with its subject first: "The token decides …".
+# Such a sentence reads better with its subject first: "The token decides …".
 _CLAUSE = re.compile(r"(?:What|Who|Whose|Whom|Whoever|Whatever|Whichever|Nobody)\b")
+_COMMENT_CLAUSE = re.compile(rf"\s*# {_CLAUSE.pattern}")
 _TEST_CLAUSE = re.compile(r"test_(?:what|who|whose|whom|whoever|whatever|whichever)_")
 # Names for which the field has a word; the glossary has the right one.
 _BANNED = re.compile(
@@ -52,6 +53,7 @@ def check() -> list[Place]:
     python = [path for path in _tracked(".py") if "migrations" not in path.parts]
     trees = {path: ast.parse(path.read_text()) for path in python}
     found = [place for path, tree in trees.items() for place in _check_module(path, tree)]
+    found += [place for path in python for place in _check_comments(path)]
     found += _check_class_names(trees)
     for page in _tracked(".md"):
         found += _check_page(page)
@@ -79,6 +81,12 @@ def _check_module(path: Path, tree: ast.Module) -> Iterator[Place]:
             if any(_BANNED.fullmatch(word) for word in _snake(name).split("_")):
                 line = getattr(node, "lineno", 1)
                 yield Place(path, line, "name outside the glossary", name)
+
+
+def _check_comments(path: Path) -> Iterator[Place]:
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if _COMMENT_CLAUSE.match(line):
+            yield Place(path, number, "comment begins with a clause", line.strip())
 
 
 def _check_test_name(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Place]:

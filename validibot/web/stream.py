@@ -78,7 +78,7 @@ class Feed:
                 await self.changed.wait_for(lambda: self.ended or self.html != sent)
 
 
-# Who may cancel a run sees another page of it than who may not.
+# The page of a user who may cancel the run differs from that of others.
 _feeds: dict[tuple[UUID, bool], tuple[Feed, asyncio.Task[None]]] = {}
 
 

@@ -29,8 +29,8 @@ root=$work/root
 sources | "${as_root[@]}" tee "$root/etc/apt/sources.list" >/dev/null
 "${as_root[@]}" cp "$(dirname "$0")/dpkg.cfg" "$root/etc/dpkg/dpkg.cfg.d/slim"
 "${as_root[@]}" cp "$(dirname "$0")/apt.conf" "$root/etc/apt/apt.conf.d/slim"
-# What later packages bring is left out by dpkg.cfg; here goes what debootstrap has brought,
-# and what it copied from this machine.
+# dpkg.cfg leaves out the documentation of later packages; this removes that of debootstrap's
+# packages, and the files that it copied from this machine.
 "${as_root[@]}" sh -c "cd '$root' &&
     find usr/share/doc -type f ! -name copyright -delete && find usr/share/doc -depth -type d -empty -delete &&
     rm -rf usr/share/man/* usr/share/info/* usr/share/locale/* var/lib/apt/lists/* var/cache/apt/* \

@@ -21,7 +21,7 @@ make_cluster() {
     fi
     initdb --username="$user" --pwfile=<(printf '%s\n' "$password") "${initdb_args[@]}"
     printf '\nhost all all all %s\n' "${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}" >>"$PGDATA/pg_hba.conf"
-    # Nobody else gets in before everything is there: the first start listens on a socket only.
+    # The first start listens on a socket only, so that nobody connects before everything is there.
     pg_ctl start --wait --silent -o "-c listen_addresses=''"
     [ "$database" = postgres ] || createdb --username="$user" --no-password -- "$database"
     run_initial_files "$user" "$database"

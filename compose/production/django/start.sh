@@ -1,5 +1,5 @@
 #!/bin/sh
-# What a container of this image does:
+# The commands of a container of this image:
 #
 #   (nothing)             serve on PORT, as APP_ROLE says: web or worker
 #   release, check, ...   this command of manage.py, then end

@@ -14,7 +14,7 @@ field() {
         fail "validators/$1/validator.toml cannot be read, or has no line: $2 = \"…\""
 }
 
-# What this checkout is, and where it comes from; a local path would tell nobody anything, and a password too much.
+# Commit and origin of this checkout, without a local path, which helps nobody, or a password.
 origin_labels() {
     local commit source
     if commit=$(git rev-parse HEAD 2>/dev/null); then

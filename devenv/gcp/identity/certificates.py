@@ -13,7 +13,7 @@ from devenv.gcp.identity.identity import ISSUER, Identity
 from devenv.gcp.identity.keys import SigningKey
 from devenv.gcp.rpc import HttpMount
 
-# What Google sends, a little shortened: long enough to be cached, short enough for a key change.
+# As Google sends it, a little shorter: long enough to be cached, short enough for a key change.
 _CACHED = {"cache-control": "public, max-age=21600, must-revalidate, no-transform"}
 _SIGNER = "federated-signon.system.gserviceaccount.com"
 _DISCOVERY = {

@@ -94,7 +94,7 @@ GRACE = 10.0  # seconds from SIGTERM to SIGKILL, as Cloud Run documents
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BASE = {"PATH": f"{Path(sys.executable).parent}:{_PATH}", "LANG": "C.UTF-8"}
 _MODULE = ("{python}", "-m")
-# What an interpreter reads when it starts; tasks that differ here do not share a waiting process.
+# Variables that an interpreter reads when it starts; tasks that differ here share no process.
 _EARLY = ("PYTHON", "LC_", "LANG", "TZ")
 _HERE = str(Path(__file__).parent)
 # A bare interpreter: no site-packages, and nothing of this package but the one module.

@@ -20,7 +20,7 @@ from validibot.workflows.models import Workflow
 from validibot.workflows.scenarios import CATALOGUE
 from validibot.workflows.select import WorkflowNotFound, find_workflow
 
-# What a scenario may go on doing after its run has ended.
+# Seconds for which a scenario may go on after its run has ended.
 _AFTERMATH_SECONDS = 30
 
 
