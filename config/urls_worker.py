@@ -1,10 +1,10 @@
 """URLs of the private worker: the endpoints for the queue, the scheduler and the validators."""
 
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from validibot.worker import views
 
-urlpatterns = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("validibot.core.health")),
     path("internal/tasks/", views.tasks),
     path("internal/callbacks/", views.callbacks),
