@@ -151,7 +151,7 @@ def state(context: Context) -> Check:
     try:
         last = context.state()
     except StateUnreadable as error:
-        return Check("state", "warn", error.message, "make up, which writes it anew")
+        return Check("state", "warn", error.message, "make up, which creates it again")
     if context.is_running():
         return Check("state", "ok", f"{last.phase}, process {last.pid}")
     if last.phase == "failed":
@@ -192,7 +192,7 @@ def certificates() -> Check:
         return Check(
             "certificates",
             "fail",
-            f"{lost[0]} names {bundles[lost[0]]}, which is no file",
+            f"{lost[0]} names {bundles[lost[0]]}, which is not a file",
             f"unset {' '.join(lost)}",
         )
     told = f"those of {', '.join(bundles)}" if bundles else "the system's own"

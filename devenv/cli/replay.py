@@ -37,7 +37,7 @@ def find(product: Product, what: str) -> CallbackReplay:
     if product.has_cloud:
         return CallbackReplay(*_as_the_container_would(product, what))
     raise StackError(
-        f"{what} is no file, and no callback of such a run was kept.", hint="ls .devenv/callbacks"
+        f"{what} is not a file, and no callback of this run was saved.", hint="ls .devenv/callbacks"
     )
 
 

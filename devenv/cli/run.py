@@ -13,7 +13,7 @@ def run(context: Context, *, command: list[str]) -> int:
     if command[:1] == ["--"]:
         command = command[1:]
     if not any(command):
-        context.output.fail("There is no command.", hint="make run CMD='python manage.py shell'")
+        context.output.fail("No command was given.", hint="make run CMD='python manage.py shell'")
         return 2
     if project := compose.find(context):
         return compose.run(context, project, command)

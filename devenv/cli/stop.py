@@ -41,13 +41,15 @@ def reset(context: Context, *, yes: bool) -> int:
         bridge.clear(context.product_of(state))
     if folder.exists():
         shutil.rmtree(folder)
-    context.output.success("Database, files, mail, logs and secrets are gone. make up begins anew.")
+    context.output.success(
+        "Database, files, mail, logs and secrets were deleted. `make up` starts from scratch."
+    )
     return 0
 
 
 def _confirmed(context: Context) -> bool:
     if not sys.stdin.isatty():
-        context.output.fail("There is no terminal to ask.", hint="make reset YES=1")
+        context.output.fail("Standard input is not a terminal.", hint="make reset YES=1")
         return False
     context.output.say(f"  This deletes the database and all files in {context.config.state}.")
     return typer.confirm("  Go on?", err=True)

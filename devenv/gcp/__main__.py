@@ -74,7 +74,9 @@ def _options() -> argparse.Namespace:
     )
     options = parser.parse_args()
     if options.bind in _EVERYWHERE and not options.container_host:
-        parser.error(f"--bind {options.bind} is no place to be found at: give --container-host too")
+        parser.error(
+            f"--bind {options.bind} is not an address that containers can reach: give --container-host too"
+        )
     return options
 
 

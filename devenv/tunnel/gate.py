@@ -50,7 +50,7 @@ class GateCertificatesUnavailable(Exception):
 def verify(token: str, audience: str) -> str:
     """Return the verified e-mail address. Raises GateTokenRefused, GateCertificatesUnavailable."""
     if len(token) > _LONGEST_TOKEN or not _TOKEN.fullmatch(token):
-        raise GateTokenRefused("This is no ID token.")
+        raise GateTokenRefused("Invalid ID token.")
     try:
         claims = id_token.verify_oauth2_token(  # type: ignore[no-untyped-call]
             token, _transport(), audience=audience, clock_skew_in_seconds=CLOCK_SKEW_SECONDS

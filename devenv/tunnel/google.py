@@ -73,7 +73,7 @@ class Google:
         except ValueError:
             data = None
         if not isinstance(data, dict):
-            raise CallFailed(answer.status_code, "The answer is no JSON object.")
+            raise CallFailed(answer.status_code, "The answer is not a JSON object.")
         return data
 
 

@@ -60,7 +60,7 @@ def _before(config: TunnelConfig) -> Iterator[PlanStep]:
 
 
 def _run(config: TunnelConfig) -> Iterator[PlanStep]:
-    yield PlanStep("each run", "store a submission that is no small one", _upload(config))
+    yield PlanStep("each run", "store a large submission", _upload(config))
     yield PlanStep("each run", "put it on the queue (gRPC)", _task(config))
     copy = f"/<submission>/rewriteTo/b/{config.bucket}/o/<copy>?ifGenerationMatch=0"
     yield PlanStep("each attempt", "copy the submission", _object(config, "POST", copy))

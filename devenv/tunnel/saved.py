@@ -87,14 +87,14 @@ def load(file: Path) -> SavedCallback:
     except OSError as error:
         raise Unreadable(f"{file}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{file} is no JSON: {error!s:.200}.") from error
+        raise Unreadable(f"{file} is not JSON: {error!s:.200}.") from error
     try:
         saved = SavedCallback(**data)
     except TypeError as error:
-        raise Unreadable(f"{file} is no saved callback: {error!s:.200}.") from error
+        raise Unreadable(f"{file} is not a saved callback: {error!s:.200}.") from error
     texts = (saved.path, saved.caller, saved.body, saved.received)
     if not all(isinstance(text, str) for text in texts) or not isinstance(saved.headers, Mapping):
-        raise Unreadable(f"{file} is no saved callback: path, caller and body are texts.")
+        raise Unreadable(f"{file} is not a saved callback: path, caller and body must be strings.")
     # The path ends a URL to which a fresh token is sent: `@elsewhere.example/` would lead it there.
     if saved.path != CALLBACKS:
         raise Unreadable(f"{file} was posted to {saved.path!r:.100}; callbacks go to {CALLBACKS}.")

@@ -47,9 +47,11 @@ class RequestHead:
         """The number of bytes that follow. Raises Refused."""
         said = self.all("content-length")
         if self.all("transfer-encoding") or not said:
-            raise Refused(411, "A request says how long it is by one Content-Length only.")
+            raise Refused(
+                411, "A request needs exactly one Content-Length and no Transfer-Encoding."
+            )
         if len(said) > 1 or not _LENGTH.fullmatch(said[0]):
-            raise Refused(400, "The Content-Length is no number, or there are several.")
+            raise Refused(400, "The Content-Length is not a number, or there are several.")
         if (length := int(said[0])) > MAX_BODY:
             raise Refused(413, f"At most {MAX_BODY} bytes are taken.")
         return length

@@ -104,5 +104,5 @@ def test_jobs_on_host_have_own_ports_in_network(network: tuple[str, str], tmp_pa
 
 
 def test_remote_engine_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=r"192.0.2.77 is no address of this machine.*compose"):
+    with pytest.raises(Unavailable, match=r"192.0.2.77 is not an address of this machine.*compose"):
         Sockets(Endpoints(), (), gateway="192.0.2.77")

@@ -62,7 +62,7 @@ def test_replay_posts_callback_from_file(stack: Stack, run: str) -> None:
         (("no-uuid",), 2, "should be a valid UUID"),
         (("00000000-0000-4000-8000-000000000000",), 1, "The API answers 404 about the run"),
         (("--replay", "00000000-0000-4000-8000-000000000000"), 1, "No container was launched"),
-        (("--replay", "devenv.toml"), 1, "devenv.toml is no JSON"),
+        (("--replay", "devenv.toml"), 1, "devenv.toml is not JSON"),
     ],
 )
 def test_trace_of_unknown_run_or_file_is_an_error(

@@ -81,7 +81,7 @@ def _unknown(inputs: FMUInputs, description: Description) -> list[ValidationMess
 def _bad_values(inputs: FMUInputs, description: Description) -> list[ValidationMessage]:
     return [
         error(
-            f"{value!r} is no value for the FMU's {variable.type} variable {name!r}.",
+            f"{value!r} is not a value for the FMU's {variable.type} variable {name!r}.",
             code="FMU_VALUE_REFUSED",
         )
         for name, value in inputs.input_values.items()

@@ -151,7 +151,7 @@ def _envelope(request: HttpRequest, content: BinaryIO) -> dict[str, Any] | None:
                 f"The body begins like a JSON envelope but is not JSON: {str(error)[:200]}. "
                 "Send it completely, or send the file itself with the header X-Filename.",
             ) from error
-        return None  # the workflow's own validator reports what is wrong with it
+        return None  # the workflow's own validator reports the error
     if not isinstance(document, dict) or "content" not in document:
         return None
     return document if document.keys() <= ENVELOPE_FIELDS else None

@@ -129,7 +129,7 @@ def _listen(address: str, wanted: int) -> socket.socket:
         if error.errno == errno.EADDRNOTAVAIL:
             listening.close()
             raise Unavailable(
-                f"{address} is no address of this machine: the container engine runs on another "
+                f"{address} is not an address of this machine: the container engine runs on another "
                 "one, or in a virtual one. Run the emulated cloud there too: "
                 "docker compose -f docker-compose.local.yml up"
             ) from error

@@ -64,7 +64,7 @@ class Invoker:
             raise InvocationRefused(not_verified(path, "there are two Authorization headers."))
         scheme, _, token = presented[0].decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
-            raise InvocationRefused(not_verified(path, "it is no Bearer token."))
+            raise InvocationRefused(not_verified(path, "it is not a Bearer token."))
         claims = self._claims(token.strip())
         if claims is None:
             raise InvocationRefused(

@@ -179,7 +179,7 @@ class WarmServer:
                 elif not (answer := self._answers.popleft()).done():
                     answer.set_result(int(line))
         except (ConnectionError, ValueError, IndexError):
-            log.warning("A waiting process broke off, or answered what nobody asked.")
+            log.warning("A waiting process ended, or sent an unexpected answer.")
         finally:
             self.ready, self.ended_at = False, loop.time()
             self._writer.close()

@@ -21,5 +21,5 @@ from tests.unit.devenv.tunnel.samples import URL
     ],
 )
 def test_malformed_token_is_refused_without_request(token: str) -> None:
-    with pytest.raises(GateTokenRefused, match="This is no ID token"):
+    with pytest.raises(GateTokenRefused, match="Invalid ID token"):
         verify(token, URL)

@@ -262,7 +262,7 @@ def test_a_container_whose_storage_fails_ends_its_run(
 
     run.refresh_from_db()
     assert run.result == "ERROR"
-    assert run.error == f"{SILENT} The mocked container failed; the log says why."
+    assert run.error == f"{SILENT} The mocked container failed; see its log."
     assert get_backend().state(attempt.execution).phase is Phase.FAILED
 
 

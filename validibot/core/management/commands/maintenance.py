@@ -10,9 +10,7 @@ from validibot.core.models import Maintenance
 
 
 class Command(BaseCommand):
-    help = (
-        "Close the pages, make the API read-only and let workers take no more tasks; or end that."
-    )
+    help = "Turn maintenance on or off: pages closed, API read-only, workers paused."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
@@ -33,5 +31,5 @@ class Command(BaseCommand):
 def _status() -> str:
     row = Maintenance.objects.first()
     if settings.MAINTENANCE:
-        return "Maintenance is on: the variable MAINTENANCE says so. Unset it to end that."
+        return "Maintenance is on because the variable MAINTENANCE is set. Unset it to turn it off."
     return f"Maintenance is on: {row}." if row else "Maintenance is off."

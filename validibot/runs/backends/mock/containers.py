@@ -98,7 +98,7 @@ class MockContainer:
             play()
         except Exception:
             logger.exception("%s failed", self.name)
-            self.end(Phase.FAILED, "The mocked container failed; the log says why.")
+            self.end(Phase.FAILED, "The mocked container failed; see its log.")
             self.request.on_end(self.state)
         finally:
             self.called_back.set()

@@ -8,7 +8,7 @@ from validibot.runs.purge import purge
 
 
 class Command(BaseCommand):
-    help = "Remove rows and files that are older than RETENTION_DAYS says for their kind."
+    help = "Remove rows and files that are older than RETENTION_DAYS of their kind."
 
     def handle(self, *args: Any, **options: Any) -> None:
         removed = purge()
