@@ -60,7 +60,8 @@ def _rows(host: Host) -> dict[str, list[str]]:
     with psycopg.connect(host.database_url) as connection:
         names = connection.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN"
-            " ('django_session', 'core_maintenance')"
+            " ('django_session', 'core_maintenance', 'core_pendingmail', 'core_cache',"
+            " 'core_failurecount')"
         ).fetchall()
         return {
             name: sorted(str(row) for row in connection.execute(f'TABLE "{name}"'.encode()))

@@ -2,8 +2,9 @@
 
 A backup is a tar file: `manifest.json`, `database.dump` (in pg_dump's custom format), `files/…`, and
 last `sums.json` with the SHA-256 of each member. It has no secrets, which are environment variables,
-and no sessions, with which a thief of the backup could sign in. The database is copied first: files
-never change once they are written, so every file that a row names is still there afterwards.
+and neither sessions nor mails that wait, with which a thief of the backup could sign in. The
+database is copied first: files never change once they are written, so every file that a row names is
+still there afterwards.
 """
 
 import tempfile

@@ -7,10 +7,11 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
+from unittest.mock import Mock
 
 import pytest
 
-from validibot.setup.backup import BackupError, files
+from validibot.setup.backup import BackupError, database, files
 from validibot.setup.backup.archive import (
     DATABASE,
     MANIFEST,
@@ -154,3 +155,13 @@ def test_different_file_is_replaced_only_with_replace(tmp_path: Path) -> None:
         files.restore(tmp_path, name, io.BytesIO(b"new"), other, replace=False)
     assert files.restore(tmp_path, name, io.BytesIO(b"new"), other, replace=True)
     assert (tmp_path / "x").read_text() == "new"
+
+
+def test_dump_leaves_out_rows_that_open_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Mock()
+    monkeypatch.setattr(database, "_run", run)
+
+    database.dump(io.BytesIO())
+
+    left_out = {f"--exclude-table-data={table}" for table in ("django_session", "core_pendingmail")}
+    assert left_out <= set(run.call_args.args)
