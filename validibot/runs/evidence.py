@@ -10,6 +10,7 @@ A digest is the SHA-256 of JSON with sorted keys, without spaces, in UTF-8. The 
 the canonical JSON of RFC 8785, as its format demands.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -40,9 +41,11 @@ _ARTIFACT_FIELDS = ("name", "size_bytes", "sha256")
 def record_evidence(run: Run | UUID) -> None:
     """Write the evidence of a run that has ended; evidence that exists is left as it is.
 
-    Call it in the transaction that ends the run, after everything else was written.
+    Call it in the transaction that ends the run, after everything else was written. A run whose
+    steps were all remembered has to be as its row is now.
     """
-    steps = list(_steps(run.pk if isinstance(run, Run) else run))
+    pk = run.pk if isinstance(run, Run) else run
+    steps = getattr(run, "remembered_steps", None) or list(_steps(pk))
     if not steps:
         return
     ended = steps[0].run
@@ -56,6 +59,22 @@ def record_evidence(run: Run | UUID) -> None:
         contents_sha256=digest_of(contents),
     )
     RunEvidence.objects.bulk_create([row], ignore_conflicts=True)
+
+
+def remember(step_run: StepRun, findings: Iterable[Finding], *, of: Sequence[StepRun]) -> None:
+    """Keep the findings of a step that was closed just now, as `record_evidence` would read them.
+
+    `of` are all steps of the run; once each is remembered its evidence is written from memory. Only
+    for steps without outputs, artifacts and attempts: PostgreSQL may return a number in another
+    form than it was given, and the digest has to be that of the row.
+    """
+    known: Any = step_run
+    known.listed_findings = [
+        {name: getattr(finding, name) for name in _FINDING_FIELDS} for finding in findings
+    ]
+    known.listed_artifacts = []
+    if all(hasattr(each, "listed_findings") for each in of):
+        known.run.remembered_steps = of
 
 
 def evidence_of(run: Run) -> RunEvidence:
@@ -90,7 +109,7 @@ def _object(fields: tuple[str, ...]) -> JSONObject:
     return JSONObject(**{name: F(name) for name in fields})
 
 
-def _manifest(run: Run, steps: list[StepRun]) -> EvidenceManifest:
+def _manifest(run: Run, steps: Sequence[StepRun]) -> EvidenceManifest:
     assert run.ended_at is not None
     return EvidenceManifest(
         run_id=str(run.pk),
@@ -114,7 +133,7 @@ def _manifest(run: Run, steps: list[StepRun]) -> EvidenceManifest:
     )
 
 
-def _contents(run: Run, steps: list[StepRun]) -> dict[str, Any]:
+def _contents(run: Run, steps: Sequence[StepRun]) -> dict[str, Any]:
     assert run.ended_at is not None
     submission = run.submission
     return {

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -28,10 +29,12 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
+from validibot.core.database import ModelColumns
 from validibot.core.logging import bound_run
 from validibot.core.storage import ObjectNotFound, ObjectTooLarge, StorageError
 from validibot.engines import Document, DocumentProblem, EngineError, get_engine
 from validibot.runs.events import record
+from validibot.runs.evidence import remember
 from validibot.runs.launch import LaunchPostponed, launch
 from validibot.runs.lifecycle import StateMoved, close_step, end_run
 from validibot.runs.models import Run, RunEvent, StepRun
@@ -39,13 +42,14 @@ from validibot.runs.states import STEP, ErrorCategory, RunStatus, StepStatus, so
 from validibot.runs.verdict import (
     Verdict,
     apply_assertions,
-    assertion_rows,
     broken,
     finding,
     judged,
     rules_of,
 )
 from validibot.submissions import content
+from validibot.submissions.models import Submission
+from validibot.workflows.models import Step, Validator, Workflow
 
 # The largest document that an in-process step may hold in memory; larger ones get a finding.
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
@@ -179,15 +183,8 @@ class Walk:
 
     def __init__(self, lease: RunLease, *, task: str) -> None:
         self.lease = lease
-        # One query: a document in its row is read once for each step, but is small.
-        self.steps = list(
-            assertion_rows(StepRun.objects.filter(run=lease.run_id)).select_related(
-                "run__workflow", "run__organisation", "run__submission", "step__validator"
-            )
-        )
+        self.steps = _load_steps(lease.run_id)
         self.run = self.steps[0].run
-        for step_run in self.steps:
-            step_run.run = self.run
         # Equal only for the worker that made it RUNNING: a later one finds an earlier time.
         self.is_first = self.run.started_at == lease.taken_at
         kind = "delivered" if self.is_first else "resumed"
@@ -274,6 +271,8 @@ class Walk:
             self.lease.release()
 
     def close(self, step_run: StepRun, verdict: Verdict) -> Progress:
+        if step_run.step.validator.in_process and not verdict.outputs:
+            remember(step_run, verdict.findings, of=self.steps)
         ended = close_step(
             self.lease.held(),
             step_run,
@@ -343,6 +342,55 @@ class Walk:
             constants=self.run.workflow.constants,
         )
         return judged([*verdict.findings, *findings], outputs=result.outputs)
+
+
+_STEP_RUN, _RUN = ModelColumns(StepRun, "step_run"), ModelColumns(Run, "run")
+_WORKFLOW = ModelColumns(Workflow, "workflow")
+_SUBMISSION = ModelColumns(Submission, "submission")
+_STEP, _VALIDATOR = ModelColumns(Step, "step"), ModelColumns(Validator, "validator")
+# Written by the ORM it cost the worker a third of its time for a run. A document in its row is read
+# once for each step, but is small.
+_LOAD_STEPS = f"""
+SELECT {_STEP_RUN.sql}, {_RUN.sql}, {_WORKFLOW.sql}, {_SUBMISSION.sql}, {_STEP.sql},
+    {_VALIDATOR.sql}, (
+        SELECT coalesce(json_agg(json_build_object(
+            'key', assertion.id, 'expression', assertion.expression, 'when', assertion."when",
+            'severity', assertion.severity, 'message', assertion.message,
+            'success_message', assertion.success_message, 'path', assertion.path)
+            ORDER BY assertion."order"), '[]')
+        FROM workflows_assertion assertion WHERE assertion.step_id = step.id)
+FROM runs_steprun step_run
+JOIN runs_run run ON run.id = step_run.run_id
+JOIN workflows_workflow workflow ON workflow.id = run.workflow_id
+JOIN submissions_submission submission ON submission.id = run.submission_id
+JOIN workflows_step step ON step.id = step_run.step_id
+JOIN workflows_validator validator ON validator.id = step.validator_id
+WHERE step_run.run_id = %s
+ORDER BY step_run."order"
+"""  # noqa: S608 - names of columns
+
+
+def _load_steps(run_id: UUID) -> list[StepRun]:
+    """Return the steps of a run, all with the same run, and with their assertions."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LOAD_STEPS, [run_id])
+        rows = cursor.fetchall()
+    steps = [_step_run(iter(row)) for row in rows]
+    for step_run in steps:
+        step_run.run = steps[0].run
+    return steps
+
+
+def _step_run(values: Iterator[Any]) -> StepRun:
+    step_run: Any = _STEP_RUN.read(values)
+    step_run.run = _RUN.read(values)
+    step_run.run.workflow = _WORKFLOW.read(values)
+    step_run.run.submission = _SUBMISSION.read(values)
+    step_run.step = _STEP.read(values)
+    step_run.step.validator = _VALIDATOR.read(values)
+    step_run.assertion_rows = next(values)
+    loaded: StepRun = step_run
+    return loaded
 
 
 def _lease_duration() -> dt.timedelta:

@@ -127,7 +127,8 @@ def close_step(
                 _end_open_steps(run.pk, ended_as, verdict.error, now=now)
             if not step_run.step.validator.in_process:  # the steps before it have ended theirs
                 _end_attempts(run.pk, ended_as, verdict.error)
-            record_evidence(run.pk)
+            run.status, run.error_category, run.ended_at = ended_as, verdict.category, now
+            record_evidence(run)
             _enqueue_mail(run)
     return ended_as is not None
 

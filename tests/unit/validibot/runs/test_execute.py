@@ -1,6 +1,7 @@
 """Walking in-process steps, one worker at a time."""
 
 import datetime as dt
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -13,8 +14,9 @@ from tests.factories import (
     started_run,
 )
 from validibot.engines import Document, Result
-from validibot.runs.execute import RunBusy, claim, execute, heartbeat, leases
-from validibot.runs.models import Finding, Run, RunEvent, StepRun
+from validibot.runs.evidence import record_evidence
+from validibot.runs.execute import RunBusy, _load_steps, claim, execute, heartbeat, leases
+from validibot.runs.models import Finding, Run, RunEvent, RunEvidence, StepRun
 from validibot.runs.start import start_run
 from validibot.workflows.models import Step, Validator
 from validibot.workflows.versions import freeze
@@ -229,12 +231,49 @@ def test_worker_without_lease_writes_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert kinds(run) == []
 
 
-def test_one_step_costs_ten_queries(
+@pytest.mark.parametrize("inline", [b'{"name": "Ada"}', b'{"n\xc3\xa4me": "\\u0000"}'])
+def test_evidence_from_memory_is_that_of_the_rows(inline: bytes) -> None:
+    first = StepFactory.create()
+    StepFactory.create(workflow=first.workflow, order=2, validator=first.validator)
+    run = started_run(step=first, inline=inline)
+    execute(run.pk)
+    digests = RunEvidence.objects.values_list("manifest_sha256", "contents_sha256")
+    (written,) = digests
+
+    RunEvidence.objects.all().delete()
+    record_evidence(run)
+
+    assert digests.get() == written
+
+
+def test_loaded_steps_are_those_of_the_orm() -> None:
+    step = StepFactory.create()
+    run = started_run(step=step, inline=b"\x00\xff")
+
+    (loaded,) = _load_steps(run.pk)
+
+    known = loaded.run
+    objects: list[Any] = [
+        loaded,
+        known,
+        known.workflow,
+        known.submission,
+        loaded.step,
+        loaded.step.validator,
+    ]
+    for each in objects:
+        row = type(each).objects.get(pk=each.pk)
+        for field in each._meta.concrete_fields:
+            name = field.attname
+            assert getattr(each, name) == getattr(row, name), (type(each), name)
+
+
+def test_one_step_costs_nine_queries(
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     run = started_run(step=StepFactory.create())
 
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(9):
         execute(run.pk)
 
 
