@@ -72,7 +72,14 @@ _BROWSER = [
     "allauth.account.middleware.AccountMiddleware",
     "validibot.core.problems.UnavailableMiddleware",
 ]
-MIDDLEWARE = _COMMON + (_BROWSER if APP_ROLE == "web" else [])
+# After static files and before anything that asks the database; at the worker, last.
+_MAINTENANCE = "validibot.core.maintenance.MaintenanceMiddleware"
+_SESSIONS = _BROWSER.index("django.contrib.sessions.middleware.SessionMiddleware")
+MIDDLEWARE = (
+    [*_COMMON, *_BROWSER[:_SESSIONS], _MAINTENANCE, *_BROWSER[_SESSIONS:]]
+    if APP_ROLE == "web"
+    else [*_COMMON, _MAINTENANCE]
+)
 
 TEMPLATES = [
     {

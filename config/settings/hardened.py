@@ -1,7 +1,7 @@
 """Settings of every deployment that is reached from outside: TLS only, nothing for developers."""
 
 from config.env import env
-from config.settings.base import APP_ROLE, MIDDLEWARE, STORAGES
+from config.settings.base import APP_ROLE, STORAGES
 
 DEBUG = False
 SECURE_SSL_REDIRECT = True
@@ -17,11 +17,3 @@ SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021", *_WORKER_CHECKS]  # 
 STORAGES = STORAGES | {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
 }
-# After static files and before anything that asks the database; at the worker, last.
-_SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
-_PLACE = MIDDLEWARE.index(_SESSIONS) if APP_ROLE == "web" else len(MIDDLEWARE)
-MIDDLEWARE = [
-    *MIDDLEWARE[:_PLACE],
-    "validibot.core.maintenance.MaintenanceMiddleware",
-    *MIDDLEWARE[_PLACE:],
-]

@@ -15,7 +15,7 @@ from tests.waiting import until
 
 pytestmark = [
     pytest.mark.xdist_group("procfile"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"),
 ]
 

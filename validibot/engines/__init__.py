@@ -13,6 +13,7 @@ from pathlib import Path
 from validibot.engines.base import (
     Document,
     Engine,
+    EngineBusy,
     EngineError,
     EngineManifest,
     FileType,
@@ -29,6 +30,7 @@ __all__ = [
     "Document",
     "DocumentProblem",
     "Engine",
+    "EngineBusy",
     "EngineError",
     "EngineManifest",
     "FileType",

@@ -20,6 +20,10 @@ class EngineError(ValueError):
     """The step's configuration is invalid, so no document can be checked with it."""
 
 
+class EngineBusy(Exception):
+    """All child processes that this worker may have are in use; the same check may succeed later."""
+
+
 @dataclass(frozen=True)
 class Document:
     """A submitted file, with the name and type that its sender declared."""

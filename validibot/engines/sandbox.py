@@ -4,22 +4,32 @@ A submitted document or expression can cost more than a worker can afford, and t
 check it cannot be interrupted. Such work is a generator of this package that a child process runs
 under limits: it reads its input from standard input and writes one JSON line per item. A child that
 reaches a limit is killed; the lines that it wrote before are kept. Other threads of the worker run
-on meanwhile.
+on meanwhile. A worker has no more children than processors: the thread of a check that finds none
+free gives up, and the queue delivers its task again, so that a few expensive documents cannot take
+all threads from other runs, callbacks and health checks.
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from validibot.engines.base import EngineBusy
+
 MAX_SECONDS = 30
 MAX_MEMORY = 768 * 1024 * 1024
+MAX_CHILDREN = max(2, os.cpu_count() or 1)
+# A thread waits so long for a free place; most children end within it.
+WAIT_SECONDS = 2.0
 _ROOT = Path(__file__).parents[2]
+_places = threading.BoundedSemaphore(MAX_CHILDREN)
 
 type Work = Callable[[Any, bytes], Iterator[Any]]
 
@@ -30,12 +40,23 @@ def run_in_child(
     """Return the items that `work(header, body)` yields in a child process within its limits.
 
     `header` and the items must be JSON. `seconds` limits processor time; twice as much real time
-    may pass.
+    may pass. Raises EngineBusy.
     """
+    if not _places.acquire(timeout=WAIT_SECONDS):
+        raise EngineBusy(f"This worker checks {MAX_CHILDREN} large documents already.")
+    try:
+        output = _run(work, header, body, seconds)
+    finally:
+        _places.release()
+    # The last item is empty or an unfinished line.
+    return [json.loads(line) for line in output.split(b"\n")[:-1]]
+
+
+def _run(work: Work, header: Any, body: bytes, seconds: float | None) -> bytes:
     limit = MAX_SECONDS if seconds is None else seconds
     command = [sys.executable, "-m", __name__, f"{work.__module__}:{work.__name__}", str(limit)]
     try:
-        output = subprocess.run(  # noqa: S603 # our own module
+        return subprocess.run(  # noqa: S603 # our own module
             command,
             input=json.dumps(header).encode() + b"\n" + body,
             cwd=_ROOT,
@@ -45,9 +66,7 @@ def run_in_child(
             check=False,
         ).stdout
     except subprocess.TimeoutExpired as expired:
-        output = expired.output or b""
-    # The last item is empty or an unfinished line.
-    return [json.loads(line) for line in output.split(b"\n")[:-1]]
+        return expired.output or b""
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from validibot.core.envelopes import faults_of
 from validibot.core.logging import bound_run
 from validibot.core.storage import StorageError
 from validibot.core.storage.capability import mint
+from validibot.engines import EngineBusy
 from validibot.runs.backends import get_backend
 from validibot.runs.launch import nonce_matches
 from validibot.runs.models import Attempt, CallbackReceipt
@@ -82,7 +83,7 @@ def process(callback: ValidationCallback) -> CallbackReply:
             ask_image(attempt)
         try:
             outcome, message = apply_callback(attempt, result_uri=callback.result_uri)
-        except StorageError as error:
+        except (StorageError, EngineBusy) as error:
             logger.warning("callback has to be repeated: %s", error)
             return CallbackReply(503, {"message": "The output cannot be read now.", "retry": True})
     return _reply(outcome, message, callback.callback_id)

@@ -32,7 +32,7 @@ from django.utils import timezone
 from validibot.core.database import ModelColumns
 from validibot.core.logging import bound_run
 from validibot.core.storage import ObjectNotFound, ObjectTooLarge, StorageError
-from validibot.engines import Document, DocumentProblem, EngineError, get_engine
+from validibot.engines import Document, DocumentProblem, EngineBusy, EngineError, get_engine
 from validibot.runs.events import record
 from validibot.runs.evidence import remember
 from validibot.runs.launch import LaunchPostponed, launch
@@ -56,7 +56,7 @@ MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 # So many workers may die on one step.
 MAX_STARTS = 5
 _ACTOR = "worker"
-_OUTAGES = (StorageError, LaunchPostponed, DatabaseError, InterfaceError)
+_OUTAGES = (StorageError, EngineBusy, LaunchPostponed, DatabaseError, InterfaceError)
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +92,8 @@ class Progress(Enum):
 def execute(run_id: UUID, *, task: str = "") -> bool:
     """Go on with a run until it ends or waits for a validator; return whether it ended here.
 
-    Raises RunBusy while another worker holds it, and StorageError, LaunchPostponed or DatabaseError
-    when something is out of reach: the same call may then be repeated.
+    Raises RunBusy while another worker holds it, and StorageError, EngineBusy, LaunchPostponed or
+    DatabaseError when something is out of reach: the same call may then be repeated.
     """
     lease = claim(run_id)
     if lease is None:

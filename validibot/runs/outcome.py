@@ -23,7 +23,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from validibot.core.storage import StorageError
-from validibot.engines import Document, EngineError
+from validibot.engines import Document, EngineBusy, EngineError
 from validibot.engines.problems import storable
 from validibot.runs import queue
 from validibot.runs.backends.base import ExecutionState
@@ -93,7 +93,8 @@ class Judgement:
 def apply_callback(attempt: Attempt, *, result_uri: str) -> tuple[Outcome, str]:
     """Apply the output that a callback announces; return the outcome and an error message.
 
-    Raises StorageError when storage cannot be asked now: the same callback may come again.
+    Raises StorageError or EngineBusy when the output cannot be read or checked now: the same
+    callback may come again.
     """
     token = uuid.uuid4()
     if refused := _claim(attempt, token, result_uri=result_uri):
@@ -103,7 +104,7 @@ def apply_callback(attempt: Attempt, *, result_uri: str) -> tuple[Outcome, str]:
     )
     try:
         judgement = _judge(attempt, result_uri)
-    except StorageError:
+    except (StorageError, EngineBusy):
         claimed.update(claim_token=None, claimed_at=None)
         raise
     outcome = _apply(attempt, judgement, actor=_CALLBACK_ACTOR, claimed=claimed)
@@ -115,7 +116,7 @@ def apply_callback(attempt: Attempt, *, result_uri: str) -> tuple[Outcome, str]:
 def apply_end(attempt: Attempt, state: ExecutionState) -> Outcome:
     """Apply what an execution left that has ended: its output, or that there is none.
 
-    Raises StorageError when storage cannot be asked now.
+    Raises StorageError or EngineBusy when the output cannot be read or checked now.
     """
     cause = ErrorCategory.OOM if state.out_of_memory else ErrorCategory.RUNTIME_ERROR
     judgement = _judge(attempt, attempt.output_uri, failure_message=state.message, cause=cause)
@@ -200,7 +201,7 @@ def _judge(
         return Judgement(verdict, AttemptState.FAILED, found=False)
     except OutputInvalid as error:
         return Judgement(broken(str(error), ErrorCategory.RUNTIME_ERROR), AttemptState.FAILED)
-    except (StorageError, DatabaseError):
+    except (StorageError, EngineBusy, DatabaseError):
         raise
     except Exception:
         logger.exception("the output of attempt %s cannot be judged", attempt.pk)

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from validibot.core.logging import bound_run
 from validibot.core.storage import StorageError, get_storage
+from validibot.engines import EngineBusy
 from validibot.runs import queue
 from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import ENDED, ExecutionState, Phase, StateUnavailable
@@ -43,7 +44,7 @@ def look(attempt_id: UUID, *, overdue: bool = False) -> bool:
     """Bring an attempt to where its execution is; return whether it is still going on.
 
     `overdue`: its time counts as over. An attempt that was deleted is not going on. Raises
-    StorageError when the output cannot be read now.
+    StorageError or EngineBusy when the output cannot be read or checked now.
     """
     attempt = load_attempt(attempt_id)
     if attempt is None or attempt.state not in ACTIVE_ATTEMPT - {AttemptState.PENDING}:
@@ -84,7 +85,7 @@ def on_execution_end(attempt_id: UUID, state: ExecutionState) -> None:
             with bound_run(attempt.step_run.run_id):
                 _note_found(attempt, state)
                 _conclude(attempt, state)
-    except StorageError as error:
+    except (StorageError, EngineBusy) as error:
         logger.warning("attempt %s is looked at later: %s", attempt_id, error)
     finally:
         release_connection()
@@ -94,7 +95,7 @@ def time_out(attempt_id: UUID) -> None:
     """Look at an attempt as if its time were over."""
     try:
         look(attempt_id, overdue=True)
-    except StorageError as error:
+    except (StorageError, EngineBusy) as error:
         logger.warning("attempt %s is looked at later: %s", attempt_id, error)
 
 

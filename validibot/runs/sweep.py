@@ -17,6 +17,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from validibot.core.storage import StorageError
+from validibot.engines import EngineBusy
 from validibot.runs import queue, reconcile
 from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import StateUnavailable
@@ -76,7 +77,7 @@ def _each(
     for attempt_id in ids:
         try:
             check(attempt_id)
-        except (StorageError, StateUnavailable) as error:
+        except (StorageError, EngineBusy, StateUnavailable) as error:
             logger.warning("attempt %s is looked at later: %s", attempt_id, error)
         except DatabaseError:
             raise

@@ -14,6 +14,7 @@ from django.tasks import TaskContext, task
 from validibot.core.mail import RecipientRefused
 from validibot.core.storage import StorageError
 from validibot.dispatch import TryLater
+from validibot.engines import EngineBusy
 from validibot.notify.mail import run_finished
 from validibot.runs import queue, reconcile
 from validibot.runs.backends.base import StateUnavailable
@@ -33,7 +34,7 @@ def execute_run(context: TaskContext[Any, Any], run_id: str) -> None:
         execute(UUID(run_id), task=context.task_result.id)
     except RunBusy as error:
         raise TryLater(f"Another worker holds run {run_id}.") from error
-    except (StorageError, LaunchPostponed) as error:
+    except (StorageError, EngineBusy, LaunchPostponed) as error:
         raise TryLater(str(error)) from error
 
 
@@ -42,7 +43,7 @@ def watch_attempt(attempt_id: str, number: int = 0) -> None:
     """Look after an execution, again and again, less and less often."""
     try:
         active = reconcile.look(UUID(attempt_id))
-    except StorageError as error:
+    except (StorageError, EngineBusy) as error:
         raise TryLater(str(error)) from error
     if active:
         queue.enqueue_watch(UUID(attempt_id), number=number + 1)

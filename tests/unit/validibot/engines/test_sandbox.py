@@ -1,10 +1,11 @@
 """Child processes for expensive work, and the choice of rules that need one."""
 
+import threading
 from typing import Any
 
 import pytest
 
-from validibot.engines import assertions
+from validibot.engines import EngineBusy, assertions, sandbox
 from validibot.engines.assertions import Rule, evaluate, evaluate_in_child
 from validibot.engines.cel import LIGHT_SCOPE, is_light
 
@@ -76,3 +77,15 @@ def test_child_process_over_time_limit_is_ended(monkeypatch: pytest.MonkeyPatch)
 
     assert outcome.problem
     assert outcome.problem.code == "assertion.error"
+
+
+def test_check_without_free_child_raises_engine_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(sandbox, "_places", threading.BoundedSemaphore(1))
+    heavy = [Rule(expression="payload.join('') == 'a'", key=1)]
+    with sandbox._places, pytest.raises(EngineBusy):
+        evaluate(heavy, {"payload": ["a"]})
+
+    # A child that has ended leaves its place to the next.
+    for _ in range(2):
+        assert evaluate(heavy, {"payload": ["a"]})[0].problem is None

@@ -18,6 +18,7 @@ from tests.unit.validibot.runs.scripted import (
 )
 from validators.sdk.storage.file import FileStorage
 from validibot.core.storage import StorageError, get_storage
+from validibot.engines import EngineBusy
 from validibot.runs import callback
 from validibot.runs.backends.base import LaunchRequest
 from validibot.runs.execute import execute
@@ -334,11 +335,15 @@ def test_artifacts_are_kept_when_they_are_what_was_announced(
     assert Finding.objects.filter(code="validator.artifact_left_out").count() == 2
 
 
-def test_a_callback_is_repeated_when_storage_fails(
-    request_: LaunchRequest, container_run: Run, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [StorageError, EngineBusy])
+def test_callback_is_repeated_in_an_outage(
+    request_: LaunchRequest,
+    container_run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
 ) -> None:
     def fail(self: FileStorage, uri: str, *, version: str = "", limit: int) -> bytes:
-        raise StorageError("out of order")
+        raise error("out of order")
 
     store_output(request_)
     message = callback_of(request_)

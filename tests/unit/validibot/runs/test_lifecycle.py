@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Callable
 from smtplib import SMTPRecipientsRefused
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from tests.factories import RunFactory, StepFactory, UserFactory, started_run
 from tests.unit.validibot.runs.scripted import Provider, ScriptedBackend, callback_of, store_output
 from validibot.core.storage import StorageError
+from validibot.engines import EngineBusy
 from validibot.runs import callback, outcome, queue, tasks
 from validibot.runs.backends.base import ExecutionState, Launch, LaunchError, LaunchRequest, Phase
 from validibot.runs.events import END, listener
@@ -75,12 +77,15 @@ def test_running_attempt_of_an_ended_run_is_ended_once(
     assert not CallbackReceipt.objects.exists()
 
 
-def test_storage_outage_does_not_count_as_deaths(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [StorageError, EngineBusy])
+def test_storage_outage_does_not_count_as_deaths(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
     run = started_run(step=StepFactory.create())
     with monkeypatch.context() as patched:
-        patched.setattr(content, "read", unavailable)
+        patched.setattr(content, "read", Mock(side_effect=error))
         for _ in range(MAX_STARTS + 3):
-            with pytest.raises(StorageError):
+            with pytest.raises(error):
                 execute(run.pk)
 
     step_run = StepRun.objects.get()
