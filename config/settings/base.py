@@ -73,12 +73,12 @@ _BROWSER = [
     "validibot.core.problems.UnavailableMiddleware",
 ]
 # After static files and before anything that asks the database; at the worker, last.
-_MAINTENANCE = "validibot.core.maintenance.MaintenanceMiddleware"
+MAINTENANCE_MIDDLEWARE = "validibot.core.maintenance.MaintenanceMiddleware"
 _SESSIONS = _BROWSER.index("django.contrib.sessions.middleware.SessionMiddleware")
 MIDDLEWARE = (
-    [*_COMMON, *_BROWSER[:_SESSIONS], _MAINTENANCE, *_BROWSER[_SESSIONS:]]
+    [*_COMMON, *_BROWSER[:_SESSIONS], MAINTENANCE_MIDDLEWARE, *_BROWSER[_SESSIONS:]]
     if APP_ROLE == "web"
-    else [*_COMMON, _MAINTENANCE]
+    else [*_COMMON, MAINTENANCE_MIDDLEWARE]
 )
 
 TEMPLATES = [

@@ -44,6 +44,7 @@ class Host:
         return {
             "PATH": f"{PROGRAMS}:{postgres_binaries()}:{os.defpath}",
             "HOME": str(self.folder),
+            "SPT_NOENV": "1",  # a process title must not overwrite the environment that `pids` reads
             "DJANGO_SETTINGS_MODULE": "config.settings.host",
             "ALLOWED_HOSTS": "localhost",
             "API_KEY_PEPPER": "p" * 50,

@@ -40,7 +40,12 @@ def test_status_has_ports_of_debuggers(debugged: Stack) -> None:
 
 
 def test_breakpoint_stops_view(debugged: Stack) -> None:
-    view = editor(debugged, "web", file="validibot/api/views.py", line="pages = ByNamePagination()")
+    view = editor(
+        debugged,
+        "web",
+        file="validibot/api/views.py",
+        line="pages = PathCursorPagination(workflows",
+    )
     with ThreadPoolExecutor() as threads, view:
         asked = threads.submit(debugged.api.get, "workflows/")
 
@@ -50,9 +55,7 @@ def test_breakpoint_stops_view(debugged: Stack) -> None:
 
 def test_breakpoint_stops_task_of_worker(debugged: Stack) -> None:
     sample = debugged.sample("meter-readings-schema")
-    task = editor(
-        debugged, "worker", file="validibot/worker/views.py", line="outcome = receive.deliver("
-    )
+    task = editor(debugged, "worker", file="validibot/worker/views.py", line="result = deliver(")
     with ThreadPoolExecutor() as threads, task:
         run = threads.submit(debugged.run, "meter-readings-schema", sample)
 

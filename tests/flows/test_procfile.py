@@ -29,7 +29,7 @@ def test_two_webs_and_workers_share_runs_and_stop(host: Host) -> None:
         runs.append(second.launch(FMU, fmu).json()["id"])
 
         assert [first.result(run) for run in runs] == ["PASS"] * 9
-        assert {"launched", "running", "called_back"} <= set(first.events(runs[-1]))
+        assert {"launched", "running", "output_found"} <= set(first.events(runs[-1]))
         assert len(host.pids("queue_worker")) == 2
         runner.terminate()
         runner.ended(seconds=30)
