@@ -30,7 +30,9 @@ def config() -> CloudConfig:
 
 @cache
 def _config() -> CloudConfig:
-    """Return devenv.toml's project with an `admin` and a job that sleeps; nothing is warm.
+    """Return devenv.toml's project with an `admin`, a `guest` without rights and a job that sleeps.
+
+    Nothing is warm.
 
     Its services have ports that nobody else has, so that a running devenv is left alone.
     """
@@ -44,6 +46,9 @@ def _config() -> CloudConfig:
         IamBinding("admin", "roles/iam.serviceAccountKeyAdmin"),
         IamBinding("admin", "roles/run.admin"),
         IamBinding("admin", "roles/storage.admin"),
+        IamBinding("admin", "roles/secretmanager.admin"),
+        IamBinding("admin", "roles/iam.serviceAccountAdmin"),
+        IamBinding("admin", "roles/resourcemanager.projectIamAdmin"),
         # May do what the worker may, but start jobs.
         IamBinding("launcher", "roles/storage.objectUser", "bucket/validibot-local"),
         IamBinding("launcher", "roles/iam.serviceAccountTokenCreator", "account/capability"),
@@ -51,7 +56,7 @@ def _config() -> CloudConfig:
     sleeper = ImageConfig("sleeper:1", ("{python}", "-c", "import time; time.sleep(600)"))
     return replace(
         declared,
-        accounts=(*declared.accounts, "admin", "launcher"),
+        accounts=(*declared.accounts, "admin", "guest", "launcher"),
         bindings=(*declared.bindings, *admin),
         images=(*cold, sleeper),
         jobs=(*declared.jobs, JobConfig("sleeper", sleeper.name, "validator-fmu", max_retries=0)),

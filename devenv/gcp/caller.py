@@ -50,6 +50,14 @@ class Guard(Protocol):
         """
         ...
 
+    def allows(self, caller: ApiCaller, permission: str, resource: str) -> bool:
+        """Return whether a binding grants `permission`, whatever the mode."""
+        ...
+
+    def forget(self, resource: str) -> None:
+        """Remove the policy of a deleted resource, so that the next of its name has no rights."""
+        ...
+
 
 class Minter(Protocol):
     """Issues tokens for service accounts."""

@@ -19,7 +19,8 @@ class IamBinding:
     """`member` (a service account's short name, or `allUsers`) has `role` on `resource`.
 
     `resource` is `project`, or `bucket/NAME`, `queue/NAME`, `job/NAME`, `service/NAME`,
-    `account/NAME`.
+    `account/NAME`, `secret/NAME`. `condition` is a CEL expression; the binding counts while it is
+    true.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
@@ -27,6 +28,7 @@ class IamBinding:
     member: str
     role: str
     resource: str = "project"
+    condition: str = ""
 
 
 @dataclass(frozen=True, slots=True)

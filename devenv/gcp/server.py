@@ -8,6 +8,7 @@ whoever finds that file finds a cloud that answers. A stop goes the other way ro
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,9 @@ from containers import NetworkPeer
 from devenv.gcp.clock import Clock, SystemClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
-from devenv.gcp.iam.guard import Iam, permission_rpcs
+from devenv.gcp.iam.guard import Iam
+from devenv.gcp.iam.policies import Policies
+from devenv.gcp.iam.policy_methods import PolicyKind, PolicyMethods, own_policy_kinds
 from devenv.gcp.identity import certificates, exchange
 from devenv.gcp.identity.credentials import CredentialsApi
 from devenv.gcp.identity.identity import Identity, bearer
@@ -52,6 +55,7 @@ class CloudService(Protocol):
 
     def rpcs(self) -> tuple[Rpc, ...]: ...
     def mounts(self) -> tuple[HttpMount, ...]: ...
+    def policy_kinds(self) -> tuple[PolicyKind, ...]: ...
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
 
@@ -80,7 +84,9 @@ class CloudServer:
         self._clock = clock or SystemClock()
         self._hosts = Hosts(config.allow_hosts)
         self._identity = Identity(config=config, folder=self._data / "keys", clock=self._clock)
-        self._iam = Iam(config)
+        self._store = Store(self._data / "state.sqlite3")
+        self._policies = Policies(config, self._store, is_account=self._identity.knows)
+        self._iam = Iam(config, self._policies, self._clock)
         self._authority = authority.prepare(
             self._data / "tls", names=certified(config.region), roots=roots
         )
@@ -94,7 +100,6 @@ class CloudServer:
             gateway=self._gateway,
         )
         self.endpoints = self._describe()
-        self._store = Store(self._data / "state.sqlite3")
         self._run_services = RunServices(
             config=config, guard=self._iam, claims=self._identity.claims
         )
@@ -108,7 +113,7 @@ class CloudServer:
             await service.start()
         rpcs = (
             *(rpc for service in self._services for rpc in service.rpcs()),
-            *permission_rpcs(self._iam),
+            *self._policy_rpcs(),
             *location_rpcs(self._config),
             *CredentialsApi(
                 project=self._config.project,
@@ -175,6 +180,12 @@ class CloudServer:
             self._storage(),
         )
 
+    def _policy_rpcs(self) -> Iterator[Rpc]:
+        methods = PolicyMethods(self._policies, self._iam)
+        kinds = (kind for service in self._services for kind in service.policy_kinds())
+        for kind in (*kinds, *own_policy_kinds(self._config, self._identity.knows)):
+            yield from methods.rpcs(kind)
+
     def _storage(self) -> CloudService:
         if self._config.storage:
             return StorageElsewhere(self._config)
@@ -183,6 +194,7 @@ class CloudServer:
             store=self._store,
             clock=self._clock,
             guard=self._iam,
+            policies=self._policies,
             data=self._data / "objects",
             authenticator=self._identity,
             verifier=self._identity,

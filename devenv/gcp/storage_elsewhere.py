@@ -15,6 +15,7 @@ from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 from devenv.gcp.errors import Unavailable
 from devenv.gcp.forward.connection import Origin, Pool, buffered
 from devenv.gcp.forward.passage import Passage, end_to_end
+from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.rpc import HttpMount, Rpc
 
 _PATHS = (
@@ -35,6 +36,9 @@ class StorageElsewhere:
         self._pool = Pool()
 
     def rpcs(self) -> tuple[Rpc, ...]:
+        return ()
+
+    def policy_kinds(self) -> tuple[PolicyKind, ...]:
         return ()
 
     def mounts(self) -> tuple[HttpMount, ...]:

@@ -14,6 +14,7 @@ from devenv.gcp.caller import AccessBoundary
 from devenv.gcp.clock import SystemClock
 from devenv.gcp.config import CloudConfig, IamBinding
 from devenv.gcp.iam.guard import Iam
+from devenv.gcp.iam.policies import Policies
 from devenv.gcp.identity.identity import Identity
 from devenv.gcp.storage.service import StorageService
 from devenv.gcp.store import Store
@@ -70,11 +71,14 @@ class Running:
 
 async def serve(folder: Path, port: int) -> None:
     clock, identity = SystemClock(), _identity(folder)
+    store = Store(folder / "state.sqlite3")
+    policies = Policies(CONFIG, store, is_account=identity.knows)
     service = StorageService(
         config=CONFIG,
-        store=Store(folder / "state.sqlite3"),
+        store=store,
         clock=clock,
-        guard=Iam(CONFIG),
+        guard=Iam(CONFIG, policies, clock),
+        policies=policies,
         data=folder / "objects",
         authenticator=identity,
         verifier=identity,

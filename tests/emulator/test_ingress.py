@@ -101,6 +101,7 @@ class Front:
         service = ServiceConfig(name="worker", port=port, account="worker", public=public)
         config = CloudConfig(services=(service,))
         self.guard = FakeGuard()
+        self.guard.public = public
         self.services = RunServices(config=config, guard=self.guard, claims=claims, **options)
         self.app = self.services.mounts()[0].app
         transport = httpx.ASGITransport(app=self.app)

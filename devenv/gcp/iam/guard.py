@@ -1,29 +1,29 @@
 """IAM decisions: whether a caller may do something, and the refusal that names what is missing.
 
-Bindings come from devenv.toml and are inherited downwards. A refusal has Google's text and, as a
-second detail, the line for devenv.toml that would allow the call. The token limits come first, in
-every mode: a downscoped token works with Cloud Storage only, and a token with scopes works with
-the services of its scopes.
+Bindings are those of the resource's policy and of everything above it. A refusal has Google's text
+and, as a second detail, the line for devenv.toml that would allow the call. The token limits come
+first, in every mode: a downscoped token works with Cloud Storage only, and a token with scopes works
+with the services of its scopes.
 """
 
 import logging
-from typing import Any
 
-from google.iam.v1 import iam_policy_pb2
-from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo, LocalizedMessage
 
-from devenv.gcp.caller import ApiCall, ApiCaller
-from devenv.gcp.config import CloudConfig, IamBinding
-from devenv.gcp.errors import InvalidArgument, PermissionDenied
-from devenv.gcp.iam.roles import permissions, smallest_role_with
-from devenv.gcp.rpc import HttpRule, Rpc
+from devenv.gcp.caller import ApiCaller
+from devenv.gcp.clock import Clock
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.errors import PermissionDenied
+from devenv.gcp.iam.conditions import condition_holds
+from devenv.gcp.iam.policies import EVERY_ACCOUNT, EVERYBODY, Policies
+from devenv.gcp.iam.roles import smallest_role_with
 
 log = logging.getLogger(__name__)
 _SHORT = {
     "buckets": "bucket",
     "jobs": "job",
     "queues": "queue",
+    "secrets": "secret",
     "serviceAccounts": "account",
     "services": "service",
 }
@@ -33,25 +33,16 @@ _SCOPES = {
     "cloudtasks": {"cloud-tasks"},
     "iam": {"iam"},
 }
-_EVERYBODY = "allUsers"
-_EVERY_ACCOUNT = "allAuthenticatedUsers"
 
 
 class Iam:
-    """The Guard of one project: bindings of devenv.toml, inherited downwards."""
+    """The Guard of one project: its policies, inherited downwards, and the limits of tokens."""
 
-    def __init__(self, config: CloudConfig) -> None:
+    def __init__(self, config: CloudConfig, policies: Policies, clock: Clock) -> None:
         self._mode = config.iam
         self._config = config
-        invokers = (
-            IamBinding(_EVERYBODY, "roles/run.invoker", f"service/{service.name}")
-            for service in config.services
-            if service.public
-        )
-        self._held: dict[tuple[str, str], set[str]] = {}
-        for binding in (*config.bindings, *invokers):
-            slot = (self._member(binding.member), self._resource(binding.resource))
-            self._held.setdefault(slot, set()).update(permissions([binding.role]))
+        self._policies = policies
+        self._clock = clock
 
     def require(self, caller: ApiCaller, permission: str, resource: str) -> None:
         # Here the token is limited, not the account: no mode lifts that.
@@ -71,43 +62,38 @@ class Iam:
         """Return whether a binding grants `permission`, whatever the mode."""
         if _is_bounded(caller, permission) or not _is_in_scope(caller, permission):
             return False
-        email = caller.email
-        members = (email, _EVERY_ACCOUNT, _EVERYBODY) if email else (_EVERYBODY,)
-        places = self._places(resource)
+        name = self._canonical(resource)
+        members = _members(caller.email)
         return any(
-            permission in self._held.get((member, place), ())
-            for member in members
-            for place in places
+            permission in granted.permissions
+            and not members.isdisjoint(granted.members)
+            and self._holds(granted.condition, name)
+            for place in self._places(name)
+            for granted in self._policies.granted(place)
         )
 
-    def _places(self, resource: str) -> list[str]:
-        """Return `resource` and everything above it, from which it inherits."""
-        name = resource.replace("projects/-/", f"projects/{self._config.project}/", 1)
+    def forget(self, resource: str) -> None:
+        self._policies.forget(self._canonical(resource))
+
+    def _holds(self, condition: str, resource: str) -> bool:
+        return not condition or condition_holds(condition, resource, now=self._clock.now())
+
+    def _canonical(self, resource: str) -> str:
+        """Return a full name with the project's id, for its number or `-` too."""
+        project = f"projects/{self._config.project}"
+        for other in ("projects/-", f"projects/{self._config.number}"):
+            if resource == other or resource.startswith(f"{other}/"):
+                return project + resource.removeprefix(other)
+        return resource
+
+    def _places(self, name: str) -> list[str]:
+        """Return a resource and everything above it, from which it inherits."""
         parts = name.split("/")
         above = ["/".join(parts[: end + 1]) for end in range(3, len(parts), 2)]
-        return [self._resource("project"), *above]
-
-    def _member(self, member: str) -> str:
-        if member in (_EVERYBODY, _EVERY_ACCOUNT):
-            return member
-        return self._config.email(member.removeprefix("serviceAccount:"))
-
-    def _resource(self, short: str) -> str:
-        """Return the full name of devenv.toml's `project`, `queue/NAME`, `bucket/NAME` and so on."""
-        kind, _, name = short.partition("/")
-        project = f"projects/{self._config.project}"
-        match kind:
-            case "project":
-                return project
-            case "bucket":
-                return f"projects/_/buckets/{name}"
-            case "account":
-                return f"{project}/serviceAccounts/{self._config.email(name)}"
-            case _:
-                return f"{project}/locations/{self._config.region}/{kind}s/{name}"
+        return [f"projects/{self._config.project}", *above]
 
     def _hint(self, email: str, permission: str, resource: str) -> str:
-        who = email.partition("@")[0] or _EVERYBODY
+        who = email.partition("@")[0] or EVERYBODY
         role = smallest_role_with(permission)
         if role is None:
             return f"{who} lacks {permission} on {resource}; no role known here has it."
@@ -115,6 +101,14 @@ class Iam:
             f"{who} lacks {permission} on {resource}. {role} has it; in devenv.toml: "
             f'{{ member = "{who}", role = "{role}", resource = "{_short(resource)}" }}'
         )
+
+
+def _members(email: str) -> frozenset[str]:
+    """Return the members of policies that a caller is; without an address it is anonymous."""
+    if not email:
+        return frozenset({EVERYBODY})
+    kind = "serviceAccount" if email.endswith(".gserviceaccount.com") else "user"
+    return frozenset({f"{kind}:{email}", EVERY_ACCOUNT, EVERYBODY})
 
 
 def _is_bounded(caller: ApiCaller, permission: str) -> bool:
@@ -168,40 +162,3 @@ _LACKS = (
     'The principal (user or service account) lacks IAM permission "{permission}" for the resource '
     '"{resource}" (or the resource may not exist).'
 )
-
-
-_MOST = 100
-_LOCATION = "projects/*/locations/*"
-# Of each service the gRPC name and the path of its REST method.
-_SERVICES = {
-    "google.cloud.run.v2.Jobs": f"/v2/{{resource={_LOCATION}/jobs/*}}",
-    "google.cloud.run.v2.Services": f"/v2/{{resource={_LOCATION}/services/*}}",
-    "google.cloud.tasks.v2.CloudTasks": f"/v2/{{resource={_LOCATION}/queues/*}}",
-    "google.iam.admin.v1.IAM": "/v1/{resource=projects/*/serviceAccounts/*}",
-    "google.cloud.resourcemanager.v3.Projects": "/v3/{resource=projects/*}",
-}
-
-
-def permission_rpcs(iam: Iam) -> tuple[Rpc, ...]:
-    """Return TestIamPermissions of every service that has it.
-
-    https://cloud.google.com/iam/docs/testing-permissions: missing permissions are left out.
-    """
-
-    async def handle(request: Any, call: ApiCall) -> Message:
-        if len(request.permissions) > _MOST:
-            raise InvalidArgument(f"At most {_MOST} permissions can be tested at once.")
-        held = [p for p in request.permissions if iam.allows(call.caller, p, request.resource)]
-        answer: Message = iam_policy_pb2.TestIamPermissionsResponse(permissions=held)
-        return answer
-
-    return tuple(
-        Rpc(
-            f"{service}/TestIamPermissions",
-            iam_policy_pb2.TestIamPermissionsRequest,
-            iam_policy_pb2.TestIamPermissionsResponse,
-            handle,
-            (HttpRule("POST", f"{path}:testIamPermissions", "*"),),
-        )
-        for service, path in _SERVICES.items()
-    )

@@ -79,6 +79,27 @@ _STORAGE_ADMIN = (
     | _each("resourcemanager.projects", "get")
 )
 
+_SECRET_VIEW = (
+    _each("secretmanager.secrets", "get list")
+    | _each("secretmanager.versions", "get list")
+    | _each("secretmanager.locations", "get list")
+)
+_SECRET_EDIT = (
+    _SECRET_VIEW
+    | _each("secretmanager.secrets", "create delete update")
+    | _each("secretmanager.versions", "add destroy disable enable")
+)
+_SECRET_ADMIN = (
+    _SECRET_EDIT
+    | _each("secretmanager.secrets", "getIamPolicy setIamPolicy")
+    | _each("secretmanager.versions", "access")
+)
+_PROJECT_IAM = _each("resourcemanager.projects", "get getIamPolicy setIamPolicy")
+_ACCOUNT_ADMIN = _each(
+    "iam.serviceAccounts",
+    "create delete disable enable get getIamPolicy list setIamPolicy undelete update",
+)
+
 _ACCOUNT_USE = _each("iam.serviceAccounts", "actAs get list")
 _TOKENS = _each(
     "iam.serviceAccounts",
@@ -91,6 +112,7 @@ _VIEWER = (
     | _TASKS_VIEW
     | _SCHEDULER_VIEW
     | _each("iam.serviceAccounts", "get list")
+    | _SECRET_VIEW
 )
 _EDITOR = (
     _VIEWER
@@ -98,6 +120,7 @@ _EDITOR = (
     | _TASKS_ADMIN
     | _each("cloudscheduler.jobs", "create delete enable fullView get list pause run update")
     | _each("iam.serviceAccounts", "actAs")
+    | _SECRET_EDIT
 )
 
 ROLES: Mapping[str, frozenset[str]] = {
@@ -129,6 +152,25 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/storage.legacyObjectReader": _each(_OBJECTS, "get"),
     "roles/storage.bucketViewer": _each("storage.buckets", "get list"),
     "roles/storage.admin": _STORAGE_ADMIN,
+    "roles/secretmanager.secretAccessor": _each("secretmanager.versions", "access"),
+    "roles/secretmanager.secretVersionAdder": _each("secretmanager.versions", "add"),
+    "roles/secretmanager.secretVersionManager": _each(
+        "secretmanager.versions", "add destroy disable enable get list"
+    ),
+    "roles/secretmanager.viewer": _SECRET_VIEW | _each("secretmanager.secrets", "getIamPolicy"),
+    "roles/secretmanager.admin": _SECRET_ADMIN,
+    "roles/resourcemanager.projectIamAdmin": _PROJECT_IAM,
+    "roles/browser": _each("resourcemanager.projects", "get getIamPolicy list"),
+    "roles/iam.securityReviewer": _each("resourcemanager.projects", "getIamPolicy list")
+    | _each("cloudtasks.queues", "getIamPolicy list")
+    | _each("iam.serviceAccounts", "getIamPolicy list")
+    | _each("run.jobs", "getIamPolicy list")
+    | _each("run.services", "getIamPolicy list")
+    | _each("secretmanager.secrets", "getIamPolicy list")
+    | _each("storage.buckets", "getIamPolicy list"),
+    "roles/iam.serviceAccountAdmin": _ACCOUNT_ADMIN,
+    "roles/iam.serviceAccountCreator": _each("iam.serviceAccounts", "create get list"),
+    "roles/iam.serviceAccountDeleter": _each("iam.serviceAccounts", "delete get list"),
     "roles/iam.serviceAccountUser": _ACCOUNT_USE,
     "roles/iam.serviceAccountTokenCreator": _TOKENS,
     "roles/iam.serviceAccountOpenIdTokenCreator": _each("iam.serviceAccounts", "getOpenIdToken"),
@@ -141,6 +183,9 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/owner": _EDITOR
     | _RUN_ADMIN
     | _STORAGE_ADMIN
+    | _SECRET_ADMIN
+    | _PROJECT_IAM
+    | _ACCOUNT_ADMIN
     | _each("iam.serviceAccountKeys", "create delete get list"),
 }
 

@@ -148,6 +148,7 @@ class JobsApi:
             for execution in list(self._state.executions.below(f"{job.name}/executions")):
                 self._executions.delete(execution)
             self._state.jobs.delete(job.name)
+            self._guard.forget(job.name)
             self._state.operations.put(operation)
         return operation
 

@@ -5,6 +5,7 @@ import logging
 from devenv.gcp.caller import Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, JobConfig as Declared
+from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.run_jobs.api import ExecutionsApi, JobsApi, OperationsApi
 from devenv.gcp.run_jobs.coordinator import attempt_of
@@ -27,6 +28,7 @@ class RunJobsService:
     ) -> None:
         self._config = config
         self._clock = clock
+        self._guard = guard
         self._runtime = runtime
         self._names = RunNames(config)
         self._maker = JobMaker(config)
@@ -45,6 +47,16 @@ class RunJobsService:
 
     def mounts(self) -> tuple[HttpMount, ...]:
         return ()
+
+    def policy_kinds(self) -> tuple[PolicyKind, ...]:
+        def find(resource: str) -> str:
+            name = self._names.read("JOB", resource)
+            if self._state.jobs.get(name.full) is None:
+                raise name.missing()
+            return name.full
+
+        path = "/v2/{resource=projects/*/locations/*/jobs/*}"
+        return (PolicyKind("google.cloud.run.v2.Jobs", (path,), "run.jobs", find, reading="GET"),)
 
     async def start(self) -> None:
         """Create the jobs that devenv.toml declares, and resume the executions that were running.
@@ -67,6 +79,7 @@ class RunJobsService:
         for execution in list(self._state.executions.below(f"{name}/executions")):
             self._executions.delete(execution)
         self._state.jobs.delete(name)
+        self._guard.forget(name)
         self._state.declared.delete(name)
 
     def _declare(self, declared: Declared) -> None:

@@ -38,7 +38,7 @@ class Invoker:
 
     def admit(self, service: ServiceConfig, path: str, headers: RawHeaders) -> RawHeaders:
         """Return the headers as the container sees them. Raises InvocationRefused."""
-        if not service.public:
+        if not self._guard.allows(ApiCaller(), PERMISSION, self._name(service)):
             self._check(service, path, headers)
         return [
             (name, _without_signature(value) if name.lower() in self._stripped else value)
@@ -48,8 +48,7 @@ class Invoker:
     def _check(self, service: ServiceConfig, path: str, headers: RawHeaders) -> None:
         presented = _values(headers, _SERVERLESS) or _values(headers, b"authorization")
         caller = self._caller(service, path, presented) if presented else ApiCaller()
-        config = self._config
-        name = f"projects/{config.project}/locations/{config.region}/services/{service.name}"
+        name = self._name(service)
         try:
             self._guard.require(caller, PERMISSION, name)
         except PermissionDenied as error:
@@ -58,6 +57,10 @@ class Invoker:
             raise InvocationRefused(
                 not_authorized(path, f"{caller.email} on {name}: {PERMISSION}")
             ) from error
+
+    def _name(self, service: ServiceConfig) -> str:
+        config = self._config
+        return f"projects/{config.project}/locations/{config.region}/services/{service.name}"
 
     def _caller(self, service: ServiceConfig, path: str, presented: list[bytes]) -> ApiCaller:
         if len(presented) > 1:

@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 from devenv.gcp.caller import Guard
 from devenv.gcp.config import CloudConfig, ServiceConfig
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryRequest
+from devenv.gcp.errors import NotFound
 from devenv.gcp.forward.connection import Origin, Pool, buffered
+from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.run_services.ingress import Ingress
 from devenv.gcp.run_services.invoker import Claims, Invoker
@@ -33,6 +35,7 @@ class RunServices:
         invoker = Invoker(
             config=config, guard=guard, claims=claims, strip_signature=strip_signature
         )
+        self._config = config
         self._services = hosts
         self._started: set[str] = set()
         self._pool = Pool()
@@ -43,6 +46,19 @@ class RunServices:
 
     def mounts(self) -> tuple[HttpMount, ...]:
         return (HttpMount(hosts=("*.run.app",), app=self._ingress),)
+
+    def policy_kinds(self) -> tuple[PolicyKind, ...]:
+        place = f"projects/{self._config.project}/locations/{self._config.region}/services"
+        known = {f"{place}/{each.name}" for each in self._config.services}
+
+        def find(resource: str) -> str:
+            if resource not in known:
+                raise NotFound(f"Resource '{resource.rpartition('/')[2][:100]}' does not exist.")
+            return resource
+
+        path = "/v2/{resource=projects/*/locations/*/services/*}"
+        service = "google.cloud.run.v2.Services"
+        return (PolicyKind(service, (path,), "run.services", find, reading="GET"),)
 
     async def start(self) -> None:
         """Do nothing: connections are made when they are needed."""

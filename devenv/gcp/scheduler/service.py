@@ -11,6 +11,7 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, ScheduleConfig
 from devenv.gcp.delivery import Send, check_signer
 from devenv.gcp.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import masked, page, set_moment
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
 from devenv.gcp.scheduler.limits import Job, SchedulerNames, complete_job
@@ -66,6 +67,9 @@ class SchedulerService:
         )
 
     def mounts(self) -> tuple[HttpMount, ...]:
+        return ()
+
+    def policy_kinds(self) -> tuple[PolicyKind, ...]:
         return ()
 
     async def start(self) -> None:

@@ -3,27 +3,21 @@
 A request needs a permission on a bucket or object. The guard decides by the bindings of
 `devenv.toml`; `require` raises Google's refusal, which does not reveal whether the resource exists.
 A token with a Credential Access Boundary additionally needs one rule of the boundary that makes the
-permission available there. A rule's condition is CEL, evaluated by Google's implementation with the
-attributes that Cloud Storage documents: `resource.name`, `resource.type`, `resource.service` and
-`api.getAttribute(NAME, DEFAULT)`. A condition that does not compile, or does not evaluate to true,
-grants nothing.
+permission available there. A rule's condition sees the object, and the prefix of a listing.
 
 See https://cloud.google.com/iam/docs/downscoping-short-lived-credentials.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
 from typing import Any
-
-from cel_expr_python import cel
 
 from devenv.gcp.caller import AccessBoundary, ApiCaller, Guard
 from devenv.gcp.errors import CloudError, PermissionDenied, Unauthenticated
+from devenv.gcp.iam.conditions import condition_holds
 
 _SERVICE = "storage.googleapis.com"
 _LIST_PREFIX = f"{_SERVICE}/objectListPrefix"
-_MAX_CONDITION = 2048  # characters; https://cloud.google.com/iam/docs/conditions-overview
 
 
 def _each(resource: str, verbs: str) -> frozenset[str]:
@@ -107,7 +101,7 @@ class Access:
     def _decide(self, permission: str, target: StorageTarget) -> None:
         bucket, boundary = target.bucket, self.caller.boundary
         self.guard.require(
-            self.caller, permission, target.bucket_name if bucket else f"projects/{self.project}"
+            self.caller, permission, target.full_name if bucket else f"projects/{self.project}"
         )
         if boundary is not None and not permits(boundary, permission, target):
             raise PermissionDenied(f"The token's access boundary does not allow {permission}.")
@@ -120,55 +114,14 @@ def permits(boundary: AccessBoundary, permission: str, target: StorageTarget) ->
     return any(
         resource.removeprefix(f"//{_SERVICE}/") == target.bucket_name
         and any(permission in _ROLES.get(role.removeprefix("inRole:"), ()) for role in roles)
-        and (not condition or condition_holds(condition, permission, target))
+        and (not condition or _holds(condition, permission, target))
         for resource, roles, condition in boundary.rules
     )
 
 
-def condition_holds(condition: str, permission: str, target: StorageTarget) -> bool:
-    """Return whether `condition` evaluates to true for a request that needs `permission`."""
-    expression = _compiled(condition)
-    if expression is None:
-        return False
-    resource = {
-        "name": target.full_name,
-        "type": f"{_SERVICE}/{'Object' if target.name else 'Bucket'}",
-        "service": _SERVICE,
-    }
+def _holds(condition: str, permission: str, target: StorageTarget) -> bool:
     api = {_LIST_PREFIX: target.prefix} if permission == "storage.objects.list" else {}
-    try:
-        result = expression.eval(_environment().Activation({"resource": resource, "api": api}))
-    except RuntimeError:  # a budget of the evaluator is used up
-        return False
-    return result.type() == cel.Type.BOOL and result.value() is True
-
-
-@lru_cache(maxsize=1024)
-def _compiled(condition: str) -> cel.Expression | None:
-    if len(condition) > _MAX_CONDITION or "\0" in condition:
-        return None
-    try:
-        expression = _environment().compile(condition)
-    except RuntimeError:
-        return None
-    return expression if expression.return_type() == cel.Type.BOOL else None
-
-
-@cache
-def _environment() -> cel.Env:
-    text = cel.Type.STRING
-    attributes = cel.Type.Map(text, text)
-    get_attribute = cel.Overload(
-        id="api_get_attribute",
-        return_type=text,
-        parameters=[attributes, text, text],
-        is_member=True,
-        impl=lambda api, name, default: api.get(name, default),
-    )
-    return cel.NewEnv(
-        variables={"resource": attributes, "api": attributes},
-        functions=[cel.FunctionDecl("getAttribute", [get_attribute])],
-    )
+    return condition_holds(condition, target.full_name, api=api)
 
 
 def _kind(permission: str) -> str:

@@ -47,7 +47,7 @@ JSON_PATHS = ("/storage/v1/", *_UPLOADS, "/download/storage/v1/", "/batch/storag
 _HOST_SUFFIX = ".storage.googleapis.com"
 _NOT_EMULATED = re.compile(
     r"/storage/v1/(?:"
-    r"b/[^/]+/(?:acl|anywhereCaches|defaultObjectAcl|folders|iam|managedFolders"
+    r"b/[^/]+/(?:acl|anywhereCaches|defaultObjectAcl|folders|managedFolders"
     r"|notificationConfigs|operations|relocate|restore)(?:/.*)?"
     r"|b/[^/]+/o/(?:bulkRestore|watch|[^/]+/(?:acl|iam|restore)(?:/.*)?)"
     r"|channels/stop|projects/[^/]+/hmacKeys(?:/.*)?)"
@@ -224,6 +224,7 @@ class StorageApp:
             "/storage/v1/b/*/o/*/copyTo/b/*/o/*": {"POST": api.copy},
             "/storage/v1/b/*/o/*/rewriteTo/b/*/o/*": {"POST": api.rewrite},
             "/storage/v1/b/*/o/*/moveTo/o/*": {"POST": api.move},
+            "/storage/v1/b/*/iam": {"GET": api.get_policy, "PUT": api.set_policy},
             "/storage/v1/b/*/iam/testPermissions": {"GET": api.test_permissions},
             "/storage/v1/b/*/storageLayout": {"GET": api.get_layout},
             "/storage/v1/b/*/managedFolders": {"GET": api.list_managed_folders},

@@ -8,13 +8,13 @@ See https://cloud.google.com/storage/docs/json_api/v1/buckets and
 https://cloud.google.com/storage/docs/bucket-lock.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import AlreadyExists, InvalidArgument, PermissionDenied
-from devenv.gcp.storage.access import Access
+from devenv.gcp.storage.access import Access, StorageTarget
 from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.errors import NoSuchBucket, PreconditionFailed
 from devenv.gcp.storage.fields import bucket_fields, merged
@@ -28,8 +28,14 @@ POLICY = "retentionPolicy"
 class Buckets:
     """Creates, finds, changes and deletes buckets."""
 
-    def __init__(self, catalogue: Catalogue, clock: Clock, region: str) -> None:
-        """`region` is the location of buckets that were created without one."""
+    def __init__(
+        self, catalogue: Catalogue, clock: Clock, region: str, *, forget: Callable[[str], None]
+    ) -> None:
+        """`region` is the location of buckets that were created without one.
+
+        `forget` removes the IAM policy of a resource.
+        """
+        self._forget = forget
         self._region = region.upper()
         self._catalogue = catalogue
         self._clock = clock
@@ -113,7 +119,12 @@ class Buckets:
         self._find(name, metageneration)
         if not self._catalogue.empty(name):
             raise AlreadyExists("The bucket you tried to delete is not empty.")
+        self.drop(name)
+
+    def drop(self, name: str) -> None:
+        """Remove an empty bucket with its policy."""
         self._catalogue.drop_bucket(name)
+        self._forget(StorageTarget(name).full_name)
 
     def _with_policy(
         self, before: Mapping[str, Any], fields: dict[str, Any], name: str

@@ -10,11 +10,14 @@ See https://cloud.google.com/storage/docs/json_api/v1.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from google.protobuf import json_format
 from starlette.responses import Response
 
-from devenv.gcp.errors import InvalidArgument, NotFound
+from devenv.gcp.errors import Aborted, InvalidArgument, NotFound
+from devenv.gcp.iam.policies import Policies, Policy
+from devenv.gcp.storage.access import StorageTarget
 from devenv.gcp.storage.buckets import Buckets
-from devenv.gcp.storage.errors import NotEmulated
+from devenv.gcp.storage.errors import NotEmulated, PreconditionFailed
 from devenv.gcp.storage.exchange import Exchange, answer
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.listing import page_size, parse as parse_listing, read_token
@@ -26,7 +29,10 @@ from devenv.gcp.storage.parameters import Preconditions, number, parse, parse_so
 class JsonApi:
     """The handlers of the JSON API."""
 
-    def __init__(self, buckets: Buckets, objects: Objects, *, project: str, number: str) -> None:
+    def __init__(
+        self, buckets: Buckets, objects: Objects, *, policies: Policies, project: str, number: str
+    ) -> None:
+        self._policies = policies
         """`project` is the emulated project's id, `number` its number."""
         self._buckets = buckets
         self._objects = objects
@@ -97,6 +103,30 @@ class JsonApi:
         wanted = [value for key, value in exchange.pairs if key == "permissions"]
         held = [permission for permission in wanted if exchange.access.allows(permission, name)]
         return answer(_page("storage#testIamPermissionsResponse", permissions=held))
+
+    async def get_policy(self, exchange: Exchange, name: str) -> Response:
+        exchange.access.require("storage.buckets.getIamPolicy", name)
+        self._buckets.check_exists(name)
+        asked = exchange.query.get("optionsRequestedPolicyVersion", "1")
+        version = number(asked, "optionsRequestedPolicyVersion")
+        resource = StorageTarget(name).full_name
+        return answer(_policy_resource(resource, self._policies.read(resource, version=version)))
+
+    async def set_policy(self, exchange: Exchange, name: str) -> Response:
+        exchange.access.require("storage.buckets.setIamPolicy", name)
+        self._buckets.check_exists(name)
+        body = await exchange.json()
+        resource = StorageTarget(name).full_name
+        wanted = {key: value for key, value in body.items() if key not in ("kind", "resourceId")}
+        try:
+            policy = json_format.ParseDict(wanted, Policy())
+        except json_format.ParseError as error:
+            raise InvalidArgument(f"Invalid policy: {error}") from error
+        try:
+            written = self._policies.write(resource, policy)
+        except Aborted as error:  # of which Cloud Storage makes a precondition
+            raise PreconditionFailed from error
+        return answer(_policy_resource(resource, written))
 
     async def list_objects(self, exchange: Exchange, bucket: str) -> Response:
         page = self._objects.listing(exchange.access, bucket, parse_listing(exchange.query))
@@ -230,6 +260,14 @@ def _metageneration(exchange: Exchange) -> tuple[int | None, int | None]:
     names = ("ifMetagenerationMatch", "ifMetagenerationNotMatch")
     wanted, unwanted = (_optional(exchange.query.get(name), name) for name in names)
     return wanted, unwanted
+
+
+def _policy_resource(resource: str, policy: Any) -> dict[str, Any]:
+    return {
+        "kind": "storage#policy",
+        "resourceId": resource,
+        **json_format.MessageToDict(policy),
+    }
 
 
 def _page(kind: str, **parts: Any) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from devenv.gcp.caller import Authenticator, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
+from devenv.gcp.iam.policies import Policies
+from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.storage.app import JSON_PATHS, StorageApp, Trust
 from devenv.gcp.storage.blobs import Blobs
@@ -37,6 +39,7 @@ class StorageService:
         store: Store,
         clock: Clock,
         guard: Guard,
+        policies: Policies,
         data: Path,
         authenticator: Authenticator,
         verifier: Verifier,
@@ -45,7 +48,7 @@ class StorageService:
         self._catalogue = Catalogue(store)
         self._blobs = Blobs(data)
         self._declared_names = DeclaredNames(store.table("storage_declared"))
-        self._buckets = Buckets(self._catalogue, clock, config.region)
+        self._buckets = Buckets(self._catalogue, clock, config.region, forget=guard.forget)
         objects = Objects(self._catalogue, self._blobs, clock)
         self._uploads = Uploads(self._catalogue, self._blobs, objects, clock)
         media = Media(objects, self._uploads, self._blobs)
@@ -53,7 +56,13 @@ class StorageService:
             config,
             trust=Trust(authenticator, verifier, guard, clock),
             catalogue=self._catalogue,
-            json_api=JsonApi(self._buckets, objects, project=config.project, number=config.number),
+            json_api=JsonApi(
+                self._buckets,
+                objects,
+                policies=policies,
+                project=config.project,
+                number=config.number,
+            ),
             xml_api=XmlApi(
                 objects, media, XmlMultipart(self._catalogue, self._blobs, objects, clock)
             ),
@@ -85,7 +94,7 @@ class StorageService:
         for name in self._declared_names.dropped(self._config.buckets):
             if self._catalogue.empty(name):
                 log.info("Bucket %s is no longer in devenv.toml: deleted", name)
-                self._catalogue.drop_bucket(name)
+                self._buckets.drop(name)
                 self._declared_names.forget(name)
             else:
                 log.warning(
@@ -97,3 +106,6 @@ class StorageService:
 
     async def stop(self) -> None:
         """Do nothing: every acknowledged write is on disk."""
+
+    def policy_kinds(self) -> tuple[PolicyKind, ...]:
+        return ()  # Cloud Storage has methods of its own for the policies of buckets

@@ -176,6 +176,7 @@ class QueueMethods:
         self._context.saved.delete_queue(queue)
         del self._context.queues[queue.state.name]
         self._context.dispatcher.forget(queue)
+        self._context.guard.forget(queue.state.name)
         _empty(queue)
 
     async def pause(self, request: Any, call: ApiCall) -> Any:

@@ -1,18 +1,15 @@
-"""Cloud Tasks v2 as the server wires it: the queues of devenv.toml, and what is not emulated."""
+"""Cloud Tasks v2 as the server wires it, with the queues of devenv.toml."""
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
-from google.iam.v1 import iam_policy_pb2, policy_pb2
-
-from devenv.gcp.caller import ApiCall, Guard, Minter
+from devenv.gcp.caller import Guard, Minter
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, QueueConfig
 from devenv.gcp.delivery import Send
-from devenv.gcp.errors import Unimplemented
+from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import set_moment
-from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
+from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.store import DeclaredNames, Store
 from devenv.gcp.tasks.dispatcher import Dispatcher
 from devenv.gcp.tasks.methods import QueueMethods, TaskMethods, TasksContext
@@ -51,10 +48,20 @@ class TasksService:
         self._tasks = TaskMethods(self._context)
 
     def rpcs(self) -> tuple[Rpc, ...]:
-        return (*self._queues.rpcs(), *self._tasks.rpcs(), *_unimplemented())
+        return (*self._queues.rpcs(), *self._tasks.rpcs())
 
     def mounts(self) -> tuple[HttpMount, ...]:
         return ()
+
+    def policy_kinds(self) -> tuple[PolicyKind, ...]:
+        def find(resource: str) -> str:
+            name = self._context.names.queue(resource)
+            self._context.queue(name)
+            return name
+
+        path = "/v2/{resource=projects/*/locations/*/queues/*}"
+        service = "google.cloud.tasks.v2.CloudTasks"
+        return (PolicyKind(service, (path,), "cloudtasks.queues", find),)
 
     async def start(self) -> None:
         """Open the configured queues (their limits follow the file) and deliver what is due.
@@ -90,21 +97,3 @@ def _limits(declared: QueueConfig) -> Any:
     set_moment(retries.min_backoff, declared.min_backoff)
     set_moment(retries.max_backoff, declared.max_backoff)
     return queue
-
-
-def _unimplemented() -> Iterator[Rpc]:
-    queue = "/v2/{resource=projects/*/locations/*/queues/*}"
-    policy = policy_pb2.Policy
-    for name, request, response, uri in (
-        ("GetIamPolicy", iam_policy_pb2.GetIamPolicyRequest, policy, f"{queue}:getIamPolicy"),
-        ("SetIamPolicy", iam_policy_pb2.SetIamPolicyRequest, policy, f"{queue}:setIamPolicy"),
-    ):
-        method = f"google.cloud.tasks.v2.CloudTasks/{name}"
-        yield Rpc(method, request, response, _refuse(name), (HttpRule("POST", uri, "*"),))
-
-
-def _refuse(name: str) -> Any:
-    async def handle(_request: Any, _call: ApiCall) -> Any:
-        raise Unimplemented(f"CloudTasks.{name} is not emulated.")
-
-    return handle

@@ -5,6 +5,18 @@ import asyncio
 from devenv.gcp.caller import ApiCaller
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryRequest
 from devenv.gcp.errors import PermissionDenied
+from devenv.gcp.store import Store
+
+
+class MemoryStore(Store):
+    """A store without a file that closes itself when its last user is gone."""
+
+    def __init__(self) -> None:
+        super().__init__(":memory:")
+
+    def __del__(self) -> None:
+        self.close()
+
 
 type Script = list[int | Exception | asyncio.Event]
 
@@ -14,12 +26,20 @@ class FakeGuard:
 
     def __init__(self) -> None:
         self.denied: set[str] = set()
+        self.public = False
         self.asked: list[tuple[str, str]] = []
+        self.forgotten: list[str] = []
 
     def require(self, caller: ApiCaller, permission: str, resource: str) -> None:
         self.asked.append((permission, resource))
         if permission in self.denied:
             raise PermissionDenied(permission)
+
+    def allows(self, caller: ApiCaller, permission: str, resource: str) -> bool:
+        return (self.public or not caller.anonymous) and permission not in self.denied
+
+    def forget(self, resource: str) -> None:
+        self.forgotten.append(resource)
 
 
 class FakeMinter:

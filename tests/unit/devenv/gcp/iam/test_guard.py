@@ -5,9 +5,12 @@ import logging
 import pytest
 
 from devenv.gcp.caller import AccessBoundary, ApiCaller
+from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig, IamBinding, IamMode, ServiceConfig
 from devenv.gcp.errors import PermissionDenied
 from devenv.gcp.iam.guard import Iam
+from devenv.gcp.iam.policies import Policies
+from tests.unit.devenv.gcp.fakes import MemoryStore
 
 PLACE = "projects/p/locations/us-west1"
 JOB = f"{PLACE}/jobs/j"
@@ -18,7 +21,9 @@ ANONYMOUS = ApiCaller()
 def iam(
     *bindings: IamBinding, mode: IamMode = "strict", services: tuple[ServiceConfig, ...] = ()
 ) -> Iam:
-    return Iam(CloudConfig(project="p", iam=mode, bindings=bindings, services=services))
+    config = CloudConfig(project="p", iam=mode, bindings=bindings, services=services)
+    policies = Policies(config, MemoryStore(), is_account=lambda _: True)
+    return Iam(config, policies, ManualClock())
 
 
 @pytest.mark.parametrize(

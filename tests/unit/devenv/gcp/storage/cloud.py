@@ -12,6 +12,7 @@ from devenv.gcp.caller import AccessBoundary, ApiCaller
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import PermissionDenied, Unauthenticated
+from devenv.gcp.iam.policies import Policies
 from devenv.gcp.storage.service import StorageService
 from devenv.gcp.store import Store
 from tests.unit.devenv.gcp.fakes import FakeGuard
@@ -26,8 +27,6 @@ KIB256 = 256 * 1024
 
 class Guard(FakeGuard):
     """Also refuses callers without an account, unless the bucket is public."""
-
-    public = False
 
     def require(self, caller: ApiCaller, permission: str, resource: str) -> None:
         super().require(caller, permission, resource)
@@ -79,6 +78,7 @@ class Cloud:
             store=self.store,
             clock=self.clock,
             guard=self.guard,
+            policies=Policies(CloudConfig(), self.store, is_account=lambda _: True),
             data=self.folder / "objects",
             authenticator=self.tokens,
             verifier=self.tokens,

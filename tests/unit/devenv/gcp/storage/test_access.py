@@ -79,9 +79,12 @@ async def test_each_request_requires_its_permission(
     assert message.startswith(f"web@p.iam.gserviceaccount.com does not have {permission} access")
 
 
-async def test_permission_is_checked_on_the_bucket(cloud: Cloud) -> None:
+async def test_permission_is_checked_on_object_and_bucket(cloud: Cloud) -> None:
     await cloud.put("a")
-    assert ("storage.objects.create", f"projects/_/buckets/{BUCKET}") in cloud.guard.asked
+    await cloud.client.get(BUCKET_PATH)
+    bucket = f"projects/_/buckets/{BUCKET}"
+    assert ("storage.objects.create", f"{bucket}/objects/a") in cloud.guard.asked
+    assert ("storage.buckets.get", bucket) in cloud.guard.asked
 
 
 async def test_create_only_upload_requires_no_delete_permission(cloud: Cloud) -> None:

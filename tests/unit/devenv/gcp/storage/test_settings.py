@@ -210,8 +210,6 @@ async def test_unsupported_parameter_is_refused_by_name(cloud: Cloud, query: str
 @pytest.mark.parametrize(
     ("method", "resource"),
     [
-        ("GET", f"{BUCKET_PATH}/iam"),
-        ("PUT", f"{BUCKET_PATH}/iam"),
         ("GET", f"{BUCKET_PATH}/acl/allUsers"),
         ("POST", f"{BUCKET_PATH}/notificationConfigs"),
         ("POST", f"{BUCKET_PATH}/folders"),

@@ -296,13 +296,6 @@ async def test_update_creates_missing_queue(cloud: TasksBench) -> None:
     assert [each.name for each in (*listed.queues, *rest.queues)] == [NEW, QUEUE]
 
 
-@pytest.mark.parametrize("method", ["GetIamPolicy", "SetIamPolicy"])
-async def test_iam_policy_methods_are_unimplemented(cloud: TasksBench, method: str) -> None:
-    async with cloud.running() as call:
-        with pytest.raises(Unimplemented, match=method):
-            await call(method, resource=QUEUE)
-
-
 SOME = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
