@@ -111,7 +111,8 @@ class ScheduleConfig:
 class CloudConfig:
     """One emulated project. `number` is the project number, 12 digits as Google's are.
 
-    `storage` is the URL of a server that is Cloud Storage instead of ours.
+    `storage` is the URL of a server that is Cloud Storage instead of ours. `secrets` are names of
+    secrets that exist at the start, without a value.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
@@ -128,6 +129,7 @@ class CloudConfig:
     jobs: tuple[JobConfig, ...] = ()
     services: tuple[ServiceConfig, ...] = ()
     schedules: tuple[ScheduleConfig, ...] = ()
+    secrets: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = ()
     storage: str = ""
 

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from devenv.gcp.errors import InvalidArgument, Unimplemented
@@ -66,14 +66,30 @@ def masked(state: Any, wanted: Any, mask: Any) -> Any:
 
 def page(names: Iterable[str], *, size: int, token: str, most: int) -> tuple[list[str], str]:
     """Return the sorted names that follow `token`, at most `size`, and the token of the next page."""
+    last = _last_of(size, token)
+    ordered = sorted(names)
+    return _slice(ordered, bisect_right(ordered, last) if last else 0, min(size or most, most))
+
+
+def page_in_order(names: Sequence[str], request: Any, *, most: int) -> tuple[list[str], str]:
+    """Return the same of a list that has an order of its own, for a request with page fields."""
+    last = _last_of(request.page_size, request.page_token)
+    if last and last not in names:
+        raise InvalidArgument("The page token is not valid any more.")
+    start = names.index(last) + 1 if last else 0
+    return _slice(names, start, min(request.page_size or most, most))
+
+
+def _last_of(size: int, token: str) -> str:
     if size < 0:
         raise InvalidArgument("Page size cannot be negative.")
     try:
-        last = base64.urlsafe_b64decode(token).decode()
+        return base64.urlsafe_b64decode(token).decode()
     except (binascii.Error, ValueError) as error:
         raise InvalidArgument("The page token is not valid.") from error
-    ordered = sorted(names)
-    start = bisect_right(ordered, last) if last else 0
-    chosen = ordered[start : start + min(size or most, most)]
+
+
+def _slice(ordered: Sequence[str], start: int, size: int) -> tuple[list[str], str]:
+    chosen = list(ordered[start : start + size])
     more = start + len(chosen) < len(ordered)
     return chosen, base64.urlsafe_b64encode(chosen[-1].encode()).decode() if more else ""

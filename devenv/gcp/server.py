@@ -8,7 +8,7 @@ whoever finds that file finds a cloud that answers. A stop goes the other way ro
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -44,6 +44,7 @@ from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from devenv.gcp.run_jobs.service import RunJobsService
 from devenv.gcp.run_services.service import RunServices
 from devenv.gcp.scheduler.service import SchedulerService
+from devenv.gcp.secret_manager.service import SecretManagerService
 from devenv.gcp.storage.service import StorageService
 from devenv.gcp.storage_elsewhere import StorageElsewhere
 from devenv.gcp.store import Store
@@ -53,7 +54,7 @@ from devenv.gcp.tasks.service import TasksService
 class CloudService(Protocol):
     """An emulated service, as the server uses it."""
 
-    def rpcs(self) -> tuple[Rpc, ...]: ...
+    def rpcs(self) -> Iterable[Rpc]: ...
     def mounts(self) -> tuple[HttpMount, ...]: ...
     def policy_kinds(self) -> tuple[PolicyKind, ...]: ...
     async def start(self) -> None: ...
@@ -156,6 +157,7 @@ class CloudServer:
 
     def _make_services(self) -> tuple[CloudService, ...]:
         config, store, clock, guard = self._config, self._store, self._clock, self._iam
+        secrets = SecretManagerService(config=config, store=store, clock=clock, guard=guard)
         return (
             TasksService(
                 config=config,
@@ -175,8 +177,14 @@ class CloudServer:
                 ready=self._run_services.ready,
             ),
             RunJobsService(
-                config=config, store=store, clock=clock, guard=guard, runtime=self._runtime
+                config=config,
+                store=store,
+                clock=clock,
+                guard=guard,
+                runtime=self._runtime,
+                read_secret=secrets.value,
             ),
+            secrets,
             self._storage(),
         )
 

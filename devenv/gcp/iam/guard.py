@@ -14,7 +14,7 @@ from devenv.gcp.caller import ApiCaller
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import PermissionDenied
-from devenv.gcp.iam.conditions import condition_holds
+from devenv.gcp.iam.conditions import condition_holds, resource_type
 from devenv.gcp.iam.policies import EVERY_ACCOUNT, EVERYBODY, Policies
 from devenv.gcp.iam.roles import smallest_role_with
 
@@ -76,7 +76,13 @@ class Iam:
         self._policies.forget(self._canonical(resource))
 
     def _holds(self, condition: str, resource: str) -> bool:
-        return not condition or condition_holds(condition, resource, now=self._clock.now())
+        if not condition:
+            return True
+        if resource_type(resource).startswith("secretmanager."):
+            # Conditions see the project's number in the names of secrets.
+            _, _, below = resource.split("/", 2)
+            resource = f"projects/{self._config.number}/{below}"
+        return condition_holds(condition, resource, now=self._clock.now())
 
     def _canonical(self, resource: str) -> str:
         """Return a full name with the project's id, for its number or `-` too."""

@@ -6,13 +6,13 @@ running: it adopts attempts that still run and repeats those that were lost.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from google.rpc.status_pb2 import Status
 
 from devenv.gcp.clock import Clock
-from devenv.gcp.errors import Internal, NotFound
+from devenv.gcp.errors import CloudError, Internal, NotFound
 from devenv.gcp.messages import moment, seconds
 from devenv.gcp.run_jobs import life
 from devenv.gcp.run_jobs.jobs import cpus_of, memory_of
@@ -30,6 +30,10 @@ from devenv.gcp.run_jobs.state import ExecutionStore
 log = logging.getLogger(__name__)
 
 
+type ReadSecret = Callable[[str, str, str], bytes]
+"""Returns what a secret's version holds for an account: (e-mail, secret, version)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoordinatorContext:
     """Shared by all coordinators; `capacity` limits the tasks that run at a time."""
@@ -38,6 +42,7 @@ class CoordinatorContext:
     runtime: JobsRuntime
     clock: Clock
     capacity: asyncio.Semaphore
+    read_secret: ReadSecret
 
 
 class Coordinator:
@@ -79,10 +84,14 @@ class Coordinator:
         self._save(error=Status(code=Internal.code, message=message))
 
     async def _pin(self) -> bool:
-        """Put the image's digest in its tag's place; end the execution if there is none."""
+        """Put the image's digest in its tag's place; end the execution if it cannot begin.
+
+        That is so without the image, and without a secret that its environment names.
+        """
         container, runtime = self.execution.template.containers[0], self._context.runtime
         try:
             pinned = await runtime.pin(container.image)
+            self._secrets()
         except AttemptNotStarted as error:
             self.fail(str(error))
             return False
@@ -168,7 +177,30 @@ class Coordinator:
             return None
         life.start_attempt(task, now=self._now())
         self._save(task)
-        return await self._context.runtime.start(attempt_of(self.execution, task))
+        attempt = attempt_of(self.execution, task)
+        return await self._context.runtime.start(
+            replace(attempt, env={**attempt.env, **self._secrets()})
+        )
+
+    def _secrets(self) -> dict[str, str]:
+        """Return the variables that come from secrets, for a new attempt. Raises AttemptNotStarted."""
+        template = self.execution.template
+        found = {}
+        for variable in template.containers[0].env:
+            if not variable.HasField("value_source"):
+                continue
+            wanted = variable.value_source.secret_key_ref
+            try:
+                value = self._context.read_secret(
+                    template.service_account, wanted.secret, wanted.version
+                )
+                found[variable.name] = value.decode()
+            except (CloudError, UnicodeDecodeError) as error:
+                raise AttemptNotStarted(
+                    f"Secret {wanted.secret} of {variable.name} cannot be read by "
+                    f"{template.service_account}: {error}"
+                ) from error
+        return found
 
     async def _watch(self, running: RunningAttempt, task: Pb) -> AttemptExit:
         """Wait for the end; the timeout counts anew for every attempt."""

@@ -8,7 +8,7 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.errors import AlreadyExists, FailedPrecondition
 from devenv.gcp.messages import moment, set_moment
 from devenv.gcp.run_jobs import life
-from devenv.gcp.run_jobs.coordinator import Coordinator, CoordinatorContext, attempt_of
+from devenv.gcp.run_jobs.coordinator import Coordinator, CoordinatorContext, ReadSecret, attempt_of
 from devenv.gcp.run_jobs.resources import Execution, Pb, new_suffix
 from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
 from devenv.gcp.run_jobs.state import CANCEL, DELETE, RUN, ExecutionStore, RunJobsState, describe
@@ -23,7 +23,14 @@ KEPT_SECONDS = 7 * 86400
 class Executions:
     """Starts a coordinator for each execution that has not ended, and speaks for it."""
 
-    def __init__(self, state: RunJobsState, *, runtime: JobsRuntime, clock: Clock) -> None:
+    def __init__(
+        self,
+        state: RunJobsState,
+        *,
+        runtime: JobsRuntime,
+        clock: Clock,
+        read_secret: ReadSecret,
+    ) -> None:
         self._state = state
         self._clock = clock
         self._runtime = runtime
@@ -32,6 +39,7 @@ class Executions:
             runtime=runtime,
             clock=clock,
             capacity=asyncio.Semaphore(MOST_AT_A_TIME),
+            read_secret=read_secret,
         )
         self._coordinators: dict[str, Coordinator] = {}
         self._carrying: dict[str, asyncio.Task[None]] = {}

@@ -21,7 +21,8 @@ RESERVED = frozenset(
         "CLOUD_RUN_TASK_COUNT",
     }
 )
-_ENV = every("name", "value", "value_source")
+_SECRET_REFERENCE = every("secret", "version")
+_ENV = every("name", "value", value_source=every(secret_key_ref=_SECRET_REFERENCE))
 _CONTAINER = every(*("name", "image", "command", "args"), env=_ENV, resources=every("limits"))
 _FIELDS = every(
     *("labels", "annotations", "parallelism", "task_count"),
@@ -158,9 +159,9 @@ def _check_variables(where: str, env: Pb) -> None:
             raise _bad(
                 f"{where}.env", f"{variable.name[:100]!r} cannot be a variable's name or value"
             )
-        if variable.HasField("value_source"):
-            secret = variable.value_source.secret_key_ref.secret[:300]
-            raise _bad(f"{where}.env", f"Secret {secret!r} of {variable.name!r} was not found")
+        reference = variable.value_source.secret_key_ref
+        if variable.HasField("value_source") and not (reference.secret and reference.version):
+            raise _bad(f"{where}.env", f"{variable.name!r} must name a secret and its version")
 
 
 def _merge(env: Pb, changes: Pb) -> None:

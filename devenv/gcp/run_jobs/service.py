@@ -8,7 +8,7 @@ from devenv.gcp.config import CloudConfig, JobConfig as Declared
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.run_jobs.api import ExecutionsApi, JobsApi, OperationsApi
-from devenv.gcp.run_jobs.coordinator import attempt_of
+from devenv.gcp.run_jobs.coordinator import ReadSecret, attempt_of
 from devenv.gcp.run_jobs.executions import Executions
 from devenv.gcp.run_jobs.jobs import JobMaker, declared_job
 from devenv.gcp.run_jobs.life import new_task
@@ -24,7 +24,14 @@ class RunJobsService:
     """google.cloud.run.v2 Jobs, Executions and Tasks, with their long-running operations."""
 
     def __init__(
-        self, *, config: CloudConfig, store: Store, clock: Clock, guard: Guard, runtime: JobsRuntime
+        self,
+        *,
+        config: CloudConfig,
+        store: Store,
+        clock: Clock,
+        guard: Guard,
+        runtime: JobsRuntime,
+        read_secret: ReadSecret,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -33,7 +40,9 @@ class RunJobsService:
         self._names = RunNames(config)
         self._maker = JobMaker(config)
         self._state = state = RunJobsState(store)
-        self._executions = executions = Executions(state, runtime=runtime, clock=clock)
+        self._executions = executions = Executions(
+            state, runtime=runtime, clock=clock, read_secret=read_secret
+        )
         self._apis = (
             JobsApi(
                 state, executions, maker=self._maker, names=self._names, guard=guard, clock=clock

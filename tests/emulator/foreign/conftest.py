@@ -28,6 +28,7 @@ GO_PROGRAM = ROOT / ".tools" / "go-clients"
 TIMEOUT = 60
 
 type Client = Callable[..., Any]
+type Gcloud = Callable[..., str]
 
 
 @pytest.fixture
@@ -46,6 +47,28 @@ def go(cloud: Cloud) -> Client:
     if not GO_PROGRAM.is_file():
         _skip("Google's Go clients are not built: run `make foreign`, which needs go")
     return partial(_run, cloud, [str(GO_PROGRAM)])
+
+
+@pytest.fixture
+def gcloud(cloud: Cloud) -> Gcloud:
+    """Run gcloud as the administrator, with text as its input, and return what it prints."""
+    if not shutil.which("gcloud"):
+        pytest.skip("gcloud is not installed")
+    environ = dict(machine()) | cloud.environ("admin")
+
+    def run(*arguments: str, text: str = "") -> str:
+        done = subprocess.run(
+            ["gcloud", *arguments],
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            input=text,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture

@@ -157,3 +157,15 @@ def test_policy_goes_with_its_resource_and_those_below(bench: Bench) -> None:
 
 def test_number_of_the_project_stands_for_its_id(bench: Bench) -> None:
     assert bench.allows("web", QUEUE.replace("/p/", "/123456789012/"))
+
+
+def test_condition_on_a_secret_sees_the_number_of_the_project(bench: Bench) -> None:
+    secret = "projects/p/secrets/key"
+    numbered = "resource.name == 'projects/123456789012/secrets/key'"
+    role = "roles/secretmanager.viewer"
+    policy = Policy(bindings=[binding(WEB, role=role, expression=numbered)], version=3)
+    bench.policies.write(secret, policy)
+    caller = ApiCaller("web@p.iam.gserviceaccount.com")
+
+    assert bench.guard.allows(caller, "secretmanager.secrets.get", secret)
+    assert not bench.guard.allows(caller, "secretmanager.versions.get", f"{secret}/versions/1")

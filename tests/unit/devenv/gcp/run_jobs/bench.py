@@ -7,6 +7,7 @@ from typing import Any
 from devenv.gcp.caller import ApiCall, ApiCaller
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig, ImageConfig, JobConfig
+from devenv.gcp.errors import NotFound
 from devenv.gcp.run_jobs.resources import Execution
 from devenv.gcp.run_jobs.runtimes.base import (
     AttemptExit,
@@ -112,14 +113,22 @@ class Bench:
         self.clock = clock or ManualClock()
         self.guard = FakeGuard()
         self.runtime = PlayedRuntime()
+        self.secrets: dict[str, bytes] = {}
         self.service = RunJobsService(
             config=config,
             store=self.store,
             clock=self.clock,
             guard=self.guard,
             runtime=self.runtime,
+            read_secret=self._read_secret,
         )
         self._rpcs = {rpc.method.rsplit("/", 1)[-1]: rpc for rpc in self.service.rpcs()}
+
+    def _read_secret(self, email: str, secret: str, version: str) -> bytes:
+        try:
+            return self.secrets[f"{secret}@{version}"]
+        except KeyError:
+            raise NotFound(f"Secret [{secret}] not found or has no versions.") from None
 
     async def call(self, method: str, **fields: Any) -> Any:
         """Call a method as `web@demo`, its request built from `fields`."""

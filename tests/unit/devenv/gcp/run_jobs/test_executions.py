@@ -1,8 +1,10 @@
 """The life of an execution, as its records tell it."""
 
+from typing import Any
+
 import pytest
 
-from devenv.gcp.errors import FailedPrecondition, NotFound
+from devenv.gcp.errors import FailedPrecondition, InvalidArgument, NotFound
 from devenv.gcp.run_jobs.resources import CommonReason, ExecutionReason, State
 from devenv.gcp.run_jobs.runtimes.base import digest
 from tests.unit.devenv.gcp.fakes import settle
@@ -283,3 +285,30 @@ async def test_wait_operation_returns_when_done(bench: Bench) -> None:
     late = await bench.call("WaitOperation", name=operation.name)
     assert late.done
     assert late.HasField("response")
+
+
+def _with_secret(name: str, **reference: str) -> dict[str, Any]:
+    source = {"secret_key_ref": {"secret": "key", "version": "latest", **reference}}
+    return {"container_overrides": [{"env": [{"name": name, "value_source": source}]}]}
+
+
+async def test_variable_gets_the_value_of_its_secret(bench: Bench) -> None:
+    bench.secrets["key@latest"] = b"s3cret"
+
+    execution = await bench.run(overrides=_with_secret("TOKEN"))
+
+    assert (await bench.attempt()).attempt.env["TOKEN"] == "s3cret"
+    assert "s3cret" not in str(await bench.execution(execution))
+
+
+async def test_execution_without_its_secret_fails_and_names_it(bench: Bench) -> None:
+    execution = await bench.execution(await bench.run(overrides=_with_secret("TOKEN")))
+
+    condition = completed(execution)
+    assert not bench.runtime.started
+    assert "Secret key of TOKEN cannot be read by" in condition.message
+
+
+async def test_secret_without_a_version_is_refused(bench: Bench) -> None:
+    with pytest.raises(InvalidArgument, match="must name a secret and its version"):
+        await bench.run(overrides=_with_secret("TOKEN", version=""))

@@ -1,0 +1,309 @@
+"""google.cloud.secretmanager.v1.SecretManagerService as the server wires it.
+
+See https://cloud.google.com/secret-manager/docs/reference/rpc.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from google.cloud import secretmanager_v1 as secret_manager
+from google.protobuf import empty_pb2
+
+from devenv.gcp.caller import ApiCall, ApiCaller, Guard
+from devenv.gcp.clock import Clock
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unimplemented,
+)
+from devenv.gcp.iam.policy_methods import PolicyKind
+from devenv.gcp.messages import page_in_order, seconds, set_moment
+from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
+from devenv.gcp.secret_manager.limits import (
+    Secret,
+    SecretNames,
+    SecretVersion,
+    changed_secret,
+    check_payload,
+    check_secret_id,
+    checksum,
+    new_secret,
+)
+from devenv.gcp.secret_manager.vault import SecretVault
+from devenv.gcp.store import Store
+
+MAX_PAGE = 25_000  # documented for both lists
+
+_GRPC = "google.cloud.secretmanager.v1.SecretManagerService"
+_SECRETS = "/v1/{parent=projects/*}/secrets"
+_ITEM = "/v1/{name=projects/*/secrets/*}"
+_VERSION = "/v1/{name=projects/*/secrets/*/versions/*}"
+
+
+class SecretManagerService:
+    """The secrets of one project."""
+
+    def __init__(self, *, config: CloudConfig, store: Store, clock: Clock, guard: Guard) -> None:
+        self._config = config
+        self._clock = clock
+        self._guard = guard
+        self._names = SecretNames(config)
+        self._vault = SecretVault(store, clock)
+
+    def rpcs(self) -> Iterator[Rpc]:
+        of = secret_manager
+        parent, updated = (
+            "/v1/{parent=projects/*/secrets/*}",
+            "/v1/{secret.name=projects/*/secrets/*}",
+        )
+        secrets, versions = of.ListSecretsResponse.pb(), of.ListSecretVersionsResponse.pb()
+        access = of.AccessSecretVersionResponse.pb()
+        for name, response, handle, rule in (
+            ("ListSecrets", secrets, self.list_secrets, HttpRule("GET", _SECRETS)),
+            ("CreateSecret", Secret, self.create, HttpRule("POST", _SECRETS, "secret")),
+            ("GetSecret", Secret, self.get, HttpRule("GET", _ITEM)),
+            ("UpdateSecret", Secret, self.update, HttpRule("PATCH", updated, "secret")),
+            ("DeleteSecret", empty_pb2.Empty, self.delete, HttpRule("DELETE", _ITEM)),
+            ("ListSecretVersions", versions, self.list_versions, HttpRule("GET", f"{parent}/versions")),
+            ("AddSecretVersion", SecretVersion, self.add, HttpRule("POST", f"{parent}:addVersion", "*")),
+            ("GetSecretVersion", SecretVersion, self.get_version, HttpRule("GET", _VERSION)),
+            ("AccessSecretVersion", access, self.access, HttpRule("GET", f"{_VERSION}:access")),
+            *(
+                (f"{verb.title()}SecretVersion", SecretVersion, change, HttpRule("POST", f"{_VERSION}:{verb}", "*"))
+                for verb, change in (
+                    ("disable", self.disable),
+                    ("enable", self.enable),
+                    ("destroy", self.destroy),
+                )
+            ),
+        ):  # fmt: skip
+            yield _rpc(name, response, handle, rule)
+
+    def mounts(self) -> tuple[HttpMount, ...]:
+        return ()
+
+    def policy_kinds(self) -> tuple[PolicyKind, ...]:
+        def find(resource: str) -> str:
+            secret_id = self._names.secret(resource)
+            self._existing(secret_id)
+            return self._resource(secret_id)
+
+        path = "/v1/{resource=projects/*/secrets/*}"
+        return (PolicyKind(_GRPC, (path,), "secretmanager.secrets", find, reading="GET"),)
+
+    async def start(self) -> None:
+        """Create the secrets that devenv.toml names, without a version."""
+        for secret_id in self._config.secrets:
+            check_secret_id(secret_id)
+            if self._vault.secret(secret_id) is None:
+                wanted = Secret(replication={"automatic": {}})
+                self._create(secret_id, new_secret(wanted, now=self._clock.now()))
+
+    async def stop(self) -> None:
+        """Do nothing: everything is in the store."""
+
+    def value(self, email: str, secret: str, version: str) -> bytes:
+        """Return what a version holds for the account `email`. Raises CloudError.
+
+        `secret` is an id or a full name, as in the environment of a Cloud Run job.
+        """
+        caller = ApiCaller(email)
+        secret_id = self._names.secret(secret) if "/" in secret else secret
+        number = self._number(secret_id, version)
+        self._allow(caller, "versions.access", self._resource(secret_id, str(number)))
+        return self._accessible(secret_id, number)
+
+    async def list_secrets(self, request: Any, call: ApiCall) -> Any:
+        self._allow(call.caller, "secrets.list", self._names.project(request.parent))
+        _refuse_filter(request)
+        ids, token = page_in_order(self._vault.ids(), request, most=MAX_PAGE)
+        return secret_manager.ListSecretsResponse.pb()(
+            secrets=[self._vault.secret(each) for each in ids],
+            next_page_token=token,
+            total_size=len(self._vault.ids()),
+        )
+
+    async def create(self, request: Any, call: ApiCall) -> Any:
+        self._allow(call.caller, "secrets.create", self._names.project(request.parent))
+        check_secret_id(request.secret_id)
+        secret = new_secret(request.secret, now=self._clock.now())
+        if secret.version_aliases:
+            raise InvalidArgument("A secret without versions cannot have version aliases.")
+        if self._vault.secret(request.secret_id) is not None:
+            name = self._names.full(request.secret_id)
+            raise AlreadyExists(f"Secret [{name}] already exists.")
+        return self._create(request.secret_id, secret)
+
+    async def get(self, request: Any, call: ApiCall) -> Any:
+        return self._find(request.name, call, "secrets.get")[1]
+
+    async def update(self, request: Any, call: ApiCall) -> Any:
+        secret_id, before = self._find(request.secret.name, call, "secrets.update")
+        _check_etag(request.secret.etag, before)
+        mask, now = request.update_mask, self._clock.now()
+        secret = changed_secret(before, request.secret, mask, now=now)
+        known = self._vault.numbers(secret_id)
+        for alias, number in secret.version_aliases.items():
+            if number not in known:
+                raise InvalidArgument(
+                    f"The alias '{alias}' names version {number}, which is not there."
+                )
+        return self._vault.put(secret_id, secret)
+
+    async def delete(self, request: Any, call: ApiCall) -> Any:
+        secret_id, secret = self._find(request.name, call, "secrets.delete")
+        _check_etag(request.etag, secret)
+        self._vault.delete(secret_id)
+        self._guard.forget(self._resource(secret_id))
+        return empty_pb2.Empty()
+
+    async def add(self, request: Any, call: ApiCall) -> Any:
+        secret_id, secret = self._find(request.parent, call, "versions.add")
+        check_payload(request.payload)
+        number = max(self._vault.numbers(secret_id), default=0) + 1
+        version = SecretVersion(
+            name=self._names.full(secret_id, str(number)),
+            state=SecretVersion.ENABLED,
+            client_specified_payload_checksum=request.payload.HasField("data_crc32c"),
+        )
+        set_moment(version.create_time, self._clock.now())
+        _replicate(version, secret)
+        self._vault.add(secret_id, number, version, request.payload.data)
+        return version
+
+    async def list_versions(self, request: Any, call: ApiCall) -> Any:
+        secret_id, _ = self._find(request.parent, call, "versions.list")
+        _refuse_filter(request)
+        numbers = self._vault.numbers(secret_id)
+        chosen, token = page_in_order([str(each) for each in numbers], request, most=MAX_PAGE)
+        return secret_manager.ListSecretVersionsResponse.pb()(
+            versions=[self._vault.version(secret_id, int(each)) for each in chosen],
+            next_page_token=token,
+            total_size=len(numbers),
+        )
+
+    async def get_version(self, request: Any, call: ApiCall) -> Any:
+        return self._find_version(request, call, "get")[2]
+
+    async def access(self, request: Any, call: ApiCall) -> Any:
+        secret_id, number, version = self._find_version(request, call, "access")
+        data = self._accessible(secret_id, number)
+        return secret_manager.AccessSecretVersionResponse.pb()(
+            name=version.name, payload={"data": data, "data_crc32c": checksum(data)}
+        )
+
+    async def disable(self, request: Any, call: ApiCall) -> Any:
+        return self._change(request, call, "disable", SecretVersion.DISABLED)
+
+    async def enable(self, request: Any, call: ApiCall) -> Any:
+        return self._change(request, call, "enable", SecretVersion.ENABLED)
+
+    async def destroy(self, request: Any, call: ApiCall) -> Any:
+        """Destroy a version, or disable it until the secret's `version_destroy_ttl` has passed."""
+        secret_id, number, version = self._changeable(request, call, "destroy")
+        secret, now = self._existing(secret_id), self._clock.now()
+        if secret.HasField("version_destroy_ttl"):
+            version.state = SecretVersion.DISABLED
+            set_moment(version.scheduled_destroy_time, now + seconds(secret.version_destroy_ttl))
+            self._vault.put_version(secret_id, number, version)
+        else:
+            self._vault.destroy(secret_id, number, version, at=now)
+        return version
+
+    def _change(self, request: Any, call: ApiCall, verb: str, state: int) -> Any:
+        secret_id, number, version = self._changeable(request, call, verb)
+        version.state = state
+        if state == SecretVersion.ENABLED:
+            version.ClearField("scheduled_destroy_time")
+        self._vault.put_version(secret_id, number, version)
+        return version
+
+    def _changeable(self, request: Any, call: ApiCall, verb: str) -> tuple[str, int, Any]:
+        secret_id, number, version = self._find_version(request, call, verb)
+        _check_etag(request.etag, version)
+        if version.state == SecretVersion.DESTROYED:
+            raise FailedPrecondition("SecretVersion.state is already DESTROYED.")
+        return secret_id, number, version
+
+    def _create(self, secret_id: str, secret: Any) -> Any:
+        secret.name = self._names.full(secret_id)
+        return self._vault.put(secret_id, secret)
+
+    def _find(self, name: str, call: ApiCall, permission: str) -> tuple[str, Any]:
+        secret_id = self._names.secret(name)
+        self._allow(call.caller, permission, self._resource(secret_id))
+        return secret_id, self._existing(secret_id)
+
+    def _find_version(self, request: Any, call: ApiCall, verb: str) -> tuple[str, int, Any]:
+        secret_id, asked = self._names.version(request.name)
+        self._allow(call.caller, f"versions.{verb}", self._resource(secret_id, asked))
+        number = self._number(secret_id, asked)
+        return secret_id, number, self._vault.version(secret_id, number)
+
+    def _existing(self, secret_id: str) -> Any:
+        secret = self._vault.secret(secret_id)
+        if secret is None:
+            raise NotFound(f"Secret [{self._names.full(secret_id)}] not found.")
+        return secret
+
+    def _number(self, secret_id: str, asked: str) -> int:
+        """Return the number of the version that a number, an alias or `latest` stands for."""
+        secret = self._vault.secret(secret_id)
+        numbers = self._vault.numbers(secret_id) if secret is not None else []
+        if secret is None or not numbers:
+            name = self._names.full(secret_id)
+            raise NotFound(f"Secret [{name}] not found or has no versions.")
+        if asked == "latest":
+            return numbers[0]
+        number = int(asked) if asked.isdecimal() and len(asked) < 10 else None
+        number = secret.version_aliases.get(asked) if number is None else number
+        if number not in numbers:
+            raise NotFound(f"Secret Version [{self._names.full(secret_id, asked)}] not found.")
+        return number
+
+    def _accessible(self, secret_id: str, number: int) -> bytes:
+        version = self._vault.version(secret_id, number)
+        if version is None or version.state != SecretVersion.ENABLED:
+            name = self._names.full(secret_id, str(number))
+            state = SecretVersion.State.Name(version.state) if version else "DESTROYED"
+            raise FailedPrecondition(f"Secret Version [{name}] is in {state} state.")
+        return self._vault.payload(secret_id, number)
+
+    def _resource(self, secret_id: str, version: str = "") -> str:
+        name = f"projects/{self._config.project}/secrets/{secret_id}"
+        return f"{name}/versions/{version}" if version else name
+
+    def _allow(self, caller: ApiCaller, permission: str, resource: str) -> None:
+        self._guard.require(caller, f"secretmanager.{permission}", resource)
+
+
+def _rpc(name: str, response: Any, handle: Callable[..., Any], rule: HttpRule) -> Rpc:
+    request = getattr(secret_manager, f"{name}Request").pb()
+    return Rpc(f"{_GRPC}/{name}", request, response, handle, (rule,))
+
+
+def _replicate(version: Any, secret: Any) -> None:
+    """Say where a version is stored, in the shape of its secret's replication."""
+    if secret.replication.WhichOneof("replication") == "automatic":
+        version.replication_status.automatic.SetInParent()
+    for replica in secret.replication.user_managed.replicas:
+        version.replication_status.user_managed.replicas.add(location=replica.location)
+
+
+def _check_etag(wanted: str, record: Any) -> None:
+    """Refuse a change of what somebody else has changed in the meantime.
+
+    https://cloud.google.com/secret-manager/docs/etags
+    """
+    if wanted and wanted != record.etag:
+        raise FailedPrecondition(
+            f"The etag {wanted[:100]} does not match the current one of [{record.name}]."
+        )
+
+
+def _refuse_filter(request: Any) -> None:
+    if request.filter:
+        raise Unimplemented("filter is not emulated.")

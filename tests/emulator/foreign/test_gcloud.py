@@ -1,0 +1,71 @@
+"""`gcloud storage`, `secrets` and the policies of `projects` against the emulated cloud."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from devenv.gcp.config import CloudConfig
+from tests.emulator.foreign.conftest import Gcloud
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture
+def folder(config: CloudConfig) -> str:
+    return f"gs://{config.buckets[0]}/gcloud-{os.urandom(6).hex()}"
+
+
+def test_gcloud_copies_a_large_file_there_and_back(
+    gcloud: Gcloud, folder: str, tmp_path: Path
+) -> None:
+    (tmp_path / "large").write_bytes(os.urandom(40 * 1024 * 1024))
+    gcloud("storage", "cp", str(tmp_path / "large"), f"{folder}/large")
+    gcloud("storage", "cp", f"{folder}/large", str(tmp_path / "back"))
+
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "large").read_bytes()
+
+
+def test_gcloud_copies_moves_lists_and_removes_trees(
+    gcloud: Gcloud, folder: str, tmp_path: Path
+) -> None:
+    (tmp_path / "tree" / "sub").mkdir(parents=True)
+    (tmp_path / "tree" / "a").write_text("a")
+    (tmp_path / "tree" / "sub" / "b").write_text("b")
+    gcloud("storage", "cp", "-r", str(tmp_path / "tree"), f"{folder}/one")
+    gcloud("storage", "cp", "-r", f"{folder}/one", f"{folder}/two")
+    gcloud("storage", "mv", f"{folder}/one/a", f"{folder}/moved")
+    gcloud("storage", "rm", "-r", f"{folder}/one")
+    names = gcloud("storage", "ls", "-r", f"{folder}/**").split()
+
+    assert [name.removeprefix(f"{folder}/") for name in names] == ["moved", "two/a", "two/sub/b"]
+
+
+def test_gcloud_creates_reads_and_destroys_secrets(gcloud: Gcloud) -> None:
+    name = f"gcloud-{os.urandom(6).hex()}"
+    gcloud("secrets", "create", name, "--replication-policy=automatic", "--data-file=-", text="one")
+    gcloud("secrets", "versions", "add", name, "--data-file=-", text="two")
+    latest = gcloud("secrets", "versions", "access", "latest", f"--secret={name}")
+    gcloud("secrets", "versions", "destroy", "1", f"--secret={name}", "--quiet")
+    states = gcloud("secrets", "versions", "list", name, "--format=value(name,state)").split()
+
+    assert latest == "two"
+    assert states == ["2", "enabled", "1", "destroyed"]
+    assert name in gcloud("secrets", "list", "--format=value(name)").split()
+
+
+def test_gcloud_grants_a_role_on_a_secret(gcloud: Gcloud, config: CloudConfig) -> None:
+    name, member = f"gcloud-{os.urandom(6).hex()}", f"serviceAccount:{config.email('guest')}"
+    role = "--role=roles/secretmanager.secretAccessor"
+    gcloud("secrets", "create", name)
+    gcloud("secrets", "add-iam-policy-binding", name, f"--member={member}", role)
+
+    policy = gcloud("secrets", "get-iam-policy", name, "--format=value(bindings.members)")
+
+    assert member in policy
+
+
+def test_gcloud_shows_the_policy_of_the_project(gcloud: Gcloud, config: CloudConfig) -> None:
+    shown = gcloud("projects", "get-iam-policy", config.project, "--format=value(bindings.role)")
+
+    assert "roles/run.jobsExecutorWithOverrides" in shown
