@@ -28,6 +28,10 @@ def developer() -> dict[str, str]:
 def _with_our_programs(environ: dict[str, str]) -> dict[str, str]:
     programs = Path(sys.executable).parent
     environ["PATH"] = f"{programs}{os.pathsep}{environ.get('PATH', os.defpath)}"
+    if environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Without bytecode each start and reload compiles every module anew, which takes three times
+        # as long. Who wants none beside the sources gets it beside the packages.
+        environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(sys.prefix) / "pycache"))
     return environ
 
 

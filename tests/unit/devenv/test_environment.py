@@ -1,6 +1,7 @@
 """Unit tests of the environment that the product gets, and of its secrets."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,3 +83,15 @@ def test_secrets_are_kept_and_missing_one_is_made(tmp_path: Path) -> None:
 
 def test_web_is_reached_without_a_proxy(product: Product) -> None:
     assert product.variables("web")["TRUSTED_PROXY_COUNT"] == "0"
+
+
+def test_bytecode_is_kept_beside_packages_if_unwanted_beside_sources(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+
+    environ = environment.machine()
+
+    assert "PYTHONDONTWRITEBYTECODE" not in environ
+    assert environ["PYTHONPYCACHEPREFIX"] == str(Path(sys.prefix) / "pycache")
