@@ -49,14 +49,16 @@ class Board:
         name = runner.service.name
         self._record(runner, seconds)
         if runner.reload_failure:
-            why = f"the new code {runner.reload_failure}; the old code still serves"
-            self._output.warn(f"{name:<{WIDTH}}  {why}. Save a file to try again.")
+            why, serves = runner.reload_failure, not runner.service.once
+            effect = f"not reloaded: {why}; the old code serves" if serves else f"failed: {why}"
+            self._output.warn(f"{name:<{WIDTH}}  {effect}. The next edit tries again.")
         else:
-            self._output.success(f"{name:<{WIDTH}}  {seconds:5.1f} s  reloaded")
+            done = "ran again" if runner.service.once else "reloaded"
+            self._output.success(f"{name:<{WIDTH}}  {seconds:5.1f} s  {done}")
 
     def _record(self, runner: ServiceRunner, seconds: float) -> ServiceState:
-        failure = runner.reload_failure
-        note = runner.note or (f"runs older code: the new code {failure}" if failure else "")
+        old = runner.reload_failure and not runner.service.once
+        note = f"not reloaded: {runner.reload_failure}" if old else runner.note
         one = ServiceState(runner.state, runner.pid, runner.restarts, note, round(seconds, 2))
         self._save(replace(self.state, services={**self.state.services, runner.service.name: one}))
         return one

@@ -18,9 +18,10 @@ from devenv.stack.service import Once, Reload, StackService
 
 # Everything that a process of the product reads when it starts.
 CODE = ("config/**", "containers/**/*.py", "validibot/**")
+MIGRATIONS = ("validibot/*/migrations/*.py",)
 _SETUP_SOURCES = (
     "requirements/runtime.txt",
-    "validibot/*/migrations/*.py",
+    *MIGRATIONS,
     "validibot/engines/**/*.py",
     "validibot/setup/**/*",
     "validators/*/validator.toml",
@@ -97,17 +98,18 @@ def sweep(product: Product) -> StackService:
 def setup_steps(product: Product) -> tuple[StackService, ...]:
     """Return the two steps before the product serves: tables, and the rows that must exist."""
 
-    def step(name: str, command: str, *after: str) -> StackService:
+    def step(name: str, command: str, *after: str, watch: tuple[str, ...] = ()) -> StackService:
         return StackService(
             name=name,
             command=(sys.executable, "manage.py", command),
             environ=lambda: product.environ("web"),
             needs=after,
             once=Once(product.config.state / f"{name}.done", lambda: setup_key(product)),
+            reload=Reload(watch=watch) if watch else None,
         )
 
     return (
-        step("migrate", "migrate", *_setup_needs(product)),
+        step("migrate", "migrate", *_setup_needs(product), watch=MIGRATIONS),
         step("setup", "setup_all", "migrate"),
     )
 

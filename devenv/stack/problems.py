@@ -1,7 +1,14 @@
-"""Problems of a stack: exceptions that name the next command, and the results of checks."""
+"""Problems of a stack: exceptions that name the next command, results of checks, broken code."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+_FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Configured|Exit)?(?:: .*)?$")
+_LINES_AFTER_TRACEBACK = 5
 
 
 class StackError(Exception):
@@ -41,3 +48,43 @@ class Check:
     result: Literal["ok", "warn", "fail"]
     text: str
     fix: str = ""
+
+
+def syntax_error(folder: Path, path: str) -> str:
+    """Return why a Python file below `folder` cannot be parsed: `FILE:LINE SyntaxError: ...`.
+
+    Returns "" for files that can be, that do not exist or are not Python.
+    """
+    if not path.endswith(".py"):
+        return ""
+    try:
+        compile((folder / path).read_bytes(), path, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return f"{path}:{error.lineno or 1} {type(error).__name__}: {error.msg}"
+    except (OSError, ValueError):
+        return ""
+    return ""
+
+
+def last_error(lines: Iterable[str], *, folder: Path) -> str:
+    """Return the error of a traceback at the end of a log, as `FILE:LINE ERROR`, or "".
+
+    The place is the last one below `folder` that is not a package's.
+    """
+    lines = list(lines)
+    frames = [(at, found) for at, line in enumerate(lines) if (found := _FRAME.match(line))]
+    if not frames:
+        return ""
+    after = ((at, line) for at, line in enumerate(lines) if at > frames[-1][0])
+    found_at, error = next(((at, line) for at, line in after if _ERROR.match(line)), (0, ""))
+    if not error or len(lines) - 1 - found_at > _LINES_AFTER_TRACEBACK:
+        return ""
+    ours = [found for _, found in frames if _is_ours(Path(found["file"]), folder)]
+    place = (ours or [frames[-1][1]])[-1]
+    file = Path(place["file"])
+    shown = file.relative_to(folder) if file.is_relative_to(folder) else file
+    return f"{shown}:{place['line']} {error}"
+
+
+def _is_ours(file: Path, folder: Path) -> bool:
+    return file.is_relative_to(folder) and "site-packages" not in file.parts

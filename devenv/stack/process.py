@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 import sys
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ LONGEST_LINE = 16 * 1024
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _DRAIN = 65536
+_LAST_LINES = 100
 _EXEC = Path(__file__).with_name("exec.py")
 
 
@@ -30,6 +32,7 @@ class LineSplitter:
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
         self._rest = b""
+        self.last: deque[str] = deque(maxlen=_LAST_LINES)
 
     def feed(self, data: bytes) -> None:
         *whole, rest = (self._rest + data).split(b"\n")
@@ -38,7 +41,9 @@ class LineSplitter:
             rest = rest[LONGEST_LINE:]
         self._rest = rest
         for line in whole:
-            self._write(line.decode("utf-8", "replace").rstrip("\r"))
+            text = line.decode("utf-8", "replace").rstrip("\r")
+            self.last.append(text)
+            self._write(text)
 
     def close(self) -> None:
         if self._rest:
@@ -53,6 +58,7 @@ class Process:
         self._output = output
         self._lines = lines
         self._ended = False
+        self.last_lines = lines.last
         asyncio.get_running_loop().add_reader(output, self._drain)
 
     @classmethod

@@ -7,13 +7,14 @@ which checks them against TRANSITIONS and tells the observer.
 
 import asyncio
 import signal
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from devenv.stack import ports
-from devenv.stack.problems import StackError
+from devenv.stack.problems import StackError, last_error, syntax_error
 from devenv.stack.process import Process, describe_exit
 from devenv.stack.service import StackService
 
@@ -52,10 +53,10 @@ TRANSITIONS: Mapping[RunnerState, frozenset[RunnerState]] = {
     RunnerState.RESTARTING: frozenset(
         {RunnerState.STARTING, RunnerState.STOPPING, RunnerState.FAILED}
     ),
-    RunnerState.DONE: frozenset({RunnerState.STOPPING}),
+    RunnerState.DONE: frozenset({RunnerState.STARTING, RunnerState.STOPPING}),
     RunnerState.STOPPING: frozenset({RunnerState.STOPPED}),
-    RunnerState.STOPPED: frozenset(),
-    RunnerState.FAILED: frozenset({RunnerState.STOPPING}),
+    RunnerState.STOPPED: frozenset({RunnerState.WAITING}),
+    RunnerState.FAILED: frozenset({RunnerState.STARTING, RunnerState.STOPPING}),
 }
 
 
@@ -67,7 +68,7 @@ class StackObserver(Protocol):
         ...
 
     def reloaded(self, runner: "ServiceRunner", seconds: float) -> None:
-        """Record that new code serves, or does not because of `runner.reload_failure`."""
+        """Record that new code serves (or a step ran again), or not: `runner.reload_failure`."""
         ...
 
     def line(self, service: str, text: str) -> None:
@@ -95,6 +96,7 @@ class ServiceRunner:
         self._successor: Process | None = None
         self._replaced = asyncio.Event()
         self._edited = asyncio.Event()  # the code changed: no pause before the next start
+        self._broken: set[str] = set()  # edited files that Python cannot parse
         self.reload_failure = ""  # why the process that serves has older code than the disk
         self._draining: dict[asyncio.Task[None], Process] = {}
 
@@ -127,12 +129,21 @@ class ServiceRunner:
             if process:
                 process.signal(signal.SIGKILL)
 
-    async def reload(self) -> None:
-        """Put the code that is on disk now into service, by the way that the service declares."""
+    async def reload(self, edited: Iterable[str] = ()) -> None:
+        """Put the code that is on disk now into service, by the way that the service declares.
+
+        While one of the `edited` files cannot be parsed, the old code stays: a module that only
+        requests import would break after the reload.
+        """
         reload = self.service.reload
         assert reload
         await self.ready.wait()  # a first start may have read the old code
-        if reload.signal:
+        if problem := self._syntax_problem(edited):
+            self._observer.line(self.service.name, problem)
+            self.refuse_reload(problem)
+        elif self.service.once:
+            await self._run_again()
+        elif reload.signal:
             if self._process:
                 self._process.signal(reload.signal, descendants=False)
         elif self.state is RunnerState.HEALTHY and reload.port and ports.can_tell_listeners():
@@ -142,14 +153,43 @@ class ServiceRunner:
             if self._process:
                 self._drain(self._process, within=reload.drain_within)
 
+    def refuse_reload(self, problem: str) -> None:
+        """Record why the process that serves has older code than the disk."""
+        self.reload_failure = problem
+        self._observer.reloaded(self, 0)
+
+    def _syntax_problem(self, edited: Iterable[str]) -> str:
+        """Return the first syntax error in files edited now or before, "" if there is none."""
+        if self.service.command[0] != sys.executable:  # other Pythons may have another syntax
+            return ""
+        found = {path: syntax_error(self._folder, path) for path in {*edited, *self._broken}}
+        self._broken = {path for path, problem in found.items() if problem}
+        return next((found[path] for path in sorted(self._broken)), "")
+
+    async def _run_again(self) -> None:
+        """Run a step once more if what it depends on has changed."""
+        once = self.service.once
+        assert once
+        if once.is_done():
+            self.reload_failure = ""
+            return
+        began = asyncio.get_running_loop().time()
+        try:
+            await self._run_step()
+        except (OSError, StackError) as error:  # its environment could not be told
+            self.refuse_reload(str(error))
+            return
+        failed = self.state is RunnerState.FAILED
+        self.reload_failure = self.note if failed else ""
+        self._observer.reloaded(self, asyncio.get_running_loop().time() - began)
+
     async def _hand_over(self, port: int, *, drain_within: float) -> None:
         """Start a second process on the same port; once it serves, let the first one finish."""
         began = asyncio.get_running_loop().time()
         try:
             self._successor = successor = await self._spawn(self.service.environ())
         except (OSError, StackError) as error:
-            self.reload_failure = f"could not be started: {error}"
-            self._observer.reloaded(self, 0)
+            self.refuse_reload(f"it could not be started: {error}")
             return
         failure = await self._until_it_serves(successor, port)
         seconds = asyncio.get_running_loop().time() - began
@@ -178,11 +218,16 @@ class ServiceRunner:
         finally:
             healthy.cancel()
         if ended.done():
-            return describe_exit(ended.result())
+            return self._reason(successor, ended.result())
         ended.cancel()
         if healthy.done() and not healthy.cancelled():
             return ""
-        return f"was not healthy within {self.service.ready_within:.0f} s"
+        return f"the new code was not healthy within {self.service.ready_within:.0f} s"
+
+    def _reason(self, process: Process, code: int) -> str:
+        """Return why a process ended: the error of its last traceback, else its exit code."""
+        error = last_error(process.last_lines, folder=self._folder) if code > 0 else ""
+        return error or describe_exit(code)
 
     def _drain(self, process: Process, *, within: float) -> None:
         """Stop a process in the background: it finishes the requests that it has."""
@@ -215,11 +260,13 @@ class ServiceRunner:
         assert once
         if once.is_done():
             self._become(RunnerState.DONE, "nothing new")
-        elif (code := await self._live()) == 0:
+            return
+        code, reason = await self._live()
+        if code == 0:
             once.mark_done()
             self._become(RunnerState.DONE)
         else:
-            self._become(RunnerState.FAILED, describe_exit(code))
+            self._become(RunnerState.FAILED, reason)
 
     async def _run_server(self) -> None:
         restart = self.service.restart
@@ -227,9 +274,9 @@ class ServiceRunner:
         ends = 0
         while True:
             began = clock()
-            code = await self._live()
+            _, reason = await self._live()
             ends = 1 if clock() - began > restart.calm else ends + 1
-            reason = self.note or describe_exit(code)
+            reason = self.note or reason
             if ends >= restart.attempts and not self.ready.is_set():
                 self._become(RunnerState.FAILED, reason)
                 return
@@ -247,14 +294,14 @@ class ServiceRunner:
             pass
         self._edited.clear()
 
-    async def _live(self) -> int:
-        """Run the command once, reloads included; return the last exit code."""
+    async def _live(self) -> tuple[int, str]:
+        """Run the command once, reloads included; return the last exit code and the reason."""
         environ = self.service.environ()
         try:
             self._process = await self._spawn(environ)
         except OSError as error:
             self._observer.line(self.service.name, f"{self.service.command[0]}: {error.strerror}")
-            return 127
+            return 127, describe_exit(127)
         self._become(RunnerState.STARTING)
         watching = asyncio.create_task(self._report_health(self._process))
         try:
@@ -262,7 +309,7 @@ class ServiceRunner:
         finally:
             watching.cancel()
 
-    async def _last_exit(self) -> int:
+    async def _last_exit(self) -> tuple[int, str]:
         """Wait for the process that serves, whichever a reload has made that."""
         replaced = asyncio.create_task(self._replaced.wait())
         try:
@@ -271,7 +318,7 @@ class ServiceRunner:
                 await asyncio.wait({ended, replaced}, return_when=asyncio.FIRST_COMPLETED)
                 if self._process is process:
                     self._process = None
-                    return await ended
+                    return (code := await ended), self._reason(process, code)
                 self._replaced.clear()
                 replaced = asyncio.create_task(self._replaced.wait())
         finally:
@@ -318,4 +365,6 @@ class ServiceRunner:
             self.ready.set()
         elif state is RunnerState.FAILED:
             self.failed.set()
+        elif state is RunnerState.STARTING:
+            self.failed.clear()
         self._observer.changed(self)

@@ -53,7 +53,8 @@ class Reload:
     `watch` holds globs below the stack's folder. With `port`, a second process is started beside
     the first one and takes over once it listens there and is healthy: no request is refused, and
     code that does not start leaves the old process in service. Without `port` the process is
-    stopped gracefully and started again. With `signal` the process is told, and lives on.
+    stopped gracefully and started again. With `signal` the process is told, and lives on. A step
+    runs again, before the services that need it reload.
     """
 
     watch: tuple[str, ...]

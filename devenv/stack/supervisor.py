@@ -1,7 +1,7 @@
 """A set of services: started in order, kept alive, reloaded after edits, stopped in reverse."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from devenv.stack import watch
@@ -40,25 +40,61 @@ class Supervisor:
     async def reload_on_edits(self) -> None:
         """Reload services as the files that they watch change. Runs until cancelled.
 
-        A service that is still reloading when its files change again is reloaded once more
-        afterwards, however many edits came meanwhile. Raises OSError where files cannot be watched.
+        Steps that an edit concerns run again before any service reloads; while one fails, the
+        services that need it keep their old code, and each edit of theirs tries the step again.
+        A service that is still reloading when its files change is reloaded once more afterwards,
+        however many edits came meanwhile. Raises OSError where files cannot be watched.
         """
         globs = {
             name: service.reload.watch for name, service in self._services.items() if service.reload
         }
-        due = {name: asyncio.Event() for name in globs}
+        due = {name: asyncio.Event() for name in globs if not self._services[name].once}
+        edited = {name: set[str]() for name in due}
         async with asyncio.TaskGroup() as tasks:
-            for name in globs:
-                tasks.create_task(self._reload_when_due(name, due[name]))
-            async for edited in watch.edits(self._folder, globs):
-                for name in edited:
-                    due[name].set()
+            for name, event in due.items():
+                tasks.create_task(self._reload_when_due(name, event, edited[name]))
+            async for changes in watch.edits(self._folder, globs):
+                problems = await self._run_steps_again(changes)
+                for name in changes.keys() & due.keys():
+                    if problem := self._problem_of_needs(name, problems):
+                        self.runners[name].refuse_reload(problem)
+                    else:
+                        edited[name].update(changes[name])
+                        due[name].set()
 
-    async def _reload_when_due(self, name: str, due: asyncio.Event) -> None:
+    async def _run_steps_again(self, changes: watch.Edits) -> dict[str, str]:
+        """Run the steps that an edit concerns, and failed ones; return why steps fail."""
+        needed = {need for name in changes for need in self._needs(name)}
+        for name, runner in self.runners.items():
+            if runner.service.once and (
+                name in changes or (name in needed and runner.reload_failure)
+            ):
+                await runner.reload(changes.get(name, ()))
+        return {
+            name: f"{name}: {runner.reload_failure}"
+            for name, runner in self.runners.items()
+            if runner.service.once and runner.reload_failure
+        }
+
+    def _problem_of_needs(self, name: str, problems: Mapping[str, str]) -> str:
+        return next((problems[need] for need in self._needs(name) if need in problems), "")
+
+    def _needs(self, name: str) -> set[str]:
+        """Return everything that a service needs, directly or not."""
+        found, left = set[str](), [name]
+        while left:
+            new = set(self._services[left.pop()].needs) - found
+            found |= new
+            left += new
+        return found
+
+    async def _reload_when_due(self, name: str, due: asyncio.Event, edited: set[str]) -> None:
         while True:
             await due.wait()
             due.clear()
-            await self.runners[name].reload()
+            paths = sorted(edited)
+            edited.clear()
+            await self.runners[name].reload(paths)
 
     async def down(self) -> None:
         """Stop everything: a service after those that need it."""

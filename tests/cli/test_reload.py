@@ -109,16 +109,51 @@ def test_broken_code_is_shown_and_next_edit_recovers(project: Project) -> None:
     assert project.devenv("up", "--detach").returncode == 0
     client = Client(project, "web")
 
-    write(project, "ANSWER = (\n")
-    until(lambda: "older code" in project.status()["services"]["web"]["note"])
-    log = project.devenv("logs", "--no-follow", "web").stdout
+    def note() -> str:
+        return str(project.status()["services"]["web"]["note"])
+
+    write(project, "\nANSWER = (\n")
+    until(lambda: "SyntaxError" in note())
+    unparsable = note()
+    write(project, "import nothing_like_it\n")
+    until(lambda: "ModuleNotFoundError" in note())
+    failing = note()
+    log = project.devenv("logs", "--no-follow", "-n", "200", "web").stdout
+    streamed = (project.root / ".devenv" / "up.log").read_text()
     still = client.get()
     answer(project, "second")
     client.until("second")
 
-    assert "SyntaxError: '(' was never closed" in log
+    assert unparsable == "not reloaded: validibot/answer.py:2 SyntaxError: '(' was never closed"
+    assert failing == (
+        "not reloaded: validibot/answer.py:1 ModuleNotFoundError: No module named 'nothing_like_it'"
+    )
     assert still == "first"
-    until(lambda: not project.status()["services"]["web"]["note"])
+    for text in (unparsable, failing):
+        assert text.removeprefix("not reloaded: ").partition(" ")[2] in log
+        assert f"web       {text}" in streamed
+    until(lambda: not note())
+
+
+def test_new_migration_is_applied_before_new_code_serves(project: Project) -> None:
+    migrations = project.root / "validibot" / "shop" / "migrations"
+    migrations.mkdir(parents=True)
+    (migrations / "0001_initial.py").touch()
+    assert project.devenv("up", "--detach").returncode == 0
+    client = Client(project, "web")
+    broken = project.root / "broken"
+
+    broken.touch()
+    (migrations / "0002_price.py").touch()
+    until(lambda: "migrate: exited with 1" in project.status()["services"]["web"]["note"])
+    streamed = (project.root / ".devenv" / "up.log").read_text()
+    broken.unlink()
+    answer(project, "second")
+    client.until("second")
+
+    assert "migrate   failed: exited with 1" in streamed
+    log = project.devenv("logs", "--no-follow", "migrate").stdout
+    assert log.splitlines() == ["did migrate", "did migrate", "the table is on fire", "did migrate"]
 
 
 def test_watch_0_turns_reload_off(project: Project) -> None:

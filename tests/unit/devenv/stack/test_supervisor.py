@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,6 +57,12 @@ class Diary:
     async def until_line(self, line: str) -> None:
         async with asyncio.timeout(20):
             while line not in self.lines:
+                self.news.clear()
+                await self.news.wait()
+
+    async def until_reload(self, name: str, failure: str, *, times: int = 1) -> None:
+        async with asyncio.timeout(20):
+            while self.reloads.count((name, failure)) < times:
                 self.news.clear()
                 await self.news.wait()
 
@@ -227,3 +234,85 @@ def test_edit_signals_service_that_reloads_itself(tmp_path: Path) -> None:
 
     assert diary.lines == ["web: up", "web: told"]
     assert diary.order(RunnerState.STARTING) == ["web"]
+
+
+def migrating(tmp_path: Path) -> tuple[StackService, StackService]:
+    """Return a step that runs `migration`, and a service that needs it and watches the same files."""
+    migration = tmp_path / "src" / "migration"
+    migration.parent.mkdir()
+    migration.write_text("echo first")
+    step = replace(
+        service("migrate", ". src/migration"),
+        once=Once(tmp_path / "migrate.done", migration.read_text),
+        reload=Reload(watch=("src/migration",)),
+    )
+    web = service("web", "trap 'exit 0' TERM; echo up; sleep 60 & wait", "migrate")
+    return step, replace(web, reload=Reload(watch=("src/**",)))
+
+
+def test_edited_step_runs_again_before_service_reloads(tmp_path: Path) -> None:
+    async def edit(supervisor: Supervisor, diary: Diary) -> None:
+        watching = await reloading(supervisor)
+        await diary.until_line("web: up")
+        (tmp_path / "src" / "migration").write_text("echo second")
+        await diary.until("web", RunnerState.HEALTHY, times=2)
+        watching.cancel()
+
+    diary = play(tmp_path, *migrating(tmp_path), then=edit)
+
+    assert diary.lines[:3] == ["migrate: first", "web: up", "migrate: second"]
+    assert ("migrate", "") in diary.reloads
+
+
+def test_failed_step_keeps_old_code_until_next_edit(tmp_path: Path) -> None:
+    async def edit(supervisor: Supervisor, diary: Diary) -> None:
+        watching = await reloading(supervisor)
+        await diary.until_line("web: up")
+        (tmp_path / "src" / "migration").write_text("exit 3")
+        await diary.until_reload("web", "migrate: exited with 3")
+        assert diary.order(RunnerState.STARTING).count("web") == 1
+        (tmp_path / "src" / "migration").write_text("echo mended")
+        await diary.until("web", RunnerState.HEALTHY, times=2)
+        watching.cancel()
+
+    diary = play(tmp_path, *migrating(tmp_path), then=edit)
+
+    assert diary.reloads[:2] == [("migrate", "exited with 3"), ("web", "migrate: exited with 3")]
+    assert diary.reloads[2] == ("migrate", "")
+    assert "migrate: mended" in diary.lines
+
+
+def test_unparsable_file_keeps_old_code_until_it_is_mended(tmp_path: Path) -> None:
+    broken, other = tmp_path / "src" / "broken.py", tmp_path / "src" / "other.py"
+    broken.parent.mkdir()
+    problem = "src/broken.py:2 SyntaxError: '(' was never closed"
+
+    async def edit(supervisor: Supervisor, diary: Diary) -> None:
+        watching = await reloading(supervisor)
+        broken.write_text("\nx = (\n")
+        await diary.until_reload("web", problem)
+        other.write_text("y = 1\n")
+        await diary.until_reload("web", problem, times=2)
+        broken.write_text("x = ()\n")
+        await diary.until("web", RunnerState.HEALTHY, times=2)
+        watching.cancel()
+
+    web = service("web")
+    sleeping = (sys.executable, "-c", "import time; time.sleep(60)")
+    diary = play(
+        tmp_path, replace(web, command=sleeping, reload=Reload(watch=("src/*",))), then=edit
+    )
+
+    assert diary.lines == [f"web: {problem}"] * 2
+
+
+def test_traceback_of_ended_process_is_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("def main():\n    raise ValueError('no port')\nmain()\n")
+    fails = replace(
+        service("web"),
+        command=(sys.executable, str(tmp_path / "app.py")),
+        probe=CommandProbe(("false",)),
+    )
+
+    with pytest.raises(ServiceFailed, match=r"web app\.py:2 ValueError: no port"):
+        play(tmp_path, fails)
