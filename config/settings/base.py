@@ -5,7 +5,7 @@ import tempfile
 import django_stubs_ext
 
 from config.env import BASE_DIR, choice, env
-from validibot.core.database import check
+from validibot.core.health import check_connection
 
 # Generic classes of Django (ModelAdmin[Run]) can then be written at run time too.
 django_stubs_ext.monkeypatch()
@@ -110,7 +110,7 @@ DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | {
         "max_size": env.int("DATABASE_POOL", default=20),
         "timeout": 10,
         # A connection that died with its server is thrown away when it is taken from the pool.
-        "check": check,
+        "check": check_connection,
     },
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -138,7 +138,7 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_ADAPTER = "validibot.accounts.adapter.AccountAdapter"
-ACCOUNT_FORMS = {"signup": "validibot.accounts.forms.EvenSignupForm"}
+ACCOUNT_FORMS = {"signup": "validibot.accounts.adapter.EvenSignupForm"}
 
 # allauth counts sign-ins in the cache. In the database all instances share the counts; the table is
 # made by a migration. Nothing else is cached here.
@@ -206,7 +206,7 @@ ALLOWED_CALLERS = env.list("ALLOWED_CALLERS", default=[])
 # The one of them that may ask for a sweep; the queue's stands in TASKS.
 SCHEDULER_ACCOUNT = ""
 CAPABILITY_ACCOUNT = ""
-WORKER_AUTH = "validibot.worker.auth.google_id_token"
+WORKER_AUTH = "validibot.worker.doors.google_id_token"
 # The key of validators where no cloud proves who they are.
 WORKER_API_KEY = ""
 

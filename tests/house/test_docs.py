@@ -159,7 +159,7 @@ def test_architecture_page_has_the_layers(package: str) -> None:
 def test_architecture_page_lists_every_recorded_event() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "validibot/runs").rglob("*.py"))
     plain = re.findall(
-        r'kind="(\w+)"|_record\([^"]*"(\w+)"|kind = "(\w+)" if [\w.]+ else "(\w+)"', source
+        r'kind="(\w+)"|record_attempt\([^"]*"(\w+)"|kind = "(\w+)" if [\w.]+ else "(\w+)"', source
     )
     written = {kind for kinds in plain for kind in kinds if kind}
     steps = {f"step_{status.lower()}" for status in states.terminal(states.STEP) - {"SKIPPED"}}

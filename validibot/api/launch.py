@@ -24,8 +24,8 @@ from validibot.api import run_documents
 from validibot.api.documents import respond
 from validibot.core.asgi import DeferredResponse, in_thread
 from validibot.core.problems import ApiError
-from validibot.runs import admit, events
-from validibot.runs.admit import NotAdmitted
+from validibot.runs import events
+from validibot.runs.access import NotAdmitted, check_runnable
 from validibot.runs.models import Run
 from validibot.runs.start import StartedRun, start
 from validibot.submissions.intake import IntakeError, receive
@@ -49,7 +49,7 @@ def launch(request: Request, scope: Scope, workflow: Workflow) -> HttpResponse:
     began = time.monotonic()
     with _refusals():
         # Checked again by `start`; here it saves the transfer of a file that nobody takes.
-        admit.check_runnable(workflow)
+        check_runnable(workflow)
         # The request that REST framework wraps: its parsers would read the body first.
         with receive(request._request) as incoming:  # noqa: SLF001
             started = start(

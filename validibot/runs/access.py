@@ -1,12 +1,61 @@
-"""Permissions on runs: those that a member of an organisation may see and cancel."""
+"""Access to runs: who may see and cancel them, and whether a workflow takes a file now.
 
+Admission is checked before anything is stored.
+
+The launch quota counts the unfinished runs of the organisation in the database, so all instances
+share it. Launches at the same moment may exceed it by as many as they are.
+"""
+
+from django.conf import settings
+from django.db import connection
 from django.db.models import QuerySet
 
+from validibot.accounts.models import Organisation
 from validibot.accounts.scope import Scope
+from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
+from validibot.submissions import filetypes
+from validibot.workflows.models import Workflow
+from validibot.workflows.scenarios import ScenarioError, parse
+from validibot.workflows.select import accepted_extensions
+
+QUOTA_RETRY_SECONDS = 30
+# Reads no more rows than the quota, of the partial index `unfinished_runs_of`.
+_COUNT_UNFINISHED = """
+SELECT quota, (
+    SELECT count(*) FROM (
+        SELECT FROM runs_run
+        WHERE organisation_id = %s AND status IN ('PENDING', 'RUNNING') LIMIT quota
+    ) AS unfinished
+)
+FROM (
+    SELECT coalesce(launch_quota, %s) AS quota FROM accounts_organisation WHERE id = %s
+) AS own
+"""
 
 
-def visible_runs(scope: Scope) -> QuerySet[Run]:
+class NotAdmitted(Exception):
+    """The workflow cannot take the file. `status` is the HTTP status that says so.
+
+    `retry_after` is the number of seconds after which another try may succeed, or 0.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, status: int, field: str = "", retry_after: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.field = field
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)} if self.retry_after else {}
+
+
+def visible_runs(scope: Scope) -> "QuerySet[Run]":
     """Return the runs of the organisation that the user may see."""
     runs = Run.objects.filter(organisation=scope.organisation)
     return runs if scope.can("run.view_all") else runs.filter(user=scope.user)
@@ -15,3 +64,71 @@ def visible_runs(scope: Scope) -> QuerySet[Run]:
 def may_cancel(scope: Scope, run: Run) -> bool:
     own = run.user_id == scope.user.pk
     return scope.can("run.cancel_own" if own else "run.cancel_all")
+
+
+def check_runnable(workflow: Workflow) -> None:
+    """Raise NotAdmitted unless the workflow is active and all its validators are."""
+    if not workflow.is_active:
+        raise NotAdmitted(
+            "WORKFLOW_INACTIVE", f"Workflow {workflow.slug!r} is not active.", status=409
+        )
+    steps = list(workflow.steps.all())
+    if not steps:
+        raise NotAdmitted(
+            "NO_WORKFLOW_STEPS", f"Workflow {workflow.slug!r} has no steps.", status=400
+        )
+    for step in steps:
+        if not step.validator.is_active:
+            raise NotAdmitted(
+                "VALIDATOR_UNAVAILABLE",
+                f"Step {step.order} uses {step.validator.title}, which is switched off.",
+                status=409,
+            )
+
+
+def check_quota(organisation: Organisation) -> None:
+    """Raise NotAdmitted if the organisation has as many unfinished runs as it may."""
+    with connection.cursor() as cursor:
+        owner = organisation.pk
+        cursor.execute(_COUNT_UNFINISHED, [owner, settings.LAUNCH_QUOTA, owner])
+        quota, unfinished = cursor.fetchone() or (0, 0)
+    if 0 < quota <= unfinished:
+        raise NotAdmitted(
+            "LAUNCH_QUOTA_EXCEEDED",
+            f"{organisation.name} has {unfinished:,} unfinished runs, which is its quota."
+            " Wait until some of them have ended, or ask the operator for a larger quota.",
+            status=429,
+            retry_after=QUOTA_RETRY_SECONDS,
+        )
+
+
+def check_type(workflow: Workflow, filename: str) -> None:
+    """Raise NotAdmitted unless the workflow's first step accepts the file's extension."""
+    accepted = accepted_extensions(workflow)
+    if accepted and filetypes.extension(filename) not in accepted:
+        raise NotAdmitted(
+            "FILE_TYPE_UNSUPPORTED",
+            f"{filename} is not a file that {workflow.name} accepts; "
+            f"send one of {', '.join(sorted(accepted))}.",
+            status=400,
+            field="file",
+        )
+
+
+def check_scenario(workflow: Workflow, scenario: str) -> None:
+    """Raise NotAdmitted unless the validators of this workflow, as they run here, can play it."""
+    if scenario and (refusal := _refusal(workflow, scenario)):
+        raise NotAdmitted("SCENARIO_REFUSED", refusal, status=400, field="scenario")
+
+
+def _refusal(workflow: Workflow, scenario: str) -> str:
+    asked = f"scenario: {scenario[:80]!r} cannot be used"
+    if not get_backend().plays_scenarios:
+        return f"{asked}: the validators of this server are not mocked. Leave the field out."
+    if all(step.validator.in_process for step in workflow.steps.all()):
+        return f"{asked}: {workflow.name} has no step that runs in a container."
+    try:
+        parse(scenario)
+    except ScenarioError as error:
+        return str(error)
+    return ""

@@ -9,7 +9,7 @@ class RunsConfig(AppConfig):
 
     def ready(self) -> None:
         # Models may be imported only now.
-        from validibot.runs import checks  # noqa: PLC0415
+        from validibot.runs import backends  # noqa: PLC0415
 
-        register(checks.check_backends)
-        register(checks.check_isolation, deploy=True)
+        register(backends.check_backends)
+        register(backends.check_isolation, deploy=True)

@@ -23,7 +23,7 @@ from validibot.engines import EngineBusy
 from validibot.runs.backends import get_backend
 from validibot.runs.launch import nonce_matches
 from validibot.runs.models import Attempt, CallbackReceipt
-from validibot.runs.outcome import Outcome, apply_callback
+from validibot.runs.outcome import ApplyResult, apply_callback
 from validibot.runs.reconcile import ask_image
 from validibot.runs.states import ACTIVE_ATTEMPT, AttemptState
 
@@ -58,7 +58,7 @@ class CapabilityRequest(BaseModel):
     callback_nonce: str = Field(max_length=200)
 
 
-def receive(body: bytes) -> CallbackReply:
+def handle(body: bytes) -> CallbackReply:
     """Process a callback as posted."""
     try:
         callback = ValidationCallback.model_validate_json(body)
@@ -133,17 +133,17 @@ def _proved_attempt(*, run_id: str, callback_id: str, nonce: str) -> Attempt:
     return attempt
 
 
-def _reply(outcome: Outcome, message: str, callback_id: str) -> CallbackReply:
+def _reply(outcome: ApplyResult, message: str, callback_id: str) -> CallbackReply:
     match outcome:
-        case Outcome.REJECTED:
+        case ApplyResult.REJECTED:
             return _refusal(400, message)
-        case Outcome.BUSY:
+        case ApplyResult.BUSY:
             return CallbackReply(
                 409, {"message": "This callback is being processed.", "retry": True}
             )
-        case Outcome.LATE:
+        case ApplyResult.LATE:
             return CallbackReply(200, {"message": "Too late.", "late_callback_ignored": True})
-        case Outcome.REPLAYED:
+        case ApplyResult.REPLAYED:
             received = CallbackReceipt.objects.get(callback_id=callback_id).received_at.isoformat()
             return CallbackReply(
                 200,

@@ -83,7 +83,7 @@ def delete_organisation(organisation_id: int) -> None:
     with transaction.atomic():
         Organisation.objects.filter(pk=organisation_id).delete()
     for kind in ("runs", "submissions"):
-        _delete_files(f"{settings.DATA_ROOT}/{kind}/{organisation_id}/")
+        delete_files(f"{settings.DATA_ROOT}/{kind}/{organisation_id}/")
 
 
 @task
@@ -106,7 +106,7 @@ def delete_submission(submission_id: str) -> None:
     """Delete a submission with its run."""
     delete_runs(Run.objects.filter(submission_id=submission_id))
     for submission in Submission.objects.filter(pk=submission_id):
-        _delete_files(_submission_folder(submission.organisation_id, submission.pk))
+        delete_files(_submission_folder(submission.organisation_id, submission.pk))
         submission.delete()
 
 
@@ -124,8 +124,8 @@ def delete_runs(runs: "QuerySet[Run]") -> None:
         raise TryLater("Executions of the runs are being cancelled.")
     for batch in _batches(runs):
         for run_pk, submission_id, organisation_id in batch:
-            _delete_files(f"{settings.DATA_ROOT}/runs/{organisation_id}/{run_pk}/")
-            _delete_files(_submission_folder(organisation_id, submission_id))
+            delete_files(f"{settings.DATA_ROOT}/runs/{organisation_id}/{run_pk}/")
+            delete_files(_submission_folder(organisation_id, submission_id))
         with transaction.atomic():
             Run.objects.filter(pk__in=[each[0] for each in batch]).delete()
             Submission.objects.filter(pk__in=[each[1] for each in batch]).delete()
@@ -137,9 +137,12 @@ def _batches(runs: "QuerySet[Run]") -> Iterator[list[tuple[object, object, int]]
         yield batch
 
 
-def _delete_files(prefix: str) -> None:
+def delete_files(*uris: str) -> None:
+    """Delete objects, and everything below a URI that ends with a slash. Raises TryLater."""
     try:
-        get_storage(prefix).delete_below(prefix)
+        for uri in uris:
+            storage = get_storage(uri)
+            (storage.delete_below if uri.endswith("/") else storage.delete)(uri)
     except StorageError as error:
         raise TryLater(str(error)) from error
 

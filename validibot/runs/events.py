@@ -21,7 +21,7 @@ from uuid import UUID
 import psycopg
 from django.db import connection
 
-from validibot.runs.models import Run, RunEvent
+from validibot.runs.models import Attempt, Run, RunEvent
 from validibot.runs.states import RUN, terminal
 
 CHANNEL = "run_events"
@@ -45,6 +45,15 @@ def record(run_id: UUID, *events: RunEvent) -> None:
     for event in events:
         event.run_id = run_id
     RunEvent.objects.bulk_create(events)
+
+
+def record_attempt(
+    attempt: Attempt, kind: str, *, actor: str, message: str = "", execution: str = ""
+) -> None:
+    """Insert an event of an attempt; `execution` is the provider's name for it."""
+    data = {"attempt": str(attempt.pk)} | ({"execution": execution} if execution else {})
+    event = RunEvent(step_run=attempt.step_run, kind=kind, actor=actor, message=message, data=data)
+    record(attempt.step_run.run_id, event)
 
 
 @dataclass(frozen=True, slots=True)

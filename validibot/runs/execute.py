@@ -1,9 +1,8 @@
 """Execution of a run's steps: one worker at a time, each step once.
 
-A worker takes a run by a lease: a conditional update that only one of two can win. A heartbeat
-renews it, and every write of the worker selects the run by its lease, so a worker that was thought
-dead writes nothing any more. An in-process step is begun, judged and closed here. A container step
-is launched, and the worker lets go of the run; the outcome of the attempt enqueues it again.
+A worker takes a run by a lease (`validibot.runs.lease`). An in-process step is begun, judged and
+closed here. A container step is launched, and the worker lets go of the run; the outcome of the
+attempt enqueues it again.
 
 A worker that dies leaves its step RUNNING with its `starts` counted; after `MAX_STARTS` the step is
 given up, because its document may be what kills workers. A worker that only finds storage or
@@ -13,29 +12,25 @@ deadline, `RUN_DEADLINE_SECONDS` after its start.
 
 import datetime as dt
 import logging
-import threading
-import time
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, Error, InterfaceError, connection, transaction
-from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Coalesce, Greatest
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connection, transaction
+from django.db.models import F, Model
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
-from validibot.core.database import ModelColumns
 from validibot.core.logging import bound_run
 from validibot.core.storage import ObjectNotFound, ObjectTooLarge, StorageError
 from validibot.engines import Document, DocumentProblem, EngineBusy, EngineError, get_engine
 from validibot.runs.events import record
 from validibot.runs.evidence import remember
 from validibot.runs.launch import LaunchPostponed, launch
+from validibot.runs.lease import RunLease, claim, heartbeat
 from validibot.runs.lifecycle import StateMoved, close_step, end_run
 from validibot.runs.models import Run, RunEvent, StepRun
 from validibot.runs.states import STEP, ErrorCategory, RunStatus, StepStatus, sources
@@ -61,26 +56,6 @@ _OUTAGES = (StorageError, EngineBusy, LaunchPostponed, DatabaseError, InterfaceE
 logger = logging.getLogger(__name__)
 
 
-class RunBusy(Exception):
-    """Another worker holds the run; ask again after its lease has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunLease:
-    """The right to work on a run."""
-
-    run_id: UUID
-    token: UUID
-    taken_at: dt.datetime
-
-    def held(self) -> "QuerySet[Run]":
-        """Select the run's row as long as this lease is valid."""
-        return Run.objects.filter(pk=self.run_id, lease_token=self.token, status=RunStatus.RUNNING)
-
-    def release(self) -> None:
-        self.held().update(lease_token=None, lease_expires_at=None)
-
-
 class Progress(Enum):
     """How a run goes on after a step."""
 
@@ -104,78 +79,6 @@ def execute(run_id: UUID, *, task: str = "") -> bool:
         except StateMoved:
             logger.info("run %s was ended or taken over meanwhile", run_id)
             return False
-
-
-def claim(run_id: UUID) -> RunLease | None:
-    """Take the run, if it waits for a worker. Returns None for an ended run. Raises RunBusy."""
-    now = timezone.now()
-    lease = RunLease(run_id, uuid.uuid4(), now)
-    waiting = Q(status=RunStatus.PENDING) | Q(status=RunStatus.RUNNING) & (
-        Q(lease_expires_at=None) | Q(lease_expires_at__lte=now)
-    )
-    # Of two deliveries at the same moment PostgreSQL lets one update; the other finds no row.
-    taken = Run.objects.filter(waiting, pk=run_id).update(
-        status=RunStatus.RUNNING,
-        started_at=Coalesce(F("started_at"), now),
-        lease_token=lease.token,
-        lease_expires_at=now + _lease_duration(),
-    )
-    if taken:
-        return lease
-    if Run.objects.filter(pk=run_id, status=RunStatus.RUNNING).exists():
-        raise RunBusy
-    return None
-
-
-class LeaseHeartbeat:
-    """Thread that renews the leases of this process, all at once, three times in a lease's life."""
-
-    def __init__(self) -> None:
-        self._tokens: set[UUID] = set()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def add(self, lease: RunLease) -> None:
-        with self._lock:
-            self._tokens.add(lease.token)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
-                self._thread.start()
-
-    def remove(self, lease: RunLease) -> None:
-        with self._lock:
-            self._tokens.discard(lease.token)
-
-    def renew(self) -> None:
-        with self._lock:
-            tokens = list(self._tokens)
-        if tokens:
-            held = Run.objects.filter(lease_token__in=tokens, status=RunStatus.RUNNING)
-            held.update(lease_expires_at=timezone.now() + _lease_duration())
-
-    def _run(self) -> None:
-        while True:
-            time.sleep(settings.RUN_LEASE_SECONDS / 3)
-            try:
-                self.renew()
-            except Error as error:
-                # The database may be back before the leases end.
-                logger.warning("leases are not renewed: %s", error)
-            finally:
-                connection.close()
-
-
-leases = LeaseHeartbeat()
-
-
-@contextmanager
-def heartbeat(lease: RunLease) -> Iterator[None]:
-    """Renew a lease while inside. A stay that ends before the first renewal costs nothing."""
-    leases.add(lease)
-    try:
-        yield
-    finally:
-        leases.remove(lease)
 
 
 class Walk:
@@ -344,6 +247,29 @@ class Walk:
         return judged([*verdict.findings, *findings], outputs=result.outputs)
 
 
+class ModelColumns[M: Model]:
+    """All columns of a model in a statement of our own, and the objects that are made of them.
+
+    For the few statements that are executed so often that it matters how long Django writes them:
+    with many columns and joins that takes it longer than PostgreSQL takes to answer.
+    """
+
+    def __init__(self, model: type[M], alias: str) -> None:
+        self._model = model
+        fields = model._meta.concrete_fields  # noqa: SLF001
+        self._names = [field.attname for field in fields]
+        self._converters = [getattr(field, "from_db_value", None) for field in fields]
+        self.sql = ", ".join(f'{alias}."{field.column}"' for field in fields)
+
+    def read(self, values: Iterator[Any]) -> M:
+        """Return the object of the next columns of a row."""
+        row = [
+            convert(next(values), None, connection) if convert else next(values)
+            for convert in self._converters
+        ]
+        return self._model.from_db(DEFAULT_DB_ALIAS, self._names, row)
+
+
 _STEP_RUN, _RUN = ModelColumns(StepRun, "step_run"), ModelColumns(Run, "run")
 _WORKFLOW = ModelColumns(Workflow, "workflow")
 _SUBMISSION = ModelColumns(Submission, "submission")
@@ -391,7 +317,3 @@ def _step_run(values: Iterator[Any]) -> StepRun:
     step_run.assertion_rows = next(values)
     loaded: StepRun = step_run
     return loaded
-
-
-def _lease_duration() -> dt.timedelta:
-    return dt.timedelta(seconds=settings.RUN_LEASE_SECONDS)

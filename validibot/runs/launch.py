@@ -37,9 +37,9 @@ from validibot.runs.backends.base import (
     StateUnavailable,
 )
 from validibot.runs.envelope import EnvelopeInvalid, store_envelope
-from validibot.runs.events import record
+from validibot.runs.events import record_attempt
 from validibot.runs.lifecycle import StateMoved, end_attempt
-from validibot.runs.models import Attempt, Run, RunEvent, StepRun
+from validibot.runs.models import Attempt, Run, StepRun
 from validibot.runs.states import AttemptState, ErrorCategory
 from validibot.runs.verdict import Verdict, broken
 
@@ -81,7 +81,7 @@ def launch(run: Run, step_run: StepRun) -> Verdict | None:
     with transaction.atomic():
         if not attempt.advance(AttemptState.DISPATCHING, input_sha256=sha256):
             raise StateMoved
-        _record(attempt, step_run, "launched")
+        record_attempt(attempt, "launched", actor=_ACTOR)
     try:
         launched = backend.launch(_request(attempt, step_run))
     except LaunchError as error:
@@ -160,7 +160,7 @@ def _not_launched(attempt: Attempt, step_run: StepRun, error: LaunchError) -> Ve
         raise _postponed(attempt, str(error)) from error
     with transaction.atomic():
         attempt.advance(AttemptState.UNKNOWN, error=str(error))
-        _record(attempt, step_run, "launch_unanswered", message=str(error))
+        record_attempt(attempt, "launch_unanswered", actor=_ACTOR, message=str(error))
     queue.enqueue_watch(attempt.pk)
     return None
 
@@ -174,7 +174,7 @@ def _accepted(
     with transaction.atomic():
         running = attempt.advance(AttemptState.RUNNING, **facts)
         if running:
-            _record(attempt, step_run, "running", execution=launched.execution)
+            record_attempt(attempt, "running", actor=_ACTOR, execution=launched.execution)
     if running:
         queue.enqueue_watch(attempt.pk)
     else:
@@ -214,11 +214,3 @@ def _request(attempt: Attempt, step_run: StepRun) -> LaunchRequest:
         memory_mb=validator.memory_mb,
         on_end=partial(reconcile.on_execution_end, attempt.pk),
     )
-
-
-def _record(
-    attempt: Attempt, step_run: StepRun, kind: str, *, message: str = "", execution: str = ""
-) -> None:
-    data = {"attempt": str(attempt.pk)} | ({"execution": execution} if execution else {})
-    event = RunEvent(step_run=step_run, kind=kind, actor=_ACTOR, message=message, data=data)
-    record(step_run.run_id, event)

@@ -60,8 +60,8 @@ _RECONCILE_ACTOR = "reconcile"
 logger = logging.getLogger(__name__)
 
 
-class Outcome(Enum):
-    """How an outcome was received.
+class ApplyResult(Enum):
+    """Result of applying the outcome of an attempt.
 
     REJECTED: it was applied as an error. REPLAYED, LATE: it was applied before; the attempt had
     ended before. BUSY: it is being applied by somebody else.
@@ -90,7 +90,7 @@ class Judgement:
         return self.state == AttemptState.FAILED
 
 
-def apply_callback(attempt: Attempt, *, result_uri: str) -> tuple[Outcome, str]:
+def apply_callback(attempt: Attempt, *, result_uri: str) -> tuple[ApplyResult, str]:
     """Apply the output that a callback announces; return the outcome and an error message.
 
     Raises StorageError or EngineBusy when the output cannot be read or checked now: the same
@@ -108,12 +108,12 @@ def apply_callback(attempt: Attempt, *, result_uri: str) -> tuple[Outcome, str]:
         claimed.update(claim_token=None, claimed_at=None)
         raise
     outcome = _apply(attempt, judgement, actor=_CALLBACK_ACTOR, claimed=claimed)
-    if outcome is Outcome.LATE:
+    if outcome is ApplyResult.LATE:
         claimed.update(status=ReceiptStatus.COMPLETED, claim_token=None)
     return outcome, judgement.verdict.error
 
 
-def apply_end(attempt: Attempt, state: ExecutionState) -> Outcome:
+def apply_end(attempt: Attempt, state: ExecutionState) -> ApplyResult:
     """Apply what an execution left that has ended: its output, or that there is none.
 
     Raises StorageError or EngineBusy when the output cannot be read or checked now.
@@ -130,13 +130,13 @@ def apply_end(attempt: Attempt, state: ExecutionState) -> Outcome:
 
 def apply_verdict(
     attempt: Attempt, verdict: Verdict, state: AttemptState, *, may_still_run: bool
-) -> Outcome:
+) -> ApplyResult:
     """End an attempt that will not answer, and its run with it."""
     judgement = Judgement(verdict, state, found=False)
     return _apply(attempt, judgement, actor=_RECONCILE_ACTOR, may_still_run=may_still_run)
 
 
-def _claim(attempt: Attempt, token: UUID, *, result_uri: str) -> Outcome | None:
+def _claim(attempt: Attempt, token: UUID, *, result_uri: str) -> ApplyResult | None:
     """Claim the receipt of a callback; return why it cannot be claimed."""
     now = timezone.now()
     with transaction.atomic():
@@ -156,16 +156,16 @@ def _claim(attempt: Attempt, token: UUID, *, result_uri: str) -> Outcome | None:
         if not created:
             own.update(deliveries=F("deliveries") + 1)
         if receipt.status != ReceiptStatus.PROCESSING:
-            return Outcome.REPLAYED
+            return ApplyResult.REPLAYED
         if run is None or state in terminal(ATTEMPT):
             own.update(status=ReceiptStatus.COMPLETED, claim_token=None)
-            return Outcome.LATE
+            return ApplyResult.LATE
         if created:
             _record_callback(attempt, receipt, now=now)
             return None
         claimed_at = receipt.claimed_at if receipt.claim_token else None
         if claimed_at and claimed_at > now - CLAIM:
-            return Outcome.BUSY
+            return ApplyResult.BUSY
         own.update(claim_token=token, claimed_at=now)
     return None
 
@@ -241,7 +241,7 @@ def _apply(
     claimed: "QuerySet[CallbackReceipt] | None" = None,
     events: Sequence[RunEvent] = (),
     may_still_run: bool = False,
-) -> Outcome:
+) -> ApplyResult:
     """Apply a judgement; what fits no column is applied as an error instead."""
     message = "The validator's output cannot be stored: a value does not fit."
     unfit = broken(message, ErrorCategory.RUNTIME_ERROR)
@@ -250,13 +250,13 @@ def _apply(
             with transaction.atomic():
                 _write(attempt, each, actor, claimed, events, may_still_run=may_still_run)
         except StateMoved:
-            return Outcome.LATE
+            return ApplyResult.LATE
         except (DataError, IntegrityError):
             if each is not judgement:
                 raise
             logger.exception("the output of attempt %s fits no column", attempt.pk)
         else:
-            return Outcome.REJECTED if each.rejected else Outcome.APPLIED
+            return ApplyResult.REJECTED if each.rejected else ApplyResult.APPLIED
     raise AssertionError("the second judgement is written or raises")
 
 

@@ -20,7 +20,8 @@ from django.utils import timezone
 
 from validibot.core.models import CacheEntry, FailureCount, PendingMail
 from validibot.core.storage import StorageError, get_storage
-from validibot.runs.deletion import delete_runs
+from validibot.dispatch import TryLater
+from validibot.runs.deletion import delete_files, delete_runs
 from validibot.runs.models import Artifact, Attempt, CallbackReceipt, IdempotencyKey, Run, RunEvent
 from validibot.runs.states import RUN, terminal
 from validibot.submissions.models import Submission
@@ -49,7 +50,11 @@ def purge() -> dict[str, int]:
         days: float | None = settings.RETENTION_DAYS[kind]
         if days is None:
             continue
-        removed[kind] = _in_batches(remove, now - dt.timedelta(days=days))
+        try:
+            removed[kind] = _in_batches(remove, now - dt.timedelta(days=days))
+        except (TryLater, StorageError) as error:
+            logger.warning("%s are purged later: %s", kind, error)
+            removed[kind] = 0
     return removed
 
 
@@ -106,8 +111,7 @@ def _inputs(before: dt.datetime) -> int:
     ).exclude(input_uri="")
     found = list(attempts.values_list("pk", "bundle_uri")[:BATCH])
     for _, bundle_uri in found:
-        if not _delete_files(f"{bundle_uri}/input.json", folder=f"{bundle_uri}/inputs/"):
-            return 0
+        delete_files(f"{bundle_uri}/input.json", f"{bundle_uri}/inputs/")
     Attempt.objects.filter(pk__in=[pk for pk, _ in found]).update(input_uri="")
     return len(found)
 
@@ -117,9 +121,9 @@ def _submissions(before: dt.datetime) -> int:
     unused = Submission.objects.filter(run=None, created_at__lt=before)
     batch = list(unused.order_by().values_list("pk", "uri")[:BATCH])
     # The row is all that names its file, so it goes only after the file.
-    keys = [pk for pk, uri in batch if not uri or _delete_files(uri)]
-    unused.filter(pk__in=keys).delete()
-    return len(keys)
+    delete_files(*(uri for _, uri in batch if uri))
+    unused.filter(pk__in=[pk for pk, _ in batch]).delete()
+    return len(batch)
 
 
 def _orphaned_files(before: dt.datetime) -> int:
@@ -132,17 +136,13 @@ def _orphaned_files(before: dt.datetime) -> int:
     removed = 0
     for kind in ("runs", "submissions"):
         root = f"{settings.DATA_ROOT}/{kind}/"
-        try:
-            found_uris = get_storage(root).list_written_before(root, before)
-            for uris in batched(found_uris, BATCH, strict=False):
-                folders = {found[0]: found for found in map(_FOLDER.match, uris) if found}
-                for folder in _without_rows(folders):
-                    removed += get_storage(folder).delete_below(folder)
-                if removed >= BATCH:
-                    return removed
-        except StorageError as error:
-            logger.warning("orphaned files below %s are purged later: %s", root, error)
-            return 0
+        found_uris = get_storage(root).list_written_before(root, before)
+        for uris in batched(found_uris, BATCH, strict=False):
+            folders = {found[0]: found for found in map(_FOLDER.match, uris) if found}
+            for folder in _without_rows(folders):
+                removed += get_storage(folder).delete_below(folder)
+            if removed >= BATCH:
+                return removed
     return removed
 
 
@@ -186,19 +186,6 @@ def _statement(sql: str, table: str) -> Callable[[dt.datetime], int]:
             return int(cursor.rowcount)
 
     return remove
-
-
-def _delete_files(uri: str, *, folder: str = "") -> bool:
-    """Delete an object, and what is below a folder; return False if that has to be repeated."""
-    storage = get_storage(uri)
-    try:
-        storage.delete(uri)
-        if folder:
-            storage.delete_below(folder)
-    except StorageError as error:
-        logger.warning("%s is purged later: %s", uri, error)
-        return False
-    return True
 
 
 _KINDS: Mapping[str, Callable[[dt.datetime], int]] = {

@@ -22,9 +22,9 @@ from validibot.engines import EngineBusy
 from validibot.runs import queue
 from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import ENDED, ExecutionState, Phase, StateUnavailable
-from validibot.runs.events import record, release_connection
+from validibot.runs.events import record_attempt, release_connection
 from validibot.runs.lifecycle import end_attempt
-from validibot.runs.models import Attempt, Run, RunEvent
+from validibot.runs.models import Attempt, Run
 from validibot.runs.outcome import apply_end, apply_verdict
 from validibot.runs.states import ACTIVE_ATTEMPT, RUN, AttemptState, RunStatus, terminal
 from validibot.runs.verdict import timed_out
@@ -177,7 +177,7 @@ def _note_found(attempt: Attempt, state: ExecutionState) -> None:
     found = {"execution": state.execution, "launched_at": timezone.now()}
     with transaction.atomic():
         if attempt.advance(AttemptState.RUNNING, **found):
-            _record(attempt, "running", execution=state.execution)
+            record_attempt(attempt, "running", actor=_ACTOR, execution=state.execution)
 
 
 def _give_up_launch(attempt: Attempt) -> bool:
@@ -189,7 +189,7 @@ def _give_up_launch(attempt: Attempt) -> bool:
         run = Run.objects.select_for_update(no_key=True).get(pk=attempt.step_run.run_id)
         if not end_attempt(attempt, AttemptState.FAILED):
             return False
-        _record(attempt, "launch_failed")
+        record_attempt(attempt, "launch_failed", actor=_ACTOR)
         if run.status == RunStatus.RUNNING:
             run.enqueued_at = now
             Run.objects.filter(pk=run.pk).update(enqueued_at=now, checked_at=None)
@@ -212,9 +212,3 @@ def _time_out(attempt: Attempt, *, may_still_run: bool) -> None:
     if attempt.state == AttemptState.UNKNOWN:
         error += f" Its launch had no answer: {attempt.error}"
     apply_verdict(attempt, timed_out(error), AttemptState.TIMED_OUT, may_still_run=may_still_run)
-
-
-def _record(attempt: Attempt, kind: str, *, execution: str = "") -> None:
-    data = {"attempt": str(attempt.pk)} | ({"execution": execution} if execution else {})
-    event = RunEvent(step_run=attempt.step_run, kind=kind, actor=_ACTOR, data=data)
-    record(attempt.step_run.run_id, event)

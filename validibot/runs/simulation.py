@@ -23,7 +23,7 @@ class RunSimulator:
         return attempt.step_run.run.scenario or attempt.step_run.step.scenario
 
     def call_back(self, body: bytes) -> None:
-        callback.receive(body)
+        callback.handle(body)
 
     def time_out(self, attempt_id: UUID) -> None:
         reconcile.time_out(attempt_id)

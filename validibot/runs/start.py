@@ -20,7 +20,7 @@ from django.utils import timezone
 from validibot.accounts.models import User
 from validibot.core.storage import StorageError
 from validibot.runs import queue
-from validibot.runs.admit import (
+from validibot.runs.access import (
     NotAdmitted,
     check_quota,
     check_runnable,

@@ -18,8 +18,9 @@ from validibot.engines import EngineBusy
 from validibot.notify.mail import run_finished
 from validibot.runs import queue, reconcile
 from validibot.runs.backends.base import StateUnavailable
-from validibot.runs.execute import RunBusy, execute
+from validibot.runs.execute import execute
 from validibot.runs.launch import LaunchPostponed
+from validibot.runs.lease import RunBusy
 from validibot.runs.models import Run
 from validibot.runs.purge import purge
 from validibot.runs.sweep import run_sweep

@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from validibot.accounts.scope import Scope
-from validibot.runs.admit import NotAdmitted, check_runnable
+from validibot.runs.access import NotAdmitted, check_runnable
 from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
 from validibot.runs.start import start

@@ -1,17 +1,24 @@
-"""Common rules of the worker's endpoints: POST, bounded bodies, known callers, JSON."""
+"""Common rules of the worker's endpoints: POST, bounded bodies, known callers, JSON.
+
+`settings.WORKER_AUTH` chooses the authenticator. It returns the caller's e-mail address, or an empty
+string for "nobody known". Doors that act on the caller's word (tasks, schedules) then stay shut; the
+callback door opens for whoever knows the attempt's nonce.
+"""
 
 import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.crypto import constant_time_compare
+from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from validibot.core import oidc, problems
 from validibot.core.problems import ApiError
-from validibot.worker.auth import authenticate
 
 MAX_BYTES = 64 * 1024
 # How much of a refused body is read, so that its sender receives the answer: HTTP/2 has no limit.
@@ -19,6 +26,7 @@ MAX_REQUEST_BYTES = 1024 * 1024 * 1024
 
 logger = logging.getLogger(__name__)
 
+type Authenticator = Callable[[HttpRequest], str]
 type Inside = Callable[[HttpRequest, bytes, str], tuple[int, dict[str, Any]]]
 
 
@@ -66,3 +74,41 @@ def _caller(request: HttpRequest) -> str:
         raise ApiError(401, "NOT_AUTHENTICATED", str(error)) from error
     except oidc.CertificatesUnavailable as error:
         raise ApiError(503, "UNAVAILABLE", f"Callers cannot be verified now: {error}") from error
+
+
+def authenticate(request: HttpRequest) -> str:
+    """Return who calls. Raises oidc.TokenRefused, oidc.CertificatesUnavailable, ApiError."""
+    authenticator: Authenticator = import_string(settings.WORKER_AUTH)
+    return authenticator(request)
+
+
+def google_id_token(request: HttpRequest) -> str:
+    """On Google Cloud: a service account of ALLOWED_CALLERS, proved by an ID token made for us."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise oidc.TokenRefused("An ID token is needed: Authorization: Bearer <token>.")
+    return oidc.verify(
+        token.strip(), audience=settings.WORKER_URL, allowed=settings.ALLOWED_CALLERS
+    )
+
+
+def worker_key(request: HttpRequest) -> str:
+    """On a host of one's own: whoever knows WORKER_API_KEY; nobody, where there is none.
+
+    All validators share the key: it proves that the caller is a validator, not which one.
+    """
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    expected = settings.WORKER_API_KEY
+    is_right = constant_time_compare(key.strip(), expected)
+    if not expected or scheme.lower() != "worker-key" or not is_right:
+        raise ApiError(
+            403,
+            "PERMISSION_DENIED",
+            "The worker's key is missing or wrong: Authorization: Worker-Key <WORKER_API_KEY>.",
+        )
+    return ""
+
+
+def nonce_only(request: HttpRequest) -> str:
+    """Without a cloud: tasks run where they are enqueued, so only validators may call."""
+    return ""

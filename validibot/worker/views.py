@@ -31,7 +31,7 @@ def tasks(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str
 @door
 def callbacks(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
     """Take a validator's callback; the nonce in it tells which attempt speaks."""
-    reply = callback.receive(body)
+    reply = callback.handle(body)
     return reply.status, reply.body
 
 

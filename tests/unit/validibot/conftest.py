@@ -3,7 +3,7 @@
 import pytest
 
 from validibot.runs.events import RunEventListener
-from validibot.runs.execute import LeaseHeartbeat
+from validibot.runs.lease import LeaseHeartbeat
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,9 @@ database is copied first: files never change once they are written, so every fil
 still there afterwards.
 """
 
+import os
+import shutil
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,40 +17,50 @@ from typing import IO
 
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from validibot.core import maintenance
 from validibot.core.models import Maintenance
-from validibot.setup.backup import database, files
 from validibot.setup.backup.archive import (
     DATABASE,
     BackupError,
     BackupManifest,
     BackupReader,
     BackupWriter,
+    add_files,
+    files_root,
     open_backup,
+    restore_file,
 )
 
 __all__ = ["BackupError", "backup", "restore"]
 
+# A thief of the backup could sign in with a session or with the link of a mail that waits; counts of
+# failures are of no use later.
+_WITHOUT_ROWS = ("django_session", "core_pendingmail", "core_cache", "core_failurecount")
+# Runs in one transaction with the restore: everything is replaced or nothing is.
+_DROP_SCHEMA = "SET lock_timeout = '30s';\nDROP SCHEMA IF EXISTS public CASCADE;\n"
+
 
 def backup(output: IO[bytes]) -> int:
     """Write a backup; return the number of files in it. Raises BackupError and OSError."""
-    folder = files.root()
+    folder = files_root()
     manifest = BackupManifest(
         made_at=timezone.now().isoformat(timespec="seconds"),
         data_root=settings.DATA_ROOT,
         has_files=folder is not None,
-        migrations=database.migrations(),
+        migrations=_migrations(),
     )
     writer = BackupWriter(output, manifest)
     with tempfile.TemporaryFile() as copy:
-        database.dump(copy)
+        dump_database(copy)
         size = copy.seek(0, 2)
         copy.seek(0)
         writer.add(DATABASE, copy, size)
     if folder:
-        files.add_all(folder, writer)
+        add_files(folder, writer)
     return writer.close()
 
 
@@ -58,11 +71,11 @@ def restore(path: Path, *, replace: bool) -> int:
     """
     with open_backup(path) as archive:
         _check_compatible(archive.manifest)
-        tables = database.tables()
+        tables = _tables()
         _check_target(tables, replace=replace)
         written = _restore_files(archive, replace=replace)
         with archive.database() as copy:
-            database.load(copy)
+            _load_database(copy)
     call_command("migrate", interactive=False, verbosity=0)
     if tables:
         # The backup was made without maintenance; the operator who turned it on turns it off.
@@ -71,7 +84,7 @@ def restore(path: Path, *, replace: bool) -> int:
 
 
 def _check_compatible(manifest: BackupManifest) -> None:
-    if unknown := database.unknown(manifest.migrations):
+    if unknown := _unknown(manifest.migrations):
         raise BackupError(
             f"The backup is of a newer version: it has the migrations {', '.join(unknown[:3])}, which"
             " this version lacks. Restore it with the version that made it, or a later one."
@@ -99,10 +112,80 @@ def _check_target(tables: Sequence[str], *, replace: bool) -> None:
 
 
 def _restore_files(archive: BackupReader, *, replace: bool) -> int:
-    folder = files.root()
+    folder = files_root()
     if folder is None or not archive.manifest.has_files:
         return 0
     return sum(
-        files.restore(folder, name, content, sha256, replace=replace)
+        restore_file(folder, name, content, sha256, replace=replace)
         for name, sha256, content in archive.files()
     )
+
+
+def _tables() -> list[str]:
+    """Return the names of the tables of the database."""
+    return connection.introspection.table_names()
+
+
+def _migrations() -> list[str]:
+    """Return the migrations applied to the database, as `app.name`."""
+    return sorted(".".join(key) for key in MigrationLoader(connection).applied_migrations)
+
+
+def _unknown(seen: Sequence[str]) -> list[str]:
+    """Return those of the applied migrations that this version of the product does not have."""
+    known = {".".join(key) for key in MigrationLoader(connection).disk_migrations or {}}
+    return [name for name in seen if name not in known]
+
+
+def dump_database(target: IO[bytes]) -> None:
+    """Write a consistent copy of our schema, without owners and privileges. Raises BackupError."""
+    _run(
+        "pg_dump",
+        *("--format=custom", "--schema=public", "--no-owner", "--no-privileges"),
+        *(f"--exclude-table-data={table}" for table in _WITHOUT_ROWS),
+        *_database(),
+        stdout=target,
+    )
+
+
+def _load_database(source: IO[bytes]) -> None:
+    """Replace our schema by a copy, in one transaction. Raises BackupError."""
+    connection.close()
+    with tempfile.TemporaryDirectory(prefix="validibot-restore-") as folder:
+        drop, copy, script = (Path(folder) / name for name in ("drop.sql", "copy", "copy.sql"))
+        drop.write_text(_DROP_SCHEMA)
+        with copy.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        _run("pg_restore", "--no-owner", "--no-privileges", f"--file={script}", str(copy))
+        _run(
+            "psql",
+            *("--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"),
+            *(f"--output={os.devnull}", f"--file={drop}", f"--file={script}"),
+            *_database(),
+        )
+
+
+def _database() -> Sequence[str]:
+    arguments, _ = connection.client.settings_to_cmd_args_env(connection.settings_dict, [])
+    return arguments[1:]
+
+
+def _run(program: str, *arguments: str, stdout: IO[bytes] | None = None) -> None:
+    path = shutil.which(program)
+    if path is None:
+        raise BackupError(
+            f"{program} is not installed. Install PostgreSQL's client programs, at least of the"
+            " server's version: apt-get install postgresql-client"
+        )
+    _, environ = connection.client.settings_to_cmd_args_env(connection.settings_dict, [])
+    done = subprocess.run(  # noqa: S603 - a program of PostgreSQL's, with our own settings
+        [path, *arguments],
+        env={"PATH": os.defpath, **(environ or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout or subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode:
+        message = done.stderr.decode(errors="replace").strip()[-2000:]
+        raise BackupError(f"{program} failed: {message}")

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import psycopg
 import pytest
 
-from validibot.core import database
+from validibot.core import health
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> Mock:
     django = Mock()
-    monkeypatch.setattr(database, "connection", django)
+    monkeypatch.setattr(health, "connection", django)
     checked: Mock = django.pool.check
     return checked
 
@@ -34,7 +34,7 @@ def _connection(pipe: tuple[int, int]) -> Mock:
 def test_silent_connection_is_not_tried(pool: Mock, pipe: tuple[int, int]) -> None:
     silent = _connection(pipe)
 
-    database.check(silent)
+    health.check_connection(silent)
 
     silent.execute.assert_not_called()
     pool.assert_not_called()
@@ -46,7 +46,7 @@ def test_broken_connection_has_all_others_checked(pool: Mock, pipe: tuple[int, i
     os.write(pipe[1], b"the server said good-bye")
 
     with pytest.raises(psycopg.OperationalError):
-        database.check(broken)
+        health.check_connection(broken)
 
     pool.assert_called_once_with()
 
@@ -55,7 +55,7 @@ def test_living_connection_with_a_notice_passes(pool: Mock, pipe: tuple[int, int
     living = _connection(pipe)
     os.write(pipe[1], b"a notice")
 
-    database.check(living)
+    health.check_connection(living)
 
     living.execute.assert_called_once_with("")
     pool.assert_not_called()

@@ -34,7 +34,7 @@ def request_(provider: Provider, container_run: Run) -> LaunchRequest:
 
 
 def post(request: LaunchRequest, **changes: Any) -> callback.CallbackReply:
-    return callback.receive(callback_of(request, **changes).model_dump_json().encode())
+    return callback.handle(callback_of(request, **changes).model_dump_json().encode())
 
 
 def kinds(run: Run) -> list[str]:
@@ -244,7 +244,7 @@ def test_a_forged_callback_touches_nothing(
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"\xff", b"[" * 10_000, b'{"run_id": 1}'])
 @pytest.mark.django_db
 def test_malformed_callback_returns_400(body: bytes) -> None:
-    assert callback.receive(body).status == 400
+    assert callback.handle(body).status == 400
 
 
 @pytest.mark.parametrize("uri", ["file:///elsewhere/output.json", "gs://bucket/\0", "x" * 5000])

@@ -15,7 +15,8 @@ from tests.factories import (
 )
 from validibot.engines import Document, Result
 from validibot.runs.evidence import record_evidence
-from validibot.runs.execute import RunBusy, _load_steps, claim, execute, heartbeat, leases
+from validibot.runs.execute import _load_steps, execute
+from validibot.runs.lease import RunBusy, claim, heartbeat, leases
 from validibot.runs.models import Finding, Run, RunEvent, RunEvidence, StepRun
 from validibot.runs.start import start_run
 from validibot.workflows.models import Step, Validator

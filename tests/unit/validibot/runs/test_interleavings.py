@@ -19,7 +19,8 @@ from validibot.core.storage import ObjectExists, StorageError
 from validibot.runs import callback
 from validibot.runs.backends.base import ExecutionState, LaunchRequest, Phase
 from validibot.runs.events import record
-from validibot.runs.execute import RunBusy, execute
+from validibot.runs.execute import execute
+from validibot.runs.lease import RunBusy
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Attempt, CallbackReceipt, Run, RunEvent, RunEvidence
 from validibot.runs.outcome import _lock_run as lock_run

@@ -14,7 +14,7 @@ from tests.factories import RunFactory, StepFactory, UserFactory
 from validibot.accounts.models import User
 from validibot.core.storage import StorageError
 from validibot.runs import start as service
-from validibot.runs.admit import NotAdmitted
+from validibot.runs.access import NotAdmitted
 from validibot.runs.models import IdempotencyKey, Run, RunEvent, StepRun
 from validibot.runs.start import StartedRun, start
 from validibot.submissions.content import INLINE_BYTES, Incoming, measure

@@ -11,14 +11,16 @@ from unittest.mock import Mock
 
 import pytest
 
-from validibot.setup.backup import BackupError, database, files
+from validibot.setup.backup import BackupError, dump_database
 from validibot.setup.backup.archive import (
     DATABASE,
     MANIFEST,
     SUMS,
     BackupManifest,
     BackupWriter,
+    add_files,
     open_backup,
+    restore_file,
 )
 
 _MANIFEST = BackupManifest(
@@ -40,7 +42,7 @@ def make(path: Path, folder: Path) -> Path:
     with path.open("wb") as output:
         writer = BackupWriter(output, _MANIFEST)
         writer.add(DATABASE, io.BytesIO(b"rows"), 4)
-        files.add_all(folder, writer)
+        add_files(folder, writer)
         assert writer.close() == 1
     return path
 
@@ -73,8 +75,8 @@ def test_backup_holds_files_without_links_and_drafts(folder: Path, tmp_path: Pat
         assert archive.manifest == _MANIFEST
         assert archive.database().read() == b"rows"
         for name, sha256, content in archive.files():
-            assert files.restore(target, name, content, sha256, replace=False)
-            assert not files.restore(target, name, content, sha256, replace=False)
+            assert restore_file(target, name, content, sha256, replace=False)
+            assert not restore_file(target, name, content, sha256, replace=False)
 
     assert [path.name for path in (target / "runs").iterdir()] == ["käse \n.json"]
 
@@ -144,7 +146,7 @@ def test_restore_does_not_write_through_link(tmp_path: Path) -> None:
     (folder / "runs").symlink_to(outside)
 
     with pytest.raises(BackupError, match="leads out of"):
-        files.restore(folder, PurePosixPath("runs/x"), io.BytesIO(), "", replace=True)
+        restore_file(folder, PurePosixPath("runs/x"), io.BytesIO(), "", replace=True)
 
 
 def test_different_file_is_replaced_only_with_replace(tmp_path: Path) -> None:
@@ -152,16 +154,16 @@ def test_different_file_is_replaced_only_with_replace(tmp_path: Path) -> None:
     name, other = PurePosixPath("x"), "0" * 64
 
     with pytest.raises(BackupError, match="Restore with --replace"):
-        files.restore(tmp_path, name, io.BytesIO(b"new"), other, replace=False)
-    assert files.restore(tmp_path, name, io.BytesIO(b"new"), other, replace=True)
+        restore_file(tmp_path, name, io.BytesIO(b"new"), other, replace=False)
+    assert restore_file(tmp_path, name, io.BytesIO(b"new"), other, replace=True)
     assert (tmp_path / "x").read_text() == "new"
 
 
 def test_dump_leaves_out_rows_that_open_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Mock()
-    monkeypatch.setattr(database, "_run", run)
+    monkeypatch.setattr("validibot.setup.backup._run", run)
 
-    database.dump(io.BytesIO())
+    dump_database(io.BytesIO())
 
     left_out = {f"--exclude-table-data={table}" for table in ("django_session", "core_pendingmail")}
     assert left_out <= set(run.call_args.args)

@@ -118,7 +118,7 @@ def test_other_callers_cannot_start_scheduled_work(
 
 @pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE])
 def test_a_token_is_needed_on_google_cloud(client: Client, settings: Settings, url: str) -> None:
-    settings.WORKER_AUTH = "validibot.worker.auth.google_id_token"
+    settings.WORKER_AUTH = "validibot.worker.doors.google_id_token"
 
     for headers in ({}, {"Authorization": "Basic x"}, {"Authorization": "Bearer "}):
         answer = post(client, url, {}, **headers)
@@ -126,7 +126,7 @@ def test_a_token_is_needed_on_google_cloud(client: Client, settings: Settings, u
 
 
 def test_a_verified_token_opens(client: Client, settings: Settings, monkeypatch: Any) -> None:
-    settings.WORKER_AUTH = "validibot.worker.auth.google_id_token"
+    settings.WORKER_AUTH = "validibot.worker.doors.google_id_token"
     settings.ALLOWED_CALLERS = [QUEUE]
     asked: dict[str, Any] = {}
 
@@ -146,7 +146,7 @@ def test_without_certificates_the_door_asks_to_come_again(
     def verify(token: str, **kwargs: Any) -> str:
         raise oidc.CertificatesUnavailable("Google is away")
 
-    settings.WORKER_AUTH = "validibot.worker.auth.google_id_token"
+    settings.WORKER_AUTH = "validibot.worker.doors.google_id_token"
     monkeypatch.setattr(oidc, "verify", verify)
 
     assert post(client, CALLBACKS, Authorization="Bearer abc").status_code == 503

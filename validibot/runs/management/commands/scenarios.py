@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from validibot.accounts.models import Organisation
 from validibot.runs import events
-from validibot.runs.admit import NotAdmitted
+from validibot.runs.access import NotAdmitted
 from validibot.runs.backends.mock.containers import containers
 from validibot.runs.models import CallbackReceipt, Run
 from validibot.runs.start import start

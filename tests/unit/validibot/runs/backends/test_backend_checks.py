@@ -7,8 +7,7 @@ from django.core.checks import WARNING
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
-from validibot.runs.backends import get_backend
-from validibot.runs.checks import check_backends, check_isolation
+from validibot.runs.backends import check_backends, check_isolation, get_backend
 
 BACKENDS = "validibot.runs.backends"
 

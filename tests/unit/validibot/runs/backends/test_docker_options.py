@@ -7,9 +7,8 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from containers import ContainerEngine, EngineUnavailable
-from validibot.runs.backends import get_backend
+from validibot.runs.backends import check_backends, get_backend
 from validibot.runs.backends.docker.backend import DockerOptions
-from validibot.runs.checks import check_backends
 
 
 def configure(settings: Settings, **options: Any) -> None:

@@ -4,7 +4,7 @@ import pytest
 from pytest_django import Settings
 
 from tests.factories import StepFactory, ValidatorFactory, started_run
-from validibot.runs.checks import check_backends
+from validibot.runs.backends import check_backends
 from validibot.runs.execute import execute
 from validibot.runs.models import Run
 
