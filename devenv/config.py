@@ -1,74 +1,55 @@
-"""devenv.toml as frozen values: the wanted ports, the emulated or real cloud, external servers."""
+"""devenv.toml: the services of a stack, its profiles, and the cloud that it emulates or uses."""
 
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field
+from graphlib import CycleError
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
-
-from pydantic import ConfigDict
+from typing import Any
 
 from devenv.gcp import config as gcp
-from devenv.gcp.config import CloudConfig
-from devenv.gcp.tables import TABLE, ConfigError, Key, Like, Port, read_table
+from devenv.gcp.tables import ConfigError, Key, dotted, read_table
+from devenv.local_stack import LocalStack, StackFolder
+from devenv.references import References, named_in
+from devenv.schema import (
+    BUILT_IN,
+    NAME,
+    AboutStack,
+    AnyService,
+    CommandService,
+    Profile,
+    RunTable,
+    StackConfig,
+    Summary,
+    merge,
+)
+from devenv.secrets import POSTGRES_PASSWORD, Secrets, is_random
+from devenv.stack.problems import StackError
+from devenv.stack.service import levels
+from devenv.tomlfile import TomlFile
 from devenv.tunnel import config as tunnels
 from devenv.tunnel.config import TunnelConfig
 
 FILE = "devenv.toml"
 # Settings of one developer, which are not committed.
 LOCAL_FILE = "devenv.local.toml"
-_TABLES = ("ports", "gcp", "external", "tunnel")
+_OVERLAID = ("services", "env", "gcp")
+_TABLES = (
+    *("stack", "services", "env", "secrets", "profiles"),
+    *("facts", "summary", "run", "gcp", "tunnel"),
+)
 
 
-def _url(*schemes: str) -> Like:
-    wanted = " or ".join(f"{scheme}://HOST:PORT" for scheme in schemes)
-    port = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
-    return Like(
-        re.compile(rf"(?:{'|'.join(schemes)})://(?:[^\s/@]+@)?[\w.\[\]:-]+:{port}(?:[/?]\S*)?"),
-        wanted,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(StackFolder):
+    """The whole file. `stacks` has the tables of each combination of profiles by its layers."""
 
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """One port for each thing that listens; the defaults are the usual ones."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = TABLE
-
-    web: Port = 8000
-    worker: Port = 8001
-    queue: Port = 8002
-    postgres: Port = 5432
-    mail: Port = 8025
-    smtp: Port = 1025
-    gcp: Port = 4588
-
-
-@dataclass(frozen=True, slots=True)
-class External:
-    """External servers, in place of which no own service is started.
-
-    URLs with a port: `postgres` with user, password and database; `smtp` receives mails, `mail` is
-    the page that shows them.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = TABLE
-
-    postgres: Annotated[str, _url("postgres", "postgresql")] = ""
-    smtp: Annotated[str, _url("smtp")] = ""
-    mail: Annotated[str, _url("http", "https")] = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """`root` is the folder of devenv.toml; `state` holds everything that `make reset` deletes."""
-
-    root: Path
-    ports: Ports
-    cloud: CloudConfig
-    external: External = External()
+    about: AboutStack = field(default_factory=AboutStack)
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    stacks: Mapping[tuple[str, ...], StackConfig] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    summary: Summary = field(default_factory=Summary)
+    run: RunTable = field(default_factory=RunTable)
     tunnel: TunnelConfig | None = None
 
     @property
@@ -76,32 +57,21 @@ class Config:
         return self.root / FILE
 
     @property
-    def state(self) -> Path:
-        return self.root / ".devenv"
+    def modes(self) -> tuple[str, ...]:
+        """The profiles that are chosen by name."""
+        return tuple(name for name, profile in self.profiles.items() if not profile.on)
 
-    @property
-    def state_file(self) -> Path:
-        return self.state / "state.json"
-
-    @property
-    def secrets_file(self) -> Path:
-        return self.state / "secrets.env"
-
-    @property
-    def lock(self) -> Path:
-        return self.state / "lock"
-
-    @property
-    def logs(self) -> Path:
-        return self.state / "logs"
-
-    @property
-    def seed_file(self) -> Path:
-        return self.state / "seed.json"
-
-    @property
-    def bridge_file(self) -> Path:
-        return self.state / "bridge"
+    def layers(self, mode: str, *, jobs: str = "process", runtime: str = "") -> tuple[str, ...]:
+        """Return the profiles of a stack. Raises ConfigError if there is no such mode."""
+        if mode and mode not in self.modes:
+            known = ", ".join(self.modes) or "none"
+            raise ConfigError(f"--mode: {mode!r:.60} is not one of the profiles: {known}.")
+        upper = (
+            name
+            for name, profile in self.profiles.items()
+            if mode in profile.on and (profile.jobs or jobs) == jobs and profile.runtime == runtime
+        )
+        return (*((mode,) if mode else ()), *upper)
 
     def need_tunnel(self) -> TunnelConfig:
         """Return the tunnel's configuration. Raises ConfigError where there is none."""
@@ -112,21 +82,29 @@ class Config:
             )
         return self.tunnel
 
-    def cloud_service(self, port: int) -> gcp.ServiceConfig:
-        """Return the Cloud Run service that leads to `port`."""
-        for service in self.cloud.services:
-            if service.port == port:
-                return service
-        raise ConfigError(f"gcp.services has no service with the port {port}.")
-
-    def on(self, ports: Ports) -> "Config":
-        """Return this configuration on other ports; the cloud's services move along."""
-        moved = dict(zip(_values(self.ports), _values(ports), strict=True))
-        services = tuple(
-            replace(service, port=moved.get(service.port, service.port))
-            for service in self.cloud.services
+    def stack(
+        self,
+        layers: tuple[str, ...],
+        *,
+        secrets: Secrets,
+        jobs: str = "process",
+        ports: Mapping[str, int] | None = None,
+    ) -> LocalStack:
+        """Return the stack of some profiles, on the ports of the file or on others."""
+        config = self.stacks[layers]
+        return LocalStack(
+            folder=self,
+            config=config,
+            secrets=secrets,
+            name=self.about.name,
+            jobs=jobs,
+            ports=config.wanted_ports() | dict(ports or {}),
+            tunnel=self.tunnel,
         )
-        return replace(self, ports=ports, cloud=replace(self.cloud, services=services))
+
+    def load_secrets(self) -> Secrets:
+        """Return the secrets of this folder; make those that it lacks."""
+        return Secrets.load(self.secrets_file, self.secrets)
 
 
 def load(root: Path) -> Config:
@@ -139,92 +117,239 @@ def load(root: Path) -> Config:
         local = TomlFile.read(root / LOCAL_FILE, ("tunnel",))
     own = local.tables.get("tunnel", {}) if local else {}
     with file.errors():
-        cloud = gcp.parse(file.tables.get("gcp", {}))
-        ports = read_table(Ports, file.tables.get("ports", {}), "ports")
-        external = read_table(External, file.tables.get("external", {}), "external")
+        about = read_table(AboutStack, file.tables.get("stack", {}), "stack")
+        profiles = _profiles(file.tables.get("profiles", {}), default=about.profile)
+        secrets = _secret_forms(file.tables.get("secrets", {}))
+        summary = read_table(Summary, file.tables.get("summary", {}), "summary")
+        run = read_table(RunTable, file.tables.get("run", {}), "run")
+    stacks = {
+        layers: _stack_config(file, about, profiles, layers) for layers in _combined(profiles)
+    }
     tunnel = {**file.tables.get("tunnel", {}), **own}
+    jobs = [job.name for job in next(iter(stacks.values())).cloud.jobs]
     with (local or file).errors():
-        return Config(
-            root=root,
-            ports=ports,
-            cloud=cloud,
-            external=external,
-            tunnel=tunnels.parse(tunnel, jobs=[job.name for job in cloud.jobs]) if tunnel else None,
+        parsed = tunnels.parse(tunnel, jobs=jobs) if tunnel else None
+    config = Config(
+        root=root,
+        about=about,
+        profiles=profiles,
+        stacks=stacks,
+        secrets=secrets,
+        facts=file.tables.get("facts", {}),
+        summary=summary,
+        run=run,
+        tunnel=parsed,
+    )
+    for layers in stacks:
+        with file.errors(*(("profiles", name) for name in layers)):
+            _check(config, layers)
+    return config
+
+
+def _profiles(tables: Mapping[str, Any], *, default: str) -> dict[str, Profile]:
+    profiles = {
+        name: read_table(Profile, _table(one, "profiles", name), "profiles", name)
+        for name, one in tables.items()
+    }
+    chosen = [name for name, profile in profiles.items() if not profile.on]
+    for name, profile in profiles.items():
+        if wrong := [one for one in profile.on if one not in chosen]:
+            key = ("profiles", name, "on")
+            raise ConfigError(
+                f"{dotted(key)} has {wrong[0]!r}; known are {', '.join(chosen)}.", key=key
+            )
+        if bool(profile.on) != bool(profile.jobs or profile.runtime):
+            raise ConfigError(
+                f"profiles.{name} needs both `on` and one of `jobs` and `runtime`, or none of them.",
+                key=("profiles", name),
+            )
+    if (chosen or default) and default not in chosen:
+        raise ConfigError(
+            f"stack.profile is {default!r}; it must be one of {', '.join(chosen) or 'none'}.",
+            key=("stack", "profile"),
+        )
+    return profiles
+
+
+def _secret_forms(table: Mapping[str, Any]) -> dict[str, str]:
+    for name, form in table.items():
+        key = ("secrets", name)
+        if not isinstance(form, str) or not is_random(form):
+            raise ConfigError(
+                f"{dotted(key)} is {form!r:.60}; it must be the form of a random text, such as "
+                '"{token:30}" or "key-{hex:16}", with 6 random bytes or more.',
+                key=key,
+            )
+    return dict(table)
+
+
+def _combined(profiles: Mapping[str, Profile]) -> Iterator[tuple[str, ...]]:
+    """Yield every combination of profiles that a command can choose, that of the file first."""
+    modes = [name for name, profile in profiles.items() if not profile.on]
+    if not modes:
+        yield ()
+    for mode in modes:
+        yield (mode,)
+        yield from ((mode, name) for name, profile in profiles.items() if mode in profile.on)
+
+
+def _stack_config(
+    file: TomlFile, about: AboutStack, profiles: Mapping[str, Profile], layers: tuple[str, ...]
+) -> StackConfig:
+    tables = {name: file.tables.get(name, {}) for name in _OVERLAID}
+    for name in layers:
+        overlay = {part: getattr(profiles[name], part) for part in _OVERLAID}
+        with file.errors(("profiles", name)):
+            tables = merge(tables, overlay)
+    with file.errors(*(("profiles", name) for name in layers)):
+        return StackConfig(
+            layers=layers,
+            title=next((profiles[name].title for name in layers if profiles[name].title), ""),
+            credentials=profiles[layers[0]].credentials if layers else "emulated",
+            callback_network=any(profiles[name].callback_network for name in layers),
+            hide=about.hide,
+            services={
+                name: _service(name, _table(table, "services", name))
+                for name, table in tables["services"].items()
+            },
+            env={name: _env(name, table) for name, table in tables["env"].items()},
+            cloud=gcp.parse(tables["gcp"]),
         )
 
 
-@dataclass(frozen=True, slots=True)
-class TomlFile:
-    """A file of configuration: its tables, and its text to find the lines of errors in."""
-
-    path: Path
-    text: str
-    tables: Mapping[str, Any]
-
-    @classmethod
-    def read(cls, path: Path, known: tuple[str, ...]) -> Self:
-        """Read a file. Raises ConfigError, also for tables that are not among the known ones."""
-        try:
-            text = path.read_text(encoding="utf-8")
-            file = cls(path, text, tomllib.loads(text))
-        except FileNotFoundError as error:
-            raise ConfigError(f"{path} is not there.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: {error}.") from error
-        with file.errors():
-            for name, table in file.tables.items():
-                if name not in known:
-                    tables = ", ".join(f"[{one}]" for one in known)
-                    raise ConfigError(f"unknown table [{name}]; known are {tables}.", key=(name,))
-                if not isinstance(table, dict):
-                    raise ConfigError(f"{name} is {table!r:.60}; it must be a table.", key=(name,))
-        return file
-
-    @contextmanager
-    def errors(self) -> Iterator[None]:
-        """Put file and line before the messages of ConfigErrors."""
-        try:
-            yield
-        except ConfigError as error:
-            line = line_of(self.text, error.key)
-            place = f"{self.path.name}:{line}" if line else self.path.name
-            raise ConfigError(f"{place}: {error}", key=error.key) from error
+def _service(name: str, table: Mapping[str, Any]) -> AnyService:
+    key = ("services", name)
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"{dotted(key)} is no name of a service: lower-case letters, digits and hyphens, "
+            "at most 31.",
+            key=key,
+        )
+    service: AnyService = read_table(BUILT_IN.get(name, CommandService), table, *key)
+    if isinstance(service, CommandService):
+        _check_service(service, key)
+    return service
 
 
-_HEADER = re.compile(r"\s*(\[\[?)\s*([\w.\"'-]+)\s*\]")
-_KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
+def _check_service(service: CommandService, key: Key) -> None:
+    """Raise ConfigError if keys of a service contradict each other."""
+    problems = {
+        "needs `command`, or the `image` of a container": not service.command and not service.image,
+        "needs `image_port`, the port inside the container": bool(
+            service.image and service.port and not service.image_port
+        ),
+        "needs a `port`, as it has a `url`": bool(service.url and not service.port),
+        "needs an `account`, as it has a `url`": bool(service.url and not service.account),
+        "needs `once`, as it has `inputs`": bool(service.inputs and not service.once),
+        "needs a `port` for `ready.http` and `ready.tcp`": bool(
+            service.ready and (service.ready.http or service.ready.tcp) and not service.port
+        ),
+        'needs a `port` and `watch` for `reload = "handover"`': service.reload == "handover"
+        and not (service.port and service.watch),
+        "needs exactly one of `http`, `tcp`, `log`, `command` in `ready`": service.ready is not None
+        and _proofs(service) != 1,
+        "cannot be `once` and have a `port` or `ready`": bool(
+            service.once and (service.port or service.ready)
+        ),
+    }  # fmt: skip
+    for text, is_wrong in problems.items():
+        if is_wrong:
+            raise ConfigError(f"{dotted(key)} {text}.", key=key)
 
 
-def line_of(text: str, key: Key) -> int:
-    """Return the line of a key in TOML, or of the closest table around it; 0 if there is none.
-
-    tomllib has no positions. Keys inside a value that spans lines are found at the value's line, or
-    at the line of their element where each element begins a line of its own.
-    """
-    best, best_line, prefix, counts = 0, 0, (), {}  # type: int, int, Key, dict[Key, int]
-    elements = -1
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := _HEADER.match(line):
-            prefix = tuple(part.strip("\"'") for part in header[2].split("."))
-            if header[1] == "[[":
-                counts[prefix] = counts.get(prefix, -1) + 1
-                prefix = (*prefix, counts[prefix])
-            here, elements = prefix, -1
-        elif ((assigned := _KEY.match(line)) and elements < 0) or (
-            assigned and not line[:1].isspace()
-        ):
-            here = (*prefix, *(part.strip("\"'") for part in assigned[1].split(".")))
-            elements = 0 if line.rstrip().endswith("[") else -1
-            array = here
-        elif elements >= 0 and line.lstrip()[:1] in ("{", '"', "'"):
-            here = (*array, elements)
-            elements += 1
-        else:
-            continue
-        if len(here) > best and key[: len(here)] == here:
-            best, best_line = len(here), number
-    return best_line
+def _proofs(service: CommandService) -> int:
+    ready = service.ready
+    return sum(map(bool, (ready.http, ready.tcp, ready.log, ready.command))) if ready else 0
 
 
-def _values(ports: Ports) -> list[int]:
-    return [getattr(ports, field.name) for field in fields(ports)]
+def _env(name: str, table: Any) -> dict[str, str]:
+    for variable, value in _table(table, "env", name).items():
+        key = ("env", name, variable)
+        if not isinstance(value, str):
+            raise ConfigError(f"{dotted(key)} is {value!r:.60}; it must be a text.", key=key)
+    return dict(table)
+
+
+def _table(value: Any, *key: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{dotted(key)} is {value!r:.60}; it must be a table.", key=key)
+    return value
+
+
+def _check(config: Config, layers: tuple[str, ...]) -> None:
+    """Raise ConfigError if a name that a table refers to does not exist in these profiles."""
+    names = {POSTGRES_PASSWORD, *config.secrets}
+    stack = config.stack(layers, secrets=Secrets(dict.fromkeys(names, "")))
+    declared = {name for one in config.stacks.values() for name in one.services}
+    for name, service in stack.config.commands().items():
+        key = ("services", name)
+        _check_names(service.needs, declared, (*key, "needs"))
+        _check_names(service.env_from, stack.config.env, (*key, "env_from"))
+        if stack.has_cloud and service.account:
+            _check_names((service.account,), stack.config.cloud.accounts, (*key, "account"))
+        _check_texts(stack.references(name), service, key)
+        for group in service.env_from:
+            for variable, text in stack.config.env[group].items():
+                stack.references(name).require(text, ("env", group, variable))
+    _check_cycles(stack.config)
+    _check_others(config, stack)
+
+
+def _check_texts(references: References, service: CommandService, key: Key) -> None:
+    for number, text in enumerate(service.command):
+        references.require(text, (*key, "command", number))
+    references.require(service.host, (*key, "host"))
+    for variable, text in service.env.items():
+        references.require(text, (*key, "env", variable))
+    for number, text in enumerate(service.ready.command if service.ready else ()):
+        references.require(text, (*key, "ready", "command", number))
+
+
+def _check_names(names: tuple[str, ...], known: Any, key: Key) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"{dotted(key)} has {name!r}, which does not exist; known are "
+                f"{', '.join(known) or 'none'}.",
+                key=key,
+            )
+
+
+def _check_cycles(config: StackConfig) -> None:
+    try:
+        levels({name: one.needs for name, one in config.commands().items()})
+    except StackError as error:
+        cycle = error.__cause__.args[1] if isinstance(error.__cause__, CycleError) else [""]
+        raise ConfigError(error.message, key=("services", cycle[0], "needs")) from error
+
+
+def _check_others(config: Config, stack: LocalStack) -> None:
+    """Check the texts of what `up` and `run` print and add."""
+    commands = stack.config.commands()
+    if config.run.service:
+        _check_names((config.run.service,), commands, ("run", "service"))
+    references = stack.references()
+    texts: dict[Key, str] = {
+        **{("summary", "rows", n, 1): row[1] for n, row in enumerate(config.summary.rows)},
+        **{("summary", "paste", n): line for n, line in enumerate(config.summary.paste)},
+        **{("run", "env", name): text for name, text in config.run.env.items()},
+        ("stack", "facts_file"): config.about.facts_file,
+        **dict(_texts_of(config.facts, ("facts",))),
+    }
+    for key, text in texts.items():
+        for name in named_in(text):
+            # Facts come from a file that a step writes: nobody knows them before.
+            if not name.startswith("facts."):
+                references.require(f"{{{name}}}", key)
+
+
+def _texts_of(value: Any, key: Key) -> Iterator[tuple[Key, str]]:
+    """Yield the texts of nested tables and arrays with their keys."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from _texts_of(one, (*key, name))
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from _texts_of(one, (*key, number))

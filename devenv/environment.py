@@ -4,24 +4,28 @@ import os
 import sys
 from pathlib import Path
 
-_FOREIGN = ("CLOUDSDK_", "DJANGO_", "GCE_METADATA_", "GOOGLE_", "GRPC_", "PG", "STORAGE_EMULATOR_")
-_OTHERS = ("DJANGO_", "PG", "STORAGE_EMULATOR_")
+_FOREIGN = ("CLOUDSDK_", "GCE_METADATA_", "GOOGLE_", "GRPC_", "PG", "STORAGE_EMULATOR_")
+_OTHERS = ("PG", "STORAGE_EMULATOR_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "grpc_proxy", "ftp_proxy")
 
 
-def machine() -> dict[str, str]:
-    """Return the user's environment without variables that would redirect our services."""
+def machine(hidden: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the user's environment without variables that would redirect our services.
+
+    `hidden` are beginnings of further names.
+    """
     environ = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(_FOREIGN) and name.lower() not in _PROXIES
+        if not name.startswith((*_FOREIGN, *hidden)) and name.lower() not in _PROXIES
     }
     return _with_our_programs(environ)
 
 
-def developer() -> dict[str, str]:
+def developer(hidden: tuple[str, ...] = ()) -> dict[str, str]:
     """Return the user's environment including credentials and proxies for the real cloud."""
-    environ = {k: value for k, value in os.environ.items() if not k.startswith(_OTHERS)}
+    left_out = (*_OTHERS, *hidden)
+    environ = {k: value for k, value in os.environ.items() if not k.startswith(left_out)}
     return _with_our_programs(environ)
 
 
@@ -73,19 +77,14 @@ def wants_colour(*, terminal: bool) -> bool:
     return terminal and os.environ.get("TERM") != "dumb"
 
 
-def wants_mock() -> bool:
-    """Return whether MOCK_VALIDATORS asks for mock mode."""
-    return os.environ.get("MOCK_VALIDATORS", "").lower() in ("1", "true", "yes")
+def is_switched_on(variable: str) -> bool:
+    """Return whether a variable of the shell is 1, true or yes."""
+    return os.environ.get(variable, "").lower() in ("1", "true", "yes")
 
 
 def wants_reload() -> bool:
     """Return whether services reload after edits: always, unless WATCH=0."""
     return os.environ.get("WATCH", "").lower() not in ("0", "false", "no")
-
-
-def wants_debug() -> str:
-    """Return DEBUG: `DEBUG=1 make up` shows tracebacks."""
-    return os.environ.get("DEBUG", "0")
 
 
 def wants_debuggers() -> tuple[str, ...]:

@@ -1,40 +1,61 @@
 """Secrets of a folder's stack: random, never committed."""
 
 import os
+import re
 import secrets
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
+TOKEN = "{token:30}"  # noqa: S105 - the form of a secret
+# The built-in database needs it, whether or not devenv.toml names it.
+POSTGRES_PASSWORD = "postgres_password"  # noqa: S105 - the name of a secret
+_PART = re.compile(r"\{(token|hex):([1-9]\d{0,2})\}")
+_MAKERS = {"token": secrets.token_urlsafe, "hex": secrets.token_hex}
 
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """Secrets of one folder, in a file that only its owner can read; `make reset` deletes it."""
 
-    postgres_password: str
-    django_secret_key: str
-    api_key_pepper: str
-    demo_password: str
-    demo_api_key: str
+class Secrets(Mapping[str, str]):
+    """Secrets of one folder by name, in a file that only its owner can read.
+
+    `make reset` deletes the file. Their representation does not show them.
+    """
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = dict(values)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read the file, or create it. Missing lines are added."""
+    def load(cls, path: Path, forms: Mapping[str, str]) -> Self:
+        """Read the file, or create it. Secrets that it lacks are made by their form and added."""
         found = _parse(path.read_text()) if path.exists() else {}
-        names = [field.name for field in fields(cls)]
-        values = {name: found.get(name.upper()) or _new(name) for name in names}
-        text = "".join(f"{name.upper()}={value}\n" for name, value in values.items())
+        forms = {POSTGRES_PASSWORD: TOKEN, **forms}
+        values = {name: found.get(name.upper()) or make(form) for name, form in forms.items()}
+        kept = found | {name.upper(): value for name, value in values.items()}
+        text = "".join(f"{name}={value}\n" for name, value in kept.items())
         if not path.exists() or path.read_text() != text:
             _write_privately(path, text)
-        return cls(**values)
+        return cls(values)
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Secrets({', '.join(self._values)})"
 
 
-def _new(name: str) -> str:
-    if name == "demo_password":
-        return "-".join(secrets.token_hex(2) for _ in range(3))
-    if name == "demo_api_key":  # the product takes keys of this form only
-        return f"vbk_1_{secrets.token_hex(16)}_{secrets.token_hex(32)}"
-    return secrets.token_urlsafe(30)
+def make(form: str) -> str:
+    """Return a new secret: `{token:30}` is 30 random bytes as letters, `{hex:16}` 16 as digits."""
+    return _PART.sub(lambda part: _MAKERS[part[1]](int(part[2])), form)
+
+
+def is_random(form: str) -> bool:
+    """Return whether a form has enough random bytes, so that nobody can guess the secret."""
+    return sum(int(part[2]) for part in _PART.finditer(form)) >= 6
 
 
 def _parse(text: str) -> dict[str, str]:

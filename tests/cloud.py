@@ -4,7 +4,6 @@ There is one in a process, whoever asks: gRPC reads the CA bundle once in its li
 """
 
 import _socket
-import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -15,7 +14,8 @@ import pytest_socket
 from google.auth.compute_engine import _metadata
 
 from devenv.gcp import Cloud
-from devenv.gcp.config import CloudConfig, IamBinding, ImageConfig, JobConfig, parse
+from devenv.gcp.config import CloudConfig, IamBinding, ImageConfig, JobConfig
+from tests.declared import cloud as declared_cloud
 
 ROOT = Path(__file__).parents[1]
 _CLOUD = pytest.StashKey[Cloud]()
@@ -36,7 +36,7 @@ def _config() -> CloudConfig:
 
     Its services have ports that nobody else has, so that a running devenv is left alone.
     """
-    declared = parse(tomllib.loads((ROOT / "devenv.toml").read_text())["gcp"])
+    declared = declared_cloud()
     cold = tuple(replace(image, warm=()) for image in declared.images)
     admin = (
         IamBinding("admin", "roles/cloudtasks.admin"),

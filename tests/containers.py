@@ -49,14 +49,17 @@ class Servers:
             connection.execute(f"CREATE DATABASE {name}".encode())
         return self._url(name)
 
-    def toml(self) -> str:
-        """Return what sends a stack to these servers; each call for a stack of its own."""
-        return f"""
-[external]
-postgres = "{self.database()}"
-smtp = "smtp://127.0.0.1:{self.smtp_port}"
-mail = "http://127.0.0.1:{self.mail_port}"
-"""
+    def in_place_of_built_in(self, text: str) -> str:
+        """Return a devenv.toml that uses these servers; each call for a stack of its own."""
+        further = {
+            "gcp": f'storage = "{self.storage}"',
+            "services.postgres": f'external = "{self.database()}"',
+            "services.mail": f'external = "smtp://127.0.0.1:{self.smtp_port}"\n'
+            f'external_page = "http://127.0.0.1:{self.mail_port}"',
+        }
+        for table, lines in further.items():
+            text = text.replace(f"\n[{table}]\n", f"\n[{table}]\n{lines}\n", 1)
+        return text
 
     def kill_postgres(self) -> None:
         """Kill PostgreSQL and start it again; what was committed is there, at the same port."""

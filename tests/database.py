@@ -21,8 +21,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGINT, SIGQUIT, Signals
 
-from devenv.secrets import Secrets
-from devenv.services.backing import postgres_binaries
+from devenv.secrets import POSTGRES_PASSWORD, Secrets
+from devenv.services.builtin import postgres_binaries
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
@@ -127,9 +127,10 @@ def server(folder: Path, *, stop_signal: Signals = SIGQUIT) -> Iterator[Address]
     SIGQUIT stops it at once and leaves the folder unclean; only a copy that nobody needs may end so.
     """
     secrets = folder / "secrets.env"
-    password = Secrets.load(secrets).postgres_password
+    password = Secrets.load(secrets, {})[POSTGRES_PASSWORD]
     port = _free_port()
     arguments = ["--data", str(folder), "--port", port, "--secrets", str(secrets)]
+    arguments += ["--database", "validibot"]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "devenv.services.launch_postgres", *arguments],

@@ -19,28 +19,11 @@ from typer.exceptions import TyperException
 from devenv.environment import wants_colour
 
 
-class StackMode(StrEnum):
-    """Parts of the stack; by default `mock` if MOCK_VALIDATORS is set, else `emulated`."""
-
-    DEFAULT = ""
-    EMULATED = "emulated"
-    MOCK = "mock"
-    LOCAL = "local"
-    TUNNEL = "tunnel"
-
-
 class StackRuntime(StrEnum):
     """Processes of this machine, or containers."""
 
     PROCESS = "process"
     DOCKER = "docker"
-
-
-class ProductRole(StrEnum):
-    """A service with the environment of the product."""
-
-    WEB = "web"
-    WORKER = "worker"
 
 
 cli = typer.Typer(
@@ -100,11 +83,26 @@ def _service_names(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def _profile_names(incomplete: str) -> list[str]:
+    """Return the profiles of devenv.toml that are chosen by name, for completion."""
+    from devenv.config import load  # noqa: PLC0415 - as above
+    from devenv.gcp.tables import ConfigError  # noqa: PLC0415 - as above
+
+    try:
+        names = load(Path.cwd()).modes
+    except ConfigError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
 @cli.command()
 def up(
     mode: Annotated[
-        StackMode, typer.Option(help="What the stack consists of.")
-    ] = StackMode.DEFAULT,
+        str,
+        typer.Option(
+            "--mode", "--profile", help="A profile of devenv.toml.", autocompletion=_profile_names
+        ),
+    ] = "",
     runtime: Annotated[
         StackRuntime, typer.Option(help="Processes, or everything in containers.")
     ] = StackRuntime.PROCESS,
@@ -155,14 +153,20 @@ def logs(
 
 
 @cli.command()
-def env(role: Annotated[ProductRole, typer.Option()] = ProductRole.WEB, json: Json = False) -> int:
+def env(
+    service: Annotated[
+        str,
+        typer.Option("--service", "--role", help="Its name; by default that of [run]."),
+    ] = "",
+    json: Json = False,
+) -> int:
     """Print the variables of a service, to paste into a shell or an editor."""
-    return _run("run", function="env", json=json, role=role)
+    return _run("run", function="env", json=json, service=service)
 
 
 @cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run(context: typer.Context, json: Json = False) -> int:
-    """Run a command in the environment, and with the identity, of the web service."""
+    """Run a command in the environment, and with the identity, of a service ([run])."""
     return _run("run", json=json, command=context.args)
 
 

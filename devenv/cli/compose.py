@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, fields
 from typing import Any
 
 from rich.console import Group
@@ -14,11 +13,11 @@ from rich.console import Group
 from devenv.cli import summary
 from devenv.cli.context import Context
 from devenv.cli.output import show_log_line, table
+from devenv.compose.inside import ROOT_MARK
 from devenv.compose.project import PUBLISHED, ComposeContainer, ComposeProject
-from devenv.product import Product
+from devenv.local_stack import LocalStack
 from devenv.secrets import Secrets
-from devenv.services import urls
-from devenv.stack.statefile import StackState
+from devenv.services import facts as stack_facts
 
 RUNTIME = "docker"
 # Services that cannot be reached from outside of the containers.
@@ -43,19 +42,26 @@ def find(context: Context) -> ComposeProject | None:
 
 def tell(context: Context, project: ComposeProject) -> None:
     """Print where everything is, as data or as the table."""
-    facts = facts_of(context, project)
-    context.output.result(facts, summary.table_of(facts))
+    stack, facts = look(context, project)
+    context.output.result(facts, summary.table_of(context.config, stack, facts))
 
 
-def facts_of(context: Context, project: ComposeProject) -> dict[str, Any]:
-    """Return what `status --json` prints; what only the volume knows is asked of a container."""
-    state = context.state()
+def look(context: Context, project: ComposeProject) -> tuple[LocalStack, dict[str, Any]]:
+    """Return the stack as this machine sees it, and the data of `status --json`.
+
+    A container is asked for what only the volume knows.
+    """
+    state, config = context.state(), context.config
     asked = project.inside(entrance(state.mode), "python", "-m", "devenv.compose", "facts")
-    told: dict[str, Any] = json.loads(asked)
-    product = _product(context, state, _shown(told))
-    facts = summary.facts(product, state, seed=told["seed"])
-    places = {name: url for name, url in urls(product).items() if name not in _INSIDE}
-    return facts | {"runtime": RUNTIME, "urls": places, "services": _services(project)}
+    told: dict[str, Any] = json.loads(asked.replace(ROOT_MARK, str(config.root)))
+    # Secrets of the servers stay in the volume.
+    secrets = Secrets(dict.fromkeys(config.secrets, "") | told["secrets"])
+    layers = config.layers(state.mode)
+    ports = {name: state.ports[name] for name in PUBLISHED}
+    stack = config.stack(layers, secrets=secrets, jobs=state.jobs, ports=ports)
+    facts = stack_facts.gather(config, stack, state, written=told["written"])
+    places = {name: url for name, url in facts["urls"].items() if name not in _INSIDE}
+    return stack, facts | {"runtime": RUNTIME, "urls": places, "services": _services(project)}
 
 
 def entrance(mode: str) -> str:
@@ -80,9 +86,9 @@ def stop(project: ComposeProject, *options: str) -> None:
 
 
 def status(context: Context, project: ComposeProject) -> int:
-    facts = facts_of(context, project)
+    stack, facts = look(context, project)
     rows = [(name, one["state"]) for name, one in facts["services"].items()]
-    context.output.result(facts, Group(table(rows), summary.table_of(facts)))
+    context.output.result(facts, Group(table(rows), summary.table_of(context.config, stack, facts)))
     return 0
 
 
@@ -140,19 +146,6 @@ def reset(context: Context) -> None:
             context.output.warn(f"The compose project {name} belongs to {other}; it stays.")
         else:
             stop(project, "--volumes")
-
-
-def _product(context: Context, state: StackState, secrets: Secrets) -> Product:
-    ports = context.config.ports
-    taken = asdict(ports) | {name: state.ports[name] for name in PUBLISHED}
-    config = context.config.on(type(ports)(**taken))
-    return Product(config=config, secrets=secrets, mode=state.mode, jobs=state.jobs)
-
-
-def _shown(told: dict[str, Any]) -> Secrets:
-    """Return the secrets that a person needs; those of the servers stay in the volume."""
-    names = [field.name for field in fields(Secrets)]
-    return Secrets(**{name: told.get(name, "") for name in names})
 
 
 def _services(project: ComposeProject) -> dict[str, dict[str, Any]]:

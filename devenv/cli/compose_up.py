@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import FrameType
 from typing import NoReturn
 
@@ -19,7 +19,6 @@ from devenv.stack.logfile import tail
 from devenv.stack.problems import StackError
 from devenv.stack.statefile import Lock, Phase, StackState
 
-MODES = ("emulated", "mock")
 _PAUSE = 0.5
 _LAST_LINES = 15
 _GOOD = ("healthy", "done")
@@ -35,15 +34,22 @@ class _Stopped(BaseException):
 
 def run(context: Context, *, mode: str, detach: bool) -> int:
     """Return once the stack is ready (`detach`), or has stopped again."""
-    if mode not in MODES:
+    modes = _modes(context)
+    if mode not in modes:
         context.output.fail(
-            f"RUNTIME=docker has no MODE={mode}; there are {', '.join(MODES)}.",
+            f"RUNTIME=docker has no MODE={mode}; there are {', '.join(modes) or 'none'}.",
             hint="make up RUNTIME=docker",
         )
         return 2
     with Lock(context.config.lock):
         project = _project(context, mode)
         return _Stack(context, project, mode).run(detach=detach)
+
+
+def _modes(context: Context) -> list[str]:
+    """Return the profiles with which the whole stack runs in containers."""
+    upper = (profile for profile in context.config.profiles.values() if profile.runtime)
+    return [name for profile in upper for name in profile.on]
 
 
 def _project(context: Context, mode: str) -> ComposeProject:
@@ -61,15 +67,15 @@ def _project(context: Context, mode: str) -> ComposeProject:
             f"{name}_state.",
             hint="choose another COMPOSE_PROJECT_NAME, or leave it out",
         )
-    known = asdict(context.config.ports)
-    wanted = {name: known[name] for name in PUBLISHED}
+    known = context.config.stacks[context.config.layers(mode)].wanted_ports()
+    wanted = {name: known.get(name, usual) for name, (_, usual) in PUBLISHED.items()}
     remembered = context.last_state().ports
     taken = ports.choose(wanted, remembered=remembered, free=ports.Reservations().take)
     for name, port in taken.items():
         if port != wanted[name] and not (mode == "mock" and name == "gcp"):
             context.output.warn(
                 f"{name:<{WIDTH}}  port {wanted[name]} is taken by {ports.holder(wanted[name])};"
-                f" it listens on {port} ({PUBLISHED[name]})"
+                f" it listens on {port} ({PUBLISHED[name][0]})"
             )
     return replace(project, ports=taken)
 
@@ -118,8 +124,10 @@ class _Stack:
 
     def _images(self) -> None:
         """Build the validators that are missing; compose builds the rest."""
-        cloud = self._context.config.cloud
-        images = sorted({job.image for job in cloud.jobs}) if self._mode == "emulated" else []
+        config = self._context.config
+        stack = config.stacks[config.layers(self._mode)]
+        jobs = stack.cloud.jobs if "gcp" in stack.services else ()
+        images = sorted({job.image for job in jobs})
         if not (missing := self._project.missing(images)):
             return
         self._output.say(f"  Building {', '.join(missing)}. The first time takes a minute or two.")
@@ -237,11 +245,11 @@ def _raise_if_port_is_taken(output: str, published: Mapping[str, int]) -> None:
     if not (found := _PORT_TAKEN.search(output)):
         return
     port = int(found[1])
-    names = {number: PUBLISHED[name] for name, number in published.items()}
+    names = {number: PUBLISHED[name][0] for name, number in published.items()}
     variable = names.get(port, "WEB_PORT")
     raise StackError(
         f"Port {port} is in use by {ports.holder(port)}.",
-        hint=f"end it, or change [ports] in devenv.toml; with Docker alone, {variable}=<port>",
+        hint=f"end it, or change the port in devenv.toml; with Docker alone, {variable}=<port>",
     )
 
 

@@ -1,11 +1,11 @@
 """Common context of all commands: configuration, output, state of the stack."""
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from devenv.cli.output import CliOutput
-from devenv.config import Config, Ports
-from devenv.product import Product
-from devenv.secrets import Secrets
+from devenv.config import Config
+from devenv.local_stack import LocalStack
 from devenv.stack import statefile
 from devenv.stack.problems import StackError, StateUnreadable
 from devenv.stack.statefile import StackState
@@ -40,29 +40,22 @@ class Context:
         state = self.last_state()
         return state.projects if state.folder == str(self.config.root) else ()
 
-    def product(self, *, ports: Ports, mode: str, jobs: str) -> Product:
-        return Product(
-            config=self.config.on(ports),
-            secrets=Secrets.load(self.config.secrets_file),
-            mode=mode,
-            jobs=jobs,
-        )
+    def stack(self, *, mode: str, jobs: str, ports: Mapping[str, int]) -> LocalStack:
+        """Return the stack of a profile on some ports. Raises ConfigError for an unknown profile."""
+        layers = self.config.layers(mode, jobs=jobs)
+        secrets = self.config.load_secrets()
+        return self.config.stack(layers, secrets=secrets, jobs=jobs, ports=ports)
 
-    def product_of(self, state: StackState) -> Product:
-        """Return the product of the stack that runs, or that would run."""
-        ports = ports_of(self.config, state)
-        product = self.product(ports=ports, mode=state.mode, jobs=state.jobs)
-        return replace(product, debug=state.debug)
+    def stack_of(self, state: StackState) -> LocalStack:
+        """Return the stack that runs, or that would run. Raises ConfigError."""
+        mode = state.mode or self.config.about.profile
+        jobs = state.jobs or "process"
+        stack = self.stack(mode=mode, jobs=jobs, ports=state.ports)
+        return replace(stack, debug=state.debug)
 
-    def running_product(self) -> Product:
-        """Return the product of the stack that runs. Raises StackError if none does."""
+    def running_stack(self) -> LocalStack:
+        """Return the stack that runs. Raises StackError if none does."""
         state = self.state()
         if not self.is_running() or state.phase != "ready":
             raise StackError("The developer environment does not run.", hint="make up")
-        return self.product_of(state)
-
-
-def ports_of(config: Config, state: StackState) -> Ports:
-    """Return the ports that the stack has taken, or the wanted ones."""
-    known = asdict(config.ports)
-    return Ports(**(known | {name: state.ports[name] for name in known if name in state.ports}))
+        return self.stack_of(state)

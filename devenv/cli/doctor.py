@@ -135,7 +135,8 @@ def _has_compose() -> bool:
 def listening(context: Context) -> Check:
     if context.is_running():
         return Check("ports", "ok", "taken by this developer environment")
-    wanted = asdict(context.config.ports)
+    config = context.config
+    wanted = config.stacks[config.layers(config.about.profile)].wanted_ports()
     if taken := [port for port in wanted.values() if not ports.is_free(port)]:
         held = ", ".join(f"{port} by {ports.holder(port)}" for port in taken)
         return Check(

@@ -4,15 +4,15 @@ import asyncio
 import os
 import signal
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from devenv.cli import doctor, summary
 from devenv.cli.context import Context
 from devenv.cli.output import WIDTH, CliOutput
 from devenv.config import Config
 from devenv.environment import wants_reload
-from devenv.product import Product
-from devenv.services import services, urls
+from devenv.local_stack import LocalStack
+from devenv.services import builtin, facts, services, urls
 from devenv.stack import statefile
 from devenv.stack.logfile import LogFile, tail
 from devenv.stack.problems import ServiceFailed
@@ -88,28 +88,28 @@ class Board:
 class Foreground:
     """One stack in one event loop; the first signal stops it gracefully, the second at once."""
 
-    def __init__(self, context: Context, product: Product, *, stream: bool) -> None:
+    def __init__(self, context: Context, stack: LocalStack, *, stream: bool) -> None:
         self._context = context
         self._stream = stream
         self._output = context.output
-        self._product = product
+        self._stack = stack
         self._board = Board(
             config=context.config,
             output=context.output,
             state=StackState(
                 phase="starting",
                 pid=os.getpid(),
-                mode=self._product.mode,
-                jobs=self._product.jobs,
+                mode=stack.mode,
+                jobs=stack.jobs,
                 folder=str(context.config.root),
                 projects=context.projects(),
-                ports=asdict(self._product.config.ports),
-                debug=self._product.debug,
-                urls=urls(self._product),
+                ports={**context.last_state().ports, **stack.ports},
+                debug=stack.debug,
+                urls=urls(stack),
             ),
         )
         self._supervisor = Supervisor(
-            services(self._product), folder=context.config.root, observer=self._board
+            services(stack), folder=context.config.root, observer=self._board
         )
         self._stop = asyncio.Event()
         self._code = 0
@@ -136,6 +136,8 @@ class Foreground:
         return self._code
 
     async def _start(self) -> bool:
+        if self._stack.has_cloud:
+            builtin.write_cloud_file(self._stack)
         try:
             with self._output.progress("Starting"):
                 await self._supervisor.up()
@@ -144,8 +146,9 @@ class Foreground:
             return False
         self._board.enter("ready")
         if self._stream:
-            facts = summary.facts(self._product, self._board.state)
-            self._output.result(facts, summary.table_of(facts))
+            config = self._context.config
+            found = facts.gather(config, self._stack, self._board.state)
+            self._output.result(found, summary.table_of(config, self._stack, found))
             self._output.say("  Ctrl-C stops everything. The logs follow.\n")
             self._board.streaming = True
         return True

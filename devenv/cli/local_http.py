@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from devenv.product import Product, identity
+from devenv.local_stack import LocalStack
 from devenv.stack.problems import StackError
 
 _TIMEOUT = 30.0
@@ -54,7 +54,7 @@ def ask(
 class EmulatedAccount:
     """A service account of the running stack; `name` is its short name."""
 
-    product: Product
+    stack: LocalStack
     name: str
 
     def id_token(self, audience: str) -> str:
@@ -64,7 +64,7 @@ class EmulatedAccount:
     def get(self, host: str, path: str, **query: str) -> Any:
         """Return the JSON of a Google API. Raises StackError."""
         token = (self._metadata("token").json() or {}).get("access_token", "")
-        url = f"http://127.0.0.1:{self.product.config.ports.gcp}{path}"
+        url = f"http://127.0.0.1:{self.stack.ports['gcp']}{path}"
         headers = {"Host": host, "Authorization": f"Bearer {token}"}
         answer = ask(f"{url}?{urlencode(query)}" if query else url, headers=headers)
         if answer.status != 200:
@@ -72,6 +72,6 @@ class EmulatedAccount:
         return answer.json()
 
     def _metadata(self, path: str) -> LocalReply:
-        host = identity(self.product.config, self.name)["GCE_METADATA_HOST"]
+        host = self.stack.identity(self.name)["GCE_METADATA_HOST"]
         url = f"http://{host}/computeMetadata/v1/instance/service-accounts/default/{path}"
         return ask(url, headers={"Metadata-Flavor": "Google"})

@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from devenv.cli.local_http import EmulatedAccount, LocalReply, ask
-from devenv.product import Product
+from devenv.local_stack import LocalStack
+from devenv.services import declared
 from devenv.stack.problems import StackError
 from devenv.tunnel.doors import CALLBACKS
 from devenv.tunnel.saved import Callbacks, SavedCallback, Unreadable, load
@@ -25,42 +26,46 @@ class CallbackReplay:
     source: str
 
 
-def find(product: Product, what: str) -> CallbackReplay:
+def find(stack: LocalStack, what: str) -> CallbackReplay:
     """Return the callback that a file holds, or that belongs to a run. Raises StackError."""
-    kept = Callbacks(product.config.state / "callbacks").latest(what)
+    kept = Callbacks(stack.folder.state / "callbacks").latest(what)
     file = kept or Path(what)
     if file.is_file():
         try:
             return CallbackReplay(load(file), str(file))
         except Unreadable as error:
             raise StackError(str(error), hint="ls .devenv/callbacks") from error
-    if product.has_cloud:
-        return CallbackReplay(*_as_the_container_would(product, what))
+    if stack.has_cloud:
+        return CallbackReplay(*_as_the_container_would(stack, what))
     raise StackError(
         f"{what} is not a file, and no callback of this run was saved.", hint="ls .devenv/callbacks"
     )
 
 
-def post(product: Product, saved: SavedCallback) -> LocalReply:
+def post(stack: LocalStack, saved: SavedCallback) -> LocalReply:
     """Post it to the worker on this machine, which verifies the token as it always does."""
-    port = product.config.ports.worker
     headers = {
         "Content-Type": "application/json",
-        "Host": urlsplit(product.worker_url).netloc,
-        **_authorization(product, saved.caller),
+        "Host": urlsplit(_worker_url(stack)).netloc,
+        **_authorization(stack, saved.caller),
     }
-    return ask(f"http://127.0.0.1:{port}{saved.path}", headers=headers, body=saved.body.encode())
+    return ask(stack.local_url("worker") + saved.path, headers=headers, body=saved.body.encode())
 
 
-def _authorization(product: Product, caller: str) -> dict[str, str]:
+def _authorization(stack: LocalStack, caller: str) -> dict[str, str]:
     """Return the header with a token of the callback's sender, minted by the cloud of this mode."""
-    if product.has_cloud:
-        token = EmulatedAccount(product, caller.partition("@")[0]).id_token(product.worker_url)
-    elif product.has_tunnel:
-        token = _googles(caller, product.worker_url)
+    if stack.has_cloud:
+        token = EmulatedAccount(stack, caller.partition("@")[0]).id_token(_worker_url(stack))
+    elif stack.has_tunnel:
+        token = _googles(caller, _worker_url(stack))
     else:
         return {}  # without a cloud the nonce in the body is all that counts
     return {"Authorization": f"Bearer {token}"}
+
+
+def _worker_url(stack: LocalStack) -> str:
+    """Return the origin by which the worker is called, which is the audience of its callers."""
+    return declared.variables(stack, "worker")["WORKER_URL"]
 
 
 def _googles(caller: str, audience: str) -> str:
@@ -77,10 +82,10 @@ def _googles(caller: str, audience: str) -> str:
         ) from error
 
 
-def _as_the_container_would(product: Product, run: str) -> tuple[SavedCallback, str]:
+def _as_the_container_would(stack: LocalStack, run: str) -> tuple[SavedCallback, str]:
     """Return the callback of a run's latest attempt, from the envelope of its container."""
-    bucket = product.config.cloud.buckets[0]
-    web = EmulatedAccount(product, "web")
+    bucket = stack.config.cloud.buckets[0]
+    web = EmulatedAccount(stack, "web")
     names = sorted(
         (item["timeCreated"], item["name"])
         for item in _objects(web, bucket)
@@ -101,8 +106,8 @@ def _as_the_container_would(product: Product, run: str) -> tuple[SavedCallback, 
     }
     kind = str(envelope["validator"]["type"]).lower()
     caller = next(
-        (job.account for job in product.config.cloud.jobs if kind in job.name),
-        product.config.cloud.jobs[0].account,
+        (job.account for job in stack.config.cloud.jobs if kind in job.name),
+        stack.config.cloud.jobs[0].account,
     )
     saved = SavedCallback(path=CALLBACKS, caller=caller, body=json.dumps(body))
     return saved, f"gs://{bucket}/{name}"

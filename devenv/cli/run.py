@@ -1,15 +1,17 @@
-"""`run` and `env`: the environment of the web service, for a command or to paste."""
+"""`run` and `env`: the environment of a service, for a command or to paste."""
 
 import os
 import shlex
 
-from devenv.cli import compose, summary
+from devenv.cli import compose
 from devenv.cli.context import Context
+from devenv.local_stack import LocalStack
+from devenv.services import declared, facts
 from devenv.stack.problems import StackError
 
 
 def run(context: Context, *, command: list[str]) -> int:
-    """Become `command` in the environment of the web service; return only if that fails."""
+    """Become `command` in the environment of the service of `[run]`; return only if that fails."""
     if command[:1] == ["--"]:
         command = command[1:]
     if not any(command):
@@ -17,8 +19,9 @@ def run(context: Context, *, command: list[str]) -> int:
         return 2
     if project := compose.find(context):
         return compose.run(context, project, command)
-    product = context.running_product()
-    environ = product.environ("web") | summary.client(summary.facts(product, context.state()))
+    stack, config = context.running_stack(), context.config
+    more = facts.run_variables(config, stack, facts.gather(config, stack, context.state()))
+    environ = declared.environ(stack, config.run.service or default_service(stack)) | more
     try:
         os.execvpe(command[0], command, environ)
     except OSError as error:
@@ -26,14 +29,23 @@ def run(context: Context, *, command: list[str]) -> int:
         return 1
 
 
-def env(context: Context, *, role: str) -> int:
+def default_service(stack: LocalStack) -> str:
+    """Return the first service of devenv.toml. Raises StackError if there is none."""
+    for name in stack.config.commands():
+        return name
+    raise StackError("devenv.toml has no service with a command.", hint="edit devenv.toml")
+
+
+def env(context: Context, *, service: str) -> int:
     """Print the variables of a service as lines for a shell."""
     if compose.find(context):
         raise StackError(
             "The stack runs in containers; its variables do not work outside them.",
             hint="make run CMD=env",
         )
-    variables = context.running_product().variables(role)
+    stack = context.running_stack()
+    service = service or context.config.run.service or default_service(stack)
+    variables = declared.variables(stack, service)
     lines = (f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items()))
     context.output.result(variables, "\n".join(lines))
     return 0

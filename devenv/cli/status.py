@@ -5,7 +5,7 @@ from rich.console import Group
 from devenv.cli import compose, summary
 from devenv.cli.context import Context
 from devenv.cli.output import table
-from devenv.services import urls
+from devenv.services import facts
 
 
 def run(context: Context) -> int:
@@ -16,8 +16,9 @@ def run(context: Context) -> int:
         context.output.fail("The developer environment does not run.", hint="make up")
         return 1
     state = context.state()
-    product = context.product_of(state)
-    facts, places = summary.facts(product, state), urls(product)
+    stack = context.stack_of(state)
+    found = facts.gather(context.config, stack, state)
+    places = found["urls"]
     rows = [
         (
             name,
@@ -30,5 +31,6 @@ def run(context: Context) -> int:
         for name, one in state.services.items()
     ]
     services = table(rows) if rows else "  starting"
-    context.output.result(facts, Group(services, summary.table_of(facts)))
+    shown = summary.table_of(context.config, stack, found)
+    context.output.result(found, Group(services, shown))
     return 0

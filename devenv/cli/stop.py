@@ -38,7 +38,7 @@ def reset(context: Context, *, yes: bool) -> int:
         return 1
     compose.reset(context)
     if context.config.bridge_file.exists():
-        bridge.clear(context.product_of(state))
+        bridge.clear(context.stack_of(state))
     if folder.exists():
         shutil.rmtree(folder)
     context.output.success(

@@ -6,36 +6,37 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from devenv.cli import replay as callbacks, summary
+from devenv.cli import replay as callbacks
 from devenv.cli.context import Context
 from devenv.cli.local_http import EmulatedAccount, ask
 from devenv.cli.output import table
-from devenv.product import Product
+from devenv.local_stack import LocalStack
+from devenv.services import facts as stack_facts
 from devenv.stack.problems import StackError
 
 _LONGEST = 100
 
 
 def run(context: Context, *, run_id: str, replay: str) -> int:
-    product = context.running_product()
+    stack = context.running_stack()
     if replay:
-        return _replay(product, context, replay)
-    events = _events(product, context, run_id)
-    executions = [_execution(product, name) for name in _named(events)] if product.has_cloud else []
+        return _replay(stack, context, replay)
+    events = _events(stack, context, run_id)
+    executions = [_execution(stack, name) for name in _named(events)] if stack.has_cloud else []
     context.output.result(
         {"run": run_id, "events": events, "executions": executions},
-        Group(_timeline(events), *(_execution_table(one, product) for one in executions)),
+        Group(_timeline(events), *(_execution_table(one, stack) for one in executions)),
     )
     return 0
 
 
-def _replay(product: Product, context: Context, what: str) -> int:
-    found = callbacks.find(product, what)
-    reply = callbacks.post(product, found.saved)
+def _replay(stack: LocalStack, context: Context, what: str) -> int:
+    found = callbacks.find(stack, what)
+    reply = callbacks.post(stack, found.saved)
     answer = reply.json()
     rows = [
         ("From", found.source),
-        ("Posted", f"http://127.0.0.1:{product.config.ports.worker}{found.saved.path}"),
+        ("Posted", stack.local_url("worker") + found.saved.path),
         ("As", found.saved.caller or "nobody"),
         ("Answer", f"{reply.status} {json.dumps(answer) if answer is not None else reply.text}"),
     ]
@@ -44,10 +45,10 @@ def _replay(product: Product, context: Context, what: str) -> int:
     return 0 if 200 <= reply.status < 300 else 1
 
 
-def _events(product: Product, context: Context, run_id: str) -> list[dict[str, Any]]:
-    facts = summary.facts(product, context.state())
+def _events(stack: LocalStack, context: Context, run_id: str) -> list[dict[str, Any]]:
+    facts = stack_facts.gather(context.config, stack, context.state())
     answer = ask(
-        f"{facts['urls']['web']}/api/v1/orgs/{facts['org']}/runs/{run_id}/events/?page_size=200",
+        f"{facts['urls']['web']}/api/v1/orgs/{facts.get('org')}/runs/{run_id}/events/?page_size=200",
         headers={"Authorization": f"Bearer {facts['api_key']}"},
     )
     page = answer.json()
@@ -92,8 +93,8 @@ def _named(events: list[dict[str, Any]]) -> list[str]:
     return [name for name in dict.fromkeys(found) if name.startswith("projects/")]
 
 
-def _execution(product: Product, name: str) -> dict[str, Any]:
-    execution = EmulatedAccount(product, "worker").get("run.googleapis.com", f"/v2/{name}")
+def _execution(stack: LocalStack, name: str) -> dict[str, Any]:
+    execution = EmulatedAccount(stack, "worker").get("run.googleapis.com", f"/v2/{name}")
     conditions: list[dict[str, Any]] = execution.get("conditions", [])
     completed = next((one for one in conditions if one["type"] == "Completed"), {})
     return {
@@ -105,9 +106,9 @@ def _execution(product: Product, name: str) -> dict[str, Any]:
     }
 
 
-def _execution_table(execution: dict[str, Any], product: Product) -> Group:
+def _execution_table(execution: dict[str, Any], stack: LocalStack) -> Group:
     short = execution["name"].rpartition("/")[2]
-    logs = product.config.state / "gcp" / "logs" / short
+    logs = stack.folder.cloud / "logs" / short
     rows = [
         ("Execution", short),
         ("State", f"{execution['state']}  {execution['message']}"),

@@ -9,6 +9,8 @@ from devenv.cli import doctor
 from devenv.cli.context import Context
 from devenv.cli.output import table
 from devenv.environment import developer
+from devenv.schema import TunnelService
+from devenv.stack.problems import StackError
 from devenv.tunnel import published
 from devenv.tunnel.config import TunnelConfig
 from devenv.tunnel.doors import Echo
@@ -34,6 +36,19 @@ def run(context: Context, *, check: bool, dry_run: bool) -> int:
     return 0
 
 
+def _worker_port(context: Context) -> int:
+    """Return the port of the service that the tunnel leads to. Raises StackError."""
+    config = context.config
+    stacks = [stack for stack in config.stacks.values() if "tunnel" in stack.services]
+    if not stacks:
+        raise StackError(
+            "No profile of devenv.toml has [services.tunnel].", hint="edit devenv.toml"
+        )
+    tunnel = stacks[0].services["tunnel"]
+    assert isinstance(tunnel, TunnelService)
+    return stacks[0].wanted_ports()[tunnel.target]
+
+
 def is_clear(context: Context) -> bool:
     """Run the checks that need nothing started; print those that are not ok."""
     from devenv.tunnel import checks  # noqa: PLC0415 - Google's libraries, for this mode only
@@ -57,7 +72,7 @@ def _check(config: TunnelConfig, context: Context) -> int:
     place = TunnelPlace(
         root=context.config.root,
         state=context.config.state,
-        worker_port=context.config.ports.worker,
+        worker_port=_worker_port(context),
         environ=developer(),
     )
     found = checks.before(config, path=developer()["PATH"])

@@ -3,26 +3,17 @@
 import asyncio
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from devenv.cli import compose, compose_up, summary, tunnel
 from devenv.cli.context import Context
 from devenv.cli.foreground import Foreground
-from devenv.config import Ports
-from devenv.environment import developer, wants_debuggers, wants_mock
-from devenv.product import Product
-from devenv.services import bridge, debugger
+from devenv.environment import developer, is_switched_on, wants_debuggers
+from devenv.local_stack import LocalStack
+from devenv.services import bridge, debugger, facts
 from devenv.stack import ports
 from devenv.stack.logfile import Follower, pause
 from devenv.stack.statefile import Lock
-
-# Ports that nothing listens on.
-_SILENT = {
-    "emulated": ("queue",),
-    "mock": ("gcp", "queue"),
-    "local": ("gcp",),
-    "tunnel": ("gcp", "queue"),
-}
 
 
 def run(
@@ -30,8 +21,10 @@ def run(
 ) -> int:
     if _already_runs(context):
         return 0
-    mode = mode or ("mock" if wants_mock() else "emulated")
-    if mode == "tunnel" and not background and not tunnel.is_clear(context):
+    mode = mode or _default_mode(context)
+    layers = context.config.layers(mode, jobs=jobs)
+    calls_back = "tunnel" in context.config.stacks[layers].services
+    if calls_back and not background and not tunnel.is_clear(context):
         context.output.fail("The tunnel would not work.", hint="devenv tunnel --check")
         return 1
     context.config.state.mkdir(exist_ok=True)
@@ -41,10 +34,17 @@ def run(
     if detach:
         return _detach(context, mode=mode, jobs=jobs)
     with Lock(context.config.lock):
-        product = _product(context, mode=mode, jobs=jobs)
-        for image in bridge.build(product) if product.has_bridge else ():
+        stack = _stack(context, mode=mode, jobs=jobs)
+        for image in bridge.build(stack) if stack.config.callback_network else ():
             context.output.warn(f"There is no image {image}. Next: make validators")
-        return asyncio.run(Foreground(context, product, stream=not background).run())
+        return asyncio.run(Foreground(context, stack, stream=not background).run())
+
+
+def _default_mode(context: Context) -> str:
+    """Return the profile whose switch is on in the shell, else that of devenv.toml."""
+    profiles = context.config.profiles.items()
+    switched = [name for name, profile in profiles if is_switched_on(profile.switch)]
+    return switched[0] if switched else context.config.about.profile
 
 
 def _already_runs(context: Context) -> bool:
@@ -56,28 +56,26 @@ def _already_runs(context: Context) -> bool:
     if not context.is_running():
         return False
     state = context.state()
-    product = context.product_of(state)
     context.output.success(f"It already runs here (process {state.pid}): nothing to do.")
-    facts = summary.facts(product, state)
-    context.output.result(facts, summary.table_of(facts))
+    _print_facts(context, context.stack_of(state))
     return True
 
 
-def _product(context: Context, *, mode: str, jobs: str) -> Product:
+def _stack(context: Context, *, mode: str, jobs: str) -> LocalStack:
     """Choose the ports; report those that differ from devenv.toml."""
-    wanted = asdict(context.config.ports)
+    wanted = context.config.stacks[context.config.layers(mode, jobs=jobs)].wanted_ports()
     remembered = context.last_state().ports
     take = ports.Reservations().take
     taken = ports.choose(wanted, remembered=remembered, free=take)
     for name, port in taken.items():
-        if port != wanted[name] and name not in _SILENT[mode]:
+        if port != wanted[name]:
             context.output.warn(
                 f"{name:<8}  port {wanted[name]} is taken by {ports.holder(wanted[name])};"
                 f" it listens on {port}"
             )
-    product = context.product(ports=Ports(**taken), mode=mode, jobs=jobs)
-    listening = debugger.wanted(wants_debuggers(), product)
-    return replace(product, debug=ports.choose(listening, remembered={}, free=take))
+    stack = context.stack(mode=mode, jobs=jobs, ports=taken)
+    listening = debugger.wanted(wants_debuggers(), stack)
+    return replace(stack, debug=ports.choose(listening, remembered={}, free=take))
 
 
 def _detach(context: Context, *, mode: str, jobs: str) -> int:
@@ -101,7 +99,11 @@ def _detach(context: Context, *, mode: str, jobs: str) -> int:
         _repeat(says, context)
         pause()
     _repeat(says, context)
-    return _print_facts(context) if ready else supervisor.returncode
+    if not ready:
+        return supervisor.returncode
+    _print_facts(context, context.running_stack())
+    context.output.say("  It runs in the background. make logs follows it, make down stops it.\n")
+    return 0
 
 
 def _is_ready(context: Context, pid: int) -> bool:
@@ -114,8 +116,6 @@ def _repeat(says: Follower, context: Context) -> None:
         context.output.say(line)
 
 
-def _print_facts(context: Context) -> int:
-    facts = summary.facts(context.running_product(), context.state())
-    context.output.result(facts, summary.table_of(facts))
-    context.output.say("  It runs in the background. make logs follows it, make down stops it.\n")
-    return 0
+def _print_facts(context: Context, stack: LocalStack) -> None:
+    found = facts.gather(context.config, stack, context.state())
+    context.output.result(found, summary.table_of(context.config, stack, found))

@@ -5,9 +5,6 @@ import sys
 from pathlib import Path
 
 from devenv.compose import cloud, inside
-from devenv.product import MODES
-
-_ROLES = ("web", "worker")
 
 
 def main() -> int:
@@ -19,14 +16,15 @@ def main() -> int:
     elif arguments.command == "cloud":
         cloud.become(root, project=arguments.project)
     elif arguments.command == "facts":
-        print(inside.facts(root))  # noqa: T201 - read by `make status`
+        print(inside.told(root))  # noqa: T201 - read by `make status`
     else:
-        product = inside.product(root, mode=arguments.mode, site_port=arguments.site_port)
+        outside = {"web": arguments.site_port, "mail": arguments.mail_port}
+        config, stack = inside.stack(root, mode=arguments.mode, outside=outside)
         if arguments.command == "setup":
-            return inside.set_up(product)
+            return inside.set_up(stack)
         if arguments.command == "serve":
-            return inside.serve(product, arguments.role, mail_port=arguments.mail_port)
-        inside.become(product, arguments.role, arguments.program)
+            return inside.serve(config, stack, arguments.service)
+        inside.become(stack, arguments.service, arguments.program)
     return 0
 
 
@@ -37,15 +35,15 @@ def _parser() -> argparse.ArgumentParser:
     cloud_ = commands.add_parser("cloud", help="become the emulated cloud")
     cloud_.add_argument("--project", required=True, help="the compose project")
     commands.add_parser("facts", help="print how to get in, as JSON")
-    setup = commands.add_parser("setup", help="migrate and set up, unless nothing has changed")
-    serve = commands.add_parser("serve", help="serve as a role, and reload after edits")
-    serve.add_argument("--mail-port", type=int, default=8025, help="of mail, from outside")
-    run = commands.add_parser("run", help="become a program, in the environment of a role")
+    setup = commands.add_parser("setup", help="run the steps, unless nothing has changed")
+    serve = commands.add_parser("serve", help="run a service, and reload it after edits")
+    run = commands.add_parser("run", help="become a program, in the environment of a service")
     for command in (setup, run, serve):
-        command.add_argument("--mode", choices=MODES, default="emulated")
+        command.add_argument("--mode", default="", help="a profile of devenv.toml")
         command.add_argument("--site-port", type=int, default=8000, help="of web, from outside")
+        command.add_argument("--mail-port", type=int, default=8025, help="of mail, from outside")
     for command in (run, serve):
-        command.add_argument("role", choices=_ROLES)
+        command.add_argument("service")
     run.add_argument("program", nargs="+")
     return parser
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from socket import gethostname
 from typing import NoReturn
 
-from devenv.compose.inside import storage
-from devenv.config import FILE, load
+from devenv.compose.inside import stack, storage
+from devenv.local_stack import LocalStack
+from devenv.services.builtin import write_cloud_file
 
 _SOCKET = Path("/var/run/docker.sock")
 _ACCOUNT = 1000
@@ -17,27 +18,26 @@ _PORT = 4588
 def become(root: Path, *, project: str) -> NoReturn:
     """Execute `python -m devenv.gcp`; it shares a network with the container of each job."""
     _step_down()
-    elsewhere = storage()
+    elsewhere, (_, ours) = storage(), stack(root)
     command = (
         *(sys.executable, "-m", "devenv.gcp"),
-        *("--config", str(root / FILE), "--data", str(load(root).state / "gcp")),
+        *("--config", str(write_cloud_file(ours)), "--folder", str(root)),
+        *("--data", str(ours.folder.cloud)),
         *("--plain-port", str(_PORT), "--bind", "0.0.0.0"),  # noqa: S104 - of a container
         *("--jobs", "docker", "--label", project, "--container-host", "gcp"),
         *("--container", gethostname()),  # the engine names containers by their id
-        *(f"--service-port={each}" for each in _places(root)),
+        *(f"--service-port={each}" for each in _places(ours)),
         *(("--storage", elsewhere) if elsewhere else ()),
     )
     os.execv(command[0], command)
 
 
-def _places(root: Path) -> list[str]:
-    """Return the addresses of Cloud Run's services: containers with the names of their accounts."""
-    config = load(root)
-    ports = {"web": 8000, "worker": 8001}
+def _places(stack: LocalStack) -> list[str]:
+    """Return the addresses of Cloud Run's services: containers with the names of our services."""
     return [
-        f"{service.name}={service.account}:{ports[service.account]}"
-        for service in config.cloud.services
-        if service.account in ports
+        f"{run}={name}:{stack.ports[name]}"
+        for name in stack.config.commands()
+        if (run := stack.run_service(name))
     ]
 
 

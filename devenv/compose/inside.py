@@ -4,28 +4,28 @@ import asyncio
 import hashlib
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from socket import gaierror, gethostbyname
 from typing import NoReturn
 
-from devenv.config import External, load
+from devenv.config import Config, load
 from devenv.environment import wants_reload
-from devenv.product import Product
-from devenv.secrets import Secrets
-from devenv.services import application
+from devenv.local_stack import LocalStack
+from devenv.secrets import POSTGRES_PASSWORD
+from devenv.services import declared, facts
 from devenv.stack.runner import RunnerState, ServiceRunner
-from devenv.stack.service import StackService
+from devenv.stack.service import StackService, levels
+from devenv.stack.statefile import StackState
 from devenv.stack.supervisor import Supervisor
 
-# The secrets with which a person signs in. Keys of the servers stay in the volume.
-SHOWN_SECRETS = ("demo_password", "demo_api_key", "postgres_password")
+_JOBS = _RUNTIME = "docker"
+ROOT_MARK = "{root}"
 _STORAGE = "fake-gcs"
-_PORTS = {"web": 8000, "worker": 8001}
 _OWNER = 1000  # of this image
 _POSTGRES = 999  # of the image postgres:17
 # Images of others get accounts of their own: ours may read the secrets that lie beside their folders.
@@ -53,10 +53,10 @@ def prepare(root: Path) -> None:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o711)
         os.chown(folder, owner, owner)
-    secrets = Secrets.load(config.secrets_file)
+    secrets = config.load_secrets()
     password = config.state / "postgres" / "password"
     password.touch(mode=0o400)
-    password.write_text(secrets.postgres_password)
+    password.write_text(secrets[POSTGRES_PASSWORD])
     os.chown(config.secrets_file, _OWNER, _OWNER)
     os.chown(password, _POSTGRES, _POSTGRES)
 
@@ -70,41 +70,40 @@ def storage() -> str:
     return f"http://{_STORAGE}:4443"
 
 
-def product(root: Path, *, mode: str, site_port: int) -> Product:
-    """Return the product among its containers; people reach it at `site_port` of their machine."""
+def stack(
+    root: Path, *, mode: str = "", outside: Mapping[str, int] | None = None
+) -> tuple[Config, LocalStack]:
+    """Return the stack among its containers; people reach it at ports `outside` of their machine."""
     config = load(root)
-    if site_port == config.ports.worker:
-        raise SystemExit(f"WEB_PORT is {site_port}, the worker's in devenv.toml. Choose another.")
-    secrets = Secrets.load(config.secrets_file)
-    external = External(
-        postgres=f"postgres://validibot:{secrets.postgres_password}@postgres:5432/validibot",
-        smtp="smtp://mail:1025",
-    )
-    moved = config.on(replace(config.ports, web=site_port))
-    return Product(
-        config=replace(moved, external=external), secrets=secrets, mode=mode, jobs="docker"
-    )
+    layers = config.layers(mode or config.about.profile, jobs=_JOBS, runtime=_RUNTIME)
+    ours = config.stack(layers, secrets=config.load_secrets(), jobs=_JOBS)
+    return config, replace(ours, outside=outside or {})
 
 
-def set_up(product: Product) -> int:
-    """Run the two steps before the product serves; not again while all that decides is the same."""
-    stamp = product.config.state / "setup.done"
-    key = f"{application.setup_key(product)} {storage()}"
-    if stamp.exists() and stamp.read_text() == key:
-        return 0
-    for command in ("migrate", "setup_all"):
-        done = subprocess.run(
-            [sys.executable, "manage.py", command], env=product.environ("web"), check=False
-        )
-        if done.returncode:
-            return done.returncode
-    stamp.write_text(key)
+def set_up(stack: LocalStack) -> int:
+    """Run the steps before the others serve; not again while all that decides is the same."""
+    services = {one.name: one for one in (declared.build(stack, name) for name in _steps(stack))}
+    for level in levels({name: one.needs for name, one in services.items()}):
+        for name in (one for one in level if one in services):
+            stamp = stack.folder.state / f"{name}.done"
+            key = f"{declared.step_key(stack, name)} {storage()}"
+            if stamp.exists() and stamp.read_text() == key:
+                continue
+            command, environ = services[name].command, declared.environ(stack, name)
+            done = subprocess.run(command, env=environ, check=False)
+            if done.returncode:
+                return done.returncode
+            stamp.write_text(key)
     return 0
 
 
-def become(product: Product, role: str, program: list[str]) -> NoReturn:
-    """Execute a program in the environment of `role`."""
-    os.execvpe(program[0], program, product.environ(role))
+def _steps(stack: LocalStack) -> list[str]:
+    return [name for name, service in stack.config.commands().items() if service.once]
+
+
+def become(stack: LocalStack, service: str, program: list[str]) -> NoReturn:
+    """Execute a program in the environment of a service."""
+    os.execvpe(program[0], program, declared.environ(stack, service))
 
 
 class _Log:
@@ -125,20 +124,14 @@ class _Log:
         print(text, flush=True)  # noqa: T201 - the container's log
 
 
-def serve(product: Product, role: str, *, mail_port: int) -> int:
-    """Serve as a role until a signal, reload after edits unless WATCH=0; return the exit code.
+def serve(config: Config, stack: LocalStack, name: str) -> int:
+    """Run a service until a signal, reload it after edits unless WATCH=0; return the exit code.
 
-    Once web is healthy, it prints how to sign in.
+    Once the service of `[run]` is healthy, it prints how to sign in.
     """
-    make = {
-        "web": lambda: application.web(product, host=application.ANY, port=_PORTS["web"]),
-        "worker": lambda: application.worker(
-            product, host=application.ANY, port=_PORTS["worker"], threads=5
-        ),
-    }
-    service = replace(make[role](), needs=())
-    ready = welcome(product, mail_port) if role == "web" else ""
-    return asyncio.run(_supervise(service, product.config.root, ready))
+    service = replace(declared.build(stack, name), needs=())
+    ready = "\n".join(welcome(config, stack)) if name == config.run.service else ""
+    return asyncio.run(_supervise(service, stack.folder.root, ready))
 
 
 async def _supervise(service: StackService, root: Path, ready: str) -> int:
@@ -162,30 +155,25 @@ async def _supervise(service: StackService, root: Path, ready: str) -> int:
     return 0 if enough.is_set() else 1
 
 
-def welcome(product: Product, mail_port: int) -> str:
+def welcome(config: Config, stack: LocalStack) -> list[str]:
     """Return the lines by which a person gets in; no secret of the servers is among them."""
-    secrets, site = product.secrets, product.site_url
-    variables = {"VALIDIBOT_API_URL": site, "VALIDIBOT_TOKEN": secrets.demo_api_key}
-    if org := json.loads(_seed(product.config.root)).get("org"):
-        variables["VALIDIBOT_ORG"] = org
-    lines = [
-        *("", f"Web       {site}", f"E-mail    {Product.demo_email}"),
-        *(f"Password  {secrets.demo_password}", f"Mail      http://localhost:{mail_port}", ""),
-        *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
-        "pip install validibot-cli==0.3.2 && validibot workflows list",
-    ]
-    return "\n".join(lines)
+    found = facts.gather(config, stack, StackState())
+    services = {name: stack.config.services[name] for name in stack.outside}
+    places = [(one.label, found["urls"][name]) for name, one in services.items()]
+    rows = [*places[:1], *facts.rows(config, stack, found), *places[1:]]
+    pasted = facts.paste(config, stack, found)
+    return ["", *(f"{label:<9} {text}" for label, text in rows), "", *pasted]
 
 
-def facts(root: Path) -> str:
-    """Return, as JSON, how to sign in and what the setup made; no secret of the servers."""
-    secrets = asdict(Secrets.load(load(root).secrets_file))
-    shown = {name: secrets[name] for name in SHOWN_SECRETS}
-    return json.dumps({"email": Product.demo_email, **shown, "seed": json.loads(_seed(root))})
-
-
-def _seed(root: Path) -> str:
-    config = load(root)
-    seed = config.seed_file.read_text() if config.seed_file.exists() else "{}"
-    # Samples are below the folder of this machine, not below that of the container.
-    return seed.replace(f"{root}/", "")
+def told(root: Path) -> str:
+    """Return, as JSON, what only the volume knows: the secrets of people, and written facts."""
+    config, ours = stack(root)
+    names = facts.shown_secrets(config) | {POSTGRES_PASSWORD}
+    written = json.dumps(facts.read_file(config, ours))
+    # Files are below the folder of this machine, not below that of the container.
+    return json.dumps(
+        {
+            "secrets": {name: ours.secrets[name] for name in sorted(names)},
+            "written": json.loads(written.replace(f"{root}/", f"{ROOT_MARK}/")),
+        }
+    )

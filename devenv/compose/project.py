@@ -18,11 +18,12 @@ from devenv.environment import developer
 from devenv.stack.problems import StackError
 
 FILE = "docker-compose.local.yml"
+# The variable of each published port, and the port without it.
 PUBLISHED = {
-    "web": "WEB_PORT",
-    "mail": "MAIL_PORT",
-    "postgres": "POSTGRES_PORT",
-    "gcp": "GCP_PORT",
+    "web": ("WEB_PORT", 8000),
+    "mail": ("MAIL_PORT", 8025),
+    "postgres": ("POSTGRES_PORT", 5432),
+    "gcp": ("GCP_PORT", 4588),
 }
 _OLDEST = (2, 20)  # the first that knows `depends_on: required`
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -76,7 +77,7 @@ class ComposeProject:
         if host.startswith("unix://"):
             environ.setdefault("DOCKER_SOCKET", host.removeprefix("unix://"))
         environ["COMPOSE_PROJECT_NAME"] = self.name
-        return environ | {PUBLISHED[name]: str(port) for name, port in self.ports.items()}
+        return environ | {PUBLISHED[name][0]: str(port) for name, port in self.ports.items()}
 
     def run(self, *arguments: str) -> str:
         """Run `docker compose` to its end; return what it printed. Raises StackError."""
@@ -174,7 +175,7 @@ def project_name(root: Path) -> str:
     """Return the user's COMPOSE_PROJECT_NAME, else a name that no other folder has."""
     if given := developer().get("COMPOSE_PROJECT_NAME", ""):
         return given
-    plain = re.sub(r"[^a-z0-9_-]", "", root.name.lower()).lstrip("_-") or "validibot"
+    plain = re.sub(r"[^a-z0-9_-]", "", root.name.lower()).lstrip("_-") or "devenv"
     return f"{plain}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import logging
 import signal
 import sys
@@ -40,6 +41,9 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m devenv.gcp", description=__doc__)
     parser.add_argument("--config", type=Path, default=Path("devenv.toml"))
+    parser.add_argument(
+        "--folder", type=Path, help="where commands of jobs run; default: that of the configuration"
+    )
     parser.add_argument("--data", type=Path, default=Path(".devenv/gcp"))
     parser.add_argument("--plain-port", type=int, default=0, help="default: that of the last time")
     parser.add_argument("--roots", type=Path, help="CA certificates to trust besides ours")
@@ -104,7 +108,9 @@ def _service_port(text: str) -> tuple[str, tuple[str, int]]:
 
 
 def _config(path: Path) -> CloudConfig:
-    return parse(tomllib.loads(path.read_text()).get("gcp", {}))
+    """Read `[gcp]` of a devenv.toml, or of the same as JSON."""
+    tables = json.loads if path.suffix == ".json" else tomllib.loads
+    return parse(tables(path.read_text()).get("gcp", {}))
 
 
 def _moved(config: CloudConfig, places: Mapping[str, tuple[str, int]]) -> CloudConfig:
@@ -139,7 +145,7 @@ async def _serve(config: CloudConfig, options: argparse.Namespace, start: float)
     server = CloudServer(
         config,
         data=options.data,
-        project=options.config.parent,
+        project=options.folder or options.config.parent,
         roots=options.roots,
         place=_place(options),
     )

@@ -15,6 +15,7 @@ from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 TABLE = ConfigDict(extra="forbid")
 type Key = tuple[str | int, ...]
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -47,9 +48,16 @@ class Like:
 def read_table[T](kind: type[T], data: Mapping[str, Any], *key: str) -> T:
     """Return a table as the dataclass `kind`. Raises ConfigError. `key` is the table's own."""
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(data, default=str), strict=True)
+        return _adapter(kind).validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
         raise _first_problem(kind, error.errors()[0], key) from error
+
+
+def _adapter[T](kind: type[T]) -> TypeAdapter[T]:
+    """Return the adapter of a dataclass; making one takes longer than all the rest."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def dotted(key: Key) -> str:

@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from signal import SIGINT
 
-from devenv.secrets import Secrets
-from devenv.services.backing import postgres_binaries
+from devenv.secrets import POSTGRES_PASSWORD, Secrets
+from devenv.services.builtin import postgres_binaries
 from devenv.stack.process import set_parent_death_signal
 
 _NOBODY = 65534
@@ -44,16 +44,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--database", default="app", help="also the name of the role that owns it")
     parser.add_argument("--secrets", type=Path, required=True)
     arguments = parser.parse_args()
-    password = Secrets.load(arguments.secrets).postgres_password
+    password = Secrets.load(arguments.secrets, {})[POSTGRES_PASSWORD]
     folder: Path = arguments.data
     folder.mkdir(mode=0o700, exist_ok=True)
     if os.geteuid() == 0:
         step_down(folder)
     cluster = folder / "cluster"
     if not cluster.exists():
-        create(cluster, password=password)
+        create(cluster, name=arguments.database, password=password)
     # A change of identity made the kernel forget what the supervisor had asked for.
     set_parent_death_signal(SIGINT)
     os.execv(postgres_binaries() / "postgres", server_command(cluster, port=arguments.port))
@@ -73,8 +74,8 @@ def server_command(cluster: Path, *, port: int) -> list[str]:
     ]
 
 
-def create(cluster: Path, *, password: str) -> None:
-    """Make a data folder with the role and the database `validibot`; whole or not at all."""
+def create(cluster: Path, *, name: str, password: str) -> None:
+    """Make a data folder with a role and its database of one name; whole or not at all."""
     draft = cluster.with_name("cluster.new")
     shutil.rmtree(draft, ignore_errors=True)
     password_file = cluster.with_name("password")
@@ -85,7 +86,7 @@ def create(cluster: Path, *, password: str) -> None:
             postgres_binaries() / "initdb",
             "-D",
             draft,
-            "--username=validibot",
+            f"--username={name}",
             f"--pwfile={password_file}",
         ),
         *("--auth=scram-sha-256", "--encoding=UTF8", "--no-sync", "--no-instructions"),
@@ -98,7 +99,7 @@ def create(cluster: Path, *, password: str) -> None:
         "-D",
         draft,
         "postgres",
-        text="CREATE DATABASE validibot\n",
+        text=f"CREATE DATABASE {name}\n",
     )
     draft.rename(cluster)
 

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,9 +21,6 @@ from devenv.tunnel.published import Published
 from devenv.tunnel.station import Station, TunnelPlace
 from devenv.tunnel.tunnel import TunnelFailed
 
-# Services that read the public URL when they start.
-_READERS = ("web", "worker", "sweep")
-
 log = logging.getLogger(__name__)
 
 
@@ -30,9 +28,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--worker-port", type=int, required=True)
+    parser.add_argument(
+        "--restart",
+        action="append",
+        default=[],
+        metavar="SERVICE",
+        help="it reads the public URL when it starts",
+    )
     options = parser.parse_args()
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
-    keeper = TunnelKeeper(configs.load(options.root), worker_port=options.worker_port)
+    keeper = TunnelKeeper(
+        configs.load(options.root), worker_port=options.worker_port, readers=options.restart
+    )
     try:
         asyncio.run(keeper.run())
     except TunnelFailed as error:
@@ -44,8 +51,9 @@ def main() -> int:
 class TunnelKeeper:
     """TunnelKeeper of the tunnel of one stack, until SIGTERM or Ctrl-C."""
 
-    def __init__(self, config: Config, *, worker_port: int) -> None:
+    def __init__(self, config: Config, *, worker_port: int, readers: Sequence[str] = ()) -> None:
         self._config = config
+        self._readers = readers
         self._tunnel: TunnelConfig = config.need_tunnel()
         self._file = published.file_in(config.state)
         place = TunnelPlace(
@@ -100,9 +108,9 @@ class TunnelKeeper:
             self._restart_readers()
 
     def _restart_readers(self) -> None:
-        """Stop web and worker; the supervisor starts them again, with the new URL."""
+        """Stop services that read the URL; the supervisor starts them again, with the new one."""
         services = statefile.read(self._config.state_file).services
-        for name in _READERS:
+        for name in self._readers:
             if (one := services.get(name)) and one.pid and one.pid > 1:
                 send_signal(one.pid, signal.SIGTERM)
 

@@ -1,10 +1,10 @@
-"""Health probes of services: an HTTP answer, a command that succeeds."""
+"""Health probes of services: an HTTP answer, a connection, a line of the log, a command."""
 
 import asyncio
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})")
@@ -66,3 +66,40 @@ class CommandProbe:
         except (OSError, subprocess.TimeoutExpired):
             return False
         return done.returncode == 0
+
+
+@dataclass(frozen=True, slots=True)
+class TcpProbe:
+    """Healthy when the port accepts a connection."""
+
+    port: int
+    timeout: float = 2.0
+    address: str = "127.0.0.1"
+
+    async def is_healthy(self, environ: Mapping[str, str]) -> bool:
+        try:
+            async with asyncio.timeout(self.timeout):
+                _, writer = await asyncio.open_connection(self.address, self.port)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class LogProbe:
+    """Healthy once the present process has written a line with the pattern."""
+
+    pattern: re.Pattern[str]
+    _found: list[str] = field(default_factory=list, compare=False)
+
+    async def is_healthy(self, environ: Mapping[str, str]) -> bool:
+        return bool(self._found)
+
+    def forget(self) -> None:
+        """Forget the lines of an earlier process."""
+        self._found.clear()
+
+    def read(self, line: str) -> None:
+        if not self._found and self.pattern.search(line):
+            self._found.append(line)

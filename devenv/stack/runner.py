@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from devenv.stack import ports
+from devenv.stack.probe import LogProbe
 from devenv.stack.problems import StackError, last_error, syntax_error
 from devenv.stack.process import Process, describe_exit
 from devenv.stack.service import StackService
@@ -326,13 +327,20 @@ class ServiceRunner:
         raise AssertionError("A reload left no process.")
 
     async def _spawn(self, environ: Mapping[str, str]) -> Process:
+        if isinstance(self.service.probe, LogProbe):
+            self.service.probe.forget()
         return await Process.start(
             self.service.command,
             environ=environ,
             folder=self._folder,
             stop_signal=self.service.stop_signal,
-            write=lambda text: self._observer.line(self.service.name, text),
+            write=self._record_line,
         )
+
+    def _record_line(self, text: str) -> None:
+        if isinstance(self.service.probe, LogProbe):
+            self.service.probe.read(text)
+        self._observer.line(self.service.name, text)
 
     async def _report_health(self, process: Process) -> None:
         if self.service.once:

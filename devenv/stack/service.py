@@ -90,7 +90,7 @@ def start_levels(services: Iterable[StackService]) -> list[list[str]]:
     for name, needed in needs.items():
         if missing := sorted(set(needed) - set(needs)):
             raise StackError(f"{name} needs {missing[0]}, which is not a service.")
-    return _levels(needs)
+    return levels(needs)
 
 
 def stop_levels(services: Iterable[StackService]) -> list[list[str]]:
@@ -100,19 +100,20 @@ def stop_levels(services: Iterable[StackService]) -> list[list[str]]:
     for service in services:
         for need in service.needs:
             dependents[need].append(service.name)
-    return _levels(dependents)
+    return levels(dependents)
 
 
-def _levels(needs: Mapping[str, Iterable[str]]) -> list[list[str]]:
+def levels(needs: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """Return names in levels by what each of them needs. Raises StackError if that is a cycle."""
     sorter = TopologicalSorter(needs)
     try:
         sorter.prepare()
     except CycleError as error:
         cycle = " → ".join(error.args[1])
         raise StackError(f"Services need each other: {cycle}.") from error
-    levels = []
+    found = []
     while sorter.is_active():
         level = sorter.get_ready()
         sorter.done(*level)
-        levels.append(sorted(level))
-    return levels
+        found.append(sorted(level))
+    return found

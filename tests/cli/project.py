@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.ports import on_free_ports
 from tests.waiting import growth, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,7 +18,8 @@ _MANAGE = """
 import json, os, sys
 print("did", sys.argv[1], flush=True)
 if sys.argv[1] == "setup_all":
-    seed = {"org": "demo", "workflows": [{"slug": "box", "name": "A box", "sample": "box.idf"}]}
+    sample = os.path.abspath("box.idf")
+    seed = {"org": "demo", "workflows": [{"slug": "box", "name": "A box", "sample": sample}]}
     open(os.environ["SEED_FILE"], "w").write(json.dumps(seed))
 if os.path.exists("broken"):
     sys.exit("the table is on fire")
@@ -88,14 +89,5 @@ def make(root: Path) -> Project:
     (root / "config" / "__init__.py").touch()
     (root / "config" / "wsgi.py").write_text(_WSGI)
     (root / "config" / "asgi.py").write_text(_ASGI)
-    (root / "devenv.toml").write_text("[ports]\n" + "".join(_ports()))
+    (root / "devenv.toml").write_text(on_free_ports((ROOT / "devenv.toml").read_text()))
     return Project(root)
-
-
-def _ports() -> list[str]:
-    names = ("web", "worker", "queue", "postgres", "mail", "smtp", "gcp")
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-    numbers = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return [f"{name} = {number}\n" for name, number in zip(names, numbers, strict=True)]

@@ -155,7 +155,7 @@ def test_down_and_up_keep_data_and_skip_done_steps(tmp_path: Path) -> None:
 
 def test_taken_port_is_replaced_and_remembered(tmp_path: Path) -> None:
     project = make(tmp_path / "project")
-    wanted = load(project.root).ports.web
+    wanted = load(project.root).stacks[("mock",)].wanted_ports()["web"]
     with socket.create_server(("127.0.0.1", wanted)):
         first = project.devenv("up", "--detach")
         taken = project.status()["urls"]["web"]

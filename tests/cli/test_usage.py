@@ -88,10 +88,10 @@ def test_reset_without_terminal_needs_yes(project: Project) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[ports]\nweb = 'x'", "ports.web is 'x'"),
-        ("[ports]\nwebb = 1", "unknown key 'webb'"),
+        ("[services.web]\ncommand = 1", "services.web.command is 1"),
+        ("[services.web]\nwebb = 1", "unknown key 'webb'"),
         ("[cloud]", "unknown table [cloud]"),
-        ("[ports", "devenv.toml: "),
+        ("[services", "devenv.toml: "),
         ("[gcp]\niam = 'loose'", "gcp.iam is 'loose'"),
     ],
 )

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from devenv.compose.project import project_name
 from devenv.gcp.run_jobs.runtimes.docker import engine_of
-from tests.flows import stack as stacks
 from tests.flows.stack import ROOT, Stack
+from tests.ports import on_free_ports
 
 FILE = "docker-compose.local.yml"
 _FOLDERS = ("compose", "config", "containers", "devenv", "requirements", "validators", "validibot")
@@ -109,7 +109,7 @@ def made(parent: Path, name: str = "") -> Iterator[Composed]:
     for file in _FILES:
         shutil.copy(ROOT / file, root / file)
     text = (root / "devenv.toml").read_text()
-    (root / "devenv.toml").write_text(stacks.on_free_ports(text))
+    (root / "devenv.toml").write_text(on_free_ports(text))
     stack = Composed(root)
     try:
         yield stack

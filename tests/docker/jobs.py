@@ -3,7 +3,6 @@
 # mypy: disable-error-code="no-untyped-call"
 
 import textwrap
-import tomllib
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,11 +18,11 @@ from google.auth.compute_engine import _metadata
 from google.cloud import run_v2
 
 from devenv.gcp import Cloud
-from devenv.gcp.config import IamBinding, parse
+from devenv.gcp.config import IamBinding
 from devenv.gcp.place import CloudPlace
 from devenv.gcp.run_jobs.runtimes.docker import engine_of
 from tests import engine as engines
-from tests.cloud import ROOT
+from tests.declared import cloud as declared_cloud
 from tests.waiting import until
 
 PLACE = "projects/validibot-local/locations/us-west1"
@@ -91,7 +90,7 @@ class Jobs:
 
 def cloud_of(data: Path, place: CloudPlace) -> Cloud:
     """Return the cloud of devenv.toml with an account `admin` and without schedules."""
-    declared = parse(tomllib.loads((ROOT / "devenv.toml").read_text())["gcp"])
+    declared = declared_cloud()
     further = (
         IamBinding("admin", "roles/run.admin"),
         IamBinding("admin", "roles/iam.serviceAccountUser"),

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from devenv.services.backing import postgres_binaries
+from devenv.services.builtin import postgres_binaries
 from tests import guardian
 from tests.waiting import until
 

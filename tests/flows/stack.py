@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ import httpx
 
 from tests.cli.project import Project
 from tests.containers import Servers
+from tests.ports import on_free_ports
 from tests.waiting import growth, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,23 +123,9 @@ def make(
     for account in validators:
         text = _with_account(text, account, like="validator-fmu")
     if servers:
-        text = text.replace("[gcp]\n", f'[gcp]\nstorage = "{servers.storage}"\n', 1)
-        cloud += servers.toml()
+        text = servers.in_place_of_built_in(text)
     (root / "devenv.toml").write_text(text + cloud)
     return Stack(root, mock, servers)
-
-
-def on_free_ports(text: str) -> str:
-    """Replace the usual ports, which the stacks of other tests may use, by free ones."""
-    usual = re.findall(r"^[a-z]+ = (\d+)$", text.partition("[gcp]")[0], re.MULTILINE)
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in usual]
-    for port, held in zip(usual, sockets, strict=True):
-        text = re.sub(
-            rf"^([a-z]+ = ){port}$", rf"\g<1>{held.getsockname()[1]}", text, flags=re.MULTILINE
-        )
-    for held in sockets:
-        held.close()
-    return text
 
 
 def _with_account(text: str, account: str, *, like: str) -> str:

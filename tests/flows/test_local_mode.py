@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from devenv.config import load
 from tests import pages
 from tests.flows import stack as stacks
 from tests.flows.stack import ROOT, Stack
@@ -38,9 +39,8 @@ def told(
 
 
 def _port_of_the_queue(stack: Stack) -> str:
-    lines = (stack.root / "devenv.toml").read_text().splitlines()
-    (port,) = [line.partition(" = ")[2] for line in lines if line.startswith("queue = ")]
-    return port
+    config = load(stack.root)
+    return str(config.stacks[config.layers("local")].wanted_ports()["queue"])
 
 
 def test_commands_of_docs_page_work(told: "subprocess.CompletedProcess[str]") -> None:

@@ -1,37 +1,14 @@
-"""Unit tests of devenv.toml."""
+"""Unit tests of devenv.toml: services, profiles, and the errors about each of them."""
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devenv import config
 from devenv.config import Config
 from devenv.gcp.tables import ConfigError
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture
-def ours() -> Config:
-    return config.load(ROOT)
-
-
-def test_cloud_services_follow_moved_ports(ours: Config) -> None:
-    moved = ours.on(replace(ours.ports, worker=9001))
-
-    assert moved.cloud_service(9001).name == "validibot-worker"
-    assert moved.cloud_service(8000).name == "validibot-web"
-
-
-def test_port_without_cloud_service_is_refused(ours: Config) -> None:
-    with pytest.raises(ConfigError, match="no service with the port 1"):
-        ours.cloud_service(1)
-
-
-def test_missing_file_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"devenv\.toml is not there"):
-        config.load(tmp_path)
+from devenv.schema import CommandService, PostgresService, merge
 
 
 def _with(tmp_path: Path, text: str) -> Config:
@@ -39,41 +16,68 @@ def _with(tmp_path: Path, text: str) -> Config:
     return config.load(tmp_path)
 
 
-def test_external_servers_are_urls(tmp_path: Path) -> None:
-    ours = _with(tmp_path, '[external]\npostgres = "postgres://me:pw@db.local:5433/validibot"\n')
-
-    assert ours.external.postgres == "postgres://me:pw@db.local:5433/validibot"
-
-
-@pytest.mark.parametrize(
-    ("line", "complaint"),
-    [
-        ('redis = "redis://localhost:1"', "unknown key 'redis'"),
-        (
-            'smtp = "mail.local"',
-            r"external\.smtp is 'mail\.local'; it must look like smtp://HOST:PORT",
-        ),
-        ('mail = "http://mail.local"', r"it must look like http://HOST:PORT or https://HOST:PORT"),
-        ("postgres = 5432", r"external\.postgres is 5432"),
-    ],
-)
-def test_invalid_external_server_is_refused_by_name(
-    tmp_path: Path, line: str, complaint: str
-) -> None:
-    with pytest.raises(ConfigError, match=complaint):
-        _with(tmp_path, f"[external]\n{line}\n")
-
-
 TOML = """\
-[ports]
-web = 8000
+[stack]
+profile = "cloud"
+
+[secrets]
+key = "{token:30}"
+
+[services.web]
+command = ["{python}", "web.py", "--port", "{port}"]
+port = 8000
+account = "web"
+url = "public"
+env = { KEY = "{secrets.key}", DB = "{postgres.url}" }
+env_from = ["shared"]
+needs = ["tables", "mail"]
+ready = { http = "/health" }
+watch = ["*.py"]
+
+[services.tables]
+command = ["make", "tables"]
+once = true
+inputs = ["tables.sql"]
+needs = ["postgres"]
+
+[services.postgres]
+port = 5432
+
+[services.mail]
+
+[env.shared]
+REGION = "us"
+
+[facts]
+page = "{services.web.local_url}"
+
+[summary]
+rows = [["Page", "{facts.page}"]]
+
+[run]
+service = "web"
+
+[profiles.cloud.services.gcp]
+
+[profiles.cloud.env.shared]
+REGION = "{gcp.region}"
+
+[profiles.plain]
+switch = "PLAIN"
+[profiles.plain.services]
+mail = false
+
+[profiles.plain-docker]
+on = ["plain"]
+jobs = "docker"
 
 [gcp]
 iam = "strict"
+accounts = ["web"]
 bindings = [
   # a comment
   { member = "web", role = "roles/run.viewer" },
-  { member = "web", role = 3 },
+  { member = "web", role = "roles/run.invoker" },
 ]
 
 [[gcp.queues]]
@@ -91,43 +95,137 @@ env = { A = "1" }
 """
 
 
+def test_services_have_their_tables(tmp_path: Path) -> None:
+    ours = _with(tmp_path, TOML).stacks[("cloud",)]
+
+    web = ours.services["web"]
+    assert isinstance(web, CommandService)
+    assert (web.port, web.needs) == (8000, ("tables", "mail"))
+    assert isinstance(ours.services["postgres"], PostgresService)
+    ports = {"web": 8000, "postgres": 5432, "mail": 8025, "smtp": 1025, "gcp": 4588}
+    assert ours.wanted_ports() == ports
+
+
+def test_profile_adds_replaces_and_removes(tmp_path: Path) -> None:
+    ours = _with(tmp_path, TOML)
+
+    assert ours.stacks[("cloud",)].env["shared"] == {"REGION": "{gcp.region}"}
+    assert ours.stacks[("plain",)].env["shared"] == {"REGION": "us"}
+    assert "mail" not in ours.stacks[("plain",)].services
+    assert "gcp" not in ours.stacks[("plain",)].services
+
+
+def test_profile_with_on_lies_on_another_when_jobs_say_so(tmp_path: Path) -> None:
+    ours = _with(tmp_path, TOML)
+
+    assert ours.modes == ("cloud", "plain")
+    assert ours.layers("plain") == ("plain",)
+    assert ours.layers("plain", jobs="docker") == ("plain", "plain-docker")
+    assert ours.layers("cloud", jobs="docker") == ("cloud",)
+
+
 @pytest.mark.parametrize(
-    ("before", "after", "complaint"),
+    ("base", "overlay", "merged"),
     [
-        ("web = 8000", "web = 0", "devenv.toml:2: ports.web is 0; it must be greater than"),
-        ("web = 8000", "web = '8000'", "devenv.toml:2: ports.web is '8000'; it must be a valid"),
-        ("web = 8000", "web = true", "devenv.toml:2: ports.web is True; it must be a valid"),
-        (
-            "web = 8000",
-            "webb = 1",
-            "devenv.toml:2: ports has the unknown key 'webb'; known are gcp",
-        ),
-        (
-            'iam = "strict"',
-            'iam = "loose"',
-            "devenv.toml:5: gcp.iam is 'loose'; it must be 'off', ",
-        ),
-        (
-            "role = 3",
-            "role = 3",
-            "devenv.toml:9: gcp.bindings[1].role is 3; it must be a valid string",
-        ),
-        ("max_attempts = 5", "max_attempts = 'x'", "devenv.toml:17: gcp.queues[1].max_attempts"),
-        ('name = "mails"', "", "devenv.toml:15: gcp.queues[1].name is missing"),
-        ('{ A = "1" }', "{ A = 1 }", "devenv.toml:23: gcp.jobs[0].env.A is 1; it must be a valid"),
-        ('{ A = "1" }', "3", "devenv.toml:23: gcp.jobs[0].env is 3; it must be a"),
-        ("[ports]", "[harbours]", "devenv.toml:1: unknown table [harbours]; known are [ports]"),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}, {"a": {"b": 3, "c": 2}}),
+        ({"a": [1, 2]}, {"a": [3]}, {"a": [3]}),
+        ({"a": {"b": 1}}, {"a": False}, {}),
+        ({"a": True}, {"a": False}, {"a": False}),
+        ({"a": 1}, {"a": {"b": 1}}, {"a": {"b": 1}}),
     ],
 )
+def test_merge_follows_documented_rule(
+    base: dict[str, Any], overlay: dict[str, Any], merged: dict[str, Any]
+) -> None:
+    assert merge(base, overlay) == merged
+
+
+def test_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"devenv\.toml is not there"):
+        config.load(tmp_path)
+
+
+def test_unknown_profile_is_refused_with_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'moon' is not one of the profiles: cloud, plain"):
+        _with(tmp_path, TOML).layers("moon")
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('redis = "redis://localhost:1"', "unknown key 'redis'"),
+        (
+            'external = "mail.local"',
+            r"external is 'mail\.local'; it must look like smtp://HOST:PORT",
+        ),
+        (
+            'external_page = "http://mail.local"',
+            r"it must look like http://HOST:PORT or https://HOST:PORT",
+        ),
+        ("external = 1025", r"services\.mail\.external is 1025"),
+    ],
+)
+def test_invalid_external_server_is_refused_by_name(
+    tmp_path: Path, line: str, complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        _with(tmp_path, f"[services.mail]\n{line}\n")
+
+
+ERRORS = [
+    # types and keys
+    ("port = 8000", "port = 0", "9: services.web.port is 0; it must be greater than"),
+    ("port = 8000", "port = '8000'", "9: services.web.port is '8000'; it must be a valid"),
+    ("port = 8000", "port = true", "9: services.web.port is True; it must be a valid"),
+    ("port = 8000", "prt = 1", "9: services.web has the unknown key 'prt'; known are account"),
+    ('ready = { http = "/health" }', "ready = { htp = 1 }", "15: services.web.ready has the unk"),
+    ('url = "public"', 'url = "open"', "11: services.web.url is 'open'; it must be '', 'pub"),
+    ('DB = "{postgres.url}"', "DB = 1", "12: services.web.env.DB is 1; it must be a valid s"),
+    ('REGION = "us"', "REGION = 1", "30: env.shared.REGION is 1; it must be a text"),
+    ('iam = "strict"', 'iam = "loose"', "56: gcp.iam is 'loose'; it must be 'off', "),
+    ('"roles/run.invoker"', "3", "61: gcp.bindings[1].role is 3; it must be a valid string"),
+    ("max_attempts = 5", "max_attempts = 'x'", "69: gcp.queues[1].max_attempts"),
+    ('name = "mails"', "", "67: gcp.queues[1].name is missing"),
+    ('{ A = "1" }', "{ A = 1 }", "75: gcp.jobs[0].env.A is 1; it must be a valid"),
+    ("[stack]", "[harbours]", "1: unknown table [harbours]; known are [stack]"),
+    ('"{token:30}"', '"secret"', "5: secrets.key is 'secret'; it must be the form of a random"),
+    # contradictions
+    ('command = ["make", "tables"]', "", "18: services.tables needs `command`, or the `image`"),
+    ("once = true", "once = false", "18: services.tables needs `once`, as it has `inputs`"),
+    ("port = 8000", "", "7: services.web needs a `port`, as it has a `url`"),
+    ('account = "web"', "", "7: services.web needs an `account`, as it has a `url`"),
+    ('http = "/health"', 'http = "/h", tcp = true', "7: services.web needs exactly one of `http`"),
+    ("once = true", "once = true\nport = 1", "18: services.tables cannot be `once` and have a"),
+    ('["make", "tables"]', '["x"]\nimage = "x"\nport = 1', "18: services.tables needs `image_port`"),
+    ('on = ["plain"]', "", "51: profiles.plain-docker needs both `on` and one of `jobs`"),
+    # names of others
+    ('"tables", "mail"', '"tables", "post"', "14: services.web.needs has 'post', which does not"),
+    ('["shared"]', '["sharde"]', "13: services.web.env_from has 'sharde', which does not exist"),
+    ('accounts = ["web"]', "", "10: services.web.account has 'web', which does not exist"),
+    ('service = "web"', 'service = "wep"', "39: run.service has 'wep', which does not exist"),
+    ('profile = "cloud"', 'profile = "clod"', "2: stack.profile is 'clod'; it must be one of clo"),
+    ('on = ["plain"]', 'on = ["plane"]', "52: profiles.plain-docker.on has 'plane'; known are"),
+    ("mail = false", "post = false", "49: post is false, but there is no post to remove"),
+    ('needs = ["postgres"]', 'needs = ["web"]', "14: Services need each other: web → tables → web."),
+    # references
+    ("{secrets.key}", "{secrets.kee}", "12: services.web.env.KEY has the unknown reference {sec"),
+    ('"{port}"', '"{prt}"', "8: services.web.command[3] has the unknown reference {prt}"),
+    ("{gcp.region}", "{gcp.rgn}", "44: env.shared.REGION has the unknown reference {gcp.rgn}"),
+    ('REGION = "us"', 'REGION = "{gcp.region}"', "30: env.shared.REGION has the unknown referen"),
+    ("{services.web.local_url}", "{services.w.url}", "33: facts.page has the unknown reference"),
+    ("{facts.page}", "{web.page}", "36: summary.rows[0][1] has the unknown reference {web.page}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "complaint"), ERRORS)
 def test_error_names_file_line_key_and_allowed_values(
     tmp_path: Path, before: str, after: str, complaint: str
 ) -> None:
-    good = TOML if before == "role = 3" else TOML.replace("role = 3", 'role = "x"')
-
+    assert before in TOML
     with pytest.raises(ConfigError) as caught:
-        _with(tmp_path, good.replace(before, after))
+        _with(tmp_path, TOML.replace(before, after, 1))
 
-    assert str(caught.value).startswith(complaint)
+    assert str(caught.value).startswith(f"devenv.toml:{complaint}")
 
 
 def test_error_of_local_file_names_that_file(tmp_path: Path) -> None:
@@ -135,3 +233,7 @@ def test_error_of_local_file_names_that_file(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"devenv\.local\.toml:2: tunnel\.provider is 'pigeon'"):
         _with(tmp_path, "")
+
+
+def test_empty_file_is_a_stack_without_services(tmp_path: Path) -> None:
+    assert _with(tmp_path, "").stacks[()].services == {}

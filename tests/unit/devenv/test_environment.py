@@ -2,29 +2,30 @@
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from devenv import config, environment
-from devenv.product import Product
-from devenv.secrets import Secrets
+from devenv import environment
+from devenv.local_stack import LocalStack
+from devenv.secrets import Secrets, make
+from devenv.services import declared
+from tests.declared import stack_in
 
-ROOT = Path(__file__).resolve().parents[3]
+FORMS = {"key": "{token:30}", "demo": "{hex:2}-{hex:2}-{hex:2}"}
 
 
 @pytest.fixture
-def product(tmp_path: Path) -> Product:
-    ours = replace(config.load(ROOT), root=tmp_path)
-    (ours.state / "gcp").mkdir(parents=True)
+def stack(tmp_path: Path) -> LocalStack:
+    stack = stack_in(tmp_path)
+    stack.folder.cloud.mkdir()
     environ = {"web": {"GCE_METADATA_HOST": "web"}, "worker": {"GCE_METADATA_HOST": "worker"}}
-    (ours.state / "gcp" / "endpoints.json").write_text(json.dumps({"environ": environ}))
-    return Product(config=ours, secrets=Secrets.load(ours.secrets_file))
+    (stack.folder.cloud / "endpoints.json").write_text(json.dumps({"environ": environ}))
+    return stack
 
 
-def test_cloud_variables_follow_declared_cloud(product: Product) -> None:
-    variables = product.variables("worker")
+def test_cloud_variables_follow_declared_cloud(stack: LocalStack) -> None:
+    variables = declared.variables(stack, "worker")
 
     assert variables["WORKER_URL"] == "https://validibot-worker-123456789012.us-west1.run.app"
     assert variables["CLOUD_TASKS_QUEUE"] == "runs"
@@ -37,24 +38,27 @@ def test_cloud_variables_follow_declared_cloud(product: Product) -> None:
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])
-def test_each_role_has_own_identity(product: Product, role: str) -> None:
-    variables = product.variables(role)
+def test_each_service_has_own_identity(stack: LocalStack, role: str) -> None:
+    variables = declared.variables(stack, role)
 
     assert (variables["APP_ROLE"], variables["GCE_METADATA_HOST"]) == (role, role)
 
 
-def test_mock_mode_has_no_cloud_variables(product: Product) -> None:
-    variables = replace(product, mode="mock").variables("web")
+def test_mock_mode_has_no_cloud_variables(tmp_path: Path) -> None:
+    variables = declared.variables(stack_in(tmp_path, "mock"), "web")
 
     assert variables["DJANGO_SETTINGS_MODULE"] == "config.settings.local"
     assert not [name for name in variables if name.startswith(("GOOGLE", "GCE", "CLOUD"))]
 
 
-def test_foreign_variables_are_removed(monkeypatch: pytest.MonkeyPatch, product: Product) -> None:
+def test_foreign_and_hidden_variables_are_removed(
+    monkeypatch: pytest.MonkeyPatch, stack: LocalStack
+) -> None:
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "https_proxy", "PGHOST", "DJANGO_DEBUG"):
         monkeypatch.setenv(name, "/real")
 
-    assert "/real" not in environment.machine().values()
+    assert "/real" not in declared.environ(stack, "web").values()
+    assert environment.machine()["DJANGO_DEBUG"] == "/real"
     assert environment.foreign_credentials() == ["GOOGLE_APPLICATION_CREDENTIALS"]
 
 
@@ -70,19 +74,37 @@ def test_proxy_that_excludes_localhost_is_ok(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_secrets_are_kept_and_missing_one_is_made(tmp_path: Path) -> None:
     path = tmp_path / "secrets.env"
-    first = Secrets.load(path)
-    assert Secrets.load(path) == first
+    first = Secrets.load(path, FORMS)
+    assert Secrets.load(path, FORMS) == first
 
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if not line.startswith("DEMO_API_KEY")))
-    again = Secrets.load(path)
+    path.write_text("".join(line for line in lines if not line.startswith("DEMO")))
+    again = Secrets.load(path, FORMS)
 
-    assert replace(again, demo_api_key=first.demo_api_key) == first
-    assert again.demo_api_key != first.demo_api_key
+    assert again["key"] == first["key"]
+    assert again["demo"] != first["demo"]
 
 
-def test_web_is_reached_without_a_proxy(product: Product) -> None:
-    assert product.variables("web")["TRUSTED_PROXY_COUNT"] == "0"
+def test_secrets_of_others_stay_in_file(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.env"
+    first = Secrets.load(path, FORMS)
+
+    assert "key" not in Secrets.load(path, {})
+    assert Secrets.load(path, FORMS) == first
+
+
+def test_secrets_are_not_shown(tmp_path: Path) -> None:
+    found = Secrets.load(tmp_path / "secrets.env", FORMS)
+
+    assert repr(found) == "Secrets(postgres_password, key, demo)"
+
+
+def test_secret_has_declared_form() -> None:
+    assert [len(part) for part in make("a-{hex:2}-{hex:16}").split("-")] == [1, 4, 32]
+
+
+def test_web_is_reached_without_a_proxy(stack: LocalStack) -> None:
+    assert declared.variables(stack, "web")["TRUSTED_PROXY_COUNT"] == "0"
 
 
 def test_bytecode_is_kept_beside_packages_if_unwanted_beside_sources(

@@ -2,7 +2,6 @@
 
 import ctypes
 import shutil
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import NoReturn
@@ -10,12 +9,12 @@ from typing import NoReturn
 import pytest
 
 from containers import ContainerEngine, EngineUnavailable
-from devenv import config
 from devenv.cli import doctor
 from devenv.cli.context import Context
 from devenv.cli.output import CliOutput
 from devenv.stack import ports, statefile
 from devenv.stack.statefile import Lock, StackState
+from tests.declared import config_in
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -23,8 +22,7 @@ ROOT = Path(__file__).resolve().parents[4]
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     (tmp_path / "devenv.toml").write_text((ROOT / "devenv.toml").read_text())
-    ours = replace(config.load(ROOT), root=tmp_path)
-    ours.state.mkdir()
+    ours = config_in(tmp_path)
     return Context(config=ours, output=CliOutput(out=StringIO(), err=StringIO()))
 
 

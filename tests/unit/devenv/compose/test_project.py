@@ -31,7 +31,7 @@ def test_container_state_is_parsed(line: str, state: str, runs: bool) -> None:
         ("validibot", "validibot-"),
         ("My Checkout 2", "mycheckout2-"),
         ("_-x", "x-"),
-        ("项目", "validibot-"),
+        ("项目", "devenv-"),
     ],
 )
 def test_project_name_begins_with_folder_name(

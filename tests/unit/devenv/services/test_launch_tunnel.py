@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from devenv import config as configs
 from devenv.config import Config
 from devenv.services.launch_tunnel import TunnelKeeper
 from devenv.stack import statefile
@@ -18,17 +17,15 @@ from devenv.stack.problems import Check
 from devenv.stack.statefile import ServiceState, StackState
 from devenv.tunnel import published
 from devenv.tunnel.station import Station
+from tests.declared import config_in
 from tests.unit.devenv.tunnel import samples
 
-ROOT = Path(__file__).resolve().parents[4]
 FIRST, SECOND = "https://first.example.com", "https://second.example.com"
 
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Config:
-    found = replace(configs.load(ROOT), root=tmp_path, tunnel=samples.config())
-    found.state.mkdir()
-    return found
+    return replace(config_in(tmp_path), tunnel=samples.config())
 
 
 @pytest.fixture
@@ -50,7 +47,7 @@ def _open(
         return [check]
 
     async def main() -> TunnelKeeper:
-        keeper = TunnelKeeper(config, worker_port=1)
+        keeper = TunnelKeeper(config, worker_port=1, readers=["web", "worker"])
         before = ""
         for url in urls:
             keeper._opened(url, before)

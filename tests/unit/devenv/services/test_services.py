@@ -2,28 +2,39 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from devenv import config
-from devenv.config import External
-from devenv.product import Product
-from devenv.secrets import Secrets
-from devenv.services import application, launch_postgres, services, urls
-from devenv.stack.service import start_levels
-
-ROOT = Path(__file__).resolve().parents[4]
+from devenv.local_stack import LocalStack
+from devenv.schema import CommandService, MailService, PostgresService, Ready
+from devenv.services import builtin, declared, launch_postgres, services, urls
+from devenv.stack.probe import CommandProbe, HttpProbe, LogProbe, TcpProbe
+from devenv.stack.service import StackService, start_levels
+from tests.declared import stack_in
 
 
 @pytest.fixture
-def product(tmp_path: Path) -> Product:
-    ours = replace(config.load(ROOT), root=tmp_path)
-    ours.state.mkdir()
-    return Product(config=ours, secrets=Secrets.load(ours.secrets_file))
+def stack(tmp_path: Path) -> LocalStack:
+    return stack_in(tmp_path)
 
 
-def test_product_starts_after_database_and_cloud(product: Product) -> None:
-    assert start_levels(services(product)) == [
+def _changed(stack: LocalStack, **tables: Any) -> LocalStack:
+    """Return a stack with other tables of services."""
+    changed = replace(stack.config, services={**stack.config.services, **tables})
+    ports = {**changed.wanted_ports(), **stack.ports}
+    return replace(stack, config=changed, ports=ports)
+
+
+def _built(stack: LocalStack, **keys: Any) -> StackService:
+    """Return the service `own` with some keys."""
+    given: dict[str, Any] = {"command": ("run", "{port}"), "port": 9000} | keys
+    service = CommandService(**given)
+    return declared.build(_changed(stack, own=service), "own")
+
+
+def test_product_starts_after_database_and_cloud(stack: LocalStack) -> None:
+    assert start_levels(services(stack)) == [
         ["gcp", "mail", "postgres"],
         ["migrate"],
         ["setup"],
@@ -31,44 +42,64 @@ def test_product_starts_after_database_and_cloud(product: Product) -> None:
     ]
 
 
-def test_mock_mode_has_no_cloud(product: Product) -> None:
-    mock = replace(product, mode="mock")
+def test_tunnel_mode_has_tunnel_and_sweep(tmp_path: Path) -> None:
+    stack = stack_in(tmp_path, "tunnel")
+
+    assert start_levels(services(stack)) == [
+        ["mail", "postgres", "tunnel"],
+        ["migrate"],
+        ["setup"],
+        ["web", "worker"],
+        ["sweep"],
+    ]
+    assert builtin.tunnel_readers(stack) == ["web", "worker", "sweep"]
+
+
+def test_mock_mode_has_no_cloud(tmp_path: Path) -> None:
+    mock = stack_in(tmp_path, "mock")
 
     assert "gcp" not in {service.name for service in services(mock)}
     assert "gcp" not in urls(mock)
 
 
-def test_cloud_gets_ports_of_services(product: Product) -> None:
-    moved = replace(product, config=product.config.on(replace(product.config.ports, worker=9001)))
-    [cloud] = [service for service in services(moved) if service.name == "gcp"]
+def test_cloud_gets_taken_ports_of_services(stack: LocalStack) -> None:
+    moved = replace(stack, ports={**stack.ports, "worker": 9001})
+    found = {one.name: one for one in moved.cloud_config().services}
 
-    assert "--service-port=validibot-worker=9001" in cloud.command
-
-
-def test_cloud_gets_runtime_of_jobs(product: Product) -> None:
-    [cloud] = [each for each in services(replace(product, jobs="docker")) if each.name == "gcp"]
-
-    assert cloud.command[cloud.command.index("--jobs") + 1] == "docker"
+    assert found["validibot-worker"].port == 9001
+    assert (found["validibot-web"].public, found["validibot-worker"].public) == (True, False)
 
 
-def test_new_migration_changes_setup_key(product: Product) -> None:
-    migrations = product.config.root / "validibot" / "runs" / "migrations"
+def test_cloud_gets_runtime_of_jobs(tmp_path: Path) -> None:
+    command = builtin.gcp(stack_in(tmp_path, jobs="docker")).command
+
+    assert command[command.index("--jobs") + 1] == "docker"
+
+
+def test_new_migration_changes_step_key(stack: LocalStack) -> None:
+    migrations = stack.folder.root / "validibot" / "runs" / "migrations"
     migrations.mkdir(parents=True)
-    before = application.setup_key(product)
+    before = declared.step_key(stack, "migrate")
 
     (migrations / "0002_more.py").write_text("")
 
-    assert application.setup_key(product) != before
+    assert declared.step_key(stack, "migrate") != before
 
 
-def test_new_database_changes_setup_key(product: Product) -> None:
-    before = application.setup_key(product)
+def test_new_database_changes_step_key(stack: LocalStack) -> None:
+    before = declared.step_key(stack, "migrate")
 
-    cluster = product.config.state / "postgres" / "cluster"
+    cluster = stack.folder.state / "postgres" / "cluster"
     cluster.mkdir(parents=True)
     (cluster / "PG_VERSION").write_text("18")
 
-    assert application.setup_key(product) != before
+    assert declared.step_key(stack, "migrate") != before
+
+
+def test_new_port_changes_step_key(stack: LocalStack) -> None:
+    moved = replace(stack, ports={**stack.ports, "web": 9001})
+
+    assert declared.step_key(moved, "setup") != declared.step_key(stack, "setup")
 
 
 def test_postgres_listens_on_loopback_only(tmp_path: Path) -> None:
@@ -78,12 +109,59 @@ def test_postgres_listens_on_loopback_only(tmp_path: Path) -> None:
     assert "--unix_socket_directories=" in command
 
 
-def test_external_servers_replace_services(product: Product) -> None:
-    external = External(
-        postgres="postgres://a:b@db:1/c", smtp="smtp://post:2", mail="http://post:3"
+def test_external_servers_replace_services(stack: LocalStack) -> None:
+    theirs = _changed(
+        stack,
+        postgres=PostgresService(external="postgres://a:b@db:1/c"),
+        mail=MailService(external="smtp://post:2", external_page="http://post:3"),
     )
-    theirs = replace(product, config=replace(product.config, external=external))
 
     assert start_levels(services(theirs))[0] == ["gcp"]
     assert urls(theirs)["mail"] == "http://post:3"
-    assert theirs.database_url == "postgres://a:b@db:1/c"
+    assert theirs.postgres_url == "postgres://a:b@db:1/c"
+
+
+@pytest.mark.parametrize(
+    ("ready", "probe"),
+    [
+        (Ready(http="/up"), HttpProbe(9000, "/up")),
+        (Ready(tcp=True), TcpProbe(9000)),
+        (Ready(command=("ask", "{port}")), CommandProbe(("ask", "9000"))),
+    ],
+)
+def test_ready_becomes_probe(stack: LocalStack, ready: Ready, probe: object) -> None:
+    assert _built(stack, ready=ready).probe == probe
+
+
+def test_log_line_makes_service_ready(stack: LocalStack) -> None:
+    probe = _built(stack, ready=Ready(log="listening on \\d+")).probe
+
+    assert isinstance(probe, LogProbe)
+    assert probe.pattern.search("listening on 9000")
+
+
+def test_service_gets_its_port_as_variable_and_in_command(stack: LocalStack) -> None:
+    service = _built(stack, env={"A": "{port}", "PORT": "7"})
+
+    assert service.command == ("run", "9000")
+    assert (service.environ()["A"], service.environ()["PORT"]) == ("9000", "7")
+    assert _built(stack).environ()["PORT"] == "9000"
+
+
+def test_image_is_run_in_container_on_loopback(stack: LocalStack) -> None:
+    service = _built(stack, command=(), image="redis:8", image_port=6379, env={"A": "secret"})
+
+    assert service.command[3] == f"{stack.owner}-own"
+    assert service.command[-1] == "redis:8"
+    assert "127.0.0.1:9000:6379" in service.command
+    assert "--env=A" in service.command  # not its value: others may list commands
+    assert service.environ()["A"] == "secret"
+
+
+def test_reload_hands_over_unless_debugged(stack: LocalStack) -> None:
+    debugged = replace(stack, debug={"web": 5678})
+
+    for given, port in ((stack, 8000), (debugged, 0)):
+        reload = declared.build(given, "web").reload
+        assert reload
+        assert reload.port == port

@@ -1,0 +1,255 @@
+"""Tables of devenv.toml that describe a stack. Their fields are the keys of the file.
+
+docs/stack.md is their reference. Texts may have references, see `devenv.references`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.tables import TABLE, ConfigError, Like, Port
+
+_NUMBER = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+def _url(*schemes: str) -> Like:
+    wanted = " or ".join(f"{scheme}://HOST:PORT" for scheme in schemes)
+    pattern = rf"(?:{'|'.join(schemes)})://(?:[^\s/@]+@)?[\w.\[\]:-]+:{_NUMBER}(?:[/?]\S*)?"
+    return Like(re.compile(pattern), wanted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The moment from which others may use a service: exactly one of four proofs, `within` seconds.
+
+    `http` is a path that answers 2xx, `tcp` a port that accepts a connection, `log` a regular
+    expression that a line of the log has, `command` one that exits with 0.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    http: Annotated[str, Like(re.compile(r"/\S*"), "/health")] = ""
+    tcp: bool = False
+    log: str = ""
+    command: tuple[str, ...] = ()
+    within: Seconds = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandService:
+    """A service of any kind: `command` on this machine, or a container of `image`.
+
+    `env_from` names tables below `[env]`, which several services share; `env` goes before them.
+    With `account` it is that service account of the emulated cloud; with `url` it is a Cloud Run
+    service there, by the name `run_service`, which only invokers reach if it is private. With `once`
+    it is a step that ends, and runs again when `inputs` (globs) or its variables change. `watch`
+    (globs) restarts it after edits, or runs a step again; `reload = "handover"` starts the new process beside the old one
+    on the same port. `debugger` is `launch` for a Python program that debugpy shall start, or the
+    name of the variable that gets the debugger's port.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    command: tuple[str, ...] = ()
+    image: str = ""
+    image_port: Port | None = None
+    port: Port | None = None
+    host: str = "127.0.0.1"
+    account: str = ""
+    url: Literal["", "public", "private"] = ""
+    run_service: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    env_from: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    ready: Ready | None = None
+    once: bool = False
+    inputs: tuple[str, ...] = ()
+    watch: tuple[str, ...] = ()
+    reload: Literal["restart", "handover"] = "restart"
+    debugger: Annotated[str, Like(re.compile(r"launch|[A-Z][A-Z0-9_]*"), "launch or PORT")] = ""
+    label: str = ""
+    page: Annotated[str, Like(re.compile(r"/\S*"), "/admin")] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresService:
+    """The built-in service `postgres`: PostgreSQL from a Python package, or the server `external`.
+
+    `database` is also the name of the role that owns it.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    port: Port = 5432
+    database: Annotated[str, Like(re.compile(r"[a-z_][a-z0-9_]{0,62}"), "shop")] = "app"
+    external: Annotated[str, _url("postgres", "postgresql")] = ""
+    label: str = "PostgreSQL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailService:
+    """The built-in service `mail`: a mail catcher, or the server `external` with its page."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    port: Port = 8025
+    smtp_port: Port = 1025
+    external: Annotated[str, _url("smtp")] = ""
+    external_page: Annotated[str, _url("http", "https")] = ""
+    label: str = "Mail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GcpService:
+    """The built-in service `gcp`: the emulated cloud that `[gcp]` describes.
+
+    Edits of `watch` (globs) renew the processes that wait with the modules of a job imported.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    port: Port = 4588
+    watch: tuple[str, ...] = ()
+    label: str = "Google APIs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelService:
+    """The built-in service `tunnel`: the public URL at which Google's own cloud calls `target`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    target: str
+    label: str = "Tunnel"
+
+
+type AnyService = CommandService | PostgresService | MailService | GcpService | TunnelService
+BUILT_IN: Mapping[str, type[AnyService]] = {
+    "postgres": PostgresService,
+    "mail": MailService,
+    "gcp": GcpService,
+    "tunnel": TunnelService,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AboutStack:
+    """`[stack]`: its name, the profile of a plain `up`, the file in which a step writes more facts.
+
+    `hide` are beginnings of names of variables in the developer's shell that no service shall see.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    name: str = ""
+    profile: str = ""
+    facts_file: str = ""
+    hide: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """An overlay of the file: `services`, `env` and `gcp` have the keys that differ.
+
+    Tables are merged key by key, other values are replaced, and `false` removes what the file has.
+    A profile with `on` is not chosen by name: it lies on each of those when jobs or the whole stack
+    run as it says. `switch` is a variable of the shell that makes it the default.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    title: str = ""
+    on: tuple[str, ...] = ()
+    jobs: Literal["", "process", "docker"] = ""
+    runtime: Literal["", "docker"] = ""
+    switch: str = ""
+    credentials: Literal["emulated", "developer"] = "emulated"
+    callback_network: bool = False
+    services: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, Any] = field(default_factory=dict)
+    gcp: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The table that ends `up`: rows of a label and a text, and lines to paste into a shell.
+
+    A row or line is left out while a fact that it refers to is unknown.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    rows: tuple[tuple[str, str], ...] = ()
+    paste: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTable:
+    """`[run]`: the service whose environment `devenv run` gives a command, and more variables."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    service: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackConfig:
+    """The stack in one profile: `layers` are the profiles that lie on the file, the last on top."""
+
+    layers: tuple[str, ...] = ()
+    title: str = ""
+    credentials: Literal["emulated", "developer"] = "emulated"
+    callback_network: bool = False
+    hide: tuple[str, ...] = ()
+    services: Mapping[str, AnyService] = field(default_factory=dict)
+    env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    cloud: CloudConfig = field(default_factory=CloudConfig)
+
+    def commands(self) -> Mapping[str, CommandService]:
+        """Return the services that are not built in."""
+        return {n: one for n, one in self.services.items() if isinstance(one, CommandService)}
+
+    def is_started(self, name: str) -> bool:
+        """Return whether the stack starts a service: it is there, and no external server."""
+        service = self.services.get(name)
+        return service is not None and not getattr(service, "external", "")
+
+    def wanted_ports(self) -> dict[str, int]:
+        """Return the port of each thing that shall listen."""
+        ports: dict[str, int] = {}
+        for name, service in self.services.items():
+            if self.is_started(name) and (port := getattr(service, "port", None)):
+                ports[name] = port
+            if isinstance(service, MailService) and self.is_started(name):
+                ports["smtp"] = service.smtp_port
+        return ports
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the keys of `overlay`: tables merge, other values replace, false removes.
+
+    A `false` that replaces a truth value is a value like others. Raises ConfigError if there is
+    nothing to remove.
+    """
+    merged = dict(base)
+    for key, value in overlay.items():
+        before = merged.get(key)
+        if value is False and not isinstance(before, bool):
+            if key not in merged:
+                raise ConfigError(f"{key} is false, but there is no {key} to remove.", key=(key,))
+            del merged[key]
+        elif isinstance(value, Mapping) and isinstance(before, Mapping):
+            try:
+                merged[key] = merge(before, value)
+            except ConfigError as error:
+                raise ConfigError(str(error), key=(key, *error.key)) from error
+        else:
+            merged[key] = value
+    return merged
