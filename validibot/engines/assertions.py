@@ -20,16 +20,16 @@ from validibot.engines.base import (
     Result,
 )
 from validibot.engines.cel import (
-    NAMES,
     Converter,
     ScopeTooLarge,
     Value,
     ValueScope,
+    check_condition,
     compiled,
-    compiled_condition,
     format_value,
     is_light,
 )
+from validibot.engines.cel_messages import NAMES
 from validibot.engines.problems import BadDocument, DocumentProblem
 from validibot.engines.sandbox import run_in_child
 
@@ -79,11 +79,11 @@ class RuleOutcome:
 
 def check_rule(rule: Rule) -> None:
     """Raise EngineError if the rule cannot be evaluated for any document."""
-    compiled_condition(rule.expression)
+    check_condition(rule.expression)
     for expression in rule.expressions():
         compiled(expression)
     if rule.when:
-        compiled_condition(rule.when)
+        check_condition(rule.when)
 
 
 def evaluate_in_process(rules: Sequence[Rule], values: Mapping[str, Any]) -> Iterator[RuleOutcome]:
@@ -94,12 +94,12 @@ def evaluate_in_process(rules: Sequence[Rule], values: Mapping[str, Any]) -> Ite
 
 def _problem(rule: Rule, scope: ValueScope) -> DocumentProblem | None:
     if rule.when:
-        applies = scope.evaluate(compiled_condition(rule.when))
+        applies = scope.evaluate(rule.when)
         if applies.plain is False:
             return None
         if applies.plain is not True:
             return evaluation_problem(rule, applies, expression=rule.when)
-    holds = scope.evaluate(compiled_condition(rule.expression))
+    holds = scope.evaluate(rule.expression)
     if holds.plain is True:
         return _success(rule, scope)
     if holds.plain is not False:
@@ -141,7 +141,7 @@ def _expression(place: re.Match[str]) -> str:
 
 
 def _value(expression: str, scope: ValueScope) -> str:
-    value = scope.evaluate(compiled(expression))
+    value = scope.evaluate(expression)
     return "?" if value.error else format_value(value.plain)
 
 

@@ -16,28 +16,39 @@ from functools import cache, lru_cache
 from typing import Any
 
 from cel_expr_python import cel
-from cel_expr_python.ext import ext_math, ext_optional, ext_strings
+from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
 from validibot.engines.base import EngineError
+from validibot.engines.cel_messages import (
+    NAMES,
+    explain_compilation,
+    explain_evaluation,
+    unavailable,
+)
 from validibot.engines.json_text import JSON, MAX_DEPTH
 
-NAMES = ("payload", "output", "steps", "c")
 MAX_CHARACTERS = 2000
 MAX_SCOPE_CHARACTERS = 32 * 1024 * 1024
 LIGHT_SCOPE = 256 * 1024
 LIGHT_SCOPE_WITHOUT_LOOPS = 1024 * 1024
-# Macros with an index or a key beside the value: payload.list.exists(i, v, v.x > i).
-_CONFIG = "extensions:\n- name: two-var-comprehensions\n"
-_STATUS = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
-_PLACE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
-_BUDGET = "Iteration budget exceeded"
+# Extensions that the library has by name only; `_environment` adds the others.
+_CONFIG = """
+extensions:
+- name: two-var-comprehensions
+- name: lists
+- name: sets
+- name: regex
+"""
 _INT64 = range(-(2**63), 2**63)
 _SHOWN = 200
 _LITERAL = re.compile(r"\"[^\"]*\"|'[^']*'")
 # With escapes, comments or long quotes the end of a literal is not certain.
 _UNSURE = ("\\", "//", '"""', "'''")
 _CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
-_LOOPS = frozenset({"all", "exists", "exists_one", "existsOne", "filter"})
+# Each of these, nested, can repeat the work of the one around it.
+_LOOPS = frozenset({"all", "bind", "exists", "exists_one", "existsOne", "filter"})
+# A list or object of variables that is compared or looped over repeats the work, too.
+_BUILDS = re.compile(r"(?:^|[^\w\])])\s*\[[^\]]*[A-Za-z_]|\{|\+")
 # These inspect values and return nothing larger than a number.
 _KINDS = {"bool", "double", "in", "int", "size", "timestamp", "type", "uint"}
 _TEXT = {"charAt", "contains", "endsWith", "indexOf", "lastIndexOf", "matches", "startsWith"}
@@ -65,7 +76,13 @@ def _environment() -> cel.Env:
     return cel.NewEnv(
         config=cel.NewEnvConfigFromYaml(_CONFIG),
         variables=dict.fromkeys(NAMES, cel.Type.DYN),
-        extensions=[ext_strings.ExtStrings(), ext_math.ExtMath(), ext_optional.ExtOptional()],
+        extensions=[
+            ext_strings.ExtStrings(),
+            ext_math.ExtMath(),
+            ext_optional.ExtOptional(),
+            ext_bindings.ExtBindings(),
+            ext_encoders.ExtEncoders(),
+        ],
     )
 
 
@@ -76,19 +93,20 @@ def compiled(expression: str) -> cel.Expression:
         raise EngineError(f"An expression has more than {MAX_CHARACTERS} characters.")
     if "\0" in expression:
         raise EngineError("An expression has a NUL character.")
+    if reason := unavailable(expression):
+        raise EngineError(f"{reason}. Expression: {_shown(expression)}.")
     try:
         return _environment().compile(expression)
     except RuntimeError as error:
-        raise EngineError(f"{_place(str(error))} in {expression!r}.") from None
+        reason = explain_compilation(str(error), expression)
+        raise EngineError(f"{reason}. Expression: {_shown(expression)}.") from None
 
 
-def compiled_condition(expression: str) -> cel.Expression:
-    """Compile an expression that can be a boolean. Raises EngineError."""
-    condition = compiled(expression)
-    kind = condition.return_type().name()
+def check_condition(expression: str) -> None:
+    """Raise EngineError if an expression cannot be a boolean."""
+    kind = compiled(expression).return_type().name()
     if kind not in ("BOOL", "DYN"):
         raise EngineError(f"The expression {expression!r} gives {kind}; it must give BOOL.")
-    return condition
 
 
 class ValueScope:
@@ -97,32 +115,21 @@ class ValueScope:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._activation = _environment().Activation({name: values.get(name) for name in NAMES})
 
-    def evaluate(self, expression: cel.Expression) -> Value:
+    def evaluate(self, text: str) -> Value:
+        """Return the value of an expression that compiles, or the reason why it has none."""
         try:
-            result = expression.eval(self._activation)
+            result = compiled(text).eval(self._activation)
         except RuntimeError as error:
-            text = str(error)
-            if _BUDGET in text:
-                text = "it goes through more items than is allowed"
-            return Value(error=_plain_error(text))
+            return Value(error=explain_evaluation(str(error), text))
         kind = result.type().name()
         if kind == "ERROR":
-            return Value(error=_plain_error(str(result.value())))
+            return Value(error=explain_evaluation(str(result.value()), text))
         return Value(result.plain_value(), kind)
 
 
-def _plain_error(text: str) -> str:
-    first, *_ = text.splitlines() or ["unknown error"]
-    return _STATUS.sub("", first).replace(" : ", ": ").rstrip(".")
-
-
-def _place(text: str) -> str:
-    found = _PLACE.search(text)
-    if not found:
-        return _plain_error(text)
-    line, column, message = found.groups()
-    message = message.removesuffix(" (in container '')")
-    return message if int(line) < 0 else f"{message} (line {line}, column {column})"
+def _shown(expression: str) -> str:
+    text = repr(expression)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 2]}…'"
 
 
 class ScopeTooLarge(Exception):
@@ -215,7 +222,7 @@ def _is_light(expression: str, scope_size: int) -> bool:
     code = _without_literals(expression)
     calls = set(_CALL.findall(code))
     if calls & _LOOPS:
-        quiet = calls <= _LOOPS | _LOOKING and "+" not in code
+        quiet = calls <= _LOOPS | _LOOKING and not _BUILDS.search(code)
         return quiet and scope_size <= LIGHT_SCOPE
     return calls <= _LOOKING | _COPYING and scope_size <= LIGHT_SCOPE_WITHOUT_LOOPS
 

@@ -18,6 +18,7 @@ DOUBLING = "['aaaaaaaa']" + ".map(x, x + x)" * 27
         "payload.a > 1 + 2",
         "payload.all(z, z.area > 0 && !(z.n in ['a', 'b']))",
         "size(payload.name.lowerAscii()) > 3",
+        "cel.bind(a, payload.area, a > 1.0 && a < 2.0)",
         "payload.exists(z, z.?a.orValue(1) == 1 && z.s.matches('a+'))",
     ],
 )
@@ -36,6 +37,10 @@ def test_expression_that_inspects_values_is_light(expression: str) -> None:
         "'%s'.format([payload]) == ''",
         "payload.join('') == ''",
         r"payload.all(x, r'\' + x != '')",
+        "[[payload, payload]].all(a, [[a, a]].all(b, b == b))",
+        "cel.bind(a, [payload, payload], cel.bind(b, [a, a], b == b))",
+        "payload.all(x, {'a': x} == {'a': x})",
+        "lists.range(100000000).size() > 0",
         "payload.all(x, // '\n x + x // '\n != '')",
     ],
 )

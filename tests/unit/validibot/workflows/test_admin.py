@@ -70,7 +70,7 @@ def test_assertion_is_changed(admin: Client, step: Step) -> None:
 
 
 def test_wrong_expression_is_refused(admin: Client, step: Step) -> None:
-    assert "undeclared reference" in save(admin, step, "foo > 1")
+    assert "Unknown name" in save(admin, step, "foo > 1")
     assert step.assertions.get().expression == "true"
 
 
