@@ -36,12 +36,14 @@ class ModelUnreadable(Exception):
 class ModelObject:
     """Object of a model: its class and every field as text, in order, the name first.
 
-    `keys` are the names of the fields where the format has them.
+    `keys` are the names of the fields where the format has them, `line` is the first line of the
+    object where the format shows it (IDF).
     """
 
     kind: str
     values: tuple[str, ...]
     keys: tuple[str, ...] = ()
+    line: int | None = None
 
     def value(self, position: int, key: str) -> str:
         """Return a field by its epJSON name, or in IDF by its position after the class name."""
@@ -119,15 +121,18 @@ class IdfModel(Model):
         self._objects: list[ModelObject] = []
         # Comments become spaces, so that positions and line numbers stay the file's own.
         bare = _COMMENT.sub(lambda comment: " " * len(comment.group()), text)
-        start = 0
+        start, line, counted = 0, 1, 0
         # No regex: one that looks for the next `;` from each position of a tail without any
         # takes the square of its length. What follows the last `;` is no object.
         while (end := bare.find(";", start)) >= 0:
             body = bare[start:end].lstrip()
             kind, *values = (part.strip() for part in body.split(","))
             if kind:
-                self._spans.append((end - len(body), end + 1))
-                self._objects.append(ModelObject(kind=kind, values=tuple(values)))
+                begin = end - len(body)
+                line += bare.count("\n", counted, begin)
+                counted = begin
+                self._spans.append((begin, end + 1))
+                self._objects.append(ModelObject(kind=kind, values=tuple(values), line=line))
             start = end + 1
 
     @property

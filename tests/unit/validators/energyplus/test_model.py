@@ -51,6 +51,12 @@ def test_edited_idf_keeps_line_numbers() -> None:
     assert model.dump().decode().splitlines()[3] == "Zone,"
 
 
+def test_idf_objects_have_line_of_class_name() -> None:
+    model = read_model(IDF, epjson=False)
+
+    assert [item.line for item in model.objects] == [2, 3, 4]
+
+
 def test_latin_1_idf_is_read() -> None:
     model = read_model("! Café\nZone,Café;".encode("latin-1"), epjson=False)
 
