@@ -31,6 +31,10 @@ status: runtime ## what runs, where it is and how to get in (JSON=1 for scripts)
 logs: runtime ## what the services write (S=worker: only that one)
 	$(DEVENV) logs $(json) $(S)
 
+restart: ## stop and start one service of the running stack (S=worker); make stop and make start do half of it
+start stop restart: runtime
+	$(DEVENV) $@ $(json) '$(S)'
+
 run: override export CMD := $(value CMD)
 run: runtime ## run a command in the environment of the web service (CMD='python manage.py shell')
 	$(DEVENV) run -- $(if $(value CMD),sh -c "$$CMD")
@@ -89,5 +93,5 @@ lock: dev ## write the locks anew from pyproject.toml and each requirements.in
 runtime dev:
 	@sh devenv/bootstrap.sh $@
 
-.PHONY: help up down status logs run reset doctor test check fmt mutate bench validators validator image \
+.PHONY: help up down start stop restart status logs run reset doctor test check fmt mutate bench validators validator image \
 	images-offline foreign lock runtime dev

@@ -95,6 +95,9 @@ def _profile_names(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+Service = Annotated[str, typer.Argument(metavar="SERVICE", autocompletion=_service_names)]
+
+
 @cli.command()
 def up(
     mode: Annotated[
@@ -136,6 +139,24 @@ def down(json: Json = False) -> int:
 def status(json: Json = False) -> int:
     """Print what runs, where it is, and how to sign in."""
     return _run("status", json=json)
+
+
+@cli.command()
+def start(service: Service, json: Json = False) -> int:
+    """Start a service that was stopped or has failed."""
+    return _run("control", json=json, command="start", service=service)
+
+
+@cli.command()
+def stop(service: Service, json: Json = False) -> int:
+    """Stop one service of the running stack; `down` stops the stack."""
+    return _run("control", json=json, command="stop", service=service)
+
+
+@cli.command()
+def restart(service: Service, json: Json = False) -> int:
+    """Stop and start a service, or run a step such as `migrate` again."""
+    return _run("control", json=json, command="restart", service=service)
 
 
 @cli.command()

@@ -18,6 +18,7 @@ from devenv.compose.project import PUBLISHED, ComposeContainer, ComposeProject
 from devenv.local_stack import LocalStack
 from devenv.secrets import Secrets
 from devenv.services import facts as stack_facts
+from devenv.stack.problems import StackError
 
 RUNTIME = "docker"
 # Services that cannot be reached from outside of the containers.
@@ -90,6 +91,14 @@ def status(context: Context, project: ComposeProject) -> int:
     rows = [(name, one["state"]) for name, one in facts["services"].items()]
     context.output.result(facts, Group(table(rows), summary.table_of(context.config, stack, facts)))
     return 0
+
+
+def control(project: ComposeProject, command: str, service: str) -> None:
+    """Start, stop or restart the container of a service. Raises StackError."""
+    if service not in (known := sorted(state_of(project.containers()))):
+        there = f"There is no service {service}; there are {', '.join(known)}."
+        raise StackError(there, hint="make status")
+    project.run(command, service)
 
 
 def logs(

@@ -4,7 +4,10 @@ import asyncio
 import os
 import signal
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import Any
 
 from devenv.cli import doctor, summary
 from devenv.cli.context import Context
@@ -14,8 +17,9 @@ from devenv.environment import wants_reload
 from devenv.local_stack import LocalStack
 from devenv.services import builtin, facts, services, urls
 from devenv.stack import statefile
+from devenv.stack.control import ControlServer
 from devenv.stack.logfile import LogFile, tail
-from devenv.stack.problems import ServiceFailed
+from devenv.stack.problems import ServiceFailed, StackError
 from devenv.stack.runner import RunnerState, ServiceRunner
 from devenv.stack.statefile import Phase, ServiceState, StackState
 from devenv.stack.supervisor import Supervisor
@@ -35,8 +39,9 @@ class Board:
         self._began: dict[str, float] = {}
         config.logs.mkdir(parents=True, exist_ok=True)
 
-    def enter(self, phase: Phase, *, error: str = "") -> None:
-        self._save(replace(self.state, phase=phase, error=error))
+    def enter(self, phase: Phase, *, error: str = "", control: str = "") -> None:
+        control = control or self.state.control
+        self._save(replace(self.state, phase=phase, error=error, control=control))
 
     def changed(self, runner: ServiceRunner) -> None:
         name = runner.service.name
@@ -83,6 +88,8 @@ class Board:
             self._output.success(f"{label}  {one.note or seconds}")
         elif one.state == RunnerState.RESTARTING:
             self._output.warn(f"{label}  {one.note}; it is started again")
+        elif one.state == RunnerState.STOPPED and self.state.phase == "ready":
+            self._output.say(f"  - {label}  stopped. Next: devenv start {name}")
 
 
 class Foreground:
@@ -108,9 +115,8 @@ class Foreground:
                 urls=urls(stack),
             ),
         )
-        self._supervisor = Supervisor(
-            services(stack), folder=context.config.root, observer=self._board
-        )
+        self._supervisor = self._new_supervisor()
+        self._commands = asyncio.Lock()
         self._stop = asyncio.Event()
         self._code = 0
         self._reloading: asyncio.Task[None] | None = None
@@ -119,11 +125,15 @@ class Foreground:
         loop = asyncio.get_running_loop()
         for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)):
             loop.add_signal_handler(number, self._asked_to_stop, code)
-        self._board.enter("starting")
+        async with ControlServer(lambda: StackSession(self)) as control:
+            self._board.enter("starting", control=control.path)
+            await self._run()
+        return self._code
+
+    async def _run(self) -> None:
         if (engine := doctor.energyplus()).fix:
             self._output.warn(f"EnergyPlus: {engine.text}. Next: {engine.fix}")
-        if wants_reload():
-            self._reloading = asyncio.create_task(self._reload_on_edits())
+        self._watch()
         starting = asyncio.create_task(self._start())
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -133,7 +143,58 @@ class Foreground:
         if self._reloading:
             self._reloading.cancel()
         await self._take_down()
-        return self._code
+
+    async def control(self, command: str, service: str) -> dict[str, Any]:
+        """Start, stop or restart a service; return its line of `status`. Raises StackError."""
+        async with self._commands:
+            if self._board.state.phase != "ready":
+                raise StackError(
+                    f"The stack is {self._board.state.phase}; try again when it is ready.",
+                    hint="make status",
+                )
+            began = time.monotonic()
+            await getattr(self._supervisor, command)(service)
+        seconds = round(time.monotonic() - began, 2)
+        return asdict(self._board.state.services[service]) | {"seconds": seconds}
+
+    async def pause(self) -> None:
+        """Stop all services; the supervisor stays, and holds the lock. Raises StackError."""
+        async with self._commands:
+            if self._board.state.phase != "ready":
+                phase = self._board.state.phase
+                raise StackError(f"The stack is {phase}, not ready.", hint="make status")
+            self._board.enter("paused")
+            if self._reloading:
+                self._reloading.cancel()
+            await self._supervisor.down()
+
+    async def resume(self) -> None:
+        """Start all services again, with the data and secrets that the folder has now.
+
+        Raises ServiceFailed; the stack then ends as after a failed start.
+        """
+        async with self._commands:
+            if self._stop.is_set() or self._board.state.phase != "paused":
+                return
+            self._stack = replace(self._stack, secrets=self._context.config.load_secrets())
+            if self._stack.has_cloud:
+                builtin.write_cloud_file(self._stack)
+            self._supervisor = self._new_supervisor()
+            self._watch()
+            try:
+                await self._supervisor.up()
+            except ServiceFailed as error:
+                self._report(error)
+                raise
+            self._board.enter("ready")
+
+    def _new_supervisor(self) -> Supervisor:
+        folder = self._context.config.root
+        return Supervisor(services(self._stack), folder=folder, observer=self._board)
+
+    def _watch(self) -> None:
+        if wants_reload():
+            self._reloading = asyncio.create_task(self._reload_on_edits())
 
     async def _start(self) -> bool:
         if self._stack.has_cloud:
@@ -185,3 +246,31 @@ class Foreground:
         await self._supervisor.down()
         self._board.enter("failed" if error else "stopped", error=error)
         self._output.success("Stopped; the data stays. make up brings everything back.")
+
+
+class StackSession:
+    """Commands of one client to a stack. A pause ends with the client that asked for it."""
+
+    def __init__(self, stack: Foreground) -> None:
+        self._stack = stack
+        self._paused = False
+
+    async def handle(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        command, service = request.get("command"), request.get("service")
+        match command:
+            case "start" | "stop" | "restart" if isinstance(service, str):
+                return await self._stack.control(command, service)
+            case "pause":
+                await self._stack.pause()
+                self._paused = True
+            case "resume":
+                self._paused = False
+                await self._stack.resume()
+            case _:
+                raise StackError(f"The stack does not know the command {command!r:.40}.")
+        return {}
+
+    async def close(self) -> None:
+        if self._paused:
+            with suppress(ServiceFailed):  # the stack has reported it, and ends
+                await self._stack.resume()

@@ -60,6 +60,8 @@ TRANSITIONS: Mapping[RunnerState, frozenset[RunnerState]] = {
     RunnerState.FAILED: frozenset({RunnerState.STARTING, RunnerState.STOPPING}),
 }
 
+_ENDED = (RunnerState.STOPPING, RunnerState.STOPPED)
+
 
 class StackObserver(Protocol):
     """Receiver of what happens in a stack."""
@@ -107,14 +109,20 @@ class ServiceRunner:
 
     def start(self, observer: StackObserver) -> None:
         self._observer = observer
+        if self.state is RunnerState.STOPPED:
+            self.reload_failure = ""
+            self.failed.clear()
+            self._replaced.clear()
+            self._become(RunnerState.WAITING)
         self._task = asyncio.create_task(self._run(), name=self.service.name)
         self._task.add_done_callback(self._report_crash)
 
     async def stop(self) -> None:
         """Stop the service and everything that reloads have left."""
-        if self._task is None:
+        if self._task is None or self.state is RunnerState.STOPPED:
             return
         self._become(RunnerState.STOPPING)
+        self.ready.clear()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         number, within = self.service.stop_signal, self.service.stop_within
@@ -143,7 +151,7 @@ class ServiceRunner:
             self._observer.line(self.service.name, problem)
             self.refuse_reload(problem)
         elif self.service.once:
-            await self._run_again()
+            await self.run_again()
         elif reload.signal:
             if self._process:
                 self._process.signal(reload.signal, descendants=False)
@@ -167,11 +175,13 @@ class ServiceRunner:
         self._broken = {path for path, problem in found.items() if problem}
         return next((found[path] for path in sorted(self._broken)), "")
 
-    async def _run_again(self) -> None:
-        """Run a step once more if what it depends on has changed."""
+    async def run_again(self, *, always: bool = False) -> None:
+        """Run a step once more if what it depends on has changed, or `always`."""
         once = self.service.once
         assert once
-        if once.is_done():
+        if always:
+            once.stamp.unlink(missing_ok=True)
+        elif once.is_done():
             self.reload_failure = ""
             return
         began = asyncio.get_running_loop().time()
@@ -194,6 +204,8 @@ class ServiceRunner:
             return
         failure = await self._until_it_serves(successor, port)
         seconds = asyncio.get_running_loop().time() - began
+        if self.state in _ENDED:  # somebody stopped the service, and with it the successor
+            return
         if failure:
             await successor.stop(signal.SIGKILL, within=1)
         elif self._process and self.state is RunnerState.HEALTHY:

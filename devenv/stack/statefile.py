@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from devenv.stack.problems import AlreadyRunning, StateUnreadable
 
-type Phase = Literal["starting", "ready", "stopping", "stopped", "failed"]
+type Phase = Literal["starting", "ready", "paused", "stopping", "stopped", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,9 @@ class StackState:
     """State of the stack of one folder.
 
     `ports` outlive a stop, so that the next start takes the same ones. `runtime` is `docker` while
-    the whole stack runs in containers. `projects` are the compose projects that `folder` has used
-    since the last reset, the latest last: a copy of the folder has no right to them.
+    the whole stack runs in containers. `control` is the socket on which the supervisor takes
+    commands. `projects` are the compose projects that `folder` has used since the last reset, the
+    latest last: a copy of the folder has no right to them.
     """
 
     phase: Phase = "stopped"
@@ -42,6 +43,7 @@ class StackState:
     mode: str = ""
     jobs: str = ""
     runtime: str = ""
+    control: str = ""
     folder: str = ""
     projects: tuple[str, ...] = ()
     error: str = ""

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from devenv.stack import watch
-from devenv.stack.problems import ServiceFailed
-from devenv.stack.runner import ServiceRunner, StackObserver
+from devenv.stack.problems import ServiceFailed, StackError
+from devenv.stack.runner import RunnerState, ServiceRunner, StackObserver
 from devenv.stack.service import StackService, start_levels, stop_levels
+
+_NOT_RUNNING = (RunnerState.STOPPED, RunnerState.FAILED)
 
 
 class Supervisor:
@@ -56,6 +58,8 @@ class Supervisor:
             async for changes in watch.edits(self._folder, globs):
                 problems = await self._run_steps_again(changes)
                 for name in changes.keys() & due.keys():
+                    if self.runners[name].state in _NOT_RUNNING:
+                        continue  # its next start reads the new code
                     if problem := self._problem_of_needs(name, problems):
                         self.runners[name].refuse_reload(problem)
                     else:
@@ -96,6 +100,54 @@ class Supervisor:
             edited.clear()
             await self.runners[name].reload(paths)
 
+    async def start(self, name: str) -> None:
+        """Start a service that was stopped or failed; return when it is healthy. Raises StackError."""
+        runner = self._server(name)
+        if runner.state not in _NOT_RUNNING:
+            raise StackError(f"{name} is {runner.state} already.", hint=f"devenv restart {name}")
+        for need in self._services[name].needs:
+            if (state := self.runners[need].state) in _NOT_RUNNING:
+                raise StackError(f"{name} needs {need}, which {_is(state)}.", hint=_start(need))
+        await runner.stop()  # what a failure has left
+        runner.start(self._observer)
+        await _ready(runner)
+
+    async def stop(self, name: str) -> None:
+        """Stop one service; what needs it goes on without it. Raises StackError."""
+        runner = self._server(name)
+        if runner.state is RunnerState.STOPPED:
+            raise StackError(f"{name} is stopped already.", hint=_start(name))
+        await runner.stop()
+
+    async def restart(self, name: str) -> None:
+        """Stop and start a service, or run a step again. Raises StackError."""
+        if self._runner(name).service.once:
+            await self._repeat(self._runner(name))
+            return
+        await self._server(name).stop()
+        await self.start(name)
+
+    async def _repeat(self, step: ServiceRunner) -> None:
+        if step.state not in (RunnerState.DONE, RunnerState.FAILED):
+            raise StackError(f"{step.service.name} is {step.state}; it cannot run again now.")
+        await step.run_again(always=True)
+        if step.state is RunnerState.FAILED:
+            raise ServiceFailed(step.service.name, step.note)
+
+    def _runner(self, name: str) -> ServiceRunner:
+        if name not in self.runners:
+            known = ", ".join(self.runners)
+            raise StackError(f"There is no service {name}; there are {known}.", hint="make status")
+        return self.runners[name]
+
+    def _server(self, name: str) -> ServiceRunner:
+        runner = self._runner(name)
+        if runner.service.once:
+            raise StackError(
+                f"{name} is a step that ends; it can only run again.", hint=f"devenv restart {name}"
+            )
+        return runner
+
     async def down(self) -> None:
         """Stop everything: a service after those that need it."""
         for level in stop_levels(self._services.values()):
@@ -105,6 +157,14 @@ class Supervisor:
         """Kill everything at once."""
         for runner in self.runners.values():
             runner.kill()
+
+
+def _start(name: str) -> str:
+    return f"devenv start {name}"
+
+
+def _is(state: RunnerState) -> str:
+    return "has failed" if state is RunnerState.FAILED else "is stopped"
 
 
 async def _ready(runner: ServiceRunner) -> None:

@@ -138,6 +138,42 @@ def test_killed_postgres_loses_no_commit(up: Project) -> None:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
+def test_stopped_service_is_shown_and_starts_again(up: Project) -> None:
+    before = up.status()["services"]
+
+    stopped = up.devenv("stop", "worker")
+    during = up.status()["services"]["worker"]
+    again = up.devenv("start", "--json", "worker")
+    after = up.status()["services"]
+
+    assert stopped.stderr == "  ✓ worker stopped.\n"
+    assert (during["state"], during["pid"]) == ("stopped", None)
+    assert json.loads(again.stdout)["state"] == "healthy"
+    assert after["worker"]["pid"] not in (None, before["worker"]["pid"])
+    assert after["web"]["pid"] == before["web"]["pid"]
+
+
+def test_restarted_postgres_keeps_data_and_other_services(up: Project) -> None:
+    facts = up.status()
+    with psycopg.connect(facts["urls"]["postgres"], autocommit=True) as connection:
+        connection.execute("CREATE TABLE restarted AS SELECT 1 AS answer")
+
+    done = up.devenv("restart", "postgres")
+
+    assert done.returncode == 0, done.stderr
+    assert up.status()["services"]["web"]["pid"] == facts["services"]["web"]["pid"]
+    with psycopg.connect(facts["urls"]["postgres"]) as connection:
+        assert connection.execute("SELECT answer FROM restarted").fetchone() == (1,)
+
+
+def test_command_to_unknown_service_names_the_known_ones(up: Project) -> None:
+    done = up.devenv("restart", "wbe")
+
+    assert done.returncode == 1
+    assert "no service wbe" in done.stderr
+    assert "postgres" in done.stderr
+
+
 def test_down_and_up_keep_data_and_skip_done_steps(tmp_path: Path) -> None:
     project = make(tmp_path / "project")
     project.devenv("up", "--detach")

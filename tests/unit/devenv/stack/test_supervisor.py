@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from devenv.stack.probe import CommandProbe
-from devenv.stack.problems import ServiceFailed
+from devenv.stack.problems import ServiceFailed, StackError
 from devenv.stack.runner import RunnerState, ServiceRunner
 from devenv.stack.service import Once, Reload, Restart, StackService
 from devenv.stack.supervisor import Supervisor
@@ -316,3 +316,72 @@ def test_traceback_of_ended_process_is_its_reason(tmp_path: Path) -> None:
 
     with pytest.raises(ServiceFailed, match=r"web app\.py:2 ValueError: no port"):
         play(tmp_path, fails)
+
+
+def test_stopped_service_stays_stopped_until_it_is_started(tmp_path: Path) -> None:
+    pids = []
+
+    async def command(supervisor: Supervisor, diary: Diary) -> None:
+        pids.append(supervisor.runners["web"].pid)
+        await supervisor.stop("web")
+        assert supervisor.runners["web"].pid is None
+        with pytest.raises(StackError, match="web is stopped already"):
+            await supervisor.stop("web")
+        await supervisor.start("web")
+        with pytest.raises(StackError, match="web is healthy already"):
+            await supervisor.start("web")
+        pids.append(supervisor.runners["web"].pid)
+        await supervisor.restart("web")
+        pids.append(supervisor.runners["web"].pid)
+
+    diary = play(tmp_path, service("db"), service("web", "exec sleep 60", "db"), then=command)
+
+    assert len({*pids, None}) == 4
+    assert diary.order(RunnerState.STARTING).count("db") == 1
+
+
+def test_service_whose_need_is_stopped_does_not_start(tmp_path: Path) -> None:
+    async def command(supervisor: Supervisor, diary: Diary) -> None:
+        await supervisor.stop("web")
+        await supervisor.stop("db")
+        with pytest.raises(StackError, match="web needs db, which is stopped") as caught:
+            await supervisor.start("web")
+        assert caught.value.hint == "devenv start db"
+
+    play(tmp_path, service("db"), service("web", "exec sleep 60", "db"), then=command)
+
+
+def test_restart_of_step_runs_it_again(tmp_path: Path) -> None:
+    step = replace(service("setup", "echo ran"), once=Once(tmp_path / "setup.done", lambda: "same"))
+
+    async def command(supervisor: Supervisor, diary: Diary) -> None:
+        await supervisor.restart("setup")
+        with pytest.raises(StackError, match="setup is a step that ends"):
+            await supervisor.stop("setup")
+        with pytest.raises(StackError, match="There is no service web; there are setup"):
+            await supervisor.restart("web")
+
+    diary = play(tmp_path, step, then=command)
+
+    assert diary.lines == ["setup: ran", "setup: ran"]
+
+
+def test_restarted_service_that_fails_is_reported(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("exec sleep 60")
+    web = replace(
+        service("web", f". {script}"),
+        restart=Restart(attempts=1),
+        probe=CommandProbe(("test", "-e", str(script))),
+    )
+
+    async def command(supervisor: Supervisor, diary: Diary) -> None:
+        script.unlink()
+        with pytest.raises(ServiceFailed, match="web exited with"):
+            await supervisor.restart("web")
+        script.write_text("exec sleep 60")
+        await supervisor.start("web")
+
+    diary = play(tmp_path, web, then=command)
+
+    assert diary.order(RunnerState.FAILED) == ["web"]
