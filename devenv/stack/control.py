@@ -21,7 +21,7 @@ _HINT_OLD = "make down && make up"
 
 
 class ControlSession(Protocol):
-    """What one client may ask of the supervisor."""
+    """Requests of one client to the supervisor."""
 
     async def handle(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the answer to one request. Raises StackError."""
