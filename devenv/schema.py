@@ -121,11 +121,15 @@ class GcpService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelService:
-    """The built-in service `tunnel`: the public URL at which Google's own cloud calls `target`."""
+    """The built-in service `tunnel`: the public URL at which Google's own cloud calls `target`.
+
+    `job_env` names the variables that a job gets beside its own, for the dry run.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     target: str
+    job_env: tuple[str, ...] = ()
     label: str = "Tunnel"
 
 

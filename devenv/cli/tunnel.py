@@ -8,8 +8,9 @@ from dataclasses import asdict
 from devenv.cli import doctor
 from devenv.cli.context import Context
 from devenv.cli.output import table
+from devenv.config import Config
 from devenv.environment import developer
-from devenv.schema import TunnelService
+from devenv.schema import StackConfig, TunnelService
 from devenv.stack.problems import StackError
 from devenv.tunnel import published
 from devenv.tunnel.config import TunnelConfig
@@ -36,17 +37,13 @@ def run(context: Context, *, check: bool, dry_run: bool) -> int:
     return 0
 
 
-def _worker_port(context: Context) -> int:
-    """Return the port of the service that the tunnel leads to. Raises StackError."""
-    config = context.config
-    stacks = [stack for stack in config.stacks.values() if "tunnel" in stack.services]
-    if not stacks:
-        raise StackError(
-            "No profile of devenv.toml has [services.tunnel].", hint="edit devenv.toml"
-        )
-    tunnel = stacks[0].services["tunnel"]
-    assert isinstance(tunnel, TunnelService)
-    return stacks[0].wanted_ports()[tunnel.target]
+def _declared(config: Config) -> tuple[StackConfig, TunnelService]:
+    """Return the profile with a tunnel, and its table. Raises StackError if there is none."""
+    for stack in config.stacks.values():
+        service = stack.services.get("tunnel")
+        if isinstance(service, TunnelService):
+            return stack, service
+    raise StackError("No profile of devenv.toml has [services.tunnel].", hint="edit devenv.toml")
 
 
 def is_clear(context: Context) -> bool:
@@ -69,10 +66,11 @@ def _check(config: TunnelConfig, context: Context) -> int:
     from devenv.tunnel import checks  # noqa: PLC0415 - as above
     from devenv.tunnel.station import TunnelPlace, trial  # noqa: PLC0415 - as above
 
+    stack, service = _declared(context.config)
     place = TunnelPlace(
         root=context.config.root,
         state=context.config.state,
-        worker_port=_worker_port(context),
+        worker_port=stack.wanted_ports()[service.target],
         environ=developer(),
     )
     found = checks.before(config, path=developer()["PATH"])
@@ -90,7 +88,8 @@ _TAKEN_FOR_GRANTED = ("program", "clock", "credentials")
 def _dry_run(config: TunnelConfig, context: Context) -> int:
     from devenv.tunnel import plan  # noqa: PLC0415 - as above
 
-    command, steps = plan.command(config), plan.steps(config)
+    _, service = _declared(context.config)
+    command, steps = plan.command(config), plan.steps(config, service.job_env)
     data = {"command": command, "calls": [asdict(step) for step in steps]}
     lines = ["  The tunnel program", "", f"    {shlex.join(command)}", ""]
     lines += ["  The calls to Google", ""]

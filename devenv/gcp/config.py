@@ -117,7 +117,7 @@ class CloudConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
-    project: str = "validibot-local"
+    project: str = "local-project"
     number: str = "123456789012"
     region: str = "us-west1"
     iam: IamMode = "strict"

@@ -64,7 +64,7 @@ async def serve(mailbox: Mailbox, *, host: str = "127.0.0.1", port: int) -> asyn
             data_size_limit=MOST_BYTES,
             enable_SMTPUTF8=True,
             hostname="localhost",
-            ident="Validibot mail catcher",
+            ident="devenv mail catcher",
             loop=loop,
         )
 

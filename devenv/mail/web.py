@@ -68,9 +68,7 @@ class MailApi:
 
     async def info(self, request: Request) -> Response:
         total, unread = self._mailbox.counts()
-        return JSONResponse(
-            {"Version": "validibot-devenv", "Messages": total, "Unread": unread, "Tags": {}}
-        )
+        return JSONResponse({"Version": "devenv", "Messages": total, "Unread": unread, "Tags": {}})
 
     async def messages(self, request: Request) -> Response:
         try:

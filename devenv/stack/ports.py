@@ -35,7 +35,7 @@ class Reservations:
     """
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.gettempdir(), f"validibot-ports-{os.getuid()}")
+        self._folder = Path(tempfile.gettempdir(), f"devenv-ports-{os.getuid()}")
         self._folder.mkdir(mode=0o700, exist_ok=True)
 
     def take(self, port: int) -> bool:

@@ -2,7 +2,7 @@
 
 One watcher for the whole stack: the kernel is asked once, and an edit that concerns several
 services reloads them in the same moment. Globs have the form of `pathlib.PurePath.full_match`,
-relative to the stack's folder: `validibot/**`, `validators/**/*.py`.
+relative to the stack's folder: `shop/**`, `jobs/**/*.py`.
 """
 
 import asyncio

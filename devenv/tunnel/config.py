@@ -27,7 +27,7 @@ Email = Annotated[
 ]
 Name = Annotated[str, _text(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}", "runs")]
 File = Annotated[str, _text(r"[^-\0\n][^\0\n]{0,999}", "~/.ssh/id_ed25519")]
-JobName = Annotated[str, _text(r"[a-z][a-z0-9-]{0,62}", "validibot-validator-fmu")]
+JobName = Annotated[str, _text(r"[a-z][a-z0-9-]{0,62}", "my-job")]
 Most = Field(min_length=1, max_length=50)
 # A text that begins with a dash would be an option of the program.
 Destination = Annotated[

@@ -1,6 +1,6 @@
 """Dry run of tunnel mode: the calls to Google as values, none of them sent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from devenv.tunnel import doors, google
@@ -9,18 +9,6 @@ from devenv.tunnel.google import GoogleCall
 from devenv.tunnel.providers import make
 
 UNKNOWN = "https://<the tunnel>"
-# The variables that a job is given beside its own.
-TOLD = (
-    "VALIDIBOT_INPUT_URI",
-    "VALIDIBOT_OUTPUT_URI",
-    "VALIDIBOT_RUN_ID",
-    "VALIDIBOT_GCS_CAPABILITY_REQUIRED",
-    "VALIDIBOT_GCS_ACCESS_TOKEN",
-    "VALIDIBOT_GCS_ACCESS_TOKEN_EXPIRY",
-    "VALIDIBOT_GCS_ALLOWED_PREFIX",
-    "VALIDIBOT_GCS_PROJECT_ID",
-    "VALIDIBOT_GCS_CAPABILITY_REFRESH_URL",
-)
 _NARROW = GoogleCall(
     "POST",
     "https://sts.googleapis.com/v1/token",
@@ -45,9 +33,12 @@ def command(config: TunnelConfig) -> tuple[str, ...]:
     return make(config).command(port=config.port)
 
 
-def steps(config: TunnelConfig) -> list[PlanStep]:
-    """Return every kind of call to Google, in the order in which a run makes them."""
-    return [*_before(config), *_run(config)]
+def steps(config: TunnelConfig, job_env: Sequence[str]) -> list[PlanStep]:
+    """Return every kind of call to Google, in the order in which a run makes them.
+
+    `job_env` names the variables that a job is given beside its own.
+    """
+    return [*_before(config), *_run(config, job_env)]
 
 
 def _before(config: TunnelConfig) -> Iterator[PlanStep]:
@@ -59,7 +50,7 @@ def _before(config: TunnelConfig) -> Iterator[PlanStep]:
     yield PlanStep("preflight", "a real token for the gate", token)
 
 
-def _run(config: TunnelConfig) -> Iterator[PlanStep]:
+def _run(config: TunnelConfig, job_env: Sequence[str]) -> Iterator[PlanStep]:
     yield PlanStep("each run", "store a large submission", _upload(config))
     yield PlanStep("each run", "put it on the queue (gRPC)", _task(config))
     copy = f"/<submission>/rewriteTo/b/{config.bucket}/o/<copy>?ifGenerationMatch=0"
@@ -68,7 +59,7 @@ def _run(config: TunnelConfig) -> Iterator[PlanStep]:
     yield PlanStep("each half hour", "a token of the capability account", _impersonate(config))
     yield PlanStep("each attempt", "a token for its folder alone", _NARROW)
     for job in config.jobs:
-        yield from _job(config, job)
+        yield from _job(config, job, job_env)
     yield PlanStep("each callback", "what is stored", _object(config, "GET", "?prefix=<folder>"))
     yield PlanStep("each callback", "in which version", _object(config, "GET", "/<name>"))
     yield PlanStep(
@@ -114,9 +105,9 @@ def _task(config: TunnelConfig) -> GoogleCall:
     )
 
 
-def _job(config: TunnelConfig, job: str) -> Iterator[PlanStep]:
+def _job(config: TunnelConfig, job: str, job_env: Sequence[str]) -> Iterator[PlanStep]:
     url = f"https://run.googleapis.com/v2/{_place(config)}/jobs/{job}"
-    env = [{"name": name} for name in TOLD]
+    env = [{"name": name} for name in job_env]
     overrides = {"overrides": {"containerOverrides": [{"env": env}]}}
     yield PlanStep(
         "each attempt", "start the validator (gRPC)", GoogleCall("POST", f"{url}:run", overrides)

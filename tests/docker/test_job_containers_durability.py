@@ -21,7 +21,7 @@ from tests.cloud import ROOT
 from tests.emulator.test_process import wait_for
 from tests.waiting import until
 
-JOB = "/v2/projects/validibot-local/locations/us-west1/jobs/tool"
+JOB = "/v2/projects/local-project/locations/us-west1/jobs/tool"
 TOML = """
 [gcp]
 iam = "off"

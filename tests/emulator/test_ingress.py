@@ -218,7 +218,7 @@ async def test_two_tokens_return_401() -> None:
 async def test_audience_is_the_url_with_or_without_path(audience: str) -> None:
     async with front(public=False) as it:
         assert (await it.client.get("/x", headers=bearer(audience))).status_code == 200
-    resource = "projects/validibot-local/locations/us-west1/services/worker"
+    resource = "projects/local-project/locations/us-west1/services/worker"
     assert it.guard.asked == [("run.routes.invoke", resource)]
 
 

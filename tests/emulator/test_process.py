@@ -26,7 +26,7 @@ bindings = [{ member = "web", role = "roles/cloudtasks.admin" }]
 name = "runs"
 """
 TOKEN = "/computeMetadata/v1/instance/service-accounts/default/token"
-QUEUE = "/v2/projects/validibot-local/locations/us-west1/queues/runs"
+QUEUE = "/v2/projects/local-project/locations/us-west1/queues/runs"
 
 
 @contextmanager

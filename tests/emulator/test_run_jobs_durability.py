@@ -30,7 +30,7 @@ image = "demo/tool:1"
 account = "runner"
 max_retries = 0
 """
-JOB = "/v2/projects/validibot-local/locations/us-west1/jobs/tool"
+JOB = "/v2/projects/local-project/locations/us-west1/jobs/tool"
 TOOL = """
 import os, pathlib, sys, time
 here = pathlib.Path.cwd()

@@ -20,7 +20,7 @@ iam = "off"
 name = "runs"
 max_concurrent_dispatches = 1
 """
-TASKS = "/v2/projects/validibot-local/locations/us-west1/queues/runs/tasks"
+TASKS = "/v2/projects/local-project/locations/us-west1/queues/runs/tasks"
 
 
 @contextmanager

@@ -73,6 +73,14 @@ def _text_matches(path: Path, pattern: re.Pattern[str]) -> bool:
         return False
 
 
+def test_devenv_names_neither_product_nor_framework() -> None:
+    """It starts any stack: what is special about ours stands in devenv.toml."""
+    ours = re.compile(r"validibot|django", re.IGNORECASE)
+    files = [path for path in _tracked() if path.is_relative_to(ROOT / "devenv")]
+
+    assert [str(path) for path in files if _text_matches(path, ours)] == []
+
+
 def test_product_code_does_not_ask_for_an_emulator() -> None:
     """Neither a name nor a text in its code mentions one; docstrings and comments may."""
     asked = re.compile(r"emulator|localhost", re.IGNORECASE)

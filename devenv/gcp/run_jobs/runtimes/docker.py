@@ -42,7 +42,7 @@ GRACE = 10.0  # seconds from SIGTERM to SIGKILL, as Cloud Run documents
 MOST_LOG = 10 * 2**20
 _LAST_LINES = 5.0  # seconds for what was written at the end
 _AGAIN = 1.0  # seconds until an engine that is away is asked again
-_ACCOUNT = "io.validibot.account"
+_ACCOUNT = "devenv.account"
 _VALIDATOR = re.compile(r"(?:.*/)?validator-([a-z0-9][a-z0-9-]*)")
 
 type Environ = Callable[[str], Mapping[str, str]]

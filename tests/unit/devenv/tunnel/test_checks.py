@@ -89,14 +89,14 @@ def test_dry_run_prints_calls_of_checks(
 
     checks.before(config(), path="")
 
-    planned = [step.call for step in plan.steps(config()) if step.when == "preflight"]
+    planned = [step.call for step in plan.steps(config(), job_env=()) if step.when == "preflight"]
     assert planned[0].url == google.CERTIFICATES
     assert planned[1:-1] == cloud.sent
     assert planned[-1] == google.id_token(TASKS, plan.UNKNOWN)
 
 
 def test_dry_run_names_url_of_tasks() -> None:
-    texts = [str(step.call.body) for step in plan.steps(config(url=URL))]
+    texts = [str(step.call.body) for step in plan.steps(config(url=URL), job_env=())]
 
     assert any(f"{URL}/internal/tasks/" in text for text in texts)
 

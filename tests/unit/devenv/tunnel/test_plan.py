@@ -1,30 +1,35 @@
 """Unit tests of the dry run: it prints what the product would ask of Google."""
 
 import datetime as dt
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
+from devenv.schema import TunnelService
 from devenv.tunnel import plan
+from tests.declared import config_in
 from tests.unit.devenv.tunnel.samples import config
 from validibot.core.storage.capability import StorageCapability
 from validibot.runs.backends.cloud_run import _overrides
 
 
-def test_dry_run_has_variables_of_job() -> None:
+def test_dry_run_has_variables_of_job(tmp_path: Path) -> None:
     words = ("input_uri", "output_uri", "run_id", "capability_url")
     request: Any = SimpleNamespace(**dict.fromkeys(words, "x"), timeout_seconds=1)
     capability = StorageCapability("token", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "gs://b/", "p")
 
     (container,) = _overrides(request, capability).container_overrides
 
-    assert [variable.name for variable in container.env] == list(plan.TOLD)
+    tunnel = config_in(tmp_path).stacks[("tunnel",)].services["tunnel"]
+    assert isinstance(tunnel, TunnelService)
+    assert [variable.name for variable in container.env] == list(tunnel.job_env)
 
 
 def test_dry_run_names_every_api_of_a_run() -> None:
     called = {
         (step.call.method, urlsplit(step.call.url).hostname)
-        for step in plan.steps(config())
+        for step in plan.steps(config(), job_env=())
         if step.when != "preflight"
     }
 

@@ -73,7 +73,7 @@ class StubEngine:
         return _give(self.swept)
 
     def labels_at(self, address: str) -> Any:
-        return _give({"10.0.0.2": {"io.validibot.account": "a@b"}}.get(address))
+        return _give({"10.0.0.2": {"devenv.account": "a@b"}}.get(address))
 
     def clear(self) -> None:
         self.cleared = True

@@ -28,7 +28,7 @@ from tests.unit.devenv.gcp.garbage import messages
 
 pytestmark = pytest.mark.anyio
 
-PARENT = "projects/validibot-local/locations/us-west1"
+PARENT = "projects/local-project/locations/us-west1"
 NAME = f"{PARENT}/jobs/tick"
 TARGET = {"uri": "http://worker/tick"}
 SLOT = 1_800_000_000.0  # a full minute

@@ -25,7 +25,7 @@ from tests.unit.devenv.gcp.garbage import messages
 
 pytestmark = pytest.mark.anyio
 
-PROJECT = "projects/validibot-local"
+PROJECT = "projects/local-project"
 NUMBERED = "projects/123456789012/secrets/key"
 KEY = f"{PROJECT}/secrets/key"
 LATEST = f"{KEY}/versions/latest"
@@ -262,7 +262,7 @@ async def test_bad_secret_is_refused_by_field(
     [
         ("key", InvalidArgument),
         ("projects/other/secrets/key", PermissionDenied),
-        ("projects/validibot-local/locations/us-west1/secrets/key", Unimplemented),
+        ("projects/local-project/locations/us-west1/secrets/key", Unimplemented),
     ],
 )
 async def test_bad_name_is_refused(cloud: SecretBench, name: str, error: type[CloudError]) -> None:

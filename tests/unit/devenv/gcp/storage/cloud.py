@@ -17,9 +17,9 @@ from devenv.gcp.storage.service import StorageService
 from devenv.gcp.store import Store
 from tests.unit.devenv.gcp.fakes import FakeGuard
 
-BUCKET = "validibot-local"
+BUCKET = "local-project"
 OBJECTS = f"/storage/v1/b/{BUCKET}/o"
-BUCKETS = "/storage/v1/b?project=validibot-local"
+BUCKETS = "/storage/v1/b?project=local-project"
 BUCKET_PATH = f"/storage/v1/b/{BUCKET}"
 UPLOAD = f"/upload/storage/v1/b/{BUCKET}/o"
 KIB256 = 256 * 1024

@@ -74,7 +74,7 @@ async def test_pages_split_versions_of_one_object(cloud: Cloud) -> None:
 @pytest.mark.parametrize("token", ["x", "AAAA", "WzEsMl0=", "bnVsbA==", "WyJcdWQ4MDAiLDFd", "é"])
 async def test_invalid_page_token_is_refused(cloud: Cloud, token: str) -> None:
     for url in (OBJECTS, BUCKETS.partition("?")[0]):
-        query = {"pageToken": token, "project": "validibot-local"}
+        query = {"pageToken": token, "project": "local-project"}
         refused = await cloud.client.get(url, params=query)
         assert (refused.status_code, reason(refused)) == (400, "invalid")
 
@@ -86,11 +86,11 @@ async def test_buckets_are_created_listed_and_deleted(cloud: Cloud) -> None:
     assert (again.status_code, reason(again)) == (409, "conflict")
     names, token = [], ""
     for _ in range(2):
-        query = {"maxResults": "1", "pageToken": token, "project": "validibot-local"}
+        query = {"maxResults": "1", "pageToken": token, "project": "local-project"}
         page = (await cloud.client.get("/storage/v1/b", params=query)).json()
         names += [bucket["name"] for bucket in page["items"]]
         token = page.get("nextPageToken", "")
-    assert (names, token) == (["second", "validibot-local"], "")
+    assert (names, token) == (["local-project", "second"], "")
     assert (await cloud.client.delete("/storage/v1/b/second")).status_code == 204
     assert reason(await cloud.client.get("/storage/v1/b/second")) == "notFound"
 

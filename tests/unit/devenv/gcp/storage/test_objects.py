@@ -134,7 +134,7 @@ async def test_composed_object_has_no_md5_and_counts_components(cloud: Cloud) ->
 async def test_rewrite_is_done_at_once_and_keeps_metadata(cloud: Cloud) -> None:
     await cloud.put("a", b"12345")
     await cloud.client.patch(path("a"), json={"metadata": {"k": "v"}})
-    url = f"{path('a')}/rewriteTo/b/validibot-local/o/dir%2Fb"
+    url = f"{path('a')}/rewriteTo/b/local-project/o/dir%2Fb"
     answer = (await cloud.client.post(url, json={})).json()
     assert (answer["done"], answer["totalBytesRewritten"], answer["objectSize"]) == (True, "5", "5")
     assert answer["resource"]["metadata"] == {"k": "v"}

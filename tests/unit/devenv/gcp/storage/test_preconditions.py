@@ -75,7 +75,7 @@ async def test_failed_not_match_on_delete_returns_412(cloud: Cloud) -> None:
 async def test_copy_honours_preconditions_on_source_and_target(cloud: Cloud) -> None:
     await cloud.put("a")
     await cloud.put("b", b"old")
-    url = f"{path('a')}/copyTo/b/validibot-local/o/b"
+    url = f"{path('a')}/copyTo/b/local-project/o/b"
     for wrong in ("ifGenerationMatch", "ifSourceGenerationMatch", "ifSourceMetagenerationMatch"):
         assert (await cloud.client.post(url, params={wrong: 0})).status_code == 412
     assert (await cloud.read("b")).content == b"old"

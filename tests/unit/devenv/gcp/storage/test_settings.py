@@ -216,7 +216,7 @@ async def test_unsupported_parameter_is_refused_by_name(cloud: Cloud, query: str
         ("POST", f"{BUCKET_PATH}/restore"),
         ("POST", f"{OBJECTS}/a/restore"),
         ("POST", f"{OBJECTS}/watch"),
-        ("GET", "/storage/v1/projects/validibot-local/hmacKeys"),
+        ("GET", "/storage/v1/projects/local-project/hmacKeys"),
     ],
 )
 async def test_unsupported_resource_is_refused_by_name(
@@ -334,11 +334,11 @@ async def test_custom_time_only_moves_forward(cloud: Cloud) -> None:
 
 
 async def test_service_account_of_the_project_is_shown(cloud: Cloud) -> None:
-    url = "/storage/v1/projects/validibot-local/serviceAccount"
+    url = "/storage/v1/projects/local-project/serviceAccount"
     answer = (await cloud.client.get(url)).json()
 
     assert answer["email_address"].endswith("@gs-project-accounts.iam.gserviceaccount.com")
-    assert (await cloud.client.get(url.replace("validibot-local", "x"))).status_code == 404
+    assert (await cloud.client.get(url.replace("local-project", "x"))).status_code == 404
 
 
 async def test_bucket_removed_from_devenv_toml_is_deleted_once_empty(cloud: Cloud) -> None:

@@ -13,7 +13,7 @@ from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
 from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, FakeTarget, settle
 
-PARENT = "projects/validibot-local/locations/us-west1"
+PARENT = "projects/local-project/locations/us-west1"
 QUEUE = f"{PARENT}/queues/runs"
 
 

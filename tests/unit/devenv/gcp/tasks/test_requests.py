@@ -145,7 +145,7 @@ async def test_other_project_is_refused_by_name(cloud: TasksBench) -> None:
 
 async def test_project_number_is_accepted(cloud: TasksBench) -> None:
     async with cloud.running() as call:
-        found = await call("GetQueue", name=QUEUE.replace("validibot-local", "123456789012"))
+        found = await call("GetQueue", name=QUEUE.replace("local-project", "123456789012"))
     assert found.name == QUEUE
 
 
@@ -225,7 +225,7 @@ async def test_create_task_needs_act_as_on_its_account(cloud: TasksBench) -> Non
         await call("CreateTask", parent=QUEUE, task=task(request=known))
         assert cloud.guard.asked[-2:] == [
             ("cloudtasks.tasks.create", QUEUE),
-            ("iam.serviceAccounts.actAs", "projects/validibot-local/serviceAccounts/tasks@p"),
+            ("iam.serviceAccounts.actAs", "projects/local-project/serviceAccounts/tasks@p"),
         ]
         cloud.guard.denied.add("iam.serviceAccounts.actAs")
         with pytest.raises(PermissionDenied):
