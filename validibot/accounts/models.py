@@ -48,7 +48,7 @@ class Organisation(models.Model):
     """A tenant. `personal_owner` is set for the personal workspace of a user.
 
     `launch_quota` is the number of unfinished runs at which no further run is started: empty for
-    the site's `LAUNCH_QUOTA`, 0 for no limit.
+    the site's `LAUNCH_QUOTA`, 0 for no limit. From `deletion_requested_at` on no run is started.
     """
 
     name = models.CharField(max_length=150)
@@ -63,6 +63,7 @@ class Organisation(models.Model):
         help_text="Unfinished runs at which no further run is started. Empty: the site's quota; 0: no limit.",
     )
     created_at = models.DateTimeField(default=timezone.now)
+    deletion_requested_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     def __str__(self) -> str:
         return self.name

@@ -6,12 +6,14 @@ event loop; without ASGI it keeps its thread.
 
 import asyncio
 import re
+import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from http import HTTPStatus
+from typing import ClassVar
+from weakref import WeakSet
 
 from django.core.handlers.asgi import ASGIRequest
 from django.db import InterfaceError, OperationalError
@@ -28,15 +30,42 @@ from validibot.runs import events
 from validibot.runs.access import NotAdmitted, check_runnable
 from validibot.runs.models import Run
 from validibot.runs.start import StartedRun, start
-from validibot.submissions.intake import IntakeError, receive
+from validibot.submissions.intake import IntakeError, receive, text_fault
 from validibot.workflows.models import Workflow
 
 RETRY_AFTER_SECONDS = 5
 MAX_WAIT_SECONDS = 60
 MAX_WAITERS_PER_USER = 20
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
-# Requests of each user that wait now, in this process.
-_waiters: Counter[int] = Counter()
+_slots_lock = threading.Lock()
+
+
+class WaitSlot:
+    """The place of a request among those of its user that wait, in this process.
+
+    It is taken before the run is started and kept until `release`; a slot that is lost together with
+    its answer is free as well. Raises ApiError if the user has no free slot.
+    """
+
+    _taken: ClassVar["WeakSet[WaitSlot]"] = WeakSet()
+
+    def __init__(self, user_id: int) -> None:
+        self.user_id = user_id
+        with _slots_lock:
+            if sum(slot.user_id == user_id for slot in self._taken) >= MAX_WAITERS_PER_USER:
+                raise ApiError(
+                    429,
+                    "TOO_MANY_WAITERS",
+                    f"{MAX_WAITERS_PER_USER} of your requests already wait for the end of their run."
+                    " Send this one without `Prefer: wait` and ask for its run later, or send it"
+                    " again.",
+                    headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+                )
+            self._taken.add(self)
+
+    def release(self) -> None:
+        with _slots_lock:
+            self._taken.discard(self)
 
 
 def launch(request: Request, scope: Scope, workflow: Workflow) -> HttpResponse:
@@ -44,10 +73,11 @@ def launch(request: Request, scope: Scope, workflow: Workflow) -> HttpResponse:
     if not scope.can("run.launch"):
         raise ApiError(403, "PERMISSION_DENIED", "Your role does not allow launching runs here.")
     seconds = _wait_seconds(request)
-    if seconds:
-        _check_waiters(scope)
     began = time.monotonic()
-    with _refusals():
+    with _refusals(), ExitStack() as held:
+        slot = WaitSlot(scope.user.pk) if seconds else None
+        if slot:
+            held.callback(slot.release)
         # Checked again by `start`; here it saves the transfer of a file that nobody takes.
         check_runnable(workflow)
         # The request that REST framework wraps: its parsers would read the body first.
@@ -59,19 +89,31 @@ def launch(request: Request, scope: Scope, workflow: Workflow) -> HttpResponse:
                 source=_source(request),
                 idempotency_key=_idempotency_key(request),
             )
-    return _respond(request, scope, started, seconds, began)
+        if slot and isinstance(request._request, ASGIRequest):  # noqa: SLF001
+            held.pop_all()  # released when the wait ends
+            return _deferred(scope, started, seconds, slot, since=began)
+        return _respond(scope, started, seconds)
 
 
-def _respond(
-    request: Request, scope: Scope, started: StartedRun, seconds: int, began: float
+def _deferred(
+    scope: Scope, started: StartedRun, seconds: int, slot: WaitSlot, *, since: float
 ) -> HttpResponse:
-    run, org = started.run, scope.organisation.slug
+    headers = _headers(started, seconds)
+    # The run of an earlier request may have ended before this one began.
+    begin = None if started.replayed else since
+    wait = partial(_wait, scope, started.run, seconds, headers, begin, slot)
+    return DeferredResponse(wait, status=202)
+
+
+def _headers(started: StartedRun, seconds: int) -> dict[str, str]:
     headers = {"Preference-Applied": f"wait={seconds}"} if seconds else {}
     if started.replayed:
-        headers |= {"Idempotent-Replayed": "true", "Original-Request-Id": str(run.pk)}
-    if seconds and isinstance(request._request, ASGIRequest):  # noqa: SLF001
-        since = None if started.replayed else began
-        return DeferredResponse(partial(_wait, scope, run, seconds, headers, since), status=202)
+        headers |= {"Idempotent-Replayed": "true", "Original-Request-Id": str(started.run.pk)}
+    return headers
+
+
+def _respond(scope: Scope, started: StartedRun, seconds: int) -> HttpResponse:
+    run, org, headers = started.run, scope.organisation.slug, _headers(started, seconds)
     if seconds:
         events.wait_until_finished(run.pk, timeout=seconds)
     if seconds or started.replayed or not default_task_backend.supports_defer:
@@ -80,11 +122,15 @@ def _respond(
 
 
 async def _wait(
-    scope: Scope, run: Run, seconds: int, headers: dict[str, str], since: float | None
+    scope: Scope,
+    run: Run,
+    seconds: int,
+    headers: dict[str, str],
+    since: float | None,
+    slot: WaitSlot,
 ) -> HttpResponse:
     """Return the answer when the run has ended, or after `seconds`."""
     answer = in_thread(_answer)
-    _waiters[scope.user.pk] += 1
     try:
         async with asyncio.timeout(seconds):
             async for _ in events.changes(run.pk, ends_only=True, since=since):
@@ -94,7 +140,7 @@ async def _wait(
     except TimeoutError:
         pass
     finally:
-        _waiters[scope.user.pk] -= 1
+        slot.release()
     return await answer(scope, run, headers)
 
 
@@ -114,18 +160,6 @@ def _answer(scope: Scope, run: Run, headers: dict[str, str]) -> HttpResponse:
 def _accepted(document: run_documents.LaunchDocument, headers: dict[str, str]) -> HttpResponse:
     headers = headers | {"Location": document.url, "Retry-After": str(RETRY_AFTER_SECONDS)}
     return respond(document, status=202, headers=headers)
-
-
-def _check_waiters(scope: Scope) -> None:
-    """Raise ApiError if too many requests of the user wait already."""
-    if _waiters[scope.user.pk] >= MAX_WAITERS_PER_USER:
-        raise ApiError(
-            429,
-            "TOO_MANY_WAITERS",
-            f"{MAX_WAITERS_PER_USER} of your requests already wait for the end of their run. Send"
-            " this one without `Prefer: wait` and ask for its run later, or send it again.",
-            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-        )
 
 
 @contextmanager
@@ -149,10 +183,9 @@ def _source(request: Request) -> str:
 def _idempotency_key(request: Request) -> str:
     """Return the request's `Idempotency-Key`, or an empty string. Raises ApiError for a bad one."""
     key: str = request.headers.get("Idempotency-Key", "")
-    if len(key) > 255 or "\x00" in key:
-        raise ApiError(
-            400, "idempotency_key_too_long", "Idempotency-Key has more than 255 characters."
-        )
+    if fault := text_fault(key, 255):
+        code = "idempotency_key_too_long" if len(key) > 255 else "idempotency_key_invalid"
+        raise ApiError(400, code, f"Idempotency-Key {fault}.")
     return key
 
 

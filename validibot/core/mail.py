@@ -19,7 +19,7 @@ from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.db import transaction
 from django.tasks import task
 
-from validibot.core.models import PendingMail
+from validibot.core.models import PendingMail, RowId
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def send_later(message: EmailMessage) -> None:
 
 
 @task
-def send_pending_mail(mail_id: str) -> None:
+def send_pending_mail(mail_id: RowId) -> None:
     """Send a stored mail and delete it; a mail that is not there has been sent already."""
     row = PendingMail.objects.filter(pk=UUID(mail_id)).first()
     if row is None:

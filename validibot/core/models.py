@@ -1,9 +1,19 @@
 """Rows of the whole deployment: the maintenance flag, mails that wait for a task, and limits."""
 
 import uuid
+from typing import Annotated
 
 from django.db import models
 from django.utils import timezone
+from pydantic import AfterValidator
+
+
+def _check_uuid(text: str) -> str:
+    return str(uuid.UUID(text))
+
+
+# A row's UUID as the argument of a task: arguments are JSON.
+type RowId = Annotated[str, AfterValidator(_check_uuid)]
 
 
 class Maintenance(models.Model):
@@ -20,6 +30,25 @@ class Maintenance(models.Model):
 
     def __str__(self) -> str:
         return self.note or f"since {self.since:%Y-%m-%d %H:%M} UTC"
+
+
+class Deployment(models.Model):
+    """The identity of this database, in the one row of this table.
+
+    A marker object below DATA_ROOT repeats it, so that a purge removes no files of another database
+    (see `validibot.runs.purge`).
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
+    database_id = models.UUIDField(default=uuid.uuid4, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(id=1), name="deployment_is_one_row")
+        ]
+
+    def __str__(self) -> str:
+        return str(self.database_id)
 
 
 class PendingMail(models.Model):

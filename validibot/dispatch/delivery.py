@@ -5,13 +5,16 @@ The worker's HTTP endpoint for Cloud Tasks and the process of the database queue
 the queue, any other status repeats it. When attempt number `max_attempts` of the backend fails, a
 dead letter is recorded and the entry is removed. During an outage of the database no dead letter
 can be written, so the entry is kept; the limit of the queue itself is higher for that case.
+Arguments that do not have the types of the task's parameters are a dead letter at once.
 """
 
+import inspect
 import json
 import logging
 import re
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, get_type_hints
 
 from django.apps import apps
 from django.db import DatabaseError, InterfaceError, OperationalError
@@ -24,6 +27,7 @@ from django.tasks import (
 )
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from pydantic import TypeAdapter, ValidationError
 
 from validibot.dispatch import TryLater
 from validibot.dispatch.models import DeadLetter
@@ -61,6 +65,10 @@ class MalformedDelivery(Exception):
     """The body of a delivery is not a call of a task."""
 
 
+class WrongArguments(Exception):
+    """The arguments of a call do not fit the parameters of its task."""
+
+
 def queue_account() -> str:
     """Return the service account that the queue uses; "" for a queue that does not use HTTP."""
     return str(getattr(default_task_backend, "service_account", ""))
@@ -74,9 +82,14 @@ def deliver(delivery: TaskDelivery) -> DeliveryResult:
         # A repetition would not help.
         logger.warning("delivery %s is dropped: %s", delivery.task_id, error)
         return DeliveryResult(200, f"dropped: {error}")
-    result = _run(delivery, path, args, kwargs)
-    limit = getattr(default_task_backend, "max_attempts", None)
-    if result.done or limit is None or delivery.number + 1 < limit:
+    try:
+        result = _run(delivery, path, args, kwargs)
+    except WrongArguments as error:
+        result, is_last = DeliveryResult(422, str(error)), True
+    else:
+        limit = getattr(default_task_backend, "max_attempts", None)
+        is_last = limit is not None and delivery.number + 1 >= limit
+    if result.done or not is_last:
         return result
     text = result.error or result.message
     try:
@@ -134,6 +147,7 @@ def _run(
         # A worker of a newer version may have the task.
         logger.warning("delivery %s: no task %r", delivery.task_id, path[:200])
         return DeliveryResult(404, f"There is no task {path[:200]!r}.")
+    _check_arguments(task, args, kwargs)
     if task.takes_context:
         args = [TaskContext(task_result=_result(task, args, kwargs, delivery)), *args]
     try:
@@ -147,6 +161,33 @@ def _run(
         logger.exception("task %s failed", path)
         return DeliveryResult(500, "The task failed.", f"{type(error).__name__}: {error}")
     return DeliveryResult(200, "done")
+
+
+def _check_arguments(task: Task[..., Any], args: list[Any], kwargs: dict[str, Any]) -> None:
+    """Raise WrongArguments unless the arguments fit the task; a repetition would not help."""
+    signature, types = _parameters(task.func, takes_context=task.takes_context)
+    try:
+        given = signature.bind(*args, **kwargs).arguments
+    except TypeError as error:
+        raise WrongArguments(f"{task.name}: {error}.") from None
+    for name, value in given.items():
+        try:
+            types[name].validate_python(value, strict=True)
+        except ValidationError as error:
+            reason = error.errors(include_input=False, include_url=False)[0]["msg"]
+            raise WrongArguments(f"{task.name}: `{name}` is {value!r:.100}: {reason}.") from None
+
+
+@cache
+def _parameters(
+    function: Any, *, takes_context: bool
+) -> tuple[inspect.Signature, dict[str, TypeAdapter[Any]]]:
+    """Return the signature of a task's function, without its context, and the types in it."""
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())[1 if takes_context else 0 :]
+    hints = get_type_hints(function, include_extras=True)
+    types = {each.name: TypeAdapter[Any](hints.get(each.name, Any)) for each in parameters}
+    return signature.replace(parameters=parameters), types
 
 
 def _parse(body: bytes) -> _Call:

@@ -22,14 +22,15 @@ from validibot.workflows.select import accepted_extensions
 QUOTA_RETRY_SECONDS = 30
 # Reads no more rows than the quota, of the partial index `unfinished_runs_of`.
 _COUNT_UNFINISHED = """
-SELECT quota, (
+SELECT is_deleted, quota, (
     SELECT count(*) FROM (
         SELECT FROM runs_run
         WHERE organisation_id = %s AND status IN ('PENDING', 'RUNNING') LIMIT quota
     ) AS unfinished
 )
 FROM (
-    SELECT coalesce(launch_quota, %s) AS quota FROM accounts_organisation WHERE id = %s
+    SELECT coalesce(launch_quota, %s) AS quota, deletion_requested_at IS NOT NULL AS is_deleted
+    FROM accounts_organisation WHERE id = %s
 ) AS own
 """
 
@@ -86,12 +87,18 @@ def check_runnable(workflow: Workflow) -> None:
             )
 
 
-def check_quota(organisation: Organisation) -> None:
-    """Raise NotAdmitted if the organisation has as many unfinished runs as it may."""
+def check_organisation(organisation: Organisation) -> None:
+    """Raise NotAdmitted if the organisation is being deleted, or has as many runs as it may."""
     with connection.cursor() as cursor:
         owner = organisation.pk
         cursor.execute(_COUNT_UNFINISHED, [owner, settings.LAUNCH_QUOTA, owner])
-        quota, unfinished = cursor.fetchone() or (0, 0)
+        is_deleted, quota, unfinished = cursor.fetchone() or (True, 0, 0)
+    if is_deleted:
+        raise NotAdmitted(
+            "ORGANISATION_DELETED",
+            f"{organisation.name} is being deleted and takes no further runs.",
+            status=410,
+        )
     if 0 < quota <= unfinished:
         raise NotAdmitted(
             "LAUNCH_QUOTA_EXCEEDED",

@@ -13,8 +13,10 @@ from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Q, QuerySet, Sum
 from django.tasks import task
+from django.utils import timezone
 
 from validibot.accounts.models import Organisation, User
+from validibot.core.models import RowId
 from validibot.core.storage import StorageError, get_storage
 from validibot.dispatch import TryLater
 from validibot.runs.lifecycle import cancel_run
@@ -60,8 +62,13 @@ def extent_of(row: models.Model) -> DeletionExtent:
     )
 
 
+@transaction.atomic
 def request_deletion(row: models.Model) -> None:
-    """Enqueue the task that deletes the object and everything of it."""
+    """Enqueue the task that deletes the object and everything of it.
+
+    From now on it takes no runs: a tenant that goes on starting them cannot postpone the deletion.
+    """
+    _organisations_of(row).update(deletion_requested_at=timezone.now())
     match row:
         case Organisation():
             delete_organisation.enqueue(row.pk)
@@ -69,6 +76,7 @@ def request_deletion(row: models.Model) -> None:
             workspace = Organisation.objects.filter(personal_owner=row).first()
             delete_user.enqueue(row.pk, workspace.pk if workspace else 0)
         case Workflow():
+            Workflow.objects.filter(pk=row.pk).update(is_active=False)
             delete_workflow.enqueue(row.pk)
         case Submission():
             delete_submission.enqueue(str(row.pk))
@@ -102,7 +110,7 @@ def delete_workflow(workflow_id: int) -> None:
 
 
 @task
-def delete_submission(submission_id: str) -> None:
+def delete_submission(submission_id: RowId) -> None:
     """Delete a submission with its run."""
     delete_runs(Run.objects.filter(submission_id=submission_id))
     for submission in Submission.objects.filter(pk=submission_id):

@@ -11,6 +11,7 @@ deadline, `RUN_DEADLINE_SECONDS` after its start.
 """
 
 import datetime as dt
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
@@ -89,8 +90,8 @@ class Walk:
         self.steps = _load_steps(lease.run_id)
         self.run = self.steps[0].run
         # Equal only for the worker that made it RUNNING: a later one finds an earlier time.
-        self.is_first = self.run.started_at == lease.taken_at
-        kind = "delivered" if self.is_first else "resumed"
+        is_first = self.run.started_at == lease.taken_at
+        kind = "delivered" if is_first else "resumed"
         self.events = [RunEvent(kind=kind, actor="queue", data={"task": task} if task else {})]
 
     def go(self) -> bool:
@@ -188,30 +189,28 @@ class Walk:
         return Progress.ENDED if ended else Progress.ON
 
     def begin(self, step_run: StepRun) -> None:
-        """Mark the step as started.
-
-        The events of the first worker on an in-process step are written when the step is closed: a
-        moment later, as a rule, and without a transaction of their own.
-        """
+        """Mark the step as started, and write the events so far: if this worker dies they stay."""
         self.events.append(RunEvent(step_run=step_run, kind="step_started", actor=_ACTOR))
         # RUNNING too: the worker that began it may have died.
         startable = sources(STEP, StepStatus.RUNNING) | {StepStatus.RUNNING}
-        found = StepRun.objects.filter(
-            pk=step_run.pk, status__in=startable, run__lease_token=self.lease.token
-        )
-        started = {
-            "status": StepStatus.RUNNING,
-            "started_at": timezone.now(),
-            "starts": F("starts") + 1,
-        }
-        if self.is_first and step_run.step.validator.in_process:
-            if not found.update(**started):
+        events = [
+            {
+                "at": event.at.isoformat(),
+                "kind": event.kind,
+                "actor": event.actor,
+                "data": event.data,
+                "of_step": event.step_run_id is not None,
+            }
+            for event in self.events
+        ]
+        now = timezone.now()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _BEGIN_STEP,
+                [now, step_run.pk, sorted(startable), self.lease.token, json.dumps(events)],
+            )
+            if not cursor.rowcount:
                 raise StateMoved
-            return
-        with transaction.atomic():
-            if not found.update(**started):
-                raise StateMoved
-            record(self.run.pk, *self.events)
         self.events = []
 
     def judge(self, step_run: StepRun) -> Verdict:
@@ -269,6 +268,24 @@ class ModelColumns[M: Model]:
         ]
         return self._model.from_db(DEFAULT_DB_ALIAS, self._names, row)
 
+
+# One statement is one transaction, without the round trips of a transaction of its own.
+_BEGIN_STEP = """
+WITH started AS (
+    UPDATE runs_steprun step_run SET status = 'RUNNING', started_at = %s, starts = starts + 1
+    FROM runs_run run
+    WHERE step_run.id = %s AND step_run.status = ANY(%s)
+        AND run.id = step_run.run_id AND run.lease_token = %s
+    RETURNING step_run.id, step_run.run_id
+)
+INSERT INTO runs_runevent (run_id, step_run_id, at, kind, actor, message, data)
+SELECT started.run_id, CASE WHEN event.of_step THEN started.id END, event.at, event.kind,
+    event.actor, '', event.data
+FROM started, ROWS FROM (
+    jsonb_to_recordset(%s::jsonb) AS (at timestamptz, kind text, actor text, data jsonb, of_step boolean)
+) WITH ORDINALITY AS event(at, kind, actor, data, of_step, number)
+ORDER BY event.number
+"""
 
 _STEP_RUN, _RUN = ModelColumns(StepRun, "step_run"), ModelColumns(Run, "run")
 _WORKFLOW = ModelColumns(Workflow, "workflow")

@@ -3,12 +3,16 @@
 `settings.RETENTION_DAYS` holds the days of each kind; None keeps the kind for ever. Results and
 evidence are kept unless their days are set. A pass works in bounded batches, each in a transaction
 of its own, and may be interrupted and repeated at any time.
+
+Orphaned files are those without a row, so those of another database look like orphans. The object
+`database-id` below DATA_ROOT names the database that the files belong to; the first purge writes it.
 """
 
 import datetime as dt
 import logging
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import batched
 from typing import Any
 from uuid import UUID
@@ -18,8 +22,8 @@ from django.db import connection, models
 from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
-from validibot.core.models import CacheEntry, FailureCount, PendingMail
-from validibot.core.storage import StorageError, get_storage
+from validibot.core.models import CacheEntry, Deployment, FailureCount, PendingMail
+from validibot.core.storage import ObjectExists, StorageError, get_storage
 from validibot.dispatch import TryLater
 from validibot.runs.deletion import delete_files, delete_runs
 from validibot.runs.models import Artifact, Attempt, CallbackReceipt, IdempotencyKey, Run, RunEvent
@@ -29,6 +33,8 @@ from validibot.submissions.models import Submission
 BATCH = 1000
 # A pass ends after so many batches of one kind; the next pass goes on.
 MAX_BATCHES = 100
+# The object below DATA_ROOT that names the database its files belong to.
+MARKER = "database-id"
 _ENDED = sorted(terminal(RUN))
 _UUID_TEXT = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _FOLDER = re.compile(
@@ -42,8 +48,15 @@ _DEAD_JOBS = "DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procras
 logger = logging.getLogger(__name__)
 
 
+class DataRootShared(Exception):
+    """The files below DATA_ROOT belong to another database; the message says what to do."""
+
+
 def purge() -> dict[str, int]:
-    """Remove what is older than its retention; return how many of each kind were removed."""
+    """Remove what is older than its retention; return how many of each kind were removed.
+
+    Raises DataRootShared, after everything else, instead of removing files of another database.
+    """
     now = timezone.now()
     removed: dict[str, int] = {}
     for kind, remove in _KINDS.items():
@@ -133,6 +146,7 @@ def _orphaned_files(before: dt.datetime) -> int:
     the files of an attempt, and at once after the file of a submission, so the row of an old file
     would be there. The last attempt's artifacts, and those of any other, keep their folder.
     """
+    _check_data_root()
     removed = 0
     for kind in ("runs", "submissions"):
         root = f"{settings.DATA_ROOT}/{kind}/"
@@ -144,6 +158,23 @@ def _orphaned_files(before: dt.datetime) -> int:
             if removed >= BATCH:
                 return removed
     return removed
+
+
+def _check_data_root() -> None:
+    """Raise DataRootShared unless the marker below DATA_ROOT names this database; write it first."""
+    uri = f"{settings.DATA_ROOT}/{MARKER}"
+    own = str(Deployment.objects.get_or_create(id=1)[0].database_id)
+    storage = get_storage(uri)
+    with suppress(ObjectExists):
+        if storage.current(uri) is None:
+            storage.create(uri, own.encode(), mime_type="text/plain")
+    found = storage.read(uri, limit=100).decode(errors="replace").strip()
+    if found != own:
+        raise DataRootShared(
+            f"No orphaned files were removed: {settings.DATA_ROOT} belongs to the database"
+            f" {found[:36]!r}, and this one is {own!r}. Give each database a DATA_ROOT of its own. If"
+            f" the other database is gone for good, delete {uri} and purge again."
+        )
 
 
 def _without_rows(folders: Mapping[str, re.Match[str]]) -> list[str]:

@@ -22,7 +22,7 @@ from validibot.core.storage import StorageError
 from validibot.runs import queue
 from validibot.runs.access import (
     NotAdmitted,
-    check_quota,
+    check_organisation,
     check_runnable,
     check_scenario,
     check_type,
@@ -71,7 +71,7 @@ def start(
     check_runnable(workflow)
     check_type(workflow, incoming.filename)
     check_scenario(workflow, incoming.scenario)
-    _check_quota(workflow, user, idempotency_key)
+    _check_organisation(workflow, user, idempotency_key)
     workflow = freeze(workflow)
     submission = content.prepare(
         incoming, organisation=workflow.organisation, project=workflow.project, user=user
@@ -113,10 +113,10 @@ def start_run(
     return run
 
 
-def _check_quota(workflow: Workflow, user: User | None, key: str) -> None:
-    """Raise NotAdmitted over quota, unless the key belongs to a run that was started already."""
+def _check_organisation(workflow: Workflow, user: User | None, key: str) -> None:
+    """Raise NotAdmitted as `check_organisation`, unless the key belongs to a run that was started."""
     try:
-        check_quota(workflow.organisation)
+        check_organisation(workflow.organisation)
     except NotAdmitted:
         known = IdempotencyKey.objects.filter(
             organisation=workflow.organisation, user=user, key=key

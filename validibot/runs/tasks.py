@@ -12,6 +12,7 @@ from django.conf import settings
 from django.tasks import TaskContext, task
 
 from validibot.core.mail import RecipientRefused
+from validibot.core.models import RowId
 from validibot.core.storage import StorageError
 from validibot.dispatch import TryLater
 from validibot.engines import EngineBusy
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 @task(takes_context=True)
-def execute_run(context: TaskContext[Any, Any], run_id: str) -> None:
+def execute_run(context: TaskContext[Any, Any], run_id: RowId) -> None:
     """Go on with a run."""
     try:
         execute(UUID(run_id), task=context.task_result.id)
@@ -40,7 +41,7 @@ def execute_run(context: TaskContext[Any, Any], run_id: str) -> None:
 
 
 @task
-def watch_attempt(attempt_id: str, number: int = 0) -> None:
+def watch_attempt(attempt_id: RowId, number: int = 0) -> None:
     """Look after an execution, again and again, less and less often."""
     try:
         active = reconcile.look(UUID(attempt_id))
@@ -57,7 +58,7 @@ def sweep() -> None:
 
 
 @task
-def cancel_execution(attempt_id: str) -> None:
+def cancel_execution(attempt_id: RowId) -> None:
     """Cancel the execution of an attempt that has ended; the sweep makes sure that it ends."""
     attempt = reconcile.load_attempt(UUID(attempt_id))
     if attempt is None:
@@ -69,7 +70,7 @@ def cancel_execution(attempt_id: str) -> None:
 
 
 @task
-def send_run_finished(run_id: str) -> None:
+def send_run_finished(run_id: RowId) -> None:
     """Mail the user who started a run on its page."""
     runs = Run.objects.select_related("organisation", "submission", "user", "workflow")
     run = runs.filter(pk=run_id).first()

@@ -118,10 +118,18 @@ def _headers(request: HttpRequest) -> dict[str, Any]:
 
 def _body_name(request: HttpRequest, content: BinaryIO) -> str:
     if name := request.headers.get("X-Filename", ""):
-        return name
+        return _header_text(name)
     head = content.read(filetypes.HEAD_BYTES)
     content.seek(0)
     return filetypes.default_filename(request.content_type or "", head)
+
+
+def _header_text(value: str) -> str:
+    """Return a header's text as UTF-8: Django decodes the bytes of headers as Latin-1."""
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return value
 
 
 def _spool(request: HttpRequest, content: BinaryIO) -> None:
@@ -200,10 +208,15 @@ def _incoming(content: BinaryIO, filename: str, fields: dict[str, Any]) -> Incom
 
 def _leaf(filename: str) -> str:
     leaf = filename.replace("\\", "/").rpartition("/")[2].strip()
-    if leaf in ("", ".", "..") or not _storable(leaf, 255) or BIDI_CONTROLS.search(leaf):
+    fault = text_fault(leaf, 255)
+    if leaf in ("", ".", ".."):
+        fault = "is not a name"
+    elif found := BIDI_CONTROLS.search(leaf):
+        fault = f"contains the control character U+{ord(found[0]):04X}"
+    if fault:
         raise IntakeError(
             "INVALID_PAYLOAD",
-            f"Invalid file name {filename[:80]!r}. Send a plain name such as model.idf.",
+            f"The file name {filename[:80]!r} {fault}. Send a plain name such as model.idf.",
             field="filename",
         )
     return leaf
@@ -213,10 +226,8 @@ def _text(fields: dict[str, Any], field: str) -> str:
     value = fields.get(field, "")
     if value is None:
         return ""
-    if not _storable(value, 255):
-        raise IntakeError(
-            "INVALID_PAYLOAD", f"`{field}` must be a string of at most 255 characters.", field=field
-        )
+    if fault := text_fault(value, 255):
+        raise IntakeError("INVALID_PAYLOAD", f"`{field}` {fault}.", field=field)
     return str(value)
 
 
@@ -230,24 +241,34 @@ def _metadata(value: Any) -> dict[str, str]:
             raise IntakeError(
                 "INVALID_PAYLOAD", "`metadata` is not valid JSON.", field="metadata"
             ) from error
-    if not isinstance(value, dict) or len(value) > 100 or not all(map(_is_entry, value.items())):
+    if not isinstance(value, dict) or len(value) > 100:
         raise IntakeError(
             "INVALID_PAYLOAD",
             "`metadata` must be a JSON object of at most 100 short strings.",
             field="metadata",
         )
+    for key, text in value.items():
+        for owner, each, length in (("the key", key, 255), ("the value", text, 2000)):
+            if fault := text_fault(each, length):
+                raise IntakeError(
+                    "INVALID_PAYLOAD",
+                    f"`metadata`: {owner} of the entry {key[:80]!r} {fault}.",
+                    field="metadata",
+                )
     return value
 
 
-def _is_entry(entry: tuple[Any, Any]) -> bool:
-    return _storable(entry[0], 255) and _storable(entry[1], 2000)
-
-
-def _storable(value: Any, length: int) -> bool:
-    """Return whether PostgreSQL accepts the text: no NUL, no half of a surrogate pair."""
-    if not isinstance(value, str) or len(value) > length or "\x00" in value:
-        return False
-    return not any("\ud800" <= character <= "\udfff" for character in value)
+def text_fault(value: Any, length: int) -> str:
+    """Return why PostgreSQL or we cannot store a text, as the end of a sentence, or nothing."""
+    if not isinstance(value, str):
+        return f"must be a string, not {type(value).__name__}"
+    if len(value) > length:
+        return f"has more than {length:,} characters"
+    if "\x00" in value:
+        return "contains the control character U+0000"
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        return "contains half of a surrogate pair"
+    return ""
 
 
 def _decode(text: bytes, field: str) -> bytes:

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from validibot.core.problems import ApiError
 from validibot.dispatch.delivery import TaskDelivery, deliver, queue_account
 from validibot.runs import callback
-from validibot.runs.purge import purge as run_purge
+from validibot.runs.purge import DataRootShared, purge as run_purge
 from validibot.runs.sweep import run_sweep
 from validibot.worker.doors import door
 
@@ -54,4 +54,7 @@ def purge(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str
     """Remove what is older than its retention, as the scheduler asks once a day."""
     if not caller or caller != settings.SCHEDULER_ACCOUNT:
         raise ApiError(403, "PERMISSION_DENIED", "Only the scheduler asks for a purge.")
-    return 200, dict(run_purge())
+    try:
+        return 200, dict(run_purge())
+    except DataRootShared as error:
+        raise ApiError(409, "DATA_ROOT_SHARED", str(error)) from error

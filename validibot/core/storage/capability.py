@@ -14,6 +14,7 @@ token is renewed when less than half of its hour is left.
 """
 
 import datetime as dt
+import json
 import threading
 from dataclasses import dataclass
 from functools import cache, partial
@@ -26,7 +27,7 @@ from django.conf import settings
 from django.utils import timezone
 from google.auth import downscoped, impersonated_credentials
 from google.auth.credentials import Credentials
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import GoogleAuthError, RefreshError
 from google.auth.transport.requests import Request
 
 from validators.sdk.storage import StorageError
@@ -37,6 +38,9 @@ _LIFETIME = dt.timedelta(hours=1)  # the most that Google allows
 _LEAST_LIFETIME = _LIFETIME / 2
 _TIMEOUT_SECONDS = 5.0  # for each answer; google-auth would wait for 120
 _ROLES = ("inRole:roles/storage.objectViewer", "inRole:roles/storage.objectCreator")
+
+# Answers to `generateAccessToken` that stay the same until an operator changes IAM.
+_REFUSALS = (403, 404)
 
 _renewing = threading.Lock()
 
@@ -49,6 +53,10 @@ class StorageCapability:
     expires_at: dt.datetime
     prefix: str
     project: str
+
+
+class CapabilityRefused(StorageError):
+    """Google refuses the capability account; only an operator can change that."""
 
 
 class _HeldToken(Credentials):
@@ -64,7 +72,7 @@ class _HeldToken(Credentials):
 
 
 def mint(folder: str) -> StorageCapability:
-    """Return a capability for `folder` (`gs://bucket/a/b`). Raises StorageError."""
+    """Return a capability for `folder` (`gs://bucket/a/b`). Raises StorageError, CapabilityRefused."""
     bucket = urlsplit(folder).netloc
     prefix = f"{folder.rstrip('/')}/"
     try:
@@ -114,9 +122,33 @@ def _account_token() -> _HeldToken:
     with _renewing:
         now = timezone.now().replace(tzinfo=None)
         if account.expiry is None or account.expiry - now < _LEAST_LIFETIME:
-            account.refresh(request())  # type: ignore[no-untyped-call]
+            try:
+                account.refresh(request())  # type: ignore[no-untyped-call]
+            except RefreshError as error:
+                if _status(error) in _REFUSALS:
+                    raise CapabilityRefused(_refusal(settings.CAPABILITY_ACCOUNT, error)) from error
+                raise
         assert account.expiry, "a refresh sets it"
         return _HeldToken(str(account.token), account.expiry)
+
+
+def _status(error: RefreshError) -> int:
+    """Return the HTTP status in the answer to `generateAccessToken`, or 0."""
+    try:
+        return int(json.loads(error.args[1])["error"]["code"])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return 0
+
+
+def _refusal(account: str, error: RefreshError) -> str:
+    source, _ = own_credentials()
+    caller = getattr(source, "service_account_email", "") or "the worker's account"
+    reason = json.loads(error.args[1])["error"].get("message", "no reason given")
+    return (
+        f"{caller} may not make tokens of the CAPABILITY_ACCOUNT {account}: it needs the permission"
+        " iam.serviceAccounts.getAccessToken on it. Grant the role"
+        f" roles/iam.serviceAccountTokenCreator on {account} to {caller}. Google answered: {reason}"
+    )
 
 
 def _boundary(bucket: str, prefix: str) -> downscoped.CredentialAccessBoundary:

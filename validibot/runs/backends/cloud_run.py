@@ -21,7 +21,7 @@ from google.protobuf.duration_pb2 import Duration
 from pydantic import Field
 
 from validibot.core.storage import StorageError
-from validibot.core.storage.capability import StorageCapability, mint
+from validibot.core.storage.capability import CapabilityRefused, StorageCapability, mint
 from validibot.runs.backends.base import (
     BackendOptions,
     ExecutionBackend,
@@ -88,6 +88,8 @@ class CloudRunBackend(ExecutionBackend):
         try:
             capability = mint(request.input_uri.rpartition("/")[0])
             _connect(jobs())
+        except CapabilityRefused as error:
+            raise LaunchError(f"{name}: {error}", permanent=True) from error
         except (StorageError, GoogleAuthError, StateUnavailable) as error:
             raise LaunchError(f"{name}: {error}", not_accepted=True) from error
         try:

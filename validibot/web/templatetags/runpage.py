@@ -52,6 +52,12 @@ class Group:
 
 
 @register.filter
+def sentence_case(text: str) -> str:
+    """Return a title of django-allauth, which capitalises each word, as the rest of our texts."""
+    return str(text).strip().capitalize()
+
+
+@register.filter
 def verdict(run: Run) -> str:
     """Return the state or result of the run as a word."""
     return _verdict(run)[0]

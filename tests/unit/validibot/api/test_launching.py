@@ -264,7 +264,16 @@ def test_stored_file_of_a_replay_is_removed(
 
 
 def test_long_idempotency_key_is_refused(alice: Api, people: Workflow) -> None:
-    assert alice.launch(GOOD, **{"Idempotency-Key": "k" * 256}).status_code == 400
+    answer = alice.launch(GOOD, **{"Idempotency-Key": "k" * 256})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_too_long")
+
+
+def test_idempotency_key_with_control_character_is_refused(alice: Api, people: Workflow) -> None:
+    answer = alice.launch(GOOD, **{"Idempotency-Key": "k\0"})
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == "Idempotency-Key contains the control character U+0000."
 
 
 @pytest.mark.parametrize(
@@ -296,6 +305,32 @@ def test_file_name_with_direction_control_is_refused(alice: Api, people: Workflo
     answer = alice.post(RUNS, json.dumps(envelope), "application/json")
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "filename")
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"), [("größe.json".encode(), "größe.json"), (b"gr\xf6\xdfe.json", "größe.json")]
+)
+def test_file_name_in_header_is_read_as_utf8(
+    alice: Api, people: Workflow, sent: bytes, stored: str
+) -> None:
+    """Latin-1, as the older standard has it, is still understood."""
+    assert alice.launch(GOOD, sent.decode("latin-1")).status_code == 201
+
+    assert Submission.objects.get().filename == stored
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("name", "a\0b"), ("filename", "a\0.json"), ("metadata", {"k": "a\0"})]
+)
+def test_control_character_is_named_with_its_field(
+    alice: Api, people: Workflow, field: str, value: Any
+) -> None:
+    envelope = {"content": "{}", field: value}
+
+    answer = alice.post(RUNS, json.dumps(envelope), "application/json")
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, field)
+    assert "contains the control character U+0000" in answer.json()["detail"]
 
 
 def test_direction_controls_are_shown_escaped() -> None:

@@ -5,6 +5,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from pytest_django import Settings
 from tests.unit.validibot.api.conftest import Api
 from validibot.api import launch
 from validibot.core.asgi import ThreadedHandler, in_thread
+from validibot.core.problems import ApiError
 from validibot.runs.events import listener, record
 from validibot.runs.models import Run, RunEvent
 from validibot.workflows.models import Workflow
@@ -70,7 +72,7 @@ def _end_runs() -> None:
 
 
 async def _waiting(count: int) -> None:
-    while launch._waiters.total() < count:  # noqa: ASYNC110 - nothing tells of it
+    while len(launch.WaitSlot._taken) < count:  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0.01)
 
 
@@ -85,7 +87,7 @@ async def test_waiting_clients_leave_the_thread_to_others(asgi: AsgiApi) -> None
     assert (status, document["email"]) == (200, "alice@example.com")
     assert {(status, run["result"]) for status, run, _ in answers} == {(201, "PASS")}
     assert all(headers["x-request-id"] for _, _, headers in answers)
-    assert launch._waiters.total() == 0
+    assert not launch.WaitSlot._taken
 
 
 async def test_wait_that_is_over_answers_202(asgi: AsgiApi) -> None:
@@ -109,3 +111,30 @@ async def test_too_many_waiting_requests_of_a_user_answer_429(
 
     assert (status, problem["code"], headers["retry-after"]) == (429, "TOO_MANY_WAITERS", "5")
     assert without == 202
+
+
+async def test_burst_waits_for_exactly_the_limit(
+    asgi: AsgiApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run of a request that is refused is not started."""
+    monkeypatch.setattr(launch, "MAX_WAITERS_PER_USER", 3)
+    asgi.application = ThreadedHandler(threads=8)
+    burst = [asyncio.ensure_future(asgi.send("POST", RUNS, prefer="wait=30")) for _ in range(8)]
+    statuses = [(await each)[0] for each in islice(asyncio.as_completed(burst), 5)]
+    await in_thread(_end_runs)()
+    answers = await asyncio.gather(*burst)
+
+    assert statuses == [429] * 5
+    assert sorted(status for status, _, _ in answers) == [201] * 3 + [429] * 5
+    assert await in_thread(Run.objects.count)() == 3
+    assert not launch.WaitSlot._taken
+
+
+def test_lost_wait_slot_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "MAX_WAITERS_PER_USER", 1)
+    slot = launch.WaitSlot(1)
+    with pytest.raises(ApiError, match="already wait"):
+        launch.WaitSlot(1)
+    del slot
+
+    launch.WaitSlot(1).release()

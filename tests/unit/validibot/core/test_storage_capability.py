@@ -89,3 +89,20 @@ def test_missing_account_setting_raises_storage_error(settings: Settings) -> Non
 
 def test_token_requests_have_a_timeout() -> None:
     assert capability.request().keywords == {"timeout": 5.0}
+
+
+@pytest.mark.parametrize(("status", "permanent"), [(403, True), (404, True), (503, False)])
+@time_machine.travel(NOON, tick=False)
+def test_refused_account_names_account_and_permission(
+    google: responses.RequestsMock, status: int, permanent: bool
+) -> None:
+    answer = {"error": {"code": status, "message": "denied"}}
+    google.replace(responses.POST, IAM, status=status, json=answer)
+
+    with pytest.raises(StorageError) as caught:
+        capability.mint("gs://bucket/runs/1")
+
+    assert isinstance(caught.value, capability.CapabilityRefused) == permanent
+    if permanent:
+        assert f"CAPABILITY_ACCOUNT {ACCOUNT}" in str(caught.value)
+        assert "iam.serviceAccounts.getAccessToken" in str(caught.value)

@@ -13,10 +13,11 @@ from validibot.dispatch.models import DeadLetter
 from validibot.runs.tasks import execute_run
 
 PATH = "validibot.runs.tasks.execute_run"
+RUN_ID = "5c2dd5b2-3c1e-4d1f-9a77-0d5a7d3fbb3e"
 
 
 def delivery(**changes: Any) -> TaskDelivery:
-    call = {"task": PATH, "args": ["42"], "kwargs": {}} | changes
+    call = {"task": PATH, "args": [RUN_ID], "kwargs": {}} | changes
     return TaskDelivery(json.dumps(call).encode(), task_id="t1", number=2)
 
 
@@ -38,7 +39,7 @@ def test_delivery_calls_task_with_context(calls: list[Any]) -> None:
     assert deliver(delivery()).status == 200
 
     [(context, argument)] = calls
-    assert argument == "42"
+    assert argument == RUN_ID
     assert (context.task_result.id, context.attempt) == ("t1", 3)
 
 
@@ -115,10 +116,11 @@ def _three_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_last_failed_attempt_becomes_dead_letter(calls: list[Any]) -> None:
     calls.append(ValueError("a\0bug"))
 
-    assert deliver(delivery(kwargs={"b": 1})).status == 200
+    path = "validibot.runs.tasks.watch_attempt"
+    assert deliver(delivery(task=path, kwargs={"number": 1})).status == 200
 
     letter = DeadLetter.objects.get()
-    assert str(letter) == f'{PATH}("42", b=1)'
+    assert str(letter) == f'{path}("{RUN_ID}", number=1)'
     assert (letter.task_id, letter.attempts, letter.error) == ("t1", 3, "ValueError: abug")
 
 
@@ -168,3 +170,26 @@ def test_requeue_unknown_task_keeps_letter() -> None:
 
     assert not requeue(letter)
     assert DeadLetter.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        ({"args": ["42"]}, "`run_id` is '42'"),
+        ({"args": [42]}, "`run_id` is 42: Input should be a valid string"),
+        ({"args": []}, "missing a required argument: 'run_id'"),
+        ({"kwargs": {"speed": 1}}, "unexpected keyword argument 'speed'"),
+        (
+            {"task": "validibot.runs.deletion.delete_workflow", "args": ["x"]},
+            "`workflow_id` is 'x'",
+        ),
+    ],
+)
+@pytest.mark.django_db
+def test_wrong_arguments_are_dead_letter_at_once(
+    calls: list[Any], call: dict[str, Any], reason: str
+) -> None:
+    assert deliver(delivery(**call)).status == 200
+
+    assert not calls
+    assert reason in DeadLetter.objects.get().error

@@ -12,8 +12,11 @@ from tests.factories import FindingFactory, StepFactory, started_run
 from validibot.accounts.models import Organisation, User
 from validibot.accounts.workspaces import ensure_personal_workspace
 from validibot.core.storage import get_storage
+from validibot.runs.access import NotAdmitted
 from validibot.runs.deletion import extent_of, request_deletion
 from validibot.runs.models import Run
+from validibot.runs.start import start
+from validibot.submissions.content import Incoming
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Workflow
 
@@ -105,3 +108,18 @@ def test_admin_site_confirms_with_extent_and_deletes(run: Run, client: Client) -
 
     assert answer.status_code == 302
     assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize(("what", "status"), [("organisation", 410), ("workflow", 409)])
+def test_launch_during_deletion_is_refused(run: Run, settings: Any, what: str, status: int) -> None:
+    """Executions may take a while to end; new runs must not postpone the deletion."""
+    settings.TASKS = {"default": {"BACKEND": "django.tasks.backends.dummy.DummyBackend"}}
+    request_deletion(getattr(run, what))
+    workflow = Workflow.objects.get(pk=run.workflow_id)
+    incoming = Incoming(BytesIO(b"{}"), "a.json", 2, "0" * 64)
+
+    with pytest.raises(NotAdmitted) as caught:
+        start(workflow, incoming, user=None, source=Run.Source.API)
+
+    assert caught.value.status == status
+    assert Run.objects.count() == 1

@@ -139,6 +139,27 @@ def test_engine_crash_ends_run_as_error(monkeypatch: pytest.MonkeyPatch) -> None
     assert "unexpectedly" in run.error
 
 
+def test_step_start_is_recorded_before_its_engine_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timeline shows the step of a worker that dies in it."""
+
+    def die(document: Document, config: object) -> Result:
+        raise SystemExit
+
+    monkeypatch.setattr(
+        "validibot.runs.execute.get_engine",
+        lambda name: type("Engine", (), {"check": staticmethod(die)}),
+    )
+    run = started_run(step=StepFactory.create())
+
+    with pytest.raises(SystemExit):
+        execute(run.pk, task="t1")
+
+    assert kinds(run) == ["delivered", "step_started"]
+    delivered, started = run.events.order_by("-id")[:2][::-1]
+    assert (delivered.step_run, delivered.data) == (None, {"task": "t1"})
+    assert started.step_run == run.steps.get()
+
+
 def test_unknown_engine_ends_run_as_error() -> None:
     step = StepFactory.create()
     Validator.objects.filter(pk=step.validator_id).update(engine="no_such")
@@ -229,7 +250,7 @@ def test_worker_without_lease_writes_nothing(monkeypatch: pytest.MonkeyPatch) ->
     run.refresh_from_db()
     assert run.status == "CANCELED"
     assert not Finding.objects.filter(run=run).exists()
-    assert kinds(run) == []
+    assert kinds(run) == ["delivered", "step_started"]
 
 
 @pytest.mark.parametrize("inline", [b'{"name": "Ada"}', b'{"n\xc3\xa4me": "\\u0000"}'])

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from django.conf import settings
 from django.contrib.sessions.models import Session
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from tests.factories import (
@@ -34,6 +34,12 @@ from validibot.submissions.models import Submission
 pytestmark = pytest.mark.django_db
 
 LONG_AGO = dt.timedelta(days=400)
+
+
+@pytest.fixture(autouse=True)
+def _data_root(settings: Any, tmp_path: Path) -> None:
+    """Each test has a database of its own, so it needs a DATA_ROOT of its own."""
+    settings.DATA_ROOT = tmp_path.as_uri()
 
 
 @pytest.fixture
@@ -175,3 +181,25 @@ def test_inputs_of_an_old_attempt_are_removed_and_outputs_stay(run: Run) -> None
     assert purge()["inputs"] == 1
     left = {item.uri.removeprefix(f"{folder}/") for item in storage.list_below(f"{folder}/")}
     assert left == {"outputs/a.csv", "output.json"}
+
+
+def test_purge_keeps_files_of_another_database(settings: Any, tmp_path: Path) -> None:
+    """Of two databases that share a DATA_ROOT neither removes the other's files."""
+    settings.DATA_ROOT = tmp_path.as_uri()
+    purge()
+    marker = tmp_path / "database-id"
+    other = str(uuid4())
+    marker.write_text(other)
+    file = tmp_path / "submissions" / "1" / str(uuid4()) / "content"
+    file.parent.mkdir(parents=True)
+    file.write_text("x")
+    long_ago = (timezone.now() - LONG_AGO).timestamp()
+    os.utime(file, (long_ago, long_ago))
+
+    with pytest.raises(CommandError, match=f"belongs to the database '{other}'.*delete file:"):
+        call_command("purge")
+    assert file.exists()
+
+    marker.unlink()
+    assert purge()["orphaned_files"] == 1
+    assert not file.exists()

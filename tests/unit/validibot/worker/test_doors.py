@@ -170,7 +170,7 @@ def test_a_database_that_is_away_asks_to_come_again(
     def fail(body: bytes) -> None:
         raise OperationalError("server closed the connection")
 
-    monkeypatch.setattr(callback, "receive", fail)
+    monkeypatch.setattr(callback, "handle", fail)
 
     assert post(client, CALLBACKS).status_code == 503
 
