@@ -30,7 +30,13 @@ from validators.sdk.storage import (
     StorageOptions,
     open_storage,
 )
-from validators.sdk.validation import ArtifactFile, ContainerValidator, Failure, ValidationResult
+from validators.sdk.validation import (
+    FURTHER_FILES_PORT,
+    ArtifactFile,
+    ContainerValidator,
+    Failure,
+    ValidationResult,
+)
 from validators.sdk.worker import Capability
 
 log = logging.getLogger(__name__)
@@ -86,28 +92,31 @@ class ExecutionAttempt[Envelope: ValidationInputEnvelope]:
             raise StorageError(f"{self.output_uri} is the output of another attempt.")
         return output
 
-    def fetch_files(self, folder: Path, *, pool: Executor) -> dict[str, Path]:
-        """Return every file of the envelope by port key, verified, each in its own folder.
+    def fetch_files(
+        self, folder: Path, *, pool: Executor
+    ) -> tuple[dict[str, Path], dict[str, Path]]:
+        """Return the verified files of the envelope: by port key, and further files by name.
 
-        Raises Failure.
+        Each file of a port has a folder of its own; further files share one. Raises Failure.
         """
         items: list[InputFileItem | ResourceFileItem] = [
             *self.envelope.input_files,
             *self.envelope.resource_files,
         ]
-        paths = {
-            item.port_key: folder / str(number) / item.name for number, item in enumerate(items)
+        further = [item for item in items if item.port_key == FURTHER_FILES_PORT]
+        others = [item for item in items if item.port_key != FURTHER_FILES_PORT]
+        files = {
+            item.port_key: folder / str(number) / item.name for number, item in enumerate(others)
         }
-        if len(paths) < len(items):
-            ports = Counter(item.port_key for item in items)
-            port = next(key for key, count in ports.items() if count > 1)
-            text = f"The envelope has {ports[port]} files for port {port!r}; a port takes one."
-            raise Failure(text, code="ENVELOPE_AMBIGUOUS")
+        further_files = {item.name: folder / FURTHER_FILES_PORT / item.name for item in further}
+        _require_one_each("port", [item.port_key for item in others])
+        _require_one_each("the name", [item.name for item in further])
+        targets = [*files.values(), *further_files.values()]
         try:
-            list(pool.map(self._fetch, items, paths.values()))
+            list(pool.map(self._fetch, [*others, *further], targets))
         except StorageError as error:
             raise Failure(str(error), code="INPUT_UNAVAILABLE") from error
-        return paths
+        return files, further_files
 
     def publish(
         self, result: ValidationResult, *, timing: ValidationTiming, pool: Executor
@@ -150,7 +159,7 @@ class ExecutionAttempt[Envelope: ValidationInputEnvelope]:
         return open_storage(uri, self._options)
 
     def _fetch(self, item: InputFileItem | ResourceFileItem, target: Path) -> None:
-        target.parent.mkdir(parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         self._open(item.uri).fetch(
             item.uri, target, size=item.size_bytes, sha256=item.sha256, version=item.storage_version
         )
@@ -222,3 +231,11 @@ class ExecutionAttempt[Envelope: ValidationInputEnvelope]:
             log.warning("the manifest was not stored: %s", error)
             return None
         return RawOutputs(format="directory", manifest_uri=uri)
+
+
+def _require_one_each(kind: str, keys: list[str]) -> None:
+    """Raise Failure if a port or name has more than one file."""
+    for key, count in Counter(keys).items():
+        if count > 1:
+            text = f"The envelope has {count} files for {kind} {key!r}; it may have one."
+            raise Failure(text, code="ENVELOPE_AMBIGUOUS")

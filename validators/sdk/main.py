@@ -118,13 +118,14 @@ def _judge[Envelope: ValidationInputEnvelope](
             if environment.output_uri not in {None, attempt.output_uri}:
                 text = "VALIDIBOT_OUTPUT_URI differs from the envelope's expected_output_uri"
                 return failed(text, code="OUTPUT_REDIRECTED")
-            files = attempt.fetch_files(folder / "inputs", pool=pool)
+            files, further_files = attempt.fetch_files(folder / "inputs", pool=pool)
             work = folder / "work"
             work.mkdir()
             return validator.validate(
                 ValidationRequest(
                     envelope=attempt.envelope,
                     files=files,
+                    further_files=further_files,
                     folder=work,
                     deadline=deadline,
                     memory_mb=validator.memory_mb,

@@ -100,7 +100,10 @@ class ManifestSample(ManifestPart):
 
 
 class ValidatorManifest(ManifestPart):
-    """Everything that `validator.toml` says."""
+    """Everything that `validator.toml` says.
+
+    A validator that `accepts_further_files` is given files that were sent beside the submission.
+    """
 
     slug: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
     title: Annotated[str, Field(min_length=1, max_length=150)]
@@ -114,6 +117,7 @@ class ValidatorManifest(ManifestPart):
     accepts: Annotated[list[AcceptedFileType], Field(min_length=1)]
     input_ports: Annotated[list[InputPort], Field(min_length=1)]
     resource_ports: list[ResourcePort] = []
+    accepts_further_files: bool = False
     outputs: list[ManifestOutput] = []
     samples: list[ManifestSample] = []
 

@@ -10,6 +10,7 @@ from typing import Any
 from validibot_shared.canonicalization import compute_callback_nonce_commitment
 
 from validators.sdk.manifest import ValidatorManifest, resolve_resource
+from validators.sdk.validation import FURTHER_FILES_PORT
 
 NONCE = "n" * 43
 
@@ -18,7 +19,7 @@ def write_envelope(
     folder: Path,
     manifest: ValidatorManifest,
     submission: Path,
-    *,
+    *further_files: Path,
     inputs: Mapping[str, Any] | None = None,
     callback_url: str | None = None,
     timeout_seconds: int | None = None,
@@ -38,7 +39,8 @@ def write_envelope(
             _resource(port.port_key, port.type, resolve_resource(port.default))
             for port in manifest.resource_ports
             if port.default
-        ],
+        ]
+        + [_resource(FURTHER_FILES_PORT, "further_file", path) for path in further_files],
         "inputs": dict(inputs or {}),
         "context": {
             "execution_attempt_id": attempt,

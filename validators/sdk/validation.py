@@ -15,13 +15,17 @@ from validibot_shared.validations.envelopes import (
     ValidationStatus,
 )
 
+# The port of files that were sent beside the submission; it takes any number of them.
+FURTHER_FILES_PORT = "further_files"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationRequest[Envelope: ValidationInputEnvelope]:
     """Input of a validation.
 
-    `files` are the verified files by port key, each under its name in the envelope. `folder` is empty
-    and writable, and is removed when the attempt ends. `deadline` is on the monotonic clock.
+    `files` are the verified files by port key, each under its name in the envelope. `further_files`
+    are those that were sent beside the submission, by their name in the envelope, which is a plain
+    file name; they lie in one folder, each under its name. `folder` is empty and writable, and is removed when the attempt ends. `deadline` is on the monotonic clock.
     """
 
     envelope: Envelope
@@ -29,6 +33,7 @@ class ValidationRequest[Envelope: ValidationInputEnvelope]:
     folder: Path
     deadline: float
     memory_mb: int | None = None
+    further_files: Mapping[str, Path] = field(default_factory=dict)
 
     def file(self, port_key: str) -> Path:
         """Return the file of a port. Raises Failure."""

@@ -89,6 +89,34 @@ def test_output_repeats_identity_of_input(envelope: Path) -> None:
     assert output.output_uri == question["context"]["expected_output_uri"]
 
 
+def test_further_files_lie_in_one_folder_by_name(tmp_path: Path, envelope: Path) -> None:
+    paths = [tmp_path / "Load 1.csv", tmp_path / "größe.csv"]
+    for path in paths:
+        path.write_text(path.name)
+    (tmp_path / "again").mkdir()
+    envelope = write_envelope(tmp_path / "again", MANIFEST, tmp_path / "doc.json", *paths)
+
+    def look(request: ValidationRequest[ValidationInputEnvelope]) -> ValidationResult:
+        assert set(request.files) == {"document"}
+        found = request.further_files
+        assert {name: path.read_text() for name, path in found.items()} == {
+            path.name: path.name for path in paths
+        }
+        assert len({path.parent for path in found.values()}) == 1
+        return ValidationResult(status=ValidationStatus.SUCCESS)
+
+    assert run(envelope, look)[0] == DONE
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path, envelope: Path) -> None:
+    (tmp_path / "again").mkdir()
+    envelope = write_envelope(
+        tmp_path / "again", MANIFEST, tmp_path / "doc.json", envelope, envelope
+    )
+
+    assert code_of(run(envelope, passes)[1]) == "ENVELOPE_AMBIGUOUS"
+
+
 def test_finished_attempt_is_not_computed_again(envelope: Path) -> None:
     _, first = run(envelope, passes)
 
