@@ -36,10 +36,12 @@ cli = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-def main(argv: list[str]) -> int:
-    """Run one command; return its exit code."""
+def main(argv: list[str] | None = None) -> int:
+    """Run one command, that of this process by default; return its exit code."""
     try:
-        code = cli(argv, prog_name="devenv", standalone_mode=False)
+        code = cli(
+            sys.argv[1:] if argv is None else argv, prog_name="devenv", standalone_mode=False
+        )
     except TyperException as error:
         _output().fail(error.format_message(), hint="devenv --help")
         return 2

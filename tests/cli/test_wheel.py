@@ -1,0 +1,79 @@
+"""The wheel of devenv in an empty environment: it runs an example outside this repository."""
+
+import os
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.ports import on_free_ports
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(120)]
+
+
+def _uv() -> str:
+    found = shutil.which("uv", path=f"{ROOT}/.tools/uv/bin:{os.defpath}") or shutil.which("uv")
+    assert found, "make dev, which gets uv"
+    return found
+
+
+@pytest.fixture(scope="module")
+def devenv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program `devenv` of an environment that has the wheel and what it needs."""
+    place, python = tmp_path_factory.mktemp("wheel"), ROOT / ".venv/bin/python"
+    builder = (str(python), "-m", "hatchling", "build", "--target", "wheel")
+    subprocess.run([*builder, "--directory", str(place)], cwd=ROOT / "packaging", check=True)
+    (wheel,) = place.glob("*.whl")
+    subprocess.run([_uv(), "venv", "-q", "--python", python, place / "env"], check=True)
+    locked = ("--constraint", str(ROOT / "requirements" / "runtime.txt"))
+    install = ("pip", "install", "-q", "--python", str(place / "env"), *locked, str(wheel))
+    subprocess.run([_uv(), *install], check=True)
+    return place / "env" / "bin" / "devenv"
+
+
+@pytest.fixture
+def example(devenv: Path, tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "word-count"
+    shutil.copytree(ROOT / "examples" / "word-count", folder)
+    file = folder / "devenv.toml"
+    file.write_text(on_free_ports(file.read_text()))
+    yield folder
+    _run(devenv, "down", folder=folder)
+
+
+def _run(devenv: Path, *arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}  # noqa: TID251 - handed on
+    return subprocess.run(
+        [devenv, *arguments], cwd=folder, env=inherited, capture_output=True, text=True, check=False
+    )
+
+
+def test_wheel_runs_example_in_another_folder(devenv: Path, example: Path) -> None:
+    up = _run(devenv, "up", "--detach", folder=example)
+    assert up.returncode == 0, up.stderr
+    (site,) = [
+        line.split()[-1] for line in up.stdout.splitlines() if line.strip().startswith("web")
+    ]
+
+    with httpx.Client(base_url=site, trust_env=False, timeout=30) as client:
+        path = client.post("/", content="to be or not to be").text.strip()
+        until(lambda: client.get(path).status_code == 200)
+
+        assert client.get(path).text == "6\n"
+
+
+def test_wheel_needs_what_the_packages_of_devenv_need() -> None:
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wheel = tomllib.loads((ROOT / "packaging" / "pyproject.toml").read_text())["project"]
+    optional = [one for several in wheel["optional-dependencies"].values() for one in several]
+    known = {*ours["dependencies"], *ours["optional-dependencies"]["devenv"]}
+
+    assert set(ours["optional-dependencies"]["devenv"]) <= {*wheel["dependencies"], *optional}
+    assert set(wheel["dependencies"]) <= known
+    assert wheel["version"] == ours["version"]
