@@ -17,6 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from devenv.environment import wants_colour
+from devenv.stack.logfile import LogLevel
 
 
 class StackRuntime(StrEnum):
@@ -64,7 +65,7 @@ def _run(module: str, *, json: bool, function: str = "run", **options: Any) -> i
     from devenv.cli.context import Context  # noqa: PLC0415 - as above
     from devenv.config import FILE, load  # noqa: PLC0415 - as above
     from devenv.gcp.tables import ConfigError  # noqa: PLC0415 - as above
-    from devenv.stack.problems import StackError  # noqa: PLC0415 - as above
+    from devenv.stack.problems import StackError, UsageProblem  # noqa: PLC0415 - as above
 
     output = _output(json=json)
     try:
@@ -75,7 +76,7 @@ def _run(module: str, *, json: bool, function: str = "run", **options: Any) -> i
         return 2
     except StackError as error:
         output.fail(error.message, hint=error.hint)
-        return 1
+        return 2 if isinstance(error, UsageProblem) else 1
     return code
 
 
@@ -162,17 +163,40 @@ def restart(service: Service, json: Json = False) -> int:
 
 
 @cli.command()
-def logs(
+def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command
     services: Annotated[
         list[str] | None,
         typer.Argument(metavar="[SERVICE]...", autocompletion=_service_names, show_default="all"),
     ] = None,
-    lines: Annotated[int, typer.Option("-n", "--lines", help="How many old lines.")] = 40,
+    lines: Annotated[
+        int | None,
+        typer.Option(
+            "-n", "--lines", help="How many old lines.", show_default="40; all of --since"
+        ),
+    ] = None,
+    since: Annotated[
+        str, typer.Option(help="Lines from then on.", metavar="10m|2h|14:05|ISO TIME")
+    ] = "",
+    grep: Annotated[
+        str, typer.Option(help="Lines with this regular expression.", metavar="PATTERN")
+    ] = "",
+    level: Annotated[
+        LogLevel, typer.Option(help="Lines of this severity or a higher one.")
+    ] = LogLevel.DEBUG,
     no_follow: Annotated[bool, typer.Option("--no-follow", help="Do not wait for more.")] = False,
     json: Json = False,
 ) -> int:
     """Print what services wrote, and what they write."""
-    return _run("logs", json=json, services=services or [], lines=lines, follow=not no_follow)
+    return _run(
+        "logs",
+        json=json,
+        services=services or [],
+        lines=lines,
+        follow=not no_follow,
+        since=since,
+        grep=grep,
+        level=level,
+    )
 
 
 @cli.command()

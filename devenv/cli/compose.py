@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 
@@ -18,7 +18,11 @@ from devenv.compose.project import PUBLISHED, ComposeContainer, ComposeProject
 from devenv.local_stack import LocalStack
 from devenv.secrets import Secrets
 from devenv.services import facts as stack_facts
+from devenv.stack.logfile import LogLevel
 from devenv.stack.problems import StackError
+
+if TYPE_CHECKING:
+    from devenv.cli.logs import LogChoice
 
 RUNTIME = "docker"
 # Services that cannot be reached from outside of the containers.
@@ -102,20 +106,33 @@ def control(project: ComposeProject, command: str, service: str) -> None:
 
 
 def logs(
-    context: Context, project: ComposeProject, *, services: list[str], lines: int, follow: bool
+    context: Context,
+    project: ComposeProject,
+    *,
+    services: list[str],
+    choice: "LogChoice",
+    follow: bool,
 ) -> int:
+    """Print the lines of containers that `choice` lets through."""
     known = sorted(state_of(project.containers()))
     if unknown := sorted(set(services) - set(known)):
         context.output.fail(f"There is no log of {unknown[0]}; there is {', '.join(known)}.")
         return 2
-    following = ("--follow",) if follow else ()
-    reader = project.start(
-        *("logs", "--no-color", "--tail", str(lines), *following, *services),
-        stdout=subprocess.PIPE,
+    chosen = choice.level is not LogLevel.DEBUG or choice.pattern is not None
+    # What Docker leaves out cannot be filtered any more.
+    count = "all" if choice.count is None or chosen else str(choice.count)
+    options = (
+        *(("--follow",) if follow else ()),
+        *(("--since", str(int(choice.since))) if choice.since else ()),
     )
+    reader = project.start(
+        *("logs", "--no-color", "--tail", count, *options, *services), stdout=subprocess.PIPE
+    )
+    filters = choice.filters(known)
     try:
         for name, line in lines_of(reader):
-            show_log_line(context.output, name, line, alone=len(services) == 1)
+            if filters[name].passes(line):
+                show_log_line(context.output, name, line, alone=len(services) == 1)
     finally:
         reader.terminate()
     return reader.wait()

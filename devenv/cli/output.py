@@ -5,6 +5,7 @@ Lines are never wrapped: they are URLs, keys and commands that people copy.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from zlib import crc32
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, RenderableType
 from rich.text import Text
+
+from devenv.stack.logfile import LogLevel
 
 WIDTH = 8  # of the names of services
 _CONSOLE_WIDTH = 10_000
@@ -106,6 +109,58 @@ def table(rows: Iterable[Sequence[str]]) -> Text:
         for row in rows
     )
     return Text("\n".join(f"  {line}".rstrip() for line in lines))
+
+
+# Other words for a severity: those of PostgreSQL and of Cloud Logging.
+_LEVELS = {one.value: one for one in LogLevel} | {
+    "warn": LogLevel.WARNING,
+    "log": LogLevel.INFO,
+    "notice": LogLevel.INFO,
+    "statement": LogLevel.INFO,
+    "fatal": LogLevel.CRITICAL,
+    "panic": LogLevel.CRITICAL,
+    "alert": LogLevel.CRITICAL,
+    "emergency": LogLevel.CRITICAL,
+}
+_LEVEL = re.compile(rf"\W*({'|'.join(_LEVELS)})\b[\]:]", re.IGNORECASE)
+_TRACEBACK = "Traceback (most recent call last):"
+
+
+class LogFilter:
+    """Chooses lines of one service by severity and by a pattern of what people read.
+
+    A line without a severity is `info`, unless it continues the one before: a traceback and the
+    lines indented below a line belong to it.
+    """
+
+    def __init__(
+        self, *, level: LogLevel = LogLevel.DEBUG, pattern: re.Pattern[str] | None = None
+    ) -> None:
+        self._level = level
+        self._pattern = pattern
+        self._last = LogLevel.INFO
+        self._in_traceback = False
+
+    def passes(self, line: str) -> bool:
+        self._last = self._level_of(line)
+        if self._last.rank < self._level.rank:
+            return False
+        if self._pattern is None:
+            return True
+        return any(self._pattern.search(text.plain) for text in readable(line))
+
+    def _level_of(self, line: str) -> LogLevel:
+        if entry := _log_entry(line):
+            return _LEVELS.get(entry.get("severity", "").lower(), LogLevel.INFO)
+        continues = self._in_traceback or line[:1].isspace()
+        if line.startswith(_TRACEBACK):
+            self._in_traceback = True
+            return max(self._last, LogLevel.ERROR, key=lambda level: level.rank)
+        # The last line of a traceback is the first that is not indented: the error.
+        self._in_traceback = self._in_traceback and (line[:1].isspace() or not line)
+        if found := _LEVEL.match(line):
+            return _LEVELS[found[1].lower()]
+        return self._last if continues else LogLevel.INFO
 
 
 def show_log_line(output: CliOutput, service: str, line: str, *, alone: bool) -> None:

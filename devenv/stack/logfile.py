@@ -1,8 +1,13 @@
-"""Log files of bounded size, and reading them from the end."""
+"""Log files of bounded size, and reading them from the end or from a time on.
+
+Lines are kept as services write them. Beside `web.log`, `web.times` has lines `SECONDS OFFSET`: the
+offset at which the first line of a second (Unix time) begins.
+"""
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -10,35 +15,98 @@ LARGEST = 5 * 1024 * 1024
 _PAUSE = 0.2
 
 
+class LogLevel(StrEnum):
+    """Severity of a log line, in rising order."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        return list(LogLevel).index(self)
+
+
 class LogFile:
     """Appender of lines; at LARGEST bytes the file is renamed to `<name>.1` and begun anew."""
 
-    def __init__(self, path: Path, *, largest: int = LARGEST) -> None:
+    def __init__(
+        self, path: Path, *, largest: int = LARGEST, clock: Callable[[], float] = time.time
+    ) -> None:
         self._path = path
         self._largest = largest
-        self._file = self._open()
+        self._clock = clock
+        self._second = 0
+        self._open()
 
     def write(self, line: str) -> None:
         if self._file.tell() > self._largest:
-            self._file.close()
-            self._path.replace(self._path.with_name(self._path.name + ".1"))
-            self._file = self._open()
+            self.close()
+            for path in (self._path, _times(self._path)):
+                path.replace(_older(path))
+            self._open()
+        if (second := int(self._clock())) != self._second:
+            self._second = second
+            self._times.write(f"{second} {self._file.tell()}\n")
         self._file.write(line + "\n")
 
     def close(self) -> None:
         self._file.close()
+        self._times.close()
 
-    def _open(self) -> TextIOWrapper:
-        return self._path.open("a", encoding="utf-8", buffering=1)
+    def _open(self) -> None:
+        self._file = _append(self._path)
+        self._times = _append(_times(self._path))
+        self._second = 0
+
+
+def _append(path: Path) -> TextIOWrapper:
+    return path.open("a", encoding="utf-8", buffering=1)
+
+
+def _times(path: Path) -> Path:
+    return path.with_suffix(".times")
+
+
+def _older(path: Path) -> Path:
+    return path.with_name(path.name + ".1")
 
 
 def tail(path: Path, count: int) -> list[str]:
     """Return the last `count` lines."""
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return [line.rstrip("\n") for line in deque(file, maxlen=count)]
-    except FileNotFoundError:
-        return []
+    return list(deque(read(path), maxlen=count))
+
+
+def read(path: Path, *, since: float = 0.0) -> Iterator[str]:
+    """Yield the lines that were written at `since` (Unix time) or later; by default those of now.
+
+    Without `since`, only the present file is read; with it, the one before, too.
+    """
+    if since:
+        yield from _lines(_older(path), _offset(_older(_times(path)), since))
+    yield from _lines(path, _offset(_times(path), since) if since else 0)
+
+
+def _lines(path: Path, offset: int | None) -> Iterator[str]:
+    if offset is None or not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        file.seek(offset)
+        for line in file:
+            yield line.rstrip("\n")
+
+
+def _offset(times: Path, since: float) -> int | None:
+    """Return where the lines since a time begin, or None if there are none."""
+    if not times.exists():
+        return None
+    for line in times.read_text().splitlines():
+        second, _, offset = line.partition(" ")
+        if offset and int(second) >= int(since):
+            return int(offset)
+    return None
 
 
 class Follower:

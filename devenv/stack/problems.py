@@ -20,6 +20,10 @@ class StackError(Exception):
         self.hint = hint
 
 
+class UsageProblem(StackError):
+    """An option or argument that cannot be used."""
+
+
 class AlreadyRunning(StackError):
     """Another supervisor holds the lock of this folder."""
 
