@@ -31,9 +31,14 @@ status: runtime ## what runs, where it is and how to get in (JSON=1 for scripts)
 logs: runtime ## what the services write (S=worker: only that one)
 	$(DEVENV) logs $(json) $(S)
 
-restart: ## stop and start one service of the running stack (S=worker); make stop and make start do half of it
-start stop restart: runtime
-	$(DEVENV) $@ $(json) '$(S)'
+start: runtime ## start one service of the running stack (S=worker)
+	$(DEVENV) start $(json) '$(S)'
+
+stop: runtime ## stop one service (S=worker)
+	$(DEVENV) stop $(json) '$(S)'
+
+restart: runtime ## stop and start one service (S=worker)
+	$(DEVENV) restart $(json) '$(S)'
 
 run: override export CMD := $(value CMD)
 run: runtime ## run a command in the environment of the web service (CMD='python manage.py shell')

@@ -46,7 +46,7 @@ if [ -x .venv/bin/pytest ]; then lock=dev; fi
 place=$(pwd)
 wanted="$lock $(cksum <"requirements/$lock.txt") $place"
 found=$(cat "$stamp" 2>/dev/null || true)
-if [ "$found" = "$wanted" ] && [ -x .venv/bin/python ]; then exit 0; fi
+if [ "$found" = "$wanted" ] && [ -x .venv/bin/devenv ]; then exit 0; fi
 
 python=$(find_python)
 uv=$(find_uv)
@@ -66,4 +66,15 @@ install || {
     say "Once more, with the certificates of this machine"
     UV_SYSTEM_CERTS=true install
 }
+# The command `devenv`, from any folder: it looks for devenv.toml in the one where it is called.
+cat >.venv/bin/devenv <<'END'
+#!/bin/sh
+root=$(cd "$(dirname "$0")/../.." && pwd)
+exec "$root/.venv/bin/python" -c '
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from devenv.cli.commands import main
+sys.exit(main(sys.argv[1:]))' "$root" "$@"
+END
+chmod +x .venv/bin/devenv
 printf '%s' "$wanted" >"$stamp"

@@ -39,6 +39,11 @@ def _with_our_programs(environ: dict[str, str]) -> dict[str, str]:
     return environ
 
 
+def login_shell() -> str:
+    """Return the user's shell."""
+    return os.environ.get("SHELL", "") or "/bin/sh"
+
+
 def foreign_credentials() -> list[str]:
     """Return the variables that are set and give access to the real Google Cloud."""
     names = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_API_KEY", "CLOUDSDK_AUTH_ACCESS_TOKEN")

@@ -27,6 +27,14 @@ class StackRuntime(StrEnum):
     DOCKER = "docker"
 
 
+class EnvFormat(StrEnum):
+    """Form in which variables are printed."""
+
+    SHELL = "shell"
+    DOTENV = "dotenv"
+    JSON = "json"
+
+
 cli = typer.Typer(
     name="devenv",
     help="The developer environment: the whole stack on this machine.",
@@ -98,6 +106,14 @@ def _profile_names(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+OfService = Annotated[
+    str,
+    typer.Option("--service", "--role", help="By default that of `run` in devenv.toml."),
+]
+AsAccount = Annotated[
+    str,
+    typer.Option("--as", metavar="ACCOUNT", help="Identity of this account of the emulated cloud."),
+]
 Service = Annotated[str, typer.Argument(metavar="SERVICE", autocompletion=_service_names)]
 
 
@@ -201,20 +217,42 @@ def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command
 
 @cli.command()
 def env(
-    service: Annotated[
-        str,
-        typer.Option("--service", "--role", help="Its name; by default that of [run]."),
-    ] = "",
+    service: OfService = "",
+    style: Annotated[EnvFormat, typer.Option("--format", help="Form.")] = EnvFormat.SHELL,
     json: Json = False,
 ) -> int:
-    """Print the variables of a service, to paste into a shell or an editor."""
-    return _run("run", function="env", json=json, service=service)
+    """Print the variables of a service, to paste into a shell, an editor or a `.env` file."""
+    as_json = json or style is EnvFormat.JSON
+    return _run("run", function="env", json=as_json, service=service, style=style)
 
 
 @cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def run(context: typer.Context, json: Json = False) -> int:
-    """Run a command in the environment, and with the identity, of a service ([run])."""
-    return _run("run", json=json, command=context.args)
+def run(
+    context: typer.Context, service: OfService = "", account: AsAccount = "", json: Json = False
+) -> int:
+    """Run a command in the environment, and with the identity, of a service."""
+    return _run("run", json=json, command=context.args, service=service, account=account)
+
+
+@cli.command()
+def shell(service: OfService = "", account: AsAccount = "") -> int:
+    """Start a shell in the environment, and with the identity, of a service."""
+    return _run("run", function="shell", json=False, service=service, account=account)
+
+
+@cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(context: typer.Context) -> int:
+    """Open the database with psql; further arguments are its own: `psql -c "SELECT 1"`."""
+    return _run("run", function="psql", json=False, arguments=context.args)
+
+
+@cli.command(name="open")
+def open_page(
+    page: Annotated[str, typer.Argument(metavar="web|console|mail|SERVICE")] = "web",
+    json: Json = False,
+) -> int:
+    """Open the page of a service in the browser, and print its URL."""
+    return _run("browse", json=json, page=page)
 
 
 @cli.command()

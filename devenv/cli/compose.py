@@ -5,24 +5,21 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
 
 from rich.console import Group
 
 from devenv.cli import summary
 from devenv.cli.context import Context
-from devenv.cli.output import show_log_line, table
+from devenv.cli.output import LogFilter, show_log_line, table
 from devenv.compose.inside import ROOT_MARK
 from devenv.compose.project import PUBLISHED, ComposeContainer, ComposeProject
 from devenv.local_stack import LocalStack
 from devenv.secrets import Secrets
 from devenv.services import facts as stack_facts
-from devenv.stack.logfile import LogLevel
 from devenv.stack.problems import StackError
-
-if TYPE_CHECKING:
-    from devenv.cli.logs import LogChoice
 
 RUNTIME = "docker"
 # Services that cannot be reached from outside of the containers.
@@ -110,28 +107,19 @@ def logs(
     project: ComposeProject,
     *,
     services: list[str],
-    choice: "LogChoice",
-    follow: bool,
+    options: Sequence[str],
+    filters: Callable[[Sequence[str]], Mapping[str, LogFilter]],
 ) -> int:
-    """Print the lines of containers that `choice` lets through."""
+    """Print the lines of containers that pass their filters; `options` are those of Docker."""
     known = sorted(state_of(project.containers()))
     if unknown := sorted(set(services) - set(known)):
         context.output.fail(f"There is no log of {unknown[0]}; there is {', '.join(known)}.")
         return 2
-    chosen = choice.level is not LogLevel.DEBUG or choice.pattern is not None
-    # What Docker leaves out cannot be filtered any more.
-    count = "all" if choice.count is None or chosen else str(choice.count)
-    options = (
-        *(("--follow",) if follow else ()),
-        *(("--since", str(int(choice.since))) if choice.since else ()),
-    )
-    reader = project.start(
-        *("logs", "--no-color", "--tail", count, *options, *services), stdout=subprocess.PIPE
-    )
-    filters = choice.filters(known)
+    reader = project.start("logs", "--no-color", *options, *services, stdout=subprocess.PIPE)
+    passes = filters(known)
     try:
         for name, line in lines_of(reader):
-            if filters[name].passes(line):
+            if passes[name].passes(line):
                 show_log_line(context.output, name, line, alone=len(services) == 1)
     finally:
         reader.terminate()
@@ -157,6 +145,16 @@ def run(context: Context, project: ComposeProject, command: list[str]) -> int:
         *(f"--site-port={state.ports['web']}", "web", "--", *command),
     )
     words = project.command("exec", *terminal, entrance(state.mode), *inside)
+    os.execvpe(words[0], words, project.environ())
+
+
+def psql(context: Context, project: ComposeProject, arguments: list[str]) -> int:
+    """Become psql in the container of the database."""
+    stack, _ = look(context, project)
+    database = urlsplit(stack.postgres_url)
+    terminal = () if sys.stdin.isatty() and sys.stdout.isatty() else ("--no-TTY",)
+    login = ("--username", str(database.username), database.path.strip("/"))
+    words = project.command("exec", *terminal, "postgres", "psql", *login, *arguments)
     os.execvpe(words[0], words, project.environ())
 
 

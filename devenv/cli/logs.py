@@ -39,6 +39,13 @@ class LogChoice:
             pattern=_pattern(grep) if grep else None,
         )
 
+    def docker_options(self, *, follow: bool) -> list[str]:
+        """Return the options of `docker compose logs`; it must not leave out what may pass."""
+        filtered = self.pattern is not None or self.level is not LogLevel.DEBUG
+        count = "all" if filtered or self.count is None else str(self.count)
+        since = ["--since", str(int(self.since))] if self.since else []
+        return ["--tail", count, *since, *(["--follow"] if follow else [])]
+
     def filters(self, names: Sequence[str]) -> dict[str, LogFilter]:
         return {name: LogFilter(level=self.level, pattern=self.pattern) for name in names}
 
@@ -47,7 +54,10 @@ def run(context: Context, *, services: list[str], follow: bool, **options: Any) 
     """Print the lines that `options` choose: those of `LogChoice.parse`."""
     choice = LogChoice.parse(**options)
     if project := compose.find(context):
-        return compose.logs(context, project, services=services, choice=choice, follow=follow)
+        asked = choice.docker_options(follow=follow)
+        return compose.logs(
+            context, project, services=services, options=asked, filters=choice.filters
+        )
     return _files(context, services, choice, follow=follow)
 
 

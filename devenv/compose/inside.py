@@ -115,7 +115,7 @@ class _Log:
 
     def reloaded(self, runner: ServiceRunner, seconds: float) -> None:
         failure = runner.reload_failure
-        done = f"did not reload: the new code {failure}; the old code still serves"
+        done = f"was not reloaded: {failure}; the old code serves"
         self.line(
             "", f"{runner.service.name} " + (done if failure else f"reloaded in {seconds:.1f} s")
         )

@@ -76,6 +76,43 @@ def test_env_can_be_pasted_into_shell(up: Project) -> None:
     assert done.stdout == "worker\n"
 
 
+def test_psql_opens_the_database(up: Project) -> None:
+    done = up.devenv("psql", "-tAc", "SELECT current_database()")
+
+    assert done.stdout == "validibot\n", done.stderr
+
+
+def test_shell_has_environment_of_service(up: Project) -> None:
+    shell = up.root / "shell"
+    shell.write_text("#!/bin/sh\necho $APP_ROLE\n")
+    shell.chmod(0o755)
+
+    done = up.devenv("shell", "--service", "worker", SHELL=str(shell))
+
+    assert done.stdout == "worker\n", done.stderr
+
+
+def test_open_prints_and_opens_the_page(up: Project) -> None:
+    browser = up.root / "browser"
+    browser.write_text('#!/bin/sh\necho "$1" >opened\n')
+    browser.chmod(0o755)
+
+    done = up.devenv("open", "mail", BROWSER=str(browser))
+    unknown = up.devenv("open", "console")
+
+    assert done.stdout == f"{up.status()['urls']['mail']}\n", done.stderr
+    assert (up.root / "opened").read_text() == done.stdout
+    assert unknown.returncode == 2
+    assert "'console' has no page in this stack; there are web, worker, mail." in unknown.stderr
+
+
+def test_identity_needs_the_emulated_cloud(up: Project) -> None:
+    done = up.devenv("run", "--as", "web", "--", "true")
+
+    assert done.returncode == 1
+    assert "--as web needs the emulated cloud; the profile mock has none." in done.stderr
+
+
 def test_logs_are_kept_by_service(up: Project) -> None:
     done = up.devenv("logs", "--no-follow", "setup")
 

@@ -59,6 +59,14 @@ def test_since_shows_all_lines_unless_told_how_many() -> None:
     assert (count(), count(since="5m"), count(since="5m", lines=3)) == (40, None, 3)
 
 
+def test_docker_leaves_out_no_line_that_may_pass() -> None:
+    plain = LogChoice(since=0, count=40, level=LogLevel.DEBUG, pattern=None)
+    severe = LogChoice(since=7.5, count=40, level=LogLevel.ERROR, pattern=None)
+
+    assert plain.docker_options(follow=True) == ["--tail", "40", "--follow"]
+    assert severe.docker_options(follow=False) == ["--tail", "all", "--since", "7"]
+
+
 @pytest.mark.parametrize(
     ("line", "level"),
     [

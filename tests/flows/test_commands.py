@@ -1,0 +1,49 @@
+"""The everyday commands on the emulated mode; those of their page are executed."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import pages
+from tests.flows.stack import Stack
+
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
+_WHO = """
+import urllib.request
+request = urllib.request.Request(
+    "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/email",
+    headers={"Metadata-Flavor": "Google"},
+)
+import os
+host = os.environ["GCE_METADATA_HOST"]
+request.full_url = request.full_url.replace("metadata.google.internal", host)
+print(urllib.request.urlopen(request).read().decode())
+"""
+
+
+def test_run_as_another_account_has_its_identity(stack: Stack) -> None:
+    done = stack.devenv("run", "--as", "tasks", "--", sys.executable, "-c", _WHO)
+
+    assert done.stdout == "tasks@validibot-local.iam.gserviceaccount.com\n", done.stderr
+
+
+def test_run_as_unknown_account_names_the_known_ones(stack: Stack) -> None:
+    done = stack.devenv("run", "--as", "task", "--", "true")
+
+    assert done.returncode == 1
+    assert "no account task;" in done.stderr
+    assert "web, worker, tasks, scheduler" in done.stderr
+
+
+def test_commands_of_page_work(stack: Stack, tmp_path: Path) -> None:
+    command = tmp_path / "devenv"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m devenv "$@"\n')
+    command.chmod(0o755)
+    environ = stack.environ(PATH=f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin")
+
+    done = pages.run(pages.commands("docs/commands.md"), folder=stack.root, environ=environ)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "1 row" in done.stdout
+    assert "APP_ROLE=web\n" in (stack.root / ".devenv" / "web.env").read_text()
