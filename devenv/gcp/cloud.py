@@ -74,6 +74,11 @@ class Cloud:
     def bundle(self) -> Path:
         return Path(self._server.endpoints.bundle)
 
+    @property
+    def control_token(self) -> str:
+        """The token of the control API, `/_devenv/` on the plain port."""
+        return self._server.control_token
+
     def environ(self, account: str) -> dict[str, str]:
         """Return the variables of a process that is `account` (short name or e-mail)."""
         return self._server.environ(account)

@@ -18,7 +18,10 @@ from urllib.parse import urlsplit
 from containers import NetworkPeer
 from devenv.gcp.clock import Clock, SystemClock
 from devenv.gcp.config import CloudConfig
+from devenv.gcp.control import ControlApi, control_token
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
+from devenv.gcp.errors import CloudError
+from devenv.gcp.faults import AnswerLost, Faults
 from devenv.gcp.iam.guard import Iam
 from devenv.gcp.iam.policies import Policies
 from devenv.gcp.iam.policy_methods import PolicyKind, PolicyMethods, own_policy_kinds
@@ -31,11 +34,12 @@ from devenv.gcp.intercept.endpoints import Endpoints, Sockets, environ
 from devenv.gcp.intercept.hosts import Hosts, certified
 from devenv.gcp.intercept.router import Router
 from devenv.gcp.intercept.web import AsgiServer
+from devenv.gcp.journal import Journal
 from devenv.gcp.locations import location_rpcs
 from devenv.gcp.metadata import MetadataServer
 from devenv.gcp.place import HERE, LOOPBACK, CloudPlace
 from devenv.gcp.rpc import HttpMount, Rpc
-from devenv.gcp.rpc.calls import Calls
+from devenv.gcp.rpc.calls import Calls, method_id
 from devenv.gcp.rpc.grpc_server import GrpcServer
 from devenv.gcp.rpc.rest import RestApp
 from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
@@ -49,6 +53,8 @@ from devenv.gcp.storage.service import StorageService
 from devenv.gcp.storage_elsewhere import StorageElsewhere
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
+
+DELIVER = "deliver"  # a request of Cloud Tasks or Cloud Scheduler to its target
 
 
 class CloudService(Protocol):
@@ -86,6 +92,8 @@ class CloudServer:
         self._hosts = Hosts(config.allow_hosts)
         self._identity = Identity(config=config, folder=self._data / "keys", clock=self._clock)
         self._store = Store(self._data / "state.sqlite3")
+        self._journal = Journal(self._data / "journal.sqlite3", self._clock)
+        self._faults = Faults(self._store, self._clock)
         self._policies = Policies(config, self._store, is_account=self._identity.knows)
         self._iam = Iam(config, self._policies, self._clock)
         self._authority = authority.prepare(
@@ -124,13 +132,23 @@ class CloudServer:
             ).rpcs(),
         )
         mounts = tuple(mount for service in self._services for mount in service.mounts())
-        calls = Calls(self._identity)
+        calls = Calls(self._identity, self._journal, self._faults)
+        mounts = (*mounts, *self._own_mounts())
+        methods = (name for mount in mounts for name in mount.methods)
+        self._faults.know({DELIVER, *methods, *(method_id(rpc.method) for rpc in rpcs)})
         self._grpc = GrpcServer(rpcs, calls)
         await self._grpc.start(
             key=self._authority.key.read_bytes(), chain=self._authority.chain.read_bytes()
         )
         self._open_doors(
-            Router((*mounts, *self._own_mounts()), RestApp(rpcs, calls), who=self._who)
+            Router(
+                mounts,
+                RestApp(rpcs, calls),
+                control=self._control(),
+                journal=self._journal,
+                faults=self._faults,
+                who=self._who,
+            )
         )
         self.endpoints.write(self._file)
 
@@ -144,12 +162,18 @@ class CloudServer:
         await self._grpc.stop()
         for service in reversed(self._services):
             await service.stop()
+        self._journal.close()
         self._store.close()
 
     def reload(self) -> None:
         """Have the code of jobs imported anew by the processes that wait with it."""
         if isinstance(self._runtime, ProcessRuntime):
             self._runtime.reload()
+
+    @property
+    def control_token(self) -> str:
+        """The token of the control API."""
+        return control_token(self._data)
 
     def environ(self, account: str) -> dict[str, str]:
         """Return the variables of a process that is `account` (short name or e-mail)."""
@@ -228,6 +252,10 @@ class CloudServer:
             project=self._project,
         )
 
+    def _control(self) -> ControlApi:
+        hosts = {self._place.host, self._place.container_host} - {""}
+        return ControlApi(self._journal, self._faults, token=self.control_token, hosts=hosts)
+
     def _own_mounts(self) -> tuple[HttpMount, ...]:
         return (*certificates.mounts(self._identity), *exchange.mounts(self._identity))
 
@@ -241,7 +269,21 @@ class CloudServer:
             port = endpoints.port(self._sockets.plain)
             here = parts._replace(scheme="http", netloc=f"{LOOPBACK}:{port}")
             request = replace(request, url=here.geturl())
-        return await self._run_services.send(request)
+        with self._journal.entry(DELIVER, request.url[:500]) as entry:
+            claims = self._identity.claims(
+                bearer({name.lower(): value for name, value in request.headers.items()})
+            )
+            entry.caller = str((claims or {}).get("email", ""))
+            try:
+                async with self._faults.strike(entry):
+                    answer = await self._run_services.send(request)
+            except CloudError as error:
+                entry.status = str(error.http)
+                if isinstance(error, AnswerLost):
+                    raise DeliveryFailed(str(error)) from error
+                return DeliveryAnswer(error.http, {}, error.message.encode())
+            entry.status = str(answer.status)
+            return answer
 
     def _open_doors(self, router: Router) -> None:
         self._plain = plain = PlainDoor(

@@ -17,6 +17,7 @@ from devenv.gcp.errors import PermissionDenied
 from devenv.gcp.iam.conditions import condition_holds, resource_type
 from devenv.gcp.iam.policies import EVERY_ACCOUNT, EVERYBODY, Policies
 from devenv.gcp.iam.roles import smallest_role_with
+from devenv.gcp.journal import note_decision
 
 log = logging.getLogger(__name__)
 _SHORT = {
@@ -52,7 +53,9 @@ class Iam:
             reason = ErrorInfo(reason="ACCESS_TOKEN_SCOPE_INSUFFICIENT", domain="googleapis.com")
             raise PermissionDenied("Request had insufficient authentication scopes.", (reason,))
         if self._mode == "off" or self.allows(caller, permission, resource):
+            note_decision(permission, resource, allowed=True)
             return
+        note_decision(permission, resource, allowed=self._mode == "warn")
         hint = self._hint(caller.email, permission, resource)
         log.warning("%s", hint)
         if self._mode == "strict":

@@ -16,6 +16,7 @@ from devenv.gcp.rpc import HttpMount
 # As Google sends it, a little shorter: long enough to be cached, short enough for a key change.
 _CACHED = {"cache-control": "public, max-age=21600, must-revalidate, no-transform"}
 _SIGNER = "federated-signon.system.gserviceaccount.com"
+CERTS = "oauth2.certs"
 _DISCOVERY = {
     "issuer": ISSUER,
     "authorization_endpoint": "https://accounts.google.com/o/oauth2/v2/auth",
@@ -76,7 +77,7 @@ def mounts(identity: Identity) -> tuple[HttpMount, ...]:
     accounts = Starlette(routes=[Route("/.well-known/openid-configuration", discovery)])
     paths = ("/oauth2/v1/certs", "/oauth2/v3/certs", "/service_accounts/v1/", "/robot/v1/")
     return (
-        HttpMount(("www.googleapis.com",), keys, paths),
+        HttpMount(("www.googleapis.com",), keys, paths, method=lambda *_: CERTS, methods=(CERTS,)),
         HttpMount(("accounts.google.com",), accounts, ("/.well-known/openid-configuration",)),
     )
 

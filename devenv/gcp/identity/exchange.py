@@ -64,7 +64,8 @@ def _mount(host: str, path: str, grant: Callable[[_Form], dict[str, Any]]) -> Ht
             return failure(error)
 
     app = Starlette(routes=[Route(path, token, methods=["POST"])])
-    return HttpMount((host,), app, (path,))
+    name = f"{host.partition('.')[0]}.token".replace("www.", "oauth2.")
+    return HttpMount((host,), app, (path,), method=lambda _verb, _path: name, methods=(name,))
 
 
 def _downscope(identity: Identity, form: _Form) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Services mount applications under host patterns and path prefixes. On the plain port, where clients
 send no host of Google's, the prefix alone decides. Requests that no mount takes go to the REST
-application. Each mounted request is one line of the log, with its caller and its duration, and each
+application. Each mounted request is an entry of the journal and may be struck by a fault. Each
 answer gets a Date header, without which clients cannot cache it.
 """
 
@@ -10,26 +10,37 @@ import time
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from fnmatch import fnmatchcase
-from time import perf_counter
 
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from devenv.gcp.errors import CloudError
+from devenv.gcp.faults import AnswerLost, Faults
+from devenv.gcp.journal import Journal
 from devenv.gcp.rpc import HttpMount
-from devenv.gcp.rpc.calls import record
+from devenv.gcp.rpc.rest import broken_off, failure
 
-HEALTH = "/_devenv/health"
+CONTROL = "/_devenv/"
 
 
 class Router:
     """The ASGI application of all HTTP connections except those of the metadata server."""
 
     def __init__(
-        self, mounts: Iterable[HttpMount], rest: ASGIApp, *, who: Callable[[str], str]
+        self,
+        mounts: Iterable[HttpMount],
+        rest: ASGIApp,
+        *,
+        control: ASGIApp,
+        journal: Journal,
+        faults: Faults,
+        who: Callable[[str], str],
     ) -> None:
-        """Name callers in the log by `who`, which reads an Authorization header."""
+        """Name callers in the journal by `who`, which reads an Authorization header."""
         self._mounts = tuple(mounts)
         self._rest = rest
+        self._control = control
+        self._journal = journal
+        self._faults = faults
         self._who = who
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,8 +48,8 @@ class Router:
         mount = self._find(host, scope["path"])
         if mount:
             await self._mounted(mount, host, authorization, scope, receive, send)
-        elif scope["path"] == HEALTH:
-            await JSONResponse({"status": "ok"})(scope, receive, send)
+        elif scope["path"].startswith(CONTROL):
+            await self._control(scope, receive, send)
         else:
             await self._rest(scope, receive, _dated(send, lambda _: None))
 
@@ -56,22 +67,37 @@ class Router:
         receive: Receive,
         send: Send,
     ) -> None:
-        start, status = perf_counter(), "-"
+        method, resource = mount.method(scope["method"], scope["path"]), f"{host}{scope['path']}"
+        with self._journal.entry(method, resource[:500]) as entry:
+            entry.caller = self._who(authorization)
+            answer = _HeldAnswer(send)
+            try:
+                async with self._faults.strike(entry) as is_lost:
+                    await mount.app(scope, receive, answer.hold if is_lost else answer.send)
+            except AnswerLost:
+                await broken_off(answer.send)
+            except CloudError as error:
+                await failure(error)(scope, receive, answer.send)
+            finally:
+                entry.status = answer.status
 
-        def answered(code: int) -> None:
-            nonlocal status
-            status = str(code)
 
-        try:
-            await mount.app(scope, receive, _dated(send, answered))
-        finally:
-            record(
-                host.partition(".")[0],
-                f"{scope['method']} {scope['path'][:200]}",
-                caller=self._who(authorization),
-                status=status,
-                start=start,
-            )
+class _HeldAnswer:
+    """The way back to the client, on which an answer gets its Date or is held for ever."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = _dated(send, self._answered)
+        self.status = "-"
+
+    async def send(self, message: Message) -> None:
+        await self._send(message)
+
+    async def hold(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._answered(message["status"])
+
+    def _answered(self, status: int) -> None:
+        self.status = str(status)
 
 
 def _headers(scope: Scope) -> tuple[str, str]:

@@ -51,9 +51,12 @@ class HttpMount:
     """A plain HTTP service.
 
     `hosts` are fnmatch patterns (`*.run.app`); `paths` are the prefixes by which it is found on the
-    plain port, where clients send no Google host name.
+    plain port, where clients send no Google host name. `method` names the method of a request by
+    its verb and path, for the journal and the faults; `methods` are all names.
     """
 
     hosts: tuple[str, ...]
     app: ASGIApp
     paths: tuple[str, ...] = ()
+    method: Callable[[str, str], str] = "{} {}".format
+    methods: tuple[str, ...] = ()

@@ -1,9 +1,8 @@
-"""Around every method: authentication, one log line, and errors in Google's form for both protocols."""
+"""Around every method: authentication, journal, faults, and errors in Google's form for both protocols."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from time import perf_counter
 from typing import Any
 
 from google.protobuf import json_format
@@ -13,58 +12,68 @@ from google.rpc.status_pb2 import Status
 
 from devenv.gcp.caller import ApiCall, Authenticator
 from devenv.gcp.errors import CloudError, Internal, InvalidArgument
+from devenv.gcp.faults import Faults
+from devenv.gcp.journal import UNKNOWN, Journal
 from devenv.gcp.rpc import Rpc
 
-journal = logging.getLogger("devenv.gcp.requests")
 log = logging.getLogger(__name__)
 
 
 class Calls:
-    """Authenticates a request, has it handled, and writes one line about it."""
+    """Authenticates a request and has it handled, under the eyes of the journal and the faults."""
 
-    def __init__(self, authenticator: Authenticator) -> None:
+    def __init__(self, authenticator: Authenticator, journal: Journal, faults: Faults) -> None:
         self._authenticator = authenticator
+        self._journal = journal
+        self._faults = faults
 
     async def run(
         self, rpc: Rpc, headers: Mapping[str, str], read: Callable[[], Message]
     ) -> Message:
         """Return the answer of `rpc` to the request that `read` parses. Raises CloudError only."""
-        start = perf_counter()
-        status, email = "OK", ""
-        try:
-            caller = self._authenticator.caller(headers)
-            email = caller.email
-            return await rpc.handle(read(), ApiCall(caller, headers))
-        except CloudError as error:
-            status = error.status
-            raise
-        except asyncio.CancelledError:
-            status = "CANCELLED"
-            raise
-        except DecodeError as error:
-            status = InvalidArgument.status
-            raise InvalidArgument("The request is not a valid protocol buffer.") from error
-        except Exception as error:
-            status = Internal.status
-            log.exception("%s broke", rpc.method)
-            raise Internal("Internal error encountered.") from error
-        finally:
-            record(*names(rpc.method), caller=email, status=status, start=start)
+        with self._journal.entry(method_id(rpc.method)) as entry:
+            entry.status = "OK"
+            try:
+                caller = self._authenticator.caller(headers)
+                entry.caller = caller.email
+                request = read()
+                entry.resource = _resource_of(request)
+                async with self._faults.strike(entry):
+                    return await rpc.handle(request, ApiCall(caller, headers))
+            except CloudError as error:
+                entry.status = error.status
+                raise
+            except DecodeError as error:
+                entry.status = InvalidArgument.status
+                raise InvalidArgument("The request is not a valid protocol buffer.") from error
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                entry.status = Internal.status
+                log.exception("%s broke", rpc.method)
+                raise Internal("Internal error encountered.") from error
+
+    def miss(self, method: str) -> None:
+        """Record a call of a method that is not emulated."""
+        with self._journal.entry(method) as entry:
+            entry.status, entry.decision = "UNIMPLEMENTED", UNKNOWN
 
 
-def record(service: str, method: str, *, caller: str, status: str, start: float) -> None:
-    """Write the journal's line: service method caller status milliseconds."""
-    name = caller.partition("@")[0] or "-"
-    journal.info(
-        "%s %s %s %s %.1fms", service, method, name, status, (perf_counter() - start) * 1000
-    )
-
-
-def names(method: str) -> tuple[str, str]:
-    """Return `google.cloud.run.v2.Jobs/RunJob` as (`run`, `Jobs/RunJob`)."""
+def method_id(method: str) -> str:
+    """Return `google.cloud.run.v2.Jobs/RunJob` as `run.Jobs.RunJob`."""
     package, _, rest = method.rpartition(".")
     words = package.removeprefix("google.").removeprefix("cloud.").split(".")
-    return words[0], rest
+    return f"{words[0]}.{rest.replace('/', '.')}"
+
+
+def _resource_of(request: Any) -> str:
+    """Return the name of the resource that a request is about, as its caller wrote it."""
+    fields = request.DESCRIPTOR.fields_by_name
+    for name in ("name", "resource", "parent"):
+        if name in fields:
+            return str(getattr(request, name))
+    nested = (getattr(request, name) for name, field in fields.items() if field.message_type)
+    return next((str(each.name) for each in nested if "name" in each.DESCRIPTOR.fields_by_name), "")
 
 
 def status(error: CloudError) -> Status:

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import grpc
@@ -10,7 +9,7 @@ import grpc.aio
 
 from devenv.gcp.errors import CloudError
 from devenv.gcp.rpc import Rpc
-from devenv.gcp.rpc.calls import Calls, names, record, status
+from devenv.gcp.rpc.calls import Calls, method_id, status
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 # Kept connections are what makes a call cheap; clients may ping them as often as they like.
@@ -28,7 +27,7 @@ class GrpcServer:
     def __init__(self, rpcs: Iterable[Rpc], calls: Calls) -> None:
         self._calls = calls
         self._server = grpc.aio.server(options=_OPTIONS)
-        self._server.add_generic_rpc_handlers((_Handlers(rpcs, self._answer),))
+        self._server.add_generic_rpc_handlers((_Handlers(rpcs, self._answer, calls.miss),))
         self.plain_port = self._server.add_insecure_port("127.0.0.1:0")
         self.tls_port = 0
 
@@ -59,7 +58,8 @@ type _Answer = Callable[[Rpc, bytes, Any], Awaitable[bytes]]
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # no types
     """Finds the method of a request; an unknown one is UNIMPLEMENTED."""
 
-    def __init__(self, rpcs: Iterable[Rpc], answer: _Answer) -> None:
+    def __init__(self, rpcs: Iterable[Rpc], answer: _Answer, miss: Callable[[str], None]) -> None:
+        self._miss = miss
         self._methods = {
             f"/{rpc.method}": grpc.unary_unary_rpc_method_handler(partial(answer, rpc))
             for rpc in rpcs
@@ -70,8 +70,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # no types
     ) -> grpc.RpcMethodHandler | None:
         method = handler_call_details.method
         if method not in self._methods:
-            service = names(method.removeprefix("/"))
-            record(*service, caller="", status="UNIMPLEMENTED", start=perf_counter())
+            self._miss(method_id(method.removeprefix("/")))
         return self._methods.get(method)
 
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, Unimplemented
+from devenv.gcp.faults import AnswerLost
 from devenv.gcp.rpc import HttpRule, Rpc, body
 from devenv.gcp.rpc.calls import Calls, envelope
 from devenv.gcp.rpc.transcode import PathTemplate, request as build, response as dump
@@ -43,6 +44,9 @@ class RestApp:
         request = Request(scope, receive)
         try:
             response = await self._answer(request)
+        except AnswerLost:
+            await broken_off(send)
+            return
         except CloudError as error:
             response = failure(error)
         except ClientDisconnect:
@@ -50,7 +54,8 @@ class RestApp:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        route, path = self._find(request.method, request.url.path)
+        host = request.headers.get("host", "")
+        route, path = self._find(request.method, request.url.path, host)
         query = _query(request)
         content = await body.read(request, limit=_LARGEST) if route.binding.body else b""
         message = await self._calls.run(
@@ -61,16 +66,23 @@ class RestApp:
         numbers = any(k in ("$alt", "alt") and "enum-encoding=int" in v for k, v in query)
         return Response(dump(message, enum_numbers=numbers), media_type=_JSON)
 
-    def _find(self, verb: str, path: str) -> tuple[_Route, Mapping[str, str]]:
+    def _find(self, verb: str, path: str, host: str) -> tuple[_Route, Mapping[str, str]]:
         for route in self._routes.get(verb, ()):
             if (fields := route.template.match(path)) is not None:
                 return route, fields
+        self._calls.miss(f"{host.partition('.')[0]} {verb} {path[:200]}")
         if path.startswith("/apis/"):
             raise Unimplemented(
                 "The v1 API of Cloud Run, which gcloud run speaks, is not emulated. Use the v2 "
                 "API, for example google.cloud.run_v2."
             )
         raise NotFound(f"{verb} {path} is not a method of an emulated service.")
+
+
+async def broken_off(send: Send) -> None:
+    """Break a connection off: the server closes it when a promised body does not come."""
+    headers = [(b"content-length", b"1")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
 def failure(error: CloudError) -> Response:

@@ -14,6 +14,7 @@ from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.run_services.ingress import Ingress
 from devenv.gcp.run_services.invoker import Claims, Invoker
 
+INVOKE = "run.invoke"
 REQUEST_TIMEOUT = 300.0
 START_TIMEOUT = 120.0  # seconds for a service to start after this cloud, on a busy machine
 _POLL_INTERVAL = 0.25
@@ -45,7 +46,9 @@ class RunServices:
         return ()
 
     def mounts(self) -> tuple[HttpMount, ...]:
-        return (HttpMount(hosts=("*.run.app",), app=self._ingress),)
+        return (
+            HttpMount(("*.run.app",), self._ingress, method=lambda *_: INVOKE, methods=(INVOKE,)),
+        )
 
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         place = f"projects/{self._config.project}/locations/{self._config.region}/services"

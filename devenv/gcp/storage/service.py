@@ -19,6 +19,7 @@ from devenv.gcp.storage.buckets import Buckets
 from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.json_api import JsonApi
 from devenv.gcp.storage.media import Media
+from devenv.gcp.storage.methods import METHODS, method_id
 from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.signed import Verifier
 from devenv.gcp.storage.uploads import Uploads
@@ -80,8 +81,8 @@ class StorageService:
         buckets = tuple(f"/{name}/" for name in self._config.buckets)
         hosts = ("storage.googleapis.com", "*.storage.googleapis.com")
         return (
-            HttpMount(hosts, self.app, (*JSON_PATHS, *buckets)),
-            HttpMount(("www.googleapis.com",), self.app, JSON_PATHS),
+            HttpMount(hosts, self.app, (*JSON_PATHS, *buckets), method_id, METHODS),
+            HttpMount(("www.googleapis.com",), self.app, JSON_PATHS, method_id, METHODS),
         )
 
     async def start(self) -> None:

@@ -3,8 +3,11 @@
 import asyncio
 
 from devenv.gcp.caller import ApiCaller
+from devenv.gcp.clock import ManualClock
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryRequest
 from devenv.gcp.errors import PermissionDenied
+from devenv.gcp.faults import Faults
+from devenv.gcp.journal import Journal
 from devenv.gcp.store import Store
 
 
@@ -16,6 +19,20 @@ class MemoryStore(Store):
 
     def __del__(self) -> None:
         self.close()
+
+
+class MemoryJournal(Journal):
+    """A journal without a file that closes itself when its last user is gone."""
+
+    def __init__(self) -> None:
+        super().__init__(":memory:", ManualClock())
+
+    def __del__(self) -> None:
+        self._rows.close()
+
+
+def no_faults() -> Faults:
+    return Faults(MemoryStore(), ManualClock())
 
 
 type Script = list[int | Exception | asyncio.Event]

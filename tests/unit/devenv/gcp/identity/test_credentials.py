@@ -15,7 +15,7 @@ from devenv.gcp.identity.identity import Identity
 from devenv.gcp.identity.keys import SigningKey
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.rest import RestApp
-from tests.unit.devenv.gcp.fakes import FakeGuard
+from tests.unit.devenv.gcp.fakes import FakeGuard, MemoryJournal, no_faults
 from tests.unit.devenv.gcp.web import Web
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -38,7 +38,7 @@ def guard() -> FakeGuard:
 def client(identity: Identity, guard: FakeGuard) -> Web:
     api = CredentialsApi(project="p", identity=identity, guard=guard, clock=ManualClock())
     token = identity.access_token("web@p.iam.gserviceaccount.com")
-    app = RestApp(api.rpcs(), Calls(identity))
+    app = RestApp(api.rpcs(), Calls(identity, MemoryJournal(), no_faults()))
     return Web(app, headers={"authorization": f"Bearer {token}"})
 
 

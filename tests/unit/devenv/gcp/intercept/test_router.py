@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.intercept.router import Router
 from devenv.gcp.rpc import HttpMount
+from tests.unit.devenv.gcp.fakes import MemoryJournal, no_faults
 from tests.unit.devenv.gcp.web import Web
 
 
@@ -28,7 +29,16 @@ MOUNTS = (
 
 @pytest.fixture
 def web() -> Web:
-    return Web(Router(MOUNTS, Named("rest"), who=lambda header: header))
+    return Web(
+        Router(
+            MOUNTS,
+            Named("rest"),
+            control=Named("control"),
+            journal=MemoryJournal(),
+            faults=no_faults(),
+            who=lambda header: header,
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,7 +53,7 @@ def web() -> Web:
         ("localhost:4588", "/oauth2/v1/certs", "certs"),
         ("localhost:4588", "/storage/v1/b", "storage"),
         ("localhost:4588", "/v2/projects", "rest"),
-        ("localhost:4588", "/_devenv/health", '{"status":"ok"}'),
+        ("localhost:4588", "/_devenv/health", "control"),
     ],
 )
 def test_request_is_routed_by_host_and_path(web: Web, host: str, path: str, answer: str) -> None:
@@ -58,4 +68,4 @@ def test_request_is_logged_with_its_caller(web: Web, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.INFO, "devenv.gcp.requests"):
         web.get("/oauth2/v1/certs", headers={"host": "www.googleapis.com", "authorization": "me"})
 
-    assert caplog.messages[0].startswith("www GET /oauth2/v1/certs me 200 ")
+    assert caplog.messages[0].startswith("GET /oauth2/v1/certs me 200 ")

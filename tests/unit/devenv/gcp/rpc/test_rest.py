@@ -13,6 +13,7 @@ from devenv.gcp.errors import FailedPrecondition
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.rest import RestApp
+from tests.unit.devenv.gcp.fakes import MemoryJournal, no_faults
 from tests.unit.devenv.gcp.web import Web
 
 QUEUE = "projects/p/locations/l/queues/q"
@@ -63,7 +64,7 @@ def web(desk: Desk) -> Web:
             HttpRule("GET", "/v2/{parent=projects/*/locations/*}/jobs"),
         ),
     )
-    return Web(RestApp(rpcs, Calls(Everybody())))
+    return Web(RestApp(rpcs, Calls(Everybody(), MemoryJournal(), no_faults())))
 
 
 def test_path_fills_field(web: Web, desk: Desk) -> None:
@@ -188,4 +189,4 @@ def test_call_is_logged_in_one_line(web: Web, caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.INFO, "devenv.gcp.requests"):
         web.get(f"/v2/{JOB}", headers={"authorization": "web@p"})
 
-    assert caplog.messages[0].startswith("run Jobs/GetJob web OK ")
+    assert caplog.messages[0].startswith("run.Jobs.GetJob web OK ")

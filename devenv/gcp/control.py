@@ -1,0 +1,147 @@
+"""The control API of the emulated cloud on the plain port, below `/_devenv/`: journal and faults.
+
+It is for the command line, the console and tests on this machine. Except for `health`, a request
+needs the token of the file `control-token` in the data folder, a Host that is this machine, and no
+Origin of another page.
+
+| request | answer |
+|---|---|
+| GET /_devenv/health | whether the cloud answers |
+| GET /_devenv/journal?method=&resource=&caller=&status=&limit=&before= | calls, the newest first |
+| GET /_devenv/missing | methods that were asked for and are not emulated |
+| GET, POST, DELETE /_devenv/faults | all faults; a new one; none any more |
+| DELETE /_devenv/faults/ID | one fault less |
+"""
+
+import hmac
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import TypeAdapter, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, PermissionDenied
+from devenv.gcp.faults import Fault, Faults
+from devenv.gcp.journal import FILTERS, MOST, Journal
+from devenv.gcp.rpc.body import read
+from devenv.gcp.rpc.rest import failure
+
+TOKEN_FILE = "control-token"  # noqa: S105 - a file's name
+_LARGEST = 64 * 1024
+_OPEN = "/_devenv/health"
+_FAULT: TypeAdapter[Fault] = TypeAdapter(Fault)
+_SETTABLE = {field.name for field in fields(Fault)} - {"id", "struck"}
+
+type Handler = Callable[[Request], Awaitable[Response]]
+
+
+class ControlApi:
+    """The ASGI application; `hosts` are further names of this machine."""
+
+    def __init__(self, journal: Journal, faults: Faults, *, token: str, hosts: set[str]) -> None:
+        self._journal = journal
+        self._faults = faults
+        self._token = token
+        self._hosts = hosts | {"localhost", "127.0.0.1", "::1"}
+        routes = (
+            (_OPEN, self._health, "GET"),
+            ("/_devenv/journal", self._rows, "GET"),
+            ("/_devenv/missing", self._missing, "GET"),
+            ("/_devenv/faults", self._list_faults, "GET"),
+            ("/_devenv/faults", self._add_fault, "POST"),
+            ("/_devenv/faults", self._remove_faults, "DELETE"),
+            ("/_devenv/faults/{number:int}", self._remove_fault, "DELETE"),
+        )
+        self._app = Starlette(
+            routes=[Route(path, handle, methods=[verb]) for path, handle, verb in routes],
+            exception_handlers={CloudError: _refused},
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            self._admit(request)
+            await self._app(scope, receive, send)
+        except CloudError as error:
+            await failure(error)(scope, receive, send)
+
+    def _admit(self, request: Request) -> None:
+        if request.url.path == _OPEN:
+            return
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname
+        origin = urlsplit(request.headers.get("origin", "")).hostname
+        if host not in self._hosts or (origin and origin not in self._hosts):
+            raise PermissionDenied("The control API is for programs and pages of this machine.")
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), self._token.encode()):
+            raise PermissionDenied(f"The token is not that of the file {TOKEN_FILE}.")
+
+    async def _health(self, _request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def _rows(self, request: Request) -> Response:
+        query = dict(request.query_params)
+        before, limit = (_number(query.pop(name, ""), name) for name in ("before", "limit"))
+        if unknown := sorted(set(query) - set(FILTERS)):
+            raise InvalidArgument(f"{unknown[0][:100]!r} is not one of {', '.join(FILTERS)}.")
+        rows = self._journal.rows(query, before=before, limit=limit or 100)
+        return JSONResponse({"calls": rows, "most": MOST})
+
+    async def _missing(self, _request: Request) -> Response:
+        return JSONResponse({"missing": self._journal.missing()})
+
+    async def _list_faults(self, _request: Request) -> Response:
+        return JSONResponse({"faults": [asdict(fault) for fault in self._faults.all()]})
+
+    async def _add_fault(self, request: Request) -> Response:
+        sent = await read(request, limit=_LARGEST)
+        try:
+            fault = _FAULT.validate_json(sent, strict=True, extra="forbid")
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"]) or "The body"
+            raise InvalidArgument(f"{name}: {first['msg']}. Known: {_names()}.") from error
+        return JSONResponse(asdict(self._faults.add(fault)), 201)
+
+    async def _remove_faults(self, _request: Request) -> Response:
+        return JSONResponse({"removed": self._faults.remove()})
+
+    async def _remove_fault(self, request: Request) -> Response:
+        number = request.path_params["number"]
+        if not self._faults.remove(number):
+            raise NotFound(f"There is no fault {number}.")
+        return JSONResponse({"removed": 1})
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, CloudError)
+    return failure(error)
+
+
+def _names() -> str:
+    return ", ".join(sorted(_SETTABLE))
+
+
+def _number(text: str, name: str) -> int:
+    if text and not (text.isdecimal() and len(text) < 16):
+        raise InvalidArgument(f"{name} is {text[:100]!r}; it must be a number.")
+    return int(text or 0)
+
+
+def control_token(data: Path) -> str:
+    """Return the token of a cloud's data folder, in a file that only its owner can read."""
+    file = data / TOKEN_FILE
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
+            new.write(secrets.token_urlsafe(32))
+    except FileExistsError:
+        pass
+    return file.read_text()

@@ -1,0 +1,178 @@
+"""Faults: calls of the emulated cloud that are made to fail, to be late, or to lose their answer.
+
+A fault strikes the calls that it matches until its count is used up or its time is over. It is kept
+in the store, so that it still holds after the emulator was restarted. The journal marks each call
+that a fault has struck.
+"""
+
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+from devenv.gcp.clock import Clock
+from devenv.gcp.errors import (
+    Aborted,
+    CloudError,
+    DeadlineExceeded,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+from devenv.gcp.journal import JournalEntry
+from devenv.gcp.store import Store
+
+_ERRORS: dict[int, type[CloudError]] = {
+    400: InvalidArgument,
+    401: Unauthenticated,
+    403: PermissionDenied,
+    404: NotFound,
+    409: Aborted,
+    429: ResourceExhausted,
+    500: Internal,
+    503: Unavailable,
+    504: DeadlineExceeded,
+}
+STATUSES = tuple(_ERRORS)
+_LONGEST_DELAY = 600.0
+_MOST_TIMES = 1_000_000
+_MOST = 1000
+
+
+class AnswerLost(Unavailable):
+    """The connection breaks without an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A fault of calls whose method, resource and caller match; `*` stands for any text.
+
+    A struck call waits `delay` seconds. Then it is answered with the HTTP `status`, if one is set;
+    its connection breaks before it is handled (`reset`); or it is handled and its answer is lost
+    (`lose_answer`). `times` is how often it strikes yet, and `until` the moment in Unix seconds at
+    which it ends, 0 for never. `struck` counts.
+    """
+
+    method: str
+    resource: str = "*"
+    caller: str = "*"
+    status: int = 0
+    delay: float = 0.0
+    reset: bool = False
+    lose_answer: bool = False
+    times: int = 1
+    until: float = 0.0
+    struck: int = 0
+    id: int = 0
+
+    def matches(self, entry: JournalEntry) -> bool:
+        """Return whether this is a fault of the call; a caller's short name matches too."""
+        name = entry.caller.partition("@")[0]
+        return (
+            fnmatchcase(entry.method.lower(), self.method.lower())
+            and fnmatchcase(entry.resource, self.resource)
+            and (fnmatchcase(entry.caller, self.caller) or name == self.caller)
+        )
+
+    def is_over(self, now: float) -> bool:
+        return self.times <= 0 or 0 < self.until <= now
+
+
+class Faults:
+    """The faults of one emulated cloud; `methods` are those that it has."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._table = store.table("faults")
+        self._last_id = store.table("fault_ids")
+        self._clock = clock
+        self._methods: tuple[str, ...] = ()
+        self._active = {int(key): Fault(**json.loads(value)) for key, value in self._table.scan()}
+
+    def know(self, methods: Iterable[str]) -> None:
+        """Set the methods that the cloud has, so that a fault which can never strike is refused."""
+        self._methods = tuple(sorted(methods))
+
+    def add(self, fault: Fault) -> Fault:
+        """Keep a new fault; return it with its id. Raises InvalidArgument."""
+        self._check(fault)
+        # An id is never used again: the journal names faults that are gone.
+        number = int(self._last_id.get("last") or b"0") + 1
+        self._last_id.put("last", str(number).encode())
+        fault = replace(fault, id=number, struck=0)
+        self._save(fault)
+        return fault
+
+    def all(self) -> list[Fault]:
+        """Return the faults, those that are over too, in the order of their creation."""
+        return list(self._active.values())
+
+    def remove(self, number: int | None = None) -> int:
+        """Remove one fault, or all; return how many there were."""
+        numbers = list(self._active) if number is None else [n for n in self._active if n == number]
+        for each in numbers:
+            del self._active[each]
+            self._table.delete(f"{each:09d}")
+        return len(numbers)
+
+    @asynccontextmanager
+    async def strike(self, entry: JournalEntry) -> AsyncIterator[bool]:
+        """Handle a call inside, unless a fault makes it fail: that raises a CloudError.
+
+        The value is whether the answer will be lost; AnswerLost comes at the end then, and before
+        the call is handled if its connection is reset.
+        """
+        fault = self._match(entry)
+        if fault is None:
+            yield False
+            return
+        entry.fault = str(fault.id)
+        await self._clock.sleep(fault.delay)
+        if fault.reset:
+            raise AnswerLost(f"Fault {fault.id}: the connection was reset.")
+        if fault.status:
+            raise _ERRORS[fault.status](f"Fault {fault.id}: {fault.status} was asked for.")
+        yield fault.lose_answer
+        if fault.lose_answer:
+            raise AnswerLost(f"Fault {fault.id}: the answer was lost.")
+
+    def _match(self, entry: JournalEntry) -> Fault | None:
+        """Return the first fault that strikes this call, and count the strike."""
+        now = self._clock.now() if self._active else 0.0
+        for fault in self._active.values():
+            if not fault.is_over(now) and fault.matches(entry):
+                struck = replace(fault, times=fault.times - 1, struck=fault.struck + 1)
+                self._save(struck)
+                return struck
+        return None
+
+    def _save(self, fault: Fault) -> None:
+        self._active[fault.id] = fault
+        self._table.put(f"{fault.id:09d}", json.dumps(asdict(fault)).encode())
+
+    def _check(self, fault: Fault) -> None:
+        if len(self._active) >= _MOST:
+            raise InvalidArgument(f"There are {_MOST} faults already; remove some first.")
+        if not any(fnmatchcase(each.lower(), fault.method.lower()) for each in self._methods):
+            near = get_close_matches(fault.method, self._methods, n=3, cutoff=0.3)
+            raise InvalidArgument(
+                f"method {fault.method[:200]!r} matches nothing that is emulated. "
+                + (f"Similar: {', '.join(near)}." if near else "")
+            )
+        if fault.status and fault.status not in STATUSES:
+            known = ", ".join(str(each) for each in STATUSES)
+            raise InvalidArgument(f"status {fault.status} is not one of {known}.")
+        if not 0 <= fault.delay <= _LONGEST_DELAY:
+            raise InvalidArgument(f"delay {fault.delay} is not between 0 and 600 seconds.")
+        if not 1 <= fault.times <= _MOST_TIMES:
+            raise InvalidArgument(f"times {fault.times} is not between 1 and {_MOST_TIMES}.")
+        if fault.until and fault.until <= self._clock.now():
+            raise InvalidArgument("until is in the past.")
+        effects = [bool(fault.status), fault.reset, fault.lose_answer]
+        if sum(effects) > 1 or not (any(effects) or fault.delay):
+            raise InvalidArgument("A fault needs a delay, or one of status, reset and lose_answer.")

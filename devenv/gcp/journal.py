@@ -1,0 +1,151 @@
+"""The journal: one line of the log and one queryable row for each call to the emulated cloud.
+
+A row says who called which method on which resource, the last permission that was asked for and the
+decision, the answer, its duration, and the fault that struck. Rows are written in groups to a
+SQLite file of their own, so that a call does not wait for the disk: the last second before a
+`kill -9` may be missing. The newest 100,000 rows are kept.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from devenv.gcp.clock import Clock
+
+KEPT = 100_000
+MOST = 1000  # rows in one answer
+UNKNOWN = "unknown"  # the decision on a method that is not emulated
+_GROUP = 200
+_PAUSE = 1.0  # seconds until a group that is not full is written
+
+log = logging.getLogger("devenv.gcp.requests")
+
+
+@dataclass(slots=True)
+class JournalEntry:
+    """A call. `at` is in Unix seconds; `decision` is allowed, denied, unknown or empty."""
+
+    at: float
+    method: str
+    resource: str = ""
+    caller: str = ""
+    permission: str = ""
+    decision: str = ""
+    status: str = ""
+    milliseconds: float = 0.0
+    fault: str = ""
+
+
+_COLUMNS = tuple(field.name for field in fields(JournalEntry))
+FILTERS = ("method", "resource", "caller", "status", "decision", "fault")
+_entry: ContextVar[JournalEntry | None] = ContextVar("journal_entry", default=None)
+
+
+def note_decision(permission: str, resource: str, *, allowed: bool) -> None:
+    """Add to the entry of the call in progress what IAM has decided."""
+    entry = _entry.get()
+    if entry is not None and entry.decision != "denied":
+        entry.permission, entry.resource = permission, resource
+        entry.decision = "allowed" if allowed else "denied"
+
+
+class Journal:
+    """The rows of one emulated cloud, in the file `path`."""
+
+    def __init__(self, path: Path | str, clock: Clock, *, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._clock = clock
+        self._waiting: list[JournalEntry] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._rows = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._rows.execute("PRAGMA journal_mode = WAL")
+        self._rows.execute("PRAGMA synchronous = OFF")
+        columns = ", ".join(_COLUMNS)
+        self._rows.execute(f"CREATE TABLE IF NOT EXISTS calls (id INTEGER PRIMARY KEY, {columns})")
+
+    @contextmanager
+    def entry(self, method: str, resource: str = "") -> Iterator[JournalEntry]:
+        """Record what happens inside; the caller of this sets `caller` and `status`."""
+        found = JournalEntry(self._clock.now(), method, resource)
+        token, start = _entry.set(found), perf_counter()
+        try:
+            yield found
+        except asyncio.CancelledError:
+            found.status = "CANCELLED"
+            raise
+        finally:
+            _entry.reset(token)
+            found.milliseconds = round((perf_counter() - start) * 1000, 1)
+            self._add(found)
+
+    def rows(
+        self, wanted: Mapping[str, str], *, before: int = 0, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Return the newest rows with an `id` below `before`, at most `limit` of MOST.
+
+        `wanted` holds values of FILTERS; `*` stands for any text.
+        """
+        self.flush()
+        terms = [f"{name} GLOB ?" for name in wanted]
+        values: list[Any] = list(wanted.values())
+        if before:
+            terms.append("id < ?")
+            values.append(before)
+        where = f"WHERE {' AND '.join(terms)}" if terms else ""
+        sql = f"SELECT id, {', '.join(_COLUMNS)} FROM calls {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 - our own names
+        found = self._rows.execute(sql, (*values, min(limit, MOST))).fetchall()
+        return [dict(zip(("id", *_COLUMNS), row, strict=True)) for row in found]
+
+    def missing(self) -> list[dict[str, Any]]:
+        """Return the methods that were asked for and are not emulated, the most used first."""
+        self.flush()
+        sql = "SELECT method, caller FROM calls WHERE decision = ?"
+        counts: Counter[str] = Counter()
+        callers: dict[str, set[str]] = {}
+        for method, caller in self._rows.execute(sql, (UNKNOWN,)):
+            counts[method] += 1
+            callers.setdefault(method, set()).add(caller)
+        return [
+            {"method": method, "calls": calls, "callers": sorted(callers[method] - {""})}
+            for method, calls in counts.most_common()
+        ]
+
+    def flush(self) -> None:
+        """Write the rows that wait."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        marks = ", ".join("?" * len(_COLUMNS))
+        self._rows.execute("BEGIN")
+        self._rows.executemany(
+            f"INSERT INTO calls ({', '.join(_COLUMNS)}) VALUES ({marks})",  # noqa: S608
+            [astuple(entry) for entry in waiting],
+        )
+        self._rows.execute(
+            "DELETE FROM calls WHERE id <= (SELECT max(id) FROM calls) - ?", (self._kept,)
+        )
+        self._rows.execute("COMMIT")
+
+    def close(self) -> None:
+        self.flush()
+        self._rows.close()
+
+    def _add(self, entry: JournalEntry) -> None:
+        name = entry.caller.partition("@")[0] or "-"
+        log.info("%s %s %s %.1fms", entry.method, name, entry.status, entry.milliseconds)
+        self._waiting.append(entry)
+        if len(self._waiting) >= _GROUP:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self.flush)

@@ -1,0 +1,31 @@
+"""Names of Cloud Storage's methods."""
+
+import pytest
+
+from devenv.gcp.storage.methods import METHODS, method_id
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "expected"),
+    [
+        ("POST", "/upload/storage/v1/b/x/o", "storage.objects.insert"),
+        ("PUT", "/resumable/upload/storage/v1/b/x/o", "storage.objects.insert"),
+        ("GET", "/download/storage/v1/b/x/o/a/b", "storage.objects.get"),
+        ("GET", "/storage/v1/b/x/o/a/b", "storage.objects.get"),
+        ("GET", "/storage/v1/b/x/o", "storage.objects.list"),
+        ("DELETE", "/storage/v1/b/x/o/a", "storage.objects.delete"),
+        ("POST", "/storage/v1/b/x/o/a/rewriteTo/b/y/o/c", "storage.objects.rewrite"),
+        ("POST", "/storage/v1/b", "storage.buckets.insert"),
+        ("PUT", "/storage/v1/b/x/iam", "storage.buckets.setIamPolicy"),
+        ("GET", "/bucket/object", "storage.objects.get"),
+        ("PUT", "/bucket/object", "storage.objects.insert"),
+        ("GET", "/storage/v1/b/x/acl", "storage GET /storage/v1/b/x/acl"),
+    ],
+)
+def test_request_has_the_name_of_its_method(verb: str, path: str, expected: str) -> None:
+    assert method_id(verb, path) == expected
+
+
+def test_names_are_those_that_requests_get() -> None:
+    assert "storage.objects.compose" in METHODS
+    assert all(name.startswith("storage.") for name in METHODS)

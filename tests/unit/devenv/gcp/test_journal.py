@@ -1,0 +1,100 @@
+"""The journal: entries, filters, pages, bounds, and methods that are not emulated."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devenv.gcp.clock import ManualClock
+from devenv.gcp.journal import UNKNOWN, Journal, note_decision
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal(tmp_path / "journal.sqlite3", ManualClock())
+    yield journal
+    journal.close()
+
+
+def note(journal: Journal, method: str, caller: str = "web@p", decision: str = "") -> None:
+    with journal.entry(method) as entry:
+        entry.caller, entry.status, entry.decision = caller, "OK", decision
+
+
+async def test_entry_has_decision_and_duration(journal: Journal) -> None:
+    with journal.entry("run.Jobs.RunJob", "as/written") as entry:
+        entry.caller, entry.status = "web@p", "OK"
+        note_decision("run.jobs.run", "projects/p/jobs/j", allowed=True)
+
+    [row] = journal.rows({})
+    assert row["at"] == ManualClock().now()
+    assert (row["permission"], row["decision"]) == ("run.jobs.run", "allowed")
+    assert row["resource"] == "projects/p/jobs/j"
+    assert row["milliseconds"] >= 0
+
+
+async def test_refusal_is_the_decision_that_stays(journal: Journal) -> None:
+    with journal.entry("run.Jobs.RunJob"):
+        note_decision("run.jobs.run", "j", allowed=False)
+        note_decision("run.jobs.get", "j", allowed=True)
+
+    [row] = journal.rows({"decision": "denied"})
+    assert row["permission"] == "run.jobs.run"
+
+
+def test_decision_outside_of_a_call_is_not_recorded() -> None:
+    note_decision("run.jobs.run", "j", allowed=True)
+
+
+async def test_rows_are_filtered_and_newest_first(journal: Journal) -> None:
+    for method in ("run.Jobs.RunJob", "run.Jobs.GetJob", "storage.objects.get"):
+        note(journal, method)
+
+    assert [row["method"] for row in journal.rows({"method": "run.*"})] == [
+        "run.Jobs.GetJob",
+        "run.Jobs.RunJob",
+    ]
+    assert not journal.rows({"method": "run.*", "caller": "worker@*"})
+
+
+async def test_rows_come_in_pages(journal: Journal) -> None:
+    for number in range(5):
+        note(journal, f"m{number}")
+
+    first = journal.rows({}, limit=2)
+    second = journal.rows({}, limit=2, before=first[-1]["id"])
+
+    assert [row["method"] for row in (*first, *second)] == ["m4", "m3", "m2", "m1"]
+
+
+async def test_oldest_rows_are_forgotten(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite3", ManualClock(), kept=2)
+    for method in ("first", "second", "third"):
+        note(journal, method)
+        journal.flush()
+
+    assert [row["method"] for row in journal.rows({})] == ["third", "second"]
+    journal.close()
+
+
+async def test_methods_that_are_not_emulated_are_counted(journal: Journal) -> None:
+    for caller in ("web@p", "worker@p", "web@p"):
+        note(journal, "pubsub.Publisher.Publish", caller, UNKNOWN)
+    note(journal, "run.Jobs.RunJob")
+
+    assert journal.missing() == [
+        {"method": "pubsub.Publisher.Publish", "calls": 3, "callers": ["web@p", "worker@p"]}
+    ]
+
+
+async def test_rows_survive_a_restart(journal: Journal, tmp_path: Path) -> None:
+    note(journal, "before")
+    journal.flush()
+
+    again = Journal(tmp_path / "journal.sqlite3", ManualClock())
+    found = again.rows({})
+    again.close()
+
+    assert [row["method"] for row in found] == ["before"]
