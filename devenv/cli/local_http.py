@@ -36,10 +36,16 @@ class LocalReply:
 
 
 def ask(
-    url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    verb: str | None = None,
 ) -> LocalReply:
-    """GET, or POST if there is a body. Raises StackError if the server does not answer."""
-    request = urllib.request.Request(url, data=body, headers=dict(headers or {}))  # noqa: S310
+    """GET, or POST if there is a body, or `verb`. Raises StackError if the server does not answer."""
+    request = urllib.request.Request(  # noqa: S310
+        url, data=body, headers=dict(headers or {}), method=verb
+    )
     try:
         with _DIRECT.open(request, timeout=_TIMEOUT) as answer:
             return LocalReply(answer.status, answer.read(_LARGEST))

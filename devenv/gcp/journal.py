@@ -1,6 +1,6 @@
 """The journal: one line of the log and one queryable row for each call to the emulated cloud.
 
-A row says who called which method on which resource, the last permission that was asked for and the
+A row says who called which method on which resource, the permission that was asked for and the
 decision, the answer, its duration, and the fault that struck. Rows are written in groups to a
 SQLite file of their own, so that a call does not wait for the disk: the last second before a
 `kill -9` may be missing. The newest 100,000 rows are kept.
@@ -50,9 +50,9 @@ _entry: ContextVar[JournalEntry | None] = ContextVar("journal_entry", default=No
 
 
 def note_decision(permission: str, resource: str, *, allowed: bool) -> None:
-    """Add to the entry of the call in progress what IAM has decided."""
+    """Add to the entry of the call in progress what IAM has decided: first, or against it."""
     entry = _entry.get()
-    if entry is not None and entry.decision != "denied":
+    if entry is not None and (not entry.decision or not allowed):
         entry.permission, entry.resource = permission, resource
         entry.decision = "allowed" if allowed else "denied"
 

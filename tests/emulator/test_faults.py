@@ -118,7 +118,7 @@ def test_control_api_refuses_strangers(control: httpx.Client, headers: dict[str,
     [
         (b"{", "Invalid JSON"),
         (b"[]", "an object"),
-        (b'{"method": "storage.objects.insert", "staus": 503}', "staus"),
+        (b'{"method": "storage.objects.insert", "colour": 503}', "colour"),
         (b'{"method": "storage.objects.insert", "status": "503"}', "status"),
         (b'{"method": "nothing.at.all", "status": 503}', "matches nothing"),
     ],

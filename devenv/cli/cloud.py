@@ -1,0 +1,106 @@
+"""`journal`, `missing` and `fault`: the calls to the emulated cloud, and how some of them fail."""
+
+import datetime as dt
+import json
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+from devenv.cli.context import Context
+from devenv.cli.local_http import ask
+from devenv.cli.output import table
+from devenv.gcp.control import TOKEN_FILE
+from devenv.stack.problems import StackError
+
+_EFFECTS = ("status", "delay", "reset", "lose_answer")
+
+
+def journal(context: Context, *, lines: int, **wanted: str) -> int:
+    """Print the newest calls, the newest last."""
+    query = {name: text for name, text in wanted.items() if text} | {"limit": str(lines)}
+    calls = _request(context, f"journal?{urlencode(query)}")["calls"]
+    rows = [
+        (
+            dt.datetime.fromtimestamp(call["at"]).astimezone().strftime("%H:%M:%S.%f")[:-3],
+            call["caller"].partition("@")[0] or "-",
+            call["method"],
+            call["status"],
+            f"{call['milliseconds']:.1f} ms",
+            call["permission"] and f"{call['permission']} {call['decision']}",
+            call["fault"] and f"fault {call['fault']}",
+            call["resource"],
+        )
+        for call in reversed(calls)
+    ]
+    context.output.result(calls, table(rows) if rows else "  No call matches.")
+    return 0
+
+
+def missing(context: Context) -> int:
+    """Print the methods that programs asked for and that are not emulated."""
+    found = _request(context, "missing")["missing"]
+    rows = [
+        (each["method"], f"{each['calls']} calls", ", ".join(each["callers"])) for each in found
+    ]
+    context.output.result(found, table(rows) if rows else "  Nothing was missing.")
+    return 0
+
+
+def add_fault(context: Context, *, seconds: float, **fields: Any) -> int:
+    """Add a fault, which ends after `seconds` if they are given."""
+    if seconds:
+        fields["until"] = time.time() + seconds
+    fault = _request(context, "faults", verb="POST", body={k: v for k, v in fields.items() if v})
+    context.output.result(fault, f"  Fault {fault['id']}: {_described(fault)}")
+    return 0
+
+
+def list_faults(context: Context) -> int:
+    """Print all faults, with how often each has struck and still will."""
+    faults = _request(context, "faults")["faults"]
+    rows = [
+        (str(each["id"]), _described(each), f"struck {each['struck']}", f"{each['times']} left")
+        for each in faults
+    ]
+    context.output.result(faults, table(rows) if rows else "  There is no fault.")
+    return 0
+
+
+def remove_faults(context: Context, *, number: int | None) -> int:
+    """Remove one fault, or all."""
+    path = "faults" if number is None else f"faults/{number}"
+    answer = _request(context, path, verb="DELETE")
+    context.output.result(answer, f"  {answer['removed']} removed")
+    return 0
+
+
+def _described(fault: dict[str, Any]) -> str:
+    effects = [
+        name.replace("_", " ") if fault[name] is True else f"{name} {fault[name]:g}"
+        for name in _EFFECTS
+        if fault[name]
+    ]
+    limits = [f"{name} {fault[name]}" for name in ("resource", "caller") if fault[name] != "*"]
+    return " ".join([fault["method"], *limits, "→", ", ".join(effects)])
+
+
+def _request(
+    context: Context, path: str, *, verb: str = "GET", body: dict[str, Any] | None = None
+) -> Any:
+    """Return the answer of the control API. Raises StackError with its refusal."""
+    stack = context.running_stack()
+    token = stack.folder.cloud / TOKEN_FILE
+    if not stack.has_cloud or not token.is_file():
+        raise StackError("This stack has no emulated cloud of its own.", hint="make up")
+    answer = ask(
+        f"http://127.0.0.1:{stack.ports['gcp']}/_devenv/{path}",
+        headers={"Authorization": f"Bearer {token.read_text()}"},
+        body=None if body is None else json.dumps(body).encode(),
+        verb=verb,
+    )
+    if answer.status >= 400:
+        refusal = (answer.json() or {}).get("error", {}).get("message", answer.text[:300])
+        raise StackError(
+            str(refusal), hint=f"devenv {path.split('?', maxsplit=1)[0].rstrip('s')} --help"
+        )
+    return answer.json()
