@@ -270,10 +270,8 @@ class CloudServer:
             here = parts._replace(scheme="http", netloc=f"{LOOPBACK}:{port}")
             request = replace(request, url=here.geturl())
         with self._journal.entry(DELIVER, request.url[:500]) as entry:
-            claims = self._identity.claims(
-                bearer({name.lower(): value for name, value in request.headers.items()})
-            )
-            entry.caller = str((claims or {}).get("email", ""))
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            entry.caller = self._who(headers.get("authorization", ""))
             try:
                 async with self._faults.strike(entry):
                     answer = await self._run_services.send(request)
@@ -371,5 +369,8 @@ class CloudServer:
         return folder
 
     def _who(self, authorization: str) -> str:
-        grant = self._identity.grant(bearer({"authorization": authorization}))
-        return grant.caller.email if grant else ""
+        """Return the account of an Authorization header with an access token or an ID token."""
+        token = bearer({"authorization": authorization})
+        if grant := self._identity.grant(token):
+            return grant.caller.email
+        return str((self._identity.claims(token) or {}).get("email", ""))

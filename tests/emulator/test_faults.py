@@ -108,7 +108,9 @@ def test_method_that_is_not_emulated_is_listed(cloud: Cloud, control: httpx.Clie
         {"Origin": "https://evil.example"},
     ],
 )
-def test_control_api_refuses_strangers(control: httpx.Client, headers: dict[str, str]) -> None:
+def test_control_api_refuses_foreign_pages_and_tokens(
+    control: httpx.Client, headers: dict[str, str]
+) -> None:
     assert control.get("faults", headers=headers).status_code == 403
     assert control.get("health", headers=headers).status_code in (200, 404)
 

@@ -91,6 +91,7 @@ class IdTokens:
     def __init__(self, keys: KeyRing, clock: Clock) -> None:
         self.key = keys.key("id-tokens")
         self._clock = clock
+        self._verified: dict[str, dict[str, Any]] = {}
         self._minted: dict[tuple[str, str, bool], tuple[float, str]] = {}
 
     def mint(self, account: ServiceAccount, audience: str, *, full: bool = True) -> str:
@@ -109,17 +110,20 @@ class IdTokens:
 
     def claims(self, token: str) -> Mapping[str, Any] | None:
         """Return the claims of a token that we signed and that is not expired, else None."""
+        claims = self._verified.get(token)
+        if claims is None and (claims := self._verify(token)):
+            _remember(self._verified, token, claims)
+        if not claims or not claims["iat"] <= self._clock.now() < claims["exp"]:
+            return None
+        return dict(claims)
+
+    def _verify(self, token: str) -> dict[str, Any] | None:
         signed, _, signature = token.rpartition(".")
         try:
             genuine = self.key.verifies(_unb64(signature), signed.encode())
         except (ValueError, Base64Error):
             return None
-        if not genuine:
-            return None
-        claims = json.loads(_unb64(signed.partition(".")[2]))
-        if not claims["iat"] <= self._clock.now() < claims["exp"]:
-            return None
-        return dict(claims)
+        return dict(json.loads(_unb64(signed.partition(".")[2]))) if genuine else None
 
 
 class AccessTokens:
