@@ -13,25 +13,17 @@ from validibot_shared.energyplus.models import (
 )
 from validibot_shared.validations.envelopes import Severity, ValidationMessage, ValidationStatus
 
+from validators.energyplus.artifacts import collect
 from validators.energyplus.checks import TAG, missing_evidence, version_matches
 from validators.energyplus.engine import EnergyPlusEngine
 from validators.energyplus.report import Report, read_report
-from validators.energyplus.results import open_results, read_metrics, write_hourly_csv
+from validators.energyplus.results import RunResults, open_results, read_metrics
+from validators.energyplus.series import write_series
+from validators.energyplus.submitted import SubmittedModel
 from validators.sdk.process import Ended
 from validators.sdk.validation import ArtifactFile, ValidationResult, error
 
 log = logging.getLogger(__name__)
-
-_ESO_LIMIT = 8 << 20
-_ARTIFACTS = {
-    "eplusout.sql": ("simulation-db", "application/vnd.sqlite3"),
-    "eplusout.csv": ("timeseries-csv", "text/csv"),
-    "eplusout.err": ("err-log", "text/plain"),
-    "eplusout.eso": ("eso", "text/plain"),
-    "eplusout.eio": ("file", "text/plain"),
-    "eplusout.end": ("file", "text/plain"),
-    "eplustbl.htm": ("file", "text/html"),
-}
 
 
 def nothing_ran(*, idf_version: str | None = None) -> EnergyPlusOutputs:
@@ -51,38 +43,49 @@ def conclude(
     folder: Path,
     inputs: EnergyPlusInputs,
     engine: EnergyPlusEngine,
-    idf_version: str | None,
+    submitted: SubmittedModel,
     review: list[ValidationMessage],
 ) -> ValidationResult:
     """Return the result of a run from the files in its folder."""
-    report = read_report(folder)
-    metrics = _results(folder)
+    report = read_report(folder, submitted)
+    completed = inputs.run_simulation and report.completed and ended.returncode == 0
+    results, notes = _results(folder, expected=completed)
     if inputs.review_profile == "leed_review" and inputs.run_simulation:
-        review = [*review, *missing_evidence(metrics)]
+        review = [*review, *missing_evidence(results.named)]
+    artifacts, left_out = collect(folder)
     status, reasons = _verdict(ended, report, simulated=inputs.run_simulation)
-    messages = [*reasons, *review, *report.messages]
+    messages = [*reasons, *review, *report.messages, *notes, *left_out]
     if status is ValidationStatus.SUCCESS and _has_errors(review):
         status = ValidationStatus.FAILED_VALIDATION
-    artifacts = _artifacts(folder)
     return ValidationResult(
         status=status,
         messages=messages,
+        metrics=results.further,
         artifacts=artifacts,
         outputs=_outputs(
-            nothing_ran(idf_version=idf_version),
+            nothing_ran(idf_version=submitted.version),
             ended=ended,
             report=report,
-            metrics=metrics,
+            metrics=results.named,
             engine=engine,
-            names={artifact.path.name for artifact in artifacts},
-        ).model_copy(update={"review_issue_count": sum(TAG in item.tags for item in messages)}),
+            artifacts=artifacts,
+        ).model_copy(
+            update={
+                "completed_successfully": completed,
+                "review_issue_count": sum(TAG in item.tags for item in messages),
+            }
+        ),
     )
 
 
 def _verdict(
     ended: Ended, report: Report, *, simulated: bool
 ) -> tuple[ValidationStatus, list[ValidationMessage]]:
-    """Return the status: success only if the engine reports completion and no severe error."""
+    """Return the status: success only if the engine reports completion and no severe error.
+
+    A run that did not complete always has an error besides its severe ones, because a step may be
+    told to pass in spite of severe errors.
+    """
     if ended.timed_out:
         text = f"The simulation was stopped after {ended.seconds:.0f} s, its time limit."
         return ValidationStatus.FAILED_RUNTIME, [error(text, code="ENERGYPLUS_TIMEOUT")]
@@ -90,35 +93,44 @@ def _verdict(
         memory = " It ran out of memory." if "bad_alloc" in ended.stderr_tail else ""
         text = f"The engine crashed ({ended.signal_name}).{memory}"
         return ValidationStatus.FAILED_RUNTIME, [error(text, code="ENERGYPLUS_CRASHED")]
-    errors = report.counts["Severe"] + report.counts["Fatal"]
-    if ended.returncode == 0 and not errors and (report.completed or not simulated):
-        return ValidationStatus.SUCCESS, []
-    if _has_errors(report.messages):
-        return ValidationStatus.FAILED_VALIDATION, []
-    text = f"The engine ended with code {ended.returncode} and did not complete the simulation."
-    return ValidationStatus.FAILED_VALIDATION, [error(text, code="ENERGYPLUS_INCOMPLETE")]
+    if ended.returncode or (simulated and not report.completed) or report.counts["Fatal"]:
+        text = f"The engine ended with code {ended.returncode} and did not complete the simulation."
+        reasons = [] if report.counts["Fatal"] else [error(text, code="ENERGYPLUS_INCOMPLETE")]
+        return ValidationStatus.FAILED_VALIDATION, reasons
+    severe = report.counts["Severe"]
+    status = ValidationStatus.FAILED_VALIDATION if severe else ValidationStatus.SUCCESS
+    return status, [] if simulated else [_not_simulated()]
 
 
-def _results(folder: Path) -> EnergyPlusSimulationMetrics:
+def _not_simulated() -> ValidationMessage:
+    text = (
+        "The engine has read the model and simulated nothing, as the step's option `run_simulation` "
+        "says. It checks the geometry, the sizes and most references between objects only in a "
+        "simulation."
+    )
+    return ValidationMessage(severity=Severity.INFO, code="ENERGYPLUS_NOT_SIMULATED", text=text)
+
+
+def _results(folder: Path, *, expected: bool) -> tuple[RunResults, list[ValidationMessage]]:
+    """Return the metrics and write the series; a run that broke off may have neither."""
     database = folder / "eplusout.sql"
-    if database.is_file():
-        try:
-            with open_results(database) as results:
-                write_hourly_csv(results, folder / "eplusout.csv")
-                return read_metrics(results)
-        except sqlite3.Error as problem:
-            # A run that broke off leaves a database without its last tables.
-            log.warning("eplusout.sql is incomplete: %s", problem)
-    return EnergyPlusSimulationMetrics()
+    try:
+        with open_results(database) as results:
+            notes = write_series(results, folder)
+            return read_metrics(results), notes
+    except sqlite3.Error as problem:
+        # A run that broke off leaves a database without its last tables, or none.
+        log.warning("eplusout.sql is incomplete: %s", problem)
+        nothing = RunResults(named=EnergyPlusSimulationMetrics(), further=[])
+        return nothing, [_no_results(str(problem))] if expected else []
 
 
-def _artifacts(folder: Path) -> list[ArtifactFile]:
-    found = [(folder / name, *kind) for name, kind in _ARTIFACTS.items()]
-    return [
-        ArtifactFile(path=path, type=kind, mime_type=mime_type)
-        for path, kind, mime_type in found
-        if path.is_file() and not (kind == "eso" and path.stat().st_size > _ESO_LIMIT)
-    ]
+def _no_results(reason: str) -> ValidationMessage:
+    text = (
+        f"The run has no metrics and no time series: eplusout.sql cannot be read ({reason}). "
+        "See eplusout.err for what the engine could not write."
+    )
+    return ValidationMessage(severity=Severity.WARNING, code="ENERGYPLUS_NO_RESULTS", text=text)
 
 
 def _outputs(
@@ -128,19 +140,22 @@ def _outputs(
     report: Report,
     metrics: EnergyPlusSimulationMetrics,
     engine: EnergyPlusEngine,
-    names: set[str],
+    artifacts: list[ArtifactFile],
 ) -> EnergyPlusOutputs:
     idd_version, idd_build = engine.idd_stamp()
+    # A compressed file counts as the file.
+    paths = {
+        artifact.path.name.removesuffix(".gz").replace(".", "_"): Path(
+            "outputs", artifact.path.name
+        )
+        for artifact in artifacts
+    }
     return outputs.model_copy(
         update={
             "energyplus_returncode": ended.returncode,
             "execution_seconds": ended.seconds,
             "outputs": EnergyPlusSimulationOutputs(
-                **{
-                    name.replace(".", "_"): Path("outputs", name)
-                    for name in names
-                    if name in {"eplusout.sql", "eplusout.err", "eplusout.csv", "eplusout.eso"}
-                }
+                **{name: paths.get(name) for name in EnergyPlusSimulationOutputs.model_fields}
             ),
             "metrics": metrics,
             "logs": EnergyPlusSimulationLogs(
@@ -153,14 +168,13 @@ def _outputs(
             "idd_version": idd_version,
             "idd_build": idd_build,
             "idd_path": str(engine.idd),
-            "completed_successfully": report.completed and ended.returncode == 0,
             "warning_count": report.counts["Warning"],
             "severe_count": report.counts["Severe"],
             "fatal_count": report.counts["Fatal"],
-            "has_sql_output": "eplusout.sql" in names,
-            "has_err_output": "eplusout.err" in names,
-            "has_csv_output": "eplusout.csv" in names,
-            "has_eso_output": "eplusout.eso" in names,
+            "has_sql_output": "eplusout_sql" in paths,
+            "has_err_output": "eplusout_err" in paths,
+            "has_csv_output": "eplusout_csv" in paths,
+            "has_eso_output": "eplusout_eso" in paths,
         }
     )
 

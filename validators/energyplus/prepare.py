@@ -5,17 +5,9 @@ from datetime import date, timedelta
 from validibot_shared.energyplus.envelopes import EnergyPlusInputs
 
 from validators.energyplus.model import Fields, Model
+from validators.energyplus.requested import METERS, REPORTS, WINDOW_VARIABLES
 
-_REPORTS = (
-    "AnnualBuildingUtilityPerformanceSummary",
-    "DemandEndUseComponentsSummary",
-)
 _WINDOWS = ("fenestrationsurface", "window", "glazeddoor")
-_WINDOW_VARIABLES = (
-    "Zone Windows Total Heat Gain Energy",
-    "Zone Windows Total Heat Loss Energy",
-    "Enclosure Windows Total Transmitted Solar Radiation Energy",
-)
 _DEFAULT_YEAR = 2023
 
 
@@ -31,9 +23,10 @@ def prepare(model: Model, inputs: EnergyPlusInputs) -> None:
         {"option_type": "SimpleAndTabular", "unit_conversion_for_tabular_data": "None"},
     )
     _ask_for_reports(model)
+    model.add("Output:Meter", METERS)
     if any(item.kind.lower().split(":")[0] in _WINDOWS for item in model.objects):
         # The engine warns about these variables in a model without windows.
-        for name in _WINDOW_VARIABLES:
+        for name in WINDOW_VARIABLES:
             model.add("Output:Variable", _variable(name))
 
 
@@ -44,7 +37,7 @@ def _ask_for_reports(model: Model) -> None:
         for field in item.values
         for value in field.split()
     }
-    missing = [name for name in _REPORTS if name.lower() not in present]
+    missing = [name for name in REPORTS if name.lower() not in present]
     if missing and not present & {"allsummary", "allsummaryandmonthly"}:
         reports = [{"report_name": name} for name in missing]
         model.add("Output:Table:SummaryReports", {"reports": reports})

@@ -1,41 +1,105 @@
-"""Metrics and hourly series from the engine's SQLite output."""
+"""Metrics from the engine's SQLite output.
 
-import csv
+Energies are meters of the run period, in joules as the engine has them; its tables round to 0.01 GJ.
+Meters and tables include the multipliers of zones and zone lists, variables of zones and windows do
+not. Peaks, areas, source energy and hours come from the tables, with the digits that those have.
+"""
+
+import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from validibot_shared.energyplus.models import EnergyPlusSimulationMetrics
+from validibot_shared.validations.envelopes import ValidationMetric
 
-_KWH_PER_GJ = 1e3 / 3.6
+WEATHER_RUN = 3
+"""EnvironmentType of a run period; 1 and 2 are design days."""
+
 _KWH_PER_J = 1 / 3.6e6
-_DESIGN_DAY = 1
-_WEATHER_RUN = 3
-_COLUMN_LIMIT = 200
+# Tables are in the units that the model's Output:SQLite asks for.
+_TO_BASE_UNIT = {
+    "GJ": 1e3 / 3.6,
+    "MJ": 1 / 3.6,
+    "kBtu": 1.05505585 / 3.6,
+    "ft2": 0.09290304,
+    "kBtuh": 1e3 * 1.05505585 / 3.6,
+    "kBtu/h": 1e3 * 1.05505585 / 3.6,
+    "kW": 1e3,
+}
 
-_OTHER_FUELS = (
-    "Gasoline",
-    "Diesel",
-    "Coal",
-    "Fuel Oil No 1",
-    "Fuel Oil No 2",
-    "Propane",
-    "Other Fuel 1",
-    "Other Fuel 2",
-)
-_FUELS = (
-    "Electricity",
-    "Natural Gas",
-    "District Cooling",
-    "District Heating Water",
-    "District Heating Steam",
-    *_OTHER_FUELS,
-)
+_OTHER_FUELS = {
+    "Gasoline": "gasoline",
+    "Diesel": "diesel",
+    "Coal": "coal",
+    "FuelOilNo1": "fuel_oil_no_1",
+    "FuelOilNo2": "fuel_oil_no_2",
+    "Propane": "propane",
+    "OtherFuel1": "other_fuel_1",
+    "OtherFuel2": "other_fuel_2",
+}
+FUELS = {
+    "Electricity": "electricity",
+    "NaturalGas": "natural_gas",
+    "DistrictCooling": "district_cooling",
+    "DistrictHeatingWater": "district_heating_water",
+    "DistrictHeatingSteam": "district_heating_steam",
+    **_OTHER_FUELS,
+}
+"""Fuels by their name in meters, and how metrics call them."""
+
+END_USES = {
+    "Heating": "heating",
+    "Cooling": "cooling",
+    "InteriorLights": "interior_lighting",
+    "ExteriorLights": "exterior_lighting",
+    "InteriorEquipment": "interior_equipment",
+    "ExteriorEquipment": "exterior_equipment",
+    "Fans": "fans",
+    "Pumps": "pumps",
+    "HeatRejection": "heat_rejection",
+    "Humidifier": "humidification",
+    "HeatRecovery": "heat_recovery",
+    "WaterSystems": "water_systems",
+    "Refrigeration": "refrigeration",
+    "Cogeneration": "generators",
+}
+"""End uses by their name in meters, and how metrics call them."""
+
+_GENERATION = {
+    "electricity_produced_kwh": "ElectricityProduced:Facility",
+    "photovoltaic_kwh": "Photovoltaic:ElectricityProduced",
+    "wind_kwh": "WindTurbine:ElectricityProduced",
+    "cogeneration_kwh": "Cogeneration:ElectricityProduced",
+    "electricity_purchased_kwh": "ElectricityPurchased:Facility",
+    "electricity_sold_kwh": "ElectricitySurplusSold:Facility",
+}
 _ANNUAL = "AnnualBuildingUtilityPerformanceSummary"
+_DEMAND = "DemandEndUseComponentsSummary"
+_VERIFICATION = "InputVerificationandResultsSummary"
 _UNMET = "Time Setpoint Not Met During Occupied "
+_PEAK_TIME = re.compile(r"(\d\d)-([A-Z]{3})-(\d\d:\d\d)")
+_MONTHS = "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC"
 
-type Table = dict[tuple[str, str], float]
+type Table = dict[tuple[str, str], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Areas:
+    """Floor areas of the building in m², multipliers included."""
+
+    total: float | None
+    conditioned: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResults:
+    """Metrics of a run: those that the published outputs name, and further ones."""
+
+    named: EnergyPlusSimulationMetrics
+    further: list[ValidationMetric]
 
 
 @contextmanager
@@ -45,115 +109,243 @@ def open_results(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def read_metrics(results: sqlite3.Connection) -> EnergyPlusSimulationMetrics:
-    """Return the metrics of the year; without a weather run only the area."""
-    area = _table(results, _ANNUAL, "Building Area").get(("Net Conditioned Building Area", "Area"))
-    if not _has_weather_run(results):
-        return EnergyPlusSimulationMetrics(simulated_conditioned_area_m2=area)
-    uses = _table(results, _ANNUAL, "End Uses")
+def has_weather_run(results: sqlite3.Connection) -> bool:
+    """Return whether a run period was simulated, and not only design days."""
+    query = "SELECT 1 FROM EnvironmentPeriods WHERE EnvironmentType = ?"
+    return results.execute(query, (WEATHER_RUN,)).fetchone() is not None
+
+
+def read_metrics(results: sqlite3.Connection) -> RunResults:
+    """Return the metrics of the run periods; without any only areas and zones."""
+    zones = _table(results, _VERIFICATION, "Zone Summary")
+    areas = _areas(results, zones)
+    further = [
+        *_some({"total_building_area_m2": areas.total}, unit="m²", category="area"),
+        *_by_zone(zones, "Area", category="zone_floor_area_m2", unit="m²"),
+        *_by_zone(zones, "Multipliers", category="zone_multiplier", unit=None),
+    ]
+    if not has_weather_run(results):
+        named = EnergyPlusSimulationMetrics(simulated_conditioned_area_m2=areas.conditioned)
+        return RunResults(named=named, further=further)
+    meters = _meters(results)
+    further += _energies(results, meters, areas)
+    further += _peaks(_table(results, _DEMAND, "End Uses"))
+    unmet = _table(results, "SystemSummary", "Time Setpoint Not Met")
+    for column in ("Heating", "Cooling"):
+        further += _by_zone(
+            unmet,
+            f"During Occupied {column}",
+            category=f"zone_unmet_{column.lower()}_hours",
+            unit="h",
+        )
+    return RunResults(named=_named(results, meters, areas), further=further)
+
+
+def _named(
+    results: sqlite3.Connection, meters: Mapping[str, float], areas: Areas
+) -> EnergyPlusSimulationMetrics:
     unmet = _table(results, _ANNUAL, "Comfort and Setpoint Not Met Summary")
-    demand = _table(results, "DemandEndUseComponentsSummary", "End Uses")
-    site = _sum(uses, "Total End Uses", *_FUELS)
-    return EnergyPlusSimulationMetrics(
-        site_electricity_kwh=_sum(uses, "Total End Uses", "Electricity"),
-        site_natural_gas_kwh=_sum(uses, "Total End Uses", "Natural Gas"),
-        site_district_cooling_kwh=_sum(uses, "Total End Uses", "District Cooling"),
-        site_district_heating_kwh=_sum(
-            uses, "Total End Uses", "District Heating Water", "District Heating Steam"
+    site = _sum(meters, FUELS) if meters else None
+    windows = _zone_variables(results)
+    energies = {
+        "site_electricity_kwh": ("Electricity",),
+        "site_natural_gas_kwh": ("NaturalGas",),
+        "site_district_cooling_kwh": ("DistrictCooling",),
+        "site_district_heating_kwh": ("DistrictHeatingWater", "DistrictHeatingSteam"),
+        "site_other_fuels_kwh": _OTHER_FUELS,
+    }
+    uses = {
+        "heating_energy_kwh": "Heating",
+        "cooling_energy_kwh": "Cooling",
+        "interior_lighting_kwh": "InteriorLights",
+        "fans_energy_kwh": "Fans",
+        "pumps_energy_kwh": "Pumps",
+        "water_systems_kwh": "WaterSystems",
+    }
+    values: dict[str, float | None] = {
+        "site_eui_kwh_m2": site / areas.conditioned if site and areas.conditioned else None,
+        "unmet_heating_hours": _number(unmet.get((f"{_UNMET}Heating", "Facility"))),
+        "unmet_cooling_hours": _number(unmet.get((f"{_UNMET}Cooling", "Facility"))),
+        "peak_electric_demand_w": _number(
+            _table(results, _DEMAND, "End Uses").get(("Total End Uses", "Electricity"))
         ),
-        site_other_fuels_kwh=_sum(uses, "Total End Uses", *_OTHER_FUELS),
-        site_eui_kwh_m2=site / area if site is not None and area else None,
-        heating_energy_kwh=_sum(uses, "Heating", *_FUELS),
-        cooling_energy_kwh=_sum(uses, "Cooling", *_FUELS),
-        interior_lighting_kwh=_sum(uses, "Interior Lighting", *_FUELS),
-        fans_energy_kwh=_sum(uses, "Fans", *_FUELS),
-        pumps_energy_kwh=_sum(uses, "Pumps", *_FUELS),
-        water_systems_kwh=_sum(uses, "Water Systems", *_FUELS),
-        unmet_heating_hours=unmet.get((f"{_UNMET}Heating", "Facility")),
-        unmet_cooling_hours=unmet.get((f"{_UNMET}Cooling", "Facility")),
-        peak_electric_demand_w=demand.get(("Total End Uses", "Electricity")),
-        simulated_conditioned_area_m2=area,
-        window_heat_gain_kwh=_run_total(results, "Zone Windows Total Heat Gain Energy"),
-        window_heat_loss_kwh=_run_total(results, "Zone Windows Total Heat Loss Energy"),
-        window_transmitted_solar_kwh=_run_total(
-            results, "Enclosure Windows Total Transmitted Solar Radiation Energy"
+        "simulated_conditioned_area_m2": areas.conditioned,
+        "window_heat_gain_kwh": windows.get("Zone Windows Total Heat Gain Energy"),
+        "window_heat_loss_kwh": windows.get("Zone Windows Total Heat Loss Energy"),
+        "window_transmitted_solar_kwh": windows.get(
+            "Surface Window Transmitted Solar Radiation Energy"
         ),
+    }
+    if meters:
+        values |= {name: max(_sum(meters, fuels), 0.0) for name, fuels in energies.items()}
+        values |= {
+            name: max(sum(meters.get(f"{use}:{fuel}", 0.0) for fuel in FUELS), 0.0)
+            for name, use in uses.items()
+        }
+    return EnergyPlusSimulationMetrics(**values)
+
+
+def _energies(
+    results: sqlite3.Connection, meters: Mapping[str, float], areas: Areas
+) -> Iterator[ValidationMetric]:
+    """Yield energies by fuel and use, those of generators, site and source, and intensities."""
+    if not meters:
+        return
+    total = _sum(meters, FUELS)
+    # A building without generators has no meters of bought and sold electricity.
+    electricity = meters.get("Electricity:Facility", 0.0)
+    net = total - electricity + meters.get("ElectricityNet:Facility", electricity)
+    source = _table(results, _ANNUAL, "Site and Source Energy")
+    yield from _some(
+        {
+            "total_site_energy_kwh": total,
+            "net_site_energy_kwh": net,
+            "total_source_energy_kwh": _number(source.get(("Total Source Energy", "Total Energy"))),
+            "net_source_energy_kwh": _number(source.get(("Net Source Energy", "Total Energy"))),
+            **{name: meters.get(meter, 0.0) for name, meter in _GENERATION.items()},
+        },
+        unit="kWh",
+        category="energy",
+    )
+    yield from _some(
+        {
+            f"{kind}_eui_{name}_area_kwh_m2": value / area if area else None
+            for kind, value in (("site", total), ("net_site", net))
+            for name, area in (("total", areas.total), ("conditioned", areas.conditioned))
+        },
+        unit="kWh/m²",
+        category="intensity",
+    )
+    used = [fuel for fuel in FUELS if f"{fuel}:Facility" in meters]
+    yield from _some(
+        {FUELS[fuel]: meters.get(f"{fuel}:Facility", 0.0) for fuel in FUELS},
+        unit="kWh",
+        category="site_energy_kwh",
+    )
+    yield from _some(
+        {
+            f"{END_USES[use]}_{FUELS[fuel]}": meters.get(f"{use}:{fuel}", 0.0)
+            for use in END_USES
+            for fuel in used
+        },
+        unit="kWh",
+        category="end_use_kwh",
     )
 
 
-def write_hourly_csv(results: sqlite3.Connection, target: Path) -> bool:
-    """Write the hourly variables as columns; return False if there are none.
+def _peaks(demand: Table) -> Iterator[ValidationMetric]:
+    """Yield the highest demand of each fuel at the model's time step, and when it was."""
+    fuels = {name.replace(" ", ""): name for _, name in demand}
+    for fuel, slug in FUELS.items():
+        watts = _number(demand.get(("Total End Uses", fuels.get(fuel, ""))))
+        if not watts:
+            continue
+        yield ValidationMetric(name=slug, value=watts, unit="W", category="peak_demand_w")
+        moment = _PEAK_TIME.match(demand.get(("Time of Peak", fuels[fuel]), ""))
+        if moment:
+            month = _MONTHS.index(moment[2]) // 3 + 1
+            time = f"{month:02}/{moment[1]} {moment[3]}"
+            yield ValidationMetric(name=slug, value=time, category="peak_time")
 
-    The rows are the hours of the weather runs, or else of the design days.
+
+def _meters(results: sqlite3.Connection) -> dict[str, float]:
+    """Return the meters of the run periods in kWh."""
+    rows = results.execute(
+        "SELECT v.Name, sum(d.Value) FROM ReportData d JOIN Time t USING (TimeIndex)"
+        " JOIN EnvironmentPeriods e USING (EnvironmentPeriodIndex)"
+        " JOIN ReportDataDictionary v USING (ReportDataDictionaryIndex)"
+        " WHERE e.EnvironmentType = ? AND v.IsMeter = 1 AND v.Units = 'J'"
+        " AND v.ReportingFrequency = 'Run Period' AND v.Name NOT LIKE 'Cumulative %'"
+        " GROUP BY v.ReportDataDictionaryIndex",
+        (WEATHER_RUN,),
+    )
+    return {name: joules * _KWH_PER_J for name, joules in rows}
+
+
+def _zone_variables(results: sqlite3.Connection) -> dict[str, float]:
+    """Return the run's sums of variables of zones and windows in kWh, with the zones' multipliers.
+
+    Windows between zones do not count: both of their sides would.
     """
-    columns = results.execute(
-        "SELECT ReportDataDictionaryIndex, coalesce(KeyValue || ':', '') || Name"
-        " || ' [' || Units || '](Hourly)' FROM ReportDataDictionary"
-        " WHERE ReportingFrequency = 'Hourly' ORDER BY 1 LIMIT ?",
-        (_COLUMN_LIMIT,),
-    ).fetchall()
-    if not columns:
-        return False
-    rows = _rows(results, {index: place for place, (index, _) in enumerate(columns, start=1)})
-    with target.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["Date/Time", *(title for _, title in columns)])
-        writer.writerows(rows)
-    return True
+    rows = results.execute(
+        "WITH place AS ("
+        " SELECT ZoneName AS name, Multiplier * ListMultiplier AS count, 'Zone' AS kind FROM Zones"
+        " UNION SELECT s.SurfaceName, z.Multiplier * z.ListMultiplier, 'Surface' FROM Surfaces s"
+        " JOIN Zones z USING (ZoneIndex) WHERE s.ExtBoundCond = 0)"
+        " SELECT v.Name, sum(d.Value * p.count) FROM ReportData d JOIN Time t USING (TimeIndex)"
+        " JOIN EnvironmentPeriods e USING (EnvironmentPeriodIndex)"
+        " JOIN ReportDataDictionary v USING (ReportDataDictionaryIndex)"
+        " JOIN place p ON p.name = v.KeyValue AND v.Name LIKE p.kind || ' Window%'"
+        " WHERE e.EnvironmentType = ? AND v.ReportDataDictionaryIndex IN ("
+        # The model may request a variable that we request too.
+        " SELECT min(ReportDataDictionaryIndex) FROM ReportDataDictionary"
+        " WHERE ReportingFrequency = 'Run Period' AND IsMeter = 0 AND ScheduleName IS NULL"
+        " GROUP BY KeyValue, Name)"
+        " GROUP BY v.Name",
+        (WEATHER_RUN,),
+    )
+    return {name: max(joules, 0.0) * _KWH_PER_J for name, joules in rows}
 
 
-def _rows(results: sqlite3.Connection, places: dict[int, int]) -> Iterable[list[str | float]]:
-    """Return the rows of the table, joined here: the database has no index for it."""
-    hours: dict[int, list[str | float]] = {
-        moment: [label, *[""] * len(places)]
-        for moment, label in results.execute(
-            "SELECT t.TimeIndex, printf('%02d/%02d %02d:00', t.Month, t.Day, t.Hour) FROM Time t"
-            " JOIN EnvironmentPeriods e USING (EnvironmentPeriodIndex)"
-            " WHERE e.EnvironmentType = ? AND t.IntervalType = 1 AND t.Interval = 60"
-            " AND ifnull(t.WarmupFlag, 0) = 0 ORDER BY t.TimeIndex",
-            (_WEATHER_RUN if _has_weather_run(results) else _DESIGN_DAY,),
-        )
-    }
-    values = results.execute("SELECT TimeIndex, ReportDataDictionaryIndex, Value FROM ReportData")
-    for moment, variable, value in values:
-        if moment in hours and variable in places:
-            hours[moment][places[variable]] = value
-    return hours.values()
-
-
-def _has_weather_run(results: sqlite3.Connection) -> bool:
-    query = "SELECT 1 FROM EnvironmentPeriods WHERE EnvironmentType = ?"
-    return results.execute(query, (_WEATHER_RUN,)).fetchone() is not None
+def _areas(results: sqlite3.Connection, zones: Table) -> Areas:
+    """Return the areas in full precision; the tables tell which zones count."""
+    sums = {"total": 0.0, "conditioned": 0.0}
+    rows = results.execute("SELECT ZoneName, FloorArea * Multiplier * ListMultiplier FROM Zones")
+    for name, area in rows:
+        if zones.get((name, "Part of Total Floor Area (Y/N)")) == "Yes":
+            sums["total"] += area
+            if zones.get((name, "Conditioned (Y/N)")) == "Yes":
+                sums["conditioned"] += area
+    table = _table(results, _ANNUAL, "Building Area")
+    return Areas(
+        total=_number(table.get(("Total Building Area", "Area"))) and round(sums["total"], 6),
+        conditioned=_number(table.get(("Net Conditioned Building Area", "Area")))
+        and round(sums["conditioned"], 6),
+    )
 
 
 def _table(results: sqlite3.Connection, report: str, table: str) -> Table:
+    """Return the cells of a table by row and column; numbers in kWh, W and m²."""
     rows = results.execute(
-        "SELECT RowName, ColumnName, Value FROM TabularDataWithStrings"
+        "SELECT RowName, ColumnName, Units, Value FROM TabularDataWithStrings"
         " WHERE ReportName = ? AND ReportForString = 'Entire Facility' AND TableName = ?",
         (report, table),
     )
-    return {(row, column): number for row, column, value in rows for number in _number(value)}
+    return {(row, column): _converted(value.strip(), unit) for row, column, unit, value in rows}
 
 
-def _number(text: str) -> Iterator[float]:
+def _converted(value: str, unit: str) -> str:
+    number = _number(value) if unit in _TO_BASE_UNIT else None
+    return value if number is None else repr(number * _TO_BASE_UNIT[unit])
+
+
+def _number(text: str | None) -> float | None:
     try:
-        yield float(text)
+        return None if text is None else float(text)
     except ValueError:
-        return
+        return None
 
 
-def _sum(table: Table, row: str, *columns: str) -> float | None:
-    """Return the sum of a row's columns in kWh (tables have GJ); None if the row is missing."""
-    values = [table[row, column] for column in columns if (row, column) in table]
-    return sum(values) * _KWH_PER_GJ if values else None
+def _sum(meters: Mapping[str, float], fuels: Iterable[str]) -> float:
+    return sum(meters.get(f"{fuel}:Facility", 0.0) for fuel in fuels)
 
 
-def _run_total(results: sqlite3.Connection, variable: str) -> float | None:
-    query = (
-        "SELECT sum(d.Value) FROM ReportData d JOIN Time t USING (TimeIndex)"
-        " JOIN EnvironmentPeriods e USING (EnvironmentPeriodIndex)"
-        " JOIN ReportDataDictionary v USING (ReportDataDictionaryIndex)"
-        " WHERE e.EnvironmentType = ? AND v.Name = ? AND v.ReportingFrequency = 'Run Period'"
+def _by_zone(
+    table: Table, column: str, *, category: str, unit: str | None
+) -> Iterator[ValidationMetric]:
+    totals = {"Facility", "Total", "Conditioned Total", "Unconditioned Total", "Not Part of Total"}
+    values = {row: _number(value) for (row, name), value in table.items() if name == column}
+    return _some(
+        {row: value for row, value in values.items() if row not in totals},
+        unit=unit,
+        category=category,
     )
-    joules = results.execute(query, (_WEATHER_RUN, variable)).fetchone()[0]
-    return None if joules is None else max(joules, 0.0) * _KWH_PER_J
+
+
+def _some(
+    values: Mapping[str, float | None], *, unit: str | None, category: str
+) -> Iterator[ValidationMetric]:
+    """Yield those of the values that there are."""
+    for name, value in values.items():
+        if value is not None:
+            yield ValidationMetric(name=name, value=value, unit=unit, category=category)

@@ -13,6 +13,7 @@ from validators.energyplus.engine import find_engine
 from validators.energyplus.model import ModelUnreadable, read_model
 from validators.energyplus.outcome import conclude, nothing_ran
 from validators.energyplus.prepare import prepare
+from validators.energyplus.submitted import SubmittedModel
 from validators.sdk.manifest import read_manifest
 from validators.sdk.validation import (
     ContainerValidator,
@@ -39,6 +40,7 @@ def validate(request: ValidationRequest[EnergyPlusInputEnvelope]) -> ValidationR
         return rejected(*refused, outputs=nothing_ran(idf_version=version))
     findings = review(model, inputs.idf_checks)
     engine = find_engine()
+    original = SubmittedModel(model)
     prepare(model, inputs)
     working_copy = request.folder / model.file_name
     working_copy.write_bytes(model.dump())
@@ -56,7 +58,7 @@ def validate(request: ValidationRequest[EnergyPlusInputEnvelope]) -> ValidationR
         folder=folder,
         inputs=inputs,
         engine=engine,
-        idf_version=version,
+        submitted=original,
         review=findings,
     )
 

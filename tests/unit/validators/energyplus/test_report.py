@@ -2,10 +2,20 @@
 
 from pathlib import Path
 
+import pytest
 from validibot_shared.validations.envelopes import Severity
 
+from validators.energyplus import report as reports
+from validators.energyplus.model import read_model
 from validators.energyplus.report import Report, read_report
+from validators.energyplus.submitted import SubmittedModel
 
+MODEL = b"""Version,25.2;
+Zone,Open Office;
+Schedule:Constant,Heating Setpoint,,30;
+FenestrationSurface:Detailed,
+  Win 1,Window,Nope;
+"""
 ERR = """Program Version,EnergyPlus, Version 25.2.0-cf7368216c, YMD=2026.11.22 05:41,
    ** Warning ** CheckUsedConstructions: There are 1 nominally unused constructions.
    ************* Beginning Simulation
@@ -14,13 +24,27 @@ ERR = """Program Version,EnergyPlus, Version 25.2.0-cf7368216c, YMD=2026.11.22 0
    **   ~~~   ** but nobody as inlet.
    **  Fatal  ** Errors found; program terminates.
    ...Summary of Errors that led to program termination:
+   ************* ===== Recurring Error Summary =====
+   ************* The following recurring error messages occurred.
+   *************
+   *************  ** Warning ** Coil:Cooling:DX:SingleSpeed="COIL 1" - Low temperature continues...
+   *************  **   ~~~   **   This error occurred 56 total times;
+   *************  **   ~~~   **   during Warmup 0 times;
 """
+NOT_GENERATED = """   ** Warning ** The following Report Variables were requested but not generated -- check.rdd
+   **   ~~~   ** Either the IDF did not contain these elements.
+   ************* Key=*, VarName=ZONE WINDOWS TOTAL HEAT GAIN ENERGY, Frequency=RunPeriod
+"""
+CARBON = (
+    "   ** Warning ** GetPollutionFactorInput: Requested reporting for Carbon Equivalent Pollution, "
+    "but insufficient information is entered.\n   **   ~~~   ** Both must be entered.\n"
+)
 
 
-def report(folder: Path, *, err: str, end: str = "") -> Report:
+def report(folder: Path, *, err: str, end: str = "", model: bytes = MODEL) -> Report:
     (folder / "eplusout.err").write_text(err)
     (folder / "eplusout.end").write_text(end)
-    return read_report(folder)
+    return read_report(folder, SubmittedModel(read_model(model, epjson=False)))
 
 
 def test_levels_map_to_severities_and_codes(tmp_path: Path) -> None:
@@ -30,6 +54,7 @@ def test_levels_map_to_severities_and_codes(tmp_path: Path) -> None:
         (Severity.WARNING, "ENERGYPLUS_WARNING"),
         (Severity.ERROR, "ENERGYPLUS_SEVERE"),
         (Severity.ERROR, "ENERGYPLUS_FATAL"),
+        (Severity.WARNING, "ENERGYPLUS_WARNING"),
     ]
 
 
@@ -41,6 +66,49 @@ def test_continuation_lines_belong_to_their_message(tmp_path: Path) -> None:
         "Object A lists it as outlet,",
         "but nobody as inlet.",
     ]
+
+
+def test_recurring_messages_have_their_totals(tmp_path: Path) -> None:
+    found = report(tmp_path, err=ERR)
+
+    assert found.counts["Warning"] == 2
+    assert found.messages[-1].text.splitlines()[1:] == [
+        "This error occurred 56 total times;",
+        "during Warmup 0 times;",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "line"),
+    [
+        (
+            'FenestrationSurface:Detailed="WIN 1", invalid Construction Name="NOPE".',
+            "FenestrationSurface:Detailed/Win 1/Construction Name",
+            4,
+        ),
+        (
+            "ProcessScheduleInput: Schedule:Constant = HEATING SETPOINT",
+            "Schedule:Constant/Heating Setpoint",
+            3,
+        ),
+        ("It occurs in Zone=OPEN OFFICE During Warmup, at 12/21", "Zone/Open Office", 2),
+        ('The zone "Open Office" has no air.', "Zone/Open Office", 2),
+        (
+            "<root>[FenestrationSurface:Detailed][Win 1] - Missing required property 'x'.",
+            "FenestrationSurface:Detailed/Win 1",
+            4,
+        ),
+        ("<root>[Zone][Elsewhere][volume] - Value is wrong.", "Zone/Elsewhere/volume", None),
+        ('Line: 4 Index: 1 - "Zonne" is not a valid Object Type.', None, 4),
+        ("Program terminates due to above conditions.", None, None),
+    ],
+)
+def test_message_is_located_in_submitted_model(
+    tmp_path: Path, text: str, path: str | None, line: int | None
+) -> None:
+    location = report(tmp_path, err=f"   ** Severe  ** {text}\n").messages[0].location
+
+    assert (location and location.path, location and location.line) == (path, line)
 
 
 def test_first_line_has_engine_version(tmp_path: Path) -> None:
@@ -65,15 +133,66 @@ def test_terminated_run_is_not_completed(tmp_path: Path) -> None:
     assert found.counts["Severe"] == 2
 
 
-def test_excess_messages_are_counted(tmp_path: Path) -> None:
-    found = report(tmp_path, err="   ** Warning ** again\n" * 5000 + "   ** Severe  ** late\n")
+def test_messages_of_one_rule_become_one_finding(tmp_path: Path) -> None:
+    lines = [f'   ** Warning ** Surface="WALL {n}" is {n}.5 m high.\n' for n in range(500)]
 
-    assert found.counts["Warning"] == 5000
-    assert found.messages[-2].text == "late"
-    assert found.messages[-1].text == "4800 further messages are in eplusout.err."
+    found = report(tmp_path, err="".join([*lines, "   ** Severe  ** late\n"]))
+
+    assert found.counts["Warning"] == 500
+    assert [message.text.splitlines()[-1] for message in found.messages] == [
+        (
+            "The engine reports this 500 times. Others are about "
+            "WALL 1, WALL 2, WALL 3, WALL 4, WALL 5, WALL 6, WALL 7, WALL 8, WALL 9."
+        ),
+        "late",
+    ]
+
+
+def test_excess_findings_are_counted(tmp_path: Path) -> None:
+    names = [chr(97 + n // 26) + chr(97 + n % 26) for n in range(600)]
+
+    found = report(tmp_path, err="".join(f"   ** Warning ** {name} is odd\n" for name in names))
+
+    assert len(found.messages) == 301
+    assert found.messages[-1].text == "300 further messages are in eplusout.err."
+
+
+def test_large_report_is_read_at_both_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "_READ_LIMIT", 1000)
+    end = "EnergyPlus Completed Successfully-- 9000 Warning; 1 Severe Errors; Elapsed Time=1sec"
+
+    found = report(tmp_path, err=ERR + "   ** Warning ** again\n" * 9000 + ERR, end=end)
+
+    assert found.counts["Warning"] == 9000
+    assert sum("56 total times" in message.text for message in found.messages) == 2
+    assert found.messages[-1].code == "ENERGYPLUS_REPORT_CUT"
+
+
+@pytest.mark.parametrize(
+    ("model", "own"),
+    [
+        (MODEL, True),
+        (MODEL + b"Output:Meter,*,Monthly;", False),
+        (MODEL + b"Output:Meter,Carbon Equivalent:Facility,Monthly;", False),
+    ],
+)
+def test_messages_of_our_requests_are_left_out(tmp_path: Path, model: bytes, own: bool) -> None:
+    end = "EnergyPlus Completed Successfully-- 1 Warning; 0 Severe Errors; Elapsed Time=1sec"
+
+    found = report(tmp_path, err=CARBON + NOT_GENERATED, end=end, model=model)
+
+    assert (found.counts["Warning"], len(found.messages)) == ((0, 0) if own else (1, 1))
+
+
+def test_missing_variables_of_model_are_reported(tmp_path: Path) -> None:
+    theirs = "   ************* Key=*, VarName=FANCY TEMPERATURE, Frequency=Hourly\n"
+
+    text = report(tmp_path, err=NOT_GENERATED + theirs).messages[0].text
+
+    assert text.splitlines()[2:] == ["Key=*, VarName=FANCY TEMPERATURE, Frequency=Hourly"]
 
 
 def test_missing_files_give_empty_report(tmp_path: Path) -> None:
-    found = read_report(tmp_path)
+    found = read_report(tmp_path, SubmittedModel(read_model(MODEL, epjson=False)))
 
     assert (found.messages, found.completed, found.tail) == ([], False, None)

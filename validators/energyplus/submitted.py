@@ -1,0 +1,90 @@
+"""Submitted model, as it was before the working copy was prepared: what messages are about.
+
+The engine names objects in several ways: `Zone="OFFICE"`, `Zone = OFFICE`, `Zone=OFFICE`,
+`<root>[Zone][Office][field]`, or the name alone in quotes. Syntax errors have a line instead. Names
+are compared without case, as the engine does.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+from validibot_shared.validations.envelopes import MessageLocation
+
+from validators.energyplus.checks import model_version
+from validators.energyplus.model import Model, ModelObject
+from validators.energyplus.requested import own_messages
+
+ROLE = "primary-model"
+_WORDS_OF_NAME = 12
+
+_LINE = re.compile(r"^Line: (\d+) Index: (\d+)")
+_SCHEMA = re.compile(r"^<root>\[([^\]]+)\](?:\[([^\]]*)\])?((?:\[[^\]]*\])*)")
+_BRACKETED = re.compile(r"\[([^\]]*)\]")
+# `Class="Name"`, `Class = NAME` (up to a comma or the end of the line) and quoted names.
+_NAMED = re.compile(
+    r'(?P<kind>[A-Za-z][\w:]*)? ?(?:=|\bnamed?\b) ?"(?P<quoted>[^"\n]+)"'
+    r'|(?P<kind2>[A-Za-z][\w:]*) ?= ?(?P<bare>[^"\s,;][^",;\n]*)'
+    r'|"(?P<alone>[^"\n]+)"'
+)
+_FIELD = re.compile(r"invalid (?P<field>[A-Z][A-Za-z0-9 _]*?) ?=")
+
+
+class SubmittedModel:
+    """Version of a model, its objects by name, and the messages that the model does not cause.
+
+    Make it before the working copy is prepared, which changes the model.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.version = model_version(model)
+        self.own_messages = own_messages(model)
+        self._by_name: dict[str, list[ModelObject]] = defaultdict(list)
+        for item in model.objects:
+            if item.values:
+                self._by_name[item.values[0].lower()].append(item)
+
+    def locate(self, text: str) -> MessageLocation | None:
+        """Return the place that a message names: an object of the model, or a line of its file."""
+        if match := _LINE.match(text):
+            return MessageLocation(file_role=ROLE, line=int(match[1]), column=int(match[2]))
+        if match := _SCHEMA.match(text):
+            fields = _BRACKETED.findall(match[3])
+            item = self._find(match[2] or "", match[1])
+            path = "/".join(part for part in (match[1], match[2], *fields) if part)
+            return MessageLocation(file_role=ROLE, path=path, line=item.line if item else None)
+        for kind, name in _names(text):
+            if item := self._find_beginning(name, kind):
+                field = _FIELD.search(text)
+                parts = [item.kind, item.values[0], *([field["field"]] if field else [])]
+                return MessageLocation(file_role=ROLE, path="/".join(parts), line=item.line)
+        return None
+
+    def _find_beginning(self, text: str, kind: str) -> ModelObject | None:
+        """Return the object whose name the text is, or begins with: a name has no end mark."""
+        words = text.split(" ")[:_WORDS_OF_NAME]
+        for count in range(len(words), 0, -1):
+            if item := self._find(" ".join(words[:count]), kind):
+                return item
+        return None
+
+    def _find(self, name: str, kind: str) -> ModelObject | None:
+        """Return the object with this name: of this class, or else the only one."""
+        found = self._by_name.get(name.strip().lower(), [])
+        for item in found:
+            if item.is_a(kind):
+                return item
+        return found[0] if len(found) == 1 else None
+
+
+def named_object(text: str) -> str | None:
+    """Return the first name that a message has, whether or not the model has the object."""
+    if match := _SCHEMA.match(text):
+        return match[2]
+    return next((name for _, name in _names(text)), None)
+
+
+def _names(text: str) -> Iterator[tuple[str, str]]:
+    for match in _NAMED.finditer(text):
+        kind = match["kind"] or match["kind2"] or ""
+        yield kind, (match["quoted"] or match["bare"] or match["alone"]).strip()
