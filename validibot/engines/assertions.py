@@ -148,7 +148,7 @@ def _value(expression: str, scope: ValueScope) -> str:
 def evaluate_in_child(rules: Sequence[Rule], values: Mapping[str, Any]) -> Iterator[RuleOutcome]:
     """Evaluate rules in a child process; if it dies, the rule at fault gets a problem."""
     header = {"rules": [asdict(rule) for rule in rules], "values": values}
-    answers = run_in_child(evaluate_header, header, b"", seconds=MAX_SECONDS)
+    answers = run_in_child(evaluate_header, header, b"", ENGINE.manifest)
     for number, rule in enumerate(rules):
         if number < len(answers):
             fields = answers[number]
@@ -217,6 +217,7 @@ ENGINE = Engine(
         validation_type="BASIC",
         version="1",
         accepts=(FileType(".json", "application/json"), FileType(".epjson", "application/json")),
+        seconds=MAX_SECONDS,
     ),
     check,
     AssertionsConfig,

@@ -15,6 +15,10 @@ from pydantic import BaseModel, ConfigDict
 from validibot.engines.json_text import JSON, parse_json
 from validibot.engines.problems import BadDocument, DocumentProblem
 
+# Limits of a child process, unless an engine has its own.
+MAX_SECONDS = 30
+MAX_MEMORY = 768 * 1024 * 1024
+
 
 class EngineError(ValueError):
     """The step's configuration is invalid, so no document can be checked with it."""
@@ -65,7 +69,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class EngineManifest:
-    """The catalogue entry of an engine."""
+    """The catalogue entry of an engine, and the limits of its child process (see sandbox).
+
+    `seconds` is processor time and `memory` bytes of address space.
+    """
 
     slug: str
     title: str
@@ -74,6 +81,8 @@ class EngineManifest:
     version: str
     accepts: tuple[FileType, ...]
     outputs: tuple[Output, ...] = ()
+    seconds: float = MAX_SECONDS
+    memory: int = MAX_MEMORY
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,127 +3,175 @@
 jsonschema-rs decides whether a document is valid, and lists the problems of a small one. It builds
 the whole list in memory, so the problems of a large document are listed in a child process by the
 package jsonschema, which yields them one by one: the first ones are kept and the others counted.
+A schema that may look at a value very often (see json_cost) is used in the child process only.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
-from typing import Any, NoReturn, Self
+from functools import lru_cache
+from itertools import islice
+from typing import Any, NamedTuple, Self
 
 import jsonschema
 import jsonschema_rs
 from jsonschema_specifications import REGISTRY as SPECIFICATIONS
 from pydantic import Field, model_validator
+from referencing.jsonschema import EMPTY_REGISTRY, specification_with
 
 from validibot.engines.base import (
     Document,
     Engine,
     EngineConfig,
-    EngineError,
     EngineManifest,
     FileType,
     Result,
 )
-from validibot.engines.json_text import JSON, Positions, decode_text
+from validibot.engines.json_cost import evaluations
+from validibot.engines.json_documents import Schemas, compile_schemas, pointer, read_schemas
+from validibot.engines.json_reasons import Reason, described, from_compiled, from_listed
+from validibot.engines.json_text import JSON, Positions, decode_text, depth_of
 from validibot.engines.problems import MAX_PROBLEMS, BadDocument, DocumentProblem, listed
-from validibot.engines.sandbox import run_in_child
+from validibot.engines.sandbox import run_in_child, too_expensive
 
-MAX_SCHEMA_CHARACTERS = 1024 * 1024
 # Problems of larger documents are listed in a child process. The limits are commas, and bytes of the
 # document times bytes of the schema, because a message quotes the document.
 MAX_COMMAS_HERE = 5_000
 MAX_WORK_HERE = 2**30
+# Evaluations of a subschema that may be made in this process, which take about 2 s.
+MAX_EVALUATIONS_HERE = 20_000_000
 # The child process reports its count after this many problems.
 COUNT_INTERVAL = 10_000
-# Steps that a pattern with look-around may take; all other patterns run in linear time.
-_PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000)
 # Before draft 2019-09 `format` was asserted unless a validator was told otherwise.
 _FORMATS_ASSERTED = (
-    jsonschema.Draft3Validator,
     jsonschema.Draft4Validator,
     jsonschema.Draft6Validator,
     jsonschema.Draft7Validator,
 )
-
 
 # Message, code (the keyword) and path.
 type Found = tuple[str, str, Sequence[str | int]]
 
 
 class JsonSchemaConfig(EngineConfig):
-    """Settings of the engine: a schema (object or text), and whether `format` is asserted."""
+    """Settings of the engine.
+
+    `schema` and each of `documents`, by the name that `$ref` uses, are an object or text. `formats`
+    tells whether `format` is asserted.
+    """
 
     document: dict[str, Any] | bool | str = Field(alias="schema")
+    documents: dict[str, dict[str, Any] | bool | str] = Field(default_factory=dict)
     formats: bool | None = None
 
     @model_validator(mode="after")
     def must_compile(self) -> Self:
-        _compiled(_schema_text({"schema": self.document}), self.formats)
+        _compiled(read_schemas(self.model_dump(by_alias=True)), self.formats)
         return self
+
+
+class CompiledSchemas(NamedTuple):
+    """A validator, and how often it may look at a value at each depth of a document."""
+
+    validator: jsonschema_rs.Validator
+    evaluations: Sequence[float]
+
+    def is_expensive(self, content: bytes) -> bool:
+        """Return whether a document may need more evaluations than this process should make."""
+        values = content.count(b",") + content.count(b":") + 1
+        if self.evaluations[-1] * values <= MAX_EVALUATIONS_HERE:
+            return False
+        depth = min(depth_of(content), len(self.evaluations) - 1)
+        return self.evaluations[depth] * values > MAX_EVALUATIONS_HERE
 
 
 def check(document: Document, config: Mapping[str, Any]) -> Result:
     """Check a document; `config` is a JsonSchemaConfig as JSON."""
-    schema, formats = _schema_text(config), config.get("formats")
-    validator = _compiled(schema, formats)
+    schemas, formats = read_schemas(config), config.get("formats")
+    validator, _ = compiled = _compiled(schemas, formats)
     try:
         payload = document.payload
     except BadDocument as bad:
         return Result((bad.problem,))
+    content = document.content
+    if compiled.is_expensive(content):
+        return Result(_list_in_child(content, schemas, formats))
     if validator.is_valid(payload):
         return Result()
-    content = document.content
-    small = content.count(b",") <= MAX_COMMAS_HERE and len(content) * len(schema) <= MAX_WORK_HERE
-    if not small:
-        return Result(_list_in_child(validator, payload, content, schema, formats))
+    commas = content.count(b",")
+    if commas > MAX_COMMAS_HERE or len(content) * schemas.size > MAX_WORK_HERE:
+        first = from_compiled(_first_error(validator, payload))
+        return Result(_list_in_child(content, schemas, formats, known=first))
     errors = list(validator.iter_errors(payload))
-    found = map(_described, errors[:MAX_PROBLEMS])
+    found = described(map(from_compiled, errors[:MAX_PROBLEMS]))
     return Result(listed(_placed(found, content), total=len(errors)))
 
 
 def list_problems(header: Mapping[str, Any], body: bytes) -> Iterator[Any]:
-    """Yield the first problems as [message, code, path], then growing counts, then `null`.
+    """Yield whether the document is valid, then its first problems, growing counts, and `null`.
 
-    Runs in a child process (see sandbox).
+    A problem is a list of message, code and path. Runs in a child process (see sandbox).
     """
-    schema, formats = json.loads(header["schema"]), header["formats"]
-    validator_class = jsonschema.validators.validator_for(
-        schema, default=jsonschema.Draft202012Validator
-    )
-    if formats is None:
-        formats = validator_class in _FORMATS_ASSERTED
-    validator = validator_class(
-        schema,
-        registry=SPECIFICATIONS,
-        format_checker=validator_class.FORMAT_CHECKER if formats else None,
-    )
+    documents = tuple((name, text) for name, text in header["documents"])
+    schemas, formats = Schemas(header["schema"], documents), header["formats"]
+    payload = json.loads(body)
+    if not header["known"]:
+        valid = _compiled(schemas, formats).validator.is_valid(payload)
+        yield valid
+        if valid:
+            return
     count = 0
-    for count, error in enumerate(validator.iter_errors(json.loads(body)), start=1):
-        if count <= MAX_PROBLEMS:
-            yield [error.message[:2000], error.validator or "falseSchema", [*error.absolute_path]]
-        elif count % COUNT_INTERVAL == 0:
+    errors = _lister(schemas, formats).iter_errors(payload)
+    for found in described(map(from_listed, islice(errors, MAX_PROBLEMS))):
+        count += 1
+        yield list(found)
+    for _ in errors:
+        count += 1
+        if count % COUNT_INTERVAL == 0:
             yield count
     yield count
     yield None
 
 
+def _lister(schemas: Schemas, formats: bool | None) -> Any:
+    """Return a validator of the package jsonschema."""
+    main = json.loads(schemas.main)
+    kind = jsonschema.validators.validator_for(main, default=jsonschema.Draft202012Validator)
+    specification = specification_with(kind.META_SCHEMA["$schema"])
+    resources = [
+        (uri, specification.create_resource(contents)) for uri, contents in schemas.resources()
+    ]
+    if formats is None:
+        formats = kind in _FORMATS_ASSERTED
+    registry = SPECIFICATIONS.combine(EMPTY_REGISTRY.with_resources(resources))
+    return kind(main, registry=registry, format_checker=kind.FORMAT_CHECKER if formats else None)
+
+
 def _list_in_child(
-    validator: jsonschema_rs.Validator,
-    payload: JSON,
-    content: bytes,
-    schema: str,
-    formats: bool | None,
+    content: bytes, schemas: Schemas, formats: bool | None, *, known: Reason | None = None
 ) -> tuple[DocumentProblem, ...]:
-    text = decode_text(content)
-    lines = run_in_child(list_problems, {"schema": schema, "formats": formats}, text.encode())
+    """List problems in a child process; `known` is the first, if the document is known to be invalid."""
+    header = {**schemas._asdict(), "formats": formats, "known": known is not None}
+    header["schema"] = header.pop("main")
+    lines = run_in_child(
+        list_problems,
+        header,
+        decode_text(content).encode(),
+        ENGINE.manifest,
+    )
+    if lines and lines[0] is True:
+        return ()
     complete = bool(lines) and lines[-1] is None
     found = [line for line in lines if isinstance(line, list)]
-    counts = [line for line in lines if isinstance(line, int)]
-    if not found:  # it reached its limit before the first problem, or found none
-        first = _described(_first_error(validator, payload))
-        return listed(_placed([first], content), total=1, exact=False)
-    total = max([len(found), *counts])
-    return listed(_placed(map(tuple, found), content), total=total, exact=complete)
+    counts = [line for line in lines if type(line) is int]
+    if found:
+        total = max([len(found), *counts])
+        return listed(_placed(map(tuple, found), content), total=total, exact=complete)
+    if known is not None:
+        return listed(_placed(described([known]), content), total=1, exact=False)
+    if lines:
+        problem = DocumentProblem("The document does not match the schema.", code="json.schema")
+        return listed([problem], total=1, exact=False)
+    return (too_expensive(ENGINE.manifest),)
 
 
 def _first_error(
@@ -136,60 +184,19 @@ def _first_error(
     raise AssertionError("The document was invalid a moment ago.")
 
 
-def _schema_text(config: Mapping[str, Any]) -> str:
-    schema = config.get("schema")
-    if schema is None:
-        raise EngineError("The step has no schema: set `schema` in its configuration.")
-    text = schema if isinstance(schema, str) else json.dumps(schema)
-    if len(text) > MAX_SCHEMA_CHARACTERS:
-        raise EngineError(f"The schema has more than {MAX_SCHEMA_CHARACTERS} characters.")
-    return text
-
-
 @lru_cache(maxsize=256)
-def _compiled(schema: str, formats: bool | None) -> jsonschema_rs.Validator:
-    try:
-        return jsonschema_rs.validator_for(
-            json.loads(schema),
-            validate_formats=formats,
-            registry=_meta_schemas(),
-            pattern_options=_PATTERNS,
-        )
-    except jsonschema_rs.ValidationError as error:
-        where = _pointer(error.instance_path) or "its root"
-        raise EngineError(f"The schema is invalid at {where}: {error.message}") from None
-    except (ValueError, RecursionError) as error:
-        raise EngineError(f"The schema cannot be read: {error}") from None
-
-
-@cache
-def _meta_schemas() -> jsonschema_rs.Registry:
-    """Return the schemas of all drafts, the only ones to which a schema may refer."""
-    known = [(uri, resource.contents) for uri, resource in SPECIFICATIONS.items()]
-    return jsonschema_rs.Registry(known, retriever=_refuse)
-
-
-def _refuse(uri: str) -> NoReturn:
-    raise ValueError("only references within the schema and to the drafts are followed")
-
-
-def _described(error: jsonschema_rs.ValidationError) -> Found:
-    return error.message, error.kind.name, error.instance_path
+def _compiled(schemas: Schemas, formats: bool | None) -> CompiledSchemas:
+    return CompiledSchemas(compile_schemas(schemas, formats), evaluations(schemas))
 
 
 def _placed(found: Iterable[Found], content: bytes) -> list[DocumentProblem]:
     """Return the problems with line and column, in the order of the document."""
     positions = Positions(decode_text(content))
     problems = [
-        DocumentProblem(message, "ERROR", code, _pointer(path), *positions.of(path))
+        DocumentProblem(message, "ERROR", code, pointer(path), *positions.of(path))
         for message, code, path in found
     ]
     return sorted(problems, key=lambda problem: (problem.line, problem.column))
-
-
-def _pointer(path: Sequence[str | int]) -> str:
-    """Return a path as a JSON Pointer (RFC 6901)."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
 ENGINE = Engine(

@@ -46,7 +46,7 @@ def decode_text(content: bytes) -> str:
 def parse_json(content: bytes) -> JSON:
     """Return the value of a JSON document. Raises BadDocument."""
     text = decode_text(content)
-    if _too_deep(content):
+    if content.count(b"[") + content.count(b"{") > MAX_DEPTH and depth_of(content) > MAX_DEPTH:
         message = f"The document is nested deeper than {MAX_DEPTH} levels."
         raise BadDocument(DocumentProblem(message, code="json.too_deep"))
     hooks: dict[str, Any] = {}
@@ -101,12 +101,10 @@ def _unique(pairs: list[tuple[str, JSON]]) -> JSON:
     )
 
 
-def _too_deep(content: bytes) -> bool:
-    """Return whether brackets outside strings are nested too deep. Uses no recursion."""
-    if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
-        return False
+def depth_of(content: bytes) -> int:
+    """Return the depth of brackets outside strings. Uses no recursion."""
     brackets = _STRING.sub(b"", content).translate(None, _NOT_BRACKETS)
-    return max(accumulate(map(_DEPTH_CHANGE.__getitem__, brackets)), default=0) > MAX_DEPTH
+    return max(accumulate(map(_DEPTH_CHANGE.__getitem__, brackets)), default=0)
 
 
 def _finite(digits: str) -> float:

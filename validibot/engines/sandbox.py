@@ -21,10 +21,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from validibot.engines.base import EngineBusy
+from validibot.engines.base import EngineBusy, EngineManifest
+from validibot.engines.problems import DocumentProblem
 
-MAX_SECONDS = 30
-MAX_MEMORY = 768 * 1024 * 1024
 MAX_CHILDREN = max(2, os.cpu_count() or 1)
 # A thread waits so long for a free place; most children end within it.
 WAIT_SECONDS = 2.0
@@ -34,27 +33,35 @@ _places = threading.BoundedSemaphore(MAX_CHILDREN)
 type Work = Callable[[Any, bytes], Iterator[Any]]
 
 
-def run_in_child(
-    work: Work, header: Any, body: bytes, *, seconds: float | None = None
-) -> list[Any]:
-    """Return the items that `work(header, body)` yields in a child process within its limits.
+def run_in_child(work: Work, header: Any, body: bytes, manifest: EngineManifest) -> list[Any]:
+    """Return the items that `work(header, body)` yields in a child process.
 
-    `header` and the items must be JSON. `seconds` limits processor time; twice as much real time
-    may pass. Raises EngineBusy.
+    `header` and the items must be JSON. The manifest of the engine has the limits; twice as much
+    real time as processor time may pass. Raises EngineBusy.
     """
     if not _places.acquire(timeout=WAIT_SECONDS):
         raise EngineBusy(f"This worker checks {MAX_CHILDREN} large documents already.")
     try:
-        output = _run(work, header, body, seconds)
+        output = _run(work, header, body, manifest)
     finally:
         _places.release()
     # The last item is empty or an unfinished line.
     return [json.loads(line) for line in output.split(b"\n")[:-1]]
 
 
-def _run(work: Work, header: Any, body: bytes, seconds: float | None) -> bytes:
-    limit = MAX_SECONDS if seconds is None else seconds
-    command = [sys.executable, "-m", __name__, f"{work.__module__}:{work.__name__}", str(limit)]
+def too_expensive(manifest: EngineManifest) -> DocumentProblem:
+    """Return the problem of a check that reached its limits before it had a verdict."""
+    message = (
+        f"The check needs more than {manifest.seconds:g} s or {manifest.memory // 2**20} MB, the"
+        f" limits of {manifest.title}. Split the document, or simplify the schema."
+    )
+    return DocumentProblem(message, code="document.too_expensive")
+
+
+def _run(work: Work, header: Any, body: bytes, manifest: EngineManifest) -> bytes:
+    name = f"{work.__module__}:{work.__name__}"
+    limits = [str(manifest.seconds), str(manifest.memory)]
+    command = [sys.executable, "-m", __name__, name, *limits]
     try:
         return subprocess.run(  # noqa: S603 # our own module
             command,
@@ -62,7 +69,7 @@ def _run(work: Work, header: Any, body: bytes, seconds: float | None) -> bytes:
             cwd=_ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=2 * limit,
+            timeout=2 * manifest.seconds,
             check=False,
         ).stdout
     except subprocess.TimeoutExpired as expired:
@@ -70,9 +77,9 @@ def _run(work: Work, header: Any, body: bytes, seconds: float | None) -> bytes:
 
 
 def main() -> None:
-    name, seconds = sys.argv[1:]
+    name, seconds, memory = sys.argv[1:]
     with suppress(ValueError, OSError):  # macOS has no limit on the address space
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
     limit = max(1, int(float(seconds)))
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

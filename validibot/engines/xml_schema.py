@@ -151,7 +151,7 @@ def _fine_end(schema: CompiledSchema, body: bytes, start: int, end: int) -> int:
 
 
 def _list_in_child(schema: str, content: bytes) -> tuple[DocumentProblem, ...]:
-    lines = run_in_child(list_problems, {"schema": schema}, content)
+    lines = run_in_child(list_problems, {"schema": schema}, content, ENGINE.manifest)
     problems = [
         DocumentProblem(message, "ERROR", code, path, line, column)
         for message, code, path, line, column in (each for each in lines if isinstance(each, list))

@@ -1,6 +1,7 @@
 """Child processes for expensive work, and the choice of rules that need one."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,7 +77,8 @@ def test_memory_bomb_fails_its_own_rule_only() -> None:
 
 
 def test_child_process_over_time_limit_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assertions, "MAX_SECONDS", 0.01)
+    manifest = replace(assertions.ENGINE.manifest, seconds=0.01)
+    monkeypatch.setattr(assertions, "ENGINE", replace(assertions.ENGINE, manifest=manifest))
     values: dict[str, Any] = {"payload": []}
     (outcome,) = evaluate_in_child([Rule(expression="true")], values)
 

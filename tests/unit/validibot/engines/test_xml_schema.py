@@ -1,10 +1,11 @@
 """The XML Schema engine."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from validibot.engines import Document, EngineError, Result, get_engine, sandbox
+from validibot.engines import Document, EngineError, Result, get_engine, xml_schema
 
 SCHEMA = """<?xml version="1.0" encoding="ISO-8859-1"?>
 <xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
@@ -121,7 +122,8 @@ def test_large_valid_document_has_no_problems() -> None:
 
 
 def test_listing_that_reaches_limit_reports_lower_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.01)
+    manifest = replace(xml_schema.ENGINE.manifest, seconds=0.01)
+    monkeypatch.setattr(xml_schema, "ENGINE", replace(xml_schema.ENGINE, manifest=manifest))
 
     first, note = check(b"<r>" + b'<i id="x"/>' * 20_000 + b"</r>", INTEGERS).problems
 

@@ -116,7 +116,7 @@ def test_freeze_returns_steps_of_latest_edit(step: Step) -> None:
 @pytest.mark.parametrize(
     ("engine", "config", "message"),
     [
-        ("json_schema", {"schmea": 1}, "`schmea` is not a setting of JSON Schema; allowed: `form"),
+        ("json_schema", {"schmea": 1}, "`schmea` is not a setting of JSON Schema; allowed: `docum"),
         ("json_schema", {}, "`schema`: Field required"),
         ("json_schema", {"schema": {"type": "no such type"}}, "The schema is invalid at /type"),
         ("xml_schema", {"schema": "<xs:schema"}, "The schema is not XML"),
