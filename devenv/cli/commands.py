@@ -118,6 +118,14 @@ Service = Annotated[str, typer.Argument(metavar="SERVICE", autocompletion=_servi
 
 
 @cli.command()
+def init(json: Json = False) -> int:
+    """Write a first devenv.toml for this folder, guessed from its files."""
+    from devenv.cli import init as module  # noqa: PLC0415 - as above
+
+    return module.run(Path.cwd(), _output(json=json))
+
+
+@cli.command()
 def up(
     mode: Annotated[
         str,

@@ -28,6 +28,7 @@ def run(
         context.output.fail("The tunnel would not work.", hint="devenv tunnel --check")
         return 1
     context.config.state.mkdir(exist_ok=True)
+    (context.config.state / ".gitignore").write_text("*\n")
     context.config.state.chmod(0o700)  # keys, mails, passwords: for nobody else on this machine
     if runtime == compose.RUNTIME:
         return compose_up.run(context, mode=mode, detach=detach)

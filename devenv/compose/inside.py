@@ -161,7 +161,9 @@ def welcome(config: Config, stack: LocalStack) -> list[str]:
     services = {name: stack.config.services[name] for name in stack.outside}
     places = [(one.label, found["urls"][name]) for name, one in services.items()]
     rows = [*places[:1], *facts.rows(config, stack, found), *places[1:]]
-    pasted = facts.paste(config, stack, found)
+    # Paths of the container mean nothing outside of it.
+    root = str(stack.folder.root)
+    pasted = [line for line in facts.paste(config, stack, found) if root not in line]
     return ["", *(f"{label:<9} {text}" for label, text in rows), "", *pasted]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from devenv.stack.statefile import Lock
 from tests.cli.project import Project, make
+from tests.ports import on_free_ports
 
 
 @pytest.fixture
@@ -122,6 +123,26 @@ def test_help_imports_neither_docker_nor_database() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_init_writes_file_that_starts_and_keeps_existing_one(tmp_path: Path) -> None:
+    folder = Project(tmp_path)
+    (tmp_path / "main.py").write_text(
+        "import os; from http.server import *\n"
+        "address = ('127.0.0.1', int(os.environ['PORT']))\n"
+        "HTTPServer(address, SimpleHTTPRequestHandler).serve_forever()\n"
+    )
+    made = folder.devenv("init")
+    file = tmp_path / "devenv.toml"
+    file.write_text(on_free_ports(file.read_text()))
+    started = folder.devenv("up", "--detach")
+    ignored = (tmp_path / ".devenv" / ".gitignore").read_text()
+    folder.devenv("down")
+    again = folder.devenv("init")
+
+    assert (made.returncode, started.returncode, ignored) == (0, 0, "*\n"), started.stderr
+    assert "web: main.py" in made.stdout
+    assert (again.returncode, "exists. Nothing was changed." in again.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("arguments", [["nope"], ["up", "--nope"], ["trace"], ["trace", "x"]])
