@@ -23,6 +23,7 @@ from validibot_shared.validations.envelopes import (
     ValidationTiming,
 )
 
+from validators.sdk.manifest import FURTHER_FILES_PORT
 from validators.sdk.storage import (
     ObjectNotFound,
     Storage,
@@ -30,13 +31,7 @@ from validators.sdk.storage import (
     StorageOptions,
     open_storage,
 )
-from validators.sdk.validation import (
-    FURTHER_FILES_PORT,
-    ArtifactFile,
-    ContainerValidator,
-    Failure,
-    ValidationResult,
-)
+from validators.sdk.validation import ArtifactFile, ContainerValidator, Failure, ValidationResult
 from validators.sdk.worker import Capability
 
 log = logging.getLogger(__name__)

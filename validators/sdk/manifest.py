@@ -23,6 +23,8 @@ from pydantic import (
 )
 
 MANIFEST_NAME = "validator.toml"
+# The port of files that were sent beside the submission; it takes any number of them.
+FURTHER_FILES_PORT = "further_files"
 
 
 class ManifestInvalid(Exception):

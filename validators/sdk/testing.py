@@ -9,8 +9,7 @@ from typing import Any
 
 from validibot_shared.canonicalization import compute_callback_nonce_commitment
 
-from validators.sdk.manifest import ValidatorManifest, resolve_resource
-from validators.sdk.validation import FURTHER_FILES_PORT
+from validators.sdk.manifest import FURTHER_FILES_PORT, ValidatorManifest, resolve_resource
 
 NONCE = "n" * 43
 

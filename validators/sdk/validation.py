@@ -15,9 +15,6 @@ from validibot_shared.validations.envelopes import (
     ValidationStatus,
 )
 
-# The port of files that were sent beside the submission; it takes any number of them.
-FURTHER_FILES_PORT = "further_files"
-
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationRequest[Envelope: ValidationInputEnvelope]:

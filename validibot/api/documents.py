@@ -50,6 +50,9 @@ class ValidatorDocument(BaseModel):
     version: str
     validation_type: str
     short_description: str
+    accepts_further_files: bool = Field(
+        description="Whether it takes files that are sent beside the first, as `files`."
+    )
 
     @classmethod
     def of(cls, validator: Validator) -> Self:
@@ -59,6 +62,7 @@ class ValidatorDocument(BaseModel):
             version=validator.version,
             validation_type=validator.validation_type,
             short_description=validator.description,
+            accepts_further_files=validator.accepts_further_files,
         )
 
 

@@ -77,6 +77,14 @@ class StepRunDocument(BaseModel):
     image_digest: str = ""
 
 
+class FurtherFileDocument(BaseModel):
+    """A file that was sent beside the submission."""
+
+    filename: str
+    size_bytes: int
+    sha256: str
+
+
 class RunSummary(BaseModel):
     """A run, as lists show it. Clients decide by `state` and `result`."""
 
@@ -139,6 +147,7 @@ class RunDocument(RunSummary):
     """A run with its steps and their findings."""
 
     steps: list[StepRunDocument]
+    further_files: list[FurtherFileDocument] = []
 
 
 class LaunchDocument(RunDocument):
@@ -153,7 +162,13 @@ class LaunchDocument(RunDocument):
             StepRunDocument(step_id=step.pk, order=step.order, name=step.name, status="PENDING")
             for step in run.workflow.steps.all()
         ]
-        return cls.of(run, org, steps=steps, poll=url_of_run(org, run.pk))
+        files = [
+            FurtherFileDocument(
+                filename=file.filename, size_bytes=file.size_bytes, sha256=file.sha256
+            )
+            for file in run.submission.further_files
+        ]
+        return cls.of(run, org, steps=steps, further_files=files, poll=url_of_run(org, run.pk))
 
     @classmethod
     def of_running(cls, document: RunDocument) -> Self:
@@ -219,7 +234,7 @@ def load_document(scope: Scope, pk: UUID) -> RunDocument | None:
     if row is None:
         return None
     fields = dict(zip(_COLUMNS, row, strict=True))
-    steps = fields.pop("steps") or []
+    steps, further_files = fields.pop("steps") or [], fields.pop("further_files") or []
     workflow = {name: fields.pop(f"workflow_{name}") for name in ("slug", "version")}
     submission = {name: fields.pop(name) for name in ("name", "filename", "short_description")}
     metadata = json.loads(fields.pop("metadata"))
@@ -228,7 +243,8 @@ def load_document(scope: Scope, pk: UUID) -> RunDocument | None:
     run.submission = Submission(pk=fields["submission_id"], metadata=metadata, **submission)
     org = scope.organisation.slug
     url = url_of_run(org, pk)
-    return RunDocument.of(run, org, steps=[_step_document(step, url) for step in steps])
+    documents = [_step_document(step, url) for step in steps]
+    return RunDocument.of(run, org, steps=documents, further_files=further_files)
 
 
 def _step_document(fields: dict[str, Any], run_url: str) -> StepRunDocument:
@@ -253,12 +269,17 @@ def _step_document(fields: dict[str, Any], run_url: str) -> StepRunDocument:
 _COLUMNS = (
     *("id", "status", "source", "error_category", "error", "user_id", "created_at", "started_at"),
     *("ended_at", "workflow_id", "workflow_slug", "workflow_version", "submission_id", "name"),
-    *("filename", "metadata", "short_description", "steps"),
+    *("filename", "metadata", "short_description", "further_files", "steps"),
 )
 _LOAD = """
 SELECT run.id, run.status, run.source, run.error_category, run.error, run.user_id, run.created_at,
     run.started_at, run.ended_at, workflow.id, workflow.slug, workflow.version, submission.id,
     submission.name, submission.filename, submission.metadata, submission.short_description,
+    CASE WHEN submission.further_file_count > 0 THEN (
+        SELECT json_agg(json_build_object(
+            'filename', file.filename, 'size_bytes', file.size_bytes, 'sha256', file.sha256)
+            ORDER BY file."order")
+        FROM submissions_submissionfile file WHERE file.submission_id = submission.id) END,
     (SELECT json_agg(json_build_object(
         'step_id', step_run.step_id, 'order', step_run."order", 'name', step_run.name,
         'status', step_run.status, 'error', step_run.error, 'started_at', step_run.started_at,

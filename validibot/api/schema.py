@@ -1,7 +1,7 @@
 """The OpenAPI document: what drf-spectacular cannot find out by itself."""
 
 import datetime as dt
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from validibot.core.problems import MEDIA_TYPE
 from validibot.runs.states import RunStatus
+from validibot.submissions.intake import MAX_FURTHER_FILES
 
 JSON = "application/json"
 _SCENARIO = "How mocked validators behave, for example fail(3). Refused where they are real."
@@ -63,6 +64,14 @@ class ApiProblem(BaseModel):
     errors: list[ApiProblemError] = []
 
 
+class EnvelopeFile(BaseModel):
+    """A further file: its text, or its bytes in base64."""
+
+    filename: str
+    content: str
+    content_encoding: Literal["base64"] | None = None
+
+
 class LaunchEnvelope(BaseModel):
     """A launch as JSON: the text of the file, or its bytes in base64."""
 
@@ -74,6 +83,7 @@ class LaunchEnvelope(BaseModel):
     metadata: dict[str, str] | None = None
     short_description: str | None = Field(None, max_length=255)
     scenario: str | None = Field(None, description=_SCENARIO)
+    files: list[EnvelopeFile] | None = Field(None, max_length=MAX_FURTHER_FILES)
 
 
 def answers(success: Any, *failures: int, status: int = 200, media_type: str = JSON) -> Any:
@@ -103,3 +113,6 @@ class LaunchForm(BaseModel):
     metadata: str | None = None
     short_description: str | None = Field(None, max_length=255)
     scenario: str | None = Field(None, description=_SCENARIO)
+    files: list[Annotated[bytes, Field(json_schema_extra={"format": "binary"})]] | None = Field(
+        None, max_length=MAX_FURTHER_FILES
+    )

@@ -6,6 +6,8 @@ The launch quota counts the unfinished runs of the organisation in the database,
 share it. Launches at the same moment may exceed it by as many as they are.
 """
 
+from collections.abc import Sequence
+
 from django.conf import settings
 from django.db import connection
 from django.db.models import QuerySet
@@ -15,9 +17,10 @@ from validibot.accounts.scope import Scope
 from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
 from validibot.submissions import filetypes
+from validibot.submissions.content import IncomingFile
 from validibot.workflows.models import Workflow
 from validibot.workflows.scenarios import ScenarioError, parse
-from validibot.workflows.select import accepted_extensions
+from validibot.workflows.select import accepted_extensions, takes_further_files
 
 QUOTA_RETRY_SECONDS = 30
 # Reads no more rows than the quota, of the partial index `unfinished_runs_of`.
@@ -119,6 +122,19 @@ def check_type(workflow: Workflow, filename: str) -> None:
             f"send one of {', '.join(sorted(accepted))}.",
             status=400,
             field="file",
+        )
+
+
+def check_further_files(workflow: Workflow, files: Sequence[IncomingFile]) -> None:
+    """Raise NotAdmitted if there are further files and no validator of the workflow takes any."""
+    if files and not takes_further_files(workflow):
+        names = ", ".join(file.filename for file in files[:5])
+        raise NotAdmitted(
+            "FURTHER_FILES_UNSUPPORTED",
+            f"{names} cannot be sent beside the file: no validator of {workflow.name} takes further"
+            " files. Send one file.",
+            status=400,
+            field="files",
         )
 
 

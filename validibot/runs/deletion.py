@@ -22,6 +22,7 @@ from validibot.dispatch import TryLater
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Attempt, Run
 from validibot.runs.states import RunStatus
+from validibot.submissions import content
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Workflow
 
@@ -52,6 +53,7 @@ def extent_of(row: models.Model) -> DeletionExtent:
     """Return how much is deleted with an organisation, a user, a workflow or a submission."""
     runs, submissions = _runs_of(row), _submissions_of(row)
     stored = submissions.aggregate(total=Sum("size_bytes"))["total"] or 0
+    stored += submissions.aggregate(total=Sum("files__size_bytes"))["total"] or 0
     artifacts = runs.aggregate(total=Sum("artifacts__size_bytes"))["total"] or 0
     workflows = Workflow.objects.filter(organisation__in=_organisations_of(row)).count()
     return DeletionExtent(
@@ -114,7 +116,7 @@ def delete_submission(submission_id: RowId) -> None:
     """Delete a submission with its run."""
     delete_runs(Run.objects.filter(submission_id=submission_id))
     for submission in Submission.objects.filter(pk=submission_id):
-        delete_files(_submission_folder(submission.organisation_id, submission.pk))
+        delete_files(content.folder_of(submission))
         submission.delete()
 
 

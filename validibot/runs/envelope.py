@@ -19,12 +19,13 @@ from validibot_shared.validations.envelopes import (
     ValidationInputEnvelope,
 )
 
+from validators.sdk.manifest import FURTHER_FILES_PORT
 from validibot.core.envelopes import faults_of, language_of
 from validibot.core.storage import get_storage
 from validibot.runs.backends.base import ExecutionBackend
 from validibot.runs.models import Attempt, Run, StepRun
 from validibot.runs.output import validator_identity
-from validibot.submissions.models import Submission
+from validibot.submissions.models import Submission, SubmissionFile
 from validibot.workflows.models import StepFile, Validator
 
 CALLBACK_PATH = "/internal/callbacks/"
@@ -46,6 +47,8 @@ def store_envelope(
     """
     files = [_submitted_file(attempt, step_run.step.validator, run.submission)]
     resources = [_resource(file) for file in step_run.step.files.all()]
+    if step_run.step.validator.accepts_further_files:
+        resources += [_further_file(attempt, file) for file in run.submission.further_files]
     if backend.confines:
         files, resources = _confined(attempt, files), _confined(attempt, resources)
     document = {
@@ -139,16 +142,41 @@ def _resource(file: StepFile) -> dict[str, Any]:
     }
 
 
+def _further_file(attempt: Attempt, file: SubmissionFile) -> dict[str, Any]:
+    """Describe a file that was sent beside the submission; it keeps the name that the sender gave.
+
+    It is a resource because the library allows few MIME types of input files, and not CSV's.
+    """
+    uri, version = file.uri, file.storage_version
+    if file.inline is not None:
+        uri = f"{attempt.bundle_uri}/inputs/{FURTHER_FILES_PORT}/{file.order}"
+        content = bytes(file.inline)
+        version = get_storage(uri).create(uri, content, mime_type=file.mime_type).version
+    return {
+        "id": str(file.pk),
+        "name": file.filename,
+        "type": "further_file",
+        "port_key": FURTHER_FILES_PORT,
+        "uri": uri,
+        "size_bytes": file.size_bytes,
+        "sha256": file.sha256,
+        "storage_version": version,
+    }
+
+
 def _confined(attempt: Attempt, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Copy files from elsewhere into the attempt's folder, the only one that the validator may read."""
     return [
-        file if file["uri"].startswith(f"{attempt.bundle_uri}/") else _copied(attempt, file)
-        for file in files
+        file if file["uri"].startswith(f"{attempt.bundle_uri}/") else _copied(attempt, file, number)
+        for number, file in enumerate(files)
     ]
 
 
-def _copied(attempt: Attempt, file: dict[str, Any]) -> dict[str, Any]:
-    target = f"{attempt.bundle_uri}/inputs/{file['port_key']}/{_safe_name(file['name'])}"
+def _copied(attempt: Attempt, file: dict[str, Any], number: int) -> dict[str, Any]:
+    folder = f"{attempt.bundle_uri}/inputs/{file['port_key']}"
+    if file["port_key"] == FURTHER_FILES_PORT:  # two names may be the same safe name
+        folder = f"{folder}/{number}"
+    target = f"{folder}/{_safe_name(file['name'])}"
     version = get_storage(target).copy(file["uri"], target, version=file["storage_version"])
     return file | {"uri": target, "storage_version": version}
 

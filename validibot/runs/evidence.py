@@ -33,6 +33,7 @@ from validibot.runs.models import (
     digest_of,
     with_images,
 )
+from validibot.submissions.models import Submission
 
 _FINDING_FIELDS = ("severity", "code", "message", "path", "line", "column")
 _ARTIFACT_FIELDS = ("name", "size_bytes", "sha256")
@@ -151,9 +152,17 @@ def _contents(run: Run, steps: Sequence[StepRun]) -> dict[str, Any]:
             "filename": submission.filename,
             "size_bytes": submission.size_bytes,
             "sha256": submission.sha256,
+            **_further_files(submission),
         },
         "steps": [_step_contents(step_run) for step_run in steps],
     }
+
+
+def _further_files(submission: Submission) -> dict[str, Any]:
+    """Return the files that were sent beside the first; nothing for submissions without any."""
+    fields = ("filename", "size_bytes", "sha256")
+    listed = [{name: getattr(file, name) for name in fields} for file in submission.further_files]
+    return {"further_files": listed} if listed else {}
 
 
 def _step_contents(step_run: StepRun) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from validibot.dispatch import TryLater
 from validibot.runs.deletion import delete_files, delete_runs
 from validibot.runs.models import Artifact, Attempt, CallbackReceipt, IdempotencyKey, Run, RunEvent
 from validibot.runs.states import RUN, terminal
+from validibot.submissions import content
 from validibot.submissions.models import Submission
 
 BATCH = 1000
@@ -132,10 +133,10 @@ def _inputs(before: dt.datetime) -> int:
 def _submissions(before: dt.datetime) -> int:
     """Remove submissions that no run was ever made of: a launch was interrupted."""
     unused = Submission.objects.filter(run=None, created_at__lt=before)
-    batch = list(unused.order_by().values_list("pk", "uri")[:BATCH])
-    # The row is all that names its file, so it goes only after the file.
-    delete_files(*(uri for _, uri in batch if uri))
-    unused.filter(pk__in=[pk for pk, _ in batch]).delete()
+    batch = list(unused.order_by().defer("inline")[:BATCH])
+    # The row is all that names its files, so it goes only after them.
+    delete_files(*(content.folder_of(submission) for submission in batch))
+    unused.filter(pk__in=[submission.pk for submission in batch]).delete()
     return len(batch)
 
 

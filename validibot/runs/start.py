@@ -1,7 +1,7 @@
 """The one service that starts runs, for the API, the pages and the commands.
 
-`start` checks that the workflow takes the file, freezes this version of the workflow, stores a
-large file, and creates submission, run and step runs in one transaction; the run is enqueued after
+`start` checks that the workflow takes the file, freezes this version of the workflow, stores
+large files, and creates submission, run and step runs in one transaction; the run is enqueued after
 the commit. An idempotency key is taken by a single INSERT in the same transaction: a second request
 with the same key waits there for the first one's commit, and then gets its run. When nothing was
 created the stored file is removed again, whatever the reason; only if the connection breaks during
@@ -22,6 +22,7 @@ from validibot.core.storage import StorageError
 from validibot.runs import queue
 from validibot.runs.access import (
     NotAdmitted,
+    check_further_files,
     check_organisation,
     check_runnable,
     check_scenario,
@@ -70,6 +71,7 @@ def start(
     """
     check_runnable(workflow)
     check_type(workflow, incoming.filename)
+    check_further_files(workflow, incoming.further)
     check_scenario(workflow, incoming.scenario)
     _check_organisation(workflow, user, idempotency_key)
     workflow = freeze(workflow)
@@ -84,7 +86,7 @@ def start(
             has_key = user is not None and bool(idempotency_key)
             replayed = _take_key(run, idempotency_key, told) if has_key else None
             if replayed is None:
-                submission.save(force_insert=True)
+                content.save(submission)
                 _insert(run)
                 is_committing = True
     except BaseException:
@@ -170,14 +172,14 @@ def _take_key(run: Run, key: str, fingerprint: str) -> Run | None:
 
 
 def _discard(submission: Submission, *, unless_saved: bool = False) -> None:
-    """Remove the stored file of a submission that was not saved; log it when that is not possible."""
-    if not submission.uri:
+    """Remove the stored files of a submission that was not saved; log it when that is impossible."""
+    if not any(row.uri for row in (submission, *submission.further_files)):
         return
     try:
         if not (unless_saved and _is_saved(submission.pk)):
             content.discard(submission)
     except (DatabaseError, InterfaceError, StorageError) as error:
-        logger.warning("the file of submission %s is left behind: %s", submission.pk, error)
+        logger.warning("the files of submission %s are left behind: %s", submission.pk, error)
 
 
 def _is_saved(submission_id: UUID) -> bool:

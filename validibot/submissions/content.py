@@ -1,16 +1,17 @@
-"""Storage of the bytes of submissions: small ones in their row, large ones in storage."""
+"""Storage of the bytes of received files: small ones in their row, large ones in storage."""
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from django.conf import settings
 
 from validibot.accounts.models import Organisation, Project, User
-from validibot.core.storage import ObjectTooLarge, get_storage
+from validibot.core.storage import ObjectTooLarge, StorageError, get_storage
 from validibot.submissions.filetypes import mime_type
-from validibot.submissions.models import Submission
+from validibot.submissions.models import ReceivedFile, Submission, SubmissionFile
 
 # A submission up to this size is stored in its row: an in-process step needs no storage request.
 INLINE_BYTES = 64 * 1024
@@ -18,32 +19,42 @@ CHUNK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
-    """A completely received file, hashed and rewound, with the sender's name and metadata.
-
-    As a context manager it closes the file on exit.
-    """
+class IncomingFile:
+    """A completely received file, hashed and rewound."""
 
     content: BinaryIO
     filename: str
     size_bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming(IncomingFile):
+    """The file to validate, with the sender's name and metadata, and files that it refers to.
+
+    As a context manager it closes the files on exit.
+    """
+
     name: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     short_description: str = ""
     scenario: str = ""
+    further: tuple[IncomingFile, ...] = ()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.content.close()
+        for file in (self, *self.further):
+            file.content.close()
 
     def fingerprint(self) -> str:
         """Return a digest of everything that the sender chose, to recognise a retry."""
         fields = sorted(self.metadata.items())
         words = [self.filename, self.name, self.short_description, self.scenario]
-        told = [self.sha256, *words, fields]
+        told: list[object] = [self.sha256, *words, fields]
+        if self.further:
+            told.append([(file.filename, file.sha256) for file in self.further])
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
@@ -62,48 +73,80 @@ def measure(content: BinaryIO) -> tuple[int, str]:
 def prepare(
     incoming: Incoming, *, organisation: Organisation, project: Project | None, user: User | None
 ) -> Submission:
-    """Return the unsaved row of a submission; store a large file first.
+    """Return the unsaved row of a submission, with those of its files; store large files first.
 
-    This is separate from saving, so that no transaction is open during the upload.
+    This is separate from saving, so that no transaction is open during the upload. If storage fails
+    in between, the files that were stored are deleted again.
     """
     submission = Submission(
         organisation=organisation,
         project=project,
         user=user,
-        filename=incoming.filename,
-        mime_type=mime_type(incoming.filename),
-        size_bytes=incoming.size_bytes,
-        sha256=incoming.sha256,
         name=incoming.name,
         metadata=incoming.metadata,
         short_description=incoming.short_description,
+        further_file_count=len(incoming.further),
+        **_received(incoming),
     )
-    if incoming.size_bytes <= INLINE_BYTES:
-        submission.inline = incoming.content.read()
-    else:
-        uri = f"{_folder(submission)}/content"
-        stored = get_storage(uri).create(uri, incoming.content, mime_type=submission.mime_type)
-        submission.uri, submission.storage_version = stored.uri, stored.version
+    submission.prepared_files = [
+        SubmissionFile(submission=submission, order=order, **_received(file))
+        for order, file in enumerate(incoming.further, start=1)
+    ]
+    try:
+        _keep(submission, incoming, f"{folder_of(submission)}content")
+        for row, file in zip(submission.prepared_files, incoming.further, strict=True):
+            _keep(row, file, f"{folder_of(submission)}files/{row.order}")
+    except StorageError:
+        with suppress(StorageError):
+            discard(submission)
+        raise
     return submission
 
 
+def save(submission: Submission) -> None:
+    """Insert the rows of a prepared submission."""
+    submission.save(force_insert=True)
+    if submission.prepared_files:
+        SubmissionFile.objects.bulk_create(submission.prepared_files)
+
+
 def discard(submission: Submission) -> None:
-    """Delete the file of a prepared submission that is not saved."""
-    if submission.uri:
-        get_storage(submission.uri).delete_below(f"{_folder(submission)}/")
+    """Delete the files of a prepared submission that is not saved."""
+    if any(row.uri for row in (submission, *submission.further_files)):
+        folder = folder_of(submission)
+        get_storage(folder).delete_below(folder)
 
 
-def _folder(submission: Submission) -> str:
-    return f"{settings.DATA_ROOT}/submissions/{submission.organisation_id}/{submission.id}"
+def folder_of(submission: Submission) -> str:
+    """Return the URI of the folder with all files of a submission; it ends with a slash."""
+    owner = submission.organisation_id
+    return f"{settings.DATA_ROOT}/submissions/{owner}/{submission.id}/"
 
 
-def stream(submission: Submission) -> Iterator[bytes]:
-    """Yield the bytes of a submission in chunks."""
-    if submission.inline is not None:
-        yield bytes(submission.inline)
+def _received(file: IncomingFile) -> dict[str, Any]:
+    return {
+        "filename": file.filename,
+        "mime_type": mime_type(file.filename),
+        "size_bytes": file.size_bytes,
+        "sha256": file.sha256,
+    }
+
+
+def _keep(row: ReceivedFile, file: IncomingFile, uri: str) -> None:
+    """Put the content into the row if it is small, else store it at `uri`."""
+    if file.size_bytes <= INLINE_BYTES:
+        row.inline = file.content.read()
     else:
-        storage = get_storage(submission.uri)
-        yield from storage.stream(submission.uri, version=submission.storage_version)
+        stored = get_storage(uri).create(uri, file.content, mime_type=row.mime_type)
+        row.uri, row.storage_version = stored.uri, stored.version
+
+
+def stream(file: ReceivedFile) -> Iterator[bytes]:
+    """Yield the bytes of a received file in chunks."""
+    if file.inline is not None:
+        yield bytes(file.inline)
+    else:
+        yield from get_storage(file.uri).stream(file.uri, version=file.storage_version)
 
 
 def read(submission: Submission, *, limit: int) -> bytes:

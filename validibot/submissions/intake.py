@@ -6,6 +6,9 @@ A body is an envelope if and only if all of this holds:
 - it is a JSON object with the member `content`;
 - every other member is one of `ENVELOPE_FIELDS`.
 
+Files that the first one refers to are sent as parts `files` of a form, or as the member `files` of an
+envelope: objects with `filename`, `content` and perhaps `content_encoding`.
+
 Any other body is the file itself, with one exception: a body of type `application/json` that is not
 JSON and could be the beginning of an envelope is refused, because a client was cut off while it sent
 one. The content type of a part of a form is never a reason to refuse: clients guess it from their
@@ -17,6 +20,7 @@ import binascii
 import io
 import json
 import re
+from collections import Counter
 from contextlib import ExitStack
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
@@ -27,7 +31,7 @@ from django.http import HttpRequest, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 
 from validibot.submissions import filetypes
-from validibot.submissions.content import CHUNK_BYTES, Incoming, measure
+from validibot.submissions.content import CHUNK_BYTES, Incoming, IncomingFile, measure
 from validibot.submissions.models import BIDI_CONTROLS
 
 ENVELOPE_FIELDS = frozenset(
@@ -36,12 +40,16 @@ ENVELOPE_FIELDS = frozenset(
         "content_encoding",
         "content_type",
         "filename",
+        "files",
         "metadata",
         "name",
         "scenario",
         "short_description",
     }
 )
+MAX_FURTHER_FILES = 20
+# A validator stores the file under this name, so it must fit into a folder.
+MAX_NAME_BYTES = 200
 # At most 10 MB of content, which base64 makes a third longer, and the other fields.
 _ENVELOPE_BYTES = 14 * 1024 * 1024
 # The start of a JSON object whose first member is, or may become, one of an envelope.
@@ -72,16 +80,44 @@ def receive(request: HttpRequest) -> Incoming:
         raise _too_large() from error
     except (MultiPartParserError, UnreadablePostError, SuspiciousOperation) as error:
         raise IntakeError("INVALID_PAYLOAD", f"The request body cannot be read: {error}") from error
-    if not incoming.size_bytes:
-        incoming.content.close()
-        raise IntakeError(
-            "EMPTY_FILE", f"{incoming.filename} is empty. Send a file with content.", field="file"
-        )
+    try:
+        _check_files(incoming)
+    except IntakeError:
+        incoming.__exit__()
+        raise
     return incoming
 
 
+def _check_files(incoming: Incoming) -> None:
+    """Check what only all files together show. Raises IntakeError."""
+    files = (incoming, *incoming.further)
+    for file in files:
+        if not file.size_bytes:
+            field = "file" if file is incoming else "files"
+            raise IntakeError(
+                "EMPTY_FILE", f"{file.filename} is empty. Send a file with content.", field=field
+            )
+    if len(incoming.further) > MAX_FURTHER_FILES:
+        raise IntakeError(
+            "TOO_MANY_FILES",
+            f"{len(incoming.further)} further files were sent; at most {MAX_FURTHER_FILES} are taken.",
+            field="files",
+        )
+    names = Counter(file.filename.casefold() for file in files)
+    if twice := next((file for file in files if names[file.filename.casefold()] > 1), None):
+        raise IntakeError(
+            "INVALID_PAYLOAD",
+            f"Two files are called {twice.filename!r}. Give each file a name of its own; capital"
+            " letters do not tell them apart.",
+            field="files",
+        )
+    if sum(file.size_bytes for file in files) > settings.MAX_UPLOAD_BYTES:
+        raise _too_large("files")
+
+
 def _multipart(request: HttpRequest) -> Incoming:
-    files = request.FILES.getlist("file")
+    files, more = request.FILES.getlist("file"), request.FILES.getlist("files")
+    further = tuple(_file(cast("BinaryIO", each.file), each.name or "") for each in more)
     fields = _headers(request) | {name: request.POST.get(name, "") for name in request.POST}
     if len(files) > 1 or (files and fields.get("content")):
         raise IntakeError(
@@ -89,9 +125,9 @@ def _multipart(request: HttpRequest) -> Incoming:
         )
     if files:
         name = fields.get("filename") or files[0].name or ""
-        return _incoming(cast("BinaryIO", files[0].file), name, fields)
+        return _incoming(cast("BinaryIO", files[0].file), name, fields, further)
     if "content" in fields:
-        return _inline(fields)
+        return _inline(fields, further)
     raise IntakeError("NO_FILE", "No file was sent. Send it in the part `file`.", field="file")
 
 
@@ -102,7 +138,7 @@ def _body(request: HttpRequest) -> Incoming:
         _spool(request, content)
         envelope = _envelope(request, content)
         if envelope is not None:
-            return _inline(fields | envelope)
+            return _inline(fields | envelope, _envelope_files(envelope))
         if request.headers.get("Content-Encoding") == "base64":
             decoded = io.BytesIO(_decode(content.read(), "Content-Encoding"))
             return _incoming(decoded, _body_name(request, decoded), fields)
@@ -165,10 +201,28 @@ def _envelope(request: HttpRequest, content: BinaryIO) -> dict[str, Any] | None:
     return document if document.keys() <= ENVELOPE_FIELDS else None
 
 
-def _inline(fields: dict[str, Any]) -> Incoming:
+def _envelope_files(envelope: dict[str, Any]) -> tuple[IncomingFile, ...]:
+    """Return the further files of an envelope. Raises IntakeError."""
+    listed = envelope.get("files") or []
+    allowed = {"filename", "content", "content_encoding"}
+    is_list = isinstance(listed, list) and all(isinstance(each, dict) for each in listed)
+    if not is_list or not all({"filename", "content"} <= each.keys() <= allowed for each in listed):
+        raise IntakeError(
+            "INVALID_PAYLOAD",
+            "`files` must be a list of objects with `filename`, `content` and, for base64,"
+            " `content_encoding`.",
+            field="files",
+        )
+    return tuple(
+        _file(io.BytesIO(_content(each, "files")), _text(each, "filename")) for each in listed
+    )
+
+
+def _content(fields: dict[str, Any], field: str) -> bytes:
+    """Return the bytes of the members `content` and `content_encoding`. Raises IntakeError."""
     content = fields["content"]
     if not isinstance(content, str):
-        raise IntakeError("INVALID_PAYLOAD", "`content` must be a string.", field="content")
+        raise IntakeError("INVALID_PAYLOAD", "`content` must be a string.", field=field)
     encoding = _text(fields, "content_encoding")
     if encoding not in ("", "base64"):
         raise IntakeError(
@@ -177,20 +231,40 @@ def _inline(fields: dict[str, Any]) -> Incoming:
             field="content_encoding",
         )
     try:
-        raw = _decode(content.encode(), "content") if encoding else content.encode()
+        return _decode(content.encode(), "content") if encoding else content.encode()
     except UnicodeEncodeError as error:
         raise IntakeError(
-            "INVALID_PAYLOAD", "`content` contains half of a surrogate pair.", field="content"
+            "INVALID_PAYLOAD", "`content` contains half of a surrogate pair.", field=field
         ) from error
-    if len(raw) > settings.MAX_INLINE_BYTES:
+
+
+def _inline(fields: dict[str, Any], further: tuple[IncomingFile, ...]) -> Incoming:
+    raw = _content(fields, "content")
+    if len(raw) + sum(file.size_bytes for file in further) > settings.MAX_INLINE_BYTES:
         raise _too_large()
     declared = _text(fields, "content_type")
     head = raw[: filetypes.HEAD_BYTES]
     name = _text(fields, "filename") or filetypes.default_filename(declared, head)
-    return _incoming(io.BytesIO(raw), name, fields)
+    return _incoming(io.BytesIO(raw), name, fields, further)
 
 
-def _incoming(content: BinaryIO, filename: str, fields: dict[str, Any]) -> Incoming:
+def _file(content: BinaryIO, filename: str) -> IncomingFile:
+    name = _leaf(filename)
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise IntakeError(
+            "INVALID_PAYLOAD",
+            f"The file name {name[:80]!r} has more than {MAX_NAME_BYTES} bytes. Send a shorter one.",
+            field="files",
+        )
+    return IncomingFile(content, name, *measure(content))
+
+
+def _incoming(
+    content: BinaryIO,
+    filename: str,
+    fields: dict[str, Any],
+    further: tuple[IncomingFile, ...] = (),
+) -> Incoming:
     size, sha256 = measure(content)
     if size > settings.MAX_UPLOAD_BYTES:
         raise _too_large()
@@ -203,6 +277,7 @@ def _incoming(content: BinaryIO, filename: str, fields: dict[str, Any]) -> Incom
         metadata=_metadata(fields.get("metadata")),
         short_description=_text(fields, "short_description"),
         scenario=_text(fields, "scenario"),
+        further=further,
     )
 
 
@@ -280,11 +355,12 @@ def _decode(text: bytes, field: str) -> bytes:
         ) from error
 
 
-def _too_large() -> IntakeError:
+def _too_large(field: str = "file") -> IntakeError:
     limit = settings.MAX_UPLOAD_BYTES
+    subject = "The file is" if field == "file" else "The files together are"
     return IntakeError(
         "PAYLOAD_TOO_LARGE",
-        f"The file is larger than {limit:,} bytes. Send a smaller file.",
-        field="file",
+        f"{subject} larger than {limit:,} bytes. Send less.",
+        field=field,
         status=413,
     )

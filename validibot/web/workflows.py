@@ -22,6 +22,7 @@ from validibot.workflows.select import (
     WorkflowNotFound,
     accepted_extensions,
     find_workflow,
+    takes_further_files,
     visible_workflows,
 )
 
@@ -104,6 +105,7 @@ def _show(
         workflow=found,
         samples=found.samples.defer("content"),
         accepted=sorted(accepted_extensions(found)),
+        takes_further_files=takes_further_files(found),
         limit=settings.MAX_UPLOAD_BYTES,
         may_launch=scope.can("run.launch"),
         scenarios=_scenarios(),

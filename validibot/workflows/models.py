@@ -63,6 +63,7 @@ class Validator(ValidatedModel):
     accepts = models.JSONField(default=list, blank=True, validators=[rules.check_file_types])
     ports = models.JSONField(default=list, blank=True)
     outputs = models.JSONField(default=list, blank=True)
+    accepts_further_files = models.BooleanField(default=False)
     timeout_seconds = models.PositiveIntegerField(default=600)
     memory_mb = models.PositiveIntegerField(default=512)
     is_active = models.BooleanField(default=True)

@@ -69,6 +69,11 @@ def accepted_extensions(workflow: Workflow) -> set[str]:
     return {entry["extension"] for entry in steps[0].validator.accepts} if steps else set()
 
 
+def takes_further_files(workflow: Workflow) -> bool:
+    """Return whether a validator of the workflow takes files that are sent beside the first."""
+    return any(step.validator.accepts_further_files for step in workflow.steps.all())
+
+
 def _find(
     organisation: Organisation, ident: str, *, version: int | None, project: str | None
 ) -> Workflow | None:

@@ -162,7 +162,7 @@ def test_unused_submission_stays_while_its_file_cannot_be_removed(
     def fail(self: FileStorage, uri: str) -> NoReturn:
         raise StorageError("out of reach")
 
-    monkeypatch.setattr(FileStorage, "delete", fail)
+    monkeypatch.setattr(FileStorage, "delete_below", fail)
 
     assert purge()["unused_submissions"] == 0
     assert Submission.objects.get() == unused
