@@ -1,5 +1,6 @@
 """devenv.toml: the services of a stack, its profiles, and the cloud that it emulates or uses."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError
@@ -16,6 +17,7 @@ from devenv.schema import (
     AboutStack,
     AnyService,
     CommandService,
+    MachineCheck,
     Profile,
     RunTable,
     StackConfig,
@@ -35,7 +37,7 @@ LOCAL_FILE = "devenv.local.toml"
 _OVERLAID = ("services", "env", "gcp")
 _TABLES = (
     *("stack", "services", "env", "secrets", "profiles"),
-    *("facts", "summary", "run", "gcp", "tunnel"),
+    *("facts", "summary", "run", "checks", "gcp", "tunnel"),
 )
 
 
@@ -50,6 +52,7 @@ class Config(StackFolder):
     facts: Mapping[str, Any] = field(default_factory=dict)
     summary: Summary = field(default_factory=Summary)
     run: RunTable = field(default_factory=RunTable)
+    checks: Mapping[str, MachineCheck] = field(default_factory=dict)
     tunnel: TunnelConfig | None = None
 
     @property
@@ -102,6 +105,11 @@ class Config(StackFolder):
             tunnel=self.tunnel,
         )
 
+    def check_references(self) -> References:
+        """Return what commands of `[checks]` may refer to: they run without a stack."""
+        known = {"python": sys.executable, "root": str(self.root), "state": str(self.state)}
+        return References(known)
+
     def load_secrets(self) -> Secrets:
         """Return the secrets of this folder; make those that it lacks."""
         return Secrets.load(self.secrets_file, self.secrets)
@@ -122,6 +130,10 @@ def load(root: Path) -> Config:
         secrets = _secret_forms(file.tables.get("secrets", {}))
         summary = read_table(Summary, file.tables.get("summary", {}), "summary")
         run = read_table(RunTable, file.tables.get("run", {}), "run")
+        checks = {
+            name: read_table(MachineCheck, _table(one, "checks", name), "checks", name)
+            for name, one in file.tables.get("checks", {}).items()
+        }
     stacks = {
         layers: _stack_config(file, about, profiles, layers) for layers in _combined(profiles)
     }
@@ -138,6 +150,7 @@ def load(root: Path) -> Config:
         facts=file.tables.get("facts", {}),
         summary=summary,
         run=run,
+        checks=checks,
         tunnel=parsed,
     )
     for layers in stacks:
@@ -328,6 +341,9 @@ def _check_others(config: Config, stack: LocalStack) -> None:
     commands = stack.config.commands()
     if config.run.service:
         _check_names((config.run.service,), commands, ("run", "service"))
+    for name, check in config.checks.items():
+        for number, text in enumerate(check.command):
+            config.check_references().require(text, ("checks", name, "command", number))
     references = stack.references()
     texts: dict[Key, str] = {
         **{("summary", "rows", n, 1): row[1] for n, row in enumerate(config.summary.rows)},

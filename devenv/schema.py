@@ -204,6 +204,19 @@ class RunTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MachineCheck:
+    """`[checks.NAME]`: a check of `doctor`. With `up`, a start warns of its failure, too.
+
+    The command prints what it found and, in a second line, what helps; 0 means that all is well.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    command: tuple[str, ...]
+    up: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StackConfig:
     """The stack in one profile: `layers` are the profiles that lie on the file, the last on top."""
 

@@ -62,10 +62,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _output(*, json: bool = False) -> Any:
+    from devenv.cli.hints import has_make  # noqa: PLC0415 - as below
     from devenv.cli.output import CliOutput  # noqa: PLC0415 - rich, which --help does not need
 
     colour = wants_colour(terminal=sys.stderr.isatty() and sys.stdout.isatty())
-    return CliOutput(out=sys.stdout, err=sys.stderr, json=json, colour=colour)
+    make = has_make(Path.cwd())
+    return CliOutput(out=sys.stdout, err=sys.stderr, json=json, colour=colour, make=make)
 
 
 def _run(module: str, *, json: bool, function: str = "run", **options: Any) -> int:

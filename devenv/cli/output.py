@@ -16,6 +16,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from devenv.cli.hints import without_make
 from devenv.stack.logfile import LogLevel
 
 WIDTH = 8  # of the names of services
@@ -34,6 +35,7 @@ class CliOutput:
     err: TextIO
     json: bool = False
     colour: bool = False
+    make: bool = True  # whether this folder has a Makefile with our short commands
     _out: Console = field(init=False)
     _err: Console = field(init=False)
 
@@ -58,19 +60,23 @@ class CliOutput:
         self._print(self._out, json.dumps(data, indent=2) if self.json else text)
 
     def say(self, text: str | Text = "") -> None:
-        self._print(self._err, text)
+        self._print(self._err, self.worded(text) if isinstance(text, str) else text)
+
+    def worded(self, text: str) -> str:
+        """Return a message with commands that work in this folder."""
+        return text if self.make else without_make(text)
 
     def success(self, text: str) -> None:
-        self.say(Text.assemble("  ", ("✓", "green"), f" {text}"))
+        self.say(Text.assemble("  ", ("✓", "green"), f" {self.worded(text)}"))
 
     def warn(self, text: str) -> None:
-        self.say(Text.assemble("  ", ("!", "yellow"), f" {text}"))
+        self.say(Text.assemble("  ", ("!", "yellow"), f" {self.worded(text)}"))
 
     def fail(self, text: str, *, hint: str = "") -> None:
         """Print what is wrong, and the next command."""
-        self.say(Text.assemble("  ", ("✗", "red"), f" {text}"))
+        self.say(Text.assemble("  ", ("✗", "red"), f" {self.worded(text)}"))
         if hint:
-            self.say(Text.assemble("    Next: ", (hint, "bold")))
+            self.say(Text.assemble("    Next: ", (self.worded(hint), "bold")))
 
     def log(self, service: str, line: str) -> None:
         """Print a line of a service's log on stderr, with the service's name and colour."""

@@ -53,7 +53,7 @@ def is_clear(context: Context) -> bool:
     found = checks.before(context.config.need_tunnel(), path=developer()["PATH"])
     for check in found:
         if check.result != "ok":
-            context.output.say(doctor.line(check))
+            context.output.say(doctor.line(check, context.output))
     return all(check.result != "fail" for check in found)
 
 

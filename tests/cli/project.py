@@ -89,5 +89,6 @@ def make(root: Path) -> Project:
     (root / "config" / "__init__.py").touch()
     (root / "config" / "wsgi.py").write_text(_WSGI)
     (root / "config" / "asgi.py").write_text(_ASGI)
+    (root / "Makefile").write_text("up:\n\tpython -m devenv up\n")
     (root / "devenv.toml").write_text(on_free_ports((ROOT / "devenv.toml").read_text()))
     return Project(root)

@@ -119,6 +119,7 @@ def make(
     root.mkdir(parents=True)
     for part in _PARTS:
         (root / part).symlink_to(ROOT / part)
+    (root / "Makefile").write_text("up:\n\tpython -m devenv up\n")
     text = on_free_ports((ROOT / "devenv.toml").read_text())
     for account in validators:
         text = _with_account(text, account, like="validator-fmu")

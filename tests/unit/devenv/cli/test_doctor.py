@@ -1,7 +1,7 @@
 """Unit tests of the checks of `doctor`."""
 
-import ctypes
 import shutil
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import NoReturn
@@ -12,7 +12,9 @@ from containers import ContainerEngine, EngineUnavailable
 from devenv.cli import doctor
 from devenv.cli.context import Context
 from devenv.cli.output import CliOutput
+from devenv.schema import MachineCheck
 from devenv.stack import ports, statefile
+from devenv.stack.problems import Check
 from devenv.stack.statefile import Lock, StackState
 from tests.declared import config_in
 
@@ -26,22 +28,30 @@ def context(tmp_path: Path) -> Context:
     return Context(config=ours, output=CliOutput(out=StringIO(), err=StringIO()))
 
 
-def test_missing_libx11_names_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(_: str) -> NoReturn:
-        raise OSError
+@pytest.mark.parametrize(
+    ("script", "result", "text", "fix"),
+    [
+        ("echo all is there", "ok", "all is there", ""),
+        ("echo it is missing; echo get it; exit 1", "warn", "it is missing", "get it"),
+        ("exit 1", "warn", "failed without a word", "sh -c 'exit 1'"),
+    ],
+)
+def test_declared_check_is_a_command(
+    context: Context, script: str, result: str, text: str, fix: str
+) -> None:
+    checks = {"tool": MachineCheck(command=("sh", "-c", script), up=False)}
+    config = replace(context.config, checks=checks)
 
-    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert doctor.declared(config) == [Check("tool", result, text, fix)]  # type: ignore[arg-type] # one of the three
+    assert doctor.declared(config, at_up=True) == []
 
-    assert doctor.energyplus().fix == "sudo apt-get install libx11-6"
 
+def test_declared_check_without_program_is_a_warning(context: Context) -> None:
+    checks = {"tool": MachineCheck(command=("/nowhere",))}
 
-def test_missing_energyplus_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
+    (check,) = doctor.declared(replace(context.config, checks=checks))
 
-    check = doctor.energyplus()
-
-    assert check.result == "warn"
-    assert "all other validators work" in check.text
+    assert (check.result, check.fix) == ("warn", "/nowhere")
 
 
 def test_taken_ports_are_named(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

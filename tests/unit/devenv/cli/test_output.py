@@ -5,6 +5,7 @@ from io import StringIO
 
 import pytest
 
+from devenv.cli.hints import without_make
 from devenv.cli.output import CliOutput, readable, table
 
 
@@ -81,3 +82,21 @@ def test_error_is_marked_and_followed_by_traceback() -> None:
 )
 def test_unstructured_line_is_unchanged(line: str) -> None:
     assert lines(line) == [line]
+
+
+@pytest.mark.parametrize(
+    ("text", "worded"),
+    [
+        ("make up", "devenv up"),
+        ("make logs S=web", "devenv logs web"),
+        ("make up MODE=local", "devenv up --mode local"),
+        (
+            "make up RUNTIME=docker; make reset YES=1.",
+            "devenv up --runtime docker; devenv reset --yes.",
+        ),
+        ("make run CMD='python manage.py shell'", "devenv run -- python manage.py shell"),
+        ("make validators", "make validators"),
+    ],
+)
+def test_commands_of_messages_work_without_makefile(text: str, worded: str) -> None:
+    assert without_make(text) == worded
