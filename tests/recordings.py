@@ -94,6 +94,7 @@ def _trimmed(
         "sha256": hashlib.sha256(content).hexdigest(),
         "status": output["status"],
         "messages": [_message(message) for message in output["messages"]],
+        "metrics": [_without_tags(metric) for metric in output["metrics"]],
         "outputs": _outputs(output["outputs"], files),
         "artifacts": [
             {name: artifact[name] for name in ("name", "type", "mime_type")}
@@ -103,8 +104,14 @@ def _trimmed(
     }
 
 
+def _without_tags(metric: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in metric.items() if name != "tags"}
+
+
 def _message(message: dict[str, Any]) -> dict[str, Any]:
-    return {name: message[name] for name in ("severity", "code", "text")}
+    return {
+        name: message[name] for name in ("severity", "code", "text", "location") if name in message
+    }
 
 
 def _outputs(outputs: dict[str, Any], files: dict[str, bytes]) -> dict[str, Any]:

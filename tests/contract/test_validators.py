@@ -97,6 +97,10 @@ def test_output_has_every_declared_value(manifest: ValidatorManifest, tmp_path: 
     run(tmp_path, manifest, manifest.samples[0].path)
 
     answer = json.loads((tmp_path / "output.json").read_text())
+    metrics = answer["metrics"]
+    answer["metrics"] = {each.get("category"): {} for each in metrics}
+    for each in metrics:
+        answer["metrics"][each.get("category")][each["name"]] = each["value"]
     for output in manifest.outputs:
         value: Any = answer
         for key in output.path.split("."):

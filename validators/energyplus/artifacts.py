@@ -18,6 +18,7 @@ _TYPES = {
     "eplusout.err": "err-log",
     "eplusout.eso": "eso",
     "eplustbl.htm": "report-html",
+    "eplusout_zones.csv": "zone-summary",
 }
 _MIME_TYPES = {
     ".csv": "text/csv",

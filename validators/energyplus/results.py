@@ -5,6 +5,7 @@ Meters and tables include the multipliers of zones and zone lists, variables of 
 not. Peaks, areas, source energy and hours come from the tables, with the digits that those have.
 """
 
+import csv
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -80,6 +81,8 @@ _ANNUAL = "AnnualBuildingUtilityPerformanceSummary"
 _DEMAND = "DemandEndUseComponentsSummary"
 _VERIFICATION = "InputVerificationandResultsSummary"
 _UNMET = "Time Setpoint Not Met During Occupied "
+# Names of zones are in capitals.
+_TOTALS = {"Facility", "Total", "Conditioned Total", "Unconditioned Total", "Not Part of Total"}
 _PEAK_TIME = re.compile(r"(\d\d)-([A-Z]{3})-(\d\d:\d\d)")
 _MONTHS = "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC"
 
@@ -139,6 +142,22 @@ def read_metrics(results: sqlite3.Connection) -> RunResults:
             unit="h",
         )
     return RunResults(named=_named(results, meters, areas), further=further)
+
+
+def write_zone_summary(results: sqlite3.Connection, target: Path) -> None:
+    """Write the engine's summary of zones as CSV, with the unmet hours of each zone."""
+    zones = _table(results, _VERIFICATION, "Zone Summary")
+    unmet = _table(results, "SystemSummary", "Time Setpoint Not Met")
+    columns = list(dict.fromkeys(column for _, column in [*zones, *unmet]))
+    rows = [row for row in dict.fromkeys(row for row, _ in zones) if row not in _TOTALS]
+    if not rows:
+        return
+    with target.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["Zone", *columns])
+        writer.writerows(
+            [row, *((zones | unmet).get((row, column), "") for column in columns)] for row in rows
+        )
 
 
 def _named(
@@ -333,10 +352,9 @@ def _sum(meters: Mapping[str, float], fuels: Iterable[str]) -> float:
 def _by_zone(
     table: Table, column: str, *, category: str, unit: str | None
 ) -> Iterator[ValidationMetric]:
-    totals = {"Facility", "Total", "Conditioned Total", "Unconditioned Total", "Not Part of Total"}
     values = {row: _number(value) for (row, name), value in table.items() if name == column}
     return _some(
-        {row: value for row, value in values.items() if row not in totals},
+        {row: value for row, value in values.items() if row not in _TOTALS},
         unit=unit,
         category=category,
     )

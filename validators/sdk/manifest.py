@@ -69,7 +69,9 @@ class ResourcePort(ManifestPart):
 class ManifestOutput(ManifestPart):
     """Value that a validator reports.
 
-    `path` is where the output envelope has it: keys with dots between them.
+    `path` is where the output envelope has it: keys with dots between them. Metrics are found by
+    category and name, `metrics.energy.net_site_energy_kwh`; a category alone is an object of its
+    values by name.
     """
 
     slug: str

@@ -27,6 +27,7 @@ from validibot.runs.models import Attempt, Run, StepRun
 from validibot.runs.output import validator_identity
 from validibot.submissions.models import Submission, SubmissionFile
 from validibot.workflows.models import StepFile, Validator
+from validibot.workflows.rules import validator_inputs
 
 CALLBACK_PATH = "/internal/callbacks/"
 _ANY_PORT = {"port_key": "document", "role": "document"}
@@ -55,7 +56,7 @@ def store_envelope(
         **_identity(step_run, run),
         "input_files": files,
         "resource_files": resources,
-        "inputs": step_run.step.config,
+        "inputs": validator_inputs(step_run.step.config),
         "context": _context(
             attempt, step_run, nonce=nonce, posts_callbacks=backend.posts_callbacks
         ),

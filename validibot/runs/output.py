@@ -5,15 +5,17 @@ attempt: run, step run, attempt, digest of the input envelope, place and validat
 the attempt was given. Artifacts count if they are stored as the envelope describes them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.conf import settings
 from pydantic import ValidationError
 from validibot_shared.validations.envelopes import (
     ATTEMPT_CONTRACT_VERSION,
+    Severity,
     ValidationArtifact,
     ValidationMessage,
+    ValidationMetric,
     ValidationOutputEnvelope,
     ValidationStatus,
     ValidatorType,
@@ -26,6 +28,7 @@ from validibot.runs.models import Artifact, Attempt, Finding
 from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
 from validibot.runs.verdict import Verdict, broken, finding, judged, timed_out
 from validibot.workflows.models import Validator
+from validibot.workflows.rules import finding_severities
 
 MAX_ARTIFACTS = 500
 TIMEOUT_SUFFIX = "_TIMEOUT"
@@ -74,7 +77,8 @@ def read_output(attempt: Attempt, result_uri: str) -> ValidationOutputEnvelope:
 
 def verdict_of(envelope: ValidationOutputEnvelope, attempt: Attempt) -> Verdict:
     """Return the verdict of an envelope, before the step's assertions."""
-    notes = [_note(message) for message in envelope.messages]
+    severities = finding_severities(attempt.step_run.step.config)
+    notes = [_note(message, severities) for message in envelope.messages]
     artifacts, doubts = _artifacts(envelope, attempt)
     notes += [finding(doubt) for doubt in doubts]
     match envelope.status:
@@ -99,11 +103,24 @@ def verdict_of(envelope: ValidationOutputEnvelope, attempt: Attempt) -> Verdict:
                 artifacts=artifacts,
             )
         case ValidationStatus.FAILED_VALIDATION:
-            return judged(
-                _with_error(notes), outputs=_outputs(envelope, attempt), artifacts=artifacts
+            lowered = any(
+                note.severity != "ERROR" and message.severity is Severity.ERROR
+                for note, message in zip(notes, envelope.messages, strict=False)
             )
-    passed = _with_warning(notes, custom=envelope.validator.type == ValidatorType.CUSTOM_VALIDATOR)
-    return judged(passed, outputs=_outputs(envelope, attempt), artifacts=artifacts)
+            # Without any error a failed validation needs one, except if the step has lowered them.
+            return judged(
+                notes if lowered else _with_error(notes),
+                outputs=_outputs(envelope, attempt),
+                artifacts=artifacts,
+            )
+    # Errors count although the validator passed if it is a custom one, or if the step says so.
+    custom = envelope.validator.type == ValidatorType.CUSTOM_VALIDATOR
+    raised = any(note.severity == "ERROR" and note.code in severities for note in notes)
+    return judged(
+        notes if custom or raised else _with_warning(notes),
+        outputs=_outputs(envelope, attempt),
+        artifacts=artifacts,
+    )
 
 
 def _expected(attempt: Attempt) -> dict[str, Any]:
@@ -127,12 +144,12 @@ def _check_identity(envelope: ValidationOutputEnvelope, expected: Mapping[str, A
         )
 
 
-def _note(message: ValidationMessage) -> Finding:
+def _note(message: ValidationMessage, severities: Mapping[str, str]) -> Finding:
     place = message.location
     return finding(
         DocumentProblem(
             message=message.text,
-            severity=message.severity.value,
+            severity=severities.get(message.code or "", message.severity.value),
             code=message.code or "",
             path=(place.path if place else None) or "",
             line=place.line if place else None,
@@ -148,10 +165,10 @@ def _with_error(notes: list[Finding]) -> list[Finding]:
     return [*notes, finding(reason)]
 
 
-def _with_warning(notes: list[Finding], *, custom: bool) -> list[Finding]:
-    """Turn the errors of a shipped validator that passed into warnings; those of others count."""
+def _with_warning(notes: list[Finding]) -> list[Finding]:
+    """Turn the errors of a shipped validator that passed into warnings."""
     errors = [note for note in notes if note.severity == "ERROR"]
-    if custom or not errors:
+    if not errors:
         return notes
     for note in errors:
         note.severity = "WARNING"
@@ -163,8 +180,12 @@ def _with_warning(notes: list[Finding], *, custom: bool) -> list[Finding]:
 
 
 def _outputs(envelope: ValidationOutputEnvelope, attempt: Attempt) -> dict[str, Any]:
-    """Return the values that the catalogue names, by slug; a path without a value is left out."""
+    """Return the values that the catalogue names, by slug; a path without a value is left out.
+
+    Metrics are a list in the envelope; a path finds them by category, then by name.
+    """
     whole = envelope.model_dump(mode="json")
+    whole["metrics"] = _by_category(envelope.metrics)
     found = {}
     for output in attempt.step_run.step.validator.outputs:
         value: Any = whole
@@ -173,6 +194,13 @@ def _outputs(envelope: ValidationOutputEnvelope, attempt: Attempt) -> dict[str, 
         if value is not None:
             found[output["slug"]] = value
     return found
+
+
+def _by_category(metrics: Iterable[ValidationMetric]) -> dict[str, dict[str, Any]]:
+    values: dict[str, dict[str, Any]] = {}
+    for metric in metrics:
+        values.setdefault(metric.category or "", {})[metric.name] = metric.value
+    return values
 
 
 def _artifacts(

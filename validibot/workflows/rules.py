@@ -16,6 +16,10 @@ from validibot.core.envelopes import language_of
 from validibot.engines import EngineError, get_engine
 from validibot.engines.assertions import Rule, check_rule
 
+SEVERITIES = "finding_severities"
+"""Setting of every step with a container validator. The platform applies it, not the validator."""
+
+_SEVERITIES = ("ERROR", "WARNING", "INFO")
 _EXTENSION = re.compile(r"\.[a-z0-9]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -24,11 +28,24 @@ def check_config(config: Any, *, validator: str, engine: str, validation_type: s
     """Check the settings of a step against the schema of its validator; `validator` is its title."""
     if not isinstance(config, Mapping):
         raise ValidationError({"config": "The configuration must be a JSON object."})
+    problems = [] if engine else [*_wrong_severities(config)]
     model = _config_model(engine, validation_type)
-    if model is None:
-        return
-    if problems := [*_unknown(model, config, validator), *_invalid(model, config)]:
+    if model is not None:
+        inputs = config if engine else validator_inputs(config)
+        problems += [*_unknown(model, inputs, validator), *_invalid(model, inputs)]
+    if problems:
         raise ValidationError({"config": problems[:5]})
+
+
+def validator_inputs(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a step that its container validator gets: all but our own."""
+    return {name: value for name, value in config.items() if name != SEVERITIES}
+
+
+def finding_severities(config: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the severities that a step gives to a validator's findings, by code."""
+    severities: Mapping[str, str] = config.get(SEVERITIES, {})
+    return severities
 
 
 def check_port(port_key: str, *, validator: str, ports: Sequence[str]) -> None:
@@ -68,6 +85,19 @@ def check_constants(constants: Any) -> None:
         if name in names:
             raise ValidationError(f"The constant {name!r} is defined twice.")
         names.add(name)
+
+
+def _wrong_severities(config: Mapping[str, Any]) -> Iterator[str]:
+    severities = config.get(SEVERITIES, {})
+    if not isinstance(severities, Mapping):
+        yield f"`{SEVERITIES}` must be an object of severities by code of the finding."
+        return
+    for code, severity in severities.items():
+        if severity not in _SEVERITIES:
+            yield (
+                f"`{SEVERITIES}.{code}` is {severity!r}; it must be one of: "
+                f"{', '.join(_SEVERITIES)}."
+            )
 
 
 def _config_model(engine: str, validation_type: str) -> type[BaseModel] | None:

@@ -1,7 +1,6 @@
 """A container step from launch to callback, and what is refused on the way."""
 
 import datetime as dt
-import json
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from tests.factories import AssertionFactory, StepFactory, started_run
 from tests.unit.validibot.runs.scripted import (
     Provider,
     callback_of,
-    output_of,
     read_input,
     store_output,
 )
@@ -23,7 +21,7 @@ from validibot.runs import callback
 from validibot.runs.backends.base import LaunchRequest
 from validibot.runs.execute import execute
 from validibot.runs.lifecycle import cancel_run
-from validibot.runs.models import Artifact, Attempt, CallbackReceipt, Finding, Run, RunEvent
+from validibot.runs.models import Attempt, CallbackReceipt, Finding, Run, RunEvent
 
 
 @pytest.fixture
@@ -118,69 +116,6 @@ def test_a_late_callback_is_ignored(request_: LaunchRequest, container_run: Run)
     container_run.refresh_from_db()
     assert (reply.status, reply.body["late_callback_ignored"]) == (200, True)
     assert container_run.result == "CANCELED"
-
-
-def test_findings_keep_code_line_and_column(request_: LaunchRequest, container_run: Run) -> None:
-    place = {"line": 3, "column": 7, "path": "Zone"}
-    message = {"severity": "ERROR", "code": "E1", "text": "Bad\0 zone", "location": place}
-    store_output(request_, status="failed_validation", messages=[message])
-
-    post(request_)
-
-    container_run.refresh_from_db()
-    found = Finding.objects.get()
-    assert container_run.result == "FAIL"
-    assert (found.code, found.line, found.column, found.path) == ("E1", 3, 7, "Zone")
-    assert found.message == "Bad� zone"
-
-
-def test_thousands_of_findings_are_cut_down_to_the_worst(
-    request_: LaunchRequest, container_run: Run
-) -> None:
-    many = [{"severity": "WARNING", "text": f"warning {number}"} for number in range(1500)]
-    last = {"severity": "ERROR", "text": "the one that matters"}
-    store_output(request_, status="failed_validation", messages=[*many, last])
-
-    post(request_)
-
-    found = list(Finding.objects.filter(run=container_run).order_by("order"))
-    assert len(found) == 1001
-    assert found[-2].message == "the one that matters"
-    assert "501 further findings" in found[-1].message
-
-
-def test_timeout_code_of_validator_ends_run_timed_out(
-    request_: LaunchRequest, container_run: Run
-) -> None:
-    message = {"severity": "ERROR", "code": "ENGINE_TIMEOUT", "text": "Stopped after 90 s."}
-    store_output(request_, status="failed_runtime", messages=[message])
-
-    post(request_)
-
-    container_run.refresh_from_db()
-    assert (container_run.result, container_run.error) == ("TIMED_OUT", "Stopped after 90 s.")
-    assert container_run.findings.get().code == "ENGINE_TIMEOUT"
-    assert Attempt.objects.get().state == "COMPLETED"
-
-
-@pytest.mark.parametrize(
-    ("status", "result", "step"),
-    [
-        ("success", "PASS", "PASSED"),
-        ("failed_validation", "FAIL", "FAILED"),
-        ("failed_runtime", "ERROR", "FAILED"),
-        ("cancelled", "CANCELED", "CANCELED"),
-    ],
-)
-def test_the_stored_status_decides(
-    request_: LaunchRequest, container_run: Run, status: str, result: str, step: str
-) -> None:
-    store_output(request_, status=status)
-
-    post(request_, status="success")
-
-    container_run.refresh_from_db()
-    assert (container_run.result, container_run.steps.get().status) == (result, step)
 
 
 def test_assertions_are_held_against_the_outputs(
@@ -300,39 +235,6 @@ def test_an_answer_to_something_else_is_refused(
 
     container_run.refresh_from_db()
     assert "input_envelope_sha256" in container_run.error
-
-
-def test_numbers_that_are_none_are_no_outputs(request_: LaunchRequest, container_run: Run) -> None:
-    output = json.loads(output_of(request_).model_dump_json())
-    content = json.dumps(output).replace("2.0", "NaN").encode()
-    store_output(request_, content)
-
-    post(request_)
-
-    assert container_run.steps.get().outputs == {"time": 10.0}
-
-
-def test_artifacts_are_kept_when_they_are_what_was_announced(
-    request_: LaunchRequest, container_run: Run
-) -> None:
-    folder = f"{read_input(request_).context.execution_bundle_uri}/outputs"
-    stored = get_storage(folder).create(f"{folder}/a.csv", b"1,2", mime_type="text/csv")
-    true = {
-        "name": "a.csv",
-        "type": "timeseries-csv",
-        "uri": stored.uri,
-        "size_bytes": 3,
-        "sha256": stored.sha256,
-        "storage_version": stored.version,
-    }
-    elsewhere = true | {"name": "b.csv", "uri": "file:///etc/passwd"}
-    larger = true | {"name": "c.csv", "size_bytes": 4}
-    store_output(request_, artifacts=[true, elsewhere, larger])
-
-    post(request_)
-
-    assert Artifact.objects.get().name == "a.csv"
-    assert Finding.objects.filter(code="validator.artifact_left_out").count() == 2
 
 
 @pytest.mark.parametrize("error", [StorageError, EngineBusy])

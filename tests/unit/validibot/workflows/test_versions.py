@@ -136,6 +136,8 @@ def test_wrong_config_of_engine_is_refused(engine: str, config: object, message:
         ({"simulation": {"stop": 2}}, "`stop` is not a setting of .*, simulation; allowed"),
         ({"simulation": {"stop_time": -1}}, "`simulation.stop_time`: Input should be greater"),
         ([], "must be a JSON object"),
+        ({"finding_severities": {"E1": "BAD"}}, "`finding_severities.E1` is 'BAD'; it must be one"),
+        ({"finding_severities": "WARNING"}, "`finding_severities` must be an object"),
     ],
 )
 def test_wrong_config_of_container_is_refused(config: object, message: str) -> None:

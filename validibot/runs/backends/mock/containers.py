@@ -176,6 +176,7 @@ class MockValidator:
             "status": answer.status,
             "timing": {},
             "messages": answer.messages,
+            "metrics": answer.metrics,
             "outputs": answer.outputs,
             "artifacts": [self._store(artifact) for artifact in answer.artifacts],
         }

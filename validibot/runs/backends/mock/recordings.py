@@ -26,6 +26,7 @@ _SPREADS = {
     re.compile(r"score"): 0.03,
     re.compile(r"output_values\..*"): 0.0005,
 }
+_SUFFIXES = {"kWh": "kwh", "kWh/m²": "kwh_m2", "W": "w"}
 _LINES = 400
 
 
@@ -49,6 +50,7 @@ class Recording:
     messages: Sequence[Mapping[str, Any]]
     outputs: Mapping[str, Any]
     artifacts: Sequence[RecordedArtifact]
+    metrics: Sequence[Mapping[str, Any]] = ()
 
 
 def of_file(kind: str, sha256: str) -> Recording | None:
@@ -157,7 +159,18 @@ def _messages(request: AnswerRequest, severity: str, count: int) -> list[dict[st
 def _varied(answer: Recording, request: AnswerRequest) -> Recording:
     rng = request.rng
     factors = {names: 1 + rng.uniform(-spread, spread) for names, spread in _SPREADS.items()}
-    return replace(answer, outputs=_scaled(answer.outputs, factors))
+    metrics = [_scaled_metric(metric, factors) for metric in answer.metrics]
+    return replace(answer, outputs=_scaled(answer.outputs, factors), metrics=metrics)
+
+
+def _scaled_metric(
+    metric: Mapping[str, Any], factors: Mapping["re.Pattern[str]", float]
+) -> Mapping[str, Any]:
+    """Vary a metric as an output of its unit varies, so that both stay consistent."""
+    if metric.get("unit") not in _SUFFIXES:
+        return metric
+    name = f"value_{_SUFFIXES[metric['unit']]}"
+    return {**metric, "value": _scaled({name: metric["value"]}, factors)[name]}
 
 
 def _scaled(
