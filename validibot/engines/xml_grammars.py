@@ -1,0 +1,165 @@
+"""Compiled XML schemas: XSD 1.0, RELAX NG in XML syntax, and DTD, all by libxml2.
+
+The text of a schema tells its language. A schema of any language decides about a tree; only XSD
+can validate a stream.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+from lxml import etree
+
+from validibot.engines.base import EngineError
+from validibot.engines.problems import MAX_PROBLEMS, DocumentProblem
+from validibot.engines.xml_documents import (
+    MAIN,
+    RELAX_NG,
+    XSD,
+    XmlSchemas,
+    XsdDocuments,
+    document_type,
+    parse_schema,
+    relax_ng,
+)
+from validibot.engines.xml_text import in_words, parse_xml
+
+_DTD = re.compile(r"<!(ELEMENT|ATTLIST|ENTITY|NOTATION)\s")
+_COMPACT = re.compile(r"^\s*(#|default |namespace |datatypes |start\s*=|grammar\s*\{|element\s)")
+# A repeated group that repeats something itself, or a large count: libxml2 tries every division.
+_SLOW_PATTERN = re.compile(
+    r"\([^()]*[*+{][^()]*\)\s*[*+{]|\{\d{3,}|,\d{3,}\}|\)\s*[*+{][^()]*\)\s*[*+{]"
+)
+_LARGE_COUNT = re.compile(r"""(?:max|min)Occurs\s*=\s*["'](\d{3,})["']""")
+_MANY_PARTICLES = 100
+
+
+class CompiledSchema:
+    """A schema with a lock for threads, because libxml2 stores the errors of a validation in it.
+
+    `is_slow` tells that a document may take much time.
+    """
+
+    def __init__(self, schema: Any, *, is_slow: bool = False) -> None:
+        self._schema = schema
+        self._lock = Lock()
+        self.is_slow = is_slow
+        self.streams = isinstance(schema, etree.XMLSchema)
+
+    def problems(
+        self, root: etree._Element, *, without: Iterable[str] = ()
+    ) -> tuple[int, list[DocumentProblem]]:
+        """Return the number of problems of a tree, and the first ones with their paths.
+
+        Problems of elements whose paths are in `without` do not count.
+        """
+        with self._lock:
+            if self._schema.validate(root):
+                return 0, []
+            log = [entry for entry in self._schema.error_log if entry.path not in without]
+            return len(log), [_problem(entry) for entry in log[:MAX_PROBLEMS]]
+
+    def parser(self) -> etree.XMLParser:
+        """Return a parser that validates what it is fed; for XSD only."""
+        return etree.XMLParser(
+            schema=self._schema, resolve_entities=False, no_network=True, load_dtd=False
+        )
+
+
+@lru_cache(maxsize=256)
+def compiled(schemas: XmlSchemas) -> CompiledSchema:
+    """Compile a schema of any language. Raises EngineError."""
+    text = schemas.main.lstrip("\ufeff \t\r\n")
+    if _DTD.search(text) and not _has_root(text):
+        return _compile(schemas, _compile_dtd, etree.DTDParseError)
+    if not text.startswith("<") and _COMPACT.match(text):
+        raise EngineError(
+            "The schema seems to be in the compact syntax of RELAX NG, which is not read. Convert it"
+            " to the XML syntax, for example with trang."
+        )
+    root = parse_schema(text)
+    namespace = etree.QName(root).namespace
+    if namespace == RELAX_NG:
+        return _compile(schemas, _compile_relax_ng, etree.RelaxNGParseError)
+    if namespace != XSD:
+        raise EngineError(
+            f"The schema is invalid: its root element is {etree.QName(root).localname!r}, which is"
+            " neither an XML Schema nor a RELAX NG grammar."
+        )
+    return _compile(schemas, _compile_xsd, etree.XMLSchemaParseError)
+
+
+def _has_root(text: str) -> bool:
+    """Return whether a text with declarations is a document with an element."""
+    return (
+        re.match(r"(?:<\?.*?\?>|<!--.*?-->|\s)*<(?:[A-Za-z_]|!DOCTYPE)", text, re.DOTALL)
+        is not None
+    )
+
+
+def _compile(
+    schemas: XmlSchemas, build: Callable[[XmlSchemas], CompiledSchema], error: type[Exception]
+) -> CompiledSchema:
+    try:
+        return build(schemas)
+    except error as reason:
+        raise EngineError(_invalid(reason)) from None
+
+
+def _compile_xsd(schemas: XmlSchemas) -> CompiledSchema:
+    documents = XsdDocuments(schemas)
+    root = parse_xml(documents.main(), resolver=documents)
+    texts = [schemas.main, *(text for _, text in schemas.documents)]
+    slow = any(_is_slow(text) for text in texts)
+    try:
+        return CompiledSchema(etree.XMLSchema(root), is_slow=slow)
+    except etree.XMLSchemaParseError as error:
+        raise EngineError(_invalid(error, documents)) from None
+
+
+def _is_slow(text: str) -> bool:
+    patterns = re.findall(r"""pattern\s[^<>]*?value\s*=\s*(?:"([^"]*)"|'([^']*)')""", text)
+    return any(_SLOW_PATTERN.search(one or other) for one, other in patterns)
+
+
+def _compile_relax_ng(schemas: XmlSchemas) -> CompiledSchema:
+    root = relax_ng(schemas)
+    # RELAX NG has no rule against ambiguity; libxml2 tries alternatives one after the other.
+    slow = any(True for _ in root.iter(f"{{{RELAX_NG}}}interleave", f"{{{RELAX_NG}}}choice"))
+    return CompiledSchema(etree.RelaxNG(root), is_slow=slow)
+
+
+def _compile_dtd(schemas: XmlSchemas) -> CompiledSchema:
+    return CompiledSchema(etree.DTD(io.StringIO(document_type(schemas))))
+
+
+def compiles_slowly(schemas: XmlSchemas) -> bool:
+    """Return whether compiling may take long: the states of a content model multiply."""
+    texts = [schemas.main, *(text for _, text in schemas.documents)]
+    return any(_LARGE_COUNT.search(text) for text in texts) or any(
+        text.count("Occurs") + text.count("*") + text.count("?") > _MANY_PARTICLES for text in texts
+    )
+
+
+def _invalid(error: Exception, documents: XsdDocuments | None = None) -> str:
+    log: Any = getattr(error, "error_log", None)
+    entry = next(iter(log), None) if log else None
+    if entry is None:
+        return f"The schema is invalid: {in_words(str(error))}"
+    name = documents.name_of(entry.filename or "") if documents else ""
+    where = f" in the document {name!r}" if name and name != MAIN else ""
+    line = f" (line {entry.line})" if entry.line else ""
+    return f"The schema is invalid{where}: {in_words(entry.message)}{line}"
+
+
+def _problem(entry: Any) -> DocumentProblem:
+    return DocumentProblem(
+        in_words(entry.message),
+        code=entry.type_name,
+        path=entry.path or "",
+        line=entry.line or None,
+        column=entry.column or None,
+    )
