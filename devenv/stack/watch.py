@@ -1,20 +1,22 @@
 """Edits of files, as the names of the services that they concern.
 
 One watcher for the whole stack: the kernel is asked once, and an edit that concerns several
-services reloads them in the same moment. Globs have the form of `pathlib.PurePath.full_match`,
-relative to the stack's folder: `shop/**`, `jobs/**/*.py`.
+services reloads them in the same moment. Globs have the form of `pathlib.Path.glob`, relative to the
+stack's folder: `shop/**`, `jobs/**/*.py`.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path, PurePath
+from typing import TypeAlias
 
 from watchfiles import Change, DefaultFilter, awatch
+from wcmatch.glob import DOTGLOB, GLOBSTAR, globmatch
 
 _WILD = frozenset("*?[")
 _STEP_MS, _DEBOUNCE_MS = 50, 400
 
-type Edits = Mapping[str, list[str]]
+Edits: TypeAlias = Mapping[str, list[str]]
 """Changed files by the name of the service that they concern."""
 
 
@@ -22,7 +24,7 @@ def services_of(globs: Mapping[str, Iterable[str]], changed: Iterable[PurePath])
     """Return which services a set of changed files concerns, with these files."""
     changed = sorted(set(changed))
     found = {
-        name: [str(path) for path in changed if any(path.full_match(one) for one in patterns)]
+        name: [str(path) for path in changed if globmatch(path, list(patterns), flags=GLOBSTAR | DOTGLOB)]
         for name, patterns in globs.items()
     }
     return {name: paths for name, paths in found.items() if paths}
