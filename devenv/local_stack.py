@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from devenv.gcp.config import CloudConfig, ServiceConfig
@@ -30,7 +31,7 @@ _OF_TUNNEL = (
     *("tasks_account", "scheduler_account", "capability_account"),
 )
 
-type _Named = dict[str, str | Callable[[], str]]
+_Named: TypeAlias = dict[str, str | Callable[[], str]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TypeAlias
 
 from devenv.gcp.tables import ConfigError, Key, dotted
 
 _REFERENCE = re.compile(r"\{\{([a-z][\w.\[\]-]*)\}\}|\{([a-z][\w.\[\]-]*)\}")
 
-type Values = Mapping[str, str | Callable[[], str]]
+Values: TypeAlias = Mapping[str, str | Callable[[], str]]
 """Values by their name, or functions that return them: some are known only once others run."""
 
 

@@ -6,7 +6,7 @@ docs/stack.md is their reference. Texts may have references, see `devenv.referen
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
@@ -133,7 +133,7 @@ class TunnelService:
     label: str = "Tunnel"
 
 
-type AnyService = CommandService | PostgresService | MailService | GcpService | TunnelService
+AnyService: TypeAlias = CommandService | PostgresService | MailService | GcpService | TunnelService
 BUILT_IN: Mapping[str, type[AnyService]] = {
     "postgres": PostgresService,
     "mail": MailService,

@@ -28,7 +28,7 @@ _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 _FOR = "needed only for JOBS=docker and RUNTIME=docker"
 _MIB = 1024 * 1024
 _CHECK_SECONDS = 20
-_PYTHON = (3, 13)
+_PYTHON = (3, 11)
 
 
 def run(context: Context) -> int:

@@ -19,6 +19,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
@@ -40,7 +41,7 @@ _OPEN = "/_devenv/health"
 _FAULT: TypeAdapter[Fault] = TypeAdapter(Fault)
 _SETTABLE = {field.name for field in fields(Fault)} - {"id", "struck"}
 
-type Handler = Callable[[Request], Awaitable[Response]]
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 class ControlApi:

@@ -6,7 +6,7 @@ Both services share these rules; their requests leave through one `Send`.
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from google.rpc import code_pb2, status_pb2
@@ -72,7 +72,7 @@ class DeliveryFailed(Exception):
     """Raised when the target cannot be reached or breaks off before it has answered."""
 
 
-type Send = Callable[[DeliveryRequest], Awaitable[DeliveryAnswer]]
+Send: TypeAlias = Callable[[DeliveryRequest], Awaitable[DeliveryAnswer]]
 """Sends a request. Raises NoAnswer, or TimeoutError after the request's deadline."""
 
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from devenv.gcp.errors import InvalidArgument, Unimplemented
 
@@ -44,7 +44,7 @@ def refuse_unemulated(message: Any, emulated: "Emulated", *, where: str) -> None
                 refuse_unemulated(each, inner, where=path)
 
 
-type Emulated = Mapping[str, Emulated | None]
+Emulated: TypeAlias = "Mapping[str, Emulated | None]"
 
 
 def every(*names: str, **inner: Emulated) -> Emulated:

@@ -15,7 +15,7 @@ import json
 from asyncio import sleep
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import unquote
 
 from starlette.datastructures import QueryParams
@@ -38,7 +38,7 @@ _HTML = "text/html"
 # How long a client may wait for a change of what never changes.
 _LONGEST_WAIT = 3600.0
 
-type Find = Callable[[str], Awaitable[str | None]]
+Find: TypeAlias = Callable[[str], Awaitable[str | None]]
 """Address → the e-mail of the account whose container has it. Raises Unavailable."""
 
 

@@ -1,9 +1,9 @@
 """The machine's side of the emulator: its addresses, and how it runs jobs."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
-type JobRuntime = Literal["process", "docker"]
+JobRuntime: TypeAlias = Literal["process", "docker"]
 
 LOOPBACK = "127.0.0.1"
 

@@ -8,13 +8,15 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
+_T = TypeVar("_T")
+
 TABLE = ConfigDict(extra="forbid")
-type Key = tuple[str | int, ...]
+Key: TypeAlias = tuple[str | int, ...]
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -45,7 +47,7 @@ class Like:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
 
 
-def read_table[T](kind: type[T], data: Mapping[str, Any], *key: str) -> T:
+def read_table(kind: type[_T], data: Mapping[str, Any], *key: str) -> _T:
     """Return a table as the dataclass `kind`. Raises ConfigError. `key` is the table's own."""
     try:
         return _adapter(kind).validate_json(json.dumps(data, default=str), strict=True)
@@ -53,7 +55,7 @@ def read_table[T](kind: type[T], data: Mapping[str, Any], *key: str) -> T:
         raise _first_problem(kind, error.errors()[0], key) from error
 
 
-def _adapter[T](kind: type[T]) -> TypeAdapter[T]:
+def _adapter(kind: type[_T]) -> TypeAdapter[_T]:
     """Return the adapter of a dataclass; making one takes longer than all the rest."""
     if kind not in _ADAPTERS:
         _ADAPTERS[kind] = TypeAdapter(kind)

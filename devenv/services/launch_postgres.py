@@ -111,7 +111,7 @@ def step_down(folder: Path) -> None:
     uid, gid = os.getuid(), os.getgid()
     try:
         os.unshare(os.CLONE_NEWUSER)
-    except OSError:
+    except (AttributeError, OSError):  # Python 3.11 cannot
         _become_nobody(folder)
         return
     Path("/proc/self/setgroups").write_text("deny")

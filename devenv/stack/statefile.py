@@ -10,11 +10,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 from devenv.stack.problems import AlreadyRunning, StateUnreadable
 
-type Phase = Literal["starting", "ready", "paused", "stopping", "stopped", "failed"]
+_T = TypeVar("_T")
+
+Phase: TypeAlias = Literal["starting", "ready", "paused", "stopping", "stopped", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def read(path: Path) -> StackState:
     return state
 
 
-def _known[T](kind: type[T], data: Mapping[str, Any]) -> T:
+def _known(kind: type[_T], data: Mapping[str, Any]) -> _T:
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type] # a dataclass
     return kind(**{name: value for name, value in data.items() if name in names})
 

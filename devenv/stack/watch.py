@@ -24,7 +24,11 @@ def services_of(globs: Mapping[str, Iterable[str]], changed: Iterable[PurePath])
     """Return which services a set of changed files concerns, with these files."""
     changed = sorted(set(changed))
     found = {
-        name: [str(path) for path in changed if globmatch(path, list(patterns), flags=GLOBSTAR | DOTGLOB)]
+        name: [
+            str(path)
+            for path in changed
+            if globmatch(path, list(patterns), flags=GLOBSTAR | DOTGLOB)
+        ]
         for name, patterns in globs.items()
     }
     return {name: paths for name, paths in found.items() if paths}

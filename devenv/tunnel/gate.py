@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 import requests
@@ -35,7 +35,7 @@ _CERTIFICATES_TIMEOUT = 10.0
 _LONGEST_TOKEN = 4096
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2}")
 
-type Verify = Callable[[str, str], str]
+Verify: TypeAlias = Callable[[str, str], str]
 """Takes a token and its audience, returns the e-mail address. Raises the two below."""
 
 
@@ -73,7 +73,7 @@ def _transport() -> Callable[..., object]:
     )
 
 
-type ToWorker = Callable[[DeliveryRequest], Awaitable[DeliveryAnswer]]
+ToWorker: TypeAlias = Callable[[DeliveryRequest], Awaitable[DeliveryAnswer]]
 """Sends a request to the worker. Raises NoAnswer, or TimeoutError after the request's deadline."""
 
 # The deadline that the product gives to Cloud Tasks.

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryRequest
 from devenv.gcp.forward.connection import Origin, Pool, buffered
@@ -25,7 +25,7 @@ _TAKES_A_WHILE = ("dns", "tls", "round trip")
 
 log = logging.getLogger(__name__)
 
-type Opened = Callable[[str, str], None]
+Opened: TypeAlias = Callable[[str, str], None]
 """Is told the public origin when the tunnel opens, and the one before, if there was any."""
 
 

@@ -23,14 +23,27 @@ def _uv() -> str:
     return found
 
 
+def _oldest() -> str:
+    """Return the oldest Python of this machine that the wheel supports."""
+    for name in ("python3.11", "python3.12"):
+        found = shutil.which(name)
+        # A version manager has programs of this name that only complain.
+        if found and not subprocess.run([found, "-c", ""], check=False).returncode:
+            return found
+    return str(ROOT / ".venv/bin/python")
+
+
 @pytest.fixture(scope="module")
 def devenv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program `devenv` of an environment that has the wheel and what it needs."""
+    """The program `devenv` of an environment that has the wheel and what it needs.
+
+    It has the oldest Python that the wheel supports and this machine has.
+    """
     place, python = tmp_path_factory.mktemp("wheel"), ROOT / ".venv/bin/python"
     builder = (str(python), "-m", "hatchling", "build", "--target", "wheel")
     subprocess.run([*builder, "--directory", str(place)], cwd=ROOT / "packaging", check=True)
     (wheel,) = place.glob("*.whl")
-    subprocess.run([_uv(), "venv", "-q", "--python", python, place / "env"], check=True)
+    subprocess.run([_uv(), "venv", "-q", "--python", _oldest(), str(place / "env")], check=True)
     locked = ("--constraint", str(ROOT / "requirements" / "runtime.txt"))
     install = ("pip", "install", "-q", "--python", str(place / "env"), *locked, str(wheel))
     subprocess.run([_uv(), *install], check=True)

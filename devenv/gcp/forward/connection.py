@@ -15,14 +15,14 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import httptools
 
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 
-type RawHeaders = list[tuple[bytes, bytes]]
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 _HIGH_WATER = 256 * 1024  # bytes of an answer that wait to be read before the sender is slowed down
 _MAX_HEADERS = 256 * 1024

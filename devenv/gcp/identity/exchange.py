@@ -9,7 +9,7 @@ with `target_audience` an ID token.
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 from starlette.applications import Starlette
@@ -33,7 +33,7 @@ _MOST_RULES = 10
 _MOST_FIELDS = 20
 _LARGEST = 65_536
 
-type _Form = Mapping[str, str]
+_Form: TypeAlias = Mapping[str, str]
 
 
 class BadExchange(Exception):

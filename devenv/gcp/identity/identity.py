@@ -15,7 +15,7 @@ from binascii import Error as Base64Error
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from google.rpc.error_details_pb2 import ErrorInfo
 
@@ -24,6 +24,9 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import NotFound, Unauthenticated
 from devenv.gcp.identity.keys import KeyRing, PublicKey, SigningKey, UserKeys
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 ISSUER = "https://accounts.google.com"
 LIFETIME = 3600
@@ -186,7 +189,7 @@ def _claims(
     return claims
 
 
-def _remember[K, V](cache: dict[K, V], key: K, value: V) -> None:
+def _remember(cache: dict[_K, _V], key: _K, value: _V) -> None:
     if len(cache) >= _KEPT:
         cache.clear()
     cache[key] = value

@@ -13,14 +13,14 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import cast
+from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
 from devenv.gcp.intercept import peek
 from devenv.gcp.intercept.hosts import Hosts
 from devenv.gcp.intercept.web import AsgiServer
 
-type Handler = Callable[[socket.socket], Awaitable[None]]
+Handler: TypeAlias = Callable[[socket.socket], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 _LOOPBACK = "127.0.0.1"

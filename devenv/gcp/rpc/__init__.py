@@ -7,14 +7,14 @@ Google's published API. `grpc_server` and `rest` serve them, `calls` authenticat
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from google.protobuf.message import Message
 from starlette.types import ASGIApp
 
 from devenv.gcp.caller import ApiCall
 
-type Handler = Callable[[Any, ApiCall], Awaitable[Message]]
+Handler: TypeAlias = Callable[[Any, ApiCall], Awaitable[Message]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
@@ -52,7 +52,7 @@ class GrpcServer:
         return bytes(answer.SerializeToString())
 
 
-type _Answer = Callable[[Rpc, bytes, Any], Awaitable[bytes]]
+_Answer: TypeAlias = Callable[[Rpc, bytes, Any], Awaitable[bytes]]
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # no types

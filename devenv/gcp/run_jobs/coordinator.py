@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from google.rpc.status_pb2 import Status
 
@@ -30,7 +31,7 @@ from devenv.gcp.run_jobs.state import ExecutionStore
 log = logging.getLogger(__name__)
 
 
-type ReadSecret = Callable[[str, str, str], bytes]
+ReadSecret: TypeAlias = Callable[[str, str, str], bytes]
 """Returns what a secret's version holds for an account: (e-mail, secret, version)."""
 
 

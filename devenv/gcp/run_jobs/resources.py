@@ -8,7 +8,7 @@ import secrets
 import string
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from google.cloud import run_v2
 from google.cloud.run_v2 import types
@@ -19,7 +19,7 @@ from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented
 from devenv.gcp.messages import page, set_moment
 
 # The installed client ships no types for its raw messages, only for its wrappers.
-type Pb = Any
+Pb: TypeAlias = Any
 
 Job: Pb = run_v2.Job.pb()
 Execution: Pb = run_v2.Execution.pb()

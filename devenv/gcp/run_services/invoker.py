@@ -1,7 +1,7 @@
 """The invoker check of Cloud Run: whether a request may reach a service's container."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from devenv.gcp.caller import ApiCaller, Guard
 from devenv.gcp.config import CloudConfig, ServiceConfig
@@ -9,7 +9,7 @@ from devenv.gcp.errors import PermissionDenied
 from devenv.gcp.forward.connection import RawHeaders
 from devenv.gcp.run_services.pages import ErrorPage, not_authenticated, not_authorized, not_verified
 
-type Claims = Callable[[str], Mapping[str, Any] | None]
+Claims: TypeAlias = Callable[[str], Mapping[str, Any] | None]
 """Returns the claims of an ID token that is genuine and not expired, else None."""
 
 PERMISSION = "run.routes.invoke"

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from devenv.gcp.caller import Minter
 from devenv.gcp.clock import Clock, rfc3339
@@ -21,7 +21,7 @@ from devenv.gcp.messages import seconds, set_moment
 from devenv.gcp.scheduler.cron import Schedule
 from devenv.gcp.scheduler.limits import Job, backoff_of
 
-type Ready = Callable[[str], Awaitable[None]]
+Ready: TypeAlias = Callable[[str], Awaitable[None]]
 """Returns when the target at a URL has started, or is not expected to any more."""
 
 log = logging.getLogger(__name__)

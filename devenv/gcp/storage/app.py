@@ -13,6 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeAlias
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -38,9 +39,9 @@ from devenv.gcp.storage.resources import Shapes
 from devenv.gcp.storage.signed import SignedRequest, Verifier, is_signed
 from devenv.gcp.storage.xml_api import XmlApi
 
-type Handler = Callable[..., Awaitable[Response]]
-type Methods = Mapping[str, Handler]
-type Route = tuple[re.Pattern[str], Methods]
+Handler: TypeAlias = Callable[..., Awaitable[Response]]
+Methods: TypeAlias = Mapping[str, Handler]
+Route: TypeAlias = tuple[re.Pattern[str], Methods]
 
 _UPLOADS = ("/upload/storage/v1/", "/resumable/upload/storage/v1/")
 JSON_PATHS = ("/storage/v1/", *_UPLOADS, "/download/storage/v1/", "/batch/storage/v1")

@@ -16,13 +16,13 @@ https://cloud.google.com/storage/docs/json_api/v1/objects#resource-representatio
 import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.errors import NotEmulated
 from devenv.gcp.storage.parameters import number
 
-type Settings = Mapping[str, Callable[[str, Any], Any]]
+Settings: TypeAlias = Mapping[str, Callable[[str, Any], Any]]
 
 _MAX_TEXT = 1024
 _MAX_METADATA = 8192  # bytes; https://cloud.google.com/storage/quotas#objects

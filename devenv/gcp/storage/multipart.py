@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass
 from email.message import Message
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -28,7 +28,7 @@ from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.errors import TooLarge, as_json
 from devenv.gcp.storage.exchange import Exchange, json_object
 
-type Respond = Callable[[Request], Awaitable[Response]]
+Respond: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _BOUNDARY = re.compile(
     r'multipart/[^;]+;.*?boundary=(?:"([^"]{1,200})"|([^\s;"\']{1,200})|\'([^\']{1,200})\')',

@@ -9,11 +9,11 @@ See https://cloud.google.com/storage/docs/json_api#partial-response.
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from devenv.gcp.errors import InvalidArgument
 
-type Selection = dict[str, "Selection"]
+Selection: TypeAlias = dict[str, "Selection"]
 
 _TOKEN = re.compile(r"[A-Za-z0-9_*.-]+|[,/()]")
 _MAX_DEPTH = 16

@@ -14,8 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from devenv.gcp.config import ImageConfig
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,15 +123,15 @@ def forget_old(folder: Path) -> None:
             shutil.rmtree(logs, ignore_errors=True)
 
 
-def in_thread[T](call: Callable[[], T]) -> asyncio.Future[T]:
+def in_thread(call: Callable[[], _T]) -> asyncio.Future[_T]:
     """Start `call`; unlike an executor's, its thread does not hold the process up.
 
     Containers may run for days, and an engine that hangs gives no answer.
     """
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
+    future: asyncio.Future[_T] = loop.create_future()
 
-    def settle(result: T | None, error: BaseException | None) -> None:
+    def settle(result: _T | None, error: BaseException | None) -> None:
         if future.cancelled():
             return
         if error is not None:
@@ -138,7 +141,7 @@ def in_thread[T](call: Callable[[], T]) -> asyncio.Future[T]:
 
     def run() -> None:
         try:
-            outcome: tuple[T | None, BaseException | None] = (call(), None)
+            outcome: tuple[_T | None, BaseException | None] = (call(), None)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
             outcome = (None, error)
         with suppress(RuntimeError):  # the loop has ended

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from threading import Lock
+from typing import TypeAlias, TypeVar
 
 from containers import (
     DEFAULT_USER,
@@ -37,6 +38,8 @@ from devenv.gcp.run_jobs.runtimes.base import (
     repository,
 )
 
+_T = TypeVar("_T", None, Container)
+
 BUNDLE = PurePosixPath("/run/emulated-cloud/bundle.pem")
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL, as Cloud Run documents
 MOST_LOG = 10 * 2**20
@@ -45,7 +48,7 @@ _AGAIN = 1.0  # seconds until an engine that is away is asked again
 _ACCOUNT = "devenv.account"
 _VALIDATOR = re.compile(r"(?:.*/)?validator-([a-z0-9][a-z0-9-]*)")
 
-type Environ = Callable[[str], Mapping[str, str]]
+Environ: TypeAlias = Callable[[str], Mapping[str, str]]
 """Account → the variables by which a container finds this cloud, and that identity."""
 
 log = logging.getLogger(__name__)
@@ -234,7 +237,7 @@ class DockerRuntime(JobsRuntime):
             removed=lambda: self._keep(in_thread(partial(_remove, container))),
         )
 
-    def _keep[T: (None, Container)](self, busy: asyncio.Future[T]) -> asyncio.Future[T]:
+    def _keep(self, busy: asyncio.Future[_T]) -> asyncio.Future[_T]:
         self._busy.add(busy)
         busy.add_done_callback(self._busy.discard)
         return busy

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
 from pathlib import Path
+from typing import TypeAlias
 
 from devenv.gcp.config import ImageConfig
 from devenv.gcp.errors import CloudError
@@ -87,7 +88,7 @@ class LogFollower:
             log.info("%s | %s", self._prefix, line[:_LONGEST_LINE].decode(errors="replace"))
 
 
-type Environ = Callable[[str], Mapping[str, str]]
+Environ: TypeAlias = Callable[[str], Mapping[str, str]]
 """Account → the variables by which Google's clients find this cloud and that identity."""
 
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL, as Cloud Run documents
