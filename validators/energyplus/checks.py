@@ -1,7 +1,9 @@
 """Checks of a model beyond the engine's own: refusals before a run, and reviews on request.
 
-Refused are models for another engine version, objects that run code or talk to other programs, and
-paths that lead outside the model's folder.
+Refused are models without objects, and objects that run foreign code or talk to other programs. The
+engine judges everything else. Programs in its own language (EMS) run: no statement or function of
+that language opens a file or starts a process, the engine limits a loop to a million rounds, and the
+attempt's deadline holds for them like for everything else.
 """
 
 import re
@@ -9,27 +11,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from validibot_shared.energyplus.models import EnergyPlusSimulationMetrics
-from validibot_shared.validations.envelopes import Severity, ValidationMessage
+from validibot_shared.validations.envelopes import MessageLocation, Severity, ValidationMessage
 
 from validators.energyplus.model import Model, ModelObject
 from validators.sdk.validation import error
 
 ENGINE_VERSION = "25.2"
 
-_CODE = re.compile(
-    r"(pythonplugin|externalinterface)(:.*)?|energymanagementsystem:(program|subroutine)",
-    re.IGNORECASE,
-)
-_READS_A_FILE = (
-    "Schedule:File",
-    "Schedule:File:Shading",
-    "Construction:WindowDataFile",
-    "Coil:DX:ASHRAE205:Performance",
-    "Chiller:Electric:ASHRAE205",
-    "Table:IndependentVariable",
-    "Table:Lookup",
-)
-_OUTSIDE = re.compile(r"[/\\~]|[A-Za-z]:|(.*[/\\])?\.\.([/\\]|$)|\w+://")
+_REFUSED = {
+    "pythonplugin": "Python programs of a submission are not run; write the control as an "
+    "EnergyManagementSystem program or take the object out",
+    "externalinterface": "it couples the model with another program during the run, and none is "
+    "here; take the object out or give its values as a schedule",
+}
+_EXPANDED = ("hvactemplate", "groundheattransfer")
 TAG = "energyplus-review"
 
 _NAMED = ("Zone", "Material", "Construction", "BuildingSurface:Detailed", "Schedule:Compact")
@@ -47,7 +42,7 @@ def refusals(model: Model) -> list[ValidationMessage]:
     if not any(not item.is_a("Version") for item in model.objects):
         text = "The model has no objects."
         return [error(text, code="ENERGYPLUS_EMPTY_MODEL")]
-    return [*_version(model), *_foreign_code(model), *_outside_files(model)]
+    return [*_foreign_code(model)]
 
 
 def model_version(model: Model) -> str | None:
@@ -62,34 +57,60 @@ def version_matches(version: str | None) -> bool:
     return version is not None and (version + ".").startswith(ENGINE_VERSION + ".")
 
 
-def _version(model: Model) -> Iterator[ValidationMessage]:
-    version = model_version(model)
-    if version is None:
-        text = f"The model has no Version object; it must say {ENGINE_VERSION}."
-        yield error(text, code="ENERGYPLUS_VERSION_MISSING")
-    elif not version_matches(version):
-        text = (
-            f"The model is for EnergyPlus {version}, the engine is {ENGINE_VERSION}: convert it "
-            "with the version updater."
-        )
-        yield error(text, code="ENERGYPLUS_VERSION_MISMATCH")
+def warnings(model: Model) -> list[ValidationMessage]:
+    """Return a warning for each trait of the model that the engine may read differently."""
+    return [*_other_version(model), *_ground_heat_transfer(model)]
+
+
+def needs_expansion(model: Model) -> bool:
+    """Return whether ExpandObjects must run before the engine."""
+    return any(_group(item) in _EXPANDED for item in model.objects)
+
+
+def _other_version(model: Model) -> Iterator[ValidationMessage]:
+    for item in model.of_kind("Version"):
+        if not version_matches(version := item.value(0, "version_identifier").strip()):
+            yield ValidationMessage(
+                severity=Severity.WARNING,
+                code="ENERGYPLUS_VERSION_MISMATCH",
+                text=f"The model is for EnergyPlus {version or '(empty)'}; {ENGINE_VERSION} reads it as "
+                "its own. Objects and fields that changed between the versions may be read wrongly: "
+                "check the results, or convert the model with IDFVersionUpdater.",
+                location=location_of(item),
+            )
+
+
+def _ground_heat_transfer(model: Model) -> Iterator[ValidationMessage]:
+    for item in model.objects:
+        if _group(item) == "groundheattransfer":
+            yield ValidationMessage(
+                severity=Severity.WARNING,
+                code="ENERGYPLUS_GROUND_HEAT_TRANSFER",
+                text=f"{item.kind} needs the programs Slab and Basement, which this EnergyPlus package "
+                "does not have: the run uses no ground temperatures computed from it. Run them "
+                "yourself and give the result as Site:GroundTemperature:BuildingSurface.",
+                location=location_of(item),
+            )
+            return
 
 
 def _foreign_code(model: Model) -> Iterator[ValidationMessage]:
-    for kind in sorted({item.kind for item in model.objects if _CODE.fullmatch(item.kind)}):
-        text = f"Objects of class {kind} are not allowed: they run code or talk to other programs."
-        yield error(text, code="ENERGYPLUS_OBJECT_REFUSED")
+    refused: dict[str, ModelObject] = {}
+    for item in model.objects:
+        if _group(item) in _REFUSED:
+            refused.setdefault(item.kind.lower(), item)
+    for item in refused.values():
+        text = f"Objects of class {item.kind} are not allowed: {_REFUSED[_group(item)]}."
+        yield error(text, code="ENERGYPLUS_OBJECT_REFUSED", location=location_of(item))
 
 
-def _outside_files(model: Model) -> Iterator[ValidationMessage]:
-    for item in model.of_kind(*_READS_A_FILE):
-        if path := _outside_path(item):
-            text = f"{item.kind} {item.values[0]!r} reads {path!r}, a path outside of the model."
-            yield error(text, code="ENERGYPLUS_PATH_REFUSED")
+def _group(item: ModelObject) -> str:
+    return item.kind.lower().split(":")[0].strip()
 
 
-def _outside_path(item: ModelObject) -> str | None:
-    return next((value for value in item.values if _OUTSIDE.match(value)), None)
+def location_of(item: ModelObject) -> MessageLocation | None:
+    """Return the place of an object in the submitted file, if its format tells."""
+    return MessageLocation(file_role="primary-model", line=item.line) if item.line else None
 
 
 def review(model: Model, names: Sequence[str]) -> list[ValidationMessage]:

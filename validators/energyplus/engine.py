@@ -1,5 +1,6 @@
 """EnergyPlus program: where it is installed, its version, and one run of it."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ _LOADER_FAILED = 127
 _REMEDIES = {
     "libX11.so.6": "install it with: apt-get install libx11-6",
 }
+_MACRO_DESCRIPTORS = 7
+"""Open files of EP-Macro: three standard streams, its input, and three outputs; none to include."""
+_MACRO_OPTIONS = ["-c", f'ulimit -n {_MACRO_DESCRIPTORS}; exec "$0"']
 _NO_ENGINE = (
     "EnergyPlus is not installed: its package exists for Linux on x86-64 and for Windows. "
     "Elsewhere run the validator's container instead: make up RUNTIME=docker"
@@ -45,19 +49,51 @@ class EnergyPlusEngine:
         folder: Path,
         timeout: float,
         memory_mb: int | None,
+        expand: bool = False,
     ) -> Ended:
-        """Run the model, or only read it if there is no weather. Raises Failure."""
-        mode: Sequence[str | Path] = ["--weather", weather] if weather else ["--convert-only"]
-        ended = run_limited(
-            [self.binary, "--idd", self.idd, "--output-directory", folder, *mode, model],
-            folder=folder,
-            timeout=timeout,
-            memory_mb=memory_mb,
-            environment={"PATH": "/usr/bin:/bin", "HOME": str(folder), "LC_ALL": "C"},
-        )
-        if ended.returncode == _LOADER_FAILED and not ended.timed_out:
-            raise Failure(_why_not_loaded(ended.stderr_tail), code="ENERGYPLUS_NOT_STARTED")
-        return ended
+        """Run the model, or only read it if there is no weather. Raises Failure.
+
+        `expand` lets the engine start ExpandObjects first.
+        """
+        mode: list[str | Path] = ["--weather", weather] if weather else ["--convert-only"]
+        if expand:
+            mode.append("--expandobjects")
+        command = [self.binary, "--idd", self.idd, "--output-directory", folder, *mode, model]
+        return _run(command, folder=folder, timeout=timeout, memory_mb=memory_mb)
+
+    def expand_macros(
+        self, text: str, *, folder: Path, timeout: float, memory_mb: int | None
+    ) -> tuple[Ended, bytes]:
+        """Run EP-Macro on a text without `##include`; return the end and the new text.
+
+        Raises Failure. A macro can build the name of a file to include from its arguments, so the
+        program may open its own files and no other.
+        """
+        program = self.binary.with_name("EPMacro")
+        if not os.access(program, os.X_OK):
+            # The package installs it without the right to execute it.
+            program = Path(shutil.copy(program, folder / "EPMacro"))
+            program.chmod(0o755)
+        (folder / "in.imf").write_text(text, newline="")
+        command: list[str | Path] = ["/bin/sh", *_MACRO_OPTIONS, program]
+        ended = _run(command, folder=folder, timeout=timeout, memory_mb=memory_mb)
+        output = folder / "out.idf"
+        return ended, output.read_bytes() if output.is_file() else b""
+
+
+def _run(
+    command: Sequence[str | Path], *, folder: Path, timeout: float, memory_mb: int | None
+) -> Ended:
+    ended = run_limited(
+        command,
+        folder=folder,
+        timeout=timeout,
+        memory_mb=memory_mb,
+        environment={"PATH": "/usr/bin:/bin", "HOME": str(folder), "LC_ALL": "C"},
+    )
+    if ended.returncode == _LOADER_FAILED and not ended.timed_out:
+        raise Failure(_why_not_loaded(ended.stderr_tail), code="ENERGYPLUS_NOT_STARTED")
+    return ended
 
 
 def find_engine() -> EnergyPlusEngine:

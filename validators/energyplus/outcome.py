@@ -46,7 +46,10 @@ def conclude(
     submitted: SubmittedModel,
     review: list[ValidationMessage],
 ) -> ValidationResult:
-    """Return the result of a run from the files in its folder."""
+    """Return the result of a run from the files in its folder.
+
+    Messages of severity INFO in `review` come after the engine's own.
+    """
     report = read_report(folder, submitted)
     completed = inputs.run_simulation and report.completed and ended.returncode == 0
     results, notes = _results(folder, expected=completed)
@@ -54,7 +57,9 @@ def conclude(
         review = [*review, *missing_evidence(results.named)]
     artifacts, left_out = collect(folder)
     status, reasons = _verdict(ended, report, simulated=inputs.run_simulation)
-    messages = [*reasons, *review, *report.messages, *notes, *left_out]
+    told_last = [message for message in review if message.severity is Severity.INFO]
+    review = [message for message in review if message.severity is not Severity.INFO]
+    messages = [*reasons, *review, *report.messages, *notes, *left_out, *told_last]
     if status is ValidationStatus.SUCCESS and _has_errors(review):
         status = ValidationStatus.FAILED_VALIDATION
     return ValidationResult(

@@ -4,70 +4,125 @@ from pathlib import Path
 
 from validibot_shared.energyplus.envelopes import (
     EnergyPlusInputEnvelope,
+    EnergyPlusInputs,
     EnergyPlusOutputEnvelope,
 )
-from validibot_shared.validations.envelopes import MessageLocation, Severity, ValidationMessage
+from validibot_shared.validations.envelopes import MessageLocation, ValidationMessage
 
-from validators.energyplus.checks import model_version, refusals, review
-from validators.energyplus.engine import find_engine
-from validators.energyplus.model import ModelUnreadable, read_model
+from validators.energyplus.checks import (
+    model_version,
+    needs_expansion,
+    refusals,
+    review,
+    warnings,
+)
+from validators.energyplus.engine import EnergyPlusEngine, find_engine
+from validators.energyplus.files import FurtherFiles, place_files
+from validators.energyplus.macros import has_macros, with_includes
+from validators.energyplus.model import Model, read_model
 from validators.energyplus.outcome import conclude, nothing_ran
-from validators.energyplus.prepare import prepare
+from validators.energyplus.prepare import RUN_PERIOD_DAYS, prepare
 from validators.energyplus.submitted import SubmittedModel
+from validators.energyplus.text import ModelUnreadable, read_text
 from validators.sdk.manifest import read_manifest
 from validators.sdk.validation import (
     ContainerValidator,
     ValidationRequest,
     ValidationResult,
+    error,
+    failed,
     rejected,
 )
 
 _EPJSON_SUFFIXES = {".epjson", ".json"}
 
+type Request = ValidationRequest[EnergyPlusInputEnvelope]
 
-def validate(request: ValidationRequest[EnergyPlusInputEnvelope]) -> ValidationResult:
+
+def validate(request: Request) -> ValidationResult:
     """Validate the building model of a request."""
     inputs = request.envelope.inputs
-    submitted = request.file("primary_model")
+    if wrong := _wrong_option(inputs):
+        return failed(wrong, code="ENERGYPLUS_OPTION_INVALID", outputs=nothing_ran())
     weather = request.file("weather_file") if inputs.run_simulation else None
+    engine = find_engine()
+    further = FurtherFiles(request.further_files)
     try:
-        content = submitted.read_bytes()
-        model = read_model(content, epjson=submitted.suffix.lower() in _EPJSON_SUFFIXES)
+        model, notes = _read(request, engine, further)
     except ModelUnreadable as problem:
         return rejected(_unreadable(problem), outputs=nothing_ran())
     version = model_version(model)
-    if refused := refusals(model):
-        return rejected(*refused, outputs=nothing_ran(idf_version=version))
-    findings = review(model, inputs.idf_checks)
-    engine = find_engine()
-    original = SubmittedModel(model)
-    prepare(model, inputs)
-    working_copy = request.folder / model.file_name
-    working_copy.write_bytes(model.dump())
-    folder = request.folder / "run"
+    folder, beside = request.folder / "run", request.folder / "model"
     folder.mkdir()
+    beside.mkdir()
+    if refused := [*refusals(model), *place_files(model, further, folder=beside)]:
+        return rejected(*notes, *refused, outputs=nothing_ran(idf_version=version))
+    findings = [*notes, *warnings(model), *further.unused(), *review(model, inputs.idf_checks)]
+    submitted = SubmittedModel(model)
+    findings += prepare(model, inputs)
+    working_copy = beside / model.file_name
+    working_copy.write_bytes(model.dump())
     ended = engine.simulate(
         working_copy,
         weather=weather,
         folder=folder,
         timeout=request.seconds_left(),
         memory_mb=request.memory_mb,
+        expand=inputs.run_simulation and needs_expansion(model),
     )
     return conclude(
         ended,
         folder=folder,
         inputs=inputs,
         engine=engine,
-        submitted=original,
+        submitted=submitted,
         review=findings,
     )
 
 
+def _wrong_option(inputs: EnergyPlusInputs) -> str | None:
+    """Return the reason if an option has a value that the published model lets pass."""
+    days = inputs.run_period_days
+    if days is None or days in RUN_PERIOD_DAYS:
+        return None
+    return (
+        f"The step's option `run_period_days` is {days}; it must be between "
+        f"{RUN_PERIOD_DAYS[0]} and {RUN_PERIOD_DAYS[-1]}."
+    )
+
+
+def _read(
+    request: Request, engine: EnergyPlusEngine, further: FurtherFiles
+) -> tuple[Model, list[ValidationMessage]]:
+    """Return the model and what was done to read it. Raises ModelUnreadable, Failure."""
+    submitted = request.file("primary_model")
+    epjson = submitted.suffix.lower() in _EPJSON_SUFFIXES
+    text, notes = read_text(submitted.read_bytes())
+    macros = not epjson and has_macros(text)
+    if macros:
+        folder = request.folder / "macros"
+        folder.mkdir()
+        ended, output = engine.expand_macros(
+            with_includes(text, further),
+            folder=folder,
+            timeout=request.seconds_left(),
+            memory_mb=request.memory_mb,
+        )
+        if ended.timed_out or ended.returncode or not output:
+            reason = "the time limit" if ended.timed_out else f"code {ended.returncode}"
+            raise ModelUnreadable(
+                f"EP-Macro, which replaces the model's ## commands, ended with {reason}. "
+                f"{ended.stderr_tail.strip()[:500]}",
+                code="ENERGYPLUS_MACRO_FAILED",
+            )
+        text, _ = read_text(output)
+    # Lines of the expanded text are not those of the submitted file.
+    return read_model(text, epjson=epjson, lines=not macros), notes
+
+
 def _unreadable(problem: ModelUnreadable) -> ValidationMessage:
     location = MessageLocation(line=problem.line) if problem.line else None
-    return ValidationMessage(
-        severity=Severity.ERROR, code=problem.code, text=str(problem), location=location
-    )
+    return error(str(problem), code=problem.code, location=location)
 
 
 VALIDATOR = ContainerValidator(

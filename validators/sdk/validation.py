@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 
 from validibot_shared.validations.envelopes import (
+    MessageLocation,
     Severity,
     ValidationInputEnvelope,
     ValidationMessage,
@@ -22,7 +23,8 @@ class ValidationRequest[Envelope: ValidationInputEnvelope]:
 
     `files` are the verified files by port key, each under its name in the envelope. `further_files`
     are those that were sent beside the submission, by their name in the envelope, which is a plain
-    file name; they lie in one folder, each under its name. `folder` is empty and writable, and is removed when the attempt ends. `deadline` is on the monotonic clock.
+    file name; they lie in one folder, each under its name. `folder` is empty and writable, and is
+    removed when the attempt ends. `deadline` is on the monotonic clock.
     """
 
     envelope: Envelope
@@ -87,9 +89,9 @@ class Failure(Exception):
         self.code = code
 
 
-def error(text: str, *, code: str) -> ValidationMessage:
+def error(text: str, *, code: str, location: MessageLocation | None = None) -> ValidationMessage:
     """Return a message of severity ERROR."""
-    return ValidationMessage(severity=Severity.ERROR, code=code, text=text)
+    return ValidationMessage(severity=Severity.ERROR, code=code, text=text, location=location)
 
 
 def rejected(*messages: ValidationMessage, outputs: Any = None) -> ValidationResult:

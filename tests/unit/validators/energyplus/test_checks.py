@@ -1,95 +1,89 @@
 """Checks of a model: refusals before the engine runs, and reviews on request."""
 
-import json
-
 import pytest
 
-from validators.energyplus.checks import refusals, review
+from validators.energyplus.checks import needs_expansion, refusals, review, warnings
 from validators.energyplus.model import read_model
 
 ZONE = "Zone,Office;"
 
 
 def codes(idf: str) -> list[str | None]:
-    return [message.code for message in refusals(read_model(idf.encode(), epjson=False))]
+    return [message.code for message in refusals(read_model(idf, epjson=False))]
 
 
-def test_plain_model_is_accepted() -> None:
+def warned(idf: str) -> list[tuple[str | None, int | None]]:
+    found = warnings(read_model(idf, epjson=False))
+    return [(item.code, item.location.line if item.location else None) for item in found]
+
+
+def test_plain_model_is_accepted_without_warning() -> None:
     assert codes(f"Version,25.2;{ZONE}") == []
+    assert warned(f"version , 25.2.0 ;{ZONE}") == []
 
 
-@pytest.mark.parametrize(
-    "idf", ["", "   \n", "! only a comment", "Version,25.2;", "no end of object"]
-)
+@pytest.mark.parametrize("idf", ["", "   \n", "! only a comment", "Version,25.2;"])
 def test_model_without_objects_is_refused(idf: str) -> None:
     assert codes(idf) == ["ENERGYPLUS_EMPTY_MODEL"]
 
 
-@pytest.mark.parametrize("version", ["25.2", "25.2.0"])
-def test_engine_version_is_accepted_in_every_spelling(version: str) -> None:
-    assert codes(f"version , {version} ;{ZONE}") == []
+@pytest.mark.parametrize("version", ["9.2", "25.1", "25.20", "26.1", "junk", ""])
+def test_other_version_is_warned_about(version: str) -> None:
+    idf = f"{ZONE}\nVersion,{version};"
+
+    assert codes(idf) == []
+    assert warned(idf) == [("ENERGYPLUS_VERSION_MISMATCH", 2)]
 
 
-@pytest.mark.parametrize("version", ["9.2", "25.1", "25.20", "26.1", "junk"])
-def test_other_version_is_refused(version: str) -> None:
-    assert codes(f"Version,{version};{ZONE}") == ["ENERGYPLUS_VERSION_MISMATCH"]
-
-
-@pytest.mark.parametrize("idf", [ZONE, f"Version,;{ZONE}"])
-def test_missing_version_is_refused(idf: str) -> None:
-    assert codes(idf) == ["ENERGYPLUS_VERSION_MISSING"]
+def test_missing_version_is_left_to_engine() -> None:
+    assert (codes(ZONE), warned(ZONE)) == ([], [])
 
 
 @pytest.mark.parametrize(
-    "kind",
+    ("kind", "words"),
     [
-        "PythonPlugin:Instance",
-        "pythonplugin:searchpaths",
-        "ExternalInterface",
-        "ExternalInterface:FunctionalMockupUnitImport",
-        "EnergyManagementSystem:Program",
-        "EnergyManagementSystem:Subroutine",
+        ("PythonPlugin:Instance", "EnergyManagementSystem"),
+        ("pythonplugin:searchpaths", "Python programs"),
+        ("ExternalInterface", "another program"),
+        ("ExternalInterface:FunctionalMockupUnitImport", "schedule"),
     ],
 )
-def test_objects_that_run_code_are_refused(kind: str) -> None:
-    assert codes(f"Version,25.2;{ZONE}{kind},X;") == ["ENERGYPLUS_OBJECT_REFUSED"]
+def test_foreign_code_is_refused_with_remedy(kind: str, words: str) -> None:
+    (refused,) = refusals(read_model(f"{ZONE}\n{kind},X;{kind},Y;", epjson=False))
+
+    assert refused.code == "ENERGYPLUS_OBJECT_REFUSED"
+    assert words in refused.text
+    assert refused.location
+    assert refused.location.line == 2
 
 
-def test_ems_sensors_are_accepted() -> None:
-    assert codes(f"Version,25.2;{ZONE}EnergyManagementSystem:Sensor,X,*,Y;") == []
+def test_foreign_code_without_semicolon_is_refused() -> None:
+    """The engine takes the text after the last semicolon as an object."""
+    assert codes(f"{ZONE}PythonPlugin:Instance,X") == ["ENERGYPLUS_OBJECT_REFUSED"]
+
+
+@pytest.mark.parametrize("kind", ["Program", "Subroutine", "Sensor"])
+def test_ems_objects_are_accepted(kind: str) -> None:
+    assert codes(f"{ZONE}EnergyManagementSystem:{kind},X;") == []
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("idf", "expected"),
     [
-        "/etc/passwd",
-        "..\\up.csv",
-        "../up.csv",
-        "a/../../up.csv",
-        "C:\\x.csv",
-        "~/x",
-        "http://x/y.csv",
+        ("HVACTemplate:Thermostat,T;", True),
+        ("hvactemplate:zone:vav,T;", True),
+        ("GroundHeatTransfer:Control,G;", True),
+        (ZONE, False),
     ],
 )
-def test_schedule_file_outside_folder_is_refused(path: str) -> None:
-    assert codes(f"Version,25.2;{ZONE}Schedule:File,S,Any,{path},1,0;") == [
-        "ENERGYPLUS_PATH_REFUSED"
+def test_objects_of_preprocessor_need_expansion(idf: str, expected: bool) -> None:
+    assert needs_expansion(read_model(idf, epjson=False)) is expected
+
+
+def test_ground_heat_transfer_is_warned_about() -> None:
+    assert warned(f"{ZONE}GroundHeatTransfer:Control,G;GroundHeatTransfer:Slab:Materials,2;") == [
+        ("ENERGYPLUS_GROUND_HEAT_TRANSFER", 1)
     ]
-
-
-def test_schedule_file_beside_model_is_accepted() -> None:
-    assert codes(f"Version,25.2;{ZONE}Schedule:File,S,Any,people.csv,1,0;") == []
-
-
-def test_paths_in_epjson_are_checked() -> None:
-    model = {
-        "Version": {"1": {"version_identifier": "25.2"}},
-        "Schedule:File": {"S": {"file_name": "/etc/passwd", "column_number": 1}},
-    }
-
-    found = refusals(read_model(json.dumps(model).encode(), epjson=True))
-
-    assert [message.code for message in found] == ["ENERGYPLUS_PATH_REFUSED"]
 
 
 SIZED = "Fan:OnOff,F,,0.6,600,autosize;"
@@ -116,7 +110,7 @@ SIZED = "Fan:OnOff,F,,0.6,600,autosize;"
     ],
 )
 def test_review_check_finds_its_fault(name: str, idf: str, expected: int) -> None:
-    messages = review(read_model(idf.encode(), epjson=False), [name])
+    messages = review(read_model(idf, epjson=False), [name])
 
     assert len(messages) == expected
     assert all(message.tags == ["energyplus-review"] for message in messages)

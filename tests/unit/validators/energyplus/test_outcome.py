@@ -42,7 +42,7 @@ def conclusion(
         folder=folder,
         inputs=EnergyPlusInputs.model_validate(more),
         engine=EnergyPlusEngine(binary=folder / "energyplus"),
-        submitted=SubmittedModel(read_model(b"Version,25.2;", epjson=False)),
+        submitted=SubmittedModel(read_model("Version,25.2;", epjson=False)),
         review=[],
     )
 

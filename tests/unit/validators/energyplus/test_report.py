@@ -10,7 +10,7 @@ from validators.energyplus.model import read_model
 from validators.energyplus.report import Report, read_report
 from validators.energyplus.submitted import SubmittedModel
 
-MODEL = b"""Version,25.2;
+MODEL = """Version,25.2;
 Zone,Open Office;
 Schedule:Constant,Heating Setpoint,,30;
 FenestrationSurface:Detailed,
@@ -41,7 +41,7 @@ CARBON = (
 )
 
 
-def report(folder: Path, *, err: str, end: str = "", model: bytes = MODEL) -> Report:
+def report(folder: Path, *, err: str, end: str = "", model: str = MODEL) -> Report:
     (folder / "eplusout.err").write_text(err)
     (folder / "eplusout.end").write_text(end)
     return read_report(folder, SubmittedModel(read_model(model, epjson=False)))
@@ -172,11 +172,11 @@ def test_large_report_is_read_at_both_ends(tmp_path: Path, monkeypatch: pytest.M
     ("model", "own"),
     [
         (MODEL, True),
-        (MODEL + b"Output:Meter,*,Monthly;", False),
-        (MODEL + b"Output:Meter,Carbon Equivalent:Facility,Monthly;", False),
+        (MODEL + "Output:Meter,*,Monthly;", False),
+        (MODEL + "Output:Meter,Carbon Equivalent:Facility,Monthly;", False),
     ],
 )
-def test_messages_of_our_requests_are_left_out(tmp_path: Path, model: bytes, own: bool) -> None:
+def test_messages_of_our_requests_are_left_out(tmp_path: Path, model: str, own: bool) -> None:
     end = "EnergyPlus Completed Successfully-- 1 Warning; 0 Severe Errors; Elapsed Time=1sec"
 
     found = report(tmp_path, err=CARBON + NOT_GENERATED, end=end, model=model)

@@ -1,0 +1,100 @@
+"""Files beside a model: what its objects and macros name, found among the submission's further files.
+
+EnergyPlus looks for a relative name beside the model, so that is where the files are put. Names that
+lead elsewhere are refused: the engine would read files of the machine that it runs on.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from validibot_shared.validations.envelopes import Severity, ValidationMessage
+
+from validators.energyplus.checks import location_of
+from validators.energyplus.model import Model, ModelField, ModelObject
+from validators.sdk.validation import error
+
+# Every field of EnergyPlus's data dictionary (25.2) that takes the name of a file which it reads,
+# but for the objects that are refused.
+_FILE_FIELDS = {
+    "Schedule:File": ModelField(position=2, key="file_name"),
+    "Schedule:File:Shading": ModelField(position=0, key="file_name"),
+    "Construction:WindowDataFile": ModelField(position=1, key="file_name"),
+    "Coil:DX:ASHRAE205:Performance": ModelField(position=1, key="representation_file_name"),
+    "Chiller:Electric:ASHRAE205": ModelField(position=1, key="representation_file_name"),
+    "Table:IndependentVariable": ModelField(position=4, key="external_file_name"),
+    "Table:Lookup": ModelField(position=4, key="external_file_name"),
+}
+_OUTSIDE = re.compile(r"[/\\~]|[A-Za-z]:|(.*[/\\])?\.\.([/\\]|$)|\w+://")
+
+
+class FurtherFiles:
+    """Further files of a submission, found by their leaf names without regard to case."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = {name.lower(): path for name, path in files.items()}
+        self._names = sorted(files)
+        self._used: set[str] = set()
+
+    def find(self, name: str) -> Path | None:
+        """Return the file that a relative name means."""
+        leaf = re.split(r"[/\\]", name)[-1].lower()
+        self._used.add(leaf)
+        return self._files.get(leaf)
+
+    def missing(self, name: str) -> str:
+        """Return what to do about a file that was not sent."""
+        sent = f"it came with: {', '.join(self._names)}" if self._names else "none came with it"
+        return f"{name!r} is not among the further files of the submission ({sent}). Send it with the model."
+
+    def unused(self) -> Iterator[ValidationMessage]:
+        """Yield a message for each file that the model does not name."""
+        for name in self._names:
+            if name.lower() not in self._used:
+                yield ValidationMessage(
+                    severity=Severity.INFO,
+                    code="ENERGYPLUS_FILE_UNUSED",
+                    text=f"The further file {name!r} was not used: no object of the model names it.",
+                )
+
+
+def leads_outside(name: str) -> bool:
+    """Return whether the name of a file is a path that leaves the model's folder, or a URL."""
+    return _OUTSIDE.match(name) is not None
+
+
+def place_files(model: Model, files: FurtherFiles, *, folder: Path) -> list[ValidationMessage]:
+    """Put the files that a model names into its folder; return an error for each that cannot be."""
+    return [
+        problem
+        for kind, field in _FILE_FIELDS.items()
+        for item in model.of_kind(kind)
+        for problem in _place(item, field, files, folder)
+    ]
+
+
+def _place(
+    item: ModelObject, field: ModelField, files: FurtherFiles, folder: Path
+) -> Iterator[ValidationMessage]:
+    name = item.get(field)
+    if not name:
+        return
+    who = f"{item.kind} {item.values[0]!r}, field {field.key}"
+    if leads_outside(name):
+        text = (
+            f"{who}: {name!r} is a path outside of the model's folder. Send the file with the model "
+            "and name it without a folder."
+        )
+        yield error(text, code="ENERGYPLUS_PATH_REFUSED", location=location_of(item))
+    elif source := files.find(name):
+        target = folder.joinpath(PurePosixPath(name.replace("\\", "/")))
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    else:
+        yield error(
+            f"{who}: {files.missing(name)}",
+            code="ENERGYPLUS_FILE_MISSING",
+            location=location_of(item),
+        )
