@@ -4,23 +4,20 @@ There is one in a process, whoever asks: gRPC reads the CA bundle once in its li
 """
 
 import _socket
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 import pytest_socket
-from google.auth.compute_engine import _metadata
 
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig, IamBinding, ImageConfig, JobConfig
+from devenv.pytest_plugin import ActAs, become
 from tests.declared import cloud as declared_cloud
 
 ROOT = Path(__file__).parents[1]
 _CLOUD = pytest.StashKey[Cloud]()
-
-type ActAs = Callable[[str], None]
 
 
 @pytest.fixture(scope="session")
@@ -97,12 +94,4 @@ def _leave(cloud: Cloud) -> None:
 @pytest.fixture
 def act_as(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> ActAs:
     """Make Google's clients that are constructed from now on be a service account."""
-
-    def act(account: str) -> None:
-        environ = cloud.environ(account)
-        for name, value in environ.items():
-            monkeypatch.setenv(name, value)
-        # google-auth reads this variable only when it is imported.
-        monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", environ["GCE_METADATA_HOST"])
-
-    return act
+    return lambda account: become(cloud, account, monkeypatch)

@@ -1,23 +1,36 @@
 """The emulated cloud in a thread of its own, for tests and other programs in the same process.
 
-`with Cloud(config, data=path) as cloud:` starts a server in an event loop of its own, and yields an
-object that tells how to become its client: the environment of an account, the proxy, the CA bundle.
+`with Cloud() as cloud:` starts a server in an event loop of its own, and yields an object that tells
+how to become its client: the environment of an account, the proxy, the CA bundle. Without a
+configuration the project has one account, `app`, that may do everything; without a folder its data
+are gone at the end.
 """
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
 from devenv.gcp.clock import Clock
-from devenv.gcp.config import CloudConfig
+from devenv.gcp.config import CloudConfig, IamBinding
 from devenv.gcp.place import HERE, CloudPlace
 from devenv.gcp.server import CloudServer
 
 _TIMEOUT = 30.0  # seconds for a start or a stop
+_OWNER = ("roles/owner", "roles/cloudtasks.admin", "roles/iam.serviceAccountTokenCreator")
+# A project for tests, whose account `app` may do everything.
+OPEN_PROJECT = CloudConfig(
+    project="test-project",
+    accounts=("app",),
+    bindings=tuple(IamBinding("app", role) for role in _OWNER),
+)
+# The content of the project; the rest of the data folder is ports, keys and the CA.
+_CONTENT = ("state.sqlite3*", "journal.sqlite3*", "objects", "logs")
 
 
 class Cloud:
@@ -25,18 +38,20 @@ class Cloud:
 
     def __init__(
         self,
-        config: CloudConfig,
+        config: CloudConfig = OPEN_PROJECT,
         *,
-        data: Path,
+        data: Path | None = None,
         project: Path = Path(),
         clock: Clock | None = None,
         roots: Path | None = None,
         place: CloudPlace = HERE,
     ) -> None:
+        self._temporary = None if data else TemporaryDirectory(prefix="gcp-")
+        self._data = data or Path(self._temporary.name if self._temporary else "")
+        self._config = config
         self._make = partial(
             CloudServer,
-            config,
-            data=data,
+            data=self._data,
             project=project,
             clock=clock,
             roots=roots,
@@ -61,6 +76,12 @@ class Cloud:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        if self._temporary:
+            self._temporary.cleanup()
+
+    @property
+    def config(self) -> CloudConfig:
+        return self._config
 
     @property
     def proxy_url(self) -> str:
@@ -83,9 +104,28 @@ class Cloud:
         """Return the variables of a process that is `account` (short name or e-mail)."""
         return self._server.environ(account)
 
+    def restart(self, config: CloudConfig | None = None, *, clean: bool = False) -> None:
+        """Stop and start, with another configuration if one is given, on the same ports.
+
+        A `clean` one has nothing but what the configuration declares.
+        """
+        self._run(self._restart(config or self._config, clean=clean))
+
+    def access_token(self, account: str) -> str:
+        """Return an OAuth access token of an account (short name or e-mail)."""
+        return self._server.access_token(account)
+
     async def _start(self) -> None:
-        self._server = self._make()
+        self._server = self._make(self._config)
         await self._server.start()
+
+    async def _restart(self, config: CloudConfig, *, clean: bool) -> None:
+        await self._server.stop()
+        for pattern in _CONTENT if clean else ():
+            for path in self._data.glob(pattern):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._config = config
+        await self._start()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_TIMEOUT)

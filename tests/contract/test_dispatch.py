@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
-from tests.cloud import ActAs
+from devenv.pytest_plugin import ActAs
 from tests.contract.queues import CloudQueue, DatabaseQueue, QueueUnderTest, at_work
 from tests.emulator.target import Worker, working
 from validibot.core import oidc

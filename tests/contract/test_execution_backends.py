@@ -15,8 +15,9 @@ import pytest
 from pytest_django import Settings
 
 from devenv.gcp.config import CloudConfig
+from devenv.pytest_plugin import ActAs
 from tests import engine as engines
-from tests.cloud import ROOT, ActAs
+from tests.cloud import ROOT
 from tests.docker import product as program
 from tests.emulator.target import working
 from tests.factories import StepFactory, ValidatorFactory, started_run

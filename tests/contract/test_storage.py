@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from devenv.gcp import Cloud
-from tests.cloud import ActAs
+from devenv.pytest_plugin import ActAs
 from validators.sdk import storage as storages
 from validators.sdk.storage import ObjectMismatch
 from validibot.core.storage import (

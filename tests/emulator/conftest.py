@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.cloud import ActAs, act_as, cloud, config
+from devenv.pytest_plugin import ActAs
+from tests.cloud import act_as, cloud, config
 
 __all__ = ["ActAs", "act_as", "cloud", "config"]
 

@@ -15,6 +15,8 @@ from devenv.gcp.rpc import HttpRule, Rpc, body
 from devenv.gcp.rpc.calls import Calls, envelope
 from devenv.gcp.rpc.transcode import PathTemplate, request as build, response as dump
 
+# google-auth asks for it in the background, and works without it.
+_KNOWN_MISS = "/allowedLocations"
 _JSON = "application/json; charset=UTF-8"
 _LARGEST = 10 << 20
 _MOST_PARAMETERS = 1000
@@ -70,7 +72,8 @@ class RestApp:
         for route in self._routes.get(verb, ()):
             if (fields := route.template.match(path)) is not None:
                 return route, fields
-        self._calls.miss(f"{host.partition('.')[0]} {verb} {path[:200]}")
+        if not path.endswith(_KNOWN_MISS):
+            self._calls.miss(f"{host.partition('.')[0]} {verb} {path[:200]}")
         if path.startswith("/apis/"):
             raise Unimplemented(
                 "The v1 API of Cloud Run, which gcloud run speaks, is not emulated. Use the v2 "
