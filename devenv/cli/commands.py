@@ -42,6 +42,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+snapshots = typer.Typer(help="Save and load the data of the whole stack.", no_args_is_help=True)
+cli.add_typer(snapshots, name="snapshot")
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -108,6 +110,13 @@ def _profile_names(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def _snapshots(incomplete: str) -> list[str]:
+    """Return the snapshots of this folder, for completion."""
+    names = sorted(path.parent.name for path in Path.cwd().glob(".devenv/snapshots/*/*.json"))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+SnapshotName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_snapshots)]
 OfService = Annotated[
     str,
     typer.Option("--service", "--role", help="By default that of `run` in devenv.toml."),
@@ -267,10 +276,43 @@ def open_page(
 
 @cli.command()
 def reset(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, json: Json = False
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    to: Annotated[
+        str,
+        typer.Option(metavar="SNAPSHOT", help="Begin with its data.", autocompletion=_snapshots),
+    ] = "",
+    json: Json = False,
 ) -> int:
-    """Stop the stack and delete its data, whichever runtime has made them."""
-    return _run("stop", function="reset", json=json, yes=yes)
+    """Stop the stack and delete its data, whichever runtime has made them; snapshots stay."""
+    return _run("stop", function="reset", json=json, yes=yes, to=to)
+
+
+@snapshots.command()
+def save(
+    name: SnapshotName,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace one of this name.")] = False,
+    json: Json = False,
+) -> int:
+    """Save database, buckets, queues, mail and secrets. A stack that runs pauses meanwhile."""
+    return _run("snapshot", function="save", json=json, name=name, replace=replace)
+
+
+@snapshots.command(name="list")
+def list_snapshots(json: Json = False) -> int:
+    """Print the snapshots of this folder."""
+    return _run("snapshot", function="show", json=json)
+
+
+@snapshots.command()
+def load(name: SnapshotName, json: Json = False) -> int:
+    """Replace the data by a snapshot's; what is replaced becomes the snapshot `before-load`."""
+    return _run("snapshot", function="load", json=json, name=name)
+
+
+@snapshots.command()
+def delete(name: SnapshotName, json: Json = False) -> int:
+    """Delete a snapshot."""
+    return _run("snapshot", function="delete", json=json, name=name)
 
 
 @cli.command()

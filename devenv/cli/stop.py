@@ -4,15 +4,17 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 
 import typer
 
-from devenv.cli import compose
+from devenv.cli import compose, snapshot
 from devenv.cli.context import Context
 from devenv.services import bridge
 from devenv.stack import statefile
 from devenv.stack.problems import StateUnreadable
 from devenv.stack.process import send_signal
+from devenv.stack.snapshot import SnapshotStore
 
 _TIMEOUT = 40.0
 _PAUSE = 0.05
@@ -29,22 +31,38 @@ def down(context: Context) -> int:
     return 0
 
 
-def reset(context: Context, *, yes: bool) -> int:
-    """Stop everything and delete its data, so that the next `up` begins anew."""
+def reset(context: Context, *, yes: bool, to: str) -> int:
+    """Stop everything and delete its data, so that the next `up` begins anew, or with a snapshot."""
     folder, state = context.config.state, context.last_state()
     if not yes and not _confirmed(context):
         return 2
+    if to:
+        return snapshot.load(context, name=to, keep=False)
     if context.is_running() and not _stop(context):
         return 1
     compose.reset(context)
     if context.config.bridge_file.exists():
         bridge.clear(context.stack_of(state))
+    kept = SnapshotStore(folder).names()
     if folder.exists():
-        shutil.rmtree(folder)
+        _delete(folder, keep="snapshots" if kept else "")
     context.output.success(
         "Database, files, mail, logs and secrets were deleted. `make up` starts from scratch."
     )
+    if kept:
+        context.output.say(f"  Snapshots stay: {', '.join(kept)}.")
     return 0
+
+
+def _delete(folder: Path, *, keep: str) -> None:
+    """Delete what is in a folder but `keep`, and without that the folder, too."""
+    for path in folder.iterdir():
+        if path.is_dir() and path.name != keep:
+            shutil.rmtree(path)
+        elif path.name != keep:
+            path.unlink()
+    if not keep:
+        folder.rmdir()
 
 
 def _confirmed(context: Context) -> bool:

@@ -13,6 +13,7 @@ from devenv.local_stack import LocalStack
 from devenv.services import bridge, debugger, facts
 from devenv.stack import ports
 from devenv.stack.logfile import Follower, pause
+from devenv.stack.snapshot import SnapshotStore
 from devenv.stack.statefile import Lock
 
 
@@ -35,6 +36,7 @@ def run(
     if detach:
         return _detach(context, mode=mode, jobs=jobs)
     with Lock(context.config.lock):
+        SnapshotStore(context.config.state).finish()
         stack = _stack(context, mode=mode, jobs=jobs)
         for image in bridge.build(stack) if stack.config.callback_network else ():
             context.output.warn(f"There is no image {image}. Next: make validators")
