@@ -19,7 +19,7 @@ from devenv.stack.problems import StackError, UsageProblem
 FORMAT = 1
 BEFORE_LOAD = "before-load"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-# What belongs to the present run of the stack, not to its data.
+# Entries that belong to the present run of the stack, not to its data.
 _NOT_DATA = frozenset(
     {
         "lock",

@@ -1,0 +1,42 @@
+"""Execution of a command by its own module, and the exit codes of what goes wrong there."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from devenv.environment import wants_colour
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def make_output(*, json: bool = False) -> Any:
+    """Return the printer of a command."""
+    from devenv.cli.hints import has_make  # noqa: PLC0415 - as below
+    from devenv.cli.output import CliOutput  # noqa: PLC0415 - rich, which --help does not need
+
+    colour = wants_colour(terminal=sys.stderr.isatty() and sys.stdout.isatty())
+    make = has_make(Path.cwd())
+    return CliOutput(out=sys.stdout, err=sys.stderr, json=json, colour=colour, make=make)
+
+
+def run_module(module: str, *, json: bool, function: str = "run", **options: Any) -> int:
+    """Run `function` of `devenv.cli.<module>`; report the errors that users can act on."""
+    from devenv.cli.context import Context  # noqa: PLC0415 - as above
+    from devenv.config import FILE, load  # noqa: PLC0415 - as above
+    from devenv.gcp.tables import ConfigError  # noqa: PLC0415 - as above
+    from devenv.stack.problems import StackError, UsageProblem  # noqa: PLC0415 - as above
+
+    output = make_output(json=json)
+    try:
+        context = Context(config=load(Path.cwd()), output=output)
+        code: int = getattr(import_module(f"devenv.cli.{module}"), function)(context, **options)
+    except ConfigError as error:
+        output.fail(str(error), hint=f"edit {FILE}")
+        return 2
+    except StackError as error:
+        output.fail(error.message, hint=error.hint)
+        return 2 if isinstance(error, UsageProblem) else 1
+    return code
