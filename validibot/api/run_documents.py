@@ -60,7 +60,7 @@ class StepRunDocument(BaseModel):
     """A step of a run.
 
     `image` is the container image that the step asked for; `image_digest` identifies the image that
-    was executed, where the provider reports it.
+    was executed, where the provider reports it. `weather` is the catalogue entry that was chosen.
     """
 
     step_id: int | None
@@ -75,6 +75,7 @@ class StepRunDocument(BaseModel):
     artifacts: list[ArtifactDocument] = []
     image: str = ""
     image_digest: str = ""
+    weather: str = ""
 
 
 class FurtherFileDocument(BaseModel):
@@ -159,8 +160,14 @@ class LaunchDocument(RunDocument):
     def of_new(cls, run: Run, org: str) -> Self:
         """Return the document of a run that was just started, from what is in memory."""
         steps = [
-            StepRunDocument(step_id=step.pk, order=step.order, name=step.name, status="PENDING")
-            for step in run.workflow.steps.all()
+            StepRunDocument(
+                step_id=step_run.step_id,
+                order=step_run.order,
+                name=step_run.name,
+                status="PENDING",
+                weather=step_run.weather_name,
+            )
+            for step_run in run.started_steps or []
         ]
         files = [
             FurtherFileDocument(
@@ -284,7 +291,7 @@ SELECT run.id, run.status, run.source, run.error_category, run.error, run.user_i
         'step_id', step_run.step_id, 'order', step_run."order", 'name', step_run.name,
         'status', step_run.status, 'error', step_run.error, 'started_at', step_run.started_at,
         'ended_at', step_run.ended_at, 'image', step_run.image,
-        'outputs', step_run.outputs,
+        'outputs', step_run.outputs, 'weather', coalesce(step_run.weather->>'name', ''),
         'catalogue', (
             SELECT validator.outputs FROM workflows_validator validator
             JOIN workflows_step step ON step.validator_id = validator.id

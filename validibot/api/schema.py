@@ -15,6 +15,8 @@ from validibot.submissions.intake import MAX_FURTHER_FILES
 JSON = "application/json"
 _SCENARIO = "How mocked validators behave, for example fail(3). Refused where they are real."
 
+_WEATHER = "The name of weather in the catalogue, in place of that of the step."
+
 VERSION = OpenApiParameter(
     "version",
     {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
@@ -83,6 +85,7 @@ class LaunchEnvelope(BaseModel):
     metadata: dict[str, str] | None = None
     short_description: str | None = Field(None, max_length=255)
     scenario: str | None = Field(None, description=_SCENARIO)
+    weather: str | None = Field(None, max_length=255, description=_WEATHER)
     files: list[EnvelopeFile] | None = Field(None, max_length=MAX_FURTHER_FILES)
 
 
@@ -113,6 +116,7 @@ class LaunchForm(BaseModel):
     metadata: str | None = None
     short_description: str | None = Field(None, max_length=255)
     scenario: str | None = Field(None, description=_SCENARIO)
+    weather: str | None = Field(None, max_length=255, description=_WEATHER)
     files: list[Annotated[bytes, Field(json_schema_extra={"format": "binary"})]] | None = Field(
         None, max_length=MAX_FURTHER_FILES
     )

@@ -7,6 +7,7 @@ share it. Launches at the same moment may exceed it by as many as they are.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -18,7 +19,7 @@ from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
 from validibot.submissions import filetypes
 from validibot.submissions.content import IncomingFile
-from validibot.workflows.models import Workflow
+from validibot.workflows.models import WeatherFile, WeatherUnknown, Workflow
 from validibot.workflows.scenarios import ScenarioError, parse
 from validibot.workflows.select import accepted_extensions, takes_further_files
 
@@ -136,6 +137,35 @@ def check_further_files(workflow: Workflow, files: Sequence[IncomingFile]) -> No
             status=400,
             field="files",
         )
+
+
+def chosen_weather(workflow: Workflow, asked: str) -> dict[int, dict[str, Any]]:
+    """Return the catalogue entries that the steps are to use, by the key of the step.
+
+    `asked` is the name in the launch, which is used instead of those of the steps. Raises NotAdmitted
+    for an unknown name, and if a name is asked for and no step takes weather.
+    """
+    names = {
+        step.pk: asked or step.weather
+        for step in workflow.steps.all()
+        if step.validator.takes_weather and (asked or step.weather)
+    }
+    if asked and not names:
+        raise NotAdmitted(
+            "WEATHER_UNSUPPORTED",
+            f"weather: {asked[:80]!r} cannot be used, because no validator of {workflow.name} takes"
+            " weather. Leave the field out.",
+            status=400,
+            field="weather",
+        )
+    try:
+        entries = {name: WeatherFile.named(name) for name in set(names.values())}
+    except WeatherUnknown as error:
+        raise NotAdmitted("WEATHER_UNKNOWN", str(error), status=400, field="weather") from error
+    return {
+        key: {name: getattr(entries[chosen], name) for name in ("name", "location", "files")}
+        for key, chosen in names.items()
+    }
 
 
 def check_scenario(workflow: Workflow, scenario: str) -> None:

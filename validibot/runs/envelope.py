@@ -47,7 +47,7 @@ def store_envelope(
     Raises EnvelopeInvalid, StorageError.
     """
     files = [_submitted_file(attempt, step_run.step.validator, run.submission)]
-    resources = [_resource(file) for file in step_run.step.files.all()]
+    resources = _resources(step_run)
     if step_run.step.validator.accepts_further_files:
         resources += [_further_file(attempt, file) for file in run.submission.further_files]
     if backend.confines:
@@ -128,6 +128,16 @@ def _submitted_file(
         "sha256": submission.sha256,
         "storage_version": version,
     }
+
+
+def _resources(step_run: StepRun) -> list[dict[str, Any]]:
+    """Describe the files of the step, and the run's weather in place of the step's own."""
+    chosen = step_run.weather["files"] if step_run.weather else []
+    ports = step_run.step.validator.resource_ports
+    weather = [{"id": file["sha256"], **file} for file in chosen if file["port_key"] in ports]
+    replaced = {file["port_key"] for file in weather}
+    files = step_run.step.files.exclude(port_key__in=replaced)
+    return [*map(_resource, files), *weather]
 
 
 def _resource(file: StepFile) -> dict[str, Any]:

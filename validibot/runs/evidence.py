@@ -180,7 +180,16 @@ def _step_contents(step_run: StepRun) -> dict[str, Any]:
         "outputs_sha256": digest_of(step_run.outputs),
         "findings": {"count": len(findings), "sha256": digest_of({"findings": findings})},
         "artifacts": artifacts,
+        **_weather(step_run),
     }
+
+
+def _weather(step_run: StepRun) -> dict[str, Any]:
+    """Return the weather that was chosen for a step; nothing for other steps."""
+    if not step_run.weather:
+        return {}
+    files = [{name: file[name] for name in _ARTIFACT_FIELDS} for file in step_run.weather["files"]]
+    return {"weather": {"name": step_run.weather["name"], "files": files}}
 
 
 def _image_digest(step_run: StepRun) -> str:

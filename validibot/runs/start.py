@@ -11,7 +11,9 @@ the commit itself, and the database cannot be asked, is it kept, because a run m
 import datetime as dt
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
@@ -27,6 +29,7 @@ from validibot.runs.access import (
     check_runnable,
     check_scenario,
     check_type,
+    chosen_weather,
 )
 from validibot.runs.models import IdempotencyKey, Run, RunEvent, StepRun
 from validibot.submissions import content
@@ -75,6 +78,7 @@ def start(
     check_scenario(workflow, incoming.scenario)
     _check_organisation(workflow, user, idempotency_key)
     workflow = freeze(workflow)
+    weather = chosen_weather(workflow, incoming.weather)
     submission = content.prepare(
         incoming, organisation=workflow.organisation, project=workflow.project, user=user
     )
@@ -87,7 +91,7 @@ def start(
             replayed = _take_key(run, idempotency_key, told) if has_key else None
             if replayed is None:
                 content.save(submission)
-                _insert(run)
+                _insert(run, weather)
                 is_committing = True
     except BaseException:
         _discard(submission, unless_saved=is_committing)
@@ -109,8 +113,9 @@ def start_run(
 ) -> Run:
     """Start a run of `workflow` on a saved submission; it is enqueued on commit."""
     run = _new_run(freeze(workflow), submission, user=user, source=source, scenario=scenario)
+    weather = chosen_weather(run.workflow, "")
     with transaction.atomic():
-        _insert(run)
+        _insert(run, weather)
     queue.enqueue_run(run)
     return run
 
@@ -141,10 +146,13 @@ def _new_run(
     )
 
 
-def _insert(run: Run) -> None:
-    """Insert a run with its step runs and first events."""
+def _insert(run: Run, weather: Mapping[int, dict[str, Any]]) -> None:
+    """Insert a run with its step runs and first events; `weather` is by the key of the step."""
     run.save(force_insert=True)
-    StepRun.objects.bulk_create(StepRun.of(run, step) for step in run.workflow.steps.all())
+    run.started_steps = [
+        StepRun.of(run, step, weather.get(step.pk)) for step in run.workflow.steps.all()
+    ]
+    StepRun.objects.bulk_create(run.started_steps)
     actor = run.user.email if run.user else ""
     RunEvent.objects.bulk_create(
         [RunEvent(run=run, kind="created", actor=actor), RunEvent(run=run, kind="queued")]

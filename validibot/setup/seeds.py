@@ -4,20 +4,18 @@ A step gets the standard files of its validator's resource ports (weather). They
 under the digest of their content, for all steps that need them.
 """
 
-import hashlib
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from django.conf import settings
 from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from validators.sdk.manifest import ManifestInvalid, resolve_resource
 from validibot.accounts.models import Project, User
-from validibot.core.storage import ObjectExists, StorageError, get_storage
 from validibot.workflows.models import (
+    WEATHER_TYPE,
     Assertion,
     Sample,
     Severity,
@@ -27,6 +25,7 @@ from validibot.workflows.models import (
     Workflow,
 )
 from validibot.workflows.versions import edited, newest
+from validibot.workflows.weather import load_weather, store_by_digest
 
 FOLDER = Path(__file__).parent / "seeds"
 ROOT = Path(__file__).parents[2]
@@ -190,8 +189,7 @@ def packaged_file(reference: str) -> Path | None:
 def _store_file(step: Step, source: Path, *, port_key: str, kind: str) -> None:
     """Store a file below the data root unless it is there, and add it to the step."""
     content = source.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    uri = f"{settings.DATA_ROOT}/library/{sha256}/{source.name}"
+    uri, version, sha256 = store_by_digest(source.name, content)
     StepFile.objects.update_or_create(
         step=step,
         port_key=port_key,
@@ -199,22 +197,22 @@ def _store_file(step: Step, source: Path, *, port_key: str, kind: str) -> None:
             "name": source.name,
             "type": kind,
             "uri": uri,
-            "storage_version": _stored(uri, content),
+            "storage_version": version,
             "size_bytes": len(content),
             "sha256": sha256,
         },
     )
 
 
-def _stored(uri: str, content: bytes) -> str:
-    """Return the version of the object at `uri`; write it if it is missing."""
-    storage = get_storage(uri)
-    version = storage.current(uri)
-    if version is None:
-        try:
-            return storage.create(uri, content, mime_type="application/octet-stream").version
-        except ObjectExists:  # a concurrent setup wrote it
-            version = storage.current(uri)
-    if version is None:
-        raise StorageError(f"{uri} was deleted while it was being set up.")
-    return version
+def load_standard_weather(*, say: Callable[[str], object]) -> None:
+    """Load the weather that validators use by default into the catalogue, where it is installed.
+
+    Raises StorageError, WeatherInvalid.
+    """
+    for validator in Validator.objects.filter(is_active=True):
+        for port in validator.ports:
+            if port.get("type") == WEATHER_TYPE and port["default"]:
+                if source := packaged_file(port["default"]):
+                    load_weather(source)
+                else:
+                    say(f"{port['name']} is not loaded: {port['default']} is not installed.")

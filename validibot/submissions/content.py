@@ -39,6 +39,7 @@ class Incoming(IncomingFile):
     metadata: dict[str, str] = field(default_factory=dict)
     short_description: str = ""
     scenario: str = ""
+    weather: str = ""
     further: tuple[IncomingFile, ...] = ()
 
     def __enter__(self) -> Self:
@@ -53,6 +54,8 @@ class Incoming(IncomingFile):
         fields = sorted(self.metadata.items())
         words = [self.filename, self.name, self.short_description, self.scenario]
         told: list[object] = [self.sha256, *words, fields]
+        if self.weather:
+            told.append(f"weather {self.weather}")
         if self.further:
             told.append([(file.filename, file.sha256) for file in self.further])
         return hashlib.sha256(repr(told).encode()).hexdigest()

@@ -45,6 +45,7 @@ ENVELOPE_FIELDS = frozenset(
         "name",
         "scenario",
         "short_description",
+        "weather",
     }
 )
 MAX_FURTHER_FILES = 20
@@ -149,7 +150,10 @@ def _body(request: HttpRequest) -> Incoming:
 
 def _headers(request: HttpRequest) -> dict[str, Any]:
     """Return the fields that are sent as headers, for which a raw body has no place."""
-    return {"scenario": request.headers.get("X-Validibot-Scenario", "")}
+    return {
+        name: request.headers.get(f"X-Validibot-{name.title()}", "")
+        for name in ("scenario", "weather")
+    }
 
 
 def _body_name(request: HttpRequest, content: BinaryIO) -> str:
@@ -277,6 +281,7 @@ def _incoming(
         metadata=_metadata(fields.get("metadata")),
         short_description=_text(fields, "short_description"),
         scenario=_text(fields, "scenario"),
+        weather=_text(fields, "weather"),
         further=further,
     )
 

@@ -3,6 +3,7 @@
 import io
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -16,7 +17,7 @@ from validibot.submissions import content
 from validibot.submissions.intake import IntakeError, receive
 from validibot.web.runs import listed_runs
 from validibot.web.scope import member, page
-from validibot.workflows.models import Sample, Workflow
+from validibot.workflows.models import Sample, WeatherFile, Workflow
 from validibot.workflows.scenarios import CATALOGUE, Kind
 from validibot.workflows.select import (
     WorkflowNotFound,
@@ -106,6 +107,7 @@ def _show(
         samples=found.samples.defer("content"),
         accepted=sorted(accepted_extensions(found)),
         takes_further_files=takes_further_files(found),
+        weather=_weather(found),
         limit=settings.MAX_UPLOAD_BYTES,
         may_launch=scope.can("run.launch"),
         scenarios=_scenarios(),
@@ -122,6 +124,12 @@ def _refuse(
         for name, value in error.headers.items():
             response.headers[name] = value
     return response
+
+
+def _weather(found: Workflow) -> "QuerySet[WeatherFile]":
+    """Return the weather that may be chosen on the page."""
+    is_taken = any(step.validator.takes_weather for step in found.steps.all())
+    return WeatherFile.objects.defer("files") if is_taken else WeatherFile.objects.none()
 
 
 def _scenarios() -> list[Kind]:

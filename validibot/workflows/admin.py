@@ -12,7 +12,15 @@ from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from validibot.workflows.models import Assertion, Sample, Step, StepFile, Validator, Workflow
+from validibot.workflows.models import (
+    Assertion,
+    Sample,
+    Step,
+    StepFile,
+    Validator,
+    WeatherFile,
+    Workflow,
+)
 from validibot.workflows.versions import ASSERTION_FIELDS, NextVersion, next_version
 
 
@@ -82,7 +90,7 @@ class StepFileInline(admin.TabularInline[StepFile, Step]):
 class StepInline(admin.TabularInline[Step, Workflow]):
     model = Step
     extra = 0
-    fields = ("order", "name", "validator", "config", "scenario")
+    fields = ("order", "name", "validator", "config", "weather", "scenario")
     show_change_link = True
 
 
@@ -154,6 +162,21 @@ class ValidatorAdmin(admin.ModelAdmin[Validator]):
         return False
 
     def has_delete_permission(self, request: Any, obj: Validator | None = None) -> bool:
+        return False
+
+
+@admin.register(WeatherFile)
+class WeatherFileAdmin(admin.ModelAdmin[WeatherFile]):
+    """Read-only admin of the weather catalogue; `manage.py load_weather` adds to it."""
+
+    list_display = ("name", "location", "updated_at")
+    search_fields = ("name", "location")
+    fields = readonly_fields = ("name", "location", "files", "updated_at")
+
+    def has_add_permission(self, request: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: Any, obj: WeatherFile | None = None) -> bool:
         return False
 
 

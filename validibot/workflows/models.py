@@ -7,7 +7,8 @@ the admin site, a seed or a program saves it.
 """
 
 import uuid
-from typing import Any, ClassVar
+from difflib import get_close_matches
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -17,6 +18,9 @@ from django.utils import timezone
 from validibot.accounts.models import Organisation, Project
 from validibot.workflows import rules
 from validibot.workflows.scenarios import MAX_CHARACTERS, check_scenario
+
+# The type of a resource port that takes weather (validator.toml).
+WEATHER_TYPE = "energyplus_weather"
 
 
 class VersionFrozen(ValidationError):
@@ -85,6 +89,48 @@ class Validator(ValidatedModel):
     def resource_ports(self) -> list[str]:
         """The keys of the ports that take a file of the step."""
         return [port["port_key"] for port in self.ports if port["channel"] == "resource_files"]
+
+    @property
+    def takes_weather(self) -> bool:
+        return any(port.get("type") == WEATHER_TYPE for port in self.ports)
+
+
+class WeatherUnknown(Exception):
+    """The catalogue has no weather of this name; the message lists the nearest names."""
+
+
+class WeatherFile(models.Model):
+    """A catalogue entry of weather, for validators that have a port of type `WEATHER_TYPE`.
+
+    `name` is the stem of its EPW file, `location` the place that the file names. `files` lists the EPW
+    and, if there is one, the DDY as [{port_key, type, name, uri, storage_version, size_bytes,
+    sha256}]; they are stored once by digest (see `validibot.workflows.weather`).
+    """
+
+    name = models.CharField(max_length=150, unique=True)
+    location = models.CharField(max_length=200, blank=True)
+    files = models.JSONField()
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """Return the entry of a name, with or without `.epw`. Raises WeatherUnknown."""
+        wanted = name.strip().casefold().removesuffix(".epw")
+        names = {each.casefold(): each for each in cls.objects.values_list("name", flat=True)}
+        if wanted in names:
+            return cls.objects.get(name=names[wanted])
+        inside = [each for each in names if wanted and wanted in each]
+        near = [*inside, *get_close_matches(wanted, names, n=5, cutoff=0.3), *sorted(names)]
+        listed = ", ".join(names[each] for each in list(dict.fromkeys(near))[:5]) or "none"
+        raise WeatherUnknown(
+            f"There is no weather {name[:80]!r} in the catalogue. The nearest names: {listed}."
+        )
 
 
 class Workflow(ValidatedModel):
@@ -199,6 +245,13 @@ class Step(VersionPart):
         validators=[check_scenario],
         help_text="How a mocked validator behaves in this step; real validators ignore it.",
     )
+    weather = models.CharField(
+        max_length=150,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The weather of this step, by its name in the catalogue, unless a launch names another.",
+    )
 
     class Meta:
         ordering: ClassVar = ["order"]
@@ -220,6 +273,13 @@ class Step(VersionPart):
                 engine=self.validator.engine,
                 validation_type=self.validator.validation_type,
             )
+        if self.weather:
+            if not self.validator.takes_weather:
+                raise ValidationError({"weather": f"{self.validator.title} takes no weather."})
+            try:
+                self.weather = WeatherFile.named(self.weather).name
+            except WeatherUnknown as error:
+                raise ValidationError({"weather": str(error)}) from None
 
 
 class Severity(models.TextChoices):

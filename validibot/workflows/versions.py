@@ -16,7 +16,7 @@ from django.utils import timezone
 from validibot.workflows.models import Assertion, Sample, Step, StepFile, Workflow
 
 _WORKFLOW_FIELDS = ("name", "description", "constants", "success_message")
-_STEP_FIELDS = ("order", "name", "description", "validator_id", "config", "scenario")
+_STEP_FIELDS = ("order", "name", "description", "validator_id", "config", "scenario", "weather")
 ASSERTION_FIELDS = (
     "order",
     "expression",

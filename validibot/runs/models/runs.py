@@ -66,6 +66,8 @@ class Run(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     lease_token = models.UUIDField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
+    # The steps of a run that was started in this process just now.
+    started_steps: "list[StepRun] | None" = None
 
     class Meta:
         ordering: ClassVar = ["-created_at"]
@@ -121,7 +123,8 @@ class StepRun(models.Model):
     """One step of a run. `outputs` are its output values by slug; `error` is for people.
 
     `name`, `validator` (its slug), `validator_version`, `config_digest` and `image` are those of
-    the step when the run was started: a later edit changes no result. `starts` counts the workers
+    the step when the run was started: a later edit changes no result. So is `weather`, the catalogue
+    entry {name, location, files} that was chosen, or None. `starts` counts the workers
     that began the step and did not let go of it, which means that they died.
     """
 
@@ -133,6 +136,7 @@ class StepRun(models.Model):
     validator_version = models.CharField(max_length=40, blank=True)
     config_digest = models.CharField(max_length=64, blank=True)
     image = models.CharField(max_length=300, blank=True)
+    weather = models.JSONField(null=True, blank=True)
     status = models.CharField(max_length=20, choices=StepStatus, default=StepStatus.PENDING)
     error = models.TextField(blank=True)
     outputs = models.JSONField(default=dict, blank=True)
@@ -150,7 +154,7 @@ class StepRun(models.Model):
         return f"step {self.order} of {self.run_id}"
 
     @classmethod
-    def of(cls, run: Run, step: Step) -> Self:
+    def of(cls, run: Run, step: Step, weather: dict[str, Any] | None = None) -> Self:
         """Return the unsaved row of a step, with what must not change after the start."""
         return cls(
             run=run,
@@ -161,7 +165,12 @@ class StepRun(models.Model):
             validator_version=step.validator.version,
             config_digest=digest_of(step.config),
             image=step.validator.image,
+            weather=weather,
         )
+
+    @property
+    def weather_name(self) -> str:
+        return str(self.weather["name"]) if self.weather else ""
 
     def output_values(self) -> list[OutputValue]:
         """Return the outputs with the names that the validator's catalogue gives them."""

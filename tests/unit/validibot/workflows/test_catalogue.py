@@ -39,6 +39,7 @@ class TestSync:
         assert [(port["port_key"], port["channel"]) for port in energyplus.ports] == [
             ("primary_model", "input_files"),
             ("weather_file", "resource_files"),
+            ("design_days", "resource_files"),
         ]
 
     def test_second_sync_changes_nothing(self, folder: Path) -> None:
