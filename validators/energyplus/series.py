@@ -13,6 +13,7 @@ from validibot_shared.validations.envelopes import Severity, ValidationMessage
 from validators.energyplus.results import WEATHER_RUN, has_weather_run
 
 _DESIGN_DAY = 1
+_MOMENTS = 2000  # times that are looked up at once
 VALUE_LIMIT = 20_000_000
 """Values of all files together: about 20 s of work."""
 
@@ -84,8 +85,8 @@ def _open(
 def _fill(
     results: sqlite3.Connection, columns: dict[int, tuple[_Series, int]], skipped: list[str]
 ) -> None:
-    wanted = _DESIGN_DAY if not has_weather_run(results) else WEATHER_RUN
-    current, moment = -1, None
+    kind = WEATHER_RUN if has_weather_run(results) else _DESIGN_DAY
+    moments: dict[int, tuple[str, int, int, int, int] | None] = {}
     values = results.execute(
         "SELECT TimeIndex, ReportDataDictionaryIndex, Value FROM ReportData"
         " WHERE ReportDataDictionaryIndex NOT IN (SELECT ReportDataDictionaryIndex"
@@ -93,8 +94,9 @@ def _fill(
         (json.dumps(skipped),),
     )
     for index, variable, value in values:
-        if index != current:
-            current, moment = index, _moment(results, index, wanted)
+        if index not in moments:
+            moments = _moments(results, index, kind)
+        moment = moments[index]
         if moment is None or variable not in columns:
             continue
         series, place = columns[variable]
@@ -109,17 +111,21 @@ def _fill(
         series.write()
 
 
-def _moment(
-    results: sqlite3.Connection, index: int, environment_type: int
-) -> tuple[str, int, int, int, int] | None:
-    """Return environment, month, day, hour and minute of a time; None if it does not count."""
-    found: tuple[str, int, int, int, int] | None = results.execute(
-        "SELECT e.EnvironmentName, t.Month, t.Day, t.Hour, t.Minute FROM Time t"
+def _moments(
+    results: sqlite3.Connection, first: int, environment_type: int
+) -> dict[int, tuple[str, int, int, int, int] | None]:
+    """Return the next times from `first`: environment, month, day, hour and minute.
+
+    Times of another type of environment, or of its warm-up, are None.
+    """
+    rows = results.execute(
+        "SELECT t.TimeIndex, e.EnvironmentType = ? AND ifnull(t.WarmupFlag, 0) = 0,"
+        " e.EnvironmentName, t.Month, t.Day, t.Hour, t.Minute FROM Time t"
         " JOIN EnvironmentPeriods e USING (EnvironmentPeriodIndex)"
-        " WHERE t.TimeIndex = ? AND e.EnvironmentType = ? AND ifnull(t.WarmupFlag, 0) = 0",
-        (index, environment_type),
-    ).fetchone()
-    return found
+        " WHERE t.TimeIndex >= ? ORDER BY t.TimeIndex LIMIT ?",
+        (environment_type, first, _MOMENTS),
+    )
+    return {first: None} | {index: tuple(rest) if counts else None for index, counts, *rest in rows}
 
 
 def _too_many(results: sqlite3.Connection) -> tuple[list[str], list[ValidationMessage]]:
