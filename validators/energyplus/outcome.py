@@ -17,7 +17,7 @@ from validators.energyplus.artifacts import collect
 from validators.energyplus.checks import TAG, missing_evidence, version_matches
 from validators.energyplus.engine import EnergyPlusEngine
 from validators.energyplus.report import Report, read_report
-from validators.energyplus.results import RunResults, open_results, read_metrics, write_zone_summary
+from validators.energyplus.results import RunResults, open_results, read_metrics
 from validators.energyplus.series import write_series
 from validators.energyplus.submitted import SubmittedModel
 from validators.sdk.process import Ended
@@ -122,8 +122,7 @@ def _results(folder: Path, *, expected: bool) -> tuple[RunResults, list[Validati
     try:
         with open_results(database) as results:
             notes = write_series(results, folder)
-            write_zone_summary(results, folder / "eplusout_zones.csv")
-            return read_metrics(results), notes
+            return read_metrics(results, folder / "eplusout_zones.csv"), notes
     except sqlite3.Error as problem:
         # A run that broke off leaves a database without its last tables, or none.
         log.warning("eplusout.sql is incomplete: %s", problem)

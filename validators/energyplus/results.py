@@ -6,8 +6,10 @@ not. Peaks, areas, source energy and hours come from the tables, with the digits
 """
 
 import csv
+import json
 import re
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -79,6 +81,7 @@ _GENERATION = {
 }
 _ANNUAL = "AnnualBuildingUtilityPerformanceSummary"
 _DEMAND = "DemandEndUseComponentsSummary"
+_SYSTEMS = "SystemSummary"
 _VERIFICATION = "InputVerificationandResultsSummary"
 _UNMET = "Time Setpoint Not Met During Occupied "
 # Names of zones are in capitals.
@@ -87,6 +90,7 @@ _PEAK_TIME = re.compile(r"(\d\d)-([A-Z]{3})-(\d\d:\d\d)")
 _MONTHS = "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC"
 
 type Table = dict[tuple[str, str], str]
+type Tables = defaultdict[tuple[str, str], Table]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +122,16 @@ def has_weather_run(results: sqlite3.Connection) -> bool:
     return results.execute(query, (WEATHER_RUN,)).fetchone() is not None
 
 
-def read_metrics(results: sqlite3.Connection) -> RunResults:
-    """Return the metrics of the run periods; without any only areas and zones."""
-    zones = _table(results, _VERIFICATION, "Zone Summary")
-    areas = _areas(results, zones)
+def read_metrics(results: sqlite3.Connection, zone_summary: Path) -> RunResults:
+    """Return the metrics of the run periods; without any only areas and zones.
+
+    Write the engine's summary of zones to `zone_summary`, as CSV, if it has one.
+    """
+    tables = _tables(results)
+    zones = tables[_VERIFICATION, "Zone Summary"]
+    unmet = tables[_SYSTEMS, "Time Setpoint Not Met"]
+    _write_zones(zones, unmet, zone_summary)
+    areas = _areas(results, tables)
     further = [
         *_some({"total_building_area_m2": areas.total}, unit="m²", category="area"),
         *_by_zone(zones, "Area", category="zone_floor_area_m2", unit="m²"),
@@ -131,9 +141,8 @@ def read_metrics(results: sqlite3.Connection) -> RunResults:
         named = EnergyPlusSimulationMetrics(simulated_conditioned_area_m2=areas.conditioned)
         return RunResults(named=named, further=further)
     meters = _meters(results)
-    further += _energies(results, meters, areas)
-    further += _peaks(_table(results, _DEMAND, "End Uses"))
-    unmet = _table(results, "SystemSummary", "Time Setpoint Not Met")
+    further += _energies(meters, areas, tables[_ANNUAL, "Site and Source Energy"])
+    further += _peaks(tables[_DEMAND, "End Uses"])
     for column in ("Heating", "Cooling"):
         further += _by_zone(
             unmet,
@@ -141,13 +150,12 @@ def read_metrics(results: sqlite3.Connection) -> RunResults:
             category=f"zone_unmet_{column.lower()}_hours",
             unit="h",
         )
-    return RunResults(named=_named(results, meters, areas), further=further)
+    return RunResults(
+        named=_named(tables, meters, areas, _zone_variables(results)), further=further
+    )
 
 
-def write_zone_summary(results: sqlite3.Connection, target: Path) -> None:
-    """Write the engine's summary of zones as CSV, with the unmet hours of each zone."""
-    zones = _table(results, _VERIFICATION, "Zone Summary")
-    unmet = _table(results, "SystemSummary", "Time Setpoint Not Met")
+def _write_zones(zones: Table, unmet: Table, target: Path) -> None:
     columns = list(dict.fromkeys(column for _, column in [*zones, *unmet]))
     rows = [row for row in dict.fromkeys(row for row, _ in zones) if row not in _TOTALS]
     if not rows:
@@ -161,11 +169,10 @@ def write_zone_summary(results: sqlite3.Connection, target: Path) -> None:
 
 
 def _named(
-    results: sqlite3.Connection, meters: Mapping[str, float], areas: Areas
+    tables: Tables, meters: Mapping[str, float], areas: Areas, windows: Mapping[str, float]
 ) -> EnergyPlusSimulationMetrics:
-    unmet = _table(results, _ANNUAL, "Comfort and Setpoint Not Met Summary")
+    unmet = tables[_ANNUAL, "Comfort and Setpoint Not Met Summary"]
     site = _sum(meters, FUELS) if meters else None
-    windows = _zone_variables(results)
     energies = {
         "site_electricity_kwh": ("Electricity",),
         "site_natural_gas_kwh": ("NaturalGas",),
@@ -186,7 +193,7 @@ def _named(
         "unmet_heating_hours": _number(unmet.get((f"{_UNMET}Heating", "Facility"))),
         "unmet_cooling_hours": _number(unmet.get((f"{_UNMET}Cooling", "Facility"))),
         "peak_electric_demand_w": _number(
-            _table(results, _DEMAND, "End Uses").get(("Total End Uses", "Electricity"))
+            tables[_DEMAND, "End Uses"].get(("Total End Uses", "Electricity"))
         ),
         "simulated_conditioned_area_m2": areas.conditioned,
         "window_heat_gain_kwh": windows.get("Zone Windows Total Heat Gain Energy"),
@@ -205,7 +212,7 @@ def _named(
 
 
 def _energies(
-    results: sqlite3.Connection, meters: Mapping[str, float], areas: Areas
+    meters: Mapping[str, float], areas: Areas, source: Table
 ) -> Iterator[ValidationMetric]:
     """Yield energies by fuel and use, those of generators, site and source, and intensities."""
     if not meters:
@@ -214,7 +221,6 @@ def _energies(
     # A building without generators has no meters of bought and sold electricity.
     electricity = meters.get("Electricity:Facility", 0.0)
     net = total - electricity + meters.get("ElectricityNet:Facility", electricity)
-    source = _table(results, _ANNUAL, "Site and Source Energy")
     yield from _some(
         {
             "total_site_energy_kwh": total,
@@ -270,15 +276,12 @@ def _peaks(demand: Table) -> Iterator[ValidationMetric]:
 def _meters(results: sqlite3.Connection) -> dict[str, float]:
     """Return the meters of the run periods in kWh."""
     rows = results.execute(
-        "SELECT v.Name, sum(d.Value) FROM ReportData d JOIN Time t USING (TimeIndex)"
-        " JOIN EnvironmentPeriods e USING (EnvironmentPeriodIndex)"
-        " JOIN ReportDataDictionary v USING (ReportDataDictionaryIndex)"
-        " WHERE e.EnvironmentType = ? AND v.IsMeter = 1 AND v.Units = 'J'"
-        " AND v.ReportingFrequency = 'Run Period' AND v.Name NOT LIKE 'Cumulative %'"
-        " GROUP BY v.ReportDataDictionaryIndex",
-        (WEATHER_RUN,),
+        "SELECT ReportDataDictionaryIndex, Name FROM ReportDataDictionary"
+        " WHERE ReportingFrequency = 'Run Period' AND IsMeter = 1 AND Units = 'J'"
+        " AND Name NOT LIKE 'Cumulative %'"
     )
-    return {name: joules * _KWH_PER_J for name, joules in rows}
+    totals = _totals(results)
+    return {name: totals[index] * _KWH_PER_J for index, name in rows if index in totals}
 
 
 def _zone_variables(results: sqlite3.Connection) -> dict[str, float]:
@@ -291,23 +294,36 @@ def _zone_variables(results: sqlite3.Connection) -> dict[str, float]:
         " SELECT ZoneName AS name, Multiplier * ListMultiplier AS count, 'Zone' AS kind FROM Zones"
         " UNION SELECT s.SurfaceName, z.Multiplier * z.ListMultiplier, 'Surface' FROM Surfaces s"
         " JOIN Zones z USING (ZoneIndex) WHERE s.ExtBoundCond = 0)"
-        " SELECT v.Name, sum(d.Value * p.count) FROM ReportData d JOIN Time t USING (TimeIndex)"
-        " JOIN EnvironmentPeriods e USING (EnvironmentPeriodIndex)"
-        " JOIN ReportDataDictionary v USING (ReportDataDictionaryIndex)"
-        " JOIN place p ON p.name = v.KeyValue AND v.Name LIKE p.kind || ' Window%'"
-        " WHERE e.EnvironmentType = ? AND v.ReportDataDictionaryIndex IN ("
         # The model may request a variable that we request too.
-        " SELECT min(ReportDataDictionaryIndex) FROM ReportDataDictionary"
-        " WHERE ReportingFrequency = 'Run Period' AND IsMeter = 0 AND ScheduleName IS NULL"
-        " GROUP BY KeyValue, Name)"
-        " GROUP BY v.Name",
+        " SELECT min(v.ReportDataDictionaryIndex), v.Name, p.count FROM ReportDataDictionary v"
+        " JOIN place p ON p.name = v.KeyValue AND v.Name LIKE p.kind || ' Window%'"
+        " WHERE v.ReportingFrequency = 'Run Period' AND v.IsMeter = 0 AND v.ScheduleName IS NULL"
+        " GROUP BY v.KeyValue, v.Name"
+    )
+    totals = _totals(results)
+    sums: dict[str, float] = {}
+    for index, name, count in rows:
+        if index in totals:
+            sums[name] = sums.get(name, 0.0) + totals[index] * count
+    return {name: max(joules, 0.0) * _KWH_PER_J for name, joules in sums.items()}
+
+
+def _totals(results: sqlite3.Connection) -> dict[int, float]:
+    """Return the sums over the run periods by variable; ReportData has no index to join with."""
+    rows = results.execute(
+        "SELECT d.ReportDataDictionaryIndex, sum(d.Value) FROM ReportData d"
+        " WHERE d.ReportDataDictionaryIndex IN (SELECT ReportDataDictionaryIndex"
+        " FROM ReportDataDictionary WHERE ReportingFrequency = 'Run Period')"
+        " AND (SELECT e.EnvironmentType FROM Time t JOIN EnvironmentPeriods e"
+        " USING (EnvironmentPeriodIndex) WHERE t.TimeIndex = d.TimeIndex) = ? GROUP BY 1",
         (WEATHER_RUN,),
     )
-    return {name: max(joules, 0.0) * _KWH_PER_J for name, joules in rows}
+    return dict(rows.fetchall())
 
 
-def _areas(results: sqlite3.Connection, zones: Table) -> Areas:
+def _areas(results: sqlite3.Connection, tables: Tables) -> Areas:
     """Return the areas in full precision; the tables tell which zones count."""
+    zones = tables[_VERIFICATION, "Zone Summary"]
     sums = {"total": 0.0, "conditioned": 0.0}
     rows = results.execute("SELECT ZoneName, FloorArea * Multiplier * ListMultiplier FROM Zones")
     for name, area in rows:
@@ -315,7 +331,7 @@ def _areas(results: sqlite3.Connection, zones: Table) -> Areas:
             sums["total"] += area
             if zones.get((name, "Conditioned (Y/N)")) == "Yes":
                 sums["conditioned"] += area
-    table = _table(results, _ANNUAL, "Building Area")
+    table = tables[_ANNUAL, "Building Area"]
     return Areas(
         total=_number(table.get(("Total Building Area", "Area"))) and round(sums["total"], 6),
         conditioned=_number(table.get(("Net Conditioned Building Area", "Area")))
@@ -323,14 +339,21 @@ def _areas(results: sqlite3.Connection, zones: Table) -> Areas:
     )
 
 
-def _table(results: sqlite3.Connection, report: str, table: str) -> Table:
-    """Return the cells of a table by row and column; numbers in kWh, W and m²."""
+def _tables(results: sqlite3.Connection) -> Tables:
+    """Return the cells of the tables that are read here; numbers in kWh, W and m².
+
+    One query: the view joins seven tables, and each query goes through all of its rows.
+    """
     rows = results.execute(
-        "SELECT RowName, ColumnName, Units, Value FROM TabularDataWithStrings"
-        " WHERE ReportName = ? AND ReportForString = 'Entire Facility' AND TableName = ?",
-        (report, table),
+        "SELECT ReportName, TableName, RowName, ColumnName, Units, Value"
+        " FROM TabularDataWithStrings WHERE ReportForString = 'Entire Facility'"
+        " AND ReportName IN (SELECT value FROM json_each(?))",
+        (json.dumps([_ANNUAL, _DEMAND, _VERIFICATION, _SYSTEMS]),),
     )
-    return {(row, column): _converted(value.strip(), unit) for row, column, unit, value in rows}
+    tables: Tables = defaultdict(dict)
+    for report, table, row, column, unit, value in rows:
+        tables[report, table][row, column] = _converted(value.strip(), unit)
+    return tables
 
 
 def _converted(value: str, unit: str) -> str:

@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic, time
 from types import FrameType
 
+from requests import Session
 from validibot_shared.validations.envelopes import (
     ValidationInputEnvelope,
     ValidationOutputEnvelope,
@@ -36,14 +37,14 @@ from validators.sdk.validation import (
     ValidationResult,
     failed,
 )
-from validators.sdk.worker import Capability, NotAccepted, post
+from validators.sdk.worker import Capability, Headers, NotAccepted, authorize, post
 
 log = logging.getLogger(__name__)
 
 DONE, FAILED, NOTHING_TO_ANSWER, NOT_STORED = range(4)
 STOPPED = 128 + signal.SIGTERM
 
-_THREADS = 4
+_THREADS = 8
 _MARGIN_SECONDS = 15.0
 """Part of the attempt's time that is kept for storing the output and calling back."""
 
@@ -65,6 +66,7 @@ def main[Envelope: ValidationInputEnvelope](
     except (EnvironmentInvalid, EnvelopeUnusable) as error:
         log.error("%s", error)  # noqa: TRY400 - the text is the whole story
         return NOTHING_TO_ANSWER
+    early = _authorize_early(attempt, environment)
     try:
         output = attempt.stored_output() or _answer(validator, attempt, environment=environment)
     except StorageError as error:
@@ -73,7 +75,20 @@ def main[Envelope: ValidationInputEnvelope](
     except Stopped:
         log.warning("stopped by SIGTERM")
         return STOPPED
-    return _tell(attempt, output, environment=environment)
+    return _tell(attempt, output, environment=environment, early=early)
+
+
+def _authorize_early[Envelope: ValidationInputEnvelope](
+    attempt: ExecutionAttempt[Envelope], environment: ValidatorEnvironment
+) -> Future[Headers] | None:
+    """Fetch the ID token for the callback while the validator works, which takes less than its hour."""
+    url = attempt.envelope.context.callback_url
+    if url is None or attempt.envelope.context.skip_callback:
+        return None
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(authorize, Session(), str(url), environment)
+    pool.shutdown(wait=False)
+    return future
 
 
 def _answer[Envelope: ValidationInputEnvelope](
@@ -145,12 +160,13 @@ def _tell[Envelope: ValidationInputEnvelope](
     output: ValidationOutputEnvelope,
     *,
     environment: ValidatorEnvironment,
+    early: Future[Headers] | None,
 ) -> int:
     log.info("run %s: %s", output.run_id, output.status.value)
     if message := attempt.callback(output):
         callback, url = message
         try:
-            post(callback.model_dump(mode="json"), url=url, environment=environment)
+            post(callback.model_dump(mode="json"), url=url, environment=environment, early=early)
         except NotAccepted as error:
             log.error("callback given up: %s", error)  # noqa: TRY400
             return FAILED

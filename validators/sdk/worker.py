@@ -5,7 +5,8 @@ for the files of the attempt's folder; without one a validator uses the account 
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set as AbstractSet
+from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import Any
@@ -30,6 +31,9 @@ _WORTH_REPEATING = frozenset({401, 408, 409, 425, 429})
 _ATTEMPT_ENDED = frozenset({409})  # asking again changes nothing
 
 
+type Headers = dict[str, str]
+
+
 class NotAccepted(Exception):
     """The worker refused the call, or did not answer."""
 
@@ -41,17 +45,22 @@ def post(
     environment: ValidatorEnvironment,
     final: AbstractSet[int] = frozenset(),
     wait: Callable[[float], None] = sleep,
+    early: Future[Headers] | None = None,
 ) -> requests.Response:
     """Post a message and return the accepting response.
 
-    Raises NotAccepted, without repeating the call if the status is one of `final`.
+    The first call uses the `early` authorization, if there is one. Raises NotAccepted, without
+    repeating the call if the status is one of `final`.
     """
     repeatable = _WORTH_REPEATING - final
     started = monotonic()
     with requests.Session() as session:
         for delay in (*_DELAYS, None):
             try:
-                response = _post(session, message, url=url, environment=environment)
+                headers = early.result() if early else authorize(session, url, environment)
+                response = session.post(
+                    url, json=message, headers=headers, timeout=_TIMEOUT, allow_redirects=False
+                )
             except (requests.RequestException, GoogleAuthError) as error:
                 problem, permanent = f"{type(error).__name__}: {error}", False
             else:
@@ -60,37 +69,22 @@ def post(
                 problem = f"answered {response.status_code}: {response.text[:500]}"
                 permanent = response.status_code < 500 and response.status_code not in repeatable
             log.warning("post to %s: %s", url, problem)
+            early = None
             if permanent or delay is None or monotonic() - started > _GIVE_UP_SECONDS:
                 break
             wait(delay)
     raise NotAccepted(f"{url}: {problem}")
 
 
-def _post(
-    session: requests.Session,
-    message: Mapping[str, object],
-    *,
-    url: str,
-    environment: ValidatorEnvironment,
-) -> requests.Response:
-    return session.post(
-        url,
-        json=message,
-        headers=dict(_authorization(session, url=url, environment=environment)),
-        timeout=_TIMEOUT,
-        allow_redirects=False,
-    )
-
-
-def _authorization(
-    session: requests.Session, *, url: str, environment: ValidatorEnvironment
-) -> Iterator[tuple[str, str]]:
+def authorize(session: requests.Session, url: str, environment: ValidatorEnvironment) -> Headers:
+    """Return the header that proves to the worker who calls. Raises GoogleAuthError."""
     if environment.deployment_target == "gcp":
         audience = environment.token_audience or origin(url)
         token: str = fetch_id_token(AuthRequest(session), audience)  # type: ignore[no-untyped-call]
-        yield "Authorization", f"Bearer {token}"
-    elif environment.worker_api_key:
-        yield "Authorization", f"Worker-Key {environment.worker_api_key}"
+        return {"Authorization": f"Bearer {token}"}
+    if environment.worker_api_key:
+        return {"Authorization": f"Worker-Key {environment.worker_api_key}"}
+    return {}
 
 
 def origin(url: str) -> str:

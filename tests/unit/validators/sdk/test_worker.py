@@ -1,6 +1,7 @@
 """Callbacks and their repetition."""
 
 import json
+from concurrent.futures import Future
 from itertools import count
 
 import pytest
@@ -142,3 +143,22 @@ def test_worker_key_is_sent_outside_gcp() -> None:
 
 def test_origin_keeps_port() -> None:
     assert origin("http://localhost:8001/x/?y") == "http://localhost:8001"
+
+
+@responses.activate
+def test_early_authorization_is_used_once() -> None:
+    responses.post(URL, status=401)
+    responses.post(URL, json={})
+    early: Future[dict[str, str]] = Future()
+    early.set_result({"Authorization": "Bearer expired"})
+
+    post(
+        {},
+        url=URL,
+        environment=ValidatorEnvironment(input_uri="gs://b/input.json", worker_api_key="k"),
+        wait=lambda _: None,
+        early=early,
+    )
+
+    sent = [call.request.headers["Authorization"] for call in responses.calls]
+    assert sent == ["Bearer expired", "Worker-Key k"]
