@@ -37,12 +37,7 @@ _BUNDLED = {
     "http://schemas.xmlsoap.org/soap/encoding/": "soap-encoding.xsd",
 }
 _DECLARATION = re.compile(r"^<\?xml\b.*?\?>", re.DOTALL)
-_EXTERNAL = re.compile(
-    r"<!ENTITY\s+(?P<kind>%\s+)?(?P<name>[^\s%]+)\s+"
-    r"(?:SYSTEM|PUBLIC\s+(?:\"[^\"]*\"|'[^']*'))\s+(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)')"
-    r"[^>]*>"
-)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_DTD_FILE = "main.dtd"
 
 
 class XmlSchemas(NamedTuple):
@@ -312,28 +307,35 @@ def _replace(element: etree._Element, other: etree._Element) -> None:
         parent.replace(element, other)
 
 
-def document_type(schemas: XmlSchemas) -> str:
-    """Return a DTD whose external parameter entities are texts of the step. Raises EngineError."""
+class _DtdDocuments(etree.Resolver):
+    """The texts of a step as external parameter entities of its DTD; nothing else is ever read."""
+
+    def __init__(self, documents: SchemaDocuments, main: str) -> None:
+        super().__init__()
+        self._documents = documents
+        self._main = main
+
+    def resolve(self, system_url: str, public_id: str, context: Any = None) -> Any:
+        if system_url == _DTD_FILE:
+            return self.resolve_string(self._main.encode(), context, base_url=system_url)
+        name = self._documents.find(system_url, "")
+        if name:
+            text = _DECLARATION.sub("", self._documents.text(name))
+            return self.resolve_string(text.encode(), context, base_url=system_url)
+        self._documents.miss(system_url)
+        return self.resolve_string("", context, base_url=system_url)
+
+
+def document_type(schemas: XmlSchemas) -> etree.DTD:
+    """Return a DTD with the documents that it includes. Raises EngineError or XMLSyntaxError.
+
+    It is read as the external subset of a document, because only then does a resolver decide about
+    every file that libxml2 wants, also about those that entities declare when they expand.
+    """
     documents = SchemaDocuments(schemas)
-    text = _with_entities(schemas.main, MAIN, documents, ())
+    main = _DECLARATION.sub("", schemas.main.lstrip("\ufeff \t\r\n"))
+    parser = etree.XMLParser(load_dtd=True, no_network=True, resolve_entities=False)
+    parser.resolvers.add(_DtdDocuments(documents, main))
+    root = etree.fromstring(f'<!DOCTYPE x SYSTEM "{_DTD_FILE}"><x/>'.encode(), parser)
     documents.require_all()
-    return text
-
-
-def _with_entities(text: str, base: str, documents: SchemaDocuments, path: Sequence[str]) -> str:
-    def replace(found: re.Match[str]) -> str:
-        location = found["double"] or found["single"] or ""
-        name = documents.find(location, base)
-        if not found["kind"] or not name:
-            documents.miss(location)
-            return ""
-        if name in path or len(path) > MAX_DOCUMENTS:
-            raise EngineError(f"The document {name!r} includes itself.")
-        inner = _with_entities(documents.text(name), name, documents, (*path, name))
-        if len(inner) > 4 * MAX_SCHEMA_CHARACTERS:
-            raise EngineError("The documents that the schema includes are too large together.")
-        for character, escaped in (("&", "&#38;"), ("%", "&#37;"), ('"', "&#34;")):
-            inner = inner.replace(character, escaped)
-        return f'<!ENTITY % {found["name"]} "{inner}">'
-
-    return _EXTERNAL.sub(replace, _COMMENT.sub("", _DECLARATION.sub("", text.strip())))
+    return root.getroottree().docinfo.externalDTD

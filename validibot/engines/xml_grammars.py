@@ -4,7 +4,6 @@ The text of a schema tells its language. A schema of any language decides about 
 can validate a stream.
 """
 
-import io
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -74,7 +73,7 @@ def compiled(schemas: XmlSchemas) -> CompiledSchema:
     """Compile a schema of any language. Raises EngineError."""
     text = schemas.main.lstrip("\ufeff \t\r\n")
     if _DTD.search(text) and not _has_root(text):
-        return _compile(schemas, _compile_dtd, etree.DTDParseError)
+        return _compile(schemas, _compile_dtd, etree.XMLSyntaxError)
     if not text.startswith("<") and _COMPACT.match(text):
         raise EngineError(
             "The schema seems to be in the compact syntax of RELAX NG, which is not read. Convert it"
@@ -133,7 +132,7 @@ def _compile_relax_ng(schemas: XmlSchemas) -> CompiledSchema:
 
 
 def _compile_dtd(schemas: XmlSchemas) -> CompiledSchema:
-    return CompiledSchema(etree.DTD(io.StringIO(document_type(schemas))))
+    return CompiledSchema(document_type(schemas))
 
 
 def compiles_slowly(schemas: XmlSchemas) -> bool:
