@@ -11,7 +11,7 @@ from devenv.schema import CommandService, MailService, PostgresService, Ready
 from devenv.services import builtin, declared, launch_postgres, services, urls
 from devenv.stack.probe import CommandProbe, HttpProbe, LogProbe, TcpProbe
 from devenv.stack.service import StackService, start_levels
-from tests.declared import stack_in
+from tests.declared import config_in, stack_in
 
 
 @pytest.fixture
@@ -165,3 +165,14 @@ def test_reload_hands_over_unless_debugged(stack: LocalStack) -> None:
         reload = declared.build(given, "web").reload
         assert reload
         assert reload.port == port
+
+
+def test_containers_listen_on_usual_ports_of_all_addresses(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    layers = config.layers("mock", jobs="docker", runtime="docker")
+    inside = config.stack(layers, secrets=config.load_secrets(), jobs="docker")
+    inside = replace(inside, outside={"web": 8080, "mail": 8026})
+
+    assert " --host 0.0.0.0 --port 8000 " in " ".join(declared.build(inside, "web").command)
+    assert declared.variables(inside, "web")["SITE_URL"] == "http://localhost:8080"
+    assert inside.mail_url == "http://localhost:8026"
