@@ -65,7 +65,7 @@ fmt: dev ## format the code
 	@$(PYTHON) -m ruff check --fix --quiet . ; $(PYTHON) -m ruff format --quiet . && .venv/bin/djlint --reformat --quiet validibot
 
 mutate: dev ## change the code of runs and dispatch, and list the changes that no test notices (M='validibot.runs.states*')
-	@nice $(PYTHON) -m mutmut run $(M) && $(PYTHON) -m mutmut results
+	@nice $(PYTHON) -m tests.mutation $(if $(M),'$(M)') && $(PYTHON) -m mutmut results
 
 bench: dev ## measure what docs/benchmarks.md promises
 	@$(PYTHON) -m tests.bench

@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have what this run starts ended with it, even if it is killed."""
-    if not hasattr(config, "workerinput"):
+    if not hasattr(config, "workerinput") and not database.shared_server():
         config.pluginmanager.register(Guarded())
 
 
@@ -51,16 +51,18 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 def database_server(
     request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[database.Address]:
-    """A PostgreSQL of this test process alone, with the migrated test database."""
+    """The address of a migrated database of this test process alone."""
+    if shared := database.shared_server():
+        with database.copied(shared) as address:
+            yield address
+        return
 
     def migrate(address: database.Address) -> None:
-        connection.settings_dict.update(address)
         with django_db_blocker.unblock():
-            connection.creation.create_test_db(verbosity=0, autoclobber=True)
-            connections.close_all()
+            database.create(address)
 
     with database.migrated(request.config.cache.mkdir("postgres"), migrate) as address:
-        yield address
+        yield {**address, "NAME": database.NAME}
 
 
 @pytest.fixture(scope="session")
@@ -69,8 +71,8 @@ def django_db_setup(
     django_db_blocker: DjangoDbBlocker,
     database_server: database.Address,
 ) -> Iterator[None]:
-    """Point Django at that server, whose database is ready; pytest-django would migrate it."""
-    connection.settings_dict.update(database_server, NAME=database.NAME)
+    """Point Django at that database, which is ready; pytest-django would migrate one."""
+    connection.settings_dict.update(database_server)
     yield
     with django_db_blocker.unblock():
         connections.close_all()

@@ -5,11 +5,15 @@ done once and kept in pytest's cache, under a digest of everything that they dep
 process copies the template to memory and starts a server on the copy: nothing is shared while tests
 run, so processes of one checkout or of several cannot disturb each other, and a killed run leaves
 nothing that could block the next. The server dies with its process; a later run deletes the copy.
+
+A mutation run starts thousands of short test processes. It starts one server for all of them and
+names it in the environment (`SHARED`); each process then copies the database inside that server.
 """
 
 import _socket
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -21,12 +25,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGINT, SIGQUIT, Signals
 
+import psycopg
+from django.db import connection, connections
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
 from devenv.secrets import POSTGRES_PASSWORD, Secrets
 from devenv.services.builtin import postgres_binaries
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
 NAME = "test_validibot"
+SHARED = "VALIDIBOT_TEST_DATABASE_SERVER"
 _PREFIX = "validibot-tests-"
 _MEMORY_WANTED = 2 << 30
 _INPUTS = (
@@ -49,6 +59,33 @@ def digest() -> str:
     return found.hexdigest()[:16]
 
 
+def shared_server() -> Address | None:
+    """Return the address of the server that this process shares with others, if there is one."""
+    address = os.environ.get(SHARED)  # noqa: TID251 - nothing of the product reads it
+    return json.loads(address) if address else None
+
+
+@contextmanager
+def copied(server: Address) -> Iterator[Address]:
+    """Copy the database `NAME` of a shared server for this process; yield the copy's address."""
+    name = f"{NAME}_{os.getpid()}"
+    address = make_conninfo(dbname="postgres", **{key.lower(): server[key] for key in server})
+    with psycopg.connect(address, autocommit=True) as admin:
+        copy, original = sql.Identifier(name), sql.Identifier(NAME)
+        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(copy)
+        admin.execute(drop)  # of an earlier process of this number, if it was killed
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(copy, original))
+        yield {**server, "NAME": name}
+        admin.execute(drop)
+
+
+def create(server: Address) -> None:
+    """Create and migrate the database `NAME`. Django has to be set up."""
+    connection.settings_dict.update(server)
+    connection.creation.create_test_db(verbosity=0, autoclobber=True)
+    connections.close_all()
+
+
 @contextmanager
 def migrated(cache: Path, migrate: Callable[[Address], None]) -> Iterator[Address]:
     """Run a server that has the migrated database `NAME`, from a template in the folder `cache`.
@@ -56,9 +93,9 @@ def migrated(cache: Path, migrate: Callable[[Address], None]) -> Iterator[Addres
     `migrate` gets the address of an empty server and creates the database there; it is called only
     if the cache has no template for the present code.
     """
-    place = _place()
-    _delete_abandoned(place)
-    home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
+    folder = place()
+    _delete_abandoned(folder)
+    home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
     try:
         with _locked(home / "lock"):
             data = home / "postgres"
@@ -92,20 +129,20 @@ def _copy(folder: Path, to: Path) -> None:
     subprocess.run(["cp", "-R", str(folder), str(to)], check=True)
 
 
-def _place() -> Path:
-    """Return where copies are made: in memory, where Linux has some to spare."""
+def place() -> Path:
+    """Return where copies are made and tests write: in memory, where Linux has some to spare."""
     memory = Path("/dev/shm")
     if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _MEMORY_WANTED:
         return memory
     return Path(tempfile.gettempdir())
 
 
-def _delete_abandoned(place: Path) -> None:
+def _delete_abandoned(folder: Path) -> None:
     """Delete the copies of test processes that were killed: nobody holds their lock.
 
     A copy that is younger than a minute may belong to a process that has yet to take its lock.
     """
-    for home in place.glob(f"{_PREFIX}*"):
+    for home in folder.glob(f"{_PREFIX}*"):
         with suppress(OSError):
             if home.stat().st_mtime < time.time() - 60:
                 with _locked(home / "lock", wait=False):
