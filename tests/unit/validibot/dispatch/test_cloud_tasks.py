@@ -8,6 +8,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 from google.api_core import exceptions
+from google.api_core.retry import Retry
 from google.cloud import tasks_v2
 
 from validibot.dispatch import cloud_tasks
@@ -31,8 +32,10 @@ class FakeTasksClient:
         self.tasks: list[tasks_v2.Task] = []
         self.error: Exception | None = None
 
-    def create_task(self, *, parent: str, task: tasks_v2.Task, **_: Any) -> None:
-        assert parent == QUEUE
+    def create_task(
+        self, *, parent: str, task: tasks_v2.Task, retry: Retry, timeout: float
+    ) -> None:
+        assert (parent, retry, timeout) == (QUEUE, cloud_tasks._retry(), 2.0)
         self.tasks.append(task)
         if self.error:
             raise self.error
@@ -56,14 +59,40 @@ def test_enqueue_creates_http_task_with_call(
     result = backend.enqueue(cancel_execution, ["42"], {})
 
     [task] = client.tasks
-    assert task.name == f"{QUEUE}/tasks/{result.id}"
-    assert task.http_request.url == "https://worker.example.run.app/internal/tasks/"
-    assert task.http_request.oidc_token.audience == "https://worker.example.run.app"
-    assert json.loads(task.http_request.body) == {
-        "task": "validibot.runs.tasks.cancel_execution",
-        "args": ["42"],
-        "kwargs": {},
-    }
+    body = {"task": "validibot.runs.tasks.cancel_execution", "args": ["42"], "kwargs": {}}
+    assert json.loads(task.http_request.body) == body
+    assert task == tasks_v2.Task(
+        name=f"{QUEUE}/tasks/{result.id}",
+        http_request={
+            "url": "https://worker.example.run.app/internal/tasks/",
+            "http_method": "POST",
+            "headers": {"Content-Type": "application/json"},
+            "body": task.http_request.body,
+            "oidc_token": {
+                "service_account_email": "tasks@p.iam.gserviceaccount.com",
+                "audience": "https://worker.example.run.app",
+            },
+        },
+        dispatch_deadline=dt.timedelta(minutes=30),
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "repeated"),
+    [
+        (exceptions.ServiceUnavailable, True),
+        (exceptions.DeadlineExceeded, True),
+        (exceptions.InternalServerError, True),
+        (exceptions.InvalidArgument, False),
+    ],
+)
+def test_enqueue_is_repeated_only_in_outages(
+    error: type[exceptions.GoogleAPICallError], repeated: bool
+) -> None:
+    retry = cloud_tasks._retry()
+
+    assert retry._predicate(error("no")) is repeated
+    assert (retry._initial, retry._maximum, retry.timeout) == (0.1, 1.0, 4.0)
 
 
 def test_run_after_becomes_schedule_time(
@@ -103,7 +132,10 @@ def test_missing_option_is_named() -> None:
 def test_check_plain_http_url_is_an_error() -> None:
     plain = {"OPTIONS": PARAMS["OPTIONS"] | {"url": "http://worker/"}}
 
-    assert [message.id for message in CloudTasksBackend("default", plain).check()]
+    (fault,) = CloudTasksBackend("default", plain).check()
+    assert fault.msg == "TASKS['default']: the url must be https."
+    assert fault.id == "validibot.dispatch.E001"
+    assert CloudTasksBackend("default", PARAMS).check() == []
 
 
 def test_enqueue_once_names_task_after_key(

@@ -16,6 +16,7 @@ from pytest_django import Settings
 from tests.factories import UserFactory
 from validibot.dispatch.database.backend import DatabaseBackend, QueueOptions
 from validibot.dispatch.database.jobs import free_orphans
+from validibot.dispatch.database.management.commands import queue_worker
 from validibot.dispatch.database.models import QueuedTask
 from validibot.dispatch.database.worker import JitteredBackoff
 from validibot.dispatch.models import DeadLetter
@@ -177,7 +178,9 @@ def test_invalid_option_is_named(given: dict[str, Any], words: str) -> None:
 
 
 def faults(**options: Any) -> list[str]:
-    return [str(error.msg) for error in DatabaseBackend("default", {"OPTIONS": options}).check()]
+    found = DatabaseBackend("default", {"OPTIONS": options}).check()
+    assert {error.id for error in found} <= {"validibot.dispatch.E002"}
+    return [str(error.msg) for error in found]
 
 
 def test_check_shipped_settings_finds_no_fault() -> None:
@@ -289,5 +292,16 @@ def test_queue_worker_concurrency_above_pool_is_refused(
     options = connection.settings_dict["OPTIONS"] | {"pool": {"max_size": 20}}
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
 
-    with pytest.raises(CommandError, match="Set DATABASE_POOL to 32, or lower --concurrency"):
-        call_command("queue_worker", "--concurrency", "30")
+    message = "--concurrency 19 needs 21 connections, but the pool has 20. Set DATABASE_POOL to 21,"
+    with pytest.raises(CommandError, match=message):
+        call_command("queue_worker", "--concurrency", "19")
+    queue_worker._check_pool(18)  # fits
+    options["pool"] = {}
+    queue_worker._check_pool(100)  # no pool, no limit
+
+
+@pytest.mark.parametrize("number", ["0", "101"])
+def test_queue_worker_concurrency_out_of_range_is_refused(number: str) -> None:
+    assert [queue_worker._one_to_hundred(text) for text in ("1", "100")] == [1, 100]
+    with pytest.raises(CommandError, match=f"{number} is not between 1 and 100"):
+        call_command("queue_worker", "--concurrency", number)

@@ -8,7 +8,15 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.tasks import default_task_backend
 
 from validibot.dispatch import TryLater
-from validibot.dispatch.delivery import TaskDelivery, deliver, find_task, requeue
+from validibot.dispatch.delivery import (
+    DeliveryResult,
+    TaskDelivery,
+    add_dead_letter,
+    deliver,
+    find_task,
+    queue_account,
+    requeue,
+)
 from validibot.dispatch.models import DeadLetter
 from validibot.runs.tasks import execute_run
 
@@ -36,26 +44,37 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_delivery_calls_task_with_context(calls: list[Any]) -> None:
-    assert deliver(delivery()).status == 200
+    result = deliver(delivery())
 
+    assert (result, result.done) == (DeliveryResult(200, "done"), True)
     [(context, argument)] = calls
     assert argument == RUN_ID
-    assert (context.task_result.id, context.attempt) == ("t1", 3)
+    told = context.task_result
+    assert (told.id, context.attempt, told.status) == ("t1", 3, "RUNNING")
+    assert (told.task, told.args, told.kwargs) == (execute_run, [RUN_ID], {})
+
+
+@pytest.mark.parametrize(("status", "done"), [(199, False), (200, True), (299, True), (300, False)])
+def test_delivery_is_done_with_any_2xx(status: int, done: bool) -> None:
+    assert DeliveryResult(status, "").done is done
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
+    ("raised", "result"),
     [
-        (TryLater("busy"), 409),
-        (OperationalError("gone"), 503),
-        (InterfaceError("closed"), 503),
-        (ValueError("a bug"), 500),
+        (TryLater("busy"), DeliveryResult(409, "busy")),
+        (OperationalError("gone"), DeliveryResult(503, "The database cannot be reached.")),
+        (InterfaceError("closed"), DeliveryResult(503, "The database cannot be reached.")),
+        (ValueError("a bug"), DeliveryResult(500, "The task failed.", "ValueError: a bug")),
     ],
 )
-def test_failed_task_is_delivered_again(calls: list[Any], error: Exception, status: int) -> None:
-    calls.append(error)
+def test_failed_task_is_delivered_again(
+    calls: list[Any], raised: Exception, result: DeliveryResult
+) -> None:
+    calls.append(raised)
 
-    assert deliver(delivery()).status == status
+    assert deliver(delivery()) == result
+    assert not result.done
 
 
 @pytest.mark.parametrize(
@@ -79,7 +98,10 @@ def test_malformed_delivery_is_dropped(body: bytes) -> None:
 
 
 def test_unknown_task_is_delivered_again() -> None:
-    assert deliver(delivery(task="validibot.runs.tasks.of_tomorrow")).status == 404
+    path = "validibot.runs.tasks.of_tomorrow"
+
+    assert deliver(delivery(task=path)) == DeliveryResult(404, f"There is no task {path!r}.")
+    assert deliver(delivery(task="x" * 300)).message == f"There is no task {'x' * 200!r}."
 
 
 @pytest.mark.parametrize(
@@ -117,9 +139,11 @@ def test_last_failed_attempt_becomes_dead_letter(calls: list[Any]) -> None:
     calls.append(ValueError("a\0bug"))
 
     path = "validibot.runs.tasks.watch_attempt"
-    assert deliver(delivery(task=path, kwargs={"number": 1})).status == 200
+    result = deliver(delivery(task=path, kwargs={"number": 1}))
 
+    assert result == DeliveryResult(200, "dead letter: The task failed.")
     letter = DeadLetter.objects.get()
+    assert (letter.task, letter.args, letter.kwargs) == (path, [RUN_ID], {"number": 1})
     assert str(letter) == f'{path}("{RUN_ID}", number=1)'
     assert (letter.task_id, letter.attempts, letter.error) == ("t1", 3, "ValueError: abug")
 
@@ -152,6 +176,21 @@ def test_dead_letter_without_database_keeps_entry(
     calls.append(OperationalError("gone"))
 
     assert deliver(delivery()).status == 503
+
+
+@pytest.mark.django_db
+def test_dead_letter_is_bounded_and_replaced() -> None:
+    for attempts in (3, 4):
+        add_dead_letter("t1", ("x" * 301, [], {}), attempts=attempts, error="e" * 4001)
+
+    letter = DeadLetter.objects.get()
+    assert (len(letter.task), letter.attempts, len(letter.error)) == (300, 4, 4000)
+
+
+def test_queue_account_is_that_of_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert queue_account() == ""
+    monkeypatch.setattr(default_task_backend, "service_account", "tasks@p", raising=False)
+    assert queue_account() == "tasks@p"
 
 
 @pytest.mark.django_db

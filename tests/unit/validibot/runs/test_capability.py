@@ -1,12 +1,16 @@
 """Renewal of capabilities, as far as Google is not involved."""
 
+import datetime as dt
+import json
+
 import pytest
 
 from tests.unit.validibot.runs.scripted import Provider, ScriptedBackend, callback_of
 from validibot.core.storage import StorageError
+from validibot.core.storage.capability import StorageCapability
 from validibot.runs import callback
 from validibot.runs.execute import execute
-from validibot.runs.models import Run
+from validibot.runs.models import Attempt, Run
 
 
 @pytest.fixture
@@ -17,9 +21,49 @@ def question(provider: Provider, container_run: Run) -> bytes:
 
 
 def test_unconfined_attempt_cannot_renew_capability(question: bytes) -> None:
-    status, answer = callback.renew_capability(question)
+    detail = "The attempt was given no capability; there is none to renew."
+    assert callback.renew_capability(question) == (400, {"detail": detail})
 
-    assert (status, "none to renew" in answer["detail"]) == (400, True)
+
+def test_running_attempt_gets_capability_for_its_folder(
+    question: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until = dt.datetime(2030, 1, 2, tzinfo=dt.UTC)
+
+    def make(folder: str) -> StorageCapability:
+        return StorageCapability("t0", until, f"{folder}/", "project")
+
+    monkeypatch.setattr(ScriptedBackend, "confines", True)
+    monkeypatch.setattr(callback, "mint", make)
+
+    assert callback.renew_capability(question) == (
+        200,
+        {
+            "access_token": "t0",
+            "expires_at": "2030-01-02T00:00:00+00:00",
+            "allowed_prefix": f"{Attempt.objects.get().bundle_uri}/",
+        },
+    )
+
+
+@pytest.mark.parametrize("state", ["PENDING", "COMPLETED"])
+def test_attempt_that_does_not_run_gets_no_capability(question: bytes, state: str) -> None:
+    Attempt.objects.update(state=state)
+
+    detail = "The attempt has ended; it gets no capability any more."
+    assert callback.renew_capability(question) == (409, {"detail": detail})
+
+
+def test_invalid_capability_requests_are_refused(question: bytes) -> None:
+    status, answer = callback.renew_capability(b"[]")
+    assert (status, answer["detail"]) == (
+        400,
+        "Invalid capability request: body: Input should be an object.",
+    )
+
+    forged = json.loads(question) | {"callback_nonce": "x"}
+    detail = "The callback_nonce is wrong."
+    assert callback.renew_capability(json.dumps(forged).encode()) == (403, {"detail": detail})
 
 
 def test_a_right_that_cannot_be_made_now_is_asked_for_again(

@@ -3,18 +3,28 @@
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.db.models import RestrictedError
 from django.test import Client
+from django.utils import timezone
 
-from tests.factories import FindingFactory, StepFactory, started_run
+from tests.factories import (
+    AttemptFactory,
+    FindingFactory,
+    StepFactory,
+    ValidatorFactory,
+    started_run,
+)
+from validators.sdk.storage.file import FileStorage
 from validibot.accounts.models import Organisation, User
 from validibot.accounts.workspaces import ensure_personal_workspace
-from validibot.core.storage import get_storage
+from validibot.core.storage import StorageError, get_storage
+from validibot.dispatch import TryLater
 from validibot.runs.access import NotAdmitted
-from validibot.runs.deletion import extent_of, request_deletion
-from validibot.runs.models import Run
+from validibot.runs.deletion import delete_runs, extent_of, request_deletion
+from validibot.runs.models import Attempt, Run, RunEvent
 from validibot.runs.start import start
 from validibot.submissions.content import Incoming
 from validibot.submissions.models import Submission
@@ -123,3 +133,28 @@ def test_launch_during_deletion_is_refused(run: Run, settings: Any, what: str, s
 
     assert caught.value.status == status
     assert Run.objects.count() == 1
+
+
+def test_deletion_waits_for_executions_of_cancelled_runs(root: Path) -> None:
+    run = started_run(step=StepFactory.create(validator=ValidatorFactory.create(container=True)))
+    Run.objects.update(status="RUNNING")
+    AttemptFactory.create(step_run=run.steps.get(), state="RUNNING")
+
+    with pytest.raises(TryLater, match=r"^Executions of the runs are being cancelled\.$"):
+        delete_runs(Run.objects.all())
+
+    event = RunEvent.objects.get(run=run)
+    assert (event.kind, event.actor) == ("canceled", "deletion")
+    Attempt.objects.update(execution_ended_at=timezone.now())
+    delete_runs(Run.objects.all())
+    assert not Run.objects.exists()
+
+
+def test_deletion_without_storage_is_repeated(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = StorageError("out of reach")
+    monkeypatch.setattr(FileStorage, "delete_below", Mock(side_effect=error))
+
+    with pytest.raises(TryLater, match="out of reach"):
+        delete_runs(Run.objects.all())
+
+    assert Run.objects.get() == run

@@ -1,5 +1,6 @@
 """The connection that receives notifications: what it knows of ends that nobody waited for."""
 
+import asyncio
 import uuid
 
 import pytest
@@ -41,3 +42,43 @@ def test_listener_forgets_the_oldest_ends(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert not listener.may_have_ended(RUN, since=100.0)
     assert len(listener._lately_ended) == 2
+
+
+@pytest.mark.parametrize(("ends_only", "woken"), [(False, [1, 2]), (True, [0, 1])])
+def test_waiter_for_the_end_is_not_woken_by_changes(ends_only: bool, woken: list[int]) -> None:
+    listener = RunEventListener()
+    calls: list[int] = []
+    seen = []
+    with listener.watching(RUN, lambda: calls.append(1), ends_only=ends_only):
+        for payload in (str(RUN), f"{RUN}{END}"):
+            listener.handle(payload)
+            listener.handle(f"{uuid.uuid4()}{END}")
+            seen.append(len(calls))
+    listener.handle(f"{RUN}{END}")
+
+    assert (seen, len(calls)) == (woken, woken[-1])
+    assert not listener._watchers
+
+
+def test_poll_interval_depends_on_the_connection() -> None:
+    assert RunEventListener().poll_interval == events.POLL_INTERVAL_DISCONNECTED
+    assert _connected(99.0).poll_interval == events.POLL_INTERVAL_CONNECTED
+
+
+@pytest.mark.anyio
+async def test_changes_are_told_at_once_and_when_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = _connected(99.0)
+    monkeypatch.setattr(events, "listener", listener)
+
+    first = events.changes(RUN, every=60.0, ends_only=True)
+    await anext(first)
+    listener.handle(f"{RUN}{END}")
+    await asyncio.wait_for(anext(first), 30)
+    # The run has ended, so one that cannot have missed it is told at once; others wait.
+    await anext(events.changes(RUN, since=100.0))
+    waiting = events.changes(uuid.uuid4(), every=0.001, since=100.0)
+    await anext(waiting)
+    await waiting.aclose()  # type: ignore[attr-defined]
+    await first.aclose()  # type: ignore[attr-defined]
+
+    assert not listener._watchers.get(uuid.UUID(int=0))

@@ -5,6 +5,7 @@ import os
 from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
@@ -25,6 +26,7 @@ from tests.factories import (
     started_run,
 )
 from validators.sdk.storage.file import FileStorage
+from validibot.core.models import CacheEntry, FailureCount
 from validibot.core.storage import StorageError, get_storage
 from validibot.runs.evidence import record_evidence
 from validibot.runs.models import Attempt, Finding, IdempotencyKey, Run, RunEvent, RunEvidence
@@ -136,6 +138,43 @@ def test_rows_of_unfinished_run_stay(run: Run) -> None:
     assert Attempt.objects.count() == 2
 
 
+def test_expired_limits_are_counted_together() -> None:
+    expired, valid = (timezone.now() + days for days in (-LONG_AGO, LONG_AGO))
+    for key, expires in (("old", expired), ("new", valid)):
+        FailureCount.objects.create(key=key, count=1, expires_at=expires)
+        CacheEntry.objects.create(cache_key=key, value="", expires=expires)
+
+    assert purge()["limits"] == 2
+    assert FailureCount.objects.get().key == CacheEntry.objects.get().cache_key == "new"
+
+
+def test_orphaned_files_are_left_while_storage_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        FileStorage, "list_written_before", Mock(side_effect=StorageError("out of reach"))
+    )
+
+    assert purge()["orphaned_files"] == 0
+
+
+def test_oldest_ended_results_are_removed_first(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RETENTION_DAYS = {**settings.RETENTION_DAYS, "results": 30, "evidence": 30}
+    monkeypatch.setattr("validibot.runs.purge.BATCH", 1)
+    monkeypatch.setattr("validibot.runs.purge.MAX_BATCHES", 1)
+    step = StepFactory.create()
+    runs = [started_run(step=step) for _ in range(3)]
+    for run, status, days in zip(
+        runs, ("SUCCEEDED", "FAILED", "RUNNING"), (400, 500, 600), strict=True
+    ):
+        ended_at = timezone.now() - dt.timedelta(days=days)
+        Run.objects.filter(pk=run.pk).update(status=status, ended_at=ended_at)
+
+    assert purge()["results"] == 1
+
+    assert set(Run.objects.all()) == {runs[0], runs[2]}
+
+
 @pytest.fixture
 def unused() -> Submission:
     """A stored submission of long ago whose launch was interrupted before it had a run."""
@@ -150,9 +189,12 @@ def unused() -> Submission:
 
 
 def test_unused_submission_is_removed_with_its_file(unused: Submission) -> None:
-    purge()
+    used = started_run(step=StepFactory.create()).submission
+    Submission.objects.filter(pk=used.pk).update(created_at=timezone.now() - LONG_AGO)
 
-    assert not Submission.objects.exists()
+    assert purge()["unused_submissions"] == 1
+
+    assert Submission.objects.get() == used
     assert get_storage(unused.uri).current(unused.uri) is None
 
 
@@ -168,7 +210,9 @@ def test_unused_submission_stays_while_its_file_cannot_be_removed(
     assert Submission.objects.get() == unused
 
 
-def test_inputs_of_an_old_attempt_are_removed_and_outputs_stay(run: Run) -> None:
+def test_inputs_of_an_old_attempt_are_removed_and_outputs_stay(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     attempt = Attempt.objects.get(number=2)
     folder = f"{settings.DATA_ROOT}/runs/{run.organisation_id}/{run.pk}/attempts/{attempt.pk}"
     Attempt.objects.filter(pk=attempt.pk).update(
@@ -178,7 +222,11 @@ def test_inputs_of_an_old_attempt_are_removed_and_outputs_stay(run: Run) -> None
     for name in ("input.json", "inputs/weather/a.epw", "outputs/a.csv", "output.json"):
         storage.create(f"{folder}/{name}", b"1", mime_type="text/plain")
 
+    with monkeypatch.context() as patched:
+        patched.setattr(FileStorage, "delete", Mock(side_effect=StorageError("out of reach")))
+        assert purge()["inputs"] == 0
     assert purge()["inputs"] == 1
+    assert purge()["inputs"] == 0
     left = {item.uri.removeprefix(f"{folder}/") for item in storage.list_below(f"{folder}/")}
     assert left == {"outputs/a.csv", "output.json"}
 
