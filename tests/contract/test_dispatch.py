@@ -207,10 +207,11 @@ def test_task_that_always_fails_becomes_dead_letter(
     with monkeypatch.context() as patch:
         patch.setattr(type(cancel_execution), "call", fail)
         patch.setattr(database_worker, "deliver", deliver)
-        database_queue.backend.enqueue(cancel_execution, ["42"], {})
+        attempt = str(uuid.uuid4())
+        database_queue.backend.enqueue(cancel_execution, [attempt], {})
         letter = _first_dead_letter()
 
-    assert str(letter) == f'{cancel_execution.module_path}("42")'
+    assert str(letter) == f'{cancel_execution.module_path}("{attempt}")'
     assert (letter.attempts, letter.error) == (3, "ValueError: a bug")
     assert requeue(letter)
     assert database_queue.next().number == 0
