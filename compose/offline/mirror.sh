@@ -1,6 +1,6 @@
 # Where Debian's packages come from; sourced by the scripts beside it.
 # shellcheck shell=bash
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+keyring=${DEBIAN_KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}
 
 fail() {
     printf '%s\n' "$@" >&2

@@ -110,6 +110,10 @@ class _Stack:
             self._start()
             self._enter("ready")
             compose.tell(self._context, self._project)
+            self._output.say(
+                "  `docker compose` alone uses this stack and its data after\n"
+                f"  export COMPOSE_PROJECT_NAME={self._project.name}\n"
+            )
             if detach:
                 self._output.say("  It runs in containers. make logs follows, make down stops.\n")
                 return 0
