@@ -64,7 +64,33 @@ OPERATIONS: Mapping[str, HttpRule] = {
 }
 
 
-class JobsApi:
+class RunJobsApi:
+    """Common part of the services below: each asks for the permission before it looks anything up."""
+
+    def __init__(
+        self, state: RunJobsState, executions: Executions, *, names: RunNames, guard: Guard
+    ) -> None:
+        self._state = state
+        self._executions = executions
+        self._names = names
+        self._guard = guard
+        self._records = {
+            "JOB": state.jobs,
+            "EXECUTION": state.executions,
+            "TASK": state.tasks,
+            "OPERATION": state.operations,
+        }
+
+    def _find(self, kind: str, text: str, call: ApiCall, permission: str) -> Pb:
+        """Return a resource by its name. Raises PermissionDenied or NotFound."""
+        name = self._names.read(kind, text)
+        self._guard.require(call.caller, permission, name.full)
+        if (found := self._records[kind].get(name.full)) is None:
+            raise name.missing()
+        return found
+
+
+class JobsApi(RunJobsApi):
     """Jobs, kept and run."""
 
     def __init__(
@@ -77,11 +103,8 @@ class JobsApi:
         guard: Guard,
         clock: Clock,
     ) -> None:
-        self._state = state
-        self._executions = executions
+        super().__init__(state, executions, names=names, guard=guard)
         self._maker = maker
-        self._names = names
-        self._guard = guard
         self._clock = clock
 
     def rpcs(self) -> tuple[Rpc, ...]:
@@ -111,7 +134,7 @@ class JobsApi:
         return self._keep(job, call, validate_only=request.validate_only)
 
     async def get(self, request: Pb, call: ApiCall) -> Pb:
-        return self._find(request.name, call, "run.jobs.get")
+        return self._find("JOB", request.name, call, "run.jobs.get")
 
     async def list(self, request: Pb, call: ApiCall) -> Pb:
         parent = self._names.read("LOCATION", request.parent)
@@ -141,7 +164,7 @@ class JobsApi:
 
         The etag is not looked at, and neither is it by Google.
         """
-        job = self._find(request.name, call, "run.jobs.delete")
+        job = self._find("JOB", request.name, call, "run.jobs.delete")
         set_moment(job.delete_time, self._clock.now())
         operation = finished(job, self._names)
         if not request.validate_only:
@@ -193,13 +216,6 @@ class JobsApi:
         account = f"projects/{project}/serviceAccounts/{job.template.template.service_account}"
         self._guard.require(call.caller, "iam.serviceAccounts.actAs", account)
 
-    def _find(self, text: str, call: ApiCall, permission: str) -> Pb:
-        name = self._names.read("JOB", text)
-        self._guard.require(call.caller, permission, name.full)
-        if (job := self._state.jobs.get(name.full)) is None:
-            raise name.missing()
-        return job
-
 
 def _creation(request: Pb, name: ResourceName) -> Pb:
     return of.CreateJobRequest(
@@ -207,16 +223,8 @@ def _creation(request: Pb, name: ResourceName) -> Pb:
     )
 
 
-class ExecutionsApi:
+class ExecutionsApi(RunJobsApi):
     """Executions and their tasks, read and ended."""
-
-    def __init__(
-        self, state: RunJobsState, executions: Executions, *, names: RunNames, guard: Guard
-    ) -> None:
-        self._state = state
-        self._executions = executions
-        self._names = names
-        self._guard = guard
 
     def rpcs(self) -> tuple[Rpc, ...]:
         executions = (
@@ -240,7 +248,7 @@ class ExecutionsApi:
         )
 
     async def get(self, request: Pb, call: ApiCall) -> Pb:
-        return self._find(request.name, call, "run.executions.get")
+        return self._find("EXECUTION", request.name, call, "run.executions.get")
 
     async def list(self, request: Pb, call: ApiCall) -> Pb:
         parent = self._names.read("JOB", request.parent, wild=True)
@@ -252,23 +260,19 @@ class ExecutionsApi:
 
     async def delete(self, request: Pb, call: ApiCall) -> Pb:
         """End and delete an execution. The etag is not looked at, and neither is it by Google."""
-        execution = self._find(request.name, call, "run.executions.delete")
+        execution = self._find("EXECUTION", request.name, call, "run.executions.delete")
         if request.validate_only:
             return of.Operation(done=True)
         return self._executions.delete(execution)
 
     async def cancel(self, request: Pb, call: ApiCall) -> Pb:
-        execution = self._find(request.name, call, "run.executions.cancel")
+        execution = self._find("EXECUTION", request.name, call, "run.executions.cancel")
         if request.validate_only:
             return of.Operation(done=True)
         return self._executions.cancel(execution)
 
     async def get_task(self, request: Pb, call: ApiCall) -> Pb:
-        name = self._names.read("TASK", request.name)
-        self._guard.require(call.caller, "run.tasks.get", name.full)
-        if (task := self._state.tasks.get(name.full)) is None:
-            raise name.missing()
-        return task
+        return self._find("TASK", request.name, call, "run.tasks.get")
 
     async def list_tasks(self, request: Pb, call: ApiCall) -> Pb:
         parent = self._names.read("EXECUTION", request.parent, wild=True)
@@ -279,13 +283,6 @@ class ExecutionsApi:
         records, token = pick(found, request, key=by_index)
         return of.ListTasksResponse(tasks=records, next_page_token=token)
 
-    def _find(self, text: str, call: ApiCall, permission: str) -> Pb:
-        name = self._names.read("EXECUTION", text)
-        self._guard.require(call.caller, permission, name.full)
-        if (execution := self._state.executions.get(name.full)) is None:
-            raise name.missing()
-        return execution
-
     def _check_job(self, name: ResourceName) -> None:
         if name.short != "-" and self._state.jobs.get(name.full) is None:
             raise name.missing()
@@ -294,16 +291,8 @@ class ExecutionsApi:
 LONGEST_WAIT = 3600.0
 
 
-class OperationsApi:
+class OperationsApi(RunJobsApi):
     """Answers what clients ask of operations while they wait for them."""
-
-    def __init__(
-        self, state: RunJobsState, executions: Executions, *, names: RunNames, guard: Guard
-    ) -> None:
-        self._state = state
-        self._executions = executions
-        self._names = names
-        self._guard = guard
 
     def rpcs(self) -> tuple[Rpc, ...]:
         of = operations_pb2
@@ -325,7 +314,7 @@ class OperationsApi:
         )
 
     async def get(self, request: Pb, call: ApiCall) -> Pb:
-        return self._find(request.name, call, "run.operations.get")[1]
+        return self._find("OPERATION", request.name, call, "run.operations.get")
 
     async def list(self, request: Pb, call: ApiCall) -> Pb:
         parent = self._names.read("LOCATION", request.name).full
@@ -337,22 +326,15 @@ class OperationsApi:
         return operations_pb2.ListOperationsResponse(operations=operations, next_page_token=token)
 
     async def delete(self, request: Pb, call: ApiCall) -> Pb:
-        name, _ = self._find(request.name, call, "run.operations.delete")
-        self._state.operations.delete(name.full)
+        operation = self._find("OPERATION", request.name, call, "run.operations.delete")
+        self._state.operations.delete(operation.name)
         return Empty()
 
     async def wait(self, request: Pb, call: ApiCall) -> Pb:
         """Answer when the operation is done, or after the request's timeout, with what is known."""
-        _, operation = self._find(request.name, call, "run.operations.get")
+        operation = self._find("OPERATION", request.name, call, "run.operations.get")
         if not operation.done:
             given = seconds(request.timeout) if request.HasField("timeout") else LONGEST_WAIT
             within = min(max(given, 0.0), LONGEST_WAIT)
             await self._executions.settled(operation, within=within)
         return self._state.operations.get(operation.name) or operation
-
-    def _find(self, text: str, call: ApiCall, permission: str) -> tuple[ResourceName, Pb]:
-        name = self._names.read("OPERATION", text)
-        self._guard.require(call.caller, permission, name.full)
-        if (operation := self._state.operations.get(name.full)) is None:
-            raise name.missing()
-        return name, operation
