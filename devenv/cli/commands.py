@@ -141,31 +141,33 @@ def up(
 @cli.command()
 def down(json: Json = False) -> int:
     """Stop the stack; the data stays."""
-    return run_module("stop", function="down", json=json)
+    return run_module("lifecycle", function="down", json=json)
 
 
 @cli.command()
 def status(json: Json = False) -> int:
     """Print what runs, where it is, and how to sign in."""
-    return run_module("status", json=json)
+    return run_module("lifecycle", function="status", json=json)
 
 
 @cli.command()
 def start(service: Service, json: Json = False) -> int:
     """Start a service that was stopped or has failed."""
-    return run_module("control", json=json, command="start", service=service)
+    return run_module("lifecycle", function="control", json=json, command="start", service=service)
 
 
 @cli.command()
 def stop(service: Service, json: Json = False) -> int:
     """Stop one service of the running stack; `down` stops the stack."""
-    return run_module("control", json=json, command="stop", service=service)
+    return run_module("lifecycle", function="control", json=json, command="stop", service=service)
 
 
 @cli.command()
 def restart(service: Service, json: Json = False) -> int:
     """Stop and start a service, or run a step such as `migrate` again."""
-    return run_module("control", json=json, command="restart", service=service)
+    return run_module(
+        "lifecycle", function="control", json=json, command="restart", service=service
+    )
 
 
 @cli.command()
@@ -242,7 +244,7 @@ def open_page(
     json: Json = False,
 ) -> int:
     """Open the page of a service in the browser, and print its URL."""
-    return run_module("browse", json=json, page=page)
+    return run_module("run", function="open_page", json=json, page=page)
 
 
 @cli.command()
@@ -255,7 +257,7 @@ def reset(
     json: Json = False,
 ) -> int:
     """Stop the stack and delete its data, whichever runtime has made them; snapshots stay."""
-    return run_module("stop", function="reset", json=json, yes=yes, to=to)
+    return run_module("lifecycle", function="reset", json=json, yes=yes, to=to)
 
 
 @snapshots.command()

@@ -14,8 +14,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 def make_output(*, json: bool = False) -> Any:
     """Return the printer of a command."""
-    from devenv.cli.hints import has_make  # noqa: PLC0415 - as below
-    from devenv.cli.output import CliOutput  # noqa: PLC0415 - rich, which --help does not need
+    from devenv.cli.output import CliOutput, has_make  # noqa: PLC0415 - rich; --help needs none
 
     colour = wants_colour(terminal=sys.stderr.isatty() and sys.stdout.isatty())
     make = has_make(Path.cwd())

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TextIO
 from zlib import crc32
 
@@ -16,7 +17,6 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from devenv.cli.hints import without_make
 from devenv.stack.logfile import LogLevel
 
 WIDTH = 8  # of the names of services
@@ -204,3 +204,35 @@ def _log_entry(line: str) -> dict[str, str] | None:
     if not isinstance(entry, dict) or not entry.get("message"):
         return None
     return {str(name): str(value) for name, value in entry.items()}
+
+
+# Messages name the short commands of our Makefile. Most projects have none that starts devenv: there
+# `make up` becomes `devenv up`.
+_COMMAND = re.compile(
+    r"\bmake (up|down|status|logs|run|reset|doctor|start|stop|restart)\b"
+    r"((?: [A-Z]+=(?:'[^']*'|[\w./:-]*\w))*)"
+)
+_OPTION = re.compile(r" ([A-Z]+)=('[^']*'|\S+)")
+_WORDS = {"MODE": "--mode ", "RUNTIME": "--runtime ", "JOBS": "--jobs ", "S": "", "CMD": "-- "}
+_SWITCHES = {"YES": "--yes", "DETACH": "--detach", "JSON": "--json"}
+
+
+def has_make(folder: Path) -> bool:
+    """Return whether a folder's Makefile has the short commands."""
+    try:
+        return "devenv" in (folder / "Makefile").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+def without_make(text: str) -> str:
+    """Return a message with `devenv` in place of the commands of a Makefile."""
+    return _COMMAND.sub(lambda found: f"devenv {found[1]}{_options(found[2])}", text)
+
+
+def _options(text: str) -> str:
+    words = (
+        _SWITCHES.get(name) or f"{_WORDS.get(name, '')}{value.strip(chr(39))}"
+        for name, value in _OPTION.findall(text)
+    )
+    return "".join(f" {word}" for word in words)

@@ -1,9 +1,10 @@
-"""`run`, `shell`, `psql`, `env`: the environment of a service, for a command, a person or to paste."""
+"""Ways into the running stack: `run`, `shell`, `psql`, `env`, and its pages in the browser."""
 
 import os
 import re
 import shlex
 import shutil
+import webbrowser
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
@@ -11,8 +12,8 @@ from devenv.cli import compose
 from devenv.cli.context import Context
 from devenv.environment import login_shell, machine
 from devenv.local_stack import LocalStack
-from devenv.services import builtin, declared, facts
-from devenv.stack.problems import StackError
+from devenv.services import builtin, declared, facts, urls
+from devenv.stack.problems import StackError, UsageProblem
 
 
 def run(context: Context, *, command: list[str], service: str, account: str) -> int:
@@ -132,3 +133,22 @@ def _become(context: Context, command: list[str], environ: Mapping[str, str]) ->
     except OSError as error:
         context.output.fail(f"{command[0]}: {error.strerror}.")
         return 1
+
+
+def open_page(context: Context, *, page: str) -> int:
+    """Print the URL of a service and open it. Raises StackError."""
+    if project := compose.find(context):
+        _, found = compose.look(context, project)
+        places = found["urls"]
+    else:
+        places = urls(context.running_stack())
+    pages = {name: url for name, url in places.items() if url.startswith(("http://", "https://"))}
+    if page not in pages:
+        raise UsageProblem(
+            f"{page!r:.60} has no page in this stack; there are {', '.join(pages)}.",
+            hint="devenv open " + next(iter(pages), "web"),
+        )
+    context.output.result({"page": page, "url": pages[page]}, pages[page])
+    if not webbrowser.open(pages[page]):
+        raise StackError("There is no browser here.", hint=f"open {pages[page]} yourself")
+    return 0

@@ -64,7 +64,7 @@ def _open(context: Context) -> published.Published | None:
 
 def _check(config: TunnelConfig, context: Context) -> int:
     from devenv.tunnel import checks  # noqa: PLC0415 - as above
-    from devenv.tunnel.station import TunnelPlace, trial  # noqa: PLC0415 - as above
+    from devenv.tunnel.tunnel import TunnelPlace, trial  # noqa: PLC0415 - as above
 
     stack, service = _declared(context.config)
     place = TunnelPlace(

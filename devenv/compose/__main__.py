@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from devenv.compose import cloud, inside
+from devenv.compose import inside
 
 
 def main() -> int:
@@ -14,7 +14,7 @@ def main() -> int:
     if arguments.command == "prepare":
         inside.prepare(root)
     elif arguments.command == "cloud":
-        cloud.become(root, project=arguments.project)
+        inside.become_cloud(root, project=arguments.project)
     elif arguments.command == "facts":
         print(inside.told(root))  # noqa: T201 - read by `make status`
     else:

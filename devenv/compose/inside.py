@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from socket import gaierror, gethostbyname
+from socket import gaierror, gethostbyname, gethostname
 from typing import NoReturn
 
 from devenv.config import Config, load
@@ -18,6 +18,7 @@ from devenv.environment import wants_reload
 from devenv.local_stack import LocalStack
 from devenv.secrets import POSTGRES_PASSWORD
 from devenv.services import declared, facts
+from devenv.services.builtin import write_cloud_file
 from devenv.stack.runner import RunnerState, ServiceRunner
 from devenv.stack.service import StackService, levels
 from devenv.stack.statefile import StackState
@@ -27,6 +28,8 @@ _JOBS = _RUNTIME = "docker"
 ROOT_MARK = "{root}"
 _STORAGE = "fake-gcs"
 _OWNER = 1000  # of this image
+_SOCKET = Path("/var/run/docker.sock")
+_CLOUD_PORT = 4588
 _POSTGRES = 999  # of the image postgres:17
 # Images of others get accounts of their own: ours may read the secrets that lie beside their folders.
 _FOLDERS = {"gcp": _OWNER, "mail": _OWNER, _STORAGE: 1002, "postgres": _POSTGRES}
@@ -179,3 +182,38 @@ def told(root: Path) -> str:
             "written": json.loads(written.replace(f"{root}/", f"{ROOT_MARK}/")),
         }
     )
+
+
+def become_cloud(root: Path, *, project: str) -> NoReturn:
+    """Execute `python -m devenv.gcp`; it shares a network with the container of each job."""
+    _step_down()
+    elsewhere, (_, ours) = storage(), stack(root)
+    command = (
+        *(sys.executable, "-m", "devenv.gcp"),
+        *("--config", str(write_cloud_file(ours)), "--folder", str(root)),
+        *("--data", str(ours.folder.cloud)),
+        *("--plain-port", str(_CLOUD_PORT), "--bind", "0.0.0.0"),  # noqa: S104 - of a container
+        *("--jobs", "docker", "--label", project, "--container-host", "gcp"),
+        *("--container", gethostname()),  # the engine names containers by their id
+        *(f"--service-port={each}" for each in _places(ours)),
+        *(("--storage", elsewhere) if elsewhere else ()),
+    )
+    os.execv(command[0], command)
+
+
+def _places(stack: LocalStack) -> list[str]:
+    """Return the addresses of Cloud Run's services: containers with the names of our services."""
+    return [
+        f"{run}={name}:{stack.ports[name]}"
+        for name in stack.config.commands()
+        if (run := stack.run_service(name))
+    ]
+
+
+def _step_down() -> None:
+    """Drop root, but keep the group that owns the engine's socket."""
+    if os.geteuid() != 0:
+        return
+    os.setgroups([_SOCKET.stat().st_gid])
+    os.setgid(_OWNER)
+    os.setuid(_OWNER)

@@ -18,8 +18,7 @@ from devenv.stack.process import send_signal
 from devenv.tunnel import published
 from devenv.tunnel.config import TunnelConfig
 from devenv.tunnel.published import Published
-from devenv.tunnel.station import Station, TunnelPlace
-from devenv.tunnel.tunnel import TunnelFailed
+from devenv.tunnel.tunnel import Station, TunnelFailed, TunnelPlace
 
 log = logging.getLogger(__name__)
 

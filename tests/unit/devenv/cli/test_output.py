@@ -5,8 +5,7 @@ from io import StringIO
 
 import pytest
 
-from devenv.cli.hints import without_make
-from devenv.cli.output import CliOutput, readable, table
+from devenv.cli.output import CliOutput, readable, table, without_make
 
 
 def output(*, json: bool = False, colour: bool = False) -> CliOutput:

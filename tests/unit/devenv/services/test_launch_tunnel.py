@@ -16,7 +16,7 @@ from devenv.stack import statefile
 from devenv.stack.problems import Check
 from devenv.stack.statefile import ServiceState, StackState
 from devenv.tunnel import published
-from devenv.tunnel.station import Station
+from devenv.tunnel.tunnel import Station
 from tests.declared import config_in
 from tests.unit.devenv.tunnel import samples
 

@@ -1,4 +1,4 @@
-"""`down` and `reset`: stop the stack of this folder, and delete its data."""
+"""Commands on the running stack: `status`, `start`, `stop`, `restart`, `down`, `reset`."""
 
 import shutil
 import signal
@@ -7,14 +7,18 @@ import time
 from pathlib import Path
 
 import typer
+from rich.console import Group
 
-from devenv.cli import compose, snapshot
+from devenv.cli import compose, snapshot, summary
 from devenv.cli.context import Context
-from devenv.services import bridge
+from devenv.cli.output import table
+from devenv.services import bridge, facts
 from devenv.stack import statefile
-from devenv.stack.problems import StateUnreadable
+from devenv.stack.control import connect
+from devenv.stack.problems import StackError, StateUnreadable
 from devenv.stack.process import send_signal
 from devenv.stack.snapshot import SnapshotStore
+from devenv.stack.statefile import StackState
 
 _TIMEOUT = 40.0
 _PAUSE = 0.05
@@ -104,3 +108,58 @@ def _supervisor(context: Context) -> int:
             f"{context.config.state_file} names no supervisor. Nothing was stopped.", hint=hint
         )
     return pid
+
+
+_DONE = {"start": "started", "stop": "stopped", "restart": "restarted"}
+
+
+def control(context: Context, *, command: str, service: str) -> int:
+    """Start, stop or restart a service; return when that is done."""
+    if project := compose.find(context):
+        compose.control(project, command, service)
+        result: dict[str, object] = {"service": service}
+    else:
+        with (
+            connect(running(context).control) as client,
+            context.output.progress(f"{service}: {command}"),
+        ):
+            result = {"service": service, **client.ask(command, service=service)}
+    context.output.success(f"{service} {_DONE[command]}.")
+    context.output.result(result, "")
+    return 0
+
+
+def running(context: Context) -> StackState:
+    """Return the state of the stack that runs as processes. Raises StackError if none does."""
+    if not context.is_running():
+        raise StackError("The developer environment does not run.", hint="make up")
+    return context.state()
+
+
+def status(context: Context) -> int:
+    """Print what runs, where it is, and how to sign in."""
+    if project := compose.find(context):
+        return compose.status(context, project)
+    if not context.is_running():
+        context.output.result({"phase": "stopped"}, "  stopped")
+        context.output.fail("The developer environment does not run.", hint="make up")
+        return 1
+    state = context.state()
+    stack = context.stack_of(state)
+    found = facts.gather(context.config, stack, state)
+    places = found["urls"]
+    rows = [
+        (
+            name,
+            one.state,
+            str(one.pid or ""),
+            places.get(name, ""),
+            f"{one.restarts} restarts" if one.restarts else "",
+            one.note,
+        )
+        for name, one in state.services.items()
+    ]
+    services = table(rows) if rows else "  starting"
+    shown = summary.table_of(context.config, stack, found)
+    context.output.result(found, Group(services, shown))
+    return 0
