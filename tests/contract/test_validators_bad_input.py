@@ -5,7 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from validibot_shared.validations.envelopes import ValidationOutputEnvelope, ValidationStatus
+from validibot_shared.validations.envelopes import (
+    Severity,
+    ValidationOutputEnvelope,
+    ValidationStatus,
+)
 
 from validators.energyplus.validate import VALIDATOR as ENERGYPLUS
 from validators.fmu.validate import VALIDATOR as FMU
@@ -33,7 +37,8 @@ def answer(folder: Path, slug: str, submission: Path, **options: Any) -> Validat
 
 
 def codes(output: ValidationOutputEnvelope) -> list[str | None]:
-    return [message.code for message in output.messages]
+    """Return the codes of the errors."""
+    return [message.code for message in output.messages if message.severity is Severity.ERROR]
 
 
 @pytest.mark.parametrize(
@@ -157,6 +162,7 @@ def test_misbehaving_native_code_is_a_finding(tmp_path: Path, mode: int, code: s
         ({"input_values": {"nobody": 1}}, "FMU_UNKNOWN_VARIABLE"),
         ({"output_variables": ["nobody"]}, "FMU_UNKNOWN_VARIABLE"),
         ({"input_values": {"rate": "fast"}}, "FMU_VALUE_REFUSED"),
+        ({"input_values": {"level": 1}}, "FMU_VARIABLE_NOT_SETTABLE"),
         ({"input_values": {"rate": -1}}, "FMU_CALL_FAILED"),
         ({"simulation": {"start_time": 2, "stop_time": 1}}, "FMU_TIMES_REFUSED"),
         ({"simulation": {"stop_time": 1e9, "step_size": 1e-9}}, "FMU_TIMES_REFUSED"),

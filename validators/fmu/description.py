@@ -1,64 +1,52 @@
-"""Description and native code of an FMU, checked before a simulation.
+"""Model description of an FMU: its interfaces, its experiment and its variables.
 
-`modelDescription.xml` is parsed without entities and up to a size limit.
+`modelDescription.xml` is parsed without entities and up to a size limit. Only what a step needs is
+read, by the rules of FMI 2.0.5 (sections 2.2.7 and 3.3) and FMI 3.0.2 (section 2.4.7). The same
+files are accepted by the product's engine `fmu-probe`.
 """
 
-import os
-import platform
-import sys
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from lxml import etree
 
 from validators.fmu.archive import FmuRefused
-from validators.sdk.validation import Failure
+from validators.fmu.variable import INTEGER_RANGES, Experiment, FmuVariable, Unit
 
-_SIZE_LIMIT = 32 << 20
+DESCRIPTION_LIMIT = 16 << 20
+VARIABLE_LIMIT = 100_000
+_ELEMENT_LIMIT = 1_000_000
+_FMI2_TYPES = ("Real", "Integer", "Boolean", "String", "Enumeration")
+_FMI3_TYPE = re.compile(r"Float(32|64)|U?Int(8|16|32|64)|Boolean|String|Binary|Enumeration|Clock")
 _INTERFACES = ("CoSimulation", "ModelExchange")
-_NUMBERS = {"Real", "Float32", "Float64"}
-_STRINGS = {"String", "Enumeration", "Binary"}
-_HERE = {
-    ("linux", "x86_64"): ("linux64", "x86_64-linux", ".so"),
-    ("linux", "aarch64"): ("aarch64-linux", "aarch64-linux", ".so"),
-    ("darwin", "x86_64"): ("darwin64", "x86_64-darwin", ".dylib"),
-    ("darwin", "arm64"): ("darwin64", "aarch64-darwin", ".dylib"),
-}
 
 
-@dataclass(frozen=True, kw_only=True)
-class FmuVariable:
-    """Variable of an FMU."""
-
-    name: str
-    causality: str
-    type: str
-
-    def accepts(self, value: Any) -> bool:
-        """Return whether a value, or each value of a list, has the variable's type."""
-        values = value if isinstance(value, list) else [value]
-        return all(self._accepts_scalar(item) for item in values)
-
-    def _accepts_scalar(self, value: Any) -> bool:
-        if self.type == "Boolean":
-            return isinstance(value, bool)
-        if self.type in _NUMBERS:
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        if self.type in _STRINGS:
-            return isinstance(value, str | int)
-        return isinstance(value, int)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Description:
     """Model description. `identifiers` are the names of the binaries, one for each interface."""
 
-    fmi_version: str
-    model_name: str | None
-    guid: str | None
-    identifiers: list[str]
-    variables: dict[str, FmuVariable]
+    def __init__(self, root: etree._Element) -> None:
+        self.fmi_version = root.get("fmiVersion", "")
+        self.model_name = root.get("modelName")
+        self.guid = root.get("guid") or root.get("instantiationToken")
+        self.generation_tool = root.get("generationTool", "")
+        interfaces = [node for name in _INTERFACES for node in root.iterfind(name)]
+        self.identifiers = [name for node in interfaces if (name := node.get("modelIdentifier"))]
+        self.needs_tool = any(
+            node.get("needsExecutionTool") in {"true", "1"} for node in interfaces
+        )
+        self.variable_steps = all(
+            node.get("canHandleVariableCommunicationStepSize") in {"true", "1"}
+            for node in root.iterfind("CoSimulation")
+        )
+        self.experiment = _experiment(root)
+        self.variables = _variables(root)
+
+    @property
+    def is_fmi3(self) -> bool:
+        """Return whether the FMU is of FMI 3."""
+        return self.fmi_version.startswith("3.")
 
     @property
     def outputs(self) -> list[str]:
@@ -72,8 +60,9 @@ def read_description(folder: Path) -> Description:
     if not path.is_file():
         text = "The archive has no modelDescription.xml: it is not an FMU."
         raise FmuRefused(text, code="FMU_NO_MODEL_DESCRIPTION")
-    if path.stat().st_size > _SIZE_LIMIT:
-        raise FmuRefused("modelDescription.xml is too large.", code="FMU_TOO_LARGE")
+    if (size := path.stat().st_size) > DESCRIPTION_LIMIT:
+        text = f"modelDescription.xml has {size} bytes; {DESCRIPTION_LIMIT} are allowed."
+        raise FmuRefused(text, code="FMU_TOO_LARGE")
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
     try:
         root = etree.parse(path, parser).getroot()
@@ -81,39 +70,193 @@ def read_description(folder: Path) -> Description:
         raise _invalid(_why_not_parsed(error.msg)) from error
     if root.getroottree().docinfo.internalDTD is not None:
         raise _invalid("it declares a document type")
-    return _describe(root)
+    _check_root(root)
+    return Description(root)
 
 
-def _describe(root: etree._Element) -> Description:
+def _check_root(root: etree._Element) -> None:
     version = root.get("fmiVersion", "")
-    if root.tag != "fmiModelDescription" or version[:2] not in {"1.", "2.", "3."}:
-        raise _invalid(f"its root is {root.tag!r} with fmiVersion {version!r}")
-    identifiers = [
-        node.get("modelIdentifier", "") for name in _INTERFACES for node in root.iterfind(name)
+    if root.tag != "fmiModelDescription":
+        raise _invalid(f"its root is {root.tag!r} instead of 'fmiModelDescription'")
+    if version[:2] not in {"2.", "3."}:
+        text = f"The FMU is of FMI version {version!r}; export it as FMI 2.0 or 3.0."
+        raise FmuRefused(text, code="FMU_VERSION_UNSUPPORTED")
+    if any(node.get("modelIdentifier") for name in _INTERFACES for node in root.iterfind(name)):
+        return
+    if root.find("ScheduledExecution") is not None:
+        text = (
+            "The FMU offers only scheduled execution, which needs a real-time scheduler; "
+            "export it for co-simulation or model exchange."
+        )
+        raise FmuRefused(text, code="FMU_SCHEDULED_EXECUTION")
+    raise _invalid("it offers neither co-simulation nor model exchange")
+
+
+def _experiment(root: etree._Element) -> Experiment:
+    node = root.find("DefaultExperiment")
+    found = {} if node is None else {str(name): _number(node, str(name)) for name in node.attrib}
+    step = found.get("stepSize")
+    for interface in root.iterfind("CoSimulation"):
+        step = step or _number(interface, "fixedInternalStepSize")
+    return Experiment(
+        start=found.get("startTime"),
+        stop=found.get("stopTime"),
+        step=step if step and step > 0 else None,
+        tolerance=found.get("tolerance"),
+    )
+
+
+def _variables(root: etree._Element) -> dict[str, FmuVariable]:
+    parent = root.find("ModelVariables")
+    nodes = [] if parent is None else list(parent.iterchildren("*"))
+    if len(nodes) > VARIABLE_LIMIT:
+        text = f"The FMU has {len(nodes)} variables; {VARIABLE_LIMIT} are allowed."
+        raise FmuRefused(text, code="FMU_TOO_LARGE")
+    is_fmi3 = root.get("fmiVersion", "").startswith("3.")
+    types = _type_definitions(root, is_fmi3=is_fmi3)
+    units = _units(root)
+    starts = (
+        {node.get("valueReference"): node.get("start", "") for node in nodes} if is_fmi3 else {}
+    )
+    variables = [
+        _variable(node, is_fmi3=is_fmi3, types=types, units=units, starts=starts) for node in nodes
     ]
-    if version.startswith("1."):
-        identifiers = [root.get("modelIdentifier", "")]
-    if not any(identifiers):
-        raise _invalid("it offers neither co-simulation nor model exchange")
-    variables = [_variable(node) for node in root.iterfind("ModelVariables/*")]
-    return Description(
-        fmi_version=version,
-        model_name=root.get("modelName"),
-        guid=root.get("guid") or root.get("instantiationToken"),
-        identifiers=[name for name in identifiers if name],
-        variables={variable.name: variable for variable in variables},
-    )
+    return {variable.name: variable for variable in variables}
 
 
-def _variable(node: etree._Element) -> FmuVariable:
-    """Read a variable; its type is a child element in FMI 1 and 2, the element itself in FMI 3."""
-    kind = node.tag
-    if kind == "ScalarVariable":
-        children = (str(child.tag) for child in node.iterchildren("*"))
-        kind = next((tag for tag in children if tag != "Annotations"), "Real")
+def _type_definitions(root: etree._Element, *, is_fmi3: bool) -> dict[str, etree._Element]:
+    """Return the elements that hold the attributes of each declared type."""
+    found = {}
+    for node in root.iterfind("TypeDefinitions/*"):
+        typed = node if is_fmi3 else node.find("*")
+        if typed is not None:
+            found[node.get("name", "")] = typed
+    return found
+
+
+def _units(root: etree._Element) -> dict[str, Unit]:
+    return {
+        node.get("name", ""): Unit(
+            name=node.get("name", ""),
+            displayed={
+                shown.get("name", ""): (
+                    _or(_number(shown, "factor"), 1.0),
+                    _or(_number(shown, "offset"), 0.0),
+                )
+                for shown in node.iterfind("DisplayUnit")
+            },
+        )
+        for node in root.iterfind("UnitDefinitions/Unit")
+    }
+
+
+def _variable(
+    node: etree._Element,
+    *,
+    is_fmi3: bool,
+    types: Mapping[str, etree._Element],
+    units: Mapping[str, Unit],
+    starts: Mapping[str | None, str],
+) -> FmuVariable:
+    name, reference = node.get("name"), node.get("valueReference", "")
+    if not name or not (reference.isascii() and reference.isdigit() and len(reference) <= 10):
+        raise _invalid(f"a variable in line {node.sourceline} has no name or no valueReference")
+    typed = _type_element(node, is_fmi3=is_fmi3)
+    kind = str(typed.tag)
+    declared = types.get(typed.get("declaredType", ""))
+
+    def attribute(key: str) -> str | None:
+        value: str | None = typed.get(key)
+        return value if value is not None or declared is None else declared.get(key)
+
+    continuous = kind in {"Real", "Float32", "Float64"}
+    causality = node.get("causality", "local")
+    variability = node.get("variability") or _variability(causality, continuous=continuous)
+    unit = attribute("unit")
     return FmuVariable(
-        name=node.get("name", ""), causality=node.get("causality", "local"), type=str(kind)
+        name=name,
+        causality=causality,
+        type=kind,
+        variability=variability,
+        initial=node.get("initial") or _initial(causality, variability),
+        reference=int(reference),
+        unit=units.get(unit, Unit(name=unit)) if unit else None,
+        relative=attribute("relativeQuantity") in {"true", "1"},
+        minimum=_bound(attribute("min"), kind),
+        maximum=_bound(attribute("max"), kind),
+        items=_items(declared) if kind == "Enumeration" else {},
+        shape=_shape(node, starts) if is_fmi3 else (),
     )
+
+
+def _type_element(node: etree._Element, *, is_fmi3: bool) -> etree._Element:
+    """Return the element of the type: the variable itself in FMI 3, a child in FMI 2."""
+    if is_fmi3:
+        if _FMI3_TYPE.fullmatch(str(node.tag)):
+            return node
+        raise _invalid(f"the variable {node.get('name')!r} has the unknown type {node.tag!r}")
+    for child in node:
+        if child.tag in _FMI2_TYPES:
+            return child
+    raise _invalid(f"the variable {node.get('name')!r} has no type")
+
+
+def _variability(causality: str, *, continuous: bool) -> str:
+    if causality in {"parameter", "calculatedParameter", "structuralParameter"}:
+        return "fixed"
+    return "continuous" if continuous else "discrete"
+
+
+def _initial(causality: str, variability: str) -> str:
+    """Return the default of `initial` (FMI 2.0.5, section 2.2.7; FMI 3.0.2, section 2.4.7.5)."""
+    if causality in {"input", "independent"}:
+        return ""
+    exact = causality in {"parameter", "structuralParameter"} or variability == "constant"
+    return "exact" if exact else "calculated"
+
+
+def _items(declared: etree._Element | None) -> dict[str, int]:
+    if declared is None:
+        return {}
+    return {
+        item.get("name", ""): int(value)
+        for item in declared.iterfind("Item")
+        if (value := item.get("value", "")).lstrip("-").isdigit() and len(value) < 20
+    }
+
+
+def _shape(node: etree._Element, starts: Mapping[str | None, str]) -> tuple[int, ...]:
+    sizes = []
+    for dimension in node.iterfind("Dimension"):
+        size = dimension.get("start") or starts.get(dimension.get("valueReference"), "")
+        if not size.isdigit() or len(size) > 9:
+            raise _invalid(f"the variable {node.get('name')!r} has a dimension without a size")
+        sizes.append(int(size))
+    if math.prod(sizes) > _ELEMENT_LIMIT:
+        text = f"The variable {node.get('name')!r} has more than {_ELEMENT_LIMIT} elements."
+        raise FmuRefused(text, code="FMU_TOO_LARGE")
+    return tuple(sizes)
+
+
+def _bound(text: str | None, kind: str) -> float | int | None:
+    try:
+        if text is None:
+            return None
+        return int(text) if kind in INTEGER_RANGES or kind == "Enumeration" else float(text)
+    except ValueError:
+        return None
+
+
+def _number(node: etree._Element, name: str) -> float | None:
+    try:
+        value = float(node.get(name, ""))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
 def _why_not_parsed(message: str) -> str:
@@ -127,39 +270,3 @@ def _invalid(why: str) -> FmuRefused:
     return FmuRefused(
         f"modelDescription.xml is not usable: {why}.", code="FMU_INVALID_MODEL_DESCRIPTION"
     )
-
-
-def require_binary(names: list[str], description: Description) -> None:
-    """Check that the FMU has native code for this machine. Raises FmuRefused."""
-    present = sorted({name.split("/")[1] for name in names if _is_binary(name)})
-    if not present:
-        text = "The FMU has no native code, only sources or documents."
-        raise FmuRefused(text, code="FMU_NO_BINARY")
-    machine = (sys.platform, platform.machine())
-    old, new, suffix = _HERE.get(machine, ("-".join(machine), "-".join(machine), ""))
-    here = new if description.fmi_version.startswith("3.") else old
-    wanted = {f"binaries/{here}/{name}{suffix}" for name in description.identifiers}
-    if not wanted & set(names):
-        text = (
-            f"The FMU has no native code for {here}, where it would run; "
-            f"it has: {', '.join(present)}."
-        )
-        raise FmuRefused(text, code="FMU_PLATFORM_MISMATCH")
-
-
-def require_executable(folder: Path) -> None:
-    """Check that libraries can be loaded from the folder. Raises Failure.
-
-    Docker mounts a tmpfs with `noexec` by default.
-    """
-    if sys.platform == "linux" and os.statvfs(folder).f_flag & os.ST_NOEXEC:
-        text = (
-            f"Native code of an FMU may not run in {folder}, because it is mounted noexec. "
-            "Mount it with exec (docker run --tmpfs /tmp:exec), "
-            "or name another folder in VALIDIBOT_ATTEMPT_SCRATCH_ROOT."
-        )
-        raise Failure(text, code="FMU_FOLDER_NOEXEC")
-
-
-def _is_binary(name: str) -> bool:
-    return name.startswith("binaries/") and name.endswith((".so", ".dll", ".dylib"))

@@ -1,13 +1,16 @@
 """Reading of the variables of an FMU (FMI 2.0 and 3.0) without running it.
 
-`probe` is for authors who set up a simulation; the engine checks submitted FMUs.
+`probe` is for authors who set up a simulation; the engine checks submitted FMUs. Both refuse what
+the container validator for FMUs refuses before a simulation, except for native code and options.
 """
 
 import re
+import stat
 import time
 import zipfile
 from collections.abc import Mapping
 from io import BytesIO
+from pathlib import PurePosixPath
 from typing import Any
 
 from lxml import etree
@@ -26,11 +29,15 @@ from validibot.engines.problems import BadDocument, DocumentProblem
 from validibot.engines.xml_text import parse_xml
 
 MAX_ENTRIES = 10_000
-MAX_DESCRIPTION_BYTES = 8 * 1024 * 1024
-MAX_VARIABLES = 50_000
+MAX_BYTES = 512 * 1024 * 1024
+MAX_DESCRIPTION_BYTES = 16 * 1024 * 1024
+MAX_VARIABLES = 100_000
 MAX_SHOWN = 1000
 _DESCRIPTION = "modelDescription.xml"
+_ENCRYPTED = 0x1
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _FMI2_TYPES = ("Real", "Integer", "Boolean", "String", "Enumeration")
+_INTERFACES = ("CoSimulation", "ModelExchange")
 _FMI3_TYPE = re.compile(r"Float(32|64)|U?Int(8|16|32|64)|Boolean|String|Binary|Enumeration|Clock")
 
 
@@ -49,8 +56,7 @@ def probe(content: bytes) -> FMUProbeResult:
 def _read_description(content: bytes) -> bytes:
     try:
         with zipfile.ZipFile(BytesIO(content)) as archive:
-            if len(archive.infolist()) > MAX_ENTRIES:
-                raise _bad(f"The archive has more than {MAX_ENTRIES} entries.")
+            _check_entries(archive.infolist())
             with archive.open(_DESCRIPTION) as file:
                 # Read with a limit: the size in the archive may be wrong.
                 description = file.read(MAX_DESCRIPTION_BYTES + 1)
@@ -63,10 +69,42 @@ def _read_description(content: bytes) -> bytes:
     return description
 
 
+def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
+    if len(entries) > MAX_ENTRIES:
+        raise _bad(f"The archive has more than {MAX_ENTRIES} entries.")
+    if sum(entry.file_size for entry in entries) > MAX_BYTES:
+        raise _bad(f"The archive unpacks to more than {MAX_BYTES} bytes.")
+    for entry in entries:
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or _DRIVE.match(entry.filename):
+            raise _bad(f"The archive has an entry outside its folder: {entry.filename!r}.")
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise _bad(f"The archive has a symbolic link: {entry.filename!r}.")
+        if entry.flag_bits & _ENCRYPTED:
+            raise _bad("The archive is encrypted.")
+
+
+def _check_interfaces(root: etree._Element) -> None:
+    if any(node.get("modelIdentifier") for name in _INTERFACES for node in root.iterfind(name)):
+        return
+    if root.find("ScheduledExecution") is not None:
+        raise _bad(
+            "The FMU offers only scheduled execution, which needs a real-time scheduler; "
+            "export it for co-simulation or model exchange."
+        )
+    raise _bad("The FMU offers neither co-simulation nor model exchange.")
+
+
 def _variables(root: etree._Element) -> list[FMUVariableMeta]:
     version = root.get("fmiVersion", "")
     if root.tag != "fmiModelDescription" or version[:2] not in ("2.", "3."):
-        raise _bad(f"{_DESCRIPTION} is not of FMI 2 or 3, but of {version or root.tag!r}.")
+        raise _bad(
+            f"{_DESCRIPTION} is not of FMI 2 or 3, but of {version or root.tag!r}; "
+            "export the model as FMI 2.0 or 3.0."
+        )
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise _bad(f"{_DESCRIPTION} declares a document type.")
+    _check_interfaces(root)
     found = root.find("ModelVariables")
     elements = [] if found is None else list(found.iterchildren("*"))
     if len(elements) > MAX_VARIABLES:

@@ -4,6 +4,7 @@ It is stored once, create-only, and its canonical digest must come back in the o
 validator whose storage token is confined to its attempt's folder finds copies of all files there.
 """
 
+import json
 import re
 from pathlib import PurePosixPath
 from typing import Any
@@ -62,7 +63,10 @@ def store_envelope(
         ),
     }
     envelope = _parse(step_run.step.validator.validation_type, document)
-    content = envelope.model_dump_json(indent=2).encode()
+    # A setting that the step leaves out stays out: validators tell it from one with the same value.
+    told = envelope.model_dump(mode="json", exclude={"inputs"})
+    told |= envelope.model_dump(mode="json", include={"inputs"}, exclude_unset=True)
+    content = json.dumps(told, indent=2, ensure_ascii=False).encode()
     get_storage(attempt.input_uri).create(attempt.input_uri, content, mime_type="application/json")
     return sha256_hex_for_model(envelope)
 

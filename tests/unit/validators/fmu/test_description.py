@@ -9,23 +9,18 @@ from types import SimpleNamespace
 import pytest
 
 from validators.fmu.archive import FmuRefused
-from validators.fmu.description import (
-    Description,
-    FmuVariable,
-    read_description,
-    require_binary,
-    require_executable,
-)
+from validators.fmu.binary import require_binary, require_executable
+from validators.fmu.description import Description, read_description
 from validators.sdk.validation import Failure
 
 FMI2 = """<fmiModelDescription fmiVersion="2.0" modelName="M" guid="{g}">
 <CoSimulation modelIdentifier="decay"/><ModelVariables>
-<ScalarVariable name="x" causality="output"><Real/></ScalarVariable>
-<ScalarVariable name="n" causality="parameter"><Annotations/><Integer/></ScalarVariable>
+<ScalarVariable name="x" valueReference="0" causality="output"><Real/></ScalarVariable>
+<ScalarVariable name="n" valueReference="0" causality="parameter"><Annotations/><Integer/></ScalarVariable>
 </ModelVariables></fmiModelDescription>"""
 FMI3 = """<fmiModelDescription fmiVersion="3.0" modelName="M" instantiationToken="{g}">
 <ModelExchange modelIdentifier="decay"/><ModelVariables>
-<Float64 name="x" causality="output"/><Int32 name="n" causality="parameter"/>
+<Float64 name="x" valueReference="0" causality="output"/><Int32 name="n" valueReference="1" causality="parameter"/>
 </ModelVariables></fmiModelDescription>"""
 LAUGHS = """<!DOCTYPE lolz [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>
 <fmiModelDescription fmiVersion="2.0">&b;</fmiModelDescription>"""
@@ -53,7 +48,8 @@ def test_fmi_2_and_3_descriptions_are_read(tmp_path: Path, xml: str, types: list
         "<a",
         "<html/>",
         '<fmiModelDescription fmiVersion="2.0"/>',
-        '<fmiModelDescription fmiVersion="9.0"/>',
+        FMI2.replace(' valueReference="0"', "", 1),
+        FMI2.replace("<Real/>", "<Complex/>"),
         LAUGHS,
         "<a>" * 10_000,
     ],
@@ -81,21 +77,17 @@ def test_missing_description_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "accepted"),
+    ("xml", "code", "words"),
     [
-        ("Real", 1, True),
-        ("Float64", [1.5, 2], True),
-        ("Real", True, False),
-        ("Real", "1", False),
-        ("Integer", 1, True),
-        ("Int32", 1.5, False),
-        ("Boolean", True, True),
-        ("Boolean", 1, False),
-        ("String", "a", True),
+        (FMI2.replace("2.0", "1.0"), "FMU_VERSION_UNSUPPORTED", "export it as FMI 2.0 or 3.0"),
+        (FMI3.replace("ModelExchange", "ScheduledExecution"), "FMU_SCHEDULED_EXECUTION", "only"),
     ],
 )
-def test_value_must_have_type_of_variable(kind: str, value: object, accepted: bool) -> None:
-    assert FmuVariable(name="v", causality="input", type=kind).accepts(value) is accepted
+def test_unsupported_kind_of_fmu_is_named(tmp_path: Path, xml: str, code: str, words: str) -> None:
+    with pytest.raises(FmuRefused, match=words) as caught:
+        described(tmp_path, xml)
+
+    assert caught.value.code == code
 
 
 @pytest.fixture
@@ -121,6 +113,12 @@ def test_platform_mismatch_error_lists_platforms(tmp_path: Path) -> None:
         require_binary(names, described(tmp_path, FMI2))
 
     assert caught.value.code == "FMU_PLATFORM_MISMATCH"
+
+
+@pytest.mark.usefixtures("_linux")
+def test_library_with_other_name_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FmuRefused, match=r"binaries/linux64 has x\.so, but .* names decay\.so"):
+        require_binary(["binaries/linux64/x.so"], described(tmp_path, FMI2))
 
 
 def test_fmu_without_binaries_is_refused(tmp_path: Path) -> None:

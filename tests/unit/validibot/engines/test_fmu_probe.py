@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from validators.fmu.archive import FmuRefused, unpack
+from validators.fmu.description import read_description
 from validibot.engines import Document, get_engine
 from validibot.engines.fmu_probe import MAX_DESCRIPTION_BYTES, MAX_ENTRIES, probe
 
 DECAY = Path(__file__).parents[4] / "validators/fmu/samples/decay.fmu"
 
 FMI3 = """<fmiModelDescription fmiVersion="3.0">
+  <CoSimulation modelIdentifier="m"/>
   <ModelVariables>
     <!-- a comment -->
     <Float64 name="x" valueReference="1" causality="output" variability="continuous" unit="m"/>
@@ -21,10 +24,13 @@ FMI3 = """<fmiModelDescription fmiVersion="3.0">
 </fmiModelDescription>"""
 
 
-def archive(description: str | bytes, name: str = "modelDescription.xml") -> bytes:
+def archive(
+    description: str | bytes, name: str = "modelDescription.xml", more: str = "more"
+) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr(name, description)
+        file.writestr(more, b"")
     return content.getvalue()
 
 
@@ -44,7 +50,8 @@ def test_probe_reads_variables_of_fmi_3() -> None:
     assert (n.value_type, n.unit, n.causality) == ("Int32", None, "local")
 
 
-FMI2 = '<fmiModelDescription fmiVersion="2.0"><ModelVariables>{}</ModelVariables></fmiModelDescription>'
+FMI2 = """<fmiModelDescription fmiVersion="2.0"><ModelExchange modelIdentifier="m"/>
+<ModelVariables>{}</ModelVariables></fmiModelDescription>"""
 
 REFUSED = {
     "empty": (b"", "not a readable zip"),
@@ -64,6 +71,17 @@ REFUSED = {
     ),
     "typeless": (archive(FMI2.format('<ScalarVariable name="x" valueReference="1"/>')), "no type"),
     "unknown type": (archive(FMI3.replace("Int32", "Int33")), "the unknown type"),
+    "scheduled": (archive(FMI3.replace("CoSimulation", "ScheduledExecution")), "only scheduled"),
+    "no interface": (archive(FMI3.replace("CoSimulation", "Other")), "neither"),
+    "document type": (archive(f"<!DOCTYPE fmiModelDescription>{FMI3}"), "document type"),
+    "path": (archive(FMI3, more="../evil"), "outside its folder"),
+    "drive": (archive(FMI3, more="C:/evil"), "outside its folder"),
+}
+ACCEPTED = {
+    "FMI 2": archive(FMI2.format("")),
+    "FMI 3": archive(FMI3),
+    "colon": archive(FMI3, more="resources/a:b"),
+    "sample": DECAY.read_bytes(),
 }
 
 
@@ -73,6 +91,29 @@ def test_probe_of_invalid_fmu_returns_failure(content: bytes, message: str) -> N
 
     assert result.status == "error"
     assert message in result.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "accepted"),
+    [
+        *((content, False) for content, _ in REFUSED.values()),
+        *((content, True) for content in ACCEPTED.values()),
+    ],
+    ids=[*REFUSED, *ACCEPTED],
+)
+def test_probe_and_validator_accept_the_same_fmus(
+    content: bytes, accepted: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "a.fmu").write_bytes(content)
+
+    try:
+        unpack(tmp_path / "a.fmu", tmp_path / "unpacked")
+        read_description(tmp_path / "unpacked")
+        simulated = True
+    except FmuRefused:
+        simulated = False
+
+    assert (probe(content).status == "success", simulated) == (accepted, accepted)
 
 
 def test_archive_with_too_many_files_is_refused() -> None:
