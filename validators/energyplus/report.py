@@ -36,7 +36,11 @@ _VERDICT = re.compile(
     r"EnergyPlus (?P<verdict>Completed Successfully|Terminated).*?"
     r"(?P<warnings>\d+) Warnings?; (?P<severe>\d+) Severe Errors?"
 )
-_SEVERITY = {"Warning": Severity.WARNING, "Severe": Severity.ERROR, "Fatal": Severity.ERROR}
+_LEVELS = {
+    "Warning": (Severity.WARNING, "ENERGYPLUS_WARNING"),
+    "Severe": (Severity.ERROR, "ENERGYPLUS_SEVERE"),
+    "Fatal": (Severity.ERROR, "ENERGYPLUS_FATAL"),
+}
 # Messages of one rule differ in names, which are in quotes or after `=`, and in numbers.
 _VARYING = re.compile(
     r"""(?<=\])\[[^\]]*\]|"[^"]*"|'[^']*'|=\s*[^,;\])]+|[-+]?\d[\d.:/]*(?:[eE][-+]?\d+)?"""
@@ -172,12 +176,10 @@ def _findings(rules: Iterable[_Rule], submitted: SubmittedModel) -> Iterator[Val
         texts = _texts(rule)
         room = _KEPT - kept[rule.level]
         kept[rule.level] += len(texts[:room])
+        severity, code = _LEVELS[rule.level]
         for text in texts[:room]:
             yield ValidationMessage(
-                severity=_SEVERITY[rule.level],
-                code=f"ENERGYPLUS_{rule.level.upper()}",
-                text=text,
-                location=submitted.locate(text),
+                severity=severity, code=code, text=text, location=submitted.locate(text)
             )
         if rule.count > _SEPARATE:
             left_out += 0 if texts[:room] else rule.count

@@ -1,6 +1,7 @@
 """Status and outputs of a finished run."""
 
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,13 @@ def test_every_output_of_engine_is_an_artifact(tmp_path: Path) -> None:
 
     # The helper writes the file with the end of the run.
     assert found == names | {"eplusout.end": "text/plain"}
+
+
+@pytest.mark.parametrize("module", ["artifacts", "outcome", "report", "series"])
+def test_every_code_is_documented(module: str) -> None:
+    source = Path(f"validators/energyplus/{module}.py").read_text()
+    page = Path("docs/validators.md").read_text()
+
+    codes = re.findall(r'"(ENERGYPLUS_[A-Z_]+)"', source)
+
+    assert [code for code in codes if f"`{code}`" not in page] == []
