@@ -5,24 +5,30 @@ to the size doubles it with each doubling; one that takes the square quadruples 
 the ratios is compared with a limit between the two, so the speed of the machine does not matter.
 
 A case is a name, a function from a size to content, and what reads the content. Add the cases of
-another parser to `CASES`.
+another parser to `CASES`. `BOUNDED` has inputs whose cost does not grow with their size but
+explodes: a check of them ends within the limits of its engine's manifest, here a few seconds.
+`SPEED` has large valid documents.
 """
 
 import itertools
+import json
 import os
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from validators.energyplus.model import ModelField, read_model
 from validators.energyplus.text import ModelUnreadable, read_text
 from validators.fmu.archive import FmuRefused
 from validators.fmu.description import read_description
-from validibot.engines import Document
+from validibot.engines import Document, Engine, Result
+from validibot.engines.assertions import Rule, evaluate
 from validibot.engines.json_schema import check as check_json
 from validibot.engines.xml_schema import check as check_xml
 
@@ -121,8 +127,209 @@ CASES = [
 ]
 
 
+# Processor time of the child process for `BOUNDED`; the manifests say 10 or 30 s.
+SECONDS = 3
+# Starting the child process, and work before and after it.
+OVERHEAD = 2
+_XS = '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"><xs:element name="r">{}</xs:element></xs:schema>'
+_RNG = (
+    '<grammar xmlns="http://relaxng.org/ns/structure/1.0"><start><element name="r">{}</element>'
+    "</start></grammar>"
+)
+_ENTITIES = "".join(f'<!ENTITY % a{n} "{f"%a{n - 1};" * 10}">' for n in range(1, 12))
+
+
+def _doubling(levels: int) -> dict[str, Any]:
+    definitions: dict[str, Any] = {"d0": {"type": "integer"}}
+    for number in range(1, levels):
+        used = {"$ref": f"#/$defs/d{number - 1}"}
+        definitions[f"d{number}"] = {"oneOf": [used, {"allOf": [used, {"type": "string"}]}]}
+    return {"$defs": definitions, "$ref": f"#/$defs/d{levels - 1}"}
+
+
+def _nested_one_of(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "integer"}
+    for _ in range(levels):
+        schema = {"oneOf": [schema, {"type": "string"}]}
+    return schema
+
+
+_TWO_WAYS = {
+    "allOf": [
+        {"properties": {"a": {"$ref": "#"}}},
+        {"properties": {"a": {"$ref": "#"}, "b": False}},
+    ]
+}
+_LOOK_AROUND = {"items": {"anyOf": [{"pattern": r"^(?=a)(?:(a+)+\\1)+$"}, {"pattern": "^(?=b)"}]}}
+_CHOICE = "".join(f'<xs:element name="a{n}" minOccurs="0" maxOccurs="9"/>' for n in range(900))
+_COUNTS = (
+    '<xs:complexType><xs:sequence maxOccurs="99999"><xs:element name="a" maxOccurs="99999"/>'
+    '<xs:element name="b" minOccurs="0" maxOccurs="99999"/></xs:sequence></xs:complexType>'
+)
+_PATTERN = (
+    '<xs:complexType><xs:sequence><xs:element name="i" maxOccurs="unbounded"><xs:simpleType>'
+    '<xs:restriction base="xs:string"><xs:pattern value="(a+)+b|(a|aa)+c"/></xs:restriction>'
+    "</xs:simpleType></xs:element></xs:sequence></xs:complexType>"
+)
+_INTERLEAVE = "".join(
+    f'<interleave><zeroOrMore><element name="a"><empty/></element></zeroOrMore><optional>'
+    f'<element name="b{n}"><empty/></element></optional></interleave>'
+    for n in range(200)
+)
+_LOOP = "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]"
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """An input whose check would take hours without limits, and the settings of its engine."""
+
+    name: str
+    engine: str
+    content: bytes = b""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    expression: str = ""
+
+    def run(self) -> None:
+        """Save a step and check a document, or evaluate an expression."""
+        module: Any = import_module(f"validibot.engines.{self.engine}")
+        engine: Engine = module.ENGINE
+        module.ENGINE = replace(engine, manifest=replace(engine.manifest, seconds=SECONDS))
+        try:
+            if self.expression:
+                evaluate([Rule(expression=self.expression)], {"payload": ["a"] * 1000})
+                return
+            engine.config.model_validate(self.config)
+            engine.check(Document(self.content, "a", ""), self.config)
+        except ValueError:  # refused when the step is saved
+            return
+        finally:
+            module.ENGINE = engine
+
+
+def _xml(name: str, content: str, schema: str) -> Bounded:
+    return Bounded(name, "xml_schema", content.encode(), {"schema": schema})
+
+
+def _json(name: str, content: str, schema: Mapping[str, Any]) -> Bounded:
+    return Bounded(name, "json_schema", content.encode(), {"schema": schema})
+
+
+def _cel(name: str, expression: str) -> Bounded:
+    return Bounded(name, "assertions", expression=expression)
+
+
+BOUNDED = [
+    _json("JSON Schema, 60 definitions that use the one before twice", "1", _doubling(60)),
+    _json(
+        "JSON Schema, recursion with two ways, 100 deep", '{"a":' * 100 + "1" + "}" * 100, _TWO_WAYS
+    ),
+    _json("JSON Schema, oneOf inside oneOf, 100 deep", "[]", _nested_one_of(100)),
+    _json("JSON Schema, a cycle of references", "1", {"$ref": "#"}),
+    _json(
+        "JSON Schema, patterns with look-around",
+        json.dumps(["a" * 40 + "!"] * 50_000),
+        _LOOK_AROUND,
+    ),
+    _xml(
+        "XSD, a choice of 900 optional elements",
+        "<r/>",
+        _XS.format(
+            f'<xs:complexType><xs:choice minOccurs="0" maxOccurs="unbounded">{_CHOICE}</xs:choice>'
+            "</xs:complexType>"
+        ),
+    ),
+    _xml("XSD, maxOccurs of 99999 inside another", f"<r>{'<a/>' * 9_000}</r>", _XS.format(_COUNTS)),
+    _xml(
+        "XSD, a pattern that backtracks",
+        f"<r>{f'<i>{"a" * 60}</i>' * 99}</r>",
+        _XS.format(_PATTERN),
+    ),
+    _xml(
+        "RELAX NG, 200 interleaved groups", f"<r>{'<a/>' * 2_000}<c/></r>", _RNG.format(_INTERLEAVE)
+    ),
+    _xml(
+        "DTD, a violation for each 4 bytes",
+        f"<r>{'<i/>' * 250_000}</r>",
+        "<!ELEMENT r (i*)><!ELEMENT i EMPTY><!ATTLIST i id CDATA #REQUIRED>",
+    ),
+    _xml(
+        "DTD, entities of entities",
+        "<r/>",
+        f'<!ENTITY % a0 "    ">{_ENTITIES}<!ELEMENT r ANY>%a11;',
+    ),
+    _cel("CEL, text that doubles", "['aaaaaaaa']" + ".map(x, x + x)" * 27 + "[0] == ''"),
+    _cel("CEL, a list of a billion numbers", "lists.range(1000000000).size() > 0"),
+    _cel(
+        "CEL, lists of lists that are compared",
+        "[[payload, payload]].all(a, [[a, a]].all(b, [[b, b]].all(c, [[c, c]].all(d, d == d))))",
+    ),
+    _cel(
+        "CEL, six nested loops",
+        f"{_LOOP}.all(a, {_LOOP}.all(b, {_LOOP}.all(c, {_LOOP}.all(d,"
+        f" {_LOOP}.all(e, {_LOOP}.all(f, true))))))",
+    ),
+    _cel("CEL, a pattern that repeats a repetition", "payload.all(x, x.matches('^(a+)+$'))"),
+]
+
+
+def bounds() -> Iterator[Row]:
+    """Yield a row for each input that would take hours: name, time, limit."""
+    for case in BOUNDED:
+        started = sum(os.times()[:4])
+        case.run()
+        seconds = sum(os.times()[:4]) - started
+        yield case.name, f"{seconds:.2f} s", f"≤ {SECONDS + OVERHEAD} s"
+
+
+def speed() -> Iterator[Row]:
+    """Yield the processor time of valid documents of 15 MB."""
+    row = '{{"id": {0}, "name": "name {0}", "value": {0}.5, "tags": ["a", "b"]}}'
+    content = f"[{','.join(map(row.format, range(200_000)))}]".encode()
+    yield _fastest("JSON Schema, a valid document", content, check_json, _ROWS, "≤ 1.5 s")
+    element = '<i id="{0}"><n>name {0}</n><v>{0}.5</v></i>\n'
+    content = f"<r>{''.join(map(element.format, range(290_000)))}</r>".encode()
+    yield _fastest("XML Schema, a valid document", content, check_xml, _ELEMENTS, "≤ 1 s")
+
+
+_ROWS = {
+    "schema": {
+        "items": {
+            "required": ["id", "name", "value"],
+            "properties": {
+                "id": {"type": "integer"},
+                "name": {"type": "string", "maxLength": 50},
+                "value": {"type": "number"},
+                "tags": {"type": "array", "items": {"type": "string"}},
+            },
+        }
+    }
+}
+_ELEMENTS = {
+    "schema": _XS.format(
+        '<xs:complexType><xs:sequence><xs:element name="i" maxOccurs="unbounded"><xs:complexType>'
+        '<xs:sequence><xs:element name="n" type="xs:string"/><xs:element name="v" type="xs:double"/>'
+        '</xs:sequence><xs:attribute name="id" type="xs:int"/></xs:complexType></xs:element>'
+        "</xs:sequence></xs:complexType>"
+    )
+}
+
+
+def _fastest(
+    name: str,
+    content: bytes,
+    check: Callable[[Document, Mapping[str, Any]], Result],
+    config: Mapping[str, Any],
+    target: str,
+) -> Row:
+    case = Case(name, lambda _: content, lambda each: check(Document(each, "a", ""), config))
+    seconds = _seconds(case, len(content))
+    return f"{name} of {len(content) / 1e6:.0f} MB", f"{seconds:.2f} s", target
+
+
 def measure() -> Iterator[Row]:
     """Yield a row for each case: name, growth and time, limit."""
+    yield from speed()
+    yield from bounds()
     for case in CASES:
         seconds = [_seconds(case, size) for size in SIZES]
         growth = growth_of(seconds)

@@ -250,6 +250,13 @@ def test_development_page_lists_the_variables_of_the_cloud() -> None:
     assert _column("development.md", table="variable", column="variable") == set(CLOUD_VARIABLES)
 
 
+def test_validators_page_has_every_code_of_document_problems() -> None:
+    source = "\n".join(path.read_text() for path in (ROOT / "validibot/engines").glob("*.py"))
+    codes = re.findall(r"""code="((?:document|json|xml|assertion|problems)\.\w+)\"""", source)
+
+    assert set(codes) - set(_quoted((DOCS / "validators.md").read_text())) == set()
+
+
 def test_validators_page_lists_the_variables_of_validators() -> None:
     source = (ROOT / "validators/sdk/environment.py").read_text()
     described = _column("validators.md", table="variable", column="variable")
