@@ -19,6 +19,7 @@ from validibot.engines.json_documents import MAX_DOCUMENTS, MAX_SCHEMA_CHARACTER
 from validibot.engines.problems import BadDocument
 from validibot.engines.xml_text import parse_xml
 
+MAX_INCLUDED_CHARACTERS = 4 * MAX_SCHEMA_CHARACTERS
 XSD = "http://www.w3.org/2001/XMLSchema"
 RELAX_NG = "http://relaxng.org/ns/structure/1.0"
 # The name of the main schema among the documents.
@@ -79,6 +80,7 @@ class SchemaDocuments:
     def __init__(self, schemas: XmlSchemas) -> None:
         self._texts = dict(schemas.documents)
         self._missing: list[str] = []
+        self._characters = 0
 
     def find(self, location: str, base: str) -> str:
         """Return the name of the document that `location` means in the document `base`, or ""."""
@@ -91,10 +93,18 @@ class SchemaDocuments:
         return next((name for name in names if name in self._texts), "")
 
     def text(self, name: str) -> str:
-        return self._texts[name]
+        """Return the text of a document. Raises EngineError after too many texts.
+
+        A document that includes the next one twice would double them.
+        """
+        text = self._texts[name]
+        self._characters += len(text)
+        if self._characters > MAX_INCLUDED_CHARACTERS:
+            raise EngineError("The documents that the schema includes are too large together.")
+        return text
 
     def root(self, name: str) -> etree._Element:
-        return parse_schema(self._texts[name], name)
+        return parse_schema(self.text(name), name)
 
     def miss(self, location: str) -> None:
         if location not in self._missing:
@@ -278,8 +288,6 @@ def _insert(
             _include(element, other)
         else:
             _replace(element, other)
-        if sum(1 for _ in root.iter()) > MAX_SCHEMA_CHARACTERS // 10:
-            raise EngineError("The documents that the schema includes are too large together.")
 
 
 def _include(element: etree._Element, grammar: etree._Element) -> None:

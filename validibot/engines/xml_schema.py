@@ -8,6 +8,7 @@ has them. Listing runs in a child process, and so does everything that may be sl
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 from lxml import etree
@@ -29,6 +30,8 @@ from validibot.engines.xml_documents import XmlSchemas, read_schemas
 from validibot.engines.xml_grammars import CompiledSchema, compiled, compiles_slowly
 from validibot.engines.xml_text import parse_xml
 
+# Processor time for a schema: each process that uses it reads it once, outside a child process.
+MAX_COMPILE_SECONDS = 5
 # Larger documents are validated as a stream.
 MAX_TREE_BYTES = 64 * 1024
 _CHUNK_BYTES = 64 * 1024
@@ -199,14 +202,15 @@ def _schemas_of(header: Mapping[str, Any]) -> XmlSchemas:
 
 
 def _compile_in_child(schemas: XmlSchemas) -> None:
+    limits = replace(ENGINE.manifest, seconds=MAX_COMPILE_SECONDS)
     try:
-        lines = run_in_child(compile_only, schemas._asdict(), b"", ENGINE.manifest)
+        lines = run_in_child(compile_only, schemas._asdict(), b"", limits)
     except EngineBusy:
         raise EngineError("The schema cannot be checked now, because the server is busy.") from None
     if not lines:
         raise EngineError(
-            f"The schema needs more than {ENGINE.manifest.seconds:g} s or"
-            f" {ENGINE.manifest.memory // 2**20} MB to read. Use smaller numbers in `maxOccurs`"
+            f"The schema needs more than {limits.seconds:g} s or"
+            f" {limits.memory // 2**20} MB to read. Use smaller numbers in `maxOccurs`"
             ' (or "unbounded"), and fewer optional elements in one choice.'
         )
     if lines[0]:

@@ -1,5 +1,6 @@
 """Schemas of several documents, bundled schemas, RELAX NG and DTD in the XML Schema engine."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -209,6 +210,19 @@ def test_relax_ng_includes_documents_of_the_step() -> None:
         save(schema, {"base.rng": schema, "text.rng": text})
 
 
+def test_documents_that_double_are_refused() -> None:
+    names = [f"d{number}.rng" for number in range(40)]
+    twice = (
+        '<choice xmlns="http://relaxng.org/ns/structure/1.0"><externalRef href="{0}"/>'
+        '<externalRef href="{0}"/></choice>'
+    )
+    documents = {name: twice.format(after) for name, after in itertools.pairwise(names)}
+    documents[names[-1]] = '<text xmlns="http://relaxng.org/ns/structure/1.0"/>'
+
+    with pytest.raises(ValidationError, match="are too large together"):
+        save(documents[names[0]], documents)
+
+
 def test_dtd_includes_documents_of_the_step() -> None:
     schema = '<!ENTITY % more SYSTEM "https://example.com/more.mod">%more;<!ELEMENT r (i)>'
     more = '<!ENTITY % none "EMPTY"><!ELEMENT i %none;><!ATTLIST i id CDATA "a &#38; b">'
@@ -257,7 +271,7 @@ def limit(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 
 
 def test_schema_that_needs_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    limit(monkeypatch, 1)
+    monkeypatch.setattr(xml_schema, "MAX_COMPILE_SECONDS", 1)
     optional = "".join(f'<xs:element name="a{n}" minOccurs="0" maxOccurs="9"/>' for n in range(600))
 
     with pytest.raises(ValidationError, match="The schema needs more than 1 s or 768 MB to read"):
