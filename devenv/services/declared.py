@@ -24,7 +24,8 @@ def build(stack: LocalStack, name: str) -> StackService:
     return StackService(
         name=name,
         command=_command(stack, name, service),
-        environ=lambda: environ(stack, name),
+        # Only the service itself listens: other programs with its environment cannot.
+        environ=lambda: environ(stack, name) | debugger.variables(stack, name),
         needs=tuple(need for need in service.needs if stack.config.is_started(need)),
         probe=_probe(stack, name, service.ready) if service.ready else None,
         ready_within=service.ready.within if service.ready else 60.0,
@@ -44,11 +45,7 @@ def variables(stack: LocalStack, name: str) -> dict[str, str]:
     """Return the variables that a service has beside those of the user. Raises StackError."""
     service = stack.command(name)
     account = service.account if stack.has_cloud else ""
-    return {
-        **_own_variables(stack, name),
-        **(stack.identity(account) if account else {}),
-        **debugger.variables(stack, name),
-    }
+    return _own_variables(stack, name) | (stack.identity(account) if account else {})
 
 
 def step_key(stack: LocalStack, name: str) -> str:

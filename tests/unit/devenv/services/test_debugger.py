@@ -70,3 +70,10 @@ def test_jobs_of_named_validator_wait_at_port(stack: LocalStack) -> None:
     command = builtin.gcp(replace(stack, debug={"fmu": 5681})).command
 
     assert "--debugger=validibot/validator-fmu:0.1.0=5681" in command
+
+
+def test_programs_with_environment_of_service_do_not_listen(tmp_path: Path) -> None:
+    debugged = replace(stack_in(tmp_path, "mock"), debug={"web": 5678})
+
+    assert declared.build(debugged, "web").environ()["DEBUGPY_PORT"] == "5678"
+    assert "DEBUGPY_PORT" not in declared.environ(debugged, "web")
