@@ -69,7 +69,7 @@ def test_waiter_returns_false_after_timeout() -> None:
     assert time.monotonic() - started < 1
 
 
-def test_a_run_that_has_ended_is_not_waited_for() -> None:
+def test_wait_for_ended_run_returns_at_once() -> None:
     run = RunFactory.create(status="SUCCEEDED")
 
     assert wait_until_finished(run.pk, timeout=0)
@@ -102,7 +102,7 @@ def test_waiter_for_the_end_ignores_earlier_events() -> None:
         assert end.wait(5)
 
 
-def test_a_loop_hears_of_each_change() -> None:
+def test_event_loop_receives_each_change() -> None:
     run = RunFactory.create()
     connected()
 

@@ -41,7 +41,7 @@ def python(
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])
-def test_a_told_production_passes_the_checks_for_deployment(role: str) -> None:
+def test_complete_production_settings_pass_deployment_checks(role: str) -> None:
     done = python("manage.py", "check", "--deploy", "--fail-level", "WARNING", told=TOLD, role=role)
 
     assert done.returncode == 0, done.stderr
@@ -93,7 +93,7 @@ SMTP = {"EMAIL_HOST": "smtp.example"}
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])
-def test_a_told_host_passes_the_checks_for_deployment(role: str) -> None:
+def test_complete_host_settings_pass_deployment_checks(role: str) -> None:
     done = python(
         "manage.py",
         "check",
@@ -107,7 +107,7 @@ def test_a_told_host_passes_the_checks_for_deployment(role: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_host_that_is_told_nothing_says_all_that_it_needs() -> None:
+def test_host_without_settings_lists_all_missing_ones() -> None:
     done = python("-c", "import config.settings.host", told={})
 
     said = done.stderr.splitlines()[-1]
@@ -115,7 +115,7 @@ def test_a_host_that_is_told_nothing_says_all_that_it_needs() -> None:
     assert needed == {name.strip(".,") for name in said.split() if name.strip(".,") in HOST}
 
 
-def test_a_queue_that_there_is_not_is_refused() -> None:
+def test_unknown_queue_is_refused() -> None:
     told = HOST | {"DJANGO_SETTINGS_MODULE": "config.settings.local", "TASK_QUEUE": "redis"}
     done = python("manage.py", "check", told=told)
 
@@ -139,11 +139,11 @@ def host(expression: str, **told: str) -> str:
         ({"LOG_FORMAT": "xml"}, "it must be one of json, logfmt."),
     ],
 )
-def test_a_host_refuses_by_name(told: dict[str, str], said: str) -> None:
+def test_invalid_host_setting_is_refused_by_name(told: dict[str, str], said: str) -> None:
     assert said in host("s.DEBUG", **told)
 
 
-def test_a_host_reaches_its_database_as_url_and_platform_say() -> None:
+def test_host_database_follows_url_and_platform() -> None:
     mode = 's.DATABASES["default"]["OPTIONS"]["sslmode"]'
 
     assert host(mode) == '"prefer"'
@@ -152,7 +152,7 @@ def test_a_host_reaches_its_database_as_url_and_platform_say() -> None:
     assert host(mode, DATABASE_URL=url, DATABASE_SSLMODE="require") == '"verify-full"'
 
 
-def test_a_host_sends_mail_by_smtp_or_postmark() -> None:
+def test_host_sends_mail_by_smtp_or_postmark() -> None:
     told = {"EMAIL_USER": "u", "EMAIL_PASSWORD": "p", "EMAIL_SECURITY": "tls", "EMAIL_PORT": "465"}
     smtp = json.loads(host('s.MAILERS["default"]["OPTIONS"]', **told))
     postmark = host('s.MAILERS["default"]', EMAIL_HOST="", POSTMARK_SERVER_TOKEN="token")

@@ -47,13 +47,13 @@ def test_every_variable_of_a_deployment_has_a_sentence(settings: str) -> None:
     assert [name for name, each in sheet(settings).items() if not each["meaning"]] == []
 
 
-def test_a_table_takes_the_place_of_the_one_between_the_marks() -> None:
+def test_table_between_marks_is_replaced() -> None:
     begin = BEGIN.format(name="host")
     page = f"before\n{begin}\nold\n{END}\nafter"
 
     assert insert(page, "host", "new") == f"before\n{begin}\n\nnew\n\n{END}\nafter"
 
 
-def test_a_page_without_marks_is_refused() -> None:
+def test_page_without_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="The page lacks the lines"):
         insert("nothing", "host", "new")

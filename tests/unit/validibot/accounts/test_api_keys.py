@@ -23,13 +23,13 @@ def owner_of(text: str) -> User | None:
     return caller.user if caller else None
 
 
-def test_a_key_opens_the_door_for_its_owner(alice: User) -> None:
+def test_valid_key_authenticates_its_owner(alice: User) -> None:
     _, text = api_keys.issue(alice, "laptop")
 
     assert owner_of(text) == alice
 
 
-def test_the_text_of_a_key_is_stored_nowhere(alice: User) -> None:
+def test_key_text_is_not_stored(alice: User) -> None:
     key, text = api_keys.issue(alice, "laptop")
     secret = text.rpartition("_")[2]
 
@@ -39,13 +39,13 @@ def test_the_text_of_a_key_is_stored_nowhere(alice: User) -> None:
 @pytest.mark.parametrize(
     "wrong", ["", "vbk_1_", "x" * 10_000, "vbk_1_" + "0" * 32 + "_" + "0" * 64]
 )
-def test_a_wrong_key_opens_nothing(alice: User, wrong: str) -> None:
+def test_wrong_key_is_refused(alice: User, wrong: str) -> None:
     api_keys.issue(alice, "laptop")
 
     assert api_keys.authenticate(wrong) is None
 
 
-def test_a_key_with_a_changed_secret_opens_nothing(alice: User) -> None:
+def test_key_with_changed_secret_is_refused(alice: User) -> None:
     _, text = api_keys.issue(alice, "laptop")
     changed = text[:-1] + ("0" if text[-1] != "0" else "1")
 
@@ -67,7 +67,7 @@ def test_revoking_the_key_of_another_user_fails(alice: User) -> None:
     assert owner_of(text) == alice
 
 
-def test_a_key_expires_after_a_year(alice: User) -> None:
+def test_key_expires_after_a_year(alice: User) -> None:
     _, text = api_keys.issue(alice, "laptop")
 
     with time_machine.travel(timezone.now() + dt.timedelta(days=366)):

@@ -22,11 +22,11 @@ def _request(headers: list[tuple[bytes, bytes]]) -> ASGIRequest:
     return request
 
 
-def test_a_form_that_is_sent_in_chunks_is_read() -> None:
+def test_chunked_form_is_read() -> None:
     assert _request([]).POST["content"] == "hello"
 
 
-def test_a_declared_length_stays() -> None:
+def test_declared_content_length_is_kept() -> None:
     request = _request([(b"content-length", str(len(FORM)).encode())])
 
     assert request.META["CONTENT_LENGTH"] == str(len(FORM))

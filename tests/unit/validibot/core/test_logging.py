@@ -12,7 +12,7 @@ from validibot.core.logging import JsonFormatter, LogfmtFormatter, bound_run
 
 
 @pytest.mark.django_db
-def test_the_keys_in_mailed_links_are_not_logged(
+def test_keys_in_mailed_links_are_not_logged(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "validibot.request")
@@ -26,7 +26,7 @@ def test_the_keys_in_mailed_links_are_not_logged(
 
 
 @pytest.mark.parametrize("given", ["a1b2c3d4-e5f6-7890-abcd-ef0123456789", "0" * 200])
-def test_a_request_keeps_the_name_that_a_router_gave_it(client: Client, given: str) -> None:
+def test_request_id_of_router_is_kept(client: Client, given: str) -> None:
     answer = client.get("/api/nowhere/", headers={"X-Request-ID": given})
 
     assert answer.headers["X-Request-ID"] == given
@@ -71,7 +71,7 @@ def test_logfmt_is_one_line_whatever_is_in_it() -> None:
 
 
 @pytest.mark.parametrize("formatter", [JsonFormatter(), LogfmtFormatter()])
-def test_an_exception_stays_in_its_line(formatter: logging.Formatter) -> None:
+def test_exception_is_logged_on_one_line(formatter: logging.Formatter) -> None:
     record = _record("failed")
     error = ValueError("wrong\nvery")
     record.exc_info = (ValueError, error, None)

@@ -29,7 +29,7 @@ def _closed(settings: Settings) -> None:
 
 @pytest.mark.usefixtures("_closed")
 @pytest.mark.parametrize("path", ["/app/", "/accounts/signup/", "/nowhere/"])
-def test_a_person_gets_a_page_that_says_when_to_come_again(client: Client, path: str) -> None:
+def test_browser_gets_maintenance_page_with_retry_time(client: Client, path: str) -> None:
     answer = client.get(path, headers=PAGE)
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
@@ -38,7 +38,7 @@ def test_a_person_gets_a_page_that_says_when_to_come_again(client: Client, path:
 
 @pytest.mark.usefixtures("_closed")
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_a_program_may_not_write(client: Client, method: str) -> None:
+def test_write_request_is_refused_during_maintenance(client: Client, method: str) -> None:
     answer = getattr(client, method)("/api/v1/orgs/demo/workflows/w/runs/")
 
     assert (answer.status_code, answer.json()["code"]) == (503, "MAINTENANCE")
@@ -58,12 +58,12 @@ def test_health_reading_and_administration_stay_open(
 
 
 @pytest.mark.usefixtures("_closed")
-def test_a_validator_may_still_answer(client: Client) -> None:
+def test_callback_is_accepted_during_maintenance(client: Client) -> None:
     assert client.post("/internal/callbacks/").status_code == 403  # it has no key, but a door
 
 
 @pytest.mark.django_db
-def test_the_command_switches_and_tells(settings: Settings) -> None:
+def test_maintenance_command_switches_and_reports(settings: Settings) -> None:
     said = StringIO()
     for words in (["on", "--note", "new disks"], ["on"], ["off"], ["status"]):
         call_command("maintenance", *words, stdout=said)
@@ -93,7 +93,7 @@ def switch(*answers: bool | Exception) -> tuple[Switch, Callable[[float], None]]
     return Switch(ask, clock=lambda: now[0]), wait
 
 
-def test_the_database_is_asked_once_a_second() -> None:
+def test_maintenance_flag_is_read_once_a_second() -> None:
     asked, wait = switch(True, False)
 
     assert [asked.is_on(), asked.is_on()] == [True, True]

@@ -112,11 +112,11 @@ def verify(token: str) -> str:
     return oidc.verify(token, audience=WORKER, allowed=[QUEUE])
 
 
-def test_a_good_token_names_its_caller(mint: Mint) -> None:
+def test_valid_token_returns_caller(mint: Mint) -> None:
     assert verify(mint()) == QUEUE
 
 
-def test_a_clock_that_is_a_little_off_is_forgiven(mint: Mint) -> None:
+def test_small_clock_skew_is_accepted(mint: Mint) -> None:
     assert verify(mint(iat=int(time.time()) + 5)) == QUEUE
 
 
@@ -144,7 +144,7 @@ def test_rubbish_is_refused(google: Google, token: str) -> None:
         verify(token)
 
 
-def test_a_token_signed_by_another_is_refused(mint: Mint) -> None:
+def test_token_with_wrong_signature_is_refused(mint: Mint) -> None:
     head, claims, _ = mint().split(".")
 
     with pytest.raises(oidc.TokenRefused):

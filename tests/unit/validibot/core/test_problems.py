@@ -12,7 +12,7 @@ API = "/api/v1/orgs/"
 BROWSER = {"Accept": "text/html"}
 
 
-def test_a_host_that_is_not_ours_is_a_problem_document(settings: Settings) -> None:
+def test_unknown_host_returns_problem_document(settings: Settings) -> None:
     settings.ALLOWED_HOSTS = ["ours.example"]
     answer = Client().get(API, headers={"Host": "evil.example"})
 
@@ -22,7 +22,7 @@ def test_a_host_that_is_not_ours_is_a_problem_document(settings: Settings) -> No
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("headers", [{}, BROWSER])
-def test_a_form_without_its_token_is_refused_in_words(headers: dict[str, str]) -> None:
+def test_form_without_csrf_token_is_refused_with_reason(headers: dict[str, str]) -> None:
     answer = Client(enforce_csrf_checks=True).post("/accounts/login/", headers=headers)
 
     assert answer.status_code == 403

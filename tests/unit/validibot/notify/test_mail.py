@@ -7,7 +7,7 @@ from validibot.notify.mail import run_finished
 
 
 @pytest.mark.parametrize("character", ["\n", "\r\n", "\x0b", "\x1c", "\x85", "\u2028"])
-def test_a_file_name_cannot_break_the_subject(character: str) -> None:
+def test_file_name_cannot_break_mail_subject(character: str) -> None:
     run_finished(
         recipient="ada@example.org",
         filename=f"a{character}Bcc: all@example.org",

@@ -39,7 +39,7 @@ def kinds(run: Run) -> list[str]:
     return list(RunEvent.objects.filter(run=run).values_list("kind", flat=True))
 
 
-def test_a_launched_run_waits_without_a_lease(request_: LaunchRequest, container_run: Run) -> None:
+def test_launched_run_waits_without_lease(request_: LaunchRequest, container_run: Run) -> None:
     container_run.refresh_from_db()
     attempt = Attempt.objects.get()
 
@@ -60,7 +60,7 @@ def test_callback_fetches_image_digest_if_missing(
     assert Attempt.objects.get().image_digest == digest
 
 
-def test_the_envelope_names_files_by_role_and_port(request_: LaunchRequest) -> None:
+def test_envelope_names_files_by_role_and_port(request_: LaunchRequest) -> None:
     envelope = read_input(request_)
     file = envelope.input_files[0]
 
@@ -80,7 +80,7 @@ def test_of_the_nonce_only_a_digest_is_kept(request_: LaunchRequest) -> None:
     assert not any(nonce in str(value) for value in row.values())
 
 
-def test_a_callback_ends_the_run(request_: LaunchRequest, container_run: Run) -> None:
+def test_callback_ends_run(request_: LaunchRequest, container_run: Run) -> None:
     store_output(request_)
 
     reply = post(request_)
@@ -93,9 +93,7 @@ def test_a_callback_ends_the_run(request_: LaunchRequest, container_run: Run) ->
     assert kinds(container_run)[-3:] == ["called_back", "step_passed", "passed"]
 
 
-def test_a_repeated_callback_is_acknowledged_and_applied_once(
-    request_: LaunchRequest, container_run: Run
-) -> None:
+def test_repeated_callback_is_applied_once(request_: LaunchRequest, container_run: Run) -> None:
     store_output(request_)
     post(request_)
 
@@ -107,7 +105,7 @@ def test_a_repeated_callback_is_acknowledged_and_applied_once(
     assert kinds(container_run).count("step_passed") == 1
 
 
-def test_a_late_callback_is_ignored(request_: LaunchRequest, container_run: Run) -> None:
+def test_late_callback_is_ignored(request_: LaunchRequest, container_run: Run) -> None:
     cancel_run(container_run.pk, actor="ada")
     store_output(request_)
 
@@ -132,7 +130,7 @@ def test_assertions_are_held_against_the_outputs(
     assert (container_run.result, Finding.objects.get().message) == ("FAIL", "Too much")
 
 
-def test_the_next_step_is_taken_up_after_a_callback(
+def test_next_step_starts_after_callback(
     provider: Provider,
     container_run: Run,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
@@ -166,7 +164,7 @@ def test_the_next_step_is_taken_up_after_a_callback(
         ({"callback_id": "nonsense\0"}, 400),
     ],
 )
-def test_a_forged_callback_touches_nothing(
+def test_forged_callback_changes_nothing(
     request_: LaunchRequest, container_run: Run, changes: dict[str, str], status: int
 ) -> None:
     reply = post(request_, **changes)
@@ -183,7 +181,7 @@ def test_malformed_callback_returns_400(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("uri", ["file:///elsewhere/output.json", "gs://bucket/\0", "x" * 5000])
-def test_a_callback_with_another_file_ends_the_run_as_error(
+def test_callback_with_other_result_uri_ends_run_as_error(
     request_: LaunchRequest, container_run: Run, uri: str
 ) -> None:
     store_output(request_)
@@ -207,7 +205,7 @@ def test_a_callback_with_another_file_ends_the_run_as_error(
         (b" " * 2000, "larger than 1,000 bytes"),
     ],
 )
-def test_an_unusable_output_ends_the_run_as_error(
+def test_unusable_output_ends_run_as_error(
     request_: LaunchRequest,
     container_run: Run,
     settings: Settings,
@@ -226,9 +224,7 @@ def test_an_unusable_output_ends_the_run_as_error(
     assert Attempt.objects.get().state == "FAILED"
 
 
-def test_an_answer_to_something_else_is_refused(
-    request_: LaunchRequest, container_run: Run
-) -> None:
+def test_output_of_another_attempt_is_refused(request_: LaunchRequest, container_run: Run) -> None:
     store_output(request_, input_envelope_sha256="0" * 64)
 
     post(request_)
@@ -254,7 +250,7 @@ def test_callback_is_repeated_in_an_outage(
     assert Run.objects.get().result == "PASS"
 
 
-def test_a_callback_that_is_being_applied_is_asked_to_wait(request_: LaunchRequest) -> None:
+def test_callback_during_processing_returns_409(request_: LaunchRequest) -> None:
     attempt = Attempt.objects.get()
     receipt = CallbackReceipt.objects.create(
         callback_id=attempt.callback_id,
@@ -273,7 +269,7 @@ def test_a_callback_that_is_being_applied_is_asked_to_wait(request_: LaunchReque
     assert post(request_).status == 200
 
 
-def test_an_output_that_fits_no_column_ends_the_run_as_error(
+def test_output_that_fits_no_column_ends_run_as_error(
     request_: LaunchRequest, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message = {"severity": "ERROR", "code": "x" * 500, "text": "Bad"}
@@ -286,7 +282,7 @@ def test_an_output_that_fits_no_column_ends_the_run_as_error(
     assert (container_run.result, container_run.findings.count()) == ("ERROR", 0)
 
 
-def test_an_output_that_we_stumble_over_ends_the_run_as_our_error(
+def test_crash_on_output_ends_run_as_system_error(
     request_: LaunchRequest, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stumble(*_: object) -> None:

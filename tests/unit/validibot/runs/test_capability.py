@@ -66,7 +66,7 @@ def test_invalid_capability_requests_are_refused(question: bytes) -> None:
     assert callback.renew_capability(json.dumps(forged).encode()) == (403, {"detail": detail})
 
 
-def test_a_right_that_cannot_be_made_now_is_asked_for_again(
+def test_renewal_of_unavailable_capability_returns_503(
     question: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(folder: str) -> None:

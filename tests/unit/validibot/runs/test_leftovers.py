@@ -49,7 +49,7 @@ def test_leftovers_of_ended_and_unknown_attempts_are_removed(
     assert sweep({attempt, unknown}) == {attempt, unknown}
 
 
-def test_a_backend_that_cannot_be_asked_does_not_stop_the_sweep(
+def test_unreachable_backend_does_not_stop_sweep(
     provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def silent(self: ScriptedBackend, over: Over) -> int:

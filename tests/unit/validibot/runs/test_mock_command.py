@@ -51,7 +51,7 @@ def test_every_scenario_is_listed_with_its_sentence() -> None:
         assert line.split(maxsplit=1) == [kind.form, kind.sentence]
 
 
-def test_a_run_is_made_and_its_outcome_told(step: Step) -> None:
+def test_scenarios_command_runs_and_reports_result(step: Step) -> None:
     told = dict(line.split(maxsplit=1) for line in scenarios(*RUN, "fail(2)").splitlines())
 
     assert (told["result"], told["findings"]) == ("FAIL", "2 ERROR")
@@ -65,7 +65,7 @@ def test_command_waits_for_late_callbacks(step: Step) -> None:
     assert (told["result"], told["answers"]) == ("TIMED_OUT", "1 heard")
 
 
-def test_a_file_of_ones_own_can_be_given(step: Step, tmp_path: Path) -> None:
+def test_scenarios_command_takes_a_file(step: Step, tmp_path: Path) -> None:
     file = tmp_path / "mine.fmu"
     file.write_bytes(b"PK mine")
 

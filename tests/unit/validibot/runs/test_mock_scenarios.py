@@ -186,7 +186,7 @@ def test_silence_is_ended_by_the_sweep(
     assert run.events.filter(kind__in=ENDS).count() == 1
 
 
-def test_a_container_of_another_process_is_waited_for_in_silence(time: Time) -> None:
+def test_container_of_another_process_is_waited_for(time: Time) -> None:
     run = launched("slow")
     Attempt.objects.update(execution="mock-of-another-process")
     attempt = Attempt.objects.get()
@@ -198,7 +198,7 @@ def test_a_container_of_another_process_is_waited_for_in_silence(time: Time) -> 
     assert run.result == "TIMED_OUT"
 
 
-def test_a_late_answer_changes_nothing(time: Time) -> None:
+def test_late_mock_callback_changes_nothing(time: Time) -> None:
     run = launched("late")
     time.let_pass()
 
@@ -208,7 +208,7 @@ def test_a_late_answer_changes_nothing(time: Time) -> None:
     assert not run.events.filter(kind="called_back").exists()
 
 
-def test_a_cancelled_container_stops_and_answers_nothing(time: Time) -> None:
+def test_cancelled_container_sends_no_callback(time: Time) -> None:
     run = launched("slow")
     execution = Attempt.objects.get().execution
 
@@ -244,14 +244,14 @@ def test_backend_reports_state_of_its_containers(time: Time) -> None:
         ("cancelled", Phase.CANCELED),
     ],
 )
-def test_an_ended_container_says_how(scenario: str, phase: Phase, time: Time) -> None:
+def test_ended_container_reports_its_phase(scenario: str, phase: Phase, time: Time) -> None:
     launched(scenario)
     time.let_pass()
 
     assert get_backend().state(Attempt.objects.get().execution).phase is phase
 
 
-def test_a_container_whose_storage_fails_ends_its_run(
+def test_container_with_failed_storage_ends_its_run(
     time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = launched("slow")
@@ -268,7 +268,7 @@ def test_a_container_whose_storage_fails_ends_its_run(
     assert get_backend().state(attempt.execution).phase is Phase.FAILED
 
 
-def test_a_launch_whose_storage_fails_is_looked_up_as_failed(
+def test_launch_with_failed_storage_is_found_as_failed(
     time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:

@@ -83,7 +83,7 @@ def test_timeout_code_of_validator_ends_run_timed_out(
         ("cancelled", "CANCELED", "CANCELED"),
     ],
 )
-def test_the_stored_status_decides(
+def test_stored_output_status_decides_result(
     request_: LaunchRequest, container_run: Run, status: str, result: str, step: str
 ) -> None:
     store_output(request_, status=status)

@@ -19,7 +19,7 @@ def test_once_it_says_what_it_found() -> None:
     assert said.getvalue() == "0 runs enqueued, 0 executions looked at, 0 cancellations repeated\n"
 
 
-def test_the_clock_goes_on_after_an_outage_and_stops_when_told(
+def test_reconcile_loop_survives_outage_and_stops(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stopping, answers = threading.Event(), iter([OperationalError("gone"), None])
@@ -42,7 +42,7 @@ def test_the_clock_goes_on_after_an_outage_and_stops_when_told(
 
 
 @pytest.mark.parametrize("every", ["0", "3601", "soon"])
-def test_an_odd_interval_is_refused(every: str) -> None:
+def test_invalid_interval_is_refused(every: str) -> None:
     arguments: Any = ["reconcile", "--every", every]
     with pytest.raises(CommandError):
         call_command(*arguments)

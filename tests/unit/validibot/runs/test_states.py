@@ -43,7 +43,7 @@ def walk(table: Table, choices: list[int]) -> list[str]:
 
 
 @tables
-def test_a_table_knows_every_state_and_no_other(name: str) -> None:
+def test_state_table_has_every_state_and_no_other(name: str) -> None:
     table, states = TABLES[name]
 
     assert set(table) == set(states.values)
@@ -69,11 +69,11 @@ def test_sources_and_successors_say_the_same(name: str) -> None:
         assert (state in sources(table, target)) == (target in table[state])
 
 
-def test_an_attempt_is_active_until_it_has_ended() -> None:
+def test_attempt_is_active_until_it_ends() -> None:
     assert {"PENDING", "DISPATCHING", "RUNNING", "UNKNOWN"} == ACTIVE_ATTEMPT
 
 
-def test_an_unanswered_launch_is_never_launched_again() -> None:
+def test_unanswered_launch_is_not_repeated() -> None:
     assert not {"PENDING", "DISPATCHING"} & ATTEMPT["UNKNOWN"]
 
 

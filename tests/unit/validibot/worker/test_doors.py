@@ -52,7 +52,7 @@ def post(client: Client, url: str, body: Any = b"", **headers: str) -> Any:
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_cloud")
-def test_a_delivery_executes_its_run(client: Client) -> None:
+def test_delivery_executes_its_run(client: Client) -> None:
     run = started_run(step=StepFactory.create())
     call = {"task": "validibot.runs.tasks.execute_run", "args": [str(run.pk)], "kwargs": {}}
 
@@ -65,7 +65,9 @@ def test_a_delivery_executes_its_run(client: Client) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_cloud")
-def test_a_run_that_is_held_comes_again(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delivery_of_leased_run_returns_409(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = started_run(step=StepFactory.create())
     Run.objects.update(status="RUNNING", lease_expires_at="2999-01-01T00:00:00Z")
     call = {"task": "validibot.runs.tasks.execute_run", "args": [str(run.pk)], "kwargs": {}}
@@ -74,7 +76,7 @@ def test_a_run_that_is_held_comes_again(client: Client, monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("_cloud")
-def test_a_validator_cannot_deliver_tasks(client: Client) -> None:
+def test_validator_account_cannot_deliver_tasks(client: Client) -> None:
     answer = post(client, TASKS, {}, **{"X-Caller": VALIDATOR})
 
     assert answer.status_code == 403
@@ -117,7 +119,9 @@ def test_other_callers_cannot_start_scheduled_work(
 
 
 @pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE])
-def test_a_token_is_needed_on_google_cloud(client: Client, settings: Settings, url: str) -> None:
+def test_missing_token_on_google_cloud_returns_401(
+    client: Client, settings: Settings, url: str
+) -> None:
     settings.WORKER_AUTH = "validibot.worker.doors.google_id_token"
 
     for headers in ({}, {"Authorization": "Basic x"}, {"Authorization": "Bearer "}):
@@ -125,7 +129,7 @@ def test_a_token_is_needed_on_google_cloud(client: Client, settings: Settings, u
         assert (answer.status_code, answer.json()["code"]) == (401, "NOT_AUTHENTICATED")
 
 
-def test_a_verified_token_opens(client: Client, settings: Settings, monkeypatch: Any) -> None:
+def test_verified_token_is_accepted(client: Client, settings: Settings, monkeypatch: Any) -> None:
     settings.WORKER_AUTH = "validibot.worker.doors.google_id_token"
     settings.ALLOWED_CALLERS = [QUEUE]
     asked: dict[str, Any] = {}
@@ -153,7 +157,7 @@ def test_without_certificates_the_door_asks_to_come_again(
 
 
 @pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE])
-def test_a_huge_body_is_not_read(client: Client, url: str) -> None:
+def test_huge_body_returns_413(client: Client, url: str) -> None:
     assert post(client, url, b" " * 70_000).status_code == 413
 
 
@@ -164,9 +168,7 @@ def test_other_methods_are_refused_in_json(client: Client, url: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
 
 
-def test_a_database_that_is_away_asks_to_come_again(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreachable_database_returns_503(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(body: bytes) -> None:
         raise OperationalError("server closed the connection")
 
