@@ -84,7 +84,7 @@ class Board:
         label, seconds = f"{name:<{WIDTH}}", f"{one.seconds:5.1f} s"
         if one.state == RunnerState.HEALTHY:
             self._output.success(f"{label}  {seconds}")
-        elif one.state == RunnerState.DONE:
+        elif one.state == RunnerState.DONE and self.state.phase != "ready":  # later it ran again
             self._output.success(f"{label}  {one.note or seconds}")
         elif one.state == RunnerState.RESTARTING:
             self._output.warn(f"{label}  {one.note}; it is started again")
