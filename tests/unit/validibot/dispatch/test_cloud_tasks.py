@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.tasks import TaskResult, TaskResultStatus
+from django.tasks.signals import task_enqueued
 from django.utils import timezone
 from google.api_core import exceptions
 from google.api_core.retry import Retry
@@ -95,6 +97,32 @@ def test_enqueue_is_repeated_only_in_outages(
     assert (retry._initial, retry._maximum, retry.timeout) == (0.1, 1.0, 4.0)
 
 
+def test_enqueued_tasks_are_announced_as_ready(
+    client: FakeTasksClient, backend: CloudTasksBackend
+) -> None:
+    told: list[tuple[object, TaskResult[..., Any]]] = []
+
+    def receive(sender: object, *, task_result: TaskResult[..., Any], **_: object) -> None:
+        told.append((sender, task_result))
+
+    task_enqueued.connect(receive)
+    try:
+        results = [
+            backend.enqueue(cancel_execution, ["42"], {}),
+            backend.enqueue_once(cancel_execution, ["42"], {}, key="cancel-42-0"),
+        ]
+    finally:
+        task_enqueued.disconnect(receive)
+
+    assert told == [(CloudTasksBackend, result) for result in results]
+    for result in results:
+        assert result
+        assert (result.status, result.backend) == (TaskResultStatus.READY, "default")
+        assert (result.task, result.args, result.kwargs) == (cancel_execution, ["42"], {})
+        assert (result.started_at, result.finished_at, result.last_attempted_at) == (None,) * 3
+        assert (result.errors, result.worker_ids) == ([], [])
+
+
 def test_run_after_becomes_schedule_time(
     client: FakeTasksClient, backend: CloudTasksBackend
 ) -> None:
@@ -170,7 +198,9 @@ def test_enqueue_once_invalid_key_raises(backend: CloudTasksBackend, key: str) -
 
 def test_enqueue_once_without_queue_runs_task(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[Any] = []
-    monkeypatch.setattr(type(cancel_execution), "call", lambda _, *args: called.append(args))
+    monkeypatch.setattr(
+        type(cancel_execution), "call", lambda _, *args, **more: called.append((args, more))
+    )
 
-    assert enqueue_once(cancel_execution, "42", key="cancel-42-0")
-    assert called == [("42",)]
+    assert enqueue_once(cancel_execution, "42", key="cancel-42-0", slow=True)
+    assert called == [(("42",), {"slow": True})]

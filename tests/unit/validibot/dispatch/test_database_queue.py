@@ -1,5 +1,6 @@
 """The database queue: its entries, orphans, options, commands and admin pages."""
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -51,6 +52,18 @@ def test_enqueued_task_waits_with_path_and_arguments() -> None:
 
     assert str(task) == CALL
     assert (task.state, task.attempts) == ("waiting", 0)
+
+
+def test_deferred_task_waits_for_its_time_with_priority() -> None:
+    later = timezone.now() + dt.timedelta(hours=1)
+    task = cancel_execution.using(priority=7)
+    object.__setattr__(task, "run_after", later)  # `using` asks the backend of the settings
+    result = DatabaseBackend("default", {}).enqueue(task, ["42"], {"slow": True})
+
+    row = QueuedTask.objects.get(pk=result.id)
+
+    assert (row.scheduled_at, row.priority) == (later, 7)
+    assert str(row) == 'validibot.runs.tasks.cancel_execution("42", slow=true)'
 
 
 def test_enqueue_is_rolled_back_with_its_transaction() -> None:

@@ -91,6 +91,7 @@ def test_storage_outage_does_not_count_as_deaths(
     step_run = StepRun.objects.get()
     run.refresh_from_db()
     assert (step_run.status, step_run.starts, run.lease_token) == ("RUNNING", 0, None)
+    assert kinds(run)[:3] == ["delivered", "step_started", "resumed"]
     assert execute(run.pk)
     run.refresh_from_db()
     assert run.result == "PASS"
