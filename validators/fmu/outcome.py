@@ -80,7 +80,7 @@ def judge(
             "The FMU declares no outputs, so there is nothing to report. "
             "Name variables in output_variables."
         )
-        findings.append(_note(Severity.WARNING, text, code="FMU_NO_OUTPUTS"))
+        findings.append(note(Severity.WARNING, text, code="FMU_NO_OUTPUTS"))
     findings.append(_experiment(options))
     return findings
 
@@ -183,7 +183,7 @@ def _early_end(
             f"The simulation ends at t = {time:g} s instead of {plan.stop:g} s: the FMU takes only "
             f"steps of equal length, here {plan.step:g} s, and they do not add up."
         )
-        yield _note(Severity.WARNING, text, code="FMU_STEPS_DO_NOT_FIT")
+        yield note(Severity.WARNING, text, code="FMU_STEPS_DO_NOT_FIT")
     else:
         text = f"The simulation ended at t = {time:g} s, before {plan.stop:g} s."
         yield error(text, code="FMU_ENDED_EARLY")
@@ -214,20 +214,20 @@ def _model_messages(answer: dict[str, Any]) -> Iterator[ValidationMessage]:
         at = f"at t = {item['time']:g} s{times}"
         if item["kind"] == "status":
             text = f"{item['text']} returned a warning {at}."
-            yield _note(Severity.WARNING, text, code="FMU_WARNING")
+            yield note(Severity.WARNING, text, code="FMU_WARNING")
         else:
             status = _STATUS.get(item["status"], "message")
             text = f"The model reports ({status}) {at}: {item['text']}"
-            yield _note(Severity.WARNING, text, code="FMU_MODEL_MESSAGE")
+            yield note(Severity.WARNING, text, code="FMU_MODEL_MESSAGE")
     if len(found) > _SHOWN:
         text = f"The model gave {len(found) - _SHOWN} more kinds of messages; its log has the last."
-        yield _note(Severity.WARNING, text, code="FMU_MODEL_MESSAGE")
+        yield note(Severity.WARNING, text, code="FMU_MODEL_MESSAGE")
 
 
 def _relaxed(answer: dict[str, Any]) -> Iterator[ValidationMessage]:
     for problem in answer.get("relaxed", []):
         text = f"modelDescription.xml breaks a rule of FMI and was accepted all the same: {problem}"
-        yield _note(Severity.WARNING, text, code="FMU_RELAXED_XML")
+        yield note(Severity.WARNING, text, code="FMU_RELAXED_XML")
 
 
 def _trajectory(answer: dict[str, Any]) -> Iterator[ValidationMessage]:
@@ -236,13 +236,13 @@ def _trajectory(answer: dict[str, Any]) -> Iterator[ValidationMessage]:
             f"The trajectory is too long: its files end at t = {answer['cut']:g} s, with the last "
             "sample added. Choose fewer output_variables or a longer step_size."
         )
-        yield _note(Severity.WARNING, text, code="FMU_TRAJECTORY_CUT")
+        yield note(Severity.WARNING, text, code="FMU_TRAJECTORY_CUT")
     elif answer.get("kept", 0) < answer.get("samples", 0):
         text = (
             f"The files of the trajectory have {answer['kept']} of {answer['samples']} samples, "
             "evenly spaced; every sample was checked."
         )
-        yield _note(Severity.INFO, text, code="FMU_TRAJECTORY_THINNED")
+        yield note(Severity.INFO, text, code="FMU_TRAJECTORY_THINNED")
 
 
 def _experiment(options: StepOptions) -> ValidationMessage:
@@ -254,7 +254,7 @@ def _experiment(options: StepOptions) -> ValidationMessage:
         f"Simulated from {plan.start:g} to {plan.stop:g} s in steps of {plan.step:g} s"
         f"{tolerance}{origin}."
     )
-    return _note(Severity.INFO, text, code="FMU_EXPERIMENT")
+    return note(Severity.INFO, text, code="FMU_EXPERIMENT")
 
 
 def _in_words(function: str | None) -> str:
@@ -263,7 +263,8 @@ def _in_words(function: str | None) -> str:
     return " while its library was loaded" if function == "load" else f" in {function}"
 
 
-def _note(severity: Severity, text: str, *, code: str) -> ValidationMessage:
+def note(severity: Severity, text: str, *, code: str) -> ValidationMessage:
+    """Return a message that is no error."""
     return ValidationMessage(severity=severity, code=code, text=text)
 
 

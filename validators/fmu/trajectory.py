@@ -1,6 +1,7 @@
 """Trajectory of a simulation as artifacts: CSV and Parquet with one column for each output."""
 
 import itertools
+import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from typing import Any
 from validators.fmu.options import StepOptions
 from validators.fmu.variable import FLOATS, INTEGER_RANGES, FmuVariable
 from validators.sdk.validation import ArtifactFile
+
+log = logging.getLogger(__name__)
 
 VALUE_LIMIT = 5_000_000
 BYTE_LIMIT = 256 << 20
@@ -81,18 +84,23 @@ def reading(outputs: Sequence[FmuVariable]) -> dict[str, Any]:
 
 
 def artifacts(csv: Path, *, header: list[tuple[str, str]]) -> list[ArtifactFile]:
-    """Return the CSV file as an artifact, and a Parquet copy of it."""
+    """Return the CSV file as an artifact, and a Parquet copy of it if it can be converted."""
     import duckdb  # noqa: PLC0415 - takes 0.2 s, and the simulation runs meanwhile
 
     found = [ArtifactFile(path=csv, type="timeseries-csv", mime_type="text/csv")]
     parquet = csv.with_suffix(".parquet")
-    with duckdb.connect(config={**_CONFIG, "temp_directory": str(csv.parent)}) as connection:
-        connection.execute(
-            "COPY (SELECT * FROM read_csv($source, auto_detect=false, header=true, delim=',', "
-            "quote='\"', escape='\"', columns=$columns)) "
-            "TO $target (FORMAT parquet, COMPRESSION zstd)",
-            {"source": str(csv), "columns": dict(header), "target": str(parquet)},
-        )
+    try:
+        with duckdb.connect(config={**_CONFIG, "temp_directory": str(csv.parent)}) as connection:
+            connection.execute(
+                "COPY (SELECT * FROM read_csv($source, auto_detect=false, header=true, delim=',', "
+                "quote='\"', escape='\"', columns=$columns)) "
+                "TO $target (FORMAT parquet, COMPRESSION zstd)",
+                {"source": str(csv), "columns": dict(header), "target": str(parquet)},
+            )
+    except duckdb.Error as error:
+        # Texts of the model may be longer than the converter takes; the verdict stays.
+        log.warning("no Parquet file: %s", error)
+        return found
     found.append(
         ArtifactFile(
             path=parquet, type="timeseries-parquet", mime_type="application/vnd.apache.parquet"

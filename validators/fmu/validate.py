@@ -15,7 +15,7 @@ from validators.fmu.archive import FmuRefused, unpack
 from validators.fmu.binary import require_binary, require_executable
 from validators.fmu.description import Description, read_description
 from validators.fmu.options import StepOptions, check_options
-from validators.fmu.outcome import judge, outputs, read_simulation
+from validators.fmu.outcome import judge, note, outputs, read_simulation
 from validators.fmu.series import SeriesRefused, read_series
 from validators.sdk.manifest import read_manifest
 from validators.sdk.process import Ended, run_limited
@@ -109,6 +109,9 @@ def _simulated(
     artifacts: list[ArtifactFile] = []
     if options.outputs and simulation.answer.get("kept"):
         artifacts = trajectory.artifacts(folder / "trajectory.csv", header=header)
+        if len(artifacts) == 1:
+            text = "The trajectory could not be converted to Parquet; the CSV file has it."
+            findings.append(note(Severity.WARNING, text, code="FMU_NO_PARQUET"))
     return ValidationResult(
         status=ValidationStatus.FAILED_VALIDATION if failed else ValidationStatus.SUCCESS,
         messages=findings,
