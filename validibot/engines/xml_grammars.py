@@ -144,6 +144,10 @@ def compiles_slowly(schemas: XmlSchemas) -> bool:
 
 
 def _invalid(error: Exception, documents: XsdDocuments | None = None) -> str:
+    if isinstance(error, etree.XMLSyntaxError):
+        # Its log begins with messages about what this thread read before.
+        text = in_words((error.msg or "").partition(", line ")[0])
+        return f"The schema is invalid: {text} (line {error.lineno})"
     log: Any = getattr(error, "error_log", None)
     entry = next(iter(log), None) if log else None
     if entry is None:

@@ -247,6 +247,14 @@ def test_dtd_reads_no_other_files(entity: str) -> None:
         save(f"{entity}<!ELEMENT r ANY>", {"a": DTD})
 
 
+def test_fault_of_dtd_is_its_own() -> None:
+    twice = "<!ELEMENT r (a)><!ATTLIST r i CDATA #IMPLIED><!ATTLIST r i CDATA #IMPLIED>"
+
+    save(twice)
+    with pytest.raises(ValidationError, match=r"invalid: (?!Attribute).*\(line 1\)"):
+        save("<!ELEMENT r (a,,b)>")
+
+
 def test_entity_bomb_in_dtd_is_refused() -> None:
     entities = "".join(f'<!ENTITY % a{n} "{f"%a{n - 1};" * 10}">' for n in range(1, 12))
 
