@@ -210,10 +210,10 @@ def test_compose_alone_runs_with_other_storage_server(tmp_path: Path) -> None:
 
         assert ".epw" in objects.stdout, objects.stderr
         for line in (
-            "E-mail    demo@",
-            "Password  ",
-            "export VALIDIBOT_TOKEN=",
-            "export VALIDIBOT_ORG",
+            "Sign in   demo@",
+            "export VALIDIBOT_API_URL=",
+            " VALIDIBOT_TOKEN=",
+            " VALIDIBOT_ORG=",
         ):
             assert line in log
         assert down.returncode == 0, down.stderr
