@@ -13,6 +13,8 @@ _FILE_COMMAND = re.compile(
     r"^[ \t]*##(include|includesilent|fileprefix)\b[ \t]*([^\n]*)$", re.IGNORECASE
 )
 _DEPTH_LIMIT = 10
+_COST_OF_FILE = 10_000
+"""Characters that a file counts for besides its own: many small ones take long, too."""
 
 
 def has_macros(text: str) -> bool:
@@ -26,7 +28,7 @@ def with_includes(text: str, files: FurtherFiles) -> str:
 
 
 def _lines(text: str, files: FurtherFiles, *, depth: int, budget: list[int]) -> list[str]:
-    budget[0] -= len(text)
+    budget[0] -= len(text) + _COST_OF_FILE
     if depth > _DEPTH_LIMIT or budget[0] < 0:
         raise ModelUnreadable(
             f"Files are included more than {_DEPTH_LIMIT} levels deep, or have more than "
