@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from validibot_shared.energyplus.envelopes import (
     EnergyPlusInputEnvelope,
+    EnergyPlusInputs,
     EnergyPlusOutputEnvelope,
 )
 from validibot_shared.fmu.envelopes import FMUInputEnvelope, FMUOutputEnvelope
@@ -28,6 +29,21 @@ _TYPED = {
     ValidatorType.ENERGYPLUS: (EnergyPlusInputEnvelope, EnergyPlusOutputEnvelope),
     ValidatorType.FMU: (FMUInputEnvelope, FMUOutputEnvelope),
 }
+
+
+class EnergyPlusSettings(EnergyPlusInputs):
+    """Inputs with the ranges that the published model lacks; the validator has the same ones."""
+
+    run_period_days: int | None = Field(default=None, ge=1, le=366)
+
+
+def settings_of(validation_type: str) -> type[BaseModel] | None:
+    """Return the schema of a container validator's settings, or None if any object is allowed."""
+    language = language_of(validation_type)
+    if language.kind is ValidatorType.ENERGYPLUS:
+        return EnergyPlusSettings
+    inputs = language.input_class.model_fields["inputs"].annotation
+    return inputs if isinstance(inputs, type) and issubclass(inputs, BaseModel) else None
 
 
 def language_of(validation_type: str) -> Language:

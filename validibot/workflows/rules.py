@@ -12,7 +12,7 @@ from typing import Any, get_args
 from django.core.exceptions import ValidationError
 from pydantic import BaseModel, ValidationError as InvalidModel
 
-from validibot.core.envelopes import language_of
+from validibot.core.envelopes import settings_of
 from validibot.engines import EngineError, get_engine
 from validibot.engines.assertions import Rule, check_rule
 
@@ -107,8 +107,7 @@ def _config_model(engine: str, validation_type: str) -> type[BaseModel] | None:
             return get_engine(engine).config
         except EngineError as error:
             raise ValidationError({"validator": str(error)}) from None
-    inputs = language_of(validation_type).input_class.model_fields["inputs"].annotation
-    return inputs if isinstance(inputs, type) and issubclass(inputs, BaseModel) else None
+    return settings_of(validation_type)
 
 
 def _unknown(model: type[BaseModel], config: Mapping[str, Any], owner: str) -> Iterator[str]:
@@ -134,9 +133,11 @@ def _invalid(model: type[BaseModel], config: Mapping[str, Any]) -> Iterator[str]
     try:
         model.model_validate(config)
     except InvalidModel as error:
-        for fault in error.errors(include_input=False, include_url=False):
+        for fault in error.errors(include_url=False):
             if fault["type"] == "extra_forbidden":
                 continue  # reported above, with the allowed names
             where = ".".join(str(part) for part in fault["loc"])
             reason = str(fault.get("ctx", {}).get("error", fault["msg"])).rstrip(".")
+            if fault["type"].startswith(("greater_than", "less_than")):
+                reason = f"{reason}, not {fault['input']}"
             yield f"`{where}`: {reason}." if where else f"{reason}."

@@ -1,0 +1,20 @@
+"""Messages of the validator in its documentation."""
+
+import re
+from pathlib import Path
+
+FOLDER = Path("validators/energyplus")
+READING = ("checks", "engine", "files", "macros", "model", "prepare", "text", "validate")
+
+
+def test_docs_list_every_code_of_reading_a_model() -> None:
+    sources = "".join((FOLDER / f"{name}.py").read_text() for name in READING)
+    issues = re.findall(r'_issue\([^)]*code="([A-Z_]+)"', sources)
+    codes = {
+        *re.findall(r'code="(ENERGYPLUS_[A-Z0-9_]+)"', sources),
+        *(f"ENERGYPLUS_REVIEW_{name}" for name in issues),
+    }
+
+    page = Path("docs/validators.md").read_text()
+
+    assert {code for code in codes if f"| `{code}` |" not in page} == set()
