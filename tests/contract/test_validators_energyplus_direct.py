@@ -48,7 +48,7 @@ VARIANTS = {
     "parametric": DESIGN_DAYS + "Parametric:SetValueForRun,$a,1;",
     "unknown class": DESIGN_DAYS + "NotAnObject,1;",
     "unused objects": DESIGN_DAYS + "Schedule:Constant,Unused,,1;Material,M,Rough,.1,.9,1900,800;",
-    "bad reference": DESIGN_DAYS.replace("Zone,Open Office;", "Zone,Open Offic;"),
+    "bad reference": DESIGN_DAYS.replace("Zone,Open Office;", "Zone,Elsewhere;"),
     "bad number": DESIGN_DAYS.replace("Timestep,4;", "Timestep,abc;"),
     "macros": DESIGN_DAYS.replace("Timestep,4;", "##set1 steps[] 6\nTimestep,steps[];\n"),
 }
