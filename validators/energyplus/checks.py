@@ -121,7 +121,11 @@ def review(model: Model, names: Sequence[str]) -> list[ValidationMessage]:
 def missing_evidence(metrics: EnergyPlusSimulationMetrics) -> list[ValidationMessage]:
     """Return an error for each metric that a review requires and the run does not have."""
     return [
-        _issue(f"The run does not show {what}.", code="EVIDENCE_MISSING", severity=Severity.ERROR)
+        _issue(
+            f"The run does not show {what}.",
+            code="ENERGYPLUS_REVIEW_EVIDENCE_MISSING",
+            severity=Severity.ERROR,
+        )
         for name, what in _EVIDENCE.items()
         if getattr(metrics, name) is None
     ]
@@ -134,7 +138,8 @@ def _duplicate_names(model: Model) -> Iterator[ValidationMessage]:
     for (kind, name), count in counts.items():
         if count > 1:
             yield _issue(
-                f"{count} objects of class {kind} are called {name!r}.", code="DUPLICATE_NAME"
+                f"{count} objects of class {kind} are called {name!r}.",
+                code="ENERGYPLUS_REVIEW_DUPLICATE_NAME",
             )
 
 
@@ -142,7 +147,7 @@ def _hvac_sizing(model: Model) -> Iterator[ValidationMessage]:
     sized = any(value.lower() == "autosize" for item in model.objects for value in item.values)
     if sized and not any(item.kind.lower().startswith("sizingperiod:") for item in model.objects):
         text = "The model sizes equipment automatically but has no sizing period."
-        yield _issue(text, code="SIZING_PERIOD_MISSING")
+        yield _issue(text, code="ENERGYPLUS_REVIEW_SIZING_PERIOD_MISSING")
 
 
 def _schedule_coverage(model: Model) -> Iterator[ValidationMessage]:
@@ -150,7 +155,7 @@ def _schedule_coverage(model: Model) -> Iterator[ValidationMessage]:
         ends = _THROUGH.findall(" ".join(item.values))
         if not ends or tuple(map(int, ends[-1])) != (12, 31):
             text = f"Schedule {item.values[0]!r} does not reach the end of the year."
-            yield _issue(text, code="SCHEDULE_INCOMPLETE")
+            yield _issue(text, code="ENERGYPLUS_REVIEW_SCHEDULE_INCOMPLETE")
 
 
 _CHECKS: dict[str, Callable[[Model], Iterator[ValidationMessage]]] = {
@@ -161,6 +166,4 @@ _CHECKS: dict[str, Callable[[Model], Iterator[ValidationMessage]]] = {
 
 
 def _issue(text: str, *, code: str, severity: Severity = Severity.WARNING) -> ValidationMessage:
-    return ValidationMessage(
-        severity=severity, code=f"ENERGYPLUS_REVIEW_{code}", text=text, tags=[TAG]
-    )
+    return ValidationMessage(severity=severity, code=code, text=text, tags=[TAG])
