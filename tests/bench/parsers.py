@@ -337,9 +337,13 @@ def measure() -> Iterator[Row]:
         yield case.name, figures, f"≤ {GROWTH_LIMIT:.0f} times"
 
 
+TICK = 0.01  # seconds; the clock of processor time is no finer
+
+
 def growth_of(seconds: list[float]) -> float:
     """Return the median factor from one size to the next."""
-    return statistics.median(later / sooner for sooner, later in itertools.pairwise(seconds))
+    measurable = [max(each, TICK) for each in seconds]
+    return statistics.median(later / sooner for sooner, later in itertools.pairwise(measurable))
 
 
 def _seconds(case: Case, size: int) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from validibot_shared.energyplus.models import EnergyPlusSimulationMetrics
 from validibot_shared.validations.envelopes import MessageLocation, Severity, ValidationMessage
 
+from validators.energyplus.design_days import is_unsized
 from validators.energyplus.model import Model, ModelObject
 from validators.sdk.validation import error
 
@@ -144,8 +145,7 @@ def _duplicate_names(model: Model) -> Iterator[ValidationMessage]:
 
 
 def _hvac_sizing(model: Model) -> Iterator[ValidationMessage]:
-    sized = any(value.lower() == "autosize" for item in model.objects for value in item.values)
-    if sized and not any(item.kind.lower().startswith("sizingperiod:") for item in model.objects):
+    if is_unsized(model):
         text = "The model sizes equipment automatically but has no sizing period."
         yield _issue(text, code="ENERGYPLUS_REVIEW_SIZING_PERIOD_MISSING")
 

@@ -264,7 +264,7 @@ class EpjsonModel(Model):
     def add(self, kind: str, fields: Fields) -> None:
         named = self._data.setdefault(kind, {})
         name = fields.get("name", f"Validibot {len(named) + 1}")
-        named[name] = {key: value for key, value in fields.items() if key != "name"}
+        named[name] = {key: value for key, value in fields.items() if key != "name" and value != ""}
 
     def dump(self) -> bytes:
         return json.dumps(self._data).encode()

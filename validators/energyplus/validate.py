@@ -16,6 +16,7 @@ from validators.energyplus.checks import (
     review,
     warnings,
 )
+from validators.energyplus.design_days import add_design_days
 from validators.energyplus.engine import EnergyPlusEngine, find_engine
 from validators.energyplus.files import FurtherFiles, place_files
 from validators.energyplus.macros import has_macros, with_includes
@@ -60,6 +61,8 @@ def validate(request: Request) -> ValidationResult:
     findings = [*notes, *warnings(model), *further.unused(), *review(model, inputs.idf_checks)]
     submitted = SubmittedModel(model)
     findings += prepare(model, inputs)
+    if inputs.run_simulation:
+        findings += add_design_days(model, request.files.get("design_days"))
     working_copy = beside / model.file_name
     working_copy.write_bytes(model.dump())
     ended = engine.simulate(

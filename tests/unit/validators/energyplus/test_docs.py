@@ -4,7 +4,17 @@ import re
 from pathlib import Path
 
 FOLDER = Path("validators/energyplus")
-READING = ("checks", "engine", "files", "macros", "model", "prepare", "text", "validate")
+READING = (
+    "checks",
+    "design_days",
+    "engine",
+    "files",
+    "macros",
+    "model",
+    "prepare",
+    "text",
+    "validate",
+)
 
 
 def test_docs_list_every_code_of_reading_a_model() -> None:
