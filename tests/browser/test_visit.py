@@ -47,7 +47,7 @@ def test_artifact_download_has_stored_content(visitor: Page, stack: Stack) -> No
 def test_failing_file_shows_failed_step_and_findings(visitor: Page, stack: Stack) -> None:
     _open(visitor, "EnergyPlus: small office")
     failing = stack.sample("energyplus-small-office", "failing_sample")
-    visitor.locator("input[type=file]").set_input_files(failing)
+    visitor.locator("input[name=file]").set_input_files(failing)
     expect(visitor.locator("[data-drop-title]")).to_have_text(failing.name)
     visitor.get_by_role("button", name="Run", exact=True).click()
 
@@ -61,7 +61,7 @@ def test_file_of_wrong_type_is_refused_with_message(visitor: Page, tmp_path: Pat
     _open(visitor, "EnergyPlus: small office")
     wrong = tmp_path / "notes.txt"
     wrong.write_text("hello")
-    visitor.locator("input[type=file]").set_input_files(wrong)
+    visitor.locator("input[name=file]").set_input_files(wrong)
     visitor.get_by_role("button", name="Run", exact=True).click()
 
     expect(visitor.get_by_role("alert")).to_contain_text("notes.txt is not a file that")

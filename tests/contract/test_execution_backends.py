@@ -256,10 +256,12 @@ def test_missing_envelope_is_certainly_not_accepted_by_mock() -> None:
 def test_launch_without_token_is_certainly_not_accepted(act_as: ActAs) -> None:
     act_as("scheduler")  # may not impersonate the capability account
 
-    with pytest.raises(LaunchError, match="No capability") as raised:
+    with pytest.raises(
+        LaunchError, match="may not make tokens of the CAPABILITY_ACCOUNT"
+    ) as raised:
         get_backend().launch(any_request(input_uri="gs://validibot-local/runs/1/input.json"))
 
-    assert (raised.value.not_accepted, raised.value.permanent) == (True, False)
+    assert (raised.value.not_accepted, raised.value.permanent) == (True, True)
 
 
 @pytest.mark.usefixtures("_cloud_run")

@@ -15,7 +15,7 @@ from validators.sdk.manifest import ValidatorManifest, read_manifest
 
 SLUGS = sorted(path.parent.name for path in Path("validators").glob("*/validator.toml"))
 # Measured 2026-11: EnergyPlus 287 MB, FMU 268 MB, of which the base image is 131 MB.
-MOST_MEGABYTES = 300
+MOST_MEGABYTES = 330  # that of FMU, of which DuckDB is 67 MB, and the base image 131 MB
 
 
 def image(engine: DockerClient, manifest: ValidatorManifest) -> dict[str, Any]:

@@ -92,11 +92,14 @@ def test_go_key_file_authenticates_its_account(
     assert go("admin", "key-file", str(key_file), bucket, name) == "by key"
 
 
-def test_go_manages_objects_and_is_refused_access_lists(go: Client, bucket: str, name: str) -> None:
+def test_go_manages_objects_and_policies_but_no_access_lists(
+    go: Client, bucket: str, name: str
+) -> None:
     assert go("admin", "manage", bucket, name) == {
         "class": "NEARLINE",
         "tail": "llo",
-        "refused": [400, 400],
+        "refused": 400,
+        "policy": 0,
         "missing": 404,
         "buckets": True,
         "account": True,

@@ -287,7 +287,7 @@ func manage(args []string) any {
 	account := get(service.ServiceAccount(ctx, project))
 	return object{
 		"class": rewritten.StorageClass, "tail": string(tail),
-		"refused": []int{status(public), status(policy)}, "missing": status(missing),
+		"refused": status(public), "policy": status(policy), "missing": status(missing),
 		"buckets": len(buckets) > 0, "account": strings.HasPrefix(account, "service-"),
 	}
 }

@@ -227,8 +227,9 @@ def test_edit_signals_service_that_reloads_itself(tmp_path: Path) -> None:
         watching.cancel()
 
     runs = replace(
-        service("web", "trap 'echo told' HUP; echo up; while :; do sleep 0.05; done"),
-        reload=Reload(watch=("src/**",), signal=signal.SIGHUP),
+        # A shell cannot trap SIGHUP where the tests run under nohup.
+        service("web", "trap 'echo told' USR1; echo up; while :; do sleep 0.05; done"),
+        reload=Reload(watch=("src/**",), signal=signal.SIGUSR1),
     )
     diary = play(tmp_path, runs, then=edit)
 
