@@ -11,6 +11,7 @@ from docker import DockerClient
 from containers import ContainerEngine
 from tests import engine as engines
 from tests.flows.host import Host, host, site, two_ports  # noqa: F401 - host is a fixture
+from tests.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("procfile"), pytest.mark.timeout(240)]
 
@@ -54,6 +55,7 @@ def test_container_callback_sends_worker_key(contained: Host) -> None:
         run = web.launch(FMU, contained.sample(FMU), Prefer="wait=60").json()
 
         assert run["result"] == "PASS", run
-        (posted,) = _posted(runner.log)
+        # The waiting client has the answer before the worker has logged the request.
+        (posted,) = until(lambda: _posted(runner.log))
         assert "/internal/callbacks/ 200" in posted
         assert KEY not in runner.log.read_text()
