@@ -53,7 +53,9 @@ def note_decision(permission: str, resource: str, *, allowed: bool) -> None:
     """Add to the entry of the call in progress what IAM has decided: first, or against it."""
     entry = _entry.get()
     if entry is not None and (not entry.decision or not allowed):
-        entry.permission, entry.resource = permission, resource
+        entry.permission = permission
+        # The name that the caller wrote stays: faults match it, and are written after the journal.
+        entry.resource = entry.resource or resource
         entry.decision = "allowed" if allowed else "denied"
 
 

@@ -1,6 +1,5 @@
 """Around every method: authentication, journal, faults, and errors in Google's form for both protocols."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -46,8 +45,6 @@ class Calls:
             except DecodeError as error:
                 entry.status = InvalidArgument.status
                 raise InvalidArgument("The request is not a valid protocol buffer.") from error
-            except asyncio.CancelledError:
-                raise
             except Exception as error:
                 entry.status = Internal.status
                 log.exception("%s broke", rpc.method)

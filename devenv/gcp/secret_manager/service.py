@@ -119,11 +119,12 @@ class SecretManagerService:
     async def list_secrets(self, request: Any, call: ApiCall) -> Any:
         self._allow(call.caller, "secrets.list", self._names.project(request.parent))
         _refuse_filter(request)
-        ids, token = page_in_order(self._vault.ids(), request, most=MAX_PAGE)
+        known = self._vault.ids()
+        ids, token = page_in_order(known, request, most=MAX_PAGE)
         return secret_manager.ListSecretsResponse.pb()(
             secrets=[self._vault.secret(each) for each in ids],
             next_page_token=token,
-            total_size=len(self._vault.ids()),
+            total_size=len(known),
         )
 
     async def create(self, request: Any, call: ApiCall) -> Any:

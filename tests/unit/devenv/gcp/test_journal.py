@@ -31,7 +31,7 @@ async def test_entry_has_decision_and_duration(journal: Journal) -> None:
     [row] = journal.rows({})
     assert row["at"] == ManualClock().now()
     assert (row["permission"], row["decision"]) == ("run.jobs.run", "allowed")
-    assert row["resource"] == "projects/p/jobs/j"
+    assert row["resource"] == "as/written"
     assert row["milliseconds"] >= 0
 
 
