@@ -1,0 +1,41 @@
+"""Versioned workflows of ordered steps, and the catalogue of validators that steps use.
+
+A version is frozen by its first run: its steps, assertions, files and texts never change again, so
+results keep their meaning. Saving or deleting a part of a frozen version raises VersionFrozen;
+`versions.edited` makes the next version instead. Every part is validated when it is saved, whether
+the admin site, a seed or a program saves it.
+"""
+
+from validibot.workflows.models.catalogue import (
+    WEATHER_TYPE,
+    ValidatedModel,
+    Validator,
+    WeatherFile,
+    WeatherUnknown,
+)
+from validibot.workflows.models.parts import (
+    Assertion,
+    Sample,
+    Severity,
+    Step,
+    StepFile,
+    VersionPart,
+)
+from validibot.workflows.models.versions import VersionFrozen, Workflow, latest_versions
+
+__all__ = [
+    "WEATHER_TYPE",
+    "Assertion",
+    "Sample",
+    "Severity",
+    "Step",
+    "StepFile",
+    "ValidatedModel",
+    "Validator",
+    "VersionFrozen",
+    "VersionPart",
+    "WeatherFile",
+    "WeatherUnknown",
+    "Workflow",
+    "latest_versions",
+]

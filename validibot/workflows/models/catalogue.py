@@ -1,0 +1,110 @@
+"""The catalogue: validators that steps use, and weather for those that simulate buildings."""
+
+from difflib import get_close_matches
+from typing import Any, ClassVar, Self
+
+from django.db import models
+
+from validibot.workflows import rules
+
+# The type of a resource port that takes weather (validator.toml).
+WEATHER_TYPE = "energyplus_weather"
+
+
+class ValidatedModel(models.Model):
+    """A row that is validated on every save; relations are left to the database."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        relations = {field.name for field in self._meta.concrete_fields if field.is_relation}
+        self.full_clean(exclude=relations, validate_unique=False, validate_constraints=False)
+        super().save(*args, **kwargs)
+
+
+class Validator(ValidatedModel):
+    """A catalogue entry, synced from a manifest.
+
+    `engine` names an in-process engine; a container validator has `image` and `job` instead.
+    JSON fields hold the manifest's tables in its shape: `accepts` [{extension, mime_type}],
+    `ports` [{port_key, role|type, name, channel, required, default}], `outputs`
+    [{slug, label, unit, path}], `command` [str].
+    """
+
+    slug = models.SlugField(max_length=60)
+    version = models.CharField(max_length=40)
+    title = models.CharField(max_length=150)
+    description = models.TextField(blank=True)
+    validation_type = models.CharField(max_length=40)
+    engine = models.CharField(max_length=60, blank=True)
+    image = models.CharField(max_length=300, blank=True)
+    job = models.CharField(max_length=63, blank=True)
+    command = models.JSONField(default=list, blank=True)
+    accepts = models.JSONField(default=list, blank=True, validators=[rules.check_file_types])
+    ports = models.JSONField(default=list, blank=True)
+    outputs = models.JSONField(default=list, blank=True)
+    accepts_further_files = models.BooleanField(default=False)
+    timeout_seconds = models.PositiveIntegerField(default=600)
+    memory_mb = models.PositiveIntegerField(default=512)
+    is_active = models.BooleanField(default=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["slug", "version"], name="validator_version_is_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.title} {self.version}"
+
+    @property
+    def in_process(self) -> bool:
+        return bool(self.engine)
+
+    @property
+    def resource_ports(self) -> list[str]:
+        """The keys of the ports that take a file of the step."""
+        return [port["port_key"] for port in self.ports if port["channel"] == "resource_files"]
+
+    @property
+    def takes_weather(self) -> bool:
+        return any(port.get("type") == WEATHER_TYPE for port in self.ports)
+
+
+class WeatherUnknown(Exception):
+    """The catalogue has no weather of this name; the message lists the nearest names."""
+
+
+class WeatherFile(models.Model):
+    """A catalogue entry of weather, for validators that have a port of type `WEATHER_TYPE`.
+
+    `name` is the stem of its EPW file, `location` the place that the file names. `files` lists the EPW
+    and, if there is one, the DDY as [{port_key, type, name, uri, storage_version, size_bytes,
+    sha256}]; they are stored once by digest (see `validibot.workflows.weather`).
+    """
+
+    name = models.CharField(max_length=150, unique=True)
+    location = models.CharField(max_length=200, blank=True)
+    files = models.JSONField()
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """Return the entry of a name, with or without `.epw`. Raises WeatherUnknown."""
+        wanted = name.strip().casefold().removesuffix(".epw")
+        names = {each.casefold(): each for each in cls.objects.values_list("name", flat=True)}
+        if wanted in names:
+            return cls.objects.get(name=names[wanted])
+        inside = [each for each in names if wanted and wanted in each]
+        near = [*inside, *get_close_matches(wanted, names, n=5, cutoff=0.3), *sorted(names)]
+        listed = ", ".join(names[each] for each in list(dict.fromkeys(near))[:5]) or "none"
+        raise WeatherUnknown(
+            f"There is no weather {name[:80]!r} in the catalogue. The nearest names: {listed}."
+        )

@@ -1,0 +1,206 @@
+"""The parts of a version: steps with their assertions and files, and samples."""
+
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+
+from validibot.workflows import rules
+from validibot.workflows.models.catalogue import (
+    ValidatedModel,
+    Validator,
+    WeatherFile,
+    WeatherUnknown,
+)
+from validibot.workflows.models.versions import VersionFrozen, Workflow
+from validibot.workflows.scenarios import MAX_CHARACTERS, check_scenario
+
+
+class VersionPart(ValidatedModel):
+    """A row that belongs to a version of a workflow and is frozen with it."""
+
+    class Meta:
+        abstract = True
+
+    @transaction.atomic
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self._require_unfrozen()
+        super().save(*args, **kwargs)
+
+    @transaction.atomic
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        self._require_unfrozen()
+        return super().delete(*args, **kwargs)
+
+    def workflow_id_of_part(self) -> int:
+        raise NotImplementedError
+
+    def _require_unfrozen(self) -> None:
+        workflow = Workflow.locked(self.workflow_id_of_part())
+        if workflow and workflow.is_frozen:
+            raise VersionFrozen(workflow)
+
+
+class Step(VersionPart):
+    """One validator applied in a workflow. Steps run in order until one fails.
+
+    `config` holds the settings of the validator (JSON Schema: {"schema": {...}}; EnergyPlus and
+    FMU: the fields of their input model); it is checked against the validator's own schema.
+    """
+
+    workflow = models.ForeignKey(
+        Workflow, on_delete=models.CASCADE, related_name="steps", db_index=False
+    )
+    order = models.PositiveIntegerField()
+    name = models.CharField(max_length=150)
+    description = models.TextField(blank=True)
+    validator = models.ForeignKey(Validator, on_delete=models.PROTECT, related_name="steps")
+    config = models.JSONField(default=dict, blank=True)
+    scenario = models.CharField(
+        max_length=MAX_CHARACTERS,
+        blank=True,
+        default="",
+        validators=[check_scenario],
+        help_text="How a mocked validator behaves in this step; real validators ignore it.",
+    )
+    weather = models.CharField(
+        max_length=150,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The weather of this step, by its name in the catalogue, unless a launch names another.",
+    )
+
+    class Meta:
+        ordering: ClassVar = ["order"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["workflow", "order"], name="step_order_is_unique")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def workflow_id_of_part(self) -> int:
+        return self.workflow_id
+
+    def clean(self) -> None:
+        if self.validator_id:
+            rules.check_config(
+                self.config,
+                validator=self.validator.title,
+                engine=self.validator.engine,
+                validation_type=self.validator.validation_type,
+            )
+        if self.weather:
+            if not self.validator.takes_weather:
+                raise ValidationError({"weather": f"{self.validator.title} takes no weather."})
+            try:
+                self.weather = WeatherFile.named(self.weather).name
+            except WeatherUnknown as error:
+                raise ValidationError({"weather": str(error)}) from None
+
+
+class Severity(models.TextChoices):
+    """Severity of a finding. Only an ERROR fails a step."""
+
+    ERROR = "ERROR"
+    WARNING = "WARNING"
+    INFO = "INFO"
+
+
+class Assertion(VersionPart):
+    """A CEL expression that must be true of a step's document or outputs.
+
+    Names in scope: `payload` (the submitted document), `output` (this step's outputs), `steps`
+    (outputs of earlier steps by step order, as `steps["1"].slug`), `c` (the workflow's constants).
+    """
+
+    step = models.ForeignKey(
+        Step, on_delete=models.CASCADE, related_name="assertions", db_index=False
+    )
+    order = models.PositiveIntegerField()
+    expression = models.TextField()
+    when = models.TextField(blank=True)
+    severity = models.CharField(max_length=10, choices=Severity, default=Severity.ERROR)
+    message = models.TextField(blank=True)
+    success_message = models.TextField(blank=True)
+    path = models.CharField(max_length=500, blank=True)
+    notes = models.TextField(blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["order"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["step", "order"], name="assertion_order_is_unique")
+        ]
+
+    def __str__(self) -> str:
+        return self.expression[:80]
+
+    def workflow_id_of_part(self) -> int:
+        return self.step.workflow_id
+
+    def clean(self) -> None:
+        rules.check_assertion(
+            expression=self.expression,
+            when=self.when,
+            message=self.message,
+            success_message=self.success_message,
+        )
+
+
+class StepFile(VersionPart):
+    """A file that belongs to a step (weather, schema), stored once below the data root."""
+
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="files", db_index=False)
+    port_key = models.CharField(max_length=255)
+    name = models.CharField(max_length=255)
+    type = models.CharField(max_length=100)
+    uri = models.CharField(max_length=1000)
+    storage_version = models.CharField(max_length=512)
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["step", "port_key"],
+                name="one_file_per_port",
+                violation_error_message="The step has a file for this port already.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def workflow_id_of_part(self) -> int:
+        return self.step.workflow_id
+
+    def clean(self) -> None:
+        validator = self.step.validator
+        rules.check_port(self.port_key, validator=validator.title, ports=validator.resource_ports)
+        taken = StepFile.objects.filter(step=self.step, port_key=self.port_key)
+        if taken.exclude(pk=self.pk).exists():
+            raise ValidationError({"port_key": f"The step has a file for port {self.port_key!r}."})
+
+
+class Sample(models.Model):
+    """A small file to try a workflow with; `passes` is whether its run should pass."""
+
+    workflow = models.ForeignKey(
+        Workflow, on_delete=models.CASCADE, related_name="samples", db_index=False
+    )
+    title = models.CharField(max_length=150)
+    filename = models.CharField(max_length=255)
+    content = models.BinaryField()
+    passes = models.BooleanField()
+
+    class Meta:
+        ordering: ClassVar = ["-passes", "filename"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["workflow", "filename"], name="sample_filename_is_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.filename
