@@ -163,6 +163,8 @@ SECURE_CSP = {
     "frame-ancestors": ["'none'"],
 }
 
+FORM_RENDERER = "validibot.web.forms.PageRenderer"
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -2,15 +2,12 @@
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.flows import stack as stacks
-from tests.flows.stack import ROOT, Stack
-
-SHOTS = ROOT / "test-artifacts" / "screenshots"
+from tests.flows.stack import Stack
 
 
 @pytest.fixture(autouse=True)
@@ -61,11 +58,3 @@ def visitor(page: Page, stack: Stack) -> Page:
     page.get_by_label("Password").fill(login["password"])
     page.get_by_role("button", name="Sign In").click()
     return page
-
-
-def shoot(page: Page, name: str) -> Path:
-    """Save a screenshot of the whole page."""
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    path = SHOTS / f"{name}.png"
-    page.screenshot(path=path, full_page=True)
-    return path

@@ -2,12 +2,11 @@
 
 import hashlib
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import shoot
+from tests.browser.screens import check_page, shoot
 from tests.flows.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
@@ -87,17 +86,13 @@ def test_unknown_page_shows_navigation_and_message(visitor: Page, stack: Stack) 
     shoot(visitor, "not-found")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_fit_phone_screen(
-    visitor: Page, stack: Stack, scheme: Literal["light", "dark"]
-) -> None:
-    visitor.set_viewport_size({"width": 360, "height": 800})
-    visitor.emulate_media(color_scheme=scheme)
+def test_pages_fit_screens_and_have_no_violation(visitor: Page, stack: Stack) -> None:
     org = f"{stack.web}/app/orgs/{stack.facts['org']}"
     sample = stack.sample("meter-readings-schema", "failing_sample")
     run = stack.run("meter-readings-schema", sample)["id"]
     pages = {
         "workflows": f"{org}/workflows/",
+        "workflow": f"{org}/workflows/meter-readings-schema/",
         "runs": f"{org}/runs/",
         "run": f"{org}/runs/{run}/",
         "api-keys": f"{stack.web}/app/users/api-key/",
@@ -105,8 +100,7 @@ def test_pages_fit_phone_screen(
     }
     for name, url in pages.items():
         visitor.goto(url)
-        assert visitor.evaluate("document.documentElement.scrollWidth") <= 360, name
-        shoot(visitor, f"phone-{scheme}-{name}")
+        check_page(visitor, name)
 
 
 def test_menu_works_with_keyboard(visitor: Page) -> None:

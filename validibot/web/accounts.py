@@ -34,7 +34,8 @@ def api_keys(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         name = request.POST.get("name", "").replace("\x00", "").strip()[:100] or "Unnamed"
         _, text = keys.issue(request.user, name)
-    context = {"keys": request.user.api_keys.all(), "text": text, "site_url": settings.SITE_URL}
+    commands = f"export VALIDIBOT_API_URL={settings.SITE_URL}\nvalidibot login --token {text}"
+    context = {"keys": request.user.api_keys.all(), "text": text, "commands": commands}
     return render(request, "web/api_keys.html", context)
 
 

@@ -37,3 +37,59 @@ document.addEventListener("keydown", (event) => {
 for (const kind of ["click", "focusin"]) {
   document.addEventListener(kind, (event) => closeMenus(event.target.closest("details.menu")));
 }
+
+// Copying: the button appears only where there is this script.
+for (const button of document.querySelectorAll("[data-copies]")) {
+  button.hidden = false;
+  const text = button.textContent;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copies).textContent);
+    button.textContent = button.dataset.copied;
+    setTimeout(() => (button.textContent = text), 2000);
+  });
+}
+
+// The rows of a formset: a new one is a copy of its template; a removed one that is stored is marked
+// for deletion; ORDER follows the place on the page.
+const number = (set) => {
+  set.querySelectorAll("[data-row]:not([hidden]) [name$=-ORDER]").forEach((input, index) => {
+    input.value = index + 1;
+  });
+};
+const showRowActions = (row) => {
+  for (const name of ["ORDER", "DELETE"]) {
+    const field = row.querySelector(`[name$=-${name}]`)?.closest(".field");
+    if (field) field.hidden = true;
+  }
+  row.querySelector("[data-row-actions]").hidden = false;
+};
+for (const set of document.querySelectorAll("[data-formset]")) {
+  const rows = set.querySelector("[data-rows]");
+  const total = set.querySelector(`[name="${set.dataset.formset}-TOTAL_FORMS"]`);
+  const add = set.querySelector("[data-add-row]");
+  rows.querySelectorAll("[data-row]").forEach(showRowActions);
+  add.hidden = false;
+  add.addEventListener("click", () => {
+    const html = set.querySelector("template").innerHTML.replaceAll("__prefix__", total.value);
+    rows.insertAdjacentHTML("beforeend", html);
+    total.value = Number(total.value) + 1;
+    showRowActions(rows.lastElementChild);
+    number(set);
+    rows.lastElementChild.querySelector("input:not([type=hidden]), select, textarea").focus();
+  });
+  rows.addEventListener("click", (event) => {
+    const row = event.target.closest("[data-row]");
+    if (event.target.matches("[data-remove-row]")) {
+      row.querySelector("[name$=-DELETE]").checked = true;
+      row.hidden = true;
+      add.focus();
+    } else if (event.target.matches("[data-move='-1']")) {
+      row.previousElementSibling?.before(row);
+      event.target.focus();
+    } else if (event.target.matches("[data-move='1']")) {
+      row.nextElementSibling?.after(row);
+      event.target.focus();
+    } else return;
+    number(set);
+  });
+}

@@ -1,0 +1,50 @@
+"""Screenshots of pages, and the checks that every page must pass."""
+
+from pathlib import Path
+from typing import Literal
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.flows.stack import ROOT
+
+SHOTS = ROOT / "test-artifacts" / "screenshots"
+_WIDTHS = (360, 1280)
+_SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+_axe = Axe()
+
+
+def shoot(page: Page, name: str) -> Path:
+    """Save a screenshot of the whole page."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    path = SHOTS / f"{name}.png"
+    page.screenshot(path=path, full_page=True)
+    return path
+
+
+def check_page(page: Page, name: str) -> None:
+    """Assert that the page fits a phone and that axe finds no serious violation in either theme.
+
+    Saves `<name>-<width>-<scheme>.png` for each of two widths and two colour schemes.
+    """
+    before = page.viewport_size
+    for width in _WIDTHS:
+        page.set_viewport_size({"width": width, "height": 850})
+        for scheme in _SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            shoot(page, f"{name}-{width}-{scheme}")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+            assert _violations(page) == [], f"{name}, {width} pixels, {scheme}"
+    page.emulate_media(color_scheme="light")
+    if before:
+        page.set_viewport_size(before)
+
+
+def _violations(page: Page) -> list[str]:
+    """Return the serious violations that axe finds, each with the place of the first element."""
+    found = _axe.run(page).response["violations"]
+    return [
+        f"{each['id']}: {each['help']} ({each['nodes'][0]['html'][:200]})"
+        for each in found
+        if each["impact"] in {"serious", "critical"}
+    ]
