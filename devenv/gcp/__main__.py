@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from devenv.gcp.config import CloudConfig, ImageConfig, parse
+from devenv.gcp.config import LOOPBACK, CloudConfig, CloudPlace, ImageConfig, parse
 from devenv.gcp.errors import CloudError
-from devenv.gcp.place import LOOPBACK, CloudPlace
 from devenv.gcp.server import CloudServer
 from devenv.gcp.tables import ConfigError
 

@@ -17,8 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from devenv.gcp.clock import Clock
-from devenv.gcp.config import CloudConfig, IamBinding
-from devenv.gcp.place import HERE, CloudPlace
+from devenv.gcp.config import HERE, CloudConfig, CloudPlace, IamBinding
 from devenv.gcp.server import CloudServer
 
 _TIMEOUT = 30.0  # seconds for a start or a stop

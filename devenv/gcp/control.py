@@ -32,8 +32,7 @@ from starlette.types import Receive, Scope, Send
 from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, PermissionDenied
 from devenv.gcp.faults import Fault, Faults
 from devenv.gcp.journal import FILTERS, MOST, Journal
-from devenv.gcp.rpc.body import read
-from devenv.gcp.rpc.rest import failure
+from devenv.gcp.rpc.rest import failure, read_body
 
 TOKEN_FILE = "control-token"  # noqa: S105 - a file's name
 _LARGEST = 64 * 1024
@@ -103,7 +102,7 @@ class ControlApi:
         return JSONResponse({"faults": [asdict(fault) for fault in self._faults.all()]})
 
     async def _add_fault(self, request: Request) -> Response:
-        sent = await read(request, limit=_LARGEST)
+        sent = await read_body(request, limit=_LARGEST)
         try:
             fault = _FAULT.validate_json(sent, strict=True, extra="forbid")
         except ValidationError as error:

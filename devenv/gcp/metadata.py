@@ -23,9 +23,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from devenv.gcp.config import CloudConfig
+from devenv.gcp.config import LOOPBACK, CloudConfig
 from devenv.gcp.errors import Unavailable
-from devenv.gcp.place import LOOPBACK
 
 HOSTS = frozenset(
     {"metadata.google.internal", "metadata", "169.254.169.254", LOOPBACK, "localhost"}

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from containers import NetworkPeer
 from devenv.gcp.clock import Clock, SystemClock
-from devenv.gcp.config import CloudConfig
+from devenv.gcp.config import HERE, LOOPBACK, CloudConfig, CloudPlace
 from devenv.gcp.control import ControlApi, control_token
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 from devenv.gcp.errors import CloudError
@@ -31,16 +31,13 @@ from devenv.gcp.identity.identity import Identity, bearer
 from devenv.gcp.intercept import authority, endpoints
 from devenv.gcp.intercept.doors import Handler, PlainDoor, ProxyDoor, SocketListener
 from devenv.gcp.intercept.endpoints import Endpoints, Sockets, environ
-from devenv.gcp.intercept.hosts import Hosts, certified
-from devenv.gcp.intercept.router import Router
+from devenv.gcp.intercept.router import Hosts, Router, certified
 from devenv.gcp.intercept.web import AsgiServer
 from devenv.gcp.journal import Journal
 from devenv.gcp.locations import location_rpcs
 from devenv.gcp.metadata import MetadataServer
-from devenv.gcp.place import HERE, LOOPBACK, CloudPlace
 from devenv.gcp.rpc import HttpMount, Rpc
-from devenv.gcp.rpc.calls import Calls, method_id
-from devenv.gcp.rpc.grpc_server import GrpcServer
+from devenv.gcp.rpc.calls import Calls, GrpcServer, method_id
 from devenv.gcp.rpc.rest import RestApp
 from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
 from devenv.gcp.run_jobs.runtimes.docker import BUNDLE, DockerRuntime, engine_of, gateway_of

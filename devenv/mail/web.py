@@ -24,8 +24,7 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
-from devenv.mail.mailbox import Mail, Mailbox
-from devenv.mail.message import MailPart
+from devenv.mail.mailbox import Mail, Mailbox, MailPart
 
 HOSTS = ("localhost", "127.0.0.1")
 _MOST_BODY = 64 * 1024

@@ -18,8 +18,7 @@ from google.auth.compute_engine import _metadata
 from google.cloud import run_v2
 
 from devenv.gcp import Cloud
-from devenv.gcp.config import IamBinding
-from devenv.gcp.place import CloudPlace
+from devenv.gcp.config import CloudPlace, IamBinding
 from devenv.gcp.run_jobs.runtimes.docker import engine_of
 from tests import engine as engines
 from tests.declared import cloud as declared_cloud

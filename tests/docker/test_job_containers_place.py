@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from devenv.gcp import Cloud
+from devenv.gcp.config import CloudPlace
 from devenv.gcp.errors import Unavailable
 from devenv.gcp.intercept.endpoints import Endpoints, Sockets
-from devenv.gcp.place import CloudPlace
 from tests import engine as engines
 from tests.docker.jobs import ACCOUNT, Jobs, cloud_of, jobs
 from tests.docker.test_job_containers import ASK

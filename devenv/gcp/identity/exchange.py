@@ -20,8 +20,8 @@ from starlette.routing import Route
 from devenv.gcp.caller import AccessBoundary
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.identity.identity import LIFETIME, Identity
-from devenv.gcp.rpc import HttpMount, body
-from devenv.gcp.rpc.rest import failure
+from devenv.gcp.rpc import HttpMount
+from devenv.gcp.rpc.rest import failure, read_body
 
 TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no secret
 # Node's storage client still brings a library that uses this address, whatever the key file says.
@@ -56,7 +56,7 @@ def mounts(identity: Identity) -> tuple[HttpMount, ...]:
 def _mount(host: str, path: str, grant: Callable[[_Form], dict[str, Any]]) -> HttpMount:
     async def token(request: Request) -> Response:
         try:
-            return JSONResponse(grant(_form(await body.read(request, limit=_LARGEST))))
+            return JSONResponse(grant(_form(await read_body(request, limit=_LARGEST))))
         except BadExchange as error:
             refusal = {"error": error.code, "error_description": str(error)}
             return JSONResponse(refusal, 400)

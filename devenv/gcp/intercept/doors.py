@@ -17,7 +17,7 @@ from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
 from devenv.gcp.intercept import peek
-from devenv.gcp.intercept.hosts import Hosts
+from devenv.gcp.intercept.router import Hosts
 from devenv.gcp.intercept.web import AsgiServer
 
 Handler: TypeAlias = Callable[[socket.socket], Awaitable[None]]

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePath
 
+from devenv.gcp.config import LOOPBACK
 from devenv.gcp.errors import Unavailable
-from devenv.gcp.place import LOOPBACK
 
 log = logging.getLogger(__name__)
 _FOR_JOBS = ("proxy", "metadata")

@@ -1,4 +1,8 @@
-"""The router of HTTP requests: by Google's host name, else by path.
+"""The ways of requests by host: which hosts the proxy takes, and which service answers them.
+
+Emulated are Google's API hosts, the hosts of Cloud Run services, and the host of account tokens.
+This machine itself and the hosts of `gcp.allow_hosts` are reached as they are. All others are
+refused with a line that says how to allow them, so that nothing is sent out by accident.
 
 Services mount applications under host patterns and path prefixes. On the plain port, where clients
 send no host of Google's, the prefix alone decides. Requests that no mount takes go to the REST
@@ -6,6 +10,7 @@ application. Each mounted request is an entry of the journal and may be struck b
 answer gets a Date header, without which clients cannot cache it.
 """
 
+import ipaddress
 import time
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
@@ -18,6 +23,58 @@ from devenv.gcp.faults import AnswerLost, Faults
 from devenv.gcp.journal import Journal
 from devenv.gcp.rpc import HttpMount
 from devenv.gcp.rpc.rest import broken_off, failure
+
+_EMULATED = ("*.googleapis.com", "*.run.app", "accounts.google.com")
+
+
+def certified(region: str) -> tuple[str, ...]:
+    """Return the host names in the emulator's certificate."""
+    # A wildcard stands for one label, so each further label needs its own entry.
+    return (
+        "*.googleapis.com",
+        "*.storage.googleapis.com",
+        "*.run.app",
+        "*.a.run.app",
+        f"*.{region}.run.app",
+        "accounts.google.com",
+        "localhost",
+        "*.localhost",
+    )
+
+
+class Hosts:
+    """The rules for hosts that clients ask the proxy for."""
+
+    def __init__(self, allowed: Iterable[str], *, loopback: bool = True) -> None:
+        """Let clients reach this machine's own services if `loopback`."""
+        self._loopback = loopback
+        self._allowed = tuple(pattern.lower() for pattern in allowed)
+
+    def emulated(self, host: str) -> bool:
+        return _matches(host, _EMULATED)
+
+    def passed(self, host: str) -> bool:
+        """Return whether `host` is reached as it is: this machine, or an allowed host."""
+        return (self._loopback and _loopback(host)) or _matches(host, self._allowed)
+
+    def refusal(self, host: str) -> str:
+        """Return one line that says why `host` is refused and how to allow it."""
+        return (
+            f"{host} is not emulated, and nothing leaves this machine; "
+            f'to let it through put "{host}" in gcp.allow_hosts of devenv.toml'
+        )
+
+
+def _matches(host: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(host.lower(), pattern) for pattern in patterns)
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
 
 CONTROL = "/_devenv/"
 

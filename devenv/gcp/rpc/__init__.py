@@ -1,8 +1,8 @@
 """Methods that are served by gRPC and REST alike.
 
 A service offers `Rpc`s: a handler that takes and returns protocol buffers, with the HTTP rules of
-Google's published API. `grpc_server` and `rest` serve them, `calls` authenticates and logs, and
-`transcode` turns HTTP and JSON into messages and back.
+Google's published API. `calls` authenticates, logs and serves gRPC; `rest` serves the same methods
+by HTTP and JSON.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,19 +1,208 @@
-"""The REST side of the same methods: a web application over their HTTP rules."""
+"""The REST side of the same methods: a web application over their HTTP rules.
+
+HTTP and JSON become protocol buffers and back, by the rules of google.api.http. A JSON name or a
+query parameter that the message does not have is refused by name, as by Google. JSON requests may
+be sent with `Content-Encoding: gzip`, the default of Java's clients.
+"""
 
 import json
+import re
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl
 
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message as AsgiMessage, Receive, Scope, Send
 
 from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, Unimplemented
 from devenv.gcp.faults import AnswerLost
-from devenv.gcp.rpc import HttpRule, Rpc, body
+from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.rpc.calls import Calls, envelope
-from devenv.gcp.rpc.transcode import PathTemplate, request as build, response as dump
+
+
+def gunzipped(scope: Scope, receive: Receive) -> Receive:
+    """Return a `receive` that decompresses the body if its Content-Encoding says gzip.
+
+    It raises InvalidArgument for another coding, and for a body that is not what it says.
+    """
+    codings = [value for name, value in scope["headers"] if name == b"content-encoding"]
+    coding = b",".join(codings).strip().lower()
+    if coding in (b"", b"identity"):
+        return receive
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
+
+    async def decompressed() -> AsgiMessage:
+        if coding != b"gzip":
+            name = coding.decode("latin-1")[:40]
+            raise InvalidArgument(f"Content-Encoding '{name}' is not supported; use gzip or none.")
+        message = await receive()
+        if message["type"] != "http.request":
+            return message
+        try:
+            body = unpack.decompress(message.get("body", b""))
+        except zlib.error as error:
+            raise InvalidArgument("The request body is not valid gzip.") from error
+        if not message.get("more_body") and not unpack.eof:
+            raise InvalidArgument("The gzip request body ends too early.")
+        return {**message, "body": body}
+
+    return decompressed
+
+
+async def read_body(request: Request, *, limit: int) -> bytes:
+    """Return the body. Raises InvalidArgument as soon as it is longer than `limit` bytes."""
+    request = Request(request.scope, gunzipped(request.scope, request.receive))
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise InvalidArgument(f"Request payload size exceeds the limit: {limit} bytes.")
+    return bytes(body)
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in `body`, an empty one if there is nothing. Raises InvalidArgument."""
+    try:
+        value = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument("Invalid JSON payload received.") from error
+    if not isinstance(value, dict):
+        raise InvalidArgument("Invalid JSON payload received. Root element must be a message.")
+    return value
+
+
+# https://cloud.google.com/apis/docs/system-parameters: they are no fields of the request.
+_PARAMETERS = {
+    *("access_token", "alt", "callback", "fields", "key", "oauth_token", "prettyPrint"),
+    *("quotaUser", "uploadType", "upload_protocol", "userProject", "xgafv", "userIp"),
+}
+_SYSTEM = _PARAMETERS | {f"${name}" for name in _PARAMETERS} | {"$.xgafv", "$unique"}
+_UNKNOWN = re.compile(r'has no field named ("[^"]{1,200}")')
+_DEEPEST = 100
+
+
+def _build_request(
+    rpc: Rpc,
+    binding: HttpRule,
+    *,
+    path: Mapping[str, str],
+    query: Iterable[tuple[str, str]],
+    body: bytes,
+) -> Message:
+    """Build the message of `rpc` from the parts of an HTTP request. Raises InvalidArgument."""
+    message = rpc.request()
+    if binding.body:
+        target = message if binding.body == "*" else getattr(message, binding.body)
+        sent = parse_object(body)
+        _fill(target, {name: sent[name] for name in sent if name not in rpc.unpublished})
+    if fields := _tree(message.DESCRIPTOR, query):
+        _fill(message, fields)
+    for name, value in path.items():
+        *parents, leaf = name.split(".")
+        target = message
+        for parent in parents:
+            target = getattr(target, parent)
+        setattr(target, leaf, value)
+    return message
+
+
+def _dump_response(message: Message, *, enum_numbers: bool) -> bytes:
+    """Return `message` as JSON; `enum_numbers` is `$alt=json;enum-encoding=int`."""
+    value = json_format.MessageToDict(message, use_integers_for_enums=enum_numbers)
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _fill(message: Message, value: Mapping[str, Any]) -> None:
+    try:
+        json_format.ParseDict(value, message, max_recursion_depth=_DEEPEST)
+    except (json_format.ParseError, RecursionError) as error:
+        text = str(error)
+        if unknown := _UNKNOWN.search(text):
+            text = f"Unknown name {unknown[1]}: Cannot find field."
+        raise InvalidArgument(f"Invalid JSON payload received. {text}") from error
+
+
+def _tree(descriptor: Descriptor, query: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return query parameters such as `job.template.taskCount=2` as the JSON that they mean."""
+    tree: dict[str, Any] = {}
+    for key, text in query:
+        if key not in _SYSTEM:
+            _graft(tree, descriptor, key.split("."), text)
+    return tree
+
+
+def _graft(tree: dict[str, Any], descriptor: Descriptor, names: list[str], text: str) -> None:
+    field = _field(descriptor, names[0])
+    if field is None:
+        raise InvalidArgument(
+            f'Invalid JSON payload received. Unknown name "{names[0][:100]}": Cannot bind query '
+            f"parameter. Field '{names[0][:100]}' could not be found in request message."
+        )
+    if len(names) > 1:
+        if field.message_type is not None and not field.is_repeated:
+            branch = tree.setdefault(field.name, {})
+            if isinstance(branch, dict):
+                _graft(branch, field.message_type, names[1:], text)
+    elif field.is_repeated:
+        tree.setdefault(field.name, []).append(_scalar(field, text))
+    else:
+        tree[field.name] = _scalar(field, text)
+
+
+def _field(descriptor: Descriptor, name: str) -> FieldDescriptor | None:
+    by_json = descriptor.fields_by_camelcase_name.get(name)
+    return by_json or descriptor.fields_by_name.get(name)
+
+
+def _scalar(field: FieldDescriptor, text: str) -> Any:
+    if field.cpp_type != FieldDescriptor.CPPTYPE_BOOL:
+        return text
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise InvalidArgument(f"Invalid value at '{field.name}' (TYPE_BOOL), \"{text}\"")
+    return text.lower() in ("true", "1")
+
+
+_TOKEN = re.compile(r"\{(?P<field>[\w.]+)(?:=(?P<pattern>[^}]+))?\}|(?P<wild>\*\*?)")
+
+
+class PathTemplate:
+    """A compiled path template; fields may be nested (`queue.name`)."""
+
+    def __init__(self, uri: str) -> None:
+        self._fields: list[str] = []
+        self._regex = re.compile(self._compile(uri))
+        # `/jobs/*:run` would be swallowed by `/jobs/*`, so verbs are to be tried first.
+        self.has_verb = ":" in uri.rpartition("}")[2]
+
+    def match(self, path: str) -> Mapping[str, str] | None:
+        """Return the fields that `path` fills, or None if it is not of this shape."""
+        found = self._regex.fullmatch(path)
+        return None if found is None else dict(zip(self._fields, found.groups(), strict=True))
+
+    def _compile(self, uri: str) -> str:
+        parts, end = [], 0
+        for token in _TOKEN.finditer(uri):
+            parts += [re.escape(uri[end : token.start()]), self._part(token)]
+            end = token.end()
+        return "".join([*parts, re.escape(uri[end:])])
+
+    def _part(self, token: re.Match[str]) -> str:
+        if token["wild"]:
+            return _segments(token["wild"])
+        self._fields.append(token["field"])
+        return f"({_segments(token['pattern'] or '*')})"
+
+
+def _segments(pattern: str) -> str:
+    escaped = re.escape(pattern)
+    return escaped.replace(r"\*\*", ".+").replace(r"\*", "[^/]+")
+
 
 # google-auth asks for it in the background, and works without it.
 _KNOWN_MISS = "/allowedLocations"
@@ -59,14 +248,14 @@ class RestApp:
         host = request.headers.get("host", "")
         route, path = self._find(request.method, request.url.path, host)
         query = _query(request)
-        content = await body.read(request, limit=_LARGEST) if route.binding.body else b""
+        content = await read_body(request, limit=_LARGEST) if route.binding.body else b""
         message = await self._calls.run(
             route.rpc,
             _headers(request),
-            lambda: build(route.rpc, route.binding, path=path, query=query, body=content),
+            lambda: _build_request(route.rpc, route.binding, path=path, query=query, body=content),
         )
         numbers = any(k in ("$alt", "alt") and "enum-encoding=int" in v for k, v in query)
-        return Response(dump(message, enum_numbers=numbers), media_type=_JSON)
+        return Response(_dump_response(message, enum_numbers=numbers), media_type=_JSON)
 
     def _find(self, verb: str, path: str, host: str) -> tuple[_Route, Mapping[str, str]]:
         for route in self._routes.get(verb, ()):

@@ -18,8 +18,7 @@ from devenv.gcp.delivery import (
 )
 from devenv.gcp.errors import CloudError
 from devenv.gcp.messages import seconds, set_moment
-from devenv.gcp.scheduler.cron import Schedule
-from devenv.gcp.scheduler.limits import Job, backoff_of
+from devenv.gcp.scheduler.limits import Job, Schedule, backoff_of
 
 Ready: TypeAlias = Callable[[str], Awaitable[None]]
 """Returns when the target at a URL has started, or is not expected to any more."""

@@ -22,9 +22,10 @@ from devenv.gcp.errors import (
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import page_in_order, seconds, set_moment
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
-from devenv.gcp.secret_manager.limits import (
+from devenv.gcp.secret_manager.vault import (
     Secret,
     SecretNames,
+    SecretVault,
     SecretVersion,
     changed_secret,
     check_payload,
@@ -32,7 +33,6 @@ from devenv.gcp.secret_manager.limits import (
     checksum,
     new_secret,
 )
-from devenv.gcp.secret_manager.vault import SecretVault
 from devenv.gcp.store import Store
 
 MAX_PAGE = 25_000  # documented for both lists

@@ -1,16 +1,173 @@
-"""Secrets, versions and payloads in the store, and the moments at which they end.
+"""Secrets, versions and payloads: what callers may send, and what the store holds until it expires.
 
 A secret is gone once its `expire_time` has passed, and a version whose destruction is scheduled is
 destroyed then. No timer waits for these moments: a read finds and applies what is due.
 """
 
+import re
 import secrets
 from typing import Any
 
+import google_crc32c
+from google.cloud import secretmanager_v1 as secret_manager
+
 from devenv.gcp.clock import Clock
-from devenv.gcp.messages import moment, set_moment
-from devenv.gcp.secret_manager.limits import Secret, SecretVersion
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.errors import InvalidArgument, Unimplemented, wrong_project
+from devenv.gcp.messages import every, masked, moment, refuse_unemulated, seconds, set_moment
 from devenv.gcp.store import Store
+
+SERVICE = "secretmanager.googleapis.com"
+
+Secret = secret_manager.Secret.pb()
+SecretVersion = secret_manager.SecretVersion.pb()
+
+# https://cloud.google.com/secret-manager/quotas
+_LARGEST_PAYLOAD = 64 * 1024
+_MOST_LABELS = 64
+_MOST_ALIASES = 50
+_MOST_ANNOTATION_BYTES = 16 * 1024
+_SHORTEST_DESTROY_TTL = 24 * 3600.0
+
+_SECRET_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_SECRET = re.compile(r"projects/([^/]+)/secrets/([^/]+)")
+_VERSION = re.compile(r"projects/([^/]+)/secrets/([^/]+)/versions/([^/]+)")
+_REGIONAL = re.compile(r"projects/[^/]+/locations/.+")
+_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+_LIFE = ("expire_time", "ttl", "version_destroy_ttl")
+_CHANGEABLE = {"labels", "annotations", "version_aliases", *_LIFE, "etag"}
+_FIELDS = every(
+    *("name", "create_time", "etag", "labels", "annotations", "version_aliases", *_LIFE),
+    replication=every("automatic", user_managed=every(replicas=every("location"))),
+)
+
+
+class SecretNames:
+    """The names of one project; answers hold its number, as Google's do."""
+
+    def __init__(self, config: CloudConfig) -> None:
+        self._config = config
+
+    def project(self, text: str) -> str:
+        """Return the project's full name. Raises InvalidArgument or PermissionDenied."""
+        if not text.startswith("projects/") or text.count("/") != 1:
+            raise _refusal(text, "projects/*")
+        self._check_project(text.removeprefix("projects/"))
+        return f"projects/{self._config.project}"
+
+    def secret(self, text: str) -> str:
+        """Return the id of the secret of this full name."""
+        match = _SECRET.fullmatch(text)
+        if not match:
+            raise _refusal(text, "projects/*/secrets/*")
+        self._check_project(match[1])
+        return match[2]
+
+    def version(self, text: str) -> tuple[str, str]:
+        """Return the id of the secret, and the number or alias of the version, of this full name."""
+        match = _VERSION.fullmatch(text)
+        if not match:
+            raise _refusal(text, "projects/*/secrets/*/versions/*")
+        self._check_project(match[1])
+        return match[2], match[3]
+
+    def full(self, secret_id: str, version: str = "") -> str:
+        """Return the full name of a secret or version, with the project's number."""
+        name = f"projects/{self._config.number}/secrets/{secret_id}"
+        return f"{name}/versions/{version}" if version else name
+
+    def _check_project(self, name: str) -> None:
+        if name not in (self._config.project, self._config.number):
+            raise wrong_project(name[:100], SERVICE)
+
+
+def check_secret_id(text: str) -> None:
+    if not _SECRET_ID.fullmatch(text):
+        raise InvalidArgument(
+            f"The provided Secret ID [{text[:300]}] does not match the expected format "
+            "[[a-zA-Z_0-9-]{1,255}]."
+        )
+
+
+def new_secret(wanted: Any, *, now: float) -> Any:
+    """Return a checked copy of a secret that a caller wants to create."""
+    secret = Secret()
+    secret.CopyFrom(wanted)
+    for field in ("name", "create_time", "etag"):
+        secret.ClearField(field)
+    if not secret.replication.WhichOneof("replication"):
+        raise InvalidArgument("Secret.replication must be automatic or user_managed.")
+    managed = secret.replication.user_managed
+    if secret.replication.WhichOneof("replication") == "user_managed" and not managed.replicas:
+        raise InvalidArgument("Secret.replication.user_managed needs at least one replica.")
+    set_moment(secret.create_time, now)
+    return _completed(secret, now)
+
+
+def changed_secret(before: Any, wanted: Any, mask: Any, *, now: float) -> Any:
+    """Return a checked copy of `before` with the fields that `mask` names taken from `wanted`."""
+    if not mask.paths:
+        raise InvalidArgument("update_mask must name at least one field.")
+    for path in mask.paths:
+        if path not in _CHANGEABLE:
+            raise InvalidArgument(f"The field '{path[:100]}' of a secret cannot be updated.")
+    return _completed(masked(before, wanted, mask), now)
+
+
+def check_payload(payload: Any) -> None:
+    """Refuse a payload that is empty, too large, or not what its checksum says."""
+    if not payload.data:
+        raise InvalidArgument("Secret Payload cannot be empty.")
+    if len(payload.data) > _LARGEST_PAYLOAD:
+        raise InvalidArgument(
+            f"Secret Payload cannot be greater than {_LARGEST_PAYLOAD} bytes; this one has "
+            f"{len(payload.data)}."
+        )
+    if payload.HasField("data_crc32c") and payload.data_crc32c != checksum(payload.data):
+        raise InvalidArgument("The checksum data_crc32c does not match the Secret Payload.")
+
+
+def checksum(data: bytes) -> int:
+    return int(google_crc32c.value(data))
+
+
+def _completed(secret: Any, now: float) -> Any:
+    refuse_unemulated(secret, _FIELDS, where="secret")
+    if secret.HasField("ttl"):
+        life = seconds(secret.ttl)
+        if life <= 0:
+            raise InvalidArgument("Secret.ttl must be positive.")
+        set_moment(secret.expire_time, now + life)  # a oneof: the ttl goes
+    elif secret.HasField("expire_time") and moment(secret.expire_time) <= now:
+        raise InvalidArgument("Secret.expire_time must be in the future.")
+    is_delayed = secret.HasField("version_destroy_ttl")
+    if is_delayed and seconds(secret.version_destroy_ttl) < _SHORTEST_DESTROY_TTL:
+        raise InvalidArgument("Secret.version_destroy_ttl must be at least 24 hours.")
+    _check_maps(secret)
+    return secret
+
+
+def _check_maps(secret: Any) -> None:
+    if len(secret.labels) > _MOST_LABELS:
+        raise InvalidArgument(f"A secret has at most {_MOST_LABELS} labels.")
+    for key, value in secret.labels.items():
+        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+            raise InvalidArgument(f"The label '{key[:100]}' or its value is not valid.")
+    if sum(len(k) + len(v) for k, v in secret.annotations.items()) > _MOST_ANNOTATION_BYTES:
+        raise InvalidArgument("Secret.annotations has more than 16 KiB.")
+    if len(secret.version_aliases) > _MOST_ALIASES:
+        raise InvalidArgument(f"A secret has at most {_MOST_ALIASES} version aliases.")
+    for alias in secret.version_aliases:
+        if not _ALIAS.fullmatch(alias) or alias == "latest":
+            raise InvalidArgument(f"'{alias[:100]}' cannot be the alias of a version.")
+
+
+def _refusal(text: str, shape: str) -> Exception:
+    if _REGIONAL.fullmatch(text):
+        return Unimplemented("Regional secrets are not emulated; use projects/*/secrets/*.")
+    return InvalidArgument(f"Invalid resource name '{text[:300]}'; it must look like '{shape}'.")
 
 
 class SecretVault:

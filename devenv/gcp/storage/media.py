@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.errors import InvalidArgument
-from devenv.gcp.storage.blobs import CHUNK, Blobs, Digest
+from devenv.gcp.storage.catalogue import CHUNK, Blobs, Digest
 from devenv.gcp.storage.errors import RangeNotSatisfiable
 from devenv.gcp.storage.exchange import Exchange, answer
 from devenv.gcp.storage.fields import object_fields

@@ -19,8 +19,7 @@ from typing import Any, BinaryIO
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument, NotFound, PermissionDenied
 from devenv.gcp.storage.access import Access
-from devenv.gcp.storage.blobs import Blobs
-from devenv.gcp.storage.catalogue import Catalogue
+from devenv.gcp.storage.catalogue import Blobs, Catalogue
 from devenv.gcp.storage.errors import NoSuchBucket
 from devenv.gcp.storage.fields import merged, object_fields
 from devenv.gcp.storage.listing import ListRequest, ObjectPage, page

@@ -1,4 +1,4 @@
-"""Parameters of requests: numbers, booleans, preconditions, and those that are not emulated.
+"""Parameters of requests: numbers, booleans, preconditions, `fields`, and those that are not emulated.
 
 Booleans are read without regard to case, because Python's client sends `True`. Parameters whose
 effect is not emulated are refused by name, so that no client believes that they acted.
@@ -8,11 +8,18 @@ object; generation 0 stands for "no object". A failed precondition is 412, excep
 already has the current state gets 304. A change decides its preconditions in the transaction that
 writes, so that of several writers with `ifGenerationMatch=0` exactly one succeeds.
 
-See https://cloud.google.com/storage/docs/request-preconditions.
+`fields` asks for a partial response. A selector lists members by comma; `a/b` and `a(b,c)` select
+inside of `a`, and `*` selects every member. A list is transparent: a selector applies to each of
+its elements. A client that forgets a field it needs must miss it here as it does at Google.
+
+See https://cloud.google.com/storage/docs/request-preconditions and
+https://cloud.google.com/storage/docs/json_api#partial-response.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.errors import NotEmulated, NotModified, PreconditionFailed
@@ -138,3 +145,63 @@ def _state(found: ObjectRecord | None) -> tuple[int, int]:
 def _tagged(tags: str, found: ObjectRecord | None) -> bool:
     wanted = [tag.strip().removeprefix("W/").strip('"') for tag in tags.split(",")]
     return found is not None and ("*" in wanted or found.etag in wanted)
+
+
+Selection: TypeAlias = dict[str, "Selection"]
+
+_TOKEN = re.compile(r"[A-Za-z0-9_*.-]+|[,/()]")
+_MAX_DEPTH = 16
+
+
+def select(resource: Any, fields: str) -> Any:
+    """Return the parts of a JSON value that `fields` names. Raises InvalidArgument."""
+    text = re.sub(r"\s", "", fields)
+    tokens = _TOKEN.findall(text)
+    if "".join(tokens) != text:
+        raise _invalid(fields)
+    remaining = iter([*tokens, ""])
+    try:
+        selection, end = _selection(remaining, 0)
+    except (StopIteration, RecursionError) as error:
+        raise _invalid(fields) from error
+    if end or not selection:
+        raise _invalid(fields)
+    return _picked(resource, selection)
+
+
+def _invalid(fields: str) -> InvalidArgument:
+    return InvalidArgument(f"Invalid field selection '{fields[:100]}'.")
+
+
+def _selection(tokens: Iterator[str], depth: int) -> tuple[Selection, str]:
+    """Return a list of selectors and the token after it."""
+    chosen: Selection = {}
+    while True:
+        inner, mark = chosen, next(tokens)
+        if depth > _MAX_DEPTH or not mark or mark in ",/()":
+            raise StopIteration
+        inner = inner.setdefault(mark, {})
+        while (mark := next(tokens)) == "/":
+            inner = inner.setdefault(next(tokens), {})
+        if mark == "(":
+            below, mark = _selection(tokens, depth + 1)
+            if mark != ")":
+                raise StopIteration
+            inner.update(below)
+            mark = next(tokens)
+        if mark != ",":
+            return chosen, mark
+
+
+def _picked(value: Any, selection: Selection) -> Any:
+    if not selection:
+        return value
+    if isinstance(value, list):
+        return [_picked(item, selection) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _picked(item, selection.get(key, selection.get("*", {})))
+        for key, item in value.items()
+        if key in selection or "*" in selection
+    }

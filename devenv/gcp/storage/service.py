@@ -2,9 +2,12 @@
 
 Metadata are rows of the cloud's SQLite file, bytes are files below `data`. An acknowledged write is
 in both, so that it survives `kill -9`; what a crash left half done is removed at the next start.
+Methods are named as in Google's discovery document, by verb and path. The XML API has no names of
+its own: its requests get those of the JSON API that do the same.
 """
 
 import logging
+import re
 from pathlib import Path
 
 from devenv.gcp.caller import Authenticator, Guard
@@ -14,18 +17,56 @@ from devenv.gcp.iam.policies import Policies
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.storage.app import JSON_PATHS, StorageApp, Trust
-from devenv.gcp.storage.blobs import Blobs
 from devenv.gcp.storage.buckets import Buckets
-from devenv.gcp.storage.catalogue import Catalogue
+from devenv.gcp.storage.catalogue import Blobs, Catalogue
 from devenv.gcp.storage.json_api import JsonApi
 from devenv.gcp.storage.media import Media
-from devenv.gcp.storage.methods import METHODS, method_id
 from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.signed import Verifier
 from devenv.gcp.storage.uploads import Uploads
-from devenv.gcp.storage.xml_api import XmlApi
-from devenv.gcp.storage.xml_multipart import XmlMultipart
+from devenv.gcp.storage.xml_api import XmlApi, XmlMultipart
 from devenv.gcp.store import DeclaredNames, Store
+
+_BUCKET, _OBJECT = r"/storage/v1/b/[^/]+", r"/storage/v1/b/[^/]+/o/.+"
+_ITEM = {"GET": "get", "HEAD": "get", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+_XML = {"GET": "get", "HEAD": "get", "PUT": "insert", "POST": "insert", "DELETE": "delete"}
+_PATHS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    (
+        r"(/resumable)?/upload/.*",
+        "objects",
+        {"POST": "insert", "PUT": "insert", "DELETE": "cancel"},
+    ),
+    (r"/download/.*", "objects", {"GET": "get"}),
+    (r"/batch/.*", "batch", {"POST": "send"}),
+    (r"/storage/v1/b", "buckets", {"GET": "list", "POST": "insert"}),
+    (_BUCKET, "buckets", _ITEM),
+    (rf"{_BUCKET}/iam", "buckets", {"GET": "getIamPolicy", "PUT": "setIamPolicy"}),
+    (rf"{_BUCKET}/iam/testPermissions", "buckets", {"GET": "testIamPermissions"}),
+    (rf"{_BUCKET}/lockRetentionPolicy", "buckets", {"POST": "lockRetentionPolicy"}),
+    (rf"{_BUCKET}/storageLayout", "buckets", {"GET": "getStorageLayout"}),
+    (rf"{_BUCKET}/managedFolders", "managedFolders", {"GET": "list"}),
+    (rf"{_BUCKET}/o", "objects", {"GET": "list"}),
+    (rf"{_OBJECT}/compose", "objects", {"POST": "compose"}),
+    (rf"{_OBJECT}/copyTo/.+", "objects", {"POST": "copy"}),
+    (rf"{_OBJECT}/rewriteTo/.+", "objects", {"POST": "rewrite"}),
+    (rf"{_OBJECT}/moveTo/.+", "objects", {"POST": "move"}),
+    (_OBJECT, "objects", _ITEM),
+    (r"/storage/v1/projects/[^/]+/serviceAccount", "projects.serviceAccount", {"GET": "get"}),
+    (r"/(?!storage/v1/).+", "objects", _XML),
+)
+_NAMED = tuple((re.compile(path), kind, verbs) for path, kind, verbs in _PATHS)
+METHODS = tuple(
+    sorted({f"storage.{kind}.{verb}" for _, kind, verbs in _PATHS for verb in verbs.values()})
+)
+
+
+def method_id(verb: str, path: str) -> str:
+    """Return the name of a request's method: `storage.objects.insert`."""
+    for pattern, kind, verbs in _NAMED:
+        if verb in verbs and pattern.fullmatch(path):
+            return f"storage.{kind}.{verbs[verb]}"
+    return f"storage {verb} {path[:200]}"
+
 
 log = logging.getLogger(__name__)
 

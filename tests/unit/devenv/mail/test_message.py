@@ -4,7 +4,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from devenv.mail.message import Message
+from devenv.mail.mailbox import Message
 
 
 def letter() -> EmailMessage:

@@ -8,7 +8,7 @@ import time_machine
 from cryptography import x509
 
 from devenv.gcp.intercept.authority import Authority, prepare
-from devenv.gcp.intercept.hosts import certified
+from devenv.gcp.intercept.router import certified
 
 NAMES = certified("us-west1")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from devenv.gcp.intercept.endpoints import environ
-from devenv.gcp.intercept.hosts import Hosts
+from devenv.gcp.intercept.router import Hosts
 
 VARIABLES = environ(
     project="p",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from devenv.gcp.errors import CloudError, InvalidArgument
-from devenv.gcp.scheduler.cron import Schedule
+from devenv.gcp.scheduler.limits import Schedule
 
 NEW_YORK = "America/New_York"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from devenv.gcp.storage.methods import METHODS, method_id
+from devenv.gcp.storage.service import METHODS, method_id
 from tests.unit.devenv.gcp.storage.cloud import Cloud
 
 pytestmark = pytest.mark.anyio
