@@ -1,7 +1,7 @@
 """The `[gcp]` table of devenv.toml: one emulated project as frozen values.
 
-Keys in the file are the field names. A wrong key or value is refused by name. What depends on the
-machine, and not on the project, is a `CloudPlace`.
+Keys in the file are the field names. A wrong key or value is refused by name. A `CloudPlace` holds
+the settings of the machine: addresses, and how jobs run.
 """
 
 from collections.abc import Mapping
