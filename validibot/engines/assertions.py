@@ -29,17 +29,19 @@ from validibot.engines.cel import (
     format_value,
     is_light,
 )
-from validibot.engines.cel_messages import NAMES
 from validibot.engines.problems import BadDocument, DocumentProblem
 from validibot.engines.sandbox import run_in_child
+from validibot.engines.scope import SPELLINGS
 
 MAX_RULES = 500
 MAX_PLACES = 20
 # Processor time of the child process that evaluates expensive rules.
 MAX_SECONDS = 10
+_PART = r"(?:\.\w+|\[\d+\]|\[\"[^\"]*\"\])"
+# A name of one letter needs a part: `{i}` may be plain text.
 _PLACE = re.compile(
     r"\{\{\s*(?P<expression>[^{}]+?)\s*\}\}"
-    rf"|\{{(?P<name>(?:{'|'.join(NAMES)})(?:\.\w+|\[\d+\]|\[\"[^\"]*\"\])*)\}}"
+    rf"|\{{(?P<name>(?:{'|'.join(SPELLINGS)})(?:{_PART}+|(?<=\w\w)))\}}"
 )
 _TOO_HEAVY = Value(error="it needs more time or memory than is allowed")
 _NOT_REACHED = Value(error="an earlier assertion used up the time or memory")
@@ -169,7 +171,7 @@ def evaluate_header(header: Mapping[str, Any], body: bytes) -> Iterator[Any]:
 
 
 def evaluate(assertions: Sequence[Rule], scope: Mapping[str, Any]) -> list[RuleOutcome]:
-    """Evaluate rules on the values in `scope`: `payload`, `output`, `steps`, `c`.
+    """Evaluate rules on the values in `scope`, by the full names of `scope.NAMES`.
 
     Never raises for a bad document; raises EngineError for an invalid rule.
     """

@@ -20,12 +20,12 @@ from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_option
 
 from validibot.engines.base import EngineError
 from validibot.engines.cel_messages import (
-    NAMES,
     explain_compilation,
     explain_evaluation,
     unavailable,
 )
 from validibot.engines.json_text import JSON, MAX_DEPTH
+from validibot.engines.scope import ROW, SPELLINGS, with_short_names
 
 MAX_CHARACTERS = 2000
 MAX_SCOPE_CHARACTERS = 32 * 1024 * 1024
@@ -72,10 +72,11 @@ class Value:
 
 
 @cache
-def _environment() -> cel.Env:
+def _environment(*, of_rows: bool = False) -> cel.Env:
+    names = (*SPELLINGS, ROW.name) if of_rows else SPELLINGS
     return cel.NewEnv(
         config=cel.NewEnvConfigFromYaml(_CONFIG),
-        variables=dict.fromkeys(NAMES, cel.Type.DYN),
+        variables=dict.fromkeys(names, cel.Type.DYN),
         extensions=[
             ext_strings.ExtStrings(),
             ext_math.ExtMath(),
@@ -87,8 +88,11 @@ def _environment() -> cel.Env:
 
 
 @lru_cache(maxsize=2048)
-def compiled(expression: str) -> cel.Expression:
-    """Compile an expression. Raises EngineError with the error and its position."""
+def compiled(expression: str, *, of_rows: bool = False) -> cel.Expression:
+    """Compile an expression, which knows `row` if it is `of_rows`.
+
+    Raises EngineError with the error and its position.
+    """
     if len(expression) > MAX_CHARACTERS:
         raise EngineError(f"An expression has more than {MAX_CHARACTERS} characters.")
     if "\0" in expression:
@@ -96,15 +100,15 @@ def compiled(expression: str) -> cel.Expression:
     if reason := unavailable(expression):
         raise EngineError(f"{reason}. Expression: {_shown(expression)}.")
     try:
-        return _environment().compile(expression)
+        return _environment(of_rows=of_rows).compile(expression)
     except RuntimeError as error:
-        reason = explain_compilation(str(error), expression)
+        reason = explain_compilation(str(error), expression, of_rows=of_rows)
         raise EngineError(f"{reason}. Expression: {_shown(expression)}.") from None
 
 
-def check_condition(expression: str) -> None:
+def check_condition(expression: str, *, of_rows: bool = False) -> None:
     """Raise EngineError if an expression cannot be a boolean."""
-    kind = compiled(expression).return_type().name()
+    kind = compiled(expression, of_rows=of_rows).return_type().name()
     if kind not in ("BOOL", "DYN"):
         raise EngineError(f"The expression {expression!r} gives {kind}; it must give BOOL.")
 
@@ -113,7 +117,7 @@ class ValueScope:
     """The values that expressions can use, passed to CEL once for all of them."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self._activation = _environment().Activation({name: values.get(name) for name in NAMES})
+        self._activation = _environment().Activation(with_short_names(values))
 
     def evaluate(self, text: str) -> Value:
         """Return the value of an expression that compiles, or the reason why it has none."""

@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-NAMES = ("payload", "output", "steps", "c")
+from validibot.engines.scope import NAMES, ROW, SPELLINGS
+
 _FUNCTIONS = re.findall(
     r"[\w.]+",
     "abs all base64.decode base64.encode bind bool bytes ceil charAt contains distinct double"
@@ -112,6 +113,7 @@ class _Fault(NamedTuple):
     message: str
     expression: str
     offset: int
+    of_rows: bool = False
 
     @property
     def rest(self) -> str:
@@ -131,7 +133,7 @@ def unavailable(expression: str) -> str:
     return f"The function {found[0]} is not available {place}: use `transformList`"
 
 
-def explain_compilation(text: str, expression: str) -> str:
+def explain_compilation(text: str, expression: str, *, of_rows: bool = False) -> str:
     """Return the library's first error about `expression` in the user's words, with its place."""
     if "recursion" in text:
         return "The expression is nested too deep: at most 32 levels are read"
@@ -141,7 +143,7 @@ def explain_compilation(text: str, expression: str) -> str:
     line, column, message = found.groups()
     lines = expression.split("\n")
     offset = sum(len(each) + 1 for each in lines[: int(line) - 1]) + int(column) - 1
-    fault = _Fault(message.removesuffix(" (in container '')"), expression, offset)
+    fault = _Fault(message.removesuffix(" (in container '')"), expression, offset, of_rows)
     for explain in (_name, _operator, _overload, _syntax):
         if reason := explain(fault):
             return reason
@@ -220,20 +222,26 @@ def _name(fault: _Fault) -> str:
         return f"Unknown name {root!r} {place}: write `{alternative}`"
     after = fault.expression[start + len(root) :].lstrip()
     is_function = after.startswith("(") or fault.expression[:start].rstrip().endswith(".")
-    return _unknown_function(root, place) if is_function else _unknown_name(full, place)
+    unknown = _unknown_function if is_function else _unknown_name
+    return unknown(fault, full, place)
 
 
-def _unknown_function(name: str, place: str) -> str:
-    near = _nearest(name, _FUNCTIONS)
-    return f"Unknown function {name!r} {place}" + (f": did you mean `{near}`?" if near else "")
-
-
-def _unknown_name(name: str, place: str) -> str:
+def _unknown_function(fault: _Fault, name: str, place: str) -> str:
     root = name.partition(".")[0]
-    if near := _nearest(root, NAMES):
+    near = _nearest(root, _FUNCTIONS)
+    return f"Unknown function {root!r} {place}" + (f": did you mean `{near}`?" if near else "")
+
+
+def _unknown_name(fault: _Fault, name: str, place: str) -> str:
+    root = name.partition(".")[0]
+    if root == ROW.name:
+        return f"Unknown name {root!r} {place}: it is known only in row expressions of a table"
+    known = (*SPELLINGS, ROW.name) if fault.of_rows else SPELLINGS
+    if near := _nearest(root, known):
         return f"Unknown name {root!r} {place}: did you mean `{near}`?"
-    names = ", ".join(NAMES)
-    return f"Unknown name {name!r} {place}: the names are {names}, as in `payload.{name}`"
+    names = ", ".join(each.name for each in ((*NAMES, ROW) if fault.of_rows else NAMES))
+    owner = ROW.name if fault.of_rows else "payload"
+    return f"Unknown name {name!r} {place}: the names are {names}, as in `{owner}.{name}`"
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

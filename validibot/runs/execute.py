@@ -238,10 +238,14 @@ class Walk:
             return verdict  # assertions need a valid document
         findings = apply_assertions(
             rules_of(step_run),
+            run=self.run,
             document=document,
             outputs=result.outputs,
-            earlier={str(other.order): other.outputs for other in self.steps},
-            constants=self.run.workflow.constants,
+            earlier={
+                str(other.order): other.outputs
+                for other in self.steps
+                if other.order < step_run.order
+            },
         )
         return judged([*verdict.findings, *findings], outputs=result.outputs)
 

@@ -221,10 +221,10 @@ def _with_assertions(step_run: StepRun, verdict: Verdict) -> Verdict:
     try:
         findings = apply_assertions(
             rules,
+            run=run,
             document=Document(body, submission.filename, submission.mime_type),
             outputs=verdict.outputs,
             earlier={str(other.order): other.outputs for other in earlier},
-            constants=run.workflow.constants,
         )
     except EngineError as error:
         return broken(str(error), findings=verdict.findings, artifacts=verdict.artifacts)

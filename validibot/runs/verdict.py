@@ -17,8 +17,10 @@ from django.db.models.functions import JSONObject
 from validibot.engines import Document
 from validibot.engines.assertions import Rule, evaluate
 from validibot.engines.problems import DocumentProblem, storable
-from validibot.runs.models import Artifact, Finding, StepRun
+from validibot.engines.scope import build_scope
+from validibot.runs.models import Artifact, Finding, Run, StepRun
 from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
+from validibot.submissions.models import Submission
 from validibot.workflows.models import Assertion, Severity
 
 MAX_FINDINGS = 1000
@@ -109,26 +111,37 @@ def finding(problem: DocumentProblem, *, assertion_id: int | None = None) -> Fin
 def apply_assertions(
     rules: Sequence[Rule],
     *,
+    run: Run,
     document: Document,
     outputs: Mapping[str, Any],
-    earlier: Mapping[str, Any],
-    constants: Sequence[Mapping[str, Any]],
+    earlier: Mapping[str, Mapping[str, Any]],
 ) -> list[Finding]:
     """Return the findings of a step's assertions. `earlier` holds the outputs of steps by order."""
     if not rules:
         return []
-    scope = {
-        "payload": document.payload_or_none(),
-        "output": outputs,
-        "steps": earlier,
-        "c": {str(constant["name"]): constant["value"] for constant in constants},
-    }
+    scope = build_scope(
+        payload=document.payload_or_none(),
+        outputs=outputs,
+        earlier=earlier,
+        constants=run.workflow.constants,
+        submission=_facts(run.submission),
+    )
     outcomes = evaluate(rules, scope)
     return [
         finding(outcome.problem, assertion_id=int(outcome.key))
         for outcome in outcomes
         if outcome.problem
     ]
+
+
+def _facts(submission: Submission) -> dict[str, Any]:
+    """Return the value of the name `submission` in expressions."""
+    names = ("filename", "mime_type", "size_bytes", "sha256", "short_description", "metadata")
+    return {
+        "name": submission.name or submission.filename,
+        **{name: getattr(submission, name) for name in names},
+        "files": [file.filename for file in submission.further_files],
+    }
 
 
 def assertion_rows(steps: "QuerySet[StepRun]") -> "QuerySet[StepRun]":

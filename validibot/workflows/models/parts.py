@@ -111,8 +111,7 @@ class Severity(models.TextChoices):
 class Assertion(VersionPart):
     """A CEL expression that must be true of a step's document or outputs.
 
-    Names in scope: `payload` (the submitted document), `output` (this step's outputs), `steps`
-    (outputs of earlier steps by step order, as `steps["1"].slug`), `c` (the workflow's constants).
+    `validibot.engines.scope` has the names that it can use.
     """
 
     step = models.ForeignKey(

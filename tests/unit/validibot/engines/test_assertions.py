@@ -9,6 +9,8 @@ import pytest
 
 from validibot.engines import Document, DocumentProblem, EngineError, get_engine
 from validibot.engines.assertions import MAX_RULES, Rule, evaluate
+from validibot.engines.cel import compiled
+from validibot.engines.scope import NAMES, build_scope
 
 SCOPE: Mapping[str, Any] = {
     "payload": {"name": "x", "area": 12.5, "zones": [{"n": 1}, {"n": 2}], "big": 2**70},
@@ -170,3 +172,29 @@ def test_assertions_engine_without_document_accepts_any_file() -> None:
     document = Document(b"Version,25.2;", "a.idf", "")
 
     assert get_engine("assertions").check(document, {"document": False}).problems == ()
+
+
+def test_scope_gives_each_name_and_its_short_form_a_value() -> None:
+    scope = build_scope(
+        payload={"a": 1},
+        outputs={"x": 2},
+        earlier={"1": {"x": 0, "y": 3}, "2": {"y": 4}},
+        constants=[{"name": "limit", "value": 5}],
+        submission={"filename": "a.json", "metadata": {"region": "EU"}},
+    )
+    rule = (
+        "p == payload && p.a == 1 && o == output && o.x == 2 && s.x == 2 && s.y == 4"
+        " && steps['1'].y == 3 && c.limit == 5 && i.region == 'EU'"
+        " && submission.filename == 'a.json'"
+    )
+
+    assert problem_of(rule, scope) is None
+    for each in NAMES:
+        compiled(each.example)
+
+
+def test_message_shows_short_names_and_leaves_plain_braces() -> None:
+    problem = problem_of("false", message="{p.area} of {c.limit}, {payload.name}, {i} {s} {x.y}")
+
+    assert problem
+    assert problem.message == "12.5 of 20, x, {i} {s} {x.y}"

@@ -24,8 +24,9 @@ SAVED = {
     "payload.a == None": "Unknown name 'None' (line 1, column 14): write `null`.",
     "payloads.a > 1": "Unknown name 'payloads' (line 1, column 1): did you mean `payload`?",
     "Payload.a > 1": "Unknown name 'Payload' (line 1, column 1): did you mean `payload`?",
-    "area > 1": "Unknown name 'area' (line 1, column 1): the names are payload, output, steps, c,"
-    " as in `payload.area`.",
+    "area > 1": "Unknown name 'area' (line 1, column 1): the names are payload, output, s, steps,"
+    " c, i, submission, as in `payload.area`.",
+    "row.a > 1": "Unknown name 'row' (line 1, column 1): it is known only in row expressions",
     "payload.s.startswith('x')": "Unknown function 'startswith' (line 1, column 11): did you mean"
     " `startsWith`?",
     "sets.foo([1])": "Unknown function 'sets.foo' (line 1, column 1).",

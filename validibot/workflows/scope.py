@@ -1,0 +1,109 @@
+"""Names that the assertions of a step can use, with everything below them that is known beforehand.
+
+The editor offers them for completion. The paths of the payload are those of a passing sample.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from validibot.engines import Document
+from validibot.engines.scope import NAMES, ROW
+from validibot.workflows.models import Step, Validator
+
+MAX_PAYLOAD_PATHS = 200
+_MAX_DEPTH = 4
+_FACTS = {
+    "name": "name that the sender gave, or the file name",
+    "filename": "file name",
+    "mime_type": "media type",
+    "size_bytes": "size in bytes",
+    "sha256": "SHA-256 of the content, in hexadecimal",
+    "short_description": "description that the sender gave",
+    "metadata": "metadata of the sender, the same as `i`",
+    "files": "names of the further files",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NameInScope:
+    """An expression that the editor can complete to; `example` is a value or an expression."""
+
+    text: str
+    description: str
+    example: str = ""
+
+
+def names_in_scope(step: Step, *, of_rows: bool = False) -> list[NameInScope]:
+    """Return the names that expressions of a step can use; `row` only in row expressions.
+
+    The step needs a workflow and a validator; it need not be saved.
+    """
+    known = (*NAMES, ROW) if of_rows else NAMES
+    names = [
+        NameInScope(spelling, each.description, each.example)
+        for each in known
+        for spelling in each.spellings()
+    ]
+    return [*names, *_members(step)]
+
+
+def _members(step: Step) -> Iterator[NameInScope]:
+    workflow = step.workflow
+    for constant in workflow.constants:
+        text = _member("c", str(constant["name"]))
+        yield NameInScope(text, constant.get("description", ""), repr(constant["value"]))
+    yield from _outputs("o", step.validator)
+    signals = {each.text: each for each in _outputs("s", step.validator)}
+    earlier = workflow.steps.select_related("validator").order_by("order")
+    if step.order is not None:
+        earlier = earlier.filter(order__lt=step.order)
+    for other in earlier:
+        signals = {each.text: each for each in _outputs("s", other.validator)} | signals
+        yield from _outputs(f"steps['{other.order}']", other.validator)
+    yield from signals.values()
+    for name, description in _FACTS.items():
+        yield NameInScope(f"submission.{name}", description)
+    yield from _payload(step)
+
+
+def _outputs(owner: str, validator: Validator) -> Iterator[NameInScope]:
+    for output in validator.outputs:
+        unit = f" [{output['unit']}]" if output["unit"] else ""
+        yield NameInScope(_member(owner, output["slug"]), f"{output['label']}{unit}")
+
+
+def _payload(step: Step) -> Iterator[NameInScope]:
+    sample = step.workflow.samples.order_by("-passes", "pk").first() if step.workflow.pk else None
+    if sample is None:
+        return
+    payload = Document(bytes(sample.content), sample.filename, "").payload_or_none()
+    for number, (text, value) in enumerate(_paths("p", payload, depth=0)):
+        if number == MAX_PAYLOAD_PATHS:
+            return
+        yield NameInScope(text, f"from the sample {sample.filename}", _shown(value))
+
+
+def _paths(owner: str, value: Any, *, depth: int) -> Iterator[tuple[str, Any]]:
+    """Yield what is below a value; of a list only the first item, as the others look like it."""
+    items: list[tuple[str, Any]] = []
+    if isinstance(value, Mapping):
+        items = [(_member(owner, name), item) for name, item in value.items()]
+    elif isinstance(value, list) and value:
+        items = [(f"{owner}[0]", value[0])]
+    for text, item in items:
+        yield text, item
+        if depth < _MAX_DEPTH:
+            yield from _paths(text, item, depth=depth + 1)
+
+
+def _member(owner: str, name: str) -> str:
+    return f"{owner}.{name}" if name.isidentifier() else f"{owner}[{name!r}]"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        kind = "object" if isinstance(value, dict) else "list"
+        return f"{kind} of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
