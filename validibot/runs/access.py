@@ -21,7 +21,7 @@ from validibot.submissions import filetypes
 from validibot.submissions.content import IncomingFile
 from validibot.workflows.models import WeatherFile, WeatherUnknown, Workflow
 from validibot.workflows.scenarios import ScenarioError, parse
-from validibot.workflows.select import accepted_extensions, takes_further_files
+from validibot.workflows.select import accepted_extensions, enabled_steps, takes_further_files
 
 QUOTA_RETRY_SECONDS = 30
 # Reads no more rows than the quota, of the partial index `unfinished_runs_of`.
@@ -77,10 +77,12 @@ def check_runnable(workflow: Workflow) -> None:
         raise NotAdmitted(
             "WORKFLOW_INACTIVE", f"Workflow {workflow.slug!r} is not active.", status=409
         )
-    steps = list(workflow.steps.all())
+    steps = enabled_steps(workflow)
     if not steps:
         raise NotAdmitted(
-            "NO_WORKFLOW_STEPS", f"Workflow {workflow.slug!r} has no steps.", status=400
+            "NO_WORKFLOW_STEPS",
+            f"Workflow {workflow.slug!r} has no steps that are enabled.",
+            status=400,
         )
     for step in steps:
         if not step.validator.is_active:
@@ -147,7 +149,7 @@ def chosen_weather(workflow: Workflow, asked: str) -> dict[int, dict[str, Any]]:
     """
     names = {
         step.pk: asked or step.weather
-        for step in workflow.steps.all()
+        for step in enabled_steps(workflow)
         if step.validator.takes_weather and (asked or step.weather)
     }
     if asked and not names:
@@ -178,7 +180,7 @@ def _refusal(workflow: Workflow, scenario: str) -> str:
     asked = f"scenario: {scenario[:80]!r} cannot be used"
     if not get_backend().plays_scenarios:
         return f"{asked}: the validators of this server are not mocked. Leave the field out."
-    if all(step.validator.in_process for step in workflow.steps.all()):
+    if all(step.validator.in_process for step in enabled_steps(workflow)):
         return f"{asked}: {workflow.name} has no step that runs in a container."
     try:
         parse(scenario)

@@ -99,7 +99,7 @@ class Walk:
         if self.is_overdue:
             return self.give_up()
         for step_run in self.steps:
-            if step_run.status == StepStatus.PASSED:
+            if step_run.has_ended:
                 continue
             try:
                 progress = self.take(step_run)
@@ -159,7 +159,7 @@ class Walk:
             if not self.lease.held().select_for_update(no_key=True).exists():
                 raise StateMoved
             step_run.refresh_from_db(fields=["status", "outputs"])
-            if step_run.status == StepStatus.PASSED:
+            if step_run.has_ended:
                 return Progress.ON
             StepRun.objects.filter(pk=step_run.pk).update(starts=0)
             self.lease.release()

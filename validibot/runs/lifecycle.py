@@ -38,6 +38,7 @@ from validibot.runs.states import (
     sources,
 )
 from validibot.runs.verdict import Verdict, storable_json
+from validibot.workflows.models import FIRST_STEP, OnFailure
 
 EVENT_OF_RESULT = {
     "PASS": "passed",
@@ -106,31 +107,55 @@ def close_step(
     """
     now = timezone.now()
     run = step_run.run
-    ended_as = verdict.run_status or (RunStatus.SUCCEEDED if last else None)
+    ended_as, category = _end_of_run(step_run, verdict, last=last)
     with transaction.atomic():
         if ended_as is None:
             # From here the sweep counts how long the run waits for a worker.
             is_held = held.update(enqueued_at=now, checked_at=None)
             run.enqueued_at = now
         else:
-            is_held = _update_run(held, ended_as, verdict.category, verdict.error, now=now)
+            is_held = _update_run(held, ended_as, category, verdict.error, now=now)
         if not is_held:
             raise StateMoved
         _update_step(step_run, verdict, now=now)
         _write_rows(step_run, verdict)
         written = [*events, _step_event(step_run, verdict, actor)]
         if ended_as:
-            written.append(_end_event(ended_as, verdict.category, verdict.error, actor))
+            written.append(_end_event(ended_as, category, verdict.error, actor))
         record(run.pk, *written)
         if ended_as:
             if not last:
                 _end_open_steps(run.pk, ended_as, verdict.error, now=now)
             if not step_run.step.validator.in_process:  # the steps before it have ended theirs
                 _end_attempts(run.pk, ended_as, verdict.error)
-            run.status, run.error_category, run.ended_at = ended_as, verdict.category, now
+            run.status, run.error_category, run.ended_at = ended_as, category, now
             record_evidence(run)
             _enqueue_mail(run)
     return ended_as is not None
+
+
+def _end_of_run(
+    step_run: StepRun, verdict: Verdict, *, last: bool
+) -> tuple[RunStatus | None, ErrorCategory]:
+    """Return how a verdict ends its run, if it does, and why the run failed.
+
+    A step that continues on failure lets the run go on although the data is bad; the run then fails
+    at its last step.
+    """
+    is_bad_data = verdict.category == ErrorCategory.VALIDATION_FAILED
+    if not last:
+        goes_on = is_bad_data and step_run.step.on_failure == OnFailure.CONTINUE
+        return (None if goes_on else verdict.run_status), verdict.category
+    if verdict.run_status is None and _has_failed_step(step_run):
+        return RunStatus.FAILED, ErrorCategory.VALIDATION_FAILED
+    return verdict.run_status or RunStatus.SUCCEEDED, verdict.category
+
+
+def _has_failed_step(step_run: StepRun) -> bool:
+    """Return whether a step before this one found errors and let the run go on."""
+    # The first step, which is the only one of most runs, costs no query.
+    is_first = step_run.order == FIRST_STEP
+    return not is_first and step_run.run.steps.filter(status=StepStatus.FAILED).exists()
 
 
 def end_attempt(

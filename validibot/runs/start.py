@@ -35,6 +35,7 @@ from validibot.runs.models import IdempotencyKey, Run, RunEvent, StepRun
 from validibot.submissions import content
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Workflow
+from validibot.workflows.select import enabled_steps
 from validibot.workflows.versions import freeze
 
 # After so long a key may be used again, for another request.
@@ -150,7 +151,7 @@ def _insert(run: Run, weather: Mapping[int, dict[str, Any]]) -> None:
     """Insert a run with its step runs and first events; `weather` is by the key of the step."""
     run.save(force_insert=True)
     run.started_steps = [
-        StepRun.of(run, step, weather.get(step.pk)) for step in run.workflow.steps.all()
+        StepRun.of(run, step, weather.get(step.pk)) for step in enabled_steps(run.workflow)
     ]
     StepRun.objects.bulk_create(run.started_steps)
     actor = run.user.email if run.user else ""

@@ -22,6 +22,7 @@ from validibot.workflows.scenarios import CATALOGUE, Kind
 from validibot.workflows.select import (
     WorkflowNotFound,
     accepted_extensions,
+    enabled_steps,
     find_workflow,
     takes_further_files,
     visible_workflows,
@@ -128,7 +129,7 @@ def _refuse(
 
 def _weather(found: Workflow) -> "QuerySet[WeatherFile]":
     """Return the weather that may be chosen on the page."""
-    is_taken = any(step.validator.takes_weather for step in found.steps.all())
+    is_taken = any(step.validator.takes_weather for step in enabled_steps(found))
     return WeatherFile.objects.defer("files") if is_taken else WeatherFile.objects.none()
 
 

@@ -73,6 +73,17 @@ def check_file_types(accepts: Any) -> None:
             raise ValidationError(f"The extension {entry['extension']!r} must look like '.json'.")
 
 
+def check_extensions(extensions: Any) -> None:
+    """Check a list of file extensions, each with its dot and in small letters."""
+    if not isinstance(extensions, list):
+        raise ValidationError(f"{extensions!r} must be a list of extensions such as '.json'.")
+    for extension in extensions:
+        if not isinstance(extension, str) or not _EXTENSION.fullmatch(extension):
+            raise ValidationError(f"The extension {extension!r} must look like '.json'.")
+    if twice := sorted({each for each in extensions if extensions.count(each) > 1}):
+        raise ValidationError(f"The extension {twice[0]!r} is listed twice.")
+
+
 def check_constants(constants: Any) -> None:
     """Check the constants of a workflow: named values, each name once."""
     names: set[str] = set()

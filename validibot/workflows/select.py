@@ -63,15 +63,25 @@ def find_workflow(
     return found
 
 
+def enabled_steps(workflow: Workflow) -> list[Step]:
+    """Return the steps that a run of the workflow has, in their order."""
+    return [step for step in workflow.steps.all() if step.is_enabled]
+
+
 def accepted_extensions(workflow: Workflow) -> set[str]:
-    """Return the extensions (with dots) that the first step accepts; an empty set means any."""
-    steps = list(workflow.steps.all())
+    """Return the extensions (with dots) that a submission may have; an empty set means any.
+
+    Unless the workflow lists its own, these are the ones that its first step accepts.
+    """
+    if workflow.accepted_types:
+        return set(workflow.accepted_types)
+    steps = enabled_steps(workflow)
     return {entry["extension"] for entry in steps[0].validator.accepts} if steps else set()
 
 
 def takes_further_files(workflow: Workflow) -> bool:
     """Return whether a validator of the workflow takes files that are sent beside the first."""
-    return any(step.validator.accepts_further_files for step in workflow.steps.all())
+    return any(step.validator.accepts_further_files for step in enabled_steps(workflow))
 
 
 def _find(

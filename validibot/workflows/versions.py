@@ -15,8 +15,18 @@ from django.utils import timezone
 
 from validibot.workflows.models import Assertion, Sample, Step, StepFile, Workflow
 
-_WORKFLOW_FIELDS = ("name", "description", "constants", "success_message")
-_STEP_FIELDS = ("order", "name", "description", "validator_id", "config", "scenario", "weather")
+_WORKFLOW_FIELDS = ("name", "description", "constants", "success_message", "accepted_types")
+_STEP_FIELDS = (
+    "order",
+    "name",
+    "description",
+    "validator_id",
+    "config",
+    "is_enabled",
+    "on_failure",
+    "scenario",
+    "weather",
+)
 ASSERTION_FIELDS = (
     "order",
     "expression",

@@ -16,6 +16,7 @@ from validibot.accounts.models import Organisation
 from validibot.runs.states import (
     ACTIVE_ATTEMPT,
     ATTEMPT,
+    STEP,
     AttemptState,
     ErrorCategory,
     ReceiptStatus,
@@ -24,6 +25,7 @@ from validibot.runs.states import (
     public_result,
     public_state,
     sources,
+    terminal,
 )
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Step, Workflow
@@ -167,6 +169,11 @@ class StepRun(models.Model):
             image=step.validator.image,
             weather=weather,
         )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the step needs no worker any more; a failed one may have let its run go on."""
+        return self.status in terminal(STEP)
 
     @property
     def weather_name(self) -> str:

@@ -14,7 +14,9 @@ from validibot.workflows.models.catalogue import (
     WeatherUnknown,
 )
 from validibot.workflows.models.parts import (
+    FIRST_STEP,
     Assertion,
+    OnFailure,
     Sample,
     Severity,
     Step,
@@ -24,8 +26,10 @@ from validibot.workflows.models.parts import (
 from validibot.workflows.models.versions import VersionFrozen, Workflow, latest_versions
 
 __all__ = [
+    "FIRST_STEP",
     "WEATHER_TYPE",
     "Assertion",
+    "OnFailure",
     "Sample",
     "Severity",
     "Step",

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
 from django.db import models, transaction
 
 from validibot.workflows import rules
@@ -41,8 +42,22 @@ class VersionPart(ValidatedModel):
             raise VersionFrozen(workflow)
 
 
+# Steps are counted from here.
+FIRST_STEP = 1
+
+
+class OnFailure(models.TextChoices):
+    """The action after a step that found errors in the data.
+
+    The run fails in both cases. A step that could not be executed always ends its run.
+    """
+
+    STOP = "stop", "Stop"
+    CONTINUE = "continue", "Continue with the next step"
+
+
 class Step(VersionPart):
-    """One validator applied in a workflow. Steps run in order until one fails.
+    """One validator applied in a workflow. Enabled steps run in order until one fails.
 
     `config` holds the settings of the validator (JSON Schema: {"schema": {...}}; EnergyPlus and
     FMU: the fields of their input model); it is checked against the validator's own schema.
@@ -51,11 +66,15 @@ class Step(VersionPart):
     workflow = models.ForeignKey(
         Workflow, on_delete=models.CASCADE, related_name="steps", db_index=False
     )
-    order = models.PositiveIntegerField()
+    order = models.PositiveIntegerField(validators=[MinValueValidator(FIRST_STEP)])
     name = models.CharField(max_length=150)
     description = models.TextField(blank=True)
     validator = models.ForeignKey(Validator, on_delete=models.PROTECT, related_name="steps")
     config = models.JSONField(default=dict, blank=True)
+    is_enabled = models.BooleanField(default=True, db_default=True)
+    on_failure = models.CharField(
+        max_length=10, choices=OnFailure, default=OnFailure.STOP, db_default=OnFailure.STOP
+    )
     scenario = models.CharField(
         max_length=MAX_CHARACTERS,
         blank=True,

@@ -29,7 +29,7 @@ class Workflow(ValidatedModel):
 
     # Fields that may change after a run because they do not affect the meaning of results.
     EDITABLE_WHEN_FROZEN: ClassVar = frozenset(
-        {"project", "author", "is_active", "frozen_at", "updated_at"}
+        {"project", "author", "is_active", "frozen_at", "revision", "updated_at"}
     )
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -49,6 +49,15 @@ class Workflow(ValidatedModel):
     is_active = models.BooleanField(default=True)
     constants = models.JSONField(default=list, blank=True, validators=[rules.check_constants])
     success_message = models.TextField(blank=True)
+    accepted_types = models.JSONField(
+        default=list,
+        blank=True,
+        db_default=[],
+        validators=[rules.check_extensions],
+        help_text="Extensions that a submission may have. Empty: those that the first step accepts.",
+    )
+    # Counts the edits of this version, so that an edit of something older is noticed.
+    revision = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True)
     frozen_at = models.DateTimeField(null=True, blank=True, editable=False)

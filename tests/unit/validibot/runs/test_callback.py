@@ -155,6 +155,33 @@ def test_next_step_starts_after_callback(
     assert kinds(run).count("step_passed") == 2
 
 
+def test_failed_container_step_that_continues_is_followed_by_the_next(
+    provider: Provider,
+    container_run: Run,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    first = container_run.steps.get().step
+    first.on_failure = "continue"
+    first.save()
+    AssertionFactory.create(step=first, expression="output.y < 1.0")
+    StepFactory.create(
+        workflow=first.workflow,
+        order=2,
+        validator__engine="assertions",
+        config={"document": False},
+    )
+    run = started_run(step=first, filename="model.fmu", inline=b"PK")
+    execute(run.pk)
+    store_output(provider.requests[0])
+
+    with django_capture_on_commit_callbacks(execute=True):
+        post(provider.requests[0])
+
+    run.refresh_from_db()
+    assert list(run.steps.values_list("status", flat=True)) == ["FAILED", "PASSED"]
+    assert run.result == "FAIL"
+
+
 @pytest.mark.parametrize(
     ("changes", "status"),
     [

@@ -25,6 +25,9 @@ from validibot.workflows.versions import freeze
 pytestmark = pytest.mark.django_db
 
 
+_LENIENT = {"schema": {"type": "object"}}
+
+
 def kinds(run: Run) -> list[str]:
     return list(RunEvent.objects.filter(run=run).values_list("kind", flat=True))
 
@@ -79,6 +82,46 @@ def test_failed_step_ends_run_and_skips_the_rest() -> None:
     execute(run.pk)
 
     assert list(run.steps.values_list("status", flat=True)) == ["FAILED", "SKIPPED"]
+
+
+def test_step_that_continues_on_failure_lets_the_next_step_run() -> None:
+    first = StepFactory.create(on_failure="continue")
+    StepFactory.create(workflow=first.workflow, order=2, validator=first.validator, config=_LENIENT)
+    run = started_run(step=first, inline=b"{}")
+
+    assert execute(run.pk)
+
+    run.refresh_from_db()
+    assert list(run.steps.values_list("status", flat=True)) == ["FAILED", "PASSED"]
+    assert (run.result, run.error_category) == ("FAIL", "VALIDATION_FAILED")
+    assert kinds(run)[-2:] == ["step_passed", "failed"]
+
+
+def test_run_is_resumed_after_a_failed_step_that_continues() -> None:
+    first = StepFactory.create(on_failure="continue")
+    StepFactory.create(workflow=first.workflow, order=2, validator=first.validator)
+    run = started_run(step=first)
+    run.steps.filter(order=1).update(status="FAILED")
+
+    assert execute(run.pk)
+
+    run.refresh_from_db()
+    assert list(run.steps.values_list("status", flat=True)) == ["FAILED", "PASSED"]
+    assert run.result == "FAIL"
+
+
+def test_step_that_cannot_be_executed_ends_run_even_if_it_continues() -> None:
+    first = StepFactory.create(on_failure="continue")
+    StepFactory.create(workflow=first.workflow, order=2, validator=first.validator)
+    # Saved before configurations were checked.
+    Step.objects.filter(pk=first.pk).update(config={"schema": {"type": "no such type"}})
+    run = started_run(step=first)
+
+    execute(run.pk)
+
+    run.refresh_from_db()
+    assert list(run.steps.values_list("status", flat=True)) == ["FAILED", "SKIPPED"]
+    assert run.result == "ERROR"
 
 
 def test_assertions_see_document_outputs_and_constants() -> None:

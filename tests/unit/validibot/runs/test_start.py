@@ -56,6 +56,21 @@ def stored_files(data_root: str) -> list[Path]:
     return [path for path in Path(data_root.removeprefix("file://")).rglob("*") if path.is_file()]
 
 
+def test_run_leaves_out_disabled_steps(step: Step, user: User) -> None:
+    StepFactory.create(workflow=step.workflow, order=2, is_enabled=False, validator=step.validator)
+
+    run = started(step, user).run
+
+    assert list(run.steps.values_list("order", flat=True)) == [1]
+
+
+def test_workflow_with_disabled_steps_only_is_refused(step: Step, user: User) -> None:
+    Step.objects.update(is_enabled=False)
+
+    with pytest.raises(NotAdmitted, match="has no steps that are enabled"):
+        started(step, user)
+
+
 def test_start_creates_and_enqueues_run(
     step: Step, user: User, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:

@@ -50,6 +50,8 @@ def save(admin: Client, step: Step, expression: str, **fields: str) -> str:
         "validator": step.validator_id,
         "config": "{}",
         "initial-config": "{}",
+        "is_enabled": "on",
+        "on_failure": "stop",
         "assertions-TOTAL_FORMS": 1,
         "assertions-INITIAL_FORMS": 1,
         "assertions-0-id": assertion.pk,

@@ -131,6 +131,19 @@ def test_cached_steps_follow_changes_of_their_validator(
     assert not found.steps.all()[0].validator.is_active
 
 
+def test_disabled_step_does_not_decide_what_is_accepted(step: Step) -> None:
+    step.is_enabled = False
+    step.save()
+
+    assert accepted_extensions(step.workflow) == set()
+
+
+def test_workflow_accepts_only_the_types_that_it_lists(step: Step) -> None:
+    step.workflow.accepted_types = [".idf"]
+
+    assert accepted_extensions(step.workflow) == {".idf"}
+
+
 def test_workflow_without_steps_accepts_any_file(first: Workflow) -> None:
     assert accepted_extensions(first) == set()
 
