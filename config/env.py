@@ -13,7 +13,13 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-_KINDS: dict[Any, str] = {bool: "1 or 0", int: "number", list: "list, by commas", str: "text"}
+_KINDS: dict[Any, str] = {
+    bool: "1 or 0",
+    int: "number",
+    list: "list, by commas",
+    dict: "key=text, by commas",
+    str: "text",
+}
 
 
 @dataclass(frozen=True, slots=True)

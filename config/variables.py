@@ -31,6 +31,8 @@ MEANINGS = {
     "DATABASE_POOL": "The most connections to the database that a process takes.",
     "DATABASE_SSLMODE": "TLS to the database, as libpq means it, unless the URL says `?sslmode=`.",
     "DATABASE_URL": "`postgres://user:password@host:5432/name`.",
+    "DATA_REGIONS": "Regions in which organisations may keep their data: `eu=European Union,us=United"
+    " States`; the first is that of new ones.",
     "DATA_ROOT": "Where files are kept: `file:///srv/validibot`, or `gs://bucket`.",
     "DEBUG": "For development; a host is never in debug mode.",
     "DEFAULT_FROM_EMAIL": "The sender of mails.",

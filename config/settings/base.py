@@ -252,6 +252,11 @@ RETENTION_DAYS: dict[str, int | None] = {
     "evidence": env.int("RETENTION_EVIDENCE", default=0) or None,
 }
 
+# Where organisations may keep their data, by key; the first is that of new ones. Where a region is
+# served from is the operator's matter: it is told to people and never changes once there are runs.
+DATA_REGIONS: dict[str, str] = env.dict("DATA_REGIONS", default={"site": "Where this site runs"})
+DEFAULT_DATA_REGION = next(iter(DATA_REGIONS))
+
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Validibot <validibot@localhost>")
 MAILERS = {
     "default": {

@@ -19,18 +19,18 @@ from django.db.models import Model
 from django.utils import timezone
 
 from validibot.accounts.models import ApiKey, Organisation, User
-from validibot.accounts.scope import PERMISSIONS, Scope
+from validibot.accounts.scope import Scope, scope_without_membership
 
 LIFETIME = dt.timedelta(days=365)
 # `last_used_at` is for people; one write an hour is enough.
 _LAST_USED_INTERVAL = dt.timedelta(hours=1)
 _FORMAT = re.compile(r"vbk_1_([0-9a-f]{32})_[0-9a-f]{64}")
-_KEY_FIELDS = ("id", "digest", "expires_at", "revoked_at", "last_used_at")
+_KEY_FIELDS = ("id", "digest", "expires_at", "revoked_at", "last_used_at", "scopes")
 _USER_FIELDS = ("id", "email", "name", "is_active", "is_staff", "is_superuser")
 _ORGANISATION_FIELDS = ("id", "slug", "name")
 # Each request of a program begins with this; the ORM takes three times as long.
 _LOAD = """
-SELECT key.id, key.digest, key.expires_at, key.revoked_at, key.last_used_at,
+SELECT key.id, key.digest, key.expires_at, key.revoked_at, key.last_used_at, key.scopes,
     person.id, person.email, person.name, person.is_active, person.is_staff, person.is_superuser,
     organisation.id, organisation.slug, organisation.name, membership.role
 FROM accounts_apikey key
@@ -44,7 +44,7 @@ WHERE key.public_id = %s
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The user of a key, and the scope in the organisation that the request names, for members."""
+    """The user of a key, and the scope in the organisation that the request names, if there is one."""
 
     user: User
     scope: Scope | None
@@ -92,15 +92,13 @@ def authenticate(text: str, *, organisation: str = "") -> Caller | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    key, user = _row_of(ApiKey, _KEY_FIELDS, row), _row_of(User, _USER_FIELDS, row[5:])
-    if not _is_valid(key, text) or not user.is_active:
+    key, user = _row_of(ApiKey, _KEY_FIELDS, row), _row_of(User, _USER_FIELDS, row[6:])
+    is_right = hmac.compare_digest(key.digest, _digest(text))
+    if not (is_right and key.is_valid and user.is_active):
         return None
     _note_use(key)
-    role = row[-1]
-    if role is None:
-        return Caller(user, None)
-    member_of = _row_of(Organisation, _ORGANISATION_FIELDS, row[11:])
-    return Caller(user, Scope(user, member_of, PERMISSIONS[role]))
+    scope = _scope(user, row[12:])
+    return Caller(user, scope and scope.limited_to(key.scopes.split()))
 
 
 def revoke(user: User, pk: int) -> bool:
@@ -117,10 +115,15 @@ def _row_of[M: Model](model: type[M], fields: tuple[str, ...], row: Sequence[Any
     return model.from_db(DEFAULT_DB_ALIAS, ordered, [values[name] for name in ordered])
 
 
-def _is_valid(key: ApiKey, text: str) -> bool:
-    if not hmac.compare_digest(key.digest, _digest(text)):
-        return False
-    return key.revoked_at is None and key.expires_at > timezone.now()
+def _scope(user: User, row: Sequence[Any]) -> Scope | None:
+    """Return the scope that the columns of organisation and role tell."""
+    *_, role = row
+    if row[0] is None:
+        return None
+    organisation = _row_of(Organisation, _ORGANISATION_FIELDS, row)
+    if role is None:
+        return scope_without_membership(user, organisation)
+    return Scope.of_member(user, organisation, role)
 
 
 def _note_use(key: ApiKey) -> None:

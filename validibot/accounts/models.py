@@ -1,10 +1,17 @@
-"""Users, organisations, memberships, projects and API keys."""
+"""Users, organisations with their members and guests, invitations, projects and API keys.
+
+Fields that were added later have a default in the database, too: processes of the version before go
+on inserting rows during a deployment.
+"""
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser, UserManager as BaseUserManager
 from django.db import models
+from django.db.models.functions import Lower
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 
 class UserManager(BaseUserManager["User"]):
@@ -21,13 +28,24 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractUser):
-    """A person, known by e-mail address."""
+    """A person, known by e-mail address, or the account of an organisation's service key.
+
+    A service account has no password and no mailbox; `service_of` is the organisation that owns it.
+    """
 
     username = None  # type: ignore[assignment]
     first_name = None  # type: ignore[assignment]
     last_name = None  # type: ignore[assignment]
     name = models.CharField(max_length=150, blank=True)
     email = models.EmailField(unique=True)
+    service_of = models.ForeignKey(
+        "Organisation",
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.CASCADE,
+        related_name="service_accounts",
+    )
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -44,11 +62,17 @@ class User(AbstractUser):
         return self.get_full_name()
 
 
+def default_data_region() -> str:
+    """Return the region in which a new organisation keeps its data."""
+    return str(settings.DEFAULT_DATA_REGION)
+
+
 class Organisation(models.Model):
     """A tenant. `personal_owner` is set for the personal workspace of a user.
 
     `launch_quota` is the number of unfinished runs at which no further run is started: empty for
     the site's `LAUNCH_QUOTA`, 0 for no limit. From `deletion_requested_at` on no run is started.
+    `data_region` is a key of the setting `DATA_REGIONS`; it is fixed once there are runs.
     """
 
     name = models.CharField(max_length=150)
@@ -64,23 +88,39 @@ class Organisation(models.Model):
     )
     created_at = models.DateTimeField(default=timezone.now)
     deletion_requested_at = models.DateTimeField(null=True, blank=True, editable=False)
+    data_region = models.CharField(max_length=40, default=default_data_region, db_default="")
 
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def data_region_label(self) -> str:
+        return str(settings.DATA_REGIONS.get(self.data_region, self.data_region))
+
+    @classmethod
+    def locked(cls, pk: int) -> "Organisation":
+        """Return the organisation, locked until the transaction ends. Raises DoesNotExist.
+
+        Every change of its members, projects or invitations takes this lock first, so a rule about
+        all of them (one owner is left, names differ) holds for concurrent requests.
+        """
+        return cls.objects.select_for_update(of=("self",)).get(pk=pk)
+
 
 class Role(models.TextChoices):
-    """The role of a member; each role includes the permissions of those below it (see scope)."""
+    """The role of a member (see scope for what each may do), the strongest first."""
 
-    OWNER = "owner"
-    ADMIN = "admin"
-    AUTHOR = "author"
-    EXECUTOR = "executor"
-    VIEWER = "viewer"
+    OWNER = "owner", _("Owner")
+    ADMIN = "admin", _("Admin")
+    AUTHOR = "author", _("Author")
+    EXECUTOR = "executor", _("Executor")
+    RESULTS_VIEWER = "results_viewer", _("Results viewer")
+    ANALYTICS_VIEWER = "analytics_viewer", _("Analytics viewer")
+    VIEWER = "viewer", _("Viewer")
 
 
 class Membership(models.Model):
-    """A user's place in an organisation."""
+    """A user's place in an organisation; service accounts have one, too."""
 
     organisation = models.ForeignKey(
         Organisation, on_delete=models.CASCADE, related_name="memberships", db_index=False
@@ -98,27 +138,150 @@ class Membership(models.Model):
         return f"{self.user} is {self.role} of {self.organisation}"
 
 
+class GrantAccess(models.TextChoices):
+    """How much of a workflow is granted to a guest."""
+
+    VIEW = "view", _("View")
+    LAUNCH = "launch", _("View and launch")
+
+
+class WorkflowGrant(models.Model):
+    """A guest's access to one workflow of an organisation, in all its versions.
+
+    `workflow` is the slug: workflows live in a layer above, and a slug names all versions.
+    """
+
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.CASCADE, related_name="grants", db_index=False
+    )
+    workflow = models.SlugField(max_length=60, db_index=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="grants")
+    access = models.CharField(max_length=10, choices=GrantAccess, default=GrantAccess.VIEW)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["organisation", "user", "workflow"], name="one_grant_per_workflow"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.access} {self.workflow} of {self.organisation}"
+
+
+class Invitation(models.Model):
+    """An invitation by mail; see invitations. Only a keyed digest of the link's token is kept.
+
+    It is for a `role`, or for a guest: then `role` is empty and `workflows` are the slugs that the
+    guest may see, with `access`.
+    """
+
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.CASCADE, related_name="invitations"
+    )
+    email = models.EmailField()
+    role = models.CharField(max_length=20, choices=Role, blank=True)
+    workflows = models.JSONField(default=list, blank=True)
+    access = models.CharField(max_length=10, choices=GrantAccess, default=GrantAccess.VIEW)
+    token_digest = models.CharField(max_length=64, unique=True)
+    invited_by = models.ForeignKey(
+        User, null=True, on_delete=models.SET_NULL, related_name="invitations_sent"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    sent_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    accepted_by = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.SET_NULL, related_name="invitations_accepted"
+    )
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-sent_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["organisation", "email"],
+                condition=models.Q(accepted_at=None, revoked_at=None),
+                name="one_open_invitation_per_address",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} to {self.organisation}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be accepted now."""
+        closed = self.accepted_at or self.revoked_at
+        return not closed and self.expires_at > timezone.now()
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at <= timezone.now()
+
+
+class ProjectColour(models.TextChoices):
+    """The colour of a project; each is a token of the style sheet, light and dark."""
+
+    TEAL = "teal", _("Teal")
+    BLUE = "blue", _("Blue")
+    GREEN = "green", _("Green")
+    AMBER = "amber", _("Amber")
+    RED = "red", _("Red")
+    VIOLET = "violet", _("Violet")
+    GREY = "grey", _("Grey")
+
+
 class Project(models.Model):
-    """A folder for workflows and runs within an organisation."""
+    """A folder for workflows and runs within an organisation; new workflows go to the default one."""
 
     organisation = models.ForeignKey(
         Organisation, on_delete=models.CASCADE, related_name="projects", db_index=False
     )
     name = models.CharField(max_length=150)
     slug = models.SlugField(max_length=60)
+    colour = models.CharField(
+        max_length=10,
+        choices=ProjectColour,
+        default=ProjectColour.TEAL,
+        db_default=ProjectColour.TEAL,
+    )
+    is_default = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
+        ordering: ClassVar = [Lower("name"), "pk"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["organisation", "slug"], name="project_slug_is_unique")
+            models.UniqueConstraint(fields=["organisation", "slug"], name="project_slug_is_unique"),
+            models.UniqueConstraint(
+                fields=["organisation"],
+                condition=models.Q(is_default=True),
+                name="one_default_project",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
 
 
+class KeyScope(models.TextChoices):
+    """The scopes of API keys; each narrows the role of the key's user (see scope)."""
+
+    READ = "read", _("Read")
+    LAUNCH = "launch", _("Launch")
+    MANAGE = "manage", _("Manage")
+
+
+ALL_KEY_SCOPES = " ".join(KeyScope.values)
+
+
 class ApiKey(models.Model):
-    """A key for the API. Only a keyed digest of it is kept; see api_keys."""
+    """A key for the API. Only a keyed digest of it is kept; see api_keys.
+
+    `scopes` are separated by spaces. `replaced_by` is the key that a rotation made of this one, which
+    goes on working until `expires_at`.
+    """
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=100)
@@ -128,9 +291,18 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    scopes = models.CharField(max_length=60, default=ALL_KEY_SCOPES, db_default=ALL_KEY_SCOPES)
+    replaced_by = models.ForeignKey(
+        "self", null=True, blank=True, editable=False, on_delete=models.SET_NULL
+    )
 
     class Meta:
         ordering: ClassVar = ["-created_at"]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.public_id[:8]}…)"
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the key is accepted now."""
+        return self.revoked_at is None and self.expires_at > timezone.now()

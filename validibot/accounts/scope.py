@@ -1,27 +1,73 @@
 """Roles and permissions: what a user may do in an organisation.
 
-`PERMISSIONS` is the only table that says what a role may do. A `Scope` is a user in one
-organisation with the permissions of the user's role there; API and pages ask it before they act.
+`PERMISSIONS` is the only table that says what a role may do; the page and the document about roles are
+made from it. A `Scope` is a user in one organisation with the permissions of the user's role there;
+API and pages ask it before they act. A guest is no member: a guest's scope holds the workflows that
+were granted one by one. An API key narrows the scope of its user to what its own scopes allow.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Self
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.translation import gettext_lazy as _
 
-from validibot.accounts.models import Membership, Organisation, Role, User
+from validibot.accounts.models import (
+    GrantAccess,
+    KeyScope,
+    Membership,
+    Organisation,
+    Role,
+    User,
+    WorkflowGrant,
+)
 
-_VIEWER = frozenset({"workflow.view", "run.view_own"})
+_VIEWER = frozenset({"workflow.view", "run.view_own", "member.view"})
+_RESULTS_VIEWER = _VIEWER | {"run.view_all"}
+_ANALYTICS_VIEWER = _VIEWER | {"analytics.view"}
 _EXECUTOR = _VIEWER | {"run.launch", "run.cancel_own"}
-_AUTHOR = _EXECUTOR | {"workflow.edit", "run.view_all"}
-_ADMIN = _AUTHOR | {"run.cancel_all", "member.manage", "project.manage"}
+_AUTHOR = _EXECUTOR | {"workflow.edit", "run.view_all", "analytics.view"}
+_ADMIN = _AUTHOR | {"run.cancel_all", "member.manage", "project.manage", "key.manage"}
 _OWNER = _ADMIN | {"organisation.manage"}
 
 PERMISSIONS: dict[str, frozenset[str]] = {
-    Role.VIEWER: _VIEWER,
-    Role.EXECUTOR: _EXECUTOR,
-    Role.AUTHOR: _AUTHOR,
-    Role.ADMIN: _ADMIN,
     Role.OWNER: _OWNER,
+    Role.ADMIN: _ADMIN,
+    Role.AUTHOR: _AUTHOR,
+    Role.EXECUTOR: _EXECUTOR,
+    Role.RESULTS_VIEWER: _RESULTS_VIEWER,
+    Role.ANALYTICS_VIEWER: _ANALYTICS_VIEWER,
+    Role.VIEWER: _VIEWER,
+}
+# Launches are granted per workflow, see `Scope.can_launch`.
+GUEST_PERMISSIONS = frozenset({"workflow.view", "run.view_own", "run.cancel_own"})
+PERMISSION_TEXTS = {
+    "workflow.view": _("See workflows"),
+    "run.launch": _("Launch runs"),
+    "run.view_own": _("See their own runs"),
+    "run.view_all": _("See all runs and their results"),
+    "run.cancel_own": _("Cancel their own runs"),
+    "run.cancel_all": _("Cancel all runs"),
+    "analytics.view": _("See analytics"),
+    "workflow.edit": _("Create and edit workflows"),
+    "member.view": _("See the members"),
+    "member.manage": _("Invite, change and remove members and guests"),
+    "project.manage": _("Create, edit and delete projects"),
+    "key.manage": _("Create, rotate and revoke service keys"),
+    "organisation.manage": _("Rename and delete the organisation, and appoint owners"),
+}
+KEY_PERMISSIONS: dict[str, frozenset[str]] = {
+    KeyScope.READ: frozenset(
+        {"workflow.view", "run.view_own", "run.view_all", "analytics.view", "member.view"}
+    ),
+    KeyScope.LAUNCH: frozenset({"workflow.view", "run.view_own", "run.launch", "run.cancel_own"}),
+    KeyScope.MANAGE: frozenset(
+        {
+            *("workflow.view", "member.view", "workflow.edit", "run.cancel_all", "member.manage"),
+            *("project.manage", "key.manage", "organisation.manage"),
+        }
+    ),
 }
 
 
@@ -31,21 +77,92 @@ class NotAMember(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A user in an organisation."""
+    """A user in an organisation, as a member (`role`) or as a guest.
+
+    `workflows` are the slugs that a guest may see, None for a member; `launchable` are those among
+    them that the guest may launch. `key_scopes` are those of the API key that made the request.
+    """
 
     user: User
     organisation: Organisation
     permissions: frozenset[str]
+    role: str = ""
+    workflows: frozenset[str] | None = None
+    launchable: frozenset[str] = frozenset()
+    key_scopes: frozenset[str] | None = None
+
+    @classmethod
+    def of_member(cls, user: User, organisation: Organisation, role: str) -> Self:
+        return cls(user, organisation, PERMISSIONS[role], role)
+
+    @classmethod
+    def of_guest(cls, user: User, organisation: Organisation) -> Self | None:
+        """Return the scope of a guest, or None if nothing is granted to the user."""
+        grants = WorkflowGrant.objects.filter(user=user, organisation=organisation)
+        access = dict(grants.values_list("workflow", "access"))
+        if not access:
+            return None
+        launchable = (slug for slug, kind in access.items() if kind == GrantAccess.LAUNCH)
+        return cls(
+            user,
+            organisation,
+            GUEST_PERMISSIONS,
+            workflows=frozenset(access),
+            launchable=frozenset(launchable),
+        )
+
+    @property
+    def is_guest(self) -> bool:
+        return self.workflows is not None
 
     def can(self, permission: str) -> bool:
+        """Return whether the whole organisation may be acted on so; for a launch ask `can_launch`."""
         return permission in self.permissions
+
+    def can_see(self, workflow: str) -> bool:
+        """Return whether the workflow with this slug may be seen."""
+        return self.can("workflow.view") and (self.workflows is None or workflow in self.workflows)
+
+    def can_launch(self, workflow: str) -> bool:
+        """Return whether the workflow with this slug may be launched."""
+        return self.can("run.launch") or workflow in self.launchable
+
+    def limited_to(self, key_scopes: Collection[str]) -> Self:
+        """Return this scope with only what an API key of these scopes may do."""
+        allowed = frozenset().union(*(KEY_PERMISSIONS[each] for each in key_scopes))
+        return replace(
+            self,
+            permissions=self.permissions & allowed,
+            launchable=self.launchable if KeyScope.LAUNCH in key_scopes else frozenset(),
+            key_scopes=frozenset(key_scopes),
+        )
+
+    def refusal(self, permission: str) -> str:
+        """Return why `permission` is missing: because of the role, or of the API key."""
+        wanted = [name for name, allowed in KEY_PERMISSIONS.items() if permission in allowed]
+        if self.key_scopes is not None and not self.key_scopes.intersection(wanted):
+            has = ", ".join(sorted(self.key_scopes)) or "none"
+            return (
+                f"This API key needs the scope {' or '.join(sorted(wanted))}; its scopes: {has}."
+                " Create a key with that scope."
+            )
+        role = Role(self.role).label if self.role else "guest"
+        return f"Your role here ({role}) does not include {permission}. Ask an owner or admin."
 
 
 def organisations_of(user: User) -> QuerySet[Organisation]:
-    """Return the organisations that `user` may see; a superuser is a member of all."""
-    if user.is_superuser:
-        return Organisation.objects.all()
-    return Organisation.objects.filter(memberships__user=user)
+    """Return the organisations of `user`, as member or guest; a superuser is a member of all.
+
+    Those that are being deleted are left out; their pages can be seen until they are gone.
+    """
+    lasting = Organisation.objects.filter(deletion_requested_at=None)
+    return lasting if user.is_superuser else lasting.filter(is_open_to(user))
+
+
+def is_open_to(user: User) -> Exists:
+    """Return the condition that `user` is a member or a guest of an organisation."""
+    own = {"organisation": OuterRef("pk"), "user": user}
+    return Exists(Membership.objects.filter(**own)) | Exists(WorkflowGrant.objects.filter(**own))  # type: ignore[return-value]
 
 
 def scope_of(user: User, slug: str) -> Scope:
@@ -56,8 +173,15 @@ def scope_of(user: User, slug: str) -> Scope:
         .first()
     )
     if membership:
-        return Scope(user, membership.organisation, PERMISSIONS[membership.role])
-    organisation = Organisation.objects.filter(slug=slug).first() if user.is_superuser else None
-    if organisation is None:
-        raise NotAMember(f"You are not a member of an organisation {slug!r}.")
-    return Scope(user, organisation, PERMISSIONS[Role.OWNER])
+        return Scope.of_member(user, membership.organisation, membership.role)
+    organisation = Organisation.objects.filter(slug=slug).first()
+    if organisation and (scope := scope_without_membership(user, organisation)):
+        return scope
+    raise NotAMember(f"You are not a member of an organisation {slug!r}.")
+
+
+def scope_without_membership(user: User, organisation: Organisation) -> Scope | None:
+    """Return the scope of a superuser or a guest, who are no members, or None."""
+    if user.is_superuser:
+        return Scope.of_member(user, organisation, Role.OWNER)
+    return Scope.of_guest(user, organisation)

@@ -28,7 +28,9 @@ def _make(user: User) -> Organisation:
         name=f"{user.get_full_name()}'s workspace", slug=free_slug(stem), personal_owner=user
     )
     Membership.objects.create(organisation=organisation, user=user, role=Role.OWNER)
-    Project.objects.create(organisation=organisation, name="Default", slug="default")
+    Project.objects.create(
+        organisation=organisation, name="Default", slug="default", is_default=True
+    )
     return organisation
 
 

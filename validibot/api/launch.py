@@ -70,8 +70,8 @@ class WaitSlot:
 
 def launch(request: Request, scope: Scope, workflow: Workflow) -> HttpResponse:
     """Start a run and answer 201 with the finished run, or 202 with where to look for it."""
-    if not scope.can("run.launch"):
-        raise ApiError(403, "PERMISSION_DENIED", "Your role does not allow launching runs here.")
+    if not scope.can_launch(workflow.slug):
+        raise ApiError(403, "PERMISSION_DENIED", scope.refusal("run.launch"))
     seconds = _wait_seconds(request)
     began = time.monotonic()
     with _refusals(), ExitStack() as held:

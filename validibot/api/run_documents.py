@@ -241,6 +241,8 @@ def load_document(scope: Scope, pk: UUID) -> RunDocument | None:
     if row is None:
         return None
     fields = dict(zip(_COLUMNS, row, strict=True))
+    if not scope.can_see(fields["workflow_slug"]):
+        return None
     steps, further_files = fields.pop("steps") or [], fields.pop("further_files") or []
     workflow = {name: fields.pop(f"workflow_{name}") for name in ("slug", "version")}
     submission = {name: fields.pop(name) for name in ("name", "filename", "short_description")}
@@ -272,7 +274,7 @@ def _step_document(fields: dict[str, Any], run_url: str) -> StepRunDocument:
 
 
 # One statement instead of four of the ORM, which spends three quarters of a poll on writing them.
-# The condition on the user is that of `runs.access.visible_runs`.
+# The conditions on user and workflow are those of `runs.access.visible_runs`.
 _COLUMNS = (
     *("id", "status", "source", "error_category", "error", "user_id", "created_at", "started_at"),
     *("ended_at", "workflow_id", "workflow_slug", "workflow_version", "submission_id", "name"),

@@ -21,7 +21,7 @@ from validibot.runs.evidence import evidence_of
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run, RunEvidence
 from validibot.workflows.models import Workflow
-from validibot.workflows.select import WorkflowNotFound, find_workflow, visible_workflows
+from validibot.workflows.select import WorkflowNotFound, find_visible_workflow, visible_workflows
 
 MAX_VERSION = 2**31 - 1
 
@@ -35,7 +35,7 @@ class MeView(APIView):
 
 
 class OrganisationsView(APIView):
-    """The organisations that the user is a member of."""
+    """The organisations of the user, as member or guest."""
 
     @extend_schema(
         operation_id="list_organisations",
@@ -67,9 +67,8 @@ class WorkflowsView(APIView):
         responses=schema.answers(documents.WorkflowPage),
     )
     def get(self, request: Request, org: str) -> HttpResponse:
-        scope = _scope(request, org)
-        workflows = visible_workflows(scope.user, scope.organisation)
-        workflows = workflows.select_related("organisation", "project")
+        scope = _scope(request, org, "workflow.view")
+        workflows = visible_workflows(scope).select_related("organisation", "project")
         pages = PathCursorPagination(workflows, "name", "pk")
         return pages.answer(request, documents.WorkflowSummary.of, documents.WorkflowPage)
 
@@ -82,7 +81,7 @@ class WorkflowView(APIView):
         responses=schema.answers(documents.WorkflowDocument),
     )
     def get(self, request: Request, org: str, workflow: str, version: int = 0) -> HttpResponse:
-        found = _workflow(request, _scope(request, org), workflow, version)
+        found = _workflow(request, _scope(request, org, "workflow.view"), workflow, version)
         return documents.respond(documents.WorkflowDocument.of(found))
 
 
@@ -100,7 +99,7 @@ class WorkflowRunsView(APIView):
         | {(201, schema.JSON): run_documents.RunDocument},
     )
     def post(self, request: Request, org: str, workflow: str, version: int = 0) -> HttpResponse:
-        scope = _scope(request, org)
+        scope = _scope(request, org, "workflow.view")
         return launch(request, scope, _workflow(request, scope, workflow, version))
 
 
@@ -113,7 +112,7 @@ class RunsView(APIView):
         responses=schema.answers(run_documents.RunPage),
     )
     def get(self, request: Request, org: str) -> HttpResponse:
-        scope = _scope(request, org)
+        scope = _scope(request, org, "run.view_own")
         runs = visible_runs(scope).select_related("workflow", "submission")
         runs = filter_runs(runs.defer("submission__inline"), request.query_params)
         pages = PathCursorPagination(runs, "-created_at")
@@ -128,7 +127,7 @@ class RunView(APIView):
 
     @extend_schema(operation_id="get_run", responses=schema.answers(run_documents.RunDocument))
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
-        scope = _scope(request, org)
+        scope = _scope(request, org, "run.view_own")
         return documents.respond(_document(scope, run))
 
 
@@ -140,7 +139,7 @@ class RunEvidenceView(APIView):
 
     @extend_schema(operation_id="get_evidence", responses=schema.answers(OpenApiTypes.OBJECT, 409))
     def get(self, request: Request, org: str, run: UUID) -> Response:
-        evidence = _evidence(_run(_scope(request, org), run))
+        evidence = _evidence(_run(_scope(request, org, "run.view_own"), run))
         return Response(evidence.manifest, headers={"ETag": f'"{evidence.manifest_sha256}"'})
 
 
@@ -152,7 +151,7 @@ class RunEvidenceContentsView(APIView):
         responses=schema.answers(run_documents.EvidenceContents, 409),
     )
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
-        evidence = _evidence(_run(_scope(request, org), run))
+        evidence = _evidence(_run(_scope(request, org, "run.view_own"), run))
         return documents.respond(
             run_documents.EvidenceContents(
                 sha256=evidence.contents_sha256,
@@ -171,7 +170,7 @@ class RunEventsView(APIView):
         responses=schema.answers(run_documents.EventPage),
     )
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
-        events = _run(_scope(request, org), run).events.select_related("step_run")
+        events = _run(_scope(request, org, "run.view_own"), run).events.select_related("step_run")
         pages = PathCursorPagination(events, "id")
         return pages.answer(request, run_documents.EventDocument.of, run_documents.EventPage)
 
@@ -188,8 +187,8 @@ class RunCancelView(APIView):
         scope = _scope(request, org)
         found = _run(scope, run)
         if not may_cancel(scope, found):
-            raise ApiError(
-                403, "PERMISSION_DENIED", "Your role does not allow cancelling this run."
+            raise _refused(
+                scope, "run.cancel_own" if found.user == scope.user else "run.cancel_all"
             )
         if not cancel_run(found.pk, actor=scope.user.email):
             raise ApiError(409, "RUN_FINISHED", f"Run {run} has ended and cannot be cancelled.")
@@ -204,7 +203,9 @@ class ArtifactView(APIView):
         responses=schema.answers(OpenApiTypes.BINARY, media_type="application/octet-stream"),
     )
     def get(self, request: Request, org: str, run: UUID, artifact: int) -> StreamingHttpResponse:
-        found = _run(_scope(request, org), run).artifacts.filter(pk=artifact).first()
+        found = (
+            _run(_scope(request, org, "run.view_own"), run).artifacts.filter(pk=artifact).first()
+        )
         if found is None:
             raise ApiError(404, "NOT_FOUND", f"Run {run} has no artifact {artifact}.")
         return attachment(
@@ -217,13 +218,22 @@ def _user(request: Request) -> User:
     return request.user
 
 
-def _scope(request: Request, org: str) -> Scope:
+def _scope(request: Request, org: str, permission: str = "") -> Scope:
+    """Return the scope in `org`. Raises ApiError: 404 for strangers, 403 without `permission`."""
     if isinstance(request.auth, Scope):  # loaded together with the API key
-        return request.auth
-    try:
-        return scope_of(_user(request), org)
-    except NotAMember as error:
-        raise ApiError(404, "NOT_FOUND", str(error)) from error
+        scope = request.auth
+    else:
+        try:
+            scope = scope_of(_user(request), org)
+        except NotAMember as error:
+            raise ApiError(404, "NOT_FOUND", str(error)) from error
+    if permission and not scope.can(permission):
+        raise _refused(scope, permission)
+    return scope
+
+
+def _refused(scope: Scope, permission: str) -> ApiError:
+    return ApiError(403, "PERMISSION_DENIED", scope.refusal(permission))
 
 
 def _run(scope: Scope, pk: UUID) -> Run:
@@ -255,6 +265,6 @@ def _workflow(request: Request, scope: Scope, ident: str, version: int) -> Workf
     wanted = version or query_number(request, "version", maximum=MAX_VERSION)
     project = request.query_params.get("project") or None
     try:
-        return find_workflow(scope.organisation, ident, version=wanted, project=project)
+        return find_visible_workflow(scope, ident, version=wanted, project=project)
     except WorkflowNotFound as error:
         raise ApiError(404, "NOT_FOUND", str(error)) from error

@@ -63,7 +63,12 @@ class NotAdmitted(Exception):
 def visible_runs(scope: Scope) -> "QuerySet[Run]":
     """Return the runs of the organisation that the user may see."""
     runs = Run.objects.filter(organisation=scope.organisation)
-    return runs if scope.can("run.view_all") else runs.filter(user=scope.user)
+    if scope.can("run.view_all"):
+        return runs
+    if not scope.can("run.view_own"):
+        return runs.none()
+    own = runs.filter(user=scope.user)
+    return own if scope.workflows is None else own.filter(workflow__slug__in=scope.workflows)
 
 
 def may_cancel(scope: Scope, run: Run) -> bool:

@@ -106,9 +106,17 @@ def delete_user(user_id: int, workspace_id: int) -> None:
 
 @task
 def delete_workflow(workflow_id: int) -> None:
-    """Delete a version of a workflow with its runs and their submissions."""
+    """Delete a version of a workflow with its runs and their submissions.
+
+    With the last version go the grants of guests: a later workflow may get the same slug.
+    """
     delete_runs(Run.objects.filter(workflow_id=workflow_id))
-    Workflow.objects.filter(pk=workflow_id).delete()
+    for workflow in Workflow.objects.filter(pk=workflow_id).select_related("organisation"):
+        owner = workflow.organisation
+        with transaction.atomic():
+            workflow.delete()
+            if not owner.workflows.filter(slug=workflow.slug).exists():
+                owner.grants.filter(workflow=workflow.slug).delete()
 
 
 @task

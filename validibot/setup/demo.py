@@ -29,7 +29,9 @@ def make(say: Say) -> None:
             slug="demo", defaults={"name": "Demo", "launch_quota": 0}
         )
         project, _ = Project.objects.get_or_create(
-            organisation=organisation, slug="default", defaults={"name": "Default"}
+            organisation=organisation,
+            slug="default",
+            defaults={"name": "Default", "is_default": True},
         )
         user = _user(organisation)
     for seed in seeds:

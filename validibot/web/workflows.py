@@ -23,7 +23,7 @@ from validibot.workflows.select import (
     WorkflowNotFound,
     accepted_extensions,
     enabled_steps,
-    find_workflow,
+    find_visible_workflow,
     takes_further_files,
     visible_workflows,
 )
@@ -35,7 +35,7 @@ LATEST_RUNS = 10
 @require_GET
 def workflows(request: HttpRequest, scope: Scope) -> HttpResponse:
     """Show the workflows of the organisation and its latest runs."""
-    shown = visible_workflows(scope.user, scope.organisation)
+    shown = visible_workflows(scope)
     return page(
         request,
         scope,
@@ -91,7 +91,7 @@ def sample(request: HttpRequest, scope: Scope, slug: str, pk: int) -> HttpRespon
 
 def _find(scope: Scope, slug: str) -> Workflow:
     try:
-        return find_workflow(scope.organisation, slug)
+        return find_visible_workflow(scope, slug)
     except WorkflowNotFound as error:
         raise Http404 from error
 
@@ -110,7 +110,7 @@ def _show(
         takes_further_files=takes_further_files(found),
         weather=_weather(found),
         limit=settings.MAX_UPLOAD_BYTES,
-        may_launch=scope.can("run.launch"),
+        may_launch=scope.can_launch(found.slug),
         scenarios=_scenarios(),
         problem=problem,
     )
@@ -141,10 +141,8 @@ def _scenarios() -> list[Kind]:
 
 def _check_launchable(scope: Scope, found: Workflow) -> None:
     """Raise NotAdmitted where no file would do; asked before one is taken in."""
-    if not scope.can("run.launch"):
-        raise NotAdmitted(
-            "PERMISSION_DENIED", "Your role does not allow launching runs here.", status=403
-        )
+    if not scope.can_launch(found.slug):
+        raise NotAdmitted("PERMISSION_DENIED", scope.refusal("run.launch"), status=403)
     check_runnable(found)
 
 

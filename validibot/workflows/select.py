@@ -20,8 +20,8 @@ from django.db.models import (
     prefetch_related_objects,
 )
 
-from validibot.accounts.models import Organisation, User
-from validibot.accounts.scope import organisations_of
+from validibot.accounts.models import Organisation
+from validibot.accounts.scope import Scope
 from validibot.workflows.models import Step, Workflow, latest_versions
 
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
@@ -33,13 +33,22 @@ class WorkflowNotFound(Exception):
     """The organisation has no such workflow."""
 
 
-def visible_workflows(user: User, organisation: Organisation) -> QuerySet[Workflow]:
-    """Return the latest version of each active workflow, for a member of the organisation."""
-    return latest_versions(
-        Workflow.objects.filter(
-            organisation=organisation, organisation__in=organisations_of(user), is_active=True
-        )
-    )
+def visible_workflows(scope: Scope) -> QuerySet[Workflow]:
+    """Return the latest version of each active workflow that the scope may see."""
+    active = Workflow.objects.filter(organisation=scope.organisation, is_active=True)
+    if not scope.can("workflow.view"):
+        return Workflow.objects.none()
+    if scope.workflows is not None:
+        active = active.filter(slug__in=scope.workflows)
+    return latest_versions(active)
+
+
+def find_visible_workflow(scope: Scope, ident: str, **choice: Any) -> Workflow:
+    """Return what `find_workflow` finds if the scope may see it. Raises WorkflowNotFound."""
+    found = find_workflow(scope.organisation, ident, **choice)
+    if not scope.can_see(found.slug):
+        raise WorkflowNotFound(f"There is no workflow {ident!r}.")
+    return found
 
 
 def find_workflow(

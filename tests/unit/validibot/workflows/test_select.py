@@ -3,11 +3,13 @@
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from validibot.accounts.models import Membership, Organisation, Project, User
+from validibot.accounts.models import Organisation, Project, Role, User, WorkflowGrant
+from validibot.accounts.scope import Scope, scope_of
 from validibot.workflows.models import Step, Validator, Workflow
 from validibot.workflows.select import (
     WorkflowNotFound,
     accepted_extensions,
+    find_visible_workflow,
     find_workflow,
     visible_workflows,
 )
@@ -152,8 +154,18 @@ def test_member_sees_latest_active_versions(
     organisation: Organisation, first: Workflow, second: Workflow
 ) -> None:
     make(organisation, "off", 1, is_active=False)
-    member, outsider = User.objects.create_user("a@b.c"), User.objects.create_user("d@e.f")
-    Membership.objects.create(organisation=organisation, user=member)
+    scope = Scope.of_member(User(), organisation, Role.VIEWER)
 
-    assert list(visible_workflows(member, organisation)) == [second]
-    assert not visible_workflows(outsider, organisation).exists()
+    assert list(visible_workflows(scope)) == [second]
+
+
+def test_guest_sees_only_granted_workflows(organisation: Organisation, second: Workflow) -> None:
+    make(organisation, "other", 1)
+    guest = User.objects.create_user("guest@example.org")
+    WorkflowGrant.objects.create(organisation=organisation, user=guest, workflow=second.slug)
+    scope = scope_of(guest, organisation.slug)
+
+    assert list(visible_workflows(scope)) == [second]
+    assert find_visible_workflow(scope, "check") == second
+    with pytest.raises(WorkflowNotFound):
+        find_visible_workflow(scope, "other")
