@@ -11,7 +11,6 @@ from docker.errors import APIError, NotFound
 
 from containers.client import Client
 from containers.container import ENDED, Container
-from containers.hardening import creation, full_name
 from containers.resources import CallbackNetwork, Networks, Volumes
 from containers.spec import (
     NAME,
@@ -20,6 +19,8 @@ from containers.spec import (
     ContainerSpec,
     ImageMissing,
     NetworkPeer,
+    creation,
+    full_name,
     owner_filter,
 )
 

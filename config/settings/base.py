@@ -27,7 +27,6 @@ _PRODUCT = [
     "validibot.submissions",
     "validibot.runs",
     "validibot.dispatch",
-    "validibot.notify",
     "validibot.worker",
 ]
 # Apps of the public service.
@@ -208,7 +207,7 @@ ALLOWED_CALLERS = env.list("ALLOWED_CALLERS", default=[])
 # The one of them that may ask for a sweep; the queue's stands in TASKS.
 SCHEDULER_ACCOUNT = ""
 CAPABILITY_ACCOUNT = ""
-WORKER_AUTH = "validibot.worker.doors.google_id_token"
+WORKER_AUTH = "validibot.worker.views.google_id_token"
 # The key of validators where no cloud proves who they are.
 WORKER_API_KEY = ""
 

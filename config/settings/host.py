@@ -61,7 +61,7 @@ MAILERS = {"default": _POSTMARK if _POSTMARK_TOKEN else _SMTP}
 # Containers that may call back do so at the only door of the worker's that the web process has.
 WORKER_URL = env.str("WORKER_URL", default="").rstrip("/") or SITE_URL
 WORKER_API_KEY = env.str("WORKER_API_KEY", default="")
-WORKER_AUTH = "validibot.worker.doors.worker_key"
+WORKER_AUTH = "validibot.worker.views.worker_key"
 # On the way from a container to its own host there is no proxy, and no TLS.
 SECURE_REDIRECT_EXEMPT = ["^internal/callbacks/$"] if WORKER_URL.startswith("http:") else []
 

@@ -10,8 +10,8 @@ from urllib.parse import quote, urlsplit
 
 from rich.console import Group, RenderableType
 
+from devenv.cli.cloud import EmulatedAccount, LocalReply, ask
 from devenv.cli.context import Context
-from devenv.cli.local_http import EmulatedAccount, LocalReply, ask
 from devenv.cli.output import table
 from devenv.local_stack import LocalStack
 from devenv.services import declared, facts as stack_facts

@@ -16,9 +16,8 @@ from devenv.local_stack import LocalStack
 from devenv.references import named_in
 from devenv.schema import GcpService, PostgresService
 from devenv.services import debugger
-from devenv.stack.probe import CommandProbe, HttpProbe
 from devenv.stack.problems import StackError
-from devenv.stack.service import Reload, Restart, StackService
+from devenv.stack.service import CommandProbe, HttpProbe, Reload, Restart, StackService
 from devenv.tunnel import published
 
 

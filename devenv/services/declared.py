@@ -11,8 +11,16 @@ from devenv.local_stack import LOCALHOST, LocalStack
 from devenv.schema import CommandService, Ready
 from devenv.services import debugger
 from devenv.services.builtin import postgres_cluster_id
-from devenv.stack.probe import CommandProbe, HttpProbe, LogProbe, Probe, TcpProbe
-from devenv.stack.service import Once, Reload, StackService
+from devenv.stack.service import (
+    CommandProbe,
+    HttpProbe,
+    LogProbe,
+    Once,
+    Probe,
+    Reload,
+    StackService,
+    TcpProbe,
+)
 
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside a container; compared, not bound
 

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from devenv.stack import ports
-from devenv.stack.probe import LogProbe
 from devenv.stack.problems import StackError, last_error, syntax_error
 from devenv.stack.process import Process, describe_exit
-from devenv.stack.service import StackService
+from devenv.stack.service import LogProbe, StackService
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.03, 0.1
 

@@ -21,7 +21,6 @@ from devenv.gcp.config import CloudConfig
 from devenv.pytest_plugin import ActAs
 from tests.contract.queues import CloudQueue, DatabaseQueue, QueueUnderTest, at_work
 from tests.emulator.target import Worker, working
-from validibot.core import oidc
 from validibot.dispatch import cloud_tasks
 from validibot.dispatch.cloud_tasks import CloudTasksBackend
 from validibot.dispatch.database import worker as database_worker
@@ -30,6 +29,7 @@ from validibot.dispatch.database.models import QueuedTask
 from validibot.dispatch.delivery import TaskDelivery, deliver, requeue
 from validibot.dispatch.models import DeadLetter
 from validibot.runs.tasks import cancel_execution
+from validibot.worker import views
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -181,8 +181,8 @@ def test_cloud_task_carries_token_of_queue_account(
     backend.enqueue(cancel_execution, ["42"], {})
 
     token = worker.next().headers["authorization"].removeprefix("Bearer ")
-    oidc._transport.cache_clear()
-    assert oidc.verify(token, audience=WORKER_URL, allowed=[TASKS]) == TASKS
+    views._transport.cache_clear()
+    assert views.verify_id_token(token, audience=WORKER_URL, allowed=[TASKS]) == TASKS
 
 
 def test_repeated_creation_delivers_once(

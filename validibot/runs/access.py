@@ -17,8 +17,7 @@ from validibot.accounts.models import Organisation
 from validibot.accounts.scope import Scope
 from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
-from validibot.submissions import filetypes
-from validibot.submissions.content import IncomingFile
+from validibot.submissions.content import IncomingFile, extension
 from validibot.workflows.models import WeatherFile, WeatherUnknown, Workflow
 from validibot.workflows.scenarios import ScenarioError, parse
 from validibot.workflows.select import accepted_extensions, enabled_steps, takes_further_files
@@ -123,7 +122,7 @@ def check_organisation(organisation: Organisation) -> None:
 def check_type(workflow: Workflow, filename: str) -> None:
     """Raise NotAdmitted unless the workflow's first step accepts the file's extension."""
     accepted = accepted_extensions(workflow)
-    if accepted and filetypes.extension(filename) not in accepted:
+    if accepted and extension(filename) not in accepted:
         raise NotAdmitted(
             "FILE_TYPE_UNSUPPORTED",
             f"{filename} is not a file that {workflow.name} accepts; "

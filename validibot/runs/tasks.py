@@ -9,14 +9,15 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
 from django.tasks import TaskContext, task
+from django.template.loader import render_to_string
 
-from validibot.core.mail import RecipientRefused
+from validibot.core.mail import RecipientRefused, deliver
 from validibot.core.models import RowId
 from validibot.core.storage import StorageError
 from validibot.dispatch import TryLater
 from validibot.engines import EngineBusy
-from validibot.notify.mail import run_finished
 from validibot.runs import queue, reconcile
 from validibot.runs.backends.base import StateUnavailable
 from validibot.runs.execute import execute
@@ -92,3 +93,27 @@ def send_run_finished(run_id: RowId) -> None:
 def purge_old() -> None:
     """Remove what is older than its retention; a scheduler asks for it once a day."""
     purge()
+
+
+def run_finished(
+    *, recipient: str, filename: str, workflow: str, result: str, sentence: str, url: str
+) -> None:
+    """Tell `recipient` how a run ended. `result` is PASS, FAIL, ERROR, …; `url` its page.
+
+    Raises core.mail.RecipientRefused, and the mailer's own errors in an outage.
+    """
+    context = {
+        "filename": filename,
+        "workflow": workflow,
+        "result": result,
+        "sentence": sentence,
+        "url": url,
+    }
+    message = EmailMultiAlternatives(
+        # On one line: a file may be called as it likes, and a header must not be broken.
+        subject=" ".join(f"{result}: {filename} · {workflow}".split()),
+        body=render_to_string("runs/run_finished.txt", context),
+        to=[recipient],
+    )
+    message.attach_alternative(render_to_string("runs/run_finished.html", context), "text/html")
+    deliver(message)

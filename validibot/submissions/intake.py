@@ -30,8 +30,14 @@ from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import HttpRequest, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 
-from validibot.submissions import filetypes
-from validibot.submissions.content import CHUNK_BYTES, Incoming, IncomingFile, measure
+from validibot.submissions.content import (
+    CHUNK_BYTES,
+    HEAD_BYTES,
+    Incoming,
+    IncomingFile,
+    default_filename,
+    measure,
+)
 from validibot.submissions.models import BIDI_CONTROLS
 
 ENVELOPE_FIELDS = frozenset(
@@ -159,9 +165,9 @@ def _headers(request: HttpRequest) -> dict[str, Any]:
 def _body_name(request: HttpRequest, content: BinaryIO) -> str:
     if name := request.headers.get("X-Filename", ""):
         return _header_text(name)
-    head = content.read(filetypes.HEAD_BYTES)
+    head = content.read(HEAD_BYTES)
     content.seek(0)
-    return filetypes.default_filename(request.content_type or "", head)
+    return default_filename(request.content_type or "", head)
 
 
 def _header_text(value: str) -> str:
@@ -247,8 +253,8 @@ def _inline(fields: dict[str, Any], further: tuple[IncomingFile, ...]) -> Incomi
     if len(raw) + sum(file.size_bytes for file in further) > settings.MAX_INLINE_BYTES:
         raise _too_large()
     declared = _text(fields, "content_type")
-    head = raw[: filetypes.HEAD_BYTES]
-    name = _text(fields, "filename") or filetypes.default_filename(declared, head)
+    head = raw[:HEAD_BYTES]
+    name = _text(fields, "filename") or default_filename(declared, head)
     return _incoming(io.BytesIO(raw), name, fields, further)
 
 

@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_GET, require_POST
 
 from validibot.accounts.scope import Scope
-from validibot.core.downloads import attachment
+from validibot.core.storage import attachment
 from validibot.runs.access import may_cancel, visible_runs
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Finding, Run, StepRun, with_images

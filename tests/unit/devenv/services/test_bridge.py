@@ -9,8 +9,8 @@ import pytest
 from containers import CallbackNetwork, ContainerEngine, EngineUnavailable
 from devenv.local_stack import LocalStack, StackFolder
 from devenv.services import bridge, declared, services, urls
-from devenv.stack.probe import HttpProbe
 from devenv.stack.problems import StackError
+from devenv.stack.service import HttpProbe
 from tests.declared import stack_in
 
 ADDRESS = "172.30.0.1"

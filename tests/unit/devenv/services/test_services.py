@@ -9,8 +9,14 @@ import pytest
 from devenv.local_stack import LocalStack
 from devenv.schema import CommandService, MailService, PostgresService, Ready
 from devenv.services import builtin, declared, launch_postgres, services, urls
-from devenv.stack.probe import CommandProbe, HttpProbe, LogProbe, TcpProbe
-from devenv.stack.service import StackService, start_levels
+from devenv.stack.service import (
+    CommandProbe,
+    HttpProbe,
+    LogProbe,
+    StackService,
+    TcpProbe,
+    start_levels,
+)
 from tests.declared import config_in, stack_in
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from devenv.stack.probe import CommandProbe
 from devenv.stack.problems import ServiceFailed, StackError
 from devenv.stack.runner import RunnerState, ServiceRunner
-from devenv.stack.service import Once, Reload, Restart, StackService
+from devenv.stack.service import CommandProbe, Once, Reload, Restart, StackService
 from devenv.stack.supervisor import Supervisor
 
 FAST = Restart(first=0.01, ceiling=0.02)

@@ -4,7 +4,7 @@ from pathlib import Path, PurePath
 
 from watchfiles import Change
 
-from devenv.stack import watch
+from devenv.stack import supervisor
 
 GLOBS = {
     "web": ("config/**", "validibot/**"),
@@ -12,8 +12,8 @@ GLOBS = {
 }
 
 
-def changed(*paths: str) -> watch.Edits:
-    return watch.services_of(GLOBS, [PurePath(path) for path in paths])
+def changed(*paths: str) -> supervisor.Edits:
+    return supervisor.services_of(GLOBS, [PurePath(path) for path in paths])
 
 
 def test_edit_concerns_services_whose_globs_match() -> None:
@@ -34,7 +34,7 @@ def test_only_outermost_existing_folders_are_watched(tmp_path: Path) -> None:
     (tmp_path / "validibot" / "web").mkdir(parents=True)
     (tmp_path / "validators").mkdir()
 
-    found = watch.folders(
+    found = supervisor.watched_folders(
         tmp_path, ["validibot/web/**", "validibot/**", "validators/**/*.py", "config/**"]
     )
 
@@ -42,11 +42,11 @@ def test_only_outermost_existing_folders_are_watched(tmp_path: Path) -> None:
 
 
 def test_plain_file_is_watched_through_its_folder(tmp_path: Path) -> None:
-    assert watch.folders(tmp_path, ["devenv.toml"]) == [tmp_path]
+    assert supervisor.watched_folders(tmp_path, ["devenv.toml"]) == [tmp_path]
 
 
 def test_source_filter_ignores_caches_and_editor_files(tmp_path: Path) -> None:
-    source = watch._SourceFilter()
+    source = supervisor._SourceFilter()
     modified = Change.modified
 
     assert source(modified, str(tmp_path / "views.py"))

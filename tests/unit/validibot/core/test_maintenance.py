@@ -24,7 +24,7 @@ def _closed(settings: Settings) -> None:
     ]
     settings.MAINTENANCE = True
     settings.ROOT_URLCONF = "config.urls_host"
-    settings.WORKER_AUTH = "validibot.worker.doors.worker_key"
+    settings.WORKER_AUTH = "validibot.worker.views.worker_key"
 
 
 @pytest.mark.usefixtures("_closed")

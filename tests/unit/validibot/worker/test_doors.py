@@ -12,9 +12,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from tests.factories import IdempotencyKeyFactory, StepFactory, started_run
-from validibot.core import oidc
 from validibot.runs import callback
 from validibot.runs.models import Run
+from validibot.worker import views
 
 TASKS, CALLBACKS, RECONCILE, PURGE = (
     "/internal/tasks/",
@@ -122,7 +122,7 @@ def test_other_callers_cannot_start_scheduled_work(
 def test_missing_token_on_google_cloud_returns_401(
     client: Client, settings: Settings, url: str
 ) -> None:
-    settings.WORKER_AUTH = "validibot.worker.doors.google_id_token"
+    settings.WORKER_AUTH = "validibot.worker.views.google_id_token"
 
     for headers in ({}, {"Authorization": "Basic x"}, {"Authorization": "Bearer "}):
         answer = post(client, url, {}, **headers)
@@ -130,7 +130,7 @@ def test_missing_token_on_google_cloud_returns_401(
 
 
 def test_verified_token_is_accepted(client: Client, settings: Settings, monkeypatch: Any) -> None:
-    settings.WORKER_AUTH = "validibot.worker.doors.google_id_token"
+    settings.WORKER_AUTH = "validibot.worker.views.google_id_token"
     settings.ALLOWED_CALLERS = [QUEUE]
     asked: dict[str, Any] = {}
 
@@ -138,7 +138,7 @@ def test_verified_token_is_accepted(client: Client, settings: Settings, monkeypa
         asked.update(kwargs, token=token)
         return QUEUE
 
-    monkeypatch.setattr(oidc, "verify", verify)
+    monkeypatch.setattr(views, "verify_id_token", verify)
 
     assert post(client, CALLBACKS, b"{", Authorization="Bearer abc").status_code == 400
     assert asked == {"token": "abc", "audience": settings.WORKER_URL, "allowed": [QUEUE]}
@@ -148,10 +148,10 @@ def test_without_certificates_the_door_asks_to_come_again(
     client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def verify(token: str, **kwargs: Any) -> str:
-        raise oidc.CertificatesUnavailable("Google is away")
+        raise views.CertificatesUnavailable("Google is away")
 
-    settings.WORKER_AUTH = "validibot.worker.doors.google_id_token"
-    monkeypatch.setattr(oidc, "verify", verify)
+    settings.WORKER_AUTH = "validibot.worker.views.google_id_token"
+    monkeypatch.setattr(views, "verify_id_token", verify)
 
     assert post(client, CALLBACKS, Authorization="Bearer abc").status_code == 503
 

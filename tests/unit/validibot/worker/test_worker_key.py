@@ -11,7 +11,7 @@ CALLBACKS = "/internal/callbacks/"
 @pytest.fixture(autouse=True)
 def _host(settings: Settings) -> None:
     settings.ROOT_URLCONF = "config.urls_host"
-    settings.WORKER_AUTH = "validibot.worker.doors.worker_key"
+    settings.WORKER_AUTH = "validibot.worker.views.worker_key"
     settings.WORKER_API_KEY = "correct"
 
 
@@ -51,7 +51,7 @@ def test_worker_key_is_compared_in_constant_time(
         compared.append((given, expected))
         return crypto.constant_time_compare(given, expected)
 
-    monkeypatch.setattr("validibot.worker.doors.constant_time_compare", compare)
+    monkeypatch.setattr("validibot.worker.views.constant_time_compare", compare)
     client.post(CALLBACKS, headers={"Authorization": "Worker-Key guess"})
 
     assert compared == [("guess", "correct")]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from devenv.cli import guess
+from devenv.cli import init
 from devenv.config import load
 from devenv.schema import CommandService
 
@@ -15,7 +15,7 @@ def _guessed(folder: Path, **files: str) -> dict[str, CommandService]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    (folder / "devenv.toml").write_text(guess.write(guess.look(folder)))
+    (folder / "devenv.toml").write_text(init.write(init.look(folder)))
     config = load(folder).stacks[()]
     return dict(config.commands()) | {
         name: CommandService() for name in config.services if name not in config.commands()

@@ -1,9 +1,9 @@
-"""Mails about runs."""
+"""Unit tests of the mail about a finished run."""
 
 import pytest
 from django.core import mail
 
-from validibot.notify.mail import run_finished
+from validibot.runs.tasks import run_finished
 
 
 @pytest.mark.parametrize("character", ["\n", "\r\n", "\x0b", "\x1c", "\x85", "\u2028"])

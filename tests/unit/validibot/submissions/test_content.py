@@ -2,7 +2,7 @@
 
 import pytest
 
-from validibot.submissions.filetypes import HEAD_BYTES, default_filename
+from validibot.submissions.content import HEAD_BYTES, default_filename
 
 
 @pytest.mark.parametrize(
