@@ -25,8 +25,7 @@ from typing import Any
 
 from validators.energyplus.model import ModelField, read_model
 from validators.energyplus.text import ModelUnreadable, read_text
-from validators.fmu.archive import FmuRefused
-from validators.fmu.description import read_description
+from validators.fmu.description import FmuRefused, read_description
 from validibot.engines import Document, Engine, Result
 from validibot.engines.assertions import Rule, evaluate
 from validibot.engines.json_schema import check as check_json

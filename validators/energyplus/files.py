@@ -1,7 +1,9 @@
 """Files beside a model: what its objects and macros name, found among the submission's further files.
 
 EnergyPlus looks for a relative name beside the model, so that is where the files are put. Names that
-lead elsewhere are refused: the engine would read files of the machine that it runs on.
+lead elsewhere are refused: the engine would read files of the machine that it runs on. Commands that
+begin with `##` are replaced by the program EP-Macro; included files are put in here, so that it needs
+to open none (`engine.py` keeps it from doing so).
 """
 
 import re
@@ -13,6 +15,7 @@ from validibot_shared.validations.envelopes import Severity, ValidationMessage
 
 from validators.energyplus.checks import location_of
 from validators.energyplus.model import Model, ModelField, ModelObject
+from validators.energyplus.text import SIZE_LIMIT, ModelUnreadable, read_text
 from validators.sdk.validation import error
 
 # Every field of EnergyPlus's data dictionary (25.2) that takes the name of a file which it reads,
@@ -98,3 +101,62 @@ def _place(
             code="ENERGYPLUS_FILE_MISSING",
             location=location_of(item),
         )
+
+
+_COMMAND = re.compile(r"^[ \t]*##[a-z]", re.IGNORECASE | re.MULTILINE)
+_FILE_COMMAND = re.compile(
+    r"^[ \t]*##(include|includesilent|fileprefix)\b[ \t]*([^\n]*)$", re.IGNORECASE
+)
+_DEPTH_LIMIT = 10
+_COST_OF_FILE = 10_000
+"""Characters that a file counts for besides its own: many small ones take long, too."""
+
+
+def has_macros(text: str) -> bool:
+    """Return whether the text has commands of EP-Macro."""
+    return _COMMAND.search(text) is not None
+
+
+def with_includes(text: str, files: FurtherFiles) -> str:
+    """Return the text with the included files in the place of `##include`. Raises ModelUnreadable."""
+    return "\n".join(_lines(text, files, depth=0, budget=[SIZE_LIMIT]))
+
+
+def _lines(text: str, files: FurtherFiles, *, depth: int, budget: list[int]) -> list[str]:
+    budget[0] -= len(text) + _COST_OF_FILE
+    if depth > _DEPTH_LIMIT or budget[0] < 0:
+        raise ModelUnreadable(
+            f"Files are included more than {_DEPTH_LIMIT} levels deep, or have more than "
+            f"{SIZE_LIMIT} characters together.",
+            code="ENERGYPLUS_INCLUDE_LIMIT",
+        )
+    lines: list[str] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        found = _FILE_COMMAND.match(line)
+        if not found:
+            lines.append(line)
+        elif name := found[2].split("!")[0].strip():
+            lines += _included(found[1].lower(), name, files, depth, budget, number)
+    return lines
+
+
+def _included(
+    command: str, name: str, files: FurtherFiles, depth: int, budget: list[int], number: int
+) -> list[str]:
+    line = number if depth == 0 else None
+    if leads_outside(name):
+        raise ModelUnreadable(
+            f"##{command} {name}: this is a path outside of the model's folder. Send the file with "
+            "the model and name it without a folder.",
+            code="ENERGYPLUS_PATH_REFUSED",
+            line=line,
+        )
+    if command == "fileprefix":
+        return [""]  # a folder inside the model's own; files are found by their leaf names
+    source = files.find(name)
+    if source is None:
+        raise ModelUnreadable(
+            f"##{command}: {files.missing(name)}", code="ENERGYPLUS_FILE_MISSING", line=line
+        )
+    text, _ = read_text(source.read_bytes())
+    return _lines(text, files, depth=depth + 1, budget=budget)

@@ -13,12 +13,11 @@ from validibot_shared.energyplus.models import (
 )
 from validibot_shared.validations.envelopes import Severity, ValidationMessage, ValidationStatus
 
-from validators.energyplus.artifacts import collect
+from validators.energyplus.artifacts import collect, write_series
 from validators.energyplus.checks import TAG, missing_evidence, version_matches
 from validators.energyplus.engine import EnergyPlusEngine
 from validators.energyplus.report import Report, read_report
 from validators.energyplus.results import RunResults, open_results, read_metrics
-from validators.energyplus.series import write_series
 from validators.energyplus.submitted import SubmittedModel
 from validators.sdk.process import Ended
 from validators.sdk.validation import ArtifactFile, ValidationResult, error

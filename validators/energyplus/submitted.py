@@ -13,7 +13,7 @@ from validibot_shared.validations.envelopes import MessageLocation
 
 from validators.energyplus.checks import model_version
 from validators.energyplus.model import Model, ModelObject
-from validators.energyplus.requested import own_messages
+from validators.energyplus.prepare import own_messages
 
 ROLE = "primary-model"
 _WORDS_OF_NAME = 12

@@ -18,8 +18,7 @@ from validators.energyplus.checks import (
 )
 from validators.energyplus.design_days import add_design_days
 from validators.energyplus.engine import EnergyPlusEngine, find_engine
-from validators.energyplus.files import FurtherFiles, place_files
-from validators.energyplus.macros import has_macros, with_includes
+from validators.energyplus.files import FurtherFiles, has_macros, place_files, with_includes
 from validators.energyplus.model import Model, read_model
 from validators.energyplus.outcome import conclude, nothing_ran
 from validators.energyplus.prepare import RUN_PERIOD_DAYS, prepare

@@ -6,8 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from validators.fmu.archive import FmuRefused
-from validators.fmu.description import Description
+from validators.fmu.description import Description, FmuRefused
 from validators.sdk.validation import Failure
 
 _HERE = {

@@ -11,9 +11,8 @@ from validibot_shared.fmu.envelopes import FMUInputEnvelope, FMUOutputEnvelope
 from validibot_shared.validations.envelopes import Severity, ValidationStatus
 
 from validators.fmu import trajectory
-from validators.fmu.archive import FmuRefused, unpack
 from validators.fmu.binary import require_binary, require_executable
-from validators.fmu.description import Description, read_description
+from validators.fmu.description import Description, FmuRefused, read_description, unpack
 from validators.fmu.options import StepOptions, check_options
 from validators.fmu.outcome import judge, note, outputs, read_simulation
 from validators.fmu.series import SeriesRefused, read_series

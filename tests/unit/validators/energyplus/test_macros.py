@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from validators.energyplus.files import FurtherFiles
-from validators.energyplus.macros import has_macros, with_includes
+from validators.energyplus.files import FurtherFiles, has_macros, with_includes
 from validators.energyplus.text import ModelUnreadable
 
 

@@ -7,8 +7,7 @@ from validibot_shared.energyplus.envelopes import EnergyPlusInputs
 from validibot_shared.validations.envelopes import Severity
 
 from validators.energyplus.model import Model, read_model
-from validators.energyplus.prepare import prepare
-from validators.energyplus.requested import REPORTS
+from validators.energyplus.prepare import REPORTS, prepare
 
 MODEL = "Version,25.2;Timestep,6;RunPeriod,All,3,1,,12,31,,Sunday;RunPeriod,B,1,1,,1,2;Zone,Office;"
 SUMMARIES = "Output:Table:SummaryReports"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from validators.fmu import archive
-from validators.fmu.archive import FmuRefused, unpack
+from validators.fmu import description
+from validators.fmu.description import FmuRefused, unpack
 
 
 def zipped(folder: Path, entries: dict[str, bytes]) -> Path:
@@ -61,12 +61,12 @@ def test_colons_and_well_packed_resources_are_accepted(tmp_path: Path) -> None:
 
 
 def test_too_many_entries_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "ENTRY_LIMIT", 2)
+    monkeypatch.setattr(description, "ENTRY_LIMIT", 2)
 
     assert refusal(tmp_path, zipped(tmp_path, dict.fromkeys("abc", b""))) == "FMU_TOO_LARGE"
 
 
 def test_too_many_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "SIZE_LIMIT", 10)
+    monkeypatch.setattr(description, "SIZE_LIMIT", 10)
 
     assert refusal(tmp_path, zipped(tmp_path, {"a": b"x" * 11})) == "FMU_TOO_LARGE"

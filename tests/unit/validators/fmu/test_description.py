@@ -8,9 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from validators.fmu.archive import FmuRefused
 from validators.fmu.binary import require_binary, require_executable
-from validators.fmu.description import Description, read_description
+from validators.fmu.description import Description, FmuRefused, read_description
 from validators.sdk.validation import Failure
 
 FMI2 = """<fmiModelDescription fmiVersion="2.0" modelName="M" guid="{g}">

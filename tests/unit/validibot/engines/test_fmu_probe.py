@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from validators.fmu.archive import FmuRefused, unpack
-from validators.fmu.description import read_description
+from validators.fmu.description import FmuRefused, read_description, unpack
 from validibot.engines import Document, get_engine
 from validibot.engines.fmu_probe import MAX_DESCRIPTION_BYTES, MAX_ENTRIES, probe
 
