@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from validibot.engines.json_text import JSON, parse_json
 from validibot.engines.problems import BadDocument, DocumentProblem
+from validibot.engines.yaml_text import parse_yaml
 
 # Limits of a child process, unless an engine has its own.
 MAX_SECONDS = 30
@@ -36,13 +37,24 @@ class Document:
     filename: str
     mime_type: str
 
+    @property
+    def is_yaml(self) -> bool:
+        """Whether the file is YAML by its name."""
+        return self.filename.lower().endswith((".yaml", ".yml"))
+
     @cached_property
     def payload(self) -> JSON:
-        """The document as JSON, parsed once. Raises BadDocument."""
-        return parse_json(self.content)
+        """The value of a JSON or YAML document, parsed once. Raises BadDocument.
+
+        A YAML file with several documents is a list of their values.
+        """
+        if not self.is_yaml:
+            return parse_json(self.content)
+        values = [document.value for document in parse_yaml(self.content)]
+        return values if len(values) > 1 else values[0]
 
     def payload_or_none(self) -> JSON:
-        """Return the document as JSON, or None if it is not JSON."""
+        """Return the value of the document, or None if it is neither JSON nor YAML."""
         try:
             return self.payload
         except BadDocument:
