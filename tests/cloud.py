@@ -46,6 +46,8 @@ def _config() -> CloudConfig:
         IamBinding("admin", "roles/secretmanager.admin"),
         IamBinding("admin", "roles/iam.serviceAccountAdmin"),
         IamBinding("admin", "roles/resourcemanager.projectIamAdmin"),
+        IamBinding("admin", "roles/iam.roleAdmin"),
+        IamBinding("admin", "roles/serviceusage.serviceUsageAdmin"),
         # May do what the worker may, but start jobs.
         IamBinding("launcher", "roles/storage.objectUser", "bucket/validibot-local"),
         IamBinding("launcher", "roles/iam.serviceAccountTokenCreator", "account/capability"),

@@ -140,6 +140,11 @@ class CloudConfig:
             return account
         return f"{account}@{self.project}.iam.gserviceaccount.com"
 
+    @property
+    def default_account(self) -> str:
+        """The account of workloads that name none: Compute Engine's default one."""
+        return f"{self.number}-compute@developer.gserviceaccount.com"
+
     def service_url(self, service: str) -> str:
         """Return the deterministic URL that Cloud Run gives `service`."""
         return f"https://{service}-{self.number}.{self.region}.run.app"

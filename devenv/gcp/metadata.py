@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.config import LOOPBACK, CloudConfig
-from devenv.gcp.errors import Unavailable
+from devenv.gcp.errors import CloudError, Unavailable
 
 HOSTS = frozenset(
     {"metadata.google.internal", "metadata", "169.254.169.254", LOOPBACK, "localhost"}
@@ -84,6 +84,8 @@ class MetadataServer:
             response = await self._answer(request)
         except MetadataRefusal as refusal:
             response = Response(refusal.text, refusal.status, media_type=_HTML)
+        except CloudError as error:  # an account that is disabled
+            response = Response(f"{error}\n", error.http, media_type=_HTML)
         response.headers["metadata-flavor"] = "Google"
         response.headers["server"] = "Metadata Server for VM"
         await response(scope, receive, send)

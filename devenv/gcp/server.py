@@ -7,11 +7,10 @@ resumes the services before it accepts connections, and writes `endpoints.json` 
 whoever finds that file finds a cloud that answers. A stop goes the other way round.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -22,20 +21,24 @@ from devenv.gcp.control import ControlApi, control_token
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 from devenv.gcp.errors import CloudError
 from devenv.gcp.faults import AnswerLost, Faults
+from devenv.gcp.iam.custom_roles import RolesApi
 from devenv.gcp.iam.guard import Iam
 from devenv.gcp.iam.policies import Policies
 from devenv.gcp.iam.policy_methods import PolicyKind, PolicyMethods, own_policy_kinds
 from devenv.gcp.identity import certificates, exchange
+from devenv.gcp.identity.accounts_api import AccountsApi
 from devenv.gcp.identity.credentials import CredentialsApi
 from devenv.gcp.identity.identity import Identity, bearer
-from devenv.gcp.intercept import authority, endpoints
+from devenv.gcp.intercept import authority
 from devenv.gcp.intercept.doors import Handler, PlainDoor, ProxyDoor, SocketListener
-from devenv.gcp.intercept.endpoints import Endpoints, Sockets, environ
+from devenv.gcp.intercept.endpoints import Endpoints, port
+from devenv.gcp.intercept.ports import Ports
 from devenv.gcp.intercept.router import Hosts, Router, certified
 from devenv.gcp.intercept.web import AsgiServer
 from devenv.gcp.journal import Journal
 from devenv.gcp.locations import location_rpcs
 from devenv.gcp.metadata import MetadataServer
+from devenv.gcp.projects import ResourceManagerApi, ServiceUsageApi
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.rpc.calls import Calls, GrpcServer, method_id
 from devenv.gcp.rpc.rest import RestApp
@@ -87,8 +90,10 @@ class CloudServer:
         self._engine = engine_of(self._data, label) if place.jobs == "docker" else None
         self._clock = clock or SystemClock()
         self._hosts = Hosts(config.allow_hosts)
-        self._identity = Identity(config=config, folder=self._data / "keys", clock=self._clock)
         self._store = Store(self._data / "state.sqlite3")
+        self._identity = Identity(
+            config=config, folder=self._data / "keys", clock=self._clock, store=self._store
+        )
         self._journal = Journal(self._data / "journal.sqlite3", self._clock)
         self._faults = Faults(self._store, self._clock)
         self._policies = Policies(config, self._store, is_account=self._identity.knows)
@@ -96,21 +101,19 @@ class CloudServer:
         self._authority = authority.prepare(
             self._data / "tls", names=certified(config.region), roots=roots
         )
-        self._file = self._data / "endpoints.json"
-        names = [account.name for account in self._identity.accounts]
-        self._sockets = Sockets(
-            endpoints.read(self._file),
-            names,
-            plain_port=place.plain_port,
-            bind=place.bind,
+        self._ports = Ports(
+            self._data,
+            project=config.project,
+            place=place,
+            bundle=self._authority.bundle,
             gateway=self._gateway,
         )
-        self.endpoints = self._describe()
+        for account in self._identity.accounts:
+            self._ports.open(account.name, account.email)
         self._run_services = RunServices(
             config=config, guard=self._iam, claims=self._identity.claims
         )
         self._services = (self._run_services, *self._make_services())
-        self._listeners: list[SocketListener] = []
         self._webs: list[AsgiServer] = []
 
     async def start(self) -> None:
@@ -121,12 +124,7 @@ class CloudServer:
             *(rpc for service in self._services for rpc in service.rpcs()),
             *self._policy_rpcs(),
             *location_rpcs(self._config),
-            *CredentialsApi(
-                project=self._config.project,
-                identity=self._identity,
-                guard=self._iam,
-                clock=self._clock,
-            ).rpcs(),
+            *self._own_rpcs(),
         )
         mounts = tuple(mount for service in self._services for mount in service.mounts())
         calls = Calls(self._identity, self._journal, self._faults)
@@ -147,12 +145,10 @@ class CloudServer:
                 who=self._who,
             )
         )
-        self.endpoints.write(self._file)
 
     async def stop(self) -> None:
         """Stop accepting connections, finish the answers in progress, stop the services."""
-        for listener in self._listeners:
-            await listener.close()
+        await self._ports.stop()
         for web in self._webs:
             await web.stop()
         self._plain.pipes.close()
@@ -166,6 +162,11 @@ class CloudServer:
         """Have the code of jobs imported anew by the processes that wait with it."""
         if isinstance(self._runtime, ProcessRuntime):
             self._runtime.reload()
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The addresses of this cloud, and the variables of its accounts."""
+        return self._ports.endpoints
 
     @property
     def control_token(self) -> str:
@@ -212,6 +213,24 @@ class CloudServer:
             secrets,
             self._storage(),
         )
+
+    def _own_rpcs(self) -> Iterator[Rpc]:
+        """Yield the methods about the project and its accounts, which no service of its own has."""
+        config, guard, identity = self._config, self._iam, self._identity
+        yield from CredentialsApi(
+            project=config.project, identity=identity, guard=guard, clock=self._clock
+        ).rpcs()
+        yield from AccountsApi(
+            config=config,
+            identity=identity,
+            guard=guard,
+            members=self._policies,
+            opened=lambda account: self._ports.open(account.name, account.email),
+            closed=lambda account: self._ports.close(account.name),
+        ).rpcs()
+        yield from RolesApi(config, self._policies.roles, guard, self._clock).rpcs()
+        yield from ResourceManagerApi(config, guard).rpcs()
+        yield from ServiceUsageApi(config, guard, self._store).rpcs()
 
     def _policy_rpcs(self) -> Iterator[Rpc]:
         methods = PolicyMethods(self._policies, self._iam)
@@ -267,8 +286,8 @@ class CloudServer:
         if not self._hosts.emulated(host) and not self._hosts.passed(host):
             raise DeliveryFailed(self._hosts.refusal(host))
         if host.endswith(".googleapis.com"):  # a schedule that runs a job, say
-            port = endpoints.port(self._sockets.plain)
-            here = parts._replace(scheme="http", netloc=f"{LOOPBACK}:{port}")
+            netloc = f"{LOOPBACK}:{port(self._ports.plain)}"
+            here = parts._replace(scheme="http", netloc=netloc)
             request = replace(request, url=here.geturl())
         with self._journal.entry(DELIVER, request.url[:500]) as entry:
             headers = {name.lower(): value for name, value in request.headers.items()}
@@ -298,64 +317,28 @@ class CloudServer:
         )
         metadata = self._web(self._metadata_server())
         doors: list[tuple[Any, Handler]] = [
-            *((listening, metadata.adopt) for listening in self._sockets.metadata.values()),
-            (self._sockets.plain, plain.handle),
-            (self._sockets.proxy, proxy.handle),
+            (self._ports.plain, plain.handle),
+            (self._ports.proxy, proxy.handle),
         ]
-        if jobs := self._sockets.jobs:
+        if jobs := self._ports.jobs:
             proxy = ProxyDoor(hosts=closed, plain=plain, forward=forward)
             doors += [(jobs["metadata"], metadata.adopt), (jobs["proxy"], proxy.handle)]
-        self._listeners = [SocketListener(listening, handle) for listening, handle in doors]
+        listeners = [SocketListener(listening, handle) for listening, handle in doors]
+        self._ports.serve(metadata.adopt, listeners)
 
     def _metadata_server(self) -> MetadataServer:
-        emails = {
-            endpoints.port(self._sockets.metadata[account.name]): account.email
-            for account in self._identity.accounts
-        }
         find = self._runtime.account_at if isinstance(self._runtime, DockerRuntime) else None
         hosts = {self._place.host, self._place.container_host, self._gateway} - {""}
-        return MetadataServer(self._config, self._identity, emails, find, hosts=hosts)
+        return MetadataServer(self._config, self._identity, self._ports.emails, find, hosts=hosts)
 
     def _web(self, app: Any, *, reuse: bool = True) -> AsgiServer:
         web = AsgiServer(app, reuse=reuse)
         self._webs.append(web)
         return web
 
-    def _describe(self) -> Endpoints:
-        ports = {name: endpoints.port(s) for name, s in self._sockets.metadata.items()}
-        host, bundle = self._place.host, self._authority.bundle
-        plain, proxy = (
-            f"http://{host}:{endpoints.port(listening)}"
-            for listening in (self._sockets.plain, self._sockets.proxy)
-        )
-        variables = {
-            name: environ(
-                project=self._config.project,
-                proxy=proxy,
-                bundle=bundle,
-                metadata=f"{host}:{port}",
-                gcloud=self._gcloud(name),
-            )
-            for name, port in ports.items()
-        }
-        jobs = {name: endpoints.port(s) for name, s in self._sockets.jobs.items()}
-        return Endpoints(os.getpid(), plain, proxy, str(bundle), ports, jobs, variables)
-
     def _environ_of_job(self, account: str) -> dict[str, str]:
         """Return the variables of a container that is `account`. Raises NotFound."""
-        name = self._identity.account(account).name
-        doors = self._sockets.jobs or {
-            "proxy": self._sockets.proxy,
-            "metadata": self._sockets.metadata[name],
-        }
-        host = self._place.container_host or self._gateway or self._place.host
-        return environ(
-            project=self._config.project,
-            proxy=f"http://{host}:{endpoints.port(doors['proxy'])}",
-            bundle=BUNDLE,
-            metadata=f"{host}:{endpoints.port(doors['metadata'])}",
-            gcloud=PurePosixPath("/tmp/gcloud"),  # noqa: S108 - of the container
-        )
+        return self._ports.environ_of_job(self._identity.account(account).name, BUNDLE)
 
     @cached_property
     def _gateway(self) -> str:
@@ -363,11 +346,6 @@ class CloudServer:
         if self._engine is None or self._place.is_container:
             return ""
         return gateway_of(self._engine, self._place.network)
-
-    def _gcloud(self, account: str) -> Path:
-        folder = self._data / "gcloud" / account
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
 
     def _who(self, authorization: str) -> str:
         """Return the account of an Authorization header with an access token or an ID token."""

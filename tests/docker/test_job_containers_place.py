@@ -14,7 +14,7 @@ import pytest
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudPlace
 from devenv.gcp.errors import Unavailable
-from devenv.gcp.intercept.endpoints import Endpoints, Sockets
+from devenv.gcp.intercept.endpoints import listen
 from tests import engine as engines
 from tests.docker.jobs import ACCOUNT, Jobs, cloud_of, jobs
 from tests.docker.test_job_containers import ASK
@@ -105,4 +105,4 @@ def test_jobs_on_host_have_own_ports_in_network(network: tuple[str, str], tmp_pa
 
 def test_remote_engine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"192.0.2.77 is not an address of this machine.*compose"):
-        Sockets(Endpoints(), (), gateway="192.0.2.77")
+        listen("192.0.2.77", 0)

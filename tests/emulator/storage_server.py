@@ -18,6 +18,7 @@ from devenv.gcp.iam.policies import Policies
 from devenv.gcp.identity.identity import Identity
 from devenv.gcp.storage.service import StorageService
 from devenv.gcp.store import Store
+from tests.unit.devenv.gcp.fakes import MemoryStore
 from tests.waiting import until
 
 BUCKET = "validibot-local"
@@ -42,7 +43,7 @@ class Running:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.identity = _identity(folder)
+        self.identity = _identity(folder, MemoryStore())
         with listen() as listening:
             self._port = int(listening.getsockname()[1])
         self.url = f"http://127.0.0.1:{self._port}"
@@ -70,8 +71,8 @@ class Running:
 
 
 async def serve(folder: Path, port: int) -> None:
-    clock, identity = SystemClock(), _identity(folder)
-    store = Store(folder / "state.sqlite3")
+    clock, store = SystemClock(), Store(folder / "state.sqlite3")
+    identity = _identity(folder, store)
     policies = Policies(CONFIG, store, is_account=identity.knows)
     service = StorageService(
         config=CONFIG,
@@ -97,8 +98,8 @@ def listen(port: int = 0) -> socket.socket:
     return listening
 
 
-def _identity(folder: Path) -> Identity:
-    return Identity(config=CONFIG, folder=folder / "keys", clock=SystemClock())
+def _identity(folder: Path, store: Store) -> Identity:
+    return Identity(config=CONFIG, folder=folder / "keys", clock=SystemClock(), store=store)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Iam:
         name = self._canonical(resource)
         members = _members(caller.email)
         return any(
-            permission in granted.permissions
+            permission in self._policies.roles.permissions(granted.role)
             and not members.isdisjoint(granted.members)
             and self._holds(granted.condition, name)
             for place in self._places(name)

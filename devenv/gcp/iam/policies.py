@@ -20,7 +20,7 @@ from google.iam.v1 import policy_pb2
 from devenv.gcp.config import CloudConfig, IamBinding
 from devenv.gcp.errors import Aborted, InvalidArgument
 from devenv.gcp.iam.conditions import is_condition
-from devenv.gcp.iam.roles import ROLES, permissions
+from devenv.gcp.iam.custom_roles import Roles
 from devenv.gcp.messages import every, refuse_unemulated
 from devenv.gcp.store import DeclaredNames, Store
 
@@ -44,10 +44,10 @@ _MEMBER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class GrantedRole:
-    """A binding as decisions use it: members have permissions while the condition is true."""
+    """A binding as decisions use it: members have a role while the condition is true."""
 
     members: frozenset[str]
-    permissions: frozenset[str]
+    role: str
     condition: str = ""
 
 
@@ -62,6 +62,7 @@ class Policies:
     ) -> None:
         self._config = config
         self._is_account = is_account
+        self.roles = Roles(config, store)
         self._table = store.table("iam_policies")
         self._granted: dict[str, tuple[GrantedRole, ...]] = {}
         with store.transaction():
@@ -109,6 +110,17 @@ class Policies:
             if name == resource or name.startswith(f"{resource}/"):
                 self._table.delete(name)
                 self._granted.pop(name, None)
+
+    def rename_member(self, before: str, after: str) -> None:
+        """Put another member in a member's place in all policies, where it was deleted or restored."""
+        for resource, value in list(self._table.scan()):
+            policy = Policy.FromString(value)
+            named = [binding for binding in policy.bindings if before in binding.members]
+            for binding in named:
+                binding.members.remove(before)
+                binding.members.append(after)
+            if named:
+                self._save(resource, policy)
 
     def member(self, short: str) -> str:
         """Return a member of devenv.toml as policies name it."""
@@ -197,7 +209,7 @@ class Policies:
         if sum(len(binding.members) for binding in policy.bindings) > _MOST_MEMBERS:
             raise InvalidArgument(f"A policy has at most {_MOST_MEMBERS} members.")
         for binding in policy.bindings:
-            if binding.role not in ROLES:
+            if not self.roles.knows(binding.role):
                 raise InvalidArgument(
                     f"Role {binding.role[:200]} is not supported for this resource."
                 )
@@ -238,8 +250,6 @@ def _conditional(policy: Any) -> Iterator[Any]:
 
 def _granted(policy: Any) -> tuple[GrantedRole, ...]:
     return tuple(
-        GrantedRole(
-            frozenset(binding.members), permissions([binding.role]), binding.condition.expression
-        )
+        GrantedRole(frozenset(binding.members), binding.role, binding.condition.expression)
         for binding in policy.bindings
     )

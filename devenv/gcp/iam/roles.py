@@ -3,7 +3,7 @@
 From the published role reference (https://cloud.google.com/iam/docs/understanding-roles).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 
 def _each(prefix: str, verbs: str) -> frozenset[str]:
@@ -95,6 +95,10 @@ _SECRET_ADMIN = (
     | _each("secretmanager.versions", "access")
 )
 _PROJECT_IAM = _each("resourcemanager.projects", "get getIamPolicy setIamPolicy")
+_USAGE_VIEW = _each("serviceusage.services", "get list")
+_USAGE_ADMIN = _USAGE_VIEW | _each("serviceusage.services", "disable enable use")
+_ROLE_VIEW = _each("iam.roles", "get list")
+_ROLE_ADMIN = _ROLE_VIEW | _each("iam.roles", "create delete undelete update")
 _ACCOUNT_ADMIN = _each(
     "iam.serviceAccounts",
     "create delete disable enable get getIamPolicy list setIamPolicy undelete update",
@@ -113,14 +117,17 @@ _VIEWER = (
     | _SCHEDULER_VIEW
     | _each("iam.serviceAccounts", "get list")
     | _SECRET_VIEW
+    | _USAGE_VIEW
+    | _ROLE_VIEW
 )
 _EDITOR = (
     _VIEWER
     | _RUN_DEVELOP
     | _TASKS_ADMIN
     | _each("cloudscheduler.jobs", "create delete enable fullView get list pause run update")
-    | _each("iam.serviceAccounts", "actAs")
+    | _each("iam.serviceAccounts", "actAs create delete disable enable undelete update")
     | _SECRET_EDIT
+    | _USAGE_ADMIN
 )
 
 ROLES: Mapping[str, frozenset[str]] = {
@@ -162,12 +169,18 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/resourcemanager.projectIamAdmin": _PROJECT_IAM,
     "roles/browser": _each("resourcemanager.projects", "get getIamPolicy list"),
     "roles/iam.securityReviewer": _each("resourcemanager.projects", "getIamPolicy list")
+    | _each("iam.roles", "get list")
     | _each("cloudtasks.queues", "getIamPolicy list")
     | _each("iam.serviceAccounts", "getIamPolicy list")
     | _each("run.jobs", "getIamPolicy list")
     | _each("run.services", "getIamPolicy list")
     | _each("secretmanager.secrets", "getIamPolicy list")
     | _each("storage.buckets", "getIamPolicy list"),
+    "roles/serviceusage.serviceUsageViewer": _USAGE_VIEW,
+    "roles/serviceusage.serviceUsageConsumer": _USAGE_VIEW | _each("serviceusage.services", "use"),
+    "roles/serviceusage.serviceUsageAdmin": _USAGE_ADMIN,
+    "roles/iam.roleViewer": _ROLE_VIEW | _each("resourcemanager.projects", "get getIamPolicy"),
+    "roles/iam.roleAdmin": _ROLE_ADMIN | _each("resourcemanager.projects", "get getIamPolicy"),
     "roles/iam.serviceAccountAdmin": _ACCOUNT_ADMIN,
     "roles/iam.serviceAccountCreator": _each("iam.serviceAccounts", "create get list"),
     "roles/iam.serviceAccountDeleter": _each("iam.serviceAccounts", "delete get list"),
@@ -185,17 +198,17 @@ ROLES: Mapping[str, frozenset[str]] = {
     | _STORAGE_ADMIN
     | _SECRET_ADMIN
     | _PROJECT_IAM
+    | _ROLE_ADMIN
     | _ACCOUNT_ADMIN
     | _each("iam.serviceAccountKeys", "create delete get list"),
 }
-
-
-def permissions(roles: Iterable[str]) -> frozenset[str]:
-    """Return everything that `roles` allow together; a role that we do not know allows nothing."""
-    return frozenset().union(*(ROLES.get(role, frozenset()) for role in roles))
 
 
 def smallest_role_with(permission: str) -> str | None:
     """Return the least powerful role that carries `permission`."""
     having = [name for name, held in ROLES.items() if permission in held]
     return min(having, key=lambda name: len(ROLES[name]), default=None)
+
+
+# Everything that some predefined role has; a custom role can have nothing else.
+PERMISSIONS = frozenset().union(*ROLES.values())

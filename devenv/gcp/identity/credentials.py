@@ -16,8 +16,9 @@ from google.protobuf import empty_pb2
 from devenv.gcp.caller import ApiCall, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented
+from devenv.gcp.identity.accounts import ServiceAccount
 from devenv.gcp.identity.exchange import TOKEN_URI
-from devenv.gcp.identity.identity import Identity, ServiceAccount, sign_jwt
+from devenv.gcp.identity.identity import Identity, sign_jwt
 from devenv.gcp.identity.keys import PublicKey, pem
 from devenv.gcp.messages import seconds
 from devenv.gcp.rpc import HttpRule, Rpc

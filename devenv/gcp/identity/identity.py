@@ -7,12 +7,11 @@ killed and started again. A caller may also send a JWT that it signed with a ser
 (Google's gRPC clients do so with a key file); its scopes are those of the cloud platform.
 """
 
-import hashlib
 import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +21,10 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from devenv.gcp.caller import AccessBoundary, ApiCaller
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.errors import NotFound, Unauthenticated
+from devenv.gcp.errors import FailedPrecondition, NotFound, Unauthenticated
+from devenv.gcp.identity.accounts import Accounts, ServiceAccount
 from devenv.gcp.identity.keys import KeyRing, PublicKey, SigningKey, UserKeys
+from devenv.gcp.store import Store
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -45,39 +46,6 @@ _EXPECTED = (
 )
 _MISSING = f"Request is missing required authentication credential. {_EXPECTED}"
 _INVALID = f"Request had invalid authentication credentials. {_EXPECTED}"
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceAccount:
-    """The identity of a workload; `name` is its name in devenv.toml."""
-
-    name: str
-    email: str
-
-    @property
-    def unique_id(self) -> str:
-        """The 21 digits of `sub` and `azp`; the same in every run."""
-        digest = int.from_bytes(hashlib.sha256(self.email.encode()).digest())
-        return f"1{digest % 10**20:020d}"
-
-
-class Accounts:
-    """The service accounts of a project, found by e-mail, unique id or short name."""
-
-    def __init__(self, config: CloudConfig) -> None:
-        self._accounts = tuple(ServiceAccount(a, config.email(a)) for a in config.accounts)
-        self._by_name = {
-            key: account
-            for account in self._accounts
-            for key in (account.name, account.unique_id, account.email)
-        }
-
-    def __iter__(self) -> Iterator[ServiceAccount]:
-        return iter(self._accounts)
-
-    def get(self, name: str) -> ServiceAccount | None:
-        """Return the account called `name`, if there is one."""
-        return self._by_name.get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +72,7 @@ class IdTokens:
         one minute), because the signature is the most expensive part of a request.
         """
         now = self._clock.now()
-        slot = (account.email, audience, full)
+        slot = (account.unique_id, audience, full)
         minted, token = self._minted.get(slot, (0.0, ""))
         if not 0 <= now - minted < _REUSED_FOR:
             token = sign_jwt(self.key, _claims(account, audience, int(now), full=full))
@@ -208,10 +176,10 @@ def _b64json(value: Mapping[str, Any]) -> str:
 
 
 class Identity:
-    """The accounts of `config` and their tokens; the keys live in `folder`."""
+    """The accounts of a project and their tokens; the keys live in `folder`."""
 
-    def __init__(self, *, config: CloudConfig, folder: Path, clock: Clock) -> None:
-        self.accounts = Accounts(config)
+    def __init__(self, *, config: CloudConfig, folder: Path, clock: Clock, store: Store) -> None:
+        self.accounts = Accounts(config, store)
         self._clock = clock
         self._keys = KeyRing(folder)
         self.user_keys = UserKeys(folder / "users")
@@ -234,8 +202,19 @@ class Identity:
             return account
         raise NotFound(f"Unknown service account: {name}")
 
+    def _enabled(self, name: str) -> ServiceAccount:
+        """Return an account that may get tokens. Raises NotFound or FailedPrecondition."""
+        account = self.account(name)
+        if account.disabled:
+            raise FailedPrecondition(f"Service account {account.email} is disabled; enable it.")
+        return account
+
+    def _is_enabled(self, email: str) -> bool:
+        account = self.accounts.get(email)
+        return account is not None and not account.disabled
+
     def id_token(self, email: str, audience: str, *, full: bool = True) -> str:
-        return self._id_tokens.mint(self.account(email), audience, full=full)
+        return self._id_tokens.mint(self._enabled(email), audience, full=full)
 
     def claims(self, token: str) -> Mapping[str, Any] | None:
         """Return the claims of a valid ID token of ours, whatever its audience; else None.
@@ -256,13 +235,14 @@ class Identity:
         scopes: tuple[str, ...] = (),
     ) -> str:
         """Return a token for an account; without `scopes` it has that of the cloud platform."""
-        caller = ApiCaller(self.account(email).email, boundary, scopes)
+        caller = ApiCaller(self._enabled(email).email, boundary, scopes)
         return self._access_tokens.mint(caller, lifetime=lifetime)
 
     def grant(self, token: str) -> AccessGrant | None:
-        """Return the meaning of a live access token."""
+        """Return the meaning of a live access token of an account that is enabled."""
         grant = self._access_tokens.read(token)
-        return grant if grant and self.remaining(grant) > 0 else None
+        is_live = grant and self.remaining(grant) > 0 and self._is_enabled(grant.caller.email)
+        return grant if is_live else None
 
     def remaining(self, grant: AccessGrant) -> float:
         """Return for how many seconds `grant` is still good."""
@@ -272,6 +252,8 @@ class Identity:
         token = bearer(headers)
         grant = self._access_tokens.read(token)
         if grant and self.remaining(grant) > 0:
+            if not self._is_enabled(grant.caller.email):
+                raise _unauthenticated(token, "ACCOUNT_STATE_INVALID")
             return grant.caller
         claims = self.assertion(token)
         # Python's clients sign an audience, Go's the scopes instead.
@@ -280,7 +262,11 @@ class Identity:
             return ApiCaller(str(claims["iss"]), scopes=scopes)
         if self._lenient:
             return ApiCaller()
-        raise _unauthenticated(token, expired=grant is not None)
+        if grant is not None:
+            raise _unauthenticated(token, "ACCESS_TOKEN_EXPIRED")
+        raise _unauthenticated(
+            token, "ACCESS_TOKEN_TYPE_UNSUPPORTED" if token else "CREDENTIALS_MISSING"
+        )
 
     def assertion(self, token: str) -> Mapping[str, Any] | None:
         """Return the claims of a live JWT that an account signed with a key of its own."""
@@ -290,7 +276,7 @@ class Identity:
             kid, claims = json.loads(_unb64(head)).get("kid"), json.loads(_unb64(body))
             # Older clients (gtoken, which Node's storage client uses) do not name their key.
             email = str(claims["iss"])
-            known = self.user_keys.of(email) if self.knows(email) else []
+            known = self.user_keys.of(email) if self._is_enabled(email) else []
             keys = [key for key in known if kid in (None, key.kid)]
             issued, expires = float(claims["iat"]), float(claims["exp"])
             genuine = any(key.verifies(_unb64(signature), signed.encode()) for key in keys)
@@ -302,11 +288,11 @@ class Identity:
 
     def blob_key(self, email: str) -> SigningKey:
         """Return the system-managed key with which signBlob signs for `email`."""
-        return self._keys.key(self.account(email).email)
+        return self._keys.key(self._enabled(email).email)
 
     def verify_signature(self, email: str, payload: bytes, signature: bytes) -> bool:
         """Return whether signBlob or a key of the account made `signature` over `payload`."""
-        if not self.knows(email):
+        if not self._is_enabled(email):
             return False
         keys: list[SigningKey | PublicKey] = [self.blob_key(email), *self.user_keys.of(email)]
         return any(key.verifies(signature, payload) for key in keys)
@@ -331,9 +317,7 @@ def bearer(headers: Mapping[str, str]) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _unauthenticated(token: str, *, expired: bool) -> Unauthenticated:
-    reason = "ACCESS_TOKEN_TYPE_UNSUPPORTED" if token else "CREDENTIALS_MISSING"
-    if expired:
-        reason = "ACCESS_TOKEN_EXPIRED"
+def _unauthenticated(token: str, reason: str) -> Unauthenticated:
+    """Return the refusal with one of Google's reasons (google/api/error_reason.proto)."""
     info = ErrorInfo(reason=reason, domain="googleapis.com")
     return Unauthenticated(_INVALID if token else _MISSING, (info,))

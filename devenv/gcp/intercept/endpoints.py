@@ -11,15 +11,13 @@ import errno
 import json
 import logging
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePath
 
-from devenv.gcp.config import LOOPBACK
 from devenv.gcp.errors import Unavailable
 
 log = logging.getLogger(__name__)
-_FOR_JOBS = ("proxy", "metadata")
 _BACKLOG = 1024
 _BYPASS = "127.0.0.1,localhost,::1,.localhost,169.254.169.254,.google.internal"
 _PROXIES = ("http_proxy", "https_proxy")
@@ -63,30 +61,6 @@ def read(path: Path) -> Endpoints:
         return Endpoints()
 
 
-class Sockets:
-    """Every listening socket, on its port of the last time if that is still free."""
-
-    def __init__(
-        self,
-        before: Endpoints,
-        accounts: Iterable[str],
-        *,
-        plain_port: int = 0,
-        bind: str = LOOPBACK,
-        gateway: str = "",
-    ) -> None:
-        """Open the ports, those of `before` if they are free; `plain_port` overrides the last one.
-
-        `gateway` is the address of this machine in the network of jobs, where that has one.
-        Raises Unavailable.
-        """
-        doors = _FOR_JOBS if gateway else ()
-        self.jobs = {name: _listen(gateway, before.jobs.get(name, 0)) for name in doors}
-        self.plain = _listen(bind, plain_port or _port(before.plain))
-        self.proxy = _listen(bind, _port(before.proxy))
-        self.metadata = {name: _listen(bind, before.metadata.get(name, 0)) for name in accounts}
-
-
 def environ(
     *, project: str, proxy: str, bundle: PurePath, metadata: str, gcloud: PurePath
 ) -> dict[str, str]:
@@ -112,14 +86,17 @@ def environ(
 
 
 def port(listening: socket.socket) -> int:
+    """Return the port that a socket listens on."""
     return int(listening.getsockname()[1])
 
 
-def _port(address: str) -> int:
+def port_of(address: str) -> int:
+    """Return the port of an URL; 0 without one."""
     return int(address.rpartition(":")[2] or 0)
 
 
-def _listen(address: str, wanted: int) -> socket.socket:
+def listen(address: str, wanted: int) -> socket.socket:
+    """Return a listening socket, on another port if the wanted one is taken. Raises Unavailable."""
     # asyncio turns Nagle's delay off only for sockets that say that they are TCP.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

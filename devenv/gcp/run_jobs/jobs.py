@@ -225,7 +225,7 @@ class JobMaker:
     """Turns what a caller sends into a job as Cloud Run would keep it."""
 
     def __init__(self, config: CloudConfig) -> None:
-        self._default_account = f"{config.number}-compute@developer.gserviceaccount.com"
+        self._default_account = config.default_account
 
     def create(self, given: Pb, *, name: str, creator: str, now: float) -> Pb:
         """Return a new job. Raises InvalidArgument."""

@@ -8,13 +8,14 @@ from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.identity import certificates
 from devenv.gcp.identity.identity import Identity
+from tests.unit.devenv.gcp.fakes import MemoryStore
 from tests.unit.devenv.gcp.web import Web
 
 
 @pytest.fixture
 def identity(keys: Path) -> Identity:
     config = CloudConfig(project="p", accounts=("web",))
-    return Identity(config=config, folder=keys, clock=ManualClock())
+    return Identity(config=config, folder=keys, clock=ManualClock(), store=MemoryStore())
 
 
 @pytest.fixture

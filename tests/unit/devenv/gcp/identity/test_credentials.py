@@ -15,7 +15,7 @@ from devenv.gcp.identity.identity import Identity
 from devenv.gcp.identity.keys import SigningKey
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.rest import RestApp
-from tests.unit.devenv.gcp.fakes import FakeGuard, MemoryJournal, no_faults
+from tests.unit.devenv.gcp.fakes import FakeGuard, MemoryJournal, MemoryStore, no_faults
 from tests.unit.devenv.gcp.web import Web
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -26,7 +26,7 @@ BASE = f"/v1/projects/-/serviceAccounts/{TASKS}"
 @pytest.fixture
 def identity(keys: Path) -> Identity:
     config = CloudConfig(project="p", accounts=("web", "tasks"))
-    return Identity(config=config, folder=keys, clock=ManualClock())
+    return Identity(config=config, folder=keys, clock=ManualClock(), store=MemoryStore())
 
 
 @pytest.fixture

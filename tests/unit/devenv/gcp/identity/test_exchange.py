@@ -14,6 +14,7 @@ from devenv.gcp.errors import Unauthenticated
 from devenv.gcp.identity import exchange
 from devenv.gcp.identity.identity import Identity, sign_jwt
 from devenv.gcp.identity.keys import SigningKey
+from tests.unit.devenv.gcp.fakes import MemoryStore
 from tests.unit.devenv.gcp.web import Web
 
 WEB = "web@p.iam.gserviceaccount.com"
@@ -26,7 +27,7 @@ RULE = {"availableResource": BUCKET, "availablePermissions": [VIEWER]}
 @pytest.fixture
 def identity(keys: Path) -> Identity:
     config = CloudConfig(project="p", accounts=("web",))
-    return Identity(config=config, folder=keys, clock=ManualClock())
+    return Identity(config=config, folder=keys, clock=ManualClock(), store=MemoryStore())
 
 
 @pytest.fixture

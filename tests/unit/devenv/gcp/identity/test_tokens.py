@@ -16,6 +16,7 @@ from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import NotFound, Unauthenticated
 from devenv.gcp.identity.identity import Identity
+from tests.unit.devenv.gcp.fakes import MemoryStore
 
 CONFIG = CloudConfig(project="p", accounts=("web", "worker"))
 WEB = "web@p.iam.gserviceaccount.com"
@@ -29,7 +30,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def identity(keys: Path, clock: ManualClock) -> Identity:
-    return Identity(config=CONFIG, folder=keys, clock=clock)
+    return Identity(config=CONFIG, folder=keys, clock=clock, store=MemoryStore())
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -118,7 +119,7 @@ def test_tokens_and_keys_survive_restart(
 ) -> None:
     access, signed = identity.access_token(WEB), identity.id_token(WEB, AUDIENCE)
 
-    again = Identity(config=CONFIG, folder=keys, clock=clock)
+    again = Identity(config=CONFIG, folder=keys, clock=clock, store=MemoryStore())
 
     assert again.caller(bearer(access)).email == WEB
     assert again.claims(signed) == identity.claims(signed)
@@ -160,7 +161,9 @@ def test_caller_without_good_token_is_refused(
 def test_iam_off_accepts_anonymous_caller(keys: Path, clock: ManualClock) -> None:
     config = CloudConfig(project="p", iam="off")
 
-    assert Identity(config=config, folder=keys, clock=clock).caller({}).anonymous
+    assert (
+        Identity(config=config, folder=keys, clock=clock, store=MemoryStore()).caller({}).anonymous
+    )
 
 
 def test_access_boundary_is_part_of_token(identity: Identity) -> None:
