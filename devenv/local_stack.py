@@ -19,7 +19,7 @@ from devenv.schema import (
     StackConfig,
     TunnelService,
 )
-from devenv.secrets import POSTGRES_PASSWORD, Secrets
+from devenv.secrets import CONSOLE_TOKEN, POSTGRES_PASSWORD, Secrets
 from devenv.stack.problems import StackError
 from devenv.tunnel import published
 from devenv.tunnel.config import TunnelConfig
@@ -178,6 +178,15 @@ class LocalStack:
             return service.external_page or (f"http://localhost:{port}" if port else "")
         return f"http://localhost:{self.ports['mail']}"
 
+    @property
+    def console_url(self) -> str:
+        """The link to the console, with the token that lets its holder in."""
+        return f"{self.console_origin}/?token={self.secrets[CONSOLE_TOKEN]}"
+
+    @property
+    def console_origin(self) -> str:
+        return f"http://localhost:{self.ports['console']}"
+
     def tunnel_url(self) -> str:
         """Return the public URL of this machine. Raises StackError while there is none."""
         found = published.read(published.file_in(self.folder.state))
@@ -269,6 +278,8 @@ class LocalStack:
                 "gcp.url": f"http://{LOCALHOST}:{self.ports.get('gcp', 0)}",
                 **{f"gcp.accounts.{one}": cloud.email(one) for one in cloud.accounts},
             }
+        if "console" in services:
+            values["console.url"] = self.console_origin
         if "tunnel" in services:
             values |= self._of_tunnel()
         return values

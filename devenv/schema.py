@@ -133,12 +133,25 @@ class TunnelService:
     label: str = "Tunnel"
 
 
-AnyService: TypeAlias = CommandService | PostgresService | MailService | GcpService | TunnelService
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleService:
+    """The built-in service `console`: the stack and its emulated cloud in a browser."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    port: Port = 8090
+    label: str = "Console"
+
+
+AnyService: TypeAlias = (
+    CommandService | PostgresService | MailService | GcpService | TunnelService | ConsoleService
+)
 BUILT_IN: Mapping[str, type[AnyService]] = {
     "postgres": PostgresService,
     "mail": MailService,
     "gcp": GcpService,
     "tunnel": TunnelService,
+    "console": ConsoleService,
 }
 
 

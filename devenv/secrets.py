@@ -10,6 +10,8 @@ from typing import Self
 TOKEN = "{token:30}"  # noqa: S105 - the form of a secret
 # The built-in database needs it, whether or not devenv.toml names it.
 POSTGRES_PASSWORD = "postgres_password"  # noqa: S105 - the name of a secret
+# The link to the console has it.
+CONSOLE_TOKEN = "console_token"  # noqa: S105 - the name of a secret
 _PART = re.compile(r"\{(token|hex):([1-9]\d{0,2})\}")
 _MAKERS = {"token": secrets.token_urlsafe, "hex": secrets.token_hex}
 
@@ -27,7 +29,7 @@ class Secrets(Mapping[str, str]):
     def load(cls, path: Path, forms: Mapping[str, str]) -> Self:
         """Read the file, or create it. Secrets that it lacks are made by their form and added."""
         found = _parse(path.read_text()) if path.exists() else {}
-        forms = {POSTGRES_PASSWORD: TOKEN, **forms}
+        forms = {POSTGRES_PASSWORD: TOKEN, CONSOLE_TOKEN: TOKEN, **forms}
         values = {name: found.get(name.upper()) or make(form) for name, form in forms.items()}
         kept = found | {name.upper(): value for name, value in values.items()}
         text = "".join(f"{name}={value}\n" for name, value in kept.items())

@@ -13,12 +13,13 @@ from rich.console import Group
 
 from devenv.cli import summary
 from devenv.cli.context import Context
-from devenv.cli.output import LogFilter, show_log_line, table
+from devenv.cli.output import show_log_line, table
 from devenv.compose.inside import ROOT_MARK
 from devenv.compose.project import PUBLISHED, ComposeContainer, ComposeProject
 from devenv.local_stack import LocalStack
 from devenv.secrets import Secrets
 from devenv.services import facts as stack_facts
+from devenv.stack.loglines import LogFilter
 from devenv.stack.problems import StackError
 
 RUNTIME = "docker"

@@ -64,7 +64,15 @@ class Board:
     def _record(self, runner: ServiceRunner, seconds: float) -> ServiceState:
         old = runner.reload_failure and not runner.service.once
         note = f"not reloaded: {runner.reload_failure}" if old else runner.note
-        one = ServiceState(runner.state, runner.pid, runner.restarts, note, round(seconds, 2))
+        one = ServiceState(
+            state=runner.state,
+            pid=runner.pid,
+            restarts=runner.restarts,
+            note=note,
+            seconds=round(seconds, 2),
+            needs=runner.service.needs,
+            is_step=runner.service.once is not None,
+        )
         self._save(replace(self.state, services={**self.state.services, runner.service.name: one}))
         return one
 

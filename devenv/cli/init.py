@@ -70,6 +70,7 @@ def write(guess: Guess) -> str:
         f"# The stack that `devenv up` starts. Change what was guessed wrongly.\n[stack]\nname = {name}"
     ]
     parts += [_table(service) for service in guess.services.values()]
+    parts.append(_CONSOLE)
     if "gcp" in guess.services:
         parts.append(_GCP)
     return "\n\n".join([*parts, _MORE])
@@ -260,6 +261,10 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+_CONSOLE = """\
+# The stack in a browser: `devenv open console`.
+[services.console]
+port = 8090"""
 _GCP = """\
 # The emulated Google Cloud. With iam = "warn" nothing is refused, and the log names each missing
 # permission with the line that grants it; "strict" is like Google.

@@ -10,8 +10,9 @@ from typing import Any, Self
 
 from devenv.cli import compose
 from devenv.cli.context import Context
-from devenv.cli.output import LogFilter, show_log_line
+from devenv.cli.output import show_log_line
 from devenv.stack.logfile import Follower, LogLevel, pause, read
+from devenv.stack.loglines import LogFilter
 from devenv.stack.problems import UsageProblem
 
 _AGO = re.compile(r"(\d+)\s*([smhd])")

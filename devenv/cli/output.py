@@ -17,11 +17,10 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from devenv.stack.logfile import LogLevel
+from devenv.stack.loglines import log_entry, other_fields
 
 WIDTH = 8  # of the names of services
 _CONSOLE_WIDTH = 10_000
-_OWN_FIELDS = ("severity", "message", "time", "logger", "exception")
 _SEVERITY_STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 # Colours that can be read on black and on white.
 _SERVICE_COLOURS = (67, 72, 97, 131, 136, 66, 60, 101)
@@ -117,58 +116,6 @@ def table(rows: Iterable[Sequence[str]]) -> Text:
     return Text("\n".join(f"  {line}".rstrip() for line in lines))
 
 
-# Other words for a severity: those of PostgreSQL and of Cloud Logging.
-_LEVELS = {one.value: one for one in LogLevel} | {
-    "warn": LogLevel.WARNING,
-    "log": LogLevel.INFO,
-    "notice": LogLevel.INFO,
-    "statement": LogLevel.INFO,
-    "fatal": LogLevel.CRITICAL,
-    "panic": LogLevel.CRITICAL,
-    "alert": LogLevel.CRITICAL,
-    "emergency": LogLevel.CRITICAL,
-}
-_LEVEL = re.compile(rf"\W*({'|'.join(_LEVELS)})\b[\]:]", re.IGNORECASE)
-_TRACEBACK = "Traceback (most recent call last):"
-
-
-class LogFilter:
-    """Chooses lines of one service by severity and by a pattern of what people read.
-
-    A line without a severity is `info`, unless it continues the one before: a traceback and the
-    lines indented below a line belong to it.
-    """
-
-    def __init__(
-        self, *, level: LogLevel = LogLevel.DEBUG, pattern: re.Pattern[str] | None = None
-    ) -> None:
-        self._level = level
-        self._pattern = pattern
-        self._last = LogLevel.INFO
-        self._in_traceback = False
-
-    def passes(self, line: str) -> bool:
-        self._last = self._level_of(line)
-        if self._last.rank < self._level.rank:
-            return False
-        if self._pattern is None:
-            return True
-        return any(self._pattern.search(text.plain) for text in readable(line))
-
-    def _level_of(self, line: str) -> LogLevel:
-        if entry := _log_entry(line):
-            return _LEVELS.get(entry.get("severity", "").lower(), LogLevel.INFO)
-        continues = self._in_traceback or line[:1].isspace()
-        if line.startswith(_TRACEBACK):
-            self._in_traceback = True
-            return max(self._last, LogLevel.ERROR, key=lambda level: level.rank)
-        # The last line of a traceback is the first that is not indented: the error.
-        self._in_traceback = self._in_traceback and (line[:1].isspace() or not line)
-        if found := _LEVEL.match(line):
-            return _LEVELS[found[1].lower()]
-        return self._last if continues else LogLevel.INFO
-
-
 def show_log_line(output: CliOutput, service: str, line: str, *, alone: bool) -> None:
     """Print a line of a log as a result, without the service's name if it is `alone`."""
     text = Text("\n").join(readable(line)) if alone else output.labelled(service, line)
@@ -181,7 +128,7 @@ def readable(line: str) -> list[Text]:
     A structured line (JSON with Cloud Logging's `severity` and `message`) becomes its message and
     its other fields; any other line is unchanged.
     """
-    entry = _log_entry(line)
+    entry = log_entry(line)
     if not entry:
         return [Text(line)]
     text = Text()
@@ -189,21 +136,9 @@ def readable(line: str) -> list[Text]:
     if severity not in ("INFO", "DEBUG"):
         text.append(severity, style=_SEVERITY_STYLES.get(severity, "bold")).append(" ")
     text.append(entry["message"])
-    if fields := " ".join(f"{k}={v}" for k, v in entry.items() if k not in _OWN_FIELDS):
+    if fields := other_fields(entry):
         text.append("  ").append(fields, style="dim")
     return [*text.split(), *(Text(one) for one in entry.get("exception", "").splitlines())]
-
-
-def _log_entry(line: str) -> dict[str, str] | None:
-    if not line.startswith("{"):
-        return None
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(entry, dict) or not entry.get("message"):
-        return None
-    return {str(name): str(value) for name, value in entry.items()}
 
 
 # Messages name the short commands of our Makefile. Most projects have none that starts devenv: there

@@ -20,7 +20,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
@@ -33,6 +32,7 @@ from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, PermissionD
 from devenv.gcp.faults import Fault, Faults
 from devenv.gcp.journal import FILTERS, MOST, Journal
 from devenv.gcp.rpc.rest import failure, read_body
+from devenv.local_only import refusal
 
 TOKEN_FILE = "control-token"  # noqa: S105 - a file's name
 _LARGEST = 64 * 1024
@@ -50,7 +50,7 @@ class ControlApi:
         self._journal = journal
         self._faults = faults
         self._token = token
-        self._hosts = hosts | {"localhost", "127.0.0.1", "::1"}
+        self._hosts = hosts
         routes = (
             (_OPEN, self._health, "GET"),
             ("/_devenv/journal", self._rows, "GET"),
@@ -76,10 +76,8 @@ class ControlApi:
     def _admit(self, request: Request) -> None:
         if request.url.path == _OPEN:
             return
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname
-        origin = urlsplit(request.headers.get("origin", "")).hostname
-        if host not in self._hosts or (origin and origin not in self._hosts):
-            raise PermissionDenied("The control API is for programs and pages of this machine.")
+        if reason := refusal(request.headers, self._hosts):
+            raise PermissionDenied(f"The control API is for this machine. {reason}")
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode(), self._token.encode()):
             raise PermissionDenied(f"The token is not that of the file {TOKEN_FILE}.")

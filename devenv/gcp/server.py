@@ -33,7 +33,7 @@ from devenv.gcp.intercept import authority
 from devenv.gcp.intercept.doors import Handler, PlainDoor, ProxyDoor, SocketListener
 from devenv.gcp.intercept.endpoints import Endpoints, port
 from devenv.gcp.intercept.ports import Ports
-from devenv.gcp.intercept.router import Hosts, Router, certified
+from devenv.gcp.intercept.router import Hosts, Router, SiteCheck, certified
 from devenv.gcp.intercept.web import AsgiServer
 from devenv.gcp.journal import Journal
 from devenv.gcp.locations import location_rpcs
@@ -135,16 +135,15 @@ class CloudServer:
         await self._grpc.start(
             key=self._authority.key.read_bytes(), chain=self._authority.chain.read_bytes()
         )
-        self._open_doors(
-            Router(
-                mounts,
-                RestApp(rpcs, calls),
-                control=self._control(),
-                journal=self._journal,
-                faults=self._faults,
-                who=self._who,
-            )
+        router = Router(
+            mounts,
+            RestApp(rpcs, calls),
+            control=self._control(),
+            journal=self._journal,
+            faults=self._faults,
+            who=self._who,
         )
+        self._open_doors(SiteCheck(router, emulated=self._hosts.emulated, names=self._names()))
 
     async def stop(self) -> None:
         """Stop accepting connections, finish the answers in progress, stop the services."""
@@ -273,8 +272,13 @@ class CloudServer:
         )
 
     def _control(self) -> ControlApi:
-        hosts = {self._place.host, self._place.container_host} - {""}
-        return ControlApi(self._journal, self._faults, token=self.control_token, hosts=hosts)
+        return ControlApi(
+            self._journal, self._faults, token=self.control_token, hosts=self._names()
+        )
+
+    def _names(self) -> set[str]:
+        """Return the names by which this cloud is reached besides localhost."""
+        return {self._place.host, self._place.container_host, self._gateway} - {""}
 
     def _own_mounts(self) -> tuple[HttpMount, ...]:
         return (*certificates.mounts(self._identity), *exchange.mounts(self._identity))
@@ -303,7 +307,7 @@ class CloudServer:
             entry.status = str(answer.status)
             return answer
 
-    def _open_doors(self, router: Router) -> None:
+    def _open_doors(self, router: SiteCheck) -> None:
         self._plain = plain = PlainDoor(
             web=self._web(router),
             tls=self._authority.context(),
@@ -328,8 +332,9 @@ class CloudServer:
 
     def _metadata_server(self) -> MetadataServer:
         find = self._runtime.account_at if isinstance(self._runtime, DockerRuntime) else None
-        hosts = {self._place.host, self._place.container_host, self._gateway} - {""}
-        return MetadataServer(self._config, self._identity, self._ports.emails, find, hosts=hosts)
+        return MetadataServer(
+            self._config, self._identity, self._ports.emails, find, hosts=self._names()
+        )
 
     def _web(self, app: Any, *, reuse: bool = True) -> AsgiServer:
         web = AsgiServer(app, reuse=reuse)

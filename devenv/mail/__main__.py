@@ -9,13 +9,13 @@ import uvicorn
 
 from devenv.mail import smtp
 from devenv.mail.mailbox import Mailbox
-from devenv.mail.web import HOSTS, app
+from devenv.mail.web import app
 
 
 async def serve(
-    mailbox: Mailbox, *, host: str, smtp_port: int, http_port: int, hosts: Iterable[str] = HOSTS
+    mailbox: Mailbox, *, host: str, smtp_port: int, http_port: int, hosts: Iterable[str] = ()
 ) -> None:
-    """Serve until a signal arrives; HTTP for requests to `hosts` only."""
+    """Serve until a signal arrives; `hosts` are names of this machine besides localhost."""
     mails = await smtp.serve(mailbox, host=host, port=smtp_port)
     config = uvicorn.Config(
         app(mailbox, hosts=hosts),
@@ -46,8 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     mailbox = Mailbox(arguments.data or ":memory:")
     ports = {"smtp_port": arguments.smtp_port, "http_port": arguments.http_port}
-    hosts = (*HOSTS, *arguments.allow_host)
-    asyncio.run(serve(mailbox, host=arguments.host, hosts=hosts, **ports))
+    asyncio.run(serve(mailbox, host=arguments.host, hosts=arguments.allow_host, **ports))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """HTTP side of the mail catcher: Mailpit's REST API and one page.
 
 The API has the paths, names and shapes of Mailpit for what test suites use. Mails hold sign-in
-links, so that only requests to a known host are answered: a page of another site cannot reach the
-catcher by a name of its own that resolves to this machine (DNS rebinding).
+links, so that pages of other sites cannot reach the catcher (`devenv.local_only`).
 """
 
 import datetime as dt
@@ -13,7 +12,6 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import (
     HTMLResponse,
@@ -24,9 +22,9 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
+from devenv.local_only import LocalOnly
 from devenv.mail.mailbox import Mail, Mailbox, MailPart
 
-HOSTS = ("localhost", "127.0.0.1")
 _MOST_BODY = 64 * 1024
 _PAGE = Path(__file__).with_name("page.html")
 # No scripts, nothing loaded from elsewhere; links open in a tab of their own.
@@ -37,11 +35,11 @@ _BOX = (
 _HEAD = '<base target="_blank"><style>body { margin: 1.5rem }</style>'
 
 
-def app(mailbox: Mailbox, *, hosts: Iterable[str] = HOSTS) -> Starlette:
-    """Return the application, which answers requests to `hosts` only."""
+def app(mailbox: Mailbox, *, hosts: Iterable[str] = ()) -> Starlette:
+    """Return the application; `hosts` are names of this machine besides localhost."""
     return Starlette(
         routes=[*MailPage(mailbox).routes(), *MailApi(mailbox).routes()],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[*hosts], www_redirect=False)],
+        middleware=[Middleware(LocalOnly, hosts=hosts)],
     )
 
 

@@ -101,6 +101,23 @@ def gcp(stack: LocalStack) -> StackService:
     )
 
 
+def console(stack: LocalStack) -> StackService:
+    """Return the console, which shows whatever part of the stack runs."""
+    services = stack.config.services
+    cloud = f"http://127.0.0.1:{stack.ports['gcp']}" if "gcp" in services else ""
+    return StackService(
+        name="console",
+        command=(
+            *(sys.executable, "-m", "devenv.console"),
+            *("--state", str(stack.folder.state), "--port", str(stack.ports["console"])),
+            *("--title", stack.name or stack.folder.root.name, f"--cloud={cloud}"),
+            f"--mail={stack.mail_url if 'mail' in services else ''}",
+        ),
+        environ=lambda: machine() | {"PYTHONUNBUFFERED": "1"},
+        probe=HttpProbe(stack.ports["console"], "/health"),
+    )
+
+
 def cloud_file(stack: LocalStack) -> Path:
     return stack.folder.cloud / "config.json"
 
@@ -163,4 +180,5 @@ BUILDERS: Mapping[str, Callable[[LocalStack], StackService]] = {
     "mail": mail,
     "gcp": gcp,
     "tunnel": tunnel,
+    "console": console,
 }

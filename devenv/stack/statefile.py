@@ -21,13 +21,15 @@ Phase: TypeAlias = Literal["starting", "ready", "paused", "stopping", "stopped",
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """One line of `status`."""
+    """One line of `status`. `needs` are the services that it waits for; a step runs to its end."""
 
     state: str
     pid: int | None = None
     restarts: int = 0
     note: str = ""
     seconds: float = 0.0
+    needs: tuple[str, ...] = ()
+    is_step: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,10 @@ def read(path: Path) -> StackState:
     """
     try:
         data = json.loads(path.read_text())
-        services = {name: _known(ServiceState, one) for name, one in data["services"].items()}
+        services = {
+            name: _known(ServiceState, one | {"needs": tuple(one.get("needs", ()))})
+            for name, one in data["services"].items()
+        }
         projects = tuple(str(name) for name in data.get("projects", ()))
         state = _known(StackState, data | {"services": services, "projects": projects})
     except FileNotFoundError:

@@ -7,22 +7,25 @@ refused with a line that says how to allow them, so that nothing is sent out by 
 Services mount applications under host patterns and path prefixes. On the plain port, where clients
 send no host of Google's, the prefix alone decides. Requests that no mount takes go to the REST
 application. Each mounted request is an entry of the journal and may be struck by a fault. Each
-answer gets a Date header, without which clients cannot cache it.
+answer gets a Date header, without which clients cannot cache it. Before the router, requests for
+unknown hosts and those of pages of other sites are refused.
 """
 
-import ipaddress
 import time
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from devenv.gcp.errors import CloudError
+from devenv.gcp.errors import CloudError, PermissionDenied
 from devenv.gcp.faults import AnswerLost, Faults
 from devenv.gcp.journal import Journal
 from devenv.gcp.rpc import HttpMount
 from devenv.gcp.rpc.rest import broken_off, failure
+from devenv.local_only import is_local, refusal
 
 _EMULATED = ("*.googleapis.com", "*.run.app", "accounts.google.com")
 
@@ -55,7 +58,7 @@ class Hosts:
 
     def passed(self, host: str) -> bool:
         """Return whether `host` is reached as it is: this machine, or an allowed host."""
-        return (self._loopback and _loopback(host)) or _matches(host, self._allowed)
+        return (self._loopback and is_local(host)) or _matches(host, self._allowed)
 
     def refusal(self, host: str) -> str:
         """Return one line that says why `host` is refused and how to allow it."""
@@ -69,14 +72,41 @@ def _matches(host: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(host.lower(), pattern) for pattern in patterns)
 
 
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 CONTROL = "/_devenv/"
+
+
+class SiteCheck:
+    """Middleware that refuses requests for unknown hosts, and those of pages of other sites.
+
+    Known are the hosts that are `emulated`, and this machine with its further `names`.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, emulated: Callable[[str], bool], names: Iterable[str]
+    ) -> None:
+        self._app = app
+        self._emulated = emulated
+        self._names = tuple(names)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if reason := self._refusal(scope):
+            send = _dated(send, lambda _: None)
+            await failure(PermissionDenied(reason))(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> str:
+        """Return why a request does not get through, empty if it does.
+
+        A browser that sends a host of Google's came through the proxy, where the Origin is that of
+        the page under test. A program may send no Host at all.
+        """
+        host, _ = _headers(scope)
+        if not host or self._emulated(host) or scope["path"] == f"{CONTROL}health":
+            return ""
+        headers = Headers(scope=scope)
+        origin = urlsplit(headers.get("origin", "")).hostname or ""
+        return refusal(headers, (*self._names, *([origin] if self._emulated(origin) else [])))
 
 
 class Router:

@@ -10,7 +10,10 @@ from devenv.schema import CommandService
 
 
 def _guessed(folder: Path, **files: str) -> dict[str, CommandService]:
-    """Write files, guess, and return the services of the devenv.toml that was written."""
+    """Write files, guess, and return the services of the devenv.toml that was written.
+
+    Each has the console, which is left out here.
+    """
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -18,7 +21,8 @@ def _guessed(folder: Path, **files: str) -> dict[str, CommandService]:
     (folder / "devenv.toml").write_text(init.write(init.look(folder)))
     config = load(folder).stacks[()]
     return dict(config.commands()) | {
-        name: CommandService() for name in config.services if name not in config.commands()
+        name: CommandService()
+        for name in set(config.services) - set(config.commands()) - {"console"}
     }
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from devenv.cli.logs import LogChoice, moment
-from devenv.cli.output import LogFilter
 from devenv.stack.logfile import LogLevel
+from devenv.stack.loglines import LogFilter
 from devenv.stack.problems import UsageProblem
 
 NOW = datetime(2026, 1, 31, 14, 30, tzinfo=UTC).timestamp()

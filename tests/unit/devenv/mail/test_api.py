@@ -20,15 +20,20 @@ class Client:
     box: Mailbox
 
     def request(
-        self, method: str, path: str, content: bytes = b"", host: str = "localhost:8025"
+        self,
+        method: str,
+        path: str,
+        content: bytes = b"",
+        host: str = "localhost:8025",
+        **headers: str,
     ) -> httpx.Response:
         async def call() -> httpx.Response:
             transport = httpx.ASGITransport(app(self.box))
             async with httpx.AsyncClient(
                 transport=transport, base_url="http://localhost:8025"
             ) as client:
-                headers = {"Host": host}
-                return await client.request(method, path, content=content, headers=headers)
+                sent = {"Host": host, **headers}
+                return await client.request(method, path, content=content, headers=sent)
 
         return asyncio.run(call())
 
@@ -78,8 +83,14 @@ def test_bcc_is_envelope_recipient_without_header(client: Client) -> None:
 def test_unknown_host_is_refused(client: Client, host: str, path: str) -> None:
     answer = client.request("GET", path, host=host)
 
-    assert answer.status_code == 400
+    assert answer.status_code == 403
     assert "run has finished" not in answer.text
+
+
+def test_page_of_another_site_is_refused(client: Client) -> None:
+    for origin in ("https://evil.example", "null"):
+        answer = client.request("DELETE", "/api/v1/messages", origin=origin)
+        assert answer.status_code == 403
 
 
 @pytest.mark.parametrize("host", ["localhost:8025", "127.0.0.1:8025", "localhost"])

@@ -41,7 +41,7 @@ def _built(stack: LocalStack, **keys: Any) -> StackService:
 
 def test_product_starts_after_database_and_cloud(stack: LocalStack) -> None:
     assert start_levels(services(stack)) == [
-        ["gcp", "mail", "postgres"],
+        ["console", "gcp", "mail", "postgres"],
         ["migrate"],
         ["setup"],
         ["web", "worker"],
@@ -52,7 +52,7 @@ def test_tunnel_mode_has_tunnel_and_sweep(tmp_path: Path) -> None:
     stack = stack_in(tmp_path, "tunnel")
 
     assert start_levels(services(stack)) == [
-        ["mail", "postgres", "tunnel"],
+        ["console", "mail", "postgres", "tunnel"],
         ["migrate"],
         ["setup"],
         ["web", "worker"],
@@ -122,7 +122,7 @@ def test_external_servers_replace_services(stack: LocalStack) -> None:
         mail=MailService(external="smtp://post:2", external_page="http://post:3"),
     )
 
-    assert start_levels(services(theirs))[0] == ["gcp"]
+    assert start_levels(services(theirs))[0] == ["console", "gcp"]
     assert urls(theirs)["mail"] == "http://post:3"
     assert theirs.postgres_url == "postgres://a:b@db:1/c"
 

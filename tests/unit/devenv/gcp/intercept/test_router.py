@@ -6,7 +6,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from devenv.gcp.intercept.router import Router
+from devenv.gcp.intercept.router import Hosts, Router, SiteCheck
 from devenv.gcp.rpc import HttpMount
 from tests.unit.devenv.gcp.fakes import MemoryJournal, no_faults
 from tests.unit.devenv.gcp.web import Web
@@ -41,6 +41,11 @@ def web() -> Web:
     )
 
 
+@pytest.fixture
+def guarded() -> Web:
+    return Web(SiteCheck(Named("through"), emulated=Hosts(()).emulated, names=("gcp",)))
+
+
 @pytest.mark.parametrize(
     ("host", "path", "answer"),
     [
@@ -69,3 +74,39 @@ def test_request_is_logged_with_its_caller(web: Web, caplog: pytest.LogCaptureFi
         web.get("/oauth2/v1/certs", headers={"host": "www.googleapis.com", "authorization": "me"})
 
     assert caplog.messages[0].startswith("GET /oauth2/v1/certs me 200 ")
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({"host": "evil.example"}, "Host 'evil.example'"),
+        ({"host": "localhost.evil.example:4588"}, "Host"),
+        ({"host": "localhost:4588", "origin": "https://evil.example"}, "Origin"),
+        ({"host": "localhost:4588", "origin": "null"}, "Origin 'null'"),
+        ({"host": "gcp:4588", "origin": "http://gcp.evil.example"}, "Origin"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/storage/v1/b", "/v2/projects", "/_devenv/journal"])
+def test_foreign_host_or_origin_is_refused(
+    guarded: Web, headers: dict[str, str], reason: str, path: str
+) -> None:
+    answer = guarded.get(path, headers=headers)
+
+    assert answer.status_code == 403
+    assert reason in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "localhost:4588", "origin": "http://localhost:8000"},
+        {"host": "[::1]:4588", "origin": "http://127.0.0.1:3000"},
+        {"host": "gcp:4588"},
+        {"host": "localhost:4588", "origin": "https://web-1.us-west1.run.app"},
+        {"host": "storage.googleapis.com", "origin": "https://shop.example"},
+    ],
+)
+def test_pages_of_this_machine_and_its_cloud_are_answered(
+    guarded: Web, headers: dict[str, str]
+) -> None:
+    assert guarded.get("/storage/v1/b", headers=headers).text == "through"

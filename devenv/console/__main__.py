@@ -1,0 +1,46 @@
+"""`python -m devenv.console --state .devenv --port 8090`: serve the console of a stack.
+
+The token is in the file of the stack's secrets: other users see the arguments of a process.
+"""
+
+import argparse
+import asyncio
+from pathlib import Path
+
+import uvicorn
+
+from devenv.console.app import ConsoleConfig, build
+from devenv.secrets import CONSOLE_TOKEN, Secrets
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m devenv.console", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="the folder .devenv of a stack")
+    parser.add_argument("--port", type=int, default=8090)
+    parser.add_argument("--title", default="devenv")
+    parser.add_argument("--cloud", default="", help="URL of the emulated cloud")
+    parser.add_argument("--mail", default="", help="URL of the mail catcher")
+    options = parser.parse_args()
+    config = ConsoleConfig(
+        state=options.state,
+        token=Secrets.load(options.state / "secrets.env", {})[CONSOLE_TOKEN],
+        port=options.port,
+        title=options.title,
+        cloud=options.cloud,
+        mail=options.mail,
+    )
+    server = uvicorn.Config(
+        build(config),
+        host="127.0.0.1",
+        port=options.port,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+    )
+    asyncio.run(uvicorn.Server(server).serve())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The application of the console: its pages behind the checks of Host, Origin and token."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from devenv.console.gate import ConsoleGate
+from devenv.console.local import StackView
+from devenv.console.problems import ConsoleProblem
+from devenv.console.shell import Shell
+from devenv.console.stack_pages import StackPages
+from devenv.local_only import LocalOnly
+
+_STATIC = Path(__file__).with_name("static")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleConfig:
+    """The stack that a console shows: the folder of its state, and where the rest is.
+
+    `cloud` is the URL of the emulated cloud and `mail` that of the mail catcher, empty without one.
+    """
+
+    state: Path
+    token: str
+    port: int = 8090
+    title: str = "devenv"
+    cloud: str = ""
+    mail: str = ""
+
+    @property
+    def cloud_token(self) -> Path:
+        return self.state / "gcp" / "control-token"
+
+
+def build(config: ConsoleConfig) -> Starlette:
+    """Return the application."""
+    stack = StackView(config.state)
+    has = {"cloud": bool(config.cloud), "mail": bool(config.mail)}
+    shell = Shell(token=config.token, title=config.title, has=has)
+    routes: list[Any] = [*StackPages(shell, stack).routes()]
+
+    async def missing(request: Request, _error: Exception) -> Response:
+        return shell.problem(
+            request, ConsoleProblem(f"There is no page {request.url.path[:100]}.", status=404)
+        )
+
+    async def problem(request: Request, error: Exception) -> Response:
+        return shell.problem(request, error)
+
+    return Starlette(
+        routes=[
+            Route("/health", _health),
+            Mount("/static", StaticFiles(directory=_STATIC)),
+            *routes,
+        ],
+        middleware=[
+            Middleware(LocalOnly),
+            Middleware(ConsoleGate, token=config.token, name=f"devenv_console_{config.port}"),
+        ],
+        exception_handlers={ConsoleProblem: problem, HTTPException: missing},
+    )
+
+
+async def _health(_request: Request) -> Response:
+    return PlainTextResponse("ok")

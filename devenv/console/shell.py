@@ -1,0 +1,139 @@
+"""The frame of all pages: templates, forms that act and then redirect, notices."""
+
+import datetime as dt
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import quote, unquote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from devenv.console.gate import HEADERS, is_proof, proof
+from devenv.console.problems import ConsoleProblem
+
+# Name, title, path, and the part of the stack that the page needs.
+NAVIGATION = (("stack", "Stack", "/", ""),)
+_NOTICE = "console_notice"
+_MOST_FIELDS = 50
+_TEMPLATES = Path(__file__).with_name("templates")
+
+Act: TypeAlias = Callable[[Request, FormData], str]
+"""Does what a form asks for; returns a notice for the next page. Raises ConsoleProblem."""
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+class Shell:
+    """Renders pages and runs the actions of forms, for one stack and one token."""
+
+    def __init__(self, *, token: str, title: str, has: Mapping[str, bool]) -> None:
+        """Show the pages of the parts that the stack `has`: `cloud`, `mail`."""
+        self._token = token
+        self._pages = Environment(
+            loader=FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._pages.globals |= {
+            "title_of_stack": title,
+            "navigation": [one for one in NAVIGATION if has.get(one[3], True)],
+            "csrf": proof(token, "form"),
+        }
+        self._pages.filters |= {
+            "ago": ago,
+            "bytes": readable_bytes,
+            "clock": clock,
+            "path": lambda text: quote(str(text), safe=""),
+            "short": lambda name: str(name).rpartition("/")[2],
+        }
+
+    def page(
+        self, request: Request, template: str, *, place: str, status: int = 200, **values: Any
+    ) -> Response:
+        """Return a page; `place` is its entry in the navigation."""
+        notice = _read_notice(request)
+        html = self._pages.get_template(template).render(
+            request=request, place=place, notice=notice, **values
+        )
+        response = HTMLResponse(html, status, headers=HEADERS)
+        if notice:
+            response.delete_cookie(_NOTICE)
+        return response
+
+    def problem(self, request: Request, error: Exception) -> Response:
+        """Return the page of a ConsoleProblem."""
+        assert isinstance(error, ConsoleProblem)
+        return self.page(
+            request, "problem.html", place="", status=error.status, message=error.message
+        )
+
+    def action(self, act: Act, *, most_bytes: int = 1 << 20) -> Endpoint:
+        """Return an endpoint that checks a form, does it in a thread, and goes back to `next`."""
+
+        async def endpoint(request: Request) -> Response:
+            async with request.form(
+                max_files=1, max_fields=_MOST_FIELDS, max_part_size=most_bytes
+            ) as form:
+                if not is_proof(str(form.get("csrf", "")), self._token, "form"):
+                    raise ConsoleProblem(
+                        "The form is not one of this page's. Reload the page and send it again.",
+                        status=403,
+                    )
+                notice, kind = "", "success"
+                try:
+                    notice = await run_in_threadpool(act, request, form)
+                except ConsoleProblem as error:
+                    notice, kind = error.message, "error"
+                response = RedirectResponse(_next(form), 303, headers=HEADERS)
+                _leave_notice(response, notice, kind)
+                return response
+
+        return endpoint
+
+
+def _next(form: FormData) -> str:
+    """Return the path to go on with: one of ours, whatever the form says."""
+    path = str(form.get("next", "")) or "/"
+    return "/" + path.lstrip("/\\")
+
+
+def _leave_notice(response: Response, text: str, kind: str) -> None:
+    value = quote(json.dumps([kind, text[:1500]]))
+    response.set_cookie(_NOTICE, value, max_age=60, httponly=True, samesite="strict")
+
+
+def _read_notice(request: Request) -> Mapping[str, str]:
+    try:
+        kind, text = json.loads(unquote(request.cookies.get(_NOTICE, "")))
+    except (ValueError, TypeError):
+        return {}
+    return {"kind": "error" if kind == "error" else "success", "text": str(text)}
+
+
+def clock(moment: float) -> str:
+    """Return Unix seconds as a time of this machine's day."""
+    return dt.datetime.fromtimestamp(moment).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def ago(moment: float, now: float) -> str:
+    """Return how long a moment is past, or how soon it comes."""
+    distance = abs(now - moment)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if distance >= size or size == 1:
+            text = f"{distance / size:.0f} {unit}"
+            break
+    return f"{text} ago" if moment <= now else f"in {text}"
+
+
+def readable_bytes(size: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
