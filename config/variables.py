@@ -48,12 +48,21 @@ MEANINGS = {
     "EXECUTION_BACKEND": "How validators run: in containers of this machine, or as child processes.",
     "GOOGLE_APPLICATION_CREDENTIALS": "File with the key of a Google account, for `gs://` outside Google"
     " Cloud; validators in child processes get its name, too.",
+    "GITHUB_OAUTH_CLIENT_ID": "Offers sign-in with GitHub; see [sign-in](../production.md#sign-in).",
+    "GITHUB_OAUTH_CLIENT_SECRET": "Secret of that client.",
+    "GOOGLE_OAUTH_CLIENT_ID": "Offers sign-in with Google.",
+    "GOOGLE_OAUTH_CLIENT_SECRET": "Secret of that client.",
     "HSTS_INCLUDE_SUBDOMAINS": "Whether browsers must use TLS for every name below this one, too.",
     "HSTS_PRELOAD": "Whether browsers may ship with that rule (hstspreload.org).",
     "LAUNCH_QUOTA": "Unfinished runs of an organisation at which it is answered 429; 0: no limit.",
     "LOG_FORMAT": "How lines are written for log drains.",
     "MAINTENANCE": "Closes the site, see [maintenance](#maintenance).",
     "MAX_UPLOAD_BYTES": "The largest file that may be submitted.",
+    "OIDC_CLIENT_ID": "Client at the OpenID Connect provider.",
+    "OIDC_CLIENT_SECRET": "Secret of that client.",
+    "OIDC_NAME": "What the button of that provider says after “Sign in with”.",
+    "OIDC_SERVER_URL": "Offers sign-in by an OpenID Connect provider: the address before"
+    " `/.well-known/openid-configuration`.",
     "POSTMARK_SERVER_TOKEN": "Sends mail through Postmark instead of SMTP.",
     "RETENTION_IDEMPOTENCY_KEYS": "Days after which `manage.py purge` removes idempotency keys.",
     "RETENTION_SESSIONS": "Days after which `manage.py purge` removes expired sessions.",
@@ -66,6 +75,10 @@ MEANINGS = {
     "RETENTION_EVIDENCE": "Days for which the evidence of a run is kept; 0: for ever.",
     "RETENTION_RESULTS": "Days for which a run is kept, if its evidence need not be; 0: for ever.",
     "SEED_FILE": "Where the demonstration writes down what it made.",
+    "SIGN_IN_LINKS_ACCOUNTS": "Whether a provider signs in to an existing account with the same verified"
+    " address; 0: only after the user has linked it.",
+    "SIGN_IN_ORIGINS": "Further origins to which a provider's sign-in page redirects, such as"
+    " `https://login.example.org`.",
     "SITE_URL": "Where people find this site: `https://runs.example.org`.",
     "STATIC_ROOT": "Folder of the collected static files.",
     "TRUSTED_PROXY_COUNT": "How many proxies of yours append to `X-Forwarded-For`: 1 on a platform such as"

@@ -1,10 +1,12 @@
 """Settings that every deployment has in common."""
 
 import tempfile
+from urllib.parse import urlsplit
 
 import django_stubs_ext
 
 from config.env import BASE_DIR, choice, env
+from config.settings.sign_in import *
 from validibot.core.health import check_connection
 
 # Generic classes of Django (ModelAdmin[Run]) can then be written at run time too.
@@ -38,6 +40,10 @@ _PUBLIC = [
     "validibot.web",  # before allauth, whose templates it replaces
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    *SIGN_IN_APPS,
+    "allauth.usersessions",
     "django_htmx",
     "rest_framework",
     "drf_spectacular",
@@ -69,6 +75,8 @@ _BROWSER = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "validibot.accounts.middleware.SignedInMiddleware",
+    "validibot.accounts.middleware.ProviderUnavailableMiddleware",
     "validibot.core.problems.UnavailableMiddleware",
 ]
 # After static files and before anything that asks the database; at the worker, last.
@@ -131,13 +139,6 @@ AUTH_PASSWORD_VALIDATORS = [
 CSRF_FAILURE_VIEW = "validibot.core.problems.csrf_failure"
 LOGIN_URL = "/accounts/login/"
 LOGIN_REDIRECT_URL = "/app/"
-ACCOUNT_LOGIN_METHODS = {"email"}
-ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
-ACCOUNT_USER_MODEL_USERNAME_FIELD = None
-ACCOUNT_EMAIL_VERIFICATION = "mandatory"
-ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
-ACCOUNT_ADAPTER = "validibot.accounts.adapter.AccountAdapter"
-ACCOUNT_FORMS = {"signup": "validibot.accounts.adapter.EvenSignupForm"}
 
 # allauth counts sign-ins in the cache. In the database all instances share the counts; the table is
 # made by a migration. Nothing else is cached here.
@@ -158,7 +159,7 @@ SECURE_CSP = {
     "img-src": ["'self'", "data:"],
     "object-src": ["'none'"],
     "base-uri": ["'self'"],
-    "form-action": ["'self'"],
+    "form-action": ["'self'", *SIGN_IN_ORIGINS],
     "frame-ancestors": ["'none'"],
 }
 
@@ -202,6 +203,8 @@ SPECTACULAR_SETTINGS = {
 # Where this deployment is found: by its users, and by queue and validators (the private worker).
 SITE_URL = env.str("SITE_URL", default="http://localhost:8000").rstrip("/")
 WORKER_URL = env.str("WORKER_URL", default="http://localhost:8001").rstrip("/")
+# Passkeys need TLS, but not on this machine.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = urlsplit(SITE_URL).hostname == "localhost"
 # Accounts whose Google ID tokens open the worker's doors; empty where nonces alone authenticate.
 ALLOWED_CALLERS = env.list("ALLOWED_CALLERS", default=[])
 # The one of them that may ask for a sweep; the queue's stands in TASKS.

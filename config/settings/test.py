@@ -23,6 +23,21 @@ EXECUTION_BACKENDS = {
     }
 }
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+# Its client is not called before a test says what it answers.
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "APPS": [
+            {
+                "provider_id": "sso",
+                "name": "Example",
+                "client_id": "client",
+                "secret": "secret",
+                "settings": {"server_url": "https://id.example.org", "oauth_pkce_enabled": True},
+            }
+        ]
+    }
+}
+INSTALLED_APPS = [*INSTALLED_APPS, "allauth.socialaccount.providers.openid_connect"]
 # Nothing is collected for tests, and a missing folder would be a warning.
 WHITENOISE_AUTOREFRESH = True
 # Its query, once a second, would fall into the counts of any test; its own tests install it.

@@ -1,9 +1,10 @@
-"""Adapter and form of django-allauth: sign-up, account mail and limits on sign-in.
+"""Adapters and forms of django-allauth: sign-up, account mail and limits on sign-in.
 
 Neither the answers to sign-up and password reset nor their time tell who is registered: mail is sent
 by a background task, and a sign-up with a known address does the work of a new account.
 """
 
+import logging
 import secrets
 from typing import Any
 
@@ -11,18 +12,29 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import SignupForm
 from allauth.account.models import EmailAddress
 from allauth.core import context as allauth_context
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.forms import SignupForm as BaseSocialSignupForm
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
+from validibot.accounts import sign_up
 from validibot.accounts.models import User
+from validibot.accounts.profile import clean_name
 from validibot.accounts.workspaces import ensure_personal_workspace
 from validibot.core.mail import send_later
 from validibot.core.throttle import client_address
 
+logger = logging.getLogger(__name__)
+
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """Gives every new user a personal workspace and sends mail in the name of the product."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return sign_up.is_open(request)
 
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
         saved: User = super().save_user(request, user, form, commit)
@@ -48,7 +60,58 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return f"{account}:{client_address(request)}"
 
 
-class EvenSignupForm(SignupForm):  # type: ignore[misc]
+class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
+    """Sign-up by another provider, by the rules of sign-up by form."""
+
+    def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
+        addresses = [each.email for each in sociallogin.email_addresses[:1]]
+        if not addresses:  # the form that asks for one checks it
+            return sign_up.is_open(request)
+        return sign_up.is_open_for(request, addresses[0])
+
+    def populate_user(self, request: HttpRequest, sociallogin: Any, data: dict[str, Any]) -> User:
+        user: User = super().populate_user(request, sociallogin, data)
+        parts = (data.get("first_name"), data.get("last_name"))
+        name = str(data.get("name") or " ".join(part for part in parts if part))
+        user.name = clean_name(name)
+        return user
+
+    def save_user(self, request: HttpRequest, sociallogin: Any, form: Any = None) -> User:
+        user: User = super().save_user(request, sociallogin, form)
+        ensure_personal_workspace(user)
+        return user
+
+    def on_authentication_error(
+        self,
+        request: HttpRequest,
+        provider: Any,
+        error: Any = None,
+        exception: Exception | None = None,
+        extra_context: dict[str, Any] | None = None,
+    ) -> None:
+        logger.warning("sign-in by %s failed: %s %s", provider, error, exception or "")
+
+
+class InvitedSignup:
+    """Part of a sign-up form: where an invitation is needed, only the invited address is taken."""
+
+    def clean_email(self) -> str:
+        email: str = super().clean_email()  # type: ignore[misc]
+        request = allauth_context.request
+        if not sign_up.is_open_for(request, email):
+            invited = sign_up.invited_email(request)
+            raise ValidationError(
+                _("You were invited as %(invited)s. Sign up with that address."),
+                params={"invited": invited},
+            )
+        return email
+
+
+class SocialSignupForm(InvitedSignup, BaseSocialSignupForm):  # type: ignore[misc]
+    """Sign-up form after a provider that told no address which could be used."""
+
+
+class EvenSignupForm(InvitedSignup, SignupForm):  # type: ignore[misc]
     """Sign-up that takes the same time whether or not the address is registered.
 
     With a registered address, the work of a new account is done and undone. The mail to that address

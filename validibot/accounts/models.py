@@ -36,7 +36,7 @@ class User(AbstractUser):
     username = None  # type: ignore[assignment]
     first_name = None  # type: ignore[assignment]
     last_name = None  # type: ignore[assignment]
-    name = models.CharField(max_length=150, blank=True)
+    name = models.CharField(_("name"), max_length=150, blank=True)
     email = models.EmailField(unique=True)
     service_of = models.ForeignKey(
         "Organisation",
@@ -46,6 +46,8 @@ class User(AbstractUser):
         on_delete=models.CASCADE,
         related_name="service_accounts",
     )
+    # A name of the IANA database. Empty: the site's time zone.
+    time_zone = models.CharField(_("time zone"), max_length=50, blank=True)
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []

@@ -81,7 +81,7 @@ class MaintenanceMiddleware:
 def _closed(request: HttpRequest) -> HttpResponse:
     answer: HttpResponse
     if problems.wants_page(request):
-        answer = render(request, "web/maintenance.html", status=503)
+        answer = render(request, "web/maintenance.html", {"navigation": None}, status=503)
     else:
         answer = problems.response(503, _DETAIL, "MAINTENANCE")
     answer.headers["Retry-After"] = str(RETRY_SECONDS)

@@ -1,10 +1,11 @@
-"""Rows of the whole deployment: the maintenance flag, mails that wait for a task, and limits."""
+"""Rows of the whole deployment: site settings, maintenance flag, mails that wait for a task, limits."""
 
 import uuid
 from typing import Annotated
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from pydantic import AfterValidator
 
 
@@ -14,6 +15,48 @@ def _check_uuid(text: str) -> str:
 
 # A row's UUID as the argument of a task: arguments are JSON.
 type RowId = Annotated[str, AfterValidator(_check_uuid)]
+
+
+class SignUp(models.TextChoices):
+    """Choices of the site setting `sign_up`."""
+
+    OPEN = "open", _("Open to everybody")
+    INVITATION = "invitation", _("By invitation only")
+    CLOSED = "closed", _("Closed")
+
+
+class SiteSettings(models.Model):
+    """Settings of the whole site, edited in the admin site: the one row of this table."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
+    sign_up = models.CharField(
+        _("sign-up"),
+        max_length=20,
+        choices=SignUp,
+        default=SignUp.OPEN,
+        help_text=_("Who may make an account. Existing accounts can always sign in."),
+    )
+    banner = models.CharField(
+        _("banner"),
+        max_length=500,
+        blank=True,
+        help_text=_("A text at the top of every page. Empty: no banner."),
+    )
+
+    class Meta:
+        verbose_name = _("site settings")
+        verbose_name_plural = _("site settings")
+        constraints = [
+            models.CheckConstraint(condition=models.Q(id=1), name="site_settings_is_one_row")
+        ]
+
+    def __str__(self) -> str:
+        return "Site settings"
+
+    @classmethod
+    def load(cls) -> "SiteSettings":
+        """Return the row, or an unsaved one with the defaults."""
+        return cls.objects.first() or cls()
 
 
 class Maintenance(models.Model):

@@ -146,7 +146,7 @@ def _answer(request: HttpRequest, status: int, detail: str, code: str) -> HttpRe
     if wants_page(request):
         context: dict[str, Any] = {"status": status, "detail": detail}
         if code == "UNAVAILABLE":  # who is signed in stands in the database
-            context |= {"user": None, "messages": ()}
+            context |= {"user": None, "messages": (), "navigation": None}
         return render(request, "web/error.html", context, status=status)
     return response(status, detail, code)
 

@@ -9,11 +9,14 @@ from functools import cached_property, wraps
 from typing import Any, Concatenate
 
 from django.contrib.auth.decorators import login_required
+from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
 from validibot.accounts.models import Organisation, User
 from validibot.accounts.scope import NotAMember, Scope, scope_of
+from validibot.accounts.sign_up import is_open
+from validibot.core.models import SiteSettings
 
 type View[**P, R] = Callable[Concatenate[HttpRequest, Scope, P], R]
 
@@ -57,7 +60,7 @@ def page(
 
 
 class Navigation:
-    """The organisations that the navigation offers; read from the database when a template asks."""
+    """Content of every page; read from the database when a template asks."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
@@ -71,6 +74,19 @@ class Navigation:
         return list(
             Organisation.objects.filter(memberships__user=user).order_by("name")[:MAX_ORGANISATIONS]
         )
+
+    @cached_property
+    def banner(self) -> str:
+        """The banner of the site; none while the database does not answer."""
+        try:
+            return SiteSettings.load().banner
+        except (DatabaseError, InterfaceError):
+            return ""
+
+    @cached_property
+    def can_sign_up(self) -> bool:
+        """Whether this browser may make an account."""
+        return is_open(self._request)
 
     @cached_property
     def current(self) -> Organisation | None:

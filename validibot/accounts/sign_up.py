@@ -1,0 +1,39 @@
+"""Rules of sign-up: the site setting `sign_up`, and invitations.
+
+The page of an invitation calls `remember_invitation`, after it has verified the link. From then on
+this browser may sign up with the invited address, and only with it: one link makes one account.
+"""
+
+from django.http import HttpRequest
+
+from validibot.core.models import SignUp, SiteSettings
+
+_INVITED = "invited_email"
+
+
+def remember_invitation(request: HttpRequest, email: str) -> None:
+    """Let this browser sign up with `email`, for which a valid invitation was shown."""
+    request.session[_INVITED] = email.lower()
+
+
+def invited_email(request: HttpRequest) -> str:
+    """Return the address that this browser was invited with, "" if it was not."""
+    return str(request.session.get(_INVITED, ""))
+
+
+def is_open(request: HttpRequest) -> bool:
+    """Return whether this browser may sign up, with some address."""
+    match SiteSettings.load().sign_up:
+        case SignUp.OPEN:
+            return True
+        case SignUp.INVITATION:
+            return bool(invited_email(request))
+        case _:
+            return False
+
+
+def is_open_for(request: HttpRequest, email: str) -> bool:
+    """Return whether this browser may sign up with `email`."""
+    if SiteSettings.load().sign_up == SignUp.INVITATION:
+        return bool(email) and email.lower() == invited_email(request)
+    return is_open(request)
