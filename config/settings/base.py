@@ -20,7 +20,7 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 # Apps with rows or tasks: all that the worker needs.
-_PRODUCT = [
+WORKER_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "validibot.core",
@@ -50,7 +50,7 @@ _PUBLIC = [
     "validibot.api",
     "validibot.setup",
 ]
-INSTALLED_APPS = _PRODUCT + (_PUBLIC if APP_ROLE == "web" else [])
+INSTALLED_APPS = WORKER_APPS + (_PUBLIC if APP_ROLE == "web" else [])
 
 ROOT_URLCONF = f"config.urls_{APP_ROLE}"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -243,6 +243,7 @@ RETENTION_DAYS: dict[str, int | None] = {
     "pending_mails": 1,  # they hold links that open accounts
     "limits": 0,  # counts of failures, after they expired
     "sessions": env.int("RETENTION_SESSIONS", default=0),  # after they expired
+    "session_list": 0,  # addresses and browsers, after their sessions were removed
     "events": env.int("RETENTION_EVENTS", default=365),
     "receipts": env.int("RETENTION_RECEIPTS", default=90),
     "attempts": env.int("RETENTION_ATTEMPTS", default=90),

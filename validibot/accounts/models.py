@@ -47,7 +47,9 @@ class User(AbstractUser):
         related_name="service_accounts",
     )
     # A name of the IANA database. Empty: the site's time zone.
-    time_zone = models.CharField(_("time zone"), max_length=50, blank=True)
+    time_zone = models.CharField(
+        _("time zone"), max_length=50, blank=True, default="", db_default=""
+    )
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []

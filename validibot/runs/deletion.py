@@ -15,6 +15,7 @@ from django.db.models import Q, QuerySet, Sum
 from django.tasks import task
 from django.utils import timezone
 
+from validibot.accounts.deletion import delete_user_rows
 from validibot.accounts.models import Organisation, User
 from validibot.core.models import RowId
 from validibot.core.storage import StorageError, get_storage
@@ -101,7 +102,7 @@ def delete_user(user_id: int, workspace_id: int) -> None:
     """Delete a user with the personal workspace; runs in other organisations stay."""
     if workspace_id:
         delete_organisation.func(workspace_id)
-    User.objects.filter(pk=user_id).delete()
+    delete_user_rows(user_id)
 
 
 @task

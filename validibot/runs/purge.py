@@ -43,6 +43,7 @@ _FOLDER = re.compile(
     rf"|submissions/\d+/(?P<submission>{_UUID_TEXT}))/"
 )
 # Tables of apps that not every process has installed.
+_SESSION_LIST = "DELETE FROM usersessions_usersession WHERE id IN (SELECT id FROM usersessions_usersession WHERE last_seen_at < %s AND session_key NOT IN (SELECT session_key FROM django_session) LIMIT %s)"
 _SESSIONS = "DELETE FROM django_session WHERE session_key IN (SELECT session_key FROM django_session WHERE expire_date < %s LIMIT %s)"
 _DEAD_JOBS = "DELETE FROM procrastinate_jobs WHERE id IN (SELECT id FROM procrastinate_jobs WHERE status IN ('failed', 'aborted', 'cancelled') AND scheduled_at < %s LIMIT %s)"
 
@@ -225,6 +226,7 @@ _KINDS: Mapping[str, Callable[[dt.datetime], int]] = {
     "pending_mails": _pending_mails,
     "limits": _limits,
     "sessions": _statement(_SESSIONS, "django_session"),
+    "session_list": _statement(_SESSION_LIST, "usersessions_usersession"),
     "events": _events,
     "receipts": _receipts,
     "attempts": _attempts,

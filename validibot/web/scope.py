@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cached_property, wraps
 from typing import Any, Concatenate
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
@@ -82,6 +83,11 @@ class Navigation:
             return SiteSettings.load().banner
         except (DatabaseError, InterfaceError):
             return ""
+
+    @property
+    def has_providers(self) -> bool:
+        """Whether other providers can be linked to an account."""
+        return bool(settings.SOCIALACCOUNT_PROVIDERS)
 
     @cached_property
     def can_sign_up(self) -> bool:

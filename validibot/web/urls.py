@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from validibot.web import accounts, runs, stream, workflows
+from validibot.web import account_data, accounts, profile, runs, stream, workflows
 
 _workflow = [
     path("", workflows.workflow, name="workflow"),
@@ -26,6 +26,10 @@ _organisation: list[URLPattern | URLResolver] = [
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="home"), name="root"),
     path("app/", accounts.home, name="home"),
+    path("app/users/profile/", profile.profile, name="profile"),
+    path("app/users/data/", account_data.account_data, name="account-data"),
+    path("app/users/data/export/", account_data.export, name="account-export"),
+    path("app/users/delete/", account_data.delete_account, name="delete-account"),
     path("app/users/api-key/", accounts.api_keys, name="api-keys"),
     path("app/users/api-key/<int:pk>/revoke/", accounts.revoke_api_key, name="revoke-api-key"),
     path("app/orgs/<ident:org>/", include(_organisation)),

@@ -70,7 +70,7 @@ def test_banner_is_escaped_on_every_page() -> None:
 
 
 def test_admin_list_of_site_settings_opens_the_one_form(client: Client) -> None:
-    client.force_login(UserFactory(is_staff=True, is_superuser=True))
+    client.force_login(UserFactory.create(is_staff=True, is_superuser=True))
 
     form = client.get(reverse("admin:core_sitesettings_changelist"), follow=True)
     client.post(form.redirect_chain[-1][0], {"sign_up": "closed", "banner": "Hello"})
