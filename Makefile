@@ -64,8 +64,8 @@ check: dev ## lint, type checks and static checks
 fmt: dev ## format the code
 	@$(PYTHON) -m ruff check --fix --quiet . ; $(PYTHON) -m ruff format --quiet . && .venv/bin/djlint --reformat --quiet validibot
 
-mutate: dev ## change the code of runs and dispatch, and list the changes that no test notices (M='validibot.runs.states*')
-	@nice $(PYTHON) -m tests.mutation $(if $(M),'$(M)') && $(PYTHON) -m mutmut results
+mutate: dev ## change the code of runs and dispatch, and list the changes that no test notices (SAMPLE=1000 M='validibot.runs.states*')
+	@nice $(PYTHON) -m tests.mutation $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(M),'$(M)')
 
 bench: dev ## measure what docs/benchmarks.md promises
 	@$(PYTHON) -m tests.bench
