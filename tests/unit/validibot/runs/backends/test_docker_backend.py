@@ -1,27 +1,26 @@
-"""Docker backend with an engine in memory: the containers it asks for, their state and their end."""
+"""Docker backend with an engine in memory: the containers that it asks for, and their states."""
 
-import json
-import logging
-import threading
-from collections.abc import Callable, Mapping, Set as AbstractSet
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Set as AbstractSet
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
-from pytest_django import Settings
 
 from containers import (
     ContainerExit,
     ContainerRefused,
-    ContainerSpec,
-    EngineUnavailable,
     ImageMissing,
     Network,
 )
-from containers.resources import CallbackNetwork
-from tests.waiting import until
+from tests.unit.validibot.runs.backends.fake_engine import (
+    DIGEST,
+    UNREACHABLE,
+    FakeContainer,
+    FakeEngine,
+    backend,
+    folder_of,
+    store,
+)
 from validibot.runs.backends.base import (
     ExecutionState,
     LaunchError,
@@ -30,141 +29,6 @@ from validibot.runs.backends.base import (
     StateUnavailable,
 )
 from validibot.runs.backends.docker import backend as docker, watch
-
-ENVELOPE = Path(__file__).parents[5] / "tests/contract/envelopes/fmu.json"
-DIGEST = f"sha256:{'d' * 64}"
-UNREACHABLE = EngineUnavailable("The engine does not answer.")
-
-
-@dataclass
-class FakeContainer:
-    """A container that runs until the test or a limit ends it."""
-
-    name: str
-    own_labels: Mapping[str, str]
-    lines: list[str] = field(default_factory=list)
-    ended: ContainerExit | None = None
-    graces: list[float] = field(default_factory=list)
-    removed: bool = False
-    unreachable: bool = False
-    _end: threading.Event = field(default_factory=threading.Event)
-
-    def end(self, ended: ContainerExit) -> None:
-        self.ended = ended
-        self._end.set()
-
-    def exit(self) -> ContainerExit | None:
-        return self.ended
-
-    def labels(self) -> Mapping[str, str]:
-        if self.unreachable:
-            raise UNREACHABLE
-        return self.own_labels
-
-    def terminate(self, *, grace: float) -> None:
-        self.graces.append(grace)
-        self.end(ContainerExit(signal=15, terminated=True))
-
-    def follow(self, on_line: Callable[[str], object], *, max_bytes: int) -> None:
-        for line in self.lines:
-            on_line(line[:max_bytes])
-
-    def wait(self) -> ContainerExit:
-        assert self._end.wait(10)
-        assert self.ended
-        return self.ended
-
-    def remove(self) -> None:
-        if self.unreachable:
-            raise UNREACHABLE
-        self.removed = True
-
-
-@dataclass
-class FakeEngine:
-    """An engine that keeps its containers in memory; `errors` are raised by the methods named."""
-
-    image_user: str = "1000:1000"
-    errors: dict[str, Exception] = field(default_factory=dict)
-    specs: list[ContainerSpec] = field(default_factory=list)
-    containers: dict[str, FakeContainer] = field(default_factory=dict)
-
-    def digest(self, image: str) -> str:
-        self._fail("digest")
-        return DIGEST
-
-    def user(self, image: str) -> str:
-        assert image.endswith(f"@{DIGEST}")
-        return self.image_user
-
-    def start(self, spec: ContainerSpec) -> FakeContainer:
-        self._fail("start")
-        self.specs.append(spec)
-        self.containers[spec.name] = FakeContainer(spec.name, spec.labels)
-        return self.containers[spec.name]
-
-    def find(self, name: str) -> FakeContainer | None:
-        self._fail("find")
-        return self.containers.get(name)
-
-    def sweep_if(self, unwanted: Callable[[AbstractSet[str]], AbstractSet[str]]) -> list[str]:
-        self._fail("sweep_if")
-        return sorted(unwanted(self.containers.keys()))
-
-    def callback_network(self) -> CallbackNetwork:
-        return CallbackNetwork("callback", "172.18.0.1")
-
-    def _fail(self, method: str) -> None:
-        if error := self.errors.get(method):
-            raise error
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
-    made = FakeEngine()
-    monkeypatch.setattr(docker, "engine", lambda owner: made)
-    monkeypatch.setattr(watch, "_CHECK_INTERVAL", 0.01)
-    return made
-
-
-@pytest.fixture
-def request_(settings: Settings, tmp_path: Path) -> LaunchRequest:
-    """A launch whose envelope is stored."""
-    settings.DATA_ROOT = tmp_path.as_uri()
-    attempt = uuid4()
-    folder = tmp_path / "attempts" / str(attempt)
-    folder.mkdir(parents=True)
-    (folder / "model.fmu").write_bytes(b"PK")
-    store(folder / "input.json", callback_url="http://worker:8001/internal/callbacks/")
-    return LaunchRequest(
-        run_id=uuid4(),
-        attempt_id=attempt,
-        job="validator-fmu",
-        image="validibot/fmu:1",
-        command=(),
-        input_uri=(folder / "input.json").as_uri(),
-        output_uri=(folder / "output.json").as_uri(),
-        capability_url="http://worker:8001/internal/capabilities/",
-        timeout_seconds=60,
-        memory_mb=512,
-    )
-
-
-def store(path: Path, *, callback_url: str) -> None:
-    envelope = json.loads(ENVELOPE.read_text())
-    envelope["input_files"] = [
-        item | {"uri": (path.parent / "model.fmu").as_uri()} for item in envelope["input_files"]
-    ]
-    envelope["context"]["callback_url"] = callback_url
-    path.write_text(json.dumps(envelope))
-
-
-def folder_of(request: LaunchRequest) -> Path:
-    return Path(request.input_uri.removeprefix("file://")).parent
-
-
-def backend(**options: Any) -> docker.DockerBackend:
-    return docker.DockerBackend("default", {"OPTIONS": options})
 
 
 @pytest.fixture
@@ -385,101 +249,3 @@ def test_unreachable_engine_leaves_state_unknown(
 
     with pytest.raises(StateUnavailable, match="does not answer"):
         ask(backend())
-
-
-class Ending:
-    """Receives the final state of an execution."""
-
-    def __init__(self) -> None:
-        self.states: list[ExecutionState] = []
-
-    def __call__(self, state: ExecutionState) -> None:
-        self.states.append(state)
-
-    def wait(self) -> ExecutionState:
-        until(lambda: bool(self.states))
-        [state] = self.states
-        return state
-
-
-def test_end_of_container_is_reported_before_its_removal(
-    engine: FakeEngine, request_: LaunchRequest
-) -> None:
-    removed_before: list[bool] = []
-    ending = Ending()
-
-    def on_end(state: ExecutionState) -> None:
-        removed_before.append(container.removed)
-        ending(state)
-
-    name = backend().launch(replace(request_, on_end=on_end)).execution
-    container = engine.containers[name]
-    container.end(ContainerExit())
-
-    state = ending.wait()
-    until(lambda: container.removed)
-    assert (state.phase, state.execution) == (Phase.SUCCEEDED, name)
-    assert (removed_before, container.graces) == ([False], [])
-
-
-def test_end_is_reported_although_engine_is_gone(
-    engine: FakeEngine, request_: LaunchRequest
-) -> None:
-    ending = Ending()
-    name = backend().launch(replace(request_, on_end=ending)).execution
-    engine.containers[name].unreachable = True
-    engine.containers[name].end(ContainerExit(lost=True))
-
-    state = ending.wait()
-
-    assert state.phase is Phase.FAILED
-    assert state.message.startswith("Its container ended with the Docker engine")
-
-
-def test_container_beyond_its_time_is_ended_as_timed_out(
-    engine: FakeEngine, request_: LaunchRequest
-) -> None:
-    ending = Ending()
-    name = backend().launch(replace(request_, on_end=ending, timeout_seconds=0)).execution
-
-    assert ending.wait().phase is Phase.TIMED_OUT
-
-    container = engine.containers[name]
-    until(lambda: container.removed)
-    assert set(container.graces) == {watch.GRACE_SECONDS}
-    # Reported: another container of this name ends as what it is.
-    assert backend().state(name).phase is Phase.FAILED
-
-
-def test_container_beyond_its_output_limit_is_killed(
-    engine: FakeEngine, request_: LaunchRequest
-) -> None:
-    ending = Ending()
-    (folder_of(request_) / "big").write_bytes(bytes(1024 * 1024))
-
-    name = backend(output_mb=1).launch(replace(request_, on_end=ending)).execution
-
-    state = ending.wait()
-    assert (state.phase, state.message) == (
-        Phase.FAILED,
-        "It wrote more than the 1 MB that it may write.",
-    )
-    assert set(engine.containers[name].graces) == {0}
-
-
-def test_container_log_is_copied_into_worker_log(
-    request_: LaunchRequest, caplog: pytest.LogCaptureFixture
-) -> None:
-    container = FakeContainer("attempt-1", {}, lines=["hello"])
-    container.end(ContainerExit())
-    ending = Ending()
-
-    with caplog.at_level(logging.INFO, watch.__name__):
-        watch.Watch(
-            container=container,  # type: ignore[arg-type]
-            request=replace(request_, on_end=ending),
-            max_output_bytes=2**20,
-        ).start()
-        ending.wait()
-
-    assert "validator: hello" in caplog.messages
