@@ -30,11 +30,10 @@ from devenv.gcp.identity.accounts_api import AccountsApi
 from devenv.gcp.identity.credentials import CredentialsApi
 from devenv.gcp.identity.identity import Identity, bearer
 from devenv.gcp.intercept import authority
-from devenv.gcp.intercept.doors import Handler, PlainDoor, ProxyDoor, SocketListener
+from devenv.gcp.intercept.doors import AsgiServer, Handler, PlainDoor, ProxyDoor, SocketListener
 from devenv.gcp.intercept.endpoints import Endpoints, port
 from devenv.gcp.intercept.ports import Ports
 from devenv.gcp.intercept.router import Hosts, Router, SiteCheck, certified
-from devenv.gcp.intercept.web import AsgiServer
 from devenv.gcp.journal import Journal
 from devenv.gcp.locations import location_rpcs
 from devenv.gcp.metadata import MetadataServer

@@ -9,7 +9,6 @@ READING = (
     "design_days",
     "engine",
     "files",
-    "macros",
     "model",
     "prepare",
     "text",
