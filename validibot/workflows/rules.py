@@ -7,6 +7,7 @@ validator by the input model of its type in `validibot_shared`.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from django.core.exceptions import ValidationError
@@ -24,17 +25,39 @@ _EXTENSION = re.compile(r"\.[a-z0-9]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """A problem of a step's settings at a place of keys and indexes."""
+
+    place: tuple[str | int, ...]
+    message: str
+
+    def __str__(self) -> str:
+        where = ".".join(map(str, self.place))
+        return f"`{where}`: {self.message}" if where else self.message
+
+
 def check_config(config: Any, *, validator: str, engine: str, validation_type: str) -> None:
     """Check the settings of a step against the schema of its validator; `validator` is its title."""
+    problems = config_problems(
+        config, validator=validator, engine=engine, validation_type=validation_type
+    )
+    if problems:
+        raise ValidationError({"config": [str(each) for each in problems[:5]]})
+
+
+def config_problems(
+    config: Any, *, validator: str, engine: str, validation_type: str
+) -> list[ConfigProblem]:
+    """Return all problems of the settings of a step. Raises ValidationError for unknown engines."""
     if not isinstance(config, Mapping):
-        raise ValidationError({"config": "The configuration must be a JSON object."})
+        return [ConfigProblem((), "The configuration must be a JSON object.")]
     problems = [] if engine else [*_wrong_severities(config)]
-    model = _config_model(engine, validation_type)
+    model = config_model(engine, validation_type)
     if model is not None:
         inputs = config if engine else validator_inputs(config)
         problems += [*_unknown(model, inputs, validator), *_invalid(model, inputs)]
-    if problems:
-        raise ValidationError({"config": problems[:5]})
+    return problems
 
 
 def validator_inputs(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,20 +121,19 @@ def check_constants(constants: Any) -> None:
         names.add(name)
 
 
-def _wrong_severities(config: Mapping[str, Any]) -> Iterator[str]:
+def _wrong_severities(config: Mapping[str, Any]) -> Iterator[ConfigProblem]:
     severities = config.get(SEVERITIES, {})
     if not isinstance(severities, Mapping):
-        yield f"`{SEVERITIES}` must be an object of severities by code of the finding."
+        message = "This must be an object of severities by code of the finding."
+        yield ConfigProblem((SEVERITIES,), message)
         return
     for code, severity in severities.items():
         if severity not in _SEVERITIES:
-            yield (
-                f"`{SEVERITIES}.{code}` is {severity!r}; it must be one of: "
-                f"{', '.join(_SEVERITIES)}."
-            )
+            message = f"{severity!r} is no severity; use one of: {', '.join(_SEVERITIES)}."
+            yield ConfigProblem((SEVERITIES, str(code)), message)
 
 
-def _config_model(engine: str, validation_type: str) -> type[BaseModel] | None:
+def config_model(engine: str, validation_type: str) -> type[BaseModel] | None:
     """Return the schema of a validator's settings, or None if any object is allowed."""
     if engine:
         try:
@@ -121,15 +143,21 @@ def _config_model(engine: str, validation_type: str) -> type[BaseModel] | None:
     return settings_of(validation_type)
 
 
-def _unknown(model: type[BaseModel], config: Mapping[str, Any], owner: str) -> Iterator[str]:
+def _unknown(
+    model: type[BaseModel],
+    config: Mapping[str, Any],
+    owner: str,
+    around: tuple[str | int, ...] = (),
+) -> Iterator[ConfigProblem]:
     """Yield a message for each unknown name; models of containers would ignore it."""
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
     known = ", ".join(f"`{name}`" for name in sorted(fields)) or "none"
     for name, value in config.items():
         if name not in fields:
-            yield f"`{name}` is not a setting of {owner}; allowed: {known}."
+            message = f"This is not a setting of {owner}; allowed: {known}."
+            yield ConfigProblem((*around, name), message)
         elif (nested := _nested_model(fields[name].annotation)) and isinstance(value, Mapping):
-            yield from _unknown(nested, value, f"{owner}, {name}")
+            yield from _unknown(nested, value, f"{owner}, {name}", (*around, name))
 
 
 def _nested_model(annotation: Any) -> type[BaseModel] | None:
@@ -140,15 +168,14 @@ def _nested_model(annotation: Any) -> type[BaseModel] | None:
     )
 
 
-def _invalid(model: type[BaseModel], config: Mapping[str, Any]) -> Iterator[str]:
+def _invalid(model: type[BaseModel], config: Mapping[str, Any]) -> Iterator[ConfigProblem]:
     try:
         model.model_validate(config)
     except InvalidModel as error:
         for fault in error.errors(include_url=False):
             if fault["type"] == "extra_forbidden":
                 continue  # reported above, with the allowed names
-            where = ".".join(str(part) for part in fault["loc"])
             reason = str(fault.get("ctx", {}).get("error", fault["msg"])).rstrip(".")
             if fault["type"].startswith(("greater_than", "less_than")):
                 reason = f"{reason}, not {fault['input']}"
-            yield f"`{where}`: {reason}." if where else f"{reason}."
+            yield ConfigProblem(fault["loc"], f"{reason}.")

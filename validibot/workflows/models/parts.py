@@ -103,20 +103,35 @@ class Step(VersionPart):
         return self.workflow_id
 
     def clean(self) -> None:
-        if self.validator_id:
-            rules.check_config(
-                self.config,
-                validator=self.validator.title,
-                engine=self.validator.engine,
-                validation_type=self.validator.validation_type,
-            )
-        if self.weather:
-            if not self.validator.takes_weather:
-                raise ValidationError({"weather": f"{self.validator.title} takes no weather."})
+        if not self.validator_id:
+            return
+        problems: dict[str, list[str]] = {}
+        for check in (self._check_config, self._check_weather):
             try:
-                self.weather = WeatherFile.named(self.weather).name
-            except WeatherUnknown as error:
-                raise ValidationError({"weather": str(error)}) from None
+                check()
+            except ValidationError as error:
+                problems |= error.message_dict
+        if problems:
+            raise ValidationError(problems)
+
+    def _check_config(self) -> None:
+        rules.check_config(
+            self.config,
+            validator=self.validator.title,
+            engine=self.validator.engine,
+            validation_type=self.validator.validation_type,
+        )
+
+    def _check_weather(self) -> None:
+        """Replace the name of the weather by the one that the catalogue has."""
+        if not self.weather:
+            return
+        if not self.validator.takes_weather:
+            raise ValidationError({"weather": f"{self.validator.title} takes no weather."})
+        try:
+            self.weather = WeatherFile.named(self.weather).name
+        except WeatherUnknown as error:
+            raise ValidationError({"weather": str(error)}) from None
 
 
 class Severity(models.TextChoices):

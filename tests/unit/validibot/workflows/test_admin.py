@@ -164,7 +164,7 @@ def test_deletion_of_frozen_step_makes_next_version(admin: Client, step: Step) -
 def test_unknown_setting_of_step_is_refused(admin: Client, step: Step) -> None:
     page = save(admin, step, "true", config='{"schmea": 1}', validator=str(json_schema().pk))
 
-    assert "`schmea` is not a setting of JSON Schema" in page
+    assert "`schmea`: This is not a setting of JSON Schema" in page
 
 
 def json_schema() -> Validator:

@@ -116,7 +116,11 @@ def test_freeze_returns_steps_of_latest_edit(step: Step) -> None:
 @pytest.mark.parametrize(
     ("engine", "config", "message"),
     [
-        ("json_schema", {"schmea": 1}, "`schmea` is not a setting of JSON Schema; allowed: `docum"),
+        (
+            "json_schema",
+            {"schmea": 1},
+            "`schmea`: This is not a setting of JSON Schema; allowed: `docum",
+        ),
         ("json_schema", {}, "`schema`: Field required"),
         ("json_schema", {"schema": {"type": "no such type"}}, "The schema is invalid at /type"),
         ("xml_schema", {"schema": "<xs:schema"}, "The schema is not XML"),
@@ -133,11 +137,17 @@ def test_wrong_config_of_engine_is_refused(engine: str, config: object, message:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"simulation": {"stop": 2}}, "`stop` is not a setting of .*, simulation; allowed"),
+        (
+            {"simulation": {"stop": 2}},
+            "`simulation.stop`: This is not a setting of .*, simulation; allowed",
+        ),
         ({"simulation": {"stop_time": -1}}, "`simulation.stop_time`: Input should be greater"),
         ([], "must be a JSON object"),
-        ({"finding_severities": {"E1": "BAD"}}, "`finding_severities.E1` is 'BAD'; it must be one"),
-        ({"finding_severities": "WARNING"}, "`finding_severities` must be an object"),
+        (
+            {"finding_severities": {"E1": "BAD"}},
+            "`finding_severities.E1`: 'BAD' is no severity; use one",
+        ),
+        ({"finding_severities": "WARNING"}, "`finding_severities`: This must be an object"),
     ],
 )
 def test_wrong_config_of_container_is_refused(config: object, message: str) -> None:
