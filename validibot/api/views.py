@@ -184,7 +184,7 @@ class RunCancelView(APIView):
         responses=schema.answers(run_documents.RunDocument, 409),
     )
     def post(self, request: Request, org: str, run: UUID) -> HttpResponse:
-        scope = _scope(request, org)
+        scope = _scope(request, org, "run.view_own")
         found = _run(scope, run)
         if not may_cancel(scope, found):
             raise _refused(

@@ -1,0 +1,132 @@
+"""The policy table of all routes: who may call which with what method.
+
+A route that has no entry here fails `tests/house/test_routes.py`, and a route that answers otherwise
+fails `tests/unit/validibot/test_policy.py`. To add a route, write a line into the part of `POLICY` that
+it belongs to: the methods it takes, each with the permission of `accounts.scope` that it needs (or one
+of the words below). Where the route holds a new kind of id, `World.ids` in that test needs one, too.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.urls import URLPattern, URLResolver, get_resolver
+
+URLCONFS = ("config.urls_web", "config.urls_worker")
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRule:
+    """The permission that a method of a route needs.
+
+    Without the permission `sees` the answer is 404, as for a stranger; without `needs` it is 403.
+    """
+
+    needs: str
+    sees: str = ""
+
+
+ANYONE = "anyone"  # no account is needed
+SIGNED_IN = "signed in"  # every user, for that user's own things
+STAFF = "staff"  # operators
+QUEUE = "queue"  # the queue, the scheduler and the validators, on the private worker
+LAUNCH = "run.launch"
+# The run in question belongs to the owner: those who see their own runs only do not find it.
+RUN = RouteRule("run.view_all", sees="run.view_all")
+CANCEL = RouteRule("run.cancel_all", sees="run.view_all")
+
+Methods = dict[str, str | RouteRule]
+PUBLIC: dict[str, Methods] = {
+    "health/": {"*": ANYONE},
+    "health/ready/": {"*": ANYONE},
+    "": {"*": ANYONE},
+}
+# Routes of libraries, by what their addresses begin with.
+LIBRARIES = {"accounts/": SIGNED_IN, "admin/": STAFF}
+# Pages of libraries for people who are not signed in, by the names of their routes.
+PUBLIC_ACCOUNT_PAGES = {
+    *("account_login", "account_signup", "account_inactive", "account_confirm_email"),
+    *("account_email_verification_sent", "account_reset_password", "account_reset_password_done"),
+    *("account_reset_password_from_key", "account_reset_password_from_key_done"),
+    *("account_confirm_login_code", "account_logout", "login", "logout"),
+    *("socialaccount_login_cancelled", "socialaccount_login_error", "openid_connect_login"),
+    "openid_connect_callback",
+}
+_ORG = "app/orgs/<ident:org>/"
+PAGES: dict[str, Methods] = {
+    "app/": {"*": SIGNED_IN},
+    "app/users/profile/": {"GET": SIGNED_IN, "POST": SIGNED_IN},
+    "app/users/data/": {"GET": SIGNED_IN},
+    "app/users/data/export/": {"GET": SIGNED_IN},
+    "app/users/delete/": {"GET": SIGNED_IN, "POST": SIGNED_IN},
+    "app/users/api-key/": {"GET": SIGNED_IN, "POST": SIGNED_IN},
+    "app/users/api-key/<int:pk>/revoke/": {"POST": SIGNED_IN},
+    f"{_ORG}workflows/": {"GET": "workflow.view"},
+    f"{_ORG}workflows/<ident:slug>/": {"GET": "workflow.view", "POST": LAUNCH},
+    f"{_ORG}workflows/<ident:slug>/samples/<int:pk>/": {"GET": "workflow.view"},
+    f"{_ORG}workflows/<ident:slug>/samples/<int:pk>/launch/": {"POST": LAUNCH},
+    f"{_ORG}runs/": {"GET": "run.view_own"},
+    f"{_ORG}runs/<uuid:pk>/": {"GET": RUN},
+    f"{_ORG}runs/<uuid:pk>/stream/": {"*": RUN},
+    f"{_ORG}runs/<uuid:pk>/cancel/": {"POST": CANCEL},
+    f"{_ORG}runs/<uuid:pk>/steps/<int:order>/findings/": {"GET": RUN},
+    f"{_ORG}runs/<uuid:pk>/artifacts/<int:artifact_pk>/": {"GET": RUN},
+}
+_API = "api/v1/orgs/<ident:org>/"
+_WORKFLOW = f"{_API}workflows/<ident:workflow>/"
+API: dict[str, Methods] = {
+    "api/v1/schema/": {"GET": ANYONE},
+    "api/v1/auth/me/": {"GET": SIGNED_IN},
+    "api/v1/users/me/": {"GET": SIGNED_IN},
+    "api/v1/orgs/": {"GET": SIGNED_IN},
+    _API: {"GET": "workflow.view"},
+    f"{_API}workflows/": {"GET": "workflow.view"},
+    _WORKFLOW: {"GET": "workflow.view"},
+    f"{_WORKFLOW}runs/": {"POST": LAUNCH},
+    f"{_WORKFLOW}versions/<version:version>/": {"GET": "workflow.view"},
+    f"{_WORKFLOW}versions/<version:version>/runs/": {"POST": LAUNCH},
+    f"{_API}runs/": {"GET": "run.view_own"},
+    f"{_API}runs/<uuid:run>/": {"GET": RUN},
+    f"{_API}runs/<uuid:run>/events/": {"GET": RUN},
+    f"{_API}runs/<uuid:run>/evidence/": {"GET": RUN},
+    f"{_API}runs/<uuid:run>/evidence/contents/": {"GET": RUN},
+    f"{_API}runs/<uuid:run>/cancel/": {"POST": CANCEL},
+    f"{_API}runs/<uuid:run>/artifacts/<int:artifact>/": {"GET": RUN},
+}
+WORKER: dict[str, Methods] = {
+    "internal/tasks/": {"POST": QUEUE},
+    "internal/callbacks/": {"POST": QUEUE},
+    "internal/capabilities/": {"POST": QUEUE},
+    "internal/schedules/reconcile/": {"POST": QUEUE},
+    "internal/schedules/purge/": {"POST": QUEUE},
+}
+POLICY = PUBLIC | PAGES | API | WORKER
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of a URLconf: its pattern without the leading slash, and its name."""
+
+    urlconf: str
+    pattern: str
+    name: str
+
+    @property
+    def library(self) -> str:
+        """The word for those who may use the route, if it is one of a library."""
+        return next((who for start, who in LIBRARIES.items() if self.pattern.startswith(start)), "")
+
+
+def all_routes() -> Iterator[Route]:
+    """Yield every route of the product from its URLconfs."""
+    for urlconf in URLCONFS:
+        for pattern, name in _walk(get_resolver(urlconf).url_patterns):
+            yield Route(urlconf, pattern, name)
+
+
+def _walk(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for each in patterns:
+        pattern = prefix + str(each.pattern)
+        if isinstance(each, URLResolver):
+            yield from _walk(each.url_patterns, pattern)
+        else:
+            yield pattern, each.name or ""

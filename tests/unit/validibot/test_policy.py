@@ -1,0 +1,330 @@
+"""Every route answers every role, guest, stranger and key as the policy table says."""
+
+import io
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import transaction
+from django.test import Client
+from pytest_django import Settings
+
+from tests.factories import (
+    ApiKeyFactory,
+    ArtifactFactory,
+    MembershipFactory,
+    OrganisationFactory,
+    RunFactory,
+    StepFactory,
+    StepRunFactory,
+    UserFactory,
+)
+from tests.policy import (
+    ANYONE,
+    LAUNCH,
+    POLICY,
+    PUBLIC_ACCOUNT_PAGES,
+    QUEUE,
+    SIGNED_IN,
+    Route,
+    RouteRule,
+    all_routes,
+)
+from validibot.accounts import api_keys
+from validibot.accounts.models import ApiKey, Role, User, WorkflowGrant
+from validibot.accounts.scope import GUEST_PERMISSIONS, KEY_PERMISSIONS, PERMISSIONS
+from validibot.core.storage import get_storage
+from validibot.runs.models import Run
+from validibot.workflows.models import Sample
+
+pytestmark = pytest.mark.django_db
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_PLACEHOLDER = re.compile(r"([\w-]+)/<\w+:\w+>")
+_LIBRARY_PLACEHOLDER = re.compile(r"\(\?P<\w+>[^)]*\)|<(?:\w+:)?\w+>")
+_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
+
+
+@pytest.fixture(autouse=True)
+def _one_quiet_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Log nothing of thousands of requests, and let the stream use the connection of the test."""
+    monkeypatch.setattr("validibot.web.stream.in_thread", sync_to_async)
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who calls a route: a browser's session or an API key.
+
+    `permissions` are those in the organisation, None for who is neither member nor guest there.
+    """
+
+    name: str
+    client: Client = field(default_factory=Client)
+    headers: dict[str, str] = field(default_factory=dict)
+    signed_in: bool = True
+    permissions: frozenset[str] | None = None
+    sees_workflow: bool = True
+
+
+class World:
+    """An organisation with a workflow and a run of its owner, and people around it."""
+
+    def __init__(self) -> None:
+        self.owner = MembershipFactory.create(organisation__slug="acme").user
+        self.acme = self.owner.organisations.get()
+        step = StepFactory.create(workflow__organisation=self.acme)
+        run = RunFactory.create(workflow=step.workflow, user=self.owner)
+        uri = f"{settings.DATA_ROOT}/runs/{run.pk}/report.csv"
+        stored = get_storage(uri).create(uri, io.BytesIO(b"a,b"), mime_type="text/csv")
+        artifact = ArtifactFactory.create(
+            step_run=StepRunFactory.create(run=run, step=step),
+            uri=stored.uri,
+            storage_version=stored.version,
+            size_bytes=3,
+        )
+        sample = Sample.objects.create(
+            workflow=step.workflow, filename="a.json", content=b"{}", passes=True
+        )
+        self.workflow = step.workflow.slug
+        # The ids in paths, by the segment before them.
+        self.ids: dict[str, Any] = {
+            "orgs": "acme",
+            "workflows": self.workflow,
+            "versions": 1,
+            "samples": sample.pk,
+            "runs": run.pk,
+            "steps": 1,
+            "artifacts": artifact.pk,
+            "api-key": ApiKeyFactory.create().pk,
+        }
+
+    def path(self, pattern: str) -> str:
+        """Return a path that the pattern matches, of the objects of this organisation."""
+
+        def value(found: re.Match[str]) -> str:
+            return f"{found[1]}/{self.ids[found[1]]}"
+
+        return "/" + _PLACEHOLDER.sub(value, pattern)
+
+    def people(self) -> Iterator[Caller]:
+        """Yield the callers of pages: sessions."""
+        yield Caller("anonymous", signed_in=False)
+        yield self._session("stranger", MembershipFactory.create().user)
+        for role, permissions in PERMISSIONS.items():
+            yield self._session(role, self._member(role), permissions)
+        yield self._session("guest", self._guest(self.workflow), GUEST_PERMISSIONS | {LAUNCH})
+        other = self._session("guest of another", self._guest("other"), GUEST_PERMISSIONS)
+        yield Caller(**{**_fields(other), "sees_workflow": False})
+
+    def programs(self) -> Iterator[Caller]:
+        """Yield the callers of the API: the same people by their keys, narrower and service keys."""
+        yield Caller("no key", signed_in=False)
+        yield self._key("key of stranger", MembershipFactory.create().user)
+        for role, permissions in PERMISSIONS.items():
+            yield self._key(f"key of {role}", self._member(role), permissions)
+        yield self._key("key of guest", self._guest(self.workflow), GUEST_PERMISSIONS | {LAUNCH})
+        for scope, allowed in KEY_PERMISSIONS.items():
+            admin, permissions = self._member(Role.ADMIN), PERMISSIONS[Role.ADMIN] & allowed
+            yield self._key(f"{scope} key of admin", admin, permissions, scopes=scope)
+        service = UserFactory.create(service_of=self.acme)
+        MembershipFactory.create(organisation=self.acme, user=service, role=Role.AUTHOR)
+        yield self._key("service key", service, PERMISSIONS[Role.AUTHOR])
+
+    def _session(self, name: str, user: User, permissions: frozenset[str] | None = None) -> Caller:
+        caller = Caller(name, permissions=permissions)
+        caller.client.force_login(user)
+        return caller
+
+    def _key(
+        self,
+        name: str,
+        user: User,
+        permissions: frozenset[str] | None = None,
+        *,
+        scopes: str = "read launch manage",
+    ) -> Caller:
+        key, text = api_keys.issue(user, name)
+        ApiKey.objects.filter(pk=key.pk).update(scopes=scopes)
+        return Caller(name, headers={"Authorization": f"Bearer {text}"}, permissions=permissions)
+
+    def _member(self, role: str) -> User:
+        user: User = MembershipFactory.create(organisation=self.acme, role=role).user
+        return user
+
+    def _guest(self, workflow: str) -> User:
+        guest: User = UserFactory.create()
+        WorkflowGrant.objects.create(
+            organisation=self.acme, user=guest, workflow=workflow, access="launch"
+        )
+        return guest
+
+
+def _fields(caller: Caller) -> dict[str, Any]:
+    return {name: getattr(caller, name) for name in Caller.__slots__}
+
+
+def call(caller: Caller, method: str, path: str) -> Any:
+    """Return the answer of a request, which leaves nothing behind."""
+    with transaction.atomic():
+        answer = caller.client.generic(method, path, headers=caller.headers)
+        transaction.set_rollback(True)
+    return answer
+
+
+def expected(route: Route, rule: str | RouteRule, caller: Caller) -> int:
+    """Return the status of a refusal, or 0 if the caller is let in."""
+    is_api = route.pattern.startswith("api/")
+    if not caller.signed_in and rule != ANYONE:
+        return HTTPStatus.UNAUTHORIZED if is_api else HTTPStatus.FOUND
+    if rule in (ANYONE, SIGNED_IN):
+        return 0
+    rule = RouteRule(rule) if isinstance(rule, str) else rule
+    has = caller.permissions
+    if has is None or (rule.sees and rule.sees not in has):
+        return HTTPStatus.FORBIDDEN if has and "run.view_own" not in has else HTTPStatus.NOT_FOUND
+    if not caller.sees_workflow and "workflows/<" in route.pattern:
+        return HTTPStatus.NOT_FOUND
+    return 0 if rule.needs in has else HTTPStatus.FORBIDDEN
+
+
+def fault(route: Route, method: str, caller: Caller, path: str) -> str:
+    """Return how the answer differs from the policy, or an empty text."""
+    rules = POLICY[route.pattern]
+    rule = rules.get(method) or rules.get("*")
+    answer = call(caller, method, path)
+    status, told = answer.status_code, f"{caller.name}: {method} {path} answers"
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return f"{told} {status}"
+    if rule is None:
+        return "" if status == HTTPStatus.METHOD_NOT_ALLOWED else f"{told} {status}, not 405"
+    refusal = expected(route, rule, caller)
+    to_login = "/accounts/login/" in answer.headers.get("Location", "")
+    if refusal == HTTPStatus.FOUND:
+        is_refused = to_login or status == HTTPStatus.NOT_FOUND
+        return "" if is_refused else f"{told} {status}, not the sign-in page"
+    if refusal:
+        return "" if status == refusal else f"{told} {status}, not {refusal}"
+    is_let_in = status not in {*_REFUSED, HTTPStatus.METHOD_NOT_ALLOWED} and not to_login
+    return "" if is_let_in else f"{told} {status}, though it is allowed"
+
+
+def faults(routes: list[Route], world: World, callers: list[Caller]) -> str:
+    """Return all deviations by line; methods that a route does not take are tried by its owner only."""
+    owners = [each for each in callers if each.name in ("owner", "key of owner")]
+    return "\n".join(
+        found
+        for route in routes
+        for method in METHODS
+        for caller in (callers if {method, "*"} & set(POLICY[route.pattern]) else owners)
+        if (found := fault(route, method, caller, world.path(route.pattern)))
+    )
+
+
+def routes_of(*starts: str) -> list[Route]:
+    return [each for each in all_routes() if each.pattern.startswith(starts)]
+
+
+def test_pages_answer_each_role_as_the_policy_says() -> None:
+    world = World()
+
+    assert faults(routes_of("app/", "invitations/"), world, list(world.people())) == ""
+
+
+def test_api_answers_each_role_and_key_as_the_policy_says() -> None:
+    world = World()
+
+    assert faults(routes_of("api/"), world, list(world.programs())) == ""
+
+
+def test_objects_of_others_are_not_found_in_own_organisation() -> None:
+    """The ids of one organisation below the address of another, whose owner asks."""
+    world = World()
+    mine = MembershipFactory.create(organisation=OrganisationFactory.create(slug="mine"))
+    caller = Caller("owner of another", permissions=PERMISSIONS[Role.OWNER])
+    caller.client.force_login(mine.user)
+    wrong = []
+    for route in routes_of("app/orgs/", "api/v1/orgs/"):
+        if route.pattern.count("<") < 2:
+            continue
+        path = world.path(route.pattern).replace("/acme/", "/mine/")
+        for method in POLICY[route.pattern]:
+            status = call(caller, "GET" if method == "*" else method, path).status_code
+            if status != HTTPStatus.NOT_FOUND:
+                wrong.append(f"{method} {path} answers {status}, not 404")
+
+    assert "\n".join(wrong) == ""
+
+
+def test_account_pages_ask_for_sign_in_and_admin_for_staff() -> None:
+    world = World()
+    anonymous, owner = Caller("anonymous", signed_in=False), world._session("owner", world.owner)
+    wrong = []
+    for route in (each for each in all_routes() if each.library):
+        is_public = route.name in PUBLIC_ACCOUNT_PAGES
+        path = "/" + re.sub(r"[$^]", "", _LIBRARY_PLACEHOLDER.sub("1", route.pattern))
+        for caller in (anonymous, owner):
+            answer = call(caller, "GET", path)
+            is_moved = answer.status_code == HTTPStatus.MOVED_PERMANENTLY
+            to_login = is_moved or "/login/" in answer.headers.get("Location", "")
+            may = is_public or (caller is owner and route.library == SIGNED_IN)
+            if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or not (may or to_login):
+                wrong.append(f"{caller.name}: {path} answers {answer.status_code}")
+
+    assert "\n".join(wrong) == ""
+
+
+@pytest.mark.parametrize(
+    "path", [each for each, rules in POLICY.items() if QUEUE in rules.values()]
+)
+def test_worker_routes_refuse_users(path: str, settings: Settings) -> None:
+    settings.ROOT_URLCONF = "config.urls_worker"
+    client = Client()
+    client.force_login(UserFactory.create(is_superuser=True))
+
+    assert client.post(f"/{path}", "{}", "application/json").status_code in (400, 401, 403)
+    assert client.get(f"/{path}").status_code == HTTPStatus.METHOD_NOT_ALLOWED
+
+
+def test_runs_of_others_are_not_listed_for_viewer() -> None:
+    world = World()
+    viewer = next(each for each in world.programs() if each.name == "key of viewer")
+
+    assert call(viewer, "GET", "/api/v1/orgs/acme/runs/").json()["results"] == []
+
+
+def test_foreign_api_key_cannot_be_revoked(client: Client) -> None:
+    key = ApiKeyFactory.create()
+    client.force_login(UserFactory.create())
+    client.post(f"/app/users/api-key/{key.pk}/revoke/")
+
+    assert ApiKey.objects.get().revoked_at is None
+
+
+def test_form_without_csrf_token_is_refused() -> None:
+    world = World()
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(world.owner)
+
+    answer = client.post(f"/app/orgs/acme/runs/{world.ids['runs']}/cancel/")
+
+    assert (answer.status_code, Run.objects.get().status) == (403, "PENDING")
+
+
+def test_pages_send_a_content_security_policy(client: Client) -> None:
+    client.force_login(World().owner)
+    answer = client.get("/app/orgs/acme/runs/")
+
+    policy = answer.headers["Content-Security-Policy"]
+    assert {"default-src 'self'", "form-action 'self'", "frame-ancestors 'none'"} <= set(
+        policy.split("; ")
+    )
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
