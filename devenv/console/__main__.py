@@ -27,6 +27,7 @@ def main() -> None:
         port=options.port,
         title=options.title,
         cloud=options.cloud,
+        cloud_token=options.state / "gcp" / "control-token",
         mail=options.mail,
     )
     server = uvicorn.Config(

@@ -12,7 +12,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from devenv.console.cloud import CloudClient
 from devenv.console.gate import ConsoleGate
+from devenv.console.journal_pages import JournalPages
 from devenv.console.local import StackView
 from devenv.console.problems import ConsoleProblem
 from devenv.console.shell import Shell
@@ -26,7 +28,8 @@ _STATIC = Path(__file__).with_name("static")
 class ConsoleConfig:
     """The stack that a console shows: the folder of its state, and where the rest is.
 
-    `cloud` is the URL of the emulated cloud and `mail` that of the mail catcher, empty without one.
+    `cloud` is the URL of the emulated cloud and `mail` that of the mail catcher, empty without one;
+    `cloud_token` is the file with the token of the control API.
     """
 
     state: Path
@@ -34,11 +37,8 @@ class ConsoleConfig:
     port: int = 8090
     title: str = "devenv"
     cloud: str = ""
+    cloud_token: Path = Path()
     mail: str = ""
-
-    @property
-    def cloud_token(self) -> Path:
-        return self.state / "gcp" / "control-token"
 
 
 def build(config: ConsoleConfig) -> Starlette:
@@ -46,7 +46,11 @@ def build(config: ConsoleConfig) -> Starlette:
     stack = StackView(config.state)
     has = {"cloud": bool(config.cloud), "mail": bool(config.mail)}
     shell = Shell(token=config.token, title=config.title, has=has)
-    routes: list[Any] = [*StackPages(shell, stack).routes()]
+    cloud = CloudClient(config.cloud, config.cloud_token)
+    routes: list[Any] = [
+        *StackPages(shell, stack).routes(),
+        *JournalPages(shell, cloud).routes(),
+    ]
 
     async def missing(request: Request, _error: Exception) -> Response:
         return shell.problem(
@@ -56,7 +60,7 @@ def build(config: ConsoleConfig) -> Starlette:
     async def problem(request: Request, error: Exception) -> Response:
         return shell.problem(request, error)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/health", _health),
             Mount("/static", StaticFiles(directory=_STATIC)),
@@ -68,6 +72,8 @@ def build(config: ConsoleConfig) -> Starlette:
         ],
         exception_handlers={ConsoleProblem: problem, HTTPException: missing},
     )
+    app.state.cloud = cloud
+    return app
 
 
 async def _health(_request: Request) -> Response:

@@ -29,6 +29,10 @@ class CloudClient:
         self._token_file = token_file
         self._pool = urllib3.PoolManager(maxsize=8, retries=False, timeout=_TIMEOUT)
 
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._pool.clear()
+
     def control(
         self, path: str, *, verb: str = "GET", body: Any = None, **query: Any
     ) -> dict[str, Any]:

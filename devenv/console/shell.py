@@ -17,7 +17,10 @@ from devenv.console.gate import HEADERS, is_proof, proof
 from devenv.console.problems import ConsoleProblem
 
 # Name, title, path, and the part of the stack that the page needs.
-NAVIGATION = (("stack", "Stack", "/", ""),)
+NAVIGATION = (
+    ("stack", "Stack", "/", ""),
+    ("journal", "Journal", "/journal", "cloud"),
+)
 _NOTICE = "console_notice"
 _MOST_FIELDS = 50
 _TEMPLATES = Path(__file__).with_name("templates")

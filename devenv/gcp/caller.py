@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from devenv.gcp.journal import OPERATOR
+
 
 @dataclass(frozen=True, slots=True)
 class AccessBoundary:
@@ -29,6 +31,11 @@ class ApiCaller:
     @property
     def anonymous(self) -> bool:
         return not self.email
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether this is the developer at the console, whom no policy limits."""
+        return self.email == OPERATOR
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
 """The journal: one line of the log and one queryable row for each call to the emulated cloud.
 
 A row says who called which method on which resource, the permission that was asked for and the
-decision, the answer, its duration, and the fault that struck. Rows are written in groups to a
+decision, the answer, its duration, and the fault that struck. Calls of the console that only read
+are left out. Rows are written in groups to a
 SQLite file of their own, so that a call does not wait for the disk: the last second before a
 `kill -9` may be missing. The newest 100,000 rows are kept.
 """
 
 import asyncio
 import logging
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -23,6 +25,9 @@ from devenv.gcp.clock import Clock
 KEPT = 100_000
 MOST = 1000  # rows in one answer
 UNKNOWN = "unknown"  # the decision on a method that is not emulated
+OPERATOR = "console"  # the caller with the token of the control API: the developer
+_READING = re.compile(r".*\.(?:get|list|Get|List)(?:[A-Z]\w*)?")
+_TRACE = re.compile(r"(?!0{32})[0-9a-fA-F]{32}")
 _GROUP = 200
 _PAUSE = 1.0  # seconds until a group that is not full is written
 
@@ -31,7 +36,11 @@ log = logging.getLogger("devenv.gcp.requests")
 
 @dataclass(slots=True)
 class JournalEntry:
-    """A call. `at` is in Unix seconds; `decision` is allowed, denied, unknown or empty."""
+    """A call. `at` is in Unix seconds; `decision` is allowed, denied, unknown or empty.
+
+    `permission` is the one that decided, `used` are all that were allowed, with blanks. `trace` is
+    the id of the trace that the call belongs to: 32 hexadecimal digits.
+    """
 
     at: float
     method: str
@@ -42,21 +51,35 @@ class JournalEntry:
     status: str = ""
     milliseconds: float = 0.0
     fault: str = ""
+    used: str = ""
+    trace: str = ""
 
 
 _COLUMNS = tuple(field.name for field in fields(JournalEntry))
-FILTERS = ("method", "resource", "caller", "status", "decision", "fault")
+FILTERS = ("method", "resource", "caller", "status", "decision", "fault", "trace")
 _entry: ContextVar[JournalEntry | None] = ContextVar("journal_entry", default=None)
 
 
 def note_decision(permission: str, resource: str, *, allowed: bool) -> None:
     """Add to the entry of the call in progress what IAM has decided: first, or against it."""
     entry = _entry.get()
+    if entry is not None and allowed and permission not in entry.used.split():
+        entry.used = f"{entry.used} {permission}".strip()
     if entry is not None and (not entry.decision or not allowed):
         entry.permission = permission
         # The name that the caller wrote stays: faults match it, and are written after the journal.
         entry.resource = entry.resource or resource
         entry.decision = "allowed" if allowed else "denied"
+
+
+def trace_of(headers: Mapping[str, str]) -> str:
+    """Return the trace id in lower-cased headers, empty without one.
+
+    https://www.w3.org/TR/trace-context/ and https://cloud.google.com/trace/docs/trace-context.
+    """
+    parent = headers.get("traceparent", "").split("-")
+    trace = parent[1] if len(parent) > 3 else headers.get("x-cloud-trace-context", "")[:32]
+    return trace.lower() if _TRACE.fullmatch(trace) else ""
 
 
 class Journal:
@@ -71,6 +94,9 @@ class Journal:
         self._rows.execute("PRAGMA journal_mode = WAL")
         self._rows.execute("PRAGMA synchronous = OFF")
         columns = ", ".join(_COLUMNS)
+        there = [row[1] for row in self._rows.execute("PRAGMA table_info(calls)")]
+        if there and there != ["id", *_COLUMNS]:  # of another version: nobody needs its calls
+            self._rows.execute("DROP TABLE calls")
         self._rows.execute(f"CREATE TABLE IF NOT EXISTS calls (id INTEGER PRIMARY KEY, {columns})")
 
     @contextmanager
@@ -144,6 +170,8 @@ class Journal:
         self._rows.close()
 
     def _add(self, entry: JournalEntry) -> None:
+        if entry.caller == OPERATOR and _READING.fullmatch(entry.method):
+            return  # somebody looks at a page; the journal is about the programs
         name = entry.caller.partition("@")[0] or "-"
         log.info("%s %s %s %.1fms", entry.method, name, entry.status, entry.milliseconds)
         self._waiting.append(entry)

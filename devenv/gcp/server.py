@@ -34,7 +34,7 @@ from devenv.gcp.intercept.doors import AsgiServer, Handler, PlainDoor, ProxyDoor
 from devenv.gcp.intercept.endpoints import Endpoints, port
 from devenv.gcp.intercept.ports import Ports
 from devenv.gcp.intercept.router import Hosts, Router, SiteCheck, certified
-from devenv.gcp.journal import Journal
+from devenv.gcp.journal import OPERATOR, Journal, trace_of
 from devenv.gcp.locations import location_rpcs
 from devenv.gcp.metadata import MetadataServer
 from devenv.gcp.projects import ResourceManagerApi, ServiceUsageApi
@@ -91,7 +91,11 @@ class CloudServer:
         self._hosts = Hosts(config.allow_hosts)
         self._store = Store(self._data / "state.sqlite3")
         self._identity = Identity(
-            config=config, folder=self._data / "keys", clock=self._clock, store=self._store
+            config=config,
+            folder=self._data / "keys",
+            clock=self._clock,
+            store=self._store,
+            operator=self.control_token,
         )
         self._journal = Journal(self._data / "journal.sqlite3", self._clock)
         self._faults = Faults(self._store, self._clock)
@@ -295,6 +299,7 @@ class CloudServer:
         with self._journal.entry(DELIVER, request.url[:500]) as entry:
             headers = {name.lower(): value for name, value in request.headers.items()}
             entry.caller = self._who(headers.get("authorization", ""))
+            entry.trace = trace_of(headers)
             try:
                 async with self._faults.strike(entry):
                     answer = await self._run_services.send(request)
@@ -354,6 +359,8 @@ class CloudServer:
     def _who(self, authorization: str) -> str:
         """Return the account of an Authorization header with an access token or an ID token."""
         token = bearer({"authorization": authorization})
+        if self._identity.is_operator(token):
+            return OPERATOR
         if grant := self._identity.grant(token):
             return grant.caller.email
         return str((self._identity.claims(token) or {}).get("email", ""))

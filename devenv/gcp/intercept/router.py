@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from devenv.gcp.errors import CloudError, PermissionDenied
 from devenv.gcp.faults import AnswerLost, Faults
-from devenv.gcp.journal import Journal
+from devenv.gcp.journal import Journal, trace_of
 from devenv.gcp.rpc import HttpMount
 from devenv.gcp.rpc.rest import broken_off, failure
 from devenv.local_only import is_local, refusal
@@ -157,6 +157,7 @@ class Router:
         method, resource = mount.method(scope["method"], scope["path"]), f"{host}{scope['path']}"
         with self._journal.entry(method, resource[:500]) as entry:
             entry.caller = self._who(authorization)
+            entry.trace = trace_of(Headers(scope=scope))
             answer = _HeldAnswer(send)
             try:
                 async with self._faults.strike(entry) as is_lost:

@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status
 from devenv.gcp.caller import ApiCall, Authenticator
 from devenv.gcp.errors import CloudError, Internal, InvalidArgument
 from devenv.gcp.faults import Faults
-from devenv.gcp.journal import UNKNOWN, Journal
+from devenv.gcp.journal import UNKNOWN, Journal, trace_of
 from devenv.gcp.rpc import Rpc
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Calls:
     ) -> Message:
         """Return the answer of `rpc` to the request that `read` parses. Raises CloudError only."""
         with self._journal.entry(method_id(rpc.method)) as entry:
-            entry.status = "OK"
+            entry.status, entry.trace = "OK", trace_of(headers)
             try:
                 caller = self._authenticator.caller(headers)
                 entry.caller = caller.email

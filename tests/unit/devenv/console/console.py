@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from devenv.console.app import ConsoleConfig, build
+from devenv.console.gate import proof
 from devenv.stack import statefile
 from devenv.stack.statefile import ServiceState, StackState
 
@@ -42,11 +43,22 @@ class ConsoleClient:
 
     def post(self, path: str, data: dict[str, str] | None = None, **options: Any) -> httpx.Response:
         """Post a form with the proof that the console's pages have."""
-        return self.send("POST", path, data={"csrf": self.csrf(), **(data or {})}, **options)
+        return self.send(
+            "POST", path, data={"csrf": proof(TOKEN, "form"), **(data or {})}, **options
+        )
 
-    def csrf(self) -> str:
-        found = re.search(r'name="csrf" value="(\w+)"', self.get("/").text)
-        return found[1] if found else ""
+    def act(self, path: str, **data: str) -> str:
+        """Post a form and return the notice of the page that follows."""
+        answer = self.post(path, data)
+        assert answer.status_code == 303, answer.text
+        page = self.get(answer.headers["location"]).text
+        found = re.search(r'<p class="message \w+" role="\w+">(.*?)</p>', page, re.DOTALL)
+        assert found, page
+        return found[1]
+
+    def close(self) -> None:
+        """Close the connections to the emulated cloud."""
+        self._app.state.cloud.close()
 
 
 def write_state(folder: Path, **services: ServiceState) -> None:

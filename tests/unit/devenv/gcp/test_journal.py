@@ -1,12 +1,13 @@
 """The journal: entries, filters, pages, bounds, and methods that are not emulated."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from devenv.gcp.clock import ManualClock
-from devenv.gcp.journal import UNKNOWN, Journal, note_decision
+from devenv.gcp.journal import UNKNOWN, Journal, note_decision, trace_of
 
 pytestmark = pytest.mark.anyio
 
@@ -98,3 +99,28 @@ async def test_rows_survive_a_restart(journal: Journal, tmp_path: Path) -> None:
     again.close()
 
     assert [row["method"] for row in found] == ["before"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "trace"),
+    [
+        ({"traceparent": f"00-{'AB' * 16}-{'1' * 16}-01"}, "ab" * 16),
+        ({"x-cloud-trace-context": f"{'c' * 32}/123;o=1"}, "c" * 32),
+        ({"traceparent": f"00-{'0' * 32}-{'1' * 16}-01"}, ""),
+        ({"traceparent": "nonsense"}, ""),
+        ({"traceparent": "00-xyz-1-01"}, ""),
+        ({}, ""),
+    ],
+)
+def test_trace_id_is_read_from_both_headers(headers: dict[str, str], trace: str) -> None:
+    assert trace_of(headers) == trace
+
+
+def test_journal_file_of_another_version_is_replaced(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "journal.sqlite3")
+    old.execute("CREATE TABLE calls (id INTEGER PRIMARY KEY, at, method)")
+    old.close()
+
+    journal = Journal(tmp_path / "journal.sqlite3", ManualClock())
+    assert journal.rows({}) == []
+    journal.close()
