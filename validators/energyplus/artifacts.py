@@ -179,6 +179,7 @@ _TYPES = {
 _MIME_TYPES = {
     ".csv": "text/csv",
     ".dxf": "image/vnd.dxf",
+    ".gz": "application/gzip",
     ".htm": "text/html",
     ".json": "application/json",
     ".sql": "application/vnd.sqlite3",
@@ -193,12 +194,14 @@ def collect(folder: Path) -> tuple[list[ArtifactFile], list[ValidationMessage]]:
     """Return the artifacts in a run's folder, and a message for each file that was left out.
 
     Texts above `COMPRESS_ABOVE` bytes are compressed with gzip and get `.gz` behind their name; CSV
-    and HTML stay as they are, because people open them. Empty files are no artifacts.
+    and HTML stay as they are, because people open them. Empty files are no artifacts. Calling it
+    again, when there are more files, changes nothing about the first ones.
     """
     artifacts = []
     messages = []
     for path in sorted(_written(folder)):
-        kind = _TYPES.get(path.name) or ("timeseries-csv" if _is_series(path) else "file")
+        name = path.name.removesuffix(".gz")
+        kind = _TYPES.get(name) or ("timeseries-csv" if _is_series(path) else "file")
         mime_type = _MIME_TYPES.get(path.suffix, "text/plain")
         if path.suffix in _BINARY and path.suffix not in _MIME_TYPES:
             mime_type = "application/octet-stream"

@@ -9,6 +9,7 @@ from validibot_shared.energyplus.envelopes import (
 )
 from validibot_shared.validations.envelopes import MessageLocation, ValidationMessage
 
+from validators.energyplus.artifacts import collect
 from validators.energyplus.checks import (
     model_version,
     needs_expansion,
@@ -72,6 +73,8 @@ def validate(request: Request) -> ValidationResult:
         memory_mb=request.memory_mb,
         expand=inputs.run_simulation and needs_expansion(model),
     )
+    for artifact in collect(folder)[0]:
+        request.upload(artifact)
     return conclude(
         ended,
         folder=folder,

@@ -4,7 +4,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ class ExecutionAttempt[Envelope: ValidationInputEnvelope]:
         if capability:
             capability.prove(self.envelope)
         self._validator = validator
+        self._uploads: dict[Path, Future[ValidationArtifact]] = {}
         self._digest = sha256_hex_for_model(self.envelope)
 
     @property
@@ -112,6 +113,11 @@ class ExecutionAttempt[Envelope: ValidationInputEnvelope]:
         except StorageError as error:
             raise Failure(str(error), code="INPUT_UNAVAILABLE") from error
         return files, further_files
+
+    def upload(self, artifact: ArtifactFile, *, pool: Executor) -> None:
+        """Begin to store an artifact, unless that has begun; `publish` waits for it."""
+        if artifact.path not in self._uploads:
+            self._uploads[artifact.path] = pool.submit(self._store, artifact)
 
     def publish(
         self, result: ValidationResult, *, timing: ValidationTiming, pool: Executor
@@ -181,10 +187,12 @@ class ExecutionAttempt[Envelope: ValidationInputEnvelope]:
         """Store the artifacts; one that cannot be stored becomes a warning, the verdict stays."""
         stored: list[ValidationArtifact] = []
         lost: list[ValidationMessage] = []
-        uploads = [(artifact, pool.submit(self._store, artifact)) for artifact in artifacts]
-        for artifact, upload in uploads:
+        artifacts = list(artifacts)
+        for artifact in artifacts:
+            self.upload(artifact, pool=pool)
+        for artifact in artifacts:
             try:
-                stored.append(upload.result())
+                stored.append(self._uploads[artifact.path].result())
             except (StorageError, OSError) as error:
                 log.warning("%s was not stored: %s", artifact.path.name, error)
                 text = f"The output file {artifact.path.name} could not be stored."

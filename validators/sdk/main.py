@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, time
@@ -144,6 +145,7 @@ def _judge[Envelope: ValidationInputEnvelope](
                     folder=work,
                     deadline=deadline,
                     memory_mb=validator.memory_mb,
+                    upload=partial(attempt.upload, pool=pool),
                 )
             )
     except Failure as failure:

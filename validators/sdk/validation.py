@@ -18,13 +18,27 @@ from validibot_shared.validations.envelopes import (
 
 
 @dataclass(frozen=True, kw_only=True)
+class ArtifactFile:
+    """File that becomes an artifact of the attempt."""
+
+    path: Path
+    type: str
+    mime_type: str = "application/octet-stream"
+
+
+def _upload_later(artifact: ArtifactFile) -> None:
+    """Leave an artifact to the end of the attempt, which stores those of the result."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ValidationRequest[Envelope: ValidationInputEnvelope]:
     """Input of a validation.
 
     `files` are the verified files by port key, each under its name in the envelope. `further_files`
     are those that were sent beside the submission, by their name in the envelope, which is a plain
     file name; they lie in one folder, each under its name. `folder` is empty and writable, and is
-    removed when the attempt ends. `deadline` is on the monotonic clock.
+    removed when the attempt ends. `deadline` is on the monotonic clock. `upload` begins to store a
+    file that will not change any more, while the validator goes on; the result has to list it, too.
     """
 
     envelope: Envelope
@@ -33,6 +47,7 @@ class ValidationRequest[Envelope: ValidationInputEnvelope]:
     deadline: float
     memory_mb: int | None = None
     further_files: Mapping[str, Path] = field(default_factory=dict)
+    upload: Callable[[ArtifactFile], None] = _upload_later
 
     def file(self, port_key: str) -> Path:
         """Return the file of a port. Raises Failure."""
@@ -45,15 +60,6 @@ class ValidationRequest[Envelope: ValidationInputEnvelope]:
     def seconds_left(self) -> float:
         """Return the seconds until the deadline."""
         return max(self.deadline - monotonic(), 0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArtifactFile:
-    """File that becomes an artifact of the attempt."""
-
-    path: Path
-    type: str
-    mime_type: str = "application/octet-stream"
 
 
 @dataclass(frozen=True, kw_only=True)

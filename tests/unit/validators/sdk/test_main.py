@@ -13,6 +13,7 @@ from validibot_shared.validations.envelopes import (
     ValidationStatus,
 )
 
+from tests.waiting import until
 from validators.sdk.main import DONE, FAILED, NOT_STORED, NOTHING_TO_ANSWER, STOPPED, main
 from validators.sdk.manifest import AcceptedFileType, Budgets, InputPort, ValidatorManifest
 from validators.sdk.testing import write_envelope
@@ -77,6 +78,19 @@ def test_output_and_artifacts_are_stored(envelope: Path) -> None:
     manifest = json.loads((envelope.parent / "outputs/manifest.json").read_text())
     assert manifest["total_files"] == 1
     assert manifest["files"][0]["storage_version"] == artifact.storage_version
+
+
+def test_upload_goes_on_while_validator_works(envelope: Path) -> None:
+    def validate(request: ValidationRequest[ValidationInputEnvelope]) -> ValidationResult:
+        result = passes(request)
+        request.upload(result.artifacts[0])
+        assert until((envelope.parent / "outputs/report.txt").exists)
+        return result
+
+    code, output = run(envelope, validate)
+
+    assert code == DONE
+    assert [artifact.name for artifact in output.artifacts] == ["report.txt"]
 
 
 def test_output_repeats_identity_of_input(envelope: Path) -> None:
