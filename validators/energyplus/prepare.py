@@ -61,6 +61,8 @@ def own_messages(model: Model) -> list[re.Pattern[str]]:
 
 RUN_PERIOD_DAYS = range(1, 367)
 """Allowed values of `run_period_days`: a weather file has one year."""
+TIMESTEPS = tuple(number for number in range(1, 61) if 60 % number == 0)
+"""Allowed values of `timestep_per_hour`. The engine would replace others by the next lower one."""
 
 _ALL_REPORTS = {
     "allsummary",

@@ -22,7 +22,7 @@ from validators.energyplus.engine import EnergyPlusEngine, find_engine
 from validators.energyplus.files import FurtherFiles, has_macros, place_files, with_includes
 from validators.energyplus.model import Model, read_model
 from validators.energyplus.outcome import conclude, nothing_ran
-from validators.energyplus.prepare import RUN_PERIOD_DAYS, prepare
+from validators.energyplus.prepare import RUN_PERIOD_DAYS, TIMESTEPS, prepare
 from validators.energyplus.submitted import SubmittedModel
 from validators.energyplus.text import ModelUnreadable, read_text
 from validators.sdk.manifest import read_manifest
@@ -87,13 +87,18 @@ def validate(request: Request) -> ValidationResult:
 
 def _wrong_option(inputs: EnergyPlusInputs) -> str | None:
     """Return the reason if an option has a value that the published model lets pass."""
-    days = inputs.run_period_days
-    if days is None or days in RUN_PERIOD_DAYS:
-        return None
-    return (
-        f"The step's option `run_period_days` is {days}; it must be between "
-        f"{RUN_PERIOD_DAYS[0]} and {RUN_PERIOD_DAYS[-1]}."
-    )
+    days, steps, mode = inputs.run_period_days, inputs.timestep_per_hour, inputs.invocation_mode
+    if days is not None and days not in RUN_PERIOD_DAYS:
+        return (
+            f"The step's option `run_period_days` is {days}; it must be between "
+            f"{RUN_PERIOD_DAYS[0]} and {RUN_PERIOD_DAYS[-1]}."
+        )
+    if steps not in TIMESTEPS:
+        allowed = ", ".join(map(str, TIMESTEPS))
+        return f"The step's option `timestep_per_hour` is {steps}; it must be one of {allowed}."
+    if mode != "cli":
+        return f"The step's option `invocation_mode` is {mode!r}; it must be 'cli'."
+    return None
 
 
 def _read(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from validibot_shared.energyplus.envelopes import (
     EnergyPlusInputEnvelope,
     EnergyPlusInputs,
@@ -35,6 +35,22 @@ class EnergyPlusSettings(EnergyPlusInputs):
     """Inputs with the ranges that the published model lacks; the validator has the same ones."""
 
     run_period_days: int | None = Field(default=None, ge=1, le=366)
+
+    @field_validator("timestep_per_hour")
+    @classmethod
+    def _divides_hour(cls, steps: int) -> int:
+        # Otherwise the engine would replace it by the next lower divisor, with a warning only.
+        if 60 % steps:
+            allowed = ", ".join(str(number) for number in range(1, 61) if 60 % number == 0)
+            raise ValueError(f"{steps} does not divide 60; allowed: {allowed}")
+        return steps
+
+    @field_validator("invocation_mode")
+    @classmethod
+    def _is_command_line(cls, mode: str) -> str:
+        if mode != "cli":
+            raise ValueError(f"{mode!r} is not available; allowed: 'cli'")
+        return mode
 
 
 def settings_of(validation_type: str) -> type[BaseModel] | None:

@@ -56,7 +56,8 @@ def config_problems(
     model = config_model(engine, validation_type)
     if model is not None:
         inputs = config if engine else validator_inputs(config)
-        problems += [*_unknown(model, inputs, validator), *_invalid(model, inputs)]
+        own = () if engine else (SEVERITIES,)
+        problems += [*_unknown(model, inputs, validator, own=own), *_invalid(model, inputs)]
     return problems
 
 
@@ -148,10 +149,14 @@ def _unknown(
     config: Mapping[str, Any],
     owner: str,
     around: tuple[str | int, ...] = (),
+    own: Sequence[str] = (),
 ) -> Iterator[ConfigProblem]:
-    """Yield a message for each unknown name; models of containers would ignore it."""
+    """Yield a message for each unknown name; models of containers would ignore it.
+
+    `own` are the settings that the platform applies itself; they are allowed, too.
+    """
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
-    known = ", ".join(f"`{name}`" for name in sorted(fields)) or "none"
+    known = ", ".join(f"`{name}`" for name in sorted([*fields, *own])) or "none"
     for name, value in config.items():
         if name not in fields:
             message = f"This is not a setting of {owner}; allowed: {known}."

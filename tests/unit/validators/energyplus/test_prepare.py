@@ -1,13 +1,17 @@
 """Working copy of a model."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
-from validibot_shared.energyplus.envelopes import EnergyPlusInputs
+from validibot_shared.energyplus.envelopes import EnergyPlusInputEnvelope, EnergyPlusInputs
 from validibot_shared.validations.envelopes import Severity
 
 from validators.energyplus.model import Model, read_model
 from validators.energyplus.prepare import REPORTS, prepare
+from validators.energyplus.validate import validate
+from validators.sdk.validation import ValidationRequest
 
 MODEL = "Version,25.2;Timestep,6;RunPeriod,All,3,1,,12,31,,Sunday;RunPeriod,B,1,1,,1,2;Zone,Office;"
 SUMMARIES = "Output:Table:SummaryReports"
@@ -169,3 +173,23 @@ def test_epjson_is_changed_likewise() -> None:
     ]
     assert written["OutputControl:Files"]["F"] == {"output_sqlite": "Yes"}
     assert written["RunPeriod"]["Shortened"]["end_day_of_month"] == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ({"run_period_days": 0}, "`run_period_days` is 0; it must be between 1 and 366."),
+        ({"timestep_per_hour": 7}, "`timestep_per_hour` is 7; it must be one of 1, 2, 3, 4, 5, 6,"),
+        ({"invocation_mode": "python_api"}, "is 'python_api'; it must be 'cli'."),
+    ],
+)
+def test_option_out_of_range_is_refused_before_simulation(
+    tmp_path: Path, option: dict[str, Any], reason: str
+) -> None:
+    envelope = EnergyPlusInputEnvelope.model_construct(inputs=EnergyPlusInputs(**option))
+
+    result = validate(ValidationRequest(envelope=envelope, files={}, folder=tmp_path, deadline=0))
+
+    (message,) = result.messages
+    assert (message.code, result.status.value) == ("ENERGYPLUS_OPTION_INVALID", "failed_runtime")
+    assert reason in message.text
