@@ -1,8 +1,11 @@
 """Outcomes of rules about documents and outputs."""
 
 import datetime as dt
+import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from validibot.engines import Document, DocumentProblem, EngineError, get_engine
 from validibot.engines.assertions import MAX_RULES, Rule, evaluate
 from validibot.engines.cel import compiled
-from validibot.engines.scope import NAMES, build_scope
+from validibot.engines.scope import NAMES, ROW, build_scope
 
 SCOPE: Mapping[str, Any] = {
     "payload": {"name": "x", "area": 12.5, "zones": [{"n": 1}, {"n": 2}], "big": 2**70},
@@ -198,3 +201,15 @@ def test_message_shows_short_names_and_leaves_plain_braces() -> None:
 
     assert problem
     assert problem.message == "12.5 of 20, x, {i} {s} {x.y}"
+
+
+def test_examples_of_page_are_true_and_names_are_listed() -> None:
+    page = (Path(__file__).parents[4] / "docs/assertions.md").read_text()
+    scope = json.loads(page.split("```json")[1].split("```")[0])
+    examples = re.findall(r"^\| `(.+?)` \|", page.split("## Examples")[1], flags=re.MULTILINE)
+
+    assert len(examples) > 10
+    for expression in examples:
+        assert problem_of(expression, scope) is None, expression
+    for name in (*NAMES, ROW):
+        assert f"| {name.description} | `{name.example}` |" in page
