@@ -33,6 +33,7 @@ LAUNCH = "run.launch"
 # The run in question belongs to the owner: those who see their own runs only do not find it.
 RUN = RouteRule("run.view_all", sees="run.view_all")
 CANCEL = RouteRule("run.cancel_all", sees="run.view_all")
+RERUN = RouteRule(LAUNCH, sees="run.view_all")
 
 Methods = dict[str, str | RouteRule]
 PUBLIC: dict[str, Methods] = {
@@ -70,6 +71,11 @@ PAGES: dict[str, Methods] = {
     f"{_ORG}runs/<uuid:pk>/cancel/": {"POST": CANCEL},
     f"{_ORG}runs/<uuid:pk>/steps/<int:order>/findings/": {"GET": RUN},
     f"{_ORG}runs/<uuid:pk>/artifacts/<int:artifact_pk>/": {"GET": RUN},
+    f"{_ORG}runs/<uuid:pk>/rerun/": {"POST": RERUN},
+    f"{_ORG}runs/<uuid:pk>/compare/<uuid:other>/": {"GET": RUN},
+    f"{_ORG}runs/<uuid:pk>/document/": {"GET": RUN},
+    f"{_ORG}runs/<uuid:pk>/files/<int:order>/": {"GET": RUN},
+    f"{_ORG}runs/<uuid:pk>/archive/": {"GET": RUN},
 }
 _API = "api/v1/orgs/<ident:org>/"
 _WORKFLOW = f"{_API}workflows/<ident:workflow>/"

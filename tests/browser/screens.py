@@ -34,7 +34,8 @@ def check_page(page: Page, name: str) -> None:
             page.emulate_media(color_scheme=scheme)
             shoot(page, f"{name}-{width}-{scheme}")
             assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-            assert _violations(page) == [], f"{name}, {width} pixels, {scheme}"
+            found = _violations(page)
+            assert not found, f"{name}, {width} pixels, {scheme}: {found}"
     page.emulate_media(color_scheme="light")
     if before:
         page.set_viewport_size(before)

@@ -36,6 +36,7 @@ def test_artifact_download_has_stored_content(visitor: Page, stack: Stack) -> No
     run = stack.run("energyplus-design-day", stack.sample("energyplus-design-day"))
     wanted = next(a for a in run["steps"][0]["artifacts"] if a["name"] == "eplusout.err")
     visitor.goto(f"{stack.web}/app/orgs/{stack.facts['org']}/runs/{run['id']}/")
+    visitor.get_by_text("artifacts", exact=False).first.click()
     with visitor.expect_download() as download:
         visitor.get_by_role("link", name="eplusout.err").click()
 
@@ -54,6 +55,30 @@ def test_failing_file_shows_failed_step_and_findings(visitor: Page, stack: Stack
     expect(visitor.locator(".verdict")).to_contain_text("Step 1")
     expect(visitor.locator(".findings").first).to_be_visible()
     shoot(visitor, "run-failed")
+
+
+def test_finding_leads_to_its_place_in_the_document(visitor: Page, stack: Stack) -> None:
+    sample = stack.sample("meter-readings-schema", "failing_sample")
+    run = stack.run("meter-readings-schema", sample)["id"]
+    visitor.goto(f"{stack.web}/app/orgs/{stack.facts['org']}/runs/{run}/")
+    visitor.get_by_role("link", name="beside the document").click()
+    marked = visitor.locator("#place .marked")
+    expect(marked).to_be_visible()
+    visitor.get_by_role("link", name="line").last.click()
+
+    last = visitor.get_by_role("link", name="line").last.inner_text()
+    expect(marked).to_have_attribute("value", last.removeprefix("line ").split(",")[0])
+
+
+def test_run_again_repeats_run_and_compares(visitor: Page, stack: Stack) -> None:
+    run = stack.run("meter-readings-schema", stack.sample("meter-readings-schema"))["id"]
+    visitor.goto(f"{stack.web}/app/orgs/{stack.facts['org']}/runs/{run}/")
+    visitor.get_by_role("button", name="Run again").click()
+    expect(visitor.locator(".verdict")).to_have_attribute("data-result", "PASS", timeout=60_000)
+    visitor.get_by_text("More", exact=True).click()
+    visitor.get_by_role("link", name="Compare with the run that this repeats").click()
+
+    expect(visitor.get_by_role("heading", name="What changed between two runs")).to_be_visible()
 
 
 def test_file_of_wrong_type_is_refused_with_message(visitor: Page, tmp_path: Path) -> None:
@@ -90,11 +115,17 @@ def test_pages_fit_screens_and_have_no_violation(visitor: Page, stack: Stack) ->
     org = f"{stack.web}/app/orgs/{stack.facts['org']}"
     sample = stack.sample("meter-readings-schema", "failing_sample")
     run = stack.run("meter-readings-schema", sample)["id"]
+    model = stack.sample("energyplus-small-office", "sample")
+    office = stack.run("energyplus-small-office", model)["id"]
     pages = {
         "workflows": f"{org}/workflows/",
         "workflow": f"{org}/workflows/meter-readings-schema/",
         "runs": f"{org}/runs/",
         "run": f"{org}/runs/{run}/",
+        "findings": f"{org}/runs/{run}/steps/1/findings/",
+        "document": f"{org}/runs/{run}/document/?line=3",
+        "comparison": f"{org}/runs/{run}/compare/{run}/",
+        "energyplus-run": f"{org}/runs/{office}/",
         "api-keys": f"{stack.web}/app/users/api-key/",
         "email": f"{stack.web}/accounts/email/",
     }

@@ -14,8 +14,8 @@ from validibot.accounts.scope import NotAMember, Scope, organisations_of, scope_
 from validibot.api import documents, run_documents, schema
 from validibot.api.launch import launch
 from validibot.api.lists import PathCursorPagination, filter_runs, query_number
+from validibot.core.downloads import attachment
 from validibot.core.problems import ApiError
-from validibot.core.storage import attachment
 from validibot.runs.access import may_cancel, visible_runs
 from validibot.runs.evidence import evidence_of
 from validibot.runs.lifecycle import cancel_run

@@ -67,6 +67,7 @@ def start(
     user: User | None,
     source: str,
     idempotency_key: str = "",
+    rerun_of: Run | None = None,
 ) -> StartedRun:
     """Start a run of `workflow` on a file. A key takes effect for a `user` only.
 
@@ -84,6 +85,7 @@ def start(
         incoming, organisation=workflow.organisation, project=workflow.project, user=user
     )
     run = _new_run(workflow, submission, user=user, source=source, scenario=incoming.scenario)
+    run.rerun_of = rerun_of
     told = hashlib.sha256(f"{workflow.pk} {incoming.fingerprint()}".encode()).hexdigest()
     is_committing = False
     try:

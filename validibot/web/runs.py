@@ -1,31 +1,33 @@
-"""The pages of runs: the list, one run, its findings, and what can be done with it."""
+"""The pages of runs: the list, one run, and what can be done with it."""
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Case, Count, Prefetch, Q, QuerySet, When
+from django.db.models import Prefetch, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from validibot.accounts.scope import Scope
-from validibot.core.storage import attachment
-from validibot.runs.access import may_cancel, visible_runs
+from validibot.runs.access import NotAdmitted, may_cancel, visible_runs
+from validibot.runs.comparison import compare
 from validibot.runs.lifecycle import cancel_run
-from validibot.runs.models import Finding, Run, StepRun, with_images
+from validibot.runs.models import Run, StepRun, with_images
+from validibot.runs.rerun import rerun
+from validibot.web.findings import StepFindings, findings_by_step
+from validibot.web.run_filters import RunFilters
 from validibot.web.scope import member, page
-from validibot.workflows.models import Severity
+from validibot.workflows.versions import newest
 
 RUNS_PER_PAGE = 50
-FINDINGS_PER_PAGE = 100
-# The page of a run shows this many events, and of each step this many findings.
+# The page of a run shows this many events.
 MAX_EVENTS = 200
-MAX_FINDINGS = 50
-# The finding that says how many problems an engine left out; it is shown above the others.
-TRUNCATION_CODE = "problems.truncated"
+# Runs of the same workflow that are offered for a comparison.
+MAX_COMPARABLE = 20
 
 
 def listed_runs(scope: Scope) -> QuerySet[Run]:
@@ -36,23 +38,22 @@ def listed_runs(scope: Scope) -> QuerySet[Run]:
 
 def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
     """Return what the page of a run shows, in a fixed number of queries. Raises Http404."""
-    steps = (
-        with_images(StepRun.objects.select_related("step__validator"))
-        .annotate(**{f"{each.lower()}_count": _count(each) for each in Severity.values})
-        .prefetch_related(
-            Prefetch(
-                "findings", _worst_first(Finding.objects.all())[:MAX_FINDINGS], to_attr="shown"
-            ),
-            "artifacts",
-        )
+    steps = with_images(StepRun.objects.select_related("step__validator"))
+    run = (
+        listed_runs(scope)
+        .filter(pk=pk)
+        .prefetch_related(Prefetch("steps", steps.prefetch_related("artifacts")))
+        .first()
     )
-    run = listed_runs(scope).filter(pk=pk).prefetch_related(Prefetch("steps", steps)).first()
     if run is None:
         raise Http404
     events = list(run.events.select_related("step_run")[: MAX_EVENTS + 1])
+    found = findings_by_step(run)
+    shown = [(each, found.get(each.pk, StepFindings())) for each in run.steps.all()]
     return {
         "run": run,
-        "failed_step": next((each for each in run.steps.all() if each.status == "FAILED"), None),
+        "steps": shown,
+        "failed": next((each for each in shown if each[0].status == "FAILED"), None),
         "organisation": scope.organisation,
         "events": events[:MAX_EVENTS],
         "has_more_events": len(events) > MAX_EVENTS,
@@ -60,46 +61,39 @@ def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
     }
 
 
-def _count(severity: str) -> Count:
-    counted = Q(findings__severity=severity) & ~Q(findings__code=TRUNCATION_CODE)
-    return Count("findings", filter=counted)
-
-
-def _worst_first(findings: QuerySet[Finding]) -> QuerySet[Finding]:
-    rank = Case(
-        When(code=TRUNCATION_CODE, then=0),
-        When(severity="ERROR", then=1),
-        When(severity="WARNING", then=2),
-        default=3,
-    )
-    return findings.order_by(rank, "order")
-
-
 @member
 @require_GET
 def runs(request: HttpRequest, scope: Scope) -> HttpResponse:
-    """List runs, newest first."""
-    shown = Paginator(listed_runs(scope), RUNS_PER_PAGE).get_page(request.GET.get("page"))
-    return page(request, scope, "runs.html", page=shown, runs=shown.object_list)
+    """List the runs that the filters select, newest first."""
+    filters = RunFilters(request.GET, scope=scope)
+    shown = Paginator(filters.applied(listed_runs(scope)), RUNS_PER_PAGE)
+    return page(
+        request,
+        scope,
+        "runs.html",
+        filters=filters,
+        page=shown.get_page(request.GET.get("page")),
+    )
 
 
 @member
 @require_GET
 def run(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponse:
     """Show a run; server-sent events update the page until the run has ended."""
-    return page(request, scope, "run.html", **run_context(scope, pk))
-
-
-@member
-@require_GET
-def findings(request: HttpRequest, scope: Scope, pk: UUID, order: int) -> HttpResponse:
-    """List all findings of a step, errors first."""
-    found = get_object_or_404(listed_runs(scope), pk=pk)
-    step = get_object_or_404(found.steps, order=order)
-    shown = Paginator(_worst_first(step.findings.all()), FINDINGS_PER_PAGE).get_page(
-        request.GET.get("page")
+    context = run_context(scope, pk)
+    found: Run = context["run"]
+    latest = newest(found.workflow)
+    return page(
+        request,
+        scope,
+        "run.html",
+        may_launch=scope.can_launch(found.workflow.slug),
+        latest=latest if latest.pk != found.workflow_id else None,
+        # Of two clicks on the same button the second finds the run of the first.
+        rerun_key=uuid4().hex,
+        comparable=_comparable(scope, found)[:MAX_COMPARABLE],
+        **context,
     )
-    return page(request, scope, "findings.html", run=found, step_run=step, page=shown)
 
 
 @member
@@ -109,16 +103,47 @@ def cancel(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponseBase:
     if not may_cancel(scope, get_object_or_404(visible_runs(scope), pk=pk)):
         raise PermissionDenied
     if not cancel_run(pk, actor=scope.user.email):
-        messages.info(request, "The run ended before it could be cancelled.")
+        messages.info(request, _("The run ended before it could be cancelled."))
     return redirect("run", scope.organisation.slug, pk)
 
 
 @member
+@require_POST
+def rerun_run(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponseBase:
+    """Start a run on the same submission, of the same version or, if asked, of the newest one."""
+    found = get_object_or_404(listed_runs(scope), pk=pk)
+    if not scope.can_launch(found.workflow.slug):
+        raise PermissionDenied(scope.refusal("run.launch"))
+    workflow = newest(found.workflow) if request.POST.get("version") == "newest" else found.workflow
+    key = request.POST.get("key", "")
+    try:
+        started = rerun(
+            found,
+            workflow,
+            user=scope.user,
+            source=Run.Source.LAUNCH_PAGE,
+            idempotency_key=key if key.isalnum() and len(key) == 32 else "",
+        )
+    except NotAdmitted as error:
+        messages.error(request, error.message)
+        return redirect("run", scope.organisation.slug, pk)
+    return redirect("run", scope.organisation.slug, started.run.pk)
+
+
+@member
 @require_GET
-def artifact(request: HttpRequest, scope: Scope, pk: UUID, artifact_pk: int) -> HttpResponseBase:
-    """Download an artifact."""
-    owner = get_object_or_404(visible_runs(scope), pk=pk)
-    found = get_object_or_404(owner.artifacts, pk=artifact_pk)
-    return attachment(
-        found.uri, version=found.storage_version, name=found.name, size=found.size_bytes
+def comparison(request: HttpRequest, scope: Scope, pk: UUID, other: UUID) -> HttpResponse:
+    """Compare a run with another of the same organisation, which is the earlier state."""
+    after = get_object_or_404(listed_runs(scope), pk=pk)
+    before = get_object_or_404(listed_runs(scope), pk=other)
+    difference = compare(before, after)
+    return page(request, scope, "comparison.html", before=before, after=after, found=difference)
+
+
+def _comparable(scope: Scope, run: Run) -> QuerySet[Run]:
+    """Return other finished runs of the workflow, in whatever version, newest first."""
+    return (
+        listed_runs(scope)
+        .filter(workflow__slug=run.workflow.slug, ended_at__isnull=False)
+        .exclude(pk=run.pk)
     )

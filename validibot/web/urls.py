@@ -3,7 +3,17 @@
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from validibot.web import account_data, accounts, profile, runs, stream, workflows
+from validibot.web import (
+    account_data,
+    accounts,
+    documents,
+    findings,
+    profile,
+    run_files,
+    runs,
+    stream,
+    workflows,
+)
 
 _workflow = [
     path("", workflows.workflow, name="workflow"),
@@ -14,8 +24,13 @@ _run = [
     path("", runs.run, name="run"),
     path("stream/", stream.run_stream, name="run-stream"),
     path("cancel/", runs.cancel, name="cancel-run"),
-    path("steps/<int:order>/findings/", runs.findings, name="findings"),
-    path("artifacts/<int:artifact_pk>/", runs.artifact, name="artifact"),
+    path("rerun/", runs.rerun_run, name="rerun-run"),
+    path("compare/<uuid:other>/", runs.comparison, name="compare-runs"),
+    path("steps/<int:order>/findings/", findings.findings, name="findings"),
+    path("document/", documents.document, name="document"),
+    path("files/<int:order>/", run_files.submitted_file, name="submitted-file"),
+    path("artifacts/<int:artifact_pk>/", run_files.artifact, name="artifact"),
+    path("archive/", run_files.archive, name="run-archive"),
 ]
 _organisation: list[URLPattern | URLResolver] = [
     path("workflows/", workflows.workflows, name="workflows"),

@@ -102,6 +102,8 @@ class World:
             "versions": 1,
             "samples": sample.pk,
             "runs": run.pk,
+            "compare": run.pk,
+            "files": 0,
             "steps": 1,
             "artifacts": artifact.pk,
             "api-key": ApiKeyFactory.create().pk,

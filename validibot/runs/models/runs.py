@@ -38,7 +38,7 @@ class Run(models.Model):
     A worker holds the run while `lease_expires_at` lies ahead and proves it by `lease_token`.
     `enqueued_at` is when the run last became ready for a worker; it also names its queue entry, so
     that one moment has one entry. `checked_at` is when the sweep last looked at it. `scenario` is
-    how its mocked validators are to behave.
+    how its mocked validators are to behave. `rerun_of` is the run whose submission it repeats.
     """
 
     class Source(models.TextChoices):
@@ -58,6 +58,9 @@ class Run(models.Model):
     )
     source = models.CharField(max_length=20, choices=Source, default=Source.API)
     scenario = models.CharField(max_length=MAX_CHARACTERS, blank=True, default="")
+    rerun_of = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="reruns"
+    )
     status = models.CharField(max_length=20, choices=RunStatus, default=RunStatus.PENDING)
     error_category = models.CharField(max_length=20, choices=ErrorCategory, blank=True, default="")
     error = models.TextField(blank=True)

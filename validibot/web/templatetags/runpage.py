@@ -6,8 +6,7 @@ from typing import Any
 
 from django import template
 
-from validibot.runs.models import Finding, Run, RunEvent, StepRun
-from validibot.web.runs import TRUNCATION_CODE
+from validibot.runs.models import Run, RunEvent, StepRun
 
 register = template.Library()
 
@@ -29,7 +28,6 @@ _HEADLINES = {
     "canceled": "cancelled",
     "timed_out": "timed out",
 }
-_SEVERITIES = (("ERROR", "error"), ("WARNING", "warning"), ("INFO", "note"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +37,6 @@ class Metric:
     label: str
     value: str
     unit: str
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The findings of one severity."""
-
-    severity: str
-    title: str
-    findings: list[Finding]
-    open: bool
 
 
 @register.filter
@@ -102,47 +90,23 @@ def metrics(step_run: StepRun) -> list[Metric]:
 
 
 @register.filter
-def by_severity(step_run: StepRun) -> list[Group]:
-    """Return the shown findings in groups, worst first and open; titles have the true counts."""
-    groups: list[Group] = []
-    shown: list[Finding] = step_run.shown  # type: ignore[attr-defined]  # prefetched
-    for severity, noun in _SEVERITIES:
-        count = getattr(step_run, f"{severity.lower()}_count")
-        findings = [
-            each for each in shown if each.severity == severity and each.code != TRUNCATION_CODE
-        ]
-        if findings:
-            title = f"{count:,} {noun}{'' if count == 1 else 's'}"
-            groups.append(Group(severity, title, findings, open=not groups))
-    return groups
+def figure(value: Any) -> str:
+    """Return an output value for people."""
+    return _figure(value)
 
 
 @register.filter
-def truncation(step_run: StepRun) -> str:
-    """Return the note about problems that the engine left out, or an empty string."""
-    shown: list[Finding] = step_run.shown  # type: ignore[attr-defined]  # prefetched
-    return next((each.message for each in shown if each.code == TRUNCATION_CODE), "")
+def percent(change: float) -> str:
+    """Return a change in percent with its sign."""
+    return f"{change:+,.1f} %"
 
 
 @register.filter
-def finding_count(step_run: StepRun) -> int:
-    """Return how many findings the step has, shown or not."""
-    return sum(getattr(step_run, f"{each.lower()}_count") for each, _ in _SEVERITIES)
-
-
-@register.filter
-def has_more_findings(step_run: StepRun) -> bool:
-    """Return whether the step has findings that its run's page leaves out."""
-    return finding_count(step_run) > len(step_run.shown)  # type: ignore[attr-defined]  # prefetched
-
-
-@register.filter
-def reason(step_run: StepRun) -> str:
-    """Return in one line why a step failed: its first error, else its own message."""
-    shown: list[Finding] = step_run.shown  # type: ignore[attr-defined]  # prefetched
-    first = next((each.message for each in shown if each.severity == "ERROR"), "")
-    text = " ".join((first or step_run.error).split())
-    return text if len(text) <= 300 else f"{text[:299]}…"
+def is_open(step_run: StepRun) -> bool:
+    """Return whether the page shows the step unfolded: unless it passed before the last one."""
+    run = step_run.run
+    is_last = step_run.order == max(each.order for each in run.steps.all())
+    return step_run.status in ("FAILED", "RUNNING") or (is_last and run.result == "PASS")
 
 
 def _verdict(run: Run) -> tuple[str, str]:

@@ -1,0 +1,274 @@
+"""Actions on a run's page: filters, re-run, comparison, the submitted document, and downloads."""
+
+import io
+import zipfile
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.test import Client
+
+from tests.factories import (
+    FindingFactory,
+    MembershipFactory,
+    RunFactory,
+    StepFactory,
+    StepRunFactory,
+    SubmissionFactory,
+)
+from validibot.accounts.models import Membership, Role
+from validibot.core.storage import ObjectNotFound
+from validibot.runs.models import Run
+from validibot.submissions import content
+from validibot.web import documents
+from validibot.web.documents import MAX_LINE, NotText, lines_around
+from validibot.workflows.models import Step
+from validibot.workflows.versions import edited
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def member(client: Client) -> Membership:
+    membership = MembershipFactory.create()
+    client.force_login(membership.user)
+    return membership
+
+
+@pytest.fixture
+def step(member: Membership) -> Step:
+    return StepFactory.create(workflow__organisation=member.organisation)
+
+
+def ended_run(step: Step, document: bytes = b'{"name": "Ada"}', **fields: Any) -> Run:
+    fields = {"status": "SUCCEEDED", "ended_at": "2026-01-31T12:00:00Z"} | fields
+    submission = SubmissionFactory.create(
+        organisation=step.workflow.organisation, inline=document, name=fields.pop("name", "")
+    )
+    run = RunFactory.create(workflow=step.workflow, submission=submission, **fields)
+    StepRunFactory.create(run=run, step=step, status="PASSED")
+    return run
+
+
+def at(run: Run, path: str = "") -> str:
+    return f"/app/orgs/{run.organisation.slug}/runs/{run.pk}/{path}"
+
+
+def streamed(answer: Any) -> bytes:
+    async def collect() -> bytes:
+        return b"".join([chunk async for chunk in answer.streaming_content])
+
+    return async_to_sync(collect)()
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("", ["broken", "judged", "good"]),
+        ("result=pass", ["good"]),
+        ("result=fail", ["judged"]),
+        ("result=error", ["broken"]),
+        ("text=GOO", ["good"]),
+        ("person=me", ["judged"]),
+        ("before=2026-01-01", []),
+        ("workflow=nothing&result=pass", ["good"]),
+        ("after=yesterday&result=fail", ["judged"]),
+        ("text=%00", ["broken", "judged", "good"]),
+    ],
+)
+def test_filters_select_runs(
+    client: Client, member: Membership, step: Step, query: str, shown: list[str]
+) -> None:
+    ended_run(step, name="good")
+    ended_run(
+        step,
+        name="judged",
+        status="FAILED",
+        error_category="VALIDATION_FAILED",
+        user=member.user,
+    )
+    ended_run(step, name="broken", status="FAILED", error_category="SYSTEM_ERROR")
+
+    answer = client.get(f"/app/orgs/{member.organisation.slug}/runs/?{query}")
+
+    assert [run.submission.name for run in answer.context["page"]] == shown
+
+
+def test_rerun_repeats_the_submission_in_the_same_version(client: Client, step: Step) -> None:
+    first = ended_run(step, b'{"name": "Eve"}', name="nightly")
+    with edited(first.workflow) as workflow:
+        workflow.name = "Renamed"
+        workflow.save()
+
+    answer = client.post(at(first, "rerun/"), {"version": "same"})
+
+    second = Run.objects.exclude(pk=first.pk).get()
+    assert answer.headers["Location"] == at(second)
+    assert (second.rerun_of, second.workflow) == (first, first.workflow)
+    assert second.submission.name == "nightly"
+    assert second.submission_id != first.submission_id
+    assert b"".join(content.stream(second.submission)) == b'{"name": "Eve"}'
+
+
+def test_rerun_with_newest_version_uses_it(client: Client, step: Step) -> None:
+    first = ended_run(step)
+    client.post(at(first, "rerun/"), {"version": "same"})  # freezes the version
+    with edited(first.workflow) as workflow:
+        workflow.name = "Renamed"
+        workflow.save()
+
+    client.post(at(first, "rerun/"), {"version": "newest"})
+
+    newest = Run.objects.latest("created_at")
+    assert (newest.workflow.name, newest.workflow.version) == ("Renamed", 2)
+
+
+def test_second_click_on_rerun_leads_to_the_same_run(client: Client, step: Step) -> None:
+    first = ended_run(step)
+    key = client.get(at(first)).context["rerun_key"]
+
+    answers = [client.post(at(first, "rerun/"), {"key": key}) for _ in range(2)]
+
+    assert answers[0].headers["Location"] == answers[1].headers["Location"]
+    assert Run.objects.count() == 2
+
+
+def test_rerun_of_removed_submission_is_refused(
+    client: Client, step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ended_run(step)
+
+    def gone(file: object) -> None:
+        raise ObjectNotFound("gone")
+
+    monkeypatch.setattr("validibot.runs.rerun.stream", gone)
+
+    page = client.post(at(first, "rerun/"), follow=True).content.decode()
+
+    assert "The submitted file is not kept any more." in page
+    assert Run.objects.count() == 1
+
+
+def test_viewer_may_not_rerun(client: Client, member: Membership, step: Step) -> None:
+    run = ended_run(step, user=member.user)
+    Membership.objects.update(role=Role.VIEWER)
+
+    assert client.post(at(run, "rerun/")).status_code == 403
+    assert "Run again" not in client.get(at(run)).content.decode()
+
+
+def test_comparison_tells_new_fixed_and_changed(client: Client, step: Step) -> None:
+    step.validator.outputs = [{"slug": "energy", "label": "Energy", "unit": "kWh", "path": ""}]
+    step.validator.save()
+    before, after = ended_run(step), ended_run(step)
+    for run, messages, energy in (
+        (before, ["same", "twice", "twice", "old"], 200),
+        (after, ["twice", "same", "new"], 150),
+    ):
+        step_run = run.steps.get()
+        step_run.outputs = {"energy": energy}
+        step_run.save()
+        for line, message in enumerate(messages, start=1):
+            FindingFactory.create(run=run, step_run=step_run, message=message, line=line)
+
+    answer = client.get(at(after, f"compare/{before.pk}/"))
+
+    found = answer.context["found"]
+    assert [each.message for each in found.new] == ["new"]
+    assert sorted(each.message for each in found.fixed) == ["old", "twice"]
+    assert found.unchanged_count == 2
+    assert [(each.before, each.after, each.percent) for each in found.outputs] == [
+        (200, 150, -25.0)
+    ]
+    assert "-25.0 %" in answer.content.decode()
+
+
+def test_comparison_with_foreign_run_is_not_found(client: Client, step: Step) -> None:
+    foreign = RunFactory.create()
+
+    assert client.get(at(ended_run(step), f"compare/{foreign.pk}/")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("document", "line", "numbers", "marked"),
+    [
+        (b"a\nb\r\nc\n", 2, [1, 2, 3], "b"),
+        ("\ufeffä\nb".encode(), 1, [1, 2], "ä"),
+        ("ä\nb".encode("utf-16"), 2, [1, 2], "b"),
+        (b"\xe4\nb", 1, [1, 2], "\ufffd"),
+        (b"x\n" * 100, 99, list(range(87, 101)), "x"),
+        (b"a\nb", 0, [1, 2], None),
+        (b"", 5, [], None),
+    ],
+)
+def test_lines_around_place_are_numbered_and_marked(
+    document: bytes, line: int, numbers: list[int], marked: str | None
+) -> None:
+    lines = lines_around(SubmissionFactory.build(inline=document), line)
+
+    assert [each.number for each in lines] == numbers
+    assert next((each.text for each in lines if each.is_marked), None) == marked
+
+
+def test_line_is_cut_around_its_column() -> None:
+    document = b"a" * 5000 + b"here" + b"b" * 5000
+
+    [line] = lines_around(SubmissionFactory.build(inline=document), 1, 5001)
+
+    assert "here" in line.text
+    assert len(line.text) <= MAX_LINE + 2
+
+
+@pytest.mark.parametrize("limit", [10, 10_000])
+def test_document_that_cannot_be_shown_says_why(
+    monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(documents, "MAX_READ_BYTES", limit)
+    document = b"PK\x03\x04\x00" if limit > 10 else b"x" * 11
+
+    with pytest.raises(NotText, match="not text" if limit > 10 else "lies beyond"):
+        lines_around(SubmissionFactory.build(inline=document), 1)
+
+
+def test_document_page_escapes_what_was_submitted(client: Client, step: Step) -> None:
+    run = ended_run(step, b"<script>alert(1)</script>\n")
+
+    page = client.get(at(run, "document/?line=1&column=nonsense")).content.decode()
+
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert 'class="marked"' in page
+
+
+def test_findings_page_filters_by_rule_and_text(client: Client, step: Step) -> None:
+    run = ended_run(step)
+    for code, message in (("a.b", "first"), ("a.b", "second"), ("c.d", "third")):
+        FindingFactory.create(run=run, step_run=run.steps.get(), code=code, message=message)
+
+    answer = client.get(at(run, "steps/1/findings/?code=a.b&text=SECOND&assertion=x"))
+
+    assert [each.message for each in answer.context["page"]] == ["second"]
+    assert answer.context["codes"] == ["a.b", "c.d"]
+
+
+def test_submitted_file_is_downloaded_as_it_was(client: Client, step: Step) -> None:
+    run = ended_run(step, b'{"name": "\xe4"}')
+
+    answer = client.get(at(run, "files/0/"))
+
+    assert streamed(answer) == b'{"name": "\xe4"}'
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert client.get(at(run, "files/7/")).status_code == 404
+
+
+def test_archive_holds_submission_and_findings(client: Client, step: Step) -> None:
+    run = ended_run(step, b"{}")
+    run.submission.filename = "../../etc/passwd"
+    run.submission.save()
+    FindingFactory.create(run=run, step_run=run.steps.get(), message="Too high.")
+
+    answer = client.get(at(run, "archive/"))
+
+    archive = zipfile.ZipFile(io.BytesIO(streamed(answer)))
+    assert archive.namelist() == ["submission/_.._etc_passwd", "findings.jsonl"]
+    assert archive.read("submission/_.._etc_passwd") == b"{}"
+    assert b"Too high." in archive.read("findings.jsonl")

@@ -1,0 +1,80 @@
+"""Re-runs: a run's submission led once more through the same or the newest version of its workflow.
+
+A re-run is a run like any other. It has a submission of its own, so that the retention of one run
+takes nothing from the other, and names the run that it repeats.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
+
+from validibot.accounts.models import User
+from validibot.core.storage import ObjectNotFound
+from validibot.runs.access import NotAdmitted
+from validibot.runs.models import Run
+from validibot.runs.start import StartedRun, start
+from validibot.submissions.content import CHUNK_BYTES, Incoming, IncomingFile, stream
+from validibot.submissions.models import ReceivedFile
+from validibot.workflows.models import Workflow
+
+
+def rerun(
+    run: Run, workflow: Workflow, *, user: User, source: str, idempotency_key: str = ""
+) -> StartedRun:
+    """Start a run on the submission of `run`; `workflow` is a version of its workflow.
+
+    Raises NotAdmitted, also when the submission is not kept any more, and otherwise as `start`.
+    """
+    with _incoming(run) as incoming:
+        return start(
+            workflow,
+            incoming,
+            user=user,
+            source=source,
+            idempotency_key=idempotency_key,
+            rerun_of=run,
+        )
+
+
+@contextmanager
+def _incoming(run: Run) -> Iterator[Incoming]:
+    """Open the files of the run's submission as those of a launch."""
+    submission = run.submission
+    with ExitStack() as opened:
+        try:
+            first, *further = (
+                _opened(opened, file) for file in (submission, *submission.further_files)
+            )
+        except ObjectNotFound as error:
+            raise NotAdmitted(
+                "SUBMISSION_REMOVED",
+                "The submitted file is not kept any more. Send it again as a new run.",
+                status=410,
+            ) from error
+        yield Incoming(
+            first.content,
+            first.filename,
+            first.size_bytes,
+            first.sha256,
+            name=submission.name,
+            metadata=submission.metadata,
+            short_description=submission.short_description,
+            scenario=run.scenario,
+            weather=_asked_weather(run),
+            further=tuple(further),
+        )
+
+
+def _opened(opened: ExitStack, file: ReceivedFile) -> IncomingFile:
+    target = opened.enter_context(SpooledTemporaryFile(max_size=CHUNK_BYTES))  # noqa: SIM115
+    for chunk in stream(file):
+        target.write(chunk)
+    target.seek(0)
+    return IncomingFile(cast("BinaryIO", target), file.filename, file.size_bytes, file.sha256)
+
+
+def _asked_weather(run: Run) -> str:
+    """Return the weather that the launch named in place of that of the steps, if it did."""
+    steps = run.steps.select_related("step")
+    return next((each.weather_name for each in steps if each.weather_name != each.step.weather), "")
