@@ -51,6 +51,43 @@ Output:Meter,Photovoltaic:ElectricityProduced,RunPeriod;
 Output:Meter,Heating:DistrictHeatingWater,RunPeriod;
 """
 
+SHORT_PERIODS = """
+RunPeriod,Winter,1,2,2023,1,3,2023,,No,No,No,Yes,Yes;
+RunPeriod,Summer,7,3,2023,7,4,2023,,No,No,No,Yes,Yes;
+"""
+GAS = """
+GasEquipment,Stove,Open Office,Office Hours,EquipmentLevel,2000,,,0,0.3,0,0,Cooking;
+Exterior:FuelEquipment,Heater,NaturalGas,Always On,500,Grounds;
+Exterior:FuelEquipment,Burner,Propane,Always On,300,Grounds;
+"""
+# A turbine that makes more than the building uses, and panels of 3 kW.
+WIND = """
+Generator:WindTurbine,Turbine,Always On,HorizontalAxisWindTurbine,VariableSpeedVariablePitch,
+  41,19.2,30.5,3,55000,11,3.5,25,0.835,8,0.2,6.4,50,,,,0.5176,116,0.4,0,5,21;
+Generator:PVWatts,PV,5,3000,Standard,FixedOpenRack;
+ElectricLoadCenter:Generators,Wind,Turbine,Generator:WindTurbine,55000,,;
+ElectricLoadCenter:Distribution,Wind Center,Wind,Baseload,,,,AlternatingCurrent;
+ElectricLoadCenter:Generators,Sun,PV,Generator:PVWatts,3000,,;
+ElectricLoadCenter:Inverter:PVWatts,Inverter,1.1,0.96;
+ElectricLoadCenter:Distribution,Sun Center,Sun,Baseload,,,,DirectCurrentWithInverter,Inverter;
+"""
+FUEL_VARIANTS = {
+    "gas and propane": GAS,
+    "wind and photovoltaics": WIND,
+    "inch-pound": "Output:SQLite,SimpleAndTabular,InchPound;\n" + GAS,
+}
+FUEL_METERS = {
+    "NaturalGas:Facility": ("site_energy_kwh", "natural_gas"),
+    "Propane:Facility": ("site_energy_kwh", "propane"),
+    "InteriorEquipment:NaturalGas": ("end_use_kwh", "interior_equipment_natural_gas"),
+    "ExteriorEquipment:Propane": ("end_use_kwh", "exterior_equipment_propane"),
+    "WindTurbine:ElectricityProduced": ("energy", "wind_kwh"),
+    "Photovoltaic:ElectricityProduced": ("energy", "photovoltaic_kwh"),
+    "ElectricityProduced:Facility": ("energy", "electricity_produced_kwh"),
+    "ElectricityPurchased:Facility": ("energy", "electricity_purchased_kwh"),
+    "ElectricitySurplusSold:Facility": ("energy", "electricity_sold_kwh"),
+}
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -89,24 +126,43 @@ class Pair:
         return sum(float(value) for value in values[-2:]) / 3.6e6  # after those of the design days
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    folder, direct = tmp_path_factory.mktemp("ours"), tmp_path_factory.mktemp("direct")
-    text = (FOLDER / "samples/small_office.idf").read_text()
-    text = re.sub(r"(?ms)^RunPeriod,.*?;[^\n]*\n", "", text)
-    text = re.sub(r"(?m)^Timestep,4;", "Timestep,6;", text)
-    text = re.sub(r"(?m)^Zone,([^,;]+)[^;]*;", r"Zone,\1,0,0,0,0,1,10;", text)
-    assert ",1,10;" in text
+def simulated_pair(folder: Path, direct: Path, text: str, *, exact: str) -> Pair:
+    """Run the validator on a model, and the engine alone on the same with `exact` requests.
+
+    The engine finds the statistics of the weather beside it; the validator gets them with the model.
+    """
+    weather = resolve_resource(read_manifest(FOLDER).resource_ports[0].default)
     model = folder / "model.idf"
-    model.write_text(text + VARIANT)
-    envelope = write_envelope(folder, read_manifest(FOLDER), model)
+    model.write_text(text)
+    envelope = write_envelope(folder, read_manifest(FOLDER), model, weather.with_suffix(".stat"))
     assert main(VALIDATOR, [envelope.as_uri()]) == 0
     output = EnergyPlusOutputEnvelope.model_validate_json((folder / "output.json").read_bytes())
     copy = direct / "model.idf"
-    copy.write_text(text + VARIANT + EXACT)
-    weather = resolve_resource(read_manifest(FOLDER).resource_ports[0].default)
+    copy.write_text(re.sub(r"(?m)^Output:SQLite,[^;]*;", "", text) + exact)
     find_engine().simulate(copy, weather=weather, folder=direct, timeout=60, memory_mb=None)
     return Pair(output=output, folder=folder, direct=direct)
+
+
+def sample_without_run_periods() -> str:
+    text = (FOLDER / "samples/small_office.idf").read_text()
+    return re.sub(r"(?ms)^RunPeriod,.*?;[^\n]*\n", "", text)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    folder, direct = tmp_path_factory.mktemp("ours"), tmp_path_factory.mktemp("direct")
+    text = re.sub(r"(?m)^Timestep,4;", "Timestep,6;", sample_without_run_periods())
+    text = re.sub(r"(?m)^Zone,([^,;]+)[^;]*;", r"Zone,\1,0,0,0,0,1,10;", text)
+    assert ",1,10;" in text
+    return simulated_pair(folder, direct, text + VARIANT, exact=EXACT)
+
+
+@pytest.fixture(scope="module", params=sorted(FUEL_VARIANTS))
+def fuel_pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    folder, direct = tmp_path_factory.mktemp("ours"), tmp_path_factory.mktemp("direct")
+    text = sample_without_run_periods() + SHORT_PERIODS + FUEL_VARIANTS[request.param]
+    exact = EXACT + "".join(f"Output:Meter,{meter},RunPeriod;\n" for meter in FUEL_METERS)
+    return simulated_pair(folder, direct, text, exact=exact)
 
 
 def test_energies_equal_meters_of_direct_run(pair: Pair) -> None:
@@ -175,6 +231,39 @@ def test_unmet_hours_by_zone_equal_table(pair: Pair, use: str) -> None:
     for zone in ("OPEN OFFICE", "MEETING ROOMS"):
         expected = float(pair.cell(*table, zone, f"During Occupied {use.title()}"))
         assert pair.metric(f"zone_unmet_{use}_hours", zone) == expected
+
+
+def test_energies_of_each_fuel_equal_meters_of_direct_run(fuel_pair: Pair) -> None:
+    heads = (fuel_pair.direct / "eplusout.mtr").read_text()
+    metered = {meter for meter in FUEL_METERS if re.search(rf",{meter} \[J\] !RunPeriod", heads)}
+
+    values = {meter: fuel_pair.metric(*FUEL_METERS[meter]) for meter in metered}
+    assert sum(value > 0 for value in values.values()) >= 4
+    for meter, value in values.items():
+        assert value == pytest.approx(fuel_pair.meter(meter), rel=1e-12), meter
+
+
+@pytest.mark.parametrize("kind", ["Total Site", "Net Site", "Total Source", "Net Source"])
+def test_site_and_source_energy_of_each_fuel_equal_table(fuel_pair: Pair, kind: str) -> None:
+    table = ("AnnualBuildingUtilityPerformanceSummary", "Site and Source Energy")
+    value = fuel_pair.metric("energy", f"{kind.lower().replace(' ', '_')}_energy_kwh")
+
+    expected = float(fuel_pair.cell(*table, f"{kind} Energy", "Total Energy")) * KWH_PER_GJ
+    assert value == pytest.approx(expected, abs=3 * ROUNDING_KWH)
+
+
+def test_units_of_tables_do_not_change_metrics(fuel_pair: Pair) -> None:
+    metrics = fuel_pair.output.outputs.metrics
+    demand = ("DemandEndUseComponentsSummary", "End Uses", "Total End Uses")
+    unmet = ("AnnualBuildingUtilityPerformanceSummary", "Comfort and Setpoint Not Met Summary")
+    row = "Time Setpoint Not Met During Occupied Cooling"
+
+    assert metrics.simulated_conditioned_area_m2 == 108 + 72
+    assert metrics.unmet_cooling_hours == float(fuel_pair.cell(*unmet, row, "Facility"))
+    # Tables of both systems have two decimals: 0.01 kBtu/h are 3 W.
+    for fuel, column in (("electricity", "Electricity"), ("natural_gas", "Natural Gas")):
+        if expected := float(fuel_pair.cell(*demand, column)):
+            assert fuel_pair.metric("peak_demand_w", fuel) == pytest.approx(expected, abs=3)
 
 
 def test_messages_equal_those_of_direct_run(pair: Pair) -> None:

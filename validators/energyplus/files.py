@@ -46,6 +46,11 @@ class FurtherFiles:
         self._used.add(leaf)
         return self._files.get(leaf)
 
+    def find_statistics(self) -> Path | None:
+        """Return the statistics of the weather; of several STAT files the first by name."""
+        names = [name for name in self._names if name.lower().endswith(".stat")]
+        return self.find(names[0]) if names else None
+
     def missing(self, name: str) -> str:
         """Return what to do about a file that was not sent."""
         sent = f"it came with: {', '.join(self._names)}" if self._names else "none came with it"
@@ -75,6 +80,20 @@ def place_files(model: Model, files: FurtherFiles, *, folder: Path) -> list[Vali
         for item in model.of_kind(kind)
         for problem in _place(item, field, files, folder)
     ]
+
+
+def place_weather(weather: Path, files: FurtherFiles, *, folder: Path) -> Path:
+    """Return the weather file, in `folder` with its statistics if those came with the model.
+
+    Wind turbines and water mains use them. The engine looks for a file of the weather's name that
+    ends in `.stat`.
+    """
+    statistics = files.find_statistics()
+    if statistics is None:
+        return weather
+    folder.mkdir()
+    shutil.copyfile(statistics, folder / f"{weather.stem}.stat")
+    return Path(shutil.copyfile(weather, folder / weather.name))
 
 
 def _place(

@@ -19,7 +19,13 @@ from validators.energyplus.checks import (
 )
 from validators.energyplus.design_days import add_design_days
 from validators.energyplus.engine import EnergyPlusEngine, find_engine
-from validators.energyplus.files import FurtherFiles, has_macros, place_files, with_includes
+from validators.energyplus.files import (
+    FurtherFiles,
+    has_macros,
+    place_files,
+    place_weather,
+    with_includes,
+)
 from validators.energyplus.model import Model, read_model
 from validators.energyplus.outcome import conclude, nothing_ran
 from validators.energyplus.prepare import RUN_PERIOD_DAYS, TIMESTEPS, prepare
@@ -56,6 +62,8 @@ def validate(request: Request) -> ValidationResult:
     folder, beside = request.folder / "run", request.folder / "model"
     folder.mkdir()
     beside.mkdir()
+    if weather:
+        weather = place_weather(weather, further, folder=request.folder / "weather")
     if refused := [*refusals(model), *place_files(model, further, folder=beside)]:
         return rejected(*notes, *refused, outputs=nothing_ran(idf_version=version))
     findings = [*notes, *warnings(model), *further.unused(), *review(model, inputs.idf_checks)]
