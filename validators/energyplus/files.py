@@ -8,13 +8,15 @@ to open none (`engine.py` keeps it from doing so).
 
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from validibot_shared.validations.envelopes import Severity, ValidationMessage
 
 from validators.energyplus.checks import location_of
-from validators.energyplus.model import Model, ModelField, ModelObject
+from validators.energyplus.model import Model, ModelField, ModelObject, read_model
 from validators.energyplus.text import SIZE_LIMIT, ModelUnreadable, read_text
 from validators.sdk.validation import error
 
@@ -134,6 +136,26 @@ _COST_OF_FILE = 10_000
 def has_macros(text: str) -> bool:
     """Return whether the text has commands of EP-Macro."""
     return _COMMAND.search(text) is not None
+
+
+def add_submitted_lines(model: Model, text: str) -> None:
+    """Give the objects of a text without its macros their lines in the submitted text.
+
+    An object has a line if it is the only one of its class and name there.
+    """
+    places: dict[tuple[str, ...], list[int | None]] = defaultdict(list)
+    plain = "\n".join("" if _COMMAND.match(line) else line for line in text.split("\n"))
+    for item in read_model(plain, epjson=False).objects:
+        places[_identity(item)].append(item.line)
+    model.objects = [
+        replace(item, line=found[0] if len(found) == 1 else None)
+        for item in model.objects
+        for found in (places.get(_identity(item), []),)
+    ]
+
+
+def _identity(item: ModelObject) -> tuple[str, ...]:
+    return tuple(text.lower() for text in (item.kind, *item.values[:1]))
 
 
 def with_includes(text: str, files: FurtherFiles) -> str:

@@ -65,6 +65,8 @@ class Model(ABC):
 
     file_name: str
     objects: list[ModelObject]
+    is_rewritten: bool
+    """Whether the lines of the model's file are not those of the submitted one."""
 
     @abstractmethod
     def update(self, item: ModelObject, values: Mapping[ModelField, str | int]) -> None:
@@ -107,6 +109,7 @@ class IdfModel(Model):
     def __init__(self, text: str, *, lines: bool = True) -> None:
         self._text = text
         self._lines = lines
+        self.is_rewritten = not lines
         self._added: list[str] = []
         self._spans: list[tuple[int, int]] = []
         self._edits: dict[int, str] = {}
@@ -206,6 +209,7 @@ class EpjsonModel(Model):
     """Model in EnergyPlus's JSON format: classes, in them named objects, in them fields."""
 
     file_name = "model.epJSON"
+    is_rewritten = True
 
     def __init__(self, text: str) -> None:
         try:

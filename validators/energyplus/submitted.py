@@ -33,10 +33,12 @@ _FIELD = re.compile(r"invalid (?P<field>[A-Z][A-Za-z0-9 _]*?) ?=")
 class SubmittedModel:
     """Version of a model, its objects by name, and the messages that the model does not cause.
 
-    Make it before the working copy is prepared, which changes the model.
+    Make it before the working copy is prepared, which changes the model. Without `same_lines` the
+    engine reads a text that a preprocessor has written, whose lines are not the submitted ones.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, same_lines: bool = True) -> None:
+        self._same_lines = same_lines
         self.version = model_version(model)
         self.own_messages = own_messages(model)
         self._by_name: dict[str, list[ModelObject]] = defaultdict(list)
@@ -47,6 +49,10 @@ class SubmittedModel:
     def locate(self, text: str) -> MessageLocation | None:
         """Return the place that a message names: an object of the model, or a line of its file."""
         if match := _LINE.match(text):
+            if not self._same_lines:
+                return MessageLocation(
+                    file_role=ROLE, path=f"line {match[1]} of the expanded model"
+                )
             return MessageLocation(file_role=ROLE, line=int(match[1]), column=int(match[2]))
         if match := _SCHEMA.match(text):
             fields = _BRACKETED.findall(match[3])

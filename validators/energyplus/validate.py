@@ -21,6 +21,7 @@ from validators.energyplus.design_days import add_design_days
 from validators.energyplus.engine import EnergyPlusEngine, find_engine
 from validators.energyplus.files import (
     FurtherFiles,
+    add_submitted_lines,
     has_macros,
     place_files,
     place_weather,
@@ -67,7 +68,8 @@ def validate(request: Request) -> ValidationResult:
     if refused := [*refusals(model), *place_files(model, further, folder=beside)]:
         return rejected(*notes, *refused, outputs=nothing_ran(idf_version=version))
     findings = [*notes, *warnings(model), *further.unused(), *review(model, inputs.idf_checks)]
-    submitted = SubmittedModel(model)
+    expands = inputs.run_simulation and needs_expansion(model)
+    submitted = SubmittedModel(model, same_lines=not (expands or model.is_rewritten))
     findings += prepare(model, inputs)
     if inputs.run_simulation:
         findings += add_design_days(model, request.files.get("design_days"))
@@ -79,7 +81,7 @@ def validate(request: Request) -> ValidationResult:
         folder=folder,
         timeout=request.seconds_left(),
         memory_mb=request.memory_mb,
-        expand=inputs.run_simulation and needs_expansion(model),
+        expand=expands,
     )
     for artifact in collect(folder)[0]:
         request.upload(artifact)
@@ -133,9 +135,10 @@ def _read(
                 f"{ended.stderr_tail.strip()[:500]}",
                 code="ENERGYPLUS_MACRO_FAILED",
             )
-        text, _ = read_text(output)
-    # Lines of the expanded text are not those of the submitted file.
-    return read_model(text, epjson=epjson, lines=not macros), notes
+        model = read_model(read_text(output)[0], epjson=False, lines=False)
+        add_submitted_lines(model, text)
+        return model, notes
+    return read_model(text, epjson=epjson), notes
 
 
 def _unreadable(problem: ModelUnreadable) -> ValidationMessage:

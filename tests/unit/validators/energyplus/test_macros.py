@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from validators.energyplus.files import FurtherFiles, has_macros, with_includes
+from validators.energyplus.files import (
+    FurtherFiles,
+    add_submitted_lines,
+    has_macros,
+    with_includes,
+)
+from validators.energyplus.model import read_model
 from validators.energyplus.text import ModelUnreadable
 
 
@@ -58,3 +64,15 @@ def test_endless_include_is_refused(tmp_path: Path, content: str) -> None:
         with_includes("##include a.inc", files(tmp_path, a=content))
 
     assert caught.value.code == "ENERGYPLUS_INCLUDE_LIMIT"
+
+
+def test_objects_of_expanded_model_have_lines_of_submitted_file() -> None:
+    submitted = (
+        "##set1 x 3\n\nZone,A;\n##if #[1 EQ 1]\nZone,B,\n1;\n##else\nZone,B;\n##endif\nZone,C,x[];"
+    )
+    model = read_model("Zone,A;Zone,B,1;Zone,C,3;Zone,Included;", epjson=False, lines=False)
+
+    add_submitted_lines(model, submitted)
+
+    lines = {item.values[0]: item.line for item in model.objects}
+    assert lines == {"A": 3, "B": None, "C": 10, "Included": None}

@@ -111,6 +111,16 @@ def test_message_is_located_in_submitted_model(
     assert (location and location.path, location and location.line) == (path, line)
 
 
+def test_line_of_expanded_model_is_not_that_of_submitted_file(tmp_path: Path) -> None:
+    (tmp_path / "eplusout.err").write_text("   ** Severe  ** Line: 4 Index: 1 - Wrong.\n")
+    submitted = SubmittedModel(read_model(MODEL, epjson=False), same_lines=False)
+
+    location = read_report(tmp_path, submitted).messages[0].location
+
+    assert location
+    assert (location.path, location.line) == ("line 4 of the expanded model", None)
+
+
 def test_first_line_has_engine_version(tmp_path: Path) -> None:
     found = report(tmp_path, err=ERR)
 
