@@ -67,12 +67,12 @@ class DatabaseQueue:
 
 
 @contextmanager
-def at_work(options: QueueOptions) -> Iterator[None]:
-    """Run a worker in a thread of this process."""
+def at_work(options: QueueOptions, *, shutdown_timeout: float = 5) -> Iterator[None]:
+    """Run a worker in a thread of this process, and wait for its end."""
     stops: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
 
     async def work() -> None:
-        worker = QueueWorker(options, concurrency=2, shutdown_timeout=5)
+        worker = QueueWorker(options, concurrency=2, shutdown_timeout=shutdown_timeout)
         loop = asyncio.get_running_loop()
         stops.put(lambda: loop.call_soon_threadsafe(worker.stop))
         await worker.run()

@@ -3,10 +3,12 @@
 import datetime as dt
 import json
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from queue import Empty
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -24,7 +26,7 @@ from tests.emulator.target import Worker, working
 from validibot.dispatch import cloud_tasks
 from validibot.dispatch.cloud_tasks import CloudTasksBackend
 from validibot.dispatch.database import worker as database_worker
-from validibot.dispatch.database.backend import DatabaseBackend
+from validibot.dispatch.database.backend import DatabaseBackend, QueueOptions
 from validibot.dispatch.database.models import QueuedTask
 from validibot.dispatch.delivery import TaskDelivery, deliver, requeue
 from validibot.dispatch.models import DeadLetter
@@ -36,7 +38,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 QUEUE = "projects/validibot-local/locations/us-west1/queues/runs"
 WORKER_URL = "https://validibot-worker-123456789012.us-west1.run.app"
 TASKS = "tasks@validibot-local.iam.gserviceaccount.com"
-SHORT_WAITS = {"poll_seconds": 0.1, "min_backoff": 0.1, "max_backoff": 0.2, "max_attempts": 3}
+SHORT_WAITS: dict[str, Any] = {
+    "poll_seconds": 0.1,
+    "min_backoff": 0.1,
+    "max_backoff": 0.2,
+    "max_attempts": 3,
+}
 
 
 @pytest.fixture
@@ -79,17 +86,22 @@ def cloud_queue(_empty: None, backend: CloudTasksBackend, worker: Worker) -> Clo
 
 
 @pytest.fixture
-def database_queue(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatabaseQueue]:
-    """The backend as settings/database_queue.py wires it, with shorter waits."""
+def idle_queue(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatabaseQueue]:
+    """The backend as settings/database_queue.py wires it, with shorter waits and no worker."""
     path = "validibot.dispatch.database.backend.DatabaseBackend"
     settings.TASKS = {"default": {"BACKEND": path, "OPTIONS": SHORT_WAITS}}
     backend = DatabaseBackend("default", settings.TASKS["default"])
     made = DatabaseQueue(backend)
     monkeypatch.setattr(database_worker, "deliver", made.deliver)
-    with at_work(backend.settings):
-        yield made
+    yield made
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE procrastinate_jobs, procrastinate_workers CASCADE")
+
+
+@pytest.fixture
+def database_queue(idle_queue: DatabaseQueue) -> Iterator[DatabaseQueue]:
+    with at_work(QueueOptions(**SHORT_WAITS)):
+        yield idle_queue
 
 
 @pytest.fixture(params=["cloud_queue", "database_queue"])
@@ -173,6 +185,32 @@ def test_deferred_task_arrives_at_its_time(queue: QueueUnderTest) -> None:
     assert b"now" in queue.next().body
     assert b"42" in queue.next().body
     assert timezone.now() >= when
+
+
+def test_periodic_task_arrives_without_arguments(idle_queue: DatabaseQueue) -> None:
+    path = "validibot.runs.tasks.sweep"
+
+    with at_work(QueueOptions(**SHORT_WAITS, periodic={path: "* * * * * *"})):
+        arrived = idle_queue.next()
+
+    assert json.loads(arrived.body) == {"task": path, "args": [], "kwargs": {}}
+
+
+def test_task_that_outlasts_shutdown_is_put_back(idle_queue: DatabaseQueue) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def block(_: TaskDelivery) -> None:
+        begun.set()
+        may_end.wait(20)
+
+    idle_queue.before_answer = block
+    idle_queue.backend.enqueue(cancel_execution, ["42"], {})
+
+    with at_work(QueueOptions(**SHORT_WAITS), shutdown_timeout=0.1):
+        assert begun.wait(10)
+
+    assert QueuedTask.objects.get().state == "waiting"
+    may_end.set()
 
 
 def test_cloud_task_carries_token_of_queue_account(

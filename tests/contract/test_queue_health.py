@@ -1,12 +1,17 @@
-"""The HTTP health endpoint of the database queue's worker."""
+"""The command of the database queue's worker: its HTTP health endpoint, signals and limits."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from typing import cast
 
 import httpx
 import pytest
+from django.core.management import call_command
+from pytest_django import Settings
 
+from validibot.dispatch.database.management.commands import queue_worker
 from validibot.dispatch.database.management.commands.queue_worker import health_server
 from validibot.dispatch.database.worker import QueueWorker
 
@@ -58,3 +63,45 @@ async def test_faulty_worker_answers_503_with_reason(port: int, worker: FaultyWo
 )
 async def test_other_request_is_refused(port: int, method: str, path: str, status: int) -> None:
     assert (await ask(port, path, method)).status_code == status
+
+
+def test_command_serves_health_until_a_signal_stops_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = "validibot.dispatch.database.backend.DatabaseBackend"
+    options = {"poll_seconds": 0.5}
+    settings.TASKS = {"default": {"BACKEND": path, "OPTIONS": options}}
+    answers: list[tuple[int, str]] = []
+
+    async def run(worker: QueueWorker) -> None:
+        assert (worker.concurrency, worker.shutdown_timeout) == (3, 1.5)
+        assert worker.options.poll_seconds == 0.5
+        [said] = [line for line in caplog.messages if line.startswith("health at ")]
+        port = int(said.removesuffix("/health/").rpartition(":")[2])
+        assert said == f"health at http://127.0.0.1:{port}/health/"
+        answer = await ask(port)
+        answers.append((answer.status_code, answer.json()["status"]))
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(worker._stopping.wait(), 10)
+
+    monkeypatch.setattr(QueueWorker, "run", run)
+    with caplog.at_level("INFO", queue_worker.__name__):
+        call_command("queue_worker", concurrency=3, shutdown_timeout=1.5, health_port=0)
+
+    assert answers == [(503, "not polling")]
+
+
+def test_command_without_health_port_serves_none(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = "validibot.dispatch.database.backend.DatabaseBackend"
+    settings.TASKS = {"default": {"BACKEND": path}}
+
+    async def run(worker: QueueWorker) -> None:
+        assert (worker.concurrency, worker.shutdown_timeout) == (4, 8.0)
+
+    monkeypatch.setattr(QueueWorker, "run", run)
+    with caplog.at_level("INFO", queue_worker.__name__):
+        call_command("queue_worker")
+
+    assert caplog.messages == []

@@ -1,9 +1,12 @@
 """The database queue: its entries, orphans, options, commands and admin pages."""
 
+import asyncio
 import datetime as dt
+import re
 from typing import Any
 
 import pytest
+import time_machine
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
@@ -25,6 +28,7 @@ from validibot.runs.tasks import cancel_execution
 
 pytestmark = pytest.mark.django_db
 
+NOW = dt.datetime(2030, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 DATABASE_QUEUE = {"default": {"BACKEND": "validibot.dispatch.database.backend.DatabaseBackend"}}
 CALL = 'validibot.runs.tasks.cancel_execution("42")'
 
@@ -175,6 +179,16 @@ def test_backoff_doubles_up_to_its_limit_with_jitter() -> None:
     assert sum(longest) > 20 * 60, "an outage of twenty minutes makes no dead letter"
 
 
+def test_task_put_back_on_shutdown_is_retried_at_once() -> None:
+    job = Job(task_name="", queue="", lock=None, queueing_lock=None, attempts=20)
+    backoff = JitteredBackoff(QueueOptions())
+
+    with time_machine.travel(NOW, tick=False):
+        decision = backoff.get_retry_decision(exception=asyncio.CancelledError(), job=job)
+
+    assert decision.retry_at == NOW
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -230,20 +244,44 @@ def dead_letter(task_id: str = "7") -> DeadLetter:
     )
 
 
-def test_queue_command_lists_tasks_and_dead_letters(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def listed(verb: str, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    """Return the cells of the lines that the command prints."""
+    call_command("queue", verb)
+    return [re.split(r" {2,}", line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_queue_command_lists_tasks_and_dead_letters(capsys: pytest.CaptureFixture[str]) -> None:
     waiting, dead = enqueued(), dead_letter()
 
-    call_command("queue", "list")
-    call_command("queue", "dead")
+    assert listed("list", capsys) == [
+        ["ID", "STATE", "ATTEMPTS", "TASK"],
+        [str(waiting.pk), "waiting", "0", CALL],
+    ]
+    assert listed("dead", capsys) == [
+        ["ID", "ATTEMPTS", "TASK", "ERROR"],
+        [str(dead.pk), "30", CALL, "ValueError: no"],
+    ]
 
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [str(waiting.pk), "waiting", "0", CALL] in rows
-    assert [str(dead.pk), "30", CALL, "ValueError:", "no"] in rows
 
+def test_queue_command_tells_how_many_it_does_not_list(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("validibot.dispatch.management.commands.queue._MAX_ROWS", 2)
+    for number in range(5):
+        enqueued()
+        dead_letter(str(number))
+
+    for verb in ("list", "dead"):
+        assert listed(verb, capsys)[3:] == [["… and 3 more"]]
+
+
+def test_queue_command_without_database_queue_names_gcloud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apps, "is_installed", lambda _: False)
-    with pytest.raises(CommandError, match="gcloud tasks list"):
+
+    message = (
+        "Only the database queue can list its tasks. For Cloud Tasks run `gcloud tasks list --q"
+    )
+    with pytest.raises(CommandError, match=message):
         call_command("queue", "list")
 
 

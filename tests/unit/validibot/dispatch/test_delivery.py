@@ -1,9 +1,11 @@
 """Deliveries: the call, the answer for the queue, and dead letters."""
 
+import datetime as dt
 import json
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.tasks import default_task_backend
 
@@ -20,6 +22,7 @@ from validibot.dispatch.delivery import (
 from validibot.dispatch.models import DeadLetter
 from validibot.runs.tasks import execute_run
 
+NOW = dt.datetime(2030, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 PATH = "validibot.runs.tasks.execute_run"
 RUN_ID = "5c2dd5b2-3c1e-4d1f-9a77-0d5a7d3fbb3e"
 
@@ -44,7 +47,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_delivery_calls_task_with_context(calls: list[Any]) -> None:
-    result = deliver(delivery())
+    with time_machine.travel(NOW, tick=False):
+        result = deliver(delivery())
 
     assert (result, result.done) == (DeliveryResult(200, "done"), True)
     [(context, argument)] = calls
@@ -52,6 +56,9 @@ def test_delivery_calls_task_with_context(calls: list[Any]) -> None:
     told = context.task_result
     assert (told.id, context.attempt, told.status) == ("t1", 3, "RUNNING")
     assert (told.task, told.args, told.kwargs) == (execute_run, [RUN_ID], {})
+    assert (told.started_at, told.last_attempted_at) == (NOW, NOW)
+    assert (told.enqueued_at, told.finished_at, told.errors) == (None, None, [])
+    assert told.backend == "default"
 
 
 @pytest.mark.parametrize(("status", "done"), [(199, False), (200, True), (299, True), (300, False)])

@@ -341,6 +341,29 @@ def test_sweep_enqueues_the_oldest_run_first(monkeypatch: pytest.MonkeyPatch) ->
     assert run_sweep()["enqueued"] == 0  # a minute has not passed
 
 
+def test_sweep_enqueues_unchecked_runs_before_those_checked_longest_ago(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = timezone.now()
+    runs = [RunFactory.create() for _ in range(3)]
+    for run, created, checked in zip(runs, (9, 7, 5), (3, 4, None), strict=True):
+        then = now - dt.timedelta(minutes=created)
+        checked_at = now - dt.timedelta(minutes=checked) if checked else None
+        Run.objects.filter(pk=run.pk).update(
+            created_at=then, enqueued_at=then, checked_at=checked_at
+        )
+    enqueued: list[str] = []
+
+    def enqueue_once(task: object, run_id: str, *, key: str) -> bool:
+        enqueued.append(run_id)
+        return True
+
+    monkeypatch.setattr(queue, "enqueue_once", enqueue_once)
+    run_sweep()
+
+    assert enqueued == [str(runs[index].pk) for index in (2, 1, 0)]
+
+
 def test_queue_entry_keeps_its_name_for_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunFactory.create()
     keys: list[str] = []
