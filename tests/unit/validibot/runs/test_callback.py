@@ -23,6 +23,8 @@ from validibot.runs.execute import execute
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Attempt, CallbackReceipt, Finding, Run, RunEvent, StepRun
 
+NO_ATTEMPT = "No attempt of this run has this callback_id."
+
 
 @pytest.fixture
 def request_(provider: Provider, container_run: Run) -> LaunchRequest:
@@ -107,9 +109,16 @@ def test_repeated_callback_is_applied_once(request_: LaunchRequest, container_ru
 
     reply = post(request_)
 
-    assert reply.status == 200
-    assert reply.body["idempotent_replayed"] is True
-    assert CallbackReceipt.objects.get().deliveries == 2
+    receipt = CallbackReceipt.objects.get()
+    assert reply == callback.CallbackReply(
+        200,
+        {
+            "message": "This callback was processed before.",
+            "idempotent_replayed": True,
+            "original_received_at": receipt.received_at.isoformat(),
+        },
+    )
+    assert receipt.deliveries == 2
     assert kinds(container_run).count("step_passed") == 1
 
 
@@ -120,7 +129,9 @@ def test_late_callback_is_ignored(request_: LaunchRequest, container_run: Run) -
     reply = post(request_)
 
     container_run.refresh_from_db()
-    assert (reply.status, reply.body["late_callback_ignored"]) == (200, True)
+    assert reply == callback.CallbackReply(
+        200, {"message": "Too late.", "late_callback_ignored": True}
+    )
     assert container_run.result == "CANCELED"
 
 
@@ -257,21 +268,26 @@ def test_failed_container_step_that_continues_is_followed_by_the_next(
 
 
 @pytest.mark.parametrize(
-    ("changes", "status"),
+    ("changes", "status", "message"),
     [
-        ({"callback_nonce": "x" * 43}, 403),
-        ({"run_id": "11111111-1111-4111-8111-111111111111"}, 400),
-        ({"callback_id": "execution-attempt-11111111-1111-4111-8111-111111111111"}, 400),
-        ({"callback_id": "nonsense\0"}, 400),
+        ({"callback_nonce": "x" * 43}, 403, "The callback_nonce is wrong."),
+        ({"run_id": "11111111-1111-4111-8111-111111111111"}, 400, NO_ATTEMPT),
+        (
+            {"callback_id": "execution-attempt-11111111-1111-4111-8111-111111111111"},
+            400,
+            NO_ATTEMPT,
+        ),
+        ({"callback_id": "nonsense\0"}, 400, NO_ATTEMPT),
     ],
 )
 def test_forged_callback_changes_nothing(
-    request_: LaunchRequest, container_run: Run, changes: dict[str, str], status: int
+    request_: LaunchRequest, container_run: Run, changes: dict[str, str], status: int, message: str
 ) -> None:
     reply = post(request_, **changes)
 
     container_run.refresh_from_db()
-    assert (reply.status, container_run.status) == (status, "RUNNING")
+    assert reply == callback.CallbackReply(status, {"message": message, "detail": message})
+    assert container_run.status == "RUNNING"
     assert not CallbackReceipt.objects.exists()
 
 
@@ -345,7 +361,9 @@ def test_callback_is_repeated_in_an_outage(
     message = callback_of(request_)
     with monkeypatch.context() as patched:
         patched.setattr(FileStorage, "read", fail)
-        assert callback.process(message).status == 503
+        assert callback.process(message) == callback.CallbackReply(
+            503, {"message": "The output cannot be read now.", "retry": True}
+        )
 
     assert callback.process(message).status == 200
     assert Run.objects.get().result == "PASS"
@@ -363,7 +381,9 @@ def test_callback_during_processing_returns_409(request_: LaunchRequest) -> None
     )
     store_output(request_)
 
-    assert post(request_).status == 409
+    assert post(request_) == callback.CallbackReply(
+        409, {"message": "This callback is being processed.", "retry": True}
+    )
 
     long_ago = timezone.now() - dt.timedelta(minutes=5)
     CallbackReceipt.objects.filter(pk=receipt.pk).update(claimed_at=long_ago)

@@ -95,6 +95,43 @@ def test_stored_output_status_decides_result(
 
 
 @pytest.mark.parametrize(
+    ("status", "error", "category", "message"),
+    [
+        ("failed_runtime", "The validator failed and did not say why.", "RUNTIME_ERROR", None),
+        ("failed_validation", "", "VALIDATION_FAILED", "The validator refused the submission."),
+        ("cancelled", "The validator was cancelled.", "", None),
+    ],
+)
+def test_status_without_messages_is_explained(
+    request_: LaunchRequest,
+    container_run: Run,
+    status: str,
+    error: str,
+    category: str,
+    message: str | None,
+) -> None:
+    store_output(request_, status=status)
+
+    post(request_)
+
+    container_run.refresh_from_db()
+    assert (container_run.error, container_run.error_category) == (error, category)
+    assert [note.message for note in container_run.findings.all()] == [message] * bool(message)
+
+
+def test_message_without_code_or_place_is_a_finding_without(
+    request_: LaunchRequest, container_run: Run
+) -> None:
+    store_output(request_, messages=[{"severity": "INFO", "text": "Done."}])
+
+    post(request_)
+
+    found = container_run.findings.get()
+    assert (found.severity, found.message) == ("INFO", "Done.")
+    assert (found.code, found.path, found.line, found.column) == ("", "", None, None)
+
+
+@pytest.mark.parametrize(
     ("status", "reported", "wanted", "result"),
     [
         ("failed_validation", "ERROR", "WARNING", "PASS"),
@@ -173,5 +210,30 @@ def test_artifacts_are_kept_when_they_are_what_was_announced(
 
     post(request_)
 
-    assert Artifact.objects.get().name == "a.csv"
-    assert Finding.objects.filter(code="validator.artifact_left_out").count() == 2
+    kept = Artifact.objects.values(*true, "mime_type").get()
+    assert kept == true | {"mime_type": "application/octet-stream"}
+    doubts = Finding.objects.filter(code="validator.artifact_left_out", severity="WARNING")
+    assert [doubt.message for doubt in doubts.order_by("order")] == [
+        f"The output file {name} differs from what the validator announced and was left out."
+        for name in ("b.csv", "c.csv")
+    ]
+
+
+def test_artifact_keeps_its_media_type(request_: LaunchRequest) -> None:
+    folder = f"{read_input(request_).context.execution_bundle_uri}/outputs"
+    stored = get_storage(folder).create(f"{folder}/a.csv", b"1,2", mime_type="text/csv")
+    announced = {
+        "name": "a.csv",
+        "type": "timeseries-csv",
+        "mime_type": "text/csv",
+        "uri": stored.uri,
+        "size_bytes": 3,
+        "sha256": stored.sha256,
+        "storage_version": stored.version,
+    }
+    store_output(request_, artifacts=[announced, announced])
+
+    post(request_)
+
+    assert Artifact.objects.get().mime_type == "text/csv"
+    assert Finding.objects.get().code == "validator.artifact_left_out"
