@@ -97,7 +97,10 @@ def test_callback_ends_run(request_: LaunchRequest, container_run: Run) -> None:
 
     container_run.refresh_from_db()
     assert (reply.status, container_run.result) == (200, "PASS")
-    assert container_run.steps.get().outputs == {"time": 10.0, "y": 2.0}
+    step_run = container_run.steps.get()
+    assert step_run.outputs == {"time": 10.0, "y": 2.0}
+    values = [(each.label, each.value, each.unit) for each in step_run.output_values()]
+    assert values == [("Time", 10.0, "s"), ("y", 2.0, "")]
     assert Attempt.objects.get().state == "COMPLETED"
     assert CallbackReceipt.objects.get().status == "COMPLETED"
     assert kinds(container_run)[-3:] == ["called_back", "step_passed", "passed"]

@@ -21,6 +21,7 @@ from tests.unit.validibot.runs.scripted import (
     read_input,
     store_output,
 )
+from validators.sdk.manifest import FURTHER_FILES_PORT
 from validibot.core.storage import get_storage
 from validibot.runs import callback
 from validibot.runs.backends.base import Phase
@@ -30,6 +31,8 @@ from validibot.runs.execute import execute
 from validibot.runs.launch import nonce_matches
 from validibot.runs.models import Attempt, Run, RunEvidence, digest_of
 from validibot.runs.reconcile import on_execution_end
+from validibot.submissions.models import Submission, SubmissionFile
+from validibot.workflows.models import Validator
 
 pytestmark = pytest.mark.django_db
 
@@ -169,6 +172,62 @@ def test_resources_are_copied_only_for_confined_validators(
     content = get_storage(uri).read(resource["uri"], version=version, limit=9)
     assert content == b"EPW"
     assert envelope["input_files"][0]["uri"] == f"{attempt.bundle_uri}/fmu_model.fmu"
+
+
+def test_weather_of_run_replaces_that_of_its_step(provider: Provider, container_run: Run) -> None:
+    step_run = container_run.steps.get()
+    StepFileFactory.create(step=step_run.step, port_key="weather_file")
+    weather = {
+        "name": "Oslo.epw",
+        "type": "energyplus_weather",
+        "port_key": "weather_file",
+        "uri": "file:///weather/oslo.epw",
+        "size_bytes": 3,
+        "sha256": SHA256,
+        "storage_version": "1",
+    }
+    design_days = weather | {"port_key": "design_days"}  # this validator has no port for them
+    files = [weather, design_days]
+    step_run.weather = {"name": "oslo", "location": "Oslo", "files": files}
+    step_run.save()
+
+    _, envelope = launched(container_run, provider)
+
+    assert envelope["resource_files"] == [{"id": SHA256, **weather}]
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_further_files_are_resources_with_the_names_of_the_sender(
+    provider: Provider, container_run: Run, accepts: bool
+) -> None:
+    Validator.objects.update(accepts_further_files=accepts)
+    Submission.objects.update(further_file_count=1)
+    file = SubmissionFile.objects.create(
+        submission=container_run.submission,
+        order=2,
+        filename="Größe 1.csv",
+        mime_type="text/csv",
+        inline=b"0.5",
+        size_bytes=3,
+        sha256=hashlib.sha256(b"0.5").hexdigest(),
+    )
+
+    attempt, envelope = launched(container_run, provider)
+
+    assert len(envelope["resource_files"]) == accepts
+    for resource in envelope["resource_files"]:
+        version = resource.pop("storage_version")
+        assert resource == {
+            "id": str(file.pk),
+            "name": "Größe 1.csv",
+            "type": "further_file",
+            "port_key": FURTHER_FILES_PORT,
+            "uri": f"{attempt.bundle_uri}/inputs/{FURTHER_FILES_PORT}/2",
+            "size_bytes": 3,
+            "sha256": file.sha256,
+        }
+        uri = resource["uri"]
+        assert get_storage(uri).read(uri, version=version, limit=9) == b"0.5"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tests.factories import (
     started_run,
 )
 from validibot.engines import Document, Result
+from validibot.engines.problems import DocumentProblem
 from validibot.runs.evidence import record_evidence
 from validibot.runs.execute import _load_steps, execute
 from validibot.runs.lease import RunBusy, claim, heartbeat, leases
@@ -274,6 +275,33 @@ def test_document_that_kills_workers_is_given_up() -> None:
 
     run.refresh_from_db()
     assert run.result == "ERROR"
+
+
+@pytest.mark.parametrize(
+    ("document", "expression", "result"),
+    [(b"{}", "output.count == 3", "PASS"), (b"{}", "output.count == 2", "FAIL"), (b"", "", "FAIL")],
+)
+def test_outputs_of_engine_are_kept_and_seen_by_assertions(
+    monkeypatch: pytest.MonkeyPatch, document: bytes, expression: str, result: str
+) -> None:
+    def check(document: Document, config: object) -> Result:
+        problems = () if document.content else (DocumentProblem("It is empty."),)
+        return Result(problems, {"count": 3})
+
+    monkeypatch.setattr(
+        "validibot.runs.execute.get_engine",
+        lambda name: type("Engine", (), {"check": staticmethod(check)}),
+    )
+    step = StepFactory.create()
+    AssertionFactory.create(step=step, expression=expression or "false", message="Miscounted")
+    run = started_run(step=step, inline=document)
+
+    execute(run.pk)
+
+    run.refresh_from_db()
+    assert (run.result, run.steps.get().outputs) == (result, {"count": 3})
+    messages = ["It is empty."] if not document else ["Miscounted"] * (result == "FAIL")
+    assert list(run.findings.values_list("message", flat=True)) == messages
 
 
 def test_worker_without_lease_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 from django.utils import timezone
 
+from tests.factories import AttemptFactory
 from tests.unit.validibot.runs.scripted import Provider, callback_of, store_output
 from validators.sdk.storage.file import FileStorage
 from validibot.core.storage import StorageError
@@ -136,11 +137,17 @@ def test_cancel_during_launch_cancels_execution(
         return Launch(execution="execution-1")
 
     monkeypatch.setattr("tests.unit.validibot.runs.scripted.ScriptedBackend.launch", launch)
+    now = timezone.now()
+    other = AttemptFactory.create(cancel_requested_at=now, execution_ended_at=now)
 
     execute(container_run.pk)
 
     assert provider.cancelled == ["execution-1"]
-    assert Attempt.objects.get().state == "CANCELED"
+    attempt = Attempt.objects.get(step_run__run=container_run)
+    assert (attempt.state, attempt.execution) == ("CANCELED", "execution-1")
+    assert attempt.launched_at
+    other.refresh_from_db()
+    assert other.execution_ended_at == now
 
 
 def test_invalid_configuration_ends_run_as_error(provider: Provider, container_run: Run) -> None:
