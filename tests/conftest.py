@@ -1,5 +1,6 @@
 """Fixtures and options of all tests."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -38,7 +39,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have what this run starts ended with it, even if it is killed."""
-    if not hasattr(config, "workerinput") and not database.shared_server():
+    if database.shared_server():  # a mutation run logs to the streams of its first, closed session
+        logging.getLogger("mutmut").propagate = False
+    elif not hasattr(config, "workerinput"):
         config.pluginmanager.register(Guarded())
 
 

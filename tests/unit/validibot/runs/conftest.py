@@ -7,6 +7,8 @@ from pytest_django import Settings
 
 from tests.factories import StepFactory, ValidatorFactory, started_run
 from tests.unit.validibot.runs.scripted import Provider
+from validibot.runs.backends.base import LaunchRequest
+from validibot.runs.execute import execute
 from validibot.runs.models import Run
 
 
@@ -51,3 +53,10 @@ def container_run(db: None, data_root: str) -> Run:
     return started_run(
         step=step, filename="model.fmu", mime_type="application/vnd.fmi.fmu", inline=b"PK"
     )
+
+
+@pytest.fixture
+def request_(provider: Provider, container_run: Run) -> LaunchRequest:
+    """The request that the provider received."""
+    execute(container_run.pk)
+    return provider.requests[0]

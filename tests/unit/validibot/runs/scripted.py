@@ -18,6 +18,7 @@ from validibot.runs.backends.base import (
     Phase,
     StateUnavailable,
 )
+from validibot.runs.callback import CallbackReply, handle
 
 
 class Provider:
@@ -131,3 +132,8 @@ def callback_of(request: LaunchRequest, **changes: Any) -> ValidationCallback:
         "result_uri": envelope.context.expected_output_uri,
     }
     return ValidationCallback.model_validate(message | changes)
+
+
+def post(request: LaunchRequest, **changes: Any) -> CallbackReply:
+    """Post what the validator posts, with `changes`."""
+    return handle(callback_of(request, **changes).model_dump_json().encode())

@@ -1,7 +1,6 @@
 """A container step from launch to callback, and what is refused on the way."""
 
 import datetime as dt
-from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -11,38 +10,20 @@ from tests.factories import AssertionFactory, StepFactory, started_run
 from tests.unit.validibot.runs.scripted import (
     Provider,
     callback_of,
+    post,
     read_input,
     store_output,
 )
 from validators.sdk.storage.file import FileStorage
 from validibot.core.storage import StorageError, get_storage
-from validibot.engines import EngineBusy, EngineError
+from validibot.engines import EngineBusy
 from validibot.runs import callback
 from validibot.runs.backends.base import LaunchRequest
 from validibot.runs.execute import execute
 from validibot.runs.lifecycle import cancel_run
-from validibot.runs.models import Attempt, CallbackReceipt, Finding, Run, RunEvent, StepRun
+from validibot.runs.models import Attempt, CallbackReceipt, Run, RunEvent
 
 NO_ATTEMPT = "No attempt of this run has this callback_id."
-
-
-@pytest.fixture
-def request_(provider: Provider, container_run: Run) -> LaunchRequest:
-    """The request that the provider received."""
-    execute(container_run.pk)
-    return provider.requests[0]
-
-
-def post(request: LaunchRequest, **changes: Any) -> callback.CallbackReply:
-    return callback.handle(callback_of(request, **changes).model_dump_json().encode())
-
-
-def outputs(y: float) -> dict[str, Any]:
-    return {
-        "output_values": {"y": y},
-        "execution_seconds": 0.5,
-        "simulation_time_reached": 10.0,
-    }
 
 
 def kinds(run: Run) -> list[str]:
@@ -136,86 +117,6 @@ def test_late_callback_is_ignored(request_: LaunchRequest, container_run: Run) -
         200, {"message": "Too late.", "late_callback_ignored": True}
     )
     assert container_run.result == "CANCELED"
-
-
-def test_assertions_are_held_against_the_outputs(
-    request_: LaunchRequest, container_run: Run
-) -> None:
-    AssertionFactory.create(
-        step=container_run.steps.get().step, expression="output.y < 1.0", message="Too much"
-    )
-    store_output(request_)
-
-    post(request_)
-
-    container_run.refresh_from_db()
-    assert (container_run.result, Finding.objects.get().message) == ("FAIL", "Too much")
-
-
-def test_assertions_of_container_step_see_document_and_earlier_steps(
-    provider: Provider, container_run: Run
-) -> None:
-    first = container_run.steps.get().step
-    StepRun.objects.filter(run=container_run).update(order=0)  # of another run
-    second, _ = (
-        StepFactory.create(
-            workflow=first.workflow, order=order, validator=first.validator, config=first.config
-        )
-        for order in (2, 3)
-    )
-    sees = "payload.zone == 'attic' && steps['1'].y == 1.0 && size(steps) == 1 && output.y == 2.0"
-    AssertionFactory.create(step=second, expression=sees)
-    run = started_run(step=first, filename="model.json", inline=b'{"zone": "attic"}')
-    for y in (1.0, 2.0):
-        execute(run.pk)
-        store_output(provider.requests[-1], outputs=outputs(y))
-        assert post(provider.requests[-1]).status == 200
-
-    assert [finding.message for finding in run.findings.all()] == []
-    assert run.steps.get(order=2).status == "PASSED"
-
-
-@pytest.mark.parametrize(
-    ("limit", "seen"), [(17, "payload.zone == 'attic'"), (16, "payload == null")]
-)
-def test_document_above_limit_is_null_in_assertions_of_container_step(
-    provider: Provider,
-    container_run: Run,
-    monkeypatch: pytest.MonkeyPatch,
-    limit: int,
-    seen: str,
-) -> None:
-    monkeypatch.setattr("validibot.runs.outcome._MAX_PAYLOAD_BYTES", limit)
-    step = container_run.steps.get().step
-    AssertionFactory.create(step=step, expression=seen)
-    run = started_run(step=step, filename="model.json", inline=b'{"zone": "attic"}')
-    execute(run.pk)
-    store_output(provider.requests[-1])
-
-    post(provider.requests[-1])
-
-    run.refresh_from_db()
-    assert run.result == "PASS"
-
-
-def test_assertions_that_cannot_be_evaluated_keep_what_the_validator_reported(
-    request_: LaunchRequest, container_run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise EngineError("Assertions took longer than 5 seconds.")
-
-    message = {"severity": "WARNING", "text": "Odd."}
-    store_output(request_, messages=[message])
-    monkeypatch.setattr("validibot.runs.outcome.apply_assertions", fail)
-
-    post(request_)
-
-    container_run.refresh_from_db()
-    assert (container_run.result, container_run.error) == (
-        "ERROR",
-        "Assertions took longer than 5 seconds.",
-    )
-    assert [finding.message for finding in container_run.findings.all()] == ["Odd."]
 
 
 def test_next_step_starts_after_callback(

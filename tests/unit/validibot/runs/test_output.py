@@ -1,34 +1,19 @@
 """Findings, outputs and artifacts of the output that a container validator stores."""
 
 import json
-from typing import Any
 
 import pytest
 
 from tests.unit.validibot.runs.scripted import (
-    Provider,
-    callback_of,
     output_of,
+    post,
     read_input,
     store_output,
 )
 from validibot.core.storage import get_storage
-from validibot.runs import callback
 from validibot.runs.backends.base import LaunchRequest
-from validibot.runs.execute import execute
 from validibot.runs.models import Artifact, Attempt, Finding, Run
 from validibot.workflows.models import Step
-
-
-@pytest.fixture
-def request_(provider: Provider, container_run: Run) -> LaunchRequest:
-    """The request that the provider received."""
-    execute(container_run.pk)
-    return provider.requests[0]
-
-
-def post(request: LaunchRequest, **changes: Any) -> callback.CallbackReply:
-    return callback.handle(callback_of(request, **changes).model_dump_json().encode())
 
 
 def test_findings_keep_code_line_and_column(request_: LaunchRequest, container_run: Run) -> None:
