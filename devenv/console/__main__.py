@@ -27,7 +27,7 @@ def main() -> None:
         port=options.port,
         title=options.title,
         cloud=options.cloud,
-        cloud_token=options.state / "gcp" / "control-token",
+        cloud_data=options.state / "gcp",
         mail=options.mail,
     )
     server = uvicorn.Config(

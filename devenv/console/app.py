@@ -14,11 +14,14 @@ from starlette.staticfiles import StaticFiles
 
 from devenv.console.cloud import CloudClient
 from devenv.console.gate import ConsoleGate
+from devenv.console.job_pages import JobPages
 from devenv.console.journal_pages import JournalPages
 from devenv.console.local import StackView
 from devenv.console.problems import ConsoleProblem
 from devenv.console.shell import Shell
 from devenv.console.stack_pages import StackPages
+from devenv.console.storage_pages import StoragePages
+from devenv.console.task_pages import TaskPages
 from devenv.local_only import LocalOnly
 
 _STATIC = Path(__file__).with_name("static")
@@ -29,7 +32,7 @@ class ConsoleConfig:
     """The stack that a console shows: the folder of its state, and where the rest is.
 
     `cloud` is the URL of the emulated cloud and `mail` that of the mail catcher, empty without one;
-    `cloud_token` is the file with the token of the control API.
+    `cloud_data` is the folder of the cloud, with the token of its control API and the logs of jobs.
     """
 
     state: Path
@@ -37,7 +40,7 @@ class ConsoleConfig:
     port: int = 8090
     title: str = "devenv"
     cloud: str = ""
-    cloud_token: Path = Path()
+    cloud_data: Path = Path()
     mail: str = ""
 
 
@@ -46,10 +49,13 @@ def build(config: ConsoleConfig) -> Starlette:
     stack = StackView(config.state)
     has = {"cloud": bool(config.cloud), "mail": bool(config.mail)}
     shell = Shell(token=config.token, title=config.title, has=has)
-    cloud = CloudClient(config.cloud, config.cloud_token)
+    cloud = CloudClient(config.cloud, config.cloud_data)
     routes: list[Any] = [
         *StackPages(shell, stack).routes(),
         *JournalPages(shell, cloud).routes(),
+        *TaskPages(shell, cloud).routes(),
+        *JobPages(shell, cloud).routes(),
+        *StoragePages(shell, cloud).routes(),
     ]
 
     async def missing(request: Request, _error: Exception) -> Response:

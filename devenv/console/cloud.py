@@ -22,11 +22,12 @@ STORAGE = "storage.googleapis.com"
 
 
 class CloudClient:
-    """Client of the emulated cloud at `url`; used from several threads."""
+    """Client of the emulated cloud at `url`, whose data are in a folder; used by several threads."""
 
-    def __init__(self, url: str, token_file: Path) -> None:
+    def __init__(self, url: str, data: Path) -> None:
         self._url = url.rstrip("/")
-        self._token_file = token_file
+        self._token_file = data / "control-token"
+        self.logs = data / "logs"
         self._pool = urllib3.PoolManager(maxsize=8, retries=False, timeout=_TIMEOUT)
 
     def close(self) -> None:
@@ -44,6 +45,11 @@ class CloudClient:
     ) -> dict[str, Any]:
         """Return the answer of one of Google's APIs. Raises ConsoleProblem with its message."""
         return self._json(host, verb, path, body, query)
+
+    def location(self) -> str:
+        """Return the parent of all regional resources. Raises ConsoleProblem."""
+        project = self.control("project")
+        return f"projects/{project['project']}/locations/{project['region']}"
 
     def download(self, path: str, **query: str) -> tuple[Mapping[str, str], Iterator[bytes]]:
         """Return headers and bytes of an object. Raises ConsoleProblem."""

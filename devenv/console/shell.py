@@ -2,12 +2,13 @@
 
 import datetime as dt
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -20,6 +21,9 @@ from devenv.console.problems import ConsoleProblem
 NAVIGATION = (
     ("stack", "Stack", "/", ""),
     ("journal", "Journal", "/journal", "cloud"),
+    ("tasks", "Tasks", "/tasks", "cloud"),
+    ("jobs", "Jobs", "/jobs", "cloud"),
+    ("storage", "Storage", "/storage", "cloud"),
 )
 _NOTICE = "console_notice"
 _MOST_FIELDS = 50
@@ -39,7 +43,7 @@ class Shell:
         self._pages = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
-            undefined=StrictUndefined,
+            undefined=ChainableUndefined,  # JSON of Google leaves out what is empty
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -52,6 +56,8 @@ class Shell:
             "ago": ago,
             "bytes": readable_bytes,
             "clock": clock,
+            "moment": moment_of,
+            "points": points,
             "path": lambda text: quote(str(text), safe=""),
             "short": lambda name: str(name).rpartition("/")[2],
         }
@@ -62,7 +68,7 @@ class Shell:
         """Return a page; `place` is its entry in the navigation."""
         notice = _read_notice(request)
         html = self._pages.get_template(template).render(
-            request=request, place=place, notice=notice, **values
+            request=request, place=place, notice=notice, now=time.time(), **values
         )
         response = HTMLResponse(html, status, headers=HEADERS)
         if notice:
@@ -122,6 +128,21 @@ def _read_notice(request: Request) -> Mapping[str, str]:
 def clock(moment: float) -> str:
     """Return Unix seconds as a time of this machine's day."""
     return dt.datetime.fromtimestamp(moment).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def moment_of(text: str) -> float:
+    """Return the Unix seconds of a time as Google's APIs print it, 0 for none."""
+    return dt.datetime.fromisoformat(text).timestamp() if text else 0.0
+
+
+def points(values: Sequence[float], width: int, height: int) -> str:
+    """Return values as the points of an SVG polyline, the greatest at the top."""
+    top = max([*values, 1])
+    step = width / max(len(values) - 1, 1)
+    return " ".join(
+        f"{number * step:.1f},{height - 1 - value / top * (height - 2):.1f}"
+        for number, value in enumerate(values)
+    )
 
 
 def ago(moment: float, now: float) -> str:

@@ -18,7 +18,7 @@ from devenv.console.gate import HEADERS
 from devenv.console.local import NODE_HEIGHT, NODE_WIDTH, StackView, graph_of
 from devenv.console.problems import ConsoleProblem
 from devenv.console.shell import Shell
-from devenv.stack.logfile import Follower, LogLevel, read
+from devenv.stack.logfile import Follower, LogLevel, read, size
 from devenv.stack.loglines import LogFilter, plain_lines
 
 OWN_NAME = "console"
@@ -96,7 +96,7 @@ class StackPages:
 
     def service(self, request: Request) -> Response:
         row = self._stack.service(request.path_params["name"])
-        view = LogView.of(request.query_params)
+        view, written = LogView.of(request.query_params), size(self._log(row.name))
         lines = deque(view.lines(read(self._log(row.name))), maxlen=_LINES)
         return self._shell.page(
             request,
@@ -108,7 +108,7 @@ class StackPages:
             levels=list(LogLevel),
             level=request.query_params.get("level", ""),
             grep=request.query_params.get("grep", ""),
-            query=request.url.query,
+            stream=str(request.url.include_query_params(at=written).query),
         )
 
     def command(self, request: Request, form: FormData) -> str:
@@ -121,10 +121,11 @@ class StackPages:
         return f"{name} {_DONE[command]}."
 
     async def stream(self, request: Request) -> Response:
-        """Send the lines that are written from now on, as server-sent events."""
+        """Send the lines that are written from the offset `at` on, as server-sent events."""
         row = self._stack.service(request.path_params["name"])
         view = LogView.of(request.query_params)
-        follower = Follower(self._log(row.name))
+        at = request.query_params.get("at", "")
+        follower = Follower(self._log(row.name), at=int(at) if at.isdecimal() else None)
         return StreamingResponse(
             events(request, lambda: view.lines(follower.new_lines())),
             media_type="text/event-stream",

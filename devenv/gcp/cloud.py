@@ -91,6 +91,11 @@ class Cloud:
         return self._server.endpoints.plain
 
     @property
+    def data(self) -> Path:
+        """The folder of everything that the cloud keeps."""
+        return self._data
+
+    @property
     def bundle(self) -> Path:
         return Path(self._server.endpoints.bundle)
 

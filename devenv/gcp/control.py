@@ -11,15 +11,19 @@ Origin of another page.
 | GET /_devenv/missing | methods that were asked for and are not emulated |
 | GET, POST, DELETE /_devenv/faults | all faults; a new one; none any more |
 | DELETE /_devenv/faults/ID | one fault less |
+| GET /_devenv/project | the project: its id, number, region and accounts |
+| GET /_devenv/queues | queues of Cloud Tasks with depth and deliveries |
+
+The token is also an access token of the operator, for whom Google's APIs have no limits.
 """
 
 import hmac
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
@@ -41,16 +45,29 @@ _FAULT: TypeAdapter[Fault] = TypeAdapter(Fault)
 _SETTABLE = {field.name for field in fields(Fault)} - {"id", "struck"}
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+View: TypeAlias = Callable[[Mapping[str, str]], Mapping[str, Any]]
 
 
 class ControlApi:
-    """The ASGI application; `hosts` are further names of this machine."""
+    """The ASGI application; `hosts` are further names of this machine.
 
-    def __init__(self, journal: Journal, faults: Faults, *, token: str, hosts: set[str]) -> None:
+    `views` are what services tell of themselves, by name: each takes the query of a GET.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        faults: Faults,
+        *,
+        token: str,
+        hosts: set[str],
+        views: Mapping[str, View],
+    ) -> None:
         self._journal = journal
         self._faults = faults
         self._token = token
         self._hosts = hosts
+        self._views = views
         routes = (
             (_OPEN, self._health, "GET"),
             ("/_devenv/journal", self._rows, "GET"),
@@ -59,6 +76,7 @@ class ControlApi:
             ("/_devenv/faults", self._add_fault, "POST"),
             ("/_devenv/faults", self._remove_faults, "DELETE"),
             ("/_devenv/faults/{number:int}", self._remove_fault, "DELETE"),
+            ("/_devenv/{view}", self._view, "GET"),
         )
         self._app = Starlette(
             routes=[Route(path, handle, methods=[verb]) for path, handle, verb in routes],
@@ -95,6 +113,12 @@ class ControlApi:
 
     async def _missing(self, _request: Request) -> Response:
         return JSONResponse({"missing": self._journal.missing()})
+
+    async def _view(self, request: Request) -> Response:
+        view = self._views.get(name := request.path_params["view"])
+        if view is None:
+            raise NotFound(f"{name[:100]!r} is not one of {', '.join(self._views)}.")
+        return JSONResponse(view(request.query_params))
 
     async def _list_faults(self, _request: Request) -> Response:
         return JSONResponse({"faults": [asdict(fault) for fault in self._faults.all()]})

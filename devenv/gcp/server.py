@@ -7,7 +7,7 @@ resumes the services before it accepts connections, and writes `endpoints.json` 
 whoever finds that file finds a cloud that answers. A stop goes the other way round.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -186,15 +186,16 @@ class CloudServer:
     def _make_services(self) -> tuple[CloudService, ...]:
         config, store, clock, guard = self._config, self._store, self._clock, self._iam
         secrets = SecretManagerService(config=config, store=store, clock=clock, guard=guard)
+        self._tasks = TasksService(
+            config=config,
+            store=store,
+            clock=clock,
+            guard=guard,
+            minter=self._identity,
+            send=self._send,
+        )
         return (
-            TasksService(
-                config=config,
-                store=store,
-                clock=clock,
-                guard=guard,
-                minter=self._identity,
-                send=self._send,
-            ),
+            self._tasks,
             SchedulerService(
                 config=config,
                 store=store,
@@ -276,8 +277,22 @@ class CloudServer:
 
     def _control(self) -> ControlApi:
         return ControlApi(
-            self._journal, self._faults, token=self.control_token, hosts=self._names()
+            self._journal,
+            self._faults,
+            token=self.control_token,
+            hosts=self._names(),
+            views={"project": self._project_view, "queues": self._tasks.overview},
         )
+
+    def _project_view(self, _query: Mapping[str, str]) -> dict[str, Any]:
+        config = self._config
+        return {
+            "project": config.project,
+            "number": config.number,
+            "region": config.region,
+            "iam": config.iam,
+            "accounts": [account.email for account in self._identity.accounts],
+        }
 
     def _names(self) -> set[str]:
         """Return the names by which this cloud is reached besides localhost."""

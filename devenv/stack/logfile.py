@@ -112,9 +112,10 @@ def _offset(times: Path, since: float) -> int | None:
 class Follower:
     """Reader of lines that are appended to a file, also after a rotation."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, at: int | None = None) -> None:
+        """Begin at this offset, by default at the present end of the file."""
         self._path = path
-        self._position = path.stat().st_size if path.exists() else 0
+        self._position = size(path) if at is None else at
 
     def new_lines(self) -> Iterator[str]:
         if not self._path.exists():
@@ -128,6 +129,11 @@ class Follower:
                     break
                 self._position += len(line.encode("utf-8", "replace"))
                 yield line.rstrip("\n")
+
+
+def size(path: Path) -> int:
+    """Return the bytes of a log, 0 while there is none."""
+    return path.stat().st_size if path.exists() else 0
 
 
 def pause() -> None:

@@ -1,24 +1,25 @@
 """The console over a running emulated cloud: its pages, and the rights of the developer there."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from google.cloud import storage
+from google.cloud import run_v2, storage, tasks_v2
 
 from devenv.gcp import Cloud
 from devenv.pytest_plugin import ActAs
 from tests.unit.devenv.console.console import ConsoleClient, write_state
+from tests.waiting import until
 
 
 @pytest.fixture
 def visitor(cloud: Cloud, tmp_path: Path) -> Iterator[ConsoleClient]:
     """Return a browser with a session."""
     write_state(tmp_path)
-    token = tmp_path / "control-token"
-    token.write_text(cloud.control_token)
-    client = ConsoleClient(tmp_path, cloud=cloud.plain_url, cloud_token=token)
+    client = ConsoleClient(tmp_path, cloud=cloud.plain_url, cloud_data=cloud.data)
     client.sign_in()
     yield client
     client.close()
@@ -39,7 +40,9 @@ def test_journal_page_filters_calls_and_shows_one(visitor: ConsoleClient, act_as
 
 
 def test_journal_page_leaves_out_reading_of_the_console(visitor: ConsoleClient) -> None:
-    assert visitor.get("/journal?caller=console").text.count('href="/journal/') == 1
+    visitor.get("/jobs")
+
+    assert "No call matches" in visitor.get("/journal?caller=console&method=*.List*").text
 
 
 def test_call_that_is_gone_returns_404(visitor: ConsoleClient) -> None:
@@ -57,9 +60,136 @@ def test_missing_page_lists_methods_that_are_not_emulated(
 
 def test_cloud_that_does_not_answer_is_reported(tmp_path: Path) -> None:
     write_state(tmp_path)
-    client = ConsoleClient(tmp_path, cloud="http://127.0.0.1:9", cloud_token=tmp_path / "none")
+    client = ConsoleClient(tmp_path, cloud="http://127.0.0.1:9", cloud_data=tmp_path)
     client.sign_in()
 
     answer = client.get("/journal")
     assert answer.status_code == 503
     assert "does not answer" in answer.text
+
+
+@pytest.fixture
+def queue(cloud: Cloud, visitor: ConsoleClient) -> Iterator[str]:
+    """Pause the queue, which this test has for itself; return its full name."""
+    visitor.post("/tasks/runs/pause")
+    yield f"projects/{cloud.config.project}/locations/{cloud.config.region}/queues/runs"
+    visitor.post("/tasks/runs/purge")
+    visitor.post("/tasks/runs/resume")
+
+
+def _add_task(queue: str, name: str, **request: Any) -> None:
+    task = tasks_v2.Task(
+        name=f"{queue}/tasks/{name}",
+        http_request=tasks_v2.HttpRequest(
+            url="https://validibot-worker-123456789012.us-west1.run.app/",
+            headers={"X-Colour": "<green>"},
+            body=b"the body",
+        ),
+    )
+    with tasks_v2.CloudTasksClient() as client:
+        client.create_task(parent=queue, task=task)
+
+
+def test_task_pages_show_depth_headers_and_body(
+    visitor: ConsoleClient, queue: str, act_as: ActAs
+) -> None:
+    act_as("admin")
+    _add_task(queue, "first")
+    queues, tasks = visitor.get("/tasks").text, visitor.get("/tasks/runs").text
+    task = visitor.get("/tasks/runs/tasks/first").text
+
+    assert 'data-state="paused"' in queues
+    assert "at most 1 in ten minutes" in queues
+    assert "/tasks/runs/tasks/first" in tasks
+    assert "&lt;green&gt;" in task
+    assert "the body" in task
+
+
+def test_task_is_run_and_deleted_in_the_console(
+    visitor: ConsoleClient, queue: str, act_as: ActAs
+) -> None:
+    act_as("admin")
+    _add_task(queue, "second")
+    assert "is sent now" in visitor.act("/tasks/runs/tasks/second/run", next="/tasks/runs")
+    until(lambda: "Last answer" in visitor.get("/tasks/runs/tasks/second").text)
+    assert "deleted" in visitor.act("/tasks/runs/tasks/second/delete", next="/tasks/runs")
+
+    assert visitor.get("/tasks/runs/tasks/second").status_code == 404
+    assert "was not found" in visitor.act("/tasks/runs/tasks/second/run", next="/tasks/runs")
+
+
+def test_unknown_queue_and_command_return_404(visitor: ConsoleClient) -> None:
+    assert visitor.get("/tasks/nothing").status_code == 404
+    assert "is not one of pause" in visitor.act("/tasks/runs/explode")
+
+
+def test_execution_is_run_shown_cancelled_and_rerun(visitor: ConsoleClient) -> None:
+    visitor.act("/jobs/sleeper/run", next="/jobs/sleeper")
+    job = visitor.get("/jobs/sleeper").text
+    execution = f"/jobs/sleeper/executions/{re.search(r'sleeper-[a-z0-9]{5}', job)[0]}"  # type: ignore[index]
+    until(lambda: 'data-state="running"' in visitor.get(execution).text)
+    assert "sleeper" in visitor.get("/jobs").text
+    assert "is being cancelled" in visitor.act(f"{execution}/cancel", next=execution)
+    until(lambda: 'data-state="cancelled"' in visitor.get(execution).text)
+
+    assert "started with what" in visitor.act(f"{execution}/rerun", next="/jobs/sleeper")
+    again = re.findall(r'executions/(sleeper-[a-z0-9]{5})"', visitor.get("/jobs/sleeper").text)
+    visitor.act(f"/jobs/sleeper/executions/{again[0]}/cancel")
+    assert len(set(again)) >= 2
+
+
+def test_execution_page_has_the_log_and_hides_secrets(
+    visitor: ConsoleClient, cloud: Cloud, act_as: ActAs
+) -> None:
+    act_as("admin")
+    name = f"projects/{cloud.config.project}/locations/{cloud.config.region}/jobs/sleeper"
+    override = run_v2.RunJobRequest.Overrides.ContainerOverride(
+        env=[{"name": "API_TOKEN", "value": "12345678"}, {"name": "COLOUR", "value": "green"}]
+    )
+    overrides = run_v2.RunJobRequest.Overrides(container_overrides=[override])
+    with run_v2.JobsClient() as client:
+        client.run_job(run_v2.RunJobRequest(name=name, overrides=overrides))
+    found = re.search(r"sleeper-[a-z0-9]{5}", visitor.get("/jobs/sleeper").text)
+    assert found
+    log = cloud.data / "logs" / found[0] / "task0-0.log"
+    until(log.exists)
+    log.write_text("ERROR: <late>\n")
+    page = visitor.get(f"/jobs/sleeper/executions/{found[0]}").text
+    visitor.act(f"/jobs/sleeper/executions/{found[0]}/cancel")
+
+    assert '<div data-level="error">ERROR: &lt;late&gt;</div>' in page
+    assert "green" in page
+    assert "12345678" not in page
+
+
+def test_object_is_uploaded_shown_downloaded_and_deleted(visitor: ConsoleClient) -> None:
+    bucket, content = "/storage/validibot-local", "<b>Grüße</b>".encode()
+    files = {"file": ("a b.txt", content, "text/html")}
+    visitor.post(f"{bucket}/upload", {"prefix": "new/dir/"}, files=files)
+
+    assert "new/" in visitor.get(bucket).text
+    assert "a b.txt" in visitor.get(f"{bucket}?prefix=new/dir/").text
+    page = visitor.get(f"{bucket}/object?name=new/dir/a%20b.txt").text
+    assert "&lt;b&gt;Grüße&lt;/b&gt;" in page
+    answer = visitor.get(f"{bucket}/download?name=new/dir/a%20b.txt")
+    assert answer.content == content
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''a%20b.txt"
+    assert visitor.get(f"{bucket}/image?name=new/dir/a%20b.txt").status_code == 404
+    assert "deleted" in visitor.act(f"{bucket}/delete", name="new/dir/a b.txt")
+    assert visitor.get(f"{bucket}/object?name=new/dir/a%20b.txt").status_code == 404
+
+
+def test_upload_without_file_names_the_field(visitor: ConsoleClient) -> None:
+    assert visitor.act("/storage/validibot-local/upload").startswith("file:")
+
+
+def test_faults_do_not_strike_the_console(visitor: ConsoleClient, cloud: Cloud) -> None:
+    url = f"{cloud.plain_url}/_devenv/faults"
+    headers = {"Authorization": f"Bearer {cloud.control_token}"}
+    wanted = {"method": "storage.*", "status": 503, "times": 100}
+    httpx.post(url, json=wanted, headers=headers, trust_env=False)
+    answer = visitor.get("/storage/validibot-local")
+    httpx.delete(url, headers=headers, trust_env=False)
+
+    assert answer.status_code == 200

@@ -14,6 +14,7 @@ function follow(log) {
   let source = null;
   const open = () => {
     source = new EventSource(log.dataset.stream);
+    if ("whole" in log.dataset) source.onopen = () => log.replaceChildren();
     source.onmessage = (message) => {
       const stays = isAtEnd();
       for (const [level, text] of JSON.parse(message.data)) {
@@ -25,7 +26,6 @@ function follow(log) {
       while (log.childElementCount > MOST_LINES) log.firstElementChild.remove();
       if (stays) log.scrollTop = log.scrollHeight;
     };
-    source.addEventListener("end", () => source.close());
   };
   log.scrollTop = log.scrollHeight;
   open();

@@ -24,7 +24,7 @@ from devenv.gcp.delivery import (
 from devenv.gcp.errors import CloudError
 from devenv.gcp.messages import moment, seconds, set_moment
 from devenv.gcp.tasks.rules import RETENTION, backoff_of, exhausted, queue_of, short
-from devenv.gcp.tasks.state import LiveQueue, QueuedEntry, TasksStore
+from devenv.gcp.tasks.state import LiveQueue, QueuedEntry, QueueHistory, TasksStore
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +127,7 @@ class Dispatcher:
         self._minter = minter
         self._send = send
         self._alarms: dict[LiveQueue, Alarm] = {}
+        self._histories: dict[LiveQueue, QueueHistory] = {}
         self._attempts: set[asyncio.Task[None]] = set()
         self._started = False
 
@@ -150,6 +151,7 @@ class Dispatcher:
         if not self._started:
             return
         now = self._clock.now()
+        self.history(queue).note(len(queue.tasks))
         while entry := queue.next(now):
             self._launch(queue, entry)
         wake = queue.wake_at(now)
@@ -164,7 +166,13 @@ class Dispatcher:
         queue.lift(entry)
         self._launch(queue, entry)
 
+    def history(self, queue: LiveQueue) -> QueueHistory:
+        if queue not in self._histories:
+            self._histories[queue] = QueueHistory(self._clock)
+        return self._histories[queue]
+
     def forget(self, queue: LiveQueue) -> None:
+        self._histories.pop(queue, None)
         if alarm := self._alarms.pop(queue, None):
             alarm.cancel()
 
@@ -180,6 +188,7 @@ class Dispatcher:
 
     async def _attempt(self, queue: LiveQueue, entry: QueuedEntry) -> None:
         if not entry.gone:
+            self.history(queue).note(len(queue.tasks), delivered=1)
             begin(entry, self._clock.now())
             self._saved.save(entry)
             outcome = await self._deliver(entry)

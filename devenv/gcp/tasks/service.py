@@ -1,6 +1,7 @@
 """Cloud Tasks v2 as the server wires it, with the queues of devenv.toml."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from devenv.gcp.caller import Guard, Minter
@@ -14,7 +15,7 @@ from devenv.gcp.store import DeclaredNames, Store
 from devenv.gcp.tasks.dispatcher import Dispatcher
 from devenv.gcp.tasks.methods import QueueMethods, TaskMethods, TasksContext
 from devenv.gcp.tasks.rules import Queue, TaskNames
-from devenv.gcp.tasks.state import TasksStore
+from devenv.gcp.tasks.state import QueueHistory, TasksStore
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,23 @@ class TasksService:
 
     def mounts(self) -> tuple[HttpMount, ...]:
         return ()
+
+    def overview(self, _query: Mapping[str, str]) -> dict[str, Any]:
+        """Return the queues with their depth and its history, for the control API."""
+        queues = []
+        for name, queue in sorted(self._context.queues.items()):
+            depths, deliveries = self._context.dispatcher.history(queue).read(len(queue.tasks))
+            queues.append(
+                {
+                    "name": name,
+                    "running": queue.running,
+                    "depth": len(queue.tasks),
+                    "in_flight": queue.in_flight,
+                    "depths": depths,
+                    "deliveries": deliveries,
+                }
+            )
+        return {"queues": queues, "step": QueueHistory.STEP}
 
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         def find(resource: str) -> str:

@@ -8,6 +8,7 @@ day) and that of a deleted queue for a minute.
 
 import heapq
 import struct
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -126,6 +127,40 @@ class LiveQueue:
         if self.in_flight >= self.state.rate_limits.max_concurrent_dispatches:
             return None
         return max(self._due[0][0], now + self._bucket.wait(now))
+
+
+class QueueHistory:
+    """Depth and deliveries of a queue over the last ten minutes, in steps of STEP seconds.
+
+    A step has the greatest depth that was noted in it; without a note the depth stays.
+    """
+
+    STEP = 5
+    STEPS = 120
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._steps: deque[list[int]] = deque(maxlen=self.STEPS)  # number, depth, deliveries
+
+    def note(self, depth: int, *, delivered: int = 0) -> None:
+        number = int(self._clock.now() // self.STEP)
+        if not self._steps or self._steps[-1][0] != number:
+            self._steps.append([number, depth, 0])
+        last = self._steps[-1]
+        last[1] = max(last[1], depth)
+        last[2] += delivered
+
+    def read(self, depth: int) -> tuple[list[int], list[int]]:
+        """Return depths and deliveries of all steps, the oldest first; `depth` is that of now."""
+        now = int(self._clock.now() // self.STEP)
+        known = {number: (deep, count) for number, deep, count in self._steps}
+        depths, deliveries, last = [], [], 0
+        for number in range(now - self.STEPS + 1, now + 1):
+            last, count = known.get(number, (last, 0))
+            depths.append(last)
+            deliveries.append(count)
+        depths[-1] = depth
+        return depths, deliveries
 
 
 _COUNTS = struct.Struct("<II")  # executions and previous, before the Task message
