@@ -76,6 +76,7 @@ PAGES: dict[str, Methods] = {
     f"{_ORG}runs/<uuid:pk>/document/": {"GET": RUN},
     f"{_ORG}runs/<uuid:pk>/files/<int:order>/": {"GET": RUN},
     f"{_ORG}runs/<uuid:pk>/archive/": {"GET": RUN},
+    f"{_ORG}runs/<uuid:pk>/export/<slug:kind>/": {"GET": RUN},
 }
 _API = "api/v1/orgs/<ident:org>/"
 _WORKFLOW = f"{_API}workflows/<ident:workflow>/"
@@ -96,6 +97,10 @@ API: dict[str, Methods] = {
     f"{_API}runs/<uuid:run>/evidence/": {"GET": RUN},
     f"{_API}runs/<uuid:run>/evidence/contents/": {"GET": RUN},
     f"{_API}runs/<uuid:run>/cancel/": {"POST": CANCEL},
+    f"{_API}runs/<uuid:run>/rerun/": {"POST": RERUN},
+    f"{_API}runs/<uuid:run>/findings/": {"GET": RUN},
+    f"{_API}runs/<uuid:run>/export/<slug:kind>/": {"GET": RUN},
+    f"{_API}runs/<uuid:run>/files/<int:order>/": {"GET": RUN},
     f"{_API}runs/<uuid:run>/artifacts/<int:artifact>/": {"GET": RUN},
 }
 WORKER: dict[str, Methods] = {

@@ -29,6 +29,7 @@ from validibot.core.problems import ApiError
 from validibot.runs import events
 from validibot.runs.access import NotAdmitted, check_runnable
 from validibot.runs.models import Run
+from validibot.runs.rerun import rerun
 from validibot.runs.start import StartedRun, start
 from validibot.submissions.intake import IntakeError, receive, text_fault
 from validibot.workflows.models import Workflow
@@ -93,6 +94,21 @@ def launch(request: Request, scope: Scope, workflow: Workflow) -> HttpResponse:
             held.pop_all()  # released when the wait ends
             return _deferred(scope, started, seconds, slot, since=began)
         return _respond(scope, started, seconds)
+
+
+def relaunch(request: Request, scope: Scope, run: Run, workflow: Workflow) -> HttpResponse:
+    """Start a run on the submission of `run` and answer 202 with where to look for it."""
+    if not scope.can_launch(workflow.slug):
+        raise ApiError(403, "PERMISSION_DENIED", scope.refusal("run.launch"))
+    with _refusals():
+        started = rerun(
+            run,
+            workflow,
+            user=scope.user,
+            source=_source(request),
+            idempotency_key=_idempotency_key(request),
+        )
+    return _respond(scope, started, 0)
 
 
 def _deferred(

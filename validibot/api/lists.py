@@ -5,7 +5,7 @@ be used is refused with 400 and its name.
 """
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -18,8 +18,9 @@ from rest_framework.request import Request
 
 from validibot.api.documents import ListPage, respond
 from validibot.core.problems import ApiError
-from validibot.runs.models import Run
+from validibot.runs.models import Finding, Run
 from validibot.runs.states import RunStatus
+from validibot.workflows.models import Severity
 
 
 class PathCursorPagination(CursorPagination):
@@ -100,6 +101,30 @@ def filter_runs(runs: QuerySet[Run], parameters: Mapping[str, str]) -> QuerySet[
     if before := _day(parameters, "before"):
         runs = runs.filter(created_at__lt=before)
     return runs
+
+
+def filter_findings(findings: QuerySet[Finding], request: Request) -> QuerySet[Finding]:
+    """Return the findings that the query parameters select. Raises ApiError."""
+    parameters = request.query_params
+    severity = choice(request, "severity", Severity.values)
+    if severity:
+        findings = findings.filter(severity=severity)
+    if step := query_number(request, "step", maximum=2**31 - 1):
+        findings = findings.filter(step_run__order=step)
+    for name, lookup in (("code", "code"), ("text", "message__icontains")):
+        if value := parameters.get(name):
+            if "\x00" in value:
+                raise _invalid(name, value, "text without NUL")
+            findings = findings.filter(**{lookup: value})
+    return findings
+
+
+def choice(request: Request, name: str, allowed: Sequence[str]) -> str:
+    """Return the query parameter `name`, one of `allowed` or empty. Raises ApiError."""
+    value: str = request.query_params.get(name, "")
+    if value and value not in allowed:
+        raise _invalid(name, value, f"one of {', '.join(allowed)}")
+    return value
 
 
 def _day(parameters: Mapping[str, str], name: str) -> dt.datetime | None:

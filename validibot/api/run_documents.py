@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from validibot.accounts.scope import Scope
 from validibot.api.documents import ListPage
-from validibot.runs.models import Run, RunEvent, named_outputs
+from validibot.runs.models import Finding, Run, RunEvent, named_outputs
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Workflow
 
@@ -33,6 +33,18 @@ class FindingDocument(BaseModel):
     line: int | None
     column: int | None
     assertion_id: int | None
+
+
+class RunFindingDocument(FindingDocument):
+    """A finding of a run; `step` is the order of its step."""
+
+    step: int
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        names = FindingDocument.model_fields
+        fields = {name: getattr(finding, name) for name in names}
+        return cls(step=finding.step_run.order, **fields)
 
 
 class OutputDocument(BaseModel):
@@ -212,6 +224,10 @@ class RunPage(ListPage[RunSummary]):
 
 class EventPage(ListPage[EventDocument]):
     """A page of events."""
+
+
+class FindingPage(ListPage[RunFindingDocument]):
+    """A page of findings."""
 
 
 class EvidenceContents(BaseModel):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from validibot.core.problems import MEDIA_TYPE
 from validibot.runs.states import RunStatus
 from validibot.submissions.intake import MAX_FURTHER_FILES
+from validibot.workflows.models import Severity
 
 JSON = "application/json"
 _SCENARIO = "How mocked validators behave, for example fail(3). Refused where they are real."
@@ -33,10 +34,20 @@ RUN_FILTERS = [
     OpenApiParameter("after", dt.date, description="Created on this day or later (UTC)."),
     OpenApiParameter("before", dt.date, description="Created before this day (UTC)."),
 ]
+FINDING_FILTERS = [
+    OpenApiParameter("severity", str, enum=list(Severity.values)),
+    OpenApiParameter("step", {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}),
+    OpenApiParameter("code", str, description="The code of the rule."),
+    OpenApiParameter("text", str, description="Text in the message."),
+]
+RERUN_VERSION = OpenApiParameter(
+    "version", str, enum=["same", "newest"], description="The version of the workflow; `same`."
+)
+IDEMPOTENCY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)
 LAUNCH = [
     VERSION,
     PROJECT,
-    OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER),
+    IDEMPOTENCY,
     OpenApiParameter("Prefer", str, OpenApiParameter.HEADER, description="wait=SECONDS"),
     OpenApiParameter("X-Filename", str, OpenApiParameter.HEADER, description="For raw bodies."),
     OpenApiParameter(

@@ -15,6 +15,10 @@ _run = [
     path("evidence/", views.RunEvidenceView.as_view()),
     path("evidence/contents/", views.RunEvidenceContentsView.as_view()),
     path("cancel/", views.RunCancelView.as_view()),
+    path("rerun/", views.RunRerunView.as_view()),
+    path("findings/", views.RunFindingsView.as_view()),
+    path("export/<slug:kind>/", views.RunExportView.as_view()),
+    path("files/<int:order>/", views.SubmittedFileView.as_view()),
     path("artifacts/<int:artifact>/", views.ArtifactView.as_view()),
 ]
 _organisation: list[URLPattern | URLResolver] = [

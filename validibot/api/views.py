@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.http import HttpResponse, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -12,16 +12,25 @@ from rest_framework.views import APIView
 from validibot.accounts.models import User
 from validibot.accounts.scope import NotAMember, Scope, organisations_of, scope_of
 from validibot.api import documents, run_documents, schema
-from validibot.api.launch import launch
-from validibot.api.lists import PathCursorPagination, filter_runs, query_number
-from validibot.core.downloads import attachment
+from validibot.api.launch import launch, relaunch
+from validibot.api.lists import (
+    PathCursorPagination,
+    choice,
+    filter_findings,
+    filter_runs,
+    query_number,
+)
+from validibot.core.downloads import attachment, streamed, whole
 from validibot.core.problems import ApiError
 from validibot.runs.access import may_cancel, visible_runs
 from validibot.runs.evidence import evidence_of
+from validibot.runs.exports import FORMATS
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run, RunEvidence
+from validibot.submissions import content
 from validibot.workflows.models import Workflow
 from validibot.workflows.select import WorkflowNotFound, find_visible_workflow, visible_workflows
+from validibot.workflows.versions import newest
 
 MAX_VERSION = 2**31 - 1
 
@@ -193,6 +202,72 @@ class RunCancelView(APIView):
         if not cancel_run(found.pk, actor=scope.user.email):
             raise ApiError(409, "RUN_FINISHED", f"Run {run} has ended and cannot be cancelled.")
         return documents.respond(_document(scope, run))
+
+
+class RunRerunView(APIView):
+    """Start a run on the submission of a run, with the same or the newest version."""
+
+    @extend_schema(
+        operation_id="rerun_run",
+        parameters=[schema.RERUN_VERSION, schema.IDEMPOTENCY],
+        request=None,
+        responses=schema.answers(run_documents.LaunchDocument, 409, 410, 422, status=202)
+        | {(201, schema.JSON): run_documents.RunDocument},
+    )
+    def post(self, request: Request, org: str, run: UUID) -> HttpResponse:
+        scope = _scope(request, org, "run.view_own")
+        found = _run(scope, run)
+        wanted = choice(request, "version", ["same", "newest"])
+        workflow = newest(found.workflow) if wanted == "newest" else found.workflow
+        return relaunch(request, scope, found, workflow)
+
+
+class RunFindingsView(APIView):
+    """The findings of a run in order: all of them, however many there are."""
+
+    @extend_schema(
+        operation_id="list_findings",
+        parameters=[*schema.FINDING_FILTERS, *schema.PAGE],
+        responses=schema.answers(run_documents.FindingPage),
+    )
+    def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
+        findings = _run(_scope(request, org, "run.view_own"), run).findings.select_related(
+            "step_run"
+        )
+        pages = PathCursorPagination(filter_findings(findings, request), "id")
+        return pages.answer(request, run_documents.RunFindingDocument.of, run_documents.FindingPage)
+
+
+class RunExportView(APIView):
+    """The findings of a run in a format for other programs."""
+
+    @extend_schema(
+        operation_id="export_findings",
+        parameters=[OpenApiParameter("kind", str, OpenApiParameter.PATH, enum=list(FORMATS))],
+        responses=schema.answers(OpenApiTypes.BINARY, media_type="application/octet-stream"),
+    )
+    def get(self, request: Request, org: str, run: UUID, kind: str) -> HttpResponse:
+        found = _run(_scope(request, org, "run.view_own"), run)
+        if kind not in FORMATS:
+            known = ", ".join(FORMATS)
+            raise ApiError(404, "NOT_FOUND", f"There is no export {kind!r}; there are: {known}.")
+        document = FORMATS[kind].write(found)
+        return whole(document, name=f"run-{run}.{FORMATS[kind].extension}")
+
+
+class SubmittedFileView(APIView):
+    """Download the submitted file (0), or one of those that were sent beside it (from 1)."""
+
+    @extend_schema(
+        operation_id="download_submitted_file",
+        responses=schema.answers(OpenApiTypes.BINARY, media_type="application/octet-stream"),
+    )
+    def get(self, request: Request, org: str, run: UUID, order: int) -> StreamingHttpResponse:
+        submission = _run(_scope(request, org, "run.view_own"), run).submission
+        found = submission.files.filter(order=order).first() if order else submission
+        if found is None:
+            raise ApiError(404, "NOT_FOUND", f"Run {run} has no file {order}.")
+        return streamed(content.stream(found), name=found.filename, size=found.size_bytes)
 
 
 class ArtifactView(APIView):

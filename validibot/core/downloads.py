@@ -5,7 +5,7 @@ from functools import partial
 from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
-from django.http import Http404, StreamingHttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 
 from validibot.core.storage import ObjectNotFound, get_storage
 
@@ -26,12 +26,23 @@ def streamed(
         first = next(chunks, b"")
     except ObjectNotFound as error:
         raise Http404 from error
-    response = StreamingHttpResponse(_chain(first, chunks), content_type="application/octet-stream")
+    response = StreamingHttpResponse(_chain(first, chunks), headers=_headers(name))
     if size is not None:
         response["Content-Length"] = str(size)
-    response["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}"
-    response["X-Content-Type-Options"] = "nosniff"
     return response
+
+
+def whole(content: bytes, *, name: str) -> HttpResponse:
+    """Answer with `content` as an attachment called `name`."""
+    return HttpResponse(content, headers=_headers(name))
+
+
+def _headers(name: str) -> dict[str, str]:
+    return {
+        "Content-Type": "application/octet-stream",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}",
+        "X-Content-Type-Options": "nosniff",
+    }
 
 
 async def _chain(first: bytes, rest: Iterator[bytes]) -> AsyncIterator[bytes]:

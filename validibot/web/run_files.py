@@ -4,16 +4,17 @@ import json
 from collections.abc import Iterator
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 from zipstream import ZipStream
 
 from validibot.accounts.scope import Scope
-from validibot.core.downloads import attachment, streamed
+from validibot.core.downloads import attachment, streamed, whole
 from validibot.core.storage import ObjectNotFound, get_storage
 from validibot.runs.access import visible_runs
-from validibot.runs.models import Artifact, Run
+from validibot.runs.exports import FORMATS, as_json_lines
+from validibot.runs.models import Artifact
 from validibot.submissions import content
 from validibot.submissions.models import ReceivedFile
 from validibot.web.scope import member
@@ -52,12 +53,26 @@ def archive(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponseBase:
     for each in run.artifacts.select_related("step_run"):
         folder = f"artifacts/step-{each.step_run.order}"
         files.add(_kept(_stored(each)), f"{folder}/{_safe(each.name)}")
-    # Read here: the stream is read in other threads, which may not use this database connection.
-    files.add(b"".join(_findings(run)), "findings.jsonl")
+    # Written here: the stream is read in other threads, which may not use this connection.
+    files.add(as_json_lines(run), "findings.jsonl")
     if hasattr(run, "evidence"):
         files.add(json.dumps(run.evidence.manifest, indent=2), "evidence/manifest.json")
         files.add(json.dumps(run.evidence.contents, indent=2), "evidence/contents.json")
     return streamed(iter(files), name=f"run-{run.pk}.zip")
+
+
+@member
+@require_GET
+def export(request: HttpRequest, scope: Scope, pk: UUID, kind: str) -> HttpResponse:
+    """Download the findings of a run in a format for other programs."""
+    run = get_object_or_404(
+        visible_runs(scope).select_related("submission", "workflow").defer("submission__inline"),
+        pk=pk,
+    )
+    if kind not in FORMATS:
+        raise Http404
+    chosen = FORMATS[kind]
+    return whole(chosen.write(run), name=f"run-{pk}.{chosen.extension}")
 
 
 def _stored(artifact: Artifact) -> Iterator[bytes]:
@@ -70,15 +85,6 @@ def _kept(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield from chunks
     except ObjectNotFound:
         return
-
-
-def _findings(run: Run) -> Iterator[bytes]:
-    """Yield the findings of the run, each as a line of JSON."""
-    fields = ("severity", "code", "message", "path", "line", "column")
-    rows = run.findings.values("step_run__order", *fields)
-    for row in rows.iterator():
-        row["step"] = row.pop("step_run__order")
-        yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
 def _safe(name: str) -> str:

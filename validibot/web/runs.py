@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from validibot.accounts.scope import Scope
 from validibot.runs.access import NotAdmitted, may_cancel, visible_runs
 from validibot.runs.comparison import compare
+from validibot.runs.exports import FORMATS
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run, StepRun, with_images
 from validibot.runs.rerun import rerun
@@ -91,6 +92,7 @@ def run(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponse:
         latest=latest if latest.pk != found.workflow_id else None,
         # Of two clicks on the same button the second finds the run of the first.
         rerun_key=uuid4().hex,
+        export_formats=FORMATS,
         comparable=_comparable(scope, found)[:MAX_COMPARABLE],
         **context,
     )

@@ -31,6 +31,7 @@ _run = [
     path("files/<int:order>/", run_files.submitted_file, name="submitted-file"),
     path("artifacts/<int:artifact_pk>/", run_files.artifact, name="artifact"),
     path("archive/", run_files.archive, name="run-archive"),
+    path("export/<slug:kind>/", run_files.export, name="run-export"),
 ]
 _organisation: list[URLPattern | URLResolver] = [
     path("workflows/", workflows.workflows, name="workflows"),

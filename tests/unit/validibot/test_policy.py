@@ -104,6 +104,7 @@ class World:
             "runs": run.pk,
             "compare": run.pk,
             "files": 0,
+            "export": "csv",
             "steps": 1,
             "artifacts": artifact.pk,
             "api-key": ApiKeyFactory.create().pk,

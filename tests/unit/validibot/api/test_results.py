@@ -1,0 +1,78 @@
+"""Results by API: findings in pages, exports, the submitted file, and the re-run."""
+
+from typing import Any
+
+import pytest
+
+from tests.factories import FindingFactory
+from tests.unit.validibot.api.conftest import Api
+from validibot.runs.models import Run
+from validibot.workflows.models import Workflow
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def run(alice: Api, people: Workflow) -> Run:
+    return Run.objects.get(pk=alice.launch(b'{"name": "Ada"}').json()["id"])
+
+
+def get(alice: Api, run: Run, path: str) -> Any:
+    return alice.get(f"orgs/acme/runs/{run.pk}/{path}")
+
+
+def test_findings_come_in_pages_and_by_filter(alice: Api, run: Run) -> None:
+    step_run = run.steps.get()
+    for number in range(60):
+        FindingFactory.create(
+            run=run, step_run=step_run, message=f"Reading {number}", code=f"c{number % 2}"
+        )
+
+    first = get(alice, run, "findings/?code=c1&page_size=20").json()
+    second = alice.get(first["next"].removeprefix("/api/v1/")).json()
+    one = get(alice, run, "findings/?text=reading%2059&severity=ERROR&step=1").json()
+
+    assert [len(page["results"]) for page in (first, second)] == [20, 10]
+    assert second["next"] is None
+    assert [(each["message"], each["step"]) for each in one["results"]] == [("Reading 59", 1)]
+
+
+@pytest.mark.parametrize("query", ["severity=BAD", "step=0", "step=x", "text=%00"])
+def test_unusable_filter_is_named(alice: Api, run: Run, query: str) -> None:
+    answer = get(alice, run, f"findings/?{query}")
+
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == query.split("=", maxsplit=1)[0]
+
+
+def test_unknown_export_names_the_known_ones(alice: Api, run: Run) -> None:
+    answer = get(alice, run, "export/docx/")
+
+    assert answer.status_code == 404
+    assert "csv, jsonl, junit, sarif" in answer.json()["detail"]
+
+
+def test_rerun_starts_run_on_the_same_file(alice: Api, run: Run) -> None:
+    headers = {"Idempotency-Key": "again"}
+    path = f"orgs/acme/runs/{run.pk}/rerun/"
+
+    first = alice.post(path, **headers)
+    second = alice.post(path, **headers)
+
+    assert first.status_code in (201, 202)
+    assert first.json()["id"] == second.json()["id"] != str(run.pk)
+    assert Run.objects.get(pk=first.json()["id"]).rerun_of == run
+
+
+def test_rerun_with_unknown_version_is_refused(alice: Api, run: Run) -> None:
+    answer = alice.post(f"orgs/acme/runs/{run.pk}/rerun/?version=2")
+
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["message"] == (
+        "`version` is '2'; it must be one of same, newest."
+    )
+
+
+@pytest.mark.parametrize("order", [1, 10**12])
+def test_missing_submitted_file_is_not_found(alice: Api, run: Run, order: int) -> None:
+    assert get(alice, run, f"files/{order}/").status_code == 404

@@ -1,0 +1,174 @@
+"""Exports of a run's findings for other programs: spreadsheets, test reports, and code scanning.
+
+- CSV (RFC 4180): a cell that a spreadsheet would take for a formula begins with an apostrophe.
+- JSON Lines: an object per finding.
+- JUnit XML, as CI systems read it: a test suite per step, a failed test case per error.
+- SARIF 2.1.0 (https://docs.oasis-open.org/sarif/sarif/v2.1.0/): a rule per code, and the submitted
+  file as the artifact in which the results are.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree as ET
+
+from django.conf import settings
+
+from validibot.runs.models import Finding, Run, StepRun
+
+COLUMNS = ("step", "severity", "code", "message", "path", "line", "column")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_LEVELS = {"ERROR": "error", "WARNING": "warning", "INFO": "note"}
+# Characters that XML 1.0 does not allow, also not as references.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFormat:
+    """A format of exports; `write` returns the whole document of a run that has ended."""
+
+    title: str
+    extension: str
+    write: Callable[[Run], bytes]
+
+
+def as_csv(run: Run) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for row in _rows(run):
+        writer.writerow([_cell(row[name]) for name in COLUMNS])
+    return text.getvalue().encode()
+
+
+def as_json_lines(run: Run) -> bytes:
+    lines = (json.dumps(row, ensure_ascii=False) for row in _rows(run))
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def as_junit(run: Run) -> bytes:
+    suites = ET.Element("testsuites", name=_xml(run.workflow.name))
+    errors: dict[int, list[Finding]] = {}
+    for finding in run.findings.filter(severity="ERROR").iterator():
+        errors.setdefault(finding.step_run_id, []).append(finding)
+    for step in run.steps.all():
+        suites.append(_suite(run, step, errors.get(step.pk, [])))
+    document: bytes = ET.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return document
+
+
+def as_sarif(run: Run) -> bytes:
+    codes: dict[str, int] = {}
+    results = [_result(run, finding, codes) for finding in _findings(run)]
+    document = {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "Validibot",
+                        "informationUri": settings.SITE_URL,
+                        "rules": [{"id": code} for code in codes],
+                    }
+                },
+                "automationDetails": {"id": f"{run.workflow.slug}/{run.pk}"},
+                "artifacts": [
+                    {
+                        "location": {"uri": quote(run.submission.filename)},
+                        "length": run.submission.size_bytes,
+                        "hashes": {"sha-256": run.submission.sha256},
+                    }
+                ],
+                "invocations": [{"executionSuccessful": run.result in ("PASS", "FAIL")}],
+                "columnKind": "unicodeCodePoints",
+                "results": results,
+            }
+        ],
+    }
+    return json.dumps(document, ensure_ascii=False, indent=1).encode()
+
+
+FORMATS = {
+    "csv": ExportFormat("CSV", "csv", as_csv),
+    "jsonl": ExportFormat("JSON Lines", "jsonl", as_json_lines),
+    "junit": ExportFormat("JUnit XML", "xml", as_junit),
+    "sarif": ExportFormat("SARIF", "sarif", as_sarif),
+}
+
+
+def _findings(run: Run) -> Iterator[Finding]:
+    return run.findings.select_related("step_run").iterator()
+
+
+def _rows(run: Run) -> Iterator[dict[str, Any]]:
+    for finding in _findings(run):
+        named = {name: getattr(finding, name) for name in COLUMNS[1:]}
+        yield {"step": finding.step_run.order, **named}
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as a cell that no spreadsheet evaluates (OWASP, "CSV Injection")."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _suite(run: Run, step: StepRun, errors: list[Finding]) -> ET.Element:
+    broken = step.status == "FAILED" and not errors
+    skipped = step.status in ("PENDING", "SKIPPED", "CANCELED")
+    counts = {"failures": len(errors), "errors": int(broken), "skipped": int(skipped)}
+    suite = ET.Element(
+        "testsuite",
+        name=_xml(step.name),
+        timestamp=run.created_at.replace(tzinfo=None, microsecond=0).isoformat(),
+        tests=str(max(1, len(errors))),
+    )
+    for name, count in counts.items():
+        suite.set(name, str(count))
+    for error in errors:
+        case = _case(suite, run, error.code or "finding")
+        place = f"{run.submission.filename}:{error.line or ''} {error.path}".rstrip(": ")
+        failure = ET.SubElement(case, "failure", type=_xml(error.code), message=_xml(error.message))
+        failure.text = _xml(f"{place}\n{error.message}")
+    if not errors:
+        case = _case(suite, run, step.name)
+        if broken:
+            ET.SubElement(case, "error", message=_xml(step.error))
+        elif skipped:
+            ET.SubElement(case, "skipped")
+    return suite
+
+
+def _case(suite: ET.Element, run: Run, name: str) -> ET.Element:
+    return ET.SubElement(
+        suite, "testcase", name=_xml(name), classname=_xml(run.submission.filename)
+    )
+
+
+def _result(run: Run, finding: Finding, codes: dict[str, int]) -> dict[str, Any]:
+    code = finding.code or "finding"
+    region = {"startLine": finding.line, "startColumn": finding.column}
+    physical: dict[str, Any] = {
+        "artifactLocation": {"uri": quote(run.submission.filename), "index": 0}
+    }
+    if finding.line:
+        physical["region"] = {name: number for name, number in region.items() if number}
+    location: dict[str, Any] = {"physicalLocation": physical}
+    if finding.path:
+        location["logicalLocations"] = [{"fullyQualifiedName": finding.path}]
+    return {
+        "ruleId": code,
+        "ruleIndex": codes.setdefault(code, len(codes)),
+        "level": _LEVELS[finding.severity],
+        "message": {"text": finding.message or code},
+        "locations": [location],
+        "properties": {"step": finding.step_run.order},
+    }
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", text)
