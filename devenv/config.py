@@ -24,7 +24,7 @@ from devenv.schema import (
     Summary,
     merge,
 )
-from devenv.secrets import POSTGRES_PASSWORD, Secrets, is_random
+from devenv.secrets import BUILT_IN_SECRETS, Secrets, is_random
 from devenv.stack.problems import StackError
 from devenv.stack.service import levels
 from devenv.tomlfile import TomlFile
@@ -291,7 +291,7 @@ def _table(value: Any, *key: str) -> Mapping[str, Any]:
 
 def _check(config: Config, layers: tuple[str, ...]) -> None:
     """Raise ConfigError if a name that a table refers to does not exist in these profiles."""
-    names = {POSTGRES_PASSWORD, *config.secrets}
+    names = {*BUILT_IN_SECRETS, *config.secrets}
     stack = config.stack(layers, secrets=Secrets(dict.fromkeys(names, "")))
     declared = {name for one in config.stacks.values() for name in one.services}
     for name, service in stack.config.commands().items():
@@ -349,6 +349,7 @@ def _check_others(config: Config, stack: LocalStack) -> None:
         **{("summary", "rows", n, 1): row[1] for n, row in enumerate(config.summary.rows)},
         **{("summary", "paste", n): line for n, line in enumerate(config.summary.paste)},
         **{("run", "env", name): text for name, text in config.run.env.items()},
+        **{("services", "oidc", "redirect_uris", n): uri for n, uri in enumerate(stack.oidc_uris)},
         ("stack", "facts_file"): config.about.facts_file,
         **dict(_texts_of(config.facts, ("facts",))),
     }

@@ -15,11 +15,12 @@ from devenv.references import References
 from devenv.schema import (
     CommandService,
     MailService,
+    OidcService,
     PostgresService,
     StackConfig,
     TunnelService,
 )
-from devenv.secrets import CONSOLE_TOKEN, POSTGRES_PASSWORD, Secrets
+from devenv.secrets import CONSOLE_TOKEN, OIDC_CLIENT_SECRET, POSTGRES_PASSWORD, Secrets
 from devenv.stack.problems import StackError
 from devenv.tunnel import published
 from devenv.tunnel.config import TunnelConfig
@@ -187,6 +188,17 @@ class LocalStack:
     def console_origin(self) -> str:
         return f"http://localhost:{self.ports['console']}"
 
+    @property
+    def oidc_url(self) -> str:
+        """The issuer of the OpenID Connect provider."""
+        return f"http://localhost:{self.ports['oidc']}"
+
+    @property
+    def oidc_uris(self) -> tuple[str, ...]:
+        """The addresses, with references, that get answers of the OpenID Connect provider."""
+        service = self.config.services.get("oidc")
+        return service.redirect_uris if isinstance(service, OidcService) else ()
+
     def tunnel_url(self) -> str:
         """Return the public URL of this machine. Raises StackError while there is none."""
         found = published.read(published.file_in(self.folder.state))
@@ -280,6 +292,14 @@ class LocalStack:
             }
         if "console" in services:
             values["console.url"] = self.console_origin
+        if "oidc" in services:
+            service = services["oidc"]
+            assert isinstance(service, OidcService)
+            values |= {
+                "oidc.url": self.oidc_url,
+                "oidc.client_id": service.client_id,
+                "oidc.client_secret": lambda: self.secrets[OIDC_CLIENT_SECRET],
+            }
         if "tunnel" in services:
             values |= self._of_tunnel()
         return values

@@ -143,8 +143,42 @@ class ConsoleService:
     label: str = "Console"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OidcPerson:
+    """A person that the sign-in page of the provider offers."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    email: Annotated[str, Like(re.compile(r"[^@\s]+@[^@\s]+"), "ada@example.org")]
+    name: str = ""
+    email_verified: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OidcService:
+    """The built-in service `oidc`: an OpenID Connect provider that signs in as anybody.
+
+    It has one client, `client_id`, with the secret `{oidc.client_secret}`; only `redirect_uris` get
+    its answers. `people` are offered beside a field for any address.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    port: Port = 8030
+    client_id: Annotated[str, Like(re.compile(r"[\w.-]{1,100}"), "shop")] = "app"
+    redirect_uris: tuple[str, ...] = ()
+    people: tuple[OidcPerson, ...] = (OidcPerson(email="ada@example.org", name="Ada Example"),)
+    label: str = "Sign-in"
+
+
 AnyService: TypeAlias = (
-    CommandService | PostgresService | MailService | GcpService | TunnelService | ConsoleService
+    CommandService
+    | PostgresService
+    | MailService
+    | GcpService
+    | TunnelService
+    | ConsoleService
+    | OidcService
 )
 BUILT_IN: Mapping[str, type[AnyService]] = {
     "postgres": PostgresService,
@@ -152,6 +186,7 @@ BUILT_IN: Mapping[str, type[AnyService]] = {
     "gcp": GcpService,
     "tunnel": TunnelService,
     "console": ConsoleService,
+    "oidc": OidcService,
 }
 
 

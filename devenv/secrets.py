@@ -12,6 +12,9 @@ TOKEN = "{token:30}"  # noqa: S105 - the form of a secret
 POSTGRES_PASSWORD = "postgres_password"  # noqa: S105 - the name of a secret
 # The link to the console has it.
 CONSOLE_TOKEN = "console_token"  # noqa: S105 - the name of a secret
+# The client of the built-in OpenID Connect provider proves with it who it is.
+OIDC_CLIENT_SECRET = "oidc_client_secret"  # noqa: S105 - the name of a secret
+BUILT_IN_SECRETS = (POSTGRES_PASSWORD, CONSOLE_TOKEN, OIDC_CLIENT_SECRET)
 _PART = re.compile(r"\{(token|hex):([1-9]\d{0,2})\}")
 _MAKERS = {"token": secrets.token_urlsafe, "hex": secrets.token_hex}
 
@@ -29,7 +32,7 @@ class Secrets(Mapping[str, str]):
     def load(cls, path: Path, forms: Mapping[str, str]) -> Self:
         """Read the file, or create it. Secrets that it lacks are made by their form and added."""
         found = _parse(path.read_text()) if path.exists() else {}
-        forms = {POSTGRES_PASSWORD: TOKEN, CONSOLE_TOKEN: TOKEN, **forms}
+        forms = {**dict.fromkeys(BUILT_IN_SECRETS, TOKEN), **forms}
         values = {name: found.get(name.upper()) or make(form) for name, form in forms.items()}
         kept = found | {name.upper(): value for name, value in values.items()}
         text = "".join(f"{name}={value}\n" for name, value in kept.items())

@@ -25,8 +25,8 @@ def urls(stack: LocalStack) -> dict[str, str]:
             found |= {name: stack.mail_url, "smtp": stack.smtp_url}
         elif name == "gcp":
             found[name] = f"http://127.0.0.1:{stack.ports[name]}"
-        elif name == "console":
-            found[name] = stack.console_url
+        elif name in ("console", "oidc"):
+            found[name] = stack.console_url if name == "console" else stack.oidc_url
         elif name == "tunnel":
             opened = published.read(published.file_in(stack.folder.state))
             found |= {name: opened.url} if opened else {}

@@ -14,7 +14,7 @@ from signal import SIGHUP, SIGINT
 from devenv.environment import developer, machine
 from devenv.local_stack import LocalStack
 from devenv.references import named_in
-from devenv.schema import GcpService, PostgresService
+from devenv.schema import GcpService, OidcService, PostgresService
 from devenv.services import debugger
 from devenv.stack.problems import StackError
 from devenv.stack.service import CommandProbe, HttpProbe, Reload, Restart, StackService
@@ -118,6 +118,24 @@ def console(stack: LocalStack) -> StackService:
     )
 
 
+def oidc(stack: LocalStack) -> StackService:
+    """Return the OpenID Connect provider; its client is whoever has the secret of the stack."""
+    service = stack.config.services["oidc"]
+    assert isinstance(service, OidcService)
+    references = stack.references()
+    uris = [f"--redirect-uri={references.expand(uri)}" for uri in stack.oidc_uris]
+    return StackService(
+        name="oidc",
+        command=(
+            *(sys.executable, "-m", "devenv.oidc", "--state", str(stack.folder.state)),
+            *("--port", str(stack.ports["oidc"]), "--client-id", service.client_id, *uris),
+            f"--people={json.dumps([asdict(each) for each in service.people])}",
+        ),
+        environ=lambda: machine() | {"PYTHONUNBUFFERED": "1"},
+        probe=HttpProbe(stack.ports["oidc"], "/health"),
+    )
+
+
 def cloud_file(stack: LocalStack) -> Path:
     return stack.folder.cloud / "config.json"
 
@@ -181,4 +199,5 @@ BUILDERS: Mapping[str, Callable[[LocalStack], StackService]] = {
     "gcp": gcp,
     "tunnel": tunnel,
     "console": console,
+    "oidc": oidc,
 }

@@ -41,7 +41,7 @@ def _built(stack: LocalStack, **keys: Any) -> StackService:
 
 def test_product_starts_after_database_and_cloud(stack: LocalStack) -> None:
     assert start_levels(services(stack)) == [
-        ["console", "gcp", "mail", "postgres"],
+        ["console", "gcp", "mail", "oidc", "postgres"],
         ["migrate"],
         ["setup"],
         ["web", "worker"],
@@ -52,7 +52,7 @@ def test_tunnel_mode_has_tunnel_and_sweep(tmp_path: Path) -> None:
     stack = stack_in(tmp_path, "tunnel")
 
     assert start_levels(services(stack)) == [
-        ["console", "mail", "postgres", "tunnel"],
+        ["console", "mail", "oidc", "postgres", "tunnel"],
         ["migrate"],
         ["setup"],
         ["web", "worker"],
@@ -66,6 +66,18 @@ def test_mock_mode_has_no_cloud(tmp_path: Path) -> None:
 
     assert "gcp" not in {service.name for service in services(mock)}
     assert "gcp" not in urls(mock)
+
+
+def test_sign_in_gets_taken_ports_of_provider_and_client(tmp_path: Path) -> None:
+    stack = stack_in(tmp_path, "mock")
+    moved = replace(stack, ports={**stack.ports, "web": 9001, "oidc": 9002})
+
+    command, given = builtin.oidc(moved).command, declared.variables(moved, "web")
+
+    callback = "http://localhost:9001/accounts/oidc/sso/login/callback/"
+    assert f"--redirect-uri={callback}" in command
+    assert given["OIDC_SERVER_URL"] == urls(moved)["oidc"] == "http://localhost:9002"
+    assert given["OIDC_CLIENT_SECRET"] not in " ".join(command)  # others may list commands
 
 
 def test_cloud_gets_taken_ports_of_services(stack: LocalStack) -> None:
@@ -122,7 +134,7 @@ def test_external_servers_replace_services(stack: LocalStack) -> None:
         mail=MailService(external="smtp://post:2", external_page="http://post:3"),
     )
 
-    assert start_levels(services(theirs))[0] == ["console", "gcp"]
+    assert start_levels(services(theirs))[0] == ["console", "gcp", "oidc"]
     assert urls(theirs)["mail"] == "http://post:3"
     assert theirs.postgres_url == "postgres://a:b@db:1/c"
 
@@ -182,3 +194,4 @@ def test_containers_listen_on_usual_ports_of_all_addresses(tmp_path: Path) -> No
     assert " --host 0.0.0.0 --port 8000 " in " ".join(declared.build(inside, "web").command)
     assert declared.variables(inside, "web")["SITE_URL"] == "http://localhost:8080"
     assert inside.mail_url == "http://localhost:8026"
+    assert "OIDC_SERVER_URL" not in declared.variables(inside, "web")
