@@ -168,7 +168,7 @@ class OidcService:
     client_id: Annotated[str, Like(re.compile(r"[\w.-]{1,100}"), "shop")] = "app"
     redirect_uris: tuple[str, ...] = ()
     people: tuple[OidcPerson, ...] = (OidcPerson(email="ada@example.org", name="Ada Example"),)
-    label: str = "Sign-in"
+    label: str = "Sign-in provider"
 
 
 AnyService: TypeAlias = (

@@ -83,7 +83,8 @@ class OidcPages:
 
     async def decide(self, request: Request) -> Response:
         """Send the client a code for the chosen person, or the refusal."""
-        if request.headers.get("origin") not in (None, *_own_origins(request)):
+        own = f"http://{request.headers.get('host', '')}"
+        if request.headers.get("origin", own) != own:
             return PlainTextResponse("The form is not a page of this provider.\n", status_code=403)
         form = await _form(request)
         asked = self._read(form)
@@ -148,7 +149,7 @@ class OidcPages:
             "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
             f"frame-ancestors 'none'; form-action 'self' {clients}"
         )
-        headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"}
+        headers = {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin"}
         return HTMLResponse(html, status, headers | _NO_STORE)
 
 
@@ -161,11 +162,6 @@ def _problem(given: Mapping[str, str]) -> dict[str, str]:
     if not given.get("code_challenge") or given.get("code_challenge_method") != "S256":
         return {"error": "invalid_request", "error_description": "PKCE with S256 is required."}
     return {}
-
-
-def _own_origins(request: Request) -> tuple[str, ...]:
-    # A page with `Referrer-Policy: no-referrer` sends `null` with its forms.
-    return ("null", f"http://{request.headers.get('host', '')}")
 
 
 def _origin(url: str) -> str:

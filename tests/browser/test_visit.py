@@ -138,9 +138,9 @@ def test_menu_works_with_keyboard(visitor: Page) -> None:
     menu = visitor.get_by_text("Account", exact=True)
     menu.focus()
     visitor.keyboard.press("Enter")
-    expect(visitor.get_by_role("link", name="Change password")).to_be_visible()
+    expect(visitor.get_by_role("link", name="Sessions")).to_be_visible()
     visitor.keyboard.press("Tab")
     visitor.keyboard.press("Escape")
 
-    expect(visitor.get_by_role("link", name="Change password")).to_be_hidden()
+    expect(visitor.get_by_role("link", name="Sessions")).to_be_hidden()
     expect(menu).to_be_focused()
