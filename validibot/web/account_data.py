@@ -78,7 +78,7 @@ def delete_account(request: HttpRequest) -> HttpResponse:
     plan = plan_deletion(request.user)
     context = {
         "plan": plan,
-        "deleted": [(each, extent_of(each)) for each in plan.deleted],
+        "deleted": [(each, _present(extent_of(each).lines())) for each in plan.deleted],
         "error": error,
     }
     return render(request, "web/delete_account.html", context, status=422 if error else 200)
@@ -94,6 +94,11 @@ def _delete(request: HttpRequest, user: User) -> HttpResponse:
     logout(request)
     messages.success(request, _("Your account is deleted. What belongs to it goes within minutes."))
     return redirect("account_login")
+
+
+def _present(lines: list[str]) -> list[str]:
+    """Return the lines about something that there is."""
+    return [line for line in lines if not line.startswith("0 ")]
 
 
 def _json(value: Any, *, indent: int | None = None) -> str:

@@ -22,6 +22,7 @@ from tests.factories import MembershipFactory, OrganisationFactory, RunFactory, 
 from validibot.accounts.middleware import ACTIVITY_INTERVAL
 from validibot.accounts.models import Organisation, Role, User
 from validibot.accounts.workspaces import ensure_personal_workspace
+from validibot.web.templatetags.components import browser_name
 
 pytestmark = pytest.mark.django_db
 
@@ -304,3 +305,20 @@ def test_user_of_other_session_cannot_unlink(ann: User) -> None:
 
     assert answer.status_code == 200
     assert SocialAccount.objects.filter(user=other).exists()
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "shown"),
+    [
+        (
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            "Firefox on Linux",
+        ),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/140 Safari/537 Edg/140", "Edge on Windows"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Safari/604", "Safari on iOS"),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("", "unknown"),
+    ],
+)
+def test_browser_name_of_user_agent(user_agent: str, shown: str) -> None:
+    assert browser_name(user_agent) == shown
