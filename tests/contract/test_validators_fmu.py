@@ -105,10 +105,28 @@ def test_faulty_model_gets_named_error(
     assert words in finding(output, code)
 
 
+@pytest.mark.parametrize("behaviour", ["CRASH", "EXIT"])
+def test_trajectory_up_to_end_of_process_is_kept(
+    answer: Answer, tmp_path: Path, behaviour: str
+) -> None:
+    output = answer(fmi2_xml(), **options(behaviour))
+
+    assert "have the 6 samples" in finding(output, "FMU_TRAJECTORY_PARTIAL")
+    assert {artifact.name for artifact in output.artifacts} == {
+        "trajectory.csv",
+        "trajectory.parquet",
+    }
+    *_, last = (tmp_path / "outputs/trajectory.csv").read_text().splitlines()
+    assert last.startswith("0.5,")
+    table = duckdb.read_parquet(str(tmp_path / "outputs/trajectory.parquet"))
+    assert len(table.fetchall()) == 6
+
+
 def test_endless_step_is_told_apart_from_slow_one(answer: Answer) -> None:
     output = answer(fmi2_xml(), timeout_seconds=3, **options("LOOP"))
 
     assert "did not return from fmi2DoStep since t = 0.5 s" in finding(output, "FMU_TIMEOUT")
+    assert "trajectory.parquet" in {artifact.name for artifact in output.artifacts}
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,8 @@ class Recorder:
     def __init__(self, job: dict[str, Any], path: Path) -> None:
         self._job, self._outputs = job, job["outputs"]
         self._room, self._bytes, self._written = job["value_limit"], 0, True
-        self._file = path.open("w", encoding="utf-8", newline="")
+        # Line by line, so that the samples before a crash are kept.
+        self._file = path.open("w", buffering=1, encoding="utf-8", newline="")
         self._writer = csv.writer(self)
         self._writer.writerow(job["header"])
         self.not_finite: dict[str, dict[str, Any]] = {}

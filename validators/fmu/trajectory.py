@@ -1,15 +1,20 @@
 """Trajectory of a simulation as artifacts: CSV and Parquet with one column for each output."""
 
 import itertools
+import json
 import logging
 import math
+import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from validators.fmu.options import StepOptions
 from validators.fmu.variable import FLOATS, INTEGER_RANGES, FmuVariable
+from validators.sdk.process import run_limited
 from validators.sdk.validation import ArtifactFile
 
 log = logging.getLogger(__name__)
@@ -17,6 +22,7 @@ log = logging.getLogger(__name__)
 VALUE_LIMIT = 5_000_000
 BYTE_LIMIT = 256 << 20
 COLUMN_LIMIT = 20_000
+_CONVERT = Path(__file__).with_name("convert.py")
 _SQL_TYPES = {
     "Float32": "FLOAT",
     "Int8": "TINYINT",
@@ -28,12 +34,6 @@ _SQL_TYPES = {
     "UInt64": "UBIGINT",
     "Enumeration": "BIGINT",
     "Boolean": "BOOLEAN",
-}
-_CONFIG: dict[str, str | int | float | list[str]] = {
-    "threads": 1,
-    "memory_limit": "256MB",
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
 }
 
 
@@ -83,30 +83,81 @@ def reading(outputs: Sequence[FmuVariable]) -> dict[str, Any]:
     }
 
 
-def artifacts(csv: Path, *, header: list[tuple[str, str]]) -> list[ArtifactFile]:
-    """Return the CSV file as an artifact, and a Parquet copy of it if it can be converted."""
-    import duckdb  # noqa: PLC0415 - takes 0.2 s, and the simulation runs meanwhile
+class TrajectoryConverter:
+    """Process that waits beside the simulation and then converts its trajectory to Parquet.
 
-    found = [ArtifactFile(path=csv, type="timeseries-csv", mime_type="text/csv")]
-    parquet = csv.with_suffix(".parquet")
-    try:
-        with duckdb.connect(config={**_CONFIG, "temp_directory": str(csv.parent)}) as connection:
-            connection.execute(
-                "COPY (SELECT * FROM read_csv($source, auto_detect=false, header=true, delim=',', "
-                "quote='\"', escape='\"', columns=$columns)) "
-                "TO $target (FORMAT parquet, COMPRESSION zstd)",
-                {"source": str(csv), "columns": dict(header), "target": str(parquet)},
-            )
-    except duckdb.Error as error:
-        # Texts of the model may be longer than the converter takes; the verdict stays.
-        log.warning("no Parquet file: %s", error)
-        return found
-    found.append(
-        ArtifactFile(
-            path=parquet, type="timeseries-parquet", mime_type="application/vnd.apache.parquet"
+    The conversion is bounded like the simulation, and what it does to its memory stays there.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        header: Sequence[tuple[str, str]],
+        timeout: float,
+        memory_mb: int | None,
+    ) -> None:
+        self._folder = folder
+        own = folder / "convert"
+        own.mkdir()
+        (own / "columns.json").write_text(json.dumps(dict(header)))
+        self._read, self._write = os.pipe()
+        self._pool = ThreadPoolExecutor(1)
+        self._ended = self._pool.submit(
+            run_limited,
+            [sys.executable, "-I", _CONVERT, folder, own / "columns.json"],
+            folder=own,
+            timeout=timeout,
+            memory_mb=memory_mb,
+            environment={"HOME": str(own), "LC_ALL": "C.UTF-8"},
+            stdin=self._read,
         )
-    )
-    return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process, if it still waits."""
+        self._close()
+        self._pool.shutdown()
+        os.close(self._read)
+
+    def artifacts(self) -> list[ArtifactFile]:
+        """Return the CSV file as an artifact, and a Parquet copy of it if it can be converted."""
+        csv = self._folder / "trajectory.csv"
+        found = [ArtifactFile(path=csv, type="timeseries-csv", mime_type="text/csv")]
+        os.write(self._write, b"convert")
+        self._close()
+        ended = self._ended.result()
+        parquet = csv.with_suffix(".parquet")
+        if ended.returncode or not parquet.is_file():
+            # Texts of the model may be longer than the converter takes; the verdict stays.
+            log.warning("no Parquet file: %s", ended.stderr_tail.strip())
+            return found
+        mime_type = "application/vnd.apache.parquet"
+        return [*found, ArtifactFile(path=parquet, type="timeseries-parquet", mime_type=mime_type)]
+
+    def _close(self) -> None:
+        if self._write >= 0:
+            os.close(self._write)
+            self._write = -1
+
+
+def cut_to_complete_rows(csv: Path) -> int:
+    """Drop what follows the last complete row; return how many rows there are below the header.
+
+    For the trajectory of a process that crashed.
+    """
+    if not csv.is_file():
+        return 0
+    rows = end = position = 0
+    with csv.open("r+b") as file:
+        for line in file:
+            position += len(line)
+            if line.endswith(b"\r\n"):
+                rows, end = rows + 1, position
+        file.truncate(end)
+    return max(rows - 1, 0)
 
 
 def _titles(variable: FmuVariable) -> list[str]:

@@ -2,19 +2,17 @@
 
 import json
 import sys
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from validibot_shared.fmu.envelopes import FMUInputEnvelope, FMUOutputEnvelope
-from validibot_shared.validations.envelopes import Severity, ValidationStatus
+from validibot_shared.validations.envelopes import Severity, ValidationMessage, ValidationStatus
 
 from validators.fmu import trajectory
 from validators.fmu.binary import require_binary, require_executable
 from validators.fmu.description import Description, FmuRefused, read_description, unpack
 from validators.fmu.options import StepOptions, check_options
-from validators.fmu.outcome import judge, note, outputs, read_simulation
+from validators.fmu.outcome import FmuSimulation, judge, note, outputs, read_simulation
 from validators.fmu.series import SeriesRefused, read_series
 from validators.sdk.manifest import read_manifest
 from validators.sdk.process import Ended, run_limited
@@ -28,6 +26,7 @@ from validators.sdk.validation import (
 )
 
 SERIES_PORT = "input_series"
+_CONVERSION_SECONDS = 10.0
 _SIMULATE = Path(__file__).with_name("simulate.py")
 
 
@@ -101,42 +100,60 @@ def _simulated(
         "byte_limit": trajectory.BYTE_LIMIT,
     }
     (folder / "job.json").write_text(json.dumps(job))
-    ended = _run(request)
-    simulation = read_simulation(ended, folder=folder, unpacked=unpacked, start=options.plan.start)
-    findings = judge(simulation, options=options, description=description)
-    failed = any(finding.severity is Severity.ERROR for finding in findings)
-    artifacts: list[ArtifactFile] = []
-    if options.outputs and simulation.answer.get("kept"):
-        artifacts = trajectory.artifacts(folder / "trajectory.csv", header=header)
-        if len(artifacts) == 1:
-            text = "The trajectory could not be converted to Parquet; the CSV file has it."
-            findings.append(note(Severity.WARNING, text, code="FMU_NO_PARQUET"))
+    with trajectory.TrajectoryConverter(
+        folder,
+        header=header,
+        # Also the trajectory of a simulation that ran out of time is converted.
+        timeout=request.seconds_left() + _CONVERSION_SECONDS,
+        memory_mb=request.memory_mb,
+    ) as converter:
+        ended = _run(request)
+        simulation = read_simulation(
+            ended, folder=folder, unpacked=unpacked, start=options.plan.start
+        )
+        findings = judge(simulation, options=options, description=description)
+        failed = any(finding.severity is Severity.ERROR for finding in findings)
+        artifacts, notes = (
+            _artifacts(simulation, converter, folder=folder) if options.outputs else ([], [])
+        )
     return ValidationResult(
         status=ValidationStatus.FAILED_VALIDATION if failed else ValidationStatus.SUCCESS,
-        messages=findings,
+        messages=[*findings, *notes],
         outputs=outputs(simulation, description),
         artifacts=artifacts,
     )
 
 
 def _run(request: ValidationRequest[FMUInputEnvelope]) -> Ended:
-    """Run the simulation; meanwhile load the library that writes Parquet, which takes 0.2 s."""
-    loading = Thread(target=import_module, args=("duckdb",))
-    loading.start()
-    try:
-        return run_limited(
-            [sys.executable, "-I", _SIMULATE, request.folder],
-            folder=request.folder,
-            timeout=request.seconds_left(),
-            memory_mb=request.memory_mb,
-            environment={
-                "HOME": str(request.folder),
-                "OPENBLAS_NUM_THREADS": "1",
-                "LC_ALL": "C.UTF-8",
-            },
-        )
-    finally:
-        loading.join()
+    return run_limited(
+        [sys.executable, "-I", _SIMULATE, request.folder],
+        folder=request.folder,
+        timeout=request.seconds_left(),
+        memory_mb=request.memory_mb,
+        environment={
+            "HOME": str(request.folder),
+            "OPENBLAS_NUM_THREADS": "1",
+            "LC_ALL": "C.UTF-8",
+        },
+    )
+
+
+def _artifacts(
+    simulation: FmuSimulation, converter: trajectory.TrajectoryConverter, *, folder: Path
+) -> tuple[list[ArtifactFile], list[ValidationMessage]]:
+    """Return the files of the trajectory, that of a crashed simulation included, and notes."""
+    answer = simulation.answer
+    kept = answer["kept"] if answer else trajectory.cut_to_complete_rows(folder / "trajectory.csv")
+    if not kept:
+        return [], []
+    artifacts, notes = converter.artifacts(), []
+    if not answer:
+        text = f"The files of the trajectory have the {kept} samples before the end of the process."
+        notes.append(note(Severity.INFO, text, code="FMU_TRAJECTORY_PARTIAL"))
+    if len(artifacts) == 1:
+        text = "The trajectory could not be converted to Parquet; the CSV file has it."
+        notes.append(note(Severity.WARNING, text, code="FMU_NO_PARQUET"))
+    return artifacts, notes
 
 
 VALIDATOR = ContainerValidator(

@@ -45,10 +45,11 @@ def run_limited(
     timeout: float,
     memory_mb: int | None,
     environment: dict[str, str],
+    stdin: int = subprocess.DEVNULL,
 ) -> Ended:
     """Run `command` in `folder` and wait for it, at most `timeout` seconds.
 
-    The environment is `environment` and nothing else. A program that cannot be executed ends with
+    The environment is `environment` and nothing else; `stdin` is the descriptor of its standard input. A program that cannot be executed ends with
     return code 127 and the reason on its standard error.
     """
     started = monotonic()
@@ -59,7 +60,7 @@ def run_limited(
             [str(part) for part in confined],
             cwd=folder,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,

@@ -10,7 +10,7 @@ from tests.fmus import FMI3_XML, fmi2_xml
 from validators.fmu.description import Description, read_description
 from validators.fmu.options import check_options, plan_simulation
 from validators.fmu.series import SeriesRefused, read_series
-from validators.fmu.trajectory import artifacts, columns
+from validators.fmu.trajectory import columns
 from validators.fmu.variable import FmuVariable, Unit, ValueRefused
 
 KELVIN = Unit(name="K", displayed={"degC": (1.0, -273.15)})
@@ -181,13 +181,3 @@ def test_columns_have_units_and_distinct_titles(tmp_path: Path) -> None:
         ("table[1,1]", "DOUBLE"),
     ]
     assert found[-1] == ("steps", "BIGINT")
-
-
-def test_trajectory_that_cannot_be_converted_stays_csv(tmp_path: Path) -> None:
-    (tmp_path / "trajectory.csv").write_text('time [s],text\n0,"' + "x" * 3_000_000 + '"\n')
-
-    found = artifacts(
-        tmp_path / "trajectory.csv", header=[("time [s]", "DOUBLE"), ("text", "VARCHAR")]
-    )
-
-    assert [artifact.path.name for artifact in found] == ["trajectory.csv"]
