@@ -13,11 +13,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from devenv.console.cloud import CloudClient
+from devenv.console.fault_pages import FaultPages, MailPages, SnapshotPages
 from devenv.console.gate import ConsoleGate
 from devenv.console.job_pages import JobPages
 from devenv.console.journal_pages import JournalPages
 from devenv.console.local import StackView
 from devenv.console.problems import ConsoleProblem
+from devenv.console.secret_pages import SchedulePages, SecretPages
 from devenv.console.shell import Shell
 from devenv.console.stack_pages import StackPages
 from devenv.console.storage_pages import StoragePages
@@ -56,6 +58,11 @@ def build(config: ConsoleConfig) -> Starlette:
         *TaskPages(shell, cloud).routes(),
         *JobPages(shell, cloud).routes(),
         *StoragePages(shell, cloud).routes(),
+        *SecretPages(shell, cloud).routes(),
+        *SchedulePages(shell, cloud).routes(),
+        *FaultPages(shell, cloud).routes(),
+        *SnapshotPages(shell, stack).routes(),
+        *MailPages(shell, config.mail).routes(),
     ]
 
     async def missing(request: Request, _error: Exception) -> Response:

@@ -24,13 +24,18 @@ NAVIGATION = (
     ("tasks", "Tasks", "/tasks", "cloud"),
     ("jobs", "Jobs", "/jobs", "cloud"),
     ("storage", "Storage", "/storage", "cloud"),
+    ("secrets", "Secrets", "/secrets", "cloud"),
+    ("schedules", "Schedules", "/schedules", "cloud"),
+    ("mail", "Mail", "/mail", "mail"),
+    ("faults", "Faults", "/faults", "cloud"),
+    ("snapshots", "Snapshots", "/snapshots", ""),
 )
 _NOTICE = "console_notice"
 _MOST_FIELDS = 50
 _TEMPLATES = Path(__file__).with_name("templates")
 
-Act: TypeAlias = Callable[[Request, FormData], str]
-"""Does what a form asks for; returns a notice for the next page. Raises ConsoleProblem."""
+Act: TypeAlias = Callable[[Request, FormData], str | Response]
+"""Does what a form asks for; returns a notice for the next page, or a page. Raises ConsoleProblem."""
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
@@ -96,7 +101,10 @@ class Shell:
                     )
                 notice, kind = "", "success"
                 try:
-                    notice = await run_in_threadpool(act, request, form)
+                    done = await run_in_threadpool(act, request, form)
+                    if isinstance(done, Response):
+                        return done
+                    notice = done
                 except ConsoleProblem as error:
                     notice, kind = error.message, "error"
                 response = RedirectResponse(_next(form), 303, headers=HEADERS)

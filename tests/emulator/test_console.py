@@ -1,5 +1,6 @@
 """The console over a running emulated cloud: its pages, and the rights of the developer there."""
 
+import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from google.cloud import run_v2, storage, tasks_v2
+from google.cloud import run_v2, scheduler_v1, secretmanager_v1, storage, tasks_v2
 
 from devenv.gcp import Cloud
 from devenv.pytest_plugin import ActAs
@@ -193,3 +194,66 @@ def test_faults_do_not_strike_the_console(visitor: ConsoleClient, cloud: Cloud) 
     httpx.delete(url, headers=headers, trust_env=False)
 
     assert answer.status_code == 200
+
+
+def test_value_of_a_secret_is_shown_for_a_click_only(
+    visitor: ConsoleClient, cloud: Cloud, act_as: ActAs
+) -> None:
+    act_as("admin")
+    with secretmanager_v1.SecretManagerServiceClient() as client:
+        secret = client.create_secret(
+            parent=f"projects/{cloud.config.project}",
+            secret_id="console-key",
+            secret=secretmanager_v1.Secret(replication={"automatic": {}}),
+        )
+        payload = secretmanager_v1.SecretPayload(data=b"<the value>")
+        client.add_secret_version(parent=secret.name, payload=payload)
+    page = visitor.get("/secrets/console-key").text
+
+    assert "console-key" in visitor.get("/secrets").text
+    assert "the value" not in page
+    shown = visitor.post("/secrets/console-key/versions/1/show")
+    assert "&lt;the value&gt;" in shown.text
+    assert visitor.get("/secrets/console-key/versions/1/show").status_code == 404
+    assert "AccessSecretVersion" in visitor.get("/journal?caller=console").text
+
+
+def test_schedule_is_paused_run_and_resumed(
+    visitor: ConsoleClient, cloud: Cloud, act_as: ActAs
+) -> None:
+    act_as("admin")
+    parent = f"projects/{cloud.config.project}/locations/{cloud.config.region}"
+    target = scheduler_v1.HttpTarget(uri="http://localhost:9/")
+    job = scheduler_v1.Job(name=f"{parent}/jobs/tidy", schedule="0 0 1 1 *", http_target=target)
+    with scheduler_v1.CloudSchedulerClient() as client:
+        client.create_job(parent=parent, job=job)
+    assert visitor.act("/schedules/tidy/pause", next="/schedules") == "tidy paused."
+    assert 'data-state="paused"' in visitor.get("/schedules").text
+    assert visitor.act("/schedules/tidy/resume", next="/schedules") == "tidy resumed."
+    assert visitor.act("/schedules/tidy/run", next="/schedules") == "tidy runs now."
+    assert "is not one of run" in visitor.act("/schedules/tidy/explode")
+
+
+def test_fault_is_added_and_removed(visitor: ConsoleClient) -> None:
+    added = visitor.act("/faults/add", method="storage.objects.insert", effect="503", times="2")
+    number = re.findall(r"\d+", added)[0]
+    page = visitor.get("/faults").text
+    assert f'href="/journal?fault={number}"' in page
+    assert "answer 503" in page
+
+    assert visitor.act("/faults/remove", id=number) == "1 removed."
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"method": "nothing.at.all", "effect": "503"}, "matches nothing"),
+        ({"method": "storage.*", "effect": "503", "delay": "soon"}, "delay is 'soon'"),
+        ({"method": "storage.*", "effect": "", "times": "1"}, "needs a delay"),
+        ({"method": "storage.*", "effect": "reset", "times": "0.5"}, "times"),
+    ],
+)
+def test_wrong_fault_names_its_field(
+    visitor: ConsoleClient, fields: dict[str, str], text: str
+) -> None:
+    assert text in html.unescape(visitor.act("/faults/add", **fields))

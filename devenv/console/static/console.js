@@ -41,4 +41,6 @@ function follow(log) {
   });
 }
 
+// On a narrow screen the navigation scrolls; its current entry must be in sight.
+document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 document.querySelectorAll("[data-stream]").forEach(follow);
