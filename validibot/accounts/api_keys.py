@@ -14,14 +14,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connection
-from django.db.models import Model
+from django.core.exceptions import ValidationError
+from django.db import DEFAULT_DB_ALIAS, connection, transaction
+from django.db.models import Model, QuerySet
 from django.utils import timezone
+from django.utils.text import slugify
+from django.utils.translation import gettext as _
 
-from validibot.accounts.models import ApiKey, Organisation, User
+from validibot.accounts.models import ApiKey, KeyScope, Membership, Organisation, Role, User
 from validibot.accounts.scope import Scope, scope_without_membership
 
 LIFETIME = dt.timedelta(days=365)
+# Valid keys of one person, and service keys of one organisation.
+MAX_KEYS = 100
 # `last_used_at` is for people; one write an hour is enough.
 _LAST_USED_INTERVAL = dt.timedelta(hours=1)
 _FORMAT = re.compile(r"vbk_1_([0-9a-f]{32})_[0-9a-f]{64}")
@@ -55,13 +60,66 @@ def generate() -> str:
     return f"vbk_1_{secrets.token_hex(16)}_{secrets.token_hex(32)}"
 
 
-def issue(user: User, name: str) -> tuple[ApiKey, str]:
+def issue(
+    user: User,
+    name: str,
+    *,
+    scopes: Sequence[str] = KeyScope.values,
+    lifetime: dt.timedelta = LIFETIME,
+) -> tuple[ApiKey, str]:
     """Create a key for `user`; return its row and, for the only time, its text."""
     text = generate()
-    return store(user, name, text), text
+    return store(user, name, text, scopes=scopes, lifetime=lifetime), text
 
 
-def store(user: User, name: str, text: str) -> ApiKey:
+def issue_for_user(
+    user: User, name: str, *, scopes: Sequence[str], lifetime: dt.timedelta
+) -> tuple[ApiKey, str]:
+    """Create a key on behalf of a person, as `issue`. Raises ValidationError for a taken name."""
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=user.pk)  # a double click makes one key
+        _check_name(ApiKey.objects.filter(user=user), name)
+        return issue(user, name, scopes=scopes, lifetime=lifetime)
+
+
+def issue_for_service(
+    organisation: Organisation,
+    name: str,
+    *,
+    role: str,
+    scopes: Sequence[str],
+    lifetime: dt.timedelta,
+) -> tuple[ApiKey, str]:
+    """Create a service key that the organisation owns, with a role of its own.
+
+    It acts as a service account, which is nobody's and so outlives the membership of its creator.
+    Raises ValidationError for a taken name, and for the role of an owner.
+    """
+    if role == Role.OWNER:
+        message = _("A service key cannot be an owner. Choose another role.")
+        raise ValidationError({"role": message})
+    with transaction.atomic():
+        Organisation.locked(organisation.pk)
+        _check_name(service_keys_of(organisation), name)
+        account = f"{slugify(name)[:40] or 'service'}-{secrets.token_hex(4)}@service.invalid"
+        user = User.objects.create_user(account, name=name, service_of=organisation)
+        Membership.objects.create(organisation=organisation, user=user, role=role)
+        return issue(user, name, scopes=scopes, lifetime=lifetime)
+
+
+def service_keys_of(organisation: Organisation) -> QuerySet[ApiKey]:
+    """Return the keys that the organisation owns."""
+    return ApiKey.objects.filter(user__service_of=organisation)
+
+
+def store(
+    user: User,
+    name: str,
+    text: str,
+    *,
+    scopes: Sequence[str] = KeyScope.values,
+    lifetime: dt.timedelta = LIFETIME,
+) -> ApiKey:
     """Store the key `text`; storing it again renews it. Raises ValueError for a malformed key."""
     match = _FORMAT.fullmatch(text)
     if not match:
@@ -72,8 +130,10 @@ def store(user: User, name: str, text: str) -> ApiKey:
             "user": user,
             "name": name,
             "digest": _digest(text),
-            "expires_at": timezone.now() + LIFETIME,
+            "scopes": " ".join(scopes),
+            "expires_at": timezone.now() + lifetime,
             "revoked_at": None,
+            "replaced_by": None,
         },
     )
     return key
@@ -101,10 +161,38 @@ def authenticate(text: str, *, organisation: str = "") -> Caller | None:
     return Caller(user, scope and scope.limited_to(key.scopes.split()))
 
 
-def revoke(user: User, pk: int) -> bool:
-    """Revoke a key of `user`; return whether there was one."""
-    own = ApiKey.objects.filter(user=user, pk=pk, revoked_at=None)
-    return own.update(revoked_at=timezone.now()) == 1
+def revoke(keys: QuerySet[ApiKey], pk: int) -> bool:
+    """Revoke one of `keys`; return whether there was a valid one."""
+    return keys.filter(pk=pk, revoked_at=None).update(revoked_at=timezone.now()) == 1
+
+
+@transaction.atomic
+def rotate(keys: QuerySet[ApiKey], pk: int, *, overlap: dt.timedelta) -> tuple[ApiKey, str]:
+    """Replace one of `keys` by a new one of the same owner, name, scopes and lifetime.
+
+    The old key goes on working for `overlap`, at most until it would have expired. Returns the new
+    key and its text. Raises ApiKey.DoesNotExist, and ValidationError unless the key is valid and
+    has not been replaced.
+    """
+    old = keys.select_for_update(of=("self",)).select_related("user").get(pk=pk)
+    if not old.is_valid or old.replaced_by_id:
+        message = _("%(name)s was replaced, has expired or is revoked. Create a new key.")
+        raise ValidationError(message % {"name": old.name})
+    lifetime = old.expires_at - old.created_at
+    new, text = issue(old.user, old.name, scopes=old.scopes.split(), lifetime=lifetime)
+    old.replaced_by, old.expires_at = new, min(old.expires_at, timezone.now() + overlap)
+    old.save(update_fields=["replaced_by", "expires_at"])
+    return new, text
+
+
+def _check_name(keys: QuerySet[ApiKey], name: str) -> None:
+    valid = keys.filter(revoked_at=None, replaced_by=None, expires_at__gt=timezone.now())
+    if valid.filter(name__iexact=name).exists():
+        message = _("There is a key %(name)s already. Choose another name, or rotate that key.")
+        raise ValidationError({"name": message % {"name": name}})
+    if valid.count() >= MAX_KEYS:
+        message = _("There are %(count)d valid keys, which is the limit. Revoke one first.")
+        raise ValidationError(message % {"count": MAX_KEYS})
 
 
 def _row_of[M: Model](model: type[M], fields: tuple[str, ...], row: Sequence[Any]) -> M:

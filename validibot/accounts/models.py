@@ -226,15 +226,16 @@ class Invitation(models.Model):
 
 
 class ProjectColour(models.TextChoices):
-    """The colour of a project; each is a token of the style sheet, light and dark."""
+    """The colour of a project; `style.css` has a class for each, light and dark."""
 
     TEAL = "teal", _("Teal")
-    BLUE = "blue", _("Blue")
     GREEN = "green", _("Green")
     AMBER = "amber", _("Amber")
-    RED = "red", _("Red")
+    ORANGE = "orange", _("Orange")
+    ROSE = "rose", _("Rose")
     VIOLET = "violet", _("Violet")
-    GREY = "grey", _("Grey")
+    BLUE = "blue", _("Blue")
+    SLATE = "slate", _("Slate")
 
 
 class Project(models.Model):

@@ -1,31 +1,89 @@
-"""Every user has a workspace: an organisation of one's own."""
+"""Creation and settings of organisations, the personal workspace of each user among them."""
 
 from contextlib import suppress
 
+from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 
 from validibot.accounts.models import Membership, Organisation, Project, Role, User
 
+MAX_OWNED = 50
 _TRIES = 5
 
 
 def ensure_personal_workspace(user: User) -> Organisation:
     """Return the personal organisation of `user`, made with a default project if it is missing."""
-    for _ in range(_TRIES):
+    for _try in range(_TRIES):
         if existing := Organisation.objects.filter(personal_owner=user).first():
             return existing
         # Between our look and our write somebody may take the slug, or make this very workspace.
         with suppress(IntegrityError):
-            return _make(user)
-    return _make(user)
+            return _make_workspace(user)
+    return _make_workspace(user)
+
+
+def create_organisation(user: User, name: str) -> Organisation:
+    """Create an organisation that `user` owns, with a default project. Raises ValidationError."""
+    for _try in range(_TRIES):
+        with suppress(IntegrityError), transaction.atomic():  # somebody may take the slug
+            # Locked, so that a double click makes one organisation.
+            User.objects.select_for_update().get(pk=user.pk)
+            owned = Organisation.objects.filter(
+                memberships__user=user, memberships__role=Role.OWNER, deletion_requested_at=None
+            )
+            if owned.filter(name__iexact=name).exists():
+                message = _("You own an organisation %(name)s already. Choose another name.")
+                raise ValidationError({"name": message % {"name": name}})
+            if owned.count() >= MAX_OWNED:
+                message = _(
+                    "You own %(count)d organisations, which is the limit. Delete one first."
+                )
+                raise ValidationError(message % {"count": MAX_OWNED})
+            return _make(user, name=name, stem=slugify(name)[:40].strip("-") or "organisation")
+    raise ValidationError(_("The organisation could not be created. Try again."))
+
+
+def rename(organisation: Organisation, name: str) -> None:
+    """Rename an organisation; its slug stays, so links and programs go on working."""
+    Organisation.objects.filter(pk=organisation.pk).update(name=name)
 
 
 @transaction.atomic
-def _make(user: User) -> Organisation:
+def set_data_region(organisation: Organisation, region: str) -> None:
+    """Choose where an organisation keeps its data. Raises ValidationError if it has runs.
+
+    The lock waits for a run that is being inserted, and makes the next one wait.
+    """
+    locked = Organisation.locked(organisation.pk)
+    if region == locked.data_region:
+        return
+    if region not in settings.DATA_REGIONS:
+        known = ", ".join(settings.DATA_REGIONS)
+        message = _("%(region)s is not a data region of this site. Choose one of: %(known)s.")
+        raise ValidationError({"data_region": message % {"region": region, "known": known}})
+    if has_runs(locked):
+        message = _("The data region is %(region)s and cannot be changed, because there are runs.")
+        raise ValidationError({"data_region": message % {"region": locked.data_region_label}})
+    Organisation.objects.filter(pk=locked.pk).update(data_region=region)
+
+
+def has_runs(organisation: Organisation) -> bool:
+    """Return whether the organisation has runs, which live in a layer above."""
+    return Organisation.objects.filter(pk=organisation.pk, runs__isnull=False).exists()
+
+
+def _make_workspace(user: User) -> Organisation:
     stem = slugify(user.email.partition("@")[0])[:40] or "workspace"
+    return _make(user, name=f"{user.get_full_name()}'s workspace", stem=stem, personal_owner=user)
+
+
+@transaction.atomic
+def _make(user: User, *, name: str, stem: str, personal_owner: User | None = None) -> Organisation:
     organisation = Organisation.objects.create(
-        name=f"{user.get_full_name()}'s workspace", slug=free_slug(stem), personal_owner=user
+        name=name, slug=free_slug(stem), personal_owner=personal_owner
     )
     Membership.objects.create(organisation=organisation, user=user, role=Role.OWNER)
     Project.objects.create(

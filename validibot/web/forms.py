@@ -1,9 +1,15 @@
 """Forms that look alike: the renderer of every form, and the widgets that Django does not have."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
+from django.contrib import messages
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.forms.renderers import DjangoTemplates
+from django.http import Http404, HttpRequest
+
+from validibot.accounts.profile import clean_name
 
 COLOURS = ("teal", "green", "amber", "orange", "rose", "violet", "blue", "slate")
 """Names of the colours that a user may give to something; `style.css` has a class for each."""
@@ -28,3 +34,43 @@ class CodeArea(forms.Textarea):
     def __init__(self, attrs: dict[str, Any] | None = None, *, rows: int = 10) -> None:
         source = {"class": "code", "spellcheck": "false", "autocapitalize": "off", "rows": rows}
         super().__init__(source | (attrs or {}))
+
+
+class NameField(forms.CharField):
+    """A name on one line; characters that cannot be seen or that turn text around are removed."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**({"max_length": 150} | options))
+
+    def to_python(self, value: Any) -> str:
+        text = super().to_python(value) or ""
+        # The validator of the length sees what is too long before it is cut.
+        return clean_name(text) if len(text) <= (self.max_length or 0) else text
+
+
+class Refusals:
+    """A context in which the ValidationError of a service is told, and a missing row is a 404."""
+
+    def __init__(self, tell: Callable[[ValidationError], object]) -> None:
+        self._tell = tell
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, ObjectDoesNotExist):
+            raise Http404 from error
+        if isinstance(error, ValidationError):
+            self._tell(error)
+            return True
+        return False
+
+
+def refusals_on(form: "forms.Form | forms.ModelForm[Any]") -> Refusals:
+    """Show what a service refuses as errors of the form."""
+    return Refusals(lambda error: form.add_error(None, error))
+
+
+def refusals_told(request: HttpRequest) -> Refusals:
+    """Show what a service refuses as a message of the next page."""
+    return Refusals(lambda error: messages.error(request, " ".join(error.messages)))

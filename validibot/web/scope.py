@@ -5,17 +5,22 @@ page; account and error pages belong to none and show the one that was visited l
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Any, Concatenate
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, InterfaceError
+from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.urls import Resolver404, resolve, reverse
 
-from validibot.accounts.models import Organisation, User
-from validibot.accounts.scope import NotAMember, Scope, scope_of
+from validibot.accounts.models import Membership, Organisation, User
+from validibot.accounts.scope import NotAMember, Scope, is_open_to, scope_of
 from validibot.accounts.sign_up import is_open
 from validibot.core.models import SiteSettings
 
@@ -39,6 +44,29 @@ def member[**P](view: View[P, HttpResponseBase]) -> Callable[..., HttpResponseBa
     return wrapped
 
 
+def permitted(permission: str) -> Callable[[View[..., HttpResponseBase]], Callable[..., Any]]:
+    """Make a decorator like `member` for views that need `permission`; others get 403."""
+
+    def decorate(view: View[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+        @member
+        @wraps(view)
+        def wrapped(
+            request: HttpRequest, scope: Scope, *args: Any, **kwargs: Any
+        ) -> HttpResponseBase:
+            require(scope, permission)
+            return view(request, scope, *args, **kwargs)
+
+        return wrapped
+
+    return decorate
+
+
+def require(scope: Scope, permission: str) -> None:
+    """Raise PermissionDenied, with the reason, unless the scope has `permission`."""
+    if not scope.can(permission):
+        raise PermissionDenied(scope.refusal(permission))
+
+
 def scope_of_page(user: Any, org: str) -> Scope:
     """Return the scope of `user` in the organisation `org`. Raises Http404."""
     if not isinstance(user, User):
@@ -56,8 +84,17 @@ def page(
     slug = scope.organisation.slug
     if request.session.get(_LAST_VISITED) != slug:
         request.session[_LAST_VISITED] = slug
-    context["organisation"] = scope.organisation
+    context |= {"organisation": scope.organisation, "scope": scope}
     return render(request, f"web/{template}", context, status=status)
+
+
+@dataclass(frozen=True, slots=True)
+class SwitcherEntry:
+    """An organisation in the switcher: the page that is open now, there."""
+
+    name: str
+    url: str
+    is_current: bool
 
 
 class Navigation:
@@ -72,9 +109,36 @@ class Navigation:
         user = getattr(self._request, "user", None)
         if not isinstance(user, User) or not user.is_authenticated:
             return []
-        return list(
-            Organisation.objects.filter(memberships__user=user).order_by("name")[:MAX_ORGANISATIONS]
-        )
+        own = Organisation.objects.filter(is_open_to(user), deletion_requested_at=None)
+        members = Membership.objects.filter(organisation=OuterRef("pk"), user=user)
+        return list(own.annotate(has_member=Exists(members)).order_by("name")[:MAX_ORGANISATIONS])
+
+    @cached_property
+    def switcher(self) -> list[SwitcherEntry]:
+        """The entries of the organisation switcher."""
+        match = self._request.resolver_match
+        shown = match.kwargs.get("org") if match else None
+        current = shown or (self.current.slug if self.current else "")
+        return [
+            SwitcherEntry(each.name, self._same_page(shown, each.slug), each.slug == current)
+            for each in self.organisations
+        ]
+
+    def _same_page(self, shown: str | None, slug: str) -> str:
+        """Return the address of the open page in another organisation.
+
+        A page about something that only one organisation has leads to the list that it is in.
+        """
+        home = reverse("workflows", args=[slug])
+        start, target = f"/app/orgs/{shown}/", f"/app/orgs/{slug}/"
+        rest = self._request.path.removeprefix(start).rstrip("/").split("/")
+        while shown and rest and rest != [""]:
+            path = f"{target}{'/'.join(rest)}/"
+            with suppress(Resolver404):
+                if set(resolve(path).kwargs) == {"org"}:
+                    return path
+            rest.pop()
+        return home
 
     @cached_property
     def banner(self) -> str:

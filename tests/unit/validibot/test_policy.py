@@ -20,6 +20,7 @@ from tests.factories import (
     ArtifactFactory,
     MembershipFactory,
     OrganisationFactory,
+    ProjectFactory,
     RunFactory,
     StepFactory,
     StepRunFactory,
@@ -36,9 +37,9 @@ from tests.policy import (
     RouteRule,
     all_routes,
 )
-from validibot.accounts import api_keys
+from validibot.accounts import api_keys, invitations
 from validibot.accounts.models import ApiKey, Role, User, WorkflowGrant
-from validibot.accounts.scope import GUEST_PERMISSIONS, KEY_PERMISSIONS, PERMISSIONS
+from validibot.accounts.scope import GUEST_PERMISSIONS, KEY_PERMISSIONS, PERMISSIONS, Scope
 from validibot.core.storage import get_storage
 from validibot.runs.models import Run
 from validibot.workflows.models import Sample
@@ -95,6 +96,12 @@ class World:
             workflow=step.workflow, filename="a.json", content=b"{}", passes=True
         )
         self.workflow = step.workflow.slug
+        guest, member = self._guest(self.workflow), self._member(Role.VIEWER)
+        owner = Scope.of_member(self.owner, self.acme, Role.OWNER)
+        invited = invitations.invite(owner, "ada@example.org", role=Role.VIEWER)
+        service_key, _ = api_keys.issue_for_service(
+            self.acme, "CI", role=Role.VIEWER, scopes=["read"], lifetime=api_keys.LIFETIME
+        )
         # The ids in paths, by the segment before them.
         self.ids: dict[str, Any] = {
             "orgs": "acme",
@@ -108,6 +115,12 @@ class World:
             "steps": 1,
             "artifacts": artifact.pk,
             "api-key": ApiKeyFactory.create().pk,
+            "members": self.acme.memberships.get(user=member).pk,
+            "invited": invited.pk,
+            "guests": guest.pk,
+            "projects": ProjectFactory.create(organisation=self.acme).pk,
+            "keys": service_key.pk,
+            "invitations": "wrong",
         }
 
     def path(self, pattern: str) -> str:
@@ -145,6 +158,8 @@ class World:
     def _session(self, name: str, user: User, permissions: frozenset[str] | None = None) -> Caller:
         caller = Caller(name, permissions=permissions)
         caller.client.force_login(user)
+        # The session notes its use and the organisation once; a call that is undone would each time.
+        caller.client.get("/app/orgs/acme/runs/")
         return caller
 
     def _key(
@@ -204,20 +219,22 @@ def fault(route: Route, method: str, caller: Caller, path: str) -> str:
     rules = POLICY[route.pattern]
     rule = rules.get(method) or rules.get("*")
     answer = call(caller, method, path)
-    status, told = answer.status_code, f"{caller.name}: {method} {path} answers"
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return f"{told} {status}"
+    status, to_login = answer.status_code, "/accounts/login/" in answer.headers.get("Location", "")
     if rule is None:
-        return "" if status == HTTPStatus.METHOD_NOT_ALLOWED else f"{told} {status}, not 405"
-    refusal = expected(route, rule, caller)
-    to_login = "/accounts/login/" in answer.headers.get("Location", "")
-    if refusal == HTTPStatus.FOUND:
-        is_refused = to_login or status == HTTPStatus.NOT_FOUND
-        return "" if is_refused else f"{told} {status}, not the sign-in page"
-    if refusal:
-        return "" if status == refusal else f"{told} {status}, not {refusal}"
-    is_let_in = status not in {*_REFUSED, HTTPStatus.METHOD_NOT_ALLOWED} and not to_login
-    return "" if is_let_in else f"{told} {status}, though it is allowed"
+        is_right, wanted = status == HTTPStatus.METHOD_NOT_ALLOWED, "405"
+    elif (refusal := expected(route, rule, caller)) == HTTPStatus.FOUND:
+        is_right, wanted = to_login or status == HTTPStatus.NOT_FOUND, "the sign-in page"
+    elif refusal:
+        is_right, wanted = status == refusal, str(refusal)
+    elif rule == ANYONE or (rule == SIGNED_IN and "<" in route.pattern):
+        # The thing does not exist, or is another user's.
+        is_right, wanted = status != HTTPStatus.METHOD_NOT_ALLOWED, "an answer"
+    else:
+        is_right = status not in {*_REFUSED, HTTPStatus.METHOD_NOT_ALLOWED} and not to_login
+        wanted = "what is allowed"
+    if is_right and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ""
+    return f"{caller.name}: {method} {path} answers {status}, not {wanted}"
 
 
 def faults(routes: list[Route], world: World, callers: list[Caller]) -> str:

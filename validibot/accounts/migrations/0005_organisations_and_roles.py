@@ -65,7 +65,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='project',
             name='colour',
-            field=models.CharField(choices=[('teal', 'Teal'), ('blue', 'Blue'), ('green', 'Green'), ('amber', 'Amber'), ('red', 'Red'), ('violet', 'Violet'), ('grey', 'Grey')], db_default='teal', default='teal', max_length=10),
+            field=models.CharField(choices=[('teal', 'Teal'), ('green', 'Green'), ('amber', 'Amber'), ('orange', 'Orange'), ('rose', 'Rose'), ('violet', 'Violet'), ('blue', 'Blue'), ('slate', 'Slate')], db_default='teal', default='teal', max_length=10),
         ),
         migrations.AddField(
             model_name='project',

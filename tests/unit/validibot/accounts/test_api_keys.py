@@ -4,6 +4,7 @@ import datetime as dt
 
 import pytest
 import time_machine
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -55,7 +56,7 @@ def test_key_with_changed_secret_is_refused(alice: User) -> None:
 def test_revoked_key_is_refused(alice: User) -> None:
     key, text = api_keys.issue(alice, "laptop")
 
-    assert api_keys.revoke(alice, key.pk)
+    assert api_keys.revoke(alice.api_keys.all(), key.pk)
     assert api_keys.authenticate(text) is None
 
 
@@ -63,7 +64,7 @@ def test_revoking_the_key_of_another_user_fails(alice: User) -> None:
     bob = User.objects.create_user("bob@example.com", "secret")
     key, text = api_keys.issue(alice, "laptop")
 
-    assert not api_keys.revoke(bob, key.pk)
+    assert not api_keys.revoke(bob.api_keys.all(), key.pk)
     assert owner_of(text) == alice
 
 
@@ -125,3 +126,75 @@ def test_user_of_a_key_equals_the_stored_user(alice: User) -> None:
             getattr(stored, name) for name in names
         ]
     assert not caller.user.is_superuser
+
+
+ROTATION = dt.timedelta(days=2)
+
+
+def test_rotated_key_works_until_the_overlap_ends(alice: User) -> None:
+    key, text = api_keys.issue(alice, "laptop", scopes=["read"])
+    new, new_text = api_keys.rotate(alice.api_keys.all(), key.pk, overlap=ROTATION)
+
+    assert (new.name, new.scopes) == ("laptop", "read")
+    assert owner_of(text) == owner_of(new_text) == alice
+    with time_machine.travel(timezone.now() + ROTATION):
+        assert owner_of(text) is None
+        assert owner_of(new_text) == alice
+
+
+def test_key_is_rotated_once(alice: User) -> None:
+    key, _ = api_keys.issue(alice, "laptop")
+    api_keys.rotate(alice.api_keys.all(), key.pk, overlap=ROTATION)
+
+    with pytest.raises(ValidationError, match="was replaced"):
+        api_keys.rotate(alice.api_keys.all(), key.pk, overlap=ROTATION)
+    assert alice.api_keys.count() == 2
+
+
+def test_overlap_does_not_prolong_a_key(alice: User) -> None:
+    key, text = api_keys.issue(alice, "laptop", lifetime=dt.timedelta(hours=1))
+    api_keys.rotate(alice.api_keys.all(), key.pk, overlap=ROTATION)
+
+    with time_machine.travel(timezone.now() + dt.timedelta(hours=2)):
+        assert owner_of(text) is None
+
+
+def test_service_key_outlives_its_creator(alice: User) -> None:
+    acme = Organisation.objects.create(name="Acme", slug="acme")
+    Membership.objects.create(organisation=acme, user=alice, role=Role.OWNER)
+    key, text = api_keys.issue_for_service(
+        acme, "CI", role=Role.EXECUTOR, scopes=["launch"], lifetime=api_keys.LIFETIME
+    )
+    alice.delete()
+    caller = api_keys.authenticate(text, organisation="acme")
+
+    assert caller
+    assert caller.scope
+    assert caller.scope.can("run.launch")
+    assert not caller.scope.can("run.view_all")
+    assert key.user.service_of == acme
+    assert not key.user.has_usable_password()
+
+
+def test_service_key_cannot_be_owner(alice: User) -> None:
+    acme = Organisation.objects.create(name="Acme", slug="acme")
+
+    with pytest.raises(ValidationError, match="cannot be an owner"):
+        api_keys.issue_for_service(
+            acme, "CI", role=Role.OWNER, scopes=["read"], lifetime=api_keys.LIFETIME
+        )
+
+
+def test_key_name_is_unique_among_valid_keys(alice: User) -> None:
+    def issue() -> ApiKey:
+        key, _ = api_keys.issue_for_user(
+            alice, "laptop", scopes=["read"], lifetime=api_keys.LIFETIME
+        )
+        return key
+
+    first = issue()
+    with pytest.raises(ValidationError, match="already"):
+        issue()
+    api_keys.revoke(alice.api_keys.all(), first.pk)
+
+    assert issue().is_valid

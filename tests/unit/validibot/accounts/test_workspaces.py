@@ -1,16 +1,22 @@
-"""The workspace that every user has."""
+"""Creation of organisations, and the workspace that every user has."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import connection
+from pytest_django import Settings
 
-from tests.factories import UserFactory
+from tests.factories import OrganisationFactory, RunFactory, UserFactory, WorkflowFactory
 from validibot.accounts import workspaces
 from validibot.accounts.models import Organisation, User
-from validibot.accounts.workspaces import ensure_personal_workspace
+from validibot.accounts.workspaces import (
+    create_organisation,
+    ensure_personal_workspace,
+    set_data_region,
+)
 
 
 @pytest.mark.django_db
@@ -55,3 +61,38 @@ def made_apart(user: User) -> Organisation:
         return ensure_personal_workspace(user)
     finally:
         connection.close()
+
+
+@pytest.mark.django_db
+def test_created_organisation_has_an_owner_and_a_default_project() -> None:
+    user = UserFactory.create()
+    made = create_organisation(user, "Bau & Söhne")
+
+    assert made.slug == "bau-sohne"
+    assert made.memberships.get().role == "owner"
+    assert made.projects.get().is_default
+
+
+@pytest.mark.django_db
+def test_second_organisation_of_the_same_name_is_refused() -> None:
+    user = UserFactory.create()
+    create_organisation(user, "Acme")
+
+    with pytest.raises(ValidationError, match="already"):
+        create_organisation(user, "ACME")
+    assert create_organisation(UserFactory.create(), "Acme").slug == "acme-2"
+
+
+@pytest.mark.django_db
+def test_data_region_is_fixed_by_the_first_run(settings: Settings) -> None:
+    settings.DATA_REGIONS = {"site": "Here", "eu": "European Union"}
+    acme = OrganisationFactory.create()
+    with pytest.raises(ValidationError, match="not a data region"):
+        set_data_region(acme, "moon")
+    set_data_region(acme, "eu")
+    RunFactory.create(workflow=WorkflowFactory.create(organisation=acme))
+
+    with pytest.raises(ValidationError, match="European Union and cannot be changed"):
+        set_data_region(acme, "site")
+    acme.refresh_from_db()
+    assert acme.data_region == "eu"
