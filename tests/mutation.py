@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import django
+from mutmut.configuration import config
 from mutmut.mutation.data import SourceFileMutationData
 from mutmut.mutation.file_mutation import mutate_file_contents
 from mutmut.stats import status_by_exit_code
@@ -36,6 +38,7 @@ from tests.guardian import Guarded
 
 # The errors of the copies of functions that mutmut writes, changed or not.
 _OF_COPIES = {"ignore-without-code", "no-redef", "unused-ignore"}
+_COPIES = Path("mutants")
 _CACHE = Path(".pytest_cache/d/postgres")
 _COLUMNS = {
     "type": "caught by type check",
@@ -89,12 +92,29 @@ def _run(patterns: Sequence[str]) -> int:
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings.test"  # noqa: TID251 - as pytest does
     django.setup()
     _CACHE.mkdir(parents=True, exist_ok=True)
+    _delete_stale_copies()
     guarded = Guarded()
     try:
         with database.migrated(_CACHE, database.create) as address:
             return _mutmut(patterns, address)
     finally:
         guarded.pytest_unconfigure()
+
+
+def _delete_stale_copies() -> None:
+    """Delete the copies in `mutants/` that mutmut does not renew.
+
+    It renews Python files of the product, and adds what is missing.
+    """
+    for path in config().also_copy:
+        if path.is_dir():
+            shutil.rmtree(_COPIES / path, ignore_errors=True)
+    for copy in [each for path in config().source_paths for each in (_COPIES / path).rglob("*")]:
+        original = copy.relative_to(_COPIES)
+        if copy.suffix in {".meta", ".spans"}:  # results of the Python file without this ending
+            original = original.with_suffix("")
+        if copy.is_file() and not (original.suffix == ".py" and original.exists()):
+            copy.unlink()
 
 
 def _mutmut(patterns: Sequence[str], address: database.Address) -> int:

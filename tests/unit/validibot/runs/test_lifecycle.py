@@ -56,6 +56,7 @@ def test_unexpected_launch_error_ends_the_attempt(
     attempt = Attempt.objects.get()
     container_run.refresh_from_db()
     assert (container_run.result, attempt.state) == ("ERROR", "FAILED")
+    assert container_run.error == "The validator could not be started. The error was reported."
     assert attempt.ended_at
     assert attempt.cancel_requested_at  # the provider may have accepted before it failed
     age(minutes=2)

@@ -248,7 +248,9 @@ def test_ended_container_reports_its_phase(scenario: str, phase: Phase, time: Ti
     launched(scenario)
     time.let_pass()
 
-    assert get_backend().state(Attempt.objects.get().execution).phase is phase
+    execution = Attempt.objects.get().execution
+    state = get_backend().state(execution)
+    assert (state.phase, state.execution) == (phase, execution)
 
 
 def test_container_with_failed_storage_ends_its_run(

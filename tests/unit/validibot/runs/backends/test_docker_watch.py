@@ -1,6 +1,7 @@
 """Watch of a container: the report of its end, its limits and its log."""
 
 import logging
+import threading
 from dataclasses import replace
 
 import pytest
@@ -50,10 +51,12 @@ def test_end_of_container_is_reported_before_its_removal(
 
     name = backend().launch(replace(request_, on_end=on_end)).execution
     container = engine.containers[name]
+    threads = {thread.name for thread in threading.enumerate() if name in thread.name}
     container.end(ContainerExit())
 
     state = ending.wait()
     until(lambda: container.removed)
+    assert threads == {f"{name}_follow", f"{name}_limit"}
     assert (state.phase, state.execution) == (Phase.SUCCEEDED, name)
     assert (removed_before, container.graces) == ([False], [])
 

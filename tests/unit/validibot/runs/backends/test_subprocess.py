@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID, uuid4
 
 import pytest
@@ -197,3 +198,9 @@ def test_program_that_cannot_be_run_leaves_no_folder(tmp_path: Path) -> None:
 
     assert raised.value.permanent
     assert list(tmp_path.glob("validibot-*")) == []
+
+
+def test_execution_is_named_by_its_number_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", Mock(side_effect=FileNotFoundError))
+
+    assert backends._name(os.getpid()) == f"{os.getpid()}:"
