@@ -133,6 +133,16 @@ class ContainerEngine:
                     return labels
         return None
 
+    def address_of(self, name: str) -> str:
+        """Return the address of the container that runs under `name`; empty without one."""
+        try:
+            with self._client.api() as api:
+                found = api.inspect_container(full_name(name, self.owner))
+        except NotFound:
+            return ""
+        networks = found["NetworkSettings"]["Networks"].values()
+        return next((str(each["IPAddress"]) for each in networks if each["IPAddress"]), "")
+
     def sweep(self, *, keep: AbstractSet[str] = frozenset()) -> list[str]:
         """Remove all of the owner's containers but those named; return the names of the removed."""
         return self.sweep_if(lambda names: names - keep)

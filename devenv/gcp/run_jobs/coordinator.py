@@ -6,17 +6,22 @@ running: it adopts attempts that still run and repeats those that were lost.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 from google.rpc.status_pb2 import Status
 
 from devenv.gcp.clock import Clock
-from devenv.gcp.errors import CloudError, Internal, NotFound
+from devenv.gcp.errors import Internal, NotFound
 from devenv.gcp.messages import moment, seconds
 from devenv.gcp.run_jobs import life
-from devenv.gcp.run_jobs.jobs import cpus_of, memory_of
+from devenv.gcp.run_jobs.containers import (
+    ReadSecret,
+    cpus_of,
+    memory_of,
+    secret_files,
+    secret_variables,
+)
 from devenv.gcp.run_jobs.life import NEVER_RAN, AttemptOutcome, judge
 from devenv.gcp.run_jobs.resources import Pb
 from devenv.gcp.run_jobs.runtimes.base import (
@@ -29,10 +34,6 @@ from devenv.gcp.run_jobs.runtimes.base import (
 from devenv.gcp.run_jobs.state import ExecutionStore
 
 log = logging.getLogger(__name__)
-
-
-ReadSecret: TypeAlias = Callable[[str, str, str], bytes]
-"""Returns what a secret's version holds for an account: (e-mail, secret, version)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ class Coordinator:
         container, runtime = self.execution.template.containers[0], self._context.runtime
         try:
             pinned = await runtime.pin(container.image)
-            self._secrets()
+            self._with_secrets(attempt_of(self.execution, self._tasks[0]))
         except AttemptNotStarted as error:
             self.fail(str(error))
             return False
@@ -178,30 +179,14 @@ class Coordinator:
             return None
         life.start_attempt(task, now=self._now())
         self._save(task)
-        attempt = attempt_of(self.execution, task)
-        return await self._context.runtime.start(
-            replace(attempt, env={**attempt.env, **self._secrets()})
-        )
+        attempt = self._with_secrets(attempt_of(self.execution, task))
+        return await self._context.runtime.start(attempt)
 
-    def _secrets(self) -> dict[str, str]:
-        """Return the variables that come from secrets, for a new attempt. Raises AttemptNotStarted."""
-        template = self.execution.template
-        found = {}
-        for variable in template.containers[0].env:
-            if not variable.HasField("value_source"):
-                continue
-            wanted = variable.value_source.secret_key_ref
-            try:
-                value = self._context.read_secret(
-                    template.service_account, wanted.secret, wanted.version
-                )
-                found[variable.name] = value.decode()
-            except (CloudError, UnicodeDecodeError) as error:
-                raise AttemptNotStarted(
-                    f"Secret {wanted.secret} of {variable.name} cannot be read by "
-                    f"{template.service_account}: {error}"
-                ) from error
-        return found
+    def _with_secrets(self, attempt: EmulatedAttempt) -> EmulatedAttempt:
+        """Add variables and files that come from secrets. Raises AttemptNotStarted."""
+        template, read = self.execution.template, self._context.read_secret
+        env = {**attempt.env, **secret_variables(template, read)}
+        return replace(attempt, env=env, files=secret_files(template, read))
 
     async def _watch(self, running: RunningAttempt, task: Pb) -> AttemptExit:
         """Wait for the end; the timeout counts anew for every attempt."""

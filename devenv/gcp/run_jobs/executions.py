@@ -8,7 +8,8 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.errors import AlreadyExists, FailedPrecondition
 from devenv.gcp.messages import moment, set_moment
 from devenv.gcp.run_jobs import life
-from devenv.gcp.run_jobs.coordinator import Coordinator, CoordinatorContext, ReadSecret, attempt_of
+from devenv.gcp.run_jobs.containers import ReadSecret
+from devenv.gcp.run_jobs.coordinator import Coordinator, CoordinatorContext, attempt_of
 from devenv.gcp.run_jobs.resources import Execution, Pb, new_suffix
 from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
 from devenv.gcp.run_jobs.state import CANCEL, DELETE, RUN, ExecutionStore, RunJobsState, describe

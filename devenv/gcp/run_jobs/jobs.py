@@ -1,15 +1,24 @@
 """Job definitions: validation, Google's defaults, overrides, and the jobs of devenv.toml.
 
-Every accepted field has an effect. Fields that the runtimes cannot honour (volumes, sidecars, VPC
-access, probes, GPUs) are refused by name.
+Every accepted field has an effect. Fields that the runtimes cannot honour (sidecars, VPC access,
+probes, GPUs) are refused by name.
 """
 
 import re
 import uuid
 
 from devenv.gcp.config import CloudConfig, JobConfig as Declared
-from devenv.gcp.errors import InvalidArgument, Unimplemented
+from devenv.gcp.errors import Unimplemented
 from devenv.gcp.messages import every, refuse_unemulated, seconds, set_moment
+from devenv.gcp.run_jobs.containers import (
+    CONTAINER,
+    ENV,
+    VOLUME,
+    bad,
+    check_variables,
+    check_volumes,
+    complete_container,
+)
 from devenv.gcp.run_jobs.resources import GA, GEN2, Job, Operation, Pb, RunNames, State, touch
 
 RESERVED = frozenset(
@@ -21,41 +30,32 @@ RESERVED = frozenset(
         "CLOUD_RUN_TASK_COUNT",
     }
 )
-_SECRET_REFERENCE = every("secret", "version")
-_ENV = every("name", "value", value_source=every(secret_key_ref=_SECRET_REFERENCE))
-_CONTAINER = every(*("name", "image", "command", "args"), env=_ENV, resources=every("limits"))
 _FIELDS = every(
     *("labels", "annotations", "parallelism", "task_count"),
     template=every(
         *("max_retries", "timeout", "service_account", "execution_environment"),
-        containers=_CONTAINER,
+        containers=CONTAINER,
+        volumes=VOLUME,
     ),
 )
 _OVERRIDES = every(
     *("task_count", "timeout"),
-    container_overrides=every(*("name", "args", "clear_args"), env=_ENV),
+    container_overrides=every(*("name", "args", "clear_args"), env=ENV),
 )
 DEFAULT_RETRIES = 3
 DEFAULT_TIMEOUT = 600
-DEFAULT_LIMITS = {"cpu": "1000m", "memory": "512Mi"}
 
 _MOST_RETRIES = 10
 _MOST_TASKS = 10_000
-_MOST_VARIABLES = 1000
 _LONGEST_TIMEOUT = 168 * 3600
 _JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,47}[a-z0-9])?")
 _TOKEN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-_QUANTITY = re.compile(r"([0-9]{1,15})(Ki|Mi|Gi|k|M|G)?")
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
-_CPU = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?|[0-9]{1,6}m")
-_LEAST_MEMORY = 128 * 2**20
-_MOST_MEMORY = 32 * 2**30
 
 
 def check_job_id(job_id: str) -> None:
     """Refuse an id whose executions could not be named: fewer than 50 characters, a DNS label."""
     if not _JOB_ID.fullmatch(job_id):
-        raise _bad(
+        raise bad(
             "job_id",
             "only lowercase letters, digits and hyphens; must begin with a letter, "
             "must not end with a hyphen, must be less than 50 characters",
@@ -65,7 +65,7 @@ def check_job_id(job_id: str) -> None:
 def check_token(job_id: str, token: str) -> None:
     """Refuse an execution token that makes too long or no name; see Job.start_execution_token."""
     if not _TOKEN.fullmatch(token) or len(job_id) + len(token) >= 63:
-        raise _bad("job.start_execution_token", "the job's name and it must make a DNS label")
+        raise bad("job.start_execution_token", "the job's name and it must make a DNS label")
 
 
 def complete(template: Pb) -> None:
@@ -75,23 +75,23 @@ def complete(template: Pb) -> None:
     template.task_count = template.task_count or 1
     _check_count(f"{where}.task_count", template.task_count)
     if template.parallelism < 0:
-        raise _bad(f"{where}.parallelism", "must not be negative")
+        raise bad(f"{where}.parallelism", "must not be negative")
     task = template.template
     # 0 means "never again"; only an absent value means Google's default.
     if not task.HasField("max_retries"):
         task.max_retries = DEFAULT_RETRIES
     if not 0 <= task.max_retries <= _MOST_RETRIES:
-        raise _bad(f"{where}.template.max_retries", f"must be between 0 and {_MOST_RETRIES}")
+        raise bad(f"{where}.template.max_retries", f"must be between 0 and {_MOST_RETRIES}")
     if not task.HasField("timeout"):
         task.timeout.FromSeconds(DEFAULT_TIMEOUT)
     _check_timeout(f"{where}.template.timeout", task.timeout)
     task.execution_environment = task.execution_environment or GEN2
     if not task.containers:
-        raise _bad(f"{where}.template.containers", "must contain one container")
+        raise bad(f"{where}.template.containers", "must contain one container")
     if len(task.containers) > 1:
         raise Unimplemented(f"{where}.template.containers: sidecars are not emulated.")
-    for index, container in enumerate(task.containers):
-        _complete_container(f"{where}.template.containers[{index}]", container)
+    complete_container(f"{where}.template.containers[0]", task.containers[0], RESERVED)
+    check_volumes(f"{where}.template", task)
 
 
 def override(template: Pb, overrides: Pb) -> None:
@@ -114,54 +114,7 @@ def override(template: Pb, overrides: Pb) -> None:
         if change.args and not change.clear_args:
             container.args.extend(change.args)
         _merge(container.env, change.env)
-        _check_variables(where, container.env)
-
-
-def memory_of(container: Pb) -> int:
-    """Return the memory limit of a completed container in bytes."""
-    return _memory(container.resources.limits["memory"])
-
-
-def cpus_of(container: Pb) -> float:
-    """Return the CPU limit of a completed container."""
-    quantity = container.resources.limits["cpu"]
-    return int(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
-
-
-def _complete_container(where: str, container: Pb) -> None:
-    if not container.image:
-        raise _bad(f"{where}.image", "must not be empty")
-    for resource, limit in DEFAULT_LIMITS.items():
-        if not container.resources.limits.get(resource):
-            container.resources.limits[resource] = limit
-    memory = _memory(container.resources.limits["memory"])
-    if not _LEAST_MEMORY <= memory <= _MOST_MEMORY:
-        raise _bad(f"{where}.resources.limits.memory", "must be between 128Mi and 32Gi")
-    if not _CPU.fullmatch(container.resources.limits["cpu"]):
-        raise _bad(f"{where}.resources.limits.cpu", "must be a quantity such as 1, 0.5 or 1000m")
-    if unknown := sorted(set(container.resources.limits) - set(DEFAULT_LIMITS)):
-        raise Unimplemented(f"{where}.resources.limits: {unknown[0]} is not emulated.")
-    _check_variables(where, container.env)
-
-
-def _check_variables(where: str, env: Pb) -> None:
-    names = [variable.name for variable in env]
-    if len(names) > _MOST_VARIABLES:
-        raise _bad(f"{where}.env", f"must have no more than {_MOST_VARIABLES} variables")
-    if reserved := sorted(RESERVED & set(names)):
-        raise _bad(
-            f"{where}.env",
-            f"The following reserved env names were provided: {', '.join(reserved)}. "
-            "These values are automatically set by the system",
-        )
-    for variable in env:
-        if not variable.name or "=" in variable.name or "\0" in variable.name + variable.value:
-            raise _bad(
-                f"{where}.env", f"{variable.name[:100]!r} cannot be a variable's name or value"
-            )
-        reference = variable.value_source.secret_key_ref
-        if variable.HasField("value_source") and not (reference.secret and reference.version):
-            raise _bad(f"{where}.env", f"{variable.name!r} must name a secret and its version")
+        check_variables(where, container.env, RESERVED)
 
 
 def _merge(env: Pb, changes: Pb) -> None:
@@ -181,26 +134,17 @@ def _find(where: str, containers: Pb, name: str) -> Pb:
     for container in containers:
         if container.name == name:
             return container
-    raise _bad(f"{where}.name", f"the job has no container {name[:100]!r}")
+    raise bad(f"{where}.name", f"the job has no container {name[:100]!r}")
 
 
 def _check_count(where: str, count: int) -> None:
     if not 1 <= count <= _MOST_TASKS:
-        raise _bad(where, f"must be between 1 and {_MOST_TASKS}")
+        raise bad(where, f"must be between 1 and {_MOST_TASKS}")
 
 
 def _check_timeout(where: str, timeout: Pb) -> None:
     if not -_LONGEST_TIMEOUT < timeout.seconds <= _LONGEST_TIMEOUT or seconds(timeout) <= 0:
-        raise _bad(where, f"must be more than 0 and at most {_LONGEST_TIMEOUT} seconds")
-
-
-def _memory(quantity: str) -> int:
-    match = _QUANTITY.fullmatch(quantity)
-    return int(match[1]) * _UNITS[match[2] or ""] if match else 0
-
-
-def _bad(where: str, what: str) -> InvalidArgument:
-    return InvalidArgument(f"{where}: {what}.")
+        raise bad(where, f"must be more than 0 and at most {_LONGEST_TIMEOUT} seconds")
 
 
 # `binary_authorization` is settable and refused: nothing here would attest an image.

@@ -8,7 +8,8 @@ from devenv.gcp.config import CloudConfig, JobConfig as Declared
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.run_jobs.api import ExecutionsApi, JobsApi, OperationsApi
-from devenv.gcp.run_jobs.coordinator import ReadSecret, attempt_of
+from devenv.gcp.run_jobs.containers import ReadSecret
+from devenv.gcp.run_jobs.coordinator import attempt_of
 from devenv.gcp.run_jobs.executions import Executions
 from devenv.gcp.run_jobs.jobs import JobMaker, declared_job
 from devenv.gcp.run_jobs.life import new_task

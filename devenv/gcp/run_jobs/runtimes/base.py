@@ -12,18 +12,26 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from devenv.gcp.config import ImageConfig
 
 _T = TypeVar("_T")
 
 
+VolumeFiles: TypeAlias = Mapping[str, Mapping[str, bytes]]
+"""Of each mount path the files below it, by relative path."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulatedAttempt:
-    """One container that is to run once: try `number` (from 0) of the task `index`."""
+    """One container that is to run once: try `number` (from 0) of the task `index`.
+
+    Of a service, `execution` is a revision and `index` counts its instances; `kind` tells them
+    apart in names. `files` are read-only.
+    """
 
     execution: str
     index: int
@@ -35,11 +43,13 @@ class EmulatedAttempt:
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     env: Mapping[str, str]
+    files: VolumeFiles = field(default_factory=dict)
+    kind: str = "task"
 
     @property
     def name(self) -> str:
         """Return the name by which a later process of the emulator finds this attempt."""
-        return f"{self.execution}-task{self.index}-{self.number}"
+        return f"{self.execution}-{self.kind}{self.index}-{self.number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +116,14 @@ class JobsRuntime(ABC):
     async def close(self) -> None:
         """Stop everything that runs, so that it is as if never started."""
 
+    @abstractmethod
+    def port(self, wanted: int) -> int:
+        """Return the port for a new instance of a service, whose container wants this one."""
+
+    @abstractmethod
+    async def host(self, attempt: EmulatedAttempt) -> str:
+        """Return the address at which a running instance can be reached. Raises AttemptNotStarted."""
+
     def prepare(self, attempt: EmulatedAttempt) -> None:  # noqa: B027 - most need no preparation
         """Expect attempts like this one soon."""
 
@@ -114,7 +132,7 @@ _KEPT = 7 * 86400  # seconds
 
 
 def log_of(folder: Path, attempt: EmulatedAttempt) -> Path:
-    return folder / attempt.execution / f"task{attempt.index}-{attempt.number}.log"
+    return folder / attempt.execution / f"{attempt.kind}{attempt.index}-{attempt.number}.log"
 
 
 def forget_old(folder: Path) -> None:

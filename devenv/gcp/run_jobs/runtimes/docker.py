@@ -169,6 +169,19 @@ class DockerRuntime(JobsRuntime):
             raise AttemptNotStarted(str(error)) from error
         return self._run(container, attempt) if container else None
 
+    def port(self, wanted: int) -> int:
+        """Return the wanted port: each container has an address of its own."""
+        return wanted
+
+    async def host(self, attempt: EmulatedAttempt) -> str:
+        try:
+            address = await in_thread(partial(self._engine.address_of, attempt.name))
+        except EngineUnavailable as error:
+            raise AttemptNotStarted(str(error)) from error
+        if not address:
+            raise AttemptNotStarted(f"{attempt.name} has no address: it is not running.")
+        return address
+
     async def open(self, keep: AbstractSet[str]) -> None:
         try:
             await in_thread(partial(self._engine.sweep, keep=keep))
@@ -198,7 +211,10 @@ class DockerRuntime(JobsRuntime):
         return labels.get(_ACCOUNT) if labels else None
 
     def _start(self, attempt: EmulatedAttempt) -> Container:
-        held = self._hold(attempt.image)
+        mounts = [ContainerMount(source=self._hold(attempt.image), target=str(BUNDLE.parent))]
+        for number, (target, files) in enumerate(attempt.files.items()):
+            source = self._engine.hold(f"{attempt.name}-{number}", files, image=attempt.image)
+            mounts.append(ContainerMount(source=source, target=target))
         return self._engine.start(
             ContainerSpec(
                 name=attempt.name,
@@ -215,7 +231,7 @@ class DockerRuntime(JobsRuntime):
                 network=Network.CALLBACK,
                 network_name=self._network,
                 peer=self._peer,
-                mounts=(ContainerMount(source=held, target=str(BUNDLE.parent)),),
+                mounts=tuple(mounts),
             )
         )
 

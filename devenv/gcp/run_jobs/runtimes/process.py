@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
@@ -34,6 +35,7 @@ from devenv.gcp.run_jobs.runtimes.warm import JobProcess, WarmKind, WarmServerLo
 
 log = logging.getLogger("devenv.gcp.run_jobs.output")
 
+_LOOPBACK = "127.0.0.1"
 _CHUNK = 65536
 _LONGEST_LINE = 16384
 
@@ -214,6 +216,15 @@ class ProcessRuntime(JobsRuntime):
             return None
         return self._run(folder, process, attempt)
 
+    def port(self, wanted: int) -> int:
+        """Return a free port: processes share this machine's, so the wanted one is of no use."""
+        with socket.socket() as probe:
+            probe.bind((_LOOPBACK, 0))
+            return int(probe.getsockname()[1])
+
+    async def host(self, attempt: EmulatedAttempt) -> str:
+        return _LOOPBACK
+
     async def open(self, keep: AbstractSet[str]) -> None:
         self._folders.mkdir(parents=True, exist_ok=True)
         self._sweep(keep)
@@ -245,6 +256,12 @@ class ProcessRuntime(JobsRuntime):
     def _furnish(self, folder: Path, attempt: EmulatedAttempt) -> None:
         _remove(folder)
         (folder / "scratch").mkdir(parents=True)
+        for mount, files in attempt.files.items():
+            for path, data in files.items():
+                file = _volume(folder, mount) / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(data)
+                file.chmod(0o400)
         os.mkfifo(folder / "bell", 0o600)
         self._log(attempt).parent.mkdir(parents=True, exist_ok=True)
 
@@ -252,7 +269,7 @@ class ProcessRuntime(JobsRuntime):
         """Let a waiting process become the task; None if there is none."""
         if (kind := self._kind(attempt)) is None:
             return None
-        _, _, module, *args = self._command(attempt)
+        _, _, module, *args = self._command(folder, attempt)
         request = {
             "folder": str(folder),
             "log": str(self._log(attempt)),
@@ -287,7 +304,7 @@ class ProcessRuntime(JobsRuntime):
         nothing = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
         pid = os.posix_spawn(
             sys.executable,
-            (*python, *place, *limits, *self._command(attempt)),
+            (*python, *place, *limits, *self._command(folder, attempt)),
             self._variables(folder, attempt),
             file_actions=nothing,
             setsigmask=(),
@@ -295,20 +312,35 @@ class ProcessRuntime(JobsRuntime):
         )
         return JobProcess.of(pid)
 
-    def _command(self, attempt: EmulatedAttempt) -> tuple[str, ...]:
+    def _command(self, folder: Path, attempt: EmulatedAttempt) -> tuple[str, ...]:
         command = attempt.command or self._images[digest(attempt.image)].command
-        return (*(part.replace("{python}", sys.executable) for part in command), *attempt.args)
+        args = (_relocated(folder, attempt, argument) for argument in attempt.args)
+        return (*(part.replace("{python}", sys.executable) for part in command), *args)
 
     def _variables(self, folder: Path, attempt: EmulatedAttempt) -> dict[str, str]:
         scratch = str(folder / "scratch")
         own = {"HOME": scratch, "TMPDIR": scratch}
-        return {**_BASE, **own, **self._environ(attempt.account), **attempt.env}
+        given = {name: _relocated(folder, attempt, text) for name, text in attempt.env.items()}
+        return {**_BASE, **own, **self._environ(attempt.account), **given}
 
     def _folder(self, attempt: EmulatedAttempt) -> Path:
         return self._folders / attempt.name
 
     def _log(self, attempt: EmulatedAttempt) -> Path:
         return log_of(self._logs, attempt)
+
+
+def _volume(folder: Path, mount: str) -> Path:
+    """Return where the files of a mount path lie: a process has the file system of this machine."""
+    return folder / "volumes" / mount.lstrip("/")
+
+
+def _relocated(folder: Path, attempt: EmulatedAttempt, text: str) -> str:
+    """Return a variable's or argument's text, if it is a path below a mount the real one."""
+    for mount in attempt.files:
+        if text == mount or text.startswith(f"{mount}/"):
+            return f"{_volume(folder, mount)}{text.removeprefix(mount)}"
+    return text
 
 
 def _supervisor_of(folder: Path) -> JobProcess | None:

@@ -88,6 +88,12 @@ class PlayedRuntime(JobsRuntime):
             played._exit.set_result(ended)
         return played
 
+    def port(self, wanted: int) -> int:
+        return wanted
+
+    async def host(self, attempt: EmulatedAttempt) -> str:
+        return "127.0.0.1"
+
     async def open(self, keep: AbstractSet[str]) -> None:
         self.kept = keep
 

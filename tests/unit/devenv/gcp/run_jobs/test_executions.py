@@ -312,3 +312,22 @@ async def test_execution_without_its_secret_fails_and_names_it(bench: Bench) -> 
 async def test_secret_without_a_version_is_refused(bench: Bench) -> None:
     with pytest.raises(InvalidArgument, match="must name a secret and its version"):
         await bench.run(overrides=_with_secret("TOKEN", version=""))
+
+
+async def test_volume_has_the_files_of_its_secret(bench: Bench) -> None:
+    bench.secrets |= {"key@latest": b"new", "key@1": b"old"}
+    job = await bench.call("GetJob", name=JOB)
+    task = job.template.template
+    items = [{"path": "dir/old", "version": "1"}, {"path": "new"}]
+    task.volumes.add(name="some", secret={"secret": "key", "items": items})
+    task.volumes.add(name="whole", secret={"secret": "key"})
+    task.containers[0].volume_mounts.add(name="some", mount_path="/some")
+    task.containers[0].volume_mounts.add(name="whole", mount_path="/whole")
+    await bench.call("UpdateJob", job=job)
+
+    await bench.run()
+
+    assert (await bench.attempt()).attempt.files == {
+        "/some": {"dir/old": b"old", "new": b"new"},
+        "/whole": {"key": b"new"},
+    }

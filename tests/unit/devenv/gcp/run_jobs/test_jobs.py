@@ -294,12 +294,11 @@ async def test_overrides_outside_limits_are_refused(
 @pytest.mark.parametrize(
     ("where", "value"),
     [
-        ("template.template.volumes", [{"name": "v"}]),
+        ("template.template.volumes.gcs", {"bucket": "b"}),
         ("template.template.vpc_access", {"connector": "c"}),
         ("template.template.node_selector", {"accelerator": "a"}),
         ("template.template.encryption_key", "k"),
         ("template.template.containers.working_dir", "/x"),
-        ("template.template.containers.volume_mounts", [{"name": "v", "mount_path": "/v"}]),
         ("template.template.containers.resources.startup_cpu_boost", True),
         ("template.template.containers.startup_probe", {"period_seconds": 1}),
         ("binary_authorization", {"use_default": True}),
@@ -311,7 +310,9 @@ async def test_field_that_is_not_emulated_is_named(bench: Bench, where: str, val
     target = job
     for parent in parents:
         target = getattr(target, parent)
-        target = target[0] if parent == "containers" else target
+        if parent == "volumes":
+            target.add(name="v")
+        target = target[0] if parent in ("containers", "volumes") else target
     wanted = type(target)(**{leaf: value})
     target.MergeFrom(wanted)
 
@@ -323,6 +324,30 @@ async def test_field_that_is_not_emulated_is_named(bench: Bench, where: str, val
 async def test_list_of_deleted_resources_is_refused(bench: Bench, method: str, parent: str) -> None:
     with pytest.raises(Unimplemented, match="show_deleted is not emulated"):
         await bench.call(method, parent=parent, show_deleted=True)
+
+
+SECRET = {"name": "v", "secret": {"secret": "key"}}
+
+
+@pytest.mark.parametrize(
+    ("volumes", "mounts"),
+    [
+        ([SECRET, SECRET], []),
+        ([{"name": "v", "secret": {"secret": "key", "items": [{"path": "/etc/x"}]}}], []),
+        ([{"name": "v", "secret": {"secret": "key", "items": [{"path": "../x"}]}}], []),
+        ([SECRET], [{"name": "other", "mount_path": "/v"}]),
+        ([SECRET], [{"name": "v", "mount_path": "relative"}]),
+        ([SECRET], [{"name": "v", "mount_path": "/a/../b"}]),
+        ([SECRET], [{"name": "v", "mount_path": "/"}]),
+        ([SECRET], [{"name": "v", "mount_path": "/v"}, {"name": "v", "mount_path": "/v"}]),
+    ],
+)
+async def test_invalid_volume_or_mount_is_refused(
+    bench: Bench, volumes: list[Any], mounts: list[Any]
+) -> None:
+    containers = [{"image": "i", "volume_mounts": mounts}]
+    with pytest.raises(InvalidArgument, match=r"^job\.template\.template\."):
+        await create(bench, job=job_of(containers=containers, volumes=volumes))
 
 
 async def test_limit_or_sidecar_that_is_not_emulated_is_named(bench: Bench) -> None:

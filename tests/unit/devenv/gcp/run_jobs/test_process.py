@@ -251,3 +251,16 @@ async def test_full_disk_is_reported(tmp_path: Path) -> None:
 
     with pytest.raises(AttemptNotStarted, match="demo-abcde-task0-0"):
         await make_runtime(tmp_path).start(make_attempt())
+
+
+async def test_files_of_a_mount_are_found_through_variables_and_arguments(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    """A process has the file system of this machine, so paths below a mount are put in place."""
+    given = {
+        "env": {"KEY": "/secrets/key", "OTHER": "/secretsx"},
+        "files": {"/secrets": {"key": b"k"}},
+    }
+    values = "[open(os.environ['KEY']).read(), os.environ['OTHER']]"
+
+    assert await printed(runtime, tmp_path, values, **given) == ["k", "/secretsx"]
