@@ -53,11 +53,12 @@ def _config() -> CloudConfig:
         IamBinding("launcher", "roles/iam.serviceAccountTokenCreator", "account/capability"),
     )
     sleeper = ImageConfig("sleeper:1", ("{python}", "-c", "import time; time.sleep(600)"))
+    server = ImageConfig("echo-server:1", ("{python}", "-m", "tests.emulator.echo_server"))
     return replace(
         declared,
         accounts=(*declared.accounts, "admin", "guest", "launcher"),
         bindings=(*declared.bindings, *admin),
-        images=(*cold, sleeper),
+        images=(*cold, sleeper, server),
         jobs=(*declared.jobs, JobConfig("sleeper", sleeper.name, "validator-fmu", max_retries=0)),
         schedules=(),
         services=tuple(replace(service, port=_free_port()) for service in declared.services),

@@ -29,7 +29,7 @@ OPEN_PROJECT = CloudConfig(
     bindings=tuple(IamBinding("app", role) for role in _OWNER),
 )
 # The content of the project; the rest of the data folder is ports, keys and the CA.
-_CONTENT = ("state.sqlite3*", "journal.sqlite3*", "objects", "logs")
+_CONTENT = ("state.sqlite3*", "journal.sqlite3*", "objects", "logs", "services")
 
 
 class Cloud:

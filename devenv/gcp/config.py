@@ -113,7 +113,9 @@ class CloudConfig:
     """One emulated project. `number` is the project number, 12 digits as Google's are.
 
     `storage` is the URL of a server that is Cloud Storage instead of ours. `secrets` are names of
-    secrets that exist at the start, without a value.
+    secrets that exist at the start, without a value. An instance of a Cloud Run service that was
+    deployed by API stops after `instances_idle` seconds without a request (0: never); each start of
+    one takes `cold_start` seconds longer.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
@@ -133,6 +135,8 @@ class CloudConfig:
     secrets: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = ()
     storage: str = ""
+    instances_idle: float = 900.0
+    cold_start: float = 0.0
 
     def email(self, account: str) -> str:
         """Return the full address of the service account `account` (full addresses pass through)."""

@@ -8,19 +8,15 @@ whoever finds that file finds a cloud that answers. A stop goes the other way ro
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
-from containers import NetworkPeer
+from containers import ContainerEngine, NetworkPeer
 from devenv.gcp.clock import Clock, SystemClock
 from devenv.gcp.config import HERE, LOOPBACK, CloudConfig, CloudPlace
 from devenv.gcp.control import ControlApi, control_token
-from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
-from devenv.gcp.errors import CloudError
-from devenv.gcp.faults import AnswerLost, Faults
+from devenv.gcp.faults import Faults
 from devenv.gcp.iam.custom_roles import RolesApi
 from devenv.gcp.iam.guard import Iam
 from devenv.gcp.iam.policies import Policies
@@ -32,9 +28,10 @@ from devenv.gcp.identity.identity import Identity, bearer
 from devenv.gcp.intercept import authority
 from devenv.gcp.intercept.doors import AsgiServer, Handler, PlainDoor, ProxyDoor, SocketListener
 from devenv.gcp.intercept.endpoints import Endpoints, port
+from devenv.gcp.intercept.outgoing import DELIVER, OutgoingRequests
 from devenv.gcp.intercept.ports import Ports
 from devenv.gcp.intercept.router import Hosts, Router, SiteCheck, certified
-from devenv.gcp.journal import OPERATOR, Journal, trace_of
+from devenv.gcp.journal import OPERATOR, Journal
 from devenv.gcp.locations import location_rpcs
 from devenv.gcp.metadata import MetadataServer
 from devenv.gcp.projects import ResourceManagerApi, ServiceUsageApi
@@ -45,6 +42,7 @@ from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
 from devenv.gcp.run_jobs.runtimes.docker import BUNDLE, DockerRuntime, engine_of, gateway_of
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from devenv.gcp.run_jobs.service import RunJobsService
+from devenv.gcp.run_services.instances import InstanceContext
 from devenv.gcp.run_services.service import RunServices
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.secret_manager.service import SecretManagerService
@@ -52,8 +50,6 @@ from devenv.gcp.storage.service import StorageService
 from devenv.gcp.storage_elsewhere import StorageElsewhere
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
-
-DELIVER = "deliver"  # a request of Cloud Tasks or Cloud Scheduler to its target
 
 
 class CloudService(Protocol):
@@ -104,19 +100,12 @@ class CloudServer:
         self._authority = authority.prepare(
             self._data / "tls", names=certified(config.region), roots=roots
         )
-        self._ports = Ports(
-            self._data,
-            project=config.project,
-            place=place,
-            bundle=self._authority.bundle,
-            gateway=self._gateway,
+        self._ports = self._open_ports()
+        secrets = SecretManagerService(
+            config=config, store=self._store, clock=self._clock, guard=self._iam
         )
-        for account in self._identity.accounts:
-            self._ports.open(account.name, account.email)
-        self._run_services = RunServices(
-            config=config, guard=self._iam, claims=self._identity.claims
-        )
-        self._services = (self._run_services, *self._make_services())
+        self._run_services = self._make_run_services(secrets)
+        self._services = (self._run_services, *self._make_services(secrets))
         self._webs: list[AsgiServer] = []
 
     async def start(self) -> None:
@@ -183,16 +172,59 @@ class CloudServer:
         """Return the variables of a process that is `account` (short name or e-mail)."""
         return dict(self.endpoints.environ[self._identity.account(account).name])
 
-    def _make_services(self) -> tuple[CloudService, ...]:
+    def _open_ports(self) -> Ports:
+        ports = Ports(
+            self._data,
+            project=self._config.project,
+            place=self._place,
+            bundle=self._authority.bundle,
+            gateway=self._gateway,
+        )
+        for account in self._identity.accounts:
+            ports.open(account.name, account.email)
+        return ports
+
+    def _make_run_services(self, secrets: SecretManagerService) -> RunServices:
+        return RunServices(
+            config=self._config,
+            store=self._store,
+            guard=self._iam,
+            claims=self._identity.claims,
+            context=InstanceContext(
+                runtime=self._instances,
+                clock=self._clock,
+                read_secret=secrets.value,
+                idle=self._config.instances_idle,
+                cold_start=self._config.cold_start,
+            ),
+        )
+
+    def _make_services(self, secrets: SecretManagerService) -> tuple[CloudService, ...]:
         config, store, clock, guard = self._config, self._store, self._clock, self._iam
-        secrets = SecretManagerService(config=config, store=store, clock=clock, guard=guard)
+        send = OutgoingRequests(
+            hosts=self._hosts,
+            journal=self._journal,
+            faults=self._faults,
+            who=self._who,
+            send=self._run_services.send,
+            here=f"{LOOPBACK}:{port(self._ports.plain)}",
+        ).deliver
+        jobs = RunJobsService(
+            config=config,
+            store=store,
+            clock=clock,
+            guard=guard,
+            runtime=self._runtime,
+            read_secret=secrets.value,
+        )
+        jobs.settled.append(self._run_services.settled)
         self._tasks = TasksService(
             config=config,
             store=store,
             clock=clock,
             guard=guard,
             minter=self._identity,
-            send=self._send,
+            send=send,
         )
         return (
             self._tasks,
@@ -202,17 +234,10 @@ class CloudServer:
                 clock=clock,
                 guard=guard,
                 minter=self._identity,
-                send=self._send,
+                send=send,
                 ready=self._run_services.ready,
             ),
-            RunJobsService(
-                config=config,
-                store=store,
-                clock=clock,
-                guard=guard,
-                runtime=self._runtime,
-                read_secret=secrets.value,
-            ),
+            jobs,
             secrets,
             self._storage(),
         )
@@ -257,22 +282,30 @@ class CloudServer:
 
     @cached_property
     def _runtime(self) -> JobsRuntime:
-        if self._engine is not None:
+        """The runtime of jobs."""
+        return self._runtime_in(self._data, self._engine)
+
+    @cached_property
+    def _instances(self) -> JobsRuntime:
+        """The runtime of services, which knows nothing of the jobs': each ends only its own."""
+        label, data = f"{self._place.label or self._place.network} services", self._data
+        engine = engine_of(data, label) if self._engine else None
+        return self._runtime_in(data / "services", engine)
+
+    def _runtime_in(self, data: Path, engine: ContainerEngine | None) -> JobsRuntime:
+        if engine is not None:
             place = self._place
             peer = NetworkPeer(place.container, place.container_host) if place.container else None
             return DockerRuntime(
-                self._engine,
+                engine,
                 environ=self._environ_of_job,
                 bundle=self._authority.bundle,
-                data=self._data,
+                data=data,
                 network=place.network,
                 peer=peer,
             )
         return ProcessRuntime(
-            images=self._config.images,
-            environ=self.environ,
-            data=self._data,
-            project=self._project,
+            images=self._config.images, environ=self.environ, data=data, project=self._project
         )
 
     def _control(self) -> ControlApi:
@@ -301,31 +334,6 @@ class CloudServer:
     def _own_mounts(self) -> tuple[HttpMount, ...]:
         return (*certificates.mounts(self._identity), *exchange.mounts(self._identity))
 
-    async def _send(self, request: DeliveryRequest) -> DeliveryAnswer:
-        """Send a request of the cloud itself, which may leave this machine only if allowed."""
-        parts = urlsplit(request.url)
-        host = parts.hostname or ""
-        if not self._hosts.emulated(host) and not self._hosts.passed(host):
-            raise DeliveryFailed(self._hosts.refusal(host))
-        if host.endswith(".googleapis.com"):  # a schedule that runs a job, say
-            netloc = f"{LOOPBACK}:{port(self._ports.plain)}"
-            here = parts._replace(scheme="http", netloc=netloc)
-            request = replace(request, url=here.geturl())
-        with self._journal.entry(DELIVER, request.url[:500]) as entry:
-            headers = {name.lower(): value for name, value in request.headers.items()}
-            entry.caller = self._who(headers.get("authorization", ""))
-            entry.trace = trace_of(headers)
-            try:
-                async with self._faults.strike(entry):
-                    answer = await self._run_services.send(request)
-            except CloudError as error:
-                entry.status = str(error.http)
-                if isinstance(error, AnswerLost):
-                    raise DeliveryFailed(str(error)) from error
-                return DeliveryAnswer(error.http, {}, error.message.encode())
-            entry.status = str(answer.status)
-            return answer
-
     def _open_doors(self, router: SiteCheck) -> None:
         self._plain = plain = PlainDoor(
             web=self._web(router),
@@ -350,7 +358,13 @@ class CloudServer:
         self._ports.serve(metadata.adopt, listeners)
 
     def _metadata_server(self) -> MetadataServer:
-        find = self._runtime.account_at if isinstance(self._runtime, DockerRuntime) else None
+        runtimes = (self._runtime, self._instances)
+        containers = [each for each in runtimes if isinstance(each, DockerRuntime)]
+
+        async def find(address: str) -> str | None:
+            found = [await each.account_at(address) for each in containers]
+            return next(filter(None, found), None)
+
         return MetadataServer(
             self._config, self._identity, self._ports.emails, find, hosts=self._names()
         )

@@ -93,6 +93,8 @@ def cloud_of(data: Path, place: CloudPlace) -> Cloud:
     further = (
         IamBinding("admin", "roles/run.admin"),
         IamBinding("admin", "roles/iam.serviceAccountUser"),
+        IamBinding("admin", "roles/secretmanager.admin"),
+        IamBinding("validator-fmu", "roles/secretmanager.secretAccessor"),
         IamBinding("validator-fmu", "roles/storage.objectUser", f"bucket/{declared.buckets[0]}"),
     )
     config = replace(

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import socket
 from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,9 +15,9 @@ from starlette.routing import Route
 
 from devenv.gcp import delivery
 from devenv.gcp.config import CloudConfig, ServiceConfig
-from devenv.gcp.run_services.service import RunServices
 from tests.emulator.target import raw, serving
 from tests.unit.devenv.gcp.fakes import FakeGuard
+from tests.unit.devenv.gcp.run_services.bench import make_services
 
 pytestmark = pytest.mark.anyio
 
@@ -102,16 +101,22 @@ class Front:
         config = CloudConfig(services=(service,))
         self.guard = FakeGuard()
         self.guard.public = public
-        self.services = RunServices(config=config, guard=self.guard, claims=claims, **options)
+        self.services = make_services(config, guard=self.guard, claims=claims, **options)
         self.app = self.services.mounts()[0].app
         transport = httpx.ASGITransport(app=self.app)
         self.client = httpx.AsyncClient(transport=transport, base_url=URL)
 
 
+async def started(port: int, **options: Any) -> Front:
+    found = Front(port, **options)
+    await found.services.start()
+    return found
+
+
 @asynccontextmanager
 async def front(**options: Any) -> AsyncIterator[Front]:
     async with serving(APP) as port:
-        found = Front(port, **options)
+        found = await started(port, **options)
         async with found.client:
             yield found
         await found.services.stop()
@@ -243,7 +248,7 @@ async def test_host_without_service_returns_404() -> None:
 async def test_stopped_service_returns_503() -> None:
     async with raw(b"") as port:
         pass
-    assert (await Front(port).client.get("/")).status_code == 503
+    assert (await (await started(port)).client.get("/")).status_code == 503
 
 
 @pytest.mark.parametrize(
@@ -252,12 +257,12 @@ async def test_stopped_service_returns_503() -> None:
 )
 async def test_malformed_answer_returns_503(answer: bytes) -> None:
     async with raw(answer) as port:
-        assert (await Front(port).client.get("/")).status_code == 503
+        assert (await (await started(port)).client.get("/")).status_code == 503
 
 
 async def test_answer_without_length_ends_with_connection() -> None:
     async with raw(b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\nall of it") as port:
-        assert (await Front(port).client.get("/")).text == "all of it"
+        assert (await (await started(port)).client.get("/")).text == "all of it"
 
 
 async def test_request_past_timeout_returns_504() -> None:
@@ -377,22 +382,8 @@ async def test_broken_kept_connection_is_replaced() -> None:
         writer.close()
 
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
-        it = Front(server.sockets[0].getsockname()[1])
+        it = await started(server.sockets[0].getsockname()[1])
         for _ in range(3):
             assert (await it.client.get("/")).status_code == 200
         await it.services.stop()
     assert served == 3
-
-
-async def test_ready_waits_until_service_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    config = CloudConfig(services=(ServiceConfig(name="late", port=port, account="worker"),))
-    services = RunServices(config=config, guard=FakeGuard(), claims=lambda _token: None)
-    waiting = asyncio.create_task(services.ready(config.service_url("late")))
-    await services.ready("https://example.com/")  # none of ours
-    assert not waiting.done()
-
-    with socket.create_server(("127.0.0.1", port)):
-        await waiting
-    await services.ready(config.service_url("late"))

@@ -5,7 +5,9 @@ its permission before it looks for the resource, as Google does, so that a calle
 learns nothing about what exists.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from google.longrunning import operations_pb2
 from google.protobuf.empty_pb2 import Empty
@@ -291,8 +293,29 @@ class ExecutionsApi(RunJobsApi):
 LONGEST_WAIT = 3600.0
 
 
+class Settled(Protocol):
+    """Waits for the end of what an operation is about."""
+
+    async def __call__(self, operation: Pb, *, within: float) -> None: ...
+
+
 class OperationsApi(RunJobsApi):
-    """Answers what clients ask of operations while they wait for them."""
+    """Answers what clients ask of operations of jobs and services while they wait for them.
+
+    Each of `settled` returns when what an operation is about has ended, or after some seconds.
+    """
+
+    def __init__(
+        self,
+        state: RunJobsState,
+        executions: Executions,
+        *,
+        names: RunNames,
+        guard: Guard,
+        settled: Sequence[Settled],
+    ) -> None:
+        super().__init__(state, executions, names=names, guard=guard)
+        self._settled = settled
 
     def rpcs(self) -> tuple[Rpc, ...]:
         of = operations_pb2
@@ -336,5 +359,6 @@ class OperationsApi(RunJobsApi):
         if not operation.done:
             given = seconds(request.timeout) if request.HasField("timeout") else LONGEST_WAIT
             within = min(max(given, 0.0), LONGEST_WAIT)
-            await self._executions.settled(operation, within=within)
+            waits = (self._executions.settled, *self._settled)
+            await asyncio.gather(*(wait(operation, within=within) for wait in waits))
         return self._state.operations.get(operation.name) or operation

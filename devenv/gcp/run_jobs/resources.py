@@ -73,6 +73,8 @@ _SHAPES = {
     "EXECUTION": f"{_LOCATION}/jobs/*/executions/*",
     "TASK": f"{_LOCATION}/jobs/*/executions/*/tasks/*",
     "OPERATION": f"{_LOCATION}/operations/*",
+    "SERVICE": f"{_LOCATION}/services/*",
+    "REVISION": f"{_LOCATION}/services/*/revisions/*",
 }
 _PATTERNS = {kind: re.compile(shape.replace("*", "[^/]+")) for kind, shape in _SHAPES.items()}
 

@@ -7,7 +7,7 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, JobConfig as Declared
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.rpc import HttpMount, Rpc
-from devenv.gcp.run_jobs.api import ExecutionsApi, JobsApi, OperationsApi
+from devenv.gcp.run_jobs.api import ExecutionsApi, JobsApi, OperationsApi, Settled
 from devenv.gcp.run_jobs.containers import ReadSecret
 from devenv.gcp.run_jobs.coordinator import attempt_of
 from devenv.gcp.run_jobs.executions import Executions
@@ -34,6 +34,8 @@ class RunJobsService:
         runtime: JobsRuntime,
         read_secret: ReadSecret,
     ) -> None:
+        # Waits for the operations of other services, which the server adds before the first call.
+        self.settled: list[Settled] = []
         self._config = config
         self._clock = clock
         self._guard = guard
@@ -49,7 +51,7 @@ class RunJobsService:
                 state, executions, maker=self._maker, names=self._names, guard=guard, clock=clock
             ),
             ExecutionsApi(state, executions, names=self._names, guard=guard),
-            OperationsApi(state, executions, names=self._names, guard=guard),
+            OperationsApi(state, executions, names=self._names, guard=guard, settled=self.settled),
         )
 
     def rpcs(self) -> tuple[Rpc, ...]:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from devenv.gcp.caller import ApiCaller, Guard
-from devenv.gcp.config import CloudConfig, ServiceConfig
 from devenv.gcp.errors import PermissionDenied
 from devenv.gcp.forward.connection import RawHeaders
 from devenv.gcp.run_services.pages import ErrorPage, not_authenticated, not_authorized, not_verified
+from devenv.gcp.run_services.routing import ServedHost
 
 Claims: TypeAlias = Callable[[str], Mapping[str, Any] | None]
 """Returns the claims of an ID token that is genuine and not expired, else None."""
@@ -27,28 +27,28 @@ class InvocationRefused(Exception):
 
 
 class Invoker:
-    def __init__(
-        self, *, config: CloudConfig, guard: Guard, claims: Claims, strip_signature: bool = False
-    ) -> None:
+    """Admits requests to services that are public, or whose invoker the caller is."""
+
+    def __init__(self, *, guard: Guard, claims: Claims, strip_signature: bool = False) -> None:
         """`strip_signature` hides the signature of Authorization too, as some projects report."""
-        self._config = config
         self._guard = guard
         self._claims = claims
         self._stripped = (_SERVERLESS, b"authorization") if strip_signature else (_SERVERLESS,)
 
-    def admit(self, service: ServiceConfig, path: str, headers: RawHeaders) -> RawHeaders:
+    def admit(self, served: ServedHost, path: str, headers: RawHeaders) -> RawHeaders:
         """Return the headers as the container sees them. Raises InvocationRefused."""
-        if not self._guard.allows(ApiCaller(), PERMISSION, self._name(service)):
-            self._check(service, path, headers)
+        is_public = served.is_open or self._guard.allows(ApiCaller(), PERMISSION, served.service)
+        if not is_public:
+            self._check(served, path, headers)
         return [
             (name, _without_signature(value) if name.lower() in self._stripped else value)
             for name, value in headers
         ]
 
-    def _check(self, service: ServiceConfig, path: str, headers: RawHeaders) -> None:
+    def _check(self, served: ServedHost, path: str, headers: RawHeaders) -> None:
         presented = _values(headers, _SERVERLESS) or _values(headers, b"authorization")
-        caller = self._caller(service, path, presented) if presented else ApiCaller()
-        name = self._name(service)
+        caller = self._caller(served, path, presented) if presented else ApiCaller()
+        name = served.service
         try:
             self._guard.require(caller, PERMISSION, name)
         except PermissionDenied as error:
@@ -58,11 +58,7 @@ class Invoker:
                 not_authorized(path, f"{caller.email} on {name}: {PERMISSION}")
             ) from error
 
-    def _name(self, service: ServiceConfig) -> str:
-        config = self._config
-        return f"projects/{config.project}/locations/{config.region}/services/{service.name}"
-
-    def _caller(self, service: ServiceConfig, path: str, presented: list[bytes]) -> ApiCaller:
+    def _caller(self, served: ServedHost, path: str, presented: list[bytes]) -> ApiCaller:
         if len(presented) > 1:
             raise InvocationRefused(not_verified(path, "there are two Authorization headers."))
         scheme, _, token = presented[0].decode("latin-1").partition(" ")
@@ -74,7 +70,7 @@ class Invoker:
                 not_verified(path, "it is not a valid ID token, or it has expired.")
             )
         audience = str(claims.get("aud", ""))
-        if not is_for(audience, self._config.service_url(service.name)):
+        if not any(is_for(audience, each) for each in served.audiences):
             raise InvocationRefused(not_verified(path, f"its audience is {audience[:200]!r}."))
         return ApiCaller(email=str(claims.get("email", "")))
 

@@ -84,6 +84,21 @@ def unavailable(reason: str) -> ErrorPage:
     )
 
 
+def no_instance() -> ErrorPage:
+    text = "The request was aborted because there was no available instance."
+    return ErrorPage(429, "Too Many Requests", "Rate exceeded.", text)
+
+
+def not_started(reason: str) -> ErrorPage:
+    return ErrorPage(
+        500,
+        "Server Error",
+        "The server encountered an error and could not complete your request."
+        "<p>Please try again in 30 seconds.",
+        f"The request failed because the instance could not start successfully: {reason}",
+    )
+
+
 def timed_out(seconds: float) -> ErrorPage:
     return ErrorPage(
         504,

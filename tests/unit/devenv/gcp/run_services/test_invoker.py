@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from devenv.gcp.config import CloudConfig, ServiceConfig
 from devenv.gcp.run_services.invoker import InvocationRefused, Invoker, is_for
+from devenv.gcp.run_services.routing import ServedHost
 from tests.unit.devenv.gcp.fakes import FakeGuard
 
-CONFIG = CloudConfig(services=(ServiceConfig(name="worker", port=1, account="worker"),))
-SERVICE = CONFIG.services[0]
-URL = CONFIG.service_url("worker")
+URL = "https://worker-123456789012.us-west1.run.app"
+NAME = "projects/p/locations/us-west1/services/worker"
+SERVICE = ServedHost(NAME, (URL, "custom"), lambda: None)
 GOOD = b"Bearer head.claims.signature"
 
 
@@ -21,7 +21,7 @@ def claims(token: str) -> Mapping[str, Any] | None:
 
 
 def invoker(*, strip_signature: bool = False) -> Invoker:
-    return Invoker(config=CONFIG, guard=FakeGuard(), claims=claims, strip_signature=strip_signature)
+    return Invoker(guard=FakeGuard(), claims=claims, strip_signature=strip_signature)
 
 
 def test_authorization_header_is_forwarded_unchanged() -> None:
@@ -39,6 +39,16 @@ def test_x_serverless_authorization_is_checked_and_stripped() -> None:
         (b"authorization", b"Bearer mine.is.bad"),
         (b"x-serverless-authorization", b"Bearer head.claims.SIGNATURE_REMOVED_BY_GOOGLE"),
     ]
+
+
+def test_service_without_invoker_check_is_open() -> None:
+    open_to_all = ServedHost(NAME, (URL,), lambda: None, is_open=True)
+    assert invoker().admit(open_to_all, "/", []) == []
+
+
+def test_custom_audience_is_accepted() -> None:
+    custom = Invoker(guard=FakeGuard(), claims=lambda _: {"email": "tasks@p", "aud": "custom"})
+    assert custom.admit(SERVICE, "/", [(b"authorization", GOOD)])
 
 
 def test_invalid_x_serverless_token_returns_401() -> None:
