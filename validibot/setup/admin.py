@@ -1,10 +1,14 @@
-"""Deletion in the admin site: confirmed with its extent, done in a background task.
+"""Changes to the admin pages of other apps.
 
-The pages are those of `accounts`, `workflows` and `submissions`, which know nothing of runs.
+Deletion is confirmed with its extent and done in a background task: the pages are those of `accounts`,
+`workflows` and `submissions`, which know nothing of runs. Second factors are shown without their
+secrets; clients of providers stand in settings, not in the database.
 """
 
 from typing import Any
 
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialApp, SocialToken
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import Model, QuerySet
@@ -73,7 +77,26 @@ class SubmissionAdmin(BackgroundDeletion):
         return False
 
 
+class AuthenticatorAdmin(admin.ModelAdmin[Authenticator]):
+    """Second factors: operators remove one that its user has lost, and see no secret."""
+
+    list_display = ("user", "type", "created_at", "last_used_at")
+    list_select_related = ("user",)
+    list_filter = ("type",)
+    search_fields = ("user__email",)
+    exclude = ("data",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+for _unused in (SocialApp, SocialToken):
+    admin.site.unregister(_unused)
 for _model, _admin in (
+    (Authenticator, AuthenticatorAdmin),
     (Organisation, DeletableOrganisationAdmin),
     (get_user_model(), DeletableUserAdmin),
     (Workflow, DeletableWorkflowAdmin),

@@ -211,6 +211,29 @@ def test_password_alone_does_not_sign_in_with_second_factor(ann: User) -> None:
     assert browser.get("/app/users/profile/").status_code == 200
 
 
+def test_wrong_codes_are_limited(ann: User) -> None:
+    Authenticator.objects.create(user=ann, type=Authenticator.Type.TOTP, data={"secret": SECRET})
+    with time_machine.travel(time.time(), tick=False):
+        browser = _sign_in(ann)
+        for _ in range(6):
+            browser.post("/accounts/2fa/authenticate/", {"code": "000000"})
+        browser.post("/accounts/2fa/authenticate/", {"code": _code()})
+
+    assert browser.get("/app/users/profile/").status_code == 302
+
+
+def test_admin_site_shows_no_secret_of_second_factor(ann: User) -> None:
+    factor = Authenticator.objects.create(
+        user=ann, type=Authenticator.Type.TOTP, data={"secret": SECRET}
+    )
+    browser = Client()
+    browser.force_login(UserFactory.create(is_staff=True, is_superuser=True))
+
+    for path in ("", f"{factor.pk}/change/"):
+        shown = browser.get(f"/admin/mfa/authenticator/{path}")
+        assert (shown.status_code, SECRET in shown.content.decode()) == (200, False)
+
+
 def test_used_code_does_not_sign_in_again(ann: User) -> None:
     Authenticator.objects.create(user=ann, type=Authenticator.Type.TOTP, data={"secret": SECRET})
     with time_machine.travel(time.time(), tick=False):
@@ -322,3 +345,21 @@ def test_user_of_other_session_cannot_unlink(ann: User) -> None:
 )
 def test_browser_name_of_user_agent(user_agent: str, shown: str) -> None:
     assert browser_name(user_agent) == shown
+
+
+def test_password_reset_ends_sessions(
+    ann: User, django_capture_on_commit_callbacks: Commits
+) -> None:
+    signed_in, forgetful = _sign_in(ann), Client()
+    with django_capture_on_commit_callbacks(execute=True):
+        forgetful.post("/accounts/password/reset/", {"email": ann.email})
+    link = next(word for word in mail.outbox[0].body.split() if "/reset/key/" in word)
+    form = forgetful.get(link, follow=True)
+
+    form_path = form.redirect_chain[-1][0]
+    forgetful.post(form_path, {"password1": "an0ther-long", "password2": "an0ther-long"})
+
+    ann.refresh_from_db()
+    assert ann.check_password("an0ther-long")
+    assert signed_in.get("/app/users/profile/").status_code == 302
+    assert "no longer works" in Client().get(link, follow=True).content.decode()
