@@ -30,6 +30,7 @@ SIGNED_IN = "signed in"  # every user, for that user's own things
 STAFF = "staff"  # operators
 QUEUE = "queue"  # the queue, the scheduler and the validators, on the private worker
 LAUNCH = "run.launch"
+EDIT = "workflow.edit"
 # The run in question belongs to the owner: those who see their own runs only do not find it.
 RUN = RouteRule("run.view_all", sees="run.view_all")
 CANCEL = RouteRule("run.cancel_all", sees="run.view_all")
@@ -53,6 +54,7 @@ PUBLIC_ACCOUNT_PAGES = {
     "openid_connect_callback",
 }
 _ORG = "app/orgs/<ident:org>/"
+_EDITOR = f"{_ORG}workflows/<ident:slug>/"
 PAGES: dict[str, Methods] = {
     "app/": {"*": SIGNED_IN},
     "app/users/profile/": {"GET": SIGNED_IN, "POST": SIGNED_IN},
@@ -87,6 +89,26 @@ PAGES: dict[str, Methods] = {
     f"{_ORG}workflows/<ident:slug>/": {"GET": "workflow.view", "POST": LAUNCH},
     f"{_ORG}workflows/<ident:slug>/samples/<int:pk>/": {"GET": "workflow.view"},
     f"{_ORG}workflows/<ident:slug>/samples/<int:pk>/launch/": {"POST": LAUNCH},
+    f"{_ORG}new-workflow/": {"GET": EDIT, "POST": EDIT},
+    f"{_ORG}import-workflow/": {"GET": EDIT, "POST": EDIT},
+    f"{_ORG}templates/": {"GET": EDIT},
+    f"{_ORG}templates/use/": {"POST": EDIT},
+    f"{_EDITOR}edit/": {"GET": EDIT, "POST": EDIT},
+    f"{_EDITOR}clone/": {"POST": EDIT},
+    f"{_EDITOR}archive/": {"POST": EDIT},
+    f"{_EDITOR}delete/": {"POST": EDIT},
+    f"{_EDITOR}steps/": {"GET": EDIT},
+    f"{_EDITOR}steps/order/": {"POST": EDIT},
+    f"{_EDITOR}steps/<int:order>/": {"GET": EDIT, "POST": EDIT},
+    f"{_EDITOR}steps/<int:order>/change/": {"POST": EDIT},
+    f"{_EDITOR}validators/": {"GET": EDIT},
+    f"{_EDITOR}validators/<int:validator>/": {"GET": EDIT, "POST": EDIT},
+    f"{_EDITOR}validators/<int:validator>/try/": {"POST": EDIT},
+    f"{_EDITOR}versions/": {"GET": EDIT},
+    f"{_EDITOR}versions/compare/": {"GET": EDIT},
+    f"{_EDITOR}versions/<version:version>/": {"GET": "workflow.view", "POST": LAUNCH},
+    f"{_EDITOR}versions/<version:version>/text/": {"GET": EDIT},
+    f"{_EDITOR}versions/<version:version>/bundle/": {"GET": EDIT},
     f"{_ORG}runs/": {"GET": "run.view_own"},
     f"{_ORG}runs/<uuid:pk>/": {"GET": RUN},
     f"{_ORG}runs/<uuid:pk>/stream/": {"*": RUN},

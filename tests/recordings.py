@@ -24,7 +24,7 @@ _ARTIFACTS = ("eplusout.err", "eplusout.csv", "eplusout.end")
 _LINES = 49
 _TWO_SECONDS = {"simulation": {"stop_time": 2.0, "step_size": 0.01}}
 _OFFICES = "validators/energyplus/samples"
-_REVIEW = "validibot/setup/samples/office-model-review"
+_REVIEW = "validibot/workflows/gallery/office-model-review"
 _DOUBTFUL = """
 Schedule:Constant, Unused Schedule, , 1.0;
 Material, Unused Brick, Rough, 0.1, 0.9, 1900, 800;

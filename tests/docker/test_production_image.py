@@ -21,7 +21,7 @@ __all__ = ["cloud", "config"]
 pytestmark = [pytest.mark.xdist_group("production"), pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
-SAMPLES = ROOT / "validibot/setup/samples/meter-readings-schema"
+SAMPLES = ROOT / "validibot/workflows/gallery/meter-readings-schema"
 MOST_MEGABYTES = 400  # measured 2026-11: 395 MB, of which the base image is 131 MB
 # docs/production.md has seconds; this is processor time, which does not depend on the load.
 START_CPU_SECONDS = 4.0  # measured 2026-11: 1.1

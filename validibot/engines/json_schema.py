@@ -53,15 +53,23 @@ type Found = tuple[str, str, Sequence[str | int]]
 
 
 class JsonSchemaConfig(EngineConfig):
-    """Settings of the engine.
+    """Settings of the engine: a schema, and those to which it refers, each an object or text."""
 
-    `schema` and each of `documents`, by the name that `$ref` uses, are an object or text. `formats`
-    tells whether `format` is asserted.
-    """
-
-    document: dict[str, Any] | bool | str = Field(alias="schema")
-    documents: dict[str, dict[str, Any] | bool | str] = Field(default_factory=dict)
-    formats: bool | None = None
+    document: dict[str, Any] | bool | str = Field(
+        alias="schema",
+        title="JSON Schema",
+        description="Draft 2020-12, unless the schema names another.",
+    )
+    documents: dict[str, dict[str, Any] | bool | str] = Field(
+        default_factory=dict,
+        title="Further schemas",
+        description="Schemas that `$ref` names, by name.",
+    )
+    formats: bool | None = Field(
+        None,
+        title="Check formats",
+        description="Whether `format` is asserted; by default as the draft says.",
+    )
 
     @model_validator(mode="after")
     def must_compile(self) -> Self:

@@ -47,14 +47,19 @@ _GAVE_UP = DocumentProblem(
 
 
 class XmlSchemaConfig(EngineConfig):
-    """Settings of the engine.
+    """Settings of the engine: the text of a schema, and the texts to which it refers."""
 
-    `schema` is the text of an XML Schema, of a RELAX NG grammar or of a DTD; `documents` are the texts
-    to which it refers, by name.
-    """
-
-    text: str = Field(alias="schema")
-    documents: dict[str, str] = Field(default_factory=dict)
+    text: str = Field(
+        alias="schema",
+        title="Schema",
+        description="An XML Schema (XSD 1.0), a RELAX NG grammar, or a DTD.",
+        json_schema_extra={"contentMediaType": "application/xml"},
+    )
+    documents: dict[str, str] = Field(
+        default_factory=dict,
+        title="Further schemas",
+        description="The texts that the schema includes or imports, by name.",
+    )
 
     @model_validator(mode="after")
     def must_compile(self) -> Self:

@@ -17,11 +17,38 @@ from validibot.web import (
     stream,
     workflows,
 )
+from validibot.web.editor import gallery, steps, trial, versions, workflows as editor
 
 _workflow = [
     path("", workflows.workflow, name="workflow"),
     path("samples/<int:pk>/", workflows.sample, name="sample"),
     path("samples/<int:pk>/launch/", workflows.launch_sample, name="launch-sample"),
+    path("edit/", editor.edit_workflow, name="edit-workflow"),
+    path("clone/", editor.clone_workflow, name="clone-workflow"),
+    path("archive/", editor.archive_workflow, name="archive-workflow"),
+    path("delete/", editor.delete_workflow, name="delete-workflow"),
+    path("steps/", steps.steps, name="steps"),
+    path("steps/order/", steps.order_steps, name="order-steps"),
+    path("steps/<int:order>/", steps.step, name="step"),
+    path("steps/<int:order>/change/", steps.change_step, name="change-step"),
+    path("validators/", steps.add_step, name="add-step"),
+    path("validators/<int:validator>/", steps.new_step, name="new-step"),
+    path("validators/<int:validator>/try/", trial.try_step, name="try-step"),
+    path("versions/", versions.versions, name="versions"),
+    path("versions/compare/", versions.compare_versions, name="compare-versions"),
+    path("versions/<version:version>/", workflows.workflow, name="launch-version"),
+    path(
+        "versions/<version:version>/text/",
+        editor.export_workflow,
+        {"kind": "yaml"},
+        name="export-text",
+    ),
+    path(
+        "versions/<version:version>/bundle/",
+        editor.export_workflow,
+        {"kind": "zip"},
+        name="export-bundle",
+    ),
 ]
 _run = [
     path("", runs.run, name="run"),
@@ -59,6 +86,10 @@ _settings: list[URLPattern | URLResolver] = [
 ]
 _organisation: list[URLPattern | URLResolver] = [
     path("workflows/", workflows.workflows, name="workflows"),
+    path("new-workflow/", editor.new_workflow, name="new-workflow"),
+    path("import-workflow/", editor.import_workflow, name="import-workflow"),
+    path("templates/", gallery.templates, name="templates"),
+    path("templates/use/", gallery.use, name="use-template"),
     path("workflows/<ident:slug>/", include(_workflow)),
     path("settings/", include(_settings)),
     path("runs/", runs.runs, name="runs"),

@@ -15,8 +15,10 @@ from validibot.runs.models import Run
 from validibot.runs.start import start
 from validibot.submissions import content
 from validibot.submissions.intake import IntakeError, receive
+from validibot.web.editor.access import workflow_tabs
 from validibot.web.runs import listed_runs
 from validibot.web.scope import member, page
+from validibot.workflows.editing import archived_workflows
 from validibot.workflows.models import Sample, WeatherFile, Workflow
 from validibot.workflows.scenarios import CATALOGUE, Kind
 from validibot.workflows.select import (
@@ -34,22 +36,30 @@ LATEST_RUNS = 10
 @member
 @require_GET
 def workflows(request: HttpRequest, scope: Scope) -> HttpResponse:
-    """Show the workflows of the organisation and its latest runs."""
-    shown = visible_workflows(scope)
+    """Show the workflows of the organisation and its latest runs; authors may ask for archived ones."""
+    may_edit = scope.can("workflow.edit")
+    archived = archived_workflows(scope.organisation) if may_edit else Workflow.objects.none()
+    shows_archived = may_edit and request.GET.get("archived") == "1"
+    shown = archived if shows_archived else visible_workflows(scope)
     return page(
         request,
         scope,
         "workflows.html",
         workflows=shown.prefetch_related("steps__validator"),
+        may_edit=may_edit,
+        shows_archived=shows_archived,
+        has_archived=may_edit and archived.exists(),
         runs=listed_runs(scope)[:LATEST_RUNS],
     )
 
 
 @member
 @require_http_methods(["GET", "POST"])
-def workflow(request: HttpRequest, scope: Scope, slug: str) -> HttpResponseBase:
-    """Show a workflow; take a file for it."""
-    found = _find(scope, slug)
+def workflow(
+    request: HttpRequest, scope: Scope, slug: str, version: int | None = None
+) -> HttpResponseBase:
+    """Show a workflow, or one version of it; take a file for it."""
+    found = _find(scope, slug, version)
     if request.method == "GET":
         return _show(request, scope, found)
     try:
@@ -65,8 +75,8 @@ def workflow(request: HttpRequest, scope: Scope, slug: str) -> HttpResponseBase:
 @require_POST
 def launch_sample(request: HttpRequest, scope: Scope, slug: str, pk: int) -> HttpResponseBase:
     """Run a workflow with one of its samples."""
-    found = _find(scope, slug)
-    sample = get_object_or_404(found.samples, pk=pk)
+    sample = _sample(scope, slug, pk)
+    found = _find(scope, slug, sample.workflow.version)
     source = io.BytesIO(sample.content)
     size, sha256 = content.measure(source)
     scenario = request.POST.get("scenario", "")
@@ -83,17 +93,27 @@ def launch_sample(request: HttpRequest, scope: Scope, slug: str, pk: int) -> Htt
 @require_GET
 def sample(request: HttpRequest, scope: Scope, slug: str, pk: int) -> HttpResponse:
     """Hand out a sample as a file."""
-    found: Sample = get_object_or_404(_find(scope, slug).samples, pk=pk)
+    found = _sample(scope, slug, pk)
     response = HttpResponse(bytes(found.content), content_type="application/octet-stream")
     response["Content-Disposition"] = f'attachment; filename="{found.filename}"'
     return response
 
 
-def _find(scope: Scope, slug: str) -> Workflow:
+def _find(scope: Scope, slug: str, version: int | None = None) -> Workflow:
     try:
-        return find_visible_workflow(scope, slug)
+        return find_visible_workflow(scope, slug, version=version)
     except WorkflowNotFound as error:
         raise Http404 from error
+
+
+def _sample(scope: Scope, slug: str, pk: int) -> Sample:
+    """Return a sample of any version of a workflow. Raises Http404."""
+    latest = _find(scope, slug)
+    versions = Sample.objects.filter(
+        workflow__organisation=scope.organisation, workflow__slug=latest.slug
+    )
+    found: Sample = get_object_or_404(versions.select_related("workflow"), pk=pk)
+    return found
 
 
 def _show(
@@ -105,6 +125,7 @@ def _show(
         "workflow.html",
         status=status,
         workflow=found,
+        tabs=workflow_tabs(scope, found, "workflow"),
         samples=found.samples.defer("content"),
         accepted=sorted(accepted_extensions(found)),
         takes_further_files=takes_further_files(found),

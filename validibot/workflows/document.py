@@ -62,19 +62,27 @@ class ContentSection(Section):
         return self
 
 
-class StepFileSection(ContentSection):
-    """A file of a step for one port of its validator; without content it is found by `sha256`."""
+class _StepFileName(Section):
+    """The keys of a file of a step that stand before its content."""
 
     port: Annotated[str, Field(max_length=255)]
     name: FileName
 
 
-class SampleSection(ContentSection):
-    """A small file to try the workflow with; `passes` is whether its run should pass."""
+class StepFileSection(ContentSection, _StepFileName):
+    """A file of a step for one port of its validator; without content it is found by `sha256`."""
+
+
+class _SampleName(Section):
+    """The keys of a sample that stand before its content."""
 
     filename: FileName
     title: Annotated[str, Field(max_length=150)] = ""
     passes: bool = True
+
+
+class SampleSection(ContentSection, _SampleName):
+    """A small file to try the workflow with; `passes` is whether its run should pass."""
 
 
 class AssertionSection(Section):

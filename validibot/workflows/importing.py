@@ -72,6 +72,21 @@ def import_workflow(
     if bundle.is_bundle(content):
         content, files = bundle.read_bundle(content)
     read = read_workflow(content)
+    return write_import(
+        read, files, organisation=organisation, author=author, project=project, update=update
+    )
+
+
+def write_import(
+    read: ReadWorkflow,
+    files: Mapping[str, bytes],
+    *,
+    organisation: Organisation,
+    author: User | None,
+    project: Project | None = None,
+    update: bool = False,
+) -> Workflow:
+    """Import a workflow file that was read, with the files of its bundle; as `import_workflow`."""
     plan = plan_import(read, files, organisation=organisation, update=update)
     try:
         return _write(plan, author=author, project=project)

@@ -81,15 +81,23 @@ def next_version(workflow: Workflow) -> NextVersion:
         organisation_id=workflow.organisation_id, slug=workflow.slug
     )
     last = max(versions.values_list("version", flat=True))
-    copy = Workflow.objects.create(
+    copy = Workflow(
         organisation_id=workflow.organisation_id,
         project_id=workflow.project_id,
         author_id=workflow.author_id,
         slug=workflow.slug,
+        name=workflow.name,
         version=last + 1,
         is_active=workflow.is_active,
-        **_values(workflow, _WORKFLOW_FIELDS),
     )
+    return copy_version(workflow, copy)
+
+
+def copy_version(workflow: Workflow, copy: Workflow) -> NextVersion:
+    """Save `copy` with the content of a version, except for its name."""
+    for name in set(_WORKFLOW_FIELDS) - {"name"}:
+        setattr(copy, name, getattr(workflow, name))
+    copy.save()
     steps = _copies(workflow.steps.all(), _STEP_FIELDS, workflow=copy)
     parts: dict[type[models.Model], dict[int, models.Model]] = {Step: steps, Assertion: {}}
     parts |= {StepFile: {}, Sample: _copies(workflow.samples.all(), _SAMPLE_FIELDS, workflow=copy)}

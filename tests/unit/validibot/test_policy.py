@@ -107,6 +107,7 @@ class World:
             "orgs": "acme",
             "workflows": self.workflow,
             "versions": 1,
+            "validators": step.validator_id,
             "samples": sample.pk,
             "runs": run.pk,
             "compare": run.pk,

@@ -93,3 +93,29 @@ for (const set of document.querySelectorAll("[data-formset]")) {
     number(set);
   });
 }
+
+// The steps of a workflow: dragging one to another place sends their new order.
+for (const form of document.querySelectorAll("[data-sorted]")) {
+  form.querySelector("[data-sort-hint]").hidden = false;
+  let dragged = null;
+  for (const item of form.querySelectorAll("[data-sortable]")) {
+    item.draggable = true;
+    item.addEventListener("dragstart", (event) => {
+      dragged = item;
+      event.dataTransfer.effectAllowed = "move";
+    });
+    item.addEventListener("dragover", (event) => {
+      if (!dragged) return;
+      event.preventDefault();
+      if (item === dragged) return;
+      const box = item.getBoundingClientRect();
+      if (event.clientY < box.top + box.height / 2) item.before(dragged);
+      else item.after(dragged);
+    });
+    item.addEventListener("drop", (event) => event.preventDefault());
+    item.addEventListener("dragend", () => {
+      dragged = null;
+      form.requestSubmit();
+    });
+  }
+}

@@ -1,0 +1,157 @@
+"""Pages of the steps of a workflow: add, change, order, try; and templates, which have steps."""
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from tests.factories import StepFactory
+from tests.unit.validibot.web.editor.conftest import fields_of, step_form
+from validibot.runs.models import Run
+from validibot.web.editor.step_forms import StepForm
+from validibot.workflows import editing
+from validibot.workflows.gallery import all_templates, usable_templates
+from validibot.workflows.models import Step, Validator, Workflow
+from validibot.workflows.versions import newest
+
+
+def test_new_step_is_added_at_the_end(client: Client, base: str, step: Step) -> None:
+    validator = Validator.objects.get(slug="assertions")
+    form = StepForm(validator, None, token=editing.token_of(newest(step.workflow)))
+    sent = fields_of(form.texts) | fields_of(form.config.fields) | fields_of(form.assertions)
+    row = {"assertions-TOTAL_FORMS": "1", "assertions-0-severity": "ERROR"}
+
+    answer = client.post(
+        f"{base}/validators/{validator.pk}/",
+        sent | row | {"assertions-0-expression": "p.area > 0"},
+    )
+
+    assert answer.headers["Location"].endswith("/steps/2/")
+    assert Step.objects.get(order=2).assertions.get().expression == "p.area > 0"
+
+
+def test_wrong_expression_is_refused_at_its_field_with_a_hint(
+    client: Client, base: str, step: Step
+) -> None:
+    row = {"assertions-TOTAL_FORMS": "1", "assertions-0-severity": "ERROR"}
+    wrong = {"assertions-0-expression": "payload.x ==", "assertions-0-when": "pyload.y"}
+
+    answer = client.post(f"{base}/steps/1/", step_form(step, **row, **wrong))
+    page = answer.content.decode()
+
+    assert answer.status_code == 400
+    assert page.count("field-error") == 2
+    assert "payload" in page.split("field-error")[2]
+    assert not step.assertions.exists()
+
+
+def test_schema_may_be_uploaded(client: Client, base: str, step: Step) -> None:
+    schema = SimpleUploadedFile("schema.json", b'{"type": "array"}')
+
+    client.post(f"{base}/steps/1/", step_form(step) | {"config-schema-upload": schema})
+
+    step.refresh_from_db()
+    assert step.config == {"schema": '{"type": "array"}'}
+
+
+def test_weather_is_uploaded_and_removed(client: Client, base: str, workflow: Workflow) -> None:
+    step = StepFactory.create(
+        workflow=workflow, validator=Validator.objects.get(slug="energyplus"), config={}
+    )
+    weather = SimpleUploadedFile("a.epw", b"LOCATION")
+
+    client.post(f"{base}/steps/1/", step_form(step) | {"files-port-weather_file": weather})
+    assert step.files.get().name == "a.epw"
+    client.post(f"{base}/steps/1/", step_form(step) | {"files-remove-weather_file": "on"})
+    assert not step.files.exists()
+
+
+def test_steps_are_moved_disabled_and_deleted(client: Client, base: str, step: Step) -> None:
+    for order in (2, 3):
+        StepFactory.create(
+            workflow=step.workflow, order=order, name=str(order), validator=step.validator
+        )
+
+    def names() -> list[str]:
+        return list(step.workflow.steps.values_list("name", flat=True))
+
+    def change(order: int, action: str) -> None:
+        token = editing.token_of(newest(step.workflow))
+        client.post(f"{base}/steps/{order}/change/", {"token": token, "action": action})
+
+    change(3, "up")
+    assert names() == ["Form", "3", "2"]
+    change(1, "toggle")
+    assert not step.workflow.steps.get(order=1).is_enabled
+    change(2, "delete")
+    assert names() == ["Form", "2"]
+    token = editing.token_of(newest(step.workflow))
+    client.post(f"{base}/steps/order/", {"token": token, "order": ["2", "1"]})
+    assert names() == ["2", "Form"]
+
+
+@pytest.mark.parametrize("order", [["1"], ["1", "1"], ["2", "9"], ["x"]])
+def test_order_that_names_other_steps_changes_nothing(
+    client: Client, base: str, step: Step, order: list[str]
+) -> None:
+    StepFactory.create(workflow=step.workflow, order=2, validator=step.validator)
+    token = editing.token_of(newest(step.workflow))
+
+    page = client.post(f"{base}/steps/order/", {"token": token, "order": order}, follow=True)
+
+    assert "Somebody changed this workflow meanwhile" in page.content.decode()
+    assert step.workflow.steps.get(order=1) == step
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"name": "Ada"}', "a.json passes this step."),
+        (b"{}", "line 1"),
+        (b"{", "does not pass this step"),
+    ],
+)
+def test_trial_shows_findings_without_a_run(
+    client: Client, base: str, step: Step, content: bytes, words: str
+) -> None:
+    file = {"trial-file": SimpleUploadedFile("a.json", content)}
+    url = f"{base}/validators/{step.validator_id}/try/"
+
+    page = client.post(url, step_form(step) | file, headers={"HX-Request": "true"})
+
+    assert words in page.content.decode()
+    assert not Run.objects.exists()
+
+
+def test_trial_uses_what_is_typed_and_a_sample(client: Client, base: str, step: Step) -> None:
+    sample = step.workflow.samples.create(filename="a.json", content=b'{"name": "A"}', passes=True)
+    row = {"assertions-TOTAL_FORMS": "1", "assertions-0-severity": "WARNING"}
+    typed = {"assertions-0-expression": "p.name == 'B'", "assertions-0-message": "It is {p.name}."}
+    url = f"{base}/validators/{step.validator_id}/try/"
+
+    page = client.post(url, step_form(step, **row, **typed) | {"trial-sample": sample.pk})
+
+    assert "It is A." in page.content.decode()
+    assert not step.assertions.exists()
+
+
+def test_each_template_is_used_and_its_samples_are_right(client: Client, org: str) -> None:
+    """In-process templates are checked at once; those of containers by the browser test."""
+    for template in usable_templates():
+        if {"energyplus", "fmu"} & set(template.validators):
+            continue
+        client.post(f"{org}/templates/use/", {"template": template.slug})
+        made = Workflow.objects.get(slug=template.slug)
+        (step,) = made.steps.select_related("validator")
+        for sample in made.samples.all():
+            file = {"trial-sample": sample.pk}
+            url = f"{org}/workflows/{made.slug}/validators/{step.validator_id}/try/"
+            page = client.post(url, step_form(step) | file).content.decode()
+            assert ("passes this step" in page) == sample.passes
+
+
+def test_template_used_twice_gets_another_slug(client: Client, org: str) -> None:
+    for _ in range(2):
+        client.post(f"{org}/templates/use/", {"template": "meter-readings-schema"})
+
+    assert Workflow.objects.filter(slug="meter-readings-schema-2").exists()
+    assert len(all_templates()) >= len(usable_templates())

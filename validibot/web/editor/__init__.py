@@ -1,0 +1,1 @@
+"""The pages on which authors create and edit workflows."""

@@ -1,0 +1,234 @@
+"""The form of a step: its texts, the settings of its validator, its files and its assertions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext, gettext_lazy as _
+
+from validibot.web.editor.config_form import ConfigForm
+from validibot.web.editor.forms import RevisionForm
+from validibot.web.forms import CodeArea
+from validibot.workflows import rules
+from validibot.workflows.models import (
+    Assertion,
+    OnFailure,
+    Severity,
+    Step,
+    StepFile,
+    Validator,
+    WeatherFile,
+    Workflow,
+)
+from validibot.workflows.versions import ASSERTION_FIELDS
+from validibot.workflows.weather import WEATHER_PORT, store_by_digest
+
+MAX_FILE_BYTES = 64 * 1024 * 1024
+MAX_ASSERTIONS = 500
+_EXPRESSIONS = ("expression", "when", "message", "success_message")
+
+
+class StepTextsForm(RevisionForm):
+    """The texts of a step, and what follows its failure."""
+
+    name = forms.CharField(label=_("Name"), max_length=150)
+    description = forms.CharField(
+        label=_("Description"), required=False, widget=forms.Textarea(attrs={"rows": 2})
+    )
+    on_failure = forms.ChoiceField(
+        label=_("If the step finds errors"), choices=OnFailure.choices, initial=OnFailure.STOP
+    )
+
+
+class AssertionRow(forms.Form):
+    """An assertion; each of its expressions is compiled when it is saved."""
+
+    expression = forms.CharField(
+        label=_("This must be true"),
+        max_length=2000,
+        widget=CodeArea({"data-expression": ""}, rows=2),
+        help_text=_("An expression in CEL, such as p.area > 0."),
+    )
+    severity = forms.ChoiceField(label=_("Severity"), choices=Severity.choices)
+    message = forms.CharField(
+        label=_("Message if it is not"),
+        required=False,
+        max_length=2000,
+        help_text=_("{p.area} shows a value."),
+    )
+    when = forms.CharField(
+        label=_("Only when"),
+        required=False,
+        max_length=2000,
+        widget=forms.TextInput(attrs={"class": "code"}),
+        help_text=_("An expression; empty: always."),
+    )
+    success_message = forms.CharField(
+        label=_("Message if it is true"), required=False, max_length=2000
+    )
+    path = forms.CharField(label=_("Place in the document"), required=False, max_length=500)
+    notes = forms.CharField(label=_("Notes"), required=False, max_length=5000)
+
+    def clean(self) -> dict[str, Any]:
+        """Check each expression at its own field."""
+        cleaned = super().clean() or {}
+        for name in _EXPRESSIONS:
+            texts = {"expression": "true", name: cleaned.get(name, "")}
+            if not texts[name]:
+                continue
+            try:
+                rules.check_assertion(**texts)
+            except ValidationError as error:
+                self.add_error(name, error)
+        return cleaned
+
+
+AssertionFormSet = forms.formset_factory(
+    AssertionRow,
+    extra=0,
+    can_delete=True,
+    can_order=True,
+    max_num=MAX_ASSERTIONS,
+    absolute_max=MAX_ASSERTIONS + 50,
+)
+
+
+class StepFilesForm(forms.Form):
+    """A file for each resource port of the validator, and the weather of the catalogue."""
+
+    def __init__(self, validator: Validator, step: Step | None, data: Any, files: Any) -> None:
+        super().__init__(data, files, prefix="files")
+        self.validator = validator
+        stored = {each.port_key: each for each in step.files.all()} if step and step.pk else {}
+        if validator.takes_weather:
+            self._add_weather(step)
+        for port in validator.ports:
+            if port["channel"] == "resource_files":
+                self._add_port(port, stored.get(port["port_key"]))
+
+    def _add_weather(self, step: Step | None) -> None:
+        entries = WeatherFile.objects.values_list("name", "location")
+        choices = [(name, f"{location} ({name})") for name, location in entries]
+        self.fields["weather"] = forms.ChoiceField(
+            label=_("Weather from the catalogue"),
+            required=False,
+            choices=[("", _("None")), *choices],
+            initial=step.weather if step else "",
+        )
+
+    def _add_port(self, port: Mapping[str, Any], stored: StepFile | None) -> None:
+        key = port["port_key"]
+        has = gettext("Now: %(name)s.") % {"name": stored.name} if stored else ""
+        other = gettext("Used instead of the catalogue.") if key == WEATHER_PORT else ""
+        self.fields[f"port-{key}"] = forms.FileField(
+            label=port["name"], required=False, max_length=200, help_text=f"{has} {other}".strip()
+        )
+        if stored:
+            label = gettext("Remove %(name)s") % {"name": stored.name}
+            self.fields[f"remove-{key}"] = forms.BooleanField(label=label, required=False)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        for name in [each for each in self.fields if each.startswith("port-")]:
+            file = cleaned.get(name)
+            if file and file.size > MAX_FILE_BYTES:
+                message = gettext("%(name)s has %(size)s bytes; at most %(limit)s are stored.")
+                sizes = {"size": f"{file.size:,}", "limit": f"{MAX_FILE_BYTES:,}"}
+                self.add_error(name, message % {"name": file.name, **sizes})
+        return cleaned
+
+    def save(self, step: Step) -> None:
+        """Store the files of a saved step."""
+        for port in self.validator.ports:
+            key = port["port_key"]
+            file = self.cleaned_data.get(f"port-{key}")
+            if file or self.cleaned_data.get(f"remove-{key}"):
+                for stored in step.files.filter(port_key=key):
+                    stored.delete()
+            if file:
+                content = file.read()
+                uri, version, sha256 = store_by_digest(file.name, content)
+                step.files.create(
+                    port_key=key,
+                    name=file.name,
+                    type=port.get("type", ""),
+                    uri=uri,
+                    storage_version=version,
+                    size_bytes=len(content),
+                    sha256=sha256,
+                )
+
+
+class StepForm:
+    """All parts of the form of a step, valid or not together."""
+
+    def __init__(
+        self,
+        validator: Validator,
+        step: Step | None,
+        *,
+        token: str,
+        data: Any = None,
+        files: Any = None,
+    ) -> None:
+        self.validator = validator
+        self.step = step
+        initial = {"token": token, "name": step.name if step else validator.title}
+        if step:
+            initial |= {"description": step.description, "on_failure": step.on_failure}
+        rows = step.assertions.values(*ASSERTION_FIELDS) if step and step.pk else []
+        self.texts = StepTextsForm(data, initial=initial)
+        self.config = ConfigForm(validator, step.config if step else {}, data, files)
+        self.files = StepFilesForm(validator, step, data, files)
+        self.assertions: Any = AssertionFormSet(data, prefix="assertions", initial=list(rows))
+
+    def is_valid(self) -> bool:
+        parts = (self.texts, self.config, self.files, self.assertions)
+        return all([part.is_valid() for part in parts])  # noqa: C419 # each shows its errors
+
+    @property
+    def token(self) -> str:
+        token: str = self.texts.cleaned_data["token"]
+        return token
+
+    def use_token(self, token: str) -> None:
+        """Keep all that was typed, with the token of the state now."""
+        data: Any = self.texts.data.copy()  # type: ignore[attr-defined]
+        data["token"] = token
+        self.texts.data = data
+
+    def draft_step(self, workflow: Workflow, order: int) -> Step:
+        """Return the unsaved step that the valid form describes."""
+        texts = self.texts.cleaned_data
+        return Step(
+            workflow=workflow,
+            order=order,
+            validator=self.validator,
+            name=texts["name"],
+            description=texts["description"],
+            on_failure=texts["on_failure"],
+            config=self.config.config(),
+            weather=self.files.cleaned_data.get("weather", ""),
+        )
+
+    def draft_assertions(self, step: Step) -> list[Assertion]:
+        """Return the unsaved assertions of the valid form."""
+        rows = [form.cleaned_data for form in self.assertions.ordered_forms]
+        names = [name for name in ASSERTION_FIELDS if name != "order"]
+        return [
+            Assertion(step=step, order=order, **{name: row[name] for name in names})
+            for order, row in enumerate((each for each in rows if each), start=1)
+        ]
+
+    def save(self, step: Step) -> None:
+        """Write the parts of the valid form to a step of a version that may be changed."""
+        described = self.draft_step(step.workflow, step.order)
+        for name in ("name", "description", "on_failure", "config", "weather"):
+            setattr(step, name, getattr(described, name))
+        step.save()
+        self.files.save(step)
+        for assertion in step.assertions.all():
+            assertion.delete()
+        for assertion in self.draft_assertions(step):
+            assertion.save()

@@ -1,0 +1,223 @@
+"""Pages of the steps of a workflow: choose a validator, configure, order, disable, delete."""
+
+from typing import Any, Self
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db.models import F, Max
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from validibot.accounts.scope import Scope
+from validibot.web.editor.access import editor, editor_page, report_saved
+from validibot.web.editor.step_forms import StepForm
+from validibot.workflows import editing
+from validibot.workflows.models import Step, Validator, Workflow
+from validibot.workflows.scope import names_in_scope
+from validibot.workflows.versions import newest
+
+MAX_STEPS = 100
+# Orders above all that a step can have, for the moment in which steps change places.
+_ASIDE = 1_000_000
+
+
+@editor
+@require_GET
+def steps(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpResponse:
+    """List the steps in their order."""
+    listed = workflow.steps.select_related("validator").prefetch_related("assertions")
+    return editor_page(request, scope, workflow, "steps.html", steps=listed)
+
+
+@editor
+@require_GET
+def add_step(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpResponse:
+    """Choose the validator of a new step."""
+    validators = Validator.objects.filter(is_active=True).order_by("-engine", "title")
+    return editor_page(request, scope, workflow, "add_step.html", validators=validators)
+
+
+@editor
+@require_http_methods(["GET", "POST"])
+def new_step(
+    request: HttpRequest, scope: Scope, workflow: Workflow, validator: int
+) -> HttpResponseBase:
+    """Configure a new step and add it at the end."""
+    chosen = get_object_or_404(Validator, pk=validator, is_active=True)
+    form = _form(request, workflow, chosen, None)
+    if request.method == "POST" and form.is_valid():
+        with _Edit(form) as edit, editing.editing(workflow, form.token) as draft:
+            form.save(Step(workflow=draft, order=_next_order(draft), validator=chosen))
+        if not edit.refused:
+            saved = newest(workflow)
+            report_saved(request, workflow, saved)
+            return redirect("step", scope.organisation.slug, workflow.slug, _next_order(saved) - 1)
+    return _show(request, scope, workflow, form, order=None)
+
+
+@editor
+@require_http_methods(["GET", "POST"])
+def step(request: HttpRequest, scope: Scope, workflow: Workflow, order: int) -> HttpResponseBase:
+    """Change the settings, files and assertions of a step."""
+    found = step_at(workflow, order)
+    form = _form(request, workflow, found.validator, found)
+    if request.method == "POST" and form.is_valid():
+        with _Edit(form) as edit, editing.editing(workflow, form.token) as draft:
+            form.save(draft.steps.select_related("validator", "workflow").get(order=order))
+        if not edit.refused:
+            report_saved(request, workflow, newest(workflow))
+            return redirect("step", scope.organisation.slug, workflow.slug, order)
+    return _show(request, scope, workflow, form, order=order)
+
+
+@editor
+@require_POST
+def change_step(
+    request: HttpRequest, scope: Scope, workflow: Workflow, order: int
+) -> HttpResponseBase:
+    """Move, enable, disable or delete a step."""
+    action = request.POST.get("action", "")
+    step_at(workflow, order)
+    try:
+        with editing.editing(workflow, request.POST.get("token", "")) as draft:
+            _ACTIONS.get(action, _toggle)(draft, order)
+    except (editing.StaleEdit, Step.DoesNotExist):
+        messages.error(request, _stale_text())
+    else:
+        report_saved(request, workflow, newest(workflow))
+    return redirect("steps", scope.organisation.slug, workflow.slug)
+
+
+@editor
+@require_POST
+def order_steps(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpResponseBase:
+    """Put the steps into the order that was sent: their old numbers, in the new order."""
+    wanted = [int(each) for each in request.POST.getlist("order") if each.isdecimal()][:MAX_STEPS]
+    try:
+        with editing.editing(workflow, request.POST.get("token", "")) as draft:
+            _reorder(draft, wanted)
+    except editing.StaleEdit:
+        messages.error(request, _stale_text())
+    else:
+        report_saved(request, workflow, newest(workflow))
+    return redirect("steps", scope.organisation.slug, workflow.slug)
+
+
+def _next_order(workflow: Workflow) -> int:
+    """Return the number of a further step. Raises ValidationError."""
+    last: int = workflow.steps.aggregate(last=Max("order"))["last"] or 0
+    if last > MAX_STEPS:
+        raise ValidationError(_("A workflow has at most %s steps.") % MAX_STEPS)
+    return last + 1
+
+
+def step_at(workflow: Workflow, order: int) -> Step:
+    """Return a step with its validator. Raises Http404."""
+    found: Step = get_object_or_404(
+        workflow.steps.select_related("validator", "workflow"), order=order
+    )
+    return found
+
+
+class _Edit:
+    """Takes the refusal of an edit and shows it in the form, which keeps what was typed."""
+
+    def __init__(self, form: StepForm) -> None:
+        self.form = form
+        self.refused = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, editing.StaleEdit):
+            self.form.use_token(editing.token_of(error.current))
+            self.form.texts.add_error(None, _stale_text(kept=True))
+        elif isinstance(error, Step.DoesNotExist):
+            self.form.texts.add_error(None, _("The step was deleted meanwhile."))
+        elif isinstance(error, ValidationError):
+            self.form.texts.add_error(None, ValidationError(error.messages))
+        else:
+            return False
+        self.refused = True
+        return True
+
+
+def _stale_text(*, kept: bool = False) -> str:
+    if kept:
+        return _(
+            "Somebody changed this workflow while you were editing. Nothing you typed is lost: open"
+            " the workflow in another tab to compare, then save again to replace that change."
+        )
+    return _("Somebody changed this workflow meanwhile. This is its state now; try again.")
+
+
+def _form(
+    request: HttpRequest, workflow: Workflow, validator: Validator, found: Step | None
+) -> StepForm:
+    sent: dict[str, Any] = {}
+    if request.method == "POST":
+        sent = {"data": request.POST, "files": request.FILES}
+    return StepForm(validator, found, token=editing.token_of(workflow), **sent)
+
+
+def _show(
+    request: HttpRequest, scope: Scope, workflow: Workflow, form: StepForm, *, order: int | None
+) -> HttpResponse:
+    is_sent = request.method == "POST"
+    named = form.step or Step(workflow=workflow, validator=form.validator)
+    return editor_page(
+        request,
+        scope,
+        workflow,
+        "step.html",
+        form=form,
+        step=form.step,
+        order=order,
+        samples=workflow.samples.defer("content"),
+        names=names_in_scope(named),
+        status=400 if is_sent else 200,
+    )
+
+
+def _delete(draft: Workflow, order: int) -> None:
+    draft.steps.get(order=order).delete()
+    _renumber(draft, list(draft.steps.values_list("order", flat=True)))
+
+
+def _toggle(draft: Workflow, order: int) -> None:
+    found = draft.steps.get(order=order)
+    found.is_enabled = not found.is_enabled
+    found.save()
+
+
+def _move(draft: Workflow, order: int, by: int) -> None:
+    orders = list(draft.steps.values_list("order", flat=True))
+    place = orders.index(order)
+    other = max(0, min(place + by, len(orders) - 1))
+    orders.insert(other, orders.pop(place))
+    _renumber(draft, orders)
+
+
+def _reorder(draft: Workflow, wanted: list[int]) -> None:
+    """Put the steps into an order that names each of them once. Raises StaleEdit."""
+    if sorted(wanted) != sorted(draft.steps.values_list("order", flat=True)):
+        raise editing.StaleEdit(draft)
+    _renumber(draft, wanted)
+
+
+def _renumber(draft: Workflow, orders: list[int]) -> None:
+    """Give the steps the numbers 1, 2, … in the order of `orders`, their old numbers."""
+    draft.steps.update(order=F("order") + _ASIDE)
+    for number, old in enumerate(orders, start=1):
+        draft.steps.filter(order=old + _ASIDE).update(order=number)
+
+
+_ACTIONS = {
+    "up": lambda draft, order: _move(draft, order, -1),
+    "down": lambda draft, order: _move(draft, order, 1),
+    "toggle": _toggle,
+    "delete": _delete,
+}

@@ -1,0 +1,142 @@
+"""Trials: a step is tried on a file while it is edited, without a run.
+
+An engine checks the file as a run would, in its bounded child process where the file is large. For a
+container validator a normal run is started. Earlier steps are not executed, so names of their outputs
+have no values here.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from validibot.accounts.scope import Scope
+from validibot.engines import Document, DocumentProblem, EngineBusy, EngineError, get_engine
+from validibot.engines.assertions import Rule, evaluate
+from validibot.engines.scope import build_scope
+from validibot.web.editor.access import editor, editor_page
+from validibot.web.editor.step_forms import StepForm
+from validibot.workflows.editing import token_of
+from validibot.workflows.models import Assertion, Step, Validator, Workflow
+
+MAX_TRIAL_BYTES = 16 * 1024 * 1024
+MAX_SHOWN = 100
+_RULE_FIELDS = ("expression", "when", "severity", "message", "success_message", "path")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The result of a trial: an error of ours, or problems and outputs."""
+
+    filename: str = ""
+    error: str = ""
+    problems: Sequence[DocumentProblem] = ()
+    outputs: Mapping[str, Any] | None = None
+
+    @property
+    def passes(self) -> bool:
+        return not self.error and not any(each.severity == "ERROR" for each in self.problems)
+
+
+@editor
+@require_POST
+def try_step(
+    request: HttpRequest, scope: Scope, workflow: Workflow, validator: int
+) -> HttpResponseBase:
+    """Try the step as the form describes it, saved or not; answer with a part of its page."""
+    chosen = get_object_or_404(Validator, pk=validator, is_active=True)
+    sent = request.POST.get("order", "")
+    order = int(sent) if sent.isdecimal() and len(sent) < 6 else workflow.steps.count() + 1
+    found = workflow.steps.filter(order=order, validator=chosen).first()
+    form = StepForm(chosen, found, token=token_of(workflow), data=request.POST, files=request.FILES)
+    trial = _trial(request, workflow, form, order)
+    if not request.headers.get("HX-Request"):
+        shown = trial.problems[:MAX_SHOWN]
+        return editor_page(request, scope, workflow, "trial.html", trial=trial, shown=shown)
+    return _answer(request, trial)
+
+
+def _answer(request: HttpRequest, trial: Trial) -> HttpResponse:
+    shown = trial.problems[:MAX_SHOWN]
+    context = {"trial": trial, "shown": shown, "left_out": len(trial.problems) - len(shown)}
+    return render(request, "web/editor/_trial.html", context)
+
+
+def _trial(request: HttpRequest, workflow: Workflow, form: StepForm, order: int) -> Trial:
+    if not form.is_valid():
+        return Trial(
+            error=f"{_('The form has errors, so the step cannot be tried:')} {_first(form)}"
+        )
+    try:
+        document = _document(request, workflow)
+    except ValueError as error:
+        return Trial(error=str(error))
+    step = form.draft_step(workflow, order)
+    try:
+        return check_step(step, form.draft_assertions(step), document)
+    except EngineBusy:
+        return Trial(document.filename, _("The server is busy. Try again in a moment."))
+    except EngineError as error:
+        return Trial(document.filename, str(error))
+
+
+def check_step(step: Step, assertions: Sequence[Assertion], document: Document) -> Trial:
+    """Check a document as a run of the step would. Raises EngineError and EngineBusy."""
+    result = get_engine(step.validator.engine).check(document, step.config)
+    problems = list(result.problems)
+    if not any(each.severity == "ERROR" for each in problems) and assertions:
+        rules = [
+            Rule(key=each.order, **{name: getattr(each, name) for name in _RULE_FIELDS})
+            for each in assertions
+        ]
+        scope = build_scope(
+            payload=document.payload_or_none(),
+            outputs=result.outputs,
+            earlier={},
+            constants=step.workflow.constants,
+            submission=_facts(document),
+        )
+        problems += [each.problem for each in evaluate(rules, scope) if each.problem]
+    return Trial(document.filename, "", problems, result.outputs)
+
+
+def _facts(document: Document) -> dict[str, Any]:
+    return {
+        "name": document.filename,
+        "filename": document.filename,
+        "mime_type": document.mime_type,
+        "size_bytes": len(document.content),
+        "sha256": hashlib.sha256(document.content).hexdigest(),
+        "short_description": "",
+        "metadata": {},
+        "files": [],
+    }
+
+
+def _document(request: HttpRequest, workflow: Workflow) -> Document:
+    """Return the file or the sample that was chosen. Raises ValueError."""
+    file = request.FILES.get("trial-file")
+    if file:
+        if (file.size or 0) > MAX_TRIAL_BYTES:
+            text = _("%(name)s is larger than %(limit)s bytes; start a run with it.")
+            raise ValueError(text % {"name": file.name, "limit": f"{MAX_TRIAL_BYTES:,}"})
+        return Document(file.read(), file.name or "file", file.content_type or "")
+    sample = request.POST.get("trial-sample", "")
+    chosen = workflow.samples.filter(pk=int(sample)).first() if sample.isdecimal() else None
+    if chosen is None:
+        raise ValueError(_("Choose a sample or a file to try the step on."))
+    return Document(bytes(chosen.content), chosen.filename, "")
+
+
+def _first(form: StepForm) -> str:
+    """Return the first error of a form, with the label of its field."""
+    for part in (form.texts, form.config.fields, form.files, *form.assertions.forms):
+        for name, errors in part.errors.items():
+            label = part.fields[name].label if name in part.fields else ""
+            return f"{label}: {errors[0]}" if label else str(errors[0])
+    return _("see below.")

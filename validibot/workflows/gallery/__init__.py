@@ -1,0 +1,82 @@
+"""The gallery: workflow files that come with the product, each in a folder with its samples."""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from validibot.accounts.models import Organisation, Project, User
+from validibot.workflows.document import ReadWorkflow, read_workflow
+from validibot.workflows.importing import write_import
+from validibot.workflows.models import Validator, Workflow
+
+FOLDER = Path(__file__).parent
+_FILE = "workflow.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowTemplate:
+    """A workflow file of the gallery."""
+
+    folder: Path
+    read: ReadWorkflow
+
+    @property
+    def slug(self) -> str:
+        return self.folder.name
+
+    @property
+    def name(self) -> str:
+        return self.read.file.name
+
+    @property
+    def description(self) -> str:
+        return self.read.file.description
+
+    @property
+    def validators(self) -> list[str]:
+        """The slugs of the validators that the steps use, without their versions."""
+        return [step.validator.partition("@")[0] for step in self.read.file.steps]
+
+    def files(self) -> dict[str, bytes]:
+        """Return the files beside the text by their path."""
+        paths = [each for each in self.folder.rglob("*") if each.is_file() and each.name != _FILE]
+        return {str(each.relative_to(self.folder)): each.read_bytes() for each in paths}
+
+
+@cache
+def all_templates() -> tuple[WorkflowTemplate, ...]:
+    """Return all templates in the order of their folders."""
+    return tuple(
+        WorkflowTemplate(path.parent, read_workflow(path.read_bytes()))
+        for path in sorted(FOLDER.glob(f"*/{_FILE}"))
+    )
+
+
+def usable_templates() -> list[WorkflowTemplate]:
+    """Return the templates whose validators are all in the catalogue."""
+    known = set(Validator.objects.filter(is_active=True).values_list("slug", flat=True))
+    return [each for each in all_templates() if known.issuperset(each.validators)]
+
+
+def use_template(
+    template: WorkflowTemplate,
+    *,
+    organisation: Organisation,
+    author: User,
+    project: Project | None = None,
+) -> Workflow:
+    """Create a workflow from a template, with a slug that is free. Raises ImportInvalid."""
+    file = template.read.file.model_copy(update={"slug": _free_slug(template.slug, organisation)})
+    return write_import(
+        replace(template.read, file=file),
+        template.files(),
+        organisation=organisation,
+        author=author,
+        project=project,
+    )
+
+
+def _free_slug(slug: str, organisation: Organisation) -> str:
+    taken = set(organisation.workflows.values_list("slug", flat=True))
+    numbered = (f"{slug}-{number}" for number in range(2, len(taken) + 3))
+    return next(each for each in (slug, *numbered) if each not in taken)
