@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from devenv.console.cloud import CloudClient
 from devenv.console.fault_pages import FaultPages, MailPages, SnapshotPages
 from devenv.console.gate import ConsoleGate
+from devenv.console.iam_pages import IamPages
 from devenv.console.job_pages import JobPages
 from devenv.console.journal_pages import JournalPages
 from devenv.console.local import StackView
@@ -60,6 +61,7 @@ def build(config: ConsoleConfig) -> Starlette:
         *StoragePages(shell, cloud).routes(),
         *SecretPages(shell, cloud).routes(),
         *SchedulePages(shell, cloud).routes(),
+        *IamPages(shell, cloud).routes(),
         *FaultPages(shell, cloud).routes(),
         *SnapshotPages(shell, stack).routes(),
         *MailPages(shell, config.mail).routes(),

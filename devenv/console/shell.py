@@ -26,6 +26,7 @@ NAVIGATION = (
     ("storage", "Storage", "/storage", "cloud"),
     ("secrets", "Secrets", "/secrets", "cloud"),
     ("schedules", "Schedules", "/schedules", "cloud"),
+    ("iam", "IAM", "/iam", "cloud"),
     ("mail", "Mail", "/mail", "mail"),
     ("faults", "Faults", "/faults", "cloud"),
     ("snapshots", "Snapshots", "/snapshots", ""),

@@ -11,6 +11,7 @@ Origin of another page.
 | GET /_devenv/missing | methods that were asked for and are not emulated |
 | GET, POST, DELETE /_devenv/faults | all faults; a new one; none any more |
 | DELETE /_devenv/faults/ID | one fault less |
+| GET /_devenv/permissions | what accounts used and may, and what was refused |
 | GET /_devenv/project | the project: its id, number, region and accounts |
 | GET /_devenv/queues | queues of Cloud Tasks with depth and deliveries |
 

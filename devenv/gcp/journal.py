@@ -38,8 +38,9 @@ log = logging.getLogger("devenv.gcp.requests")
 class JournalEntry:
     """A call. `at` is in Unix seconds; `decision` is allowed, denied, unknown or empty.
 
-    `permission` is the one that decided, `used` are all that were allowed, with blanks. `trace` is
-    the id of the trace that the call belongs to: 32 hexadecimal digits.
+    `permission` is the one that decided, and `target` the full name of what it was asked for; `used`
+    are all that were allowed, with blanks. `trace` is the id of the trace that the call belongs to:
+    32 hexadecimal digits.
     """
 
     at: float
@@ -51,6 +52,7 @@ class JournalEntry:
     status: str = ""
     milliseconds: float = 0.0
     fault: str = ""
+    target: str = ""
     used: str = ""
     trace: str = ""
 
@@ -66,7 +68,7 @@ def note_decision(permission: str, resource: str, *, allowed: bool) -> None:
     if entry is not None and allowed and permission not in entry.used.split():
         entry.used = f"{entry.used} {permission}".strip()
     if entry is not None and (not entry.decision or not allowed):
-        entry.permission = permission
+        entry.permission, entry.target = permission, resource
         # The name that the caller wrote stays: faults match it, and are written after the journal.
         entry.resource = entry.resource or resource
         entry.decision = "allowed" if allowed else "denied"
@@ -145,6 +147,28 @@ class Journal:
             {"method": method, "calls": calls, "callers": sorted(callers[method] - {""})}
             for method, calls in counts.most_common()
         ]
+
+    def permissions(self) -> dict[str, Counter[str]]:
+        """Return how often each caller used each permission."""
+        self.flush()
+        found: dict[str, Counter[str]] = {}
+        sql = "SELECT caller, used, count(*) FROM calls WHERE used != '' GROUP BY caller, used"
+        for caller, used, count in self._rows.execute(sql):
+            for permission in used.split():
+                found.setdefault(caller, Counter())[permission] += count
+        return found
+
+    def refused(self) -> list[dict[str, Any]]:
+        """Return the refusals of permissions, each with its count, the latest first."""
+        self.flush()
+        columns = ("caller", "permission", "target", "count", "at", "id")
+        sql = (
+            "SELECT caller, permission, target, count(*), max(at), max(id) FROM calls "
+            "WHERE decision = 'denied' GROUP BY caller, permission, target "
+            "ORDER BY max(id) DESC LIMIT ?"
+        )
+        rows = self._rows.execute(sql, (MOST,)).fetchall()
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def flush(self) -> None:
         """Write the rows that wait."""

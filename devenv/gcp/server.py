@@ -7,7 +7,7 @@ resumes the services before it accepts connections, and writes `endpoints.json` 
 whoever finds that file finds a cloud that answers. A stop goes the other way round.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from devenv.gcp.iam.custom_roles import RolesApi
 from devenv.gcp.iam.guard import Iam
 from devenv.gcp.iam.policies import Policies
 from devenv.gcp.iam.policy_methods import PolicyKind, PolicyMethods, own_policy_kinds
+from devenv.gcp.iam.usage import IamUsage
 from devenv.gcp.identity import certificates, exchange
 from devenv.gcp.identity.accounts_api import AccountsApi
 from devenv.gcp.identity.credentials import CredentialsApi
@@ -314,18 +315,17 @@ class CloudServer:
             self._faults,
             token=self.control_token,
             hosts=self._names(),
-            views={"project": self._project_view, "queues": self._tasks.overview},
+            views={
+                "permissions": self._usage.permissions,
+                "project": self._usage.project,
+                "queues": self._tasks.overview,
+            },
         )
 
-    def _project_view(self, _query: Mapping[str, str]) -> dict[str, Any]:
-        config = self._config
-        return {
-            "project": config.project,
-            "number": config.number,
-            "region": config.region,
-            "iam": config.iam,
-            "accounts": [account.email for account in self._identity.accounts],
-        }
+    @property
+    def _usage(self) -> IamUsage:
+        emails = [account.email for account in self._identity.accounts]
+        return IamUsage(self._config, self._journal, self._policies, emails)
 
     def _names(self) -> set[str]:
         """Return the names by which this cloud is reached besides localhost."""

@@ -257,3 +257,30 @@ def test_wrong_fault_names_its_field(
     visitor: ConsoleClient, fields: dict[str, str], text: str
 ) -> None:
     assert text in html.unescape(visitor.act("/faults/add", **fields))
+
+
+def test_iam_page_explains_a_refusal(visitor: ConsoleClient, act_as: ActAs) -> None:
+    act_as("guest")
+    with pytest.raises(Exception, match="403"):
+        storage.Client().bucket("validibot-local").blob("private.txt").download_as_bytes()
+    page = html.unescape(visitor.get("/iam").text)
+    account = visitor.get("/iam/guest@validibot-local.iam.gserviceaccount.com").text
+
+    assert "storage.objects.get" in page
+    line = '{ member = "guest", role = "roles/storage.legacyObjectReader", resource = "bucket/validibot-local" }'
+    assert line in page
+    assert "It has no role." in account
+
+
+def test_account_page_lists_used_permissions_and_roles(
+    visitor: ConsoleClient, act_as: ActAs
+) -> None:
+    act_as("launcher")
+    blob = storage.Client().bucket("validibot-local").blob("of-launcher.txt")
+    blob.upload_from_string("x")
+    page = visitor.get("/iam/launcher@validibot-local.iam.gserviceaccount.com").text
+
+    assert "storage.objects.create" in page
+    assert "roles/storage.objectUser" in page
+    assert "permissions of its roles that it never used" in page
+    assert visitor.get("/iam/nobody").status_code == 404

@@ -112,7 +112,7 @@ class Iam:
             return f"{who} lacks {permission} on {resource}; no role known here has it."
         return (
             f"{who} lacks {permission} on {resource}. {role} has it; in devenv.toml: "
-            f'{{ member = "{who}", role = "{role}", resource = "{_short(resource)}" }}'
+            f'{{ member = "{who}", role = "{role}", resource = "{short_resource(resource)}" }}'
         )
 
 
@@ -145,7 +145,7 @@ def _is_in_scope(caller: ApiCaller, permission: str) -> bool:
     return is_reading and "devstorage.read_only" in scopes
 
 
-def _short(resource: str) -> str:
+def short_resource(resource: str) -> str:
     """Return how devenv.toml names `resource` or what it belongs to."""
     parts = resource.split("/")
     for collection, name in zip(parts[::2], parts[1::2], strict=False):

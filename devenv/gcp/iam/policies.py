@@ -74,6 +74,15 @@ class Policies:
         """Return the bindings of a resource itself, without those that it inherits."""
         return self._granted.get(resource, ())
 
+    def roles_of(self, member: str) -> list[tuple[str, str, str]]:
+        """Return the bindings of a member itself: (role, resource, condition)."""
+        return [
+            (granted.role, resource, granted.condition)
+            for resource, bindings in sorted(self._granted.items())
+            for granted in bindings
+            if member in granted.members
+        ]
+
     def read(self, resource: str, *, version: int = 0) -> Any:
         """Return the google.iam.v1.Policy of a resource in the version that a caller asks for.
 

@@ -3,7 +3,8 @@
 From the published role reference (https://cloud.google.com/iam/docs/understanding-roles).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import combinations
 
 
 def _each(prefix: str, verbs: str) -> frozenset[str]:
@@ -208,6 +209,43 @@ def smallest_role_with(permission: str) -> str | None:
     """Return the least powerful role that carries `permission`."""
     having = [name for name, held in ROLES.items() if permission in held]
     return min(having, key=lambda name: len(ROLES[name]), default=None)
+
+
+# Basic roles carry far more than anything needs.
+_BASIC = frozenset({"roles/viewer", "roles/editor", "roles/owner"})
+_MOST_TOGETHER = 3
+
+
+def smallest_roles_for(permissions: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the fewest predefined roles that carry all permissions, and what none of them has.
+
+    Of several sets the one with the fewest permissions is taken. Each service is covered by itself;
+    basic roles are left out.
+    """
+    services: dict[str, set[str]] = {}
+    for permission in permissions:
+        services.setdefault(permission.partition(".")[0], set()).add(permission)
+    chosen: set[str] = set()
+    missing: list[str] = []
+    for wanted in services.values():
+        names = [name for name, held in ROLES.items() if held & wanted and name not in _BASIC]
+        known = frozenset().union(*(ROLES[name] for name in names))
+        missing += sorted(wanted - known)
+        chosen.update(_cover(wanted & known, names))
+    return sorted(chosen), sorted(missing)
+
+
+def _cover(wanted: set[str], names: list[str]) -> tuple[str, ...]:
+    for size in range(1, _MOST_TOGETHER + 1):
+        covers = (each for each in combinations(names, size) if wanted <= _together(each))
+        if best := min(covers, key=lambda each: len(_together(each)), default=()):
+            return best
+    # An account that uses as much as this: the smallest role for each permission.
+    return tuple(filter(None, (smallest_role_with(one) for one in wanted)))
+
+
+def _together(names: Iterable[str]) -> frozenset[str]:
+    return frozenset().union(*(ROLES[name] for name in names))
 
 
 # Everything that some predefined role has; a custom role can have nothing else.
