@@ -56,5 +56,5 @@ def visitor(page: Page, stack: Stack) -> Page:
     page.goto(f"{stack.web}/accounts/login/")
     page.get_by_label("Email").fill(login["email"])
     page.get_by_label("Password").fill(login["password"])
-    page.get_by_role("button", name="Sign In").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     return page
