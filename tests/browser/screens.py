@@ -1,12 +1,14 @@
-"""Screenshots of pages, and the checks that every page must pass."""
+"""Screenshots of pages, the checks that every page must pass, and links in mails."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
+import httpx
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from tests.flows.stack import ROOT
+from tests.flows.stack import ROOT, Stack
 
 SHOTS = ROOT / "test-artifacts" / "screenshots"
 _WIDTHS = (360, 1280)
@@ -49,3 +51,18 @@ def _violations(page: Page) -> list[str]:
         for each in found
         if each["impact"] in {"serious", "critical"}
     ]
+
+
+def mailed_link(stack: Stack, recipient: str, pattern: str) -> str:
+    """Return the link that the mail catcher has for a recipient."""
+    mail = f"{stack.facts['urls']['mail']}/api/v1"
+
+    def find() -> str:
+        for each in httpx.get(f"{mail}/messages").json()["messages"]:
+            if each["To"][0]["Address"] == recipient:
+                text = httpx.get(f"{mail}/message/{each['ID']}").json()["Text"]
+                if found := re.search(pattern, text):
+                    return found[0]
+        return ""
+
+    return str(stack.until(find))

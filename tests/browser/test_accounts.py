@@ -3,12 +3,11 @@
 import re
 import time
 
-import httpx
 import pytest
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from playwright.sync_api import Browser, CDPSession, Page, expect
 
-from tests.browser.screens import check_page
+from tests.browser.screens import check_page, mailed_link
 from tests.flows.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
@@ -24,28 +23,13 @@ def _button(page: Page, name: str) -> None:
     page.get_by_role("main").get_by_role("button", name=name, exact=True).click()
 
 
-def _mailed_link(stack: Stack, recipient: str, pattern: str) -> str:
-    """Return the link that the mail catcher has for a recipient."""
-    mail = f"{stack.facts['urls']['mail']}/api/v1"
-
-    def find() -> str:
-        for each in httpx.get(f"{mail}/messages").json()["messages"]:
-            if each["To"][0]["Address"] == recipient:
-                text = httpx.get(f"{mail}/message/{each['ID']}").json()["Text"]
-                if found := re.search(pattern, text):
-                    return found[0]
-        return ""
-
-    return str(stack.until(find))
-
-
 def _sign_up(page: Page, stack: Stack, email: str) -> None:
     page.goto(f"{stack.web}/accounts/signup/")
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password (again)").fill(PASSWORD)
     _button(page, "Sign up")
-    page.goto(_mailed_link(stack, email, r"http://\S+/confirm-email/\S+"))
+    page.goto(mailed_link(stack, email, r"http://\S+/confirm-email/\S+"))
     _button(page, "Confirm")
 
 

@@ -24,7 +24,9 @@ class InvitationForm(forms.Form):
     """An address and the role that it is invited for."""
 
     email = forms.EmailField(
-        label=gettext_lazy("E-mail address"), widget=forms.EmailInput(attrs={"autocomplete": "off"})
+        label=gettext_lazy("Email address"),
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
     )
     role = forms.ChoiceField(label=gettext_lazy("Role"), initial=Role.AUTHOR)
 
@@ -39,7 +41,9 @@ class GuestForm(forms.Form):
     """An address and the workflows that it is invited to."""
 
     email = forms.EmailField(
-        label=gettext_lazy("E-mail address"), widget=forms.EmailInput(attrs={"autocomplete": "off"})
+        label=gettext_lazy("Email address"),
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
     )
     workflows = forms.MultipleChoiceField(
         label=gettext_lazy("Workflows"), widget=forms.CheckboxSelectMultiple
