@@ -31,7 +31,7 @@ from validibot.engines.cel import (
 )
 from validibot.engines.problems import BadDocument, DocumentProblem
 from validibot.engines.sandbox import run_in_child
-from validibot.engines.scope import SPELLINGS
+from validibot.engines.scope import ROW, SPELLINGS
 
 MAX_RULES = 500
 MAX_PLACES = 20
@@ -41,7 +41,7 @@ _PART = r"(?:\.\w+|\[\d+\]|\[\"[^\"]*\"\])"
 # A name of one letter needs a part: `{i}` may be plain text.
 _PLACE = re.compile(
     r"\{\{\s*(?P<expression>[^{}]+?)\s*\}\}"
-    rf"|\{{(?P<name>(?:{'|'.join(SPELLINGS)})(?:{_PART}+|(?<=\w\w)))\}}"
+    rf"|\{{(?P<name>(?:{'|'.join((*SPELLINGS, ROW.name))})(?:{_PART}+|(?<=\w\w)))\}}"
 )
 _TOO_HEAVY = Value(error="it needs more time or memory than is allowed")
 _NOT_REACHED = Value(error="an earlier assertion used up the time or memory")

@@ -19,6 +19,8 @@ from validibot.engines.yaml_text import parse_yaml
 # Limits of a child process, unless an engine has its own.
 MAX_SECONDS = 30
 MAX_MEMORY = 768 * 1024 * 1024
+# The largest document that is held in memory, unless an engine has its own limit.
+MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 
 
 class EngineError(ValueError):
@@ -36,6 +38,9 @@ class Document:
     content: bytes
     filename: str
     mime_type: str
+    # Of engines that read their context: further files by name, and values of names in scope.
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    names: Mapping[str, JSON] = field(default_factory=dict)
 
     @property
     def is_yaml(self) -> bool:
@@ -80,10 +85,20 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class EnginePort:
+    """A place for a file of the step, such as a table that foreign keys refer to."""
+
+    port_key: str
+    type: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class EngineManifest:
     """The catalogue entry of an engine, and the limits of its child process (see sandbox).
 
-    `seconds` is processor time and `memory` bytes of address space.
+    `seconds` is processor time and `memory` bytes of address space; `max_bytes` is the size of the
+    largest document. With `reads_context` the document comes with files and names in scope.
     """
 
     slug: str
@@ -93,6 +108,9 @@ class EngineManifest:
     version: str
     accepts: tuple[FileType, ...]
     outputs: tuple[Output, ...] = ()
+    ports: tuple[EnginePort, ...] = ()
+    reads_context: bool = False
+    max_bytes: int = MAX_DOCUMENT_BYTES
     seconds: float = MAX_SECONDS
     memory: int = MAX_MEMORY
 

@@ -122,13 +122,39 @@ class ValueScope:
     def evaluate(self, text: str) -> Value:
         """Return the value of an expression that compiles, or the reason why it has none."""
         try:
-            result = compiled(text).eval(self._activation)
+            result = self._compiled(text).eval(self._activation)
         except RuntimeError as error:
             return Value(error=explain_evaluation(str(error), text))
         kind = result.type().name()
         if kind == "ERROR":
             return Value(error=explain_evaluation(str(result.value()), text))
         return Value(result.plain_value(), kind)
+
+    def _compiled(self, text: str) -> cel.Expression:
+        return compiled(text)
+
+
+class RowScope(ValueScope):
+    """The values that row expressions can use; `row` is set for each row of a table."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self._names = with_short_names(values)
+        self._row: Mapping[str, Any] = {}
+
+    @property
+    def row(self) -> Mapping[str, Any]:
+        """The current row, by column."""
+        return self._row
+
+    @row.setter
+    def row(self, row: Mapping[str, Any]) -> None:
+        self._row = row
+        environment = _environment(of_rows=True)
+        self._activation = environment.Activation({**self._names, ROW.name: row})
+
+    def _compiled(self, text: str) -> cel.Expression:
+        return compiled(text, of_rows=True)
 
 
 def _shown(expression: str) -> str:

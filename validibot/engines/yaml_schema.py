@@ -30,7 +30,7 @@ class YamlConfig(EngineConfig):
     """Settings of the engine: the schema of each document, and how many documents there may be."""
 
     document: dict[str, Any] | bool | str | None = Field(
-        None,
+        default=None,
         alias="schema",
         title="JSON Schema",
         description="Schema of each document, as an object or text; without one only the syntax"
@@ -43,12 +43,12 @@ class YamlConfig(EngineConfig):
         description="Schemas that `$ref` names, by name.",
     )
     formats: bool | None = Field(
-        None,
+        default=None,
         title="Check formats",
         description="Whether `format` is asserted; by default as the draft says.",
     )
     several: bool = Field(
-        True,
+        default=True,
         title="Several documents",
         description="Whether the file may have more than one document, separated by `---`.",
     )

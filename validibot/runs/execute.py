@@ -13,7 +13,7 @@ deadline, `RUN_DEADLINE_SECONDS` after its start.
 import datetime as dt
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from enum import Enum
 from typing import Any
@@ -26,8 +26,15 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from validibot.core.logging import bound_run
-from validibot.core.storage import ObjectNotFound, ObjectTooLarge, StorageError
-from validibot.engines import Document, DocumentProblem, EngineBusy, EngineError, get_engine
+from validibot.core.storage import ObjectNotFound, ObjectTooLarge, StorageError, get_storage
+from validibot.engines import (
+    Document,
+    DocumentProblem,
+    EngineBusy,
+    EngineError,
+    EngineManifest,
+    get_engine,
+)
 from validibot.runs.events import record
 from validibot.runs.evidence import remember
 from validibot.runs.launch import LaunchPostponed, launch
@@ -41,14 +48,13 @@ from validibot.runs.verdict import (
     broken,
     finding,
     judged,
+    names_in_scope,
     rules_of,
 )
 from validibot.submissions import content
 from validibot.submissions.models import Submission
-from validibot.workflows.models import Step, Validator, Workflow
+from validibot.workflows.models import Step, StepFile, Validator, Workflow
 
-# The largest document that an in-process step may hold in memory; larger ones get a finding.
-MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 # So many workers may die on one step.
 MAX_STARTS = 5
 _ACTOR = "worker"
@@ -229,10 +235,12 @@ class Walk:
 
     def verdict(self, step_run: StepRun) -> Verdict:
         step = step_run.step
-        submission = self.run.submission
-        body = content.read(submission, limit=MAX_DOCUMENT_BYTES)
-        document = Document(body, submission.filename, submission.mime_type)
-        result = get_engine(step.validator.engine).check(document, step.config)
+        engine = get_engine(step.validator.engine)
+        earlier = {
+            str(other.order): other.outputs for other in self.steps if other.order < step_run.order
+        }
+        document = self.document(step, engine.manifest, earlier)
+        result = engine.check(document, step.config)
         verdict = judged(map(finding, result.problems), outputs=result.outputs)
         if verdict.status == StepStatus.FAILED:
             return verdict  # assertions need a valid document
@@ -241,13 +249,28 @@ class Walk:
             run=self.run,
             document=document,
             outputs=result.outputs,
-            earlier={
-                str(other.order): other.outputs
-                for other in self.steps
-                if other.order < step_run.order
-            },
+            earlier=earlier,
         )
         return judged([*verdict.findings, *findings], outputs=result.outputs)
+
+    def document(
+        self, step: Step, manifest: EngineManifest, earlier: Mapping[str, Mapping[str, Any]]
+    ) -> Document:
+        """Return the submitted file, with what the engine reads besides."""
+        submission = self.run.submission
+        body = content.read(submission, limit=manifest.max_bytes)
+        if not manifest.reads_context:
+            return Document(body, submission.filename, submission.mime_type)
+        files = {file.name: b"".join(stored_chunks(file)) for file in step.files.all()}
+        for file in submission.further_files:
+            files[file.filename] = content.read(file, limit=manifest.max_bytes)
+        names = names_in_scope(self.run, earlier=earlier, outputs={})
+        return Document(body, submission.filename, submission.mime_type, files, names)
+
+
+def stored_chunks(file: StepFile) -> Iterator[bytes]:
+    """Return the content of a file of a step in chunks."""
+    return get_storage(file.uri).stream(file.uri, version=file.storage_version)
 
 
 class ModelColumns[M: Model]:

@@ -119,19 +119,26 @@ def apply_assertions(
     """Return the findings of a step's assertions. `earlier` holds the outputs of steps by order."""
     if not rules:
         return []
-    scope = build_scope(
-        payload=document.payload_or_none(),
-        outputs=outputs,
-        earlier=earlier,
-        constants=run.workflow.constants,
-        submission=_facts(run.submission),
-    )
-    outcomes = evaluate(rules, scope)
+    scope = names_in_scope(run, earlier=earlier, outputs=outputs)
+    outcomes = evaluate(rules, {**scope, "payload": document.payload_or_none()})
     return [
         finding(outcome.problem, assertion_id=int(outcome.key))
         for outcome in outcomes
         if outcome.problem
     ]
+
+
+def names_in_scope(
+    run: Run, *, earlier: Mapping[str, Mapping[str, Any]], outputs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the values of all names of expressions but the payload."""
+    return build_scope(
+        payload=None,
+        outputs=outputs,
+        earlier=earlier,
+        constants=run.workflow.constants,
+        submission=_facts(run.submission),
+    )
 
 
 def _facts(submission: Submission) -> dict[str, Any]:

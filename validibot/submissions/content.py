@@ -28,6 +28,9 @@ BY_EXTENSION = {
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
     ".csv": "text/csv",
+    ".tsv": "text/tab-separated-values",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".parquet": "application/vnd.apache.parquet",
     ".txt": "text/plain",
     ".idf": "application/vnd.energyplus.idf",
     ".epw": "application/vnd.energyplus.epw",
@@ -50,6 +53,8 @@ _VAGUE = (OCTETS, "text/plain", "application/x-www-form-urlencoded")
 
 HEAD_BYTES = 64 * 1024
 _BY_START = (
+    (re.compile(rb"PAR1"), ".parquet"),
+    (re.compile(rb"PK\x03\x04.{26}(?:\[Content_Types\]|_rels/|xl/)", re.DOTALL), ".xlsx"),
     (re.compile(rb"PK\x03\x04"), ".fmu"),
     (re.compile(rb"%PDF-"), ".pdf"),
     (re.compile(rb"(\xef\xbb\xbf)?\s*<"), ".xml"),
@@ -222,8 +227,8 @@ def stream(file: ReceivedFile) -> Iterator[bytes]:
         yield from get_storage(file.uri).stream(file.uri, version=file.storage_version)
 
 
-def read(submission: Submission, *, limit: int) -> bytes:
-    """Return all bytes of a submission. Raises ObjectTooLarge beyond `limit`."""
-    if submission.size_bytes > limit:
-        raise ObjectTooLarge(f"{submission.filename} has more than {limit:,} bytes.")
-    return b"".join(stream(submission))
+def read(file: ReceivedFile, *, limit: int) -> bytes:
+    """Return all bytes of a received file. Raises ObjectTooLarge beyond `limit`."""
+    if file.size_bytes > limit:
+        raise ObjectTooLarge(f"{file.filename} has more than {limit:,} bytes.")
+    return b"".join(stream(file))

@@ -80,7 +80,19 @@ def _engine_fields(name: str, manifest: EngineManifest) -> dict[str, Any]:
         "validation_type": manifest.validation_type,
         "engine": name,
         "accepts": [asdict(file_type) for file_type in manifest.accepts],
+        "ports": [
+            {
+                "port_key": port.port_key,
+                "type": port.type,
+                "name": port.title,
+                "channel": "resource_files",
+                "required": False,
+                "default": "",
+            }
+            for port in manifest.ports
+        ],
         "outputs": [asdict(output) for output in manifest.outputs],
+        "accepts_further_files": manifest.reads_context,
         "is_active": True,
     }
 

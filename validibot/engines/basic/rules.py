@@ -46,7 +46,9 @@ class RuleCondition(BaseModel):
 
     path: str = Field(title="Path", description=_PATH_HELP, max_length=500, examples=["country"])
     operator: OperatorName = Field(title="Operator", json_schema_extra={"x-operators": _OPERATORS})
-    value: Any = Field(None, title="Value", description="Value of the operator, if it has one.")
+    value: Any = Field(
+        default=None, title="Value", description="Value of the operator, if it has one."
+    )
 
     @field_validator("path")
     @classmethod
@@ -75,10 +77,10 @@ class BasicRule(RuleCondition):
     """A rule: the values at `path` must satisfy `operator`."""
 
     severity: RuleSeverity = Field(
-        RuleSeverity.ERROR, title="Severity", description="Only an ERROR fails the step."
+        default=RuleSeverity.ERROR, title="Severity", description="Only an ERROR fails the step."
     )
     message: str = Field(
-        "",
+        default="",
         title="Message",
         description="Text of the finding instead of the standard one; `{place}`, `{value}` and"
         " `{expected}` are replaced.",
@@ -86,10 +88,12 @@ class BasicRule(RuleCondition):
         examples=["The price at {place} is {value}."],
     )
     when: WhenCondition | None = Field(
-        None, title="Only when", description="The rule applies only where this condition is true."
+        default=None,
+        title="Only when",
+        description="The rule applies only where this condition is true.",
     )
     match: Quantifier = Field(
-        Quantifier.EACH,
+        default=Quantifier.EACH,
         title="Of the values",
         description="Whether each, any or none of the selected values must satisfy the operator.",
     )

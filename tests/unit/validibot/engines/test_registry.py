@@ -14,17 +14,18 @@ def test_engines_are_modules_that_define_engine() -> None:
         "basic",
         "fmu_probe",
         "json_schema",
+        "tabular",
         "xml_schema",
         "yaml_schema",
     ]
-    assert len(ENGINES) == 6
+    assert len(ENGINES) == 7
 
 
 @pytest.mark.parametrize("name", ["base", "nothing", "../json_schema", ""])
 def test_unknown_engine_error_lists_engines(name: str) -> None:
     with pytest.raises(
         EngineError,
-        match=r"The engines are assertions, basic, fmu_probe, json_schema, xml_schema, yaml_schema",
+        match=r"The engines are assertions, basic, fmu_probe, json_schema, tabular, xml_schema, yaml_schema",
     ):
         get_engine(name)
 

@@ -1,6 +1,7 @@
 """Walking in-process steps, one worker at a time."""
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from tests.factories import (
     SubmissionFactory,
     started_run,
 )
-from validibot.engines import Document, Result
+from validibot.engines import Document, Result, get_engine
 from validibot.engines.problems import DocumentProblem
 from validibot.runs.evidence import record_evidence
 from validibot.runs.execute import _load_steps, execute
@@ -62,7 +63,9 @@ def test_document_beyond_the_limit_is_a_finding(
     monkeypatch: pytest.MonkeyPatch, limit: int, result: str
 ) -> None:
     """Neither engine nor assertions read a document of 15 bytes if the limit is 14."""
-    monkeypatch.setattr("validibot.runs.execute.MAX_DOCUMENT_BYTES", limit)
+    engine = get_engine("json_schema")
+    limited = replace(engine, manifest=replace(engine.manifest, max_bytes=limit))
+    monkeypatch.setattr("validibot.runs.execute.get_engine", lambda name: limited)
     step = StepFactory.create()
     AssertionFactory.create(step=step, expression='payload.name == "Ada"')
     run = started_run(step=step, inline=b'{"name": "Ada"}')
@@ -172,7 +175,7 @@ def test_engine_crash_ends_run_as_error(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(
         "validibot.runs.execute.get_engine",
-        lambda name: type("Engine", (), {"check": staticmethod(crash)}),
+        lambda name: replace(get_engine("json_schema"), check=crash),
     )
     run = started_run(step=StepFactory.create())
 
@@ -191,7 +194,7 @@ def test_step_start_is_recorded_before_its_engine_runs(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(
         "validibot.runs.execute.get_engine",
-        lambda name: type("Engine", (), {"check": staticmethod(die)}),
+        lambda name: replace(get_engine("json_schema"), check=die),
     )
     run = started_run(step=StepFactory.create())
 
@@ -290,7 +293,7 @@ def test_outputs_of_engine_are_kept_and_seen_by_assertions(
 
     monkeypatch.setattr(
         "validibot.runs.execute.get_engine",
-        lambda name: type("Engine", (), {"check": staticmethod(check)}),
+        lambda name: replace(get_engine("json_schema"), check=check),
     )
     step = StepFactory.create()
     AssertionFactory.create(step=step, expression=expression or "false", message="Miscounted")
@@ -313,7 +316,7 @@ def test_worker_without_lease_writes_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(
         "validibot.runs.execute.get_engine",
-        lambda name: type("Engine", (), {"check": staticmethod(cancel_meanwhile)}),
+        lambda name: replace(get_engine("json_schema"), check=cancel_meanwhile),
     )
 
     assert not execute(run.pk)
