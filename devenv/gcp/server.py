@@ -45,6 +45,7 @@ from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from devenv.gcp.run_jobs.service import RunJobsService
 from devenv.gcp.run_services.instances import InstanceContext
 from devenv.gcp.run_services.service import RunServices
+from devenv.gcp.run_v1.api import RunV1Api
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.secret_manager.service import SecretManagerService
 from devenv.gcp.storage.service import StorageService
@@ -210,7 +211,7 @@ class CloudServer:
             send=self._run_services.send,
             here=f"{LOOPBACK}:{port(self._ports.plain)}",
         ).deliver
-        jobs = RunJobsService(
+        self._run_jobs = jobs = RunJobsService(
             config=config,
             store=store,
             clock=clock,
@@ -260,6 +261,8 @@ class CloudServer:
         yield from RolesApi(config, self._policies.roles, guard, self._clock).rpcs()
         yield from ResourceManagerApi(config, guard).rpcs()
         yield from ServiceUsageApi(config, guard, self._store).rpcs()
+        run = (self._run_services, self._run_jobs)
+        yield from RunV1Api(config, (rpc for service in run for rpc in service.rpcs())).rpcs()
 
     def _policy_rpcs(self) -> Iterator[Rpc]:
         methods = PolicyMethods(self._policies, self._iam)

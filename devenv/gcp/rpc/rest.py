@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message as AsgiMessage, Receive, Scope, Send
@@ -100,9 +101,9 @@ def _build_request(
     if binding.body:
         target = message if binding.body == "*" else getattr(message, binding.body)
         sent = parse_object(body)
-        _fill(target, {name: sent[name] for name in sent if name not in rpc.unpublished})
+        fill(target, {name: sent[name] for name in sent if name not in rpc.unpublished})
     if fields := _tree(message.DESCRIPTOR, query):
-        _fill(message, fields)
+        fill(message, fields)
     for name, value in path.items():
         *parents, leaf = name.split(".")
         target = message
@@ -115,10 +116,22 @@ def _build_request(
 def _dump_response(message: Message, *, enum_numbers: bool) -> bytes:
     """Return `message` as JSON; `enum_numbers` is `$alt=json;enum-encoding=int`."""
     value = json_format.MessageToDict(message, use_integers_for_enums=enum_numbers)
+    if isinstance(message, Struct):
+        value = with_integers(value)
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _fill(message: Message, value: Mapping[str, Any]) -> None:
+def with_integers(value: Any) -> Any:
+    """Return the JSON of a Struct, which knows no integers, with whole numbers as such."""
+    if isinstance(value, dict):
+        return {key: with_integers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [with_integers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def fill(message: Message, value: Mapping[str, Any]) -> None:
+    """Fill a message from JSON. Raises InvalidArgument, which names an unknown field."""
     try:
         json_format.ParseDict(value, message, max_recursion_depth=_DEEPEST)
     except (json_format.ParseError, RecursionError) as error:
@@ -264,10 +277,7 @@ class RestApp:
         if not path.endswith(_KNOWN_MISS):
             self._calls.miss(f"{host.partition('.')[0]} {verb} {path[:200]}")
         if path.startswith("/apis/"):
-            raise Unimplemented(
-                "The v1 API of Cloud Run, which gcloud run speaks, is not emulated. Use the v2 "
-                "API, for example google.cloud.run_v2."
-            )
+            raise Unimplemented(f"{verb} {path[:200]} of the v1 API of Cloud Run is not emulated.")
         raise NotFound(f"{verb} {path} is not a method of an emulated service.")
 
 

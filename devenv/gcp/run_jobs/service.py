@@ -67,8 +67,9 @@ class RunJobsService:
                 raise name.missing()
             return name.full
 
-        path = "/v2/{resource=projects/*/locations/*/jobs/*}"
-        return (PolicyKind("google.cloud.run.v2.Jobs", (path,), "run.jobs", find, reading="GET"),)
+        path = "{resource=projects/*/locations/*/jobs/*}"
+        service, paths = "google.cloud.run.v2.Jobs", (f"/v2/{path}", f"/v1/{path}")
+        return (PolicyKind(service, paths, "run.jobs", find, reading="GET"),)
 
     async def start(self) -> None:
         """Create the jobs that devenv.toml declares, and resume the executions that were running.

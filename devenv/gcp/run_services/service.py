@@ -88,9 +88,9 @@ class RunServices:
                 raise name.missing()
             return name.full
 
-        path = "/v2/{resource=projects/*/locations/*/services/*}"
-        service = "google.cloud.run.v2.Services"
-        return (PolicyKind(service, (path,), "run.services", find, reading="GET"),)
+        path = "{resource=projects/*/locations/*/services/*}"
+        service, paths = "google.cloud.run.v2.Services", (f"/v2/{path}", f"/v1/{path}")
+        return (PolicyKind(service, paths, "run.services", find, reading="GET"),)
 
     async def start(self) -> None:
         """Follow devenv.toml, and serve again what was deployed.

@@ -15,7 +15,7 @@ from tests.unit.devenv.gcp.run_jobs.bench import PlayedRuntime
 def instances(runtime: JobsRuntime, **options: Any) -> InstanceContext:
     """Return a context whose secrets are nowhere."""
     settings: dict[str, Any] = {"clock": ManualClock(), "idle": 0.0, "cold_start": 0.0, **options}
-    return InstanceContext(runtime=runtime, read_secret=_no_secret, **settings)
+    return InstanceContext(runtime=runtime, read_secret=no_secret, **settings)
 
 
 def make_services(config: CloudConfig, **options: Any) -> RunServices:
@@ -25,5 +25,5 @@ def make_services(config: CloudConfig, **options: Any) -> RunServices:
     return RunServices(config=config, store=MemoryStore(), context=context, **settings)
 
 
-def _no_secret(email: str, secret: str, version: str) -> bytes:
+def no_secret(email: str, secret: str, version: str) -> bytes:
     raise NotFound(f"Secret [{secret}] not found or has no versions.")

@@ -1,0 +1,280 @@
+"""The v1 API: what gcloud sends becomes v2, and what it reads back is what it sent."""
+
+from typing import Any
+
+import pytest
+
+from devenv.gcp.caller import ApiCaller
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.rpc.calls import Calls
+from devenv.gcp.rpc.rest import RestApp
+from devenv.gcp.run_jobs.service import RunJobsService
+from devenv.gcp.run_services.service import RunServices
+from devenv.gcp.run_v1.api import RunV1Api
+from devenv.gcp.run_v1.services import service_of_v2
+from tests.unit.devenv.gcp.fakes import FakeGuard, MemoryJournal, MemoryStore, no_faults
+from tests.unit.devenv.gcp.run_jobs.bench import IMAGE, PlayedRuntime
+from tests.unit.devenv.gcp.run_services.bench import instances, no_secret
+from tests.unit.devenv.gcp.web import Web
+
+CONFIG = CloudConfig(project="p", accounts=("web",))
+HOST = "http://us-west1-run.googleapis.com"
+SERVICES = "/apis/serving.knative.dev/v1/namespaces/p"
+JOBS = "/apis/run.googleapis.com/v1/namespaces/p"
+
+
+class Everybody:
+    """Takes each request for one of the same caller."""
+
+    def caller(self, headers: Any) -> ApiCaller:
+        return ApiCaller("web@p.iam.gserviceaccount.com")
+
+
+class V1Bench:
+    def __init__(self) -> None:
+        store, self.guard = MemoryStore(), FakeGuard()
+        self.context = instances(PlayedRuntime())
+        services = RunServices(
+            config=CONFIG,
+            store=store,
+            guard=self.guard,
+            claims=lambda _: None,
+            context=self.context,
+        )
+        jobs = RunJobsService(
+            config=CONFIG,
+            store=store,
+            clock=self.context.clock,
+            guard=self.guard,
+            runtime=PlayedRuntime(),
+            read_secret=no_secret,
+        )
+        api = RunV1Api(CONFIG, (*services.rpcs(), *jobs.rpcs()))
+        calls = Calls(Everybody(), MemoryJournal(), no_faults())
+        self.web = Web(RestApp(api.rpcs(), calls), base=HOST)
+
+
+@pytest.fixture
+def web() -> Web:
+    return V1Bench().web
+
+
+SERVICE: dict[str, Any] = {
+    "apiVersion": "serving.knative.dev/v1",
+    "kind": "Service",
+    "metadata": {
+        "name": "web",
+        "namespace": "p",
+        "labels": {"team": "a"},
+        "annotations": {
+            "run.googleapis.com/ingress": "internal",
+            "run.googleapis.com/invoker-iam-disabled": "true",
+            "run.googleapis.com/custom-audiences": '["https://example.com"]',
+            "run.googleapis.com/minScale": "1",
+            "mine": "kept",
+        },
+    },
+    "spec": {
+        "template": {
+            "metadata": {
+                "name": "web-blue",
+                "labels": {"client.knative.dev/nonce": "abc"},
+                "annotations": {
+                    "autoscaling.knative.dev/minScale": "1",
+                    "autoscaling.knative.dev/maxScale": "3",
+                    "run.googleapis.com/execution-environment": "gen1",
+                    "run.googleapis.com/secrets": "alias:projects/1/secrets/far",
+                },
+            },
+            "spec": {
+                "containerConcurrency": 7,
+                "timeoutSeconds": 30,
+                "serviceAccountName": "web@p.iam.gserviceaccount.com",
+                "containers": [
+                    {
+                        "image": IMAGE,
+                        "env": [
+                            {"name": "A", "value": "1"},
+                            {
+                                "name": "B",
+                                "valueFrom": {"secretKeyRef": {"name": "alias", "key": "2"}},
+                            },
+                        ],
+                        "ports": [{"name": "http1", "containerPort": 9000}],
+                        "volumeMounts": [{"name": "v", "mountPath": "/s"}],
+                        "startupProbe": {
+                            "periodSeconds": 5,
+                            "timeoutSeconds": 2,
+                            "failureThreshold": 3,
+                            "httpGet": {"path": "/ready", "port": 9000},
+                        },
+                    }
+                ],
+                "volumes": [
+                    {
+                        "name": "v",
+                        "secret": {"secretName": "near", "items": [{"key": "latest", "path": "f"}]},
+                    }
+                ],
+            },
+        },
+        "traffic": [
+            {"latestRevision": True, "percent": 100},
+            {"revisionName": "web-blue", "tag": "t"},
+        ],
+    },
+}
+JOB: dict[str, Any] = {
+    "metadata": {"name": "sim", "annotations": {"run.googleapis.com/client-name": "gcloud"}},
+    "spec": {
+        "template": {
+            "spec": {
+                "taskCount": 2,
+                "parallelism": 1,
+                "template": {
+                    "spec": {
+                        "containers": [{"image": IMAGE, "args": ["a"]}],
+                        "maxRetries": 0,
+                        "timeoutSeconds": "30",
+                        "serviceAccountName": "web@p.iam.gserviceaccount.com",
+                    }
+                },
+            }
+        }
+    },
+}
+
+
+def test_service_becomes_one_of_v2() -> None:
+    made = service_of_v2(SERVICE)
+    template, container = made.template, made.template.containers[0]
+
+    assert (made.ingress, made.invoker_iam_disabled) == (2, True)
+    assert list(made.custom_audiences) == ["https://example.com"]
+    assert made.scaling.min_instance_count == 1
+    assert dict(made.annotations) == {"mine": "kept"}
+    assert (template.revision, template.timeout.seconds) == ("web-blue", 30)
+    assert (template.scaling.min_instance_count, template.scaling.max_instance_count) == (1, 3)
+    reference = container.env[1].value_source.secret_key_ref
+    assert (reference.secret, reference.version) == ("projects/1/secrets/far", "2")
+    assert template.volumes[0].secret.items[0].version == "latest"
+    assert [(t.percent, t.revision, t.tag) for t in made.traffic] == [
+        (100, "", ""),
+        (0, "web-blue", "t"),
+    ]
+
+
+def test_service_is_read_as_it_was_sent(web: Web) -> None:
+    web.post(f"{SERVICES}/services", json=SERVICE)
+    found = web.get(f"{SERVICES}/services/web").json()
+    spec, sent = found["spec"]["template"]["spec"], SERVICE["spec"]["template"]["spec"]
+
+    for name in ("containerConcurrency", "timeoutSeconds", "serviceAccountName", "volumes"):
+        assert spec[name] == sent[name]
+    container = spec["containers"][0]
+    for name in ("image", "ports", "volumeMounts", "startupProbe"):
+        assert container[name] == sent["containers"][0][name]
+    assert container["env"][1]["valueFrom"]["secretKeyRef"]["name"] == "projects/1/secrets/far"
+    assert found["metadata"]["labels"]["team"] == "a"
+    assert found["metadata"]["annotations"]["run.googleapis.com/ingress"] == "internal"
+    assert found["status"]["latestCreatedRevisionName"] == "web-blue"
+    assert found["status"]["conditions"][0]["type"] == "Ready"
+    assert found["spec"]["traffic"][0] == {"latestRevision": True, "percent": 100}
+
+
+def test_service_that_was_read_is_accepted_once(web: Web) -> None:
+    web.post(f"{SERVICES}/services", json=SERVICE)
+    found = web.get(f"{SERVICES}/services/web").json()
+    again = web.request("PUT", f"{SERVICES}/services/web", json=found).json()
+    stale = web.request("PUT", f"{SERVICES}/services/web", json=found)
+
+    assert again["spec"] == found["spec"]
+    assert stale.status_code == 409
+
+
+@pytest.mark.parametrize("collection", ["services", "revisions", "configurations", "routes"])
+def test_resources_of_a_service_are_listed_and_read(web: Web, collection: str) -> None:
+    web.post(f"{SERVICES}/services", json=SERVICE)
+    (listed,) = web.get(f"{SERVICES}/{collection}").json()["items"]
+    name = listed["metadata"]["name"]
+    (everywhere,) = web.get(f"/v1/projects/p/locations/-/{collection}").json()["items"]
+
+    assert name == ("web-blue" if collection == "revisions" else "web")
+    assert web.get(f"{SERVICES}/{collection}/{name}").json() == listed == everywhere
+    assert web.get(f"{SERVICES}/{collection}/missing").status_code == 404
+
+
+def test_job_is_created_changed_and_deleted(web: Web) -> None:
+    made = web.post(f"{JOBS}/jobs", json=JOB).json()
+    made["spec"]["template"]["spec"]["taskCount"] = 3
+    changed = web.request("PUT", f"{JOBS}/jobs/sim", json=made).json()
+    (listed,) = web.get(f"{JOBS}/jobs").json()["items"]
+    gone = web.request("DELETE", f"{JOBS}/jobs/sim").json()
+
+    spec = changed["spec"]["template"]["spec"]
+    assert (spec["taskCount"], spec["parallelism"]) == (3, 1)
+    assert spec["template"]["spec"]["timeoutSeconds"] == "30"
+    assert listed == changed
+    assert gone["status"] == "Success"
+    assert web.get(f"{JOBS}/jobs/sim").status_code == 404
+
+
+def test_execution_is_run_and_read_with_its_tasks() -> None:
+    bench = V1Bench()
+    web = bench.web
+    web.post(f"{JOBS}/jobs", json=JOB)
+    overrides = {"taskCount": 1, "timeoutSeconds": 9, "containerOverrides": [{"args": ["b"]}]}
+    made = web.post(f"{JOBS}/jobs/sim:run", json={"overrides": overrides}).json()
+    name = made["metadata"]["name"]
+    selector = {"labelSelector": "run.googleapis.com/job = sim"}
+    (listed,) = web.get(f"{JOBS}/executions", params=selector).json()["items"]
+    tasks = web.get(
+        f"{JOBS}/tasks", params={"labelSelector": f"run.googleapis.com/execution={name}"}
+    ).json()["items"]
+
+    assert made["spec"]["taskCount"] == 1
+    assert made["spec"]["template"]["spec"]["timeoutSeconds"] == "9"
+    assert listed["metadata"]["labels"]["run.googleapis.com/job"] == "sim"
+    assert [task["metadata"]["name"] for task in tasks] == [f"{name}-task0"]
+    assert web.get(f"{JOBS}/tasks/{name}-task0").json() == tasks[0]
+    assert web.get(f"{JOBS}/executions/{name}").status_code == 200
+
+
+def test_rights_are_those_of_version_2() -> None:
+    bench = V1Bench()
+    bench.guard.denied.add("run.services.create")
+
+    assert bench.web.post(f"{SERVICES}/services", json=SERVICE).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "message"),
+    [
+        ("/apis/serving.knative.dev/v1/namespaces/other/services", 404, "Project 'other'"),
+        ("/v1/projects/p/locations/mars/services", 404, "Location 'mars' is not emulated"),
+        ("/apis/domains.cloudrun.com/v1/namespaces/p/domainmappings", 501, "is not emulated"),
+    ],
+)
+def test_other_place_or_resource_is_refused(web: Web, path: str, status: int, message: str) -> None:
+    answer = web.get(path)
+
+    assert answer.status_code == status
+    assert message in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "message"),
+    [
+        ({"run.googleapis.com/vpc-access-connector": "c"}, "vpc-access-connector is not emulated"),
+        ({"run.googleapis.com/cloudsql-instances": "c"}, "cloudsql-instances is not emulated"),
+        ({"autoscaling.knative.dev/maxScale": "many"}, "'many'; it must be a whole number"),
+        ({"run.googleapis.com/sessionAffinity": "true"}, "session_affinity is not emulated"),
+    ],
+)
+def test_annotation_that_cannot_be_followed_is_named(
+    web: Web, annotations: dict[str, str], message: str
+) -> None:
+    template = {"metadata": {"annotations": annotations}, "spec": {"containers": [{"image": "i"}]}}
+    body = {"metadata": {"name": "web"}, "spec": {"template": template}}
+
+    assert message in web.post(f"{SERVICES}/services", json=body).json()["error"]["message"]
