@@ -114,12 +114,12 @@ def writes(path):
         return True
     except OSError:
         return False
-places = [folder / "input.json", folder / "fmu_model.fmu", folder / "new", pathlib.Path("/new")]
+places = [folder / "input.json", folder / "inputs/fmu_model.fmu", folder / "new", pathlib.Path("/new")]
 (folder / "seen").write_text(f"{seen} {[writes(place) for place in places]} {os.getuid() > 0}")
 """
     deployment.program(source)
 
-    own = ["fmu_model.fmu", "input.json"]
+    own = ["input.json", "inputs/fmu_model.fmu"]
     assert (bundle() / "seen").read_text() == f"{own} {[False, False, True, False]} True"
 
 

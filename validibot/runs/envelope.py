@@ -114,12 +114,12 @@ def _context(
 def _submitted_file(
     attempt: Attempt, validator: Validator, submission: Submission
 ) -> dict[str, Any]:
-    """Describe the submission; what lives in a row is written beside the envelope."""
+    """Describe the submission; what lives in a row is written below `inputs/`, which is purged."""
     port = next((port for port in validator.ports if "role" in port), _ANY_PORT)
     extension = PurePosixPath(submission.filename).suffix.lower()
     uri, version = submission.uri, submission.storage_version
     if submission.inline is not None:
-        uri = f"{attempt.bundle_uri}/{port['port_key']}{_UNSAFE.sub('', extension)}"
+        uri = f"{attempt.bundle_uri}/inputs/{port['port_key']}{_UNSAFE.sub('', extension)}"
         content = bytes(submission.inline)
         version = get_storage(uri).create(uri, content, mime_type=submission.mime_type).version
     return {

@@ -71,7 +71,7 @@ def test_input_envelope_describes_run_submission_and_callback(
         "mime_type": "application/vnd.fmi.fmu",
         "role": "fmu",
         "port_key": "fmu_model",
-        "uri": f"{attempt.bundle_uri}/fmu_model.fmu",
+        "uri": f"{attempt.bundle_uri}/inputs/fmu_model.fmu",
         "size_bytes": 2,
         "sha256": SHA256,
     }
@@ -171,7 +171,7 @@ def test_resources_are_copied_only_for_confined_validators(
     }
     content = get_storage(uri).read(resource["uri"], version=version, limit=9)
     assert content == b"EPW"
-    assert envelope["input_files"][0]["uri"] == f"{attempt.bundle_uri}/fmu_model.fmu"
+    assert envelope["input_files"][0]["uri"] == f"{attempt.bundle_uri}/inputs/fmu_model.fmu"
 
 
 def test_weather_of_run_replaces_that_of_its_step(provider: Provider, container_run: Run) -> None:
