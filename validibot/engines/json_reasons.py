@@ -1,12 +1,17 @@
 """Problems of JSON Schema in the user's words, with the reasons of failed alternatives.
 
+Small documents are listed by jsonschema-rs, large ones by the package jsonschema, whose messages
+quote values as Python does. So the words for both are those of jsonschema-rs, which quotes JSON.
+
 Both libraries report a failed `oneOf` or `anyOf` as one error with the errors of each branch. The
 branch that the author most probably meant comes first. Depth and number of the reasons are bounded.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import groupby, islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jsonschema
 import jsonschema_rs
@@ -21,14 +26,32 @@ _MAX_COMPARED = 100
 # Libraries quote the whole value at the start of a message.
 _MAX_QUOTED = 300
 _ALTERNATIVES = ("oneOf", "anyOf")
+# Messages of these name properties and numbers only.
+_WITHOUT_VALUES = {"additionalProperties", "unevaluatedProperties", "minContains", "maxContains"}
+_REQUIRED, _MORE_ITEMS = "{name} is a required property", "{value} has more items than allowed"
+_SENTENCES = {
+    "None": "False schema does not allow {value}",
+    "not": "{expected} is not allowed for {value}",
+    "contains": "None of {value} are valid under the given schema",
+    "items": _MORE_ITEMS,
+    "unevaluatedItems": _MORE_ITEMS,
+    "required": _REQUIRED,
+    "dependentRequired": _REQUIRED,
+    "dependencies": _REQUIRED,
+    "oneOf": "{value} is not valid under any of the schemas listed in the 'oneOf' keyword",
+    "anyOf": "{value} is not valid under any of the schemas listed in the 'anyOf' keyword",
+    "several of oneOf": "{value} is valid under more than one of the schemas listed in the 'oneOf' keyword",
+}
+_DRAFT_4 = "http://json-schema.org/draft-04/schema#"
+_DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 # A value that fails one of these is of another kind than the branch describes.
 _KINDS = frozenset({"type", "const", "constant", "enum", "falseSchema", "required"})
 
 
 class Reason(NamedTuple):
-    """An error: message, keyword, path in the document, and the errors of each branch."""
+    """An error: its words, keyword, path in the document, and the errors of each branch."""
 
-    message: str
+    words: Callable[[], str]
     keyword: str
     path: Sequence[str | int]
     branches: Sequence[tuple[int, Sequence["Reason"]]] = ()
@@ -42,7 +65,7 @@ def from_compiled(error: jsonschema_rs.ValidationError, depth: int = 0) -> Reaso
         for number, errors in enumerate(islice(context, _MAX_COMPARED), start=1)
         if depth < MAX_DEPTH
     ]
-    return Reason(error.message, error.kind.name, error.instance_path, branches)
+    return Reason(lambda: error.message, error.kind.name, error.instance_path, branches)
 
 
 def from_listed(error: jsonschema.ValidationError, depth: int = 0) -> Reason:
@@ -54,13 +77,59 @@ def from_listed(error: jsonschema.ValidationError, depth: int = 0) -> Reason:
         if isinstance(number, int)
     ]
     keyword = str(error.validator or "falseSchema")
-    return Reason(error.message, keyword, list(error.absolute_path), branches)
+    return Reason(partial(_words, error), keyword, list(error.absolute_path), branches)
+
+
+def _words(error: jsonschema.ValidationError) -> str:
+    """Return the message of an error of the package jsonschema, with its values as JSON."""
+    keyword, message, expected = str(error.validator), error.message, error.validator_value
+    if keyword in _WITHOUT_VALUES or message.startswith("Too "):
+        return str(message)
+    if " is valid under each of " in message:
+        keyword = f"several of {keyword}"
+    if sentence := _SENTENCES.get(keyword):
+        names = _names(expected) if "{name}" in sentence else []
+        return sentence.format(
+            value=_quoted(error.instance),
+            expected=_quoted(expected) if "{expected}" in sentence else "",
+            name=_quoted(next((name for name in names if message.startswith(repr(name))), "")),
+        )
+    return _words_of_keyword(error, keyword)
+
+
+def _words_of_keyword(error: jsonschema.ValidationError, keyword: str) -> str:
+    """Return the message of jsonschema-rs about a keyword that holds no schemas."""
+    around = error.schema if isinstance(error.schema, dict) else {}
+    schema = {keyword: error.validator_value}
+    if isinstance(around.get(f"exclusive{keyword.title()}"), bool):
+        schema |= {"$schema": _DRAFT_4, f"exclusive{keyword.title()}": True}
+    elif keyword == "additionalItems":
+        schema |= {"$schema": _DRAFT_7, "items": [True] * len(around.get("items", []))}
+    try:
+        validator = jsonschema_rs.validator_for(schema, validate_formats=True)
+        return str(next(iter(validator.iter_errors(error.instance))).message)
+    except (ValueError, StopIteration):
+        expected = _quoted(error.validator_value)
+        return f"{_quoted(error.instance)} does not match `{keyword}`: {expected}"
+
+
+def _names(value: Any) -> Iterable[str]:
+    """Return the names of properties that a keyword requires."""
+    if isinstance(value, dict):
+        return [name for names in value.values() if isinstance(names, list) for name in names]
+    return value if isinstance(value, list) else []
+
+
+def _quoted(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def describe(reason: Reason) -> str:
     """Return the message of an error; a failed alternative says why each branch failed."""
     if reason.keyword not in _ALTERNATIVES or not reason.branches:
-        return _shortened(reason.message)
+        return _shortened(reason.words())
+    if not all(errors for _, errors in reason.branches):  # a branch that matches is one too many
+        return _shortened(reason.words())
     branches = sorted(reason.branches, key=lambda branch: _distance(branch[1], reason.path))
     shown = [
         f"branch {number}: {_reasons(errors, reason.path)}"
@@ -98,7 +167,7 @@ def _distance(errors: Sequence[Reason], parent: Sequence[str | int]) -> tuple[in
 def _shortened(message: str) -> str:
     """Return a message with a long quoted value cut in the middle, so that the reason is kept."""
     if len(message) <= 2 * _MAX_QUOTED:
-        return message
+        return str(message)
     return f"{message[:_MAX_QUOTED]}…{message[-_MAX_QUOTED:]}"
 
 

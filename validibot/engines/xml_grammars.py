@@ -34,6 +34,36 @@ _SLOW_PATTERN = re.compile(
 )
 _LARGE_COUNT = re.compile(r"""(?:max|min)Occurs\s*=\s*["'](\d{3,})["']""")
 _MANY_PARTICLES = 100
+# The first one that fits counts. Names of XSD are those of the validation rules in XML Schema Part 1
+# and 2 (appendix C), as far as libxml2 has them.
+_CODES = tuple(
+    (re.compile(pattern), f"xml.{name}")
+    for pattern, name in (
+        (r"SCHEMAV_CVC_ELT_1|DTD_(UNKNOWN_ELEM|ROOT_NAME)", "unknown_element"),
+        (r"SCHEMAV_ELEMENT_CONTENT|SCHEMAV_CVC_COMPLEX_TYPE_2_4", "unexpected_element"),
+        (r"RELAXNG_ERR_(ELEM\w+|NOELEM|EXTRACONTENT|INTEREXTRA|INTERSEQ)", "unexpected_element"),
+        (r"DTD_(CONTENT_MODEL|INVALID_CHILD|CONTENT_ERROR)", "unexpected_element"),
+        (r"SCHEMAV_CVC_COMPLEX_TYPE_3_2_\d|SCHEMAV_CVC_WILDCARD", "unexpected_attribute"),
+        (r"RELAXNG_ERR_(INVALIDATTR|ATTRWRONGNS|ATTREXTRANS|ATTRNAME)", "unexpected_attribute"),
+        (r"DTD_UNKNOWN_ATTRIBUTE", "unexpected_attribute"),
+        (r"SCHEMAV_CVC_COMPLEX_TYPE_4|DTD_MISSING_ATTRIBUTE", "missing_attribute"),
+        (r"SCHEMAV_CVC_(COMPLEX_TYPE_2_[123]|TYPE_3_1_2|ELT_3_2_1)", "unexpected_content"),
+        (
+            r"DTD_NOT_(EMPTY|PCDATA)|RELAXNG_ERR_(NOTELEM|TEXTWRONG|CONTENTVALID)",
+            "unexpected_content",
+        ),
+        (r"SCHEMAV_CVC_PATTERN_VALID", "pattern"),
+        (r"SCHEMAV_CVC_ENUMERATION_VALID", "enumeration"),
+        (r"SCHEMAV_CVC_(MIN|MAX)?LENGTH_VALID", "length"),
+        (r"SCHEMAV_CVC_(MIN|MAX)(INCLUSIVE|EXCLUSIVE)_VALID", "range"),
+        (r"SCHEMAV_CVC_(TOTAL|FRACTION)DIGITS_VALID", "digits"),
+        (r"SCHEMAV_CVC_IDC|DTD_(UNKNOWN_ID|ID_REDEFINED|MULTIPLE_ID)", "identity"),
+        (r"SCHEMAV_CVC_(AU|ATTRIBUTE_4|ELT_5_2_2_\w+)", "fixed_value"),
+        (r"SCHEMAV_CVC_(DATATYPE_VALID_\w+|ATTRIBUTE_[123]|FACET_VALID)|SCHEMAV_VALUE", "value"),
+        (r"RELAXNG_ERR_(VALUE|VALUENOELEM|DATATYPE|TYPE\w*|ATTRVALID|LIST\w*|VALELEM)", "value"),
+        (r"DTD_(ATTRIBUTE_VALUE|NOTATION_VALUE|XMLID_VALUE)", "value"),
+    )
+)
 
 
 class CompiledSchema:
@@ -158,10 +188,15 @@ def _invalid(error: Exception, documents: XsdDocuments | None = None) -> str:
     return f"The schema is invalid{where}: {in_words(entry.message)}{line}"
 
 
+def code_of(rule: str) -> str:
+    """Return our code for a rule by its name in libxml2, which differs for each kind of schema."""
+    return next((code for pattern, code in _CODES if pattern.fullmatch(rule)), "xml.schema")
+
+
 def _problem(entry: Any) -> DocumentProblem:
     return DocumentProblem(
         in_words(entry.message),
-        code=entry.type_name,
+        code=code_of(entry.type_name or ""),
         path=entry.path or "",
         line=entry.line or None,
         column=entry.column or None,

@@ -60,7 +60,7 @@ def test_error_has_code_path_and_line() -> None:
 
     assert (first.line, first.path) == (2, "/list/n")
     assert "'x' is not a valid value" in first.message
-    assert (second.code, second.line, second.path) == ("SCHEMAV_ELEMENT_CONTENT", 3, "/list/m")
+    assert (second.code, second.line, second.path) == ("xml.unexpected_element", 3, "/list/m")
 
 
 @pytest.mark.parametrize(("content", "code"), REFUSED.values(), ids=REFUSED)
@@ -134,3 +134,62 @@ def test_depth_error_names_limit() -> None:
     (problem,) = check(b"<n>" * 10_000 + b"</n>" * 10_000).problems
 
     assert problem.message == "The document cannot be read: it is nested deeper than 256 levels."
+
+
+RULES_XSD = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"><xs:element name="a">
+<xs:complexType><xs:sequence><xs:element name="b" minOccurs="0" maxOccurs="9"><xs:complexType>
+<xs:attribute name="n" type="xs:int" use="required"/><xs:attribute name="v" fixed="1"/>
+<xs:attribute name="c"><xs:simpleType><xs:restriction base="xs:string"><xs:pattern value="x+"/>
+</xs:restriction></xs:simpleType></xs:attribute>
+<xs:attribute name="e"><xs:simpleType><xs:restriction base="xs:string"><xs:enumeration value="x"/>
+</xs:restriction></xs:simpleType></xs:attribute>
+<xs:attribute name="l"><xs:simpleType><xs:restriction base="xs:string"><xs:maxLength value="1"/>
+</xs:restriction></xs:simpleType></xs:attribute>
+<xs:attribute name="r"><xs:simpleType><xs:restriction base="xs:int"><xs:maxInclusive value="1"/>
+</xs:restriction></xs:simpleType></xs:attribute>
+<xs:attribute name="d"><xs:simpleType><xs:restriction base="xs:decimal"><xs:totalDigits value="1"/>
+</xs:restriction></xs:simpleType></xs:attribute>
+</xs:complexType></xs:element></xs:sequence></xs:complexType>
+<xs:unique name="u"><xs:selector xpath="b"/><xs:field xpath="@n"/></xs:unique></xs:element></xs:schema>"""
+RULES_RNG = """<element name="a" xmlns="http://relaxng.org/ns/structure/1.0"
+datatypeLibrary="http://www.w3.org/2001/XMLSchema-datatypes"><attribute name="n">
+<data type="int"/></attribute><zeroOrMore><element name="b"><empty/></element></zeroOrMore>
+</element>"""
+RULES_DTD = """<!ELEMENT a (b*)><!ELEMENT b EMPTY><!ATTLIST b n ID #REQUIRED e (x|y) "x">"""
+
+
+@pytest.mark.parametrize(
+    ("schema", "document", "code"),
+    [
+        (RULES_XSD, "<z/>", "xml.unknown_element"),
+        (RULES_XSD, "<a><z/></a>", "xml.unexpected_element"),
+        (RULES_XSD, "<a><b n='1' z='1'/></a>", "xml.unexpected_attribute"),
+        (RULES_XSD, "<a><b/></a>", "xml.missing_attribute"),
+        (RULES_XSD, "<a><b n='1'>text</b></a>", "xml.unexpected_content"),
+        (RULES_XSD, "<a><b n='x'/></a>", "xml.value"),
+        (RULES_XSD, "<a><b n='1' v='2'/></a>", "xml.fixed_value"),
+        (RULES_XSD, "<a><b n='1' c='y'/></a>", "xml.pattern"),
+        (RULES_XSD, "<a><b n='1' e='y'/></a>", "xml.enumeration"),
+        (RULES_XSD, "<a><b n='1' l='yy'/></a>", "xml.length"),
+        (RULES_XSD, "<a><b n='1' r='2'/></a>", "xml.range"),
+        (RULES_XSD, "<a><b n='1' d='22'/></a>", "xml.digits"),
+        (RULES_XSD, "<a><b n='1'/><b n='1'/></a>", "xml.identity"),
+        (RULES_RNG, "<a n='1'><z/></a>", "xml.unexpected_element"),
+        (RULES_RNG, "<a n='1' z='1'/>", "xml.unexpected_attribute"),
+        (RULES_RNG, "<a n='x'/>", "xml.value"),
+        (RULES_DTD, "<z/>", "xml.unknown_element"),
+        (RULES_DTD, "<a><a/></a>", "xml.unexpected_element"),
+        (RULES_DTD, "<a><b n='i' z='1'/></a>", "xml.unexpected_attribute"),
+        (RULES_DTD, "<a><b/></a>", "xml.missing_attribute"),
+        (RULES_DTD, "<a><b n='i'>text</b></a>", "xml.unexpected_content"),
+        (RULES_DTD, "<a><b n='i' e='z'/></a>", "xml.value"),
+        (RULES_DTD, "<a><b n='i'/><b n='i'/></a>", "xml.identity"),
+    ],
+)
+def test_code_of_broken_rule_is_the_same_in_each_language(
+    schema: str, document: str, code: str
+) -> None:
+    codes = {problem.code for problem in check(document.encode(), schema).problems}
+
+    assert code in codes
+    assert "xml.schema" not in codes
