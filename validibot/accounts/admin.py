@@ -5,8 +5,17 @@ from typing import ClassVar
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
+from django.http import HttpRequest
 
-from validibot.accounts.models import ApiKey, Membership, Organisation, Project, User
+from validibot.accounts.models import (
+    ApiKey,
+    Invitation,
+    Membership,
+    Organisation,
+    Project,
+    User,
+    WorkflowGrant,
+)
 
 # The one way to sign in: with its limits on tries, and only with a verified address.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -33,14 +42,15 @@ class MembershipInline(admin.TabularInline[Membership, Organisation]):
 
 @admin.register(Organisation)
 class OrganisationAdmin(admin.ModelAdmin[Organisation]):
-    list_display = ("name", "slug", "personal_owner", "created_at")
+    list_display = ("name", "slug", "personal_owner", "data_region", "created_at")
+    list_filter = ("data_region",)
     search_fields = ("name", "slug")
     inlines: ClassVar = [MembershipInline]
 
 
 @admin.register(Project)
 class ProjectAdmin(admin.ModelAdmin[Project]):
-    list_display = ("name", "organisation", "slug")
+    list_display = ("name", "organisation", "slug", "is_default")
     search_fields = ("name", "slug")
 
 
@@ -48,6 +58,49 @@ class ProjectAdmin(admin.ModelAdmin[Project]):
 class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
     """Keys can be looked at and revoked here, never read."""
 
-    list_display = ("name", "public_id", "user", "expires_at", "revoked_at", "last_used_at")
-    readonly_fields = ("user", "public_id", "created_at", "last_used_at")
+    list_display = (
+        "name",
+        "public_id",
+        "user",
+        "scopes",
+        "expires_at",
+        "revoked_at",
+        "last_used_at",
+    )
+    readonly_fields = ("user", "public_id", "scopes", "created_at", "last_used_at")
     exclude = ("digest",)
+
+
+@admin.register(Invitation)
+class InvitationAdmin(admin.ModelAdmin[Invitation]):
+    """Read-only admin of invitations, for support."""
+
+    list_display = (
+        "email",
+        "organisation",
+        "role",
+        "sent_at",
+        "expires_at",
+        "accepted_at",
+        "revoked_at",
+    )
+    search_fields = ("email", "organisation__name")
+    fields = readonly_fields = (
+        *("organisation", "email", "role", "workflows", "access", "invited_by", "sent_at"),
+        *("expires_at", "accepted_at", "accepted_by", "revoked_at"),
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Invitation | None = None) -> bool:
+        return False
+
+
+@admin.register(WorkflowGrant)
+class WorkflowGrantAdmin(admin.ModelAdmin[WorkflowGrant]):
+    """Admin of what guests may see, for support."""
+
+    list_display = ("user", "organisation", "workflow", "access", "created_at")
+    search_fields = ("user__email", "organisation__name", "workflow")
+    autocomplete_fields = ("user", "organisation")

@@ -20,7 +20,7 @@ from validibot.api.documents import ListPage, respond
 from validibot.core.problems import ApiError
 from validibot.runs.models import Finding, Run
 from validibot.runs.states import RunStatus
-from validibot.workflows.models import Severity
+from validibot.workflows.models import Severity, Workflow
 
 
 class PathCursorPagination(CursorPagination):
@@ -92,10 +92,10 @@ def filter_runs(runs: QuerySet[Run], parameters: Mapping[str, str]) -> QuerySet[
         if status not in RunStatus.values:
             raise _invalid("status", status, f"one of {', '.join(RunStatus.values)}")
         runs = runs.filter(status=status)
-    if workflow := parameters.get("workflow"):
-        if "\x00" in workflow:
-            raise _invalid("workflow", workflow, "a workflow's slug")
+    if workflow := _slug(parameters, "workflow"):
         runs = runs.filter(workflow__slug=workflow)
+    if project := _slug(parameters, "project"):
+        runs = runs.filter(workflow__project__slug=project)
     if after := _day(parameters, "after"):
         runs = runs.filter(created_at__gte=after)
     if before := _day(parameters, "before"):
@@ -124,6 +124,21 @@ def choice(request: Request, name: str, allowed: Sequence[str]) -> str:
     value: str = request.query_params.get(name, "")
     if value and value not in allowed:
         raise _invalid(name, value, f"one of {', '.join(allowed)}")
+    return value
+
+
+def filter_workflows(
+    workflows: QuerySet[Workflow], parameters: Mapping[str, str]
+) -> QuerySet[Workflow]:
+    """Return the workflows that the query parameters select. Raises ApiError."""
+    project = _slug(parameters, "project")
+    return workflows.filter(project__slug=project) if project else workflows
+
+
+def _slug(parameters: Mapping[str, str], name: str) -> str:
+    value = parameters.get(name, "")
+    if "\x00" in value:
+        raise _invalid(name, value, f"a {name}'s slug")
     return value
 
 

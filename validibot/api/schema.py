@@ -31,6 +31,7 @@ PAGE = [
 RUN_FILTERS = [
     OpenApiParameter("status", str, enum=list(RunStatus.values)),
     OpenApiParameter("workflow", str, description="A workflow's slug."),
+    PROJECT,
     OpenApiParameter("after", dt.date, description="Created on this day or later (UTC)."),
     OpenApiParameter("before", dt.date, description="Created before this day (UTC)."),
 ]

@@ -18,6 +18,7 @@ from validibot.api.lists import (
     choice,
     filter_findings,
     filter_runs,
+    filter_workflows,
     query_number,
 )
 from validibot.core.downloads import attachment, streamed, whole
@@ -72,12 +73,14 @@ class WorkflowsView(APIView):
 
     @extend_schema(
         operation_id="list_workflows",
-        parameters=schema.PAGE,
+        parameters=[schema.PROJECT, *schema.PAGE],
         responses=schema.answers(documents.WorkflowPage),
     )
     def get(self, request: Request, org: str) -> HttpResponse:
         scope = _scope(request, org, "workflow.view")
-        workflows = visible_workflows(scope).select_related("organisation", "project")
+        workflows = filter_workflows(visible_workflows(scope), request.query_params).select_related(
+            "organisation", "project"
+        )
         pages = PathCursorPagination(workflows, "name", "pk")
         return pages.answer(request, documents.WorkflowSummary.of, documents.WorkflowPage)
 

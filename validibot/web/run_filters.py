@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from validibot.accounts.scope import Scope
 from validibot.runs.models import Run
 from validibot.runs.states import ErrorCategory, RunStatus
-from validibot.workflows.select import visible_workflows
+from validibot.workflows.select import visible_projects, visible_workflows
 
 _RESULTS = (
     ("unfinished", _("Not finished")),
@@ -21,12 +21,21 @@ _RESULTS = (
     ("timed_out", _("Timed out")),
 )
 
+_LOOKUPS = {
+    "workflow": "workflow__slug",
+    "project": "workflow__project__slug",
+    "source": "source",
+    "after": "created_at__date__gte",
+    "before": "created_at__date__lt",
+}
+
 
 class RunFilters(forms.Form):
     """Limits of the list of runs; a field that cannot be used is reported and left out."""
 
     text = forms.CharField(label=_("File or name"), max_length=200, required=False)
     workflow = forms.ChoiceField(label=_("Workflow"), required=False)
+    project = forms.ChoiceField(label=_("Project"), required=False)
     result = forms.ChoiceField(
         label=_("Result"), choices=[("", _("Every result")), *_RESULTS], required=False
     )
@@ -52,6 +61,8 @@ class RunFilters(forms.Form):
         self._user = scope.user
         slugs = visible_workflows(scope).values_list("slug", "name")
         self.fields["workflow"].choices = [("", _("Every workflow")), *slugs]  # type: ignore[attr-defined]
+        projects = visible_projects(scope).values_list("slug", "name")
+        self.fields["project"].choices = [("", _("Every project")), *projects]  # type: ignore[attr-defined]
 
     @property
     def in_use(self) -> bool:
@@ -65,18 +76,13 @@ class RunFilters(forms.Form):
             runs = runs.filter(
                 Q(submission__filename__icontains=text) | Q(submission__name__icontains=text)
             )
-        if workflow := chosen.get("workflow"):
-            runs = runs.filter(workflow__slug=workflow)
+        for name, lookup in _LOOKUPS.items():
+            if value := chosen.get(name):
+                runs = runs.filter(**{lookup: value})
         if result := chosen.get("result"):
             runs = runs.filter(_with_result(result))
         if chosen.get("person"):
             runs = runs.filter(user=self._user)
-        if source := chosen.get("source"):
-            runs = runs.filter(source=source)
-        if after := chosen.get("after"):
-            runs = runs.filter(created_at__date__gte=after)
-        if before := chosen.get("before"):
-            runs = runs.filter(created_at__date__lt=before)
         return runs
 
     def _chosen(self) -> dict[str, Any]:

@@ -6,8 +6,11 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from validibot.accounts.models import Project
 from validibot.accounts.scope import Scope
 from validibot.runs.access import NotAdmitted, check_runnable
 from validibot.runs.backends import get_backend
@@ -27,6 +30,7 @@ from validibot.workflows.select import (
     enabled_steps,
     find_visible_workflow,
     takes_further_files,
+    visible_projects,
     visible_workflows,
 )
 
@@ -41,16 +45,38 @@ def workflows(request: HttpRequest, scope: Scope) -> HttpResponse:
     archived = archived_workflows(scope.organisation) if may_edit else Workflow.objects.none()
     shows_archived = may_edit and request.GET.get("archived") == "1"
     shown = archived if shows_archived else visible_workflows(scope)
+    projects = list(visible_projects(scope))
+    project = next((each for each in projects if each.slug == request.GET.get("project")), None)
+    if project:
+        shown = shown.filter(project=project)
     return page(
         request,
         scope,
         "workflows.html",
-        workflows=shown.prefetch_related("steps__validator"),
+        workflows=shown.select_related("project").prefetch_related("steps__validator"),
+        project=project,
+        project_tabs=_project_tabs(scope, projects, project),
         may_edit=may_edit,
         shows_archived=shows_archived,
         has_archived=may_edit and archived.exists(),
         runs=listed_runs(scope)[:LATEST_RUNS],
     )
+
+
+def _project_tabs(
+    scope: Scope, projects: list[Project], current: Project | None
+) -> list[dict[str, object]]:
+    """Return the tabs that filter the list by project; none where there is nothing to choose."""
+    if len(projects) < 2:
+        return []
+    url = reverse("workflows", args=[scope.organisation.slug])
+    tabs: list[dict[str, object]] = [
+        {"url": url, "text": _("All projects"), "is_current": current is None}
+    ]
+    return tabs + [
+        {"url": f"{url}?project={each.slug}", "text": each.name, "is_current": each == current}
+        for each in projects
+    ]
 
 
 @member

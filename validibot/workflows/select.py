@@ -20,7 +20,7 @@ from django.db.models import (
     prefetch_related_objects,
 )
 
-from validibot.accounts.models import Organisation
+from validibot.accounts.models import Organisation, Project
 from validibot.accounts.scope import Scope
 from validibot.workflows.models import Step, Workflow, latest_versions
 
@@ -41,6 +41,14 @@ def visible_workflows(scope: Scope) -> QuerySet[Workflow]:
     if scope.workflows is not None:
         active = active.filter(slug__in=scope.workflows)
     return latest_versions(active)
+
+
+def visible_projects(scope: Scope) -> QuerySet[Project]:
+    """Return the projects of the organisation; a guest sees those of the granted workflows."""
+    projects = Project.objects.filter(organisation=scope.organisation)
+    if scope.workflows is None:
+        return projects
+    return projects.filter(pk__in=visible_workflows(scope).values("project"))
 
 
 def find_visible_workflow(scope: Scope, ident: str, **choice: Any) -> Workflow:

@@ -11,6 +11,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
 from validibot.accounts.models import Organisation, Project
+from validibot.accounts.projects import default_project
 from validibot.web.forms import CodeArea
 from validibot.workflows import rules
 from validibot.workflows.models import Workflow
@@ -55,6 +56,7 @@ class WorkflowForm(RevisionForm):
         super().__init__(*args, **kwargs)
         projects = Project.objects.filter(organisation=organisation).order_by("name")
         self.fields["project"].queryset = projects  # type: ignore[attr-defined]
+        self.fields["project"].initial = default_project(organisation)
 
     @staticmethod
     def values_of(workflow: Workflow) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from tests.factories import (
     MembershipFactory,
     OrganisationFactory,
+    ProjectFactory,
     RunFactory,
     UserFactory,
     WorkflowFactory,
@@ -261,6 +262,32 @@ def test_project_page_creates_edits_and_deletes(client: Client, owner: Membershi
     assert list(Project.objects.values_list("name", "colour", "is_default")) == [
         ("Towers", "blue", True)
     ]
+
+
+def test_workflows_and_runs_are_filtered_by_project(client: Client, owner: Membership) -> None:
+    for name in ("homes", "offices"):
+        project = ProjectFactory.create(organisation=owner.organisation, name=name, slug=name)
+        workflow = WorkflowFactory.create(
+            organisation=owner.organisation, project=project, name=f"Check {name}"
+        )
+        RunFactory.create(workflow=workflow, submission__filename=f"{name}.json")
+    _key, text = api_keys.issue(owner.user, "test")
+    headers = {"Authorization": f"Bearer {text}"}
+    listed = _text(client.get("/app/orgs/acme/workflows/?project=homes"))
+    listed = listed[: listed.index("Latest runs")]
+    runs = _text(client.get("/app/orgs/acme/runs/?project=homes"))
+    documents = client.get("/api/v1/orgs/acme/workflows/?project=homes", headers=headers).json()
+    of_runs = client.get("/api/v1/orgs/acme/runs/?project=homes", headers=headers).json()
+
+    assert "Check homes" in listed
+    assert "Check offices" not in listed
+    assert "homes.json" in runs
+    assert "offices.json" not in runs
+    assert [each["project"] for each in documents["results"]] == ["homes"]
+    assert len(of_runs["results"]) == 1
+    assert (
+        client.get("/api/v1/orgs/acme/workflows/?project=%00", headers=headers).status_code == 400
+    )
 
 
 def test_new_key_is_shown_once_with_working_commands(client: Client, owner: Membership) -> None:
