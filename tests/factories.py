@@ -18,7 +18,15 @@ from factory.declarations import (
 )
 from factory.django import DjangoModelFactory, Password
 
-from validibot.accounts.models import ApiKey, Membership, Organisation, Project, Role, User
+from validibot.accounts.models import (
+    ApiKey,
+    Invitation,
+    Membership,
+    Organisation,
+    Project,
+    Role,
+    User,
+)
 from validibot.runs.models import (
     Artifact,
     Attempt,
@@ -66,6 +74,20 @@ class ProjectFactory(DjangoModelFactory[Project]):
     organisation = SubFactory(OrganisationFactory)
     name = Sequence(lambda n: f"Project {n}")
     slug = Sequence(lambda n: f"project-{n}")
+
+
+class InvitationFactory(DjangoModelFactory[Invitation]):
+    """A row that no link fits; `invitations.invite` makes usable ones."""
+
+    class Meta:
+        model = Invitation
+
+    organisation = SubFactory(OrganisationFactory)
+    email = Sequence(lambda n: f"invited{n}@example.org")
+    role = Role.VIEWER
+    invited_by = SubFactory(UserFactory)
+    token_digest = Sequence(lambda n: f"{n:064x}")
+    expires_at = LazyFunction(lambda: timezone.now() + dt.timedelta(days=1))
 
 
 class ApiKeyFactory(DjangoModelFactory[ApiKey]):

@@ -19,6 +19,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from devenv.secrets import OIDC_CLIENT_SECRET, Secrets
+from tests.factories import InvitationFactory
 from tests.ports import on_free_ports
 from tests.waiting import until
 from validibot.accounts.models import Organisation, User
@@ -184,6 +185,8 @@ def test_sign_up_by_provider_obeys_site_settings(
     provider: LocalProvider, setting: SignUp, invited: str, accounts: int
 ) -> None:
     SiteSettings.objects.create(sign_up=setting)
+    if invited:
+        InvitationFactory.create(invited_by=None, email=invited)
     browser = Client()
     session = browser.session
     session["invited_email"] = invited

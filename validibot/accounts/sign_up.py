@@ -4,8 +4,11 @@ The page of an invitation calls `remember_invitation`, after it has verified the
 this browser may sign up with the invited address, and only with it: one link makes one account.
 """
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
+from validibot.accounts.models import Invitation
 from validibot.core.models import SignUp, SiteSettings
 
 _INVITED = "invited_email"
@@ -17,8 +20,15 @@ def remember_invitation(request: HttpRequest, email: str) -> None:
 
 
 def invited_email(request: HttpRequest) -> str:
-    """Return the address that this browser was invited with, "" if it was not."""
-    return str(request.session.get(_INVITED, ""))
+    """Return the address that this browser was invited with, "" if it was not, or is no longer."""
+    email = str(request.session.get(_INVITED, ""))
+    return email if email and _opened(email).exists() else ""
+
+
+def _opened(email: str) -> "QuerySet[Invitation]":
+    return Invitation.objects.filter(
+        email=email, accepted_at=None, revoked_at=None, expires_at__gt=timezone.now()
+    )
 
 
 def is_open(request: HttpRequest) -> bool:

@@ -3,8 +3,9 @@
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from tests.factories import UserFactory
+from tests.factories import InvitationFactory, UserFactory
 from validibot.accounts.models import User
 from validibot.core.models import SignUp, SiteSettings
 
@@ -53,12 +54,23 @@ def test_closed_signup_refuses_invited_address() -> None:
 
 @pytest.mark.parametrize(("email", "accounts"), [("Ann@example.org", 1), ("bob@example.org", 0)])
 def test_invitation_lets_only_its_address_sign_up(email: str, accounts: int) -> None:
+    InvitationFactory.create(invited_by=None, email="ann@example.org")
     SiteSettings.objects.create(sign_up=SignUp.INVITATION)
 
     shown = _sign_up(_invited("ann@example.org"), email)
 
     assert User.objects.count() == accounts
     assert ("You were invited as ann@example.org" in shown) == (not accounts)
+
+
+@pytest.mark.parametrize("ended", ["revoked_at", "accepted_at", "expires_at"])
+def test_ended_invitation_does_not_open_sign_up(ended: str) -> None:
+    SiteSettings.objects.create(sign_up=SignUp.INVITATION)
+    InvitationFactory.create(invited_by=None, email="ann@example.org", **{ended: timezone.now()})
+
+    _sign_up(_invited("ann@example.org"), "ann@example.org")
+
+    assert not User.objects.exists()
 
 
 def test_banner_is_escaped_on_every_page() -> None:
