@@ -25,7 +25,8 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _DEPTH_CHANGE = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 # Every digit becomes 0 and E becomes e, which makes the search for huge numbers fast.
 _DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
-_HUGE_NUMBERS = (b"0" * 300, b"e000", b"e+000")
+# With an exponent of two digits, fewer than 200 digits stay below the largest double, 1.8e308.
+_HUGE_NUMBERS = (b"0" * 200, b"e000", b"e+000")
 _BLANKS = " \t\r\n"
 _read_value = json.JSONDecoder().raw_decode
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")

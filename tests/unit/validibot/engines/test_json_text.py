@@ -1,9 +1,14 @@
 """Reading of JSON documents from outside."""
 
+import json
+import math
+from typing import Any
+
 import pytest
+from hypothesis import given, strategies as st
 
 from validibot.engines import BadDocument, DocumentProblem
-from validibot.engines.json_text import MAX_BYTES, parse_json
+from validibot.engines.json_text import MAX_BYTES, depth_of, parse_json
 
 REFUSED = {
     "empty": (b"", "document.empty"),
@@ -18,6 +23,7 @@ REFUSED = {
     "not a number": (b"[NaN]", "json.invalid"),
     "infinity": (b"[-Infinity]", "json.invalid"),
     "number beyond a double": (b"[1e999]", "json.invalid"),
+    "250 digits with an exponent of two digits": (b"1" * 250 + b"e99", "json.invalid"),
     "long number beyond a double": (b"9" * 400 + b".0", "json.invalid"),
     "number of too many digits": (b"9" * 5000, "json.invalid"),
     "half of a surrogate pair": (b'["\\ud800"]', "json.invalid"),
@@ -99,3 +105,39 @@ def test_wide_document_is_accepted() -> None:
 
 def test_surrogate_pair_is_one_character() -> None:
     assert parse_json(b'"\\ud83d\\ude00"') == "\U0001f600"
+
+
+_NUMBERS = st.from_regex(
+    r"-?(0|[1-9][0-9]{0,5}|1{190,320})(\.[0-9]{1,3})?([eE][+-]?[0-9]{1,4})?", fullmatch=True
+)
+
+
+@given(_NUMBERS)
+def test_number_is_refused_exactly_if_it_is_no_finite_double(text: str) -> None:
+    expected: int | float = json.loads(text)
+
+    if isinstance(expected, float) and math.isinf(expected):
+        with pytest.raises(BadDocument):
+            parse_json(text.encode())
+    else:
+        assert parse_json(text.encode()) == expected
+
+
+def _depth(value: Any) -> int:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return int(isinstance(value, dict | list)) + max(map(_depth, items), default=0)
+
+
+_VALUES = st.recursive(
+    st.integers() | st.text(alphabet='[]{}"\\,a', max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text('[]{}"\\', max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(_VALUES)
+def test_depth_equals_that_of_parsed_value(value: Any) -> None:
+    assert depth_of(json.dumps(value).encode()) == _depth(value)
