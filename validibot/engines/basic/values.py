@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from validibot.engines.basic.documents import XmlElement
+from validibot.engines.basic.documents import XmlElement, XmlText
 
 _SHOWN = 80
 _NUMBER = re.compile(r"[-+]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][-+]?\d{1,3})?")
@@ -24,10 +24,11 @@ class Unfit(ValueError):
 
 
 def plain(value: Any) -> Any:
-    """Return the text of an element that has no children, any other value as it is."""
+    """Return the plain text of an element without children, any other value as it is."""
     if isinstance(value, XmlElement) and not value.has_children:
         return value.text
-    return value
+    # The libraries that match patterns and formats take no subclass.
+    return str(value) if isinstance(value, XmlText) else value
 
 
 def is_blank(value: Any) -> bool:

@@ -119,6 +119,8 @@ def test_paths_of_xml_ignore_prefixes_and_know_attributes() -> None:
     rules = [
         rule("cbc:ID", "equals", 7),
         rule("ID.@scheme", "equals", "x"),
+        rule("Total", "pattern", "[0-9]"),
+        rule("Line[0].Amount", "pattern", "[0-9]+"),
         rule("Line.Amount", "sum", 4.5),
         rule("Line", "count", 2),
         rule("Line[1].Amount.@currency", "equals", "CHF"),
