@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from django.db import connection
+
 from tests.emulator.target import Worker
 from validibot.dispatch.backend import QueueBackend
 from validibot.dispatch.database.backend import QueueOptions
@@ -84,3 +86,9 @@ def at_work(options: QueueOptions, *, shutdown_timeout: float = 5) -> Iterator[N
     finally:
         stops.get(timeout=5)()
         thread.join(20)
+
+
+def forget_workers() -> None:
+    """Remove the rows that workers leave, which no model describes."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE procrastinate_jobs, procrastinate_workers CASCADE")

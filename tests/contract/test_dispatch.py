@@ -11,7 +11,6 @@ from queue import Empty
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 from google.api_core import exceptions
 from google.cloud.tasks_v2 import CloudTasksClient
@@ -21,7 +20,7 @@ from pytest_django import Settings
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from devenv.pytest_plugin import ActAs
-from tests.contract.queues import CloudQueue, DatabaseQueue, QueueUnderTest, at_work
+from tests.contract.queues import CloudQueue, DatabaseQueue, QueueUnderTest, at_work, forget_workers
 from tests.emulator.target import Worker, working
 from validibot.dispatch import cloud_tasks
 from validibot.dispatch.cloud_tasks import CloudTasksBackend
@@ -94,8 +93,7 @@ def idle_queue(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     made = DatabaseQueue(backend)
     monkeypatch.setattr(database_worker, "deliver", made.deliver)
     yield made
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE procrastinate_jobs, procrastinate_workers CASCADE")
+    forget_workers()
 
 
 @pytest.fixture

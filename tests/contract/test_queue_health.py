@@ -3,14 +3,22 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import cast
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.management import call_command
 from pytest_django import Settings
 
+from tests.contract.queues import forget_workers
+from validibot.dispatch.database import worker as database_worker
+from validibot.dispatch.database.backend import QueueOptions
 from validibot.dispatch.database.management.commands import queue_worker
 from validibot.dispatch.database.management.commands.queue_worker import health_server
 from validibot.dispatch.database.worker import QueueWorker
@@ -105,3 +113,29 @@ def test_command_without_health_port_serves_none(
         call_command("queue_worker")
 
     assert caplog.messages == []
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_worker_names_its_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = QueueWorker(QueueOptions(poll_seconds=0.1), concurrency=1, shutdown_timeout=1)
+    assert await worker.fault() == "not polling"
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(10):
+        while await worker.fault():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.02)
+
+    in_a_minute = SimpleNamespace(monotonic=lambda: time.monotonic() + 60)
+    with monkeypatch.context() as patched:
+        patched.setattr(database_worker, "time", in_a_minute)
+        assert await worker.fault() == "not polling"
+        worker.running.add(Future())  # all of its threads are busy
+        assert await worker.fault() == ""
+        worker.running.clear()
+    with monkeypatch.context() as patched:
+        check = AsyncMock(side_effect=OSError)
+        patched.setattr(worker._jobs, "check_connection_async", check)
+        assert await worker.fault() == "database unreachable"
+    worker.stop()
+    assert await worker.fault() == "stopping"
+    await running
+    await sync_to_async(forget_workers)()

@@ -1,5 +1,6 @@
 """Assertions of container steps: what they see, and what an error of theirs leaves."""
 
+import json
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from validibot.engines import EngineError
 from validibot.runs.backends.base import LaunchRequest
 from validibot.runs.execute import execute
 from validibot.runs.models import Finding, Run, StepRun
+from validibot.submissions.models import Submission
 
 
 def outputs(y: float) -> dict[str, Any]:
@@ -102,3 +104,26 @@ def test_assertions_that_cannot_be_evaluated_keep_what_the_validator_reported(
         "Assertions took longer than 5 seconds.",
     )
     assert [finding.message for finding in container_run.findings.all()] == ["Odd."]
+
+
+def test_assertions_see_all_facts_of_the_submission(request_: LaunchRequest) -> None:
+    Submission.objects.update(short_description="First try", metadata={"area": 120})
+    submission = Submission.objects.get()
+    facts = {
+        "name": "model.fmu",
+        "filename": "model.fmu",
+        "mime_type": "application/vnd.fmi.fmu",
+        "size_bytes": 2,
+        "sha256": submission.sha256,
+        "short_description": "First try",
+        "metadata": {"area": 120},
+        "files": [],
+    }
+    expression = f"submission == {json.dumps(facts)}"
+    AssertionFactory.create(step=StepRun.objects.get().step, expression=expression)
+    store_output(request_)
+
+    post(request_)
+
+    run = Run.objects.get()
+    assert (run.result, [finding.message for finding in run.findings.all()]) == ("PASS", [])

@@ -42,6 +42,23 @@ def test_varied_outputs_stay_near_recorded_ones(digit: str) -> None:
     assert 150 < metrics["site_eui_kwh_m2"] < 178
 
 
+def test_varied_metrics_agree_with_varied_outputs() -> None:
+    answer, recorded = passing(ask("ENERGYPLUS")), usual("ENERGYPLUS", ValidationStatus.SUCCESS)
+    pairs = list(zip(answer.metrics, recorded.metrics, strict=True))
+    factor = (
+        answer.outputs["metrics"]["site_electricity_kwh"]
+        / recorded.outputs["metrics"]["site_electricity_kwh"]
+    )
+
+    assert 0.92 <= factor <= 1.08
+    assert factor != 1
+    for varied, original in pairs:
+        expected = original["value"]
+        if original.get("unit") in {"kWh", "kWh/m²", "W"}:
+            expected = pytest.approx(expected * factor, rel=1e-3, abs=1e-3)
+        assert varied == {**original, "value": expected}
+
+
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("count", [1, 3, 500])
 def test_requested_number_of_messages_have_different_lines(kind: str, count: int) -> None:
