@@ -301,6 +301,17 @@ def test_queue_command_requeues_dead_letter_by_id(
         call_command("queue", "requeue", str(dead.pk))
 
 
+def test_queue_command_names_task_that_this_version_lacks() -> None:
+    dead = dead_letter()
+    DeadLetter.objects.update(task="validibot.runs.tasks.gone")
+
+    message = r'^This version has no such task: validibot\.runs\.tasks\.gone\("42"\)$'
+    with pytest.raises(CommandError, match=message):
+        call_command("queue", "requeue", str(dead.pk))
+
+    assert DeadLetter.objects.exists()
+
+
 def test_queue_command_requeues_all_dead_letters(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from tests.factories import (
+    ArtifactFactory,
     AttemptFactory,
     FindingFactory,
     StepFactory,
@@ -42,6 +43,10 @@ def root(settings: Any, tmp_path: Path) -> Path:
 @pytest.fixture
 def run(root: Path) -> Run:
     """An ended run with a finding and two files."""
+    return ended_run(root)
+
+
+def ended_run(root: Path) -> Run:
     run = started_run(step=StepFactory.create())
     Run.objects.filter(pk=run.pk).update(status="SUCCEEDED")
     FindingFactory.create(step_run=run.steps.get())
@@ -60,14 +65,19 @@ def files(root: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("what", ["organisation", "workflow", "submission"])
-def test_deletion_removes_runs_submissions_and_files(root: Path, run: Run, what: str) -> None:
+def test_deletion_removes_runs_submissions_and_files_of_nobody_else(
+    root: Path, run: Run, what: str
+) -> None:
+    other = ended_run(root)
+
     request_deletion(getattr(run, what))
 
-    assert not Run.objects.exists()
-    assert not Submission.objects.exists()
-    assert files(root) == []
-    assert Organisation.objects.exists() == (what != "organisation")
-    assert Workflow.objects.exists() == (what == "submission")
+    assert Run.objects.get() == other
+    assert Submission.objects.get() == other.submission
+    assert sorted(files(root)) == ["file", "file"]
+    assert Organisation.objects.filter(pk=run.organisation_id).exists() == (what != "organisation")
+    assert Workflow.objects.filter(pk=run.workflow_id).exists() == (what == "submission")
+    assert Organisation.objects.get(pk=other.organisation_id).deletion_requested_at is None
 
 
 def test_deletion_of_user_removes_workspace(root: Path) -> None:
@@ -102,11 +112,17 @@ def test_organisation_with_runs_can_be_deleted_by_orm(run: Run) -> None:
     assert not Run.objects.exists()
 
 
-def test_extent_counts_what_goes(run: Run) -> None:
-    extent = extent_of(run.organisation)
+@pytest.mark.parametrize(
+    ("what", "workflows"), [("organisation", 1), ("workflow", 1), ("submission", 0)]
+)
+def test_extent_counts_what_goes(root: Path, run: Run, what: str, workflows: int) -> None:
+    ended_run(root)
+    ArtifactFactory.create(step_run=run.steps.get(), size_bytes=1000)
 
-    assert (extent.workflows, extent.runs, extent.submissions) == (1, 1, 1)
-    assert extent.bytes == run.submission.size_bytes
+    extent = extent_of(getattr(run, what))
+
+    assert (extent.workflows, extent.runs, extent.submissions) == (workflows, 1, 1)
+    assert extent.bytes == run.submission.size_bytes + 1000
 
 
 def test_admin_site_confirms_with_extent_and_deletes(run: Run, client: Client) -> None:

@@ -1,10 +1,16 @@
 """Recorded and varied answers of mocked validators."""
 
+import json
+from pathlib import Path
+
 import pytest
 from validibot_shared.validations.envelopes import ValidationStatus
 
 from validibot.runs.backends.mock.recordings import (
     AnswerRequest,
+    RecordedArtifact,
+    Recording,
+    _read,
     failing,
     known,
     passing,
@@ -32,6 +38,30 @@ def test_recorded_file_gets_recorded_answer() -> None:
 
     assert known(request) == failing(request) == recorded
     assert passing(request).status is ValidationStatus.SUCCESS
+
+
+def test_recording_is_read_with_the_content_of_its_artifacts(tmp_path: Path) -> None:
+    artifact = {"name": "a.csv", "type": "timeseries-csv", "mime_type": "text/csv"}
+    answer = {
+        "type": "FMU",
+        "sha256": "a" * 64,
+        "status": "success",
+        "messages": [],
+        "metrics": [],
+        "outputs": {"y": 1},
+    }
+    (tmp_path / "answer.json").write_text(json.dumps(answer | {"artifacts": [artifact]}))
+    (tmp_path / "a.csv").write_bytes(b"1,2")
+
+    assert _read(tmp_path / "answer.json") == Recording(
+        type="FMU",
+        sha256="a" * 64,
+        status=ValidationStatus.SUCCESS,
+        messages=[],
+        metrics=[],
+        outputs={"y": 1},
+        artifacts=(RecordedArtifact(**artifact, content=b"1,2"),),
+    )
 
 
 @pytest.mark.parametrize("digit", "0123456789abcdef")
