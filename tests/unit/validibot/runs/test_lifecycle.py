@@ -22,7 +22,7 @@ from validibot.runs.execute import MAX_STARTS, execute
 from validibot.runs.launch import LaunchPostponed
 from validibot.runs.lifecycle import StateMoved, cancel_run
 from validibot.runs.models import Attempt, CallbackReceipt, Run, RunEvent, StepRun
-from validibot.runs.reconcile import look, on_execution_end
+from validibot.runs.reconcile import SILENCE_GRACE, look, on_execution_end
 from validibot.runs.sweep import run_sweep
 from validibot.submissions import content
 
@@ -167,6 +167,23 @@ def test_unavailable_provider_keeps_the_mark(provider: Provider, container_run: 
     run_sweep()
 
     assert Attempt.objects.get().execution_ended_at is None
+
+
+def test_execution_that_the_provider_forgot_is_cancelled_until_its_limit(
+    provider: Provider, container_run: Run
+) -> None:
+    execute(container_run.pk)
+    cancel_run(container_run.pk, actor="ada")
+    provider.phase = Phase.UNKNOWN
+
+    run_sweep()
+    assert provider.cancelled == ["execution-1"]
+    assert Attempt.objects.get().execution_ended_at is None
+
+    Attempt.objects.update(timeout_at=timezone.now() - SILENCE_GRACE)
+    run_sweep()
+    assert provider.cancelled == ["execution-1"]
+    assert Attempt.objects.get().execution_ended_at
 
 
 def test_execution_whose_launch_is_late_is_not_believed_absent(

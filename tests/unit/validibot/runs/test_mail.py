@@ -41,7 +41,8 @@ def test_mail_tells_result_reason_and_page(sentence: str) -> None:
         "Findings and artifacts: https://validibot.example/runs/1/",
     ]
     assert isinstance(sent, mail.EmailMultiAlternatives)
-    ((page, media_type),) = sent.alternatives
+    ((content, media_type),) = sent.alternatives
+    page = str(content)
     assert media_type == "text/html"
     assert "<strong>&lt;b&gt;.json</strong>" in page
     assert ("373 kWh/m² &gt; 200 &amp; more." in page) == bool(sentence)

@@ -1,14 +1,19 @@
 """The sweep: which runs it puts on the queue again, in which order and under which names."""
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from tests.factories import RunFactory
+from tests.factories import AttemptFactory, RunFactory
+from tests.unit.validibot.runs.scripted import Provider
 from validibot.runs import queue
-from validibot.runs.models import Run
+from validibot.runs.execute import execute
+from validibot.runs.lifecycle import cancel_run
+from validibot.runs.models import Attempt, Run
 from validibot.runs.sweep import run_sweep
 
 pytestmark = pytest.mark.django_db
@@ -110,3 +115,36 @@ def test_start_uses_the_name_that_the_sweep_uses(
 
     assert len(keys) == 2
     assert len(set(keys)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sweep_passes_by_runs_that_another_sweep_holds() -> None:
+    run = RunFactory.create()
+    Run.objects.update(enqueued_at=timezone.now() - dt.timedelta(minutes=2))
+
+    def sweep() -> dict[str, int]:
+        try:
+            return run_sweep()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor() as pool, transaction.atomic():
+        Run.objects.select_for_update().get(pk=run.pk)
+        assert pool.submit(sweep).result(timeout=10)["enqueued"] == 0
+
+
+def test_cancellations_that_fail_do_not_hide_the_others(
+    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("validibot.runs.sweep.BATCH", 1)
+    execute(container_run.pk)
+    cancel_run(container_run.pk, actor="ada")
+    first = Attempt.objects.get()
+    AttemptFactory.create(
+        state="CANCELED", execution="execution-2", cancel_requested_at=timezone.now()
+    )
+
+    for _ in range(4):
+        assert run_sweep()["cancelled"] == 1
+
+    assert provider.cancelled == [first.execution, "execution-2"] * 2
