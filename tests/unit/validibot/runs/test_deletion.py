@@ -65,7 +65,7 @@ def files(root: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("what", ["organisation", "workflow", "submission"])
-def test_deletion_removes_runs_submissions_and_files_of_nobody_else(
+def test_deletion_removes_runs_submissions_and_files_of_its_own(
     root: Path, run: Run, what: str
 ) -> None:
     other = ended_run(root)

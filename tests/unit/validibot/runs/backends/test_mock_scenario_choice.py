@@ -66,8 +66,8 @@ def test_default_scenario_follows_file_name() -> None:
         ("a.v2.warnings-2.fmu", ("PASS", 2)),
         ("a.crash-1.fmu", ("ERROR", 0)),
         ("a.v2.fmu", ("PASS", 0)),
-        (f"a{'.v2' * 19}.fail-4.fmu", ("FAIL", 4)),
-        (f"a{'.v2' * 20}.fail-4.fmu", ("PASS", 0)),
+        (f"a{'.v2' * 19}.warnings-2.fmu", ("PASS", 2)),
+        (f"a{'.v2' * 20}.warnings-2.fmu", ("PASS", 0)),
         ("pass.fmu", ("PASS", 0)),
     ],
 )
