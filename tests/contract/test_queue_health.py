@@ -115,27 +115,37 @@ def test_command_without_health_port_serves_none(
     assert caplog.messages == []
 
 
-@pytest.mark.django_db(transaction=True)
-async def test_worker_names_its_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+async def serving(transactional_db: None) -> AsyncIterator[QueueWorker]:
+    """A worker that polls."""
     worker = QueueWorker(QueueOptions(poll_seconds=0.1), concurrency=1, shutdown_timeout=1)
     assert await worker.fault() == "not polling"
     running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(10):
-        while await worker.fault():  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0.02)
+    try:
+        async with asyncio.timeout(10):
+            while await worker.fault():  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.02)
+        yield worker
+    finally:
+        worker.stop()
+        await running
+        await sync_to_async(forget_workers)()
 
+
+@pytest.mark.django_db(transaction=True)
+async def test_worker_names_its_fault(
+    serving: QueueWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     in_a_minute = SimpleNamespace(monotonic=lambda: time.monotonic() + 60)
     with monkeypatch.context() as patched:
         patched.setattr(database_worker, "time", in_a_minute)
-        assert await worker.fault() == "not polling"
-        worker.running.add(Future())  # all of its threads are busy
-        assert await worker.fault() == ""
-        worker.running.clear()
+        assert await serving.fault() == "not polling"
+        serving.running.add(Future())  # all of its threads are busy
+        assert await serving.fault() == ""
+        serving.running.clear()
     with monkeypatch.context() as patched:
         check = AsyncMock(side_effect=OSError)
-        patched.setattr(worker._jobs, "check_connection_async", check)
-        assert await worker.fault() == "database unreachable"
-    worker.stop()
-    assert await worker.fault() == "stopping"
-    await running
-    await sync_to_async(forget_workers)()
+        patched.setattr(serving._jobs, "check_connection_async", check)
+        assert await serving.fault() == "database unreachable"
+    serving.stop()
+    assert await serving.fault() == "stopping"

@@ -18,6 +18,7 @@ from procrastinate.jobs import Job
 from pytest_django import Settings
 
 from tests.factories import UserFactory
+from validibot.dispatch.backend import enqueue_once
 from validibot.dispatch.database.backend import DatabaseBackend, QueueOptions
 from validibot.dispatch.database.jobs import free_orphans
 from validibot.dispatch.database.management.commands import queue_worker
@@ -103,6 +104,13 @@ def test_enqueue_once_waiting_key_adds_nothing() -> None:
         assert enqueued_once("cancel-42-1")
 
     assert QueuedTask.objects.count() == 2
+
+
+def test_enqueue_once_tells_whether_it_added_an_entry(settings: Settings) -> None:
+    settings.TASKS = DATABASE_QUEUE
+
+    assert [enqueue_once(cancel_execution, each, key="k") for each in "12"] == [True, False]
+    assert str(QueuedTask.objects.get()) == 'validibot.runs.tasks.cancel_execution("1")'
 
 
 @pytest.mark.parametrize("status", ["doing", "failed"])

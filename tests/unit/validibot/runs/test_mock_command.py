@@ -7,7 +7,14 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from tests.factories import OrganisationFactory, StepFactory, ValidatorFactory
+from tests.factories import (
+    FindingFactory,
+    OrganisationFactory,
+    StepFactory,
+    StepRunFactory,
+    ValidatorFactory,
+)
+from validibot.runs.management.commands.scenarios import Command
 from validibot.runs.models import Run
 from validibot.workflows.models import Sample, Step
 from validibot.workflows.scenarios import CATALOGUE
@@ -68,6 +75,27 @@ def test_scenarios_command_runs_and_reports_result(step: Step) -> None:
         "answers": "1 heard",
     }
     assert run.source == "CLI"
+
+
+def test_scenarios_command_tells_that_a_run_has_not_ended(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("validibot.runs.events.wait_until_finished", lambda *_, **__: False)
+
+    first = scenarios(*RUN, "pass", "--wait", "7").splitlines()[0]
+
+    assert first == "The run has not ended within 7 seconds."
+
+
+def test_scenarios_command_counts_findings_by_severity() -> None:
+    step_run = StepRunFactory.create()
+    for severity in ("WARNING", "ERROR", "WARNING"):
+        FindingFactory.create(step_run=step_run, severity=severity)
+    output = StringIO()
+
+    Command(stdout=output)._tell(step_run.run)
+
+    assert "findings   1 ERROR, 2 WARNING\n" in output.getvalue()
 
 
 def test_command_waits_for_late_callbacks(step: Step) -> None:
