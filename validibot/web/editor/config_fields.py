@@ -22,7 +22,7 @@ def field_of(setting: Setting) -> forms.Field:
     label = f"{setting.group}: {setting.label}" if setting.group else setting.label
     common: dict[str, Any] = {
         "label": label,
-        "help_text": setting.help_text,
+        "help_text": setting.hint,
         "required": setting.is_required,
     }
     field: forms.Field
@@ -34,18 +34,18 @@ def field_of(setting: Setting) -> forms.Field:
         case SettingKind.CHOICE | SettingKind.CHOICES:
             field = _choice_field(setting, common)
         case SettingKind.LINES:
-            common["help_text"] = f"{setting.help_text} {_('One for each line.')}".strip()
+            common["help_text"] = f"{common['help_text']} {_('One for each line.')}".strip()
             field = forms.CharField(widget=forms.Textarea(attrs={"rows": 3}), **common)
         case SettingKind.CODE:
-            # A file may be given instead, so the schema tells whether it is missing.
-            common["required"] = False
-            field = forms.CharField(widget=CodeArea(rows=14), strip=False, **common)
+            field = forms.CharField(widget=SourceArea(rows=14), strip=False, **common)
         case SettingKind.YAML:
             field = YamlField(widget=CodeArea(rows=6), **common)
         case SettingKind.VALUE:
             field = YamlField(**common)
         case _:
             field = forms.CharField(strip=False, max_length=setting.max_length, **common)
+    # A new row shows the defaults, so that what is left as it is means the default.
+    field.initial = initial_of(setting, ABSENT)
     return field
 
 
@@ -63,6 +63,13 @@ def _number_field(setting: Setting, common: dict[str, Any]) -> forms.Field:
         whole = {name: int(value) for name, value in bounds.items() if value is not None}
         return forms.IntegerField(**common | whole)
     return forms.FloatField(**common | bounds, widget=forms.NumberInput(attrs={"step": "any"}))
+
+
+class SourceArea(CodeArea):
+    """A text area that the browser may leave empty, because a file may be given instead."""
+
+    def use_required_attribute(self, initial: Any) -> bool:
+        return False
 
 
 class YamlField(forms.CharField):
@@ -101,7 +108,7 @@ def initial_of(setting: Setting, value: Any) -> Any:
         case SettingKind.VALUE:
             text = _one_line(value)
         case SettingKind.YAML:
-            text = write_yaml(value) if value else ""
+            text = "" if value in ({}, []) else write_yaml(value)
         case SettingKind.CHOICE if isinstance(value, bool):
             text = json.dumps(value)
     return text

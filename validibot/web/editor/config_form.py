@@ -137,6 +137,7 @@ class _SettingsForm(forms.Form):
             try:
                 content = file.read() if file.size <= MAX_TEXT else b"\xff"
                 cleaned[target] = content.decode("utf-8-sig")
+                self.errors.pop(target, None)
             except UnicodeDecodeError:
                 message = _("%(name)s is not a text in UTF-8 of at most %(limit)s bytes.")
                 self.add_error(name, message % {"name": file.name, "limit": f"{MAX_TEXT:,}"})

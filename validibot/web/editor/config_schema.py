@@ -4,17 +4,21 @@ The schema is the pydantic model that the API and the import check against, too;
 read. A setting of a kind that no field fits is edited as YAML, so every schema has a form.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from validibot.workflows.models import Severity, Validator
 from validibot.workflows.rules import SEVERITIES, config_model
 
 _MAX_NESTING = 4
+_CODE = re.compile(r"`([^`]+)`")
 
 
 class SettingKind(StrEnum):
@@ -59,6 +63,11 @@ class Setting:
     def name(self) -> str:
         return ".".join(self.path) or "settings"
 
+    @property
+    def hint(self) -> SafeString:
+        """The help text as HTML; what stands in backticks is code."""
+        return mark_safe(_CODE.sub(r"<code>\1</code>", escape(self.help_text)))  # noqa: S308
+
 
 def settings_of(validator: Validator) -> list[Setting]:
     """Return the settings of a step with this validator, in the order of its schema."""
@@ -98,13 +107,13 @@ class _SchemaReader:
             shape, is_nullable = self._resolve(raw)
             path = (*around, name)
             if shape.get("properties") and len(path) < _MAX_NESTING:
-                nested = self.settings(shape, path, raw.get("title") or _title(name))
+                nested = self.settings(shape, path, _label(raw, name))
                 yield from (_optional(each, is_nullable, name in required) for each in nested)
                 continue
             setting = self._setting(path, shape, is_nullable=is_nullable)
             yield replace(
                 setting,
-                label=raw.get("title") or _title(name),
+                label=_label(raw, name),
                 help_text=raw.get("description") or shape.get("description", ""),
                 group=group,
                 is_required=name in required and not is_nullable,
@@ -185,8 +194,11 @@ class _SchemaReader:
 
 def _untyped(shape: Mapping[str, Any]) -> SettingKind:
     """Return the kind of a setting that may have values of several types."""
-    if any(each.get("type") == "string" for each in shape.get("anyOf", ())):
+    types = {each.get("type") for each in shape.get("anyOf", ())}
+    if {"string", "object"} <= types:
         return SettingKind.CODE
+    if types and types <= {"string", "number", "integer", "boolean", "null"}:
+        return SettingKind.VALUE
     is_any = not set(shape) - {"title", "description", "default", "examples"}
     return SettingKind.VALUE if is_any else SettingKind.YAML
 
@@ -202,5 +214,8 @@ def _optional(setting: Setting, is_nullable: bool, is_required: bool) -> Setting
     return replace(setting, is_required=setting.is_required and is_required and not is_nullable)
 
 
-def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+def _label(schema: Mapping[str, Any], name: str) -> str:
+    """Return the title that the schema gives; pydantic makes one in capitals where there is none."""
+    title: str = schema.get("title", "")
+    is_made = title == name.replace("_", " ").title()
+    return name.replace("_", " ").capitalize() if is_made or not title else title

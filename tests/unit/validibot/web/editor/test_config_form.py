@@ -33,6 +33,19 @@ CONFIGS: list[tuple[str, dict[str, Any]]] = [
     ("energyplus", {"idf_checks": ["hvac-sizing"], "timestep_per_hour": 6}),
     ("energyplus", {"finding_severities": {"ENERGYPLUS_SEVERE": "WARNING"}}),
     ("fmu-probe", {}),
+    (
+        "tabular",
+        {
+            "columns": [
+                {"name": "meter", "type": "string", "required": True, "unique": True},
+                {"name": "kwh", "type": "number", "minimum": 0, "enum": [1, 2.5]},
+                {"name": "on", "type": "date", "minimum": "2020-01-01", "true_values": ["y"]},
+            ],
+            "primary_key": ["meter"],
+            "row_rules": [{"expression": "row.kwh >= 0", "severity": "WARNING"}],
+            "delimiter": ";",
+        },
+    ),
     ("fmu", {"simulation": {"stop_time": 2.0}, "output_variables": ["a", "b"]}),
     ("fmu", {"input_values": {"x": 1, "name": "text", "on": True}}),
 ]
@@ -93,6 +106,18 @@ def test_error_stands_at_its_field(
     assert not form.is_valid()
     assert list(form.fields.errors) == [field]
     assert words in form.fields.errors[field][0]
+
+
+def test_new_row_has_the_defaults_of_its_columns() -> None:
+    row = {"config-columns-TOTAL_FORMS": "1", "config-columns-0-name": "meter"}
+    validator = Validator.objects.get(slug="tabular")
+    empty = ConfigForm(validator, {}).tables[0][1].empty_form
+    shown = {name.replace("__prefix__", "0"): value for name, value in fields_of(empty).items()}
+
+    form = form_of("tabular", {}, **shown, **row)
+
+    assert form.is_valid()
+    assert form.config() == {"columns": [{"name": "meter"}]}
 
 
 def test_error_of_a_row_stands_in_the_row() -> None:

@@ -180,8 +180,8 @@ def test_versions_are_compared_and_launched(client: Client, base: str, step: Ste
     old = client.get(f"{base}/versions/1/").content.decode()
 
     assert "Version 2" in listed
-    assert '<span class="removed">-- name: Form' in compared
-    assert '<span class="added">+- name: Shape' in compared
+    assert '<code class="removed">-- name: Form' in compared
+    assert '<code class="added">+- name: Shape' in compared
     assert "version 1" in old
 
 

@@ -1,17 +1,29 @@
 """Pages of the steps of a workflow: add, change, order, try; and templates, which have steps."""
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from tests.factories import StepFactory
+from tests.factories import StepFactory, started_run
 from tests.unit.validibot.web.editor.conftest import fields_of, step_form
+from tests.unit.validibot.web.editor.test_config_form import CONFIGS
+from validibot.engines import ENGINES, Document
+from validibot.runs.execute import execute
 from validibot.runs.models import Run
 from validibot.web.editor.step_forms import StepForm
+from validibot.web.editor.trial import check_step
 from validibot.workflows import editing
+from validibot.workflows.exporting import export_text
 from validibot.workflows.gallery import all_templates, usable_templates
 from validibot.workflows.models import Step, Validator, Workflow
 from validibot.workflows.versions import newest
+
+ROOT = Path(__file__).parents[5]
+IN_PROCESS = {engine.manifest.slug for engine in ENGINES.values()} - {"fmu-probe"}
 
 
 def test_new_step_is_added_at_the_end(client: Client, base: str, step: Step) -> None:
@@ -149,9 +161,44 @@ def test_each_template_is_used_and_its_samples_are_right(client: Client, org: st
             assert ("passes this step" in page) == sample.passes
 
 
+def test_file_of_the_documentation_is_imported_and_its_samples_are_right(
+    client: Client, org: str
+) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/workflows.md").read_text(), re.DOTALL)
+
+    client.post(f"{org}/import-workflow/", {"text": text})
+
+    made = Workflow.objects.get(slug="room-list")
+    assert export_text(made) == text
+    for sample in made.samples.all():
+        document = Document(bytes(sample.content), sample.filename, "")
+        steps = [*made.steps.select_related("validator", "workflow")]
+        trials = [check_step(each, list(each.assertions.all()), document) for each in steps]
+        assert all(each.passes for each in trials) == sample.passes
+
+
 def test_template_used_twice_gets_another_slug(client: Client, org: str) -> None:
     for _ in range(2):
         client.post(f"{org}/templates/use/", {"template": "meter-readings-schema"})
 
     assert Workflow.objects.filter(slug="meter-readings-schema-2").exists()
     assert len(all_templates()) >= len(usable_templates())
+
+
+@pytest.mark.parametrize(("slug", "config"), [each for each in CONFIGS if each[0] in IN_PROCESS])
+def test_step_of_each_validator_is_saved_and_run(
+    client: Client, base: str, workflow: Workflow, slug: str, config: dict[str, Any]
+) -> None:
+    """The form of each validator that runs in Django gives a step that a run can execute."""
+    validator = Validator.objects.get(slug=slug)
+    described = Step(validator=validator, workflow=workflow, name=slug, config=config, order=1)
+
+    answer = client.post(f"{base}/validators/{validator.pk}/", step_form(described))
+
+    assert answer.headers["Location"].endswith("/steps/1/")
+    step = workflow.steps.get()
+    assert step.config == config
+    run = started_run(step=step)
+    execute(run.pk)
+    run.refresh_from_db()
+    assert run.result in ("PASS", "FAIL")

@@ -1,0 +1,116 @@
+"""Authors in a browser: from an empty organisation to a green run, and a workflow from nothing."""
+
+import time
+
+import pytest
+from playwright.sync_api import FilePayload, Page, Position, expect
+
+from tests.browser.screens import check_page
+from tests.flows.stack import Stack
+
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
+SCHEMA = '{"type": "object", "required": ["name"]}'
+
+
+def _empty_organisation(page: Page, stack: Stack) -> str:
+    """Return the address of the demo user's own organisation, which has no workflows yet."""
+    organisations = stack.api.get("../").json()["results"]
+    (slug,) = [each["slug"] for each in organisations if each["slug"] != stack.facts["org"]]
+    return f"{stack.web}/app/orgs/{slug}"
+
+
+def test_empty_organisation_has_a_green_run_within_two_minutes(visitor: Page, stack: Stack) -> None:
+    org = _empty_organisation(visitor, stack)
+    visitor.goto(f"{org}/workflows/")
+    check_page(visitor, "workflows-empty")
+    began = time.monotonic()
+
+    visitor.get_by_role("link", name="Use a template").click()
+    visitor.get_by_role("button", name="Use the template Office model review").click()
+    visitor.get_by_role("button", name="Use the sample").click()
+    verdict = visitor.locator(".verdict")
+    expect(verdict).to_have_attribute("data-result", "PASS", timeout=100_000)
+
+    assert time.monotonic() - began < 120
+    visitor.goto(f"{org}/templates/")
+    check_page(visitor, "templates")
+    visitor.goto(f"{org}/workflows/office-model-review/steps/")
+    check_page(visitor, "steps")
+    visitor.goto(f"{org}/workflows/office-model-review/steps/2/")
+    check_page(visitor, "step-energyplus")
+
+
+def test_author_builds_a_workflow_and_tries_it(visitor: Page, stack: Stack) -> None:
+    org = _empty_organisation(visitor, stack)
+    visitor.goto(f"{org}/new-workflow/")
+    check_page(visitor, "new-workflow")
+    visitor.get_by_label("Name").fill("Persons")
+    visitor.get_by_role("button", name="Create").click()
+    visitor.get_by_role("link", name="Add a step").click()
+    check_page(visitor, "add-step")
+    visitor.get_by_role("link").filter(
+        has=visitor.get_by_role("heading", name="JSON Schema")
+    ).click()
+    visitor.get_by_label("JSON Schema", exact=False).first.fill(SCHEMA)
+    visitor.get_by_role("button", name="Add an assertion").click()
+    visitor.get_by_label("This must be true").fill("size(p.name) > 2")
+    visitor.get_by_label("Message if it is not").fill("{p.name} is short.")
+    _try(visitor, b'{"name": "Al"}')
+    expect(visitor.locator("#trial")).to_contain_text("Al is short.")
+    _try(visitor, b"{}")
+    expect(visitor.locator("#trial")).to_contain_text("does not pass this step")
+    check_page(visitor, "step-new")
+
+    visitor.get_by_role("button", name="Save").click()
+    expect(visitor.get_by_role("status").first).to_have_text("Saved.")
+    visitor.get_by_label("This must be true").fill("size(p.name) >")
+    visitor.get_by_role("button", name="Save").click()
+    expect(visitor.locator(".field-error").first).to_be_visible()
+    check_page(visitor, "step-wrong-expression")
+
+
+def _try(page: Page, content: bytes) -> None:
+    file = FilePayload(name="a.json", mimeType="application/json", buffer=content)
+    page.get_by_label("File", exact=False).last.set_input_files(file)
+    page.get_by_role("button", name="Try this step").click()
+
+
+def test_steps_are_moved_by_dragging_and_by_keyboard(visitor: Page, stack: Stack) -> None:
+    org = f"{stack.web}/app/orgs/{stack.facts['org']}"
+    visitor.goto(f"{org}/workflows/office-model-review/steps/")
+    first, last = visitor.locator("[data-sortable]").first, visitor.locator("[data-sortable]").last
+
+    box = last.bounding_box()
+    assert box
+    below = Position(x=60, y=box["height"] - 4)
+    first.drag_to(last, target_position=below)
+    expect(visitor.get_by_role("heading", name="3. Model")).to_be_visible()
+    visitor.get_by_role("button", name="Move Model up").focus()
+    visitor.keyboard.press("Enter")
+    expect(visitor.get_by_role("heading", name="2. Model")).to_be_visible()
+    visitor.get_by_role("button", name="Move Model up").click()
+
+    expect(visitor.get_by_role("heading", name="1. Model")).to_be_visible()
+
+
+def test_settings_versions_and_import_fit_every_screen(visitor: Page, stack: Stack) -> None:
+    org = f"{stack.web}/app/orgs/{stack.facts['org']}"
+    workflow = f"{org}/workflows/meter-readings-assertions"
+    stack.run("meter-readings-assertions", stack.sample("meter-readings-assertions"))
+    visitor.goto(f"{workflow}/edit/")
+    visitor.get_by_role("button", name="Add a constant").click()
+    check_page(visitor, "edit-workflow")
+    visitor.get_by_label("Name").last.fill("least_kwh")
+    visitor.get_by_label("Value").last.fill("1")
+    visitor.get_by_role("button", name="Save").click()
+    expect(visitor.get_by_role("status").first).to_contain_text("saved as version 2")
+    visitor.goto(f"{workflow}/versions/")
+    check_page(visitor, "versions")
+    visitor.get_by_role("button", name="Compare").click()
+    expect(visitor.locator(".diff .added").first).to_contain_text("least_kwh")
+    check_page(visitor, "compare-versions")
+    visitor.goto(f"{org}/import-workflow/")
+    visitor.get_by_label("Or paste the text").fill("format: validibot.workflow.v1\nsteps: 3\n")
+    visitor.get_by_role("button", name="Import").click()
+    expect(visitor.get_by_role("alert")).to_contain_text("3 problems")
+    check_page(visitor, "import-problems")
