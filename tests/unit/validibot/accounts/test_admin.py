@@ -23,3 +23,13 @@ def test_user_who_is_not_staff_gets_403(client: Client) -> None:
 
     assert client.get("/admin/login/").status_code == HTTPStatus.FORBIDDEN
     assert client.get("/admin/", follow=True).status_code == HTTPStatus.FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    "model", ["apikey", "invitation", "organisation", "project", "workflowgrant"]
+)
+def test_operator_opens_lists_of_the_admin_site(client: Client, model: str) -> None:
+    client.force_login(UserFactory.create(is_superuser=True, is_staff=True))
+
+    answer = client.get(reverse(f"admin:accounts_{model}_changelist"))
+    assert answer.status_code == HTTPStatus.OK
