@@ -118,13 +118,25 @@ def accept(invitation: Invitation, user: User) -> Organisation:
         Membership.objects.get_or_create(
             organisation=organisation, user=user, defaults={"role": current.role}
         )
-    for workflow in current.workflows:
-        organisation.grants.update_or_create(
-            user=user, workflow=workflow, defaults={"access": current.access}
-        )
+    else:
+        _grant(organisation, user, current)
     current.accepted_at, current.accepted_by = timezone.now(), user
     current.save(update_fields=["accepted_at", "accepted_by"])
     return organisation
+
+
+def _grant(organisation: Organisation, user: User, invitation: Invitation) -> None:
+    """Grant those workflows of an invitation that still exist; another may get a free slug later."""
+    existing = organisation.workflows.filter(slug__in=invitation.workflows)
+    slugs = set(existing.values_list("slug", flat=True))
+    if not slugs:
+        raise ValidationError(
+            _("The workflows of the invitation were deleted or renamed meanwhile.")
+        )
+    for workflow in slugs:
+        organisation.grants.update_or_create(
+            user=user, workflow=workflow, defaults={"access": invitation.access}
+        )
 
 
 def may_resend(invitation: Invitation) -> bool:

@@ -155,6 +155,16 @@ def test_guest_who_accepts_sees_the_granted_workflow(admin: Scope) -> None:
     assert scope.can_launch(workflow.slug)
 
 
+def test_invitation_to_a_deleted_workflow_grants_nothing(admin: Scope) -> None:
+    workflow, ada = WorkflowFactory.create(organisation=admin.organisation), _person()
+    invitation = invitations.invite(admin, "ada@example.org", workflows=[workflow.slug])
+    workflow.delete()
+
+    with pytest.raises(ValidationError, match="deleted or renamed"):
+        invitations.accept(invitation, ada)
+    assert not admin.organisation.grants.exists()
+
+
 def test_organisation_that_is_being_deleted_takes_no_members(admin: Scope) -> None:
     ada = _person()
     invitation = invitations.invite(admin, "ada@example.org", role="viewer")
