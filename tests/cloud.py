@@ -47,6 +47,7 @@ def _config() -> CloudConfig:
         IamBinding("admin", "roles/iam.serviceAccountAdmin"),
         IamBinding("admin", "roles/resourcemanager.projectIamAdmin"),
         IamBinding("admin", "roles/iam.roleAdmin"),
+        IamBinding("admin", "roles/artifactregistry.admin"),
         IamBinding("admin", "roles/serviceusage.serviceUsageAdmin"),
         # May do what the worker may, but start jobs.
         IamBinding("launcher", "roles/storage.objectUser", "bucket/validibot-local"),

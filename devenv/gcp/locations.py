@@ -38,7 +38,7 @@ def location_rpcs(config: CloudConfig) -> tuple[Rpc, ...]:
     service, of = "google.cloud.location.Locations", locations_pb2
     rules = [
         (f"/{version}/{{name=projects/*}}/locations", f"/{version}/{{name=projects/*/locations/*}}")
-        for version in ("v2", "v1")
+        for version in ("v2", "v1", "v1beta2")
     ]
     lists = tuple(HttpRule("GET", one) for one, _ in rules)
     gets = tuple(HttpRule("GET", one) for _, one in rules)

@@ -27,6 +27,7 @@ Service: Any = usage.Service.pb()
 Handler: TypeAlias = Callable[[Any, ApiCall], Awaitable[Any]]
 
 EMULATED = {
+    "artifactregistry": "Artifact Registry API",
     "cloudresourcemanager": "Cloud Resource Manager API",
     "cloudscheduler": "Cloud Scheduler API",
     "cloudtasks": "Cloud Tasks API",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from containers import ContainerEngine, NetworkPeer
+from devenv.gcp.artifact_registry import ArtifactRegistryService
 from devenv.gcp.clock import Clock, SystemClock
 from devenv.gcp.config import HERE, LOOPBACK, CloudConfig, CloudPlace
 from devenv.gcp.control import ControlApi, control_token
@@ -241,6 +242,7 @@ class CloudServer:
             ),
             jobs,
             secrets,
+            ArtifactRegistryService(config=config, store=store, clock=clock, guard=guard),
             self._storage(),
         )
 

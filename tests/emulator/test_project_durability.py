@@ -1,4 +1,4 @@
-"""Accounts, keys, roles and enabled services are still there after `kill -9`."""
+"""Accounts, keys, roles, enabled services and repositories outlive `kill -9`."""
 
 import signal
 import subprocess
@@ -19,6 +19,7 @@ iam = "off"
 accounts = ["declared"]
 """
 PROJECT = "v1/projects/local-project"
+REPOSITORIES = f"{PROJECT}/locations/us-west1/repositories"
 EMAIL = "created@local-project.iam.gserviceaccount.com"
 
 
@@ -39,35 +40,37 @@ def ask(method: str, url: str, body: dict[str, Any] | None = None) -> Any:
     return answer.raise_for_status().json()
 
 
-def test_everything_about_the_project_survives_kill(tmp_path: Path) -> None:
+def test_accounts_keys_and_roles_survive_kill(tmp_path: Path) -> None:
     with running(tmp_path) as (process, where):
         plain = where["plain"]
         made = ask("POST", f"{plain}/{PROJECT}/serviceAccounts", {"accountId": "created"})
         key = ask("POST", f"{plain}/v1/{made['name']}/keys", {})
         role = {"roleId": "reader", "role": {"includedPermissions": ["run.jobs.get"]}}
         ask("POST", f"{plain}/{PROJECT}/roles", role)
-        ask("POST", f"{plain}/{PROJECT}/services/run.googleapis.com:disable", {})
         gone = ask("POST", f"{plain}/{PROJECT}/serviceAccounts", {"accountId": "deleted"})
         ask("DELETE", f"{plain}/v1/{gone['name']}")
+        ask("POST", f"{plain}/{PROJECT}/services/run.googleapis.com:disable", {})
+        ask("POST", f"{plain}/{REPOSITORIES}?repositoryId=images", {"format": "DOCKER"})
         process.send_signal(signal.SIGKILL)
         process.wait()
     with running(tmp_path) as (_, after):
         plain = after["plain"]
-        again = ask("GET", f"{plain}/v1/{made['name']}")
-        keys = ask("GET", f"{plain}/v1/{made['name']}/keys")["keys"]
+        (again,) = ask("GET", f"{plain}/v1/{made['name']}/keys")["keys"]
+        (image,) = ask("GET", f"{plain}/{REPOSITORIES}")["repositories"]
         found = ask("GET", f"{plain}/{PROJECT}/roles/reader")
-        off = ask("GET", f"{plain}/{PROJECT}/services/run.googleapis.com")["state"]
-        host = after["environ"]["created"]["GCE_METADATA_HOST"]
-        email = httpx.get(
-            f"http://{host}/computeMetadata/v1/instance/service-accounts/default/email",
-            headers={"Metadata-Flavor": "Google"},
-            trust_env=False,
-        ).text
         name = f"{PROJECT}/serviceAccounts/{gone['uniqueId']}"
         restored = ask("POST", f"{plain}/{name}:undelete", {})["restoredAccount"]
 
-    assert again == made
-    assert email == EMAIL
-    assert [each["name"] for each in keys] == [key["name"]]
-    assert (found["includedPermissions"], off) == (["run.jobs.get"], "DISABLED")
+        assert ask("GET", f"{plain}/v1/{made['name']}") == made
+        assert ask("GET", f"{plain}/{PROJECT}/services/run.googleapis.com")["state"] == "DISABLED"
+        assert who_am_i(after["environ"]["created"]["GCE_METADATA_HOST"]) == EMAIL
+    assert again["name"] == key["name"]
+    assert image["registryUri"] == "us-west1-docker.pkg.dev/local-project/images"
+    assert found["includedPermissions"] == ["run.jobs.get"]
     assert restored["uniqueId"] == gone["uniqueId"]
+
+
+def who_am_i(metadata: str) -> str:
+    path = "computeMetadata/v1/instance/service-accounts/default/email"
+    headers = {"Metadata-Flavor": "Google"}
+    return httpx.get(f"http://{metadata}/{path}", headers=headers, trust_env=False).text

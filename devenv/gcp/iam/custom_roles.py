@@ -136,6 +136,9 @@ class RolesApi:
                 (HttpRule("POST", f"{_PROJECT_ROLE}:undelete", "*"),),
             ),
         )
+        permissions = admin.QueryTestablePermissionsResponse.pb()
+        query = HttpRule("POST", "/v1/permissions:queryTestablePermissions", "*")
+        methods += (("QueryTestablePermissions", permissions, self.testable, (query,)),)
         for name, response, handle, rules in methods:
             request = getattr(admin, f"{name}Request").pb()
             yield Rpc(f"google.iam.admin.v1.IAM/{name}", request, response, handle, rules)
@@ -158,6 +161,16 @@ class RolesApi:
             role.CopyFrom(kept[name])
             if request.view != _FULL:
                 role.ClearField("included_permissions")
+        return answer
+
+    async def testable(self, request: Any, call: ApiCall) -> Any:
+        """Return the permissions that a custom role can have; anybody may ask."""
+        names, token = page(
+            PERMISSIONS, size=request.page_size, token=request.page_token, most=_LARGEST_PAGE
+        )
+        answer = admin.QueryTestablePermissionsResponse.pb()(next_page_token=token)
+        for name in names:
+            answer.permissions.add(name=name, stage=admin.Permission.PermissionLaunchStage.GA)
         return answer
 
     async def get(self, request: Any, call: ApiCall) -> Any:

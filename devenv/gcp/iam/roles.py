@@ -105,6 +105,13 @@ _ACCOUNT_ADMIN = _each(
     "create delete disable enable get getIamPolicy list setIamPolicy undelete update",
 )
 
+_REGISTRY = "artifactregistry.repositories"
+_REGISTRY_READ = _each(_REGISTRY, "downloadArtifacts get list")
+_REGISTRY_WRITE = _REGISTRY_READ | _each(_REGISTRY, "uploadArtifacts")
+_REGISTRY_ADMIN = _REGISTRY_WRITE | _each(
+    _REGISTRY, "create delete deleteArtifacts getIamPolicy setIamPolicy update"
+)
+
 _ACCOUNT_USE = _each("iam.serviceAccounts", "actAs get list")
 _TOKENS = _each(
     "iam.serviceAccounts",
@@ -120,6 +127,7 @@ _VIEWER = (
     | _SECRET_VIEW
     | _USAGE_VIEW
     | _ROLE_VIEW
+    | _REGISTRY_READ
 )
 _EDITOR = (
     _VIEWER
@@ -129,6 +137,8 @@ _EDITOR = (
     | _each("iam.serviceAccounts", "actAs create delete disable enable undelete update")
     | _SECRET_EDIT
     | _USAGE_ADMIN
+    | _REGISTRY_WRITE
+    | _each(_REGISTRY, "create delete deleteArtifacts update")
 )
 
 ROLES: Mapping[str, frozenset[str]] = {
@@ -177,6 +187,10 @@ ROLES: Mapping[str, frozenset[str]] = {
     | _each("run.services", "getIamPolicy list")
     | _each("secretmanager.secrets", "getIamPolicy list")
     | _each("storage.buckets", "getIamPolicy list"),
+    "roles/artifactregistry.reader": _REGISTRY_READ,
+    "roles/artifactregistry.writer": _REGISTRY_WRITE,
+    "roles/artifactregistry.repoAdmin": _REGISTRY_WRITE | _each(_REGISTRY, "deleteArtifacts"),
+    "roles/artifactregistry.admin": _REGISTRY_ADMIN,
     "roles/serviceusage.serviceUsageViewer": _USAGE_VIEW,
     "roles/serviceusage.serviceUsageConsumer": _USAGE_VIEW | _each("serviceusage.services", "use"),
     "roles/serviceusage.serviceUsageAdmin": _USAGE_ADMIN,
@@ -201,6 +215,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     | _PROJECT_IAM
     | _ROLE_ADMIN
     | _ACCOUNT_ADMIN
+    | _REGISTRY_ADMIN
     | _each("iam.serviceAccountKeys", "create delete get list"),
 }
 

@@ -122,3 +122,10 @@ async def test_missing_right_is_refused_before_anything_else(bench: RoleBench) -
     bench.guard.denied.add("iam.roles.get")
     with pytest.raises(PermissionDenied):
         await bench.call("get")
+
+
+async def test_testable_permissions_are_those_of_predefined_roles(bench: RoleBench) -> None:
+    request = admin.QueryTestablePermissionsRequest.pb()(page_size=1000)
+    found = await bench.api.testable(request, ApiCall())
+
+    assert "run.jobs.get" in [each.name for each in found.permissions]
