@@ -24,7 +24,8 @@ MEANINGS = {
     "ALLOWED_HOSTS": "Names by which this site may be asked for: `runs.example.org`, `.herokuapp.com`.",
     "ALLOW_SUBPROCESS": "The permission that `EXECUTION_BACKEND=subprocess` needs: models that people"
     " send run as the user of the worker.",
-    "API_KEY_PEPPER": "Secret of which, with a key, its stored digest is made. Changing it ends all API keys.",
+    "API_KEY_PEPPER": "Secret of which, with a key, its stored digest is made. Changing it ends all API keys and"
+    " gives every webhook another secret.",
     "APP_ROLE": "What this process is; the Procfile says it.",
     "CONTAINER_NETWORK": "What containers reach: nothing; only this host, to call back; or everything.",
     "CSRF_TRUSTED_ORIGINS": "Further origins from which forms may be sent: `https://www.example.org`.",
@@ -68,6 +69,8 @@ MEANINGS = {
     "RETENTION_SESSIONS": "Days after which `manage.py purge` removes expired sessions.",
     "RETENTION_EVENTS": "Days after which `manage.py purge` removes events of ended runs.",
     "RETENTION_RECEIPTS": "Days after which `manage.py purge` removes callback receipts.",
+    "RETENTION_WEBHOOK_DELIVERIES": "Days after which `manage.py purge` removes deliveries of webhooks.",
+    "WEBHOOKS_MAY_BE_LOCAL": "Whether webhooks may have `http://` addresses, on this host and in private networks.",
     "RETENTION_ATTEMPTS": "Days after which `manage.py purge` removes attempts but the last of each step.",
     "RETENTION_INPUTS": "Days after which `manage.py purge` removes copies of inputs in the folders of attempts.",
     "RETENTION_UNUSED_SUBMISSIONS": "Days after which `manage.py purge` removes submissions without a run.",

@@ -82,6 +82,15 @@ PAGES: dict[str, Methods] = {
     f"{_ORG}settings/projects/<int:pk>/": {"GET": "project.manage", "POST": "project.manage"},
     f"{_ORG}settings/projects/<int:pk>/default/": {"POST": "project.manage"},
     f"{_ORG}settings/projects/<int:pk>/delete/": {"POST": "project.manage"},
+    f"{_ORG}settings/webhooks/": {"GET": "webhook.manage", "POST": "webhook.manage"},
+    f"{_ORG}settings/webhooks/<int:pk>/": {"GET": "webhook.manage", "POST": "webhook.manage"},
+    f"{_ORG}settings/webhooks/<int:pk>/test/": {"POST": "webhook.manage"},
+    f"{_ORG}settings/webhooks/<int:pk>/rotate/": {"POST": "webhook.manage"},
+    f"{_ORG}settings/webhooks/<int:pk>/switch/": {"POST": "webhook.manage"},
+    f"{_ORG}settings/webhooks/<int:pk>/delete/": {"POST": "webhook.manage"},
+    f"{_ORG}settings/webhooks/<int:pk>/deliveries/<uuid:delivery_pk>/resend/": {
+        "POST": "webhook.manage"
+    },
     f"{_ORG}settings/keys/": {"GET": "key.manage", "POST": "key.manage"},
     f"{_ORG}settings/keys/<int:pk>/rotate/": {"POST": "key.manage"},
     f"{_ORG}settings/keys/<int:pk>/revoke/": {"POST": "key.manage"},

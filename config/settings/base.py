@@ -27,6 +27,7 @@ WORKER_APPS = [
     "validibot.accounts",
     "validibot.workflows",
     "validibot.submissions",
+    "validibot.webhooks",
     "validibot.runs",
     "validibot.dispatch",
     "validibot.worker",
@@ -225,6 +226,9 @@ MAX_ENVELOPE_BYTES = 25 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_INLINE_BYTES + 1024 * 1024
 FILE_UPLOAD_TEMP_DIR = tempfile.gettempdir()
 
+# Whether webhooks may have http:// addresses and lead to this machine and private networks.
+WEBHOOKS_MAY_BE_LOCAL = env.bool("WEBHOOKS_MAY_BE_LOCAL", default=False)
+
 # How long a worker may hold a run without a sign of life; then another takes it over.
 RUN_LEASE_SECONDS = 15
 # How long after its start a run may wait for an outage of storage or of the provider to end.
@@ -246,6 +250,7 @@ RETENTION_DAYS: dict[str, int | None] = {
     "session_list": 0,  # addresses and browsers, after their sessions were removed
     "events": env.int("RETENTION_EVENTS", default=365),
     "receipts": env.int("RETENTION_RECEIPTS", default=90),
+    "webhook_deliveries": env.int("RETENTION_WEBHOOK_DELIVERIES", default=30),
     "attempts": env.int("RETENTION_ATTEMPTS", default=90),
     "inputs": env.int("RETENTION_INPUTS", default=30),
     "unused_submissions": env.int("RETENTION_UNUSED_SUBMISSIONS", default=1),

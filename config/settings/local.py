@@ -9,6 +9,7 @@ SECRET_KEY = SECRET_KEY or "local-only"
 API_KEY_PEPPER = API_KEY_PEPPER or "local-only"
 ALLOWED_HOSTS = ALLOWED_HOSTS or ["localhost", "127.0.0.1"]
 WORKER_AUTH = "validibot.worker.views.nonce_only"
+WEBHOOKS_MAY_BE_LOCAL = True
 # Static files are not collected on a developer's machine.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG

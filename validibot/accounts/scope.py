@@ -28,7 +28,13 @@ _RESULTS_VIEWER = _VIEWER | {"run.view_all"}
 _ANALYTICS_VIEWER = _VIEWER | {"analytics.view"}
 _EXECUTOR = _VIEWER | {"run.launch", "run.cancel_own"}
 _AUTHOR = _EXECUTOR | {"workflow.edit", "run.view_all", "analytics.view"}
-_ADMIN = _AUTHOR | {"run.cancel_all", "member.manage", "project.manage", "key.manage"}
+_ADMIN = _AUTHOR | {
+    "run.cancel_all",
+    "member.manage",
+    "project.manage",
+    "key.manage",
+    "webhook.manage",
+}
 _OWNER = _ADMIN | {"organisation.manage"}
 
 PERMISSIONS: dict[str, frozenset[str]] = {
@@ -55,6 +61,7 @@ PERMISSION_TEXTS = {
     "member.manage": _("Invite, change and remove members and guests"),
     "project.manage": _("Create, edit and delete projects"),
     "key.manage": _("Create, rotate and revoke service keys"),
+    "webhook.manage": _("Create, change and delete webhooks"),
     "organisation.manage": _("Rename and delete the organisation, and appoint owners"),
 }
 KEY_PERMISSIONS: dict[str, frozenset[str]] = {
@@ -65,7 +72,7 @@ KEY_PERMISSIONS: dict[str, frozenset[str]] = {
     KeyScope.MANAGE: frozenset(
         {
             *("workflow.view", "member.view", "workflow.edit", "run.cancel_all", "member.manage"),
-            *("project.manage", "key.manage", "organisation.manage"),
+            *("project.manage", "key.manage", "webhook.manage", "organisation.manage"),
         }
     ),
 }

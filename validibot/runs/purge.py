@@ -30,6 +30,7 @@ from validibot.runs.models import Artifact, Attempt, CallbackReceipt, Idempotenc
 from validibot.runs.states import RUN, terminal
 from validibot.submissions import content
 from validibot.submissions.models import Submission
+from validibot.webhooks.delivery import purge_deliveries
 
 BATCH = 1000
 # A pass ends after so many batches of one kind; the next pass goes on.
@@ -229,6 +230,7 @@ _KINDS: Mapping[str, Callable[[dt.datetime], int]] = {
     "session_list": _statement(_SESSION_LIST, "usersessions_usersession"),
     "events": _events,
     "receipts": _receipts,
+    "webhook_deliveries": purge_deliveries,
     "attempts": _attempts,
     "inputs": _inputs,
     "unused_submissions": _submissions,

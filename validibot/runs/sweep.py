@@ -23,6 +23,7 @@ from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import StateUnavailable
 from validibot.runs.models import Attempt, Run
 from validibot.runs.states import ACTIVE_ATTEMPT, AttemptState, RunStatus
+from validibot.webhooks.delivery import sweep_deliveries
 
 BATCH = 200
 # After so long a run gets a queue entry of a new name: the queue may remember the old name although
@@ -43,7 +44,13 @@ def run_sweep() -> dict[str, int]:
     marked = Attempt.objects.filter(cancel_requested_at__isnull=False, execution_ended_at=None)
     cancelled = _each(marked, _stop, now=now)
     _remove_leftovers()
-    return {"enqueued": enqueued, "looked_at": looked_at, "cancelled": cancelled}
+    messages = sweep_deliveries()
+    return {
+        "enqueued": enqueued,
+        "looked_at": looked_at,
+        "cancelled": cancelled,
+        "messages": messages,
+    }
 
 
 def _waiting_runs(now: dt.datetime) -> list[Run]:

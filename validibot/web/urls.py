@@ -15,6 +15,7 @@ from validibot.web import (
     run_files,
     runs,
     stream,
+    webhooks,
     workflows,
 )
 from validibot.web.editor import gallery, steps, trial, versions, workflows as editor
@@ -80,6 +81,17 @@ _settings: list[URLPattern | URLResolver] = [
     path("projects/<int:pk>/", projects.project, name="project"),
     path("projects/<int:pk>/default/", projects.make_default, name="default-project"),
     path("projects/<int:pk>/delete/", projects.delete, name="delete-project"),
+    path("webhooks/", webhooks.webhooks, name="webhooks"),
+    path("webhooks/<int:pk>/", webhooks.webhook, name="webhook"),
+    path("webhooks/<int:pk>/test/", webhooks.test_webhook, name="test-webhook"),
+    path("webhooks/<int:pk>/rotate/", webhooks.rotate_webhook, name="rotate-webhook"),
+    path("webhooks/<int:pk>/switch/", webhooks.switch_webhook, name="switch-webhook"),
+    path("webhooks/<int:pk>/delete/", webhooks.delete_webhook, name="delete-webhook"),
+    path(
+        "webhooks/<int:pk>/deliveries/<uuid:delivery_pk>/resend/",
+        webhooks.resend_delivery,
+        name="resend-delivery",
+    ),
     path("keys/", keys.service_keys, name="service-keys"),
     path("keys/<int:pk>/rotate/", keys.rotate_service_key, name="rotate-service-key"),
     path("keys/<int:pk>/revoke/", keys.revoke_service_key, name="revoke-service-key"),

@@ -42,6 +42,7 @@ from validibot.accounts.models import ApiKey, Role, User, WorkflowGrant
 from validibot.accounts.scope import GUEST_PERMISSIONS, KEY_PERMISSIONS, PERMISSIONS, Scope
 from validibot.core.storage import get_storage
 from validibot.runs.models import Run
+from validibot.webhooks.models import Webhook, WebhookDelivery
 from validibot.workflows.models import Sample
 
 pytestmark = pytest.mark.django_db
@@ -102,6 +103,7 @@ class World:
         service_key, _ = api_keys.issue_for_service(
             self.acme, "CI", role=Role.VIEWER, scopes=["read"], lifetime=api_keys.LIFETIME
         )
+        delivery = self._delivery()
         # The ids in paths, by the segment before them.
         self.ids: dict[str, Any] = {
             "orgs": "acme",
@@ -113,6 +115,8 @@ class World:
             "compare": run.pk,
             "files": 0,
             "export": "csv",
+            "webhooks": delivery.webhook_id,
+            "deliveries": delivery.pk,
             "steps": 1,
             "artifacts": artifact.pk,
             "api-key": ApiKeyFactory.create().pk,
@@ -123,6 +127,14 @@ class World:
             "keys": service_key.pk,
             "invitations": "wrong",
         }
+
+    def _delivery(self) -> WebhookDelivery:
+        webhook = Webhook.objects.create(
+            organisation=self.acme, name="Chat", url="https://hooks.example.org"
+        )
+        delivery = WebhookDelivery.of(webhook, "run.failed", {})
+        delivery.save()
+        return delivery
 
     def path(self, pattern: str) -> str:
         """Return a path that the pattern matches, of the objects of this organisation."""

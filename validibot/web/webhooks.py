@@ -1,0 +1,163 @@
+"""The pages of webhooks: a list with a form for a new one, and a page for each with its deliveries."""
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext as _, gettext_lazy
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from validibot.accounts.scope import Scope
+from validibot.web.forms import NameField, refusals_on
+from validibot.web.scope import page, permitted
+from validibot.webhooks import delivery as deliveries
+from validibot.webhooks.models import (
+    TEST_EVENT,
+    EventKind,
+    MessageStyle,
+    Webhook,
+    WebhookDelivery,
+)
+from validibot.webhooks.signing import secret_of
+
+DELIVERIES_PER_PAGE = 50
+MAX_WEBHOOKS = 50
+
+
+class WebhookForm(forms.Form):
+    """The address of a webhook, the events that it is told about, and how."""
+
+    name = NameField(label=gettext_lazy("Name"), max_length=100)
+    url = forms.CharField(
+        label=gettext_lazy("Address"),
+        max_length=500,
+        widget=forms.URLInput({"placeholder": "https://example.org/hooks/validibot"}),
+    )
+    events = forms.MultipleChoiceField(
+        label=gettext_lazy("Tell it when"),
+        choices=EventKind.choices,
+        initial=[EventKind.RUN_FAILED, EventKind.RUN_ERROR, EventKind.RUN_TIMED_OUT],
+        widget=forms.CheckboxSelectMultiple,
+    )
+    style = forms.ChoiceField(label=gettext_lazy("As"), choices=MessageStyle.choices)
+
+    def clean_url(self) -> str:
+        url: str = self.cleaned_data["url"]
+        try:
+            deliveries.check_address(url)
+        except deliveries.AddressRefused as error:
+            raise ValidationError(str(error)) from error
+        return url
+
+
+@permitted("webhook.manage")
+@require_http_methods(["GET", "POST"])
+def webhooks(request: HttpRequest, scope: Scope) -> HttpResponse:
+    """List the webhooks; POST creates one."""
+    form = WebhookForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        with refusals_on(form):
+            made = _create(scope, form.cleaned_data)
+            messages.success(request, _("Webhook created. Its secret is on this page."))
+            return redirect("webhook", scope.organisation.slug, made.pk)
+    status = 422 if form.errors else 200
+    listed = scope.organisation.webhooks.all()
+    return page(request, scope, "webhooks.html", status=status, form=form, webhooks=listed)
+
+
+@permitted("webhook.manage")
+@never_cache
+@require_http_methods(["GET", "POST"])
+def webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
+    """Show a webhook with its secret and its deliveries; POST saves its settings."""
+    found = _find(scope, pk)
+    initial = {name: getattr(found, name) for name in ("name", "url", "events", "style")}
+    form = WebhookForm(request.POST if request.method == "POST" else None, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        Webhook.objects.filter(pk=pk).update(**form.cleaned_data)
+        messages.success(request, _("Webhook saved."))
+        return redirect("webhook", scope.organisation.slug, pk)
+    shown = Paginator(found.deliveries.all(), DELIVERIES_PER_PAGE)
+    return page(
+        request,
+        scope,
+        "webhook.html",
+        status=422 if form.errors else 200,
+        form=form,
+        webhook=found,
+        secret=secret_of(found),
+        page=shown.get_page(request.GET.get("page")),
+    )
+
+
+@permitted("webhook.manage")
+@require_POST
+def test_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
+    """Send a message to try the address, also while the webhook is switched off."""
+    found = _find(scope, pk)
+    data = {"organisation": scope.organisation.slug, "text": _("This is a test by Validibot.")}
+    sent = WebhookDelivery.of(found, TEST_EVENT, data)
+    sent.save()
+    deliveries.enqueue(sent)
+    messages.success(request, _("Test sent. Load the page again to see the answer."))
+    return redirect("webhook", scope.organisation.slug, pk)
+
+
+@permitted("webhook.manage")
+@require_POST
+def rotate_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
+    """Give the webhook another secret; the old one ends at once."""
+    found = _find(scope, pk)
+    Webhook.objects.filter(pk=pk).update(secret_version=found.secret_version + 1)
+    messages.success(request, _("The webhook has a new secret. Give it to the receiver."))
+    return redirect("webhook", scope.organisation.slug, pk)
+
+
+@permitted("webhook.manage")
+@require_POST
+def switch_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
+    """Switch the webhook on or off."""
+    found = _find(scope, pk)
+    now_active = not found.is_active
+    Webhook.objects.filter(pk=pk).update(
+        is_active=now_active, disabled_reason="", failing_since=None
+    )
+    told = _("Webhook switched on.") if now_active else _("Webhook switched off.")
+    messages.success(request, told)
+    return redirect("webhook", scope.organisation.slug, pk)
+
+
+@permitted("webhook.manage")
+@require_POST
+def delete_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
+    """Delete the webhook with its deliveries."""
+    _find(scope, pk).delete()
+    messages.success(request, _("Webhook deleted."))
+    return redirect("webhooks", scope.organisation.slug)
+
+
+@permitted("webhook.manage")
+@require_POST
+def resend_delivery(request: HttpRequest, scope: Scope, pk: int, delivery_pk: UUID) -> HttpResponse:
+    """Send the message of a delivery again."""
+    sent = get_object_or_404(_find(scope, pk).deliveries.select_related("webhook"), pk=delivery_pk)
+    deliveries.resend(sent)
+    messages.success(request, _("Sent again."))
+    return redirect("webhook", scope.organisation.slug, pk)
+
+
+def _create(scope: Scope, fields: dict[str, Any]) -> Webhook:
+    if scope.organisation.webhooks.count() >= MAX_WEBHOOKS:
+        told = _("An organisation has at most %(count)s webhooks. Delete one first.")
+        raise ValidationError(told % {"count": MAX_WEBHOOKS})
+    return Webhook.objects.create(organisation=scope.organisation, created_by=scope.user, **fields)
+
+
+def _find(scope: Scope, pk: int) -> Webhook:
+    return get_object_or_404(scope.organisation.webhooks, pk=pk)

@@ -1,0 +1,16 @@
+"""Webhooks in the admin site: what operators may see; messages cannot be changed."""
+
+from django.contrib import admin
+
+from validibot.webhooks.models import Webhook
+
+
+@admin.register(Webhook)
+class WebhookAdmin(admin.ModelAdmin[Webhook]):
+    """Webhooks; an operator may switch one off."""
+
+    list_display = ("name", "organisation", "is_active", "failing_since")
+    list_filter = ("is_active",)
+    search_fields = ("name", "organisation__slug")
+    fields = ("organisation", "name", "url", "events", "style", "is_active", "disabled_reason")
+    readonly_fields = ("organisation", "url", "events", "style")
