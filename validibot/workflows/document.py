@@ -26,7 +26,8 @@ MAX_PROBLEMS = 50
 type Extension = Annotated[str, Field(max_length=20)]
 # A name is a part of a path and of a header: no separators, no control characters, not `..`.
 _NO_NAME = r"/\\\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069"
-type FileName = Annotated[str, Field(max_length=200, pattern=rf"^[^.{_NO_NAME}][^{_NO_NAME}]*$")]
+FILE_NAME = rf"^[^.{_NO_NAME}][^{_NO_NAME}]*$"
+type FileName = Annotated[str, Field(max_length=200, pattern=FILE_NAME)]
 type Place = tuple[str | int, ...]
 type Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -41,7 +42,7 @@ class ConstantSection(Section):
     """A named value that expressions use as `c.<name>`."""
 
     name: str
-    data_type: Literal["STRING", "NUMBER", "BOOLEAN", "LIST", "OBJECT"] | None = None
+    data_type: str | None = None
     value: Any
     description: str | None = None
 

@@ -20,6 +20,7 @@ from validibot.engines.assertions import Rule, check_rule
 SEVERITIES = "finding_severities"
 """Setting of every step with a container validator. The platform applies it, not the validator."""
 
+CONSTANT_TYPES = ("STRING", "NUMBER", "BOOLEAN", "LIST", "OBJECT")
 _SEVERITIES = ("ERROR", "WARNING", "INFO")
 _EXTENSION = re.compile(r"\.[a-z0-9]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -119,6 +120,11 @@ def check_constants(constants: Any) -> None:
             raise ValidationError(f"The constant's name {name!r} must be an identifier.")
         if name in names:
             raise ValidationError(f"The constant {name!r} is defined twice.")
+        kind = entry.get("data_type", "STRING")
+        if kind not in CONSTANT_TYPES:
+            raise ValidationError(
+                f"The constant {name!r} has the type {kind!r}; use one of: {', '.join(CONSTANT_TYPES)}."
+            )
         names.add(name)
 
 

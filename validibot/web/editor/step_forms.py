@@ -1,5 +1,6 @@
 """The form of a step: its texts, the settings of its validator, its files and its assertions."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from validibot.web.editor.config_form import ConfigForm
 from validibot.web.editor.forms import RevisionForm
 from validibot.web.forms import CodeArea
 from validibot.workflows import rules
+from validibot.workflows.document import FILE_NAME
 from validibot.workflows.models import (
     Assertion,
     OnFailure,
@@ -132,7 +134,12 @@ class StepFilesForm(forms.Form):
         cleaned = super().clean() or {}
         for name in [each for each in self.fields if each.startswith("port-")]:
             file = cleaned.get(name)
-            if file and file.size > MAX_FILE_BYTES:
+            if file and not re.search(FILE_NAME, file.name):
+                message = gettext(
+                    "The name %s cannot be used. Rename the file to letters and digits."
+                )
+                self.add_error(name, message % repr(file.name[:80]))
+            elif file and file.size > MAX_FILE_BYTES:
                 message = gettext("%(name)s has %(size)s bytes; at most %(limit)s are stored.")
                 sizes = {"size": f"{file.size:,}", "limit": f"{MAX_FILE_BYTES:,}"}
                 self.add_error(name, message % {"name": file.name, **sizes})

@@ -73,7 +73,7 @@ def test_demo_user_has_all_rights(demo: Any) -> None:
 def test_seeded_workflows_have_passing_and_failing_sample(demo: Any) -> None:
     setup_all()
 
-    assert Workflow.objects.filter(organisation__slug="demo").count() == 7
+    assert Workflow.objects.filter(organisation__slug="demo").count() == len(read_seeds())
     for workflow in Workflow.objects.all():
         assert [sample.passes for sample in workflow.samples.all()] == [True, False]
         assert workflow.steps.exists()

@@ -180,6 +180,16 @@ def test_large_file_is_found_by_digest_in_the_same_organisation(organisation: Or
     assert "The content of a.epw is missing" in problems(text, OrganisationFactory.create())[0]
 
 
+def test_constant_of_a_former_type_is_exported_and_refused(organisation: Organisation) -> None:
+    workflow = WorkflowFactory.create()
+    old = [{"name": "a", "value": 1, "data_type": "INT", "note": "by hand"}]
+    Workflow.objects.filter(pk=workflow.pk).update(constants=old)
+
+    text = export_text(Workflow.objects.get(pk=workflow.pk))
+
+    assert "The constant 'a' has the type 'INT'; use one of" in problems(text, organisation)[0]
+
+
 def test_too_large_text_advises_a_bundle() -> None:
     workflow = WorkflowFactory.create()
     Sample.objects.create(workflow=workflow, filename="a", content=b"x" * 9_000_000, passes=True)

@@ -77,6 +77,18 @@ def test_weather_is_uploaded_and_removed(client: Client, base: str, workflow: Wo
     assert not step.files.exists()
 
 
+def test_file_with_a_hidden_name_is_refused(client: Client, base: str, workflow: Workflow) -> None:
+    step = StepFactory.create(
+        workflow=workflow, validator=Validator.objects.get(slug="energyplus"), config={}
+    )
+    weather = SimpleUploadedFile(".epw", b"LOCATION")
+
+    answer = client.post(f"{base}/steps/1/", step_form(step) | {"files-port-weather_file": weather})
+
+    assert "The name &#x27;.epw&#x27; cannot be used" in answer.content.decode()
+    assert not step.files.exists()
+
+
 def test_steps_are_moved_disabled_and_deleted(client: Client, base: str, step: Step) -> None:
     for order in (2, 3):
         StepFactory.create(
