@@ -111,7 +111,7 @@ def test_trajectory_up_to_end_of_process_is_kept(
 ) -> None:
     output = answer(fmi2_xml(), **options(behaviour))
 
-    assert "have the 6 samples" in finding(output, "FMU_TRAJECTORY_PARTIAL")
+    assert "its files have 6 samples" in finding(output, "FMU_TRAJECTORY_PARTIAL")
     assert {artifact.name for artifact in output.artifacts} == {
         "trajectory.csv",
         "trajectory.parquet",

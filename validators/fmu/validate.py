@@ -148,7 +148,8 @@ def _artifacts(
         return [], []
     artifacts, notes = converter.artifacts(), []
     if not answer:
-        text = f"The files of the trajectory have the {kept} samples before the end of the process."
+        samples = "1 sample" if kept == 1 else f"{kept} samples"
+        text = f"The trajectory ends with the process; its files have {samples}."
         notes.append(note(Severity.INFO, text, code="FMU_TRAJECTORY_PARTIAL"))
     if len(artifacts) == 1:
         text = "The trajectory could not be converted to Parquet; the CSV file has it."
