@@ -84,6 +84,8 @@ MEANINGS = {
     " `https://login.example.org`.",
     "SITE_URL": "Where people find this site: `https://runs.example.org`.",
     "STATIC_ROOT": "Folder of the collected static files.",
+    "TRACES_URL": "What shows traces: the address of a trace's page without its id, which the page of a run"
+    " links to. Without it there is no link.",
     "TRUSTED_PROXY_COUNT": "How many proxies of yours append to `X-Forwarded-For`: 1 on a platform such as"
     " Heroku or behind one proxy. With 0 the header is ignored, and all clients of a proxy share limits.",
     "WHITENOISE_USE_FINDERS": "For development; a host serves what was collected.",

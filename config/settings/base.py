@@ -204,6 +204,8 @@ SPECTACULAR_SETTINGS = {
 # Where this deployment is found: by its users, and by queue and validators (the private worker).
 SITE_URL = env.str("SITE_URL", default="http://localhost:8000").rstrip("/")
 WORKER_URL = env.str("WORKER_URL", default="http://localhost:8001").rstrip("/")
+# The page of a trace, without its id, in whatever shows traces: it is linked on the page of a run.
+TRACES_URL = env.str("TRACES_URL", default="")
 # Passkeys need TLS, but not on this machine.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = urlsplit(SITE_URL).hostname == "localhost"
 # Accounts whose Google ID tokens open the worker's doors; empty where nonces alone authenticate.

@@ -25,6 +25,7 @@ from devenv.console.shell import Shell
 from devenv.console.stack_pages import StackPages
 from devenv.console.storage_pages import StoragePages
 from devenv.console.task_pages import TaskPages
+from devenv.console.trace_pages import TracePages
 from devenv.local_only import LocalOnly
 
 _STATIC = Path(__file__).with_name("static")
@@ -55,6 +56,7 @@ def build(config: ConsoleConfig) -> Starlette:
     cloud = CloudClient(config.cloud, config.cloud_data)
     routes: list[Any] = [
         *StackPages(shell, stack).routes(),
+        *TracePages(shell, cloud, stack).routes(),
         *JournalPages(shell, cloud).routes(),
         *TaskPages(shell, cloud).routes(),
         *JobPages(shell, cloud).routes(),

@@ -20,6 +20,7 @@ from devenv.console.problems import ConsoleProblem
 # Name, title, path, and the part of the stack that the page needs.
 NAVIGATION = (
     ("stack", "Stack", "/", ""),
+    ("traces", "Traces", "/traces", "cloud"),
     ("journal", "Journal", "/journal", "cloud"),
     ("tasks", "Tasks", "/tasks", "cloud"),
     ("jobs", "Jobs", "/jobs", "cloud"),

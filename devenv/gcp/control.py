@@ -11,6 +11,9 @@ Origin of another page.
 | GET /_devenv/missing | methods that were asked for and are not emulated |
 | GET, POST, DELETE /_devenv/faults | all faults; a new one; none any more |
 | DELETE /_devenv/faults/ID | one fault less |
+| GET /_devenv/traces?before= | the latest traces |
+| GET /_devenv/traces/ID | the calls of a trace, in the order of their start |
+| GET /_devenv/executions?trace= | executions of Cloud Run jobs that name a trace |
 | GET /_devenv/permissions | what accounts used and may, and what was refused |
 | GET /_devenv/project | the project: its id, number, region and accounts |
 | GET /_devenv/queues | queues of Cloud Tasks with depth and deliveries |
@@ -35,7 +38,7 @@ from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, PermissionDenied
 from devenv.gcp.faults import Fault, Faults
-from devenv.gcp.journal import FILTERS, MOST, Journal
+from devenv.gcp.journal import FILTERS, MOST, Journal, is_trace
 from devenv.gcp.rpc.rest import failure, read_body
 from devenv.local_only import refusal
 
@@ -73,6 +76,8 @@ class ControlApi:
             (_OPEN, self._health, "GET"),
             ("/_devenv/journal", self._rows, "GET"),
             ("/_devenv/missing", self._missing, "GET"),
+            ("/_devenv/traces", self._traces, "GET"),
+            ("/_devenv/traces/{trace}", self._trace, "GET"),
             ("/_devenv/faults", self._list_faults, "GET"),
             ("/_devenv/faults", self._add_fault, "POST"),
             ("/_devenv/faults", self._remove_faults, "DELETE"),
@@ -114,6 +119,16 @@ class ControlApi:
 
     async def _missing(self, _request: Request) -> Response:
         return JSONResponse({"missing": self._journal.missing()})
+
+    async def _traces(self, request: Request) -> Response:
+        before = _number(request.query_params.get("before", ""), "before")
+        return JSONResponse({"traces": self._journal.traces(before=before)})
+
+    async def _trace(self, request: Request) -> Response:
+        trace = request.path_params["trace"]
+        if not is_trace(trace):
+            raise InvalidArgument(f"{trace[:100]!r} is not an id of 32 hexadecimal digits.")
+        return JSONResponse({"calls": self._journal.calls_of(trace)})
 
     async def _view(self, request: Request) -> Response:
         view = self._views.get(name := request.path_params["view"])

@@ -81,7 +81,17 @@ def trace_of(headers: Mapping[str, str]) -> str:
     """
     parent = headers.get("traceparent", "").split("-")
     trace = parent[1] if len(parent) > 3 else headers.get("x-cloud-trace-context", "")[:32]
-    return trace.lower() if _TRACE.fullmatch(trace) else ""
+    return trace.lower() if is_trace(trace) else ""
+
+
+def is_trace(text: str) -> bool:
+    """Return whether a text is a trace id: 32 hexadecimal digits that are not all zero."""
+    return _TRACE.fullmatch(text) is not None
+
+
+def as_uuid(trace: str) -> str:
+    """Return a trace id in the form of a UUID, with hyphens."""
+    return "-".join((trace[:8], trace[8:12], trace[12:16], trace[16:20], trace[20:]))
 
 
 class Journal:
@@ -169,6 +179,33 @@ class Journal:
         )
         rows = self._rows.execute(sql, (MOST,)).fetchall()
         return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def traces(self, *, before: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the traces whose last call has an `id` below `before`, the latest first."""
+        self.flush()
+        columns = ("trace", "at", "ended", "calls", "faults", "id", "first")
+        sql = (
+            "SELECT trace, min(at), max(at + milliseconds / 1000), count(*), count(nullif(fault, '')), "
+            "max(id), min(id) FROM calls WHERE trace != '' GROUP BY trace "
+            "HAVING ? = 0 OR max(id) < ? ORDER BY max(id) DESC LIMIT ?"
+        )
+        rows = self._rows.execute(sql, (before, before, min(limit, MOST))).fetchall()
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def calls_of(self, trace: str) -> list[dict[str, Any]]:
+        """Return the calls of a trace in the order of their start, at most MOST.
+
+        Calls belong to it by their trace context, or because they name its id as a UUID: programs
+        call their files by it.
+        """
+        self.flush()
+        named = f"*{as_uuid(trace)}*"
+        sql = (
+            f"SELECT id, {', '.join(_COLUMNS)} FROM calls "  # noqa: S608 - our own names
+            "WHERE trace = ? OR resource GLOB ? OR target GLOB ? ORDER BY at, id LIMIT ?"
+        )
+        found = self._rows.execute(sql, (trace, named, named, MOST)).fetchall()
+        return [dict(zip(("id", *_COLUMNS), row, strict=True)) for row in found]
 
     def flush(self) -> None:
         """Write the rows that wait."""

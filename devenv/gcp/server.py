@@ -212,7 +212,7 @@ class CloudServer:
             send=self._run_services.send,
             here=f"{LOOPBACK}:{port(self._ports.plain)}",
         ).deliver
-        self._run_jobs = jobs = RunJobsService(
+        self._jobs = RunJobsService(
             config=config,
             store=store,
             clock=clock,
@@ -220,7 +220,7 @@ class CloudServer:
             runtime=self._runtime,
             read_secret=secrets.value,
         )
-        jobs.settled.append(self._run_services.settled)
+        self._jobs.settled.append(self._run_services.settled)
         self._tasks = TasksService(
             config=config,
             store=store,
@@ -240,7 +240,7 @@ class CloudServer:
                 send=send,
                 ready=self._run_services.ready,
             ),
-            jobs,
+            self._jobs,
             secrets,
             ArtifactRegistryService(config=config, store=store, clock=clock, guard=guard),
             self._storage(),
@@ -263,7 +263,7 @@ class CloudServer:
         yield from RolesApi(config, self._policies.roles, guard, self._clock).rpcs()
         yield from ResourceManagerApi(config, guard).rpcs()
         yield from ServiceUsageApi(config, guard, self._store).rpcs()
-        run = (self._run_services, self._run_jobs)
+        run = (self._run_services, self._jobs)
         yield from RunV1Api(config, (rpc for service in run for rpc in service.rpcs())).rpcs()
 
     def _policy_rpcs(self) -> Iterator[Rpc]:
@@ -315,22 +315,20 @@ class CloudServer:
         )
 
     def _control(self) -> ControlApi:
+        emails = [account.email for account in self._identity.accounts]
+        usage = IamUsage(self._config, self._journal, self._policies, emails)
         return ControlApi(
             self._journal,
             self._faults,
             token=self.control_token,
             hosts=self._names(),
             views={
-                "permissions": self._usage.permissions,
-                "project": self._usage.project,
+                "executions": self._jobs.executions_of,
+                "permissions": usage.permissions,
+                "project": usage.project,
                 "queues": self._tasks.overview,
             },
         )
-
-    @property
-    def _usage(self) -> IamUsage:
-        emails = [account.email for account in self._identity.accounts]
-        return IamUsage(self._config, self._journal, self._policies, emails)
 
     def _names(self) -> set[str]:
         """Return the names by which this cloud is reached besides localhost."""

@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -78,12 +78,12 @@ def queue(cloud: Cloud, visitor: ConsoleClient) -> Iterator[str]:
     visitor.post("/tasks/runs/resume")
 
 
-def _add_task(queue: str, name: str, **request: Any) -> None:
+def _add_task(queue: str, name: str, **headers: str) -> None:
     task = tasks_v2.Task(
         name=f"{queue}/tasks/{name}",
         http_request=tasks_v2.HttpRequest(
             url="https://validibot-worker-123456789012.us-west1.run.app/",
-            headers={"X-Colour": "<green>"},
+            headers={"X-Colour": "<green>", **headers},
             body=b"the body",
         ),
     )
@@ -284,3 +284,46 @@ def test_account_page_lists_used_permissions_and_roles(
     assert "roles/storage.objectUser" in page
     assert "permissions of its roles that it never used" in page
     assert visitor.get("/iam/nobody").status_code == 404
+
+
+def test_trace_page_has_calls_executions_and_log_lines(
+    visitor: ConsoleClient, cloud: Cloud, act_as: ActAs, tmp_path: Path
+) -> None:
+    act_as("admin")
+    trace = uuid4()
+    parent = (("traceparent", f"00-{trace.hex}-b7ad6b7169203331-01"),)
+    name = f"projects/{cloud.config.project}/locations/{cloud.config.region}/jobs/sleeper"
+    override = run_v2.RunJobRequest.Overrides.ContainerOverride(
+        env=[run_v2.EnvVar(name="INPUT", value=f"gs://b/{trace}/input.json")]
+    )
+    overrides = run_v2.RunJobRequest.Overrides(container_overrides=[override])
+    with run_v2.JobsClient() as client:
+        request = run_v2.RunJobRequest(name=name, overrides=overrides)
+        client.run_job(request, metadata=parent)
+    blob = storage.Client().bucket("validibot-local").blob(f"runs/{trace}/input.json")
+    blob.upload_from_string("{}")
+    (tmp_path / "logs" / "web.log").write_text(f"INFO: {trace} <begins>\n")
+    page = visitor.get(f"/traces/{trace}").text
+    execution = re.findall(r"/jobs/sleeper/executions/(sleeper-\w{5})", page)
+    visitor.act(f"/jobs/sleeper/executions/{execution[0]}/cancel")
+
+    for text in ("run.Jobs.RunJob", "execution", "storage.objects.insert", "&lt;begins&gt;"):
+        assert text in page
+    assert f'href="/traces/{trace.hex}"' in visitor.get("/traces").text
+
+
+def test_delivery_is_part_of_the_trace_of_its_task(
+    visitor: ConsoleClient, queue: str, act_as: ActAs
+) -> None:
+    act_as("admin")
+    trace = uuid4().hex
+    _add_task(queue, f"traced-{trace}", traceparent=f"00-{trace}-b7ad6b7169203331-01")
+    visitor.act(f"/tasks/runs/tasks/traced-{trace}/run", next="/tasks/runs")
+
+    until(lambda: "<strong>deliver</strong>" in visitor.get(f"/traces/{trace}").text)
+
+
+def test_unknown_trace_is_empty_and_a_wrong_id_refused(visitor: ConsoleClient) -> None:
+    assert "no call of this trace" in visitor.get(f"/traces/{uuid4()}").text
+    assert visitor.get("/traces/xyz").status_code == 404
+    assert visitor.get(f"/traces?id={'A' * 32}").headers["location"] == f"/traces/{'a' * 32}"

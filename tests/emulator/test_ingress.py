@@ -136,6 +136,13 @@ async def test_request_reaches_local_port_with_google_headers() -> None:
     assert "/" in headers["x-cloud-trace-context"]
 
 
+async def test_trace_of_request_is_continued() -> None:
+    parent = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    async with front() as it:
+        headers = dict((await it.client.get("/", headers=parent)).json()["headers"])
+    assert headers["x-cloud-trace-context"].split("/")[0] == "a" * 32
+
+
 async def test_client_forwarding_headers_are_overridden() -> None:
     sent = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "gopher", "Forwarded": "for=me"}
     async with front() as it:

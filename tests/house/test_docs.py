@@ -261,4 +261,6 @@ def test_validators_page_lists_the_variables_of_validators() -> None:
     source = (ROOT / "validators/sdk/environment.py").read_text()
     described = _column("validators.md", table="variable", column="variable")
 
-    assert described == set(re.findall(r'"((?:VALIDIBOT|TASK|WORKER|DEPLOYMENT)_\w+)"', source))
+    assert described == set(
+        re.findall(r'"((?:VALIDIBOT|TASK|WORKER|DEPLOYMENT)_\w+|TRACEPARENT)"', source)
+    )

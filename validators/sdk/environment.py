@@ -41,6 +41,7 @@ class ValidatorEnvironment:
     token_audience: str | None = None
     worker_api_key: str | None = None
     scratch_root: Path | None = None
+    traceparent: str | None = None
     grant: CapabilityGrant | None = None
 
 
@@ -61,6 +62,7 @@ def read_environment(arguments: list[str]) -> ValidatorEnvironment:
         token_audience=variables.get("TASK_OIDC_AUDIENCE") or None,
         worker_api_key=variables.get("WORKER_API_KEY") or None,
         scratch_root=Path(scratch) if scratch else None,
+        traceparent=variables.get("TRACEPARENT") or None,
         grant=_grant(variables),
     )
 

@@ -58,6 +58,8 @@ def post(
         for delay in (*_DELAYS, None):
             try:
                 headers = early.result() if early else authorize(session, url, environment)
+                if environment.traceparent:
+                    headers = {**headers, "traceparent": environment.traceparent}
                 response = session.post(
                     url, json=message, headers=headers, timeout=_TIMEOUT, allow_redirects=False
                 )

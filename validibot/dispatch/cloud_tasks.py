@@ -22,6 +22,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 from django.tasks import Task
 
+from validibot.core.trace import HEADER, traceparent
 from validibot.dispatch.backend import QueueBackend, as_call
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class CloudTasksBackend(QueueBackend):
                 task=self._message(task, as_call(task, args, kwargs), task_id),
                 retry=_retry(),
                 timeout=_CALL_SECONDS,
+                metadata=tuple(_trace_headers().items()),
             )
         except AlreadyExists:
             # A random name exists only if an earlier try of this call succeeded.
@@ -108,7 +110,7 @@ class CloudTasksBackend(QueueBackend):
             http_request=tasks_v2.HttpRequest(
                 url=self.options["url"],
                 http_method=tasks_v2.HttpMethod.POST,
-                headers={"Content-Type": "application/json"},
+                headers={"Content-Type": "application/json", **_trace_headers()},
                 body=json.dumps(call).encode(),
                 oidc_token=tasks_v2.OidcToken(
                     service_account_email=self.service_account, audience=self.options["audience"]
@@ -128,6 +130,11 @@ class CloudTasksBackend(QueueBackend):
         # https://cloud.google.com/run/docs/triggering/using-tasks: tokens must only be sent over TLS.
         where = f"TASKS[{self.alias!r}]"
         return [Error(f"{where}: the url must be https.", id="validibot.dispatch.E001")]
+
+
+def _trace_headers() -> dict[str, str]:
+    parent = traceparent()
+    return {HEADER: parent} if parent else {}
 
 
 def _task_id(key: str) -> str:

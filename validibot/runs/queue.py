@@ -22,6 +22,7 @@ from django.db import connection, transaction
 from django.tasks import default_task_backend
 from django.utils import timezone
 
+from validibot.core.trace import trace_of_run
 from validibot.dispatch.backend import enqueue_once
 from validibot.runs.events import release_connection
 from validibot.runs.models import Run
@@ -64,13 +65,19 @@ def enqueue_cancel(attempt_id: UUID) -> None:
 
 def enqueue_mail(run_id: UUID) -> None:
     """Enqueue the mail about a run's end."""
-    _on_commit(lambda: _tasks().send_run_finished.enqueue(str(run_id)))
+    _on_commit(partial(_add_mail, run_id))
 
 
 def _add_run(run: Run) -> bool:
     moment = run.enqueued_at or run.created_at
     key = f"execute-{run.pk}-{int(moment.timestamp() * 1000)}"
-    return enqueue_once(_tasks().execute_run, str(run.pk), key=key)
+    with trace_of_run(run.pk):
+        return enqueue_once(_tasks().execute_run, str(run.pk), key=key)
+
+
+def _add_mail(run_id: UUID) -> None:
+    with trace_of_run(run_id):
+        _tasks().send_run_finished.enqueue(str(run_id))
 
 
 def _on_commit(enqueue: Callable[[], Any]) -> None:

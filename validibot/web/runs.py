@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
@@ -93,6 +94,7 @@ def run(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponse:
         # Of two clicks on the same button the second finds the run of the first.
         rerun_key=uuid4().hex,
         export_formats=FORMATS,
+        trace_url=f"{settings.TRACES_URL}{pk}" if settings.TRACES_URL else "",
         comparable=_comparable(scope, found)[:MAX_COMPARABLE],
         **context,
     )

@@ -29,6 +29,7 @@ from google.oauth2 import id_token
 
 from validibot.core import problems
 from validibot.core.problems import ApiError
+from validibot.core.trace import HEADER, continue_trace
 from validibot.dispatch.delivery import TaskDelivery, deliver, queue_account
 from validibot.runs import callback
 from validibot.runs.purge import DataRootShared, purge as run_purge
@@ -89,7 +90,8 @@ def door(inside: Inside) -> Callable[[HttpRequest], HttpResponse]:
     @wraps(inside)
     def view(request: HttpRequest) -> HttpResponse:
         try:
-            status, answer = inside(request, _body(request), _caller(request))
+            with continue_trace(request.headers.get(HEADER, "")):
+                status, answer = inside(request, _body(request), _caller(request))
         except ApiError as problem:
             status, detail = problem.status_code, str(problem.detail)
             logger.warning("%s: %s", request.path, detail)

@@ -21,6 +21,7 @@ from devenv.gcp.forward.connection import (
     framing,
     request_head,
 )
+from devenv.gcp.journal import trace_of
 
 _HOP_BY_HOP = frozenset(
     {
@@ -144,14 +145,16 @@ def with_origin(headers: RawHeaders, *, host: str, client: str) -> RawHeaders:
         (b"x-forwarded-for", b", ".join([*hops, client.encode()])),
         (b"x-forwarded-proto", b"https"),
         (b"forwarded", f'for="{client}";proto=https'.encode()),
-        *_trace({name.lower() for name, _ in kept}),
+        *_trace(kept),
     ]
 
 
-def _trace(present: set[bytes]) -> RawHeaders:
-    trace, span = secrets.token_hex(16), secrets.randbits(63) + 1
+def _trace(headers: RawHeaders) -> RawHeaders:
+    """Return the trace headers that a request lacks, of the trace that it names or of a new one."""
+    present = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    trace, span = trace_of(present) or secrets.token_hex(16), secrets.randbits(63) + 1
     added = [
         (b"x-cloud-trace-context", f"{trace}/{span};o=0".encode()),
         (b"traceparent", f"00-{trace}-{span:016x}-00".encode()),
     ]
-    return [pair for pair in added if pair[0] not in present]
+    return [pair for pair in added if pair[0].decode() not in present]

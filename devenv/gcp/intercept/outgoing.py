@@ -13,7 +13,7 @@ from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest,
 from devenv.gcp.errors import CloudError
 from devenv.gcp.faults import AnswerLost, Faults
 from devenv.gcp.intercept.router import Hosts
-from devenv.gcp.journal import Journal
+from devenv.gcp.journal import Journal, trace_of
 
 DELIVER = "deliver"  # the method of these requests in the journal
 
@@ -44,6 +44,7 @@ class OutgoingRequests:
         with self.journal.entry(DELIVER, request.url[:500]) as entry:
             headers = {name.lower(): value for name, value in request.headers.items()}
             entry.caller = self.who(headers.get("authorization", ""))
+            entry.trace = trace_of(headers)
             try:
                 async with self.faults.strike(entry):
                     answer = await self.send(request)

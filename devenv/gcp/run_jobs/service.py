@@ -1,11 +1,16 @@
 """Cloud Run Jobs as the server wires it."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf import json_format
 
 from devenv.gcp.caller import Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, JobConfig as Declared
 from devenv.gcp.iam.policy_methods import PolicyKind
+from devenv.gcp.journal import as_uuid
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.run_jobs.api import ExecutionsApi, JobsApi, OperationsApi, Settled
 from devenv.gcp.run_jobs.containers import ReadSecret
@@ -59,6 +64,17 @@ class RunJobsService:
 
     def mounts(self) -> tuple[HttpMount, ...]:
         return ()
+
+    def executions_of(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return the executions whose variables name a `trace`, or its id as a UUID."""
+        trace = query.get("trace", "")
+        wanted = (trace, as_uuid(trace)) if trace else ()
+        found = {
+            execution.name: json_format.MessageToDict(execution)
+            for text in wanted
+            for execution in self._state.executions.mentioning(text)
+        }
+        return {"executions": list(found.values())}
 
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         def find(resource: str) -> str:

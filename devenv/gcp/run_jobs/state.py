@@ -40,6 +40,12 @@ class Records:
     def delete(self, name: str) -> bool:
         return self._table.delete(name)
 
+    def mentioning(self, text: str) -> Iterator[Pb]:
+        """Yield the records in whose stored form a text occurs."""
+        for _, value in self._table.scan():
+            if text.encode() in value:
+                yield self._message.FromString(value)
+
     def below(self, parent: str) -> Iterator[Pb]:
         """Yield the records whose names are below `parent`; a part `-` of it is any."""
         for name, value in self._table.scan(fixed_prefix(parent)):

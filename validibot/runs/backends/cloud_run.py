@@ -22,6 +22,7 @@ from pydantic import Field
 
 from validibot.core.storage import StorageError
 from validibot.core.storage.capability import CapabilityRefused, StorageCapability, mint
+from validibot.core.trace import HEADER, VARIABLE, traceparent
 from validibot.runs.backends.base import (
     BackendOptions,
     ExecutionBackend,
@@ -97,6 +98,7 @@ class CloudRunBackend(ExecutionBackend):
                 run_v2.RunJobRequest(name=name, overrides=_overrides(request, capability)),
                 retry=None,
                 timeout=_ANSWER_SECONDS,
+                metadata=((HEADER, traceparent(request.run_id)),),
             )
         except _REFUSALS as error:
             raise LaunchError(f"{name}: {error.message}", permanent=True) from error
@@ -176,6 +178,7 @@ def _overrides(
         INPUT_URI: request.input_uri,
         OUTPUT_URI: request.output_uri,
         RUN_ID: str(request.run_id),
+        VARIABLE: traceparent(request.run_id),
         "VALIDIBOT_GCS_CAPABILITY_REQUIRED": "true",
         "VALIDIBOT_GCS_ACCESS_TOKEN": capability.token,
         "VALIDIBOT_GCS_ACCESS_TOKEN_EXPIRY": capability.expires_at.isoformat(),

@@ -50,6 +50,14 @@ def test_callback_has_exactly_five_fields() -> None:
 
 
 @responses.activate
+def test_callback_carries_the_trace_of_its_job() -> None:
+    responses.post(URL, json={})
+    call(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+
+    assert responses.calls[0].request.headers["traceparent"].startswith("00-0af7651916cd43dd")
+
+
+@responses.activate
 @pytest.mark.parametrize("status", [200, 202, 204])
 def test_any_2xx_accepts_callback(status: int) -> None:
     responses.post(URL, status=status)

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -13,6 +14,7 @@ from google.api_core import exceptions
 from google.api_core.retry import Retry
 from google.cloud import tasks_v2
 
+from validibot.core.trace import trace_of_run
 from validibot.dispatch import cloud_tasks
 from validibot.dispatch.backend import enqueue_once
 from validibot.dispatch.cloud_tasks import CloudTasksBackend
@@ -35,8 +37,15 @@ class FakeTasksClient:
         self.error: Exception | None = None
 
     def create_task(
-        self, *, parent: str, task: tasks_v2.Task, retry: Retry, timeout: float
+        self,
+        *,
+        parent: str,
+        task: tasks_v2.Task,
+        retry: Retry,
+        timeout: float,
+        metadata: tuple[tuple[str, str], ...],
     ) -> None:
+        self.metadata = dict(metadata)
         assert (parent, retry, timeout) == (QUEUE, cloud_tasks._retry(), 2.0)
         self.tasks.append(task)
         if self.error:
@@ -77,6 +86,17 @@ def test_enqueue_creates_http_task_with_call(
         },
         dispatch_deadline=dt.timedelta(minutes=30),
     )
+
+
+def test_enqueued_task_carries_the_trace_of_its_run(
+    client: FakeTasksClient, backend: CloudTasksBackend
+) -> None:
+    with trace_of_run(run := uuid4()):
+        backend.enqueue(cancel_execution, ["42"], {})
+
+    [task] = client.tasks
+    assert run.hex in task.http_request.headers["traceparent"]
+    assert run.hex in client.metadata["traceparent"]
 
 
 @pytest.mark.parametrize(

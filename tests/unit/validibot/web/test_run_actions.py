@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import Client
+from pytest_django import Settings
 
 from tests.factories import (
     FindingFactory,
@@ -59,6 +60,17 @@ def streamed(answer: Any) -> bytes:
         return b"".join([chunk async for chunk in answer.streaming_content])
 
     return async_to_sync(collect)()
+
+
+@pytest.mark.parametrize("url", ["", "https://traces.example/"])
+def test_run_page_links_its_trace_where_a_setting_names_it(
+    client: Client, step: Step, settings: Settings, url: str
+) -> None:
+    settings.TRACES_URL = url
+    run = ended_run(step)
+    page = client.get(at(run)).content.decode()
+
+    assert (f'href="https://traces.example/{run.pk}"' in page) is bool(url)
 
 
 @pytest.mark.parametrize(

@@ -78,11 +78,16 @@ def test_launch_asks_for_job_with_time_limit_and_capability(
 
     assert launch(monkeypatch, jobs) == Launch(execution="execution-1", image_digest="sha256:2")
 
+    [(header, parent)] = jobs.options.pop("metadata")
     assert jobs.options == {"retry": None, "timeout": cloud_run._ANSWER_SECONDS}
+    assert header == "traceparent"
+    assert REQUEST.run_id.hex in parent
     assert jobs.request.name == "projects/p/locations/r/jobs/job"
     assert jobs.request.overrides.timeout.total_seconds() == 77
     (container,) = jobs.request.overrides.container_overrides
-    assert {variable.name: variable.value for variable in container.env} == {
+    variables = {variable.name: variable.value for variable in container.env}
+    assert REQUEST.run_id.hex in variables.pop("TRACEPARENT")
+    assert variables == {
         "VALIDIBOT_INPUT_URI": REQUEST.input_uri,
         "VALIDIBOT_OUTPUT_URI": REQUEST.output_uri,
         "VALIDIBOT_RUN_ID": str(REQUEST.run_id),
