@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.bench import compare, containers, images, load, parsers, tables
+from tests.bench import compare, console, containers, images, load, parsers, tables
 from tests.flows import stack as stacks
 from tests.flows.stack import ROOT, Stack
 
@@ -44,7 +44,14 @@ def _everything(folder: Path) -> list[Row]:
         rows += _measure(stack)
     finally:
         stack.devenv("down")
-    return [*rows, *parsers.measure(), *tables.measure(), *containers.measure(), *images.measure()]
+    return [
+        *rows,
+        *console.measure(),
+        *parsers.measure(),
+        *tables.measure(),
+        *containers.measure(),
+        *images.measure(),
+    ]
 
 
 def _measure(stack: Stack) -> Iterator[Row]:
