@@ -199,3 +199,38 @@ def test_service_starts_without_modules_that_only_requests_need(role: str, entry
     done = python("-W", "ignore", "-c", script, told=TOLD, role=role)
 
     assert json.loads(done.stdout or "null") == [], done.stderr
+
+
+_OIDC = {
+    "OIDC_SERVER_URL": "https://id.example.org/realms/lab/",
+    "OIDC_CLIENT_ID": "validibot",
+    "OIDC_CLIENT_SECRET": "secret",
+}
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        ({"GOOGLE_OAUTH_CLIENT_ID": "id"}, "Set GOOGLE_OAUTH_CLIENT_SECRET, too"),
+        ({"GITHUB_OAUTH_CLIENT_SECRET": "secret"}, "Set GITHUB_OAUTH_CLIENT_ID, too"),
+        ({**_OIDC, "OIDC_SERVER_URL": ""}, "OIDC_SERVER_URL, OIDC_CLIENT_ID and"),
+        ({"OIDC_SERVER_URL": "https://id.example.org"}, "OIDC_SERVER_URL, OIDC_CLIENT_ID and"),
+        ({**_OIDC, "OIDC_SERVER_URL": "http://id.example.org"}, "must be an https:// address"),
+    ],
+)
+def test_incomplete_sign_in_provider_is_refused(told: dict[str, str], named: str) -> None:
+    done = python("-c", "import config.settings.sign_in", told=told)
+
+    assert (done.returncode, named in done.stderr.splitlines()[-1]) == (1, True)
+
+
+def test_sign_in_providers_are_those_with_a_client() -> None:
+    google = {"GOOGLE_OAUTH_CLIENT_ID": "id", "GOOGLE_OAUTH_CLIENT_SECRET": "secret"}
+    shown = "[[*s.SOCIALACCOUNT_PROVIDERS], s.SIGN_IN_ORIGINS, len(s.SIGN_IN_APPS)]"
+    code = f"import json; from config.settings import sign_in as s; print(json.dumps({shown}))"
+
+    none, both = (python("-c", code, told=told) for told in ({}, {**google, **_OIDC}))
+
+    assert json.loads(none.stdout) == [[], [], 0]
+    origins = ["https://accounts.google.com", "https://id.example.org"]
+    assert json.loads(both.stdout) == [["google", "openid_connect"], origins, 2]

@@ -9,6 +9,7 @@ from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
@@ -24,6 +25,7 @@ from tests.factories import (
     RunEventFactory,
     StepFactory,
     SubmissionFactory,
+    UserFactory,
     started_run,
 )
 from validators.sdk.storage.file import FileStorage
@@ -58,6 +60,18 @@ def run() -> Run:
     FindingFactory.create(step_run=step_run)
     record_evidence(run)
     return run
+
+
+def test_browser_of_removed_session_is_forgotten() -> None:
+    user, then = UserFactory.create(), timezone.now() - LONG_AGO
+    for key, end in (("old", then), ("living", timezone.now() + LONG_AGO)):
+        Session.objects.create(session_key=key, session_data="", expire_date=end)
+        UserSession.objects.create(
+            user=user, session_key=key, ip="10.0.0.1", user_agent="Firefox", last_seen_at=then
+        )
+
+    assert purge()["session_list"] == 1
+    assert UserSession.objects.get().session_key == "living"
 
 
 def test_old_rows_are_removed_and_results_stay(run: Run) -> None:
