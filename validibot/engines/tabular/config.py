@@ -4,6 +4,7 @@ The names follow Frictionless Table Schema. `schema` takes such a schema, a data
 metadata as it is; the other settings are added to it.
 """
 
+import datetime as dt
 import json
 from enum import StrEnum
 from typing import Any, Self
@@ -41,7 +42,8 @@ class ColumnType(StrEnum):
 
 
 _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.YEAR)
-_LIMITED = (*_NUMERIC, ColumnType.DATE, ColumnType.TIME, ColumnType.DATETIME, ColumnType.YEARMONTH)
+_WITH_PATTERN = (ColumnType.DATE, ColumnType.TIME, ColumnType.DATETIME)
+_LIMITED = (*_NUMERIC, *_WITH_PATTERN, ColumnType.YEARMONTH)
 
 
 class TabularSeverity(StrEnum):
@@ -113,6 +115,19 @@ class TableColumn(TabularPart):
     decimal_char: str = Field(default=".", title="Decimal character", min_length=1, max_length=1)
     group_char: str = Field(default="", title="Thousands separator", max_length=1)
     severity: TabularSeverity = Field(default=TabularSeverity.ERROR, title="Severity")
+
+    @model_validator(mode="after")
+    def format_must_be_known(self) -> Self:
+        if self.type not in _WITH_PATTERN or self.format in ("default", "any"):
+            return self
+        try:
+            dt.datetime.strptime("", self.format)  # noqa: DTZ007 # only the pattern is read
+        except ValueError as error:
+            if "directive" in str(error) or "stray" in str(error) or "%" not in self.format:
+                raise ValueError(
+                    f"The format {self.format!r} is no pattern of strptime such as %d.%m.%Y"
+                ) from None
+        return self
 
     @field_validator("pattern")
     @classmethod

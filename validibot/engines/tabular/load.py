@@ -20,9 +20,11 @@ from validibot.engines.tabular.read import (
     refuse,
 )
 
-MEMORY = "160MB"
+# Megabytes, and more for each column: the database has a block of every column in memory.
+MEMORY = 160
+MEMORY_PER_COLUMN = 0.6
 _SETTINGS = {
-    "memory_limit": MEMORY,
+    "memory_limit": f"{MEMORY}MB",
     "threads": "2",
     "max_temp_directory_size": "2GB",
     "preserve_insertion_order": "true",
@@ -57,6 +59,7 @@ def load_table(
         return _load_parquet(database, table, source, config)
     target = source.with_name(f"{source.name}.csv")
     facts = copy_table(source, target, kind, config)
+    _make_room(database, facts)
     missing = ", ".join(map(quoted, ["", *config.missing_values]))
     types = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(facts.names)))
     cells = ", ".join(
@@ -70,6 +73,11 @@ def load_table(
     )
     target.unlink()
     return facts
+
+
+def _make_room(database: duckdb.DuckDBPyConnection, facts: TableFacts) -> None:
+    megabytes = int(MEMORY + MEMORY_PER_COLUMN * len(facts.names))
+    database.execute(f"SET memory_limit = '{megabytes}MB'")
 
 
 def _load_parquet(
@@ -90,6 +98,7 @@ def _load_parquet(
                 f" {MAX_ROWS:,} and {MAX_COLUMNS:,} are read."
             )
             raise refuse(message, "table.too_many_rows")
+        _make_room(database, facts)
         missing = ", ".join(map(quoted, ["", *config.missing_values]))
         cells = ", ".join(
             f"nullif({_text_of(name, kind)}, '') AS c{number}"
@@ -99,6 +108,8 @@ def _load_parquet(
             for number, (name, kind, *_) in enumerate(described)
         )
         database.execute(f"CREATE TABLE {table} AS SELECT {cells} FROM read_parquet({path})")  # noqa: S608
+    except duckdb.OutOfMemoryException:
+        raise
     except duckdb.Error as error:
         reason = str(error).splitlines()[0].replace(str(source), "the file")
         raise refuse(f"The Parquet file cannot be read: {reason}", "table.parquet") from None

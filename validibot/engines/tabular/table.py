@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from validibot.engines.problems import DocumentProblem
 from validibot.engines.tabular.checks import RuleResult, TableChecks
 from validibot.engines.tabular.config import TabularConfig
@@ -15,22 +17,37 @@ from validibot.engines.tabular.rows import check_rows
 def check_table(
     header: Mapping[str, Any], config: TabularConfig, outputs: dict[str, Any]
 ) -> Iterator[DocumentProblem]:
-    """Yield the problems of a table, and fill `outputs`. Raises BadDocument."""
-    folder = Path(header["folder"])
-    with open_database(folder) as database:
-        facts = load_table(database, "data", folder / "document", header["filename"], config)
-        outputs |= _outputs(facts)
-        yield from _about_form(facts, config)
-        tables = {"": ("data", facts)}
-        for number, (file, (path, name)) in enumerate(header["references"].items()):
-            table = f"reference{number}"
-            own = TabularConfig(missing_values=config.missing_values)
-            tables[file] = (table, load_table(database, table, Path(path), name, own))
-        checks = TableChecks(database, facts, config)
-        for result in _results(checks, tables, header["names"]):
-            outputs["failed_rule_count"] += 1
-            outputs["violation_count"] += result.count
-            yield from result.problems()
+    """Yield the problems of a table, and fill `outputs`.
+
+    Raises BadDocument, and MemoryError if the table is too large for the database.
+    """
+    try:
+        with open_database(Path(header["folder"])) as database:
+            yield from _check(database, header, config, outputs)
+    except duckdb.OutOfMemoryException as error:
+        raise MemoryError from error
+
+
+def _check(
+    database: duckdb.DuckDBPyConnection,
+    header: Mapping[str, Any],
+    config: TabularConfig,
+    outputs: dict[str, Any],
+) -> Iterator[DocumentProblem]:
+    source = Path(header["folder"]) / "document"
+    facts = load_table(database, "data", source, header["filename"], config)
+    outputs |= _outputs(facts)
+    yield from _about_form(facts, config)
+    tables = {"": ("data", facts)}
+    for number, (file, (path, name)) in enumerate(header["references"].items()):
+        table = f"reference{number}"
+        own = TabularConfig.model_validate({"missing_values": config.missing_values})
+        tables[file] = (table, load_table(database, table, Path(path), name, own))
+    checks = TableChecks(database, facts, config)
+    for result in _results(checks, tables, header["names"]):
+        outputs["failed_rule_count"] += 1
+        outputs["violation_count"] += result.count
+        yield from result.problems()
 
 
 def _results(

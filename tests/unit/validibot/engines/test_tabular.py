@@ -1,12 +1,13 @@
 """Tables against columns, keys, references and row rules; each check runs in a child process."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from validibot.engines import Document, EngineError, Result, get_engine
-from validibot.engines.tabular import infer_schema
+from validibot.engines.tabular import MAX_FINDINGS, check_header, infer_schema, load
 from validibot.engines.tabular.config import TabularConfig
 
 READINGS = """id;site;on;kwh;unit;ok
@@ -191,6 +192,8 @@ def test_settings_without_header_and_with_missing_values() -> None:
         ({"columns": [{"name": "x", "pattern": "(?=a)"}]}, "no look-around"),
         ({"columns": [{"name": "x", "minimum": 1}]}, "only numbers and dates have one"),
         ({"columns": [{"name": "x", "type": "number", "minimum": "a"}]}, "must be a number"),
+        ({"columns": [{"name": "x", "type": "date", "format": "%Q"}]}, "no pattern of strptime"),
+        ({"columns": [{"name": "x", "type": "date", "format": "dd.mm"}]}, "no pattern of strptime"),
         ({"columns": [{"name": "x", "type": "money"}]}, "'any', 'string'"),
         ({"encoding": "utf-9"}, "'utf-9' is no encoding; for example utf-8"),
         ({"delimiter": ",,"}, "at most 1 character"),
@@ -223,6 +226,33 @@ def test_missing_reference_file_is_a_finding() -> None:
 
     assert message.startswith("A foreign key refers to the file 'parts', which was not sent.")
     assert message.endswith("The further files are: x.csv.")
+
+
+def test_table_with_many_columns_is_checked() -> None:
+    """The database needs memory for each column, however few rows there are."""
+    names = [f"c{number}" for number in range(700)]
+    columns = [{"name": name, "type": "number", "minimum": 2} for name in names]
+    result = check(f"{','.join(names)}\n{','.join(['1'] * 700)}\n", columns=columns)
+
+    assert result.outputs["violation_count"] == 700
+    assert len(result.problems) == MAX_FINDINGS
+
+
+def test_table_that_needs_too_much_memory_gives_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "MEMORY", 10)
+    monkeypatch.setitem(load._SETTINGS, "max_temp_directory_size", "1MB")
+    (tmp_path / "document").write_text("a\n" + "".join(f"{n:050}\n" for n in range(200_000)))
+    header: dict[str, Any] = {
+        "folder": str(tmp_path),
+        "filename": "a.csv",
+        "references": {},
+        "names": {},
+    }
+    header["config"] = {"primary_key": ["a"]}
+
+    assert [line for line in check_header(header, b"") if "done" in line or "failed" in line] == []
 
 
 def test_inferred_schema_fits_the_sample() -> None:

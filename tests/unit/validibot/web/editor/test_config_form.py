@@ -30,6 +30,21 @@ CONFIGS: list[tuple[str, dict[str, Any]]] = [
             ]
         },
     ),
+    (
+        "tabular",
+        {
+            "columns": [
+                {"name": "id", "type": "string", "required": True, "pattern": "[A-Z]+"},
+                {"name": "kwh", "type": "number", "minimum": 0.5, "enum": [1, 2.5]},
+                {"name": "on", "type": "date", "format": "%d.%m.%Y", "maximum": "2026-12-31"},
+            ],
+            "primary_key": ["id"],
+            "foreign_keys": [{"columns": ["id"], "file": "b", "reference_columns": ["id"]}],
+            "row_rules": [{"expression": "row.kwh > 0.0", "severity": "WARNING"}],
+            "delimiter": ";",
+        },
+    ),
+    ("tabular", {"schema": '{"fields": [{"name": "a"}]}', "header": False}),
     ("energyplus", {"idf_checks": ["hvac-sizing"], "timestep_per_hour": 6}),
     ("energyplus", {"finding_severities": {"ENERGYPLUS_SEVERE": "WARNING"}}),
     ("fmu-probe", {}),
