@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.factories import MembershipFactory, OrganisationFactory, UserFactory
+from tests.factories import MembershipFactory, OrganisationFactory, RunFactory, UserFactory
 from validibot.accounts import api_keys
 from validibot.accounts.models import ApiKey, KeyScope, Organisation, Role, User, WorkflowGrant
 from validibot.accounts.scope import (
@@ -15,6 +15,9 @@ from validibot.accounts.scope import (
     organisations_of,
     scope_of,
 )
+from validibot.api.run_documents import load_document
+from validibot.runs.access import visible_runs
+from validibot.runs.models import Run
 
 
 def test_every_role_and_permission_is_in_the_tables() -> None:
@@ -87,6 +90,17 @@ def test_grant_opens_no_other_organisation(guest: User) -> None:
 
     with pytest.raises(NotAMember):
         scope_of(guest, other.slug)
+
+
+def test_guest_sees_own_runs_of_granted_workflows_only(guest: User) -> None:
+    acme = Organisation.objects.get(slug="acme")
+    seen = RunFactory.create(workflow__organisation=acme, workflow__slug="seen", user=guest)
+    RunFactory.create(workflow__organisation=acme, workflow__slug="withdrawn", user=guest)
+    RunFactory.create(workflow=seen.workflow)
+    scope = scope_of(guest, "acme")
+
+    assert list(visible_runs(scope)) == [seen]
+    assert load_document(scope, Run.objects.get(workflow__slug="withdrawn").pk) is None
 
 
 def test_key_of_guest_carries_grants_and_key_scopes(guest: User) -> None:
