@@ -54,8 +54,12 @@ _REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 
 
 @pytest.fixture(autouse=True)
-def _one_quiet_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Log nothing of thousands of requests, and let the stream use the connection of the test."""
+def _fast(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[None]:
+    """Log nothing of thousands of requests, look for no static files, and stay in one thread.
+
+    The stream would not see what the connection of the test wrote.
+    """
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "whitenoise" not in name]
     monkeypatch.setattr("validibot.web.stream.in_thread", sync_to_async)
     logging.disable()
     yield
