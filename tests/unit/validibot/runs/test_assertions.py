@@ -11,6 +11,7 @@ from tests.unit.validibot.runs.scripted import (
     post,
     store_output,
 )
+from validibot.core.storage import get_storage
 from validibot.engines import EngineError
 from validibot.runs.backends.base import LaunchRequest
 from validibot.runs.execute import execute
@@ -92,8 +93,12 @@ def test_assertions_that_cannot_be_evaluated_keep_what_the_validator_reported(
     def fail(*_: object, **__: object) -> None:
         raise EngineError("Assertions took longer than 5 seconds.")
 
+    uri = f"{request_.output_uri.rpartition('/')[0]}/outputs/a.csv"
+    stored = get_storage(uri).create(uri, b"1,2", mime_type="text/csv")
+    artifact = {"name": "a.csv", "type": "timeseries-csv", "uri": uri, "size_bytes": 3}
+    artifact |= {"sha256": stored.sha256, "storage_version": stored.version}
     message = {"severity": "WARNING", "text": "Odd."}
-    store_output(request_, messages=[message])
+    store_output(request_, messages=[message], artifacts=[artifact])
     monkeypatch.setattr("validibot.runs.outcome.apply_assertions", fail)
 
     post(request_)
@@ -104,6 +109,7 @@ def test_assertions_that_cannot_be_evaluated_keep_what_the_validator_reported(
         "Assertions took longer than 5 seconds.",
     )
     assert [finding.message for finding in container_run.findings.all()] == ["Odd."]
+    assert [artifact.name for artifact in container_run.artifacts.all()] == ["a.csv"]
 
 
 def test_assertions_see_all_facts_of_the_submission(request_: LaunchRequest) -> None:

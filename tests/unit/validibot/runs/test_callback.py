@@ -119,6 +119,21 @@ def test_late_callback_is_ignored(request_: LaunchRequest, container_run: Run) -
     assert container_run.result == "CANCELED"
 
 
+def test_callback_of_ended_attempt_changes_nothing_of_its_run(
+    request_: LaunchRequest, container_run: Run
+) -> None:
+    Attempt.objects.update(state="FAILED")
+    before = kinds(container_run)
+    store_output(request_)
+
+    assert post(request_).body["late_callback_ignored"] is True
+
+    container_run.refresh_from_db()
+    assert (container_run.status, kinds(container_run)) == ("RUNNING", before)
+    assert Attempt.objects.get().called_back_at is None
+    assert CallbackReceipt.objects.get().status == "COMPLETED"
+
+
 def test_next_step_starts_after_callback(
     provider: Provider,
     container_run: Run,

@@ -189,6 +189,7 @@ def test_unusable_weather_of_launch_is_refused(step: Step) -> None:
     with pytest.raises(NotAdmitted, match="nearest names: USA_CO_Golden") as unknown:
         launched(step, "Golden")
     assert (unknown.value.code, unknown.value.status) == ("WEATHER_UNKNOWN", 400)
+    assert unknown.value.field == "weather"
 
     with pytest.raises(NotAdmitted) as unsupported:
         launched(StepFactory.create(), "USA_CO_Golden")
