@@ -129,6 +129,19 @@ def test_callback_before_launch_result_is_applied(
     assert attempt.image_digest == "sha256:1"
 
 
+def test_image_digest_of_launch_is_kept(
+    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def launch(self: object, request: LaunchRequest) -> Launch:
+        return Launch(execution="execution-1", image_digest="sha256:9")
+
+    monkeypatch.setattr("tests.unit.validibot.runs.scripted.ScriptedBackend.launch", launch)
+
+    execute(container_run.pk)
+
+    assert Attempt.objects.get().image_digest == "sha256:9"
+
+
 def test_cancel_during_launch_cancels_execution(
     provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
