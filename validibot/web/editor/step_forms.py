@@ -122,7 +122,9 @@ class StepFilesForm(forms.Form):
     def _add_port(self, port: Mapping[str, Any], stored: StepFile | None) -> None:
         key = port["port_key"]
         has = gettext("Now: %(name)s.") % {"name": stored.name} if stored else ""
-        other = gettext("Used instead of the catalogue.") if key == WEATHER_PORT else ""
+        other = (
+            gettext("Used if no weather of the catalogue is chosen.") if key == WEATHER_PORT else ""
+        )
         self.fields[f"port-{key}"] = forms.FileField(
             label=port["name"], required=False, max_length=200, help_text=f"{has} {other}".strip()
         )
