@@ -98,12 +98,12 @@ def test_open_prints_and_opens_the_page(up: Project) -> None:
     browser.chmod(0o755)
 
     done = up.devenv("open", "mail", BROWSER=str(browser))
-    unknown = up.devenv("open", "console")
+    unknown = up.devenv("open", "worker-page")
 
     assert done.stdout == f"{up.status()['urls']['mail']}\n", done.stderr
     assert (up.root / "opened").read_text() == done.stdout
     assert unknown.returncode == 2
-    assert "'console' has no page in this stack; there are web, worker, mail." in unknown.stderr
+    assert "'worker-page' has no page in this stack; there are web, worker, mail" in unknown.stderr
 
 
 def test_identity_needs_the_emulated_cloud(up: Project) -> None:
@@ -131,7 +131,7 @@ def test_unknown_log_is_refused_with_known_ones(up: Project) -> None:
 
     assert done.returncode == 2
     assert "no log of wbe" in done.stderr
-    assert "migrate, postgres, setup" in done.stderr
+    assert "console, mail, migrate" in done.stderr
 
 
 def test_secrets_are_readable_by_their_owner_only(up: Project) -> None:
