@@ -1,6 +1,7 @@
-"""The samples of each seeded workflow have the expected results on the emulated cloud."""
+"""The samples of each workflow of the gallery have the expected results on the emulated cloud."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -8,15 +9,8 @@ from tests.flows.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(180), pytest.mark.both_clouds]
 
-SLUGS = (
-    "meter-readings-schema",
-    "equipment-list-schema",
-    "meter-readings-assertions",
-    "energyplus-small-office",
-    "energyplus-design-day",
-    "fmu-decay",
-    "office-model-review",
-)
+GALLERY = Path("validibot/workflows/gallery")
+SLUGS = sorted(path.parent.name for path in GALLERY.glob("*/workflow.yaml"))
 
 
 @pytest.mark.parametrize("slug", SLUGS)
@@ -37,8 +31,8 @@ def test_failing_sample_fails_with_findings(stack: Stack, slug: str) -> None:
     assert all(error["message"] for error in errors)
 
 
-def test_list_of_seeds_is_complete(stack: Stack) -> None:
-    assert {workflow["slug"] for workflow in stack.facts["workflows"]} == set(SLUGS)
+def test_setup_creates_every_workflow_of_gallery(stack: Stack) -> None:
+    assert [workflow["slug"] for workflow in stack.facts["workflows"]] == SLUGS
 
 
 def test_simulation_uses_every_cloud_service(stack: Stack) -> None:

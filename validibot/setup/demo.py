@@ -1,7 +1,8 @@
-"""Demo data: a user with all rights, an organisation, and workflows to try."""
+"""Demo data: a user with all rights, an organisation, and the workflows of the gallery."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from allauth.account.models import EmailAddress
@@ -11,7 +12,10 @@ from django.db import transaction
 from validibot.accounts import api_keys
 from validibot.accounts.models import Membership, Organisation, Project, Role, User
 from validibot.accounts.workspaces import ensure_personal_workspace
-from validibot.setup.seeds import ROOT, Seed, apply_seed, read_seeds
+from validibot.workflows.document import ReadWorkflow
+from validibot.workflows.gallery import WorkflowTemplate, all_templates
+from validibot.workflows.importing import write_import
+from validibot.workflows.models import WeatherFile, Workflow
 
 Say = Callable[[str], object]
 
@@ -21,8 +25,7 @@ class DemoError(Exception):
 
 
 def make(say: Say) -> None:
-    """Create or update the demo data. Raises DemoError, SeedInvalid and StorageError."""
-    seeds = read_seeds()
+    """Create or update the demo data. Raises DemoError, ImportInvalid and StorageError."""
     with transaction.atomic():
         # Created before the user, whose own workspace could take the slug.
         organisation, _ = Organisation.objects.get_or_create(
@@ -34,10 +37,41 @@ def make(say: Say) -> None:
             defaults={"name": "Default", "is_default": True},
         )
         user = _user(organisation)
-    for seed in seeds:
-        apply_seed(seed, project=project, author=user, say=say)
+    for template in all_templates():
+        make_workflow(template, project=project, author=user, say=say)
     if settings.SEED_FILE:
-        write_seed_file(Path(settings.SEED_FILE), organisation, seeds)
+        write_seed_file(Path(settings.SEED_FILE), organisation)
+
+
+def make_workflow(
+    template: WorkflowTemplate, *, project: Project, author: User, say: Say
+) -> Workflow:
+    """Create or update the workflow of a template. Raises ImportInvalid and StorageError.
+
+    A version that has runs does not change: a changed template becomes the next version.
+    """
+    workflow = write_import(
+        _with_known_weather(template.read, say),
+        template.files(),
+        organisation=project.organisation,
+        author=author,
+        project=project,
+        update=True,
+    )
+    Workflow.objects.filter(pk=workflow.pk).update(is_active=True)
+    return workflow
+
+
+def _with_known_weather(read: ReadWorkflow, say: Say) -> ReadWorkflow:
+    """Return the workflow file without weather that is not in the catalogue."""
+    known = set(WeatherFile.objects.values_list("name", flat=True))
+    steps = []
+    for step in read.file.steps:
+        if step.weather and step.weather not in known:
+            say(f"{read.file.slug}: weather {step.weather} is not loaded; {step.name} has none.")
+            step = step.model_copy(update={"weather": ""})  # noqa: PLW2901
+        steps.append(step)
+    return replace(read, file=read.file.model_copy(update={"steps": steps}))
 
 
 def _user(organisation: Organisation) -> User:
@@ -69,16 +103,16 @@ def _store_key(user: User) -> None:
         raise DemoError(f"Invalid DEMO_API_KEY: {error}") from None
 
 
-def write_seed_file(path: Path, organisation: Organisation, seeds: Sequence[Seed]) -> None:
+def write_seed_file(path: Path, organisation: Organisation) -> None:
     """Write the demo workflows and their sample files as JSON, for other programs."""
     workflows = [
         {
-            "slug": seed.slug,
-            "name": seed.name,
-            "sample": str(ROOT / seed.sample),
-            "failing_sample": str(ROOT / seed.failing_sample),
+            "slug": template.slug,
+            "name": template.name,
+            "sample": str(template.sample(passes=True)),
+            "failing_sample": str(template.sample(passes=False)),
         }
-        for seed in seeds
+        for template in all_templates()
     ]
     facts = {"org": organisation.slug, "workflows": workflows}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,11 @@ class WorkflowTemplate:
         """The slugs of the validators that the steps use, without their versions."""
         return [step.validator.partition("@")[0] for step in self.read.file.steps]
 
+    def sample(self, *, passes: bool) -> Path:
+        """Return the file of the first sample that passes, or fails."""
+        samples = self.read.file.samples
+        return self.folder / next(str(each.path) for each in samples if each.passes is passes)
+
     def files(self) -> dict[str, bytes]:
         """Return the files beside the text by their path."""
         paths = [each for each in self.folder.rglob("*") if each.is_file() and each.name != _FILE]

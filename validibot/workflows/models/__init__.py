@@ -3,7 +3,7 @@
 A version is frozen by its first run: its steps, assertions, files and texts never change again, so
 results keep their meaning. Saving or deleting a part of a frozen version raises VersionFrozen;
 `versions.edited` makes the next version instead. Every part is validated when it is saved, whether
-the admin site, a seed or a program saves it.
+the admin site, an import or a program saves it.
 """
 
 from validibot.workflows.models.catalogue import (

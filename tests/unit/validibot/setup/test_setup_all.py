@@ -1,6 +1,7 @@
 """`manage.py setup_all`."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.core.management import CommandError, call_command
 
+from validators.sdk.manifest import ManifestInvalid
 from validibot.accounts import api_keys
 from validibot.accounts.models import Organisation, User
-from validibot.core.storage import get_storage
-from validibot.setup import seeds
-from validibot.setup.seeds import apply_seed, read_seeds
-from validibot.workflows.models import Assertion, Sample, Step, StepFile, Validator, Workflow
+from validibot.setup.demo import make_workflow
+from validibot.setup.management.commands import setup_all as command
+from validibot.workflows.exporting import export_text
+from validibot.workflows.gallery import all_templates
+from validibot.workflows.models import Assertion, Step, Validator, WeatherFile, Workflow
 from validibot.workflows.versions import freeze
 
 KEY = f"vbk_1_{'a' * 32}_{'b' * 64}"
@@ -70,42 +73,47 @@ def test_demo_user_has_all_rights(demo: Any) -> None:
     assert Organisation.objects.get(personal_owner=user).slug == "demo-2"
 
 
-def test_seeded_workflows_have_passing_and_failing_sample(demo: Any) -> None:
+def test_demo_workflows_have_passing_and_failing_sample(demo: Any) -> None:
     setup_all()
 
-    assert Workflow.objects.filter(organisation__slug="demo").count() == len(read_seeds())
+    assert Workflow.objects.filter(organisation__slug="demo").count() == len(all_templates())
     for workflow in Workflow.objects.all():
         assert [sample.passes for sample in workflow.samples.all()] == [True, False]
         assert workflow.steps.exists()
 
 
-def test_weather_file_is_stored_once(demo: Any) -> None:
+def test_simulations_of_demo_use_weather_of_catalogue(demo: Any) -> None:
     setup_all()
 
-    files = StepFile.objects.all()
-    assert len(files) == Step.objects.filter(validator__slug="energyplus").count() == 3
-    assert len({file.uri for file in files}) == 1
-    content = get_storage(files[0].uri).read(files[0].uri, limit=10_000_000)
-    assert len(content) == files[0].size_bytes
-    assert content.startswith(b"LOCATION,Denver")
+    names = Step.objects.filter(validator__slug="energyplus").values_list("weather", flat=True)
+    assert list(names) == [WeatherFile.objects.get().name] * 3
 
 
-def test_missing_weather_file_is_reported(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seeds, "packaged_file", lambda reference: None)
+def test_missing_weather_is_reported(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(reference: str) -> Path:
+        raise ManifestInvalid(reference)
 
-    assert "Weather is missing: " in setup_all()
-    assert not StepFile.objects.exists()
+    monkeypatch.setattr(command, "resolve_resource", missing)
+
+    output = setup_all()
+
+    assert "Weather is not loaded: " in output
+    assert "energyplus-design-day: weather USA_CO_Golden" in output
+    assert Workflow.objects.count() == len(all_templates())
+    assert not Step.objects.exclude(weather="").exists()
 
 
 def test_second_setup_changes_nothing(demo: Any) -> None:
     setup_all()
-    models = (User, Organisation, Validator, Workflow, Step, Assertion, Sample, StepFile)
+    models = (User, Organisation, Validator, Workflow, WeatherFile)
     before = [set(model.objects.values_list("pk", flat=True)) for model in models]
+    texts = [export_text(workflow) for workflow in Workflow.objects.order_by("pk")]
     seed = Path(demo.SEED_FILE).read_text()
 
     setup_all()
 
     assert [set(model.objects.values_list("pk", flat=True)) for model in models] == before
+    assert [export_text(workflow) for workflow in Workflow.objects.order_by("pk")] == texts
     assert Path(demo.SEED_FILE).read_text() == seed
 
 
@@ -150,20 +158,21 @@ def test_malformed_demo_api_key_is_refused(demo: Any) -> None:
         setup_all()
 
 
-def test_changed_seed_becomes_next_version_after_run(demo: Any) -> None:
+def test_changed_template_becomes_next_version_after_run(demo: Any) -> None:
     setup_all()
     workflow = Workflow.objects.get(slug="meter-readings-schema")
     freeze(workflow)
     setup_all()
     assert Workflow.objects.filter(slug=workflow.slug).count() == 1
 
-    seed = next(each for each in read_seeds() if each.slug == workflow.slug)
-    changed = seed.model_copy(update={"success_message": "Other."})
+    template = next(each for each in all_templates() if each.slug == workflow.slug)
+    file = template.read.file.model_copy(update={"success_message": "Other."})
+    changed = replace(template, read=replace(template.read, file=file))
     assert workflow.project
     assert workflow.author
-    applied = apply_seed(changed, project=workflow.project, author=workflow.author, say=print)
+    made = make_workflow(changed, project=workflow.project, author=workflow.author, say=print)
 
-    assert (applied.version, applied.success_message) == (2, "Other.")
-    assert applied.steps.count() == workflow.steps.count()
-    assert applied.samples.count() == 2
+    assert (made.version, made.success_message) == (2, "Other.")
+    assert made.steps.count() == workflow.steps.count()
+    assert made.samples.count() == 2
     assert Workflow.objects.get(pk=workflow.pk).success_message != "Other."

@@ -19,7 +19,7 @@ from validibot_shared.validations.envelopes import ValidationStatus
 
 _FOLDER = Path(__file__).parent / "recordings"
 _OTHER = ""
-# Relative variation of outputs, by name. Outputs that a seeded workflow compares with a narrow
+# Relative variation of outputs, by name. Outputs that a workflow of the gallery compares with a narrow
 # target vary little.
 _SPREADS = {
     re.compile(r".*_(kwh|kwh_m2|w)|execution_seconds"): 0.08,

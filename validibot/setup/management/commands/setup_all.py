@@ -5,14 +5,15 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from validators.sdk.manifest import ManifestInvalid
+from validators.sdk.manifest import ManifestInvalid, resolve_resource
 from validibot.accounts.models import User
 from validibot.accounts.workspaces import ensure_personal_workspace
 from validibot.core.storage import StorageError
 from validibot.setup import demo
-from validibot.setup.seeds import SeedInvalid, load_standard_weather
 from validibot.workflows.catalogue import sync_validators
-from validibot.workflows.weather import WeatherInvalid
+from validibot.workflows.document import ImportInvalid
+from validibot.workflows.models import WEATHER_TYPE, Validator
+from validibot.workflows.weather import WeatherInvalid, load_weather
 
 
 class Command(BaseCommand):
@@ -23,17 +24,31 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             sync_validators(settings.VALIDATORS_DIR)
-            load_standard_weather(say=self.stdout.write)
+            self._load_standard_weather()
             for user in User.objects.filter(workspace=None):
                 ensure_personal_workspace(user)
             if settings.DEMO_EMAIL:
                 demo.make(self.stdout.write)
         except (
+            ImportInvalid,
             ManifestInvalid,
-            SeedInvalid,
             StorageError,
             WeatherInvalid,
             demo.DemoError,
         ) as error:
             raise CommandError(str(error)) from None
         self.stdout.write("The deployment is set up.")
+
+    def _load_standard_weather(self) -> None:
+        """Load the weather that validators use by default, where it is installed."""
+        for validator in Validator.objects.filter(is_active=True):
+            for port in validator.ports:
+                if port.get("type") == WEATHER_TYPE and port["default"]:
+                    try:
+                        source = resolve_resource(port["default"])
+                    except ManifestInvalid:
+                        self.stdout.write(
+                            f"{port['name']} is not loaded: {port['default']} is not installed."
+                        )
+                    else:
+                        load_weather(source)
