@@ -20,6 +20,8 @@ from validators.fmu.variable import INTEGER_RANGES, Experiment, FmuVariable, Uni
 ENTRY_LIMIT = 10_000
 SIZE_LIMIT = 512 << 20
 _ENCRYPTED = 0x1
+# The methods of FMI 2.0.5, section 2.3; zipfile expands what others have packed without any limit.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
@@ -66,6 +68,9 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         )
     if entry.flag_bits & _ENCRYPTED:
         raise FmuRefused("The FMU is encrypted.", code="FMU_NOT_A_ZIP")
+    if entry.compress_type not in _METHODS:
+        text = f"The FMU has {entry.filename!r} packed otherwise than by deflate."
+        raise FmuRefused(text, code="FMU_NOT_A_ZIP")
 
 
 DESCRIPTION_LIMIT = 16 << 20

@@ -35,6 +35,8 @@ MAX_VARIABLES = 100_000
 MAX_SHOWN = 1000
 _DESCRIPTION = "modelDescription.xml"
 _ENCRYPTED = 0x1
+# The methods of FMI 2.0.5, section 2.3; zipfile expands what others have packed without any limit.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _FMI2_TYPES = ("Real", "Integer", "Boolean", "String", "Enumeration")
 _INTERFACES = ("CoSimulation", "ModelExchange")
@@ -82,6 +84,8 @@ def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
             raise _bad(f"The archive has a symbolic link: {entry.filename!r}.")
         if entry.flag_bits & _ENCRYPTED:
             raise _bad("The archive is encrypted.")
+        if entry.compress_type not in _METHODS:
+            raise _bad(f"The archive has {entry.filename!r} packed otherwise than by deflate.")
 
 
 def _check_interfaces(root: etree._Element) -> None:

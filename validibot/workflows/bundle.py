@@ -12,6 +12,8 @@ NAME = "workflow.yaml"
 MAX_ENTRIES = 200
 MAX_BYTES = 96 * 1024 * 1024
 _MAGIC = b"PK\x03\x04"
+# zipfile expands what the other methods have packed without any limit.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # The earliest date that a zip file can hold: the same content gives the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -34,7 +36,7 @@ def read_bundle(content: bytes) -> Bundle:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             _check_entries(entries)
-            files = {entry.filename: archive.read(entry) for entry in entries}
+            files = {entry.filename: _read(archive, entry) for entry in entries}
     except (
         zipfile.BadZipFile,
         NotImplementedError,
@@ -60,14 +62,25 @@ def write_bundle(bundle: Bundle) -> bytes:
     return target.getvalue()
 
 
+def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """Return a file. `archive.read` would unpack more than the size that the archive declares."""
+    with archive.open(entry) as file:
+        return file.read(entry.file_size)
+
+
 def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
-    """Check number and size before anything is unpacked; `read` unpacks no more than is declared."""
+    """Check number, size and compression before anything is unpacked."""
     if len(entries) > MAX_ENTRIES:
         raise _invalid(f"The zip file has {len(entries):,} files; at most {MAX_ENTRIES} are read.")
     size = sum(entry.file_size for entry in entries)
     if size > MAX_BYTES:
         raise _invalid(
             f"The files of the zip file have {size:,} bytes; at most {MAX_BYTES:,} are read."
+        )
+    if packed := next((each for each in entries if each.compress_type not in _METHODS), None):
+        raise _invalid(
+            f"The zip file has {packed.filename[:80]!r} with compression method"
+            f" {packed.compress_type}; only deflate is read. Pack it again."
         )
     names = [entry.filename for entry in entries]
     if twice := next((name for name in names if names.count(name) > 1), None):

@@ -24,10 +24,13 @@ FMI3 = """<fmiModelDescription fmiVersion="3.0">
 
 
 def archive(
-    description: str | bytes, name: str = "modelDescription.xml", more: str = "more"
+    description: str | bytes,
+    name: str = "modelDescription.xml",
+    more: str = "more",
+    method: int = zipfile.ZIP_DEFLATED,
 ) -> bytes:
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(content, "w", method) as file:
         file.writestr(name, description)
         file.writestr(more, b"")
     return content.getvalue()
@@ -62,6 +65,8 @@ REFUSED = {
     "other XML": (archive("<a/>"), "not of FMI 2 or 3"),
     "FMI 1": (archive('<fmiModelDescription fmiVersion="1.0"/>'), "not of FMI 2 or 3"),
     "zip bomb": (archive(b" " * (MAX_DESCRIPTION_BYTES + 1)), "more than"),
+    "bzip2": (archive(FMI3, method=zipfile.ZIP_BZIP2), "packed otherwise than by deflate"),
+    "lzma": (archive(FMI3, method=zipfile.ZIP_LZMA), "packed otherwise than by deflate"),
     "entities": (archive('<!DOCTYPE a [<!ENTITY b "c">]><a/>'), "entities"),
     "nameless": (archive(FMI2.format('<ScalarVariable valueReference="1"/>')), "no name"),
     "bad reference": (
