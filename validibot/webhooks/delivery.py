@@ -13,7 +13,10 @@ through a webhook.
 import datetime as dt
 import json
 import logging
+import socket
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +30,7 @@ from django.tasks import default_task_backend, task
 from django.utils import timezone
 from requests_hardened import Config, HTTPSession
 from requests_hardened.ip_filter import InvalidIPAddress
+from urllib3 import PoolManager
 
 from validibot.core.models import RowId
 from validibot.webhooks.models import (
@@ -42,6 +46,8 @@ from validibot.webhooks.signing import headers_of
 RETRY_SECONDS = (10, 60, 300, 1800, 2 * 3600, 5 * 3600, 8 * 3600, 8 * 3600)
 MAX_FAILURE = dt.timedelta(days=5)
 CONNECT_SECONDS, READ_SECONDS = 5, 15
+# READ_SECONDS begin again with each byte; a receiver that answers byte by byte must not hold a worker.
+EXCHANGE_SECONDS = 30
 # A worker that has not finished an attempt by then has died.
 ATTEMPT_SECONDS = 120
 MAX_RESPONSE_BYTES = 1000
@@ -60,7 +66,10 @@ def check_address(url: str) -> None:
 
     Where its name leads is checked again for each message.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise AddressRefused(f"{url[:80]!r} cannot be read: {error}.") from None
     schemes = ("https", "http") if settings.WEBHOOKS_MAY_BE_LOCAL else ("https",)
     if parts.scheme not in schemes or not parts.hostname:
         raise AddressRefused(f"{url[:80]!r} must be an address that begins with https://.")
@@ -161,9 +170,11 @@ def post(delivery: WebhookDelivery) -> tuple[int | None, str, str]:
     )
     session = HTTPSession(config)
     session.trust_env = False  # a proxy would resolve the name again, unchecked
+    deadline = _Deadline(session)
     try:
         with (
             session,
+            deadline,
             session.post(webhook.url, data=body.encode(), headers=headers, stream=True) as answer,
         ):
             text = next(answer.iter_content(MAX_RESPONSE_BYTES), b"").decode("utf-8", "replace")
@@ -173,7 +184,53 @@ def post(delivery: WebhookDelivery) -> tuple[int | None, str, str]:
     except InvalidIPAddress:
         return None, "", "The address leads into a private network. Use a public address."
     except requests.RequestException as error:
+        if deadline.has_passed:
+            return None, "", f"The receiver took more than {EXCHANGE_SECONDS} s. Answer at once."
         return None, "", f"The receiver cannot be reached: {type(error).__name__}."
+
+
+class _Deadline:
+    """A context in which the connections of a session are ended after `EXCHANGE_SECONDS`."""
+
+    def __init__(self, session: requests.Session) -> None:
+        self.has_passed = False
+        self._timer = threading.Timer(EXCHANGE_SECONDS, self._pass)
+        self._timer.daemon = True
+        # Duplicates: TLS takes the sockets themselves over.
+        self._opened: list[socket.socket] = []
+        for adapter in session.adapters.values():
+            manager: PoolManager = adapter.poolmanager  # type: ignore[attr-defined]
+            manager.pool_classes_by_scheme = {
+                scheme: self._watched(pool)
+                for scheme, pool in manager.pool_classes_by_scheme.items()
+            }
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._timer.join()
+        for each in self._opened:
+            each.close()
+
+    def _pass(self) -> None:
+        self.has_passed = True
+        for each in self._opened:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def _watched(self, pool: Any) -> Any:
+        """Return a subclass of a class of pools whose connections are noted."""
+        opened = self._opened
+
+        def connect(connection: Any) -> socket.socket:
+            made: socket.socket = pool.ConnectionCls._new_conn(connection)  # noqa: SLF001
+            opened.append(made.dup())
+            return made
+
+        watched = type("Watched", (pool.ConnectionCls,), {"_new_conn": connect})
+        return type("WatchedPool", (pool,), {"ConnectionCls": watched})
 
 
 def message(webhook: Webhook, document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -206,6 +206,22 @@ def test_unreachable_receiver_is_told_apart(
     assert attempted(waiting(webhook)).error == told
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_receiver_that_answers_too_slowly_is_cut_off(
+    webhook: Webhook, settings: Settings, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    settings.WEBHOOKS_MAY_BE_LOCAL = True
+    monkeypatch.setattr("validibot.webhooks.delivery.EXCHANGE_SECONDS", 0.01)
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr("urllib3.util.connection.create_connection", lambda *_, **__: ours)
+    webhook.url = f"{scheme}://slow.example.org/"
+
+    with theirs:
+        status, _text, error = post(waiting(webhook))
+
+    assert (status, error) == (None, "The receiver took more than 0.01 s. Answer at once.")
+
+
 def test_redirect_is_not_followed(webhook: Webhook, receiver: Any) -> None:
     receiver.post(URL, status=302, headers={"Location": "http://169.254.169.254/"})
 
@@ -236,7 +252,15 @@ def test_name_that_leads_into_private_network_is_refused(
 
 @pytest.mark.parametrize(
     "url",
-    ["http://example.org/", "ftp://example.org/", "https://", "nonsense", "https://a:b@c.org/", ""],
+    [
+        "http://example.org/",
+        "ftp://example.org/",
+        "https://",
+        "nonsense",
+        "https://a:b@c.org/",
+        "",
+        "https://[::1",
+    ],
 )
 def test_unusable_address_is_refused(url: str) -> None:
     with pytest.raises(AddressRefused):
