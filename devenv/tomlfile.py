@@ -64,11 +64,6 @@ _HEADER = re.compile(r"\s*(\[\[?)\s*([\w.\"'-]+)\s*\]")
 _KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
 
 
-def line_of(text: str, key: Key) -> int:
-    """Return the line of a key in TOML, or of the closest table around it; 0 if there is none."""
-    return find_key(text, key)[1]
-
-
 def find_key(text: str, key: Key) -> tuple[int, int]:
     """Return how many parts of a key TOML has, and in which line; (0, 0) if none.
 

@@ -1,5 +1,6 @@
 """The stack as the console sees it: its state file, its logs, its processes, its supervisor."""
 
+import os
 import subprocess
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from devenv.stack.problems import StackError
 from devenv.stack.statefile import ServiceState, StackState
 
 _PROC = Path("/proc")
-_PAGE = 4096  # bytes; the unit of resident memory in /proc/PID/stat
+_PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes; the unit of resident memory in /proc/PID/stat
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Time and memory of the Tabular engine on a million rows.
+"""Processor time and memory of the Tabular engine on a million rows.
 
 `python -m tests.bench.tables` prints one row for each case: processor time of the check with its child
 process, and the peak of that process's memory.
@@ -57,7 +57,7 @@ def measure() -> Iterator[Row]:
         seconds = sum(os.times()[:4]) - started
         assert result.outputs["row_count"] == ROWS
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-        name = f"CSV, 1 million rows of 10 columns with types, ranges and two keys{title}"
+        name = f"Processor time: CSV, 1 million rows of 10 columns, types, ranges, two keys{title}"
         yield name, f"{seconds:.1f} s, {peak} MB", "≤ 30 s, ≤ 500 MB"
 
 

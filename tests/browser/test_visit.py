@@ -78,7 +78,7 @@ def test_run_again_repeats_run_and_compares(visitor: Page, stack: Stack) -> None
     visitor.get_by_text("More", exact=True).click()
     visitor.get_by_role("link", name="Compare with the run that this repeats").click()
 
-    expect(visitor.get_by_role("heading", name="What changed between two runs")).to_be_visible()
+    expect(visitor.get_by_role("heading", name="Comparison of two runs")).to_be_visible()
 
 
 def test_file_of_wrong_type_is_refused_with_message(visitor: Page, tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ class GrantAccess(models.TextChoices):
     """How much of a workflow is granted to a guest."""
 
     VIEW = "view", _("View")
-    LAUNCH = "launch", _("View and launch")
+    LAUNCH = "launch", _("View and start runs")
 
 
 class WorkflowGrant(models.Model):

@@ -50,7 +50,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
 GUEST_PERMISSIONS = frozenset({"workflow.view", "run.view_own", "run.cancel_own"})
 PERMISSION_TEXTS = {
     "workflow.view": _("See workflows"),
-    "run.launch": _("Launch runs"),
+    "run.launch": _("Start runs"),
     "run.view_own": _("See their own runs"),
     "run.view_all": _("See all runs and their results"),
     "run.cancel_own": _("Cancel their own runs"),

@@ -11,9 +11,6 @@ from django.http import Http404, HttpRequest
 
 from validibot.accounts.profile import clean_name
 
-COLOURS = ("teal", "green", "amber", "orange", "rose", "violet", "blue", "slate")
-"""Names of the colours that a user may give to something; `style.css` has a class for each."""
-
 
 class PageRenderer(DjangoTemplates):
     """Renders `{{ form }}` and `{{ field.as_field_group }}` with the components of our pages."""
@@ -23,7 +20,7 @@ class PageRenderer(DjangoTemplates):
 
 
 class ColourSelect(forms.RadioSelect):
-    """One of `COLOURS`, shown as a row of swatches."""
+    """A colour, shown as a row of swatches; `style.css` has a class for each value."""
 
     template_name = "web/components/colours.html"
 

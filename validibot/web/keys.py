@@ -45,7 +45,7 @@ class KeyForm(forms.Form):
         label=gettext_lazy("Scopes"),
         choices=[
             (KeyScope.READ, gettext_lazy("Read workflows, runs and results")),
-            (KeyScope.LAUNCH, gettext_lazy("Launch runs, follow and cancel them")),
+            (KeyScope.LAUNCH, gettext_lazy("Start runs, follow and cancel them")),
             (KeyScope.MANAGE, gettext_lazy("Manage workflows, members and settings")),
         ],
         initial=[KeyScope.READ, KeyScope.LAUNCH],

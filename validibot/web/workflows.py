@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from validibot.accounts.models import Project
 from validibot.accounts.scope import Scope
+from validibot.core.downloads import whole
 from validibot.runs.access import NotAdmitted, check_runnable
 from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
@@ -118,11 +119,9 @@ def launch_sample(request: HttpRequest, scope: Scope, slug: str, pk: int) -> Htt
 @member
 @require_GET
 def sample(request: HttpRequest, scope: Scope, slug: str, pk: int) -> HttpResponse:
-    """Hand out a sample as a file."""
+    """Download a sample."""
     found = _sample(scope, slug, pk)
-    response = HttpResponse(bytes(found.content), content_type="application/octet-stream")
-    response["Content-Disposition"] = f'attachment; filename="{found.filename}"'
-    return response
+    return whole(bytes(found.content), name=found.filename)
 
 
 def _find(scope: Scope, slug: str, version: int | None = None) -> Workflow:

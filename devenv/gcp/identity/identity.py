@@ -32,7 +32,6 @@ _V = TypeVar("_V")
 
 ISSUER = "https://accounts.google.com"
 LIFETIME = 3600
-CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 _PREFIX = "ya29.c."
 _MAC = 16
 _LONGEST = 16_384

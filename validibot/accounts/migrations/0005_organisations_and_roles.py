@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
                 ('email', models.EmailField(max_length=254)),
                 ('role', models.CharField(blank=True, choices=[('owner', 'Owner'), ('admin', 'Admin'), ('author', 'Author'), ('executor', 'Executor'), ('results_viewer', 'Results viewer'), ('analytics_viewer', 'Analytics viewer'), ('viewer', 'Viewer')], max_length=20)),
                 ('workflows', models.JSONField(blank=True, default=list)),
-                ('access', models.CharField(choices=[('view', 'View'), ('launch', 'View and launch')], default='view', max_length=10)),
+                ('access', models.CharField(choices=[('view', 'View'), ('launch', 'View and start runs')], default='view', max_length=10)),
                 ('token_digest', models.CharField(max_length=64, unique=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('sent_at', models.DateTimeField(default=django.utils.timezone.now)),
@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('workflow', models.SlugField(db_index=False, max_length=60)),
-                ('access', models.CharField(choices=[('view', 'View'), ('launch', 'View and launch')], default='view', max_length=10)),
+                ('access', models.CharField(choices=[('view', 'View'), ('launch', 'View and start runs')], default='view', max_length=10)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
             ],
         ),

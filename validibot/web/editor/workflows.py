@@ -4,12 +4,13 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from validibot.accounts.scope import Scope
+from validibot.core.downloads import whole
 from validibot.web.editor.access import author, editor, editor_page, is_archived, report_saved
 from validibot.web.editor.forms import (
     ConstantFormSet,
@@ -180,17 +181,14 @@ def import_workflow(request: HttpRequest, scope: Scope) -> HttpResponseBase:
 def export_workflow(
     request: HttpRequest, scope: Scope, workflow: Workflow, version: int, kind: str
 ) -> HttpResponseBase:
-    """Hand out a version as a text or a bundle."""
+    """Download a version as a text or a bundle."""
     found = get_object_or_404(editing.versions_of(workflow), version=version)
     if kind == "zip":
-        content, mime_type = export_bundle(found), "application/zip"
+        content = export_bundle(found)
     else:
         try:
-            content, mime_type = export_text(found).encode(), "application/yaml"
+            content = export_text(found).encode()
         except ExportTooLarge as error:
             messages.error(request, str(error))
             return redirect("versions", scope.organisation.slug, workflow.slug)
-    response = HttpResponse(content, content_type=mime_type)
-    name = f"{found.slug}-v{found.version}.{kind}"
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
+    return whole(content, name=f"{found.slug}-v{found.version}.{kind}")

@@ -42,6 +42,7 @@ def test_created_webhook_shows_its_secret(
     page = client.get(at(owner, f"{webhook.pk}/")).content.decode()
 
     assert "whsec_" in page
+    assert 'aria-current="page">Settings<' in page
     assert (webhook.organisation, webhook.events) == (owner.organisation, ["run.failed"])
 
 
