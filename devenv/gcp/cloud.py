@@ -105,7 +105,7 @@ class Cloud:
         return self._server.control_token
 
     def environ(self, account: str) -> dict[str, str]:
-        """Return the variables of a process that is `account` (short name or e-mail)."""
+        """Return the variables of a process that is `account` (short name or email)."""
         return self._server.environ(account)
 
     def restart(self, config: CloudConfig | None = None, *, clean: bool = False) -> None:
@@ -116,7 +116,7 @@ class Cloud:
         self._run(self._restart(config or self._config, clean=clean))
 
     def access_token(self, account: str) -> str:
-        """Return an OAuth access token of an account (short name or e-mail)."""
+        """Return an OAuth access token of an account (short name or email)."""
         return self._server.access_token(account)
 
     async def _start(self) -> None:

@@ -38,7 +38,7 @@ _HTML = "text/html"
 _LONGEST_WAIT = 3600.0
 
 Find: TypeAlias = Callable[[str], Awaitable[str | None]]
-"""Address → the e-mail of the account whose container has it. Raises Unavailable."""
+"""Address → the email of the account whose container has it. Raises Unavailable."""
 
 
 class MetadataTokens(Protocol):

@@ -168,11 +168,11 @@ class CloudServer:
         return control_token(self._data)
 
     def access_token(self, account: str) -> str:
-        """Return an OAuth access token of an account (short name or e-mail)."""
+        """Return an OAuth access token of an account (short name or email)."""
         return self._identity.access_token(self._identity.account(account).email)
 
     def environ(self, account: str) -> dict[str, str]:
-        """Return the variables of a process that is `account` (short name or e-mail)."""
+        """Return the variables of a process that is `account` (short name or email)."""
         return dict(self.endpoints.environ[self._identity.account(account).name])
 
     def _open_ports(self) -> Ports:

@@ -71,7 +71,7 @@ class CloudflaredOptions:
 class TunnelConfig:
     """`url` is the public origin where it is known before; `port` that of the gate, 0 for any.
 
-    Accounts are e-mail addresses; `jobs` are the Cloud Run jobs of the validators.
+    Accounts are email addresses; `jobs` are the Cloud Run jobs of the validators.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE

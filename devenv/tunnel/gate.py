@@ -36,7 +36,7 @@ _LONGEST_TOKEN = 4096
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2}")
 
 Verify: TypeAlias = Callable[[str, str], str]
-"""Takes a token and its audience, returns the e-mail address. Raises the two below."""
+"""Takes a token and its audience, returns the email address. Raises the two below."""
 
 
 class GateTokenRefused(Exception):
@@ -48,7 +48,7 @@ class GateCertificatesUnavailable(Exception):
 
 
 def verify(token: str, audience: str) -> str:
-    """Return the verified e-mail address. Raises GateTokenRefused, GateCertificatesUnavailable."""
+    """Return the verified email address. Raises GateTokenRefused, GateCertificatesUnavailable."""
     if len(token) > _LONGEST_TOKEN or not _TOKEN.fullmatch(token):
         raise GateTokenRefused("Invalid ID token.")
     try:
@@ -61,7 +61,7 @@ def verify(token: str, audience: str) -> str:
         raise GateTokenRefused(f"The ID token is not valid: {error}") from error
     email = str(claims.get("email", ""))
     if claims.get("email_verified") is not True or not email:
-        raise GateTokenRefused("The ID token names no verified e-mail address.")
+        raise GateTokenRefused("The ID token names no verified email address.")
     return email
 
 

@@ -17,7 +17,7 @@ class Guest:
 
 
 def guests_of(organisation: Organisation) -> list[Guest]:
-    """Return the guests, by e-mail address."""
+    """Return the guests, by email address."""
     grants = organisation.grants.select_related("user").order_by("user__email", "workflow")
     guests: dict[int, Guest] = {}
     for grant in grants:

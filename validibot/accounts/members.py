@@ -73,7 +73,7 @@ def _end(organisation: Organisation, membership: Membership) -> None:
         )
     _check_owner_remains(organisation, membership)
     membership.delete()
-    # Grants from a time as a guest would keep a door open.
+    # Grants from a time as a guest would still give access.
     organisation.grants.filter(user=membership.user).delete()
 
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class UserManager(BaseUserManager["User"]):
-    """Creates users by e-mail address; there are no user names."""
+    """Creates users by email address; there are no user names."""
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":  # type: ignore[override]
         user = self.model(email=self.normalize_email(email).lower(), **fields)
@@ -28,7 +28,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractUser):
-    """A person, known by e-mail address, or the account of an organisation's service key.
+    """A person, known by email address, or the account of an organisation's service key.
 
     A service account has no password and no mailbox; `service_of` is the organisation that owns it.
     """

@@ -6,6 +6,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
 from validibot.accounts.models import Organisation, Project
+from validibot.core.slugs import free_slug
 
 MAX_PROJECTS = 200
 
@@ -24,7 +25,7 @@ def create(organisation: Organisation, *, name: str, colour: str) -> Project:
         organisation=organisation,
         name=name,
         colour=colour,
-        slug=_free_slug(name, taken),
+        slug=free_slug(slugify(name)[:50].strip("-") or "project", taken),
         is_default=not projects.filter(is_default=True).exists(),
     )
 
@@ -73,11 +74,3 @@ def _check_name(organisation: Organisation, name: str, *, but: Project | None = 
     if others.filter(name__iexact=name).exists():
         message = _("%(organisation)s has a project %(name)s already. Choose another name.")
         raise ValidationError({"name": message % {"organisation": organisation.name, "name": name}})
-
-
-def _free_slug(name: str, taken: set[str]) -> str:
-    stem = slugify(name)[:50].strip("-") or "project"
-    number = 1
-    while (slug := stem if number == 1 else f"{stem}-{number}") in taken:
-        number += 1
-    return slug

@@ -9,6 +9,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
 from validibot.accounts.models import Membership, Organisation, Project, Role, User
+from validibot.core.slugs import free_slug
 
 MAX_OWNED = 50
 _TRIES = 5
@@ -82,20 +83,12 @@ def _make_workspace(user: User) -> Organisation:
 
 @transaction.atomic
 def _make(user: User, *, name: str, stem: str, personal_owner: User | None = None) -> Organisation:
+    taken = set(Organisation.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
     organisation = Organisation.objects.create(
-        name=name, slug=free_slug(stem), personal_owner=personal_owner
+        name=name, slug=free_slug(stem, taken), personal_owner=personal_owner
     )
     Membership.objects.create(organisation=organisation, user=user, role=Role.OWNER)
     Project.objects.create(
         organisation=organisation, name="Default", slug="default", is_default=True
     )
     return organisation
-
-
-def free_slug(stem: str) -> str:
-    """Return `stem`, or `stem-2`, `stem-3`, …: the first that no organisation has."""
-    taken = set(Organisation.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
-    number = 1
-    while (slug := stem if number == 1 else f"{stem}-{number}") in taken:
-        number += 1
-    return slug

@@ -92,7 +92,7 @@ def _delete(request: HttpRequest, user: User) -> HttpResponse:
                 request_deletion(organisation)
         request_deletion(user)
     logout(request)
-    messages.success(request, _("Your account is deleted. What belongs to it goes within minutes."))
+    messages.success(request, _("Your account is deleted. Its data is removed within minutes."))
     return redirect("account_login")
 
 

@@ -153,7 +153,7 @@ def delete(request: HttpRequest, scope: Scope) -> HttpResponse:
             request_deletion(organisation)
     messages.success(
         request,
-        _("%(name)s is being deleted: its runs end now, its data goes within minutes.")
+        _("%(name)s is being deleted: its runs end now, its data is removed within minutes.")
         % {"name": organisation.name},
     )
     return redirect("home")

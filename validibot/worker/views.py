@@ -1,7 +1,7 @@
 """Endpoints of the private worker: for the queue, for validators, for the scheduler.
 
 Each is a `door`: it takes POST with a bounded body from a known caller, and answers JSON.
-`settings.WORKER_AUTH` chooses the authenticator. It returns the caller's e-mail address, or an empty
+`settings.WORKER_AUTH` chooses the authenticator. It returns the caller's email address, or an empty
 string for "nobody known". Doors that act on the caller's word (tasks, schedules) then stay shut; the
 callback door opens for whoever knows the attempt's nonce.
 
@@ -47,7 +47,7 @@ class CertificatesUnavailable(Exception):
 
 
 def verify_id_token(token: str, *, audience: str, allowed: Collection[str]) -> str:
-    """Return the verified e-mail address of the caller.
+    """Return the verified email address of the caller.
 
     Raises TokenRefused for what is no token of Google's, expired, made for another audience or of
     an account that is not `allowed`; CertificatesUnavailable.
@@ -62,7 +62,7 @@ def verify_id_token(token: str, *, audience: str, allowed: Collection[str]) -> s
         raise TokenRefused(f"The ID token is not valid: {error}") from error
     email = str(claims.get("email", ""))
     if claims.get("email_verified") is not True or not email:
-        raise TokenRefused("The ID token names no verified e-mail address.")
+        raise TokenRefused("The ID token names no verified email address.")
     if email not in allowed:
         raise TokenRefused(f"{email} is not among the ALLOWED_CALLERS.")
     return email

@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 
 from validibot.accounts.models import Organisation, Project, User, WorkflowGrant
+from validibot.core.slugs import free_slug
 from validibot.workflows.models import Workflow, latest_versions
 from validibot.workflows.versions import copy_version, edited, newest
 
@@ -84,11 +85,12 @@ def move(workflow: Workflow, project: Project | None) -> None:
 @transaction.atomic
 def clone(workflow: Workflow, *, author: User) -> Workflow:
     """Copy a version as the first version of a workflow of its own."""
+    taken = set(workflow.organisation.workflows.values_list("slug", flat=True))
     copy = Workflow(
         organisation=workflow.organisation,
         project=workflow.project,
         author=author,
-        slug=_free_slug(workflow),
+        slug=free_slug(f"{workflow.slug[:50]}-copy", taken),
         name=f"{workflow.name[:140]} (copy)",
     )
     copy_version(workflow, copy)
@@ -133,13 +135,6 @@ def _grants_of(workflow: Workflow) -> "QuerySet[WorkflowGrant]":
     return WorkflowGrant.objects.filter(
         organisation_id=workflow.organisation_id, workflow=workflow.slug
     )
-
-
-def _free_slug(workflow: Workflow) -> str:
-    taken = set(workflow.organisation.workflows.values_list("slug", flat=True))
-    base = workflow.slug[:50]
-    numbers = (f"{base}-copy-{number}" for number in range(2, len(taken) + 3))
-    return next(each for each in (f"{base}-copy", *numbers) if each not in taken)
 
 
 def _check_free(organisation: Organisation, slug: str) -> None:

@@ -34,7 +34,7 @@ class ServiceAccount:
 
 
 class Accounts:
-    """The live accounts, found by e-mail, unique id or short name; and the deleted ones."""
+    """The live accounts, found by email, unique id or short name; and the deleted ones."""
 
     def __init__(self, config: CloudConfig, store: Store) -> None:
         self._project = config.project

@@ -66,7 +66,7 @@ class IdTokens:
         self._minted: dict[tuple[str, str, bool], tuple[float, str]] = {}
 
     def mint(self, account: ServiceAccount, audience: str, *, full: bool = True) -> str:
-        """Return a token for `audience`; without `full` it lacks the e-mail address.
+        """Return a token for `audience`; without `full` it lacks the email address.
 
         Like the metadata server, this returns the same token again for a while (our own rule:
         one minute), because the signature is the most expensive part of a request.
@@ -207,7 +207,7 @@ class Identity:
         return account is not None and account.email == email
 
     def account(self, name: str) -> ServiceAccount:
-        """Return the account with this e-mail, unique id or short name. Raises NotFound."""
+        """Return the account with this email, unique id or short name. Raises NotFound."""
         if account := self.accounts.get(name):
             return account
         raise NotFound(f"Unknown service account: {name}")
@@ -229,7 +229,7 @@ class Identity:
     def claims(self, token: str) -> Mapping[str, Any] | None:
         """Return the claims of a valid ID token of ours, whatever its audience; else None.
 
-        A token of the metadata server's standard format has no e-mail address; it is added from
+        A token of the metadata server's standard format has no email address; it is added from
         `sub`, because Cloud Run accepts such tokens too.
         """
         claims = self._id_tokens.claims(token)

@@ -34,7 +34,7 @@ _MOST_MEMORY = 32 * 2**30
 
 
 ReadSecret: TypeAlias = Callable[[str, str, str], bytes]
-"""Returns what a secret's version holds for an account: (e-mail, secret, version)."""
+"""Returns what a secret's version holds for an account: (email, secret, version)."""
 
 
 def memory_of(container: Pb) -> int:

@@ -205,7 +205,7 @@ _ALL = (
     Operator("not_contains", "does not contain", "not contain {}", _K.ANY, _not(_contains), "TODO"),
     Operator("starts_with", "starts with", "start with {}", _K.TEXT, _starts, "CH"),
     Operator("ends_with", "ends with", "end with {}", _K.TEXT, _ends, ".csv"),
-    Operator("is_email", "is an e-mail address", "be an e-mail address", _K.NONE, _is_email),
+    Operator("is_email", "is an email address", "be an email address", _K.NONE, _is_email),
     Operator("is_url", "is a web address", "be a web address such as https://example.org/a", _K.NONE, _is_url),
     Operator("is_uuid", "is a UUID", "be a UUID", _K.NONE, _matches("format", "uuid")),
     Operator("is_date", "is a date", "be a date such as 2026-01-31", _K.NONE, _matches("format", "date")),

@@ -15,7 +15,7 @@ _INTEGER = r"[+-]?\d+"
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _ZONE = r"(Z|[+-]\d\d:?\d\d)?"
 _FORMATS = {
-    "email": (r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+", "an e-mail address"),
+    "email": (r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+", "an email address"),
     "uri": (r"[A-Za-z][A-Za-z0-9+.-]*:[^\s]+", "an address (URI)"),
     "uuid": (r"(?i)[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", "a UUID"),
 }

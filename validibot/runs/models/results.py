@@ -70,7 +70,7 @@ class RunEvent(models.Model):
     `kind`, of a run: created, queued, delivered, resumed, and at its end passed, failed, error,
     canceled or timed_out; of a step: step_started, step_passed, step_failed, step_canceled; of an
     attempt: launched, running, launch_unanswered, launch_failed, called_back, output_found. `actor` caused
-    it (a user's e-mail address, `queue`, `worker`, `validator`, `reconcile`); `data` holds ids.
+    it (a user's email address, `queue`, `worker`, `validator`, `reconcile`); `data` holds ids.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from validibot.accounts.models import Organisation, Project, User
+from validibot.core.slugs import free_slug
 from validibot.workflows.document import ReadWorkflow, read_workflow
 from validibot.workflows.importing import write_import
 from validibot.workflows.models import Validator, Workflow
@@ -71,7 +72,8 @@ def use_template(
     project: Project | None = None,
 ) -> Workflow:
     """Create a workflow from a template, with a slug that is free. Raises ImportInvalid."""
-    file = template.read.file.model_copy(update={"slug": _free_slug(template.slug, organisation)})
+    taken = set(organisation.workflows.values_list("slug", flat=True))
+    file = template.read.file.model_copy(update={"slug": free_slug(template.slug, taken)})
     return write_import(
         replace(template.read, file=file),
         template.files(),
@@ -79,9 +81,3 @@ def use_template(
         author=author,
         project=project,
     )
-
-
-def _free_slug(slug: str, organisation: Organisation) -> str:
-    taken = set(organisation.workflows.values_list("slug", flat=True))
-    numbered = (f"{slug}-{number}" for number in range(2, len(taken) + 3))
-    return next(each for each in (slug, *numbered) if each not in taken)

@@ -1,6 +1,6 @@
 """Creation of organisations, and the workspace that every user has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -17,6 +17,7 @@ from validibot.accounts.workspaces import (
     ensure_personal_workspace,
     set_data_region,
 )
+from validibot.core.slugs import free_slug
 
 
 @pytest.mark.django_db
@@ -33,7 +34,7 @@ def test_two_at_the_same_moment_both_get_theirs(
     monkeypatch: pytest.MonkeyPatch, emails: tuple[str, str]
 ) -> None:
     users = {email: UserFactory.create(email=email) for email in set(emails)}
-    monkeypatch.setattr(workspaces, "free_slug", seen_by_both(workspaces.free_slug))
+    monkeypatch.setattr(workspaces, "free_slug", seen_by_both(free_slug))
 
     with ThreadPoolExecutor(2) as threads:
         made = list(threads.map(made_apart, [users[email] for email in emails]))
@@ -42,12 +43,14 @@ def test_two_at_the_same_moment_both_get_theirs(
     assert {each.slug for each in made} == {"ada", "ada-2"} or len(users) == 1
 
 
-def seen_by_both(free_slug: Callable[[str], str]) -> Callable[[str], str]:
-    """Return `free_slug` for two who both look before either writes."""
+def seen_by_both(
+    find: Callable[[str, Container[str]], str],
+) -> Callable[[str, Container[str]], str]:
+    """Return `find` for two who both look before either writes."""
     barrier, first = Barrier(2), [True, True]
 
-    def late(stem: str) -> str:
-        slug = free_slug(stem)
+    def late(stem: str, taken: Container[str]) -> str:
+        slug = find(stem, taken)
         if first:
             first.pop()
             barrier.wait(5)
