@@ -256,10 +256,18 @@ class TabularConfig(EngineConfig):
     @classmethod
     def encoding_must_be_known(cls, encoding: str) -> str:
         try:
-            "".encode(encoding or "utf-8")
-        except LookupError:
+            # Some names, such as idna, are no encodings of whole files.
+            b"a".decode(encoding or "utf-8", "replace")
+        except (LookupError, UnicodeError):
             raise ValueError(f"{encoding!r} is no encoding; for example utf-8 or cp1252") from None
         return encoding
+
+    @field_validator("delimiter")
+    @classmethod
+    def delimiter_must_be_possible(cls, delimiter: str) -> str:
+        if delimiter in ('"', "\r", "\n", "\0"):
+            raise ValueError(f"{delimiter!r} cannot stand between cells; for example ; or a tab")
+        return delimiter
 
     @model_validator(mode="after")
     def schema_must_be_readable(self) -> Self:

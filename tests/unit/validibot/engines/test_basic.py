@@ -219,6 +219,14 @@ def test_large_document_is_checked_in_child_process(monkeypatch: pytest.MonkeyPa
     assert check(ORDER, "a.json", rule("lines[*].price", "max", 5)) == here
 
 
+def test_yaml_with_aliases_is_checked_in_child_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(basic, "run_in_child", lambda *_: [])
+
+    result = check("a: &a [1]\nb: [*a, *a]", "a.yaml", rule("b[*][*]", "min", 0))
+
+    assert result.problems[0].code == "document.too_expensive"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "code", "message"),
     [
