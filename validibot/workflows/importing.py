@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import IntegrityError, models, transaction
+from django.db.models import F
 
 from validibot.accounts.models import Organisation, Project, User
 from validibot.workflows import bundle
@@ -298,6 +299,8 @@ def _write(plan: ImportPlan, *, author: User | None, project: Project | None) ->
         for step in draft.steps.all():
             step.delete()
         _write_steps(plan, draft)
+        # An editor who has the version open must not save over the import (see editing).
+        Workflow.objects.filter(pk=draft.pk).update(revision=F("revision") + 1)
     changed = newest(plan.existing)
     _write_samples(plan, changed)
     return changed

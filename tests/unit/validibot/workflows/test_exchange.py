@@ -18,6 +18,7 @@ from tests.factories import (
 )
 from validibot.accounts.models import Organisation
 from validibot.workflows.document import ImportInvalid
+from validibot.workflows.editing import StaleEdit, editing, token_of
 from validibot.workflows.exporting import ExportTooLarge, export_bundle, export_text
 from validibot.workflows.importing import import_workflow
 from validibot.workflows.models import Sample, Step, StepFile, Validator, Workflow
@@ -209,6 +210,15 @@ def test_existing_workflow_is_updated_only_if_allowed(organisation: Organisation
 
     assert (first.version, second.version, second.description) == (1, 2, "Other")
     assert imported(HEADER + "description: Other\n", organisation, update=True) == second
+
+
+def test_import_refuses_edits_of_the_state_before(organisation: Organisation) -> None:
+    first = imported(HEADER, organisation)
+    token = token_of(first)
+    imported(HEADER + "description: Other\n", organisation, update=True)
+
+    with pytest.raises(StaleEdit), editing(first, token):
+        pass
 
 
 def test_all_problems_are_reported_with_their_lines(organisation: Organisation) -> None:
