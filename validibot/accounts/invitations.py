@@ -25,12 +25,15 @@ from validibot.accounts.members import check_assignable
 from validibot.accounts.models import Invitation, Membership, Organisation, Role, User
 from validibot.accounts.scope import Scope
 from validibot.core.mail import send_later
+from validibot.core.throttle import FailureLimit
 
 LIFETIME = dt.timedelta(days=7)
 # Until then the mail is not sent again: a double click is one invitation.
 RESEND_INTERVAL = dt.timedelta(minutes=1)
 # More would make the site a sender of mass mail.
 MAX_OPEN = 200
+# Also invitations that are revoked and sent again.
+_MAILS = FailureLimit("invitation-mails", count=300, seconds=86_400)
 
 
 def invite(
@@ -49,8 +52,10 @@ def invite(
         ).first() or Invitation(organisation=organisation, email=email)
         wanted = {"role": role, "workflows": sorted(workflows), "access": access}
         is_same = all(getattr(invitation, name) == value for name, value in wanted.items())
-        if invitation.pk and is_same and not may_resend(invitation):
-            return invitation
+        if invitation.pk and not may_resend(invitation):
+            if is_same:
+                return invitation
+            raise ValidationError(_too_soon(email))
         for name, value in wanted.items():
             setattr(invitation, name, value)
         invitation.invited_by = scope.user
@@ -66,10 +71,7 @@ def resend(scope: Scope, pk: int) -> Invitation:
         if invitation.role:
             check_assignable(scope, invitation.role)
         if not may_resend(invitation):
-            raise ValidationError(
-                _("The mail to %(email)s was sent less than a minute ago. Wait for it to arrive.")
-                % {"email": invitation.email}
-            )
+            raise ValidationError(_too_soon(invitation.email))
         _send(invitation)
     return invitation
 
@@ -139,6 +141,11 @@ def _grant(organisation: Organisation, user: User, invitation: Invitation) -> No
         )
 
 
+def _too_soon(email: str) -> str:
+    message = _("The mail to %(email)s was sent less than a minute ago. Wait for it to arrive.")
+    return message % {"email": email}
+
+
 def may_resend(invitation: Invitation) -> bool:
     return invitation.sent_at + RESEND_INTERVAL <= timezone.now()
 
@@ -163,7 +170,11 @@ def _check(scope: Scope, organisation: Organisation, email: str, role: str) -> N
 
 
 def _send(invitation: Invitation) -> None:
-    """Give the invitation a new link and mail it."""
+    """Give the invitation a new link and mail it. Raises ValidationError."""
+    if _MAILS.exceeded_after(str(invitation.organisation_id)):
+        refusal = _("%(organisation)s has sent %(count)d invitations today. Go on tomorrow.")
+        sender = invitation.organisation.name
+        raise ValidationError(refusal % {"organisation": sender, "count": _MAILS.count})
     token = secrets.token_urlsafe(32)
     invitation.token_digest = _digest(token)
     invitation.sent_at = timezone.now()

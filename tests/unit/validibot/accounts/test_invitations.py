@@ -15,6 +15,7 @@ from tests.factories import MembershipFactory, OrganisationFactory, UserFactory,
 from validibot.accounts import invitations
 from validibot.accounts.models import Invitation, Membership, Organisation, Role, User
 from validibot.accounts.scope import Scope, scope_of
+from validibot.core.throttle import FailureLimit
 
 pytestmark = pytest.mark.django_db
 
@@ -85,6 +86,25 @@ def test_expired_or_revoked_invitation_cannot_be_accepted(admin: Scope) -> None:
         invitations.accept(invitation, ada)
 
 
+def test_changed_invitation_is_not_sent_twice_within_a_minute(admin: Scope) -> None:
+    invitations.invite(admin, "ada@example.org", role="author")
+
+    with pytest.raises(ValidationError, match="less than a minute"):
+        invitations.invite(admin, "ada@example.org", role="viewer")
+
+    assert Invitation.objects.get().role == "author"
+
+
+def test_invitations_of_a_day_are_limited(admin: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = FailureLimit("invitation-mails", count=1, seconds=60)
+    monkeypatch.setattr(invitations, "_MAILS", limit)
+    invitation = invitations.invite(admin, "ada@example.org", role="author")
+    invitations.revoke(admin, invitation.pk)
+
+    with pytest.raises(ValidationError, match="has sent 1 invitations today"):
+        invitations.invite(admin, "ada@example.org", role="author")
+
+
 def test_resent_invitation_replaces_the_link(
     admin: Scope, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
@@ -114,7 +134,8 @@ def test_changed_invitation_replaces_the_one_before(
     admin: Scope, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     first = _token(django_capture_on_commit_callbacks, admin)
-    second = _token(django_capture_on_commit_callbacks, admin, role="viewer")
+    with time_machine.travel(timezone.now() + invitations.RESEND_INTERVAL):
+        second = _token(django_capture_on_commit_callbacks, admin, role="viewer")
 
     assert invitations.find(first) is None
     found = invitations.find(second)
