@@ -8,6 +8,7 @@ A schema that may look at a value very often (see json_cost) is used in the chil
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple, Self
@@ -94,13 +95,22 @@ class CompiledSchemas(NamedTuple):
 
 def check(document: Document, config: Mapping[str, Any]) -> Result:
     """Check a document; `config` is a JsonSchemaConfig as JSON."""
-    schemas, formats = read_schemas(config), config.get("formats")
-    validator, _ = compiled = _compiled(schemas, formats)
     try:
         payload = document.payload
     except BadDocument as bad:
         return Result((bad.problem,))
-    content = document.content
+    if not document.is_yaml:
+        return _check_json(payload, document.content, config)
+    # The JSON that a YAML file writes out to: aliases hide its size. Its lines are not the file's.
+    content = json.dumps(payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    result = _check_json(payload, content, config)
+    return Result(tuple(replace(each, line=None, column=None) for each in result.problems))
+
+
+def _check_json(payload: JSON, content: bytes, config: Mapping[str, Any]) -> Result:
+    """Check a value; `content` is its JSON text."""
+    schemas, formats = read_schemas(config), config.get("formats")
+    validator, _ = compiled = _compiled(schemas, formats)
     if compiled.is_expensive(content):
         return Result(_list_in_child(content, schemas, formats))
     if validator.is_valid(payload):

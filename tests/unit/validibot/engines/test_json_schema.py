@@ -36,6 +36,26 @@ def test_valid_document_has_no_problems() -> None:
     assert check({"name": "x"}) == Result()
 
 
+def test_yaml_with_aliases_is_checked_by_its_written_out_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("validibot.engines.json_schema.MAX_COMMAS_HERE", 5)
+    children: list[bytes] = []
+
+    def child(_work: object, _header: object, body: bytes, _manifest: object) -> list[object]:
+        children.append(body)
+        return []
+
+    monkeypatch.setattr("validibot.engines.json_schema.run_in_child", child)
+    content = b"a: &a [1, 2]\nb: [*a, *a, *a, *a]"
+
+    get_engine("json_schema").check(
+        Document(content, "a.yaml", ""), {"schema": {"required": ["c"]}}
+    )
+
+    assert [json.loads(body)["b"] for body in children] == [[[1, 2]] * 4]
+
+
 def test_error_has_keyword_pointer_and_position() -> None:
     result = check(b'{\n  "name": 3,\n  "m/~": [1, "2"]\n}')
 
