@@ -79,7 +79,7 @@ def check_runnable(workflow: Workflow) -> None:
     """Raise NotAdmitted unless the workflow is active and all its validators are."""
     if not workflow.is_active:
         raise NotAdmitted(
-            "WORKFLOW_INACTIVE", f"Workflow {workflow.slug!r} is not active.", status=409
+            "WORKFLOW_INACTIVE", f"Workflow {workflow.slug!r} is archived.", status=409
         )
     steps = enabled_steps(workflow)
     if not steps:

@@ -62,7 +62,7 @@ def export(request: HttpRequest) -> FileResponse:
 @require_http_methods(["GET", "POST"])
 @reauthentication_required  # type: ignore[untyped-decorator]
 def delete_account(request: HttpRequest) -> HttpResponse:
-    """Tell what goes with the account; POST with the address typed deletes it."""
+    """Show what is deleted with the account; a POST with the typed address deletes it."""
     assert isinstance(request.user, User)
     error = ""
     if request.method == "POST":

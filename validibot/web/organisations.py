@@ -134,7 +134,7 @@ def leave(request: HttpRequest, scope: Scope) -> HttpResponse:
 @permitted("organisation.manage")
 @require_POST
 def delete(request: HttpRequest, scope: Scope) -> HttpResponse:
-    """Delete the organisation when its name was typed."""
+    """Delete the organisation if its name was typed."""
     organisation = scope.organisation
     settings_page = redirect("organisation-settings", organisation.slug)
     if organisation.personal_owner_id:

@@ -31,7 +31,7 @@ MAX_WEBHOOKS = 50
 
 
 class WebhookForm(forms.Form):
-    """The address of a webhook, the events that it is told about, and how."""
+    """The address of a webhook, its events and the style of its messages."""
 
     name = NameField(label=gettext_lazy("Name"), max_length=100)
     url = forms.CharField(
@@ -40,12 +40,12 @@ class WebhookForm(forms.Form):
         widget=forms.URLInput({"placeholder": "https://example.org/hooks/validibot"}),
     )
     events = forms.MultipleChoiceField(
-        label=gettext_lazy("Tell it when"),
+        label=gettext_lazy("Events"),
         choices=EventKind.choices,
         initial=[EventKind.RUN_FAILED, EventKind.RUN_ERROR, EventKind.RUN_TIMED_OUT],
         widget=forms.CheckboxSelectMultiple,
     )
-    style = forms.ChoiceField(label=gettext_lazy("As"), choices=MessageStyle.choices)
+    style = forms.ChoiceField(label=gettext_lazy("Style"), choices=MessageStyle.choices)
 
     def clean_url(self) -> str:
         url: str = self.cleaned_data["url"]

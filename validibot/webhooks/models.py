@@ -32,7 +32,7 @@ class MessageStyle(models.TextChoices):
 
 
 class Webhook(models.Model):
-    """An address of an organisation that is told about events.
+    """An address of an organisation to which messages about events are sent.
 
     Its secret is not stored: it is derived from `public_id` and `secret_version` (see `signing`).
     `failing_since` is when the first delivery after the last success failed.

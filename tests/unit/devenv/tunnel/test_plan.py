@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from devenv.schema import TunnelService
 from devenv.tunnel import plan
@@ -15,8 +16,8 @@ from validibot.runs.backends.cloud_run import _overrides
 
 
 def test_dry_run_has_variables_of_job(tmp_path: Path) -> None:
-    words = ("input_uri", "output_uri", "run_id", "capability_url")
-    request: Any = SimpleNamespace(**dict.fromkeys(words, "x"), timeout_seconds=1)
+    words = dict.fromkeys(("input_uri", "output_uri", "capability_url"), "x")
+    request: Any = SimpleNamespace(**words, run_id=UUID(int=1), timeout_seconds=1)
     capability = StorageCapability("token", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "gs://b/", "p")
 
     (container,) = _overrides(request, capability).container_overrides

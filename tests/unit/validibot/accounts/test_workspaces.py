@@ -21,7 +21,7 @@ from validibot.core.slugs import free_slug
 
 
 @pytest.mark.django_db
-def test_it_is_made_once() -> None:
+def test_personal_workspace_is_created_once() -> None:
     user = UserFactory.create(email="ada@example.org")
 
     assert ensure_personal_workspace(user) == ensure_personal_workspace(user)
@@ -30,7 +30,7 @@ def test_it_is_made_once() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("emails", [("ada@a.org", "ada@b.org"), ("ada@a.org", "ada@a.org")])
-def test_two_at_the_same_moment_both_get_theirs(
+def test_concurrent_workspaces_get_different_slugs(
     monkeypatch: pytest.MonkeyPatch, emails: tuple[str, str]
 ) -> None:
     users = {email: UserFactory.create(email=email) for email in set(emails)}

@@ -63,7 +63,7 @@ def check_deleted(workflow: Workflow) -> None:
 @pytest.mark.parametrize(
     ("check", "code", "status", "field", "message"),
     [
-        (check_inactive, "WORKFLOW_INACTIVE", 409, "", "Workflow 'people' is not active."),
+        (check_inactive, "WORKFLOW_INACTIVE", 409, "", "Workflow 'people' is archived."),
         (
             check_disabled,
             "NO_WORKFLOW_STEPS",
