@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse
@@ -17,6 +18,9 @@ from validibot.workflows.models import Workflow
 
 MAX_VERSIONS = 200
 MAX_LINES = 5_000
+# The time of a comparison grows with the square of the lines: about a second for these.
+MAX_COMPARED = 5_000
+_CONTEXT = 3
 _MARKS = {"+": "added", "-": "removed", "@": "place"}
 
 
@@ -62,10 +66,18 @@ def _chosen(listed: Sequence[Workflow], number: str | None, *, default: int) -> 
 def difference(old: Workflow, new: Workflow) -> Iterator[tuple[str, str]]:
     """Yield the lines of a unified difference, each with its kind."""
     before, after = _text(old).splitlines(), _text(new).splitlines()
+    same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False))))
+    begin, longest = max(0, same - _CONTEXT), max(len(before), len(after))
+    before, after = (lines[begin : begin + MAX_COMPARED] for lines in (before, after))
     for number, line in enumerate(difflib.unified_diff(before, after, lineterm="")):
         if number > 1:  # the two lines before name files
             kind = _MARKS.get(line[0], "")
             yield kind, _("…") if kind == "place" else line
+    if longest > begin + MAX_COMPARED:
+        text = _(
+            "Only %(count)s lines from the first change on were compared. Export both versions."
+        )
+        yield "place", text % {"count": f"{MAX_COMPARED:,}"}
 
 
 def _text(version: Workflow) -> str:

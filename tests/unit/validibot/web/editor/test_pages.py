@@ -9,6 +9,7 @@ from django.test import Client
 from tests.factories import StepFactory
 from tests.unit.validibot.web.editor.conftest import step_form
 from validibot.accounts.models import Membership, WorkflowGrant
+from validibot.web.editor import versions
 from validibot.workflows import editing
 from validibot.workflows.models import Step, Workflow
 from validibot.workflows.versions import freeze, newest
@@ -169,6 +170,19 @@ def test_clone_is_a_workflow_of_its_own(client: Client, base: str, step: Step) -
     copies = Workflow.objects.filter(slug__startswith="check-copy")
     assert {each.slug for each in copies} == {"check-copy", "check-copy-2"}
     assert copies[0].steps.get().config == step.config
+
+
+def test_comparison_of_long_versions_is_cut(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "MAX_COMPARED", 20)
+    old, new = step.workflow, Workflow.objects.get(pk=step.workflow.pk)
+    old.description = "same\n" * 100 + "old\n" * 100
+    new.description = "same\n" * 100 + "new\n" * 100
+
+    kinds = [kind for kind, _ in versions.difference(old, new)]
+
+    assert 0 < kinds.count("added") == kinds.count("removed") <= 20
+    assert kinds[-1] == "place"
+    assert list(versions.difference(old, old)) == []
 
 
 def test_versions_are_compared_and_launched(client: Client, base: str, step: Step) -> None:
