@@ -18,7 +18,11 @@ from validibot.api import auth
 from validibot.core.throttle import FailureLimit
 from validibot.workflows.models import Workflow
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    # A thread of ours that draws a random number while schemathesis generates a request.
+    pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies"),
+]
 
 
 def _operations() -> list[APIOperation[Any, Any, Any, Any]]:
