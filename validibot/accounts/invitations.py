@@ -77,11 +77,13 @@ def resend(scope: Scope, pk: int) -> Invitation:
 
 
 def revoke(scope: Scope, pk: int) -> Invitation:
-    """End an open invitation. Raises Invitation.DoesNotExist."""
+    """End an open invitation. Raises Invitation.DoesNotExist and ValidationError."""
     with transaction.atomic():
         Organisation.locked(scope.organisation.pk)
         opened = scope.organisation.invitations.filter(accepted_at=None, revoked_at=None)
         invitation = opened.get(pk=pk)
+        if invitation.role:
+            check_assignable(scope, invitation.role)
         opened.filter(pk=pk).update(revoked_at=timezone.now())
     return invitation
 
@@ -97,7 +99,7 @@ def find(token: str) -> Invitation | None:
 
 def is_addressed_to(invitation: Invitation, user: User) -> bool:
     """Return whether the user has verified the invited address."""
-    own = EmailAddress.objects.filter(user=user, verified=True, email__iexact=invitation.email)
+    own = EmailAddress.objects.filter(user=user, verified=True, email=invitation.email)
     return bool(own.exists())
 
 
@@ -159,7 +161,7 @@ def _check(scope: Scope, organisation: Organisation, email: str, role: str) -> N
             )
     if organisation.deletion_requested_at:
         raise ValidationError(_("The organisation is being deleted."))
-    known = EmailAddress.objects.filter(verified=True, email__iexact=email).values("user")
+    known = EmailAddress.objects.filter(verified=True, email=email).values("user")
     if organisation.memberships.filter(user__in=known).exists():
         message = _("email: %(email)s is a member already. Change the role in the list of members.")
         raise ValidationError({"email": message % {"email": email}})

@@ -22,7 +22,8 @@ from django.conf import settings
 from validibot.runs.models import Finding, Run, StepRun
 
 COLUMNS = ("step", "severity", "code", "message", "path", "line", "column")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# OWASP, "CSV Injection"; the last four are full-width forms, which some programs evaluate as well.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _LEVELS = {"ERROR": "error", "WARNING": "warning", "INFO": "note"}
 # Characters that XML 1.0 does not allow, also not as references.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -86,6 +86,15 @@ def test_expired_or_revoked_invitation_cannot_be_accepted(admin: Scope) -> None:
         invitations.accept(invitation, ada)
 
 
+def test_admin_cannot_revoke_invitation_of_an_owner(admin: Scope) -> None:
+    owner = MembershipFactory.create(organisation=admin.organisation, role=Role.OWNER).user
+    by_owner = scope_of(owner, admin.organisation.slug)
+    invitation = invitations.invite(by_owner, "ada@example.org", role="owner")
+
+    with pytest.raises(ValidationError, match="does not allow"):
+        invitations.revoke(admin, invitation.pk)
+
+
 def test_changed_invitation_is_not_sent_twice_within_a_minute(admin: Scope) -> None:
     invitations.invite(admin, "ada@example.org", role="author")
 

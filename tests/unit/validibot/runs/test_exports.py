@@ -44,6 +44,15 @@ def test_csv_holds_each_finding_and_no_formula(run: Run) -> None:
     assert (rows[0]["step"], rows[0]["line"], rows[1]["line"]) == ("1", "7", "")
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\n", "\uff1d"])
+def test_cell_that_could_be_a_formula_is_text(run: Run, start: str) -> None:
+    run.findings.update(message=f"{start}1+1")
+
+    row = next(csv.DictReader(io.StringIO(as_csv(run).decode(), newline="")))
+
+    assert row["message"] == f"'{start}1+1"
+
+
 def test_json_lines_hold_each_finding(run: Run) -> None:
     rows = [json.loads(line) for line in as_json_lines(run).splitlines()]
 
