@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from allauth.account.models import EmailAddress
 from django.core import mail
+from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
@@ -348,6 +349,7 @@ def test_roles_page_shows_each_permission(client: Client, owner: Membership) -> 
 
 def test_person_invited_twice_has_one_open_invitation(client: Client, owner: Membership) -> None:
     for role in ("author", "viewer"):
+        Invitation.objects.update(sent_at=F("created_at") - invitations.RESEND_INTERVAL)
         _post(client, "members/", email="ada@example.org", role=role)
     (row,) = Invitation.objects.all()
     Invitation.objects.update(sent_at=row.created_at - invitations.RESEND_INTERVAL)
