@@ -17,7 +17,7 @@ from devenv.cli.output import show_log_line, table
 from devenv.compose.inside import ROOT_MARK
 from devenv.compose.project import PUBLISHED, ComposeContainer, ComposeProject
 from devenv.local_stack import LocalStack
-from devenv.secrets import Secrets
+from devenv.secrets import BUILT_IN_SECRETS, Secrets
 from devenv.services import facts as stack_facts
 from devenv.stack.loglines import LogFilter
 from devenv.stack.problems import StackError
@@ -25,6 +25,8 @@ from devenv.stack.problems import StackError
 RUNTIME = "docker"
 # Services that cannot be reached from outside of the containers.
 _INSIDE = ("worker", "smtp", "queue")
+# Built-in services that a stack in containers does not have.
+_MISSING = ("console", "oidc")
 
 
 def find(context: Context) -> ComposeProject | None:
@@ -58,12 +60,14 @@ def look(context: Context, project: ComposeProject) -> tuple[LocalStack, dict[st
     asked = project.inside(entrance(state.mode), "python", "-m", "devenv.compose", "facts")
     told: dict[str, Any] = json.loads(asked.replace(ROOT_MARK, str(config.root)))
     # Secrets of the servers stay in the volume.
-    secrets = Secrets(dict.fromkeys(config.secrets, "") | told["secrets"])
+    names = (*BUILT_IN_SECRETS, *config.secrets)
+    secrets = Secrets(dict.fromkeys(names, "") | told["secrets"])
     layers = config.layers(state.mode)
     ports = {name: state.ports[name] for name in PUBLISHED}
     stack = config.stack(layers, secrets=secrets, jobs=state.jobs, ports=ports)
     facts = stack_facts.gather(config, stack, state, written=told["written"])
-    places = {name: url for name, url in facts["urls"].items() if name not in _INSIDE}
+    hidden = (*_INSIDE, *_MISSING)
+    places = {name: url for name, url in facts["urls"].items() if name not in hidden}
     return stack, facts | {"runtime": RUNTIME, "urls": places, "services": _services(project)}
 
 

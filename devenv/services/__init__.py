@@ -26,17 +26,10 @@ def urls(stack: LocalStack) -> dict[str, str]:
         elif name == "gcp":
             found[name] = f"http://127.0.0.1:{stack.ports[name]}"
         elif name in ("console", "oidc"):
-            found |= _browser_url(stack, name)
+            found[name] = stack.console_url if name == "console" else stack.oidc_url
         elif name == "tunnel":
             opened = published.read(published.file_in(stack.folder.state))
             found |= {name: opened.url} if opened else {}
         elif stack.command(name).port:
             found[name] = stack.local_url(name) + stack.command(name).page
     return found
-
-
-def _browser_url(stack: LocalStack, name: str) -> dict[str, str]:
-    """Return the URL of the console or the OpenID Connect provider; containers have neither."""
-    if name not in stack.ports:
-        return {}
-    return {name: stack.console_url if name == "console" else stack.oidc_url}

@@ -57,4 +57,7 @@ def visitor(page: Page, stack: Stack) -> Page:
     page.get_by_label("Email").fill(login["email"])
     page.get_by_label("Password").fill(login["password"])
     page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_url("**/app/**")
+    # Other tests make organisations, of which one may be the first of the list.
+    page.goto(f"{stack.web}/app/orgs/{stack.facts['org']}/workflows/")
     return page

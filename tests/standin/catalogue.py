@@ -32,7 +32,12 @@ def _workflow(slug: str, like: Step, validator: Validator) -> None:
         name=slug,
     )
     step = Step.objects.create(
-        workflow=workflow, order=1, name=slug, validator=validator, config=like.config
+        workflow=workflow,
+        order=1,
+        name=slug,
+        validator=validator,
+        config=like.config,
+        weather=like.weather,
     )
     for file in like.files.all():
         StepFile.objects.create(
