@@ -62,7 +62,7 @@ def parse_yaml(content: bytes) -> list[YamlDocument]:
         )
         raise BadDocument(DocumentProblem(message, code="document.too_large"))
     text = decode_text(content)
-    reader = _Reader()
+    reader = _EventReader()
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             reader.take(event)
@@ -110,7 +110,7 @@ class _Open:
         return isinstance(self.value, dict) and self.key is None
 
 
-class _Reader:
+class _EventReader:
     """The state of reading events: open containers, anchors and the size so far."""
 
     def __init__(self) -> None:
