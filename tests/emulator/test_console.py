@@ -270,7 +270,7 @@ def test_iam_page_explains_a_refusal(visitor: ConsoleClient, act_as: ActAs) -> N
     assert "storage.objects.get" in page
     line = '{ member = "guest", role = "roles/storage.legacyObjectReader", resource = "bucket/validibot-local" }'
     assert line in page
-    assert "guest@validibot-local.iam.gserviceaccount.com" in account
+    assert "Add the line to gcp.bindings" in account
 
 
 def test_account_page_lists_used_permissions_and_roles(
