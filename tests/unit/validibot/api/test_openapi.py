@@ -20,7 +20,7 @@ from validibot.workflows.models import Workflow
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    # A thread of ours that draws a random number while schemathesis generates a request.
+    # Seen once in a run of the whole suite, never alone; the cause is not known.
     pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies"),
 ]
 
