@@ -328,7 +328,9 @@ SELECT {_STEP_RUN.sql}, {_RUN.sql}, {_WORKFLOW.sql}, {_SUBMISSION.sql}, {_STEP.s
             'severity', assertion.severity, 'message', assertion.message,
             'success_message', assertion.success_message, 'path', assertion.path)
             ORDER BY assertion."order"), '[]')
-        FROM workflows_assertion assertion WHERE assertion.step_id = step.id)
+        FROM workflows_assertion assertion WHERE assertion.step_id = step.id),
+    EXISTS (SELECT 1 FROM webhooks_webhook webhook
+        WHERE webhook.organisation_id = run.organisation_id AND webhook.is_active)
 FROM runs_steprun step_run
 JOIN runs_run run ON run.id = step_run.run_id
 JOIN workflows_workflow workflow ON workflow.id = run.workflow_id
@@ -359,5 +361,6 @@ def _step_run(values: Iterator[Any]) -> StepRun:
     step_run.step = _STEP.read(values)
     step_run.step.validator = _VALIDATOR.read(values)
     step_run.assertion_rows = next(values)
+    step_run.run.may_be_announced = next(values)
     loaded: StepRun = step_run
     return loaded

@@ -223,7 +223,8 @@ def _tell(run: Run) -> None:
     by_person = run.source == Run.Source.LAUNCH_PAGE and run.user_id is not None
     if by_person and run.status != RunStatus.CANCELED:
         queue.enqueue_mail(run.pk)
-    announce(run.organisation_id, f"run.{EVENT_OF_RESULT[run.result]}", partial(_message, run))
+    if run.may_be_announced:
+        announce(run.organisation_id, f"run.{EVENT_OF_RESULT[run.result]}", partial(_message, run))
 
 
 def _message(run: Run) -> dict[str, Any]:

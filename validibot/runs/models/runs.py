@@ -73,6 +73,9 @@ class Run(models.Model):
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     # The steps of a run that was started in this process just now.
     started_steps: "list[StepRun] | None" = None
+    # Whether the organisation had a webhook when a worker loaded the run; True if nobody asked. A
+    # webhook that is made while the worker is at the run's last steps hears nothing of its end.
+    may_be_announced: bool = True
 
     class Meta:
         ordering: ClassVar = ["-created_at"]

@@ -364,12 +364,12 @@ def test_loaded_steps_are_those_of_the_orm() -> None:
             assert getattr(each, name) == getattr(row, name), (type(each), name)
 
 
-def test_one_step_costs_ten_queries(
+def test_one_step_costs_nine_queries(
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     run = started_run(step=StepFactory.create())
 
-    with django_assert_max_num_queries(10):  # the tenth asks for webhooks
+    with django_assert_max_num_queries(9):
         execute(run.pk)
 
 
