@@ -41,7 +41,7 @@ MEANINGS = {
     "DEMO_EMAIL": "Makes a demonstration with this user when a release is set up.",
     "DEMO_PASSWORD": "Password of that user.",
     "DJANGO_SECRET_KEY": "Secret that signs sessions, links and nonces. Changing it ends them.",
-    "EMAIL_HOST": "SMTP server; needed without `POSTMARK_SERVER_TOKEN`.",
+    "EMAIL_HOST": "SMTP server; needed without `POSTMARK_SERVER_TOKEN` or `MAILGUN_API_KEY`. Amazon SES has one, too.",
     "EMAIL_PASSWORD": "Password for the SMTP server.",
     "EMAIL_PORT": "Port of the SMTP server.",
     "EMAIL_SECURITY": "TLS to the SMTP server.",
@@ -57,6 +57,9 @@ MEANINGS = {
     "HSTS_PRELOAD": "Whether browsers may ship with that rule (hstspreload.org).",
     "LAUNCH_QUOTA": "Unfinished runs of an organisation at which it is answered 429; 0: no limit.",
     "LOG_FORMAT": "How lines are written for log drains.",
+    "MAILGUN_API_KEY": "Sends mail through Mailgun instead of SMTP.",
+    "MAILGUN_API_URL": "Mailgun's API; in Europe `https://api.eu.mailgun.net/v3`.",
+    "MAILGUN_SENDER_DOMAIN": "The domain at Mailgun that sends.",
     "MAINTENANCE": "Closes the site, see [maintenance](#maintenance).",
     "MAX_UPLOAD_BYTES": "The largest file that may be submitted.",
     "OIDC_CLIENT_ID": "Client at the OpenID Connect provider.",
@@ -82,6 +85,8 @@ MEANINGS = {
     " address; 0: only after the user has linked it.",
     "SIGN_IN_ORIGINS": "Further origins to which a provider's sign-in page redirects, such as"
     " `https://login.example.org`.",
+    "SENTRY_DSN": "Reports errors to [Sentry](../production.md#errors); validators get it, too.",
+    "SENTRY_ENVIRONMENT": "The environment's name in Sentry.",
     "SITE_URL": "Where people find this site: `https://runs.example.org`.",
     "STATIC_ROOT": "Folder of the collected static files.",
     "TRACES_URL": "What shows traces: the address of a trace's page without its id, which the page of a run"

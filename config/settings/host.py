@@ -10,12 +10,11 @@ from django.core.exceptions import ImproperlyConfigured
 from config.env import choice, env, expect, require
 from config.settings import database_queue
 from config.settings.base import *
+from config.settings.error_reports import SENTRY_DSN
 from config.settings.hardened import *
+from config.settings.mail import *
 
-_POSTMARK_TOKEN = env.str("POSTMARK_SERVER_TOKEN", default="")
 _NETWORK = choice("CONTAINER_NETWORK", ("none", "callback", "open"), default="none")
-if not _POSTMARK_TOKEN:
-    expect("EMAIL_HOST")
 if _NETWORK != "none":
     expect("WORKER_API_KEY")
 # These have defaults in `base`, for a developer's machine only.
@@ -39,25 +38,6 @@ DATABASES["default"]["OPTIONS"] = {
 INSTALLED_APPS = [*INSTALLED_APPS, *database_queue.APPS]
 TASKS = database_queue.TASKS
 
-_SECURITY = choice("EMAIL_SECURITY", ("starttls", "tls", "none"), default="starttls")
-_POSTMARK = {
-    "BACKEND": "anymail.backends.postmark.EmailBackend",
-    "OPTIONS": {"server_token": _POSTMARK_TOKEN},
-}
-_SMTP = {
-    "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-    "OPTIONS": {
-        "host": env.str("EMAIL_HOST", default=""),
-        "port": env.int("EMAIL_PORT", default=587),
-        "username": env.str("EMAIL_USER", default=""),
-        "password": env.str("EMAIL_PASSWORD", default=""),
-        "use_tls": _SECURITY == "starttls",
-        "use_ssl": _SECURITY == "tls",
-        "timeout": 20,
-    },
-}
-MAILERS = {"default": _POSTMARK if _POSTMARK_TOKEN else _SMTP}
-
 # Containers that may call back do so at the only door of the worker's that the web process has.
 WORKER_URL = env.str("WORKER_URL", default="").rstrip("/") or SITE_URL
 WORKER_API_KEY = env.str("WORKER_API_KEY", default="")
@@ -65,6 +45,7 @@ WORKER_AUTH = "validibot.worker.views.worker_key"
 # On the way from a container to its own host there is no proxy, and no TLS.
 SECURE_REDIRECT_EXEMPT = ["^internal/callbacks/$"] if WORKER_URL.startswith("http:") else []
 
+_SENTRY = {"SENTRY_DSN": SENTRY_DSN} if SENTRY_DSN else {}
 _GOOGLE_KEY = env.str("GOOGLE_APPLICATION_CREDENTIALS", default="")
 _MAY_SHARE = env.bool("ALLOW_SUBPROCESS", default=False)
 _CHOSEN = choice("EXECUTION_BACKEND", ("docker", "subprocess"), default="docker")
@@ -81,7 +62,8 @@ _BACKENDS: dict[str, dict[str, Any]] = {
         "OPTIONS": {
             "allow_without_debug": True,
             "network": _NETWORK,
-            "environ": {"WORKER_API_KEY": WORKER_API_KEY} if _NETWORK != "none" else {},
+            "environ": ({"WORKER_API_KEY": WORKER_API_KEY} if _NETWORK != "none" else {})
+            | (_SENTRY if _NETWORK == "open" else {}),
         },
     },
     "subprocess": {
@@ -89,7 +71,8 @@ _BACKENDS: dict[str, dict[str, Any]] = {
         "OPTIONS": {
             "allow_without_debug": _MAY_SHARE,
             "validators_dir": str(VALIDATORS_DIR),
-            "environ": {"GOOGLE_APPLICATION_CREDENTIALS": _GOOGLE_KEY} if _GOOGLE_KEY else {},
+            "environ": _SENTRY
+            | ({"GOOGLE_APPLICATION_CREDENTIALS": _GOOGLE_KEY} if _GOOGLE_KEY else {}),
         },
     },
 }

@@ -1,15 +1,9 @@
-"""Google Cloud in production: the settings of `cloud`, hardened, with mail by Postmark."""
+"""Google Cloud in production: the settings of `cloud`, hardened, with a provider of mail."""
 
-from config.env import env, expect
+from config.settings.mail import MAILERS as MAIL  # first: it notes what `cloud` then requires
 
-expect("POSTMARK_SERVER_TOKEN")  # before `cloud` reports the variables that are missing
+from config.settings.cloud import *  # isort: skip
+from config.settings.error_reports import *  # isort: skip
+from config.settings.hardened import *  # isort: skip
 
-from config.settings.cloud import *  # noqa: E402
-from config.settings.hardened import *  # noqa: E402
-
-MAILERS = {
-    "default": {
-        "BACKEND": "anymail.backends.postmark.EmailBackend",
-        "OPTIONS": {"server_token": env.str("POSTMARK_SERVER_TOKEN")},
-    }
-}
+MAILERS = MAIL

@@ -42,6 +42,7 @@ class ValidatorEnvironment:
     worker_api_key: str | None = None
     scratch_root: Path | None = None
     traceparent: str | None = None
+    sentry_dsn: str | None = None
     grant: CapabilityGrant | None = None
 
 
@@ -63,6 +64,7 @@ def read_environment(arguments: list[str]) -> ValidatorEnvironment:
         worker_api_key=variables.get("WORKER_API_KEY") or None,
         scratch_root=Path(scratch) if scratch else None,
         traceparent=variables.get("TRACEPARENT") or None,
+        sentry_dsn=variables.get("SENTRY_DSN") or None,
         grant=_grant(variables),
     )
 

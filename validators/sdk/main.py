@@ -30,6 +30,7 @@ from validibot_shared.validations.envelopes import (
 
 from validators.sdk.attempt import EnvelopeUnusable, ExecutionAttempt
 from validators.sdk.environment import EnvironmentInvalid, ValidatorEnvironment, read_environment
+from validators.sdk.errors import report_fatal
 from validators.sdk.storage import ObjectExists, StorageError
 from validators.sdk.validation import (
     ContainerValidator,
@@ -151,8 +152,11 @@ def _judge[Envelope: ValidationInputEnvelope](
     except Failure as failure:
         log.error("%s: %s", failure.code, failure)  # noqa: TRY400
         return failed(str(failure), code=failure.code)
-    except Exception:
+    except Exception as error:
         log.exception("the validator failed")
+        if dsn := environment.sentry_dsn:
+            tags = {"run_id": attempt.envelope.run_id, "validator": attempt.envelope.validator.id}
+            report_fatal(error, dsn=dsn, tags=tags)
         text = "The validator failed; its log has the details."
         return failed(text, code="VALIDATOR_ERROR")
 

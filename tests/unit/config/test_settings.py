@@ -52,13 +52,20 @@ def test_production_without_variables_reports_all_missing_ones() -> None:
     done = python("-c", "from django.conf import settings; settings.DEBUG", told=told)
 
     said = done.stderr.splitlines()[-1]
-    needed = set(TOLD) - {"DJANGO_SETTINGS_MODULE"}
-    assert needed == {name.strip(".,") for name in said.split() if name.strip(".,") in TOLD}
+    needed = set(TOLD) - {"DJANGO_SETTINGS_MODULE", "POSTMARK_SERVER_TOKEN"} | {"EMAIL_HOST"}
+    assert needed == {word for name in said.split() if (word := name.strip(".,")) in needed}
 
 
-@pytest.mark.parametrize("name", ["API_KEY_PEPPER", "POSTMARK_SERVER_TOKEN"])
-def test_empty_secret_is_reported_as_missing(name: str) -> None:
-    done = python("-c", "import config.settings.production", told=TOLD | {name: ""})
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ({"API_KEY_PEPPER": ""}, "API_KEY_PEPPER"),
+        ({"POSTMARK_SERVER_TOKEN": ""}, "EMAIL_HOST"),
+        ({"POSTMARK_SERVER_TOKEN": "", "MAILGUN_API_KEY": "k"}, "MAILGUN_SENDER_DOMAIN"),
+    ],
+)
+def test_empty_secret_is_reported_as_missing(told: dict[str, str], name: str) -> None:
+    done = python("-c", "import config.settings.production", told=TOLD | told)
 
     assert (done.returncode, name in done.stderr.splitlines()[-1]) == (1, True)
 
@@ -152,13 +159,17 @@ def test_host_database_follows_url_and_platform() -> None:
     assert host(mode, DATABASE_URL=url, DATABASE_SSLMODE="require") == '"verify-full"'
 
 
-def test_host_sends_mail_by_smtp_or_postmark() -> None:
+def test_host_sends_mail_by_smtp_or_provider() -> None:
     told = {"EMAIL_USER": "u", "EMAIL_PASSWORD": "p", "EMAIL_SECURITY": "tls", "EMAIL_PORT": "465"}
     smtp = json.loads(host('s.MAILERS["default"]["OPTIONS"]', **told))
     postmark = host('s.MAILERS["default"]', EMAIL_HOST="", POSTMARK_SERVER_TOKEN="token")
 
     assert (smtp["host"], smtp["port"], smtp["use_ssl"]) == ("smtp.example", 465, True)
     assert json.loads(postmark)["OPTIONS"] == {"server_token": "token"}
+    key = {"MAILGUN_API_KEY": "k", "MAILGUN_SENDER_DOMAIN": "mg.example", "EMAIL_HOST": ""}
+    mailgun = json.loads(host('s.MAILERS["default"]', **key))
+    assert mailgun["BACKEND"] == "anymail.backends.mailgun.EmailBackend"
+    assert mailgun["OPTIONS"]["sender_domain"] == "mg.example"
 
 
 def test_containers_of_a_host_get_the_key_only_where_they_may_call() -> None:
@@ -169,6 +180,18 @@ def test_containers_of_a_host_get_the_key_only_where_they_may_call() -> None:
     assert json.loads(host(options, **told))["environ"] == {"WORKER_API_KEY": "k"}
     assert host("s.SECURE_REDIRECT_EXEMPT", **told) == '["^internal/callbacks/$"]'
     assert host("[s.SECURE_REDIRECT_EXEMPT, s.WORKER_URL]") == f'[[], "{TOLD["SITE_URL"]}"]'
+
+
+def test_errors_are_reported_where_a_dsn_is_set() -> None:
+    code = "import config.settings.{}, sentry_sdk; print(sentry_sdk.get_client().options['{}'])"
+    dsn = {"SENTRY_DSN": "https://key@sentry.example/7"}
+
+    done = python("-c", code.format("production", "include_local_variables"), told=TOLD | dsn)
+    assert done.stdout.strip() == "False", done.stderr
+    bad = python("-c", code.format("production", "dsn"), told=TOLD | {"SENTRY_DSN": "x"})
+    assert "SENTRY_DSN is no DSN" in bad.stderr.splitlines()[-1]
+    backend = json.loads(host('s.EXECUTION_BACKENDS["default"]["OPTIONS"]', **dsn))
+    assert backend["environ"] == {}  # its container reaches nothing
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])

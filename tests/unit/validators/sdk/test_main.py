@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from validibot_shared.validations.envelopes import (
@@ -148,6 +149,32 @@ def test_exception_becomes_output_without_traceback(envelope: Path) -> None:
 
     assert (code, code_of(output)) == (FAILED, "VALIDATOR_ERROR")
     assert "secret" not in output.messages[0].text
+
+
+@pytest.mark.parametrize("dsn", ["https://key@sentry.example/7", "no dsn"])
+def test_exception_is_reported_to_sentry_without_values(
+    envelope: Path, monkeypatch: pytest.MonkeyPatch, dsn: str
+) -> None:
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "sentry_sdk.transport.HttpTransport.capture_envelope",
+        lambda self, sentry: sent.append(sentry.get_event()),
+    )
+    monkeypatch.setenv("SENTRY_DSN", dsn)
+
+    def explode(_: ValidationRequest[ValidationInputEnvelope]) -> ValidationResult:
+        tenant_text = "a tenant's text"
+        raise ZeroDivisionError(len(tenant_text))
+
+    assert code_of(run(envelope, explode)[1]) == "VALIDATOR_ERROR"
+    if dsn == "no dsn":
+        assert not sent
+        return
+    [event] = sent
+    assert event["exception"]["values"][-1]["type"] == "ZeroDivisionError"
+    assert event["tags"]["run_id"]
+    frames = event["exception"]["values"][-1]["stacktrace"]["frames"]
+    assert not [frame for frame in frames if "vars" in frame]
 
 
 def test_failure_becomes_output_with_code(envelope: Path) -> None:
