@@ -52,7 +52,7 @@ class PathCursorPagination(CursorPagination):
         text = isinstance(place, str) and "\x00" not in place
         moment = isinstance(place, dt.datetime) and timezone.is_aware(place)
         if not (text or moment or isinstance(place, int)):
-            raise _invalid(
+            raise invalid(
                 "cursor", request.query_params["cursor"], "the `cursor` of a link to another page"
             )
         return cursor
@@ -82,7 +82,7 @@ def query_number(request: Request, name: str, *, maximum: int) -> int | None:
     # The length first: Python refuses to read thousands of digits.
     readable = text.isascii() and text.isdigit() and len(text) <= len(str(maximum))
     if not (readable and 1 <= (number := int(text)) <= maximum):
-        raise _invalid(name, text, f"a number from 1 to {maximum}")
+        raise invalid(name, text, f"a number from 1 to {maximum}")
     return number
 
 
@@ -90,7 +90,7 @@ def filter_runs(runs: QuerySet[Run], parameters: Mapping[str, str]) -> QuerySet[
     """Return the runs that the query parameters select. Raises ApiError."""
     if status := parameters.get("status"):
         if status not in RunStatus.values:
-            raise _invalid("status", status, f"one of {', '.join(RunStatus.values)}")
+            raise invalid("status", status, f"one of {', '.join(RunStatus.values)}")
         runs = runs.filter(status=status)
     if workflow := _slug(parameters, "workflow"):
         runs = runs.filter(workflow__slug=workflow)
@@ -114,7 +114,7 @@ def filter_findings(findings: QuerySet[Finding], request: Request) -> QuerySet[F
     for name, lookup in (("code", "code"), ("text", "message__icontains")):
         if value := parameters.get(name):
             if "\x00" in value:
-                raise _invalid(name, value, "text without NUL")
+                raise invalid(name, value, "text without NUL")
             findings = findings.filter(**{lookup: value})
     return findings
 
@@ -123,7 +123,7 @@ def choice(request: Request, name: str, allowed: Sequence[str]) -> str:
     """Return the query parameter `name`, one of `allowed` or empty. Raises ApiError."""
     value: str = request.query_params.get(name, "")
     if value and value not in allowed:
-        raise _invalid(name, value, f"one of {', '.join(allowed)}")
+        raise invalid(name, value, f"one of {', '.join(allowed)}")
     return value
 
 
@@ -138,7 +138,7 @@ def filter_workflows(
 def _slug(parameters: Mapping[str, str], name: str) -> str:
     value = parameters.get(name, "")
     if "\x00" in value:
-        raise _invalid(name, value, f"a {name}'s slug")
+        raise invalid(name, value, f"a {name}'s slug")
     return value
 
 
@@ -149,11 +149,12 @@ def _day(parameters: Mapping[str, str], name: str) -> dt.datetime | None:
     try:
         day = dt.date.fromisoformat(text)
     except ValueError as error:
-        raise _invalid(name, text, "a day such as 2026-01-31") from error
+        raise invalid(name, text, "a day such as 2026-01-31") from error
     return timezone.make_aware(dt.datetime.combine(day, dt.time()))
 
 
-def _invalid(field: str, value: str, expected: str) -> ApiError:
+def invalid(field: str, value: str, expected: str) -> ApiError:
+    """Return the answer to a parameter that cannot be used."""
     message = f"`{field}` is {value[:80]!r}; it must be {expected}."
     return ApiError(400, "INVALID", message, errors=[{"field": field, "message": message}])
 

@@ -65,6 +65,7 @@ class ApiProblemError(BaseModel):
 
     field: str
     message: str
+    line: int | None = Field(None, description="The line of a workflow file.")
 
 
 class ApiProblem(BaseModel):

@@ -3,11 +3,18 @@
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
-from validibot.api import views
+from validibot.api import views, workflows
 
-_workflow = [
-    path("", views.WorkflowView.as_view()),
+_version: list[URLPattern | URLResolver] = [
     path("runs/", views.WorkflowRunsView.as_view()),
+    path("export/<slug:kind>/", workflows.WorkflowExportView.as_view()),
+]
+_workflow: list[URLPattern | URLResolver] = [
+    path("", workflows.WorkflowView.as_view()),
+    path("versions/", workflows.WorkflowVersionsView.as_view()),
+    path("versions/<version:version>/", workflows.WorkflowVersionView.as_view()),
+    path("versions/<version:version>/", include(_version)),
+    *_version,
 ]
 _run = [
     path("", views.RunView.as_view()),
@@ -23,9 +30,8 @@ _run = [
 ]
 _organisation: list[URLPattern | URLResolver] = [
     path("", views.OrganisationView.as_view()),
-    path("workflows/", views.WorkflowsView.as_view()),
+    path("workflows/", workflows.WorkflowsView.as_view()),
     path("workflows/<ident:workflow>/", include(_workflow)),
-    path("workflows/<ident:workflow>/versions/<version:version>/", include(_workflow)),
     path("runs/", views.RunsView.as_view()),
     path("runs/<uuid:run>/", include(_run)),
 ]

@@ -9,17 +9,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from validibot.accounts.models import User
-from validibot.accounts.scope import NotAMember, Scope, organisations_of, scope_of
+from validibot.accounts.scope import Scope, organisations_of
 from validibot.api import documents, run_documents, schema
+from validibot.api.access import refused, scope_in, user_of, workflow_of
 from validibot.api.launch import launch, relaunch
 from validibot.api.lists import (
     PathCursorPagination,
     choice,
     filter_findings,
     filter_runs,
-    filter_workflows,
-    query_number,
 )
 from validibot.core.downloads import attachment, streamed, whole
 from validibot.core.problems import ApiError
@@ -29,11 +27,7 @@ from validibot.runs.exports import FORMATS
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run, RunEvidence
 from validibot.submissions import content
-from validibot.workflows.models import Workflow
-from validibot.workflows.select import WorkflowNotFound, find_visible_workflow, visible_workflows
 from validibot.workflows.versions import newest
-
-MAX_VERSION = 2**31 - 1
 
 
 class MeView(APIView):
@@ -41,7 +35,7 @@ class MeView(APIView):
 
     @extend_schema(responses=schema.answers(documents.UserDocument))
     def get(self, request: Request) -> HttpResponse:
-        return documents.respond(documents.UserDocument.of(_user(request)))
+        return documents.respond(documents.UserDocument.of(user_of(request)))
 
 
 class OrganisationsView(APIView):
@@ -53,7 +47,7 @@ class OrganisationsView(APIView):
         responses=schema.answers(documents.OrganisationPage),
     )
     def get(self, request: Request) -> HttpResponse:
-        pages = PathCursorPagination(organisations_of(_user(request)), "name", "pk")
+        pages = PathCursorPagination(organisations_of(user_of(request)), "name", "pk")
         return pages.answer(request, documents.OrganisationDocument.of, documents.OrganisationPage)
 
 
@@ -64,37 +58,8 @@ class OrganisationView(APIView):
         operation_id="get_organisation", responses=schema.answers(documents.OrganisationDocument)
     )
     def get(self, request: Request, org: str) -> HttpResponse:
-        organisation = _scope(request, org).organisation
+        organisation = scope_in(request, org).organisation
         return documents.respond(documents.OrganisationDocument.of(organisation))
-
-
-class WorkflowsView(APIView):
-    """The latest version of each workflow."""
-
-    @extend_schema(
-        operation_id="list_workflows",
-        parameters=[schema.PROJECT, *schema.PAGE],
-        responses=schema.answers(documents.WorkflowPage),
-    )
-    def get(self, request: Request, org: str) -> HttpResponse:
-        scope = _scope(request, org, "workflow.view")
-        workflows = filter_workflows(visible_workflows(scope), request.query_params).select_related(
-            "organisation", "project"
-        )
-        pages = PathCursorPagination(workflows, "name", "pk")
-        return pages.answer(request, documents.WorkflowSummary.of, documents.WorkflowPage)
-
-
-class WorkflowView(APIView):
-    """One workflow with its steps."""
-
-    @extend_schema(
-        parameters=[schema.VERSION, schema.PROJECT],
-        responses=schema.answers(documents.WorkflowDocument),
-    )
-    def get(self, request: Request, org: str, workflow: str, version: int = 0) -> HttpResponse:
-        found = _workflow(request, _scope(request, org, "workflow.view"), workflow, version)
-        return documents.respond(documents.WorkflowDocument.of(found))
 
 
 class WorkflowRunsView(APIView):
@@ -111,8 +76,8 @@ class WorkflowRunsView(APIView):
         | {(201, schema.JSON): run_documents.RunDocument},
     )
     def post(self, request: Request, org: str, workflow: str, version: int = 0) -> HttpResponse:
-        scope = _scope(request, org, "workflow.view")
-        return launch(request, scope, _workflow(request, scope, workflow, version))
+        scope = scope_in(request, org, "workflow.view")
+        return launch(request, scope, workflow_of(request, scope, workflow, version))
 
 
 class RunsView(APIView):
@@ -124,7 +89,7 @@ class RunsView(APIView):
         responses=schema.answers(run_documents.RunPage),
     )
     def get(self, request: Request, org: str) -> HttpResponse:
-        scope = _scope(request, org, "run.view_own")
+        scope = scope_in(request, org, "run.view_own")
         runs = visible_runs(scope).select_related("workflow", "submission")
         runs = filter_runs(runs.defer("submission__inline"), request.query_params)
         pages = PathCursorPagination(runs, "-created_at")
@@ -139,7 +104,7 @@ class RunView(APIView):
 
     @extend_schema(operation_id="get_run", responses=schema.answers(run_documents.RunDocument))
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
-        scope = _scope(request, org, "run.view_own")
+        scope = scope_in(request, org, "run.view_own")
         return documents.respond(_document(scope, run))
 
 
@@ -151,7 +116,7 @@ class RunEvidenceView(APIView):
 
     @extend_schema(operation_id="get_evidence", responses=schema.answers(OpenApiTypes.OBJECT, 409))
     def get(self, request: Request, org: str, run: UUID) -> Response:
-        evidence = _evidence(_run(_scope(request, org, "run.view_own"), run))
+        evidence = _evidence(_run(scope_in(request, org, "run.view_own"), run))
         return Response(evidence.manifest, headers={"ETag": f'"{evidence.manifest_sha256}"'})
 
 
@@ -163,7 +128,7 @@ class RunEvidenceContentsView(APIView):
         responses=schema.answers(run_documents.EvidenceContents, 409),
     )
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
-        evidence = _evidence(_run(_scope(request, org, "run.view_own"), run))
+        evidence = _evidence(_run(scope_in(request, org, "run.view_own"), run))
         return documents.respond(
             run_documents.EvidenceContents(
                 sha256=evidence.contents_sha256,
@@ -182,7 +147,7 @@ class RunEventsView(APIView):
         responses=schema.answers(run_documents.EventPage),
     )
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
-        events = _run(_scope(request, org, "run.view_own"), run).events.select_related("step_run")
+        events = _run(scope_in(request, org, "run.view_own"), run).events.select_related("step_run")
         pages = PathCursorPagination(events, "id")
         return pages.answer(request, run_documents.EventDocument.of, run_documents.EventPage)
 
@@ -196,12 +161,10 @@ class RunCancelView(APIView):
         responses=schema.answers(run_documents.RunDocument, 409),
     )
     def post(self, request: Request, org: str, run: UUID) -> HttpResponse:
-        scope = _scope(request, org, "run.view_own")
+        scope = scope_in(request, org, "run.view_own")
         found = _run(scope, run)
         if not may_cancel(scope, found):
-            raise _refused(
-                scope, "run.cancel_own" if found.user == scope.user else "run.cancel_all"
-            )
+            raise refused(scope, "run.cancel_own" if found.user == scope.user else "run.cancel_all")
         if not cancel_run(found.pk, actor=scope.user.email):
             raise ApiError(409, "RUN_FINISHED", f"Run {run} has ended and cannot be cancelled.")
         return documents.respond(_document(scope, run))
@@ -218,7 +181,7 @@ class RunRerunView(APIView):
         | {(201, schema.JSON): run_documents.RunDocument},
     )
     def post(self, request: Request, org: str, run: UUID) -> HttpResponse:
-        scope = _scope(request, org, "run.view_own")
+        scope = scope_in(request, org, "run.view_own")
         found = _run(scope, run)
         wanted = choice(request, "version", ["same", "newest"])
         workflow = newest(found.workflow) if wanted == "newest" else found.workflow
@@ -234,7 +197,7 @@ class RunFindingsView(APIView):
         responses=schema.answers(run_documents.FindingPage),
     )
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
-        findings = _run(_scope(request, org, "run.view_own"), run).findings.select_related(
+        findings = _run(scope_in(request, org, "run.view_own"), run).findings.select_related(
             "step_run"
         )
         pages = PathCursorPagination(filter_findings(findings, request), "id")
@@ -250,7 +213,7 @@ class RunExportView(APIView):
         responses=schema.answers(OpenApiTypes.BINARY, media_type="application/octet-stream"),
     )
     def get(self, request: Request, org: str, run: UUID, kind: str) -> HttpResponse:
-        found = _run(_scope(request, org, "run.view_own"), run)
+        found = _run(scope_in(request, org, "run.view_own"), run)
         if kind not in FORMATS:
             known = ", ".join(FORMATS)
             raise ApiError(404, "NOT_FOUND", f"There is no export {kind!r}; there are: {known}.")
@@ -266,7 +229,7 @@ class SubmittedFileView(APIView):
         responses=schema.answers(OpenApiTypes.BINARY, media_type="application/octet-stream"),
     )
     def get(self, request: Request, org: str, run: UUID, order: int) -> StreamingHttpResponse:
-        submission = _run(_scope(request, org, "run.view_own"), run).submission
+        submission = _run(scope_in(request, org, "run.view_own"), run).submission
         found = submission.files.filter(order=order).first() if order else submission
         if found is None:
             raise ApiError(404, "NOT_FOUND", f"Run {run} has no file {order}.")
@@ -282,36 +245,13 @@ class ArtifactView(APIView):
     )
     def get(self, request: Request, org: str, run: UUID, artifact: int) -> StreamingHttpResponse:
         found = (
-            _run(_scope(request, org, "run.view_own"), run).artifacts.filter(pk=artifact).first()
+            _run(scope_in(request, org, "run.view_own"), run).artifacts.filter(pk=artifact).first()
         )
         if found is None:
             raise ApiError(404, "NOT_FOUND", f"Run {run} has no artifact {artifact}.")
         return attachment(
             found.uri, version=found.storage_version, name=found.name, size=found.size_bytes
         )
-
-
-def _user(request: Request) -> User:
-    assert isinstance(request.user, User)
-    return request.user
-
-
-def _scope(request: Request, org: str, permission: str = "") -> Scope:
-    """Return the scope in `org`. Raises ApiError: 404 for strangers, 403 without `permission`."""
-    if isinstance(request.auth, Scope):  # loaded together with the API key
-        scope = request.auth
-    else:
-        try:
-            scope = scope_of(_user(request), org)
-        except NotAMember as error:
-            raise ApiError(404, "NOT_FOUND", str(error)) from error
-    if permission and not scope.can(permission):
-        raise _refused(scope, permission)
-    return scope
-
-
-def _refused(scope: Scope, permission: str) -> ApiError:
-    return ApiError(403, "PERMISSION_DENIED", scope.refusal(permission))
 
 
 def _run(scope: Scope, pk: UUID) -> Run:
@@ -336,13 +276,3 @@ def _evidence(run: Run) -> RunEvidence:
 
 def _no_run(pk: UUID) -> ApiError:
     return ApiError(404, "NOT_FOUND", f"There is no run {pk} in this organisation.")
-
-
-def _workflow(request: Request, scope: Scope, ident: str, version: int) -> Workflow:
-    """Return the workflow that path and query name. Raises ApiError."""
-    wanted = version or query_number(request, "version", maximum=MAX_VERSION)
-    project = request.query_params.get("project") or None
-    try:
-        return find_visible_workflow(scope, ident, version=wanted, project=project)
-    except WorkflowNotFound as error:
-        raise ApiError(404, "NOT_FOUND", str(error)) from error

@@ -1,11 +1,11 @@
 """Errors as problem details (RFC 9457), everywhere that no page is asked for.
 
-Body: `type`, `title`, `status`, `detail`, and `code`, `errors` [{field, message}] where they help.
+Body: `type`, `title`, `status`, `detail`, and `code`, `errors` [{field, message, line?}] where they help.
 `detail` is never empty: the published client prints it.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -35,14 +35,14 @@ class ApiError(exceptions.APIException):
         code: str,
         detail: str,
         *,
-        errors: list[dict[str, str]] | None = None,
+        errors: Sequence[Mapping[str, Any]] = (),
         headers: dict[str, str] | None = None,
         **extra: Any,
     ) -> None:
         super().__init__(detail, code)
         self.status_code = status
         self.problem_code = code
-        self.errors = errors or []
+        self.errors = list(errors)
         self.headers = headers or {}
         self.extra = extra
 

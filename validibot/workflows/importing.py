@@ -32,6 +32,7 @@ from validibot.workflows.rules import check_port, config_problems
 from validibot.workflows.versions import edited, newest
 from validibot.workflows.weather import store_by_digest
 
+MAX_IMPORT_BYTES = 32 * 1024 * 1024
 MAX_SAMPLE_BYTES = 5 * 1024 * 1024
 _WORKFLOW_TEXTS = ("name", "description", "success_message", "accepted_types")
 _STEP_TEXTS = ("name", "description", "is_enabled", "on_failure", "config", "weather", "scenario")
@@ -63,19 +64,34 @@ def import_workflow(
     author: User | None,
     project: Project | None = None,
     update: bool = False,
+    slug: str = "",
 ) -> Workflow:
     """Import a text or a bundle; return the version that was created or changed.
 
     A workflow with the same slug is changed if `update` allows it (a version with runs gets a next
-    version), and is a problem otherwise. Raises ImportInvalid with all problems, and StorageError.
+    version), and is a problem otherwise; so is a file of another slug than `slug`. Raises
+    ImportInvalid with all problems, and StorageError.
     """
-    files: Mapping[str, bytes] = {}
-    if bundle.is_bundle(content):
-        content, files = bundle.read_bundle(content)
-    read = read_workflow(content)
+    read, files = _read(content)
+    if slug not in ("", read.file.slug):
+        message = f"This is the file of {read.file.slug!r}, not of {slug!r}."
+        raise ImportInvalid(read.problem(("slug",), message))
     return write_import(
         read, files, organisation=organisation, author=author, project=project, update=update
     )
+
+
+def check_import(content: bytes, *, organisation: Organisation, update: bool) -> None:
+    """Check a text or a bundle as `import_workflow` does. Raises ImportInvalid."""
+    read, files = _read(content)
+    plan_import(read, files, organisation=organisation, update=update)
+
+
+def _read(content: bytes) -> tuple[ReadWorkflow, Mapping[str, bytes]]:
+    files: Mapping[str, bytes] = {}
+    if bundle.is_bundle(content):
+        content, files = bundle.read_bundle(content)
+    return read_workflow(content), files
 
 
 def write_import(

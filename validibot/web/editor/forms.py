@@ -14,9 +14,9 @@ from validibot.accounts.models import Organisation, Project
 from validibot.accounts.projects import default_project
 from validibot.web.forms import CodeArea
 from validibot.workflows import rules
+from validibot.workflows.importing import MAX_IMPORT_BYTES
 from validibot.workflows.models import Workflow
 
-MAX_IMPORT_BYTES = 32 * 1024 * 1024
 MAX_CONSTANTS = 200
 
 

@@ -1,0 +1,47 @@
+"""Access of an API request: the user's scope in the organisation, and the workflow that is named."""
+
+from rest_framework.request import Request
+
+from validibot.accounts.models import User
+from validibot.accounts.scope import NotAMember, Scope, scope_of
+from validibot.api.lists import query_number
+from validibot.core.problems import ApiError
+from validibot.workflows.models import Workflow
+from validibot.workflows.select import WorkflowNotFound, find_visible_workflow
+
+MAX_VERSION = 2**31 - 1
+
+
+def user_of(request: Request) -> User:
+    """Return the user of the request's key or session."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
+def scope_in(request: Request, org: str, permission: str = "") -> Scope:
+    """Return the scope in `org`. Raises ApiError: 404 for strangers, 403 without `permission`."""
+    if isinstance(request.auth, Scope):  # loaded together with the API key
+        scope = request.auth
+    else:
+        try:
+            scope = scope_of(user_of(request), org)
+        except NotAMember as error:
+            raise ApiError(404, "NOT_FOUND", str(error)) from error
+    if permission and not scope.can(permission):
+        raise refused(scope, permission)
+    return scope
+
+
+def refused(scope: Scope, permission: str) -> ApiError:
+    """Return the answer to a request that needs `permission`."""
+    return ApiError(403, "PERMISSION_DENIED", scope.refusal(permission))
+
+
+def workflow_of(request: Request, scope: Scope, ident: str, version: int = 0) -> Workflow:
+    """Return the workflow that path and query name. Raises ApiError."""
+    wanted = version or query_number(request, "version", maximum=MAX_VERSION)
+    project = request.query_params.get("project") or None
+    try:
+        return find_visible_workflow(scope, ident, version=wanted, project=project)
+    except WorkflowNotFound as error:
+        raise ApiError(404, "NOT_FOUND", str(error)) from error
