@@ -1,0 +1,1 @@
+"""SHACL validator."""
