@@ -263,6 +263,15 @@ class Identity:
         given, wanted = token.encode(), self._operator.encode()
         return bool(wanted) and hmac.compare_digest(given, wanted)
 
+    def who(self, authorization: str) -> str:
+        """Return the account of an Authorization header with an access token or an ID token."""
+        token = bearer({"authorization": authorization})
+        if self.is_operator(token):
+            return OPERATOR
+        if grant := self.grant(token):
+            return grant.caller.email
+        return str((self.claims(token) or {}).get("email", ""))
+
     def caller(self, headers: Mapping[str, str]) -> ApiCaller:
         token = bearer(headers)
         if self.is_operator(token):

@@ -1,0 +1,271 @@
+"""The services of the emulated cloud, made of the parts that they share.
+
+A service with methods of its own is added in `CloudServices._make_services`; the server asks it for methods, mounts
+and policies, and starts and stops it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from containers import ContainerEngine, NetworkPeer
+from devenv.gcp.artifact_registry import ArtifactRegistryService
+from devenv.gcp.clock import Clock
+from devenv.gcp.config import LOOPBACK, CloudConfig, CloudPlace
+from devenv.gcp.control import View
+from devenv.gcp.faults import Faults
+from devenv.gcp.iam.custom_roles import RolesApi
+from devenv.gcp.iam.guard import Iam
+from devenv.gcp.iam.policies import Policies
+from devenv.gcp.iam.policy_methods import PolicyKind, PolicyMethods, own_policy_kinds
+from devenv.gcp.iam.usage import IamUsage
+from devenv.gcp.identity import certificates, exchange
+from devenv.gcp.identity.accounts_api import AccountsApi
+from devenv.gcp.identity.credentials import CredentialsApi
+from devenv.gcp.identity.identity import Identity
+from devenv.gcp.intercept.authority import Authority
+from devenv.gcp.intercept.endpoints import port
+from devenv.gcp.intercept.outgoing import OutgoingRequests
+from devenv.gcp.intercept.ports import Ports
+from devenv.gcp.intercept.router import Hosts
+from devenv.gcp.journal import Journal
+from devenv.gcp.locations import location_rpcs
+from devenv.gcp.projects import ResourceManagerApi, ServiceUsageApi
+from devenv.gcp.rpc import HttpMount, Rpc
+from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
+from devenv.gcp.run_jobs.runtimes.docker import BUNDLE, DockerRuntime, engine_of
+from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
+from devenv.gcp.run_jobs.service import RunJobsService
+from devenv.gcp.run_services.instances import InstanceContext
+from devenv.gcp.run_services.service import RunServices
+from devenv.gcp.run_v1.api import RunV1Api
+from devenv.gcp.scheduler.service import SchedulerService
+from devenv.gcp.secret_manager.service import SecretManagerService
+from devenv.gcp.storage.service import StorageService
+from devenv.gcp.storage_elsewhere import StorageElsewhere
+from devenv.gcp.store import Store
+from devenv.gcp.tasks.service import TasksService
+
+
+class CloudService(Protocol):
+    """An emulated service, as the server uses it."""
+
+    def rpcs(self) -> Iterable[Rpc]: ...
+    def mounts(self) -> tuple[HttpMount, ...]: ...
+    def policy_kinds(self) -> tuple[PolicyKind, ...]: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudParts:
+    """The parts that the services share. Jobs run in the folder `project`, if they are processes."""
+
+    config: CloudConfig
+    data: Path
+    project: Path
+    place: CloudPlace
+    clock: Clock
+    store: Store
+    identity: Identity
+    journal: Journal
+    faults: Faults
+    policies: Policies
+    guard: Iam
+    authority: Authority
+    ports: Ports
+    hosts: Hosts
+
+
+class CloudServices:
+    """All services of one project, and the methods about the project itself."""
+
+    def __init__(self, parts: CloudParts, engine: ContainerEngine | None) -> None:
+        """Run jobs and instances as containers of `engine`, or as processes without one."""
+        self._parts = parts
+        self._engine = engine
+        self._secrets = SecretManagerService(
+            config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
+        )
+        self._run = self._make_run_services()
+        self._send = OutgoingRequests(
+            hosts=parts.hosts,
+            journal=parts.journal,
+            faults=parts.faults,
+            who=parts.identity.who,
+            send=self._run.send,
+            here=f"{LOOPBACK}:{port(parts.ports.plain)}",
+        ).deliver
+        self._jobs = RunJobsService(
+            config=parts.config,
+            store=parts.store,
+            clock=parts.clock,
+            guard=parts.guard,
+            runtime=self.runtime,
+            read_secret=self._secrets.value,
+        )
+        self._jobs.settled.append(self._run.settled)
+        self._tasks = TasksService(
+            config=parts.config,
+            store=parts.store,
+            clock=parts.clock,
+            guard=parts.guard,
+            minter=parts.identity,
+            send=self._send,
+        )
+        self._all: tuple[CloudService, ...] = (self._run, *self._make_services())
+
+    async def start(self) -> None:
+        for service in self._all:
+            await service.start()
+
+    async def stop(self) -> None:
+        for service in reversed(self._all):
+            await service.stop()
+
+    def rpcs(self) -> Iterator[Rpc]:
+        for service in self._all:
+            yield from service.rpcs()
+        yield from self._policy_rpcs()
+        yield from location_rpcs(self._parts.config)
+        yield from self._project_rpcs()
+
+    def mounts(self) -> Iterator[HttpMount]:
+        for service in self._all:
+            yield from service.mounts()
+        yield from certificates.mounts(self._parts.identity)
+        yield from exchange.mounts(self._parts.identity)
+
+    def views(self) -> Mapping[str, View]:
+        """Return what the services tell of themselves to the control API, by name."""
+        parts = self._parts
+        emails = [account.email for account in parts.identity.accounts]
+        usage = IamUsage(parts.config, parts.journal, parts.policies, emails)
+        return {
+            "executions": self._jobs.executions_of,
+            "permissions": usage.permissions,
+            "project": usage.project,
+            "queues": self._tasks.overview,
+        }
+
+    @cached_property
+    def runtime(self) -> JobsRuntime:
+        """The runtime of jobs."""
+        return self._runtime_in(self._parts.data, self._engine)
+
+    @cached_property
+    def instances(self) -> JobsRuntime:
+        """The runtime of services, which knows nothing of the jobs': each ends only its own."""
+        place, data = self._parts.place, self._parts.data
+        label = f"{place.label or place.network} services"
+        engine = engine_of(data, label) if self._engine else None
+        return self._runtime_in(data / "services", engine)
+
+    def _make_services(self) -> tuple[CloudService, ...]:
+        parts = self._parts
+        return (
+            self._tasks,
+            SchedulerService(
+                config=parts.config,
+                store=parts.store,
+                clock=parts.clock,
+                guard=parts.guard,
+                minter=parts.identity,
+                send=self._send,
+                ready=self._run.ready,
+            ),
+            self._jobs,
+            self._secrets,
+            ArtifactRegistryService(
+                config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
+            ),
+            self._storage(),
+        )
+
+    def _make_run_services(self) -> RunServices:
+        parts = self._parts
+        return RunServices(
+            config=parts.config,
+            store=parts.store,
+            guard=parts.guard,
+            claims=parts.identity.claims,
+            context=InstanceContext(
+                runtime=self.instances,
+                clock=parts.clock,
+                read_secret=self._secrets.value,
+                idle=parts.config.instances_idle,
+                cold_start=parts.config.cold_start,
+            ),
+        )
+
+    def _storage(self) -> CloudService:
+        parts = self._parts
+        if parts.config.storage:
+            return StorageElsewhere(parts.config)
+        return StorageService(
+            config=parts.config,
+            store=parts.store,
+            clock=parts.clock,
+            guard=parts.guard,
+            policies=parts.policies,
+            data=parts.data / "objects",
+            authenticator=parts.identity,
+            verifier=parts.identity,
+        )
+
+    def _project_rpcs(self) -> Iterator[Rpc]:
+        """Yield the methods about the project and its accounts, which no service of its own has."""
+        parts = self._parts
+        config, guard, identity = parts.config, parts.guard, parts.identity
+        yield from CredentialsApi(
+            project=config.project, identity=identity, guard=guard, clock=parts.clock
+        ).rpcs()
+        yield from AccountsApi(
+            config=config,
+            identity=identity,
+            guard=guard,
+            members=parts.policies,
+            opened=lambda account: parts.ports.open(account.name, account.email),
+            closed=lambda account: parts.ports.close(account.name),
+        ).rpcs()
+        yield from RolesApi(config, parts.policies.roles, guard, parts.clock).rpcs()
+        yield from ResourceManagerApi(config, guard).rpcs()
+        yield from ServiceUsageApi(config, guard, parts.store).rpcs()
+        run = (self._run, self._jobs)
+        yield from RunV1Api(config, (rpc for service in run for rpc in service.rpcs())).rpcs()
+
+    def _policy_rpcs(self) -> Iterator[Rpc]:
+        parts = self._parts
+        methods = PolicyMethods(parts.policies, parts.guard)
+        kinds = (kind for service in self._all for kind in service.policy_kinds())
+        for kind in (*kinds, *own_policy_kinds(parts.config, parts.identity.knows)):
+            yield from methods.rpcs(kind)
+
+    def _runtime_in(self, data: Path, engine: ContainerEngine | None) -> JobsRuntime:
+        parts = self._parts
+        if engine is not None:
+            place = parts.place
+            peer = NetworkPeer(place.container, place.container_host) if place.container else None
+            return DockerRuntime(
+                engine,
+                environ=lambda account: parts.ports.environ_of_job(self._name(account), BUNDLE),
+                bundle=parts.authority.bundle,
+                data=data,
+                network=place.network,
+                peer=peer,
+            )
+        return ProcessRuntime(
+            images=parts.config.images,
+            environ=self._environ,
+            data=data,
+            project=parts.project,
+        )
+
+    def _environ(self, account: str) -> dict[str, str]:
+        return dict(self._parts.ports.endpoints.environ[self._name(account)])
+
+    def _name(self, account: str) -> str:
+        """Return the short name of an account. Raises NotFound."""
+        return self._parts.identity.account(account).name
