@@ -15,8 +15,12 @@ from pydantic import BaseModel, Field, JsonValue
 from validibot.accounts.scope import Scope
 from validibot.api.documents import ListPage
 from validibot.runs.models import Finding, Run, RunEvent, named_outputs
+from validibot.runs.verdict import LEFT_OUT
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Workflow
+
+# The document of a run lists so many findings of each step, the worst ones.
+MAX_ISSUES = 1000
 
 type RunState = Literal["PENDING", "RUNNING", "COMPLETED"]
 type RunResult = Literal["PASS", "FAIL", "ERROR", "CANCELED", "TIMED_OUT", "UNKNOWN"]
@@ -73,6 +77,8 @@ class StepRunDocument(BaseModel):
 
     `image` is the container image that the step asked for; `image_digest` identifies the image that
     was executed, where the provider reports it. `weather` is the catalogue entry that was chosen.
+    `issues` lists the worst findings, at most 1,000; `finding_count` is the number of all, which the
+    run's `findings/` lists.
     """
 
     step_id: int | None
@@ -83,6 +89,7 @@ class StepRunDocument(BaseModel):
     started_at: dt.datetime | None = None
     ended_at: dt.datetime | None = None
     issues: list[FindingDocument] = []
+    finding_count: int = 0
     output_values: list[OutputDocument] = []
     artifacts: list[ArtifactDocument] = []
     image: str = ""
@@ -250,6 +257,7 @@ def load_document(scope: Scope, pk: UUID) -> RunDocument | None:
         "run": pk,
         "organisation": scope.organisation.pk,
         "only_user": only_user,
+        "max_issues": MAX_ISSUES,
     }
     with connection.cursor() as cursor:
         cursor.execute(_LOAD, names)
@@ -279,13 +287,33 @@ def _step_document(fields: dict[str, Any], run_url: str) -> StepRunDocument:
         each | {"url": f"{run_url}artifacts/{each['id']}/"} for each in fields.pop("artifacts")
     ]
     values = named_outputs(outputs, catalogue) if outputs else []
+    issues = fields.pop("issues")
+    count = fields.pop("finding_count") or len(issues)
+    if count > len(issues):
+        issues.append(_note_of_more(count, listed=len(issues), url=run_url))
     return StepRunDocument(
         **fields,
+        issues=issues,
+        finding_count=count,
         artifacts=artifacts,
         output_values=[
             OutputDocument(slug=each.slug, label=each.label, value=each.value, units=each.unit)
             for each in values
         ],
+    )
+
+
+def _note_of_more(count: int, *, listed: int, url: str) -> FindingDocument:
+    """Return the entry that tells readers of `issues` where the other findings are."""
+    return FindingDocument(
+        id=0,
+        message=f"The {listed:,} worst of {count:,} findings are listed. All are at {url}findings/.",
+        path="",
+        severity="INFO",
+        code=LEFT_OUT,
+        line=None,
+        column=None,
+        assertion_id=None,
     )
 
 
@@ -323,7 +351,12 @@ SELECT run.id, run.status, run.source, run.error_category, run.error, run.user_i
                 'severity', finding.severity, 'code', finding.code, 'line', finding.line,
                 'column', finding."column", 'assertion_id', finding.assertion_id)
                 ORDER BY finding."order")
-            FROM runs_finding finding WHERE finding.step_run_id = step_run.id), '[]'),
+            FROM (
+                SELECT * FROM runs_finding WHERE step_run_id = step_run.id
+                ORDER BY array_position(ARRAY['ERROR', 'WARNING', 'INFO'], severity::text), "order"
+                LIMIT %(max_issues)s) finding), '[]'),
+        'finding_count', (
+            SELECT sum((rule->>'count')::int) FROM jsonb_array_elements(step_run.rules) rule),
         'artifacts', coalesce((
             SELECT json_agg(json_build_object(
                 'id', artifact.id, 'name', artifact.name, 'type', artifact.type,

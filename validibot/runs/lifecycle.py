@@ -20,7 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -28,6 +28,7 @@ from validibot.runs import queue
 from validibot.runs.events import record
 from validibot.runs.evidence import record_evidence
 from validibot.runs.models import Artifact, Attempt, Finding, Run, RunEvent, StepRun
+from validibot.runs.rules import as_rows
 from validibot.runs.states import (
     ACTIVE_ATTEMPT,
     ATTEMPT,
@@ -51,6 +52,21 @@ EVENT_OF_RESULT = {
     "CANCELED": "canceled",
     "TIMED_OUT": "timed_out",
 }
+_FINDING_COLUMNS = [
+    "order",
+    "severity",
+    "code",
+    "message",
+    "path",
+    "line",
+    "column",
+    "assertion_id",
+]
+_COPY_FINDINGS = """
+COPY runs_finding
+    (run_id, step_run_id, "order", severity, code, message, path, line, "column", assertion_id)
+FROM STDIN
+"""
 _ATTEMPT_OF_RUN = {
     RunStatus.CANCELED: AttemptState.CANCELED,
     RunStatus.TIMED_OUT: AttemptState.TIMED_OUT,
@@ -248,23 +264,43 @@ def _message(run: Run) -> dict[str, Any]:
 def _update_step(step_run: StepRun, verdict: Verdict, *, now: dt.datetime) -> None:
     open_step = StepRun.objects.filter(pk=step_run.pk, status__in=sources(STEP, verdict.status))
     outputs = storable_json(dict(verdict.outputs))
+    for order, finding in enumerate(verdict.findings, start=1):
+        finding.order = order
     if not open_step.update(
-        status=verdict.status, error=verdict.error, outputs=outputs, ended_at=now
+        status=verdict.status,
+        error=verdict.error,
+        outputs=outputs,
+        rules=as_rows(verdict.findings),
+        ended_at=now,
     ):
         raise StateMoved
     step_run.status, step_run.outputs = verdict.status, outputs
 
 
 def _write_rows(step_run: StepRun, verdict: Verdict) -> None:
-    for order, finding in enumerate(verdict.findings, start=1):
-        finding.order = order
-        finding.run_id, finding.step_run_id = step_run.run_id, step_run.pk
     for artifact in verdict.artifacts:
         artifact.run_id, artifact.step_run_id = step_run.run_id, step_run.pk
     if verdict.findings:
-        Finding.objects.bulk_create(verdict.findings)
+        _copy_findings(step_run, verdict.findings)
     if verdict.artifacts:
         Artifact.objects.bulk_create(verdict.artifacts)
+
+
+def _copy_findings(step_run: StepRun, findings: Sequence[Finding]) -> None:
+    """Write findings, which stay without keys here: COPY takes a third of the time of INSERT."""
+    with (
+        connection.wrap_database_errors,
+        connection.cursor() as cursor,
+        cursor.copy(_COPY_FINDINGS) as rows,
+    ):
+        for each in findings:
+            rows.write_row(
+                (
+                    step_run.run_id,
+                    step_run.pk,
+                    *(getattr(each, name) for name in _FINDING_COLUMNS),
+                )
+            )
 
 
 def _step_event(step_run: StepRun, verdict: Verdict, actor: str) -> RunEvent:

@@ -23,7 +23,9 @@ from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Assertion, Severity
 
-MAX_FINDINGS = 1000
+MAX_FINDINGS = 100_000
+# The code of the finding that says how many others were left out.
+LEFT_OUT = "findings.left_out"
 MAX_ERROR = 2000
 _MAX_CODE = 100
 _MAX_POSITION = 2**31 - 1
@@ -196,4 +198,4 @@ def _bounded(findings: list[Finding]) -> list[Finding]:
     kept = [findings[index] for index in sorted(order[:MAX_FINDINGS])]
     left = len(findings) - len(kept)
     message = f"{left:,} further findings were left out; the {MAX_FINDINGS:,} worst are shown."
-    return [*kept, finding(DocumentProblem(message, severity="INFO", code="findings.left_out"))]
+    return [*kept, finding(DocumentProblem(message, severity="INFO", code=LEFT_OUT))]

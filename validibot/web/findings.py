@@ -1,12 +1,14 @@
 """The findings of a run on its pages: grouped by rule on the run's page, all of them on their own page."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import or_
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.core.paginator import Paginator
-from django.db.models import Case, Count, F, Min, QuerySet, When, Window
-from django.db.models.functions import RowNumber
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext_lazy as _, ngettext
@@ -14,39 +16,41 @@ from django.views.decorators.http import require_GET
 
 from validibot.accounts.scope import Scope
 from validibot.runs.access import visible_runs
-from validibot.runs.models import Finding, Run, StepRun
+from validibot.runs.models import Finding, StepRun
+from validibot.runs.rules import RuleSummary, rules_found
+from validibot.runs.verdict import LEFT_OUT
 from validibot.web.scope import member, page
 from validibot.workflows.models import Severity
 
 FINDINGS_PER_PAGE = 100
-# The page of a run shows so many findings of each rule.
-SHOWN_OF_RULE = 5
-# The finding that says how many problems an engine left out; it is shown above the others.
-TRUNCATION_CODE = "problems.truncated"
-_RANK = Case(
-    When(code=TRUNCATION_CODE, then=0),
-    When(severity=Severity.ERROR, then=1),
-    When(severity=Severity.WARNING, then=2),
-    default=3,
-)
-_RULE = ("step_run_id", "severity", "code", "assertion_id")
+# Findings that say how many problems were left out; they are shown above the others.
+TRUNCATION_CODES = ("problems.truncated", LEFT_OUT)
+# The page of a run shows the first findings of so many rules, and one finding of each rule after them.
+RULES_IN_FULL = 10
+_SEVERITIES = tuple(Severity.values)
 
 
 @dataclass(slots=True)
 class RuleFindings:
     """The findings of one rule in one step: how many there are, and the first of them."""
 
-    severity: str
-    code: str
-    assertion_id: int | None
-    count: int
+    rule: RuleSummary
     is_open: bool = False
     shown: list[Finding] = field(default_factory=list)
 
     @property
+    def count(self) -> int:
+        return self.rule.count
+
+    @property
+    def severity(self) -> str:
+        return self.rule.severity
+
+    @property
     def query(self) -> str:
         """The query that lists only these on the page of findings."""
-        chosen = {"severity": self.severity, "code": self.code, "assertion": self.assertion_id}
+        rule = self.rule
+        chosen = {"severity": rule.severity, "code": rule.code, "assertion": rule.assertion}
         return urlencode({name: value for name, value in chosen.items() if value})
 
 
@@ -69,7 +73,9 @@ class StepFindings:
     @property
     def reason(self) -> str:
         """The first error in one line, or an empty string."""
-        first = next((rule.shown[0] for rule in self.rules if rule.severity == "ERROR"), None)
+        first = next(
+            (rule.shown[0] for rule in self.rules if rule.severity == "ERROR" and rule.shown), None
+        )
         text = " ".join(first.message.split()) if first else ""
         return text if len(text) <= 300 else f"{text[:299]}…"
 
@@ -88,26 +94,62 @@ class StepFindings:
         return ", ".join(f"{counts[each]:,} {words[each]}" for each in words if counts[each])
 
 
-def findings_by_step(run: Run) -> dict[int, StepFindings]:
-    """Return the findings of a run by the key of their step run, in two queries."""
-    mine = Finding.objects.filter(run=run)
-    counted = mine.values(*_RULE).annotate(count=Count("pk"), rank=_RANK, first=Min("order"))
-    found: dict[int, StepFindings] = {}
-    rules: dict[tuple[object, ...], RuleFindings] = {}
-    for row in counted.order_by("step_run_id", "rank", "first"):
-        key = tuple(row[name] for name in _RULE)
-        rules[key] = RuleFindings(row["severity"], row["code"], row["assertion_id"], row["count"])
-        step = found.setdefault(row["step_run_id"], StepFindings())
-        if row["code"] != TRUNCATION_CODE:
-            rules[key].is_open = not step.rules
-            step.rules.append(rules[key])
-    place = Window(RowNumber(), partition_by=[F(name) for name in _RULE], order_by="order")
-    shown = mine.alias(place=place).filter(place__lte=SHOWN_OF_RULE)
-    for finding in shown.order_by("order"):
-        rules[tuple(getattr(finding, name) for name in _RULE)].shown.append(finding)
-        if finding.code == TRUNCATION_CODE:
-            found[finding.step_run_id].note = finding.message
-    return found
+def findings_by_step(steps: Iterable[StepRun]) -> dict[int, StepFindings]:
+    """Return the findings of a run's steps by the key of the step run, in one query."""
+    rules = {
+        step.pk: [_shortened(*each) for each in enumerate(rules_found(step))] for step in steps
+    }
+    wanted = [
+        Q(step_run_id=key, order__in=[order for rule in found for order in rule.first])
+        for key, found in rules.items()
+        if found
+    ]
+    rows = Finding.objects.filter(reduce(or_, wanted)) if wanted else Finding.objects.none()
+    placed = {(finding.step_run_id, finding.order): finding for finding in rows}
+    return {key: _step_findings(key, found, placed) for key, found in rules.items()}
+
+
+def _shortened(place: int, rule: RuleSummary) -> RuleSummary:
+    return rule if place < RULES_IN_FULL else replace(rule, first=rule.first[:1])
+
+
+def _step_findings(
+    key: int, rules: Iterable[RuleSummary], placed: Mapping[tuple[int, int], Finding]
+) -> StepFindings:
+    step = StepFindings()
+    for rule in rules:
+        # A finding may be gone: an operator can delete it.
+        shown = [placed[key, order] for order in rule.first if (key, order) in placed]
+        if rule.code in TRUNCATION_CODES:
+            step.note = shown[0].message if shown else ""
+        else:
+            step.rules.append(RuleFindings(rule, is_open=not step.rules, shown=shown))
+    return step
+
+
+class SeverityPages:
+    """Findings of a step, errors first, as a paginator slices them.
+
+    To sort 100,000 rows for each page takes too long: each severity is read by the index on its own.
+    """
+
+    def __init__(self, findings: "QuerySet[Finding]", counts: Mapping[str, int]) -> None:
+        self._findings = findings.order_by("order")
+        self._counts = counts
+
+    def __len__(self) -> int:
+        return sum(self._counts.values())
+
+    def __getitem__(self, wanted: slice) -> list[Finding]:
+        start, stop = wanted.start, wanted.stop
+        found: list[Finding] = []
+        for severity in _SEVERITIES:
+            count = self._counts.get(severity, 0)
+            if start < count and stop > 0:
+                rows = self._findings.filter(severity=severity)
+                found += rows[max(start, 0) : min(stop, count)]
+            start, stop = start - count, stop - count
+        return found
 
 
 @member
@@ -123,7 +165,9 @@ def findings(request: HttpRequest, scope: Scope, pk: UUID, order: int) -> HttpRe
         name: request.GET.get(name, "").replace("\x00", "")[:200]
         for name in ("severity", "code", "assertion", "text")
     }
-    shown = Paginator(_selected(step, chosen).order_by(_RANK, "order"), FINDINGS_PER_PAGE)
+    rules = rules_found(step)
+    rows = _selected(step, rules, chosen)
+    shown: Paginator[Finding] = Paginator(rows, FINDINGS_PER_PAGE)  # type: ignore[arg-type]  # it slices only
     return page(
         request,
         scope,
@@ -134,23 +178,33 @@ def findings(request: HttpRequest, scope: Scope, pk: UUID, order: int) -> HttpRe
         chosen=chosen,
         is_filtered=any(chosen.values()),
         severities=[("ERROR", _("Errors")), ("WARNING", _("Warnings")), ("INFO", _("Notes"))],
-        codes=_codes(step),
+        codes=sorted({rule.code for rule in rules if rule.code}),
     )
 
 
-def _selected(step: StepRun, chosen: dict[str, str]) -> "QuerySet[Finding]":
+def _selected(
+    step: StepRun, rules: Iterable[RuleSummary], chosen: Mapping[str, str]
+) -> SeverityPages:
+    """Return the findings that the query selects; the summary counts them where it can."""
     selected = step.findings.all()
-    for name in ("severity", "code"):
-        if chosen[name]:
-            selected = selected.filter(**{name: chosen[name]})
+    known = list(rules)
+    is_counted = not chosen["text"] and all(rule.code is not None for rule in known)
+    if severity := chosen["severity"]:
+        selected = selected.filter(severity=severity)
+        known = [rule for rule in known if rule.severity == severity]
+    if code := chosen["code"]:
+        selected = selected.filter(code=code)
+        known = [rule for rule in known if rule.code == code]
     if chosen["assertion"].isascii() and chosen["assertion"].isdigit():
-        selected = selected.filter(assertion_id=int(chosen["assertion"][:9]))
+        assertion = int(chosen["assertion"][:9])
+        selected = selected.filter(assertion_id=assertion)
+        known = [rule for rule in known if rule.assertion == assertion]
     if chosen["text"]:
         selected = selected.filter(message__icontains=chosen["text"])
-    return selected
-
-
-def _codes(step: StepRun) -> list[str]:
-    """Return the codes that the step's findings have, for the filter."""
-    codes = step.findings.exclude(code="").order_by("code").values_list("code", flat=True)
-    return list(codes.distinct()[:200])
+    if not is_counted:
+        counted = selected.order_by().values_list("severity").annotate(Count("pk"))
+        return SeverityPages(selected, dict(counted))
+    counts = dict.fromkeys(_SEVERITIES, 0)
+    for rule in known:
+        counts[rule.severity] += rule.count
+    return SeverityPages(selected, counts)

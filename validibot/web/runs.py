@@ -20,7 +20,7 @@ from validibot.runs.exports import FORMATS
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run, StepRun, with_images
 from validibot.runs.rerun import rerun
-from validibot.web.findings import StepFindings, findings_by_step
+from validibot.web.findings import findings_by_step
 from validibot.web.run_filters import RunFilters
 from validibot.web.scope import member, page
 from validibot.workflows.versions import newest
@@ -50,8 +50,8 @@ def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
     if run is None:
         raise Http404
     events = list(run.events.select_related("step_run")[: MAX_EVENTS + 1])
-    found = findings_by_step(run)
-    shown = [(each, found.get(each.pk, StepFindings())) for each in run.steps.all()]
+    found = findings_by_step(run.steps.all())
+    shown = [(each, found[each.pk]) for each in run.steps.all()]
     return {
         "run": run,
         "steps": shown,

@@ -16,7 +16,7 @@ class Finding(models.Model):
     from 1.
     """
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="findings")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="findings", db_index=False)
     step_run = models.ForeignKey(
         StepRun, on_delete=models.CASCADE, related_name="findings", db_index=False
     )
@@ -34,6 +34,8 @@ class Finding(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["step_run", "order"], name="finding_order_is_unique")
         ]
+        # In the order of the API's pages.
+        indexes: ClassVar = [models.Index(fields=["run", "id"], name="findings_of_run")]
 
     def __str__(self) -> str:
         return f"{self.severity} {self.message[:80]}"

@@ -132,7 +132,8 @@ class StepRun(models.Model):
 
     `name`, `validator` (its slug), `validator_version`, `config_digest` and `image` are those of
     the step when the run was started: a later edit changes no result. So is `weather`, the catalogue
-    entry {name, location, files} that was chosen, or None. `starts` counts the workers
+    entry {name, location, files} that was chosen, or None. `rules` sums up the findings
+    (`validibot.runs.rules`); it is None until the step ends. `starts` counts the workers
     that began the step and did not let go of it, which means that they died.
     """
 
@@ -148,6 +149,7 @@ class StepRun(models.Model):
     status = models.CharField(max_length=20, choices=StepStatus, default=StepStatus.PENDING)
     error = models.TextField(blank=True)
     outputs = models.JSONField(default=dict, blank=True)
+    rules = models.JSONField(null=True, blank=True, editable=False)
     starts = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)

@@ -7,6 +7,7 @@ import pytest
 from tests.factories import FindingFactory
 from tests.unit.validibot.api.conftest import Api
 from validibot.runs.models import Run
+from validibot.runs.rules import as_rows
 from validibot.workflows.models import Workflow
 
 pytestmark = pytest.mark.django_db
@@ -76,3 +77,21 @@ def test_rerun_with_unknown_version_is_refused(alice: Api, run: Run) -> None:
 @pytest.mark.parametrize("order", [1, 10**12])
 def test_missing_submitted_file_is_not_found(alice: Api, run: Run, order: int) -> None:
     assert get(alice, run, f"files/{order}/").status_code == 404
+
+
+def test_document_lists_the_worst_issues_and_says_where_the_others_are(
+    alice: Api, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("validibot.api.run_documents.MAX_ISSUES", 2)
+    step_run = run.steps.get()
+    for severity in ("INFO", "ERROR", "WARNING", "ERROR"):
+        FindingFactory.create(run=run, step_run=step_run, severity=severity)
+    step_run.rules = as_rows(step_run.findings.all())
+    step_run.save()
+
+    step = get(alice, run, "").json()["steps"][0]
+
+    assert step["finding_count"] == 4
+    assert [issue["severity"] for issue in step["issues"]] == ["ERROR", "ERROR", "INFO"]
+    assert step["issues"][-1]["code"] == "findings.left_out"
+    assert f"/runs/{run.pk}/findings/" in step["issues"][-1]["message"]

@@ -98,7 +98,7 @@ ENDINGS = {
     "fail": End("FAIL", category="VALIDATION_FAILED", findings=4),
     "fail(7)": End("FAIL", category="VALIDATION_FAILED", findings=7),
     # More than are kept: one says how many were left out.
-    "fail(1200)": End("FAIL", category="VALIDATION_FAILED", findings=1001),
+    "fail(1200)": End("FAIL", category="VALIDATION_FAILED", findings=1200),
     "warnings": End("PASS", findings=3),
     "warnings(5)": End("PASS", findings=5),
     "slow(2)": PASSED,

@@ -31,8 +31,9 @@ def test_findings_keep_code_line_and_column(request_: LaunchRequest, container_r
 
 
 def test_thousands_of_findings_are_cut_down_to_the_worst(
-    request_: LaunchRequest, container_run: Run
+    request_: LaunchRequest, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("validibot.runs.verdict.MAX_FINDINGS", 1000)
     many = [{"severity": "WARNING", "text": f"warning {number}"} for number in range(1500)]
     last = {"severity": "ERROR", "text": "the one that matters"}
     store_output(request_, status="failed_validation", messages=[*many, last])

@@ -10,7 +10,6 @@ from validibot.runs.models import Artifact, Finding
 from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
 from validibot.runs.verdict import (
     MAX_ERROR,
-    MAX_FINDINGS,
     Verdict,
     broken,
     finding,
@@ -19,6 +18,7 @@ from validibot.runs.verdict import (
     timed_out,
 )
 
+LIMIT = 1_200
 ARTIFACTS = [Artifact(name="report.csv")]
 
 
@@ -77,11 +77,14 @@ def test_broken_and_timed_out_keep_findings_and_bounded_error() -> None:
 @pytest.mark.parametrize(
     "verdict", [judged, lambda found: broken("A bug.", findings=found)], ids=["judged", "broken"]
 )
-def test_findings_beyond_limit_keep_the_worst_in_order(verdict: Any) -> None:
+def test_findings_beyond_limit_keep_the_worst_in_order(
+    verdict: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("validibot.runs.verdict.MAX_FINDINGS", LIMIT)
     findings = [
         *(found("INFO", f"info {n}") for n in range(2)),
         found("WARNING", "first warning"),
-        *(found("ERROR", f"error {n}") for n in range(MAX_FINDINGS - 2)),
+        *(found("ERROR", f"error {n}") for n in range(LIMIT - 2)),
         *(found("WARNING", f"warning {n}") for n in range(2)),
     ]
 
@@ -89,12 +92,12 @@ def test_findings_beyond_limit_keep_the_worst_in_order(verdict: Any) -> None:
 
     assert [each.message for each in kept] == [
         "first warning",
-        *(f"error {n}" for n in range(MAX_FINDINGS - 2)),
+        *(f"error {n}" for n in range(LIMIT - 2)),
         "warning 0",
     ]
     assert (note.severity, note.code) == ("INFO", "findings.left_out")
-    assert note.message == "3 further findings were left out; the 1,000 worst are shown."
-    assert len(verdict(findings[:MAX_FINDINGS]).findings) == MAX_FINDINGS
+    assert note.message == "3 further findings were left out; the 1,200 worst are shown."
+    assert len(verdict(findings[:LIMIT]).findings) == LIMIT
 
 
 def test_finding_keeps_what_its_columns_hold() -> None:

@@ -21,6 +21,7 @@ from tests.factories import (
 from validibot.accounts.models import Membership
 from validibot.core.storage import StorageError
 from validibot.runs.models import Run, StepRun
+from validibot.runs.rules import as_rows
 from validibot.submissions import content
 from validibot.web.scope import MAX_ORGANISATIONS
 
@@ -93,6 +94,21 @@ def test_note_about_omitted_problems_is_shown_first(client: Client, member: Memb
     page = _page(client, step_run.run)
 
     assert page.index("9,000 in all.") < page.index("Reading 4 is too high.")
+
+
+def test_summary_of_step_shows_and_counts_its_rules(client: Client, member: Membership) -> None:
+    step_run = _failed_run(member, findings=2)
+    step_run.rules = [
+        *as_rows(step_run.findings.all()),
+        {"severity": "ERROR", "code": None, "assertion": None, "count": 70_000, "first": []},
+    ]
+    step_run.save()
+
+    page = _page(client, step_run.run)
+
+    assert "70,002 errors, 1 warning" in page
+    assert "70000 findings of further rules" in page
+    assert "3 findings" in _page(client, step_run.run, "steps/1/findings/")
 
 
 @pytest.mark.parametrize("path", ["steps/2/findings/", f"steps/{'9' * 5000}/findings/"])
