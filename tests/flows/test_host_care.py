@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import psycopg
@@ -132,16 +133,21 @@ def test_restore_into_used_database_needs_force_and_maintenance(host: Host, tmp_
 
 
 def test_damaged_or_foreign_backup_is_refused(host: Host, tmp_path: Path) -> None:
-    whole, part = tmp_path / "whole.tar", tmp_path / "part.tar"
+    whole, inside, between = (tmp_path / f"{name}.tar" for name in ("whole", "inside", "between"))
     host.manage("backup", str(whole))
-    part.write_bytes(whole.read_bytes()[:-40_000])
+    with tarfile.open(whole) as tar:
+        last = tar.getmembers()[-1]
+    content = whole.read_bytes()
+    inside.write_bytes(content[: last.offset_data + 1])
+    between.write_bytes(content[: last.offset])
 
-    cut = host.manage("restore", str(part), "--replace")
+    cuts = [host.manage("restore", str(path), "--replace").stderr for path in (inside, between)]
     elsewhere = host.manage("restore", str(whole), "--replace", DATA_ROOT="file:///elsewhere")
 
-    assert "complete" in cut.stderr  # cut inside a file or between two
+    assert f"{inside} is not a complete backup: unexpected end of data." in cuts[0]
+    assert "The backup has no sums.json: it is incomplete, or not a backup." in cuts[1]
     assert f"Set DATA_ROOT={host.files.as_uri()}" in elsewhere.stderr
-    assert "Traceback" not in cut.stderr + elsewhere.stderr
+    assert "Traceback" not in elsewhere.stderr.join(cuts)
 
 
 def test_commands_of_docs_page_work(host: Host, tmp_path: Path) -> None:
