@@ -9,6 +9,7 @@ Google's environment variables while it is imported must be imported by the test
 """
 
 import base64
+import datetime as dt
 import json
 import secrets
 import socket
@@ -151,6 +152,34 @@ def fault(cloud: Cloud) -> AddFault:
 
 
 @dataclass(frozen=True, slots=True)
+class CloudClock:
+    """The clock of the emulated cloud, which a test turns forward instead of waiting.
+
+    Programs keep the machine's time: what they send to the cloud is understood by it.
+    """
+
+    cloud: Cloud
+
+    def now(self) -> float:
+        """Return the time of the cloud in Unix seconds."""
+        return float(_control(self.cloud, "clock")["now"])
+
+    def advance(self, by: str) -> None:
+        """Turn the clock forward by `90s`, `10m`, `2h`, `1d`, `1w` or `1d12h`."""
+        _control(self.cloud, "clock", {"advance": by})
+
+    def set(self, to: dt.datetime | str) -> None:
+        """Turn the clock forward to a time; one without an offset is in UTC."""
+        _control(self.cloud, "clock", {"set": to if isinstance(to, str) else to.isoformat()})
+
+
+@pytest.fixture
+def clock(cloud: Cloud) -> CloudClock:
+    """The clock of the emulated cloud: `clock.advance("2h")`. Each test begins with the real time."""
+    return CloudClock(cloud)
+
+
+@dataclass(frozen=True, slots=True)
 class TestMailbox:
     """A mail server for programs under test, and the mails that they sent to it."""
 
@@ -212,7 +241,7 @@ def _post(cloud: Cloud, host: str, path: str, body: Mapping[str, Any]) -> Any:
     return _json(f"{cloud.plain_url}{path}", body, headers=headers)
 
 
-def _control(cloud: Cloud, path: str, body: Mapping[str, Any]) -> Any:
+def _control(cloud: Cloud, path: str, body: Mapping[str, Any] | None = None) -> Any:
     headers = {"Authorization": f"Bearer {cloud.control_token}"}
     return _json(f"{cloud.plain_url}/_devenv/{path}", body, headers=headers)
 

@@ -57,7 +57,7 @@ def _config() -> CloudConfig:
     server = ImageConfig("echo-server:1", ("{python}", "-m", "tests.emulator.echo_server"))
     return replace(
         declared,
-        accounts=(*declared.accounts, "admin", "guest", "launcher"),
+        accounts=(*declared.accounts, "admin", "guest", "launcher", "stranger"),
         bindings=(*declared.bindings, *admin),
         images=(*cold, sleeper, server),
         jobs=(*declared.jobs, JobConfig("sleeper", sleeper.name, "validator-fmu", max_retries=0)),

@@ -1,4 +1,4 @@
-"""`journal`, `missing` and `fault`: the calls to the emulated cloud, and how some of them fail.
+"""`journal`, `missing`, `fault` and `clock`: calls to the emulated cloud, their faults, its time.
 
 Requests to servers on this machine pass every proxy by, also those as an account of the emulated
 cloud.
@@ -151,6 +151,28 @@ def remove_faults(context: Context, *, number: int | None) -> int:
     path = "faults" if number is None else f"faults/{number}"
     answer = _request(context, path, verb="DELETE")
     context.output.result(answer, f"  {answer['removed']} removed")
+    return 0
+
+
+def show_clock(context: Context) -> int:
+    """Print the time of the emulated cloud."""
+    return _print_clock(context, _request(context, "clock"))
+
+
+def turn_clock(context: Context, **turn: str) -> int:
+    """Turn the clock: `advance` by a duration, or `set` it to a time."""
+    return _print_clock(context, _request(context, "clock", verb="POST", body=turn))
+
+
+def reset_clock(context: Context) -> int:
+    """Give the emulated cloud the machine's time again."""
+    return _print_clock(context, _request(context, "clock", verb="DELETE"))
+
+
+def _print_clock(context: Context, answer: dict[str, Any]) -> int:
+    ahead = dt.timedelta(seconds=round(answer["ahead"]))
+    where = f"{ahead} ahead of this machine" if ahead else "the time of this machine"
+    context.output.result(answer, f"  {answer['time'].partition('.')[0]}Z, {where}")
     return 0
 
 

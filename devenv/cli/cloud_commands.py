@@ -1,4 +1,4 @@
-"""Commands and options for the emulated cloud: its journal, what it lacks, faults."""
+"""Commands and options for the emulated cloud: its journal, what it lacks, faults, clock."""
 
 from typing import Annotated
 
@@ -88,3 +88,36 @@ def fault_remove(
 ) -> int:
     """Remove a fault, or all."""
     return run_module("cloud", function="remove_faults", json=json, number=number)
+
+
+clock = typer.Typer(help="Turn the clock of the emulated cloud forward.", no_args_is_help=True)
+cli.add_typer(clock, name="clock")
+
+
+@clock.command("show")
+def clock_show(json: Json = False) -> int:
+    """Print the time of the emulated cloud."""
+    return run_module("cloud", function="show_clock", json=json)
+
+
+@clock.command("advance")
+def clock_advance(
+    by: Annotated[str, typer.Argument(help="90s, 10m, 2h, 1d, 1w or 1d12h.")], json: Json = False
+) -> int:
+    """Turn the clock forward: devenv clock advance 2h."""
+    return run_module("cloud", function="turn_clock", json=json, advance=by)
+
+
+@clock.command("set")
+def clock_set(
+    to: Annotated[str, typer.Argument(help="A later time; in UTC if it names no offset.")],
+    json: Json = False,
+) -> int:
+    """Turn the clock forward to a time: devenv clock set 2027-01-31T12:00Z."""
+    return run_module("cloud", function="turn_clock", json=json, set=to)
+
+
+@clock.command("reset")
+def clock_reset(json: Json = False) -> int:
+    """Give the emulated cloud the machine's time again."""
+    return run_module("cloud", function="reset_clock", json=json)

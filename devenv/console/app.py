@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from devenv.console.clock_pages import ClockPages
 from devenv.console.cloud import CloudClient
 from devenv.console.fault_pages import FaultPages, MailPages, SnapshotPages
 from devenv.console.gate import ConsoleGate
@@ -52,8 +53,8 @@ def build(config: ConsoleConfig) -> Starlette:
     """Return the application."""
     stack = StackView(config.state)
     has = {"cloud": bool(config.cloud), "mail": bool(config.mail)}
-    shell = Shell(token=config.token, title=config.title, has=has)
     cloud = CloudClient(config.cloud, config.cloud_data)
+    shell = Shell(token=config.token, title=config.title, has=has, cloud_now=cloud.now)
     routes: list[Any] = [
         *StackPages(shell, stack).routes(),
         *TracePages(shell, cloud, stack).routes(),
@@ -65,6 +66,7 @@ def build(config: ConsoleConfig) -> Starlette:
         *SchedulePages(shell, cloud).routes(),
         *IamPages(shell, cloud).routes(),
         *FaultPages(shell, cloud).routes(),
+        *ClockPages(shell, cloud).routes(),
         *SnapshotPages(shell, stack).routes(),
         *MailPages(shell, config.mail).routes(),
     ]

@@ -46,6 +46,10 @@ class CloudClient:
         """Return the answer of one of Google's APIs. Raises ConsoleProblem with its message."""
         return self._json(host, verb, path, body, query)
 
+    def now(self) -> float:
+        """Return the time of the cloud in Unix seconds. Raises ConsoleProblem."""
+        return float(self.control("clock")["now"])
+
     def location(self) -> str:
         """Return the parent of all regional resources. Raises ConsoleProblem."""
         project = self.control("project")

@@ -30,6 +30,7 @@ NAVIGATION = (
     ("iam", "IAM", "/iam", "cloud"),
     ("mail", "Mail", "/mail", "mail"),
     ("faults", "Faults", "/faults", "cloud"),
+    ("clock", "Clock", "/clock", "cloud"),
     ("snapshots", "Snapshots", "/snapshots", ""),
 )
 _NOTICE = "console_notice"
@@ -44,8 +45,13 @@ Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 class Shell:
     """Renders pages and runs the actions of forms, for one stack and one token."""
 
-    def __init__(self, *, token: str, title: str, has: Mapping[str, bool]) -> None:
-        """Show the pages of the parts that the stack `has`: `cloud`, `mail`."""
+    def __init__(
+        self, *, token: str, title: str, has: Mapping[str, bool], cloud_now: Callable[[], float]
+    ) -> None:
+        """Show the pages of the parts that the stack `has`: `cloud`, `mail`.
+
+        `cloud_now` returns the time of the emulated cloud, by which its resources are dated.
+        """
         self._token = token
         self._pages = Environment(
             loader=FileSystemLoader(_TEMPLATES),
@@ -55,6 +61,7 @@ class Shell:
             lstrip_blocks=True,
         )
         self._pages.globals |= {
+            "cloud_now": cloud_now,
             "title_of_stack": title,
             "navigation": [one for one in NAVIGATION if has.get(one[3], True)],
             "csrf": proof(token, "form"),
@@ -65,6 +72,7 @@ class Shell:
             "clock": clock,
             "moment": moment_of,
             "points": points,
+            "period": lambda seconds: str(dt.timedelta(seconds=round(seconds))),
             "path": lambda text: quote(str(text), safe=""),
             "short": lambda name: str(name).rpartition("/")[2],
         }

@@ -18,12 +18,33 @@ class Clock(Protocol):
         """Return when `seconds` have passed on this clock."""
         ...
 
+    def machine(self) -> float:
+        """Return the present moment on the machine's clock, which programs here read."""
+        ...
+
+    def at(self, moment: float) -> float:
+        """Return what this clock showed, or will show, at a moment of the machine's clock."""
+        ...
+
+    def machine_at(self, moment: float) -> float:
+        """Return what the machine's clock showed at a moment of this clock."""
+        ...
+
 
 class SystemClock:
     """The machine's own time."""
 
     def now(self) -> float:
         return time.time()
+
+    def machine(self) -> float:
+        return time.time()
+
+    def at(self, moment: float) -> float:
+        return moment
+
+    def machine_at(self, moment: float) -> float:
+        return moment
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -38,6 +59,15 @@ class ManualClock:
 
     def now(self) -> float:
         return self._now
+
+    def machine(self) -> float:
+        return self._now
+
+    def at(self, moment: float) -> float:
+        return moment
+
+    def machine_at(self, moment: float) -> float:
+        return moment
 
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:

@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
-from devenv.gcp.clock import Clock
 from devenv.gcp.config import HERE, CloudConfig, CloudPlace, IamBinding
 from devenv.gcp.server import CloudServer
 
@@ -41,7 +40,6 @@ class Cloud:
         *,
         data: Path | None = None,
         project: Path = Path(),
-        clock: Clock | None = None,
         roots: Path | None = None,
         place: CloudPlace = HERE,
     ) -> None:
@@ -52,7 +50,6 @@ class Cloud:
             CloudServer,
             data=self._data,
             project=project,
-            clock=clock,
             roots=roots,
             place=place,
         )

@@ -1,4 +1,4 @@
-"""The control API of the emulated cloud on the plain port, below `/_devenv/`: journal and faults.
+"""The control API of the emulated cloud on the plain port, below `/_devenv/`: journal, faults, clock.
 
 It is for the command line, the console and tests on this machine. Except for `health`, a request
 needs the token of the file `control-token` in the data folder, a Host that is this machine, and no
@@ -11,6 +11,7 @@ Origin of another page.
 | GET /_devenv/missing | methods that were asked for and are not emulated |
 | GET, POST, DELETE /_devenv/faults | all faults; a new one; none any more |
 | DELETE /_devenv/faults/ID | one fault less |
+| GET, POST, DELETE /_devenv/clock | the clock; turn it: `{"advance": "2h"}`, `{"set": "2027-01-31"}`; reset it |
 | GET /_devenv/traces?before= | the latest traces |
 | GET /_devenv/traces/ID | the calls of a trace, in the order of their start |
 | GET /_devenv/executions?trace= | executions of Cloud Run jobs that name a trace |
@@ -36,16 +37,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from devenv.gcp.clock import rfc3339
 from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, PermissionDenied
 from devenv.gcp.faults import Fault, Faults
 from devenv.gcp.journal import FILTERS, MOST, Journal, is_trace
 from devenv.gcp.rpc.rest import failure, read_body
+from devenv.gcp.stack_clock import StackClock, duration, moment
 from devenv.local_only import refusal
 
 TOKEN_FILE = "control-token"  # noqa: S105 - a file's name
 _LARGEST = 64 * 1024
 _OPEN = "/_devenv/health"
 _FAULT: TypeAdapter[Fault] = TypeAdapter(Fault)
+_CLOCK_TURN = TypeAdapter(dict[str, str])
 _SETTABLE = {field.name for field in fields(Fault)} - {"id", "struck"}
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -62,6 +66,7 @@ class ControlApi:
         self,
         journal: Journal,
         faults: Faults,
+        clock: StackClock,
         *,
         token: str,
         hosts: set[str],
@@ -69,6 +74,7 @@ class ControlApi:
     ) -> None:
         self._journal = journal
         self._faults = faults
+        self._clock = clock
         self._token = token
         self._hosts = hosts
         self._views = views
@@ -82,6 +88,9 @@ class ControlApi:
             ("/_devenv/faults", self._add_fault, "POST"),
             ("/_devenv/faults", self._remove_faults, "DELETE"),
             ("/_devenv/faults/{number:int}", self._remove_fault, "DELETE"),
+            ("/_devenv/clock", self._show_clock, "GET"),
+            ("/_devenv/clock", self._turn_clock, "POST"),
+            ("/_devenv/clock", self._reset_clock, "DELETE"),
             ("/_devenv/{view}", self._view, "GET"),
         )
         self._app = Starlette(
@@ -129,6 +138,30 @@ class ControlApi:
         if not is_trace(trace):
             raise InvalidArgument(f"{trace[:100]!r} is not an id of 32 hexadecimal digits.")
         return JSONResponse({"calls": self._journal.calls_of(trace)})
+
+    async def _show_clock(self, _request: Request) -> Response:
+        now = self._clock.now()
+        return JSONResponse({"now": now, "time": rfc3339(now), "ahead": self._clock.ahead})
+
+    async def _turn_clock(self, request: Request) -> Response:
+        sent = await read_body(request, limit=_LARGEST)
+        try:
+            turn = _CLOCK_TURN.validate_json(sent, strict=True)
+        except ValidationError:
+            turn = {}
+        if turn.keys() == {"advance"}:
+            await self._clock.advance(duration(turn["advance"]))
+        elif turn.keys() == {"set"}:
+            await self._clock.set(moment(turn["set"]))
+        else:
+            raise InvalidArgument(
+                'The body must be {"advance": "2h"} or {"set": "2027-01-31T12:00Z"}.'
+            )
+        return await self._show_clock(request)
+
+    async def _reset_clock(self, request: Request) -> Response:
+        self._clock.reset()
+        return await self._show_clock(request)
 
     async def _view(self, request: Request) -> Response:
         view = self._views.get(name := request.path_params["view"])

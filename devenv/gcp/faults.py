@@ -55,8 +55,8 @@ class Fault:
 
     A struck call waits `delay` seconds. Then it is answered with the HTTP `status`, if one is set;
     its connection breaks before it is handled (`reset`); or it is handled and its answer is lost
-    (`lose_answer`). `times` is how often it strikes yet, and `until` the moment in Unix seconds at
-    which it ends, 0 for never. `struck` counts.
+    (`lose_answer`). `times` is how often it strikes yet, and `until` the moment in Unix seconds, by
+    the machine's clock, at which it ends, 0 for never. `struck` counts.
     """
 
     method: str
@@ -143,7 +143,7 @@ class Faults:
 
     def _match(self, entry: JournalEntry) -> Fault | None:
         """Return the first fault that strikes this call, and count the strike."""
-        now = self._clock.now() if self._active else 0.0
+        now = self._clock.machine() if self._active else 0.0
         for fault in self._active.values():
             if not fault.is_over(now) and fault.matches(entry):
                 struck = replace(fault, times=fault.times - 1, struck=fault.struck + 1)
@@ -171,7 +171,7 @@ class Faults:
             raise InvalidArgument(f"delay {fault.delay} is not between 0 and 600 seconds.")
         if not 1 <= fault.times <= _MOST_TIMES:
             raise InvalidArgument(f"times {fault.times} is not between 1 and {_MOST_TIMES}.")
-        if fault.until and fault.until <= self._clock.now():
+        if fault.until and fault.until <= self._clock.machine():
             raise InvalidArgument("until is in the past.")
         effects = [bool(fault.status), fault.reset, fault.lose_answer]
         if sum(effects) > 1 or not (any(effects) or fault.delay):

@@ -114,7 +114,7 @@ class Journal:
     @contextmanager
     def entry(self, method: str, resource: str = "") -> Iterator[JournalEntry]:
         """Record what happens inside; the caller of this sets `caller` and `status`."""
-        found = JournalEntry(self._clock.now(), method, resource)
+        found = JournalEntry(self._clock.machine(), method, resource)
         token, start = _entry.set(found), perf_counter()
         try:
             yield found

@@ -46,7 +46,7 @@ class MetadataTokens(Protocol):
 
     def id_token(self, email: str, audience: str, *, full: bool = True) -> str: ...
 
-    def access_token(self, email: str) -> str: ...
+    def access_token(self, email: str, *, primary: bool) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class MetadataServer:
     def _mint(self, query: QueryParams, action: str, email: str) -> Response:
         if action == "token":
             answer = {
-                "access_token": self._tokens.access_token(email),
+                "access_token": self._tokens.access_token(email, primary=True),
                 "expires_in": _LIFETIME - 1,
                 "token_type": "Bearer",
             }

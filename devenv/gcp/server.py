@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from devenv.gcp.assembly import CloudParts, CloudServices
-from devenv.gcp.clock import Clock, SystemClock
 from devenv.gcp.config import HERE, CloudConfig, CloudPlace
 from devenv.gcp.control import ControlApi, control_token
 from devenv.gcp.faults import Faults
@@ -31,6 +30,7 @@ from devenv.gcp.rpc.calls import Calls, GrpcServer, method_id
 from devenv.gcp.rpc.rest import RestApp
 from devenv.gcp.run_jobs.runtimes.docker import DockerRuntime, engine_of, gateway_of
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
+from devenv.gcp.stack_clock import StackClock
 from devenv.gcp.store import Store
 
 
@@ -43,7 +43,6 @@ class CloudServer:
         *,
         data: Path,
         project: Path = Path(),
-        clock: Clock | None = None,
         roots: Path | None = None,
         place: CloudPlace = HERE,
     ) -> None:
@@ -54,9 +53,9 @@ class CloudServer:
         self._place = place
         label = place.label or place.network
         self._engine = engine_of(self._data, label) if place.jobs == "docker" else None
-        clock = clock or SystemClock()
         self._hosts = Hosts(config.allow_hosts)
         self._store = Store(self._data / "state.sqlite3")
+        self._clock = clock = StackClock(self._store)
         self._identity = Identity(
             config=config,
             folder=self._data / "keys",
@@ -70,7 +69,8 @@ class CloudServer:
             self._data / "tls", names=certified(config.region), roots=roots
         )
         self._ports = self._open_ports()
-        self._services = CloudServices(self._parts(project, clock), self._engine)
+        self._services = CloudServices(self._parts(project), self._engine)
+        clock.on_reset(self._services.take_back)
         self._webs: list[AsgiServer] = []
 
     async def start(self) -> None:
@@ -122,26 +122,26 @@ class CloudServer:
 
     def access_token(self, account: str) -> str:
         """Return an OAuth access token of an account (short name or email)."""
-        return self._identity.access_token(self._identity.account(account).email)
+        return self._identity.access_token(self._identity.account(account).email, primary=True)
 
     def environ(self, account: str) -> dict[str, str]:
         """Return the variables of a process that is `account` (short name or email)."""
         return dict(self.endpoints.environ[self._identity.account(account).name])
 
-    def _parts(self, project: Path, clock: Clock) -> CloudParts:
+    def _parts(self, project: Path) -> CloudParts:
         policies = Policies(self._config, self._store, is_account=self._identity.knows)
         return CloudParts(
             config=self._config,
             data=self._data,
             project=project,
             place=self._place,
-            clock=clock,
+            clock=self._clock,
             store=self._store,
             identity=self._identity,
             journal=self._journal,
             faults=self._faults,
             policies=policies,
-            guard=Iam(self._config, policies, clock),
+            guard=Iam(self._config, policies, self._clock),
             authority=self._authority,
             ports=self._ports,
             hosts=self._hosts,
@@ -163,6 +163,7 @@ class CloudServer:
         return ControlApi(
             self._journal,
             self._faults,
+            self._clock,
             token=self.control_token,
             hosts=self._names(),
             views=self._services.views(),

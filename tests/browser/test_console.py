@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
 
 PAGES = (
     *("", "services/web", "traces", "journal", "tasks/runs", "jobs/validibot-validator-energyplus"),
-    *("storage/validibot-local", "iam", "faults", "snapshots"),
+    *("storage/validibot-local", "iam", "faults", "clock", "snapshots"),
 )
 
 

@@ -12,9 +12,11 @@ from tests.cloud import ROOT
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(120)]
 
 TESTS = """
-import smtplib
+import datetime
 import http.server
+import smtplib
 import threading
+import time
 
 import pytest
 import requests
@@ -41,6 +43,20 @@ def test_bucket_and_fault(bucket, fault):
 def test_queue(queue):
     task = {"http_request": {"url": "http://127.0.0.1:9/"}}
     assert tasks_v2.CloudTasksClient().create_task(parent=queue, task=task).name.startswith(queue)
+
+
+def test_clock(queue, clock):
+    client = tasks_v2.CloudTasksClient()
+    due = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=2)
+    task = {"http_request": {"url": "http://127.0.0.1:9/"}, "schedule_time": due}
+    name = client.create_task(parent=queue, task=task).name
+    before = clock.now()
+    clock.advance("1d")
+    assert clock.now() >= before + 86400
+    assert client.get_task(name=name).dispatch_count == 0
+    clock.set(due)
+    while client.get_task(name=name).dispatch_count == 0:
+        time.sleep(0.05)
 
 
 def test_secret(secret):
@@ -118,7 +134,7 @@ def test_fixtures_work_in_another_project(tmp_path: Path, workers: str) -> None:
     )
 
     assert done.returncode == 0, done.stdout
-    assert "10 passed" in done.stdout
+    assert "11 passed" in done.stdout
 
 
 def test_cloud_without_configuration_is_gone_at_the_end() -> None:

@@ -70,12 +70,20 @@ def test_cloud_that_does_not_answer_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def queue(cloud: Cloud, visitor: ConsoleClient) -> Iterator[str]:
-    """Pause the queue, which this test has for itself; return its full name."""
-    visitor.post("/tasks/runs/pause")
-    yield f"projects/{cloud.config.project}/locations/{cloud.config.region}/queues/runs"
-    visitor.post("/tasks/runs/purge")
-    visitor.post("/tasks/runs/resume")
+def queue(cloud: Cloud, act_as: ActAs) -> Iterator[str]:
+    """Return the full name of a paused queue that the test has for itself."""
+    act_as("admin")
+    place = f"projects/{cloud.config.project}/locations/{cloud.config.region}"
+    name = f"{place}/queues/console-{uuid4().hex}"
+    with tasks_v2.CloudTasksClient() as client:
+        client.create_queue(parent=place, queue=tasks_v2.Queue(name=name))
+        client.pause_queue(name=name)
+        yield name
+        client.delete_queue(name=name)
+
+
+def _page_of(queue: str) -> str:
+    return f"/tasks/{queue.rpartition('/')[2]}"
 
 
 def _add_task(queue: str, name: str, **headers: str) -> None:
@@ -91,32 +99,30 @@ def _add_task(queue: str, name: str, **headers: str) -> None:
         client.create_task(parent=queue, task=task)
 
 
-def test_task_pages_show_depth_headers_and_body(
-    visitor: ConsoleClient, queue: str, act_as: ActAs
-) -> None:
-    act_as("admin")
+def test_task_pages_show_depth_headers_and_body(visitor: ConsoleClient, queue: str) -> None:
     _add_task(queue, "first")
-    queues, tasks = visitor.get("/tasks").text, visitor.get("/tasks/runs").text
-    task = visitor.get("/tasks/runs/tasks/first").text
+    page = _page_of(queue)
+    queues, tasks = visitor.get("/tasks").text, visitor.get(page).text
+    task = visitor.get(f"{page}/tasks/first").text
 
-    assert 'data-state="paused"' in queues
-    assert re.search(r"at most [1-9]\d* in ten minutes", queues)  # others used the queue, too
-    assert "/tasks/runs/tasks/first" in tasks
+    own = queues[queues.index(f'href="{page}"') :]
+    assert 'data-state="paused"' in own
+    assert "at most 1 in ten minutes" in own
+    assert f"{page}/tasks/first" in tasks
     assert "&lt;green&gt;" in task
     assert "the body" in task
 
 
-def test_task_is_run_and_deleted_in_the_console(
-    visitor: ConsoleClient, queue: str, act_as: ActAs
-) -> None:
-    act_as("admin")
+def test_task_is_run_and_deleted_in_the_console(visitor: ConsoleClient, queue: str) -> None:
     _add_task(queue, "second")
-    assert "is sent now" in visitor.act("/tasks/runs/tasks/second/run", next="/tasks/runs")
-    until(lambda: "Last answer" in visitor.get("/tasks/runs/tasks/second").text)
-    assert "deleted" in visitor.act("/tasks/runs/tasks/second/delete", next="/tasks/runs")
+    page = _page_of(queue)
+    task = f"{page}/tasks/second"
+    assert "is sent now" in visitor.act(f"{task}/run", next=page)
+    until(lambda: "Last answer" in visitor.get(task).text)
+    assert "deleted" in visitor.act(f"{task}/delete", next=page)
 
-    assert visitor.get("/tasks/runs/tasks/second").status_code == 404
-    assert "was not found" in visitor.act("/tasks/runs/tasks/second/run", next="/tasks/runs")
+    assert visitor.get(task).status_code == 404
+    assert "was not found" in visitor.act(f"{task}/run", next=page)
 
 
 def test_unknown_queue_and_command_return_404(visitor: ConsoleClient) -> None:
@@ -259,18 +265,28 @@ def test_wrong_fault_names_its_field(
     assert text in html.unescape(visitor.act("/faults/add", **fields))
 
 
+def test_clock_page_turns_forward_and_resets(visitor: ConsoleClient) -> None:
+    assert "in the emulated cloud now" in visitor.act("/clock/advance", by="10m")
+    page = visitor.get("/clock").text
+    assert "0:10:00" in page
+    assert "forward only" in visitor.act("/clock/set", to="2001-01-01")
+    assert "is not a duration" in visitor.act("/clock/advance", by="soon")
+
+    assert "time of this machine again" in visitor.act("/clock/reset")
+    assert "not at all" in visitor.get("/clock").text
+
+
 def test_iam_page_explains_a_refusal(visitor: ConsoleClient, act_as: ActAs) -> None:
-    act_as("guest")
+    act_as("stranger")  # to which no other test gives roles
     with pytest.raises(Exception, match="403"):
         storage.Client().bucket("validibot-local").blob("private.txt").download_as_bytes()
     page = html.unescape(visitor.get("/iam").text)
-    # Other tests may have given roles to this account.
-    account = visitor.get("/iam/guest@validibot-local.iam.gserviceaccount.com").text
+    account = visitor.get("/iam/stranger@validibot-local.iam.gserviceaccount.com").text
 
     assert "storage.objects.get" in page
-    line = '{ member = "guest", role = "roles/storage.legacyObjectReader", resource = "bucket/validibot-local" }'
+    line = '{ member = "stranger", role = "roles/storage.legacyObjectReader", resource = "bucket/validibot-local" }'
     assert line in page
-    assert "Add the line to gcp.bindings" in account
+    assert "It has no role." in account
 
 
 def test_account_page_lists_used_permissions_and_roles(
@@ -313,13 +329,10 @@ def test_trace_page_has_calls_executions_and_log_lines(
     assert f'href="/traces/{trace.hex}"' in visitor.get("/traces").text
 
 
-def test_delivery_is_part_of_the_trace_of_its_task(
-    visitor: ConsoleClient, queue: str, act_as: ActAs
-) -> None:
-    act_as("admin")
-    trace = uuid4().hex
+def test_delivery_is_part_of_the_trace_of_its_task(visitor: ConsoleClient, queue: str) -> None:
+    trace, page = uuid4().hex, _page_of(queue)
     _add_task(queue, f"traced-{trace}", traceparent=f"00-{trace}-b7ad6b7169203331-01")
-    visitor.act(f"/tasks/runs/tasks/traced-{trace}/run", next="/tasks/runs")
+    visitor.act(f"{page}/tasks/traced-{trace}/run", next=page)
 
     until(lambda: "<strong>deliver</strong>" in visitor.get(f"/traces/{trace}").text)
 

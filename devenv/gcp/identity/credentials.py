@@ -83,7 +83,8 @@ class CredentialsApi:
             account.email, lifetime=lifetime, scopes=tuple(request.scope)
         )
         answer = credentials.GenerateAccessTokenResponse.pb()(access_token=token)
-        answer.expire_time.seconds = int(self._clock.now() + lifetime)
+        # The client compares it with the machine's clock.
+        answer.expire_time.seconds = int(self._clock.machine() + lifetime)
         return answer
 
     async def id_token(self, request: Any, call: ApiCall) -> Any:
@@ -106,10 +107,10 @@ class CredentialsApi:
         account = self._account(request, call, "serviceAccounts.signJwt")
         try:
             claims = json.loads(request.payload)
-            expires = float(claims.get("exp", self._clock.now() + _LONGEST_LIFETIME))
+            expires = float(claims.get("exp", self._clock.machine() + _LONGEST_LIFETIME))
         except (ValueError, TypeError, AttributeError, RecursionError):
             raise InvalidArgument("payload must be a JSON object with a numeric exp.") from None
-        if not 0 < expires - self._clock.now() <= _LONGEST_JWT:
+        if not 0 < expires - self._clock.machine() <= _LONGEST_JWT:
             raise InvalidArgument("exp must be in the future, and at most 12 hours from now.")
         key = self._identity.blob_key(account.email)
         signed = sign_jwt(key, {"exp": int(expires), **claims})

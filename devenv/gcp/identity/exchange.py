@@ -109,7 +109,7 @@ def _redeem(identity: Identity, form: _Form) -> dict[str, Any]:
     scopes = tuple(str(claims.get("scope", "")).split())
     if not scopes:
         raise BadExchange("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
-    token = identity.access_token(email, scopes=scopes)
+    token = identity.access_token(email, scopes=scopes, primary=True)
     return {"access_token": token, "expires_in": LIFETIME - 1, "token_type": "Bearer"}
 
 

@@ -37,6 +37,8 @@ _MAC = 16
 _LONGEST = 16_384
 _KEPT = 4096
 _REUSED_FOR = 60
+# A verifier whose clock is a little behind, and which allows no skew, must accept an ID token.
+_BACKDATED = 1
 # How far the clock of a client may be ahead of or behind ours.
 _SKEW = 300
 
@@ -50,10 +52,16 @@ _INVALID = f"Request had invalid authentication credentials. {_EXPECTED}"
 
 @dataclass(frozen=True, slots=True)
 class AccessGrant:
-    """The meaning of an access token."""
+    """The meaning of an access token.
+
+    A `primary` one is a program's own, from its metadata server or its key file. It expires by the
+    machine's clock, as the program reckons: Google's gRPC clients ask for no new one when an unexpired
+    token is refused. Every other expires by the clock of the cloud.
+    """
 
     caller: ApiCaller
     expires: float
+    primary: bool = False
 
 
 class IdTokens:
@@ -75,7 +83,8 @@ class IdTokens:
         slot = (account.unique_id, audience, full)
         minted, token = self._minted.get(slot, (0.0, ""))
         if not 0 <= now - minted < _REUSED_FOR:
-            token = sign_jwt(self.key, _claims(account, audience, int(now), full=full))
+            machine = int(self._clock.machine())
+            token = sign_jwt(self.key, _claims(account, audience, machine, full=full))
             _remember(self._minted, slot, (now, token))
         return token
 
@@ -84,9 +93,13 @@ class IdTokens:
         claims = self._verified.get(token)
         if claims is None and (claims := self._verify(token)):
             _remember(self._verified, token, claims)
-        if not claims or not claims["iat"] <= self._clock.now() < claims["exp"]:
+        if not claims:
             return None
-        return dict(claims)
+        # The claims are in the machine's time, so that every verifier accepts them.
+        minted = self._clock.at(claims["iat"] + _BACKDATED)
+        lifetime = claims["exp"] - claims["iat"] - _BACKDATED
+        is_live = minted - _BACKDATED <= self._clock.now() < minted + lifetime
+        return dict(claims) if is_live else None
 
     def _verify(self, token: str) -> dict[str, Any] | None:
         signed, _, signature = token.rpartition(".")
@@ -105,10 +118,11 @@ class AccessTokens:
         self._clock = clock
         self._known: dict[str, AccessGrant] = {}
 
-    def mint(self, caller: ApiCaller, *, lifetime: float) -> str:
+    def mint(self, caller: ApiCaller, *, lifetime: float, primary: bool) -> str:
         """Return a token for `caller` that expires after `lifetime` seconds."""
         rules = caller.boundary.rules if caller.boundary else None
-        fields = [caller.email, self._clock.now() + lifetime, rules, caller.scopes]
+        now = self._clock.machine() if primary else self._clock.now()
+        fields = [caller.email, now + lifetime, rules, caller.scopes, primary]
         payload = json.dumps(fields).encode()
         return _PREFIX + _b64(self._mac(payload) + payload)
 
@@ -128,12 +142,12 @@ class AccessTokens:
         mac, payload = raw[:_MAC], raw[_MAC:]
         if not hmac.compare_digest(mac, self._mac(payload)):
             return None
-        email, expires, rules, *scopes = json.loads(payload)
+        # A token that an earlier version issued has no scopes, or does not say whether it is primary.
+        email, expires, rules, scopes, primary = [*json.loads(payload), (), False][:5]
         boundary = None
         if rules is not None:
             boundary = AccessBoundary(tuple((r, tuple(roles), c) for r, roles, c in rules))
-        # A token that an earlier version issued has no scopes.
-        return AccessGrant(ApiCaller(email, boundary, tuple(scopes[0]) if scopes else ()), expires)
+        return AccessGrant(ApiCaller(email, boundary, tuple(scopes)), expires, primary)
 
     def _mac(self, payload: bytes) -> bytes:
         return hmac.digest(self._secret, payload, "sha256")[:_MAC]
@@ -142,8 +156,7 @@ class AccessTokens:
 def _claims(
     account: ServiceAccount, audience: str, now: int, *, full: bool
 ) -> dict[str, str | int | bool]:
-    # A verifier whose clock is a little behind, and which allows no skew, must accept it.
-    issued = now - 1
+    issued = now - _BACKDATED
     claims: dict[str, str | int | bool] = {
         "aud": audience,
         "azp": account.unique_id,
@@ -243,10 +256,11 @@ class Identity:
         lifetime: float = LIFETIME,
         boundary: AccessBoundary | None = None,
         scopes: tuple[str, ...] = (),
+        primary: bool = False,
     ) -> str:
         """Return a token for an account; without `scopes` it has that of the cloud platform."""
         caller = ApiCaller(self._enabled(email).email, boundary, scopes)
-        return self._access_tokens.mint(caller, lifetime=lifetime)
+        return self._access_tokens.mint(caller, lifetime=lifetime, primary=primary)
 
     def grant(self, token: str) -> AccessGrant | None:
         """Return the meaning of a live access token of an account that is enabled."""
@@ -256,7 +270,7 @@ class Identity:
 
     def remaining(self, grant: AccessGrant) -> float:
         """Return for how many seconds `grant` is still good."""
-        return grant.expires - self._clock.now()
+        return grant.expires - (self._clock.machine() if grant.primary else self._clock.now())
 
     def is_operator(self, token: str) -> bool:
         """Return whether this is the token of the control API."""
@@ -308,7 +322,8 @@ class Identity:
             genuine = any(key.verifies(_unb64(signature), signed.encode()) for key in keys)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
-        now = self._clock.now()
+        # The program that signed it, and may use it for an hour, reads the machine's clock.
+        now = self._clock.machine()
         is_live = issued - _SKEW <= now < expires + _SKEW and expires - issued <= LIFETIME
         return claims if genuine and is_live else None
 

@@ -11,6 +11,7 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, JobConfig as Declared
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.journal import as_uuid
+from devenv.gcp.messages import moment, set_moment
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.run_jobs.api import ExecutionsApi, JobsApi, OperationsApi, Settled
 from devenv.gcp.run_jobs.containers import ReadSecret
@@ -66,15 +67,25 @@ class RunJobsService:
         return ()
 
     def executions_of(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """Return the executions whose variables name a `trace`, or its id as a UUID."""
+        """Return the executions whose variables name a `trace`, or its id as a UUID.
+
+        Their times are by the machine's clock, like those of the journal and of logs.
+        """
         trace = query.get("trace", "")
         wanted = (trace, as_uuid(trace)) if trace else ()
         found = {
-            execution.name: json_format.MessageToDict(execution)
+            execution.name: json_format.MessageToDict(self._in_machine_time(execution))
             for text in wanted
             for execution in self._state.executions.mentioning(text)
         }
         return {"executions": list(found.values())}
+
+    def _in_machine_time(self, execution: Any) -> Any:
+        for field in ("create_time", "start_time", "completion_time"):
+            if execution.HasField(field):
+                shown = getattr(execution, field)
+                set_moment(shown, self._clock.machine_at(moment(shown)))
+        return execution
 
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         def find(resource: str) -> str:

@@ -182,7 +182,7 @@ class StorageApp:
     ) -> Access:
         if is_signed(dict(pairs)):
             signed = SignedRequest(request.method, path, pairs, headers, _bucket_of_host(request))
-            caller = ApiCaller(signed.signer(self._trust.verifier, self._trust.clock.now()))
+            caller = ApiCaller(signed.signer(self._trust.verifier, self._trust.clock))
         elif "authorization" in headers:
             caller = self._trust.authenticator.caller(headers)
         else:

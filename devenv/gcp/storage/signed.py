@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote, urlencode
 
+from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.errors import ExpiredToken, MalformedSecurityHeader, SignatureMismatch
 
@@ -60,18 +61,18 @@ class SignedRequest:
     headers: Mapping[str, str]
     bucket: str = ""
 
-    def signer(self, verifier: Verifier, now: float) -> str:
+    def signer(self, verifier: Verifier, clock: Clock) -> str:
         """Return the account that signed. Raises StorageApiError or InvalidArgument if none did."""
         fields = {name.lower(): value for name, value in self.query}
         if "googleaccessid" in fields or "signature" in fields:
-            return self._signer_v2(fields, verifier, now)
-        return self._signer_v4(fields, verifier, now)
+            return self._signer_v2(fields, verifier, clock)
+        return self._signer_v4(fields, verifier, clock)
 
-    def _signer_v2(self, fields: Mapping[str, str], verifier: Verifier, now: float) -> str:
+    def _signer_v2(self, fields: Mapping[str, str], verifier: Verifier, clock: Clock) -> str:
         email, expires = fields.get("googleaccessid", ""), fields.get("expires", "")
         if not email or not re.fullmatch(r"[0-9]{1,12}", expires):
             raise InvalidArgument("A signed URL of version 2 needs GoogleAccessId and Expires.")
-        if now >= int(expires):
+        if clock.machine() >= int(expires):  # without the time of its signature
             raise ExpiredToken("The provided token has expired.")
         signature = _unbase64(fields.get("signature", ""))
         if not any(
@@ -94,11 +95,11 @@ class SignedRequest:
         for parameters in (extra, signed):
             yield f"{head}{resource}?{urlencode(parameters)}"
 
-    def _signer_v4(self, fields: Mapping[str, str], verifier: Verifier, now: float) -> str:
+    def _signer_v4(self, fields: Mapping[str, str], verifier: Verifier, clock: Clock) -> str:
         credential = _CREDENTIAL.fullmatch(fields.get("x-goog-credential", ""))
         if fields.get("x-goog-algorithm") != _ALGORITHM or not credential:
             raise InvalidArgument("Invalid signing algorithm or credential.")
-        _check_age(fields, credential["date"], now)
+        _check_age(fields, credential["date"], clock)
         payload = "\n".join(
             (_ALGORITHM, fields["x-goog-date"], credential["scope"], self._digest(fields))
         )
@@ -132,7 +133,7 @@ def is_signed(query: Mapping[str, str]) -> bool:
     return any(name.lower() in _MARKS for name in query)
 
 
-def _check_age(fields: Mapping[str, str], date: str, now: float) -> None:
+def _check_age(fields: Mapping[str, str], date: str, clock: Clock) -> None:
     stamp, lifetime = fields.get("x-goog-date", ""), fields.get("x-goog-expires", "")
     try:
         signed = calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
@@ -142,9 +143,10 @@ def _check_age(fields: Mapping[str, str], date: str, now: float) -> None:
         raise InvalidArgument("X-Goog-Expires must be between 1 and 604800 seconds.")
     if not stamp.startswith(date):
         raise InvalidArgument("The dates of X-Goog-Credential and X-Goog-Date differ.")
-    if now < signed - _SKEW:
+    begin = clock.at(signed)
+    if clock.now() < begin - _SKEW:
         raise InvalidArgument("The request was signed for a time that has not come yet.")
-    if now >= signed + int(lifetime):
+    if clock.now() >= begin + int(lifetime):
         raise ExpiredToken("The provided token has expired.")
 
 

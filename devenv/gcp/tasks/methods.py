@@ -19,7 +19,7 @@ from devenv.gcp.errors import (
     NotFound,
     Unimplemented,
 )
-from devenv.gcp.messages import masked, page, set_moment
+from devenv.gcp.messages import masked, moment, page, set_moment
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.tasks.dispatcher import Dispatcher
 from devenv.gcp.tasks.rules import Queue, Task, TaskNames, complete_queue, complete_task, queue_of
@@ -242,6 +242,8 @@ class TaskMethods:
         name = self._new_name(parent, request.task.name)
         task = Task()
         task.CopyFrom(request.task)
+        if task.HasField("schedule_time"):  # by the machine's clock, which the caller reads
+            set_moment(task.schedule_time, context.clock.at(moment(task.schedule_time)))
         complete_task(task, context.clock.now())
         check_signer(
             task.http_request,

@@ -17,7 +17,8 @@ class FakeTokens:
     def id_token(self, email: str, audience: str, *, full: bool = True) -> str:
         return f"{email} {audience} {full}"
 
-    def access_token(self, email: str) -> str:
+    def access_token(self, email: str, *, primary: bool) -> str:
+        assert primary
         return f"token of {email}"
 
 

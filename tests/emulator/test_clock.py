@@ -1,0 +1,151 @@
+"""The clock of a running cloud, turned by the control API, with Google's clients beside it."""
+
+# mypy: disable-error-code="no-untyped-call"
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import closing
+
+import httpx
+import pytest
+from google.api_core.exceptions import NotFound
+from google.auth.transport.requests import Request
+from google.cloud import scheduler_v1, secretmanager_v1, storage, tasks_v2
+from google.oauth2 import id_token
+
+from devenv.gcp import Cloud
+from devenv.gcp.cloud import OPEN_PROJECT
+from devenv.pytest_plugin import CloudClock, become
+from tests.emulator.target import Worker, working
+
+PLACE = f"projects/{OPEN_PROJECT.project}/locations/{OPEN_PROJECT.region}"
+REST = "rest"  # gRPC reads the CA of one cloud per process: that of the other tests
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with Cloud(data=tmp_path_factory.mktemp("turned")) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def turned(running: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """An empty cloud that no other test file turns; this process is its account `app`."""
+    running.restart(clean=True)
+    become(running, "app", monkeypatch)
+    return running
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    with working() as worker:
+        yield worker
+
+
+def control(cloud: Cloud, verb: str, **body: str) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {cloud.control_token}"}
+    url = f"{cloud.plain_url}/_devenv/clock"
+    return httpx.request(verb, url, headers=headers, json=body or None, trust_env=False)
+
+
+def task(worker: Worker, name: str, wait: dt.timedelta) -> tasks_v2.Task:
+    due = dt.datetime.now(dt.UTC) + wait  # noqa: TID251 - the time of this program
+    request = {"url": f"{worker.url}/{name}"}
+    return tasks_v2.Task(http_request=request, schedule_time=due)
+
+
+def test_waiting_tasks_leave_when_the_clock_reaches_them(turned: Cloud, worker: Worker) -> None:
+    clock, queue = CloudClock(turned), f"{PLACE}/queues/later"
+    with tasks_v2.CloudTasksClient(transport=REST) as client:
+        client.create_queue(parent=PLACE, queue=tasks_v2.Queue(name=queue))
+        client.create_task(parent=queue, task=task(worker, "first", HOUR))
+        clock.advance("1h")
+        assert worker.next().path == "/first"
+
+        # A program states the moment by its own clock, which was not turned.
+        client.create_task(parent=queue, task=task(worker, "second", HOUR))
+        client.create_task(parent=queue, task=task(worker, "third", 3 * HOUR))
+        clock.advance("1h")
+        assert worker.next().path == "/second"
+        assert len(list(client.list_tasks(parent=queue))) == 1
+
+        control(turned, "DELETE")
+        clock.advance("2h")
+        assert worker.next().path == "/third"
+
+
+def test_schedule_fires_once_for_a_turn_over_many_times(turned: Cloud, worker: Worker) -> None:
+    with scheduler_v1.CloudSchedulerClient(transport=REST) as client:
+        target = {"uri": f"{worker.url}/tick", "http_method": "POST"}
+        name = f"{PLACE}/jobs/tick"
+        job = scheduler_v1.Job(name=name, schedule="0 * * * *", http_target=target)
+        client.create_job(parent=PLACE, job=job)
+
+        CloudClock(turned).advance("1d")
+        arrival = worker.next()
+        CloudClock(turned).advance("1h")
+        worker.next()
+
+        assert arrival.headers["x-cloudscheduler"] == "true"
+        assert worker.arrivals.empty()
+
+
+def test_secret_and_signed_url_expire_by_the_clock(turned: Cloud) -> None:
+    clock = CloudClock(turned)
+    with (
+        secretmanager_v1.SecretManagerServiceClient(transport=REST) as secrets,
+        closing(storage.Client()) as client,
+    ):
+        expiring = secretmanager_v1.Secret(replication={"automatic": {}}, ttl=2 * HOUR)
+        parent = f"projects/{OPEN_PROJECT.project}"
+        name = secrets.create_secret(parent=parent, secret_id="brief", secret=expiring).name
+        blob = client.create_bucket("signed").blob("a")
+        blob.upload_from_string("x")
+        account = f"app@{OPEN_PROJECT.project}.iam.gserviceaccount.com"
+        signing = {"service_account_email": account, "access_token": turned.access_token("app")}
+        old = blob.generate_signed_url(version="v4", expiration=HOUR, **signing)
+        assert httpx.get(old, verify=False).status_code == 200  # noqa: S501
+
+        clock.advance("2h")
+
+        new = blob.generate_signed_url(version="v4", expiration=HOUR, **signing)
+        answers = [httpx.get(url, verify=False) for url in (old, new)]  # noqa: S501
+        assert [answer.status_code for answer in answers] == [400, 200]
+        with pytest.raises(NotFound):
+            secrets.get_secret(name=name)
+
+
+def test_id_token_stays_valid_for_google_auth(turned: Cloud) -> None:
+    CloudClock(turned).advance("1w")
+
+    token = id_token.fetch_id_token(Request(), "https://worker.example")
+
+    assert id_token.verify_oauth2_token(token, Request(), "https://worker.example")["email"]
+
+
+def test_clock_survives_a_restart_and_reset_ends_it(turned: Cloud) -> None:
+    CloudClock(turned).set("2100-01-01")
+    turned.restart()
+    assert control(turned, "GET").json()["time"].startswith("2100-01-01T00:00:")
+
+    answer = control(turned, "DELETE").json()
+
+    assert answer["ahead"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"set": "2001-01-01"}, "forward only"),
+        ({"advance": "soon"}, "'soon' is not a duration"),
+        ({"set": "soon"}, "'soon' is not a time"),
+        ({"forward": "2h"}, "The body must be"),
+        ({}, "The body must be"),
+    ],
+)
+def test_wrong_turn_is_refused_by_name(cloud: Cloud, body: dict[str, str], text: str) -> None:
+    answer = control(cloud, "POST", **body)
+
+    assert answer.status_code == 400
+    assert text in answer.json()["error"]["message"]
