@@ -1,169 +1,21 @@
 """Output files of a run as artifacts: all that the engine wrote, and its time series as CSV.
 
-The time series are one file for each reporting frequency, from the SQLite output. Large texts are
-compressed.
+A child process writes the time series (`series.py`). Large texts are compressed.
 """
 
-import csv
 import gzip
 import json
 import shutil
-import sqlite3
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 from validibot_shared.validations.envelopes import Severity, ValidationMessage
 
-from validators.energyplus.results import WEATHER_RUN, has_weather_run
+from validators.energyplus import series
+from validators.sdk.process import WaitingProgram
 from validators.sdk.validation import ArtifactFile
-
-_DESIGN_DAY = 1
-_MOMENTS = 2000  # times that are looked up at once
-VALUE_LIMIT = 20_000_000
-"""Values of all files together: about 20 s of work."""
-
-# Finest first: those are left out where there are too many values.
-_FREQUENCIES = {
-    "HVAC System Timestep": ("eplusout_detailed.csv", "%02d/%02d %02d:%02d", 4),
-    "Zone Timestep": ("eplusout_timestep.csv", "%02d/%02d %02d:%02d", 4),
-    "Hourly": ("eplusout.csv", "%02d/%02d %02d:%02d", 4),
-    "Daily": ("eplusout_daily.csv", "%02d/%02d", 2),
-    "Monthly": ("eplusout_monthly.csv", "%02d", 1),
-    "Run Period": ("eplusout_runperiod.csv", "", 0),
-    "Annual": ("eplusout_annual.csv", "", 0),
-}
-
-
-@dataclass(kw_only=True)
-class _Series:
-    """File of one frequency, and the row that is being filled."""
-
-    writer: Any
-    label: str
-    parts: int
-    row: list[str | float]
-    moment: int | None = None
-
-    def write(self) -> None:
-        if self.moment is not None:
-            self.writer.writerow(self.row)
-
-
-def write_series(results: sqlite3.Connection, folder: Path) -> list[ValidationMessage]:
-    """Write a file for each frequency that has values; return what had to be left out.
-
-    Rows are the times of the run periods, or of the design days if there are no run periods; times
-    are the ends of intervals, as the engine reports them. Each file has a column for each variable
-    and meter, however many there are. The values are read once, in the order of the database, and
-    only one row of each file is in memory.
-    """
-    skipped, messages = _too_many(results)
-    with ExitStack() as files:
-        columns: dict[int, tuple[_Series, int]] = {}
-        for frequency in _FREQUENCIES:
-            if frequency not in skipped:
-                columns |= _open(results, frequency, folder, files)
-        if columns:
-            _fill(results, columns, skipped)
-    return messages
-
-
-def _open(
-    results: sqlite3.Connection, frequency: str, folder: Path, files: ExitStack
-) -> dict[int, tuple[_Series, int]]:
-    """Write the head of a frequency's file; return the place of each of its variables."""
-    variables = results.execute(
-        "SELECT ReportDataDictionaryIndex, coalesce(KeyValue || ':', '') || Name"
-        " || ' [' || Units || '](' || replace(ReportingFrequency, ' ', '') || ')'"
-        " FROM ReportDataDictionary WHERE ReportingFrequency = ? ORDER BY 1",
-        (frequency,),
-    ).fetchall()
-    if not variables:
-        return {}
-    name, label, parts = _FREQUENCIES[frequency]
-    writer = csv.writer(files.enter_context((folder / name).open("w", newline="")))
-    writer.writerow(["Date/Time", *(title for _, title in variables)])
-    series = _Series(writer=writer, label=label, parts=parts, row=[""] * (len(variables) + 1))
-    return {index: (series, place) for place, (index, _) in enumerate(variables, start=1)}
-
-
-def _fill(
-    results: sqlite3.Connection, columns: dict[int, tuple[_Series, int]], skipped: list[str]
-) -> None:
-    kind = WEATHER_RUN if has_weather_run(results) else _DESIGN_DAY
-    moments: dict[int, tuple[str, int, int, int, int] | None] = {}
-    values = results.execute(
-        "SELECT TimeIndex, ReportDataDictionaryIndex, Value FROM ReportData"
-        " WHERE ReportDataDictionaryIndex NOT IN (SELECT ReportDataDictionaryIndex"
-        " FROM ReportDataDictionary JOIN json_each(?) ON ReportingFrequency = value)",
-        (json.dumps(skipped),),
-    )
-    for index, variable, value in values:
-        if index not in moments:
-            moments = _moments(results, index, kind)
-        moment = moments[index]
-        if moment is None or variable not in columns:
-            continue
-        series, place = columns[variable]
-        if series.moment != index:
-            series.write()
-            series.moment = index
-            series.row = [""] * len(series.row)
-            name, *parts = moment
-            series.row[0] = series.label % tuple(parts[: series.parts]) if series.parts else name
-        series.row[place] = value
-    for series in {id(series): series for series, _ in columns.values()}.values():
-        series.write()
-
-
-def _moments(
-    results: sqlite3.Connection, first: int, environment_type: int
-) -> dict[int, tuple[str, int, int, int, int] | None]:
-    """Return the next times from `first`: environment, month, day, hour and minute.
-
-    Times of another type of environment, or of its warm-up, are None.
-    """
-    rows = results.execute(
-        "SELECT t.TimeIndex, e.EnvironmentType = ? AND ifnull(t.WarmupFlag, 0) = 0,"
-        " e.EnvironmentName, t.Month, t.Day, t.Hour, t.Minute FROM Time t"
-        " JOIN EnvironmentPeriods e USING (EnvironmentPeriodIndex)"
-        " WHERE t.TimeIndex >= ? ORDER BY t.TimeIndex LIMIT ?",
-        (environment_type, first, _MOMENTS),
-    )
-    return {first: None} | {index: tuple(rest) if counts else None for index, counts, *rest in rows}
-
-
-def _too_many(results: sqlite3.Connection) -> tuple[list[str], list[ValidationMessage]]:
-    """Return the frequencies to leave out, and a message for each."""
-    count = results.execute("SELECT max(ReportDataIndex) FROM ReportData").fetchone()[0] or 0
-    if count <= VALUE_LIMIT:
-        return [], []
-    by_frequency = dict(
-        results.execute(
-            "SELECT ReportingFrequency, count(*) FROM ReportData"
-            " JOIN ReportDataDictionary USING (ReportDataDictionaryIndex) GROUP BY 1"
-        ).fetchall()
-    )
-    skipped: list[str] = []
-    messages = []
-    for frequency, (name, _, _) in _FREQUENCIES.items():
-        if count > VALUE_LIMIT and (values := by_frequency.get(frequency)):
-            skipped.append(frequency)
-            count -= values
-            text = (
-                f"{name} was not written: it would have {values:,} values, and the CSV files of a "
-                f"run have at most {VALUE_LIMIT:,} together. The values are in eplusout.sql."
-            )
-            messages.append(
-                ValidationMessage(
-                    severity=Severity.WARNING, code="ENERGYPLUS_SERIES_LEFT_OUT", text=text
-                )
-            )
-    return skipped, messages
-
 
 COMPRESS_ABOVE = 8 << 20
 SIZE_LIMIT = 2 << 30
@@ -188,6 +40,52 @@ _MIME_TYPES = {
     ".xml": "application/xml",
 }
 _BINARY = {".sql", ".cbor", ".msgpack", ".glhe"}
+
+
+class SeriesWriter:
+    """Process that waits beside the simulation and then writes its time series."""
+
+    def __init__(self, run: Path, *, folder: Path, timeout: float, memory_mb: int | None) -> None:
+        self._run, self._folder = run, folder
+        folder.mkdir()
+        self._program = WaitingProgram(
+            [sys.executable, "-I", "-S", Path(series.__file__), run, folder],
+            folder=folder,
+            timeout=timeout,
+            memory_mb=memory_mb,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process, if it still waits."""
+        self._program.__exit__()
+
+    def begin(self) -> None:
+        """Let the process write: the engine has ended."""
+        self._program.release()
+
+    def result(self) -> list[ValidationMessage]:
+        """Put the files into the run's folder; return messages about what was left out."""
+        ended = self._program.result()
+        if ended.returncode == 0:
+            texts = json.loads(ended.stdout_tail)
+            for path in self._folder.glob("*.csv"):
+                path.rename(self._run / path.name)
+        else:
+            reason = "the time limit" if ended.timed_out else ended.stderr_tail.strip()[-500:]
+            text = f"The time series were not written ({reason or ended.signal_name})."
+            texts = [f"{text} The values are in eplusout.sql."]
+        return [_warning(text, code="ENERGYPLUS_SERIES_LEFT_OUT") for text in texts]
+
+
+def finished(folder: Path) -> list[ArtifactFile]:
+    """Return the artifacts that do not change any more when the engine has ended.
+
+    The engine may write a file of the same name as a time series, which replaces it.
+    """
+    return [item for item in collect(folder)[0] if item.path.name not in series.FILES]
 
 
 def collect(folder: Path) -> tuple[list[ArtifactFile], list[ValidationMessage]]:
@@ -242,4 +140,8 @@ def _left_out(name: str, size: int) -> ValidationMessage:
         f"{name} was not kept: it has {size >> 20:,} MB, and an output file may have "
         f"{SIZE_LIMIT >> 20:,} MB. Request fewer variables, or a coarser reporting frequency."
     )
-    return ValidationMessage(severity=Severity.WARNING, code="ENERGYPLUS_FILE_LEFT_OUT", text=text)
+    return _warning(text, code="ENERGYPLUS_FILE_LEFT_OUT")
+
+
+def _warning(text: str, *, code: str) -> ValidationMessage:
+    return ValidationMessage(severity=Severity.WARNING, code=code, text=text)

@@ -2,6 +2,8 @@
 
 import logging
 import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from validibot_shared.energyplus.envelopes import EnergyPlusInputs, EnergyPlusOutputs
@@ -13,16 +15,30 @@ from validibot_shared.energyplus.models import (
 )
 from validibot_shared.validations.envelopes import Severity, ValidationMessage, ValidationStatus
 
-from validators.energyplus.artifacts import collect, write_series
+from validators.energyplus.artifacts import collect
 from validators.energyplus.checks import TAG, missing_evidence, version_matches
 from validators.energyplus.engine import EnergyPlusEngine
 from validators.energyplus.report import Report, read_report
-from validators.energyplus.results import RunResults, open_results, read_metrics
+from validators.energyplus.results import RunResults, read_metrics
+from validators.energyplus.series import open_results
 from validators.energyplus.submitted import SubmittedModel
 from validators.sdk.process import Ended
 from validators.sdk.validation import ArtifactFile, ValidationResult, error
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineRun:
+    """Run of the engine that has ended.
+
+    `series` waits for the time series in the folder, which are written meanwhile, and returns
+    messages about them.
+    """
+
+    ended: Ended
+    folder: Path
+    series: Callable[[], list[ValidationMessage]]
 
 
 def nothing_ran(*, idf_version: str | None = None) -> EnergyPlusOutputs:
@@ -37,9 +53,8 @@ def nothing_ran(*, idf_version: str | None = None) -> EnergyPlusOutputs:
 
 
 def conclude(
-    ended: Ended,
+    run: EngineRun,
     *,
-    folder: Path,
     inputs: EnergyPlusInputs,
     engine: EnergyPlusEngine,
     submitted: SubmittedModel,
@@ -49,9 +64,10 @@ def conclude(
 
     Messages of severity INFO in `review` come after the engine's own.
     """
+    ended, folder = run.ended, run.folder
     report = read_report(folder, submitted)
     completed = inputs.run_simulation and report.completed and ended.returncode == 0
-    results, notes = _results(folder, expected=completed)
+    results, notes = _results(run, expected=completed)
     if inputs.review_profile == "leed_review" and inputs.run_simulation:
         review = [*review, *missing_evidence(results.named)]
     artifacts, left_out = collect(folder)
@@ -115,18 +131,18 @@ def _not_simulated() -> ValidationMessage:
     return ValidationMessage(severity=Severity.INFO, code="ENERGYPLUS_NOT_SIMULATED", text=text)
 
 
-def _results(folder: Path, *, expected: bool) -> tuple[RunResults, list[ValidationMessage]]:
-    """Return the metrics and write the series; a run that broke off may have neither."""
-    database = folder / "eplusout.sql"
+def _results(run: EngineRun, *, expected: bool) -> tuple[RunResults, list[ValidationMessage]]:
+    """Return the metrics, and messages; a run that broke off may have neither these nor series."""
     try:
-        with open_results(database) as results:
-            notes = write_series(results, folder)
-            return read_metrics(results, folder / "eplusout_zones.csv"), notes
+        with open_results(run.folder / "eplusout.sql") as results:
+            found = read_metrics(results, run.folder / "eplusout_zones.csv")
     except sqlite3.Error as problem:
         # A run that broke off leaves a database without its last tables, or none.
         log.warning("eplusout.sql is incomplete: %s", problem)
+        run.series()
         nothing = RunResults(named=EnergyPlusSimulationMetrics(), further=[])
         return nothing, [_no_results(str(problem))] if expected else []
+    return found, run.series()
 
 
 def _no_results(reason: str) -> ValidationMessage:

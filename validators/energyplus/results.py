@@ -11,15 +11,13 @@ import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from validibot_shared.energyplus.models import EnergyPlusSimulationMetrics
 from validibot_shared.validations.envelopes import ValidationMetric
 
-WEATHER_RUN = 3
-"""EnvironmentType of a run period; 1 and 2 are design days."""
+from validators.energyplus.series import WEATHER_RUN, has_weather_run
 
 _KWH_PER_J = 1 / 3.6e6
 # Tables are in the units that the model's Output:SQLite asks for.
@@ -107,19 +105,6 @@ class RunResults:
 
     named: EnergyPlusSimulationMetrics
     further: list[ValidationMetric]
-
-
-@contextmanager
-def open_results(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the database read-only."""
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
-        yield connection
-
-
-def has_weather_run(results: sqlite3.Connection) -> bool:
-    """Return whether a run period was simulated, and not only design days."""
-    query = "SELECT 1 FROM EnvironmentPeriods WHERE EnvironmentType = ?"
-    return results.execute(query, (WEATHER_RUN,)).fetchone() is not None
 
 
 def read_metrics(results: sqlite3.Connection, zone_summary: Path) -> RunResults:

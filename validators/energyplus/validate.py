@@ -9,7 +9,7 @@ from validibot_shared.energyplus.envelopes import (
 )
 from validibot_shared.validations.envelopes import MessageLocation, ValidationMessage
 
-from validators.energyplus.artifacts import collect
+from validators.energyplus.artifacts import SeriesWriter, finished
 from validators.energyplus.checks import (
     model_version,
     needs_expansion,
@@ -28,7 +28,7 @@ from validators.energyplus.files import (
     with_includes,
 )
 from validators.energyplus.model import Model, read_model
-from validators.energyplus.outcome import conclude, nothing_ran
+from validators.energyplus.outcome import EngineRun, conclude, nothing_ran
 from validators.energyplus.prepare import RUN_PERIOD_DAYS, TIMESTEPS, prepare
 from validators.energyplus.submitted import SubmittedModel
 from validators.energyplus.text import ModelUnreadable, read_text
@@ -75,24 +75,30 @@ def validate(request: Request) -> ValidationResult:
         findings += add_design_days(model, request.files.get("design_days"))
     working_copy = beside / model.file_name
     working_copy.write_bytes(model.dump())
-    ended = engine.simulate(
-        working_copy,
-        weather=weather,
-        folder=folder,
+    with SeriesWriter(
+        folder,
+        folder=request.folder / "series",
         timeout=request.seconds_left(),
         memory_mb=request.memory_mb,
-        expand=expands,
-    )
-    for artifact in collect(folder)[0]:
-        request.upload(artifact)
-    return conclude(
-        ended,
-        folder=folder,
-        inputs=inputs,
-        engine=engine,
-        submitted=submitted,
-        review=findings,
-    )
+    ) as series:
+        ended = engine.simulate(
+            working_copy,
+            weather=weather,
+            folder=folder,
+            timeout=request.seconds_left(),
+            memory_mb=request.memory_mb,
+            expand=expands,
+        )
+        series.begin()
+        for artifact in finished(folder):
+            request.upload(artifact)
+        return conclude(
+            EngineRun(ended=ended, folder=folder, series=series.result),
+            inputs=inputs,
+            engine=engine,
+            submitted=submitted,
+            review=findings,
+        )
 
 
 def _wrong_option(inputs: EnergyPlusInputs) -> str | None:

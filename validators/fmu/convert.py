@@ -1,8 +1,9 @@
-"""Child program that converts a trajectory from CSV to Parquet once its standard input ends.
+"""Child program that converts a trajectory from CSV to Parquet once it is told to.
 
 `python -I convert.py FOLDER COLUMNS` reads `FOLDER/trajectory.csv`; `COLUMNS` is a file with a JSON
-object of SQL types by title. It is started with the simulation, because its library takes 0.2 s to load, and waits
-for the word `convert`. Run by path and isolated, it imports nothing of ours.
+object of SQL types by title. It is started with the simulation, because its library takes 0.2 s to
+load, and waits for the word `go` (`WaitingProgram`). Run by path and isolated, it imports nothing of
+ours.
 """
 
 import json
@@ -36,7 +37,7 @@ def main(folder: Path, columns: dict[str, str]) -> None:
     # Everything that can be done before the simulation ends is done first.
     connection = duckdb.connect(config={**_CONFIG, "temp_directory": str(folder)})
     connection.execute("SELECT 1")
-    if sys.stdin.read() == "convert":
+    if sys.stdin.read() == "go":
         try:
             convert(connection, folder, columns)
         except duckdb.Error as error:

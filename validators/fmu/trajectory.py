@@ -4,17 +4,15 @@ import itertools
 import json
 import logging
 import math
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
 from validators.fmu.options import StepOptions
 from validators.fmu.variable import FLOATS, INTEGER_RANGES, FmuVariable
-from validators.sdk.process import run_limited
+from validators.sdk.process import WaitingProgram
 from validators.sdk.validation import ArtifactFile
 
 log = logging.getLogger(__name__)
@@ -101,16 +99,11 @@ class TrajectoryConverter:
         own = folder / "convert"
         own.mkdir()
         (own / "columns.json").write_text(json.dumps(dict(header)))
-        self._read, self._write = os.pipe()
-        self._pool = ThreadPoolExecutor(1)
-        self._ended = self._pool.submit(
-            run_limited,
+        self._program = WaitingProgram(
             [sys.executable, "-I", _CONVERT, folder, own / "columns.json"],
             folder=own,
             timeout=timeout,
             memory_mb=memory_mb,
-            environment={"HOME": str(own), "LC_ALL": "C.UTF-8"},
-            stdin=self._read,
         )
 
     def __enter__(self) -> Self:
@@ -118,17 +111,14 @@ class TrajectoryConverter:
 
     def __exit__(self, *_: object) -> None:
         """End the process, if it still waits."""
-        self._close()
-        self._pool.shutdown()
-        os.close(self._read)
+        self._program.__exit__()
 
     def artifacts(self) -> list[ArtifactFile]:
         """Return the CSV file as an artifact, and a Parquet copy of it if it can be converted."""
         csv = self._folder / "trajectory.csv"
         found = [ArtifactFile(path=csv, type="timeseries-csv", mime_type="text/csv")]
-        os.write(self._write, b"convert")
-        self._close()
-        ended = self._ended.result()
+        self._program.release()
+        ended = self._program.result()
         parquet = csv.with_suffix(".parquet")
         if ended.returncode or not parquet.is_file():
             # Texts of the model may be longer than the converter takes; the verdict stays.
@@ -136,11 +126,6 @@ class TrajectoryConverter:
             return found
         mime_type = "application/vnd.apache.parquet"
         return [*found, ArtifactFile(path=parquet, type="timeseries-parquet", mime_type=mime_type)]
-
-    def _close(self) -> None:
-        if self._write >= 0:
-            os.close(self._write)
-            self._write = -1
 
 
 def cut_to_complete_rows(csv: Path) -> int:

@@ -11,10 +11,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import Self
 
 _FILE_LIMIT_MB = 4096
 _TAIL_BYTES = 8000
@@ -49,8 +51,9 @@ def run_limited(
 ) -> Ended:
     """Run `command` in `folder` and wait for it, at most `timeout` seconds.
 
-    The environment is `environment` and nothing else; `stdin` is the descriptor of its standard input. A program that cannot be executed ends with
-    return code 127 and the reason on its standard error.
+    The environment is `environment` and nothing else; `stdin` is the descriptor of its standard
+    input. A program that cannot be executed ends with return code 127 and the reason on its
+    standard error.
     """
     started = monotonic()
     limits = [str(memory_mb or 0), str(_FILE_LIMIT_MB), str(os.getpid())]
@@ -76,6 +79,59 @@ def run_limited(
             stdout_tail=_tail(stdout.fileno()),
             stderr_tail=_tail(stderr.fileno()),
         )
+
+
+class WaitingProgram:
+    """Program that starts beside a simulation, and works on its results once it is told to.
+
+    Its start then costs the attempt no time. It reads its standard input to the end, and works if
+    that was `GO`; on leaving the block its input ends, whether it was told or not. It is run by
+    `run_limited`, in its own `folder`.
+    """
+
+    GO = b"go"
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        folder: Path,
+        timeout: float,
+        memory_mb: int | None,
+    ) -> None:
+        self._read, self._write = os.pipe()
+        self._pool = ThreadPoolExecutor(1)
+        self._ended = self._pool.submit(
+            run_limited,
+            command,
+            folder=folder,
+            timeout=timeout,
+            memory_mb=memory_mb,
+            environment={"HOME": str(folder), "LC_ALL": "C.UTF-8"},
+            stdin=self._read,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+        self._pool.shutdown()
+        os.close(self._read)
+
+    def release(self) -> None:
+        """Let the program work."""
+        os.write(self._write, self.GO)
+        self._close()
+
+    def result(self) -> Ended:
+        """Return the program's end; wait for it."""
+        return self._ended.result()
+
+    def _close(self) -> None:
+        if self._write >= 0:
+            os.close(self._write)
+            self._write = -1
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:

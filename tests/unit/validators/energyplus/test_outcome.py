@@ -11,7 +11,7 @@ from validibot_shared.validations.envelopes import ValidationStatus
 from validators.energyplus import artifacts
 from validators.energyplus.engine import EnergyPlusEngine
 from validators.energyplus.model import read_model
-from validators.energyplus.outcome import conclude
+from validators.energyplus.outcome import EngineRun, conclude
 from validators.energyplus.submitted import SubmittedModel
 from validators.sdk.process import Ended
 from validators.sdk.validation import ValidationResult
@@ -32,15 +32,11 @@ def conclusion(
     (folder / "eplusout.err").write_text(err)
     timed_out = bool(more.pop("timed_out", False))
     stderr = str(more.pop("stderr", ""))
+    ended = Ended(
+        returncode=returncode, seconds=1.5, timed_out=timed_out, stdout_tail="", stderr_tail=stderr
+    )
     return conclude(
-        Ended(
-            returncode=returncode,
-            seconds=1.5,
-            timed_out=timed_out,
-            stdout_tail="",
-            stderr_tail=stderr,
-        ),
-        folder=folder,
+        EngineRun(ended=ended, folder=folder, series=list),
         inputs=EnergyPlusInputs.model_validate(more),
         engine=EnergyPlusEngine(binary=folder / "energyplus"),
         submitted=SubmittedModel(read_model("Version,25.2;", epjson=False)),
