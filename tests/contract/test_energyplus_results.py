@@ -129,12 +129,16 @@ class Pair:
 def simulated_pair(folder: Path, direct: Path, text: str, *, exact: str) -> Pair:
     """Run the validator on a model, and the engine alone on the same with `exact` requests.
 
-    The engine finds the statistics of the weather beside it; the validator gets them with the model.
+    The engine finds the statistics of the weather beside it; the validator gets them by their port.
     """
-    weather = resolve_resource(read_manifest(FOLDER).resource_ports[0].default)
+    manifest = read_manifest(FOLDER)
+    weather_port, _, statistics_port = manifest.resource_ports
+    weather = resolve_resource(weather_port.default)
+    statistics = weather_port.default.replace(".epw", ".stat")
+    ports = [weather_port, statistics_port.model_copy(update={"default": statistics})]
     model = folder / "model.idf"
     model.write_text(text)
-    envelope = write_envelope(folder, read_manifest(FOLDER), model, weather.with_suffix(".stat"))
+    envelope = write_envelope(folder, manifest.model_copy(update={"resource_ports": ports}), model)
     assert main(VALIDATOR, [envelope.as_uri()]) == 0
     output = EnergyPlusOutputEnvelope.model_validate_json((folder / "output.json").read_bytes())
     copy = direct / "model.idf"

@@ -84,13 +84,12 @@ def place_files(model: Model, files: FurtherFiles, *, folder: Path) -> list[Vali
     ]
 
 
-def place_weather(weather: Path, files: FurtherFiles, *, folder: Path) -> Path:
-    """Return the weather file, in `folder` with its statistics if those came with the model.
+def place_weather(weather: Path, statistics: Path | None, *, folder: Path) -> Path:
+    """Return the weather file, in `folder` with its statistics if there are any.
 
     Wind turbines and water mains use them. The engine looks for a file of the weather's name that
     ends in `.stat`.
     """
-    statistics = files.find_statistics()
     if statistics is None:
         return weather
     folder.mkdir()

@@ -64,7 +64,8 @@ def validate(request: Request) -> ValidationResult:
     folder.mkdir()
     beside.mkdir()
     if weather:
-        weather = place_weather(weather, further, folder=request.folder / "weather")
+        statistics = further.find_statistics() or request.files.get("weather_statistics")
+        weather = place_weather(weather, statistics, folder=request.folder / "weather")
     if refused := [*refusals(model), *place_files(model, further, folder=beside)]:
         return rejected(*notes, *refused, outputs=nothing_ran(idf_version=version))
     findings = [*notes, *warnings(model), *further.unused(), *review(model, inputs.idf_checks)]

@@ -29,6 +29,7 @@ from validibot.runs.output import validator_identity
 from validibot.submissions.models import Submission, SubmissionFile
 from validibot.workflows.models import StepFile, Validator
 from validibot.workflows.rules import validator_inputs
+from validibot.workflows.weather import WEATHER_PORTS
 
 CALLBACK_PATH = "/internal/callbacks/"
 _ANY_PORT = {"port_key": "document", "role": "document"}
@@ -135,11 +136,14 @@ def _submitted_file(
 
 
 def _resources(step_run: StepRun) -> list[dict[str, Any]]:
-    """Describe the files of the step, and the run's weather in place of the step's own."""
+    """Describe the files of the step, and the run's weather in place of the step's own.
+
+    Design days and statistics of the step's own weather are not those of another place.
+    """
     chosen = step_run.weather["files"] if step_run.weather else []
     ports = step_run.step.validator.resource_ports
     weather = [{"id": file["sha256"], **file} for file in chosen if file["port_key"] in ports]
-    replaced = {file["port_key"] for file in weather}
+    replaced = WEATHER_PORTS if weather else frozenset[str]()
     files = step_run.step.files.exclude(port_key__in=replaced)
     return [*map(_resource, files), *weather]
 

@@ -1,4 +1,4 @@
-"""The weather catalogue: EPW files, and the DDY files beside them, stored once by digest.
+"""The weather catalogue: EPW files, and the DDY and STAT files beside them, stored once by digest.
 
 A step names an entry (`Step.weather`), and a launch may name another. The run keeps the files that
 the name meant when it was started, so that loading another file under the name changes no result.
@@ -14,8 +14,13 @@ from validibot.core.storage import ObjectExists, StorageError, get_storage
 from validibot.workflows.models import WEATHER_TYPE, WeatherFile
 
 WEATHER_PORT = "weather_file"
-DESIGN_DAYS_PORT = "design_days"
-DESIGN_DAYS_TYPE = "energyplus_design_days"
+_COMPANIONS = {
+    ".ddy": ("design_days", "energyplus_design_days"),
+    ".stat": ("weather_statistics", "energyplus_weather_statistics"),
+}
+"""Port and type of the files beside an EPW file, by suffix."""
+
+WEATHER_PORTS = frozenset({WEATHER_PORT, *(port for port, _ in _COMPANIONS.values())})
 MAX_WEATHER_BYTES = 64 * 1024 * 1024
 
 
@@ -24,17 +29,17 @@ class WeatherInvalid(Exception):
 
 
 def load_weather(epw: Path) -> tuple[WeatherFile, bool]:
-    """Store an EPW file, with the DDY of the same name beside it; return its entry and if it is new.
+    """Store an EPW file with the DDY and STAT of its name beside it; return its entry and if it is new.
 
     Raises WeatherInvalid and StorageError.
     """
     content = _read(epw)
     location = _location(epw, content)
     files = [_kept(epw, content, WEATHER_PORT, WEATHER_TYPE)]
-    for ddy in (epw.with_suffix(suffix) for suffix in (".ddy", ".DDY")):
-        if ddy.is_file():
-            files.append(_kept(ddy, _read(ddy), DESIGN_DAYS_PORT, DESIGN_DAYS_TYPE))
-            break
+    for suffix, (port_key, kind) in _COMPANIONS.items():
+        beside = (epw.with_suffix(each) for each in (suffix, suffix.upper()))
+        if found := next((path for path in beside if path.is_file()), None):
+            files.append(_kept(found, _read(found), port_key, kind))
     return WeatherFile.objects.update_or_create(
         name=epw.stem, defaults={"location": location, "files": files}
     )

@@ -80,7 +80,7 @@ class WeatherFile(models.Model):
     """A catalogue entry of weather, for validators that have a port of type `WEATHER_TYPE`.
 
     `name` is the stem of its EPW file, `location` the place that the file names. `files` lists the EPW
-    and, if there is one, the DDY as [{port_key, type, name, uri, storage_version, size_bytes,
+    and, if there are any, the DDY and STAT as [{port_key, type, name, uri, storage_version, size_bytes,
     sha256}]; they are stored once by digest (see `validibot.workflows.weather`).
     """
 

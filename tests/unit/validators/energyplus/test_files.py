@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from validibot_shared.validations.envelopes import ValidationMessage
 
-from validators.energyplus.files import FurtherFiles, place_files
+from validators.energyplus.files import FurtherFiles, place_files, place_weather
 from validators.energyplus.model import read_model
 
 
@@ -88,3 +88,15 @@ def test_files_of_epjson_are_checked(tmp_path: Path) -> None:
     )
 
     assert [message.code for message in found] == ["ENERGYPLUS_PATH_REFUSED"]
+
+
+def test_statistics_get_name_of_weather(tmp_path: Path) -> None:
+    weather, statistics = tmp_path / "Golden.epw", tmp_path / "other.stat"
+    weather.write_text("LOCATION")
+    statistics.write_text("Statistics")
+
+    placed_weather = place_weather(weather, statistics, folder=tmp_path / "weather")
+
+    assert placed_weather.read_text() == "LOCATION"
+    assert placed_weather.with_suffix(".stat").read_text() == "Statistics"
+    assert place_weather(weather, None, folder=tmp_path / "none") == weather

@@ -41,6 +41,7 @@ class TestSync:
             ("primary_model", "input_files"),
             ("weather_file", "resource_files"),
             ("design_days", "resource_files"),
+            ("weather_statistics", "resource_files"),
         ]
 
     def test_second_sync_changes_nothing(self, folder: Path) -> None:

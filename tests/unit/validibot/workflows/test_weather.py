@@ -35,11 +35,12 @@ def _data_root(settings: Settings, tmp_path: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two EPW files, one of them with its design days."""
+    """Two EPW files, one of them with its design days and statistics."""
     made = tmp_path / "weather"
     made.mkdir()
     (made / "USA_CO_Golden.epw").write_text(EPW.format("Golden   Nr"))
     (made / "USA_CO_Golden.ddy").write_text("SizingPeriod:DesignDay,winter;")
+    (made / "USA_CO_Golden.STAT").write_text("Statistics for USA_CO_Golden")
     (made / "USA_FL_Tampa.epw").write_text(EPW.format("Tampa"))
     return made
 
@@ -58,6 +59,7 @@ def step() -> Step:
         for key, kind in (
             ("weather_file", WEATHER_TYPE),
             ("design_days", "energyplus_design_days"),
+            ("weather_statistics", "energyplus_weather_statistics"),
         )
     ]
     role = {"port_key": "document", "role": "document", "channel": "input_files"}
@@ -65,6 +67,7 @@ def step() -> Step:
     step.validator.ports = [role, *ports]
     step.validator.save()
     StepFileFactory.create(step=step, port_key="weather_file", name="own.epw")
+    StepFileFactory.create(step=step, port_key="weather_statistics", name="own.stat")
     return step
 
 
@@ -89,11 +92,12 @@ def resources(run: Run) -> dict[str, str]:
     return {item["port_key"]: item["name"] for item in json.loads(content)["resource_files"]}
 
 
-def test_command_loads_files_once_with_their_design_days(catalogue: Path) -> None:
+def test_command_loads_files_once_with_those_beside_them(catalogue: Path) -> None:
     golden, tampa = WeatherFile.objects.all()
 
     assert (golden.name, golden.location) == ("USA_CO_Golden", "Golden Nr, CO, USA")
-    assert [file["name"] for file in golden.files] == ["USA_CO_Golden.epw", "USA_CO_Golden.ddy"]
+    names = ["USA_CO_Golden.epw", "USA_CO_Golden.ddy", "USA_CO_Golden.STAT"]
+    assert [file["name"] for file in golden.files] == names
     assert len(tampa.files) == 1
     content = (catalogue / "USA_CO_Golden.epw").read_bytes()
     epw = golden.files[0]
@@ -151,12 +155,16 @@ def test_step_with_unknown_weather_is_refused(step: Step) -> None:
 @pytest.mark.parametrize(
     ("own", "asked", "used"),
     [
-        ("", "", {"weather_file": "own.epw"}),
+        ("", "", {"weather_file": "own.epw", "weather_statistics": "own.stat"}),
         ("USA_FL_Tampa", "", {"weather_file": "USA_FL_Tampa.epw"}),
         (
             "USA_FL_Tampa",
             "usa_co_golden",
-            {"weather_file": "USA_CO_Golden.epw", "design_days": "USA_CO_Golden.ddy"},
+            {
+                "weather_file": "USA_CO_Golden.epw",
+                "design_days": "USA_CO_Golden.ddy",
+                "weather_statistics": "USA_CO_Golden.STAT",
+            },
         ),
     ],
 )

@@ -10,12 +10,14 @@ from validibot.core.storage import StorageError
 from validibot.workflows.models import WeatherFile
 from validibot.workflows.weather import WeatherInvalid, load_weather
 
+_COMPANIONS = {"design_days": "design days", "weather_statistics": "statistics"}
+
 
 class Command(BaseCommand):
     """`manage.py load_weather`."""
 
     help = (
-        "Load EPW files, each with the DDY of the same name beside it, into the weather catalogue;"
+        "Load EPW files, each with the DDY and STAT of its name beside it, into the weather catalogue;"
         " without files, list the catalogue."
     )
 
@@ -26,9 +28,10 @@ class Command(BaseCommand):
         try:
             for path in _files(options["file"]):
                 entry, is_new = load_weather(path)
-                with_ddy = " with design days" if len(entry.files) > 1 else ""
+                beside = " and ".join(_COMPANIONS[file["port_key"]] for file in entry.files[1:])
+                with_files = f" with {beside}" if beside else ""
                 done = "Loaded" if is_new else "Updated"
-                self.stdout.write(f"{done} {entry.name} ({entry.location}){with_ddy}.")
+                self.stdout.write(f"{done} {entry.name} ({entry.location}){with_files}.")
         except (WeatherInvalid, StorageError) as error:
             raise CommandError(str(error)) from None
         if not options["file"]:
