@@ -147,6 +147,7 @@ API: dict[str, Methods] = {
     f"{_WORKFLOW}versions/<version:version>/": {"GET": "workflow.view"},
     f"{_WORKFLOW}versions/<version:version>/export/<slug:kind>/": {"GET": EDIT},
     f"{_WORKFLOW}versions/<version:version>/runs/": {"POST": LAUNCH},
+    f"{_API}weather/": {"GET": "workflow.view"},
     f"{_API}runs/": {"GET": "run.view_own"},
     f"{_API}runs/<uuid:run>/": {"GET": RUN},
     f"{_API}runs/<uuid:run>/events/": {"GET": RUN},

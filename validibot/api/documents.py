@@ -15,7 +15,7 @@ from django.http import HttpResponse
 from pydantic import BaseModel, Field, JsonValue
 
 from validibot.accounts.models import Organisation, User
-from validibot.workflows.models import Assertion, Step, Validator, Workflow
+from validibot.workflows.models import Assertion, Step, Validator, WeatherFile, Workflow
 
 
 class UserDocument(BaseModel):
@@ -171,6 +171,35 @@ class WorkflowDocument(WorkflowSummary):
         return super().of(workflow, success_message=workflow.success_message, steps=steps, **more)
 
 
+class WeatherFileDocument(BaseModel):
+    """A file of weather, in a form that can be compared with one's own copy."""
+
+    name: str
+    port_key: str = Field(description="The validator's port that takes it.")
+    size_bytes: int
+    sha256: str
+
+
+class WeatherDocument(BaseModel):
+    """Weather of the catalogue; a launch names it as `weather`."""
+
+    name: str
+    location: str = Field(description="City, region and country, as the file names them.")
+    files: list[WeatherFileDocument] = Field(
+        description="The EPW file, and those of design days and statistics, if it was loaded with them."
+    )
+    updated_at: dt.datetime
+
+    @classmethod
+    def of(cls, weather: WeatherFile) -> Self:
+        return cls(
+            name=weather.name,
+            location=weather.location,
+            files=[WeatherFileDocument.model_validate(file) for file in weather.files],
+            updated_at=weather.updated_at,
+        )
+
+
 class ListPage[T: BaseModel](BaseModel):
     """A page of a list; `next` and `previous` are paths on this server."""
 
@@ -185,6 +214,10 @@ class OrganisationPage(ListPage[OrganisationDocument]):
 
 class WorkflowPage(ListPage[WorkflowSummary]):
     """A page of workflows."""
+
+
+class WeatherPage(ListPage[WeatherDocument]):
+    """A page of the weather catalogue."""
 
 
 def respond(

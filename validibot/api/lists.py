@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from pydantic import BaseModel
@@ -20,7 +20,7 @@ from validibot.api.documents import ListPage, respond
 from validibot.core.problems import ApiError
 from validibot.runs.models import Finding, Run
 from validibot.runs.states import RunStatus
-from validibot.workflows.models import Severity, Workflow
+from validibot.workflows.models import Severity, WeatherFile, Workflow
 
 
 class PathCursorPagination(CursorPagination):
@@ -133,6 +133,16 @@ def filter_workflows(
     """Return the workflows that the query parameters select. Raises ApiError."""
     project = _slug(parameters, "project")
     return workflows.filter(project__slug=project) if project else workflows
+
+
+def filter_weather(
+    weather: QuerySet[WeatherFile], parameters: Mapping[str, str]
+) -> QuerySet[WeatherFile]:
+    """Return the entries whose name or location has the `text` of the query. Raises ApiError."""
+    text = parameters.get("text", "")
+    if "\x00" in text:
+        raise invalid("text", text, "text without NUL")
+    return weather.filter(Q(name__icontains=text) | Q(location__icontains=text))
 
 
 def _slug(parameters: Mapping[str, str], name: str) -> str:

@@ -35,6 +35,7 @@ RUN_FILTERS = [
     OpenApiParameter("after", dt.date, description="Created on this day or later (UTC)."),
     OpenApiParameter("before", dt.date, description="Created before this day (UTC)."),
 ]
+WEATHER_TEXT = OpenApiParameter("text", str, description="Text in the name or the location.")
 FINDING_FILTERS = [
     OpenApiParameter("severity", str, enum=list(Severity.values)),
     OpenApiParameter("step", {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}),

@@ -32,6 +32,7 @@ _organisation: list[URLPattern | URLResolver] = [
     path("", views.OrganisationView.as_view()),
     path("workflows/", workflows.WorkflowsView.as_view()),
     path("workflows/<ident:workflow>/", include(_workflow)),
+    path("weather/", views.WeatherView.as_view()),
     path("runs/", views.RunsView.as_view()),
     path("runs/<uuid:run>/", include(_run)),
 ]

@@ -18,6 +18,7 @@ from validibot.api.lists import (
     choice,
     filter_findings,
     filter_runs,
+    filter_weather,
 )
 from validibot.core.downloads import attachment, streamed, whole
 from validibot.core.problems import ApiError
@@ -27,6 +28,7 @@ from validibot.runs.exports import FORMATS
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run, RunEvidence
 from validibot.submissions import content
+from validibot.workflows.models import WeatherFile
 from validibot.workflows.versions import newest
 
 
@@ -60,6 +62,21 @@ class OrganisationView(APIView):
     def get(self, request: Request, org: str) -> HttpResponse:
         organisation = scope_in(request, org).organisation
         return documents.respond(documents.OrganisationDocument.of(organisation))
+
+
+class WeatherView(APIView):
+    """The weather that the organisation's runs may name, by name."""
+
+    @extend_schema(
+        operation_id="list_weather",
+        parameters=[schema.WEATHER_TEXT, *schema.PAGE],
+        responses=schema.answers(documents.WeatherPage),
+    )
+    def get(self, request: Request, org: str) -> HttpResponse:
+        scope_in(request, org, "workflow.view")
+        weather = filter_weather(WeatherFile.objects.all(), request.query_params)
+        pages = PathCursorPagination(weather, "name", "pk")
+        return pages.answer(request, documents.WeatherDocument.of, documents.WeatherPage)
 
 
 class WorkflowRunsView(APIView):

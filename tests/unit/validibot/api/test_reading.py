@@ -8,7 +8,7 @@ from django.db import OperationalError
 
 from tests.unit.validibot.api.conftest import Api
 from validibot.accounts.models import Organisation
-from validibot.workflows.models import Workflow
+from validibot.workflows.models import WeatherFile, Workflow
 
 
 def test_me_returns_the_user_of_the_key(alice: Api) -> None:
@@ -155,3 +155,27 @@ def test_invalid_filter_is_refused_by_name(alice: Api, people: Workflow, query: 
 
     assert answer.status_code == 400
     assert query.partition("=")[0] in answer.json()["detail"]
+
+
+def test_weather_lists_names_places_and_digests(alice: Api, acme: Organisation) -> None:
+    file = {"port_key": "weather_file", "name": "a.epw", "size_bytes": 3, "sha256": "0" * 64}
+    stored = file | {"uri": "gs://secret/a.epw", "storage_version": "1", "type": "x"}
+    for name, place in (("USA_CO_Golden", "Golden, CO, USA"), ("NOR_Oslo", "Oslo, NOR")):
+        WeatherFile.objects.create(name=name, location=place, files=[stored])
+
+    first = alice.get("orgs/acme/weather/?page_size=1").json()
+    found = alice.get("orgs/acme/weather/?text=golden, co").json()
+
+    assert ([entry["name"] for entry in first["results"]], bool(first["next"])) == (
+        ["NOR_Oslo"],
+        True,
+    )
+    (golden,) = found["results"]
+    assert golden.pop("updated_at")
+    assert golden == {"name": "USA_CO_Golden", "location": "Golden, CO, USA", "files": [file]}
+
+
+def test_weather_text_with_nul_is_refused_by_name(alice: Api, acme: Organisation) -> None:
+    answer = alice.get("orgs/acme/weather/?text=%00")
+
+    assert (answer.status_code, "text" in answer.json()["detail"]) == (400, True)
