@@ -74,32 +74,16 @@ def validate(request: Request) -> ValidationResult:
     findings += prepare(model, inputs)
     if inputs.run_simulation:
         findings += add_design_days(model, request.files.get("design_days"))
-    working_copy = beside / model.file_name
-    working_copy.write_bytes(model.dump())
+    copy = beside / model.file_name
+    copy.write_bytes(model.dump())
     with SeriesWriter(
         folder,
         folder=request.folder / "series",
         timeout=request.seconds_left(),
         memory_mb=request.memory_mb,
     ) as series:
-        ended = engine.simulate(
-            working_copy,
-            weather=weather,
-            folder=folder,
-            timeout=request.seconds_left(),
-            memory_mb=request.memory_mb,
-            expand=expands,
-        )
-        series.begin()
-        for artifact in finished(folder):
-            request.upload(artifact)
-        return conclude(
-            EngineRun(ended=ended, folder=folder, series=series.result),
-            inputs=inputs,
-            engine=engine,
-            submitted=submitted,
-            review=findings,
-        )
+        run = _simulate(request, engine, copy, weather=weather, expand=expands, series=series)
+        return conclude(run, inputs=inputs, engine=engine, submitted=submitted, review=findings)
 
 
 def _wrong_option(inputs: EnergyPlusInputs) -> str | None:
@@ -146,6 +130,31 @@ def _read(
         add_submitted_lines(model, text)
         return model, notes
     return read_model(text, epjson=epjson), notes
+
+
+def _simulate(
+    request: Request,
+    engine: EnergyPlusEngine,
+    model: Path,
+    *,
+    weather: Path | None,
+    expand: bool,
+    series: SeriesWriter,
+) -> EngineRun:
+    """Run the engine; then begin to write its time series and to store its other files."""
+    folder = request.folder / "run"
+    ended = engine.simulate(
+        model,
+        weather=weather,
+        folder=folder,
+        timeout=request.seconds_left(),
+        memory_mb=request.memory_mb,
+        expand=expand,
+    )
+    series.begin()
+    for artifact in finished(folder):
+        request.upload(artifact)
+    return EngineRun(ended=ended, folder=folder, series=series.result)
 
 
 def _unreadable(problem: ModelUnreadable) -> ValidationMessage:

@@ -9,6 +9,7 @@ Orphaned files are those without a row, so those of another database look like o
 """
 
 import datetime as dt
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
 from validibot.core.models import CacheEntry, Deployment, FailureCount, PendingMail
-from validibot.core.storage import ObjectExists, StorageError, get_storage
+from validibot.core.storage import ObjectExists, ObjectNotFound, StorageError, get_storage
 from validibot.dispatch import TryLater
 from validibot.runs.deletion import delete_files, delete_runs
 from validibot.runs.models import Artifact, Attempt, CallbackReceipt, IdempotencyKey, Run, RunEvent
@@ -35,6 +36,7 @@ from validibot.webhooks.delivery import purge_deliveries
 BATCH = 1000
 # A pass ends after so many batches of one kind; the next pass goes on.
 MAX_BATCHES = 100
+MAX_ENVELOPE = 4 << 20
 # The object below DATA_ROOT that names the database its files belong to.
 MARKER = "database-id"
 _ENDED = sorted(terminal(RUN))
@@ -125,11 +127,28 @@ def _inputs(before: dt.datetime) -> int:
     attempts = Attempt.objects.filter(
         step_run__run__status__in=_ENDED, step_run__run__ended_at__lt=before
     ).exclude(input_uri="")
-    found = list(attempts.values_list("pk", "bundle_uri")[:BATCH])
-    for _, bundle_uri in found:
-        delete_files(f"{bundle_uri}/input.json", f"{bundle_uri}/inputs/")
-    Attempt.objects.filter(pk__in=[pk for pk, _ in found]).update(input_uri="")
+    found = list(attempts.values_list("pk", "bundle_uri", "input_uri")[:BATCH])
+    for _, bundle_uri, input_uri in found:
+        delete_files(
+            *_copies_beside_envelope(bundle_uri, input_uri),
+            f"{bundle_uri}/input.json",
+            f"{bundle_uri}/inputs/",
+        )
+    Attempt.objects.filter(pk__in=[pk for pk, *_ in found]).update(input_uri="")
     return len(found)
+
+
+def _copies_beside_envelope(bundle_uri: str, input_uri: str) -> list[str]:
+    """Return the submitted file that an envelope names in the attempt's folder itself.
+
+    Earlier versions stored it there, and not below `inputs/`. Raises StorageError.
+    """
+    try:
+        envelope = json.loads(get_storage(input_uri).read(input_uri, limit=MAX_ENVELOPE))
+        uris = [str(item["uri"]) for item in envelope["input_files"]]
+    except (ObjectNotFound, ValueError, KeyError, TypeError):
+        return []
+    return [uri for uri in uris if uri.rpartition("/")[0] == bundle_uri]
 
 
 def _submissions(before: dt.datetime) -> int:

@@ -1,6 +1,7 @@
 """`manage.py purge`: retention per kind."""
 
 import datetime as dt
+import json
 import os
 from io import StringIO
 from pathlib import Path
@@ -237,8 +238,11 @@ def test_inputs_of_an_old_attempt_are_removed_and_outputs_stay(
         bundle_uri=folder, input_uri=f"{folder}/input.json"
     )
     storage = get_storage(folder)
-    for name in ("input.json", "inputs/weather/a.epw", "outputs/a.csv", "output.json"):
+    for name in ("primary_model.idf", "inputs/weather/a.epw", "outputs/a.csv", "output.json"):
         storage.create(f"{folder}/{name}", b"1", mime_type="text/plain")
+    named = [{"uri": f"{folder}/primary_model.idf"}, {"uri": f"{folder}/outputs/a.csv"}]
+    envelope = json.dumps({"input_files": named}).encode()
+    storage.create(f"{folder}/input.json", envelope, mime_type="text/plain")
 
     with monkeypatch.context() as patched:
         patched.setattr(FileStorage, "delete", Mock(side_effect=StorageError("out of reach")))
