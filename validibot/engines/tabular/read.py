@@ -9,14 +9,16 @@ a byte order mark.
 
 import codecs
 import csv
+import re
 import zipfile
+import zlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import charset_normalizer
 import duckdb
@@ -38,6 +40,15 @@ _OTHER_ENCODINGS = [
     *("cp1251", "cp1253", "cp1255", "cp1256", "cp932", "gb18030", "big5", "cp949"),
     *("utf_16_le", "utf_16_be"),
 ]
+# References in the last columns, rows of seven digits, and what is beyond. The last cell of a sheet is
+# XFD1048576 (limits of Excel), and a reader takes memory or time for all cells up to the furthest.
+_FAR_CELL = re.compile(
+    rb"""<(?:\w+:)?c\s(?:[^<>]*\s)?r\s*=\s*["']((?:[A-Z]{4,}|[X-Z][A-Z]{2}|(?=[A-Z]*[0-9]{7}))[A-Z]*)"""
+    rb"""([0-9]*)["']""",
+    re.IGNORECASE,
+)
+_LAST_COLUMN, _LAST_ROW = "XFD", 1_048_576
+_OVERLAP = 1024  # bytes of an element that may lie in two chunks
 _DELIMITERS = ",;\t|"
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -248,6 +259,37 @@ def _check_archive(source: Path) -> None:
         raise refuse(message, "document.too_large")
     if "[Content_Types].xml" not in names:
         raise refuse("The file is an archive but no workbook (XLSX).", "table.workbook")
+    _check_references(source)
+
+
+def _check_references(source: Path) -> None:
+    """Refuse a workbook with a cell that no sheet has. Raises BadDocument."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as part:
+                    if cell := impossible_cell(part):
+                        message = (
+                            f"{name[:100]} has a cell {cell[:40]}, and the last cell of a sheet is"
+                            f" {_LAST_COLUMN}{_LAST_ROW}. Correct its reference, or save the sheet as"
+                            " CSV."
+                        )
+                        raise refuse(message, "table.workbook")
+    except (zipfile.BadZipFile, zlib.error, ValueError, OSError, RuntimeError) as error:
+        # Encrypted members are a RuntimeError.
+        raise refuse(f"The workbook is damaged: {error}.", "table.workbook") from None
+
+
+def impossible_cell(part: IO[bytes]) -> str | None:
+    tail = b""
+    while chunk := part.read(1 << 20):
+        for found in _FAR_CELL.finditer(tail + chunk):
+            column, row = found[1].decode().upper(), found[2].lstrip(b"0")
+            too_far = (len(column), column) > (len(_LAST_COLUMN), _LAST_COLUMN)
+            if too_far or len(row) > 7 or int(row or b"0") > _LAST_ROW:
+                return column + found[2].decode()
+        tail = chunk[-_OVERLAP:]
+    return None
 
 
 def _cell(value: Any) -> str:

@@ -11,7 +11,7 @@ from validibot.engines import BadDocument
 from validibot.engines.tabular import read
 from validibot.engines.tabular.config import TabularConfig
 from validibot.engines.tabular.load import load_table, open_database
-from validibot.engines.tabular.read import TableFacts
+from validibot.engines.tabular.read import TableFacts, impossible_cell
 
 CONTENT_TYPES = (
     '<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
@@ -32,7 +32,7 @@ WORKBOOK = (
 )
 
 
-def workbook(rows: list[list[str | float]], *, padding: int = 0) -> bytes:
+def workbook(rows: list[list[str | float]], *, padding: int = 0, first_cell: str = "A1") -> bytes:
     """Return a small XLSX file; `padding` bytes of zeros are added, packed."""
     cells = ""
     for number, row in enumerate(rows, start=1):
@@ -45,7 +45,7 @@ def workbook(rows: list[list[str | float]], *, padding: int = 0) -> bytes:
     sheet = (
         '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
         f"{cells}</sheetData></worksheet>"
-    )
+    ).replace('"A1"', f'"{first_cell}"')
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("[Content_Types].xml", CONTENT_TYPES)
@@ -204,6 +204,21 @@ def test_hostile_file_ends_with_a_clear_finding(
 
     assert caught.value.problem.code == code
     assert message in caught.value.problem.message
+
+
+@pytest.mark.parametrize("cell", ["XFE1", "A1048577", "ZZZZZZZ1", "A4294967295", "AAAA00001"])
+def test_cell_beyond_the_last_one_is_refused(tmp_path: Path, cell: str) -> None:
+    content = workbook([["id"], [1.0]], first_cell=cell)
+
+    with pytest.raises(BadDocument, match=f"sheet1.xml has a cell {cell}, and the last"):
+        load(tmp_path, content, "a.xlsx")
+
+
+@pytest.mark.parametrize("cell", ["XFD1", "A1048576", "A0000001"])
+def test_last_cells_are_no_impossible_ones(cell: str) -> None:
+    sheet = io.BytesIO(f'<row r="9999999"><c t="s" r="{cell}"><v>1</v></c></row>'.encode())
+
+    assert impossible_cell(sheet) is None
 
 
 def test_wrong_encoding_names_byte_and_line(tmp_path: Path) -> None:
