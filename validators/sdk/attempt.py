@@ -1,12 +1,14 @@
 """Attempt of a container step: reads its envelope and files, stores its artifacts and output."""
 
+import hashlib
 import json
 import logging
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import Executor, Future
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 from validibot_shared.canonicalization import sha256_hex_for_model
@@ -25,10 +27,12 @@ from validibot_shared.validations.envelopes import (
 
 from validators.sdk.manifest import FURTHER_FILES_PORT
 from validators.sdk.storage import (
+    ObjectExists,
     ObjectNotFound,
     Storage,
     StorageError,
     StorageOptions,
+    StoredObject,
     open_storage,
 )
 from validators.sdk.validation import ArtifactFile, ContainerValidator, Failure, ValidationResult
@@ -204,21 +208,40 @@ class ExecutionAttempt[Envelope: ValidationInputEnvelope]:
         return stored, lost
 
     def _store(self, artifact: ArtifactFile) -> ValidationArtifact:
-        uri = f"{self._outputs_uri}/{artifact.path.name}"
         with artifact.path.open("rb") as file:
-            stored = self.storage.create(uri, file, mime_type=artifact.mime_type)
+            stored = self._create(artifact.path.name, file, mime_type=artifact.mime_type)
         return ValidationArtifact(
             name=artifact.path.name,
             type=artifact.type,
             mime_type=artifact.mime_type,
-            uri=uri,
+            uri=stored.uri,
             size_bytes=stored.size_bytes,
             sha256=stored.sha256,
             storage_version=stored.version,
         )
 
+    def _create(self, name: str, source: BinaryIO, *, mime_type: str) -> StoredObject:
+        """Store an output, beside that of an execution of this attempt that did not end.
+
+        An object is never written over: an equal one counts as stored, and where another one is, the
+        output goes into a folder that is named by its digest. Raises StorageError.
+        """
+        uri = f"{self._outputs_uri}/{name}"
+        try:
+            return self.storage.create(uri, source, mime_type=mime_type)
+        except ObjectExists:
+            source.seek(0)
+            digest = _sha256(iter(lambda: source.read(1 << 20), b""))
+            size = source.tell()
+            source.seek(0)
+        other = f"{self._outputs_uri}/{digest[:16]}/{name}"
+        for place in (uri, other):
+            version = self.storage.current(place)
+            if version and _sha256(self.storage.stream(place, version=version)) == digest:
+                return StoredObject(place, version, size, digest)
+        return self.storage.create(other, source, mime_type=mime_type)
+
     def _store_manifest(self, artifacts: list[ValidationArtifact]) -> RawOutputs | None:
-        uri = f"{self._outputs_uri}/manifest.json"
         manifest = {
             "format": "directory",
             "base_uri": f"{self._outputs_uri}/",
@@ -227,13 +250,19 @@ class ExecutionAttempt[Envelope: ValidationInputEnvelope]:
             "total_bytes": sum(file.size_bytes for file in artifacts),
         }
         try:
-            self.storage.create(
-                uri, json.dumps(manifest, indent=2).encode(), mime_type="application/json"
-            )
+            content = BytesIO(json.dumps(manifest, indent=2).encode())
+            stored = self._create("manifest.json", content, mime_type="application/json")
         except StorageError as error:
             log.warning("the manifest was not stored: %s", error)
             return None
-        return RawOutputs(format="directory", manifest_uri=uri)
+        return RawOutputs(format="directory", manifest_uri=stored.uri)
+
+
+def _sha256(chunks: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _require_one_each(kind: str, keys: list[str]) -> None:

@@ -215,9 +215,27 @@ def test_redirected_output_is_refused(envelope: Path, monkeypatch: pytest.Monkey
     assert code_of(output) == "OUTPUT_REDIRECTED"
 
 
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [("{}", "report.txt"), ("of an execution that was killed", "44136fa355b3678a/report.txt")],
+)
+def test_artifact_of_killed_execution_is_kept(envelope: Path, content: str, place: str) -> None:
+    outputs = envelope.parent / "outputs"
+    outputs.mkdir()
+    for name in ("report.txt", "manifest.json"):
+        (outputs / name).write_text(content)
+
+    _, output = run(envelope, passes)
+
+    (artifact,) = output.artifacts
+    assert (output.messages, artifact.uri) == ([], (outputs / place).as_uri())
+    assert (outputs / place).read_text() == "{}"
+    assert (outputs / "report.txt").read_text() == content
+    assert output.raw_outputs
+
+
 def test_unstored_artifact_becomes_warning(envelope: Path) -> None:
-    (envelope.parent / "outputs").mkdir()
-    (envelope.parent / "outputs/report.txt").write_text("of an earlier execution")
+    (envelope.parent / "outputs").write_text("no folder")
 
     _, output = run(envelope, passes)
 
