@@ -113,6 +113,7 @@ PAGES: dict[str, Methods] = {
     f"{_EDITOR}validators/": {"GET": EDIT},
     f"{_EDITOR}validators/<int:validator>/": {"GET": EDIT, "POST": EDIT},
     f"{_EDITOR}validators/<int:validator>/try/": {"POST": EDIT},
+    f"{_EDITOR}validators/<int:validator>/infer/": {"POST": EDIT},
     f"{_EDITOR}versions/": {"GET": EDIT},
     f"{_EDITOR}versions/compare/": {"GET": EDIT},
     f"{_EDITOR}versions/<version:version>/": {"GET": "workflow.view", "POST": LAUNCH},

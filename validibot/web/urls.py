@@ -35,6 +35,7 @@ _workflow = [
     path("validators/", steps.add_step, name="add-step"),
     path("validators/<int:validator>/", steps.new_step, name="new-step"),
     path("validators/<int:validator>/try/", trial.try_step, name="try-step"),
+    path("validators/<int:validator>/infer/", steps.infer_settings, name="infer-settings"),
     path("versions/", versions.versions, name="versions"),
     path("versions/compare/", versions.compare_versions, name="compare-versions"),
     path("versions/<version:version>/", workflows.workflow, name="launch-version"),

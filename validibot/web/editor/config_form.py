@@ -38,7 +38,7 @@ class ConfigForm:
         files: Any = None,
     ) -> None:
         self.validator = validator
-        self._stored = config
+        self.stored = config
         self._settings = settings_of(validator)
         plain = [each for each in self._settings if each.kind not in _TABLES]
         self.fields = _fields_form(plain, config, data, files)
@@ -80,7 +80,7 @@ class ConfigForm:
         return config
 
     def _put(self, config: dict[str, Any], setting: Setting, value: Any) -> None:
-        stored = _get(self._stored, setting.path)
+        stored = _get(self.stored, setting.path)
         is_default = value is ABSENT or value == setting.default or value in ({}, [])
         if stored is ABSENT and is_default and not setting.is_required:
             return

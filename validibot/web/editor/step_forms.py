@@ -207,6 +207,11 @@ class StepForm:
         data["token"] = token
         self.texts.data = data
 
+    def use_settings(self, settings: Mapping[str, Any]) -> None:
+        """Show settings in place of those that were sent; others stay, and nothing is saved."""
+        kept = self.config.config() if self.config.is_valid() else self.config.stored
+        self.config = ConfigForm(self.validator, {**kept, **settings})
+
     def draft_step(self, workflow: Workflow, order: int) -> Step:
         """Return the unsaved step that the valid form describes."""
         texts = self.texts.cleaned_data

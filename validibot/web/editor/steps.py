@@ -11,14 +11,18 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from validibot.accounts.scope import Scope
+from validibot.engines import BadDocument, EngineBusy
+from validibot.engines.tabular import infer_schema
 from validibot.web.editor.access import editor, editor_page, report_saved
 from validibot.web.editor.step_forms import StepForm
+from validibot.web.editor.trial import chosen_document, edited_step
 from validibot.workflows import editing
 from validibot.workflows.models import Step, Validator, Workflow
 from validibot.workflows.scope import names_in_scope
 from validibot.workflows.versions import newest
 
 MAX_STEPS = 100
+TABULAR = "tabular"
 # Orders above all that a step can have, for the moment in which steps change places.
 _ASIDE = 1_000_000
 
@@ -70,6 +74,29 @@ def step(request: HttpRequest, scope: Scope, workflow: Workflow, order: int) -> 
             report_saved(request, workflow, newest(workflow))
             return redirect("step", scope.organisation.slug, workflow.slug, order)
     return _show(request, scope, workflow, form, order=order)
+
+
+@editor
+@require_POST
+def infer_settings(
+    request: HttpRequest, scope: Scope, workflow: Workflow, validator: int
+) -> HttpResponseBase:
+    """Show the form with settings that the chosen sample satisfies; nothing is saved."""
+    chosen = get_object_or_404(Validator, pk=validator, is_active=True, engine=TABULAR)
+    found = edited_step(request, workflow, chosen)
+    form = _form(request, workflow, chosen, found)
+    try:
+        document = chosen_document(request, workflow)
+        form.use_settings(infer_schema(document.content, document.filename))
+    except EngineBusy:
+        messages.error(request, _("The server is busy. Try again in a moment."))
+    except (BadDocument, ValueError) as error:
+        messages.error(request, str(error))
+    else:
+        text = _("The settings are those that %(name)s satisfies. Check them, then save the step.")
+        messages.success(request, text % {"name": document.filename})
+    order = found.order if found else None
+    return _show(request, scope, workflow, form, order=order, status=200)
 
 
 @editor
@@ -164,9 +191,14 @@ def _form(
 
 
 def _show(
-    request: HttpRequest, scope: Scope, workflow: Workflow, form: StepForm, *, order: int | None
+    request: HttpRequest,
+    scope: Scope,
+    workflow: Workflow,
+    form: StepForm,
+    *,
+    order: int | None,
+    status: int | None = None,
 ) -> HttpResponse:
-    is_sent = request.method == "POST"
     named = form.step or Step(workflow=workflow, validator=form.validator)
     return editor_page(
         request,
@@ -178,7 +210,8 @@ def _show(
         order=order,
         samples=workflow.samples.defer("content"),
         names=names_in_scope(named),
-        status=400 if is_sent else 200,
+        infers=form.validator.engine == TABULAR,
+        status=status or (400 if request.method == "POST" else 200),
     )
 
 

@@ -50,9 +50,8 @@ def try_step(
 ) -> HttpResponseBase:
     """Try the step as the form describes it, saved or not; answer with a part of its page."""
     chosen = get_object_or_404(Validator, pk=validator, is_active=True)
-    sent = request.POST.get("order", "")
-    order = int(sent) if sent.isdecimal() and len(sent) < 6 else workflow.steps.count() + 1
-    found = workflow.steps.filter(order=order, validator=chosen).first()
+    found = edited_step(request, workflow, chosen)
+    order = found.order if found else workflow.steps.count() + 1
     form = StepForm(chosen, found, token=token_of(workflow), data=request.POST, files=request.FILES)
     trial = _trial(request, workflow, form, order)
     if not request.headers.get("HX-Request"):
@@ -73,7 +72,7 @@ def _trial(request: HttpRequest, workflow: Workflow, form: StepForm, order: int)
             error=f"{_('The form has errors, so the step cannot be tried:')} {_first(form)}"
         )
     try:
-        document = _document(request, workflow)
+        document = chosen_document(request, workflow)
     except ValueError as error:
         return Trial(error=str(error))
     step = form.draft_step(workflow, order)
@@ -118,7 +117,14 @@ def _facts(document: Document) -> dict[str, Any]:
     }
 
 
-def _document(request: HttpRequest, workflow: Workflow) -> Document:
+def edited_step(request: HttpRequest, workflow: Workflow, validator: Validator) -> Step | None:
+    """Return the step whose page sent the request; None for a new one."""
+    sent = request.POST.get("order", "")
+    order = int(sent) if sent.isdecimal() and len(sent) < 6 else 0
+    return workflow.steps.filter(order=order, validator=validator).first()
+
+
+def chosen_document(request: HttpRequest, workflow: Workflow) -> Document:
     """Return the file or the sample that was chosen. Raises ValueError."""
     file = request.FILES.get("trial-file")
     if file:

@@ -77,11 +77,16 @@ def base(org: str, workflow: Workflow) -> str:
     return f"{org}/workflows/{workflow.slug}"
 
 
+def shown(form: StepForm) -> dict[str, Any]:
+    """Return what a browser sends for all parts of a step's form."""
+    parts = [form.texts, form.config.fields, form.files, form.assertions]
+    sent: dict[str, Any] = {}
+    for part in [*parts, *(table for _setting, table in form.config.tables)]:
+        sent |= fields_of(part)
+    return sent
+
+
 def step_form(step: Step, **changes: Any) -> dict[str, Any]:
     """Return what a browser sends for the page of a step."""
     form = StepForm(step.validator, step, token=editing.token_of(newest(step.workflow)))
-    parts = [form.texts, form.config.fields, form.files, form.assertions]
-    sent: dict[str, Any] = {"order": step.order}
-    for part in [*parts, *(table for _setting, table in form.config.tables)]:
-        sent |= fields_of(part)
-    return sent | changes
+    return {"order": step.order} | shown(form) | changes

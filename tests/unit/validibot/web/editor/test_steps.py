@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from tests.factories import StepFactory, started_run
-from tests.unit.validibot.web.editor.conftest import fields_of, step_form
+from tests.unit.validibot.web.editor.conftest import fields_of, shown, step_form
 from tests.unit.validibot.web.editor.test_config_form import CONFIGS
 from validibot.engines import ENGINES, Document
 from validibot.runs.execute import execute
@@ -214,3 +214,46 @@ def test_step_of_each_validator_is_saved_and_run(
     execute(run.pk)
     run.refresh_from_db()
     assert run.result in ("PASS", "FAIL")
+
+
+def test_settings_of_a_table_are_inferred_and_not_saved(
+    client: Client, base: str, workflow: Workflow
+) -> None:
+    config = {"columns": [{"name": "old"}], "row_rules": [{"expression": "row.kwh > 0.0"}]}
+    table = StepFactory.create(
+        workflow=workflow, validator=Validator.objects.get(slug="tabular"), config=config
+    )
+    sample = SimpleUploadedFile("a.csv", b"id;kwh\nM-1;0.5\nM-2;1.5\nM-3;2.5\n")
+    url = f"{base}/validators/{table.validator_id}/infer/"
+
+    answer = client.post(url, step_form(table, name="Meters") | {"trial-file": sample})
+
+    form = answer.context["form"]
+    assert (answer.status_code, form.texts["name"].value()) == (200, "Meters")
+    inferred = StepForm(
+        table.validator, None, token="", data=shown(form) | {"name": "Meters"}
+    ).config
+    assert inferred.is_valid()
+    found = inferred.config()
+    assert [each["name"] for each in found["columns"]] == ["id", "kwh"]
+    assert (found["primary_key"], found["delimiter"]) == (["id"], ";")
+    assert found["row_rules"] == config["row_rules"]
+    assert f'action="{base}/steps/{table.order}/"' in answer.content.decode()
+    table.refresh_from_db()
+    assert table.config == config
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "is empty"), (b"PK\x03\x04 no", "is damaged"), (None, "Choose a")]
+)
+def test_table_that_cannot_be_inferred_is_reported(
+    client: Client, base: str, workflow: Workflow, content: bytes | None, reason: str
+) -> None:
+    table = Validator.objects.get(slug="tabular")
+    file = {} if content is None else {"trial-file": SimpleUploadedFile("a.csv", content)}
+    form = StepForm(table, None, token=editing.token_of(newest(workflow)))
+
+    answer = client.post(f"{base}/validators/{table.pk}/infer/", shown(form) | file)
+
+    assert answer.status_code == 200
+    assert reason in " ".join(map(str, answer.context["messages"]))
