@@ -3,7 +3,9 @@
 from typing import Any
 
 from django import template
+from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 register = template.Library()
@@ -50,3 +52,11 @@ def nav_link(
     places = {route, *also.split()}
     is_current = match is not None and match.url_name in places
     return {"url": reverse(route, args=args), "text": text, "is_current": is_current}
+
+
+@register.simple_block_tag
+def table(content: SafeString, *columns: str, actions: bool = False) -> SafeString:
+    """Return a table of these columns, with the rows of the block; `actions` adds an unnamed column."""
+    return render_to_string(
+        "web/components/table.html", {"columns": columns, "actions": actions, "rows": content}
+    )
