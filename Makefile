@@ -6,7 +6,7 @@ DEVENV := @$(PYTHON) -m devenv
 json := $(if $(JSON),--json)
 compile := uv pip compile --quiet --universal --generate-hashes --python-version 3.13 \
 	--no-header --no-annotate --no-emit-index-url
-everything := pyproject.toml --extra devenv $(wildcard validators/*/requirements.in)
+everything := pyproject.toml --extra deploy --extra devenv $(wildcard validators/*/requirements.in)
 
 export MOCK_VALIDATORS JOBS DEBUGPY WATCH
 # Python starts three times as fast with bytecode. Where none is wanted beside the sources, it goes here.

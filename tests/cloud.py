@@ -4,6 +4,7 @@ There is one in a process, whoever asks: gRPC reads the CA bundle once in its li
 """
 
 import _socket
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -59,11 +60,25 @@ def _config() -> CloudConfig:
         declared,
         accounts=(*declared.accounts, "admin", "guest", "launcher", "stranger"),
         bindings=(*declared.bindings, *admin),
-        images=(*cold, sleeper, server),
+        images=(*cold, sleeper, server, *_images_of_stages()),
         jobs=(*declared.jobs, JobConfig("sleeper", sleeper.name, "validator-fmu", max_retries=0)),
         schedules=(),
         services=tuple(replace(service, port=_free_port()) for service in declared.services),
     )
+
+
+# The stages that tests of the deployment make, each by one test.
+STAGES = ("empty", "killed", "rolled", "refused", "strays")
+
+
+def _images_of_stages() -> Iterator[ImageConfig]:
+    """Yield the images of the stages' repositories: two good versions and one that does not start."""
+    product = ("{python}", "-m", "tests.emulator.product_server")
+    for stage in STAGES:
+        repository = f"us-west1-docker.pkg.dev/validibot-local/{stage}-images"
+        yield ImageConfig(f"{repository}/validibot:1", product)
+        yield ImageConfig(f"{repository}/validibot:2", product)
+        yield ImageConfig(f"{repository}/validibot:broken", (*product, "broken"))
 
 
 def _free_port() -> int:

@@ -44,7 +44,11 @@ TASKS = {
 EXECUTION_BACKENDS = {
     "default": {
         "BACKEND": "validibot.runs.backends.cloud_run.CloudRunBackend",
-        "OPTIONS": {"project": GOOGLE_CLOUD_PROJECT, "region": GCP_REGION},
+        "OPTIONS": {
+            "project": GOOGLE_CLOUD_PROJECT,
+            "region": GCP_REGION,
+            "job_prefix": env.str("VALIDATOR_JOB_PREFIX", default=""),
+        },
     }
 }
 # Cloud Run's front end sets this header itself, and appends the client's address to X-Forwarded-For.

@@ -39,7 +39,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
 
-if __name__ == "__main__":
+def serve() -> None:
     time.sleep(float(os.environ.get("START_AFTER", "0")))  # noqa: TID251
     port = int(os.environ["PORT"])  # noqa: TID251
     ThreadingHTTPServer(("", port), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    serve()

@@ -247,11 +247,10 @@ def _complete_port(where: str, container: Pb) -> None:
     if len(container.ports) > 1:
         raise bad(f"{where}.ports", "must have one port")
     port = container.ports[0]
+    # Both names get HTTP/1.1 here: a container that is deployed for h2c usually takes either.
     port.name = port.name or "http1"
-    if port.name == "h2c":
-        raise Unimplemented(f"{where}.ports[0].name: h2c is not emulated; use http1.")
-    if port.name != "http1" or not 1 <= port.container_port <= 65535:
-        raise bad(f"{where}.ports[0]", "must have the name http1 and a port from 1 to 65535")
+    if port.name not in ("h2c", "http1") or not 1 <= port.container_port <= 65535:
+        raise bad(f"{where}.ports[0]", "must have the name http1 or h2c and a port from 1 to 65535")
     _complete_probe(f"{where}.startup_probe", container, port)
 
 

@@ -71,10 +71,14 @@ def executions() -> run_v2.ExecutionsClient:
 
 
 class CloudRunOptions(BackendOptions):
-    """OPTIONS of the Cloud Run backend: project and region of the jobs."""
+    """OPTIONS of the Cloud Run backend: project and region of the jobs.
+
+    `job_prefix` precedes the names that the manifests give them.
+    """
 
     project: Annotated[str, Field(min_length=1)]
     region: Annotated[str, Field(min_length=1)]
+    job_prefix: str = ""
 
 
 class CloudRunBackend(ExecutionBackend):
@@ -85,7 +89,7 @@ class CloudRunBackend(ExecutionBackend):
     confines = True
 
     def launch(self, request: LaunchRequest) -> Launch:
-        name = f"{self._parent}/jobs/{request.job}"
+        name = self._job(request.job)
         try:
             capability = mint(request.input_uri.rpartition("/")[0])
             _connect(jobs())
@@ -120,7 +124,7 @@ class CloudRunBackend(ExecutionBackend):
         return _state(found)
 
     def find(self, *, job: str, input_uri: str) -> ExecutionState:
-        parent = f"{self._parent}/jobs/{job}"
+        parent = self._job(job)
         with _translated(parent):
             _connect(executions())
             listed = executions().list_executions(parent=parent, timeout=_ANSWER_SECONDS)
@@ -145,9 +149,11 @@ class CloudRunBackend(ExecutionBackend):
         hint = "Set it to a service account that has storage roles only (docs/production.md)."
         return [Error(message, hint=hint, id="validibot.runs.E003")]
 
-    @property
-    def _parent(self) -> str:
-        return f"projects/{self.options.project}/locations/{self.options.region}"
+    def _job(self, job: str) -> str:
+        """Return the full name of the job of a validator."""
+        options = self.options
+        place = f"projects/{options.project}/locations/{options.region}"
+        return f"{place}/jobs/{options.job_prefix}{job}"
 
 
 def _connect(client: Any) -> None:

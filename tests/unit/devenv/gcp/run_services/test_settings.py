@@ -115,7 +115,6 @@ def test_setting_outside_its_limits_is_refused(
     [
         ({"working_dir": "/x"}, {}, r"containers\.working_dir"),
         ({"liveness_probe": {"period_seconds": 1}}, {}, r"containers\.liveness_probe"),
-        ({"ports": [{"name": "h2c", "container_port": 1}]}, {}, r"ports\[0\]\.name: h2c"),
         ({}, {"template": {"session_affinity": True}}, r"template\.session_affinity"),
         ({}, {"template": {"vpc_access": {"connector": "c"}}}, r"template\.vpc_access"),
         ({}, {"iap_enabled": True}, "iap_enabled"),

@@ -1,0 +1,1 @@
+"""Deployment of Validibot to Google Cloud: one stage file in, one project brought in line with it."""

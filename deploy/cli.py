@@ -1,0 +1,158 @@
+"""Commands of `python -m deploy`; an error is one sentence on standard error and exit code 1."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from deploy.errors import DeployError
+from deploy.google import GoogleCloud
+from deploy.layout import Layout
+from deploy.plan import Change, apply as apply_changes, check_no_data, delete, deletions, plan
+from deploy.resource import Resource
+from deploy.stage import read_stage
+from deploy.status import status_lines
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Deploy Validibot to Google Cloud. docs/production.md describes the commands.",
+)
+secrets_app = typer.Typer(no_args_is_help=True, help="Values of secrets.")
+app.add_typer(secrets_app, name="secrets")
+
+StageArgument = Annotated[str, typer.Argument(help="Name or path of the stage file.")]
+TagOption = Annotated[str, typer.Option("--tag", help="Image tag, in place of the stage file's.")]
+OnlyOption = Annotated[
+    str, typer.Option("--only", help="Kinds of resources, separated by commas: apis,repository")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit. Errors that the operator can mend are printed without a traceback."""
+    try:
+        app(args=arguments)
+    except DeployError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+
+
+def layout_of(stage: str, tag: str = "") -> Layout:
+    """Return the resources of a stage, by name or path. Raises DeployError."""
+    found = read_stage(stage, image_tag=tag)
+    return Layout(found, GoogleCloud(found.project, found.region))
+
+
+@app.command("plan")
+def plan_command(stage: StageArgument, tag: TagOption = "", only: OnlyOption = "") -> None:
+    """Show what `apply` would change; change nothing."""
+    layout = layout_of(stage, tag)
+    changes = plan(_selected(layout, only), [] if only else layout.strays())
+    for change in changes:
+        typer.echo("\n".join(change.lines()))
+    typer.echo(_summary(changes))
+
+
+@app.command("apply")
+def apply_command(
+    stage: StageArgument, tag: TagOption = "", only: OnlyOption = "", yes: YesOption = False
+) -> None:
+    """Bring the cloud in line with the stage file; can be interrupted and repeated."""
+    layout = layout_of(stage, tag)
+    count = apply_changes(
+        _selected(layout, only),
+        (lambda: ()) if only else layout.strays,
+        tell=_tell,
+        may_delete=lambda changes: _may_delete(changes, yes=yes),
+    )
+    typer.echo(f"{count} changes." if count else "Nothing to change.")
+    if count and not only:
+        typer.echo(f"Site: {layout.site_url}")
+
+
+@app.command()
+def status(stage: StageArgument) -> None:
+    """Show the services with their revisions and traffic, the releases and the queues."""
+    for line in status_lines(layout_of(stage)):
+        typer.echo(line)
+
+
+@app.command()
+def rollback(stage: StageArgument) -> None:
+    """Move the traffic of both services back to the revisions that had it before."""
+    for traffic in reversed(layout_of(stage).traffic):
+        typer.echo(f"{traffic.address}: {traffic.roll_back()} has all traffic.")
+
+
+@app.command()
+def destroy(
+    stage: StageArgument,
+    yes: YesOption = False,
+    with_data: Annotated[
+        bool, typer.Option("--with-data", help="Delete files, secrets and databases, too.")
+    ] = False,
+) -> None:
+    """Delete everything that was made for a stage."""
+    layout = layout_of(stage)
+    owned = [each for each in layout.resources() if not each.is_shared]
+    changes = deletions([*layout.strays(), *reversed(owned)])
+    if not with_data:
+        check_no_data(changes)
+    if changes and _may_delete(changes, yes=yes):
+        typer.echo(f"{delete(changes, tell=_tell)} changes.")
+
+
+@secrets_app.command("set")
+def set_secret(stage: StageArgument, name: str) -> None:
+    """Give a secret the value on standard input; running instances keep the old one."""
+    layout = layout_of(stage)
+    secret = layout.secret(name)
+    value = sys.stdin.read().strip()
+    if not value:
+        raise DeployError(
+            f"{secret.address}: standard input is empty. Write the value to it, for example with "
+            f"`python -m deploy secrets set {stage} {name} < FILE`."
+        )
+    if secret.read() is None:
+        secret.create_empty()
+    typer.echo(f"{secret.address} has version {secret.add(value)}.")
+
+
+def _selected(layout: Layout, only: str) -> list[Resource]:
+    """Return the resources of some kinds, all without `only`. Raises DeployError."""
+    resources = list(layout.resources())
+    kinds = [kind for kind in only.split(",") if kind]
+    known = list(dict.fromkeys(each.kind for each in resources))
+    for kind in kinds:
+        if kind not in known:
+            raise DeployError(
+                f"--only has the unknown kind {kind!r:.40}; known are {', '.join(known)}."
+            )
+    return [each for each in resources if not kinds or each.kind in kinds]
+
+
+def _tell(change: Change) -> None:
+    for line in change.lines():
+        typer.echo(line)
+    for line in change.gcloud():
+        typer.echo(f"    $ {line}")
+
+
+def _may_delete(changes: Sequence[Change], *, yes: bool) -> bool:
+    for change in changes:
+        typer.echo("\n".join(change.lines()))
+    if yes:
+        return True
+    return typer.confirm(f"Delete these {len(changes)} resources?", default=False)
+
+
+def _summary(changes: Sequence[Change]) -> str:
+    if not changes:
+        return "Nothing to change."
+    counts = {"create": 0, "update": 0, "delete": 0}
+    for change in changes:
+        counts[change.action] += 1
+    return ", ".join(f"{number} to {action}" for action, number in counts.items()) + "."

@@ -1,0 +1,105 @@
+"""Google's clients for one project and region, made when they are first used."""
+
+from functools import cached_property
+from typing import Any
+
+from google.cloud import (
+    artifactregistry_v1,
+    iam_admin_v1,
+    resourcemanager_v3,
+    run_v2,
+    scheduler_v1,
+    secretmanager_v1,
+    service_usage_v1,
+    tasks_v2,
+)
+from google.cloud.storage import Client as StorageClient
+
+from deploy.errors import explained
+
+_OPERATION_SECONDS = 900.0  # a new instance of Cloud SQL takes ten minutes
+
+
+class GoogleCloud:
+    """A project in a region, with the clients that reach it; credentials are the default ones."""
+
+    def __init__(self, project: str, region: str) -> None:
+        self.project = project
+        self.region = region
+
+    @property
+    def location(self) -> str:
+        """The full name of the region, the parent of regional resources."""
+        return f"projects/{self.project}/locations/{self.region}"
+
+    def email(self, account: str) -> str:
+        """Return the address of a service account of this project."""
+        return f"{account}@{self.project}.iam.gserviceaccount.com"
+
+    @cached_property
+    def number(self) -> str:
+        """The project's number, which Cloud Run puts into URLs. Raises DeployError."""
+        with explained(f"project/{self.project}"):
+            project = self.projects.get_project(name=f"projects/{self.project}")
+        return str(project.name.removeprefix("projects/"))
+
+    def service_url(self, service: str, tag: str = "") -> str:
+        """Return the URL that Cloud Run gives a service, or the revision with a tag.
+
+        See https://cloud.google.com/run/docs/triggering/https-request#deterministic.
+        """
+        label = f"{tag}---{service}" if tag else service
+        return f"https://{label}-{self.number}.{self.region}.run.app"
+
+    @cached_property
+    def accounts(self) -> iam_admin_v1.IAMClient:
+        return iam_admin_v1.IAMClient()
+
+    @cached_property
+    def apis(self) -> service_usage_v1.ServiceUsageClient:
+        return service_usage_v1.ServiceUsageClient()
+
+    @cached_property
+    def buckets(self) -> Any:
+        return StorageClient(project=self.project)
+
+    @cached_property
+    def executions(self) -> run_v2.ExecutionsClient:
+        return run_v2.ExecutionsClient()
+
+    @cached_property
+    def jobs(self) -> run_v2.JobsClient:
+        return run_v2.JobsClient()
+
+    @cached_property
+    def projects(self) -> resourcemanager_v3.ProjectsClient:
+        return resourcemanager_v3.ProjectsClient()
+
+    @cached_property
+    def queues(self) -> tasks_v2.CloudTasksClient:
+        return tasks_v2.CloudTasksClient()
+
+    @cached_property
+    def repositories(self) -> artifactregistry_v1.ArtifactRegistryClient:
+        return artifactregistry_v1.ArtifactRegistryClient()
+
+    @cached_property
+    def schedules(self) -> scheduler_v1.CloudSchedulerClient:
+        return scheduler_v1.CloudSchedulerClient()
+
+    @cached_property
+    def secrets(self) -> secretmanager_v1.SecretManagerServiceClient:
+        return secretmanager_v1.SecretManagerServiceClient()
+
+    @cached_property
+    def services(self) -> run_v2.ServicesClient:
+        return run_v2.ServicesClient()
+
+    @cached_property
+    def revisions(self) -> run_v2.RevisionsClient:
+        return run_v2.RevisionsClient()
+
+
+def finish(operation: Any) -> Any:
+    """Wait for a long-running operation; return its result. Raises the error that it ended with."""
+    return operation.result(timeout=_OPERATION_SECONDS)

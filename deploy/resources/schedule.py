@@ -1,0 +1,103 @@
+"""Entries of Cloud Scheduler, which call the worker."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from google.api_core.exceptions import NotFound
+from google.cloud import scheduler_v1
+
+from deploy.google import GoogleCloud
+from deploy.resource import Resource, Settings, command
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerEntry(Resource):
+    """A POST to `url` at the times of `cron` (UTC), with an ID token of `account` for `audience`."""
+
+    kind: ClassVar[str] = "schedule"
+
+    cloud: GoogleCloud
+    stage: str
+    name: str
+    cron: str = ""
+    url: str = ""
+    account: str = ""
+    audience: str = ""
+
+    @classmethod
+    def existing(cls, cloud: GoogleCloud, stage: str) -> Iterator[Self]:
+        """Yield the entries that were made for a stage."""
+        for found in cloud.schedules.list_jobs(parent=cloud.location):
+            if found.description == _description(stage):
+                yield cls(cloud=cloud, stage=stage, name=found.name.rpartition("/")[2])
+
+    def desired(self) -> Settings:
+        return {
+            "cron": self.cron,
+            "url": self.url,
+            "account": self.account,
+            "audience": self.audience,
+            "description": _description(self.stage),
+        }
+
+    def read(self) -> Settings | None:
+        try:
+            found = self.cloud.schedules.get_job(name=self._full)
+        except NotFound:
+            return None
+        target = found.http_target
+        return {
+            "cron": found.schedule,
+            "url": target.uri,
+            "account": target.oidc_token.service_account_email,
+            "audience": target.oidc_token.audience,
+            "description": found.description,
+        }
+
+    def create(self) -> None:
+        self.cloud.schedules.create_job(parent=self.cloud.location, job=self._wanted())
+
+    def update(self, current: Settings) -> None:
+        self.cloud.schedules.update_job(job=self._wanted())
+
+    def delete(self) -> None:
+        self.cloud.schedules.delete_job(name=self._full)
+
+    def gcloud(self, action: str, current: Settings) -> list[str]:
+        if action == "delete":
+            words = ("scheduler", "jobs", "delete", self.name)
+            return [command(*words, location=self.cloud.region)]
+        return [
+            command(
+                *("scheduler", "jobs", action, "http", self.name),
+                location=self.cloud.region,
+                schedule=self.cron,
+                uri=self.url,
+                http_method="POST",
+                oidc_service_account_email=self.account,
+                oidc_token_audience=self.audience,
+                description=_description(self.stage),
+            )
+        ]
+
+    def _wanted(self) -> scheduler_v1.Job:
+        token = scheduler_v1.OidcToken(service_account_email=self.account, audience=self.audience)
+        target = scheduler_v1.HttpTarget(
+            uri=self.url, http_method=scheduler_v1.HttpMethod.POST, oidc_token=token
+        )
+        return scheduler_v1.Job(
+            name=self._full,
+            description=_description(self.stage),
+            schedule=self.cron,
+            time_zone="Etc/UTC",
+            http_target=target,
+        )
+
+    @property
+    def _full(self) -> str:
+        return f"{self.cloud.location}/jobs/{self.name}"
+
+
+def _description(stage: str) -> str:
+    return f"Made by deploy for the stage {stage}"

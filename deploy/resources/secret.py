@@ -1,0 +1,126 @@
+"""Secrets in Secret Manager; their values are generated or read from the operator, never printed."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+import google_crc32c
+from google.api_core.exceptions import FailedPrecondition, NotFound
+from google.cloud import secretmanager_v1
+
+from deploy.errors import DeployError
+from deploy.google import GoogleCloud
+from deploy.resource import Resource, Settings, command, pairs
+
+_ENABLED = secretmanager_v1.SecretVersion.State.ENABLED
+_HAS_VALUE = "has a value"
+_NO_VALUE = "has no value"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret(Resource):
+    """A secret with at least one version.
+
+    `generate` makes the value; without it the operator gives one with `deploy secrets set`.
+    """
+
+    kind: ClassVar[str] = "secret"
+    holds_data: ClassVar[bool] = True
+
+    cloud: GoogleCloud
+    stage: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    generate: Callable[[], str] | None = None
+
+    @classmethod
+    def existing(cls, cloud: GoogleCloud, stage: str) -> Iterator[Self]:
+        """Yield the secrets that were made for a stage."""
+        for found in cloud.secrets.list_secrets(parent=f"projects/{cloud.project}"):
+            if found.labels.get("stage") == stage:
+                yield cls(cloud=cloud, stage=stage, name=found.name.rpartition("/")[2])
+
+    def desired(self) -> Settings:
+        return {"value": _HAS_VALUE, "labels": dict(self.labels)}
+
+    def read(self) -> Settings | None:
+        try:
+            found = self.cloud.secrets.get_secret(name=self._full)
+        except NotFound:
+            return None
+        value = _HAS_VALUE if self.versions() else _NO_VALUE
+        return {"value": value, "labels": dict(found.labels)}
+
+    def create(self) -> None:
+        self.create_empty()
+        self._give_value()
+
+    def create_empty(self) -> None:
+        """Create the secret without a version."""
+        self.cloud.secrets.create_secret(
+            parent=f"projects/{self.cloud.project}",
+            secret_id=self.name,
+            secret=secretmanager_v1.Secret(replication={"automatic": {}}, labels=dict(self.labels)),
+        )
+
+    def update(self, current: Settings) -> None:
+        if current["labels"] != self.labels:
+            secret = secretmanager_v1.Secret(name=self._full, labels=dict(self.labels))
+            request = {"secret": secret, "update_mask": {"paths": ["labels"]}}
+            self.cloud.secrets.update_secret(request=request)
+        if current["value"] == _NO_VALUE:
+            self._give_value()
+
+    def delete(self) -> None:
+        self.cloud.secrets.delete_secret(name=self._full)
+
+    def gcloud(self, action: str, current: Settings) -> list[str]:
+        if action == "delete":
+            return [command("secrets", "delete", self.name)]
+        value = command("secrets", "versions", "add", self.name, data_file="-")
+        made = [] if current.get("value") == _HAS_VALUE else [value]
+        if action == "create":
+            made.insert(0, command("secrets", "create", self.name, labels=pairs(self.labels)))
+        elif current["labels"] != self.labels:
+            made.append(command("secrets", "update", self.name, update_labels=pairs(self.labels)))
+        return made
+
+    def versions(self) -> list[str]:
+        """Return the full names of the enabled versions, newest first."""
+        found = self.cloud.secrets.list_secret_versions(parent=self._full)
+        return [version.name for version in found if version.state == _ENABLED]
+
+    def value(self) -> str:
+        """Return the newest value. Raises DeployError if there is none."""
+        try:
+            answer = self.cloud.secrets.access_secret_version(name=f"{self._full}/versions/latest")
+        except (FailedPrecondition, NotFound) as error:
+            raise self._no_value() from error
+        return answer.payload.data.decode()
+
+    def add(self, value: str) -> str:
+        """Add a version; return its number."""
+        data = value.encode()
+        checksum = google_crc32c.value(data)
+        payload = secretmanager_v1.SecretPayload(data=data, data_crc32c=checksum)
+        made = self.cloud.secrets.add_secret_version(parent=self._full, payload=payload)
+        return made.name.rpartition("/")[2]
+
+    def disable(self, version: str) -> None:
+        """Disable a version, given by its full name."""
+        self.cloud.secrets.disable_secret_version(name=version)
+
+    def _give_value(self) -> None:
+        if self.generate is None:
+            raise self._no_value()
+        self.add(self.generate())
+
+    def _no_value(self) -> DeployError:
+        return DeployError(
+            f"{self.address} has no value. Give it one with `python -m deploy secrets set "
+            f"{self.stage} {self.name}`, which reads standard input, then run `apply` again."
+        )
+
+    @property
+    def _full(self) -> str:
+        return f"projects/{self.cloud.project}/secrets/{self.name}"

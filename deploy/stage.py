@@ -1,0 +1,189 @@
+"""A stage: one file with everything that differs between deployments.
+
+`deploy/stages/NAME.toml` is the stage NAME. Everything is named after it, so several stages can
+share a project. A wrong key or value is refused with file, line, key and what is allowed.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from deploy.errors import DeployError
+
+STAGES = Path(__file__).parent / "stages"
+_NAME = re.compile(r"[a-z][a-z0-9]{1,7}")
+
+BucketName = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{1,61}[a-z0-9])?$")]
+Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")]
+Cpu = Literal["1", "2", "4", "6", "8"]
+EmailAddress = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
+
+
+class StagePart(BaseModel):
+    """Table of a stage file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServiceSize(StagePart):
+    """Table `[web]` or `[worker]`: the size of a Cloud Run service; `timeout` in seconds."""
+
+    cpu: Cpu
+    memory: Memory
+    concurrency: Annotated[int, Field(ge=1, le=1000)]
+    timeout: Annotated[int, Field(ge=1, le=3600)]
+    min_instances: Annotated[int, Field(ge=0, le=1000)]
+    max_instances: Annotated[int, Field(ge=1, le=1000)]
+
+
+class BucketNames(StagePart):
+    """Table `[buckets]`: names that replace `<project>-<stage>-files` and `…-media`.
+
+    `noncurrent_days` is how long an overwritten or deleted file can be restored, `run_days` how long
+    files of runs are kept, results and evidence included; 0 is for ever.
+    """
+
+    files: BucketName = ""
+    media: BucketName = ""
+    noncurrent_days: Annotated[int, Field(ge=0, le=3650)] = 30
+    run_days: Annotated[int, Field(ge=0, le=3650)] = 0
+
+
+class QueueLimits(StagePart):
+    """Table `[queues.NAME]`: limits of a queue; pauses between attempts in seconds."""
+
+    max_dispatches_per_second: Annotated[float, Field(gt=0, le=500)]
+    max_concurrent_dispatches: Annotated[int, Field(ge=1, le=5000)]
+    max_attempts: Annotated[int, Field(ge=-1, le=1000)] = 100
+    min_backoff: Annotated[float, Field(ge=0.1, le=3600)] = 1.0
+    max_backoff: Annotated[float, Field(ge=0.1, le=3600)] = 60.0
+
+
+class Queues(StagePart):
+    """Table `[queues]`: the queues of the product."""
+
+    runs: QueueLimits = QueueLimits(max_dispatches_per_second=100, max_concurrent_dispatches=100)
+
+
+class Stage(StagePart):
+    """One deployment of the product. `name` is that of the file.
+
+    `env` are further variables of the product, and `secrets` the names of variables whose values the
+    operator puts into Secret Manager.
+    """
+
+    name: str
+    project: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
+    region: Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+[0-9]{1,2}$")] = "australia-southeast1"
+    domain: Annotated[str, Field(pattern=r"^([a-z0-9-]+(\.[a-z0-9-]+)+)?$")] = ""
+    image_tag: Annotated[str, Field(pattern=r"^[\w][\w.-]{0,127}$")]
+    alert_addresses: list[EmailAddress] = []
+    web: ServiceSize
+    worker: ServiceSize
+    buckets: BucketNames = BucketNames()
+    queues: Queues = Queues()
+    env: dict[Variable, str] = {}
+    secrets: list[Variable] = []
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of every resource that can have labels."""
+        return {"stage": self.name, "managed-by": "deploy"}
+
+    def named(self, name: str) -> str:
+        """Return the name of a resource of this stage: `<stage>-<name>`."""
+        return f"{self.name}-{name}"
+
+
+def read_stage(given: str, *, image_tag: str = "") -> Stage:
+    """Return a stage by name or by path; `image_tag` replaces that of the file.
+
+    Raises DeployError.
+    """
+    path = Path(given) if given.endswith(".toml") else STAGES / f"{given}.toml"
+    if not _NAME.fullmatch(path.stem):
+        raise DeployError(
+            f"{path.stem!r:.40} cannot be the name of a stage: use 2 to 8 lowercase letters and digits, "
+            "beginning with a letter."
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except FileNotFoundError:
+        known = ", ".join(sorted(each.stem for each in STAGES.glob("*.toml")))
+        raise DeployError(
+            f"There is no stage file {path}. Known stages are {known}: copy one of their files."
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DeployError(f"{path}: {error}. Mend the file, then run `plan`.") from None
+    if image_tag:
+        data["image_tag"] = image_tag
+    try:
+        return Stage.model_validate({"name": path.stem, **data})
+    except ValidationError as error:
+        # A misspelt key is missing, too; its name says more.
+        problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        line = _line(text, problem["loc"])
+        raise DeployError(f"{path}:{line}: {_sentence(problem)}") from None
+
+
+def _sentence(problem: ErrorDetails) -> str:
+    dotted = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(
+            name for name in _table(problem["loc"][:-1]).model_fields if name != "name"
+        )
+        return f"unknown key `{dotted}`. Allowed keys here are {known}."
+    if problem["type"] == "missing":
+        return f"the key `{dotted}` is missing. Add it; docs/production.md describes it."
+    if problem["type"] == "string_pattern_mismatch":
+        demand = f"must match {problem['ctx']['pattern']}"
+    else:
+        demand = problem["msg"].replace("Input should", "must", 1)
+    return f"`{dotted}` is {problem['input']!r:.60}, which {demand}."
+
+
+def _table(path: tuple[int | str, ...]) -> type[BaseModel]:
+    """Return the model of the table at a path of keys."""
+    table: type[BaseModel] = Stage
+    for key in path:
+        hint = table.model_fields[str(key)].annotation
+        found = [one for one in (hint, *get_args(hint)) if _is_table(one)]
+        table = found[0] if found else table
+    return table
+
+
+def _is_table(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, BaseModel)
+
+
+def _line(text: str, path: tuple[int | str, ...]) -> int:
+    """Return the line of a key, or else that of the table that should have it; 1 at worst.
+
+    tomllib has no positions, and a stage file has only plain keys below plain tables.
+    """
+    keys = [str(part) for part in path if isinstance(part, str)]
+    table: list[str] = []
+    best, best_depth = 1, 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[([\w.-]+)\]", line):
+            table, here = header[1].split("."), header[1].split(".")
+        elif key := re.match(r"\s*([\w.-]+)\s*=", line):
+            here = [*table, *key[1].split(".")]
+        else:
+            continue
+        if here == keys[: len(here)] and len(here) > best_depth:
+            best, best_depth = number, len(here)
+    return best
+
+
+def variables_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return variables with empty values left out, and lists joined by commas."""
+    joined = {k: ",".join(v) if isinstance(v, list) else str(v) for k, v in values.items()}
+    return {name: value for name, value in joined.items() if value}

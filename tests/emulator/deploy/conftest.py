@@ -1,0 +1,76 @@
+"""Stage files for tests of `deploy` against the emulated cloud."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from deploy.cli import app
+from deploy.google import GoogleCloud
+from tests.cloud import STAGES
+from tests.emulator.conftest import ActAs
+
+TEXT = """
+project = "validibot-local"
+region = "us-west1"
+image_tag = "1"
+
+[web]
+cpu = "1"
+memory = "512Mi"
+concurrency = 40
+timeout = 300
+min_instances = 0
+max_instances = 2
+
+[worker]
+cpu = "1"
+memory = "512Mi"
+concurrency = 5
+timeout = 1800
+min_instances = 0
+max_instances = 2
+
+[buckets]
+noncurrent_days = 0
+"""
+MakeStage = Callable[..., str]
+
+
+@pytest.fixture
+def make_stage(
+    tmp_path: Path, act_as: ActAs, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakeStage]:
+    """Return a function that writes a stage's file, begun by `extra`, and returns its path.
+
+    The stages are destroyed at the end.
+    """
+    act_as("admin")
+    # Connections are made once for a test, which has many commands.
+    monkeypatch.setattr("deploy.cli.GoogleCloud", cache(GoogleCloud))
+    paths: set[Path] = set()
+
+    def make(name: str, extra: str = "") -> str:
+        assert name in STAGES
+        path = tmp_path / f"{name}.toml"
+        path.write_text(extra + TEXT)
+        paths.add(path)
+        return str(path)
+
+    yield make
+    for path in paths:
+        path.write_text(TEXT)
+        deploy("destroy", str(path), "--yes", "--with-data")
+
+
+def deploy(*arguments: str, given: str | None = None) -> str:
+    """Run a command of `python -m deploy` with `given` as input; return its output.
+
+    Raises what the command raises.
+    """
+    result = CliRunner().invoke(app, arguments, input=given)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output

@@ -1,0 +1,166 @@
+"""`deploy plan`, `apply`, `rollback` and `destroy` by Google's clients against the emulated cloud."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.api_core.gapic_v1 import method
+from google.cloud import run_v2, secretmanager_v1, tasks_v2
+
+from deploy.errors import DeployError
+from deploy.google import GoogleCloud
+from deploy.resources.service import serving_revision
+from devenv.gcp import Cloud
+from tests.emulator.conftest import ActAs
+from tests.emulator.deploy.conftest import MakeStage, deploy
+from tests.emulator.test_run_services import ask
+
+PLACE = "projects/validibot-local/locations/us-west1"
+
+
+class Killed(BaseException):
+    """The process was killed."""
+
+
+def serving(service: str) -> str:
+    """Return the image tag of the revision that has the traffic."""
+    with run_v2.ServicesClient() as services, run_v2.RevisionsClient() as revisions:
+        found = services.get_service(name=f"{PLACE}/services/{service}")
+        name = f"{found.name}/revisions/{serving_revision(found)}"
+        return str(revisions.get_revision(name=name).labels["release"])
+
+
+def test_second_apply_changes_nothing(make_stage: MakeStage, cloud: Cloud) -> None:
+    stage = make_stage("empty")
+    planned = deploy("plan", stage)
+    with tasks_v2.CloudTasksClient() as queues:
+        queues_before = [each.name for each in queues.list_queues(parent=PLACE)]
+    applied = deploy("apply", stage)
+    with secretmanager_v1.SecretManagerServiceClient() as secrets:
+        key = "projects/validibot-local/secrets/empty-django-secret-key/versions/latest"
+        value = secrets.access_secret_version(name=key).payload.data.decode()
+
+    assert "+ service/empty-web\n" in planned
+    assert f"{PLACE}/queues/empty-runs" not in queues_before
+    assert "    $ gcloud run deploy empty-web --no-allow-unauthenticated" in applied
+    assert len(value) >= 50
+    assert value not in applied
+    assert deploy("apply", stage) == "Nothing to change.\n"
+    assert deploy("plan", stage) == "Nothing to change.\n"
+    web, worker = (
+        f"https://empty-{name}-123456789012.us-west1.run.app" for name in ("web", "worker")
+    )
+    assert (ask(cloud, web).status_code, ask(cloud, worker).status_code) == (200, 403)
+    assert "service/empty-web: ready, empty-web-" in deploy("status", stage)
+
+
+def test_apply_continues_after_being_killed(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run is killed after some calls: the cloud has carried out the last one."""
+    stage = make_stage("killed")
+    dice = random.Random(13)  # noqa: S311 - the same points in every run
+    call = method._GapicCallable.__call__
+    left = 0
+
+    def call_or_die(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal left
+        answer = call(self, *args, **kwargs)  # type: ignore[no-untyped-call]
+        if not left:
+            raise Killed
+        left -= 1
+        return answer
+
+    monkeypatch.setattr(method._GapicCallable, "__call__", call_or_die)
+    deaths = 0
+    for longest in range(10, 400, 10):
+        left = dice.randrange(longest)
+        try:
+            deploy("apply", stage)
+        except Killed:
+            deaths += 1
+        else:
+            break
+    left = 1000
+
+    assert deaths >= 5
+    assert deploy("plan", stage) == "Nothing to change.\n"
+
+
+def test_new_image_is_rolled_out_and_back(make_stage: MakeStage) -> None:
+    stage = make_stage("rolled")
+    deploy("apply", stage)
+    planned = deploy("plan", stage, "--tag", "2")
+    deploy("apply", stage, "--tag", "2")
+    after = serving("rolled-web"), serving("rolled-worker")
+    again = deploy("apply", stage, "--tag", "2")
+    deploy("rollback", stage)
+    back = serving("rolled-web"), serving("rolled-worker")
+    with pytest.raises(DeployError, match="failed to start and listen"):
+        deploy("apply", stage, "--tag", "broken")
+    with_broken = serving("rolled-web"), serving("rolled-worker")
+    deploy("apply", stage, "--tag", "2")
+
+    assert (
+        "    image: us-west1-docker.pkg.dev/validibot-local/rolled-images/validibot:1 -> "
+        in planned
+    )
+    assert "~ traffic/rolled-web\n" in planned
+    assert after == ("2", "2")
+    assert again == "Nothing to change.\n"
+    assert back == with_broken == ("1", "1")
+    assert (serving("rolled-web"), serving("rolled-worker")) == ("2", "2")
+
+
+def test_failing_release_leaves_services_alone(make_stage: MakeStage) -> None:
+    stage = make_stage("refused")
+    deploy("apply", stage)
+    broken = f"{Path(stage).read_text()}\n[env]\nFAILS = 'migrate'\n"
+    Path(stage).write_text(broken)
+    with pytest.raises(DeployError) as refused:
+        deploy("apply", stage, "--tag", "2")
+    Path(stage).write_text(broken.replace("'migrate'", "''"))
+
+    assert "release/refused-migrate failed: " in str(refused.value)
+    assert "The services run the old version still." in str(refused.value)
+    assert serving("refused-web") == "1"
+    deploy("apply", stage, "--tag", "2")
+    assert serving("refused-web") == "2"
+
+
+def test_stray_resources_are_deleted_after_a_question(make_stage: MakeStage) -> None:
+    """A secret that the stage names no longer is kept until the operator says so."""
+    stage = make_stage("strays", 'secrets = ["OIDC_CLIENT_SECRET"]')
+    with pytest.raises(DeployError) as no_value:
+        deploy("apply", stage)
+    deploy("secrets", "set", stage, "OIDC_CLIENT_SECRET", given="of a test\n")
+    deploy("apply", stage)
+    make_stage("strays")
+    kept = deploy("apply", stage, given="n\n")
+    refused = deploy("plan", stage)
+    deploy("apply", stage, "--yes")
+
+    assert str(no_value.value) == (
+        "secret/strays-oidc-client-secret has no value. Give it one with `python -m deploy secrets "
+        "set strays strays-oidc-client-secret`, which reads standard input, then run `apply` again."
+    )
+    assert "Delete these 1 resources?" in kept
+    assert refused.startswith("- secret/strays-oidc-client-secret\n")
+    assert deploy("plan", stage) == "Nothing to change.\n"
+    with pytest.raises(DeployError, match="would be deleted with everything that users stored"):
+        deploy("destroy", stage, "--yes")
+
+
+def test_refusal_names_resource_and_next_step(
+    make_stage: MakeStage, act_as: ActAs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = make_stage("refused")
+    monkeypatch.setattr("deploy.cli.GoogleCloud", GoogleCloud)
+    act_as("guest")
+    with pytest.raises(DeployError) as refused:
+        deploy("plan", stage)
+    act_as("admin")
+
+    assert str(refused.value).startswith("project/validibot-local: ")
+    assert "Give the deployer that permission" in str(refused.value)

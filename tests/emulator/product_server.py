@@ -1,0 +1,16 @@
+"""A container in the product's place: it serves, or runs a command of `manage.py` that does nothing.
+
+`FAILS` is the name of a command that fails. With the argument `broken` it does not serve.
+"""
+
+import os
+import sys
+
+from tests.emulator.echo_server import serve
+
+if __name__ == "__main__":
+    command = [each for each in sys.argv[1:] if each != "broken"]
+    if command or "broken" in sys.argv:
+        failing = os.environ.get("FAILS")  # noqa: TID251 - the container's own
+        sys.exit(int(not command or command[0] == failing))
+    serve()
