@@ -17,6 +17,7 @@ from devenv.gcp import Cloud
 from devenv.gcp.cloud import OPEN_PROJECT
 from devenv.pytest_plugin import CloudClock, become
 from tests.emulator.target import Worker, working
+from tests.waiting import until
 
 PLACE = f"projects/{OPEN_PROJECT.project}/locations/{OPEN_PROJECT.region}"
 REST = "rest"  # gRPC reads the CA of one cloud per process: that of the other tests
@@ -114,6 +115,22 @@ def test_secret_and_signed_url_expire_by_the_clock(turned: Cloud) -> None:
         assert [answer.status_code for answer in answers] == [400, 200]
         with pytest.raises(NotFound):
             secrets.get_secret(name=name)
+
+
+def test_lifecycle_rules_of_the_client_act_by_the_clock(turned: Cloud) -> None:
+    with closing(storage.Client()) as client:
+        bucket = client.create_bucket("ageing")
+        bucket.add_lifecycle_set_storage_class_rule("NEARLINE", age=1)
+        bucket.add_lifecycle_delete_rule(age=30, matches_prefix=["logs/"])
+        bucket.patch()
+        for name in ("logs/a", "kept"):
+            bucket.blob(name).upload_from_string("x")
+
+        CloudClock(turned).advance("30d2h")
+
+        found = until(lambda: [b for b in [list(bucket.list_blobs())] if len(b) == 1])[0]
+        assert [(blob.name, blob.storage_class) for blob in found] == [("kept", "NEARLINE")]
+        assert len(list(bucket.lifecycle_rules)) == 2
 
 
 def test_id_token_stays_valid_for_google_auth(turned: Cloud) -> None:

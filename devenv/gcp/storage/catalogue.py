@@ -192,6 +192,14 @@ class Catalogue:
         self._run("DELETE FROM storage_parts WHERE upload = ?", (upload,))
         return parts
 
+    def multipart_uploads(self) -> list[tuple[str, float, str]]:
+        """Return id, moment of creation and value of each unfinished upload in parts."""
+        return self._run(
+            "SELECT id, created, value FROM storage_sessions WHERE id >= ? AND id < ?"
+            " AND result IS NULL",
+            (MULTIPART_PREFIX, MULTIPART_PREFIX + _LAST),
+        ).fetchall()
+
     def drop_sessions(self, *, before: float) -> None:
         self._run("DELETE FROM storage_sessions WHERE created < ?", (before,))
         self._run("DELETE FROM storage_parts WHERE upload NOT IN (SELECT id FROM storage_sessions)")

@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.errors import NotEmulated
+from devenv.gcp.storage.lifecycle import lifecycle_fields
 from devenv.gcp.storage.parameters import number
 
 Settings: TypeAlias = Mapping[str, Callable[[str, Any], Any]]
@@ -262,6 +263,7 @@ _BUCKET: Settings = {
     "defaultEventBasedHold": _boolean,
     "iamConfiguration": _iam,
     "labels": _labels,
+    "lifecycle": lifecycle_fields,
     "location": _location,
     "retentionPolicy": _retention_policy,
     "rpo": _choice("DEFAULT", "ASYNC_TURBO"),
@@ -284,7 +286,6 @@ _BUCKET_UNSUPPORTED: Mapping[str, Callable[[Any], bool]] = {
     "encryption": _empty,
     "hierarchicalNamespace": _off("enabled"),
     "ipFilter": lambda value: value in ({}, {"mode": "Disabled"}),
-    "lifecycle": _off("rule"),
     "logging": _empty,
     "objectRetention": _empty,
     "softDeletePolicy": _no_soft_delete,

@@ -38,7 +38,8 @@ class ObjectRecord:
     """One generation of an object.
 
     `retained_from` is the moment from which the bucket's retention period counts, if that is not
-    its creation: the release of its event-based hold.
+    its creation: the release of its event-based hold. `reclassed` is the moment of the latest
+    change of its storage class, 0 before any.
     """
 
     bucket: str
@@ -50,6 +51,7 @@ class ObjectRecord:
     metageneration: int = 1
     deleted: float = 0.0
     retained_from: float = 0.0
+    reclassed: float = 0.0
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property

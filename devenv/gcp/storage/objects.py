@@ -175,6 +175,31 @@ class Objects:
             versioned = bucket is not None and bucket.versioned
             self._retire(found, displaced, keep=versioned and ref.generation is None)
 
+    def expire(self, item: ObjectRecord) -> bool:
+        """Delete a version as a lifecycle rule does; return whether it was not protected.
+
+        A live one becomes noncurrent where the bucket keeps versions.
+        """
+        with self.change() as displaced:
+            bucket = self._catalogue.bucket(item.bucket)
+            try:
+                self._check_protection(item, bucket)
+            except PermissionDenied:
+                return False
+            self._retire(item, displaced, keep=bucket is not None and bucket.versioned)
+            return True
+
+    def reclass(self, item: ObjectRecord, storage_class: str) -> None:
+        """Change the storage class of a version as a lifecycle rule does."""
+        self._catalogue.save(
+            replace(
+                item,
+                fields={**item.fields, "storageClass": storage_class},
+                metageneration=item.metageneration + 1,
+                reclassed=self._clock.now(),
+            )
+        )
+
     def copy(
         self, access: Access, source: ObjectRef, draft: ObjectDraft, *, move: bool = False
     ) -> ObjectRecord:

@@ -57,7 +57,7 @@ class Shapes:
             "etag": item.etag,
             "timeCreated": created,
             "updated": updated,
-            "timeStorageClassUpdated": created,
+            "timeStorageClassUpdated": timestamp(item.reclassed or item.created),
             "timeFinalized": created,
             **item.fields,
         }

@@ -19,6 +19,7 @@ from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.storage.app import JSON_PATHS, StorageApp, Trust
 from devenv.gcp.storage.buckets import Buckets
 from devenv.gcp.storage.catalogue import Blobs, Catalogue
+from devenv.gcp.storage.housekeeping import StorageHousekeeping
 from devenv.gcp.storage.json_api import JsonApi
 from devenv.gcp.storage.media import Media
 from devenv.gcp.storage.objects import Objects
@@ -92,6 +93,7 @@ class StorageService:
         self._declared_names = DeclaredNames(store.table("storage_declared"))
         self._buckets = Buckets(self._catalogue, clock, config.region, forget=guard.forget)
         objects = Objects(self._catalogue, self._blobs, clock)
+        self._housekeeping = StorageHousekeeping(self._catalogue, self._blobs, objects, clock)
         self._uploads = Uploads(self._catalogue, self._blobs, objects, clock)
         media = Media(objects, self._uploads, self._blobs)
         self.app = StorageApp(
@@ -145,9 +147,11 @@ class StorageService:
                 )
         self._buckets.ensure(self._config.buckets)
         self._declared_names.add(self._config.buckets)
+        self._housekeeping.start()
 
     async def stop(self) -> None:
-        """Do nothing: every acknowledged write is on disk."""
+        """Stop the housekeeping; every acknowledged write is on disk."""
+        await self._housekeeping.stop()
 
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         return ()  # Cloud Storage has methods of its own for the policies of buckets

@@ -45,7 +45,6 @@ async def change(cloud: Cloud, **fields: Any) -> dict[str, Any]:
         ("hierarchicalNamespace", {"enabled": True}),
         ("iamConfiguration", {"uniformBucketLevelAccess": {"enabled": False}}),
         ("ipFilter", {"mode": "Enabled"}),
-        ("lifecycle", {"rule": [{"action": {"type": "Delete"}, "condition": {"age": 1}}]}),
         ("logging", {"logBucket": "logs"}),
         ("objectRetention", {"mode": "Enabled"}),
         ("retention_policy", {"retentionPeriod": "1"}),
