@@ -69,7 +69,7 @@ def test_waiting_tasks_leave_when_the_clock_reaches_them(turned: Cloud, worker: 
         client.create_task(parent=queue, task=task(worker, "third", 3 * HOUR))
         clock.advance("1h")
         assert worker.next().path == "/second"
-        assert len(list(client.list_tasks(parent=queue))) == 1
+        until(lambda: len(list(client.list_tasks(parent=queue))) == 1)
 
         control(turned, "DELETE")
         clock.advance("2h")
