@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from devenv.gcp import config as gcp
+from devenv.gcp.references import References, named_in
 from devenv.gcp.tables import ConfigError, Key, dotted, read_table
 from devenv.local_stack import LocalStack, StackFolder
-from devenv.references import References, named_in
 from devenv.schema import (
     BUILT_IN,
     NAME,
@@ -304,6 +304,8 @@ def _check(config: Config, layers: tuple[str, ...]) -> None:
         for group in service.env_from:
             for variable, text in stack.config.env[group].items():
                 stack.references(name).require(text, ("env", group, variable))
+    if stack.has_cloud:
+        gcp.require_references(stack.config.cloud, stack.references())
     _check_cycles(stack.config)
     _check_others(config, stack)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from devenv.gcp.config import CloudConfig, ServiceConfig
-from devenv.references import References
+from devenv.gcp.config import CloudConfig, ServiceConfig, expand, own_values
+from devenv.gcp.references import References
 from devenv.schema import (
     CommandService,
     MailService,
@@ -140,7 +140,10 @@ class LocalStack:
         return (service.run_service or name) if service.url and self.has_cloud else ""
 
     def cloud_config(self) -> CloudConfig:
-        """Return the emulated project, with the Cloud Run services of the stack."""
+        """Return the emulated project without references, and with the stack's Cloud Run services.
+
+        Raises ConfigError for an unknown reference.
+        """
         own = tuple(
             ServiceConfig(
                 name=run,
@@ -152,7 +155,8 @@ class LocalStack:
             for name, service in self.config.commands().items()
             if (run := self.run_service(name))
         )
-        return replace(self.config.cloud, services=(*self.config.cloud.services, *own))
+        cloud = expand(self.config.cloud, self.references())
+        return replace(cloud, services=(*cloud.services, *own))
 
     @property
     def postgres_url(self) -> str:
@@ -282,14 +286,8 @@ class LocalStack:
         if "mail" in services:
             values |= _parts("mail", self.smtp_url) | {"mail.page": self.mail_url}
         if "gcp" in services:
-            cloud = self.config.cloud
-            values |= {
-                "gcp.project": cloud.project,
-                "gcp.number": cloud.number,
-                "gcp.region": cloud.region,
-                "gcp.url": f"http://{LOCALHOST}:{self.ports.get('gcp', 0)}",
-                **{f"gcp.accounts.{one}": cloud.email(one) for one in cloud.accounts},
-            }
+            values |= own_values(self.config.cloud)
+            values["gcp.url"] = f"http://{LOCALHOST}:{self.ports.get('gcp', 0)}"
         if "console" in services:
             values["console.url"] = self.console_origin
         if "oidc" in services:

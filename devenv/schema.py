@@ -1,6 +1,6 @@
 """Tables of devenv.toml that describe a stack. Their fields are the keys of the file.
 
-docs/stack.md is their reference. Texts may have references, see `devenv.references`.
+docs/stack.md is their reference. Texts may have references, see `devenv.gcp.references`.
 """
 
 import re

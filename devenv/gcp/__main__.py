@@ -12,8 +12,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from devenv.gcp.config import LOOPBACK, CloudConfig, CloudPlace, ImageConfig, parse
+from devenv.gcp.config import (
+    LOOPBACK,
+    CloudConfig,
+    CloudPlace,
+    ImageConfig,
+    expand,
+    own_values,
+    parse,
+)
 from devenv.gcp.errors import CloudError
+from devenv.gcp.references import References
 from devenv.gcp.server import CloudServer
 from devenv.gcp.tables import ConfigError
 
@@ -107,9 +116,11 @@ def _service_port(text: str) -> tuple[str, tuple[str, int]]:
 
 
 def _config(path: Path) -> CloudConfig:
-    """Read `[gcp]` of a devenv.toml, or of the same as JSON."""
-    tables = json.loads if path.suffix == ".json" else tomllib.loads
-    return parse(tables(path.read_text()).get("gcp", {}))
+    """Read `[gcp]` of a devenv.toml, or of the same as JSON, where references are replaced already."""
+    if path.suffix == ".json":
+        return parse(json.loads(path.read_text()).get("gcp", {}))
+    config = parse(tomllib.loads(path.read_text()).get("gcp", {}))
+    return expand(config, References(own_values(config)))
 
 
 def _moved(config: CloudConfig, places: Mapping[str, tuple[str, int]]) -> CloudConfig:

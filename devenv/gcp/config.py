@@ -1,16 +1,19 @@
 """The `[gcp]` table of devenv.toml: one emulated project as frozen values.
 
-Keys in the file are the field names. A wrong key or value is refused by name. A `CloudPlace` holds
-the settings of the machine: addresses, and how jobs run.
+Keys in the file are the field names. A wrong key or value is refused by name. Some texts may have
+references (`_REFERRING`). A `CloudPlace` holds the settings of the machine: addresses, and how jobs run.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from pydantic import ConfigDict
 
-from devenv.gcp.tables import TABLE, Port, read_table
+from devenv.gcp.references import References
+from devenv.gcp.tables import TABLE, Key, Port, read_table
+
+_T = TypeVar("_T")
 
 IamMode = Literal["off", "warn", "strict"]
 
@@ -112,8 +115,8 @@ class ScheduleConfig:
 class CloudConfig:
     """One emulated project. `number` is the project number, 12 digits as Google's are.
 
-    `storage` is the URL of a server that is Cloud Storage instead of ours. `secrets` are names of
-    secrets that exist at the start, without a value. An instance of a Cloud Run service that was
+    `storage` is the URL of a server that is Cloud Storage instead of ours. `secrets` are secrets that
+    exist at the start by their names, each with the value of its first version ("": without one). An instance of a Cloud Run service that was
     deployed by API stops after `instances_idle` seconds without a request (0: never); each start of
     one takes `cold_start` seconds longer.
     """
@@ -132,7 +135,7 @@ class CloudConfig:
     jobs: tuple[JobConfig, ...] = ()
     services: tuple[ServiceConfig, ...] = ()
     schedules: tuple[ScheduleConfig, ...] = ()
-    secrets: tuple[str, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
     allow_hosts: tuple[str, ...] = ()
     storage: str = ""
     instances_idle: float = 900.0
@@ -157,6 +160,66 @@ class CloudConfig:
 def parse(data: Mapping[str, Any]) -> CloudConfig:
     """Return the `[gcp]` table of devenv.toml as a CloudConfig. Raises ConfigError."""
     return read_table(CloudConfig, data, "gcp")
+
+
+# Fields whose texts may have references: `{services.web.url}`. Names by which the stack itself finds
+# things have none, nor have conditions, whose templates use braces themselves.
+_REFERRING: Mapping[type[Any], tuple[str, ...]] = {
+    CloudConfig: ("bindings", "buckets", "images", "jobs", "schedules", "secrets", "storage"),
+    IamBinding: ("resource",),
+    ImageConfig: ("command",),
+    JobConfig: ("env",),
+    ScheduleConfig: ("uri", "audience", "body"),
+}
+
+
+def own_values(config: CloudConfig) -> dict[str, str]:
+    """Return the values about a project that texts may refer to."""
+    return {
+        "gcp.project": config.project,
+        "gcp.number": config.number,
+        "gcp.region": config.region,
+        **{f"gcp.accounts.{one}": config.email(one) for one in config.accounts},
+    }
+
+
+def expand(config: CloudConfig, references: References) -> CloudConfig:
+    """Return a project with values in place of references. Raises ConfigError for unknown ones.
+
+    `{python}` in the command of an image stays: the runtime knows by it which processes can wait.
+    """
+    known = References({**references.values, "python": "{python}"})
+
+    def expanded(text: str, key: Key) -> str:
+        known.require(text, key)
+        return known.expand(text)
+
+    return _replaced(config, expanded, ("gcp",))
+
+
+def require_references(config: CloudConfig, references: References) -> None:
+    """Raise ConfigError if a text of the project has an unknown reference."""
+
+    def required(text: str, key: Key) -> str:
+        references.require(text, key)
+        return text
+
+    _replaced(config, required, ("gcp",))
+
+
+def _replaced(value: _T, change: Callable[[str, Key], str], key: Key) -> _T:
+    """Return a value whose texts, those that may have references, are changed."""
+    new: Any = value
+    if isinstance(value, str):
+        new = change(value, key)
+    elif isinstance(value, Mapping):
+        new = {name: _replaced(one, change, (*key, name)) for name, one in value.items()}
+    elif isinstance(value, tuple):
+        new = tuple(_replaced(one, change, (*key, number)) for number, one in enumerate(value))
+    elif names := _REFERRING.get(type(value)):
+        fields = {name: _replaced(getattr(value, name), change, (*key, name)) for name in names}
+        new = replace(new, **fields)
+    return new  # type: ignore[no-any-return]
 
 
 JobRuntime: TypeAlias = Literal["process", "docker"]

@@ -12,8 +12,8 @@ from pathlib import Path
 from signal import SIGHUP, SIGINT
 
 from devenv.environment import developer, machine
+from devenv.gcp.references import named_in
 from devenv.local_stack import LocalStack
-from devenv.references import named_in
 from devenv.schema import GcpService, OidcService, PostgresService
 from devenv.services import debugger
 from devenv.stack.problems import StackError
@@ -141,10 +141,14 @@ def cloud_file(stack: LocalStack) -> Path:
 
 
 def write_cloud_file(stack: LocalStack) -> Path:
-    """Write the emulated project of this profile, with the stack's services, for its process."""
+    """Write the emulated project of this profile, with the stack's services, for its process.
+
+    Only its owner can read the file, which has values of secrets. Raises ConfigError.
+    """
     path = cloud_file(stack)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     draft = path.with_suffix(".new")
+    draft.touch(mode=0o600)
     draft.write_text(json.dumps({"gcp": asdict(stack.cloud_config())}, indent=2) + "\n")
     draft.replace(path)
     return path

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from devenv.config import Config
+from devenv.gcp.references import References, named_in
 from devenv.local_stack import LocalStack
-from devenv.references import References, named_in
 from devenv.services import urls
 from devenv.stack.statefile import StackState
 

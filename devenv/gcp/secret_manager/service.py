@@ -95,12 +95,15 @@ class SecretManagerService:
         return (PolicyKind(_GRPC, (path,), "secretmanager.secrets", find, reading="GET"),)
 
     async def start(self) -> None:
-        """Create the secrets that devenv.toml names, without a version."""
-        for secret_id in self._config.secrets:
+        """Create the secrets of devenv.toml, each with its value unless it has a version already."""
+        for secret_id, value in self._config.secrets.items():
             check_secret_id(secret_id)
-            if self._vault.secret(secret_id) is None:
+            secret = self._vault.secret(secret_id)
+            if secret is None:
                 wanted = Secret(replication={"automatic": {}})
-                self._create(secret_id, new_secret(wanted, now=self._clock.now()))
+                secret = self._create(secret_id, new_secret(wanted, now=self._clock.now()))
+            if value and not self._vault.numbers(secret_id):
+                self._add(secret_id, secret, secret_manager.SecretPayload.pb()(data=value.encode()))
 
     async def stop(self) -> None:
         """Do nothing: everything is in the store."""
@@ -164,16 +167,7 @@ class SecretManagerService:
     async def add(self, request: Any, call: ApiCall) -> Any:
         secret_id, secret = self._find(request.parent, call, "versions.add")
         check_payload(request.payload)
-        number = max(self._vault.numbers(secret_id), default=0) + 1
-        version = SecretVersion(
-            name=self._names.full(secret_id, str(number)),
-            state=SecretVersion.ENABLED,
-            client_specified_payload_checksum=request.payload.HasField("data_crc32c"),
-        )
-        set_moment(version.create_time, self._clock.now())
-        _replicate(version, secret)
-        self._vault.add(secret_id, number, version, request.payload.data)
-        return version
+        return self._add(secret_id, secret, request.payload)
 
     async def list_versions(self, request: Any, call: ApiCall) -> Any:
         secret_id, _ = self._find(request.parent, call, "versions.list")
@@ -228,6 +222,18 @@ class SecretManagerService:
         if version.state == SecretVersion.DESTROYED:
             raise FailedPrecondition("SecretVersion.state is already DESTROYED.")
         return secret_id, number, version
+
+    def _add(self, secret_id: str, secret: Any, payload: Any) -> Any:
+        number = max(self._vault.numbers(secret_id), default=0) + 1
+        version = SecretVersion(
+            name=self._names.full(secret_id, str(number)),
+            state=SecretVersion.ENABLED,
+            client_specified_payload_checksum=payload.HasField("data_crc32c"),
+        )
+        set_moment(version.create_time, self._clock.now())
+        _replicate(version, secret)
+        self._vault.add(secret_id, number, version, payload.data)
+        return version
 
     def _create(self, secret_id: str, secret: Any) -> Any:
         secret.name = self._names.full(secret_id)

@@ -213,6 +213,7 @@ ERRORS = [
     ("{gcp.region}", "{gcp.rgn}", "44: env.shared.REGION has the unknown reference {gcp.rgn}"),
     ('REGION = "us"', 'REGION = "{gcp.region}"', "30: env.shared.REGION has the unknown referen"),
     ("{services.web.local_url}", "{services.w.url}", "33: facts.page has the unknown reference"),
+    ('{ A = "1" }', '{ A = "{services.w.url}" }', "75: gcp.jobs[0].env.A has the unknown reference"),
     ("{facts.page}", "{web.page}", "36: summary.rows[0][1] has the unknown reference {web.page}"),
 ]  # fmt: skip
 

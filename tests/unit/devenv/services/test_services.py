@@ -1,11 +1,13 @@
 """Unit tests of the services of this stack."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from devenv.gcp.config import CloudConfig, IamBinding, ImageConfig, JobConfig
 from devenv.local_stack import LocalStack
 from devenv.schema import CommandService, MailService, PostgresService, Ready
 from devenv.services import builtin, declared, launch_postgres, services, urls
@@ -86,6 +88,27 @@ def test_cloud_gets_taken_ports_of_services(stack: LocalStack) -> None:
 
     assert found["validibot-worker"].port == 9001
     assert (found["validibot-web"].public, found["validibot-worker"].public) == (True, False)
+
+
+def test_cloud_file_has_values_in_place_of_references(stack: LocalStack) -> None:
+    cloud = CloudConfig(
+        project="shop",
+        buckets=("{gcp.project}-files",),
+        bindings=(IamBinding("web", "r", "bucket/{gcp.project}-files", "'{{a}}' == '{a}'"),),
+        images=(ImageConfig("report:1", ("{python}", "{root}/report.py")),),
+        jobs=(JobConfig("report", "report:1", "web", env={"URL": "{services.web.url}"}),),
+        secrets={"key": "{secrets.api_key_pepper}"},
+    )
+    path = builtin.write_cloud_file(replace(stack, config=replace(stack.config, cloud=cloud)))
+    written = json.loads(path.read_text())["gcp"]
+
+    assert written["buckets"] == ["shop-files"]
+    assert written["bindings"][0]["resource"] == "bucket/shop-files"
+    assert written["bindings"][0]["condition"] == "'{{a}}' == '{a}'"
+    assert written["images"][0]["command"] == ["{python}", f"{stack.folder.root}/report.py"]
+    assert written["jobs"][0]["env"]["URL"].startswith("https://validibot-web-")
+    assert written["secrets"]["key"] == stack.secrets["api_key_pepper"]
+    assert path.stat().st_mode & 0o077 == 0
 
 
 def test_cloud_gets_runtime_of_jobs(tmp_path: Path) -> None:

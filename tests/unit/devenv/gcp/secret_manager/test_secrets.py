@@ -42,7 +42,7 @@ class SecretBench:
         self.guard = FakeGuard()
         self.service = self.make()
 
-    def make(self, *secrets: str) -> SecretManagerService:
+    def make(self, **secrets: str) -> SecretManagerService:
         config = CloudConfig(secrets=secrets)
         return SecretManagerService(
             config=config, store=self.store, clock=self.clock, guard=self.guard
@@ -308,13 +308,24 @@ async def test_deleted_secret_leaves_neither_payload_nor_policy(cloud: SecretBen
     assert cloud.guard.forgotten == [KEY]
 
 
-async def test_declared_secret_keeps_its_versions_over_a_restart(cloud: SecretBench) -> None:
-    for _ in range(2):
-        cloud.service = cloud.make("key")
-        await cloud.service.start()
-        await cloud.add()
+async def test_declared_secret_without_value_has_no_version(cloud: SecretBench) -> None:
+    cloud.service = cloud.make(key="")
+    await cloud.service.start()
 
-    assert await cloud.read("2") == b"value"
+    with pytest.raises(NotFound, match="has no versions"):
+        await cloud.read()
+
+
+async def test_declared_value_is_the_first_version_only(cloud: SecretBench) -> None:
+    cloud.service = cloud.make(key="declared")
+    await cloud.service.start()
+    first = await cloud.read()
+    await cloud.add(b"rotated")
+
+    cloud.service = cloud.make(key="declared")
+    await cloud.service.start()
+
+    assert (first, await cloud.read()) == (b"declared", b"rotated")
 
 
 @settings(

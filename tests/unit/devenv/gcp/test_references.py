@@ -4,8 +4,8 @@ import shlex
 
 import pytest
 
+from devenv.gcp.references import References
 from devenv.gcp.tables import ConfigError
-from devenv.references import References
 
 REFERENCES = References({"postgres.url": "postgres://db", "later": lambda: "it's", "a.b[0].c": "x"})
 
