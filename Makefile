@@ -79,8 +79,12 @@ validator: runtime ## build the image of one validator (NAME=fmu)
 image: ## build the production image of web and worker
 	@compose/production/django/build.sh
 
-wheel: dev ## build devenv as a wheel for other projects, into dist
+cloud-image: dev ## build the image of the emulated cloud alone
+	@compose/production/cloud/build.sh
+
+wheel: dev ## build devenv, and the Cloud Tasks backend for Django, as wheels for other projects, into dist
 	@cd packaging && ../$(PYTHON) -m hatchling build --target wheel --directory ../dist
+	@cd packaging/tasks && ../../$(PYTHON) -m hatchling build --target wheel --directory ../../dist
 
 images-offline: ## make the base images where no registry can be reached (FORCE=1: anew)
 	@ONLY_CHECK=1 compose/offline/images.sh && compose/offline/plugins.sh && compose/offline/images.sh
@@ -101,5 +105,5 @@ lock: dev ## write the locks anew from pyproject.toml and each requirements.in
 runtime dev:
 	@sh devenv/bootstrap.sh $@
 
-.PHONY: help up down start stop restart status logs run reset doctor test check fmt mutate bench validators validator image wheel \
+.PHONY: help up down start stop restart status logs run reset doctor test check fmt mutate bench validators validator image cloud-image wheel \
 	images-offline foreign lock runtime dev

@@ -10,17 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.cli import wheels
 from tests.ports import on_free_ports
 from tests.waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = wheels.ROOT
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(120)]
-
-
-def _uv() -> str:
-    found = shutil.which("uv", path=f"{ROOT}/.tools/uv/bin:{os.defpath}") or shutil.which("uv")
-    assert found, "make dev, which gets uv"
-    return found
 
 
 def _oldest() -> str:
@@ -39,15 +34,9 @@ def devenv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     It has the oldest Python that the wheel supports and this machine has.
     """
-    place, python = tmp_path_factory.mktemp("wheel"), ROOT / ".venv/bin/python"
-    builder = (str(python), "-m", "hatchling", "build", "--target", "wheel")
-    subprocess.run([*builder, "--directory", str(place)], cwd=ROOT / "packaging", check=True)
-    (wheel,) = place.glob("*.whl")
-    subprocess.run([_uv(), "venv", "-q", "--python", _oldest(), str(place / "env")], check=True)
-    locked = ("--constraint", str(ROOT / "requirements" / "runtime.txt"))
-    install = ("pip", "install", "-q", "--python", str(place / "env"), *locked, str(wheel))
-    subprocess.run([_uv(), *install], check=True)
-    return place / "env" / "bin" / "devenv"
+    place = tmp_path_factory.mktemp("wheel")
+    wheel = wheels.build(place)
+    return wheels.install(place / "env", [str(wheel)], python=_oldest()) / "devenv"
 
 
 @pytest.fixture

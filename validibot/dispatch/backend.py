@@ -9,6 +9,8 @@ therefore name a piece of work with its progress, not only its object: `execute-
 the moment is that at which the run became ready for a worker.
 """
 
+from __future__ import annotations  # Task is generic for type checkers only
+
 import re
 from typing import Any
 

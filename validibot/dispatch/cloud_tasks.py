@@ -12,6 +12,8 @@ Every `@task` imports this module. Google's libraries are a fifth of what web wo
 start, so they are imported when the first task is created.
 """
 
+from __future__ import annotations  # Task is generic for type checkers only
+
 import hashlib
 import json
 import uuid
@@ -38,7 +40,7 @@ _DEADLINE_SECONDS = 1800
 
 
 @cache
-def client() -> "tasks_v2.CloudTasksClient":
+def client() -> tasks_v2.CloudTasksClient:
     """Return this process's client. It is created late: gRPC channels do not survive a fork."""
     from google.cloud import tasks_v2  # noqa: PLC0415 - see the module's docstring
 
@@ -46,7 +48,7 @@ def client() -> "tasks_v2.CloudTasksClient":
 
 
 @cache
-def _retry() -> "Retry":
+def _retry() -> Retry:
     """Return which errors are retried: outages; an invalid request would be refused again."""
     from google.api_core import exceptions  # noqa: PLC0415 - see the module's docstring
     from google.api_core.retry import Retry, if_exception_type  # noqa: PLC0415 - as above
@@ -100,7 +102,7 @@ class CloudTasksBackend(QueueBackend):
             return "" if key else task_id
         return task_id
 
-    def _message(self, task: Task[..., Any], call: dict[str, Any], task_id: str) -> "tasks_v2.Task":
+    def _message(self, task: Task[..., Any], call: dict[str, Any], task_id: str) -> tasks_v2.Task:
         from google.cloud import tasks_v2  # noqa: PLC0415 - see the module's docstring
         from google.protobuf.duration_pb2 import Duration  # noqa: PLC0415 - as above
         from google.protobuf.timestamp_pb2 import Timestamp  # noqa: PLC0415 - as above

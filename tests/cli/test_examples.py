@@ -1,0 +1,84 @@
+"""The commands in the README of each example, in another folder, with the installed wheels."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests import pages
+from tests.cli import wheels
+from tests.ports import free_ports
+from tests.waiting import slowdown
+
+EXAMPLES = wheels.ROOT / "examples"
+NODE_MODULES = wheels.ROOT / "tests" / "emulator" / "foreign" / "node" / "node_modules"
+# The fixtures have done this already; the rest of each README is executed.
+INSTALLS = re.compile(r"^(python3? -m venv .*|pip install (.*)|npm install)\n", re.MULTILINE)
+pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment with both wheels and what the examples need."""
+    place = tmp_path_factory.mktemp("examples")
+    ours = [str(wheels.build(place, each)) for each in ("packaging", "packaging/tasks")]
+    flask = EXAMPLES / "flask-thumbnails" / "requirements.txt"
+    return wheels.install(place / "env", [*ours, "-r", str(flask), "django>=6.1"])
+
+
+@pytest.mark.parametrize(
+    ("example", "expected"),
+    [
+        ("django-minimal", "ada@example.org: answered\n"),
+        ("flask-thumbnails", "(200, 150)\n"),
+        ("node-worker", '{"words":6,"different":4}\n'),
+    ],
+)
+def test_commands_of_readme_work(
+    example: str, expected: str, programs: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / example
+    shutil.copytree(EXAMPLES / example, folder, ignore=shutil.ignore_patterns("node_modules"))
+    if example == "node-worker":
+        _link_node_modules(folder)
+    script = INSTALLS.sub("", pages.commands(f"examples/{example}/README.md"))
+    settings = (folder / "devenv.toml").read_text()
+    for port, free in free_ports(settings).items():
+        settings, script = settings.replace(port, free), script.replace(f":{port}", f":{free}")
+    (folder / "devenv.toml").write_text(settings)
+    environ = {
+        "HOME": str(tmp_path),
+        "PATH": f"{programs}:{os.environ['PATH']}",  # noqa: TID251 - of node, wherever it is
+    }
+    script = script.replace("sleep 2", f"sleep {2 * slowdown():.0f}")
+
+    try:
+        done = pages.run(script, folder=folder, environ=environ)
+    finally:
+        pages.run("devenv down", folder=folder, environ=environ)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert expected in done.stdout
+
+
+@pytest.mark.parametrize("example", [path.name for path in EXAMPLES.iterdir() if path.is_dir()])
+def test_example_is_short(example: str) -> None:
+    files = [
+        path
+        for path in (EXAMPLES / example).rglob("*")
+        if path.suffix in (".mjs", ".py", ".toml")
+        and not {"node_modules", "migrations"} & {*path.parts}
+    ]
+
+    assert sum(len(path.read_text().splitlines()) for path in files) <= 150
+    assert len((EXAMPLES / example / "README.md").read_text().splitlines()) <= 40
+
+
+def _link_node_modules(folder: Path) -> None:
+    if not shutil.which("node") or not NODE_MODULES.is_dir():
+        if os.environ.get("CI") == "true":  # noqa: TID251 - as above
+            pytest.fail("run `make foreign`, which needs Node.js")
+        pytest.skip("Google's Node clients are not installed: run `make foreign`")
+    (folder / "node_modules").symlink_to(NODE_MODULES)
