@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from devenv.gcp import neighbours
 from devenv.gcp.config import (
     LOOPBACK,
     CloudConfig,
@@ -56,18 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--plain-port", type=int, default=0, help="default: that of the last time")
     parser.add_argument("--roots", type=Path, help="CA certificates to trust besides ours")
     parser.add_argument("--storage", default="", help="URL of a server that is Cloud Storage")
-    parser.add_argument("--bind", default=LOOPBACK, help="the address that all ports listen on")
-    parser.add_argument("--jobs", choices=("process", "docker"), default="process")
-    parser.add_argument(
-        "--network", default="", help="the Docker network for jobs; default: one of their own"
-    )
-    parser.add_argument(
-        "--container-host", default="", help="the name by which other containers find this one"
-    )
-    parser.add_argument(
-        "--container", default="", help="the id of this container, to share a network with each job"
-    )
-    parser.add_argument("--label", default="", help="tells this cloud from others of the engine")
+    _add_container_options(parser)
     parser.add_argument(
         "--service-port",
         type=_service_port,
@@ -90,6 +80,30 @@ def _options() -> argparse.Namespace:
             f"--bind {options.bind} is not an address that containers can reach: give --container-host too"
         )
     return options
+
+
+def _add_container_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bind", default=LOOPBACK, help="the address that all ports listen on")
+    parser.add_argument("--jobs", choices=("process", "docker"), default="process")
+    parser.add_argument(
+        "--network", default="", help="the Docker network for jobs; default: one of their own"
+    )
+    parser.add_argument(
+        "--container-host", default="", help="the name by which other containers find this one"
+    )
+    parser.add_argument(
+        "--container", default="", help="the id of this container, to share a network with each job"
+    )
+    parser.add_argument("--label", default="", help="tells this cloud from others of the engine")
+    parser.add_argument(
+        "--first-port",
+        type=int,
+        default=0,
+        help="port of the proxy; the metadata servers of the accounts are on the next ones",
+    )
+    parser.add_argument(
+        "--announce", type=Path, help="a folder for other containers: CA bundle, shell variables"
+    )
 
 
 def _debugger(text: str) -> tuple[str, int]:
@@ -152,6 +166,8 @@ async def _serve(config: CloudConfig, options: argparse.Namespace, start: float)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, enough.set)
+    if options.first_port:
+        neighbours.reserve(options.data, config.accounts, first=options.first_port)
     server = CloudServer(
         config,
         data=options.data,
@@ -162,6 +178,8 @@ async def _serve(config: CloudConfig, options: argparse.Namespace, start: float)
     loop.add_signal_handler(signal.SIGHUP, server.reload)
     await server.start()
     where = server.endpoints
+    if options.announce:
+        neighbours.announce(options.announce, where)
     log.info(
         "ready in %.2fs: %s, proxy %s, project %s, iam %s",
         time.perf_counter() - start,

@@ -6,11 +6,12 @@ its text, and `recursive=true` answers JSON with camel-case names. A request's l
 which account asks; a container is recognised by its address, whatever port it uses.
 
 A page in a browser must not be able to read a token, so three things are refused: a request
-without `Metadata-Flavor: Google`, one with `X-Forwarded-For`, and one with a `Host` that is not
-this server's (a foreign name that was pointed at this address).
+without `Metadata-Flavor: Google`, one with `X-Forwarded-For`, and one with a `Host` that is a foreign
+name (which was pointed at this address). A number of any network may be that of a forwarded port.
 """
 
 import hashlib
+import ipaddress
 import json
 from asyncio import sleep
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
@@ -115,7 +116,8 @@ class MetadataServer:
     def _check_host(self, request: Request) -> None:
         host = request.headers.get("host", "").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if name.strip("[]") not in self._hosts:
+        name = name.strip("[]")
+        if name not in self._hosts and not _is_address(name):
             raise MetadataRefusal(403, f"Host {host[:200]!r} is not the metadata server's.\n")
 
     async def _email(self, request: Request) -> str:
@@ -224,6 +226,14 @@ def _name(key: str) -> str:
         return key
     first, *rest = key.split("-")
     return first + "".join(word.capitalize() for word in rest)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _check(request: Request) -> None:
