@@ -11,11 +11,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from devenv.cli.context import Context
 from devenv.cli.output import table
+from devenv.console.cloud import CloudClient
 from devenv.gcp.control import TOKEN_FILE
 from devenv.local_stack import LocalStack
 from devenv.stack.problems import StackError
@@ -176,6 +178,19 @@ def _print_clock(context: Context, answer: dict[str, Any]) -> int:
     return 0
 
 
+def cloud_client(stack: LocalStack) -> CloudClient:
+    """Return a client of a stack's emulated cloud. Raises StackError if it has none."""
+    data = _token_file(stack).parent
+    return CloudClient(f"http://127.0.0.1:{stack.ports['gcp']}", data)
+
+
+def _token_file(stack: LocalStack) -> Path:
+    token = stack.folder.cloud / TOKEN_FILE
+    if not stack.has_cloud or not token.is_file():
+        raise StackError("This stack has no emulated cloud of its own.", hint="make up")
+    return token
+
+
 def _described(fault: dict[str, Any]) -> str:
     effects = [
         name.replace("_", " ") if fault[name] is True else f"{name} {fault[name]:g}"
@@ -191,9 +206,7 @@ def _request(
 ) -> Any:
     """Return the answer of the control API. Raises StackError with its refusal."""
     stack = context.running_stack()
-    token = stack.folder.cloud / TOKEN_FILE
-    if not stack.has_cloud or not token.is_file():
-        raise StackError("This stack has no emulated cloud of its own.", hint="make up")
+    token = _token_file(stack)
     answer = ask(
         f"http://127.0.0.1:{stack.ports['gcp']}/_devenv/{path}",
         headers={"Authorization": f"Bearer {token.read_text()}"},

@@ -317,6 +317,16 @@ def tunnel(
 
 
 @cli.command()
+def mcp(
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Offer tools that change the stack, too.")
+    ] = False,
+) -> int:
+    """Serve the stack as tools of the Model Context Protocol, for an editor's assistant."""
+    return run_module("mcp_server", json=False, allow_changes=allow_changes)
+
+
+@cli.command()
 def doctor(json: Json = False) -> int:
     """Look for what may be in the way, and print what helps."""
     return run_module("doctor", json=json)

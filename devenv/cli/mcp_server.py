@@ -1,0 +1,266 @@
+"""`mcp`: the running stack as tools of the Model Context Protocol, over standard input and output.
+
+An editor's assistant looks with the first set of tools; the second one changes things, and is there
+only with `--allow-changes`. https://modelcontextprotocol.io/specification
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Literal, ParamSpec, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from devenv.cli.cloud import cloud_client
+from devenv.cli.context import Context
+from devenv.cli.logs import LogChoice
+from devenv.console.cloud import RUN, TASKS, CloudClient
+from devenv.console.local import StackView
+from devenv.console.problems import ConsoleProblem
+from devenv.services import facts
+from devenv.stack.logfile import LogLevel, read
+from devenv.stack.problems import StackError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_MOST_LINES = 500
+_MOST_ROWS = 100
+_LONGEST_LINE = 2000
+_INSTRUCTIONS = (
+    "The developer environment of this folder: its services, their logs, and the emulated Google "
+    "Cloud with a journal of each call. Begin with `status`. Why something failed: `logs` with the "
+    "level warning, `journal` with a status or the decision denied, `missing`."
+)
+
+
+def run(context: Context, *, allow_changes: bool) -> int:
+    """Serve until standard input ends. Raises StackError where the package mcp is missing."""
+    try:
+        from mcp.server.mcpserver import MCPServer  # noqa: PLC0415 - an extra
+        from mcp.types import ToolAnnotations  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise StackError(
+            "The package mcp is not installed.", hint="pip install 'devenv-stack[mcp]'"
+        ) from error
+    tools = StackTools(context)
+    server = MCPServer(name="devenv", instructions=_INSTRUCTIONS, log_level="WARNING")
+    looking = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+    for tool in tools.looking():
+        server.tool(annotations=looking, structured_output=False)(_telling(tool))
+    changing = ToolAnnotations(read_only_hint=False, open_world_hint=False)
+    for tool in tools.changing() if allow_changes else ():
+        server.tool(annotations=changing, structured_output=False)(_telling(tool))
+    server.run()
+    return 0
+
+
+def _telling(tool: Callable[P, R]) -> Callable[P, R]:
+    """Return a tool whose errors are messages with the next step."""
+    from mcp.server.mcpserver.exceptions import ToolError  # noqa: PLC0415 - an extra
+
+    @wraps(tool)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return tool(*args, **kwargs)
+        except StackError as error:
+            hint = f" Next: {error.hint}" if error.hint else ""
+            raise ToolError(f"{error.message}{hint}") from error
+        except ConsoleProblem as error:
+            raise ToolError(str(error)) from error
+
+    return call
+
+
+class StackTools:
+    """The tools. Their docstrings and parameters are what the assistant reads."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def looking(self) -> tuple[Callable[..., Any], ...]:
+        """Return the tools that change nothing."""
+        cloud = (self.journal, self.missing, self.traces, self.trace, self.permissions)
+        work = (self.queues, self.tasks, self.jobs, self.executions, self.faults)
+        return (self.status, self.logs, *cloud, *work)
+
+    def changing(self) -> tuple[Callable[..., Any], ...]:
+        """Return the tools that change the stack or what it does."""
+        faults = (self.add_fault, self.remove_faults)
+        return (self.control_service, *faults, self.run_task, self.cancel_execution)
+
+    def status(self) -> dict[str, Any]:
+        """Return the services with state, restarts and URL; without passwords and tokens."""
+        context = self._context
+        state = context.state()
+        stack = context.stack_of(state)
+        found = facts.gather(context.config, stack, state, written={})
+        urls = {name: _public(url) for name, url in found["urls"].items()}
+        phase = state.phase if context.is_running() else "stopped"
+        kept = {name: found[name] for name in ("name", "mode", "services")}
+        return {**kept, "phase": phase, "urls": urls, "folder": str(context.config.root)}
+
+    def logs(
+        self,
+        service: str = "",
+        *,
+        since: str = "",
+        level: LogLevel = LogLevel.DEBUG,
+        grep: str = "",
+        lines: int = 100,
+    ) -> dict[str, list[str]]:
+        """Return the newest log lines of each service, or of one.
+
+        `since` is 10m, 2h, 14:05 or an ISO time; `level` the lowest severity; `grep` a regular
+        expression; `lines` at most 500 of each service.
+        """
+        count = max(1, min(lines, _MOST_LINES))
+        choice = LogChoice.parse(since=since, lines=count, level=level, grep=grep)
+        folder = self._context.config.logs
+        known = sorted({path.stem for path in folder.glob("*.log")})
+        if service and service not in known:
+            raise StackError(f"There is no log of {service!r:.60}; there is {', '.join(known)}.")
+        names = [service] if service else known
+        filters = choice.filters(names)
+        found = {}
+        for name in names:
+            old = read(folder / f"{name}.log", since=choice.since)
+            passed = (line[:_LONGEST_LINE] for line in old if filters[name].passes(line))
+            found[name] = list(deque(passed, maxlen=count))
+        return found
+
+    def journal(
+        self,
+        method: str = "",
+        resource: str = "",
+        caller: str = "",
+        status: str = "",
+        decision: Literal["", "allowed", "denied", "unknown"] = "",
+        limit: int = 50,
+    ) -> Any:
+        """Return the newest calls to the emulated cloud: caller, permission, decision, status.
+
+        In `method`, `resource` and `caller`, * stands for any text: `storage.*`. `status` is 503 or
+        NOT_FOUND.
+        """
+        wanted: dict[str, Any] = {"method": method, "resource": resource, "caller": caller}
+        limits: dict[str, Any] = {"status": status, "decision": decision, "limit": _bounded(limit)}
+        return self._cloud().control("journal", **wanted, **limits)["calls"]
+
+    def missing(self) -> Any:
+        """Return the methods that programs asked the emulated cloud for and that it does not have."""
+        return self._cloud().control("missing")["missing"]
+
+    def traces(self, before: int = 0) -> Any:
+        """Return the latest traces; `before` is the number of the last one that was seen."""
+        return self._cloud().control("traces", before=before or "")["traces"]
+
+    def trace(self, trace_id: str) -> Any:
+        """Return the calls of a trace in the order of their start. The id has 32 hex digits."""
+        if not re.fullmatch(r"[0-9a-f]{32}", trace_id):
+            raise StackError(f"{trace_id!r:.60} is not an id of 32 hexadecimal digits.")
+        return self._cloud().control(f"traces/{trace_id}")["calls"]
+
+    def permissions(self) -> dict[str, Any]:
+        """Return what each account used and may, what was refused, and the roles that suffice."""
+        return self._cloud().control("permissions")
+
+    def queues(self) -> Any:
+        """Return the queues of Cloud Tasks with their depth and deliveries."""
+        return self._cloud().control("queues")["queues"]
+
+    def tasks(self, queue: str, limit: int = 50) -> Any:
+        """Return tasks of a queue (its short name), the next ones first."""
+        path = f"{self._queue(queue)}/tasks"
+        return self._cloud().api(TASKS, path, pageSize=_bounded(limit)).get("tasks", [])
+
+    def jobs(self) -> Any:
+        """Return the Cloud Run jobs."""
+        cloud = self._cloud()
+        path = f"/v2/{cloud.location()}/jobs"
+        return cloud.api(RUN, path, pageSize=_MOST_ROWS).get("jobs", [])
+
+    def executions(self, job: str, limit: int = 20) -> Any:
+        """Return the executions of a job (its short name), the newest first."""
+        path = f"{self._job(job)}/executions"
+        return self._cloud().api(RUN, path, pageSize=_bounded(limit)).get("executions", [])
+
+    def faults(self) -> Any:
+        """Return the faults that make calls fail on purpose, and how often each struck."""
+        return self._cloud().control("faults")["faults"]
+
+    def control_service(
+        self, service: str, command: Literal["start", "stop", "restart"]
+    ) -> dict[str, str]:
+        """Start, stop or restart a service; `restart` of a step runs it again."""
+        self._context.running_stack()
+        StackView(self._context.config.state).command(command, service)
+        return {"service": service, "done": command}
+
+    def add_fault(  # noqa: PLR0913, PLR0917 - fields of a fault
+        self,
+        method: str,
+        status: int = 0,
+        delay: float = 0.0,
+        reset: bool = False,
+        lose_answer: bool = False,
+        times: int = 1,
+        resource: str = "*",
+        caller: str = "*",
+    ) -> Any:
+        """Make the next `times` calls of a method fail: with a status, late, cut, or unanswered.
+
+        `method` is named as in the journal: `storage.objects.insert`, `deliver`.
+        """
+        fields = {
+            "method": method,
+            "times": times,
+            "resource": resource,
+            "caller": caller,
+            "status": status,
+            "delay": delay,
+            "reset": reset,
+            "lose_answer": lose_answer,
+        }
+        body = {name: value for name, value in fields.items() if value}
+        return self._cloud().control("faults", verb="POST", body=body)
+
+    def remove_faults(self, number: int = 0) -> Any:
+        """Remove a fault by its id, or all."""
+        path = f"faults/{number}" if number else "faults"
+        return self._cloud().control(path, verb="DELETE")
+
+    def run_task(self, queue: str, task: str) -> Any:
+        """Deliver a task of a queue now (short names)."""
+        path = f"{self._queue(queue)}/tasks/{_name(task)}:run"
+        return self._cloud().api(TASKS, path, verb="POST", body={})
+
+    def cancel_execution(self, job: str, execution: str) -> Any:
+        """Cancel a running execution of a job (short names)."""
+        path = f"{self._job(job)}/executions/{_name(execution)}:cancel"
+        return self._cloud().api(RUN, path, verb="POST", body={})
+
+    def _cloud(self) -> CloudClient:
+        return cloud_client(self._context.running_stack())
+
+    def _queue(self, queue: str) -> str:
+        return f"/v2/{self._cloud().location()}/queues/{_name(queue)}"
+
+    def _job(self, job: str) -> str:
+        return f"/v2/{self._cloud().location()}/jobs/{_name(job)}"
+
+
+def _bounded(limit: int) -> int:
+    return max(1, min(limit, _MOST_ROWS))
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,500}", text):
+        raise StackError(f"{text!r:.60} is not a short name: letters, digits, hyphens.")
+    return text
+
+
+def _public(url: str) -> str:
+    """Return a URL without password and query: both let their reader in."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
