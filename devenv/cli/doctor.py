@@ -54,6 +54,7 @@ def line(check: Check, output: CliOutput) -> Text:
 def every(context: Context) -> list[Check]:
     """Return the results of all checks."""
     return [
+        system(),
         python(),
         *declared(context.config),
         listening(context),
@@ -65,6 +66,23 @@ def every(context: Context) -> list[Check]:
         clock(context),
         state(context),
     ]
+
+
+def system() -> Check:
+    """Say what this operating system lacks: everything is made for Linux, and works on macOS."""
+    if sys.platform == "linux":
+        return Check("system", "ok", f"Linux {platform.release()}")
+    if sys.platform == "darwin":
+        return Check(
+            "system",
+            "ok",
+            f"macOS {platform.mac_ver()[0]}: services and jobs are processes; one that is reloaded "
+            "is not reached for a moment; memory of jobs is measured by ps",
+            "JOBS=docker for images that are made for Linux",
+        )
+    return Check(
+        "system", "warn", f"{platform.system()} was never tried", "use Linux, macOS or WSL"
+    )
 
 
 def python() -> Check:

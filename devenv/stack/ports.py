@@ -5,7 +5,9 @@ A stack takes the ports it asks for or the next free ones, and the same ones aga
 
 import fcntl
 import os
+import re
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -14,6 +16,7 @@ from pathlib import Path
 
 _TRIES = 200
 _LISTEN = "0A"
+_UNKNOWN = "another program"
 
 
 def is_free(port: int) -> bool:
@@ -75,17 +78,30 @@ def choose(
 
 
 def holder(port: int) -> str:
-    """Return name and number of the process that listens on the port (Linux, see proc(5))."""
+    """Return name and number of the process that listens on the port, as far as the system tells."""
+    if not can_tell_listeners():
+        return _holder_by_lsof(port)
     sockets = _listening(port)
     for process in Path("/proc").glob("[0-9]*") if sockets else ():
         if _has_socket(process, sockets):
             with suppress(OSError):
                 return f"{(process / 'comm').read_text().strip()} ({process.name})"
-    return "another program"
+    return _UNKNOWN
+
+
+def _holder_by_lsof(port: int) -> str:
+    """Ask lsof, which macOS has: it prints `p<pid>` and `c<name>`, each on a line."""
+    command = ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return _UNKNOWN
+    found = re.search(r"^p(\d+)\nc(.+)$", listed.stdout, re.MULTILINE)
+    return f"{found[2]} ({found[1]})" if found else _UNKNOWN
 
 
 def can_tell_listeners() -> bool:
-    """Return whether `is_listener` works here, and one port may have several listeners."""
+    """Return whether /proc tells who listens, and one port may have several listeners."""
     return sys.platform == "linux"
 
 

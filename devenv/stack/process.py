@@ -165,9 +165,7 @@ def _require_program(name: str, folder: Path, environ: Mapping[str, str]) -> Non
 
 
 def _dying_with_us(command: tuple[str, ...], number: Signals) -> tuple[str, ...]:
-    """Return a command that gets `number` when this process dies, where the kernel can send it."""
-    if sys.platform != "linux":
-        return command
+    """Return a command that gets `number` when this process dies."""
     bare = (sys.executable, "-I", "-S", str(_EXEC))
     return (*bare, str(int(number)), str(os.getpid()), *command)
 
