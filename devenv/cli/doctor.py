@@ -70,9 +70,10 @@ def every(context: Context) -> list[Check]:
 
 def system() -> Check:
     """Say what this operating system lacks: everything is made for Linux, and works on macOS."""
-    if sys.platform == "linux":
+    name = platform.system()
+    if name == "Linux":
         return Check("system", "ok", f"Linux {platform.release()}")
-    if sys.platform == "darwin":
+    if name == "Darwin":
         return Check(
             "system",
             "ok",

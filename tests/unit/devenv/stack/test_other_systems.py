@@ -68,7 +68,7 @@ def test_memory_of_processes_is_asked_of_ps(
     def no_proc(_: str) -> list[str]:
         raise FileNotFoundError
 
-    monkeypatch.setattr(supervisor.os, "listdir", no_proc)
+    monkeypatch.setattr(os, "listdir", no_proc)
     monkeypatch.setattr(local, "_PROC", tmp_path)
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as child:
         until(lambda: supervisor.resident(child.pid) > 100_000)
@@ -77,13 +77,13 @@ def test_memory_of_processes_is_asked_of_ps(
 
 
 @pytest.mark.parametrize(
-    ("platform", "result", "text"),
-    [("linux", "ok", "Linux"), ("darwin", "ok", "macOS"), ("win32", "warn", "was never tried")],
+    ("name", "result", "text"),
+    [("Linux", "ok", "Linux"), ("Darwin", "ok", "macOS"), ("Plan9", "warn", "was never tried")],
 )
 def test_doctor_tells_what_the_system_lacks(
-    platform: str, result: str, text: str, monkeypatch: pytest.MonkeyPatch
+    name: str, result: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr("platform.system", lambda: name)
     found = doctor.system()
 
     assert found.result == result
