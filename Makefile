@@ -70,6 +70,9 @@ mutate: dev ## change the code of runs and dispatch, and list the changes that n
 bench: dev ## measure what docs/benchmarks.md promises
 	@$(PYTHON) -m tests.bench
 
+compare: dev ## try the same cases on other emulators, and write the table of docs/comparison.md
+	@$(PYTHON) -m tests.bench.peers
+
 validators: runtime ## build the images of all validators
 	@compose/production/validator/build.sh
 
@@ -105,5 +108,5 @@ lock: dev ## write the locks anew from pyproject.toml and each requirements.in
 runtime dev:
 	@sh devenv/bootstrap.sh $@
 
-.PHONY: help up down start stop restart status logs run reset doctor test check fmt mutate bench validators validator image cloud-image wheel \
+.PHONY: help up down start stop restart status logs run reset doctor test check fmt mutate bench compare validators validator image cloud-image wheel \
 	images-offline foreign lock runtime dev

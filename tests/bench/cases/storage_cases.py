@@ -1,0 +1,203 @@
+"""Cloud Storage by Google's Python client, against whatever STORAGE_EMULATOR_HOST or a proxy leads to."""
+
+import gzip
+import os
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import requests
+from google.api_core import exceptions
+from google.cloud import storage
+from google.cloud.storage import transfer_manager
+
+type Case = Callable[[Any, Any], object]
+
+
+def text_is_read_back(_client: Any, bucket: Any) -> None:
+    bucket.blob("a").upload_from_string("hello", content_type="text/plain")
+    blob = bucket.get_blob("a")
+    assert (blob.download_as_text(), blob.content_type, blob.size) == ("hello", "text/plain", 5)
+
+
+def second_create_is_refused(_client: Any, bucket: Any) -> None:
+    bucket.blob("a").upload_from_string("1", if_generation_match=0)
+    _refused(
+        exceptions.PreconditionFailed,
+        bucket.blob("a").upload_from_string,
+        "2",
+        if_generation_match=0,
+    )
+    assert bucket.blob("a").download_as_text() == "1"
+
+
+def folders_are_listed_as_prefixes(client: Any, bucket: Any) -> None:
+    for name in ("a.txt", "d/b.txt", "d/c.txt"):
+        bucket.blob(name).upload_from_string("x")
+    page = client.list_blobs(bucket, delimiter="/")
+    assert [blob.name for blob in page] == ["a.txt"]
+    assert set(page.prefixes) == {"d/"}
+
+
+def glob_selects_names(client: Any, bucket: Any) -> None:
+    for name in ("a.txt", "b.csv", "d/c.txt"):
+        bucket.blob(name).upload_from_string("x")
+    found = client.list_blobs(bucket, match_glob="**.txt")
+    assert {blob.name for blob in found} == {"a.txt", "d/c.txt"}
+
+
+def list_has_pages(client: Any, bucket: Any) -> None:
+    for number in range(5):
+        bucket.blob(str(number)).upload_from_string("x")
+    pages = list(client.list_blobs(bucket, page_size=2).pages)
+    assert [len(list(page)) for page in pages] == [2, 2, 1]
+
+
+def resumable_upload_in_chunks(_client: Any, bucket: Any) -> None:
+    data = os.urandom(3 << 20)
+    blob = bucket.blob("large", chunk_size=1 << 20)
+    with blob.open("wb") as file:
+        file.write(data)
+    assert bucket.blob("large").download_as_bytes() == data
+
+
+def range_is_downloaded(_client: Any, bucket: Any) -> None:
+    bucket.blob("a").upload_from_string("0123456789")
+    assert bucket.blob("a").download_as_bytes(start=2, end=4) == b"234"
+
+
+def parts_are_uploaded_in_parallel(_client: Any, bucket: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "large"
+        path.write_bytes(os.urandom(11 << 20))
+        transfer_manager.upload_chunks_concurrently(
+            str(path), bucket.blob("a"), chunk_size=5 << 20, worker_type="thread"
+        )
+        assert bucket.blob("a").download_as_bytes() == path.read_bytes()
+
+
+def objects_are_composed(_client: Any, bucket: Any) -> None:
+    for name in ("a", "b"):
+        bucket.blob(name).upload_from_string(name)
+    bucket.blob("c").compose([bucket.blob("a"), bucket.blob("b")])
+    blob = bucket.get_blob("c")
+    assert (blob.download_as_text(), blob.component_count) == ("ab", 2)
+
+
+def copy_keeps_metadata(_client: Any, bucket: Any) -> None:
+    blob = bucket.blob("a")
+    blob.metadata = {"k": "v"}
+    blob.upload_from_string("x")
+    bucket.copy_blob(blob, bucket, "b")
+    assert bucket.get_blob("b").metadata == {"k": "v"}
+
+
+def patch_counts_metagenerations(_client: Any, bucket: Any) -> None:
+    bucket.blob("a").upload_from_string("x")
+    blob = bucket.get_blob("a")
+    blob.metadata = {"k": "v"}
+    blob.patch(if_metageneration_match=blob.metageneration)
+    assert blob.metageneration == 2
+    _refused(exceptions.PreconditionFailed, blob.patch, if_metageneration_match=1)
+
+
+def versions_are_kept(client: Any, bucket: Any) -> None:
+    bucket.versioning_enabled = True
+    bucket.patch()
+    for text in ("1", "2"):
+        bucket.blob("a").upload_from_string(text)
+    first, _ = sorted(client.list_blobs(bucket, versions=True), key=lambda blob: blob.generation)
+    assert bucket.blob("a", generation=first.generation).download_as_text() == "1"
+
+
+def retention_refuses_deletion(_client: Any, bucket: Any) -> None:
+    bucket.retention_period = 1000
+    bucket.patch()
+    bucket.blob("a").upload_from_string("x")
+    _refused(exceptions.Forbidden, bucket.blob("a").delete)
+
+
+def hold_refuses_deletion(_client: Any, bucket: Any) -> None:
+    bucket.blob("a").upload_from_string("x")
+    blob = bucket.get_blob("a")
+    blob.temporary_hold = True
+    blob.patch()
+    _refused(exceptions.Forbidden, blob.delete)
+
+
+def wrong_checksum_is_refused(_client: Any, bucket: Any) -> None:
+    blob = bucket.blob("a")
+    blob.md5_hash = "AAAAAAAAAAAAAAAAAAAAAA=="
+    _refused(exceptions.BadRequest, blob.upload_from_string, "hello", checksum=None)
+    assert not bucket.blob("a").exists()
+
+
+def gzip_is_decompressed_for_others(client: Any, bucket: Any) -> None:
+    blob = bucket.blob("a")
+    blob.content_encoding = "gzip"
+    blob.upload_from_string(gzip.compress(b"hello"))
+    url = f"{client._connection.API_BASE_URL}/download/storage/v1/b/{bucket.name}/o/a?alt=media"
+    answer = client._http.get(url, headers={"Accept-Encoding": "identity"})
+    assert answer.content == b"hello"
+
+
+def batch_deletes_several(client: Any, bucket: Any) -> None:
+    for name in ("a", "b"):
+        bucket.blob(name).upload_from_string("x")
+    with client.batch():
+        for name in ("a", "b"):
+            bucket.blob(name).delete()
+    assert not list(client.list_blobs(bucket))
+
+
+def missing_object_is_404(_client: Any, bucket: Any) -> None:
+    _refused(exceptions.NotFound, bucket.blob("a").delete)
+    _refused(exceptions.NotFound, bucket.blob("a").download_as_bytes)
+
+
+def full_bucket_is_not_deleted(_client: Any, bucket: Any) -> None:
+    bucket.blob("a").upload_from_string("x")
+    _refused(exceptions.Conflict, bucket.delete)
+
+
+def wrong_token_is_refused(client: Any, bucket: Any) -> None:
+    url = f"{client._connection.API_BASE_URL}/storage/v1/b/{bucket.name}/o"
+    answer = requests.get(url, headers={"Authorization": "Bearer nonsense"}, timeout=10)
+    assert answer.status_code == 401
+
+
+CASES: tuple[Case, ...] = (
+    *(
+        text_is_read_back,
+        second_create_is_refused,
+        folders_are_listed_as_prefixes,
+        glob_selects_names,
+    ),
+    *(
+        list_has_pages,
+        resumable_upload_in_chunks,
+        range_is_downloaded,
+        parts_are_uploaded_in_parallel,
+    ),
+    *(objects_are_composed, copy_keeps_metadata, patch_counts_metagenerations, versions_are_kept),
+    *(retention_refuses_deletion, hold_refuses_deletion, wrong_checksum_is_refused),
+    *(gzip_is_decompressed_for_others, batch_deletes_several, missing_object_is_404),
+    *(full_bucket_is_not_deleted, wrong_token_is_refused),
+)
+
+
+def attempt(case: Case) -> None:
+    """Try one case in a bucket of its own."""
+    client = storage.Client(project="test-project")
+    case(client, client.create_bucket(f"case-{uuid.uuid4().hex[:12]}"))
+
+
+def _refused(kind: type[Exception], call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """Check that a call raises an error of this kind."""
+    try:
+        call(*args, **kwargs)
+    except kind:
+        return
+    raise AssertionError(f"{kind.__name__} was expected")
