@@ -21,6 +21,7 @@ from devenv.console.job_pages import JobPages
 from devenv.console.journal_pages import JournalPages
 from devenv.console.local import StackView
 from devenv.console.problems import ConsoleProblem
+from devenv.console.run_pages import RunPages
 from devenv.console.secret_pages import SchedulePages, SecretPages
 from devenv.console.shell import Shell
 from devenv.console.stack_pages import StackPages
@@ -61,6 +62,7 @@ def build(config: ConsoleConfig) -> Starlette:
         *JournalPages(shell, cloud).routes(),
         *TaskPages(shell, cloud).routes(),
         *JobPages(shell, cloud).routes(),
+        *RunPages(shell, cloud).routes(),
         *StoragePages(shell, cloud).routes(),
         *SecretPages(shell, cloud).routes(),
         *SchedulePages(shell, cloud).routes(),

@@ -18,7 +18,7 @@ _TIMEOUT = urllib3.Timeout(connect=2, read=30)
 _CHUNK = 64 * 1024
 RUN, TASKS = "run.googleapis.com", "cloudtasks.googleapis.com"
 SECRETS, SCHEDULER = "secretmanager.googleapis.com", "cloudscheduler.googleapis.com"
-STORAGE = "storage.googleapis.com"
+IAM, STORAGE = "iam.googleapis.com", "storage.googleapis.com"
 
 
 class CloudClient:

@@ -6,9 +6,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from devenv.console.cloud import CloudClient
+from devenv.console.cloud import IAM, CloudClient
 from devenv.console.problems import ConsoleProblem
 from devenv.console.shell import Shell
+
+_ROLES = 300
 
 
 class IamPages:
@@ -22,14 +24,17 @@ class IamPages:
         return [Route("/iam", self.overview), Route("/iam/{caller}", self.account)]
 
     def overview(self, request: Request) -> Response:
-        found = self._cloud.control("permissions")
+        found, project = self._cloud.control("permissions"), self._cloud.control("project")
+        path = f"/v1/projects/{project['project']}/roles"
+        answer = self._cloud.api(IAM, path, view="FULL", showDeleted="true", pageSize=_ROLES)
         return self._shell.page(
             request,
             "iam.html",
             place="iam",
             accounts=found["accounts"],
             refused=found["refused"],
-            iam=self._cloud.control("project")["iam"],
+            iam=project["iam"],
+            roles=answer.get("roles", []),
         )
 
     def account(self, request: Request) -> Response:

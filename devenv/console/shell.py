@@ -24,6 +24,7 @@ NAVIGATION = (
     ("journal", "Journal", "/journal", "cloud"),
     ("tasks", "Tasks", "/tasks", "cloud"),
     ("jobs", "Jobs", "/jobs", "cloud"),
+    ("run", "Services", "/run", "cloud"),
     ("storage", "Storage", "/storage", "cloud"),
     ("secrets", "Secrets", "/secrets", "cloud"),
     ("schedules", "Schedules", "/schedules", "cloud"),

@@ -13,7 +13,15 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
 
 PAGES = (
     *("", "services/web", "traces", "journal", "tasks/runs", "jobs/validibot-validator-energyplus"),
-    *("storage/validibot-local", "iam", "faults", "clock", "snapshots"),
+    *(
+        "run",
+        "run/validibot-worker",
+        "storage/validibot-local",
+        "iam",
+        "faults",
+        "clock",
+        "snapshots",
+    ),
 )
 
 
@@ -44,7 +52,7 @@ def test_console_pages_are_accessible_at_two_widths(page: Page, console: str) ->
 def test_trace_of_a_run_is_one_click_away(visitor: Page, stack: Stack, console: str) -> None:
     run = stack.run("energyplus-design-day", stack.sample("energyplus-design-day"))
     visitor.goto(f"{stack.web}/app/orgs/{stack.facts['org']}/runs/{run['id']}/")
-    visitor.get_by_text("More", exact=True).click()
+    shoot(visitor, "run-with-trace")
     visitor.get_by_role("link", name="Show the trace").click()
 
     spans = visitor.locator(".waterfall strong")

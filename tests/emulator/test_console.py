@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from google.cloud import run_v2, scheduler_v1, secretmanager_v1, storage, tasks_v2
+from google.cloud import iam_admin_v1, run_v2, scheduler_v1, secretmanager_v1, storage, tasks_v2
 
 from devenv.gcp import Cloud
 from devenv.pytest_plugin import ActAs
@@ -341,3 +341,28 @@ def test_unknown_trace_is_empty_and_a_wrong_id_refused(visitor: ConsoleClient) -
     assert "no call of this trace" in visitor.get(f"/traces/{uuid4()}").text
     assert visitor.get("/traces/xyz").status_code == 404
     assert visitor.get(f"/traces?id={'A' * 32}").headers["location"] == f"/traces/{'a' * 32}"
+
+
+def test_run_pages_show_services_callers_and_revisions(visitor: ConsoleClient) -> None:
+    listed = visitor.get("/run").text
+    page = visitor.get("/run/validibot-worker").text
+
+    assert 'href="/run/validibot-worker"' in listed
+    assert "worker@validibot-local.iam.gserviceaccount.com" in page
+    assert "tasks@validibot-local.iam.gserviceaccount.com<br>" in page
+    assert "100 %" in page
+    assert visitor.get("/run/missing").status_code == 404
+
+
+def test_iam_page_lists_custom_roles(visitor: ConsoleClient, act_as: ActAs) -> None:
+    act_as("admin")
+    role = iam_admin_v1.Role(title="Looks at files", included_permissions=["storage.objects.get"])
+    client = iam_admin_v1.IAMClient()
+    request = {"parent": "projects/validibot-local", "role_id": "looker", "role": role}
+    client.create_role(request)
+
+    page = visitor.get("/iam").text
+
+    assert "Looks at files" in page
+    assert "looker" in page
+    client.delete_role(request={"name": "projects/validibot-local/roles/looker"})
