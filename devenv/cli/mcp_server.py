@@ -81,13 +81,13 @@ class StackTools:
     def looking(self) -> tuple[Callable[..., Any], ...]:
         """Return the tools that change nothing."""
         cloud = (self.journal, self.missing, self.traces, self.trace, self.permissions)
-        work = (self.queues, self.tasks, self.jobs, self.executions, self.faults)
+        work = (self.queues, self.tasks, self.jobs, self.executions, self.faults, self.clock)
         return (self.status, self.logs, *cloud, *work)
 
     def changing(self) -> tuple[Callable[..., Any], ...]:
         """Return the tools that change the stack or what it does."""
-        faults = (self.add_fault, self.remove_faults)
-        return (self.control_service, *faults, self.run_task, self.cancel_execution)
+        cloud = (self.add_fault, self.remove_faults, self.advance_clock)
+        return (self.control_service, *cloud, self.run_task, self.cancel_execution)
 
     def status(self) -> dict[str, Any]:
         """Return the services with state, restarts and URL; without passwords and tokens."""
@@ -189,6 +189,10 @@ class StackTools:
         """Return the faults that make calls fail on purpose, and how often each struck."""
         return self._cloud().control("faults")["faults"]
 
+    def clock(self) -> dict[str, Any]:
+        """Return the time of the emulated cloud, and by how many seconds it is ahead."""
+        return self._cloud().control("clock")
+
     def control_service(
         self, service: str, command: Literal["start", "stop", "restart"]
     ) -> dict[str, str]:
@@ -229,6 +233,10 @@ class StackTools:
         """Remove a fault by its id, or all."""
         path = f"faults/{number}" if number else "faults"
         return self._cloud().control(path, verb="DELETE")
+
+    def advance_clock(self, by: str) -> dict[str, Any]:
+        """Turn the clock of the emulated cloud forward: 90s, 10m, 2h, 1d; what becomes due happens."""
+        return self._cloud().control("clock", verb="POST", body={"advance": by})
 
     def run_task(self, queue: str, task: str) -> Any:
         """Deliver a task of a queue now (short names)."""

@@ -1,5 +1,8 @@
 """Pages of the console over much: 10,000 tasks, 1,000 executions, 100,000 calls in the journal."""
 
+import asyncio
+import logging
+import os
 import sqlite3
 import statistics
 import tempfile
@@ -10,6 +13,7 @@ from pathlib import Path
 from devenv.gcp import Cloud
 from devenv.gcp.clock import SystemClock
 from devenv.gcp.config import CloudConfig, ImageConfig, JobConfig, QueueConfig
+from devenv.gcp.journal import Journal, note_decision, trace_of
 from devenv.gcp.messages import set_moment
 from devenv.gcp.run_jobs.resources import Execution, State
 from devenv.gcp.run_jobs.state import RunJobsState
@@ -21,6 +25,8 @@ from tests.unit.devenv.console.console import ConsoleClient, write_state
 type Row = tuple[str, str, str]
 
 TASKS, EXECUTIONS, CALLS, LOADS = 10_000, 1_000, 100_000, 15
+# Of the rows about load in docs/benchmarks.md: calls of a JSON Schema run, and its processor time.
+CALLS_OF_RUN, RUN_MILLISECONDS = 2, 18.0
 CONFIG = CloudConfig(
     project="bench",
     accounts=("web",),
@@ -52,6 +58,34 @@ def measure() -> Iterator[Row]:
             for path, name, last in PAGES:
                 yield f"console, {name}", f"{_milliseconds(client, path, last):.0f} ms", "≤ 100 ms"
             client.close()
+    yield measure_journal()
+
+
+def measure_journal() -> Row:
+    """Return what the journal and the trace of a call cost, beside the processor time of a run."""
+    log = logging.getLogger("devenv.gcp.journal")
+    with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
+        handler = logging.StreamHandler(nowhere)
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        journal = Journal(Path(folder) / "journal.sqlite3", SystemClock())
+        began = time.process_time()
+        asyncio.run(_record(journal))
+        spent = (time.process_time() - began) / CALLS * 1000
+        journal.close()
+        log.removeHandler(handler)
+    share = spent * CALLS_OF_RUN / RUN_MILLISECONDS
+    text = f"{spent:.3f} ms: {share:.1%} of a run with {CALLS_OF_RUN} calls"
+    return "processor time of a call in the journal, with its trace", text, "≤ 10 % of a run"
+
+
+async def _record(journal: Journal) -> None:
+    for number in range(CALLS):
+        with journal.entry("storage.objects.insert", f"b/o/{number}") as entry:
+            entry.trace = trace_of({"traceparent": f"00-{number % 1000 + 1:032x}-{1:016x}-01"})
+            entry.caller, entry.status = "web@bench.iam.gserviceaccount.com", "200"
+            note_decision("storage.objects.create", f"b/o/{number}", allowed=True)
+    journal.flush()
 
 
 def _milliseconds(client: ConsoleClient, path: str, last: str) -> float:

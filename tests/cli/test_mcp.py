@@ -87,6 +87,8 @@ def test_assistant_changes_things_only_where_it_may(up: Project) -> None:
         ("remove_faults", {}),
         ("add_fault", {"method": "no.such", "status": 503}),
         ("control_service", {"service": "worker", "command": "restart"}),
+        ("advance_clock", {"by": "2h"}),
+        ("clock", {}),
     ]
 
     _, refused = _session(up, calls=calls[:1])
@@ -96,4 +98,5 @@ def test_assistant_changes_things_only_where_it_may(up: Project) -> None:
     assert {"add_fault", "control_service", "run_task"} <= names
     assert found[1][0]["method"] == "storage.objects.insert"
     assert "no.such" in found[3]
+    assert found[6][0]["ahead"] >= 7200
     assert up.status()["services"]["worker"]["state"] == "healthy"
