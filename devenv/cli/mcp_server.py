@@ -15,6 +15,7 @@ from devenv.cli.cloud import cloud_client
 from devenv.cli.context import Context
 from devenv.cli.logs import LogChoice
 from devenv.console.cloud import RUN, TASKS, CloudClient
+from devenv.console.job_pages import SECRET
 from devenv.console.local import StackView
 from devenv.console.problems import ConsoleProblem
 from devenv.services import facts
@@ -175,15 +176,16 @@ class StackTools:
         return self._cloud().api(TASKS, path, pageSize=_bounded(limit)).get("tasks", [])
 
     def jobs(self) -> Any:
-        """Return the Cloud Run jobs."""
+        """Return the Cloud Run jobs; variables that look like secrets have no value."""
         cloud = self._cloud()
         path = f"/v2/{cloud.location()}/jobs"
-        return cloud.api(RUN, path, pageSize=_MOST_ROWS).get("jobs", [])
+        return _without_secrets(cloud.api(RUN, path, pageSize=_MOST_ROWS).get("jobs", []))
 
     def executions(self, job: str, limit: int = 20) -> Any:
-        """Return the executions of a job (its short name), the newest first."""
+        """Return the executions of a job (its short name), the newest first; as `jobs` does."""
         path = f"{self._job(job)}/executions"
-        return self._cloud().api(RUN, path, pageSize=_bounded(limit)).get("executions", [])
+        found = self._cloud().api(RUN, path, pageSize=_bounded(limit))
+        return _without_secrets(found.get("executions", []))
 
     def faults(self) -> Any:
         """Return the faults that make calls fail on purpose, and how often each struck."""
@@ -266,6 +268,17 @@ def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,500}", text):
         raise StackError(f"{text!r:.60} is not a short name: letters, digits, hyphens.")
     return text
+
+
+def _without_secrets(value: Any) -> Any:
+    """Return an answer of Cloud Run without the values of variables that look like secrets."""
+    if isinstance(value, list):
+        return [_without_secrets(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if SECRET.search(str(value.get("name", ""))) and "value" in value:
+        return {**value, "value": "(left out)"}
+    return {name: _without_secrets(one) for name, one in value.items()}
 
 
 def _public(url: str) -> str:

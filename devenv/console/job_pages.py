@@ -19,7 +19,7 @@ from devenv.stack.logfile import Follower, LogLevel
 _PAGE = 100
 _LINES = 1000
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,100}")
-_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|KEY", re.IGNORECASE)
+SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|KEY", re.IGNORECASE)
 
 
 class JobPages:
@@ -139,6 +139,6 @@ def _environment(execution: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the variables of an execution; values that may be secrets are hidden."""
     found = execution["template"]["containers"][0].get("env", [])
     return [
-        (one["name"], "(hidden)" if _SECRET.search(one["name"]) else one.get("value", "(secret)"))
+        (one["name"], "(hidden)" if SECRET.search(one["name"]) else one.get("value", "(secret)"))
         for one in found
     ]
