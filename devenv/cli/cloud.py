@@ -94,7 +94,7 @@ class EmulatedAccount:
         return ask(url, headers={"Metadata-Flavor": "Google"})
 
 
-_EFFECTS = ("status", "delay", "reset", "lose_answer")
+_EFFECTS = ("status", "delay", "reset", "lose_answer", "duplicate", "outcome")
 
 
 def journal(context: Context, *, lines: int, **wanted: str) -> int:
@@ -193,7 +193,7 @@ def _token_file(stack: LocalStack) -> Path:
 
 def _described(fault: dict[str, Any]) -> str:
     effects = [
-        name.replace("_", " ") if fault[name] is True else f"{name} {fault[name]:g}"
+        name.replace("_", " ") if fault[name] is True else f"{name} {fault[name]}"
         for name in _EFFECTS
         if fault[name]
     ]

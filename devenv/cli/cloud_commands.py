@@ -52,6 +52,12 @@ def fault_add(  # noqa: PLR0913, PLR0917 - options
     lose_answer: Annotated[
         bool, typer.Option("--lose-answer", help="Do the work, then break the connection.")
     ] = False,
+    duplicate: Annotated[
+        bool, typer.Option("--duplicate", help="Deliver twice; for the method deliver.")
+    ] = False,
+    outcome: Annotated[
+        str, typer.Option(help="crash, out_of_memory or hang; for the method run.attempt.")
+    ] = "",
     times: Annotated[int, typer.Option(help="How often it strikes.")] = 1,
     seconds: Annotated[float, typer.Option("--for", help="End after so many seconds.")] = 0.0,
     resource: Annotated[str, typer.Option(help="Only these resources; * for any text.")] = "*",
@@ -68,6 +74,8 @@ def fault_add(  # noqa: PLR0913, PLR0917 - options
         delay=delay,
         reset=reset,
         lose_answer=lose_answer,
+        duplicate=duplicate,
+        outcome=outcome,
         times=times,
         seconds=seconds,
         resource=resource,

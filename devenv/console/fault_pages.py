@@ -65,8 +65,10 @@ class FaultPages:
         }
         if effect.isdecimal():
             fault["status"] = int(effect)
-        elif effect in ("reset", "lose_answer"):
+        elif effect in ("reset", "lose_answer", "duplicate"):
             fault[effect] = True
+        elif effect:
+            fault["outcome"] = effect
         made = self._cloud.control("faults", verb="POST", body=fault)
         return f"Fault {made['id']} added."
 

@@ -36,6 +36,7 @@ from devenv.gcp.projects import ResourceManagerApi, ServiceUsageApi
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
 from devenv.gcp.run_jobs.runtimes.docker import BUNDLE, DockerRuntime, engine_of
+from devenv.gcp.run_jobs.runtimes.faulty import FaultyRuntime
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from devenv.gcp.run_jobs.service import RunJobsService
 from devenv.gcp.run_services.instances import InstanceContext
@@ -103,7 +104,7 @@ class CloudServices:
             store=parts.store,
             clock=parts.clock,
             guard=parts.guard,
-            runtime=self.runtime,
+            runtime=FaultyRuntime(self.runtime, parts.journal, parts.faults),
             read_secret=self._secrets.value,
         )
         self._jobs.settled.append(self._run.settled)

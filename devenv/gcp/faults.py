@@ -40,6 +40,9 @@ _ERRORS: dict[int, type[CloudError]] = {
     504: DeadlineExceeded,
 }
 STATUSES = tuple(_ERRORS)
+ATTEMPT = "run.attempt"  # the start of a container of a job, as a method of the journal
+DELIVER = "deliver"  # a request of Cloud Tasks or Cloud Scheduler to its target
+OUTCOMES = ("crash", "out_of_memory", "hang")
 _LONGEST_DELAY = 600.0
 _MOST_TIMES = 1_000_000
 _MOST = 1000
@@ -55,7 +58,8 @@ class Fault:
 
     A struck call waits `delay` seconds. Then it is answered with the HTTP `status`, if one is set;
     its connection breaks before it is handled (`reset`); or it is handled and its answer is lost
-    (`lose_answer`). `times` is how often it strikes yet, and `until` the moment in Unix seconds, by
+    (`lose_answer`). A delivery may be made twice (`duplicate`), and an attempt of a job have an
+    `outcome` of OUTCOMES instead of running. `times` is how often it strikes yet, and `until` the moment in Unix seconds, by
     the machine's clock, at which it ends, 0 for never. `struck` counts.
     """
 
@@ -66,6 +70,8 @@ class Fault:
     delay: float = 0.0
     reset: bool = False
     lose_answer: bool = False
+    duplicate: bool = False
+    outcome: str = ""
     times: int = 1
     until: float = 0.0
     struck: int = 0
@@ -74,6 +80,8 @@ class Fault:
     def matches(self, entry: JournalEntry) -> bool:
         """Return whether this is a fault of the call; a caller's short name matches too."""
         name = entry.caller.partition("@")[0]
+        if entry.method == ATTEMPT and (self.reset or self.lose_answer):
+            return False  # an attempt has no connection
         return (
             fnmatchcase(entry.method.lower(), self.method.lower())
             and fnmatchcase(entry.resource, self.resource)
@@ -121,15 +129,15 @@ class Faults:
         return len(numbers)
 
     @asynccontextmanager
-    async def strike(self, entry: JournalEntry) -> AsyncIterator[bool]:
+    async def strike(self, entry: JournalEntry) -> AsyncIterator[Fault | None]:
         """Handle a call inside, unless a fault makes it fail: that raises a CloudError.
 
-        The value is whether the answer will be lost; AnswerLost comes at the end then, and before
-        the call is handled if its connection is reset.
+        The value is the fault, if one strikes. AnswerLost comes at the end if the answer is lost,
+        and before the call is handled if its connection is reset.
         """
         fault = None if entry.caller == OPERATOR else self._match(entry)
         if fault is None:
-            yield False
+            yield None
             return
         entry.fault = str(fault.id)
         await self._clock.sleep(fault.delay)
@@ -137,7 +145,7 @@ class Faults:
             raise AnswerLost(f"Fault {fault.id}: the connection was reset.")
         if fault.status:
             raise _ERRORS[fault.status](f"Fault {fault.id}: {fault.status} was asked for.")
-        yield fault.lose_answer
+        yield fault
         if fault.lose_answer:
             raise AnswerLost(f"Fault {fault.id}: the answer was lost.")
 
@@ -173,6 +181,23 @@ class Faults:
             raise InvalidArgument(f"times {fault.times} is not between 1 and {_MOST_TIMES}.")
         if fault.until and fault.until <= self._clock.machine():
             raise InvalidArgument("until is in the past.")
-        effects = [bool(fault.status), fault.reset, fault.lose_answer]
-        if sum(effects) > 1 or not (any(effects) or fault.delay):
-            raise InvalidArgument("A fault needs a delay, or one of status, reset and lose_answer.")
+        self._check_effect(fault)
+
+    def _check_effect(self, fault: Fault) -> None:
+        if fault.outcome not in ("", *OUTCOMES):
+            raise InvalidArgument(
+                f"outcome {fault.outcome[:60]!r} is not one of {', '.join(OUTCOMES)}."
+            )
+        method = fault.method.lower()
+        if fault.outcome and method != ATTEMPT:
+            raise InvalidArgument(f"outcome is for the method {ATTEMPT}, not for {method[:200]}.")
+        if method == ATTEMPT and (fault.reset or fault.lose_answer):
+            raise InvalidArgument(f"{ATTEMPT} has no connection; give outcome, status or delay.")
+        if fault.duplicate and method != DELIVER:
+            raise InvalidArgument(f"duplicate is for the method {DELIVER}, not for {method[:200]}.")
+        effects = [fault.status, fault.reset, fault.lose_answer, fault.duplicate, fault.outcome]
+        chosen = sum(map(bool, effects))
+        if chosen > 1 or not (chosen or fault.delay):
+            raise InvalidArgument(
+                "A fault needs a delay, or one of status, reset, lose_answer, duplicate and outcome."
+            )

@@ -26,6 +26,9 @@ from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.config import LOOPBACK, CloudConfig
 from devenv.gcp.errors import CloudError, Unavailable
+from devenv.gcp.faults import AnswerLost, Faults
+from devenv.gcp.journal import Journal
+from devenv.gcp.rpc.rest import broken_off
 
 HOSTS = frozenset(
     {"metadata.google.internal", "metadata", "169.254.169.254", LOOPBACK, "localhost"}
@@ -50,7 +53,10 @@ class MetadataTokens(Protocol):
     def access_token(self, email: str, *, primary: bool) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
+METHODS = ("metadata.get", "metadata.identity", "metadata.token")
+
+
+@dataclass(eq=False)
 class MetadataRefusal(Exception):
     """Raised for a request that is answered with an error."""
 
@@ -64,18 +70,22 @@ class MetadataServer:
     `hosts` are the names and addresses, beside Google's own, under which clients find it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the server, by name
         self,
         config: CloudConfig,
         tokens: MetadataTokens,
         emails: Mapping[int, str],
         find: Find | None = None,
         *,
+        journal: Journal,
+        faults: Faults,
         hosts: Collection[str] = (),
     ) -> None:
         self._tokens = tokens
         self._emails = emails
         self._find = find
+        self._journal = journal
+        self._faults = faults
         self._hosts = HOSTS | {host.lower() for host in hosts}
         self._config = config
 
@@ -83,6 +93,9 @@ class MetadataServer:
         request = Request(scope)
         try:
             response = await self._answer(request)
+        except AnswerLost:
+            await broken_off(send)
+            return
         except MetadataRefusal as refusal:
             response = Response(refusal.text, refusal.status, media_type=_HTML)
         except CloudError as error:  # an account that is disabled
@@ -101,6 +114,22 @@ class MetadataServer:
             raise MetadataRefusal(404, "Not Found")
         names = [name for name in path.removeprefix(_BASE).split("/") if name]
         email = await self._email(request)
+        action = names[-1] if names[-1:] in (["token"], ["identity"]) else "get"
+        with self._journal.entry(f"metadata.{action}", path[:500]) as entry:
+            entry.caller = email
+            try:
+                async with self._faults.strike(entry):
+                    response = await self._value(request, names, email)
+            except CloudError as error:
+                entry.status = str(error.http)
+                raise
+            except MetadataRefusal as refusal:
+                entry.status = str(refusal.status)
+                raise
+            entry.status = str(response.status_code)
+            return response
+
+    async def _value(self, request: Request, names: list[str], email: str) -> Response:
         match names:
             case ["instance", "service-accounts", account, "token" | "identity" as action] if (
                 email and account in ("default", email)

@@ -14,18 +14,17 @@ from typing import Any
 from devenv.gcp.assembly import CloudParts, CloudServices
 from devenv.gcp.config import HERE, CloudConfig, CloudPlace
 from devenv.gcp.control import ControlApi, control_token
-from devenv.gcp.faults import Faults
+from devenv.gcp.faults import ATTEMPT, DELIVER, Faults
 from devenv.gcp.iam.guard import Iam
 from devenv.gcp.iam.policies import Policies
 from devenv.gcp.identity.identity import Identity
 from devenv.gcp.intercept import authority
 from devenv.gcp.intercept.doors import AsgiServer, Handler, PlainDoor, ProxyDoor, SocketListener
 from devenv.gcp.intercept.endpoints import Endpoints
-from devenv.gcp.intercept.outgoing import DELIVER
 from devenv.gcp.intercept.ports import Ports
 from devenv.gcp.intercept.router import Hosts, Router, SiteCheck, certified
 from devenv.gcp.journal import Journal
-from devenv.gcp.metadata import MetadataServer
+from devenv.gcp.metadata import METHODS as METADATA_METHODS, MetadataServer
 from devenv.gcp.rpc.calls import Calls, GrpcServer, method_id
 from devenv.gcp.rpc.rest import RestApp
 from devenv.gcp.run_jobs.runtimes.docker import DockerRuntime, engine_of, gateway_of
@@ -79,7 +78,15 @@ class CloudServer:
         rpcs, mounts = tuple(self._services.rpcs()), tuple(self._services.mounts())
         calls = Calls(self._identity, self._journal, self._faults)
         methods = (name for mount in mounts for name in mount.methods)
-        self._faults.know({DELIVER, *methods, *(method_id(rpc.method) for rpc in rpcs)})
+        self._faults.know(
+            {
+                ATTEMPT,
+                DELIVER,
+                *METADATA_METHODS,
+                *methods,
+                *(method_id(rpc.method) for rpc in rpcs),
+            }
+        )
         self._grpc = GrpcServer(rpcs, calls)
         await self._grpc.start(
             key=self._authority.key.read_bytes(), chain=self._authority.chain.read_bytes()
@@ -205,7 +212,13 @@ class CloudServer:
             return next(filter(None, found), None)
 
         return MetadataServer(
-            self._config, self._identity, self._ports.emails, find, hosts=self._names()
+            self._config,
+            self._identity,
+            self._ports.emails,
+            find,
+            journal=self._journal,
+            faults=self._faults,
+            hosts=self._names(),
         )
 
     def _web(self, app: Any, *, reuse: bool = True) -> AsgiServer:

@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 from google.api_core.exceptions import ServiceUnavailable
-from google.cloud import run_v2, secretmanager_v1, storage
+from google.cloud import run_v2, secretmanager_v1, storage, tasks_v2
 
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
+from tests.emulator.target import working
+from tests.waiting import until
 
 JOB = "projects/validibot-local/locations/us-west1/jobs/validibot-validator-fmu"
 
@@ -156,3 +159,68 @@ def test_bad_fault_is_refused_by_name(control: httpx.Client, body: bytes, text: 
     assert control.get("journal?limit=x").status_code == 400
     assert control.get("journal?colour=red").status_code == 400
     assert control.delete("faults/999").status_code == 404
+
+
+def run_sleeper(control: httpx.Client, **fault: Any) -> tuple[run_v2.Execution, str]:
+    """Run a job whose first attempt a fault strikes; return its execution and the fault."""
+    number = add(control, method="run.attempt", resource="sleeper-*", **fault)
+    with run_v2.JobsClient() as jobs, run_v2.ExecutionsClient() as executions:
+        operation = jobs.run_job(name=JOB.replace("validibot-validator-fmu", "sleeper"))
+        name = operation.metadata.name
+        if fault.get("outcome") == "hang":
+            until(lambda: rows(control, fault=number))
+            executions.cancel_execution(name=name)
+        until(lambda: executions.get_execution(name=name).completion_time)
+        return executions.get_execution(name=name), number
+
+
+@pytest.mark.parametrize(
+    ("outcome", "text"),
+    [("crash", "exited with an error"), ("out_of_memory", "memory limit was reached")],
+)
+def test_struck_attempt_fails_its_execution(
+    act_as: ActAs, control: httpx.Client, outcome: str, text: str
+) -> None:
+    act_as("admin")
+    execution, number = run_sleeper(control, outcome=outcome)
+
+    assert execution.failed_count == 1
+    assert text in execution.conditions[0].message
+    struck = rows(control, fault=number)
+    assert [(row["method"], row["status"]) for row in struck] == [("run.attempt", outcome)]
+
+
+def test_hanging_attempt_can_be_cancelled(act_as: ActAs, control: httpx.Client) -> None:
+    act_as("admin")
+    execution, _ = run_sleeper(control, outcome="hang")
+
+    assert execution.cancelled_count == 1
+
+
+def test_metadata_server_fails_by_a_fault(
+    cloud: Cloud, act_as: ActAs, control: httpx.Client
+) -> None:
+    act_as("guest")
+    number = add(control, method="metadata.token", caller="guest", status=503)
+    host = cloud.environ("guest")["GCE_METADATA_HOST"]
+    url = f"http://{host}/computeMetadata/v1/instance/service-accounts/default/token"
+
+    answers = [httpx.get(url, headers={"Metadata-Flavor": "Google"}, trust_env=False) for _ in "12"]
+
+    assert [answer.status_code for answer in answers] == [503, 200]
+    assert [row["status"] for row in rows(control, fault=number)] == ["503"]
+
+
+def test_duplicate_delivers_a_task_twice(act_as: ActAs, control: httpx.Client) -> None:
+    act_as("admin")
+    place = JOB.rpartition("/jobs/")[0]
+    queue = f"{place}/queues/twice-{uuid4().hex}"
+    with working() as worker, tasks_v2.CloudTasksClient() as client:
+        client.create_queue(parent=place, queue=tasks_v2.Queue(name=queue))
+        add(control, method="deliver", resource=f"{worker.url}/*", duplicate=True)
+        request = tasks_v2.HttpRequest(url=f"{worker.url}/twice")
+        client.create_task(parent=queue, task=tasks_v2.Task(http_request=request))
+        arrivals = [worker.next() for _ in range(2)]
+        client.delete_queue(name=queue)
+
+    assert len({arrival.headers["x-cloudtasks-taskname"] for arrival in arrivals}) == 1

@@ -11,11 +11,9 @@ from urllib.parse import urlsplit
 
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest, Send
 from devenv.gcp.errors import CloudError
-from devenv.gcp.faults import AnswerLost, Faults
+from devenv.gcp.faults import DELIVER, AnswerLost, Faults
 from devenv.gcp.intercept.router import Hosts
 from devenv.gcp.journal import Journal, trace_of
-
-DELIVER = "deliver"  # the method of these requests in the journal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +44,9 @@ class OutgoingRequests:
             entry.caller = self.who(headers.get("authorization", ""))
             entry.trace = trace_of(headers)
             try:
-                async with self.faults.strike(entry):
+                async with self.faults.strike(entry) as fault:
+                    if fault and fault.duplicate:
+                        await self.send(request)
                     answer = await self.send(request)
             except CloudError as error:
                 entry.status = str(error.http)

@@ -160,7 +160,8 @@ class Router:
             entry.trace = trace_of(Headers(scope=scope))
             answer = _HeldAnswer(send)
             try:
-                async with self._faults.strike(entry) as is_lost:
+                async with self._faults.strike(entry) as fault:
+                    is_lost = fault is not None and fault.lose_answer
                     await mount.app(scope, receive, answer.hold if is_lost else answer.send)
             except AnswerLost:
                 await broken_off(answer.send)

@@ -7,7 +7,7 @@ import pytest
 
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.errors import CloudError, InvalidArgument, ResourceExhausted, Unavailable
-from devenv.gcp.faults import AnswerLost, Fault, Faults
+from devenv.gcp.faults import ATTEMPT, DELIVER, AnswerLost, Fault, Faults
 from devenv.gcp.journal import JournalEntry
 from tests.unit.devenv.gcp.fakes import MemoryStore, settle
 
@@ -25,7 +25,7 @@ class FaultBench:
 
     def restart(self) -> None:
         self.faults = Faults(self.store, self.clock)
-        self.faults.know([INSERT, RUN])
+        self.faults.know([INSERT, RUN, ATTEMPT, DELIVER])
 
     def add(self, method: str = INSERT, **fields: Any) -> Fault:
         return self.faults.add(Fault(method=method, **fields))
@@ -143,10 +143,34 @@ async def test_removed_fault_strikes_no_more(bench: FaultBench) -> None:
         ({"status": 503, "times": 0}, "times 0 is not between 1"),
         ({"status": 503, "until": 1.0}, "until is in the past"),
         ({}, "needs a delay, or one of status"),
-        ({"status": 503, "reset": True}, "one of status, reset and lose_answer"),
+        ({"status": 503, "reset": True}, "one of status, reset, lose_answer"),
     ],
 )
 def test_impossible_fault_is_refused(bench: FaultBench, fields: dict[str, Any], text: str) -> None:
     with pytest.raises(InvalidArgument, match=text):
         bench.add(**{"method": INSERT, **fields})
     assert not bench.faults.all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"method": ATTEMPT, "outcome": "explode"}, "'explode' is not one of crash"),
+        ({"method": INSERT, "outcome": "crash"}, "outcome is for the method run.attempt"),
+        ({"method": ATTEMPT, "reset": True}, "run.attempt has no connection"),
+        ({"method": INSERT, "duplicate": True}, "duplicate is for the method deliver"),
+        ({"method": ATTEMPT, "outcome": "hang", "status": 503}, "one of status, reset"),
+    ],
+)
+def test_effect_of_another_method_is_refused(
+    bench: FaultBench, fields: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=text):
+        bench.add(**fields)
+
+
+async def test_broken_connections_do_not_strike_attempts(bench: FaultBench) -> None:
+    bench.add("*", lose_answer=True)
+
+    assert await bench.call(ATTEMPT) == "ok"
+    assert await bench.call(INSERT) == "AnswerLost"

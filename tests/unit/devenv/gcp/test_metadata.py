@@ -1,11 +1,14 @@
 """The metadata server's paths and rules."""
 
+from typing import Any
+
 import pytest
 
 from devenv.gcp import metadata
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import Unavailable
 from devenv.gcp.metadata import MetadataServer
+from tests.unit.devenv.gcp.fakes import MemoryJournal, no_faults
 from tests.unit.devenv.gcp.web import Web
 
 EMAIL = "web@p.iam.gserviceaccount.com"
@@ -22,10 +25,15 @@ class FakeTokens:
         return f"token of {email}"
 
 
+def quiet() -> dict[str, Any]:
+    """Return a journal and faults, for a server that a test does not ask about them."""
+    return {"journal": MemoryJournal(), "faults": no_faults()}
+
+
 @pytest.fixture
 def web() -> Web:
     config = CloudConfig(project="p", number="123456789012", region="us-west1")
-    app = MetadataServer(config, FakeTokens(), {4711: EMAIL}, hosts={"gcp"})
+    app = MetadataServer(config, FakeTokens(), {4711: EMAIL}, hosts={"gcp"}, **quiet())
     return Web(app, base="http://127.0.0.1:4711", headers={"metadata-flavor": "Google"})
 
 
@@ -196,7 +204,7 @@ async def _find(address: str) -> str | None:
 def test_container_is_recognised_by_address(
     address: str, port: int, status: int, text: str
 ) -> None:
-    app = MetadataServer(CloudConfig(), FakeTokens(), {4711: EMAIL}, _find)
+    app = MetadataServer(CloudConfig(), FakeTokens(), {4711: EMAIL}, _find, **quiet())
     web = Web(
         app,
         base=f"http://127.0.0.1:{port}",
