@@ -65,6 +65,7 @@ PAGES: dict[str, Methods] = {
     "app/users/api-key/<int:pk>/revoke/": {"POST": SIGNED_IN},
     "app/users/api-key/<int:pk>/rotate/": {"POST": SIGNED_IN},
     "app/orgs/": {"GET": SIGNED_IN, "POST": SIGNED_IN},
+    "shared/<str:token>/": {"GET": ANYONE},
     "invitations/<str:token>/": {"GET": ANYONE, "POST": ANYONE},
     f"{_ORG}settings/": {"GET": "member.view", "POST": "organisation.manage"},
     f"{_ORG}settings/leave/": {"POST": "member.view"},
@@ -129,6 +130,8 @@ PAGES: dict[str, Methods] = {
     f"{_ORG}runs/<uuid:pk>/compare/<uuid:other>/": {"GET": RUN},
     f"{_ORG}runs/<uuid:pk>/document/": {"GET": RUN},
     f"{_ORG}runs/<uuid:pk>/files/<int:order>/": {"GET": RUN},
+    f"{_ORG}runs/<uuid:pk>/shares/": {"GET": RERUN, "POST": RERUN},
+    f"{_ORG}runs/<uuid:pk>/shares/<int:share_pk>/revoke/": {"POST": RERUN},
     f"{_ORG}runs/<uuid:pk>/archive/": {"GET": RUN},
     f"{_ORG}runs/<uuid:pk>/export/<slug:kind>/": {"GET": RUN},
 }

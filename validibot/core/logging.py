@@ -115,9 +115,10 @@ class RequestLogMiddleware:
 
 
 def _shown(request: HttpRequest) -> str:
-    """Return the path, or its pattern where the path itself is a secret: links that mails carry."""
-    if request.path.startswith("/accounts/") and request.resolver_match:
-        return f"/{request.resolver_match.route}"
+    """Return the path, or its pattern where the path is a secret: links that mails carry, or that people share."""
+    match = request.resolver_match
+    if match and (request.path.startswith("/accounts/") or "token" in match.kwargs):
+        return f"/{match.route}"
     return request.path
 
 

@@ -14,6 +14,7 @@ from validibot.web import (
     projects,
     run_files,
     runs,
+    sharing,
     stream,
     webhooks,
     workflows,
@@ -62,6 +63,8 @@ _run = [
     path("document/", documents.document, name="document"),
     path("files/<int:order>/", run_files.submitted_file, name="submitted-file"),
     path("artifacts/<int:artifact_pk>/", run_files.artifact, name="artifact"),
+    path("shares/", sharing.shares, name="shares"),
+    path("shares/<int:share_pk>/revoke/", sharing.revoke_share, name="revoke-share"),
     path("archive/", run_files.archive, name="run-archive"),
     path("export/<slug:kind>/", run_files.export, name="run-export"),
 ]
@@ -120,5 +123,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("app/users/api-key/<int:pk>/revoke/", keys.revoke_api_key, name="revoke-api-key"),
     path("app/orgs/", organisations.organisations, name="organisations"),
     path("app/orgs/<ident:org>/", include(_organisation)),
+    path("shared/<str:token>/", sharing.shared_run, name="shared-run"),
     path("invitations/<str:token>/", members.invitation, name="invitation"),
 ]

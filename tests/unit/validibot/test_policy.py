@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from tests.factories import (
@@ -130,6 +131,8 @@ class World:
             "projects": ProjectFactory.create(organisation=self.acme).pk,
             "keys": service_key.pk,
             "invitations": "wrong",
+            "shared": "wrong",
+            "shares": run.shares.create(token_digest="", expires_at=timezone.now()).pk,
         }
 
     def _delivery(self) -> WebhookDelivery:

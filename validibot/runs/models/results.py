@@ -1,7 +1,8 @@
-"""Rows that a run leaves behind: findings, artifacts, events and its evidence."""
+"""Rows that a run leaves behind: findings, artifacts, events, its evidence and links to it."""
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
@@ -116,3 +117,32 @@ class RunEvidence(models.Model):
         if not self._state.adding:
             raise ValueError("Evidence is written once and cannot be changed.")
         super().save(*args, **kwargs)
+
+
+class RunShare(models.Model):
+    """A link to a run for whoever has it, until `expires_at` or `revoked_at`.
+
+    Of the link's token only a keyed digest is kept. `opened` counts the visits.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="shares")
+    token_digest = models.CharField(max_length=64, unique=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    opened = models.PositiveIntegerField(default=0)
+    last_opened_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"link to {self.run_id}"
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the link still shows the run."""
+        return self.revoked_at is None and timezone.now() < self.expires_at

@@ -1,0 +1,77 @@
+"""Links that show one run to people without an account: made, opened and revoked.
+
+A link holds a token of 256 random bits; only a keyed digest of it is stored. It shows the result, the
+findings and the outputs of its run and nothing else: no file, no name of a person, no other run.
+"""
+
+import datetime as dt
+import hashlib
+import hmac
+import logging
+import secrets
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from validibot.accounts.models import User
+from validibot.runs.models import Run, RunShare
+
+# Links of one run that work at a time.
+MAX_SHARES = 20
+
+logger = logging.getLogger(__name__)
+
+
+def share(run: Run, *, user: User, lifetime: dt.timedelta) -> str:
+    """Make a link to a run and return its token, which is not known afterwards.
+
+    Raises ValidationError if the run has `MAX_SHARES` links that work.
+    """
+    now = timezone.now()
+    token = secrets.token_urlsafe(32)
+    with transaction.atomic():
+        Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+        working = run.shares.filter(revoked_at=None, expires_at__gt=now).count()
+        if working >= MAX_SHARES:
+            raise ValidationError(
+                _("This run has %(count)s links that work. Revoke one of them first."),
+                params={"count": working},
+            )
+        made = RunShare.objects.create(
+            run=run, token_digest=_digest(token), created_by=user, expires_at=now + lifetime
+        )
+    logger.info("link %s to run %s was made by user %s", made.pk, run.pk, user.pk)
+    return token
+
+
+def revoke(share: RunShare, *, user: User) -> None:
+    """End a link; one that has ended stays as it is."""
+    if RunShare.objects.filter(pk=share.pk, revoked_at=None).update(revoked_at=timezone.now()):
+        logger.info("link %s to run %s was revoked by user %s", share.pk, share.run_id, user.pk)
+
+
+def open_share(token: str) -> RunShare | None:
+    """Return the link with this token and count the visit, or None if it shows nothing."""
+    now = timezone.now()
+    working = RunShare.objects.filter(
+        token_digest=_digest(token),
+        revoked_at=None,
+        expires_at__gt=now,
+        run__organisation__deletion_requested_at=None,
+    )
+    found = working.first()
+    if found is None:
+        return None
+    RunShare.objects.filter(pk=found.pk).update(opened=F("opened") + 1, last_opened_at=now)
+    logger.info("link %s to run %s was opened", found.pk, found.run_id)
+    return found
+
+
+def _digest(token: str) -> str:
+    """Return the keyed digest of a token, in hex."""
+    pepper = settings.API_KEY_PEPPER.encode()
+    return hmac.new(pepper, b"run-share:" + token.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,93 @@
+"""The pages of links to a run: those that make and revoke them, and the one that they open."""
+
+import datetime as dt
+from uuid import UUID
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.db.models import Prefetch
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from validibot.accounts.scope import Scope
+from validibot.runs.models import Run, RunShare, StepRun
+from validibot.runs.sharing import open_share, revoke, share
+from validibot.web.findings import findings_by_step
+from validibot.web.forms import refusals_on
+from validibot.web.runs import listed_runs
+from validibot.web.scope import member, page
+
+_LIFETIMES = {"1": _("1 day"), "7": _("7 days"), "30": _("30 days"), "90": _("90 days")}
+
+
+class ShareForm(forms.Form):
+    """A new link to a run."""
+
+    days = forms.ChoiceField(
+        label=_("The link works for"), choices=list(_LIFETIMES.items()), initial="7"
+    )
+
+
+@member
+@never_cache
+@require_http_methods(["GET", "POST"])
+def shares(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponse:
+    """List the links to a run; POST makes one and shows it in this answer only."""
+    run = _shareable(scope, pk)
+    form = ShareForm(request.POST if request.method == "POST" else None)
+    link = ""
+    if form.is_valid():
+        lifetime = dt.timedelta(days=int(form.cleaned_data["days"]))
+        with refusals_on(form):
+            token = share(run, user=scope.user, lifetime=lifetime)
+            link = f"{settings.SITE_URL}{reverse('shared-run', args=[token])}"
+            form = ShareForm()
+    links = run.shares.select_related("created_by")
+    status = 422 if form.errors else 200
+    return page(
+        request, scope, "shares.html", status=status, run=run, form=form, link=link, shares=links
+    )
+
+
+@member
+@require_POST
+def revoke_share(request: HttpRequest, scope: Scope, pk: UUID, share_pk: int) -> HttpResponseBase:
+    """Revoke a link to a run."""
+    found = get_object_or_404(RunShare, run=_shareable(scope, pk), pk=share_pk)
+    revoke(found, user=scope.user)
+    return redirect("shares", scope.organisation.slug, pk)
+
+
+@never_cache
+@require_safe
+def shared_run(request: HttpRequest, token: str) -> HttpResponse:
+    """Show the run that a link leads to, without anything else of its organisation."""
+    found = open_share(token)
+    if found is None:
+        answer = render(request, "web/share_closed.html", status=404)
+    else:
+        steps = StepRun.objects.select_related("step__validator")
+        runs = Run.objects.select_related("workflow", "submission").defer("submission__inline")
+        run = runs.prefetch_related(Prefetch("steps", steps)).get(pk=found.run_id)
+        summaries = findings_by_step(run.steps.all())
+        shown = [(each, summaries[each.pk]) for each in run.steps.all()]
+        failed = next((each for each in shown if each[0].status == "FAILED"), None)
+        context = {"run": run, "steps": shown, "failed": failed, "share": found, "is_shared": True}
+        answer = render(request, "web/shared_run.html", context)
+    # A link is for those who were given it: not for search engines, nor for the sites that it links.
+    answer.headers["X-Robots-Tag"] = "noindex, nofollow, noarchive"
+    answer.headers["Referrer-Policy"] = "no-referrer"
+    return answer
+
+
+def _shareable(scope: Scope, pk: UUID) -> Run:
+    """Return a run that the user sees and may share. Raises Http404 and PermissionDenied."""
+    run = get_object_or_404(listed_runs(scope), pk=pk)
+    if not scope.can("run.launch"):
+        raise PermissionDenied(scope.refusal("run.launch"))
+    return run
