@@ -7,11 +7,15 @@ from django import forms
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
+from validibot.accounts.models import Organisation
 from validibot.accounts.scope import Scope
 from validibot.runs.models import Run
 from validibot.runs.states import ErrorCategory, RunStatus
+from validibot.submissions.models import Submission
 from validibot.workflows.select import visible_projects, visible_workflows
 
+# Up to so many submissions are looked up before their runs.
+FEW = 5_000
 _RESULTS = (
     ("unfinished", _("Not finished")),
     ("pass", _("Passed")),
@@ -22,8 +26,6 @@ _RESULTS = (
 )
 
 _LOOKUPS = {
-    "workflow": "workflow__slug",
-    "project": "workflow__project__slug",
     "source": "source",
     "after": "created_at__date__gte",
     "before": "created_at__date__lt",
@@ -59,6 +61,7 @@ class RunFilters(forms.Form):
     def __init__(self, data: Mapping[str, Any], *, scope: Scope) -> None:
         super().__init__(data)
         self._user = scope.user
+        self._organisation = scope.organisation
         slugs = visible_workflows(scope).values_list("slug", "name")
         self.fields["workflow"].choices = [("", _("Every workflow")), *slugs]  # type: ignore[attr-defined]
         projects = visible_projects(scope).values_list("slug", "name")
@@ -73,9 +76,14 @@ class RunFilters(forms.Form):
         """Return the runs that the filters select."""
         chosen = self._chosen()
         if text := chosen.get("text"):
-            runs = runs.filter(
-                Q(submission__filename__icontains=text) | Q(submission__name__icontains=text)
-            )
+            runs = _with_text(runs, self._organisation, text)
+        for name, lookup in (("workflow", "slug"), ("project", "project__slug")):
+            if value := chosen.get(name):
+                # Keys, not a join: PostgreSQL then knows how many runs the workflows have.
+                versions = self._organisation.workflows.filter(**{lookup: value}).values_list(
+                    "pk", flat=True
+                )
+                runs = runs.filter(workflow__in=list(versions))
         for name, lookup in _LOOKUPS.items():
             if value := chosen.get(name):
                 runs = runs.filter(**{lookup: value})
@@ -90,17 +98,37 @@ class RunFilters(forms.Form):
         return self.cleaned_data
 
 
+def _with_text(runs: "QuerySet[Run]", organisation: Organisation, text: str) -> "QuerySet[Run]":
+    """Return the runs whose file name or name contains `text`.
+
+    A text that few submissions contain is looked up by its index first: PostgreSQL would rather walk
+    through all runs, from the newest on. Of a text that many contain, that walk soon finds a page.
+    """
+    few = Submission.objects.filter(
+        Q(filename__icontains=text) | Q(name__icontains=text), organisation=organisation
+    )
+    keys = list(few.values_list("pk", flat=True)[: FEW + 1])
+    if len(keys) <= FEW:
+        return runs.filter(submission__in=keys)
+    return runs.filter(
+        Q(submission__filename__icontains=text) | Q(submission__name__icontains=text)
+    )
+
+
 def _with_result(result: str) -> Q:
-    """Return the condition for a result as the pages name it (see `states.public_result`)."""
+    """Return the condition for a result as the pages name it (see `states.public_result`).
+
+    Conditions are equal to values, never unequal, so that the index `runs_by_result` answers them.
+    """
     failed = Q(status=RunStatus.FAILED)
-    late = Q(error_category=ErrorCategory.TIMEOUT)
-    judged = Q(error_category=ErrorCategory.VALIDATION_FAILED)
+    late, judged = ErrorCategory.TIMEOUT, ErrorCategory.VALIDATION_FAILED
+    broken = [each for each in ErrorCategory.values if each not in (late, judged)]
     conditions = {
         "unfinished": Q(status__in=(RunStatus.PENDING, RunStatus.RUNNING)),
         "pass": Q(status=RunStatus.SUCCEEDED),
-        "fail": failed & judged,
-        "error": failed & ~judged & ~late,
+        "fail": failed & Q(error_category=judged),
+        "error": failed & Q(error_category__in=broken),
         "canceled": Q(status=RunStatus.CANCELED),
-        "timed_out": Q(status=RunStatus.TIMED_OUT) | (failed & late),
+        "timed_out": Q(status=RunStatus.TIMED_OUT) | (failed & Q(error_category=late)),
     }
     return conditions[result]

@@ -6,7 +6,6 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
 from django.db.models import Prefetch, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
@@ -21,6 +20,7 @@ from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run, StepRun, with_images
 from validibot.runs.rerun import rerun
 from validibot.web.findings import findings_by_step
+from validibot.web.paging import BoundedPaginator
 from validibot.web.run_filters import RunFilters
 from validibot.web.scope import member, page
 from validibot.workflows.versions import newest
@@ -68,7 +68,7 @@ def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
 def runs(request: HttpRequest, scope: Scope) -> HttpResponse:
     """List the runs that the filters select, newest first."""
     filters = RunFilters(request.GET, scope=scope)
-    shown = Paginator(filters.applied(listed_runs(scope)), RUNS_PER_PAGE)
+    shown = BoundedPaginator(filters.applied(listed_runs(scope)), RUNS_PER_PAGE)
     return page(
         request,
         scope,
@@ -147,8 +147,10 @@ def comparison(request: HttpRequest, scope: Scope, pk: UUID, other: UUID) -> Htt
 
 def _comparable(scope: Scope, run: Run) -> QuerySet[Run]:
     """Return other finished runs of the workflow, in whatever version, newest first."""
+    # Their keys, not a join: PostgreSQL then knows how many runs they have.
+    versions = list(
+        run.organisation.workflows.filter(slug=run.workflow.slug).values_list("pk", flat=True)
+    )
     return (
-        listed_runs(scope)
-        .filter(workflow__slug=run.workflow.slug, ended_at__isnull=False)
-        .exclude(pk=run.pk)
+        listed_runs(scope).filter(workflow__in=versions, ended_at__isnull=False).exclude(pk=run.pk)
     )

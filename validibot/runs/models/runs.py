@@ -51,7 +51,9 @@ class Run(models.Model):
     organisation = models.ForeignKey(
         Organisation, on_delete=models.CASCADE, related_name="runs", db_index=False
     )
-    workflow = models.ForeignKey(Workflow, on_delete=models.RESTRICT, related_name="runs")
+    workflow = models.ForeignKey(
+        Workflow, on_delete=models.RESTRICT, related_name="runs", db_index=False
+    )
     submission = models.OneToOneField(Submission, on_delete=models.RESTRICT, related_name="run")
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
@@ -81,6 +83,12 @@ class Run(models.Model):
         ordering: ClassVar = ["-created_at"]
         indexes: ClassVar = [
             models.Index(fields=["organisation", "-created_at"]),
+            # Those of the filters of lists: by workflow, and by result.
+            models.Index(fields=["workflow", "-created_at"], name="runs_of_workflow"),
+            models.Index(
+                fields=["organisation", "status", "error_category", "-created_at"],
+                name="runs_by_result",
+            ),
             models.Index(
                 fields=["status", "created_at"],
                 condition=models.Q(status__in=["PENDING", "RUNNING"]),

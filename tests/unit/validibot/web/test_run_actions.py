@@ -106,6 +106,35 @@ def test_filters_select_runs(
     assert [run.submission.name for run in answer.context["page"]] == shown
 
 
+def test_text_of_many_submissions_is_found_like_that_of_few(
+    client: Client, member: Membership, step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first reading", "second reading", "other"):
+        ended_run(step, name=name)
+    monkeypatch.setattr("validibot.web.run_filters.FEW", 1)
+
+    answer = client.get(f"/app/orgs/{member.organisation.slug}/runs/?text=READING")
+
+    assert {run.submission.name for run in answer.context["page"]} == {
+        "first reading",
+        "second reading",
+    }
+
+
+def test_long_list_is_counted_up_to_its_limit(
+    client: Client, member: Membership, step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("validibot.web.paging.MAX_COUNT", 2)
+    monkeypatch.setattr("validibot.web.runs.RUNS_PER_PAGE", 1)
+    for _ in range(3):
+        ended_run(step)
+
+    url = f"/app/orgs/{member.organisation.slug}/runs/"
+
+    assert "Page 1 of more than 2" in client.get(url).content.decode()
+    assert "Older runs are not listed here." in client.get(f"{url}?page=9").content.decode()
+
+
 def test_rerun_repeats_the_submission_in_the_same_version(client: Client, step: Step) -> None:
     first = ended_run(step, b'{"name": "Eve"}', name="nightly")
     with edited(first.workflow) as workflow:

@@ -53,8 +53,7 @@ def made_link(client: Client, run: Run, days: str = "7") -> str:
 
 
 def test_link_shows_the_run_and_nothing_else(client: Client, run: Run) -> None:
-    stranger = Client()
-    answer = stranger.get(made_link(client, run))
+    answer = Client().get(made_link(client, run))
 
     page = answer.content.decode()
     assert answer.status_code == 200
