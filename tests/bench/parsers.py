@@ -26,6 +26,7 @@ from typing import Any
 from validators.energyplus.model import ModelField, read_model
 from validators.energyplus.text import ModelUnreadable, read_text
 from validators.fmu.description import FmuRefused, read_description
+from validators.schematron.compile import compile_schema
 from validibot.engines import Document, Engine, Result
 from validibot.engines.assertions import Rule, evaluate
 from validibot.engines.json_schema import check as check_json
@@ -88,7 +89,21 @@ def _read_description(content: bytes) -> None:
 
 _FMU = b'<fmiModelDescription fmiVersion="3.0"><CoSimulation modelIdentifier="a"/><ModelVariables>'
 
+
+def _compile_schematron(content: bytes) -> None:
+    compile_schema(content.decode())
+
+
 CASES = [
+    Case(
+        "Schematron schema, an assertion for each 300 bytes",
+        lambda size: (
+            b'<schema xmlns="http://purl.oclc.org/dsdl/schematron"><pattern><rule context="a">'
+            + (b'<assert test="b">c</assert>' + b" " * 272) * (size // 300)
+            + b"</rule></pattern></schema>"
+        ),
+        _compile_schematron,
+    ),
     Case(
         "FMU description, variables of one name",
         lambda size: (

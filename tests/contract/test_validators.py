@@ -34,15 +34,15 @@ def validator(slug: str) -> ContainerValidator[Any]:
     return found
 
 
-def quick(manifest: ValidatorManifest) -> Path:
+def quick(manifest: ValidatorManifest) -> ManifestSample:
     """Return the last passing sample; the first is the most thorough one."""
-    return [sample.path for sample in manifest.samples if sample.expect == "pass"][-1]
+    return [sample for sample in manifest.samples if sample.expect == "pass"][-1]
 
 
 def run(
-    folder: Path, manifest: ValidatorManifest, submission: Path, **options: Any
+    folder: Path, manifest: ValidatorManifest, sample: ManifestSample, **options: Any
 ) -> tuple[int, ValidationOutputEnvelope]:
-    envelope = write_envelope(folder, manifest, submission, **options)
+    envelope = write_envelope(folder, manifest, sample.path, inputs=sample.inputs, **options)
     code = main(validator(manifest.slug), [envelope.as_uri()])
     stored = (folder / "output.json").read_bytes()
     return code, validator(manifest.slug).output_envelope.model_validate_json(stored)
@@ -52,7 +52,7 @@ def run(
 def test_sample_has_expected_verdict(
     manifest: ValidatorManifest, sample: ManifestSample, tmp_path: Path
 ) -> None:
-    code, output = run(tmp_path, manifest, sample.path, inputs=sample.inputs)
+    code, output = run(tmp_path, manifest, sample)
 
     assert code == DONE
     if sample.expect == "pass":
@@ -94,7 +94,7 @@ def test_artifacts_match_their_description(manifest: ValidatorManifest, tmp_path
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
 def test_output_has_every_declared_value(manifest: ValidatorManifest, tmp_path: Path) -> None:
-    run(tmp_path, manifest, manifest.samples[0].path)
+    run(tmp_path, manifest, manifest.samples[0])
 
     answer = json.loads((tmp_path / "output.json").read_text())
     metrics = answer["metrics"]
@@ -112,7 +112,7 @@ def test_second_execution_repeats_callback_only(
     manifest: ValidatorManifest, tmp_path: Path
 ) -> None:
     with Worker() as worker:
-        run(tmp_path, manifest, manifest.samples[-1].path, callback_url=worker.url)
+        run(tmp_path, manifest, manifest.samples[-1], callback_url=worker.url)
         first = (tmp_path / "output.json").read_bytes()
         main(validator(manifest.slug), [(tmp_path / "input.json").as_uri()])
 

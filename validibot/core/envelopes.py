@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import ValidationError
 from validibot_shared.energyplus.envelopes import (
     EnergyPlusInputEnvelope,
-    EnergyPlusInputs,
     EnergyPlusOutputEnvelope,
 )
 from validibot_shared.fmu.envelopes import FMUInputEnvelope, FMUOutputEnvelope
+from validibot_shared.schematron.envelopes import (
+    SchematronInputEnvelope,
+    SchematronOutputEnvelope,
+)
 from validibot_shared.validations.envelopes import (
     ValidationInputEnvelope,
     ValidationOutputEnvelope,
@@ -28,38 +31,8 @@ class Language:
 _TYPED = {
     ValidatorType.ENERGYPLUS: (EnergyPlusInputEnvelope, EnergyPlusOutputEnvelope),
     ValidatorType.FMU: (FMUInputEnvelope, FMUOutputEnvelope),
+    ValidatorType.SCHEMATRON: (SchematronInputEnvelope, SchematronOutputEnvelope),
 }
-
-
-class EnergyPlusSettings(EnergyPlusInputs):
-    """Inputs with the ranges that the published model lacks; the validator has the same ones."""
-
-    run_period_days: int | None = Field(default=None, ge=1, le=366)
-
-    @field_validator("timestep_per_hour")
-    @classmethod
-    def _divides_hour(cls, steps: int) -> int:
-        # Otherwise the engine would replace it by the next lower divisor, with a warning only.
-        if 60 % steps:
-            allowed = ", ".join(str(number) for number in range(1, 61) if 60 % number == 0)
-            raise ValueError(f"{steps} does not divide 60; allowed: {allowed}")
-        return steps
-
-    @field_validator("invocation_mode")
-    @classmethod
-    def _is_command_line(cls, mode: str) -> str:
-        if mode != "cli":
-            raise ValueError(f"{mode!r} is not available; allowed: 'cli'")
-        return mode
-
-
-def settings_of(validation_type: str) -> type[BaseModel] | None:
-    """Return the schema of a container validator's settings, or None if any object is allowed."""
-    language = language_of(validation_type)
-    if language.kind is ValidatorType.ENERGYPLUS:
-        return EnergyPlusSettings
-    inputs = language.input_class.model_fields["inputs"].annotation
-    return inputs if isinstance(inputs, type) and issubclass(inputs, BaseModel) else None
 
 
 def language_of(validation_type: str) -> Language:

@@ -27,6 +27,7 @@ from validibot.runs.backends.base import ExecutionBackend
 from validibot.runs.models import Attempt, Run, StepRun
 from validibot.runs.output import validator_identity
 from validibot.submissions.models import Submission, SubmissionFile
+from validibot.workflows.container_settings import envelope_inputs
 from validibot.workflows.models import StepFile, Validator
 from validibot.workflows.rules import validator_inputs
 from validibot.workflows.weather import WEATHER_PORTS
@@ -58,7 +59,9 @@ def store_envelope(
         **_identity(step_run, run),
         "input_files": files,
         "resource_files": resources,
-        "inputs": validator_inputs(step_run.step.config),
+        "inputs": envelope_inputs(
+            step_run.step.validator.validation_type, validator_inputs(step_run.step.config)
+        ),
         "context": _context(
             attempt, step_run, nonce=nonce, posts_callbacks=backend.posts_callbacks
         ),

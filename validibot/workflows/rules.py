@@ -13,9 +13,9 @@ from typing import Any, get_args
 from django.core.exceptions import ValidationError
 from pydantic import BaseModel, ValidationError as InvalidModel
 
-from validibot.core.envelopes import settings_of
 from validibot.engines import EngineError, get_engine
 from validibot.engines.assertions import Rule, check_rule
+from validibot.workflows.container_settings import settings_of
 
 SEVERITIES = "finding_severities"
 """Setting of every step with a container validator. The platform applies it, not the validator."""

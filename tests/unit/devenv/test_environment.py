@@ -14,6 +14,8 @@ from tests.declared import stack_in
 
 FORMS = {"key": "{token:30}", "demo": "{hex:2}-{hex:2}-{hex:2}"}
 
+VALIDATORS = ("energyplus", "fmu", "schematron")
+
 
 @pytest.fixture
 def stack(tmp_path: Path) -> LocalStack:
@@ -33,7 +35,7 @@ def test_cloud_variables_follow_declared_cloud(stack: LocalStack) -> None:
     assert variables["SCHEDULER_ACCOUNT"] == "scheduler@validibot-local.iam.gserviceaccount.com"
     assert variables["ALLOWED_CALLERS"].split(",") == [
         f"{name}@validibot-local.iam.gserviceaccount.com"
-        for name in ("tasks", "scheduler", "validator-energyplus", "validator-fmu")
+        for name in ("tasks", "scheduler", *(f"validator-{each}" for each in VALIDATORS))
     ]
 
 

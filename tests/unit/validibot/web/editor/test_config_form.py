@@ -9,6 +9,10 @@ from validibot.web.editor.config_form import ConfigForm
 from validibot.web.editor.config_schema import SettingKind, settings_of
 from validibot.workflows.models import Validator
 
+SCHEMATRON = """<schema xmlns="http://purl.oclc.org/dsdl/schematron">
+  <phase id="sums"/>
+</schema>"""
+
 CONFIGS: list[tuple[str, dict[str, Any]]] = [
     ("json-schema", {"schema": '{"type": "object"}', "formats": True}),
     ("json-schema", {"schema": '{"$ref": "a"}', "documents": {"a": '{"type": "array"}'}}),
@@ -63,6 +67,7 @@ CONFIGS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("fmu", {"simulation": {"stop_time": 2.0}, "output_variables": ["a", "b"]}),
     ("fmu", {"input_values": {"x": 1, "name": "text", "on": True}}),
+    ("schematron", {"schematron_text": SCHEMATRON, "phase": "sums", "max_findings": 50}),
 ]
 
 
@@ -111,6 +116,7 @@ def test_schema_decides_on_the_fields() -> None:
         ("json-schema", {}, "schema", ""),
         ("xml-schema", {"config-schema": "<x"}, "schema", ""),
         ("energyplus", {"config-review_profile": "x"}, "review_profile", "valid choice"),
+        ("schematron", {"config-schematron_text": "<a"}, "schematron_text", "not XML"),
     ],
 )
 def test_error_stands_at_its_field(

@@ -1,0 +1,130 @@
+"""Settings of steps with container validators: what a step may say, and what its envelope says of it.
+
+The published input models are what a validator gets. Where one lacks a range, or has fields that no
+person fills in, the settings of the step have a model of their own.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lxml import etree
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from validibot_shared.energyplus.envelopes import EnergyPlusInputs
+from validibot_shared.validations.envelopes import ValidatorType
+
+from validibot.core.envelopes import language_of
+
+MAX_RULES_CHARACTERS = 2_000_000
+_SCHEMATRON = "{http://purl.oclc.org/dsdl/schematron}"
+_DECLARATION = re.compile(r"^\s*<\?xml\b.*?\?>", re.DOTALL)
+_ALL_PHASES = ("#ALL", "#DEFAULT")
+
+
+class EnergyPlusSettings(EnergyPlusInputs):
+    """Inputs with the ranges that the published model lacks; the validator has the same ones."""
+
+    run_period_days: int | None = Field(default=None, ge=1, le=366)
+
+    @field_validator("timestep_per_hour")
+    @classmethod
+    def _divides_hour(cls, steps: int) -> int:
+        # Otherwise the engine would replace it by the next lower divisor, with a warning only.
+        if 60 % steps:
+            allowed = ", ".join(str(number) for number in range(1, 61) if 60 % number == 0)
+            raise ValueError(f"{steps} does not divide 60; allowed: {allowed}")
+        return steps
+
+    @field_validator("invocation_mode")
+    @classmethod
+    def _is_command_line(cls, mode: str) -> str:
+        if mode != "cli":
+            raise ValueError(f"{mode!r} is not available; allowed: 'cli'")
+        return mode
+
+
+class SchematronSettings(BaseModel):
+    """Settings of a Schematron step. `phase` becomes the default phase of the schema that is sent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schematron_text: str = Field(
+        title="Rules",
+        max_length=MAX_RULES_CHARACTERS,
+        description="A schema in ISO Schematron, in one text. Query bindings: `xslt`, `xslt2`, `xslt3`.",
+        json_schema_extra={"contentMediaType": "application/xml"},
+    )
+    phase: str = Field(
+        default="",
+        max_length=200,
+        description="The phase whose patterns are checked; without one, the default of the schema.",
+    )
+    max_findings: int = Field(
+        default=500,
+        ge=1,
+        le=5000,
+        title="Most findings",
+        description="The report has all of them.",
+    )
+    xslt_timeout_seconds: int = Field(
+        default=60, ge=1, le=240, title="Time limit in seconds", description="For one document."
+    )
+
+    @model_validator(mode="after")
+    def _has_phase(self) -> "SchematronSettings":
+        root = _schema(self.schematron_text)
+        phases = [each.get("id", "") for each in root.iterchildren(f"{_SCHEMATRON}phase")]
+        if self.phase and self.phase not in (*_ALL_PHASES, *phases):
+            known = ", ".join([*_ALL_PHASES, *phases])
+            raise ValueError(f"The rules have no phase {self.phase!r}; use one of: {known}")
+        return self
+
+
+_OWN_MODELS: Mapping[ValidatorType, type[BaseModel]] = {
+    ValidatorType.ENERGYPLUS: EnergyPlusSettings,
+    ValidatorType.SCHEMATRON: SchematronSettings,
+}
+
+
+def settings_of(validation_type: str) -> type[BaseModel] | None:
+    """Return the schema of a container validator's settings, or None if any object is allowed."""
+    language = language_of(validation_type)
+    if language.kind in _OWN_MODELS:
+        return _OWN_MODELS[language.kind]
+    inputs = language.input_class.model_fields["inputs"].annotation
+    return inputs if isinstance(inputs, type) and issubclass(inputs, BaseModel) else None
+
+
+def envelope_inputs(validation_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs of an envelope, from the settings of a step that are the validator's."""
+    told = dict(inputs)
+    if language_of(validation_type).kind is ValidatorType.SCHEMATRON and "schematron_text" in told:
+        text = str(told["schematron_text"])
+        if (phase := told.pop("phase", "")) not in ("", "#DEFAULT"):
+            text = _with_phase(text, phase)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        told |= {"schematron_text": text, "schematron_sha256": digest}
+    return told
+
+
+def _schema(text: str) -> etree._Element:
+    """Return the root of a Schematron schema. Raises ValueError."""
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+    try:
+        # The text is UTF-8 now, whatever encoding it declares.
+        root = etree.fromstring(_DECLARATION.sub("", text, count=1).encode(), parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise ValueError(f"The rules are not XML: {error}") from None
+    if root.tag != f"{_SCHEMATRON}schema":
+        raise ValueError(
+            f"The root element of the rules is {root.tag}; it must be `schema` of the namespace "
+            f"{_SCHEMATRON.strip('{}')}"
+        )
+    return root
+
+
+def _with_phase(text: str, phase: str) -> str:
+    root = _schema(text)
+    root.set("defaultPhase", phase)
+    return etree.tostring(root.getroottree(), encoding="unicode")
