@@ -85,6 +85,14 @@ def queue(cloud: Cloud) -> str:
 
 
 @pytest.fixture
+def topic(cloud: Cloud) -> str:
+    """The full name of a Pub/Sub topic without subscriptions."""
+    name = f"projects/{cloud.config.project}/topics/topic-{secrets.token_hex(4)}"
+    _post(cloud, "pubsub.googleapis.com", f"/v1/{name}", {}, method="PUT")
+    return name
+
+
+@pytest.fixture
 def secret(cloud: Cloud) -> WriteSecret:
     """Write a secret: `secret("api-key", "value")` returns the full name of its version."""
 
@@ -234,11 +242,13 @@ def _location(cloud: Cloud) -> str:
     return f"projects/{cloud.config.project}/locations/{cloud.config.region}"
 
 
-def _post(cloud: Cloud, host: str, path: str, body: Mapping[str, Any]) -> Any:
+def _post(
+    cloud: Cloud, host: str, path: str, body: Mapping[str, Any], *, method: str = "POST"
+) -> Any:
     """Call an API of Google's as the first account."""
     token = cloud.access_token(cloud.config.accounts[0])
     headers = {"Host": host, "Authorization": f"Bearer {token}"}
-    return _json(f"{cloud.plain_url}{path}", body, headers=headers)
+    return json.loads(_ask(f"{cloud.plain_url}{path}", json.dumps(body).encode(), headers, method))
 
 
 def _control(cloud: Cloud, path: str, body: Mapping[str, Any] | None = None) -> Any:

@@ -45,6 +45,7 @@ def _config() -> CloudConfig:
         IamBinding("admin", "roles/run.admin"),
         IamBinding("admin", "roles/storage.admin"),
         IamBinding("admin", "roles/secretmanager.admin"),
+        IamBinding("admin", "roles/pubsub.admin"),
         IamBinding("admin", "roles/iam.serviceAccountAdmin"),
         IamBinding("admin", "roles/resourcemanager.projectIamAdmin"),
         IamBinding("admin", "roles/iam.roleAdmin"),

@@ -33,7 +33,8 @@ from devenv.gcp.intercept.router import Hosts
 from devenv.gcp.journal import Journal
 from devenv.gcp.locations import location_rpcs
 from devenv.gcp.projects import ResourceManagerApi, ServiceUsageApi
-from devenv.gcp.rpc import HttpMount, Rpc
+from devenv.gcp.pubsub.service import PubSubService
+from devenv.gcp.rpc import HttpMount, Rpc, StreamRpc
 from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
 from devenv.gcp.run_jobs.runtimes.docker import BUNDLE, DockerRuntime, engine_of
 from devenv.gcp.run_jobs.runtimes.faulty import FaultyRuntime
@@ -53,7 +54,7 @@ from devenv.gcp.tasks.service import TasksService
 class CloudService(Protocol):
     """An emulated service, as the server uses it."""
 
-    def rpcs(self) -> Iterable[Rpc]: ...
+    def rpcs(self) -> Iterable[Rpc | StreamRpc]: ...
     def mounts(self) -> tuple[HttpMount, ...]: ...
     def policy_kinds(self) -> tuple[PolicyKind, ...]: ...
     async def start(self) -> None: ...
@@ -116,6 +117,14 @@ class CloudServices:
             minter=parts.identity,
             send=self._send,
         )
+        self._pubsub = PubSubService(
+            config=parts.config,
+            store=parts.store,
+            clock=parts.clock,
+            guard=parts.guard,
+            minter=parts.identity,
+            send=self._send,
+        )
         self._all: tuple[CloudService, ...] = (self._run, *self._make_services())
 
     def take_back(self, seconds: float) -> None:
@@ -130,7 +139,7 @@ class CloudServices:
         for service in reversed(self._all):
             await service.stop()
 
-    def rpcs(self) -> Iterator[Rpc]:
+    def rpcs(self) -> Iterator[Rpc | StreamRpc]:
         for service in self._all:
             yield from service.rpcs()
         yield from self._policy_rpcs()
@@ -153,6 +162,8 @@ class CloudServices:
             "permissions": usage.permissions,
             "project": usage.project,
             "queues": self._tasks.overview,
+            "subscriptions": self._pubsub.overview,
+            "messages": self._pubsub.preview,
         }
 
     @cached_property
@@ -182,6 +193,7 @@ class CloudServices:
                 ready=self._run.ready,
             ),
             self._jobs,
+            self._pubsub,
             self._secrets,
             ArtifactRegistryService(
                 config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard

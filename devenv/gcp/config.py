@@ -23,7 +23,7 @@ class IamBinding:
     """`member` (a service account's short name, or `allUsers`) has `role` on `resource`.
 
     `resource` is `project`, or `bucket/NAME`, `queue/NAME`, `job/NAME`, `service/NAME`,
-    `account/NAME`, `secret/NAME`. `condition` is a CEL expression; the binding counts while it is
+    `account/NAME`, `secret/NAME`, `topic/NAME`, `subscription/NAME`. `condition` is a CEL expression; the binding counts while it is
     true.
     """
 
@@ -112,6 +112,40 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicConfig:
+    """A Pub/Sub topic, which keeps its messages for `retention` seconds whatever becomes of them."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    name: str
+    retention: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionConfig:
+    """A Pub/Sub subscription; durations in seconds, without `max_backoff` there is no retry policy.
+
+    Messages are pushed to the URL `push`, if there is one, with an ID token of `account`.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    name: str
+    topic: str
+    push: str = ""
+    account: str = ""
+    audience: str = ""
+    ack_deadline: int = 10
+    filter: str = ""
+    ordered: bool = False
+    exactly_once: bool = False
+    dead_letter_topic: str = ""
+    max_delivery_attempts: int = 5
+    min_backoff: float = 10.0
+    max_backoff: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class CloudConfig:
     """One emulated project. `number` is the project number, 12 digits as Google's are.
 
@@ -135,6 +169,8 @@ class CloudConfig:
     jobs: tuple[JobConfig, ...] = ()
     services: tuple[ServiceConfig, ...] = ()
     schedules: tuple[ScheduleConfig, ...] = ()
+    topics: tuple[TopicConfig, ...] = ()
+    subscriptions: tuple[SubscriptionConfig, ...] = ()
     secrets: Mapping[str, str] = field(default_factory=dict)
     allow_hosts: tuple[str, ...] = ()
     storage: str = ""

@@ -22,7 +22,7 @@ import pytest
 import requests
 from google.api_core.exceptions import NotFound, PermissionDenied
 from google.auth.transport.requests import Request
-from google.cloud import run_v2, secretmanager_v1, storage, tasks_v2
+from google.cloud import pubsub_v1, run_v2, secretmanager_v1, storage, tasks_v2
 from google.oauth2.id_token import fetch_id_token
 
 
@@ -57,6 +57,15 @@ def test_clock(queue, clock):
     clock.set(due)
     while client.get_task(name=name).dispatch_count == 0:
         time.sleep(0.05)
+
+
+def test_topic(topic):
+    name = topic.replace("topics", "subscriptions")
+    with pubsub_v1.SubscriberClient() as subscriber:
+        subscriber.create_subscription(name=name, topic=topic)
+        pubsub_v1.PublisherClient().publish(topic, b"hello").result(10)
+        (message,) = subscriber.pull(subscription=name, max_messages=1).received_messages
+    assert message.message.data == b"hello"
 
 
 def test_secret(secret):
@@ -134,7 +143,7 @@ def test_fixtures_work_in_another_project(tmp_path: Path, workers: str) -> None:
     )
 
     assert done.returncode == 0, done.stdout
-    assert "11 passed" in done.stdout
+    assert "12 passed" in done.stdout
 
 
 def test_cloud_without_configuration_is_gone_at_the_end() -> None:

@@ -24,6 +24,8 @@ _TYPES = {
     "secrets": "secretmanager.googleapis.com/Secret",
     "serviceAccounts": "iam.googleapis.com/ServiceAccount",
     "services": "run.googleapis.com/Service",
+    "subscriptions": "pubsub.googleapis.com/Subscription",
+    "topics": "pubsub.googleapis.com/Topic",
     "versions": "secretmanager.googleapis.com/SecretVersion",
 }
 _OBJECT = "storage.googleapis.com/Object"

@@ -27,11 +27,14 @@ _SHORT = {
     "secrets": "secret",
     "serviceAccounts": "account",
     "services": "service",
+    "subscriptions": "subscription",
+    "topics": "topic",
 }
 # The scopes, beside that of the cloud platform, that give access to a service.
 _SCOPES = {
     "storage": {"devstorage.full_control", "devstorage.read_write"},
     "cloudtasks": {"cloud-tasks"},
+    "pubsub": {"pubsub"},
     "iam": {"iam"},
 }
 
@@ -106,7 +109,8 @@ class Iam:
         return [f"projects/{self._config.project}", *above]
 
     def _hint(self, email: str, permission: str, resource: str) -> str:
-        who = email.partition("@")[0] or EVERYBODY
+        # Accounts of Google's own are named in full.
+        who = email if "@gcp-sa-" in email else email.partition("@")[0] or EVERYBODY
         role = smallest_role_with(permission)
         if role is None:
             return f"{who} lacks {permission} on {resource}; no role known here has it."
@@ -156,7 +160,7 @@ def short_resource(resource: str) -> str:
 
 def _refusal(permission: str, resource: str, hint: str) -> PermissionDenied:
     service = permission.partition(".")[0]
-    text = _LACKS if service in ("cloudtasks", "cloudscheduler") else _DENIED
+    text = _TEXTS.get(service, _DENIED)
     info = ErrorInfo(
         reason="IAM_PERMISSION_DENIED",
         domain="iam.googleapis.com",
@@ -175,3 +179,8 @@ _LACKS = (
     'The principal (user or service account) lacks IAM permission "{permission}" for the resource '
     '"{resource}" (or the resource may not exist).'
 )
+_TEXTS = {
+    "cloudtasks": _LACKS,
+    "cloudscheduler": _LACKS,
+    "pubsub": "User not authorized to perform this action.",
+}

@@ -148,8 +148,8 @@ class Policies:
                 return f"projects/_/buckets/{name}"
             case "account":
                 return f"{project}/serviceAccounts/{self._config.email(name)}"
-            case "secret":
-                return f"{project}/secrets/{name}"
+            case "secret" | "topic" | "subscription":
+                return f"{project}/{kind}s/{name}"
             case _:
                 return f"{project}/locations/{self._config.region}/{kind}s/{name}"
 

@@ -23,7 +23,8 @@ class PolicyKind:
     """A type of resource with a policy.
 
     `service` is the gRPC service and `paths` are the REST paths that have the methods;
-    `permission` is the prefix of their permissions (`run.jobs`). `find` returns the full name of an
+    `permission` is the prefix of their permissions (`run.jobs`); `{}` stands for the collection of
+    the resource, where one method serves several types. `find` returns the full name of an
     existing resource with the project's id; it raises NotFound or InvalidArgument.
     """
 
@@ -32,6 +33,10 @@ class PolicyKind:
     permission: str
     find: Callable[[str], str]
     reading: str = "POST"  # the HTTP method of getIamPolicy
+
+    def permission_on(self, name: str, verb: str) -> str:
+        """Return the permission that a method needs on the resource of this full name."""
+        return f"{self.permission.format(name.split('/')[-2])}.{verb}"
 
 
 def own_policy_kinds(
@@ -78,14 +83,14 @@ class PolicyMethods:
 
         async def get(request: Any, call: ApiCall) -> Message:
             name = kind.find(request.resource)
-            self._guard.require(call.caller, f"{kind.permission}.getIamPolicy", name)
+            self._guard.require(call.caller, kind.permission_on(name, "getIamPolicy"), name)
             version = request.options.requested_policy_version
             policy: Message = self._policies.read(name, version=version)
             return policy
 
         async def change(request: Any, call: ApiCall) -> Message:
             name = kind.find(request.resource)
-            self._guard.require(call.caller, f"{kind.permission}.setIamPolicy", name)
+            self._guard.require(call.caller, kind.permission_on(name, "setIamPolicy"), name)
             if not _MASK.issuperset(request.update_mask.paths):
                 raise InvalidArgument("update_mask names a part of a policy that is not emulated.")
             policy: Message = self._policies.write(name, request.policy)

@@ -95,6 +95,28 @@ _SECRET_ADMIN = (
     | _each("secretmanager.secrets", "getIamPolicy setIamPolicy")
     | _each("secretmanager.versions", "access")
 )
+_PUBSUB_VIEW = (
+    _each("pubsub.topics", "get list")
+    | _each("pubsub.subscriptions", "get list")
+    | _each("pubsub.snapshots", "get list")
+)
+_PUBSUB_SUBSCRIBE = (
+    _each("pubsub.subscriptions", "consume")
+    | _each("pubsub.snapshots", "seek")
+    | _each("pubsub.topics", "attachSubscription")
+)
+_PUBSUB_EDIT = (
+    _PUBSUB_VIEW
+    | _PUBSUB_SUBSCRIBE
+    | _each("pubsub.topics", "create delete detachSubscription publish update")
+    | _each("pubsub.subscriptions", "create delete update")
+    | _each("pubsub.snapshots", "create delete update")
+)
+_PUBSUB_ADMIN = _PUBSUB_EDIT | frozenset(
+    f"pubsub.{kind}.{verb}"
+    for kind in ("topics", "subscriptions", "snapshots")
+    for verb in ("getIamPolicy", "setIamPolicy")
+)
 _PROJECT_IAM = _each("resourcemanager.projects", "get getIamPolicy setIamPolicy")
 _USAGE_VIEW = _each("serviceusage.services", "get list")
 _USAGE_ADMIN = _USAGE_VIEW | _each("serviceusage.services", "disable enable use")
@@ -125,6 +147,7 @@ _VIEWER = (
     | _SCHEDULER_VIEW
     | _each("iam.serviceAccounts", "get list")
     | _SECRET_VIEW
+    | _PUBSUB_VIEW
     | _USAGE_VIEW
     | _ROLE_VIEW
     | _REGISTRY_READ
@@ -136,6 +159,7 @@ _EDITOR = (
     | _each("cloudscheduler.jobs", "create delete enable fullView get list pause run update")
     | _each("iam.serviceAccounts", "actAs create delete disable enable undelete update")
     | _SECRET_EDIT
+    | _PUBSUB_EDIT
     | _USAGE_ADMIN
     | _REGISTRY_WRITE
     | _each(_REGISTRY, "create delete deleteArtifacts update")
@@ -177,6 +201,11 @@ ROLES: Mapping[str, frozenset[str]] = {
     ),
     "roles/secretmanager.viewer": _SECRET_VIEW | _each("secretmanager.secrets", "getIamPolicy"),
     "roles/secretmanager.admin": _SECRET_ADMIN,
+    "roles/pubsub.publisher": _each("pubsub.topics", "publish"),
+    "roles/pubsub.subscriber": _PUBSUB_SUBSCRIBE,
+    "roles/pubsub.viewer": _PUBSUB_VIEW,
+    "roles/pubsub.editor": _PUBSUB_EDIT,
+    "roles/pubsub.admin": _PUBSUB_ADMIN,
     "roles/resourcemanager.projectIamAdmin": _PROJECT_IAM,
     "roles/browser": _each("resourcemanager.projects", "get getIamPolicy list"),
     "roles/iam.securityReviewer": _each("resourcemanager.projects", "getIamPolicy list")
@@ -212,6 +241,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     | _RUN_ADMIN
     | _STORAGE_ADMIN
     | _SECRET_ADMIN
+    | _PUBSUB_ADMIN
     | _PROJECT_IAM
     | _ROLE_ADMIN
     | _ACCOUNT_ADMIN

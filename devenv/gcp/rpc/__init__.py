@@ -1,11 +1,11 @@
 """Methods that are served by gRPC and REST alike.
 
 A service offers `Rpc`s: a handler that takes and returns protocol buffers, with the HTTP rules of
-Google's published API. `calls` authenticates, logs and serves gRPC; `rest` serves the same methods
+Google's published API. A `StreamRpc` has streams of them, by gRPC alone. `calls` authenticates, logs and serves gRPC; `rest` serves the same methods
 by HTTP and JSON.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -44,6 +44,19 @@ class Rpc:
     handle: Handler
     bindings: tuple[HttpRule, ...] = ()
     unpublished: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRpc:
+    """A method with a stream of requests and one of answers, which gRPC alone serves.
+
+    `handle(requests, call)` yields `response` messages or raises a CloudError.
+    """
+
+    method: str
+    request: type[Message]
+    response: type[Message]
+    handle: Callable[[AsyncIterator[Any], ApiCall], AsyncIterator[Message]]
 
 
 @dataclass(frozen=True, slots=True)

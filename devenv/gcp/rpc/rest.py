@@ -23,7 +23,7 @@ from starlette.types import Message as AsgiMessage, Receive, Scope, Send
 
 from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, Unimplemented
 from devenv.gcp.faults import AnswerLost
-from devenv.gcp.rpc import HttpRule, Rpc
+from devenv.gcp.rpc import HttpRule, Rpc, StreamRpc
 from devenv.gcp.rpc.calls import Calls, envelope
 
 
@@ -234,10 +234,12 @@ class _Route:
 class RestApp:
     """An ASGI application that serves `rpcs`."""
 
-    def __init__(self, rpcs: Iterable[Rpc], calls: Calls) -> None:
+    def __init__(self, rpcs: Iterable[Rpc | StreamRpc], calls: Calls) -> None:
         self._calls = calls
         self._routes: dict[str, list[_Route]] = {}
         for rpc in rpcs:
+            if isinstance(rpc, StreamRpc):
+                continue
             for binding in rpc.bindings:
                 route = _Route(rpc, binding, PathTemplate(binding.uri))
                 self._routes.setdefault(binding.verb, []).append(route)

@@ -1,4 +1,4 @@
-"""`gcloud storage`, `secrets` and the policies of `projects` against the emulated cloud."""
+"""`gcloud storage`, `secrets`, `pubsub` and the policies of `projects` against the emulated cloud."""
 
 import os
 from pathlib import Path
@@ -52,6 +52,19 @@ def test_gcloud_creates_reads_and_destroys_secrets(gcloud: Gcloud) -> None:
     assert latest == "two"
     assert states == ["2", "enabled", "1", "destroyed"]
     assert name in gcloud("secrets", "list", "--format=value(name)").split()
+
+
+def test_gcloud_publishes_pulls_and_seeks(gcloud: Gcloud) -> None:
+    name = f"gcloud-{os.urandom(6).hex()}"
+    gcloud("pubsub", "topics", "create", name)
+    gcloud("pubsub", "subscriptions", "create", name, f"--topic={name}", "--retain-acked-messages")
+    gcloud("pubsub", "topics", "publish", name, "--message=hello", "--attribute=color=red")
+    pull = ("pubsub", "subscriptions", "pull", name, "--auto-ack", "--format=value(message.data)")
+    first = gcloud(*pull)
+    gcloud("pubsub", "subscriptions", "seek", name, "--time=2020-01-01T00:00:00Z")
+    again = gcloud(*pull)
+
+    assert (first.strip(), again.strip()) == ("hello", "hello")
 
 
 def test_gcloud_grants_a_role_on_a_secret(gcloud: Gcloud, config: CloudConfig) -> None:

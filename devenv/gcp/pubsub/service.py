@@ -1,0 +1,207 @@
+"""Pub/Sub v1 as the server wires it, with the topics and subscriptions of devenv.toml."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+
+from devenv.gcp.caller import ApiCaller, Guard, Minter
+from devenv.gcp.clock import Clock
+from devenv.gcp.config import CloudConfig, SubscriptionConfig
+from devenv.gcp.delivery import Send
+from devenv.gcp.errors import InvalidArgument
+from devenv.gcp.iam.policy_methods import PolicyKind
+from devenv.gcp.messages import set_moment
+from devenv.gcp.pubsub.broker import Broker
+from devenv.gcp.pubsub.context import PubSubContext
+from devenv.gcp.pubsub.push import PushDelivery
+from devenv.gcp.pubsub.rules import (
+    PubSubNames,
+    Subscription,
+    Topic,
+    check_topic,
+    complete_subscription,
+)
+from devenv.gcp.pubsub.state import LiveSubscription, PubSubStore
+from devenv.gcp.pubsub.streaming import StreamingPull
+from devenv.gcp.pubsub.subscriptions import SubscriptionMethods
+from devenv.gcp.pubsub.topics import TopicMethods
+from devenv.gcp.rpc import HttpMount, Rpc, StreamRpc
+from devenv.gcp.store import DeclaredNames, Store
+
+log = logging.getLogger(__name__)
+_MOST_PREVIEWED = 100
+
+
+class PubSubService:
+    """Topics, subscriptions and the delivery of messages; pushes leave through `send`."""
+
+    def __init__(
+        self,
+        *,
+        config: CloudConfig,
+        store: Store,
+        clock: Clock,
+        guard: Guard,
+        minter: Minter,
+        send: Send,
+    ) -> None:
+        self._config = config
+        self._guard = guard
+        self._names = PubSubNames(config)
+        # Pub/Sub moves dead letters as an account of its own, which needs both permissions.
+        self._agent = ApiCaller(f"service-{config.number}@gcp-sa-pubsub.iam.gserviceaccount.com")
+        self.broker = Broker(PubSubStore(store), clock, self._may_forward)
+        self._push = PushDelivery(self.broker, minter, send)
+        context = PubSubContext(
+            config=config,
+            names=self._names,
+            guard=guard,
+            minter=minter,
+            clock=clock,
+            broker=self.broker,
+        )
+        self._topics = TopicMethods(context)
+        self._subscriptions = SubscriptionMethods(context, self._push)
+        self._context = context
+        self._declared_names = DeclaredNames(store.table("pubsub_declared"))
+
+    def rpcs(self) -> Iterator[Rpc | StreamRpc]:
+        yield from self._topics.rpcs()
+        yield from self._subscriptions.rpcs()
+        yield StreamingPull(self._subscriptions, self.broker).rpc()
+
+    def mounts(self) -> tuple[HttpMount, ...]:
+        return ()
+
+    def policy_kinds(self) -> tuple[PolicyKind, ...]:
+        """Return one kind: clients ask for the policies of all three types by one method."""
+
+        def find(resource: str) -> str:
+            name = self._names.any(resource)
+            match name.split("/")[2]:
+                case "topics":
+                    self._context.topic(name)
+                case "subscriptions":
+                    self._context.subscription(name)
+                case _:
+                    self._context.snapshot(name)
+            return name
+
+        kinds = ("topics", "subscriptions", "snapshots")
+        paths = tuple(f"/v1/{{resource=projects/*/{kind}/*}}" for kind in kinds)
+        return (PolicyKind("google.iam.v1.IAMPolicy", paths, "pubsub.{}", find, reading="GET"),)
+
+    async def start(self) -> None:
+        """Create what devenv.toml names, delete what it names no more, and deliver what waits."""
+        topics = {self._full("topics", each.name): each for each in self._config.topics}
+        declared = {
+            self._full("subscriptions", each.name): each for each in self._config.subscriptions
+        }
+        for name in self._declared_names.replace([*topics, *declared]):
+            self._drop(name)
+        for name, topic in topics.items():
+            wanted = Topic()
+            if topic.retention:
+                set_moment(wanted.message_retention_duration, topic.retention)
+            check_topic(wanted)
+            self._topics.put(name, wanted)
+        for name, subscription in declared.items():
+            self._declare(name, subscription)
+        self.broker.start()
+        self._push.start()
+
+    async def stop(self) -> None:
+        await self._push.stop()
+        self.broker.stop()
+
+    def overview(self, _query: Mapping[str, str]) -> dict[str, Any]:
+        """Return the topics with their subscriptions and depths, for the control API."""
+        saved = self.broker.saved
+        subscriptions = []
+        for name, live in sorted(saved.subscriptions.items()):
+            self.broker.settle(live)
+            subscriptions.append(
+                {
+                    "name": name,
+                    "topic": live.state.topic,
+                    "push": live.state.push_config.push_endpoint,
+                    "filter": live.state.filter,
+                    "detached": live.state.detached,
+                    "depth": live.backlog.unacked,
+                    "leased": live.backlog.leased,
+                }
+            )
+        return {"topics": sorted(saved.topics), "subscriptions": subscriptions}
+
+    def preview(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return the first messages that a subscription has not had acknowledged, without leases.
+
+        Raises NotFound or InvalidArgument.
+        """
+        live = self._context.subscription(self._names.subscription(query.get("subscription", "")))
+        self.broker.settle(live)
+        messages = []
+        for entry in live.backlog.entries.values():
+            if not entry.acked:
+                message = MessageToDict(entry.message.body)
+                messages.append(message | {"attempts": entry.attempts, "leased": bool(entry.lease)})
+            if len(messages) == _MOST_PREVIEWED:
+                break
+        return {"messages": messages, "depth": live.backlog.unacked}
+
+    def _may_forward(self, subscription: str, topic: str) -> None:
+        self._guard.require(self._agent, "pubsub.subscriptions.consume", subscription)
+        self._guard.require(self._agent, "pubsub.topics.publish", topic)
+
+    def _drop(self, name: str) -> None:
+        log.info("%s is no longer in devenv.toml: deleted", name)
+        if live := self.broker.saved.subscriptions.get(name):
+            self._subscriptions.drop(live)
+        elif topic := self.broker.saved.topics.get(name):
+            self.broker.delete_topic(topic)
+            self._guard.forget(name)
+
+    def _declare(self, name: str, declared: SubscriptionConfig) -> None:
+        wanted = self._wanted(name, declared)
+        if wanted.topic not in self.broker.saved.topics:
+            raise InvalidArgument(
+                f"gcp.subscriptions: {declared.name} is of the topic {declared.topic!r}, which "
+                "gcp.topics does not have."
+            )
+        live = self.broker.saved.subscriptions.get(name)
+        fixed = ("topic", "filter", "enable_message_ordering")
+        if live and any(getattr(live.state, each) != getattr(wanted, each) for each in fixed):
+            log.warning("%s has another topic, filter or ordering: it begins anew", name)
+            self._subscriptions.drop(live)
+            live = None
+        self._subscriptions.put(live or LiveSubscription(wanted), wanted)
+
+    def _wanted(self, name: str, declared: SubscriptionConfig) -> Any:
+        subscription = Subscription(
+            name=name,
+            topic=self._full("topics", declared.topic),
+            ack_deadline_seconds=declared.ack_deadline,
+            filter=declared.filter,
+            enable_message_ordering=declared.ordered,
+            enable_exactly_once_delivery=declared.exactly_once,
+        )
+        if declared.push:
+            subscription.push_config.push_endpoint = declared.push
+        if declared.push and declared.account:
+            token = subscription.push_config.oidc_token
+            token.service_account_email = self._config.email(declared.account)
+            token.audience = declared.audience
+        if declared.dead_letter_topic:
+            policy = subscription.dead_letter_policy
+            policy.dead_letter_topic = self._full("topics", declared.dead_letter_topic)
+            policy.max_delivery_attempts = declared.max_delivery_attempts
+        if declared.max_backoff:
+            set_moment(subscription.retry_policy.minimum_backoff, declared.min_backoff)
+            set_moment(subscription.retry_policy.maximum_backoff, declared.max_backoff)
+        complete_subscription(subscription)
+        return subscription
+
+    def _full(self, kind: str, name: str) -> str:
+        return self._names.any(f"projects/{self._config.project}/{kind}/{name}")

@@ -1,0 +1,88 @@
+"""Pub/Sub and secrets under random `kill -9`: what was acknowledged holds, nothing is lost."""
+
+import base64
+import random
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.emulator.test_project_durability import PROJECT, running
+
+TOPIC, NAME = f"{PROJECT}/topics/durable", f"{PROJECT}/subscriptions/durable"
+SECRETS = f"{PROJECT}/secrets"
+_ROUNDS, _OPERATIONS = 3, 60
+
+
+class Model:
+    """The changes that the emulator has confirmed so far."""
+
+    def __init__(self) -> None:
+        self.published: set[str] = set()
+        self.acknowledged: set[str] = set()
+        self.versions: list[str] = []
+
+    def act(self, cloud: httpx.Client, choice: random.Random) -> None:
+        """Do one random operation, and note what it has confirmed."""
+        match choice.choice(("publish", "publish", "pull", "ack", "secret")):
+            case "publish":
+                text = f"m{len(self.published)}-{choice.random()}"
+                data = base64.b64encode(text.encode()).decode()
+                post(cloud, f"{TOPIC}:publish", {"messages": [{"data": data}]})
+                self.published.add(text)
+            case "secret":
+                value = str(choice.random())
+                payload = {"payload": {"data": base64.b64encode(value.encode()).decode()}}
+                post(cloud, f"{SECRETS}/durable:addVersion", payload)
+                self.versions.append(value)
+            case verb:
+                for text, ack_id in pull(cloud, most=choice.randint(1, 5)):
+                    assert text in self.published
+                    assert text not in self.acknowledged
+                    if verb == "ack":
+                        post(cloud, f"{NAME}:acknowledge", {"ackIds": [ack_id]})
+                        self.acknowledged.add(text)
+
+
+@pytest.mark.timeout(180)
+def test_random_kills_lose_no_message_and_no_secret(tmp_path: Path) -> None:
+    model, choice = Model(), random.Random(20_261_127)  # noqa: S311 - a repeatable order
+    for round_number in range(_ROUNDS):
+        with running(tmp_path) as (process, where), client(where) as cloud:
+            if not round_number:
+                cloud.put(TOPIC, json={}).raise_for_status()
+                topic = {"topic": TOPIC.removeprefix("v1/")}
+                cloud.put(NAME, json=topic).raise_for_status()
+                post(cloud, f"{SECRETS}?secretId=durable", {"replication": {"automatic": {}}})
+            for _ in range(choice.randint(_OPERATIONS // 2, _OPERATIONS)):
+                model.act(cloud, choice)
+            process.kill()
+            process.wait()
+    with running(tmp_path) as (_, where), client(where) as cloud:
+        left: set[str] = set()
+        while found := pull(cloud, most=100):
+            left |= {text for text, _ in found}
+        versions = f"{SECRETS}/durable/versions"
+        count = cloud.get(versions).json()["totalSize"]
+        latest = cloud.get(f"{versions}/latest:access").json()["payload"]["data"]
+
+    assert left == model.published - model.acknowledged
+    assert count == len(model.versions)
+    assert base64.b64decode(latest).decode() == model.versions[-1]
+
+
+def client(where: dict[str, Any]) -> httpx.Client:
+    return httpx.Client(base_url=where["plain"], trust_env=False)
+
+
+def post(cloud: httpx.Client, path: str, body: dict[str, Any]) -> Any:
+    return cloud.post(path, json=body).raise_for_status().json()
+
+
+def pull(cloud: httpx.Client, *, most: int) -> list[tuple[str, str]]:
+    answer = post(cloud, f"{NAME}:pull", {"maxMessages": most, "returnImmediately": True})
+    return [
+        (base64.b64decode(each["message"]["data"]).decode(), each["ackId"])
+        for each in answer.get("receivedMessages", [])
+    ]

@@ -1,0 +1,72 @@
+"""Topics and subscriptions that devenv.toml declares."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from devenv.gcp.clock import ManualClock
+from devenv.gcp.config import CloudConfig, parse
+from devenv.gcp.delivery import DeliveryAnswer, DeliveryRequest
+from devenv.gcp.errors import InvalidArgument
+from devenv.gcp.pubsub.service import PubSubService
+from devenv.gcp.store import Store
+from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter
+
+SUBSCRIPTION = {
+    "name": "orders-worker",
+    "topic": "orders",
+    "push": "http://127.0.0.1:9/orders",
+    "account": "tasks",
+    "dead_letter_topic": "dead",
+    "max_backoff": 60.0,
+}
+TOPICS = [{"name": "orders", "retention": 3600.0}, {"name": "dead"}]
+
+
+def declared(**tables: Any) -> CloudConfig:
+    return parse({"accounts": ["tasks"], **tables})
+
+
+async def _send(request: DeliveryRequest) -> DeliveryAnswer:
+    return DeliveryAnswer(200, {})
+
+
+def started(store: Store, config: CloudConfig) -> dict[str, Any]:
+    async def run() -> dict[str, Any]:
+        service = PubSubService(
+            config=config,
+            store=store,
+            clock=ManualClock(),
+            guard=FakeGuard(),
+            minter=FakeMinter(),
+            send=_send,
+        )
+        await service.start()
+        overview = service.overview({})
+        await service.stop()
+        return overview
+
+    return asyncio.run(run())
+
+
+def test_declared_topics_and_subscriptions_follow_the_file() -> None:
+    store = Store(":memory:")
+    both = started(store, declared(topics=TOPICS, subscriptions=[SUBSCRIPTION]))
+    fewer = started(store, declared(topics=TOPICS[:1]))
+    store.close()
+
+    assert both["topics"] == [
+        f"projects/local-project/topics/{name}" for name in ("dead", "orders")
+    ]
+    (subscription,) = both["subscriptions"]
+    assert subscription["name"] == "projects/local-project/subscriptions/orders-worker"
+    assert subscription["push"] == "http://127.0.0.1:9/orders"
+    assert fewer == {"topics": ["projects/local-project/topics/orders"], "subscriptions": []}
+
+
+def test_subscription_of_unknown_topic_names_it() -> None:
+    store = Store(":memory:")
+    with pytest.raises(InvalidArgument, match="orders-worker is of the topic 'orders'"):
+        started(store, declared(subscriptions=[SUBSCRIPTION | {"dead_letter_topic": ""}]))
+    store.close()
