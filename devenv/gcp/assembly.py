@@ -190,6 +190,7 @@ class CloudServices:
                 guard=parts.guard,
                 minter=parts.identity,
                 send=self._send,
+                publish=self._pubsub.publish,
                 ready=self._run.ready,
             ),
             self._jobs,

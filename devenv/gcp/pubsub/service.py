@@ -17,9 +17,11 @@ from devenv.gcp.pubsub.broker import Broker
 from devenv.gcp.pubsub.context import PubSubContext
 from devenv.gcp.pubsub.push import PushDelivery
 from devenv.gcp.pubsub.rules import (
+    PubsubMessage,
     PubSubNames,
     Subscription,
     Topic,
+    check_messages,
     check_topic,
     complete_subscription,
 )
@@ -115,6 +117,13 @@ class PubSubService:
     async def stop(self) -> None:
         await self._push.stop()
         self.broker.stop()
+
+    def publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> None:
+        """Publish a message of another service, whose own account may do so. Raises CloudError."""
+        live = self._context.topic(self._names.topic(topic))
+        messages = [PubsubMessage(data=data, attributes=attributes)]
+        check_messages(messages)
+        self.broker.publish(live, messages)
 
     def overview(self, _query: Mapping[str, str]) -> dict[str, Any]:
         """Return the topics with their subscriptions and depths, for the control API."""

@@ -79,12 +79,14 @@ _FIELDS = every(
     *("name", "description", "schedule", "time_zone", "user_update_time", "state", "status"),
     *("schedule_time", "last_attempt_time", "attempt_deadline"),
     http_target=HTTP_TARGET_FIELDS,
+    pubsub_target=every("topic_name", "data", "attributes"),
     retry_config=every(
         *("retry_count", "max_retry_duration", "min_backoff_duration", "max_backoff_duration"),
         "max_doublings",
     ),
 )
 _LOCATION = re.compile(r"projects/([^/]+)/locations/([a-z0-9-]+)")
+_TOPIC = re.compile(r"projects/[^/]+/topics/[^/]+")
 _JOB = re.compile(r"projects/([^/]+)/locations/([a-z0-9-]+)/jobs/([A-Za-z0-9_-]{1,500})")
 
 
@@ -132,7 +134,10 @@ def complete_job(job: Any) -> Schedule:
         raise InvalidArgument("The description must not be longer than 500 characters.")
     job.time_zone = job.time_zone or "Etc/UTC"
     schedule = Schedule(job.schedule, job.time_zone)
-    _complete_target(job.http_target)
+    if job.HasField("pubsub_target"):
+        _check_message(job.pubsub_target)
+    else:
+        _complete_target(job.http_target)
     if not job.HasField("attempt_deadline"):
         job.attempt_deadline.seconds = 180
     if not 15 <= seconds(job.attempt_deadline) <= 1800:
@@ -150,6 +155,16 @@ def _complete_target(target: Any) -> None:
         headers["Content-Type"] = "application/octet-stream"
     target.headers.clear()
     target.headers.update(headers)
+
+
+def _check_message(target: Any) -> None:
+    if not _TOPIC.fullmatch(target.topic_name):
+        raise InvalidArgument(
+            f"PubsubTarget.topic_name {target.topic_name[:200]!r} must be formatted: "
+            '"projects/<PROJECT_ID>/topics/<TOPIC_ID>".'
+        )
+    if not target.data and not target.attributes:
+        raise InvalidArgument("PubsubTarget must have data or at least one attribute.")
 
 
 def _complete_retries(config: Any) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from devenv.gcp.caller import Minter
@@ -23,6 +23,9 @@ from devenv.gcp.scheduler.limits import Job, Schedule, backoff_of
 Ready: TypeAlias = Callable[[str], Awaitable[None]]
 """Returns when the target at a URL has started, or is not expected to any more."""
 
+Publish: TypeAlias = Callable[[str, bytes, Mapping[str, str]], None]
+"""Publishes data and attributes to the topic of a full name. Raises CloudError."""
+
 log = logging.getLogger(__name__)
 
 
@@ -37,19 +40,21 @@ class ScheduleRunner:
     after this cloud, and Cloud Run, too, holds a request while a service starts.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the cloud, by name
         self,
         job: Any,
         *,
         clock: Clock,
         minter: Minter,
         send: Send,
+        publish: Publish,
         save: Callable[[Any], None],
         ready: Ready,
     ) -> None:
         self._clock = clock
         self._minter = minter
         self._send = send
+        self._publish = publish
         self._save = save
         self._ready = ready
         self._timer: asyncio.Task[None] | None = None
@@ -92,7 +97,8 @@ class ScheduleRunner:
             await self._clock.sleep(slot - self._clock.now())
             if self._execution:  # the one before ends first, however late this one gets
                 await asyncio.wait([self._execution])
-            await self._ready(self.job.http_target.uri)
+            if self.job.HasField("http_target"):
+                await self._ready(self.job.http_target.uri)
             begun = self._clock.now()
             await asyncio.wait([self._begin(slot)])
             previous = max(slot, begun)
@@ -137,6 +143,8 @@ class ScheduleRunner:
         return good
 
     async def _deliver(self, slot: float) -> int:
+        if self.job.HasField("pubsub_target"):
+            return self._publish_message()
         try:
             return (await self._send(self._request(slot))).status
         except TimeoutError:
@@ -146,6 +154,15 @@ class ScheduleRunner:
         except Exception:
             log.exception("Job %s was not delivered", self.job.name)
         return 503
+
+    def _publish_message(self) -> int:
+        target = self.job.pubsub_target
+        try:
+            self._publish(target.topic_name, target.data, target.attributes)
+        except CloudError as error:
+            log.warning("Job %s was not published: %s", self.job.name, error)
+            return error.http
+        return 200
 
     def _request(self, slot: float) -> DeliveryRequest:
         target = self.job.http_target

@@ -15,7 +15,7 @@ from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import masked, page, set_moment
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
 from devenv.gcp.scheduler.limits import Job, SchedulerNames, complete_job
-from devenv.gcp.scheduler.runner import Ready, ScheduleRunner, always_ready
+from devenv.gcp.scheduler.runner import Publish, Ready, ScheduleRunner, always_ready
 from devenv.gcp.store import DeclaredNames, Store
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _OUTPUT_ONLY = ("state", "status", "schedule_time", "last_attempt_time", "user_u
 
 
 class SchedulerService:
-    """Jobs and their execution through `send`, once their targets are `ready`."""
+    """Jobs and their execution through `send` or `publish`, once their targets are `ready`."""
 
     def __init__(  # noqa: PLR0913 - the parts of the cloud, by name
         self,
@@ -39,6 +39,7 @@ class SchedulerService:
         guard: Guard,
         minter: Minter,
         send: Send,
+        publish: Publish,
         ready: Ready = always_ready,
     ) -> None:
         self._config = config
@@ -46,6 +47,7 @@ class SchedulerService:
         self._guard = guard
         self._minter = minter
         self._send = send
+        self._publish = publish
         self._ready = ready
         self._names = SchedulerNames(config)
         self._table = store.table("scheduler_jobs")
@@ -207,6 +209,7 @@ class SchedulerService:
             clock=self._clock,
             minter=self._minter,
             send=self._send,
+            publish=self._publish,
             save=self._save,
             ready=self._ready,
         )

@@ -1,5 +1,6 @@
-"""Our REST bindings of tasks and schedules say what the published clients do."""
+"""Our REST bindings of tasks, schedules and Pub/Sub say what the published clients do."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,10 +10,13 @@ from google.cloud.scheduler_v1.services.cloud_scheduler.transports.rest_base imp
 from google.cloud.tasks_v2.services.cloud_tasks.transports.rest_base import (
     _BaseCloudTasksRestTransport,
 )
+from google.pubsub_v1.services.publisher.transports.rest_base import _BasePublisherRestTransport
+from google.pubsub_v1.services.subscriber.transports.rest_base import _BaseSubscriberRestTransport
 
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.rpc import HttpRule
+from devenv.gcp.pubsub.service import PubSubService
+from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
@@ -20,18 +24,17 @@ from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, FakeTarget
 
 
 @pytest.mark.parametrize(
-    ("kind", "transport"),
+    ("make", "transports"),
     [
-        (TasksService, _BaseCloudTasksRestTransport),
-        (SchedulerService, _BaseCloudSchedulerRestTransport),
+        (TasksService, [_BaseCloudTasksRestTransport]),
+        (partial(SchedulerService, publish=lambda *_: None), [_BaseCloudSchedulerRestTransport]),
+        (PubSubService, [_BasePublisherRestTransport, _BaseSubscriberRestTransport]),
     ],
-    ids=["tasks", "scheduler"],
+    ids=["tasks", "scheduler", "pubsub"],
 )
-def test_rest_rules_equal_published_client(
-    kind: type[TasksService | SchedulerService], transport: Any
-) -> None:
+def test_rest_rules_equal_published_client(make: Any, transports: list[Any]) -> None:
     store = Store(":memory:")
-    service = kind(
+    service = make(
         config=CloudConfig(),
         store=store,
         clock=ManualClock(),
@@ -40,7 +43,10 @@ def test_rest_rules_equal_published_client(
         send=FakeTarget().send,
     )
     for rpc in service.rpcs():
-        base = getattr(transport, f"_Base{rpc.method.rpartition('/')[2]}")
+        if not isinstance(rpc, Rpc):
+            continue  # a stream, which REST does not have
+        name = f"_Base{rpc.method.rpartition('/')[2]}"
+        base = next(getattr(each, name) for each in transports if hasattr(each, name))
         (rule,) = base._get_http_options()
         published = HttpRule(rule["method"].upper(), rule["uri"], rule.get("body", ""))
         assert rpc.bindings == (published,)

@@ -1,7 +1,7 @@
 """Jobs, their slots and their executions, on a clock that the tests turn."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ from devenv.gcp.errors import (
     AlreadyExists,
     CloudError,
     FailedPrecondition,
+    InvalidArgument,
     NotFound,
     PermissionDenied,
     Unimplemented,
@@ -45,6 +46,8 @@ class SchedulerBench:
         self.target_ready = asyncio.Event()
         self.target_ready.set()
         self.schedules: tuple[ScheduleConfig, ...] = ()
+        self.published: list[tuple[str, bytes, dict[str, str]]] = []
+        self.has_topic = True
 
     def make(self) -> SchedulerService:
         return SchedulerService(
@@ -54,8 +57,14 @@ class SchedulerBench:
             guard=self.guard,
             minter=FakeMinter(),
             send=self.target.send,
+            publish=self._publish,
             ready=self._ready,
         )
+
+    def _publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> None:
+        if not self.has_topic:
+            raise NotFound(f"Resource not found (resource={topic}).")
+        self.published.append((topic, data, dict(attributes)))
 
     async def _ready(self, _url: str) -> None:
         await self.target_ready.wait()
@@ -131,6 +140,30 @@ async def test_slot_waits_until_target_is_ready(cloud: SchedulerBench) -> None:
         await settle()
     [request] = cloud.target.requests
     assert request.headers["X-CloudScheduler-ScheduleTime"] == "2027-01-15T08:01:00Z"
+
+
+async def test_job_publishes_to_its_topic(cloud: SchedulerBench) -> None:
+    topic = "projects/local-project/topics/ticks"
+    target = {"topic_name": topic, "data": b"tick", "attributes": {"a": "b"}}
+    message = {"name": NAME, "schedule": "* * * * *", "pubsub_target": target}
+    async with cloud.running() as call:
+        await call("CreateJob", parent=PARENT, job=message)
+        await cloud.clock.turn(30)
+        cloud.has_topic = False
+        await cloud.clock.turn(60)
+        found = await call("GetJob", name=NAME)
+    assert cloud.published == [(topic, b"tick", {"a": "b"})]
+    assert found.status.message == "NOT_FOUND(5): HTTP status code 404"
+
+
+@pytest.mark.parametrize(
+    "target", [{"topic_name": "ticks", "data": b"x"}, {"topic_name": "projects/p/topics/ticks"}]
+)
+async def test_wrong_topic_target_is_refused(cloud: SchedulerBench, target: dict[str, Any]) -> None:
+    message = {"name": NAME, "schedule": "* * * * *", "pubsub_target": target}
+    async with cloud.running() as call:
+        with pytest.raises(InvalidArgument, match="PubsubTarget"):
+            await call("CreateJob", parent=PARENT, job=message)
 
 
 async def test_failed_job_waits_for_next_slot(cloud: SchedulerBench) -> None:
@@ -301,7 +334,7 @@ async def test_schedule_removed_from_devenv_toml_stops_firing(cloud: SchedulerBe
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("pubsub_target", {"topic_name": "t"}), ("app_engine_http_target", {"relative_uri": "/"})],
+    [("app_engine_http_target", {"relative_uri": "/"})],
 )
 async def test_field_that_is_not_emulated_is_named(
     cloud: SchedulerBench, field: str, value: dict[str, Any]
