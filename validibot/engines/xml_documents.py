@@ -36,6 +36,8 @@ _BUNDLED = {
     "http://www.w3.org/2009/xmlenc11#": "xenc-schema-11.xsd",
     "http://schemas.xmlsoap.org/soap/envelope/": "soap-envelope.xsd",
     "http://schemas.xmlsoap.org/soap/encoding/": "soap-encoding.xsd",
+    "http://schemas.xmlsoap.org/wsdl/": "wsdl.xsd",
+    "http://schemas.xmlsoap.org/wsdl/soap/": "wsdl-soap.xsd",
 }
 _DECLARATION = re.compile(r"^<\?xml\b.*?\?>", re.DOTALL)
 _DTD_FILE = "main.dtd"

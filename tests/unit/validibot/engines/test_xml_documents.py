@@ -138,6 +138,8 @@ BUNDLED = {
     "http://www.w3.org/2009/xmlenc11#": ("element", "DerivedKey"),
     "http://schemas.xmlsoap.org/soap/envelope/": ("element", "Envelope"),
     "http://schemas.xmlsoap.org/soap/encoding/": ("element", "string"),
+    "http://schemas.xmlsoap.org/wsdl/": ("element", "definitions"),
+    "http://schemas.xmlsoap.org/wsdl/soap/": ("element", "address"),
 }
 
 
