@@ -72,6 +72,37 @@ def test_author_builds_a_workflow_and_tries_it(visitor: Page, stack: Stack) -> N
     check_page(visitor, "step-wrong-expression")
 
 
+def test_names_are_completed_by_keyboard(visitor: Page, stack: Stack) -> None:
+    org = _empty_organisation(visitor, stack, "Completion")
+    visitor.goto(f"{org}/new-workflow/")
+    visitor.get_by_label("Name").fill("Persons")
+    visitor.get_by_role("button", name="Create").click()
+    visitor.get_by_role("link", name="Add a step").click()
+    visitor.get_by_role("link").filter(
+        has=visitor.get_by_role("heading", name="JSON Schema")
+    ).click()
+    visitor.get_by_role("button", name="Add an assertion").click()
+    field = visitor.get_by_label("This must be true")
+
+    field.press_sequentially("size(submission.size")
+    options = visitor.locator("#completion").get_by_role("option")
+    expect(options).to_have_count(1)
+    expect(visitor.locator("[data-completion-status]")).to_contain_text("Names that fit: 1.")
+    check_page(visitor, "step-completion")
+    field.press("ArrowDown")
+    expect(field).to_have_attribute("aria-activedescendant", "completion-0")
+    field.press("Enter")
+
+    expect(field).to_have_value("size(submission.size_bytes")
+    expect(options).to_have_count(0)
+    field.press("Control+Space")
+    expect(options).not_to_have_count(0)
+    field.press("Escape")
+    expect(options).to_have_count(0)
+    field.press("Enter")
+    expect(field).to_have_value("size(submission.size_bytes\n")
+
+
 def _try(page: Page, content: bytes) -> None:
     file = FilePayload(name="a.json", mimeType="application/json", buffer=content)
     page.get_by_label("File", exact=False).last.set_input_files(file)

@@ -28,6 +28,8 @@ from validibot.workflows.weather import WEATHER_PORT, store_by_digest
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_ASSERTIONS = 500
+# The page offers the names in scope while one types into such a field.
+_WITH_NAMES = {"data-expression": "", "autocomplete": "off"}
 _EXPRESSIONS = ("expression", "when", "message", "success_message")
 
 
@@ -49,7 +51,7 @@ class AssertionRow(forms.Form):
     expression = forms.CharField(
         label=_("This must be true"),
         max_length=2000,
-        widget=CodeArea({"data-expression": ""}, rows=2),
+        widget=CodeArea(_WITH_NAMES, rows=2),
         help_text=_("An expression in CEL, such as p.area > 0."),
     )
     severity = forms.ChoiceField(label=_("Severity"), choices=Severity.choices)
@@ -57,17 +59,21 @@ class AssertionRow(forms.Form):
         label=_("Message if it is not"),
         required=False,
         max_length=2000,
+        widget=forms.TextInput(_WITH_NAMES),
         help_text=_("{p.area} shows a value."),
     )
     when = forms.CharField(
         label=_("Only when"),
         required=False,
         max_length=2000,
-        widget=forms.TextInput(attrs={"class": "code"}),
+        widget=forms.TextInput({"class": "code", **_WITH_NAMES}),
         help_text=_("An expression; empty: always."),
     )
     success_message = forms.CharField(
-        label=_("Message if it is true"), required=False, max_length=2000
+        label=_("Message if it is true"),
+        required=False,
+        max_length=2000,
+        widget=forms.TextInput(_WITH_NAMES),
     )
     path = forms.CharField(label=_("Place in the document"), required=False, max_length=500)
     notes = forms.CharField(label=_("Notes"), required=False, max_length=5000)

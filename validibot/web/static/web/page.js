@@ -119,3 +119,86 @@ for (const form of document.querySelectorAll("[data-sorted]")) {
     });
   }
 }
+
+// Names in expressions: while one types a name, those of the page's list that fit are offered below the
+// field. Arrow keys choose, Enter or a click takes a name, Escape closes; Ctrl+Space opens the list.
+const offered = document.querySelector("[data-completion]");
+if (offered) {
+  const names = [...document.querySelectorAll(".names dt")].map((term) => ({
+    text: term.textContent.trim(),
+    note: term.nextElementSibling.textContent.trim(),
+  }));
+  const status = document.querySelector("[data-completion-status]");
+  let field = null;
+  const close = () => {
+    offered.hidden = true;
+    status.textContent = "";
+    field?.removeAttribute("aria-activedescendant");
+  };
+  const typed = () => field.value.slice(0, field.selectionStart).match(/[A-Za-z_][\w.[\]'"]*$/)?.[0] ?? "";
+  const show = (all) => {
+    const word = typed().toLowerCase();
+    const fits = (name, test) => name.text.toLowerCase() !== word && test(name.text.toLowerCase());
+    const first = names.filter((name) => fits(name, (text) => text.startsWith(word)));
+    const inside = names.filter((name) => fits(name, (text) => text.indexOf(word) > 0));
+    const fitting = word ? [...first, ...(word.length > 1 ? inside : [])].slice(0, 8) : [];
+    const found = all ? names : fitting;
+    close();
+    if (!found.length) return;
+    offered.replaceChildren(
+      ...found.map((name, index) => {
+        const option = document.createElement("li");
+        option.id = `completion-${index}`;
+        option.setAttribute("role", "option");
+        option.setAttribute("aria-selected", "false");
+        const code = document.createElement("code");
+        code.textContent = name.text;
+        const note = document.createElement("small");
+        note.textContent = name.note;
+        option.append(code, " ", note);
+        return option;
+      }),
+    );
+    field.after(offered);
+    field.setAttribute("aria-autocomplete", "list");
+    field.setAttribute("aria-controls", offered.id);
+    offered.hidden = false;
+    status.textContent = offered.dataset.found.replace("0", found.length);
+  };
+  const choose = (by) => {
+    const options = [...offered.children];
+    const now = options.findIndex((option) => option.getAttribute("aria-selected") === "true");
+    const next = now < 0 && by < 0 ? options.length - 1 : (now + by + options.length) % options.length;
+    options.forEach((option, index) => option.setAttribute("aria-selected", index === next));
+    options[next].scrollIntoView({ block: "nearest" });
+    field.setAttribute("aria-activedescendant", options[next].id);
+  };
+  const take = (option) => {
+    const end = field.selectionStart;
+    field.setRangeText(option.querySelector("code").textContent, end - typed().length, end, "end");
+    close();
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  document.addEventListener("input", (event) => {
+    if (!event.target.matches("[data-expression]")) return;
+    field = event.target;
+    show(false);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (!event.target.matches("[data-expression]")) return;
+    field = event.target;
+    const chosen = offered.querySelector("[aria-selected=true]");
+    if (event.key === " " && event.ctrlKey) show(true);
+    else if (offered.hidden) return;
+    else if (event.key === "ArrowDown") choose(1);
+    else if (event.key === "ArrowUp") choose(-1);
+    else if (event.key === "Enter" && chosen) take(chosen);
+    else if (event.key === "Escape") close();
+    else return;
+    event.preventDefault();
+  });
+  document.addEventListener("focusout", close);
+  // The field keeps the focus.
+  offered.addEventListener("mousedown", (event) => event.preventDefault());
+  offered.addEventListener("click", (event) => take(event.target.closest("[role=option]")));
+}
