@@ -219,6 +219,40 @@ def test_model_exchange_reports_values_at_last_event(answer: Answer) -> None:
     assert values(output)["level"] == 10
 
 
+EVENT_MODE = FMI3_XML.replace("canHandle", 'hasEventMode="true" canHandle', 1)
+FMI3_MODEL_EXCHANGE = FMI3_XML.replace(
+    '<CoSimulation modelIdentifier="model" canHandleVariableCommunicationStepSize="true"/>',
+    '<ModelExchange modelIdentifier="model"/>',
+)
+
+
+@pytest.mark.parametrize("xml", [EVENT_MODE, FMI3_MODEL_EXCHANGE], ids=["event mode", "exchange"])
+def test_event_of_fmi_3_changes_values_at_its_time(
+    answer: Answer, tmp_path: Path, xml: str
+) -> None:
+    output = answer(build(tmp_path, xml, fmi=3), **options())
+
+    assert errors(output) == []
+    samples = duckdb.read_parquet(f"{tmp_path}/outputs/trajectory.parquet").fetchall()
+    assert [level for time, level, *_ in samples if abs(time - 0.55) < 1e-9][-1] == 10
+    assert values(output)["level"] == pytest.approx(10.45 if xml is EVENT_MODE else 10)
+
+
+@pytest.mark.parametrize("xml", [EVENT_MODE, FMI3_MODEL_EXCHANGE], ids=["event mode", "exchange"])
+def test_termination_of_fmi_3_is_reported_with_its_time(
+    answer: Answer, tmp_path: Path, xml: str
+) -> None:
+    output = answer(build(tmp_path, xml, fmi=3), **options("TERMINATES"))
+
+    assert "at t = 0.55 s" in finding(output, "FMU_ENDED_EARLY")
+
+
+def test_endless_event_iteration_of_fmi_3_is_an_error(answer: Answer, tmp_path: Path) -> None:
+    output = answer(build(tmp_path, EVENT_MODE, fmi=3), **options("EVENT_LOOP"))
+
+    assert "event iteration does not end" in finding(output, "FMU_NO_ADVANCE")
+
+
 def test_endless_event_iteration_is_an_error(answer: Answer) -> None:
     output = answer(fmi2_xml(interface="ModelExchange"), **options("EVENT_LOOP"))
 

@@ -13,12 +13,12 @@ typedef unsigned int Reference;
 typedef const char *Text;
 typedef int Status;
 enum { OK, WARNING, DISCARD, ERROR };
-enum { NORMAL, CRASH, EXIT, LOOP, NAN_MIDWAY, DISCARDS, TERMINATES, WARNS, REPORTS, FAILS, EVENT_LOOP, INFINITE };
+enum { NORMAL, CRASH, EXIT, LOOP, NAN_MIDWAY, DISCARDS, TERMINATES, WARNS, REPORTS, FAILS, EVENT_LOOP, INFINITE, EVENTS };
 
 typedef struct {
     double level, input, time, table[6];
     long long integers[8]; /* behaviour, steps, mode, small, big, unsigned */
-    bool flag;
+    bool flag, events;
     char text[32];
     void *logger, *environment;
 } Model;
@@ -122,7 +122,12 @@ EXPORT void *fmi3InstantiateCoSimulation(Text name, Text token, Text resources, 
     void *made = start(token);
     it.logger = logger;
     it.environment = environment;
+    it.events = events && early;
     return made;
+}
+EXPORT void *fmi3InstantiateModelExchange(Text name, Text token, Text resources, bool visible, bool logging, void *environment, void *logger)
+{
+    return start(token);
 }
 EXPORT void fmi3FreeInstance(void *m) {}
 EXPORT Status fmi3DoStep(void *m, double time, double step, bool keep, bool *event, bool *terminate, bool *early, double *last)
@@ -134,9 +139,27 @@ EXPORT Status fmi3DoStep(void *m, double time, double step, bool keep, bool *eve
     *last = *terminate ? time + step / 2 : time + step;
     if (late && behaviour == DISCARDS) return DISCARD;
     if (late && behaviour == REPORTS) ((Logger)it.logger)(it.environment, WARNING, "log", "the level is low");
+    if (it.events && time < 0.54 && *last > 0.55) {
+        *last = 0.55;
+        *event = *early = true;
+    }
     misbehave(time, *last - time);
     return late && behaviour == WARNS ? WARNING : OK;
 }
+/* In event mode and in model exchange: an event at 0.55 s, where the level becomes 10. */
+EXPORT Status fmi3UpdateDiscreteStates(void *m, bool *needed, bool *terminate, bool *nominals, bool *values, bool *defined, double *next)
+{
+    bool reached = it.time > 0.54;
+    if (reached) it.level = 10;
+    *needed = it.integers[0] == EVENT_LOOP && reached;
+    *terminate = it.integers[0] == TERMINATES && reached;
+    *nominals = *values = false;
+    *defined = !reached;
+    *next = 0.55;
+    return OK;
+}
+EXPORT Status fmi3SetTime(void *m, double time) { it.time = time; return OK; }
+EXPORT Status fmi3CompletedIntegratorStep(void *m, bool keep, bool *event, bool *terminate) { *event = *terminate = false; return OK; }
 /* Reference 3 is the array of 2 x 3 values. */
 EXPORT Status fmi3GetFloat64(void *m, const Reference *r, size_t n, double *v, size_t count)
 {
@@ -166,15 +189,15 @@ EXPORT Status fmi3GetBinary(void *m, const Reference *r, size_t n, size_t *sizes
 EXPORT Status fmi3SetBinary(void *m, const Reference *r, size_t n, const size_t *sizes, const void *const *v, size_t count) { if (n) memcpy(it.text, v[0], sizes[0] < 31 ? sizes[0] : 31); return OK; }
 SAME(fmi3SetDebugLogging) SAME(fmi3EnterInitializationMode) SAME(fmi3ExitInitializationMode) SAME(fmi3EnterEventMode)
 SAME(fmi3Terminate) SAME(fmi3EnterStepMode)
-NOPE(fmi3InstantiateModelExchange) NOPE(fmi3InstantiateScheduledExecution) NOPE(fmi3Reset) NOPE(fmi3GetFloat32) NOPE(fmi3SetFloat32)
+NOPE(fmi3InstantiateScheduledExecution) NOPE(fmi3Reset) NOPE(fmi3GetFloat32) NOPE(fmi3SetFloat32)
 NOPE(fmi3GetUInt8) NOPE(fmi3SetUInt8) NOPE(fmi3GetInt16) NOPE(fmi3SetInt16) NOPE(fmi3GetUInt16) NOPE(fmi3SetUInt16) NOPE(fmi3GetUInt32)
 NOPE(fmi3SetUInt32) NOPE(fmi3GetClock) NOPE(fmi3SetClock) NOPE(fmi3GetNumberOfVariableDependencies) NOPE(fmi3GetVariableDependencies)
 NOPE(fmi3GetFMUState) NOPE(fmi3SetFMUState) NOPE(fmi3FreeFMUState) NOPE(fmi3SerializedFMUStateSize) NOPE(fmi3SerializeFMUState)
 NOPE(fmi3DeserializeFMUState) NOPE(fmi3GetDirectionalDerivative) NOPE(fmi3GetAdjointDerivative) NOPE(fmi3EnterConfigurationMode)
 NOPE(fmi3ExitConfigurationMode) NOPE(fmi3GetIntervalDecimal) NOPE(fmi3GetIntervalFraction) NOPE(fmi3GetShiftDecimal)
 NOPE(fmi3GetShiftFraction) NOPE(fmi3SetIntervalDecimal) NOPE(fmi3SetIntervalFraction) NOPE(fmi3SetShiftDecimal) NOPE(fmi3SetShiftFraction)
-NOPE(fmi3EvaluateDiscreteStates) NOPE(fmi3UpdateDiscreteStates) NOPE(fmi3EnterContinuousTimeMode) NOPE(fmi3CompletedIntegratorStep)
-NOPE(fmi3SetTime) NOPE(fmi3SetContinuousStates) NOPE(fmi3GetContinuousStateDerivatives) NOPE(fmi3GetEventIndicators)
-NOPE(fmi3GetContinuousStates) NOPE(fmi3GetNominalsOfContinuousStates) NOPE(fmi3GetNumberOfEventIndicators)
+NOPE(fmi3EvaluateDiscreteStates) SAME(fmi3EnterContinuousTimeMode)
+SAME(fmi3SetContinuousStates) SAME(fmi3GetContinuousStateDerivatives) SAME(fmi3GetEventIndicators)
+SAME(fmi3GetContinuousStates) SAME(fmi3GetNominalsOfContinuousStates) NOPE(fmi3GetNumberOfEventIndicators)
 NOPE(fmi3GetNumberOfContinuousStates) NOPE(fmi3GetOutputDerivatives) NOPE(fmi3ActivateModelPartition)
 #endif

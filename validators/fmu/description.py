@@ -179,6 +179,13 @@ def _variables(root: etree._Element) -> dict[str, FmuVariable]:
     variables = [
         _variable(node, is_fmi3=is_fmi3, types=types, units=units, starts=starts) for node in nodes
     ]
+    for variable in variables:
+        if variable.type == "Clock" and variable.causality == "input":
+            text = (
+                f"The FMU has the input clock {variable.name!r}: its ticks are made by the program that "
+                "simulates, which this validator cannot do. Export the model without input clocks."
+            )
+            raise FmuRefused(text, code="FMU_CLOCK_UNSUPPORTED")
     return {variable.name: variable for variable in variables}
 
 

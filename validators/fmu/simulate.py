@@ -189,7 +189,7 @@ class InstanceWatch:
         self._progress, self._messages = progress, messages
         self._iterations = self._repeats = 0
         self._last = -math.inf
-        self.terminated = self.stuck = False
+        self.terminated = self.stuck = self.has_event_mode = False
 
     def install(self) -> None:
         """Watch every FMI call."""
@@ -212,11 +212,8 @@ class InstanceWatch:
     def attach(self, fmu: Any, recorder: Recorder, *, stop: float) -> None:
         """Watch what the instance answers, and take the values at an event that ends the run."""
         for name, place in (
-            ("newDiscreteStates", 1),
-            ("updateDiscreteStates", 1),
-            ("completedIntegratorStep", 1),
-            ("doStep", 1),
-            ("getBooleanStatus", None),
+            *(("newDiscreteStates", 1), ("updateDiscreteStates", 1)),
+            *(("completedIntegratorStep", 1), ("doStep", 1), ("getBooleanStatus", None)),
         ):
             if function := getattr(fmu, name, None):
                 setattr(fmu, name, self._noting(function, place))
@@ -260,12 +257,14 @@ class InstanceWatch:
         """Note the time; return False if the model does not advance. FMPy calls this."""
         self._progress.advance(time)
         self._iterations = 0
+        if self.terminated:  # FMPy does not look at this after an event of co-simulation
+            return False
         if time > self._last:
             self._last, self._repeats = time, 0
             return True
         self._repeats += 1
-        is_model_exchange = hasattr(recorder.fmu, "setTime")
-        self.stuck = self._repeats >= (_EVENTS_AT_ONE_TIME if is_model_exchange else 1)
+        has_events = hasattr(recorder.fmu, "setTime") or self.has_event_mode
+        self.stuck = self._repeats >= (_EVENTS_AT_ONE_TIME if has_events else 1)
         return not self.stuck
 
 
@@ -322,12 +321,16 @@ def _instance(
     job: dict[str, Any], description: Any, watch: InstanceWatch, messages: Messages
 ) -> Any:
     watch.install()
-    kind = "CoSimulation" if description.coSimulation is not None else "ModelExchange"
+    interface = description.coSimulation
+    # Such an FMU tells its events and takes inputs at them: FMI 3.0.2, section 4.2.
+    watch.has_event_mode = job["fmi3"] and bool(interface and interface.hasEventMode)
     return simulation.instantiate_fmu(
         job["folder"],
         description,
-        kind,
+        "ModelExchange" if interface is None else "CoSimulation",
         logger=messages.log,
+        early_return_allowed=watch.has_event_mode,
+        event_mode_used=watch.has_event_mode,
         require_functions=not job["relaxed"],
     )
 
@@ -351,6 +354,7 @@ def _simulate(
         fmu_instance=fmu,
         remote_platform=None,
         early_return_allowed=True,
+        use_event_mode=watch.has_event_mode,
     )
 
 

@@ -122,6 +122,11 @@ def _variable(element: etree._Element, version: str) -> FMUVariableMeta:
     if not name or not (reference.isascii() and reference.isdigit() and len(reference) <= 10):
         raise _bad(f"A variable in line {element.sourceline} has no name or no valueReference.")
     typed = _type_element(element, version)
+    if typed.tag == "Clock" and element.get("causality") == "input":
+        raise _bad(
+            f"The FMU has the input clock {name!r}: its ticks are made by the program that simulates,"
+            " which the validator cannot do. Export the model without input clocks."
+        )
     return FMUVariableMeta(
         name=name,
         causality=element.get("causality", "local"),

@@ -55,6 +55,7 @@ def test_probe_reads_variables_of_fmi_3() -> None:
 FMI2 = """<fmiModelDescription fmiVersion="2.0"><ModelExchange modelIdentifier="m"/>
 <ModelVariables>{}</ModelVariables></fmiModelDescription>"""
 
+CLOCK = '<Clock name="tick" valueReference="3" causality="{}" intervalVariability="triggered"/>'
 REFUSED = {
     "empty": (b"", "not a readable zip"),
     "no zip": (b"PK\x03\x04 and nothing", "not a readable zip"),
@@ -76,6 +77,10 @@ REFUSED = {
     "typeless": (archive(FMI2.format('<ScalarVariable name="x" valueReference="1"/>')), "no type"),
     "unknown type": (archive(FMI3.replace("Int32", "Int33")), "the unknown type"),
     "scheduled": (archive(FMI3.replace("CoSimulation", "ScheduledExecution")), "only scheduled"),
+    "input clock": (
+        archive(FMI3.replace("<Int32", CLOCK.format("input") + "<Int32")),
+        "the input clock 'tick'",
+    ),
     "no interface": (archive(FMI3.replace("CoSimulation", "Other")), "neither"),
     "document type": (archive(f"<!DOCTYPE fmiModelDescription>{FMI3}"), "document type"),
     "path": (archive(FMI3, more="../evil"), "outside its folder"),
@@ -84,6 +89,7 @@ REFUSED = {
 ACCEPTED = {
     "FMI 2": archive(FMI2.format("")),
     "FMI 3": archive(FMI3),
+    "output clock": archive(FMI3.replace("<Int32", CLOCK.format("output") + "<Int32")),
     "colon": archive(FMI3, more="resources/a:b"),
     "sample": DECAY.read_bytes(),
 }
