@@ -9,7 +9,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 from validibot_shared.validations.envelopes import Severity, ValidationMessage
 
@@ -42,33 +41,22 @@ _MIME_TYPES = {
 _BINARY = {".sql", ".cbor", ".msgpack", ".glhe"}
 
 
-class SeriesWriter:
+class SeriesWriter(WaitingProgram):
     """Process that waits beside the simulation and then writes its time series."""
 
     def __init__(self, run: Path, *, folder: Path, timeout: float, memory_mb: int | None) -> None:
         self._run, self._folder = run, folder
         folder.mkdir()
-        self._program = WaitingProgram(
+        super().__init__(
             [sys.executable, "-I", "-S", Path(series.__file__), run, folder],
             folder=folder,
             timeout=timeout,
             memory_mb=memory_mb,
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the process, if it still waits."""
-        self._program.__exit__()
-
-    def begin(self) -> None:
-        """Let the process write: the engine has ended."""
-        self._program.release()
-
     def result(self) -> list[ValidationMessage]:
         """Put the files into the run's folder; return messages about what was left out."""
-        ended = self._program.result()
+        ended = self.ended()
         if ended.returncode == 0:
             texts = json.loads(ended.stdout_tail)
             for path in self._folder.glob("*.csv"):

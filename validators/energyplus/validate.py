@@ -151,7 +151,7 @@ def _simulate(
         memory_mb=request.memory_mb,
         expand=expand,
     )
-    series.begin()
+    series.release()
     for artifact in finished(folder):
         request.upload(artifact)
     return EngineRun(ended=ended, folder=folder, series=series.result)

@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from validators.fmu.options import StepOptions
 from validators.fmu.variable import FLOATS, INTEGER_RANGES, FmuVariable
@@ -81,7 +81,7 @@ def reading(outputs: Sequence[FmuVariable]) -> dict[str, Any]:
     }
 
 
-class TrajectoryConverter:
+class TrajectoryConverter(WaitingProgram):
     """Process that waits beside the simulation and then converts its trajectory to Parquet.
 
     The conversion is bounded like the simulation, and what it does to its memory stays there.
@@ -99,26 +99,19 @@ class TrajectoryConverter:
         own = folder / "convert"
         own.mkdir()
         (own / "columns.json").write_text(json.dumps(dict(header)))
-        self._program = WaitingProgram(
+        super().__init__(
             [sys.executable, "-I", _CONVERT, folder, own / "columns.json"],
             folder=own,
             timeout=timeout,
             memory_mb=memory_mb,
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the process, if it still waits."""
-        self._program.__exit__()
-
     def artifacts(self) -> list[ArtifactFile]:
         """Return the CSV file as an artifact, and a Parquet copy of it if it can be converted."""
         csv = self._folder / "trajectory.csv"
         found = [ArtifactFile(path=csv, type="timeseries-csv", mime_type="text/csv")]
-        self._program.release()
-        ended = self._program.result()
+        self.release()
+        ended = self.ended()
         parquet = csv.with_suffix(".parquet")
         if ended.returncode or not parquet.is_file():
             # Texts of the model may be longer than the converter takes; the verdict stays.

@@ -101,7 +101,7 @@ class WaitingProgram:
     ) -> None:
         self._read, self._write = os.pipe()
         self._pool = ThreadPoolExecutor(1)
-        self._ended = self._pool.submit(
+        self._running = self._pool.submit(
             run_limited,
             command,
             folder=folder,
@@ -124,9 +124,9 @@ class WaitingProgram:
         os.write(self._write, self.GO)
         self._close()
 
-    def result(self) -> Ended:
+    def ended(self) -> Ended:
         """Return the program's end; wait for it."""
-        return self._ended.result()
+        return self._running.result()
 
     def _close(self) -> None:
         if self._write >= 0:

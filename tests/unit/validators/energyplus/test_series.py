@@ -57,7 +57,7 @@ def test_series_are_written_when_told_to(run: Path) -> None:
 
     with writer(run) as waiting:
         early = {artifact.path.name for artifact in finished(run)}
-        waiting.begin()
+        waiting.release()
         messages = waiting.result()
 
     assert messages == []
@@ -77,7 +77,7 @@ def test_broken_database_becomes_warning(run: Path) -> None:
     (run / "eplusout.sql").write_bytes(b"garbage" * 100)
 
     with writer(run) as waiting:
-        waiting.begin()
+        waiting.release()
         (message,) = waiting.result()
 
     assert message.code == "ENERGYPLUS_SERIES_LEFT_OUT"
