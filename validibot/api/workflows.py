@@ -119,7 +119,6 @@ class WorkflowExportView(APIView):
     """A version of a workflow as a workflow file: `yaml` is its text, `zip` a bundle."""
 
     @extend_schema(
-        operation_id="export_workflow",
         parameters=[OpenApiParameter("kind", str, OpenApiParameter.PATH, enum=list(EXPORTS))],
         responses=schema.answers(OpenApiTypes.BINARY, 409, media_type="application/octet-stream"),
     )
