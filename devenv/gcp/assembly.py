@@ -231,6 +231,9 @@ class CloudServices:
             data=parts.data / "objects",
             authenticator=parts.identity,
             verifier=parts.identity,
+            journal=parts.journal,
+            faults=parts.faults,
+            who=parts.identity.who,
         )
 
     def _project_rpcs(self) -> Iterator[Rpc]:

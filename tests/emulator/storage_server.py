@@ -13,9 +13,11 @@ import uvicorn
 from devenv.gcp.caller import AccessBoundary
 from devenv.gcp.clock import SystemClock
 from devenv.gcp.config import CloudConfig, IamBinding
+from devenv.gcp.faults import Faults
 from devenv.gcp.iam.guard import Iam
 from devenv.gcp.iam.policies import Policies
 from devenv.gcp.identity.identity import Identity
+from devenv.gcp.journal import Journal
 from devenv.gcp.storage.service import StorageService
 from devenv.gcp.store import Store
 from tests.unit.devenv.gcp.fakes import MemoryStore
@@ -83,6 +85,9 @@ async def serve(folder: Path, port: int) -> None:
         data=folder / "objects",
         authenticator=identity,
         verifier=identity,
+        journal=Journal(":memory:", clock),
+        faults=Faults(store, clock),
+        who=identity.who,
     )
     await service.start()
     config = uvicorn.Config(service.app, lifespan="off", log_level="error", ws="none")

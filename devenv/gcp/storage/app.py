@@ -31,6 +31,7 @@ from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import CloudError, NotFound
 from devenv.gcp.rpc.rest import gunzipped
 from devenv.gcp.storage.access import Access
+from devenv.gcp.storage.batch_calls import BatchCalls
 from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, as_json, as_xml
 from devenv.gcp.storage.exchange import JSON_TYPE, Exchange, base_of, decode, pairs_of, raw_path
@@ -72,7 +73,7 @@ class Trust:
 class StorageApp:
     """The ASGI application."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the service, by name
         self,
         config: CloudConfig,
         *,
@@ -81,7 +82,9 @@ class StorageApp:
         json_api: JsonApi,
         xml_api: XmlApi,
         media: Media,
+        batch_calls: BatchCalls,
     ) -> None:
+        self._batch_calls = batch_calls
         self._config = config
         self._trust = trust
         self._catalogue = catalogue
@@ -200,7 +203,10 @@ class StorageApp:
         return await self._json_api.get_object(exchange, bucket, name)
 
     async def _batch(self, exchange: Exchange) -> Response:
-        return await answer_batch(exchange, self.respond)
+        async def answer(request: Request) -> Response:
+            return await self._batch_calls.answer(request, self.respond)
+
+        return await answer_batch(exchange, answer)
 
     def _table(self) -> list[Route]:
         """Return the JSON API's paths, the most used first; `*` stands for one name."""

@@ -8,15 +8,19 @@ its own: its requests get those of the JSON API that do the same.
 
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from devenv.gcp.caller import Authenticator, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
+from devenv.gcp.faults import Faults
 from devenv.gcp.iam.policies import Policies
 from devenv.gcp.iam.policy_methods import PolicyKind
+from devenv.gcp.journal import Journal
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.storage.app import JSON_PATHS, StorageApp, Trust
+from devenv.gcp.storage.batch_calls import BatchCalls
 from devenv.gcp.storage.buckets import Buckets
 from devenv.gcp.storage.catalogue import Blobs, Catalogue
 from devenv.gcp.storage.housekeeping import StorageHousekeeping
@@ -86,6 +90,9 @@ class StorageService:
         data: Path,
         authenticator: Authenticator,
         verifier: Verifier,
+        journal: Journal,
+        faults: Faults,
+        who: Callable[[str], str],
     ) -> None:
         self._config = config
         self._catalogue = Catalogue(store)
@@ -111,6 +118,7 @@ class StorageService:
                 objects, media, XmlMultipart(self._catalogue, self._blobs, objects, clock)
             ),
             media=media,
+            batch_calls=BatchCalls(journal, faults, who, method_id),
         )
 
     def rpcs(self) -> tuple[Rpc, ...]:

@@ -12,10 +12,11 @@ from devenv.gcp.caller import AccessBoundary, ApiCaller
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import PermissionDenied, Unauthenticated
+from devenv.gcp.faults import Faults
 from devenv.gcp.iam.policies import Policies
 from devenv.gcp.storage.service import StorageService
 from devenv.gcp.store import Store
-from tests.unit.devenv.gcp.fakes import FakeGuard
+from tests.unit.devenv.gcp.fakes import FakeGuard, MemoryJournal
 
 BUCKET = "local-project"
 OBJECTS = f"/storage/v1/b/{BUCKET}/o"
@@ -73,6 +74,7 @@ class Cloud:
     async def start(self) -> None:
         """Start a service on what is in the folder."""
         self.store = Store(self.folder / "gcp.db")
+        self.journal, self.faults = MemoryJournal(), Faults(self.store, self.clock)
         self.service = StorageService(
             config=CloudConfig(buckets=self.buckets),
             store=self.store,
@@ -82,6 +84,9 @@ class Cloud:
             data=self.folder / "objects",
             authenticator=self.tokens,
             verifier=self.tokens,
+            journal=self.journal,
+            faults=self.faults,
+            who=lambda authorization: authorization.removeprefix("Bearer "),
         )
         await self.service.start()
         self.client = httpx.AsyncClient(

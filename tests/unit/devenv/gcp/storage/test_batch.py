@@ -4,6 +4,8 @@ import email
 
 import pytest
 
+from devenv.gcp.faults import Fault
+from devenv.gcp.storage.service import METHODS
 from tests.unit.devenv.gcp.storage.cloud import BUCKET, Cloud, path, reason
 
 pytestmark = pytest.mark.anyio
@@ -35,6 +37,26 @@ async def test_batch_answers_each_call_in_order(cloud: Cloud, end: str) -> None:
     assert patched.startswith("HTTP/1.1 200 OK")
     assert '"metadata": {"k": "v"}' in patched
     assert missing.startswith("HTTP/1.1 404 Not Found")
+
+
+async def test_fault_strikes_one_call_of_a_batch(cloud: Cloud) -> None:
+    cloud.faults.know(METHODS)
+    for name in "ab":
+        await cloud.put(name)
+    struck = f"*/{BUCKET}/o/a"
+    cloud.faults.add(Fault(method="storage.objects.delete", resource=struck, status=429))
+    cloud.faults.add(Fault(method="storage.objects.get", lose_answer=True))
+    lines = [f"DELETE {path(name)} HTTP/1.1" for name in "ab"]
+    deletes = await send(cloud, *map(part, lines))
+    ((_, lost),) = await send(cloud, part(f"GET {path('a')} HTTP/1.1"))
+
+    statuses = [text.split()[1] for _, text in deletes]
+    assert (statuses, lost.split()[1]) == (["429", "204"], "503")
+    rows = cloud.journal.rows({"method": "storage.objects.delete"})
+    assert [(row["status"], row["fault"], row["caller"]) for row in rows] == [
+        ("204", "", "good"),
+        ("429", "1", "good"),
+    ]
 
 
 async def test_batch_honours_preconditions(cloud: Cloud) -> None:
