@@ -41,9 +41,7 @@ def run(context: Context, *, allow_changes: bool) -> int:
         from mcp.server.mcpserver import MCPServer  # noqa: PLC0415 - an extra
         from mcp.types import ToolAnnotations  # noqa: PLC0415 - as above
     except ImportError as error:
-        raise StackError(
-            "The package mcp is not installed.", hint="pip install 'devenv-stack[mcp]'"
-        ) from error
+        raise StackError("The package mcp is not installed.", hint="pip install mcp") from error
     tools = StackTools(context)
     server = MCPServer(name="devenv", instructions=_INSTRUCTIONS, log_level="WARNING")
     looking = ToolAnnotations(read_only_hint=True, open_world_hint=False)

@@ -33,7 +33,8 @@ def run_module(module: str, *, json: bool, function: str = "run", **options: Any
         context = Context(config=load(Path.cwd()), output=output)
         code: int = getattr(import_module(f"devenv.cli.{module}"), function)(context, **options)
     except ConfigError as error:
-        output.fail(str(error), hint=f"edit {FILE}")
+        there = (Path.cwd() / FILE).exists()
+        output.fail(str(error), hint=f"edit {FILE}" if there else "devenv init")
         return 2
     except StackError as error:
         output.fail(error.message, hint=error.hint)

@@ -152,3 +152,10 @@ def test_wrong_usage_exits_with_2(project: Project, arguments: list[str]) -> Non
     assert done.returncode == 2
     assert done.stderr.startswith("  ✗ ")
     assert "\x1b" not in done.stderr
+
+
+def test_folder_without_devenv_toml_names_init(tmp_path: Path) -> None:
+    done = Project(tmp_path).devenv("up")
+
+    assert done.returncode == 2
+    assert "devenv.toml is not there.\n    Next: devenv init" in done.stderr
