@@ -155,6 +155,7 @@ API: dict[str, Methods] = {
     f"{_API}runs/": {"GET": "run.view_own"},
     f"{_API}runs/<uuid:run>/": {"GET": RUN},
     f"{_API}runs/<uuid:run>/events/": {"GET": RUN},
+    f"{_API}runs/<uuid:run>/progress/": {"GET": RUN},
     f"{_API}runs/<uuid:run>/evidence/": {"GET": RUN},
     f"{_API}runs/<uuid:run>/evidence/contents/": {"GET": RUN},
     f"{_API}runs/<uuid:run>/cancel/": {"POST": CANCEL},

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, JsonValue
 from validibot.accounts.scope import Scope
 from validibot.api.documents import ListPage
 from validibot.runs.models import Finding, Run, RunEvent, named_outputs
+from validibot.runs.progress import progress_of
 from validibot.runs.verdict import LEFT_OUT
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Workflow
@@ -223,6 +224,26 @@ class EventDocument(BaseModel):
             message=event.message,
             data=event.data,
         )
+
+
+class ProgressDocument(BaseModel):
+    """Why a run has not ended, and since when; `reason` is empty and `since` null once it has.
+
+    `step` is the order of the step that the run is at, null while it waits for a worker.
+    """
+
+    state: RunState
+    reason: str = ""
+    since: dt.datetime | None = None
+    step: int | None = None
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        found = progress_of(run)
+        state: Any = run.state
+        if found is None:
+            return cls(state=state)
+        return cls(state=state, reason=found.reason, since=found.since, step=found.step)
 
 
 class RunPage(ListPage[RunSummary]):

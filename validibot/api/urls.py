@@ -19,6 +19,7 @@ _workflow: list[URLPattern | URLResolver] = [
 _run = [
     path("", views.RunView.as_view()),
     path("events/", views.RunEventsView.as_view()),
+    path("progress/", views.RunProgressView.as_view()),
     path("evidence/", views.RunEvidenceView.as_view()),
     path("evidence/contents/", views.RunEvidenceContentsView.as_view()),
     path("cancel/", views.RunCancelView.as_view()),

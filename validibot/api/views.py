@@ -169,6 +169,17 @@ class RunEventsView(APIView):
         return pages.answer(request, run_documents.EventDocument.of, run_documents.EventPage)
 
 
+class RunProgressView(APIView):
+    """Why a run has not ended, from its rows and events."""
+
+    @extend_schema(
+        operation_id="get_progress", responses=schema.answers(run_documents.ProgressDocument)
+    )
+    def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
+        found = _run(scope_in(request, org, "run.view_own"), run)
+        return documents.respond(run_documents.ProgressDocument.of(found))
+
+
 class RunCancelView(APIView):
     """Cancel a run that has not ended."""
 

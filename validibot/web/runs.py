@@ -18,6 +18,7 @@ from validibot.runs.comparison import compare
 from validibot.runs.exports import FORMATS
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run, StepRun, with_images
+from validibot.runs.progress import progress_of
 from validibot.runs.rerun import rerun
 from validibot.web.findings import findings_by_step
 from validibot.web.paging import BoundedPaginator
@@ -60,6 +61,7 @@ def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
         "events": events[:MAX_EVENTS],
         "has_more_events": len(events) > MAX_EVENTS,
         "may_cancel": may_cancel(scope, run),
+        "progress": progress_of(run),
     }
 
 

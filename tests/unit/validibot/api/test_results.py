@@ -95,3 +95,13 @@ def test_document_lists_the_worst_issues_and_says_where_the_others_are(
     assert [issue["severity"] for issue in step["issues"]] == ["ERROR", "ERROR", "INFO"]
     assert step["issues"][-1]["code"] == "findings.left_out"
     assert f"/runs/{run.pk}/findings/" in step["issues"][-1]["message"]
+
+
+def test_progress_says_why_a_run_is_not_done(alice: Api, run: Run) -> None:
+    Run.objects.filter(pk=run.pk).update(status="SUCCEEDED")
+    ended = get(alice, run, "progress/").json()
+    Run.objects.filter(pk=run.pk).update(status="PENDING", ended_at=None)
+    waiting = get(alice, run, "progress/").json()
+
+    assert ended == {"state": "COMPLETED", "reason": "", "since": None, "step": None}
+    assert (waiting["state"], "queue" in waiting["reason"]) == ("PENDING", True)
