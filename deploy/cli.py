@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from deploy import verify
 from deploy.errors import DeployError
 from deploy.google import GoogleCloud
 from deploy.layout import Layout
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def layout_of(stage: str, tag: str = "") -> Layout:
     """Return the resources of a stage, by name or path. Raises DeployError."""
     found = read_stage(stage, image_tag=tag)
-    return Layout(found, GoogleCloud(found.project, found.region))
+    return Layout(found, GoogleCloud(found.project, found.region), verify.check_revision)
 
 
 @app.command("plan")
@@ -78,6 +79,33 @@ def status(stage: StageArgument) -> None:
     """Show the services with their revisions and traffic, the releases and the queues."""
     for line in status_lines(layout_of(stage)):
         typer.echo(line)
+
+
+@app.command("verify")
+def verify_command(
+    stage: StageArgument,
+    api_key: Annotated[
+        str,
+        typer.Option(envvar="VALIDIBOT_TOKEN", help="API key; without it nothing is launched."),
+    ] = "",
+    org: Annotated[str, typer.Option(help="Organisation that has the seeded workflows.")] = "demo",
+    seconds: Annotated[float, typer.Option(help="Time for each run.")] = 300.0,
+) -> None:
+    """Check the running services from outside, and launch every seeded workflow."""
+    launches = verify.Launches(api_key=api_key, org=org, seconds=seconds) if api_key else None
+    failed = []
+    for name, message in verify.results(verify.checks(layout_of(stage), launches)):
+        typer.echo(f"{'FAILED' if message else 'ok':<7} {name}{f': {message}' if message else ''}")
+        failed += [name] if message else []
+    if not launches:
+        typer.echo(
+            "skipped workflows: give the API key of a member with --api-key or VALIDIBOT_TOKEN."
+        )
+    if failed:
+        raise DeployError(
+            f"{len(failed)} checks failed: {', '.join(failed)}. Run `python -m deploy plan {stage}` to "
+            "see what differs, or `rollback` to return to the revisions before."
+        )
 
 
 @app.command()

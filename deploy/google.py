@@ -6,6 +6,7 @@ from typing import Any
 from google.cloud import (
     artifactregistry_v1,
     iam_admin_v1,
+    iam_credentials_v1,
     resourcemanager_v3,
     run_v2,
     scheduler_v1,
@@ -96,8 +97,8 @@ class GoogleCloud:
         return run_v2.ServicesClient()
 
     @cached_property
-    def revisions(self) -> run_v2.RevisionsClient:
-        return run_v2.RevisionsClient()
+    def tokens(self) -> iam_credentials_v1.IAMCredentialsClient:
+        return iam_credentials_v1.IAMCredentialsClient()
 
 
 def finish(operation: Any) -> Any:

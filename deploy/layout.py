@@ -7,7 +7,7 @@ services, and who may use each of them.
 import secrets as generator
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,20 +39,20 @@ APIS = (
 _GENERATED = ("DJANGO_SECRET_KEY", "API_KEY_PEPPER")
 _SECRET_BYTES = 48  # 64 characters; the product asks for at least 50
 _RUNS = "runs/"  # the product's folder for the attempts of runs
-Check = Callable[[str], None]
+CheckRevision = Callable[[str, str], None]
 
 
 class Layout:
     """The resources of one stage.
 
-    `check` gets the URL of a new revision before traffic moves to it, and raises DeployError if it
-    must not.
+    `check` gets the role of a service and the URL of its new revision before traffic moves there, and
+    raises DeployError if it must not.
     """
 
-    def __init__(self, stage: Stage, cloud: GoogleCloud, check: Check | None = None) -> None:
+    def __init__(self, stage: Stage, cloud: GoogleCloud, check: CheckRevision) -> None:
         self.stage = stage
         self.cloud = cloud
-        self._check = check or _accept
+        self._check = check
         folders = sorted(path.parent for path in (ROOT / "validators").glob(f"*/{MANIFEST_NAME}"))
         self._validators = [read_manifest(folder) for folder in folders]
 
@@ -106,8 +106,8 @@ class Layout:
             )
 
     @property
-    def _callers(self) -> list[str]:
-        """The accounts that may call the worker."""
+    def callers(self) -> list[str]:
+        """The accounts that may call the worker, without the prefix of the stage."""
         return ["tasks", "scheduler", *map(_validator, self._validators)]
 
     # Images and files
@@ -243,7 +243,7 @@ class Layout:
         urls = dict.fromkeys((self.site_url, self.web_url, self.worker_url, *tagged))
         return variables_of(
             {
-                "ALLOWED_CALLERS": [self.account(name) for name in self._callers],
+                "ALLOWED_CALLERS": [self.account(name) for name in self.callers],
                 "ALLOWED_HOSTS": [str(urlsplit(url).hostname) for url in urls],
                 "CAPABILITY_ACCOUNT": self.account("capability"),
                 "CLOUD_TASKS_QUEUE": self.stage.named("runs"),
@@ -312,8 +312,8 @@ class Layout:
     @property
     def traffic(self) -> list[Traffic]:
         return [
-            Traffic(cloud=self.cloud, service=service, check=self._check)
-            for service in self.services
+            Traffic(cloud=self.cloud, service=service, check=partial(self._check, role))
+            for role, service in zip(("worker", "web"), self.services, strict=True)
         ]
 
     # Roles
@@ -365,7 +365,7 @@ class Layout:
 
     def _service_access(self) -> Iterator[RoleBindings]:
         worker, web = self.services
-        yield self._access("service", worker.name, {"roles/run.invoker": self._callers})
+        yield self._access("service", worker.name, {"roles/run.invoker": self.callers})
         yield self._access("service", web.name, {"roles/run.invoker": [ALL_USERS]})
 
 
@@ -387,7 +387,3 @@ def _label(text: str) -> str:
 
 def _random() -> str:
     return generator.token_urlsafe(_SECRET_BYTES)
-
-
-def _accept(url: str) -> None:
-    """Accept any revision."""

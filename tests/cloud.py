@@ -55,12 +55,13 @@ def _config() -> CloudConfig:
         IamBinding("launcher", "roles/storage.objectUser", "bucket/validibot-local"),
         IamBinding("launcher", "roles/iam.serviceAccountTokenCreator", "account/capability"),
     )
+    deployer = tuple(IamBinding("deployer", role) for role in DEPLOYER_ROLES)
     sleeper = ImageConfig("sleeper:1", ("{python}", "-c", "import time; time.sleep(600)"))
     server = ImageConfig("echo-server:1", ("{python}", "-m", "tests.emulator.echo_server"))
     return replace(
         declared,
-        accounts=(*declared.accounts, "admin", "guest", "launcher", "stranger"),
-        bindings=(*declared.bindings, *admin),
+        accounts=(*declared.accounts, "admin", "deployer", "guest", "launcher", "stranger"),
+        bindings=(*declared.bindings, *admin, *deployer),
         images=(*cold, sleeper, server, *_images_of_stages()),
         jobs=(*declared.jobs, JobConfig("sleeper", sleeper.name, "validator-fmu", max_retries=0)),
         schedules=(),
@@ -68,18 +69,39 @@ def _config() -> CloudConfig:
     )
 
 
-# The stages that tests of the deployment make, each by one test.
-STAGES = ("empty", "killed", "rolled", "refused", "strays")
+# The roles that docs/production.md names, and no others.
+DEPLOYER_ROLES = (
+    "roles/artifactregistry.admin",
+    "roles/browser",
+    "roles/cloudscheduler.admin",
+    "roles/cloudtasks.admin",
+    "roles/iam.serviceAccountAdmin",
+    "roles/iam.serviceAccountOpenIdTokenCreator",
+    "roles/iam.serviceAccountUser",
+    "roles/run.admin",
+    "roles/secretmanager.admin",
+    "roles/serviceusage.serviceUsageAdmin",
+    "roles/storage.admin",
+)
+# The stages that tests of the deployment make, each by one test; the last one is the product itself.
+STAGES = ("empty", "killed", "rolled", "refused", "strays", "real")
 
 
 def _images_of_stages() -> Iterator[ImageConfig]:
     """Yield the images of the stages' repositories: two good versions and one that does not start."""
-    product = ("{python}", "-m", "tests.emulator.product_server")
+    *_, real = STAGES
     for stage in STAGES:
+        module = (
+            "tests.emulator.product_image" if stage == real else "tests.emulator.product_server"
+        )
+        product = ("{python}", "-m", module)
         repository = f"us-west1-docker.pkg.dev/validibot-local/{stage}-images"
         yield ImageConfig(f"{repository}/validibot:1", product)
         yield ImageConfig(f"{repository}/validibot:2", product)
         yield ImageConfig(f"{repository}/validibot:broken", (*product, "broken"))
+    for name in ("energyplus", "fmu"):
+        image = f"us-west1-docker.pkg.dev/validibot-local/{real}-images/validator-{name}:0.1.0"
+        yield ImageConfig(image, ("{python}", "-m", f"validators.{name}"))
 
 
 def _free_port() -> int:

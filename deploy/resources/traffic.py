@@ -11,6 +11,7 @@ from deploy.google import GoogleCloud, finish
 from deploy.resource import Resource, Settings, command
 from deploy.resources.service import NEXT, PREVIOUS, Service, serving_revision
 
+_LATEST = run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST
 _REVISION = run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION
 
 
@@ -85,10 +86,12 @@ class Traffic(Resource):
 
     def _move(self, found: run_v2.Service, *, to: str, previous: str) -> None:
         """Give a revision all the traffic, by one call that changes nothing else."""
-        tag = "" if to == previous else PREVIOUS
-        targets = [run_v2.TrafficTarget(type_=_REVISION, revision=to, percent=100)]
-        if previous and tag:
-            targets.append(run_v2.TrafficTarget(type_=_REVISION, revision=previous, tag=tag))
+        targets = [
+            run_v2.TrafficTarget(type_=_REVISION, revision=to, percent=100),
+            run_v2.TrafficTarget(type_=_LATEST, tag=NEXT),
+        ]
+        if previous not in ("", to):
+            targets.append(run_v2.TrafficTarget(type_=_REVISION, revision=previous, tag=PREVIOUS))
         service = run_v2.Service(name=found.name, template=found.template, traffic=targets)
         request = {"service": service, "update_mask": {"paths": ["traffic"]}}
         finish(self.cloud.services.update_service(request=request))

@@ -39,10 +39,10 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
 
-def serve() -> None:
+def serve(handler: type[Handler] = Handler) -> None:
     time.sleep(float(os.environ.get("START_AFTER", "0")))  # noqa: TID251
     port = int(os.environ["PORT"])  # noqa: TID251
-    ThreadingHTTPServer(("", port), Handler).serve_forever()
+    ThreadingHTTPServer(("", port), handler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -6,11 +6,22 @@
 import os
 import sys
 
-from tests.emulator.echo_server import serve
+from tests.emulator.echo_server import Handler, serve
+
+
+class ProductHandler(Handler):
+    """The product's public service, which has no internal endpoints."""
+
+    def do_GET(self) -> None:  # noqa: N802 - the name of the base class
+        if self.path.startswith("/internal/"):
+            self.send_error(404)
+        else:
+            super().do_GET()
+
 
 if __name__ == "__main__":
     command = [each for each in sys.argv[1:] if each != "broken"]
     if command or "broken" in sys.argv:
         failing = os.environ.get("FAILS")  # noqa: TID251 - the container's own
         sys.exit(int(not command or command[0] == failing))
-    serve()
+    serve(ProductHandler)

@@ -47,7 +47,7 @@ def make_stage(
 
     The stages are destroyed at the end.
     """
-    act_as("admin")
+    act_as("deployer")
     # Connections are made once for a test, which has many commands.
     monkeypatch.setattr("deploy.cli.GoogleCloud", cache(GoogleCloud))
     paths: set[Path] = set()

@@ -1,0 +1,155 @@
+"""Checks of a running stage from outside, each with a name by which its failure is known."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+
+from deploy.errors import DeployError, explained
+from deploy.layout import ROOT, Layout
+
+_REQUEST_SECONDS = 90.0
+_PAUSE_SECONDS = 0.5
+_GALLERY = ROOT / "validibot" / "workflows" / "gallery"
+
+
+class CheckFailed(Exception):
+    """A check did not find what it expects; the message says what it found."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageCheck:
+    """One part of `verify`; `run` raises CheckFailed."""
+
+    name: str
+    run: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launches:
+    """How to launch workflows: as the owner of `api_key` in the organisation `org`.
+
+    A run must end within `seconds`.
+    """
+
+    api_key: str
+    org: str
+    seconds: float
+
+
+def checks(layout: Layout, launches: Launches | None) -> Iterator[StageCheck]:
+    """Yield all checks of a stage; workflows are launched only with an API key."""
+    yield from revision_checks("web", layout.web_url)
+    yield from revision_checks("worker", layout.worker_url)
+    for caller in layout.callers:
+        yield StageCheck(f"worker answers {caller}", partial(_call_as, layout, caller))
+    if launches:
+        for sample in _samples():
+            launch = partial(_launch, layout.web_url, launches, sample)
+            yield StageCheck(f"workflow {sample.parent.name}", launch)
+
+
+def revision_checks(role: str, url: str) -> Iterator[StageCheck]:
+    """Yield the checks of a service that its own URL shows, also that of a revision's tag."""
+    if role == "worker":
+        yield StageCheck("worker refuses strangers", partial(_expect, url, "/health/", 403))
+        return
+    yield StageCheck("web is healthy", partial(_expect, url, "/health/", 200))
+    yield StageCheck("web reaches the database", partial(_expect, url, "/health/ready/", 200))
+    inside = "/internal/schedules/reconcile/"
+    yield StageCheck("web has no internal endpoints", partial(_expect, url, inside, 404))
+
+
+def check_revision(role: str, url: str) -> None:
+    """Raise DeployError if the revision at a tag's URL must not get traffic."""
+    failed = [
+        f"{name} ({message})" for name, message in results(revision_checks(role, url)) if message
+    ]
+    if failed:
+        raise DeployError(
+            f"traffic/{role}: the new revision at {url} fails: {'; '.join(failed)}. The old one keeps "
+            "the traffic; mend it, then run `apply` again."
+        )
+
+
+def results(wanted: Iterator[StageCheck]) -> Iterator[tuple[str, str]]:
+    """Run checks; yield the name of each, and what failed or an empty text."""
+    for check in wanted:
+        try:
+            check.run()
+        except (CheckFailed, DeployError) as error:
+            yield check.name, str(error)
+        except requests.RequestException as error:
+            yield check.name, f"no answer: {type(error).__name__}"
+        else:
+            yield check.name, ""
+
+
+def _expect(url: str, path: str, status: int, token: str = "") -> None:
+    answer = requests.get(
+        f"{url}{path}",
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+        timeout=_REQUEST_SECONDS,
+        allow_redirects=False,
+    )
+    if answer.status_code != status:
+        raise CheckFailed(f"{url}{path} answers {answer.status_code}, not {status}")
+
+
+def _call_as(layout: Layout, caller: str) -> None:
+    """Call the worker with an ID token of an account that may."""
+    account = layout.account(caller)
+    with explained(f"account/{layout.stage.named(caller)}"):
+        token = layout.cloud.tokens.generate_id_token(
+            name=f"projects/-/serviceAccounts/{account}",
+            audience=layout.worker_url,
+            include_email=True,
+        ).token
+    _expect(layout.worker_url, "/health/", 200, token)
+
+
+def _samples() -> list[Path]:
+    """Return the first passing sample of each workflow of the gallery."""
+    found = []
+    for path in sorted(_GALLERY.glob("*/workflow.yaml")):
+        samples = yaml.safe_load(path.read_text(encoding="utf-8"))["samples"]
+        found.append(path.parent / next(s["path"] for s in samples if s.get("passes", True)))
+    return found
+
+
+def _launch(url: str, launches: Launches, sample: Path) -> None:
+    """Launch a seeded workflow with its passing sample, and wait until the run passed."""
+    api = f"{url}/api/v1/orgs/{launches.org}"
+    key = {"Authorization": f"Bearer {launches.api_key}"}
+    answer = requests.post(
+        f"{api}/workflows/{sample.parent.name}/runs/",
+        data=sample.read_bytes(),
+        headers={**key, "X-Filename": sample.name, "Content-Type": "application/octet-stream"},
+        timeout=_REQUEST_SECONDS,
+    )
+    if answer.status_code not in (201, 202):
+        raise CheckFailed(f"the launch is answered {answer.status_code}: {answer.text:.200}")
+    where = f"{api}/runs/{answer.json()['id']}/"
+
+    def ended() -> dict[str, Any] | None:
+        run: dict[str, Any] = requests.get(where, headers=key, timeout=_REQUEST_SECONDS).json()
+        return run if run.get("state") == "COMPLETED" else None
+
+    run = _wait(ended, seconds=launches.seconds)
+    if run is None:
+        raise CheckFailed(f"the run {where} did not end within {launches.seconds:.0f} s")
+    if run["result"] != "PASS":
+        raise CheckFailed(f"the run {where} has the result {run['result']}")
+
+
+def _wait[T](question: Callable[[], T | None], *, seconds: float) -> T | None:
+    """Ask until there is an answer; return None if there is none in time."""
+    end = time.monotonic() + seconds
+    while (answer := question()) is None and time.monotonic() < end:
+        time.sleep(_PAUSE_SECONDS)
+    return answer

@@ -1,0 +1,124 @@
+"""`deploy verify` of the product itself, deployed to the emulated cloud."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import pytest
+
+from deploy.cli import layout_of
+from deploy.errors import DeployError
+from deploy.google import GoogleCloud
+from deploy.layout import Layout
+from deploy.resources.access import RoleBindings
+from deploy.verify import Launches, check_revision, checks, results
+from devenv.gcp import Cloud
+from devenv.pytest_plugin import become
+from tests import database
+from tests.emulator.deploy.conftest import TEXT, deploy
+
+pytestmark = pytest.mark.timeout(300)
+API_KEY = f"vbk_1_{'0123456789abcdef' * 2}_{'fedcba9876543210' * 4}"
+FILES = "bucket/validibot-local-real-files"
+FMU = "job/real-validibot-validator-fmu"
+STAGE = f"""
+secrets = ["DATABASE_URL"]
+{TEXT}
+[env]
+DJANGO_SETTINGS_MODULE = "config.settings.cloud"
+WHITENOISE_USE_FINDERS = "1"
+DEMO_EMAIL = "demo@validibot.example"
+DEMO_PASSWORD = "correct horse battery"
+DEMO_API_KEY = "{API_KEY}"
+"""
+
+
+@dataclass(frozen=True)
+class Product:
+    """The deployed product."""
+
+    stage: str
+    layout: Layout
+
+    def failures(self, *names: str, seconds: float = 60) -> dict[str, str]:
+        """Run the checks with these names, all without names; return what failed."""
+        launches = Launches(api_key=API_KEY, org="demo", seconds=seconds)
+        wanted = (c for c in checks(self.layout, launches) if not names or c.name in names)
+        return {name: message for name, message in results(wanted) if message}
+
+    def bindings(self, name: str) -> RoleBindings:
+        found: Any = next(r for r in self.layout.resources() if r.address == f"access/{name}")
+        return found  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def product(
+    cloud: Cloud, database_server: database.Address, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Product]:
+    path = tmp_path_factory.mktemp("stage") / "real.toml"
+    path.write_text(STAGE)
+    server = {key: value for key, value in database_server.items() if key != "NAME"}
+    with database.copied(server) as address, pytest.MonkeyPatch.context() as patch:
+        become(cloud, "deployer", patch)
+        patch.setattr("deploy.cli.GoogleCloud", cache(GoogleCloud))
+        url = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**address)
+        deploy("secrets", "set", str(path), "DATABASE_URL", given=url)
+        deploy("apply", str(path))
+        yield Product(str(path), layout_of(str(path)))
+        deploy("destroy", str(path), "--yes", "--with-data")
+
+
+def test_deployed_product_passes_every_check(product: Product) -> None:
+    told = deploy("verify", product.stage, "--api-key", API_KEY)
+
+    assert "FAILED" not in told
+    assert "ok      workflow fmu-decay\n" in told
+
+
+@pytest.mark.parametrize(
+    ("target", "role", "member", "check"),
+    [
+        ("service/real-web", "roles/run.invoker", "allUsers", "web is healthy"),
+        ("service/real-worker", "roles/run.invoker", "real-tasks", "worker answers tasks"),
+        ("service/real-worker", "roles/run.invoker", "real-scheduler", "worker answers scheduler"),
+        (
+            *("service/real-worker", "roles/run.invoker", "real-validator-fmu"),
+            "worker answers validator-fmu",
+        ),
+        ("queue/real-runs", "roles/cloudtasks.enqueuer", "real-web", "workflow meter-settings"),
+        (
+            "account/real-tasks",
+            "roles/iam.serviceAccountUser",
+            "real-web",
+            "workflow meter-settings",
+        ),
+        (FILES, "roles/storage.objectUser", "real-worker", "workflow fmu-decay"),
+        (FILES, "roles/storage.objectViewer", "real-capability", "workflow fmu-decay"),
+        (FILES, "roles/storage.objectCreator", "real-capability", "workflow fmu-decay"),
+        (FMU, "roles/run.jobsExecutorWithOverrides", "real-worker", "workflow fmu-decay"),
+    ],
+)
+def test_check_fails_without_role(
+    product: Product, target: str, role: str, member: str, check: str
+) -> None:
+    """The role is necessary: `plan` shows that it is missing, and a named check fails.
+
+    Without some roles a run waits for ever, with retries; five seconds of that are enough.
+    """
+    bindings = product.bindings(target)
+    fewer = {r: [m for m in ms if (r, m) != (role, member)] for r, ms in bindings.roles.items()}
+    replace(bindings, roles=fewer).update({})
+    try:
+        planned = deploy("plan", product.stage)
+        failed = product.failures(check, seconds=5)
+    finally:
+        bindings.update({})
+
+    assert f"access/{target}\n" in planned
+    assert list(failed) == [check]
+
+
+def test_unreachable_revision_is_refused_by_name(product: Product) -> None:
+    with pytest.raises(DeployError, match="web is healthy"):
+        check_revision("web", product.layout.cloud.service_url("nobody"))
