@@ -80,6 +80,18 @@ class ManifestOutput(ManifestPart):
     path: str
 
 
+class DefaultAssertion(ManifestPart):
+    """Assertion that a new step with this validator has, until its author changes it."""
+
+    expression: str
+    when: str = ""
+    severity: Literal["ERROR", "WARNING", "INFO"] = "ERROR"
+    message: str = ""
+    success_message: str = ""
+    path: str = ""
+    notes: str = ""
+
+
 class Budgets(ManifestPart):
     """Most time and memory that one execution may take."""
 
@@ -123,6 +135,7 @@ class ValidatorManifest(ManifestPart):
     resource_ports: list[ResourcePort] = []
     accepts_further_files: bool = False
     outputs: list[ManifestOutput] = []
+    assertions: list[DefaultAssertion] = []
     samples: list[ManifestSample] = []
 
     def mime_type_of(self, path: Path) -> str:

@@ -105,6 +105,12 @@ class StepDocument(BaseModel):
     validator: ValidatorDocument
     validator_type: str
     config: JsonValue
+    is_enabled: bool
+    on_failure: str
+    when: str
+    message: str
+    success_message: str
+    signals: list[JsonValue]
     assertions: list[AssertionDocument]
 
     @classmethod
@@ -118,6 +124,12 @@ class StepDocument(BaseModel):
             validator=ValidatorDocument.of(step.validator),
             validator_type=step.validator.validation_type,
             config=step.config,
+            is_enabled=step.is_enabled,
+            on_failure=step.on_failure,
+            when=step.when,
+            message=step.message,
+            success_message=step.success_message,
+            signals=step.signals,
             assertions=[AssertionDocument.of(each) for each in step.assertions.all()],
         )
 

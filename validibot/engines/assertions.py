@@ -5,6 +5,7 @@ A `Rule` is an expression that must be true wherever its condition is. Messages 
 evaluated in a child process.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -35,6 +36,7 @@ from validibot.engines.scope import ROW, SPELLINGS
 
 MAX_RULES = 500
 MAX_PLACES = 20
+MAX_VALUE = 20_000
 # Processor time of the child process that evaluates expensive rules.
 MAX_SECONDS = 10
 _PART = r"(?:\.\w+|\[\d+\]|\[\"[^\"]*\"\])"
@@ -187,6 +189,43 @@ def evaluate(assertions: Sequence[Rule], scope: Mapping[str, Any]) -> list[RuleO
     expressions = (text for rule in assertions for text in rule.expressions())
     light = is_light(expressions, scope_size=converter.size)
     return list((evaluate_in_process if light else evaluate_in_child)(assertions, values))
+
+
+def compute(expressions: Sequence[str], scope: Mapping[str, Any]) -> list[Value]:
+    """Return the value of each expression, or the reason why it has none; as `evaluate`."""
+    converter = Converter()
+    try:
+        values = {name: converter.convert(value) for name, value in scope.items()}
+    except ScopeTooLarge as error:
+        return [Value(error=str(error).rstrip(".")) for _ in expressions]
+    for text in expressions:
+        compiled(text)
+    if is_light(expressions, scope_size=converter.size):
+        own = ValueScope(values)
+        return [_kept(own.evaluate(text)) for text in expressions]
+    header = {"expressions": list(expressions), "values": values}
+    computed = [
+        Value(**each) for each in run_in_child(compute_header, header, b"", ENGINE.manifest)
+    ]
+    missing = len(expressions) - len(computed)
+    return [*computed, *[_TOO_HEAVY, *[_NOT_REACHED] * missing][:missing]]
+
+
+def compute_header(header: Mapping[str, Any], body: bytes) -> Iterator[Any]:
+    """Yield the value of each expression. Runs in a child process (see sandbox)."""
+    scope = ValueScope(header["values"])
+    for text in header["expressions"]:
+        yield asdict(_kept(scope.evaluate(text)))
+
+
+def _kept(value: Value) -> Value:
+    """Return a value as JSON can hold it; times and durations as their text."""
+    text = json.dumps(value.plain, default=str)
+    if len(text) > MAX_VALUE:
+        return Value(
+            error=f"its value has {len(text):,} characters; at most {MAX_VALUE:,} are kept"
+        )
+    return Value(json.loads(text), value.kind, value.error)
 
 
 class AssertionsConfig(EngineConfig):

@@ -52,7 +52,7 @@ NAMES = (
         "s",
         "",
         "Signals",
-        "The outputs of this step and all earlier ones, by name; of two with one name the later.",
+        "The outputs and signals of this step and all earlier ones, by name; of two with one name the later.",
         "s.site_eui_kwh_m2 <= 200.0",
     ),
     ScopeName(

@@ -43,13 +43,14 @@ from validibot.runs.lifecycle import StateMoved, close_step, end_run
 from validibot.runs.models import Run, RunEvent, StepRun
 from validibot.runs.states import STEP, ErrorCategory, RunStatus, StepStatus, sources
 from validibot.runs.verdict import (
+    MAX_PAYLOAD_BYTES,
     Verdict,
-    apply_assertions,
     broken,
+    complete,
     finding,
+    guard_of,
     judged,
     names_in_scope,
-    rules_of,
 )
 from validibot.submissions import content
 from validibot.submissions.models import Submission
@@ -138,10 +139,36 @@ class Walk:
         if step_run.status == StepStatus.RUNNING and step_run.starts >= MAX_STARTS:
             message = f"The validator ended its worker {MAX_STARTS} times."
             return self.close(step_run, broken(message))
-        if step_run.step.validator.in_process:
+        stopped = self.guard(step_run) if step_run.step.when else None
+        if stopped and stopped.status == StepStatus.SKIPPED:
+            return self.close(step_run, stopped)
+        if step_run.step.validator.in_process or stopped:
             self.begin(step_run)
+        if stopped:
+            return self.close(step_run, stopped)
+        if step_run.step.validator.in_process:
             return self.close(step_run, self.judge(step_run))
         return self.hand_over(step_run)
+
+    def guard(self, step_run: StepRun) -> Verdict | None:
+        """Return the verdict of a step that is not to be executed. Raises in an outage."""
+        if step_run.status != StepStatus.PENDING:  # it was begun, so its guard was true
+            return None
+        submission = self.run.submission
+        is_read = submission.size_bytes <= MAX_PAYLOAD_BYTES
+        try:
+            body = content.read(submission, limit=MAX_PAYLOAD_BYTES) if is_read else b""
+            document = Document(body, submission.filename, submission.mime_type)
+            earlier = self.earlier(step_run)
+            return guard_of(step_run, run=self.run, document=document, earlier=earlier)
+        except (ObjectNotFound, EngineError) as error:
+            return broken(str(error))
+
+    def earlier(self, step_run: StepRun) -> dict[str, Mapping[str, Any]]:
+        """Return the outputs of the steps before one, by order."""
+        return {
+            str(other.order): other.outputs for other in self.steps if other.order < step_run.order
+        }
 
     def hand_over(self, step_run: StepRun) -> Progress:
         """Launch a container step, unless that was done before."""
@@ -236,22 +263,11 @@ class Walk:
     def verdict(self, step_run: StepRun) -> Verdict:
         step = step_run.step
         engine = get_engine(step.validator.engine)
-        earlier = {
-            str(other.order): other.outputs for other in self.steps if other.order < step_run.order
-        }
+        earlier = self.earlier(step_run)
         document = self.document(step, engine.manifest, earlier)
         result = engine.check(document, step.config)
         verdict = judged(map(finding, result.problems), outputs=result.outputs)
-        if verdict.status == StepStatus.FAILED:
-            return verdict  # assertions need a valid document
-        findings = apply_assertions(
-            rules_of(step_run),
-            run=self.run,
-            document=document,
-            outputs=result.outputs,
-            earlier=earlier,
-        )
-        return judged([*verdict.findings, *findings], outputs=result.outputs)
+        return complete(verdict, step_run, run=self.run, document=document, earlier=earlier)
 
     def document(
         self, step: Step, manifest: EngineManifest, earlier: Mapping[str, Mapping[str, Any]]

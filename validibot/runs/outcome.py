@@ -41,19 +41,19 @@ from validibot.runs.states import (
     terminal,
 )
 from validibot.runs.verdict import (
+    MAX_PAYLOAD_BYTES,
     Verdict,
-    apply_assertions,
     assertion_rows,
     broken,
-    judged,
+    complete,
     rules_of,
+    uses_expressions,
 )
 from validibot.submissions import content
 
 # A receipt that was claimed so long ago and is not applied belongs to a worker that has died.
 CLAIM = dt.timedelta(seconds=60)
 _MAX_URI = 1000
-_MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
 _CALLBACK_ACTOR = "validator"
 _RECONCILE_ACTOR = "reconcile"
 
@@ -194,8 +194,10 @@ def _judge(
     try:
         envelope = read_output(attempt, result_uri)
         verdict = verdict_of(envelope, attempt)
-        if verdict.status == StepStatus.PASSED:
-            verdict = _with_assertions(attempt.step_run, verdict)
+        if verdict.status == StepStatus.PASSED or (
+            verdict.category == ErrorCategory.VALIDATION_FAILED
+        ):
+            verdict = _completed(attempt.step_run, verdict)
     except OutputMissing as error:
         verdict = broken(f"{error} {failure_message}".strip(), cause)
         return Judgement(verdict, AttemptState.FAILED, found=False)
@@ -211,26 +213,26 @@ def _judge(
     return Judgement(verdict, AttemptState.CANCELED if is_cancelled else AttemptState.COMPLETED)
 
 
-def _with_assertions(step_run: StepRun, verdict: Verdict) -> Verdict:
+def _completed(step_run: StepRun, verdict: Verdict) -> Verdict:
+    """Return the verdict of a validator with what its step adds (see verdict.complete)."""
     run = Run.objects.select_related("workflow", "submission").get(pk=step_run.run_id)
-    earlier = StepRun.objects.filter(run=run, order__lt=step_run.order)
+    loaded = assertion_rows(StepRun.objects.select_related("step")).get(pk=step_run.pk)
     submission = run.submission
-    rules = rules_of(assertion_rows(StepRun.objects.all()).get(pk=step_run.pk))
-    is_read = bool(rules) and submission.size_bytes <= _MAX_PAYLOAD_BYTES
-    body = content.read(submission, limit=_MAX_PAYLOAD_BYTES) if is_read else b""
+    is_read = submission.size_bytes <= MAX_PAYLOAD_BYTES and uses_expressions(
+        loaded.step, rules_of(loaded)
+    )
+    body = content.read(submission, limit=MAX_PAYLOAD_BYTES) if is_read else b""
+    earlier = StepRun.objects.filter(run=run, order__lt=step_run.order)
     try:
-        findings = apply_assertions(
-            rules,
+        return complete(
+            verdict,
+            loaded,
             run=run,
             document=Document(body, submission.filename, submission.mime_type),
-            outputs=verdict.outputs,
             earlier={str(other.order): other.outputs for other in earlier},
         )
     except EngineError as error:
         return broken(str(error), findings=verdict.findings, artifacts=verdict.artifacts)
-    return judged(
-        [*verdict.findings, *findings], outputs=verdict.outputs, artifacts=verdict.artifacts
-    )
 
 
 def _apply(

@@ -7,7 +7,7 @@ not finish in time. Everything in a verdict fits the columns that it will be sto
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -15,22 +15,24 @@ from django.db.models import F, OuterRef, QuerySet
 from django.db.models.functions import JSONObject
 
 from validibot.engines import Document
-from validibot.engines.assertions import Rule, evaluate
+from validibot.engines.assertions import Rule, compute, evaluate
 from validibot.engines.problems import DocumentProblem, storable
 from validibot.engines.scope import build_scope
 from validibot.runs.models import Artifact, Finding, Run, StepRun
 from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
 from validibot.submissions.models import Submission
-from validibot.workflows.models import Assertion, Severity
+from validibot.workflows.models import Assertion, Severity, Step
 
 MAX_FINDINGS = 100_000
 # The code of the finding that says how many others were left out.
 LEFT_OUT = "findings.left_out"
 MAX_ERROR = 2000
+# Larger documents have no payload where their step does not read them itself.
+MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
 _MAX_CODE = 100
 _MAX_POSITION = 2**31 - 1
 _MAX_DEPTH = 32
-_RULE_FIELDS = ("expression", "when", "severity", "message", "success_message", "path")
+RULE_FIELDS = ("expression", "when", "severity", "message", "success_message", "path")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,24 +112,84 @@ def finding(problem: DocumentProblem, *, assertion_id: int | None = None) -> Fin
     )
 
 
-def apply_assertions(
-    rules: Sequence[Rule],
+def complete(
+    verdict: Verdict,
+    step_run: StepRun,
     *,
     run: Run,
     document: Document,
-    outputs: Mapping[str, Any],
     earlier: Mapping[str, Mapping[str, Any]],
-) -> list[Finding]:
-    """Return the findings of a step's assertions. `earlier` holds the outputs of steps by order."""
-    if not rules:
-        return []
-    scope = names_in_scope(run, earlier=earlier, outputs=outputs)
-    outcomes = evaluate(rules, {**scope, "payload": document.payload_or_none()})
-    return [
-        finding(outcome.problem, assertion_id=int(outcome.key))
-        for outcome in outcomes
-        if outcome.problem
-    ]
+) -> Verdict:
+    """Add the signals, assertions and message of a step to the verdict of its validator.
+
+    A document with errors has neither signals nor assertions: they need a valid one. `earlier` holds
+    the outputs of steps by order. Raises EngineError and EngineBusy.
+    """
+    step, rules = step_run.step, rules_of(step_run)
+    if not uses_expressions(step, rules):
+        return verdict
+    scope = names_in_scope(run, earlier=earlier, outputs=verdict.outputs)
+    scope["payload"] = document.payload_or_none()
+    findings, outputs = list(verdict.findings), dict(verdict.outputs)
+    if verdict.status == StepStatus.PASSED:
+        outputs |= _signals(step, scope, findings)
+        scope |= {"output": outputs, "s": scope["s"] | outputs}
+        findings += [
+            finding(outcome.problem, assertion_id=int(outcome.key))
+            for outcome in evaluate(rules, scope)
+            if outcome.problem
+        ]
+    completed = judged(findings, outputs=outputs, artifacts=verdict.artifacts)
+    if said := _message_of_step(step, scope, passed=completed.status == StepStatus.PASSED):
+        completed = replace(completed, findings=_bounded([*findings, said]))
+    return completed
+
+
+def uses_expressions(step: Step, rules: Sequence[Rule]) -> bool:
+    """Return whether the step has signals, assertions or messages."""
+    return bool(rules or step.signals or step.message or step.success_message)
+
+
+def guard_of(
+    step_run: StepRun, *, run: Run, document: Document, earlier: Mapping[str, Mapping[str, Any]]
+) -> Verdict | None:
+    """Return the verdict of a step that its guard stops, or None if the step is to be executed.
+
+    A guard that cannot be evaluated fails the step.
+    """
+    scope = names_in_scope(run, earlier=earlier, outputs={})
+    scope["payload"] = document.payload_or_none()
+    [outcome] = evaluate([Rule(expression=step_run.step.when)], scope)
+    if outcome.problem is None:
+        return None
+    if outcome.problem.code == "assertion.failed":
+        return Verdict(status=StepStatus.SKIPPED)
+    return judged([finding(replace(outcome.problem, code="guard.error"))])
+
+
+def _signals(step: Step, scope: Mapping[str, Any], findings: list[Finding]) -> dict[str, Any]:
+    """Return the values of a step's signals; add a WARNING for each that has none."""
+    values = compute([each["expression"] for each in step.signals], scope) if step.signals else []
+    signals = {}
+    for signal, value in zip(step.signals, values, strict=True):
+        signals[signal["name"]] = value.plain
+        if value.error:
+            message = f"Signal {signal['name']} has no value: {value.error}."
+            problem = DocumentProblem(message, severity=Severity.WARNING, code="signal.error")
+            findings.append(finding(problem))
+    return signals
+
+
+def _message_of_step(step: Step, scope: Mapping[str, Any], *, passed: bool) -> Finding | None:
+    """Return the INFO finding with the step's own message about its result."""
+    template = step.success_message if passed else step.message
+    if not template:
+        return None
+    [outcome] = evaluate([Rule(expression="true", success_message=template)], scope)
+    if outcome.problem is None:
+        return None
+    code = "step.passed" if passed else "step.failed"
+    return finding(replace(outcome.problem, severity=Severity.INFO, code=code))
 
 
 def names_in_scope(
@@ -156,7 +218,7 @@ def _facts(submission: Submission) -> dict[str, Any]:
 def assertion_rows(steps: "QuerySet[StepRun]") -> "QuerySet[StepRun]":
     """Annotate step runs with the assertions of their steps, as `rules_of` reads them."""
     assertions = Assertion.objects.filter(step=OuterRef("step")).order_by("order")
-    row = JSONObject(key=F("id"), **{name: F(name) for name in _RULE_FIELDS})
+    row = JSONObject(key=F("id"), **{name: F(name) for name in RULE_FIELDS})
     return steps.annotate(assertion_rows=ArraySubquery(assertions.values(row=row)))
 
 

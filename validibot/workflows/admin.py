@@ -154,6 +154,7 @@ class ValidatorAdmin(admin.ModelAdmin[Validator]):
         "accepts",
         "ports",
         "outputs",
+        "default_assertions",
         "timeout_seconds",
         "memory_mb",
     )

@@ -109,6 +109,7 @@ def _container_fields(manifest: ValidatorManifest) -> dict[str, Any]:
         "accepts": [file_type.model_dump() for file_type in manifest.accepts],
         "ports": list(_ports(manifest)),
         "outputs": [output.model_dump() for output in manifest.outputs],
+        "default_assertions": [each.model_dump() for each in manifest.assertions],
         "accepts_further_files": manifest.accepts_further_files,
         "timeout_seconds": manifest.budgets.timeout_seconds,
         "memory_mb": manifest.budgets.memory_mb,

@@ -86,6 +86,13 @@ class SampleSection(ContentSection, _SampleName):
     """A small file to try the workflow with; `passes` is whether its run should pass."""
 
 
+class SignalSection(Section):
+    """A value that a step adds to its outputs."""
+
+    name: str
+    expression: str
+
+
 class AssertionSection(Section):
     """A CEL expression that must be true."""
 
@@ -105,11 +112,15 @@ class StepSection(Section):
     description: str = ""
     validator: Annotated[str, Field(pattern=r"^[-\w]+(@[-+.\w]+)?$", max_length=101)]
     is_enabled: bool = True
+    when: str = ""
     on_failure: str = "stop"
+    message: str = ""
+    success_message: str = ""
     config: dict[str, Any] = {}
     weather: str = ""
     scenario: str = ""
     files: Annotated[list[StepFileSection], Field(max_length=20)] = []
+    signals: Annotated[list[SignalSection], Field(max_length=MAX_ROWS)] = []
     assertions: Annotated[list[AssertionSection], Field(max_length=MAX_ROWS)] = []
 
 

@@ -13,6 +13,7 @@ from validibot.workflows.document import (
     AssertionSection,
     ConstantSection,
     SampleSection,
+    SignalSection,
     StepFileSection,
     StepSection,
     WorkflowFile,
@@ -23,7 +24,11 @@ from validibot.workflows.yaml_writer import is_literal
 
 # A larger file of a step stands in a text by its digest only.
 MAX_INLINE_BYTES = 64 * 1024
-_STEP_TEXTS = ("description", "weather", "scenario")
+_STEP_TEXTS = (
+    "description",
+    *("when", "message", "success_message"),
+    *("weather", "scenario"),
+)
 _ASSERTION_TEXTS = ("when", "message", "success_message", "path", "notes")
 
 
@@ -80,6 +85,8 @@ def _step(step: Step, files: dict[str, bytes] | None) -> StepSection:
     stored = sorted(step.files.all(), key=lambda file: file.port_key)
     if stored:
         fields["files"] = [_file(file, files) for file in stored]
+    if step.signals:
+        fields["signals"] = [SignalSection(**each) for each in step.signals]
     if assertions := [_assertion(each) for each in step.assertions.all()]:
         fields["assertions"] = assertions
     return StepSection(**fields)

@@ -35,7 +35,10 @@ from validibot.workflows.weather import store_by_digest
 MAX_IMPORT_BYTES = 32 * 1024 * 1024
 MAX_SAMPLE_BYTES = 5 * 1024 * 1024
 _WORKFLOW_TEXTS = ("name", "description", "success_message", "accepted_types")
-_STEP_TEXTS = ("name", "description", "is_enabled", "on_failure", "config", "weather", "scenario")
+_STEP_TEXTS = (
+    *("name", "description", "is_enabled", "when", "on_failure"),
+    *("message", "success_message", "config", "weather", "scenario"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,7 @@ class _Planner:
     def _step(self, index: int, section: StepSection) -> StepPlan:
         place: Place = ("steps", index)
         step = Step(order=index + 1, **{name: getattr(section, name) for name in _STEP_TEXTS})
+        step.signals = [each.model_dump() for each in section.signals]
         validator = self._validator((*place, "validator"), section.validator)
         if validator is None:
             return StepPlan(step, [], [])

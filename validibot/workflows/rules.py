@@ -15,11 +15,13 @@ from pydantic import BaseModel, ValidationError as InvalidModel
 
 from validibot.engines import EngineError, get_engine
 from validibot.engines.assertions import Rule, check_rule
+from validibot.engines.cel import compiled
 from validibot.workflows.container_settings import settings_of
 
 SEVERITIES = "finding_severities"
 """Setting of every step with a container validator. The platform applies it, not the validator."""
 
+MAX_SIGNALS = 100
 CONSTANT_TYPES = ("STRING", "NUMBER", "BOOLEAN", "LIST", "OBJECT")
 _SEVERITIES = ("ERROR", "WARNING", "INFO")
 _EXTENSION = re.compile(r"\.[a-z0-9]+")
@@ -87,6 +89,35 @@ def check_assertion(**texts: str) -> None:
         check_rule(Rule(**texts))
     except EngineError as error:
         raise ValidationError(str(error)) from None
+
+
+def check_default_assertions(assertions: Any) -> None:
+    """Check the assertions that a validator gives to new steps."""
+    for entry in assertions:
+        texts = ("expression", "when", "message", "success_message")
+        check_assertion(**{name: entry.get(name, "") for name in texts})
+
+
+def check_signals(signals: Any) -> None:
+    """Check the signals of a step: named expressions, each name once."""
+    names: set[str] = set()
+    for entry in signals if isinstance(signals, list) else [signals]:
+        if not isinstance(entry, Mapping) or set(entry) != {"name", "expression"}:
+            raise ValidationError(f"The signal {entry!r} must have the keys name and expression.")
+        name = str(entry["name"])
+        if not _NAME.fullmatch(name):
+            raise ValidationError(f"The signal's name {name!r} must be an identifier.")
+        if name in names:
+            raise ValidationError(f"The signal {name!r} is defined twice.")
+        try:
+            compiled(str(entry["expression"]))
+        except EngineError as error:
+            raise ValidationError(f"The signal {name!r}: {error}") from None
+        names.add(name)
+    if len(names) > MAX_SIGNALS:
+        raise ValidationError(
+            f"A step has {len(names)} signals; at most {MAX_SIGNALS} are allowed."
+        )
 
 
 def check_file_types(accepts: Any) -> None:

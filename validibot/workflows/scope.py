@@ -55,12 +55,15 @@ def _members(step: Step) -> Iterator[NameInScope]:
         yield NameInScope(text, constant.get("description", ""), repr(constant["value"]))
     yield from _outputs("o", step.validator)
     signals = {each.text: each for each in _outputs("s", step.validator)}
+    signals |= {each.text: each for each in _signals("s", step)}
     earlier = workflow.steps.select_related("validator").order_by("order")
     if step.order is not None:
         earlier = earlier.filter(order__lt=step.order)
     for other in earlier:
         signals = {each.text: each for each in _outputs("s", other.validator)} | signals
+        signals |= {each.text: each for each in _signals("s", other)}
         yield from _outputs(f"steps['{other.order}']", other.validator)
+        yield from _signals(f"steps['{other.order}']", other)
     yield from signals.values()
     for name, description in _FACTS.items():
         yield NameInScope(f"submission.{name}", description)
@@ -71,6 +74,12 @@ def _outputs(owner: str, validator: Validator) -> Iterator[NameInScope]:
     for output in validator.outputs:
         unit = f" [{output['unit']}]" if output["unit"] else ""
         yield NameInScope(_member(owner, output["slug"]), f"{output['label']}{unit}")
+
+
+def _signals(owner: str, step: Step) -> Iterator[NameInScope]:
+    for signal in step.signals:
+        description = f"signal of step {step.order}" if step.order else "signal of this step"
+        yield NameInScope(_member(owner, signal["name"]), description, signal["expression"])
 
 
 def _payload(step: Step) -> Iterator[NameInScope]:

@@ -23,7 +23,11 @@ _STEP_FIELDS = (
     "validator_id",
     "config",
     "is_enabled",
+    "when",
     "on_failure",
+    "signals",
+    "message",
+    "success_message",
     "scenario",
     "weather",
 )

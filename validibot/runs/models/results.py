@@ -71,7 +71,7 @@ class RunEvent(models.Model):
     """One moment in the life of a run: its timeline in UI and API.
 
     `kind`, of a run: created, queued, delivered, resumed, and at its end passed, failed, error,
-    canceled or timed_out; of a step: step_started, step_passed, step_failed, step_canceled; of an
+    canceled or timed_out; of a step: step_started, step_passed, step_failed, step_canceled, step_skipped; of an
     attempt: launched, running, launch_unanswered, launch_failed, called_back, output_found. `actor` caused
     it (a user's email address, `queue`, `worker`, `validator`, `reconcile`); `data` holds ids.
     """

@@ -1,7 +1,7 @@
 """The form of a step: its texts, the settings of its validator, its files and its assertions."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -30,11 +30,12 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_ASSERTIONS = 500
 # The page offers the names in scope while one types into such a field.
 _WITH_NAMES = {"data-expression": "", "autocomplete": "off"}
+_TEXTS = ("name", "description", "on_failure", "when", "message", "success_message")
 _EXPRESSIONS = ("expression", "when", "message", "success_message")
 
 
 class StepTextsForm(RevisionForm):
-    """The texts of a step, and what follows its failure."""
+    """The texts of a step, its condition, and what follows its failure."""
 
     name = forms.CharField(label=_("Name"), max_length=150)
     description = forms.CharField(
@@ -43,6 +44,71 @@ class StepTextsForm(RevisionForm):
     on_failure = forms.ChoiceField(
         label=_("If the step finds errors"), choices=OnFailure.choices, initial=OnFailure.STOP
     )
+    when = forms.CharField(
+        label=_("Only when"),
+        required=False,
+        max_length=2000,
+        widget=CodeArea({"data-expression": ""}, rows=1),
+        help_text=_(
+            "An expression in CEL; the step is skipped where it is not true. Empty: always."
+        ),
+    )
+    message = forms.CharField(
+        label=_("Message if the step finds errors"),
+        required=False,
+        max_length=2000,
+        help_text=_("{p.area} shows a value."),
+    )
+    success_message = forms.CharField(
+        label=_("Message if the step passes"), required=False, max_length=2000
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        _check_expressions(self, ("when", "message", "success_message"))
+        return cleaned
+
+
+class SignalRow(forms.Form):
+    """A value that the step adds to its outputs."""
+
+    name = forms.CharField(label=_("Name"), max_length=60)
+    expression = forms.CharField(
+        label=_("Expression"), max_length=2000, widget=CodeArea({"data-expression": ""}, rows=1)
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if len(cleaned) >= len(("name", "expression")):
+            try:
+                rules.check_signals([{name: cleaned[name] for name in ("name", "expression")}])
+            except ValidationError as error:
+                is_named = "name" in str(error.messages[0])[:20]
+                self.add_error("name" if is_named else "expression", error)
+        return cleaned
+
+
+class BaseSignals(forms.BaseFormSet[SignalRow]):
+    """The rows of signals, which must have names of their own."""
+
+    def clean(self) -> None:
+        if self.is_valid():
+            rules.check_signals(self.signals())
+
+    def signals(self) -> list[dict[str, str]]:
+        rows = [form.cleaned_data for form in self.ordered_forms]
+        return [{name: row[name] for name in ("name", "expression")} for row in rows if row]
+
+
+SignalFormSet = forms.formset_factory(
+    SignalRow,
+    formset=BaseSignals,
+    extra=0,
+    can_delete=True,
+    can_order=True,
+    max_num=rules.MAX_SIGNALS,
+    absolute_max=rules.MAX_SIGNALS + 50,
+)
 
 
 class AssertionRow(forms.Form):
@@ -81,15 +147,20 @@ class AssertionRow(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Check each expression at its own field."""
         cleaned = super().clean() or {}
-        for name in _EXPRESSIONS:
-            texts = {"expression": "true", name: cleaned.get(name, "")}
-            if not texts[name]:
-                continue
-            try:
-                rules.check_assertion(**texts)
-            except ValidationError as error:
-                self.add_error(name, error)
+        _check_expressions(self, _EXPRESSIONS)
         return cleaned
+
+
+def _check_expressions(form: forms.Form, names: Sequence[str]) -> None:
+    """Compile the expressions of the fields, and those that messages show."""
+    for name in names:
+        texts = {"expression": "true", name: form.cleaned_data.get(name, "")}
+        if not texts[name]:
+            continue
+        try:
+            rules.check_assertion(**texts)
+        except ValidationError as error:
+            form.add_error(name, error)
 
 
 AssertionFormSet = forms.formset_factory(
@@ -191,15 +262,19 @@ class StepForm:
         self.step = step
         initial = {"token": token, "name": step.name if step else validator.title}
         if step:
-            initial |= {"description": step.description, "on_failure": step.on_failure}
-        rows = step.assertions.values(*ASSERTION_FIELDS) if step and step.pk else []
+            initial |= {name: getattr(step, name) for name in _TEXTS}
+        rows = validator.default_assertions
+        if step:
+            rows = step.assertions.values(*ASSERTION_FIELDS) if step.pk else []
         self.texts = StepTextsForm(data, initial=initial)
         self.config = ConfigForm(validator, step.config if step else {}, data, files)
         self.files = StepFilesForm(validator, step, data, files)
+        signals = step.signals if step else []
+        self.signals: Any = SignalFormSet(data, prefix="signals", initial=signals)
         self.assertions: Any = AssertionFormSet(data, prefix="assertions", initial=list(rows))
 
     def is_valid(self) -> bool:
-        parts = (self.texts, self.config, self.files, self.assertions)
+        parts = (self.texts, self.config, self.files, self.signals, self.assertions)
         return all([part.is_valid() for part in parts])  # noqa: C419 # each shows its errors
 
     @property
@@ -225,9 +300,8 @@ class StepForm:
             workflow=workflow,
             order=order,
             validator=self.validator,
-            name=texts["name"],
-            description=texts["description"],
-            on_failure=texts["on_failure"],
+            **{name: texts[name] for name in _TEXTS},
+            signals=self.signals.signals(),
             config=self.config.config(),
             weather=self.files.cleaned_data.get("weather", ""),
         )
@@ -244,7 +318,7 @@ class StepForm:
     def save(self, step: Step) -> None:
         """Write the parts of the valid form to a step of a version that may be changed."""
         described = self.draft_step(step.workflow, step.order)
-        for name in ("name", "description", "on_failure", "config", "weather"):
+        for name in (*_TEXTS, "signals", "config", "weather"):
             setattr(step, name, getattr(described, name))
         step.save()
         self.files.save(step)

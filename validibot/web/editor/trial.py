@@ -16,9 +16,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from validibot.accounts.scope import Scope
-from validibot.engines import Document, DocumentProblem, EngineBusy, EngineError, get_engine
-from validibot.engines.assertions import Rule, evaluate
-from validibot.engines.scope import build_scope
+from validibot.engines import Document, EngineBusy, EngineError, get_engine
+from validibot.runs.models import Finding, Run, StepRun
+from validibot.runs.states import StepStatus
+from validibot.runs.verdict import RULE_FIELDS, complete, finding, guard_of, judged
+from validibot.submissions.models import Submission
 from validibot.web.editor.access import editor, editor_page
 from validibot.web.editor.step_forms import StepForm
 from validibot.workflows.editing import token_of
@@ -26,7 +28,6 @@ from validibot.workflows.models import Assertion, Step, Validator, Workflow
 
 MAX_TRIAL_BYTES = 16 * 1024 * 1024
 MAX_SHOWN = 100
-_RULE_FIELDS = ("expression", "when", "severity", "message", "success_message", "path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,9 @@ class Trial:
 
     filename: str = ""
     error: str = ""
-    problems: Sequence[DocumentProblem] = ()
+    problems: Sequence[Finding] = ()
     outputs: Mapping[str, Any] | None = None
+    is_skipped: bool = False
 
     @property
     def passes(self) -> bool:
@@ -86,35 +88,30 @@ def _trial(request: HttpRequest, workflow: Workflow, form: StepForm, order: int)
 
 def check_step(step: Step, assertions: Sequence[Assertion], document: Document) -> Trial:
     """Check a document as a run of the step would. Raises EngineError and EngineBusy."""
-    result = get_engine(step.validator.engine).check(document, step.config)
-    problems = list(result.problems)
-    if not any(each.severity == "ERROR" for each in problems) and assertions:
-        rules = [
-            Rule(key=each.order, **{name: getattr(each, name) for name in _RULE_FIELDS})
-            for each in assertions
-        ]
-        scope = build_scope(
-            payload=document.payload_or_none(),
-            outputs=result.outputs,
-            earlier={},
-            constants=step.workflow.constants,
-            submission=_facts(document),
-        )
-        problems += [each.problem for each in evaluate(rules, scope) if each.problem]
-    return Trial(document.filename, "", problems, result.outputs)
+    run = Run(workflow=step.workflow, submission=_submission(document))
+    step_run: Any = StepRun(run=run, step=step, order=step.order)
+    step_run.assertion_rows = [
+        {"key": each.order} | {name: getattr(each, name) for name in RULE_FIELDS}
+        for each in assertions
+    ]
+    own: dict[str, Any] = {"run": run, "document": document, "earlier": {}}
+    verdict = guard_of(step_run, **own) if step.when else None
+    if verdict is None:
+        result = get_engine(step.validator.engine).check(document, step.config)
+        found = judged(map(finding, result.problems), outputs=result.outputs)
+        verdict = complete(found, step_run, **own)
+    is_skipped = verdict.status == StepStatus.SKIPPED
+    return Trial(document.filename, "", verdict.findings, verdict.outputs, is_skipped)
 
 
-def _facts(document: Document) -> dict[str, Any]:
-    return {
-        "name": document.filename,
-        "filename": document.filename,
-        "mime_type": document.mime_type,
-        "size_bytes": len(document.content),
-        "sha256": hashlib.sha256(document.content).hexdigest(),
-        "short_description": "",
-        "metadata": {},
-        "files": [],
-    }
+def _submission(document: Document) -> Submission:
+    return Submission(
+        filename=document.filename,
+        mime_type=document.mime_type,
+        size_bytes=len(document.content),
+        sha256=hashlib.sha256(document.content).hexdigest(),
+        metadata={},
+    )
 
 
 def edited_step(request: HttpRequest, workflow: Workflow, validator: Validator) -> Step | None:
@@ -141,7 +138,13 @@ def chosen_document(request: HttpRequest, workflow: Workflow) -> Document:
 
 def _first(form: StepForm) -> str:
     """Return the first error of a form, with the label of its field."""
-    for part in (form.texts, form.config.fields, form.files, *form.assertions.forms):
+    for part in (
+        form.texts,
+        form.config.fields,
+        form.files,
+        *form.signals.forms,
+        *form.assertions.forms,
+    ):
         for name, errors in part.errors.items():
             label = part.fields[name].label if name in part.fields else ""
             return f"{label}: {errors[0]}" if label else str(errors[0])

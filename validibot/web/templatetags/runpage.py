@@ -23,6 +23,7 @@ _HEADLINES = {
     "called_back": "called back",
     "step_started": "step {step} started",
     "step_passed": "step {step} passed",
+    "step_skipped": "step {step} skipped",
     "step_failed": "step {step} failed",
     "step_canceled": "step {step} cancelled",
     "canceled": "cancelled",

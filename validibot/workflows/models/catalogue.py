@@ -29,7 +29,8 @@ class Validator(ValidatedModel):
     `engine` names an in-process engine; a container validator has `image` and `job` instead.
     JSON fields hold the manifest's tables in its shape: `accepts` [{extension, mime_type}],
     `ports` [{port_key, role|type, name, channel, required, default}], `outputs`
-    [{slug, label, unit, path}], `command` [str].
+    [{slug, label, unit, path}], `command` [str], `default_assertions` [{expression, when, severity,
+    message, success_message, path, notes}], which a new step has.
     """
 
     slug = models.SlugField(max_length=60)
@@ -44,6 +45,9 @@ class Validator(ValidatedModel):
     accepts = models.JSONField(default=list, blank=True, validators=[rules.check_file_types])
     ports = models.JSONField(default=list, blank=True)
     outputs = models.JSONField(default=list, blank=True)
+    default_assertions = models.JSONField(
+        default=list, blank=True, db_default=[], validators=[rules.check_default_assertions]
+    )
     accepts_further_files = models.BooleanField(default=False)
     timeout_seconds = models.PositiveIntegerField(default=600)
     memory_mb = models.PositiveIntegerField(default=512)

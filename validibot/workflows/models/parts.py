@@ -59,6 +59,9 @@ class OnFailure(models.TextChoices):
 class Step(VersionPart):
     """One validator applied in a workflow. Enabled steps run in order until one fails.
 
+    `when` is an expression; the step is skipped where it is not true. `signals` [{name, expression}]
+    are values that it adds to its outputs. `message` is shown if the step finds errors,
+    `success_message` if it passes; both may show values.
     `config` holds the settings of the validator (JSON Schema: {"schema": {...}}; EnergyPlus and
     FMU: the fields of their input model); it is checked against the validator's own schema.
     """
@@ -72,6 +75,12 @@ class Step(VersionPart):
     validator = models.ForeignKey(Validator, on_delete=models.PROTECT, related_name="steps")
     config = models.JSONField(default=dict, blank=True)
     is_enabled = models.BooleanField(default=True, db_default=True)
+    when = models.TextField(blank=True, default="", db_default="")
+    signals = models.JSONField(
+        default=list, blank=True, db_default=[], validators=[rules.check_signals]
+    )
+    message = models.TextField(blank=True, default="", db_default="")
+    success_message = models.TextField(blank=True, default="", db_default="")
     on_failure = models.CharField(
         max_length=10, choices=OnFailure, default=OnFailure.STOP, db_default=OnFailure.STOP
     )
@@ -106,13 +115,21 @@ class Step(VersionPart):
         if not self.validator_id:
             return
         problems: dict[str, list[str]] = {}
-        for check in (self._check_config, self._check_weather):
+        for check in (self._check_config, self._check_weather, self._check_expressions):
             try:
                 check()
             except ValidationError as error:
                 problems |= error.message_dict
         if problems:
             raise ValidationError(problems)
+
+    def _check_expressions(self) -> None:
+        for name in ("when", "message", "success_message"):
+            if text := getattr(self, name):
+                try:
+                    rules.check_assertion(**{"expression": "true", name: text})
+                except ValidationError as error:
+                    raise ValidationError({name: error.messages}) from None
 
     def _check_config(self) -> None:
         rules.check_config(

@@ -74,7 +74,7 @@ def test_document_above_limit_is_null_in_assertions_of_container_step(
     limit: int,
     seen: str,
 ) -> None:
-    monkeypatch.setattr("validibot.runs.outcome._MAX_PAYLOAD_BYTES", limit)
+    monkeypatch.setattr("validibot.runs.outcome.MAX_PAYLOAD_BYTES", limit)
     step = container_run.steps.get().step
     AssertionFactory.create(step=step, expression=seen)
     run = started_run(step=step, filename="model.json", inline=b'{"zone": "attic"}')
@@ -99,7 +99,7 @@ def test_assertions_that_cannot_be_evaluated_keep_what_the_validator_reported(
     artifact |= {"sha256": stored.sha256, "storage_version": stored.version}
     message = {"severity": "WARNING", "text": "Odd."}
     store_output(request_, messages=[message], artifacts=[artifact])
-    monkeypatch.setattr("validibot.runs.outcome.apply_assertions", fail)
+    monkeypatch.setattr("validibot.runs.outcome.complete", fail)
 
     post(request_)
 

@@ -96,6 +96,16 @@ CONFIGS = st.fixed_dictionaries(
     {"schema": st.fixed_dictionaries({"const": JSON, "title": TEXT})},
     optional={"formats": st.booleans()},
 )
+SIGNALS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "name": st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True),
+            "expression": st.sampled_from(["o.a", "1 +\n2"]),
+        }
+    ),
+    max_size=2,
+    unique_by=lambda signal: signal["name"],
+)
 SAMPLES = st.dictionaries(
     st.from_regex(r"[a-z]{1,8}\.json", fullmatch=True), st.binary(max_size=50), max_size=2
 )
@@ -132,6 +142,10 @@ def _any_workflow(data: st.DataObject) -> Workflow:
             config=data.draw(CONFIGS) if slug == "json-schema" else {},
             is_enabled=data.draw(st.booleans()),
             on_failure=data.draw(st.sampled_from(["stop", "continue"])),
+            when=data.draw(st.sampled_from(["", "size(p) >\n2"])),
+            message=data.draw(TEXT),
+            success_message=data.draw(st.sampled_from(["", "{p.a} is right"])),
+            signals=data.draw(SIGNALS),
         )
         for number, fields in enumerate(data.draw(ASSERTIONS), start=1):
             step.assertions.create(order=number, **fields)

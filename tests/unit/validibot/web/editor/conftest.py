@@ -79,7 +79,7 @@ def base(org: str, workflow: Workflow) -> str:
 
 def shown(form: StepForm) -> dict[str, Any]:
     """Return what a browser sends for all parts of a step's form."""
-    parts = [form.texts, form.config.fields, form.files, form.assertions]
+    parts = [form.texts, form.config.fields, form.files, form.signals, form.assertions]
     sent: dict[str, Any] = {}
     for part in [*parts, *(table for _setting, table in form.config.tables)]:
         sent |= fields_of(part)

@@ -29,7 +29,12 @@ IN_PROCESS = {engine.manifest.slug for engine in ENGINES.values()} - {"fmu-probe
 def test_new_step_is_added_at_the_end(client: Client, base: str, step: Step) -> None:
     validator = Validator.objects.get(slug="assertions")
     form = StepForm(validator, None, token=editing.token_of(newest(step.workflow)))
-    sent = fields_of(form.texts) | fields_of(form.config.fields) | fields_of(form.assertions)
+    sent = (
+        fields_of(form.signals)
+        | fields_of(form.texts)
+        | fields_of(form.config.fields)
+        | fields_of(form.assertions)
+    )
     row = {"assertions-TOTAL_FORMS": "1", "assertions-0-severity": "ERROR"}
 
     answer = client.post(
