@@ -15,6 +15,7 @@ from django.http import HttpResponse
 from pydantic import BaseModel, Field, JsonValue
 
 from validibot.accounts.models import Organisation, User
+from validibot.workflows.inputs import read_input_schema
 from validibot.workflows.models import Assertion, Step, Validator, WeatherFile, Workflow
 
 
@@ -148,6 +149,7 @@ class WorkflowSummary(BaseModel):
     project: str = Field(description="The project's slug, or an empty string.")
     is_active: bool
     constants: list[JsonValue]
+    input_schema: JsonValue = Field(description="JSON Schema of `metadata`, or an empty object.")
     created_at: dt.datetime
     updated_at: dt.datetime
 
@@ -165,6 +167,7 @@ class WorkflowSummary(BaseModel):
             project=workflow.project.slug if workflow.project else "",
             is_active=workflow.is_active,
             constants=workflow.constants,
+            input_schema=dict(read_input_schema(workflow.input_schema)),
             created_at=workflow.created_at,
             updated_at=workflow.updated_at,
             **more,

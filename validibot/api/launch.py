@@ -184,7 +184,13 @@ def _refusals() -> Iterator[None]:
         yield
     except (IntakeError, NotAdmitted) as error:
         errors = [{"field": error.field, "message": error.message}] if error.field else []
-        headers = error.headers if isinstance(error, NotAdmitted) else {}
+        headers = {}
+        if isinstance(error, NotAdmitted):
+            headers = error.headers
+            errors = [
+                {"field": f"metadata.{name}" if name else "metadata", "message": fault}
+                for name, fault in error.inputs.items()
+            ] or errors
         raise ApiError(
             error.status, error.code, error.message, errors=errors, headers=headers
         ) from error

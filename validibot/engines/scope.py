@@ -73,7 +73,8 @@ NAMES = (
         "i",
         "",
         "Inputs",
-        "The metadata that was sent with the submission, by name; every value is a text.",
+        "The metadata that was sent with the submission, by name; a value is a text, unless the"
+        " workflow describes its inputs.",
         "i.?region.orValue('') == 'EU'",
     ),
     ScopeName(
@@ -101,6 +102,7 @@ def build_scope(
     earlier: Mapping[str, Mapping[str, Any]],
     constants: Sequence[Mapping[str, Any]],
     submission: Mapping[str, Any],
+    inputs: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the values of all names. `earlier` holds the outputs of earlier steps by order."""
     signals: dict[str, Any] = {}
@@ -112,6 +114,6 @@ def build_scope(
         "s": signals | dict(outputs),
         "steps": earlier,
         "c": {str(constant["name"]): constant["value"] for constant in constants},
-        "i": submission.get("metadata") or {},
+        "i": inputs,
         "submission": submission,
     }

@@ -6,7 +6,7 @@ The launch quota counts the unfinished runs of the organisation in the database,
 share it. Launches at the same moment may exceed it by as many as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +18,7 @@ from validibot.accounts.scope import Scope
 from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
 from validibot.submissions.content import IncomingFile, extension
+from validibot.workflows.inputs import input_faults
 from validibot.workflows.models import WeatherFile, WeatherUnknown, Workflow
 from validibot.workflows.scenarios import ScenarioError, parse
 from validibot.workflows.select import accepted_extensions, enabled_steps, takes_further_files
@@ -41,11 +42,19 @@ FROM (
 class NotAdmitted(Exception):
     """The workflow cannot take the file. `status` is the HTTP status that says so.
 
-    `retry_after` is the number of seconds after which another try may succeed, or 0.
+    `retry_after` is the number of seconds after which another try may succeed, or 0. `inputs` says
+    what is wrong with the metadata, by the name of the input.
     """
 
     def __init__(
-        self, code: str, message: str, *, status: int, field: str = "", retry_after: int = 0
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int,
+        field: str = "",
+        retry_after: int = 0,
+        inputs: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -53,6 +62,7 @@ class NotAdmitted(Exception):
         self.status = status
         self.field = field
         self.retry_after = retry_after
+        self.inputs = inputs or {}
 
     @property
     def headers(self) -> dict[str, str]:
@@ -142,6 +152,19 @@ def check_further_files(workflow: Workflow, files: Sequence[IncomingFile]) -> No
             " files. Send one file.",
             status=400,
             field="files",
+        )
+
+
+def check_inputs(workflow: Workflow, metadata: Mapping[str, str]) -> None:
+    """Raise NotAdmitted unless the metadata is as the workflow's schema says."""
+    if faults := input_faults(workflow.input_schema, metadata):
+        listed = "; ".join(f"{name or 'metadata'}: {fault}" for name, fault in faults.items())
+        raise NotAdmitted(
+            "METADATA_INVALID",
+            f"metadata: {listed[:1500]}",
+            status=400,
+            field="metadata",
+            inputs=faults,
         )
 
 

@@ -25,6 +25,7 @@ from validibot.runs import queue
 from validibot.runs.access import (
     NotAdmitted,
     check_further_files,
+    check_inputs,
     check_organisation,
     check_runnable,
     check_scenario,
@@ -78,6 +79,7 @@ def start(
     check_type(workflow, incoming.filename)
     check_further_files(workflow, incoming.further)
     check_scenario(workflow, incoming.scenario)
+    check_inputs(workflow, incoming.metadata)
     _check_organisation(workflow, user, idempotency_key)
     workflow = freeze(workflow)
     weather = chosen_weather(workflow, incoming.weather)

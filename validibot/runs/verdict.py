@@ -21,6 +21,7 @@ from validibot.engines.scope import build_scope
 from validibot.runs.models import Artifact, Finding, Run, StepRun
 from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
 from validibot.submissions.models import Submission
+from validibot.workflows.inputs import typed
 from validibot.workflows.models import Assertion, Severity, Step
 
 MAX_FINDINGS = 100_000
@@ -202,6 +203,7 @@ def names_in_scope(
         earlier=earlier,
         constants=run.workflow.constants,
         submission=_facts(run.submission),
+        inputs=typed(run.workflow.input_schema, run.submission.metadata),
     )
 
 

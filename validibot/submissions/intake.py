@@ -284,7 +284,7 @@ def _incoming(
         size_bytes=size,
         sha256=sha256,
         name=_text(fields, "name"),
-        metadata=_metadata(fields.get("metadata")),
+        metadata=read_metadata(fields.get("metadata")),
         short_description=_text(fields, "short_description"),
         scenario=_text(fields, "scenario"),
         weather=_text(fields, "weather"),
@@ -317,7 +317,8 @@ def _text(fields: dict[str, Any], field: str) -> str:
     return str(value)
 
 
-def _metadata(value: Any) -> dict[str, str]:
+def read_metadata(value: Any) -> dict[str, str]:
+    """Return the metadata of a launch, an object of short texts or its JSON. Raises IntakeError."""
     if value in (None, ""):
         return {}
     if isinstance(value, str):

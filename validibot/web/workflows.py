@@ -1,6 +1,7 @@
 """The pages of workflows: the list, one workflow, its samples, and the form that starts a run."""
 
 import io
+from dataclasses import replace
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -18,8 +19,9 @@ from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
 from validibot.runs.start import start
 from validibot.submissions import content
-from validibot.submissions.intake import IntakeError, receive
+from validibot.submissions.intake import IntakeError, read_metadata, receive
 from validibot.web.editor.access import workflow_tabs
+from validibot.web.inputs_form import InputsForm
 from validibot.web.runs import listed_runs
 from validibot.web.scope import member, page
 from validibot.workflows.editing import archived_workflows
@@ -92,7 +94,13 @@ def workflow(
     try:
         _check_launchable(scope, found)
         with receive(request) as incoming:
-            run = _start(scope, found, incoming)
+            if found.input_schema:
+                metadata = read_metadata(
+                    incoming.metadata | InputsForm(found, request.POST).metadata()
+                )
+                run = _start(scope, found, replace(incoming, metadata=metadata))
+            else:
+                run = _start(scope, found, incoming)
     except (IntakeError, NotAdmitted) as error:
         return _refuse(request, scope, found, error)
     return redirect("run", scope.organisation.slug, run.pk)
@@ -107,7 +115,9 @@ def launch_sample(request: HttpRequest, scope: Scope, slug: str, pk: int) -> Htt
     source = io.BytesIO(sample.content)
     size, sha256 = content.measure(source)
     scenario = request.POST.get("scenario", "")
-    incoming = content.Incoming(source, sample.filename, size, sha256, scenario=scenario)
+    incoming = content.Incoming(
+        source, sample.filename, size, sha256, metadata=sample.metadata, scenario=scenario
+    )
     try:
         _check_launchable(scope, found)
         run = _start(scope, found, incoming)
@@ -142,13 +152,21 @@ def _sample(scope: Scope, slug: str, pk: int) -> Sample:
 
 
 def _show(
-    request: HttpRequest, scope: Scope, found: Workflow, *, problem: str = "", status: int = 200
+    request: HttpRequest,
+    scope: Scope,
+    found: Workflow,
+    *,
+    error: IntakeError | NotAdmitted | None = None,
 ) -> HttpResponse:
+    status = error.status if error else 200
+    faults = error.inputs if isinstance(error, NotAdmitted) else {}
+    sent = request.POST if request.method == "POST" else None
     return page(
         request,
         scope,
         "workflow.html",
         status=status,
+        inputs=InputsForm(found, sent, faults=faults),
         workflow=found,
         tabs=workflow_tabs(scope, found, "workflow"),
         samples=found.samples.defer("content"),
@@ -158,7 +176,7 @@ def _show(
         limit=settings.MAX_UPLOAD_BYTES,
         may_launch=scope.can_launch(found.slug),
         scenarios=_scenarios(),
-        problem=problem,
+        problem=error.message if error and not faults else "",
     )
 
 
@@ -166,7 +184,7 @@ def _refuse(
     request: HttpRequest, scope: Scope, found: Workflow, error: IntakeError | NotAdmitted
 ) -> HttpResponse:
     """Show the workflow with the reason why the file was not taken."""
-    response = _show(request, scope, found, problem=error.message, status=error.status)
+    response = _show(request, scope, found, error=error)
     if isinstance(error, NotAdmitted):
         for name, value in error.headers.items():
             response.headers[name] = value

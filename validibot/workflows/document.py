@@ -80,6 +80,10 @@ class _SampleName(Section):
     filename: FileName
     title: Annotated[str, Field(max_length=150)] = ""
     passes: bool = True
+    metadata: Annotated[
+        dict[Annotated[str, Field(max_length=255)], Annotated[str, Field(max_length=2000)]],
+        Field(max_length=100),
+    ] = {}
 
 
 class SampleSection(ContentSection, _SampleName):
@@ -133,6 +137,7 @@ class WorkflowFile(Section):
     description: str = ""
     success_message: str = ""
     accepted_types: list[Extension] = []
+    input_schema: str = ""
     constants: Annotated[list[ConstantSection], Field(max_length=MAX_ROWS)] = []
     steps: Annotated[list[StepSection], Field(max_length=MAX_STEPS)] = []
     samples: Annotated[list[SampleSection], Field(max_length=20)] = []

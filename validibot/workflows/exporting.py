@@ -59,7 +59,7 @@ def export_bundle(workflow: Workflow) -> bytes:
 def describe(workflow: Workflow, *, files: dict[str, bytes] | None = None) -> WorkflowFile:
     """Return a version as a workflow file; with `files`, put its files there. Raises StorageError."""
     fields: dict[str, Any] = {"format": FORMAT, "slug": workflow.slug, "name": workflow.name}
-    fields |= _given(workflow, ("description", "success_message", "accepted_types"))
+    fields |= _given(workflow, ("description", "success_message", "accepted_types", "input_schema"))
     if workflow.constants:
         fields["constants"] = [
             ConstantSection(**each) for each in map(_ordered, workflow.constants)
@@ -115,6 +115,8 @@ def _sample(row: Sample, files: dict[str, bytes] | None) -> SampleSection:
     fields |= _given(row, ("title",))
     if not row.passes:
         fields["passes"] = False
+    if row.metadata:
+        fields["metadata"] = _sorted(row.metadata)
     fields |= _content(content, f"samples/{row.filename}", files)
     return SampleSection(**fields)
 

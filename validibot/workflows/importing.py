@@ -34,7 +34,7 @@ from validibot.workflows.weather import store_by_digest
 
 MAX_IMPORT_BYTES = 32 * 1024 * 1024
 MAX_SAMPLE_BYTES = 5 * 1024 * 1024
-_WORKFLOW_TEXTS = ("name", "description", "success_message", "accepted_types")
+_WORKFLOW_TEXTS = ("name", "description", "success_message", "accepted_types", "input_schema")
 _STEP_TEXTS = (
     *("name", "description", "is_enabled", "when", "on_failure"),
     *("message", "success_message", "config", "weather", "scenario"),
@@ -275,7 +275,7 @@ class _Planner:
                 self.report(place, message)
             else:
                 sample = Sample(filename=each.filename, title=each.title, passes=each.passes)
-                sample.content = content
+                sample.content, sample.metadata = content, each.metadata
                 self.check(sample, place, without=("title", "content"))
                 yield sample
 

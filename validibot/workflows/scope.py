@@ -9,6 +9,7 @@ from typing import Any
 
 from validibot.engines import Document
 from validibot.engines.scope import NAMES, ROW
+from validibot.workflows.inputs import properties_of
 from validibot.workflows.models import Step, Validator
 
 MAX_PAYLOAD_PATHS = 200
@@ -53,6 +54,9 @@ def _members(step: Step) -> Iterator[NameInScope]:
     for constant in workflow.constants:
         text = _member("c", str(constant["name"]))
         yield NameInScope(text, constant.get("description", ""), repr(constant["value"]))
+    for name, schema in properties_of(workflow.input_schema).items():
+        text = str(schema.get("description") or schema.get("title") or "input")
+        yield NameInScope(_member("i", name), f"{text} ({schema['type']})")
     yield from _outputs("o", step.validator)
     signals = {each.text: each for each in _outputs("s", step.validator)}
     signals |= {each.text: each for each in _signals("s", step)}

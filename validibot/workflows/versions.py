@@ -15,7 +15,14 @@ from django.utils import timezone
 
 from validibot.workflows.models import Assertion, Sample, Step, StepFile, Workflow
 
-_WORKFLOW_FIELDS = ("name", "description", "constants", "success_message", "accepted_types")
+_WORKFLOW_FIELDS = (
+    "name",
+    "description",
+    "constants",
+    "success_message",
+    "accepted_types",
+    "input_schema",
+)
 _STEP_FIELDS = (
     "order",
     "name",
@@ -42,7 +49,7 @@ ASSERTION_FIELDS = (
     "notes",
 )
 _FILE_FIELDS = ("port_key", "name", "type", "uri", "storage_version", "size_bytes", "sha256")
-_SAMPLE_FIELDS = ("title", "filename", "content", "passes")
+_SAMPLE_FIELDS = ("title", "filename", "content", "passes", "metadata")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from validibot.accounts.projects import default_project
 from validibot.web.forms import CodeArea
 from validibot.workflows import rules
 from validibot.workflows.importing import MAX_IMPORT_BYTES
+from validibot.workflows.inputs import check_input_schema
 from validibot.workflows.models import Workflow
 
 MAX_CONSTANTS = 200
@@ -52,6 +53,18 @@ class WorkflowForm(RevisionForm):
         help_text=_("Such as .json, .xml. Empty: the types that the first step accepts."),
     )
 
+    input_schema = forms.CharField(
+        label=_("Inputs of a run"),
+        required=False,
+        strip=False,
+        widget=CodeArea(rows=6),
+        help_text=_(
+            'A JSON Schema, such as {"type": "object", "properties": {"area": {"type": "number"}},'
+            ' "required": ["area"]}. The form of a launch is made from it; expressions use i.area.'
+        ),
+        validators=[check_input_schema],
+    )
+
     def __init__(self, organisation: Organisation, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         projects = Project.objects.filter(organisation=organisation).order_by("name")
@@ -61,7 +74,7 @@ class WorkflowForm(RevisionForm):
     @staticmethod
     def values_of(workflow: Workflow) -> dict[str, Any]:
         """Return the initial values of the form for a workflow."""
-        names = ("name", "slug", "project", "description", "success_message")
+        names = ("name", "slug", "project", "description", "success_message", "input_schema")
         values = {name: getattr(workflow, name) for name in names}
         return values | {"accepted_types": ", ".join(workflow.accepted_types)}
 

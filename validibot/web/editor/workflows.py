@@ -26,7 +26,7 @@ from validibot.workflows.importing import import_workflow as import_file
 from validibot.workflows.models import Workflow
 from validibot.workflows.versions import newest
 
-_CONTENT = ("name", "description", "success_message", "accepted_types")
+_CONTENT = ("name", "description", "success_message", "accepted_types", "input_schema")
 
 
 @author

@@ -234,7 +234,10 @@ class StepFile(VersionPart):
 
 
 class Sample(models.Model):
-    """A small file to try a workflow with; `passes` is whether its run should pass."""
+    """A small file to try a workflow with; `passes` is whether its run should pass.
+
+    `metadata` are the inputs of its run (object of texts).
+    """
 
     workflow = models.ForeignKey(
         Workflow, on_delete=models.CASCADE, related_name="samples", db_index=False
@@ -243,6 +246,7 @@ class Sample(models.Model):
     filename = models.CharField(max_length=255)
     content = models.BinaryField()
     passes = models.BooleanField()
+    metadata = models.JSONField(default=dict, blank=True, db_default={})
 
     class Meta:
         ordering: ClassVar = ["-passes", "filename"]

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from validibot.accounts.models import Organisation, Project
 from validibot.workflows import rules
+from validibot.workflows.inputs import check_input_schema
 from validibot.workflows.models.catalogue import ValidatedModel
 
 
@@ -55,6 +56,14 @@ class Workflow(ValidatedModel):
         db_default=[],
         validators=[rules.check_extensions],
         help_text="Extensions that a submission may have. Empty: those that the first step accepts.",
+    )
+    # A text, not an object: PostgreSQL would lose the order of the inputs.
+    input_schema = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        validators=[check_input_schema],
+        help_text="JSON Schema of the metadata that a launch gives.",
     )
     # Counts the edits of this version, so that an edit of something older is noticed.
     revision = models.PositiveIntegerField(default=0, db_default=0, editable=False)

@@ -183,7 +183,8 @@ def test_scope_gives_each_name_and_its_short_form_a_value() -> None:
         outputs={"x": 2},
         earlier={"1": {"x": 0, "y": 3}, "2": {"y": 4}},
         constants=[{"name": "limit", "value": 5}],
-        submission={"filename": "a.json", "metadata": {"region": "EU"}},
+        submission={"filename": "a.json"},
+        inputs={"region": "EU"},
     )
     rule = (
         "p == payload && p.a == 1 && o == output && o.x == 2 && s.x == 2 && s.y == 4"

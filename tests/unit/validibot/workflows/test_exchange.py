@@ -60,7 +60,8 @@ def described(workflow: Workflow) -> dict[str, Any]:
     return content_of(workflow) | {
         "slug": workflow.slug,
         "samples": [
-            (each.filename, each.title, each.passes, bytes(each.content)) for each in samples
+            (each.filename, each.title, each.passes, each.metadata, bytes(each.content))
+            for each in samples
         ],
     }
 
@@ -71,6 +72,9 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(-1e9, 1e9) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=6,
+)
+INPUT_SCHEMA = (
+    '{"type": "object",\n  "properties": {"b": {"type": "number"}, "a": {"type": "string"}}}'
 )
 CONSTANTS = st.lists(
     st.fixed_dictionaries(
@@ -130,6 +134,7 @@ def _any_workflow(data: st.DataObject) -> Workflow:
         success_message=data.draw(TEXT),
         constants=data.draw(CONSTANTS),
         accepted_types=data.draw(st.sampled_from([[], [".json", ".epjson"]])),
+        input_schema=data.draw(st.sampled_from(["", INPUT_SCHEMA, f"\n{INPUT_SCHEMA} \n"])),
     )
     for order in range(1, data.draw(st.integers(1, 3)) + 1):
         slug = data.draw(st.sampled_from(["json-schema", "assertions", "fmu"]))
@@ -153,7 +158,11 @@ def _any_workflow(data: st.DataObject) -> Workflow:
             _store(step, data.draw(st.binary(max_size=50)))
     for filename, content in data.draw(SAMPLES).items():
         Sample.objects.create(
-            workflow=workflow, filename=filename, content=content, passes=data.draw(st.booleans())
+            workflow=workflow,
+            filename=filename,
+            content=content,
+            passes=data.draw(st.booleans()),
+            metadata=data.draw(st.dictionaries(TEXT, TEXT, max_size=2)),
         )
     return workflow
 
