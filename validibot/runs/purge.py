@@ -20,7 +20,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, models
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, ExpressionWrapper, F, OuterRef
 from django.utils import timezone
 
 from validibot.core.models import CacheEntry, Deployment, FailureCount, PendingMail
@@ -64,6 +64,12 @@ def purge() -> dict[str, int]:
     """
     now = timezone.now()
     removed: dict[str, int] = {}
+    for kind, own in _OF_WORKFLOWS.items():
+        try:
+            removed[kind] = _in_batches(own, now)
+        except (TryLater, StorageError) as error:
+            logger.warning("%s are purged later: %s", kind, error)
+            removed[kind] = 0
     for kind, remove in _KINDS.items():
         days: float | None = settings.RETENTION_DAYS[kind]
         if days is None:
@@ -230,6 +236,42 @@ def _results(before: dt.datetime) -> int:
     return len(keys)
 
 
+def _kept_by_workflow(field: str, now: dt.datetime) -> "models.QuerySet[Run]":
+    """Return the ended runs that their workflow keeps no longer; `field` has the days."""
+    days = F(f"workflow__{field}") * dt.timedelta(days=1)
+    end = ExpressionWrapper(F("ended_at") + days, output_field=models.DateTimeField())
+    runs = Run.objects.filter(status__in=_ENDED).exclude(**{f"workflow__{field}": None})
+    return runs.annotate(kept_until=end).filter(kept_until__lt=now).order_by("ended_at")
+
+
+def _submitted_files(now: dt.datetime) -> int:
+    """Remove the submitted files, and their copies in attempts, that workflows keep no longer.
+
+    Only of ended runs: nothing reads them then but a page or a new run on the same file, which finds
+    either the whole file or none.
+    """
+    runs = _kept_by_workflow("input_retention_days", now).filter(
+        submission__content_removed_at=None
+    )
+    batch = list(runs.select_related("submission").defer("submission__inline")[:BATCH])
+    for run in batch:
+        for attempt in Attempt.objects.filter(step_run__run=run).exclude(input_uri=""):
+            delete_files(f"{attempt.bundle_uri}/input.json", f"{attempt.bundle_uri}/inputs/")
+            Attempt.objects.filter(pk=attempt.pk).update(input_uri="")
+        content.remove(run.submission)
+    return len(batch)
+
+
+def _runs_of_workflows(now: dt.datetime) -> int:
+    """Remove the runs that workflows keep no longer, unless evidence has to be kept for longer."""
+    runs = _kept_by_workflow("result_retention_days", now)
+    if days := settings.RETENTION_DAYS["evidence"]:
+        runs = runs.filter(ended_at__lt=now - dt.timedelta(days=days))
+    keys = list(runs.values_list("pk", flat=True)[:BATCH])
+    delete_runs(Run.objects.filter(pk__in=keys))
+    return len(keys)
+
+
 def _statement(sql: str, table: str) -> Callable[[dt.datetime], int]:
     def remove(before: dt.datetime) -> int:
         if table not in connection.introspection.table_names():
@@ -241,6 +283,11 @@ def _statement(sql: str, table: str) -> Callable[[dt.datetime], int]:
     return remove
 
 
+# By the retention of each workflow, whatever RETENTION_DAYS says.
+_OF_WORKFLOWS: Mapping[str, Callable[[dt.datetime], int]] = {
+    "submitted_files": _submitted_files,
+    "runs_of_workflows": _runs_of_workflows,
+}
 _KINDS: Mapping[str, Callable[[dt.datetime], int]] = {
     "idempotency_keys": _idempotency_keys,
     "pending_mails": _pending_mails,

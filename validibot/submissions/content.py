@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import Any, BinaryIO, Self
 
 from django.conf import settings
+from django.utils import timezone
 
 from validibot.accounts.models import Organisation, Project, User
 from validibot.core.storage import ObjectTooLarge, StorageError, get_storage
@@ -193,6 +194,18 @@ def discard(submission: Submission) -> None:
     if any(row.uri for row in (submission, *submission.further_files)):
         folder = folder_of(submission)
         get_storage(folder).delete_below(folder)
+
+
+def remove(submission: Submission) -> None:
+    """Remove the content of a submission and of its files; names, sizes and digests stay.
+
+    The files go first: if this is interrupted, it can be repeated. Reading raises ObjectNotFound.
+    """
+    folder = folder_of(submission)
+    get_storage(folder).delete_below(folder)
+    rows = {"inline": None, "uri": f"{folder}removed", "storage_version": ""}
+    SubmissionFile.objects.filter(submission=submission).update(**rows)
+    Submission.objects.filter(pk=submission.pk).update(**rows, content_removed_at=timezone.now())
 
 
 def folder_of(submission: Submission) -> str:

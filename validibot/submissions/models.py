@@ -71,6 +71,8 @@ class Submission(ReceivedFile):
     metadata = models.JSONField(default=dict, blank=True)
     short_description = models.CharField(max_length=255, blank=True)
     # With a default in the database: processes of the version before go on inserting rows.
+    # When its files were removed, because the workflow keeps them no longer.
+    content_removed_at = models.DateTimeField(null=True, blank=True)
     further_file_count = models.PositiveSmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(default=timezone.now)
     # The rows of further files that are saved with this one.

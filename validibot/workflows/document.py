@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from validibot.engines import JSON, BadDocument
 from validibot.engines.yaml_text import YamlDocument, parse_yaml
+from validibot.workflows.models import MAX_RETENTION_DAYS
 from validibot.workflows.yaml_writer import write_yaml
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -128,6 +129,13 @@ class StepSection(Section):
     assertions: Annotated[list[AssertionSection], Field(max_length=MAX_ROWS)] = []
 
 
+class RetentionSection(Section):
+    """The days for which submitted files and results are kept after the end of a run."""
+
+    input_days: Annotated[int, Field(ge=1, le=MAX_RETENTION_DAYS)] | None = None
+    result_days: Annotated[int, Field(ge=1, le=MAX_RETENTION_DAYS)] | None = None
+
+
 class WorkflowFile(Section):
     """A workflow. The order of the fields here is the order of the keys in a file."""
 
@@ -138,6 +146,7 @@ class WorkflowFile(Section):
     success_message: str = ""
     accepted_types: list[Extension] = []
     input_schema: str = ""
+    retention: RetentionSection = RetentionSection()
     constants: Annotated[list[ConstantSection], Field(max_length=MAX_ROWS)] = []
     steps: Annotated[list[StepSection], Field(max_length=MAX_STEPS)] = []
     samples: Annotated[list[SampleSection], Field(max_length=20)] = []

@@ -82,6 +82,11 @@ def move(workflow: Workflow, project: Project | None) -> None:
     versions_of(workflow).update(project=project)
 
 
+def set_properties(workflow: Workflow, **values: Any) -> None:
+    """Set properties that are the same in all versions (`Workflow.SHARED_PROPERTIES`)."""
+    versions_of(workflow).update(**values)
+
+
 @transaction.atomic
 def clone(workflow: Workflow, *, author: User) -> Workflow:
     """Copy a version as the first version of a workflow of its own."""

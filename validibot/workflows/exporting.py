@@ -12,6 +12,7 @@ from validibot.workflows.document import (
     FORMAT,
     AssertionSection,
     ConstantSection,
+    RetentionSection,
     SampleSection,
     SignalSection,
     StepFileSection,
@@ -60,6 +61,12 @@ def describe(workflow: Workflow, *, files: dict[str, bytes] | None = None) -> Wo
     """Return a version as a workflow file; with `files`, put its files there. Raises StorageError."""
     fields: dict[str, Any] = {"format": FORMAT, "slug": workflow.slug, "name": workflow.name}
     fields |= _given(workflow, ("description", "success_message", "accepted_types", "input_schema"))
+    retention = {
+        "input_days": workflow.input_retention_days,
+        "result_days": workflow.result_retention_days,
+    }
+    if given := {name: days for name, days in retention.items() if days is not None}:
+        fields["retention"] = RetentionSection(**given)
     if workflow.constants:
         fields["constants"] = [
             ConstantSection(**each) for each in map(_ordered, workflow.constants)

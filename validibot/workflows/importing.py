@@ -27,6 +27,7 @@ from validibot.workflows.document import (
     WorkflowFile,
     read_workflow,
 )
+from validibot.workflows.editing import set_properties
 from validibot.workflows.models import Assertion, Sample, Step, StepFile, Validator, Workflow
 from validibot.workflows.rules import check_port, config_problems
 from validibot.workflows.versions import edited, newest
@@ -148,6 +149,8 @@ class _Planner:
         workflow.constants = [each.model_dump(exclude_unset=True) for each in file.constants]
         for name in _WORKFLOW_TEXTS:
             setattr(workflow, name, getattr(file, name))
+        workflow.input_retention_days = file.retention.input_days
+        workflow.result_retention_days = file.retention.result_days
         self.check(workflow, ())
         steps = [self._step(index, section) for index, section in enumerate(file.steps)]
         return ImportPlan(workflow, existing, steps, list(self._samples(file)))
@@ -321,6 +324,8 @@ def _write(plan: ImportPlan, *, author: User | None, project: Project | None) ->
         _write_steps(plan, draft)
         # An editor who has the version open must not save over the import (see editing).
         Workflow.objects.filter(pk=draft.pk).update(revision=F("revision") + 1)
+    shared = {name: getattr(plan.workflow, name) for name in Workflow.SHARED_PROPERTIES}
+    set_properties(plan.existing, **shared)
     changed = newest(plan.existing)
     _write_samples(plan, changed)
     return changed

@@ -106,7 +106,7 @@ def next_version(workflow: Workflow) -> NextVersion:
 
 def copy_version(workflow: Workflow, copy: Workflow) -> NextVersion:
     """Save `copy` with the content of a version, except for its name."""
-    for name in set(_WORKFLOW_FIELDS) - {"name"}:
+    for name in {*_WORKFLOW_FIELDS, *Workflow.SHARED_PROPERTIES} - {"name"}:
         setattr(copy, name, getattr(workflow, name))
     copy.save()
     steps = _copies(workflow.steps.all(), _STEP_FIELDS, workflow=copy)

@@ -1,5 +1,6 @@
 """Rows of a run while it is under way: the run, its steps, attempts and receipts."""
 
+import datetime as dt
 import hashlib
 import json
 import uuid
@@ -111,6 +112,19 @@ class Run(models.Model):
     @property
     def result(self) -> str:
         return public_result(self.status, self.error_category)
+
+    @property
+    def input_kept_until(self) -> dt.datetime | None:
+        """When the submitted file is removed, if the workflow says so and the run has ended."""
+        return self._kept_until(self.workflow.input_retention_days)
+
+    @property
+    def result_kept_until(self) -> dt.datetime | None:
+        """When the run is removed, if the workflow says so and the run has ended."""
+        return self._kept_until(self.workflow.result_retention_days)
+
+    def _kept_until(self, days: int | None) -> dt.datetime | None:
+        return self.ended_at + dt.timedelta(days=days) if self.ended_at and days else None
 
     @property
     def duration_ms(self) -> int:

@@ -16,7 +16,7 @@ from validibot.web.forms import CodeArea
 from validibot.workflows import rules
 from validibot.workflows.importing import MAX_IMPORT_BYTES
 from validibot.workflows.inputs import check_input_schema
-from validibot.workflows.models import Workflow
+from validibot.workflows.models import MAX_RETENTION_DAYS, Workflow
 
 MAX_CONSTANTS = 200
 
@@ -65,6 +65,21 @@ class WorkflowForm(RevisionForm):
         validators=[check_input_schema],
     )
 
+    input_retention_days = forms.IntegerField(
+        label=_("Days for which submitted files are kept"),
+        required=False,
+        min_value=1,
+        max_value=MAX_RETENTION_DAYS,
+        help_text=_("After the end of a run. Empty: as long as the site keeps its results."),
+    )
+    result_retention_days = forms.IntegerField(
+        label=_("Days for which runs and their results are kept"),
+        required=False,
+        min_value=1,
+        max_value=MAX_RETENTION_DAYS,
+        help_text=_("After the end of a run. Empty: as long as the site keeps them."),
+    )
+
     def __init__(self, organisation: Organisation, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         projects = Project.objects.filter(organisation=organisation).order_by("name")
@@ -75,6 +90,7 @@ class WorkflowForm(RevisionForm):
     def values_of(workflow: Workflow) -> dict[str, Any]:
         """Return the initial values of the form for a workflow."""
         names = ("name", "slug", "project", "description", "success_message", "input_schema")
+        names += Workflow.SHARED_PROPERTIES
         values = {name: getattr(workflow, name) for name in names}
         return values | {"accepted_types": ", ".join(workflow.accepted_types)}
 

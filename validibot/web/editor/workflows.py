@@ -27,6 +27,7 @@ from validibot.workflows.models import Workflow
 from validibot.workflows.versions import newest
 
 _CONTENT = ("name", "description", "success_message", "accepted_types", "input_schema")
+_FIELDS = (*_CONTENT, *Workflow.SHARED_PROPERTIES, "project", "slug")
 
 
 @author
@@ -35,7 +36,7 @@ def new_workflow(request: HttpRequest, scope: Scope) -> HttpResponseBase:
     """Create a workflow without steps."""
     form = WorkflowForm(scope.organisation, request.POST or None)
     if request.method == "POST" and form.is_valid():
-        values = {name: form.cleaned_data[name] for name in (*_CONTENT, "project", "slug")}
+        values = {name: form.cleaned_data[name] for name in _FIELDS}
         try:
             made = editing.create(scope.organisation, author=scope.user, **values)
         except ValidationError as error:
@@ -92,6 +93,8 @@ def _save(workflow: Workflow, form: WorkflowForm, constants: Any) -> Workflow:
         draft.save()
         editing.rename(workflow, values["slug"])
         editing.move(workflow, values["project"])
+        shared = {name: values[name] for name in Workflow.SHARED_PROPERTIES}
+        editing.set_properties(workflow, **shared)
     return newest(workflow)
 
 

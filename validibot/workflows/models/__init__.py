@@ -23,10 +23,16 @@ from validibot.workflows.models.parts import (
     StepFile,
     VersionPart,
 )
-from validibot.workflows.models.versions import VersionFrozen, Workflow, latest_versions
+from validibot.workflows.models.versions import (
+    MAX_RETENTION_DAYS,
+    VersionFrozen,
+    Workflow,
+    latest_versions,
+)
 
 __all__ = [
     "FIRST_STEP",
+    "MAX_RETENTION_DAYS",
     "WEATHER_TYPE",
     "Assertion",
     "OnFailure",

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.utils import timezone
 
@@ -12,6 +13,9 @@ from validibot.accounts.models import Organisation, Project
 from validibot.workflows import rules
 from validibot.workflows.inputs import check_input_schema
 from validibot.workflows.models.catalogue import ValidatedModel
+
+MAX_RETENTION_DAYS = 36_500
+_RETENTION = [MinValueValidator(1), MaxValueValidator(MAX_RETENTION_DAYS)]
 
 
 class VersionFrozen(ValidationError):
@@ -28,9 +32,14 @@ class VersionFrozen(ValidationError):
 class Workflow(ValidatedModel):
     """One version of a workflow: an ordered list of steps. Old versions stay runnable."""
 
+    # The same in all versions of a workflow (see editing.set_properties).
+    SHARED_PROPERTIES: ClassVar = ("input_retention_days", "result_retention_days")
     # Fields that may change after a run because they do not affect the meaning of results.
     EDITABLE_WHEN_FROZEN: ClassVar = frozenset(
-        {"project", "author", "is_active", "frozen_at", "revision", "updated_at"}
+        {
+            *("project", "author", "is_active", "frozen_at", "revision", "updated_at"),
+            *SHARED_PROPERTIES,
+        }
     )
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -64,6 +73,11 @@ class Workflow(ValidatedModel):
         db_default="",
         validators=[check_input_schema],
         help_text="JSON Schema of the metadata that a launch gives.",
+    )
+    # Days after the end of a run; None: as long as the operator keeps them (RETENTION_DAYS).
+    input_retention_days = models.PositiveIntegerField(null=True, blank=True, validators=_RETENTION)
+    result_retention_days = models.PositiveIntegerField(
+        null=True, blank=True, validators=_RETENTION
     )
     # Counts the edits of this version, so that an edit of something older is noticed.
     revision = models.PositiveIntegerField(default=0, db_default=0, editable=False)

@@ -32,10 +32,14 @@ from tests.factories import (
 from validators.sdk.storage.file import FileStorage
 from validibot.core.models import CacheEntry, FailureCount
 from validibot.core.storage import StorageError, get_storage
+from validibot.runs.access import NotAdmitted
 from validibot.runs.evidence import record_evidence
 from validibot.runs.models import Attempt, Finding, IdempotencyKey, Run, RunEvent, RunEvidence
 from validibot.runs.purge import purge
+from validibot.runs.rerun import rerun
+from validibot.submissions import content
 from validibot.submissions.models import Submission
+from validibot.workflows.models import Workflow
 
 pytestmark = pytest.mark.django_db
 
@@ -273,3 +277,46 @@ def test_purge_keeps_files_of_another_database(settings: Any, tmp_path: Path) ->
     marker.unlink()
     assert purge()["orphaned_files"] == 1
     assert not file.exists()
+
+
+def test_submitted_file_goes_when_its_workflow_keeps_it_no_longer(
+    run: Run,
+) -> None:
+    uri = f"{content.folder_of(run.submission)}content"
+    stored = get_storage(uri).create(uri, b"{}", mime_type="application/json")
+    Submission.objects.filter(pk=run.submission_id).update(
+        inline=None, uri=stored.uri, storage_version=stored.version
+    )
+    purge()
+    assert get_storage(uri).current(uri)
+    Workflow.objects.update(input_retention_days=399)
+
+    assert purge()["submitted_files"] == 1
+    assert purge()["submitted_files"] == 0
+    again = Run.objects.select_related("submission").get()
+    assert get_storage(uri).current(uri) is None
+    assert again.submission.content_removed_at
+    assert Finding.objects.exists()
+    with pytest.raises(NotAdmitted, match="not kept any more"):
+        rerun(again, again.workflow, user=UserFactory.create(), source=Run.Source.API)
+
+
+def test_unfinished_run_keeps_its_file_and_an_ended_one_until_its_day(run: Run) -> None:
+    Workflow.objects.update(input_retention_days=1, result_retention_days=1)
+    Run.objects.update(status="RUNNING", ended_at=None)
+    assert purge()["submitted_files"] == 0
+
+    Run.objects.update(status="FAILED", ended_at=timezone.now() - dt.timedelta(hours=23))
+    assert (purge()["submitted_files"], Run.objects.count()) == (0, 1)
+
+
+@pytest.mark.parametrize(("days", "left"), [(None, 0), (300, 0), (500, 1)])
+def test_run_goes_when_its_workflow_keeps_it_no_longer(
+    run: Run, settings: Any, days: int | None, left: int
+) -> None:
+    settings.RETENTION_DAYS = settings.RETENTION_DAYS | {"evidence": days}
+    Workflow.objects.update(result_retention_days=100)
+
+    purge()
+
+    assert Run.objects.count() == left

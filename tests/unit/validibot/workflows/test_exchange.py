@@ -58,6 +58,7 @@ def problems(content: str | bytes, organisation: Organisation) -> list[str]:
 def described(workflow: Workflow) -> dict[str, Any]:
     samples = workflow.samples.order_by("filename")
     return content_of(workflow) | {
+        "shared": [getattr(workflow, name) for name in Workflow.SHARED_PROPERTIES],
         "slug": workflow.slug,
         "samples": [
             (each.filename, each.title, each.passes, each.metadata, bytes(each.content))
@@ -134,6 +135,8 @@ def _any_workflow(data: st.DataObject) -> Workflow:
         success_message=data.draw(TEXT),
         constants=data.draw(CONSTANTS),
         accepted_types=data.draw(st.sampled_from([[], [".json", ".epjson"]])),
+        input_retention_days=data.draw(st.none() | st.integers(1, 999)),
+        result_retention_days=data.draw(st.none() | st.integers(1, 999)),
         input_schema=data.draw(st.sampled_from(["", INPUT_SCHEMA, f"\n{INPUT_SCHEMA} \n"])),
     )
     for order in range(1, data.draw(st.integers(1, 3)) + 1):
@@ -361,3 +364,17 @@ def test_bundle_with_wrong_size_is_not_unpacked_beyond_it(organisation: Organisa
 
     assert "Bad CRC-32" in found[0]
     assert peak < 2**24
+
+
+def test_import_changes_retention_of_all_versions(organisation: Organisation) -> None:
+    first = imported(HEADER, organisation)
+    freeze(first)
+
+    again = imported(HEADER + "retention: {input_days: 7}\n", organisation, update=True)
+
+    first.refresh_from_db()
+    assert (again, first.input_retention_days) == (first, 7)
+    assert (
+        "retention.input_days"
+        in problems(HEADER + "retention: {input_days: 0}\n", OrganisationFactory.create())[0]
+    )
