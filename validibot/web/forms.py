@@ -1,7 +1,7 @@
 """Forms that look alike: the renderer of every form, and the widgets that Django does not have."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from django import forms
 from django.contrib import messages
@@ -46,19 +46,24 @@ class NameField(forms.CharField):
 
 
 class Refusals:
-    """A context in which the ValidationError of a service is told, and a missing row is a 404."""
+    """A context in which the ValidationError of a service is shown, and a missing row is a 404.
 
-    def __init__(self, tell: Callable[[ValidationError], object]) -> None:
-        self._tell = tell
+    `refused` is whether there was one.
+    """
 
-    def __enter__(self) -> None:
-        pass
+    def __init__(self, show: Callable[[ValidationError], object]) -> None:
+        self._show = show
+        self.refused = False
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if isinstance(error, ObjectDoesNotExist):
             raise Http404 from error
         if isinstance(error, ValidationError):
-            self._tell(error)
+            self._show(error)
+            self.refused = True
             return True
         return False
 

@@ -122,14 +122,17 @@ def rotate_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
 @permitted("webhook.manage")
 @require_POST
 def switch_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
-    """Switch the webhook on or off."""
-    found = _find(scope, pk)
-    now_active = not found.is_active
-    Webhook.objects.filter(pk=pk).update(
-        is_active=now_active, disabled_reason="", failing_since=None
-    )
-    told = _("Webhook switched on.") if now_active else _("Webhook switched off.")
-    messages.success(request, told)
+    """Switch the webhook on or off, as `state` says."""
+    _find(scope, pk)
+    state = request.POST.get("state", "")
+    if state in ("on", "off"):
+        Webhook.objects.filter(pk=pk).update(
+            is_active=state == "on", disabled_reason="", failing_since=None
+        )
+        said = _("Webhook switched on.") if state == "on" else _("Webhook switched off.")
+        messages.success(request, said)
+    else:
+        messages.error(request, _("Choose on or off."))
     return redirect("webhook", scope.organisation.slug, pk)
 
 

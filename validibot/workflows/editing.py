@@ -19,7 +19,7 @@ from validibot.workflows.models import Workflow, latest_versions
 from validibot.workflows.versions import copy_version, edited, newest
 
 
-class StaleEdit(Exception):
+class StaleEdit(ValidationError):
     """The workflow was changed since the author of an edit saw it; `current` is its state now."""
 
     def __init__(self, current: Workflow) -> None:

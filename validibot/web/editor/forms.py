@@ -89,8 +89,8 @@ class WorkflowForm(RevisionForm):
     @staticmethod
     def values_of(workflow: Workflow) -> dict[str, Any]:
         """Return the initial values of the form for a workflow."""
-        names = ("name", "slug", "project", "description", "success_message", "input_schema")
-        names += Workflow.SHARED_PROPERTIES
+        texts = ("name", "slug", "project", "description", "success_message", "input_schema")
+        names = (*texts, *Workflow.SHARED_PROPERTIES)
         values = {name: getattr(workflow, name) for name in names}
         return values | {"accepted_types": ", ".join(workflow.accepted_types)}
 

@@ -1,11 +1,11 @@
 """Pages of the steps of a workflow: choose a validator, configure, order, disable, delete."""
 
-from typing import Any, Self
+from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import F, Max
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -16,6 +16,7 @@ from validibot.engines.tabular import infer_schema
 from validibot.web.editor.access import editor, editor_page, report_saved
 from validibot.web.editor.step_forms import StepForm
 from validibot.web.editor.trial import chosen_document, edited_step
+from validibot.web.forms import Refusals
 from validibot.workflows import editing
 from validibot.workflows.models import Step, Validator, Workflow
 from validibot.workflows.scope import names_in_scope
@@ -52,7 +53,7 @@ def new_step(
     chosen = get_object_or_404(Validator, pk=validator, is_active=True)
     form = _form(request, workflow, chosen, None)
     if request.method == "POST" and form.is_valid():
-        with _Edit(form) as edit, editing.editing(workflow, form.token) as draft:
+        with _refusals(form) as edit, editing.editing(workflow, form.token) as draft:
             form.save(Step(workflow=draft, order=_next_order(draft), validator=chosen))
         if not edit.refused:
             saved = newest(workflow)
@@ -68,7 +69,7 @@ def step(request: HttpRequest, scope: Scope, workflow: Workflow, order: int) -> 
     found = step_at(workflow, order)
     form = _form(request, workflow, found.validator, found)
     if request.method == "POST" and form.is_valid():
-        with _Edit(form) as edit, editing.editing(workflow, form.token) as draft:
+        with _refusals(form) as edit, editing.editing(workflow, form.token) as draft:
             form.save(draft.steps.select_related("validator", "workflow").get(order=order))
         if not edit.refused:
             report_saved(request, workflow, newest(workflow))
@@ -105,11 +106,13 @@ def change_step(
     request: HttpRequest, scope: Scope, workflow: Workflow, order: int
 ) -> HttpResponseBase:
     """Move, enable, disable or delete a step."""
-    action = request.POST.get("action", "")
     step_at(workflow, order)
+    action = _ACTIONS.get(request.POST.get("action", ""))
+    if action is None:
+        return HttpResponseBadRequest(_("Choose what to do with the step."))
     try:
         with editing.editing(workflow, request.POST.get("token", "")) as draft:
-            _ACTIONS.get(action, _toggle)(draft, order)
+            action(draft, order)
     except (editing.StaleEdit, Step.DoesNotExist):
         messages.error(request, _stale_text())
     else:
@@ -148,28 +151,17 @@ def step_at(workflow: Workflow, order: int) -> Step:
     return found
 
 
-class _Edit:
-    """Takes the refusal of an edit and shows it in the form, which keeps what was typed."""
+def _refusals(form: StepForm) -> Refusals:
+    """Show the refusal of an edit in the form, which keeps what was typed."""
 
-    def __init__(self, form: StepForm) -> None:
-        self.form = form
-        self.refused = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+    def show(error: ValidationError) -> None:
         if isinstance(error, editing.StaleEdit):
-            self.form.use_token(editing.token_of(error.current))
-            self.form.texts.add_error(None, _stale_text(kept=True))
-        elif isinstance(error, Step.DoesNotExist):
-            self.form.texts.add_error(None, _("The step was deleted meanwhile."))
-        elif isinstance(error, ValidationError):
-            self.form.texts.add_error(None, ValidationError(error.messages))
+            form.use_token(editing.token_of(error.current))
+            form.texts.add_error(None, _stale_text(kept=True))
         else:
-            return False
-        self.refused = True
-        return True
+            form.texts.add_error(None, ValidationError(error.messages))
+
+    return Refusals(show)
 
 
 def _stale_text(*, kept: bool = False) -> str:
@@ -211,7 +203,7 @@ def _show(
         samples=workflow.samples.defer("content"),
         names=names_in_scope(named),
         infers=form.validator.engine == TABULAR,
-        status=status or (400 if request.method == "POST" else 200),
+        status=status or (422 if request.method == "POST" else 200),
     )
 
 
@@ -220,9 +212,9 @@ def _delete(draft: Workflow, order: int) -> None:
     _renumber(draft, list(draft.steps.values_list("order", flat=True)))
 
 
-def _toggle(draft: Workflow, order: int) -> None:
+def _switch(draft: Workflow, order: int, *, on: bool) -> None:
     found = draft.steps.get(order=order)
-    found.is_enabled = not found.is_enabled
+    found.is_enabled = on
     found.save()
 
 
@@ -251,6 +243,7 @@ def _renumber(draft: Workflow, orders: list[int]) -> None:
 _ACTIONS = {
     "up": lambda draft, order: _move(draft, order, -1),
     "down": lambda draft, order: _move(draft, order, 1),
-    "toggle": _toggle,
+    "enable": lambda draft, order: _switch(draft, order, on=True),
+    "disable": lambda draft, order: _switch(draft, order, on=False),
     "delete": _delete,
 }

@@ -43,7 +43,7 @@ def new_workflow(request: HttpRequest, scope: Scope) -> HttpResponseBase:
             _add_errors(form, error)
         else:
             return redirect("steps", scope.organisation.slug, made.slug)
-    status = 400 if form.errors else 200
+    status = 422 if form.errors else 200
     return page(request, scope, "editor/new_workflow.html", form=form, status=status)
 
 
@@ -79,7 +79,7 @@ def edit_workflow(request: HttpRequest, scope: Scope, workflow: Workflow) -> Htt
         constants=constants,
         stale=stale,
         is_archived=is_archived(workflow),
-        status=409 if stale else 400 if has_errors else 200,
+        status=409 if stale else 422 if has_errors else 200,
     )
 
 
@@ -175,7 +175,7 @@ def import_workflow(request: HttpRequest, scope: Scope) -> HttpResponseBase:
             text = _("Imported as version %(version)s.") % {"version": made.version}
             messages.success(request, text)
             return redirect("steps", scope.organisation.slug, made.slug)
-    status = 400 if problems or form.errors else 200
+    status = 422 if problems or form.errors else 200
     return page(request, scope, "editor/import.html", form=form, problems=problems, status=status)
 
 

@@ -80,7 +80,8 @@ def test_new_secret_and_switch_change_the_webhook(
     client: Client, owner: Membership, webhook: Webhook
 ) -> None:
     client.post(at(owner, f"{webhook.pk}/rotate/"))
-    client.post(at(owner, f"{webhook.pk}/switch/"))
+    for state in ("off", "off", "maybe"):
+        client.post(at(owner, f"{webhook.pk}/switch/"), {"state": state})
 
     webhook.refresh_from_db()
     assert (webhook.secret_version, webhook.is_active) == (2, False)

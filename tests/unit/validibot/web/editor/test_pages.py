@@ -48,7 +48,7 @@ def test_bad_workflow_is_refused_at_its_field(
 ) -> None:
     answer = client.post(f"{org}/new-workflow/", fields)
 
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert words in answer.content.decode()
     assert Workflow.objects.get() == workflow
 
@@ -135,7 +135,7 @@ def test_constant_of_wrong_type_is_refused(
         f"{base}/edit/", settings_form(workflow, **row, **{"constants-0-value": value})
     )
 
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert "is no value of this type" in answer.content.decode()
 
 
@@ -239,7 +239,7 @@ def test_bad_import_is_explained(
 
     answer = client.post(f"{org}/import-workflow/", sent)
 
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert words in answer.content.decode()
     assert not Workflow.objects.exists()
 

@@ -55,7 +55,7 @@ def test_wrong_expression_is_refused_at_its_field_with_a_hint(
     answer = client.post(f"{base}/steps/1/", step_form(step, **row, **wrong))
     page = answer.content.decode()
 
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert page.count("field-error") == 2
     assert "payload" in page.split("field-error")[2]
     assert not step.assertions.exists()
@@ -109,7 +109,7 @@ def test_steps_are_moved_disabled_and_deleted(client: Client, base: str, step: S
 
     change(3, "up")
     assert names() == ["Form", "3", "2"]
-    change(1, "toggle")
+    change(1, "disable")
     assert not step.workflow.steps.get(order=1).is_enabled
     change(2, "delete")
     assert names() == ["Form", "2"]
