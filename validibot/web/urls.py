@@ -8,6 +8,7 @@ from validibot.web import (
     documents,
     findings,
     keys,
+    launch_links,
     members,
     organisations,
     profile,
@@ -19,7 +20,7 @@ from validibot.web import (
     webhooks,
     workflows,
 )
-from validibot.web.editor import gallery, steps, trial, versions, workflows as editor
+from validibot.web.editor import gallery, sharing, steps, trial, versions, workflows as editor
 
 _workflow = [
     path("", workflows.workflow, name="workflow"),
@@ -37,6 +38,8 @@ _workflow = [
     path("validators/<int:validator>/", steps.new_step, name="new-step"),
     path("validators/<int:validator>/try/", trial.try_step, name="try-step"),
     path("validators/<int:validator>/infer/", steps.infer_settings, name="infer-settings"),
+    path("sharing/", sharing.sharing, name="sharing"),
+    path("sharing/links/<int:pk>/revoke/", sharing.revoke_link, name="revoke-link"),
     path("versions/", versions.versions, name="versions"),
     path("versions/compare/", versions.compare_versions, name="compare-versions"),
     path("versions/<version:version>/", workflows.workflow, name="launch-version"),
@@ -125,4 +128,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("app/orgs/<ident:org>/", include(_organisation)),
     path("shared/<str:token>/", sharing.shared_run, name="shared-run"),
     path("invitations/<str:token>/", members.invitation, name="invitation"),
+    path("launch/<str:token>/", launch_links.launch_link, name="launch-link"),
+    path("launch/<str:token>/runs/<str:run>/", launch_links.launched_run, name="launched-run"),
 ]

@@ -15,7 +15,7 @@ from django.db.models import F, QuerySet
 
 from validibot.accounts.models import Organisation, Project, User, WorkflowGrant
 from validibot.core.slugs import free_slug
-from validibot.workflows.models import Workflow, latest_versions
+from validibot.workflows.models import LaunchLink, Workflow, latest_versions
 from validibot.workflows.versions import copy_version, edited, newest
 
 
@@ -70,7 +70,8 @@ def rename(workflow: Workflow, slug: str) -> None:
     _check_free(workflow.organisation, slug)
     try:
         with transaction.atomic():
-            _grants_of(workflow).update(workflow=slug)
+            for rows in _rows_by_slug(workflow):
+                rows.update(workflow=slug)
             versions_of(workflow).update(slug=slug)
     except IntegrityError:
         raise _taken(slug) from None
@@ -118,7 +119,8 @@ def delete(workflow: Workflow) -> None:
     versions = list(versions_of(workflow).select_for_update())
     if any(each.is_frozen for each in versions):
         raise HasRuns(f"{workflow.name} has runs. Archive it instead.")
-    _grants_of(workflow).delete()
+    for rows in _rows_by_slug(workflow):
+        rows.delete()
     versions_of(workflow).delete()
 
 
@@ -136,10 +138,10 @@ def versions_of(workflow: Workflow) -> "QuerySet[Workflow]":
     ).order_by("-version")
 
 
-def _grants_of(workflow: Workflow) -> "QuerySet[WorkflowGrant]":
-    return WorkflowGrant.objects.filter(
-        organisation_id=workflow.organisation_id, workflow=workflow.slug
-    )
+def _rows_by_slug(workflow: Workflow) -> "Iterator[QuerySet[Any]]":
+    """Yield the rows that name a workflow by its slug."""
+    for model in (WorkflowGrant, LaunchLink):
+        yield model.objects.filter(organisation=workflow.organisation_id, workflow=workflow.slug)
 
 
 def _check_free(organisation: Organisation, slug: str) -> None:

@@ -46,6 +46,8 @@ class Run(models.Model):
         LAUNCH_PAGE = "LAUNCH_PAGE"
         API = "API"
         CLI = "CLI"
+        LINK = "LINK"
+        SCHEDULE = "SCHEDULE"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     # Other indexes and constraints begin with this column, here and below: db_index=False.

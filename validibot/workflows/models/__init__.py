@@ -23,6 +23,7 @@ from validibot.workflows.models.parts import (
     StepFile,
     VersionPart,
 )
+from validibot.workflows.models.sharing import LaunchLink
 from validibot.workflows.models.versions import (
     MAX_RETENTION_DAYS,
     VersionFrozen,
@@ -35,6 +36,7 @@ __all__ = [
     "MAX_RETENTION_DAYS",
     "WEATHER_TYPE",
     "Assertion",
+    "LaunchLink",
     "OnFailure",
     "Sample",
     "Severity",

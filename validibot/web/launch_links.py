@@ -1,0 +1,127 @@
+"""Public pages of a launch link: start a run without an account, and see its result.
+
+They show the workflow's name, description and inputs, and the findings of the runs that were started
+with the link; nothing else of the organisation. Launches are limited by the link and by address.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods
+
+from validibot.core.throttle import FailureLimit, client_address
+from validibot.runs.access import NotAdmitted, check_runnable
+from validibot.runs.models import Run
+from validibot.runs.start import start
+from validibot.submissions.intake import IntakeError, read_metadata, receive
+from validibot.web.inputs_form import InputsForm
+from validibot.workflows import links
+from validibot.workflows.models import LaunchLink, Workflow
+from validibot.workflows.select import (
+    WorkflowNotFound,
+    accepted_extensions,
+    find_workflow,
+    takes_further_files,
+)
+
+# Launches of one link from one address; every one counts, not only those that fail.
+LAUNCHES = FailureLimit("launch-link", count=20, seconds=600)
+MAX_FINDINGS = 100
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def launch_link(request: HttpRequest, token: str) -> HttpResponseBase:
+    """Show the public page of a workflow; take a file for it."""
+    link = links.find(token)
+    workflow = _workflow(link) if link else None
+    if link is None or workflow is None or not (link.is_open and workflow.is_active):
+        status = 404 if link is None or workflow is None else 410
+        return render(request, "web/launch_link_closed.html", {"link": link}, status=status)
+    if request.method == "GET":
+        return _show(request, link, workflow)
+    try:
+        run = _launch(request, link, workflow)
+    except (IntakeError, NotAdmitted) as error:
+        return _show(request, link, workflow, error=error)
+    return redirect("launched-run", token, links.sign_run(link, run.pk))
+
+
+@never_cache
+@require_GET
+def launched_run(request: HttpRequest, token: str, run: str) -> HttpResponse:
+    """Show the result of a run that was started with the link."""
+    link = links.find(token)
+    key = links.signed_run(link, run) if link and not link.revoked_at else None
+    if link is None or key is None:
+        raise Http404
+    found = get_object_or_404(Run.objects.select_related("workflow", "submission"), pk=key)
+    findings = found.findings.select_related("step_run").order_by("step_run__order", "order")
+    count = findings.count()
+    context = {
+        "link": link,
+        "token": token,
+        "run": found,
+        "findings": findings[:MAX_FINDINGS],
+        "left_out": max(0, count - MAX_FINDINGS),
+    }
+    return render(request, "web/launched_run.html", context)
+
+
+def _workflow(link: LaunchLink) -> Workflow | None:
+    try:
+        return find_workflow(link.organisation, link.workflow)
+    except WorkflowNotFound:
+        return None
+
+
+def _launch(request: HttpRequest, link: LaunchLink, workflow: Workflow) -> Run:
+    """Start a run. Raises IntakeError and NotAdmitted."""
+    if wait := LAUNCHES.exceeded_after(f"{link.pk}:{client_address(request)}"):
+        message = _("Too many files came from your address. Try again in %(minutes)d minutes.")
+        text = message % {"minutes": wait // 60 + 1}
+        raise NotAdmitted("TOO_MANY_LAUNCHES", text, status=429, retry_after=wait)
+    check_runnable(workflow)
+    with receive(request) as incoming:
+        metadata: Any = incoming.metadata
+        if workflow.input_schema:
+            metadata |= InputsForm(workflow, request.POST).metadata()
+        # The sender chooses the file and the inputs, nothing about how the workflow runs.
+        taken = replace(incoming, metadata=read_metadata(metadata), scenario="", weather="")
+        if not links.take(link):
+            raise NotAdmitted("LINK_CLOSED", _("This link starts no further runs."), status=410)
+        try:
+            return start(workflow, taken, user=None, source=Run.Source.LINK).run
+        except BaseException:
+            links.give_back(link)
+            raise
+
+
+def _show(
+    request: HttpRequest,
+    link: LaunchLink,
+    workflow: Workflow,
+    *,
+    error: IntakeError | NotAdmitted | None = None,
+) -> HttpResponse:
+    faults = error.inputs if isinstance(error, NotAdmitted) else {}
+    sent = request.POST if request.method == "POST" else None
+    context = {
+        "link": link,
+        "workflow": workflow,
+        "inputs": InputsForm(workflow, sent, faults=faults),
+        "accepted": sorted(accepted_extensions(workflow)),
+        "takes_further_files": takes_further_files(workflow),
+        "limit": settings.MAX_UPLOAD_BYTES,
+        "problem": error.message if error and not faults else "",
+    }
+    answer = render(request, "web/launch_link.html", context, status=error.status if error else 200)
+    if isinstance(error, NotAdmitted):
+        for name, value in error.headers.items():
+            answer.headers[name] = value
+    return answer
