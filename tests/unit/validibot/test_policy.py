@@ -46,7 +46,7 @@ from validibot.core.storage import get_storage
 from validibot.runs.models import Run
 from validibot.webhooks.models import Webhook, WebhookDelivery
 from validibot.workflows import links
-from validibot.workflows.models import Sample
+from validibot.workflows.models import Sample, Workflow
 
 pytestmark = pytest.mark.django_db
 
@@ -136,14 +136,13 @@ class World:
             "shared": "wrong",
             "shares": run.shares.create(token_digest="", expires_at=timezone.now()).pk,
             "launch": "wrong",
-            "links": links.create(
-                step.workflow,
-                user=self.owner,
-                name="Visitors",
-                lifetime=dt.timedelta(days=1),
-                max_launches=5,
-            )[0].pk,
+            "links": self._link(step.workflow),
         }
+
+    def _link(self, workflow: Workflow) -> int:
+        day = dt.timedelta(days=1)
+        made = links.create(workflow, user=self.owner, name="A", lifetime=day, max_launches=5)
+        return made[0].pk
 
     def _delivery(self) -> WebhookDelivery:
         webhook = Webhook.objects.create(

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0010_rerun_of'),
+        ('runs', '0011_rules_of_step'),
     ]
 
     operations = [
