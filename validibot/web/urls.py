@@ -20,12 +20,22 @@ from validibot.web import (
     webhooks,
     workflows,
 )
-from validibot.web.editor import gallery, sharing, steps, trial, versions, workflows as editor
+from validibot.web.editor import (
+    gallery,
+    samples,
+    sharing,
+    steps,
+    trial,
+    versions,
+    workflows as editor,
+)
 
 _workflow = [
     path("", workflows.workflow, name="workflow"),
+    path("samples/", samples.samples, name="samples"),
     path("samples/<int:pk>/", workflows.sample, name="sample"),
     path("samples/<int:pk>/launch/", workflows.launch_sample, name="launch-sample"),
+    path("samples/<int:pk>/delete/", samples.delete_sample, name="delete-sample"),
     path("edit/", editor.edit_workflow, name="edit-workflow"),
     path("clone/", editor.clone_workflow, name="clone-workflow"),
     path("archive/", editor.archive_workflow, name="archive-workflow"),

@@ -22,6 +22,7 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 FORMAT = "validibot.workflow.v1"
 MAX_STEPS = 100
 MAX_ROWS = 500
+MAX_SAMPLES = 20
 MAX_PROBLEMS = 50
 
 type Extension = Annotated[str, Field(max_length=20)]
@@ -149,7 +150,7 @@ class WorkflowFile(Section):
     retention: RetentionSection = RetentionSection()
     constants: Annotated[list[ConstantSection], Field(max_length=MAX_ROWS)] = []
     steps: Annotated[list[StepSection], Field(max_length=MAX_STEPS)] = []
-    samples: Annotated[list[SampleSection], Field(max_length=20)] = []
+    samples: Annotated[list[SampleSection], Field(max_length=MAX_SAMPLES)] = []
 
 
 @dataclass(frozen=True, slots=True)

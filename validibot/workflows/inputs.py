@@ -16,6 +16,7 @@ from validibot.engines import BadDocument, Document, EngineError, get_engine
 from validibot.engines.json_text import parse_json
 
 MAX_INPUTS = 100
+_MAX_NUMBER = 1e300
 MAX_SCHEMA = 50_000
 TYPES = ("string", "number", "integer", "boolean")
 _KEYS = frozenset(
@@ -91,15 +92,23 @@ def input_faults(text: str, metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def _typed(value: str, kind: str) -> Any:
-    """Return a value of the type, or the text itself if it is none: the check then names it."""
+    """Return a value of the type, or the text itself if it is none: the check then names it.
+
+    A number is always a float and an integer an int: for expressions they are different types.
+    """
     if kind not in ("number", "integer", "boolean"):
         return value
     try:
-        read = parse_json(value.strip().encode("utf-8", "surrogatepass"))
+        read: Any = parse_json(value.strip().encode("utf-8", "surrogatepass"))
     except BadDocument:
         return value
-    is_right = isinstance(read, bool) if kind == "boolean" else isinstance(read, int | float)
-    return read if is_right else value
+    if kind == "boolean":
+        return read if isinstance(read, bool) else value
+    is_number = isinstance(read, int | float) and not isinstance(read, bool)
+    is_number = is_number and abs(read) < _MAX_NUMBER
+    if is_number and kind == "number":
+        return float(read)
+    return int(read) if is_number and read == int(read) else value
 
 
 def _faults(schema: Any) -> Iterator[str]:

@@ -94,6 +94,7 @@ def workflow_tabs(scope: Scope, workflow: Workflow, current: str | None) -> list
         "workflow": (_("Run"), ()),
         "steps": (_("Steps"), ("add-step", "new-step", "step")),
         "edit-workflow": (_("Settings"), ()),
+        "samples": (_("Samples"), ()),
         "sharing": (_("Sharing"), ()),
         "versions": (_("Versions"), ("compare-versions", "launch-version")),
     }

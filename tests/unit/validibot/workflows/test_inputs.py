@@ -13,6 +13,7 @@ from tests.unit.validibot.api.conftest import Api
 from validibot.accounts.models import Role
 from validibot.runs.execute import execute
 from validibot.runs.models import Run
+from validibot.workflows.inputs import typed
 from validibot.workflows.models import Sample, Step, Workflow
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +112,27 @@ def test_sample_is_launched_with_its_metadata(author: Client, step: Step) -> Non
     assert author.post(path).status_code == 400
     Sample.objects.update(metadata={"area": "5"})
     assert author.post(path).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("number", "50", 50.0),
+        ("number", "1e400", "1e400"),
+        ("number", "true", "true"),
+        ("integer", "3.0", 3),
+        ("integer", "3.5", "3.5"),
+        ("boolean", " true ", True),
+        ("boolean", "1", "1"),
+        ("string", "1", "1"),
+    ],
+)
+def test_text_is_read_as_its_type(kind: str, text: str, value: object) -> None:
+    schema = json.dumps({"type": "object", "properties": {"a": {"type": kind}}})
+
+    [read] = typed(schema, {"a": text}).values()
+
+    assert (read, type(read)) == (value, type(value))
 
 
 @pytest.mark.parametrize(

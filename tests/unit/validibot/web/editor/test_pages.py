@@ -11,7 +11,8 @@ from tests.unit.validibot.web.editor.conftest import step_form
 from validibot.accounts.models import Membership, WorkflowGrant
 from validibot.web.editor import versions
 from validibot.workflows import editing
-from validibot.workflows.models import Step, Workflow
+from validibot.workflows.document import MAX_SAMPLES
+from validibot.workflows.models import Sample, Step, Workflow
 from validibot.workflows.versions import freeze, newest
 
 NO_CONSTANTS = {"constants-TOTAL_FORMS": "0", "constants-INITIAL_FORMS": "0"}
@@ -249,3 +250,28 @@ def test_other_organisations_workflow_is_not_found(client: Client, org: str) -> 
 
     for path in ("edit/", "steps/", "steps/1/", "versions/", "versions/1/text/"):
         assert client.get(f"{org}/workflows/{foreign.slug}/{path}").status_code == 404
+
+
+def test_sample_is_added_run_and_deleted(client: Client, org: str, step: Step) -> None:
+    step.workflow.input_schema = '{"type": "object", "properties": {"a": {"type": "integer"}}}'
+    step.workflow.save()
+    base = f"{org}/workflows/check/samples/"
+
+    def add(name: str, **fields: str) -> Any:
+        file = SimpleUploadedFile(name, b"{}")
+        return client.post(base, {"file": file, "passes": "fail", **fields})
+
+    assert add("a.json", title="Empty", **{"input-a": "1"}).status_code == 302
+    sample = Sample.objects.get()
+    shown = client.get(base).content.decode()
+    assert (sample.passes, sample.metadata, "should fail" in shown) == (False, {"a": "1"}, True)
+    for refused in (add("a.json"), add(".hidden"), add("b.json", **{"input-a": "x"})):
+        assert refused.status_code == 422
+    Sample.objects.bulk_create(
+        Sample(workflow=step.workflow, filename=f"{each}", content=b"{}", passes=True)
+        for each in range(MAX_SAMPLES)
+    )
+    assert "at most 20 samples" in add("b.json").content.decode()
+
+    client.post(f"{base}{sample.pk}/delete/")
+    assert not Sample.objects.filter(pk=sample.pk).exists()
