@@ -47,7 +47,6 @@ class Run(models.Model):
         API = "API"
         CLI = "CLI"
         LINK = "LINK"
-        SCHEDULE = "SCHEDULE"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     # Other indexes and constraints begin with this column, here and below: db_index=False.

@@ -6,13 +6,13 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0011_rules_of_step'),
+        ('runs', '0013_list_indexes'),
     ]
 
     operations = [
         migrations.AlterField(
             model_name='run',
             name='source',
-            field=models.CharField(choices=[('LAUNCH_PAGE', 'Launch Page'), ('API', 'Api'), ('CLI', 'Cli'), ('LINK', 'Link'), ('SCHEDULE', 'Schedule')], default='API', max_length=20),
+            field=models.CharField(choices=[('LAUNCH_PAGE', 'Launch Page'), ('API', 'Api'), ('CLI', 'Cli'), ('LINK', 'Link')], default='API', max_length=20),
         ),
     ]
