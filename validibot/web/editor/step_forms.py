@@ -48,7 +48,7 @@ class StepTextsForm(RevisionForm):
         label=_("Only when"),
         required=False,
         max_length=2000,
-        widget=CodeArea({"data-expression": ""}, rows=2),
+        widget=CodeArea(_WITH_NAMES, rows=2),
         help_text=_(
             "An expression in CEL; the step is skipped where it is not true. Empty: always."
         ),
@@ -74,7 +74,7 @@ class SignalRow(forms.Form):
 
     name = forms.CharField(label=_("Name"), max_length=60)
     expression = forms.CharField(
-        label=_("Expression"), max_length=2000, widget=CodeArea({"data-expression": ""}, rows=2)
+        label=_("Expression"), max_length=2000, widget=CodeArea(_WITH_NAMES, rows=2)
     )
 
     def clean(self) -> dict[str, Any]:
