@@ -58,7 +58,7 @@ def planted_secrets(engine: DockerClient, folder: Path) -> list[str]:
 
 def variables(config: CloudConfig, database: str) -> dict[str, str]:
     """Return the settings of web and worker from docs/production.md."""
-    validators = ("energyplus", "fmu", "schematron")
+    validators = ("energyplus", "fmu", "schematron", "shacl")
     callers = ("tasks", "scheduler", *(f"validator-{name}" for name in validators))
     return {
         "DJANGO_SECRET_KEY": "s" * 25 + "0123456789-abcdefghijklmnopqrst",

@@ -96,5 +96,5 @@ def test_unknown_name_is_refused(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert (
         "DEBUGPY=energy is unknown; in this mode there are web, worker, energyplus, fmu, "
-        "schematron" in refused.stderr
+        "schematron, shacl" in refused.stderr
     )

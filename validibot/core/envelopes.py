@@ -12,6 +12,7 @@ from validibot_shared.schematron.envelopes import (
     SchematronInputEnvelope,
     SchematronOutputEnvelope,
 )
+from validibot_shared.shacl.envelopes import SHACLInputEnvelope, SHACLOutputEnvelope
 from validibot_shared.validations.envelopes import (
     ValidationInputEnvelope,
     ValidationOutputEnvelope,
@@ -32,6 +33,7 @@ _TYPED = {
     ValidatorType.ENERGYPLUS: (EnergyPlusInputEnvelope, EnergyPlusOutputEnvelope),
     ValidatorType.FMU: (FMUInputEnvelope, FMUOutputEnvelope),
     ValidatorType.SCHEMATRON: (SchematronInputEnvelope, SchematronOutputEnvelope),
+    ValidatorType.SHACL: (SHACLInputEnvelope, SHACLOutputEnvelope),
 }
 
 

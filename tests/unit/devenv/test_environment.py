@@ -14,7 +14,7 @@ from tests.declared import stack_in
 
 FORMS = {"key": "{token:30}", "demo": "{hex:2}-{hex:2}-{hex:2}"}
 
-VALIDATORS = ("energyplus", "fmu", "schematron")
+VALIDATORS = ("energyplus", "fmu", "schematron", "shacl")
 
 
 @pytest.fixture

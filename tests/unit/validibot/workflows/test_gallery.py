@@ -37,7 +37,7 @@ def errors(template: WorkflowTemplate, *, passes: bool) -> list[str]:
 def test_templates_use_every_kind_of_validator() -> None:
     used = {slug for template in TEMPLATES.values() for slug in template.validators}
 
-    assert used == BY_SLUG.keys() - {"fmu-probe"} | {"energyplus", "fmu", "schematron"}
+    assert used == BY_SLUG.keys() - {"fmu-probe"} | {"energyplus", "fmu", "schematron", "shacl"}
     assert [len(template.validators) for template in TEMPLATES.values()].count(3) == 1
 
 

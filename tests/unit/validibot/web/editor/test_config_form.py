@@ -67,6 +67,7 @@ CONFIGS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("fmu", {"simulation": {"stop_time": 2.0}, "output_variables": ["a", "b"]}),
     ("fmu", {"input_values": {"x": 1, "name": "text", "on": True}}),
+    ("shacl", {"shapes_text": "<urn:a> a <urn:b> .", "advanced_shacl": True}),
     ("schematron", {"schematron_text": SCHEMATRON, "phase": "sums", "max_findings": 50}),
 ]
 
