@@ -1,5 +1,7 @@
 """Buckets of Cloud Storage."""
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -91,6 +93,9 @@ class Bucket(Resource):
                     **flags,
                 )
             ]
+        if self.lifecycle:
+            rules = json.dumps({"rule": [dict(rule) for rule in self.lifecycle]})
+            made.append(f"printf %s {shlex.quote(rules)} > lifecycle.json")
         return [
             *made,
             command(

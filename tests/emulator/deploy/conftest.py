@@ -34,7 +34,7 @@ min_instances = 0
 max_instances = 2
 
 [buckets]
-noncurrent_days = 0
+run_days = 400
 """
 MakeStage = Callable[..., str]
 

@@ -44,6 +44,7 @@ def test_second_apply_changes_nothing(make_stage: MakeStage, cloud: Cloud) -> No
     assert "+ service/empty-web\n" in planned
     assert f"{PLACE}/queues/empty-runs" not in queues_before
     assert "    $ gcloud run deploy empty-web --no-allow-unauthenticated" in applied
+    assert '\'{"rule": [{"action": {"type": "Delete"}' in applied
     assert len(value) >= 50
     assert value not in applied
     assert deploy("apply", stage) == "Nothing to change.\n"

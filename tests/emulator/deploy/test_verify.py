@@ -18,7 +18,7 @@ from devenv.pytest_plugin import become
 from tests import database
 from tests.emulator.deploy.conftest import TEXT, deploy
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(300)]
 API_KEY = f"vbk_1_{'0123456789abcdef' * 2}_{'fedcba9876543210' * 4}"
 FILES = "bucket/validibot-local-real-files"
 FMU = "job/real-validibot-validator-fmu"
