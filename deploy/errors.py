@@ -22,8 +22,8 @@ _API_DISABLED = re.compile(r"has not been used in project|is disabled|SERVICE_DI
 _BILLING = re.compile(r"billing", re.IGNORECASE)
 _LOG_IN = "Log in with `gcloud auth application-default login`, then repeat the command."
 _ENABLE_API = (
-    "Enable it with `python -m deploy apply STAGE --only apis`, wait two minutes, then run `apply` "
-    "again."
+    "Enable it with `gcloud services enable API.googleapis.com --project=PROJECT`, wait two minutes, "
+    "then run `apply` again."
 )
 _LINK_BILLING = (
     "Link an account with `gcloud billing projects link PROJECT --billing-account=ACCOUNT`, then "

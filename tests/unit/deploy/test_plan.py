@@ -100,7 +100,7 @@ def test_resource_of_another_stage_is_refused() -> None:
     ("kind", "text", "step"),
     [
         (Forbidden, "Permission 'x.create' denied", "Give the deployer that permission"),
-        (Forbidden, "Run API has not been used in project p", "--only apis"),
+        (Forbidden, "Run API has not been used in project p", "gcloud services enable"),
         (Forbidden, "This API requires billing to be enabled.", "gcloud billing projects link"),
         (AlreadyExists, "the name is used", "choose another one in the stage file"),
         (ResourceExhausted, "Quota exceeded for cpu", "Ask for a larger quota"),
