@@ -193,7 +193,9 @@ def _token_file(stack: LocalStack) -> Path:
 
 def _described(fault: dict[str, Any]) -> str:
     effects = [
-        name.replace("_", " ") if fault[name] is True else f"{name} {fault[name]}"
+        name.replace("_", " ")
+        if fault[name] is True
+        else f"{name} {fault[name]}".removesuffix(".0")
         for name in _EFFECTS
         if fault[name]
     ]
