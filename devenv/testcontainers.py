@@ -5,10 +5,9 @@ become clients.
 """
 
 import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from testcontainers.core.container import DockerContainer
@@ -35,6 +34,8 @@ class CloudContainer(DockerContainer):
     ) -> None:
         super().__init__(image, **options)
         self._project = config
+        self._temporary = TemporaryDirectory(prefix="gcp-")
+        self._folder = Path(self._temporary.name)
         self._metadata = {name: _FIRST + n for n, name in enumerate(config.accounts)}
         self.with_exposed_ports(PLAIN, PROXY, *self._metadata.values())
         text = json.dumps({"gcp": asdict(config)})
@@ -45,7 +46,6 @@ class CloudContainer(DockerContainer):
     def start(self) -> Self:
         """Start the container, and copy its CA bundle for clients on this machine."""
         super().start()
-        self._folder = Path(mkdtemp(prefix="gcp-"))
         self._bundle = self._folder / "bundle.pem"
         self._bundle.write_bytes(self._read("/google/bundle.pem"))
         return self
@@ -53,7 +53,7 @@ class CloudContainer(DockerContainer):
     def stop(self, force: bool = True, delete_volume: bool = True) -> None:
         """Remove the container with its data, and the CA bundle."""
         super().stop(force=force, delete_volume=delete_volume)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._temporary.cleanup()
 
     @property
     def plain_url(self) -> str:

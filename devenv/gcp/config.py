@@ -201,11 +201,15 @@ def parse(data: Mapping[str, Any]) -> CloudConfig:
 # Fields whose texts may have references: `{services.web.url}`. Names by which the stack itself finds
 # things have none, nor have conditions, whose templates use braces themselves.
 _REFERRING: Mapping[type[Any], tuple[str, ...]] = {
-    CloudConfig: ("bindings", "buckets", "images", "jobs", "schedules", "secrets", "storage"),
+    CloudConfig: (
+        *("bindings", "buckets", "images", "jobs", "schedules", "secrets", "storage"),
+        "subscriptions",
+    ),
     IamBinding: ("resource",),
     ImageConfig: ("command",),
     JobConfig: ("env",),
     ScheduleConfig: ("uri", "audience", "body"),
+    SubscriptionConfig: ("push", "audience"),
 }
 
 

@@ -1,14 +1,16 @@
-"""The private service: Cloud Tasks has it start a job, and the job calls it back. Cloud Run checks both callers."""
+"""The private service, called by Cloud Tasks, the job and Pub/Sub. Cloud Run checks each caller."""
 
+import base64
 import os
 
 import flask
-from google.cloud import run_v2, storage
+from google.cloud import pubsub_v1, run_v2, storage
 
 app = flask.Flask(__name__)
 bucket = storage.Client().bucket(os.environ["BUCKET"])
-jobs = run_v2.JobsClient()
+jobs, publisher = run_v2.JobsClient(), pubsub_v1.PublisherClient()
 job = jobs.job_path(os.environ["GOOGLE_CLOUD_PROJECT"], os.environ["REGION"], "thumbnail")
+topic = publisher.topic_path(os.environ["GOOGLE_CLOUD_PROJECT"], "ready")
 
 
 @app.post("/resize/<name>")
@@ -20,6 +22,13 @@ def resize(name: str) -> tuple[str, int]:
 
 @app.post("/done/<name>")
 def done(name: str) -> tuple[str, int]:
-    if photo := bucket.get_blob(f"photos/{name}"):  # a callback may come twice
+    publisher.publish(topic, name.encode()).result()
+    return "", 204
+
+
+@app.post("/tidy")  # the subscription pushes here what the topic gets
+def tidy() -> tuple[str, int]:
+    name = base64.b64decode(flask.request.get_json()["message"]["data"]).decode()
+    if photo := bucket.get_blob(f"photos/{name}"):  # a message may come twice
         photo.delete()
     return "", 204
