@@ -28,6 +28,8 @@ PAGE = [
     OpenApiParameter("cursor", str, description="Taken from the link to another page."),
     OpenApiParameter("page_size", {"type": "integer", "minimum": 1, "maximum": 200}),
 ]
+# PostgreSQL keeps no NUL, so no text can contain it.
+_TEXT = {"type": "string", "pattern": r"^[^\x00]*$"}
 RUN_FILTERS = [
     OpenApiParameter("status", str, enum=list(RunStatus.values)),
     OpenApiParameter("workflow", str, description="A workflow's slug."),
@@ -39,8 +41,8 @@ WEATHER_TEXT = OpenApiParameter("text", str, description="Text in the name or th
 FINDING_FILTERS = [
     OpenApiParameter("severity", str, enum=list(Severity.values)),
     OpenApiParameter("step", {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}),
-    OpenApiParameter("code", str, description="The code of the rule."),
-    OpenApiParameter("text", str, description="Text in the message."),
+    OpenApiParameter("code", _TEXT, description="The code of the rule."),
+    OpenApiParameter("text", _TEXT, description="Text in the message."),
 ]
 RERUN_VERSION = OpenApiParameter(
     "version", str, enum=["same", "newest"], description="The version of the workflow; `same`."
