@@ -30,7 +30,7 @@ _PATHS = {
 _MAX_TEXT = 2000
 
 
-class Refused(Exception):
+class GraphRefused(Exception):
     """Data or shapes cannot be used. `part` says which, `reason` why."""
 
     def __init__(self, part: str, reason: object) -> None:
@@ -43,7 +43,7 @@ def main(folder: Path, data_format: str) -> int:
     options = json.loads((folder / "options.json").read_bytes())
     try:
         answer = _check(folder, data_format, options)
-    except Refused as refused:
+    except GraphRefused as refused:
         answer = {"refused": refused.part, "reason": refused.reason}
     (folder / "answer.json").write_text(json.dumps(answer), encoding="utf-8")
     return 0
@@ -67,7 +67,7 @@ def _check(folder: Path, data_format: str, options: dict[str, Any]) -> dict[str,
     shapes = _graph(folder / "shapes.ttl", "turtle", "shapes", options["max_shape_triples"])
     uses_sparql = any((None, each, None) in shapes for each in _SPARQL)
     if uses_sparql and not options["sparql"]:
-        raise Refused("sparql", "")
+        raise GraphRefused("sparql", "")
     ontology = None
     if (folder / "ontology.ttl").exists():
         limit = options["max_ontology_triples"]
@@ -85,9 +85,9 @@ def _check(folder: Path, data_format: str, options: dict[str, Any]) -> dict[str,
             js=False,
         )
     except Exception as error:  # noqa: BLE001 - pySHACL and RDFLib raise errors of many kinds
-        raise Refused("shapes", error) from None
+        raise GraphRefused("shapes", error) from None
     if not isinstance(report, Graph):
-        raise Refused("shapes", report)
+        raise GraphRefused("shapes", report)
     report.serialize(folder / "report.ttl", format="turtle", encoding="utf-8")
     results = sorted(_results(report, data), key=lambda each: (each["rank"], each["focus"]))
     counts = {name: sum(r["severity"] == name for r in results) for name in _SEVERITIES.values()}
@@ -108,9 +108,9 @@ def _graph(path: Path, form: str, part: str, limit: int) -> Graph:
         # The base is no address, so that relative names do not become paths of this machine.
         graph.parse(data=path.read_bytes(), format=form, publicID="urn:document:")
     except Exception as error:  # noqa: BLE001 - pySHACL and RDFLib raise errors of many kinds
-        raise Refused(part, error) from None
+        raise GraphRefused(part, error) from None
     if len(graph) > limit:
-        raise Refused(part, f"it has {len(graph):,} triples; at most {limit:,} are checked")
+        raise GraphRefused(part, f"it has {len(graph):,} triples; at most {limit:,} are checked")
     return graph
 
 

@@ -46,7 +46,7 @@ from validibot.core.storage import get_storage
 from validibot.runs.models import Run
 from validibot.webhooks.models import Webhook, WebhookDelivery
 from validibot.workflows import links
-from validibot.workflows.models import Sample, Workflow
+from validibot.workflows.models import Sample, Step, Workflow
 
 pytestmark = pytest.mark.django_db
 
@@ -92,14 +92,6 @@ class World:
         self.acme = self.owner.organisations.get()
         step = StepFactory.create(workflow__organisation=self.acme)
         run = RunFactory.create(workflow=step.workflow, user=self.owner)
-        uri = f"{settings.DATA_ROOT}/runs/{run.pk}/report.csv"
-        stored = get_storage(uri).create(uri, io.BytesIO(b"a,b"), mime_type="text/csv")
-        artifact = ArtifactFactory.create(
-            step_run=StepRunFactory.create(run=run, step=step),
-            uri=stored.uri,
-            storage_version=stored.version,
-            size_bytes=3,
-        )
         sample = Sample.objects.create(
             workflow=step.workflow, filename="a.json", content=b"{}", passes=True
         )
@@ -125,7 +117,7 @@ class World:
             "webhooks": delivery.webhook_id,
             "deliveries": delivery.pk,
             "steps": 1,
-            "artifacts": artifact.pk,
+            "artifacts": self._artifact(run, step),
             "api-key": ApiKeyFactory.create().pk,
             "members": self.acme.memberships.get(user=member).pk,
             "invited": invited.pk,
@@ -138,6 +130,17 @@ class World:
             "launch": "wrong",
             "links": self._link(step.workflow),
         }
+
+    def _artifact(self, run: Run, step: Step) -> int:
+        uri = f"{settings.DATA_ROOT}/runs/{run.pk}/report.csv"
+        stored = get_storage(uri).create(uri, io.BytesIO(b"a,b"), mime_type="text/csv")
+        made = ArtifactFactory.create(
+            step_run=StepRunFactory.create(run=run, step=step),
+            uri=stored.uri,
+            storage_version=stored.version,
+            size_bytes=3,
+        )
+        return made.pk
 
     def _link(self, workflow: Workflow) -> int:
         day = dt.timedelta(days=1)
