@@ -96,10 +96,10 @@ def _compile_schematron(content: bytes) -> None:
 
 CASES = [
     Case(
-        "Schematron schema, an assertion for each 300 bytes",
+        "Schematron schema, an assertion for each 1,000 bytes",
         lambda size: (
             b'<schema xmlns="http://purl.oclc.org/dsdl/schematron"><pattern><rule context="a">'
-            + (b'<assert test="b">c</assert>' + b" " * 272) * (size // 300)
+            + (b'<assert test="b">c</assert>' + b" " * 972) * (size // 1000)
             + b"</rule></pattern></schema>"
         ),
         _compile_schematron,

@@ -41,9 +41,10 @@ def run(
     image: str | None = None,
     tmpfs: Mapping[str, str] = EXECUTABLE_TMP,
     environment: Mapping[str, str] | None = None,
+    inputs: Mapping[str, Any] | None = None,
 ) -> Ended:
     """Run `submission` in a hardened container that sees the attempt's folder and its inputs."""
-    envelope = write_envelope(folder, manifest, submission)
+    envelope = write_envelope(folder, manifest, submission, inputs=inputs)
     folder.chmod(0o777)
     container = engine.containers.create(
         image or manifest.image,

@@ -34,7 +34,7 @@ def test_unprivileged_container_gives_expected_verdicts(
 ) -> None:
     sample = [found for found in manifests[slug].samples if found.expect == expect][-1]
 
-    ended = bundle.run(engine, manifests[slug], sample.path, tmp_path)
+    ended = bundle.run(engine, manifests[slug], sample.path, tmp_path, inputs=sample.inputs)
 
     status = {"pass": "success", "fail": "failed_validation"}[expect]
     assert (ended.code, ended.output["status"]) == (0, status), ended.log

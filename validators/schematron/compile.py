@@ -24,6 +24,8 @@ _COMPATIBLE = ("xslt", "xslt1", "xpath")  # evaluated by the rules of XPath 1.0
 _REASON = "$Q{http://www.w3.org/2005/xqt-errors}description"
 _MAX_RULES = 20_000
 _MAX_EXTENDS = 20
+_MAX_CHARACTERS = 16 << 20
+_INSTRUCTION = 100
 _COPIED = (f"{{{XSL}}}function", f"{{{XSL}}}key", f"{{{XSL}}}variable")
 _SUBSTITUTED = ("context", "test", "select", "value", "path", "subject", "match", "use")
 
@@ -56,7 +58,10 @@ class CompiledRules:
 
 def compile_schema(text: str) -> CompiledRules:
     """Return the stylesheet of a schema's default phase. Raises SchemaInvalid."""
-    return _Compiler(_parse(text)).compile()
+    try:
+        return _Compiler(_parse(text)).compile()
+    except ValueError as error:  # lxml refuses a prefix or a text that XML does not allow
+        raise SchemaInvalid(f"{error}.") from None
 
 
 def _parse(text: str) -> etree._Element:
@@ -77,6 +82,7 @@ class _Compiler:
 
     def __init__(self, schema: etree._Element) -> None:
         self._schema = schema
+        self._characters = 0
         self._refuse_other_files()
         self._abstract_rules = _by_id(schema.iter(_sch("rule")))
         self._diagnostics = _by_id(schema.iter(_sch("diagnostic")))
@@ -103,6 +109,16 @@ class _Compiler:
         return CompiledRules(
             stylesheet=etree.tostring(root, encoding="utf-8"), binding=binding, phase=phase
         )
+
+    def _spend(self, characters: int) -> None:
+        """Count what is written: parts of a schema that repeat parts could multiply it."""
+        self._characters += characters
+        if self._characters > _MAX_CHARACTERS:
+            text = (
+                f"The rules would have more than {_MAX_CHARACTERS >> 20} million characters. "
+                "Repeat abstract rules, abstract patterns and diagnostics less often."
+            )
+            raise SchemaInvalid(text)
 
     def _refuse_other_files(self) -> None:
         for element in self._schema.iter(_sch("include"), _sch("extends"), _sch("pattern")):
@@ -139,6 +155,7 @@ class _Compiler:
         values = {_required(p, "name"): _required(p, "value") for p in pattern.iter(_sch("param"))}
         names = "|".join(re.escape(each) for each in sorted(values, key=len, reverse=True))
         found = re.compile(rf"\$({names or '(?!)'})(?![\w.-])")
+        self._spend(len(etree.tostring(sources[name])))
         made = deepcopy(sources[name])
         del made.attrib["abstract"], made.attrib["id"]
         if name := pattern.get("id"):
@@ -146,6 +163,7 @@ class _Compiler:
         for element in made.iter(etree.Element):
             for key in _SUBSTITUTED:
                 if value := element.get(key):
+                    self._spend(sum(len(values[each]) for each in found.findall(value)))
                     element.set(key, found.sub(lambda match: values[match[1]], value))
         return made
 
@@ -300,6 +318,7 @@ class _Compiler:
 
     def _text(self, target: etree._Element, source: etree._Element) -> None:
         """Add the text of a message, with its values."""
+        self._spend(len(source.text or "") + len(source.tail or ""))
         _append_text(target, source.text)
         for child in source:
             if child.tag in (_sch("value-of"), f"{{{XSL}}}value-of"):
@@ -318,6 +337,7 @@ class _Compiler:
         self, parent: etree._Element, name: str, source: etree._Element, /, **attributes: str
     ) -> etree._Element:
         """Add an instruction that was made from `source`, on a line of its own."""
+        self._spend(_INSTRUCTION + sum(map(len, attributes.values())))
         made = etree.SubElement(parent, _xsl(name), attributes)
         made.set(f"{{{OWN}}}line", str(line_of(source) or 0))
         if parent.tag in (_xsl("transform"), _xsl("template"), _xsl("try"), _xsl("catch")):

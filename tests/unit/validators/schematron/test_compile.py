@@ -79,6 +79,7 @@ def test_line_of_stylesheet_leads_to_line_of_schema() -> None:
         (schema("<pattern><rule/></pattern>"), "`rule` has no attribute `context`"),
         (schema('<let name="x" value="1"/><let name="x" value="2"/>'), "'x' is defined twice"),
         (schema('<ns prefix="xsl" uri="urn:x"/>'), "prefix 'xsl' belongs to"),
+        (schema('<ns prefix="1 a" uri="urn:x"/>'), "Invalid namespace prefix"),
         (
             schema(
                 '<pattern><rule abstract="true" id="r"><extends rule="r"/></rule>'
@@ -97,3 +98,35 @@ def test_entities_of_schema_are_not_expanded() -> None:
     bomb = '<!DOCTYPE schema [<!ENTITY a "x"><!ENTITY b "&a;&a;">]>' + schema("<title>&b;</title>")
 
     assert b"xx" not in compile_schema(bomb).stylesheet
+
+
+EXTENDING = "".join(
+    f'<rule abstract="true" id="r{n}"><extends rule="r{n - 1}"/><extends rule="r{n - 1}"/></rule>'
+    for n in range(1, 20)
+)
+INSTANCES = '<pattern is-a="p"><param name="x" value="1"/></pattern>' * 20_000
+LONG = "y" * 100_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        (
+            f'<pattern><rule abstract="true" id="r0"><assert test="{"z" * 20_000}">m</assert></rule>'
+            f'{EXTENDING}<rule context="a"><extends rule="r19"/></rule></pattern>'
+        ),
+        f'<pattern abstract="true" id="p"><title>{LONG}</title></pattern>{INSTANCES}',
+        (
+            f'<pattern abstract="true" id="p"><rule context="{"$x " * 10_000}"/></pattern>'
+            f'<pattern is-a="p"><param name="x" value="{LONG}"/></pattern>'
+        ),
+        (
+            f'<pattern><rule context="a"><assert test="1" diagnostics="{"d " * 10_000}">m</assert>'
+            f'</rule></pattern><diagnostics><diagnostic id="d">{LONG}</diagnostic></diagnostics>'
+        ),
+    ],
+    ids=["rules", "patterns", "parameters", "diagnostics"],
+)
+def test_schema_that_multiplies_itself_is_refused(body: str) -> None:
+    with pytest.raises(SchemaInvalid, match="less often"):
+        compile_schema(schema(body))
