@@ -1,12 +1,12 @@
-"""HTTP deliveries of Cloud Tasks and Cloud Scheduler: request, answer, token and backoff.
+"""Deliveries of Cloud Tasks, Cloud Scheduler and Pub/Sub: request, answer, token and backoff.
 
-Both services share these rules; their requests leave through one `Send`.
+The services share these rules; their requests leave through one `Send`, messages by `Topics`.
 """
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from google.rpc import code_pb2, status_pb2
@@ -74,6 +74,18 @@ class DeliveryFailed(Exception):
 
 Send: TypeAlias = Callable[[DeliveryRequest], Awaitable[DeliveryAnswer]]
 """Sends a request. Raises NoAnswer, or TimeoutError after the request's deadline."""
+
+
+class Topics(Protocol):
+    """The topics of Pub/Sub, as other services use them."""
+
+    def has(self, topic: str) -> bool:
+        """Return whether the topic of a full name exists."""
+        ...
+
+    def publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> None:
+        """Publish a message of a service whose own account may do so. Raises CloudError."""
+        ...
 
 
 def failure(http: int) -> status_pb2.Status:

@@ -61,9 +61,9 @@ def test_clock(queue, clock):
 
 def test_topic(topic):
     name = topic.replace("topics", "subscriptions")
-    with pubsub_v1.SubscriberClient() as subscriber:
+    with pubsub_v1.SubscriberClient() as subscriber, pubsub_v1.PublisherClient() as publisher:
         subscriber.create_subscription(name=name, topic=topic)
-        pubsub_v1.PublisherClient().publish(topic, b"hello").result(10)
+        publisher.publish(topic, b"hello").result(10)
         (message,) = subscriber.pull(subscription=name, max_messages=1).received_messages
     assert message.message.data == b"hello"
 

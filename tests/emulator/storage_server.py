@@ -20,7 +20,7 @@ from devenv.gcp.identity.identity import Identity
 from devenv.gcp.journal import Journal
 from devenv.gcp.storage.service import StorageService
 from devenv.gcp.store import Store
-from tests.unit.devenv.gcp.fakes import MemoryStore
+from tests.unit.devenv.gcp.fakes import FakeTopics, MemoryStore
 from tests.waiting import until
 
 BUCKET = "validibot-local"
@@ -83,6 +83,7 @@ async def serve(folder: Path, port: int) -> None:
         guard=Iam(CONFIG, policies, clock),
         policies=policies,
         data=folder / "objects",
+        topics=FakeTopics(),
         authenticator=identity,
         verifier=identity,
         journal=Journal(":memory:", clock),

@@ -116,13 +116,13 @@ def test_journal_shows_the_permission_that_was_refused(
 
 def test_method_that_is_not_emulated_is_listed(cloud: Cloud, control: httpx.Client) -> None:
     httpx.get(
-        f"{cloud.plain_url}/v1/projects/p/topics",
-        headers={"Host": "pubsub.googleapis.com"},
+        f"{cloud.plain_url}/bigquery/v2/projects/p/datasets",
+        headers={"Host": "bigquery.googleapis.com"},
         trust_env=False,
     )
 
     names = [each["method"] for each in control.get("missing").json()["missing"]]
-    assert "pubsub GET /v1/projects/p/topics" in names
+    assert "bigquery GET /bigquery/v2/projects/p/datasets" in names
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from google.api_core import exceptions
 from google.auth.transport import requests as auth_requests
-from google.cloud import pubsub_v1  # type: ignore[attr-defined]  # the namespace has no types
+from google.cloud import pubsub_v1, storage  # type: ignore[attr-defined]  # the namespace has no types
 from google.iam.v1 import policy_pb2
 from google.oauth2 import id_token
 from google.protobuf import field_mask_pb2, timestamp_pb2
@@ -267,6 +267,29 @@ def test_push_sends_message_with_id_token(
     assert body["message"]["data"] == "aGVsbG8="
     assert body["message"]["messageId"] == body["message"]["message_id"] == number
     assert body["message"]["attributes"] == {"color": "red"}
+
+
+def test_bucket_notifies_a_topic_of_new_objects(
+    cloud: Cloud,
+    publisher: pubsub_v1.PublisherClient,
+    subscriber: pubsub_v1.SubscriberClient,
+    topic: str,
+    subscribe: Subscribe,
+) -> None:
+    name, client = subscribe(), storage.Client()
+    agent = f"serviceAccount:{client.get_service_account_email()}"
+    grant(publisher, topic, "roles/pubsub.publisher", agent)
+    bucket = client.create_bucket(f"notified-{uuid4().hex[:8]}")
+    notification = bucket.notification(topic.rpartition("/")[2], topic_project="validibot-local")
+    notification.create()
+    bucket.blob("a").upload_from_string("x")
+    (message,) = pull(subscriber, name)
+    listed = [each.notification_id for each in bucket.list_notifications()]
+    notification.delete()
+
+    assert message.message.attributes["eventType"] == "OBJECT_FINALIZE"
+    assert message.message.attributes["objectId"] == "a"
+    assert listed == [notification.notification_id]
 
 
 def test_rest_client_does_the_same(act_as: ActAs) -> None:

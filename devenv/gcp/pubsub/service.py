@@ -118,6 +118,10 @@ class PubSubService:
         await self._push.stop()
         self.broker.stop()
 
+    def has(self, topic: str) -> bool:
+        """Return whether the topic of a full name exists."""
+        return topic in self.broker.saved.topics
+
     def publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> None:
         """Publish a message of another service, whose own account may do so. Raises CloudError."""
         live = self._context.topic(self._names.topic(topic))

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from devenv.gcp.caller import Minter
@@ -12,6 +12,7 @@ from devenv.gcp.delivery import (
     DeliveryFailed,
     DeliveryRequest,
     Send,
+    Topics,
     failure,
     method_of,
     signed_headers,
@@ -22,9 +23,6 @@ from devenv.gcp.scheduler.limits import Job, Schedule, backoff_of
 
 Ready: TypeAlias = Callable[[str], Awaitable[None]]
 """Returns when the target at a URL has started, or is not expected to any more."""
-
-Publish: TypeAlias = Callable[[str, bytes, Mapping[str, str]], None]
-"""Publishes data and attributes to the topic of a full name. Raises CloudError."""
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +45,14 @@ class ScheduleRunner:
         clock: Clock,
         minter: Minter,
         send: Send,
-        publish: Publish,
+        topics: Topics,
         save: Callable[[Any], None],
         ready: Ready,
     ) -> None:
         self._clock = clock
         self._minter = minter
         self._send = send
-        self._publish = publish
+        self._topics = topics
         self._save = save
         self._ready = ready
         self._timer: asyncio.Task[None] | None = None
@@ -158,7 +156,7 @@ class ScheduleRunner:
     def _publish_message(self) -> int:
         target = self.job.pubsub_target
         try:
-            self._publish(target.topic_name, target.data, target.attributes)
+            self._topics.publish(target.topic_name, target.data, target.attributes)
         except CloudError as error:
             log.warning("Job %s was not published: %s", self.job.name, error)
             return error.http

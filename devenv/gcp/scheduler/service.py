@@ -9,13 +9,13 @@ from google.protobuf import empty_pb2
 from devenv.gcp.caller import ApiCall, Guard, Minter
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, ScheduleConfig
-from devenv.gcp.delivery import Send, check_signer
+from devenv.gcp.delivery import Send, Topics, check_signer
 from devenv.gcp.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import masked, page, set_moment
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
 from devenv.gcp.scheduler.limits import Job, SchedulerNames, complete_job
-from devenv.gcp.scheduler.runner import Publish, Ready, ScheduleRunner, always_ready
+from devenv.gcp.scheduler.runner import Ready, ScheduleRunner, always_ready
 from devenv.gcp.store import DeclaredNames, Store
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _OUTPUT_ONLY = ("state", "status", "schedule_time", "last_attempt_time", "user_u
 
 
 class SchedulerService:
-    """Jobs and their execution through `send` or `publish`, once their targets are `ready`."""
+    """Jobs and their execution through `send` or to `topics`, once their targets are `ready`."""
 
     def __init__(  # noqa: PLR0913 - the parts of the cloud, by name
         self,
@@ -39,7 +39,7 @@ class SchedulerService:
         guard: Guard,
         minter: Minter,
         send: Send,
-        publish: Publish,
+        topics: Topics,
         ready: Ready = always_ready,
     ) -> None:
         self._config = config
@@ -47,7 +47,7 @@ class SchedulerService:
         self._guard = guard
         self._minter = minter
         self._send = send
-        self._publish = publish
+        self._topics = topics
         self._ready = ready
         self._names = SchedulerNames(config)
         self._table = store.table("scheduler_jobs")
@@ -209,7 +209,7 @@ class SchedulerService:
             clock=self._clock,
             minter=self._minter,
             send=self._send,
-            publish=self._publish,
+            topics=self._topics,
             save=self._save,
             ready=self._ready,
         )

@@ -54,7 +54,7 @@ _HOST_SUFFIX = ".storage.googleapis.com"
 _NOT_EMULATED = re.compile(
     r"/storage/v1/(?:"
     r"b/[^/]+/(?:acl|anywhereCaches|defaultObjectAcl|folders|managedFolders"
-    r"|notificationConfigs|operations|relocate|restore)(?:/.*)?"
+    r"|operations|relocate|restore)(?:/.*)?"
     r"|b/[^/]+/o/(?:bulkRestore|watch|[^/]+/(?:acl|iam|restore)(?:/.*)?)"
     r"|channels/stop|projects/[^/]+/hmacKeys(?:/.*)?)"
 )
@@ -239,6 +239,14 @@ class StorageApp:
             "/storage/v1/b/*/iam/testPermissions": {"GET": api.test_permissions},
             "/storage/v1/b/*/storageLayout": {"GET": api.get_layout},
             "/storage/v1/b/*/managedFolders": {"GET": api.list_managed_folders},
+            "/storage/v1/b/*/notificationConfigs": {
+                "GET": api.list_notifications,
+                "POST": api.insert_notification,
+            },
+            "/storage/v1/b/*/notificationConfigs/*": {
+                "GET": api.get_notification,
+                "DELETE": api.delete_notification,
+            },
             "/storage/v1/b/*/lockRetentionPolicy": {"POST": api.lock_bucket},
             "/storage/v1/projects/*/serviceAccount": {"GET": api.get_service_account},
             "/batch/storage/v1": {"POST": self._batch},

@@ -22,6 +22,7 @@ from devenv.gcp.storage.exchange import Exchange, answer
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.listing import page_size, parse as parse_listing, read_token
 from devenv.gcp.storage.model import check_object_name
+from devenv.gcp.storage.notifications import Notifications
 from devenv.gcp.storage.objects import ObjectDraft, ObjectRef, Objects
 from devenv.gcp.storage.parameters import Preconditions, number, parse, parse_source
 
@@ -30,10 +31,18 @@ class JsonApi:
     """The handlers of the JSON API."""
 
     def __init__(
-        self, buckets: Buckets, objects: Objects, *, policies: Policies, project: str, number: str
+        self,
+        buckets: Buckets,
+        objects: Objects,
+        *,
+        notifications: Notifications,
+        policies: Policies,
+        project: str,
+        number: str,
     ) -> None:
-        self._policies = policies
         """`project` is the emulated project's id, `number` its number."""
+        self._notifications = notifications
+        self._policies = policies
         self._buckets = buckets
         self._objects = objects
         self._project = project
@@ -127,6 +136,21 @@ class JsonApi:
         except Aborted as error:  # of which Cloud Storage makes a precondition
             raise PreconditionFailed from error
         return answer(_policy_resource(resource, written))
+
+    async def insert_notification(self, exchange: Exchange, bucket: str) -> Response:
+        sent = await exchange.json()
+        return answer(self._notifications.insert(exchange.access, bucket, sent))
+
+    async def list_notifications(self, exchange: Exchange, bucket: str) -> Response:
+        items = self._notifications.listing(exchange.access, bucket)
+        return answer(_page("storage#notifications", items=items))
+
+    async def get_notification(self, exchange: Exchange, bucket: str, number: str) -> Response:
+        return answer(self._notifications.get(exchange.access, bucket, number))
+
+    async def delete_notification(self, exchange: Exchange, bucket: str, number: str) -> Response:
+        self._notifications.delete(exchange.access, bucket, number)
+        return Response(status_code=204)
 
     async def list_objects(self, exchange: Exchange, bucket: str) -> Response:
         page = self._objects.listing(exchange.access, bucket, parse_listing(exchange.query))

@@ -29,6 +29,7 @@ from devenv.gcp.storage.model import (
     ObjectRecord,
     check_object_name,
 )
+from devenv.gcp.storage.notifications import Notifications, ObjectEvent
 from devenv.gcp.storage.parameters import Preconditions
 from devenv.gcp.storage.resources import timestamp
 
@@ -61,10 +62,19 @@ class ObjectDraft:
 class Objects:
     """Writes, reads, changes and removes objects."""
 
-    def __init__(self, catalogue: Catalogue, blobs: Blobs, clock: Clock) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        blobs: Blobs,
+        clock: Clock,
+        *,
+        notifications: Notifications,
+    ) -> None:
         self._catalogue = catalogue
         self._blobs = blobs
         self._clock = clock
+        self._notifications = notifications
+        self._events: list[ObjectEvent] = []  # of the transaction that goes on
 
     def begin(self, access: Access, draft: ObjectDraft) -> None:
         """Refuse before any bytes arrive what `place` would refuse now."""
@@ -87,11 +97,15 @@ class Objects:
             with self._catalogue.transaction():
                 yield displaced
         except BaseException:
+            self._events.clear()
             if content:
                 self._blobs.delete(content.blob)
             raise
         for blob in displaced:
             self._blobs.delete(blob)
+        events, self._events = self._events, []
+        for event in events:
+            self._notifications.tell(event)
 
     def place(
         self, access: Access, draft: ObjectDraft, content: ObjectContent, displaced: list[str]
@@ -103,21 +117,24 @@ class Objects:
             raise NoSuchBucket
         before = self._check_overwrite(access, draft)
         now = self._clock.now()
+        generation = self._catalogue.next_generation(int(now * 1_000_000))
         if before:
-            self._retire(before, displaced, keep=bucket.versioned)
+            self._retire(before, displaced, keep=bucket.versioned, successor=generation)
         defaults: dict[str, Any] = {"storageClass": bucket.storage_class}
         if bucket.fields.get("defaultEventBasedHold"):
             defaults["eventBasedHold"] = True
         after = ObjectRecord(
             bucket=draft.bucket,
             name=draft.name,
-            generation=self._catalogue.next_generation(int(now * 1_000_000)),
+            generation=generation,
             content=content,
             created=now,
             updated=now,
             fields={**defaults, **draft.fields},
         )
         self._catalogue.save(after)
+        replaced = {"overwroteGeneration": str(before.generation)} if before else {}
+        self._events.append(ObjectEvent("OBJECT_FINALIZE", after, replaced))
         return after
 
     def get(self, access: Access, ref: ObjectRef) -> ObjectRecord:
@@ -163,6 +180,7 @@ class Objects:
                 retained_from=now if released else before.retained_from,
             )
             self._catalogue.save(after)
+            self._events.append(ObjectEvent("OBJECT_METADATA_UPDATE", after))
             return after
 
     def delete(self, access: Access, ref: ObjectRef) -> None:
@@ -278,12 +296,19 @@ class Objects:
                 f"{name} is subject to bucket's retention policy and {kept} {timestamp(until)}"
             )
 
-    def _retire(self, item: ObjectRecord, displaced: list[str], *, keep: bool) -> None:
+    def _retire(
+        self, item: ObjectRecord, displaced: list[str], *, keep: bool, successor: int = 0
+    ) -> None:
+        """Make an object noncurrent (`keep`), or remove it; `successor` has overwritten it."""
+        replaced = {"overwrittenByGeneration": str(successor)} if successor else {}
         if keep and not item.deleted:
-            self._catalogue.save(replace(item, deleted=self._clock.now()))
+            archived = replace(item, deleted=self._clock.now())
+            self._catalogue.save(archived)
+            self._events.append(ObjectEvent("OBJECT_ARCHIVE", archived, replaced))
             return
         self._catalogue.drop(item)
         displaced.append(item.content.blob)
+        self._events.append(ObjectEvent("OBJECT_DELETE", item, replaced))
 
 
 def check_sums(draft: ObjectDraft, content: ObjectContent) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from devenv.gcp.caller import Authenticator, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
+from devenv.gcp.delivery import Topics
 from devenv.gcp.faults import Faults
 from devenv.gcp.iam.policies import Policies
 from devenv.gcp.iam.policy_methods import PolicyKind
@@ -26,6 +27,7 @@ from devenv.gcp.storage.catalogue import Blobs, Catalogue
 from devenv.gcp.storage.housekeeping import StorageHousekeeping
 from devenv.gcp.storage.json_api import JsonApi
 from devenv.gcp.storage.media import Media
+from devenv.gcp.storage.notifications import Notifications
 from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.signed import Verifier
 from devenv.gcp.storage.uploads import Uploads
@@ -48,6 +50,12 @@ _PATHS: tuple[tuple[str, str, dict[str, str]], ...] = (
     (rf"{_BUCKET}/iam", "buckets", {"GET": "getIamPolicy", "PUT": "setIamPolicy"}),
     (rf"{_BUCKET}/iam/testPermissions", "buckets", {"GET": "testIamPermissions"}),
     (rf"{_BUCKET}/lockRetentionPolicy", "buckets", {"POST": "lockRetentionPolicy"}),
+    (
+        rf"{_BUCKET}/notificationConfigs",
+        "notifications",
+        {"GET": "list", "POST": "insert"},
+    ),
+    (rf"{_BUCKET}/notificationConfigs/[^/]+", "notifications", {"GET": "get", "DELETE": "delete"}),
     (rf"{_BUCKET}/storageLayout", "buckets", {"GET": "getStorageLayout"}),
     (rf"{_BUCKET}/managedFolders", "managedFolders", {"GET": "list"}),
     (rf"{_BUCKET}/o", "objects", {"GET": "list"}),
@@ -88,6 +96,7 @@ class StorageService:
         guard: Guard,
         policies: Policies,
         data: Path,
+        topics: Topics,
         authenticator: Authenticator,
         verifier: Verifier,
         journal: Journal,
@@ -98,8 +107,12 @@ class StorageService:
         self._catalogue = Catalogue(store)
         self._blobs = Blobs(data)
         self._declared_names = DeclaredNames(store.table("storage_declared"))
-        self._buckets = Buckets(self._catalogue, clock, config.region, forget=guard.forget)
-        objects = Objects(self._catalogue, self._blobs, clock)
+        self._guard = guard
+        self._notifications = notifications = Notifications(
+            config, self._catalogue, store=store, clock=clock, guard=guard, topics=topics
+        )
+        self._buckets = Buckets(self._catalogue, clock, config.region, forget=self._forget)
+        objects = Objects(self._catalogue, self._blobs, clock, notifications=notifications)
         self._housekeeping = StorageHousekeeping(self._catalogue, self._blobs, objects, clock)
         self._uploads = Uploads(self._catalogue, self._blobs, objects, clock)
         media = Media(objects, self._uploads, self._blobs)
@@ -110,6 +123,7 @@ class StorageService:
             json_api=JsonApi(
                 self._buckets,
                 objects,
+                notifications=notifications,
                 policies=policies,
                 project=config.project,
                 number=config.number,
@@ -120,6 +134,11 @@ class StorageService:
             media=media,
             batch_calls=BatchCalls(journal, faults, who, method_id),
         )
+
+    def _forget(self, resource: str) -> None:
+        """Remove the policy and the notifications of a deleted bucket, by its full name."""
+        self._guard.forget(resource)
+        self._notifications.forget(resource.rpartition("/")[2])
 
     def rpcs(self) -> tuple[Rpc, ...]:
         return ()

@@ -1,11 +1,12 @@
 """Fakes of the interfaces that the services of the emulated cloud use."""
 
 import asyncio
+from collections.abc import Mapping
 
 from devenv.gcp.caller import ApiCaller
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryRequest
-from devenv.gcp.errors import PermissionDenied
+from devenv.gcp.errors import NotFound, PermissionDenied
 from devenv.gcp.faults import Faults
 from devenv.gcp.journal import Journal
 from devenv.gcp.store import Store
@@ -75,6 +76,22 @@ class FakeMinter:
     def access_token(self, email: str, *, scopes: tuple[str, ...] = ()) -> str:
         self.count += 1
         return "-".join([f"access-{self.count}-{email}", *scopes])
+
+
+class FakeTopics:
+    """Keeps what is published, to every topic except those that a test removes."""
+
+    def __init__(self) -> None:
+        self.missing: set[str] = set()
+        self.published: list[tuple[str, bytes, dict[str, str]]] = []
+
+    def has(self, topic: str) -> bool:
+        return topic not in self.missing
+
+    def publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> None:
+        if topic in self.missing:
+            raise NotFound(f"Resource not found (resource={topic}).")
+        self.published.append((topic, data, dict(attributes)))
 
 
 class FakeTarget:

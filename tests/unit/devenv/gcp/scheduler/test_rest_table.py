@@ -20,14 +20,14 @@ from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
-from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, FakeTarget
+from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, FakeTarget, FakeTopics
 
 
 @pytest.mark.parametrize(
     ("make", "transports"),
     [
         (TasksService, [_BaseCloudTasksRestTransport]),
-        (partial(SchedulerService, publish=lambda *_: None), [_BaseCloudSchedulerRestTransport]),
+        (partial(SchedulerService, topics=FakeTopics()), [_BaseCloudSchedulerRestTransport]),
         (PubSubService, [_BasePublisherRestTransport, _BaseSubscriberRestTransport]),
     ],
     ids=["tasks", "scheduler", "pubsub"],

@@ -1,7 +1,7 @@
 """Jobs, their slots and their executions, on a clock that the tests turn."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -24,7 +24,7 @@ from devenv.gcp.errors import (
 )
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.store import Store
-from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, FakeTarget, settle
+from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, FakeTarget, FakeTopics, settle
 from tests.unit.devenv.gcp.garbage import messages
 
 pytestmark = pytest.mark.anyio
@@ -46,8 +46,7 @@ class SchedulerBench:
         self.target_ready = asyncio.Event()
         self.target_ready.set()
         self.schedules: tuple[ScheduleConfig, ...] = ()
-        self.published: list[tuple[str, bytes, dict[str, str]]] = []
-        self.has_topic = True
+        self.topics = FakeTopics()
 
     def make(self) -> SchedulerService:
         return SchedulerService(
@@ -57,14 +56,9 @@ class SchedulerBench:
             guard=self.guard,
             minter=FakeMinter(),
             send=self.target.send,
-            publish=self._publish,
+            topics=self.topics,
             ready=self._ready,
         )
-
-    def _publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> None:
-        if not self.has_topic:
-            raise NotFound(f"Resource not found (resource={topic}).")
-        self.published.append((topic, data, dict(attributes)))
 
     async def _ready(self, _url: str) -> None:
         await self.target_ready.wait()
@@ -149,10 +143,10 @@ async def test_job_publishes_to_its_topic(cloud: SchedulerBench) -> None:
     async with cloud.running() as call:
         await call("CreateJob", parent=PARENT, job=message)
         await cloud.clock.turn(30)
-        cloud.has_topic = False
+        cloud.topics.missing.add(topic)
         await cloud.clock.turn(60)
         found = await call("GetJob", name=NAME)
-    assert cloud.published == [(topic, b"tick", {"a": "b"})]
+    assert cloud.topics.published == [(topic, b"tick", {"a": "b"})]
     assert found.status.message == "NOT_FOUND(5): HTTP status code 404"
 
 

@@ -16,7 +16,7 @@ from devenv.gcp.faults import Faults
 from devenv.gcp.iam.policies import Policies
 from devenv.gcp.storage.service import StorageService
 from devenv.gcp.store import Store
-from tests.unit.devenv.gcp.fakes import FakeGuard, MemoryJournal
+from tests.unit.devenv.gcp.fakes import FakeGuard, FakeTopics, MemoryJournal
 
 BUCKET = "local-project"
 OBJECTS = f"/storage/v1/b/{BUCKET}/o"
@@ -68,6 +68,7 @@ class Cloud:
         self.clock = ManualClock()
         self.guard = Guard()
         self.tokens = Tokens()
+        self.topics = FakeTopics()
         self.client = httpx.AsyncClient()
         self.buckets: tuple[str, ...] = (BUCKET,)
 
@@ -82,6 +83,7 @@ class Cloud:
             guard=self.guard,
             policies=Policies(CloudConfig(), self.store, is_account=lambda _: True),
             data=self.folder / "objects",
+            topics=self.topics,
             authenticator=self.tokens,
             verifier=self.tokens,
             journal=self.journal,

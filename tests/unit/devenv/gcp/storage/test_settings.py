@@ -210,7 +210,6 @@ async def test_unsupported_parameter_is_refused_by_name(cloud: Cloud, query: str
     ("method", "resource"),
     [
         ("GET", f"{BUCKET_PATH}/acl/allUsers"),
-        ("POST", f"{BUCKET_PATH}/notificationConfigs"),
         ("POST", f"{BUCKET_PATH}/folders"),
         ("POST", f"{BUCKET_PATH}/restore"),
         ("POST", f"{OBJECTS}/a/restore"),

@@ -1,0 +1,185 @@
+"""Notifications of buckets: messages to Pub/Sub about objects that come, change and go.
+
+A message is published right after the change was stored, by the account of Cloud Storage itself,
+which needs the permission for the topic. See
+https://cloud.google.com/storage/docs/pubsub-notifications.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from devenv.gcp.caller import ApiCaller, Guard
+from devenv.gcp.clock import Clock
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.delivery import Topics
+from devenv.gcp.errors import CloudError, InvalidArgument, NotFound
+from devenv.gcp.storage.access import Access
+from devenv.gcp.storage.catalogue import Catalogue
+from devenv.gcp.storage.errors import NoSuchBucket
+from devenv.gcp.storage.model import ObjectRecord
+from devenv.gcp.storage.resources import Shapes, timestamp
+from devenv.gcp.store import Store
+
+log = logging.getLogger(__name__)
+_PREFIX = "//pubsub.googleapis.com/"
+_EVENTS = ("OBJECT_FINALIZE", "OBJECT_METADATA_UPDATE", "OBJECT_DELETE", "OBJECT_ARCHIVE")
+_FORMATS = ("JSON_API_V1", "NONE")
+_KNOWN = {"topic", "payload_format", "event_types", "custom_attributes", "object_name_prefix"}
+_OUTPUT_ONLY = {"kind", "id", "etag", "selfLink"}
+_MOST = 100
+_MOST_ATTRIBUTES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEvent:
+    """A change of an object, with the attributes that this kind of change has besides."""
+
+    kind: str
+    item: ObjectRecord
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+class Notifications:
+    """The notification configurations of all buckets."""
+
+    def __init__(
+        self,
+        config: CloudConfig,
+        catalogue: Catalogue,
+        *,
+        store: Store,
+        clock: Clock,
+        guard: Guard,
+        topics: Topics,
+    ) -> None:
+        self._config = config
+        self._table = store.table("storage_notifications")
+        self._clock = clock
+        self._guard = guard
+        self._topics = topics
+        self._find_bucket = catalogue.bucket
+        email = f"service-{config.number}@gs-project-accounts.iam.gserviceaccount.com"
+        self._agent = ApiCaller(email)
+
+    def insert(self, access: Access, bucket: str, sent: Any) -> dict[str, Any]:
+        """Store a new configuration and return it as a resource. Raises CloudError."""
+        self._require(access, "storage.buckets.update", bucket)
+        wanted = _checked(sent)
+        topic = str(wanted["topic"]).removeprefix(_PREFIX)
+        if not self._topics.has(topic):
+            raise NotFound(f"Topic {topic[:300]} does not exist.")
+        self._guard.require(self._agent, "pubsub.topics.publish", topic)
+        known = self.of(bucket)
+        if len(known) >= _MOST:
+            raise InvalidArgument(f"The bucket has {_MOST} notification configurations already.")
+        number = max((int(each["id"]) for each in known), default=0) + 1
+        resource = {
+            "kind": "storage#notification",
+            "id": str(number),
+            "etag": str(number),
+            "selfLink": "https://www.googleapis.com/storage/v1/b/"
+            f"{bucket}/notificationConfigs/{number}",
+            **wanted,
+            "topic": _PREFIX + topic,
+        }
+        self._table.put(_key(bucket, number), json.dumps(resource).encode())
+        return resource
+
+    def listing(self, access: Access, bucket: str) -> list[dict[str, Any]]:
+        self._require(access, "storage.buckets.get", bucket)
+        return self.of(bucket)
+
+    def get(self, access: Access, bucket: str, number: str) -> dict[str, Any]:
+        self._require(access, "storage.buckets.get", bucket)
+        return self._find(bucket, number)
+
+    def delete(self, access: Access, bucket: str, number: str) -> None:
+        self._require(access, "storage.buckets.update", bucket)
+        self._table.delete(_key(bucket, int(self._find(bucket, number)["id"])))
+
+    def forget(self, bucket: str) -> None:
+        """Remove the configurations of a deleted bucket."""
+        for each in self.of(bucket):
+            self._table.delete(_key(bucket, int(each["id"])))
+
+    def of(self, bucket: str) -> list[dict[str, Any]]:
+        """Return the configurations of a bucket as resources."""
+        return [json.loads(value) for _, value in self._table.scan(f"{bucket}\n")]
+
+    def tell(self, event: ObjectEvent) -> None:
+        """Publish an event to the topics of its bucket; a refusal is logged, as nobody waits."""
+        for each in self.of(event.item.bucket):
+            kinds = each.get("event_types") or _EVENTS
+            prefix = each.get("object_name_prefix", "")
+            if event.kind not in kinds or not event.item.name.startswith(prefix):
+                continue
+            topic = each["topic"].removeprefix(_PREFIX)
+            payload = b""
+            if each["payload_format"] == "JSON_API_V1":
+                shapes = Shapes(
+                    "https://www.googleapis.com",
+                    self._config.number,
+                    self._config.region,
+                    self._find_bucket,
+                )
+                payload = json.dumps(shapes.object(event.item), indent=2).encode()
+            try:
+                self._guard.require(self._agent, "pubsub.topics.publish", topic)
+                self._topics.publish(topic, payload, self._attributes(each, event))
+            except CloudError as error:
+                log.warning("%s of %s was not published: %s", event.kind, topic, error)
+
+    def _attributes(self, each: Mapping[str, Any], event: ObjectEvent) -> dict[str, str]:
+        item = event.item
+        return {
+            **each.get("custom_attributes", {}),
+            "notificationConfig": f"projects/_/buckets/{item.bucket}/notificationConfigs/{each['id']}",
+            "eventType": event.kind,
+            "payloadFormat": each["payload_format"],
+            "bucketId": item.bucket,
+            "objectId": item.name,
+            "objectGeneration": str(item.generation),
+            "eventTime": timestamp(self._clock.now()),
+            **event.attributes,
+        }
+
+    def _require(self, access: Access, permission: str, bucket: str) -> None:
+        """Raise CloudError unless the bucket exists and the caller has the permission on it."""
+        access.require(permission, bucket)
+        if self._find_bucket(bucket) is None:
+            raise NoSuchBucket
+
+    def _find(self, bucket: str, number: str) -> dict[str, Any]:
+        for each in self.of(bucket):
+            if each["id"] == number:
+                return each
+        raise NotFound(f"The notification configuration {number[:100]} of {bucket} does not exist.")
+
+
+def _checked(sent: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration that a caller may have. Raises InvalidArgument."""
+    if unknown := sorted(set(sent) - _KNOWN - _OUTPUT_ONLY):
+        raise InvalidArgument(f"{unknown[0][:100]!r} is not one of {', '.join(sorted(_KNOWN))}.")
+    wanted = {key: value for key, value in sent.items() if key in _KNOWN and value}
+    if not isinstance(wanted.get("topic"), str):
+        raise InvalidArgument("Required parameter: topic")
+    if wanted.setdefault("payload_format", "JSON_API_V1") not in _FORMATS:
+        raise InvalidArgument(f"payload_format must be one of {', '.join(_FORMATS)}.")
+    kinds = wanted.get("event_types", [])
+    if not isinstance(kinds, list) or any(kind not in _EVENTS for kind in kinds):
+        raise InvalidArgument(f"event_types must be a list of {', '.join(_EVENTS)}.")
+    attributes = wanted.get("custom_attributes", {})
+    if not isinstance(attributes, dict) or len(attributes) > _MOST_ATTRIBUTES:
+        raise InvalidArgument(f"custom_attributes must have at most {_MOST_ATTRIBUTES} members.")
+    if not all(isinstance(value, str) for value in attributes.values()):
+        raise InvalidArgument("custom_attributes must be texts.")
+    if not isinstance(wanted.get("object_name_prefix", ""), str):
+        raise InvalidArgument("object_name_prefix must be a text.")
+    return wanted
+
+
+def _key(bucket: str, number: int) -> str:
+    return f"{bucket}\n{number:06d}"

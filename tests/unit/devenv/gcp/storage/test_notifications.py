@@ -1,0 +1,106 @@
+"""Notifications of a bucket: their configurations, and the messages about its objects."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.unit.devenv.gcp.storage.cloud import BUCKET, BUCKET_PATH, Cloud, path
+
+pytestmark = pytest.mark.anyio
+
+CONFIGS = f"{BUCKET_PATH}/notificationConfigs"
+TOPIC = "projects/local-project/topics/objects"
+CONFIG = {"topic": f"//pubsub.googleapis.com/{TOPIC}", "payload_format": "JSON_API_V1"}
+
+
+async def test_changes_of_objects_are_published(cloud: Cloud) -> None:
+    custom = {"custom_attributes": {"color": "red"}, "object_name_prefix": "in/"}
+    await cloud.client.post(CONFIGS, json=CONFIG | custom)
+    first = (await cloud.put("in/a")).json()
+    await cloud.put("elsewhere")
+    await cloud.client.patch(path("in/a"), json={"metadata": {"k": "v"}})
+    second = (await cloud.put("in/a", b"other")).json()
+    await cloud.client.delete(path("in/a"))
+
+    events = [
+        (told["eventType"], told["objectGeneration"]) for _, _, told in cloud.topics.published
+    ]
+    assert events == [
+        ("OBJECT_FINALIZE", first["generation"]),
+        ("OBJECT_METADATA_UPDATE", first["generation"]),
+        ("OBJECT_DELETE", first["generation"]),
+        ("OBJECT_FINALIZE", second["generation"]),
+        ("OBJECT_DELETE", second["generation"]),
+    ]
+    topic, data, attributes = cloud.topics.published[0]
+    assert topic == TOPIC
+    assert json.loads(data)["name"] == "in/a"
+    assert attributes["bucketId"] == BUCKET
+    assert attributes["color"] == "red"
+    assert attributes["notificationConfig"] == f"projects/_/buckets/{BUCKET}/notificationConfigs/1"
+    assert cloud.topics.published[2][2]["overwrittenByGeneration"] == second["generation"]
+    assert cloud.topics.published[3][2]["overwroteGeneration"] == first["generation"]
+
+
+async def test_refused_write_publishes_nothing(cloud: Cloud) -> None:
+    await cloud.put("a")
+    await cloud.client.post(CONFIGS, json=CONFIG)
+    refused = await cloud.put("a", ifGenerationMatch=0)
+
+    assert refused.status_code == 412
+    assert cloud.topics.published == []
+
+
+async def test_event_types_and_missing_payload_are_respected(cloud: Cloud) -> None:
+    wanted = {"event_types": ["OBJECT_DELETE"], "payload_format": "NONE"}
+    await cloud.client.post(CONFIGS, json=CONFIG | wanted)
+    await cloud.put("a")
+    await cloud.client.delete(path("a"))
+
+    ((_, data, attributes),) = cloud.topics.published
+    assert (data, attributes["eventType"], attributes["payloadFormat"]) == (
+        b"",
+        "OBJECT_DELETE",
+        "NONE",
+    )
+
+
+async def test_configurations_are_listed_read_and_deleted(cloud: Cloud) -> None:
+    made = (await cloud.client.post(CONFIGS, json=CONFIG)).json()
+    await cloud.restart()
+    one = f"{CONFIGS}/{made['id']}"
+    found, listed = await cloud.client.get(one), await cloud.client.get(CONFIGS)
+    deleted, gone = await cloud.client.delete(one), await cloud.client.get(one)
+
+    assert found.json() == made
+    assert listed.json()["items"] == [made]
+    assert (deleted.status_code, gone.status_code) == (204, 404)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"topic": None}, "topic"),
+        ({"payload_format": "XML"}, "payload_format"),
+        ({"event_types": ["OBJECT_READ"]}, "event_types"),
+        ({"custom_attributes": {"a": 1}}, "custom_attributes"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+async def test_wrong_configuration_is_refused_by_name(
+    cloud: Cloud, change: dict[str, Any], word: str
+) -> None:
+    refused = await cloud.client.post(CONFIGS, json=CONFIG | change)
+
+    assert refused.status_code == 400
+    assert word in refused.text
+
+
+async def test_topic_must_exist_and_admit_cloud_storage(cloud: Cloud) -> None:
+    cloud.guard.denied.add("pubsub.topics.publish")
+    forbidden = await cloud.client.post(CONFIGS, json=CONFIG)
+    cloud.topics.missing.add(TOPIC)
+    missing = await cloud.client.post(CONFIGS, json=CONFIG)
+
+    assert (forbidden.status_code, missing.status_code) == (403, 404)
