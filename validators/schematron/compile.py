@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from lxml import etree
+
+from validators.schematron.document import line_of, words_of
 
 SCH = "http://purl.oclc.org/dsdl/schematron"
 XSL = "http://www.w3.org/1999/XSL/Transform"
@@ -125,7 +127,7 @@ class _Compiler:
             name = "documents" if element.tag == _sch("pattern") else "href"
             if reference := element.get(name):
                 text = (
-                    f"`{_local(element)}` refers to {reference[:200]!r}: other files are not read. "
+                    f"`{etree.QName(element).localname}` refers to {reference[:200]!r}: other files are not read. "
                     "Put the text into the schema."
                 )
                 raise SchemaInvalid(text, line=line_of(element))
@@ -345,27 +347,12 @@ class _Compiler:
         return made
 
 
-def line_of(element: etree._Element) -> int | None:
-    """Return the line of an element in its text."""
-    line: Any = element.sourceline  # the stubs do not know its type
-    return None if line is None else int(line)
-
-
-def words_of(element: etree._Element) -> str:
-    """Return the text inside an element with single spaces."""
-    return " ".join("".join(map(str, element.itertext())).split())
-
-
 def _sch(name: str) -> str:
     return f"{{{SCH}}}{name}"
 
 
 def _xsl(name: str) -> str:
     return f"{{{XSL}}}{name}"
-
-
-def _local(element: etree._Element) -> str:
-    return etree.QName(element).localname
 
 
 def _svrl(parent: etree._Element, name: str, /, **attributes: str) -> etree._Element:
@@ -398,7 +385,7 @@ def _copied(element: etree._Element) -> etree._Element:
 def _required(element: etree._Element, name: str) -> str:
     value = element.get(name)
     if value is None:
-        text = f"`{_local(element)}` has no attribute `{name}`."
+        text = f"`{etree.QName(element).localname}` has no attribute `{name}`."
         raise SchemaInvalid(text, line=line_of(element))
     return value
 

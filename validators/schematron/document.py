@@ -6,8 +6,6 @@ from typing import Any
 
 from lxml import etree
 
-from validators.schematron.compile import line_of
-
 _STEP = re.compile(r"/(@?)(?:Q\{([^}]*)\})?([^/\[\]]+)(?:\[(\d+)\])?")
 
 
@@ -61,6 +59,17 @@ class XmlDocument:
                 found = element.findall(tag)
                 element = found[int(number or 1) - 1] if int(number or 1) <= len(found) else None
         return shown or "/", line_of(element) if element is not None else None
+
+
+def line_of(element: etree._Element) -> int | None:
+    """Return the line of an element in its text."""
+    line: Any = element.sourceline  # the stubs do not know its type
+    return None if line is None else int(line)
+
+
+def words_of(element: etree._Element) -> str:
+    """Return the text inside an element with single spaces."""
+    return " ".join("".join(map(str, element.itertext())).split())
 
 
 def _refusal(error: etree.XMLSyntaxError) -> DocumentRefused:

@@ -18,8 +18,8 @@ from validibot_shared.validations.envelopes import (
     ValidationStatus,
 )
 
-from validators.schematron.compile import OWN, SVRL, CompiledRules, words_of
-from validators.schematron.document import XmlDocument
+from validators.schematron.compile import OWN, SVRL, CompiledRules
+from validators.schematron.document import XmlDocument, words_of
 from validators.sdk.validation import ArtifactFile, ValidationResult, error
 
 _ORDER = ("ERROR", "WARNING", "INFO")

@@ -3,7 +3,8 @@
 import pytest
 from lxml import etree
 
-from validators.schematron.compile import CompiledRules, SchemaInvalid, compile_schema, line_of
+from validators.schematron.compile import CompiledRules, SchemaInvalid, compile_schema
+from validators.schematron.document import line_of
 
 XSL = "{http://www.w3.org/1999/XSL/Transform}"
 
