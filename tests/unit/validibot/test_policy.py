@@ -27,6 +27,7 @@ from tests.factories import (
     StepFactory,
     StepRunFactory,
     UserFactory,
+    ValidatorFactory,
 )
 from tests.policy import (
     ANYONE,
@@ -108,7 +109,7 @@ class World:
             "orgs": "acme",
             "workflows": self.workflow,
             "versions": 1,
-            "validators": step.validator_id,
+            "validators": ValidatorFactory.create(engine="tabular", validation_type="TABULAR").pk,
             "samples": sample.pk,
             "runs": run.pk,
             "compare": run.pk,
