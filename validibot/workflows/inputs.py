@@ -125,8 +125,8 @@ def _faults(schema: Any) -> Iterator[str]:
         yield from _property_faults(name, each)
     required = schema.get("required", [])
     for name in required if isinstance(required, list) else []:
-        if name not in properties:
-            yield f"`required` names {name!r}, which is not one of the properties."
+        if not isinstance(name, str) or name not in properties:
+            yield f"`required` names {str(name)[:80]!r}, which is not one of the properties."
 
 
 def _property_faults(name: str, schema: Any) -> Iterator[str]:

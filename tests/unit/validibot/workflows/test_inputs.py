@@ -147,6 +147,7 @@ def test_text_is_read_as_its_type(kind: str, text: str, value: object) -> None:
         ({"a": {"type": "string", "pattern": "("}}, "pattern"),
         ({"a": {"type": "number", "minimum": "x"}}, "minimum"),
         ('{"type": "object", "required": ["b"]}', "`required` names 'b'"),
+        ('{"type": "object", "required": [["b"]]}', "`required` names"),
     ],
 )
 def test_schema_without_a_form_is_refused(schema: Any, message: str) -> None:
