@@ -47,8 +47,8 @@ from validibot.runs.verdict import (
     Verdict,
     broken,
     complete,
+    condition_verdict,
     finding,
-    guard_of,
     judged,
     names_in_scope,
 )
@@ -139,7 +139,7 @@ class Walk:
         if step_run.status == StepStatus.RUNNING and step_run.starts >= MAX_STARTS:
             message = f"The validator ended its worker {MAX_STARTS} times."
             return self.close(step_run, broken(message))
-        stopped = self.guard(step_run) if step_run.step.when else None
+        stopped = self.check_condition(step_run) if step_run.step.when else None
         if stopped and stopped.status == StepStatus.SKIPPED:
             return self.close(step_run, stopped)
         if step_run.step.validator.in_process or stopped:
@@ -150,9 +150,9 @@ class Walk:
             return self.close(step_run, self.judge(step_run))
         return self.hand_over(step_run)
 
-    def guard(self, step_run: StepRun) -> Verdict | None:
+    def check_condition(self, step_run: StepRun) -> Verdict | None:
         """Return the verdict of a step that is not to be executed. Raises in an outage."""
-        if step_run.status != StepStatus.PENDING:  # it was begun, so its guard was true
+        if step_run.status != StepStatus.PENDING:  # it was begun, so its condition was true
             return None
         submission = self.run.submission
         is_read = submission.size_bytes <= MAX_PAYLOAD_BYTES
@@ -160,7 +160,7 @@ class Walk:
             body = content.read(submission, limit=MAX_PAYLOAD_BYTES) if is_read else b""
             document = Document(body, submission.filename, submission.mime_type)
             earlier = self.earlier(step_run)
-            return guard_of(step_run, run=self.run, document=document, earlier=earlier)
+            return condition_verdict(step_run, run=self.run, document=document, earlier=earlier)
         except (ObjectNotFound, EngineError) as error:
             return broken(str(error))
 

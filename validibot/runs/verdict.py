@@ -151,12 +151,12 @@ def uses_expressions(step: Step, rules: Sequence[Rule]) -> bool:
     return bool(rules or step.signals or step.message or step.success_message)
 
 
-def guard_of(
+def condition_verdict(
     step_run: StepRun, *, run: Run, document: Document, earlier: Mapping[str, Mapping[str, Any]]
 ) -> Verdict | None:
-    """Return the verdict of a step that its guard stops, or None if the step is to be executed.
+    """Return the verdict of a step that its condition stops, or None if it is to be executed.
 
-    A guard that cannot be evaluated fails the step.
+    A condition that cannot be evaluated fails the step.
     """
     scope = names_in_scope(run, earlier=earlier, outputs={})
     scope["payload"] = document.payload_or_none()
@@ -165,7 +165,7 @@ def guard_of(
         return None
     if outcome.problem.code == "assertion.failed":
         return Verdict(status=StepStatus.SKIPPED)
-    return judged([finding(replace(outcome.problem, code="guard.error"))])
+    return judged([finding(replace(outcome.problem, code="condition.error"))])
 
 
 def _signals(step: Step, scope: Mapping[str, Any], findings: list[Finding]) -> dict[str, Any]:

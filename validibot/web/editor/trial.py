@@ -19,7 +19,7 @@ from validibot.accounts.scope import Scope
 from validibot.engines import Document, EngineBusy, EngineError, get_engine
 from validibot.runs.models import Finding, Run, StepRun
 from validibot.runs.states import StepStatus
-from validibot.runs.verdict import RULE_FIELDS, complete, finding, guard_of, judged
+from validibot.runs.verdict import RULE_FIELDS, complete, condition_verdict, finding, judged
 from validibot.submissions.models import Submission
 from validibot.web.editor.access import editor, editor_page
 from validibot.web.editor.step_forms import StepForm
@@ -95,7 +95,7 @@ def check_step(step: Step, assertions: Sequence[Assertion], document: Document) 
         for each in assertions
     ]
     own: dict[str, Any] = {"run": run, "document": document, "earlier": {}}
-    verdict = guard_of(step_run, **own) if step.when else None
+    verdict = condition_verdict(step_run, **own) if step.when else None
     if verdict is None:
         result = get_engine(step.validator.engine).check(document, step.config)
         found = judged(map(finding, result.problems), outputs=result.outputs)

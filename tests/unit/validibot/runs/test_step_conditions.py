@@ -55,7 +55,7 @@ def test_condition_without_value_fails_its_step() -> None:
     run = executed(steps({"when": "p.height > 30"}, {})[0])
 
     finding = run.findings.get()
-    assert (run.result, finding.code) == ("FAIL", "guard.error")
+    assert (run.result, finding.code) == ("FAIL", "condition.error")
     assert "p.height > 30" in finding.message
 
 
