@@ -6,9 +6,6 @@ was passed on opens nothing. Sending the mail again makes a new link and ends th
 """
 
 import datetime as dt
-import hashlib
-import hmac
-import secrets
 from collections.abc import Sequence
 
 from allauth.account.models import EmailAddress
@@ -26,6 +23,7 @@ from validibot.accounts.models import Invitation, Membership, Organisation, Role
 from validibot.accounts.scope import Scope
 from validibot.core.mail import send_later
 from validibot.core.throttle import FailureLimit
+from validibot.core.tokens import keyed_digest, new_token
 
 LIFETIME = dt.timedelta(days=7)
 # Until then the mail is not sent again: a double click is one invitation.
@@ -34,6 +32,7 @@ RESEND_INTERVAL = dt.timedelta(minutes=1)
 MAX_OPEN = 200
 # Also invitations that are revoked and sent again.
 _MAILS = FailureLimit("invitation-mails", count=300, seconds=86_400)
+_PURPOSE = "invitation"
 
 
 def invite(
@@ -92,7 +91,7 @@ def find(token: str) -> Invitation | None:
     """Return the invitation of a link, open or not; None for a link that never was or was replaced."""
     return (
         Invitation.objects.select_related("organisation", "invited_by")
-        .filter(token_digest=_digest(token))
+        .filter(token_digest=keyed_digest(token, purpose=_PURPOSE))
         .first()
     )
 
@@ -177,8 +176,8 @@ def _send(invitation: Invitation) -> None:
         refusal = _("%(organisation)s has sent %(count)d invitations today. Go on tomorrow.")
         sender = invitation.organisation.name
         raise ValidationError(refusal % {"organisation": sender, "count": _MAILS.count})
-    token = secrets.token_urlsafe(32)
-    invitation.token_digest = _digest(token)
+    token = new_token()
+    invitation.token_digest = keyed_digest(token, purpose=_PURPOSE)
     invitation.sent_at = timezone.now()
     invitation.expires_at = invitation.sent_at + LIFETIME
     invitation.save()
@@ -198,8 +197,3 @@ def _send(invitation: Invitation) -> None:
     html = render_to_string("accounts/mail/invitation.html", context)
     message.attach_alternative(html, "text/html")
     send_later(message)
-
-
-def _digest(token: str) -> str:
-    pepper = settings.API_KEY_PEPPER.encode()
-    return hmac.new(pepper, b"invitation:" + token.encode(), hashlib.sha256).hexdigest()

@@ -5,12 +5,8 @@ findings and the outputs of its run and nothing else: no file, no name of a pers
 """
 
 import datetime as dt
-import hashlib
-import hmac
 import logging
-import secrets
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
@@ -18,10 +14,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from validibot.accounts.models import User
+from validibot.core.tokens import keyed_digest, new_token
 from validibot.runs.models import Run, RunShare
 
 # Links of one run that work at a time.
 MAX_SHARES = 20
+_PURPOSE = "run-share"
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +30,7 @@ def share(run: Run, *, user: User, lifetime: dt.timedelta) -> str:
     Raises ValidationError if the run has `MAX_SHARES` links that work.
     """
     now = timezone.now()
-    token = secrets.token_urlsafe(32)
+    token = new_token()
     with transaction.atomic():
         Run.objects.select_for_update(no_key=True).get(pk=run.pk)
         working = run.shares.filter(revoked_at=None, expires_at__gt=now).count()
@@ -42,7 +40,10 @@ def share(run: Run, *, user: User, lifetime: dt.timedelta) -> str:
                 params={"count": working},
             )
         made = RunShare.objects.create(
-            run=run, token_digest=_digest(token), created_by=user, expires_at=now + lifetime
+            run=run,
+            token_digest=keyed_digest(token, purpose=_PURPOSE),
+            created_by=user,
+            expires_at=now + lifetime,
         )
     logger.info("link %s to run %s was made by user %s", made.pk, run.pk, user.pk)
     return token
@@ -58,7 +59,7 @@ def open_share(token: str) -> RunShare | None:
     """Return the link with this token and count the visit, or None if it shows nothing."""
     now = timezone.now()
     working = RunShare.objects.filter(
-        token_digest=_digest(token),
+        token_digest=keyed_digest(token, purpose=_PURPOSE),
         revoked_at=None,
         expires_at__gt=now,
         run__organisation__deletion_requested_at=None,
@@ -69,9 +70,3 @@ def open_share(token: str) -> RunShare | None:
     RunShare.objects.filter(pk=found.pk).update(opened=F("opened") + 1, last_opened_at=now)
     logger.info("link %s to run %s was opened", found.pk, found.run_id)
     return found
-
-
-def _digest(token: str) -> str:
-    """Return the keyed digest of a token, in hex."""
-    pepper = settings.API_KEY_PEPPER.encode()
-    return hmac.new(pepper, b"run-share:" + token.encode(), hashlib.sha256).hexdigest()

@@ -1,5 +1,6 @@
 """Forms that look alike: the renderer of every form, and the widgets that Django does not have."""
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -8,6 +9,8 @@ from django.contrib import messages
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.forms.renderers import DjangoTemplates
 from django.http import Http404, HttpRequest
+from django.utils.functional import lazy
+from django.utils.translation import ngettext
 
 from validibot.accounts.profile import clean_name
 
@@ -43,6 +46,23 @@ class NameField(forms.CharField):
         text = super().to_python(value) or ""
         # The validator of the length sees what is too long before it is cut.
         return clean_name(text) if len(text) <= (self.max_length or 0) else text
+
+
+class LifetimeField(forms.TypedChoiceField):
+    """A choice between numbers of days; its value is a timedelta."""
+
+    def __init__(self, *days: int, **options: Any) -> None:
+        choices = [(each, _count_of_days(each)) for each in days]
+        super().__init__(choices=choices, coerce=_days, **options)
+
+
+def _days(text: str) -> dt.timedelta:
+    return dt.timedelta(days=int(text))
+
+
+@lazy
+def _count_of_days(count: int) -> str:
+    return ngettext("%(count)d day", "%(count)d days", count) % {"count": count}
 
 
 class Refusals:

@@ -1,7 +1,6 @@
 """The pages of API keys: those of a user, and the service keys of an organisation."""
 
 import datetime as dt
-from typing import Any
 
 from django import forms
 from django.conf import settings
@@ -17,14 +16,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 from validibot.accounts import api_keys as keys
 from validibot.accounts.models import ApiKey, KeyScope, Organisation, Role, User
 from validibot.accounts.scope import Scope
-from validibot.web.forms import NameField, refusals_on, refusals_told
+from validibot.web.forms import LifetimeField, NameField, refusals_on, refusals_told
 from validibot.web.scope import page, permitted
 
-_LIFETIMES = {
-    "30": gettext_lazy("30 days"),
-    "90": gettext_lazy("90 days"),
-    "365": gettext_lazy("1 year"),
-}
 _OVERLAPS = {
     "0": gettext_lazy("ends now"),
     "1": gettext_lazy("works for 1 more day"),
@@ -51,14 +45,7 @@ class KeyForm(forms.Form):
         initial=[KeyScope.READ, KeyScope.LAUNCH],
         widget=forms.CheckboxSelectMultiple,
     )
-    lifetime = forms.ChoiceField(
-        label=gettext_lazy("Expires after"), choices=list(_LIFETIMES.items()), initial="365"
-    )
-
-    def options(self) -> dict[str, Any]:
-        """Return the arguments of `api_keys.issue`."""
-        days = int(self.cleaned_data["lifetime"])
-        return self.cleaned_data | {"lifetime": dt.timedelta(days=days)}
+    lifetime = LifetimeField(30, 90, 365, label=gettext_lazy("Expires after"), initial=365)
 
 
 class ServiceKeyForm(KeyForm):
@@ -87,7 +74,7 @@ def api_keys(request: HttpRequest) -> HttpResponse:
     text = ""
     if request.method == "POST" and form.is_valid():
         with refusals_on(form):
-            _key, text = keys.issue_for_user(request.user, **form.options())
+            _key, text = keys.issue_for_user(request.user, **form.cleaned_data)
             form = KeyForm()
     return _personal(request, form, text)
 
@@ -120,7 +107,7 @@ def service_keys(request: HttpRequest, scope: Scope) -> HttpResponse:
     text = ""
     if request.method == "POST" and form.is_valid():
         with refusals_on(form):
-            _key, text = keys.issue_for_service(scope.organisation, **form.options())
+            _key, text = keys.issue_for_service(scope.organisation, **form.cleaned_data)
             form = ServiceKeyForm()
     return _of_organisation(request, scope, form, text)
 

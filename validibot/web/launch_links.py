@@ -11,7 +11,6 @@ from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
 from validibot.core.throttle import FailureLimit, client_address
@@ -20,6 +19,7 @@ from validibot.runs.models import Run
 from validibot.runs.start import start
 from validibot.submissions.intake import IntakeError, read_metadata, receive
 from validibot.web.inputs_form import InputsForm
+from validibot.web.public import by_link
 from validibot.workflows import links
 from validibot.workflows.models import LaunchLink, Workflow
 from validibot.workflows.select import (
@@ -34,7 +34,7 @@ LAUNCHES = FailureLimit("launch-link", count=20, seconds=600)
 MAX_FINDINGS = 100
 
 
-@never_cache
+@by_link
 @require_http_methods(["GET", "POST"])
 def launch_link(request: HttpRequest, token: str) -> HttpResponseBase:
     """Show the public page of a workflow; take a file for it."""
@@ -52,7 +52,7 @@ def launch_link(request: HttpRequest, token: str) -> HttpResponseBase:
     return redirect("launched-run", token, links.sign_run(link, run.pk))
 
 
-@never_cache
+@by_link
 @require_GET
 def launched_run(request: HttpRequest, token: str, run: str) -> HttpResponse:
     """Show the result of a run that was started with the link."""

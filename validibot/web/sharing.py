@@ -1,11 +1,9 @@
 """The pages of links to a run: those that make and revoke them, and the one that they open."""
 
-import datetime as dt
 from uuid import UUID
 
 from django import forms
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -18,19 +16,16 @@ from validibot.accounts.scope import Scope
 from validibot.runs.models import Run, RunShare, StepRun
 from validibot.runs.sharing import open_share, revoke, share
 from validibot.web.findings import findings_by_step
-from validibot.web.forms import refusals_on
+from validibot.web.forms import LifetimeField, refusals_on
+from validibot.web.public import by_link
 from validibot.web.runs import listed_runs
-from validibot.web.scope import member, page
-
-_LIFETIMES = {"1": _("1 day"), "7": _("7 days"), "30": _("30 days"), "90": _("90 days")}
+from validibot.web.scope import member, page, require
 
 
 class ShareForm(forms.Form):
     """A new link to a run."""
 
-    days = forms.ChoiceField(
-        label=_("The link works for"), choices=list(_LIFETIMES.items()), initial="7"
-    )
+    days = LifetimeField(1, 7, 30, 90, label=_("The link works for"), initial=7)
 
 
 @member
@@ -42,9 +37,8 @@ def shares(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponse:
     form = ShareForm(request.POST if request.method == "POST" else None)
     link = ""
     if form.is_valid():
-        lifetime = dt.timedelta(days=int(form.cleaned_data["days"]))
         with refusals_on(form):
-            token = share(run, user=scope.user, lifetime=lifetime)
+            token = share(run, user=scope.user, lifetime=form.cleaned_data["days"])
             link = f"{settings.SITE_URL}{reverse('shared-run', args=[token])}"
             form = ShareForm()
     links = run.shares.select_related("created_by")
@@ -63,7 +57,7 @@ def revoke_share(request: HttpRequest, scope: Scope, pk: UUID, share_pk: int) ->
     return redirect("shares", scope.organisation.slug, pk)
 
 
-@never_cache
+@by_link
 @require_safe
 def shared_run(request: HttpRequest, token: str) -> HttpResponse:
     """Show the run that a link leads to, without anything else of its organisation."""
@@ -79,15 +73,11 @@ def shared_run(request: HttpRequest, token: str) -> HttpResponse:
         failed = next((each for each in shown if each[0].status == "FAILED"), None)
         context = {"run": run, "steps": shown, "failed": failed, "share": found, "is_shared": True}
         answer = render(request, "web/shared_run.html", context)
-    # A link is for those who were given it: not for search engines, nor for the sites that it links.
-    answer.headers["X-Robots-Tag"] = "noindex, nofollow, noarchive"
-    answer.headers["Referrer-Policy"] = "no-referrer"
     return answer
 
 
 def _shareable(scope: Scope, pk: UUID) -> Run:
     """Return a run that the user sees and may share. Raises Http404 and PermissionDenied."""
     run = get_object_or_404(listed_runs(scope), pk=pk)
-    if not scope.can("run.launch"):
-        raise PermissionDenied(scope.refusal("run.launch"))
+    require(scope, "run.launch")
     return run

@@ -6,48 +6,65 @@ organisation.
 """
 
 import datetime as dt
-import secrets
+import logging
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature, Signer
-from django.db.models import F
+from django.db import transaction
+from django.db.models import F, QuerySet
 from django.utils import timezone
-from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from validibot.accounts.models import User
+from validibot.core.tokens import keyed_digest, new_token
 from validibot.workflows.models import LaunchLink, Workflow
 
+# Open links of one workflow at a time.
 MAX_LINKS = 50
+# Runs that one link may start.
 MAX_LAUNCHES = 10_000
+_PURPOSE = "launch-link"
+
+logger = logging.getLogger(__name__)
+
+
+def links_of(workflow: Workflow) -> "QuerySet[LaunchLink]":
+    """Return all links of a workflow, newest first."""
+    return LaunchLink.objects.filter(organisation=workflow.organisation, workflow=workflow.slug)
 
 
 def create(
     workflow: Workflow, *, user: User, name: str, lifetime: dt.timedelta, max_launches: int
 ) -> tuple[LaunchLink, str]:
     """Create a link; return it with its token, which is not kept. Raises ValidationError."""
-    links = LaunchLink.objects.filter(organisation=workflow.organisation, workflow=workflow.slug)
-    if links.filter(revoked_at=None, expires_at__gt=timezone.now()).count() >= MAX_LINKS:
-        message = _("A workflow has at most %(count)d open links. Revoke one first.")
-        raise ValidationError(message % {"count": MAX_LINKS})
-    token = secrets.token_urlsafe(32)
-    link = LaunchLink.objects.create(
-        organisation=workflow.organisation,
-        workflow=workflow.slug,
-        name=name,
-        digest=_digest(token),
-        created_by=user,
-        expires_at=timezone.now() + lifetime,
-        max_launches=max_launches,
-    )
+    now = timezone.now()
+    token = new_token()
+    with transaction.atomic():
+        Workflow.locked(workflow.pk)
+        is_open = {"revoked_at": None, "expires_at__gt": now, "launches__lt": F("max_launches")}
+        if links_of(workflow).filter(**is_open).count() >= MAX_LINKS:
+            message = _("A workflow has at most %(count)d open links. Revoke one first.")
+            raise ValidationError(message % {"count": MAX_LINKS})
+        link = LaunchLink.objects.create(
+            organisation=workflow.organisation,
+            workflow=workflow.slug,
+            name=name,
+            digest=keyed_digest(token, purpose=_PURPOSE),
+            created_by=user,
+            expires_at=now + lifetime,
+            max_launches=max_launches,
+        )
+    logger.info("launch link %s of workflow %s was created by user %s", link.pk, workflow, user.pk)
     return link, token
 
 
 def find(token: str) -> LaunchLink | None:
-    """Return the link of a token, open or not."""
-    found = LaunchLink.objects.select_related("organisation").filter(digest=_digest(token))
-    return found.first()
+    """Return the link of a token, open or not; None also if its organisation is being deleted."""
+    found = LaunchLink.objects.filter(
+        digest=keyed_digest(token, purpose=_PURPOSE), organisation__deletion_requested_at=None
+    )
+    return found.select_related("organisation").first()
 
 
 def take(link: LaunchLink) -> bool:
@@ -63,9 +80,10 @@ def give_back(link: LaunchLink) -> None:
     LaunchLink.objects.filter(pk=link.pk, launches__gt=0).update(launches=F("launches") - 1)
 
 
-def revoke(link: LaunchLink) -> None:
+def revoke(link: LaunchLink, *, user: User) -> None:
     """End a link at once, also the pages of its results."""
-    LaunchLink.objects.filter(pk=link.pk, revoked_at=None).update(revoked_at=timezone.now())
+    if LaunchLink.objects.filter(pk=link.pk, revoked_at=None).update(revoked_at=timezone.now()):
+        logger.info("launch link %s was revoked by user %s", link.pk, user.pk)
 
 
 def sign_run(link: LaunchLink, run_id: UUID) -> str:
@@ -83,7 +101,3 @@ def signed_run(link: LaunchLink, text: str) -> UUID | None:
 
 def _signer(link: LaunchLink) -> Signer:
     return Signer(sep="~", salt=f"validibot.workflows.links.{link.pk}")
-
-
-def _digest(token: str) -> str:
-    return salted_hmac("validibot.workflows.links", token, algorithm="sha256").hexdigest()

@@ -5,13 +5,12 @@ from functools import wraps
 from typing import Any, Concatenate
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from validibot.accounts.scope import Scope
-from validibot.web.scope import member, page
+from validibot.web.scope import member, page, require
 from validibot.workflows.editing import token_of, versions_of
 from validibot.workflows.models import Workflow
 
@@ -27,7 +26,7 @@ def author[**P](view: AuthorView[P]) -> Callable[..., HttpResponseBase]:
     def wrapped(
         request: HttpRequest, scope: Scope, /, *args: P.args, **kwargs: P.kwargs
     ) -> HttpResponseBase:
-        _require_author(scope)
+        require(scope, "workflow.edit")
         return view(request, scope, *args, **kwargs)
 
     return wrapped
@@ -43,15 +42,10 @@ def editor[**P](view: EditView[P]) -> Callable[..., HttpResponseBase]:
     ) -> HttpResponseBase:
         if not scope.can_see(slug):
             raise Http404
-        _require_author(scope)
+        require(scope, "workflow.edit")
         return view(request, scope, newest_of(scope, slug), *args, **kwargs)
 
     return wrapped
-
-
-def _require_author(scope: Scope) -> None:
-    if not scope.can("workflow.edit"):
-        raise PermissionDenied(scope.refusal("workflow.edit"))
 
 
 def newest_of(scope: Scope, slug: str) -> Workflow:

@@ -1,23 +1,21 @@
 """Page of who may use a workflow: members, guests, and public links that start a limited number of runs."""
 
-import datetime as dt
-
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _, gettext_lazy
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from validibot.accounts.models import WorkflowGrant
 from validibot.accounts.scope import Scope
 from validibot.web.editor.access import editor, editor_page
-from validibot.web.forms import NameField, refusals_on
+from validibot.web.forms import LifetimeField, NameField, refusals_on
 from validibot.workflows import links
-from validibot.workflows.models import LaunchLink, Workflow
+from validibot.workflows.models import Workflow
 
 MAX_SHOWN = 200
 
@@ -28,24 +26,14 @@ class LinkForm(forms.Form):
     name = NameField(
         label=gettext_lazy("Name"), help_text=gettext_lazy("For you: who gets the link.")
     )
-    days = forms.TypedChoiceField(
-        label=gettext_lazy("Works for"),
-        coerce=int,
-        initial=7,
-        choices=[
-            (1, gettext_lazy("1 day")),
-            (7, gettext_lazy("7 days")),
-            (30, gettext_lazy("30 days")),
-            (90, gettext_lazy("90 days")),
-            (365, gettext_lazy("365 days")),
-        ],
-    )
+    days = LifetimeField(1, 7, 30, 90, 365, label=gettext_lazy("The link works for"), initial=7)
     max_launches = forms.IntegerField(
         label=gettext_lazy("Most runs"), min_value=1, max_value=links.MAX_LAUNCHES, initial=20
     )
 
 
 @editor
+@never_cache
 @require_http_methods(["GET", "POST"])
 def sharing(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpResponse:
     """List the public links of a workflow; create one and show it once."""
@@ -57,7 +45,7 @@ def sharing(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpRespo
                 workflow,
                 user=scope.user,
                 name=values["name"],
-                lifetime=dt.timedelta(days=values["days"]),
+                lifetime=values["days"],
                 max_launches=values["max_launches"],
             )
             url = settings.SITE_URL + reverse("launch-link", args=[token])
@@ -72,7 +60,7 @@ def sharing(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpRespo
         "sharing.html",
         form=form,
         new_url=url,
-        links=_links(scope, workflow).select_related("created_by")[:MAX_SHOWN],
+        links=links.links_of(workflow).select_related("created_by")[:MAX_SHOWN],
         grants=grants[:MAX_SHOWN],
         may_invite=scope.can("member.manage"),
         status=422 if form.errors else 200,
@@ -85,10 +73,6 @@ def revoke_link(
     request: HttpRequest, scope: Scope, workflow: Workflow, pk: int
 ) -> HttpResponseBase:
     """End a public link."""
-    links.revoke(get_object_or_404(_links(scope, workflow), pk=pk))
+    links.revoke(get_object_or_404(links.links_of(workflow), pk=pk), user=scope.user)
     messages.success(request, _("Link revoked."))
     return redirect("sharing", scope.organisation.slug, workflow.slug)
-
-
-def _links(scope: Scope, workflow: Workflow) -> "QuerySet[LaunchLink]":
-    return LaunchLink.objects.filter(organisation=scope.organisation, workflow=workflow.slug)

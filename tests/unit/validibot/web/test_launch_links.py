@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
@@ -133,6 +134,34 @@ def test_launches_of_one_address_are_limited(
     assert sent(client, url).status_code == 302
     limited = sent(client, url)
     assert (limited.status_code, "Retry-After" in limited.headers) == (429, True)
+
+
+def test_pages_of_a_link_are_not_indexed(client: Client, workflow: Workflow) -> None:
+    url = link(workflow)
+
+    for answer in (client.get(url), client.get(sent(client, url).headers["Location"])):
+        assert answer.headers["X-Robots-Tag"].startswith("noindex")
+        assert "no-store" in answer.headers["Cache-Control"]
+
+
+def test_deletion_of_the_organisation_closes_its_links(client: Client, workflow: Workflow) -> None:
+    url = link(workflow)
+    result = sent(client, url).headers["Location"]
+
+    workflow.organisation.deletion_requested_at = timezone.now()
+    workflow.organisation.save()
+
+    assert [client.get(each).status_code for each in (url, result)] == [404, 404]
+
+
+def test_number_of_open_links_is_limited(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "MAX_LINKS", 1)
+    link(workflow)
+
+    with pytest.raises(ValidationError, match="at most 1 open links"):
+        link(workflow)
 
 
 def test_link_follows_its_workflow(client: Client, workflow: Workflow) -> None:

@@ -64,7 +64,7 @@ def test_link_shows_the_run_and_nothing_else(client: Client, run: Run) -> None:
     assert run.user is not None
     assert run.user.email not in page
     assert answer.headers["X-Robots-Tag"].startswith("noindex")
-    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
     assert "no-store" in answer.headers["Cache-Control"]
 
 
