@@ -58,9 +58,9 @@ class Iam:
             reason = ErrorInfo(reason="ACCESS_TOKEN_SCOPE_INSUFFICIENT", domain="googleapis.com")
             raise PermissionDenied("Request had insufficient authentication scopes.", (reason,))
         if self._mode == "off" or self.allows(caller, permission, resource):
-            note_decision(permission, resource, allowed=True)
+            _note(caller, permission, resource, allowed=True)
             return
-        note_decision(permission, resource, allowed=self._mode == "warn")
+        _note(caller, permission, resource, allowed=self._mode == "warn")
         hint = self._hint(caller.email, permission, resource)
         log.warning("%s", hint)
         if self._mode == "strict":
@@ -109,8 +109,7 @@ class Iam:
         return [f"projects/{self._config.project}", *above]
 
     def _hint(self, email: str, permission: str, resource: str) -> str:
-        # Accounts of Google's own are named in full.
-        who = email if "@gcp-sa-" in email else email.partition("@")[0] or EVERYBODY
+        who = email if _is_agent(email) else email.partition("@")[0] or EVERYBODY
         role = smallest_role_with(permission)
         if role is None:
             return f"{who} lacks {permission} on {resource}; no role known here has it."
@@ -118,6 +117,17 @@ class Iam:
             f"{who} lacks {permission} on {resource}. {role} has it; in devenv.toml: "
             f'{{ member = "{who}", role = "{role}", resource = "{short_resource(resource)}" }}'
         )
+
+
+def _note(caller: ApiCaller, permission: str, resource: str, *, allowed: bool) -> None:
+    """Note a decision on the call in progress, unless it is on an agent that acts beside it."""
+    if not _is_agent(caller.email):
+        note_decision(permission, resource, allowed=allowed)
+
+
+def _is_agent(email: str) -> bool:
+    """Return whether an account is a service agent: Google's own, and named in full."""
+    return email.partition("@")[2].startswith(("gcp-sa-", "gs-project-accounts."))
 
 
 def _members(email: str) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """IAM decisions: bindings, inheritance, refusals and modes."""
 
+import asyncio
 import logging
 
 import pytest
@@ -10,6 +11,7 @@ from devenv.gcp.config import CloudConfig, IamBinding, IamMode, ServiceConfig
 from devenv.gcp.errors import PermissionDenied
 from devenv.gcp.iam.guard import Iam
 from devenv.gcp.iam.policies import Policies
+from devenv.gcp.journal import Journal
 from tests.unit.devenv.gcp.fakes import MemoryStore
 
 PLACE = "projects/p/locations/us-west1"
@@ -170,3 +172,19 @@ def test_token_scope_limits_services(scope: str, permission: str, allowed: bool)
     if not allowed:
         with pytest.raises(PermissionDenied, match="insufficient authentication scopes"):
             guard.require(scoped, permission, "projects/p")
+
+
+def test_decision_on_a_service_agent_is_not_noted_on_the_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    agent = ApiCaller("service-1@gs-project-accounts.iam.gserviceaccount.com")
+
+    async def upload() -> None:
+        journal = Journal(":memory:", ManualClock())
+        with journal.entry("storage.objects.insert") as entry, pytest.raises(PermissionDenied):
+            iam().require(agent, "pubsub.topics.publish", "projects/p/topics/t")
+        journal.close()
+        assert (entry.decision, entry.used) == ("", "")
+
+    asyncio.run(upload())
+    assert f'member = "{agent.email}"' in caplog.text
