@@ -128,8 +128,9 @@ class CloudServices:
         self._all: tuple[CloudService, ...] = (self._run, *self._make_services())
 
     def take_back(self, seconds: float) -> None:
-        """Let waiting tasks leave so much earlier, after the clock has lost these seconds."""
+        """Let waiting tasks and messages leave earlier, after the clock has lost these seconds."""
         self._tasks.take_back(seconds)
+        self._pubsub.take_back(seconds)
 
     async def start(self) -> None:
         for service in self._all:

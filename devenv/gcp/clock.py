@@ -77,6 +77,11 @@ class ManualClock:
         self._sleepers.append((self._now + seconds, wake))
         await wake.wait()
 
+    def lose(self, seconds: float) -> None:
+        """Show an earlier time; sleepers go on waiting for as long as before."""
+        self._now -= seconds
+        self._sleepers = [(moment - seconds, wake) for moment, wake in self._sleepers]
+
     async def turn(self, seconds: float) -> None:
         """Advance by `seconds`, waking each sleeper in the order of its moment."""
         target = self._now + seconds

@@ -152,6 +152,14 @@ class Backlog:
             if entry is not None and entry.lease == lease and entry.moment == until:
                 yield entry
 
+    def take_back(self, seconds: float) -> None:
+        """Let leases and pauses end so much earlier, after the clock has lost these seconds."""
+        for entry in self.entries.values():
+            entry.moment -= seconds
+        # One shift of all keeps the order of a heap.
+        self._delayed = [(moment - seconds, number) for moment, number in self._delayed]
+        self._leases = [(until - seconds, number, lease) for until, number, lease in self._leases]
+
     def wake_at(self) -> float | None:
         """Return the moment of the next change that time alone brings."""
         moments = [heap[0][0] for heap in (self._delayed, self._leases) if heap]

@@ -14,7 +14,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from devenv.gcp.clock import Alarm, Clock
-from devenv.gcp.errors import CloudError, FailedPrecondition
+from devenv.gcp.errors import CloudError, FailedPrecondition, ResourceExhausted
 from devenv.gcp.messages import moment, set_moment
 from devenv.gcp.pubsub.backlog import BacklogEntry
 from devenv.gcp.pubsub.rules import DAY, DELETED_TOPIC, MOST_BYTES, PubsubMessage
@@ -57,15 +57,17 @@ class Broker:
         self._alarms.clear()
 
     def publish(self, topic: LiveTopic, bodies: Iterable[Any]) -> list[str]:
-        """Store messages in every subscription whose filter they match; return their ids."""
+        """Store messages in every subscription whose filter they match; return their ids.
+
+        Raises ResourceExhausted before anything is stored, if there is no room for all of them.
+        """
         now = self._clock.now()
         ids, reached = [], self.subscriptions_of(topic)
+        prepared = [_stamped(body, now) for body in bodies]
+        self._make_room(prepared)
         with self.saved.transaction():
             self._prune_topic(topic)
-            for body in bodies:
-                sent = PubsubMessage()
-                sent.CopyFrom(body)
-                set_moment(sent.publish_time, now)
+            for sent in prepared:
                 message = self.saved.add_message(topic, sent, now)
                 for subscription in reached:
                     if subscription.matches(sent.attributes):
@@ -76,6 +78,14 @@ class Broker:
         for subscription in reached:
             self.wake(subscription)
         return ids
+
+    def take_back(self, seconds: float) -> None:
+        """Let leases and pauses end so much earlier, after the clock has lost these seconds."""
+        for alarm in self._alarms.values():
+            alarm.cancel()
+        for subscription in self.saved.subscriptions.values():
+            subscription.backlog.take_back(seconds)
+            self.wake(subscription)
 
     def subscriptions_of(self, topic: LiveTopic) -> list[LiveSubscription]:
         """Return the subscriptions that are attached to a topic."""
@@ -280,10 +290,25 @@ class Broker:
         published = MessageToDict(body).get("publishTime", "")
         body.attributes[f"{_SOURCE}TopicPublishTime"] = published
         # Published first: after a crash in between there are two copies, and never none.
-        self.publish(topic, [body])
+        try:
+            self.publish(topic, [body])
+        except ResourceExhausted as error:
+            log.warning("Message %s is no dead letter yet: %s", entry.number, error)
+            return False
         with self.saved.transaction():
             self._done(subscription, entry)
         return True
+
+    def _make_room(self, bodies: list[Any]) -> None:
+        """Raise ResourceExhausted unless there is room, also without what is too old."""
+        if self.saved.has_room(bodies):
+            return
+        for subscription in self.saved.subscriptions.values():
+            self._prune(subscription)
+        for topic in self.saved.topics.values():
+            self._prune_topic(topic)
+        self.expire_snapshots()
+        self.saved.require_room(bodies)
 
     def _prune(self, subscription: LiveSubscription) -> None:
         oldest = self._clock.now() - subscription.retention
@@ -323,6 +348,14 @@ class Broker:
         number, lease = _parse_ack_id(ack_id)
         entry = subscription.backlog.entries.get(number)
         return entry, entry is not None and entry.lease == lease and lease > 0
+
+
+def _stamped(body: Any, now: float) -> Any:
+    """Return a copy of a message with the time of its publication."""
+    sent = PubsubMessage()
+    sent.CopyFrom(body)
+    set_moment(sent.publish_time, now)
+    return sent
 
 
 def ack_id_of(entry: BacklogEntry) -> str:

@@ -115,7 +115,7 @@ def complete_subscription(subscription: Any) -> None:
     if subscription.expiration_policy.HasField("ttl") and seconds(ttl) < DAY:
         raise InvalidArgument("expiration_policy.ttl must be at least 1 day.")
     parse_filter(subscription.filter)
-    check_push(subscription.push_config)
+    _check_push(subscription.push_config)
     if subscription.enable_exactly_once_delivery and subscription.push_config.push_endpoint:
         raise InvalidArgument("Exactly-once delivery is not available to push subscriptions.")
     if subscription.HasField("retry_policy"):
@@ -123,11 +123,18 @@ def complete_subscription(subscription: Any) -> None:
     if subscription.HasField("dead_letter_policy"):
         _complete_dead_letter(subscription.dead_letter_policy)
     subscription.state = Subscription.ACTIVE
+    subscription.ClearField("topic_message_retention_duration")
 
 
-def check_push(push: Any) -> None:
+def _check_push(push: Any) -> None:
     """Refuse a push configuration without a usable endpoint. Raises InvalidArgument."""
     refuse_unemulated(push, _PUSH_FIELDS, where="push_config")
+    for name, value in push.attributes.items():
+        if name != "x-goog-version" or value not in ("v1", "v1beta2"):
+            raise InvalidArgument(
+                f"push_config.attributes: {name[:100]}={value[:100]} is not emulated; requests have "
+                "the format x-goog-version=v1."
+            )
     if not push.push_endpoint:
         if push.WhichOneof("authentication_method"):
             raise InvalidArgument("push_config.oidc_token needs a push_config.push_endpoint.")

@@ -20,6 +20,7 @@ from devenv.gcp.pubsub.rules import Snapshot, Subscription, Topic
 from devenv.gcp.store import Store
 
 MOST_STORED = 1 << 30  # bytes of all messages: what an emulator keeps in memory is bounded
+_MESSAGE_COST, _ENTRY_COST = 1024, 512  # bytes of memory beside a message's own, and of each holder
 _PUSH_LEAST, _PUSH_MOST = 0.1, 60.0  # seconds: push backoff without a retry policy
 _ENTRY = struct.Struct("<I?")  # deliveries, and whether it is acknowledged
 _NUMBER = struct.Struct("<Q")
@@ -102,7 +103,7 @@ class PubSubStore:
         self.subscriptions: dict[str, LiveSubscription] = {}
         self.snapshots: dict[str, LiveSnapshot] = {}
         self._last: int = _NUMBER.unpack(self._numbers.get("last") or bytes(_NUMBER.size))[0]
-        self._stored = 0
+        self._stored: int = 0
         self._load()
 
     @property
@@ -149,21 +150,28 @@ class PubSubStore:
         del self.snapshots[name]
         self._snapshots.delete(name)
 
+    def has_room(self, bodies: list[Any]) -> bool:
+        """Return whether messages fit beside those that are stored."""
+        size: int = sum(body.ByteSize() + _MESSAGE_COST for body in bodies)
+        return self._stored + size <= MOST_STORED
+
+    def require_room(self, bodies: list[Any]) -> None:
+        """Raise ResourceExhausted unless messages fit beside those that are stored."""
+        if not self.has_room(bodies):
+            raise ResourceExhausted(
+                f"The messages of this emulator take {self._stored} of {MOST_STORED} bytes already; "
+                "acknowledge some, or seek to a later time, first."
+            )
+
     def add_message(self, topic: LiveTopic, body: Any, published: float) -> StoredMessage:
         """Store a new message with a number of its own; `unused` removes it if nothing holds it."""
-        size = body.ByteSize()
-        if self._stored + size > MOST_STORED:
-            raise ResourceExhausted(
-                f"The messages of this emulator take {self._stored} bytes already; acknowledge or "
-                "purge some first."
-            )
         self._last = max(self._last + 1, int(published * 1e6))
         body.message_id = str(self._last)
-        message = StoredMessage(self._last, str(topic.state.name), body, published, size)
+        message = StoredMessage(self._last, str(topic.state.name), body, published, body.ByteSize())
         self._numbers.put("last", _NUMBER.pack(self._last))
         row = _Container(topic=message.topic, messages=[body]).SerializeToString()
         self._messages.put(f"{message.number:020d}", row)
-        self._stored += size
+        self._stored += message.size + _MESSAGE_COST
         if topic.retention:
             self._hold(message)
             topic.retained[message.number] = message
@@ -171,7 +179,7 @@ class PubSubStore:
 
     def unused(self, message: StoredMessage) -> None:
         """Remove a new message that no subscription and no topic has taken."""
-        message.holders += 1
+        self._hold(message)
         self._release(message)
 
     def unretain(self, topic: LiveTopic, message: StoredMessage) -> None:
@@ -207,11 +215,13 @@ class PubSubStore:
 
     def _hold(self, message: StoredMessage) -> None:
         message.holders += 1
+        self._stored += _ENTRY_COST
 
     def _release(self, message: StoredMessage) -> None:
         message.holders -= 1
+        self._stored -= _ENTRY_COST
         if message.holders <= 0:
-            self._stored -= message.size
+            self._stored -= message.size + _MESSAGE_COST
             self._messages.delete(f"{message.number:020d}")
 
     def _load(self) -> None:
@@ -224,7 +234,7 @@ class PubSubStore:
             state = Snapshot.FromString(value[_NUMBER.size :])
             self.snapshots[name] = LiveSnapshot(state, last)
         messages = dict(map(_message, self._messages.scan()))
-        self._stored = sum(message.size for message in messages.values())
+        self._stored = sum(message.size + _MESSAGE_COST for message in messages.values())
         for message in messages.values():
             topic = self.topics.get(message.topic)
             if topic is not None and topic.retention:

@@ -14,6 +14,12 @@ from devenv.gcp.pubsub.state import LiveSubscription
 from devenv.gcp.pubsub.subscriptions import SubscriptionMethods, check_deadline, received
 from devenv.gcp.rpc import StreamRpc
 
+_FIRST_ONLY = (
+    "subscription",
+    "max_outstanding_messages",
+    "max_outstanding_bytes",
+    "protocol_version",
+)
 Request, Response = types.StreamingPullRequest.pb(), types.StreamingPullResponse.pb()
 
 
@@ -62,7 +68,7 @@ class _Stream:
         self._deadline = _stream_deadline(first.stream_ack_deadline_seconds)
         self._most = first.max_outstanding_messages
         self._most_bytes = first.max_outstanding_bytes
-        self._outstanding: dict[str, int] = {}  # bytes of the messages by ack id
+        self._outstanding: dict[str, int] = {}  # bytes of the messages by ack id, with flow control
         self._confirmed = Response()
         self.changed = asyncio.Event()
         self._apply(first)
@@ -70,11 +76,9 @@ class _Stream:
     async def read(self, requests: AsyncIterator[Any]) -> None:
         """Apply what the client sends until it has ended its side."""
         async for request in requests:
-            if request.subscription or request.max_outstanding_messages:
-                raise InvalidArgument(
-                    "subscription and max_outstanding_messages must be set in the first request of a "
-                    "stream only."
-                )
+            for name in _FIRST_ONLY:
+                if getattr(request, name):
+                    raise InvalidArgument(f"{name} must be set in a stream's first request only.")
             if request.stream_ack_deadline_seconds:
                 self._deadline = _stream_deadline(request.stream_ack_deadline_seconds)
             self._apply(request)
@@ -97,7 +101,8 @@ class _Stream:
             for entry in self._broker.take(
                 self._live, most=room, deadline=self._deadline, most_bytes=room_bytes
             ):
-                self._outstanding[ack_id_of(entry)] = entry.message.size
+                if self._most > 0 or self._most_bytes > 0:
+                    self._outstanding[ack_id_of(entry)] = entry.message.size
                 response.received_messages.append(received(self._live, entry))
         if not response.ByteSize():
             return None
@@ -106,9 +111,8 @@ class _Stream:
 
     def _room(self) -> tuple[int, int]:
         """Return how many messages and bytes may still be sent to the client."""
-        if self._most > 0 or self._most_bytes > 0:
-            for ack_id in [each for each in self._outstanding if not self._holds(each)]:
-                del self._outstanding[ack_id]
+        for ack_id in [each for each in self._outstanding if not self._holds(each)]:
+            del self._outstanding[ack_id]
         room = self._most - len(self._outstanding) if self._most > 0 else MOST_MESSAGES
         used = sum(self._outstanding.values()) if self._most_bytes > 0 else 0
         room_bytes = self._most_bytes - used if self._most_bytes > 0 else MOST_BYTES
@@ -136,7 +140,8 @@ class _Stream:
 
 
 def _confirm(confirmation: Any, ack_ids: Any, expired: list[str]) -> None:
-    confirmation.ack_ids.extend(each for each in ack_ids if each not in expired)
+    invalid = set(expired)
+    confirmation.ack_ids.extend(each for each in ack_ids if each not in invalid)
     confirmation.invalid_ack_ids.extend(expired)
 
 

@@ -25,7 +25,6 @@ from devenv.gcp.pubsub.rules import (
     Snapshot,
     Subscription,
     check_labels,
-    check_push,
     complete_subscription,
 )
 from devenv.gcp.pubsub.state import LiveSnapshot, LiveSubscription
@@ -145,8 +144,7 @@ class SubscriptionMethods:
         subscription = Subscription()
         subscription.CopyFrom(live.state)
         subscription.push_config.CopyFrom(request.push_config)
-        check_push(subscription.push_config)
-        self._check_signer(subscription, call)
+        self._check(subscription, call)
         self.put(live, subscription)
         return empty_pb2.Empty()
 
@@ -271,9 +269,6 @@ class SubscriptionMethods:
         policy = subscription.dead_letter_policy
         if policy.dead_letter_topic:
             policy.dead_letter_topic = self._names.topic(policy.dead_letter_topic)
-        self._check_signer(subscription, call)
-
-    def _check_signer(self, subscription: Any, call: ApiCall) -> None:
         email = subscription.push_config.oidc_token.service_account_email
         if email:
             if not self._context.minter.knows(email):

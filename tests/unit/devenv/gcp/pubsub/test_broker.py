@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 from google.pubsub_v1 import types
 
 from devenv.gcp.clock import ManualClock
-from devenv.gcp.errors import PermissionDenied
+from devenv.gcp.errors import PermissionDenied, ResourceExhausted
+from devenv.gcp.pubsub import state
 from devenv.gcp.pubsub.broker import Broker, ack_id_of
 from devenv.gcp.pubsub.rules import PubsubMessage, Snapshot, complete_subscription
 from devenv.gcp.pubsub.state import LiveSubscription, LiveTopic, PubSubStore
@@ -34,9 +36,9 @@ class Room:
         self.topic = self.broker.saved.topics.get(TOPIC, LiveTopic(None))
 
     def subscribe(self, name: str = NAME, **fields: Any) -> LiveSubscription:
-        state = types.Subscription.pb()(name=name, topic=TOPIC, **fields)
-        complete_subscription(state)
-        live = LiveSubscription(state)
+        wanted = types.Subscription.pb()(name=name, topic=TOPIC, **fields)
+        complete_subscription(wanted)
+        live = LiveSubscription(wanted)
         self.broker.saved.put_subscription(live)
         return live
 
@@ -211,5 +213,67 @@ def test_snapshot_ends_a_week_after_its_oldest_message() -> None:
         await room.clock.turn(1)
         room.broker.expire_snapshots()
         assert not room.broker.saved.snapshots
+
+    acting(scenario)
+
+
+def test_publication_without_room_stores_none_of_its_messages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(state, "MOST_STORED", 10_000)
+
+    async def scenario(room: Room) -> None:
+        live = room.subscribe()
+        with pytest.raises(ResourceExhausted):
+            room.publish("a", "b" * 10_000)
+        assert room.take(live) == []
+        room.publish("c")
+        room.broker.stop()
+        room.open()
+        assert room.take(room.broker.saved.subscriptions[NAME]) == ["c"]
+
+    acting(scenario)
+
+
+def test_publication_takes_the_room_of_messages_whose_retention_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(state, "MOST_STORED", 10_000)
+
+    async def scenario(room: Room) -> None:
+        room.subscribe(message_retention_duration={"seconds": 600})
+        room.publish("a" * 7000)
+        await room.clock.turn(600)
+        room.publish("b" * 7000)
+
+    acting(scenario)
+
+
+def test_dead_letter_without_room_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(room: Room) -> None:
+        policy = {"dead_letter_topic": TOPIC, "max_delivery_attempts": 5}
+        live = room.subscribe(dead_letter_policy=policy)
+        room.publish("a")
+        monkeypatch.setattr(state, "MOST_STORED", 0)
+        for _ in range(8):
+            assert room.take(live) == ["a"]
+            room.nack(live)
+
+    acting(scenario)
+
+
+def test_lease_ends_in_time_after_the_clock_was_reset() -> None:
+    async def scenario(room: Room) -> None:
+        live = room.subscribe()
+        await room.clock.turn(86_400)
+        room.publish("a")
+        assert room.take(live) == ["a"]
+        room.clock.lose(86_400)
+        room.broker.take_back(86_400)
+        await asyncio.sleep(0)  # let the alarm begin to wait
+        await room.clock.turn(9)
+        assert room.take(live) == []
+        await room.clock.turn(1)
+        assert room.take(live) == ["a"]
 
     acting(scenario)
