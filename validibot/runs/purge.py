@@ -24,7 +24,13 @@ from django.db.models import Exists, ExpressionWrapper, F, OuterRef
 from django.utils import timezone
 
 from validibot.core.models import CacheEntry, Deployment, FailureCount, PendingMail
-from validibot.core.storage import ObjectExists, ObjectNotFound, StorageError, get_storage
+from validibot.core.storage import (
+    ObjectExists,
+    ObjectNotFound,
+    ObjectTooLarge,
+    StorageError,
+    get_storage,
+)
 from validibot.dispatch import TryLater
 from validibot.runs.deletion import delete_files, delete_runs
 from validibot.runs.models import Artifact, Attempt, CallbackReceipt, IdempotencyKey, Run, RunEvent
@@ -36,7 +42,6 @@ from validibot.webhooks.delivery import purge_deliveries
 BATCH = 1000
 # A pass ends after so many batches of one kind; the next pass goes on.
 MAX_BATCHES = 100
-MAX_ENVELOPE = 4 << 20
 # The object below DATA_ROOT that names the database its files belong to.
 MARKER = "database-id"
 _ENDED = sorted(terminal(RUN))
@@ -64,31 +69,26 @@ def purge() -> dict[str, int]:
     """
     now = timezone.now()
     removed: dict[str, int] = {}
-    for kind, own in _OF_WORKFLOWS.items():
-        try:
-            removed[kind] = _in_batches(own, now)
-        except (TryLater, StorageError) as error:
-            logger.warning("%s are purged later: %s", kind, error)
-            removed[kind] = 0
+    for kind, remove in _OF_WORKFLOWS.items():
+        removed[kind] = _in_batches(kind, remove, now)
     for kind, remove in _KINDS.items():
         days: float | None = settings.RETENTION_DAYS[kind]
-        if days is None:
-            continue
-        try:
-            removed[kind] = _in_batches(remove, now - dt.timedelta(days=days))
-        except (TryLater, StorageError) as error:
-            logger.warning("%s are purged later: %s", kind, error)
-            removed[kind] = 0
+        if days is not None:
+            removed[kind] = _in_batches(kind, remove, now - dt.timedelta(days=days))
     return removed
 
 
-def _in_batches(remove: Callable[[dt.datetime], int], before: dt.datetime) -> int:
+def _in_batches(kind: str, remove: Callable[[dt.datetime], int], before: dt.datetime) -> int:
+    """Remove one kind in at most `MAX_BATCHES`; return the number. An outage ends it early."""
     total = 0
-    for _ in range(MAX_BATCHES):
-        count = remove(before)
-        total += count
-        if count < BATCH:
-            break
+    try:
+        for _ in range(MAX_BATCHES):
+            count = remove(before)
+            total += count
+            if count < BATCH:
+                break
+    except (TryLater, StorageError) as error:
+        logger.warning("%s are purged later: %s", kind, error)
     return total
 
 
@@ -130,10 +130,16 @@ def _attempts(before: dt.datetime) -> int:
 
 def _inputs(before: dt.datetime) -> int:
     """Remove the copies of inputs in the folders of attempts; outputs and artifacts stay."""
-    attempts = Attempt.objects.filter(
+    ended = Attempt.objects.filter(
         step_run__run__status__in=_ENDED, step_run__run__ended_at__lt=before
-    ).exclude(input_uri="")
-    found = list(attempts.values_list("pk", "bundle_uri", "input_uri")[:BATCH])
+    )
+    return _remove_inputs(ended)
+
+
+def _remove_inputs(attempts: "models.QuerySet[Attempt]") -> int:
+    """Remove the envelopes and copies of inputs of at most `BATCH` attempts; return the number."""
+    kept = attempts.exclude(input_uri="").values_list("pk", "bundle_uri", "input_uri")
+    found = list(kept[:BATCH])
     for _, bundle_uri, input_uri in found:
         delete_files(
             *_copies_beside_envelope(bundle_uri, input_uri),
@@ -149,10 +155,11 @@ def _copies_beside_envelope(bundle_uri: str, input_uri: str) -> list[str]:
 
     Earlier versions stored it there, and not below `inputs/`. Raises StorageError.
     """
+    limit = settings.MAX_ENVELOPE_BYTES
     try:
-        envelope = json.loads(get_storage(input_uri).read(input_uri, limit=MAX_ENVELOPE))
+        envelope = json.loads(get_storage(input_uri).read(input_uri, limit=limit))
         uris = [str(item["uri"]) for item in envelope["input_files"]]
-    except (ObjectNotFound, ValueError, KeyError, TypeError):
+    except (ObjectNotFound, ObjectTooLarge, ValueError, KeyError, TypeError):
         return []
     return [uri for uri in uris if uri.rpartition("/")[0] == bundle_uri]
 
@@ -255,9 +262,8 @@ def _submitted_files(now: dt.datetime) -> int:
     )
     batch = list(runs.select_related("submission").defer("submission__inline")[:BATCH])
     for run in batch:
-        for attempt in Attempt.objects.filter(step_run__run=run).exclude(input_uri=""):
-            delete_files(f"{attempt.bundle_uri}/input.json", f"{attempt.bundle_uri}/inputs/")
-            Attempt.objects.filter(pk=attempt.pk).update(input_uri="")
+        while _remove_inputs(Attempt.objects.filter(step_run__run=run)):
+            pass
         content.remove(run.submission)
     return len(batch)
 

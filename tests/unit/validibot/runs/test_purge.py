@@ -233,9 +233,21 @@ def test_unused_submission_stays_while_its_file_cannot_be_removed(
     assert Submission.objects.get() == unused
 
 
+@pytest.mark.parametrize(
+    ("kind", "days", "limit"),
+    [("inputs", None, 1000), ("submitted_files", 1, 1000), ("inputs", None, 1)],
+)
 def test_inputs_of_an_old_attempt_are_removed_and_outputs_stay(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    days: int | None,
+    limit: int,
 ) -> None:
+    """An envelope beyond the limit is removed unread; the file that it names stays."""
+    settings.MAX_ENVELOPE_BYTES = limit
+    Workflow.objects.update(input_retention_days=days)
     attempt = Attempt.objects.get(number=2)
     folder = f"{settings.DATA_ROOT}/runs/{run.organisation_id}/{run.pk}/attempts/{attempt.pk}"
     Attempt.objects.filter(pk=attempt.pk).update(
@@ -250,11 +262,12 @@ def test_inputs_of_an_old_attempt_are_removed_and_outputs_stay(
 
     with monkeypatch.context() as patched:
         patched.setattr(FileStorage, "delete", Mock(side_effect=StorageError("out of reach")))
-        assert purge()["inputs"] == 0
-    assert purge()["inputs"] == 1
-    assert purge()["inputs"] == 0
+        assert purge()[kind] == 0
+    assert purge()[kind] == 1
+    assert purge()[kind] == 0
     left = {item.uri.removeprefix(f"{folder}/") for item in storage.list_below(f"{folder}/")}
-    assert left == {"outputs/a.csv", "output.json"}
+    unread = {"primary_model.idf"} if limit == 1 else set()
+    assert left == {"outputs/a.csv", "output.json"} | unread
 
 
 def test_purge_keeps_files_of_another_database(settings: Any, tmp_path: Path) -> None:
