@@ -166,7 +166,7 @@ def test_trial_uses_what_is_typed_and_a_sample(client: Client, base: str, step: 
 def test_each_template_is_used_and_its_samples_are_right(client: Client, org: str) -> None:
     """In-process templates are checked at once; those of containers by the browser test."""
     for template in usable_templates():
-        if {"energyplus", "fmu"} & set(template.validators):
+        if Validator.objects.filter(slug__in=template.validators, engine="").exists():
             continue
         client.post(f"{org}/templates/use/", {"template": template.slug})
         made = Workflow.objects.get(slug=template.slug)
