@@ -15,7 +15,7 @@ from devenv.cli.cloud import cloud_client
 from devenv.cli.context import Context
 from devenv.cli.logs import LogChoice
 from devenv.console.cloud import RUN, TASKS, CloudClient
-from devenv.console.job_pages import SECRET
+from devenv.console.job_pages import may_be_secret
 from devenv.console.local import StackView
 from devenv.console.problems import ConsoleProblem
 from devenv.services import facts
@@ -28,6 +28,7 @@ R = TypeVar("R")
 _MOST_LINES = 500
 _MOST_ROWS = 100
 _LONGEST_LINE = 2000
+_LEFT_OUT = "(left out)"
 _INSTRUCTIONS = (
     "The developer environment of this folder: its services, their logs, and the emulated Google "
     "Cloud with a journal of each call. Begin with `status`. Why something failed: `logs` with the "
@@ -169,9 +170,10 @@ class StackTools:
         return self._cloud().control("queues")["queues"]
 
     def tasks(self, queue: str, limit: int = 50) -> Any:
-        """Return tasks of a queue (its short name), the next ones first."""
+        """Return tasks of a queue (its short name), the next ones first; as `jobs` does."""
         path = f"{self._queue(queue)}/tasks"
-        return self._cloud().api(TASKS, path, pageSize=_bounded(limit)).get("tasks", [])
+        found = self._cloud().api(TASKS, path, pageSize=_bounded(limit))
+        return _without_secrets(found.get("tasks", []))
 
     def jobs(self) -> Any:
         """Return the Cloud Run jobs; variables that look like secrets have no value."""
@@ -269,14 +271,23 @@ def _name(text: str) -> str:
 
 
 def _without_secrets(value: Any) -> Any:
-    """Return an answer of Cloud Run without the values of variables that look like secrets."""
+    """Return an answer without the values of variables and headers that look like secrets."""
     if isinstance(value, list):
         return [_without_secrets(one) for one in value]
     if not isinstance(value, dict):
         return value
-    if SECRET.search(str(value.get("name", ""))) and "value" in value:
-        return {**value, "value": "(left out)"}
-    return {name: _without_secrets(one) for name, one in value.items()}
+    if "value" in value and may_be_secret(str(value.get("name", "")), str(value["value"])):
+        return {**value, "value": _LEFT_OUT}
+    return {
+        name: _without_headers(one) if name == "headers" else _without_secrets(one)
+        for name, one in value.items()
+    }
+
+
+def _without_headers(headers: dict[str, str]) -> dict[str, str]:
+    return {
+        name: _LEFT_OUT if may_be_secret(name, value) else value for name, value in headers.items()
+    }
 
 
 def _public(url: str) -> str:

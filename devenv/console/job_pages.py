@@ -19,7 +19,8 @@ from devenv.stack.logfile import Follower, LogLevel
 _PAGE = 100
 _LINES = 1000
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,100}")
-SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|KEY", re.IGNORECASE)
+_SECRET = re.compile(r"TOKEN|SECRET|PASSW|KEY|CREDENTIAL|DSN|AUTHORIZATION|COOKIE", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 
 
 class JobPages:
@@ -139,6 +140,12 @@ def _environment(execution: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the variables of an execution; values that may be secrets are hidden."""
     found = execution["template"]["containers"][0].get("env", [])
     return [
-        (one["name"], "(hidden)" if SECRET.search(one["name"]) else one.get("value", "(secret)"))
+        (one["name"], "(hidden)" if may_be_secret(one["name"], value) else value)
         for one in found
+        for value in [one.get("value", "(secret)")]
     ]
+
+
+def may_be_secret(name: str, value: str) -> bool:
+    """Return whether a variable or a header has a name of secrets, or a URL with a password."""
+    return bool(_SECRET.search(name) or _PASSWORD_IN_URL.search(value))

@@ -34,6 +34,14 @@ from devenv.gcp.store import DeclaredNames, Store
 
 log = logging.getLogger(__name__)
 _MOST_PREVIEWED = 100
+# Keys of a declared subscription that have no effect without another one.
+_NEEDS = {
+    "account": "push",
+    "audience": "account",
+    "max_delivery_attempts": "dead_letter_topic",
+    "min_backoff": "max_backoff",
+}
+_DEFAULTS = SubscriptionConfig("", "")
 
 
 class PubSubService:
@@ -182,11 +190,13 @@ class PubSubService:
 
     def _declare(self, name: str, declared: SubscriptionConfig) -> None:
         wanted = self._wanted(name, declared)
-        if wanted.topic not in self.broker.saved.topics:
-            raise InvalidArgument(
-                f"gcp.subscriptions: {declared.name} is of the topic {declared.topic!r}, which "
-                "gcp.topics does not have."
-            )
+        for key in ("topic", "dead_letter_topic"):
+            topic = getattr(declared, key)
+            if topic and self._full("topics", topic) not in self.broker.saved.topics:
+                raise InvalidArgument(
+                    f"gcp.subscriptions: {declared.name} has the {key} {topic!r}, which gcp.topics "
+                    "does not have."
+                )
         live = self.broker.saved.subscriptions.get(name)
         fixed = ("topic", "filter", "enable_message_ordering")
         if live and any(getattr(live.state, each) != getattr(wanted, each) for each in fixed):
@@ -196,6 +206,11 @@ class PubSubService:
         self._subscriptions.put(live or LiveSubscription(wanted), wanted)
 
     def _wanted(self, name: str, declared: SubscriptionConfig) -> Any:
+        for key, needed in _NEEDS.items():
+            if getattr(declared, key) != getattr(_DEFAULTS, key) and not getattr(declared, needed):
+                raise InvalidArgument(
+                    f"gcp.subscriptions: {declared.name} has {key}, which needs {needed}."
+                )
         subscription = Subscription(
             name=name,
             topic=self._full("topics", declared.topic),

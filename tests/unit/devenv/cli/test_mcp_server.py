@@ -4,14 +4,27 @@ from devenv.cli.mcp_server import _public, _without_secrets
 
 
 def test_variables_like_secrets_have_no_value() -> None:
-    env = [{"name": "API_TOKEN", "value": "abc"}, {"name": "REGION", "value": "us"}]
+    env = [
+        {"name": "API_TOKEN", "value": "abc"},
+        {"name": "DATABASE_URL", "value": "postgres://shop:secret@db/shop"},
+        {"name": "REGION", "value": "us"},
+    ]
     answer = [{"name": "jobs/report", "template": {"containers": [{"env": env}]}}]
 
     (job,) = _without_secrets(answer)
 
     kept = job["template"]["containers"][0]["env"]
-    assert kept == [{"name": "API_TOKEN", "value": "(left out)"}, env[1]]
+    hidden = [{"name": name, "value": "(left out)"} for name in ("API_TOKEN", "DATABASE_URL")]
+    assert kept == [*hidden, env[2]]
     assert job["name"] == "jobs/report"
+
+
+def test_headers_like_secrets_have_no_value() -> None:
+    headers = {"Authorization": "Basic YTpi", "Content-Type": "text/plain"}
+
+    (task,) = _without_secrets([{"httpRequest": {"headers": headers}}])
+
+    assert task["httpRequest"]["headers"] == headers | {"Authorization": "(left out)"}
 
 
 def test_urls_have_neither_password_nor_token() -> None:

@@ -67,6 +67,27 @@ def test_declared_topics_and_subscriptions_follow_the_file() -> None:
 
 def test_subscription_of_unknown_topic_names_it() -> None:
     store = Store(":memory:")
-    with pytest.raises(InvalidArgument, match="orders-worker is of the topic 'orders'"):
-        started(store, declared(subscriptions=[SUBSCRIPTION | {"dead_letter_topic": ""}]))
+    with pytest.raises(InvalidArgument, match="orders-worker has the topic 'orders'"):
+        started(store, declared(subscriptions=[SUBSCRIPTION]))
+    with pytest.raises(InvalidArgument, match="orders-worker has the dead_letter_topic 'dead'"):
+        started(store, declared(topics=TOPICS[:1], subscriptions=[SUBSCRIPTION]))
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "needed"),
+    [
+        ("account", "tasks", "push"),
+        ("audience", "a", "account"),
+        ("max_delivery_attempts", 9, "dead_letter_topic"),
+        ("min_backoff", 1.0, "max_backoff"),
+    ],
+)
+def test_subscription_key_without_effect_names_the_missing_one(
+    key: str, value: object, needed: str
+) -> None:
+    store = Store(":memory:")
+    wanted = {"name": "orders-worker", "topic": "orders", key: value}
+    with pytest.raises(InvalidArgument, match=f"orders-worker has {key}, which needs {needed}"):
+        started(store, declared(topics=TOPICS, subscriptions=[wanted]))
     store.close()
