@@ -125,12 +125,14 @@ class CloudServices:
             minter=parts.identity,
             send=self._send,
         )
+        self._scheduler = self._make_scheduler()
         self._all: tuple[CloudService, ...] = (self._run, *self._make_services())
 
     def take_back(self, seconds: float) -> None:
-        """Let waiting tasks and messages leave earlier, after the clock has lost these seconds."""
+        """Let all that waits happen earlier, after the clock has lost these seconds."""
         self._tasks.take_back(seconds)
         self._pubsub.take_back(seconds)
+        self._scheduler.plan_anew()
 
     async def start(self) -> None:
         for service in self._all:
@@ -184,16 +186,7 @@ class CloudServices:
         parts = self._parts
         return (
             self._tasks,
-            SchedulerService(
-                config=parts.config,
-                store=parts.store,
-                clock=parts.clock,
-                guard=parts.guard,
-                minter=parts.identity,
-                send=self._send,
-                topics=self._pubsub,
-                ready=self._run.ready,
-            ),
+            self._scheduler,
             self._jobs,
             self._pubsub,
             self._secrets,
@@ -201,6 +194,19 @@ class CloudServices:
                 config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
             ),
             self._storage(),
+        )
+
+    def _make_scheduler(self) -> SchedulerService:
+        parts = self._parts
+        return SchedulerService(
+            config=parts.config,
+            store=parts.store,
+            clock=parts.clock,
+            guard=parts.guard,
+            minter=parts.identity,
+            send=self._send,
+            topics=self._pubsub,
+            ready=self._run.ready,
         )
 
     def _make_run_services(self) -> RunServices:

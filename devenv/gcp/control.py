@@ -18,6 +18,8 @@ Origin of another page.
 | GET /_devenv/permissions | what accounts used and may, and what was refused |
 | GET /_devenv/project | the project: its id, number, region and accounts |
 | GET /_devenv/queues | queues of Cloud Tasks with depth and deliveries |
+| GET /_devenv/subscriptions | topics of Pub/Sub, and subscriptions with depth |
+| GET /_devenv/messages?subscription= | the first messages of a subscription, without leases |
 
 The token is also an access token of the operator, for whom Google's APIs have no limits.
 """

@@ -41,7 +41,7 @@ _ERRORS: dict[int, type[CloudError]] = {
 }
 STATUSES = tuple(_ERRORS)
 ATTEMPT = "run.attempt"  # the start of a container of a job, as a method of the journal
-DELIVER = "deliver"  # a request of Cloud Tasks or Cloud Scheduler to its target
+DELIVER = "deliver"  # a request of Cloud Tasks, Cloud Scheduler or Pub/Sub to its target
 OUTCOMES = ("crash", "out_of_memory", "hang")
 _LONGEST_DELAY = 600.0
 _MOST_TIMES = 1_000_000

@@ -100,6 +100,11 @@ class SchedulerService:
         for runner in self._runners.values():
             await runner.stop()
 
+    def plan_anew(self) -> None:
+        """Count the slots of every job from now on, after the clock was set back."""
+        for runner in self._runners.values():
+            runner.configure(runner.job)
+
     async def create(self, request: Any, call: ApiCall) -> Any:
         parent = self._names.location(request.parent)
         self._allow(call, "create", f"projects/{self._config.project}")

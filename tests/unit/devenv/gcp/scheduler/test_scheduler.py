@@ -91,6 +91,22 @@ def job(**fields: Any) -> dict[str, Any]:
     return {"name": NAME, "schedule": "* * * * *", "http_target": TARGET, **fields}
 
 
+async def test_job_fires_at_its_next_slot_after_the_clock_was_reset(
+    cloud: SchedulerBench,
+) -> None:
+    cloud.schedules = (ScheduleConfig("tick", "* * * * *", "http://worker/tick", "tasks"),)
+    service = cloud.make()
+    await cloud.clock.turn(86_400)
+    await service.start()
+    await settle()
+    cloud.clock.lose(86_400)
+    service.plan_anew()
+    await settle()
+    await cloud.clock.turn(90)
+    await service.stop()
+    assert len(cloud.target.requests) == 2
+
+
 async def test_job_fires_at_its_slots_with_headers(cloud: SchedulerBench) -> None:
     token = {"service_account_email": "tasks@p"}
     target = {**TARGET, "body": b"x", "oidc_token": token}
