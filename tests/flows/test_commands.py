@@ -42,7 +42,7 @@ def test_run_as_unknown_account_names_the_known_ones(stack: Stack) -> None:
 
     assert done.returncode == 1
     assert "no account task;" in done.stderr
-    assert "validator-fmu, web, worker" in done.stderr
+    assert "validator-shacl, web, worker" in done.stderr
 
 
 def test_load_of_snapshot_restores_runs_and_objects(stack: Stack) -> None:
