@@ -100,24 +100,37 @@ def check_default_assertions(assertions: Any) -> None:
 
 def check_signals(signals: Any) -> None:
     """Check the signals of a step: named expressions, each name once."""
+    entries = signals if isinstance(signals, list) else [signals]
+    if len(entries) > MAX_SIGNALS:
+        message = f"A step has {len(entries)} signals; at most {MAX_SIGNALS} are allowed."
+        raise ValidationError(message)
     names: set[str] = set()
-    for entry in signals if isinstance(signals, list) else [signals]:
+    for entry in entries:
         if not isinstance(entry, Mapping) or set(entry) != {"name", "expression"}:
             raise ValidationError(f"The signal {entry!r} must have the keys name and expression.")
         name = str(entry["name"])
-        if not _NAME.fullmatch(name):
-            raise ValidationError(f"The signal's name {name!r} must be an identifier.")
+        check_signal_name(name)
         if name in names:
             raise ValidationError(f"The signal {name!r} is defined twice.")
         try:
-            compiled(str(entry["expression"]))
-        except EngineError as error:
-            raise ValidationError(f"The signal {name!r}: {error}") from None
+            check_expression(str(entry["expression"]))
+        except ValidationError as error:
+            raise ValidationError(f"The signal {name!r}: {error.message}") from None
         names.add(name)
-    if len(names) > MAX_SIGNALS:
-        raise ValidationError(
-            f"A step has {len(names)} signals; at most {MAX_SIGNALS} are allowed."
-        )
+
+
+def check_signal_name(name: str) -> None:
+    """Check that expressions can use the name of a signal."""
+    if not _NAME.fullmatch(name):
+        raise ValidationError(f"The signal's name {name!r} must be an identifier.")
+
+
+def check_expression(expression: str) -> None:
+    """Check that an expression can be evaluated."""
+    try:
+        compiled(expression)
+    except EngineError as error:
+        raise ValidationError(str(error)) from None
 
 
 def check_file_types(accepts: Any) -> None:

@@ -72,20 +72,13 @@ class StepTextsForm(RevisionForm):
 class SignalRow(forms.Form):
     """A value that the step adds to its outputs."""
 
-    name = forms.CharField(label=_("Name"), max_length=60)
+    name = forms.CharField(label=_("Name"), max_length=60, validators=[rules.check_signal_name])
     expression = forms.CharField(
-        label=_("Expression"), max_length=2000, widget=CodeArea(_WITH_NAMES, rows=2)
+        label=_("Expression"),
+        max_length=2000,
+        widget=CodeArea(_WITH_NAMES, rows=2),
+        validators=[rules.check_expression],
     )
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        if len(cleaned) >= len(("name", "expression")):
-            try:
-                rules.check_signals([{name: cleaned[name] for name in ("name", "expression")}])
-            except ValidationError as error:
-                is_named = "name" in str(error.messages[0])[:20]
-                self.add_error("name" if is_named else "expression", error)
-        return cleaned
 
 
 class BaseSignals(forms.BaseFormSet[SignalRow]):

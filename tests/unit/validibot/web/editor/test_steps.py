@@ -14,7 +14,7 @@ from tests.unit.validibot.web.editor.test_config_form import CONFIGS
 from validibot.engines import ENGINES, Document
 from validibot.runs.execute import execute
 from validibot.runs.models import Run
-from validibot.web.editor.step_forms import StepForm
+from validibot.web.editor.step_forms import SignalRow, StepForm
 from validibot.web.editor.trial import check_step
 from validibot.workflows import editing
 from validibot.workflows.exporting import export_text
@@ -161,6 +161,16 @@ def test_trial_uses_what_is_typed_and_a_sample(client: Client, base: str, step: 
 
     assert "It is A." in page.content.decode()
     assert not step.assertions.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "expression", "fields"),
+    [("rename", "1 +", ["expression"]), ("a b", "1", ["name"]), ("a", "1", [])],
+)
+def test_error_of_a_signal_is_shown_at_its_field(
+    name: str, expression: str, fields: list[str]
+) -> None:
+    assert list(SignalRow({"name": name, "expression": expression}).errors) == fields
 
 
 def test_each_template_is_used_and_its_samples_are_right(client: Client, org: str) -> None:
