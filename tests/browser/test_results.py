@@ -19,12 +19,12 @@ def _launch(visitor: Page, stack: Stack, kind: str, result: str) -> str:
 
 
 def _share(visitor: Page, run: str) -> str:
-    """Make a link to a run on its pages and return it."""
+    """Create a link to a run on its pages and return it."""
     visitor.goto(run)
     visitor.get_by_text("More", exact=True).click()
     visitor.get_by_role("link", name="Share with a link").click()
-    visitor.get_by_role("button", name="Make a link").click()
-    return visitor.locator("#share-link").inner_text()
+    visitor.get_by_role("button", name="Create link").click()
+    return visitor.locator("#link-text").inner_text()
 
 
 def test_failed_file_is_mended_compared_and_shared(

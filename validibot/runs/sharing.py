@@ -1,4 +1,4 @@
-"""Links that show one run to people without an account: made, opened and revoked.
+"""Links that show one run to people without an account: create, open and revoke.
 
 A link holds a token of 256 random bits; only a keyed digest of it is stored. It shows the result, the
 findings and the outputs of its run and nothing else: no file, no name of a person, no other run.
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def share(run: Run, *, user: User, lifetime: dt.timedelta) -> str:
-    """Make a link to a run and return its token, which is not known afterwards.
+    """Create a link to a run and return its token, which is not known afterwards.
 
     Raises ValidationError if the run has `MAX_SHARES` links that work.
     """
@@ -45,7 +45,7 @@ def share(run: Run, *, user: User, lifetime: dt.timedelta) -> str:
             created_by=user,
             expires_at=now + lifetime,
         )
-    logger.info("link %s to run %s was made by user %s", made.pk, run.pk, user.pk)
+    logger.info("link %s to run %s was created by user %s", made.pk, run.pk, user.pk)
     return token
 
 

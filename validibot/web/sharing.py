@@ -1,4 +1,4 @@
-"""The pages of links to a run: those that make and revoke them, and the one that they open."""
+"""Pages of links to a run: create and revoke them, and the page that a link opens."""
 
 from uuid import UUID
 
@@ -32,7 +32,7 @@ class ShareForm(forms.Form):
 @never_cache
 @require_http_methods(["GET", "POST"])
 def shares(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponse:
-    """List the links to a run; POST makes one and shows it in this answer only."""
+    """List the links to a run; POST creates one and shows it in this answer only."""
     run = _shareable(scope, pk)
     form = ShareForm(request.POST if request.method == "POST" else None)
     link = ""
