@@ -248,13 +248,13 @@ class Broker:
         topic = self.saved.topics.get(subscription.state.topic)
         if topic is None or subscription.state.detached:
             return
-        self._prune_topic(topic)
-        for number, message in topic.retained.items():
-            known = number in subscription.backlog.entries
-            if not known and subscription.matches(message.body.attributes):
-                with self.saved.transaction():
+        entries = subscription.backlog.entries
+        with self.saved.transaction():
+            self._prune_topic(topic)
+            for number, message in topic.retained.items():
+                if number not in entries and subscription.matches(message.body.attributes):
                     self.saved.deliver(subscription, message)
-                    self._done(subscription, subscription.backlog.entries[number], keep=True)
+                    self._done(subscription, entries[number], keep=True)
         subscription.backlog.sort()
 
     def _done(
@@ -305,8 +305,9 @@ class Broker:
             return
         for subscription in self.saved.subscriptions.values():
             self._prune(subscription)
-        for topic in self.saved.topics.values():
-            self._prune_topic(topic)
+        with self.saved.transaction():
+            for topic in self.saved.topics.values():
+                self._prune_topic(topic)
         self.expire_snapshots()
         self.saved.require_room(bodies)
 

@@ -1,5 +1,6 @@
 """Shared parts of the methods of Pub/Sub: names, permissions, and resources that must exist."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -8,14 +9,14 @@ from google.pubsub_v1 import types
 from devenv.gcp.caller import ApiCaller, Guard, Minter
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.errors import InvalidArgument, NotFound
-from devenv.gcp.messages import masked
+from devenv.gcp.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
+from devenv.gcp.messages import masked, page
 from devenv.gcp.pubsub.broker import Broker
 from devenv.gcp.pubsub.rules import PubSubNames
 from devenv.gcp.pubsub.state import LiveSnapshot, LiveSubscription, LiveTopic
 from devenv.gcp.rpc import Handler, HttpRule, Rpc
 
-MOST_PAGE = 1000
+_MOST_PAGE = 1000
 _Live = TypeVar("_Live")
 
 
@@ -52,6 +53,21 @@ def _existing(known: dict[str, _Live], name: str) -> _Live:
     if name not in known:
         raise NotFound(f"Resource not found (resource={name.rpartition('/')[2]}).")
     return known[name]
+
+
+def require_new(known: Mapping[str, object], name: str, *, most: int) -> None:
+    """Raise AlreadyExists or ResourceExhausted unless a new resource can have this name."""
+    if name in known:
+        short = name.rpartition("/")[2]
+        raise AlreadyExists(f"Resource already exists in the project (resource={short}).")
+    if len(known) >= most:
+        kind = name.split("/")[2]
+        raise ResourceExhausted(f"The project has {most} {kind} already; delete some first.")
+
+
+def page_of(names: Iterable[str], request: Any) -> tuple[list[str], str]:
+    """Return the names of the page that a request asks for, and the token of the next one."""
+    return page(names, size=request.page_size, token=request.page_token, most=_MOST_PAGE)
 
 
 def changed(state: Any, wanted: Any, mask: Any, *, immutable: set[str]) -> Any:

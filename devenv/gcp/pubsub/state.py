@@ -139,8 +139,6 @@ class PubSubStore:
         name = snapshot.state.name
         self.snapshots[name] = snapshot
         self._snapshots.put(name, _NUMBER.pack(snapshot.last) + snapshot.state.SerializeToString())
-        for number in snapshot.messages:
-            self._snapshot_messages.put(_key(name, number), b"")
 
     def drop_snapshot(self, snapshot: LiveSnapshot) -> None:
         name = snapshot.state.name
@@ -210,6 +208,7 @@ class PubSubStore:
         snapshot = LiveSnapshot(state, self._last, {each.number: each for each in messages})
         for message in snapshot.messages.values():
             self._hold(message)
+            self._snapshot_messages.put(_key(state.name, message.number), b"")
         self.put_snapshot(snapshot)
         return snapshot
 

@@ -12,16 +12,18 @@ from google.pubsub_v1 import types
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from devenv.gcp.caller import ApiCall
-from devenv.gcp.errors import AlreadyExists, FailedPrecondition, InvalidArgument
-from devenv.gcp.messages import moment, page
+from devenv.gcp.errors import FailedPrecondition, InvalidArgument
+from devenv.gcp.messages import moment
 from devenv.gcp.pubsub.backlog import BacklogEntry
 from devenv.gcp.pubsub.broker import ack_id_of
-from devenv.gcp.pubsub.context import MOST_PAGE, PubSubContext, changed, method
+from devenv.gcp.pubsub.context import PubSubContext, changed, method, page_of, require_new
 from devenv.gcp.pubsub.push import PushDelivery
 from devenv.gcp.pubsub.rules import (
     MOST_BYTES,
     MOST_DEADLINE,
     MOST_MESSAGES,
+    MOST_SNAPSHOTS,
+    MOST_SUBSCRIPTIONS,
     Snapshot,
     Subscription,
     check_labels,
@@ -87,9 +89,7 @@ class SubscriptionMethods:
         subscription.CopyFrom(request)
         subscription.name, subscription.topic, subscription.detached = name, topic, False
         self._check(subscription, call)
-        if name in self._broker.saved.subscriptions:
-            short = name.rpartition("/")[2]
-            raise AlreadyExists(f"Resource already exists in the project (resource={short}).")
+        require_new(self._broker.saved.subscriptions, name, most=MOST_SUBSCRIPTIONS)
         self._context.topic(topic)
         return self.put(LiveSubscription(subscription), subscription)
 
@@ -115,7 +115,7 @@ class SubscriptionMethods:
         project = self._names.project(request.project)
         self._context.allow(call.caller, "subscriptions.list", project)
         known = self._broker.saved.subscriptions
-        names, token = _page(known, request)
+        names, token = page_of(known, request)
         return types.ListSubscriptionsResponse.pb()(
             subscriptions=[self._shown(known[name]) for name in names], next_page_token=token
         )
@@ -212,9 +212,7 @@ class SubscriptionMethods:
         live = self.consumable(request.subscription, call)
         check_labels(request.labels)
         self._broker.expire_snapshots()
-        if name in self._broker.saved.snapshots:
-            short = name.rpartition("/")[2]
-            raise AlreadyExists(f"Resource already exists in the project (resource={short}).")
+        require_new(self._broker.saved.snapshots, name, most=MOST_SNAPSHOTS)
         state = Snapshot(name=name, topic=live.state.topic, labels=request.labels)
         return self._broker.snapshot(live, state).state
 
@@ -235,7 +233,7 @@ class SubscriptionMethods:
         self._context.allow(call.caller, "snapshots.list", project)
         self._broker.expire_snapshots()
         known = self._broker.saved.snapshots
-        names, token = _page(known, request)
+        names, token = page_of(known, request)
         return types.ListSnapshotsResponse.pb()(
             snapshots=[known[name].state for name in names], next_page_token=token
         )
@@ -323,7 +321,3 @@ def _refuse_expired(live: LiveSubscription, expired: list[str]) -> None:
 
 def _post(verb: str) -> HttpRule:
     return HttpRule("POST", f"{_SUBSCRIPTION}:{verb}", "*")
-
-
-def _page(names: Any, request: Any) -> tuple[list[str], str]:
-    return page(names, size=request.page_size, token=request.page_token, most=MOST_PAGE)

@@ -10,10 +10,8 @@ from google.protobuf import empty_pb2
 from google.pubsub_v1 import types
 
 from devenv.gcp.caller import ApiCall
-from devenv.gcp.errors import AlreadyExists
-from devenv.gcp.messages import page
-from devenv.gcp.pubsub.context import MOST_PAGE, PubSubContext, changed, method
-from devenv.gcp.pubsub.rules import Topic, check_messages, check_topic
+from devenv.gcp.pubsub.context import PubSubContext, changed, method, page_of, require_new
+from devenv.gcp.pubsub.rules import MOST_TOPICS, Topic, check_messages, check_topic
 from devenv.gcp.pubsub.state import LiveTopic
 from devenv.gcp.rpc import HttpRule, Rpc
 
@@ -67,9 +65,7 @@ class TopicMethods:
         project = f"projects/{self._context.config.project}"
         self._context.allow(call.caller, "topics.create", project)
         check_topic(request)
-        if name in self._broker.saved.topics:
-            short = name.rpartition("/")[2]
-            raise AlreadyExists(f"Resource already exists in the project (resource={short}).")
+        require_new(self._broker.saved.topics, name, most=MOST_TOPICS)
         topic = Topic()
         topic.CopyFrom(request)
         return self.put(name, topic)
@@ -98,7 +94,7 @@ class TopicMethods:
         project = self._names.project(request.project)
         self._context.allow(call.caller, "topics.list", project)
         topics = self._broker.saved.topics
-        names, token = _page(topics, request)
+        names, token = page_of(topics, request)
         return types.ListTopicsResponse.pb()(
             topics=[topics[name].state for name in names], next_page_token=token
         )
@@ -112,7 +108,7 @@ class TopicMethods:
     async def list_subscriptions(self, request: Any, call: ApiCall) -> Any:
         live = self._find(request.topic, call, "get")
         attached = [each.name for each in self._broker.subscriptions_of(live)]
-        names, token = _page(attached, request)
+        names, token = page_of(attached, request)
         return types.ListTopicSubscriptionsResponse.pb()(subscriptions=names, next_page_token=token)
 
     async def list_snapshots(self, request: Any, call: ApiCall) -> Any:
@@ -120,7 +116,7 @@ class TopicMethods:
         self._broker.expire_snapshots()
         snapshots = self._broker.saved.snapshots.values()
         of = [each.state.name for each in snapshots if each.state.topic == live.state.name]
-        names, token = _page(of, request)
+        names, token = page_of(of, request)
         return types.ListTopicSnapshotsResponse.pb()(snapshots=names, next_page_token=token)
 
     async def publish(self, request: Any, call: ApiCall) -> Any:
@@ -133,7 +129,3 @@ class TopicMethods:
         name = self._names.topic(text)
         self._context.allow(call.caller, f"topics.{verb}", name)
         return self._context.topic(name)
-
-
-def _page(names: Any, request: Any) -> tuple[list[str], str]:
-    return page(names, size=request.page_size, token=request.page_token, most=MOST_PAGE)
