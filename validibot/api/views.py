@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -23,6 +23,7 @@ from validibot.api.lists import (
 from validibot.core.downloads import attachment, streamed, whole
 from validibot.core.problems import ApiError
 from validibot.runs.access import may_cancel, visible_runs
+from validibot.runs.bundle import write_bundle
 from validibot.runs.evidence import evidence_of
 from validibot.runs.exports import FORMATS
 from validibot.runs.lifecycle import cancel_run
@@ -233,17 +234,21 @@ class RunFindingsView(APIView):
 
 
 class RunExportView(APIView):
-    """The findings of a run in a format for other programs."""
+    """The findings of a run in a format for other programs, or everything as an evidence bundle."""
 
     @extend_schema(
         operation_id="export_findings",
-        parameters=[OpenApiParameter("kind", str, OpenApiParameter.PATH, enum=list(FORMATS))],
+        parameters=[
+            OpenApiParameter("kind", str, OpenApiParameter.PATH, enum=[*FORMATS, "bundle"])
+        ],
         responses=schema.answers(OpenApiTypes.BINARY, media_type="application/octet-stream"),
     )
-    def get(self, request: Request, org: str, run: UUID, kind: str) -> HttpResponse:
+    def get(self, request: Request, org: str, run: UUID, kind: str) -> HttpResponseBase:
         found = _run(scope_in(request, org, "run.view_own"), run)
+        if kind == "bundle":
+            return streamed(write_bundle(found), name=f"run-{run}.zip")
         if kind not in FORMATS:
-            known = ", ".join(FORMATS)
+            known = ", ".join([*FORMATS, "bundle"])
             raise ApiError(404, "NOT_FOUND", f"There is no export {kind!r}; there are: {known}.")
         document = FORMATS[kind].write(found)
         return whole(document, name=f"run-{run}.{FORMATS[kind].extension}")

@@ -48,6 +48,7 @@ def _headers(name: str) -> dict[str, str]:
 async def _chain(first: bytes, rest: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Read in a thread, chunk by chunk: given a plain iterator, ASGI would load it all first."""
     yield first
-    read = sync_to_async(partial(next, rest, b""), thread_sensitive=False)
-    while chunk := await read():
+    read = sync_to_async(partial(next, rest, None), thread_sensitive=False)
+    # An empty chunk is no end: a zip has one where a file in it is empty.
+    while (chunk := await read()) is not None:
         yield chunk

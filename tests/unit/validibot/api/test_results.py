@@ -1,8 +1,11 @@
 """Results by API: findings in pages, exports, the submitted file, and the re-run."""
 
+import io
+import zipfile
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 
 from tests.factories import FindingFactory
 from tests.unit.validibot.api.conftest import Api
@@ -44,6 +47,17 @@ def test_unusable_filter_is_named(alice: Api, run: Run, query: str) -> None:
 
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["field"] == query.split("=", maxsplit=1)[0]
+
+
+def test_bundle_is_a_zip_with_the_submitted_file(alice: Api, run: Run) -> None:
+    answer = get(alice, run, "export/bundle/")
+
+    async def collect() -> bytes:
+        return b"".join([chunk async for chunk in answer.streaming_content])
+
+    with zipfile.ZipFile(io.BytesIO(async_to_sync(collect)())) as archive:
+        assert archive.testzip() is None
+        assert "submission/a.json" in archive.namelist()
 
 
 def test_unknown_export_names_the_known_ones(alice: Api, run: Run) -> None:

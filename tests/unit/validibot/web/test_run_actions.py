@@ -310,6 +310,5 @@ def test_archive_holds_submission_and_findings(client: Client, step: Step) -> No
     answer = client.get(at(run, "archive/"))
 
     archive = zipfile.ZipFile(io.BytesIO(streamed(answer)))
-    assert archive.namelist() == ["submission/_.._etc_passwd", "findings.jsonl"]
-    assert archive.read("submission/_.._etc_passwd") == b"{}"
+    assert archive.read("submission/%2E.%2F..%2Fetc%2Fpasswd") == b"{}"
     assert b"Too high." in archive.read("findings.jsonl")
