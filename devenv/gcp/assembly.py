@@ -124,6 +124,7 @@ class CloudServices:
             guard=parts.guard,
             minter=parts.identity,
             send=self._send,
+            ready=self._run.ready,
         )
         self._scheduler = self._make_scheduler()
         self._all: tuple[CloudService, ...] = (self._run, *self._make_services())

@@ -76,6 +76,14 @@ Send: TypeAlias = Callable[[DeliveryRequest], Awaitable[DeliveryAnswer]]
 """Sends a request. Raises NoAnswer, or TimeoutError after the request's deadline."""
 
 
+Ready: TypeAlias = Callable[[str], Awaitable[None]]
+"""Returns when the target at a URL has started, or is not expected to any more."""
+
+
+async def always_ready(_url: str) -> None:
+    """Expect every target to run already."""
+
+
 class Topics(Protocol):
     """The topics of Pub/Sub, as other services use them."""
 

@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from devenv.gcp.caller import Minter
-from devenv.gcp.delivery import DeliveryFailed, DeliveryRequest, Send, clean_headers
+from devenv.gcp.delivery import DeliveryFailed, DeliveryRequest, Ready, Send, clean_headers
 from devenv.gcp.errors import CloudError
 from devenv.gcp.pubsub.backlog import BacklogEntry
 from devenv.gcp.pubsub.broker import Broker, ack_id_of
@@ -26,12 +26,17 @@ _AGENT = "CloudPubSub-Google"
 
 
 class PushDelivery:
-    """One task for each push subscription, and one for each of its requests in flight."""
+    """One task for each push subscription, and one for each of its requests in flight.
 
-    def __init__(self, broker: Broker, minter: Minter, send: Send) -> None:
+    The first request waits until the endpoint is `ready`: the stack starts its services after this
+    cloud, and attempts in between would count against a dead-letter policy.
+    """
+
+    def __init__(self, broker: Broker, minter: Minter, send: Send, ready: Ready) -> None:
         self._broker = broker
         self._minter = minter
         self._send = send
+        self._ready = ready
         self._loops: dict[LiveSubscription, asyncio.Task[None]] = {}
         self._requests: set[asyncio.Task[None]] = set()
         self._started = False
@@ -64,6 +69,7 @@ class PushDelivery:
 
     async def _push(self, live: LiveSubscription) -> None:
         room = asyncio.Semaphore(_MOST_AT_ONCE)
+        await self._ready(live.state.push_config.push_endpoint)
         while True:
             await room.acquire()
             changed = live.changed  # taken first: a change from here on is not missed

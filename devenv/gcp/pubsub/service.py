@@ -9,7 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from devenv.gcp.caller import ApiCaller, Guard, Minter
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, SubscriptionConfig
-from devenv.gcp.delivery import Send
+from devenv.gcp.delivery import Ready, Send, always_ready
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import set_moment
@@ -45,9 +45,9 @@ _DEFAULTS = SubscriptionConfig("", "")
 
 
 class PubSubService:
-    """Topics, subscriptions and the delivery of messages; pushes leave through `send`."""
+    """Topics, subscriptions and messages; pushes leave through `send` once targets are `ready`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the cloud, by name
         self,
         *,
         config: CloudConfig,
@@ -56,6 +56,7 @@ class PubSubService:
         guard: Guard,
         minter: Minter,
         send: Send,
+        ready: Ready = always_ready,
     ) -> None:
         self._config = config
         self._guard = guard
@@ -63,7 +64,7 @@ class PubSubService:
         # Pub/Sub moves dead letters as an account of its own, which needs both permissions.
         self._agent = ApiCaller(f"service-{config.number}@gcp-sa-pubsub.iam.gserviceaccount.com")
         self.broker = Broker(PubSubStore(store), clock, self._may_forward)
-        self._push = PushDelivery(self.broker, minter, send)
+        self._push = PushDelivery(self.broker, minter, send, ready)
         context = PubSubContext(
             config=config,
             names=self._names,

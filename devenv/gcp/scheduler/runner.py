@@ -3,14 +3,15 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 from devenv.gcp.caller import Minter
 from devenv.gcp.clock import Clock, rfc3339
 from devenv.gcp.delivery import (
     DeliveryFailed,
     DeliveryRequest,
+    Ready,
     Send,
     Topics,
     failure,
@@ -21,14 +22,7 @@ from devenv.gcp.errors import CloudError
 from devenv.gcp.messages import seconds, set_moment
 from devenv.gcp.scheduler.limits import Job, Schedule, backoff_of
 
-Ready: TypeAlias = Callable[[str], Awaitable[None]]
-"""Returns when the target at a URL has started, or is not expected to any more."""
-
 log = logging.getLogger(__name__)
-
-
-async def always_ready(_url: str) -> None:
-    """Expect every target to run already."""
 
 
 class ScheduleRunner:

@@ -9,13 +9,13 @@ from google.protobuf import empty_pb2
 from devenv.gcp.caller import ApiCall, Guard, Minter
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, ScheduleConfig
-from devenv.gcp.delivery import Send, Topics, check_signer
+from devenv.gcp.delivery import Ready, Send, Topics, always_ready, check_signer
 from devenv.gcp.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import masked, page, set_moment
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
 from devenv.gcp.scheduler.limits import Job, SchedulerNames, complete_job
-from devenv.gcp.scheduler.runner import Ready, ScheduleRunner, always_ready
+from devenv.gcp.scheduler.runner import ScheduleRunner
 from devenv.gcp.store import DeclaredNames, Store
 
 log = logging.getLogger(__name__)

@@ -91,3 +91,36 @@ def test_subscription_key_without_effect_names_the_missing_one(
     with pytest.raises(InvalidArgument, match=f"orders-worker has {key}, which needs {needed}"):
         started(store, declared(topics=TOPICS, subscriptions=[wanted]))
     store.close()
+
+
+def test_push_waits_until_its_endpoint_is_ready() -> None:
+    async def run() -> None:
+        store, started, sent = Store(":memory:"), asyncio.Event(), asyncio.Event()
+
+        async def send(request: DeliveryRequest) -> DeliveryAnswer:
+            assert started.is_set()
+            sent.set()
+            return DeliveryAnswer(204, {})
+
+        async def ready(_url: str) -> None:
+            await started.wait()
+
+        service = PubSubService(
+            config=declared(topics=TOPICS, subscriptions=[SUBSCRIPTION]),
+            store=store,
+            clock=ManualClock(),
+            guard=FakeGuard(),
+            minter=FakeMinter(),
+            send=send,
+            ready=ready,
+        )
+        await service.start()
+        service.publish("projects/local-project/topics/orders", b"one", {})
+        await asyncio.sleep(0)
+        assert service.overview({})["subscriptions"][0]["leased"] == 0
+        started.set()
+        await sent.wait()
+        await service.stop()
+        store.close()
+
+    asyncio.run(run())
