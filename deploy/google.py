@@ -3,6 +3,7 @@
 from functools import cached_property
 from typing import Any
 
+from google.api_core.future.polling import DEFAULT_POLLING
 from google.cloud import (
     artifactregistry_v1,
     iam_admin_v1,
@@ -19,6 +20,8 @@ from google.cloud.storage import Client as StorageClient
 from deploy.errors import explained
 
 _OPERATION_SECONDS = 900.0  # a new instance of Cloud SQL takes ten minutes
+# The clients ask after one second first; most operations of a deployment take less.
+_POLLING = DEFAULT_POLLING.with_delay(initial=0.1, multiplier=1.5, maximum=5.0)
 
 
 class GoogleCloud:
@@ -103,4 +106,4 @@ class GoogleCloud:
 
 def finish(operation: Any) -> Any:
     """Wait for a long-running operation; return its result. Raises the error that it ended with."""
-    return operation.result(timeout=_OPERATION_SECONDS)
+    return operation.result(timeout=_OPERATION_SECONDS, polling=_POLLING)

@@ -1,7 +1,8 @@
 """Checks of a running stage from outside, each with a name by which its failure is known."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from deploy.layout import ROOT, Layout
 
 _REQUEST_SECONDS = 90.0
 _PAUSE_SECONDS = 0.5
+_AT_ONCE = 6
 _GALLERY = ROOT / "validibot" / "workflows" / "gallery"
 
 
@@ -34,22 +36,27 @@ class StageCheck:
 class Launches:
     """How to launch workflows: as the owner of `api_key` in the organisation `org`.
 
-    A run must end within `seconds`.
+    A run must end within `seconds`. `only` has the slugs of the workflows to launch; without it all
+    of the gallery are launched.
     """
 
     api_key: str
     org: str
     seconds: float
+    only: Sequence[str] = ()
 
 
 def checks(layout: Layout, launches: Launches | None) -> Iterator[StageCheck]:
-    """Yield all checks of a stage; workflows are launched only with an API key."""
+    """Yield all checks of a stage; workflows are launched only with an API key.
+
+    Raises DeployError if the gallery has no workflow of a name in `launches.only`.
+    """
     yield from revision_checks("web", layout.web_url)
     yield from revision_checks("worker", layout.worker_url)
     for caller in layout.callers:
         yield StageCheck(f"worker answers {caller}", partial(_call_as, layout, caller))
     if launches:
-        for sample in _samples():
+        for sample in _samples(launches.only):
             launch = partial(_launch, layout.web_url, launches, sample)
             yield StageCheck(f"workflow {sample.parent.name}", launch)
 
@@ -77,17 +84,25 @@ def check_revision(role: str, url: str) -> None:
         )
 
 
-def results(wanted: Iterator[StageCheck]) -> Iterator[tuple[str, str]]:
-    """Run checks; yield the name of each, and what failed or an empty text."""
-    for check in wanted:
-        try:
-            check.run()
-        except (CheckFailed, DeployError) as error:
-            yield check.name, str(error)
-        except requests.RequestException as error:
-            yield check.name, f"no answer: {type(error).__name__}"
-        else:
-            yield check.name, ""
+def results(wanted: Iterable[StageCheck]) -> Iterator[tuple[str, str]]:
+    """Run checks, some at once; yield the name of each in order, and what failed or an empty text.
+
+    A check mostly waits for the service.
+    """
+    found = list(wanted)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        yield from zip((check.name for check in found), pool.map(_failure, found), strict=True)
+
+
+def _failure(check: StageCheck) -> str:
+    """Run a check; return what failed or an empty text."""
+    try:
+        check.run()
+    except (CheckFailed, DeployError) as error:
+        return str(error)
+    except requests.RequestException as error:
+        return f"no answer: {type(error).__name__}"
+    return ""
 
 
 def _expect(url: str, path: str, status: int, token: str = "") -> None:
@@ -113,10 +128,20 @@ def _call_as(layout: Layout, caller: str) -> None:
     _expect(layout.worker_url, "/health/", 200, token)
 
 
-def _samples() -> list[Path]:
-    """Return the first passing sample of each workflow of the gallery."""
+def _samples(only: Sequence[str]) -> list[Path]:
+    """Return the first passing sample of each workflow of the gallery, or of those in `only`.
+
+    Raises DeployError for an unknown one.
+    """
+    known = [path.parent.name for path in sorted(_GALLERY.glob("*/workflow.yaml"))]
+    for slug in only:
+        if slug not in known:
+            raise DeployError(
+                f"--workflow has the unknown workflow {slug!r:.60}; known are {', '.join(known)}."
+            )
     found = []
-    for path in sorted(_GALLERY.glob("*/workflow.yaml")):
+    for slug in only or known:
+        path = _GALLERY / slug / "workflow.yaml"
         samples = yaml.safe_load(path.read_text(encoding="utf-8"))["samples"]
         found.append(path.parent / next(s["path"] for s in samples if s.get("passes", True)))
     return found

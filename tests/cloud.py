@@ -84,7 +84,7 @@ DEPLOYER_ROLES = (
     "roles/storage.admin",
 )
 # The stages that tests of the deployment make, each by one test; the last one is the product itself.
-STAGES = ("empty", "killed", "rolled", "refused", "strays", "real")
+STAGES = ("empty", "killed", "rolled", "shared", "real")
 
 
 def _images_of_stages() -> Iterator[ImageConfig]:
@@ -99,9 +99,11 @@ def _images_of_stages() -> Iterator[ImageConfig]:
         yield ImageConfig(f"{repository}/validibot:1", product)
         yield ImageConfig(f"{repository}/validibot:2", product)
         yield ImageConfig(f"{repository}/validibot:broken", (*product, "broken"))
-    for name in ("energyplus", "fmu"):
-        image = f"us-west1-docker.pkg.dev/validibot-local/{real}-images/validator-{name}:0.1.0"
-        yield ImageConfig(image, ("{python}", "-m", f"validators.{name}"))
+    repository = f"us-west1-docker.pkg.dev/validibot-local/{real}-images"
+    for image in declared_cloud().images:
+        name = image.name.rpartition("/")[2]
+        if name.startswith("validator-"):
+            yield replace(image, name=f"{repository}/{name}", warm=())
 
 
 def _free_port() -> int:

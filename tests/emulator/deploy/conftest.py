@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 
 from deploy.cli import app
 from deploy.google import GoogleCloud
+from devenv.gcp import Cloud
+from devenv.pytest_plugin import become
 from tests.cloud import STAGES
 from tests.emulator.conftest import ActAs
 
@@ -37,6 +39,19 @@ max_instances = 2
 run_days = 400
 """
 MakeStage = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def applied(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The path of a stage that is applied once for a module: a test leaves it as it was."""
+    path = tmp_path_factory.mktemp("applied") / "shared.toml"
+    path.write_text(TEXT)
+    with pytest.MonkeyPatch.context() as patch:
+        become(cloud, "deployer", patch)
+        patch.setattr("deploy.cli.GoogleCloud", cache(GoogleCloud))
+        deploy("apply", str(path))
+        yield str(path)
+        deploy("destroy", str(path), "--yes", "--with-data")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`deploy plan`, `apply`, `rollback` and `destroy` by Google's clients against the emulated cloud."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from google.api_core.gapic_v1 import method
 from google.cloud import run_v2, secretmanager_v1, tasks_v2
 
+from deploy.cli import layout_of
 from deploy.errors import DeployError
 from deploy.google import GoogleCloud
 from deploy.resources.service import serving_revision
@@ -16,6 +18,8 @@ from tests.emulator.conftest import ActAs
 from tests.emulator.deploy.conftest import MakeStage, deploy
 from tests.emulator.test_run_services import ask
 
+# One worker for all: they share a stage.
+pytestmark = pytest.mark.xdist_group("stages")
 PLACE = "projects/validibot-local/locations/us-west1"
 
 
@@ -114,54 +118,62 @@ def test_new_image_is_rolled_out_and_back(make_stage: MakeStage) -> None:
     assert (serving("rolled-web"), serving("rolled-worker")) == ("2", "2")
 
 
-def test_failing_release_stops_before_the_services(make_stage: MakeStage) -> None:
-    stage = make_stage("refused")
-    text = Path(stage).read_text()
-    Path(stage).write_text(f"{text}\n[env]\nFAILS = 'migrate'\n")
+def test_failing_release_stops_before_the_services(applied: str) -> None:
+    text = Path(applied).read_text()
+    Path(applied).write_text(f"{text}\n[env]\nFAILS = 'migrate'\n")
     with pytest.raises(DeployError) as refused:
-        deploy("apply", stage)
-    status = deploy("status", stage)
-    Path(stage).write_text(text)
-    deploy("apply", stage)
+        deploy("apply", applied, "--tag", "2")
+    planned = deploy("plan", applied, "--tag", "2")
+    Path(applied).write_text(text)
+    deploy("apply", applied)
 
-    assert str(refused.value).startswith("release/refused-migrate failed: ")
+    assert str(refused.value).startswith("release/shared-migrate failed: ")
     assert "Read its log with `gcloud run jobs executions list" in str(refused.value)
-    assert "service/refused-web: missing\n" in status
-    assert serving("refused-web") == "1"
+    assert "~ service/shared-web\n" in planned
+    assert serving("shared-web") == "1"
+    assert deploy("plan", applied) == "Nothing to change.\n"
 
 
-def test_stray_resources_are_deleted_after_a_question(make_stage: MakeStage) -> None:
-    """A secret that the stage names no longer is kept until the operator says so."""
-    stage = make_stage("strays", 'secrets = ["OIDC_CLIENT_SECRET"]')
+def test_secret_without_value_names_next_command(applied: str) -> None:
+    text = Path(applied).read_text()
+    Path(applied).write_text(f'secrets = ["OIDC_CLIENT_SECRET"]\n{text}')
     with pytest.raises(DeployError) as no_value:
-        deploy("apply", stage)
-    deploy("secrets", "set", stage, "OIDC_CLIENT_SECRET", given="of a test\n")
-    deploy("apply", stage)
-    make_stage("strays")
-    kept = deploy("apply", stage, given="n\n")
-    refused = deploy("plan", stage)
-    deploy("apply", stage, "--yes")
+        deploy("apply", applied)
+    deploy("secrets", "set", applied, "OIDC_CLIENT_SECRET", given="of a test\n")
+    planned = deploy("plan", applied, "--only", "secret")
+    Path(applied).write_text(text)
+    deploy("apply", applied, "--yes")
 
     assert str(no_value.value) == (
-        "secret/strays-oidc-client-secret has no value. Give it one with `python -m deploy secrets "
-        "set strays strays-oidc-client-secret`, which reads standard input, then run `apply` again."
+        "secret/shared-oidc-client-secret has no value. Give it one with `python -m deploy secrets "
+        "set shared shared-oidc-client-secret`, which reads standard input, then run `apply` again."
     )
+    assert planned == "Nothing to change.\n"
+
+
+def test_stray_resources_are_deleted_after_a_question(applied: str) -> None:
+    """A secret that the stage names no longer is kept until the operator says so."""
+    layout = layout_of(applied)
+    stray = replace(layout.secrets[0], name="shared-old")
+    stray.create_empty()
+    kept = deploy("apply", applied, given="n\n")
+    planned = deploy("plan", applied)
+    deploy("apply", applied, "--yes")
+
     assert "Delete these 1 resources?" in kept
-    assert refused.startswith("- secret/strays-oidc-client-secret\n")
-    assert deploy("plan", stage) == "Nothing to change.\n"
+    assert planned.startswith("- secret/shared-old\n")
+    assert deploy("plan", applied) == "Nothing to change.\n"
     with pytest.raises(DeployError, match="would be deleted with everything that users stored"):
-        deploy("destroy", stage, "--yes")
+        deploy("destroy", applied, "--yes")
 
 
 def test_refusal_names_resource_and_next_step(
-    make_stage: MakeStage, act_as: ActAs, monkeypatch: pytest.MonkeyPatch
+    applied: str, act_as: ActAs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = make_stage("refused")
     monkeypatch.setattr("deploy.cli.GoogleCloud", GoogleCloud)
     act_as("guest")
     with pytest.raises(DeployError) as refused:
-        deploy("plan", stage)
-    act_as("deployer")
+        deploy("plan", applied)
 
     assert str(refused.value).startswith("project/validibot-local: ")
     assert "Give the deployer that permission" in str(refused.value)

@@ -1,10 +1,12 @@
 """`deploy verify` of the product itself, deployed to the emulated cloud."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+import httpx
 import pytest
 
 from deploy.cli import layout_of
@@ -15,7 +17,7 @@ from deploy.resources.access import RoleBindings
 from deploy.verify import Launches, check_revision, checks, results
 from devenv.gcp import Cloud
 from devenv.pytest_plugin import become
-from tests import database
+from tests import database, waiting
 from tests.emulator.deploy.conftest import TEXT, deploy
 
 pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(300)]
@@ -69,11 +71,28 @@ def product(
         deploy("destroy", str(path), "--yes", "--with-data")
 
 
+def refused_calls(cloud: Cloud, account: str, *, since: float) -> list[str]:
+    """Return the methods that IAM refused to an account after a time in Unix seconds."""
+    answer = httpx.get(
+        f"{cloud.plain_url}/_devenv/journal",
+        params={"decision": "denied", "caller": f"{account}@*"},
+        headers={"Authorization": f"Bearer {cloud.control_token}"},
+        trust_env=False,
+    )
+    return [row["method"] for row in answer.json()["calls"] if row["at"] >= since]
+
+
 def test_deployed_product_passes_every_check(product: Product) -> None:
-    told = deploy("verify", product.stage, "--api-key", API_KEY)
+    """One workflow of Django, and one of each validator."""
+    slugs = ("meter-settings", "fmu-decay", "energyplus-design-day")
+    slugs = (*slugs, "invoice-schematron", "equipment-graph")
+    wanted = [word for slug in slugs for word in ("--workflow", slug)]
+    told = deploy("verify", product.stage, "--api-key", API_KEY, *wanted)
 
     assert "FAILED" not in told
-    assert "ok      workflow fmu-decay\n" in told
+    assert [line.partition("workflow ")[2] for line in told.splitlines()][-5:] == list(slugs)
+    with pytest.raises(DeployError, match="the unknown workflow 'decay'; known are energyplus-"):
+        deploy("verify", product.stage, "--api-key", API_KEY, "--workflow", "decay")
 
 
 @pytest.mark.parametrize(
@@ -100,18 +119,22 @@ def test_deployed_product_passes_every_check(product: Product) -> None:
     ],
 )
 def test_check_fails_without_role(
-    product: Product, target: str, role: str, member: str, check: str
+    product: Product, cloud: Cloud, target: str, role: str, member: str, check: str
 ) -> None:
     """The role is necessary: `plan` shows that it is missing, and a named check fails.
 
-    Without some roles a run waits for ever, with retries; five seconds of that are enough.
+    Without some roles a run waits for ever, with retries. So a run has one second, and the call that
+    IAM refused is awaited, which shows that the run did not end for that reason.
     """
+    begun = time.time()
     bindings = product.bindings(target)
     fewer = {r: [m for m in ms if (r, m) != (role, member)] for r, ms in bindings.roles.items()}
     replace(bindings, roles=fewer).update({})
     try:
         planned = deploy("plan", product.stage)
-        failed = product.failures(check, seconds=5)
+        failed = product.failures(check, seconds=1)
+        if check.startswith("workflow"):
+            waiting.until(lambda: refused_calls(cloud, member, since=begun))
     finally:
         bindings.update({})
 
