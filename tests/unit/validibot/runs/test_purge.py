@@ -149,6 +149,14 @@ def test_purge_command_prints_counts_of_each_kind(run: Run, data_root: str) -> N
     assert (printed_kinds["events"], printed_kinds["orphaned_files"]) == ("1", "0")
 
 
+def test_purge_command_prints_counts_as_json(run: Run, data_root: str) -> None:
+    printed = StringIO()
+
+    call_command("purge", json=True, stdout=printed)
+
+    assert json.loads(printed.getvalue())["removed"]["events"] == 1
+
+
 @pytest.mark.parametrize("state", [{"status": "RUNNING"}, {"ended_at": timezone.now()}])
 def test_rows_of_unfinished_or_recent_run_stay(run: Run, state: dict[str, Any]) -> None:
     Run.objects.filter(pk=run.pk).update(**state)

@@ -1,5 +1,6 @@
 """`manage.py reconcile`: once, or as the clock of a Procfile."""
 
+import json
 import threading
 from io import StringIO
 from typing import Any
@@ -17,6 +18,14 @@ def test_once_it_says_what_it_found() -> None:
     call_command("reconcile", stdout=said)
 
     assert said.getvalue() == "0 runs enqueued, 0 executions looked at, 0 cancellations repeated\n"
+
+
+@pytest.mark.django_db
+def test_sweep_is_reported_as_json() -> None:
+    said = StringIO()
+    call_command("reconcile", json=True, stdout=said)
+
+    assert json.loads(said.getvalue())["enqueued"] == 0
 
 
 def test_reconcile_loop_survives_outage_and_stops(

@@ -52,8 +52,12 @@ def test_setup_without_demo_creates_only_validators() -> None:
 
 def test_setup_gives_every_user_a_workspace() -> None:
     user = User.objects.create_user("ann@example.com")
+    output = StringIO()
 
-    setup_all()
+    call_command("setup_all", json=True, stdout=output)
+
+    done = json.loads(output.getvalue())
+    assert (done["workspaces"], done["validators"]["created"]) == (1, Validator.objects.count())
 
     assert Organisation.objects.get(personal_owner=user).slug == "ann"
 

@@ -1,5 +1,6 @@
 """The validator catalogue."""
 
+import json
 import shutil
 from io import StringIO
 from pathlib import Path
@@ -81,10 +82,13 @@ class TestSync:
         assert not Validator.objects.exists()
 
     def test_sync_command_prints_counts(self) -> None:
-        output = StringIO()
+        output, again = StringIO(), StringIO()
         call_command("sync_validators", stdout=output)
+        call_command("sync_validators", json=True, stdout=again)
 
         assert f"{Validator.objects.count()} created, 0 changed, 0 deactivated" in output.getvalue()
+        counts = json.loads(again.getvalue())["validators"]
+        assert counts == {"created": 0, "changed": 0, "deactivated": 0}
 
 
 @pytest.mark.parametrize(

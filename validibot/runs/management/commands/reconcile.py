@@ -1,9 +1,11 @@
 """Sweep for lost runs, as the scheduler makes the worker do every minute."""
 
 import argparse
+import json
 import logging
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -22,21 +24,32 @@ class Command(BaseCommand):
             "--every", type=_seconds, metavar="SECONDS", help="again and again, until SIGTERM"
         )
 
+        parser.add_argument(
+            "--json", action="store_true", help="print one line of JSON for each sweep"
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         if options["every"] is None:
-            self.stdout.write(_sweep())
+            self.stdout.write(_sweep(as_json=options["json"]))
             return
         stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
-        repeat(stopping, every=options["every"])
+        say = self.stdout.write if options["json"] else logger.info
+        repeat(stopping, every=options["every"], as_json=options["json"], say=say)
 
 
-def repeat(stopping: threading.Event, *, every: float) -> None:
-    """Sweep until told to stop, through every outage of the database."""
+def repeat(
+    stopping: threading.Event,
+    *,
+    every: float,
+    as_json: bool = False,
+    say: Callable[[str], object] = logger.info,
+) -> None:
+    """Sweep until told to stop, through every outage of the database; `say` each result."""
     while not stopping.is_set():
         try:
-            logger.info(_sweep())
+            say(_sweep(as_json=as_json))
         except (DatabaseError, InterfaceError) as error:
             logger.warning("the database cannot be reached: %s", error)
         finally:
@@ -44,8 +57,10 @@ def repeat(stopping: threading.Event, *, every: float) -> None:
         stopping.wait(every)
 
 
-def _sweep() -> str:
+def _sweep(*, as_json: bool) -> str:
     touched = run_sweep()
+    if as_json:
+        return json.dumps(touched)
     return (
         f"{touched['enqueued']} runs enqueued, {touched['looked_at']} executions looked at, "
         f"{touched['cancelled']} cancellations repeated"

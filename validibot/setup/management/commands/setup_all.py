@@ -1,5 +1,7 @@
 """Command that makes a new deployment usable; running it again changes nothing."""
 
+import argparse
+import json
 from typing import Any
 
 from django.conf import settings
@@ -21,14 +23,25 @@ class Command(BaseCommand):
 
     help = "Sync validators, give every user a workspace, and create the demo data if configured."
 
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            help="print one line of JSON: rows changed in the catalogue, new workspaces, notes",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
+        notes: list[str] = []
+        say = notes.append if options["json"] else self.stdout.write
+        workspaces = 0
         try:
-            sync_validators(settings.VALIDATORS_DIR)
-            self._load_standard_weather()
+            validators = sync_validators(settings.VALIDATORS_DIR)
+            _load_standard_weather(say)
             for user in User.objects.filter(workspace=None):
                 ensure_personal_workspace(user)
+                workspaces += 1
             if settings.DEMO_EMAIL:
-                demo.make(self.stdout.write)
+                demo.make(say)
         except (
             ImportInvalid,
             ManifestInvalid,
@@ -37,18 +50,18 @@ class Command(BaseCommand):
             demo.DemoError,
         ) as error:
             raise CommandError(str(error)) from None
-        self.stdout.write("The deployment is set up.")
+        done = {"validators": validators, "workspaces": workspaces, "notes": notes}
+        self.stdout.write(json.dumps(done) if options["json"] else "The deployment is set up.")
 
-    def _load_standard_weather(self) -> None:
-        """Load the weather that validators use by default, where it is installed."""
-        for validator in Validator.objects.filter(is_active=True):
-            for port in validator.ports:
-                if port.get("type") == WEATHER_TYPE and port["default"]:
-                    try:
-                        source = resolve_resource(port["default"])
-                    except ManifestInvalid:
-                        self.stdout.write(
-                            f"{port['name']} is not loaded: {port['default']} is not installed."
-                        )
-                    else:
-                        load_weather(source)
+
+def _load_standard_weather(say: demo.Say) -> None:
+    """Load the weather that validators use by default, where it is installed."""
+    for validator in Validator.objects.filter(is_active=True):
+        for port in validator.ports:
+            if port.get("type") == WEATHER_TYPE and port["default"]:
+                try:
+                    source = resolve_resource(port["default"])
+                except ManifestInvalid:
+                    say(f"{port['name']} is not loaded: {port['default']} is not installed.")
+                else:
+                    load_weather(source)
