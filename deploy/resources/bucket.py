@@ -102,6 +102,7 @@ class Bucket(Resource):
                 *("storage", "buckets", "update", url, "--versioning"),
                 update_labels=pairs(self.labels),
                 lifecycle_file="lifecycle.json" if self.lifecycle else "",
+                clear_lifecycle=bool(current.get("lifecycle")) and not self.lifecycle,
             ),
         ]
 

@@ -171,14 +171,33 @@ def _checked(sent: Mapping[str, Any]) -> dict[str, Any]:
     kinds = wanted.get("event_types", [])
     if not isinstance(kinds, list) or any(kind not in _EVENTS for kind in kinds):
         raise InvalidArgument(f"event_types must be a list of {', '.join(_EVENTS)}.")
-    attributes = wanted.get("custom_attributes", {})
-    if not isinstance(attributes, dict) or len(attributes) > _MOST_ATTRIBUTES:
-        raise InvalidArgument(f"custom_attributes must have at most {_MOST_ATTRIBUTES} members.")
-    if not all(isinstance(value, str) for value in attributes.values()):
-        raise InvalidArgument("custom_attributes must be texts.")
+    _check_attributes(wanted.get("custom_attributes", {}))
     if not isinstance(wanted.get("object_name_prefix", ""), str):
         raise InvalidArgument("object_name_prefix must be a text.")
     return wanted
+
+
+def _check_attributes(attributes: Any) -> None:
+    """Refuse attributes with which Pub/Sub would not take a message: nobody would hear of it."""
+    if not isinstance(attributes, dict) or len(attributes) > _MOST_ATTRIBUTES:
+        raise InvalidArgument(f"custom_attributes must have at most {_MOST_ATTRIBUTES} members.")
+    for name, value in attributes.items():
+        if not name or name.startswith("goog") or not _is_text(name, 256):
+            raise InvalidArgument(
+                f"custom_attributes: {name[:100]!r} must have 1 to 256 bytes, and not begin with goog."
+            )
+        if not _is_text(value, 1024):
+            raise InvalidArgument(
+                f"custom_attributes: {name[:100]} must be a text of at most 1024 bytes."
+            )
+
+
+def _is_text(value: Any, most: int) -> bool:
+    """Return whether a value is a text of at most so many bytes in UTF-8."""
+    try:
+        return isinstance(value, str) and len(value.encode()) <= most
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        return False
 
 
 def _key(bucket: str, number: int) -> str:

@@ -85,6 +85,8 @@ async def test_configurations_are_listed_read_and_deleted(cloud: Cloud) -> None:
         ({"payload_format": "XML"}, "payload_format"),
         ({"event_types": ["OBJECT_READ"]}, "event_types"),
         ({"custom_attributes": {"a": 1}}, "custom_attributes"),
+        ({"custom_attributes": {"goog-a": "x"}}, "goog-a"),
+        ({"custom_attributes": {"a": "x" * 1025}}, "1024 bytes"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -95,6 +97,14 @@ async def test_wrong_configuration_is_refused_by_name(
 
     assert refused.status_code == 400
     assert word in refused.text
+
+
+async def test_attribute_that_is_no_text_is_refused(cloud: Cloud) -> None:
+    sent = b'{"topic": "projects/p/topics/t", "custom_attributes": {"a": "\\ud800"}}'
+    refused = await cloud.client.post(CONFIGS, content=sent)
+
+    assert refused.status_code == 400
+    assert "custom_attributes: a" in refused.text
 
 
 async def test_topic_must_exist_and_admit_cloud_storage(cloud: Cloud) -> None:
