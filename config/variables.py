@@ -24,8 +24,8 @@ MEANINGS = {
     "ALLOWED_HOSTS": "Names by which this site may be asked for: `runs.example.org`, `.herokuapp.com`.",
     "ALLOW_SUBPROCESS": "The permission that `EXECUTION_BACKEND=subprocess` needs: models that people"
     " send run as the user of the worker.",
-    "API_KEY_PEPPER": "Secret of which, with a key, its stored digest is made. Changing it ends all API keys and"
-    " gives every webhook another secret.",
+    "API_KEY_PEPPER": "Secret that makes the stored digests of API keys and of links. Changing it ends all API keys,"
+    " invitations and shared links, and gives every webhook another secret.",
     "APP_ROLE": "What this process is; the Procfile says it.",
     "CONTAINER_NETWORK": "What containers reach: nothing; only this host, to call back; or everything.",
     "CSRF_TRUSTED_ORIGINS": "Further origins from which forms may be sent: `https://www.example.org`.",
