@@ -15,6 +15,7 @@ from validibot.core.storage import ObjectNotFound
 from validibot.runs.access import visible_runs
 from validibot.submissions import content
 from validibot.submissions.models import Submission
+from validibot.web.parameters import positive_number
 from validibot.web.scope import member, page
 
 LINES_BEFORE, LINES_AFTER = 12, 60
@@ -42,7 +43,7 @@ class NotText(Exception):
 def document(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponse:
     """Show the submitted document from a few lines before `line`, which is marked."""
     run = get_object_or_404(visible_runs(scope).select_related("workflow", "submission"), pk=pk)
-    line, column = _number(request, "line"), _number(request, "column")
+    line, column = (positive_number(request.GET.get(name, "")) for name in ("line", "column"))
     lines, problem = [], ""
     try:
         lines = lines_around(run.submission, line, column)
@@ -98,8 +99,3 @@ def _cut(text: str, column: int) -> str:
     start = max(0, min(column - MAX_LINE // 2, len(text) - MAX_LINE))
     head, tail = "…" if start else "", "…" if start + MAX_LINE < len(text) else ""
     return f"{head}{text[start : start + MAX_LINE]}{tail}"
-
-
-def _number(request: HttpRequest, name: str) -> int:
-    text = request.GET.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

@@ -19,13 +19,14 @@ from validibot.runs.access import visible_runs
 from validibot.runs.models import Finding, StepRun
 from validibot.runs.rules import RuleSummary, rules_found
 from validibot.runs.verdict import LEFT_OUT
+from validibot.web.parameters import positive_number
 from validibot.web.scope import member, page
 from validibot.workflows.models import Severity
 
 FINDINGS_PER_PAGE = 100
 # Findings that say how many problems were left out; they are shown above the others.
 TRUNCATION_CODES = ("problems.truncated", LEFT_OUT)
-# The page of a run shows the first findings of so many rules, and one finding of each rule after them.
+# Rules whose first findings the page of a run shows; of the others it shows one.
 RULES_IN_FULL = 10
 _SEVERITIES = tuple(Severity.values)
 
@@ -130,7 +131,7 @@ def _step_findings(
 class SeverityPages:
     """Findings of a step, errors first, as a paginator slices them.
 
-    To sort 100,000 rows for each page takes too long: each severity is read by the index on its own.
+    Sorting 100,000 rows for each page takes too long: each severity is read by the index on its own.
     """
 
     def __init__(self, findings: "QuerySet[Finding]", counts: Mapping[str, int]) -> None:
@@ -195,8 +196,7 @@ def _selected(
     if code := chosen["code"]:
         selected = selected.filter(code=code)
         known = [rule for rule in known if rule.code == code]
-    if chosen["assertion"].isascii() and chosen["assertion"].isdigit():
-        assertion = int(chosen["assertion"][:9])
+    if assertion := positive_number(chosen["assertion"]):
         selected = selected.filter(assertion_id=assertion)
         known = [rule for rule in known if rule.assertion == assertion]
     if chosen["text"]:

@@ -17,12 +17,13 @@ from validibot.web.editor.access import editor, editor_page, report_saved
 from validibot.web.editor.step_forms import StepForm
 from validibot.web.editor.trial import chosen_document, edited_step
 from validibot.web.forms import Refusals
+from validibot.web.parameters import positive_number
 from validibot.workflows import editing
+from validibot.workflows.document import MAX_STEPS
 from validibot.workflows.models import Step, Validator, Workflow
 from validibot.workflows.scope import names_in_scope
 from validibot.workflows.versions import newest
 
-MAX_STEPS = 100
 TABULAR = "tabular"
 # Orders above all that a step can have, for the moment in which steps change places.
 _ASIDE = 1_000_000
@@ -124,7 +125,7 @@ def change_step(
 @require_POST
 def order_steps(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpResponseBase:
     """Put the steps into the order that was sent: their old numbers, in the new order."""
-    wanted = [int(each) for each in request.POST.getlist("order") if each.isdecimal()][:MAX_STEPS]
+    wanted = [*map(positive_number, request.POST.getlist("order")[: MAX_STEPS + 1])]
     try:
         with editing.editing(workflow, request.POST.get("token", "")) as draft:
             _reorder(draft, wanted)
@@ -138,7 +139,7 @@ def order_steps(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpR
 def _next_order(workflow: Workflow) -> int:
     """Return the number of a further step. Raises ValidationError."""
     last: int = workflow.steps.aggregate(last=Max("order"))["last"] or 0
-    if last > MAX_STEPS:
+    if last >= MAX_STEPS:
         raise ValidationError(_("A workflow has at most %s steps.") % MAX_STEPS)
     return last + 1
 

@@ -23,6 +23,7 @@ from validibot.runs.verdict import RULE_FIELDS, complete, condition_verdict, fin
 from validibot.submissions.models import Submission
 from validibot.web.editor.access import editor, editor_page
 from validibot.web.editor.step_forms import StepForm
+from validibot.web.parameters import positive_number
 from validibot.workflows.editing import token_of
 from validibot.workflows.models import Assertion, Step, Validator, Workflow
 
@@ -116,8 +117,7 @@ def _submission(document: Document) -> Submission:
 
 def edited_step(request: HttpRequest, workflow: Workflow, validator: Validator) -> Step | None:
     """Return the step whose page sent the request; None for a new one."""
-    sent = request.POST.get("order", "")
-    order = int(sent) if sent.isdecimal() and len(sent) < 6 else 0
+    order = positive_number(request.POST.get("order", ""))
     return workflow.steps.filter(order=order, validator=validator).first()
 
 
@@ -129,8 +129,8 @@ def chosen_document(request: HttpRequest, workflow: Workflow) -> Document:
             text = _("%(name)s is larger than %(limit)s bytes; start a run with it.")
             raise ValueError(text % {"name": file.name, "limit": f"{MAX_TRIAL_BYTES:,}"})
         return Document(file.read(), file.name or "file", file.content_type or "")
-    sample = request.POST.get("trial-sample", "")
-    chosen = workflow.samples.filter(pk=int(sample)).first() if sample.isdecimal() else None
+    sample = positive_number(request.POST.get("trial-sample", ""))
+    chosen = workflow.samples.filter(pk=sample).first()
     if chosen is None:
         raise ValueError(_("Choose a sample or a file to try the step on."))
     return Document(bytes(chosen.content), chosen.filename, "")

@@ -118,7 +118,7 @@ def test_steps_are_moved_disabled_and_deleted(client: Client, base: str, step: S
     assert names() == ["2", "Form"]
 
 
-@pytest.mark.parametrize("order", [["1"], ["1", "1"], ["2", "9"], ["x"]])
+@pytest.mark.parametrize("order", [["1"], ["1", "1"], ["2", "9"], ["x"], ["9" * 5000, "1"]])
 def test_order_that_names_other_steps_changes_nothing(
     client: Client, base: str, step: Step, order: list[str]
 ) -> None:
