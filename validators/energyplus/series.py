@@ -1,8 +1,9 @@
 """Child program that writes the time series of a run as CSV files, once it is told to.
 
 `python -I -S series.py RUN FOLDER` reads `RUN/eplusout.sql`, writes into FOLDER, and prints a JSON list
-of texts: what had to be left out. It is started with the simulation (`WaitingProgram`), so that the series are written
-while the other results are read and stored. Run by path and isolated, it imports nothing of ours.
+of texts: what had to be left out. It is started with the simulation (`WaitingProgram`), so that the
+series are written while the other results are read and stored. It is run by path and isolated, so it
+imports nothing of this repository.
 """
 
 import csv

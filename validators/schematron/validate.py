@@ -105,10 +105,10 @@ def _problem(phase: str, text: str, *, rules: CompiledRules, log: str) -> Valida
         text = f"The report would have {int(text) >> 20} MB: too many rules are broken. Send less."
         return rejected(error(text, code="SCHEMATRON_TOO_MANY_FINDINGS"))
     reasons = list(dict.fromkeys(_reasons(text if phase == "compile" else log or text, rules)))
-    said = " ".join(reasons[:_SHOWN]) or text.strip()[:500]
+    shown = " ".join(reasons[:_SHOWN]) or text.strip()[:500]
     if phase == "compile":
-        return _rules_invalid(said)
-    return _rules_invalid(f"The rules failed with this document. {said}")
+        return _rules_invalid(shown)
+    return _rules_invalid(f"The rules failed with this document. {shown}")
 
 
 def _reasons(text: str, rules: CompiledRules) -> list[str]:
@@ -133,8 +133,8 @@ def _rules_invalid(text: str) -> ValidationResult:
         engine_error_code=ENGINE_ERROR_RULES_INVALID,
         engine_message=text,
     )
-    said = f"The rules of the step cannot be used. {text}"
-    return failed(said, code="SCHEMATRON_RULES_INVALID", outputs=outputs)
+    message = f"The rules of the step cannot be used. {text}"
+    return failed(message, code="SCHEMATRON_RULES_INVALID", outputs=outputs)
 
 
 def _timeout(seconds: float) -> ValidationResult:

@@ -96,7 +96,7 @@ def _result(
 
 def _refused(part: str, reason: str, *, form: str) -> ValidationResult:
     if part == "data":
-        return rejected(error(f"This is not RDF in {form}: {reason}.", code="SHACL_NOT_RDF"))
+        return rejected(error(f"The RDF cannot be read as {form}: {reason}.", code="SHACL_NOT_RDF"))
     if part == "sparql":
         text = (
             "The shapes have SPARQL or rules. Allow `advanced_shacl` in the step, or remove them."

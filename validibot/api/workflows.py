@@ -152,8 +152,8 @@ def _import(request: Request, scope: Scope, *, update: bool, slug: str = "") -> 
         )
     except ImportInvalid as error:
         count = len(error.problems)
-        detail = f"The workflow file has {count} problem{'s' if count > 1 else ''}; nothing was"
-        detail = f"{detail} changed. {error.problems[0]}"
+        problems = "1 problem" if count == 1 else f"{count} problems"
+        detail = f"The workflow file has {problems}; nothing was changed. {error.problems[0]}"
         errors = [_error(each) for each in error.problems]
         raise ApiError(422, "WORKFLOW_INVALID", detail, errors=errors) from error
 

@@ -115,7 +115,7 @@ class RequestLogMiddleware:
 
 
 def _shown(request: HttpRequest) -> str:
-    """Return the path, or its pattern where the path is a secret: links that mails carry, or that people share."""
+    """Return the path, or its pattern where the path is a secret, as in links of mails."""
     match = request.resolver_match
     if match and (request.path.startswith("/accounts/") or "token" in match.kwargs):
         return f"/{match.route}"

@@ -1,6 +1,7 @@
 """Errors as problem details (RFC 9457), everywhere that no page is asked for.
 
-Body: `type`, `title`, `status`, `detail`, and `code`, `errors` [{field, message, line?}] where they help.
+Body: `type`, `title`, `status`, `detail`, and `code`, `errors` [{field, message, line?}] where they
+help.
 `detail` is never empty: the published client prints it.
 """
 

@@ -1,6 +1,6 @@
-"""Why a run is not done: what it waits for, since when, and what happens next.
+"""Progress of a run: what it waits for, since when, and what happens next.
 
-The answer comes from the rows and events of the run, as the sweep reads them too.
+It is read from the same rows and events as the sweep reads.
 """
 
 import datetime as dt
@@ -13,13 +13,13 @@ from django.utils.translation import gettext as _
 from validibot.runs.models import Attempt, Run, RunEvent, StepRun
 from validibot.runs.states import ACTIVE_ATTEMPT, AttemptState, RunStatus, StepStatus
 
-# The sweep runs so often.
+# Interval of the sweep in `config/schedules.toml`.
 _SWEEP_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """The reason why a run has not ended; `step` is the order of the step that it is at."""
+    """Reason why a run has not ended. `step` is the order of its current step, if it has one."""
 
     reason: str
     since: dt.datetime

@@ -1,6 +1,6 @@
 """The findings of a step by rule: how many there are of each, and which come first.
 
-A rule is a severity, a code and an assertion. The summary is written with the step's end, so that pages
+A rule is a severity, a code and an assertion. The summary is written when the step ends, so that pages
 and API need not count 100,000 rows each time.
 """
 
@@ -11,9 +11,9 @@ from typing import Any
 from validibot.runs.models import Finding, StepRun
 from validibot.workflows.models import Severity
 
-# So many findings of each rule are known by their order.
+# Findings of each rule whose order the summary has.
 SHOWN_OF_RULE = 5
-# Rules of a step that are told apart. The others are counted together, by severity.
+# Rules of a step with a summary of their own. The others are counted together, by severity.
 MAX_RULES = 200
 _RANKS = {Severity.ERROR.value: 0, Severity.WARNING.value: 1, Severity.INFO.value: 2}
 
@@ -43,8 +43,9 @@ def summarise(findings: Iterable[Finding]) -> list[RuleSummary]:
         if len(orders) < SHOWN_OF_RULE:
             orders.append(finding.order)
     ordered = sorted(counts, key=lambda rule: (_RANKS[rule[0]], first[rule]))
-    told = [RuleSummary(*rule, counts[rule], tuple(first[rule])) for rule in ordered[:MAX_RULES]]
-    return [*told, *_others(counts, ordered[MAX_RULES:])]
+    distinct = ordered[:MAX_RULES]
+    summaries = [RuleSummary(*rule, counts[rule], tuple(first[rule])) for rule in distinct]
+    return [*summaries, *_others(counts, ordered[MAX_RULES:])]
 
 
 def _others(

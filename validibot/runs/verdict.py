@@ -141,8 +141,8 @@ def complete(
             if outcome.problem
         ]
     completed = judged(findings, outputs=outputs, artifacts=verdict.artifacts)
-    if said := _message_of_step(step, scope, passed=completed.status == StepStatus.PASSED):
-        completed = replace(completed, findings=_bounded([*findings, said]))
+    if message := _message_of_step(step, scope, passed=completed.status == StepStatus.PASSED):
+        completed = replace(completed, findings=_bounded([*findings, message]))
     return completed
 
 

@@ -6,14 +6,14 @@ from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.utils.functional import cached_property
 
-# So many rows are counted, and shown in pages.
+# Rows that are counted and shown in pages.
 MAX_COUNT = 10_000
 
 
 class BoundedPaginator[M: Model](Paginator[M]):
     """A paginator that counts no further than MAX_COUNT: older rows are found by filters.
 
-    To count a million rows takes longer than to show fifty of them.
+    Counting a million rows takes longer than showing fifty of them.
     """
 
     object_list: "QuerySet[M]"

@@ -14,7 +14,7 @@ from validibot.runs.states import ErrorCategory, RunStatus
 from validibot.submissions.models import Submission
 from validibot.workflows.select import visible_projects, visible_workflows
 
-# Up to so many submissions are looked up before their runs.
+# Submissions that are looked up before their runs.
 FEW = 5_000
 _RESULTS = (
     ("unfinished", _("Not finished")),
@@ -101,8 +101,8 @@ class RunFilters(forms.Form):
 def _with_text(runs: "QuerySet[Run]", organisation: Organisation, text: str) -> "QuerySet[Run]":
     """Return the runs whose file name or name contains `text`.
 
-    A text that few submissions contain is looked up by its index first: PostgreSQL would rather walk
-    through all runs, from the newest on. Of a text that many contain, that walk soon finds a page.
+    A text that few submissions contain is looked up by its index first: PostgreSQL would read all runs
+    instead, from the newest on. Where many contain the text, that soon finds a page.
     """
     few = Submission.objects.filter(
         Q(filename__icontains=text) | Q(name__icontains=text), organisation=organisation
@@ -118,7 +118,7 @@ def _with_text(runs: "QuerySet[Run]", organisation: Organisation, text: str) -> 
 def _with_result(result: str) -> Q:
     """Return the condition for a result as the pages name it (see `states.public_result`).
 
-    Conditions are equal to values, never unequal, so that the index `runs_by_result` answers them.
+    Conditions are equalities, so that the index `runs_by_result` answers them.
     """
     failed = Q(status=RunStatus.FAILED)
     late, judged = ErrorCategory.TIMEOUT, ErrorCategory.VALIDATION_FAILED

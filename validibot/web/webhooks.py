@@ -129,8 +129,8 @@ def switch_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
         Webhook.objects.filter(pk=pk).update(
             is_active=state == "on", disabled_reason="", failing_since=None
         )
-        said = _("Webhook switched on.") if state == "on" else _("Webhook switched off.")
-        messages.success(request, said)
+        answer = _("Webhook switched on.") if state == "on" else _("Webhook switched off.")
+        messages.success(request, answer)
     else:
         messages.error(request, _("Choose on or off."))
     return redirect("webhook", scope.organisation.slug, pk)

@@ -1,4 +1,4 @@
-"""Settings of steps with container validators: what a step may say, and what its envelope says of it.
+"""Settings of steps with container validators, and the inputs of an envelope that are made of them.
 
 The published input models are what a validator gets. Where one lacks a range, or has fields that no
 person fills in, the settings of the step have a model of their own.
@@ -132,17 +132,17 @@ def settings_of(validation_type: str) -> type[BaseModel] | None:
 
 def envelope_inputs(validation_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs of an envelope, from the settings of a step that are the validator's."""
-    told, kind = dict(inputs), language_of(validation_type).kind
+    made, kind = dict(inputs), language_of(validation_type).kind
     if kind is ValidatorType.SHACL:
         # The published model has a second switch for deployments that run SHACL beside secrets.
-        told["enable_advanced_features"] = told.get("advanced_shacl", False)
-    if kind is ValidatorType.SCHEMATRON and "schematron_text" in told:
-        text = str(told["schematron_text"])
-        if (phase := told.pop("phase", "")) not in ("", "#DEFAULT"):
+        made["enable_advanced_features"] = made.get("advanced_shacl", False)
+    if kind is ValidatorType.SCHEMATRON and "schematron_text" in made:
+        text = str(made["schematron_text"])
+        if (phase := made.pop("phase", "")) not in ("", "#DEFAULT"):
             text = _with_phase(text, phase)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        told |= {"schematron_text": text, "schematron_sha256": digest}
-    return told
+        made |= {"schematron_text": text, "schematron_sha256": digest}
+    return made
 
 
 def _schema(text: str) -> etree._Element:

@@ -25,11 +25,7 @@ from validibot.workflows.yaml_writer import is_literal
 
 # A larger file of a step stands in a text by its digest only.
 MAX_INLINE_BYTES = 64 * 1024
-_STEP_TEXTS = (
-    "description",
-    *("when", "message", "success_message"),
-    *("weather", "scenario"),
-)
+_STEP_TEXTS = ("description", "when", "message", "success_message", "weather", "scenario")
 _ASSERTION_TEXTS = ("when", "message", "success_message", "path", "notes")
 
 

@@ -73,7 +73,7 @@ def typed(text: str, metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def input_faults(text: str, metadata: Mapping[str, str]) -> dict[str, str]:
-    """Return what is wrong with the metadata by the name of the input, or "" for all of it."""
+    """Return the faults of the metadata by the name of the input; "" is the name of the whole."""
     if not text:
         return {}
     body = json.dumps(typed(text, metadata)).encode()

@@ -281,6 +281,7 @@ def _check_references(source: Path) -> None:
 
 
 def impossible_cell(part: IO[bytes]) -> str | None:
+    """Return the first cell of a workbook's part that is beyond the last one of a sheet, or None."""
     tail = b""
     while chunk := part.read(1 << 20):
         for found in _FAR_CELL.finditer(tail + chunk):

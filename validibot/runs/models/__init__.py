@@ -3,8 +3,9 @@
 A `Run` leads one submission through one version of a workflow. Each of its `StepRun`s applies one
 validator; a container validator is executed by `Attempt`s, of which a step has at most one that has
 not ended. A `CallbackReceipt` says that a validator called back. `Finding`, `Artifact` and
-`RunEvent` are what a run leaves behind; a `RunShare` shows it to people without an account. `validibot.runs.states` holds the transitions of each
-status, and only `validibot.runs.lifecycle` ends a run, a step run or an attempt.
+`RunEvent` are the results of a run; a `RunShare` shows it to people without an account.
+`validibot.runs.states` holds the transitions of each status, and only `validibot.runs.lifecycle` ends
+a run, a step run or an attempt.
 """
 
 from validibot.runs.models.results import Artifact, Finding, RunEvent, RunEvidence, RunShare

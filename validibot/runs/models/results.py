@@ -1,4 +1,4 @@
-"""Rows that a run leaves behind: findings, artifacts, events, its evidence and links to it."""
+"""Results of a run: findings, artifacts, events, its evidence, and links that show it."""
 
 from typing import Any, ClassVar
 
@@ -71,9 +71,10 @@ class RunEvent(models.Model):
     """One moment in the life of a run: its timeline in UI and API.
 
     `kind`, of a run: created, queued, delivered, resumed, and at its end passed, failed, error,
-    canceled or timed_out; of a step: step_started, step_passed, step_failed, step_canceled, step_skipped; of an
-    attempt: launched, running, launch_unanswered, launch_failed, called_back, output_found. `actor` caused
-    it (a user's email address, `queue`, `worker`, `validator`, `reconcile`); `data` holds ids.
+    canceled or timed_out; of a step: step_started, step_passed, step_failed, step_canceled,
+    step_skipped; of an attempt: launched, running, launch_unanswered, launch_failed, called_back,
+    output_found. `actor` caused it (a user's email address, `queue`, `worker`, `validator`,
+    `reconcile`); `data` holds ids.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
@@ -120,9 +121,9 @@ class RunEvidence(models.Model):
 
 
 class RunShare(models.Model):
-    """A link to a run for whoever has it, until `expires_at` or `revoked_at`.
+    """A link that shows a run without an account, until `expires_at` or `revoked_at`.
 
-    Of the link's token only a keyed digest is kept. `opened` counts the visits.
+    Only a keyed digest of its token is kept. `opened` counts the visits.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="shares")
@@ -140,7 +141,7 @@ class RunShare(models.Model):
         ordering: ClassVar = ["-created_at"]
 
     def __str__(self) -> str:
-        return f"link to {self.run_id}"
+        return f"link to run {self.run_id}"
 
     @property
     def is_valid(self) -> bool:

@@ -77,8 +77,8 @@ class Run(models.Model):
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     # The steps of a run that was started in this process just now.
     started_steps: "list[StepRun] | None" = None
-    # Whether the organisation had a webhook when a worker loaded the run; True if nobody asked. A
-    # webhook that is made while the worker is at the run's last steps hears nothing of its end.
+    # Whether the organisation had a webhook when a worker loaded the run; True where that is not known.
+    # A webhook that is created while the worker is at the last steps gets no message of the run's end.
     may_be_announced: bool = True
 
     class Meta:
@@ -155,9 +155,9 @@ class StepRun(models.Model):
 
     `name`, `validator` (its slug), `validator_version`, `config_digest` and `image` are those of
     the step when the run was started: a later edit changes no result. So is `weather`, the catalogue
-    entry {name, location, files} that was chosen, or None. `rules` sums up the findings
-    (`validibot.runs.rules`); it is None until the step ends. `starts` counts the workers
-    that began the step and did not let go of it, which means that they died.
+    entry {name, location, files} that was chosen, or None. `rules` summarises the findings by rule
+    (`validibot.runs.rules`); it is None until the step ends. `starts` counts the workers that began the
+    step and did not let go of it, which means that they died.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False)

@@ -1,4 +1,4 @@
-"""Launch links: a workflow that anybody with a link may start, so often and so long."""
+"""Launch links, with which people without an account start runs of a workflow."""
 
 from typing import ClassVar
 
@@ -11,10 +11,10 @@ from validibot.accounts.models import Organisation
 
 
 class LaunchLink(models.Model):
-    """A link to the public page of a workflow; only a keyed digest of its token is kept.
+    """A link to the public page of a workflow, until `expires_at`, `revoked_at` or `max_launches`.
 
-    `workflow` is the slug: the link opens the newest active version. `launches` counts the runs that
-    were started.
+    Only a keyed digest of its token is kept. `workflow` is the slug: the link opens the newest active
+    version. `launches` counts the runs that were started.
     """
 
     organisation = models.ForeignKey(
