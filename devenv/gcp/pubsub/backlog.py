@@ -6,7 +6,7 @@ one batch of messages in delivery at a time, and one that goes back takes the la
 """
 
 import heapq
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -131,18 +131,17 @@ class Backlog:
             entry.acked, entry.attempts, entry.moment = False, 0, 0.0
             self._open(entry)
 
-    def give_back(self, entry: BacklogEntry, now: float) -> list[BacklogEntry]:
-        """End the leases of an entry and of the later ones of its key; return them all."""
+    def give_back(self, entry: BacklogEntry, now: float) -> None:
+        """End the leases of an entry and of the later ones of its key."""
         key = self._key(entry)
-        numbers = [each for each in self._keys[key] if each >= entry.number] if key else []
-        returned = [self.entries[number] for number in numbers or [entry.number]]
-        returned = [each for each in returned if each.lease]
-        for each in returned:
-            self._count_lease(each, -1)
-            each.lease = 0
-            each.moment = now + self.pause(each)
+        numbers = self._keys[key] if key else [entry.number]
+        later = numbers[bisect_left(numbers, entry.number) :]
+        for each in [self.entries[number] for number in later]:
+            if each.lease:
+                self._count_lease(each, -1)
+                each.lease = 0
+                each.moment = now + self.pause(each)
         self._offer(entry)
-        return returned
 
     def expired(self, now: float) -> Iterator[BacklogEntry]:
         """Yield the entries whose lease is over; the caller gives each back."""
@@ -181,7 +180,8 @@ class Backlog:
             self._count_lease(entry, -1)
             entry.lease = 0
         if key := self._key(entry):
-            self._keys[key].remove(entry.number)
+            numbers = self._keys[key]
+            del numbers[bisect_left(numbers, entry.number)]
             if self._keys[key]:
                 self._offer(self.entries[self._keys[key][0]])
             else:

@@ -132,7 +132,8 @@ class PubSubStore:
 
     def clear(self, subscription: LiveSubscription) -> None:
         """Forget all messages of a subscription."""
-        for entry in list(subscription.backlog.entries.values()):
+        # The last one first, which of a key with many messages costs least.
+        for entry in reversed(list(subscription.backlog.entries.values())):
             self.ack(subscription, entry, keep=False)
 
     def put_snapshot(self, snapshot: LiveSnapshot) -> None:

@@ -240,7 +240,8 @@ class SubscriptionMethods:
 
     async def delete_snapshot(self, request: Any, call: ApiCall) -> Any:
         snapshot = self._find_snapshot(request.snapshot, call, "delete")
-        self._broker.saved.drop_snapshot(snapshot)
+        with self._broker.saved.transaction():
+            self._broker.saved.drop_snapshot(snapshot)
         self._context.guard.forget(snapshot.state.name)
         return empty_pb2.Empty()
 
