@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from validators.sdk.manifest import ValidatorManifest, read_manifest
 from validators.sdk.testing import write_envelope
 
@@ -24,7 +26,8 @@ _ARTIFACTS = ("eplusout.err", "eplusout.csv", "eplusout.end")
 _LINES = 49
 _TWO_SECONDS = {"simulation": {"stop_time": 2.0, "step_size": 0.01}}
 _OFFICES = "validators/energyplus/samples"
-_REVIEW = "validibot/workflows/gallery/office-model-review"
+_GALLERY = "validibot/workflows/gallery"
+_REVIEW = f"{_GALLERY}/office-model-review"
 _DOUBTFUL = """
 Schedule:Constant, Unused Schedule, , 1.0;
 Material, Unused Brick, Rough, 0.1, 0.9, 1900, 800;
@@ -50,6 +53,16 @@ class Source:
         return (ROOT / self.file).read_bytes() + self.more.encode()
 
 
+def _template(slug: str, validator: str) -> dict[str, Any]:
+    """Return the settings of the step of a gallery's workflow that has this validator."""
+    steps = yaml.safe_load((ROOT / _GALLERY / slug / "workflow.yaml").read_text())["steps"]
+    found: dict[str, Any] = next(s["config"] for s in steps if s["validator"] == validator)
+    return found
+
+
+_INVOICE = _template("invoice-schematron", "schematron")
+_GRAPH = _template("equipment-graph", "shacl")
+
 SOURCES = (
     Source("energyplus", "annual", f"{_OFFICES}/small_office.idf"),
     Source("energyplus", "design-day", f"{_OFFICES}/small_office_designday.idf"),
@@ -61,6 +74,13 @@ SOURCES = (
     Source("fmu", "decay", "validators/fmu/samples/decay.fmu", _TWO_SECONDS),
     Source("fmu", "failing", "validators/fmu/samples/failing.fmu", _TWO_SECONDS),
     Source("fmu", "native-crash", "validators/fmu/samples/crashing.fmu", _TWO_SECONDS),
+    Source(
+        "schematron", "failing", "validators/schematron/samples/invoice_wrong_date.xml", _INVOICE
+    ),
+    Source("schematron", "invoice", f"{_GALLERY}/invoice-schematron/pass.xml", _INVOICE),
+    Source("schematron", "invoice-failing", f"{_GALLERY}/invoice-schematron/fail.xml", _INVOICE),
+    Source("shacl", "failing", f"{_GALLERY}/equipment-graph/fail.ttl", _GRAPH),
+    Source("shacl", "graph", f"{_GALLERY}/equipment-graph/pass.ttl", _GRAPH),
 )
 
 
