@@ -4,6 +4,8 @@ They show the workflow's name, description and inputs, and the findings of the r
 with the link; nothing else of the organisation. Launches are limited by the link and by address.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -86,7 +88,8 @@ def _launch(request: HttpRequest, link: LaunchLink, workflow: Workflow) -> Run:
         message = _("Too many files came from your address. Try again in %(minutes)d minutes.")
         text = message % {"minutes": wait // 60 + 1}
         raise NotAdmitted("TOO_MANY_LAUNCHES", text, status=429, retry_after=wait)
-    check_runnable(workflow)
+    with _without_organisation():
+        check_runnable(workflow)
     with receive(request) as incoming:
         metadata: Any = incoming.metadata
         if workflow.input_schema:
@@ -96,10 +99,28 @@ def _launch(request: HttpRequest, link: LaunchLink, workflow: Workflow) -> Run:
         if not links.take(link):
             raise NotAdmitted("LINK_CLOSED", _("This link starts no further runs."), status=410)
         try:
-            return start(workflow, taken, user=None, source=Run.Source.LINK).run
+            with _without_organisation():
+                return start(workflow, taken, user=None, source=Run.Source.LINK).run
         except BaseException:
             links.give_back(link)
             raise
+
+
+@contextmanager
+def _without_organisation() -> Iterator[None]:
+    """Keep what a refusal says of the organisation from the sender, such as its quota.
+
+    Faults of what was sent have a field, and are shown as they are.
+    """
+    try:
+        yield
+    except NotAdmitted as error:
+        if error.field:
+            raise
+        text = _("The workflow takes no files at the moment. Try again later.")
+        raise NotAdmitted(
+            error.code, text, status=error.status, retry_after=error.retry_after
+        ) from error
 
 
 def _show(

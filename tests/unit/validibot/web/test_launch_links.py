@@ -65,6 +65,20 @@ def test_anybody_with_the_link_starts_a_run_and_sees_its_result(
         assert not re.search("Secret Ltd|/app/orgs/|Suppliers|@", page)
 
 
+def test_full_quota_is_shown_without_the_organisation(client: Client, workflow: Workflow) -> None:
+    workflow.organisation.launch_quota = 1
+    workflow.organisation.save()
+    url = link(workflow)
+    sent(client, url)
+
+    refused = sent(client, url)
+
+    assert (refused.status_code, "Retry-After" in refused.headers) == (429, True)
+    assert "takes no files at the moment" in refused.content.decode()
+    assert "Secret Ltd" not in refused.content.decode()
+    assert LaunchLink.objects.get().launches == 1
+
+
 def test_link_starts_no_more_runs_than_it_may(client: Client, workflow: Workflow) -> None:
     url = link(workflow, max_launches=1)
 
