@@ -22,7 +22,6 @@ BucketName = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{1,61}[a-z0-9])?$
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
 Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")]
 Cpu = Literal["1", "2", "4", "6", "8"]
-EmailAddress = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 
 
 class StagePart(BaseModel):
@@ -83,7 +82,6 @@ class Stage(StagePart):
     region: Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+[0-9]{1,2}$")] = "australia-southeast1"
     domain: Annotated[str, Field(pattern=r"^([a-z0-9-]+(\.[a-z0-9-]+)+)?$")] = ""
     image_tag: Annotated[str, Field(pattern=r"^[\w][\w.-]{0,127}$")]
-    alert_addresses: list[EmailAddress] = []
     web: ServiceSize
     worker: ServiceSize
     buckets: BucketNames = BucketNames()
