@@ -81,8 +81,8 @@ class StackTools:
     def looking(self) -> tuple[Callable[..., Any], ...]:
         """Return the tools that change nothing."""
         cloud = (self.journal, self.missing, self.traces, self.trace, self.permissions)
-        work = (self.queues, self.tasks, self.jobs, self.executions, self.faults, self.clock)
-        return (self.status, self.logs, *cloud, *work)
+        work = (self.queues, self.tasks, self.subscriptions, self.jobs, self.executions)
+        return (self.status, self.logs, *cloud, *work, self.faults, self.clock)
 
     def changing(self) -> tuple[Callable[..., Any], ...]:
         """Return the tools that change the stack or what it does."""
@@ -174,6 +174,10 @@ class StackTools:
         path = f"{self._queue(queue)}/tasks"
         found = self._cloud().api(TASKS, path, pageSize=_bounded(limit))
         return _without_secrets(found.get("tasks", []))
+
+    def subscriptions(self) -> dict[str, Any]:
+        """Return the topics of Pub/Sub, and its subscriptions with their depth."""
+        return self._cloud().control("subscriptions")
 
     def jobs(self) -> Any:
         """Return the Cloud Run jobs; variables that look like secrets have no value."""

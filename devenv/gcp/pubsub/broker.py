@@ -1,7 +1,7 @@
 """The broker: messages from topics to subscriptions, leases and their ends, dead letters, seek.
 
 It knows nothing of callers. Nothing here polls: a publication, an acknowledgement and one alarm per
-subscription move deliveries on. Messages whose retention is over go when somebody next looks.
+subscription move deliveries on. Messages whose retention is over are removed at the next access.
 """
 
 import base64
