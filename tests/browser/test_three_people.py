@@ -82,9 +82,7 @@ def _run(page: Page, *, phase: str) -> None:
     expect(page.locator(".verdict")).to_have_attribute("data-result", "PASS", timeout=60_000)
 
 
-def test_author_builds_what_executor_runs_and_visitor_is_given(
-    visitor: Page, stack: Stack, browser: Browser
-) -> None:
+def test_workflow_is_built_run_and_shared(visitor: Page, stack: Stack, browser: Browser) -> None:
     visitor.goto(f"{stack.web}/app/orgs/")
     visitor.get_by_label("Name").fill("Three people")
     _button(visitor, "Create organisation")

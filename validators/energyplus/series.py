@@ -1,4 +1,4 @@
-"""Child program that writes the time series of a run as CSV files, once it is told to.
+"""Child program that writes the time series of a run as CSV files, once it is released.
 
 `python -I -S series.py RUN FOLDER` reads `RUN/eplusout.sql`, writes into FOLDER, and prints a JSON list
 of texts: what had to be left out. It is started with the simulation (`WaitingProgram`), so that the

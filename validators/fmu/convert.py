@@ -1,4 +1,4 @@
-"""Child program that converts a trajectory from CSV to Parquet once it is told to.
+"""Child program that converts a trajectory from CSV to Parquet once it is released.
 
 `python -I convert.py FOLDER COLUMNS` reads `FOLDER/trajectory.csv`; `COLUMNS` is a file with a JSON
 object of SQL types by title. It is started with the simulation, because its library takes 0.2 s to

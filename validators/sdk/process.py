@@ -82,11 +82,11 @@ def run_limited(
 
 
 class WaitingProgram:
-    """Program that starts beside a simulation, and works on its results once it is told to.
+    """Program that starts beside a simulation, and works on its results once it is released.
 
     Its start then costs the attempt no time. It reads its standard input to the end, and works if
-    that was `GO`; on leaving the block its input ends, whether it was told or not. It is run by
-    `run_limited`, in its own `folder`.
+    that was `GO`; its input ends at the end of the block in any case. It is run by `run_limited`, in
+    its own `folder`.
     """
 
     GO = b"go"
@@ -120,12 +120,12 @@ class WaitingProgram:
         os.close(self._read)
 
     def release(self) -> None:
-        """Let the program work."""
+        """Let the program begin its work."""
         os.write(self._write, self.GO)
         self._close()
 
     def ended(self) -> Ended:
-        """Return the program's end; wait for it."""
+        """Wait for the program to end, and return how it ended."""
         return self._running.result()
 
     def _close(self) -> None:

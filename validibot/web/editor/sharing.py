@@ -1,4 +1,4 @@
-"""Page of who may use a workflow: members, guests, and public links that start a limited number of runs."""
+"""Page of the guests and the public links of a workflow: list, create and revoke links."""
 
 from django import forms
 from django.conf import settings

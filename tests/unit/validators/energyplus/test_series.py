@@ -51,7 +51,7 @@ def read(path: Path) -> str:
     return path.read_text(newline="")
 
 
-def test_series_are_written_when_told_to(run: Path) -> None:
+def test_released_writer_writes_series(run: Path) -> None:
     (run / "eplusout.csv").write_text("the engine's own")
     (run / "eplusout.err").write_text("done")
 
@@ -66,7 +66,7 @@ def test_series_are_written_when_told_to(run: Path) -> None:
     assert read(run / "eplusout_daily.csv") == DAILY
 
 
-def test_writer_that_is_not_told_ends_without_files(run: Path) -> None:
+def test_unreleased_writer_ends_without_files(run: Path) -> None:
     with writer(run):
         pass
 

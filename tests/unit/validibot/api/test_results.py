@@ -93,7 +93,7 @@ def test_missing_submitted_file_is_not_found(alice: Api, run: Run, order: int) -
     assert get(alice, run, f"files/{order}/").status_code == 404
 
 
-def test_document_lists_the_worst_issues_and_says_where_the_others_are(
+def test_document_lists_worst_issues_and_links_to_the_others(
     alice: Api, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("validibot.api.run_documents.MAX_ISSUES", 2)
@@ -111,7 +111,7 @@ def test_document_lists_the_worst_issues_and_says_where_the_others_are(
     assert f"/runs/{run.pk}/findings/" in step["issues"][-1]["message"]
 
 
-def test_progress_says_why_a_run_is_not_done(alice: Api, run: Run) -> None:
+def test_progress_has_the_reason_of_an_unfinished_run(alice: Api, run: Run) -> None:
     Run.objects.filter(pk=run.pk).update(status="SUCCEEDED")
     ended = get(alice, run, "progress/").json()
     Run.objects.filter(pk=run.pk).update(status="PENDING", ended_at=None)

@@ -215,7 +215,7 @@ def test_cell_beyond_the_last_one_is_refused(tmp_path: Path, cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", ["XFD1", "A1048576", "A0000001"])
-def test_last_cells_are_no_impossible_ones(cell: str) -> None:
+def test_last_cells_of_a_sheet_are_accepted(cell: str) -> None:
     sheet = io.BytesIO(f'<row r="9999999"><c t="s" r="{cell}"><v>1</v></c></row>'.encode())
 
     assert impossible_cell(sheet) is None

@@ -62,7 +62,9 @@ def test_lost_worker_is_replaced_by_another() -> None:
         ("RUNNING", True, "its output is being read"),
     ],
 )
-def test_run_of_validator_says_how_far_it_is(state: str, text: str, *, called_back: bool) -> None:
+def test_run_at_validator_shows_state_of_its_attempt(
+    state: str, text: str, *, called_back: bool
+) -> None:
     run = running()
     step_run = StepRunFactory.create(run=run, order=2, status="RUNNING")
     called_back_at = timezone.now() if called_back else None

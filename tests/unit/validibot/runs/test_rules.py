@@ -63,7 +63,7 @@ def test_close_step_stores_findings_in_order_with_their_summary() -> None:
 
 
 @pytest.mark.django_db
-def test_step_without_summary_is_summed_up_from_its_findings() -> None:
+def test_step_without_summary_is_summarised_from_its_findings() -> None:
     step_run = StepRunFactory.create()
     FindingFactory.create(step_run=step_run, severity="WARNING", code="w", order=1)
 
