@@ -277,7 +277,7 @@ class Layout:
 
     def _release(self) -> Iterator[Resource]:
         """Yield the jobs that prepare the database, and a run of each."""
-        for name, args in (("migrate", ("migrate", "--no-input")), ("setup", ("setup_all",))):
+        for name, args in (("migrate", ("migrate_checked",)), ("setup", ("setup_all",))):
             job = Job(
                 cloud=self.cloud,
                 name=self.stage.named(name),

@@ -120,7 +120,7 @@ def test_new_image_is_rolled_out_and_back(make_stage: MakeStage) -> None:
 
 def test_failing_release_stops_before_the_services(applied: str) -> None:
     text = Path(applied).read_text()
-    Path(applied).write_text(f"{text}\n[env]\nFAILS = 'migrate'\n")
+    Path(applied).write_text(f"{text}\n[env]\nFAILS = 'migrate_checked'\n")
     with pytest.raises(DeployError) as refused:
         deploy("apply", applied, "--tag", "2")
     planned = deploy("plan", applied, "--tag", "2")

@@ -2,10 +2,14 @@
 
 import django.db.models.deletion
 from django.conf import settings
+from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
+    # The tables may be large: their indexes are built without a lock, which needs no transaction.
+    atomic = False
 
     dependencies = [
         ('accounts', '0007_user_time_zone'),
@@ -21,11 +25,11 @@ class Migration(migrations.Migration):
             name='workflow',
             field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.RESTRICT, related_name='runs', to='workflows.workflow'),
         ),
-        migrations.AddIndex(
+        AddIndexConcurrently(
             model_name='run',
             index=models.Index(fields=['workflow', '-created_at'], name='runs_of_workflow'),
         ),
-        migrations.AddIndex(
+        AddIndexConcurrently(
             model_name='run',
             index=models.Index(fields=['organisation', 'status', 'error_category', '-created_at'], name='runs_by_result'),
         ),

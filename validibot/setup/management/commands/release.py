@@ -18,7 +18,7 @@ class Command(BaseCommand):
                 f"No static files in {settings.STATIC_ROOT}. Collect them:"
                 " DJANGO_SETTINGS_MODULE=config.settings.build python manage.py collectstatic --no-input"
             )
-        call_command("migrate", interactive=False, verbosity=0, stdout=self.stdout)
+        call_command("migrate_checked", stdout=self.stdout)
         call_command("setup_all", stdout=self.stdout)
         self.stdout.write("Released.")
 

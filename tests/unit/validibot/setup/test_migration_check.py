@@ -1,0 +1,81 @@
+"""The check of migrations: unsafe SQL, and a release that it stops."""
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.migrations import Migration
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
+from django_migration_linter import IgnoreMigration
+
+from validibot.setup.migration_check import check_migrations, sql_problems
+
+CREATE = 'CREATE TABLE "new" ("id" bigint PRIMARY KEY);'
+
+
+@pytest.mark.parametrize(
+    ("statements", "problems"),
+    [
+        (['ALTER TABLE "run" DROP COLUMN "old";'], ["Do it: DROPPING columns (run.old)"]),
+        (['DROP TABLE "run" CASCADE;'], ["Do it: DROPPING table (run)"]),
+        (['CREATE INDEX "i" ON "run" ("id");'], ["Do it: CREATE INDEX locks table"]),
+        (['CREATE INDEX "i"\n ON "run"\n USING gin (id);'], ["Do it: CREATE INDEX locks table"]),
+        (['CREATE INDEX CONCURRENTLY "i" ON "run" ("id");'], []),
+        (['ALTER TABLE "run" ADD COLUMN "a" integer NULL;'], []),
+        (
+            ['ALTER TABLE "run" ADD COLUMN "a" integer NOT NULL;'],
+            ["Do it: NOT NULL constraint on columns"],
+        ),
+    ],
+)
+def test_unsafe_statement_is_named_with_its_operation(
+    statements: list[str], problems: list[str]
+) -> None:
+    assert list(sql_problems(["--", "-- Do it", "--", *statements])) == problems
+
+
+def test_index_of_a_new_table_is_safe() -> None:
+    index = 'CREATE INDEX "i" ON "new" ("id");'
+    other = 'CREATE INDEX "j" ON "run" ("id");'
+    sql = ["-- Create", CREATE, "-- Index", index, "-- Further index", other]
+
+    assert list(sql_problems(sql)) == ["Further index: CREATE INDEX locks table"]
+
+
+@pytest.fixture
+def new_migration(db: None, monkeypatch: pytest.MonkeyPatch) -> Migration:
+    """A migration that drops indexes, as the only one that the database does not have."""
+    loader = MigrationExecutor(connection).loader
+    found: Migration = loader.get_migration("accounts", "0002_drop_prefix_indexes")
+    plan = [(found, False)]
+    monkeypatch.setattr(MigrationExecutor, "migration_plan", lambda self, targets: plan)
+    return found
+
+
+@pytest.mark.usefixtures("new_migration")
+def test_unsafe_migration_is_refused_with_file_and_operation() -> None:
+    with pytest.raises(CommandError) as refused:
+        call_command("migrate_checked")
+
+    assert (
+        "  validibot/accounts/migrations/0002_drop_prefix_indexes.py: Alter field organisation on "
+        "project: DROP INDEX locks table\n"
+    ) in str(refused.value)
+    assert "add the operation IgnoreMigration()" in str(refused.value)
+
+
+def test_exception_in_the_migration_lets_it_pass(
+    new_migration: Migration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operations = [*new_migration.operations, IgnoreMigration()]
+    monkeypatch.setattr(new_migration, "operations", operations)
+
+    check_migrations()
+
+
+@pytest.mark.django_db
+def test_first_migration_of_a_database_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MigrationRecorder, "applied_migrations", lambda self: {})
+    monkeypatch.setattr(MigrationExecutor, "migration_plan", None)
+
+    check_migrations()

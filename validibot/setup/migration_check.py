@@ -1,0 +1,80 @@
+"""Check of the migrations that a release is about to apply: none may lock a table or remove what is used.
+
+During a rollout the old version serves while the new one migrates, and after a rollback it serves again.
+So a migration must leave room for the version before it, and must not hold a lock for long. The
+database is asked which migrations are new: no list of released ones has to be kept.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from django.db import connection
+from django.db.migrations import Migration
+from django.db.migrations.executor import MigrationExecutor
+from django_migration_linter import IgnoreMigration
+from django_migration_linter.sql_analyser.analyser import analyse_sql_statements
+from django_migration_linter.sql_analyser.postgresql import PostgresqlAnalyser
+
+
+class MigrationRefused(Exception):
+    """Migrations would lock or remove; the message names file, operation and next step."""
+
+
+def check_migrations() -> None:
+    """Raise MigrationRefused if a migration that is not applied yet is unsafe.
+
+    Nothing is in use in a database without migrations, so all of them are safe there.
+    """
+    executor = MigrationExecutor(connection)
+    if not executor.loader.applied_migrations:
+        return
+    steps = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    problems = []
+    for migration, _ in steps:
+        if _is_checked(migration):
+            sql = executor.loader.collect_sql([(migration, False)])
+            problems += [f"{_file_of(migration)}: {each}" for each in sql_problems(sql)]
+    if problems:
+        raise MigrationRefused(
+            "Migrations refused; nothing was migrated.\n  "
+            + "\n  ".join(problems)
+            + "\nSplit the change over two releases, or build the index with AddIndexConcurrently and "
+            "`atomic = False`. If it is safe all the same, add the operation IgnoreMigration() of "
+            "django_migration_linter to the migration, with a comment that says why."
+        )
+
+
+def sql_problems(sql: Sequence[str]) -> Iterator[str]:
+    """Yield `operation: what is unsafe about it` for the SQL of a migration.
+
+    `sql` is what Django's MigrationLoader.collect_sql returns: statements, and three lines of comment
+    before those of each operation. A lock of a table that the migration creates hurts nobody.
+    """
+    operation = "the migration"
+    statements: list[str] = []
+    created: list[str] = []
+    for line in (*sql, "-- end"):
+        text = " ".join(line.split())
+        if not text.startswith("--"):
+            statements.append(text)
+        elif description := text.removeprefix("--").strip():
+            yield from (f"{operation}: {each}" for each in _issues(created, statements))
+            created += [each for each in statements if each.startswith("CREATE TABLE")]
+            operation, statements = description, []
+
+
+def _issues(created: list[str], statements: list[str]) -> Iterator[str]:
+    """Yield what is unsafe about the statements of one operation; warnings are about locks."""
+    errors, _, warnings = analyse_sql_statements(PostgresqlAnalyser, [*created, *statements])
+    for issue in (*errors, *warnings):
+        name = ".".join(each for each in (issue.table, issue.column) if each)
+        yield f"{issue.message}{f' ({name})' if name else ''}"
+
+
+def _is_checked(migration: Migration) -> bool:
+    """Return whether a migration is ours, and has no exception."""
+    is_ours = migration.__module__.startswith("validibot.")
+    return is_ours and not any(isinstance(each, IgnoreMigration) for each in migration.operations)
+
+
+def _file_of(migration: Migration) -> str:
+    return f"{migration.__module__.replace('.', '/')}.py"
