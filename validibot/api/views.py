@@ -234,7 +234,7 @@ class RunFindingsView(APIView):
 
 
 class RunExportView(APIView):
-    """The findings of a run in a format for other programs, or everything as an evidence bundle."""
+    """A run as a report, its findings for other programs, or everything as an evidence bundle."""
 
     @extend_schema(
         operation_id="export_findings",

@@ -1,5 +1,6 @@
-"""Exports of a run's findings for other programs: spreadsheets, test reports, and code scanning.
+"""Exports of a run: a report for people, and its findings for other programs.
 
+- HTML: a report on one page (`validibot.runs.report`).
 - CSV (RFC 4180): a cell that a spreadsheet would take for a formula begins with an apostrophe.
 - JSON Lines: an object per finding.
 - JUnit XML, as CI systems read it: a test suite per step, a failed test case per error.
@@ -20,6 +21,7 @@ from xml.etree import ElementTree as ET
 from django.conf import settings
 
 from validibot.runs.models import Finding, Run, StepRun
+from validibot.runs.report import as_html
 
 COLUMNS = ("step", "severity", "code", "message", "path", "line", "column")
 # OWASP, "CSV Injection"; the last four are full-width forms, which some programs evaluate as well.
@@ -96,6 +98,7 @@ def as_sarif(run: Run) -> bytes:
 
 
 FORMATS = {
+    "html": ExportFormat("HTML report", "html", as_html),
     "csv": ExportFormat("CSV", "csv", as_csv),
     "jsonl": ExportFormat("JSON Lines", "jsonl", as_json_lines),
     "junit": ExportFormat("JUnit XML", "xml", as_junit),

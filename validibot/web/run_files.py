@@ -49,7 +49,7 @@ def archive(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponseBase:
 @member
 @require_GET
 def export(request: HttpRequest, scope: Scope, pk: UUID, kind: str) -> HttpResponse:
-    """Download the findings of a run in a format for other programs."""
+    """Download the report of a run, or its findings in a format for other programs."""
     run = get_object_or_404(
         visible_runs(scope).select_related("submission", "workflow").defer("submission__inline"),
         pk=pk,

@@ -6,19 +6,11 @@ from typing import Any
 
 from django import template
 
+from validibot.runs import wording
 from validibot.runs.models import Run, RunEvent, StepRun
 
 register = template.Library()
 
-_VERDICTS = {
-    "PENDING": ("Queued", "The run waits for a worker."),
-    "RUNNING": ("Running", "This page updates automatically."),
-    "PASS": ("Passed", "The file passes every step."),
-    "FAIL": ("Failed", "The file does not satisfy the workflow."),
-    "ERROR": ("Error", "The validation could not be finished. This says nothing about the file."),
-    "CANCELED": ("Cancelled", "The run was cancelled before its end."),
-    "TIMED_OUT": ("Timed out", "The validation exceeded its time limit."),
-}
 _HEADLINES = {
     "called_back": "called back",
     "step_started": "step {step} started",
@@ -49,16 +41,13 @@ def sentence_case(text: str) -> str:
 @register.filter
 def verdict(run: Run) -> str:
     """Return the state or result of the run as a word."""
-    return _verdict(run)[0]
+    return wording.verdict(run)
 
 
 @register.filter
 def verdict_sentence(run: Run) -> str:
     """Return the sentence under the verdict: the run's own error or success message, if any."""
-    if run.result == "PASS" and run.workflow.success_message:
-        return run.workflow.success_message
-    own_words = run.error if run.result in ("ERROR", "TIMED_OUT", "CANCELED") else ""
-    return own_words or _verdict(run)[1]
+    return wording.verdict_sentence(run)
 
 
 @register.filter
@@ -71,20 +60,20 @@ def headline(event: RunEvent) -> str:
 @register.filter
 def since(moment: dt.datetime, start: dt.datetime) -> str:
     """Return the time from `start` to `moment`: `0.08 s`, `1:05 min`."""
-    return _duration(max(0.0, (moment - start).total_seconds()))
+    return wording.duration(max(0.0, (moment - start).total_seconds()))
 
 
 @register.filter
 def seconds(milliseconds: int) -> str:
     """Return a duration in milliseconds for people."""
-    return _duration(milliseconds / 1000)
+    return wording.duration(milliseconds / 1000)
 
 
 @register.filter
 def metrics(step_run: StepRun) -> list[Metric]:
     """Return the outputs that can be shown as a figure."""
     return [
-        Metric(each.label.replace("_", " "), _figure(each.value), each.unit)
+        Metric(each.label.replace("_", " "), wording.figure(each.value), each.unit)
         for each in step_run.output_values()
         if isinstance(each.value, int | float | str)
     ]
@@ -93,7 +82,7 @@ def metrics(step_run: StepRun) -> list[Metric]:
 @register.filter
 def figure(value: Any) -> str:
     """Return an output value for people."""
-    return _figure(value)
+    return wording.figure(value)
 
 
 @register.filter
@@ -108,24 +97,3 @@ def is_open(step_run: StepRun) -> bool:
     run = step_run.run
     is_last = step_run.order == max(each.order for each in run.steps.all())
     return step_run.status in ("FAILED", "RUNNING") or (is_last and run.result == "PASS")
-
-
-def _verdict(run: Run) -> tuple[str, str]:
-    return _VERDICTS[run.result if run.state == "COMPLETED" else run.state]
-
-
-def _duration(total: float) -> str:
-    if total < 60:
-        return f"{total:.2f} s"
-    minutes, rest = divmod(round(total), 60)
-    return f"{minutes}:{rest:02d} min"
-
-
-def _figure(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

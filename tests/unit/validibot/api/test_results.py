@@ -64,7 +64,7 @@ def test_unknown_export_names_the_known_ones(alice: Api, run: Run) -> None:
     answer = get(alice, run, "export/docx/")
 
     assert answer.status_code == 404
-    assert "csv, jsonl, junit, sarif" in answer.json()["detail"]
+    assert "html, csv, jsonl, junit, sarif, bundle" in answer.json()["detail"]
 
 
 def test_rerun_starts_run_on_the_same_file(alice: Api, run: Run) -> None:

@@ -59,7 +59,7 @@ def test_exported_bundle_is_valid_and_reported_as_json(
 @pytest.mark.parametrize(
     ("wanted", "output", "message"),
     [
-        ("", "run.docx", "does not end with one of .csv"),
+        ("", "run.docx", "does not end with one of .html, .csv"),
         ("seven", "run.csv", "'seven' is no id of a run"),
         (str(uuid4()), "run.csv", "There is no run"),
         ("", "none/run.csv", "cannot be written: No such file"),

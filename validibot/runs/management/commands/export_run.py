@@ -21,7 +21,7 @@ _SUFFIXES = {f".{chosen.extension}": kind for kind, chosen in FORMATS.items()} |
 
 
 class Command(BaseCommand):
-    help = "Write the findings of a run, or everything as an evidence bundle (.zip), to a file."
+    help = "Write a report of a run, its findings, or all of it as an evidence bundle, to a file."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("run", metavar="RUN", help="the id of a run that has ended")

@@ -1,0 +1,51 @@
+"""Words and figures for the verdict, durations and outputs of a run, on pages and in reports."""
+
+from typing import Any
+
+from validibot.runs.models import Run
+
+_VERDICTS = {
+    "PENDING": ("Queued", "The run waits for a worker."),
+    "RUNNING": ("Running", "This page updates automatically."),
+    "PASS": ("Passed", "The file passes every step."),
+    "FAIL": ("Failed", "The file does not satisfy the workflow."),
+    "ERROR": ("Error", "The validation could not be finished. This says nothing about the file."),
+    "CANCELED": ("Cancelled", "The run was cancelled before its end."),
+    "TIMED_OUT": ("Timed out", "The validation exceeded its time limit."),
+}
+
+
+def verdict(run: Run) -> str:
+    """Return the state or result of the run as a word."""
+    return _verdict(run)[0]
+
+
+def verdict_sentence(run: Run) -> str:
+    """Return the sentence under the verdict: the run's own error or success message, if any."""
+    if run.result == "PASS" and run.workflow.success_message:
+        return run.workflow.success_message
+    own_words = run.error if run.result in ("ERROR", "TIMED_OUT", "CANCELED") else ""
+    return own_words or _verdict(run)[1]
+
+
+def duration(total: float) -> str:
+    """Return seconds for people: `0.08 s`, `1:05 min`."""
+    if total < 60:
+        return f"{total:.2f} s"
+    minutes, rest = divmod(round(total), 60)
+    return f"{minutes}:{rest:02d} min"
+
+
+def figure(value: Any) -> str:
+    """Return an output value for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _verdict(run: Run) -> tuple[str, str]:
+    return _VERDICTS[run.result if run.state == "COMPLETED" else run.state]
