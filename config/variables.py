@@ -100,6 +100,7 @@ MEANINGS = {
     " private worker, whose tokens are made for this address.",
     # Read by other settings only.
     "CAPABILITY_ACCOUNT": "Account with storage roles only, of which validators get tokens for their folder.",
+    "CLOUD_TASKS_PROBE_QUEUE": "Short name of the Cloud Tasks queue of FMU probes; without it that of runs.",
     "CLOUD_TASKS_QUEUE": "Short name of the Cloud Tasks queue.",
     "CLOUD_TASKS_SERVICE_ACCOUNT": "Account as which the queue calls the worker.",
     "CONTAINERS_OWNER": "The label of this checkout's containers.",
@@ -109,6 +110,7 @@ MEANINGS = {
     "MOCK_SCENARIO": "What mocked validators play where nobody asks.",
     "SCHEDULER_ACCOUNT": "Account that may ask for a sweep.",
     "TASK_QUEUE": "Whether tasks run in place or wait in the database.",
+    "VALIDATOR_JOB_PREFIX": "Prefix of the names of the validators' jobs, such as `prod-`.",
 }
 
 

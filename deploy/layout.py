@@ -181,7 +181,8 @@ class Layout:
 
     def _queues(self) -> Iterator[Queue]:
         for name, limits in self.stage.queues:
-            yield Queue(cloud=self.cloud, name=self.stage.named(name), **limits.model_dump())
+            full = self.stage.named(name.replace("_", "-"))
+            yield Queue(cloud=self.cloud, name=full, **limits.model_dump())
 
     def _schedules(self) -> Iterator[SchedulerEntry]:
         for each in read_schedules():
@@ -246,6 +247,7 @@ class Layout:
                 "ALLOWED_CALLERS": [self.account(name) for name in self.callers],
                 "ALLOWED_HOSTS": [str(urlsplit(url).hostname) for url in urls],
                 "CAPABILITY_ACCOUNT": self.account("capability"),
+                "CLOUD_TASKS_PROBE_QUEUE": self.stage.named("fmu-probes"),
                 "CLOUD_TASKS_QUEUE": self.stage.named("runs"),
                 "CLOUD_TASKS_SERVICE_ACCOUNT": self.account("tasks"),
                 "GCP_REGION": self.cloud.region,

@@ -1,6 +1,7 @@
 """Settings that every deployment has in common."""
 
 import tempfile
+from typing import Any
 from urllib.parse import urlsplit
 
 import django_stubs_ext
@@ -213,6 +214,15 @@ ALLOWED_CALLERS = env.list("ALLOWED_CALLERS", default=[])
 # The one of them that may ask for a sweep; the queue's stands in TASKS.
 SCHEDULER_ACCOUNT = ""
 CAPABILITY_ACCOUNT = ""
+# Names of queues as tasks know them; each backend of TASKS has them all.
+TASK_QUEUES = ["default", "fmu-probes"]
+# Tasks run in place, unless a deployment has a queue.
+TASKS: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "django.tasks.backends.immediate.ImmediateBackend",
+        "QUEUES": TASK_QUEUES,
+    }
+}
 WORKER_AUTH = "validibot.worker.views.google_id_token"
 # The key of validators where no cloud proves who they are.
 WORKER_API_KEY = ""

@@ -27,14 +27,17 @@ SCHEDULER_ACCOUNT = env.str("SCHEDULER_ACCOUNT")
 CAPABILITY_ACCOUNT = env.str("CAPABILITY_ACCOUNT")
 DATA_ROOT = f"gs://{env.str('GCS_BUCKET')}"
 
+_QUEUE = env.str("CLOUD_TASKS_QUEUE")
+_QUEUES = f"projects/{GOOGLE_CLOUD_PROJECT}/locations/{GCP_REGION}/queues"
 TASKS = {
     "default": {
         "BACKEND": "validibot.dispatch.cloud_tasks.CloudTasksBackend",
+        "QUEUES": TASK_QUEUES,
         "OPTIONS": {
-            "queue": (
-                f"projects/{GOOGLE_CLOUD_PROJECT}/locations/{GCP_REGION}"
-                f"/queues/{env.str('CLOUD_TASKS_QUEUE')}"
-            ),
+            "queue": f"{_QUEUES}/{_QUEUE}",
+            "queues": {
+                "fmu-probes": f"{_QUEUES}/{env.str('CLOUD_TASKS_PROBE_QUEUE', default=_QUEUE)}"
+            },
             "url": f"{WORKER_URL}/internal/tasks/",
             "service_account": env.str("CLOUD_TASKS_SERVICE_ACCOUNT"),
             "audience": WORKER_URL,

@@ -17,8 +17,6 @@ WHITENOISE_AUTOREFRESH = DEBUG
 if choice("TASK_QUEUE", ("immediate", "database"), default="immediate") == "database":
     TASKS = database_queue.TASKS
     INSTALLED_APPS = [*INSTALLED_APPS, *database_queue.APPS]
-else:
-    TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
 # The owner of our containers, on an engine that others may use too.
 _OWNER = env.str("CONTAINERS_OWNER", default="")
 _BACKENDS = {

@@ -15,7 +15,6 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Test transactions live on one connection; a pool would outlive the test database.
 DATABASES["default"]["OPTIONS"] = {}
 INSTALLED_APPS = [*INSTALLED_APPS, *database_queue.APPS]
-TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
 EXECUTION_BACKENDS = {
     "default": {
         "BACKEND": "validibot.runs.backends.mock.MockBackend",

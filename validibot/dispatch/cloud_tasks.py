@@ -66,10 +66,11 @@ def _retry() -> Retry:
 
 
 class CloudTasksBackend(QueueBackend):
-    """Backend that creates tasks in one Cloud Tasks queue.
+    """Backend that creates tasks in Cloud Tasks queues.
 
     OPTIONS: `queue` (full name), `url` of the worker's task endpoint, `service_account` that the
-    queue uses to call it, and `audience` of its ID token.
+    queue uses to call it, and `audience` of its ID token. `queues` has the full names of the queues
+    of tasks with a `queue_name` of their own; each other task goes to `queue`.
     """
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
@@ -91,7 +92,7 @@ class CloudTasksBackend(QueueBackend):
         task_id = _task_id(key) if key else uuid.uuid4().hex
         try:
             client().create_task(
-                parent=self.options["queue"],
+                parent=self._queue(task),
                 task=self._message(task, as_call(task, args, kwargs), task_id),
                 retry=_retry(),
                 timeout=_CALL_SECONDS,
@@ -102,13 +103,16 @@ class CloudTasksBackend(QueueBackend):
             return "" if key else task_id
         return task_id
 
+    def _queue(self, task: Task[..., Any]) -> str:
+        return str(self.options.get("queues", {}).get(task.queue_name, self.options["queue"]))
+
     def _message(self, task: Task[..., Any], call: dict[str, Any], task_id: str) -> tasks_v2.Task:
         from google.cloud import tasks_v2  # noqa: PLC0415 - see the module's docstring
         from google.protobuf.duration_pb2 import Duration  # noqa: PLC0415 - as above
         from google.protobuf.timestamp_pb2 import Timestamp  # noqa: PLC0415 - as above
 
         message = tasks_v2.Task(
-            name=f"{self.options['queue']}/tasks/{task_id}",
+            name=f"{self._queue(task)}/tasks/{task_id}",
             http_request=tasks_v2.HttpRequest(
                 url=self.options["url"],
                 http_method=tasks_v2.HttpMethod.POST,

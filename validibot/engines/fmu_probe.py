@@ -1,14 +1,16 @@
 """Reading of the variables of an FMU (FMI 2.0 and 3.0) without running it.
 
-`probe` is for authors who set up a simulation; the engine checks submitted FMUs. Both refuse what
-the container validator for FMUs refuses before a simulation, except for native code and options.
+`describe_in_child` is for authors who set up a simulation; the engine checks submitted FMUs. Both
+refuse what the container validator for FMUs refuses before a simulation, except for native code and
+options.
 """
 
 import re
 import stat
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Any
@@ -24,8 +26,10 @@ from validibot.engines.base import (
     Output,
     Result,
 )
+from validibot.engines.fmu_variables import ModelVariable
 from validibot.engines.json_text import JSON
 from validibot.engines.problems import BadDocument, DocumentProblem
+from validibot.engines.sandbox import run_in_child
 from validibot.engines.xml_text import parse_xml
 
 MAX_ENTRIES = 10_000
@@ -33,6 +37,7 @@ MAX_BYTES = 512 * 1024 * 1024
 MAX_DESCRIPTION_BYTES = 16 * 1024 * 1024
 MAX_VARIABLES = 100_000
 MAX_SHOWN = 1000
+MAX_TEXT = 500
 _DESCRIPTION = "modelDescription.xml"
 _ENCRYPTED = 0x1
 # The methods of FMI 2.0.5, section 2.3; zipfile expands what others have packed without any limit.
@@ -47,12 +52,53 @@ def probe(content: bytes) -> FMUProbeResult:
     """Return the variables of an FMU, or the reason why they cannot be read. Never raises."""
     started = time.perf_counter()
     try:
-        variables = _variables(parse_xml(_read_description(content)))
+        found = read_variables(content)
     except BadDocument as bad:
         return FMUProbeResult.failure(errors=[str(bad)])
+    variables = [
+        FMUVariableMeta(
+            name=each.name,
+            causality=each.causality,
+            variability=each.variability or None,
+            value_reference=each.reference,
+            value_type=each.type,
+            unit=each.unit or None,
+        )
+        for each in found
+    ]
     return FMUProbeResult.success(
         variables=variables, execution_seconds=time.perf_counter() - started
     )
+
+
+def read_variables(content: bytes) -> list[ModelVariable]:
+    """Return the variables of an FMU. Raises BadDocument."""
+    return _variables(parse_xml(_read_description(content)))
+
+
+def describe_in_child(content: bytes) -> list[ModelVariable]:
+    """Return the variables of an FMU, read in a child process under the engine's limits.
+
+    Raises BadDocument and EngineBusy.
+    """
+    items = run_in_child(describe, None, content, ENGINE.manifest)
+    if not items or "variables" not in items[-1]:
+        if items:
+            raise _bad(items[-1]["error"])
+        manifest = ENGINE.manifest
+        raise _bad(
+            f"The description of the model takes more than {manifest.seconds:g} s or "
+            f"{manifest.memory // 2**20} MB to read; export the model with fewer variables."
+        )
+    return [ModelVariable(**each) for each in items[-1]["variables"]]
+
+
+def describe(_header: Any, content: bytes) -> Iterator[dict[str, JSON]]:
+    """Yield the variables of an FMU or the reason why they cannot be read, as a child does."""
+    try:
+        yield {"variables": [asdict(each) for each in read_variables(content)]}
+    except BadDocument as bad:
+        yield {"error": str(bad)}
 
 
 def _read_description(content: bytes) -> bytes:
@@ -99,7 +145,7 @@ def _check_interfaces(root: etree._Element) -> None:
     raise _bad("The FMU offers neither co-simulation nor model exchange.")
 
 
-def _variables(root: etree._Element) -> list[FMUVariableMeta]:
+def _variables(root: etree._Element) -> list[ModelVariable]:
     version = root.get("fmiVersion", "")
     if root.tag != "fmiModelDescription" or version[:2] not in ("2.", "3."):
         raise _bad(
@@ -113,10 +159,23 @@ def _variables(root: etree._Element) -> list[FMUVariableMeta]:
     elements = [] if found is None else list(found.iterchildren("*"))
     if len(elements) > MAX_VARIABLES:
         raise _bad(f"The model has more than {MAX_VARIABLES} variables.")
-    return [_variable(element, version) for element in elements]
+    types = _declared_types(root, version)
+    return [_variable(element, version, types) for element in elements]
 
 
-def _variable(element: etree._Element, version: str) -> FMUVariableMeta:
+def _declared_types(root: etree._Element, version: str) -> dict[str, etree._Element]:
+    """Return the elements with the attributes of the declared types, by name."""
+    found = {}
+    for node in root.iterfind("TypeDefinitions/*"):
+        typed = node if version.startswith("3.") else node.find("*")
+        if typed is not None:
+            found[node.get("name", "")] = typed
+    return found
+
+
+def _variable(
+    element: etree._Element, version: str, types: Mapping[str, etree._Element]
+) -> ModelVariable:
     name = element.get("name")
     reference = element.get("valueReference", "")
     if not name or not (reference.isascii() and reference.isdigit() and len(reference) <= 10):
@@ -127,13 +186,24 @@ def _variable(element: etree._Element, version: str) -> FMUVariableMeta:
             f"The FMU has the input clock {name!r}: its ticks are made by the program that simulates,"
             " which the validator cannot do. Export the model without input clocks."
         )
-    return FMUVariableMeta(
+    declared = types.get(typed.get("declaredType", ""))
+
+    def attribute(key: str) -> str:
+        inherited = "" if declared is None else declared.get(key, "")
+        return str(typed.get(key, inherited))[:MAX_TEXT]
+
+    started = typed.find("Start")  # texts and bytes of FMI 3 have an element
+    return ModelVariable(
         name=name,
         causality=element.get("causality", "local"),
-        variability=element.get("variability"),
-        value_reference=int(reference),
-        value_type=str(typed.tag),
-        unit=typed.get("unit"),
+        variability=element.get("variability", ""),
+        reference=int(reference),
+        type=str(typed.tag),
+        unit=attribute("unit"),
+        start=attribute("start") if started is None else started.get("value", "")[:MAX_TEXT],
+        minimum=attribute("min"),
+        maximum=attribute("max"),
+        description=element.get("description", "")[:MAX_TEXT],
     )
 
 

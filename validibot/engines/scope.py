@@ -95,6 +95,15 @@ def with_short_names(values: Mapping[str, Any]) -> dict[str, Any]:
     return {spelling: values.get(name) for spelling, name in _FULL_NAMES.items()}
 
 
+def with_model_outputs(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return outputs, and those of a simulated model by their own names, too.
+
+    `output_values` has a model's outputs; the outputs of the validator come before them.
+    """
+    values = outputs.get("output_values")
+    return {**values, **outputs} if isinstance(values, Mapping) else dict(outputs)
+
+
 def build_scope(
     *,
     payload: Any,
@@ -106,13 +115,15 @@ def build_scope(
 ) -> dict[str, Any]:
     """Return the values of all names. `earlier` holds the outputs of earlier steps by order."""
     signals: dict[str, Any] = {}
-    for order in sorted(earlier, key=int):
-        signals |= earlier[order]
+    named = {order: with_model_outputs(each) for order, each in earlier.items()}
+    for order in sorted(named, key=int):
+        signals |= named[order]
+    own = with_model_outputs(outputs)
     return {
         "payload": payload,
-        "output": outputs,
-        "s": signals | dict(outputs),
-        "steps": earlier,
+        "output": own,
+        "s": signals | own,
+        "steps": named,
         "c": {str(constant["name"]): constant["value"] for constant in constants},
         "i": inputs,
         "submission": submission,

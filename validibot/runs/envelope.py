@@ -28,6 +28,7 @@ from validibot.runs.models import Attempt, Run, StepRun
 from validibot.runs.output import validator_identity
 from validibot.submissions.models import Submission, SubmissionFile
 from validibot.workflows.container_settings import envelope_inputs
+from validibot.workflows.fmu import FMU_TYPE
 from validibot.workflows.models import StepFile, Validator
 from validibot.workflows.rules import validator_inputs
 from validibot.workflows.weather import WEATHER_PORTS
@@ -147,7 +148,8 @@ def _resources(step_run: StepRun) -> list[dict[str, Any]]:
     ports = step_run.step.validator.resource_ports
     weather = [{"id": file["sha256"], **file} for file in chosen if file["port_key"] in ports]
     replaced = WEATHER_PORTS if weather else frozenset[str]()
-    files = step_run.step.files.exclude(port_key__in=replaced)
+    # The FMU of a step is for its author: a run simulates the FMU that was submitted.
+    files = step_run.step.files.exclude(port_key__in=replaced).exclude(type=FMU_TYPE)
     return [*map(_resource, files), *weather]
 
 

@@ -133,8 +133,9 @@ def complete(
     scope["payload"] = document.payload_or_none()
     findings, outputs = list(verdict.findings), dict(verdict.outputs)
     if verdict.status == StepStatus.PASSED:
-        outputs |= _signals(step, scope, findings)
-        scope |= {"output": outputs, "s": scope["s"] | outputs}
+        signals = _signals(step, scope, findings)
+        outputs |= signals
+        scope |= {name: {**scope[name], **signals} for name in ("output", "s")}
         findings += [
             finding(outcome.problem, assertion_id=int(outcome.key))
             for outcome in evaluate(rules, scope)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from lxml import etree
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from validibot_shared.energyplus.envelopes import EnergyPlusInputs
+from validibot_shared.fmu.envelopes import FMUInputs
 from validibot_shared.validations.envelopes import ValidatorType
 
 from validibot.core.envelopes import language_of
@@ -42,6 +43,25 @@ class EnergyPlusSettings(EnergyPlusInputs):
         if mode != "cli":
             raise ValueError(f"{mode!r} is not available; allowed: 'cli'")
         return mode
+
+
+_MODEL_NAMES = {"x-names": "model"}
+"""Of a field with names of variables of the step's FMU, which its form completes."""
+
+
+class FmuSettings(FMUInputs):
+    """Inputs whose names of variables are marked."""
+
+    input_values: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values of inputs and parameters by name, such as `2.5`, or `{value: 20, unit: degC}`.",
+        json_schema_extra=_MODEL_NAMES,
+    )
+    output_variables: list[str] = Field(
+        default_factory=list,
+        description="Names of the variables to report; without them all outputs.",
+        json_schema_extra=_MODEL_NAMES,
+    )
 
 
 class SchematronSettings(BaseModel):
@@ -116,6 +136,7 @@ class ShaclSettings(BaseModel):
 
 _OWN_MODELS: Mapping[ValidatorType, type[BaseModel]] = {
     ValidatorType.ENERGYPLUS: EnergyPlusSettings,
+    ValidatorType.FMU: FmuSettings,
     ValidatorType.SCHEMATRON: SchematronSettings,
     ValidatorType.SHACL: ShaclSettings,
 }

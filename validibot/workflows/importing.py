@@ -28,6 +28,7 @@ from validibot.workflows.document import (
     read_workflow,
 )
 from validibot.workflows.editing import set_properties
+from validibot.workflows.fmu import request_probe
 from validibot.workflows.models import Assertion, Sample, Step, StepFile, Validator, Workflow
 from validibot.workflows.rules import check_port, config_problems
 from validibot.workflows.versions import edited, newest
@@ -344,6 +345,7 @@ def _write_steps(plan: ImportPlan, workflow: Workflow) -> None:
                 row.uri, row.storage_version, row.sha256 = store_by_digest(row.name, content)
                 row.size_bytes = len(content)
             row.save()
+            request_probe(row)
 
 
 def _write_samples(plan: ImportPlan, workflow: Workflow) -> None:

@@ -3,17 +3,23 @@
 The editor offers them for completion. The paths of the payload are those of a passing sample.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from validibot.engines import Document
 from validibot.engines.scope import NAMES, ROW
+from validibot.workflows import fmu
 from validibot.workflows.inputs import properties_of
-from validibot.workflows.models import Step, Validator
+from validibot.workflows.models import Step
 
 MAX_PAYLOAD_PATHS = 200
+MAX_MODEL_OUTPUTS = 500
 _MAX_DEPTH = 4
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Words of CEL that cannot stand behind a dot.
+_RESERVED = frozenset(("in", "true", "false", "null"))
 _FACTS = {
     "name": "name that the sender gave, or the file name",
     "filename": "file name",
@@ -57,16 +63,16 @@ def _members(step: Step) -> Iterator[NameInScope]:
     for name, schema in properties_of(workflow.input_schema).items():
         text = str(schema.get("description") or schema.get("title") or "input")
         yield NameInScope(_member("i", name), f"{text} ({schema['type']})")
-    yield from _outputs("o", step.validator)
-    signals = {each.text: each for each in _outputs("s", step.validator)}
+    yield from _outputs("o", step)
+    signals = {each.text: each for each in _outputs("s", step)}
     signals |= {each.text: each for each in _signals("s", step)}
     earlier = workflow.steps.select_related("validator").order_by("order")
     if step.order is not None:
         earlier = earlier.filter(order__lt=step.order)
     for other in earlier:
-        signals = {each.text: each for each in _outputs("s", other.validator)} | signals
+        signals = {each.text: each for each in _outputs("s", other)} | signals
         signals |= {each.text: each for each in _signals("s", other)}
-        yield from _outputs(f"steps['{other.order}']", other.validator)
+        yield from _outputs(f"steps['{other.order}']", other)
         yield from _signals(f"steps['{other.order}']", other)
     yield from signals.values()
     for name, description in _FACTS.items():
@@ -74,10 +80,17 @@ def _members(step: Step) -> Iterator[NameInScope]:
     yield from _payload(step)
 
 
-def _outputs(owner: str, validator: Validator) -> Iterator[NameInScope]:
-    for output in validator.outputs:
+def _outputs(owner: str, step: Step) -> Iterator[NameInScope]:
+    for output in step.validator.outputs:
         unit = f" [{output['unit']}]" if output["unit"] else ""
         yield NameInScope(_member(owner, output["slug"]), f"{output['label']}{unit}")
+    slugs = {output["slug"] for output in step.validator.outputs}
+    variables = fmu.variables_of(fmu.description_of(step))
+    for variable in fmu.outputs_of(variables, step.config)[:MAX_MODEL_OUTPUTS]:
+        if variable.name not in slugs:
+            unit = f" [{variable.unit}]" if variable.unit else ""
+            text = variable.description or "output of the model"
+            yield NameInScope(_member(owner, variable.name), f"{text}{unit} ({variable.type})")
 
 
 def _signals(owner: str, step: Step) -> Iterator[NameInScope]:
@@ -111,7 +124,8 @@ def _paths(owner: str, value: Any, *, depth: int) -> Iterator[tuple[str, Any]]:
 
 
 def _member(owner: str, name: str) -> str:
-    return f"{owner}.{name}" if name.isidentifier() else f"{owner}[{name!r}]"
+    is_plain = _IDENTIFIER.fullmatch(name) and name not in _RESERVED
+    return f"{owner}.{name}" if is_plain else f"{owner}[{name!r}]"
 
 
 def _shown(value: Any) -> str:

@@ -5,7 +5,7 @@ version. An edit of a frozen version changes a copy with the next number; the co
 differs. Freezing and editing lock the version's row, so a run never sees half of an edit.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from django.db import models, transaction
 from django.utils import timezone
 
+from validibot.workflows.fmu import copy_description
 from validibot.workflows.models import Assertion, Sample, Step, StepFile, Workflow
 
 _WORKFLOW_FIELDS = (
@@ -115,7 +116,11 @@ def copy_version(workflow: Workflow, copy: Workflow) -> NextVersion:
     for step in workflow.steps.all():
         target = steps[step.pk]
         parts[Assertion] |= _copies(step.assertions.all(), ASSERTION_FIELDS, step=target)
-        parts[StepFile] |= _copies(step.files.all(), _FILE_FIELDS, step=target)
+        files = list(step.files.all())
+        copies = _copies(files, _FILE_FIELDS, step=target)
+        for file in files:
+            copy_description(file, copies[file.pk])
+        parts[StepFile] |= copies
     return NextVersion(copy, parts)
 
 
@@ -159,13 +164,13 @@ def content_of(workflow: Workflow) -> dict[str, Any]:
 
 
 def _copies(
-    rows: "models.QuerySet[Any]", fields: tuple[str, ...], **parent: models.Model
+    rows: "Iterable[models.Model]", fields: tuple[str, ...], **parent: models.Model
 ) -> dict[int, Any]:
     """Insert copies of rows under another parent; return them by the key of their original."""
     originals = list(rows)
-    copies = [type(row)(**parent, **_values(row, fields)) for row in originals]
+    copies: list[Any] = [type(row)(**parent, **_values(row, fields)) for row in originals]
     if copies:
-        rows.model.objects.bulk_create(copies)
+        type(copies[0]).objects.bulk_create(copies)
     return {row.pk: copy for row, copy in zip(originals, copies, strict=True)}
 
 

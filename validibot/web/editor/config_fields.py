@@ -18,6 +18,10 @@ ABSENT: Any = object()
 """The value of a setting that is not given."""
 
 
+MODEL_NAMES = {"data-model-name": "", "autocomplete": "off"}
+"""Attributes of a field in which the page completes names of variables of the step's model."""
+
+
 def field_of(setting: Setting) -> forms.Field:
     label = f"{setting.group}: {setting.label}" if setting.group else setting.label
     common: dict[str, Any] = {
@@ -35,7 +39,8 @@ def field_of(setting: Setting) -> forms.Field:
             field = _choice_field(setting, common)
         case SettingKind.LINES:
             common["help_text"] = f"{common['help_text']} {_('One for each line.')}".strip()
-            field = forms.CharField(widget=forms.Textarea(attrs={"rows": 3}), **common)
+            names = MODEL_NAMES if setting.has_model_names else {}
+            field = forms.CharField(widget=forms.Textarea(attrs={"rows": 3} | names), **common)
         case SettingKind.CODE:
             field = forms.CharField(widget=SourceArea(rows=14), strip=False, **common)
         case SettingKind.YAML:

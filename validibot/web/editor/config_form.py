@@ -11,7 +11,7 @@ from django import forms
 from django.forms.formsets import BaseFormSet
 from django.utils.translation import gettext as _
 
-from validibot.web.editor.config_fields import ABSENT, field_of, initial_of, value_of
+from validibot.web.editor.config_fields import ABSENT, MODEL_NAMES, field_of, initial_of, value_of
 from validibot.web.editor.config_schema import Setting, SettingKind, settings_of
 from validibot.workflows.models import Validator
 from validibot.workflows.rules import ConfigProblem, config_problems
@@ -62,7 +62,7 @@ class ConfigForm:
             validation_type=self.validator.validation_type,
         )
         for problem in problems:
-            self._report(problem)
+            self.report(problem)
         return not problems
 
     def config(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class ConfigForm:
             value = None
         _set(config, setting.path, value)
 
-    def _report(self, problem: ConfigProblem) -> None:
+    def report(self, problem: ConfigProblem) -> None:
         """Put a problem at the field that is nearest to its place."""
         for setting, formset in self.tables:
             if problem.place[: len(setting.path)] == setting.path:
@@ -147,7 +147,9 @@ class _SettingsForm(forms.Form):
 def _rows_formset(setting: Setting, value: Any, data: Any) -> "BaseFormSet[Any]":
     columns = {each.name: field_of(each) for each in setting.columns}
     if setting.kind is SettingKind.MAP:
-        columns = {"name": forms.CharField(label=_("Name"), max_length=300), **columns}
+        widget = forms.TextInput(MODEL_NAMES if setting.has_model_names else {})
+        name = forms.CharField(label=_("Name"), max_length=300, widget=widget)
+        columns = {"name": name, **columns}
     row_class = type("SettingsRow", (forms.Form,), columns)
     factory: Any = forms.formset_factory(
         row_class,

@@ -43,7 +43,8 @@ class Setting:
     """A setting at `path` of the configuration.
 
     `columns` are the settings of each row of ROWS, and the one of each value of a MAP. `group` is the
-    title of the object around it.
+    title of the object around it. `has_model_names`: the lines, or the names of a MAP, are variables of
+    the step's model.
     """
 
     path: tuple[str, ...]
@@ -58,6 +59,7 @@ class Setting:
     maximum: float | None = None
     max_length: int | None = None
     columns: tuple["Setting", ...] = ()
+    has_model_names: bool = False
 
     @property
     def name(self) -> str:
@@ -118,6 +120,7 @@ class _SchemaReader:
                 group=group,
                 is_required=name in required and not is_nullable,
                 default=raw.get("default", shape.get("default")),
+                has_model_names=raw.get("x-names") == "model",
             )
 
     def _setting(

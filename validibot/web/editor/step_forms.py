@@ -11,7 +11,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 from validibot.web.editor.config_form import ConfigForm
 from validibot.web.editor.forms import RevisionForm
 from validibot.web.forms import CodeArea
-from validibot.workflows import rules
+from validibot.workflows import fmu, rules
 from validibot.workflows.document import FILE_NAME
 from validibot.workflows.models import (
     Assertion,
@@ -237,6 +237,20 @@ class StepFilesForm(forms.Form):
                     size_bytes=len(content),
                     sha256=sha256,
                 )
+        for stored in step.files.all():
+            fmu.request_probe(stored)
+
+    @property
+    def keeps_fmu(self) -> bool:
+        """Whether the step keeps the FMU that it has, which neither is replaced nor removed."""
+        ports = [
+            port["port_key"] for port in self.validator.ports if port.get("type") == fmu.FMU_TYPE
+        ]
+        return not any(
+            self.cleaned_data.get(f"{change}-{key}")
+            for key in ports
+            for change in ("port", "remove")
+        )
 
 
 class StepForm:
@@ -268,7 +282,20 @@ class StepForm:
 
     def is_valid(self) -> bool:
         parts = (self.texts, self.config, self.files, self.signals, self.assertions)
-        return all([part.is_valid() for part in parts])  # noqa: C419 # each shows its errors
+        is_valid = all([part.is_valid() for part in parts])  # noqa: C419 # each shows its errors
+        return is_valid and self._has_names_of_fmu()
+
+    def _has_names_of_fmu(self) -> bool:
+        """Return whether the settings name variables of the step's FMU only; report the others.
+
+        A new FMU is not read yet; the page names what it lacks afterwards.
+        """
+        if self.step is None or not self.files.keeps_fmu:
+            return True
+        problems = list(fmu.name_problems(fmu.description_of(self.step), self.config.config()))
+        for problem in problems:
+            self.config.report(problem)
+        return not problems
 
     @property
     def token(self) -> str:

@@ -18,12 +18,13 @@ from validibot.web.editor.step_forms import StepForm
 from validibot.web.editor.trial import chosen_document, edited_step
 from validibot.web.forms import Refusals
 from validibot.web.parameters import positive_number
-from validibot.workflows import editing
+from validibot.workflows import editing, fmu
 from validibot.workflows.document import MAX_STEPS
 from validibot.workflows.models import Step, Validator, Workflow
 from validibot.workflows.scope import names_in_scope
 from validibot.workflows.versions import newest
 
+MAX_VARIABLES = 2000
 TABULAR = "tabular"
 # Orders above all that a step can have, for the moment in which steps change places.
 _ASIDE = 1_000_000
@@ -203,9 +204,23 @@ def _show(
         order=order,
         samples=workflow.samples.defer("content"),
         names=names_in_scope(named),
+        fmu=_fmu(form.step) if form.step else None,
         infers=form.validator.engine == TABULAR,
         status=status or (422 if request.method == "POST" else 200),
     )
+
+
+def _fmu(found: Step) -> dict[str, Any] | None:
+    """Return the state of the step's FMU, its variables, and what the settings name wrongly."""
+    description = fmu.description_of(found)
+    if description is None:
+        return None
+    variables = fmu.variables_of(description)
+    return {
+        "description": description,
+        "variables": [each for each in variables if each.causality != "local"][:MAX_VARIABLES],
+        "problems": [str(each) for each in fmu.name_problems(description, found.config)],
+    }
 
 
 def _delete(draft: Workflow, order: int) -> None:

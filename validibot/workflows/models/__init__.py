@@ -16,6 +16,8 @@ from validibot.workflows.models.catalogue import (
 from validibot.workflows.models.parts import (
     FIRST_STEP,
     Assertion,
+    FmuDescription,
+    FmuState,
     OnFailure,
     Sample,
     Severity,
@@ -36,6 +38,8 @@ __all__ = [
     "MAX_RETENTION_DAYS",
     "WEATHER_TYPE",
     "Assertion",
+    "FmuDescription",
+    "FmuState",
     "LaunchLink",
     "OnFailure",
     "Sample",

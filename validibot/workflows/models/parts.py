@@ -233,6 +233,33 @@ class StepFile(VersionPart):
             raise ValidationError({"port_key": f"The step has a file for port {self.port_key!r}."})
 
 
+class FmuState(models.TextChoices):
+    """The state of the description of an FMU."""
+
+    PENDING = "pending", "To be read"
+    READ = "read", "Read"
+    REFUSED = "refused", "Refused"
+
+
+class FmuDescription(models.Model):
+    """The variables of an FMU that is a file of a step; they are no part of the frozen version.
+
+    `variables` has the fields of `ModelVariable` for each, `is_complete` says that it has them all,
+    and `error` says why the FMU was refused. `validibot.workflows.fmu` writes the row.
+    """
+
+    file = models.OneToOneField(
+        StepFile, on_delete=models.CASCADE, primary_key=True, related_name="fmu"
+    )
+    state = models.CharField(max_length=10, choices=FmuState, default=FmuState.PENDING)
+    error = models.TextField(blank=True)
+    variables = models.JSONField(default=list)
+    is_complete = models.BooleanField(default=True)
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.state}"
+
+
 class Sample(models.Model):
     """A small file to try a workflow with; `passes` is whether its run should pass.
 

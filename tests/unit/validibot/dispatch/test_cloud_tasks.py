@@ -19,6 +19,7 @@ from validibot.dispatch import cloud_tasks
 from validibot.dispatch.backend import enqueue_once
 from validibot.dispatch.cloud_tasks import CloudTasksBackend
 from validibot.runs.tasks import cancel_execution
+from validibot.workflows.fmu import probe_fmu
 
 QUEUE = "projects/p/locations/r/queues/runs"
 PARAMS = {
@@ -46,7 +47,8 @@ class FakeTasksClient:
         metadata: tuple[tuple[str, str], ...],
     ) -> None:
         self.metadata = dict(metadata)
-        assert (parent, retry, timeout) == (QUEUE, cloud_tasks._retry(), 2.0)
+        assert task.name.startswith(f"{parent}/tasks/")
+        assert (retry, timeout) == (cloud_tasks._retry(), 2.0)
         self.tasks.append(task)
         if self.error:
             raise self.error
@@ -62,6 +64,18 @@ def client(monkeypatch: pytest.MonkeyPatch) -> FakeTasksClient:
 @pytest.fixture
 def backend() -> CloudTasksBackend:
     return CloudTasksBackend("default", PARAMS)
+
+
+def test_task_with_queue_name_goes_to_that_queue(client: FakeTasksClient) -> None:
+    own = "projects/p/locations/r/queues/fmu-probes"
+    options = PARAMS["OPTIONS"] | {"queues": {"fmu-probes": own}}
+    names = ["default", "fmu-probes"]
+    backend = CloudTasksBackend("default", {"QUEUES": names, "OPTIONS": options})
+
+    backend.enqueue(probe_fmu, [1], {})
+    backend.enqueue(cancel_execution, ["42"], {})
+
+    assert [task.name.rpartition("/tasks/")[0] for task in client.tasks] == [own, QUEUE]
 
 
 def test_enqueue_creates_http_task_with_call(

@@ -124,10 +124,13 @@ for (const form of document.querySelectorAll("[data-sorted]")) {
 // field. Arrow keys choose, Enter or a click takes a name, Escape closes; Ctrl+Space opens the list.
 const offered = document.querySelector("[data-completion]");
 if (offered) {
-  const names = [...document.querySelectorAll(".names dt")].map((term) => ({
-    text: term.textContent.trim(),
-    note: term.nextElementSibling.textContent.trim(),
-  }));
+  const listed = (list) =>
+    [...document.querySelectorAll(`#${list} dt`)].map((term) => ({
+      text: term.textContent.trim(),
+      note: term.nextElementSibling.textContent.replace(/\s+/g, " ").trim(),
+    }));
+  const lists = { expression: listed("names-in-scope"), model: listed("names-of-model") };
+  const isModel = () => "modelName" in field.dataset;
   const status = document.querySelector("[data-completion-status]");
   let field = null;
   const close = () => {
@@ -135,8 +138,13 @@ if (offered) {
     status.textContent = "";
     field?.removeAttribute("aria-activedescendant");
   };
-  const typed = () => field.value.slice(0, field.selectionStart).match(/[A-Za-z_][\w.[\]'"]*$/)?.[0] ?? "";
+  // The name of a variable may have any character; it is a whole line of its field.
+  const typed = () => {
+    const before = field.value.slice(0, field.selectionStart);
+    return before.match(isModel() ? /[^\n]*$/ : /[A-Za-z_][\w.[\]'"]*$/)?.[0] ?? "";
+  };
   const show = (all) => {
+    const names = lists[isModel() ? "model" : "expression"];
     const word = typed().toLowerCase();
     const fits = (name, test) => name.text.toLowerCase() !== word && test(name.text.toLowerCase());
     const first = names.filter((name) => fits(name, (text) => text.startsWith(word)));
@@ -180,12 +188,12 @@ if (offered) {
     field.dispatchEvent(new Event("change", { bubbles: true }));
   };
   document.addEventListener("input", (event) => {
-    if (!event.target.matches("[data-expression]")) return;
+    if (!event.target.matches("[data-expression], [data-model-name]")) return;
     field = event.target;
     show(false);
   });
   document.addEventListener("keydown", (event) => {
-    if (!event.target.matches("[data-expression]")) return;
+    if (!event.target.matches("[data-expression], [data-model-name]")) return;
     field = event.target;
     const chosen = offered.querySelector("[aria-selected=true]");
     if (event.key === " " && event.ctrlKey) show(true);

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from tests.factories import StepFactory, started_run
+from tests.factories import StepFactory, StepFileFactory, started_run
 from tests.unit.validibot.web.editor.conftest import fields_of, shown, step_form
 from tests.unit.validibot.web.editor.test_config_form import CONFIGS
 from validibot.engines import ENGINES, Document
@@ -19,7 +20,7 @@ from validibot.web.editor.trial import check_step
 from validibot.workflows import editing
 from validibot.workflows.exporting import export_text
 from validibot.workflows.gallery import all_templates, usable_templates
-from validibot.workflows.models import Step, Validator, Workflow
+from validibot.workflows.models import FmuDescription, FmuState, Step, Validator, Workflow
 from validibot.workflows.versions import newest
 
 ROOT = Path(__file__).parents[5]
@@ -68,6 +69,56 @@ def test_schema_may_be_uploaded(client: Client, base: str, step: Step) -> None:
 
     step.refresh_from_db()
     assert step.config == {"schema": '{"type": "array"}'}
+
+
+def test_fmu_of_a_step_is_read_and_its_names_are_checked(
+    client: Client,
+    base: str,
+    workflow: Workflow,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    step = StepFactory.create(
+        workflow=workflow, validator=Validator.objects.get(slug="fmu"), config={}
+    )
+    model = SimpleUploadedFile(
+        "decay.fmu", (ROOT / "validators/fmu/samples/decay.fmu").read_bytes()
+    )
+    wrong = {"config-output_variables": "levl"}
+
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(f"{base}/steps/1/", step_form(step) | {"files-port-model": model} | wrong)
+    page = client.get(f"{base}/steps/1/").content.decode()
+    assert "Did you mean &#x27;level&#x27;?" in page
+    assert "<code>o.level</code>" not in page  # the step chose other outputs
+    step.refresh_from_db()
+    refused = client.post(f"{base}/steps/1/", step_form(step))
+    assert refused.status_code == 422
+    assert "Did you mean" in refused.content.decode().split("field-error")[1]
+
+    client.post(f"{base}/steps/1/", step_form(step) | {"config-output_variables": "level"})
+    page = client.get(f"{base}/steps/1/").content.decode()
+    step.refresh_from_db()
+
+    assert step.config["output_variables"] == ["level"]
+    assert "<code>o.level</code>" in page
+    assert "parameter, Real, start 1" in page
+    assert "data-model-name" in page
+
+
+@pytest.mark.parametrize("state", FmuState.values)
+def test_page_says_what_to_do_with_an_fmu(
+    client: Client, base: str, workflow: Workflow, state: str
+) -> None:
+    step = StepFactory.create(
+        workflow=workflow, validator=Validator.objects.get(slug="fmu"), config={}
+    )
+    file = StepFileFactory.create(step=step, port_key="model", type="fmu_model", name="a.fmu")
+    FmuDescription.objects.create(file=file, state=state, error="It is encrypted.")
+
+    page = client.get(f"{base}/steps/1/").content.decode()
+
+    assert ("Reload the page" in page) == (state == FmuState.PENDING)
+    assert ("It is encrypted. Upload another FMU" in page) == (state == FmuState.REFUSED)
 
 
 def test_weather_is_uploaded_and_removed(client: Client, base: str, workflow: Workflow) -> None:
