@@ -7,15 +7,17 @@ person fills in, the settings of the step have a model of their own.
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from lxml import etree
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from validibot_shared.energyplus.envelopes import EnergyPlusInputs
 from validibot_shared.fmu.envelopes import FMUInputs
 from validibot_shared.validations.envelopes import ValidatorType
 
 from validibot.core.envelopes import language_of
+
+if TYPE_CHECKING:
+    from lxml import etree
 
 MAX_RULES_CHARACTERS = 2_000_000
 _SCHEMATRON = "{http://purl.oclc.org/dsdl/schematron}"
@@ -166,8 +168,11 @@ def envelope_inputs(validation_type: str, inputs: Mapping[str, Any]) -> dict[str
     return made
 
 
-def _schema(text: str) -> etree._Element:
+def _schema(text: str) -> "etree._Element":
     """Return the root of a Schematron schema. Raises ValueError."""
+    # Imported late: every process imports this module, and few read a schema.
+    from lxml import etree  # noqa: PLC0415
+
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
     try:
         # The text is UTF-8 now, whatever encoding it declares.
@@ -183,6 +188,8 @@ def _schema(text: str) -> etree._Element:
 
 
 def _with_phase(text: str, phase: str) -> str:
+    from lxml import etree  # noqa: PLC0415 - as in `_schema`
+
     root = _schema(text)
     root.set("defaultPhase", phase)
     return etree.tostring(root.getroottree(), encoding="unicode")
