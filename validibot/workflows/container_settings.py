@@ -47,7 +47,7 @@ class EnergyPlusSettings(EnergyPlusInputs):
         return mode
 
 
-_MODEL_NAMES = {"x-names": "model"}
+_MODEL_NAMES: dict[str, Any] = {"x-names": "model"}
 """Of a field with names of variables of the step's FMU, which its form completes."""
 
 

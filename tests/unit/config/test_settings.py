@@ -204,6 +204,17 @@ def test_production_installs_maintenance_middleware(role: str) -> None:
     assert python("-c", code, told=TOLD | {"APP_ROLE": role}).stdout.strip() == "True"
 
 
+@pytest.mark.parametrize(
+    ("told", "queue"), [({}, "runs"), ({"CLOUD_TASKS_PROBE_QUEUE": "probes"}, "probes")]
+)
+def test_probes_have_a_queue_of_their_own_if_there_is_one(told: dict[str, str], queue: str) -> None:
+    code = "from django.conf import settings; print(settings.TASKS['default']['OPTIONS']['queues'])"
+
+    done = python("-c", code, told=TOLD | told)
+
+    assert f"'projects/p/locations/us-west1/queues/{queue}'" in done.stdout
+
+
 @pytest.mark.parametrize(("value", "expected"), [("", "False"), ("1", "True")])
 def test_hsts_for_subdomains_is_a_choice(value: str, expected: str) -> None:
     code = "from django.conf import settings; print(settings.SECURE_HSTS_INCLUDE_SUBDOMAINS)"

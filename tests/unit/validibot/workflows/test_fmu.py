@@ -11,7 +11,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from tests.factories import StepFactory, ValidatorFactory, WorkflowFactory
 from validibot.engines.scope import build_scope
-from validibot.workflows import fmu
+from validibot.workflows import editing, fmu
 from validibot.workflows.exporting import export_bundle
 from validibot.workflows.importing import import_workflow
 from validibot.workflows.models import FmuDescription, FmuState, Step, StepFile
@@ -168,6 +168,12 @@ def test_copy_of_unread_fmu_is_read_on_its_own(
         copy = next_version(freeze(step.workflow)).workflow
 
     assert FmuDescription.objects.get(file__step__workflow=copy).state == FmuState.READ
+
+
+def test_deleted_workflow_takes_its_descriptions_with_it(described: Step) -> None:
+    editing.delete(described.workflow)
+
+    assert not FmuDescription.objects.exists()
 
 
 def test_imported_bundle_reads_its_fmu(
