@@ -45,15 +45,20 @@ class Calls:
     ) -> AsyncIterator[Message]:
         """Yield the answers of `rpc` to a stream of requests. Raises CloudError only.
 
-        A fault strikes when the stream begins, and the journal has the stream when it has ended.
+        A fault strikes when the first request has come, which names the resource; the journal has
+        the stream when it has ended.
         """
         with self._entry(rpc.method, headers) as (entry, caller):
+            messages = aiter(sent)
+            first = await anext(messages, None)
+            known = [] if first is None else [rpc.request.FromString(first)]
+            entry.resource = _resource_of(known[0]) if known else ""
 
             async def parsed() -> AsyncIterator[Message]:
-                async for data in sent:
-                    request = rpc.request.FromString(data)
-                    entry.resource = entry.resource or _resource_of(request)
+                for request in known:
                     yield request
+                async for data in messages:
+                    yield rpc.request.FromString(data)
 
             async with self._faults.strike(entry):
                 pass

@@ -36,6 +36,13 @@ def no_faults() -> Faults:
     return Faults(MemoryStore(), ManualClock())
 
 
+class Everybody:
+    """Takes each request for one of the account `web`, or of the one in its Authorization header."""
+
+    def caller(self, headers: Mapping[str, str]) -> ApiCaller:
+        return ApiCaller(headers.get("authorization", "web@p.iam.gserviceaccount.com"))
+
+
 type Script = list[int | Exception | asyncio.Event]
 
 

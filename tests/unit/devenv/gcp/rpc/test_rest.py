@@ -1,28 +1,22 @@
 """One method as REST: paths, parameters, bodies, answers and errors."""
 
 import logging
-from collections.abc import Mapping
 
 import pytest
 from google.cloud import run_v2, tasks_v2
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo
 
-from devenv.gcp.caller import ApiCall, ApiCaller
+from devenv.gcp.caller import ApiCall
 from devenv.gcp.errors import FailedPrecondition
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.rest import RestApp
-from tests.unit.devenv.gcp.fakes import MemoryJournal, no_faults
+from tests.unit.devenv.gcp.fakes import Everybody, MemoryJournal, no_faults
 from tests.unit.devenv.gcp.web import Web
 
 QUEUE = "projects/p/locations/l/queues/q"
 JOB = "projects/p/locations/l/jobs/j"
-
-
-class Everybody:
-    def caller(self, headers: Mapping[str, str]) -> ApiCaller:
-        return ApiCaller(headers.get("authorization", ""))
 
 
 class Desk:

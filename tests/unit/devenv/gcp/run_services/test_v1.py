@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from devenv.gcp.caller import ApiCaller
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.rest import RestApp
@@ -12,7 +11,7 @@ from devenv.gcp.run_jobs.service import RunJobsService
 from devenv.gcp.run_services.service import RunServices
 from devenv.gcp.run_v1.api import RunV1Api
 from devenv.gcp.run_v1.services import service_of_v2
-from tests.unit.devenv.gcp.fakes import FakeGuard, MemoryJournal, MemoryStore, no_faults
+from tests.unit.devenv.gcp.fakes import Everybody, FakeGuard, MemoryJournal, MemoryStore, no_faults
 from tests.unit.devenv.gcp.run_jobs.bench import IMAGE, PlayedRuntime
 from tests.unit.devenv.gcp.run_services.bench import instances, no_secret
 from tests.unit.devenv.gcp.web import Web
@@ -21,13 +20,6 @@ CONFIG = CloudConfig(project="p", accounts=("web",))
 HOST = "http://us-west1-run.googleapis.com"
 SERVICES = "/apis/serving.knative.dev/v1/namespaces/p"
 JOBS = "/apis/run.googleapis.com/v1/namespaces/p"
-
-
-class Everybody:
-    """Takes each request for one of the same caller."""
-
-    def caller(self, headers: Any) -> ApiCaller:
-        return ApiCaller("web@p.iam.gserviceaccount.com")
 
 
 class V1Bench:
