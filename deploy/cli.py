@@ -12,6 +12,8 @@ from deploy.google import GoogleCloud
 from deploy.layout import Layout
 from deploy.plan import Change, apply as apply_changes, check_no_data, delete, deletions, plan
 from deploy.resource import Resource
+from deploy.resources.secret import Secret
+from deploy.rotation import rotate, rotation_ends
 from deploy.stage import read_stage
 from deploy.status import status_lines
 
@@ -141,17 +143,38 @@ def destroy(
 @secrets_app.command("set")
 def set_secret(stage: StageArgument, name: str) -> None:
     """Give a secret the value on standard input; running instances keep the old one."""
+    secret = layout_of(stage).secret(name)
+    value = _given(secret, f"set {stage} {name}")
+    if secret.read() is None:
+        secret.create_empty()
+    typer.echo(f"{secret.address} has version {secret.add(value)}.")
+
+
+@secrets_app.command("rotate")
+def rotate_secret(
+    stage: StageArgument,
+    name: str,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the rotation.")] = False,
+) -> None:
+    """Replace the value of a secret everywhere: generated, or that on standard input."""
     layout = layout_of(stage)
     secret = layout.secret(name)
+    value = secret.generate() if secret.generate else _given(secret, f"rotate {stage} {name} --yes")
+    typer.echo(f"The rotation of {secret.variable} ends {rotation_ends(secret.variable)}.")
+    if yes or typer.confirm("Rotate it?", default=False):
+        rotate(layout, secret, value, tell=lambda line: typer.echo(f"    $ {line}"))
+        typer.echo(f"{secret.address} is rotated; its older versions are disabled.")
+
+
+def _given(secret: Secret, words: str) -> str:
+    """Return the value on standard input. Raises DeployError if it is empty."""
     value = sys.stdin.read().strip()
     if not value:
         raise DeployError(
             f"{secret.address}: standard input is empty. Write the value to it, for example with "
-            f"`python -m deploy secrets set {stage} {name} < FILE`."
+            f"`python -m deploy secrets {words} < FILE`."
         )
-    if secret.read() is None:
-        secret.create_empty()
-    typer.echo(f"{secret.address} has version {secret.add(value)}.")
+    return value
 
 
 def _selected(layout: Layout, only: str) -> list[Resource]:

@@ -159,8 +159,8 @@ class Layout:
 
     def secret(self, name: str) -> Secret:
         """Return a secret by its name or by that of its variable. Raises DeployError."""
-        for variable, secret in zip((*self.stage.secrets, *_GENERATED), self.secrets, strict=True):
-            if name in (variable, secret.name):
+        for secret in self.secrets:
+            if name in (secret.variable, secret.name):
                 return secret
         known = ", ".join(secret.name for secret in self.secrets)
         raise DeployError(f"The stage has no secret {name!r:.60}; it has {known}.")
@@ -170,6 +170,7 @@ class Layout:
             cloud=self.cloud,
             stage=self.stage.name,
             name=self._secret_name(variable),
+            variable=variable,
             labels=self.stage.labels,
             generate=make,
         )

@@ -19,7 +19,7 @@ _NO_VALUE = "has no value"
 
 @dataclass(frozen=True, kw_only=True)
 class Secret(Resource):
-    """A secret with at least one version.
+    """A secret with at least one version, the value of `variable`.
 
     `generate` makes the value; without it the operator gives one with `deploy secrets set`.
     """
@@ -30,6 +30,7 @@ class Secret(Resource):
     cloud: GoogleCloud
     stage: str
     name: str
+    variable: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     generate: Callable[[], str] | None = None
 

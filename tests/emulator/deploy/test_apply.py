@@ -167,6 +167,41 @@ def test_stray_resources_are_deleted_after_a_question(applied: str) -> None:
         deploy("destroy", applied, "--yes")
 
 
+def test_rotated_secret_reaches_both_services(applied: str) -> None:
+    secret = layout_of(applied).secret("API_KEY_PEPPER")
+    before, value = secret.versions(), secret.value()
+    told = deploy("secrets", "rotate", applied, "API_KEY_PEPPER", "--yes")
+    after = secret.versions()
+
+    assert told.startswith("The rotation of API_KEY_PEPPER ends all API keys and shared links; ")
+    assert f"--secret={secret.name}\n" in told
+    assert [len(before), len(after)] == [1, 1]
+    assert before != after
+    assert secret.value() != value
+    assert secret.value() not in told
+    tagged = [line for line in deploy("status", applied).splitlines() if "previous is" in line]
+    assert [line.partition(":")[0] for line in tagged] == [
+        "service/shared-worker", "service/shared-web",
+    ]  # fmt: skip
+    assert deploy("plan", applied) == "Nothing to change.\n"
+
+
+def test_given_secret_is_rotated_from_standard_input_only(applied: str) -> None:
+    text = Path(applied).read_text()
+    Path(applied).write_text(f'secrets = ["OIDC_CLIENT_SECRET"]\n{text}')
+    try:
+        with pytest.raises(DeployError, match="OIDC_CLIENT_SECRET --yes < FILE`"):
+            deploy("secrets", "rotate", applied, "OIDC_CLIENT_SECRET", "--yes", given="\n")
+        with pytest.raises(DeployError, match=r"differs from the stage file.* Run `apply` first"):
+            deploy("secrets", "rotate", applied, "OIDC_CLIENT_SECRET", "--yes", given="x\n")
+        refused = deploy("secrets", "rotate", applied, "DJANGO_SECRET_KEY", given="n\n")
+    finally:
+        Path(applied).write_text(text)
+
+    assert "ends all sessions, and the links in mails" in refused
+    assert "is rotated" not in refused
+
+
 def test_refusal_names_resource_and_next_step(
     applied: str, act_as: ActAs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,58 @@
+"""Rotation of a secret: a new version, new instances that read it, then the end of the old versions."""
+
+from collections.abc import Callable
+
+from deploy.errors import DeployError, explained
+from deploy.layout import Layout
+from deploy.plan import change_of
+from deploy.resource import Resource, command
+from deploy.resources.secret import Secret
+
+# What a new value ends, by variable; of others only the provider knows.
+_ENDS = {
+    "API_KEY_PEPPER": "all API keys and shared links; receivers of webhooks need their new secrets",
+    "DATABASE_URL": "nothing, as long as the database takes both passwords; change the old one then",
+    "DJANGO_SECRET_KEY": "all sessions, and the links in mails about passwords and addresses",
+}
+_OTHER = "nothing here; revoke the old value with its provider once this command has ended"
+
+
+def rotation_ends(variable: str) -> str:
+    """Return what a new value of a variable ends, for the operator."""
+    return _ENDS.get(variable, _OTHER)
+
+
+def rotate(layout: Layout, secret: Secret, value: str, *, tell: Callable[[str], None]) -> None:
+    """Give a secret a new value, roll both services to it, and disable the older versions.
+
+    Instances read a secret when they start, so each service gets a revision with the same settings.
+    If the command is interrupted, the old version still works; repeat it. Raises DeployError.
+    """
+    services = list(zip(layout.services, layout.traffic, strict=True))
+    for pair in services:
+        for resource in pair:
+            _check_in_line(resource)
+    with explained(secret.address):
+        older = secret.versions()
+        tell(command("secrets", "versions", "add", secret.name, data_file="-"))
+        secret.add(value)
+    for service, traffic in services:
+        for resource in (service, traffic):
+            for line in resource.gcloud("update", {}):
+                tell(line)
+            with explained(resource.address):
+                resource.update({})
+    with explained(secret.address):
+        for version in older:
+            number = version.rpartition("/")[2]
+            tell(command("secrets", "versions", "disable", number, secret=secret.name))
+            secret.disable(version)
+
+
+def _check_in_line(resource: Resource) -> None:
+    """Raise DeployError if a new revision would bring other changes with it."""
+    if change_of(resource):
+        raise DeployError(
+            f"{resource.address} differs from the stage file, and the rotation would roll that out, too. "
+            "Run `apply` first."
+        )
