@@ -243,6 +243,8 @@ class RevisionInstances:
     async def _stop_when_idle(self, instance: Instance) -> None:
         idle, clock = self._context.idle, self._context.clock
         while instance in self._instances:
+            # The clock may have been set back.
+            instance.idle_since = min(instance.idle_since, clock.now())
             left = instance.idle_since + idle - clock.now()
             is_idle = not instance.active and left <= 0
             if is_idle and len(self._instances) > self._least:
@@ -340,7 +342,9 @@ async def probe(origin: Origin, wanted: Pb, clock: Clock) -> bool:
             async with asyncio.timeout(wanted.timeout_seconds):
                 if await _succeeds(origin, wanted):
                     return True
-        await clock.sleep(max(0.0, began + wanted.period_seconds - clock.now()))
+        # The clock may have been set back.
+        left = began + wanted.period_seconds - clock.now()
+        await clock.sleep(min(max(0.0, left), wanted.period_seconds))
     return False
 
 

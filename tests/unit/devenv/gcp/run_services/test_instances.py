@@ -147,6 +147,17 @@ async def test_instance_without_requests_stops_after_idle_time() -> None:
         assert it.stopped == [True]
 
 
+async def test_idle_instance_stops_after_the_clock_was_reset() -> None:
+    async with bench(context={"idle": 900.0}) as it:
+        await it.clock.turn(86_400)
+        async with it.instances.reach():
+            pass
+        it.clock.lose(86_400)
+        await it.clock.turn(1800)
+
+        assert it.stopped == [True]
+
+
 async def test_minimum_is_started_and_kept() -> None:
     async with bench(context={"idle": 900.0}) as it:
         it.instances.scale(least=1)
