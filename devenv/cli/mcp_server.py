@@ -214,13 +214,16 @@ class StackTools:
         delay: float = 0.0,
         reset: bool = False,
         lose_answer: bool = False,
+        duplicate: bool = False,
+        outcome: Literal["", "crash", "out_of_memory", "hang"] = "",
         times: int = 1,
         resource: str = "*",
         caller: str = "*",
     ) -> Any:
         """Make the next `times` calls of a method fail: with a status, late, cut, or unanswered.
 
-        `method` is named as in the journal: `storage.objects.insert`, `deliver`.
+        `method` is named as in the journal: `storage.objects.insert`, `deliver`. `duplicate` is for
+        `deliver`, and `outcome` for the attempts of jobs, `run.attempt`.
         """
         fields = {
             "method": method,
@@ -231,6 +234,8 @@ class StackTools:
             "delay": delay,
             "reset": reset,
             "lose_answer": lose_answer,
+            "duplicate": duplicate,
+            "outcome": outcome,
         }
         body = {name: value for name, value in fields.items() if value}
         return self._cloud().control("faults", verb="POST", body=body)
