@@ -16,7 +16,7 @@ from validibot.accounts.scope import Scope
 from validibot.api.documents import ListPage
 from validibot.runs.models import Finding, Run, RunEvent, named_outputs
 from validibot.runs.progress import progress_of
-from validibot.runs.verdict import LEFT_OUT
+from validibot.runs.rules import LEFT_OUT
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Workflow
 

@@ -8,24 +8,18 @@ fontTools) to the image, and every browser prints this page to PDF.
 
 import json
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from typing import Any
 
-from django.db.models import Q
 from django.template.loader import render_to_string
 
 from validibot.runs import wording
 from validibot.runs.evidence import evidence_of
 from validibot.runs.models import Artifact, Finding, Run, StepRun, with_images
 from validibot.runs.models.runs import OutputValue
-from validibot.runs.rules import RuleSummary, rules_found
-from validibot.runs.verdict import LEFT_OUT
+from validibot.runs.rules import TRUNCATION_CODES, RuleSummary, first_findings, rules_found
 
-# Findings that say how many others there are; they are shown above the rules.
-_NOTES = ("problems.truncated", LEFT_OUT)
 MAX_OUTPUT = 300
 _SEVERITIES = {"ERROR": "errors", "WARNING": "warnings", "INFO": "notes"}
 
@@ -88,23 +82,16 @@ def as_html(run: Run) -> bytes:
     return render_to_string("runs/report.html", context).encode()
 
 
-def _reported(steps: Iterable[StepRun]) -> list[ReportedStep]:
+def _reported(steps: Sequence[StepRun]) -> list[ReportedStep]:
     """Return the steps with the first findings of each rule, which are read in one query."""
-    rules = [(step, rules_found(step)) for step in steps]
-    wanted = [
-        Q(step_run=step, order__in=[order for rule in found for order in rule.first])
-        for step, found in rules
-        if found
-    ]
-    rows = Finding.objects.filter(reduce(or_, wanted)) if wanted else Finding.objects.none()
-    placed = {(finding.step_run_id, finding.order): finding for finding in rows}
-    return [_step(step, found, placed) for step, found in rules]
+    rules = {step.pk: rules_found(step) for step in steps}
+    placed = first_findings(rules)
+    return [_step(step, rules[step.pk], placed) for step in steps]
 
 
 def _step(
     step: StepRun, rules: list[RuleSummary], placed: dict[tuple[int, int], Finding]
 ) -> ReportedStep:
-    # A finding may be gone: an operator can delete it.
     reported = [
         ReportedRule(
             rule, [placed[step.pk, each] for each in rule.first if (step.pk, each) in placed]
@@ -113,15 +100,15 @@ def _step(
     ]
     counts = dict.fromkeys(_SEVERITIES, 0)
     for rule in rules:
-        if rule.code not in _NOTES:
+        if rule.code not in TRUNCATION_CODES:
             counts[rule.severity] += rule.count
     return ReportedStep(
         row=step,
-        rules=[each for each in reported if each.rule.code not in _NOTES],
+        rules=[each for each in reported if each.rule.code not in TRUNCATION_CODES],
         notes=[
             finding.message
             for each in reported
-            if each.rule.code in _NOTES
+            if each.rule.code in TRUNCATION_CODES
             for finding in each.shown
         ],
         outputs=[_output(each) for each in step.output_values()],

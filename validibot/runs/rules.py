@@ -6,11 +6,19 @@ and API need not count 100,000 rows each time.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
+
+from django.db.models import Q
 
 from validibot.runs.models import Finding, StepRun
 from validibot.workflows.models import Severity
 
+# The code of the finding that says how many others were left out.
+LEFT_OUT = "findings.left_out"
+# Codes of all findings that say so; they are shown above the rules.
+TRUNCATION_CODES = ("problems.truncated", LEFT_OUT)
 # Findings of each rule whose order the summary has.
 SHOWN_OF_RULE = 5
 # Rules of a step with a summary of their own. The others are counted together, by severity.
@@ -71,3 +79,19 @@ def rules_found(step_run: StepRun) -> list[RuleSummary]:
     if step_run.rules is None:
         return summarise(step_run.findings.order_by("order").iterator())
     return [RuleSummary(**{**row, "first": tuple(row["first"])}) for row in step_run.rules]
+
+
+def first_findings(
+    rules: Mapping[int, Iterable[RuleSummary]],
+) -> dict[tuple[int, int], Finding]:
+    """Return the findings that summaries name, by the key of their step run and their order.
+
+    `rules` has the summary of each step run by its key. One query reads them all. A finding may be
+    missing: an operator can delete it.
+    """
+    wanted = [
+        Q(step_run_id=key, order__in=[order for rule in found for order in rule.first])
+        for key, found in rules.items()
+    ]
+    rows = Finding.objects.filter(reduce(or_, wanted)) if wanted else Finding.objects.none()
+    return {(finding.step_run_id, finding.order): finding for finding in rows}

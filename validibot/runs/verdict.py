@@ -19,14 +19,13 @@ from validibot.engines.assertions import Rule, compute, evaluate
 from validibot.engines.problems import DocumentProblem, storable
 from validibot.engines.scope import build_scope
 from validibot.runs.models import Artifact, Finding, Run, StepRun
+from validibot.runs.rules import LEFT_OUT
 from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
 from validibot.submissions.models import Submission
 from validibot.workflows.inputs import typed
 from validibot.workflows.models import Assertion, Severity, Step
 
 MAX_FINDINGS = 100_000
-# The code of the finding that says how many others were left out.
-LEFT_OUT = "findings.left_out"
 MAX_ERROR = 2000
 # Larger documents have no payload where their step does not read them itself.
 MAX_PAYLOAD_BYTES = 16 * 1024 * 1024

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
-from operator import or_
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.core.paginator import Paginator
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext_lazy as _, ngettext
@@ -17,15 +15,12 @@ from django.views.decorators.http import require_GET
 from validibot.accounts.scope import Scope
 from validibot.runs.access import visible_runs
 from validibot.runs.models import Finding, StepRun
-from validibot.runs.rules import RuleSummary, rules_found
-from validibot.runs.verdict import LEFT_OUT
+from validibot.runs.rules import TRUNCATION_CODES, RuleSummary, first_findings, rules_found
 from validibot.web.parameters import positive_number
 from validibot.web.scope import member, page
 from validibot.workflows.models import Severity
 
 FINDINGS_PER_PAGE = 100
-# Findings that say how many problems were left out; they are shown above the others.
-TRUNCATION_CODES = ("problems.truncated", LEFT_OUT)
 # Rules whose first findings the page of a run shows; of the others it shows one.
 RULES_IN_FULL = 10
 _SEVERITIES = tuple(Severity.values)
@@ -100,13 +95,7 @@ def findings_by_step(steps: Iterable[StepRun]) -> dict[int, StepFindings]:
     rules = {
         step.pk: [_shortened(*each) for each in enumerate(rules_found(step))] for step in steps
     }
-    wanted = [
-        Q(step_run_id=key, order__in=[order for rule in found for order in rule.first])
-        for key, found in rules.items()
-        if found
-    ]
-    rows = Finding.objects.filter(reduce(or_, wanted)) if wanted else Finding.objects.none()
-    placed = {(finding.step_run_id, finding.order): finding for finding in rows}
+    placed = first_findings(rules)
     return {key: _step_findings(key, found, placed) for key, found in rules.items()}
 
 
@@ -119,7 +108,6 @@ def _step_findings(
 ) -> StepFindings:
     step = StepFindings()
     for rule in rules:
-        # A finding may be gone: an operator can delete it.
         shown = [placed[key, order] for order in rule.first if (key, order) in placed]
         if rule.code in TRUNCATION_CODES:
             step.note = shown[0].message if shown else ""
