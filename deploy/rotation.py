@@ -8,7 +8,7 @@ from deploy.plan import change_of
 from deploy.resource import Resource, command
 from deploy.resources.secret import Secret
 
-# What a new value ends, by variable; of others only the provider knows.
+# Effects of a new value, by variable; those of others only the provider knows.
 _ENDS = {
     "API_KEY_PEPPER": "all API keys and shared links; receivers of webhooks need their new secrets",
     "DATABASE_URL": "nothing, as long as the database takes both passwords; change the old one then",
