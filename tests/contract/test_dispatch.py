@@ -31,12 +31,14 @@ from validibot.dispatch.delivery import TaskDelivery, deliver, requeue
 from validibot.dispatch.models import DeadLetter
 from validibot.runs.tasks import cancel_execution
 from validibot.worker import views
+from validibot.workflows.fmu import probe_fmu
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 QUEUE = "projects/validibot-local/locations/us-west1/queues/runs"
 WORKER_URL = "https://validibot-worker-123456789012.us-west1.run.app"
 TASKS = "tasks@validibot-local.iam.gserviceaccount.com"
+QUEUES = ["default", probe_fmu.queue_name]
 SHORT_WAITS: dict[str, Any] = {
     "poll_seconds": 0.1,
     "min_backoff": 0.1,
@@ -51,12 +53,13 @@ def backend(cloud: Cloud, act_as: ActAs, settings: Settings) -> Iterator[CloudTa
     act_as("web")
     options = {
         "queue": QUEUE,
+        "queues": {probe_fmu.queue_name: f"{QUEUE.rpartition('/')[0]}/{probe_fmu.queue_name}"},
         "url": f"{WORKER_URL}/internal/tasks/",
         "service_account": TASKS,
         "audience": WORKER_URL,
     }
     path = "validibot.dispatch.cloud_tasks.CloudTasksBackend"
-    settings.TASKS = {"default": {"BACKEND": path, "OPTIONS": options}}
+    settings.TASKS = {"default": {"BACKEND": path, "QUEUES": QUEUES, "OPTIONS": options}}
     cloud_tasks.client.cache_clear()
     yield CloudTasksBackend("default", settings.TASKS["default"])
     cloud_tasks.client().transport.close()  # type: ignore[no-untyped-call]
@@ -88,7 +91,7 @@ def cloud_queue(_empty: None, backend: CloudTasksBackend, worker: Worker) -> Clo
 def idle_queue(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatabaseQueue]:
     """The backend as settings/database_queue.py wires it, with shorter waits and no worker."""
     path = "validibot.dispatch.database.backend.DatabaseBackend"
-    settings.TASKS = {"default": {"BACKEND": path, "OPTIONS": SHORT_WAITS}}
+    settings.TASKS = {"default": {"BACKEND": path, "QUEUES": QUEUES, "OPTIONS": SHORT_WAITS}}
     backend = DatabaseBackend("default", settings.TASKS["default"])
     made = DatabaseQueue(backend)
     monkeypatch.setattr(database_worker, "deliver", made.deliver)
@@ -118,6 +121,14 @@ def test_delivery_carries_path_arguments_and_id(queue: QueueUnderTest) -> None:
         "kwargs": {"why": [1, None]},
     }
     assert (arrived.task_id, arrived.number) == (result.id, 0)
+
+
+def test_task_with_a_queue_of_its_own_is_delivered(queue: QueueUnderTest) -> None:
+    result = queue.backend.enqueue(probe_fmu, [7], {})
+
+    arrived = queue.next()
+    assert json.loads(arrived.body)["task"] == "validibot.workflows.fmu.probe_fmu"
+    assert arrived.task_id == result.id
 
 
 def test_failed_task_arrives_again_with_its_count(queue: QueueUnderTest) -> None:

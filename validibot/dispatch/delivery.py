@@ -31,6 +31,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from validibot.dispatch import TryLater
 from validibot.dispatch.models import DeadLetter
+from validibot.engines import EngineBusy
 
 MAX_ERROR_CHARACTERS = 4000
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){2,9}")
@@ -152,7 +153,7 @@ def _run(
         args = [TaskContext(task_result=_result(task, args, kwargs, delivery)), *args]
     try:
         task.call(*args, **kwargs)
-    except TryLater as error:
+    except (TryLater, EngineBusy) as error:
         return DeliveryResult(409, str(error))
     except (InterfaceError, OperationalError) as error:
         logger.warning("task %s: the database cannot be reached: %s", path, error)

@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django.test import Client
 from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 from pytest_django import Settings
@@ -26,6 +27,7 @@ from validibot.dispatch.database.models import QueuedTask
 from validibot.dispatch.database.worker import JitteredBackoff
 from validibot.dispatch.models import DeadLetter
 from validibot.runs.tasks import cancel_execution
+from validibot.workflows.fmu import probe_fmu
 
 pytestmark = pytest.mark.django_db
 
@@ -57,6 +59,13 @@ def test_enqueued_task_waits_with_path_and_arguments() -> None:
 
     assert str(task) == CALL
     assert (task.state, task.attempts) == ("waiting", 0)
+
+
+def test_task_with_queue_name_waits_in_that_queue() -> None:
+    queues = ["default", probe_fmu.queue_name]
+    result = DatabaseBackend("default", {"QUEUES": queues}).enqueue(probe_fmu, [1], {})
+
+    assert ProcrastinateJob.objects.get(pk=result.id).queue_name == "fmu-probes"
 
 
 def test_deferred_task_waits_for_its_time_with_priority() -> None:

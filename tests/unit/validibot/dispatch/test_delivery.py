@@ -20,6 +20,7 @@ from validibot.dispatch.delivery import (
     requeue,
 )
 from validibot.dispatch.models import DeadLetter
+from validibot.engines import EngineBusy
 from validibot.runs.tasks import execute_run
 
 NOW = dt.datetime(2030, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
@@ -70,6 +71,7 @@ def test_delivery_is_done_with_any_2xx(status: int, done: bool) -> None:
     ("raised", "result"),
     [
         (TryLater("busy"), DeliveryResult(409, "busy")),
+        (EngineBusy("no place"), DeliveryResult(409, "no place")),
         (OperationalError("gone"), DeliveryResult(503, "The database cannot be reached.")),
         (InterfaceError("closed"), DeliveryResult(503, "The database cannot be reached.")),
         (ValueError("a bug"), DeliveryResult(500, "The task failed.", "ValueError: a bug")),
