@@ -11,6 +11,7 @@ from deploy.errors import DeployError
 from deploy.google import GoogleCloud
 from deploy.layout import Layout
 from deploy.plan import Change, apply as apply_changes, check_no_data, delete, deletions, plan
+from deploy.push import push
 from deploy.resource import Resource
 from deploy.resources.secret import Secret
 from deploy.rotation import rotate, rotation_ends
@@ -74,6 +75,12 @@ def apply_command(
     typer.echo(f"{count} changes." if count else "Nothing to change.")
     if count and not only:
         typer.echo(f"Site: {layout.site_url}")
+
+
+@app.command("push")
+def push_command(stage: StageArgument, tag: TagOption = "") -> None:
+    """Push the images that `make image validators` built to the repository of a stage."""
+    push(layout_of(stage, tag), tell=lambda line: typer.echo(f"    $ {line}"))
 
 
 @app.command()

@@ -9,7 +9,7 @@ from deploy.resource import Resource, command
 from deploy.resources.secret import Secret
 
 # Effects of a new value, by variable; those of others only the provider knows.
-_ENDS = {
+ENDS = {
     "API_KEY_PEPPER": "all API keys and shared links; receivers of webhooks need their new secrets",
     "DATABASE_URL": "nothing, as long as the database takes both passwords; change the old one then",
     "DJANGO_SECRET_KEY": "all sessions, and the links in mails about passwords and addresses",
@@ -19,7 +19,7 @@ _OTHER = "nothing here; revoke the old value with its provider once this command
 
 def rotation_ends(variable: str) -> str:
     """Return what a new value of a variable ends, for the operator."""
-    return _ENDS.get(variable, _OTHER)
+    return ENDS.get(variable, _OTHER)
 
 
 def rotate(layout: Layout, secret: Secret, value: str, *, tell: Callable[[str], None]) -> None:
