@@ -12,7 +12,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -55,46 +55,76 @@ def as_json_lines(run: Run) -> bytes:
 
 
 def as_junit(run: Run) -> bytes:
-    suites = ET.Element("testsuites", name=_xml(run.workflow.name))
     errors: dict[int, list[Finding]] = {}
     for finding in run.findings.filter(severity="ERROR").iterator():
         errors.setdefault(finding.step_run_id, []).append(finding)
-    for step in run.steps.all():
-        suites.append(_suite(run, step, errors.get(step.pk, [])))
-    document: bytes = ET.tostring(suites, encoding="utf-8", xml_declaration=True)
-    return document
+    suites = [_suite(run, step, errors.get(step.pk, [])) for step in run.steps.all()]
+    return _junit(run.workflow.name, suites)
 
 
 def as_sarif(run: Run) -> bytes:
-    codes: dict[str, int] = {}
-    results = [_result(run, finding, codes) for finding in _findings(run)]
+    return _sarif([_sarif_run(run, _findings(run))])
+
+
+def junit_of(runs: Mapping[Run, Sequence[tuple[StepRun, Sequence[Finding]]]]) -> bytes:
+    """Return JUnit XML of runs in memory, with the findings of each step."""
+    suites = [
+        _suite(run, step, [each for each in findings if each.severity == "ERROR"])
+        for run, steps in runs.items()
+        for step, findings in steps
+    ]
+    return _junit(next(iter(runs)).workflow.name, suites)
+
+
+def sarif_of(runs: Mapping[Run, Sequence[tuple[StepRun, Sequence[Finding]]]]) -> bytes:
+    """Return SARIF of runs in memory, with the findings of each step."""
+    return _sarif(
+        [
+            _sarif_run(run, (finding for _, findings in steps for finding in findings))
+            for run, steps in runs.items()
+        ]
+    )
+
+
+def _junit(name: str, suites: Iterable[ET.Element]) -> bytes:
+    root = ET.Element("testsuites", name=_xml(name))
+    root.extend(suites)
+    document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document
+
+
+def _sarif(runs: list[dict[str, Any]]) -> bytes:
     document = {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {
-                    "driver": {
-                        "name": "Validibot",
-                        "informationUri": settings.SITE_URL,
-                        "rules": [{"id": code} for code in codes],
-                    }
-                },
-                "automationDetails": {"id": f"{run.workflow.slug}/{run.pk}"},
-                "artifacts": [
-                    {
-                        "location": {"uri": quote(run.submission.filename)},
-                        "length": run.submission.size_bytes,
-                        "hashes": {"sha-256": run.submission.sha256},
-                    }
-                ],
-                "invocations": [{"executionSuccessful": run.result in ("PASS", "FAIL")}],
-                "columnKind": "unicodeCodePoints",
-                "results": results,
-            }
-        ],
+        "runs": runs,
     }
     return json.dumps(document, ensure_ascii=False, indent=1).encode()
+
+
+def _sarif_run(run: Run, findings: Iterable[Finding]) -> dict[str, Any]:
+    codes: dict[str, int] = {}
+    results = [_result(run, finding, codes) for finding in findings]
+    return {
+        "tool": {
+            "driver": {
+                "name": "Validibot",
+                "informationUri": settings.SITE_URL,
+                "rules": [{"id": code} for code in codes],
+            }
+        },
+        "automationDetails": {"id": f"{run.workflow.slug}/{run.pk}"},
+        "artifacts": [
+            {
+                "location": {"uri": quote(run.submission.filename)},
+                "length": run.submission.size_bytes,
+                "hashes": {"sha-256": run.submission.sha256},
+            }
+        ],
+        "invocations": [{"executionSuccessful": run.result in ("PASS", "FAIL")}],
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+    }
 
 
 FORMATS = {

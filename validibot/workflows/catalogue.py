@@ -52,7 +52,7 @@ def sync_validators(folder: Path) -> dict[str, int]:
 def _wanted(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """Return the fields of all validators with a manifest, by slug and version."""
     wanted = {
-        (engine.manifest.slug, engine.manifest.version): _engine_fields(name, engine.manifest)
+        (engine.manifest.slug, engine.manifest.version): engine_fields(name, engine.manifest)
         for name, engine in ENGINES.items()
     }
     for manifest in read_manifests(folder):
@@ -73,7 +73,7 @@ def _update(row: Validator, fields: Mapping[str, Any]) -> bool:
     return bool(different)
 
 
-def _engine_fields(name: str, manifest: EngineManifest) -> dict[str, Any]:
+def engine_fields(name: str, manifest: EngineManifest) -> dict[str, Any]:
     return {
         "title": manifest.title,
         "description": manifest.description,

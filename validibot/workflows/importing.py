@@ -77,7 +77,7 @@ def import_workflow(
     version), and is a problem otherwise; so is a file of another slug than `slug`. Raises
     ImportInvalid with all problems, and StorageError.
     """
-    read, files = _read(content)
+    read, files = read_file(content)
     if slug not in ("", read.file.slug):
         message = f"This is the file of {read.file.slug!r}, not of {slug!r}."
         raise ImportInvalid(read.problem(("slug",), message))
@@ -88,11 +88,12 @@ def import_workflow(
 
 def check_import(content: bytes, *, organisation: Organisation, update: bool) -> None:
     """Check a text or a bundle as `import_workflow` does. Raises ImportInvalid."""
-    read, files = _read(content)
+    read, files = read_file(content)
     plan_import(read, files, organisation=organisation, update=update)
 
 
-def _read(content: bytes) -> tuple[ReadWorkflow, Mapping[str, bytes]]:
+def read_file(content: bytes) -> tuple[ReadWorkflow, Mapping[str, bytes]]:
+    """Read a text or a bundle; return the workflow and the files of the bundle by path."""
     files: Mapping[str, bytes] = {}
     if bundle.is_bundle(content):
         content, files = bundle.read_bundle(content)
@@ -121,7 +122,7 @@ def plan_import(
     read: ReadWorkflow, files: Mapping[str, bytes], *, organisation: Organisation, update: bool
 ) -> ImportPlan:
     """Check a workflow file against the catalogue and the organisation. Raises ImportInvalid."""
-    planner = _Planner(read, files, organisation)
+    planner = ImportPlanner(read, files, organisation)
     plan = planner.plan(update=update)
     if planner.problems:
         raise ImportInvalid(*planner.problems)
@@ -129,7 +130,7 @@ def plan_import(
 
 
 @dataclass(slots=True)
-class _Planner:
+class ImportPlanner:
     """The check of one file: makes unsaved rows and collects problems."""
 
     read: ReadWorkflow
