@@ -204,8 +204,7 @@ def _start_cloud(far: Far) -> None:
 
 def _cloud(text: str, far: Far) -> str:
     """Return this checkout's devenv.toml with a developer, and with the tunnel's host allowed."""
-    worker = re.escape("https://validibot-worker-123456789012.us-west1.run.app")
-    text = re.sub(worker, far.url, text)
+    text = text.replace("{services.worker.url}", far.url)
     text = text.replace("accounts = [", f'accounts = [ "{DEVELOPER}",', 1)
     text = text.replace("bindings = [", "bindings = [" + _RIGHTS.format(who=DEVELOPER), 1)
     return text.replace("[gcp]\n", f'[gcp]\nallow_hosts = [ "{far.address}" ]\n', 1)
