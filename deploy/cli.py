@@ -1,13 +1,14 @@
 """Commands of `python -m deploy`; an error is one sentence on standard error and exit code 1."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
 
 from deploy import verify
 from deploy.errors import DeployError
+from deploy.golive import PERSONAL_TASKS, machine_checks
 from deploy.google import GoogleCloud
 from deploy.layout import Layout
 from deploy.plan import Change, apply as apply_changes, check_no_data, delete, deletions, plan
@@ -105,12 +106,7 @@ def verify_command(
 ) -> None:
     """Check the running services from outside, and launch every seeded workflow."""
     launches = verify.Launches(api_key=api_key, org=org, seconds=seconds, only=workflow)
-    failed = []
-    for name, message in verify.results(
-        verify.checks(layout_of(stage), launches if api_key else None)
-    ):
-        typer.echo(f"{'FAILED' if message else 'ok':<7} {name}{f': {message}' if message else ''}")
-        failed += [name] if message else []
+    failed = _failed(verify.checks(layout_of(stage), launches if api_key else None))
     if not api_key:
         typer.echo(
             "skipped workflows: give the API key of a member with --api-key or VALIDIBOT_TOKEN."
@@ -119,6 +115,19 @@ def verify_command(
         raise DeployError(
             f"{len(failed)} checks failed: {', '.join(failed)}. Run `python -m deploy plan {stage}` to "
             "see what differs, or `rollback` to return to the revisions before."
+        )
+
+
+@app.command("golive")
+def golive_command(stage: StageArgument) -> None:
+    """Check what a machine can check before users come, and list what a person must do."""
+    failed = _failed(machine_checks(layout_of(stage)))
+    typer.echo("\nTasks of a person:")
+    for task in PERSONAL_TASKS:
+        typer.echo(f"[ ] {task}")
+    if failed:
+        raise DeployError(
+            f"{len(failed)} checks failed: {', '.join(failed)}. Mend them, then run `golive` again."
         )
 
 
@@ -171,6 +180,15 @@ def rotate_secret(
     if yes or typer.confirm("Rotate it?", default=False):
         rotate(layout, secret, value, tell=lambda line: typer.echo(f"    $ {line}"))
         typer.echo(f"{secret.address} is rotated; its older versions are disabled.")
+
+
+def _failed(checks: Iterable[verify.StageCheck]) -> list[str]:
+    """Run checks and print a line for each; return the names of those that failed."""
+    failed = []
+    for name, message in verify.results(checks):
+        typer.echo(f"{'FAILED' if message else 'ok':<7} {name}{f': {message}' if message else ''}")
+        failed += [name] if message else []
+    return failed
 
 
 def _given(secret: Secret, words: str) -> str:

@@ -64,12 +64,12 @@ def checks(layout: Layout, launches: Launches | None) -> Iterator[StageCheck]:
 def revision_checks(role: str, url: str) -> Iterator[StageCheck]:
     """Yield the checks of a service that its own URL shows, also that of a revision's tag."""
     if role == "worker":
-        yield StageCheck("worker refuses strangers", partial(_expect, url, "/health/", 403))
+        yield StageCheck("worker refuses strangers", partial(expect, url, "/health/", 403))
         return
-    yield StageCheck("web is healthy", partial(_expect, url, "/health/", 200))
-    yield StageCheck("web reaches the database", partial(_expect, url, "/health/ready/", 200))
+    yield StageCheck("web is healthy", partial(expect, url, "/health/", 200))
+    yield StageCheck("web reaches the database", partial(expect, url, "/health/ready/", 200))
     inside = "/internal/schedules/reconcile/"
-    yield StageCheck("web has no internal endpoints", partial(_expect, url, inside, 404))
+    yield StageCheck("web has no internal endpoints", partial(expect, url, inside, 404))
 
 
 def check_revision(role: str, url: str) -> None:
@@ -105,7 +105,8 @@ def _failure(check: StageCheck) -> str:
     return ""
 
 
-def _expect(url: str, path: str, status: int, token: str = "") -> None:
+def expect(url: str, path: str, status: int, token: str = "") -> None:
+    """Raise CheckFailed if a path is answered with another status; redirects are not followed."""
     answer = requests.get(
         f"{url}{path}",
         headers={"Authorization": f"Bearer {token}"} if token else {},
@@ -125,7 +126,7 @@ def _call_as(layout: Layout, caller: str) -> None:
             audience=layout.worker_url,
             include_email=True,
         ).token
-    _expect(layout.worker_url, "/health/", 200, token)
+    expect(layout.worker_url, "/health/", 200, token)
 
 
 def _samples(only: Sequence[str]) -> list[Path]:

@@ -202,6 +202,17 @@ def test_given_secret_is_rotated_from_standard_input_only(applied: str) -> None:
     assert "is rotated" not in refused
 
 
+def test_golive_names_failed_checks(applied: str) -> None:
+    """The cloud is in order; the stage file has no domain, mail or error reports."""
+    with pytest.raises(DeployError) as refused:
+        deploy("golive", applied)
+
+    assert str(refused.value) == (
+        "4 checks failed: domain is set, mail has a provider, instances are kept warm, errors are "
+        "reported. Mend them, then run `golive` again."
+    )
+
+
 def test_refusal_names_resource_and_next_step(
     applied: str, act_as: ActAs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
