@@ -39,6 +39,8 @@ _LISTED = re.compile(r"([0-9a-f]{64})  ([^\r\n]+)")
 _SHA256 = re.compile("[0-9a-f]{64}")
 # Unsafe in the path of an archive or a disk; `%` too, so that no two names become one.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f%/\\<>:"|?*]|^\.')
+# Raised by documents that are JSON and have another form than expected.
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 _FINDING_FIELDS = ("severity", "code", "message", "path", "line", "column")
 
 
@@ -155,11 +157,11 @@ def _verify(
         wrong = {
             name
             for name in entries.keys() & {FINDINGS, OUTPUTS}
-            if not _AGREE[name](archive, entries[name], contents)
+            if not _agrees(name, archive, entries[name], contents)
         }
         agree = manifest["run_id"] == found.run and manifest["status"] == found.status
         agree &= manifest["input_sha256"] == contents["submission"]["sha256"]
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except _MALFORMED as error:
         raise BundleInvalid(
             f"{CONTENTS} or {MANIFEST} has not the expected form: {error!r}."
         ) from None
@@ -228,6 +230,16 @@ def _digest(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
             raise
         return "damaged"
     return digest.hexdigest()
+
+
+def _agrees(
+    name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, contents: Mapping[str, Any]
+) -> bool:
+    """Return whether findings or outputs are those of the evidence; False if they are damaged."""
+    try:
+        return _AGREE[name](archive, entry, contents)
+    except (*_MALFORMED, BundleInvalid, zipfile.BadZipFile):
+        return False
 
 
 def _findings_agree(

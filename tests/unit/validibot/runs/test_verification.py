@@ -133,6 +133,8 @@ CHANGES: dict[str, tuple[Callable[[dict[str, bytes]], object], str, str]] = {
         "changed",
         "findings.jsonl",
     ),
+    "finding cut short": (_edit("findings.jsonl", b"}\n", b"\n"), "changed", "findings.jsonl"),
+    "outputs of another form": (_edit("outputs.json", b"{", b"["), "changed", "outputs.json"),
     "output": (_edit("outputs.json", b"373", b"173"), "changed", "outputs.json"),
     "outputs removed": (lambda files: files.pop("outputs.json"), "missing", "outputs.json"),
 }
@@ -155,6 +157,15 @@ def test_change_of_bundle_is_named(bundle: Path, name: str, *, is_hidden: bool) 
         kind = "not_kept"
     assert path in getattr(found, kind)
     assert found.is_valid == (kind == "not_kept")
+
+
+@pytest.mark.parametrize("name", ["findings.jsonl", "submission/document.json"])
+def test_damaged_file_is_named(bundle: Path, name: str) -> None:
+    content = bytearray(bundle.read_bytes())
+    content[content.index(b"Too" if name == "findings.jsonl" else b"Ada")] ^= 1
+    bundle.write_bytes(content)
+
+    assert verify(bundle).changed == [name]
 
 
 def test_changed_evidence_differs_from_known_digest(run: Run, bundle: Path) -> None:
