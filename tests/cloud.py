@@ -46,11 +46,14 @@ def _config() -> CloudConfig:
         IamBinding("admin", "roles/storage.admin"),
         IamBinding("admin", "roles/secretmanager.admin"),
         IamBinding("admin", "roles/pubsub.admin"),
+        IamBinding("admin", "roles/logging.admin"),
         IamBinding("admin", "roles/iam.serviceAccountAdmin"),
         IamBinding("admin", "roles/resourcemanager.projectIamAdmin"),
         IamBinding("admin", "roles/iam.roleAdmin"),
         IamBinding("admin", "roles/artifactregistry.admin"),
         IamBinding("admin", "roles/serviceusage.serviceUsageAdmin"),
+        IamBinding("log-writer", "roles/logging.logWriter"),
+        IamBinding("log-viewer", "roles/logging.viewer"),
         # May do what the worker may, but start jobs.
         IamBinding("launcher", "roles/storage.objectUser", "bucket/validibot-local"),
         IamBinding("launcher", "roles/iam.serviceAccountTokenCreator", "account/capability"),
@@ -60,7 +63,7 @@ def _config() -> CloudConfig:
     server = ImageConfig("echo-server:1", ("{python}", "-m", "tests.emulator.echo_server"))
     return replace(
         declared,
-        accounts=(*declared.accounts, "admin", "deployer", "guest", "launcher", "stranger"),
+        accounts=(*declared.accounts, *_ACCOUNTS),
         bindings=(*declared.bindings, *admin, *deployer),
         images=(*cold, sleeper, server, *_images_of_stages()),
         jobs=(*declared.jobs, JobConfig("sleeper", sleeper.name, "validator-fmu", max_retries=0)),
@@ -69,6 +72,7 @@ def _config() -> CloudConfig:
     )
 
 
+_ACCOUNTS = ["admin", "deployer", "guest", "launcher", "log-viewer", "log-writer", "stranger"]
 # The roles that docs/production.md names, and no others.
 DEPLOYER_ROLES = (
     "roles/artifactregistry.admin",

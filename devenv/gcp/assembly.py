@@ -32,6 +32,7 @@ from devenv.gcp.intercept.ports import Ports
 from devenv.gcp.intercept.router import Hosts
 from devenv.gcp.journal import Journal
 from devenv.gcp.locations import location_rpcs
+from devenv.gcp.logging.service import LoggingService
 from devenv.gcp.projects import ResourceManagerApi, ServiceUsageApi
 from devenv.gcp.pubsub.service import PubSubService
 from devenv.gcp.rpc import HttpMount, Rpc, StreamRpc
@@ -89,6 +90,9 @@ class CloudServices:
         self._parts = parts
         self._engine = engine
         self._secrets = SecretManagerService(
+            config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
+        )
+        self._logging = LoggingService(
             config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
         )
         self._run = self._make_run_services()
@@ -173,7 +177,7 @@ class CloudServices:
     @cached_property
     def runtime(self) -> JobsRuntime:
         """The runtime of jobs."""
-        return self._runtime_in(self._parts.data, self._engine)
+        return self._logged(self._runtime_in(self._parts.data, self._engine))
 
     @cached_property
     def instances(self) -> JobsRuntime:
@@ -181,7 +185,11 @@ class CloudServices:
         place, data = self._parts.place, self._parts.data
         label = f"{place.label or place.network} services"
         engine = engine_of(data, label) if self._engine else None
-        return self._runtime_in(data / "services", engine)
+        return self._logged(self._runtime_in(data / "services", engine))
+
+    def _logged(self, runtime: JobsRuntime) -> JobsRuntime:
+        runtime.on_lines = self._logging.output
+        return runtime
 
     def _make_services(self) -> tuple[CloudService, ...]:
         parts = self._parts
@@ -190,6 +198,7 @@ class CloudServices:
             self._scheduler,
             self._jobs,
             self._pubsub,
+            self._logging,
             self._secrets,
             ArtifactRegistryService(
                 config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard

@@ -33,6 +33,7 @@ EMULATED = {
     "cloudtasks": "Cloud Tasks API",
     "iam": "Identity and Access Management (IAM) API",
     "iamcredentials": "IAM Service Account Credentials API",
+    "logging": "Cloud Logging API",
     "pubsub": "Cloud Pub/Sub API",
     "run": "Cloud Run Admin API",
     "secretmanager": "Secret Manager API",

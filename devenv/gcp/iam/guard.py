@@ -34,6 +34,7 @@ _SHORT = {
 _SCOPES = {
     "storage": {"devstorage.full_control", "devstorage.read_write"},
     "cloudtasks": {"cloud-tasks"},
+    "logging": {"logging.admin"},
     "pubsub": {"pubsub"},
     "iam": {"iam"},
 }
@@ -155,8 +156,10 @@ def _is_in_scope(caller: ApiCaller, permission: str) -> bool:
     scopes = {scope.removeprefix("https://www.googleapis.com/auth/") for scope in caller.scopes}
     if not scopes or "cloud-platform" in scopes or scopes & _SCOPES.get(service, set()):
         return True
-    is_reading = service == "storage" and rest.endswith((".get", ".list"))
-    return is_reading and "devstorage.read_only" in scopes
+    if permission == "logging.logEntries.create" and "logging.write" in scopes:
+        return True
+    reading = {"logging": "logging.read", "storage": "devstorage.read_only"}
+    return rest.endswith((".get", ".list")) and reading.get(service) in scopes
 
 
 def short_resource(resource: str) -> str:
@@ -192,5 +195,6 @@ _LACKS = (
 _TEXTS = {
     "cloudtasks": _LACKS,
     "cloudscheduler": _LACKS,
+    "logging": "Permission '{permission}' denied on resource (or it may not exist).",
     "pubsub": "User not authorized to perform this action.",
 }

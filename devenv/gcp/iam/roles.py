@@ -117,6 +117,13 @@ _PUBSUB_ADMIN = _PUBSUB_EDIT | frozenset(
     for kind in ("topics", "subscriptions", "snapshots")
     for verb in ("getIamPolicy", "setIamPolicy")
 )
+_LOGGING_VIEW = (
+    _each("logging.logEntries", "list")
+    | _each("logging.logs", "list")
+    | _each("resourcemanager.projects", "get")
+)
+_LOGGING_WRITE = _each("logging.logEntries", "create route")
+_LOGGING_ADMIN = _LOGGING_VIEW | _LOGGING_WRITE | _each("logging.logs", "delete")
 _PROJECT_IAM = _each("resourcemanager.projects", "get getIamPolicy setIamPolicy")
 _USAGE_VIEW = _each("serviceusage.services", "get list")
 _USAGE_ADMIN = _USAGE_VIEW | _each("serviceusage.services", "disable enable use")
@@ -148,6 +155,7 @@ _VIEWER = (
     | _each("iam.serviceAccounts", "get list")
     | _SECRET_VIEW
     | _PUBSUB_VIEW
+    | _LOGGING_VIEW
     | _USAGE_VIEW
     | _ROLE_VIEW
     | _REGISTRY_READ
@@ -160,6 +168,7 @@ _EDITOR = (
     | _each("iam.serviceAccounts", "actAs create delete disable enable undelete update")
     | _SECRET_EDIT
     | _PUBSUB_EDIT
+    | _LOGGING_ADMIN
     | _USAGE_ADMIN
     | _REGISTRY_WRITE
     | _each(_REGISTRY, "create delete deleteArtifacts update")
@@ -206,6 +215,10 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/pubsub.viewer": _PUBSUB_VIEW,
     "roles/pubsub.editor": _PUBSUB_EDIT,
     "roles/pubsub.admin": _PUBSUB_ADMIN,
+    "roles/logging.logWriter": _LOGGING_WRITE,
+    "roles/logging.viewer": _LOGGING_VIEW,
+    "roles/logging.privateLogViewer": _LOGGING_VIEW,
+    "roles/logging.admin": _LOGGING_ADMIN,
     "roles/resourcemanager.projectIamAdmin": _PROJECT_IAM,
     "roles/browser": _each("resourcemanager.projects", "get getIamPolicy list"),
     "roles/iam.securityReviewer": _each("resourcemanager.projects", "getIamPolicy list")

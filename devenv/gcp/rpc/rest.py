@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -116,9 +117,23 @@ def _build_request(
 def _dump_response(message: Message, *, enum_numbers: bool) -> bytes:
     """Return `message` as JSON; `enum_numbers` is `$alt=json;enum-encoding=int`."""
     value = json_format.MessageToDict(message, use_integers_for_enums=enum_numbers)
-    if isinstance(message, Struct):
+    if _holds_struct(message.DESCRIPTOR):
         value = with_integers(value)
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+@cache
+def _holds_struct(descriptor: Descriptor) -> bool:
+    """Return whether a message is a Struct or may have one somewhere in it."""
+    seen, waiting = set(), [descriptor]
+    while waiting:
+        found = waiting.pop()
+        if found.full_name == Struct.DESCRIPTOR.full_name:
+            return True
+        if found.full_name not in seen:
+            seen.add(found.full_name)
+            waiting += [each.message_type for each in found.fields if each.message_type]
+    return False
 
 
 def with_integers(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`gcloud storage`, `secrets`, `pubsub` and the policies of `projects` against the emulated cloud."""
+"""`gcloud storage`, `secrets`, `pubsub`, `logging` and the policies of `projects` against the emulated cloud."""
 
 import os
 from pathlib import Path
@@ -65,6 +65,23 @@ def test_gcloud_publishes_pulls_and_seeks(gcloud: Gcloud) -> None:
     again = gcloud(*pull)
 
     assert (first.strip(), again.strip()) == ("hello", "hello")
+
+
+def test_gcloud_writes_reads_and_deletes_logs(gcloud: Gcloud) -> None:
+    log = f"gcloud-{os.urandom(6).hex()}"
+    payload = '{"message": "full", "disk": 3}'
+    gcloud("logging", "write", log, "hello", "--severity=NOTICE")
+    gcloud("logging", "write", log, payload, "--payload-type=json", "--severity=ERROR")
+    wanted = f"log_id({log}) AND severity>=WARNING"
+    read = gcloud(
+        "logging", "read", wanted, "--format=value(severity,jsonPayload.disk)", "--limit=5"
+    )
+    names = gcloud("logging", "logs", "list", "--format=value(NAME)").split()
+    gcloud("logging", "logs", "delete", log, "--quiet")
+
+    assert read.split() == ["ERROR", "3"]
+    assert any(name.endswith(f"/logs/{log}") for name in names)
+    assert gcloud("logging", "read", f"log_id({log})") == ""
 
 
 def test_gcloud_grants_a_role_on_a_secret(gcloud: Gcloud, config: CloudConfig) -> None:

@@ -10,9 +10,10 @@ import shutil
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -70,6 +71,23 @@ class AttemptNotStarted(Exception):
     """The machine refused to start the container; the message says why, in a sentence."""
 
 
+class OutputStream(Enum):
+    """Where a line of output comes from; SYSTEM is Cloud Run itself."""
+
+    STDOUT = "1"
+    STDERR = "2"
+    SYSTEM = "s"
+
+
+OutputLine: TypeAlias = tuple[OutputStream, str]
+OutputSink: TypeAlias = Callable[[EmulatedAttempt, Sequence[OutputLine]], object]
+"""Takes the lines that a container prints, in the thread of the event loop."""
+
+
+def no_sink(_attempt: EmulatedAttempt, _lines: Sequence[OutputLine]) -> None:
+    """Take lines that nobody keeps."""
+
+
 class RunningAttempt(ABC):
     """An attempt that was started."""
 
@@ -87,7 +105,9 @@ class RunningAttempt(ABC):
 
 
 class JobsRuntime(ABC):
-    """Starts attempts."""
+    """Starts attempts; `on_lines` gets their output."""
+
+    on_lines: OutputSink = staticmethod(no_sink)
 
     @abstractmethod
     async def pin(self, image: str) -> str | None:

@@ -31,6 +31,7 @@ from devenv.gcp.run_jobs.runtimes.base import (
     AttemptNotStarted,
     EmulatedAttempt,
     JobsRuntime,
+    OutputStream,
     RunningAttempt,
     forget_old,
     in_thread,
@@ -75,14 +76,20 @@ class DockerRunning(RunningAttempt):
     """An attempt in its container. The file `mark` tells a later emulator that it was to end."""
 
     def __init__(
-        self, container: Container, mark: Path, *, log: Path, removed: Callable[[], object]
+        self,
+        container: Container,
+        mark: Path,
+        *,
+        log: Path,
+        on_line: Callable[[str], object],
+        removed: Callable[[], object],
     ) -> None:
         self._container = container
         self._mark = mark
         self._marked = mark.exists()
         self._removed = removed
         self._ended = in_thread(container.wait)
-        self._shown = in_thread(partial(_show, container, log))
+        self._shown = in_thread(partial(_show, container, log, on_line))
 
     async def wait(self) -> AttemptExit:
         ended = await self._ended
@@ -246,10 +253,19 @@ class DockerRuntime(JobsRuntime):
     def _run(self, container: Container, attempt: EmulatedAttempt) -> RunningAttempt:
         path = log_of(self._logs, attempt)
         path.parent.mkdir(parents=True, exist_ok=True)
+        loop = asyncio.get_running_loop()
+
+        def on_line(line: str) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                # The engine's log is read with both streams as one.
+                lines = ((OutputStream.STDOUT, line),)
+                loop.call_soon_threadsafe(self.on_lines, attempt, lines)
+
         return DockerRunning(
             container,
             self._marks / attempt.name,
             log=path,
+            on_line=on_line,
             removed=lambda: self._keep(in_thread(partial(_remove, container))),
         )
 
@@ -271,8 +287,8 @@ def _exit(ended: ContainerExit, *, marked: bool) -> AttemptExit:
     )
 
 
-def _show(container: Container, path: Path) -> None:
-    """Write what it says to its log and to the emulator's, but for lines that are there already."""
+def _show(container: Container, path: Path, on_line: Callable[[str], object]) -> None:
+    """Write what it says to its log, the emulator's and `on_line`, but for lines that it has already."""
     known = path.read_bytes().count(b"\n") if path.exists() else 0
     with path.open("a", encoding="utf-8") as file:
 
@@ -284,6 +300,7 @@ def _show(container: Container, path: Path) -> None:
             file.write(f"{line}\n")
             file.flush()
             output.info("%s | %s", container.name, line)
+            on_line(line)
 
         container.follow(show, max_bytes=MOST_LOG)
 

@@ -1,12 +1,11 @@
 """Runs attempts as processes of this machine, under a supervisor that outlives the emulator.
 
 An image stands for a command in devenv.toml. The supervisor enforces limits and records the end in
-a folder, where a later emulator finds it. `LogFollower` copies the output to the emulator's log.
+a folder, where a later emulator finds it.
 """
 
 import asyncio
 import contextlib
-import logging
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -31,65 +31,10 @@ from devenv.gcp.run_jobs.runtimes.base import (
     forget_old,
     log_of,
 )
+from devenv.gcp.run_jobs.runtimes.follower import LogFollower
 from devenv.gcp.run_jobs.runtimes.warm import JobProcess, WarmKind, WarmServerLost, WarmServers
 
-log = logging.getLogger("devenv.gcp.run_jobs.output")
-
 _LOOPBACK = "127.0.0.1"
-_CHUNK = 65536
-_LONGEST_LINE = 16384
-
-
-class LogFollower:
-    """Reads what is appended to a log file each time its bell, a named pipe, rings."""
-
-    def __init__(self, path: Path, bell: Path, *, prefix: str, skip: int = 0) -> None:
-        self._path = path
-        self._at = skip
-        self._rest = b""
-        self._prefix = prefix
-        self._loop = asyncio.get_running_loop()
-        # Opened for writing too, so that it stays open when a writer goes.
-        self._bell = os.open(bell, os.O_RDWR | os.O_NONBLOCK)
-        self._loop.add_reader(self._bell, self._rung)
-
-    def close(self) -> None:
-        """Show what is left and stop."""
-        self._loop.remove_reader(self._bell)
-        os.close(self._bell)
-        while self._read():
-            pass
-        self._show(self._rest)
-
-    def _rung(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._bell, _CHUNK)
-        if self._read():  # more is there; let others have their turn before
-            with contextlib.suppress(BlockingIOError):
-                os.write(self._bell, b".")
-
-    def _read(self) -> bool:
-        """Show the next piece; return whether there may be more."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._at)
-                data = file.read(_CHUNK)
-        except FileNotFoundError:
-            return False
-        self._at += len(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._show(line)
-        if len(self._rest) > _LONGEST_LINE:
-            self._show(self._rest)
-            self._rest = b""
-        return len(data) == _CHUNK
-
-    def _show(self, line: bytes) -> None:
-        if line:
-            log.info("%s | %s", self._prefix, line[:_LONGEST_LINE].decode(errors="replace"))
-
-
 Environ: TypeAlias = Callable[[str], Mapping[str, str]]
 """Account → the variables by which Google's clients find this cloud and that identity."""
 
@@ -244,7 +189,13 @@ class ProcessRuntime(JobsRuntime):
 
     def _run(self, folder: Path, process: JobProcess, attempt: EmulatedAttempt) -> ProcessRunning:
         path = self._log(attempt)
-        follower = LogFollower(path, folder / "bell", prefix=attempt.name, skip=_size(path))
+        follower = LogFollower(
+            path,
+            folder,
+            prefix=attempt.name,
+            on_lines=partial(self.on_lines, attempt),
+            skip=_size(path),
+        )
         running = self._running[attempt.name] = ProcessRunning(
             folder,
             process,

@@ -6,6 +6,7 @@ the emulator through files in the folder of the attempt:
 claim   pid and start time of the supervisor; who makes it first decides whether the task runs at all
 task    pid and start time of the task, which leads a session of its own
 bell    a named pipe; a byte in it means that the log has grown
+streams where in the log the output changes from one stream to another: offset and OUT, ERR or OWN
 exit    how the task ended; made when all of it is gone
 """
 # To import pathlib and contextlib would take as long as all the rest.
@@ -22,6 +23,8 @@ _CUT = b"\n(The log is full; the rest is not kept.)\n"
 _MEASURE_EVERY = 0.5
 _MOST_FILES = 8192
 _CHUNK = 65536
+_LONGEST_PIECE = 16384  # bytes of a line without its end
+OUT, ERR, OWN = "1", "2", "s"  # the task's two streams, and what this process says
 _PAGE = resource.getpagesize()
 
 
@@ -87,27 +90,40 @@ def claim(folder: str, text: str) -> bool:
 class Log:
     """The task's output in a file of bounded size; the emulator is rung when it grows."""
 
-    def __init__(self, path: str, bell: str) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._room = LONGEST_LOG - os.fstat(self._file).st_size
-        self._bell = bell
+    def __init__(self, path: str, folder: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._file = os.open(path, flags, 0o600)
+        self._streams = os.open(f"{folder}/streams", flags, 0o600)
+        self._stream = ""
+        self._is_line_open = False
+        self._size = os.fstat(self._file).st_size
+        self._bell = f"{folder}/bell"
         self._ringer: int | None = None
 
-    def write(self, data: bytes) -> None:
-        if self._room <= 0:
+    def write(self, data: bytes, stream: str) -> None:
+        room = LONGEST_LOG - self._size
+        if room <= 0:
             return
-        if len(data) > self._room:
-            data = data[: self._room] + _CUT
-        self._room -= len(data)
+        if stream != self._stream and self._is_line_open:
+            data = b"\n" + data
+        if len(data) > room:
+            data = data[:room] + _CUT
         try:
-            os.write(self._file, data)
+            self._mark(stream, self._size + data.startswith(b"\n"))
+            self._size += os.write(self._file, data)
         except OSError:
             pass  # a full disk must not end the task
+        self._is_line_open = not data.endswith(b"\n")
         self._ring()
 
     def say(self, text: str) -> None:
         """Write a line of the platform's own."""
-        self.write(f"{text}\n".encode())
+        self.write(f"{text}\n".encode(), OWN)
+
+    def _mark(self, stream: str, offset: int) -> None:
+        if stream != self._stream:
+            self._stream = stream
+            os.write(self._streams, f"{offset} {stream}\n".encode())
 
     def _ring(self) -> None:
         try:
@@ -125,10 +141,14 @@ class Log:
 class AttemptSupervisor:
     """Watches one task until all of it is gone."""
 
-    def __init__(self, task: int, output: int, *, log: Log, memory: int, grace: float) -> None:
+    def __init__(
+        self, task: int, outputs: dict[int, str], *, log: Log, memory: int, grace: float
+    ) -> None:
+        """Read `outputs`: ends of pipes, and the name of the stream in each."""
         self._task = task
-        self._output = output
-        self._sources = [output]
+        self._outputs = outputs
+        self._pieces = dict.fromkeys(outputs, b"")  # lines whose end is still to come
+        self._sources = list(outputs)
         self._log = log
         self._memory = memory
         self._grace = grace
@@ -142,14 +162,18 @@ class AttemptSupervisor:
         self._sources.append(wake)
         while (code := self._reap()) is None:
             ready = select.select(self._sources, [], [], self._seconds_to_wait())[0]
-            if self._output in ready and not self._pump():
-                self._sources.remove(self._output)
+            for output in self._outputs:
+                if output in ready and not self._pump(output):
+                    self._sources.remove(output)
             if wake in ready and signal.SIGTERM in os.read(wake, _CHUNK):
                 self._terminate()
             self._enforce()
         self._signal(signal.SIGKILL)  # what the task left behind goes with it
-        while self._output in self._sources and self._pump():
-            pass
+        for output, stream in self._outputs.items():
+            while output in self._sources and self._pump(output):
+                pass
+            if piece := self._pieces[output]:
+                self._log.write(piece, stream)
         return self._describe(code)
 
     def _reap(self) -> int | None:
@@ -160,13 +184,18 @@ class AttemptSupervisor:
         next_moment = min(self._measure_at, self._kill_at or self._measure_at)
         return max(0.0, next_moment - time.monotonic())
 
-    def _pump(self) -> bool:
-        """Copy a piece of the task's output; return False at its end, or if there is none now."""
+    def _pump(self, output: int) -> bool:
+        """Copy whole lines of the task's output; return False at its end, or if there is none now."""
         try:
-            data = os.read(self._output, _CHUNK)
+            data = os.read(output, _CHUNK)
         except BlockingIOError:
             return False
-        self._log.write(data) if data else None
+        lines, end, piece = (self._pieces[output] + data).rpartition(b"\n")
+        if len(piece) > _LONGEST_PIECE:
+            lines, end, piece = lines + end + piece, b"", b""
+        self._pieces[output] = piece
+        if lines or end:
+            self._log.write(lines + end, self._outputs[output])
         return bool(data)
 
     def _terminate(self) -> None:
@@ -224,17 +253,20 @@ def supervise(folder: str, *, log: str, memory: int, grace: float) -> None:
     if not claim(folder, identity(os.getpid())):
         os._exit(0)
     output, task_output = os.pipe()
+    errors, task_errors = os.pipe()
     task = os.fork()
     if task == 0:
-        _become_task(task_output)
-        for ours in (wake, waker, output):
+        _become_task(task_output, task_errors)
+        for ours in (wake, waker, output, errors):
             os.close(ours)
         return
-    os.close(task_output)
-    os.set_blocking(output, False)
+    for theirs in (task_output, task_errors):
+        os.close(theirs)
+    for ours in (output, errors):
+        os.set_blocking(ours, False)
     write_whole(f"{folder}/task", identity(task))
-    book = Log(log, f"{folder}/bell")
-    supervisor = AttemptSupervisor(task, output, log=book, memory=memory, grace=grace)
+    outputs = {output: OUT, errors: ERR}
+    supervisor = AttemptSupervisor(task, outputs, log=Log(log, folder), memory=memory, grace=grace)
     write_whole(f"{folder}/exit", supervisor.watch(wake))
     os._exit(0)
 
@@ -253,17 +285,17 @@ def _nothing(*_: object) -> None:
     """Let the wakeup pipe tell of the signal."""
 
 
-def _become_task(output: int) -> None:
+def _become_task(output: int, errors: int) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+    for source, target in ((nothing, 0), (output, 1), (errors, 2)):
         os.dup2(source, target)
-    os.close(nothing)
-    os.close(output)
+    for source in (nothing, output, errors):
+        os.close(source)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, _MOST_FILES)
 

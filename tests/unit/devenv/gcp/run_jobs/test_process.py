@@ -264,3 +264,25 @@ async def test_files_of_a_mount_are_found_through_variables_and_arguments(
     values = "[open(os.environ['KEY']).read(), os.environ['OTHER']]"
 
     assert await printed(runtime, tmp_path, values, **given) == ["k", "/secretsx"]
+
+
+async def test_lines_are_told_with_their_stream(runtime: ProcessRuntime) -> None:
+    told: list[tuple[str, str]] = []
+    runtime.on_lines = lambda _attempt, lines: told.extend(
+        (stream.name, line) for stream, line in lines
+    )
+    source = """
+        import os
+        for number in range(300):
+            os.write(1, b"o" * number + b"\\n")
+            os.write(2, b"e" * number + b"\\n")
+        os.write(1, b"open")
+        os._exit(3)
+    """
+    await ended(runtime, source)
+
+    whole = ["x" * number for number in range(1, 300)]
+    assert [line.replace("e", "x") for stream, line in told if stream == "STDERR"] == whole
+    output = [line.replace("o", "x") for stream, line in told if stream == "STDOUT"]
+    assert output == [*whole, "xpen"]
+    assert told[-1] == ("SYSTEM", "Container called exit(3).")

@@ -1,0 +1,161 @@
+"""Log entries on disk: ordered by time, bounded by count, bytes and age, and told to those who wait."""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from devenv.gcp.errors import InvalidArgument
+from devenv.gcp.logging.entries import RETENTION, LogEntry
+from devenv.gcp.logging.fields import EntryTest, EntryView, nanoseconds
+from devenv.gcp.store import Store
+
+MOST_ENTRIES = 50_000
+MOST_BYTES = 64 << 20  # of all entries together
+_PIECE = 500  # entries that are read before other calls have their turn
+_SLACK = 100  # entries beyond the limit before the oldest are deleted
+
+Listener: TypeAlias = Callable[[list[Any]], object]
+_Position: TypeAlias = tuple[int, str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryQuery:
+    """A page of entries; `of` is the filter, so that a page token fits no other query."""
+
+    test: EntryTest
+    descending: bool
+    size: int
+    token: str
+    of: str
+
+
+class LogStore:
+    """The entries of one project."""
+
+    def __init__(
+        self, store: Store, *, most_entries: int = MOST_ENTRIES, most_bytes: int = MOST_BYTES
+    ) -> None:
+        self._store = store
+        self._connection = store.connection
+        self._most_entries, self._most_bytes = most_entries, most_bytes
+        self.listeners: set[Listener] = set()
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS log_entries (seq INTEGER PRIMARY KEY, log TEXT, time INTEGER,"
+            " insert_id TEXT, bytes INTEGER, value BLOB, UNIQUE (time, insert_id, log))"
+        )
+        self._connection.execute("CREATE INDEX IF NOT EXISTS log_entries_log ON log_entries (log)")
+        counted = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM log_entries"
+        self._count, self._bytes = self._connection.execute(counted).fetchone()
+
+    def add(self, entries: Iterable[Any], *, now: float) -> None:
+        """Keep entries; of those with the same log, time and insert id only the first is kept."""
+        added = []
+        with self._store.transaction():
+            for entry in entries:
+                value = entry.SerializeToString()
+                row = (
+                    entry.log_name,
+                    nanoseconds(entry.timestamp),
+                    entry.insert_id,
+                    len(value),
+                    value,
+                )
+                sql = (
+                    "INSERT OR IGNORE INTO log_entries (log, time, insert_id, bytes, value)"
+                    " VALUES (?, ?, ?, ?, ?)"
+                )
+                if self._connection.execute(sql, row).rowcount:
+                    added.append(entry)
+                    self._count += 1
+                    self._bytes += len(value)
+            self._prune(now)
+        if added:
+            for listener in list(self.listeners):
+                listener(added)
+
+    async def find(self, query: EntryQuery) -> tuple[list[Any], str]:
+        """Return a page of entries and the token of the next. Raises InvalidArgument."""
+        position = _position_of(query)
+        chosen: list[Any] = []
+        last = position
+        while rows := self._piece(position, descending=query.descending):
+            for seq, time, insert_id, value in rows:
+                position = (time, insert_id, seq)
+                entry = LogEntry.FromString(value)
+                if not query.test(EntryView(entry)):
+                    continue
+                if len(chosen) == query.size:
+                    return chosen, _token_of(query, last)
+                chosen.append(entry)
+                last = position
+            await asyncio.sleep(0)
+        return chosen, ""
+
+    def logs(self) -> list[str]:
+        """Return the names of all logs that have entries."""
+        rows = self._connection.execute("SELECT DISTINCT log FROM log_entries ORDER BY log")
+        return [row[0] for row in rows]
+
+    def delete(self, log: str) -> bool:
+        """Delete all entries of a log; return whether there were any."""
+        return self._delete("log = ?", log) > 0
+
+    def _piece(self, after: _Position | None, *, descending: bool) -> list[tuple[Any, ...]]:
+        sign, order = ("<", "DESC") if descending else (">", "ASC")
+        where = f"WHERE (time, insert_id, seq) {sign} (?, ?, ?)" if after else ""
+        sql = (
+            f"SELECT seq, time, insert_id, value FROM log_entries {where}"  # noqa: S608 - our own words
+            f" ORDER BY time {order}, insert_id {order}, seq {order} LIMIT {_PIECE}"
+        )
+        return self._connection.execute(sql, after or ()).fetchall()
+
+    def _prune(self, now: float) -> None:
+        """Delete entries that are too old, and the oldest of too many."""
+        self._delete("time < ?", int((now - RETENTION) * 1e9))
+        if self._count > self._most_entries + _SLACK or self._bytes > self._most_bytes:
+            kept = "SELECT seq, SUM(bytes) OVER newest AS size, ROW_NUMBER() OVER newest AS place"
+            window = "WINDOW newest AS (ORDER BY time DESC, insert_id DESC, seq DESC)"
+            ranked = f"{kept} FROM log_entries {window}"
+            self._delete(
+                f"seq IN (SELECT seq FROM ({ranked}) WHERE size > ? OR place > ?)",  # noqa: S608
+                # Some room, so that not every entry has to count them all again.
+                self._most_bytes - self._most_bytes // 20,
+                self._most_entries,
+            )
+
+    def _delete(self, where: str, *values: Any) -> int:
+        sql = f"DELETE FROM log_entries WHERE {where} RETURNING bytes"  # noqa: S608 - our own words
+        rows = self._connection.execute(sql, values).fetchall()
+        self._count -= len(rows)
+        self._bytes -= sum(row[0] for row in rows)
+        return len(rows)
+
+
+def _digest(query: EntryQuery) -> str:
+    text = f"{query.of}\n{query.descending}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _token_of(query: EntryQuery, position: _Position | None) -> str:
+    time, insert_id, seq = position or (0, "", 0)
+    return base64.urlsafe_b64encode(f"{_digest(query)} {time} {seq} {insert_id}".encode()).decode()
+
+
+def _position_of(query: EntryQuery) -> _Position | None:
+    if not query.token:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(query.token).decode()
+        digest, time, seq, insert_id = text.split(" ", 3)
+        position = (int(time), insert_id, int(seq))
+    except (binascii.Error, ValueError) as error:
+        raise InvalidArgument(
+            "page_token is not valid; use the next_page_token of a page."
+        ) from error
+    if digest != _digest(query):
+        raise InvalidArgument("page_token doesn't match arguments from the request.")
+    return position

@@ -1,0 +1,261 @@
+"""Comparisons of the query language with the fields of a log entry.
+
+A text compares without regard to case, but in regular expressions, which are RE2. A field that an
+entry does not have differs from every value; all other comparisons with it are false.
+"""
+
+import datetime as dt
+import json
+import operator as operators
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from cel_expr_python import cel
+from google.cloud.logging_v2 import types
+from google.logging.type.log_severity_pb2 import LogSeverity
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.timestamp_pb2 import Timestamp
+
+LogEntry = types.LogEntry.pb()
+_LONGEST_REGEX = 4096
+_OFFSET = re.compile(r"([+-]\d\d)(\d\d)$")
+
+_ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "=": operators.eq,
+    ":": operators.eq,
+    ">": operators.gt,
+    "<": operators.lt,
+    ">=": operators.ge,
+    "<=": operators.le,
+}
+
+
+class EntryView:
+    """A log entry as its JSON, which is made when a filter first asks for it."""
+
+    def __init__(self, entry: Any) -> None:
+        self.entry = entry
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        return dict(MessageToDict(self.entry))
+
+
+EntryTest: TypeAlias = Callable[[EntryView], bool]
+
+
+class FilterProblem(Exception):
+    """A comparison that is never possible; `in_field` tells whether its field is at fault."""
+
+    def __init__(self, message: str, *, in_field: bool = False) -> None:
+        super().__init__(message)
+        self.in_field = in_field
+
+
+@dataclass(frozen=True)
+class FieldComparison:
+    """An operator and the value at its right; `quoted` if that is a string and not a bare word."""
+
+    operator: str
+    text: str
+    quoted: bool = False
+    folded: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folded", self.text.casefold())
+
+    @cached_property
+    def number(self) -> float | None:
+        return _number(self.text)
+
+    @property
+    def negative(self) -> bool:
+        return self.operator in ("!=", "!~")
+
+    def positive(self) -> "FieldComparison":
+        """Return the comparison that this one is the opposite of, or itself."""
+        opposite = {"!=": "=", "!~": "=~"}.get(self.operator, self.operator)
+        return FieldComparison(opposite, self.text, self.quoted)
+
+
+def field_test(path: list[str], comparison: FieldComparison) -> EntryTest:
+    """Return the test of one comparison. Raises FilterProblem."""
+    if comparison.negative:
+        inner = field_test(path, comparison.positive())
+        return lambda view: not inner(view)
+    names = _known(path)
+    if comparison.operator == "=~":
+        return _regex_test(names, comparison.text)
+    if comparison.operator == ":" and comparison.text == "*" and not comparison.quoted:
+        return lambda view: any(True for _ in _found(view.fields, names))
+    if len(names) == 1 and names[0] in _TYPED:
+        return _TYPED[names[0]](comparison)
+    return lambda view: any(_holds(each, comparison) for each in _found(view.fields, names))
+
+
+def text_test(text: str) -> EntryTest:
+    """Return the test of a value alone: some field contains it."""
+    wanted = text.casefold()
+    return lambda view: any(wanted in each.casefold() for each in _texts(view.fields))
+
+
+def log_id_test(log_id: str) -> EntryTest:
+    """Return the test of `log_id("run.googleapis.com/stdout")`."""
+    wanted = quote(log_id, safe="")
+    return lambda view: view.entry.log_name.rpartition("/")[2] == wanted
+
+
+def nanoseconds(timestamp: Any) -> int:
+    return int(timestamp.seconds) * 10**9 + int(timestamp.nanos)
+
+
+def _known(path: list[str]) -> list[str]:
+    """Return a path with the names of JSON, whose first is a field of LogEntry."""
+    by_name, by_json = LogEntry.DESCRIPTOR.fields_by_name, _json_names()
+    first = path[0]
+    if first in by_name:
+        first = by_name[first].json_name
+    if first not in by_json:
+        known = ", ".join(sorted(by_json))
+        raise FilterProblem(
+            f"Field not found: {path[0][:100]!r}. Fields are {known}.", in_field=True
+        )
+    return [first, *path[1:]]
+
+
+@cache
+def _json_names() -> frozenset[str]:
+    return frozenset(each.json_name for each in LogEntry.DESCRIPTOR.fields)
+
+
+def _found(value: Any, names: list[str]) -> Iterator[Any]:
+    """Yield what is at a path, of each element of a list."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _found(each, names)
+    elif not names:
+        yield value
+    elif isinstance(value, dict):
+        key = names[0]
+        if key not in value:
+            key = _camel(key)
+        if key in value:
+            yield from _found(value[key], names[1:])
+        elif ".".join(names) in value:  # a key with dots, written without quotes
+            yield from _found(value[".".join(names)], [])
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(each.title() for each in rest)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    else:
+        yield _text(value)
+
+
+def _holds(value: Any, wanted: FieldComparison) -> bool:
+    if isinstance(value, dict):
+        if wanted.operator != ":":
+            return False
+        return any(wanted.folded == key.casefold() for key in value) or any(
+            wanted.folded in each.casefold() for each in _texts(value)
+        )
+    if isinstance(value, bool) or value is None:
+        return wanted.operator in ("=", ":") and _text(value) == wanted.folded
+    compare = _ORDERS[wanted.operator]
+    left = _number(value)
+    is_number = not isinstance(value, str) or wanted.operator not in ("=", ":")
+    if is_number and left is not None and wanted.number is not None:
+        return compare(left, wanted.number)
+    text = _text(value).casefold()
+    return wanted.folded in text if wanted.operator == ":" else compare(text, wanted.folded)
+
+
+def _number(value: Any) -> float | None:
+    """Return a number, also that of a text or of a duration such as `0.5s`."""
+    try:
+        return float(value.removesuffix("s") if isinstance(value, str) else value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _severity_test(wanted: FieldComparison) -> EntryTest:
+    name = wanted.text.upper()
+    if name in LogSeverity.keys():  # noqa: SIM118 - not a mapping
+        level = LogSeverity.Value(name)
+    elif name.isdecimal() and len(name) < 6:
+        level = int(name)
+    else:
+        known = ", ".join(LogSeverity.keys())
+        raise FilterProblem(f"Unknown severity {wanted.text[:100]!r}; known are {known}.")
+    compare = _ORDERS[wanted.operator]
+    return lambda view: compare(view.entry.severity, level)
+
+
+def _time_test(attribute: str, wanted: FieldComparison) -> EntryTest:
+    moment = _moment(wanted.text)
+    compare = _ORDERS[wanted.operator]
+    return lambda view: compare(nanoseconds(getattr(view.entry, attribute)), moment)
+
+
+_TYPED: Mapping[str, Callable[[FieldComparison], EntryTest]] = {
+    "severity": _severity_test,
+    "timestamp": partial(_time_test, "timestamp"),
+    "receiveTimestamp": partial(_time_test, "receive_timestamp"),
+}
+
+
+def _moment(text: str) -> int:
+    """Return nanoseconds since 1970 of an RFC 3339 time or a date."""
+    timestamp = Timestamp()
+    try:
+        if len(text) == len("2026-01-31"):
+            timestamp.FromDatetime(dt.datetime.combine(dt.date.fromisoformat(text), dt.time()))
+        else:
+            # Google's Python client writes +0000.
+            timestamp.FromJsonString(_OFFSET.sub(r"\1:\2", text.upper()))
+    except ValueError as error:
+        raise FilterProblem(
+            f'{text[:100]!r} is no time; write it like "2026-01-31T12:00:00Z" or "2026-01-31".'
+        ) from error
+    return nanoseconds(timestamp)
+
+
+def _regex_test(names: list[str], pattern: str) -> EntryTest:
+    """Return the test for a match, by RE2: its time is linear, whoever wrote the pattern."""
+    if len(pattern) > _LONGEST_REGEX:
+        raise FilterProblem(f"The regular expression is longer than {_LONGEST_REGEX} characters.")
+    environment, expression = _matcher()
+
+    def search(text: str) -> Any:
+        return expression.eval(environment.Activation({"text": text, "pattern": pattern}))
+
+    if search("").type() != cel.Type.BOOL:
+        raise FilterProblem(f"Invalid regular expression {pattern[:100]!r}.")
+    return lambda view: any(
+        search(_text(each)).value() is True
+        for each in _found(view.fields, names)
+        if not isinstance(each, dict)
+    )
+
+
+@cache
+def _matcher() -> tuple[cel.Env, cel.Expression]:
+    environment = cel.NewEnv(variables={"text": cel.Type.STRING, "pattern": cel.Type.STRING})
+    return environment, environment.compile("text.matches(pattern)")

@@ -1,0 +1,251 @@
+"""The query language of Cloud Logging: its syntax.
+
+See https://cloud.google.com/logging/docs/view/logging-query-language. NOT binds closest, then OR,
+then AND; two comparisons side by side are joined by AND.
+"""
+
+import re
+from dataclasses import dataclass
+
+from devenv.gcp.errors import InvalidArgument, Unimplemented
+from devenv.gcp.logging.fields import (
+    EntryTest,
+    FieldComparison,
+    FilterProblem,
+    field_test,
+    log_id_test,
+    text_test,
+)
+
+_LONGEST = 20_000  # characters, as documented
+_DEEPEST = 50
+_TOKEN = re.compile(
+    r"""(?:\s|--[^\n]*)*(?:(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
+    r"""|(?P<sign>>=|<=|!=|=~|!~|[=<>:().,])|(?P<minus>-(?=[^\s]))|(?P<word>[^\s"'=<>:().,!~]+))"""
+)
+_BLANK = re.compile(r"(?:\s|--[^\n]*)*")
+_OPERATORS = frozenset({"=", "!=", ">", "<", ">=", "<=", ":", "=~", "!~"})
+_KEYWORDS = frozenset({"AND", "OR", "NOT"})
+_FUNCTIONS = frozenset({"SEARCH", "cast", "ip_in_net", "regexp_extract", "sample", "source"})
+_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|.)")
+_SIMPLE = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A piece of the text; `kind` is string, word, sign or minus, empty at the end."""
+
+    kind: str
+    text: str
+    place: int
+
+    @property
+    def value(self) -> str:
+        if self.kind != "string":
+            return self.text
+        return _ESCAPE.sub(_unescaped, self.text[1:-1])
+
+
+def parse_filter(text: str) -> EntryTest:
+    """Return the test that `text` describes; every entry passes an empty one.
+
+    Raises InvalidArgument, which names the place of the first problem, or Unimplemented.
+    """
+    if len(text) > _LONGEST:
+        raise InvalidArgument(f"The filter is longer than {_LONGEST} characters.")
+    return _EntryFilterParser(text).parse()
+
+
+class _EntryFilterParser:
+    """A recursive descent over the tokens of one filter."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = list(self._scan())
+        self._next = 0
+
+    def parse(self) -> EntryTest:
+        if self._peek().kind == "":
+            return lambda _entry: True
+        found = self._conjunction(0)
+        if self._peek().kind:
+            raise self._problem()
+        return found
+
+    def _scan(self) -> list[_Token]:
+        tokens, at = [], 0
+        end = len(self._text)
+        while (start := _blank_end(self._text, at)) < end:
+            found = _TOKEN.match(self._text, start)
+            if found is None or found.lastgroup is None:
+                raise _syntax_error(self._text, start)
+            tokens.append(_Token(found.lastgroup, found[found.lastgroup], start))
+            at = found.end()
+        return [*tokens, _Token("", "", end)]
+
+    def _conjunction(self, depth: int) -> EntryTest:
+        if depth > _DEEPEST:
+            raise InvalidArgument(
+                f"Invalid filter: nested deeper than {_DEEPEST} at position {self._peek().place}."
+            )
+        terms = [self._disjunction(depth)]
+        while self._peek().text == "AND" or self._peek().text not in ("", ")", "OR"):
+            if self._is("AND"):
+                self._take()
+            terms.append(self._disjunction(depth))
+        return terms[0] if len(terms) == 1 else lambda entry: all(term(entry) for term in terms)
+
+    def _disjunction(self, depth: int) -> EntryTest:
+        terms = [self._negation(depth)]
+        while self._is("OR"):
+            self._take()
+            terms.append(self._negation(depth))
+        return terms[0] if len(terms) == 1 else lambda entry: any(term(entry) for term in terms)
+
+    def _negation(self, depth: int) -> EntryTest:
+        negated = False
+        while self._is("NOT") or self._peek().kind == "minus":
+            self._take()
+            negated = not negated
+        inner = self._group(depth) if self._is("(") else self._restriction()
+        return (lambda entry: not inner(entry)) if negated else inner
+
+    def _group(self, depth: int) -> EntryTest:
+        self._expect("(")
+        inner = self._conjunction(depth + 1)
+        self._expect(")")
+        return inner
+
+    def _restriction(self) -> EntryTest:
+        first = self._peek()
+        if first.kind not in ("word", "string") or self._keyword(first):
+            raise self._problem()
+        if first.kind == "word" and self._tokens[self._next + 1].text == "(":
+            return self._function()
+        path = self._path()
+        if self._peek().text not in _OPERATORS or self._peek().kind != "sign":
+            # A value alone is looked for in all fields.
+            return text_test(".".join(path))
+        operator = self._take().text
+        if self._is("("):
+            return self._alternatives(path, first.place, operator, 0)
+        return self._compare(path, first.place, operator)
+
+    def _function(self) -> EntryTest:
+        name = self._take()
+        if name.text != "log_id":
+            if name.text in _FUNCTIONS:
+                raise Unimplemented(
+                    f"Filter: the function {name.text} at position {name.place} is not emulated."
+                )
+            raise _syntax_error(self._text, name.place)
+        self._expect("(")
+        wanted = self._value()
+        self._expect(")")
+        return log_id_test(wanted.value)
+
+    def _alternatives(self, path: list[str], at: int, operator: str, depth: int) -> EntryTest:
+        """Read the values of `field=(a OR b)`; AND and NOT are possible too."""
+        if depth > _DEEPEST:
+            raise self._problem()
+        self._expect("(")
+        joined: list[list[EntryTest]] = [[]]
+        while True:
+            negated = self._is("NOT") or self._peek().kind == "minus"
+            if negated:
+                self._take()
+            if self._is("("):
+                test = self._alternatives(path, at, operator, depth + 1)
+            else:
+                test = self._compare(path, at, operator)
+            joined[-1].append(_inverted(test) if negated else test)
+            if self._is("OR"):
+                self._take()
+                continue
+            if self._is(")"):
+                self._take()
+                return lambda entry: all(any(test(entry) for test in group) for group in joined)
+            if self._is("AND"):
+                self._take()
+            joined.append([])
+
+    def _compare(self, path: list[str], at: int, operator: str) -> EntryTest:
+        value = self._value()
+        comparison = FieldComparison(operator, value.value, quoted=value.kind == "string")
+        try:
+            return field_test(path, comparison)
+        except FilterProblem as problem:
+            place = at if problem.in_field else value.place
+            raise InvalidArgument(f"Invalid filter at position {place}: {problem}") from problem
+
+    def _path(self) -> list[str]:
+        names = [self._take().value]
+        while self._is("."):
+            self._take()
+            if self._peek().kind not in ("word", "string"):
+                raise self._problem()
+            names.append(self._take().value)
+        return names
+
+    def _value(self) -> _Token:
+        """Read a string, or a number, date or name without quotes, whose dots and colons are its own."""
+        first = self._peek()
+        if first.kind == "sign" or not first.kind or self._keyword(first):
+            raise self._problem()
+        self._take()
+        if first.kind == "string":
+            return first
+        end = first.place + len(first.text)
+        while (token := self._peek()).place == end and (
+            token.kind == "word" or token.text in (".", ":")
+        ):
+            end += len(self._take().text)
+        return _Token("word", self._text[first.place : end], first.place)
+
+    def _keyword(self, token: _Token) -> bool:
+        return token.kind == "word" and token.text in _KEYWORDS
+
+    def _is(self, text: str) -> bool:
+        token = self._peek()
+        return token.text == text and token.kind != "string"
+
+    def _peek(self) -> _Token:
+        return self._tokens[self._next]
+
+    def _take(self) -> _Token:
+        token = self._tokens[self._next]
+        self._next = min(self._next + 1, len(self._tokens) - 1)
+        return token
+
+    def _expect(self, wanted: str) -> None:
+        if not self._is(wanted):
+            raise self._problem()
+        self._take()
+
+    def _problem(self) -> InvalidArgument:
+        return _syntax_error(self._text, self._peek().place)
+
+
+def _blank_end(text: str, start: int) -> int:
+    found = _BLANK.match(text, start)
+    return found.end() if found else start
+
+
+def _inverted(test: EntryTest) -> EntryTest:
+    return lambda entry: not test(entry)
+
+
+def _syntax_error(text: str, place: int) -> InvalidArgument:
+    near = repr(text[place : place + 20].strip()) if text[place:].strip() else "the end"
+    return InvalidArgument(
+        f"Invalid filter: syntax error at line {text.count(chr(10), 0, place) + 1}, position "
+        f"{place}, near {near}. A comparison looks like severity>=ERROR, "
+        'resource.type="cloud_run_job" or jsonPayload.user:"ann".'
+    )
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    code = escape[1]
+    if code[0] in "ux" and len(code) > 1:
+        return chr(int(code[1:], 16))
+    return _SIMPLE.get(code, code)

@@ -1,0 +1,178 @@
+"""google.logging.v2.LoggingServiceV2 as the server wires it.
+
+See https://cloud.google.com/logging/docs/reference/v2/rpc/google.logging.v2.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from google.cloud.logging_v2 import types
+from google.protobuf import empty_pb2
+from google.rpc.status_pb2 import Status
+
+from devenv.gcp.caller import ApiCall, Guard
+from devenv.gcp.clock import Clock
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, Unauthenticated
+from devenv.gcp.iam.policy_methods import PolicyKind
+from devenv.gcp.logging.descriptors import DESCRIPTORS
+from devenv.gcp.logging.entries import LARGEST_WRITE, LoggingNames, completed_entry, is_kept
+from devenv.gcp.logging.entry_store import EntryQuery, LogStore
+from devenv.gcp.logging.filters import parse_filter
+from devenv.gcp.logging.output import OutputLines
+from devenv.gcp.logging.tail import TailMethod
+from devenv.gcp.messages import page, page_in_order
+from devenv.gcp.rpc import HttpMount, HttpRule, Rpc, StreamRpc
+from devenv.gcp.store import Store
+
+_GRPC = "google.logging.v2.LoggingServiceV2"
+_PAGE, _MOST_PAGE = 50, 1000
+_ORDERS = {"": False, "timestamp": False, "timestamp asc": False, "timestamp desc": True}
+Written: Any = types.WriteLogEntriesResponse.pb()
+Listed: Any = types.ListLogEntriesResponse.pb()
+Logs: Any = types.ListLogsResponse.pb()
+Descriptors: Any = types.ListMonitoredResourceDescriptorsResponse.pb()
+PartialErrors: Any = types.WriteLogEntriesPartialErrors.pb()
+
+
+class LoggingService:
+    """The log entries of one project. `output` takes the lines of jobs and services."""
+
+    def __init__(self, *, config: CloudConfig, store: Store, clock: Clock, guard: Guard) -> None:
+        self._clock = clock
+        self._guard = guard
+        self._names = LoggingNames(config)
+        self._entries = LogStore(store)
+        self._tail = TailMethod(self._entries, clock, self._readable)
+        self.output = OutputLines(config, self._entries, clock)
+
+    def rpcs(self) -> Iterator[Rpc | StreamRpc]:
+        for name, response, handle, rule in (
+            ("WriteLogEntries", Written, self.write, HttpRule("POST", "/v2/entries:write", "*")),
+            ("ListLogEntries", Listed, self.list, HttpRule("POST", "/v2/entries:list", "*")),
+            ("ListLogs", Logs, self.list_logs, HttpRule("GET", "/v2/{parent=projects/*}/logs")),
+            (
+                "DeleteLog",
+                empty_pb2.Empty,
+                self.delete_log,
+                # A log id has slashes, which a path has encoded.
+                HttpRule("DELETE", "/v2/{log_name=projects/*/logs/**}"),
+            ),
+            (
+                "ListMonitoredResourceDescriptors",
+                Descriptors,
+                self.list_descriptors,
+                HttpRule("GET", "/v2/monitoredResourceDescriptors"),
+            ),
+        ):
+            yield _rpc(name, response, handle, rule)
+        yield self._tail.rpc()
+
+    def mounts(self) -> tuple[HttpMount, ...]:
+        return ()
+
+    def policy_kinds(self) -> tuple[PolicyKind, ...]:
+        return ()
+
+    async def start(self) -> None:
+        """Do nothing: everything is in the store."""
+
+    async def stop(self) -> None:
+        """Do nothing: everything is in the store."""
+
+    async def write(self, request: Any, call: ApiCall) -> Any:
+        """Keep valid entries; without `partial_success` all of them or none. Raises CloudError."""
+        if request.ByteSize() > LARGEST_WRITE:
+            raise InvalidArgument(
+                f"The request has {request.ByteSize()} bytes; at most {LARGEST_WRITE} are possible."
+            )
+        # A caller without the permission learns nothing of what is wrong with its entries.
+        self._allow(call, "logEntries.create")
+        now, good = self._clock.now(), []
+        problems: dict[int, CloudError] = {}
+        for index, entry in enumerate(request.entries):
+            try:
+                good.append(completed_entry(entry, request, self._names, now=now))
+            except CloudError as error:
+                problems[index] = error
+        if problems and not request.partial_success:
+            index, problem = next(iter(problems.items()))
+            raise type(problem)(f"entries[{index}]: {problem.message}", problem.details)
+        if not request.dry_run:
+            self._entries.add((each for each in good if is_kept(each, now=now)), now=now)
+        if problems:
+            raise _partial_error(problems)
+        return Written()
+
+    async def list(self, request: Any, call: ApiCall) -> Any:
+        self._readable(request.resource_names, call)
+        if not 0 <= request.page_size <= _MOST_PAGE:
+            raise InvalidArgument(
+                f"page_size must be between 0 and {_MOST_PAGE}, not {request.page_size}."
+            )
+        order = " ".join(request.order_by.split())
+        if order not in _ORDERS:
+            raise InvalidArgument(
+                f"order_by {request.order_by[:100]!r} is not possible; use 'timestamp asc' or "
+                "'timestamp desc'."
+            )
+        query = EntryQuery(
+            test=parse_filter(request.filter),
+            descending=_ORDERS[order],
+            size=request.page_size or _PAGE,
+            token=request.page_token,
+            of=request.filter,
+        )
+        entries, token = await self._entries.find(query)
+        return Listed(entries=entries, next_page_token=token)
+
+    async def list_logs(self, request: Any, call: ApiCall) -> Any:
+        for name in {request.parent, *request.resource_names} - {""} or {""}:
+            self._names.project(name)
+        self._allow(call, "logs.list")
+        names, token = page(
+            self._entries.logs(), size=request.page_size, token=request.page_token, most=_MOST_PAGE
+        )
+        return Logs(log_names=names, next_page_token=token)
+
+    async def delete_log(self, request: Any, call: ApiCall) -> Any:
+        name = self._names.log(request.log_name)
+        self._allow(call, "logs.delete")
+        if not self._entries.delete(name):
+            raise NotFound(f"Log {name.rpartition('/')[2]} does not exist")
+        return empty_pb2.Empty()
+
+    async def list_descriptors(self, request: Any, call: ApiCall) -> Any:
+        """Return the types of monitored resources, which every account may see."""
+        if call.caller.anonymous:
+            raise Unauthenticated("Request is missing required authentication credential.")
+        known = {each.type: each for each in DESCRIPTORS}
+        chosen, token = page_in_order(sorted(known), request, most=_MOST_PAGE)
+        return Descriptors(
+            resource_descriptors=[known[each] for each in chosen], next_page_token=token
+        )
+
+    def _readable(self, resource_names: Any, call: ApiCall) -> None:
+        """Raise CloudError unless the caller may read the entries of all these resources."""
+        if not resource_names:
+            raise InvalidArgument("resource_names is empty: it must have projects/[PROJECT_ID].")
+        for name in resource_names:
+            self._names.project(name)
+        self._allow(call, "logEntries.list")
+
+    def _allow(self, call: ApiCall, permission: str) -> None:
+        self._guard.require(call.caller, f"logging.{permission}", self._names.project_name)
+
+
+def _rpc(name: str, response: Any, handle: Callable[..., Any], rule: HttpRule) -> Rpc:
+    request = getattr(types, f"{name}Request").pb()
+    return Rpc(f"{_GRPC}/{name}", request, response, handle, (rule,))
+
+
+def _partial_error(problems: dict[int, CloudError]) -> CloudError:
+    """Return the error of one entry, with those of all by their index in the details."""
+    errors = {
+        index: Status(code=error.code, message=error.message) for index, error in problems.items()
+    }
+    first = next(iter(problems.values()))
+    return type(first)(first.message, (PartialErrors(log_entry_errors=errors),))

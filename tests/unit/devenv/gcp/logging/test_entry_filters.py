@@ -1,0 +1,151 @@
+"""The query language of Cloud Logging."""
+
+import contextlib
+
+import pytest
+from google.protobuf.json_format import ParseDict
+from hypothesis import given, strategies as st
+
+from devenv.gcp.errors import InvalidArgument, Unimplemented
+from devenv.gcp.logging.fields import EntryView, LogEntry
+from devenv.gcp.logging.filters import parse_filter
+
+ENTRY = EntryView(
+    ParseDict(
+        {
+            "logName": "projects/p/logs/run.googleapis.com%2Fstdout",
+            "resource": {"type": "cloud_run_job", "labels": {"job_name": "Thumbs", "a.b": "c"}},
+            "severity": "ERROR",
+            "timestamp": "2026-03-01T12:00:00.000000500Z",
+            "labels": {"run.googleapis.com/execution_name": "thumbs-1"},
+            "httpRequest": {"status": 503, "responseSize": "2048", "latency": "1.5s"},
+            "jsonPayload": {
+                "message": "Could not resize",
+                "user": {"name": "Ann", "tags": ["red", "blue"]},
+                "size": 10,
+                "code": "0042",
+                "retry": True,
+            },
+        },
+        LogEntry(),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("", True),
+        ("  -- only a comment", True),
+        ("severity>=ERROR", True),
+        ("severity > error", False),
+        ("severity=(WARNING OR ERROR)", True),
+        ("severity=500", True),
+        ('resource.type="cloud_run_job"', True),
+        ("resource.type=cloud_run_job", True),
+        ("resource.labels.job_name=thumbs", True),
+        ('resource.labels."a.b"=c', True),
+        ("resource.labels.a.b=c", True),
+        ('labels."run.googleapis.com/execution_name"="thumbs-1"', True),
+        ('log_id("run.googleapis.com/stdout")', True),
+        ('logName="projects/p/logs/run.googleapis.com%2Fstdout"', True),
+        ('log_name:"stdout"', True),
+        ('timestamp>="2026-03-01"', True),
+        ('timestamp>"2026-03-01T12:00:00.000000499Z"', True),
+        ("timestamp<2026-03-01T13:00:00+01:00", False),
+        ('timestamp<="2026-03-01T12:00:01.5+0000"', True),
+        ("httpRequest.status>=500", True),
+        ("http_request.response_size>999", True),
+        ("httpRequest.latency>1s", True),
+        ("jsonPayload.size<9", False),
+        ("jsonPayload.size=10.0", True),
+        ("jsonPayload.size>-1", True),
+        ('jsonPayload.code="42"', False),
+        ("jsonPayload.retry=true", True),
+        ('jsonPayload.message:"RESIZE"', True),
+        ('jsonPayload.message=~"^Could .* resize$"', True),
+        ('jsonPayload.message=~"^could"', False),
+        ('jsonPayload.message!~"^could"', True),
+        ("jsonPayload.user.tags=blue", True),
+        ("jsonPayload.user:name", True),
+        ("jsonPayload.user.name:*", True),
+        ("jsonPayload.missing:*", False),
+        ("jsonPayload.missing=1", False),
+        ("jsonPayload.missing!=1", True),
+        ('textPayload:"x"', False),
+        ("ann", True),
+        ('"could not"', True),
+        ("nobody", False),
+        ("NOT nobody", True),
+        ("-nobody", True),
+        ("ann nobody", False),
+        ("nobody OR ann", True),
+        # OR binds closer than AND.
+        ("nobody AND ann OR ann", False),
+        ("(nobody AND ann) OR ann", True),
+        ("severity>=ERROR\nresource.type=cloud_run_job -- both", True),
+        ('jsonPayload.user.name=("Bob" OR "Ann") AND severity=ERROR', True),
+        ("jsonPayload.user.tags:(red AND blue)", True),
+        ("jsonPayload.user.tags:(red AND NOT blue)", False),
+    ],
+)
+def test_entry_filter_decides_by_fields(text: str, *, passes: bool) -> None:
+    assert parse_filter(text)(ENTRY) is passes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("severity>=", "position 10, near the end"),
+        ("severity>=)", "position 10, near ')'"),
+        ("severity>=LOUD", "position 10: Unknown severity 'LOUD'"),
+        ("colour=red", "position 0: Field not found: 'colour'"),
+        ("ann AND (severity=ERROR", "near the end"),
+        ("ann )", "position 4, near ')'"),
+        ("ann\nOR", "line 2, position 6"),
+        ("OR ann", "position 0"),
+        ('timestamp>"yesterday"', "position 10: 'yesterday' is no time"),
+        ('textPayload=~"("', "position 13: Invalid regular expression '('"),
+        ('textPayload="open', "position 12"),
+        ("(" * 60 + "a", "nested deeper"),
+        ("a" * 20_001, "longer than 20000"),
+    ],
+)
+def test_invalid_entry_filter_names_the_place(text: str, message: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        parse_filter(text)
+    assert message in refused.value.message
+
+
+def test_unknown_function_is_not_emulated() -> None:
+    with pytest.raises(Unimplemented, match="sample at position 0"):
+        parse_filter("sample(insertId, 0.1)")
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "a.b",
+                '"x"',
+                "(",
+                ")",
+                ":",
+                "=",
+                "=~",
+                ">=",
+                "-",
+                "NOT",
+                "AND",
+                "OR",
+                "severity",
+                "timestamp",
+                "1",
+                "*",
+            ]
+        )
+    )
+)
+def test_any_entry_filter_is_parsed_or_refused(words: list[str]) -> None:
+    with contextlib.suppress(InvalidArgument, Unimplemented):
+        parse_filter(" ".join(words))(ENTRY)

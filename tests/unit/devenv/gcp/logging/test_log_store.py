@@ -1,0 +1,113 @@
+"""Log entries on disk."""
+
+from typing import Any
+
+import pytest
+
+from devenv.gcp.errors import InvalidArgument
+from devenv.gcp.logging.entry_store import EntryQuery, LogStore
+from devenv.gcp.logging.fields import LogEntry
+from devenv.gcp.logging.filters import parse_filter
+from devenv.gcp.messages import set_moment
+from tests.unit.devenv.gcp.fakes import MemoryStore
+
+pytestmark = pytest.mark.anyio
+
+NOW = 1_800_000_000.0
+
+
+def entry(text: str, *, at: float = NOW, insert_id: str = "") -> Any:
+    made = LogEntry(log_name="projects/p/logs/l", text_payload=text, insert_id=insert_id or text)
+    set_moment(made.timestamp, at)
+    return made
+
+
+def query(
+    text: str = "", *, token: str = "", size: int = 50, descending: bool = False
+) -> EntryQuery:
+    test = parse_filter(text)
+    return EntryQuery(test=test, descending=descending, size=size, token=token, of=text)
+
+
+async def texts(store: LogStore, wanted: EntryQuery | None = None) -> list[str]:
+    entries, _ = await store.find(wanted or query())
+    return [each.text_payload for each in entries]
+
+
+async def test_entries_are_listed_by_time_and_insert_id() -> None:
+    store = LogStore(MemoryStore())
+    store.add([entry("b"), entry("c", at=NOW - 1), entry("a")], now=NOW)
+
+    assert await texts(store) == ["c", "a", "b"]
+    assert await texts(store, query(descending=True)) == ["b", "a", "c"]
+
+
+async def test_same_log_time_and_insert_id_is_kept_once() -> None:
+    store = LogStore(MemoryStore())
+    told: list[Any] = []
+    store.listeners.add(told.extend)
+    for text in ("first", "second"):
+        store.add([entry(text, insert_id="same")], now=NOW)
+
+    assert await texts(store) == ["first"]
+    assert [each.text_payload for each in told] == ["first"]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+async def test_pages_have_every_matching_entry_once(*, descending: bool) -> None:
+    store = LogStore(MemoryStore())
+    store.add([entry(f"{number:04}", at=NOW + number % 7) for number in range(1300)], now=NOW)
+    wanted, found, token = "textPayload=~'[05]$'", [], ""
+    while True:
+        page, token = await store.find(query(wanted, token=token, size=100, descending=descending))
+        found += [each.text_payload for each in page]
+        if not token:
+            break
+
+    assert sorted(found) == [f"{number:04}" for number in range(0, 1300, 5)]
+
+
+async def test_page_token_of_another_query_is_refused() -> None:
+    store = LogStore(MemoryStore())
+    store.add([entry("a"), entry("b")], now=NOW)
+    _, token = await store.find(query(size=1))
+
+    for wanted in (query("a", token=token), query(token="x"), query(token="eA==")):
+        with pytest.raises(InvalidArgument, match="page_token"):
+            await store.find(wanted)
+
+
+async def test_oldest_entries_go_beyond_the_limits() -> None:
+    store = LogStore(MemoryStore(), most_entries=10)
+    for number in range(200):
+        store.add([entry(f"{number:03}", at=NOW + number)], now=NOW)
+    small = LogStore(MemoryStore(), most_bytes=5000)
+    for number in range(200):
+        small.add([entry(f"{number:0100}", at=NOW + number)], now=NOW)
+
+    kept = await texts(store, query(size=1000))
+    assert kept[-1] == "199"
+    assert 10 <= len(kept) <= 110
+    kept = await texts(small, query(size=1000))
+    assert kept[-1].endswith("199")
+    assert 10 < len(kept) < 30
+
+
+async def test_entries_end_after_thirty_days() -> None:
+    store = LogStore(MemoryStore())
+    store.add([entry("old"), entry("new", at=NOW + 86_400)], now=NOW)
+    store.add([entry("last", at=NOW + 30.5 * 86_400)], now=NOW + 30.5 * 86_400)
+
+    assert await texts(store) == ["new", "last"]
+
+
+async def test_deleted_log_has_no_entries_after_reopening() -> None:
+    disk = MemoryStore()
+    store = LogStore(disk)
+    store.add([entry("a")], now=NOW)
+    again = LogStore(disk)
+
+    assert again.logs() == ["projects/p/logs/l"]
+    assert again.delete("projects/p/logs/l")
+    assert not again.delete("projects/p/logs/l")
+    assert await texts(again) == []
