@@ -16,7 +16,6 @@ from devenv.gcp.store import Store
 MOST_ENTRIES = 50_000
 MOST_BYTES = 64 << 20  # of all entries together
 _PIECE = 500  # entries that are read before other calls have their turn
-_SLACK = 100  # entries beyond the limit before the oldest are deleted
 
 Listener: TypeAlias = Callable[[list[Any]], object]
 _Position: TypeAlias = tuple[int, str, int]
@@ -116,16 +115,11 @@ class LogStore:
     def _prune(self, now: float) -> None:
         """Delete entries that are too old, and the oldest of too many."""
         self._delete("time < ?", int((now - RETENTION) * 1e9))
-        if self._count > self._most_entries + _SLACK or self._bytes > self._most_bytes:
-            kept = "SELECT seq, SUM(bytes) OVER newest AS size, ROW_NUMBER() OVER newest AS place"
-            window = "WINDOW newest AS (ORDER BY time DESC, insert_id DESC, seq DESC)"
-            ranked = f"{kept} FROM log_entries {window}"
-            self._delete(
-                f"seq IN (SELECT seq FROM ({ranked}) WHERE size > ? OR place > ?)",  # noqa: S608
-                # Some room, so that not every entry has to count them all again.
-                self._most_bytes - self._most_bytes // 20,
-                self._most_entries,
-            )
+        while self._count > self._most_entries or self._bytes > self._most_bytes:
+            some = max(self._count - self._most_entries, self._count // 100, 1)
+            oldest = "SELECT seq FROM log_entries ORDER BY time, insert_id LIMIT ?"
+            if not self._delete(f"seq IN ({oldest})", some):
+                return
 
     def _delete(self, where: str, *values: Any) -> int:
         sql = f"DELETE FROM log_entries WHERE {where} RETURNING bytes"  # noqa: S608 - our own words
