@@ -16,6 +16,7 @@ from deploy.push import push
 from deploy.resource import Resource
 from deploy.resources.secret import Secret
 from deploy.rotation import rotate, rotation_ends
+from deploy.simulate import RunProfile, simulation_lines
 from deploy.stage import read_stage
 from deploy.status import status_lines
 
@@ -129,6 +130,29 @@ def golive_command(stage: StageArgument) -> None:
         raise DeployError(
             f"{len(failed)} checks failed: {', '.join(failed)}. Mend them, then run `golive` again."
         )
+
+
+@app.command("simulate")
+def simulate_command(
+    stage: StageArgument,
+    rate: Annotated[
+        list[float], typer.Option(min=0.001, help="Runs per second; can be repeated.")
+    ] = [1, 100, 10_000],  # noqa: B006 - typer copies it
+    containers: Annotated[
+        float, typer.Option(min=0, max=1, help="Part of the runs that have a container step.")
+    ] = RunProfile.container_share,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds that a container runs.")
+    ] = RunProfile.container_seconds,
+    connections: Annotated[
+        int, typer.Option(min=1, help="Connection limit of the database.")
+    ] = 400,
+) -> None:
+    """Compare the load at some rates of runs with the limits; calls nothing."""
+    profile = RunProfile(container_share=containers, container_seconds=seconds)
+    for each in rate:
+        for line in simulation_lines(read_stage(stage), each, connections, profile):
+            typer.echo(line)
 
 
 @app.command()
