@@ -126,7 +126,7 @@ def test_restore_into_used_database_needs_force_and_maintenance(host: Host, tmp_
 
         assert "--replace" in full.stderr
         assert "manage.py maintenance on" in open_.stderr
-        assert (replaced.returncode, "is on: restored from" in status) == (0, True)
+        assert (replaced.returncode, "is on: restored from" in status) == (0, True), replaced.stderr
         assert web.client.get(f"{web.api}/runs/{later}/").status_code == 404
         again = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=40")
         assert again.json()["result"] == "PASS"

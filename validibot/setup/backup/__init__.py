@@ -138,10 +138,14 @@ def _unknown(seen: Sequence[str]) -> list[str]:
 
 
 def dump_database(target: IO[bytes]) -> None:
-    """Write a consistent copy of our schema, without owners and privileges. Raises BackupError."""
+    """Write a consistent copy of our schema, without owners and privileges. Raises BackupError.
+
+    Of an extension, which belongs to no schema for pg_dump, it has the command that creates it.
+    """
     _run(
         "pg_dump",
-        *("--format=custom", "--schema=public", "--no-owner", "--no-privileges"),
+        *("--format=custom", "--schema=public", "--extension=pg_trgm"),
+        *("--no-owner", "--no-privileges", "--no-comments"),
         *(f"--exclude-table-data={table}" for table in _WITHOUT_ROWS),
         *_database(),
         stdout=target,
