@@ -1,6 +1,6 @@
 """The load of a stage at a rate of runs, against the limits of its file and of Google.
 
-Everything is Little's law: what is in progress is the rate times the seconds that each one takes.
+By Little's law the number of things in progress is their rate times the seconds that each takes.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _POOL = 20  # the product's own default of DATABASE_POOL
 
 @dataclass(frozen=True, kw_only=True)
 class RunProfile:
-    """What a run costs; docs/scale.md says where the numbers come from, and how to measure others.
+    """The costs of a run; docs/scale.md names the source of each number.
 
     `container_share` is the part of the runs that have a container step, `container_seconds` the time
     of one. Processor times are in seconds.
