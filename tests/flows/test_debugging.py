@@ -43,7 +43,7 @@ def test_breakpoint_stops_view(debugged: Stack) -> None:
     view = editor(
         debugged,
         "web",
-        file="validibot/api/views.py",
+        file="validibot/api/workflows.py",
         line="pages = PathCursorPagination(workflows",
     )
     with ThreadPoolExecutor() as threads, view:
