@@ -72,8 +72,8 @@ def test_log_follows_and_a_queue_is_paused_by_keyboard(
     expect(page.locator("#log")).to_contain_text("CreateTask")
 
     page.goto(f"{console}/tasks")
-    page.get_by_role("button", name="Pause").focus()
+    page.get_by_role("button", name="Pause runs").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_have_text("runs paused.")
-    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Resume runs").click()
     expect(page.get_by_role("status")).to_have_text("runs resumed.")

@@ -147,7 +147,8 @@ def test_node_manages_files_and_is_refused_access_lists(
     assert node("admin", "manage", bucket, name) == {
         "exists": True,
         "class": "NEARLINE",
-        "refused": [400, 400],
+        "refused": 400,
+        "notifications": 0,
         "missing": 404,
         "buckets": True,
         "left": 0,
@@ -158,7 +159,7 @@ def test_node_manages_files_and_is_refused_access_lists(
 def test_node_lists_and_deletes_tasks(node: Client) -> None:
     answer = node("admin", "manageTasks", "runs")
 
-    assert answer == {"listed": True, "gone": 5, "queues": ["runs"]}
+    assert answer == {"listed": True, "gone": 5, "queues": ["fmu-probes", "runs"]}
 
 
 def test_node_lists_jobs_and_executions(node: Client) -> None:

@@ -158,7 +158,8 @@ const commands = {
     const [metadata] = await file.getMetadata();
     await file.rename(`${name}/b`);
     const renamed = files.file(`${name}/b`);
-    const refused = [await code(renamed.makePublic()), await code(files.getNotifications())];
+    const refused = await code(renamed.makePublic());
+    const [notifications] = await files.getNotifications();
     const missing = await code(files.file(`${name}/none`).download());
     const [buckets] = await storage.getBuckets();
     const [account] = await storage.getServiceAccount();
@@ -167,6 +168,7 @@ const commands = {
     return {
       exists: (await files.exists())[0], class: metadata.storageClass, refused, missing,
       buckets: buckets.some(found => found.name === bucket), left: left.length,
+      notifications: notifications.length,
       account: account.emailAddress.startsWith('service-'),
     };
   },

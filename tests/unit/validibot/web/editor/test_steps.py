@@ -242,7 +242,8 @@ def test_each_template_is_used_and_its_samples_are_right(client: Client, org: st
 def test_file_of_the_documentation_is_imported_and_its_samples_are_right(
     client: Client, org: str
 ) -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/workflows.md").read_text(), re.DOTALL)
+    page = (ROOT / "docs/workflows.md").read_text()
+    (text,) = re.findall(r"```yaml\n(format: .*?)```", page, re.DOTALL)
 
     client.post(f"{org}/import-workflow/", {"text": text})
 
