@@ -182,7 +182,7 @@ def test_ports_are_published_on_loopback_only(stack: Composed) -> None:
     assert {port for _, port in published} == {"8000", "8025", "5432", "4588"}
 
 
-def test_ctrl_c_stops_stack_and_reset_removes_it(tmp_path: Path) -> None:
+def test_ctrl_c_stops_stack_and_reset_removes_all_runtimes(tmp_path: Path) -> None:
     with composed.made(tmp_path) as made, made.foreground(MOCK_VALIDATORS="1") as up:
         assert up.stdout
         assert any("Ctrl-C stops everything" in line for line in up.stdout)
@@ -195,8 +195,16 @@ def test_ctrl_c_stops_stack_and_reset_removes_it(tmp_path: Path) -> None:
 
         assert (result, code) == ("PASS", 130)
         assert time.monotonic() - began < 30
-        assert made.devenv("reset", "--yes").returncode == 0
+        assert made.left(), "the data stays"
+
+        processes = made.devenv("up", "--detach", "--mode", "mock", MOCK_VALIDATORS="1")
+        assert processes.returncode == 0, processes.stderr
+        assert made.devenv("down").returncode == 0
+        reset = made.devenv("reset", "--yes")
+
+        assert reset.returncode == 0, reset.stderr
         assert made.left() == []
+        assert not (made.root / ".devenv").exists()
 
 
 def test_compose_alone_runs_with_other_storage_server(tmp_path: Path) -> None:
@@ -257,19 +265,3 @@ def test_two_checkouts_never_touch_each_other(tmp_path: Path) -> None:
         assert "has data that this folder did not make" in data_refused.stderr
         assert again.returncode == 0, again.stderr
         assert composed.left(name) == []
-
-
-def test_reset_removes_data_of_both_runtimes(tmp_path: Path) -> None:
-    with composed.made(tmp_path) as made:
-        for options in (("--runtime", "docker"), ("--mode", "mock")):
-            started = made.devenv("up", "--detach", *options, MOCK_VALIDATORS="1")
-            assert started.returncode == 0, started.stderr
-            assert made.devenv("down").returncode == 0
-        before = made.left()
-
-        reset = made.devenv("reset", "--yes")
-
-        assert before
-        assert reset.returncode == 0, reset.stderr
-        assert made.left() == []
-        assert not (made.root / ".devenv").exists()
