@@ -153,7 +153,7 @@ def _check_page(path: Path) -> Iterator[Place]:
 
 def main(under: str = "") -> None:
     """Print the places below a folder, then the number of places per package."""
-    places = [place for place in check() if str(place.path.relative_to(ROOT)).startswith(under)]
+    places = [place for place in check() if place.path.is_relative_to(ROOT / under)]
     counts = sorted(Counter(place.package for place in places).items())
     lines = [*map(str, places), *(f"{count:5} {package}" for package, count in counts)]
     sys.stdout.write("\n".join([*lines, f"{len(places):5} in all", ""]))

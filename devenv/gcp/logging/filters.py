@@ -32,7 +32,7 @@ _SIMPLE = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Token:
+class _FilterToken:
     """A piece of the text; `kind` is string, word, sign or minus, empty at the end."""
 
     kind: str
@@ -72,16 +72,16 @@ class _EntryFilterParser:
             raise self._problem()
         return found
 
-    def _scan(self) -> list[_Token]:
+    def _scan(self) -> list[_FilterToken]:
         tokens, at = [], 0
         end = len(self._text)
         while (start := _blank_end(self._text, at)) < end:
             found = _TOKEN.match(self._text, start)
             if found is None or found.lastgroup is None:
                 raise _syntax_error(self._text, start)
-            tokens.append(_Token(found.lastgroup, found[found.lastgroup], start))
+            tokens.append(_FilterToken(found.lastgroup, found[found.lastgroup], start))
             at = found.end()
-        return [*tokens, _Token("", "", end)]
+        return [*tokens, _FilterToken("", "", end)]
 
     def _conjunction(self, depth: int) -> EntryTest:
         if depth > _DEEPEST:
@@ -187,7 +187,7 @@ class _EntryFilterParser:
             names.append(self._take().value)
         return names
 
-    def _value(self) -> _Token:
+    def _value(self) -> _FilterToken:
         """Read a string, or a number, date or name without quotes, whose dots and colons are its own."""
         first = self._peek()
         if first.kind == "sign" or not first.kind or self._keyword(first):
@@ -200,19 +200,19 @@ class _EntryFilterParser:
             token.kind == "word" or token.text in (".", ":")
         ):
             end += len(self._take().text)
-        return _Token("word", self._text[first.place : end], first.place)
+        return _FilterToken("word", self._text[first.place : end], first.place)
 
-    def _keyword(self, token: _Token) -> bool:
+    def _keyword(self, token: _FilterToken) -> bool:
         return token.kind == "word" and token.text in _KEYWORDS
 
     def _is(self, text: str) -> bool:
         token = self._peek()
         return token.text == text and token.kind != "string"
 
-    def _peek(self) -> _Token:
+    def _peek(self) -> _FilterToken:
         return self._tokens[self._next]
 
-    def _take(self) -> _Token:
+    def _take(self) -> _FilterToken:
         token = self._tokens[self._next]
         self._next = min(self._next + 1, len(self._tokens) - 1)
         return token
