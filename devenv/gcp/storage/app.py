@@ -6,12 +6,6 @@ and object. Paths are matched as they were sent, since names may contain `%2F`. 
 the account that signed its URL, else by that of its token, else by nobody. Resources that Google
 has and the emulator has not are refused by name, so that their 404 is not taken for a missing
 bucket.
-
-Browsers ask before they send a request to another origin. Such a preflight is answered without a
-token: with the rule of the bucket that names its origin, its method and every header that it wants
-to send, else with no permission at all. An answer to another request from an origin that a rule
-names carries that rule's headers, so that the page can read it. The JSON API allows every origin,
-whatever the bucket says. See https://cloud.google.com/storage/docs/cross-origin.
 """
 
 import json
@@ -19,7 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -33,6 +27,7 @@ from devenv.gcp.rpc.rest import gunzipped
 from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.batch_calls import BatchCalls
 from devenv.gcp.storage.catalogue import Catalogue
+from devenv.gcp.storage.cross_origin import allow_any_origin, cross_origin_headers, preflight
 from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, as_json, as_xml
 from devenv.gcp.storage.exchange import JSON_TYPE, Exchange, base_of, decode, pairs_of, raw_path
 from devenv.gcp.storage.json_api import JsonApi
@@ -280,70 +275,3 @@ def _plain_names(request: Request, path: str) -> tuple[str, str]:
     if not bucket or not name:
         raise NotEmulated("The XML API for lists and buckets")
     return decode(bucket), decode(name)
-
-
-_SIMPLE_HEADERS = ("accept", "accept-language", "content-language", "content-type")
-_MAX_AGE = 3600
-_REQUESTED = {
-    "access-control-request-headers": "access-control-allow-headers",
-    "access-control-request-method": "access-control-allow-methods",
-}
-
-
-def preflight(bucket: BucketRecord | None, headers: Mapping[str, str]) -> Response:
-    """Answer a browser that asks what it may send."""
-    origin = headers.get("origin", "")
-    method = headers.get("access-control-request-method", "")
-    wanted = _names(headers.get("access-control-request-headers", ""))
-    for rule in _rules(bucket, origin, method):
-        allowed = {*_SIMPLE_HEADERS, *(name.lower() for name in rule.get("responseHeader", []))}
-        if "*" in allowed or set(wanted) <= allowed:
-            answer = _allowed_origin(rule, origin) | {
-                "access-control-allow-methods": ", ".join(rule.get("method", [])),
-                "access-control-max-age": str(rule.get("maxAgeSeconds", _MAX_AGE)),
-            }
-            if wanted:
-                answer["access-control-allow-headers"] = ", ".join(wanted)
-            return Response(headers=answer)
-    return Response()
-
-
-def cross_origin_headers(
-    bucket: BucketRecord | None, method: str, headers: Mapping[str, str]
-) -> dict[str, str]:
-    """Return what an answer to a request with an Origin says."""
-    origin = headers.get("origin", "")
-    for rule in _rules(bucket, origin, method):
-        exposed = ", ".join(rule.get("responseHeader", []))
-        shown = {"access-control-expose-headers": exposed} if exposed else {}
-        return _allowed_origin(rule, origin) | shown
-    return {}
-
-
-def allow_any_origin(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return what the JSON API answers to a request with an Origin."""
-    answer = {"access-control-allow-origin": headers.get("origin", ""), "vary": "Origin"}
-    for wanted, allowed in _REQUESTED.items():
-        if wanted in headers:
-            answer[allowed] = headers[wanted]
-    return answer
-
-
-def _rules(bucket: BucketRecord | None, origin: str, method: str) -> list[Mapping[str, Any]]:
-    rules: Sequence[Mapping[str, Any]] = bucket.fields.get("cors", []) if bucket else []
-    return [
-        rule
-        for rule in rules
-        if {"*", origin} & set(rule.get("origin", []))
-        and {"*", method} & set(rule.get("method", []))
-    ]
-
-
-def _allowed_origin(rule: Mapping[str, Any], origin: str) -> dict[str, str]:
-    if "*" in rule["origin"]:
-        return {"access-control-allow-origin": "*"}
-    return {"access-control-allow-origin": origin, "vary": "Origin"}
-
-
-def _names(header: str) -> list[str]:
-    return [name.strip().lower() for name in header.split(",") if name.strip()]

@@ -31,7 +31,8 @@ from devenv.gcp.storage.notifications import Notifications
 from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.signed import Verifier
 from devenv.gcp.storage.uploads import Uploads
-from devenv.gcp.storage.xml_api import XmlApi, XmlMultipart
+from devenv.gcp.storage.xml_api import XmlApi
+from devenv.gcp.storage.xml_uploads import XmlMultipart
 from devenv.gcp.store import DeclaredNames, Store
 
 _BUCKET, _OBJECT = r"/storage/v1/b/[^/]+", r"/storage/v1/b/[^/]+/o/.+"
