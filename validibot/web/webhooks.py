@@ -14,6 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from validibot.accounts.scope import Scope
+from validibot.core.outbound import AddressRefused, check_address
 from validibot.web.forms import NameField, refusals_on
 from validibot.web.scope import page, permitted
 from validibot.webhooks import delivery as deliveries
@@ -50,8 +51,8 @@ class WebhookForm(forms.Form):
     def clean_url(self) -> str:
         url: str = self.cleaned_data["url"]
         try:
-            deliveries.check_address(url)
-        except deliveries.AddressRefused as error:
+            check_address(url)
+        except AddressRefused as error:
             raise ValidationError(str(error)) from error
         return url
 

@@ -5,34 +5,26 @@ that it tells about, and enqueues it after the commit. The receiver answers with
 other answer, and none, is tried again after `RETRY_SECONDS`; 410 switches the webhook off at once, and
 so does a failure that has lasted for `MAX_FAILURE`. A message may arrive twice, with the same id.
 
-Messages go to public addresses only, over connections whose address was checked after its name was
-resolved, and redirects are not followed (requests-hardened), so that nobody can reach our own network
-through a webhook.
+Messages go to public addresses only (`validibot.core.outbound`).
 """
 
 import datetime as dt
 import json
 import logging
-import socket
-import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import requests
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.tasks import default_task_backend, task
 from django.utils import timezone
-from requests_hardened import Config, HTTPSession
 from requests_hardened.ip_filter import InvalidIPAddress
-from urllib3 import PoolManager
 
 from validibot.core.models import RowId
+from validibot.core.outbound import Deadline, open_session
 from validibot.webhooks.models import (
     TEST_EVENT,
     DeliveryStatus,
@@ -45,8 +37,7 @@ from validibot.webhooks.signing import headers_of
 # The waits between attempts: nearly a day in all.
 RETRY_SECONDS = (10, 60, 300, 1800, 2 * 3600, 5 * 3600, 8 * 3600, 8 * 3600)
 MAX_FAILURE = dt.timedelta(days=5)
-CONNECT_SECONDS, READ_SECONDS = 5, 15
-# READ_SECONDS begin again with each byte; a receiver that answers byte by byte must not hold a worker.
+# A receiver that answers byte by byte must not hold a worker.
 EXCHANGE_SECONDS = 30
 # A worker that has not finished an attempt by then has died.
 ATTEMPT_SECONDS = 120
@@ -55,26 +46,6 @@ MAX_RESPONSE_BYTES = 1000
 BATCH = 1000
 
 logger = logging.getLogger(__name__)
-
-
-class AddressRefused(ValueError):
-    """A webhook cannot have this address; the message says why."""
-
-
-def check_address(url: str) -> None:
-    """Raise AddressRefused unless `url` is one that a message can be sent to.
-
-    Where its name leads is checked again for each message.
-    """
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise AddressRefused(f"{url[:80]!r} cannot be read: {error}.") from None
-    schemes = ("https", "http") if settings.WEBHOOKS_MAY_BE_LOCAL else ("https",)
-    if parts.scheme not in schemes or not parts.hostname:
-        raise AddressRefused(f"{url[:80]!r} must be an address that begins with https://.")
-    if parts.username or parts.password:
-        raise AddressRefused("The address must not contain a user name or password.")
 
 
 def announce(organisation_id: int, event: str, data: Callable[[], dict[str, Any]]) -> None:
@@ -162,15 +133,8 @@ def post(delivery: WebhookDelivery) -> tuple[int | None, str, str]:
         "Content-Type": "application/json",
         "User-Agent": "Validibot-Webhooks",
     }
-    config = Config(
-        ip_filter_enable=not settings.WEBHOOKS_MAY_BE_LOCAL,
-        ip_filter_allow_loopback_ips=False,
-        never_redirect=True,
-        default_timeout=(CONNECT_SECONDS, READ_SECONDS),
-    )
-    session = HTTPSession(config)
-    session.trust_env = False  # a proxy would resolve the name again, unchecked
-    deadline = _Deadline(session)
+    session = open_session()
+    deadline = Deadline(session, EXCHANGE_SECONDS)
     try:
         with (
             session,
@@ -187,50 +151,6 @@ def post(delivery: WebhookDelivery) -> tuple[int | None, str, str]:
         if deadline.has_passed:
             return None, "", f"The receiver took more than {EXCHANGE_SECONDS} s. Answer at once."
         return None, "", f"The receiver cannot be reached: {type(error).__name__}."
-
-
-class _Deadline:
-    """A context in which the connections of a session are ended after `EXCHANGE_SECONDS`."""
-
-    def __init__(self, session: requests.Session) -> None:
-        self.has_passed = False
-        self._timer = threading.Timer(EXCHANGE_SECONDS, self._pass)
-        self._timer.daemon = True
-        # Duplicates: TLS takes the sockets themselves over.
-        self._opened: list[socket.socket] = []
-        for adapter in session.adapters.values():
-            manager: PoolManager = adapter.poolmanager  # type: ignore[attr-defined]
-            manager.pool_classes_by_scheme = {
-                scheme: self._watched(pool)
-                for scheme, pool in manager.pool_classes_by_scheme.items()
-            }
-
-    def __enter__(self) -> None:
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        self._timer.join()
-        for each in self._opened:
-            each.close()
-
-    def _pass(self) -> None:
-        self.has_passed = True
-        for each in self._opened:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def _watched(self, pool: Any) -> Any:
-        """Return a subclass of a class of pools whose connections are noted."""
-        opened = self._opened
-
-        def connect(connection: Any) -> socket.socket:
-            made: socket.socket = pool.ConnectionCls._new_conn(connection)  # noqa: SLF001
-            opened.append(made.dup())
-            return made
-
-        watched = type("Watched", (pool.ConnectionCls,), {"_new_conn": connect})
-        return type("WatchedPool", (pool,), {"ConnectionCls": watched})
 
 
 def message(webhook: Webhook, document: Mapping[str, Any]) -> Mapping[str, Any]:

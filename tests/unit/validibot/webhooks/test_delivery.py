@@ -15,13 +15,12 @@ from standardwebhooks import Webhook as Verifier
 
 from tests.factories import OrganisationFactory, RunFactory, StepFactory, StepRunFactory
 from validibot.accounts.models import Organisation
+from validibot.core.outbound import AddressRefused, check_address
 from validibot.runs.lifecycle import cancel_run
 from validibot.webhooks.delivery import (
     MAX_FAILURE,
     RETRY_SECONDS,
-    AddressRefused,
     announce,
-    check_address,
     deliver_webhook,
     post,
     purge_deliveries,
