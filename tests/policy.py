@@ -105,6 +105,8 @@ PAGES: dict[str, Methods] = {
     f"{_ORG}import-workflow/": {"GET": EDIT, "POST": EDIT},
     f"{_ORG}templates/": {"GET": EDIT},
     f"{_ORG}templates/use/": {"POST": EDIT},
+    f"{_ORG}validators/": {"GET": "member.view"},
+    f"{_ORG}validators/<ident:slug>/": {"GET": "member.view"},
     f"{_EDITOR}samples/": {"GET": EDIT, "POST": EDIT},
     f"{_EDITOR}samples/<int:pk>/delete/": {"POST": EDIT},
     f"{_EDITOR}edit/": {"GET": EDIT, "POST": EDIT},

@@ -148,3 +148,8 @@ def test_settings_versions_and_import_fit_every_screen(visitor: Page, stack: Sta
     visitor.get_by_role("button", name="Import").click()
     expect(visitor.get_by_role("alert")).to_contain_text("3 problems")
     check_page(visitor, "import-problems")
+    visitor.goto(f"{org}/validators/")
+    check_page(visitor, "validators")
+    visitor.get_by_role("link", name="Schematron").click()
+    expect(visitor.get_by_role("heading", name="Settings of a step")).to_be_visible()
+    check_page(visitor, "validator")

@@ -17,6 +17,7 @@ from validibot.web import (
     runs,
     sharing,
     stream,
+    validators,
     webhooks,
     workflows,
 )
@@ -120,6 +121,8 @@ _organisation: list[URLPattern | URLResolver] = [
     path("templates/", gallery.templates, name="templates"),
     path("templates/use/", gallery.use, name="use-template"),
     path("workflows/<ident:slug>/", include(_workflow)),
+    path("validators/", validators.validators, name="validators"),
+    path("validators/<ident:slug>/", validators.validator, name="validator"),
     path("settings/", include(_settings)),
     path("runs/", runs.runs, name="runs"),
     path("runs/<uuid:pk>/", include(_run)),

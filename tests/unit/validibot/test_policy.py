@@ -104,12 +104,16 @@ class World:
             self.acme, "CI", role=Role.VIEWER, scopes=["read"], lifetime=api_keys.LIFETIME
         )
         delivery = self._delivery()
+        validator = ValidatorFactory.create(engine="tabular", validation_type="TABULAR")
+        # Its page has the slug where the editor has the primary key.
+        validator.slug = str(validator.pk)
+        validator.save()
         # The ids in paths, by the segment before them.
         self.ids: dict[str, Any] = {
             "orgs": "acme",
             "workflows": self.workflow,
             "versions": 1,
-            "validators": ValidatorFactory.create(engine="tabular", validation_type="TABULAR").pk,
+            "validators": validator.pk,
             "samples": sample.pk,
             "runs": run.pk,
             "compare": run.pk,
@@ -308,7 +312,7 @@ def test_objects_of_others_are_not_found_in_own_organisation() -> None:
     caller.client.force_login(mine.user)
     wrong = []
     for route in routes_of("app/orgs/", "api/v1/orgs/"):
-        if route.pattern.count("<") < 2:
+        if route.pattern.count("<") < 2 or route.name == "validator":  # a catalogue for all
             continue
         path = world.path(route.pattern).replace("/acme/", "/mine/")
         for method in POLICY[route.pattern]:

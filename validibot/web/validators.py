@@ -1,0 +1,145 @@
+"""The catalogue of validators: a list, and a page for each with all that an author needs to know."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext as _, ngettext
+from django.views.decorators.http import require_GET
+
+from validibot.accounts.models import Role
+from validibot.accounts.scope import PERMISSIONS, Scope
+from validibot.engines import get_engine
+from validibot.web.editor.config_schema import Setting, SettingKind, settings_of
+from validibot.web.scope import page, permitted
+from validibot.workflows.gallery import usable_templates
+from validibot.workflows.models import Validator
+from validibot.workflows.yaml_writer import write_yaml
+
+_MEBIBYTE = 1024 * 1024
+
+
+@permitted("member.view")
+@require_GET
+def validators(request: HttpRequest, scope: Scope) -> HttpResponse:
+    """List the newest version of each validator that new steps can have."""
+    newest = Validator.objects.filter(is_active=True).order_by("slug", "-pk").distinct("slug")
+    listed = sorted(newest, key=lambda each: each.title.casefold())
+    return page(request, scope, "validators.html", groups=_groups(listed))
+
+
+@permitted("member.view")
+@require_GET
+def validator(request: HttpRequest, scope: Scope, slug: str) -> HttpResponse:
+    """Show a validator; the parameter `version` selects another version than the newest."""
+    versions = list(Validator.objects.filter(slug=slug).order_by("-is_active", "-pk"))
+    wanted = request.GET.get("version")
+    shown = next((each for each in versions if wanted in (None, each.version)), None)
+    if shown is None:
+        raise Http404
+    templates = [each for each in usable_templates() if slug in each.validators]
+    roles = [str(each.label) for each in Role if "workflow.edit" in PERMISSIONS[each]]
+    return page(
+        request,
+        scope,
+        "validator.html",
+        validator=shown,
+        versions=versions,
+        rows=[*map(_row, settings_of(shown))],
+        limits=[*_limits(shown)],
+        roles=", ".join(roles),
+        may_use=scope.can("workflow.edit") and shown.is_active,
+        templates=templates,
+        example=_example(slug, templates),
+    )
+
+
+def _groups(listed: list[Validator]) -> list[tuple[str, str, list[Validator]]]:
+    """Return the validators in groups, each with a title and what its validators have in common."""
+    inside = [each for each in listed if each.in_process]
+    return [
+        (
+            _("Inside the platform"),
+            _("These answer within the run, and can be tried on a file while a step is edited."),
+            inside,
+        ),
+        (
+            _("In containers"),
+            _("These run apart from the platform, with limits of their own on time and memory."),
+            [each for each in listed if not each.in_process],
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """A setting in the table of the catalogue page."""
+
+    setting: Setting
+    kind: str
+    default: str
+
+
+def _row(setting: Setting) -> SettingRow:
+    """Return a setting with its kind and default in words."""
+    kinds = {
+        SettingKind.TEXT: _("text"),
+        SettingKind.CODE: _("text of several lines"),
+        SettingKind.LINES: _("list of texts"),
+        SettingKind.INTEGER: _("whole number"),
+        SettingKind.NUMBER: _("number"),
+        SettingKind.BOOLEAN: _("yes or no"),
+        SettingKind.CHOICE: _("one of: %s") % _names(setting),
+        SettingKind.CHOICES: _("some of: %s") % _names(setting),
+        SettingKind.VALUE: _("number, text, yes or no"),
+        SettingKind.YAML: _("YAML"),
+        SettingKind.ROWS: _("rows of: %s") % ", ".join(each.name for each in setting.columns),
+        SettingKind.MAP: _("values by name"),
+    }
+    kind = kinds[setting.kind]
+    if bounds := _bounds(setting):
+        kind = f"{kind}, {bounds}"
+    is_empty = setting.default is None or setting.default in ("", [], {})
+    default = "" if is_empty else write_yaml(setting.default).removesuffix("...\n").strip()
+    return SettingRow(setting, kind, default)
+
+
+def _names(setting: Setting) -> str:
+    return ", ".join(value for value, _title in setting.choices)
+
+
+def _bounds(setting: Setting) -> str:
+    """Return the least and the greatest value of a number, and the length of a text."""
+    if setting.max_length is not None:
+        text = ngettext("at most %s character", "at most %s characters", setting.max_length)
+        return text % f"{setting.max_length:,}"
+    least, most = setting.minimum, setting.maximum
+    if least is not None and most is not None:
+        return _("%(least)g to %(most)g") % {"least": least, "most": most}
+    if least is not None:
+        return _("from %g") % least
+    return _("up to %g") % most if most is not None else ""
+
+
+def _limits(validator: Validator) -> Iterator[tuple[str, str]]:
+    """Yield the limits of one check: their name and their value."""
+    if validator.in_process:
+        manifest = get_engine(validator.engine).manifest
+        yield _("Largest document"), filesizeformat(manifest.max_bytes)
+        yield _("Processor time"), _("%g s") % manifest.seconds
+        yield _("Memory"), filesizeformat(manifest.memory)
+    else:
+        yield _("Time"), _("%g s") % validator.timeout_seconds
+        yield _("Memory"), filesizeformat(validator.memory_mb * _MEBIBYTE)
+
+
+def _example(slug: str, templates: list[Any]) -> str:
+    """Return a step with the validator as it stands in a workflow file, from a template."""
+    steps = (step for template in templates for step in template.read.file.steps)
+    found = next((step for step in steps if step.validator.partition("@")[0] == slug), None)
+    if found is None:
+        return ""
+    fields = found.model_dump(exclude_defaults=True, exclude={"assertions", "signals"})
+    return write_yaml([fields])
