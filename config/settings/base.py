@@ -1,6 +1,7 @@
 """Settings that every deployment has in common."""
 
 import tempfile
+import tomllib
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -223,6 +224,10 @@ TASKS: dict[str, dict[str, Any]] = {
         "QUEUES": TASK_QUEUES,
     }
 }
+# Periodic work: `name`, `cron` (UTC) and `task` of each.
+SCHEDULES: list[dict[str, str]] = tomllib.loads(
+    (BASE_DIR / "config" / "schedules.toml").read_text(encoding="utf-8")
+)["schedules"]
 WORKER_AUTH = "validibot.worker.views.google_id_token"
 # The key of validators where no cloud proves who they are.
 WORKER_API_KEY = ""

@@ -1,4 +1,4 @@
-"""Rows of the whole deployment: site settings, maintenance flag, mails that wait for a task, limits."""
+"""Rows of the whole deployment: site settings, maintenance, periodic work, waiting mails, limits."""
 
 import uuid
 from typing import Annotated
@@ -92,6 +92,27 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return str(self.database_id)
+
+
+class ScheduledWork(models.Model):
+    """The last pass of periodic work: when it began and ended, and its counts or its error.
+
+    `result` stays that of the last pass that succeeded. See `core.scheduled_work`.
+    """
+
+    name = models.CharField(_("work"), max_length=60, primary_key=True)
+    started_at = models.DateTimeField(_("began"), null=True, blank=True)
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+    result = models.JSONField(default=dict, blank=True)
+    error = models.TextField(_("error"), blank=True)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = _("periodic work")
+        verbose_name_plural = _("periodic work")
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class PendingMail(models.Model):

@@ -15,6 +15,7 @@ from django.template.loader import render_to_string
 
 from validibot.core.mail import RecipientRefused, deliver
 from validibot.core.models import RowId
+from validibot.core.scheduled_work import recorded
 from validibot.core.storage import StorageError
 from validibot.dispatch import TryLater
 from validibot.engines import EngineBusy
@@ -55,7 +56,7 @@ def watch_attempt(attempt_id: RowId, number: int = 0) -> None:
 @task
 def sweep() -> None:
     """Sweep, as the scheduler makes the worker do by HTTP; for queues with periodic tasks."""
-    run_sweep()
+    recorded("reconcile", run_sweep)
 
 
 @task
@@ -92,7 +93,7 @@ def send_run_finished(run_id: RowId) -> None:
 @task
 def purge_old() -> None:
     """Remove what is older than its retention; a scheduler asks for it once a day."""
-    purge()
+    recorded("purge", purge)
 
 
 def run_finished(

@@ -29,6 +29,7 @@ from google.oauth2 import id_token
 
 from validibot.core import problems
 from validibot.core.problems import ApiError
+from validibot.core.scheduled_work import recorded
 from validibot.core.trace import HEADER, continue_trace
 from validibot.dispatch.delivery import TaskDelivery, deliver, queue_account
 from validibot.runs import callback
@@ -201,7 +202,7 @@ def reconcile(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict
     """Sweep, as the scheduler asks every minute; nobody else may."""
     if not caller or caller != settings.SCHEDULER_ACCOUNT:
         raise ApiError(403, "PERMISSION_DENIED", "Only the scheduler asks for a sweep.")
-    return 200, dict(run_sweep())
+    return 200, recorded("reconcile", run_sweep)
 
 
 @door
@@ -210,6 +211,6 @@ def purge(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str
     if not caller or caller != settings.SCHEDULER_ACCOUNT:
         raise ApiError(403, "PERMISSION_DENIED", "Only the scheduler asks for a purge.")
     try:
-        return 200, dict(run_purge())
+        return 200, recorded("purge", run_purge)
     except DataRootShared as error:
         raise ApiError(409, "DATA_ROOT_SHARED", str(error)) from error
