@@ -76,7 +76,7 @@ def apply_command(
     )
     typer.echo(f"{count} changes." if count else "Nothing to change.")
     if count and not only:
-        typer.echo(f"Site: {layout.site_url}")
+        typer.echo(f"Site: {layout.names.site_url}")
 
 
 @app.command("push")
@@ -158,7 +158,7 @@ def simulate_command(
 @app.command()
 def rollback(stage: StageArgument) -> None:
     """Move the traffic of both services back to the revisions that had it before."""
-    for traffic in reversed(layout_of(stage).traffic):
+    for traffic in reversed(layout_of(stage).product.traffic):
         typer.echo(f"{traffic.address}: {traffic.roll_back()} has all traffic.")
 
 
@@ -183,7 +183,7 @@ def destroy(
 @secrets_app.command("set")
 def set_secret(stage: StageArgument, name: str) -> None:
     """Give a secret the value on standard input; running instances keep the old one."""
-    secret = layout_of(stage).secret(name)
+    secret = layout_of(stage).data.secret(name)
     value = _given(secret, f"set {stage} {name}")
     if secret.read() is None:
         secret.create_empty()
@@ -198,7 +198,7 @@ def rotate_secret(
 ) -> None:
     """Replace the value of a secret everywhere: generated, or that on standard input."""
     layout = layout_of(stage)
-    secret = layout.secret(name)
+    secret = layout.data.secret(name)
     value = secret.generate() if secret.generate else _given(secret, f"rotate {stage} {name} --yes")
     typer.echo(f"The rotation of {secret.variable} ends {rotation_ends(secret.variable)}.")
     if yes or typer.confirm("Rotate it?", default=False):

@@ -39,7 +39,7 @@ def machine_checks(layout: Layout) -> Iterator[StageCheck]:
     yield StageCheck("errors are reported", partial(_errors, stage))
     yield StageCheck("cloud is in line with the stage file", partial(_in_line, layout))
     yield StageCheck("secrets have one version", partial(_one_version, layout))
-    yield StageCheck("site answers", partial(expect, layout.site_url, "/health/ready/", 200))
+    yield StageCheck("site answers", partial(expect, layout.names.site_url, "/health/ready/", 200))
     yield from checks(layout, None)
 
 
@@ -84,6 +84,6 @@ def _in_line(layout: Layout) -> None:
 
 
 def _one_version(layout: Layout) -> None:
-    for secret in layout.secrets:
+    for secret in layout.data.secrets:
         if secret.read() is None or len(secret.versions()) != 1:
             raise CheckFailed(f"{secret.address} has none or several. Run `secrets rotate`")

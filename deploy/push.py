@@ -6,7 +6,8 @@ import tomllib
 from collections.abc import Callable, Iterator
 
 from deploy.errors import DeployError
-from deploy.layout import ROOT, Layout
+from deploy.layout import Layout
+from deploy.layout.names import ROOT
 from deploy.resources.job import Job
 
 
@@ -35,7 +36,10 @@ def _images(layout: Layout) -> Iterator[tuple[str, str]]:
 
     The jobs of a stage name the images of the validators.
     """
-    yield f"validibot/validibot:{_version()}", layout.image("validibot", layout.stage.image_tag)
+    yield (
+        f"validibot/validibot:{_version()}",
+        layout.names.image("validibot", layout.stage.image_tag),
+    )
     for resource in layout.resources():
         if isinstance(resource, Job) and "validator" in resource.labels:
             remote = resource.container.image

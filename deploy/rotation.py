@@ -28,7 +28,7 @@ def rotate(layout: Layout, secret: Secret, value: str, *, tell: Callable[[str], 
     Instances read a secret when they start, so each service gets a revision with the same settings.
     If the command is interrupted, the old version still works; repeat it. Raises DeployError.
     """
-    services = list(zip(layout.services, layout.traffic, strict=True))
+    services = list(zip(layout.product.services, layout.product.traffic, strict=True))
     for pair in services:
         for resource in pair:
             _check_in_line(resource)

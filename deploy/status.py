@@ -9,8 +9,8 @@ from deploy.resources.service import serving_revision
 
 def status_lines(layout: Layout) -> Iterator[str]:
     """Yield one line for each service, release and queue of a stage. Raises DeployError."""
-    yield f"site: {layout.site_url}"
-    for service in layout.services:
+    yield f"site: {layout.names.site_url}"
+    for service in layout.product.services:
         with explained(service.address):
             found, settings = service.found(), service.read()
         if found is None or settings is None:

@@ -12,7 +12,8 @@ import requests
 import yaml
 
 from deploy.errors import DeployError, explained
-from deploy.layout import ROOT, Layout
+from deploy.layout import Layout
+from deploy.layout.names import ROOT
 
 _REQUEST_SECONDS = 90.0
 _PAUSE_SECONDS = 0.5
@@ -51,13 +52,13 @@ def checks(layout: Layout, launches: Launches | None) -> Iterator[StageCheck]:
 
     Raises DeployError if the gallery has no workflow of a name in `launches.only`.
     """
-    yield from revision_checks("web", layout.web_url)
-    yield from revision_checks("worker", layout.worker_url)
-    for caller in layout.callers:
+    yield from revision_checks("web", layout.names.web_url)
+    yield from revision_checks("worker", layout.names.worker_url)
+    for caller in layout.names.callers:
         yield StageCheck(f"worker answers {caller}", partial(_call_as, layout, caller))
     if launches:
         for sample in _samples(launches.only):
-            launch = partial(_launch, layout.web_url, launches, sample)
+            launch = partial(_launch, layout.names.web_url, launches, sample)
             yield StageCheck(f"workflow {sample.parent.name}", launch)
 
 
@@ -119,14 +120,14 @@ def expect(url: str, path: str, status: int, token: str = "") -> None:
 
 def _call_as(layout: Layout, caller: str) -> None:
     """Call the worker with an ID token of an account that may."""
-    account = layout.account(caller)
+    account = layout.names.account(caller)
     with explained(f"account/{layout.stage.named(caller)}"):
         token = layout.cloud.tokens.generate_id_token(
             name=f"projects/-/serviceAccounts/{account}",
-            audience=layout.worker_url,
+            audience=layout.names.worker_url,
             include_email=True,
         ).token
-    expect(layout.worker_url, "/health/", 200, token)
+    expect(layout.names.worker_url, "/health/", 200, token)
 
 
 def _samples(only: Sequence[str]) -> list[Path]:

@@ -154,7 +154,7 @@ def test_secret_without_value_names_next_command(applied: str) -> None:
 def test_stray_resources_are_deleted_after_a_question(applied: str) -> None:
     """A secret that the stage names no longer is kept until the operator says so."""
     layout = layout_of(applied)
-    stray = replace(layout.secrets[0], name="shared-old")
+    stray = replace(layout.data.secrets[0], name="shared-old")
     stray.create_empty()
     kept = deploy("apply", applied, given="n\n")
     planned = deploy("plan", applied)
@@ -168,7 +168,7 @@ def test_stray_resources_are_deleted_after_a_question(applied: str) -> None:
 
 
 def test_rotated_secret_reaches_both_services(applied: str) -> None:
-    secret = layout_of(applied).secret("API_KEY_PEPPER")
+    secret = layout_of(applied).data.secret("API_KEY_PEPPER")
     before, value = secret.versions(), secret.value()
     told = deploy("secrets", "rotate", applied, "API_KEY_PEPPER", "--yes")
     after = secret.versions()

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.cli import app
-from deploy.layout import ROOT
+from deploy.layout.names import ROOT
 from deploy.simulate import RunProfile, load_limits, simulation_lines
 from deploy.stage import read_stage
 

@@ -1,0 +1,59 @@
+"""The resources of a stage, in the order in which they are made."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from deploy.google import GoogleCloud
+from deploy.layout.data import StageData
+from deploy.layout.names import StageNames
+from deploy.layout.product import CheckRevision, StageProduct
+from deploy.layout.roles import StageRoles
+from deploy.resource import Resource
+from deploy.resources.account import Account
+from deploy.resources.apis import Apis
+from deploy.resources.job import Job
+from deploy.resources.schedule import SchedulerEntry
+from deploy.resources.secret import Secret
+from deploy.stage import Stage
+
+APIS = (
+    *("artifactregistry", "cloudresourcemanager", "cloudscheduler", "cloudtasks", "iam"),
+    *("iamcredentials", "run", "secretmanager", "serviceusage", "storage", "sts"),
+)
+
+
+class Layout:
+    """The resources of one stage; `check` is the same as for StageProduct."""
+
+    def __init__(self, stage: Stage, cloud: GoogleCloud, check: CheckRevision) -> None:
+        self.stage = stage
+        self.cloud = cloud
+        self.names = StageNames(stage, cloud)
+        self.data = StageData(self.names)
+        self.product = StageProduct(self.names, self.data, check)
+        self._roles = StageRoles(self.names, self.data, self.product)
+
+    def resources(self) -> Iterator[Resource]:
+        """Yield every resource, each after those that it needs."""
+        yield Apis(cloud=self.cloud, name=self.cloud.project, services=APIS)
+        yield from self._roles.accounts()
+        yield self.data.repository
+        yield from (self.data.files, self.data.media)
+        yield from self.data.secrets
+        yield from self.data.queues()
+        yield from self.product.validator_jobs()
+        yield from self._roles.on_resources()
+        yield from self.product.release()
+        yield from self.product.services
+        yield from self._roles.on_services()
+        yield from self.product.traffic
+        yield from self.product.schedules()
+
+    def strays(self) -> Iterator[Resource]:
+        """Yield resources that were made for this stage and that it no longer wants."""
+        wanted = {resource.address for resource in self.resources()}
+        kinds: tuple[Any, ...] = (SchedulerEntry, Job, Secret, Account)
+        for kind in kinds:
+            for found in kind.existing(self.cloud, self.stage.name):
+                if found.address not in wanted:
+                    yield found

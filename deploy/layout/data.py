@@ -1,0 +1,92 @@
+"""What a stage keeps: images, files, secrets and queues."""
+
+import secrets as generator
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+from deploy.errors import DeployError
+from deploy.layout.names import StageNames
+from deploy.resources.bucket import Bucket
+from deploy.resources.queue import Queue
+from deploy.resources.repository import Repository
+from deploy.resources.secret import Secret
+
+_GENERATED = ("DJANGO_SECRET_KEY", "API_KEY_PEPPER")
+_SECRET_BYTES = 48  # 64 characters; the product asks for at least 50
+_RUNS = "runs/"  # the product's folder for the attempts of runs
+
+
+class StageData:
+    """The resources that keep something for the product."""
+
+    def __init__(self, names: StageNames) -> None:
+        self._names = names
+        self._stage = names.stage
+        self._cloud = names.cloud
+
+    @property
+    def repository(self) -> Repository:
+        return Repository(cloud=self._cloud, name=self._names.repository, labels=self._stage.labels)
+
+    @property
+    def files(self) -> Bucket:
+        names = self._stage.buckets
+        rules = [{"age": names.run_days, "matchesPrefix": [_RUNS]}] if names.run_days else []
+        return self._bucket(
+            names.files or f"{self._cloud.project}-{self._stage.name}-files", *rules
+        )
+
+    @property
+    def media(self) -> Bucket:
+        """The bucket whose objects everybody may read by name."""
+        name = self._stage.buckets.media or f"{self._cloud.project}-{self._stage.name}-media"
+        return self._bucket(name, is_public=True)
+
+    def _bucket(self, name: str, *conditions: dict[str, Any], is_public: bool = False) -> Bucket:
+        """Return a bucket that deletes noncurrent objects, and those that meet a condition."""
+        days = self._stage.buckets.noncurrent_days
+        noncurrent = [{"daysSinceNoncurrentTime": days}] if days else []
+        return Bucket(
+            cloud=self._cloud,
+            name=name,
+            labels=self._stage.labels,
+            lifecycle=[
+                {"action": {"type": "Delete"}, "condition": each}
+                for each in (*noncurrent, *conditions)
+            ],
+            is_public=is_public,
+        )
+
+    @cached_property
+    def secrets(self) -> list[Secret]:
+        """The secrets: those that the operator gives, then those that are generated."""
+        given = [self._secret(variable, None) for variable in self._stage.secrets]
+        return [*given, *(self._secret(variable, _random) for variable in _GENERATED)]
+
+    def secret(self, name: str) -> Secret:
+        """Return a secret by its name or by that of its variable. Raises DeployError."""
+        for secret in self.secrets:
+            if name in (secret.variable, secret.name):
+                return secret
+        known = ", ".join(secret.name for secret in self.secrets)
+        raise DeployError(f"The stage has no secret {name!r:.60}; it has {known}.")
+
+    def _secret(self, variable: str, make: Callable[[], str] | None) -> Secret:
+        return Secret(
+            cloud=self._cloud,
+            stage=self._stage.name,
+            name=self._names.secret(variable),
+            variable=variable,
+            labels=self._stage.labels,
+            generate=make,
+        )
+
+    def queues(self) -> Iterator[Queue]:
+        for name, limits in self._stage.queues:
+            full = self._stage.named(name.replace("_", "-"))
+            yield Queue(cloud=self._cloud, name=full, **limits.model_dump())
+
+
+def _random() -> str:
+    return generator.token_urlsafe(_SECRET_BYTES)

@@ -1,0 +1,69 @@
+"""Names and addresses of a stage, which its resources use to refer to each other."""
+
+from functools import cached_property
+from pathlib import Path
+
+from deploy.google import GoogleCloud
+from deploy.stage import Stage
+from validators.sdk.manifest import MANIFEST_NAME, ValidatorManifest, read_manifest
+
+ROOT = Path(__file__).parents[2]
+
+
+class StageNames:
+    """The names of one stage in its project."""
+
+    def __init__(self, stage: Stage, cloud: GoogleCloud) -> None:
+        self.stage = stage
+        self.cloud = cloud
+
+    @cached_property
+    def validators(self) -> list[ValidatorManifest]:
+        """The manifests of the repository's container validators."""
+        folders = sorted(path.parent for path in (ROOT / "validators").glob(f"*/{MANIFEST_NAME}"))
+        return [read_manifest(folder) for folder in folders]
+
+    @property
+    def callers(self) -> list[str]:
+        """The accounts that may call the worker, without the prefix of the stage."""
+        return ["tasks", "scheduler", *map(validator_account, self.validators)]
+
+    def account(self, name: str) -> str:
+        """Return the address of an account of this stage."""
+        return self.cloud.email(self.stage.named(name))
+
+    @property
+    def repository(self) -> str:
+        return self.stage.named("images")
+
+    def image(self, name: str, tag: str) -> str:
+        """Return the name of an image in the repository of this stage."""
+        host = f"{self.cloud.region}-docker.pkg.dev"
+        return f"{host}/{self.cloud.project}/{self.repository}/{name}:{tag}"
+
+    def secret(self, variable: str) -> str:
+        """Return the name of the secret with the value of a variable."""
+        return self.stage.named(variable.lower().replace("_", "-"))
+
+    @property
+    def web_url(self) -> str:
+        return self.cloud.service_url(self.stage.named("web"))
+
+    @property
+    def worker_url(self) -> str:
+        return self.cloud.service_url(self.stage.named("worker"))
+
+    @property
+    def site_url(self) -> str:
+        """The address that users know."""
+        return f"https://{self.stage.domain}" if self.stage.domain else self.web_url
+
+
+def validator_account(manifest: ValidatorManifest) -> str:
+    """Return the account of a validator, without the prefix of the stage."""
+    return f"validator-{manifest.slug}"
+
+
+def label(text: str) -> str:
+    """Return a version as the value of a label, which has no dots."""
+    return text.lower().replace(".", "-")[:63]

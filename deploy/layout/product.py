@@ -1,0 +1,159 @@
+"""What runs in a stage: validators, the release, the two services and the schedules."""
+
+import tomllib
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
+from urllib.parse import urlsplit
+
+from deploy.layout.data import StageData
+from deploy.layout.names import ROOT, StageNames, label, validator_account
+from deploy.resource import Resource
+from deploy.resources.container import RunContainer
+from deploy.resources.job import Job
+from deploy.resources.release import Release
+from deploy.resources.schedule import SchedulerEntry
+from deploy.resources.service import NEXT, Service
+from deploy.resources.traffic import Traffic
+from deploy.stage import ServiceSize, variables_of
+
+CheckRevision = Callable[[str, str], None]
+
+
+class StageProduct:
+    """The containers of a stage.
+
+    `check` gets the role of a service and the URL of its new revision before traffic moves there, and
+    raises DeployError if it must not.
+    """
+
+    def __init__(self, names: StageNames, data: StageData, check: CheckRevision) -> None:
+        self._names = names
+        self._stage = names.stage
+        self._cloud = names.cloud
+        self._data = data
+        self._check = check
+
+    def validator_jobs(self) -> Iterator[Job]:
+        for manifest in self._names.validators:
+            name = manifest.image.rpartition(":")[0].rpartition("/")[2]
+            memory = max(512, manifest.budgets.memory_mb)
+            container = RunContainer(
+                image=self._names.image(name, manifest.version),
+                account=self._names.account(validator_account(manifest)),
+                cpu="2" if memory > 2048 else "1",
+                memory=f"{memory}Mi",
+                env={"DEPLOYMENT_TARGET": "gcp", "PYTHONUNBUFFERED": "1"},
+            )
+            yield Job(
+                cloud=self._cloud,
+                name=self._stage.named(manifest.job),
+                labels={
+                    **self._stage.labels,
+                    "validator": manifest.slug,
+                    "version": label(manifest.version),
+                },
+                container=container,
+                timeout=max(600, manifest.budgets.timeout_seconds),
+            )
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """The variables of every process of the product, without `APP_ROLE`."""
+        names, cloud = self._names, self._cloud
+        services = [self._stage.named(name) for name in ("web", "worker")]
+        tagged = [cloud.service_url(name, tag=NEXT) for name in services]
+        urls = dict.fromkeys((names.site_url, names.web_url, names.worker_url, *tagged))
+        return variables_of(
+            {
+                "ALLOWED_CALLERS": [names.account(name) for name in names.callers],
+                "ALLOWED_HOSTS": [str(urlsplit(url).hostname) for url in urls],
+                "CAPABILITY_ACCOUNT": names.account("capability"),
+                "CLOUD_TASKS_PROBE_QUEUE": self._stage.named("fmu-probes"),
+                "CLOUD_TASKS_QUEUE": self._stage.named("runs"),
+                "CLOUD_TASKS_SERVICE_ACCOUNT": names.account("tasks"),
+                "GCP_REGION": cloud.region,
+                "GCS_BUCKET": self._data.files.name,
+                "GOOGLE_CLOUD_PROJECT": cloud.project,
+                "SCHEDULER_ACCOUNT": names.account("scheduler"),
+                "SITE_URL": names.site_url,
+                "VALIDATOR_JOB_PREFIX": self._stage.named(""),
+                "WORKER_URL": names.worker_url,
+                **self._stage.env,
+            }
+        )
+
+    def _container(self, account: str, size: ServiceSize, *args: str, role: str) -> RunContainer:
+        return RunContainer(
+            image=self._names.image("validibot", self._stage.image_tag),
+            account=self._names.account(account),
+            cpu=size.cpu,
+            memory=size.memory,
+            args=args,
+            env={"APP_ROLE": role, **self.variables},
+            secrets={secret.variable: secret.name for secret in self._data.secrets},
+        )
+
+    @property
+    def _release_labels(self) -> dict[str, str]:
+        return {**self._stage.labels, "release": label(self._stage.image_tag)}
+
+    def release(self) -> Iterator[Resource]:
+        """Yield the jobs that prepare the database, and a run of each."""
+        for name, args in (("migrate", ("migrate_checked",)), ("setup", ("setup_all",))):
+            job = Job(
+                cloud=self._cloud,
+                name=self._stage.named(name),
+                labels=self._release_labels,
+                container=self._container("web", self._stage.web, *args, role="web"),
+                timeout=3600,
+            )
+            yield job
+            yield Release(cloud=self._cloud, name=job.name, release=job.labels["release"])
+
+    @cached_property
+    def services(self) -> tuple[Service, Service]:
+        """The worker and web; a new worker gets traffic first."""
+        return (
+            self._service("worker", self._stage.worker),
+            self._service("web", self._stage.web, http2=True),
+        )
+
+    def _service(self, role: str, size: ServiceSize, *, http2: bool = False) -> Service:
+        return Service(
+            cloud=self._cloud,
+            name=self._stage.named(role),
+            labels=self._release_labels,
+            container=self._container(role, size, role=role),
+            concurrency=size.concurrency,
+            timeout=size.timeout,
+            min_instances=size.min_instances,
+            max_instances=size.max_instances,
+            http2=http2,
+        )
+
+    @property
+    def traffic(self) -> list[Traffic]:
+        return [
+            Traffic(cloud=self._cloud, service=service, check=partial(self._check, role))
+            for role, service in zip(("worker", "web"), self.services, strict=True)
+        ]
+
+    def schedules(self) -> Iterator[SchedulerEntry]:
+        worker = self._names.worker_url
+        for each in read_schedules():
+            yield SchedulerEntry(
+                cloud=self._cloud,
+                stage=self._stage.name,
+                name=self._stage.named(each["name"]),
+                cron=each["cron"],
+                url=f"{worker}/internal/schedules/{each['name']}/",
+                account=self._names.account("scheduler"),
+                audience=worker,
+            )
+
+
+def read_schedules() -> list[dict[str, str]]:
+    """Return the product's periodic work: `name` and `cron` of each entry."""
+    text = (ROOT / "config" / "schedules.toml").read_text(encoding="utf-8")
+    found: list[dict[str, str]] = tomllib.loads(text)["schedules"]
+    return found

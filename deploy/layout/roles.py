@@ -1,0 +1,93 @@
+"""The accounts of a stage, and what each of them may do on which resource."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from deploy.layout.data import StageData
+from deploy.layout.names import StageNames, validator_account
+from deploy.layout.product import StageProduct
+from deploy.resources.access import ALL_USERS, RoleBindings
+from deploy.resources.account import Account
+
+_USERS = ("web", "worker")  # the accounts of the product
+
+
+class StageRoles:
+    """The accounts and their roles, each on a single resource."""
+
+    def __init__(self, names: StageNames, data: StageData, product: StageProduct) -> None:
+        self._names = names
+        self._stage = names.stage
+        self._data = data
+        self._product = product
+
+    def accounts(self) -> Iterator[Account]:
+        purposes = {
+            "web": "The public service",
+            "worker": "The private service",
+            "tasks": "Cloud Tasks, when it calls the worker",
+            "scheduler": "Cloud Scheduler, when it calls the worker",
+            "capability": "Tokens of validators for one folder each",
+        }
+        for manifest in self._names.validators:
+            purposes[validator_account(manifest)] = f"The validator {manifest.title}"
+        for name, purpose in purposes.items():
+            yield Account(
+                cloud=self._names.cloud,
+                stage=self._stage.name,
+                name=self._stage.named(name),
+                purpose=purpose,
+            )
+
+    def on_resources(self) -> Iterator[RoleBindings]:
+        """Yield the roles on everything but the services."""
+        yield self._access(
+            "bucket",
+            self._data.files.name,
+            {
+                "roles/storage.objectUser": _USERS,
+                "roles/storage.objectViewer": ["capability"],
+                "roles/storage.objectCreator": ["capability"],
+            },
+        )
+        # The legacy role shows objects by name; `objectViewer` would list them, too.
+        reading = {"roles/storage.legacyObjectReader": [ALL_USERS]}
+        yield self._access(
+            "bucket", self._data.media.name, {**reading, "roles/storage.objectUser": _USERS}
+        )
+        for secret in self._data.secrets:
+            reading = {"roles/secretmanager.secretAccessor": [*_USERS]}
+            yield self._access("secret", secret.name, reading)
+        for queue in self._data.queues():
+            yield self._access("queue", queue.name, {"roles/cloudtasks.enqueuer": _USERS})
+        # The creator of a task with a token of an account must be allowed to act as it.
+        yield self._access(
+            "account", self._stage.named("tasks"), {"roles/iam.serviceAccountUser": _USERS}
+        )
+        yield self._access(
+            "account",
+            self._stage.named("capability"),
+            {"roles/iam.serviceAccountTokenCreator": ["worker"]},
+        )
+        executing = {
+            "roles/run.jobsExecutorWithOverrides": ["worker"],
+            "roles/run.viewer": ["worker"],
+        }
+        for job in self._product.validator_jobs():
+            yield self._access("job", job.name, executing)
+
+    def on_services(self) -> Iterator[RoleBindings]:
+        worker, web = self._product.services
+        yield self._access("service", worker.name, {"roles/run.invoker": self._names.callers})
+        yield self._access("service", web.name, {"roles/run.invoker": [ALL_USERS]})
+
+    def _access(self, target: str, on: str, roles: Mapping[str, Sequence[str]]) -> RoleBindings:
+        return RoleBindings(
+            cloud=self._names.cloud,
+            target=target,
+            on=on,
+            roles={role: [self._member(name) for name in has] for role, has in roles.items()},
+            accounts=frozenset(account.name for account in self.accounts()),
+        )
+
+    def _member(self, name: str) -> str:
+        return name if name == ALL_USERS else self._stage.named(name)
