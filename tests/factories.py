@@ -4,6 +4,7 @@
 
 import datetime as dt
 import hashlib
+import io
 from typing import Any
 from uuid import uuid4
 
@@ -38,6 +39,8 @@ from validibot.runs.models import (
     StepRun,
     digest_of,
 )
+from validibot.runs.start import start
+from validibot.submissions.content import Incoming, measure
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Assertion, Step, StepFile, Validator, Workflow
 
@@ -300,7 +303,7 @@ class IdempotencyKeyFactory(DjangoModelFactory[IdempotencyKey]):
 
 
 def started_run(*, step: Step, **submission: Any) -> Run:
-    """Return a run of the step's workflow as `start_run` leaves it, without its queue entry."""
+    """Return a run of the step's workflow as `start` leaves it, without its queue entry."""
     run = RunFactory.create(
         workflow=step.workflow,
         submission=SubmissionFactory.create(organisation=step.workflow.organisation, **submission),
@@ -308,3 +311,11 @@ def started_run(*, step: Step, **submission: Any) -> Run:
     for each in step.workflow.steps.all():
         StepRunFactory.create(run=run, step=each)
     return run
+
+
+def launched(step: Step, *, user: User | None = None, source: str = "API") -> Run:
+    """Start a run of the step's workflow on a small document, as a request does."""
+    content = io.BytesIO(b'{"name": "Ada"}')
+    filename = f"document{step.validator.accepts[0]['extension']}"
+    incoming = Incoming(content, filename, *measure(content))
+    return start(step.workflow, incoming, user=user, source=source).run

@@ -47,10 +47,9 @@ def test_maintenance_allows_reads_and_pauses_workers(host: Host) -> None:
 def _launch_beside_the_closed_door(host: Host) -> None:
     """Put a run on the queue during maintenance, when requests cannot."""
     code = (
-        "from uuid import uuid4; from validibot.runs.models import Run;"
-        " from validibot.runs.start import start_run; old = Run.objects.latest('created_at');"
-        " new = old.submission; new.pk = uuid4(); new.save(force_insert=True);"
-        " start_run(workflow=old.workflow, submission=new, user=old.user, source=old.source)"
+        "from validibot.runs.models import Run; from validibot.runs.rerun import rerun;"
+        " old = Run.objects.latest('created_at');"
+        " rerun(old, old.workflow, user=old.user, source=old.source)"
     )
     done = host.manage("shell", "--no-imports", "-c", code)
     assert done.returncode == 0, done.stderr

@@ -108,23 +108,6 @@ def start(
     return StartedRun(run)
 
 
-def start_run(
-    *,
-    workflow: Workflow,
-    submission: Submission,
-    user: User | None,
-    source: str,
-    scenario: str = "",
-) -> Run:
-    """Start a run of `workflow` on a saved submission; it is enqueued on commit."""
-    run = _new_run(freeze(workflow), submission, user=user, source=source, scenario=scenario)
-    weather = chosen_weather(run.workflow, "")
-    with transaction.atomic():
-        _insert(run, weather)
-    queue.enqueue_run(run)
-    return run
-
-
 def _check_organisation(workflow: Workflow, user: User | None, key: str) -> None:
     """Raise NotAdmitted as `check_organisation`, unless the key belongs to a run that was started."""
     try:

@@ -11,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 from tests.factories import (
     AssertionFactory,
     StepFactory,
-    SubmissionFactory,
+    launched,
     started_run,
 )
 from validibot.engines import Document, Result, get_engine
@@ -20,9 +20,7 @@ from validibot.runs.evidence import record_evidence
 from validibot.runs.execute import _load_steps, execute
 from validibot.runs.lease import RunBusy, claim, heartbeat, leases
 from validibot.runs.models import Finding, Run, RunEvent, RunEvidence, StepRun
-from validibot.runs.start import start_run
 from validibot.workflows.models import Step, Validator
-from validibot.workflows.versions import freeze
 
 pytestmark = pytest.mark.django_db
 
@@ -373,25 +371,11 @@ def test_one_step_costs_nine_queries(
         execute(run.pk)
 
 
-def test_start_run_costs_few_queries(
-    django_assert_max_num_queries: DjangoAssertNumQueries,
-) -> None:
-    step = StepFactory.create()
-    submission = SubmissionFactory.create(organisation=step.workflow.organisation)
-    workflow = freeze(step.workflow)
-
-    with django_assert_max_num_queries(7):
-        run = start_run(workflow=workflow, submission=submission, user=None, source="API")
-
-    assert kinds(run) == ["created", "queued"]
-
-
 def test_started_run_is_enqueued_on_commit(django_capture_on_commit_callbacks: object) -> None:
     step = StepFactory.create()
-    submission = SubmissionFactory.create(organisation=step.workflow.organisation)
 
     with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
-        run = start_run(workflow=step.workflow, submission=submission, user=None, source="API")
+        run = launched(step)
 
     run.refresh_from_db()
     assert run.result == "PASS"

@@ -6,14 +6,13 @@ from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 from tests.factories import (
     AssertionFactory,
     StepFactory,
-    SubmissionFactory,
     UserFactory,
     ValidatorFactory,
+    launched,
     started_run,
 )
 from validibot.runs.execute import execute
 from validibot.runs.models import CallbackReceipt, Run, RunEvent
-from validibot.runs.start import start_run
 from validibot.workflows.models import Step
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_root")]
@@ -104,11 +103,10 @@ def test_run_started_on_its_page_sends_mail(
     inline: bool,
 ) -> None:
     step = StepFactory.create() if inline else container_step("FMU")
-    submission = SubmissionFactory.create(organisation=step.workflow.organisation)
     user = UserFactory.create()
 
     with django_capture_on_commit_callbacks(execute=True):
-        run = start_run(workflow=step.workflow, submission=submission, user=user, source=source)
+        run = launched(step, user=user, source=source)
 
     assert Run.objects.get(pk=run.pk).result == "PASS"
     assert len(mailoutbox) == mails

@@ -7,10 +7,9 @@ from tests.factories import (
     AssertionFactory,
     StepFactory,
     StepFileFactory,
-    SubmissionFactory,
     ValidatorFactory,
+    launched,
 )
-from validibot.runs.start import start_run
 from validibot.workflows.models import Step, VersionFrozen, Workflow
 from validibot.workflows.versions import content_of, edited, freeze, newest, next_version
 
@@ -28,9 +27,8 @@ def step() -> Step:
 
 def test_first_run_freezes_version() -> None:
     step = StepFactory.create()
-    submission = SubmissionFactory.create(organisation=step.workflow.organisation)
 
-    start_run(workflow=step.workflow, submission=submission, user=None, source="API")
+    launched(step)
 
     assert Workflow.objects.get(pk=step.workflow_id).is_frozen
 
