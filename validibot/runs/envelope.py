@@ -27,10 +27,10 @@ from validibot.runs.backends.base import ExecutionBackend
 from validibot.runs.models import Attempt, Run, StepRun
 from validibot.runs.output import validator_identity
 from validibot.submissions.models import Submission, SubmissionFile
+from validibot.workflows.checks import validator_inputs
 from validibot.workflows.container_settings import envelope_inputs
 from validibot.workflows.fmu import FMU_TYPE
 from validibot.workflows.models import StepFile, Validator
-from validibot.workflows.rules import validator_inputs
 from validibot.workflows.weather import WEATHER_PORTS
 
 CALLBACK_PATH = "/internal/callbacks/"

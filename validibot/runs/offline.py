@@ -15,7 +15,7 @@ from validibot.engines.problems import DocumentProblem
 from validibot.runs.models import Finding, Run, StepRun
 from validibot.runs.states import RunStatus, StepStatus
 from validibot.runs.verdict import (
-    RULE_FIELDS,
+    ASSERTION_FIELDS,
     Verdict,
     broken,
     complete,
@@ -131,7 +131,7 @@ def _step_run(run: Run, plan: StepPlan) -> StepRun:
     step = plan.step
     row = StepRun(run=run, step=step, order=step.order, name=step.name)
     rows = [
-        {"key": str(each.order), **{name: getattr(each, name) for name in RULE_FIELDS}}
+        {"key": str(each.order), **{name: getattr(each, name) for name in ASSERTION_FIELDS}}
         for each in plan.assertions
     ]
     row.assertion_rows = rows  # type: ignore[attr-defined]  # as `assertion_rows` annotates it

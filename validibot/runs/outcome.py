@@ -44,9 +44,9 @@ from validibot.runs.verdict import (
     MAX_PAYLOAD_BYTES,
     Verdict,
     assertion_rows,
+    assertions_of,
     broken,
     complete,
-    rules_of,
     uses_expressions,
 )
 from validibot.submissions import content
@@ -219,7 +219,7 @@ def _completed(step_run: StepRun, verdict: Verdict) -> Verdict:
     loaded = assertion_rows(StepRun.objects.select_related("step")).get(pk=step_run.pk)
     submission = run.submission
     is_read = submission.size_bytes <= MAX_PAYLOAD_BYTES and uses_expressions(
-        loaded.step, rules_of(loaded)
+        loaded.step, assertions_of(loaded)
     )
     body = content.read(submission, limit=MAX_PAYLOAD_BYTES) if is_read else b""
     earlier = StepRun.objects.filter(run=run, order__lt=step_run.order)

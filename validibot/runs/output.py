@@ -27,8 +27,8 @@ from validibot.engines.problems import DocumentProblem, storable
 from validibot.runs.models import Artifact, Attempt, Finding
 from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
 from validibot.runs.verdict import Verdict, broken, finding, judged, timed_out
+from validibot.workflows.checks import finding_severities
 from validibot.workflows.models import Validator
-from validibot.workflows.rules import finding_severities
 
 MAX_ARTIFACTS = 500
 TIMEOUT_SUFFIX = "_TIMEOUT"

@@ -32,7 +32,7 @@ MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
 _MAX_CODE = 100
 _MAX_POSITION = 2**31 - 1
 _MAX_DEPTH = 32
-RULE_FIELDS = ("expression", "when", "severity", "message", "success_message", "path")
+ASSERTION_FIELDS = ("expression", "when", "severity", "message", "success_message", "path")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,8 +125,8 @@ def complete(
     A document with errors has neither signals nor assertions: they need a valid one. `earlier` holds
     the outputs of steps by order. Raises EngineError and EngineBusy.
     """
-    step, rules = step_run.step, rules_of(step_run)
-    if not uses_expressions(step, rules):
+    step, assertions = step_run.step, assertions_of(step_run)
+    if not uses_expressions(step, assertions):
         return verdict
     scope = names_in_scope(run, earlier=earlier, outputs=verdict.outputs)
     scope["payload"] = document.payload_or_none()
@@ -137,7 +137,7 @@ def complete(
         scope |= {name: {**scope[name], **signals} for name in ("output", "s")}
         findings += [
             finding(outcome.problem, assertion_id=int(outcome.key))
-            for outcome in evaluate(rules, scope)
+            for outcome in evaluate(assertions, scope)
             if outcome.problem
         ]
     completed = judged(findings, outputs=outputs, artifacts=verdict.artifacts)
@@ -146,9 +146,9 @@ def complete(
     return completed
 
 
-def uses_expressions(step: Step, rules: Sequence[Rule]) -> bool:
+def uses_expressions(step: Step, assertions: Sequence[Rule]) -> bool:
     """Return whether the step has signals, assertions or messages."""
-    return bool(rules or step.signals or step.message or step.success_message)
+    return bool(assertions or step.signals or step.message or step.success_message)
 
 
 def condition_verdict(
@@ -218,13 +218,13 @@ def _facts(submission: Submission) -> dict[str, Any]:
 
 
 def assertion_rows(steps: "QuerySet[StepRun]") -> "QuerySet[StepRun]":
-    """Annotate step runs with the assertions of their steps, as `rules_of` reads them."""
+    """Annotate step runs with the assertions of their steps, as `assertions_of` reads them."""
     assertions = Assertion.objects.filter(step=OuterRef("step")).order_by("order")
-    row = JSONObject(key=F("id"), **{name: F(name) for name in RULE_FIELDS})
+    row = JSONObject(key=F("id"), **{name: F(name) for name in ASSERTION_FIELDS})
     return steps.annotate(assertion_rows=ArraySubquery(assertions.values(row=row)))
 
 
-def rules_of(step_run: StepRun) -> list[Rule]:
+def assertions_of(step_run: StepRun) -> list[Rule]:
     """Return the assertions of a step run that `assertion_rows` has annotated."""
     rows: list[dict[str, Any]] = step_run.assertion_rows  # type: ignore[attr-defined]
     return [Rule(**row) for row in rows]

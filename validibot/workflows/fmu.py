@@ -17,8 +17,8 @@ from django.tasks import task
 from validibot.core.storage import ObjectNotFound, ObjectTooLarge, get_storage
 from validibot.engines import BadDocument
 from validibot.engines.fmu_variables import ModelVariable
+from validibot.workflows.checks import ConfigProblem
 from validibot.workflows.models import FmuDescription, FmuState, Step, StepFile
-from validibot.workflows.rules import ConfigProblem
 
 QUEUE = "fmu-probes"
 FMU_TYPE = "fmu_model"

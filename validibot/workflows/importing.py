@@ -16,6 +16,7 @@ from django.db.models import F
 
 from validibot.accounts.models import Organisation, Project, User
 from validibot.workflows import bundle
+from validibot.workflows.checks import check_port, config_problems
 from validibot.workflows.document import (
     MAX_PROBLEMS,
     ContentSection,
@@ -30,7 +31,6 @@ from validibot.workflows.document import (
 from validibot.workflows.editing import set_properties
 from validibot.workflows.fmu import request_probe
 from validibot.workflows.models import Assertion, Sample, Step, StepFile, Validator, Workflow
-from validibot.workflows.rules import check_port, config_problems
 from validibot.workflows.versions import edited, newest
 from validibot.workflows.weather import store_by_digest
 

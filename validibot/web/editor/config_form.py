@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 
 from validibot.web.editor.config_fields import ABSENT, MODEL_NAMES, field_of, initial_of, value_of
 from validibot.web.editor.config_schema import Setting, SettingKind, settings_of
+from validibot.workflows.checks import ConfigProblem, config_problems
 from validibot.workflows.models import Validator
-from validibot.workflows.rules import ConfigProblem, config_problems
 
 MAX_ROWS = 500
 MAX_TEXT = 2 * 1024 * 1024

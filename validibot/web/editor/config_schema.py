@@ -14,8 +14,8 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
+from validibot.workflows.checks import SEVERITIES, config_model
 from validibot.workflows.models import Severity, Validator
-from validibot.workflows.rules import SEVERITIES, config_model
 
 _MAX_NESTING = 4
 _CODE = re.compile(r"`([^`]+)`")

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from validibot.accounts.models import Organisation, Project
 from validibot.accounts.projects import default_project
 from validibot.web.forms import CodeArea
-from validibot.workflows import rules
+from validibot.workflows import checks
 from validibot.workflows.importing import MAX_IMPORT_BYTES
 from validibot.workflows.inputs import check_input_schema
 from validibot.workflows.models import MAX_RETENTION_DAYS, Workflow
@@ -97,7 +97,7 @@ class WorkflowForm(RevisionForm):
     def clean_accepted_types(self) -> list[str]:
         listed = self.cleaned_data["accepted_types"].replace(",", " ").lower().split()
         types = [each if each.startswith(".") else f".{each}" for each in dict.fromkeys(listed)]
-        rules.check_extensions(types)
+        checks.check_extensions(types)
         return types
 
     def clean(self) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class BaseConstants(forms.BaseFormSet[ConstantForm]):
 
     def clean(self) -> None:
         if self.is_valid():
-            rules.check_constants(self.constants())
+            checks.check_constants(self.constants())
 
     def constants(self) -> list[dict[str, Any]]:
         names = ("name", "data_type", "value", "description")

@@ -11,7 +11,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 from validibot.web.editor.config_form import ConfigForm
 from validibot.web.editor.forms import RevisionForm
 from validibot.web.forms import CodeArea
-from validibot.workflows import fmu, rules
+from validibot.workflows import checks, fmu
 from validibot.workflows.document import FILE_NAME
 from validibot.workflows.models import (
     Assertion,
@@ -72,12 +72,12 @@ class StepTextsForm(RevisionForm):
 class SignalRow(forms.Form):
     """A value that the step adds to its outputs."""
 
-    name = forms.CharField(label=_("Name"), max_length=60, validators=[rules.check_signal_name])
+    name = forms.CharField(label=_("Name"), max_length=60, validators=[checks.check_signal_name])
     expression = forms.CharField(
         label=_("Expression"),
         max_length=2000,
         widget=CodeArea(_WITH_NAMES, rows=2),
-        validators=[rules.check_expression],
+        validators=[checks.check_expression],
     )
 
 
@@ -86,7 +86,7 @@ class BaseSignals(forms.BaseFormSet[SignalRow]):
 
     def clean(self) -> None:
         if self.is_valid():
-            rules.check_signals(self.signals())
+            checks.check_signals(self.signals())
 
     def signals(self) -> list[dict[str, str]]:
         rows = [form.cleaned_data for form in self.ordered_forms]
@@ -99,8 +99,8 @@ SignalFormSet = forms.formset_factory(
     extra=0,
     can_delete=True,
     can_order=True,
-    max_num=rules.MAX_SIGNALS,
-    absolute_max=rules.MAX_SIGNALS + 50,
+    max_num=checks.MAX_SIGNALS,
+    absolute_max=checks.MAX_SIGNALS + 50,
 )
 
 
@@ -151,7 +151,7 @@ def _check_expressions(form: forms.Form, names: Sequence[str]) -> None:
         if not texts[name]:
             continue
         try:
-            rules.check_assertion(**texts)
+            checks.check_assertion(**texts)
         except ValidationError as error:
             form.add_error(name, error)
 

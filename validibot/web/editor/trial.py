@@ -19,7 +19,7 @@ from validibot.accounts.scope import Scope
 from validibot.engines import Document, EngineBusy, EngineError, get_engine
 from validibot.runs.models import Finding, Run, StepRun
 from validibot.runs.states import StepStatus
-from validibot.runs.verdict import RULE_FIELDS, complete, condition_verdict, finding, judged
+from validibot.runs.verdict import ASSERTION_FIELDS, complete, condition_verdict, finding, judged
 from validibot.submissions.models import Submission
 from validibot.web.editor.access import editor, editor_page
 from validibot.web.editor.step_forms import StepForm
@@ -92,7 +92,7 @@ def check_step(step: Step, assertions: Sequence[Assertion], document: Document) 
     run = Run(workflow=step.workflow, submission=_submission(document))
     step_run: Any = StepRun(run=run, step=step, order=step.order)
     step_run.assertion_rows = [
-        {"key": each.order} | {name: getattr(each, name) for name in RULE_FIELDS}
+        {"key": each.order} | {name: getattr(each, name) for name in ASSERTION_FIELDS}
         for each in assertions
     ]
     own: dict[str, Any] = {"run": run, "document": document, "earlier": {}}

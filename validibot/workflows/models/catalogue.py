@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 
 from django.db import models
 
-from validibot.workflows import rules
+from validibot.workflows import checks
 
 # The type of a resource port that takes weather (validator.toml).
 WEATHER_TYPE = "energyplus_weather"
@@ -42,11 +42,11 @@ class Validator(ValidatedModel):
     image = models.CharField(max_length=300, blank=True)
     job = models.CharField(max_length=63, blank=True)
     command = models.JSONField(default=list, blank=True)
-    accepts = models.JSONField(default=list, blank=True, validators=[rules.check_file_types])
+    accepts = models.JSONField(default=list, blank=True, validators=[checks.check_file_types])
     ports = models.JSONField(default=list, blank=True)
     outputs = models.JSONField(default=list, blank=True)
     default_assertions = models.JSONField(
-        default=list, blank=True, db_default=[], validators=[rules.check_default_assertions]
+        default=list, blank=True, db_default=[], validators=[checks.check_default_assertions]
     )
     accepts_further_files = models.BooleanField(default=False)
     timeout_seconds = models.PositiveIntegerField(default=600)

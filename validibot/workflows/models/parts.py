@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models, transaction
 
-from validibot.workflows import rules
+from validibot.workflows import checks
 from validibot.workflows.models.catalogue import (
     ValidatedModel,
     Validator,
@@ -77,7 +77,7 @@ class Step(VersionPart):
     is_enabled = models.BooleanField(default=True, db_default=True)
     when = models.TextField(blank=True, default="", db_default="")
     signals = models.JSONField(
-        default=list, blank=True, db_default=[], validators=[rules.check_signals]
+        default=list, blank=True, db_default=[], validators=[checks.check_signals]
     )
     message = models.TextField(blank=True, default="", db_default="")
     success_message = models.TextField(blank=True, default="", db_default="")
@@ -127,12 +127,12 @@ class Step(VersionPart):
         for name in ("when", "message", "success_message"):
             if text := getattr(self, name):
                 try:
-                    rules.check_assertion(**{"expression": "true", name: text})
+                    checks.check_assertion(**{"expression": "true", name: text})
                 except ValidationError as error:
                     raise ValidationError({name: error.messages}) from None
 
     def _check_config(self) -> None:
-        rules.check_config(
+        checks.check_config(
             self.config,
             validator=self.validator.title,
             engine=self.validator.engine,
@@ -190,7 +190,7 @@ class Assertion(VersionPart):
         return self.step.workflow_id
 
     def clean(self) -> None:
-        rules.check_assertion(
+        checks.check_assertion(
             expression=self.expression,
             when=self.when,
             message=self.message,
@@ -227,7 +227,7 @@ class StepFile(VersionPart):
 
     def clean(self) -> None:
         validator = self.step.validator
-        rules.check_port(self.port_key, validator=validator.title, ports=validator.resource_ports)
+        checks.check_port(self.port_key, validator=validator.title, ports=validator.resource_ports)
         taken = StepFile.objects.filter(step=self.step, port_key=self.port_key)
         if taken.exclude(pk=self.pk).exists():
             raise ValidationError({"port_key": f"The step has a file for port {self.port_key!r}."})

@@ -10,7 +10,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from validibot.accounts.models import Organisation, Project
-from validibot.workflows import rules
+from validibot.workflows import checks
 from validibot.workflows.inputs import check_input_schema
 from validibot.workflows.models.catalogue import ValidatedModel
 
@@ -57,13 +57,13 @@ class Workflow(ValidatedModel):
     name = models.CharField(max_length=150)
     description = models.TextField(blank=True)
     is_active = models.BooleanField(default=True)
-    constants = models.JSONField(default=list, blank=True, validators=[rules.check_constants])
+    constants = models.JSONField(default=list, blank=True, validators=[checks.check_constants])
     success_message = models.TextField(blank=True)
     accepted_types = models.JSONField(
         default=list,
         blank=True,
         db_default=[],
-        validators=[rules.check_extensions],
+        validators=[checks.check_extensions],
         help_text="Extensions that a submission may have. Empty: those that the first step accepts.",
     )
     # A text, not an object: PostgreSQL would lose the order of the inputs.

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 
 from validibot.engines import Document, EngineError, Result, get_engine, xml_schema
 from validibot.engines.xml_text import in_words
-from validibot.workflows.rules import check_config
+from validibot.workflows.checks import check_config
 
 
 def xsd(body: str, target: str = "", **prefixes: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from validibot.engines import BadDocument, Document, DocumentProblem, Result, get_engine
 from validibot.engines.yaml_schema import YamlConfig
 from validibot.engines.yaml_text import MAX_BYTES, MAX_DOCUMENTS, parse_yaml
-from validibot.workflows.rules import check_config
+from validibot.workflows.checks import check_config
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n"

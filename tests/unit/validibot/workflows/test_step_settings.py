@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 
-from validibot.workflows.rules import check_config
+from validibot.workflows.checks import check_config
 
 
 def check(config: dict[str, Any]) -> None:

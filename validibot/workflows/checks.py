@@ -1,4 +1,4 @@
-"""Validation rules of workflows and the catalogue, applied whenever a row is saved.
+"""Checks of workflows and the catalogue, applied whenever a row is saved.
 
 Each function raises Django's ValidationError, which names the field, its value and the allowed ones.
 The validator decides which settings a step has: an engine by its `config` model, a container
