@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from django.utils import timezone
 
 from tests.factories import FindingFactory, RunFactory, StepRunFactory
 from validibot.runs.exports import FORMATS
+from validibot.runs.management.commands import export_run
 from validibot.runs.models import Run
 from validibot.runs.verification import verify
 
@@ -53,6 +55,26 @@ def test_exported_bundle_is_valid_and_reported_as_json(
         "size_bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
+
+
+def test_exports_to_the_same_file_at_once_do_not_mix(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "run.zip"
+
+    def interrupted(_: Run) -> Iterator[bytes]:
+        yield b"the first half, "
+        with monkeypatch.context() as other:
+            other.setattr(export_run, "write_bundle", lambda _: iter([b"another export"]))
+            call_command("export_run", run.pk, output=output)
+        assert output.read_bytes() == b"another export"
+        yield b"the second half"
+
+    monkeypatch.setattr(export_run, "write_bundle", interrupted)
+    call_command("export_run", run.pk, output=output)
+
+    assert output.read_bytes() == b"the first half, the second half"
+    assert list(tmp_path.iterdir()) == [output]
 
 
 @pytest.mark.parametrize(

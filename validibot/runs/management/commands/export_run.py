@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -90,9 +90,10 @@ def _write(chunks: Iterator[bytes], output: Path) -> tuple[int, str]:
         raise CommandError(f"{output} is not a file. Name a file for --output.")
     digest = hashlib.sha256()
     size = 0
-    part = target.with_name(f"{target.name}.part")
+    # Two exports to the same file at once each have a part of their own.
+    part = target.with_name(f"{target.name}.{uuid4().hex}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             for chunk in chunks:
                 size += file.write(chunk)
                 digest.update(chunk)
