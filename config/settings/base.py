@@ -38,6 +38,7 @@ WORKER_APPS = [
 _PUBLIC = [
     "django.contrib.admin",
     "django.contrib.sessions",
+    "django.contrib.humanize",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "validibot.web",  # before allauth, whose templates it replaces

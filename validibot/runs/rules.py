@@ -4,13 +4,15 @@ A rule is a severity, a code and an assertion. The summary is written when the s
 and API need not count 100,000 rows each time.
 """
 
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from operator import or_
 from typing import Any
 
 from django.db.models import Q
+from django.utils.translation import ngettext
 
 from validibot.runs.models import Finding, StepRun
 from validibot.workflows.models import Severity
@@ -23,6 +25,8 @@ TRUNCATION_CODES = ("problems.truncated", LEFT_OUT)
 SHOWN_OF_RULE = 5
 # Rules of a step with a summary of their own. The others are counted together, by severity.
 MAX_RULES = 200
+# Rules of a step whose first findings pages of a run show; of the others they show one.
+RULES_IN_FULL = 10
 _RANKS = {Severity.ERROR.value: 0, Severity.WARNING.value: 1, Severity.INFO.value: 2}
 
 
@@ -81,17 +85,103 @@ def rules_found(step_run: StepRun) -> list[RuleSummary]:
     return [RuleSummary(**{**row, "first": tuple(row["first"])}) for row in step_run.rules]
 
 
-def first_findings(
+@dataclass(frozen=True, slots=True)
+class RuleFindings:
+    """The findings of one rule in one step: how many there are, and the first of them."""
+
+    rule: RuleSummary
+    shown: list[Finding]
+
+    @property
+    def count(self) -> int:
+        return self.rule.count
+
+    @property
+    def severity(self) -> str:
+        return self.rule.severity
+
+    @property
+    def further(self) -> int:
+        """How many findings are not shown."""
+        return self.rule.count - len(self.shown)
+
+
+@dataclass(frozen=True, slots=True)
+class StepFindings:
+    """The findings of a step by rule, worst first, with notes about those that were left out."""
+
+    notes: list[str] = field(default_factory=list)
+    rules: list[RuleFindings] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return sum(each.count for each in self.rules)
+
+    @property
+    def has_problems(self) -> bool:
+        """Whether there is more than notes: the page shows problems above outputs."""
+        return any(each.severity != Severity.INFO for each in self.rules)
+
+    @property
+    def reason(self) -> str:
+        """The first error that is shown, in one line, or an empty string."""
+        errors = (each for each in self.rules if each.severity == Severity.ERROR and each.shown)
+        first = next(errors, None)
+        return textwrap.shorten(first.shown[0].message, 300, placeholder="…") if first else ""
+
+    @property
+    def totals(self) -> str:
+        """How many there are of each severity: `2 errors, 1 warning`."""
+        counts = dict.fromkeys(Severity.values, 0)
+        for each in self.rules:
+            counts[each.severity] += each.count
+        words = {
+            "ERROR": ngettext("error", "errors", counts["ERROR"]),
+            "WARNING": ngettext("warning", "warnings", counts["WARNING"]),
+            "INFO": ngettext("note", "notes", counts["INFO"]),
+        }
+        return ", ".join(f"{counts[each]:,} {words[each]}" for each in words if counts[each])
+
+
+def findings_by_step(
+    steps: Iterable[StepRun], *, in_full: int | None = None
+) -> dict[int, StepFindings]:
+    """Return the findings of a run's steps by the key of the step run, in one query.
+
+    With `in_full` only so many rules of a step show all of their first findings, the others one. A
+    finding may be missing: an operator can delete it.
+    """
+    rules = {step.pk: _shortened(rules_found(step), in_full) for step in steps}
+    placed = _first_findings(rules)
+    return {key: _step_findings(key, found, placed) for key, found in rules.items()}
+
+
+def _shortened(rules: list[RuleSummary], in_full: int | None) -> list[RuleSummary]:
+    if in_full is None:
+        return rules
+    return rules[:in_full] + [replace(each, first=each.first[:1]) for each in rules[in_full:]]
+
+
+def _first_findings(
     rules: Mapping[int, Iterable[RuleSummary]],
 ) -> dict[tuple[int, int], Finding]:
-    """Return the findings that summaries name, by the key of their step run and their order.
-
-    `rules` has the summary of each step run by its key. One query reads them all. A finding may be
-    missing: an operator can delete it.
-    """
+    """Return the findings that summaries name, by the key of their step run and their order."""
     wanted = [
         Q(step_run_id=key, order__in=[order for rule in found for order in rule.first])
         for key, found in rules.items()
     ]
     rows = Finding.objects.filter(reduce(or_, wanted)) if wanted else Finding.objects.none()
     return {(finding.step_run_id, finding.order): finding for finding in rows}
+
+
+def _step_findings(
+    key: int, rules: Iterable[RuleSummary], placed: Mapping[tuple[int, int], Finding]
+) -> StepFindings:
+    step = StepFindings()
+    for rule in rules:
+        shown = [placed[key, order] for order in rule.first if (key, order) in placed]
+        if rule.code in TRUNCATION_CODES:
+            step.notes.extend(finding.message for finding in shown)
+        else:
+            step.rules.append(RuleFindings(rule, shown))
+    return step

@@ -22,10 +22,18 @@ def verdict(run: Run) -> str:
 
 def verdict_sentence(run: Run) -> str:
     """Return the sentence under the verdict: the run's own error or success message, if any."""
+    own_words = run.error if run.result in ("ERROR", "TIMED_OUT", "CANCELED") else ""
+    return own_words or public_sentence(run)
+
+
+def public_sentence(run: Run) -> str:
+    """Return the sentence under the verdict without the run's own error.
+
+    An error may name people, addresses of storage, and other things of the organisation.
+    """
     if run.result == "PASS" and run.workflow.success_message:
         return run.workflow.success_message
-    own_words = run.error if run.result in ("ERROR", "TIMED_OUT", "CANCELED") else ""
-    return own_words or _verdict(run)[1]
+    return _verdict(run)[1]
 
 
 def duration(total: float) -> str:

@@ -1,119 +1,25 @@
-"""The findings of a run on its pages: grouped by rule on the run's page, all of them on their own page."""
+"""The page of all findings of a step."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.utils.translation import gettext_lazy as _, ngettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from validibot.accounts.scope import Scope
 from validibot.runs.access import visible_runs
 from validibot.runs.models import Finding, StepRun
-from validibot.runs.rules import TRUNCATION_CODES, RuleSummary, first_findings, rules_found
+from validibot.runs.rules import RuleSummary, rules_found
 from validibot.web.parameters import positive_number
 from validibot.web.scope import member, page
 from validibot.workflows.models import Severity
 
 FINDINGS_PER_PAGE = 100
-# Rules whose first findings the page of a run shows; of the others it shows one.
-RULES_IN_FULL = 10
 _SEVERITIES = tuple(Severity.values)
-
-
-@dataclass(slots=True)
-class RuleFindings:
-    """The findings of one rule in one step: how many there are, and the first of them."""
-
-    rule: RuleSummary
-    is_open: bool = False
-    shown: list[Finding] = field(default_factory=list)
-
-    @property
-    def count(self) -> int:
-        return self.rule.count
-
-    @property
-    def severity(self) -> str:
-        return self.rule.severity
-
-    @property
-    def query(self) -> str:
-        """The query that lists only these on the page of findings."""
-        rule = self.rule
-        chosen = {"severity": rule.severity, "code": rule.code, "assertion": rule.assertion}
-        return urlencode({name: value for name, value in chosen.items() if value})
-
-
-@dataclass(slots=True)
-class StepFindings:
-    """The findings of a step by rule, worst first, with the note about those that were left out."""
-
-    note: str = ""
-    rules: list[RuleFindings] = field(default_factory=list)
-
-    @property
-    def count(self) -> int:
-        return sum(rule.count for rule in self.rules)
-
-    @property
-    def has_problems(self) -> bool:
-        """Whether there is more than notes: the page shows problems above outputs."""
-        return any(rule.severity != Severity.INFO for rule in self.rules)
-
-    @property
-    def reason(self) -> str:
-        """The first error in one line, or an empty string."""
-        first = next(
-            (rule.shown[0] for rule in self.rules if rule.severity == "ERROR" and rule.shown), None
-        )
-        text = " ".join(first.message.split()) if first else ""
-        return text if len(text) <= 300 else f"{text[:299]}…"
-
-    @property
-    def totals(self) -> str:
-        """How many there are of each severity: `2 errors, 1 warning`."""
-        counts = {
-            severity: sum(rule.count for rule in self.rules if rule.severity == severity)
-            for severity in Severity.values
-        }
-        words = {
-            "ERROR": ngettext("error", "errors", counts["ERROR"]),
-            "WARNING": ngettext("warning", "warnings", counts["WARNING"]),
-            "INFO": ngettext("note", "notes", counts["INFO"]),
-        }
-        return ", ".join(f"{counts[each]:,} {words[each]}" for each in words if counts[each])
-
-
-def findings_by_step(steps: Iterable[StepRun]) -> dict[int, StepFindings]:
-    """Return the findings of a run's steps by the key of the step run, in one query."""
-    rules = {
-        step.pk: [_shortened(*each) for each in enumerate(rules_found(step))] for step in steps
-    }
-    placed = first_findings(rules)
-    return {key: _step_findings(key, found, placed) for key, found in rules.items()}
-
-
-def _shortened(place: int, rule: RuleSummary) -> RuleSummary:
-    return rule if place < RULES_IN_FULL else replace(rule, first=rule.first[:1])
-
-
-def _step_findings(
-    key: int, rules: Iterable[RuleSummary], placed: Mapping[tuple[int, int], Finding]
-) -> StepFindings:
-    step = StepFindings()
-    for rule in rules:
-        shown = [placed[key, order] for order in rule.first if (key, order) in placed]
-        if rule.code in TRUNCATION_CODES:
-            step.note = shown[0].message if shown else ""
-        else:
-            step.rules.append(RuleFindings(rule, is_open=not step.rules, shown=shown))
-    return step
 
 
 class SeverityPages:

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -21,7 +21,7 @@ from validibot.runs.models import Run
 from validibot.runs.start import start
 from validibot.submissions.intake import IntakeError, read_metadata, receive
 from validibot.web.inputs_form import InputsForm
-from validibot.web.public import by_link
+from validibot.web.public import by_link, public_result
 from validibot.workflows import links
 from validibot.workflows.models import LaunchLink, Workflow
 from validibot.workflows.select import (
@@ -33,7 +33,6 @@ from validibot.workflows.select import (
 
 # Launches of one link from one address; every one counts, not only those that fail.
 LAUNCHES = FailureLimit("launch-link", count=20, seconds=600)
-MAX_FINDINGS = 100
 
 
 @by_link
@@ -62,16 +61,7 @@ def launched_run(request: HttpRequest, token: str, run: str) -> HttpResponse:
     key = links.signed_run(link, run) if link and not link.revoked_at else None
     if link is None or key is None:
         raise Http404
-    found = get_object_or_404(Run.objects.select_related("workflow", "submission"), pk=key)
-    findings = found.findings.select_related("step_run").order_by("step_run__order", "order")
-    count = findings.count()
-    context = {
-        "link": link,
-        "token": token,
-        "run": found,
-        "findings": findings[:MAX_FINDINGS],
-        "left_out": max(0, count - MAX_FINDINGS),
-    }
+    context = {**public_result(key), "link": link, "token": token}
     return render(request, "web/launched_run.html", context)
 
 

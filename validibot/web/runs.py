@@ -20,7 +20,7 @@ from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run, StepRun, with_images
 from validibot.runs.progress import progress_of
 from validibot.runs.rerun import rerun
-from validibot.web.findings import findings_by_step
+from validibot.runs.rules import RULES_IN_FULL, findings_by_step
 from validibot.web.paging import BoundedPaginator
 from validibot.web.run_filters import RunFilters
 from validibot.web.scope import member, page
@@ -51,7 +51,7 @@ def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
     if run is None:
         raise Http404
     events = list(run.events.select_related("step_run")[: MAX_EVENTS + 1])
-    found = findings_by_step(run.steps.all())
+    found = findings_by_step(run.steps.all(), in_full=RULES_IN_FULL)
     shown = [(each, found[each.pk]) for each in run.steps.all()]
     return {
         "run": run,

@@ -4,7 +4,6 @@ from uuid import UUID
 
 from django import forms
 from django.conf import settings
-from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -13,11 +12,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from validibot.accounts.scope import Scope
-from validibot.runs.models import Run, RunShare, StepRun
+from validibot.runs.models import Run, RunShare
 from validibot.runs.sharing import open_share, revoke, share
-from validibot.web.findings import findings_by_step
 from validibot.web.forms import LifetimeField, refusals_on
-from validibot.web.public import by_link
+from validibot.web.public import by_link, public_result
 from validibot.web.runs import listed_runs
 from validibot.web.scope import member, page, require
 
@@ -65,13 +63,7 @@ def shared_run(request: HttpRequest, token: str) -> HttpResponse:
     if found is None:
         answer = render(request, "web/share_closed.html", status=404)
     else:
-        steps = StepRun.objects.select_related("step__validator")
-        runs = Run.objects.select_related("workflow", "submission").defer("submission__inline")
-        run = runs.prefetch_related(Prefetch("steps", steps)).get(pk=found.run_id)
-        summaries = findings_by_step(run.steps.all())
-        shown = [(each, summaries[each.pk]) for each in run.steps.all()]
-        failed = next((each for each in shown if each[0].status == "FAILED"), None)
-        context = {"run": run, "steps": shown, "failed": failed, "share": found, "is_shared": True}
+        context = {**public_result(found.run_id), "share": found}
         answer = render(request, "web/shared_run.html", context)
     return answer
 

@@ -3,11 +3,13 @@
 import datetime as dt
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django import template
 
 from validibot.runs import wording
 from validibot.runs.models import Run, RunEvent, StepRun
+from validibot.runs.rules import RuleSummary
 
 register = template.Library()
 
@@ -51,6 +53,12 @@ def verdict_sentence(run: Run) -> str:
 
 
 @register.filter
+def public_sentence(run: Run) -> str:
+    """Return the sentence under the verdict for people who only have a link."""
+    return wording.public_sentence(run)
+
+
+@register.filter
 def headline(event: RunEvent) -> str:
     """Return an event in a few words."""
     words = _HEADLINES.get(event.kind, event.kind.replace("_", " "))
@@ -77,6 +85,13 @@ def metrics(step_run: StepRun) -> list[Metric]:
         for each in step_run.output_values()
         if isinstance(each.value, int | float | str)
     ]
+
+
+@register.filter
+def query(rule: RuleSummary) -> str:
+    """Return the query that lists only the findings of a rule on the page of findings."""
+    chosen = {"severity": rule.severity, "code": rule.code, "assertion": rule.assertion}
+    return urlencode({name: value for name, value in chosen.items() if value})
 
 
 @register.filter

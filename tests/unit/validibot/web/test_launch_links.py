@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from tests.factories import MembershipFactory, StepFactory
+from tests.factories import FindingFactory, MembershipFactory, StepFactory
 from validibot.accounts.models import Role
 from validibot.core.throttle import FailureLimit
 from validibot.runs.execute import execute
@@ -63,6 +63,18 @@ def test_anybody_with_the_link_starts_a_run_and_sees_its_result(
     for page in (shown, result):
         assert workflow.name in page
         assert not re.search("Secret Ltd|/app/orgs/|Suppliers|@", page)
+
+
+def test_result_groups_findings_by_rule(client: Client, workflow: Workflow) -> None:
+    location = sent(client, link(workflow)).headers["Location"]
+    run = Run.objects.get()
+    for line in range(1, 8):
+        FindingFactory.create(step_run=run.steps.get(), message=f"Reading {line}.", line=line)
+
+    page = client.get(location).content.decode()
+
+    assert "7 errors" in page
+    assert ("Reading 5." in page, "Reading 6." in page) == (True, False)
 
 
 def test_full_quota_is_shown_without_the_organisation(client: Client, workflow: Workflow) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from tests.factories import (
     FindingFactory,
@@ -16,7 +17,7 @@ from tests.factories import (
     StepRunFactory,
 )
 from validibot.accounts.models import Role
-from validibot.runs.models import Run, RunShare
+from validibot.runs.models import Finding, Run, RunShare
 from validibot.runs.sharing import MAX_SHARES
 
 pytestmark = pytest.mark.django_db
@@ -76,6 +77,26 @@ def test_visits_are_counted_and_token_is_not_stored(client: Client, run: Run) ->
     assert (share.opened, share.last_opened_at is not None) == (1, True)
     assert share.token_digest not in link
     assert link not in client.get(at(run)).content.decode()
+
+
+def test_link_hides_storage_addresses_and_errors(
+    client: Client, run: Run, settings: Settings
+) -> None:
+    address = f"{settings.DATA_ROOT}/organisations/7/runs/output.json"
+    step = run.steps.get()
+    finding = Finding.objects.filter(message="Reading 1.")
+    finding.update(message=f"{address} is damaged.", path=address)
+    FindingFactory.create(step_run=step, code="problems.truncated", message=f"More in {address}.")
+    Run.objects.update(error_category="SYSTEM_ERROR", error=f"No object {address} of ada@e.org.")
+    run.steps.update(error=f"No object {address}.")
+
+    page = Client().get(made_link(client, run)).content.decode()
+
+    assert "… is damaged." in page
+    assert "could not be finished" in page
+    assert settings.DATA_ROOT not in page
+    assert "No object" not in page
+    assert address in client.get(at(run)[: -len("shares/")]).content.decode()
 
 
 def _revoke(client: Client, run: Run) -> None:
