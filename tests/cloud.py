@@ -47,6 +47,7 @@ def _config() -> CloudConfig:
         IamBinding("admin", "roles/secretmanager.admin"),
         IamBinding("admin", "roles/pubsub.admin"),
         IamBinding("admin", "roles/logging.admin"),
+        IamBinding("admin", "roles/telemetry.tracesWriter"),
         IamBinding("admin", "roles/iam.serviceAccountAdmin"),
         IamBinding("admin", "roles/resourcemanager.projectIamAdmin"),
         IamBinding("admin", "roles/iam.roleAdmin"),

@@ -1,7 +1,8 @@
 """Pages of traces: the latest ones, and one as a waterfall over queue, services, jobs and storage.
 
 A trace is everything that has one trace id: calls in the journal, executions whose variables name
-it, and lines of logs that do. An id may also be given as a UUID.
+it, spans that programs exported to the Telemetry API, and lines of logs that name it. An id may also
+be given as a UUID.
 """
 
 import re
@@ -26,8 +27,9 @@ from devenv.stack.loglines import log_entry, plain_lines
 _ID = re.compile(r"[0-9a-f]{32}")
 _LOG_TAIL = 4_000_000  # bytes of each log that are looked through
 _MOST_LINES = 400
-# Spans that others happen inside of: requests to services, and executions.
+# Spans that others happen inside of: requests to services, executions, and those of programs.
 _OUTER = ("deliver", "run.invoke", "execution")
+_PROGRAM = "program"
 _KINDS = (
     ("deliver", "delivery"),
     ("run.invoke", "request"),
@@ -49,7 +51,10 @@ class TraceLine:
 
 @dataclass(frozen=True, slots=True)
 class TraceSpan:
-    """A bar of the waterfall. `start` and `width` are thousandths of the whole."""
+    """A bar of the waterfall. `start` and `width` are thousandths of the whole.
+
+    `attributes` and `events` are those of a span that a program exported, which has no `link`.
+    """
 
     method: str
     kind: str
@@ -64,6 +69,12 @@ class TraceSpan:
     start: float = 0.0
     width: float = 0.0
     lines: list[TraceLine] = field(default_factory=list)
+    attributes: dict[str, str] = field(default_factory=dict)
+    events: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def is_outer(self) -> bool:
+        return self.method in _OUTER or self.kind == _PROGRAM
 
     @property
     def seconds(self) -> float:
@@ -85,7 +96,9 @@ class TracePages:
         if wanted := request.query_params.get("id", "").strip():
             return RedirectResponse(f"/traces/{_normal(wanted)}", 303, headers=HEADERS)
         before = request.query_params.get("before", "")
+        exported_before = request.query_params.get("exported_before", "")
         found = self._cloud.control("traces", before=before)["traces"]
+        exported = self._cloud.control("spans", before=exported_before)["traces"]
         return self._shell.page(
             request,
             "traces.html",
@@ -93,13 +106,23 @@ class TracePages:
             traces=found,
             before=before,
             older=found[-1]["id"] if len(found) == 100 else 0,
+            exported=exported,
+            exported_before=exported_before,
+            exported_older=exported[-1]["id"] if len(exported) == 100 else 0,
         )
 
     def trace(self, request: Request) -> Response:
         trace = _normal(request.path_params["trace"])
         calls = self._cloud.control(f"traces/{trace}")["calls"]
         executions = self._cloud.control("executions", trace=trace)["executions"]
-        spans = waterfall([*map(_of_call, calls), *map(_of_execution, executions)])
+        exported = self._cloud.control("spans", trace=trace)["spans"]
+        spans = waterfall(
+            [
+                *map(_of_call, calls),
+                *map(_of_execution, executions),
+                *map(_of_program, exported),
+            ]
+        )
         lines = list(self._lines(trace))
         rest = _distribute(lines, spans)
         return self._shell.page(
@@ -172,6 +195,22 @@ def _of_execution(execution: dict[str, Any]) -> TraceSpan:
     )
 
 
+def _of_program(span: dict[str, Any]) -> TraceSpan:
+    """Return the bar of a span that a program exported."""
+    return TraceSpan(
+        method=span["name"],
+        kind=_PROGRAM,
+        caller=span["caller"].partition("@")[0],
+        resource=span["service"],
+        status=" ".join(filter(None, (span["status"], span["message"]))),
+        at=span["at"],
+        ended=span["ended"],
+        link="",
+        attributes=span["attributes"],
+        events=span["events"],
+    )
+
+
 def waterfall(spans: list[TraceSpan]) -> list[TraceSpan]:
     """Return spans in the order of their start, each with its depth and its place in the whole."""
     ordered = sorted(spans, key=lambda span: (span.at, -span.ended))
@@ -179,7 +218,7 @@ def waterfall(spans: list[TraceSpan]) -> list[TraceSpan]:
         return []
     began = ordered[0].at
     whole = max(max(span.ended for span in ordered) - began, 0.001)
-    outer = [span for span in ordered if span.method in _OUTER]
+    outer = [span for span in ordered if span.is_outer]
     return [
         replace(
             span,
@@ -198,7 +237,7 @@ def _contains(outer: TraceSpan, span: TraceSpan) -> bool:
 def _distribute(lines: list[TraceLine], spans: list[TraceSpan]) -> list[TraceLine]:
     """Give each line to the shortest request that it was written in; return the rest by time."""
     rest = []
-    outer = sorted((s for s in spans if s.method in _OUTER), key=lambda span: span.seconds)
+    outer = sorted((s for s in spans if s.is_outer), key=lambda span: span.seconds)
     for line in sorted(lines, key=lambda line: line.at):
         span = next((one for one in outer if one.at <= line.at <= one.ended), None)
         if span and len(span.lines) < _MOST_LINES:

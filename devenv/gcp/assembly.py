@@ -50,6 +50,7 @@ from devenv.gcp.storage.service import StorageService
 from devenv.gcp.storage_elsewhere import StorageElsewhere
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
+from devenv.gcp.telemetry.service import TelemetryService
 
 
 class CloudService(Protocol):
@@ -94,6 +95,13 @@ class CloudServices:
         )
         self._logging = LoggingService(
             config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
+        )
+        self._telemetry = TelemetryService(
+            config=parts.config,
+            store=parts.store,
+            clock=parts.clock,
+            guard=parts.guard,
+            authenticator=parts.identity,
         )
         self._run = self._make_run_services()
         self._send = OutgoingRequests(
@@ -172,6 +180,7 @@ class CloudServices:
             "queues": self._tasks.overview,
             "subscriptions": self._pubsub.overview,
             "messages": self._pubsub.preview,
+            "spans": self._telemetry.spans,
         }
 
     @cached_property
@@ -199,6 +208,7 @@ class CloudServices:
             self._jobs,
             self._pubsub,
             self._logging,
+            self._telemetry,
             self._secrets,
             ArtifactRegistryService(
                 config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard

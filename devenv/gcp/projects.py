@@ -40,6 +40,7 @@ EMULATED = {
     "serviceusage": "Service Usage API",
     "storage": "Cloud Storage API",
     "sts": "Security Token Service API",
+    "telemetry": "Telemetry (OTLP) API",
 }
 _DONE = "operations/noop.DONE_OPERATION"  # Google's name for an operation that is done already
 _CREATED = 1_577_836_800  # 2020; the moment is of no use, but clients read it

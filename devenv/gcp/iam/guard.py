@@ -36,6 +36,7 @@ _SCOPES = {
     "cloudtasks": {"cloud-tasks"},
     "logging": {"logging.admin"},
     "pubsub": {"pubsub"},
+    "telemetry": {"trace.append"},
     "iam": {"iam"},
 }
 

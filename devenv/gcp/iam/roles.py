@@ -124,6 +124,7 @@ _LOGGING_VIEW = (
 )
 _LOGGING_WRITE = _each("logging.logEntries", "create route")
 _LOGGING_ADMIN = _LOGGING_VIEW | _LOGGING_WRITE | _each("logging.logs", "delete")
+_TRACES_WRITE = _each("telemetry.traces", "write")
 _PROJECT_IAM = _each("resourcemanager.projects", "get getIamPolicy setIamPolicy")
 _USAGE_VIEW = _each("serviceusage.services", "get list")
 _USAGE_ADMIN = _USAGE_VIEW | _each("serviceusage.services", "disable enable use")
@@ -169,6 +170,7 @@ _EDITOR = (
     | _SECRET_EDIT
     | _PUBSUB_EDIT
     | _LOGGING_ADMIN
+    | _TRACES_WRITE
     | _USAGE_ADMIN
     | _REGISTRY_WRITE
     | _each(_REGISTRY, "create delete deleteArtifacts update")
@@ -219,6 +221,10 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/logging.viewer": _LOGGING_VIEW,
     "roles/logging.privateLogViewer": _LOGGING_VIEW,
     "roles/logging.admin": _LOGGING_ADMIN,
+    "roles/telemetry.tracesWriter": _TRACES_WRITE,
+    "roles/telemetry.writer": _TRACES_WRITE,
+    "roles/telemetry.editor": _TRACES_WRITE | _each("resourcemanager.projects", "get list"),
+    "roles/cloudtrace.agent": _TRACES_WRITE,
     "roles/resourcemanager.projectIamAdmin": _PROJECT_IAM,
     "roles/browser": _each("resourcemanager.projects", "get getIamPolicy list"),
     "roles/iam.securityReviewer": _each("resourcemanager.projects", "getIamPolicy list")

@@ -110,7 +110,11 @@ def _resource_of(request: Any) -> str:
     for name in _NAMING:
         if name in fields and fields[name].message_type is None:
             return str(getattr(request, name))
-    nested = (getattr(request, name) for name, field in fields.items() if field.message_type)
+    nested = (
+        getattr(request, name)
+        for name, field in fields.items()
+        if field.message_type and not field.is_repeated
+    )
     return next((str(each.name) for each in nested if "name" in each.DESCRIPTOR.fields_by_name), "")
 
 

@@ -162,6 +162,8 @@ def test_downscoped_token_is_refused_outside_storage(
         ("devstorage.read_write", "run.jobs.run", False),
         ("cloud-tasks", "cloudtasks.tasks.create", True),
         ("userinfo.email", "storage.objects.get", False),
+        ("trace.append", "telemetry.traces.write", True),
+        ("logging.write", "telemetry.traces.write", False),
     ],
 )
 def test_token_scope_limits_services(scope: str, permission: str, allowed: bool) -> None:

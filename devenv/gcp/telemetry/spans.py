@@ -1,0 +1,134 @@
+"""Spans of an OTLP request, as they are kept and shown.
+
+Of a span are kept its name, times, parent, kind, status, attributes and events, with the name of the
+service that its resource has. Long texts are cut, and of many attributes and events the first are
+kept: a trace is for reading.
+
+See https://opentelemetry.io/docs/specs/otlp/ and
+https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status
+
+_LONGEST = 1000  # characters of a text
+_MOST = 64  # attributes of a span, and events
+_DEEPEST = 4  # levels of a value that is a list or a map
+# Numbers that this version does not know may arrive, too.
+_KINDS = {number: name.removeprefix("SPAN_KIND_").lower() for name, number in Span.SpanKind.items()}
+_STATES = {Status.STATUS_CODE_OK: "ok", Status.STATUS_CODE_ERROR: "error"}
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRecord:
+    """A span that a program exported; moments are in Unix seconds, ids in hexadecimal.
+
+    `status` is `ok`, `error` or empty; `events` are (moment, text). `caller` is the account that
+    exported it.
+    """
+
+    trace: str
+    span: str
+    parent: str
+    name: str
+    service: str
+    at: float
+    ended: float
+    kind: str = ""
+    status: str = ""
+    message: str = ""
+    caller: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+    events: tuple[tuple[float, str], ...] = ()
+
+    def dump(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def load(cls, text: str) -> Self:
+        values = json.loads(text)
+        return cls(**values | {"events": tuple((at, name) for at, name in values["events"])})
+
+
+def attribute(resource: ResourceSpans, name: str) -> str:
+    """Return an attribute of a resource as text, empty if it has none of this name."""
+    found = (each.value for each in resource.resource.attributes if each.key == name)
+    return next((_text(value) for value in found), "")
+
+
+def spans_of(resource: ResourceSpans, caller: str) -> tuple[list[SpanRecord], list[str]]:
+    """Return the valid spans of a resource, and what is wrong with each of the others."""
+    service, records, problems = attribute(resource, "service.name"), [], []
+    for scope in resource.scope_spans:
+        for span in scope.spans:
+            if problem := _problem(span):
+                problems.append(problem)
+            else:
+                records.append(_record(span, service, caller))
+    return records, problems
+
+
+def _problem(span: Span) -> str:
+    """Return what is wrong with a span, empty if nothing is."""
+    name = span.name[:100]
+    if len(span.trace_id) != 16 or not any(span.trace_id):
+        return f"The trace_id of span {name!r} must be 16 bytes that are not all zero."
+    if len(span.span_id) != 8 or not any(span.span_id):
+        return f"The span_id of span {name!r} must be 8 bytes that are not all zero."
+    if not span.name:
+        return f"The name of span {span.span_id.hex()} is empty."
+    if not 0 < span.start_time_unix_nano <= span.end_time_unix_nano:
+        return f"Span {name!r} must have a start time, and an end time that is not before it."
+    return ""
+
+
+def _record(span: Span, service: str, caller: str) -> SpanRecord:
+    return SpanRecord(
+        trace=span.trace_id.hex(),
+        span=span.span_id.hex(),
+        parent=span.parent_span_id.hex(),
+        name=span.name[:_LONGEST],
+        service=service,
+        at=span.start_time_unix_nano / 1e9,
+        ended=span.end_time_unix_nano / 1e9,
+        kind=_KINDS.get(span.kind, ""),
+        status=_STATES.get(span.status.code, ""),
+        message=span.status.message[:_LONGEST],
+        caller=caller,
+        attributes=_texts(span.attributes),
+        events=tuple(
+            (event.time_unix_nano / 1e9, event.name[:_LONGEST]) for event in span.events[:_MOST]
+        ),
+    )
+
+
+def _texts(pairs: Iterable[KeyValue]) -> dict[str, str]:
+    kept = [pair for _, pair in zip(range(_MOST), pairs, strict=False)]
+    return {pair.key[:_LONGEST]: _text(pair.value) for pair in kept}
+
+
+def _text(value: AnyValue) -> str:
+    found = _plain(value)
+    return (found if isinstance(found, str) else json.dumps(found))[:_LONGEST]
+
+
+def _plain(value: AnyValue, depth: int = 0) -> Any:
+    """Return the Python value of an AnyValue, without what lies too deep."""
+    match value.WhichOneof("value"):
+        case "array_value" if depth < _DEEPEST:
+            return [_plain(each, depth + 1) for each in value.array_value.values[:_MOST]]
+        case "kvlist_value" if depth < _DEEPEST:
+            return {
+                each.key: _plain(each.value, depth + 1)
+                for each in value.kvlist_value.values[:_MOST]
+            }
+        case "bytes_value":
+            return value.bytes_value[:_LONGEST].hex()
+        case "string_value" | "bool_value" | "int_value" | "double_value" as kind:
+            return getattr(value, kind)
+    return ""
