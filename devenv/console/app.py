@@ -20,7 +20,9 @@ from devenv.console.iam_pages import IamPages
 from devenv.console.job_pages import JobPages
 from devenv.console.journal_pages import JournalPages
 from devenv.console.local import StackView
+from devenv.console.log_pages import LogPages
 from devenv.console.problems import ConsoleProblem
+from devenv.console.pubsub_pages import PubSubPages
 from devenv.console.run_pages import RunPages
 from devenv.console.secret_pages import SchedulePages, SecretPages
 from devenv.console.shell import Shell
@@ -60,7 +62,9 @@ def build(config: ConsoleConfig) -> Starlette:
         *StackPages(shell, stack).routes(),
         *TracePages(shell, cloud, stack).routes(),
         *JournalPages(shell, cloud).routes(),
+        *LogPages(shell, cloud).routes(),
         *TaskPages(shell, cloud).routes(),
+        *PubSubPages(shell, cloud).routes(),
         *JobPages(shell, cloud).routes(),
         *RunPages(shell, cloud).routes(),
         *StoragePages(shell, cloud).routes(),

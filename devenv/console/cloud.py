@@ -19,6 +19,7 @@ _CHUNK = 64 * 1024
 RUN, TASKS = "run.googleapis.com", "cloudtasks.googleapis.com"
 SECRETS, SCHEDULER = "secretmanager.googleapis.com", "cloudscheduler.googleapis.com"
 IAM, STORAGE = "iam.googleapis.com", "storage.googleapis.com"
+PUBSUB, LOGGING = "pubsub.googleapis.com", "logging.googleapis.com"
 
 
 class CloudClient:

@@ -1,5 +1,7 @@
 """The frame of all pages: templates, forms that act and then redirect, notices."""
 
+import base64
+import codecs
 import datetime as dt
 import json
 import time
@@ -22,7 +24,9 @@ NAVIGATION = (
     ("stack", "Stack", "/", ""),
     ("traces", "Traces", "/traces", "cloud"),
     ("journal", "Journal", "/journal", "cloud"),
+    ("logs", "Logs", "/logs", "cloud"),
     ("tasks", "Tasks", "/tasks", "cloud"),
+    ("pubsub", "Pub/Sub", "/pubsub", "cloud"),
     ("jobs", "Jobs", "/jobs", "cloud"),
     ("run", "Services", "/run", "cloud"),
     ("storage", "Storage", "/storage", "cloud"),
@@ -36,6 +40,7 @@ NAVIGATION = (
 )
 _NOTICE = "console_notice"
 _MOST_FIELDS = 50
+_MOST_BODY, _MOST_HEX = 20_000, 512  # bytes of a body that a page shows
 _TEMPLATES = Path(__file__).with_name("templates")
 
 Act: TypeAlias = Callable[[Request, FormData], str | Response]
@@ -71,6 +76,7 @@ class Shell:
             "ago": ago,
             "bytes": readable_bytes,
             "clock": clock,
+            "duration": lambda text: str(dt.timedelta(seconds=float(text.removesuffix("s")))),
             "moment": moment_of,
             "points": points,
             "period": lambda seconds: str(dt.timedelta(seconds=round(seconds))),
@@ -145,8 +151,10 @@ def _read_notice(request: Request) -> Mapping[str, str]:
 
 
 def clock(moment: float) -> str:
-    """Return Unix seconds as a time of this machine's day."""
-    return dt.datetime.fromtimestamp(moment).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    """Return Unix seconds as a time of this machine's day, with the date unless it is today."""
+    local = dt.datetime.fromtimestamp(moment).astimezone()
+    today = dt.datetime.fromtimestamp(time.time()).astimezone().date()
+    return local.strftime("%H:%M:%S.%f" if local.date() == today else "%d %b %H:%M:%S.%f")[:-3]
 
 
 def moment_of(text: str) -> float:
@@ -172,6 +180,23 @@ def ago(moment: float, now: float) -> str:
             text = f"{distance / size:.0f} {unit}"
             break
     return f"{text} ago" if moment <= now else f"in {text}"
+
+
+def readable_body(encoded: str, *, size: int = 0) -> str:
+    """Return the beginning of a body in base64 as text; what is no text in hexadecimal digits.
+
+    `size` is the number of bytes of the whole body, if only its beginning was encoded.
+    """
+    content = base64.b64decode(encoded)
+    start = content[:_MOST_BODY]
+    is_cut = max(size, len(content)) > len(start)
+    try:
+        # The end of a cut may be half a character.
+        shown = codecs.getincrementaldecoder("utf-8")().decode(start, final=not is_cut)
+    except UnicodeDecodeError:
+        shown = start[:_MOST_HEX].hex(" ")
+        is_cut = max(size, len(content)) > _MOST_HEX
+    return f"{shown}\n…" if is_cut else shown
 
 
 def readable_bytes(size: float) -> str:

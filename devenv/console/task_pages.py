@@ -1,6 +1,5 @@
 """Pages of Cloud Tasks: queues, their tasks, and one task."""
 
-import base64
 from typing import Any
 
 from starlette.datastructures import FormData
@@ -10,10 +9,9 @@ from starlette.routing import Route
 
 from devenv.console.cloud import TASKS, CloudClient
 from devenv.console.problems import ConsoleProblem
-from devenv.console.shell import Shell
+from devenv.console.shell import Shell, readable_body
 
 _PAGE = 100
-_MOST_BODY = 20_000
 _QUEUE_COMMANDS = {"pause": "paused", "resume": "resumed", "purge": "emptied"}
 
 
@@ -69,7 +67,7 @@ class TaskPages:
             place="tasks",
             queue=queue,
             task=task,
-            body=_text(task.get("httpRequest", {}).get("body", "")),
+            body=readable_body(task.get("httpRequest", {}).get("body", "")),
         )
 
     def change_queue(self, request: Request, _form: FormData) -> str:
@@ -100,10 +98,3 @@ class TaskPages:
                 found: dict[str, Any] = queue
                 return found
         raise ConsoleProblem(f"There is no queue {short[:100]!r}.", status=404)
-
-
-def _text(body: str) -> str:
-    """Return the beginning of a body as text."""
-    content = base64.b64decode(body)
-    shown = content[:_MOST_BODY].decode("utf-8", "replace")
-    return f"{shown}\n…" if len(content) > _MOST_BODY else shown

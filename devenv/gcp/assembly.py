@@ -181,6 +181,7 @@ class CloudServices:
             "subscriptions": self._pubsub.overview,
             "messages": self._pubsub.preview,
             "spans": self._telemetry.spans,
+            "log": self._logging.view,
         }
 
     @cached_property

@@ -19,7 +19,9 @@ Origin of another page.
 | GET /_devenv/project | the project: its id, number, region and accounts |
 | GET /_devenv/queues | queues of Cloud Tasks with depth and deliveries |
 | GET /_devenv/subscriptions | topics of Pub/Sub, and subscriptions with depth |
-| GET /_devenv/messages?subscription= | the first messages of a subscription, without leases |
+| GET /_devenv/messages?subscription=&after= | messages of a subscription, without leases |
+| GET /_devenv/log?filter=&also=&token= | log entries, the newest first, and the position of the last one |
+| GET /_devenv/log?filter=&also=&after= | the entries that were written after a position |
 
 The token is also an access token of the operator, for whom Google's APIs have no limits.
 """
@@ -55,7 +57,7 @@ _CLOCK_TURN = TypeAdapter(dict[str, str])
 _SETTABLE = {field.name for field in fields(Fault)} - {"id", "struck"}
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
-View: TypeAlias = Callable[[Mapping[str, str]], Mapping[str, Any]]
+View: TypeAlias = Callable[[Mapping[str, str]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
 
 
 class ControlApi:
@@ -169,7 +171,8 @@ class ControlApi:
         view = self._views.get(name := request.path_params["view"])
         if view is None:
             raise NotFound(f"{name[:100]!r} is not one of {', '.join(self._views)}.")
-        return JSONResponse(view(request.query_params))
+        shown = view(request.query_params)
+        return JSONResponse(shown if isinstance(shown, Mapping) else await shown)
 
     async def _list_faults(self, _request: Request) -> Response:
         return JSONResponse({"faults": [asdict(fault) for fault in self._faults.all()]})

@@ -14,6 +14,8 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
 PAGES = (
     *("", "services/web", "traces", "journal", "tasks/runs", "jobs/validibot-validator-energyplus"),
     *(
+        "pubsub",
+        "logs",
         "run",
         "run/validibot-worker",
         "storage/validibot-local",

@@ -1,9 +1,14 @@
 """Fixtures for tests that start servers on the loopback interface."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+from devenv.gcp import Cloud
 from devenv.pytest_plugin import ActAs
 from tests.cloud import act_as, cloud, config
+from tests.unit.devenv.console.console import ConsoleClient, write_state
 
 __all__ = ["ActAs", "act_as", "cloud", "config"]
 
@@ -11,3 +16,13 @@ __all__ = ["ActAs", "act_as", "cloud", "config"]
 @pytest.fixture(autouse=True)
 def _loopback(socket_enabled: None) -> None:
     """Allow sockets, which are disabled in other tests."""
+
+
+@pytest.fixture
+def visitor(cloud: Cloud, tmp_path: Path) -> Iterator[ConsoleClient]:
+    """Return a browser with a session in a console over the emulated cloud."""
+    write_state(tmp_path)
+    client = ConsoleClient(tmp_path, cloud=cloud.plain_url, cloud_data=cloud.data)
+    client.sign_in()
+    yield client
+    client.close()

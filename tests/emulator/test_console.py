@@ -26,16 +26,6 @@ from tests.unit.devenv.console.console import ConsoleClient, write_state
 from tests.waiting import until
 
 
-@pytest.fixture
-def visitor(cloud: Cloud, tmp_path: Path) -> Iterator[ConsoleClient]:
-    """Return a browser with a session."""
-    write_state(tmp_path)
-    client = ConsoleClient(tmp_path, cloud=cloud.plain_url, cloud_data=cloud.data)
-    client.sign_in()
-    yield client
-    client.close()
-
-
 def test_journal_page_filters_calls_and_shows_one(visitor: ConsoleClient, act_as: ActAs) -> None:
     act_as("guest")
     with pytest.raises(Exception, match="403"):

@@ -41,6 +41,12 @@ function follow(log) {
   });
 }
 
+// Lists that grow while they follow forget their last entries.
+document.addEventListener("htmx:after:swap", () => {
+  for (const list of document.querySelectorAll("[data-most]"))
+    while (list.childElementCount > Number(list.dataset.most)) list.lastElementChild.remove();
+});
+
 // On a narrow screen the navigation scrolls; its current entry must be in sight.
 document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 document.querySelectorAll("[data-stream]").forEach(follow);

@@ -23,13 +23,17 @@ _Position: TypeAlias = tuple[int, str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryQuery:
-    """A page of entries; `of` is the filter, so that a page token fits no other query."""
+    """A page of entries; `of` is the filter, so that a page token fits no other query.
+
+    Entries that were written after the position `upto` are left out, none if it is None.
+    """
 
     test: EntryTest
     descending: bool
     size: int
     token: str
     of: str
+    upto: int | None = None
 
 
 class LogStore:
@@ -84,6 +88,8 @@ class LogStore:
         while rows := self._piece(position, descending=query.descending):
             for seq, time, insert_id, value in rows:
                 position = (time, insert_id, seq)
+                if query.upto is not None and seq > query.upto:
+                    continue
                 entry = LogEntry.FromString(value)
                 if not query.test(EntryView(entry)):
                     continue
@@ -93,6 +99,21 @@ class LogStore:
                 last = position
             await asyncio.sleep(0)
         return chosen, ""
+
+    def position(self) -> int:
+        """Return the position of the entry that was written last, 0 without any."""
+        sql = "SELECT COALESCE(MAX(seq), 0) FROM log_entries"
+        return int(self._connection.execute(sql).fetchone()[0])
+
+    def written_after(self, position: int, test: EntryTest) -> tuple[list[Any], int]:
+        """Return the matching ones of the next entries, at most 500, and the position of the last."""
+        # Positions begin again at a lower one after the deletion of the last entries.
+        position = min(position, self.position())
+        sql = "SELECT seq, value FROM log_entries WHERE seq > ? ORDER BY seq LIMIT ?"
+        rows = self._connection.execute(sql, (position, _PIECE)).fetchall()
+        entries = [LogEntry.FromString(value) for _, value in rows]
+        matching = [each for each in entries if test(EntryView(each))]
+        return matching, rows[-1][0] if rows else position
 
     def logs(self) -> list[str]:
         """Return the names of all logs that have entries."""

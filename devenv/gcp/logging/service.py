@@ -3,11 +3,12 @@
 See https://cloud.google.com/logging/docs/reference/v2/rpc/google.logging.v2.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from google.cloud.logging_v2 import types
 from google.protobuf import empty_pb2
+from google.protobuf.json_format import MessageToDict
 from google.rpc.status_pb2 import Status
 
 from devenv.gcp.caller import ApiCall, Guard
@@ -18,6 +19,7 @@ from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.logging.descriptors import DESCRIPTORS
 from devenv.gcp.logging.entries import LARGEST_WRITE, LoggingNames, completed_entry, is_kept
 from devenv.gcp.logging.entry_store import EntryQuery, LogStore
+from devenv.gcp.logging.fields import EntryView, nanoseconds
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.logging.output import OutputLines
 from devenv.gcp.logging.tail import TailMethod
@@ -27,6 +29,8 @@ from devenv.gcp.store import Store
 
 _GRPC = "google.logging.v2.LoggingServiceV2"
 _PAGE, _MOST_PAGE = 50, 1000
+_VIEWED = 100  # entries of a page for the control API
+_LONGEST_POSITION = 18  # digits
 _ORDERS = {"": False, "timestamp": False, "timestamp asc": False, "timestamp desc": True}
 Written: Any = types.WriteLogEntriesResponse.pb()
 Listed: Any = types.ListLogEntriesResponse.pb()
@@ -126,6 +130,37 @@ class LoggingService:
         entries, token = await self._entries.find(query)
         return Listed(entries=entries, next_page_token=token)
 
+    async def view(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return entries for the control API, the newest first. Raises CloudError.
+
+        With `after`, a `position` of an earlier answer, only entries that were written since then;
+        else a page of all, and the `next` page's token. Entries must pass both `filter` and `also`.
+        """
+        texts = [query.get(name, "") for name in ("filter", "also")]
+        first, second = map(parse_filter, texts)
+        after = query.get("after", "")
+
+        def test(entry: EntryView) -> bool:
+            return first(entry) and second(entry)
+
+        if after:
+            if not (after.isdecimal() and len(after) <= _LONGEST_POSITION):
+                raise InvalidArgument(f"after is {after[:100]!r}; it must be a position.")
+            entries, position = self._entries.written_after(int(after), test)
+            entries.sort(key=lambda each: nanoseconds(each.timestamp), reverse=True)
+            return _shown(entries, position)
+        position = self._entries.position()
+        wanted = EntryQuery(
+            test=test,
+            descending=True,
+            size=_VIEWED,
+            token=query.get("token", ""),
+            of="\n".join(texts),
+            upto=position,
+        )
+        entries, token = await self._entries.find(wanted)
+        return _shown(entries, position) | {"next": token}
+
     async def list_logs(self, request: Any, call: ApiCall) -> Any:
         for name in {request.parent, *request.resource_names} - {""} or {""}:
             self._names.project(name)
@@ -162,6 +197,10 @@ class LoggingService:
 
     def _allow(self, call: ApiCall, permission: str) -> None:
         self._guard.require(call.caller, f"logging.{permission}", self._names.project_name)
+
+
+def _shown(entries: list[Any], position: int) -> dict[str, Any]:
+    return {"entries": [MessageToDict(each) for each in entries], "position": position}
 
 
 def _rpc(name: str, response: Any, handle: Callable[..., Any], rule: HttpRule) -> Rpc:

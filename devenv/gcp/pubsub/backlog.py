@@ -75,6 +75,12 @@ class Backlog:
         """Put the entries back into the order of their numbers."""
         self.entries = dict(sorted(self.entries.items()))
 
+    def waiting(self, after: int = 0) -> Iterator[BacklogEntry]:
+        """Yield the entries that are not acknowledged and whose number is greater than `after`."""
+        for entry in self.entries.values():
+            if entry.number > after and not entry.acked:
+                yield entry
+
     def mature(self, now: float) -> None:
         """Let entries be taken whose moment has come."""
         while self._delayed and self._delayed[0][0] <= now + _TOLERANCE:

@@ -297,6 +297,7 @@ class Broker:
             return False
         with self.saved.transaction():
             self._done(subscription, entry)
+        subscription.dead_letters += 1
         return True
 
     def _make_room(self, bodies: list[Any]) -> None:

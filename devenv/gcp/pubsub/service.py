@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -13,6 +14,7 @@ from devenv.gcp.delivery import Ready, Send, always_ready
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import set_moment
+from devenv.gcp.pubsub.backlog import BacklogEntry
 from devenv.gcp.pubsub.broker import Broker
 from devenv.gcp.pubsub.context import PubSubContext
 from devenv.gcp.pubsub.push import PushDelivery
@@ -33,7 +35,8 @@ from devenv.gcp.rpc import HttpMount, Rpc, StreamRpc
 from devenv.gcp.store import DeclaredNames, Store
 
 log = logging.getLogger(__name__)
-_MOST_PREVIEWED = 100
+_MOST_PREVIEWED, _MOST_DATA = 100, 20_000
+_LONGEST_ID = 19  # digits
 # Keys of a declared subscription that have no effect without another one.
 _NEEDS = {
     "account": "push",
@@ -146,36 +149,30 @@ class PubSubService:
         """Return the topics with their subscriptions and depths, for the control API."""
         saved = self.broker.saved
         subscriptions = []
-        for name, live in sorted(saved.subscriptions.items()):
+        for _, live in sorted(saved.subscriptions.items()):
             self.broker.settle(live)
-            subscriptions.append(
-                {
-                    "name": name,
-                    "topic": live.state.topic,
-                    "push": live.state.push_config.push_endpoint,
-                    "filter": live.state.filter,
-                    "detached": live.state.detached,
-                    "depth": live.backlog.unacked,
-                    "leased": live.backlog.leased,
-                }
-            )
+            subscriptions.append(_overview_of(live))
         return {"topics": sorted(saved.topics), "subscriptions": subscriptions}
 
     def preview(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Return the first messages that a subscription has not had acknowledged, without leases.
 
-        Raises NotFound or InvalidArgument.
+        `after` is the id of a message to go on behind. Data are cut at 20,000 bytes; `size` counts
+        all of them. `next` is the id to go on behind, empty at the end. Raises NotFound or
+        InvalidArgument.
         """
         live = self._context.subscription(self._names.subscription(query.get("subscription", "")))
+        after = query.get("after") or "0"
+        if not (after.isdecimal() and len(after) <= _LONGEST_ID):
+            raise InvalidArgument(f"after is {after[:100]!r}; it must be the id of a message.")
         self.broker.settle(live)
-        messages = []
-        for entry in live.backlog.entries.values():
-            if not entry.acked:
-                message = MessageToDict(entry.message.body)
-                messages.append(message | {"attempts": entry.attempts, "leased": bool(entry.lease)})
-            if len(messages) == _MOST_PREVIEWED:
-                break
-        return {"messages": messages, "depth": live.backlog.unacked}
+        found = list(islice(live.backlog.waiting(int(after)), _MOST_PREVIEWED + 1))
+        shown = found[:_MOST_PREVIEWED]
+        return {
+            "messages": [_preview_of(entry) for entry in shown],
+            "depth": live.backlog.unacked,
+            "next": str(shown[-1].number) if len(found) > len(shown) else "",
+        }
 
     def _may_forward(self, subscription: str, topic: str) -> None:
         self._guard.require(self._agent, "pubsub.subscriptions.consume", subscription)
@@ -238,3 +235,36 @@ class PubSubService:
 
     def _full(self, kind: str, name: str) -> str:
         return self._names.any(f"projects/{self._config.project}/{kind}/{name}")
+
+
+def _overview_of(live: LiveSubscription) -> dict[str, Any]:
+    oldest = next(live.backlog.waiting(), None)
+    return {
+        "name": live.name,
+        "topic": live.state.topic,
+        "push": live.state.push_config.push_endpoint,
+        "filter": live.state.filter,
+        "detached": live.state.detached,
+        "depth": live.backlog.unacked,
+        "leased": live.backlog.leased,
+        "oldest": oldest.message.published if oldest else None,
+        "dead_letter_topic": live.state.dead_letter_policy.dead_letter_topic,
+        "dead_letters": live.dead_letters,
+    }
+
+
+def _preview_of(entry: BacklogEntry) -> dict[str, Any]:
+    body = entry.message.body
+    shown = PubsubMessage(
+        message_id=body.message_id,
+        publish_time=body.publish_time,
+        attributes=body.attributes,
+        ordering_key=body.ordering_key,
+        data=body.data[:_MOST_DATA],
+    )
+    return {
+        **MessageToDict(shown),
+        "size": len(body.data),
+        "attempts": entry.attempts,
+        "leased": bool(entry.lease),
+    }

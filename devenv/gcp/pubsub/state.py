@@ -43,13 +43,15 @@ class LiveTopic:
 class LiveSubscription:
     """A subscription and its backlog. `state` is a google.pubsub.v1.Subscription.
 
-    `changed` is set when a message may be delivered that could not be before.
+    `changed` is set when a message may be delivered that could not be before; `dead_letters`
+    counts the messages that were moved to the dead-letter topic since the start.
     """
 
     state: Any
     backlog: Backlog = field(init=False)
     matches: MessageFilter = field(init=False)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    dead_letters: int = 0
 
     def __post_init__(self) -> None:
         self.backlog = Backlog(self.state.enable_message_ordering, self._pause)

@@ -1,5 +1,6 @@
 """Log entries on disk."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,3 +112,29 @@ async def test_deleted_log_has_no_entries_after_reopening() -> None:
     assert again.delete("projects/p/logs/l")
     assert not again.delete("projects/p/logs/l")
     assert await texts(again) == []
+
+
+async def test_page_up_to_a_position_leaves_out_later_entries() -> None:
+    store = LogStore(MemoryStore())
+    store.add([entry("first")], now=NOW)
+    position = store.position()
+    store.add([entry("second", at=NOW - 1), entry("third")], now=NOW)
+    late, last = store.written_after(position, parse_filter("textPayload:d"))
+
+    assert await texts(store, replace(query(), upto=position)) == ["first"]
+    assert [each.text_payload for each in late] == ["second", "third"]
+    assert store.written_after(last, parse_filter("")) == ([], last)
+
+
+def test_position_after_deletion_follows_new_entries() -> None:
+    store = LogStore(MemoryStore())
+    store.add([entry("first"), entry("second")], now=NOW)
+    before = store.position()
+    store.delete("projects/p/logs/l")
+    nothing, position = store.written_after(before, parse_filter(""))
+    store.add([entry("third")], now=NOW)
+
+    assert nothing == []
+    assert [each.text_payload for each in store.written_after(position, parse_filter(""))[0]] == [
+        "third"
+    ]

@@ -1,6 +1,7 @@
 """Topics and subscriptions that devenv.toml declares."""
 
 import asyncio
+import base64
 from typing import Any
 
 import pytest
@@ -122,5 +123,36 @@ def test_push_waits_until_its_endpoint_is_ready() -> None:
         await sent.wait()
         await service.stop()
         store.close()
+
+    asyncio.run(run())
+
+
+def test_preview_cuts_data_and_goes_on_behind_a_message() -> None:
+    async def run() -> None:
+        store = Store(":memory:")
+        service = PubSubService(
+            config=declared(topics=TOPICS, subscriptions=[{"name": "reader", "topic": "orders"}]),
+            store=store,
+            clock=ManualClock(),
+            guard=FakeGuard(),
+            minter=FakeMinter(),
+            send=_send,
+        )
+        await service.start()
+        for _ in range(101):
+            service.publish("projects/local-project/topics/orders", b"x" * 30_000, {"a": "b"})
+        query = {"subscription": "projects/local-project/subscriptions/reader"}
+        first = service.preview(query)
+        second = service.preview(query | {"after": first["next"]})
+        with pytest.raises(InvalidArgument, match="after is 'soon'"):
+            service.preview(query | {"after": "soon"})
+        oldest = service.overview({})["subscriptions"][0]["oldest"]
+        await service.stop()
+        store.close()
+
+        assert [len(page["messages"]) for page in (first, second)] == [100, 1]
+        assert (first["depth"], second["next"], oldest) == (101, "", ManualClock().now())
+        assert len(base64.b64decode(first["messages"][0]["data"])) == 20_000
+        assert first["messages"][0]["size"] == 30_000
 
     asyncio.run(run())
