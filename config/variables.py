@@ -26,6 +26,8 @@ MEANINGS = {
     " send run as the user of the worker.",
     "API_KEY_PEPPER": "Secret that makes the stored digests of API keys and of links. Changing it ends all API keys,"
     " invitations and shared links, and gives every webhook another secret.",
+    "API_REQUESTS_PER_MINUTE": "Requests to the API by one user in a minute, over which it answers 429;"
+    " 0: no limit.",
     "APP_ROLE": "What this process is; the Procfile says it.",
     "CONTAINER_NETWORK": "What containers reach: nothing; only this host, to call back; or everything.",
     "CSRF_TRUSTED_ORIGINS": "Further origins from which forms may be sent: `https://www.example.org`.",

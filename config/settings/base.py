@@ -51,6 +51,7 @@ _PUBLIC = [
     "django_htmx",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "validibot.api",
     "validibot.setup",
 ]
@@ -257,6 +258,8 @@ RUN_PENDING_SECONDS = 60
 # Unfinished runs of one organisation at which no further run is started; 0: no limit. The admin site
 # may set another number for an organisation.
 LAUNCH_QUOTA = env.int("LAUNCH_QUOTA", default=1000)
+# Requests to the API by one user in a minute; polling of runs is not counted.
+API_REQUESTS_PER_MINUTE = env.int("API_REQUESTS_PER_MINUTE", default=6000)
 
 # Days after which `manage.py purge` removes each kind; None: never. Results and evidence are kept
 # until both have a number: then the whole run goes after the longer of the two times.

@@ -61,7 +61,7 @@ def _rows(host: Host) -> dict[str, list[str]]:
         names = connection.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN"
             " ('django_session', 'core_maintenance', 'core_pendingmail', 'core_cache',"
-            " 'core_failurecount')"
+            " 'core_failurecount', 'core_requestcount')"
         ).fetchall()
         return {
             name: sorted(str(row) for row in connection.execute(f'TABLE "{name}"'.encode()))

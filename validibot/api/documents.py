@@ -8,6 +8,7 @@ Runs have a module of their own.
 """
 
 import datetime as dt
+import hashlib
 from typing import Any, Self
 from uuid import UUID
 
@@ -220,6 +221,7 @@ class ListPage[T: BaseModel](BaseModel):
 
     next: str | None
     previous: str | None
+    count: int | None = Field(None, description="Length of the whole list, with `count=true`.")
     results: list[T]
 
 
@@ -238,6 +240,12 @@ class WeatherPage(ListPage[WeatherDocument]):
 def respond(
     document: BaseModel, *, status: int = 200, headers: dict[str, str] | None = None
 ) -> HttpResponse:
-    """Return the answer that holds `document` as JSON."""
+    """Return the answer that holds `document` as JSON, with its ETag."""
     content = document.model_dump_json().encode()
+    headers = {"ETag": etag_of(content)} | (headers or {})
     return HttpResponse(content, "application/json", status=status, headers=headers)
+
+
+def etag_of(content: bytes) -> str:
+    """Return the ETag of a document that is sent as `content`."""
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'

@@ -65,10 +65,12 @@ class PathCursorPagination(CursorPagination):
         self, request: Request, of: Callable[[Any], D], kind: type[ListPage[D]]
     ) -> HttpResponse:
         """Answer with the page that `request` asks for; `of` makes the document of a row."""
+        counts = choice(request, "count", ["true", "false"]) == "true"
         rows = self.paginate_queryset(self.queryset, request) or []
         page = kind(
             next=_path(self.get_next_link()),
             previous=_path(self.get_previous_link()),
+            count=self.queryset.count() if counts else None,
             results=[of(row) for row in rows],
         )
         return respond(page)

@@ -1,6 +1,7 @@
 """The OpenAPI document: what drf-spectacular cannot find out by itself."""
 
 import datetime as dt
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -27,6 +28,9 @@ PROJECT = OpenApiParameter("project", str, description="The slug of the workflow
 PAGE = [
     OpenApiParameter("cursor", str, description="Taken from the link to another page."),
     OpenApiParameter("page_size", {"type": "integer", "minimum": 1, "maximum": 200}),
+    OpenApiParameter(
+        "count", str, enum=["true", "false"], description="Whether to count the whole list."
+    ),
 ]
 # PostgreSQL keeps no NUL, so no text can contain it.
 _TEXT = {"type": "string", "pattern": r"^[^\x00]*$"}
@@ -46,6 +50,18 @@ FINDING_FILTERS = [
 ]
 RERUN_VERSION = OpenApiParameter(
     "version", str, enum=["same", "newest"], description="The version of the workflow; `same`."
+)
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match",
+    str,
+    OpenApiParameter.HEADER,
+    description="The ETag of the document that you have; it is not sent again while it is the same.",
+)
+IF_MATCH = OpenApiParameter(
+    "If-Match",
+    str,
+    OpenApiParameter.HEADER,
+    description="The ETag of the document that you read; it is changed only if it is still the same.",
 )
 IDEMPOTENCY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)
 LAUNCH = [
@@ -111,6 +127,11 @@ def answers(success: Any, *failures: int, status: int = 200, media_type: str = J
         ((each, MEDIA_TYPE) for each in (400, 401, 403, 404, 406, 429, 503, *failures)), ApiProblem
     )
     return {(status, media_type): success, **problems}
+
+
+def read(success: type[BaseModel], *failures: int) -> Any:
+    """Return the `responses` of an operation that reads a document: it may be unchanged."""
+    return answers(success, *failures) | {HTTPStatus.NOT_MODIFIED: None}
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

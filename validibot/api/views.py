@@ -4,14 +4,14 @@ from uuid import UUID
 
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from validibot.accounts.scope import Scope, organisations_of
 from validibot.api import documents, run_documents, schema
 from validibot.api.access import refused, scope_in, user_of, workflow_of
+from validibot.api.base import ApiView, operation
 from validibot.api.launch import launch, relaunch
 from validibot.api.lists import (
     PathCursorPagination,
@@ -33,45 +33,45 @@ from validibot.workflows.models import WeatherFile
 from validibot.workflows.versions import newest
 
 
-class MeView(APIView):
+class MeView(ApiView):
     """The user who makes the request."""
 
-    @extend_schema(responses=schema.answers(documents.UserDocument))
+    @operation(responses=schema.read(documents.UserDocument))
     def get(self, request: Request) -> HttpResponse:
         return documents.respond(documents.UserDocument.of(user_of(request)))
 
 
-class OrganisationsView(APIView):
+class OrganisationsView(ApiView):
     """The organisations of the user, as member or guest."""
 
-    @extend_schema(
+    @operation(
         operation_id="list_organisations",
         parameters=schema.PAGE,
-        responses=schema.answers(documents.OrganisationPage),
+        responses=schema.read(documents.OrganisationPage),
     )
     def get(self, request: Request) -> HttpResponse:
         pages = PathCursorPagination(organisations_of(user_of(request)), "name", "pk")
         return pages.answer(request, documents.OrganisationDocument.of, documents.OrganisationPage)
 
 
-class OrganisationView(APIView):
+class OrganisationView(ApiView):
     """One organisation."""
 
-    @extend_schema(
-        operation_id="get_organisation", responses=schema.answers(documents.OrganisationDocument)
+    @operation(
+        operation_id="get_organisation", responses=schema.read(documents.OrganisationDocument)
     )
     def get(self, request: Request, org: str) -> HttpResponse:
         organisation = scope_in(request, org).organisation
         return documents.respond(documents.OrganisationDocument.of(organisation))
 
 
-class WeatherView(APIView):
+class WeatherView(ApiView):
     """The weather that the organisation's runs may name, by name."""
 
-    @extend_schema(
+    @operation(
         operation_id="list_weather",
         parameters=[schema.WEATHER_TEXT, *schema.PAGE],
-        responses=schema.answers(documents.WeatherPage),
+        responses=schema.read(documents.WeatherPage),
     )
     def get(self, request: Request, org: str) -> HttpResponse:
         scope_in(request, org, "workflow.view")
@@ -80,10 +80,10 @@ class WeatherView(APIView):
         return pages.answer(request, documents.WeatherDocument.of, documents.WeatherPage)
 
 
-class WorkflowRunsView(APIView):
+class WorkflowRunsView(ApiView):
     """Start a run of a workflow."""
 
-    @extend_schema(
+    @operation(
         parameters=schema.LAUNCH,
         request={
             "application/octet-stream": OpenApiTypes.BINARY,
@@ -98,13 +98,13 @@ class WorkflowRunsView(APIView):
         return launch(request, scope, workflow_of(request, scope, workflow, version))
 
 
-class RunsView(APIView):
+class RunsView(ApiView):
     """The runs of an organisation, newest first."""
 
-    @extend_schema(
+    @operation(
         operation_id="list_runs",
         parameters=[*schema.RUN_FILTERS, *schema.PAGE],
-        responses=schema.answers(run_documents.RunPage),
+        responses=schema.read(run_documents.RunPage),
     )
     def get(self, request: Request, org: str) -> HttpResponse:
         scope = scope_in(request, org, "run.view_own")
@@ -117,33 +117,35 @@ class RunsView(APIView):
         )
 
 
-class RunView(APIView):
+class RunView(ApiView):
     """One run with its steps and findings. Never throttled: clients poll it."""
 
-    @extend_schema(operation_id="get_run", responses=schema.answers(run_documents.RunDocument))
+    counts_requests = False
+
+    @operation(operation_id="get_run", responses=schema.read(run_documents.RunDocument))
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
         scope = scope_in(request, org, "run.view_own")
         return documents.respond(_document(scope, run))
 
 
-class RunEvidenceView(APIView):
+class RunEvidenceView(ApiView):
     """The evidence of a run that has ended, in the published format.
 
     `ETag` is the SHA-256 of the canonical manifest (RFC 8785).
     """
 
-    @extend_schema(operation_id="get_evidence", responses=schema.answers(OpenApiTypes.OBJECT, 409))
+    @operation(operation_id="get_evidence", responses=schema.answers(OpenApiTypes.OBJECT, 409))
     def get(self, request: Request, org: str, run: UUID) -> Response:
         evidence = _evidence(_run(scope_in(request, org, "run.view_own"), run))
         return Response(evidence.manifest, headers={"ETag": f'"{evidence.manifest_sha256}"'})
 
 
-class RunEvidenceContentsView(APIView):
+class RunEvidenceContentsView(ApiView):
     """The contents of a run's evidence, with digests of configurations, outputs and findings."""
 
-    @extend_schema(
+    @operation(
         operation_id="get_evidence_contents",
-        responses=schema.answers(run_documents.EvidenceContents, 409),
+        responses=schema.read(run_documents.EvidenceContents, 409),
     )
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
         evidence = _evidence(_run(scope_in(request, org, "run.view_own"), run))
@@ -156,13 +158,15 @@ class RunEvidenceContentsView(APIView):
         )
 
 
-class RunEventsView(APIView):
+class RunEventsView(ApiView):
     """The events of a run, oldest first."""
 
-    @extend_schema(
+    counts_requests = False
+
+    @operation(
         operation_id="list_events",
         parameters=schema.PAGE,
-        responses=schema.answers(run_documents.EventPage),
+        responses=schema.read(run_documents.EventPage),
     )
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
         events = _run(scope_in(request, org, "run.view_own"), run).events.select_related("step_run")
@@ -170,21 +174,21 @@ class RunEventsView(APIView):
         return pages.answer(request, run_documents.EventDocument.of, run_documents.EventPage)
 
 
-class RunProgressView(APIView):
+class RunProgressView(ApiView):
     """Why a run has not ended, from its rows and events."""
 
-    @extend_schema(
-        operation_id="get_progress", responses=schema.answers(run_documents.ProgressDocument)
-    )
+    counts_requests = False
+
+    @operation(operation_id="get_progress", responses=schema.read(run_documents.ProgressDocument))
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
         found = _run(scope_in(request, org, "run.view_own"), run)
         return documents.respond(run_documents.ProgressDocument.of(found))
 
 
-class RunCancelView(APIView):
+class RunCancelView(ApiView):
     """Cancel a run that has not ended."""
 
-    @extend_schema(
+    @operation(
         operation_id="cancel_run",
         request=None,
         responses=schema.answers(run_documents.RunDocument, 409),
@@ -199,10 +203,10 @@ class RunCancelView(APIView):
         return documents.respond(_document(scope, run))
 
 
-class RunRerunView(APIView):
+class RunRerunView(ApiView):
     """Start a run on the submission of a run, with the same or the newest version."""
 
-    @extend_schema(
+    @operation(
         operation_id="rerun_run",
         parameters=[schema.RERUN_VERSION, schema.IDEMPOTENCY],
         request=None,
@@ -217,13 +221,13 @@ class RunRerunView(APIView):
         return relaunch(request, scope, found, workflow)
 
 
-class RunFindingsView(APIView):
+class RunFindingsView(ApiView):
     """The findings of a run in order: all of them, however many there are."""
 
-    @extend_schema(
+    @operation(
         operation_id="list_findings",
         parameters=[*schema.FINDING_FILTERS, *schema.PAGE],
-        responses=schema.answers(run_documents.FindingPage),
+        responses=schema.read(run_documents.FindingPage),
     )
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
         findings = _run(scope_in(request, org, "run.view_own"), run).findings.select_related(
@@ -233,10 +237,10 @@ class RunFindingsView(APIView):
         return pages.answer(request, run_documents.RunFindingDocument.of, run_documents.FindingPage)
 
 
-class RunExportView(APIView):
+class RunExportView(ApiView):
     """A run as a report, its findings for other programs, or everything as an evidence bundle."""
 
-    @extend_schema(
+    @operation(
         operation_id="export_findings",
         parameters=[
             OpenApiParameter("kind", str, OpenApiParameter.PATH, enum=[*FORMATS, "bundle"])
@@ -254,10 +258,10 @@ class RunExportView(APIView):
         return whole(document, name=f"run-{run}.{FORMATS[kind].extension}")
 
 
-class SubmittedFileView(APIView):
+class SubmittedFileView(ApiView):
     """Download the submitted file (0), or one of those that were sent beside it (from 1)."""
 
-    @extend_schema(
+    @operation(
         operation_id="download_submitted_file",
         responses=schema.answers(OpenApiTypes.BINARY, media_type="application/octet-stream"),
     )
@@ -269,10 +273,10 @@ class SubmittedFileView(APIView):
         return streamed(content.stream(found), name=found.filename, size=found.size_bytes)
 
 
-class ArtifactView(APIView):
+class ArtifactView(ApiView):
     """Download an artifact of a run."""
 
-    @extend_schema(
+    @operation(
         operation_id="download_artifact",
         responses=schema.answers(OpenApiTypes.BINARY, media_type="application/octet-stream"),
     )

@@ -6,16 +6,17 @@ a bundle, so a repository of workflows is applied by one `PUT` for each of its f
 
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from validibot.accounts.models import Project
 from validibot.accounts.scope import Scope
 from validibot.api import documents, schema
 from validibot.api.access import refused, scope_in, workflow_of
+from validibot.api.base import ApiView, check_unchanged, operation
 from validibot.api.lists import PathCursorPagination, filter_workflows, invalid
 from validibot.core.downloads import whole
 from validibot.core.problems import ApiError
@@ -35,13 +36,13 @@ _FILE: dict[str, Any] = {
 }
 
 
-class WorkflowsView(APIView):
+class WorkflowsView(ApiView):
     """The latest version of each workflow."""
 
-    @extend_schema(
+    @operation(
         operation_id="list_workflows",
         parameters=[schema.PROJECT, *schema.PAGE],
-        responses=schema.answers(documents.WorkflowPage),
+        responses=schema.read(documents.WorkflowPage),
     )
     def get(self, request: Request, org: str) -> HttpResponse:
         scope = scope_in(request, org, "workflow.view")
@@ -51,7 +52,7 @@ class WorkflowsView(APIView):
         pages = PathCursorPagination(workflows, "name", "pk")
         return pages.answer(request, documents.WorkflowSummary.of, documents.WorkflowPage)
 
-    @extend_schema(
+    @operation(
         operation_id="create_workflow",
         parameters=[schema.PROJECT],
         request=_FILE,
@@ -63,12 +64,12 @@ class WorkflowsView(APIView):
         return _written(_import(request, scope, update=False), status=201)
 
 
-class WorkflowVersionView(APIView):
+class WorkflowVersionView(ApiView):
     """One version of a workflow with its steps."""
 
-    @extend_schema(
+    @operation(
         parameters=[schema.VERSION, schema.PROJECT],
-        responses=schema.answers(documents.WorkflowDocument),
+        responses=schema.read(documents.WorkflowDocument),
     )
     def get(self, request: Request, org: str, workflow: str, version: int = 0) -> HttpResponse:
         found = workflow_of(request, scope_in(request, org, "workflow.view"), workflow, version)
@@ -78,11 +79,11 @@ class WorkflowVersionView(APIView):
 class WorkflowView(WorkflowVersionView):
     """One workflow with its steps."""
 
-    @extend_schema(
+    @operation(
         operation_id="put_workflow",
-        parameters=[schema.PROJECT],
+        parameters=[schema.PROJECT, schema.IF_MATCH],
         request=_FILE,
-        responses=schema.answers(documents.WorkflowDocument, 413, 415, 422)
+        responses=schema.answers(documents.WorkflowDocument, 412, 413, 415, 422)
         | {(201, schema.JSON): documents.WorkflowDocument},
     )
     def put(self, request: Request, org: str, workflow: str) -> HttpResponse:
@@ -95,18 +96,25 @@ class WorkflowView(WorkflowVersionView):
             raise ApiError(404, "NOT_FOUND", f"There is no workflow {workflow!r}.")
         if not scope.can("workflow.edit"):
             raise refused(scope, "workflow.edit")
-        existed = scope.organisation.workflows.filter(slug=workflow).exists()
-        made = _import(request, scope, update=True, slug=workflow)
+        versions = scope.organisation.workflows.filter(slug=workflow)
+        with transaction.atomic():
+            existed = bool(versions.select_for_update().values_list("pk", flat=True))
+            if existed:
+                current = find_workflow(scope.organisation, workflow)
+                check_unchanged(request, documents.WorkflowDocument.of(current))
+            elif "If-Match" in request.headers:
+                raise ApiError(412, "PRECONDITION_FAILED", f"There is no workflow {workflow!r}.")
+            made = _import(request, scope, update=True, slug=workflow)
         return _written(made, status=200 if existed else 201)
 
 
-class WorkflowVersionsView(APIView):
+class WorkflowVersionsView(ApiView):
     """All versions of a workflow, newest first."""
 
-    @extend_schema(
+    @operation(
         operation_id="list_workflow_versions",
         parameters=schema.PAGE,
-        responses=schema.answers(documents.WorkflowPage),
+        responses=schema.read(documents.WorkflowPage),
     )
     def get(self, request: Request, org: str, workflow: str) -> HttpResponse:
         found = workflow_of(request, scope_in(request, org, "workflow.view"), workflow)
@@ -115,11 +123,15 @@ class WorkflowVersionsView(APIView):
         return pages.answer(request, documents.WorkflowSummary.of, documents.WorkflowPage)
 
 
-class WorkflowExportView(APIView):
+class WorkflowExportView(ApiView):
     """A version of a workflow as a workflow file: `yaml` is its text, `zip` a bundle."""
 
-    @extend_schema(
-        parameters=[OpenApiParameter("kind", str, OpenApiParameter.PATH, enum=list(EXPORTS))],
+    @operation(
+        parameters=[
+            OpenApiParameter("kind", str, OpenApiParameter.PATH, enum=list(EXPORTS)),
+            schema.VERSION,
+            schema.PROJECT,
+        ],
         responses=schema.answers(OpenApiTypes.BINARY, 409, media_type="application/octet-stream"),
     )
     def get(

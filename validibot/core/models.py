@@ -157,3 +157,18 @@ class FailureCount(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class RequestCount(models.Model):
+    """Requests of one key since the first one, until `expires_at`; see `core.throttle`.
+
+    The table is not logged (migration 0007): a crash of the database forgets a minute of counts, and
+    no request waits for the disk.
+    """
+
+    key = models.CharField(max_length=200, primary_key=True)
+    count = models.PositiveIntegerField()
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.key

@@ -23,7 +23,7 @@ from django.db import connection, models
 from django.db.models import Exists, ExpressionWrapper, F, OuterRef
 from django.utils import timezone
 
-from validibot.core.models import CacheEntry, Deployment, FailureCount, PendingMail
+from validibot.core.models import CacheEntry, Deployment, FailureCount, PendingMail, RequestCount
 from validibot.core.storage import (
     ObjectExists,
     ObjectNotFound,
@@ -103,8 +103,10 @@ def _pending_mails(before: dt.datetime) -> int:
 
 
 def _limits(before: dt.datetime) -> int:
-    expired = CacheEntry.objects.filter(expires__lt=before)
-    return _rows(FailureCount.objects.filter(expires_at__lt=before)) + _rows(expired)
+    counts = sum(
+        _rows(model.objects.filter(expires_at__lt=before)) for model in (FailureCount, RequestCount)
+    )
+    return counts + _rows(CacheEntry.objects.filter(expires__lt=before))
 
 
 def _idempotency_keys(before: dt.datetime) -> int:
