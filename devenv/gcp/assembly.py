@@ -96,13 +96,7 @@ class CloudServices:
         self._logging = LoggingService(
             config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
         )
-        self._telemetry = TelemetryService(
-            config=parts.config,
-            store=parts.store,
-            clock=parts.clock,
-            guard=parts.guard,
-            authenticator=parts.identity,
-        )
+        self._telemetry = self._make_telemetry()
         self._run = self._make_run_services()
         self._send = OutgoingRequests(
             hosts=parts.hosts,
@@ -228,6 +222,16 @@ class CloudServices:
             send=self._send,
             topics=self._pubsub,
             ready=self._run.ready,
+        )
+
+    def _make_telemetry(self) -> TelemetryService:
+        parts = self._parts
+        return TelemetryService(
+            config=parts.config,
+            store=parts.store,
+            clock=parts.clock,
+            guard=parts.guard,
+            authenticator=parts.identity,
         )
 
     def _make_run_services(self) -> RunServices:

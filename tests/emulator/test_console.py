@@ -2,23 +2,13 @@
 
 import html
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import google.auth
-import grpc
 import httpx
 import pytest
-from google.auth.transport.requests import AuthorizedSession
 from google.cloud import iam_admin_v1, run_v2, scheduler_v1, secretmanager_v1, storage, tasks_v2
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from devenv.gcp import Cloud
 from devenv.pytest_plugin import ActAs
@@ -303,79 +293,12 @@ def test_account_page_lists_used_permissions_and_roles(
     assert visitor.get("/iam/nobody").status_code == 404
 
 
-def test_trace_page_has_calls_executions_and_log_lines(
-    visitor: ConsoleClient, cloud: Cloud, act_as: ActAs, tmp_path: Path
-) -> None:
-    act_as("admin")
-    trace = uuid4()
-    parent = (("traceparent", f"00-{trace.hex}-b7ad6b7169203331-01"),)
-    name = f"projects/{cloud.config.project}/locations/{cloud.config.region}/jobs/sleeper"
-    override = run_v2.RunJobRequest.Overrides.ContainerOverride(
-        env=[run_v2.EnvVar(name="INPUT", value=f"gs://b/{trace}/input.json")]
-    )
-    overrides = run_v2.RunJobRequest.Overrides(container_overrides=[override])
-    with run_v2.JobsClient() as client:
-        request = run_v2.RunJobRequest(name=name, overrides=overrides)
-        client.run_job(request, metadata=parent)
-    blob = storage.Client().bucket("validibot-local").blob(f"runs/{trace}/input.json")
-    blob.upload_from_string("{}")
-    (tmp_path / "logs" / "web.log").write_text(f"INFO: {trace} <begins>\n")
-    page = visitor.get(f"/traces/{trace}").text
-    execution = re.findall(r"/jobs/sleeper/executions/(sleeper-\w{5})", page)
-    visitor.act(f"/jobs/sleeper/executions/{execution[0]}/cancel")
-
-    for text in ("run.Jobs.RunJob", "execution", "storage.objects.insert", "&lt;begins&gt;"):
-        assert text in page
-    assert f'href="/traces/{trace.hex}"' in visitor.get("/traces").text
-
-
 def test_delivery_is_part_of_the_trace_of_its_task(visitor: ConsoleClient, queue: str) -> None:
     trace, page = uuid4().hex, _page_of(queue)
     _add_task(queue, f"traced-{trace}", traceparent=f"00-{trace}-b7ad6b7169203331-01")
     visitor.act(f"{page}/tasks/traced-{trace}/run", next=page)
 
     until(lambda: "<strong>deliver</strong>" in visitor.get(f"/traces/{trace}").text)
-
-
-def test_trace_page_has_spans_of_programs(
-    visitor: ConsoleClient, cloud: Cloud, act_as: ActAs
-) -> None:
-    """A program exports them with OpenTelemetry's exporter and its own credentials, or by gRPC."""
-    act_as("admin")
-    session = AuthorizedSession(google.auth.default()[0])  # type: ignore[no-untyped-call]
-    exporter = OTLPSpanExporter("https://telemetry.googleapis.com/v1/traces", session=session)
-    resource = Resource({"gcp.project_id": "validibot-local", "service.name": "shop"})
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    with provider.get_tracer("shop").start_as_current_span("checkout <1>") as span:
-        span.set_attribute("basket.items", 3)
-    provider.shutdown()
-    trace = f"{span.get_span_context().trace_id:032x}"
-    request = ExportTraceServiceRequest()
-    sent = request.resource_spans.add()
-    sent.resource.attributes.add(key="gcp.project_id").value.string_value = "validibot-local"
-    sent.scope_spans.add().spans.add(
-        trace_id=bytes.fromhex(trace),
-        span_id=b"span-two",
-        name="parcel",
-        start_time_unix_nano=time.time_ns(),
-        end_time_unix_nano=time.time_ns(),
-    )
-    with grpc.insecure_channel(cloud.plain_url.removeprefix("http://")) as channel:
-        authorization = ("authorization", f"Bearer {session.credentials.token}")
-        stub = TraceServiceStub(channel)  # type: ignore[no-untyped-call]
-        stub.Export(request, metadata=[authorization])
-
-    page = visitor.get(f"/traces/{trace}").text
-    for text in ("checkout &lt;1&gt;", "basket.items", "shop", "parcel", 'data-kind="program"'):
-        assert text in page
-    assert f'href="/traces/{trace}"' in visitor.get("/traces").text
-
-
-def test_unknown_trace_is_empty_and_a_wrong_id_refused(visitor: ConsoleClient) -> None:
-    assert "no call of this trace" in visitor.get(f"/traces/{uuid4()}").text
-    assert visitor.get("/traces/xyz").status_code == 404
-    assert visitor.get(f"/traces?id={'A' * 32}").headers["location"] == f"/traces/{'a' * 32}"
 
 
 def test_run_pages_show_services_callers_and_revisions(visitor: ConsoleClient) -> None:
