@@ -75,7 +75,8 @@ MEANINGS = {
     "RETENTION_EVENTS": "Days after which `manage.py purge` removes events of ended runs.",
     "RETENTION_RECEIPTS": "Days after which `manage.py purge` removes callback receipts.",
     "RETENTION_WEBHOOK_DELIVERIES": "Days after which `manage.py purge` removes deliveries of webhooks.",
-    "WEBHOOKS_MAY_BE_LOCAL": "Whether webhooks may have `http://` addresses, on this host and in private networks.",
+    "WEBHOOKS_MAY_BE_LOCAL": "Whether webhooks and the files of schedules may have `http://`"
+    " addresses, on this host and in private networks.",
     "RETENTION_ATTEMPTS": "Days after which `manage.py purge` removes attempts but the last of each step.",
     "RETENTION_INPUTS": "Days after which `manage.py purge` removes copies of inputs in the folders of attempts.",
     "RETENTION_UNUSED_SUBMISSIONS": "Days after which `manage.py purge` removes submissions without a run.",

@@ -245,7 +245,7 @@ MAX_ENVELOPE_BYTES = 25 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_INLINE_BYTES + 1024 * 1024
 FILE_UPLOAD_TEMP_DIR = tempfile.gettempdir()
 
-# Whether webhooks may have http:// addresses and lead to this machine and private networks.
+# Whether webhooks and files of schedules may have http:// addresses and lead to this machine and private networks.
 WEBHOOKS_MAY_BE_LOCAL = env.bool("WEBHOOKS_MAY_BE_LOCAL", default=False)
 
 # How long a worker may hold a run without a sign of life; then another takes it over.

@@ -26,6 +26,7 @@ from validibot.core.trace import trace_of_run
 from validibot.dispatch.backend import enqueue_once
 from validibot.runs.events import release_connection
 from validibot.runs.models import Run
+from validibot.workflows.models import WorkflowSchedule
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,21 @@ def enqueue_cancel(attempt_id: UUID) -> None:
 def enqueue_mail(run_id: UUID) -> None:
     """Enqueue the mail about a run's end."""
     _on_commit(partial(_add_mail, run_id))
+
+
+def enqueue_schedule(schedule: WorkflowSchedule, now: dt.datetime) -> bool:
+    """Enqueue the start of a schedule's run; return whether an entry was added.
+
+    The entry is named by the time that has come and by the five minutes of `now`: a lost entry is
+    replaced then. An outage of the queue is logged: the next sweep does the same.
+    """
+    due = schedule.next_at or now
+    key = f"schedule-{schedule.pk}-{int(due.timestamp())}-{int(now.timestamp()) // 300}"
+    try:
+        return enqueue_once(_tasks().start_schedule, schedule.pk, key=key)
+    except Exception:
+        logger.exception("schedule %s cannot be enqueued now", schedule.pk)
+        return False
 
 
 def _add_run(run: Run) -> bool:

@@ -13,7 +13,7 @@ from validibot.accounts.models import User
 from validibot.core.storage import ObjectNotFound
 from validibot.runs.access import NotAdmitted
 from validibot.runs.models import Run
-from validibot.runs.start import StartedRun, start
+from validibot.runs.start import RunOrigin, StartedRun, start
 from validibot.submissions.content import CHUNK_BYTES, Incoming, IncomingFile, stream
 from validibot.submissions.models import ReceivedFile
 from validibot.workflows.models import Workflow
@@ -33,7 +33,7 @@ def rerun(
             user=user,
             source=source,
             idempotency_key=idempotency_key,
-            rerun_of=run,
+            origin=RunOrigin(rerun_of=run),
         )
 
 

@@ -35,7 +35,8 @@ from validibot.runs.access import (
 from validibot.runs.models import IdempotencyKey, Run, RunEvent, StepRun
 from validibot.submissions import content
 from validibot.submissions.models import Submission
-from validibot.workflows.models import Workflow
+from validibot.workflows.models import Workflow, WorkflowSchedule
+from validibot.workflows.schedules import go_on
 from validibot.workflows.select import enabled_steps
 from validibot.workflows.versions import freeze
 
@@ -53,6 +54,21 @@ RETURNING id
 logger = logging.getLogger(__name__)
 
 
+class ScheduleTaken(Exception):
+    """The time of a schedule was taken by another start, so this one has started no run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOrigin:
+    """The cause of a run: the run that it repeats, or the schedule whose time it takes."""
+
+    rerun_of: Run | None = None
+    schedule: WorkflowSchedule | None = None
+
+
+_NO_ORIGIN = RunOrigin()
+
+
 @dataclass(frozen=True, slots=True)
 class StartedRun:
     """A run, and whether an earlier request with the same idempotency key had started it."""
@@ -68,12 +84,12 @@ def start(
     user: User | None,
     source: str,
     idempotency_key: str = "",
-    rerun_of: Run | None = None,
+    origin: RunOrigin = _NO_ORIGIN,
 ) -> StartedRun:
     """Start a run of `workflow` on a file. A key takes effect for a `user` only.
 
-    Raises NotAdmitted, and StorageError or DatabaseError when those cannot be reached now. Prefetch
-    `steps__validator` of the workflow: each is read more than once.
+    Raises NotAdmitted, ScheduleTaken, and StorageError or DatabaseError when those cannot be reached
+    now. Prefetch `steps__validator` of the workflow: each is read more than once.
     """
     check_runnable(workflow)
     check_type(workflow, incoming.filename)
@@ -87,7 +103,7 @@ def start(
         incoming, organisation=workflow.organisation, project=workflow.project, user=user
     )
     run = _new_run(workflow, submission, user=user, source=source, scenario=incoming.scenario)
-    run.rerun_of = rerun_of
+    run.rerun_of, run.schedule = origin.rerun_of, origin.schedule
     told = hashlib.sha256(f"{workflow.pk} {incoming.fingerprint()}".encode()).hexdigest()
     is_committing = False
     try:
@@ -95,6 +111,7 @@ def start(
             has_key = user is not None and bool(idempotency_key)
             replayed = _take_key(run, idempotency_key, told) if has_key else None
             if replayed is None:
+                _take_schedule(origin)
                 content.save(submission)
                 _insert(run, weather)
                 is_committing = True
@@ -145,6 +162,12 @@ def _insert(run: Run, weather: Mapping[int, dict[str, Any]]) -> None:
     RunEvent.objects.bulk_create(
         [RunEvent(run=run, kind="created", actor=actor), RunEvent(run=run, kind="queued")]
     )
+
+
+def _take_schedule(origin: RunOrigin) -> None:
+    """Take the time of the schedule in the transaction of its run. Raises ScheduleTaken."""
+    if origin.schedule and not go_on(origin.schedule):
+        raise ScheduleTaken(origin.schedule)
 
 
 def _take_key(run: Run, key: str, fingerprint: str) -> Run | None:

@@ -2,7 +2,7 @@
 
 Every minute a scheduler asks for it. It enqueues runs that wait for a worker and may have no queue
 entry, looks at attempts that wait for a validator, cancels executions that nobody needs any more,
-and lets backends remove what ended attempts left. Runs and attempts have their turn by the time of
+lets backends remove what ended attempts left, and enqueues the schedules whose time has come. Runs and attempts have their turn by the time of
 the last check, then the oldest first, so that a few that do not get on cannot hide the others.
 """
 
@@ -24,6 +24,7 @@ from validibot.runs.backends.base import StateUnavailable
 from validibot.runs.models import Attempt, Run
 from validibot.runs.states import ACTIVE_ATTEMPT, AttemptState, RunStatus
 from validibot.webhooks.delivery import sweep_deliveries
+from validibot.workflows.schedules import due_schedules
 
 BATCH = 200
 # After so long a run gets a queue entry of a new name: the queue may remember the old name although
@@ -45,11 +46,14 @@ def run_sweep() -> dict[str, int]:
     cancelled = _each(marked, _stop, now=now)
     _remove_leftovers()
     messages = sweep_deliveries()
+    due = list(due_schedules(now)[:BATCH])
+    scheduled = sum(queue.enqueue_schedule(each, now) for each in due)
     return {
         "enqueued": enqueued,
         "looked_at": looked_at,
         "cancelled": cancelled,
         "messages": messages,
+        "scheduled": scheduled,
     }
 
 

@@ -26,6 +26,7 @@ from validibot.runs.launch import LaunchPostponed
 from validibot.runs.lease import RunBusy
 from validibot.runs.models import Run
 from validibot.runs.purge import purge
+from validibot.runs.scheduled import start_scheduled
 from validibot.runs.sweep import run_sweep
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,12 @@ def watch_attempt(attempt_id: RowId, number: int = 0) -> None:
         raise TryLater(str(error)) from error
     if active:
         queue.enqueue_watch(UUID(attempt_id), number=number + 1)
+
+
+@task
+def start_schedule(schedule_id: int) -> None:
+    """Start the run of a schedule whose time has come."""
+    start_scheduled(schedule_id)
 
 
 @task

@@ -259,7 +259,7 @@ def _inline(fields: dict[str, Any], further: tuple[IncomingFile, ...]) -> Incomi
 
 
 def _file(content: BinaryIO, filename: str) -> IncomingFile:
-    name = _leaf(filename)
+    name = plain_name(filename)
     if len(name.encode()) > MAX_NAME_BYTES:
         raise IntakeError(
             "INVALID_PAYLOAD",
@@ -280,7 +280,7 @@ def _incoming(
         raise _too_large()
     return Incoming(
         content=content,
-        filename=_leaf(filename),
+        filename=plain_name(filename),
         size_bytes=size,
         sha256=sha256,
         name=_text(fields, "name"),
@@ -292,12 +292,13 @@ def _incoming(
     )
 
 
-def _leaf(filename: str) -> str:
-    leaf = filename.replace("\\", "/").rpartition("/")[2].strip()
-    fault = text_fault(leaf, 255)
-    if leaf in ("", ".", ".."):
+def plain_name(filename: str) -> str:
+    """Return the last part of a file name. Raises IntakeError unless it is a plain name."""
+    name = filename.replace("\\", "/").rpartition("/")[2].strip()
+    fault = text_fault(name, 255)
+    if name in ("", ".", ".."):
         fault = "is not a name"
-    elif found := BIDI_CONTROLS.search(leaf):
+    elif found := BIDI_CONTROLS.search(name):
         fault = f"contains the control character U+{ord(found[0]):04X}"
     if fault:
         raise IntakeError(
@@ -305,7 +306,7 @@ def _leaf(filename: str) -> str:
             f"The file name {filename[:80]!r} {fault}. Send a plain name such as model.idf.",
             field="filename",
         )
-    return leaf
+    return name
 
 
 def _text(fields: dict[str, Any], field: str) -> str:

@@ -17,9 +17,14 @@ class InputsForm(forms.Form):
     """A field for each input. The fields check nothing: the launch checks the schema itself."""
 
     def __init__(
-        self, workflow: Workflow, data: Any = None, *, faults: Mapping[str, str] | None = None
+        self,
+        workflow: Workflow,
+        data: Any = None,
+        *,
+        faults: Mapping[str, str] | None = None,
+        initial: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(data, prefix="input")
+        super().__init__(data, prefix="input", initial=initial)
         required = read_input_schema(workflow.input_schema).get("required", [])
         for name, schema in properties_of(workflow.input_schema).items():
             self.fields[name] = _field(name, schema, required=name in required)

@@ -24,6 +24,7 @@ from validibot.web import (
 from validibot.web.editor import (
     gallery,
     samples,
+    schedules,
     sharing as workflow_sharing,
     steps,
     trial,
@@ -51,6 +52,10 @@ _workflow = [
     path("validators/<int:validator>/infer/", steps.infer_settings, name="infer-settings"),
     path("sharing/", workflow_sharing.sharing, name="sharing"),
     path("sharing/links/<int:pk>/revoke/", workflow_sharing.revoke_link, name="revoke-link"),
+    path("schedules/", schedules.schedules, name="schedules"),
+    path("schedules/<int:pk>/", schedules.schedule, name="schedule"),
+    path("schedules/<int:pk>/switch/", schedules.switch_schedule, name="switch-schedule"),
+    path("schedules/<int:pk>/delete/", schedules.delete_schedule, name="delete-schedule"),
     path("versions/", versions.versions, name="versions"),
     path("versions/compare/", versions.compare_versions, name="compare-versions"),
     path("versions/<version:version>/", workflows.workflow, name="launch-version"),

@@ -11,6 +11,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext as _, gettext_lazy
 
 from validibot.workflows.models import (
     Assertion,
@@ -20,7 +21,9 @@ from validibot.workflows.models import (
     Validator,
     WeatherFile,
     Workflow,
+    WorkflowSchedule,
 )
+from validibot.workflows.schedules import pause
 from validibot.workflows.versions import ASSERTION_FIELDS, NextVersion, next_version
 
 
@@ -178,6 +181,32 @@ class WeatherFileAdmin(admin.ModelAdmin[WeatherFile]):
         return False
 
     def has_change_permission(self, request: Any, obj: WeatherFile | None = None) -> bool:
+        return False
+
+
+@admin.register(WorkflowSchedule)
+class WorkflowScheduleAdmin(admin.ModelAdmin[WorkflowSchedule]):
+    """The schedules of all organisations, for reading; a schedule can be paused or deleted."""
+
+    list_display = [
+        *("organisation", "workflow", "name", "cron", "time_zone"),
+        *("next_at", "last_at", "error", "created_by"),
+    ]
+    list_filter = ["organisation"]
+    list_select_related = ["organisation", "created_by"]
+    actions = ["pause"]
+
+    @admin.action(description=gettext_lazy("Pause the chosen schedules"), permissions=["delete"])
+    def pause(self, request: HttpRequest, queryset: "QuerySet[WorkflowSchedule]") -> None:
+        for schedule in queryset:
+            pause(schedule, reason=_("An operator paused this schedule."))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(
+        self, request: HttpRequest, obj: WorkflowSchedule | None = None
+    ) -> bool:
         return False
 
 

@@ -15,7 +15,7 @@ from django.db.models import F, QuerySet
 
 from validibot.accounts.models import Organisation, Project, User, WorkflowGrant
 from validibot.core.slugs import free_slug
-from validibot.workflows.models import LaunchLink, Workflow, latest_versions
+from validibot.workflows.models import LaunchLink, Workflow, WorkflowSchedule, latest_versions
 from validibot.workflows.versions import copy_version, edited, newest
 
 
@@ -140,7 +140,7 @@ def versions_of(workflow: Workflow) -> "QuerySet[Workflow]":
 
 def _rows_by_slug(workflow: Workflow) -> "Iterator[QuerySet[Any]]":
     """Yield the rows that name a workflow by its slug."""
-    for model in (WorkflowGrant, LaunchLink):
+    for model in (WorkflowGrant, LaunchLink, WorkflowSchedule):
         yield model.objects.filter(organisation=workflow.organisation_id, workflow=workflow.slug)
 
 

@@ -46,11 +46,19 @@ from validibot.accounts.scope import GUEST_PERMISSIONS, KEY_PERMISSIONS, PERMISS
 from validibot.core.storage import get_storage
 from validibot.runs.models import Run
 from validibot.webhooks.models import Webhook, WebhookDelivery
-from validibot.workflows import links
+from validibot.workflows import links, schedules
 from validibot.workflows.models import Sample, Step, Workflow
 
 pytestmark = pytest.mark.django_db
 
+SCHEDULE: dict[str, Any] = {
+    "name": "Nightly",
+    "cron": "0 2 * * *",
+    "time_zone": "UTC",
+    "url": "https://example.org/a.json",
+    "metadata": {},
+    "file": None,
+}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _PLACEHOLDER = re.compile(r"([\w-]+)/<\w+:\w+>")
 _LIBRARY_PLACEHOLDER = re.compile(r"\(\?P<\w+>[^)]*\)|<(?:\w+:)?\w+>")
@@ -134,6 +142,7 @@ class World:
             "shares": run.shares.create(token_digest="", expires_at=timezone.now()).pk,
             "launch": "wrong",
             "links": self._link(step.workflow),
+            "schedules": schedules.create(step.workflow, user=self.owner, **SCHEDULE).pk,
         }
 
     def _artifact(self, run: Run, step: Step) -> int:

@@ -29,7 +29,7 @@ from validibot.runs.states import (
     terminal,
 )
 from validibot.submissions.models import Submission
-from validibot.workflows.models import Step, Workflow
+from validibot.workflows.models import Step, Workflow, WorkflowSchedule
 from validibot.workflows.scenarios import MAX_CHARACTERS
 
 
@@ -39,7 +39,8 @@ class Run(models.Model):
     A worker holds the run while `lease_expires_at` lies ahead and proves it by `lease_token`.
     `enqueued_at` is when the run last became ready for a worker; it also names its queue entry, so
     that one moment has one entry. `checked_at` is when the sweep last looked at it. `scenario` is
-    how its mocked validators are to behave. `rerun_of` is the run whose submission it repeats.
+    how its mocked validators are to behave. `rerun_of` is the run whose submission it repeats, `schedule`
+    the one that started it.
     """
 
     class Source(models.TextChoices):
@@ -47,6 +48,7 @@ class Run(models.Model):
         API = "API"
         CLI = "CLI"
         LINK = "LINK"
+        SCHEDULE = "SCHEDULE"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     # Other indexes and constraints begin with this column, here and below: db_index=False.
@@ -64,6 +66,14 @@ class Run(models.Model):
     scenario = models.CharField(max_length=MAX_CHARACTERS, blank=True, default="")
     rerun_of = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="reruns"
+    )
+    schedule = models.ForeignKey(
+        WorkflowSchedule,
+        null=True,
+        blank=True,
+        db_index=False,
+        on_delete=models.SET_NULL,
+        related_name="runs",
     )
     status = models.CharField(max_length=20, choices=RunStatus, default=RunStatus.PENDING)
     error_category = models.CharField(max_length=20, choices=ErrorCategory, blank=True, default="")
@@ -87,6 +97,11 @@ class Run(models.Model):
             models.Index(fields=["organisation", "-created_at"]),
             # Those of the filters of lists: by workflow, and by result.
             models.Index(fields=["workflow", "-created_at"], name="runs_of_workflow"),
+            models.Index(
+                fields=["schedule", "-created_at"],
+                condition=models.Q(schedule__isnull=False),
+                name="runs_of_schedule",
+            ),
             models.Index(
                 fields=["organisation", "status", "error_category", "-created_at"],
                 name="runs_by_result",

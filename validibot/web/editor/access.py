@@ -89,6 +89,7 @@ def workflow_tabs(scope: Scope, workflow: Workflow, current: str | None) -> list
         "steps": (_("Steps"), ("add-step", "new-step", "step")),
         "edit-workflow": (_("Settings"), ()),
         "samples": (_("Samples"), ()),
+        "schedules": (_("Schedules"), ("schedule",)),
         "sharing": (_("Sharing"), ()),
         "versions": (_("Versions"), ("compare-versions", "launch-version")),
     }

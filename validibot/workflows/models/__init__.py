@@ -25,6 +25,7 @@ from validibot.workflows.models.parts import (
     StepFile,
     VersionPart,
 )
+from validibot.workflows.models.schedules import WorkflowSchedule
 from validibot.workflows.models.sharing import LaunchLink
 from validibot.workflows.models.versions import (
     MAX_RETENTION_DAYS,
@@ -53,5 +54,6 @@ __all__ = [
     "WeatherFile",
     "WeatherUnknown",
     "Workflow",
+    "WorkflowSchedule",
     "latest_versions",
 ]

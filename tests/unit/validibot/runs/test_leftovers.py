@@ -57,7 +57,13 @@ def test_unreachable_backend_does_not_stop_sweep(
 
     monkeypatch.setattr(ScriptedBackend, "sweep", silent)
 
-    assert run_sweep() == {"enqueued": 0, "looked_at": 0, "cancelled": 0, "messages": 0}
+    assert run_sweep() == {
+        "enqueued": 0,
+        "looked_at": 0,
+        "cancelled": 0,
+        "messages": 0,
+        "scheduled": 0,
+    }
 
 
 def test_end_without_output_reports_the_backends_message(

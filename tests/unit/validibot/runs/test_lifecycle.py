@@ -60,7 +60,13 @@ def test_unexpected_launch_error_ends_the_attempt(
     assert attempt.ended_at
     assert attempt.cancel_requested_at  # the provider may have accepted before it failed
     age(minutes=2)
-    assert run_sweep() == {"enqueued": 0, "looked_at": 0, "cancelled": 1, "messages": 0}
+    assert run_sweep() == {
+        "enqueued": 0,
+        "looked_at": 0,
+        "cancelled": 1,
+        "messages": 0,
+        "scheduled": 0,
+    }
     assert run_sweep()["cancelled"] == 0  # the provider is sure that there is none
 
 

@@ -182,7 +182,13 @@ def test_sweep_leaves_run_that_waits_for_its_validator(
 ) -> None:
     Run.objects.update(enqueued_at=ago(minutes=2))
 
-    assert run_sweep() == {"enqueued": 0, "looked_at": 0, "cancelled": 0, "messages": 0}
+    assert run_sweep() == {
+        "enqueued": 0,
+        "looked_at": 0,
+        "cancelled": 0,
+        "messages": 0,
+        "scheduled": 0,
+    }
 
 
 def test_sweep_looks_at_old_attempts(

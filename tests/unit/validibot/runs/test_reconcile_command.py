@@ -17,7 +17,10 @@ def test_once_it_says_what_it_found() -> None:
     said = StringIO()
     call_command("reconcile", stdout=said)
 
-    assert said.getvalue() == "0 runs enqueued, 0 executions looked at, 0 cancellations repeated\n"
+    assert (
+        said.getvalue()
+        == "0 runs enqueued, 0 executions looked at, 0 cancellations repeated, 0 schedules due\n"
+    )
 
 
 @pytest.mark.django_db
@@ -28,6 +31,7 @@ def test_sweep_is_reported_as_json() -> None:
     assert json.loads(said.getvalue())["enqueued"] == 0
 
 
+@pytest.mark.django_db
 def test_reconcile_loop_survives_outage_and_stops(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -37,7 +41,7 @@ def test_reconcile_loop_survives_outage_and_stops(
         if error := next(answers):
             raise error
         stopping.set()
-        return {"enqueued": 1, "looked_at": 2, "cancelled": 3, "messages": 0}
+        return {"enqueued": 1, "looked_at": 2, "cancelled": 3, "messages": 0, "scheduled": 4}
 
     monkeypatch.setattr(reconcile, "run_sweep", sweep)
     monkeypatch.setattr("django.db.connection.close", lambda: None)
@@ -46,7 +50,7 @@ def test_reconcile_loop_survives_outage_and_stops(
 
     assert caplog.messages == [
         "the database cannot be reached: gone",
-        "1 runs enqueued, 2 executions looked at, 3 cancellations repeated",
+        "1 runs enqueued, 2 executions looked at, 3 cancellations repeated, 4 schedules due",
     ]
 
 

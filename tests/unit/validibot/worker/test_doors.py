@@ -93,7 +93,13 @@ def test_unauthenticated_caller_needs_the_nonce(client: Client, url: str) -> Non
 def test_scheduler_starts_a_sweep(client: Client) -> None:
     answer = post(client, RECONCILE, **{"X-Caller": SCHEDULER})
 
-    assert answer.json() == {"enqueued": 0, "looked_at": 0, "cancelled": 0, "messages": 0}
+    assert answer.json() == {
+        "enqueued": 0,
+        "looked_at": 0,
+        "cancelled": 0,
+        "messages": 0,
+        "scheduled": 0,
+    }
 
 
 @pytest.mark.django_db

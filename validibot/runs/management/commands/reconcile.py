@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, connection
 
+from validibot.core.scheduled_work import recorded
 from validibot.runs.sweep import run_sweep
 
 logger = logging.getLogger(__name__)
@@ -58,12 +59,12 @@ def repeat(
 
 
 def _sweep(*, as_json: bool) -> str:
-    touched = run_sweep()
+    touched = recorded("reconcile", run_sweep)
     if as_json:
         return json.dumps(touched)
     return (
         f"{touched['enqueued']} runs enqueued, {touched['looked_at']} executions looked at, "
-        f"{touched['cancelled']} cancellations repeated"
+        f"{touched['cancelled']} cancellations repeated, {touched['scheduled']} schedules due"
     )
 
 

@@ -1,0 +1,191 @@
+"""Schedules of a workflow: create, change, pause and resume them, and go on to their next time.
+
+Of the times that passed during an outage the schedule keeps the first one; its run is started late,
+once, and the others are left out.
+"""
+
+import datetime as dt
+import logging
+from itertools import islice, pairwise
+from typing import Any
+
+from cronsim import CronSim, CronSimError
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from validibot.accounts.models import User
+from validibot.accounts.profile import zone_of
+from validibot.core.outbound import AddressRefused, check_address
+from validibot.workflows.models import Workflow, WorkflowSchedule
+from validibot.workflows.weather import store_by_digest
+
+# Schedules of one workflow.
+MAX_SCHEDULES = 20
+MAX_FILE_BYTES = 10 * 1024 * 1024
+# The shortest time between two runs of a schedule.
+MIN_INTERVAL = dt.timedelta(minutes=5)
+# Times that are compared with each other: some expressions have close times in some hours only.
+_COMPARED = 100
+_CHANGEABLE = (
+    *("name", "cron", "time_zone", "metadata"),
+    *("url", "filename", "uri", "storage_version", "size_bytes"),
+)
+
+logger = logging.getLogger(__name__)
+
+
+def schedules_of(workflow: Workflow) -> "QuerySet[WorkflowSchedule]":
+    """Return the schedules of a workflow."""
+    return WorkflowSchedule.objects.filter(
+        organisation=workflow.organisation, workflow=workflow.slug
+    )
+
+
+def check_times(cron: str, time_zone: str) -> None:
+    """Raise ValidationError, by field, unless the times can be read and are far enough apart."""
+    if zone_of(time_zone) is None:
+        message = _("%(zone)s is no time zone. Choose one such as Europe/Zurich.")
+        raise ValidationError({"time_zone": message % {"zone": repr(time_zone[:50])}})
+    if len(cron.split()) != 5:
+        message = _(
+            "%(cron)s has not five fields. Write minute, hour, day, month and day of the week, such as"
+            " 0 7 * * 1-5."
+        )
+        raise ValidationError({"cron": message % {"cron": repr(cron[:100])}})
+    try:
+        times = next_times(cron, time_zone, timezone.now(), _COMPARED)
+    except CronSimError as error:
+        message = _("%(cron)s cannot be read: %(error)s.")
+        values = {"cron": repr(cron[:100]), "error": str(error)}
+        raise ValidationError({"cron": message % values}) from None
+    if not times:
+        message = _("%(cron)s never comes. Choose another day.")
+        raise ValidationError({"cron": message % {"cron": repr(cron[:100])}})
+    if any(later - sooner < MIN_INTERVAL for sooner, later in pairwise(times)):
+        message = _("A schedule starts a run every %(minutes)d minutes at most.")
+        minutes = MIN_INTERVAL // dt.timedelta(minutes=1)
+        raise ValidationError({"cron": message % {"minutes": minutes}})
+
+
+def next_times(cron: str, time_zone: str, after: dt.datetime, count: int = 1) -> list[dt.datetime]:
+    """Return the next times after a moment, in the time zone. Raises CronSimError.
+
+    A time that a clock change leaves out comes directly after it; one that comes twice counts once.
+    """
+    return list(islice(CronSim(cron, after.astimezone(zone_of(time_zone))), count))
+
+
+def create(
+    workflow: Workflow, *, user: User, file: tuple[str, bytes] | None, **fields: Any
+) -> WorkflowSchedule:
+    """Create a schedule from `name`, `cron`, `time_zone`, `metadata`, and `url` or a file to keep.
+
+    Raises ValidationError and StorageError.
+    """
+    made = WorkflowSchedule(
+        organisation=workflow.organisation, workflow=workflow.slug, created_by=user
+    )
+    _change(made, file, fields)
+    made.next_at = _next(made)
+    with transaction.atomic():
+        Workflow.locked(workflow.pk)
+        if schedules_of(workflow).count() >= MAX_SCHEDULES:
+            message = _("A workflow has at most %(count)d schedules. Delete one first.")
+            raise ValidationError(message % {"count": MAX_SCHEDULES})
+        made.save()
+    logger.info("schedule %s of workflow %s was created by user %s", made.pk, workflow, user.pk)
+    return made
+
+
+def change(schedule: WorkflowSchedule, *, file: tuple[str, bytes] | None, **fields: Any) -> None:
+    """Change a schedule; its file stays unless an address or a file is given.
+
+    Raises ValidationError and StorageError.
+    """
+    _change(schedule, file, fields)
+    # A time may be taken, and the schedule be paused, at the same moment.
+    schedule.save(update_fields=_CHANGEABLE)
+    running = WorkflowSchedule.objects.filter(pk=schedule.pk, next_at__isnull=False)
+    running.update(next_at=_next(schedule))
+
+
+def pause(schedule: WorkflowSchedule, *, reason: str = "") -> None:
+    """Start no further runs until `resume`; `reason` tells why if no person asked for it."""
+    WorkflowSchedule.objects.filter(pk=schedule.pk).update(next_at=None, error=reason)
+
+
+def resume(schedule: WorkflowSchedule, *, user: User) -> None:
+    """Go on with the times after now; the runs are those of `user` from then on."""
+    WorkflowSchedule.objects.filter(pk=schedule.pk, next_at=None).update(
+        next_at=_next(schedule), created_by=user, error=""
+    )
+
+
+def go_on(schedule: WorkflowSchedule, *, error: str = "") -> bool:
+    """Take the time `schedule.next_at` and go on to the next one.
+
+    Return whether it was still to be taken: of all that try one succeeds. `error` is why it starts no
+    run.
+    """
+    taken = WorkflowSchedule.objects.filter(pk=schedule.pk, next_at=schedule.next_at)
+    return bool(taken.update(next_at=_next(schedule), last_at=schedule.next_at, error=error))
+
+
+def report(schedule: WorkflowSchedule, error: str) -> None:
+    """Tell why the time that has come waits."""
+    waiting = WorkflowSchedule.objects.filter(pk=schedule.pk, next_at=schedule.next_at)
+    waiting.update(error=error)
+
+
+def due_schedules(now: dt.datetime) -> "QuerySet[WorkflowSchedule]":
+    """Return the schedules whose time has come, the one that waits longest first."""
+    return WorkflowSchedule.objects.filter(
+        next_at__lte=now, organisation__deletion_requested_at=None
+    ).order_by("next_at")
+
+
+def _next(schedule: WorkflowSchedule) -> dt.datetime | None:
+    times = next_times(schedule.cron, schedule.time_zone, timezone.now())
+    return times[0] if times else None
+
+
+def _change(
+    schedule: WorkflowSchedule, file: tuple[str, bytes] | None, fields: dict[str, Any]
+) -> None:
+    for name in ("name", "cron", "time_zone", "metadata"):
+        setattr(schedule, name, fields[name])
+    schedule.cron = " ".join(schedule.cron.split())
+    check_times(schedule.cron, schedule.time_zone)
+    url = fields["url"]
+    if url and file:
+        raise ValidationError({"url": _("Give an address or a file, not both.")})
+    if not (url or file or schedule.pk):
+        raise ValidationError({"url": _("Give the address of a file, or choose one.")})
+    if url:
+        _set_url(schedule, url)
+    elif file:
+        _set_file(schedule, *file)
+
+
+def _set_url(schedule: WorkflowSchedule, url: str) -> None:
+    try:
+        check_address(url)
+    except AddressRefused as error:
+        raise ValidationError({"url": str(error)}) from None
+    schedule.url = url
+    schedule.filename = schedule.uri = schedule.storage_version = ""
+    schedule.size_bytes = 0
+
+
+def _set_file(schedule: WorkflowSchedule, name: str, content: bytes) -> None:
+    if not 0 < len(content) <= MAX_FILE_BYTES:
+        message = _("%(name)s has %(size)s bytes; a kept file has 1 to %(limit)s.")
+        sizes = {"size": f"{len(content):,}", "limit": f"{MAX_FILE_BYTES:,}"}
+        raise ValidationError({"file": message % {"name": name, **sizes}})
+    uri, version, _sha256 = store_by_digest(name, content)
+    schedule.url, schedule.filename = "", name
+    schedule.uri, schedule.storage_version = uri, version
+    schedule.size_bytes = len(content)
