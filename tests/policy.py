@@ -149,6 +149,7 @@ PAGES: dict[str, Methods] = {
 }
 _API = "api/v1/orgs/<ident:org>/"
 _WORKFLOW = f"{_API}workflows/<ident:workflow>/"
+_WEBHOOK = f"{_API}webhooks/<int:webhook>/"
 API: dict[str, Methods] = {
     "api/v1/schema/": {"GET": ANYONE},
     "api/v1/auth/me/": {"GET": SIGNED_IN},
@@ -163,6 +164,21 @@ API: dict[str, Methods] = {
     f"{_WORKFLOW}versions/<version:version>/": {"GET": "workflow.view"},
     f"{_WORKFLOW}versions/<version:version>/export/<slug:kind>/": {"GET": EDIT},
     f"{_WORKFLOW}versions/<version:version>/runs/": {"POST": LAUNCH},
+    f"{_API}projects/": {"GET": "workflow.view"},
+    f"{_API}members/": {"GET": "member.view"},
+    f"{_API}validators/": {"GET": "workflow.view"},
+    f"{_API}submissions/": {"GET": "run.view_own"},
+    f"{_API}submissions/<uuid:submission>/": {"GET": RUN},
+    f"{_API}submissions/<uuid:submission>/files/<int:order>/": {"GET": RUN},
+    f"{_API}webhooks/": {"GET": "webhook.manage", "POST": "webhook.manage"},
+    _WEBHOOK: dict.fromkeys(("GET", "PATCH", "DELETE"), "webhook.manage"),
+    f"{_WEBHOOK}secret/": {"POST": "webhook.manage"},
+    f"{_WEBHOOK}test/": {"POST": "webhook.manage"},
+    f"{_WEBHOOK}deliveries/": {"GET": "webhook.manage"},
+    f"{_WEBHOOK}deliveries/<uuid:delivery>/resend/": {"POST": "webhook.manage"},
+    f"{_API}keys/": {"GET": "key.manage", "POST": "key.manage"},
+    f"{_API}keys/<int:key>/rotate/": {"POST": "key.manage"},
+    f"{_API}keys/<int:key>/revoke/": {"POST": "key.manage"},
     f"{_API}weather/": {"GET": "workflow.view"},
     f"{_API}runs/": {"GET": "run.view_own"},
     f"{_API}runs/<uuid:run>/": {"GET": RUN},

@@ -9,15 +9,26 @@ Runs have a module of their own.
 
 import datetime as dt
 import hashlib
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from django.http import HttpResponse
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, Field, JsonValue
 
 from validibot.accounts.models import Organisation, User
+from validibot.accounts.profile import clean_name
 from validibot.workflows.inputs import read_input_schema
 from validibot.workflows.models import Assertion, Step, Validator, WeatherFile, Workflow
+
+
+def _seen_name(text: str) -> str:
+    if not (name := clean_name(text)):
+        raise ValueError("It has no character that can be seen")
+    return name
+
+
+# A name on one line, without characters that cannot be seen.
+type Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_seen_name)]
 
 
 class UserDocument(BaseModel):

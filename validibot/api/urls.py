@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
-from validibot.api import views, workflows
+from validibot.api import keys, organisation, submissions, views, webhooks, workflows
 
 _version: list[URLPattern | URLResolver] = [
     path("runs/", views.WorkflowRunsView.as_view()),
@@ -29,10 +29,31 @@ _run = [
     path("files/<int:order>/", views.SubmittedFileView.as_view()),
     path("artifacts/<int:artifact>/", views.ArtifactView.as_view()),
 ]
+_submission = [
+    path("", submissions.SubmissionView.as_view()),
+    path("files/<int:order>/", submissions.SubmissionFileView.as_view()),
+]
+_webhook = [
+    path("", webhooks.WebhookView.as_view()),
+    path("secret/", webhooks.WebhookSecretView.as_view()),
+    path("test/", webhooks.WebhookTestView.as_view()),
+    path("deliveries/", webhooks.DeliveriesView.as_view()),
+    path("deliveries/<uuid:delivery>/resend/", webhooks.DeliveryResendView.as_view()),
+]
 _organisation: list[URLPattern | URLResolver] = [
     path("", views.OrganisationView.as_view()),
     path("workflows/", workflows.WorkflowsView.as_view()),
     path("workflows/<ident:workflow>/", include(_workflow)),
+    path("projects/", organisation.ProjectsView.as_view()),
+    path("members/", organisation.MembersView.as_view()),
+    path("validators/", organisation.ValidatorsView.as_view()),
+    path("submissions/", submissions.SubmissionsView.as_view()),
+    path("submissions/<uuid:submission>/", include(_submission)),
+    path("webhooks/", webhooks.WebhooksView.as_view()),
+    path("webhooks/<int:webhook>/", include(_webhook)),
+    path("keys/", keys.KeysView.as_view()),
+    path("keys/<int:key>/rotate/", keys.KeyRotateView.as_view()),
+    path("keys/<int:key>/revoke/", keys.KeyRevokeView.as_view()),
     path("weather/", views.WeatherView.as_view()),
     path("runs/", views.RunsView.as_view()),
     path("runs/<uuid:run>/", include(_run)),

@@ -20,6 +20,7 @@ from validibot.api.lists import (
     filter_runs,
     filter_weather,
 )
+from validibot.api.submissions import download
 from validibot.core.downloads import attachment, streamed, whole
 from validibot.core.problems import ApiError
 from validibot.runs.access import may_cancel, visible_runs
@@ -28,7 +29,6 @@ from validibot.runs.evidence import evidence_of
 from validibot.runs.exports import FORMATS
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run, RunEvidence
-from validibot.submissions import content
 from validibot.workflows.models import WeatherFile
 from validibot.workflows.versions import newest
 
@@ -263,14 +263,10 @@ class SubmittedFileView(ApiView):
 
     @operation(
         operation_id="download_submitted_file",
-        responses=schema.answers(OpenApiTypes.BINARY, media_type="application/octet-stream"),
+        responses=schema.answers(OpenApiTypes.BINARY, 410, media_type="application/octet-stream"),
     )
     def get(self, request: Request, org: str, run: UUID, order: int) -> StreamingHttpResponse:
-        submission = _run(scope_in(request, org, "run.view_own"), run).submission
-        found = submission.files.filter(order=order).first() if order else submission
-        if found is None:
-            raise ApiError(404, "NOT_FOUND", f"Run {run} has no file {order}.")
-        return streamed(content.stream(found), name=found.filename, size=found.size_bytes)
+        return download(_run(scope_in(request, org, "run.view_own"), run).submission, order)
 
 
 class ArtifactView(ApiView):

@@ -1,11 +1,9 @@
 """The pages of webhooks: a list with a form for a new one, and a page for each with its deliveries."""
 
-from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -14,21 +12,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from validibot.accounts.scope import Scope
-from validibot.core.outbound import AddressRefused, check_address
 from validibot.web.forms import NameField, refusals_on
 from validibot.web.scope import page, permitted
-from validibot.webhooks import delivery as deliveries
-from validibot.webhooks.models import (
-    TEST_EVENT,
-    EventKind,
-    MessageStyle,
-    Webhook,
-    WebhookDelivery,
-)
+from validibot.webhooks import editing
+from validibot.webhooks.delivery import resend
+from validibot.webhooks.models import EventKind, MessageStyle, Webhook
 from validibot.webhooks.signing import secret_of
 
 DELIVERIES_PER_PAGE = 50
-MAX_WEBHOOKS = 50
 
 
 class WebhookForm(forms.Form):
@@ -48,14 +39,6 @@ class WebhookForm(forms.Form):
     )
     style = forms.ChoiceField(label=gettext_lazy("Style"), choices=MessageStyle.choices)
 
-    def clean_url(self) -> str:
-        url: str = self.cleaned_data["url"]
-        try:
-            check_address(url)
-        except AddressRefused as error:
-            raise ValidationError(str(error)) from error
-        return url
-
 
 @permitted("webhook.manage")
 @require_http_methods(["GET", "POST"])
@@ -64,7 +47,7 @@ def webhooks(request: HttpRequest, scope: Scope) -> HttpResponse:
     form = WebhookForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         with refusals_on(form):
-            made = _create(scope, form.cleaned_data)
+            made = editing.create(scope, **form.cleaned_data)
             messages.success(request, _("Webhook created. Its secret is on this page."))
             return redirect("webhook", scope.organisation.slug, made.pk)
     status = 422 if form.errors else 200
@@ -81,9 +64,10 @@ def webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
     initial = {name: getattr(found, name) for name in ("name", "url", "events", "style")}
     form = WebhookForm(request.POST if request.method == "POST" else None, initial=initial)
     if request.method == "POST" and form.is_valid():
-        Webhook.objects.filter(pk=pk).update(**form.cleaned_data)
-        messages.success(request, _("Webhook saved."))
-        return redirect("webhook", scope.organisation.slug, pk)
+        with refusals_on(form):
+            editing.edit(found, **form.cleaned_data)
+            messages.success(request, _("Webhook saved."))
+            return redirect("webhook", scope.organisation.slug, pk)
     shown = Paginator(found.deliveries.all(), DELIVERIES_PER_PAGE)
     return page(
         request,
@@ -101,11 +85,7 @@ def webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
 @require_POST
 def test_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
     """Send a message to try the address, also while the webhook is switched off."""
-    found = _find(scope, pk)
-    data = {"organisation": scope.organisation.slug, "text": _("This is a test by Validibot.")}
-    sent = WebhookDelivery.of(found, TEST_EVENT, data)
-    sent.save()
-    deliveries.enqueue(sent)
+    editing.send_test(_find(scope, pk))
     messages.success(request, _("Test sent. Load the page again to see the answer."))
     return redirect("webhook", scope.organisation.slug, pk)
 
@@ -114,8 +94,7 @@ def test_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
 @require_POST
 def rotate_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
     """Give the webhook another secret; the old one ends at once."""
-    found = _find(scope, pk)
-    Webhook.objects.filter(pk=pk).update(secret_version=found.secret_version + 1)
+    editing.rotate_secret(_find(scope, pk))
     messages.success(request, _("The webhook has a new secret. Give it to the receiver."))
     return redirect("webhook", scope.organisation.slug, pk)
 
@@ -124,12 +103,10 @@ def rotate_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
 @require_POST
 def switch_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
     """Switch the webhook on or off, as `state` says."""
-    _find(scope, pk)
+    found = _find(scope, pk)
     state = request.POST.get("state", "")
     if state in ("on", "off"):
-        Webhook.objects.filter(pk=pk).update(
-            is_active=state == "on", disabled_reason="", failing_since=None
-        )
+        editing.switch(found, on=state == "on")
         answer = _("Webhook switched on.") if state == "on" else _("Webhook switched off.")
         messages.success(request, answer)
     else:
@@ -141,7 +118,7 @@ def switch_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
 @require_POST
 def delete_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
     """Delete the webhook with its deliveries."""
-    _find(scope, pk).delete()
+    editing.delete(_find(scope, pk))
     messages.success(request, _("Webhook deleted."))
     return redirect("webhooks", scope.organisation.slug)
 
@@ -151,17 +128,10 @@ def delete_webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
 def resend_delivery(request: HttpRequest, scope: Scope, pk: int, delivery_pk: UUID) -> HttpResponse:
     """Send the message of a delivery again."""
     sent = get_object_or_404(_find(scope, pk).deliveries.select_related("webhook"), pk=delivery_pk)
-    deliveries.resend(sent)
+    resend(sent)
     messages.success(request, _("Sent again."))
     return redirect("webhook", scope.organisation.slug, pk)
 
 
-def _create(scope: Scope, fields: dict[str, Any]) -> Webhook:
-    if scope.organisation.webhooks.count() >= MAX_WEBHOOKS:
-        told = _("An organisation has at most %(count)s webhooks. Delete one first.")
-        raise ValidationError(told % {"count": MAX_WEBHOOKS})
-    return Webhook.objects.create(organisation=scope.organisation, created_by=scope.user, **fields)
-
-
 def _find(scope: Scope, pk: int) -> Webhook:
-    return get_object_or_404(scope.organisation.webhooks, pk=pk)
+    return get_object_or_404(scope.organisation.webhooks.select_related("organisation"), pk=pk)

@@ -137,6 +137,7 @@ class World:
             "guests": guest.pk,
             "projects": ProjectFactory.create(organisation=self.acme).pk,
             "keys": service_key.pk,
+            "submissions": run.submission_id,
             "invitations": "wrong",
             "shared": "wrong",
             "shares": run.shares.create(token_digest="", expires_at=timezone.now()).pk,

@@ -7,7 +7,7 @@ from django.test import Client
 
 from tests.factories import MembershipFactory
 from validibot.accounts.models import Membership
-from validibot.web.webhooks import MAX_WEBHOOKS
+from validibot.webhooks.editing import MAX_WEBHOOKS
 from validibot.webhooks.models import Webhook, WebhookDelivery
 
 pytestmark = pytest.mark.django_db

@@ -1,0 +1,50 @@
+"""JSON bodies of the public API, read as pydantic models; and refusals of services as problems."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.core.exceptions import ValidationError as Refusal
+from pydantic import BaseModel, ConfigDict, ValidationError
+from rest_framework.request import Request
+
+from validibot.core.problems import ApiError
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+class Body(BaseModel):
+    """A JSON body: members that it does not declare are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def read_body[B: Body](request: Request, kind: type[B]) -> B:
+    """Return the request's JSON body. Raises ApiError that names each field at fault."""
+    django_request = request._request  # noqa: SLF001 - REST framework's parsers would read it first
+    kind_of_body = django_request.content_type or ""
+    if kind_of_body != "application/json":
+        detail = f"The body is {kind_of_body[:80]!r}. Send application/json."
+        raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", detail)
+    content = django_request.read(MAX_BODY_BYTES + 1)
+    if len(content) > MAX_BODY_BYTES:
+        raise ApiError(413, "PAYLOAD_TOO_LARGE", f"The body may have {MAX_BODY_BYTES:,} bytes.")
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        errors = [
+            {"field": ".".join(map(str, each["loc"])) or "body", "message": each["msg"]}
+            for each in error.errors(include_url=False, include_input=False)[:20]
+        ]
+        detail = f"`{errors[0]['field']}`: {errors[0]['message']}."
+        raise ApiError(400, "INVALID", detail, errors=errors) from error
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Answer 400 with what a service refuses."""
+    try:
+        yield
+    except Refusal as error:
+        fields = error.message_dict if hasattr(error, "error_dict") else {}
+        errors = [{"field": name, "message": texts[0]} for name, texts in fields.items()]
+        raise ApiError(400, "INVALID", error.messages[0], errors=errors) from error
