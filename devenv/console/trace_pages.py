@@ -202,7 +202,7 @@ def _of_program(span: dict[str, Any]) -> TraceSpan:
         kind=_PROGRAM,
         caller=span["caller"].partition("@")[0],
         resource=span["service"],
-        status=" ".join(filter(None, (span["status"], span["message"]))),
+        status=": ".join(filter(None, (span["status"], span["message"]))),
         at=span["at"],
         ended=span["ended"],
         link="",

@@ -74,6 +74,12 @@ def note_decision(permission: str, resource: str, *, allowed: bool) -> None:
         entry.decision = "allowed" if allowed else "denied"
 
 
+def note_caller(email: str) -> None:
+    """Add to the entry of the call in progress the account that a signature shows, not a token."""
+    if entry := _entry.get():
+        entry.caller = email
+
+
 def trace_of(headers: Mapping[str, str]) -> str:
     """Return the trace id in lower-cased headers, empty without one.
 

@@ -374,3 +374,16 @@ def test_signed_url_of_the_python_client_is_bound_to_its_object(
     assert requests.get(url, timeout=5).content == b"data"
     assert requests.get(url.replace("?", "x?", 1), timeout=5).status_code == 403
     assert requests.delete(url, timeout=5).status_code == 403
+
+
+def test_post_policy_of_client_uploads_a_file(clients: Clients, running: Running) -> None:
+    client = clients("web")
+    length = ["content-length-range", 1, 100]
+    form = client.generate_signed_post_policy_v4(
+        BUCKET, "form.txt", expiration=timedelta(minutes=1), conditions=[length]
+    )
+    files = {"file": ("form.txt", b"hello", "text/plain")}
+    stored = requests.post(form["url"], data=form["fields"], files=files, timeout=10)
+
+    assert (stored.status_code, form["url"]) == (204, f"{running.url}/{BUCKET}/")
+    assert client.bucket(BUCKET).blob("form.txt").download_as_bytes() == b"hello"

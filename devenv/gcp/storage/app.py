@@ -23,6 +23,7 @@ from devenv.gcp.caller import ApiCaller, Authenticator, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import CloudError, NotFound
+from devenv.gcp.journal import note_caller
 from devenv.gcp.rpc.rest import gunzipped
 from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.batch_calls import BatchCalls
@@ -181,6 +182,7 @@ class StorageApp:
         if is_signed(dict(pairs)):
             signed = SignedRequest(request.method, path, pairs, headers, _bucket_of_host(request))
             caller = ApiCaller(signed.signer(self._trust.verifier, self._trust.clock))
+            note_caller(caller.email)
         elif "authorization" in headers:
             caller = self._trust.authenticator.caller(headers)
         else:
@@ -268,10 +270,13 @@ def _bucket_of_host(request: Request) -> str:
 
 
 def _plain_names(request: Request, path: str) -> tuple[str, str]:
-    """Return bucket and object of `/bucket/object`, or of `/object` on the bucket's own host."""
+    """Return bucket and object of `/bucket/object`, or of `/object` on the bucket's own host.
+
+    The object is empty in a path that names the bucket alone.
+    """
     bucket, name = _bucket_of_host(request), path[1:]
     if not bucket:
         bucket, _, name = name.partition("/")
-    if not bucket or not name:
-        raise NotEmulated("The XML API for lists and buckets")
+    if not bucket:
+        raise NotEmulated("The XML API for lists of buckets")
     return decode(bucket), decode(name)

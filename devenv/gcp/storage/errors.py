@@ -111,7 +111,7 @@ class NoSuchUpload(NotFound):
 
 
 class UploadProblem(StorageApiError):
-    """Bytes or parts that an upload of the XML API cannot take; `code` is Google's name for it."""
+    """Bytes, parts or a form that an upload of the XML API cannot take; `code` is Google's name."""
 
     http = 400
 

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.catalogue import CHUNK, Blobs, Digest
-from devenv.gcp.storage.errors import RangeNotSatisfiable
+from devenv.gcp.storage.errors import RangeNotSatisfiable, UploadProblem
 from devenv.gcp.storage.exchange import Exchange, answer
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.json_api import ref_of
@@ -200,6 +200,18 @@ class Media:
         total = headers.get("x-upload-content-length")
         location = self.location(exchange, draft, total, "uploadType=resumable&")
         return Response(headers={"location": location})
+
+
+async def limited(body: AsyncIterator[bytes], least: int, most: int) -> AsyncIterator[bytes]:
+    """Yield `body`, which must have `least` to `most` bytes. Raises UploadProblem."""
+    size = 0
+    async for data in body:
+        size += len(data)
+        if size > most:
+            raise UploadProblem("EntityTooLarge", f"The object is larger than {most} bytes.")
+        yield data
+    if size < least:
+        raise UploadProblem("EntityTooSmall", f"The object is smaller than {least} bytes.")
 
 
 def slice_of(header: str | None, size: int) -> tuple[int, int] | None:

@@ -1,7 +1,8 @@
-"""Multipart bodies: uploads with metadata and media in one request, and batches of calls.
+"""Multipart bodies: uploads with metadata and media in one request, forms, and batches of calls.
 
 An upload with `uploadType=multipart` is multipart/related: a JSON part, which is kept, then the
-bytes of the object, which are streamed to disk as they arrive. A batch is multipart/mixed: up to a
+bytes of the object, which are streamed to disk as they arrive. A form is multipart/form-data: its
+fields, then the file, which is streamed, too. A batch is multipart/mixed: up to a
 hundred calls (the emulator takes a thousand), each an HTTP request of its own, answered in order as
 if it had arrived alone with the batch's token.
 
@@ -25,7 +26,7 @@ from starlette.responses import Response
 from starlette.types import Message as Event
 
 from devenv.gcp.errors import InvalidArgument
-from devenv.gcp.storage.errors import TooLarge, as_json
+from devenv.gcp.storage.errors import TooLarge, UploadProblem, as_json
 from devenv.gcp.storage.exchange import Exchange, json_object
 
 Respond: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -35,6 +36,7 @@ _BOUNDARY = re.compile(
     re.IGNORECASE,
 )
 _MAX_HEAD = 1024 * 1024
+_MAX_FIELDS = 100
 _MAX_BATCH = 10 * 1024 * 1024
 _MAX_CALLS = 1000
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
@@ -49,8 +51,8 @@ def boundary_of(content_type: str) -> bytes:
     return (match[1] or match[2] or match[3]).encode("utf-8", "replace")
 
 
-class RelatedBody:
-    """The streamed body of an upload with `uploadType=multipart`.
+class StreamedBody:
+    """A multipart body whose last part of interest is too large to be kept.
 
     Lines may end in LF alone, as gcloud writes them.
     """
@@ -62,20 +64,8 @@ class RelatedBody:
         self._buffer = b""
         self.content_type = ""
 
-    async def metadata(self) -> dict[str, Any]:
-        """Return the JSON part and read the head of the media part."""
-        await self._up_to(self._boundary)
-        line_end = b"\r\n" if (await self._up_to(b"\n")).endswith(b"\r") else b"\n"
-        self._buffer = line_end + self._buffer  # a part without headers begins with an empty line
-        self._delimiter = line_end + self._boundary
-        await self._up_to(line_end * 2)
-        resource = json_object(await self._up_to(self._delimiter))
-        head = await self._up_to(line_end * 2)
-        self.content_type = _content_type(head)
-        return resource
-
     async def media(self) -> AsyncIterator[bytes]:
-        """Yield the media part. Raises InvalidArgument if the body ends before it."""
+        """Yield the bytes of the streamed part. Raises InvalidArgument if the body ends in it."""
         keep = len(self._delimiter) - 1
         while (cut := self._buffer.find(self._delimiter)) < 0:
             ready = max(0, len(self._buffer) - keep)
@@ -85,6 +75,14 @@ class RelatedBody:
         yield self._buffer[:cut]
         async for _ in self._body:  # bytes after the last boundary are ignored
             pass
+
+    async def _begin(self) -> bytes:
+        """Go on behind the first boundary, and return the end of its line, which all lines have."""
+        await self._up_to(self._boundary)
+        line_end = b"\r\n" if (await self._up_to(b"\n")).endswith(b"\r") else b"\n"
+        self._buffer = line_end + self._buffer  # a part without headers begins with an empty line
+        self._delimiter = line_end + self._boundary
+        return line_end
 
     async def _up_to(self, mark: bytes) -> bytes:
         """Return what comes before `mark` and go on behind it."""
@@ -100,6 +98,53 @@ class RelatedBody:
             if data:
                 return data
         raise InvalidArgument("The multipart body ends too early.")
+
+
+class RelatedBody(StreamedBody):
+    """The body of an upload with `uploadType=multipart`."""
+
+    async def metadata(self) -> dict[str, Any]:
+        """Return the JSON part and read the head of the media part."""
+        line_end = await self._begin()
+        await self._up_to(line_end * 2)
+        resource = json_object(await self._up_to(self._delimiter))
+        head = await self._up_to(line_end * 2)
+        self.content_type = _content_type(head)
+        return resource
+
+
+class FormBody(StreamedBody):
+    """The body of a form, whose file comes last; `filename` is the name that the file had."""
+
+    filename = ""
+
+    async def fields(self) -> dict[str, str]:
+        """Return the fields before the file, by lower-case names. Raises UploadProblem."""
+        line_end = await self._begin()
+        fields: dict[str, str] = {}
+        size = 0
+        while True:
+            if await self._up_to(line_end):  # the two hyphens behind the last boundary
+                raise UploadProblem(
+                    "IncorrectNumberOfFilesInPostRequest",
+                    "POST requires exactly one file upload per request.",
+                )
+            text = (await self._up_to(line_end * 2)).decode("utf-8", "replace")
+            head = email.message_from_string(text)
+            name = str(head.get_param("name", "", "content-disposition")).lower()
+            if name == "file":
+                self.content_type = str(head.get("content-type", ""))
+                self.filename = head.get_filename("")
+                return fields
+            value = await self._up_to(self._delimiter)
+            size += len(name) + len(value)
+            if not name or len(fields) >= _MAX_FIELDS or size > _MAX_HEAD:
+                raise UploadProblem(
+                    "MalformedPOSTRequest",
+                    f"Each field of a form needs a name, and there are at most {_MAX_FIELDS} of "
+                    f"{_MAX_HEAD} bytes together.",
+                )
+            fields[name] = value.decode("utf-8", "replace")
 
 
 def _content_type(head: bytes) -> str:

@@ -24,6 +24,7 @@ from devenv.gcp.storage.app import JSON_PATHS, StorageApp, Trust
 from devenv.gcp.storage.batch_calls import BatchCalls
 from devenv.gcp.storage.buckets import Buckets
 from devenv.gcp.storage.catalogue import Blobs, Catalogue
+from devenv.gcp.storage.forms import XmlForms
 from devenv.gcp.storage.housekeeping import StorageHousekeeping
 from devenv.gcp.storage.json_api import JsonApi
 from devenv.gcp.storage.media import Media
@@ -66,7 +67,7 @@ _PATHS: tuple[tuple[str, str, dict[str, str]], ...] = (
     (rf"{_OBJECT}/moveTo/.+", "objects", {"POST": "move"}),
     (_OBJECT, "objects", _ITEM),
     (r"/storage/v1/projects/[^/]+/serviceAccount", "projects.serviceAccount", {"GET": "get"}),
-    (r"/(?!storage/v1/).+", "objects", _XML),
+    (r"/(?!storage/v1/).*", "objects", _XML),
 )
 _NAMED = tuple((re.compile(path), kind, verbs) for path, kind, verbs in _PATHS)
 METHODS = tuple(
@@ -130,7 +131,10 @@ class StorageService:
                 number=config.number,
             ),
             xml_api=XmlApi(
-                objects, media, XmlMultipart(self._catalogue, self._blobs, objects, clock)
+                objects,
+                media,
+                XmlMultipart(self._catalogue, self._blobs, objects, clock),
+                XmlForms(media, verifier, clock),
             ),
             media=media,
             batch_calls=BatchCalls(journal, faults, who, method_id),

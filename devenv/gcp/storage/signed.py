@@ -25,17 +25,17 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.errors import ExpiredToken, MalformedSecurityHeader, SignatureMismatch
 
-_ALGORITHM = "GOOG4-RSA-SHA256"
+RSA = "GOOG4-RSA-SHA256"
 _MAX_LIFETIME = 7 * 24 * 3600
 _SKEW = 15 * 60
 _V2_PARAMETERS = ("googleaccessid", "expires", "signature")
 _V2_UNSIGNED = ("generation", "response-content-disposition", "response-content-type")
 _MARKS = ("googleaccessid", "signature", "x-goog-credential", "x-goog-signature")
-_MISMATCH = (
+MISMATCH = (
     "The request signature we calculated does not match the signature you provided. "
     "Check your Google secret key and signing method."
 )
-_CREDENTIAL = re.compile(
+CREDENTIAL = re.compile(
     r"(?P<email>[^/]{1,256})/(?P<scope>(?P<date>\d{8})/[\w-]+/storage/goog4_request)"
 )
 
@@ -74,12 +74,12 @@ class SignedRequest:
             raise InvalidArgument("A signed URL of version 2 needs GoogleAccessId and Expires.")
         if clock.machine() >= int(expires):  # without the time of its signature
             raise ExpiredToken("The provided token has expired.")
-        signature = _unbase64(fields.get("signature", ""))
+        signature = unbase64(fields.get("signature", ""))
         if not any(
             verifier.verify_signature(email, text.encode("utf-8", "replace"), signature)
             for text in self._texts_v2(expires)
         ):
-            raise SignatureMismatch(_MISMATCH)
+            raise SignatureMismatch(MISMATCH)
         return email
 
     def _texts_v2(self, expires: str) -> Iterator[str]:
@@ -96,17 +96,15 @@ class SignedRequest:
             yield f"{head}{resource}?{urlencode(parameters)}"
 
     def _signer_v4(self, fields: Mapping[str, str], verifier: Verifier, clock: Clock) -> str:
-        credential = _CREDENTIAL.fullmatch(fields.get("x-goog-credential", ""))
-        if fields.get("x-goog-algorithm") != _ALGORITHM or not credential:
+        credential = CREDENTIAL.fullmatch(fields.get("x-goog-credential", ""))
+        if fields.get("x-goog-algorithm") != RSA or not credential:
             raise InvalidArgument("Invalid signing algorithm or credential.")
         _check_age(fields, credential["date"], clock)
-        payload = "\n".join(
-            (_ALGORITHM, fields["x-goog-date"], credential["scope"], self._digest(fields))
-        )
+        payload = "\n".join((RSA, fields["x-goog-date"], credential["scope"], self._digest(fields)))
         if not verifier.verify_signature(
-            credential["email"], payload.encode(), _unhex(fields.get("x-goog-signature", ""))
+            credential["email"], payload.encode(), unhex(fields.get("x-goog-signature", ""))
         ):
-            raise SignatureMismatch(_MISMATCH)
+            raise SignatureMismatch(MISMATCH)
         return credential["email"]
 
     def _digest(self, fields: Mapping[str, str]) -> str:
@@ -158,14 +156,14 @@ def _quote(text: str) -> str:
     return quote(text, safe="~")
 
 
-def _unhex(text: str) -> bytes:
+def unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
         return b""
 
 
-def _unbase64(text: str) -> bytes:
+def unbase64(text: str) -> bytes:
     try:  # a client that did not encode `+` has sent a space
         return base64.b64decode(text.replace(" ", "+"), validate=True)
     except (binascii.Error, ValueError):

@@ -1,24 +1,25 @@
 """The XML API for single objects, which signed URLs and parallel uploads use.
 
 GET, HEAD, PUT and DELETE act on the object that the path names, POST begins resumable and multipart
-uploads. Settings of an object arrive as headers. Everything else that the XML API has (lists,
-buckets, access control lists, copies by header, forms) is refused by name: a subresource such as
+uploads. Settings of an object arrive as headers. A form is posted to a bucket. Everything else that
+the XML API has (lists, buckets, access control lists, copies by header) is refused by name: a subresource such as
 `?acl` must not be answered with the object.
 
 See https://cloud.google.com/storage/docs/xml-api/reference-methods.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
-from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, UploadProblem
+from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated
 from devenv.gcp.storage.exchange import Exchange
 from devenv.gcp.storage.fields import object_fields
+from devenv.gcp.storage.forms import XmlForms
 from devenv.gcp.storage.json_api import ref_of
-from devenv.gcp.storage.media import Media, incomplete
+from devenv.gcp.storage.media import Media, incomplete, limited
 from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.objects import ObjectDraft, Objects
 from devenv.gcp.storage.parameters import number, parse
@@ -52,14 +53,22 @@ _NOT_ALLOWED = "The specified method is not allowed against this resource."
 class XmlApi:
     """The handler of plain paths, `/bucket/object`."""
 
-    def __init__(self, objects: Objects, media: Media, multipart: XmlMultipart) -> None:
+    def __init__(
+        self, objects: Objects, media: Media, multipart: XmlMultipart, forms: XmlForms
+    ) -> None:
         self._objects = objects
         self._media = media
         self._multipart = multipart
+        self._forms = forms
 
     async def handle(self, exchange: Exchange, bucket: str, name: str) -> Response:
+        """Answer a request for an object, or for a bucket if `name` is empty."""
         _check_supported(exchange)
         method = exchange.request.method
+        if not name:
+            if method == "POST" and _is_form(exchange):
+                return await self._forms.post(exchange, bucket)
+            raise NotEmulated("The XML API for lists and buckets")
         if "uploadId" in exchange.query or "uploads" in exchange.query:
             return await self._multipart_upload(exchange, method, bucket, name)
         if "upload_id" in exchange.query:
@@ -88,7 +97,7 @@ class XmlApi:
         draft = _draft(exchange, bucket, name)
         if exchange.headers.get("x-goog-resumable") == "start":
             return self._begin(exchange, bucket, name)
-        body = _limited(exchange)
+        body = limited(exchange.request.stream(), *_limits(exchange))
         return _stored(await self._media.store(exchange, draft, body))
 
     def _begin(self, exchange: Exchange, bucket: str, name: str) -> Response:
@@ -122,6 +131,10 @@ class XmlApi:
             raise MethodNotAllowed(_NOT_ALLOWED)
         progress = await self._media.progress(exchange)
         return _stored(progress.result) if progress.result else incomplete(exchange, progress)
+
+
+def _is_form(exchange: Exchange) -> bool:
+    return exchange.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
 def _draft(exchange: Exchange, bucket: str, name: str) -> ObjectDraft:
@@ -171,16 +184,9 @@ def _check_supported(exchange: Exchange) -> None:
             raise NotEmulated(f"The header '{name}'")
 
 
-async def _limited(exchange: Exchange) -> AsyncIterator[bytes]:
-    """Yield the body; its length must be in the range that a signed URL may demand."""
+def _limits(exchange: Exchange) -> tuple[int, int]:
+    """Return the range that a signed URL may demand of the length of the body."""
     limits = exchange.headers.get("x-goog-content-length-range", f"0,{_UNBOUNDED}")
     low, _, high = limits.partition(",")
     least, most = (number(text.strip(), "x-goog-content-length-range") for text in (low, high))
-    size = 0
-    async for data in exchange.request.stream():
-        size += len(data)
-        if size > most:
-            raise UploadProblem("EntityTooLarge", f"The object is larger than {most} bytes.")
-        yield data
-    if size < least:
-        raise UploadProblem("EntityTooSmall", f"The object is smaller than {least} bytes.")
+    return least, most
