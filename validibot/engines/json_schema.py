@@ -2,7 +2,7 @@
 
 jsonschema-rs decides whether a document is valid, and lists the problems of a small one. It builds
 the whole list in memory, so the problems of a large document are listed in a child process by the
-package jsonschema, which yields them one by one: the first ones are kept and the others counted.
+package jsonschema, which yields them one by one: the first MAX_PROBLEMS are kept, the others counted.
 A schema that may look at a value very often (see json_cost) is used in the child process only.
 """
 
@@ -38,6 +38,8 @@ from validibot.engines.sandbox import run_in_child, too_expensive
 # document times bytes of the schema, because a message quotes the document.
 MAX_COMMAS_HERE = 5_000
 MAX_WORK_HERE = 2**30
+# More problems are put into words in a child process.
+MAX_PROBLEMS_HERE = 1_000
 # Evaluations of a subschema that may be made in this process, which take about 2 s.
 MAX_EVALUATIONS_HERE = 20_000_000
 # The child process reports its count after this many problems.
@@ -120,7 +122,9 @@ def _check_json(payload: JSON, content: bytes, config: Mapping[str, Any]) -> Res
         first = from_compiled(_first_error(validator, payload))
         return Result(_list_in_child(content, schemas, formats, known=first))
     errors = list(validator.iter_errors(payload))
-    found = described(map(from_compiled, errors[:MAX_PROBLEMS]))
+    if len(errors) > MAX_PROBLEMS_HERE:
+        return Result(_list_in_child(content, schemas, formats, known=from_compiled(errors[0])))
+    found = described(map(from_compiled, errors))
     return Result(listed(_placed(found, content), total=len(errors)))
 
 

@@ -6,6 +6,7 @@ Positions are computed only when there is a problem to report.
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import isinf
@@ -145,11 +146,24 @@ def line_and_column(text: str, offset: int) -> tuple[int, int]:
     return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
 
 
+class LineStarts:
+    """Lines and columns of many offsets of a text."""
+
+    def __init__(self, text: str) -> None:
+        self._starts = [0, *(found.end() for found in re.finditer("\n", text))]
+
+    def of(self, offset: int) -> tuple[int, int]:
+        """Return line and column of an offset, both from 1."""
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+
 class Positions:
     """Positions of values in a text that is known to be JSON. Each object and list is read once."""
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._lines = LineStarts(text)
         self._children: dict[int, dict[str | int, int]] = {}
 
     def of(self, path: Sequence[str | int]) -> tuple[int, int]:
@@ -162,7 +176,7 @@ class Positions:
             if child is None:
                 break
             offset = child
-        return line_and_column(self._text, offset)
+        return self._lines.of(offset)
 
     def _read_children(self, offset: int) -> dict[str | int, int]:
         match self._text[offset]:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-MAX_PROBLEMS = 100
+# As many as a step may have findings. A list needs about 100 MB, and as much on disk.
+MAX_PROBLEMS = 100_000
 MAX_MESSAGE = 1000
 MAX_PATH = 1000
 
@@ -49,5 +50,5 @@ def listed(
     if total <= len(kept) and exact:
         return kept
     number = f"{total:,}" if exact else f"at least {total:,}"
-    note = f"The document has {number} problems; the first {len(kept)} are listed."
+    note = f"The document has {number} problems; the first {len(kept):,} are listed."
     return (*kept, DocumentProblem(note, severity="INFO", code="problems.truncated"))

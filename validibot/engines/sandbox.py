@@ -2,7 +2,8 @@
 
 A submitted document or expression can cost more than a worker can afford, and the libraries that
 check it cannot be interrupted. Such work is a generator of this package that a child process runs
-under limits: it reads its input from standard input and writes one JSON line per item. A child that
+under limits: it reads its input from standard input and writes one JSON line per item, to a file,
+because 100,000 of them are too many to hold twice. A child that
 reaches a limit is killed; the lines that it wrote before are kept. Other threads of the worker run
 on meanwhile. A worker has no more children than processors: the thread of a check that finds none
 free gives up, and the queue delivers its task again, so that a few expensive documents cannot take
@@ -19,7 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from validibot.engines.base import EngineBusy, EngineManifest
 from validibot.engines.problems import DocumentProblem
@@ -42,11 +44,13 @@ def run_in_child(work: Work, header: Any, body: bytes, manifest: EngineManifest)
     if not _places.acquire(timeout=WAIT_SECONDS):
         raise EngineBusy(f"This worker checks {MAX_CHILDREN} large documents already.")
     try:
-        output = _run(work, header, body, manifest)
+        with TemporaryFile() as output:
+            _run(work, header, body, manifest, output)
+            output.seek(0)
+            # The last line may be unfinished.
+            return [json.loads(line) for line in output if line.endswith(b"\n")]
     finally:
         _places.release()
-    # The last item is empty or an unfinished line.
-    return [json.loads(line) for line in output.split(b"\n")[:-1]]
 
 
 def too_expensive(manifest: EngineManifest) -> DocumentProblem:
@@ -58,22 +62,20 @@ def too_expensive(manifest: EngineManifest) -> DocumentProblem:
     return DocumentProblem(message, code="document.too_expensive")
 
 
-def _run(work: Work, header: Any, body: bytes, manifest: EngineManifest) -> bytes:
+def _run(work: Work, header: Any, body: bytes, manifest: EngineManifest, output: IO[bytes]) -> None:
     name = f"{work.__module__}:{work.__name__}"
     limits = [str(manifest.seconds), str(manifest.memory)]
     command = [sys.executable, "-m", __name__, name, *limits]
-    try:
-        return subprocess.run(  # noqa: S603 # our own module
+    with suppress(subprocess.TimeoutExpired):
+        subprocess.run(  # noqa: S603 # our own module
             command,
             input=json.dumps(header).encode() + b"\n" + body,
             cwd=_ROOT,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.DEVNULL,
             timeout=2 * manifest.seconds,
             check=False,
-        ).stdout
-    except subprocess.TimeoutExpired as expired:
-        return expired.output or b""
+        )
 
 
 def main() -> None:
@@ -88,7 +90,7 @@ def main() -> None:
     work: Work = getattr(import_module(module), function)
     for item in work(header, sys.stdin.buffer.read()):
         sys.stdout.write(json.dumps(item) + "\n")
-        sys.stdout.flush()
+        sys.stdout.flush()  # a child that is killed leaves what it has found
 
 
 if __name__ == "__main__":

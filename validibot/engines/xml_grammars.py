@@ -89,12 +89,16 @@ class CompiledSchema:
             if self._schema.validate(root):
                 return 0, []
             log = [entry for entry in self._schema.error_log if entry.path not in without]
-            return len(log), [_problem(entry) for entry in log[:MAX_PROBLEMS]]
+            return len(log), [problem_of(entry) for entry in log[:MAX_PROBLEMS]]
 
-    def parser(self) -> etree.XMLParser:
+    def parser(self, target: Any = None) -> etree.XMLParser:
         """Return a parser that validates what it is fed; for XSD only."""
         return etree.XMLParser(
-            schema=self._schema, resolve_entities=False, no_network=True, load_dtd=False
+            schema=self._schema,
+            target=target,
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
         )
 
 
@@ -188,12 +192,14 @@ def _invalid(error: Exception, documents: XsdDocuments | None = None) -> str:
     return f"The schema is invalid{where}: {in_words(entry.message)}{line}"
 
 
+@lru_cache(maxsize=256)
 def code_of(rule: str) -> str:
     """Return our code for a rule by its name in libxml2, which differs for each kind of schema."""
     return next((code for pattern, code in _CODES if pattern.fullmatch(rule)), "xml.schema")
 
 
-def _problem(entry: Any) -> DocumentProblem:
+def problem_of(entry: Any) -> DocumentProblem:
+    """Return an entry of an error log of libxml2."""
     return DocumentProblem(
         in_words(entry.message),
         code=code_of(entry.type_name or ""),

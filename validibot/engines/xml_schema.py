@@ -1,15 +1,14 @@
 """XML Schema engine: XSD 1.0, RELAX NG or DTD, with lxml; no network and no entities.
 
 libxml2 computes a path for each error of a tree, which costs the square of the number of siblings.
-A large document is therefore validated by XSD as a stream, which decides whether it is valid and
-counts its errors, without paths. Paths of the first errors come from the part of the document that
-has them. Listing runs in a child process, and so does everything that may be slow.
+A large document is therefore validated by XSD as a stream (see xml_stream). The other languages need
+a tree: of a large document they list the errors of the shortest beginning that has enough of them.
+Listing runs in a child process, and so does everything that may be slow.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from lxml import etree
 from pydantic import Field, model_validator
@@ -24,19 +23,19 @@ from validibot.engines.base import (
     FileType,
     Result,
 )
-from validibot.engines.problems import MAX_PROBLEMS, BadDocument, DocumentProblem, listed
+from validibot.engines.problems import BadDocument, DocumentProblem, listed
 from validibot.engines.sandbox import run_in_child, too_expensive
 from validibot.engines.xml_documents import XmlSchemas, read_schemas
 from validibot.engines.xml_grammars import CompiledSchema, compiled, compiles_slowly
+from validibot.engines.xml_stream import has_errors, stream_problems
 from validibot.engines.xml_text import parse_xml
 
 # Processor time for a schema: each process that uses it reads it once, outside a child process.
 MAX_COMPILE_SECONDS = 5
 # Larger documents are validated as a stream.
 MAX_TREE_BYTES = 64 * 1024
-_CHUNK_BYTES = 64 * 1024
-# The part with the first errors is cut off to this many bytes.
-_FINE_BYTES = 512
+# Problems of a larger document that are listed by a grammar that cannot validate a stream.
+MAX_WITHOUT_STREAM = 100
 _UNCLEAR = DocumentProblem("The document does not conform to the schema.", code="xml.schema")
 # libxml2 stops after ten million steps of one pattern.
 _GAVE_UP = DocumentProblem(
@@ -94,33 +93,9 @@ def _problems(
     if len(content) <= MAX_TREE_BYTES:
         total, problems = schema.problems(root)
         return listed(problems, total=total)
-    if schema.streams and not count(schema, content, stop_at=1).errors:
+    if schema.streams and not has_errors(schema, content):
         return ()
     return _list_in_child(schemas, content, known=schema.streams)
-
-
-class Count(NamedTuple):
-    """The number of errors, and the end of the chunk with the last of them."""
-
-    errors: int
-    end: int
-
-
-def count(
-    schema: CompiledSchema, content: bytes, *, stop_at: int = 0, chunk: int = _CHUNK_BYTES
-) -> Count:
-    """Validate as a stream; return the number of errors and the offset of the last one.
-
-    Reading stops after `stop_at` errors, if that is not 0.
-    """
-    parser = schema.parser()
-    for offset in range(0, len(content), chunk):
-        parser.feed(content[offset : offset + chunk])
-        if stop_at and len(parser.feed_error_log) >= stop_at:
-            return Count(len(parser.feed_error_log), offset + chunk)
-    with suppress(etree.XMLSyntaxError):  # the syntax was checked before
-        parser.close()
-    return Count(len(parser.feed_error_log), len(content))
 
 
 def compile_only(header: Mapping[str, Any], body: bytes) -> Iterator[Any]:
@@ -139,28 +114,16 @@ def list_problems(header: Mapping[str, Any], body: bytes) -> Iterator[Any]:
     The number is negative if there may be more. Runs in a child process (see sandbox).
     """
     schema = compiled(_schemas_of(header))
+    is_stream = schema.streams and len(body) > MAX_TREE_BYTES
+    total: int
+    problems: Iterable[DocumentProblem]
     try:
-        total, problems = (_stream if schema.streams else _prefixes)(schema, body)
+        total, problems = (stream_problems if is_stream else _prefixes)(schema, body)
     except etree.XMLSchemaValidateError:
         total, problems = 1, [_GAVE_UP]
     for problem in problems:
         yield [problem.message, problem.code, problem.path, problem.line, problem.column]
-    large = len(body) > MAX_TREE_BYTES
-    yield count(schema, body).errors if schema.streams and large and total else total
-
-
-def _stream(schema: CompiledSchema, body: bytes) -> tuple[int, list[DocumentProblem]]:
-    if len(body) <= MAX_TREE_BYTES:
-        total, problems = schema.problems(parse_xml(body))
-        return total, problems
-    found = count(schema, body, stop_at=MAX_PROBLEMS)
-    if not found.errors:
-        return 0, []
-    end, start = found.end, max(0, found.end - _CHUNK_BYTES)
-    if end < len(body):
-        end = _fine_end(schema, body, start, end)
-    # The parser closes elements that are open at the end; the errors of that come last.
-    return schema.problems(_beginning(body[:end]))
+    yield total
 
 
 def _prefixes(schema: CompiledSchema, body: bytes) -> tuple[int, list[DocumentProblem]]:
@@ -169,7 +132,7 @@ def _prefixes(schema: CompiledSchema, body: bytes) -> tuple[int, list[DocumentPr
     while size < len(body):
         root = _beginning(body[:size])
         total, problems = schema.problems(root, without=_open_paths(root))
-        if total >= MAX_PROBLEMS:
+        if total >= MAX_WITHOUT_STREAM:
             return -total, problems
         size += size // 2
     return schema.problems(parse_xml(body))
@@ -188,18 +151,6 @@ def _open_paths(root: etree._Element) -> set[str]:
         root = root[-1]
         paths.add(tree.getpath(root))
     return paths
-
-
-def _fine_end(schema: CompiledSchema, body: bytes, start: int, end: int) -> int:
-    """Return the end of the shortest part, in steps, that has enough errors."""
-    low, high = start, end
-    while high - low > _FINE_BYTES:
-        middle = (low + high) // 2
-        if count(schema, body[:middle]).errors >= MAX_PROBLEMS:
-            high = middle
-        else:
-            low = middle
-    return high
 
 
 def _schemas_of(header: Mapping[str, Any]) -> XmlSchemas:

@@ -20,7 +20,7 @@ from validibot.workflows.models import Severity
 # The code of the finding that says how many others were left out.
 LEFT_OUT = "findings.left_out"
 # Codes of all findings that say so; they are shown above the rules.
-TRUNCATION_CODES = ("problems.truncated", LEFT_OUT)
+TRUNCATION_CODES = ("problems.truncated", "basic.more", "table.more", LEFT_OUT)
 # Findings of each rule whose order the summary has.
 SHOWN_OF_RULE = 5
 # Rules of a step with a summary of their own. The others are counted together, by severity.

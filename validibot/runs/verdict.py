@@ -19,7 +19,7 @@ from validibot.engines.assertions import Rule, compute, evaluate
 from validibot.engines.problems import DocumentProblem, storable
 from validibot.engines.scope import build_scope
 from validibot.runs.models import Artifact, Finding, Run, StepRun
-from validibot.runs.rules import LEFT_OUT
+from validibot.runs.rules import LEFT_OUT, TRUNCATION_CODES
 from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
 from validibot.submissions.models import Submission
 from validibot.workflows.inputs import typed
@@ -252,9 +252,14 @@ def _position(number: int | None) -> int | None:
 
 
 def _bounded(findings: list[Finding]) -> list[Finding]:
-    """Keep the worst MAX_FINDINGS in their order, and say how many were left out."""
-    if len(findings) <= MAX_FINDINGS:
+    """Keep the worst MAX_FINDINGS in their order, and say how many were left out.
+
+    The note of an engine that it left problems out stays, and does not count.
+    """
+    notes = [each for each in findings if each.code in TRUNCATION_CODES]
+    if len(findings) - len(notes) <= MAX_FINDINGS:
         return findings
+    findings = [each for each in findings if each.code not in TRUNCATION_CODES]
     ranks = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
     order = sorted(
         range(len(findings)), key=lambda index: ranks[Severity(findings[index].severity)]
@@ -262,4 +267,4 @@ def _bounded(findings: list[Finding]) -> list[Finding]:
     kept = [findings[index] for index in sorted(order[:MAX_FINDINGS])]
     left = len(findings) - len(kept)
     message = f"{left:,} further findings were left out; the {MAX_FINDINGS:,} worst are shown."
-    return [*kept, finding(DocumentProblem(message, severity="INFO", code=LEFT_OUT))]
+    return [*kept, *notes, finding(DocumentProblem(message, severity="INFO", code=LEFT_OUT))]

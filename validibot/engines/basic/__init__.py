@@ -1,7 +1,7 @@
 """Basic engine: plain rules on JSON, YAML, XML and tables, without an expression language.
 
 A rule is a row: the values at a path must satisfy an operator. Large documents are checked in a
-child process. The first findings of a rule are listed, and the others counted.
+child process. The first MAX_PROBLEMS findings are listed, and the others counted by rule.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +14,9 @@ from validibot.engines.basic.documents import Tree, read_tree
 from validibot.engines.basic.evaluate import Violation, evaluate_rule
 from validibot.engines.basic.paths import MAX_MATCHES, TooManyMatches
 from validibot.engines.basic.rules import BasicConfig, BasicRule
-from validibot.engines.problems import BadDocument, DocumentProblem
+from validibot.engines.problems import MAX_PROBLEMS, BadDocument, DocumentProblem
 from validibot.engines.sandbox import run_in_child, too_expensive
 
-# Findings of one rule, and of all of them.
-MAX_EXAMPLES = 20
-MAX_FINDINGS = 400
 # Bytes of the document times rules that may be checked in this process, which takes about 2 s.
 MAX_WORK_HERE = 4 * 1024 * 1024
 _DONE = "done"
@@ -43,7 +40,7 @@ def _check(document: Document, rules: Sequence[BasicRule]) -> Result:
     problems: list[DocumentProblem] = []
     failed = 0
     for rule in rules:
-        found = _problems(rule, tree, room=MAX_FINDINGS - len(problems))
+        found = _problems(rule, tree, room=MAX_PROBLEMS - len(problems))
         failed += bool(found)
         problems += found
     outputs = {"rule_count": len(rules), "failed_rule_count": failed}
@@ -54,8 +51,9 @@ def _problems(rule: BasicRule, tree: Tree, *, room: int) -> list[DocumentProblem
     """Return the first problems of a rule, and one with the count if there are more."""
     try:
         violations = evaluate_rule(rule, tree)
-        limit = max(1, min(MAX_EXAMPLES, room))
-        listed = [_problem(rule, each, tree) for each in islice(violations, limit)]
+        # Of each rule at least one is listed.
+        first = islice(violations, max(1, room))
+        listed = [_problem(rule, each, tree) for each in first]
         more = sum(1 for _ in violations)
     except TooManyMatches:
         message = f"`{rule.path}` selects more than {MAX_MATCHES:,} values. Write a narrower path."
@@ -63,7 +61,7 @@ def _problems(rule: BasicRule, tree: Tree, *, room: int) -> list[DocumentProblem
     if more:
         message = (
             f"`{rule.path}` breaks the rule `{rule.operator}` {len(listed) + more:,} times; the first"
-            f" {len(listed)} are listed."
+            f" {len(listed):,} are listed."
         )
         listed.append(DocumentProblem(message, "INFO", "basic.more", rule.path))
     return listed

@@ -1,7 +1,7 @@
 """Tabular engine: CSV, TSV, XLSX and Parquet against columns, keys, references and row rules.
 
 The table is checked in a child process, where a database holds it on disk (see `load`). Findings
-name row, column and value; of each rule the first ones are listed, with the true count.
+name row, column and value; the first MAX_PROBLEMS are listed, with the true count of each rule.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,6 @@ from validibot.engines.sandbox import run_in_child, too_expensive
 from validibot.engines.tabular.config import TabularConfig, read_config
 
 MAX_BYTES = 128 * 1024 * 1024
-MAX_FINDINGS = 500
 _DONE = "done"
 _FAILED = "failed"
 
@@ -55,7 +54,7 @@ def check(document: Document, config: Mapping[str, Any]) -> Result:
         raise RuntimeError(lines[-1][_FAILED])
     problems = [DocumentProblem(**line) for line in lines if _DONE not in line]
     if not lines or _DONE not in lines[-1]:
-        return Result((*problems[:MAX_FINDINGS], too_expensive(ENGINE.manifest)))
+        return Result((*problems, too_expensive(ENGINE.manifest)))
     return Result(tuple(problems), lines[-1][_DONE])
 
 
@@ -94,9 +93,8 @@ def check_header(header: Mapping[str, Any], body: bytes) -> Iterator[Any]:
     outputs: dict[str, Any] = {}
     try:
         config = TabularConfig.model_validate(header["config"])
-        for number, problem in enumerate(check_table(header, config, outputs)):
-            if number < MAX_FINDINGS:
-                yield asdict(problem)
+        for problem in check_table(header, config, outputs):
+            yield asdict(problem)
     except BadDocument as bad:
         yield asdict(bad.problem)
     except MemoryError:

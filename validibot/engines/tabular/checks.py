@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from validibot.engines.problems import DocumentProblem
+from validibot.engines.problems import MAX_PROBLEMS, DocumentProblem
 from validibot.engines.tabular.columns import ColumnRule, rules_of, typed
 from validibot.engines.tabular.config import (
     ExtraColumns,
@@ -39,7 +39,7 @@ class RuleResult:
         if self.count > len(self.examples):
             message = (
                 f"`{self.column}` breaks the rule {self.code} in {self.count:,} rows; the first"
-                f" {len(self.examples)} are listed."
+                f" {len(self.examples):,} are listed."
             )
             yield DocumentProblem(message, "INFO", "table.more", self.column)
 
@@ -61,7 +61,13 @@ class TableChecks:
         self.database = database
         self.facts = facts
         self.config = config
+        self.room = MAX_PROBLEMS
         self.cells = {name: f"c{number}" for number, name in enumerate(facts.names)}
+
+    @property
+    def limit(self) -> int:
+        """How many violations of the next rule are listed."""
+        return max(MAX_EXAMPLES, self.room)
 
     def header(self) -> Iterator[RuleResult]:
         """Yield the missing and the unknown columns."""
@@ -106,7 +112,7 @@ class TableChecks:
             for rule in rules
         ]
         parts = ", ".join(
-            f"count(*) FILTER ({each}), min(n, {MAX_EXAMPLES}) FILTER ({each})" for each in wrong
+            f"count(*) FILTER ({each}), min(n, {self.limit}) FILTER ({each})" for each in wrong
         )
         value = typed(column, cell)
         inner = f"SELECT rowid AS n, {cell} AS raw, {value} AS value FROM data"  # noqa: S608
@@ -126,9 +132,11 @@ class TableChecks:
 
     def values(self, cell: str, rows: Sequence[int]) -> Mapping[int, Any]:
         """Return the cells of some rows, shortened."""
-        listed = ", ".join(map(str, rows))
-        query = f"SELECT rowid, {cell}[:{_SHOWN + 1}] FROM data WHERE rowid IN ({listed})"  # noqa: S608
-        return dict(self.database.execute(query).fetchall())
+        query = (
+            f"SELECT rowid, {cell}[:{_SHOWN + 1}] FROM data"  # noqa: S608
+            " WHERE rowid IN (SELECT unnest(?::BIGINT[]))"
+        )
+        return dict(self.database.execute(query, [list(rows)]).fetchall())
 
     def problem(
         self, row: int, name: str, value: Any, must: str, code: str, severity: str
@@ -171,7 +179,7 @@ class TableChecks:
         if not count:
             return
         rows = database.execute(
-            f"SELECT n, first, {cells} FROM repeated WHERE n <> first ORDER BY n LIMIT {MAX_EXAMPLES}"  # noqa: S608
+            f"SELECT n, first, {cells} FROM repeated WHERE n <> first ORDER BY n LIMIT {self.limit}"  # noqa: S608
         ).fetchall()
         label = ", ".join(names)
         examples = []
@@ -211,7 +219,7 @@ class TableChecks:
             return
         cells = ", ".join(f"data.{cell}" for cell in mine)
         rows = self.database.execute(
-            f"SELECT data.rowid, {cells} {wrong} ORDER BY data.rowid LIMIT {MAX_EXAMPLES}"
+            f"SELECT data.rowid, {cells} {wrong} ORDER BY data.rowid LIMIT {self.limit}"
         ).fetchall()
         label = ", ".join(reference.columns)
         where = f"`{', '.join(reference.reference_columns)}` of {reference.file or 'the table'}"

@@ -32,6 +32,7 @@ MAX_ROWS = 5_000_000
 MAX_CELL = 128 * 1024
 MAX_ROW = 1024 * 1024
 MAX_UNPACKED = 512 * 1024 * 1024
+# Violations of a rule that are listed when MAX_PROBLEMS are listed already.
 MAX_EXAMPLES = 10
 SAMPLE_BYTES = 256 * 1024
 _BATCH = 5000

@@ -29,8 +29,13 @@ def check_rows(
     facts: TableFacts,
     config: TabularConfig,
     names: Mapping[str, Any],
+    *,
+    limit: int,
 ) -> Iterator[RuleResult]:
-    """Yield the broken row rules; `names` are the values of the other names in scope."""
+    """Yield the broken row rules; `names` are the values of the other names in scope.
+
+    Of all rules together `limit` violations are listed, of each one MAX_EXAMPLES in any case.
+    """
     rules = []
     for rule in config.row_rules:
         unknown = [name for name in _named(rule) if name not in facts.names]
@@ -39,28 +44,29 @@ def check_rows(
         else:
             rules.append(rule)
     if rules:
-        yield from _scan(database, facts, config, rules, RowScope(names))
+        found = [_Found(rule) for rule in rules]
+        yield from _scan(database, facts, config, found, RowScope(names), limit)
 
 
 def _scan(
     database: duckdb.DuckDBPyConnection,
     facts: TableFacts,
     config: TabularConfig,
-    rules: Sequence[RowRule],
+    found: Sequence["_Found"],
     scope: RowScope,
+    limit: int,
 ) -> Iterator[RuleResult]:
     """Evaluate the rules on every row, in batches."""
-    columns = _columns(rules, facts)
+    columns = _columns([each.rule for each in found], facts)
     types = {column.name: column for column in config.columns}
     cells = [_cell(types.get(name), f"c{facts.names.index(name)}") for name in columns]
     selected = ", ".join(["rowid", *cells])
-    found = [_Found(rule) for rule in rules]
     result = database.execute(f"SELECT {selected} FROM data ORDER BY rowid")  # noqa: S608
     while batch := result.fetchmany(_BATCH):
         for number, *values in batch:
             scope.row = dict(zip(columns, values, strict=True))
             for each in found:
-                each.look(scope, number, facts)
+                limit -= each.look(scope, number, facts, has_room=limit > 0)
     for each in found:
         if each.count:
             title = each.rule.expression[:100]
@@ -76,12 +82,16 @@ class _Found:
     count: int = 0
     examples: list[DocumentProblem] = field(default_factory=list)
 
-    def look(self, scope: RowScope, number: int, facts: TableFacts) -> None:
+    def look(self, scope: RowScope, number: int, facts: TableFacts, *, has_room: bool) -> bool:
+        """Evaluate the rule on a row; return whether a violation was added to the examples."""
         reason = _broken(self.rule, scope)
-        if reason is not None:
-            self.count += 1
-            if self.count <= MAX_EXAMPLES:
-                self.examples.append(_problem(self.rule, scope, number, reason, facts))
+        if reason is None:
+            return False
+        self.count += 1
+        if not has_room and len(self.examples) >= MAX_EXAMPLES:
+            return False
+        self.examples.append(_problem(self.rule, scope, number, reason, facts))
+        return True
 
 
 def _named(rule: RowRule) -> list[str]:

@@ -47,6 +47,7 @@ def _check(
     for result in _results(checks, tables, header["names"]):
         outputs["failed_rule_count"] += 1
         outputs["violation_count"] += result.count
+        checks.room -= len(result.examples)
         yield from result.problems()
 
 
@@ -57,7 +58,7 @@ def _results(
     yield from checks.columns()
     yield from checks.primary_key()
     yield from checks.references(tables)
-    yield from check_rows(checks.database, checks.facts, checks.config, names)
+    yield from check_rows(checks.database, checks.facts, checks.config, names, limit=checks.limit)
 
 
 def _outputs(facts: TableFacts) -> dict[str, Any]:

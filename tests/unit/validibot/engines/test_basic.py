@@ -202,10 +202,17 @@ def test_message_of_rule_shows_place_value_and_requirement() -> None:
     )
 
 
-def test_findings_of_a_rule_are_bounded_and_counted() -> None:
+def test_all_findings_of_a_rule_are_listed() -> None:
+    result = check([{"x": -1}] * 1000, "a.json", rule("[*].x", "min", 0))
+
+    assert len(result.problems) == 1_000
+
+
+def test_findings_beyond_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(basic, "MAX_PROBLEMS", 20)
     result = check([{"x": -1}] * 1000, "a.json", rule("[*].x", "min", 0), rule("$", "type", "list"))
 
-    assert len(result.problems) == basic.MAX_EXAMPLES + 1
+    assert len(result.problems) == 21
     assert result.problems[-1].message == (
         "`[*].x` breaks the rule `min` 1,000 times; the first 20 are listed."
     )

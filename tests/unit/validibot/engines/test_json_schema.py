@@ -17,7 +17,7 @@ from validibot.engines import (
     json_schema,
 )
 from validibot.engines.json_documents import read_schemas
-from validibot.engines.problems import MAX_MESSAGE, MAX_PROBLEMS
+from validibot.engines.problems import MAX_MESSAGE, MAX_PROBLEMS, listed
 
 SCHEMA = {
     "type": "object",
@@ -88,13 +88,6 @@ def test_formats_are_checked_on_request() -> None:
     assert check("nobody", schema, formats=True).problems[0].code == "format"
 
 
-def test_only_the_first_problems_are_kept() -> None:
-    problems = check([1] * 10_000, {"items": {"type": "string"}}).problems
-
-    assert len(problems) == MAX_PROBLEMS + 1
-    assert problems[-1].severity == "INFO"
-
-
 def test_message_is_bounded_and_storable() -> None:
     problem = check("\0" * 100_000, {"type": "integer"}).problems[0]
 
@@ -142,23 +135,29 @@ def test_recursive_reference_ends() -> None:
 LIST = {"properties": {"l": {"items": {"type": "string"}}}}
 
 
-def test_large_document_is_listed_with_true_count() -> None:
-    problems = check({"l": [1] * 12_345}, LIST).problems
+def test_all_problems_of_large_document_are_listed() -> None:
+    content = json.dumps({"l": [1] * 5_100}, indent=0).encode()
 
-    assert len(problems) == MAX_PROBLEMS + 1
-    assert (problems[0].path, problems[0].code, problems[0].line) == ("/l/0", "type", 1)
-    assert problems[99].path == "/l/99"
-    assert problems[-1].message == "The document has 12,345 problems; the first 100 are listed."
+    problems = json_schema.check(Document(content, "a.json", ""), {"schema": LIST}).problems
+
+    assert len(problems) == 5_100
+    assert (problems[0].path, problems[0].code, problems[0].line) == ("/l/0", "type", 3)
+    assert (problems[-1].path, problems[-1].line) == ("/l/5099", 5_102)
+
+
+def test_problems_beyond_limit_are_counted() -> None:
+    problem = DocumentProblem("wrong")
+
+    kept = listed([problem] * (MAX_PROBLEMS + 5), total=MAX_PROBLEMS + 5)
+
+    assert kept[:-1] == (problem,) * MAX_PROBLEMS
+    assert kept[-1].message == "The document has 100,005 problems; the first 100,000 are listed."
 
 
 def test_large_document_with_few_problems_is_listed_without_note() -> None:
     problems = check({"l": ["x"] * 12_345 + [1]}, LIST).problems
 
     assert [problem.path for problem in problems] == ["/l/12345"]
-
-
-def test_small_document_is_listed_with_true_count() -> None:
-    assert "has 3,000 problems" in check({"l": [1] * 3000}, LIST).problems[-1].message
 
 
 def test_listing_that_reaches_its_limit_reports_first_problem(
@@ -218,7 +217,7 @@ def test_large_document_is_listed_with_documents_of_the_step() -> None:
     problems = check(["x"] * 6_000, schema, documents={"item.json": {"type": "integer"}}).problems
 
     assert (problems[0].path, problems[0].code) == ("/0", "type")
-    assert "has 6,000 problems" in problems[-1].message
+    assert len(problems) == 6_000
 
 
 def test_missing_document_is_told_by_name() -> None:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from validibot.engines import Document, EngineError, Result, get_engine
-from validibot.engines.tabular import MAX_FINDINGS, check_header, infer_schema, load
+from validibot.engines.tabular import check_header, checks, infer_schema, load
 from validibot.engines.tabular.config import TabularConfig
 
 READINGS = """id;site;on;kwh;unit;ok
@@ -117,12 +117,33 @@ def test_composite_key_must_be_unique() -> None:
     assert messages(result) == ["row 3, `a, b` is 1, 2; it must be unique, and row 1 has the same."]
 
 
-def test_findings_of_a_rule_are_bounded_and_counted() -> None:
+def test_all_findings_of_a_rule_are_listed() -> None:
     table = "n\n" + "x\n" * 1000
-    found = messages(check(table, columns=[{"name": "n", "type": "integer"}]))
+    rules = [{"expression": "row.n == 'y'"}]
+    result = check(table, columns=[{"name": "n", "pattern": "y"}], row_rules=rules)
 
-    assert len(found) == 11
-    assert found[-1] == "`n` breaks the rule type in 1,000 rows; the first 10 are listed."
+    assert len(messages(result)) == result.outputs["violation_count"] == 2000
+
+
+def test_findings_beyond_limit_are_counted_by_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "MAX_PROBLEMS", 15)
+    (tmp_path / "document").write_text("n\n" + "x\n" * 1000)
+    config = {
+        "columns": [{"name": "n", "type": "integer"}],
+        "row_rules": [{"expression": "row.n == 1"}],
+    }
+    header = {"folder": str(tmp_path), "filename": "a.csv", "config": config, "references": {}}
+
+    *_, done = found = list(check_header(header | {"names": {}}, b""))
+
+    texts = [line["message"] for line in found if "table.more" in str(line.get("code"))]
+    assert texts == [
+        "`n` breaks the rule type in 1,000 rows; the first 15 are listed.",
+        "`row.n == 1` breaks the rule row in 1,000 rows; the first 10 are listed.",
+    ]
+    assert done == {"done": done["done"] | {"violation_count": 2000}}
 
 
 def test_missing_and_extra_columns_are_found() -> None:
@@ -238,7 +259,7 @@ def test_table_with_many_columns_is_checked() -> None:
     result = check(f"{','.join(names)}\n{','.join(['1'] * 700)}\n", columns=columns)
 
     assert result.outputs["violation_count"] == 700
-    assert len(result.problems) == MAX_FINDINGS
+    assert len(result.problems) == 701
 
 
 def test_table_that_needs_too_much_memory_gives_no_verdict(

