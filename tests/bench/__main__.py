@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.bench import compare, console, containers, images, load, parsers, tables
+from tests.bench import compare, console, containers, images, load, parsers, product, tables
 from tests.flows import stack as stacks
 from tests.flows.stack import ROOT, Stack
 
@@ -49,6 +49,7 @@ def _everything(folder: Path) -> list[Row]:
         *console.measure(),
         *parsers.measure(),
         *tables.measure(),
+        *product.measure(),
         *containers.measure(),
         *images.measure(),
     ]

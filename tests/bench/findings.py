@@ -1,4 +1,4 @@
-"""A run with 100,000 findings: `.venv/bin/pytest tests/bench/findings.py -s` prints what it costs.
+"""A run with 100,000 findings: `python -m tests.bench.product findings` prints what it costs.
 
 The findings arrive as those of a container validator do, in one output envelope.
 """
@@ -6,38 +6,32 @@ The findings arrive as those of a container validator do, in one output envelope
 import resource
 import statistics
 import time
+from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from django.db import connection
 from django.test import Client
 
+from tests.bench.product import Row, milliseconds
 from tests.factories import MembershipFactory, StepFactory, started_run
 from validibot.engines.problems import DocumentProblem
 from validibot.runs.lifecycle import close_step
 from validibot.runs.models import Run
 from validibot.runs.verdict import MAX_FINDINGS, finding, judged
 
-pytestmark = [pytest.mark.django_db, pytest.mark.timeout(900)]
-
 VISITS = 15
 _SEVERITIES = ("ERROR", "WARNING", "INFO")
 
 
-def test_figures(client: Client) -> None:
-    member = MembershipFactory.create()
+def measure() -> Iterator[Row]:
+    """Yield the figures of one run with as many findings as a step may have."""
+    client, member = Client(), MembershipFactory.create()
     client.force_login(member.user)
     run, seconds, megabytes = _stored(
         StepFactory.create(workflow__organisation=member.organisation)
     )
-    rows = [
-        (
-            f"{MAX_FINDINGS:,} findings stored at the end of their step",
-            f"{seconds:.1f} s",
-            "≤ 10 s",
-        ),
-        ("the same, growth of the worker's peak memory", f"{megabytes} MB", "≤ 500 MB"),
-    ]
+    yield f"{MAX_FINDINGS:,} findings stored at the end of their step", f"{seconds:.1f} s", "≤ 10 s"
+    yield "the same, growth of the worker's peak memory", f"{megabytes} MB", "≤ 500 MB"
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE runs_finding")  # autovacuum does it elsewhere
     page = f"/app/orgs/{member.organisation.slug}/runs/{run.pk}/"
@@ -51,10 +45,11 @@ def test_figures(client: Client) -> None:
         "search in all findings": "steps/1/findings/?text=value+77",
         "search without a match": "steps/1/findings/?text=nothing+like+this",
     }.items():
-        rows.append((title, _milliseconds(client, page + path), "≤ 100 ms"))
-    print("\n\n| figure | measured | target |\n|---|---|---|")  # noqa: T201 - this is what it is for
-    for row in rows:
-        print(f"| {' | '.join(row)} |")  # noqa: T201
+        yield (
+            f"run with {MAX_FINDINGS:,} findings: {title}",
+            _times(client, page + path),
+            "≤ 100 ms",
+        )
 
 
 def _stored(step: Any) -> tuple[Run, float, int]:
@@ -81,11 +76,7 @@ def _stored(step: Any) -> tuple[Run, float, int]:
     return run, seconds, (after - before) // 1024
 
 
-def _milliseconds(client: Client, url: str) -> str:
-    times = []
-    for _ in range(VISITS):
-        started = time.perf_counter()
-        answer = client.get(url)
-        times.append((time.perf_counter() - started) * 1000)
-        assert answer.status_code == 200
+def _times(client: Client, url: str) -> str:
+    times = milliseconds(lambda: client.get(url), visits=VISITS)
+    assert client.get(url).status_code == 200
     return f"p50 {statistics.median(times):.0f} ms, max {max(times):.0f} ms"

@@ -108,7 +108,7 @@ class _Places:
         """End the document; the parser calls it."""
 
 
-class _PlacedLog(etree.PyErrorLog):
+class _PlacedLog(etree.PyErrorLog):  # type: ignore[misc]  # lxml has no types for it
     """The errors of a stream with the elements that they are about."""
 
     def __init__(self, places: _Places) -> None:

@@ -1,0 +1,63 @@
+"""Figures of the product's pages, in a process with Django and a database of its own.
+
+`python -m tests.bench.product findings` measures only those of that module; `growth 1000 10000` takes sizes.
+"""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import django
+from django.db import connection
+
+from tests import database
+
+type Row = tuple[str, str, str]
+
+_MODULES = ("findings", "growth")
+
+
+def measure() -> Iterator[Row]:
+    """Yield the figures of all modules; each has a process of its own."""
+    for name in _MODULES:
+        command = [sys.executable, "-m", __name__, name]
+        output = subprocess.run(command, cwd=database.ROOT, stdout=subprocess.PIPE, check=True)
+        yield from map(tuple, json.loads(output.stdout))
+
+
+def milliseconds(visit: Callable[[], object], *, visits: int) -> list[float]:
+    """Return how long each visit takes, after one that fills caches."""
+    visit()
+    times = []
+    for _ in range(visits):
+        started = time.perf_counter()
+        visit()
+        times.append((time.perf_counter() - started) * 1000)
+    return times
+
+
+def main() -> None:
+    name, *arguments = sys.argv[1:]
+    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings.test"  # noqa: TID251
+    django.setup()
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        database.server(Path(folder)) as address,
+    ):
+        database.create(address)
+        connection.settings_dict["NAME"] = database.NAME
+        # The models of the product can be imported only now.
+        module = importlib.import_module(f"tests.bench.{name}")
+        rows = list(module.measure(*map(int, arguments)))
+        connection.close()
+    json.dump(rows, sys.stdout, indent=1)
+
+
+if __name__ == "__main__":
+    main()
