@@ -190,7 +190,7 @@ class LocalStack:
 
     @property
     def console_origin(self) -> str:
-        return f"http://localhost:{self.ports['console']}"
+        return f"http://localhost:{self.outside.get('console', self.ports['console'])}"
 
     @property
     def oidc_url(self) -> str:

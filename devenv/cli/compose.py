@@ -25,8 +25,8 @@ from devenv.stack.problems import StackError
 RUNTIME = "docker"
 # Services that cannot be reached from outside of the containers.
 _INSIDE = ("worker", "smtp", "queue")
-# Built-in services that a stack in containers does not have.
-_MISSING = ("console", "oidc")
+# Built-in services that not every stack in containers has.
+_OPTIONAL = ("console", "oidc")
 
 
 def find(context: Context) -> ComposeProject | None:
@@ -63,17 +63,23 @@ def look(context: Context, project: ComposeProject) -> tuple[LocalStack, dict[st
     names = (*BUILT_IN_SECRETS, *config.secrets)
     secrets = Secrets(dict.fromkeys(names, "") | told["secrets"])
     layers = config.layers(state.mode)
-    ports = {name: state.ports[name] for name in PUBLISHED}
+    ports = {name: state.ports[name] for name in PUBLISHED if name in state.ports}
     stack = config.stack(layers, secrets=secrets, jobs=state.jobs, ports=ports)
     facts = stack_facts.gather(config, stack, state, written=told["written"])
-    hidden = (*_INSIDE, *_MISSING)
+    containers = _services(project)
+    hidden = (*_INSIDE, *(name for name in _OPTIONAL if name not in containers))
     places = {name: url for name, url in facts["urls"].items() if name not in hidden}
-    return stack, facts | {"runtime": RUNTIME, "urls": places, "services": _services(project)}
+    return stack, facts | {"runtime": RUNTIME, "urls": places, "services": containers}
 
 
 def entrance(mode: str) -> str:
     """Return the service that serves the pages."""
     return "mock" if mode == "mock" else "web"
+
+
+def targets(mode: str) -> tuple[str, ...]:
+    """Return the services that people use; Compose starts what these need."""
+    return ("mock",) if mode == "mock" else ("web", "console")
 
 
 def state_of(containers: Iterable[ComposeContainer]) -> dict[str, str]:

@@ -72,7 +72,7 @@ def _project(context: Context, mode: str) -> ComposeProject:
     remembered = context.last_state().ports
     taken = ports.choose(wanted, remembered=remembered, free=ports.Reservations().take)
     for name, port in taken.items():
-        if port != wanted[name] and not (mode == "mock" and name == "gcp"):
+        if port != wanted[name] and not (mode == "mock" and name in ("gcp", "console")):
             context.output.warn(
                 f"{name:<{WIDTH}}  port {wanted[name]} is taken by {ports.holder(wanted[name])};"
                 f" it listens on {port} ({PUBLISHED[name][0]})"
@@ -156,7 +156,7 @@ class _Stack:
 
     def _start(self) -> None:
         """Start the containers, telling each that is ready. Raises StackError."""
-        targets = (compose.entrance(self._mode),)
+        targets = compose.targets(self._mode)
         with self._log.open("w") as log:
             starter = self._project.start(
                 *("up", "--detach", "--wait", "--build", "--remove-orphans", *targets),

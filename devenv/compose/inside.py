@@ -16,7 +16,7 @@ from typing import NoReturn
 from devenv.config import Config, load
 from devenv.environment import wants_reload
 from devenv.local_stack import LocalStack
-from devenv.secrets import POSTGRES_PASSWORD
+from devenv.secrets import CONSOLE_TOKEN, POSTGRES_PASSWORD
 from devenv.services import declared, facts
 from devenv.services.builtin import write_cloud_file
 from devenv.stack.runner import RunnerState, ServiceRunner
@@ -29,7 +29,7 @@ ROOT_MARK = "{root}"
 _STORAGE = "fake-gcs"
 _OWNER = 1000  # of this image
 _SOCKET = Path("/var/run/docker.sock")
-_CLOUD_PORT = 4588
+_CLOUD_PORT, _MAIL_PORT = 4588, 8025
 _POSTGRES = 999  # of the image postgres:17
 # Images of others get accounts of their own: ours may read the secrets that lie beside their folders.
 _FOLDERS = {"gcp": _OWNER, "mail": _OWNER, _STORAGE: 1002, "postgres": _POSTGRES}
@@ -173,7 +173,7 @@ def welcome(config: Config, stack: LocalStack) -> list[str]:
 def told(root: Path) -> str:
     """Return, as JSON, what only the volume knows: the secrets of people, and written facts."""
     config, ours = stack(root)
-    names = facts.shown_secrets(config) | {POSTGRES_PASSWORD}
+    names = facts.shown_secrets(config) | {CONSOLE_TOKEN, POSTGRES_PASSWORD}
     written = json.dumps(facts.read_file(config, ours))
     # Files are below the folder of this machine, not below that of the container.
     return json.dumps(
@@ -197,6 +197,19 @@ def become_cloud(root: Path, *, project: str) -> NoReturn:
         *("--container", gethostname()),  # the engine names containers by their id
         *(f"--service-port={each}" for each in _places(ours)),
         *(("--storage", elsewhere) if elsewhere else ()),
+    )
+    os.execv(command[0], command)
+
+
+def become_console(root: Path, *, mail_port: int) -> NoReturn:
+    """Execute the console of the emulated cloud; processes of other containers it cannot see."""
+    config, ours = stack(root, outside={"mail": mail_port})
+    command = (
+        *(sys.executable, "-m", "devenv.console", "--no-stack"),
+        *("--state", str(ours.folder.state), "--title", config.about.name),
+        *("--host", "0.0.0.0", "--port", str(ours.ports["console"])),  # noqa: S104 - of a container
+        *("--cloud", f"http://gcp:{_CLOUD_PORT}"),
+        *("--mail", f"http://mail:{_MAIL_PORT}", "--mail-page", ours.mail_url),
     )
     os.execv(command[0], command)
 

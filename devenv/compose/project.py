@@ -24,6 +24,7 @@ PUBLISHED = {
     "mail": ("MAIL_PORT", 8025),
     "postgres": ("POSTGRES_PORT", 5432),
     "gcp": ("GCP_PORT", 4588),
+    "console": ("CONSOLE_PORT", 8090),
 }
 _OLDEST = (2, 20)  # the first that knows `depends_on: required`
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")

@@ -8,14 +8,14 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from devenv.console.clock_pages import ClockPages
 from devenv.console.cloud import CloudClient
 from devenv.console.fault_pages import FaultPages, MailPages, SnapshotPages
-from devenv.console.gate import ConsoleGate
+from devenv.console.gate import HEADERS, ConsoleGate
 from devenv.console.iam_pages import IamPages
 from devenv.console.job_pages import JobPages
 from devenv.console.journal_pages import JournalPages
@@ -41,25 +41,31 @@ class ConsoleConfig:
 
     `cloud` is the URL of the emulated cloud and `mail` that of the mail catcher, empty without one;
     `cloud_data` is the folder of the cloud, with the token of its control API and the logs of jobs.
+    `mail_page` is the URL of the mail catcher in a browser. Where other containers have the
+    services, there is no stack that could be seen from here: `has_stack` is false.
     """
 
     state: Path
     token: str
-    port: int = 8090
     title: str = "devenv"
     cloud: str = ""
     cloud_data: Path = Path()
     mail: str = ""
+    mail_page: str = ""
+    has_stack: bool = True
 
 
 def build(config: ConsoleConfig) -> Starlette:
     """Return the application."""
     stack = StackView(config.state)
-    has = {"cloud": bool(config.cloud), "mail": bool(config.mail)}
+    has = {
+        "cloud": bool(config.cloud),
+        "mail": bool(config.mail),
+        "stack": config.has_stack,
+    }
     cloud = CloudClient(config.cloud, config.cloud_data)
     shell = Shell(token=config.token, title=config.title, has=has, cloud_now=cloud.now)
     routes: list[Any] = [
-        *StackPages(shell, stack).routes(),
         *TracePages(shell, cloud, stack).routes(),
         *JournalPages(shell, cloud).routes(),
         *LogPages(shell, cloud).routes(),
@@ -73,9 +79,12 @@ def build(config: ConsoleConfig) -> Starlette:
         *IamPages(shell, cloud).routes(),
         *FaultPages(shell, cloud).routes(),
         *ClockPages(shell, cloud).routes(),
-        *SnapshotPages(shell, stack).routes(),
-        *MailPages(shell, config.mail).routes(),
+        *MailPages(shell, config.mail, page=config.mail_page or config.mail).routes(),
     ]
+    if config.has_stack:
+        routes += [*StackPages(shell, stack).routes(), *SnapshotPages(shell, stack).routes()]
+    else:
+        routes.append(Route("/", _first_page))
 
     async def missing(request: Request, _error: Exception) -> Response:
         return shell.problem(
@@ -93,12 +102,16 @@ def build(config: ConsoleConfig) -> Starlette:
         ],
         middleware=[
             Middleware(LocalOnly),
-            Middleware(ConsoleGate, token=config.token, name=f"devenv_console_{config.port}"),
+            Middleware(ConsoleGate, token=config.token),
         ],
         exception_handlers={ConsoleProblem: problem, HTTPException: missing},
     )
     app.state.cloud = cloud
     return app
+
+
+async def _first_page(_request: Request) -> Response:
+    return RedirectResponse("/traces", 303, headers=HEADERS)
 
 
 async def _health(_request: Request) -> Response:

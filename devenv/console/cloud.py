@@ -114,7 +114,7 @@ class CloudClient:
             )
         except (OSError, urllib3.exceptions.HTTPError) as error:
             raise ConsoleProblem(
-                "The emulated cloud does not answer. The page of the stack shows the service gcp.",
+                "The emulated cloud does not answer. devenv status tells the state of the service gcp.",
                 status=503,
             ) from error
 

@@ -168,9 +168,11 @@ def _last_lines(path: Path) -> str:
 class MailPages:
     """The route of caught mails, from the API of the mail catcher at `url`."""
 
-    def __init__(self, shell: Shell, url: str) -> None:
+    def __init__(self, shell: Shell, url: str, *, page: str) -> None:
+        """Link to the mail catcher by the URL `page`, which a browser can reach."""
         self._shell = shell
         self._url = url.rstrip("/")
+        self._page = page.rstrip("/")
         self._pool = urllib3.PoolManager(retries=False, timeout=5)
 
     def routes(self) -> list[Route]:
@@ -182,7 +184,7 @@ class MailPages:
             mails = json.loads(answer.data)["messages"]
         except (urllib3.exceptions.HTTPError, ValueError, KeyError) as error:
             raise ConsoleProblem(
-                "The mail catcher does not answer. The page of the stack shows the service mail.",
+                "The mail catcher does not answer. devenv status tells the state of the service mail.",
                 status=503,
             ) from error
-        return self._shell.page(request, "mail.html", place="mail", mails=mails, url=self._url)
+        return self._shell.page(request, "mail.html", place="mail", mails=mails, url=self._page)

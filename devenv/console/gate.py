@@ -39,11 +39,11 @@ _CLOSED = """<!doctype html>
 class ConsoleGate:
     """Middleware that lets requests with a session pass, and makes one for the right token."""
 
-    def __init__(self, app: ASGIApp, *, token: str, name: str) -> None:
-        """Call the cookie by `name`: several consoles on localhost must not share one."""
+    def __init__(self, app: ASGIApp, *, token: str) -> None:
         self._app = app
         self._token = token
-        self._name = name
+        # Several consoles on localhost, whatever their ports, must not share a cookie.
+        self._name = f"devenv_console_{proof(token, 'cookie')[:12]}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith(OPEN_PATHS):

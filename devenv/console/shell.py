@@ -21,7 +21,7 @@ from devenv.console.problems import ConsoleProblem
 
 # Name, title, path, and the part of the stack that the page needs.
 NAVIGATION = (
-    ("stack", "Stack", "/", ""),
+    ("stack", "Stack", "/", "stack"),
     ("traces", "Traces", "/traces", "cloud"),
     ("journal", "Journal", "/journal", "cloud"),
     ("logs", "Logs", "/logs", "cloud"),
@@ -36,7 +36,7 @@ NAVIGATION = (
     ("mail", "Mail", "/mail", "mail"),
     ("faults", "Faults", "/faults", "cloud"),
     ("clock", "Clock", "/clock", "cloud"),
-    ("snapshots", "Snapshots", "/snapshots", ""),
+    ("snapshots", "Snapshots", "/snapshots", "stack"),
 )
 _NOTICE = "console_notice"
 _MOST_FIELDS = 50
@@ -54,7 +54,7 @@ class Shell:
     def __init__(
         self, *, token: str, title: str, has: Mapping[str, bool], cloud_now: Callable[[], float]
     ) -> None:
-        """Show the pages of the parts that the stack `has`: `cloud`, `mail`.
+        """Show the pages of the parts that the stack `has`: `cloud`, `mail`, `stack`.
 
         `cloud_now` returns the time of the emulated cloud, by which its resources are dated.
         """

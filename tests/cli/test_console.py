@@ -44,7 +44,7 @@ def test_service_is_stopped_and_started_from_the_console(
 ) -> None:
     assert "mail stopped." in _act(visitor, "/services/mail/stop")
     assert up.status()["services"]["mail"]["state"] == "stopped"
-    assert "The page of the stack" in visitor.get("/mail").text
+    assert "The mail catcher does not answer" in visitor.get("/mail").text
     assert "mail is stopped already" in _act(visitor, "/services/mail/stop")
     assert "mail started." in _act(visitor, "/services/mail/start")
     assert up.status()["services"]["mail"]["state"] == "healthy"

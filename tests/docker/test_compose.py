@@ -179,7 +179,22 @@ def test_ports_are_published_on_loopback_only(stack: Composed) -> None:
 
     published = re.findall(r"(\S+):\d+->(\d+)", ports)
     assert {address for address, _ in published} == {"127.0.0.1"}
-    assert {port for _, port in published} == {"8000", "8025", "5432", "4588"}
+    assert {port for _, port in published} == {"8000", "8025", "5432", "4588", "8090"}
+
+
+def test_console_of_containers_shows_cloud_and_mail(stack: Composed) -> None:
+    link = stack.facts["urls"]["console"]
+    origin = link.partition("/?token=")[0]
+    with httpx.Client(base_url=origin, follow_redirects=True, trust_env=False) as browser:
+        first = browser.get(link)
+        jobs, mail = browser.get("/jobs").text, browser.get("/mail").text
+        stranger = httpx.get(f"{origin}/jobs", trust_env=False)
+
+    assert first.url.path == "/traces"
+    assert 'href="/snapshots"' not in first.text
+    assert "validibot-validator-energyplus" in jobs
+    assert f'href="{stack.facts["urls"]["mail"]}"' in mail
+    assert stranger.status_code == 403
 
 
 def test_ctrl_c_stops_stack_and_reset_removes_all_runtimes(tmp_path: Path) -> None:
@@ -209,7 +224,9 @@ def test_ctrl_c_stops_stack_and_reset_removes_all_runtimes(tmp_path: Path) -> No
 
 def test_compose_alone_runs_with_other_storage_server(tmp_path: Path) -> None:
     with composed.made(tmp_path) as made:
-        ports = dict.fromkeys(("WEB_PORT", "MAIL_PORT", "POSTGRES_PORT", "GCP_PORT"), "0")
+        ports = dict.fromkeys(
+            ("WEB_PORT", "MAIL_PORT", "POSTGRES_PORT", "GCP_PORT", "CONSOLE_PORT"), "0"
+        )
         up = made.compose("--profile", "fake-gcs", "up", "--detach", "--wait", **ports)
         assert up.returncode == 0, up.stderr
         log = made.compose("logs", "--no-log-prefix", "web").stdout

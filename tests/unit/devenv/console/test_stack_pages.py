@@ -4,7 +4,7 @@ from pathlib import Path
 
 from devenv.console.local import graph_of, memory_of_groups
 from devenv.stack.statefile import ServiceState
-from tests.unit.devenv.console.console import ConsoleClient
+from tests.unit.devenv.console.console import ConsoleClient, write_state
 
 
 def test_services_show_state_restarts_and_needs(visitor: ConsoleClient) -> None:
@@ -77,3 +77,15 @@ def test_graph_puts_each_service_right_of_its_needs() -> None:
 
 def test_memory_is_summed_by_process_group() -> None:
     assert sum(memory_of_groups().values()) > 1_000_000
+
+
+def test_console_without_stack_opens_traces(tmp_path: Path) -> None:
+    write_state(tmp_path)
+    client = ConsoleClient(tmp_path, cloud="http://127.0.0.1:9", has_stack=False)
+    client.sign_in()
+    page = client.get("/missing").text
+
+    assert client.get("/").headers["location"] == "/traces"
+    assert client.get("/snapshots").status_code == 404
+    assert 'href="/snapshots"' not in page
+    assert 'href="/pubsub"' in page
