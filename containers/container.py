@@ -22,7 +22,8 @@ OUTAGE = 300.0  # seconds without an engine after which a container counts as lo
 MAX_LINE_BYTES = 16_384
 _POLL_INTERVAL = 30  # seconds after which a wait checks whether the engine still answers
 _PAUSE = 0.5
-_FRAME = struct.Struct(">4xL")
+_FRAME = struct.Struct(">B3xL")
+STDOUT, STDERR = 1, 2  # of a frame
 ENDED = ("exited", "dead")
 _UNOBSERVED = 255  # the engine's exit code for a container whose end it did not see
 
@@ -98,15 +99,26 @@ class Container:
         with suppress(APIError), self._client.api() as api:
             api.stop(self.id, timeout=math.ceil(grace))
 
-    def follow(self, on_line: Callable[[str], object], *, max_bytes: int) -> None:
-        """Call `on_line` for each line of the log until the container ends or the log is too long."""
-        lines = LogLines(on_line, max_bytes)
+    def follow(
+        self,
+        on_line: Callable[[str], object],
+        *,
+        max_bytes: int,
+        max_line: int = MAX_LINE_BYTES,
+        on_error_line: Callable[[str], object] | None = None,
+    ) -> None:
+        """Call `on_line` for each line of the log until the container ends or the log is too long.
+
+        Lines of stderr go to `on_error_line`, if there is one. Lines of more than `max_line` bytes
+        come in pieces.
+        """
+        lines = LogLines(on_line, max_bytes, max_line=max_line, on_error_line=on_error_line)
         with (
             suppress(EngineUnavailable, APIError),
             self._client.api() as api,
-            closing(_logs(api, self.id)) as stream,
+            closing(_logs(api, self.id)) as frames,
         ):
-            all(map(lines.feed, stream))
+            all(lines.feed(data, stream) for stream, data in frames)
         lines.close()
 
     def remove(self) -> None:
@@ -156,43 +168,57 @@ class Outage:
 
 
 class LogLines:
-    """Splits a stream of bytes into lines and cuts it off after `max_bytes`."""
+    """Splits the bytes of two streams into lines and cuts them off after `max_bytes` together."""
 
-    def __init__(self, on_line: Callable[[str], object], max_bytes: int) -> None:
-        self._on_line = on_line
+    def __init__(
+        self,
+        on_line: Callable[[str], object],
+        max_bytes: int,
+        *,
+        max_line: int = MAX_LINE_BYTES,
+        on_error_line: Callable[[str], object] | None = None,
+    ) -> None:
+        self._on_line = {STDOUT: on_line, STDERR: on_error_line or on_line}
         self._most = max_bytes
         self._left = max_bytes
-        self._rest = b""
+        self._max_line = max_line
+        self._rests = {STDOUT: b"", STDERR: b""}
 
-    def feed(self, data: bytes) -> bool:
+    def feed(self, data: bytes, stream: int = STDOUT) -> bool:
         """Add bytes; return whether there is room for more."""
+        stream = STDERR if stream == STDERR else STDOUT
         taken = data[: self._left]
         self._left -= len(taken)
-        *lines, self._rest = (self._rest + taken).split(b"\n")
+        *lines, rest = (self._rests[stream] + taken).split(b"\n")
         for line in lines:
-            self._report(line)
-        if len(self._rest) >= MAX_LINE_BYTES:
-            self.close()
+            self._report(line, stream)
+        while len(rest) >= self._max_line:
+            self._report(rest[: self._max_line], stream)
+            rest = rest[self._max_line :]
+        self._rests[stream] = rest
         if len(taken) == len(data):
             return True
         self.close()
-        self._on_line(f"(The log is longer than {self._most} bytes; the rest is omitted.)")
+        notice = f"(The log is longer than {self._most} bytes; the rest is omitted.)"
+        self._on_line[STDOUT](notice)
         return False
 
     def close(self) -> None:
-        """Report a last line that has no line end."""
-        if self._rest:
-            self._report(self._rest)
-        self._rest = b""
+        """Report the last lines, which have no line end."""
+        for stream, rest in self._rests.items():
+            if rest:
+                self._report(rest, stream)
+            self._rests[stream] = b""
 
-    def _report(self, line: bytes) -> None:
+    def _report(self, line: bytes, stream: int) -> None:
         text = line.removesuffix(b"\r")
-        for at in range(0, max(1, len(text)), MAX_LINE_BYTES):
-            self._on_line(text[at : at + MAX_LINE_BYTES].decode(errors="replace"))
+        for at in range(0, max(1, len(text)), self._max_line):
+            piece = text[at : at + self._max_line]
+            self._on_line[stream](piece.decode(errors="replace"))
 
 
-def _logs(api: docker.APIClient, id_: str) -> Generator[bytes]:
-    """Yield the log from the frames of the engine's API ("Stream format").
+def _logs(api: docker.APIClient, id_: str) -> Generator[tuple[int, bytes]]:
+    """Yield stream and bytes of the frames of the engine's API ("Stream format").
 
     The SDK's own `logs` leaks a connection when the caller stops early.
     """
@@ -201,7 +227,8 @@ def _logs(api: docker.APIClient, id_: str) -> Generator[bytes]:
     with api.get(url, params=wanted, stream=True, timeout=(TIMEOUT, None)) as answer:
         answer.raise_for_status()
         while header := answer.raw.read(_FRAME.size):
-            yield answer.raw.read(_FRAME.unpack(header)[0])
+            stream, size = _FRAME.unpack(header)
+            yield stream, answer.raw.read(size)
 
 
 def _exit(state: Mapping[str, Any], *, terminated: bool) -> ContainerExit:

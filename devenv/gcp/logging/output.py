@@ -34,6 +34,7 @@ _LOGS = {
 }
 _PREFIX = "logging.googleapis.com/"
 _DEEPEST = 50
+_LONGEST_TEXT = LARGEST_ENTRY - 4096  # bytes; the rest is for the other fields
 
 
 class OutputLines:
@@ -87,7 +88,7 @@ def _fill_payload(entry: Any, line: str) -> None:
     """Set the payload of an entry, and the fields that a JSON line names."""
     fields = _parsed(line)
     if fields is None:
-        entry.text_payload = line
+        entry.text_payload = _short(line)
         return
     rest = dict(fields)
     for name, take in _SPECIAL.items():
@@ -104,7 +105,12 @@ def _fill_payload(entry: Any, line: str) -> None:
     if not is_json(entry.json_payload) or entry.ByteSize() > LARGEST_ENTRY:
         entry.Clear()
     if entry.WhichOneof("payload") is None:
-        entry.text_payload = line
+        entry.text_payload = _short(line)
+
+
+def _short(line: str) -> str:
+    """Return a text that an entry can hold: bytes that are no text have become longer."""
+    return line.encode()[:_LONGEST_TEXT].decode(errors="ignore")
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

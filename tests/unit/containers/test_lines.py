@@ -41,3 +41,15 @@ def test_long_line_is_reported_in_pieces() -> None:
 
     assert sum(map(len, pieces)) == 40_000
     assert max(map(len, pieces)) <= MAX_LINE_BYTES + 1000
+
+
+def test_lines_of_two_streams_are_kept_apart() -> None:
+    said: list[str] = []
+    errors: list[str] = []
+    lines = LogLines(said.append, 15, max_line=4, on_error_line=errors.append)
+    for stream, data in ((1, b"ab"), (2, b"error"), (1, b"c\nd"), (2, b"s\n")):
+        lines.feed(data, stream)
+    lines.close()
+
+    assert said == ["abc", "d"]
+    assert errors == ["erro", "rs"]

@@ -79,6 +79,9 @@ class OutputStream(Enum):
     SYSTEM = "s"
 
 
+# Cloud Run keeps a line of up to 256 KB in one entry; of a longer one, pieces are entries here.
+LONGEST_LINE = 240 << 10  # bytes
+LONGEST_SHOWN = 16_384  # characters of a line in the emulator's own log
 OutputLine: TypeAlias = tuple[OutputStream, str]
 OutputSink: TypeAlias = Callable[[EmulatedAttempt, Sequence[OutputLine]], object]
 """Takes the lines that a container prints, in the thread of the event loop."""

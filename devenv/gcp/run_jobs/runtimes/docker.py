@@ -27,6 +27,8 @@ from containers import (
 )
 from devenv.gcp.errors import CloudError, Unavailable
 from devenv.gcp.run_jobs.runtimes.base import (
+    LONGEST_LINE,
+    LONGEST_SHOWN,
     AttemptExit,
     AttemptNotStarted,
     EmulatedAttempt,
@@ -51,6 +53,8 @@ _VALIDATOR = re.compile(r"(?:.*/)?validator-([a-z0-9][a-z0-9-]*)")
 
 Environ: TypeAlias = Callable[[str], Mapping[str, str]]
 """Account → the variables by which a container finds this cloud, and that identity."""
+
+LineSink: TypeAlias = Callable[[OutputStream, str], object]
 
 log = logging.getLogger(__name__)
 output = logging.getLogger("devenv.gcp.run_jobs.output")
@@ -81,7 +85,7 @@ class DockerRunning(RunningAttempt):
         mark: Path,
         *,
         log: Path,
-        on_line: Callable[[str], object],
+        on_line: LineSink,
         removed: Callable[[], object],
     ) -> None:
         self._container = container
@@ -255,11 +259,9 @@ class DockerRuntime(JobsRuntime):
         path.parent.mkdir(parents=True, exist_ok=True)
         loop = asyncio.get_running_loop()
 
-        def on_line(line: str) -> None:
+        def on_line(stream: OutputStream, line: str) -> None:
             with suppress(RuntimeError):  # the loop has ended
-                # The engine's log is read with both streams as one.
-                lines = ((OutputStream.STDOUT, line),)
-                loop.call_soon_threadsafe(self.on_lines, attempt, lines)
+                loop.call_soon_threadsafe(self.on_lines, attempt, ((stream, line),))
 
         return DockerRunning(
             container,
@@ -287,22 +289,27 @@ def _exit(ended: ContainerExit, *, marked: bool) -> AttemptExit:
     )
 
 
-def _show(container: Container, path: Path, on_line: Callable[[str], object]) -> None:
+def _show(container: Container, path: Path, on_line: LineSink) -> None:
     """Write what it says to its log, the emulator's and `on_line`, but for lines that it has already."""
     known = path.read_bytes().count(b"\n") if path.exists() else 0
     with path.open("a", encoding="utf-8") as file:
 
-        def show(line: str) -> None:
+        def show(stream: OutputStream, line: str) -> None:
             nonlocal known
             if known:
                 known -= 1
                 return
             file.write(f"{line}\n")
             file.flush()
-            output.info("%s | %s", container.name, line)
-            on_line(line)
+            output.info("%s | %s", container.name, line[:LONGEST_SHOWN])
+            on_line(stream, line)
 
-        container.follow(show, max_bytes=MOST_LOG)
+        container.follow(
+            partial(show, OutputStream.STDOUT),
+            on_error_line=partial(show, OutputStream.STDERR),
+            max_bytes=MOST_LOG,
+            max_line=LONGEST_LINE,
+        )
 
 
 def _remove(container: Container) -> None:

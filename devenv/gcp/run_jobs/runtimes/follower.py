@@ -4,16 +4,20 @@ import asyncio
 import contextlib
 import logging
 import os
-from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from devenv.gcp.run_jobs.runtimes.base import OutputLine, OutputStream
+from devenv.gcp.run_jobs.runtimes.base import (
+    LONGEST_LINE,
+    LONGEST_SHOWN,
+    OutputLine,
+    OutputStream,
+)
 
 log = logging.getLogger("devenv.gcp.run_jobs.output")
 
 _CHUNK = 65536
-_LONGEST_LINE = 16384
 
 
 class LogFollower:
@@ -35,6 +39,9 @@ class LogFollower:
         self._streams = folder / "streams"
         self._at = self._line_at = skip
         self._rest = b""
+        self._stream = OutputStream.STDOUT
+        self._changes: deque[tuple[int, OutputStream]] = deque()  # those that are still to come
+        self._changes_at = 0
         self._prefix = prefix
         self._on_lines = on_lines
         self._loop = asyncio.get_running_loop()
@@ -68,28 +75,32 @@ class LogFollower:
         self._at += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._show(lines)
-        if len(self._rest) > _LONGEST_LINE:
-            self._show([self._rest])
+        while len(self._rest) >= LONGEST_LINE:
+            self._show([self._rest[:LONGEST_LINE]])
             self._line_at -= 1  # it has no end
-            self._rest = b""
+            self._rest = self._rest[LONGEST_LINE:]
         return len(data) == _CHUNK
 
     def _show(self, lines: Sequence[bytes]) -> None:
-        changes = self._changes() if any(lines) else []
+        self._read_changes()
         shown = []
         for line in lines:
-            if line:
-                text = line[:_LONGEST_LINE].decode(errors="replace")
-                log.info("%s | %s", self._prefix, text)
-                last = bisect_right(changes, self._line_at, key=lambda change: change[0])
-                shown.append((changes[last - 1][1] if last else OutputStream.STDOUT, text))
+            while self._changes and self._changes[0][0] <= self._line_at:
+                self._stream = self._changes.popleft()[1]
+            for start in range(0, len(line), LONGEST_LINE):
+                text = line[start : start + LONGEST_LINE].decode(errors="replace")
+                log.info("%s | %s", self._prefix, text[:LONGEST_SHOWN])
+                shown.append((self._stream, text))
             self._line_at += len(line) + 1
         if shown:
             self._on_lines(shown)
 
-    def _changes(self) -> list[tuple[int, OutputStream]]:
-        """Return where in the log another stream begins."""
-        with contextlib.suppress(FileNotFoundError):
-            rows = (line.split() for line in self._streams.read_text().splitlines())
-            return [(int(row[0]), OutputStream(row[1])) for row in rows if len(row) == 2]
-        return []
+    def _read_changes(self) -> None:
+        """Read on where in the log another stream begins."""
+        with contextlib.suppress(FileNotFoundError), self._streams.open("rb") as file:
+            file.seek(self._changes_at)
+            whole, end, _ = file.read().rpartition(b"\n")
+            self._changes_at += len(whole + end)
+            for row in whole.split(b"\n") if whole else ():
+                offset, stream = row.decode().split()
+                self._changes.append((int(offset), OutputStream(stream)))

@@ -23,7 +23,8 @@ _CUT = b"\n(The log is full; the rest is not kept.)\n"
 _MEASURE_EVERY = 0.5
 _MOST_FILES = 8192
 _CHUNK = 65536
-_LONGEST_PIECE = 16384  # bytes of a line without its end
+_LONGEST_PIECE = 240 << 10  # bytes of a line without its end
+_LAST_READS = 16  # of a pipe after the end: as much as the largest one holds
 OUT, ERR, OWN = "1", "2", "s"  # the task's two streams, and what this process says
 _PAGE = resource.getpagesize()
 
@@ -96,18 +97,19 @@ class Log:
         self._streams = os.open(f"{folder}/streams", flags, 0o600)
         self._stream = ""
         self._is_line_open = False
+        self._is_cut = False
         self._size = os.fstat(self._file).st_size
         self._bell = f"{folder}/bell"
         self._ringer: int | None = None
 
     def write(self, data: bytes, stream: str) -> None:
-        room = LONGEST_LOG - self._size
-        if room <= 0:
+        room = max(LONGEST_LOG - self._size, 0)
+        if self._is_cut and stream != OWN:
             return
         if stream != self._stream and self._is_line_open:
             data = b"\n" + data
-        if len(data) > room:
-            data = data[:room] + _CUT
+        if len(data) > room and stream != OWN:  # how it ended is told all the same
+            data, self._is_cut = data[:room] + _CUT, True
         try:
             self._mark(stream, self._size + data.startswith(b"\n"))
             self._size += os.write(self._file, data)
@@ -147,7 +149,7 @@ class AttemptSupervisor:
         """Read `outputs`: ends of pipes, and the name of the stream in each."""
         self._task = task
         self._outputs = outputs
-        self._pieces = dict.fromkeys(outputs, b"")  # lines whose end is still to come
+        self._pieces = {output: bytearray() for output in outputs}  # whose end is still to come
         self._sources = list(outputs)
         self._log = log
         self._memory = memory
@@ -169,12 +171,18 @@ class AttemptSupervisor:
                 self._terminate()
             self._enforce()
         self._signal(signal.SIGKILL)  # what the task left behind goes with it
-        for output, stream in self._outputs.items():
-            while output in self._sources and self._pump(output):
-                pass
-            if piece := self._pieces[output]:
-                self._log.write(piece, stream)
+        for output in self._outputs:
+            self._drain(output)
         return self._describe(code)
+
+    def _drain(self, output: int) -> None:
+        """Copy what is still in a pipe, and a last line without an end."""
+        # A process that has left the session may go on writing for ever.
+        for _ in range(_LAST_READS):
+            if output not in self._sources or not self._pump(output):
+                break
+        if piece := self._pieces[output]:
+            self._log.write(bytes(piece), self._outputs[output])
 
     def _reap(self) -> int | None:
         pid, status = os.waitpid(self._task, os.WNOHANG)
@@ -190,12 +198,15 @@ class AttemptSupervisor:
             data = os.read(output, _CHUNK)
         except BlockingIOError:
             return False
-        lines, end, piece = (self._pieces[output] + data).rpartition(b"\n")
-        if len(piece) > _LONGEST_PIECE:
-            lines, end, piece = lines + end + piece, b"", b""
-        self._pieces[output] = piece
-        if lines or end:
-            self._log.write(lines + end, self._outputs[output])
+        piece = self._pieces[output]
+        piece += data  # in place: a program may write byte by byte
+        whole = data.rfind(b"\n") + 1
+        end = len(piece) - len(data) + whole if whole else 0
+        if len(piece) - end > _LONGEST_PIECE:
+            end = len(piece)
+        if end:
+            self._log.write(bytes(piece[:end]), self._outputs[output])
+            del piece[:end]
         return bool(data)
 
     def _terminate(self) -> None:

@@ -16,7 +16,7 @@ from containers import (
     Network,
 )
 from devenv.gcp.errors import Unavailable
-from devenv.gcp.run_jobs.runtimes.base import AttemptExit, AttemptNotStarted
+from devenv.gcp.run_jobs.runtimes.base import AttemptExit, AttemptNotStarted, OutputStream
 from devenv.gcp.run_jobs.runtimes.docker import DockerRuntime
 from tests.unit.devenv.gcp.run_jobs.processes import eventually, make_attempt
 
@@ -34,9 +34,9 @@ class StubContainer:
     def wait(self) -> ContainerExit:
         return self.ended
 
-    def follow(self, on_line: Any, *, max_bytes: int) -> None:
-        for line in ("one", "two"):
-            on_line(line)
+    def follow(self, on_line: Any, *, max_bytes: int, max_line: int, on_error_line: Any) -> None:
+        on_line("one")
+        on_error_line("two")
 
     def remove(self) -> None:
         self.removed = True
@@ -155,11 +155,14 @@ async def test_log_continues_after_restart(runtime: DockerRuntime, tmp_path: Pat
     log = tmp_path / "logs" / "demo-abcde" / "task0-0.log"
     log.parent.mkdir(parents=True)
     log.write_text("one\n")
+    told: list[Any] = []
+    runtime.on_lines = lambda _attempt, lines: told.extend(lines)
     running = await runtime.adopt(make_attempt())
     assert running is not None
     await running.wait()
 
     assert log.read_text() == "one\ntwo\n"
+    assert told == [(OutputStream.STDERR, "two")]
 
 
 @pytest.mark.parametrize("error", [AWAY, ImageMissing("No image."), ContainerRefused("No.")])
