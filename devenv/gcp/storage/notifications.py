@@ -1,13 +1,15 @@
 """Notifications of buckets: messages to Pub/Sub about objects that come, change and go.
 
-A message is published right after the change was stored, by the account of Cloud Storage itself,
-which needs the permission for the topic. See
+A message is stored with its change, and published right after that by the account of Cloud Storage
+itself, which needs the permission for the topic. A message that a killed emulator did not publish
+follows at the next start; it may come twice, as with Google. See
 https://cloud.google.com/storage/docs/pubsub-notifications.
 """
 
 import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +59,9 @@ class Notifications:
     ) -> None:
         self._config = config
         self._table = store.table("storage_notifications")
+        self._last_ids = store.table("storage_notification_ids")
+        self._unsent = store.table("storage_notifications_unsent")
+        self._noted = 0
         self._clock = clock
         self._guard = guard
         self._topics = topics
@@ -75,7 +80,10 @@ class Notifications:
         known = self.of(bucket)
         if len(known) >= _MOST:
             raise InvalidArgument(f"The bucket has {_MOST} notification configurations already.")
-        number = max((int(each["id"]) for each in known), default=0) + 1
+        # The id of a deleted one is not given again.
+        last = int(self._last_ids.get(bucket) or 0)
+        number = max([last, *(int(each["id"]) for each in known)]) + 1
+        self._last_ids.put(bucket, str(number).encode())
         resource = {
             "kind": "storage#notification",
             "id": str(number),
@@ -109,28 +117,56 @@ class Notifications:
         """Return the configurations of a bucket as resources."""
         return [json.loads(value) for _, value in self._table.scan(f"{bucket}\n")]
 
-    def tell(self, event: ObjectEvent) -> None:
-        """Publish an event to the topics of its bucket; a refusal is logged, as nobody waits."""
-        for each in self.of(event.item.bucket):
-            kinds = each.get("event_types") or _EVENTS
-            prefix = each.get("object_name_prefix", "")
-            if event.kind not in kinds or not event.item.name.startswith(prefix):
+    def note(self, events: Iterable[ObjectEvent]) -> list[str]:
+        """Store the messages about events, within the transaction of the change; return their keys."""
+        keys = []
+        for event in events:
+            for each in self.of(event.item.bucket):
+                kinds = each.get("event_types") or _EVENTS
+                prefix = each.get("object_name_prefix", "")
+                if event.kind in kinds and event.item.name.startswith(prefix):
+                    keys.append(self._note(each, event))
+        return keys
+
+    def send(self, keys: Iterable[str]) -> None:
+        """Publish stored messages; a refusal is logged, as nobody waits."""
+        for key in keys:
+            if (stored := self._unsent.get(key)) is None:
                 continue
-            topic = each["topic"].removeprefix(_PREFIX)
-            payload = b""
-            if each["payload_format"] == "JSON_API_V1":
-                shapes = Shapes(
-                    "https://www.googleapis.com",
-                    self._config.number,
-                    self._config.region,
-                    self._find_bucket,
-                )
-                payload = json.dumps(shapes.object(event.item), indent=2).encode()
+            message = json.loads(stored)
+            topic = message["topic"]
             try:
                 self._guard.require(self._agent, "pubsub.topics.publish", topic)
-                self._topics.publish(topic, payload, self._attributes(each, event))
+                self._topics.publish(topic, message["payload"].encode(), message["attributes"])
             except CloudError as error:
-                log.warning("%s of %s was not published: %s", event.kind, topic, error)
+                kind = message["attributes"]["eventType"]
+                log.warning("%s of %s was not published: %s", kind, topic, error)
+            self._unsent.delete(key)
+
+    def send_rest(self) -> None:
+        """Publish what an earlier process has stored and not published."""
+        self.send([key for key, _ in self._unsent.scan()])
+
+    def _note(self, each: Mapping[str, Any], event: ObjectEvent) -> str:
+        payload = ""
+        if each["payload_format"] == "JSON_API_V1":
+            shapes = Shapes(
+                "https://www.googleapis.com",
+                self._config.number,
+                self._config.region,
+                self._find_bucket,
+            )
+            payload = json.dumps(shapes.object(event.item), indent=2)
+        message = {
+            "topic": each["topic"].removeprefix(_PREFIX),
+            "payload": payload,
+            "attributes": self._attributes(each, event),
+        }
+        # Of one change of one object: in their order, and apart from those of others.
+        self._noted += 1
+        key = f"{time.time_ns():020d}-{self._noted:06d}"
+        self._unsent.put(key, json.dumps(message).encode())
+        return key
 
     def _attributes(self, each: Mapping[str, Any], event: ObjectEvent) -> dict[str, str]:
         item = event.item

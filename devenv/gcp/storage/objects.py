@@ -96,16 +96,16 @@ class Objects:
         try:
             with self._catalogue.transaction():
                 yield displaced
+                noted = self._notifications.note(self._events)
         except BaseException:
-            self._events.clear()
             if content:
                 self._blobs.delete(content.blob)
             raise
+        finally:
+            self._events.clear()
         for blob in displaced:
             self._blobs.delete(blob)
-        events, self._events = self._events, []
-        for event in events:
-            self._notifications.tell(event)
+        self._notifications.send(noted)
 
     def place(
         self, access: Access, draft: ObjectDraft, content: ObjectContent, displaced: list[str]

@@ -165,6 +165,7 @@ class StorageService:
 
         A bucket that the file no longer declares is deleted if it is empty: its objects are data.
         """
+        self._notifications.send_rest()
         self._uploads.clean()
         self._blobs.sweep(self._catalogue.blobs())
         for name in self._declared_names.dropped(self._config.buckets):

@@ -114,3 +114,33 @@ async def test_topic_must_exist_and_admit_cloud_storage(cloud: Cloud) -> None:
     missing = await cloud.client.post(CONFIGS, json=CONFIG)
 
     assert (forbidden.status_code, missing.status_code) == (403, 404)
+
+
+async def test_change_before_a_kill_is_published_after_the_start(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any) -> None:
+        raise RuntimeError("killed between the two commits")
+
+    await cloud.client.post(CONFIGS, json=CONFIG)
+    with monkeypatch.context() as patched:
+        patched.setattr(cloud.topics, "publish", die)
+        with pytest.raises(RuntimeError, match="killed"):
+            await cloud.put("a")
+    await cloud.restart()
+    await cloud.restart()
+
+    ((topic, data, attributes),) = cloud.topics.published
+    assert (topic, json.loads(data)["name"]) == (TOPIC, "a")
+    assert attributes["eventType"] == "OBJECT_FINALIZE"
+
+
+async def test_id_of_a_deleted_configuration_is_not_given_again(cloud: Cloud) -> None:
+    ids = []
+    for _ in range(2):
+        made = (await cloud.client.post(CONFIGS, json=CONFIG)).json()
+        await cloud.client.delete(f"{CONFIGS}/{made['id']}")
+        await cloud.restart()
+        ids.append(made["id"])
+
+    assert ids == ["1", "2"]
