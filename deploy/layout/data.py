@@ -1,4 +1,4 @@
-"""What a stage keeps: images, files, secrets and queues."""
+"""Resources of a stage that keep something: images, files, secrets and queues."""
 
 import secrets as generator
 from collections.abc import Callable, Iterator

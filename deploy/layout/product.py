@@ -1,4 +1,4 @@
-"""What runs in a stage: validators, the release, the two services and the schedules."""
+"""Containers of a stage: validators, the release, the two services; and the schedules."""
 
 import tomllib
 from collections.abc import Callable, Iterator
