@@ -69,6 +69,7 @@ def _config() -> CloudConfig:
         images=(*cold, sleeper, server, *_images_of_stages()),
         jobs=(*declared.jobs, JobConfig("sleeper", sleeper.name, "validator-fmu", max_retries=0)),
         schedules=(),
+        sql_server="",  # the tests of Cloud SQL give it one
         services=tuple(replace(service, port=_free_port()) for service in declared.services),
     )
 

@@ -36,6 +36,7 @@ from devenv.gcp.logging.service import LoggingService
 from devenv.gcp.projects import ResourceManagerApi, ServiceUsageApi
 from devenv.gcp.pubsub.service import PubSubService
 from devenv.gcp.rpc import HttpMount, Rpc, StreamRpc
+from devenv.gcp.run_jobs.containers import ContainerSources
 from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
 from devenv.gcp.run_jobs.runtimes.docker import BUNDLE, DockerRuntime, engine_of
 from devenv.gcp.run_jobs.runtimes.faulty import FaultyRuntime
@@ -46,6 +47,7 @@ from devenv.gcp.run_services.service import RunServices
 from devenv.gcp.run_v1.api import RunV1Api
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.secret_manager.service import SecretManagerService
+from devenv.gcp.sql.service import CloudSqlService
 from devenv.gcp.storage.service import StorageService
 from devenv.gcp.storage_elsewhere import StorageElsewhere
 from devenv.gcp.store import Store
@@ -97,6 +99,14 @@ class CloudServices:
             config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
         )
         self._telemetry = self._make_telemetry()
+        self._sql = CloudSqlService(
+            config=parts.config,
+            data=parts.data,
+            store=parts.store,
+            clock=parts.clock,
+            guard=parts.guard,
+        )
+        self._sources = ContainerSources(self._secrets.value, self._sql.sockets.open)
         self._run = self._make_run_services()
         self._send = OutgoingRequests(
             hosts=parts.hosts,
@@ -112,7 +122,7 @@ class CloudServices:
             clock=parts.clock,
             guard=parts.guard,
             runtime=FaultyRuntime(self.runtime, parts.journal, parts.faults),
-            read_secret=self._secrets.value,
+            sources=self._sources,
         )
         self._jobs.settled.append(self._run.settled)
         self._tasks = TasksService(
@@ -205,6 +215,7 @@ class CloudServices:
             self._logging,
             self._telemetry,
             self._secrets,
+            self._sql,
             ArtifactRegistryService(
                 config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
             ),
@@ -244,7 +255,7 @@ class CloudServices:
             context=InstanceContext(
                 runtime=self.instances,
                 clock=parts.clock,
-                read_secret=self._secrets.value,
+                sources=self._sources,
                 idle=parts.config.instances_idle,
                 cold_start=parts.config.cold_start,
             ),

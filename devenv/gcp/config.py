@@ -149,7 +149,8 @@ class SubscriptionConfig:
 class CloudConfig:
     """One emulated project. `number` is the project number, 12 digits as Google's are.
 
-    `storage` is the URL of a server that is Cloud Storage instead of ours. `secrets` are secrets that
+    `storage` is the URL of a server that is Cloud Storage instead of ours; `sql_server` that of the
+    PostgreSQL, as a superuser, that all instances of Cloud SQL are. `secrets` are secrets that
     exist at the start by their names, each with the value of its first version ("": without one). An instance of a Cloud Run service that was
     deployed by API stops after `instances_idle` seconds without a request (0: never); each start of
     one takes `cold_start` seconds longer.
@@ -174,6 +175,7 @@ class CloudConfig:
     secrets: Mapping[str, str] = field(default_factory=dict)
     allow_hosts: tuple[str, ...] = ()
     storage: str = ""
+    sql_server: str = ""
     instances_idle: float = 900.0
     cold_start: float = 0.0
 
@@ -202,7 +204,8 @@ def parse(data: Mapping[str, Any]) -> CloudConfig:
 # things have none, nor have conditions, whose templates use braces themselves.
 _REFERRING: Mapping[type[Any], tuple[str, ...]] = {
     CloudConfig: (
-        *("bindings", "buckets", "images", "jobs", "schedules", "secrets", "storage"),
+        *("bindings", "buckets", "images", "jobs", "schedules", "secrets", "sql_server"),
+        "storage",
         "subscriptions",
     ),
     IamBinding: ("resource",),

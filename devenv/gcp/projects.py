@@ -39,6 +39,7 @@ EMULATED = {
     "secretmanager": "Secret Manager API",
     "serviceusage": "Service Usage API",
     "storage": "Cloud Storage API",
+    "sqladmin": "Cloud SQL Admin API",
     "sts": "Security Token Service API",
     "telemetry": "Telemetry (OTLP) API",
 }

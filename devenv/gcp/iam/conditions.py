@@ -18,6 +18,7 @@ _LONGEST = 2048  # characters; https://cloud.google.com/iam/docs/conditions-over
 # Of each collection in a resource's full name the type; the service is its first part.
 _TYPES = {
     "buckets": "storage.googleapis.com/Bucket",
+    "instances": "sqladmin.googleapis.com/Instance",
     "jobs": "run.googleapis.com/Job",
     "projects": "cloudresourcemanager.googleapis.com/Project",
     "queues": "cloudtasks.googleapis.com/Queue",

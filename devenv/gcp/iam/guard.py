@@ -196,6 +196,7 @@ _LACKS = (
 _TEXTS = {
     "cloudtasks": _LACKS,
     "cloudscheduler": _LACKS,
+    "cloudsql": "The client is not authorized to make this request.",
     "logging": "Permission '{permission}' denied on resource (or it may not exist).",
     "pubsub": "User not authorized to perform this action.",
 }

@@ -148,6 +148,26 @@ _TOKENS = _each(
     "get getAccessToken getOpenIdToken implicitDelegation list signBlob signJwt",
 )
 
+_SQL_VIEW = (
+    _each("cloudsql.instances", "get list")
+    | _each("cloudsql.databases", "get list")
+    | _each("cloudsql.users", "get list")
+)
+_SQL_CONNECT = _each("cloudsql.instances", "connect get")
+_SQL_EDIT = (
+    _SQL_VIEW
+    | _SQL_CONNECT
+    | frozenset(
+        {"cloudsql.instances.update", "cloudsql.databases.create", "cloudsql.databases.update"}
+    )
+)
+_SQL_ADMIN = (
+    _SQL_EDIT
+    | _each("cloudsql.instances", "create delete")
+    | _each("cloudsql.databases", "delete")
+    | _each("cloudsql.users", "create delete update")
+)
+
 _VIEWER = (
     _each("resourcemanager.projects", "get")
     | _RUN_VIEW
@@ -160,6 +180,7 @@ _VIEWER = (
     | _USAGE_VIEW
     | _ROLE_VIEW
     | _REGISTRY_READ
+    | _SQL_VIEW
 )
 _EDITOR = (
     _VIEWER
@@ -174,6 +195,7 @@ _EDITOR = (
     | _USAGE_ADMIN
     | _REGISTRY_WRITE
     | _each(_REGISTRY, "create delete deleteArtifacts update")
+    | _SQL_ADMIN
 )
 
 ROLES: Mapping[str, frozenset[str]] = {
@@ -239,6 +261,10 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/artifactregistry.writer": _REGISTRY_WRITE,
     "roles/artifactregistry.repoAdmin": _REGISTRY_WRITE | _each(_REGISTRY, "deleteArtifacts"),
     "roles/artifactregistry.admin": _REGISTRY_ADMIN,
+    "roles/cloudsql.viewer": _SQL_VIEW,
+    "roles/cloudsql.client": _SQL_CONNECT,
+    "roles/cloudsql.editor": _SQL_EDIT,
+    "roles/cloudsql.admin": _SQL_ADMIN,
     "roles/serviceusage.serviceUsageViewer": _USAGE_VIEW,
     "roles/serviceusage.serviceUsageConsumer": _USAGE_VIEW | _each("serviceusage.services", "use"),
     "roles/serviceusage.serviceUsageAdmin": _USAGE_ADMIN,

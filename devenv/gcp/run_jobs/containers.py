@@ -6,13 +6,14 @@ when a container starts: https://cloud.google.com/run/docs/configuring/services/
 
 import re
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TypeAlias
 
 from devenv.gcp.errors import CloudError, InvalidArgument, Unimplemented
 from devenv.gcp.messages import every
 from devenv.gcp.run_jobs.resources import Pb
-from devenv.gcp.run_jobs.runtimes.base import AttemptNotStarted, VolumeFiles
+from devenv.gcp.run_jobs.runtimes.base import AttemptNotStarted, EmulatedAttempt, VolumeFiles
 
 _SECRET_REFERENCE = every("secret", "version")
 ENV = every("name", "value", value_source=every(secret_key_ref=_SECRET_REFERENCE))
@@ -22,19 +23,48 @@ CONTAINER = every(
     resources=every("limits"),
     volume_mounts=every("name", "mount_path"),
 )
-VOLUME = every("name", secret=every("secret", items=every("path", "version")))
+VOLUME = every(
+    "name",
+    secret=every("secret", items=every("path", "version")),
+    cloud_sql_instance=every("instances"),
+)
 DEFAULT_LIMITS = {"cpu": "1000m", "memory": "512Mi"}
 
 _MOST_VARIABLES = 1000
 _QUANTITY = re.compile(r"([0-9]{1,15})(Ki|Mi|Gi|k|M|G)?")
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 _CPU = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?|[0-9]{1,6}m")
+_CLOUDSQL = "/cloudsql"
+_CONNECTION = re.compile(r"[a-z0-9.:-]+:[a-z0-9-]+:[a-z0-9-]+")
 _LEAST_MEMORY = 128 * 2**20
 _MOST_MEMORY = 32 * 2**30
 
 
 ReadSecret: TypeAlias = Callable[[str, str, str], bytes]
 """Returns what a secret's version holds for an account: (email, secret, version)."""
+OpenSocket: TypeAlias = Callable[[str, str], str]
+"""Returns the folder of the socket by which an account reaches a database: (email, connection name)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSources:
+    """The other services from which a container gets secrets and sockets."""
+
+    read_secret: ReadSecret
+    open_socket: OpenSocket
+
+    def supply(self, attempt: EmulatedAttempt, template: Pb) -> EmulatedAttempt:
+        """Return an attempt with the secrets and sockets of its template. Raises AttemptNotStarted."""
+        return replace(
+            attempt,
+            env={**attempt.env, **secret_variables(template, self.read_secret)},
+            files=secret_files(template, self.read_secret),
+            sockets={
+                f"{_CLOUDSQL}/{each}": self.open_socket(template.service_account, each)
+                for volume in template.volumes
+                for each in volume.cloud_sql_instance.instances
+            },
+        )
 
 
 def memory_of(container: Pb) -> int:
@@ -96,13 +126,28 @@ def check_volumes(where: str, template: Pb) -> None:
         place = f"{where}.volumes[{index}]"
         if not volume.name or names.count(volume.name) > 1:
             raise bad(f"{place}.name", f"{volume.name[:100]!r} must be there and unique")
-        if not volume.secret.secret:
-            raise Unimplemented(f"{place}: only volumes with a secret are emulated.")
-        for item in volume.secret.items:
-            if not _is_inside(PurePosixPath("/") / item.path) or item.path.startswith("/"):
-                raise bad(f"{place}.secret.items.path", f"{item.path[:100]!r} must be relative")
+        _check_source(place, volume)
+    sockets = {v.name for v in template.volumes if v.cloud_sql_instance.instances}
     for container in template.containers:
-        _check_mounts(f"{where}.containers[0].volume_mounts", container.volume_mounts, names)
+        mounts = f"{where}.containers[0].volume_mounts"
+        _check_mounts(mounts, container.volume_mounts, names)
+        if any(m.name in sockets and m.mount_path != _CLOUDSQL for m in container.volume_mounts):
+            raise bad(mounts, f"instances of Cloud SQL must be mounted at {_CLOUDSQL}")
+
+
+def _check_source(where: str, volume: Pb) -> None:
+    instances = volume.cloud_sql_instance.instances
+    if not (volume.secret.secret or instances):
+        raise Unimplemented(f"{where}: only secrets and Cloud SQL instances are emulated.")
+    for connection in instances:
+        if not _CONNECTION.fullmatch(connection):
+            raise bad(
+                f"{where}.cloud_sql_instance.instances",
+                f"{connection[:100]!r} must be formatted: PROJECT:REGION:INSTANCE",
+            )
+    for item in volume.secret.items:
+        if not _is_inside(PurePosixPath("/") / item.path) or item.path.startswith("/"):
+            raise bad(f"{where}.secret.items.path", f"{item.path[:100]!r} must be relative")
 
 
 def _check_mounts(where: str, mounts: Pb, names: Collection[str]) -> None:
@@ -141,6 +186,8 @@ def secret_files(template: Pb, read: ReadSecret) -> VolumeFiles:
     found = {}
     for mount in template.containers[0].volume_mounts:
         source = volumes[mount.name]
+        if not source.secret:
+            continue
         # Without items there is one file, the latest version, under the secret's name.
         items = {item.path: item.version for item in source.items}
         items = items or {source.secret.rpartition("/")[2]: "latest"}

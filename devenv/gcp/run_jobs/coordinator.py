@@ -7,7 +7,7 @@ running: it adopts attempts that still run and repeats those that were lost.
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from google.rpc.status_pb2 import Status
 
@@ -16,11 +16,9 @@ from devenv.gcp.errors import Internal, NotFound
 from devenv.gcp.messages import moment, seconds
 from devenv.gcp.run_jobs import life
 from devenv.gcp.run_jobs.containers import (
-    ReadSecret,
+    ContainerSources,
     cpus_of,
     memory_of,
-    secret_files,
-    secret_variables,
 )
 from devenv.gcp.run_jobs.life import NEVER_RAN, AttemptOutcome, judge
 from devenv.gcp.run_jobs.resources import Pb
@@ -44,7 +42,7 @@ class CoordinatorContext:
     runtime: JobsRuntime
     clock: Clock
     capacity: asyncio.Semaphore
-    read_secret: ReadSecret
+    sources: ContainerSources
 
 
 class Coordinator:
@@ -93,7 +91,9 @@ class Coordinator:
         container, runtime = self.execution.template.containers[0], self._context.runtime
         try:
             pinned = await runtime.pin(container.image)
-            self._with_secrets(attempt_of(self.execution, self._tasks[0]))
+            self._context.sources.supply(
+                attempt_of(self.execution, self._tasks[0]), self.execution.template
+            )
         except AttemptNotStarted as error:
             self.fail(str(error))
             return False
@@ -179,14 +179,9 @@ class Coordinator:
             return None
         life.start_attempt(task, now=self._now())
         self._save(task)
-        attempt = self._with_secrets(attempt_of(self.execution, task))
+        template = self.execution.template
+        attempt = self._context.sources.supply(attempt_of(self.execution, task), template)
         return await self._context.runtime.start(attempt)
-
-    def _with_secrets(self, attempt: EmulatedAttempt) -> EmulatedAttempt:
-        """Add variables and files that come from secrets. Raises AttemptNotStarted."""
-        template, read = self.execution.template, self._context.read_secret
-        env = {**attempt.env, **secret_variables(template, read)}
-        return replace(attempt, env=env, files=secret_files(template, read))
 
     async def _watch(self, running: RunningAttempt, task: Pb) -> AttemptExit:
         """Wait for the end; the timeout counts anew for every attempt."""

@@ -8,7 +8,7 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.errors import AlreadyExists, FailedPrecondition
 from devenv.gcp.messages import moment, set_moment
 from devenv.gcp.run_jobs import life
-from devenv.gcp.run_jobs.containers import ReadSecret
+from devenv.gcp.run_jobs.containers import ContainerSources
 from devenv.gcp.run_jobs.coordinator import Coordinator, CoordinatorContext, attempt_of
 from devenv.gcp.run_jobs.resources import Execution, Pb, new_suffix
 from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
@@ -30,7 +30,7 @@ class Executions:
         *,
         runtime: JobsRuntime,
         clock: Clock,
-        read_secret: ReadSecret,
+        sources: ContainerSources,
     ) -> None:
         self._state = state
         self._clock = clock
@@ -40,7 +40,7 @@ class Executions:
             runtime=runtime,
             clock=clock,
             capacity=asyncio.Semaphore(MOST_AT_A_TIME),
-            read_secret=read_secret,
+            sources=sources,
         )
         self._coordinators: dict[str, Coordinator] = {}
         self._carrying: dict[str, asyncio.Task[None]] = {}

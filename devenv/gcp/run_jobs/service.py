@@ -14,7 +14,7 @@ from devenv.gcp.journal import as_uuid
 from devenv.gcp.messages import moment, set_moment
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.run_jobs.api import ExecutionsApi, JobsApi, OperationsApi, Settled
-from devenv.gcp.run_jobs.containers import ReadSecret
+from devenv.gcp.run_jobs.containers import ContainerSources
 from devenv.gcp.run_jobs.coordinator import attempt_of
 from devenv.gcp.run_jobs.executions import Executions
 from devenv.gcp.run_jobs.jobs import JobMaker, declared_job
@@ -38,7 +38,7 @@ class RunJobsService:
         clock: Clock,
         guard: Guard,
         runtime: JobsRuntime,
-        read_secret: ReadSecret,
+        sources: ContainerSources,
     ) -> None:
         # Waits for the operations of other services, which the server adds before the first call.
         self.settled: list[Settled] = []
@@ -50,7 +50,7 @@ class RunJobsService:
         self._maker = JobMaker(config)
         self._state = state = RunJobsState(store)
         self._executions = executions = Executions(
-            state, runtime=runtime, clock=clock, read_secret=read_secret
+            state, runtime=runtime, clock=clock, sources=sources
         )
         self._apis = (
             JobsApi(

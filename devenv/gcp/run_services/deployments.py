@@ -158,8 +158,8 @@ class Deployments:
                     CommonReason.CONTAINER_MISSING,
                 )
             container.image = pinned
-            secret_variables(revision, context.read_secret)
-            secret_files(revision, context.read_secret)
+            secret_variables(revision, context.sources.read_secret)
+            secret_files(revision, context.sources.read_secret)
         except AttemptNotStarted as error:
             raise DeploymentFailed(
                 PermissionDenied.code, str(error), CommonReason.SECRETS_ACCESS_CHECK_FAILED

@@ -13,18 +13,16 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from devenv.gcp.clock import Clock
 from devenv.gcp.delivery import DeliveryFailed
 from devenv.gcp.forward.connection import Connection, Origin, request_head
 from devenv.gcp.messages import seconds
 from devenv.gcp.run_jobs.containers import (
-    ReadSecret,
+    ContainerSources,
     cpus_of,
     memory_of,
-    secret_files,
-    secret_variables,
 )
 from devenv.gcp.run_jobs.resources import Pb
 from devenv.gcp.run_jobs.runtimes.base import (
@@ -66,7 +64,7 @@ class InstanceContext:
 
     runtime: JobsRuntime
     clock: Clock
-    read_secret: ReadSecret
+    sources: ContainerSources
     idle: float
     cold_start: float
 
@@ -261,7 +259,7 @@ class RevisionInstances:
         port = context.runtime.port(wanted)
         attempt = self._attempt(port)
         try:
-            running = await context.runtime.start(self._with_secrets(attempt))
+            running = await context.runtime.start(context.sources.supply(attempt, self._revision))
             origin = Origin(await context.runtime.host(attempt), port)
         except AttemptNotStarted as error:
             raise InstanceNotStarted(str(error)) from error
@@ -306,11 +304,6 @@ class RevisionInstances:
             args=tuple(container.args),
             env={variable.name: variable.value for variable in container.env} | injected,
         )
-
-    def _with_secrets(self, attempt: EmulatedAttempt) -> EmulatedAttempt:
-        read = self._context.read_secret
-        env = {**attempt.env, **secret_variables(self._revision, read)}
-        return replace(attempt, env=env, files=secret_files(self._revision, read))
 
     def _do(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.ensure_future(work)

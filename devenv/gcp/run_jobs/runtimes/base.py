@@ -31,7 +31,7 @@ class EmulatedAttempt:
     """One container that is to run once: try `number` (from 0) of the task `index`.
 
     Of a service, `execution` is a revision and `index` counts its instances; `kind` tells them
-    apart in names. `files` are read-only.
+    apart in names. `files` are read-only; `sockets` maps folders in the container to those of here.
     """
 
     execution: str
@@ -45,6 +45,7 @@ class EmulatedAttempt:
     args: tuple[str, ...] = ()
     env: Mapping[str, str]
     files: VolumeFiles = field(default_factory=dict)
+    sockets: Mapping[str, str] = field(default_factory=dict)
     kind: str = "task"
 
     @property

@@ -164,6 +164,10 @@ class DockerRuntime(JobsRuntime):
         return f"Build it, or fetch it: docker pull {image}"
 
     async def start(self, attempt: EmulatedAttempt) -> RunningAttempt:
+        if attempt.sockets:
+            raise AttemptNotStarted(
+                "Sockets of Cloud SQL exist for the jobs runtime `process` only: use JOBS=process."
+            )
         starting = self._keep(in_thread(partial(self._start, attempt)))
         try:
             # Shielded: a container that is being started is to be known by who clears up.

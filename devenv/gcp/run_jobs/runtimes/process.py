@@ -287,7 +287,12 @@ def _volume(folder: Path, mount: str) -> Path:
 
 
 def _relocated(folder: Path, attempt: EmulatedAttempt, text: str) -> str:
-    """Return a variable's or argument's text, if it is a path below a mount the real one."""
+    """Return a variable's or argument's text with real paths for those below a mount.
+
+    The path of a socket may stand anywhere, as in the URL of a database.
+    """
+    for socket_folder, real in attempt.sockets.items():
+        text = text.replace(socket_folder, real)
     for mount in attempt.files:
         if text == mount or text.startswith(f"{mount}/"):
             return f"{_volume(folder, mount)}{text.removeprefix(mount)}"

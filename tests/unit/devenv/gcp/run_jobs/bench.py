@@ -8,6 +8,7 @@ from devenv.gcp.caller import ApiCall, ApiCaller
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig, ImageConfig, JobConfig
 from devenv.gcp.errors import NotFound
+from devenv.gcp.run_jobs.containers import ContainerSources
 from devenv.gcp.run_jobs.resources import Execution
 from devenv.gcp.run_jobs.runtimes.base import (
     AttemptExit,
@@ -34,6 +35,10 @@ CONFIG = CloudConfig(
         ),
     ),
 )
+
+
+def no_socket(email: str, connection: str) -> str:
+    raise NotFound(f"The Cloud SQL instance {connection} does not exist.")
 
 
 class Played(RunningAttempt):
@@ -126,7 +131,7 @@ class Bench:
             clock=self.clock,
             guard=self.guard,
             runtime=self.runtime,
-            read_secret=self._read_secret,
+            sources=ContainerSources(self._read_secret, no_socket),
         )
         self._rpcs = {rpc.method.rsplit("/", 1)[-1]: rpc for rpc in self.service.rpcs()}
 

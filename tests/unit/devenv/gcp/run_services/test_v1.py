@@ -13,7 +13,7 @@ from devenv.gcp.run_v1.api import RunV1Api
 from devenv.gcp.run_v1.services import service_of_v2
 from tests.unit.devenv.gcp.fakes import Everybody, FakeGuard, MemoryJournal, MemoryStore, no_faults
 from tests.unit.devenv.gcp.run_jobs.bench import IMAGE, PlayedRuntime
-from tests.unit.devenv.gcp.run_services.bench import instances, no_secret
+from tests.unit.devenv.gcp.run_services.bench import NO_SOURCES, instances
 from tests.unit.devenv.gcp.web import Web
 
 CONFIG = CloudConfig(project="p", accounts=("web",))
@@ -39,7 +39,7 @@ class V1Bench:
             clock=self.context.clock,
             guard=self.guard,
             runtime=PlayedRuntime(),
-            read_secret=no_secret,
+            sources=NO_SOURCES,
         )
         api = RunV1Api(CONFIG, (*services.rpcs(), *jobs.rpcs()))
         calls = Calls(Everybody(), MemoryJournal(), no_faults())

@@ -1,0 +1,65 @@
+"""The instances, databases and users that the store has."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from google.cloud import sqladmin_v1 as sqladmin
+
+from devenv.gcp.errors import NotFound
+from devenv.gcp.sql.settings import Instance
+from devenv.gcp.store import Store
+
+Database: Any = sqladmin.Database.pb()
+User: Any = sqladmin.User.pb()
+RUNNABLE, PENDING_DELETE, PENDING_CREATE, FAILED = 1, 3, 4, 6
+
+
+class SqlRecords:
+    """The records of a project; databases and users by the name of their instance and their own."""
+
+    def __init__(self, store: Store) -> None:
+        self._instances = store.table("sql_instances")
+        self._below = {
+            Database: store.table("sql_databases"),
+            User: store.table("sql_users"),
+        }
+
+    def instances(self) -> dict[str, Any]:
+        return {name: Instance.FromString(value) for name, value in self._instances.scan()}
+
+    def instance(self, name: str) -> Any:
+        """Return an instance. Raises NotFound."""
+        value = self._instances.get(name)
+        if value is None:
+            raise NotFound("The Cloud SQL instance does not exist.")
+        return Instance.FromString(value)
+
+    def put_instance(self, instance: Any) -> None:
+        self._instances.put(instance.name, instance.SerializeToString())
+
+    def delete_instance(self, name: str) -> None:
+        for kind in self._below:
+            for each in list(self.below(kind, name)):
+                self.delete(kind, name, each.name)
+        self._instances.delete(name)
+
+    def below(self, kind: Any, instance: str) -> Iterator[Any]:
+        """Yield the databases or users of an instance by name."""
+        for _, value in self._below[kind].scan(f"{instance}/"):
+            yield kind.FromString(value)
+
+    def find(self, kind: Any, instance: str, name: str) -> Any | None:
+        """Return a database or user, None if there is none."""
+        value = self._below[kind].get(f"{instance}/{name}")
+        return None if value is None else kind.FromString(value)
+
+    def put(self, record: Any) -> None:
+        """Keep a database or user, a user without the password."""
+        kept = type(record)()
+        kept.CopyFrom(record)
+        if isinstance(record, User):
+            kept.ClearField("password")
+        self._below[type(record)].put(f"{record.instance}/{record.name}", kept.SerializeToString())
+
+    def delete(self, kind: Any, instance: str, name: str) -> None:
+        self._below[kind].delete(f"{instance}/{name}")

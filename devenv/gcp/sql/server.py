@@ -1,0 +1,109 @@
+"""The PostgreSQL behind all emulated instances: databases and roles with the name of their instance."""
+
+import hashlib
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from devenv.gcp.errors import FailedPrecondition, Internal
+
+_LONGEST = 63  # bytes of an identifier
+_DEFAULT_PORT = 5432
+SUPERUSER = "cloudsqlsuperuser"
+"""Role of an instance that owns its databases and has its users as members, as in Cloud SQL."""
+
+
+class SqlServer:
+    """A PostgreSQL that is reached by the URL of a superuser; an empty URL is none."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __bool__(self) -> bool:
+        return bool(self._url)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self._url)
+        return parts.hostname or "127.0.0.1", parts.port or _DEFAULT_PORT
+
+    async def create_instance(self, instance: str) -> None:
+        """Create the role of an instance that its users are members of."""
+        role = local_name(instance, SUPERUSER)
+        if not await self._has_role(role):
+            await self._run("CREATE ROLE {role} NOLOGIN", role=role)
+
+    async def delete_instance(
+        self, instance: str, databases: Iterable[str], users: Iterable[str]
+    ) -> None:
+        """Drop everything of an instance; what does not exist is left out."""
+        for database in databases:
+            await self.drop_database(instance, database)
+        for user in (*users, SUPERUSER):
+            await self.drop_user(instance, user)
+
+    async def create_database(self, instance: str, database: str) -> None:
+        name, owner = local_name(instance, database), local_name(instance, SUPERUSER)
+        if not await self._finds("SELECT 1 FROM pg_database WHERE datname = %s", name):
+            await self._run("CREATE DATABASE {name} OWNER {owner}", name=name, owner=owner)
+
+    async def drop_database(self, instance: str, database: str) -> None:
+        name = local_name(instance, database)
+        await self._run("DROP DATABASE IF EXISTS {name} WITH (FORCE)", name=name)
+
+    async def put_user(self, instance: str, user: str, password: str) -> None:
+        """Create a user, or give it another password."""
+        role, owner = local_name(instance, user), local_name(instance, SUPERUSER)
+        if not await self._has_role(role):
+            statement = "CREATE ROLE {role} LOGIN CREATEDB CREATEROLE IN ROLE {owner}"
+            await self._run(statement, role=role, owner=owner)
+        await self._run("ALTER ROLE {role} PASSWORD {password}", role=role, password=password)
+
+    async def drop_user(self, instance: str, user: str) -> None:
+        await self._run("DROP ROLE IF EXISTS {role}", role=local_name(instance, user))
+
+    async def _has_role(self, role: str) -> bool:
+        return await self._finds("SELECT 1 FROM pg_roles WHERE rolname = %s", role)
+
+    async def _finds(self, question: str, name: str) -> bool:
+        """Return whether a question has an answer; a server that does not exist has none."""
+        if not self:
+            return False
+        async with self._connected() as server:
+            found = await server.execute(question, [name])
+            return await found.fetchone() is not None
+
+    async def _run(self, statement: str, **names: str) -> None:
+        """Execute a statement with names as identifiers; a `password` is a text."""
+        if not self:
+            return
+        from psycopg import sql  # noqa: PLC0415 - takes memory that most clouds can do without
+
+        parts: dict[str, sql.Composable] = {
+            key: sql.Literal(text) if key == "password" else sql.Identifier(text)
+            for key, text in names.items()
+        }
+        async with self._connected() as server:
+            await server.execute(sql.SQL(statement).format(**parts))
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Any]:
+        import psycopg  # noqa: PLC0415
+
+        try:
+            async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as server:
+                yield server
+        except psycopg.OperationalError as error:
+            raise Internal(f"PostgreSQL of gcp.sql_server does not answer: {error}") from error
+        except psycopg.Error as error:
+            raise FailedPrecondition(f"Invalid request: {error}") from error
+
+
+def local_name(instance: str, name: str) -> str:
+    """Return the name that a database or user of an instance has in the server that all share."""
+    full = f"{instance}/{name}"
+    if len(full.encode()) <= _LONGEST:
+        return full
+    return f"{instance[:20]}/{hashlib.sha256(full.encode()).hexdigest()[:40]}"

@@ -1,0 +1,192 @@
+"""Cloud SQL without a server behind it: settings, operations, databases and users."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from devenv.gcp.clock import ManualClock
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.rpc.calls import Calls
+from devenv.gcp.rpc.rest import RestApp
+from devenv.gcp.sql.service import CloudSqlService
+from tests.unit.devenv.gcp.fakes import (
+    Everybody,
+    FakeGuard,
+    MemoryJournal,
+    MemoryStore,
+    no_faults,
+    settle,
+)
+
+pytestmark = pytest.mark.anyio
+BASE = "/v1/projects/p"
+INSTANCE: dict[str, Any] = {
+    "name": "db",
+    "databaseVersion": "POSTGRES_17",
+    "region": "us-west1",
+    "settings": {
+        "tier": "db-custom-1-3840",
+        "edition": "ENTERPRISE",
+        "backupConfiguration": {"enabled": True, "pointInTimeRecoveryEnabled": True},
+    },
+}
+
+
+class SqlBench:
+    """The API of one project by REST, in the loop of the test."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.store, self.guard = MemoryStore(), FakeGuard()
+        self._data = tmp_path
+        self.service = self.make()
+
+    def make(self) -> CloudSqlService:
+        """Return the service as a start of the emulator makes it."""
+        return CloudSqlService(
+            config=CloudConfig(project="p"),
+            data=self._data,
+            store=self.store,
+            clock=ManualClock(),
+            guard=self.guard,
+        )
+
+    async def ask(self, verb: str, path: str, body: Any = None) -> httpx.Response:
+        calls = Calls(Everybody(), MemoryJournal(), no_faults())
+        transport = httpx.ASGITransport(RestApp(self.service.rpcs(), calls))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.request(verb, f"{BASE}/{path}", json=body)
+
+    async def done(self, verb: str, path: str, body: Any = None) -> dict[str, Any]:
+        """Begin an operation, and return it as it is at its end."""
+        begun = await self.ask(verb, path, body)
+        assert begun.json()["status"] == "PENDING", begun.text
+        await settle()
+        ended: dict[str, Any] = (await self.ask("GET", f"operations/{begun.json()['name']}")).json()
+        assert ended["status"] == "DONE"
+        return ended
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> SqlBench:
+    return SqlBench(tmp_path)
+
+
+async def test_new_instance_is_ready_when_its_operation_is_done(bench: SqlBench) -> None:
+    begun = await bench.ask("POST", "instances", INSTANCE)
+    early = (await bench.ask("GET", "instances/db")).json()
+    busy = await bench.ask("PATCH", "instances/db", {"settings": {"userLabels": {"a": "b"}}})
+    await settle()
+    made = (await bench.ask("GET", "instances/db")).json()
+    again = await bench.ask("POST", "instances", INSTANCE)
+
+    assert begun.json()["operationType"] == "CREATE"
+    assert early["state"] == "PENDING_CREATE"
+    assert (busy.status_code, again.status_code) == (409, 409)
+    assert "another operation was already in progress" in busy.text
+    assert (made["state"], made["connectionName"]) == ("RUNNABLE", "p:us-west1:db")
+    assert made["settings"]["backupConfiguration"] == {
+        "kind": "sql#backupConfiguration",
+        "enabled": True,
+        "pointInTimeRecoveryEnabled": True,
+        "startTime": "00:00",
+        "transactionLogRetentionDays": 7,
+        "backupRetentionSettings": {"retainedBackups": 7, "retentionUnit": "COUNT"},
+    }
+    assert [each["type"] for each in made["ipAddresses"]] == ["PRIMARY"]
+
+
+async def test_protected_instance_is_deleted_only_after_a_patch(bench: SqlBench) -> None:
+    protected = {**INSTANCE["settings"], "deletionProtectionEnabled": True}
+    await bench.done("POST", "instances", {**INSTANCE, "settings": protected})
+    refused = await bench.ask("DELETE", "instances/db")
+    patch = {"settings": {"deletionProtectionEnabled": False, "settingsVersion": "1"}}
+    await bench.done("PATCH", "instances/db", patch)
+    stale = await bench.ask("PATCH", "instances/db", patch)
+    kept = (await bench.ask("GET", "instances/db")).json()["settings"]
+    await bench.done("DELETE", "instances/db")
+    gone = await bench.ask("GET", "instances/db")
+
+    assert refused.status_code == 400
+    assert "disable the deletion protection" in refused.text
+    assert stale.status_code == 400
+    assert (kept["tier"], kept["settingsVersion"]) == ("db-custom-1-3840", "2")
+    assert gone.status_code == 404
+
+
+async def test_databases_and_users_are_listed_without_passwords(bench: SqlBench) -> None:
+    await bench.done("POST", "instances", INSTANCE)
+    await bench.done("POST", "instances/db/databases", {"name": "app"})
+    await bench.done("POST", "instances/db/users", {"name": "app", "password": "secret"})
+    await bench.done("PUT", "instances/db/users?name=app", {"password": "other"})
+    twice = await bench.ask("POST", "instances/db/databases", {"name": "app"})
+    without = await bench.ask("POST", "instances/db/users", {"name": "b"})
+    listed = await bench.ask("GET", "instances/db/users")
+    databases = await bench.ask("GET", "instances/db/databases")
+    await bench.done("DELETE", "instances/db/databases/app")
+    missing = await bench.ask("GET", "instances/db/databases/app")
+
+    assert [each["name"] for each in listed.json()["items"]] == ["app", "postgres"]
+    assert "password" not in listed.text
+    assert [each["name"] for each in databases.json()["items"]] == ["app", "postgres"]
+    assert (twice.status_code, without.status_code, missing.status_code) == (409, 400, 404)
+    assert "user.password is required" in without.text
+
+
+async def test_interrupted_creation_ends_after_a_restart(bench: SqlBench) -> None:
+    await bench.ask("POST", "instances", INSTANCE)
+    await bench.service.stop()
+    bench.service = bench.make()
+    await bench.service.start()
+    await settle()
+
+    assert (await bench.ask("GET", "instances/db")).json()["state"] == "RUNNABLE"
+    operations = (await bench.ask("GET", "operations?instance=db")).json()["items"]
+    assert [each["status"] for each in operations] == ["DONE"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"edition": "EDITION_UNSPECIFIED"},
+            "Invalid Tier (db-custom-1-3840) for (ENTERPRISE_PLUS)",
+        ),
+        ({"tier": ""}, "Missing parameter: settings.tier"),
+        ({"tier": "db-custom-3-3840"}, "1 vCPU or an even number"),
+        ({"tier": "db-custom-1-1024"}, "a multiple of 256 MiB"),
+        ({"ipConfiguration": {"ipv4Enabled": False}}, "At least one of Public IP or Private IP"),
+        ({"ipConfiguration": {"privateNetwork": "default"}}, "projects/PROJECT/global/networks"),
+        (
+            {"backupConfiguration": {"transactionLogRetentionDays": 8}},
+            "must be between 1 and 7",
+        ),
+        (
+            {"backupConfiguration": {"pointInTimeRecoveryEnabled": True}},
+            "Point-in-time recovery must have automated backups",
+        ),
+        (
+            {"availabilityType": "REGIONAL", "backupConfiguration": {}},
+            "must have automated backups",
+        ),
+        ({"activeDirectoryConfig": {"domain": "x"}}, "active_directory_config is not emulated"),
+    ],
+)
+async def test_invalid_settings_are_refused(
+    bench: SqlBench, settings: dict[str, Any], message: str
+) -> None:
+    body = {**INSTANCE, "settings": {**INSTANCE["settings"], **settings}}
+    refused = await bench.ask("POST", "instances", body)
+
+    assert refused.status_code in (400, 501)
+    assert message in refused.json()["error"]["message"]
+
+
+async def test_caller_without_permission_is_refused(bench: SqlBench) -> None:
+    await bench.done("POST", "instances", INSTANCE)
+    bench.guard.denied = {"cloudsql.users.create"}
+    user = {"name": "a", "password": "b"}
+
+    assert (await bench.ask("POST", "instances/db/users", user)).status_code == 403
+    assert ("cloudsql.users.create", "projects/p/instances/db") in bench.guard.asked
