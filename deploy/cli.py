@@ -145,8 +145,9 @@ def simulate_command(
         float, typer.Option(min=0, help="Seconds that a container runs.")
     ] = RunProfile.container_seconds,
     connections: Annotated[
-        int, typer.Option(min=1, help="Connection limit of the database.")
-    ] = 400,
+        int,
+        typer.Option(min=0, help="Connection limit of the database; 0: that of `[database]`."),
+    ] = 0,
 ) -> None:
     """Compare the load at some rates of runs with the limits; calls nothing."""
     profile = RunProfile(container_share=containers, container_seconds=seconds)
@@ -200,7 +201,7 @@ def rotate_secret(
     layout = layout_of(stage)
     secret = layout.data.secret(name)
     value = secret.generate() if secret.generate else _given(secret, f"rotate {stage} {name} --yes")
-    typer.echo(f"The rotation of {secret.variable} ends {rotation_ends(secret.variable)}.")
+    typer.echo(f"The rotation of {secret.variable} ends {rotation_ends(secret)}.")
     if yes or typer.confirm("Rotate it?", default=False):
         rotate(layout, secret, value, tell=lambda line: typer.echo(f"    $ {line}"))
         typer.echo(f"{secret.address} is rotated; its older versions are disabled.")

@@ -5,6 +5,7 @@ from functools import partial
 
 from deploy.layout import Layout
 from deploy.plan import plan
+from deploy.simulate import connection_limit
 from deploy.stage import Stage
 from deploy.verify import CheckFailed, StageCheck, checks, expect
 
@@ -14,8 +15,7 @@ _MAILERS = ("POSTMARK_SERVER_TOKEN", "MAILGUN_API_KEY", "EMAIL_HOST")
 PERSONAL_TASKS = (
     "Domain: point its DNS to the service, and see the site in a browser by that name.",
     "Mail: SPF, DKIM and DMARC of the sender's domain; receive a mail of the sign-up.",
-    "Database: automatic backups, point-in-time recovery, a second zone, deletion protection.",
-    "Database: its connection limit is above what `python -m deploy simulate` tells for the stage.",
+    "Database, if the stage has none of its own: backups, a second zone, enough connections.",
     "Restore: practise a point-in-time restore and a lost region on a stage for trials.",
     "Rollback: practise it once, with `python -m deploy rollback`.",
     "Alerts: uptime of /health/ready/, 5xx answers, processor of the database; receive one of each.",
@@ -37,6 +37,8 @@ def machine_checks(layout: Layout) -> Iterator[StageCheck]:
     yield StageCheck("instances are kept warm", partial(_warm, stage))
     yield StageCheck("deleted files can be restored", partial(_restorable, stage))
     yield StageCheck("errors are reported", partial(_errors, stage))
+    yield StageCheck("database has enough connections", partial(_connections, stage))
+    yield StageCheck("database is kept safe", partial(_safe_database, stage))
     yield StageCheck("cloud is in line with the stage file", partial(_in_line, layout))
     yield StageCheck("secrets have one version", partial(_one_version, layout))
     yield StageCheck("site answers", partial(expect, layout.names.site_url, "/health/ready/", 200))
@@ -75,6 +77,21 @@ def _restorable(stage: Stage) -> None:
 def _errors(stage: Stage) -> None:
     if "SENTRY_DSN" not in {*stage.env, *stage.secrets}:
         raise CheckFailed("set SENTRY_DSN in `secrets` or `[env]`")
+
+
+def _connections(stage: Stage) -> None:
+    limit = connection_limit(stage)
+    if stage.database and limit.share > 1:
+        raise CheckFailed(
+            f"{limit.arithmetic} are {limit.need:g} connections, and {limit.source} has {limit.limit:g}. "
+            "Set DATABASE_POOL or `max_instances` lower, or take a larger `tier`"
+        )
+
+
+def _safe_database(stage: Stage) -> None:
+    size = stage.database
+    if size and not (size.protected and size.high_availability):
+        raise CheckFailed("set `protected` and `high_availability` of `[database]` to true")
 
 
 def _in_line(layout: Layout) -> None:

@@ -13,13 +13,14 @@ from google.cloud import (
     scheduler_v1,
     secretmanager_v1,
     service_usage_v1,
+    sqladmin_v1,
     tasks_v2,
 )
 from google.cloud.storage import Client as StorageClient
 
 from deploy.errors import explained
 
-_OPERATION_SECONDS = 900.0  # a new instance of Cloud SQL takes ten minutes
+_OPERATION_SECONDS = 900.0
 # The clients ask after one second first; most operations of a deployment take less.
 _POLLING = DEFAULT_POLLING.with_delay(initial=0.1, multiplier=1.5, maximum=5.0)
 
@@ -98,6 +99,22 @@ class GoogleCloud:
     @cached_property
     def services(self) -> run_v2.ServicesClient:
         return run_v2.ServicesClient()
+
+    @cached_property
+    def sql_databases(self) -> sqladmin_v1.SqlDatabasesServiceClient:
+        return sqladmin_v1.SqlDatabasesServiceClient()
+
+    @cached_property
+    def sql_instances(self) -> sqladmin_v1.SqlInstancesServiceClient:
+        return sqladmin_v1.SqlInstancesServiceClient()
+
+    @cached_property
+    def sql_operations(self) -> sqladmin_v1.SqlOperationsServiceClient:
+        return sqladmin_v1.SqlOperationsServiceClient()
+
+    @cached_property
+    def sql_users(self) -> sqladmin_v1.SqlUsersServiceClient:
+        return sqladmin_v1.SqlUsersServiceClient()
 
     @cached_property
     def tokens(self) -> iam_credentials_v1.IAMCredentialsClient:

@@ -129,7 +129,15 @@ def apply(
 
 
 def delete(changes: Sequence[Change], *, tell: Callable[[Change], None]) -> int:
-    """Carry out deletions; return their number. Raises DeployError."""
+    """Carry out deletions; return their number. Raises DeployError, before anything that is protected."""
+    for change in changes:
+        if (change.before or {}).get("protected"):
+            raise DeployError(
+                f"{change.resource.address} is protected from deletion. Set `protected = false` in "
+                "`[database]` of the stage file and run `apply`, or, if the file does not name it any more, "
+                f"run `gcloud sql instances patch {change.resource.name} --no-deletion-protection`; then "
+                "repeat the command."
+            )
     for change in changes:
         tell(change)
         change.carry_out()

@@ -10,16 +10,24 @@ from deploy.resources.secret import Secret
 
 # Effects of a new value, by variable; those of others only the provider knows.
 ENDS = {
-    "API_KEY_PEPPER": "all API keys and shared links; receivers of webhooks need their new secrets",
+    "API_KEY_PEPPER": "all API keys, shared links, launch links and invitations; receivers of webhooks "
+    "need their new secrets",
     "DATABASE_URL": "nothing, as long as the database takes both passwords; change the old one then",
     "DJANGO_SECRET_KEY": "all sessions, and the links in mails about passwords and addresses",
 }
+# The password of a user that `deploy` made changes at once; there is no second one meanwhile.
+_OWN_DATABASE = (
+    "new connections of the running instances, until new instances have the traffic a minute later; "
+    "connections that are open stay"
+)
 _OTHER = "nothing here; revoke the old value with its provider once this command has ended"
 
 
-def rotation_ends(variable: str) -> str:
-    """Return what a new value of a variable ends, for the operator."""
-    return ENDS.get(variable, _OTHER)
+def rotation_ends(secret: Secret) -> str:
+    """Return what a new value of a secret ends, for the operator."""
+    if secret.variable == "DATABASE_URL" and secret.generate:
+        return _OWN_DATABASE
+    return ENDS.get(secret.variable, _OTHER)
 
 
 def rotate(layout: Layout, secret: Secret, value: str, *, tell: Callable[[str], None]) -> None:
@@ -36,17 +44,23 @@ def rotate(layout: Layout, secret: Secret, value: str, *, tell: Callable[[str], 
         older = secret.versions()
         tell(command("secrets", "versions", "add", secret.name, data_file="-"))
         secret.add(value)
-    for service, traffic in services:
-        for resource in (service, traffic):
-            for line in resource.gcloud("update", {}):
-                tell(line)
-            with explained(resource.address):
-                resource.update({})
+    for user in layout.data.users_of([secret]):
+        _renew(user, tell)
+    for pair in services:
+        for resource in pair:
+            _renew(resource, tell)
     with explained(secret.address):
         for version in older:
             number = version.rpartition("/")[2]
             tell(command("secrets", "versions", "disable", number, secret=secret.name))
             secret.disable(version)
+
+
+def _renew(resource: Resource, tell: Callable[[str], None]) -> None:
+    for line in resource.gcloud("update", {}):
+        tell(line)
+    with explained(resource.address):
+        resource.update({})
 
 
 def _check_in_line(resource: Resource) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from deploy.stage import ServiceSize, Stage
 
 _POOL = 20  # the product's own default of DATABASE_POOL
+_CONNECTIONS_NAME = "database connections"
+_CONNECTIONS = 400  # of a database that the stage does not describe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,10 @@ class LoadLimit:
 def load_limits(
     stage: Stage, rate: float, connections: int, profile: RunProfile
 ) -> Iterator[LoadLimit]:
-    """Yield every limit at `rate` runs per second; `connections` is the limit of the database."""
+    """Yield every limit at `rate` runs per second.
+
+    `connections` is the limit of the database, 0 for that of the stage's own one.
+    """
     each = profile
     file, queue = f"{stage.name}.toml", stage.queues.runs
     containers = rate * each.container_share
@@ -74,13 +79,7 @@ def load_limits(
     yield _instances("worker", stage.worker, busy, rate * each.worker_processor, file)
     busy = rate * each.web_requests * each.web_request_seconds
     yield _instances("web", stage.web, busy, rate * each.web_processor, file)
-    pool = int(stage.env.get("DATABASE_POOL", _POOL))
-    most = stage.web.max_instances + stage.worker.max_instances
-    yield LoadLimit(
-        *("database connections", most * pool, connections),
-        f"{most} instances x {pool}, at most, whatever the rate",
-        "--connections",
-    )
+    yield connection_limit(stage, connections)
     running = containers * each.container_seconds
     shown = f"{_plain(containers)} containers/s x {each.container_seconds:g} s"
     yield LoadLimit("running executions", running, 1000, shown, "Cloud Run")
@@ -90,6 +89,19 @@ def load_limits(
     ):
         shown = f"{_plain(containers)} containers/s x {count:g}"
         yield LoadLimit(f"bucket {kind}/s", containers * count, limit, shown, "Cloud Storage")
+
+
+def connection_limit(stage: Stage, connections: int = 0) -> LoadLimit:
+    """Return the limit of the database, which depends on the stage file alone."""
+    pool = int(stage.env.get("DATABASE_POOL", _POOL))
+    most = stage.web.max_instances + stage.worker.max_instances
+    size = stage.database
+    return LoadLimit(
+        *(_CONNECTIONS_NAME, most * pool),
+        connections or (size.connections if size else _CONNECTIONS),
+        f"{most} instances x {pool}, at most, whatever the rate",
+        size.tier if size and not connections else "--connections",
+    )
 
 
 def _instances(name: str, size: ServiceSize, busy: float, processor: float, file: str) -> LoadLimit:
@@ -117,6 +129,6 @@ def simulation_lines(
     for limit in limits:
         yield f"  {limit.line()}"
     # The connections depend on the file alone, so no rate makes them bind.
-    scaling = [each for each in limits if each.source != "--connections"]
+    scaling = [each for each in limits if each.name != _CONNECTIONS_NAME]
     first = max(scaling, key=lambda each: each.share)
     yield f"  binds first: {first.name}, at {rate / first.share:,.3g} runs/s"

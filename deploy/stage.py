@@ -8,9 +8,9 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from deploy.errors import DeployError
@@ -71,6 +71,47 @@ class Queues(StagePart):
     fmu_probes: QueueLimits = QueueLimits(max_dispatches_per_second=10, max_concurrent_dispatches=4)
 
 
+class DatabaseSize(StagePart):
+    """Table `[database]`: a PostgreSQL of Cloud SQL; without it the stage brings its own address.
+
+    `instance` is a name in place of `<stage>-db`, such as that of a clone. `backup_time` is UTC; `backups` are kept, and every change for `log_days`. Nothing deletes the
+    instance while it is `protected`.
+    """
+
+    instance: Annotated[str, Field(pattern=r"^([a-z][a-z0-9-]{0,60}[a-z0-9])?$")] = ""
+    tier: Annotated[str, Field(pattern=r"^db-[a-z0-9A-Z-]+$")]
+    edition: Literal["ENTERPRISE", "ENTERPRISE_PLUS"] = "ENTERPRISE"
+    high_availability: bool = False
+    disk_gb: Annotated[int, Field(ge=10, le=65536)] = 10
+    backup_time: Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] = "16:00"
+    backups: Annotated[int, Field(ge=1, le=365)] = 14
+    log_days: Annotated[int, Field(ge=1, le=35)] = 7
+    protected: bool = True
+
+    @property
+    def connections(self) -> int:
+        """The connection limit that Cloud SQL gives an instance of this memory.
+
+        See https://cloud.google.com/sql/docs/postgres/flags#postgres-m (max_connections).
+        """
+        return next(most for memory, most in _CONNECTIONS if self._memory_mb >= memory)
+
+    @property
+    def _memory_mb(self) -> int:
+        if match := re.fullmatch(r"db-custom-[0-9]+-([0-9]+)", self.tier):
+            return int(match[1])
+        if match := re.fullmatch(r"db-perf-optimized-N-([0-9]+)", self.tier):
+            return int(match[1]) * 8192
+        return {"db-f1-micro": 614, "db-g1-small": 1740}.get(self.tier, 0)
+
+
+# Memory in MiB from which on an instance has so many connections.
+_CONNECTIONS = (
+    *((122_880, 1000), (61_440, 800), (30_720, 600), (15_360, 500), (7_680, 400)),
+    *((6_144, 200), (3_840, 100), (1_700, 50), (0, 25)),
+)
+
+
 class Stage(StagePart):
     """One deployment of the product. `name` is that of the file.
 
@@ -87,8 +128,17 @@ class Stage(StagePart):
     worker: ServiceSize
     buckets: BucketNames = BucketNames()
     queues: Queues = Queues()
+    database: DatabaseSize | None = None
     env: dict[Variable, str] = {}
     secrets: list[Variable] = []
+
+    @model_validator(mode="after")
+    def _check_database_url(self) -> Self:
+        if self.database and "DATABASE_URL" in (*self.secrets, *self.env):
+            raise ValueError(
+                "`[database]` makes DATABASE_URL: remove it from `secrets` and `[env]`, or the table"
+            )
+        return self
 
     @property
     def labels(self) -> dict[str, str]:
@@ -139,6 +189,8 @@ def _sentence(problem: ErrorDetails) -> str:
             name for name in _table(problem["loc"][:-1]).model_fields if name != "name"
         )
         return f"unknown key `{dotted}`. Allowed keys here are {known}."
+    if problem["type"] == "value_error":
+        return f"{problem['msg'].removeprefix('Value error, ')}."
     if problem["type"] == "missing":
         return f"the key `{dotted}` is missing. Add it; docs/production.md describes it."
     if problem["type"] == "string_pattern_mismatch":

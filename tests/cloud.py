@@ -45,6 +45,7 @@ def _config() -> CloudConfig:
         IamBinding("admin", "roles/run.admin"),
         IamBinding("admin", "roles/storage.admin"),
         IamBinding("admin", "roles/secretmanager.admin"),
+        IamBinding("admin", "roles/cloudsql.admin"),
         IamBinding("admin", "roles/pubsub.admin"),
         IamBinding("admin", "roles/logging.admin"),
         IamBinding("admin", "roles/telemetry.tracesWriter"),
@@ -78,12 +79,13 @@ _ACCOUNTS = ["admin", "deployer", "guest", "launcher", "log-viewer", "log-writer
 # The roles that docs/production.md names, and no others.
 DEPLOYER_ROLES = (
     "roles/artifactregistry.admin",
-    "roles/browser",
     "roles/cloudscheduler.admin",
+    "roles/cloudsql.admin",
     "roles/cloudtasks.admin",
     "roles/iam.serviceAccountAdmin",
     "roles/iam.serviceAccountOpenIdTokenCreator",
     "roles/iam.serviceAccountUser",
+    "roles/resourcemanager.projectIamAdmin",
     "roles/run.admin",
     "roles/secretmanager.admin",
     "roles/serviceusage.serviceUsageAdmin",

@@ -12,13 +12,15 @@ from deploy.resource import Resource
 from deploy.resources.account import Account
 from deploy.resources.apis import Apis
 from deploy.resources.job import Job
+from deploy.resources.project_role import ConditionalRole
 from deploy.resources.schedule import SchedulerEntry
 from deploy.resources.secret import Secret
+from deploy.resources.sql_instance import SqlInstance
 from deploy.stage import Stage
 
 APIS = (
     *("artifactregistry", "cloudresourcemanager", "cloudscheduler", "cloudtasks", "iam"),
-    *("iamcredentials", "run", "secretmanager", "serviceusage", "storage", "sts"),
+    *("iamcredentials", "run", "secretmanager", "serviceusage", "sqladmin", "storage", "sts"),
 )
 
 
@@ -39,10 +41,13 @@ class Layout:
         yield from self._roles.accounts()
         yield self.data.repository
         yield from (self.data.files, self.data.media)
+        yield from self.data.database()
         yield from self.data.secrets
+        yield from self.data.users_of(self.data.secrets)
         yield from self.data.queues()
         yield from self.product.validator_jobs()
         yield from self._roles.on_resources()
+        yield from self._roles.on_database()
         yield from self.product.release()
         yield from self.product.services
         yield from self._roles.on_services()
@@ -52,7 +57,14 @@ class Layout:
     def strays(self) -> Iterator[Resource]:
         """Yield resources that were made for this stage and that it no longer wants."""
         wanted = {resource.address for resource in self.resources()}
-        kinds: tuple[Any, ...] = (SchedulerEntry, Job, Secret, Account)
+        kinds: tuple[Any, ...] = (
+            SchedulerEntry,
+            Job,
+            ConditionalRole,
+            Secret,
+            SqlInstance,
+            Account,
+        )
         for kind in kinds:
             for found in kind.existing(self.cloud, self.stage.name):
                 if found.address not in wanted:

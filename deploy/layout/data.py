@@ -1,7 +1,8 @@
 """Resources of a stage that keep something: images, files, secrets and queues."""
 
 import secrets as generator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,8 +12,11 @@ from deploy.resources.bucket import Bucket
 from deploy.resources.queue import Queue
 from deploy.resources.repository import Repository
 from deploy.resources.secret import Secret
+from deploy.resources.sql_instance import BackupPlan, SqlDatabase, SqlInstance, SqlUser, socket_url
 
 _GENERATED = ("DJANGO_SECRET_KEY", "API_KEY_PEPPER")
+_DATABASE = "validibot"  # the database, and its user
+_DATABASE_URL = "DATABASE_URL"
 _SECRET_BYTES = 48  # 64 characters; the product asks for at least 50
 _RUNS = "runs/"  # the product's folder for the attempts of runs
 
@@ -62,7 +66,12 @@ class StageData:
     def secrets(self) -> list[Secret]:
         """The secrets: those that the operator gives, then those that are generated."""
         given = [self._secret(variable, None) for variable in self._stage.secrets]
-        return [*given, *(self._secret(variable, _random) for variable in _GENERATED)]
+        made = []
+        if instance := self.instance:
+            own = f"/cloudsql/{instance.connection_name}/"
+            url = self._secret(_DATABASE_URL, self._database_url)
+            made = [replace(url, fits=lambda value: own in value)]
+        return [*given, *made, *(self._secret(variable, _random) for variable in _GENERATED)]
 
     def secret(self, name: str) -> Secret:
         """Return a secret by its name or by that of its variable. Raises DeployError."""
@@ -80,6 +89,45 @@ class StageData:
             variable=variable,
             labels=self._stage.labels,
             generate=make,
+        )
+
+    @property
+    def instance(self) -> SqlInstance | None:
+        """The instance of Cloud SQL, if the stage has one."""
+        size = self._stage.database
+        if size is None:
+            return None
+        return SqlInstance(
+            cloud=self._cloud,
+            name=size.instance or self._stage.named("db"),
+            labels=self._stage.labels,
+            tier=size.tier,
+            edition=size.edition,
+            is_regional=size.high_availability,
+            disk_gb=size.disk_gb,
+            is_protected=size.protected,
+            backups=BackupPlan(start=size.backup_time, kept=size.backups, log_days=size.log_days),
+        )
+
+    def database(self) -> Iterator[SqlInstance | SqlDatabase]:
+        """Yield the instance and its database, if the stage has one."""
+        if instance := self.instance:
+            yield instance
+            yield SqlDatabase(cloud=self._cloud, instance=instance.name, database=_DATABASE)
+
+    def users_of(self, secrets: Sequence[Secret]) -> Iterator[SqlUser]:
+        """Yield the user of the database if the secret with the password is among `secrets`."""
+        for secret in secrets:
+            if (instance := self.instance) and secret.variable == _DATABASE_URL:
+                yield SqlUser(
+                    cloud=self._cloud, instance=instance.name, user=_DATABASE, secret=secret
+                )
+
+    def _database_url(self) -> str:
+        """Return the address of the database with a new password."""
+        assert self.instance is not None
+        return socket_url(
+            self.instance.connection_name, user=_DATABASE, password=_random(), database=_DATABASE
         )
 
     def queues(self) -> Iterator[Queue]:

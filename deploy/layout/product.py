@@ -91,6 +91,7 @@ class StageProduct:
             args=args,
             env={"APP_ROLE": role, **self.variables},
             secrets={secret.variable: secret.name for secret in self._data.secrets},
+            database=instance.connection_name if (instance := self._data.instance) else "",
         )
 
     @property

@@ -7,7 +7,9 @@ from deploy.layout.names import StageNames, validator_account
 from deploy.layout.product import StageProduct
 from deploy.resources.access import ALL_USERS, RoleBindings
 from deploy.resources.account import Account
+from deploy.resources.project_role import ConditionalRole
 
+_INSTANCE = "sqladmin.googleapis.com/Instance"
 _USERS = ("web", "worker")  # the accounts of the product
 
 
@@ -74,6 +76,19 @@ class StageRoles:
         }
         for job in self._product.validator_jobs():
             yield self._access("job", job.name, executing)
+
+    def on_database(self) -> Iterator[ConditionalRole]:
+        """Yield the role to connect to the instance, which has no policy of its own."""
+        if instance := self._data.instance:
+            name = f"projects/{self._names.cloud.project}/instances/{instance.name}"
+            yield ConditionalRole(
+                cloud=self._names.cloud,
+                stage=self._stage.name,
+                name=self._stage.named("database"),
+                role="roles/cloudsql.client",
+                accounts=[self._stage.named(user) for user in _USERS],
+                condition=f'resource.name == "{name}" && resource.type == "{_INSTANCE}"',
+            )
 
     def on_services(self) -> Iterator[RoleBindings]:
         worker, web = self._product.services

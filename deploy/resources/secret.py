@@ -15,13 +15,15 @@ from deploy.resource import Resource, Settings, command, pairs
 _ENABLED = secretmanager_v1.SecretVersion.State.ENABLED
 _HAS_VALUE = "has a value"
 _NO_VALUE = "has no value"
+_OTHER_VALUE = "of another database"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Secret(Resource):
     """A secret with at least one version, the value of `variable`.
 
-    `generate` makes the value; without it the operator gives one with `deploy secrets set`.
+    `generate` makes the value; without it the operator gives one with `deploy secrets set`. A value
+    that `fits` refuses is replaced.
     """
 
     kind: ClassVar[str] = "secret"
@@ -33,6 +35,7 @@ class Secret(Resource):
     variable: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     generate: Callable[[], str] | None = None
+    fits: Callable[[str], bool] | None = None
 
     @classmethod
     def existing(cls, cloud: GoogleCloud, stage: str) -> Iterator[Self]:
@@ -50,6 +53,8 @@ class Secret(Resource):
         except NotFound:
             return None
         value = _HAS_VALUE if self.versions() else _NO_VALUE
+        if self.fits and value == _HAS_VALUE and not self.fits(self.value()):
+            value = _OTHER_VALUE
         return {"value": value, "labels": dict(found.labels)}
 
     def create(self) -> None:
@@ -69,7 +74,7 @@ class Secret(Resource):
             secret = secretmanager_v1.Secret(name=self._full, labels=dict(self.labels))
             request = {"secret": secret, "update_mask": {"paths": ["labels"]}}
             self.cloud.secrets.update_secret(request=request)
-        if current["value"] == _NO_VALUE:
+        if current["value"] != _HAS_VALUE:
             self._give_value()
 
     def delete(self) -> None:
@@ -90,6 +95,27 @@ class Secret(Resource):
         """Return the full names of the enabled versions, newest first."""
         found = self.cloud.secrets.list_secret_versions(parent=self._full)
         return [version.name for version in found if version.state == _ENABLED]
+
+    def latest(self) -> str:
+        """Return the number of the newest enabled version, empty if there is none."""
+        try:
+            return next((name.rpartition("/")[2] for name in self.versions()), "")
+        except NotFound:
+            return ""
+
+    def annotation(self, key: str) -> str:
+        """Return an annotation, empty if there is none."""
+        try:
+            return str(self.cloud.secrets.get_secret(name=self._full).annotations.get(key, ""))
+        except NotFound:
+            return ""
+
+    def annotate(self, key: str, text: str) -> None:
+        """Set an annotation; the others stay."""
+        kept = dict(self.cloud.secrets.get_secret(name=self._full).annotations)
+        secret = secretmanager_v1.Secret(name=self._full, annotations={**kept, key: text})
+        request = {"secret": secret, "update_mask": {"paths": ["annotations"]}}
+        self.cloud.secrets.update_secret(request=request)
 
     def value(self) -> str:
         """Return the newest value. Raises DeployError if there is none."""

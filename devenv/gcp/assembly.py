@@ -99,13 +99,7 @@ class CloudServices:
             config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
         )
         self._telemetry = self._make_telemetry()
-        self._sql = CloudSqlService(
-            config=parts.config,
-            data=parts.data,
-            store=parts.store,
-            clock=parts.clock,
-            guard=parts.guard,
-        )
+        self._sql = self._make_sql()
         self._sources = ContainerSources(self._secrets.value, self._sql.sockets.open)
         self._run = self._make_run_services()
         self._send = OutgoingRequests(
@@ -243,6 +237,16 @@ class CloudServices:
             clock=parts.clock,
             guard=parts.guard,
             authenticator=parts.identity,
+        )
+
+    def _make_sql(self) -> CloudSqlService:
+        parts = self._parts
+        return CloudSqlService(
+            config=parts.config,
+            data=parts.data,
+            store=parts.store,
+            clock=parts.clock,
+            guard=parts.guard,
         )
 
     def _make_run_services(self) -> RunServices:

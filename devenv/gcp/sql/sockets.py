@@ -28,7 +28,7 @@ Reach: TypeAlias = Callable[[str, str], str]
 _FILE = ".s.PGSQL.5432"
 _CANCEL, _SSL, _GSS = 80877102, 80877103, 80877104
 _LONGEST = 10_000  # bytes of the first message, as in PostgreSQL
-_PATIENCE = 30.0  # seconds for it
+_START_TIMEOUT = 30.0  # seconds for it
 _CHUNK = 1 << 16
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class DatabaseSockets:
         self._busy.add(task)
         try:
             instance = self._reach(account, connection)
-            first = await asyncio.wait_for(_first_message(reader, writer), _PATIENCE)
+            first = await asyncio.wait_for(_first_message(reader, writer), _START_TIMEOUT)
             if first:
                 await self._connect(renamed(first, instance), reader, writer)
         except CloudError as error:

@@ -38,6 +38,11 @@ max_instances = 2
 [buckets]
 run_days = 400
 """
+DATABASE = """
+[database]
+tier = "db-custom-1-3840"
+protected = false
+"""
 MakeStage = Callable[..., str]
 
 
@@ -58,7 +63,7 @@ def applied(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def make_stage(
     tmp_path: Path, act_as: ActAs, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[MakeStage]:
-    """Return a function that writes a stage's file, begun by `extra`, and returns its path.
+    """Return a function that writes a stage's file, ended by `tables`, and returns its path.
 
     The stages are destroyed at the end.
     """
@@ -67,10 +72,10 @@ def make_stage(
     monkeypatch.setattr("deploy.cli.GoogleCloud", cache(GoogleCloud))
     paths: set[Path] = set()
 
-    def make(name: str, extra: str = "") -> str:
+    def make(name: str, tables: str = "") -> str:
         assert name in STAGES
         path = tmp_path / f"{name}.toml"
-        path.write_text(extra + TEXT)
+        path.write_text(TEXT + tables)
         paths.add(path)
         return str(path)
 

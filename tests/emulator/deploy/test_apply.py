@@ -15,7 +15,7 @@ from deploy.google import GoogleCloud
 from deploy.resources.service import serving_revision
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
-from tests.emulator.deploy.conftest import MakeStage, deploy
+from tests.emulator.deploy.conftest import DATABASE, MakeStage, deploy
 from tests.emulator.test_run_services import ask
 
 # One worker for all: they share a stage.
@@ -64,7 +64,7 @@ def test_apply_continues_after_being_killed(
     make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each run is killed after some calls: the cloud has carried out the last one."""
-    stage = make_stage("killed")
+    stage = make_stage("killed", DATABASE)
     dice = random.Random(13)  # noqa: S311 - the same points in every run
     call = method._GapicCallable.__call__
     left = 0
@@ -173,7 +173,9 @@ def test_rotated_secret_reaches_both_services(applied: str) -> None:
     told = deploy("secrets", "rotate", applied, "API_KEY_PEPPER", "--yes")
     after = secret.versions()
 
-    assert told.startswith("The rotation of API_KEY_PEPPER ends all API keys and shared links; ")
+    assert told.startswith(
+        "The rotation of API_KEY_PEPPER ends all API keys, shared links, launch links and invitations; "
+    )
     assert f"--secret={secret.name}\n" in told
     assert [len(before), len(after)] == [1, 1]
     assert before != after

@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from deploy.cli import layout_of
 from deploy.errors import DeployError
@@ -18,15 +22,15 @@ from deploy.verify import Launches, check_revision, checks, results
 from devenv.gcp import Cloud
 from devenv.pytest_plugin import become
 from tests import database, waiting
-from tests.emulator.deploy.conftest import TEXT, deploy
+from tests.emulator.deploy.conftest import DATABASE, TEXT, deploy
 
 pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(300)]
 API_KEY = f"vbk_1_{'0123456789abcdef' * 2}_{'fedcba9876543210' * 4}"
 FILES = "bucket/validibot-local-real-files"
 FMU = "job/real-validibot-validator-fmu"
 STAGE = f"""
-secrets = ["DATABASE_URL"]
 {TEXT}
+{DATABASE}
 [env]
 DJANGO_SETTINGS_MODULE = "config.settings.cloud"
 WHITENOISE_USE_FINDERS = "1"
@@ -60,15 +64,37 @@ def product(
 ) -> Iterator[Product]:
     path = tmp_path_factory.mktemp("stage") / "real.toml"
     path.write_text(STAGE)
-    server = {key: value for key, value in database_server.items() if key != "NAME"}
-    with database.copied(server) as address, pytest.MonkeyPatch.context() as patch:
+    url = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/postgres".format(**database_server)
+    before = cloud.config
+    cloud.restart(replace(before, sql_server=url))
+    with pytest.MonkeyPatch.context() as patch:
         become(cloud, "deployer", patch)
         patch.setattr("deploy.cli.GoogleCloud", cache(GoogleCloud))
-        url = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**address)
-        deploy("secrets", "set", str(path), "DATABASE_URL", given=url)
+        deploy("apply", str(path), "--only", "apis,database,secret,database-user")
+        fill(url, database_server["NAME"])
         deploy("apply", str(path))
         yield Product(str(path), layout_of(str(path)))
         deploy("destroy", str(path), "--yes", "--with-data")
+    cloud.restart(before)
+
+
+def fill(url: str, template: str) -> None:
+    """Replace the new database by a migrated one: migrations take longer than all the rest."""
+    name, user = (sql.Identifier(f"real-db/{each}") for each in ("validibot", "validibot"))
+    owner = sql.Identifier("real-db/cloudsqlsuperuser")
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute(sql.SQL("DROP DATABASE {}").format(name))
+        made = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
+        server.execute(made.format(name, sql.Identifier(template), owner))
+        # The tables belong to the user of the template.
+        server.execute(sql.SQL("GRANT validibot TO {}").format(user))
+
+
+def socket_folder(cloud: Cloud, product: Product) -> str:
+    """Return where the socket of `web` for its database is on this machine."""
+    services: Any = cloud._server._services
+    account = product.layout.names.account("web")
+    return str(services._sql.sockets.open(account, "validibot-local:us-west1:real-db"))
 
 
 def refused_calls(cloud: Cloud, account: str, *, since: float) -> list[str]:
@@ -142,6 +168,30 @@ def test_check_fails_without_role(
 
     assert f"access/{target}\n" in planned
     assert list(failed) == [check]
+
+
+def test_account_without_role_cannot_connect_to_database(product: Product, cloud: Cloud) -> None:
+    """The socket of an account asks IAM for each connection."""
+    secret = product.layout.data.secret("DATABASE_URL")
+    role = next(r for r in product.layout.resources() if r.address == "project-role/real-database")
+    password = urlsplit(secret.value()).password
+    login = make_conninfo(
+        host=socket_folder(cloud, product), user="validibot", password=password, dbname="validibot"
+    )
+    with psycopg.connect(login) as connected:
+        row = connected.execute("SELECT current_user, count(*) FROM django_migrations").fetchone()
+    role.delete()
+    try:
+        with pytest.raises(psycopg.OperationalError, match=r"lacks cloudsql\.instances\.connect"):
+            psycopg.connect(login)
+        planned = deploy("plan", product.stage)
+    finally:
+        role.create()
+
+    assert row is not None
+    assert row[0] == "real-db/validibot"
+    assert row[1] > 50
+    assert "+ project-role/real-database\n" in planned
 
 
 def test_unreachable_revision_is_refused_by_name(product: Product) -> None:

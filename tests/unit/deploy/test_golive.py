@@ -9,7 +9,7 @@ from deploy.golive import machine_checks
 from deploy.stage import STAGES
 from deploy.verify import CheckFailed
 
-FILE_CHECKS = 6
+FILE_CHECKS = 8
 
 
 def failures(path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
@@ -50,4 +50,5 @@ def test_trial_file_is_named_with_its_keys(tmp_path: Path, monkeypatch: pytest.M
     assert found["instances are kept warm"] == (
         "set `min_instances` of web and worker to 1 or more"
     )
+    assert found["database is kept safe"].startswith("set `protected` and `high_availability`")
     assert found["deleted files can be restored"].endswith("to 7 or more")

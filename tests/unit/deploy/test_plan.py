@@ -114,3 +114,11 @@ def test_error_names_resource_and_next_command(kind: Any, text: str, step: str) 
 
     assert str(raised.value).startswith("thing/a: ")
     assert step in str(raised.value)
+
+
+def test_protected_resource_stops_every_deletion() -> None:
+    there: dict[str, Settings] = {"a": {"size": 1}, "db": {"protected": True}}
+    with pytest.raises(DeployError, match="thing/db is protected from deletion"):
+        run(strays=(Thing(name="a", there=there), Thing(name="db", there=there)))
+
+    assert list(there) == ["a", "db"]

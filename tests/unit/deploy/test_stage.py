@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import DeployError
-from deploy.stage import STAGES, read_stage
+from deploy.stage import STAGES, DatabaseSize, read_stage
 
 TEXT = (STAGES / "dev.toml").read_text()
 
@@ -55,3 +55,24 @@ def test_unknown_stage_is_refused_with_the_known_ones() -> None:
         read_stage("nowhere")
     with pytest.raises(DeployError, match="'no_name' cannot be the name of a stage"):
         read_stage("no_name")
+
+
+def test_database_with_another_address_is_refused(tmp_path: Path) -> None:
+    text = TEXT.replace("[env]", '[env]\nDATABASE_URL = "postgres://a@b/c"')
+
+    assert refusal(tmp_path, text) == (
+        "dev.toml:1: `[database]` makes DATABASE_URL: remove it from `secrets` and `[env]`, or the table."
+    )
+
+
+@pytest.mark.parametrize(
+    ("tier", "connections"),
+    [
+        ("db-custom-1-3840", 100),
+        ("db-custom-2-7680", 400),
+        ("db-g1-small", 50),
+        ("db-perf-optimized-N-2", 500),
+    ],
+)
+def test_machine_type_limits_connections(tier: str, connections: int) -> None:
+    assert DatabaseSize(tier=tier).connections == connections
