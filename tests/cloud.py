@@ -44,6 +44,7 @@ def _config() -> CloudConfig:
         IamBinding("admin", "roles/iam.serviceAccountKeyAdmin"),
         IamBinding("admin", "roles/run.admin"),
         IamBinding("admin", "roles/storage.admin"),
+        IamBinding("admin", "roles/storage.hmacKeyAdmin"),
         IamBinding("admin", "roles/secretmanager.admin"),
         IamBinding("admin", "roles/cloudsql.admin"),
         IamBinding("admin", "roles/pubsub.admin"),

@@ -2,15 +2,18 @@
 
 import io
 import os
+import time
 
 import google.auth
 import pytest
+import requests
 from google.api_core.exceptions import PreconditionFailed
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud.storage import Client
 
 from devenv.gcp.config import CloudConfig
 from tests.emulator.conftest import ActAs
+from tests.unit.devenv.gcp.storage.hmac_signer import AWS, HOST, HmacSigner
 
 
 @pytest.fixture
@@ -48,3 +51,25 @@ def test_object_is_served_on_each_storage_host(
             f"https://www.googleapis.com/download/storage/v1/b/{bucket}/o/{quoted}?alt=media",
         ):
             assert session.get(url, timeout=5).content == b"data"
+
+
+def test_hmac_key_of_client_signs_requests_like_those_of_s3(
+    act_as: ActAs, config: CloudConfig, name: str
+) -> None:
+    act_as("admin")
+    url = f"/{config.buckets[0]}/{name}"
+    with Client(project=config.project) as client:
+        key, secret = client.create_hmac_key(config.email("web"))
+        signer = HmacSigner((key.access_id, secret), AWS, time.time())
+        headers = signer.headers("PUT", url, b"data")
+        stored = requests.put(f"https://{HOST}{url}", b"data", headers=headers, timeout=5)
+        assert client.bucket(config.buckets[0]).blob(name).download_as_bytes() == b"data"
+        key.state = "INACTIVE"
+        key.update()
+        read = signer.headers("GET", url, b"")
+        refused = requests.get(f"https://{HOST}{url}", headers=read, timeout=5)
+        key.delete()
+        listed = client.list_hmac_keys(service_account_email=config.email("web"))
+        assert key.access_id not in [one.access_id for one in listed]
+
+    assert (stored.status_code, refused.status_code) == (200, 403)

@@ -80,6 +80,8 @@ _STORAGE_ADMIN = (
     | _each("resourcemanager.projects", "get")
 )
 
+_HMAC_ADMIN = _each("storage.hmacKeys", "create delete get list update")
+
 _SECRET_VIEW = (
     _each("secretmanager.secrets", "get list")
     | _each("secretmanager.versions", "get list")
@@ -188,6 +190,7 @@ _EDITOR = (
     | _TASKS_ADMIN
     | _each("cloudscheduler.jobs", "create delete enable fullView get list pause run update")
     | _each("iam.serviceAccounts", "actAs create delete disable enable undelete update")
+    | _HMAC_ADMIN
     | _SECRET_EDIT
     | _PUBSUB_EDIT
     | _LOGGING_ADMIN
@@ -227,6 +230,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/storage.legacyObjectReader": _each(_OBJECTS, "get"),
     "roles/storage.bucketViewer": _each("storage.buckets", "get list"),
     "roles/storage.admin": _STORAGE_ADMIN,
+    "roles/storage.hmacKeyAdmin": _HMAC_ADMIN,
     "roles/secretmanager.secretAccessor": _each("secretmanager.versions", "access"),
     "roles/secretmanager.secretVersionAdder": _each("secretmanager.versions", "add"),
     "roles/secretmanager.secretVersionManager": _each(
@@ -285,6 +289,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/owner": _EDITOR
     | _RUN_ADMIN
     | _STORAGE_ADMIN
+    | _HMAC_ADMIN
     | _SECRET_ADMIN
     | _PUBSUB_ADMIN
     | _PROJECT_IAM

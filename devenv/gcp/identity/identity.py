@@ -232,7 +232,8 @@ class Identity:
             raise FailedPrecondition(f"Service account {account.email} is disabled; enable it.")
         return account
 
-    def _is_enabled(self, email: str) -> bool:
+    def is_enabled(self, email: str) -> bool:
+        """Return whether the project has this account and it is not disabled."""
         account = self.accounts.get(email)
         return account is not None and not account.disabled
 
@@ -265,7 +266,7 @@ class Identity:
     def grant(self, token: str) -> AccessGrant | None:
         """Return the meaning of a live access token of an account that is enabled."""
         grant = self._access_tokens.read(token)
-        is_live = grant and self.remaining(grant) > 0 and self._is_enabled(grant.caller.email)
+        is_live = grant and self.remaining(grant) > 0 and self.is_enabled(grant.caller.email)
         return grant if is_live else None
 
     def remaining(self, grant: AccessGrant) -> float:
@@ -292,7 +293,7 @@ class Identity:
             return ApiCaller(OPERATOR)
         grant = self._access_tokens.read(token)
         if grant and self.remaining(grant) > 0:
-            if not self._is_enabled(grant.caller.email):
+            if not self.is_enabled(grant.caller.email):
                 raise _unauthenticated(token, "ACCOUNT_STATE_INVALID")
             return grant.caller
         claims = self.assertion(token)
@@ -316,7 +317,7 @@ class Identity:
             kid, claims = json.loads(_unb64(head)).get("kid"), json.loads(_unb64(body))
             # Older clients (gtoken, which Node's storage client uses) do not name their key.
             email = str(claims["iss"])
-            known = self.user_keys.of(email) if self._is_enabled(email) else []
+            known = self.user_keys.of(email) if self.is_enabled(email) else []
             keys = [key for key in known if kid in (None, key.kid)]
             issued, expires = float(claims["iat"]), float(claims["exp"])
             genuine = any(key.verifies(_unb64(signature), signed.encode()) for key in keys)
@@ -333,7 +334,7 @@ class Identity:
 
     def verify_signature(self, email: str, payload: bytes, signature: bytes) -> bool:
         """Return whether signBlob or a key of the account made `signature` over `payload`."""
-        if not self._is_enabled(email):
+        if not self.is_enabled(email):
             return False
         keys: list[SigningKey | PublicKey] = [self.blob_key(email), *self.user_keys.of(email)]
         return any(key.verifies(signature, payload) for key in keys)

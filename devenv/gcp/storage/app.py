@@ -31,13 +31,14 @@ from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.cross_origin import allow_any_origin, cross_origin_headers, preflight
 from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, as_json, as_xml
 from devenv.gcp.storage.exchange import JSON_TYPE, Exchange, base_of, decode, pairs_of, raw_path
+from devenv.gcp.storage.hmac_keys import HmacKeys
 from devenv.gcp.storage.json_api import JsonApi
 from devenv.gcp.storage.media import Media
 from devenv.gcp.storage.model import BucketRecord
 from devenv.gcp.storage.multipart import answer_batch
 from devenv.gcp.storage.parameters import check_supported, select
 from devenv.gcp.storage.resources import Shapes
-from devenv.gcp.storage.signed import SignedRequest, Verifier, is_signed
+from devenv.gcp.storage.signed import Signatures, SignedRequest, is_signature, is_signed
 from devenv.gcp.storage.xml_api import XmlApi
 
 Handler: TypeAlias = Callable[..., Awaitable[Response]]
@@ -52,7 +53,7 @@ _NOT_EMULATED = re.compile(
     r"b/[^/]+/(?:acl|anywhereCaches|defaultObjectAcl|folders|managedFolders"
     r"|operations|relocate|restore)(?:/.*)?"
     r"|b/[^/]+/o/(?:bulkRestore|watch|[^/]+/(?:acl|iam|restore)(?:/.*)?)"
-    r"|channels/stop|projects/[^/]+/hmacKeys(?:/.*)?)"
+    r"|channels/stop)"
 )
 
 
@@ -61,7 +62,7 @@ class Trust:
     """The parts of the cloud that know callers and their rights."""
 
     authenticator: Authenticator
-    verifier: Verifier
+    signatures: Signatures
     guard: Guard
     clock: Clock
 
@@ -76,6 +77,7 @@ class StorageApp:
         trust: Trust,
         catalogue: Catalogue,
         json_api: JsonApi,
+        hmac_keys: HmacKeys,
         xml_api: XmlApi,
         media: Media,
         batch_calls: BatchCalls,
@@ -87,6 +89,7 @@ class StorageApp:
         self._xml_api = xml_api
         self._media = media
         self._json_api = json_api
+        self._hmac_keys = hmac_keys
         self._routes = self._table()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -158,36 +161,37 @@ class StorageApp:
             for name, value in request.scope["headers"]
         }
         check_supported(query, headers)
+        find = cache(self._catalogue.bucket)
+        signed = None
+        authorization = "" if is_json else headers.get("authorization", "")
+        if is_signed(query) or is_signature(authorization):
+            signed = SignedRequest(request.method, path, pairs, headers, _bucket_of_host(request))
+        caller = self._caller(signed, headers)
+        if signed:
+            headers = signed.plain_headers()
+            request = Request(request.scope, signed.checked(request.receive))
         if is_json and "contentEncoding" not in query:
             request = Request(request.scope, gunzipped(request.scope, request.receive))
-        find = cache(self._catalogue.bucket)
         return Exchange(
             request=request,
             path=path,
             pairs=pairs,
             query=query,
             headers=headers,
-            access=self._access(request, path, pairs, headers, find),
+            access=self._access(caller, find),
             shapes=Shapes(base_of(request), self._config.number, self._config.region, find),
         )
 
-    def _access(
-        self,
-        request: Request,
-        path: str,
-        pairs: Sequence[tuple[str, str]],
-        headers: Mapping[str, str],
-        find: Callable[[str], BucketRecord | None],
-    ) -> Access:
-        if is_signed(dict(pairs)):
-            signed = SignedRequest(request.method, path, pairs, headers, _bucket_of_host(request))
-            caller = ApiCaller(signed.signer(self._trust.verifier, self._trust.clock))
+    def _caller(self, signed: SignedRequest | None, headers: Mapping[str, str]) -> ApiCaller:
+        if signed:
+            caller = ApiCaller(signed.signer(self._trust.signatures, self._trust.clock))
             note_caller(caller.email)
-        elif "authorization" in headers:
-            caller = self._trust.authenticator.caller(headers)
-        else:
-            caller = ApiCaller()
+            return caller
+        if "authorization" in headers:
+            return self._trust.authenticator.caller(headers)
+        return ApiCaller()
 
+    def _access(self, caller: ApiCaller, find: Callable[[str], BucketRecord | None]) -> Access:
         def private(name: str) -> bool:
             bucket = find(name) if self._config.iam != "off" else None
             return bucket is not None and bucket.private
@@ -207,7 +211,7 @@ class StorageApp:
 
     def _table(self) -> list[Route]:
         """Return the JSON API's paths, the most used first; `*` stands for one name."""
-        api, media = self._json_api, self._media
+        api, media, keys = self._json_api, self._media, self._hmac_keys
         upload: Methods = {"POST": media.upload, "PUT": media.upload, "DELETE": media.cancel}
         item: Methods = {
             "GET": self._object,
@@ -246,6 +250,12 @@ class StorageApp:
             },
             "/storage/v1/b/*/lockRetentionPolicy": {"POST": api.lock_bucket},
             "/storage/v1/projects/*/serviceAccount": {"GET": api.get_service_account},
+            "/storage/v1/projects/*/hmacKeys": {"GET": keys.listing, "POST": keys.create},
+            "/storage/v1/projects/*/hmacKeys/*": {
+                "GET": keys.get,
+                "PUT": keys.update,
+                "DELETE": keys.delete,
+            },
             "/batch/storage/v1": {"POST": self._batch},
         }
         return [(re.compile(path.replace("*", "([^/]+)")), table[path]) for path in table]

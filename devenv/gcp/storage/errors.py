@@ -9,6 +9,8 @@ CloudError
 ├── MethodNotAllowed     405  methodNotAllowed
 ├── ExpiredToken         400  invalid              (XML: ExpiredToken)
 ├── MalformedSecurityHeader  400  invalid          (XML: MalformedSecurityHeader)
+├── RequestTimeTooSkewed  403  forbidden           (XML: RequestTimeTooSkewed)
+├── InvalidSecurity      403  forbidden            (XML: InvalidSecurity)
 └── SignatureMismatch    403  forbidden            (XML: SignatureDoesNotMatch)
 
 Shapes after https://cloud.google.com/storage/docs/json_api/v1/status-codes and
@@ -126,6 +128,14 @@ class ExpiredToken(StorageApiError):
 
 class MalformedSecurityHeader(StorageApiError):
     http, xml_code = 400, "MalformedSecurityHeader"
+
+
+class RequestTimeTooSkewed(StorageApiError):
+    http, xml_code = 403, "RequestTimeTooSkewed"
+
+
+class InvalidSecurity(StorageApiError):
+    http, xml_code = 403, "InvalidSecurity"
 
 
 class SignatureMismatch(StorageApiError):

@@ -28,7 +28,6 @@ from devenv.gcp.journal import note_caller
 from devenv.gcp.storage.errors import (
     ExpiredToken,
     NotEmulated,
-    SignatureMismatch,
     UploadProblem,
 )
 from devenv.gcp.storage.exchange import Exchange
@@ -39,7 +38,7 @@ from devenv.gcp.storage.multipart import FormBody
 from devenv.gcp.storage.objects import ObjectDraft
 from devenv.gcp.storage.parameters import Preconditions, number
 from devenv.gcp.storage.resources import fields_of_headers, sums_of_headers
-from devenv.gcp.storage.signed import CREDENTIAL, MISMATCH, RSA, Verifier, unbase64, unhex
+from devenv.gcp.storage.signed import Signatures
 from devenv.gcp.storage.xml_uploads import XML_TYPE
 
 _UNCHECKED = ("bucket", "policy", "signature", "x-goog-signature", "googleaccessid")
@@ -116,9 +115,9 @@ def _unmet(reason: str) -> UploadProblem:
 class XmlForms:
     """The handler of `POST /bucket` with a form."""
 
-    def __init__(self, media: Media, verifier: Verifier, clock: Clock) -> None:
+    def __init__(self, media: Media, signatures: Signatures, clock: Clock) -> None:
         self._media = media
-        self._verifier = verifier
+        self._signatures = signatures
         self._clock = clock
 
     async def post(self, exchange: Exchange, bucket: str) -> Response:
@@ -148,19 +147,16 @@ class XmlForms:
 
     def _signer(self, fields: Mapping[str, str]) -> str:
         """Return the account that signed the policy. Raises CloudError if none did."""
-        if "googleaccessid" in fields:
-            email, signature = fields["googleaccessid"], unbase64(fields.get("signature", ""))
-        else:
-            credential = CREDENTIAL.fullmatch(fields.get("x-goog-credential", ""))
-            if fields.get("x-goog-algorithm") != RSA or not credential:
-                raise InvalidArgument("Invalid signing algorithm or credential.")
-            if not fields.get("x-goog-date", "").startswith(credential["date"]):
-                raise InvalidArgument("The dates of x-goog-credential and x-goog-date differ.")
-            email, signature = credential["email"], unhex(fields.get("x-goog-signature", ""))
         payload = fields["policy"].encode("utf-8", "replace")
-        if not self._verifier.verify_signature(email, payload, signature):
-            raise SignatureMismatch(MISMATCH)
-        return email
+        if email := fields.get("googleaccessid"):
+            return self._signatures.signer_v2(email, payload, fields.get("signature", ""))
+        return self._signatures.signer(
+            fields.get("x-goog-algorithm", ""),
+            fields.get("x-goog-credential", ""),
+            fields.get("x-goog-date", ""),
+            payload=payload,
+            signature=fields.get("x-goog-signature", ""),
+        )
 
 
 def _draft(bucket: str, fields: Mapping[str, str], content_type: str) -> ObjectDraft:

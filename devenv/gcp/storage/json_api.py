@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf import json_format
 from starlette.responses import Response
 
+from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import Aborted, InvalidArgument, NotFound
 from devenv.gcp.iam.policies import Policies, Policy
 from devenv.gcp.storage.access import StorageTarget
@@ -37,16 +38,14 @@ class JsonApi:
         *,
         notifications: Notifications,
         policies: Policies,
-        project: str,
-        number: str,
+        config: CloudConfig,
     ) -> None:
-        """`project` is the emulated project's id, `number` its number."""
         self._notifications = notifications
         self._policies = policies
         self._buckets = buckets
         self._objects = objects
-        self._project = project
-        self._number = number
+        self._project = config.project
+        self._number = config.number
 
     async def get_service_account(self, exchange: Exchange, project: str) -> Response:
         """Answer with the account by which Cloud Storage itself would act."""

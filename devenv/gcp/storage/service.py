@@ -25,12 +25,13 @@ from devenv.gcp.storage.batch_calls import BatchCalls
 from devenv.gcp.storage.buckets import Buckets
 from devenv.gcp.storage.catalogue import Blobs, Catalogue
 from devenv.gcp.storage.forms import XmlForms
+from devenv.gcp.storage.hmac_keys import HmacKeys
 from devenv.gcp.storage.housekeeping import StorageHousekeeping
 from devenv.gcp.storage.json_api import JsonApi
 from devenv.gcp.storage.media import Media
 from devenv.gcp.storage.notifications import Notifications
 from devenv.gcp.storage.objects import Objects
-from devenv.gcp.storage.signed import Verifier
+from devenv.gcp.storage.signed import Signatures, Verifier
 from devenv.gcp.storage.uploads import Uploads
 from devenv.gcp.storage.xml_api import XmlApi
 from devenv.gcp.storage.xml_uploads import XmlMultipart
@@ -66,6 +67,16 @@ _PATHS: tuple[tuple[str, str, dict[str, str]], ...] = (
     (rf"{_OBJECT}/rewriteTo/.+", "objects", {"POST": "rewrite"}),
     (rf"{_OBJECT}/moveTo/.+", "objects", {"POST": "move"}),
     (_OBJECT, "objects", _ITEM),
+    (
+        r"/storage/v1/projects/[^/]+/hmacKeys",
+        "projects.hmacKeys",
+        {"GET": "list", "POST": "create"},
+    ),
+    (
+        r"/storage/v1/projects/[^/]+/hmacKeys/[^/]+",
+        "projects.hmacKeys",
+        {"GET": "get", "PUT": "update", "DELETE": "delete"},
+    ),
     (r"/storage/v1/projects/[^/]+/serviceAccount", "projects.serviceAccount", {"GET": "get"}),
     (r"/(?!storage/v1/).*", "objects", _XML),
 )
@@ -118,23 +129,25 @@ class StorageService:
         self._housekeeping = StorageHousekeeping(self._catalogue, self._blobs, objects, clock)
         self._uploads = Uploads(self._catalogue, self._blobs, objects, clock)
         media = Media(objects, self._uploads, self._blobs)
+        keys = HmacKeys(config, store.table("storage_hmac_keys"), verifier, clock)
+        signatures = Signatures(verifier, keys)
         self.app = StorageApp(
             config,
-            trust=Trust(authenticator, verifier, guard, clock),
+            trust=Trust(authenticator, signatures, guard, clock),
             catalogue=self._catalogue,
             json_api=JsonApi(
                 self._buckets,
                 objects,
                 notifications=notifications,
                 policies=policies,
-                project=config.project,
-                number=config.number,
+                config=config,
             ),
+            hmac_keys=keys,
             xml_api=XmlApi(
                 objects,
                 media,
                 XmlMultipart(self._catalogue, self._blobs, objects, clock),
-                XmlForms(media, verifier, clock),
+                XmlForms(media, signatures, clock),
             ),
             media=media,
             batch_calls=BatchCalls(journal, faults, who, method_id),

