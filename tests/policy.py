@@ -121,6 +121,7 @@ PAGES: dict[str, Methods] = {
     f"{_EDITOR}validators/<int:validator>/": {"GET": EDIT, "POST": EDIT},
     f"{_EDITOR}validators/<int:validator>/try/": {"POST": EDIT},
     f"{_EDITOR}validators/<int:validator>/infer/": {"POST": EDIT},
+    f"{_EDITOR}trials/<uuid:run>/": {"GET": EDIT},
     f"{_EDITOR}sharing/": {"GET": EDIT, "POST": EDIT},
     f"{_EDITOR}sharing/links/<int:pk>/revoke/": {"POST": EDIT},
     f"{_EDITOR}schedules/": {"GET": EDIT, "POST": EDIT},

@@ -120,6 +120,7 @@ class StepDocument(BaseModel):
     config: JsonValue
     is_enabled: bool
     on_failure: str
+    severity: str
     when: str
     message: str
     success_message: str
@@ -139,6 +140,7 @@ class StepDocument(BaseModel):
             config=step.config,
             is_enabled=step.is_enabled,
             on_failure=step.on_failure,
+            severity=step.severity,
             when=step.when,
             message=step.message,
             success_message=step.success_message,

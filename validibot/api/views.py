@@ -109,7 +109,8 @@ class RunsView(ApiView):
     def get(self, request: Request, org: str) -> HttpResponse:
         scope = scope_in(request, org, "run.view_own")
         runs = visible_runs(scope).select_related("workflow", "submission")
-        runs = filter_runs(runs.defer("submission__inline"), request.query_params)
+        runs = runs.defer("submission__inline").exclude(source=Run.Source.TRIAL)
+        runs = filter_runs(runs, request.query_params)
         pages = PathCursorPagination(runs, "-created_at")
         org = scope.organisation.slug
         return pages.answer(

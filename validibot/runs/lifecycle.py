@@ -234,8 +234,11 @@ def _end_attempts(run_id: UUID, status: RunStatus, error: str) -> None:
 def _tell(run: Run) -> None:
     """Enqueue the mail and the webhooks about a run's end.
 
-    There is no mail to programs that start runs, which look for themselves, and to whoever cancels.
+    There is no mail to programs that start runs, which look for themselves, and to whoever cancels;
+    nobody is told of a trial, which its author watches.
     """
+    if run.source == Run.Source.TRIAL:
+        return
     by_person = run.source == Run.Source.LAUNCH_PAGE and run.user_id is not None
     if by_person and run.status != RunStatus.CANCELED:
         queue.enqueue_mail(run.pk)

@@ -38,6 +38,7 @@ from validibot.runs.states import RUN, terminal
 from validibot.submissions import content
 from validibot.submissions.models import Submission
 from validibot.webhooks.delivery import purge_deliveries
+from validibot.workflows.trials import purge_trials
 
 BATCH = 1000
 # A pass ends after so many batches of one kind; the next pass goes on.
@@ -295,6 +296,7 @@ def _statement(sql: str, table: str) -> Callable[[dt.datetime], int]:
 _OF_WORKFLOWS: Mapping[str, Callable[[dt.datetime], int]] = {
     "submitted_files": _submitted_files,
     "runs_of_workflows": _runs_of_workflows,
+    "trials": purge_trials,
 }
 _KINDS: Mapping[str, Callable[[dt.datetime], int]] = {
     "idempotency_keys": _idempotency_keys,

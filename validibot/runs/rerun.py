@@ -24,8 +24,15 @@ def rerun(
 ) -> StartedRun:
     """Start a run on the submission of `run`; `workflow` is a version of its workflow.
 
-    Raises NotAdmitted, also when the submission is not kept any more, and otherwise as `start`.
+    Raises NotAdmitted, also when the submission is not kept any more or the run is a trial, and
+    otherwise as `start`.
     """
+    if workflow.is_trial:
+        raise NotAdmitted(
+            "TRIAL",
+            "This run is the trial of one step. Try the step again in the editor.",
+            status=409,
+        )
     with _incoming(run) as incoming:
         return start(
             workflow,

@@ -23,7 +23,7 @@ from validibot.runs.rules import LEFT_OUT, TRUNCATION_CODES
 from validibot.runs.states import ErrorCategory, RunStatus, StepStatus
 from validibot.submissions.models import Submission
 from validibot.workflows.inputs import typed
-from validibot.workflows.models import Assertion, Severity, Step
+from validibot.workflows.models import Assertion, Severity, Step, StepSeverity
 
 MAX_FINDINGS = 100_000
 MAX_ERROR = 2000
@@ -122,12 +122,13 @@ def complete(
 ) -> Verdict:
     """Add the signals, assertions and message of a step to the verdict of its validator.
 
-    A document with errors has neither signals nor assertions: they need a valid one. `earlier` holds
-    the outputs of steps by order. Raises EngineError and EngineBusy.
+    A document with errors has neither signals nor assertions: they need a valid one. Last, errors
+    become warnings if the step says so. `earlier` holds the outputs of steps by order. Raises
+    EngineError and EngineBusy.
     """
     step, assertions = step_run.step, assertions_of(step_run)
     if not uses_expressions(step, assertions):
-        return verdict
+        return _with_severity(verdict, step)
     scope = names_in_scope(run, earlier=earlier, outputs=verdict.outputs)
     scope["payload"] = document.payload_or_none()
     findings, outputs = list(verdict.findings), dict(verdict.outputs)
@@ -143,7 +144,18 @@ def complete(
     completed = judged(findings, outputs=outputs, artifacts=verdict.artifacts)
     if message := _message_of_step(step, scope, passed=completed.status == StepStatus.PASSED):
         completed = replace(completed, findings=_bounded([*findings, message]))
-    return completed
+    return _with_severity(completed, step)
+
+
+def _with_severity(verdict: Verdict, step: Step) -> Verdict:
+    """Return the verdict with warnings in place of errors in the data, if the step counts them so."""
+    is_bad_data = verdict.category == ErrorCategory.VALIDATION_FAILED
+    if step.severity != StepSeverity.WARNING or not is_bad_data:
+        return verdict
+    for each in verdict.findings:
+        if each.severity == Severity.ERROR:
+            each.severity = Severity.WARNING
+    return judged(verdict.findings, outputs=verdict.outputs, artifacts=verdict.artifacts)
 
 
 def uses_expressions(step: Step, assertions: Sequence[Rule]) -> bool:

@@ -77,13 +77,7 @@ class RunFilters(forms.Form):
         chosen = self._chosen()
         if text := chosen.get("text"):
             runs = _with_text(runs, self._organisation, text)
-        for name, lookup in (("workflow", "slug"), ("project", "project__slug")):
-            if value := chosen.get(name):
-                # Keys, not a join: PostgreSQL then knows how many runs the workflows have.
-                versions = self._organisation.workflows.filter(**{lookup: value}).values_list(
-                    "pk", flat=True
-                )
-                runs = runs.filter(workflow__in=list(versions))
+        runs = self._of_versions(runs, chosen)
         for name, lookup in _LOOKUPS.items():
             if value := chosen.get(name):
                 runs = runs.filter(**{lookup: value})
@@ -91,6 +85,18 @@ class RunFilters(forms.Form):
             runs = runs.filter(_with_result(result))
         if chosen.get("person"):
             runs = runs.filter(user=self._user)
+        if not chosen.get("source"):
+            runs = runs.exclude(source=Run.Source.TRIAL)
+        return runs
+
+    def _of_versions(self, runs: "QuerySet[Run]", chosen: dict[str, Any]) -> "QuerySet[Run]":
+        for name, lookup in (("workflow", "slug"), ("project", "project__slug")):
+            if value := chosen.get(name):
+                # Keys, not a join: PostgreSQL then knows how many runs the workflows have.
+                versions = self._organisation.workflows.filter(**{lookup: value}).values_list(
+                    "pk", flat=True
+                )
+                runs = runs.filter(workflow__in=list(versions))
         return runs
 
     def _chosen(self) -> dict[str, Any]:

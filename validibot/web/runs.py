@@ -91,7 +91,7 @@ def run(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponse:
         request,
         scope,
         "run.html",
-        may_launch=scope.can_launch(found.workflow.slug),
+        may_launch=scope.can_launch(found.workflow.slug) and not found.workflow.is_trial,
         may_share=scope.can("run.launch"),
         latest=latest if latest.pk != found.workflow_id else None,
         # Of two clicks on the same button the second finds the run of the first.

@@ -50,6 +50,7 @@ _workflow = [
     path("validators/<int:validator>/", steps.new_step, name="new-step"),
     path("validators/<int:validator>/try/", trial.try_step, name="try-step"),
     path("validators/<int:validator>/infer/", steps.infer_settings, name="infer-settings"),
+    path("trials/<uuid:run>/", trial.trial_run, name="trial-run"),
     path("sharing/", workflow_sharing.sharing, name="sharing"),
     path("sharing/links/<int:pk>/revoke/", workflow_sharing.revoke_link, name="revoke-link"),
     path("schedules/", schedules.schedules, name="schedules"),

@@ -62,7 +62,7 @@ def workflows(request: HttpRequest, scope: Scope) -> HttpResponse:
         may_edit=may_edit,
         shows_archived=shows_archived,
         has_archived=may_edit and archived.exists(),
-        runs=listed_runs(scope)[:LATEST_RUNS],
+        runs=listed_runs(scope).exclude(source=Run.Source.TRIAL)[:LATEST_RUNS],
     )
 
 

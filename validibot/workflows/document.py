@@ -120,6 +120,7 @@ class StepSection(Section):
     is_enabled: bool = True
     when: str = ""
     on_failure: str = "stop"
+    severity: str = "ERROR"
     message: str = ""
     success_message: str = ""
     config: dict[str, Any] = {}

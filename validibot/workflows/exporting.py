@@ -83,6 +83,8 @@ def _step(step: Step, files: dict[str, bytes] | None) -> StepSection:
         fields["is_enabled"] = False
     if step.on_failure != "stop":
         fields["on_failure"] = step.on_failure
+    if step.severity != "ERROR":
+        fields["severity"] = step.severity
     if step.config:
         fields["config"] = _sorted(step.config)
     stored = sorted(step.files.all(), key=lambda file: file.port_key)

@@ -15,6 +15,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import F
 
 from validibot.accounts.models import Organisation, Project, User
+from validibot.accounts.projects import default_project
 from validibot.workflows import bundle
 from validibot.workflows.checks import check_port, config_problems
 from validibot.workflows.document import (
@@ -37,8 +38,9 @@ from validibot.workflows.weather import store_by_digest
 MAX_IMPORT_BYTES = 32 * 1024 * 1024
 MAX_SAMPLE_BYTES = 5 * 1024 * 1024
 _WORKFLOW_TEXTS = ("name", "description", "success_message", "accepted_types", "input_schema")
+_PROPERTIES = {"input_days": "input_retention_days", "result_days": "result_retention_days"}
 _STEP_TEXTS = (
-    *("name", "description", "is_enabled", "when", "on_failure"),
+    *("name", "description", "is_enabled", "when", "on_failure", "severity"),
     *("message", "success_message", "config", "weather", "scenario"),
 )
 
@@ -60,6 +62,8 @@ class ImportPlan:
     existing: Workflow | None
     steps: list[StepPlan]
     samples: list[Sample]
+    # Those of `Workflow.SHARED_PROPERTIES` that the file gives.
+    properties: dict[str, int | None]
 
 
 def import_workflow(
@@ -74,8 +78,9 @@ def import_workflow(
     """Import a text or a bundle; return the version that was created or changed.
 
     A workflow with the same slug is changed if `update` allows it (a version with runs gets a next
-    version), and is a problem otherwise; so is a file of another slug than `slug`. Raises
-    ImportInvalid with all problems, and StorageError.
+    version), and is a problem otherwise; so is a file of another slug than `slug`. A new workflow
+    goes to `project`, or else to the default one. Retention that the file does not give stays as it
+    is. Raises ImportInvalid with all problems, and StorageError.
     """
     read, files = read_file(content)
     if slug not in ("", read.file.slug):
@@ -151,11 +156,13 @@ class ImportPlanner:
         workflow.constants = [each.model_dump(exclude_unset=True) for each in file.constants]
         for name in _WORKFLOW_TEXTS:
             setattr(workflow, name, getattr(file, name))
-        workflow.input_retention_days = file.retention.input_days
-        workflow.result_retention_days = file.retention.result_days
+        given = file.retention.model_fields_set
+        properties = {_PROPERTIES[key]: getattr(file.retention, key) for key in given}
+        for name, days in properties.items():
+            setattr(workflow, name, days)
         self.check(workflow, ())
         steps = [self._step(index, section) for index, section in enumerate(file.steps)]
-        return ImportPlan(workflow, existing, steps, list(self._samples(file)))
+        return ImportPlan(workflow, existing, steps, list(self._samples(file)), properties)
 
     def report(self, place: Place, message: str) -> None:
         if len(self.problems) < MAX_PROBLEMS:
@@ -312,7 +319,8 @@ def _digest(content: bytes) -> str:
 def _write(plan: ImportPlan, *, author: User | None, project: Project | None) -> Workflow:
     if plan.existing is None:
         workflow = plan.workflow
-        workflow.author, workflow.project = author, project
+        workflow.author = author
+        workflow.project = project or default_project(workflow.organisation)
         workflow.save()
         _write_steps(plan, workflow)
         _write_samples(plan, workflow)
@@ -326,8 +334,8 @@ def _write(plan: ImportPlan, *, author: User | None, project: Project | None) ->
         _write_steps(plan, draft)
         # An editor who has the version open must not save over the import (see editing).
         Workflow.objects.filter(pk=draft.pk).update(revision=F("revision") + 1)
-    shared = {name: getattr(plan.workflow, name) for name in Workflow.SHARED_PROPERTIES}
-    set_properties(plan.existing, **shared)
+    if plan.properties:
+        set_properties(plan.existing, **plan.properties)
     changed = newest(plan.existing)
     _write_samples(plan, changed)
     return changed

@@ -33,6 +33,7 @@ _STEP_FIELDS = (
     "is_enabled",
     "when",
     "on_failure",
+    "severity",
     "signals",
     "message",
     "success_message",
@@ -78,9 +79,9 @@ def freeze(workflow: Workflow) -> Workflow:
         if locked is None:
             raise Workflow.DoesNotExist(f"{workflow} was deleted.")
         if not locked.is_frozen:
-            Workflow.objects.filter(pk=locked.pk).update(frozen_at=timezone.now())
+            Workflow.with_trials.filter(pk=locked.pk).update(frozen_at=timezone.now())
         return (
-            Workflow.objects.select_related("organisation", "project")
+            Workflow.with_trials.select_related("organisation", "project")
             .prefetch_related(models.Prefetch("steps", Step.objects.select_related("validator")))
             .get(pk=locked.pk)
         )
@@ -143,7 +144,7 @@ def edited(workflow: Workflow) -> Iterator[Workflow]:
 
 def newest(workflow: Workflow) -> Workflow:
     """Return the newest version of the same workflow."""
-    return Workflow.objects.filter(
+    return Workflow.with_trials.filter(
         organisation_id=workflow.organisation_id, slug=workflow.slug
     ).latest("version")
 

@@ -49,6 +49,8 @@ class Run(models.Model):
         CLI = "CLI"
         LINK = "LINK"
         SCHEDULE = "SCHEDULE"
+        # Of one step, as it stands in the editor; lists leave these runs out.
+        TRIAL = "TRIAL"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     # Other indexes and constraints begin with this column, here and below: db_index=False.

@@ -19,6 +19,7 @@ from validibot.workflows.models import (
     Severity,
     Step,
     StepFile,
+    StepSeverity,
     Validator,
     WeatherFile,
     Workflow,
@@ -30,7 +31,10 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_ASSERTIONS = 500
 # The page offers the names in scope while one types into such a field.
 _WITH_NAMES = {"data-expression": "", "autocomplete": "off"}
-_TEXTS = ("name", "description", "on_failure", "when", "message", "success_message")
+_TEXTS = (
+    *("name", "description", "severity", "on_failure"),
+    *("when", "message", "success_message"),
+)
 _EXPRESSIONS = ("expression", "when", "message", "success_message")
 
 
@@ -40,6 +44,11 @@ class StepTextsForm(RevisionForm):
     name = forms.CharField(label=_("Name"), max_length=150)
     description = forms.CharField(
         label=_("Description"), required=False, widget=forms.Textarea(attrs={"rows": 2})
+    )
+    severity = forms.ChoiceField(
+        label=_("Errors that the step finds count as"),
+        choices=StepSeverity.choices,
+        initial=StepSeverity.ERROR,
     )
     on_failure = forms.ChoiceField(
         label=_("If the step finds errors"), choices=OnFailure.choices, initial=OnFailure.STOP

@@ -1,31 +1,38 @@
-"""Trials: a step is tried on a file while it is edited, without a run.
+"""Trials: a step is tried on a file while it is edited.
 
-An engine checks the file as a run would, in its bounded child process where the file is large. For a
-container validator a normal run is started. Earlier steps are not executed, so names of their outputs
-have no values here.
+An engine checks the file as a run would, in its bounded child process where the file is large. A step
+with a container is tried by a run of that step alone (`validibot.workflows.trials`), whose result is
+shown on the same page. Earlier steps are not executed, so names of their outputs have no values here.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from validibot.accounts.scope import Scope
 from validibot.engines import Document, EngineBusy, EngineError, get_engine
-from validibot.runs.models import Finding, Run, StepRun
+from validibot.runs.access import NotAdmitted
+from validibot.runs.models import Finding, OutputValue, Run, StepRun, named_outputs
+from validibot.runs.start import start
 from validibot.runs.states import StepStatus
 from validibot.runs.verdict import ASSERTION_FIELDS, complete, condition_verdict, finding, judged
+from validibot.submissions.content import Incoming, measure
 from validibot.submissions.models import Submission
 from validibot.web.editor.access import editor, editor_page
 from validibot.web.editor.step_forms import StepForm
 from validibot.web.parameters import positive_number
+from validibot.workflows import trials
 from validibot.workflows.editing import token_of
-from validibot.workflows.models import Assertion, Step, Validator, Workflow
+from validibot.workflows.models import FIRST_STEP, Assertion, Step, Validator, Workflow
 
 MAX_TRIAL_BYTES = 16 * 1024 * 1024
 MAX_SHOWN = 100
@@ -38,7 +45,7 @@ class Trial:
     filename: str = ""
     error: str = ""
     problems: Sequence[Finding] = ()
-    outputs: Mapping[str, Any] | None = None
+    outputs: Sequence[OutputValue] = ()
     is_skipped: bool = False
 
     @property
@@ -56,24 +63,85 @@ def try_step(
     found = edited_step(request, workflow, chosen)
     order = found.order if found else workflow.steps.count() + 1
     form = StepForm(chosen, found, token=token_of(workflow), data=request.POST, files=request.FILES)
-    trial = _trial(request, workflow, form, order)
+    if chosen.in_process:
+        trial = _trial(request, workflow, form, order)
+    else:
+        started = _start_trial(request, scope, workflow, form)
+        if isinstance(started, Run):
+            return _follow(request, scope, workflow, started)
+        trial = started
     if not request.headers.get("HX-Request"):
         shown = trial.problems[:MAX_SHOWN]
         return editor_page(request, scope, workflow, "trial.html", trial=trial, shown=shown)
     return _answer(request, trial)
 
 
-def _answer(request: HttpRequest, trial: Trial) -> HttpResponse:
+@editor
+@require_GET
+def trial_run(request: HttpRequest, scope: Scope, workflow: Workflow, run: UUID) -> HttpResponse:
+    """Answer with the result of a trial's run, or with a part that asks again if it has not ended."""
+    trials = Run.objects.filter(organisation=scope.organisation, source=Run.Source.TRIAL)
+    found = get_object_or_404(trials.select_related("submission"), pk=run)
+    if found.ended_at is None:
+        return _waiting(request, scope, workflow, found)
+    step_run = found.steps.select_related("step__validator").get()
+    trial = Trial(
+        found.submission.filename,
+        found.error or step_run.error,
+        list(found.findings.order_by("order")[:MAX_SHOWN]),
+        step_run.output_values(),
+        step_run.status == StepStatus.SKIPPED,
+    )
+    left_out = max(0, found.findings.count() - MAX_SHOWN)
+    return _answer(request, trial, run=found, organisation=scope.organisation, left_out=left_out)
+
+
+def _start_trial(
+    request: HttpRequest, scope: Scope, workflow: Workflow, form: StepForm
+) -> Run | Trial:
+    """Start a run of the step as the form describes it; return why there is none otherwise."""
+    if not form.is_valid():
+        return _invalid(form)
+    try:
+        document, inputs = chosen_document(request, workflow), _inputs(request, workflow)
+    except ValueError as error:
+        return Trial(error=str(error))
+    with transaction.atomic():
+        hidden = trials.begin(workflow, author=scope.user, inputs=inputs)
+        step = form.draft_step(hidden, FIRST_STEP)
+        step.save()
+        if form.step:
+            trials.copy_files(form.step, step)
+        form.save(step)
+    file = io.BytesIO(document.content)
+    incoming = Incoming(file, document.filename, *measure(file), metadata=inputs)
+    try:
+        return start(hidden, incoming, user=scope.user, source=Run.Source.TRIAL).run
+    except NotAdmitted as error:
+        return Trial(document.filename, error.message)
+
+
+def _follow(request: HttpRequest, scope: Scope, workflow: Workflow, run: Run) -> HttpResponseBase:
+    """Answer with a part of the page that follows the run; without HTMX its own page does."""
+    if request.headers.get("HX-Request"):
+        return _waiting(request, scope, workflow, run)
+    return redirect("run", scope.organisation.slug, run.pk)
+
+
+def _waiting(request: HttpRequest, scope: Scope, workflow: Workflow, run: Run) -> HttpResponse:
+    context = {"run": run, "workflow": workflow, "organisation": scope.organisation}
+    return render(request, "web/editor/_trial_run.html", context)
+
+
+def _answer(request: HttpRequest, trial: Trial, **more: Any) -> HttpResponse:
     shown = trial.problems[:MAX_SHOWN]
-    context = {"trial": trial, "shown": shown, "left_out": len(trial.problems) - len(shown)}
+    context = {"trial": trial, "shown": shown, "left_out": len(trial.problems) - len(shown), **more}
     return render(request, "web/editor/_trial.html", context)
 
 
 def _trial(request: HttpRequest, workflow: Workflow, form: StepForm, order: int) -> Trial:
     if not form.is_valid():
-        return Trial(
-            error=f"{_('The form has errors, so the step cannot be tried:')} {_first(form)}"
-        )
+        return _invalid(form)
     try:
         document = chosen_document(request, workflow)
     except ValueError as error:
@@ -85,6 +153,19 @@ def _trial(request: HttpRequest, workflow: Workflow, form: StepForm, order: int)
         return Trial(document.filename, _("The server is busy. Try again in a moment."))
     except EngineError as error:
         return Trial(document.filename, str(error))
+
+
+def _invalid(form: StepForm) -> Trial:
+    return Trial(error=f"{_('The form has errors, so the step cannot be tried:')} {_first(form)}")
+
+
+def _inputs(request: HttpRequest, workflow: Workflow) -> dict[str, str]:
+    """Return the inputs of the chosen sample; a file that was chosen has none."""
+    if request.FILES.get("trial-file"):
+        return {}
+    sample = positive_number(request.POST.get("trial-sample", ""))
+    inputs: dict[str, str] = workflow.samples.values_list("metadata", flat=True).get(pk=sample)
+    return inputs
 
 
 def check_step(step: Step, assertions: Sequence[Assertion], document: Document) -> Trial:
@@ -102,7 +183,8 @@ def check_step(step: Step, assertions: Sequence[Assertion], document: Document) 
         found = judged(map(finding, result.problems), outputs=result.outputs)
         verdict = complete(found, step_run, **own)
     is_skipped = verdict.status == StepStatus.SKIPPED
-    return Trial(document.filename, "", verdict.findings, verdict.outputs, is_skipped)
+    outputs = named_outputs(dict(verdict.outputs), step.validator.outputs)
+    return Trial(document.filename, "", verdict.findings, outputs, is_skipped)
 
 
 def _submission(document: Document) -> Submission:

@@ -1,6 +1,7 @@
 """Template filters that put a run into words and figures."""
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -8,7 +9,7 @@ from urllib.parse import urlencode
 from django import template
 
 from validibot.runs import wording
-from validibot.runs.models import Run, RunEvent, StepRun
+from validibot.runs.models import OutputValue, Run, RunEvent, StepRun
 from validibot.runs.rules import RuleSummary
 
 register = template.Library()
@@ -80,9 +81,15 @@ def seconds(milliseconds: int) -> str:
 @register.filter
 def metrics(step_run: StepRun) -> list[Metric]:
     """Return the outputs that can be shown as a figure."""
+    return figures(step_run.output_values())
+
+
+@register.filter
+def figures(outputs: Iterable[OutputValue]) -> list[Metric]:
+    """Return the outputs that can be shown as a figure, with their labels and units."""
     return [
         Metric(each.label.replace("_", " "), wording.figure(each.value), each.unit)
-        for each in step_run.output_values()
+        for each in outputs
         if isinstance(each.value, int | float | str)
     ]
 

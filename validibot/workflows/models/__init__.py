@@ -23,6 +23,7 @@ from validibot.workflows.models.parts import (
     Severity,
     Step,
     StepFile,
+    StepSeverity,
     VersionPart,
 )
 from validibot.workflows.models.schedules import WorkflowSchedule
@@ -47,6 +48,7 @@ __all__ = [
     "Severity",
     "Step",
     "StepFile",
+    "StepSeverity",
     "ValidatedModel",
     "Validator",
     "VersionFrozen",

@@ -56,12 +56,20 @@ class OnFailure(models.TextChoices):
     CONTINUE = "continue", "Continue with the next step"
 
 
+class StepSeverity(models.TextChoices):
+    """Severity of the errors that a step finds in the data."""
+
+    ERROR = "ERROR", "Errors: the run fails"
+    WARNING = "WARNING", "Warnings: the run can pass"
+
+
 class Step(VersionPart):
     """One validator applied in a workflow. Enabled steps run in order until one fails.
 
     `when` is an expression; the step is skipped where it is not true. `signals` [{name, expression}]
     are values that it adds to its outputs. `message` is shown if the step finds errors,
-    `success_message` if it passes; both may show values.
+    `success_message` if it passes; both may show values. With `severity` WARNING the errors that the
+    step finds in the data are warnings, so that it passes.
     `config` holds the settings of the validator (JSON Schema: {"schema": {...}}; EnergyPlus and
     FMU: the fields of their input model); it is checked against the validator's own schema.
     """
@@ -83,6 +91,12 @@ class Step(VersionPart):
     success_message = models.TextField(blank=True, default="", db_default="")
     on_failure = models.CharField(
         max_length=10, choices=OnFailure, default=OnFailure.STOP, db_default=OnFailure.STOP
+    )
+    severity = models.CharField(
+        max_length=10,
+        choices=StepSeverity,
+        default=StepSeverity.ERROR,
+        db_default=StepSeverity.ERROR,
     )
     scenario = models.CharField(
         max_length=MAX_CHARACTERS,

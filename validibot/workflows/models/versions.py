@@ -29,6 +29,13 @@ class VersionFrozen(ValidationError):
         )
 
 
+class VersionManager(models.Manager["Workflow"]):
+    """Finds versions of workflows, without the hidden workflows of trials (see `trials`)."""
+
+    def get_queryset(self) -> "models.QuerySet[Workflow]":
+        return super().get_queryset().filter(is_trial=False)
+
+
 class Workflow(ValidatedModel):
     """One version of a workflow: an ordered list of steps. Old versions stay runnable."""
 
@@ -57,6 +64,7 @@ class Workflow(ValidatedModel):
     name = models.CharField(max_length=150)
     description = models.TextField(blank=True)
     is_active = models.BooleanField(default=True)
+    is_trial = models.BooleanField(default=False, db_default=False, editable=False)
     constants = models.JSONField(default=list, blank=True, validators=[checks.check_constants])
     success_message = models.TextField(blank=True)
     accepted_types = models.JSONField(
@@ -85,6 +93,9 @@ class Workflow(ValidatedModel):
     updated_at = models.DateTimeField(auto_now=True)
     frozen_at = models.DateTimeField(null=True, blank=True, editable=False)
 
+    objects: ClassVar[VersionManager] = VersionManager()
+    with_trials: ClassVar["models.Manager[Workflow]"] = models.Manager()
+
     class Meta:
         ordering: ClassVar = ["name", "-version"]
         constraints: ClassVar = [
@@ -111,7 +122,7 @@ class Workflow(ValidatedModel):
     @classmethod
     def locked(cls, pk: int) -> "Workflow | None":
         """Return the version, locked until the transaction ends so that a first run waits."""
-        return cls.objects.select_for_update().filter(pk=pk).first()
+        return cls.with_trials.select_for_update().filter(pk=pk).first()
 
     def _differs_from(self, stored: "Workflow") -> bool:
         return any(

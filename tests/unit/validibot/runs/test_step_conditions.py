@@ -150,3 +150,34 @@ def test_wrong_expression_is_refused_at_its_field(fields: dict[str, Any], place:
         StepFactory.create(**fields)
 
     assert list(caught.value.message_dict) == [place]
+
+
+def test_errors_of_step_that_counts_them_as_warnings_let_the_run_pass() -> None:
+    first = StepFactory.create(severity="WARNING", message="Not yet complete.")
+    StepFactory.create(
+        workflow=first.workflow,
+        order=2,
+        validator=first.validator,
+        config={"schema": {"type": "object"}},
+    )
+    run = started_run(step=first, inline=b"{}")
+
+    execute(run.pk)
+
+    run.refresh_from_db()
+    assert (run.result, set(run.steps.values_list("status", flat=True))) == ("PASS", {"PASSED"})
+    assert list(run.findings.values_list("severity", "code")) == [
+        ("WARNING", "required"),
+        ("INFO", "step.failed"),
+    ]
+
+
+def test_step_that_cannot_be_executed_fails_whatever_its_severity() -> None:
+    step = StepFactory.create(severity="WARNING")
+    Step.objects.filter(pk=step.pk).update(config={"schema": {"type": "no such type"}})
+    run = started_run(step=step)
+
+    execute(run.pk)
+
+    run.refresh_from_db()
+    assert (run.result, run.steps.get().status) == ("ERROR", "FAILED")

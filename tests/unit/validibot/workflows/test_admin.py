@@ -52,6 +52,7 @@ def save(admin: Client, step: Step, expression: str, **fields: str) -> str:
         "initial-config": "{}",
         "is_enabled": "on",
         "on_failure": "stop",
+        "severity": "ERROR",
         "assertions-TOTAL_FORMS": 1,
         "assertions-INITIAL_FORMS": 1,
         "assertions-0-id": assertion.pk,

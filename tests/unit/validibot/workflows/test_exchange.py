@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from tests.factories import (
     OrganisationFactory,
+    ProjectFactory,
     StepFactory,
     ValidatorFactory,
     WorkflowFactory,
@@ -150,6 +151,7 @@ def _any_workflow(data: st.DataObject) -> Workflow:
             config=data.draw(CONFIGS) if slug == "json-schema" else {},
             is_enabled=data.draw(st.booleans()),
             on_failure=data.draw(st.sampled_from(["stop", "continue"])),
+            severity=data.draw(st.sampled_from(["ERROR", "WARNING"])),
             when=data.draw(st.sampled_from(["", "size(p) >\n2"])),
             message=data.draw(TEXT),
             success_message=data.draw(st.sampled_from(["", "{p.a} is right"])),
@@ -364,6 +366,22 @@ def test_bundle_with_wrong_size_is_not_unpacked_beyond_it(organisation: Organisa
 
     assert "Bad CRC-32" in found[0]
     assert peak < 2**24
+
+
+def test_import_without_retention_keeps_it_and_null_removes_it(organisation: Organisation) -> None:
+    imported(HEADER + "retention: {input_days: 7, result_days: 30}\n", organisation)
+
+    kept = imported(HEADER, organisation, update=True)
+    removed = imported(HEADER + "retention: {input_days: null}\n", organisation, update=True)
+
+    assert (kept.input_retention_days, kept.result_retention_days) == (7, 30)
+    assert (removed.input_retention_days, removed.result_retention_days) == (None, 30)
+
+
+def test_new_workflow_goes_to_the_default_project(organisation: Organisation) -> None:
+    default = ProjectFactory.create(organisation=organisation, is_default=True)
+
+    assert imported(HEADER, organisation).project == default
 
 
 def test_import_changes_retention_of_all_versions(organisation: Organisation) -> None:
