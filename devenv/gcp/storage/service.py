@@ -129,6 +129,7 @@ class StorageService:
         self._housekeeping = StorageHousekeeping(self._catalogue, self._blobs, objects, clock)
         self._uploads = Uploads(self._catalogue, self._blobs, objects, clock)
         media = Media(objects, self._uploads, self._blobs)
+        parts = XmlMultipart(self._catalogue, self._blobs, objects, clock)
         keys = HmacKeys(config, store.table("storage_hmac_keys"), verifier, clock)
         signatures = Signatures(verifier, keys)
         self.app = StorageApp(
@@ -143,12 +144,7 @@ class StorageService:
                 config=config,
             ),
             hmac_keys=keys,
-            xml_api=XmlApi(
-                objects,
-                media,
-                XmlMultipart(self._catalogue, self._blobs, objects, clock),
-                XmlForms(media, signatures, clock),
-            ),
+            xml_api=XmlApi(objects, media, parts, XmlForms(media, signatures, clock)),
             media=media,
             batch_calls=BatchCalls(journal, faults, who, method_id),
         )
