@@ -20,6 +20,10 @@ from config.env import BASE_DIR, Variable, env
 BEGIN = "<!-- variables of {name}: written by `python -m config.variables {name} --write` -->"
 END = "<!-- end of variables -->"
 MEANINGS = {
+    "AI_ENDPOINT_KEY": "API key of that endpoint.",
+    "AI_ENDPOINT_MODEL": "The model of that endpoint.",
+    "AI_ENDPOINT_URL": "An endpoint for [AI review](../ai-review.md) that speaks OpenAI's protocol, until the admin"
+    " site has another.",
     "ALLOWED_CALLERS": "Google accounts whose ID tokens open the worker's doors; not used on a host.",
     "ALLOWED_HOSTS": "Names by which this site may be asked for: `runs.example.org`, `.herokuapp.com`.",
     "ALLOW_SUBPROCESS": "The permission that `EXECUTION_BACKEND=subprocess` needs: models that people"

@@ -248,6 +248,11 @@ FILE_UPLOAD_TEMP_DIR = tempfile.gettempdir()
 # Whether webhooks and files of schedules may have http:// addresses and lead to this machine and private networks.
 WEBHOOKS_MAY_BE_LOCAL = env.bool("WEBHOOKS_MAY_BE_LOCAL", default=False)
 
+# The language model of AI reviews, until the admin site has another.
+AI_ENDPOINT_URL = env.str("AI_ENDPOINT_URL", default="")
+AI_ENDPOINT_MODEL = env.str("AI_ENDPOINT_MODEL", default="")
+AI_ENDPOINT_KEY = env.str("AI_ENDPOINT_KEY", default="")
+
 # How long a worker may hold a run without a sign of life; then another takes it over.
 RUN_LEASE_SECONDS = 15
 # How long after its start a run may wait for an outage of storage or of the provider to end.

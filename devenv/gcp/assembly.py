@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from containers import ContainerEngine, NetworkPeer
+from devenv.gcp import stand_in_model
 from devenv.gcp.artifact_registry import ArtifactRegistryService
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import LOOPBACK, CloudConfig, CloudPlace
@@ -165,6 +166,7 @@ class CloudServices:
             yield from service.mounts()
         yield from certificates.mounts(self._parts.identity)
         yield from exchange.mounts(self._parts.identity)
+        yield from stand_in_model.mounts()
 
     def views(self) -> Mapping[str, View]:
         """Return what the services tell of themselves to the control API, by name."""

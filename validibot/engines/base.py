@@ -5,10 +5,10 @@ raises for a bad document. Settings are checked against `config` when a step is 
 wrong schema is refused by the editor and not by each run.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -31,6 +31,27 @@ class EngineBusy(Exception):
     """All child processes that this worker may have are in use; the same check may succeed later."""
 
 
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """The answer of a language model, with the tokens as its endpoint counted them."""
+
+    text: str
+    model: str
+    prompt_tokens: int
+    answer_tokens: int
+
+
+class LanguageModel(Protocol):
+    """The language model that an engine may ask, within the limits of the site."""
+
+    @property
+    def max_document_bytes(self) -> int:
+        """The largest document that may be sent."""
+
+    def ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]) -> ModelAnswer:
+        """Return the answer to messages, which should be JSON of a schema. Raises EngineError."""
+
+
 @dataclass(frozen=True)
 class Document:
     """A submitted file, with the name and type that its sender declared."""
@@ -41,6 +62,8 @@ class Document:
     # Of engines that read their context: further files by name, and values of names in scope.
     files: Mapping[str, bytes] = field(default_factory=dict)
     names: Mapping[str, JSON] = field(default_factory=dict)
+    # Of engines that ask a language model; None if the site has none.
+    model: LanguageModel | None = None
 
     @property
     def is_yaml(self) -> bool:
@@ -98,7 +121,8 @@ class EngineManifest:
     """The catalogue entry of an engine, and the limits of its child process (see sandbox).
 
     `seconds` is processor time and `memory` bytes of address space; `max_bytes` is the size of the
-    largest document. With `reads_context` the document comes with files and names in scope.
+    largest document. With `reads_context` the document comes with files and names in scope, with
+    `asks_model` with the language model of the site.
     """
 
     slug: str
@@ -110,6 +134,7 @@ class EngineManifest:
     outputs: tuple[Output, ...] = ()
     ports: tuple[EnginePort, ...] = ()
     reads_context: bool = False
+    asks_model: bool = False
     max_bytes: int = MAX_DOCUMENT_BYTES
     seconds: float = MAX_SECONDS
     memory: int = MAX_MEMORY

@@ -9,13 +9,14 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _, ngettext
 from django.views.decorators.http import require_GET
 
-from validibot.accounts.models import Role
+from validibot.accounts.models import Organisation, Role
 from validibot.accounts.scope import PERMISSIONS, Scope
 from validibot.engines import get_engine
 from validibot.web.editor.config_schema import Setting, SettingKind, settings_of
 from validibot.web.scope import page, permitted
+from validibot.workflows.ai import usage_of
 from validibot.workflows.gallery import usable_templates
-from validibot.workflows.models import Validator
+from validibot.workflows.models import AiEndpoint, Validator
 from validibot.workflows.yaml_writer import write_yaml
 
 _MEBIBYTE = 1024 * 1024
@@ -48,7 +49,7 @@ def validator(request: HttpRequest, scope: Scope, slug: str) -> HttpResponse:
         validator=shown,
         versions=versions,
         rows=[*map(_row, settings_of(shown))],
-        limits=[*_limits(shown)],
+        limits=[*_limits(shown, scope.organisation)],
         roles=", ".join(roles),
         may_use=scope.can("workflow.edit") and shown.is_active,
         templates=templates,
@@ -123,16 +124,36 @@ def _bounds(setting: Setting) -> str:
     return _("up to %g") % most if most is not None else ""
 
 
-def _limits(validator: Validator) -> Iterator[tuple[str, str]]:
+def _limits(validator: Validator, organisation: Organisation) -> Iterator[tuple[str, str]]:
     """Yield the limits of one check: their name and their value."""
     if validator.in_process:
         manifest = get_engine(validator.engine).manifest
         yield _("Largest document"), filesizeformat(manifest.max_bytes)
         yield _("Processor time"), _("%g s") % manifest.seconds
         yield _("Memory"), filesizeformat(manifest.memory)
+        if manifest.asks_model:
+            yield from _model_limits(organisation)
     else:
         yield _("Time"), _("%g s") % validator.timeout_seconds
         yield _("Memory"), filesizeformat(validator.memory_mb * _MEBIBYTE)
+
+
+def _model_limits(organisation: Organisation) -> Iterator[tuple[str, str]]:
+    """Yield the limits of the language model, and what the organisation used this month."""
+    endpoint = AiEndpoint.load()
+    if not endpoint.is_set_up:
+        yield _("Language model"), _("none; an operator sets it in the admin site")
+        return
+    yield _("Language model"), endpoint.model
+    yield _("Document for the model"), filesizeformat(endpoint.max_document_bytes)
+    yield _("Time of a review"), _("%g s") % endpoint.timeout_seconds
+    used = f"{usage_of(organisation).tokens:,}"
+    if endpoint.monthly_tokens:
+        used = _("%(used)s of %(limit)s") % {
+            "used": used,
+            "limit": f"{endpoint.monthly_tokens:,}",
+        }
+    yield _("Tokens this month"), used
 
 
 def _example(slug: str, templates: list[Any]) -> str:

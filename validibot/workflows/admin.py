@@ -10,10 +10,14 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.translation import gettext as _, gettext_lazy
 
 from validibot.workflows.models import (
+    AiEndpoint,
+    AiUsage,
     Assertion,
     Sample,
     Step,
@@ -207,6 +211,74 @@ class WorkflowScheduleAdmin(admin.ModelAdmin[WorkflowSchedule]):
     def has_change_permission(
         self, request: HttpRequest, obj: WorkflowSchedule | None = None
     ) -> bool:
+        return False
+
+
+class AiEndpointForm(forms.ModelForm[AiEndpoint]):
+    """The endpoint with its key, which is written and never shown."""
+
+    key = forms.CharField(
+        label=gettext_lazy("API key"),
+        required=False,
+        max_length=500,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=gettext_lazy(
+            "It is stored encrypted and never shown. Empty: the stored key stays."
+        ),
+    )
+    forget_key = forms.BooleanField(label=gettext_lazy("Remove the stored key"), required=False)
+
+    def save(self, commit: bool = True) -> AiEndpoint:
+        key = self.cleaned_data["key"].strip()
+        if key or self.cleaned_data["forget_key"]:
+            self.instance.key = key
+        return super().save(commit)
+
+
+@admin.register(AiEndpoint)
+class AiEndpointAdmin(admin.ModelAdmin[AiEndpoint]):
+    """The one row of the AI endpoint; the list leads straight to its form."""
+
+    form = AiEndpointForm
+    fields = (
+        *("url", "model", "key", "forget_key"),
+        *("max_document_bytes", "max_answer_tokens", "timeout_seconds", "monthly_tokens"),
+    )
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, str] | None = None
+    ) -> HttpResponse:
+        if AiEndpoint.objects.exists():
+            return redirect(reverse("admin:workflows_aiendpoint_change", args=[1]))
+        return redirect(reverse("admin:workflows_aiendpoint_add"))
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Begin with what the AI_ENDPOINT_… variables say, but for the key."""
+        now = AiEndpoint.load()
+        return {"url": now.url, "model": now.model}
+
+    def has_add_permission(self, request: Any) -> bool:
+        return super().has_add_permission(request) and not AiEndpoint.objects.exists()
+
+    def has_delete_permission(self, request: Any, obj: AiEndpoint | None = None) -> bool:
+        return False
+
+
+@admin.register(AiUsage)
+class AiUsageAdmin(admin.ModelAdmin[AiUsage]):
+    """Read-only admin of what organisations used of the language model."""
+
+    list_display = ("organisation", "month", "tokens", "requests")
+    list_select_related = ("organisation",)
+    search_fields = ("organisation__name", "organisation__slug")
+
+    def has_add_permission(self, request: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: Any, obj: AiUsage | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: Any, obj: AiUsage | None = None) -> bool:
         return False
 
 

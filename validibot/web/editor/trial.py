@@ -8,7 +8,7 @@ shown on the same page. Earlier steps are not executed, so names of their output
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -24,13 +24,21 @@ from validibot.runs.access import NotAdmitted
 from validibot.runs.models import Finding, OutputValue, Run, StepRun, named_outputs
 from validibot.runs.start import start
 from validibot.runs.states import StepStatus
-from validibot.runs.verdict import ASSERTION_FIELDS, complete, condition_verdict, finding, judged
+from validibot.runs.verdict import (
+    ASSERTION_FIELDS,
+    complete,
+    condition_verdict,
+    finding,
+    judged,
+    names_in_scope,
+)
 from validibot.submissions.content import Incoming, measure
 from validibot.submissions.models import Submission
 from validibot.web.editor.access import editor, editor_page
 from validibot.web.editor.step_forms import StepForm
 from validibot.web.parameters import positive_number
 from validibot.workflows import trials
+from validibot.workflows.ai import site_model
 from validibot.workflows.editing import token_of
 from validibot.workflows.models import FIRST_STEP, Assertion, Step, Validator, Workflow
 
@@ -179,7 +187,12 @@ def check_step(step: Step, assertions: Sequence[Assertion], document: Document) 
     own: dict[str, Any] = {"run": run, "document": document, "earlier": {}}
     verdict = condition_verdict(step_run, **own) if step.when else None
     if verdict is None:
-        result = get_engine(step.validator.engine).check(document, step.config)
+        engine = get_engine(step.validator.engine)
+        if engine.manifest.reads_context:
+            document = replace(document, names=names_in_scope(run, earlier={}, outputs={}))
+        if engine.manifest.asks_model:
+            document = replace(document, model=site_model(step.workflow.organisation))
+        result = engine.check(document, step.config)
         found = judged(map(finding, result.problems), outputs=result.outputs)
         verdict = complete(found, step_run, **own)
     is_skipped = verdict.status == StepStatus.SKIPPED

@@ -6,6 +6,7 @@ results keep their meaning. Saving or deleting a part of a frozen version raises
 the admin site, an import or a program saves it.
 """
 
+from validibot.workflows.models.ai import AiEndpoint, AiUsage
 from validibot.workflows.models.catalogue import (
     WEATHER_TYPE,
     ValidatedModel,
@@ -39,6 +40,8 @@ __all__ = [
     "FIRST_STEP",
     "MAX_RETENTION_DAYS",
     "WEATHER_TYPE",
+    "AiEndpoint",
+    "AiUsage",
     "Assertion",
     "FmuDescription",
     "FmuState",

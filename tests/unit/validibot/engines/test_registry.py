@@ -10,6 +10,7 @@ from validibot.engines import ENGINES, EngineError, get_engine
 
 def test_engines_are_modules_that_define_engine() -> None:
     assert list(ENGINES) == [
+        "ai_review",
         "assertions",
         "basic",
         "fmu_probe",
@@ -18,14 +19,14 @@ def test_engines_are_modules_that_define_engine() -> None:
         "xml_schema",
         "yaml_schema",
     ]
-    assert len(ENGINES) == 7
+    assert len(ENGINES) == 8
 
 
 @pytest.mark.parametrize("name", ["base", "nothing", "../json_schema", ""])
 def test_unknown_engine_error_lists_engines(name: str) -> None:
     with pytest.raises(
         EngineError,
-        match=r"The engines are assertions, basic, fmu_probe, json_schema, tabular, xml_schema, yaml_schema",
+        match=r"The engines are ai_review, assertions, basic, fmu_probe, json_schema, tabular, xml_schema, yaml_schema",
     ):
         get_engine(name)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.language_model import StandInModel
 from validibot.engines import ENGINES, Document, get_engine
 from validibot.engines.assertions import Rule, check_rule, evaluate
 from validibot.workflows.document import StepSection
@@ -23,7 +24,7 @@ def rules(step: StepSection) -> list[Rule]:
 def errors(template: WorkflowTemplate, *, passes: bool) -> list[str]:
     """Run the first step on a sample; return the codes of its errors."""
     step, sample = template.read.file.steps[0], template.sample(passes=passes)
-    document = Document(sample.read_bytes(), sample.name, "")
+    document = Document(sample.read_bytes(), sample.name, "", model=StandInModel())
     result = get_engine(BY_SLUG[step.validator]).check(document, step.config)
     scope = {
         "payload": document.payload_or_none(),

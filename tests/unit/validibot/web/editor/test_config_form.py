@@ -53,6 +53,14 @@ CONFIGS: list[tuple[str, dict[str, Any]]] = [
     ("energyplus", {"finding_severities": {"ENERGYPLUS_SEVERE": "WARNING"}}),
     ("fmu-probe", {}),
     (
+        "ai-review",
+        {
+            "criteria": [{"text": "It is finished.", "severity": "ERROR"}],
+            "instructions": "For {submission.name}.",
+            "least_confidence": 0.5,
+        },
+    ),
+    (
         "tabular",
         {
             "columns": [

@@ -10,6 +10,7 @@ from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from tests.factories import StepFactory, StepFileFactory, started_run
+from tests.language_model import StandInModel
 from tests.unit.validibot.web.editor.conftest import fields_of, shown, step_form
 from tests.unit.validibot.web.editor.test_config_form import CONFIGS
 from validibot.engines import ENGINES, Document
@@ -266,9 +267,15 @@ def test_template_used_twice_gets_another_slug(client: Client, org: str) -> None
 
 @pytest.mark.parametrize(("slug", "config"), [each for each in CONFIGS if each[0] in IN_PROCESS])
 def test_step_of_each_validator_is_saved_and_run(
-    client: Client, base: str, workflow: Workflow, slug: str, config: dict[str, Any]
+    client: Client,
+    base: str,
+    workflow: Workflow,
+    slug: str,
+    config: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The form of each validator that runs in Django gives a step that a run can execute."""
+    monkeypatch.setattr("validibot.runs.execute.site_model", lambda _organisation: StandInModel())
     validator = Validator.objects.get(slug=slug)
     described = Step(validator=validator, workflow=workflow, name=slug, config=config, order=1)
 

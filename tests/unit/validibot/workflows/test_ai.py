@@ -1,0 +1,221 @@
+"""The language model of the site: requests, repetitions, limits and the key."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import responses
+from django.core.exceptions import ValidationError
+from django.test import Client
+from pytest_django import Settings
+
+from tests.factories import OrganisationFactory, UserFactory
+from validibot.accounts.models import Organisation
+from validibot.engines import EngineError
+from validibot.workflows import ai
+from validibot.workflows.ai import SiteModel, site_model, usage_of
+from validibot.workflows.models import AiEndpoint
+
+pytestmark = pytest.mark.django_db
+
+URL = "https://models.example.org/v1"
+MESSAGES = [{"role": "user", "content": "{}"}]
+
+
+@pytest.fixture
+def endpoint() -> AiEndpoint:
+    made = AiEndpoint(url=URL, model="small", monthly_tokens=100)
+    made.key = "sk-secret"
+    made.save()
+    return made
+
+
+@pytest.fixture
+def organisation() -> Organisation:
+    made: Organisation = OrganisationFactory.create()
+    return made
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits before repetitions, none of which is waited for."""
+    noted: list[float] = []
+    monkeypatch.setattr("validibot.workflows.ai.sleep", noted.append)
+    return noted
+
+
+@pytest.fixture
+def server() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+def completion(
+    content: str | None = "{}", *, finish: str = "stop", **message: Any
+) -> dict[str, Any]:
+    choice = {"message": {"content": content} | message, "finish_reason": finish}
+    usage = {"prompt_tokens": 40, "completion_tokens": 20}
+    return {"model": "small-2", "choices": [choice], "usage": usage}
+
+
+def model_of(organisation: Organisation) -> SiteModel:
+    found = site_model(organisation)
+    assert found is not None
+    return found
+
+
+def test_request_has_model_schema_limit_and_key(
+    endpoint: AiEndpoint, organisation: Organisation, server: responses.RequestsMock
+) -> None:
+    server.post(f"{URL}/chat/completions", json=completion("[]"))
+
+    answer = model_of(organisation).ask(MESSAGES, {"type": "object"})
+
+    sent = server.calls[0].request
+    body = json.loads(sent.body or "")
+    assert (answer.text, answer.model, answer.prompt_tokens) == ("[]", "small-2", 40)
+    assert sent.headers["Authorization"] == "Bearer sk-secret"
+    assert (body["model"], body["max_tokens"]) == ("small", 4000)
+    assert body["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    assert "sk-secret" not in endpoint.sealed_key
+
+
+@pytest.mark.parametrize("failure", [429, 503, requests.ConnectionError("secret host")])
+def test_passing_failure_is_repeated(
+    endpoint: AiEndpoint,
+    organisation: Organisation,
+    server: responses.RequestsMock,
+    waits: list[float],
+    failure: Any,
+) -> None:
+    wrong = {"body": failure} if isinstance(failure, Exception) else {"status": failure}
+    server.post(f"{URL}/chat/completions", **wrong)
+    server.post(f"{URL}/chat/completions", json=completion())
+
+    model_of(organisation).ask(MESSAGES, {})
+
+    assert waits == [1]
+
+
+def test_lasting_failure_ends_after_the_last_repetition(
+    endpoint: AiEndpoint,
+    organisation: Organisation,
+    server: responses.RequestsMock,
+    waits: list[float],
+) -> None:
+    server.post(f"{URL}/chat/completions", status=503)
+
+    with pytest.raises(EngineError, match=r"did not answer: it answered 503\. Start the run again"):
+        model_of(organisation).ask(MESSAGES, {})
+
+    assert waits == [*ai.RETRY_SECONDS]
+
+
+def test_no_repetition_begins_after_the_time_limit(
+    endpoint: AiEndpoint,
+    organisation: Organisation,
+    server: responses.RequestsMock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([0.0, 1.0, 59.5])
+    monkeypatch.setattr("validibot.workflows.ai.monotonic", lambda: next(clock))
+    server.post(f"{URL}/chat/completions", body=requests.ReadTimeout())
+
+    with pytest.raises(EngineError, match="did not answer"):
+        model_of(organisation).ask(MESSAGES, {})
+
+    assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        ({"status": 401, "body": "bad key sk-secret"}, "refused the key of this site"),
+        ({"status": 302, "headers": {"Location": "http://10.0.0.1/"}}, "answered 302"),
+        ({"body": "<html>"}, "does not answer as OpenAI's protocol says"),
+        ({"json": {"choices": []}}, "choices"),
+        ({"json": completion(None, refusal="I cannot.")}, "refused to answer: 'I cannot.'"),
+        ({"json": completion("{", finish="length")}, "cut off at 4,000 tokens"),
+        ({"body": b" " * (ai.MAX_ANSWER_BYTES + 1)}, "more than 4,194,304 bytes"),
+    ],
+)
+def test_unusable_answer_ends_the_step_without_repetition(
+    endpoint: AiEndpoint,
+    organisation: Organisation,
+    server: responses.RequestsMock,
+    reply: dict[str, Any],
+    message: str,
+) -> None:
+    server.post(f"{URL}/chat/completions", **reply)
+
+    with pytest.raises(EngineError, match=message) as refused:
+        model_of(organisation).ask(MESSAGES, {})
+
+    assert len(server.calls) == 1
+    assert "sk-secret" not in str(refused.value)
+
+
+def test_usage_is_counted_and_the_month_s_limit_refuses_the_next_review(
+    endpoint: AiEndpoint, organisation: Organisation, server: responses.RequestsMock
+) -> None:
+    server.post(f"{URL}/chat/completions", json=completion())
+    model = model_of(organisation)
+    model.ask(MESSAGES, {})
+    model.ask(MESSAGES, {})
+
+    with pytest.raises(EngineError, match="has used 120 of 100 tokens"):
+        model.ask(MESSAGES, {})
+
+    assert (usage_of(organisation).tokens, usage_of(organisation).requests) == (120, 2)
+    assert usage_of(OrganisationFactory.create()).tokens == 0
+
+
+def test_settings_count_until_there_is_a_row(
+    settings: Settings, organisation: Organisation
+) -> None:
+    assert site_model(organisation) is None
+    settings.AI_ENDPOINT_URL, settings.AI_ENDPOINT_MODEL = URL, "small"
+    assert site_model(organisation) is not None
+    AiEndpoint(url="").save()
+    assert site_model(organisation) is None
+
+
+@pytest.mark.parametrize("url", ["ftp://a", "models.example.org", "https://u:p@a/v1", "http://["])
+def test_wrong_address_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"address|begin|read"):
+        AiEndpoint(url=url, model="small").full_clean()
+
+
+def test_key_is_written_in_the_admin_site_and_never_shown(client: Client) -> None:
+    client.force_login(UserFactory.create(is_staff=True, is_superuser=True))
+    page = "/admin/workflows/aiendpoint/"
+    limits = {
+        "max_document_bytes": 1000,
+        "max_answer_tokens": 500,
+        "timeout_seconds": 30,
+        "monthly_tokens": 0,
+    }
+    client.post(f"{page}add/", limits | {"url": URL, "model": "small", "key": "sk-1"})
+    client.post(f"{page}1/change/", limits | {"url": URL, "model": "large", "key": ""})
+    shown = client.get(page, follow=True).content.decode()
+
+    row = AiEndpoint.objects.get()
+    assert (row.model, row.key) == ("large", "sk-1")
+    assert "large" in shown
+    assert "sk-1" not in shown
+    client.post(f"{page}1/change/", limits | {"url": URL, "model": "a", "forget_key": "on"})
+    assert AiEndpoint.objects.get().key == ""
+
+
+def test_key_of_another_secret_key_asks_for_it_again(
+    endpoint: AiEndpoint, organisation: Organisation, settings: Settings
+) -> None:
+    settings.SECRET_KEY = "new"
+
+    with pytest.raises(EngineError, match="enters it again"):
+        model_of(organisation).ask(MESSAGES, {})
+
+    settings.SECRET_KEY_FALLBACKS = ["test"]
+    assert AiEndpoint.load().key == "sk-secret"

@@ -1,0 +1,240 @@
+"""The language model of the site: requests to its endpoint, within the limits of its settings.
+
+A review has a time limit for all its requests together. A request that failed for a reason that passes
+(no connection, 408, 429, 5xx) is repeated. The tokens of each answer are added to the usage of the
+organisation; a review is refused once a month's usage has reached the limit, so reviews at the same time
+may exceed it by what each of them uses.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from time import monotonic, sleep
+from typing import Any
+
+import requests
+from django.db.models import F
+from django.utils import timezone
+from pydantic import BaseModel, Field, ValidationError
+
+from validibot.accounts.models import Organisation
+from validibot.core.outbound import Deadline
+from validibot.core.sealing import SealBroken
+from validibot.engines import EngineError
+from validibot.engines.base import ModelAnswer
+from validibot.workflows.models import AiEndpoint, AiUsage
+
+# The waits before a request is repeated.
+RETRY_SECONDS = (1, 4)
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+_PASSING = frozenset({408, 429, 500, 502, 503, 504, 529})
+
+logger = logging.getLogger(__name__)
+
+
+class _ChoiceMessage(BaseModel):
+    """The message of a choice; a refusal has no content."""
+
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    """The part of a choice that is read."""
+
+    message: _ChoiceMessage
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    """The tokens that an endpoint counted."""
+
+    prompt_tokens: int = Field(default=0, ge=0, le=10**9)
+    completion_tokens: int = Field(default=0, ge=0, le=10**9)
+
+
+class _Completion(BaseModel):
+    """The answer of `POST /chat/completions`, as far as it is read."""
+
+    model: str = ""
+    choices: list[_Choice] = Field(min_length=1)
+    usage: _Usage = _Usage()
+
+
+class _RepeatableFailure(Exception):
+    """The endpoint did not answer; a repetition may help."""
+
+
+def site_model(organisation: Organisation) -> "SiteModel | None":
+    """Return the language model of the site for an organisation, or None if there is none."""
+    endpoint = AiEndpoint.load()
+    return SiteModel(endpoint, organisation) if endpoint.is_set_up else None
+
+
+def usage_of(organisation: Organisation) -> AiUsage:
+    """Return the usage of this month; an unsaved row if there was none."""
+    month = timezone.now().date().replace(day=1)
+    own = AiUsage.objects.filter(organisation=organisation, month=month).first()
+    return own or AiUsage(organisation=organisation, month=month)
+
+
+class SiteModel:
+    """The language model of the site for the reviews of one organisation (see LanguageModel)."""
+
+    def __init__(self, endpoint: AiEndpoint, organisation: Organisation) -> None:
+        self._endpoint = endpoint
+        self._organisation = organisation
+        self._ends_at = monotonic() + endpoint.timeout_seconds
+
+    @property
+    def max_document_bytes(self) -> int:
+        return self._endpoint.max_document_bytes
+
+    def ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]) -> ModelAnswer:
+        """Return the answer to messages. Raises EngineError."""
+        self._check_budget()
+        body = {
+            "model": self._endpoint.model,
+            "messages": list(messages),
+            "temperature": 0,
+            "max_tokens": self._endpoint.max_answer_tokens,
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "review", "strict": True, "schema": schema},
+            },
+        }
+        completion = self._completion(self._post(json.dumps(body).encode()))
+        self._count(completion.usage)
+        choice = completion.choices[0]
+        if choice.message.content is None:
+            raise EngineError(
+                f"The model {self._endpoint.model} refused to answer:"
+                f" {(choice.message.refusal or 'no reason given')[:200]!r}. Change the criteria."
+            )
+        if choice.finish_reason == "length":
+            raise EngineError(
+                f"The answer was cut off at {self._endpoint.max_answer_tokens:,} tokens, the limit of this"
+                " site. Ask for fewer criteria, or ask an operator to raise the limit."
+            )
+        return ModelAnswer(
+            text=choice.message.content,
+            model=(completion.model or self._endpoint.model)[:150],
+            prompt_tokens=completion.usage.prompt_tokens,
+            answer_tokens=completion.usage.completion_tokens,
+        )
+
+    def _check_budget(self) -> None:
+        limit, used = self._endpoint.monthly_tokens, usage_of(self._organisation).tokens
+        if limit and used >= limit:
+            raise EngineError(
+                f"{self._organisation.name} has used {used:,} of {limit:,} tokens for AI reviews this month."
+                " Start the run next month, or ask an operator to raise the limit."
+            )
+
+    def _count(self, usage: _Usage) -> None:
+        row, _ = AiUsage.objects.get_or_create(
+            organisation=self._organisation, month=timezone.now().date().replace(day=1)
+        )
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        AiUsage.objects.filter(pk=row.pk).update(
+            tokens=F("tokens") + tokens, requests=F("requests") + 1
+        )
+
+    def _post(self, body: bytes) -> bytes:
+        """Send a request, and repeat it while there is time. Raises EngineError."""
+        waits = [*RETRY_SECONDS]
+        while True:
+            try:
+                return self._exchange(body, self._ends_at - monotonic())
+            except _RepeatableFailure as failure:
+                logger.warning("AI endpoint: %s", failure)
+                wait = waits.pop(0) if waits else None
+                if wait is None or monotonic() + wait >= self._ends_at:
+                    raise EngineError(
+                        f"The AI endpoint did not answer: {failure}. Start the run again later."
+                    ) from None
+                sleep(wait)
+
+    def _exchange(self, body: bytes, seconds: float) -> bytes:
+        """Send a request once, and return the body of the answer."""
+        if seconds <= 0:
+            raise _RepeatableFailure(f"no answer within {self._endpoint.timeout_seconds} s")
+        session = requests.Session()
+        deadline = Deadline(session, seconds)
+        try:
+            with (
+                session,
+                deadline,
+                session.post(
+                    f"{self._endpoint.url.rstrip('/')}/chat/completions",
+                    data=body,
+                    headers=self._headers(),
+                    timeout=(min(seconds, 10), seconds),
+                    allow_redirects=False,
+                    stream=True,
+                ) as answer,
+            ):
+                status, content = answer.status_code, _read(answer)
+        except (requests.RequestException, OSError) as error:
+            reason = (
+                f"no answer within {self._endpoint.timeout_seconds} s"
+                if deadline.has_passed
+                else f"no connection ({type(error).__name__})"
+            )
+            raise _RepeatableFailure(reason) from None
+        if deadline.has_passed:
+            raise _RepeatableFailure(f"no answer within {self._endpoint.timeout_seconds} s")
+        _check_status(status)
+        if len(content) > MAX_ANSWER_BYTES:
+            raise EngineError(
+                f"The AI endpoint answered more than {MAX_ANSWER_BYTES:,} bytes. Ask an operator for another."
+            )
+        return content
+
+    def _headers(self) -> dict[str, str]:
+        try:
+            key = self._endpoint.key
+        except SealBroken:
+            raise EngineError(
+                "The key of the AI endpoint cannot be read. An operator enters it again in the admin site."
+            ) from None
+        authorization = {"Authorization": f"Bearer {key}"} if key else {}
+        return {"Content-Type": "application/json", **authorization}
+
+    def _completion(self, content: bytes) -> _Completion:
+        try:
+            return _Completion.model_validate_json(content)
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, fault["loc"])) or "body"
+            raise EngineError(
+                f"The AI endpoint does not answer as OpenAI's protocol says: {where}: {fault['msg']}."
+                " An operator checks its address in the admin site."
+            ) from None
+
+
+def _read(answer: requests.Response) -> bytes:
+    """Return the body of an answer, up to a little more than is allowed."""
+    content = bytearray()
+    for chunk in answer.iter_content(64 * 1024):
+        content += chunk
+        if len(content) > MAX_ANSWER_BYTES:
+            break
+    return bytes(content)
+
+
+def _check_status(status: int) -> None:
+    """Raise _RepeatableFailure or EngineError unless a request was answered with 200.
+
+    The body of a refusal is not shown: it may repeat the key.
+    """
+    if status in _PASSING:
+        raise _RepeatableFailure(f"it answered {status}")
+    if status in (401, 403):
+        raise EngineError(
+            f"The AI endpoint refused the key of this site ({status}). An operator checks it in the admin site."
+        )
+    if status != 200:
+        raise EngineError(
+            f"The AI endpoint answered {status}. An operator checks its address and model in the admin site."
+        )
