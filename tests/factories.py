@@ -134,6 +134,7 @@ class ValidatorFactory(DjangoModelFactory[Validator]):
                     "channel": "resource_files",
                     "name": "Weather",
                     "required": False,
+                    "extensions": [".epw"],
                     "default": "",
                 },
             ],

@@ -37,10 +37,13 @@ class ManifestPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+type Extension = Annotated[str, Field(pattern=r"^\.[a-z0-9]+$")]
+
+
 class AcceptedFileType(ManifestPart):
     """File type that a validator accepts."""
 
-    extension: Annotated[str, Field(pattern=r"^\.[a-z0-9]+$")]
+    extension: Extension
     mime_type: str
 
 
@@ -56,13 +59,15 @@ class InputPort(ManifestPart):
 class ResourcePort(ManifestPart):
     """Port that takes a file of the step.
 
-    `default` is where a standard file is: `package:<import name>/<path inside>`.
+    `extensions` are those that the file's name may have, all if there are none. `default` is where a
+    standard file is: `package:<import name>/<path inside>`.
     """
 
     port_key: str
     type: str
     title: str
     required: bool
+    extensions: list[Extension] = []
     default: str = ""
 
 
@@ -118,7 +123,8 @@ class ManifestSample(ManifestPart):
 class ValidatorManifest(ManifestPart):
     """Everything that `validator.toml` says.
 
-    A validator that `accepts_further_files` is given files that were sent beside the submission.
+    A validator that `accepts_further_files` is given files that were sent beside the submission, with
+    `further_file_extensions` only those of these types.
     """
 
     slug: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
@@ -134,6 +140,7 @@ class ValidatorManifest(ManifestPart):
     input_ports: Annotated[list[InputPort], Field(min_length=1)]
     resource_ports: list[ResourcePort] = []
     accepts_further_files: bool = False
+    further_file_extensions: list[Extension] = []
     outputs: list[ManifestOutput] = []
     assertions: list[DefaultAssertion] = []
     samples: list[ManifestSample] = []

@@ -109,11 +109,15 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class EnginePort:
-    """A place for a file of the step, such as a table that foreign keys refer to."""
+    """A place for a file of the step, such as a table that foreign keys refer to.
+
+    `extensions` are those that the file's name may have.
+    """
 
     port_key: str
     type: str
     title: str
+    extensions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

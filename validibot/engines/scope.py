@@ -26,6 +26,9 @@ class ScopeName:
             yield self.short
 
 
+MODEL_OUTPUTS = "output_values"
+"""The output of a validator that has the output variables of a simulated model by name."""
+
 ROW = ScopeName(
     "row",
     "",
@@ -98,9 +101,9 @@ def with_short_names(values: Mapping[str, Any]) -> dict[str, Any]:
 def with_model_outputs(outputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return outputs, and those of a simulated model by their own names, too.
 
-    `output_values` has a model's outputs; the outputs of the validator come before them.
+    `MODEL_OUTPUTS` has a model's outputs; the outputs of the validator come before them.
     """
-    values = outputs.get("output_values")
+    values = outputs.get(MODEL_OUTPUTS)
     return {**values, **outputs} if isinstance(values, Mapping) else dict(outputs)
 
 

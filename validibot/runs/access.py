@@ -19,9 +19,9 @@ from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
 from validibot.submissions.content import IncomingFile, extension
 from validibot.workflows.inputs import input_faults
-from validibot.workflows.models import WeatherFile, WeatherUnknown, Workflow
+from validibot.workflows.models import WEATHER_TYPE, WeatherFile, WeatherUnknown, Workflow
 from validibot.workflows.scenarios import ScenarioError, parse
-from validibot.workflows.select import accepted_extensions, enabled_steps, takes_further_files
+from validibot.workflows.select import accepted_extensions, enabled_steps
 
 QUOTA_RETRY_SECONDS = 30
 # Reads no more rows than the quota, of the partial index `unfinished_runs_of`.
@@ -143,16 +143,30 @@ def check_type(workflow: Workflow, filename: str) -> None:
 
 
 def check_further_files(workflow: Workflow, files: Sequence[IncomingFile]) -> None:
-    """Raise NotAdmitted if there are further files and no validator of the workflow takes any."""
-    if files and not takes_further_files(workflow):
-        names = ", ".join(file.filename for file in files[:5])
-        raise NotAdmitted(
-            "FURTHER_FILES_UNSUPPORTED",
-            f"{names} cannot be sent beside the file: no validator of {workflow.name} takes further"
-            " files. Send one file.",
-            status=400,
-            field="files",
-        )
+    """Raise NotAdmitted for further files that no validator of the workflow takes."""
+    if not files:
+        return
+    taking = [
+        step.validator for step in enabled_steps(workflow) if step.validator.accepts_further_files
+    ]
+    limits = [each.further_file_extensions for each in taking]
+    if taking and not all(limits):
+        return
+    known = sorted({each for limit in limits for each in limit})
+    refused = [file.filename for file in files if extension(file.filename) not in known]
+    if not refused:
+        return
+    names = ", ".join(refused[:5])
+    code, why = "FURTHER_FILES_UNSUPPORTED", "takes further files. Send one file."
+    if taking:
+        code = "FURTHER_FILE_TYPE_UNSUPPORTED"
+        why = f"takes further files of this type. Leave out what is not one of {', '.join(known)}."
+    raise NotAdmitted(
+        code,
+        f"{names} cannot be sent beside the file: no validator of {workflow.name} {why}",
+        status=400,
+        field="files",
+    )
 
 
 def check_inputs(workflow: Workflow, metadata: Mapping[str, str]) -> None:
@@ -195,6 +209,31 @@ def chosen_weather(workflow: Workflow, asked: str) -> dict[int, dict[str, Any]]:
         key: {name: getattr(entries[chosen], name) for name in ("name", "location", "files")}
         for key, chosen in names.items()
     }
+
+
+def check_step_files(workflow: Workflow, weather: Mapping[int, Mapping[str, Any]]) -> None:
+    """Raise NotAdmitted if a step lacks a file that its validator requires.
+
+    `weather` are the entries that were chosen, by the key of the step. Mocked validators read no files.
+    """
+    if get_backend().plays_scenarios:
+        return
+    for step in enabled_steps(workflow):
+        given = {file["port_key"] for file in weather.get(step.pk, {}).get("files", ())}
+        for port in step.validator.required_ports:
+            if port["port_key"] in given or step.files.filter(port_key=port["port_key"]).exists():
+                continue
+            is_weather = port["type"] == WEATHER_TYPE
+            remedy = (
+                "Name weather of the catalogue in this launch, or choose" if is_weather else "Add"
+            )
+            raise NotAdmitted(
+                "STEP_FILE_MISSING",
+                f"Step {step.order}, {step.name}, has no file for {port['name']!r}, which"
+                f" {step.validator.title} needs. {remedy} it in the step.",
+                status=400 if is_weather else 409,
+                field="weather" if is_weather else "",
+            )
 
 
 def check_scenario(workflow: Workflow, scenario: str) -> None:

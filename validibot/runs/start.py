@@ -29,6 +29,7 @@ from validibot.runs.access import (
     check_organisation,
     check_runnable,
     check_scenario,
+    check_step_files,
     check_type,
     chosen_weather,
 )
@@ -99,6 +100,7 @@ def start(
     _check_organisation(workflow, user, idempotency_key)
     workflow = freeze(workflow)
     weather = chosen_weather(workflow, incoming.weather)
+    check_step_files(workflow, weather)
     submission = content.prepare(
         incoming, organisation=workflow.organisation, project=workflow.project, user=user
     )

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from validators.sdk.manifest import (
+    FURTHER_FILES_PORT,
     MANIFEST_NAME,
     ManifestInvalid,
     ValidatorManifest,
@@ -87,6 +88,7 @@ def engine_fields(name: str, manifest: EngineManifest) -> dict[str, Any]:
                 "name": port.title,
                 "channel": "resource_files",
                 "required": False,
+                "extensions": list(port.extensions),
                 "default": "",
             }
             for port in manifest.ports
@@ -125,3 +127,10 @@ def _ports(manifest: ValidatorManifest) -> Iterator[dict[str, Any]]:
     for resource in manifest.resource_ports:
         row = {"channel": "resource_files", "name": resource.title}
         yield row | resource.model_dump(exclude={"title"})
+    if manifest.further_file_extensions:
+        yield {
+            "port_key": FURTHER_FILES_PORT,
+            "channel": FURTHER_FILES_PORT,
+            "name": "Further files",
+            "extensions": manifest.further_file_extensions,
+        }

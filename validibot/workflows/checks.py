@@ -83,6 +83,21 @@ def check_port(port_key: str, *, validator: str, ports: Sequence[str]) -> None:
         raise ValidationError({"port_key": message})
 
 
+def check_port_file(name: str, port: Mapping[str, Any]) -> None:
+    """Check that a port of `Validator.ports` takes a file of this name."""
+    extensions = port.get("extensions") or []
+    if extensions and not name.lower().endswith(tuple(extensions)):
+        message = (
+            f"{port['name']} takes {_either(extensions)}; {name[:80]!r} is another type of file."
+            " Choose another file."
+        )
+        raise ValidationError({"name": message})
+
+
+def _either(words: Sequence[str]) -> str:
+    return ", ".join(words[:-1]) + f" or {words[-1]}" if len(words) > 1 else words[0]
+
+
 def check_assertion(**texts: str) -> None:
     """Check that the expressions of an assertion can be evaluated."""
     try:

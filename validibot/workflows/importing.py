@@ -17,7 +17,7 @@ from django.db.models import F
 from validibot.accounts.models import Organisation, Project, User
 from validibot.accounts.projects import default_project
 from validibot.workflows import bundle
-from validibot.workflows.checks import check_port, config_problems
+from validibot.workflows.checks import check_port, check_port_file, config_problems
 from validibot.workflows.document import (
     MAX_PROBLEMS,
     ContentSection,
@@ -243,6 +243,10 @@ class ImportPlanner:
                 self.report((*where, "port"), f"Port {each.port!r} has a file already.")
                 continue
             taken.add(each.port)
+            try:
+                check_port_file(each.name, ports[each.port])
+            except ValidationError as error:
+                self.report((*where, "name"), " ".join(error.messages))
             kind = ports[each.port].get("type", "")
             row = StepFile(port_key=each.port, name=each.name, type=kind)
             content = self._content(each, where)

@@ -138,6 +138,14 @@ def infer_header(header: Mapping[str, Any], body: bytes) -> Iterator[Any]:
         yield {_FAILED: f"{type(error).__name__}: {error}"}
 
 
+_TYPES = (
+    FileType(".csv", "text/csv"),
+    FileType(".tsv", "text/tab-separated-values"),
+    FileType(".txt", "text/plain"),
+    FileType(".xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+    FileType(".parquet", "application/vnd.apache.parquet"),
+)
+
 ENGINE = Engine(
     EngineManifest(
         slug="tabular",
@@ -146,13 +154,7 @@ ENGINE = Engine(
         " other files, and expressions about rows.",
         validation_type="TABULAR",
         version="1",
-        accepts=(
-            FileType(".csv", "text/csv"),
-            FileType(".tsv", "text/tab-separated-values"),
-            FileType(".txt", "text/plain"),
-            FileType(".xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
-            FileType(".parquet", "application/vnd.apache.parquet"),
-        ),
+        accepts=_TYPES,
         outputs=(
             Output("row_count", "Number of rows", "", "row_count"),
             Output("column_count", "Number of columns", "", "column_count"),
@@ -163,7 +165,14 @@ ENGINE = Engine(
             Output("delimiter", "Delimiter", "", "delimiter"),
             Output("sheet", "Sheet", "", "sheet"),
         ),
-        ports=(EnginePort("reference_table", "table", "Table for foreign keys"),),
+        ports=(
+            EnginePort(
+                "reference_table",
+                "table",
+                "Table for foreign keys",
+                tuple(each.extension for each in _TYPES),
+            ),
+        ),
         reads_context=True,
         max_bytes=MAX_BYTES,
         seconds=120,

@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from validibot.accounts.models import Organisation
+from validibot.engines.scope import MODEL_OUTPUTS
 from validibot.runs.states import (
     ACTIVE_ATTEMPT,
     ATTEMPT,
@@ -235,19 +236,29 @@ class StepRun(models.Model):
 def named_outputs(outputs: dict[str, Any], catalogue: list[dict[str, Any]]) -> list[OutputValue]:
     """Return output values by slug in the order of a validator's catalogue, then all others.
 
-    An output that is itself a table of values (a model's variables) counts as its entries.
+    A table of values counts as its entries: `o.TABLE.ENTRY` in expressions. Those of `output_values`, the
+    variables of a model, have their own names there, and so they have here.
     """
     entries = {entry["slug"]: entry for entry in catalogue}
     ordered = {slug: outputs[slug] for slug in entries if slug in outputs}
     values: list[OutputValue] = []
     for slug, value in (ordered | outputs).items():
         entry = entries.get(slug, {})
+        label, unit = entry.get("label") or slug, entry.get("unit", "")
         if isinstance(value, dict):
-            values += [OutputValue(name, name, each, "") for name, each in value.items()]
+            values += _entries(slug, value, label, unit)
         else:
-            label = entry.get("label") or slug
-            values.append(OutputValue(slug, label, value, entry.get("unit", "")))
+            values.append(OutputValue(slug, label, value, unit))
     return values
+
+
+def _entries(slug: str, table: dict[str, Any], label: str, unit: str) -> list[OutputValue]:
+    if slug == MODEL_OUTPUTS:
+        return [OutputValue(name, name, value, "") for name, value in table.items()]
+    return [
+        OutputValue(f"{slug}.{name}", f"{label}: {name}", value, unit)
+        for name, value in table.items()
+    ]
 
 
 class Attempt(models.Model):

@@ -181,6 +181,7 @@ class StepFilesForm(forms.Form):
     def __init__(self, validator: Validator, step: Step | None, data: Any, files: Any) -> None:
         super().__init__(data, files, prefix="files")
         self.validator = validator
+        self._ports: dict[str, Mapping[str, Any]] = {}
         stored = {each.port_key: each for each in step.files.all()} if step and step.pk else {}
         if validator.takes_weather:
             self._add_weather(step)
@@ -204,8 +205,14 @@ class StepFilesForm(forms.Form):
         other = (
             gettext("Used if no weather of the catalogue is chosen.") if key == WEATHER_PORT else ""
         )
+        self._ports[f"port-{key}"] = port
+        extensions = port.get("extensions", ())
         self.fields[f"port-{key}"] = forms.FileField(
-            label=port["name"], required=False, max_length=200, help_text=f"{has} {other}".strip()
+            label=port["name"],
+            required=False,
+            max_length=200,
+            help_text=f"{has} {other}".strip(),
+            widget=forms.ClearableFileInput({"accept": ",".join(extensions)} if extensions else {}),
         )
         if stored:
             label = gettext("Remove %(name)s") % {"name": stored.name}
@@ -213,7 +220,7 @@ class StepFilesForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        for name in [each for each in self.fields if each.startswith("port-")]:
+        for name, port in self._ports.items():
             file = cleaned.get(name)
             if file and not re.search(FILE_NAME, file.name):
                 message = gettext(
@@ -224,6 +231,11 @@ class StepFilesForm(forms.Form):
                 message = gettext("%(name)s has %(size)s bytes; at most %(limit)s are stored.")
                 sizes = {"size": f"{file.size:,}", "limit": f"{MAX_FILE_BYTES:,}"}
                 self.add_error(name, message % {"name": file.name, **sizes})
+            elif file:
+                try:
+                    checks.check_port_file(file.name, port)
+                except ValidationError as error:
+                    self.add_error(name, error.messages)
         return cleaned
 
     def save(self, step: Step) -> None:

@@ -28,7 +28,7 @@ class Validator(ValidatedModel):
 
     `engine` names an in-process engine; a container validator has `image` and `job` instead.
     JSON fields hold the manifest's tables in its shape: `accepts` [{extension, mime_type}],
-    `ports` [{port_key, role|type, name, channel, required, default}], `outputs`
+    `ports` [{port_key, role|type, name, channel, required, extensions, default}], `outputs`
     [{slug, label, unit, path}], `command` [str], `default_assertions` [{expression, when, severity,
     message, success_message, path, notes}], which a new step has.
     """
@@ -70,6 +70,18 @@ class Validator(ValidatedModel):
     def resource_ports(self) -> list[str]:
         """The keys of the ports that take a file of the step."""
         return [port["port_key"] for port in self.ports if port["channel"] == "resource_files"]
+
+    @property
+    def required_ports(self) -> list[dict[str, Any]]:
+        """The ports without whose file a step cannot run."""
+        ports = (port for port in self.ports if port["channel"] == "resource_files")
+        return [port for port in ports if port.get("required")]
+
+    @property
+    def further_file_extensions(self) -> list[str]:
+        """The extensions that further files of a submission may have; all if there are none."""
+        ports = (port for port in self.ports if port["channel"] == "further_files")
+        return [extension for port in ports for extension in port["extensions"]]
 
     @property
     def takes_weather(self) -> bool:

@@ -12,7 +12,7 @@ from validibot.accounts.scope import Scope
 from validibot.runs import access
 from validibot.runs.access import NotAdmitted
 from validibot.submissions.content import IncomingFile
-from validibot.workflows.models import Step, Workflow
+from validibot.workflows.models import Step, Validator, Workflow
 
 pytestmark = pytest.mark.django_db
 
@@ -30,6 +30,13 @@ def step() -> Step:
 def check_further_files(workflow: Workflow) -> None:
     files = [IncomingFile(io.BytesIO(), f"{name}.csv", 0, "") for name in "abcdefg"]
     access.check_further_files(workflow, files)
+
+
+def check_csv_only(workflow: Workflow) -> None:
+    port = {"channel": "further_files", "extensions": [".csv"]}
+    Validator.objects.update(accepts_further_files=True, ports=[port])
+    files = [IncomingFile(io.BytesIO(), name, 0, "") for name in ("a.CSV", "b.fmu")]
+    access.check_further_files(Workflow.objects.get(), files)
 
 
 def check_type(workflow: Workflow) -> None:
@@ -100,6 +107,16 @@ def check_deleted(workflow: Workflow) -> None:
             (
                 "a.csv, b.csv, c.csv, d.csv, e.csv cannot be sent beside the file: no validator of"
                 " People takes further files. Send one file."
+            ),
+        ),
+        (
+            check_csv_only,
+            "FURTHER_FILE_TYPE_UNSUPPORTED",
+            400,
+            "files",
+            (
+                "b.fmu cannot be sent beside the file: no validator of People takes further files of this"
+                " type. Leave out what is not one of .csv."
             ),
         ),
         (

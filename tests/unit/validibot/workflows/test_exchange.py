@@ -272,7 +272,7 @@ steps:
     on_failure: shrug
     files:
       - {{port: engine, name: a.epw, text: x}}
-      - {{port: weather_file, name: a.epw, base64: "?"}}
+      - {{port: weather_file, name: a.fmu, base64: "?"}}
 samples:
   - filename: a.json
     text: "1"
@@ -291,6 +291,7 @@ samples:
         "Line 22, steps.2.config.simulation.stop_time: Input should be greater than 0, not -1.",
         "Line 23, steps.2.on_failure: Value 'shrug' is not a valid choice.",
         "Line 25, steps.2.files.0.port: 'engine' is not a file port of FMU; it has: weather_file.",
+        "Line 26, steps.2.files.1.name: Weather takes .epw; 'a.fmu' is another type of file.",
         "Line 26, steps.2.files.1.base64: This is not base64",
         "Line 30, samples.0.sha256: The file's digest is",
         "Line 31, samples.1.filename: Two samples are called 'a.json'.",

@@ -15,6 +15,7 @@ from tests.factories import AttemptFactory, StepFactory, StepFileFactory, Valida
 from validibot.core.storage import get_storage
 from validibot.runs.access import NotAdmitted
 from validibot.runs.backends import get_backend
+from validibot.runs.backends.mock import MockBackend
 from validibot.runs.envelope import store_envelope
 from validibot.runs.evidence import evidence_of, record_evidence
 from validibot.runs.models import Run
@@ -203,3 +204,24 @@ def test_unusable_weather_of_launch_is_refused(step: Step) -> None:
         launched(StepFactory.create(), "USA_CO_Golden")
     assert unsupported.value.code == "WEATHER_UNSUPPORTED"
     assert not Run.objects.exists()
+
+
+@pytest.mark.usefixtures("catalogue")
+def test_launch_without_required_file_names_step_and_remedy(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MockBackend, "plays_scenarios", False)
+    weather = next(port for port in step.validator.ports if port.get("type") == WEATHER_TYPE)
+    weather["required"] = True
+    launched(step)
+    step.files.all().delete()
+    launched(step, "USA_FL_Tampa")
+
+    with pytest.raises(NotAdmitted) as missing:
+        launched(step)
+
+    assert (missing.value.code, missing.value.field) == ("STEP_FILE_MISSING", "weather")
+    assert str(missing.value) == (
+        "Step 1, Check it, has no file for 'weather_file', which JSON Schema needs. Name weather of the"
+        " catalogue in this launch, or choose it in the step."
+    )

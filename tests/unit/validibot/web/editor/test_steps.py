@@ -1,5 +1,6 @@
 """Pages of the steps of a workflow: add, change, order, try; and templates, which have steps."""
 
+import html
 import re
 from pathlib import Path
 from typing import Any
@@ -134,15 +135,24 @@ def test_weather_is_uploaded_and_removed(client: Client, base: str, workflow: Wo
     assert not step.files.exists()
 
 
-def test_file_with_a_hidden_name_is_refused(client: Client, base: str, workflow: Workflow) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (".epw", "The name '.epw' cannot be used"),
+        ("a.fmu", "Weather takes .epw; 'a.fmu' is another type of file. Choose another file."),
+    ],
+)
+def test_file_with_unusable_name_is_refused(
+    client: Client, base: str, workflow: Workflow, name: str, reason: str
+) -> None:
     step = StepFactory.create(
         workflow=workflow, validator=Validator.objects.get(slug="energyplus"), config={}
     )
-    weather = SimpleUploadedFile(".epw", b"LOCATION")
+    weather = SimpleUploadedFile(name, b"LOCATION")
 
     answer = client.post(f"{base}/steps/1/", step_form(step) | {"files-port-weather_file": weather})
 
-    assert "The name &#x27;.epw&#x27; cannot be used" in answer.content.decode()
+    assert reason in html.unescape(answer.content.decode())
     assert not step.files.exists()
 
 
