@@ -26,6 +26,7 @@ from validibot.core.trace import trace_of_run
 from validibot.dispatch.backend import enqueue_once
 from validibot.runs.events import release_connection
 from validibot.runs.models import Run
+from validibot.workflows.fmu import probe_fmu
 from validibot.workflows.models import WorkflowSchedule
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,15 @@ def enqueue_run_once(run: Run) -> bool:
         return _add_run(run)
     except Exception:
         logger.exception("run %s cannot be enqueued now", run.pk)
+        return False
+
+
+def enqueue_probe_once(file_id: int, key: str) -> bool:
+    """Enqueue the reading of a step's FMU as `enqueue_run_once` does that of a run."""
+    try:
+        return enqueue_once(probe_fmu, file_id, key=key)
+    except Exception:
+        logger.exception("the FMU of step file %s cannot be enqueued now", file_id)
         return False
 
 

@@ -1,9 +1,10 @@
 """The sweep: the periodic pass that finds everything that was lost.
 
 Every minute a scheduler asks for it. It enqueues runs that wait for a worker and may have no queue
-entry, looks at attempts that wait for a validator, cancels executions that nobody needs any more,
-lets backends remove what ended attempts left, and enqueues the schedules whose time has come. Runs and attempts have their turn by the time of
-the last check, then the oldest first, so that a few that do not get on cannot hide the others.
+entry, FMUs of steps that were not read, and the schedules whose time has come; looks at attempts that
+wait for a validator, cancels executions that nobody needs any more, and lets backends remove what
+ended attempts left. Runs and attempts have their turn by the time of the last check, then the oldest
+first, so that a few that do not get on cannot hide the others.
 """
 
 import datetime as dt
@@ -24,6 +25,7 @@ from validibot.runs.backends.base import StateUnavailable
 from validibot.runs.models import Attempt, Run
 from validibot.runs.states import ACTIVE_ATTEMPT, AttemptState, RunStatus
 from validibot.webhooks.delivery import sweep_deliveries
+from validibot.workflows.fmu import lost_probes
 from validibot.workflows.schedules import due_schedules
 
 BATCH = 200
@@ -48,12 +50,14 @@ def run_sweep() -> dict[str, int]:
     messages = sweep_deliveries()
     due = list(due_schedules(now)[:BATCH])
     scheduled = sum(queue.enqueue_schedule(each, now) for each in due)
+    probes = sum(queue.enqueue_probe_once(*lost) for lost in lost_probes(now, limit=BATCH))
     return {
         "enqueued": enqueued,
         "looked_at": looked_at,
         "cancelled": cancelled,
         "messages": messages,
         "scheduled": scheduled,
+        "probes": probes,
     }
 
 

@@ -4,6 +4,7 @@ The variables are offered in the settings and in expressions, and a name in the 
 does not have is refused. A run simulates the FMU that was submitted; that of the step is its pattern.
 """
 
+import datetime as dt
 import difflib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from django.db import transaction
 from django.tasks import task
+from django.utils import timezone
 
 from validibot.core.storage import ObjectNotFound, ObjectTooLarge, get_storage
 from validibot.engines import BadDocument
@@ -25,6 +27,10 @@ FMU_TYPE = "fmu_model"
 """The type of a resource port that takes the FMU of a step (validator.toml)."""
 
 MAX_FMU_BYTES = 64 * 1024 * 1024
+# After so long the sweep asks again, and after so long nobody asks any more.
+LOST_AFTER = dt.timedelta(seconds=60)
+GIVE_UP_AFTER = dt.timedelta(days=1)
+_HOUR = dt.timedelta(hours=1)
 MAX_STORED = 10_000
 _INTERFACE = ("input", "output", "parameter")
 _SETTABLE = ("input", "parameter")
@@ -38,10 +44,29 @@ def request_probe(file: StepFile) -> None:
     """Enqueue the reading of a step's file after the commit, if it is an FMU that was not read yet."""
     if file.type != FMU_TYPE:
         return
-    description, _is_new = FmuDescription.objects.get_or_create(file=file)
+    description, is_new = FmuDescription.objects.get_or_create(file=file)
     if description.state == FmuState.PENDING:
-        # If the queue is out of reach, the next save of the step enqueues it again.
+        if not is_new:
+            FmuDescription.objects.filter(file=file).update(requested_at=timezone.now())
+        # If the queue is out of reach, the sweep enqueues it later.
         transaction.on_commit(partial(_enqueue, file.pk), robust=True)
+
+
+def lost_probes(now: dt.datetime, *, limit: int) -> list[tuple[int, str]]:
+    """Return the files that were not read in time, the oldest request first, with a key for each.
+
+    The key names the file, the request and the hour: an entry that is still in the queue is not added
+    again within an hour. A file that could not be read for a day is refused.
+    """
+    pending = FmuDescription.objects.filter(state=FmuState.PENDING)
+    pending.filter(requested_at__lt=now - GIVE_UP_AFTER).update(
+        state=FmuState.REFUSED, error="It could not be read for a day."
+    )
+    lost = pending.filter(requested_at__lt=now - LOST_AFTER).order_by("requested_at")
+    return [
+        (file_id, f"probe-{file_id}-{int(asked.timestamp())}-{(now - asked) // _HOUR}")
+        for file_id, asked in lost.values_list("file_id", "requested_at")[:limit]
+    ]
 
 
 def copy_description(file: StepFile, copy: StepFile) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from validibot.engines import Document
 from validibot.engines.scope import NAMES, ROW
+from validibot.engines.tabular.config import read_config
 from validibot.workflows import fmu
 from validibot.workflows.inputs import properties_of
 from validibot.workflows.models import Step
@@ -41,18 +42,29 @@ class NameInScope:
     example: str = ""
 
 
-def names_in_scope(step: Step, *, of_rows: bool = False) -> list[NameInScope]:
-    """Return the names that expressions of a step can use; `row` only in row expressions.
+def names_in_scope(step: Step) -> list[NameInScope]:
+    """Return the names that expressions of a step can use.
 
     The step needs a workflow and a validator; it need not be saved.
     """
-    known = (*NAMES, ROW) if of_rows else NAMES
     names = [
         NameInScope(spelling, each.description, each.example)
-        for each in known
+        for each in NAMES
         for spelling in each.spellings()
     ]
     return [*names, *_members(step)]
+
+
+def names_of_row(config: Mapping[str, Any]) -> list[NameInScope]:
+    """Return the names that only row expressions have: the row, and its columns in the settings."""
+    try:
+        columns = read_config(dict(config), filename="").columns
+    except ValueError:  # the form says what is wrong with the settings
+        columns = []
+    return [
+        NameInScope(ROW.name, ROW.description, ROW.example),
+        *(NameInScope(_member("row", each.name), f"column ({each.type})") for each in columns),
+    ]
 
 
 def _members(step: Step) -> Iterator[NameInScope]:

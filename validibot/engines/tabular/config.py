@@ -163,6 +163,10 @@ class TableReference(TabularPart):
         return self
 
 
+# The editor completes names of row expressions in these settings.
+_ROW_NAMES: dict[str, Any] = {"x-names": "row"}
+
+
 class RowRule(TabularPart):
     """An expression in CEL that must be true of each row, known as `row`."""
 
@@ -172,14 +176,16 @@ class RowRule(TabularPart):
         " column, or null.",
         max_length=2000,
         examples=["row.minimum <= row.maximum"],
+        json_schema_extra=_ROW_NAMES,
     )
     when: str = Field(
         default="",
         title="Only when",
         description="The rule applies where this is true.",
         max_length=2000,
+        json_schema_extra=_ROW_NAMES,
     )
-    message: str = Field(default="", title="Message", max_length=1000)
+    message: str = Field(default="", title="Message", max_length=1000, json_schema_extra=_ROW_NAMES)
     severity: TabularSeverity = Field(default=TabularSeverity.ERROR, title="Severity")
 
     @model_validator(mode="after")

@@ -18,8 +18,9 @@ ABSENT: Any = object()
 """The value of a setting that is not given."""
 
 
-MODEL_NAMES = {"data-model-name": "", "autocomplete": "off"}
-"""Attributes of a field in which the page completes names of variables of the step's model."""
+def names_attributes(names: str) -> dict[str, str]:
+    """Return the attributes of a field in which the page completes names (see `Setting.names`)."""
+    return {"data-names": names, "autocomplete": "off"} if names else {}
 
 
 def field_of(setting: Setting) -> forms.Field:
@@ -39,8 +40,8 @@ def field_of(setting: Setting) -> forms.Field:
             field = _choice_field(setting, common)
         case SettingKind.LINES:
             common["help_text"] = f"{common['help_text']} {_('One for each line.')}".strip()
-            names = MODEL_NAMES if setting.has_model_names else {}
-            field = forms.CharField(widget=forms.Textarea(attrs={"rows": 3} | names), **common)
+            rows = {"rows": "3"} | names_attributes(setting.names)
+            field = forms.CharField(widget=forms.Textarea(attrs=rows), **common)
         case SettingKind.CODE:
             field = forms.CharField(widget=SourceArea(rows=14), strip=False, **common)
         case SettingKind.YAML:
@@ -48,7 +49,10 @@ def field_of(setting: Setting) -> forms.Field:
         case SettingKind.VALUE:
             field = YamlField(**common)
         case _:
-            field = forms.CharField(strip=False, max_length=setting.max_length, **common)
+            widget = forms.TextInput(names_attributes(setting.names))
+            field = forms.CharField(
+                widget=widget, strip=False, max_length=setting.max_length, **common
+            )
     # A new row shows the defaults, so that what is left as it is means the default.
     field.initial = initial_of(setting, ABSENT)
     return field

@@ -11,7 +11,13 @@ from django import forms
 from django.forms.formsets import BaseFormSet
 from django.utils.translation import gettext as _
 
-from validibot.web.editor.config_fields import ABSENT, MODEL_NAMES, field_of, initial_of, value_of
+from validibot.web.editor.config_fields import (
+    ABSENT,
+    field_of,
+    initial_of,
+    names_attributes,
+    value_of,
+)
 from validibot.web.editor.config_schema import Setting, SettingKind, settings_of
 from validibot.workflows.checks import ConfigProblem, config_problems
 from validibot.workflows.models import Validator
@@ -147,7 +153,7 @@ class _SettingsForm(forms.Form):
 def _rows_formset(setting: Setting, value: Any, data: Any) -> "BaseFormSet[Any]":
     columns = {each.name: field_of(each) for each in setting.columns}
     if setting.kind is SettingKind.MAP:
-        widget = forms.TextInput(MODEL_NAMES if setting.has_model_names else {})
+        widget = forms.TextInput(names_attributes(setting.names))
         name = forms.CharField(label=_("Name"), max_length=300, widget=widget)
         columns = {"name": name, **columns}
     row_class = type("SettingsRow", (forms.Form,), columns)

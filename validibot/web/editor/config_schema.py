@@ -43,8 +43,8 @@ class Setting:
     """A setting at `path` of the configuration.
 
     `columns` are the settings of each row of ROWS, and the one of each value of a MAP. `group` is the
-    title of the object around it. `has_model_names`: the lines, or the names of a MAP, are variables of
-    the step's model.
+    title of the object around it. `names` are those that the page completes in the lines, the text, or
+    the names of a MAP: of "model", the step's model, or of "row", in row expressions.
     """
 
     path: tuple[str, ...]
@@ -59,7 +59,7 @@ class Setting:
     maximum: float | None = None
     max_length: int | None = None
     columns: tuple["Setting", ...] = ()
-    has_model_names: bool = False
+    names: str = ""
 
     @property
     def name(self) -> str:
@@ -120,7 +120,7 @@ class _SchemaReader:
                 group=group,
                 is_required=name in required and not is_nullable,
                 default=raw.get("default", shape.get("default")),
-                has_model_names=raw.get("x-names") == "model",
+                names=raw.get("x-names", ""),
             )
 
     def _setting(

@@ -8,6 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext, gettext_lazy as _
 
+from validibot.web.editor.config_fields import names_attributes
 from validibot.web.editor.config_form import ConfigForm
 from validibot.web.editor.forms import RevisionForm
 from validibot.web.forms import CodeArea
@@ -30,7 +31,7 @@ from validibot.workflows.weather import WEATHER_PORT, store_by_digest
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_ASSERTIONS = 500
 # The page offers the names in scope while one types into such a field.
-_WITH_NAMES = {"data-expression": "", "autocomplete": "off"}
+_WITH_NAMES = names_attributes("scope")
 _TEXTS = (
     *("name", "description", "severity", "on_failure"),
     *("when", "message", "success_message"),

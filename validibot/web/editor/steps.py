@@ -21,7 +21,7 @@ from validibot.web.parameters import positive_number
 from validibot.workflows import editing, fmu
 from validibot.workflows.document import MAX_STEPS
 from validibot.workflows.models import Step, Validator, Workflow
-from validibot.workflows.scope import names_in_scope
+from validibot.workflows.scope import names_in_scope, names_of_row
 from validibot.workflows.versions import newest
 
 MAX_VARIABLES = 2000
@@ -194,6 +194,7 @@ def _show(
     status: int | None = None,
 ) -> HttpResponse:
     named = form.step or Step(workflow=workflow, validator=form.validator)
+    is_table = form.validator.engine == TABULAR
     return editor_page(
         request,
         scope,
@@ -205,7 +206,8 @@ def _show(
         samples=workflow.samples.defer("content"),
         names=names_in_scope(named),
         fmu=_fmu(form.step) if form.step else None,
-        infers=form.validator.engine == TABULAR,
+        row_names=names_of_row(form.config.stored) if is_table else (),
+        is_table=is_table,
         status=status or (422 if request.method == "POST" else 200),
     )
 

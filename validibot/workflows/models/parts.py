@@ -5,6 +5,9 @@ from typing import Any, ClassVar
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from validibot.workflows import checks
 from validibot.workflows.models.catalogue import (
@@ -259,7 +262,8 @@ class FmuDescription(models.Model):
     """The variables of an FMU that is a file of a step; they are no part of the frozen version.
 
     `variables` has the fields of `ModelVariable` for each, `is_complete` says that it has them all,
-    and `error` says why the FMU was refused. `validibot.workflows.fmu` writes the row.
+    and `error` says why the FMU was refused. `requested_at` is when the reading was last asked for.
+    `validibot.workflows.fmu` writes the row.
     """
 
     file = models.OneToOneField(
@@ -269,6 +273,14 @@ class FmuDescription(models.Model):
     error = models.TextField(blank=True)
     variables = models.JSONField(default=list)
     is_complete = models.BooleanField(default=True)
+    requested_at = models.DateTimeField(default=timezone.now, db_default=Now())
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(
+                fields=["requested_at"], condition=Q(state=FmuState.PENDING), name="fmu_to_be_read"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.file}: {self.state}"

@@ -63,6 +63,7 @@ def test_unreachable_backend_does_not_stop_sweep(
         "cancelled": 0,
         "messages": 0,
         "scheduled": 0,
+        "probes": 0,
     }
 
 

@@ -188,6 +188,7 @@ def test_sweep_leaves_run_that_waits_for_its_validator(
         "cancelled": 0,
         "messages": 0,
         "scheduled": 0,
+        "probes": 0,
     }
 
 

@@ -41,7 +41,14 @@ def test_reconcile_loop_survives_outage_and_stops(
         if error := next(answers):
             raise error
         stopping.set()
-        return {"enqueued": 1, "looked_at": 2, "cancelled": 3, "messages": 0, "scheduled": 4}
+        return {
+            "enqueued": 1,
+            "looked_at": 2,
+            "cancelled": 3,
+            "messages": 0,
+            "scheduled": 4,
+            "probes": 0,
+        }
 
     monkeypatch.setattr(reconcile, "run_sweep", sweep)
     monkeypatch.setattr("django.db.connection.close", lambda: None)

@@ -99,6 +99,7 @@ def test_scheduler_starts_a_sweep(client: Client) -> None:
         "cancelled": 0,
         "messages": 0,
         "scheduled": 0,
+        "probes": 0,
     }
 
 

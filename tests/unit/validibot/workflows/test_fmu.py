@@ -1,5 +1,6 @@
 """The FMU of a step: reading its variables once, and the names that its settings may have."""
 
+import datetime as dt
 import io
 import zipfile
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Any
 
 import pytest
 from django.tasks import task_backends
+from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from tests.factories import StepFactory, ValidatorFactory, WorkflowFactory
 from validibot.engines.scope import build_scope
+from validibot.runs.sweep import run_sweep
 from validibot.workflows import editing, fmu
 from validibot.workflows.exporting import export_bundle
 from validibot.workflows.importing import import_workflow
@@ -127,6 +130,35 @@ def test_lost_file_is_refused_with_next_step(step: Step) -> None:
     fmu.probe_fmu.call(file.pk)
 
     assert "Upload it again" in FmuDescription.objects.get().error
+
+
+def test_sweep_asks_again_for_lost_probe_until_a_day_has_passed(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = stored(step, b"x")
+    asked = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    FmuDescription.objects.create(file=file, requested_at=asked)
+
+    def lost(**after: float) -> list[tuple[int, str]]:
+        return fmu.lost_probes(asked + dt.timedelta(**after), limit=9)
+
+    key = f"probe-{file.pk}-{int(asked.timestamp())}"
+    assert lost(seconds=59) == []
+    assert lost(seconds=61) == lost(minutes=59) == [(file.pk, f"{key}-0")]
+    assert lost(minutes=61) == [(file.pk, f"{key}-1")]
+    assert lost(hours=25) == []
+    assert FmuDescription.objects.get().state == FmuState.REFUSED
+
+
+def test_lost_probe_is_repeated_by_sweep(step: Step) -> None:
+    description = FmuDescription.objects.create(
+        file=stored(step, fmu_of(DESCRIPTION)), requested_at=timezone.now() - dt.timedelta(hours=2)
+    )
+
+    assert run_sweep()["probes"] == 1
+
+    description.refresh_from_db()
+    assert description.state == FmuState.READ
 
 
 def test_probe_goes_to_a_queue_of_its_own() -> None:

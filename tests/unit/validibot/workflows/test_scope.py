@@ -7,7 +7,7 @@ import pytest
 from tests.factories import StepFactory, ValidatorFactory, WorkflowFactory
 from validibot.engines.cel import compiled
 from validibot.workflows.models import Sample, Step
-from validibot.workflows.scope import names_in_scope
+from validibot.workflows.scope import names_in_scope, names_of_row
 
 pytestmark = pytest.mark.django_db
 OUTPUT = {"slug": "site_eui", "label": "Energy use", "unit": "kWh/m²", "path": "site_eui"}
@@ -42,5 +42,12 @@ def test_names_include_members_that_are_known_beforehand(second_step: Step) -> N
 
 
 def test_every_offered_name_compiles(second_step: Step) -> None:
-    for each in names_in_scope(second_step, of_rows=True):
+    columns = [{"name": "kWh", "type": "number"}, {"name": "floor area"}]
+    of_row = names_of_row({"schema": {"fields": [{"name": "id"}]}, "columns": columns})
+
+    for each in [*names_in_scope(second_step), *of_row]:
         compiled(each.text, of_rows=True)
+    names = [each.text for each in of_row]
+    assert names == ["row", "row.id", "row.kWh", "row['floor area']"]
+    assert of_row[2].description == "column (number)"
+    assert [each.text for each in names_of_row({"schema": "no JSON"})] == ["row"]

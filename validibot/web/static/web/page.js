@@ -129,8 +129,16 @@ if (offered) {
       text: term.textContent.trim(),
       note: term.nextElementSibling.textContent.replace(/\s+/g, " ").trim(),
     }));
-  const lists = { expression: listed("names-in-scope"), model: listed("names-of-model") };
-  const isModel = () => "modelName" in field.dataset;
+  // Read each time: a list changes when an FMU has been read. A row has no document and no outputs.
+  const lists = {
+    scope: () => listed("names-in-scope"),
+    model: () => listed("names-of-model"),
+    row: () => [
+      ...listed("names-of-row"),
+      ...listed("names-in-scope").filter((name) => !/^(p|payload|o|output)\b/.test(name.text)),
+    ],
+  };
+  const isModel = () => field.dataset.names === "model";
   const status = document.querySelector("[data-completion-status]");
   let field = null;
   const close = () => {
@@ -144,7 +152,7 @@ if (offered) {
     return before.match(isModel() ? /[^\n]*$/ : /[A-Za-z_][\w.[\]'"]*$/)?.[0] ?? "";
   };
   const show = (all) => {
-    const names = lists[isModel() ? "model" : "expression"];
+    const names = lists[field.dataset.names]();
     const word = typed().toLowerCase();
     const fits = (name, test) => name.text.toLowerCase() !== word && test(name.text.toLowerCase());
     const first = names.filter((name) => fits(name, (text) => text.startsWith(word)));
@@ -188,12 +196,12 @@ if (offered) {
     field.dispatchEvent(new Event("change", { bubbles: true }));
   };
   document.addEventListener("input", (event) => {
-    if (!event.target.matches("[data-expression], [data-model-name]")) return;
+    if (!event.target.matches("[data-names]")) return;
     field = event.target;
     show(false);
   });
   document.addEventListener("keydown", (event) => {
-    if (!event.target.matches("[data-expression], [data-model-name]")) return;
+    if (!event.target.matches("[data-names]")) return;
     field = event.target;
     const chosen = offered.querySelector("[aria-selected=true]");
     if (event.key === " " && event.ctrlKey) show(true);

@@ -104,7 +104,7 @@ def test_fmu_of_a_step_is_read_and_its_names_are_checked(
     assert step.config["output_variables"] == ["level"]
     assert "<code>o.level</code>" in page
     assert "parameter, Real, start 1" in page
-    assert "data-model-name" in page
+    assert 'data-names="model"' in page
 
 
 @pytest.mark.parametrize("state", FmuState.values)
@@ -119,7 +119,8 @@ def test_page_says_what_to_do_with_an_fmu(
 
     page = client.get(f"{base}/steps/1/").content.decode()
 
-    assert ("Reload the page" in page) == (state == FmuState.PENDING)
+    assert ("is being read" in page) == (state == FmuState.PENDING)
+    assert ('hx-select="#fmu-card"' in page) == (state == FmuState.PENDING)
     assert ("It is encrypted. Upload another FMU" in page) == (state == FmuState.REFUSED)
 
 
@@ -320,6 +321,8 @@ def test_settings_of_a_table_are_inferred_and_not_saved(
     assert inferred.is_valid()
     found = inferred.config()
     assert [each["name"] for each in found["columns"]] == ["id", "kwh"]
+    assert "<code>row.kwh</code>" in answer.content.decode()
+    assert 'data-names="row"' in answer.content.decode()
     assert (found["primary_key"], found["delimiter"]) == (["id"], ";")
     assert found["row_rules"] == config["row_rules"]
     assert f'action="{base}/steps/{table.order}/"' in answer.content.decode()
