@@ -215,6 +215,7 @@ def check_step_files(workflow: Workflow, weather: Mapping[int, Mapping[str, Any]
     """Raise NotAdmitted if a step lacks a file that its validator requires.
 
     `weather` are the entries that were chosen, by the key of the step. Mocked validators read no files.
+    The error has no field: people with a public link cannot choose, and are not shown the step.
     """
     if get_backend().plays_scenarios:
         return
@@ -231,8 +232,7 @@ def check_step_files(workflow: Workflow, weather: Mapping[int, Mapping[str, Any]
                 "STEP_FILE_MISSING",
                 f"Step {step.order}, {step.name}, has no file for {port['name']!r}, which"
                 f" {step.validator.title} needs. {remedy} it in the step.",
-                status=400 if is_weather else 409,
-                field="weather" if is_weather else "",
+                status=409,
             )
 
 

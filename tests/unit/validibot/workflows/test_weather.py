@@ -220,7 +220,7 @@ def test_launch_without_required_file_names_step_and_remedy(
     with pytest.raises(NotAdmitted) as missing:
         launched(step)
 
-    assert (missing.value.code, missing.value.field) == ("STEP_FILE_MISSING", "weather")
+    assert (missing.value.code, missing.value.field) == ("STEP_FILE_MISSING", "")
     assert str(missing.value) == (
         "Step 1, Check it, has no file for 'weather_file', which JSON Schema needs. Name weather of the"
         " catalogue in this launch, or choose it in the step."

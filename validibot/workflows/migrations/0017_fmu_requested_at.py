@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('workflows', '0013_schedules'),
+        ('workflows', '0016_ai_review'),
     ]
 
     operations = [
