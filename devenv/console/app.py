@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -65,7 +64,36 @@ def build(config: ConsoleConfig) -> Starlette:
     }
     cloud = CloudClient(config.cloud, config.cloud_data)
     shell = Shell(token=config.token, title=config.title, has=has, cloud_now=cloud.now)
-    routes: list[Any] = [
+
+    async def missing(request: Request, _error: Exception) -> Response:
+        return shell.problem(
+            request, ConsoleProblem(f"There is no page {request.url.path[:100]}.", status=404)
+        )
+
+    async def problem(request: Request, error: Exception) -> Response:
+        return shell.problem(request, error)
+
+    app = Starlette(
+        routes=[
+            Route("/health", _health),
+            Mount("/static", StaticFiles(directory=_STATIC)),
+            *_pages(config, shell, cloud, stack),
+        ],
+        middleware=[
+            Middleware(LocalOnly),
+            Middleware(ConsoleGate, token=config.token),
+        ],
+        exception_handlers={ConsoleProblem: problem, HTTPException: missing},
+    )
+    app.state.cloud = cloud
+    return app
+
+
+def _pages(
+    config: ConsoleConfig, shell: Shell, cloud: CloudClient, stack: StackView
+) -> list[Route]:
+    """Return the routes of all pages."""
+    routes = [
         *TracePages(shell, cloud, stack).routes(),
         *JournalPages(shell, cloud).routes(),
         *LogPages(shell, cloud).routes(),
@@ -81,33 +109,9 @@ def build(config: ConsoleConfig) -> Starlette:
         *ClockPages(shell, cloud).routes(),
         *MailPages(shell, config.mail, page=config.mail_page or config.mail).routes(),
     ]
-    if config.has_stack:
-        routes += [*StackPages(shell, stack).routes(), *SnapshotPages(shell, stack).routes()]
-    else:
-        routes.append(Route("/", _first_page))
-
-    async def missing(request: Request, _error: Exception) -> Response:
-        return shell.problem(
-            request, ConsoleProblem(f"There is no page {request.url.path[:100]}.", status=404)
-        )
-
-    async def problem(request: Request, error: Exception) -> Response:
-        return shell.problem(request, error)
-
-    app = Starlette(
-        routes=[
-            Route("/health", _health),
-            Mount("/static", StaticFiles(directory=_STATIC)),
-            *routes,
-        ],
-        middleware=[
-            Middleware(LocalOnly),
-            Middleware(ConsoleGate, token=config.token),
-        ],
-        exception_handlers={ConsoleProblem: problem, HTTPException: missing},
-    )
-    app.state.cloud = cloud
-    return app
+    if not config.has_stack:
+        return [*routes, Route("/", _first_page)]
+    return [*routes, *StackPages(shell, stack).routes(), *SnapshotPages(shell, stack).routes()]
 
 
 async def _first_page(_request: Request) -> Response:
