@@ -18,11 +18,12 @@ _TOLERANCE = 1e-6  # seconds by which a clock's float may fall short of a comput
 class StoredMessage:
     """A published message. `body` is a google.pubsub.v1.PubsubMessage.
 
-    `holders` counts the backlogs, snapshots and topics that keep it.
+    `retained_by` is the topic that retains it itself, empty if none does. `holders` counts the
+    backlogs, snapshots and topics that keep it.
     """
 
     number: int
-    topic: str
+    retained_by: str
     body: Any
     published: float
     size: int

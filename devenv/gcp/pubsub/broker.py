@@ -8,7 +8,7 @@ import base64
 import binascii
 import logging
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -16,7 +16,7 @@ from google.protobuf.json_format import MessageToDict
 from devenv.gcp.clock import Alarm, Clock
 from devenv.gcp.errors import CloudError, FailedPrecondition, ResourceExhausted
 from devenv.gcp.messages import moment, set_moment
-from devenv.gcp.pubsub.backlog import BacklogEntry
+from devenv.gcp.pubsub.backlog import BacklogEntry, StoredMessage
 from devenv.gcp.pubsub.rules import DAY, DELETED_TOPIC, MOST_BYTES, PubsubMessage
 from devenv.gcp.pubsub.state import LiveSnapshot, LiveSubscription, LiveTopic, PubSubStore
 
@@ -64,7 +64,7 @@ class Broker:
         now = self._clock.now()
         ids, reached = [], self.subscriptions_of(topic)
         prepared = [_stamped(body, now) for body in bodies]
-        self._make_room(prepared)
+        self._make_room(prepared, holders=(len(reached) + 1) * len(prepared))
         with self.saved.transaction():
             self._prune_topic(topic)
             for sent in prepared:
@@ -189,23 +189,25 @@ class Broker:
             self.saved.drop_topic(topic)
 
     def seek_time(self, subscription: LiveSubscription, since: float) -> None:
-        """Acknowledge the messages published before a moment, and deliver the later ones again."""
-        self._restore(subscription)
+        """Acknowledge the messages published before a moment, and deliver the later ones again.
+
+        Raises ResourceExhausted.
+        """
+        self._restore(subscription, lambda message: message.published >= since)
         with self.saved.transaction():
             for entry in list(subscription.backlog.entries.values()):
                 self._mark(subscription, entry, acked=entry.message.published < since)
         self.wake(subscription)
 
     def seek_snapshot(self, subscription: LiveSubscription, snapshot: LiveSnapshot) -> None:
-        """Deliver what a snapshot has and what was published after it; acknowledge all else."""
-        self._restore(subscription)
-        entries = subscription.backlog.entries
+        """Deliver what a snapshot has and what was published after it; acknowledge all else.
+
+        Raises ResourceExhausted.
+        """
+        self._restore(subscription, lambda message: message.number > snapshot.last)
+        self._bring_back(subscription, snapshot.messages.values())
         with self.saved.transaction():
-            for number, message in snapshot.messages.items():
-                if number not in entries and subscription.matches(message.body.attributes):
-                    self.saved.deliver(subscription, message)
-            subscription.backlog.sort()
-            for number, entry in list(entries.items()):
+            for number, entry in list(subscription.backlog.entries.items()):
                 open_then = number > snapshot.last or number in snapshot.messages
                 self._mark(subscription, entry, acked=not open_then)
         self.wake(subscription)
@@ -224,6 +226,7 @@ class Broker:
                 "less than 1 hour."
             )
         set_moment(state.expire_time, expires)
+        self._make_room(holders=len(messages))
         with self.saved.transaction():
             return self.saved.snapshot(state, messages)
 
@@ -242,25 +245,36 @@ class Broker:
             subscription.backlog.reopen(entry)
             self.saved.save(subscription, entry)
 
-    def _restore(self, subscription: LiveSubscription) -> None:
-        """Bring back what the topic still retains, acknowledged, so that a seek can deliver it."""
+    def _restore(
+        self, subscription: LiveSubscription, wanted: Callable[[StoredMessage], bool]
+    ) -> None:
+        """Bring back what the topic still retains of the wanted messages."""
         self.settle(subscription)
         topic = self.saved.topics.get(subscription.state.topic)
         if topic is None or subscription.state.detached:
             return
-        entries = subscription.backlog.entries
         with self.saved.transaction():
             self._prune_topic(topic)
-            for number, message in topic.retained.items():
-                if number not in entries and subscription.matches(message.body.attributes):
-                    self.saved.deliver(subscription, message)
-                    self._done(subscription, entries[number], keep=True)
+        self._bring_back(subscription, filter(wanted, topic.retained.values()))
+
+    def _bring_back(
+        self, subscription: LiveSubscription, messages: Iterable[StoredMessage]
+    ) -> None:
+        """Put messages that are gone from a backlog back into it. Raises ResourceExhausted."""
+        entries = subscription.backlog.entries
+        gone = [
+            message
+            for message in messages
+            if message.number not in entries and subscription.matches(message.body.attributes)
+        ]
+        self._make_room(holders=len(gone))
+        with self.saved.transaction():
+            for message in gone:
+                self.saved.deliver(subscription, message)
         subscription.backlog.sort()
 
-    def _done(
-        self, subscription: LiveSubscription, entry: BacklogEntry, *, keep: bool = False
-    ) -> None:
-        keep = keep or bool(subscription.state.retain_acked_messages)
+    def _done(self, subscription: LiveSubscription, entry: BacklogEntry) -> None:
+        keep = bool(subscription.state.retain_acked_messages)
         self.saved.ack(subscription, entry, keep=keep)
 
     def _give_back(self, subscription: LiveSubscription, entry: BacklogEntry) -> None:
@@ -300,9 +314,9 @@ class Broker:
         subscription.dead_letters += 1
         return True
 
-    def _make_room(self, bodies: list[Any]) -> None:
+    def _make_room(self, bodies: Sequence[Any] = (), *, holders: int) -> None:
         """Raise ResourceExhausted unless there is room, also without what is too old."""
-        if self.saved.has_room(bodies):
+        if self.saved.has_room(bodies, holders=holders):
             return
         for subscription in self.saved.subscriptions.values():
             self._prune(subscription)
@@ -310,7 +324,7 @@ class Broker:
             for topic in self.saved.topics.values():
                 self._prune_topic(topic)
         self.expire_snapshots()
-        self.saved.require_room(bodies)
+        self.saved.require_room(bodies, holders=holders)
 
     def _prune(self, subscription: LiveSubscription) -> None:
         oldest = self._clock.now() - subscription.retention

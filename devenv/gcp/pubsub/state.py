@@ -6,7 +6,7 @@ acknowledged is delivered again, as at any time with Pub/Sub.
 
 import asyncio
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ _MESSAGE_COST, _ENTRY_COST = 1024, 512  # bytes of memory beside a message's own
 _PUSH_LEAST, _PUSH_MOST = 0.1, 60.0  # seconds: push backoff without a retry policy
 _ENTRY = struct.Struct("<I?")  # deliveries, and whether it is acknowledged
 _NUMBER = struct.Struct("<Q")
-_Container = types.PublishRequest.pb()  # a topic and one message
+_Container = types.PublishRequest.pb()  # one message, and the topic that retains it
 
 
 @dataclass(slots=True, eq=False)
@@ -151,14 +151,14 @@ class PubSubStore:
         del self.snapshots[name]
         self._snapshots.delete(name)
 
-    def has_room(self, bodies: list[Any]) -> bool:
-        """Return whether messages fit beside those that are stored."""
+    def has_room(self, bodies: Sequence[Any] = (), *, holders: int = 0) -> bool:
+        """Return whether messages, and further holders of messages, fit beside what is stored."""
         size: int = sum(body.ByteSize() + _MESSAGE_COST for body in bodies)
-        return self._stored + size <= MOST_STORED
+        return self._stored + size + holders * _ENTRY_COST <= MOST_STORED
 
-    def require_room(self, bodies: list[Any]) -> None:
-        """Raise ResourceExhausted unless messages fit beside those that are stored."""
-        if not self.has_room(bodies):
+    def require_room(self, bodies: Sequence[Any] = (), *, holders: int = 0) -> None:
+        """Raise ResourceExhausted unless messages and holders fit beside what is stored."""
+        if not self.has_room(bodies, holders=holders):
             raise ResourceExhausted(
                 f"The messages of this emulator take {self._stored} of {MOST_STORED} bytes already; "
                 "acknowledge some, or seek to a later time, first."
@@ -168,10 +168,10 @@ class PubSubStore:
         """Store a new message with a number of its own; `unused` removes it if nothing holds it."""
         self._last = max(self._last + 1, int(published * 1e6))
         body.message_id = str(self._last)
-        message = StoredMessage(self._last, str(topic.state.name), body, published, body.ByteSize())
+        retained_by = str(topic.state.name) if topic.retention else ""
+        message = StoredMessage(self._last, retained_by, body, published, body.ByteSize())
         self._numbers.put("last", _NUMBER.pack(self._last))
-        row = _Container(topic=message.topic, messages=[body]).SerializeToString()
-        self._messages.put(f"{message.number:020d}", row)
+        self._write(message)
         self._stored += message.size + _MESSAGE_COST
         if topic.retention:
             self._hold(message)
@@ -184,8 +184,12 @@ class PubSubStore:
         self._release(message)
 
     def unretain(self, topic: LiveTopic, message: StoredMessage) -> None:
+        """Let a topic retain a message no more; another one of its name will not have it."""
         del topic.retained[message.number]
+        message.retained_by = ""
         self._release(message)
+        if message.holders > 0:
+            self._write(message)
 
     def deliver(self, subscription: LiveSubscription, message: StoredMessage) -> None:
         """Put a message into the backlog of a subscription."""
@@ -215,6 +219,10 @@ class PubSubStore:
         self.put_snapshot(snapshot)
         return snapshot
 
+    def _write(self, message: StoredMessage) -> None:
+        row = _Container(topic=message.retained_by, messages=[message.body])
+        self._messages.put(f"{message.number:020d}", row.SerializeToString())
+
     def _hold(self, message: StoredMessage) -> None:
         message.holders += 1
         self._stored += _ENTRY_COST
@@ -238,7 +246,7 @@ class PubSubStore:
         messages = dict(map(_message, self._messages.scan()))
         self._stored = sum(message.size + _MESSAGE_COST for message in messages.values())
         for message in messages.values():
-            topic = self.topics.get(message.topic)
+            topic = self.topics.get(message.retained_by)
             if topic is not None and topic.retention:
                 self._hold(message)
                 topic.retained[message.number] = message

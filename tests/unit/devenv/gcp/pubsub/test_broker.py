@@ -277,3 +277,57 @@ def test_lease_ends_in_time_after_the_clock_was_reset() -> None:
         assert room.take(live) == ["a"]
 
     acting(scenario)
+
+
+def test_topic_made_again_has_no_messages_of_the_earlier_one() -> None:
+    async def scenario(room: Room) -> None:
+        room.topic.state.message_retention_duration.seconds = 3600
+        room.broker.saved.put_topic(room.topic)
+        live = room.subscribe()
+        room.publish("old")
+        room.broker.delete_topic(room.topic)
+        room.topic = LiveTopic(types.Topic.pb()(name=TOPIC))
+        room.topic.state.message_retention_duration.seconds = 3600
+        room.broker.saved.put_topic(room.topic)
+        room.open()
+        later = room.subscribe(f"{NAME}2")
+        room.broker.seek_time(later, 0)
+
+        assert room.take(later) == []
+        assert room.take(room.broker.saved.subscriptions[live.name]) == ["old"]
+
+    acting(scenario)
+
+
+def test_retention_turned_on_later_keeps_later_messages_only() -> None:
+    async def scenario(room: Room) -> None:
+        room.subscribe()
+        room.publish("before")
+        room.topic.state.message_retention_duration.seconds = 3600
+        room.broker.saved.put_topic(room.topic)
+        room.publish("after")
+        room.open()
+        later = room.subscribe(f"{NAME}2")
+        room.broker.seek_time(later, 0)
+
+        assert room.take(later) == ["after"]
+
+    acting(scenario)
+
+
+def test_snapshots_and_seek_beyond_the_room_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "MOST_STORED", 40_000)
+
+    async def scenario(room: Room) -> None:
+        live = room.subscribe()
+        room.publish(*"abcdefghijklmnop")
+        made = 0
+        with pytest.raises(ResourceExhausted):  # noqa: PT012 - the number is not of interest
+            while made < 10:
+                room.broker.snapshot(live, Snapshot(name=f"projects/p/snapshots/s{made}"))
+                made += 1
+        assert 0 < made < 5
+        room.broker.seek_time(live, room.clock.now() + 1)
+        assert room.take(live) == []
+
+    acting(scenario)
