@@ -86,6 +86,12 @@ def test_go_bucket_keeps_versions_and_retention(go: Client) -> None:
     }
 
 
+def test_go_receives_filtered_messages_in_order_exactly_once(go: Client) -> None:
+    answer = go("admin", "messages", f"go-{os.urandom(6).hex()}")
+
+    assert answer == {"found": ["one k", "two k"], "confirmed": 2}
+
+
 def test_go_key_file_authenticates_its_account(
     go: Client, bucket: str, name: str, key_file: Path
 ) -> None:

@@ -77,6 +77,14 @@ def test_node_task_is_created(node: Client) -> None:
     assert answer == {"mine": True, "same": True}
 
 
+def test_node_publishes_and_receives_filtered_messages_in_order(node: Client) -> None:
+    assert node("admin", "messages", f"node-{os.urandom(6).hex()}") == {
+        "found": [["one", "k"], ["two", "k"]],
+        "subscriptions": 1,
+        "missing": 5,
+    }
+
+
 def test_node_job_is_run_and_cancelled(node: Client) -> None:
     answer = node("worker", "runJob", "validibot-validator-fmu")
 

@@ -20,6 +20,8 @@ import (
 
 	cloudtasks "cloud.google.com/go/cloudtasks/apiv2"
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	"cloud.google.com/go/pubsub/v2"
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	run "cloud.google.com/go/run/apiv2"
 	"cloud.google.com/go/run/apiv2/runpb"
 	"cloud.google.com/go/storage"
@@ -42,7 +44,7 @@ var (
 var commands = map[string]func([]string) any{
 	"upload": upload, "large": large, "create-only": createOnly, "list": list, "change": change,
 	"gzip": gzipped, "sign": sign, "bucket": bucket, "task": task, "queue": queue, "job": job,
-	"identity": identity, "key-file": keyFile,
+	"identity": identity, "key-file": keyFile, "messages": messages,
 	"manage": manage, "manage-tasks": manageTasks, "list-jobs": listJobs,
 }
 
@@ -245,6 +247,41 @@ func job(args []string) any {
 	state := get(executions.GetExecution(ctx, &runpb.GetExecutionRequest{Name: execution}))
 	get(executions.CancelExecution(ctx, &runpb.CancelExecutionRequest{Name: execution}))
 	return object{"job": found.Name == name, "execution": state.Name == execution}
+}
+
+func messages(args []string) any {
+	service := get(pubsub.NewClient(ctx, project))
+	topic := "projects/" + project + "/topics/" + args[0]
+	subscription := "projects/" + project + "/subscriptions/" + args[0]
+	get(service.TopicAdminClient.CreateTopic(ctx, &pubsubpb.Topic{Name: topic}))
+	get(service.SubscriptionAdminClient.CreateSubscription(ctx, &pubsubpb.Subscription{
+		Name: subscription, Topic: topic, EnableMessageOrdering: true,
+		Filter: `attributes.colour = "red"`, EnableExactlyOnceDelivery: true,
+	}))
+	publisher := service.Publisher(topic)
+	publisher.EnableMessageOrdering = true
+	for _, each := range [][2]string{{"one", "red"}, {"other", "blue"}, {"two", "red"}} {
+		attributes := map[string]string{"colour": each[1]}
+		get(publisher.Publish(ctx, &pubsub.Message{
+			Data: []byte(each[0]), Attributes: attributes, OrderingKey: "k",
+		}).Get(ctx))
+	}
+	publisher.Stop()
+	found, confirmed := []string{}, 0
+	receiving, stop := context.WithCancel(ctx)
+	must(service.Subscriber(subscription).Receive(receiving, func(ctx context.Context, message *pubsub.Message) {
+		found = append(found, string(message.Data)+" "+message.OrderingKey)
+		if get(message.AckWithResult().Get(ctx)) == pubsub.AcknowledgeStatusSuccess {
+			confirmed++
+		}
+		if len(found) == 2 {
+			stop()
+		}
+	}))
+	must(service.SubscriptionAdminClient.DeleteSubscription(ctx,
+		&pubsubpb.DeleteSubscriptionRequest{Subscription: subscription}))
+	must(service.TopicAdminClient.DeleteTopic(ctx, &pubsubpb.DeleteTopicRequest{Topic: topic}))
+	return object{"found": found, "confirmed": confirmed}
 }
 
 func identity(args []string) any {

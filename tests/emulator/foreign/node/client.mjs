@@ -6,6 +6,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 
+import { PubSub } from '@google-cloud/pubsub';
 import run from '@google-cloud/run';
 import { Storage, TransferManager } from '@google-cloud/storage';
 import tasks from '@google-cloud/tasks';
@@ -222,6 +223,33 @@ const commands = {
     const [state] = await executions.getExecution({ name: execution });
     await executions.cancelExecution({ name: execution });
     return { job: found.name === `${place}/jobs/${job}`, execution: state.name === execution };
+  },
+
+  async messages(name) {
+    const pubsub = new PubSub();
+    const [topic] = await pubsub.createTopic(name);
+    const options = { enableMessageOrdering: true, filter: 'attributes.colour = "red"' };
+    const [subscription] = await topic.createSubscription(name, options);
+    const ordered = pubsub.topic(name, { messageOrdering: true });
+    for (const [data, colour] of [['one', 'red'], ['other', 'blue'], ['two', 'red']]) {
+      await ordered.publishMessage({
+        data: Buffer.from(data), attributes: { colour }, orderingKey: 'k',
+      });
+    }
+    const found = [];
+    await new Promise((resolve, reject) => {
+      subscription.on('error', reject).on('message', message => {
+        found.push([text(message.data), message.orderingKey]);
+        message.ack();
+        if (found.length === 2) resolve();
+      });
+    });
+    await subscription.close();
+    const [subscriptions] = await topic.getSubscriptions();
+    await subscription.delete();
+    await topic.delete();
+    const missing = await code(topic.publishMessage({ data: Buffer.from('late') }));
+    return { found, subscriptions: subscriptions.length, missing };
   },
 
   async identity(audience) {
