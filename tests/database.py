@@ -36,6 +36,7 @@ from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
 NAME = "test_validibot"
+_PRISTINE = "test_validibot_pristine"
 SHARED = "VALIDIBOT_TEST_DATABASE_SERVER"
 _PREFIX = "validibot-tests-"
 _MEMORY_WANTED = 2 << 30
@@ -67,11 +68,15 @@ def shared_server() -> Address | None:
 
 @contextmanager
 def copied(server: Address) -> Iterator[Address]:
-    """Copy the database `NAME` of a shared server for this process; yield the copy's address."""
+    """Make a further migrated and empty database on a server; yield its address.
+
+    It is a copy of `_PRISTINE`, to which nobody can connect: a copy of `NAME` would be refused while a
+    test holds a connection to it, and hold what tests have written.
+    """
     name = f"{NAME}_{os.getpid()}"
     address = make_conninfo(dbname="postgres", **{key.lower(): server[key] for key in server})
     with psycopg.connect(address, autocommit=True) as admin:
-        copy, original = sql.Identifier(name), sql.Identifier(NAME)
+        copy, original = sql.Identifier(name), sql.Identifier(_PRISTINE)
         drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(copy)
         admin.execute(drop)  # of an earlier process of this number, if it was killed
         admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(copy, original))
@@ -80,10 +85,15 @@ def copied(server: Address) -> Iterator[Address]:
 
 
 def create(server: Address) -> None:
-    """Create and migrate the database `NAME`. Django has to be set up."""
+    """Create and migrate the database `NAME`, and `_PRISTINE` from it. Django has to be set up."""
     connection.settings_dict.update(server)
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     connections.close_all()
+    address = make_conninfo(dbname="postgres", **{key.lower(): server[key] for key in server})
+    with psycopg.connect(address, autocommit=True) as admin:
+        statement = "CREATE DATABASE {} TEMPLATE {} ALLOW_CONNECTIONS false"
+        copy, original = sql.Identifier(_PRISTINE), sql.Identifier(NAME)
+        admin.execute(sql.SQL(statement).format(copy, original))
 
 
 @contextmanager

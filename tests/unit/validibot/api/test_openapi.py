@@ -18,12 +18,7 @@ from validibot.api import auth
 from validibot.core.throttle import FailureLimit
 from validibot.workflows.models import Workflow
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    # hypothesis compares the state of the module's generator before and after a draw, and other
-    # threads of this process change it meanwhile: pools of psycopg and retries of Google's clients.
-    pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies"),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def _operations() -> list[APIOperation[Any, Any, Any, Any]]:
