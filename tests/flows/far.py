@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-DEVELOPER = "developer"
+DEVELOPER, OPERATOR = "developer", "operator"
 WEB_PORT, SSH_PORT, REMOTE_PORT = 8443, 2222, 8080
 _SSHD = """
 Port {port}
@@ -48,6 +48,7 @@ _RIGHTS = """
   {{ member = "{who}", role = "roles/iam.serviceAccountTokenCreator", resource = "account/capability" }},
   {{ member = "{who}", role = "roles/run.jobsExecutorWithOverrides" }},
   {{ member = "{who}", role = "roles/run.viewer" }},
+  {{ member = "{operator}", role = "roles/cloudscheduler.admin" }},
 """
 
 
@@ -79,8 +80,11 @@ class Far:
     @cached_property
     def environ(self) -> dict[str, str]:
         """The variables of a developer whose Google Cloud is the far one."""
+        return self.environ_of(DEVELOPER)
+
+    def environ_of(self, account: str) -> dict[str, str]:
         endpoints = json.loads((self.folder / "gcp" / "endpoints.json").read_text())
-        found: dict[str, str] = endpoints["environ"][DEVELOPER]
+        found: dict[str, str] = endpoints["environ"][account]
         found = {name: text.replace("127.0.0.1", self.address) for name, text in found.items()}
         spared = f"127.0.0.1,{found['no_proxy']}"
         return found | {"no_proxy": spared, "NO_PROXY": spared}
@@ -196,15 +200,16 @@ def _start_cloud(far: Far) -> None:
     )
     endpoints = far.folder / "gcp" / "endpoints.json"
     until(endpoints.exists)
-    found = json.loads(endpoints.read_text())
-    ports = re.findall(r"127\.0\.0\.1:(\d+)", json.dumps(found["environ"][DEVELOPER]))
+    found = json.loads(endpoints.read_text())["environ"]
+    ports = re.findall(r"127\.0\.0\.1:(\d+)", json.dumps([found[DEVELOPER], found[OPERATOR]]))
     for port in sorted(set(ports)):
         _pipe(far, int(port), int(port))
 
 
 def _cloud(text: str, far: Far) -> str:
-    """Return this checkout's devenv.toml with a developer, and with the tunnel's host allowed."""
+    """Return this checkout's devenv.toml with two more people, and with the tunnel's host allowed."""
     text = text.replace("{services.worker.url}", far.url)
-    text = text.replace("accounts = [", f'accounts = [ "{DEVELOPER}",', 1)
-    text = text.replace("bindings = [", "bindings = [" + _RIGHTS.format(who=DEVELOPER), 1)
+    text = text.replace("accounts = [", f'accounts = [ "{DEVELOPER}", "{OPERATOR}",', 1)
+    rights = _RIGHTS.format(who=DEVELOPER, operator=OPERATOR)
+    text = text.replace("bindings = [", f"bindings = [{rights}", 1)
     return text.replace("[gcp]\n", f'[gcp]\nallow_hosts = [ "{far.address}" ]\n', 1)

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class Laptop(Stack):
 
     def environ(self, **variables: str) -> dict[str, str]:
         assert self.far
-        return super().environ(**self.far.environ, **variables)
+        return super().environ(**self.far.environ | variables)
 
     def log(self) -> str:
         return (self.root / ".devenv" / "logs" / "tunnel.log").read_text()
@@ -190,9 +191,15 @@ def test_commands_of_docs_page_work(laptop: Laptop) -> None:
 
 
 def test_remote_schedule_reaches_worker(laptop: Laptop) -> None:
-    door = f"Forwarded scheduler@{PROJECT}.iam.gserviceaccount.com: POST /internal/schedules/"
+    assert laptop.far
+    name = f"projects/{PROJECT}/locations/us-west1/jobs/reconcile"
+    call = f"from google.cloud.scheduler_v1 import *; CloudSchedulerClient().run_job(name={name!r})"
+    environ = laptop.environ(**laptop.far.environ_of(fars.OPERATOR))
 
-    laptop.until(lambda: door in laptop.log(), seconds=90)
+    subprocess.run([sys.executable, "-c", call], check=True, env=environ)
+
+    line = f"Forwarded scheduler@{PROJECT}.iam.gserviceaccount.com: POST /internal/schedules/"
+    laptop.until(lambda: line in laptop.log())
 
 
 def test_killed_tunnel_is_opened_again(laptop: Laptop) -> None:

@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests import forked
+
 TOLD = {
     "DJANGO_SETTINGS_MODULE": "config.settings.production",
     "DJANGO_SECRET_KEY": "s3cr3t-k3y-0f-4-t3st-th4t-1s-l0ng-3n0ugh-f0r-dj4ng0!",
@@ -33,11 +33,7 @@ NAMES = ["SECRET_KEY", "DEBUG", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "
 def python(
     *arguments: str, told: dict[str, str], role: str = "web"
 ) -> subprocess.CompletedProcess[str]:
-    environ = {"PATH": os.defpath, "APP_ROLE": role} | told
-    command = [sys.executable, *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False
-    )
+    return forked.python(*arguments, environ={"PATH": os.defpath, "APP_ROLE": role} | told)
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])
@@ -230,7 +226,14 @@ def test_service_starts_without_modules_that_only_requests_need(role: str, entry
         f"import json, sys, {entry}; print(json.dumps([m for m in {heavy} if m in sys.modules]))"
     )
 
-    done = python("-W", "ignore", "-c", script, told=TOLD, role=role)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        env={"PATH": os.defpath, "APP_ROLE": role} | TOLD,
+        cwd=forked.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert json.loads(done.stdout or "null") == [], done.stderr
 

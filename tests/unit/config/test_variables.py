@@ -1,28 +1,17 @@
 """The sheet of variables: complete, and made without any of them."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from config.variables import BEGIN, END, insert
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests import forked
 
 
 def sheet(settings: str, **told: str) -> dict[str, dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "config.variables", settings, "--json"],
-        cwd=ROOT,
-        env={"PATH": os.defpath} | told,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = forked.python("-m", "config.variables", settings, "--json", environ=told)
+    done.check_returncode()
     return {each["name"]: each for each in json.loads(done.stdout)}
 
 
