@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGINT, SIGQUIT, Signals
@@ -51,12 +51,16 @@ _INPUTS = (
 type Address = dict[str, str]
 
 
-def digest() -> str:
-    """Return the key of the template: it changes with each migration and with each package."""
+def digest(patterns: Iterable[str] = _INPUTS) -> str:
+    """Return a key that changes with the files below the root folder that match a pattern.
+
+    By default it is that of the template, which changes with each migration and each package.
+    """
     found = hashlib.sha256()
-    for pattern in _INPUTS:
-        for path in sorted(ROOT.glob(pattern)):
-            found.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    for pattern in patterns:
+        for path in sorted(path for path in ROOT.glob(pattern) if path.is_file()):
+            if path.suffix != ".pyc":
+                found.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return found.hexdigest()[:16]
 
 
@@ -107,12 +111,12 @@ def migrated(cache: Path, migrate: Callable[[Address], None]) -> Iterator[Addres
     _delete_abandoned(folder)
     home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
     try:
-        with _locked(home / "lock"):
+        with locked(home / "lock"):
             data = home / "postgres"
-            with _locked(cache / "lock"):
+            with locked(cache / "lock"):
                 template = cache / digest()
                 if template.exists():
-                    _copy(template, data)
+                    copy_folder(template, data)
                 else:
                     _make_template(template, data, migrate)
             with server(data) as address:
@@ -130,11 +134,11 @@ def _make_template(template: Path, data: Path, migrate: Callable[[Address], None
         if old.is_dir():
             shutil.rmtree(old)
     draft = template.with_name("draft")
-    _copy(data, draft)
+    copy_folder(data, draft)
     draft.rename(template)
 
 
-def _copy(folder: Path, to: Path) -> None:
+def copy_folder(folder: Path, to: Path) -> None:
     # Three times as fast as shutil: there are two thousand small files.
     subprocess.run(["cp", "-R", str(folder), str(to)], check=True)
 
@@ -155,12 +159,12 @@ def _delete_abandoned(folder: Path) -> None:
     for home in folder.glob(f"{_PREFIX}*"):
         with suppress(OSError):
             if home.stat().st_mtime < time.time() - 60:
-                with _locked(home / "lock", wait=False):
+                with locked(home / "lock", wait=False):
                     shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager
-def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold a lock until the block ends or this process does. Raises OSError if it may not wait."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -76,7 +76,7 @@ def local(
 ) -> Iterator[Local]:
     """A stack that is reset at the end and must leave nothing."""
     made = Local(stacks.make(tmp_path_factory.mktemp("stack") / "local-containers").root)
-    stacks.start(made)
+    stacks.start(made, fresh=True)
     owner = owner_of(engine, made.address)
     yield made
     stacks.stop(made)

@@ -12,6 +12,7 @@ import httpx
 
 from tests.cli.project import Project
 from tests.containers import Servers
+from tests.flows import prepared
 from tests.ports import on_free_ports
 from tests.waiting import growth, until
 
@@ -138,9 +139,14 @@ def _with_account(text: str, account: str, *, like: str) -> str:
     return "".join(lines).replace("accounts = [", f'accounts = [ "{account}",', 1)
 
 
-def start(stack: Stack) -> None:
-    """Run `up --detach`, which must report that everything is ready."""
-    started = stack.devenv("up", "--detach", "--json")
+def start(stack: Stack, *, fresh: bool = False, **variables: str) -> None:
+    """Run `up --detach`, which must report that everything is ready.
+
+    In the emulated mode it begins with the data of one that was started before, unless `fresh`.
+    """
+    if not (fresh or stack.mock or stack.servers):
+        prepared.fill(stack.root, make)
+    started = stack.devenv("up", "--detach", "--json", **variables)
     assert started.returncode == 0, started.stderr
     assert stack.api.get("workflows/").is_success  # made before threads ask for it
 

@@ -21,8 +21,7 @@ pytestmark = [pytest.mark.xdist_group("debugging"), pytest.mark.timeout(180)]
 @pytest.fixture(scope="module")
 def debugged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made = stacks.make(tmp_path_factory.mktemp("stack") / "debugged")
-    started = made.devenv("up", "--detach", "--json", DEBUGPY="web,worker,fmu")
-    assert started.returncode == 0, started.stderr
+    stacks.start(made, DEBUGPY="web,worker,fmu")
     yield made
     stacks.stop(made)
 
