@@ -184,6 +184,7 @@ API: dict[str, Methods] = {
     f"{_API}runs/": {"GET": "run.view_own"},
     f"{_API}runs/<uuid:run>/": {"GET": RUN},
     f"{_API}runs/<uuid:run>/events/": {"GET": RUN},
+    f"{_API}runs/<uuid:run>/events/stream/": {"GET": RUN},
     f"{_API}runs/<uuid:run>/progress/": {"GET": RUN},
     f"{_API}runs/<uuid:run>/evidence/": {"GET": RUN},
     f"{_API}runs/<uuid:run>/evidence/contents/": {"GET": RUN},

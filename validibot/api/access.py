@@ -1,4 +1,6 @@
-"""Access of an API request: the user's scope in the organisation, and the workflow that is named."""
+"""Access of an API request: the scope in the organisation, and the workflow or run that is named."""
+
+from uuid import UUID
 
 from rest_framework.request import Request
 
@@ -6,6 +8,8 @@ from validibot.accounts.models import User
 from validibot.accounts.scope import NotAMember, Scope, scope_of
 from validibot.api.lists import query_number
 from validibot.core.problems import ApiError
+from validibot.runs.access import visible_runs
+from validibot.runs.models import Run
 from validibot.workflows.models import Workflow
 from validibot.workflows.select import WorkflowNotFound, find_visible_workflow
 
@@ -45,3 +49,16 @@ def workflow_of(request: Request, scope: Scope, ident: str, version: int = 0) ->
         return find_visible_workflow(scope, ident, version=wanted, project=project)
     except WorkflowNotFound as error:
         raise ApiError(404, "NOT_FOUND", str(error)) from error
+
+
+def find_run(scope: Scope, pk: UUID) -> Run:
+    """Return a run that the scope may see. Raises ApiError."""
+    run = visible_runs(scope).filter(pk=pk).first()
+    if run is None:
+        raise no_run(pk)
+    return run
+
+
+def no_run(pk: UUID) -> ApiError:
+    """Return the answer to a request for a run that does not exist, or that must not be seen."""
+    return ApiError(404, "NOT_FOUND", f"There is no run {pk} in this organisation.")

@@ -38,6 +38,7 @@ RETRY_AFTER_SECONDS = 5
 MAX_WAIT_SECONDS = 60
 MAX_WAITERS_PER_USER = 20
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
+_ADVICE = "Send this one without `Prefer: wait` and ask for its run later, or send it again."
 _slots_lock = threading.Lock()
 
 
@@ -45,21 +46,19 @@ class WaitSlot:
     """The place of a request among those of its user that wait, in this process.
 
     It is taken before the run is started and kept until `release`; a slot that is lost together with
-    its answer is free as well. Raises ApiError if the user has no free slot.
+    its answer is free as well. Raises ApiError with `advice` if the user has no free slot.
     """
 
     _taken: ClassVar["WeakSet[WaitSlot]"] = WeakSet()
 
-    def __init__(self, user_id: int) -> None:
+    def __init__(self, user_id: int, *, advice: str) -> None:
         self.user_id = user_id
         with _slots_lock:
             if sum(slot.user_id == user_id for slot in self._taken) >= MAX_WAITERS_PER_USER:
                 raise ApiError(
                     429,
                     "TOO_MANY_WAITERS",
-                    f"{MAX_WAITERS_PER_USER} of your requests already wait for the end of their run."
-                    " Send this one without `Prefer: wait` and ask for its run later, or send it"
-                    " again.",
+                    f"{MAX_WAITERS_PER_USER} of your requests already wait for their run. {advice}",
                     headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
                 )
             self._taken.add(self)
@@ -76,7 +75,7 @@ def launch(request: Request, scope: Scope, workflow: Workflow) -> HttpResponse:
     seconds = _wait_seconds(request)
     began = time.monotonic()
     with _refusals(), ExitStack() as held:
-        slot = WaitSlot(scope.user.pk) if seconds else None
+        slot = WaitSlot(scope.user.pk, advice=_ADVICE) if seconds else None
         if slot:
             held.callback(slot.release)
         # Checked again by `start`; here it saves the transfer of a file that nobody takes.

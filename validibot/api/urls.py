@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
-from validibot.api import keys, organisation, submissions, views, webhooks, workflows
+from validibot.api import event_stream, keys, organisation, submissions, views, webhooks, workflows
 
 _version: list[URLPattern | URLResolver] = [
     path("runs/", views.WorkflowRunsView.as_view()),
@@ -19,6 +19,7 @@ _workflow: list[URLPattern | URLResolver] = [
 _run = [
     path("", views.RunView.as_view()),
     path("events/", views.RunEventsView.as_view()),
+    path("events/stream/", event_stream.RunEventStreamView.as_view()),
     path("progress/", views.RunProgressView.as_view()),
     path("evidence/", views.RunEvidenceView.as_view()),
     path("evidence/contents/", views.RunEvidenceContentsView.as_view()),

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from validibot.accounts.scope import Scope, organisations_of
 from validibot.api import documents, run_documents, schema
-from validibot.api.access import refused, scope_in, user_of, workflow_of
+from validibot.api.access import find_run, no_run, refused, scope_in, user_of, workflow_of
 from validibot.api.base import ApiView, operation
 from validibot.api.launch import launch, relaunch
 from validibot.api.lists import (
@@ -19,6 +19,7 @@ from validibot.api.lists import (
     filter_findings,
     filter_runs,
     filter_weather,
+    query_number,
 )
 from validibot.api.submissions import download
 from validibot.core.downloads import attachment, streamed, whole
@@ -137,7 +138,7 @@ class RunEvidenceView(ApiView):
 
     @operation(operation_id="get_evidence", responses=schema.answers(OpenApiTypes.OBJECT, 409))
     def get(self, request: Request, org: str, run: UUID) -> Response:
-        evidence = _evidence(_run(scope_in(request, org, "run.view_own"), run))
+        evidence = _evidence(find_run(scope_in(request, org, "run.view_own"), run))
         return Response(evidence.manifest, headers={"ETag": f'"{evidence.manifest_sha256}"'})
 
 
@@ -149,7 +150,7 @@ class RunEvidenceContentsView(ApiView):
         responses=schema.read(run_documents.EvidenceContents, 409),
     )
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
-        evidence = _evidence(_run(scope_in(request, org, "run.view_own"), run))
+        evidence = _evidence(find_run(scope_in(request, org, "run.view_own"), run))
         return documents.respond(
             run_documents.EvidenceContents(
                 sha256=evidence.contents_sha256,
@@ -166,11 +167,13 @@ class RunEventsView(ApiView):
 
     @operation(
         operation_id="list_events",
-        parameters=schema.PAGE,
+        parameters=[schema.AFTER_EVENT, *schema.PAGE],
         responses=schema.read(run_documents.EventPage),
     )
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
-        events = _run(scope_in(request, org, "run.view_own"), run).events.select_related("step_run")
+        found = find_run(scope_in(request, org, "run.view_own"), run)
+        after = query_number(request, "after", maximum=schema.MAX_EVENT) or 0
+        events = found.events.filter(pk__gt=after).select_related("step_run")
         pages = PathCursorPagination(events, "id")
         return pages.answer(request, run_documents.EventDocument.of, run_documents.EventPage)
 
@@ -182,7 +185,7 @@ class RunProgressView(ApiView):
 
     @operation(operation_id="get_progress", responses=schema.read(run_documents.ProgressDocument))
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
-        found = _run(scope_in(request, org, "run.view_own"), run)
+        found = find_run(scope_in(request, org, "run.view_own"), run)
         return documents.respond(run_documents.ProgressDocument.of(found))
 
 
@@ -196,7 +199,7 @@ class RunCancelView(ApiView):
     )
     def post(self, request: Request, org: str, run: UUID) -> HttpResponse:
         scope = scope_in(request, org, "run.view_own")
-        found = _run(scope, run)
+        found = find_run(scope, run)
         if not may_cancel(scope, found):
             raise refused(scope, "run.cancel_own" if found.user == scope.user else "run.cancel_all")
         if not cancel_run(found.pk, actor=scope.user.email):
@@ -216,7 +219,7 @@ class RunRerunView(ApiView):
     )
     def post(self, request: Request, org: str, run: UUID) -> HttpResponse:
         scope = scope_in(request, org, "run.view_own")
-        found = _run(scope, run)
+        found = find_run(scope, run)
         wanted = choice(request, "version", ["same", "newest"])
         workflow = newest(found.workflow) if wanted == "newest" else found.workflow
         return relaunch(request, scope, found, workflow)
@@ -231,7 +234,7 @@ class RunFindingsView(ApiView):
         responses=schema.read(run_documents.FindingPage),
     )
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
-        findings = _run(scope_in(request, org, "run.view_own"), run).findings.select_related(
+        findings = find_run(scope_in(request, org, "run.view_own"), run).findings.select_related(
             "step_run"
         )
         pages = PathCursorPagination(filter_findings(findings, request), "id")
@@ -249,7 +252,7 @@ class RunExportView(ApiView):
         responses=schema.answers(OpenApiTypes.BINARY, media_type="application/octet-stream"),
     )
     def get(self, request: Request, org: str, run: UUID, kind: str) -> HttpResponseBase:
-        found = _run(scope_in(request, org, "run.view_own"), run)
+        found = find_run(scope_in(request, org, "run.view_own"), run)
         if kind == "bundle":
             return streamed(write_bundle(found), name=f"run-{run}.zip")
         if kind not in FORMATS:
@@ -267,7 +270,7 @@ class SubmittedFileView(ApiView):
         responses=schema.answers(OpenApiTypes.BINARY, 410, media_type="application/octet-stream"),
     )
     def get(self, request: Request, org: str, run: UUID, order: int) -> StreamingHttpResponse:
-        return download(_run(scope_in(request, org, "run.view_own"), run).submission, order)
+        return download(find_run(scope_in(request, org, "run.view_own"), run).submission, order)
 
 
 class ArtifactView(ApiView):
@@ -279,7 +282,9 @@ class ArtifactView(ApiView):
     )
     def get(self, request: Request, org: str, run: UUID, artifact: int) -> StreamingHttpResponse:
         found = (
-            _run(scope_in(request, org, "run.view_own"), run).artifacts.filter(pk=artifact).first()
+            find_run(scope_in(request, org, "run.view_own"), run)
+            .artifacts.filter(pk=artifact)
+            .first()
         )
         if found is None:
             raise ApiError(404, "NOT_FOUND", f"Run {run} has no artifact {artifact}.")
@@ -288,17 +293,10 @@ class ArtifactView(ApiView):
         )
 
 
-def _run(scope: Scope, pk: UUID) -> Run:
-    run = visible_runs(scope).filter(pk=pk).first()
-    if run is None:
-        raise _no_run(pk)
-    return run
-
-
 def _document(scope: Scope, pk: UUID) -> run_documents.RunDocument:
     document = run_documents.load_document(scope, pk)
     if document is None:
-        raise _no_run(pk)
+        raise no_run(pk)
     return document
 
 
@@ -306,7 +304,3 @@ def _evidence(run: Run) -> RunEvidence:
     if run.ended_at is None:
         raise ApiError(409, "RUN_NOT_FINISHED", f"Run {run.pk} has not ended; ask again later.")
     return evidence_of(run)
-
-
-def _no_run(pk: UUID) -> ApiError:
-    return ApiError(404, "NOT_FOUND", f"There is no run {pk} in this organisation.")

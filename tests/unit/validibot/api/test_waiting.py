@@ -134,9 +134,9 @@ async def test_burst_waits_for_exactly_the_limit(
 
 def test_lost_wait_slot_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "MAX_WAITERS_PER_USER", 1)
-    slot = launch.WaitSlot(1)
+    slot = launch.WaitSlot(1, advice="")
     with pytest.raises(ApiError, match="already wait"):
-        launch.WaitSlot(1)
+        launch.WaitSlot(1, advice="")
     del slot
 
-    launch.WaitSlot(1).release()
+    launch.WaitSlot(1, advice="").release()
