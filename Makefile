@@ -92,8 +92,9 @@ wheel: dev ## build devenv, and the Cloud Tasks backend for Django, as wheels fo
 images-offline: ## make the base images where no registry can be reached (FORCE=1: anew)
 	@ONLY_CHECK=1 compose/offline/images.sh && compose/offline/plugins.sh && compose/offline/images.sh
 
-foreign: ## install Google's Node and Go clients for tests/emulator/foreign
+foreign: ## install Google's Node and Go clients, and the generator of the TypeScript client, for the tests
 	@cd tests/emulator/foreign/node && npm ci --silent --ignore-scripts
+	@cd tests/flows/typescript && npm ci --silent --ignore-scripts
 	@mkdir -p .tools && cd tests/emulator/foreign/go && go build -o ../../../../.tools/go-clients .
 
 lock: dev ## write the locks anew from pyproject.toml and each requirements.in

@@ -153,6 +153,8 @@ _WORKFLOW = f"{_API}workflows/<ident:workflow>/"
 _WEBHOOK = f"{_API}webhooks/<int:webhook>/"
 API: dict[str, Methods] = {
     "api/v1/schema/": {"GET": ANYONE},
+    "api/v1/docs/": {"GET": ANYONE},
+    "api/v1/redoc/": {"GET": ANYONE},
     "api/v1/auth/me/": {"GET": SIGNED_IN},
     "api/v1/users/me/": {"GET": SIGNED_IN},
     "api/v1/orgs/": {"GET": SIGNED_IN},

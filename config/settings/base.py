@@ -202,6 +202,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "validibot.api.pages.name_operations",
+    ],
     "ENUM_NAME_OVERRIDES": {"RunStatusEnum": "validibot.runs.states.RunStatus"},
 }
 

@@ -3,7 +3,16 @@
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
-from validibot.api import event_stream, keys, organisation, submissions, views, webhooks, workflows
+from validibot.api import (
+    event_stream,
+    keys,
+    organisation,
+    pages,
+    submissions,
+    views,
+    webhooks,
+    workflows,
+)
 
 _version: list[URLPattern | URLResolver] = [
     path("runs/", views.WorkflowRunsView.as_view()),
@@ -61,6 +70,8 @@ _organisation: list[URLPattern | URLResolver] = [
 ]
 urlpatterns: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("docs/", pages.SwaggerPage.as_view()),
+    path("redoc/", pages.RedocPage.as_view()),
     path("auth/me/", views.MeView.as_view()),
     path("users/me/", views.MeView.as_view()),
     path("orgs/", views.OrganisationsView.as_view()),

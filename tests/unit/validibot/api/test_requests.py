@@ -1,6 +1,8 @@
 """Rules of every API request: parameters, limits, ETags, counts, repeated requests."""
 
+import pytest
 import time_machine
+from django.test import Client
 from pytest_django import Settings
 
 from tests.unit.validibot.api.conftest import Api
@@ -98,3 +100,21 @@ def test_form_sent_again_with_another_boundary_is_the_same_request(
 
     assert again == (first[0], True)
     assert not first[1]
+
+
+@pytest.mark.parametrize(
+    ("page", "program", "styles"),
+    [("docs", "swagger-ui-bundle.js", 0), ("redoc", "redoc.standalone.js", 2)],
+)
+def test_page_of_openapi_document_loads_own_files_only(
+    client: Client, page: str, program: str, styles: int
+) -> None:
+    answer = client.get(f"/api/v1/{page}/")
+    policy, text = answer.headers["Content-Security-Policy"], answer.content.decode()
+
+    assert answer.status_code == 200
+    assert program in text
+    assert "//" not in text.replace("<!DOCTYPE html>", "")
+    assert "default-src 'self';" in policy
+    assert "unsafe" not in policy
+    assert policy.count("'sha256-") == styles
