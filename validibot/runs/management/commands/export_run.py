@@ -2,14 +2,14 @@
 
 import argparse
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from validibot.core.commands import ReportingCommand
 from validibot.core.storage import StorageError
 from validibot.runs.bundle import write_bundle
 from validibot.runs.exports import FORMATS
@@ -20,7 +20,7 @@ _BUNDLE = "bundle"
 _SUFFIXES = {f".{chosen.extension}": kind for kind, chosen in FORMATS.items()} | {".zip": _BUNDLE}
 
 
-class Command(BaseCommand):
+class Command(ReportingCommand):
     help = "Write a report of a run, its findings, or all of it as an evidence bundle, to a file."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ class Command(BaseCommand):
             choices=[*FORMATS, _BUNDLE],
             help=f"without it by the end of FILE: {', '.join(_SUFFIXES)}",
         )
-        parser.add_argument("--json", action="store_true", help="print one line of JSON")
+        super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         output: Path = options["output"]
@@ -57,8 +57,7 @@ class Command(BaseCommand):
             "size_bytes": size,
             "sha256": digest,
         }
-        said = f"{output}: {size:,} bytes, SHA-256 {digest}"
-        self.stdout.write(json.dumps(done) if options["json"] else said)
+        self.report(options, done, f"{output}: {size:,} bytes, SHA-256 {digest}")
 
 
 def _ended_run(text: str) -> Run:

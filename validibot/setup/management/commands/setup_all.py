@@ -1,15 +1,14 @@
 """Command that makes a new deployment usable; running it again changes nothing."""
 
-import argparse
-import json
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from validators.sdk.manifest import ManifestInvalid, resolve_resource
 from validibot.accounts.models import User
 from validibot.accounts.workspaces import ensure_personal_workspace
+from validibot.core.commands import ReportingCommand
 from validibot.core.storage import StorageError
 from validibot.setup import demo
 from validibot.workflows.catalogue import sync_validators
@@ -18,17 +17,12 @@ from validibot.workflows.models import WEATHER_TYPE, Validator
 from validibot.workflows.weather import WeatherInvalid, load_weather
 
 
-class Command(BaseCommand):
+class Command(ReportingCommand):
     """`manage.py setup_all`."""
 
     help = "Sync validators, give every user a workspace, and create the demo data if configured."
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "--json",
-            action="store_true",
-            help="print one line of JSON: rows changed in the catalogue, new workspaces, notes",
-        )
+    json_help = "print one line of JSON: rows changed in the catalogue, new workspaces, notes"
 
     def handle(self, *args: Any, **options: Any) -> None:
         notes: list[str] = []
@@ -51,7 +45,7 @@ class Command(BaseCommand):
         ) as error:
             raise CommandError(str(error)) from None
         done = {"validators": validators, "workspaces": workspaces, "notes": notes}
-        self.stdout.write(json.dumps(done) if options["json"] else "The deployment is set up.")
+        self.report(options, done, "The deployment is set up.")
 
 
 def _load_standard_weather(say: demo.Say) -> None:
