@@ -188,13 +188,13 @@ def test_console_of_containers_shows_cloud_and_mail(stack: Composed) -> None:
     with httpx.Client(base_url=origin, follow_redirects=True, trust_env=False) as browser:
         first = browser.get(link)
         jobs, mail = browser.get("/jobs").text, browser.get("/mail").text
-        stranger = httpx.get(f"{origin}/jobs", trust_env=False)
+        anonymous = httpx.get(f"{origin}/jobs", trust_env=False)
 
     assert first.url.path == "/traces"
     assert 'href="/snapshots"' not in first.text
     assert "validibot-validator-energyplus" in jobs
     assert f'href="{stack.facts["urls"]["mail"]}"' in mail
-    assert stranger.status_code == 403
+    assert anonymous.status_code == 403
 
 
 def test_ctrl_c_stops_stack_and_reset_removes_all_runtimes(tmp_path: Path) -> None:

@@ -47,9 +47,9 @@ def test_lines_of_two_streams_are_kept_apart() -> None:
     said: list[str] = []
     errors: list[str] = []
     lines = LogLines(said.append, 15, max_line=4, on_error_line=errors.append)
-    for stream, data in ((1, b"ab"), (2, b"error"), (1, b"c\nd"), (2, b"s\n")):
+    for stream, data in ((1, b"ab"), (2, b"12345"), (1, b"c\nd"), (2, b"6\n")):
         lines.feed(data, stream)
     lines.close()
 
     assert said == ["abc", "d"]
-    assert errors == ["erro", "rs"]
+    assert errors == ["1234", "56"]
