@@ -10,6 +10,7 @@ import math
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +24,11 @@ _ENCRYPTED = 0x1
 # The methods of FMI 2.0.5, section 2.3; zipfile expands what others have packed without any limit.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError),
+    *(RuntimeError, EOFError, OSError, ValueError),
+)
+"""What zipfile raises for a damaged archive."""
 
 
 class FmuRefused(Exception):
@@ -41,8 +47,10 @@ def unpack(archive: Path, folder: Path) -> list[str]:
             _check(entries)
             file.extractall(folder, entries)
             return [entry.filename for entry in entries if not entry.is_dir()]
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
-        text = f"The file is not an FMU: it is not a readable ZIP archive ({error})."
+    except _UNREADABLE as error:
+        # The whole text of an OSError names a folder of the machine.
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        text = f"The file is not an FMU: it is not a readable ZIP archive ({why})."
         raise FmuRefused(text, code="FMU_NOT_A_ZIP") from error
 
 

@@ -20,6 +20,9 @@ RELAXED_XML = "validibot:relaxed_xml"
 The published input model has no field for it and ignores unknown ones.
 """
 _SHOWN = 20
+# Comparing two names takes the product of their lengths.
+_COMPARED_LENGTH = 150
+_COMPARED = 2000
 _DEFAULT_STEPS = 100
 
 
@@ -111,7 +114,10 @@ def nearest_names(name: str, names: Iterable[str]) -> str:
     """Return a sentence with the names that are most like `name`."""
     names = list(names)
     folded = {known.casefold(): known for known in names}
-    close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)
+    comparable = [known for known in folded if len(known) <= _COMPARED_LENGTH][:_COMPARED]
+    close = difflib.get_close_matches(
+        name[:_COMPARED_LENGTH].casefold(), comparable, n=3, cutoff=0.6
+    )
     if not close:
         close = [known for known in folded if name.casefold() in known][:3]
     if close:

@@ -9,6 +9,7 @@ import re
 import stat
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from io import BytesIO
@@ -42,6 +43,11 @@ _DESCRIPTION = "modelDescription.xml"
 _ENCRYPTED = 0x1
 # The methods of FMI 2.0.5, section 2.3; zipfile expands what others have packed without any limit.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# What zipfile raises for a damaged archive.
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError),
+    *(RuntimeError, EOFError, OSError, ValueError),
+)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _FMI2_TYPES = ("Real", "Integer", "Boolean", "String", "Enumeration")
 _INTERFACES = ("CoSimulation", "ModelExchange")
@@ -110,7 +116,7 @@ def _read_description(content: bytes) -> bytes:
                 description = file.read(MAX_DESCRIPTION_BYTES + 1)
     except KeyError:
         raise _bad(f"The archive has no {_DESCRIPTION}.") from None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError):
+    except _UNREADABLE:
         raise _bad("The file is not an FMU: it is not a readable zip archive.") from None
     if len(description) > MAX_DESCRIPTION_BYTES:
         raise _bad(f"{_DESCRIPTION} has more than {MAX_DESCRIPTION_BYTES} bytes.")

@@ -40,7 +40,12 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 # Unsafe in the path of an archive or a disk; `%` too, so that no two names become one.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f%/\\<>:"|?*]|^\.')
 # Raised by documents that are JSON and have another form than expected.
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError)
+# Raised by zipfile for a damaged archive; names in another encoding are a ValueError.
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError),
+    *(EOFError, RuntimeError, ValueError),
+)
 _FINDING_FIELDS = ("severity", "code", "message", "path", "line", "column")
 
 
@@ -106,14 +111,15 @@ def artifact_path(order: int, name: str) -> str:
 def verify(path: Path, expected: str = "") -> Verification:
     """Compare a bundle with its listing and its evidence. Raises BundleInvalid and OSError.
 
-    `expected` is the SHA-256 of manifest or contents that is known from somewhere else, such as the
-    report of the run. Without it somebody who changes the evidence, too, is not noticed.
+    `expected` is the SHA-256 of the contents that is known from somewhere else, such as the report of
+    the run. Without it somebody who changes the evidence, too, is not noticed. The contents name every
+    file and tell all that the manifest tells; the manifest names no findings, outputs and artifacts.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = _entries(archive, path.stat().st_size)
             return _verify(archive, entries, expected.lower())
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise BundleInvalid(f"The zip file cannot be read: {error}.") from None
 
 
@@ -159,13 +165,17 @@ def _verify(
             for name in entries.keys() & {FINDINGS, OUTPUTS}
             if not _agrees(name, archive, entries[name], contents)
         }
-        agree = manifest["run_id"] == found.run and manifest["status"] == found.status
-        agree &= manifest["input_sha256"] == contents["submission"]["sha256"]
+        agree = _without_nulls(manifest) == _manifest_of(contents)
     except _MALFORMED as error:
         raise BundleInvalid(
             f"{CONTENTS} or {MANIFEST} has not the expected form: {error!r}."
         ) from None
-    if not agree or (expected and expected not in (found.manifest_sha256, found.contents_sha256)):
+    if expected == found.manifest_sha256:
+        raise BundleInvalid(
+            f"The digest is that of {MANIFEST}, which proves no findings, outputs and artifacts. Give"
+            " that of the contents, which the API and the report of the run show beside it."
+        )
+    if not agree or (expected and expected != found.contents_sha256):
         wrong |= {MANIFEST, CONTENTS}
     wanted = {**dict.fromkeys(DOCUMENTS, ""), **listed}
     wrong |= {name for name, digest in digests.items() if listed.get(name, digest) != digest}
@@ -177,6 +187,39 @@ def _verify(
     found.not_kept = sorted(named.keys() - listed.keys() - digests.keys())
     found.verified = len(digests.keys() - {*found.added, *found.changed})
     return found
+
+
+def _manifest_of(contents: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest of a run with these contents, without nulls and the address of its format."""
+    steps = [
+        {
+            "key": str(step["order"]),
+            "status": step["status"],
+            "validator": step["validator"] or "unknown",
+            "validator_version": step["validator_version"] or "unknown",
+            "backend_image_digest": step.get("image_digest") or None,
+        }
+        for step in contents["steps"]
+    ]
+    workflow = contents["workflow"]
+    manifest = {name: contents[name] for name in ("run_id", "completed_at", "status")}
+    manifest["input_sha256"] = contents["submission"]["sha256"]
+    manifest["workflow"] = {
+        "slug": workflow["slug"],
+        "version": str(workflow["version"]),
+        "steps": steps,
+    }
+    found: dict[str, Any] = _without_nulls(manifest)
+    return found
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {
+            name: each for name, each in value.items() if each is not None and name != "$schema"
+        }
+        return {name: _without_nulls(each) for name, each in kept.items()}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
 def _listing(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo]) -> dict[str, str]:
@@ -299,7 +342,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--digest",
         type=_sha256,
         metavar="SHA256",
-        help="of manifest or contents, as the API and the report of the run show it",
+        help="of the contents, as the API and the report of the run show it",
     )
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
 

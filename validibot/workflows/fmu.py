@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
@@ -31,6 +32,10 @@ MAX_FMU_BYTES = 64 * 1024 * 1024
 LOST_AFTER = dt.timedelta(seconds=60)
 GIVE_UP_AFTER = dt.timedelta(days=1)
 _HOUR = dt.timedelta(hours=1)
+# Comparing two names takes the product of their lengths.
+_COMPARED_LENGTH = 150
+_COMPARED = 2000
+MAX_NAME_PROBLEMS = 20
 MAX_STORED = 10_000
 _INTERFACE = ("input", "output", "parameter")
 _SETTABLE = ("input", "parameter")
@@ -155,11 +160,17 @@ def outputs_of(
 
 def name_problems(
     description: FmuDescription | None, config: Mapping[str, Any]
-) -> Iterator[ConfigProblem]:
-    """Yield a problem for each name in the settings of a step that its FMU does not have.
+) -> list[ConfigProblem]:
+    """Return problems of names in the settings of a step that its FMU does not have, the first few.
 
     There are none before the FMU was read, and none if it has more variables than are stored.
     """
+    return list(islice(_name_problems(description, config), MAX_NAME_PROBLEMS))
+
+
+def _name_problems(
+    description: FmuDescription | None, config: Mapping[str, Any]
+) -> Iterator[ConfigProblem]:
     if description is None or description.state != FmuState.READ or not description.is_complete:
         return
     variables = {each.name: each for each in variables_of(description)}
@@ -176,7 +187,9 @@ def name_problems(
 
 def _unknown(name: str, offered: Sequence[ModelVariable]) -> str:
     names = {each.name.casefold(): each.name for each in offered}
-    near = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=0.5)
+    comparable = [each for each in names if len(each) <= _COMPARED_LENGTH][:_COMPARED]
+    known = name[:_COMPARED_LENGTH].casefold()
+    near = difflib.get_close_matches(known, comparable, n=1, cutoff=0.5)
     if near:
         return f"The model has no variable {name!r}. Did you mean {names[near[0]]!r}?"
     listed = ", ".join(list(names.values())[:10]) or "none"

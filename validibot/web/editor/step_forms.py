@@ -314,7 +314,7 @@ class StepForm:
         """
         if self.step is None or not self.files.keeps_fmu:
             return True
-        problems = list(fmu.name_problems(fmu.description_of(self.step), self.config.config()))
+        problems = fmu.name_problems(fmu.description_of(self.step), self.config.config())
         for problem in problems:
             self.config.report(problem)
         return not problems

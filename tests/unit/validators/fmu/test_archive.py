@@ -40,6 +40,20 @@ def test_other_content_is_refused(tmp_path: Path, content: bytes) -> None:
     assert refusal(tmp_path, tmp_path / "model.fmu") == "FMU_NOT_A_ZIP"
 
 
+def test_damaged_member_is_refused_without_paths_of_machine(tmp_path: Path) -> None:
+    path = zipped(tmp_path, {"modelDescription.xml": b"some text " * 9})
+    content = bytearray(path.read_bytes())
+    content[50:58] = b"\xff" * 8
+    path.write_bytes(content)
+    with pytest.raises(FmuRefused, match="while decompressing data") as damaged:
+        unpack(path, tmp_path / "damaged")
+    with pytest.raises(FmuRefused) as twisted:
+        unpack(zipped(tmp_path, {"a": b"1", "a/b": b"2"}), tmp_path / "twisted")
+
+    assert damaged.value.code == twisted.value.code == "FMU_NOT_A_ZIP"
+    assert str(tmp_path) not in str(twisted.value)
+
+
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/evil", "..\\evil", "C:\\evil"])
 def test_path_outside_folder_is_refused(tmp_path: Path, name: str) -> None:
     assert refusal(tmp_path, zipped(tmp_path, {name: b"x"})) == "FMU_PATH_REFUSED"

@@ -61,6 +61,10 @@ REFUSED = {
     "no zip": (b"PK\x03\x04 and nothing", "not a readable zip"),
     "cut short": (archive(FMI3)[:80], "not a readable zip"),
     "damaged": (archive(FMI3).replace(b"PK\x03\x04", b"PK\x00\x00", 1), "not a readable zip"),
+    "damaged member": (
+        archive(FMI3)[:60] + b"\xff" * 8 + archive(FMI3)[68:],
+        "not a readable zip",
+    ),
     "no description": (archive(FMI3, name="other.xml"), "has no modelDescription.xml"),
     "no XML": (archive("hello"), "not XML"),
     "other XML": (archive("<a/>"), "not of FMI 2 or 3"),

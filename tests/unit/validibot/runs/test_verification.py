@@ -93,7 +93,9 @@ def test_written_bundle_is_valid_and_has_digests_of_evidence(run: Run, bundle: P
     assert (found.verified, found.not_kept) == (6, ["artifacts/step-1/gone.csv"])
     assert found.manifest_sha256 == evidence.manifest_sha256
     assert found.contents_sha256 == evidence.contents_sha256
-    assert verify(bundle, evidence.manifest_sha256.upper()).is_valid
+    assert verify(bundle, evidence.contents_sha256.upper()).is_valid
+    with pytest.raises(BundleInvalid, match="proves no findings"):
+        verify(bundle, evidence.manifest_sha256)
 
 
 def test_unpacked_bundle_is_checked_by_sha256sum(bundle: Path, tmp_path: Path) -> None:
@@ -181,12 +183,33 @@ def test_changed_evidence_differs_from_known_digest(run: Run, bundle: Path) -> N
     assert found.changed == ["evidence/contents.json", "evidence/manifest.json"]
 
 
+def test_manifest_that_differs_from_contents_is_named(run: Run, bundle: Path) -> None:
+    def changed(files: dict[str, bytes]) -> None:
+        name = "evidence/manifest.json"
+        files[name] = files[name].replace(b'"validator_version":"', b'"validator_version":"9')
+        relisted(files)
+
+    rewritten(bundle, changed)
+
+    found = verify(bundle, evidence_of(run).contents_sha256)
+    assert found.changed == ["evidence/contents.json", "evidence/manifest.json"]
+
+
 def _zip_of(**files: bytes) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return target.getvalue()
+
+
+_ENDLESS = json.dumps(
+    {
+        **dict.fromkeys(("run_id", "status", "result"), "x"),
+        "submission": {"filename": "a", "sha256": "0"},
+        "steps": [{"order": float("inf"), "artifacts": [{"name": "a", "sha256": "0"}]}],
+    }
+).encode()
 
 
 @pytest.mark.parametrize(
@@ -197,6 +220,17 @@ def _zip_of(**files: bytes) -> bytes:
         (_zip_of(a=b""), "no SHA256SUMS"),
         (_zip_of(SHA256SUMS=b"12  a\n"), "Line 1 of SHA256SUMS"),
         (_zip_of(SHA256SUMS=b""), "no evidence/contents.json"),
+        (_zip_of(aä=b"").replace("aä".encode(), b"a\xff\xff"), "cannot be read"),
+        (
+            _zip_of(
+                **{
+                    "SHA256SUMS": b"",
+                    "evidence/contents.json": _ENDLESS,
+                    "evidence/manifest.json": b"{}",
+                }
+            ),
+            "not the expected form",
+        ),
         (
             _zip_of(**{"SHA256SUMS": b"", "evidence/contents.json": b"[" * 100_000}),
             "contents.json is not JSON",

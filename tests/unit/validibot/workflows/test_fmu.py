@@ -132,6 +132,17 @@ def test_lost_file_is_refused_with_next_step(step: Step) -> None:
     assert "Upload it again" in FmuDescription.objects.get().error
 
 
+def test_many_long_unknown_names_give_bounded_problems(described: Step) -> None:
+    variables = FmuDescription.objects.get().variables
+    names = [f"{number:06}{'a' * 300}" for number in range(5000)]
+    FmuDescription.objects.update(variables=[variables[0] | {"name": name} for name in names])
+    config = {"output_variables": ["a" * 300 + str(number) for number in range(500)]}
+
+    problems = fmu.name_problems(fmu.description_of(described), config)
+
+    assert len(problems) == fmu.MAX_NAME_PROBLEMS
+
+
 def test_sweep_asks_again_for_lost_probe_until_a_day_has_passed(
     step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
