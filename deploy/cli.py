@@ -107,10 +107,14 @@ def verify_command(
 ) -> None:
     """Check the running services from outside, and launch every seeded workflow."""
     launches = verify.Launches(api_key=api_key, org=org, seconds=seconds, only=workflow)
+    skipped = [] if api_key else verify.workflows(workflow)
     failed = _failed(verify.checks(layout_of(stage), launches if api_key else None))
-    if not api_key:
+    for slug in skipped:
+        typer.echo(f"skipped workflow {slug}")
+    if skipped:
         typer.echo(
-            "skipped workflows: give the API key of a member with --api-key or VALIDIBOT_TOKEN."
+            f"Without an API key nothing is launched. Sign in as a member of {org}, make a key under "
+            "Settings > API keys, and repeat the command with --api-key or VALIDIBOT_TOKEN."
         )
     if failed:
         raise DeployError(

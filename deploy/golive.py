@@ -18,7 +18,7 @@ PERSONAL_TASKS = (
     "Database, if the stage has none of its own: backups, a second zone, enough connections.",
     "Restore: practise a point-in-time restore and a lost region on a stage for trials.",
     "Rollback: practise it once, with `python -m deploy rollback`.",
-    "Alerts: uptime of /health/ready/, 5xx answers, processor of the database; receive one of each.",
+    "Alerts: receive one, for example by a threshold that is too low for a minute.",
     "Budget: set one with an alert for the billing account.",
     "Quotas: compare those of the project with `python -m deploy simulate` at the busiest hour.",
     "Operators: `manage.py createsuperuser`, with a second factor; sign-up open, by invitation or closed.",
@@ -37,6 +37,7 @@ def machine_checks(layout: Layout) -> Iterator[StageCheck]:
     yield StageCheck("instances are kept warm", partial(_warm, stage))
     yield StageCheck("deleted files can be restored", partial(_restorable, stage))
     yield StageCheck("errors are reported", partial(_errors, stage))
+    yield StageCheck("alerts have addresses", partial(_alerts, stage))
     yield StageCheck("database has enough connections", partial(_connections, stage))
     yield StageCheck("database is kept safe", partial(_safe_database, stage))
     yield StageCheck("cloud is in line with the stage file", partial(_in_line, layout))
@@ -77,6 +78,12 @@ def _restorable(stage: Stage) -> None:
 def _errors(stage: Stage) -> None:
     if "SENTRY_DSN" not in {*stage.env, *stage.secrets}:
         raise CheckFailed("set SENTRY_DSN in `secrets` or `[env]`")
+
+
+def _alerts(stage: Stage) -> None:
+    emails = stage.alerts.emails
+    if not emails or any(each.endswith(".example") for each in emails):
+        raise CheckFailed(f"`emails` of `[alerts]` is {emails}. Set the addresses of the operators")
 
 
 def _connections(stage: Stage) -> None:

@@ -8,6 +8,7 @@ from google.cloud import (
     artifactregistry_v1,
     iam_admin_v1,
     iam_credentials_v1,
+    monitoring_v3,
     resourcemanager_v3,
     run_v2,
     scheduler_v1,
@@ -16,6 +17,7 @@ from google.cloud import (
     sqladmin_v1,
     tasks_v2,
 )
+from google.cloud.logging_v2.services.metrics_service_v2 import MetricsServiceV2Client
 from google.cloud.storage import Client as StorageClient
 
 from deploy.errors import explained
@@ -61,6 +63,14 @@ class GoogleCloud:
         return iam_admin_v1.IAMClient()
 
     @cached_property
+    def alert_addresses(self) -> monitoring_v3.NotificationChannelServiceClient:
+        return monitoring_v3.NotificationChannelServiceClient()
+
+    @cached_property
+    def alerts(self) -> monitoring_v3.AlertPolicyServiceClient:
+        return monitoring_v3.AlertPolicyServiceClient()
+
+    @cached_property
     def apis(self) -> service_usage_v1.ServiceUsageClient:
         return service_usage_v1.ServiceUsageClient()
 
@@ -75,6 +85,10 @@ class GoogleCloud:
     @cached_property
     def jobs(self) -> run_v2.JobsClient:
         return run_v2.JobsClient()
+
+    @cached_property
+    def log_metrics(self) -> MetricsServiceV2Client:
+        return MetricsServiceV2Client()
 
     @cached_property
     def projects(self) -> resourcemanager_v3.ProjectsClient:
@@ -119,6 +133,10 @@ class GoogleCloud:
     @cached_property
     def tokens(self) -> iam_credentials_v1.IAMCredentialsClient:
         return iam_credentials_v1.IAMCredentialsClient()
+
+    @cached_property
+    def uptime_checks(self) -> monitoring_v3.UptimeCheckServiceClient:
+        return monitoring_v3.UptimeCheckServiceClient()
 
 
 def finish(operation: Any) -> Any:

@@ -71,6 +71,12 @@ class Queues(StagePart):
     fmu_probes: QueueLimits = QueueLimits(max_dispatches_per_second=10, max_concurrent_dispatches=4)
 
 
+class Alerts(StagePart):
+    """Table `[alerts]`: mail addresses that hear of what goes wrong; without one nothing is watched."""
+
+    emails: list[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s.]+$")]] = []
+
+
 class DatabaseSize(StagePart):
     """Table `[database]`: a PostgreSQL of Cloud SQL; without it the stage brings its own address.
 
@@ -129,6 +135,7 @@ class Stage(StagePart):
     buckets: BucketNames = BucketNames()
     queues: Queues = Queues()
     database: DatabaseSize | None = None
+    alerts: Alerts = Alerts()
     env: dict[Variable, str] = {}
     secrets: list[Variable] = []
 

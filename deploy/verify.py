@@ -130,19 +130,24 @@ def _call_as(layout: Layout, caller: str) -> None:
     expect(layout.names.worker_url, "/health/", 200, token)
 
 
-def _samples(only: Sequence[str]) -> list[Path]:
-    """Return the first passing sample of each workflow of the gallery, or of those in `only`.
-
-    Raises DeployError for an unknown one.
-    """
+def workflows(only: Sequence[str]) -> list[str]:
+    """Return the workflows in `only`, without it all of the gallery. Raises DeployError."""
     known = [path.parent.name for path in sorted(_GALLERY.glob("*/workflow.yaml"))]
     for slug in only:
         if slug not in known:
             raise DeployError(
                 f"--workflow has the unknown workflow {slug!r:.60}; known are {', '.join(known)}."
             )
+    return list(only) or known
+
+
+def _samples(only: Sequence[str]) -> list[Path]:
+    """Return the first passing sample of each workflow of the gallery, or of those in `only`.
+
+    Raises DeployError for an unknown one.
+    """
     found = []
-    for slug in only or known:
+    for slug in workflows(only):
         path = _GALLERY / slug / "workflow.yaml"
         samples = yaml.safe_load(path.read_text(encoding="utf-8"))["samples"]
         found.append(path.parent / next(s["path"] for s in samples if s.get("passes", True)))

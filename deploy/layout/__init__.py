@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from deploy.google import GoogleCloud
+from deploy.layout.alerts import StageAlerts
 from deploy.layout.data import StageData
 from deploy.layout.names import StageNames
 from deploy.layout.product import CheckRevision, StageProduct
@@ -12,6 +13,7 @@ from deploy.resource import Resource
 from deploy.resources.account import Account
 from deploy.resources.apis import Apis
 from deploy.resources.job import Job
+from deploy.resources.monitoring import AlertAddress, AlertPolicy, LogMetric, UptimeCheck
 from deploy.resources.project_role import ConditionalRole
 from deploy.resources.schedule import SchedulerEntry
 from deploy.resources.secret import Secret
@@ -20,7 +22,17 @@ from deploy.stage import Stage
 
 APIS = (
     *("artifactregistry", "cloudresourcemanager", "cloudscheduler", "cloudtasks", "iam"),
-    *("iamcredentials", "run", "secretmanager", "serviceusage", "sqladmin", "storage", "sts"),
+    *(
+        "iamcredentials",
+        "logging",
+        "monitoring",
+        "run",
+        "secretmanager",
+        "serviceusage",
+        "sqladmin",
+        "storage",
+        "sts",
+    ),
 )
 
 
@@ -33,6 +45,7 @@ class Layout:
         self.names = StageNames(stage, cloud)
         self.data = StageData(self.names)
         self.product = StageProduct(self.names, self.data, check)
+        self._alerts = StageAlerts(self.names, self.data)
         self._roles = StageRoles(self.names, self.data, self.product)
 
     def resources(self) -> Iterator[Resource]:
@@ -53,11 +66,16 @@ class Layout:
         yield from self._roles.on_services()
         yield from self.product.traffic
         yield from self.product.schedules()
+        yield from self._alerts.resources()
 
     def strays(self) -> Iterator[Resource]:
         """Yield resources that were made for this stage and that it no longer wants."""
         wanted = {resource.address for resource in self.resources()}
         kinds: tuple[Any, ...] = (
+            AlertPolicy,
+            AlertAddress,
+            UptimeCheck,
+            LogMetric,
             SchedulerEntry,
             Job,
             ConditionalRole,

@@ -33,7 +33,9 @@ from devenv.gcp.intercept.ports import Ports
 from devenv.gcp.intercept.router import Hosts
 from devenv.gcp.journal import Journal
 from devenv.gcp.locations import location_rpcs
+from devenv.gcp.logging.metrics import LogMetricsService
 from devenv.gcp.logging.service import LoggingService
+from devenv.gcp.monitoring.service import MonitoringService
 from devenv.gcp.projects import ResourceManagerApi, ServiceUsageApi
 from devenv.gcp.pubsub.service import PubSubService
 from devenv.gcp.rpc import HttpMount, Rpc, StreamRpc
@@ -212,6 +214,10 @@ class CloudServices:
             self._telemetry,
             self._secrets,
             self._sql,
+            *(
+                make(config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard)
+                for make in (LogMetricsService, MonitoringService)
+            ),
             ArtifactRegistryService(
                 config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
             ),

@@ -34,6 +34,7 @@ EMULATED = {
     "iam": "Identity and Access Management (IAM) API",
     "iamcredentials": "IAM Service Account Credentials API",
     "logging": "Cloud Logging API",
+    "monitoring": "Cloud Monitoring API",
     "pubsub": "Cloud Pub/Sub API",
     "run": "Cloud Run Admin API",
     "secretmanager": "Secret Manager API",

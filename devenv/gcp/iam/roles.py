@@ -121,12 +121,21 @@ _PUBSUB_ADMIN = _PUBSUB_EDIT | frozenset(
 )
 _LOGGING_VIEW = (
     _each("logging.logEntries", "list")
+    | _each("logging.logMetrics", "get list")
     | _each("logging.logs", "list")
     | _each("resourcemanager.projects", "get")
 )
 _LOGGING_WRITE = _each("logging.logEntries", "create route")
-_LOGGING_ADMIN = _LOGGING_VIEW | _LOGGING_WRITE | _each("logging.logs", "delete")
+_LOGGING_CONFIG = _each("logging.logMetrics", "create delete get list update")
+_LOGGING_ADMIN = _LOGGING_VIEW | _LOGGING_WRITE | _LOGGING_CONFIG | _each("logging.logs", "delete")
 _TRACES_WRITE = _each("telemetry.traces", "write")
+_MONITORED = ("alertPolicies", "notificationChannels", "uptimeCheckConfigs")
+_MONITORING_VIEW = frozenset().union(
+    *(_each(f"monitoring.{kind}", "get list") for kind in _MONITORED)
+)
+_MONITORING_EDIT = _MONITORING_VIEW | frozenset().union(
+    *(_each(f"monitoring.{kind}", "create delete update") for kind in _MONITORED)
+)
 _PROJECT_IAM = _each("resourcemanager.projects", "get getIamPolicy setIamPolicy")
 _USAGE_VIEW = _each("serviceusage.services", "get list")
 _USAGE_ADMIN = _USAGE_VIEW | _each("serviceusage.services", "disable enable use")
@@ -183,6 +192,7 @@ _VIEWER = (
     | _ROLE_VIEW
     | _REGISTRY_READ
     | _SQL_VIEW
+    | _MONITORING_VIEW
 )
 _EDITOR = (
     _VIEWER
@@ -199,6 +209,7 @@ _EDITOR = (
     | _REGISTRY_WRITE
     | _each(_REGISTRY, "create delete deleteArtifacts update")
     | _SQL_ADMIN
+    | _MONITORING_EDIT
 )
 
 ROLES: Mapping[str, frozenset[str]] = {
@@ -246,6 +257,9 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/logging.logWriter": _LOGGING_WRITE,
     "roles/logging.viewer": _LOGGING_VIEW,
     "roles/logging.privateLogViewer": _LOGGING_VIEW,
+    "roles/logging.configWriter": _LOGGING_CONFIG,
+    "roles/monitoring.viewer": _MONITORING_VIEW,
+    "roles/monitoring.editor": _MONITORING_EDIT,
     "roles/logging.admin": _LOGGING_ADMIN,
     "roles/telemetry.tracesWriter": _TRACES_WRITE,
     "roles/telemetry.writer": _TRACES_WRITE,

@@ -43,6 +43,10 @@ DATABASE = """
 tier = "db-custom-1-3840"
 protected = false
 """
+ALERTS = """
+[alerts]
+emails = ["ops@example.org", "second@example.org"]
+"""
 MakeStage = Callable[..., str]
 
 

@@ -12,10 +12,11 @@ from google.cloud import run_v2, secretmanager_v1, tasks_v2
 from deploy.cli import layout_of
 from deploy.errors import DeployError
 from deploy.google import GoogleCloud
+from deploy.resources.monitoring import AlertPolicy
 from deploy.resources.service import serving_revision
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
-from tests.emulator.deploy.conftest import DATABASE, MakeStage, deploy
+from tests.emulator.deploy.conftest import ALERTS, DATABASE, TEXT, MakeStage, deploy
 from tests.emulator.test_run_services import ask
 
 # One worker for all: they share a stage.
@@ -64,7 +65,7 @@ def test_apply_continues_after_being_killed(
     make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each run is killed after some calls: the cloud has carried out the last one."""
-    stage = make_stage("killed", DATABASE)
+    stage = make_stage("killed", DATABASE + ALERTS)
     dice = random.Random(13)  # noqa: S311 - the same points in every run
     call = method._GapicCallable.__call__
     left = 0
@@ -91,6 +92,15 @@ def test_apply_continues_after_being_killed(
 
     assert deaths >= 5
     assert deploy("plan", stage) == "Nothing to change.\n"
+    alerts = [each.display_name for each in AlertPolicy.listed(layout_of(stage).cloud)]
+    assert sorted(each for each in alerts if each.startswith("killed-")) == [
+        *("killed-database", "killed-down", "killed-errors", "killed-failed-tasks"),
+        "killed-latency",
+    ]
+    Path(stage).write_text(TEXT)
+    kept = deploy("apply", stage, given="n\n")
+    assert "Delete these 12 resources?" in kept
+    assert "- alert/killed-database" in kept
 
 
 def test_new_image_is_rolled_out_and_back(make_stage: MakeStage) -> None:
@@ -210,8 +220,8 @@ def test_golive_names_failed_checks(applied: str) -> None:
         deploy("golive", applied)
 
     assert str(refused.value) == (
-        "4 checks failed: domain is set, mail has a provider, instances are kept warm, errors are "
-        "reported. Mend them, then run `golive` again."
+        "5 checks failed: domain is set, mail has a provider, instances are kept warm, errors are "
+        "reported, alerts have addresses. Mend them, then run `golive` again."
     )
 
 

@@ -9,7 +9,7 @@ from deploy.golive import machine_checks
 from deploy.stage import STAGES
 from deploy.verify import CheckFailed
 
-FILE_CHECKS = 8
+FILE_CHECKS = 9
 
 
 def failures(path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
@@ -30,6 +30,8 @@ def test_file_of_the_repository_has_to_be_filled_in(monkeypatch: pytest.MonkeyPa
         "mail has a provider": "DEFAULT_FROM_EMAIL is 'Validibot <noreply@validibot.example>'. Set the "
         "address of the sender",
         "errors are reported": "set SENTRY_DSN in `secrets` or `[env]`",
+        "alerts have addresses": "`emails` of `[alerts]` is ['operations@validibot.example']. Set the "
+        "addresses of the operators",
     }
 
 

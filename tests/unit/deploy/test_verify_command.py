@@ -1,0 +1,30 @@
+"""`deploy verify` without an API key, and without a cloud."""
+
+import pytest
+from typer.testing import CliRunner
+
+from deploy.cli import app
+from deploy.errors import DeployError
+
+
+@pytest.fixture(autouse=True)
+def no_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VALIDIBOT_TOKEN", raising=False)
+    monkeypatch.setattr("deploy.verify.checks", lambda layout, launches: [])
+
+
+def test_workflows_without_api_key_are_named_as_skipped() -> None:
+    told = CliRunner().invoke(app, ["verify", "dev", "--workflow", "fmu-decay"]).output
+
+    assert told == (
+        "skipped workflow fmu-decay\n"
+        "Without an API key nothing is launched. Sign in as a member of demo, make a key under Settings > "
+        "API keys, and repeat the command with --api-key or VALIDIBOT_TOKEN.\n"
+    )
+
+
+def test_unknown_workflow_without_api_key_is_refused() -> None:
+    result = CliRunner().invoke(app, ["verify", "dev", "--workflow", "decay"])
+
+    assert isinstance(result.exception, DeployError)
+    assert "the unknown workflow 'decay'" in str(result.exception)
