@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from validibot.engines import Document, EngineError, Result, get_engine
 from validibot.engines.ai_review import MAX_REQUESTS
 from validibot.engines.ai_review.config import AiReviewConfig
+from validibot.engines.ai_review.prompt import place_of
 from validibot.engines.base import ModelAnswer
 
 TEXT = "Report\n\nThe pump runs at\n2,900 rpm.\n"
@@ -167,3 +168,23 @@ def test_wrong_settings_are_refused_by_name(config: dict[str, Any], place: str) 
         AiReviewConfig.model_validate(config)
 
     assert refused.value.errors()[0]["loc"][-1] == place
+
+
+@pytest.mark.parametrize(
+    ("quote", "place"),
+    [
+        ("The pump", 2),
+        ("pump\nruns", 6),
+        ("uns at", 12),
+        (" runs ", 11),
+        ("2900", None),
+        (" ", None),
+        ("runs  at the", None),
+    ],
+)
+def test_quote_is_found_whatever_its_white_space(quote: str, place: int | None) -> None:
+    assert place_of(quote, "\n The pump\truns at  2,900 rpm.\n") == place
+
+
+def test_quote_that_almost_repeats_in_the_document_is_sought_once() -> None:
+    assert place_of("a " * 100_000 + "b", "a " * 500_000) is None
