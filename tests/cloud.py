@@ -53,6 +53,7 @@ def _config() -> CloudConfig:
         IamBinding("admin", "roles/iam.serviceAccountAdmin"),
         IamBinding("admin", "roles/resourcemanager.projectIamAdmin"),
         IamBinding("admin", "roles/iam.roleAdmin"),
+        IamBinding("admin", "roles/iam.workloadIdentityPoolAdmin"),
         IamBinding("admin", "roles/artifactregistry.admin"),
         IamBinding("admin", "roles/serviceusage.serviceUsageAdmin"),
         IamBinding("log-writer", "roles/logging.logWriter"),

@@ -25,7 +25,9 @@ from devenv.gcp.iam.usage import IamUsage
 from devenv.gcp.identity import certificates, exchange
 from devenv.gcp.identity.accounts_api import AccountsApi
 from devenv.gcp.identity.credentials import CredentialsApi
+from devenv.gcp.identity.federation import Federation
 from devenv.gcp.identity.identity import Identity
+from devenv.gcp.identity.pools_api import PoolsApi
 from devenv.gcp.intercept.authority import Authority
 from devenv.gcp.intercept.endpoints import port
 from devenv.gcp.intercept.outgoing import OutgoingRequests
@@ -167,7 +169,10 @@ class CloudServices:
         for service in self._all:
             yield from service.mounts()
         yield from certificates.mounts(self._parts.identity)
-        yield from exchange.mounts(self._parts.identity)
+        parts = self._parts
+        federation = Federation(parts.identity.pools, parts.clock, parts.hosts.passed)
+        yield from exchange.mounts(parts.identity, federation)
+        yield from PoolsApi(parts.config, parts.identity, parts.guard, parts.clock).mounts()
         yield from stand_in_model.mounts()
 
     def views(self) -> Mapping[str, View]:

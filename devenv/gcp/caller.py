@@ -21,12 +21,15 @@ class AccessBoundary:
 class ApiCaller:
     """The account behind a request; `email` is empty for an anonymous one.
 
-    `boundary` and `scopes` limit its token; without scopes it has that of the cloud platform.
+    `boundary` and `scopes` limit its token; without scopes it has that of the cloud platform. A
+    principal of a workload identity pool has its `principal://` name for an address, and `sets` are
+    the principal sets that it belongs to.
     """
 
     email: str = ""
     boundary: AccessBoundary | None = None
     scopes: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
 
     @property
     def anonymous(self) -> bool:

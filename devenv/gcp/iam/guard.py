@@ -75,7 +75,7 @@ class Iam:
         if _is_bounded(caller, permission) or not _is_in_scope(caller, permission):
             return False
         name = self._canonical(resource)
-        members = _members(caller.email)
+        members = _members(caller)
         return any(
             permission in self._policies.roles.permissions(granted.role)
             and not members.isdisjoint(granted.members)
@@ -111,7 +111,7 @@ class Iam:
         return [f"projects/{self._config.project}", *above]
 
     def _hint(self, email: str, permission: str, resource: str) -> str:
-        who = email if _is_agent(email) else email.partition("@")[0] or EVERYBODY
+        who = email if _is_agent(email) or "://" in email else email.partition("@")[0] or EVERYBODY
         role = smallest_role_with(permission)
         if role is None:
             return f"{who} lacks {permission} on {resource}; no role known here has it."
@@ -132,10 +132,13 @@ def _is_agent(email: str) -> bool:
     return email.partition("@")[2].startswith(("gcp-sa-", "gs-project-accounts."))
 
 
-def _members(email: str) -> frozenset[str]:
+def _members(caller: ApiCaller) -> frozenset[str]:
     """Return the members of policies that a caller is; without an address it is anonymous."""
+    email = caller.email
     if not email:
         return frozenset({EVERYBODY})
+    if email.startswith("principal://"):
+        return frozenset({email, *caller.sets, EVERY_ACCOUNT, EVERYBODY})
     kind = "serviceAccount" if email.endswith(".gserviceaccount.com") else "user"
     return frozenset({f"{kind}:{email}", EVERY_ACCOUNT, EVERYBODY})
 

@@ -146,6 +146,12 @@ _ACCOUNT_ADMIN = _each(
     "create delete disable enable get getIamPolicy list setIamPolicy undelete update",
 )
 
+_POOLS = ("iam.workloadIdentityPools", "iam.workloadIdentityPoolProviders")
+_POOL_VIEW = _each(_POOLS[0], "get list") | _each(_POOLS[1], "get list")
+_POOL_ADMIN = frozenset().union(
+    *(_each(kind, "create delete get list undelete update") for kind in _POOLS)
+)
+
 _REGISTRY = "artifactregistry.repositories"
 _REGISTRY_READ = _each(_REGISTRY, "downloadArtifacts get list")
 _REGISTRY_WRITE = _REGISTRY_READ | _each(_REGISTRY, "uploadArtifacts")
@@ -294,6 +300,11 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/iam.serviceAccountUser": _ACCOUNT_USE,
     "roles/iam.serviceAccountTokenCreator": _TOKENS,
     "roles/iam.serviceAccountOpenIdTokenCreator": _each("iam.serviceAccounts", "getOpenIdToken"),
+    "roles/iam.workloadIdentityUser": _each(
+        "iam.serviceAccounts", "get getAccessToken getOpenIdToken list"
+    ),
+    "roles/iam.workloadIdentityPoolViewer": _POOL_VIEW,
+    "roles/iam.workloadIdentityPoolAdmin": _POOL_ADMIN,
     "roles/iam.serviceAccountKeyAdmin": _each(
         "iam.serviceAccountKeys", "create delete disable enable get list upload"
     )
@@ -309,6 +320,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     | _PROJECT_IAM
     | _ROLE_ADMIN
     | _ACCOUNT_ADMIN
+    | _POOL_ADMIN
     | _REGISTRY_ADMIN
     | _each("iam.serviceAccountKeys", "create delete get list"),
 }

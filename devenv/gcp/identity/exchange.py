@@ -1,6 +1,8 @@
 """The two token endpoints: a token or a signed JWT in, an access or ID token out.
 
-`sts.googleapis.com/v1/token` downscopes an access token (RFC 8693). `google.auth.downscoped` posts
+`sts.googleapis.com/v1/token` (RFC 8693) takes the JWT of another issuer for the access token of a
+principal, if its audience is the provider of a workload identity pool, and downscopes an access token
+otherwise. `google.auth.downscoped` posts
 a form with the Credential Access Boundary, percent-encoded JSON, in `options`, and sends no
 Authorization header. `oauth2.googleapis.com/token` takes a JWT that a service account's key signed
 (RFC 7523), as every Google client does with a key file: with `scope` it answers an access token,
@@ -8,7 +10,8 @@ with `target_audience` an ID token.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
@@ -19,7 +22,9 @@ from starlette.routing import Route
 
 from devenv.gcp.caller import AccessBoundary
 from devenv.gcp.errors import InvalidArgument
+from devenv.gcp.identity.federation import Federation, FederationProblem
 from devenv.gcp.identity.identity import LIFETIME, Identity
+from devenv.gcp.journal import note_caller
 from devenv.gcp.rpc import HttpMount
 from devenv.gcp.rpc.rest import failure, read_body
 
@@ -29,6 +34,10 @@ _OLD_TOKEN_URI = "https://www.googleapis.com/oauth2/v4/token"  # noqa: S105
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type, no secret
+_JWT_TYPES = (
+    "urn:ietf:params:oauth:token-type:jwt",
+    "urn:ietf:params:oauth:token-type:id_token",
+)
 _MOST_RULES = 10
 _MOST_FIELDS = 20
 _LARGEST = 65_536
@@ -44,20 +53,32 @@ class BadExchange(Exception):
         self.code = code
 
 
-def mounts(identity: Identity) -> tuple[HttpMount, ...]:
+def mounts(identity: Identity, federation: Federation) -> tuple[HttpMount, ...]:
     """Return the token endpoints of `identity`."""
+
+    async def exchange(form: _Form) -> dict[str, Any]:
+        if form.get("grant_type") != _EXCHANGE:
+            raise BadExchange("unsupported_grant_type", f"grant_type must be {_EXCHANGE}.")
+        if form.get("audience"):
+            return await _federate(identity, federation, form)
+        return _downscope(identity, form)
+
+    async def redeem(form: _Form) -> dict[str, Any]:
+        return _redeem(identity, form)
+
     return (
-        _mount("sts.googleapis.com", "/v1/token", lambda form: _downscope(identity, form)),
-        _mount("oauth2.googleapis.com", "/token", lambda form: _redeem(identity, form)),
-        _mount("www.googleapis.com", "/oauth2/v4/token", lambda form: _redeem(identity, form)),
+        _mount("sts.googleapis.com", "/v1/token", exchange),
+        _mount("oauth2.googleapis.com", "/token", redeem),
+        _mount("www.googleapis.com", "/oauth2/v4/token", redeem),
     )
 
 
-def _mount(host: str, path: str, grant: Callable[[_Form], dict[str, Any]]) -> HttpMount:
+def _mount(host: str, path: str, grant: Callable[[_Form], Awaitable[dict[str, Any]]]) -> HttpMount:
     async def token(request: Request) -> Response:
         try:
-            return JSONResponse(grant(_form(await read_body(request, limit=_LARGEST))))
-        except BadExchange as error:
+            form = _form(await read_body(request, limit=_LARGEST))
+            return JSONResponse(await grant(form))
+        except (BadExchange, FederationProblem) as error:
             refusal = {"error": error.code, "error_description": str(error)}
             return JSONResponse(refusal, 400)
         except InvalidArgument as error:
@@ -68,13 +89,31 @@ def _mount(host: str, path: str, grant: Callable[[_Form], dict[str, Any]]) -> Ht
     return HttpMount((host,), app, (path,), method=lambda _verb, _path: name, methods=(name,))
 
 
+async def _federate(identity: Identity, federation: Federation, form: _Form) -> dict[str, Any]:
+    """Return the access token of the principal that a JWT of another issuer shows."""
+    if form.get("requested_token_type", _ACCESS_TOKEN) != _ACCESS_TOKEN:
+        raise BadExchange("invalid_request", f"requested_token_type must be {_ACCESS_TOKEN}.")
+    if form.get("subject_token_type") not in _JWT_TYPES:
+        raise BadExchange(
+            "invalid_request", f"subject_token_type must be {' or '.join(_JWT_TYPES)}."
+        )
+    scopes = tuple(form.get("scope", "").split())
+    granted = await federation.grant(form["audience"], form.get("subject_token", ""), scopes)
+    note_caller(granted.caller.email)
+    lifetime = max(1, min(LIFETIME, int(granted.remaining)))
+    return {
+        "access_token": identity.token_of(granted.caller, lifetime=lifetime, primary=True),
+        "issued_token_type": _ACCESS_TOKEN,
+        "token_type": "Bearer",
+        "expires_in": lifetime,
+    }
+
+
 def _downscope(identity: Identity, form: _Form) -> dict[str, Any]:
-    if form.get("grant_type") != _EXCHANGE:
-        raise BadExchange("unsupported_grant_type", f"grant_type must be {_EXCHANGE}.")
     for field in ("subject_token_type", "requested_token_type"):
         if form.get(field, _ACCESS_TOKEN) != _ACCESS_TOKEN:
             raise BadExchange("invalid_request", f"{field} must be {_ACCESS_TOKEN}.")
-    for field in ("actor_token", "audience", "scope", "resource"):
+    for field in ("actor_token", "scope", "resource"):
         if form.get(field):
             raise BadExchange("invalid_request", f"{field} is not emulated.")
     grant = identity.grant(form.get("subject_token", ""))
@@ -83,11 +122,9 @@ def _downscope(identity: Identity, form: _Form) -> dict[str, Any]:
     if grant.caller.boundary:
         raise BadExchange("invalid_grant", "A downscoped token cannot be downscoped again.")
     return {
-        "access_token": identity.access_token(
-            grant.caller.email,
+        "access_token": identity.token_of(
+            replace(grant.caller, boundary=read_boundary(form.get("options", ""))),
             lifetime=identity.remaining(grant),
-            boundary=read_boundary(form.get("options", "")),
-            scopes=grant.caller.scopes,
         ),
         "issued_token_type": _ACCESS_TOKEN,
         "token_type": "Bearer",

@@ -24,6 +24,7 @@ from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import FailedPrecondition, NotFound, Unauthenticated
 from devenv.gcp.identity.accounts import Accounts, ServiceAccount
 from devenv.gcp.identity.keys import KeyRing, PublicKey, SigningKey, UserKeys
+from devenv.gcp.identity.pools import PRINCIPAL, Pools
 from devenv.gcp.journal import OPERATOR
 from devenv.gcp.store import Store
 
@@ -122,7 +123,7 @@ class AccessTokens:
         """Return a token for `caller` that expires after `lifetime` seconds."""
         rules = caller.boundary.rules if caller.boundary else None
         now = self._clock.machine() if primary else self._clock.now()
-        fields = [caller.email, now + lifetime, rules, caller.scopes, primary]
+        fields = [caller.email, now + lifetime, rules, caller.scopes, primary, caller.sets]
         payload = json.dumps(fields).encode()
         return _PREFIX + _b64(self._mac(payload) + payload)
 
@@ -142,12 +143,13 @@ class AccessTokens:
         mac, payload = raw[:_MAC], raw[_MAC:]
         if not hmac.compare_digest(mac, self._mac(payload)):
             return None
-        # A token that an earlier version issued has no scopes, or does not say whether it is primary.
-        email, expires, rules, scopes, primary = [*json.loads(payload), (), False][:5]
+        fields = json.loads(payload)
+        fields += [(), False, ()][len(fields) - 3 :]  # which tokens of earlier versions lack
+        email, expires, rules, scopes, primary, sets = fields
         boundary = None
         if rules is not None:
             boundary = AccessBoundary(tuple((r, tuple(roles), c) for r, roles, c in rules))
-        return AccessGrant(ApiCaller(email, boundary, tuple(scopes)), expires, primary)
+        return AccessGrant(ApiCaller(email, boundary, tuple(scopes), tuple(sets)), expires, primary)
 
     def _mac(self, payload: bytes) -> bytes:
         return hmac.digest(self._secret, payload, "sha256")[:_MAC]
@@ -203,6 +205,7 @@ class Identity:
         """Take `operator`, if there is one, for the token of the developer at the console."""
         self._operator = operator
         self.accounts = Accounts(config, store)
+        self.pools = Pools(config, store)
         self._clock = clock
         self._keys = KeyRing(folder)
         self.user_keys = UserKeys(folder / "users")
@@ -233,7 +236,9 @@ class Identity:
         return account
 
     def is_enabled(self, email: str) -> bool:
-        """Return whether the project has this account and it is not disabled."""
+        """Return whether the project has this account, or the pool of it, and it is not disabled."""
+        if email.startswith(PRINCIPAL):
+            return self.pools.is_live(email)
         account = self.accounts.get(email)
         return account is not None and not account.disabled
 
@@ -261,6 +266,10 @@ class Identity:
     ) -> str:
         """Return a token for an account; without `scopes` it has that of the cloud platform."""
         caller = ApiCaller(self._enabled(email).email, boundary, scopes)
+        return self._access_tokens.mint(caller, lifetime=lifetime, primary=primary)
+
+    def token_of(self, caller: ApiCaller, *, lifetime: float, primary: bool = False) -> str:
+        """Return a token for a caller whose own token, or that of another issuer, was checked."""
         return self._access_tokens.mint(caller, lifetime=lifetime, primary=primary)
 
     def grant(self, token: str) -> AccessGrant | None:

@@ -12,6 +12,7 @@ from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import Unauthenticated
 from devenv.gcp.identity import exchange
+from devenv.gcp.identity.federation import Federation
 from devenv.gcp.identity.identity import Identity, sign_jwt
 from devenv.gcp.identity.keys import SigningKey
 from tests.unit.devenv.gcp.fakes import MemoryStore
@@ -30,9 +31,13 @@ def identity(keys: Path) -> Identity:
     return Identity(config=config, folder=keys, clock=ManualClock(), store=MemoryStore())
 
 
+def _federation(identity: Identity) -> Federation:
+    return Federation(identity.pools, ManualClock(), lambda _: False)
+
+
 @pytest.fixture
 def client(identity: Identity) -> Web:
-    return Web(exchange.mounts(identity)[0].app)
+    return Web(exchange.mounts(identity, _federation(identity))[0].app)
 
 
 def form(token: str, rules: object = (RULE,)) -> dict[str, str]:
@@ -86,7 +91,7 @@ def test_too_long_form_is_refused(client: Web) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("actor_token", "x"), ("scope", "x"), ("requested_token_type", "urn:x"), ("audience", "x")],
+    [("actor_token", "x"), ("scope", "x"), ("requested_token_type", "urn:x")],
 )
 def test_exchange_field_that_is_not_emulated_is_named(
     client: Web, identity: Identity, field: str, value: str
@@ -99,7 +104,7 @@ def test_exchange_field_that_is_not_emulated_is_named(
 
 @pytest.fixture
 def oauth(identity: Identity) -> Web:
-    return Web(exchange.mounts(identity)[1].app)
+    return Web(exchange.mounts(identity, _federation(identity))[1].app)
 
 
 @pytest.fixture
