@@ -1,8 +1,9 @@
 """Submitted model, as it was before the working copy was prepared: what messages are about.
 
 The engine names objects in several ways: `Zone="OFFICE"`, `Zone = OFFICE`, `Zone=OFFICE`,
-`<root>[Zone][Office][field]`, or the name alone in quotes. Syntax errors have a line instead. Names
-are compared without case, as the engine does.
+`<root>[Zone][Office][field]`, or the name alone in quotes. The second of two objects without a name is
+`[Output:SQLite][Output:SQLite 2]`. Syntax errors have a line instead. Names are compared without case,
+as the engine does.
 """
 
 import re
@@ -27,7 +28,9 @@ _NAMED = re.compile(
     r'|(?P<kind2>[A-Za-z][\w:]*) ?= ?(?P<bare>[^"\s,;][^",;\n]*)'
     r'|"(?P<alone>[^"\n]+)"'
 )
-_FIELD = re.compile(r"invalid (?P<field>[A-Z][A-Za-z0-9 _]*?) ?=")
+_FIELD = re.compile(r"invalid (?P<field>[A-Z][A-Za-z0-9 _]*?|[a-z]+(?:_[a-z0-9]+)+) ?=")
+_DUPLICATE = re.compile(r'^Duplicate name found for object of type "([^"\n]+)" named "([^"\n]+)"')
+_NUMBERED = re.compile(r" ([1-9]\d{0,8})$")
 
 
 class SubmittedModel:
@@ -42,28 +45,44 @@ class SubmittedModel:
         self.version = model_version(model)
         self.own_messages = own_messages(model)
         self._by_name: dict[str, list[ModelObject]] = defaultdict(list)
+        self._by_kind: dict[str, list[ModelObject]] = defaultdict(list)
         for item in model.objects:
+            self._by_kind[item.kind.lower()].append(item)
             if item.values:
                 self._by_name[item.values[0].lower()].append(item)
 
     def locate(self, text: str) -> MessageLocation | None:
         """Return the place that a message names: an object of the model, or a line of its file."""
         if match := _LINE.match(text):
-            if not self._same_lines:
-                return MessageLocation(
-                    file_role=ROLE, path=f"line {match[1]} of the expanded model"
-                )
-            return MessageLocation(file_role=ROLE, line=int(match[1]), column=int(match[2]))
+            return self._line(int(match[1]), int(match[2]))
         if match := _SCHEMA.match(text):
+            item = self._find_schema_object(match[1], match[2] or "")
             fields = _BRACKETED.findall(match[3])
-            item = self._find(match[2] or "", match[1])
-            path = "/".join(part for part in (match[1], match[2], *fields) if part)
-            return MessageLocation(file_role=ROLE, path=path, line=item.line if item else None)
+            return _place(item, *(part for part in (match[1], match[2], *fields) if part))
+        if match := _DUPLICATE.match(text):
+            twins = [each for each in self._by_name[match[2].lower()] if each.is_a(match[1])]
+            return _place(twins[-1] if twins else None, match[1], match[2])
         for kind, name in _names(text):
             if item := self._find_beginning(name, kind):
                 field = _FIELD.search(text)
-                parts = [item.kind, item.values[0], *([field["field"]] if field else [])]
-                return MessageLocation(file_role=ROLE, path="/".join(parts), line=item.line)
+                return _place(item, item.kind, item.values[0], *([field["field"]] if field else []))
+        return None
+
+    def _line(self, line: int, column: int) -> MessageLocation:
+        if self._same_lines:
+            return MessageLocation(file_role=ROLE, line=line, column=column)
+        return MessageLocation(file_role=ROLE, path=f"line {line} of the expanded model")
+
+    def _find_schema_object(self, kind: str, name: str) -> ModelObject | None:
+        """Return an object by its name or number in its class; of a class alone the last one."""
+        objects = self._by_kind[kind.lower()]
+        if not name:
+            return objects[-1] if objects else None
+        if item := self._find(name, kind):
+            return item
+        number = _NUMBERED.search(name)
+        if number and name[: number.start()].lower() == kind.lower():
+            return next(iter(objects[int(number[1]) - 1 :][:1]), None)
         return None
 
     def _find_beginning(self, text: str, kind: str) -> ModelObject | None:
@@ -81,6 +100,10 @@ class SubmittedModel:
             if item.is_a(kind):
                 return item
         return found[0] if len(found) == 1 else None
+
+
+def _place(item: ModelObject | None, *path: str) -> MessageLocation:
+    return MessageLocation(file_role=ROLE, path="/".join(path), line=item.line if item else None)
 
 
 def named_object(text: str) -> str | None:

@@ -87,6 +87,11 @@ def _environment(*, of_rows: bool = False) -> cel.Env:
     )
 
 
+def _with_expression(reason: str, expression: str) -> str:
+    end = "" if reason.endswith("?") else "."
+    return f"{reason}{end} Expression: {_shown(expression)}."
+
+
 @lru_cache(maxsize=2048)
 def compiled(expression: str, *, of_rows: bool = False) -> cel.Expression:
     """Compile an expression, which knows `row` if it is `of_rows`.
@@ -98,12 +103,12 @@ def compiled(expression: str, *, of_rows: bool = False) -> cel.Expression:
     if "\0" in expression:
         raise EngineError("An expression has a NUL character.")
     if reason := unavailable(expression):
-        raise EngineError(f"{reason}. Expression: {_shown(expression)}.")
+        raise EngineError(_with_expression(reason, expression))
     try:
         return _environment(of_rows=of_rows).compile(expression)
     except RuntimeError as error:
         reason = explain_compilation(str(error), expression, of_rows=of_rows)
-        raise EngineError(f"{reason}. Expression: {_shown(expression)}.") from None
+        raise EngineError(_with_expression(reason, expression)) from None
 
 
 def check_condition(expression: str, *, of_rows: bool = False) -> None:

@@ -5,6 +5,7 @@ reference, or by its `$id`. Besides these only the metaschemas of the drafts are
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple, NoReturn
@@ -21,6 +22,7 @@ MAX_DOCUMENTS = 100
 _BASE = "json-schema:///"
 # Steps that a pattern with look-around may take; all other patterns run in linear time.
 _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000)
+_UNKNOWN_RESOURCE = re.compile(r"Resource '([^']+)' is not present in a registry")
 _OLD_DRAFTS = ("draft-00", "draft-01", "draft-02", "draft-03")
 
 
@@ -77,6 +79,9 @@ def compile_schemas(schemas: Schemas, formats: bool | None) -> jsonschema_rs.Val
             pattern_options=_PATTERNS,
         )
     except (ValueError, RecursionError) as error:  # a ValidationError is a ValueError
+        # The retriever is not asked for a metaschema.
+        if unknown := _UNKNOWN_RESOURCE.search(str(error)):
+            missing.append(unknown[1])
         if missing:
             reason = _missing(missing[-1], schemas)
         elif isinstance(error, jsonschema_rs.ValidationError):
@@ -108,8 +113,14 @@ def _registry(schemas: Schemas, missing: list[str]) -> jsonschema_rs.Registry:
 
 @cache
 def _specifications() -> list[tuple[str, Any]]:
-    """Return the metaschemas of all drafts."""
-    return [(uri, resource.contents) for uri, resource in SPECIFICATIONS.items()]
+    """Return the metaschemas of the supported drafts."""
+    return [
+        (uri, resource.contents) for uri, resource in SPECIFICATIONS.items() if not _is_old(uri)
+    ]
+
+
+def _is_old(uri: str) -> bool:
+    return any(old in uri for old in _OLD_DRAFTS)
 
 
 def _check_document(name: str, text: str) -> None:
@@ -132,12 +143,14 @@ def _parsed(text: str, title: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise EngineError(f"{title} cannot be read: {error}") from None
     draft = contents.get("$schema") if isinstance(contents, dict) else None
-    if isinstance(draft, str) and any(old in draft for old in _OLD_DRAFTS):
+    if isinstance(draft, str) and _is_old(draft):
         raise EngineError(f"{title} names {draft!r}; drafts 4 to 2020-12 are supported.")
     return contents
 
 
 def _missing(uri: str, schemas: Schemas) -> str:
+    if _is_old(uri):
+        return f"The schema refers to {uri!r}; drafts 4 to 2020-12 are supported."
     known = ", ".join(repr(name) for name, _ in schemas.documents) or "none"
     return (
         f"The schema refers to {uri.removeprefix(_BASE)!r}, which is not given. Add it to"

@@ -15,6 +15,10 @@ Zone,Open Office;
 Schedule:Constant,Heating Setpoint,,30;
 FenestrationSurface:Detailed,
   Win 1,Window,Nope;
+Output:SQLite,Simple;
+Output:SQLite,None;
+Schedule:Constant,Twice,,1;
+Schedule:Constant,Twice,,2;
 """
 ERR = """Program Version,EnergyPlus, Version 25.2.0-cf7368216c, YMD=2026.11.22 05:41,
    ** Warning ** CheckUsedConstructions: There are 1 nominally unused constructions.
@@ -97,6 +101,28 @@ def test_recurring_messages_have_their_totals(tmp_path: Path) -> None:
             "<root>[FenestrationSurface:Detailed][Win 1] - Missing required property 'x'.",
             "FenestrationSurface:Detailed/Win 1",
             4,
+        ),
+        (
+            'FenestrationSurface:Detailed="WIN 1", invalid construction_name="NOPE".',
+            "FenestrationSurface:Detailed/Win 1/construction_name",
+            4,
+        ),
+        (
+            "<root>[Output:SQLite][Output:SQLite 1][option_type] - Wrong.",
+            "Output:SQLite/Output:SQLite 1/option_type",
+            6,
+        ),
+        (
+            "<root>[Output:SQLite] - Object should have no more than 1 properties.",
+            "Output:SQLite",
+            7,
+        ),
+        ("<root>[Output:SQLite][Output:SQLite 9] - Wrong.", "Output:SQLite/Output:SQLite 9", None),
+        ("<root> - Missing required property 'Building'.", None, None),
+        (
+            'Duplicate name found for object of type "Schedule:Constant" named "Twice". Overwriting.',
+            "Schedule:Constant/Twice",
+            9,
         ),
         ("<root>[Zone][Elsewhere][volume] - Value is wrong.", "Zone/Elsewhere/volume", None),
         ('Line: 4 Index: 1 - "Zonne" is not a valid Object Type.', None, 4),

@@ -22,7 +22,7 @@ SAVED = {
     "len(payload.a) > 1": "Unknown name 'len' (line 1, column 1): write `size(x)`.",
     "payload.s.length() > 1": "Unknown name 'length' (line 1, column 11): write `size(x)`.",
     "payload.a == None": "Unknown name 'None' (line 1, column 14): write `null`.",
-    "payloads.a > 1": "Unknown name 'payloads' (line 1, column 1): did you mean `payload`?",
+    "payloads.a > 1": "Unknown name 'payloads' (line 1, column 1): did you mean `payload`? Expression: ",
     "Payload.a > 1": "Unknown name 'Payload' (line 1, column 1): did you mean `payload`?",
     "area > 1": "Unknown name 'area' (line 1, column 1): the names are payload, output, s, steps,"
     " c, i, submission, as in `payload.area`.",

@@ -231,9 +231,19 @@ def test_invalid_document_is_told_by_name(text: Any) -> None:
         check(1, True, documents={"a.json": text})
 
 
-def test_unsupported_draft_is_refused_by_name() -> None:
+@pytest.mark.parametrize("keyword", ["$schema", "$ref"])
+def test_unsupported_draft_is_refused_by_name(keyword: str) -> None:
     with pytest.raises(EngineError, match=r"drafts 4 to 2020-12 are supported"):
-        check(1, {"$schema": "http://json-schema.org/draft-03/schema#"})
+        check(1, {keyword: "http://json-schema.org/draft-03/schema#"})
+
+
+def test_unknown_metaschema_is_asked_for_by_name() -> None:
+    schema = {"$schema": "https://example.com/meta", "minimum": 2}
+    meta = '{"$schema": "https://json-schema.org/draft/2020-12/schema"}'
+
+    with pytest.raises(EngineError, match=r"'https://example\.com/meta', which is not given"):
+        check(1, schema)
+    assert check(1, schema, documents={"https://example.com/meta": meta}).problems
 
 
 @pytest.mark.parametrize("draft", ["draft-04", "draft-06", "draft-07"])
