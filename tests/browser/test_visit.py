@@ -38,10 +38,16 @@ def test_artifact_download_has_stored_content(visitor: Page, stack: Stack) -> No
     visitor.goto(f"{stack.web}/app/orgs/{stack.facts['org']}/runs/{run['id']}/")
     visitor.get_by_text("artifacts", exact=False).first.click()
     with visitor.expect_download() as download:
-        visitor.get_by_role("link", name="eplusout.err").click()
+        visitor.get_by_role("link", name="eplusout.err", exact=True).click()
 
     content = Path(download.value.path()).read_bytes()
     assert hashlib.sha256(content).hexdigest() == wanted["sha256"]
+    visitor.get_by_text("Charts of eplusout.csv").click()
+    expect(visitor.locator(".charts polyline").first).to_be_visible()
+    check_page(visitor, "run-charts")
+    visitor.get_by_role("link", name="Show eplusout.csv").click()
+    expect(visitor.locator(".chart")).not_to_have_count(0)
+    check_page(visitor, "preview")
 
 
 def test_failing_file_shows_failed_step_and_findings(visitor: Page, stack: Stack) -> None:

@@ -144,6 +144,7 @@ class World:
             step_run=StepRunFactory.create(run=run, step=step),
             uri=stored.uri,
             storage_version=stored.version,
+            mime_type="text/html",
             size_bytes=3,
         )
         return made.pk

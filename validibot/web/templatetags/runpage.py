@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 from django import template
 
 from validibot.runs import wording
-from validibot.runs.models import OutputValue, Run, RunEvent, StepRun
+from validibot.runs.models import Artifact, OutputValue, Run, RunEvent, StepRun
 from validibot.runs.rules import RuleSummary
+from validibot.web import previews
 
 register = template.Library()
 
@@ -92,6 +93,12 @@ def figures(outputs: Iterable[OutputValue]) -> list[Metric]:
         for each in outputs
         if isinstance(each.value, int | float | str)
     ]
+
+
+@register.filter
+def has_preview(artifact: Artifact) -> bool:
+    """Return whether an artifact can be shown on a page."""
+    return previews.has_preview(artifact)
 
 
 @register.filter
