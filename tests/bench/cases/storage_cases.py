@@ -13,7 +13,10 @@ from google.api_core import exceptions
 from google.cloud import storage
 from google.cloud.storage import transfer_manager
 
+from tests.bench.cases.guest import GUEST, credentials
+
 type Case = Callable[[Any, Any], object]
+_READER = "roles/storage.objectViewer"
 
 
 def text_is_read_back(_client: Any, bucket: Any) -> None:
@@ -168,6 +171,51 @@ def wrong_token_is_refused(client: Any, bucket: Any) -> None:
     assert answer.status_code == 401
 
 
+def account_without_role_is_refused(_client: Any, bucket: Any) -> None:
+    bucket.blob("a").upload_from_string("x")
+    theirs = _of_guest(bucket)
+    _refused(exceptions.Forbidden, theirs.blob("a").download_as_bytes)
+    _refused(exceptions.Forbidden, theirs.blob("b").upload_from_string, "x")
+
+
+def role_on_a_bucket_admits_reading_alone(_client: Any, bucket: Any) -> None:
+    bucket.blob("a").upload_from_string("x")
+    _grant(bucket, {"role": _READER, "members": {GUEST}})
+    theirs = _of_guest(bucket)
+    assert theirs.blob("a").download_as_text() == "x"
+    _refused(exceptions.Forbidden, theirs.blob("b").upload_from_string, "x")
+
+
+def condition_limits_a_role_to_a_prefix(_client: Any, bucket: Any) -> None:
+    bucket.iam_configuration.uniform_bucket_level_access_enabled = True
+    bucket.patch()
+    for name in ("in/a", "out/a"):
+        bucket.blob(name).upload_from_string("x")
+    prefix = f"projects/_/buckets/{bucket.name}/objects/in/"
+    condition = {"title": "in", "expression": f'resource.name.startsWith("{prefix}")'}
+    _grant(bucket, {"role": _READER, "members": {GUEST}, "condition": condition})
+    theirs = _of_guest(bucket)
+    assert theirs.blob("in/a").download_as_text() == "x"
+    _refused(exceptions.Forbidden, theirs.blob("out/a").download_as_bytes)
+
+
+def taken_back_role_ends_at_once(_client: Any, bucket: Any) -> None:
+    bucket.blob("a").upload_from_string("x")
+    _grant(bucket, {"role": _READER, "members": {GUEST}})
+    theirs = _of_guest(bucket)
+    assert theirs.blob("a").download_as_text() == "x"
+    policy = bucket.get_iam_policy(requested_policy_version=3)
+    policy.bindings = [each for each in policy.bindings if GUEST not in each["members"]]
+    bucket.set_iam_policy(policy)
+    _refused(exceptions.Forbidden, theirs.blob("a").download_as_bytes)
+
+
+def account_is_told_what_it_may_do(_client: Any, bucket: Any) -> None:
+    _grant(bucket, {"role": _READER, "members": {GUEST}})
+    asked = ["storage.objects.get", "storage.objects.delete"]
+    assert _of_guest(bucket).test_iam_permissions(asked) == ["storage.objects.get"]
+
+
 CASES: tuple[Case, ...] = (
     *(
         text_is_read_back,
@@ -184,7 +232,9 @@ CASES: tuple[Case, ...] = (
     *(objects_are_composed, copy_keeps_metadata, patch_counts_metagenerations, versions_are_kept),
     *(retention_refuses_deletion, hold_refuses_deletion, wrong_checksum_is_refused),
     *(gzip_is_decompressed_for_others, batch_deletes_several, missing_object_is_404),
-    *(full_bucket_is_not_deleted, wrong_token_is_refused),
+    *(full_bucket_is_not_deleted, wrong_token_is_refused, account_without_role_is_refused),
+    *(role_on_a_bucket_admits_reading_alone, condition_limits_a_role_to_a_prefix),
+    *(taken_back_role_ends_at_once, account_is_told_what_it_may_do),
 )
 
 
@@ -192,6 +242,19 @@ def attempt(case: Case) -> None:
     """Try one case in a bucket of its own."""
     client = storage.Client(project="test-project")
     case(client, client.create_bucket(f"case-{uuid.uuid4().hex[:12]}"))
+
+
+def _of_guest(bucket: Any) -> Any:
+    """Return the bucket as an account without roles sees it."""
+    client = storage.Client(project="test-project", credentials=credentials())
+    return client.bucket(bucket.name)
+
+
+def _grant(bucket: Any, binding: dict[str, Any]) -> None:
+    policy = bucket.get_iam_policy(requested_policy_version=3)
+    policy.version = 3
+    policy.bindings = [*policy.bindings, binding]
+    bucket.set_iam_policy(policy)
 
 
 def _refused(kind: type[Exception], call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:

@@ -16,6 +16,7 @@ from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpc
 from google.oauth2 import id_token
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tests.bench.cases.guest import GUEST, credentials
 from tests.waiting import until
 
 LOCATION = "projects/test-project/locations/us-west1"
@@ -50,10 +51,7 @@ class Bench:
     """A client, a queue and a target."""
 
     def __init__(self) -> None:
-        address = os.environ.get("TASKS_EMULATOR", "")  # noqa: TID251 - a program of its own
-        channel = grpc.insecure_channel(address) if address else None
-        transport = CloudTasksGrpcTransport(channel=channel) if channel else None
-        self.client = tasks_v2.CloudTasksClient(transport=transport)
+        self.client = _client()
         self.target = Target()
         self.queue = f"{LOCATION}/queues/q{uuid.uuid4().hex[:12]}"
         retry = {"min_backoff": {"nanos": 100_000_000}}
@@ -67,6 +65,12 @@ class Bench:
         if later:
             task["schedule_time"] = Timestamp(seconds=int(time.time() + later))
         return self.client.create_task(request={"parent": self.queue, "task": task})
+
+    def grant(self, role: str) -> None:
+        """Give the guest a role on the queue."""
+        policy = self.client.get_iam_policy(request={"resource": self.queue})
+        policy.bindings.add(role=role, members=[GUEST])
+        self.client.set_iam_policy(request={"resource": self.queue, "policy": policy})
 
     def delivered(self, count: int = 1) -> list[dict[str, str]]:
         until(lambda: len(self.target.seen) >= count, seconds=10)
@@ -175,6 +179,27 @@ def rest_answers_like_grpc(bench: Bench) -> None:
     assert client.get_queue(name=bench.queue, timeout=5).name == bench.queue
 
 
+def account_without_role_is_refused(bench: Bench) -> None:
+    bench.client = _client(credentials())
+    _refused(exceptions.PermissionDenied, bench.create)
+
+
+def role_on_a_queue_admits_creation_alone(bench: Bench) -> None:
+    bench.grant("roles/cloudtasks.enqueuer")
+    bench.client = _client(credentials())
+    bench.create()
+    bench.delivered()
+    _refused(exceptions.PermissionDenied, bench.client.purge_queue, name=bench.queue)
+
+
+def token_of_another_account_is_refused(bench: Bench) -> None:
+    bench.grant("roles/cloudtasks.enqueuer")
+    bench.client = _client(credentials())
+    bench.create()
+    token = {"service_account_email": CALLER, "audience": "https://worker.example"}
+    _refused(exceptions.PermissionDenied, bench.create, oidc_token=token)
+
+
 type Case = Callable[[Bench], object]
 
 CASES: tuple[Case, ...] = (
@@ -182,13 +207,23 @@ CASES: tuple[Case, ...] = (
     *(duplicate_name_is_refused, name_of_delivered_task_is_refused, scheduled_task_waits),
     *(deleted_task_is_not_delivered, paused_queue_holds_its_tasks, purge_removes_tasks),
     *(task_is_run_at_once, tasks_are_listed_in_pages, missing_queue_is_not_found),
-    *(queue_is_changed, rest_answers_like_grpc),
+    *(queue_is_changed, rest_answers_like_grpc, account_without_role_is_refused),
+    *(role_on_a_queue_admits_creation_alone, token_of_another_account_is_refused),
 )
 
 
 def attempt(case: Case) -> None:
     """Try one case on a queue of its own."""
     case(Bench())
+
+
+def _client(who: Any = None) -> tasks_v2.CloudTasksClient:
+    """Return a client as the account of this process, or with the credentials of another one."""
+    address = os.environ.get("TASKS_EMULATOR", "")  # noqa: TID251 - a program of its own
+    if not address:
+        return tasks_v2.CloudTasksClient(credentials=who)
+    transport = CloudTasksGrpcTransport(channel=grpc.insecure_channel(address))
+    return tasks_v2.CloudTasksClient(transport=transport)
 
 
 def _refused(kind: type[Exception], call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
