@@ -2,14 +2,42 @@
 
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from devenv.gcp.pubsub.rules import PubsubMessage, Subscription, Topic
+from devenv.gcp.pubsub.state import LiveSubscription, LiveTopic, PubSubStore
+from devenv.gcp.store import Store
 from devenv.stack.problems import StackError, UsageProblem
 from devenv.stack.snapshot import BEFORE_LOAD, Snapshot, SnapshotStore
 
 KEEP = Snapshot(name=BEFORE_LOAD, created="now", mode="emulated")
+
+
+class Messages:
+    """Pub/Sub over the database in the folder of a stack."""
+
+    def __init__(self, state: Path) -> None:
+        store = Store(state / "gcp" / "state.sqlite3")
+        self.close = store.close
+        self._saved = PubSubStore(store)
+        if not self._saved.topics:
+            self._saved.put_topic(LiveTopic(Topic(name="projects/p/topics/t")))
+            wanted = Subscription(name="projects/p/subscriptions/s", topic="projects/p/topics/t")
+            self._saved.put_subscription(LiveSubscription(wanted))
+
+    def publish(self, text: str) -> None:
+        (topic,) = self._saved.topics.values()
+        (subscription,) = self._saved.subscriptions.values()
+        with self._saved.transaction():
+            message = self._saved.add_message(topic, PubsubMessage(data=text.encode()), 1.8e9)
+            self._saved.deliver(subscription, message)
+
+    def texts(self) -> list[str]:
+        (subscription,) = self._saved.subscriptions.values()
+        return [each.message.body.data.decode() for each in subscription.backlog.waiting()]
 
 
 @pytest.fixture
@@ -170,3 +198,19 @@ def test_unusable_name_is_refused(state: Path, name: str) -> None:
 def test_missing_data_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="There is no data to save"):
         SnapshotStore(tmp_path / "none").save("monday", mode="", history={})
+
+
+def test_messages_of_the_emulated_cloud_come_back(state: Path) -> None:
+    """Save while the database has its write-ahead log, as after `kill -9` of the cloud."""
+    with closing(Messages(state)) as held:
+        held.publish("first")
+        store = save(state)
+        held.publish("second")
+        store.load("monday", keep=KEEP)
+    with closing(Messages(state)) as loaded:
+        texts = loaded.texts()
+    store.load(BEFORE_LOAD, keep=None)
+
+    assert texts == ["first"]
+    with closing(Messages(state)) as undone:
+        assert undone.texts() == ["first", "second"]
