@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
@@ -54,9 +55,14 @@ class LogPages:
         )
 
     def new_entries(self, request: Request) -> Response:
-        """Return the entries that were written after a position, to be put before the others."""
+        """Return the entries that were written after a position, to be put before the others.
+
+        While the cloud does not answer there are none, and the page asks again.
+        """
         after = request.query_params.get("after") or "0"
-        found = self._cloud.control("log", **_filters(request), after=after)
+        found: dict[str, Any] = {"entries": [], "position": after}
+        with suppress(ConsoleProblem):
+            found = self._cloud.control("log", **_filters(request), after=after)
         return self._shell.page(
             request,
             "new_logs.html",

@@ -89,3 +89,13 @@ def test_console_without_stack_opens_traces(tmp_path: Path) -> None:
     assert client.get("/snapshots").status_code == 404
     assert 'href="/snapshots"' not in page
     assert 'href="/pubsub"' in page
+
+
+def test_followed_logs_ask_again_while_the_cloud_is_away(tmp_path: Path) -> None:
+    write_state(tmp_path)
+    client = ConsoleClient(tmp_path, cloud="http://127.0.0.1:9")
+    client.sign_in()
+    answer = client.get("/logs/new?after=42&severity=ERROR")
+
+    assert answer.status_code == 200
+    assert 'hx-get="/logs/new?after=42&amp;severity=ERROR"' in answer.text
