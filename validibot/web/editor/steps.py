@@ -221,7 +221,7 @@ def _fmu(found: Step) -> dict[str, Any] | None:
     return {
         "description": description,
         "variables": [each for each in variables if each.causality != "local"][:MAX_VARIABLES],
-        "problems": [str(each) for each in fmu.name_problems(description, found.config)],
+        "problems": [each.message for each in fmu.name_problems(description, found.config)],
     }
 
 
