@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,7 @@ class Config(StackFolder):
         if mode and mode not in self.modes:
             known = ", ".join(self.modes) or "none"
             raise ConfigError(f"--mode: {mode!r:.60} is not one of the profiles: {known}.")
-        upper = (
-            name
-            for name, profile in self.profiles.items()
-            if mode in profile.on and (profile.jobs or jobs) == jobs and profile.runtime == runtime
-        )
-        return (*((mode,) if mode else ()), *upper)
+        return _layers(self.profiles, mode, jobs, runtime)
 
     def need_tunnel(self) -> TunnelConfig:
         """Return the tunnel's configuration. Raises ConfigError where there is none."""
@@ -198,12 +194,20 @@ def _secret_forms(table: Mapping[str, Any]) -> dict[str, str]:
 
 def _combined(profiles: Mapping[str, Profile]) -> Iterator[tuple[str, ...]]:
     """Yield every combination of profiles that a command can choose, that of the file first."""
-    modes = [name for name, profile in profiles.items() if not profile.on]
-    if not modes:
-        yield ()
+    modes = [name for name, profile in profiles.items() if not profile.on] or [""]
     for mode in modes:
-        yield (mode,)
-        yield from ((mode, name) for name, profile in profiles.items() if mode in profile.on)
+        chosen = product([mode], ("process", "docker"), ("", "docker"))
+        yield from dict.fromkeys(_layers(profiles, *one) for one in chosen)
+
+
+def _layers(profiles: Mapping[str, Profile], mode: str, jobs: str, runtime: str) -> tuple[str, ...]:
+    """Return a mode and the profiles on it, in the order in which they overlay the file."""
+    upper = (
+        name
+        for name, profile in profiles.items()
+        if mode in profile.on and (profile.jobs or jobs) == jobs and profile.runtime == runtime
+    )
+    return (*((mode,) if mode else ()), *upper)
 
 
 def _stack_config(

@@ -197,31 +197,6 @@ def test_console_of_containers_shows_cloud_and_mail(stack: Composed) -> None:
     assert anonymous.status_code == 403
 
 
-def test_ctrl_c_stops_stack_and_reset_removes_all_runtimes(tmp_path: Path) -> None:
-    with composed.made(tmp_path) as made, made.foreground(MOCK_VALIDATORS="1") as up:
-        assert up.stdout
-        assert any("Ctrl-C stops everything" in line for line in up.stdout)
-        path = made.sample("energyplus-small-office")
-        result = made.run("energyplus-small-office", path)["result"]
-        made.api.close()
-        began = time.monotonic()
-        up.send_signal(signal.SIGINT)
-        code = up.wait(60)
-
-        assert (result, code) == ("PASS", 130)
-        assert time.monotonic() - began < 30
-        assert made.left(), "the data stays"
-
-        processes = made.devenv("up", "--detach", "--mode", "mock", MOCK_VALIDATORS="1")
-        assert processes.returncode == 0, processes.stderr
-        assert made.devenv("down").returncode == 0
-        reset = made.devenv("reset", "--yes")
-
-        assert reset.returncode == 0, reset.stderr
-        assert made.left() == []
-        assert not (made.root / ".devenv").exists()
-
-
 def test_compose_alone_runs_with_other_storage_server(tmp_path: Path) -> None:
     with composed.made(tmp_path) as made:
         ports = dict.fromkeys(
@@ -253,32 +228,50 @@ def test_compose_file_is_valid_with_profile(profile: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_two_checkouts_never_touch_each_other(tmp_path: Path) -> None:
-    (tmp_path / "one").mkdir()
-    (tmp_path / "other").mkdir()
-    up = ("up", "--runtime", "docker", "--detach")
-    name = f"shared-{uuid.uuid4().hex[:8]}"
-    shared = {"COMPOSE_PROJECT_NAME": name, "MOCK_VALIDATORS": "1"}
+@pytest.fixture
+def checkouts(tmp_path: Path) -> Iterator[tuple[Composed, Composed]]:
+    """Two copies of this checkout whose folders have the same name."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
     with (
         composed.made(tmp_path / "one", "validibot") as one,
         composed.made(tmp_path / "other", "validibot") as other,
     ):
         assert one.project != other.project
-        started = one.devenv(*up, **shared)
-        assert started.returncode == 0, started.stderr
-        refused = other.devenv(*up, **shared)
-        stopped = other.devenv("down", **shared)
-        reset = other.devenv("reset", "--yes", **shared)
-        running = one.devenv("status", "--json")
-        down = one.devenv("down")
-        data_refused = other.devenv(*up, **shared)
-        again = one.devenv("reset", "--yes")
+        yield one, other
 
-        assert refused.returncode == 1
-        assert f"The compose project {name} belongs to {one.root}" in refused.stderr
-        assert (stopped.returncode, reset.returncode) == (0, 0)
-        assert running.returncode == 0, running.stderr
-        assert "Stopped" in down.stderr
-        assert "has data that this folder did not make" in data_refused.stderr
-        assert again.returncode == 0, again.stderr
-        assert composed.left(name) == []
+
+def test_stack_is_stopped_and_removed_by_its_own_checkout_only(
+    checkouts: tuple[Composed, Composed],
+) -> None:
+    one, other = checkouts
+    up = ("up", "--runtime", "docker", "--detach")
+    name = f"shared-{uuid.uuid4().hex[:8]}"
+    shared = {"COMPOSE_PROJECT_NAME": name, "MOCK_VALIDATORS": "1"}
+    with one.foreground(**shared) as started:
+        assert started.stdout
+        assert any("Ctrl-C stops everything" in line for line in started.stdout)
+        path = one.sample("energyplus-small-office")
+        result = one.run("energyplus-small-office", path)["result"]
+        one.api.close()
+        refused = other.devenv(*up, **shared)
+        others = [other.devenv(*words, **shared) for words in (["down"], ["reset", "--yes"])]
+        running = one.devenv("status", "--json")
+        began = time.monotonic()
+        started.send_signal(signal.SIGINT)
+        code = started.wait(60)
+
+    assert f"The compose project {name} belongs to {one.root}" in refused.stderr
+    assert [done.returncode for done in (refused, *others, running)] == [1, 0, 0, 0]
+    assert (result, code) == ("PASS", 130)
+    assert time.monotonic() - began < 30
+    assert composed.left(name), "the data stays"
+    data_refused = other.devenv(*up, **shared)
+    assert "has data that this folder did not make" in data_refused.stderr
+
+    processes = one.devenv("up", "--detach", "--mode", "mock", MOCK_VALIDATORS="1")
+    assert processes.returncode == 0, processes.stderr
+    ended = [one.devenv(*words) for words in (["down"], ["reset", "--yes"])]
+    assert [done.returncode for done in ended] == [0, 0], ended[-1].stderr
+    assert composed.left(name) == []
+    assert not (one.root / ".devenv").exists()

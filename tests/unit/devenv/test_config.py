@@ -150,6 +150,16 @@ def test_unknown_profile_is_refused_with_known_ones(tmp_path: Path) -> None:
         _with(tmp_path, TOML).layers("moon")
 
 
+def test_profiles_on_one_mode_overlay_it_in_the_order_of_the_file(tmp_path: Path) -> None:
+    further = '[profiles.second]\non = ["plain", "cloud"]\njobs = "docker"\n\n[gcp]\n'
+    ours = _with(tmp_path, TOML.replace("[gcp]\n", further, 1))
+
+    layers = ours.layers("plain", jobs="docker")
+
+    assert layers == ("plain", "plain-docker", "second")
+    assert ours.stacks[layers].layers == layers
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
