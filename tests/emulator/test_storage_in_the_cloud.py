@@ -53,6 +53,25 @@ def test_object_is_served_on_each_storage_host(
             assert session.get(url, timeout=5).content == b"data"
 
 
+def test_client_restores_a_soft_deleted_object(
+    act_as: ActAs, config: CloudConfig, name: str
+) -> None:
+    act_as("admin")
+    with Client(project=config.project) as client:
+        bucket = client.bucket(f"soft-delete-{os.urandom(4).hex()}")
+        bucket.soft_delete_policy.retention_duration_seconds = 7 * 86_400
+        bucket.create()
+        blob = bucket.blob(name)
+        blob.upload_from_string(b"data")
+        blob.delete()
+        [kept] = client.list_blobs(bucket, soft_deleted=True)
+        restored = bucket.restore_blob(name, generation=kept.generation)
+        assert kept.hard_delete_time > kept.soft_delete_time
+        assert restored.download_as_bytes() == b"data"
+        restored.delete()
+        bucket.delete()
+
+
 def test_hmac_key_of_client_signs_requests_like_those_of_s3(
     act_as: ActAs, config: CloudConfig, name: str
 ) -> None:

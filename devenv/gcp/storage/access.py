@@ -24,7 +24,7 @@ def _each(resource: str, verbs: str) -> frozenset[str]:
     return frozenset(f"storage.{resource}.{verb}" for verb in verbs.split())
 
 
-_OBJECTS = _each("objects", "get list create delete update")
+_OBJECTS = _each("objects", "get list create delete restore update")
 _UPLOADS = _each("multipartUploads", "create abort listParts")
 _ROLES: dict[str, frozenset[str]] = {
     "roles/storage.objectViewer": _each("objects", "get list"),

@@ -52,7 +52,7 @@ _NOT_EMULATED = re.compile(
     r"/storage/v1/(?:"
     r"b/[^/]+/(?:acl|anywhereCaches|defaultObjectAcl|folders|managedFolders"
     r"|operations|relocate|restore)(?:/.*)?"
-    r"|b/[^/]+/o/(?:bulkRestore|watch|[^/]+/(?:acl|iam|restore)(?:/.*)?)"
+    r"|b/[^/]+/o/(?:bulkRestore|watch|[^/]+/(?:acl|iam)(?:/.*)?)"
     r"|channels/stop)"
 )
 
@@ -233,6 +233,7 @@ class StorageApp:
             "/storage/v1/b/*": bucket,
             "/storage/v1/b": {"GET": api.list_buckets, "POST": api.insert_bucket},
             "/storage/v1/b/*/o/*/compose": {"POST": api.compose},
+            "/storage/v1/b/*/o/*/restore": {"POST": api.restore_object},
             "/storage/v1/b/*/o/*/copyTo/b/*/o/*": {"POST": api.copy},
             "/storage/v1/b/*/o/*/rewriteTo/b/*/o/*": {"POST": api.rewrite},
             "/storage/v1/b/*/o/*/moveTo/o/*": {"POST": api.move},

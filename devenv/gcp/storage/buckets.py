@@ -23,6 +23,7 @@ from devenv.gcp.storage.model import BucketRecord, check_bucket_name
 from devenv.gcp.storage.resources import timestamp
 
 POLICY = "retentionPolicy"
+SOFT_DELETE = "softDeletePolicy"
 
 
 class Buckets:
@@ -55,7 +56,7 @@ class Buckets:
             raise AlreadyExists(
                 "Your previous request to create the named bucket succeeded and you already own it."
             )
-        return self._save(name, self._with_policy({}, bucket_fields(resource), name))
+        return self._save(name, self._with_policies({}, bucket_fields(resource), name))
 
     def get(
         self,
@@ -101,7 +102,7 @@ class Buckets:
         fields = bucket_fields(resource if whole else merged(before.fields, resource))
         if fields.setdefault("location", location) != location:
             raise InvalidArgument("The location of a bucket cannot be changed.")
-        return self._change(before, self._with_policy(before.fields, fields, name))
+        return self._change(before, self._with_policies(before.fields, fields, name))
 
     def lock(self, access: Access, name: str, metageneration: int) -> BucketRecord:
         """Make the retention policy permanent."""
@@ -126,7 +127,21 @@ class Buckets:
         self._catalogue.drop_bucket(name)
         self._forget(StorageTarget(name).full_name)
 
-    def _with_policy(
+    def _with_policies(
+        self, before: Mapping[str, Any], fields: dict[str, Any], name: str
+    ) -> dict[str, Any]:
+        """Return `fields` with the parts of the policies that the service decides."""
+        fields = self._with_retention(before, fields, name)
+        new = fields.get(SOFT_DELETE)
+        if new is None:
+            return fields
+        old, duration = before.get(SOFT_DELETE, {}), new["retentionDurationSeconds"]
+        same = old.get("retentionDurationSeconds") == duration
+        effective = old["effectiveTime"] if same else timestamp(self._clock.now())
+        policy = {"retentionDurationSeconds": duration, "effectiveTime": effective}
+        return {**fields, SOFT_DELETE: policy}
+
+    def _with_retention(
         self, before: Mapping[str, Any], fields: dict[str, Any], name: str
     ) -> dict[str, Any]:
         """Return `fields` with the parts of the retention policy that the service decides."""

@@ -31,6 +31,10 @@ CREATE TABLE IF NOT EXISTS storage_objects (
     bucket TEXT, name TEXT, generation INTEGER, live INTEGER, blob TEXT, value TEXT,
     PRIMARY KEY (bucket, name, generation)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS storage_soft_deleted (
+    bucket TEXT, name TEXT, generation INTEGER, ends REAL, blob TEXT, value TEXT,
+    PRIMARY KEY (bucket, name, generation)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS storage_sessions (
     id TEXT PRIMARY KEY, created REAL, value TEXT, result TEXT
 ) WITHOUT ROWID;
@@ -138,6 +142,35 @@ class Catalogue:
             (item.bucket, item.name, item.generation),
         )
 
+    def save_soft_deleted(self, item: ObjectRecord) -> None:
+        self._run(
+            "INSERT OR REPLACE INTO storage_soft_deleted VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                *(item.bucket, item.name, item.generation, item.hard_deleted),
+                *(item.content.blob, item.dump()),
+            ),
+        )
+
+    def soft_deleted(
+        self, bucket: str, *, start: str, end: str, now: float
+    ) -> Iterator[ObjectRecord]:
+        """Yield the soft-deleted objects with `start` <= name < `end` that have not ended yet."""
+        rows = self._run(
+            "SELECT value FROM storage_soft_deleted WHERE bucket = ? AND name >= ? AND name < ?"
+            " AND ends > ? ORDER BY name, generation",
+            (bucket, start, end or _LAST, now),
+        )
+        for (value,) in rows:
+            yield ObjectRecord.load(value)
+
+    def drop_soft_deleted(self, *, bucket: str = "", before: float = 0.0) -> list[str]:
+        """Forget those of a bucket, or those that ended until a moment; return their files."""
+        rows = self._run(
+            "DELETE FROM storage_soft_deleted WHERE bucket = ? OR ends <= ? RETURNING blob",
+            (bucket, before),
+        )
+        return [blob for (blob,) in rows.fetchall()]
+
     def next_generation(self, at_least: int) -> int:
         """Return a number greater than all that were returned before."""
         row = self._one(
@@ -208,6 +241,7 @@ class Catalogue:
         """Return the names of all files that a row names."""
         rows = self._run(
             "SELECT blob FROM storage_objects"
+            " UNION SELECT blob FROM storage_soft_deleted"
             " UNION SELECT id FROM storage_sessions WHERE result IS NULL"
             " UNION SELECT blob FROM storage_parts"
         )

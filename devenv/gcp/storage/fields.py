@@ -28,6 +28,7 @@ Settings: TypeAlias = Mapping[str, Callable[[str, Any], Any]]
 _MAX_TEXT = 1024
 _MAX_METADATA = 8192  # bytes; https://cloud.google.com/storage/quotas#objects
 _MAX_RETENTION = 3_155_760_000  # seconds, a hundred years
+_LEAST_SOFT_DELETE, _MOST_SOFT_DELETE = 7 * 86_400, 90 * 86_400  # seconds
 _MAX_LABELS = 64
 _MAX_DEPTH = 8
 _LABEL = re.compile(r"[a-z0-9_\-\u00df-\uffff]{0,63}")
@@ -229,9 +230,16 @@ def _off(member: str) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, Mapping) and not value.get(member)
 
 
-def _no_soft_delete(value: Any) -> bool:
-    name = "retentionDurationSeconds"
-    return isinstance(value, Mapping) and not number(value.get(name, 0), name)
+def _soft_delete(key: str, value: Any) -> dict[str, Any]:
+    """Return how long deleted objects are kept: not at all, or 7 to 90 days."""
+    policy = _mapping(key, value, ("retentionDurationSeconds", "effectiveTime"))
+    seconds = number(policy.get("retentionDurationSeconds", 0), f"{key}.retentionDurationSeconds")
+    if seconds and not _LEAST_SOFT_DELETE <= seconds <= _MOST_SOFT_DELETE:
+        raise InvalidArgument(
+            f"{key}.retentionDurationSeconds is {seconds}; it must be 0, or {_LEAST_SOFT_DELETE} to "
+            f"{_MOST_SOFT_DELETE}."
+        )
+    return {**policy, "retentionDurationSeconds": str(seconds)}
 
 
 _storage_class = _choice(*_STORAGE_CLASSES)
@@ -267,6 +275,7 @@ _BUCKET: Settings = {
     "location": _location,
     "retentionPolicy": _retention_policy,
     "rpo": _choice("DEFAULT", "ASYNC_TURBO"),
+    "softDeletePolicy": _soft_delete,
     "storageClass": _storage_class,
     "versioning": _enabled,
 }
@@ -288,6 +297,5 @@ _BUCKET_UNSUPPORTED: Mapping[str, Callable[[Any], bool]] = {
     "ipFilter": lambda value: value in ({}, {"mode": "Disabled"}),
     "logging": _empty,
     "objectRetention": _empty,
-    "softDeletePolicy": _no_soft_delete,
     "website": _empty,
 }

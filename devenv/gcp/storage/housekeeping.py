@@ -1,5 +1,7 @@
 """The pass that applies the lifecycle rules of all buckets, each hour of the cloud's clock.
 
+It also deletes the soft-deleted objects whose time has passed.
+
 Google may take a day until a rule acts; the hour is our own rule. An object under a hold or a
 retention policy is left alone until a later pass.
 """
@@ -30,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class StorageHousekeeping:
-    """Applies lifecycle rules from `start` to `stop`."""
+    """Applies lifecycle rules and the end of soft-deleted objects from `start` to `stop`."""
 
     def __init__(self, catalogue: Catalogue, blobs: Blobs, objects: Objects, clock: Clock) -> None:
         self._catalogue = catalogue
@@ -56,6 +58,7 @@ class StorageHousekeeping:
             await self._clock.sleep(INTERVAL)
 
     async def _pass(self) -> None:
+        self._objects.purge()
         for bucket in self._catalogue.buckets(start="", prefix="", limit=-1):
             if not rules_of(bucket):
                 continue

@@ -25,7 +25,7 @@ from devenv.gcp.storage.listing import page_size, parse as parse_listing, read_t
 from devenv.gcp.storage.model import check_object_name
 from devenv.gcp.storage.notifications import Notifications
 from devenv.gcp.storage.objects import ObjectDraft, ObjectRef, Objects
-from devenv.gcp.storage.parameters import Preconditions, number, parse, parse_source
+from devenv.gcp.storage.parameters import Preconditions, flag, number, parse, parse_source
 
 
 class JsonApi:
@@ -159,7 +159,12 @@ class JsonApi:
         )
 
     async def get_object(self, exchange: Exchange, bucket: str, name: str) -> Response:
-        item = self._objects.get(exchange.access, ref_of(exchange, bucket, name))
+        is_deleted = flag(exchange.query, "softDeleted")
+        get = self._objects.get_soft_deleted if is_deleted else self._objects.get
+        return answer(exchange.shapes.object(get(exchange.access, ref_of(exchange, bucket, name))))
+
+    async def restore_object(self, exchange: Exchange, bucket: str, name: str) -> Response:
+        item = self._objects.restore(exchange.access, ref_of(exchange, bucket, name))
         return answer(exchange.shapes.object(item))
 
     async def update_object(self, exchange: Exchange, bucket: str, name: str) -> Response:

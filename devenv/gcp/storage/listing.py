@@ -12,7 +12,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from devenv.gcp.errors import InvalidArgument
@@ -38,6 +38,7 @@ class ListRequest:
     end: str = ""
     limit: int = _MAX_PAGE
     versions: bool = False
+    soft_deleted: bool = False
     trailing: bool = False
     glob: re.Pattern[str] | None = None
 
@@ -64,6 +65,9 @@ def parse(query: Mapping[str, str]) -> ListRequest:
     pattern = query.get("matchGlob", "")
     if pattern and delimiter not in ("", "/"):
         raise InvalidArgument("matchGlob is allowed with the delimiter '/' only.")
+    versions, soft_deleted = flag(query, "versions"), flag(query, "softDeleted")
+    if versions and soft_deleted:
+        raise InvalidArgument("versions and softDeleted cannot both be true.")
     token_name, generation = read_token(query.get("pageToken", ""))
     offset, end = query.get("startOffset", ""), query.get("endOffset", "")
     return ListRequest(
@@ -73,7 +77,8 @@ def parse(query: Mapping[str, str]) -> ListRequest:
         generation=generation,
         end=min(filter(None, (end, prefix + _LAST))),
         limit=page_size(query),
-        versions=flag(query, "versions"),
+        versions=versions,
+        soft_deleted=soft_deleted,
         trailing=flag(query, "includeTrailingDelimiter"),
         glob=glob_pattern(pattern) if pattern else None,
     )
@@ -84,20 +89,24 @@ def page_size(query: Mapping[str, str]) -> int:
     return min(number(query.get("maxResults", _MAX_PAGE), "maxResults"), _MAX_PAGE) or _MAX_PAGE
 
 
-def page(catalogue: Catalogue, bucket: str, request: ListRequest) -> ObjectPage:
+def page(catalogue: Catalogue, bucket: str, request: ListRequest, *, now: float) -> ObjectPage:
     """Return one page; a common prefix costs one step however many objects it hides."""
+
+    def scan(start: str) -> Iterator[ObjectRecord]:
+        if request.soft_deleted:
+            return catalogue.soft_deleted(bucket, start=start, end=request.end, now=now)
+        return catalogue.scan(bucket, start=start, end=request.end, versions=request.versions)
+
     result = ObjectPage()
     start: str | None = request.start
     while start is not None:
-        start = _fill(result, catalogue, bucket, request, start)
+        start = _fill(result, request, scan(start))
     return result
 
 
-def _fill(
-    result: ObjectPage, catalogue: Catalogue, bucket: str, request: ListRequest, start: str
-) -> str | None:
-    """Add objects from `start` on; return where to go on behind a common prefix, None at the end."""
-    for item in catalogue.scan(bucket, start=start, end=request.end, versions=request.versions):
+def _fill(result: ObjectPage, request: ListRequest, items: Iterator[ObjectRecord]) -> str | None:
+    """Add `items`; return where to go on behind a common prefix, None at the end."""
+    for item in items:
         if item.name == request.start and item.generation < request.generation:
             continue
         common = _common_prefix(item.name, request)

@@ -39,7 +39,8 @@ class ObjectRecord:
 
     `retained_from` is the moment from which the bucket's retention period counts, if that is not
     its creation: the release of its event-based hold. `reclassed` is the moment of the latest
-    change of its storage class, 0 before any.
+    change of its storage class, 0 before any. A soft-deleted object has the moments of its deletion
+    and of its end, `soft_deleted` and `hard_deleted`.
     """
 
     bucket: str
@@ -52,6 +53,8 @@ class ObjectRecord:
     deleted: float = 0.0
     retained_from: float = 0.0
     reclassed: float = 0.0
+    soft_deleted: float = 0.0
+    hard_deleted: float = 0.0
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -98,6 +101,11 @@ class BucketRecord:
         """Whether public access prevention is enforced."""
         iam = self.fields.get("iamConfiguration", {})
         return bool(iam.get("publicAccessPrevention") == "enforced")
+
+    @property
+    def soft_delete_seconds(self) -> int:
+        """How long a deleted object can be restored; 0 if it cannot."""
+        return int(self.fields.get("softDeletePolicy", {}).get("retentionDurationSeconds", 0))
 
     def retained_until(self, item: ObjectRecord) -> float:
         """Return when the retention policy lets `item` go; 0 without a policy or a known time."""

@@ -6,8 +6,12 @@ object that is under a hold, or younger than its bucket's retention period, can 
 nor overwritten nor made a noncurrent version; its metadata can be changed. The retention period of
 an object that had an event-based hold counts from the release of the hold.
 
-See https://cloud.google.com/storage/docs/json_api/v1/objects and
-https://cloud.google.com/storage/docs/object-holds.
+Where the bucket has a soft delete policy, an object that is removed is kept aside with its bytes
+until the policy's duration has passed; a restored one is a new live object with the same bytes.
+
+See https://cloud.google.com/storage/docs/json_api/v1/objects,
+https://cloud.google.com/storage/docs/object-holds and
+https://cloud.google.com/storage/docs/soft-delete.
 """
 
 import asyncio
@@ -149,6 +153,31 @@ class Objects:
         ref.conditions.check_read(found)
         return found
 
+    def get_soft_deleted(self, access: Access, ref: ObjectRef) -> ObjectRecord:
+        """Return a soft-deleted object, which needs its generation."""
+        access.require("storage.objects.get", ref.bucket, ref.name)
+        access.require("storage.objects.restore", ref.bucket, ref.name)
+        found = self._find_soft_deleted(ref)
+        ref.conditions.check_read(found)
+        return found
+
+    def restore(self, access: Access, ref: ObjectRef) -> ObjectRecord:
+        """Make a soft-deleted object live again, as a new generation; it stays restorable.
+
+        The preconditions are on the live object that it would replace.
+        """
+        access.require("storage.objects.restore", ref.bucket, ref.name)
+        found = self._find_soft_deleted(ref)
+        draft = ObjectDraft(ref.bucket, ref.name, found.fields, ref.conditions)
+        self.begin(access, draft)
+        content = replace(found.content, blob=self._blobs.duplicate(found.content.blob))
+        return self.insert(access, draft, content)
+
+    def purge(self) -> None:
+        """Delete the soft-deleted objects whose time has passed."""
+        for blob in self._catalogue.drop_soft_deleted(before=self._clock.now()):
+            self._blobs.delete(blob)
+
     def open(self, found: ObjectRecord) -> BinaryIO:
         """Open the bytes of `found`, which stay readable when it is overwritten meanwhile."""
         return self._blobs.open(found.content.blob)
@@ -157,7 +186,7 @@ class Objects:
         access.require("storage.objects.list", bucket, prefix=request.prefix)
         if not self._catalogue.has_bucket(bucket):
             raise NoSuchBucket
-        return page(self._catalogue, bucket, request)
+        return page(self._catalogue, bucket, request, now=self._clock.now())
 
     def patch(
         self, access: Access, ref: ObjectRef, resource: Mapping[str, Any], *, whole: bool = False
@@ -272,6 +301,19 @@ class Objects:
             raise NotFound(f"No such object: {ref.bucket}/{ref.name}")
         return found
 
+    def _find_soft_deleted(self, ref: ObjectRef) -> ObjectRecord:
+        if not self._catalogue.has_bucket(ref.bucket):
+            raise NoSuchBucket
+        if ref.generation is None:
+            raise InvalidArgument("Required parameter: generation, of the soft-deleted object.")
+        kept = self._catalogue.soft_deleted(
+            ref.bucket, start=ref.name, end=f"{ref.name}\0", now=self._clock.now()
+        )
+        found = next((item for item in kept if item.generation == ref.generation), None)
+        if found is None:
+            raise NotFound(f"No such object: {ref.bucket}/{ref.name}")
+        return found
+
     def _check_overwrite(self, access: Access, draft: ObjectDraft) -> ObjectRecord | None:
         """Return the live object that `draft` replaces; the caller must be allowed to delete it."""
         before = self._catalogue.live(draft.bucket, draft.name)
@@ -307,7 +349,13 @@ class Objects:
             self._events.append(ObjectEvent("OBJECT_ARCHIVE", archived, replaced))
             return
         self._catalogue.drop(item)
-        displaced.append(item.content.blob)
+        bucket = self._catalogue.bucket(item.bucket)
+        if bucket and bucket.soft_delete_seconds:
+            now = self._clock.now()
+            ends = now + bucket.soft_delete_seconds
+            self._catalogue.save_soft_deleted(replace(item, soft_deleted=now, hard_deleted=ends))
+        else:
+            displaced.append(item.content.blob)
         self._events.append(ObjectEvent("OBJECT_DELETE", item, replaced))
 
 

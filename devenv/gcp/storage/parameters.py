@@ -30,7 +30,7 @@ _UNSUPPORTED_TEXTS = (
     *("destinationKmsKeyName", "dropContextGroups", "filter", "kmsKeyName", "restoreToken"),
     *("rewriteToken", "uploadProtocol"),
 )
-_UNSUPPORTED_FLAGS = ("enableObjectRetention", "overrideUnlockedRetention", "softDeleted")
+_UNSUPPORTED_FLAGS = ("enableObjectRetention", "overrideUnlockedRetention")
 _ACL_PARAMETERS = ("destinationPredefinedAcl", "predefinedAcl", "predefinedDefaultObjectAcl")
 _CUSTOMER_KEYS = ("x-goog-encryption-algorithm", "x-goog-copy-source-encryption-algorithm")
 

@@ -67,6 +67,9 @@ class Shapes:
             resource["componentCount"] = content.components
         if item.deleted:
             resource["timeDeleted"] = timestamp(item.deleted)
+        if item.soft_deleted:
+            resource["softDeleteTime"] = timestamp(item.soft_deleted)
+            resource["hardDeleteTime"] = timestamp(item.hard_deleted)
         bucket = self.find(item.bucket)
         if bucket and (retained := bucket.retained_until(item)):
             resource["retentionExpirationTime"] = timestamp(retained)

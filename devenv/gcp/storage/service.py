@@ -63,6 +63,7 @@ _PATHS: tuple[tuple[str, str, dict[str, str]], ...] = (
     (rf"{_BUCKET}/managedFolders", "managedFolders", {"GET": "list"}),
     (rf"{_BUCKET}/o", "objects", {"GET": "list"}),
     (rf"{_OBJECT}/compose", "objects", {"POST": "compose"}),
+    (rf"{_OBJECT}/restore", "objects", {"POST": "restore"}),
     (rf"{_OBJECT}/copyTo/.+", "objects", {"POST": "copy"}),
     (rf"{_OBJECT}/rewriteTo/.+", "objects", {"POST": "rewrite"}),
     (rf"{_OBJECT}/moveTo/.+", "objects", {"POST": "move"}),
@@ -150,9 +151,12 @@ class StorageService:
         )
 
     def _forget(self, resource: str) -> None:
-        """Remove the policy and the notifications of a deleted bucket, by its full name."""
+        """Remove what belongs to a deleted bucket, by its full name."""
+        bucket = resource.rpartition("/")[2]
         self._guard.forget(resource)
-        self._notifications.forget(resource.rpartition("/")[2])
+        self._notifications.forget(bucket)
+        for blob in self._catalogue.drop_soft_deleted(bucket=bucket):
+            self._blobs.delete(blob)
 
     def rpcs(self) -> tuple[Rpc, ...]:
         return ()

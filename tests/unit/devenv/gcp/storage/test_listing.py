@@ -156,7 +156,6 @@ async def test_boolean_parameters_ignore_case(cloud: Cloud, value: str) -> None:
     "query",
     [
         "versions=perhaps",
-        "softDeleted=true",
         "filter=contexts",
         "matchGlob=a&delimiter=-",
         "matchGlob=" + "a" * 1025,

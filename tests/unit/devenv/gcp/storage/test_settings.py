@@ -48,7 +48,6 @@ async def change(cloud: Cloud, **fields: Any) -> dict[str, Any]:
         ("logging", {"logBucket": "logs"}),
         ("objectRetention", {"mode": "Enabled"}),
         ("retention_policy", {"retentionPeriod": "1"}),
-        ("softDeletePolicy", {"retentionDurationSeconds": "604800"}),
         ("website", {"mainPageSuffix": "index.html"}),
     ],
 )
@@ -211,10 +210,7 @@ async def test_unsupported_parameter_is_refused_by_name(cloud: Cloud, query: str
     [
         ("GET", f"{BUCKET_PATH}/acl/allUsers"),
         ("POST", f"{BUCKET_PATH}/folders"),
-        ("POST", f"{BUCKET_PATH}/restore"),
-        ("POST", f"{OBJECTS}/a/restore"),
         ("POST", f"{OBJECTS}/watch"),
-        ("GET", "/storage/v1/projects/local-project/hmacKeys"),
     ],
 )
 async def test_unsupported_resource_is_refused_by_name(
