@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from deploy import verify
+from deploy.by_hand import commands_by_hand
 from deploy.errors import DeployError
 from deploy.golive import PERSONAL_TASKS, machine_checks
 from deploy.google import GoogleCloud
@@ -77,6 +78,7 @@ def apply_command(
     typer.echo(f"{count} changes." if count else "Nothing to change.")
     if count and not only:
         typer.echo(f"Site: {layout.names.site_url}")
+        _tell_by_hand(layout)
 
 
 @app.command("push")
@@ -126,7 +128,9 @@ def verify_command(
 @app.command("golive")
 def golive_command(stage: StageArgument) -> None:
     """Check what a machine can check before users come, and list what a person must do."""
-    failed = _failed(machine_checks(layout_of(stage)))
+    layout = layout_of(stage)
+    failed = _failed(machine_checks(layout))
+    _tell_by_hand(layout)
     typer.echo("\nTasks of a person:")
     for task in PERSONAL_TASKS:
         typer.echo(f"[ ] {task}")
@@ -249,6 +253,13 @@ def _tell(change: Change) -> None:
         typer.echo(line)
     for line in change.gcloud():
         typer.echo(f"    $ {line}")
+
+
+def _tell_by_hand(layout: Layout) -> None:
+    if lines := list(commands_by_hand(layout)):
+        typer.echo("By hand, once:")
+        for line in lines:
+            typer.echo(f"    $ {line}")
 
 
 def _may_delete(changes: Sequence[Change], *, yes: bool) -> bool:

@@ -19,7 +19,7 @@ PERSONAL_TASKS = (
     "Restore: practise a point-in-time restore and a lost region on a stage for trials.",
     "Rollback: practise it once, with `python -m deploy rollback`.",
     "Alerts: receive one, for example by a threshold that is too low for a minute.",
-    "Budget: set one with an alert for the billing account.",
+    "Budget: set one with an alert; with `[budget]` in the stage, `apply` prints the command.",
     "Quotas: compare those of the project with `python -m deploy simulate` at the busiest hour.",
     "Operators: `manage.py createsuperuser`, with a second factor; sign-up open, by invitation or closed.",
     "Access: who may deploy, who reads logs, who may see secrets; remove everybody else.",

@@ -77,6 +77,13 @@ class Alerts(StagePart):
     emails: list[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s.]+$")]] = []
 
 
+class Budget(StagePart):
+    """Table `[budget]`: the billing account, and the amount of a month with its currency."""
+
+    account: Annotated[str, Field(pattern=r"^[0-9A-F]{6}(-[0-9A-F]{6}){2}$")]
+    amount: Annotated[str, Field(pattern=r"^[1-9][0-9]*[A-Z]{3}$")]
+
+
 class DatabaseSize(StagePart):
     """Table `[database]`: a PostgreSQL of Cloud SQL; without it the stage brings its own address.
 
@@ -136,6 +143,7 @@ class Stage(StagePart):
     queues: Queues = Queues()
     database: DatabaseSize | None = None
     alerts: Alerts = Alerts()
+    budget: Budget | None = None
     env: dict[Variable, str] = {}
     secrets: list[Variable] = []
 

@@ -24,6 +24,9 @@ pytestmark = pytest.mark.xdist_group("stages")
 PLACE = "projects/validibot-local/locations/us-west1"
 
 
+_MANY = 100_000  # calls
+
+
 class Killed(BaseException):
     """The process was killed."""
 
@@ -61,34 +64,50 @@ def test_second_apply_changes_nothing(make_stage: MakeStage, cloud: Cloud) -> No
     assert "service/empty-web: ready, empty-web-" in deploy("status", stage)
 
 
-def test_apply_continues_after_being_killed(
-    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each run is killed after some calls: the cloud has carried out the last one."""
+class Killer:
+    """Kills the process in Google's clients: after `left` calls, or after the last one in `requests`.
+
+    The cloud has carried out that call.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left = _MANY
+        self.requests: list[str] = []
+        call = method._GapicCallable.__call__
+
+        def call_or_die(callable_: Any, *args: Any, **kwargs: Any) -> Any:
+            answer = call(callable_, *args, **kwargs)  # type: ignore[no-untyped-call]
+            self.left -= 1
+            kind = type(args[0]).__name__ if args else ""
+            if kind in self.requests:
+                self.requests.remove(kind)
+                if not self.requests:
+                    raise Killed
+            if self.left < 0:
+                raise Killed
+            return answer
+
+        monkeypatch.setattr(method._GapicCallable, "__call__", call_or_die)
+
+
+@pytest.fixture
+def killer(monkeypatch: pytest.MonkeyPatch) -> Killer:
+    return Killer(monkeypatch)
+
+
+def test_apply_continues_after_being_killed(make_stage: MakeStage, killer: Killer) -> None:
     stage = make_stage("killed", DATABASE + ALERTS)
     dice = random.Random(13)  # noqa: S311 - the same points in every run
-    call = method._GapicCallable.__call__
-    left = 0
-
-    def call_or_die(self: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal left
-        answer = call(self, *args, **kwargs)  # type: ignore[no-untyped-call]
-        if not left:
-            raise Killed
-        left -= 1
-        return answer
-
-    monkeypatch.setattr(method._GapicCallable, "__call__", call_or_die)
     deaths = 0
     for longest in range(10, 400, 10):
-        left = dice.randrange(longest)
+        killer.left = dice.randrange(longest)
         try:
             deploy("apply", stage)
         except Killed:
             deaths += 1
         else:
             break
-    left = 1000
+    killer.left = _MANY
 
     assert deaths >= 5
     assert deploy("plan", stage) == "Nothing to change.\n"
@@ -195,6 +214,24 @@ def test_rotated_secret_reaches_both_services(applied: str) -> None:
     assert [line.partition(":")[0] for line in tagged] == [
         "service/shared-worker", "service/shared-web",
     ]  # fmt: skip
+    assert deploy("plan", applied) == "Nothing to change.\n"
+
+
+def test_rotation_is_repeated_after_being_killed(applied: str, killer: Killer) -> None:
+    """Wherever it was killed, the services run, and the next rotation leaves one version."""
+    secret = layout_of(applied).data.secret("DJANGO_SECRET_KEY")
+    update = "UpdateServiceRequest"  # a revision and the traffic of one service, then of the other
+    for requests in (["AddSecretVersionRequest"], [update], [update] * 3):
+        killer.requests = requests
+        with pytest.raises(Killed):
+            deploy("secrets", "rotate", applied, "DJANGO_SECRET_KEY", "--yes")
+        deploy("apply", applied)
+        assert serving("shared-web") == "1"
+        assert secret.versions()
+    told = deploy("secrets", "rotate", applied, "DJANGO_SECRET_KEY", "--yes")
+
+    assert "is rotated; its older versions are disabled" in told
+    assert len(secret.versions()) == 1
     assert deploy("plan", applied) == "Nothing to change.\n"
 
 
