@@ -1,8 +1,13 @@
 """Pages of the stack: services, logs, graph."""
 
+import re
+import time
 from pathlib import Path
 
+import pytest
+
 from devenv.console.local import graph_of, memory_of_groups
+from devenv.console.shell import clock
 from devenv.stack.statefile import ServiceState
 from tests.unit.devenv.console.console import ConsoleClient, write_state
 
@@ -99,3 +104,11 @@ def test_followed_logs_ask_again_while_the_cloud_is_away(tmp_path: Path) -> None
 
     assert answer.status_code == 200
     assert 'hx-get="/logs/new?after=42&amp;severity=ERROR"' in answer.text
+
+
+def test_time_of_another_day_has_its_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_800_000_000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+
+    assert re.fullmatch(r"[\d:]{8}\.\d{3}", clock(now))
+    assert re.fullmatch(r"\d\d \w{3} [\d:]{8}\.\d{3}", clock(now - 3 * 86_400))
