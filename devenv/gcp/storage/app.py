@@ -29,7 +29,7 @@ from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.batch_calls import BatchCalls
 from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.cross_origin import allow_any_origin, cross_origin_headers, preflight
-from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, as_json, as_xml
+from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, UniformAccess, as_json, as_xml
 from devenv.gcp.storage.exchange import JSON_TYPE, Exchange, base_of, decode, pairs_of, raw_path
 from devenv.gcp.storage.hmac_keys import HmacKeys
 from devenv.gcp.storage.json_api import JsonApi
@@ -50,11 +50,12 @@ JSON_PATHS = ("/storage/v1/", *_UPLOADS, "/download/storage/v1/", "/batch/storag
 _HOST_SUFFIX = ".storage.googleapis.com"
 _NOT_EMULATED = re.compile(
     r"/storage/v1/(?:"
-    r"b/[^/]+/(?:acl|anywhereCaches|defaultObjectAcl|folders|managedFolders"
+    r"b/[^/]+/(?:anywhereCaches|folders|managedFolders"
     r"|operations|relocate|restore)(?:/.*)?"
-    r"|b/[^/]+/o/(?:bulkRestore|watch|[^/]+/(?:acl|iam)(?:/.*)?)"
+    r"|b/[^/]+/o/(?:bulkRestore|watch|[^/]+/iam(?:/.*)?)"
     r"|channels/stop)"
 )
+_ACL = re.compile(r"/storage/v1/b/[^/]+/(o/[^/]+/acl|acl|defaultObjectAcl)(?:/.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,9 @@ class StorageApp:
                 if handler := handlers.get(method):
                     return handler, [decode(name) for name in match.groups()]
                 found = True
+        if acl := _ACL.fullmatch(path):
+            kind = "an object" if acl[1].startswith("o/") else "a bucket"
+            raise UniformAccess("get" if method == "GET" else "update", kind)
         if _NOT_EMULATED.fullmatch(path):
             raise NotEmulated(f"The resource {path[:200]}")
         if found:
@@ -213,18 +217,8 @@ class StorageApp:
         """Return the JSON API's paths, the most used first; `*` stands for one name."""
         api, media, keys = self._json_api, self._media, self._hmac_keys
         upload: Methods = {"POST": media.upload, "PUT": media.upload, "DELETE": media.cancel}
-        item: Methods = {
-            "GET": self._object,
-            "PATCH": api.update_object,
-            "PUT": api.update_object,
-            "DELETE": api.delete_object,
-        }
-        bucket: Methods = {
-            "GET": api.get_bucket,
-            "PATCH": api.update_bucket,
-            "PUT": api.update_bucket,
-            "DELETE": api.delete_bucket,
-        }
+        item = _resource(self._object, api.update_object, api.delete_object)
+        bucket = _resource(api.get_bucket, api.update_bucket, api.delete_bucket)
         table: dict[str, Methods] = {
             "/download/storage/v1/b/*/o/*": {"GET": media.download},
             **{f"{prefix}b/*/o": upload for prefix in _UPLOADS},
@@ -260,6 +254,10 @@ class StorageApp:
             "/batch/storage/v1": {"POST": self._batch},
         }
         return [(re.compile(path.replace("*", "([^/]+)")), table[path]) for path in table]
+
+
+def _resource(get: Handler, update: Handler, delete: Handler) -> Methods:
+    return {"GET": get, "PATCH": update, "PUT": update, "DELETE": delete}
 
 
 def _partial(exchange: Exchange, response: Response) -> Response:

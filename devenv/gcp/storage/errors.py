@@ -2,6 +2,7 @@
 
 CloudError
 ├── NotEmulated          400  invalid              (XML: InvalidArgument)
+├── UniformAccess        400  invalid              (XML: InvalidArgument)
 ├── PreconditionFailed   412  conditionNotMet
 ├── NotModified          304
 ├── RangeNotSatisfiable  416  requestedRangeNotSatisfiable
@@ -66,6 +67,16 @@ class NotEmulated(InvalidArgument):
 
     def __init__(self, subject: str) -> None:
         super().__init__(f"{subject} is not emulated; see docs/fidelity.md.")
+
+
+class UniformAccess(InvalidArgument):
+    """A refusal of access control lists, which no bucket here has."""
+
+    def __init__(self, action: str = "insert", kind: str = "an object") -> None:
+        super().__init__(
+            f"Cannot {action} legacy ACL for {kind} when uniform bucket-level access is enabled. "
+            "Read more at https://cloud.google.com/storage/docs/uniform-bucket-level-access"
+        )
 
 
 class PreconditionFailed(StorageApiError):

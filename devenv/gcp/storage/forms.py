@@ -27,7 +27,7 @@ from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.journal import note_caller
 from devenv.gcp.storage.errors import (
     ExpiredToken,
-    NotEmulated,
+    UniformAccess,
     UploadProblem,
 )
 from devenv.gcp.storage.exchange import Exchange
@@ -138,7 +138,7 @@ class XmlForms:
             exchange = replace(exchange, access=replace(exchange.access, caller=caller))
             sizes = policy.sizes
         if fields.get("acl"):
-            raise NotEmulated("The field 'acl' of a form")
+            raise UniformAccess
         least = max((low for low, _ in sizes), default=0)
         most = min((high for _, high in sizes), default=_UNBOUNDED)
         draft = _draft(bucket, fields, body.content_type)

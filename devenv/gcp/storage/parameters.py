@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from devenv.gcp.errors import InvalidArgument
-from devenv.gcp.storage.errors import NotEmulated, NotModified, PreconditionFailed
+from devenv.gcp.storage.errors import NotEmulated, NotModified, PreconditionFailed, UniformAccess
 from devenv.gcp.storage.model import ObjectRecord
 
 _MAX_NUMBER = 2**63
@@ -123,12 +123,8 @@ def check_supported(query: Mapping[str, str], headers: Mapping[str, str]) -> Non
     for name in _UNSUPPORTED_FLAGS:
         if flag(query, name):
             raise NotEmulated(f"The parameter '{name}'")
-    for name in _ACL_PARAMETERS:
-        if query.get(name):
-            raise InvalidArgument(
-                f"Cannot use {name} with uniform bucket-level access; access control lists are "
-                "not emulated."
-            )
+    if any(query.get(name) for name in _ACL_PARAMETERS):
+        raise UniformAccess
     if any(name in headers for name in _CUSTOMER_KEYS):
         raise NotEmulated("Encryption with customer-supplied keys")
 

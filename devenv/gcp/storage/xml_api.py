@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
-from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated
+from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, UniformAccess
 from devenv.gcp.storage.exchange import Exchange
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.forms import XmlForms
@@ -38,12 +38,12 @@ _OVERRIDES = {
 
 
 _SUBRESOURCES = (
-    *("acl", "billing", "compose", "cors", "defaultObjectAcl", "encryptionConfig", "lifecycle"),
+    *("billing", "compose", "cors", "encryptionConfig", "lifecycle"),
     *("location", "logging", "object-lock", "retention", "storageClass", "tagging", "torrent"),
     *("versioning", "versions", "website"),
 )
 _REFUSED_HEADERS = (
-    *("x-goog-acl", "x-goog-copy-source", "x-goog-encryption-kms-key-name"),
+    *("x-goog-copy-source", "x-goog-encryption-kms-key-name"),
     *("x-goog-object-lock-mode", "x-goog-object-lock-retain-until-date"),
 )
 _UNBOUNDED = 2**63 - 1
@@ -175,7 +175,14 @@ def _completed(exchange: Exchange, item: ObjectRecord) -> Response:
 
 
 def _check_supported(exchange: Exchange) -> None:
-    """Refuse subresources and headers whose effect is not emulated. Raises NotEmulated."""
+    """Refuse subresources and headers whose effect is not emulated.
+
+    Raises NotEmulated, or UniformAccess for those of access control lists.
+    """
+    if "acl" in exchange.query or "defaultObjectAcl" in exchange.query:
+        raise UniformAccess("get" if exchange.request.method == "GET" else "update")
+    if "x-goog-acl" in exchange.headers:
+        raise UniformAccess
     for name in _SUBRESOURCES:
         if name in exchange.query:
             raise NotEmulated(f"The subresource '{name}' of the XML API")

@@ -253,7 +253,7 @@ async def test_parallel_upload_is_bound_to_its_object_and_rights(cloud: Cloud) -
     assert (await upload.put(1, b"a")).status_code == 403
 
 
-@pytest.mark.parametrize("subresource", ["acl", "cors", "lifecycle", "versioning", "tagging"])
+@pytest.mark.parametrize("subresource", ["cors", "lifecycle", "versioning", "tagging"])
 async def test_unsupported_subresource_does_not_answer_with_the_object(
     cloud: Cloud, subresource: str
 ) -> None:
@@ -283,7 +283,7 @@ async def test_xml_upload_sets_storage_class_and_custom_time(cloud: Cloud) -> No
     assert (found["storageClass"], found["customTime"][:10]) == ("NEARLINE", "2026-01-01")
 
 
-@pytest.mark.parametrize("header", ["x-goog-acl", "x-goog-copy-source"])
+@pytest.mark.parametrize("header", ["x-goog-copy-source", "x-goog-object-lock-mode"])
 async def test_xml_upload_refuses_headers_without_effect(cloud: Cloud, header: str) -> None:
     refused = await cloud.client.put(f"/{BUCKET}/a", headers={header: "x"})
 

@@ -193,9 +193,8 @@ async def test_unsupported_object_field_is_refused_by_name(
 @pytest.mark.parametrize(
     "query",
     [
-        "predefinedAcl=publicRead",
         "kmsKeyName=projects/p/key",
-        "destinationPredefinedAcl=private",
+        "rewriteToken=x",
     ],
 )
 async def test_unsupported_parameter_is_refused_by_name(cloud: Cloud, query: str) -> None:
@@ -208,7 +207,6 @@ async def test_unsupported_parameter_is_refused_by_name(cloud: Cloud, query: str
 @pytest.mark.parametrize(
     ("method", "resource"),
     [
-        ("GET", f"{BUCKET_PATH}/acl/allUsers"),
         ("POST", f"{BUCKET_PATH}/folders"),
         ("POST", f"{OBJECTS}/watch"),
     ],
@@ -347,3 +345,35 @@ async def test_bucket_removed_from_devenv_toml_is_deleted_once_empty(cloud: Clou
 
     names = [bucket["name"] for bucket in (await cloud.client.get(BUCKETS)).json()["items"]]
     assert names == ["own"]
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "text"),
+    [
+        ("POST", f"{UPLOAD}?uploadType=media&name=a&predefinedAcl=publicRead", "insert"),
+        ("POST", f"{BUCKETS}&predefinedDefaultObjectAcl=private", "insert"),
+        ("GET", f"{BUCKET_PATH}/acl", "get legacy ACL for a bucket"),
+        ("POST", f"{BUCKET_PATH}/defaultObjectAcl", "update legacy ACL for a bucket"),
+        ("GET", f"{OBJECTS}/a%2Fb/acl/allUsers", "get legacy ACL for an object"),
+        ("DELETE", f"{OBJECTS}/a/acl/allUsers", "update legacy ACL for an object"),
+    ],
+)
+async def test_acl_is_refused_because_of_uniform_access(
+    cloud: Cloud, method: str, url: str, text: str
+) -> None:
+    refused = await cloud.client.request(method, url, json={})
+
+    assert (refused.status_code, reason(refused)) == (400, "invalid")
+    assert f"Cannot {text}" in message(refused)
+    assert "when uniform bucket-level access is enabled" in message(refused)
+
+
+async def test_acl_of_the_xml_api_is_refused_because_of_uniform_access(cloud: Cloud) -> None:
+    headers = {"x-goog-acl": "public-read"}
+    put = await cloud.client.put(f"/{BUCKET}/a", content=b"x", headers=headers)
+    get = await cloud.client.get(f"/{BUCKET}/a?acl")
+
+    assert (put.status_code, get.status_code) == (400, 400)
+    assert "<Message>Cannot insert legacy ACL for an object" in put.text
+    assert "<Message>Cannot get legacy ACL for an object" in get.text
+    assert cloud.files() == 0

@@ -131,7 +131,7 @@ async def test_kept_objects_are_listed_by_prefix_and_pages(cloud: Cloud) -> None
     for name in ("a", "dir/b", "dir/c"):
         await cloud.put(name)
         await delete(cloud, name)
-    query = {"softDeleted": "true", "maxResults": 1, "prefix": "dir/"}
+    query = {"softDeleted": "true", "maxResults": "1", "prefix": "dir/"}
     first = (await cloud.client.get(OBJECTS, params=query)).json()
     token = {"pageToken": first["nextPageToken"]}
     second = (await cloud.client.get(OBJECTS, params=query | token)).json()
