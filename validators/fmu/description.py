@@ -28,7 +28,7 @@ _UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, NotImplementedError),
     *(RuntimeError, EOFError, OSError, ValueError),
 )
-"""What zipfile raises for a damaged archive."""
+"""Errors that zipfile raises for a damaged archive."""
 
 
 class FmuRefused(Exception):

@@ -43,7 +43,7 @@ _DESCRIPTION = "modelDescription.xml"
 _ENCRYPTED = 0x1
 # The methods of FMI 2.0.5, section 2.3; zipfile expands what others have packed without any limit.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# What zipfile raises for a damaged archive.
+# Errors that zipfile raises for a damaged archive.
 _UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, NotImplementedError),
     *(RuntimeError, EOFError, OSError, ValueError),
