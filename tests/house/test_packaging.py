@@ -1,4 +1,4 @@
-"""What the wheel of devenv requires, beside what this repository installs for it."""
+"""Requirements of the wheel of devenv, and those that this repository installs for it."""
 
 import re
 import tomllib
