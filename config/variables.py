@@ -81,6 +81,7 @@ MEANINGS = {
     "RETENTION_WEBHOOK_DELIVERIES": "Days after which `manage.py purge` removes deliveries of webhooks.",
     "WEBHOOKS_MAY_BE_LOCAL": "Whether webhooks and the files of schedules may have `http://`"
     " addresses, on this host and in private networks.",
+    "RETENTION_AUDIT": "Days after which `manage.py purge` removes entries of audit logs.",
     "RETENTION_ATTEMPTS": "Days after which `manage.py purge` removes attempts but the last of each step.",
     "RETENTION_INPUTS": "Days after which `manage.py purge` removes copies of inputs in the folders of attempts.",
     "RETENTION_UNUSED_SUBMISSIONS": "Days after which `manage.py purge` removes submissions without a run.",

@@ -94,6 +94,8 @@ PAGES: dict[str, Methods] = {
     f"{_ORG}settings/webhooks/<int:pk>/deliveries/<uuid:delivery_pk>/resend/": {
         "POST": "webhook.manage"
     },
+    f"{_ORG}settings/audit/": {"GET": "audit.view"},
+    f"{_ORG}settings/audit/export/": {"GET": "audit.view"},
     f"{_ORG}settings/keys/": {"GET": "key.manage", "POST": "key.manage"},
     f"{_ORG}settings/keys/<int:pk>/rotate/": {"POST": "key.manage"},
     f"{_ORG}settings/keys/<int:pk>/revoke/": {"POST": "key.manage"},
@@ -185,6 +187,8 @@ API: dict[str, Methods] = {
     f"{_API}keys/": {"GET": "key.manage", "POST": "key.manage"},
     f"{_API}keys/<int:key>/rotate/": {"POST": "key.manage"},
     f"{_API}keys/<int:key>/revoke/": {"POST": "key.manage"},
+    f"{_API}audit/": {"GET": "audit.view"},
+    f"{_API}audit/export/": {"GET": "audit.view"},
     f"{_API}weather/": {"GET": "workflow.view"},
     f"{_API}runs/": {"GET": "run.view_own"},
     f"{_API}runs/<uuid:run>/": {"GET": RUN},

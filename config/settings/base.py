@@ -281,6 +281,7 @@ RETENTION_DAYS: dict[str, int | None] = {
     "events": env.int("RETENTION_EVENTS", default=365),
     "receipts": env.int("RETENTION_RECEIPTS", default=90),
     "webhook_deliveries": env.int("RETENTION_WEBHOOK_DELIVERIES", default=30),
+    "audit_entries": env.int("RETENTION_AUDIT", default=730),
     "attempts": env.int("RETENTION_ATTEMPTS", default=90),
     "inputs": env.int("RETENTION_INPUTS", default=30),
     "unused_submissions": env.int("RETENTION_UNUSED_SUBMISSIONS", default=1),

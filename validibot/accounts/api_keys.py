@@ -21,6 +21,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
+from validibot.accounts import audit
 from validibot.accounts.models import ApiKey, KeyScope, Membership, Organisation, Role, User
 from validibot.accounts.scope import Scope, scope_without_membership
 
@@ -104,7 +105,10 @@ def issue_for_service(
         account = f"{slugify(name)[:40] or 'service'}-{secrets.token_hex(4)}@service.invalid"
         user = User.objects.create_user(account, name=name, service_of=organisation)
         Membership.objects.create(organisation=organisation, user=user, role=role)
-        return issue(user, name, scopes=scopes, lifetime=lifetime)
+        key, text = issue(user, name, scopes=scopes, lifetime=lifetime)
+        told = {"role": (None, role), "scopes": (None, key.scopes)}
+        audit.record(organisation, "key.created", key, told)
+        return key, text
 
 
 def service_keys_of(organisation: Organisation) -> QuerySet[ApiKey]:
@@ -163,7 +167,11 @@ def authenticate(text: str, *, organisation: str = "") -> Caller | None:
 
 def revoke(keys: QuerySet[ApiKey], pk: int) -> bool:
     """Revoke one of `keys`; return whether there was a valid one."""
-    return keys.filter(pk=pk, revoked_at=None).update(revoked_at=timezone.now()) == 1
+    with transaction.atomic():
+        if not keys.filter(pk=pk, revoked_at=None).update(revoked_at=timezone.now()):
+            return False
+        _record(keys.select_related("user").get(pk=pk), "key.revoked")
+        return True
 
 
 @transaction.atomic
@@ -182,7 +190,14 @@ def rotate(keys: QuerySet[ApiKey], pk: int, *, overlap: dt.timedelta) -> tuple[A
     new, text = issue(old.user, old.name, scopes=old.scopes.split(), lifetime=lifetime)
     old.replaced_by, old.expires_at = new, min(old.expires_at, timezone.now() + overlap)
     old.save(update_fields=["replaced_by", "expires_at"])
+    _record(old, "key.rotated")
     return new, text
+
+
+def _record(key: ApiKey, action: str) -> None:
+    """Write to the audit log of the organisation that owns the key; a person's keys have none."""
+    if key.user.service_of_id:
+        audit.record(key.user.service_of_id, action, key)
 
 
 def _check_name(keys: QuerySet[ApiKey], name: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from validibot.accounts import audit
 from validibot.accounts.models import Organisation, User, WorkflowGrant
 
 
@@ -30,6 +31,8 @@ def set_grants(organisation: Organisation, user: User, access: Mapping[str, str]
     """Let a guest have these workflows (access by slug) and no others; without any, the guest is gone."""
     Organisation.locked(organisation.pk)
     grants = organisation.grants.filter(user=user)
+    had = dict(grants.values_list("workflow", "access"))
+    audit.record(organisation, "guest.changed", user, {"workflows": (had, dict(access))})
     grants.exclude(workflow__in=access).delete()
     for workflow, kind in access.items():
         grants.update_or_create(

@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from validibot.accounts import audit
 from validibot.accounts.members import check_assignable
 from validibot.accounts.models import Invitation, Membership, Organisation, Role, User
 from validibot.accounts.scope import Scope
@@ -59,6 +60,8 @@ def invite(
             setattr(invitation, name, value)
         invitation.invited_by = scope.user
         _send(invitation)
+        told = {"role": (None, role or "guest")}
+        audit.record(organisation, "invitation.sent", email, told)
     return invitation
 
 
@@ -84,6 +87,7 @@ def revoke(scope: Scope, pk: int) -> Invitation:
         if invitation.role:
             check_assignable(scope, invitation.role)
         opened.filter(pk=pk).update(revoked_at=timezone.now())
+        audit.record(scope.organisation, "invitation.revoked", invitation.email)
     return invitation
 
 
@@ -125,6 +129,8 @@ def accept(invitation: Invitation, user: User) -> Organisation:
         _grant(organisation, user, current)
     current.accepted_at, current.accepted_by = timezone.now(), user
     current.save(update_fields=["accepted_at", "accepted_by"])
+    told = {"role": (None, current.role or "guest")}
+    audit.record(organisation, "member.joined", user, told)
     return organisation
 
 

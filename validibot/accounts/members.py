@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
+from validibot.accounts import audit
 from validibot.accounts.models import Membership, Organisation, Role, User
 from validibot.accounts.scope import Scope
 
@@ -43,8 +44,10 @@ def change_role(scope: Scope, membership_id: int, role: str) -> Membership:
     check_assignable(scope, role)
     if role != Role.OWNER:
         _check_owner_remains(organisation, membership)
+    changes = {"role": (membership.role, role)}
     membership.role = role
     membership.save(update_fields=["role"])
+    audit.record(organisation, "member.role_changed", membership.user, changes)
     return membership
 
 
@@ -72,6 +75,7 @@ def _end(organisation: Organisation, membership: Membership) -> None:
             % {"user": membership.user.get_full_name()}
         )
     _check_owner_remains(organisation, membership)
+    audit.record(organisation, "member.removed", membership.user, {"role": (membership.role, None)})
     membership.delete()
     # Grants from a time as a guest would still give access.
     organisation.grants.filter(user=membership.user).delete()

@@ -311,3 +311,33 @@ class ApiKey(models.Model):
     def is_valid(self) -> bool:
         """Whether the key is accepted now."""
         return self.revoked_at is None and self.expires_at > timezone.now()
+
+
+class AuditEntry(models.Model):
+    """A change in an organisation, see audit. It is never changed.
+
+    `actor` is an email address, so that it outlives the account; it is empty for commands and visitors.
+    `changes` are the values before and after by field: {name: [before, after]}.
+    """
+
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.CASCADE, related_name="audit_entries", db_index=False
+    )
+    at = models.DateTimeField(default=timezone.now)
+    actor = models.CharField(max_length=254, blank=True)
+    action = models.CharField(max_length=40)
+    target = models.CharField(max_length=200, blank=True)
+    changes = models.JSONField(default=dict)
+    address = models.GenericIPAddressField(null=True)
+    request_id = models.CharField(max_length=200, blank=True)
+    via = models.CharField(max_length=10)
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        indexes: ClassVar = [
+            models.Index(fields=["organisation", "-id"], name="audit_of_organisation"),
+            models.Index(fields=["at"], name="audit_by_moment"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M} {self.actor} {self.action} {self.target}"

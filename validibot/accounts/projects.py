@@ -5,6 +5,7 @@ from django.db import transaction
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
+from validibot.accounts import audit
 from validibot.accounts.models import Organisation, Project
 from validibot.core.slugs import free_slug
 
@@ -21,13 +22,15 @@ def create(organisation: Organisation, *, name: str, colour: str) -> Project:
         message = _("%(name)s has %(count)d projects, which is the limit. Delete one first.")
         raise ValidationError(message % {"name": organisation.name, "count": MAX_PROJECTS})
     taken = set(projects.values_list("slug", flat=True))
-    return Project.objects.create(
+    made = Project.objects.create(
         organisation=organisation,
         name=name,
         colour=colour,
         slug=free_slug(slugify(name)[:50].strip("-") or "project", taken),
         is_default=not projects.filter(is_default=True).exists(),
     )
+    audit.record(organisation, "project.created", made)
+    return made
 
 
 @transaction.atomic
@@ -36,6 +39,8 @@ def edit(project: Project, *, name: str, colour: str) -> None:
     Organisation.locked(project.organisation_id)
     _check_name(project.organisation, name, but=project)
     Project.objects.filter(pk=project.pk).update(name=name, colour=colour)
+    changes = {"name": (project.name, name), "colour": (project.colour, colour)}
+    audit.record(project.organisation_id, "project.changed", project, changes)
 
 
 @transaction.atomic
@@ -44,6 +49,7 @@ def make_default(project: Project) -> None:
     Organisation.locked(project.organisation_id)
     Project.objects.filter(organisation=project.organisation_id).update(is_default=False)
     Project.objects.filter(pk=project.pk).update(is_default=True)
+    audit.record(project.organisation_id, "project.made_default", project)
 
 
 @transaction.atomic
@@ -60,6 +66,7 @@ def delete(project: Project) -> Project:
         raise ValidationError(message % {"name": current.name})
     current.workflows.update(project=default)
     current.submission_set.update(project=default)
+    audit.record(current.organisation, "project.deleted", current)
     current.delete()
     return default
 

@@ -34,6 +34,7 @@ _ADMIN = _AUTHOR | {
     "project.manage",
     "key.manage",
     "webhook.manage",
+    "audit.view",
 }
 _OWNER = _ADMIN | {"organisation.manage"}
 
@@ -62,6 +63,7 @@ PERMISSION_TEXTS = {
     "project.manage": _("Create, edit and delete projects"),
     "key.manage": _("Create, rotate and revoke service keys"),
     "webhook.manage": _("Create, change and delete webhooks"),
+    "audit.view": _("See and export the audit log"),
     "organisation.manage": _("Rename and delete the organisation, and appoint owners"),
 }
 KEY_PERMISSIONS: dict[str, frozenset[str]] = {
@@ -73,6 +75,7 @@ KEY_PERMISSIONS: dict[str, frozenset[str]] = {
         {
             *("workflow.view", "member.view", "workflow.edit", "run.cancel_all", "member.manage"),
             *("project.manage", "key.manage", "webhook.manage", "organisation.manage"),
+            "audit.view",
         }
     ),
 }

@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
+from validibot.accounts import audit
 from validibot.accounts.models import Membership, Organisation, Project, Role, User
 from validibot.core.slugs import free_slug
 
@@ -47,9 +48,14 @@ def create_organisation(user: User, name: str) -> Organisation:
     raise ValidationError(_("The organisation could not be created. Try again."))
 
 
+@transaction.atomic
 def rename(organisation: Organisation, name: str) -> None:
     """Rename an organisation; its slug stays, so links and programs go on working."""
+    before = Organisation.locked(organisation.pk).name
+    if name == before:
+        return
     Organisation.objects.filter(pk=organisation.pk).update(name=name)
+    audit.record(organisation, "organisation.changed", name, {"name": (before, name)})
 
 
 @transaction.atomic
@@ -69,6 +75,8 @@ def set_data_region(organisation: Organisation, region: str) -> None:
         message = _("The data region is %(region)s and cannot be changed, because there are runs.")
         raise ValidationError({"data_region": message % {"region": locked.data_region_label}})
     Organisation.objects.filter(pk=locked.pk).update(data_region=region)
+    changes = {"data_region": (locked.data_region, region)}
+    audit.record(locked, "organisation.changed", locked, changes)
 
 
 def has_runs(organisation: Organisation) -> bool:

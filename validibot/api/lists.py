@@ -98,9 +98,9 @@ def filter_runs(runs: QuerySet[Run], parameters: Mapping[str, str]) -> QuerySet[
         runs = runs.filter(workflow__slug=workflow)
     if project := _slug(parameters, "project"):
         runs = runs.filter(workflow__project__slug=project)
-    if after := _day(parameters, "after"):
+    if after := query_day(parameters, "after"):
         runs = runs.filter(created_at__gte=after)
-    if before := _day(parameters, "before"):
+    if before := query_day(parameters, "before"):
         runs = runs.filter(created_at__lt=before)
     return runs
 
@@ -141,10 +141,16 @@ def filter_weather(
     weather: QuerySet[WeatherFile], parameters: Mapping[str, str]
 ) -> QuerySet[WeatherFile]:
     """Return the entries whose name or location has the `text` of the query. Raises ApiError."""
-    text = parameters.get("text", "")
-    if "\x00" in text:
-        raise invalid("text", text, "text without NUL")
+    text = query_text(parameters, "text")
     return weather.filter(Q(name__icontains=text) | Q(location__icontains=text))
+
+
+def query_text(parameters: Mapping[str, str], name: str) -> str:
+    """Return the text that the query names, or an empty one. Raises ApiError for NUL."""
+    text = parameters.get(name, "")
+    if "\x00" in text:
+        raise invalid(name, text, "text without NUL")
+    return text
 
 
 def _slug(parameters: Mapping[str, str], name: str) -> str:
@@ -154,7 +160,8 @@ def _slug(parameters: Mapping[str, str], name: str) -> str:
     return value
 
 
-def _day(parameters: Mapping[str, str], name: str) -> dt.datetime | None:
+def query_day(parameters: Mapping[str, str], name: str) -> dt.datetime | None:
+    """Return the beginning of the day (UTC) that the query names, or None. Raises ApiError."""
     text = parameters.get(name)
     if not text:
         return None

@@ -33,7 +33,7 @@ PAGE = [
     ),
 ]
 # PostgreSQL keeps no NUL, so no text can contain it.
-_TEXT = {"type": "string", "pattern": r"^[^\x00]*$"}
+TEXT = {"type": "string", "pattern": r"^[^\x00]*$"}
 RUN_FILTERS = [
     OpenApiParameter("status", str, enum=list(RunStatus.values)),
     OpenApiParameter("workflow", str, description="A workflow's slug."),
@@ -45,8 +45,8 @@ WEATHER_TEXT = OpenApiParameter("text", str, description="Text in the name or th
 FINDING_FILTERS = [
     OpenApiParameter("severity", str, enum=list(Severity.values)),
     OpenApiParameter("step", {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}),
-    OpenApiParameter("code", _TEXT, description="The code of the rule."),
-    OpenApiParameter("text", _TEXT, description="Text in the message."),
+    OpenApiParameter("code", TEXT, description="The code of the rule."),
+    OpenApiParameter("text", TEXT, description="Text in the message."),
 ]
 MAX_EVENT = 2**63 - 1
 AFTER_EVENT = OpenApiParameter(

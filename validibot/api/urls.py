@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from validibot.api import (
+    audit,
     event_stream,
     keys,
     organisation,
@@ -64,6 +65,8 @@ _organisation: list[URLPattern | URLResolver] = [
     path("keys/", keys.KeysView.as_view()),
     path("keys/<int:key>/rotate/", keys.KeyRotateView.as_view()),
     path("keys/<int:key>/revoke/", keys.KeyRevokeView.as_view()),
+    path("audit/", audit.AuditView.as_view()),
+    path("audit/export/", audit.AuditExportView.as_view()),
     path("weather/", views.WeatherView.as_view()),
     path("runs/", views.RunsView.as_view()),
     path("runs/<uuid:run>/", include(_run)),

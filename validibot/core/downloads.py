@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from urllib.parse import quote
 
-from asgiref.sync import sync_to_async
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 
+from validibot.core.asgi import in_thread
 from validibot.core.storage import ObjectNotFound, get_storage
 
 
@@ -46,9 +46,12 @@ def _headers(name: str) -> dict[str, str]:
 
 
 async def _chain(first: bytes, rest: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Read in a thread, chunk by chunk: given a plain iterator, ASGI would load it all first."""
+    """Read in a thread, chunk by chunk: given a plain iterator, ASGI would load it all first.
+
+    A thread gives its connection to the database back after each chunk.
+    """
     yield first
-    read = sync_to_async(partial(next, rest, None), thread_sensitive=False)
+    read = in_thread(partial(next, rest, None))
     # An empty chunk is no end: a zip has one where a file in it is empty.
     while (chunk := await read()) is not None:
         yield chunk

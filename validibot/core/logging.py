@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from django.http import HttpRequest, HttpResponseBase
 
 from validibot.core.asgi import DeferredResponse
+from validibot.core.origin import bound_request
 
 _run_id: contextvars.ContextVar[str] = contextvars.ContextVar("run_id", default="")
 _request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
@@ -96,7 +97,7 @@ class RequestLogMiddleware:
         given = request.headers.get("X-Request-ID", "")
         name = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
         started = time.perf_counter()
-        with _bound_request(name):
+        with _bound_request(name), bound_request(request, name):
             response = self.get_response(request)
 
         def log(final: HttpResponseBase) -> None:

@@ -15,6 +15,7 @@ from django.db.models import Q, QuerySet, Sum
 from django.tasks import task
 from django.utils import timezone
 
+from validibot.accounts import audit
 from validibot.accounts.deletion import delete_user_rows
 from validibot.accounts.models import Organisation, User
 from validibot.core.models import RowId
@@ -71,7 +72,9 @@ def request_deletion(row: models.Model) -> None:
 
     From now on it takes no runs: a tenant that goes on starting them cannot postpone the deletion.
     """
-    _organisations_of(row).update(deletion_requested_at=timezone.now())
+    marked = _organisations_of(row).update(deletion_requested_at=timezone.now())
+    if marked and isinstance(row, Organisation):
+        audit.record(row, "organisation.deletion_requested", row)
     match row:
         case Organisation():
             delete_organisation.enqueue(row.pk)

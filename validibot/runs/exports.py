@@ -20,12 +20,11 @@ from xml.etree import ElementTree as ET
 
 from django.conf import settings
 
+from validibot.core.spreadsheets import safe_cell
 from validibot.runs.models import Finding, Run, StepRun
 from validibot.runs.report import as_html
 
 COLUMNS = ("step", "severity", "code", "message", "path", "line", "column")
-# OWASP, "CSV Injection"; the last four are full-width forms, which some programs evaluate as well.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _LEVELS = {"ERROR": "error", "WARNING": "warning", "INFO": "note"}
 # Characters that XML 1.0 does not allow, also not as references.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -45,7 +44,7 @@ def as_csv(run: Run) -> bytes:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for row in _rows(run):
-        writer.writerow([_cell(row[name]) for name in COLUMNS])
+        writer.writerow([safe_cell(row[name]) for name in COLUMNS])
     return text.getvalue().encode()
 
 
@@ -144,11 +143,6 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
     for finding in _findings(run):
         named = {name: getattr(finding, name) for name in COLUMNS[1:]}
         yield {"step": finding.step_run.order, **named}
-
-
-def _cell(value: Any) -> Any:
-    """Return a value as a cell that no spreadsheet evaluates (OWASP, "CSV Injection")."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _suite(run: Run, step: StepRun, errors: list[Finding]) -> ET.Element:

@@ -23,6 +23,7 @@ from django.db import connection, models
 from django.db.models import Exists, ExpressionWrapper, F, OuterRef
 from django.utils import timezone
 
+from validibot.accounts.audit import purge_entries
 from validibot.core.models import CacheEntry, Deployment, FailureCount, PendingMail, RequestCount
 from validibot.core.storage import (
     ObjectExists,
@@ -307,6 +308,7 @@ _KINDS: Mapping[str, Callable[[dt.datetime], int]] = {
     "events": _events,
     "receipts": _receipts,
     "webhook_deliveries": purge_deliveries,
+    "audit_entries": purge_entries,
     "attempts": _attempts,
     "inputs": _inputs,
     "unused_submissions": _submissions,

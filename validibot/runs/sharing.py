@@ -13,6 +13,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from validibot.accounts import audit
 from validibot.accounts.models import User
 from validibot.core.tokens import keyed_digest, new_token
 from validibot.runs.models import Run, RunShare
@@ -45,14 +46,19 @@ def share(run: Run, *, user: User, lifetime: dt.timedelta) -> str:
             created_by=user,
             expires_at=now + lifetime,
         )
+        audit.record(run.organisation_id, "share.created", f"run {run.pk}")
     logger.info("link %s to run %s was created by user %s", made.pk, run.pk, user.pk)
     return token
 
 
 def revoke(share: RunShare, *, user: User) -> None:
     """End a link; one that has ended stays as it is."""
-    if RunShare.objects.filter(pk=share.pk, revoked_at=None).update(revoked_at=timezone.now()):
-        logger.info("link %s to run %s was revoked by user %s", share.pk, share.run_id, user.pk)
+    with transaction.atomic():
+        working = RunShare.objects.filter(pk=share.pk, revoked_at=None)
+        if not working.update(revoked_at=timezone.now()):
+            return
+        audit.record(share.run.organisation_id, "share.revoked", f"run {share.run_id}")
+    logger.info("link %s to run %s was revoked by user %s", share.pk, share.run_id, user.pk)
 
 
 def open_share(token: str) -> RunShare | None:

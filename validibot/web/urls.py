@@ -5,6 +5,7 @@ from django.views.generic import RedirectView
 
 from validibot.web import (
     account_data,
+    audit,
     documents,
     findings,
     keys,
@@ -110,6 +111,8 @@ _settings: list[URLPattern | URLResolver] = [
     path("projects/<int:pk>/", projects.project, name="project"),
     path("projects/<int:pk>/default/", projects.make_default, name="default-project"),
     path("projects/<int:pk>/delete/", projects.delete, name="delete-project"),
+    path("audit/", audit.audit_log, name="audit-log"),
+    path("audit/export/", audit.audit_export, name="audit-export"),
     path("webhooks/", webhooks.webhooks, name="webhooks"),
     path("webhooks/<int:pk>/", webhooks.webhook, name="webhook"),
     path("webhooks/<int:pk>/test/", webhooks.test_webhook, name="test-webhook"),

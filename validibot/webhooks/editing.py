@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
 
+from validibot.accounts import audit
 from validibot.accounts.models import Organisation
 from validibot.accounts.scope import Scope
 from validibot.core.outbound import AddressRefused, check_address
@@ -25,7 +26,7 @@ def create(scope: Scope, *, name: str, url: str, events: Sequence[str], style: s
     if organisation.webhooks.count() >= MAX_WEBHOOKS:
         told = _("An organisation has at most %(count)s webhooks. Delete one first.")
         raise ValidationError(told % {"count": MAX_WEBHOOKS})
-    return Webhook.objects.create(
+    made = Webhook.objects.create(
         organisation=organisation,
         created_by=scope.user,
         name=name,
@@ -33,6 +34,8 @@ def create(scope: Scope, *, name: str, url: str, events: Sequence[str], style: s
         events=list(events),
         style=style,
     )
+    audit.record(organisation, "webhook.created", made, {"url": (None, url)})
+    return made
 
 
 @transaction.atomic
@@ -40,24 +43,32 @@ def edit(webhook: Webhook, **fields: Any) -> Webhook:
     """Change `name`, `url`, `events` or `style`. Raises ValidationError for the address."""
     if "url" in fields:
         _check(fields["url"])
-    return _update(webhook, **fields)
+    before = {name: getattr(webhook, name) for name in fields}
+    changed = _update(webhook, **fields)
+    changes = {name: (value, fields[name]) for name, value in before.items()}
+    audit.record(webhook.organisation_id, "webhook.changed", changed, changes)
+    return changed
 
 
 @transaction.atomic
 def switch(webhook: Webhook, *, on: bool) -> Webhook:
     """Switch a webhook on or off; its failures are forgotten."""
+    changes = {"is_active": (webhook.is_active, on)}
+    audit.record(webhook.organisation_id, "webhook.switched", webhook, changes)
     return _update(webhook, is_active=on, disabled_reason="", failing_since=None)
 
 
 @transaction.atomic
 def rotate_secret(webhook: Webhook) -> Webhook:
     """Give a webhook another secret; the old one ends at once."""
+    audit.record(webhook.organisation_id, "webhook.secret_rotated", webhook)
     return _update(webhook, secret_version=F("secret_version") + 1)
 
 
 @transaction.atomic
 def delete(webhook: Webhook) -> None:
     """Delete a webhook with its deliveries."""
+    audit.record(webhook.organisation_id, "webhook.deleted", webhook, {"url": (webhook.url, None)})
     webhook.delete()
 
 

@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 
+from validibot.accounts import audit
 from validibot.accounts.models import Organisation, Project, User, WorkflowGrant
 from validibot.core.slugs import free_slug
 from validibot.workflows.models import LaunchLink, Workflow, WorkflowSchedule, latest_versions
@@ -49,6 +50,7 @@ def editing(workflow: Workflow, token: str) -> Iterator[Workflow]:
         with edited(current) as draft:
             yield draft
             Workflow.objects.filter(pk=draft.pk).update(revision=F("revision") + 1)
+            audit.record(draft.organisation_id, "workflow.edited", f"{draft.slug} v{draft.version}")
 
 
 def create(organisation: Organisation, *, author: User, slug: str, **fields: Any) -> Workflow:
@@ -56,9 +58,11 @@ def create(organisation: Organisation, *, author: User, slug: str, **fields: Any
     _check_free(organisation, slug)
     try:
         with transaction.atomic():
-            return Workflow.objects.create(
+            made = Workflow.objects.create(
                 organisation=organisation, author=author, slug=slug, **fields
             )
+            audit.record(organisation, "workflow.created", slug)
+            return made
     except IntegrityError:
         raise _taken(slug) from None
 
@@ -73,6 +77,8 @@ def rename(workflow: Workflow, slug: str) -> None:
             for rows in _rows_by_slug(workflow):
                 rows.update(workflow=slug)
             versions_of(workflow).update(slug=slug)
+            changes = {"slug": (workflow.slug, slug)}
+            audit.record(workflow.organisation_id, "workflow.renamed", slug, changes)
     except IntegrityError:
         raise _taken(slug) from None
     workflow.slug = slug
@@ -100,17 +106,22 @@ def clone(workflow: Workflow, *, author: User) -> Workflow:
         name=f"{workflow.name[:140]} (copy)",
     )
     copy_version(workflow, copy)
+    audit.record(workflow.organisation, "workflow.created", f"{copy.slug} from {workflow.slug}")
     return copy
 
 
+@transaction.atomic
 def archive(workflow: Workflow) -> None:
     """Take all versions out of lists and refuse new runs of them; old runs stay."""
     versions_of(workflow).update(is_active=False)
+    audit.record(workflow.organisation_id, "workflow.archived", workflow.slug)
 
 
+@transaction.atomic
 def restore(workflow: Workflow) -> None:
     """Undo `archive`."""
     versions_of(workflow).update(is_active=True)
+    audit.record(workflow.organisation_id, "workflow.restored", workflow.slug)
 
 
 @transaction.atomic
@@ -122,6 +133,7 @@ def delete(workflow: Workflow) -> None:
     for rows in _rows_by_slug(workflow):
         rows.delete()
     versions_of(workflow).delete()
+    audit.record(workflow.organisation_id, "workflow.deleted", workflow.slug)
 
 
 def archived_workflows(organisation: Organisation) -> "QuerySet[Workflow]":

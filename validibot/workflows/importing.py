@@ -14,6 +14,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import IntegrityError, models, transaction
 from django.db.models import F
 
+from validibot.accounts import audit
 from validibot.accounts.models import Organisation, Project, User
 from validibot.accounts.projects import default_project
 from validibot.workflows import bundle
@@ -117,7 +118,10 @@ def write_import(
     """Import a workflow file that was read, with the files of its bundle; as `import_workflow`."""
     plan = plan_import(read, files, organisation=organisation, update=update)
     try:
-        return _write(plan, author=author, project=project)
+        with transaction.atomic():
+            made = _write(plan, author=author, project=project)
+            audit.record(organisation, "workflow.imported", f"{made.slug} v{made.version}")
+            return made
     except IntegrityError:
         message = f"A workflow {read.file.slug!r} was created at the same time. Import again."
         raise ImportInvalid(read.problem(("slug",), message)) from None
@@ -319,7 +323,6 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-@transaction.atomic
 def _write(plan: ImportPlan, *, author: User | None, project: Project | None) -> Workflow:
     if plan.existing is None:
         workflow = plan.workflow

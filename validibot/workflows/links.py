@@ -16,6 +16,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from validibot.accounts import audit
 from validibot.accounts.models import User
 from validibot.core.tokens import keyed_digest, new_token
 from validibot.workflows.models import LaunchLink, Workflow
@@ -55,6 +56,7 @@ def create(
             expires_at=now + lifetime,
             max_launches=max_launches,
         )
+        audit.record(workflow.organisation, "launch_link.created", f"{name} of {workflow.slug}")
     logger.info("launch link %s of workflow %s was created by user %s", link.pk, workflow, user.pk)
     return link, token
 
@@ -82,8 +84,13 @@ def give_back(link: LaunchLink) -> None:
 
 def revoke(link: LaunchLink, *, user: User) -> None:
     """End a link at once, also the pages of its results."""
-    if LaunchLink.objects.filter(pk=link.pk, revoked_at=None).update(revoked_at=timezone.now()):
-        logger.info("launch link %s was revoked by user %s", link.pk, user.pk)
+    with transaction.atomic():
+        working = LaunchLink.objects.filter(pk=link.pk, revoked_at=None)
+        if not working.update(revoked_at=timezone.now()):
+            return
+        target = f"{link.name} of {link.workflow}"
+        audit.record(link.organisation_id, "launch_link.revoked", target)
+    logger.info("launch link %s was revoked by user %s", link.pk, user.pk)
 
 
 def sign_run(link: LaunchLink, run_id: UUID) -> str:

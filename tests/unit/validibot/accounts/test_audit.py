@@ -1,0 +1,165 @@
+"""The audit log: entries, filters, export, and its refusal of changes."""
+
+import csv
+import datetime as dt
+import io
+import json
+
+import pytest
+import time_machine
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, transaction
+from django.test import Client
+from django.utils import timezone
+
+from tests.factories import MembershipFactory, WorkflowFactory
+from validibot.accounts import api_keys, audit, members, projects
+from validibot.accounts.models import AuditEntry, Membership, Role
+from validibot.accounts.scope import Scope
+from validibot.webhooks import editing as webhooks
+from validibot.webhooks.models import Webhook
+from validibot.workflows import editing
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def owner() -> Membership:
+    return MembershipFactory.create(organisation__slug="acme", role=Role.OWNER)
+
+
+@pytest.fixture
+def scope(owner: Membership) -> Scope:
+    return Scope.of_member(owner.user, owner.organisation, Role.OWNER)
+
+
+def actions() -> list[str]:
+    return list(AuditEntry.objects.order_by("pk").values_list("action", flat=True))
+
+
+def test_change_by_page_is_recorded_with_its_origin(client: Client, owner: Membership) -> None:
+    other = MembershipFactory.create(organisation=owner.organisation, role=Role.VIEWER)
+    client.force_login(owner.user)
+    answer = client.post(
+        f"/app/orgs/acme/settings/members/{other.pk}/role/",
+        {"role": "author"},
+        REMOTE_ADDR="10.1.2.3",
+    )
+    entry = AuditEntry.objects.get()
+
+    assert (entry.action, entry.target) == ("member.role_changed", other.user.email)
+    assert entry.changes == {"role": ["viewer", "author"]}
+    assert (entry.actor, entry.address, entry.via) == (owner.user.email, "10.1.2.3", "page")
+    assert entry.request_id == answer.headers["X-Request-ID"]
+
+
+def test_change_by_key_is_recorded_as_its_user(client: Client, owner: Membership) -> None:
+    _, token = api_keys.issue(owner.user, "CI")
+    body = {"name": "Chat", "url": "https://hooks.example.org", "events": ["run.failed"]}
+    client.post(
+        "/api/v1/orgs/acme/webhooks/",
+        body,
+        "application/json",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    entry = AuditEntry.objects.get()
+
+    assert (entry.action, entry.actor, entry.via) == ("webhook.created", owner.user.email, "api")
+
+
+def test_changes_of_each_kind_are_recorded(scope: Scope) -> None:
+    organisation = scope.organisation
+    keys = api_keys.service_keys_of(organisation)
+    key, _ = api_keys.issue_for_service(
+        organisation, "CI", role=Role.VIEWER, scopes=["read"], lifetime=api_keys.LIFETIME
+    )
+    new, _ = api_keys.rotate(keys, key.pk, overlap=dt.timedelta())
+    api_keys.revoke(keys, new.pk)
+    hook = webhooks.create(scope, name="Chat", url="https://a.example.org", events=[], style="json")
+    webhooks.switch(hook, on=False)
+    webhooks.delete(hook)
+    projects.create(organisation, name="Homes", colour="teal")
+    workflow = WorkflowFactory.create(organisation=organisation)
+    editing.archive(workflow)
+    editing.delete(workflow)
+
+    assert actions() == [
+        *("key.created", "key.rotated", "key.revoked"),
+        *("webhook.created", "webhook.switched", "webhook.deleted"),
+        *("project.created", "workflow.archived", "workflow.deleted"),
+    ]
+
+
+def test_refused_change_leaves_no_entry(scope: Scope, owner: Membership) -> None:
+    with pytest.raises(ValidationError):
+        members.change_role(scope, owner.pk, Role.VIEWER)
+
+    assert actions() == []
+
+
+def test_change_that_is_undone_leaves_no_entry(scope: Scope) -> None:
+    with transaction.atomic():
+        webhooks.create(scope, name="Chat", url="https://a.example.org", events=[], style="json")
+        transaction.set_rollback(True)
+
+    assert (actions(), Webhook.objects.count()) == ([], 0)
+
+
+def test_database_refuses_change_of_entry(scope: Scope) -> None:
+    audit.record(scope.organisation, "project.created", "Homes")
+
+    with pytest.raises(DatabaseError, match="cannot be changed"), transaction.atomic():
+        AuditEntry.objects.update(actor="somebody else")
+
+
+def test_old_entries_are_purged_in_the_end(scope: Scope) -> None:
+    audit.record(scope.organisation, "project.created", "Homes")
+
+    assert audit.purge_entries(timezone.now() - dt.timedelta(days=1)) == 0
+    assert audit.purge_entries(timezone.now() + dt.timedelta(days=1)) == 1
+
+
+def test_page_shows_what_filters_select(client: Client, scope: Scope, owner: Membership) -> None:
+    with time_machine.travel("2026-01-02T12:00:00Z", tick=False):
+        audit.record(scope.organisation, "project.created", "=Homes")
+    audit.record(scope.organisation, "member.joined", "ada@example.org", {"role": (None, "viewer")})
+    client.force_login(owner.user)
+    base = "/app/orgs/acme/settings/audit/"
+    listed = client.get(base, {"action": "member"}).content.decode()
+    exported = client.get(f"{base}export/", {"kind": "csv", "before": "2026-01-03"})
+    wrong = client.get(base, {"after": "yesterday"}).content.decode()
+
+    assert "ada@example.org" in listed
+    assert "=Homes" not in listed
+    assert exported.headers["Content-Disposition"].endswith("audit.csv")
+    assert "Enter a valid date" in wrong
+    assert "=Homes" not in wrong
+
+
+def test_exports_hold_all_batches_and_no_formula(
+    scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "BATCH", 2)
+    for name in ("=Homes", "Offices", "Shops"):
+        audit.record(scope.organisation, "project.created", name, {"name": (None, name)})
+    entries = audit.filter_entries(scope.organisation)
+    rows = list(csv.DictReader(io.StringIO(b"".join(audit.write_csv(entries)).decode())))
+    lines = b"".join(audit.write_jsonl(entries)).splitlines()
+
+    assert [row["target"] for row in rows] == ["Shops", "Offices", "'=Homes"]
+    assert json.loads(lines[2])["changes"] == {"name": [None, "=Homes"]}
+
+
+def test_api_lists_and_exports_the_log(client: Client, scope: Scope, owner: Membership) -> None:
+    audit.record(scope.organisation, "project.created", "Homes")
+    audit.record(scope.organisation, "member.joined", "ada@example.org")
+    _, token = api_keys.issue(owner.user, "CI")
+    headers = {"Authorization": f"Bearer {token}"}
+    path = "/api/v1/orgs/acme/audit/"
+    listed = client.get(f"{path}?action=project&count=true", headers=headers).json()
+    exported = client.get(f"{path}export/?kind=jsonl&action=member", headers=headers)
+
+    assert (listed["count"], listed["results"][0]["target"]) == (1, "Homes")
+    assert exported.status_code == 200
+    assert client.get(f"{path}?after=x", headers=headers).status_code == 400
+    assert client.get(f"{path}export/?kind=pdf", headers=headers).status_code == 400
