@@ -138,6 +138,11 @@ def test_pages_fit_screens_and_have_no_violation(visitor: Page, stack: Stack) ->
     for name, url in pages.items():
         visitor.goto(url)
         check_page(visitor, name)
+    visitor.goto(f"{org}/runs/?result=fail")
+    visitor.get_by_label("Name of the view").fill("Failed runs")
+    visitor.get_by_role("button", name="Save this view").click()
+    expect(visitor.get_by_role("link", name="Failed runs")).to_be_visible()
+    check_page(visitor, "saved-view")
 
 
 def test_menu_works_with_keyboard(visitor: Page) -> None:

@@ -23,6 +23,7 @@ from validibot.runs.rerun import rerun
 from validibot.runs.rules import RULES_IN_FULL, findings_by_step
 from validibot.web.paging import BoundedPaginator
 from validibot.web.run_filters import RunFilters
+from validibot.web.saved_views import SavedViewForm, views_of
 from validibot.web.scope import member, page
 from validibot.workflows.versions import newest
 
@@ -76,6 +77,9 @@ def runs(request: HttpRequest, scope: Scope) -> HttpResponse:
         scope,
         "runs.html",
         filters=filters,
+        views=views_of(scope),
+        view_form=SavedViewForm(initial={"query": request.GET.urlencode()}, auto_id="view-%s"),
+        rerun_key=uuid4().hex,
         page=shown.get_page(request.GET.get("page")),
     )
 

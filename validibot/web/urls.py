@@ -17,6 +17,8 @@ from validibot.web import (
     projects,
     run_files,
     runs,
+    saved_views,
+    selection,
     sharing,
     stream,
     trends,
@@ -139,6 +141,9 @@ _organisation: list[URLPattern | URLResolver] = [
     path("validators/<ident:slug>/", validators.validator, name="validator"),
     path("settings/", include(_settings)),
     path("runs/", runs.runs, name="runs"),
+    path("runs/selected/", selection.act_on_selected, name="selected-runs"),
+    path("runs/views/", saved_views.save_view, name="save-view"),
+    path("runs/views/<int:pk>/delete/", saved_views.delete_view, name="delete-view"),
     path("runs/<uuid:pk>/", include(_run)),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -111,6 +111,7 @@ class World:
         # The ids in paths, by the segment before them.
         self.ids: dict[str, Any] = {
             "orgs": "acme",
+            "views": 0,
             "workflows": self.workflow,
             "versions": 1,
             "validators": validator.pk,

@@ -3,7 +3,8 @@
 A `Run` leads one submission through one version of a workflow. Each of its `StepRun`s applies one
 validator; a container validator is executed by `Attempt`s, of which a step has at most one that has
 not ended. A `CallbackReceipt` says that a validator called back. `Finding`, `Artifact` and
-`RunEvent` are the results of a run; a `RunShare` shows it to people without an account.
+`RunEvent` are the results of a run; a `RunShare` shows it to people without an account. A `SavedView`
+keeps filters of the list of runs.
 `validibot.runs.states` holds the transitions of each status, and only `validibot.runs.lifecycle` ends
 a run, a step run or an attempt.
 """
@@ -20,6 +21,7 @@ from validibot.runs.models.runs import (
     named_outputs,
     with_images,
 )
+from validibot.runs.models.saved_views import SavedView
 
 __all__ = [
     "Artifact",
@@ -32,6 +34,7 @@ __all__ = [
     "RunEvent",
     "RunEvidence",
     "RunShare",
+    "SavedView",
     "StepRun",
     "digest_of",
     "named_outputs",
