@@ -8,6 +8,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePath
@@ -109,12 +110,13 @@ def _unpacked(chunks: Iterator[bytes]) -> Iterator[bytes]:
 @require_GET
 def preview(request: HttpRequest, scope: Scope, pk: UUID, artifact_pk: int) -> HttpResponse:
     """Show an artifact: charts of a time series, a table, text, or a frame with a page."""
-    run = get_object_or_404(visible_runs(scope).select_related("workflow", "submission"), pk=pk)
+    runs = visible_runs(scope).select_related("submission").defer("submission__inline")
+    run = get_object_or_404(runs, pk=pk)
     artifact = get_object_or_404(run.artifacts.select_related("step_run"), pk=artifact_pk)
     context: dict[str, Any] = {"run": run, "artifact": artifact}
     kind = _mime_type(artifact)
     if kind == "text/html":
-        context["is_page"] = True
+        context |= {"is_page": True, "is_cut": artifact.size_bytes > MAX_BYTES, "limit": MAX_BYTES}
     elif has_preview(artifact):
         head = read_head(artifact)
         context |= {"is_cut": not head.is_whole, "limit": MAX_BYTES}
@@ -163,15 +165,24 @@ def _shown_text(head: FileHead, *, is_json: bool) -> str:
     """Return the first lines; JSON that is whole is indented."""
     text = head.text
     if is_json and head.is_whole:
-        try:
-            text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-        except (ValueError, RecursionError):
-            text = head.text  # shown as it is
+        with suppress(ValueError, RecursionError):  # shown as it is
+            text = _indented(json.loads(text))
     lines = text.split("\n")
     shown = [_cut(line, MAX_LINE) for line in lines[:MAX_LINES]]
     if len(lines) > MAX_LINES:
         shown.append("…")
     return "\n".join(shown)
+
+
+def _indented(value: Any) -> str:
+    """Return the first lines of a value; all lines of a deep one could take a gigabyte."""
+    parts, lines = [], 0
+    for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
+        parts.append(part)
+        lines += part.count("\n")
+        if lines > MAX_LINES:
+            break
+    return "".join(parts)
 
 
 def _cut(text: str, limit: int) -> str:

@@ -9,6 +9,7 @@ import math
 import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -73,7 +74,10 @@ def charts_of(
     `lines` is CSV. Without `chosen` titles the first columns of each unit are drawn.
     """
     rows = csv.reader(lines)
-    header = next(rows, [])
+    try:
+        header = next(rows, [])
+    except csv.Error:
+        header = []
     columns = columns_of(header)
     groups = _groups([each for each in columns if each.title in chosen] if chosen else columns)
     energy = _energy_columns(columns)
@@ -112,12 +116,11 @@ def _read(
 ) -> tuple[list[str], dict[int, "array[float]"]]:
     times: list[str] = []
     values = {place: array("d") for place in wanted}
-    for row in rows:
-        if not row:
-            continue
-        times.append(row[0])
-        for place, column in values.items():
-            column.append(_number(row[place]) if place < len(row) else math.nan)
+    with suppress(csv.Error):  # what follows a cell that is too long is not drawn
+        for row in filter(None, rows):
+            times.append(row[0])
+            for place, column in values.items():
+                column.append(_number(row[place]) if place < len(row) else math.nan)
     return times, values
 
 

@@ -72,13 +72,12 @@ def trends_of(runs: Sequence[Run]) -> list[OutputTrend]:
     found: dict[tuple[int, str], OutputTrend] = {}
     for place, run in enumerate(runs):
         for step in run.steps.all():
-            for output in step.output_values():
-                if _is_number(output.value):
-                    name = f"{step.order} {step.name}: {output.label.replace('_', ' ')}"
-                    key = step.order, output.slug
-                    trend = found.setdefault(key, OutputTrend(name, output.unit))
-                    trend.name, trend.unit = name, output.unit
-                    trend.values[place] = float(output.value)
+            for output in filter(lambda each: _is_number(each.value), step.output_values()):
+                name = f"{step.order} {step.name}: {output.label.replace('_', ' ')}"
+                key = step.order, output.slug
+                trend = found.setdefault(key, OutputTrend(name, output.unit))
+                trend.name, trend.unit = name, output.unit
+                trend.values[place] = float(output.value)
     return [each for each in found.values() if len(each.values) > 1]
 
 

@@ -97,6 +97,8 @@ def test_chosen_columns_are_drawn_instead() -> None:
         ["time [s],a [m]\n", "1,2\n"],
         ["time [s],a [m]\n", "1,x\n", "2\n", "\n"],
         ["time [s],a [m]\n", "nan,inf\n", "inf,1e308\n"],
+        [f"{'x' * 10_000_000}\n"],
+        ["time [s],a [m]\n", "1,2\n", f"2,{'x' * 10_000_000}\n"],
     ],
 )
 def test_series_without_values_has_no_charts(lines: list[str]) -> None:

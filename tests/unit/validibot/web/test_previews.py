@@ -46,6 +46,7 @@ def path(artifact: Artifact, route: str = "preview") -> str:
     ("file", "shown"),
     [
         (("a.json", "application/json", b'{"a":[1]}'), "&quot;a&quot;: [\n    1\n  ]"),
+        (("a.json", "application/json", b"[" * 900 + b"1," * 9_000 + b"1" + b"]" * 900), "…"),
         (("a.json", "application/json", b'{"a":'), "{&quot;a&quot;:"),
         (("a.txt", "text/plain", b"<script>alert(1)</script>"), "&lt;script&gt;"),
         (("a.log.gz", "application/gzip", gzip.compress(b"packed text")), "packed text"),

@@ -66,6 +66,17 @@ def test_trend_shows_numbers_of_ended_runs(client: Client, step: Step) -> None:
     assert '<td class="number">100</td>' in page
 
 
+def test_values_of_tables_have_trends_of_their_own(client: Client, step: Step) -> None:
+    for value in (1, 2):
+        ended(step, area={"OFFICE": 10 * value}, multiplier={"OFFICE": value})
+
+    page = trend(client, step)
+
+    assert page.count("<polyline") == 2
+    assert "1 Energy: area: OFFICE" in page
+    assert "1 Energy: multiplier: OFFICE" in page
+
+
 def test_trend_is_filtered_by_text_and_bounded(client: Client, step: Step) -> None:
     for value in (1, 2):
         ended(step, **{f"zone_{number}": value for number in range(MAX_TRENDS + 3)})
