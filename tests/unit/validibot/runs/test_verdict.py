@@ -98,6 +98,9 @@ def test_findings_beyond_limit_keep_the_worst_in_order(
     assert (note.severity, note.code) == ("INFO", "findings.left_out")
     assert note.message == "3 further findings were left out; the 1,200 worst are shown."
     assert len(verdict(findings[:LIMIT]).findings) == LIMIT
+    of_engine = finding(DocumentProblem("More.", severity="INFO", code="problems.truncated"))
+    assert len(verdict([of_engine, *findings[:LIMIT]]).findings) == LIMIT + 1
+    assert verdict([of_engine, *findings]).findings[-2] is of_engine
 
 
 def test_finding_keeps_what_its_columns_hold() -> None:
