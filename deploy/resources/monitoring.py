@@ -30,6 +30,8 @@ class MonitoringResource(Resource):
     client_name: ClassVar[str]
     singular: ClassVar[str]
     plural: ClassVar[str]
+    # The field of its requests that has the name of the project.
+    project_field: ClassVar[str] = "name"
 
     cloud: GoogleCloud
     name: str
@@ -45,11 +47,8 @@ class MonitoringResource(Resource):
     @classmethod
     def listed(cls, cloud: GoogleCloud) -> Iterator[Any]:
         """Yield everything of this kind that the project has."""
-        client = getattr(cloud, cls.client_name)
-        parent = "parent" if cls.client_name == "uptime_checks" else "name"
-        yield from getattr(client, f"list_{cls.plural}")(
-            request={parent: f"projects/{cloud.project}"}
-        )
+        list_all = getattr(getattr(cloud, cls.client_name), f"list_{cls.plural}")
+        yield from list_all(request={cls.project_field: f"projects/{cloud.project}"})
 
     @abstractmethod
     def message(self) -> Any:
@@ -75,9 +74,8 @@ class MonitoringResource(Resource):
         return None
 
     def create(self) -> None:
-        parent = "parent" if self.client_name == "uptime_checks" else "name"
-        request = {parent: f"projects/{self.cloud.project}", self.singular: self.message()}
-        self._call("create", request)
+        project = f"projects/{self.cloud.project}"
+        self._call("create", {self.project_field: project, self.singular: self.message()})
 
     def update(self, current: Settings) -> None:
         wanted, found = self.message(), self.found()
@@ -136,6 +134,7 @@ class UptimeCheck(MonitoringResource):
     client_name: ClassVar[str] = "uptime_checks"
     singular: ClassVar[str] = "uptime_check_config"
     plural: ClassVar[str] = "uptime_check_configs"
+    project_field: ClassVar[str] = "parent"
 
     host: str = ""
     path: str = "/"

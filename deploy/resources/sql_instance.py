@@ -262,7 +262,8 @@ class SqlUser(Resource):
         return f"{self.instance}/{self.user}"
 
     def desired(self) -> Settings:
-        return {"password": f"version {self.secret.latest() or 'that will be made'} of the secret"}
+        version = self.secret.latest()
+        return {"password": f"version {version} of the secret" if version else "of the secret"}
 
     def read(self) -> Settings | None:
         if all(each.name != self.instance for each in _instances(self.cloud)):

@@ -79,9 +79,8 @@ class SqlServer:
         """Execute a statement with names as identifiers; a `password` is a text."""
         if not self:
             return
-        from psycopg import sql  # noqa: PLC0415 - takes memory that most clouds can do without
-
-        parts: dict[str, sql.Composable] = {
+        sql = _psycopg().sql
+        parts = {
             key: sql.Literal(text) if key == "password" else sql.Identifier(text)
             for key, text in names.items()
         }
@@ -90,8 +89,7 @@ class SqlServer:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Any]:
-        import psycopg  # noqa: PLC0415
-
+        psycopg = _psycopg()
         try:
             async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as server:
                 yield server
@@ -107,3 +105,15 @@ def local_name(instance: str, name: str) -> str:
     if len(full.encode()) <= _LONGEST:
         return full
     return f"{instance[:20]}/{hashlib.sha256(full.encode()).hexdigest()[:40]}"
+
+
+def _psycopg() -> Any:
+    """Return the package, which takes memory that most clouds do without. Raises FailedPrecondition."""
+    try:
+        import psycopg  # noqa: PLC0415
+        import psycopg.sql  # noqa: PLC0415
+    except ImportError as error:
+        raise FailedPrecondition(
+            "gcp.sql_server needs the package psycopg: pip install 'devenv-stack[postgres]'."
+        ) from error
+    return psycopg

@@ -21,6 +21,7 @@ from devenv.gcp.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    PermissionDenied,
     Unimplemented,
 )
 from devenv.gcp.iam.policy_methods import PolicyKind
@@ -265,11 +266,13 @@ class CloudSqlService:
         """Return the instance of a connection name that an account may connect to."""
         instance = connection.rpartition(":")[2]
         resource = self._access.resource(instance)
-        if not self._guard.allows(ApiCaller(account), "cloudsql.instances.connect", resource):
+        try:
+            self._guard.require(ApiCaller(account), "cloudsql.instances.connect", resource)
+        except PermissionDenied as error:
             raise FailedPrecondition(
                 f"{account} lacks cloudsql.instances.connect on {resource}: "
                 "roles/cloudsql.client has it"
-            )
+            ) from error
         if not self._server:
             raise FailedPrecondition("there is no PostgreSQL: set gcp.sql_server in devenv.toml")
         found = self._records.instance(instance)

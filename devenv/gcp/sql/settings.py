@@ -138,7 +138,7 @@ def _complete(instance: Any) -> None:
     _check_tier(settings)
     if settings.activation_policy not in (0, 1):
         raise Unimplemented("settings.activationPolicy must be ALWAYS.")
-    settings.activation_policy = settings.pricing_plan = 1
+    settings.activation_policy = 1  # ALWAYS
     settings.pricing_plan = 2  # PER_USE
     settings.availability_type = settings.availability_type or 1
     settings.data_disk_type = settings.data_disk_type or 1

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import shutil
 import socket
 import struct
 import tempfile
@@ -74,6 +75,8 @@ class DatabaseSockets:
     async def stop(self) -> None:
         for opening in self._open.values():
             (await opening).close()
+        if self._open:
+            shutil.rmtree(self._folder, ignore_errors=True)
         self._open.clear()
         for task in list(self._busy):
             task.cancel()
