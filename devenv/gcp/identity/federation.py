@@ -82,10 +82,12 @@ class Federation:
         return FederatedGrant(caller, float(claims["exp"]) - self._clock.machine())
 
     def _provider(self, audience: str) -> PoolRecord:
-        key = audience.removeprefix(f"//iam.googleapis.com/{self._pools.name}/")
-        found = _AUDIENCE.fullmatch(key)
-        pool = self._pools.get(found["pool"]) if found else None
-        provider = self._pools.get(key) if found else None
+        place = f"//iam.googleapis.com/{self._pools.name}/"
+        own = audience.removeprefix(place) if audience.startswith(place) else ""
+        found = _AUDIENCE.fullmatch(own)
+        pool, provider = (
+            (self._pools.get(found["pool"]), self._pools.get(own)) if found else (None, None)
+        )
         if not (pool and pool.is_active and provider and provider.is_active):
             raise FederationProblem(
                 "invalid_target",
@@ -110,7 +112,7 @@ class Federation:
             key = await self._key(provider.key, oidc, kid)
             claims = jwt.decode(token, key, algorithms=list(_ALGORITHMS), options=options)
             issued, expires = float(claims["iat"]), float(claims["exp"])
-        except (jwt.InvalidTokenError, TypeError, ValueError) as error:
+        except (jwt.PyJWTError, TypeError, ValueError) as error:
             raise _invalid(f"The given credential cannot be verified: {error}") from error
         if claims["iss"] != oidc["issuerUri"]:
             raise _invalid(

@@ -236,11 +236,15 @@ class Identity:
         return account
 
     def is_enabled(self, email: str) -> bool:
-        """Return whether the project has this account, or the pool of it, and it is not disabled."""
-        if email.startswith(PRINCIPAL):
-            return self.pools.is_live(email)
+        """Return whether the project has this account and it is not disabled."""
         account = self.accounts.get(email)
         return account is not None and not account.disabled
+
+    def _is_live(self, caller: ApiCaller) -> bool:
+        """Return whether an account, or the pool of a principal, still gives access."""
+        if caller.email.startswith(PRINCIPAL):
+            return self.pools.is_live(caller.email)
+        return self.is_enabled(caller.email)
 
     def id_token(self, email: str, audience: str, *, full: bool = True) -> str:
         return self._id_tokens.mint(self._enabled(email), audience, full=full)
@@ -275,7 +279,7 @@ class Identity:
     def grant(self, token: str) -> AccessGrant | None:
         """Return the meaning of a live access token of an account that is enabled."""
         grant = self._access_tokens.read(token)
-        is_live = grant and self.remaining(grant) > 0 and self.is_enabled(grant.caller.email)
+        is_live = grant and self.remaining(grant) > 0 and self._is_live(grant.caller)
         return grant if is_live else None
 
     def remaining(self, grant: AccessGrant) -> float:
@@ -302,7 +306,7 @@ class Identity:
             return ApiCaller(OPERATOR)
         grant = self._access_tokens.read(token)
         if grant and self.remaining(grant) > 0:
-            if not self.is_enabled(grant.caller.email):
+            if not self._is_live(grant.caller):
                 raise _unauthenticated(token, "ACCOUNT_STATE_INVALID")
             return grant.caller
         claims = self.assertion(token)

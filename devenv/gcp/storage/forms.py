@@ -43,6 +43,7 @@ from devenv.gcp.storage.xml_uploads import XML_TYPE
 
 _UNCHECKED = ("bucket", "policy", "signature", "x-goog-signature", "googleaccessid")
 _IGNORED = "x-ignore-"
+_RANGE = "content-length-range"
 _UNBOUNDED = 2**63 - 1
 _STATUSES = ("200", "201", "204")
 
@@ -87,9 +88,6 @@ class PostPolicy:
         for name in fields:
             if name not in named and name not in _UNCHECKED and not name.startswith(_IGNORED):
                 raise _unmet(f"No condition names the field '{name[:100]}'.")
-
-
-_RANGE = "content-length-range"
 
 
 def _conditions(condition: Any) -> Iterable[tuple[str, str, Any]]:

@@ -39,7 +39,7 @@ from devenv.gcp.storage.errors import (
     UploadProblem,
 )
 
-RSA = "GOOG4-RSA-SHA256"
+_RSA = "GOOG4-RSA-SHA256"
 _MAX_LIFETIME = 7 * 24 * 3600
 _SKEW = 15 * 60
 _V2_PARAMETERS = ("googleaccessid", "expires", "signature")
@@ -73,7 +73,7 @@ class SignatureScheme:
 
 
 _SCHEMES = {
-    RSA: SignatureScheme("x-goog", "storage/goog4_request"),
+    _RSA: SignatureScheme("x-goog", "storage/goog4_request"),
     "GOOG4-HMAC-SHA256": SignatureScheme("x-goog", "storage/goog4_request", "GOOG4"),
     "AWS4-HMAC-SHA256": SignatureScheme("x-amz", "s3/aws4_request", "AWS4"),
 }
@@ -120,20 +120,20 @@ class Signatures:
             raise InvalidArgument("The date of the credential and that of the request differ.")
         if not scheme.secret:
             email = found["key"]
-            good = self.verifier.verify_signature(email, payload, unhex(signature))
+            good = self.verifier.verify_signature(email, payload, _unhex(signature))
         else:
             email, secret = self.secrets.secret(found["key"])
             key = (scheme.secret + secret).encode()
             for text in found["scope"].split("/"):
                 key = hmac.digest(key, text.encode(), "sha256")
-            good = hmac.compare_digest(hmac.digest(key, payload, "sha256"), unhex(signature))
+            good = hmac.compare_digest(hmac.digest(key, payload, "sha256"), _unhex(signature))
         if not good:
             raise SignatureMismatch(_MISMATCH)
         return email
 
     def signer_v2(self, email: str, payload: bytes, signature: str) -> str:
         """Return `email` if it made a signature of version 2. Raises SignatureMismatch."""
-        if not self.verifier.verify_signature(email, payload, unbase64(signature)):
+        if not self.verifier.verify_signature(email, payload, _unbase64(signature)):
             raise SignatureMismatch(_MISMATCH)
         return email
 
@@ -154,7 +154,7 @@ class SignedRequest:
     def signer(self, signatures: Signatures, clock: Clock) -> str:
         """Return the account that signed. Raises StorageApiError or InvalidArgument if none did."""
         fields = {name.lower(): value for name, value in self.query}
-        if "googleaccessid" in fields or "signature" in fields:
+        if self._is_v2:
             return self._signer_v2(fields, signatures.verifier, clock)
         fields, mark = self._parameters(fields)
         algorithm, date = fields.get("algorithm", ""), fields.get("date", "")
@@ -169,8 +169,14 @@ class SignedRequest:
             signature=fields.get("signature", ""),
         )
 
+    @property
+    def _is_v2(self) -> bool:
+        return any(name.lower() in ("googleaccessid", "signature") for name, _ in self.query)
+
     def plain_headers(self) -> dict[str, str]:
         """Return the headers with Google's names in place of those of S3 clients."""
+        if self._is_v2:  # which signs no headers of S3 clients
+            return dict(self.headers)
         return {
             f"x-goog-{name.removeprefix('x-amz-')}" if name.startswith("x-amz-") else name: value
             for name, value in self.headers.items()
@@ -228,7 +234,7 @@ class SignedRequest:
             raise InvalidArgument("A signed URL of version 2 needs GoogleAccessId and Expires.")
         if clock.machine() >= int(expires):  # without the time of its signature
             raise ExpiredToken("The provided token has expired.")
-        signature = unbase64(fields.get("signature", ""))
+        signature = _unbase64(fields.get("signature", ""))
         if not any(
             verifier.verify_signature(email, text.encode("utf-8", "replace"), signature)
             for text in self._texts_v2(expires)
@@ -251,7 +257,8 @@ class SignedRequest:
 
     def _digest(self, fields: Mapping[str, str], mark: str) -> str:
         names = fields.get("signedheaders", "").split(";")
-        unsigned = {name for name in self.headers if name.startswith(f"{mark}-")} - set(names)
+        own = {name for name in self.headers if name.startswith(("x-goog-", "x-amz-"))}
+        unsigned = own - set(names)
         if "host" not in names or unsigned:
             missing = ", ".join(sorted(unsigned)) or "host"
             raise MalformedSecurityHeader(f"Headers that must be signed are not: {missing}.")
@@ -310,14 +317,14 @@ def _quote(text: str) -> str:
     return quote(text, safe="~")
 
 
-def unhex(text: str) -> bytes:
+def _unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
         return b""
 
 
-def unbase64(text: str) -> bytes:
+def _unbase64(text: str) -> bytes:
     try:  # a client that did not encode `+` has sent a space
         return base64.b64decode(text.replace(" ", "+"), validate=True)
     except (binascii.Error, ValueError):

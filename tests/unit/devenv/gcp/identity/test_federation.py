@@ -179,7 +179,7 @@ def test_token_that_does_not_fit_is_refused(
         ("", {}, "invalid_grant"),
         (jwt.encode({"sub": "a"}, "k" * 32, "HS256"), {}, "invalid_grant"),
         ("x", {"audience": f"{AUDIENCE}x"}, "invalid_target"),
-        ("x", {"audience": "x"}, "invalid_target"),
+        ("x", {"audience": "ci-pool/providers/ci-jobs"}, "invalid_target"),
         ("x", {"subject_token_type": "urn:ietf:params:oauth:token-type:saml2"}, "invalid_request"),
         ("x", {"requested_token_type": "x"}, "invalid_request"),
         ("x", {"grant_type": "x"}, "unsupported_grant_type"),
@@ -225,6 +225,14 @@ def test_disabled_pool_ends_its_tokens_and_a_disabled_provider_new_ones(
         cloud.caller(token)
     cloud.iam.request("PATCH", pool, params=disabled, json={"disabled": False})
     assert cloud.caller(token).email == PRINCIPAL
+
+
+def test_principal_is_no_account_with_keys(cloud: FederatedCloud) -> None:
+    cloud.prepare()
+
+    assert cloud.caller(cloud.exchange(job_token()).json()["access_token"]).email == PRINCIPAL
+    assert not cloud.identity.is_enabled(PRINCIPAL)
+    assert not cloud.identity.verify_signature(PRINCIPAL, b"", b"")
 
 
 def test_deleted_pool_can_be_restored_for_thirty_days(cloud: FederatedCloud) -> None:

@@ -167,6 +167,7 @@ async def test_body_in_chunks_is_refused_with_the_setting_of_the_client(cloud: C
         ({"x-amz-date": "20200101T000000Z"}, "RequestTimeTooSkewed"),
         ({"x-amz-date": "today"}, "InvalidArgument"),
         ({"x-amz-meta-new": "1"}, "MalformedSecurityHeader"),
+        ({"x-goog-meta-new": "1"}, "MalformedSecurityHeader"),
         ({"authorization": "AWS4-HMAC-SHA256 nonsense"}, "InvalidArgument"),
         ({"authorization": "AWS KEY:signature"}, "InvalidArgument"),
     ],
