@@ -257,6 +257,10 @@ AI_ENDPOINT_URL = env.str("AI_ENDPOINT_URL", default="")
 AI_ENDPOINT_MODEL = env.str("AI_ENDPOINT_MODEL", default="")
 AI_ENDPOINT_KEY = env.str("AI_ENDPOINT_KEY", default="")
 
+# Whether organisations may register validators of their own, and name images by tag.
+CUSTOM_VALIDATORS = env.bool("CUSTOM_VALIDATORS", default=False)
+CUSTOM_VALIDATOR_TAGS = env.bool("CUSTOM_VALIDATOR_TAGS", default=False)
+
 # How long a worker may hold a run without a sign of life; then another takes it over.
 RUN_LEASE_SECONDS = 15
 # How long after its start a run may wait for an outage of storage or of the provider to end.

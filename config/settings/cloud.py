@@ -44,6 +44,9 @@ TASKS = {
         },
     }
 }
+# Without an account of their own, custom validators would run as that of Google's default.
+_CUSTOM_ACCOUNT = env.str("CUSTOM_VALIDATOR_ACCOUNT", default="")
+CUSTOM_VALIDATORS = bool(_CUSTOM_ACCOUNT)
 EXECUTION_BACKENDS = {
     "default": {
         "BACKEND": "validibot.runs.backends.cloud_run.CloudRunBackend",
@@ -51,6 +54,7 @@ EXECUTION_BACKENDS = {
             "project": GOOGLE_CLOUD_PROJECT,
             "region": GCP_REGION,
             "job_prefix": env.str("VALIDATOR_JOB_PREFIX", default=""),
+            "custom_account": _CUSTOM_ACCOUNT,
         },
     }
 }

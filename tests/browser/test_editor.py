@@ -1,5 +1,6 @@
 """Authors in a browser: from an empty organisation to a green run, and a workflow from nothing."""
 
+import json
 import re
 import time
 
@@ -7,7 +8,7 @@ import pytest
 from playwright.sync_api import FilePayload, Page, Position, expect
 
 from tests.browser.screens import check_page
-from tests.flows.stack import Stack
+from tests.flows.stack import ROOT, Stack
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
 SCHEMA = '{"type": "object", "required": ["name"]}'
@@ -153,3 +154,30 @@ def test_settings_versions_and_import_fit_every_screen(visitor: Page, stack: Sta
     visitor.get_by_role("link", name="Schematron").click()
     expect(visitor.get_by_role("heading", name="Settings of a step")).to_be_visible()
     check_page(visitor, "validator")
+
+
+def test_registered_validator_gives_a_green_run(visitor: Page, stack: Stack) -> None:
+    org, example = f"{stack.web}/app/orgs/{stack.facts['org']}", ROOT / "examples/text_limits"
+    visitor.goto(f"{org}/settings/validators/")
+    visitor.get_by_label("Manifest").fill((example / "validator.toml").read_text())
+    visitor.get_by_label("Image").fill("example/text-limits")
+    visitor.get_by_role("button", name="Register").click()
+    expect(visitor.get_by_text("by its digest").last).to_be_visible()
+    check_page(visitor, "custom-validators")
+    visitor.get_by_label("Image").fill("example/text-limits:1.0.0")
+    visitor.get_by_role("button", name="Register").click()
+    stack.until(lambda: visitor.reload() and visitor.get_by_text("Ready", exact=True).count())
+    check_page(visitor, "custom-validator")
+    visitor.goto(f"{org}/validators/text-limits/")
+    check_page(visitor, "custom-validator-in-catalogue")
+    step = {"name": "Limits", "validator": "text-limits@1.0.0", "config": {"max_words": 10}}
+    file = {"format": "validibot.workflow.v1", "slug": "limits", "name": "Limits", "steps": [step]}
+    sent = {"content": json.dumps(file), "headers": {"Content-Type": "application/yaml"}}
+    stack.api.put("workflows/limits/", **sent).raise_for_status()
+
+    run = stack.run("limits", example / "samples/short.json")
+
+    assert (run["state"], run["result"]) == ("COMPLETED", "PASS"), run
+    visitor.goto(f"{org}/workflows/limits/steps/1/")
+    expect(visitor.get_by_label("Most words")).to_have_value("10")
+    check_page(visitor, "step-custom")

@@ -17,7 +17,10 @@ from tests.ports import on_free_ports
 from tests.waiting import growth, until
 
 ROOT = Path(__file__).resolve().parents[2]
-_PARTS = ("config", "containers", "devenv", "docs", "manage.py", "tests", "validators", "validibot")
+_PARTS = (
+    *("config", "containers", "devenv", "docs", "examples", "manage.py", "tests"),
+    *("validators", "validibot"),
+)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ The product imports this module, so it depends on pydantic and the standard libr
 """
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    model_validator,
 )
 
 MANIFEST_NAME = "validator.toml"
@@ -110,6 +111,65 @@ def _beside_manifest(value: Any, info: ValidationInfo) -> Any:
     return Path(info.context["folder"], value)
 
 
+class SettingSchema(ManifestPart):
+    """Setting of a step: a JSON Schema with the keywords for which the editor has a field.
+
+    The keywords mean what they mean in JSON Schema, draft 2020-12. A text with `contentMediaType` is
+    edited in several lines.
+    """
+
+    type: Literal["string", "integer", "number", "boolean", "array", "object"]
+    title: str = ""
+    description: str = ""
+    default: Any = None
+    enum: Annotated[list[str | int | float], Field(min_length=1, max_length=200)] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusiveMinimum: float | None = None  # noqa: N815 - keyword of JSON Schema
+    exclusiveMaximum: float | None = None  # noqa: N815
+    minLength: Annotated[int, Field(ge=0)] | None = None  # noqa: N815
+    maxLength: Annotated[int, Field(ge=0)] | None = None  # noqa: N815
+    pattern: Annotated[str, Field(max_length=1000)] | None = None
+    contentMediaType: str | None = None  # noqa: N815
+    items: "SettingSchema | None" = None
+    minItems: Annotated[int, Field(ge=0)] | None = None  # noqa: N815
+    maxItems: Annotated[int, Field(ge=0)] | None = None  # noqa: N815
+    uniqueItems: bool | None = None  # noqa: N815
+    properties: "dict[SettingName, SettingSchema] | None" = None
+    required: list[str] | None = None
+    additionalProperties: "bool | SettingSchema | None" = None  # noqa: N815
+
+    @model_validator(mode="after")
+    def required_must_be_properties(self) -> "SettingSchema":
+        _check_required(self.required or (), self.properties or {})
+        return self
+
+
+SettingName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+
+
+class SettingsSchema(ManifestPart):
+    """Settings of a step; the editor makes a form of them, and every step is checked against them."""
+
+    properties: dict[SettingName, SettingSchema]
+    required: list[str] = []
+
+    @model_validator(mode="after")
+    def required_must_be_properties(self) -> "SettingsSchema":
+        _check_required(self.required, self.properties)
+        return self
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return the settings as a JSON Schema that allows no others."""
+        written = self.model_dump(exclude_unset=True)
+        return {"type": "object", **written, "additionalProperties": False}
+
+
+def _check_required(required: Sequence[str], properties: Mapping[str, Any]) -> None:
+    if missing := [name for name in required if name not in properties]:
+        raise ValueError(f"`required` names {missing[0]!r}, which is not in `properties`")
+
+
 class ManifestSample(ManifestPart):
     """Submission whose verdict is known. `file` is relative to the manifest."""
 
@@ -125,6 +185,7 @@ class ValidatorManifest(ManifestPart):
 
     A validator that `accepts_further_files` is given files that were sent beside the submission, with
     `further_file_extensions` only those of these types.
+    `settings` are those of a validator of type CUSTOM_VALIDATOR; other types have published ones.
     """
 
     slug: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
@@ -143,6 +204,7 @@ class ValidatorManifest(ManifestPart):
     further_file_extensions: list[Extension] = []
     outputs: list[ManifestOutput] = []
     assertions: list[DefaultAssertion] = []
+    settings: SettingsSchema | None = None
     samples: list[ManifestSample] = []
 
     def mime_type_of(self, path: Path) -> str:
@@ -164,6 +226,19 @@ def read_manifest(folder: Path) -> ValidatorManifest:
         raise ManifestInvalid(f"{path} cannot be read: {error}.") from None
     except ValidationError as error:
         raise ManifestInvalid(f"{path}: {'; '.join(_faults(error))}.") from None
+
+
+def parse_manifest(text: str) -> ValidatorManifest:
+    """Return the manifest in a text; its samples are not looked for. Raises ManifestInvalid."""
+    try:
+        # Its samples stay paths: they are not in the text.
+        return ValidatorManifest.model_validate(tomllib.loads(text), context={"folder": "."})
+    except tomllib.TOMLDecodeError as error:
+        raise ManifestInvalid(f"{MANIFEST_NAME} is not TOML: {error}.") from None
+    except RecursionError:
+        raise ManifestInvalid(f"{MANIFEST_NAME} is nested too deep.") from None
+    except ValidationError as error:
+        raise ManifestInvalid(f"{MANIFEST_NAME}: {'; '.join(_faults(error))}.") from None
 
 
 def resolve_resource(reference: str) -> Path:

@@ -35,6 +35,7 @@ _ADMIN = _AUTHOR | {
     "key.manage",
     "webhook.manage",
     "audit.view",
+    "validator.manage",
 }
 _OWNER = _ADMIN | {"organisation.manage"}
 
@@ -64,6 +65,7 @@ PERMISSION_TEXTS = {
     "key.manage": _("Create, rotate and revoke service keys"),
     "webhook.manage": _("Create, change and delete webhooks"),
     "audit.view": _("See and export the audit log"),
+    "validator.manage": _("Register and archive validators"),
     "organisation.manage": _("Rename and delete the organisation, and appoint owners"),
 }
 KEY_PERMISSIONS: dict[str, frozenset[str]] = {
@@ -74,8 +76,8 @@ KEY_PERMISSIONS: dict[str, frozenset[str]] = {
     KeyScope.MANAGE: frozenset(
         {
             *("workflow.view", "member.view", "workflow.edit", "run.cancel_all", "member.manage"),
-            *("project.manage", "key.manage", "webhook.manage", "organisation.manage"),
-            "audit.view",
+            *("project.manage", "key.manage", "webhook.manage", "validator.manage"),
+            *("organisation.manage", "audit.view"),
         }
     ),
 }

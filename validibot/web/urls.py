@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 from validibot.web import (
     account_data,
     audit,
+    custom_validators,
     documents,
     findings,
     keys,
@@ -115,6 +116,18 @@ _settings: list[URLPattern | URLResolver] = [
     path("projects/<int:pk>/delete/", projects.delete, name="delete-project"),
     path("audit/", audit.audit_log, name="audit-log"),
     path("audit/export/", audit.audit_export, name="audit-export"),
+    path("validators/", custom_validators.custom_validators, name="custom-validators"),
+    path("validators/<int:pk>/", custom_validators.custom_validator, name="custom-validator"),
+    path(
+        "validators/<int:pk>/archive/",
+        custom_validators.archive_validator,
+        name="archive-validator",
+    ),
+    path(
+        "validators/<int:pk>/prepare/",
+        custom_validators.prepare_again,
+        name="prepare-validator",
+    ),
     path("webhooks/", webhooks.webhooks, name="webhooks"),
     path("webhooks/<int:pk>/", webhooks.webhook, name="webhook"),
     path("webhooks/<int:pk>/test/", webhooks.test_webhook, name="test-webhook"),

@@ -9,12 +9,13 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _, ngettext
 from django.views.decorators.http import require_GET
 
-from validibot.accounts.models import Organisation, Role
-from validibot.accounts.scope import PERMISSIONS, Scope
+from validibot.accounts.models import Organisation
+from validibot.accounts.scope import Scope
 from validibot.engines import get_engine
 from validibot.web.editor.config_schema import Setting, SettingKind, settings_of
 from validibot.web.scope import page, permitted
 from validibot.workflows.ai import usage_of
+from validibot.workflows.custom_validators import author_roles
 from validibot.workflows.gallery import usable_templates
 from validibot.workflows.models import AiEndpoint, Validator
 from validibot.workflows.yaml_writer import write_yaml
@@ -26,22 +27,26 @@ _MEBIBYTE = 1024 * 1024
 @require_GET
 def validators(request: HttpRequest, scope: Scope) -> HttpResponse:
     """List the newest version of each validator that new steps can have."""
-    newest = Validator.objects.filter(is_active=True).order_by("slug", "-pk").distinct("slug")
+    known = Validator.objects.known_to(scope.organisation).filter(is_active=True)
+    newest = known.order_by("slug", "-pk").distinct("slug")
     listed = sorted(newest, key=lambda each: each.title.casefold())
-    return page(request, scope, "validators.html", groups=_groups(listed))
+    may_register = scope.can("validator.manage")
+    groups = _groups(listed)
+    return page(request, scope, "validators.html", groups=groups, may_register=may_register)
 
 
 @permitted("member.view")
 @require_GET
 def validator(request: HttpRequest, scope: Scope, slug: str) -> HttpResponse:
     """Show a validator; the parameter `version` selects another version than the newest."""
-    versions = list(Validator.objects.filter(slug=slug).order_by("-is_active", "-pk"))
+    known = Validator.objects.known_to(scope.organisation).filter(slug=slug)
+    versions = list(known.order_by("-is_active", "-pk"))
     wanted = request.GET.get("version")
     shown = next((each for each in versions if wanted in (None, each.version)), None)
     if shown is None:
         raise Http404
     templates = [each for each in usable_templates() if slug in each.validators]
-    roles = [str(each.label) for each in Role if "workflow.edit" in PERMISSIONS[each]]
+    roles = [str(each.label) for each in author_roles() if not shown.roles or each in shown.roles]
     return page(
         request,
         scope,
@@ -52,6 +57,7 @@ def validator(request: HttpRequest, scope: Scope, slug: str) -> HttpResponse:
         limits=[*_limits(shown, scope.organisation)],
         roles=", ".join(roles),
         may_use=scope.can("workflow.edit") and shown.is_active,
+        may_register=scope.can("validator.manage"),
         templates=templates,
         example=_example(slug, templates),
     )
@@ -67,9 +73,14 @@ def _groups(listed: list[Validator]) -> list[tuple[str, str, list[Validator]]]:
             inside,
         ),
         (
+            _("Of this organisation"),
+            _("Members of this organisation registered these images."),
+            [each for each in listed if each.is_custom],
+        ),
+        (
             _("In containers"),
             _("These run apart from the platform, with limits of their own on time and memory."),
-            [each for each in listed if not each.in_process],
+            [each for each in listed if not each.in_process and not each.is_custom],
         ),
     ]
 

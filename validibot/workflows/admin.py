@@ -145,10 +145,18 @@ class StepAdmin(VersioningAdmin[Step]):
 class ValidatorAdmin(admin.ModelAdmin[Validator]):
     """Admin of the catalogue, which is synced from manifests; only `is_active` is editable."""
 
-    list_display = ("title", "version", "validation_type", "is_active", "updated_at")
+    list_display = (
+        "title",
+        "version",
+        "organisation",
+        "validation_type",
+        "is_active",
+        "updated_at",
+    )
     list_filter = ("is_active", "validation_type")
     search_fields = ("title", "slug")
     readonly_fields = (
+        "organisation",
         "slug",
         "version",
         "title",
@@ -162,6 +170,10 @@ class ValidatorAdmin(admin.ModelAdmin[Validator]):
         "ports",
         "outputs",
         "default_assertions",
+        "settings_json",
+        "roles",
+        "job_state",
+        "job_error",
         "timeout_seconds",
         "memory_mb",
     )

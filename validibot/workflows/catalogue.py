@@ -1,5 +1,6 @@
 """Validator catalogue: one row per manifest of a container validator or engine."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -27,12 +28,14 @@ def read_manifests(folder: Path) -> list[ValidatorManifest]:
 def sync_validators(folder: Path) -> dict[str, int]:
     """Update the catalogue from the manifests; return the numbers of changed rows by kind.
 
-    A validator without a manifest is deactivated, not deleted: old runs refer to it.
+    A validator without a manifest is deactivated, not deleted: old runs refer to it. Validators of
+    organisations are left alone.
     Nothing changes if ManifestInvalid is raised.
     """
     wanted = _wanted(folder)
     with transaction.atomic():
-        rows = {(row.slug, row.version): row for row in Validator.objects.select_for_update()}
+        own = Validator.objects.filter(organisation=None).select_for_update()
+        rows = {(row.slug, row.version): row for row in own}
         created = [
             Validator(slug=slug, version=version, **wanted[slug, version])
             for slug, version in wanted.keys() - rows.keys()
@@ -62,7 +65,7 @@ def _wanted(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
             raise ManifestInvalid(
                 f"Two manifests describe {manifest.slug} {manifest.version}: rename one of them."
             )
-        wanted[key] = _container_fields(manifest)
+        wanted[key] = container_fields(manifest)
     return wanted
 
 
@@ -99,7 +102,8 @@ def engine_fields(name: str, manifest: EngineManifest) -> dict[str, Any]:
     }
 
 
-def _container_fields(manifest: ValidatorManifest) -> dict[str, Any]:
+def container_fields(manifest: ValidatorManifest) -> dict[str, Any]:
+    """Return the fields of a container validator, but for slug and version."""
     return {
         "title": manifest.title,
         "description": manifest.description,
@@ -112,6 +116,7 @@ def _container_fields(manifest: ValidatorManifest) -> dict[str, Any]:
         "ports": list(_ports(manifest)),
         "outputs": [output.model_dump() for output in manifest.outputs],
         "default_assertions": [each.model_dump() for each in manifest.assertions],
+        "settings_json": json.dumps(manifest.settings.json_schema()) if manifest.settings else "",
         "accepts_further_files": manifest.accepts_further_files,
         "timeout_seconds": manifest.budgets.timeout_seconds,
         "memory_mb": manifest.budgets.memory_mb,

@@ -40,22 +40,39 @@ class ConfigProblem:
         return f"`{where}`: {self.message}" if where else self.message
 
 
-def check_config(config: Any, *, validator: str, engine: str, validation_type: str) -> None:
-    """Check the settings of a step against the schema of its validator; `validator` is its title."""
+def check_config(
+    config: Any,
+    *,
+    validator: str,
+    engine: str,
+    validation_type: str,
+    schema: Mapping[str, Any] | None = None,
+) -> None:
+    """Check the settings of a step against the schema of its validator.
+
+    `validator` is its title, and `schema` the JSON Schema of a custom one.
+    """
     problems = config_problems(
-        config, validator=validator, engine=engine, validation_type=validation_type
+        config, validator=validator, engine=engine, validation_type=validation_type, schema=schema
     )
     if problems:
         raise ValidationError({"config": [str(each) for each in problems[:5]]})
 
 
 def config_problems(
-    config: Any, *, validator: str, engine: str, validation_type: str
+    config: Any,
+    *,
+    validator: str,
+    engine: str,
+    validation_type: str,
+    schema: Mapping[str, Any] | None = None,
 ) -> list[ConfigProblem]:
     """Return all problems of the settings of a step. Raises ValidationError for unknown engines."""
     if not isinstance(config, Mapping):
         return [ConfigProblem((), "The configuration must be a JSON object.")]
     problems = [] if engine else [*_wrong_severities(config)]
+    if schema:
+        return [*problems, *_breaking(schema, validator_inputs(config))]
     model = config_model(engine, validation_type)
     if model is not None:
         inputs = config if engine else validator_inputs(config)
@@ -236,6 +253,15 @@ def _nested_model(annotation: Any) -> type[BaseModel] | None:
         (each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)),
         None,
     )
+
+
+def _breaking(schema: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[ConfigProblem]:
+    """Yield a problem for each place at which settings break a JSON Schema."""
+    # Imported late: few processes check the settings of a custom validator.
+    import jsonschema_rs  # noqa: PLC0415
+
+    for error in jsonschema_rs.Draft202012Validator(dict(schema)).iter_errors(dict(config)):
+        yield ConfigProblem(tuple(error.instance_path), f"{error.message}.")
 
 
 def _invalid(model: type[BaseModel], config: Mapping[str, Any]) -> Iterator[ConfigProblem]:

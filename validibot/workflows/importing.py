@@ -15,7 +15,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import F
 
 from validibot.accounts import audit
-from validibot.accounts.models import Organisation, Project, User
+from validibot.accounts.models import Organisation, Project, Role, User
 from validibot.accounts.projects import default_project
 from validibot.workflows import bundle
 from validibot.workflows.checks import check_port, check_port_file, config_problems
@@ -92,10 +92,12 @@ def import_workflow(
     )
 
 
-def check_import(content: bytes, *, organisation: Organisation, update: bool) -> None:
+def check_import(
+    content: bytes, *, organisation: Organisation, author: User | None, update: bool
+) -> None:
     """Check a text or a bundle as `import_workflow` does. Raises ImportInvalid."""
     read, files = read_file(content)
-    plan_import(read, files, organisation=organisation, update=update)
+    plan_import(read, files, organisation=organisation, author=author, update=update)
 
 
 def read_file(content: bytes) -> tuple[ReadWorkflow, Mapping[str, bytes]]:
@@ -116,7 +118,7 @@ def write_import(
     update: bool = False,
 ) -> Workflow:
     """Import a workflow file that was read, with the files of its bundle; as `import_workflow`."""
-    plan = plan_import(read, files, organisation=organisation, update=update)
+    plan = plan_import(read, files, organisation=organisation, author=author, update=update)
     try:
         with transaction.atomic():
             made = _write(plan, author=author, project=project)
@@ -128,10 +130,21 @@ def write_import(
 
 
 def plan_import(
-    read: ReadWorkflow, files: Mapping[str, bytes], *, organisation: Organisation, update: bool
+    read: ReadWorkflow,
+    files: Mapping[str, bytes],
+    *,
+    organisation: Organisation,
+    author: User | None,
+    update: bool,
 ) -> ImportPlan:
-    """Check a workflow file against the catalogue and the organisation. Raises ImportInvalid."""
-    planner = ImportPlanner(read, files, organisation)
+    """Check a workflow file against the catalogue and the organisation. Raises ImportInvalid.
+
+    An author may use the validators that are open to the author's role.
+    """
+    membership = organisation.memberships.filter(user=author).first() if author else None
+    planner = ImportPlanner(
+        read, files, organisation, membership.role if membership else Role.OWNER
+    )
     plan = planner.plan(update=update)
     if planner.problems:
         raise ImportInvalid(*planner.problems)
@@ -145,6 +158,7 @@ class ImportPlanner:
     read: ReadWorkflow
     bundled: Mapping[str, bytes]
     organisation: Organisation
+    role: str = Role.OWNER
     problems: list[ImportProblem] = field(default_factory=list)
 
     def plan(self, *, update: bool) -> ImportPlan:
@@ -215,18 +229,20 @@ class ImportPlanner:
             validator=validator.title,
             engine=validator.engine,
             validation_type=validator.validation_type,
+            schema=validator.settings_schema,
         )
         for each in found:
             self.report((*place, "config", *each.place), each.message)
 
     def _validator(self, place: Place, reference: str) -> Validator | None:
         slug, _, version = reference.partition("@")
-        known = Validator.objects.filter(slug=slug, is_active=True).order_by("-pk")
+        offered = Validator.objects.for_new_steps(self.organisation, self.role)
+        known = offered.filter(slug=slug).order_by("-pk")
         found = known.filter(version=version).first() if version else known.first()
         if found is None:
             versions = ", ".join(f"{slug}@{each.version}" for each in known)
-            others = Validator.objects.filter(is_active=True).order_by("slug")
-            slugs = ", ".join(dict.fromkeys(others.values_list("slug", flat=True)))
+            others = offered.order_by("slug").values_list("slug", flat=True)
+            slugs = ", ".join(dict.fromkeys(others))
             hint = f"There is {versions}." if versions else f"The catalogue has: {slugs}."
             self.report(place, f"There is no validator {reference!r}. {hint}")
         return found

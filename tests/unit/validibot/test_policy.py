@@ -104,10 +104,10 @@ class World:
             self.acme, "CI", role=Role.VIEWER, scopes=["read"], lifetime=api_keys.LIFETIME
         )
         delivery = self._delivery()
-        validator = ValidatorFactory.create(engine="tabular", validation_type="TABULAR")
         # Its page has the slug where the editor has the primary key.
-        validator.slug = str(validator.pk)
-        validator.save()
+        validator = ValidatorFactory.create(
+            pk=987_654_321, slug="987654321", engine="tabular", organisation=self.acme
+        )
         # The ids in paths, by the segment before them.
         self.ids: dict[str, Any] = {
             "orgs": "acme",
@@ -320,7 +320,7 @@ def test_objects_of_others_are_not_found_in_own_organisation() -> None:
     caller.client.force_login(mine.user)
     wrong = []
     for route in routes_of("app/orgs/", "api/v1/orgs/"):
-        if route.pattern.count("<") < 2 or route.name == "validator":  # a catalogue for all
+        if route.pattern.count("<") < 2:
             continue
         path = world.path(route.pattern).replace("/acme/", "/mine/")
         for method in POLICY[route.pattern]:

@@ -42,6 +42,10 @@ class LaunchError(Exception):
         self.not_accepted = not_accepted or permanent
 
 
+class JobRefused(Exception):
+    """The provider refused the job of a custom validator; the message says why."""
+
+
 class StateUnavailable(Exception):
     """The provider does not answer now."""
 
@@ -113,6 +117,17 @@ class Launch:
     image_digest: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobDefinition:
+    """The job of a custom validator: its name without a prefix, image, limits and labels."""
+
+    name: str
+    image: str
+    timeout_seconds: int
+    memory_mb: int
+    labels: Mapping[str, str]
+
+
 class BackendOptions(BaseModel):
     """OPTIONS of a backend; unknown names and wrong types are refused.
 
@@ -132,6 +147,7 @@ class ExecutionBackend(ABC):
     `posts_callbacks`: validators can reach the worker and are told its URL.
     `confines`: validators can access only their attempt's folder, so their inputs are copied there.
     `plays_scenarios`: a run, a step or a file may select how its validator behaves.
+    `runs_images`: validators run from images, so organisations may register their own.
     """
 
     options_class: ClassVar[type[BackendOptions]] = BackendOptions
@@ -142,6 +158,7 @@ class ExecutionBackend(ABC):
     posts_callbacks = True
     confines = False
     plays_scenarios = False
+    runs_images = False
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         """Parse the options. Raises ImproperlyConfigured if one is wrong."""
@@ -173,6 +190,13 @@ class ExecutionBackend(ABC):
     def cancel(self, execution: str) -> bool:
         """Stop an execution; return whether there was one to stop. Raises StateUnavailable."""
         return False
+
+    def prepare(self, job: JobDefinition) -> None:
+        """Make sure that the provider has the job of a custom validator; a repetition changes nothing.
+
+        Nothing is to be done where validators are no jobs. Raises JobRefused and StateUnavailable.
+        """
+        return
 
     def sweep(self, over: Over) -> int:
         """Remove the leftovers of attempts that have ended; return how many.

@@ -66,6 +66,7 @@ class ConfigForm:
             validator=self.validator.title,
             engine=self.validator.engine,
             validation_type=self.validator.validation_type,
+            schema=self.validator.settings_schema,
         )
         for problem in problems:
             self.report(problem)

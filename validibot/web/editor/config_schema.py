@@ -74,13 +74,15 @@ class Setting:
 def settings_of(validator: Validator) -> list[Setting]:
     """Return the settings of a step with this validator, in the order of its schema."""
     model = config_model(validator.engine, validator.validation_type)
-    if model is None:
+    if validator.settings_schema:
+        found = list(_SchemaReader({}).settings(validator.settings_schema))
+    elif model is None:
         text = _("The settings that the validator reads, as YAML.")
         found = [Setting((), SettingKind.YAML, _("Settings"), text)]
     else:
         schema = model.model_json_schema(by_alias=True)
         found = list(_SchemaReader(schema.get("$defs", {})).settings(schema))
-    if not validator.engine and model is not None:
+    if not validator.engine and (model is not None or validator.settings_schema):
         found.append(_severities())
     return found
 

@@ -42,7 +42,8 @@ def steps(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpRespons
 @require_GET
 def add_step(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpResponse:
     """Choose the validator of a new step."""
-    validators = Validator.objects.filter(is_active=True).order_by("-engine", "title")
+    offered = Validator.objects.for_new_steps(scope.organisation, scope.role)
+    validators = offered.order_by("-engine", "title", "pk")
     return editor_page(request, scope, workflow, "add_step.html", validators=validators)
 
 
@@ -52,7 +53,8 @@ def new_step(
     request: HttpRequest, scope: Scope, workflow: Workflow, validator: int
 ) -> HttpResponseBase:
     """Configure a new step and add it at the end."""
-    chosen = get_object_or_404(Validator, pk=validator, is_active=True)
+    offered = Validator.objects.for_new_steps(scope.organisation, scope.role)
+    chosen = get_object_or_404(offered, pk=validator)
     form = _form(request, workflow, chosen, None)
     if request.method == "POST" and form.is_valid():
         with _refusals(form) as edit, editing.editing(workflow, form.token) as draft:

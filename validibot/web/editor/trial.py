@@ -67,8 +67,12 @@ def try_step(
     request: HttpRequest, scope: Scope, workflow: Workflow, validator: int
 ) -> HttpResponseBase:
     """Try the step as the form describes it, saved or not; answer with a part of its page."""
-    chosen = get_object_or_404(Validator, pk=validator, is_active=True)
+    known = Validator.objects.known_to(scope.organisation)
+    chosen = get_object_or_404(known, pk=validator, is_active=True)
     found = edited_step(request, workflow, chosen)
+    if found is None:
+        offered = Validator.objects.for_new_steps(scope.organisation, scope.role)
+        get_object_or_404(offered, pk=validator)
     order = found.order if found else workflow.steps.count() + 1
     form = StepForm(chosen, found, token=token_of(workflow), data=request.POST, files=request.FILES)
     if chosen.in_process:

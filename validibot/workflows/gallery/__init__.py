@@ -61,7 +61,9 @@ def all_templates() -> tuple[WorkflowTemplate, ...]:
 
 def usable_templates() -> list[WorkflowTemplate]:
     """Return the templates whose validators are all in the catalogue and set up on this site."""
-    known = set(Validator.objects.filter(is_active=True).values_list("slug", flat=True))
+    known = set(
+        Validator.objects.filter(organisation=None, is_active=True).values_list("slug", flat=True)
+    )
     if not AiEndpoint.load().is_set_up:
         known -= {each.manifest.slug for each in ENGINES.values() if each.manifest.asks_model}
     return [each for each in all_templates() if known.issuperset(each.validators)]

@@ -9,6 +9,7 @@ the admin site, an import or a program saves it.
 from validibot.workflows.models.ai import AiEndpoint, AiUsage
 from validibot.workflows.models.catalogue import (
     WEATHER_TYPE,
+    JobState,
     ValidatedModel,
     Validator,
     WeatherFile,
@@ -45,6 +46,7 @@ __all__ = [
     "Assertion",
     "FmuDescription",
     "FmuState",
+    "JobState",
     "LaunchLink",
     "OnFailure",
     "Sample",

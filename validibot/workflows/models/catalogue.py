@@ -1,10 +1,14 @@
 """The catalogue: validators that steps use, and weather for those that simulate buildings."""
 
+import json
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
 from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
+from validibot.accounts.models import Organisation
 from validibot.workflows import checks
 
 # The type of a resource port that takes weather (validator.toml).
@@ -23,16 +27,47 @@ class ValidatedModel(models.Model):
         super().save(*args, **kwargs)
 
 
+class JobState(models.TextChoices):
+    """The state of the job with which the provider runs a custom validator."""
+
+    PENDING = "pending", _("Being prepared")
+    READY = "ready", _("Ready")
+    REFUSED = "refused", _("Refused")
+
+
+class ValidatorQuerySet(models.QuerySet["Validator"]):
+    """Catalogue entries."""
+
+    def known_to(self, organisation: Organisation) -> Self:
+        """Return those of the product and of one organisation, in all versions."""
+        return self.filter(Q(organisation=None) | Q(organisation=organisation))
+
+    def for_new_steps(self, organisation: Organisation, role: str) -> Self:
+        """Return those that a member of this role may give to new steps of the organisation."""
+        anybody = Q(roles=[]) | Q(roles__contains=[role])
+        return self.known_to(organisation).filter(anybody, is_active=True, job_state=JobState.READY)
+
+
 class Validator(ValidatedModel):
-    """A catalogue entry, synced from a manifest.
+    """A catalogue entry: one of the product, synced from a manifest, or one of an organisation.
 
     `engine` names an in-process engine; a container validator has `image` and `job` instead.
+    A custom validator belongs to its `organisation`; `roles` may give it to steps (none: all authors),
+    and `job_state` says whether the provider has its job. All else of it never changes.
+    `settings_json` is the JSON Schema of its settings, "" if its type has a model.
     JSON fields hold the manifest's tables in its shape: `accepts` [{extension, mime_type}],
     `ports` [{port_key, role|type, name, channel, required, extensions, default}], `outputs`
     [{slug, label, unit, path}], `command` [str], `default_assertions` [{expression, when, severity,
     message, success_message, path, notes}], which a new step has.
     """
 
+    organisation = models.ForeignKey(
+        Organisation,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="custom_validators",
+    )
     slug = models.SlugField(max_length=60)
     version = models.CharField(max_length=40)
     title = models.CharField(max_length=150)
@@ -48,19 +83,44 @@ class Validator(ValidatedModel):
     default_assertions = models.JSONField(
         default=list, blank=True, db_default=[], validators=[checks.check_default_assertions]
     )
+    # A text, because PostgreSQL would lose the order of the settings.
+    settings_json = models.TextField(blank=True, default="", db_default="")
+    roles = models.JSONField(default=list, blank=True, db_default=[])
+    job_state = models.CharField(
+        max_length=10, choices=JobState, default=JobState.READY, db_default=JobState.READY
+    )
+    job_error = models.TextField(blank=True, default="", db_default="")
     accepts_further_files = models.BooleanField(default=False)
     timeout_seconds = models.PositiveIntegerField(default=600)
     memory_mb = models.PositiveIntegerField(default=512)
     is_active = models.BooleanField(default=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    objects = ValidatorQuerySet.as_manager()
+
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["slug", "version"], name="validator_version_is_unique")
+            models.UniqueConstraint(
+                fields=["slug", "version"],
+                condition=Q(organisation=None),
+                name="validator_version_is_unique",
+            ),
+            models.UniqueConstraint(
+                fields=["organisation", "slug", "version"], name="custom_validator_is_unique"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.title} {self.version}"
+
+    @property
+    def settings_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the settings, or {}."""
+        return json.loads(self.settings_json) if self.settings_json else {}
+
+    @property
+    def is_custom(self) -> bool:
+        return self.organisation_id is not None
 
     @property
     def in_process(self) -> bool:

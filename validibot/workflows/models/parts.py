@@ -83,7 +83,8 @@ class Step(VersionPart):
     order = models.PositiveIntegerField(validators=[MinValueValidator(FIRST_STEP)])
     name = models.CharField(max_length=150)
     description = models.TextField(blank=True)
-    validator = models.ForeignKey(Validator, on_delete=models.PROTECT, related_name="steps")
+    # RESTRICT: an organisation can be deleted with its validators and the steps that have them.
+    validator = models.ForeignKey(Validator, on_delete=models.RESTRICT, related_name="steps")
     config = models.JSONField(default=dict, blank=True)
     is_enabled = models.BooleanField(default=True, db_default=True)
     when = models.TextField(blank=True, default="", db_default="")
@@ -154,6 +155,7 @@ class Step(VersionPart):
             validator=self.validator.title,
             engine=self.validator.engine,
             validation_type=self.validator.validation_type,
+            schema=self.validator.settings_schema,
         )
 
     def _check_weather(self) -> None:

@@ -97,6 +97,7 @@ class DockerBackend(ExecutionBackend):
     options_class: ClassVar[type[BackendOptions]] = DockerOptions
     options: DockerOptions
     local = True
+    runs_images = True
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)

@@ -71,6 +71,7 @@ class MockBackend(ExecutionBackend):
     options_class: ClassVar[type[BackendOptions]] = MockOptions
     options: MockOptions
     local = True
+    runs_images = True
     posts_callbacks = False
     plays_scenarios = True
 

@@ -33,7 +33,9 @@ class Command(BaseCommand):
         files = {path: _read(path) for path in options["files"]}
         for path, content in files.items():
             with _Problems(path):
-                check_import(content, organisation=organisation, update=options["update"])
+                check_import(
+                    content, organisation=organisation, author=author, update=options["update"]
+                )
         for path, content in {} if options["check"] else files.items():
             with _Problems(path):
                 made = import_workflow(

@@ -50,7 +50,7 @@ class Command(ReportingCommand):
 
 def _load_standard_weather(say: demo.Say) -> None:
     """Load the weather that validators use by default, where it is installed."""
-    for validator in Validator.objects.filter(is_active=True):
+    for validator in Validator.objects.filter(organisation=None, is_active=True):
         for port in validator.ports:
             if port.get("type") == WEATHER_TYPE and port["default"]:
                 try:

@@ -1,0 +1,164 @@
+"""The settings pages of custom validators: register a version, archive it, choose who may use it."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext as _, gettext_lazy
+from django.views.decorators.http import require_http_methods, require_POST
+
+from validibot.accounts.scope import Scope
+from validibot.runs.registration import may_register, request_preparation
+from validibot.web.forms import CodeArea, refusals_on
+from validibot.web.scope import page, permitted
+from validibot.workflows import custom_validators as service
+from validibot.workflows.models import Validator
+
+
+class RolesForm(forms.Form):
+    """The roles that may give a validator to steps."""
+
+    roles = forms.MultipleChoiceField(
+        label=gettext_lazy("Who may give it to steps"),
+        choices=[(role.value, role.label) for role in service.author_roles()],
+        initial=[role.value for role in service.author_roles()],
+        widget=forms.CheckboxSelectMultiple,
+        help_text=gettext_lazy("Everybody who may start a workflow runs its steps."),
+    )
+
+
+class RegistrationForm(RolesForm):
+    """A manifest, as text or as a file, and the image."""
+
+    field_order = ("manifest", "file", "image", "roles")
+
+    manifest = forms.CharField(
+        label=gettext_lazy("Manifest"),
+        required=False,
+        max_length=service.MAX_MANIFEST_CHARACTERS,
+        widget=CodeArea(rows=14),
+        help_text=gettext_lazy("The text of validator.toml."),
+    )
+    file = forms.FileField(label=gettext_lazy("Or its file"), required=False, max_length=255)
+    image = forms.CharField(
+        label=gettext_lazy("Image"),
+        max_length=300,
+        help_text=gettext_lazy(
+            "By digest, as in registry.example.org/team/name@sha256:…. The platform must be able to pull it."
+        ),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if file := cleaned.get("file"):
+            cleaned["manifest"] = _text_of(file)
+        if not cleaned.get("manifest") and not self.errors:
+            self.add_error("manifest", _("Paste the manifest, or choose its file."))
+        return cleaned
+
+
+def _text_of(file: Any) -> str:
+    """Return the text of an uploaded manifest. Raises ValidationError."""
+    limit = service.MAX_MANIFEST_CHARACTERS
+    if (file.size or 0) > limit:
+        text = _("%(name)s has %(size)s bytes; a manifest has at most %(limit)s.")
+        sizes = {"name": file.name, "size": f"{file.size:,}", "limit": f"{limit:,}"}
+        raise ValidationError({"file": text % sizes})
+    try:
+        content: str = file.read().decode()
+    except UnicodeDecodeError:
+        text = _("%s is not text in UTF-8. Choose the file validator.toml.")
+        raise ValidationError({"file": text % file.name}) from None
+    return content
+
+
+@permitted("validator.manage")
+@require_http_methods(["GET", "POST"])
+def custom_validators(request: HttpRequest, scope: Scope) -> HttpResponse:
+    """List the versions that the organisation registered; POST registers one."""
+    sent = (request.POST, request.FILES) if request.method == "POST" else ()
+    form, is_open = RegistrationForm(*sent), may_register()
+    if request.method == "POST" and not is_open:
+        form.add_error(None, _("This site takes no validators of organisations. Ask its operator."))
+    elif request.method == "POST" and form.is_valid():
+        with refusals_on(form):
+            made = _register(scope, form.cleaned_data)
+            text = _("%(name)s is registered. Its job is being prepared.")
+            messages.success(request, text % {"name": made})
+            return redirect("custom-validator", scope.organisation.slug, made.pk)
+    return page(
+        request,
+        scope,
+        "custom_validators.html",
+        status=422 if form.errors else 200,
+        form=form,
+        is_open=is_open,
+        validators=scope.organisation.custom_validators.order_by("slug", "-pk"),
+    )
+
+
+@transaction.atomic
+def _register(scope: Scope, sent: dict[str, Any]) -> Validator:
+    made = service.register(
+        scope.organisation,
+        manifest=sent["manifest"],
+        image=sent["image"].strip(),
+        roles=sent["roles"],
+    )
+    request_preparation(made)
+    return made
+
+
+@permitted("validator.manage")
+@require_http_methods(["GET", "POST"])
+def custom_validator(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
+    """Show the state of a version; POST says who may use the validator."""
+    found = _find(scope, pk)
+    roles = found.roles or [role.value for role in service.author_roles()]
+    form = RolesForm(request.POST if request.method == "POST" else None, initial={"roles": roles})
+    if request.method == "POST" and form.is_valid():
+        service.set_roles(found, form.cleaned_data["roles"])
+        messages.success(request, _("Saved for all versions of this validator."))
+        return redirect("custom-validator", scope.organisation.slug, pk)
+    status = 422 if form.errors else 200
+    steps = found.steps.values("workflow__slug").distinct().count()
+    return page(
+        request,
+        scope,
+        "custom_validator.html",
+        status=status,
+        form=form,
+        validator=found,
+        workflow_count=steps,
+    )
+
+
+@permitted("validator.manage")
+@require_POST
+def archive_validator(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
+    """Archive a version, or take an archived one back."""
+    found = _find(scope, pk)
+    service.set_archived(found, archived=found.is_active)
+    text = _("%s is archived. Steps that have it keep it.") if found.is_active else _("%s is back.")
+    messages.success(request, text % found)
+    return redirect("custom-validator", scope.organisation.slug, pk)
+
+
+@permitted("validator.manage")
+@require_POST
+def prepare_again(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
+    """Have the job of a version made again that was refused or got lost."""
+    found = _find(scope, pk)
+    request_preparation(found)
+    messages.success(request, _("The job is being prepared."))
+    return redirect("custom-validator", scope.organisation.slug, pk)
+
+
+def _find(scope: Scope, pk: int) -> Validator:
+    """Return a validator of the organisation. Raises Http404."""
+    found: Validator = get_object_or_404(scope.organisation.custom_validators, pk=pk)
+    return found
