@@ -5,6 +5,8 @@ and a stream has no paths. Here a target of the parser counts siblings as they c
 before it reports the errors of an element, so that the element is known then.
 """
 
+import resource
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,6 +17,8 @@ from lxml import etree
 from validibot.engines.problems import MAX_PROBLEMS, DocumentProblem
 from validibot.engines.xml_grammars import CompiledSchema, problem_of
 
+# lxml keeps every problem in its own log, which takes 400 MB for so many.
+MAX_COUNTED = 1_000_000
 _CHUNK_BYTES = 64 * 1024
 
 
@@ -35,18 +39,33 @@ def stream_problems(
 ) -> tuple[int, Iterator[DocumentProblem]]:
     """Return the number of problems, and the first MAX_PROBLEMS of them.
 
-    The log of the process is replaced: this is for child processes.
+    The number is negative if reading stopped, at MAX_COUNTED problems or after half of the time that the
+    process has: what was found until then is worth more than nothing. The log of the process is replaced: this is for child
+    processes.
     """
     places = _Places()
     log = _PlacedLog(places)
     etree.use_global_python_log(log)
     parser = schema.parser(places)
-    for line in content.splitlines(keepends=True):
-        parser.feed(line)
-        places.line += 1
+    seconds = resource.getrlimit(resource.RLIMIT_CPU)[0]
+    # The process may take twice as much real time as processor time.
+    stop_at = time.monotonic() + seconds
+    for chunk, ends_line in _chunks(content):
+        is_late = time.monotonic() > stop_at or time.process_time() > seconds / 2
+        if is_late or log.count > MAX_COUNTED:
+            return -log.count, log.problems()
+        parser.feed(chunk)
+        places.line += ends_line
     with suppress(etree.XMLSyntaxError):  # the syntax was checked before
         parser.close()
     return log.count, log.problems()
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Yield lines in parts of bounded size, and whether the line ends with the part."""
+    for line in content.splitlines(keepends=True):
+        for start in range(0, len(line), _CHUNK_BYTES):
+            yield line[start : start + _CHUNK_BYTES], start + _CHUNK_BYTES >= len(line)
 
 
 @dataclass(slots=True)

@@ -3,8 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from lxml import etree
 
-from validibot.engines import Document, EngineError, Result, get_engine, xml_schema
+from validibot.engines import Document, EngineError, Result, get_engine, xml_schema, xml_stream
+from validibot.engines.xml_documents import XmlSchemas
+from validibot.engines.xml_grammars import compiled
 from validibot.engines.xml_schema import MAX_TREE_BYTES
 
 SCHEMA = """<?xml version="1.0" encoding="ISO-8859-1"?>
@@ -97,6 +100,21 @@ def test_all_problems_of_large_document_are_listed() -> None:
     assert len(problems) == 6_000
     assert (problems[0].path, problems[0].line) == ("/r/i[1]", 2)
     assert (problems[-1].path, problems[-1].line) == ("/r/i[6000]", 6_001)
+
+
+def test_stream_with_too_many_problems_is_not_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(xml_stream, "MAX_COUNTED", 10)
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1_000_000, 1_000_000))
+    content = b"<r>\n" + b'<i id="x"/>\n' * 100 + b"</r>"
+
+    try:
+        total, problems = xml_stream.stream_problems(compiled(XmlSchemas(INTEGERS, ())), content)
+    finally:
+        etree.use_global_python_log(etree.PyErrorLog())
+
+    assert (total, len(list(problems))) == (-11, 11)
 
 
 NESTED = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="urn:n"
