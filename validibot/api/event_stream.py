@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import StreamingHttpResponse
-from drf_spectacular.types import OpenApiTypes
+from pydantic import BaseModel, Field
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
@@ -35,6 +35,14 @@ _MEDIA_TYPE = "text/event-stream"
 _END = "event: end\ndata: {}\n\n"
 
 
+class EventMessage(BaseModel):
+    """A message of the stream; `data` is the event as JSON, and `{}` in the last one, `end`."""
+
+    event: str
+    data: str
+    id: str = Field("", description="The id of the event, to connect again with.")
+
+
 class EventStreamRenderer(JSONRenderer):
     """Lets a request that accepts an event stream in; errors are JSON all the same."""
 
@@ -50,7 +58,7 @@ class RunEventStreamView(ApiView):
     @operation(
         operation_id="stream_events",
         parameters=[schema.AFTER_EVENT, schema.LAST_EVENT_ID],
-        responses=schema.answers(OpenApiTypes.STR, media_type=_MEDIA_TYPE),
+        responses=schema.answers(EventMessage, media_type=_MEDIA_TYPE),
     )
     def get(self, request: Request, org: str, run: UUID) -> StreamingHttpResponse:
         scope = scope_in(request, org, "run.view_own")

@@ -49,13 +49,15 @@ FINDING_FILTERS = [
     OpenApiParameter("text", TEXT, description="Text in the message."),
 ]
 MAX_EVENT = 2**63 - 1
+_EVENT_ID = {"type": "integer", "minimum": 1, "maximum": MAX_EVENT}
 AFTER_EVENT = OpenApiParameter(
-    "after",
-    {"type": "integer", "minimum": 1, "maximum": MAX_EVENT},
-    description="The `id` of an event: those behind it.",
+    "after", _EVENT_ID, description="The `id` of an event: those behind it."
 )
 LAST_EVENT_ID = OpenApiParameter(
-    "Last-Event-ID", str, OpenApiParameter.HEADER, description="As `after`, when connecting again."
+    "Last-Event-ID",
+    _EVENT_ID,
+    OpenApiParameter.HEADER,
+    description="As `after`, when connecting again.",
 )
 RERUN_VERSION = OpenApiParameter(
     "version", str, enum=["same", "newest"], description="The version of the workflow; `same`."
