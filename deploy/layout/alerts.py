@@ -18,6 +18,8 @@ from deploy.resources.monitoring import (
 
 _RUNBOOKS = "See docs/runbooks.md of the repository, `{page}`."
 _FIVE_MINUTES = 300
+type _Policy = tuple[str, str, Threshold]
+"""The name of a policy, what to do about it, and its threshold."""
 _Aligner = monitoring.Aggregation.Aligner
 _Reducer = monitoring.Aggregation.Reducer
 
@@ -78,8 +80,12 @@ class StageAlerts:
     def _failed_tasks(self) -> str:
         return self._stage.named("failed-tasks")
 
-    def _thresholds(self) -> Iterator[tuple[str, str, Threshold]]:
-        """Yield the name of each policy, what to do about it, and its threshold."""
+    def _thresholds(self) -> Iterator[_Policy]:
+        yield from self._of_answers()
+        yield from self._of_work()
+        yield from self._of_database()
+
+    def _of_answers(self) -> Iterator[_Policy]:
         web = _of_service("request_count", self._stage.named("web"))
         failed = f'{web} AND metric.labels.response_code_class = "5xx"'
         yield (
@@ -98,6 +104,8 @@ class StageAlerts:
                 reducer=_Reducer.REDUCE_MAX,
             ),
         )
+
+    def _of_work(self) -> Iterator[_Policy]:
         yield (
             "failed-tasks",
             "A task failed too often and is a dead letter. " + _RUNBOOKS.format(page="Stuck run"),
@@ -121,6 +129,8 @@ class StageAlerts:
                 reducer=_Reducer.REDUCE_COUNT_FALSE,
             ),
         )
+
+    def _of_database(self) -> Iterator[_Policy]:
         if instance := self._data.instance:
             name = f"{self._cloud.project}:{instance.name}"
             yield (
