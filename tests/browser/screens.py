@@ -66,3 +66,12 @@ def mailed_link(stack: Stack, recipient: str, pattern: str) -> str:
         return ""
 
     return str(stack.until(find))
+
+
+def verify_address(page: Page, stack: Stack, email: str, password: str) -> None:
+    """Open the link of the mail after sign-up, confirm the address and sign in."""
+    page.goto(mailed_link(stack, email, r"http://\S+/accounts/confirm-email/\S+"))
+    page.get_by_role("button", name="Confirm").click()
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password", exact=True).fill(password)
+    page.get_by_role("button", name="Sign in", exact=True).click()

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.screens import check_page, mailed_link
+from tests.browser.screens import check_page, mailed_link, verify_address
 from tests.flows.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
@@ -24,7 +24,7 @@ def _invite(page: Page, email: str, role: str) -> None:
     expect(page.get_by_text(f"Invitation sent to {email}")).to_be_visible()
 
 
-def _accept_with_new_account(page: Page, link: str, email: str) -> None:
+def _accept_with_new_account(page: Page, stack: Stack, link: str, email: str) -> None:
     page.goto(link)
     check_page(page, "invitation")
     page.get_by_role("link", name="Create an account").click()
@@ -32,6 +32,7 @@ def _accept_with_new_account(page: Page, link: str, email: str) -> None:
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password (again)").fill(PASSWORD)
     _button(page, "Sign up")
+    verify_address(page, stack, email, PASSWORD)
     check_page(page, "invitation-fits")
     _button(page, "Accept")
 
@@ -50,7 +51,7 @@ def test_owner_invites_author_who_accepts_with_new_account(
 
     link = mailed_link(stack, email, r"http://\S+/invitations/\S+")
     other = browser.new_page()
-    _accept_with_new_account(other, link, email)
+    _accept_with_new_account(other, stack, link, email)
     expect(other.get_by_text("Welcome to Acme Energy")).to_be_visible()
     expect(other).to_have_url(re.compile("/app/orgs/acme-energy/workflows/"))
     other.goto(link)

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
-from tests.browser.screens import check_page, mailed_link
+from tests.browser.screens import check_page, mailed_link, verify_address
 from tests.flows.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
@@ -36,6 +36,7 @@ def _joined(browser: Browser, owner: Page, stack: Stack, org: str, role: str) ->
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password (again)").fill(PASSWORD)
     _button(page, "Sign up")
+    verify_address(page, stack, email, PASSWORD)
     _button(page, "Accept")
     expect(page.get_by_text("Welcome to Three people")).to_be_visible()
     return page

@@ -7,6 +7,7 @@ by a background task, and a sign-up with a known address does the work of a new 
 import logging
 import secrets
 from typing import Any
+from urllib.parse import urlencode
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import SignupForm
@@ -50,6 +51,16 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             "current_site": {"name": "Validibot", "domain": settings.SITE_URL},
         }
         send_later(self.render_mail(template_prefix, email, context | shared))
+
+    def get_email_verification_redirect_url(self, email_address: EmailAddress) -> str:
+        """Lead an invited user back to the invitation, through sign-in."""
+        request = allauth_context.request
+        path = sign_up.invitation_path(request, email_address.email)
+        if not path:
+            return str(super().get_email_verification_redirect_url(email_address))
+        if request.user.is_authenticated:
+            return path
+        return f"{settings.LOGIN_URL}?{urlencode({'next': path})}"
 
     def get_client_ip(self, request: HttpRequest) -> str:
         return client_address(request)

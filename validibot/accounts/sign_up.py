@@ -1,7 +1,8 @@
 """Rules of sign-up: the site setting `sign_up`, and invitations.
 
 The page of an invitation calls `remember_invitation`, after it has verified the link. From then on
-this browser may sign up with the invited address, and only with it: one link makes one account.
+this browser may sign up with the invited address, and only with it: one link makes one account. The
+address is verified by a mail of its own, because the link may have been forwarded.
 """
 
 from django.db.models import QuerySet
@@ -12,11 +13,18 @@ from validibot.accounts.models import Invitation
 from validibot.core.models import SignUp, SiteSettings
 
 _INVITED = "invited_email"
+_PATH = "invitation_path"
 
 
 def remember_invitation(request: HttpRequest, email: str) -> None:
     """Let this browser sign up with `email`, for which a valid invitation was shown."""
     request.session[_INVITED] = email.lower()
+    request.session[_PATH] = request.path
+
+
+def invitation_path(request: HttpRequest, email: str) -> str:
+    """Return the page of the invitation that this browser opened for `email`, or ""."""
+    return str(request.session.get(_PATH, "")) if email == invited_email(request) else ""
 
 
 def invited_email(request: HttpRequest) -> str:

@@ -22,7 +22,7 @@ from validibot.accounts.scope import NotAMember, scope_of
 from validibot.core.storage import StorageError, get_storage
 from validibot.runs.access import NotAdmitted
 from validibot.runs.models import Run
-from validibot.runs.start import RunOrigin, ScheduleTaken, start
+from validibot.runs.start import OriginTaken, RunOrigin, start
 from validibot.submissions.content import CHUNK_BYTES, Incoming, measure
 from validibot.submissions.fetch import FetchFailed, fetch
 from validibot.workflows import schedules
@@ -47,7 +47,7 @@ def start_scheduled(schedule_id: int) -> Run | None:
         return None
     try:
         return _start(schedule)
-    except ScheduleTaken:
+    except OriginTaken:
         return None
     except CreatorGone as error:
         schedules.pause(schedule, reason=str(error))

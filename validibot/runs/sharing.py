@@ -1,7 +1,8 @@
 """Links that show one run to people without an account: create, open and revoke.
 
 A link holds a token of 256 random bits; only a keyed digest of it is stored. It shows the result, the
-findings and the outputs of its run and nothing else: no file, no name of a person, no other run.
+findings and the outputs of its run and nothing else: no file, no name of a person, no other run. It
+works as long as its creator is a member of the organisation.
 """
 
 import datetime as dt
@@ -9,12 +10,12 @@ import logging
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from validibot.accounts import audit
-from validibot.accounts.models import User
+from validibot.accounts.models import Membership, User
 from validibot.core.tokens import keyed_digest, new_token
 from validibot.runs.models import Run, RunShare
 
@@ -34,11 +35,11 @@ def share(run: Run, *, user: User, lifetime: dt.timedelta) -> str:
     token = new_token()
     with transaction.atomic():
         Run.objects.select_for_update(no_key=True).get(pk=run.pk)
-        working = run.shares.filter(revoked_at=None, expires_at__gt=now).count()
-        if working >= MAX_SHARES:
+        count = working(run.shares.all()).count()
+        if count >= MAX_SHARES:
             raise ValidationError(
                 _("This run has %(count)s links that work. Revoke one of them first."),
-                params={"count": working},
+                params={"count": count},
             )
         made = RunShare.objects.create(
             run=run,
@@ -54,23 +55,31 @@ def share(run: Run, *, user: User, lifetime: dt.timedelta) -> str:
 def revoke(share: RunShare, *, user: User) -> None:
     """End a link; one that has ended stays as it is."""
     with transaction.atomic():
-        working = RunShare.objects.filter(pk=share.pk, revoked_at=None)
-        if not working.update(revoked_at=timezone.now()):
+        lasting = RunShare.objects.filter(pk=share.pk, revoked_at=None)
+        if not lasting.update(revoked_at=timezone.now()):
             return
         audit.record(share.run.organisation_id, "share.revoked", f"run {share.run_id}")
     logger.info("link %s to run %s was revoked by user %s", share.pk, share.run_id, user.pk)
 
 
+def working(shares: "QuerySet[RunShare]") -> "QuerySet[RunShare]":
+    """Return those of the links that show their run now."""
+    members = Membership.objects.filter(
+        organisation=OuterRef("run__organisation"), user=OuterRef("created_by")
+    )
+    return shares.filter(
+        Exists(members) | Q(created_by__is_superuser=True),
+        revoked_at=None,
+        expires_at__gt=timezone.now(),
+        run__organisation__deletion_requested_at=None,
+    )
+
+
 def open_share(token: str) -> RunShare | None:
     """Return the link with this token and count the visit, or None if it shows nothing."""
     now = timezone.now()
-    working = RunShare.objects.filter(
-        token_digest=keyed_digest(token, purpose=_PURPOSE),
-        revoked_at=None,
-        expires_at__gt=now,
-        run__organisation__deletion_requested_at=None,
-    )
-    found = working.first()
+    digest = keyed_digest(token, purpose=_PURPOSE)
+    found = working(RunShare.objects.filter(token_digest=digest)).first()
     if found is None:
         return None
     RunShare.objects.filter(pk=found.pk).update(opened=F("opened") + 1, last_opened_at=now)

@@ -36,7 +36,8 @@ from validibot.runs.access import (
 from validibot.runs.models import IdempotencyKey, Run, RunEvent, StepRun
 from validibot.submissions import content
 from validibot.submissions.models import Submission
-from validibot.workflows.models import Workflow, WorkflowSchedule
+from validibot.workflows import links
+from validibot.workflows.models import LaunchLink, Workflow, WorkflowSchedule
 from validibot.workflows.schedules import go_on
 from validibot.workflows.select import enabled_steps
 from validibot.workflows.versions import freeze
@@ -55,16 +56,17 @@ RETURNING id
 logger = logging.getLogger(__name__)
 
 
-class ScheduleTaken(Exception):
-    """The time of a schedule was taken by another start, so this one has started no run."""
+class OriginTaken(Exception):
+    """The time of the schedule, or the last launch of the link, was taken, so no run was started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOrigin:
-    """The cause of a run: the run that it repeats, or the schedule whose time it takes."""
+    """The cause of a run: the run that it repeats, the schedule whose time it takes, or its link."""
 
     rerun_of: Run | None = None
     schedule: WorkflowSchedule | None = None
+    link: LaunchLink | None = None
 
 
 _NO_ORIGIN = RunOrigin()
@@ -89,7 +91,7 @@ def start(
 ) -> StartedRun:
     """Start a run of `workflow` on a file. A key takes effect for a `user` only.
 
-    Raises NotAdmitted, ScheduleTaken, and StorageError or DatabaseError when those cannot be reached
+    Raises NotAdmitted, OriginTaken, and StorageError or DatabaseError when those cannot be reached
     now. Prefetch `steps__validator` of the workflow: each is read more than once.
     """
     check_runnable(workflow)
@@ -113,7 +115,7 @@ def start(
             has_key = user is not None and bool(idempotency_key)
             replayed = _take_key(run, idempotency_key, told) if has_key else None
             if replayed is None:
-                _take_schedule(origin)
+                _take(origin)
                 content.save(submission)
                 _insert(run, weather)
                 is_committing = True
@@ -166,10 +168,15 @@ def _insert(run: Run, weather: Mapping[int, dict[str, Any]]) -> None:
     )
 
 
-def _take_schedule(origin: RunOrigin) -> None:
-    """Take the time of the schedule in the transaction of its run. Raises ScheduleTaken."""
+def _take(origin: RunOrigin) -> None:
+    """Take the time of the schedule or a launch of the link, in the transaction of the run.
+
+    Raises OriginTaken.
+    """
     if origin.schedule and not go_on(origin.schedule):
-        raise ScheduleTaken(origin.schedule)
+        raise OriginTaken(origin.schedule)
+    if origin.link and not links.take(origin.link):
+        raise OriginTaken(origin.link)
 
 
 def _take_key(run: Run, key: str, fingerprint: str) -> Run | None:

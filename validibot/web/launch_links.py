@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from validibot.core.throttle import FailureLimit, client_address
 from validibot.runs.access import NotAdmitted, check_runnable
 from validibot.runs.models import Run
-from validibot.runs.start import start
+from validibot.runs.start import OriginTaken, RunOrigin, start
 from validibot.submissions.intake import IntakeError, read_metadata, receive
 from validibot.web.inputs_form import InputsForm
 from validibot.web.public import by_link, public_result
@@ -86,14 +86,13 @@ def _launch(request: HttpRequest, link: LaunchLink, workflow: Workflow) -> Run:
             metadata |= InputsForm(workflow, request.POST).metadata()
         # The sender chooses the file and the inputs, nothing about how the workflow runs.
         taken = replace(incoming, metadata=read_metadata(metadata), scenario="", weather="")
-        if not links.take(link):
-            raise NotAdmitted("LINK_CLOSED", _("This link starts no further runs."), status=410)
+        origin = RunOrigin(link=link)
         try:
             with _without_organisation():
-                return start(workflow, taken, user=None, source=Run.Source.LINK).run
-        except BaseException:
-            links.give_back(link)
-            raise
+                return start(workflow, taken, user=None, source=Run.Source.LINK, origin=origin).run
+        except OriginTaken as error:
+            text = _("This link starts no further runs.")
+            raise NotAdmitted("LINK_CLOSED", text, status=410) from error
 
 
 @contextmanager

@@ -232,9 +232,8 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
             return redirect("workflows", organisation.slug)
         return redirect("invitation", token)
     if user is None:
-        # The link came to this address, so an account with it needs no further mail.
+        # The link may have been forwarded, so a new account verifies the invited address by a mail.
         remember_invitation(request, found.email)
-        request.session["account_verified_email"] = found.email
     context = {"invitation": found, "role": _role(found), "fits": fits}
     return render(request, "web/invitation.html", context)
 

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from validibot.accounts.scope import Scope
 from validibot.runs.models import Run, RunShare
-from validibot.runs.sharing import open_share, revoke, share
+from validibot.runs.sharing import open_share, revoke, share, working
 from validibot.web.forms import LifetimeField, refusals_on
 from validibot.web.public import by_link, public_result
 from validibot.web.runs import listed_runs
@@ -39,7 +39,8 @@ def shares(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponse:
             token = share(run, user=scope.user, lifetime=form.cleaned_data["days"])
             link = f"{settings.SITE_URL}{reverse('shared-run', args=[token])}"
             form = ShareForm()
-    links = run.shares.select_related("created_by")
+    open_links = set(working(run.shares.all()).values_list("pk", flat=True))
+    links = [(each, each.pk in open_links) for each in run.shares.select_related("created_by")]
     status = 422 if form.errors else 200
     return page(
         request, scope, "shares.html", status=status, run=run, form=form, link=link, shares=links

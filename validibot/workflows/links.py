@@ -51,7 +51,7 @@ def create(
             organisation=workflow.organisation,
             workflow=workflow.slug,
             name=name,
-            digest=keyed_digest(token, purpose=_PURPOSE),
+            token_digest=keyed_digest(token, purpose=_PURPOSE),
             created_by=user,
             expires_at=now + lifetime,
             max_launches=max_launches,
@@ -64,7 +64,7 @@ def create(
 def find(token: str) -> LaunchLink | None:
     """Return the link of a token, open or not; None also if its organisation is being deleted."""
     found = LaunchLink.objects.filter(
-        digest=keyed_digest(token, purpose=_PURPOSE), organisation__deletion_requested_at=None
+        token_digest=keyed_digest(token, purpose=_PURPOSE), organisation__deletion_requested_at=None
     )
     return found.select_related("organisation").first()
 
@@ -75,11 +75,6 @@ def take(link: LaunchLink) -> bool:
         pk=link.pk, revoked_at=None, expires_at__gt=timezone.now(), launches__lt=F("max_launches")
     )
     return bool(is_open.update(launches=F("launches") + 1))
-
-
-def give_back(link: LaunchLink) -> None:
-    """Undo `take` for a launch that started no run."""
-    LaunchLink.objects.filter(pk=link.pk, launches__gt=0).update(launches=F("launches") - 1)
 
 
 def revoke(link: LaunchLink, *, user: User) -> None:

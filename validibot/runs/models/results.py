@@ -144,6 +144,5 @@ class RunShare(models.Model):
         return f"link to run {self.run_id}"
 
     @property
-    def is_valid(self) -> bool:
-        """Whether the link still shows the run."""
-        return self.revoked_at is None and timezone.now() < self.expires_at
+    def is_expired(self) -> bool:
+        return self.expires_at <= timezone.now()

@@ -22,7 +22,7 @@ class LaunchLink(models.Model):
     )
     workflow = models.SlugField(max_length=60, db_index=False)
     name = models.CharField(max_length=150)
-    digest = models.CharField(max_length=64, unique=True)
+    token_digest = models.CharField(max_length=64, unique=True, db_column="digest")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
     )

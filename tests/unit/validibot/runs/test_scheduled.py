@@ -14,7 +14,7 @@ from validibot.accounts.models import Membership, Role
 from validibot.core.storage import StorageError
 from validibot.runs.models import Run
 from validibot.runs.scheduled import start_scheduled
-from validibot.runs.start import RunOrigin, ScheduleTaken, start
+from validibot.runs.start import OriginTaken, RunOrigin, start
 from validibot.runs.sweep import run_sweep
 from validibot.submissions.content import Incoming, measure
 from validibot.workflows import editing, schedules
@@ -82,7 +82,7 @@ def test_second_worker_at_the_same_time_starts_nothing(workflow: Workflow) -> No
     file = io.BytesIO(b"{}")
     incoming = Incoming(file, "b.json", *measure(file))
 
-    with pytest.raises(ScheduleTaken):
+    with pytest.raises(OriginTaken):
         start(workflow, incoming, user=None, source="API", origin=RunOrigin(schedule=stale))
 
     assert Run.objects.count() == 1

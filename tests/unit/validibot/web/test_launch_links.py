@@ -112,6 +112,20 @@ def test_refused_launch_is_given_back(client: Client, workflow: Workflow) -> Non
     assert LaunchLink.objects.get().launches == 0
 
 
+def test_launch_counts_although_the_queue_is_away(
+    client: Client, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(run: Run) -> None:
+        raise OSError("The queue cannot be reached.")
+
+    monkeypatch.setattr("validibot.runs.start.queue.enqueue_run", fail)
+
+    with pytest.raises(OSError, match="cannot be reached"):
+        sent(client, link(workflow))
+
+    assert (Run.objects.count(), LaunchLink.objects.get().launches) == (1, 1)
+
+
 def test_two_launches_at_the_end_take_one_place(workflow: Workflow) -> None:
     link(workflow, max_launches=1)
     seen = [LaunchLink.objects.get(), LaunchLink.objects.get()]

@@ -3,6 +3,7 @@
 import re
 import shlex
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from allauth.account.models import EmailAddress
@@ -133,12 +134,22 @@ def test_new_account_accepts_an_invitation(
     link = _invitation_link(client, django_capture_on_commit_callbacks)
     visitor = Client()
     assert "Create an account" in _text(visitor.get(link))
-    answer = visitor.post(
-        f"/accounts/signup/?next={link}",
-        {"email": "ada@example.org", "password1": PASSWORD, "password2": PASSWORD},
+    with django_capture_on_commit_callbacks(execute=True):
+        visitor.post(
+            f"/accounts/signup/?next={link}",
+            {"email": "ada@example.org", "password1": PASSWORD, "password2": PASSWORD},
+        )
+    # Whoever was forwarded the link has no account before the invited address is verified.
+    assert visitor.post(link).status_code == 200
+    assert not owner.organisation.memberships.filter(user__email="ada@example.org").exists()
+    verification = re.search(
+        r"http://[^/]+(/accounts/confirm-email/\S+)", str(mail.outbox[-1].body)
     )
+    assert verification
+    confirmed = visitor.post(verification[1])
 
-    assert answer.headers["Location"] == link
+    assert confirmed.headers["Location"] == f"/accounts/login/?next={quote(link, safe='')}"
+    visitor.force_login(User.objects.get(email="ada@example.org"))
     assert visitor.post(link).headers["Location"] == "/app/orgs/acme/workflows/"
     member = owner.organisation.memberships.get(user__email="ada@example.org")
     assert member.role == Role.AUTHOR

@@ -112,7 +112,11 @@ def _close_organisation(client: Client, run: Run) -> None:
     run.organisation.save()
 
 
-@pytest.mark.parametrize("end", [_revoke, _expire, _close_organisation])
+def _leave(client: Client, run: Run) -> None:
+    run.organisation.memberships.all().delete()
+
+
+@pytest.mark.parametrize("end", [_revoke, _expire, _close_organisation, _leave])
 def test_ended_link_shows_nothing(client: Client, run: Run, end: Any) -> None:
     link = made_link(client, run)
 
@@ -133,7 +137,7 @@ def test_unknown_lifetime_is_refused(client: Client, run: Run, days: str) -> Non
 def test_number_of_working_links_is_limited(client: Client, run: Run) -> None:
     expires = timezone.now() + dt.timedelta(days=1)
     for number in range(MAX_SHARES):
-        run.shares.create(token_digest=str(number), expires_at=expires)
+        run.shares.create(token_digest=str(number), created_by=run.user, expires_at=expires)
 
     answer = client.post(at(run), {"days": "7"})
 
