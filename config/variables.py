@@ -29,7 +29,7 @@ MEANINGS = {
     "ALLOW_SUBPROCESS": "The permission that `EXECUTION_BACKEND=subprocess` needs: models that people"
     " send run as the user of the worker.",
     "API_KEY_PEPPER": "Secret that makes the stored digests of API keys and of links. Changing it ends all API keys,"
-    " invitations and shared links, and gives every webhook another secret.",
+    " invitations, shared links and second factors with codes, and gives every webhook another secret.",
     "API_REQUESTS_PER_MINUTE": "Requests to the API by one user in a minute, over which it answers 429;"
     " 0: no limit.",
     "APP_ROLE": "What this process is; the Procfile says it.",
@@ -97,6 +97,8 @@ MEANINGS = {
     " `https://login.example.org`.",
     "SENTRY_DSN": "Reports errors to [Sentry](../production.md#errors); validators get it, too.",
     "SENTRY_ENVIRONMENT": "The environment's name in Sentry.",
+    "SITE_LANGUAGES": "Languages that people may choose beside English: `de,fr`. Without it those that have a"
+    " catalogue. Django and its libraries have the texts of forms and sign-in; others stay English.",
     "SITE_URL": "Where people find this site: `https://runs.example.org`.",
     "STATIC_ROOT": "Folder of the collected static files.",
     "TRACES_URL": "What shows traces: the address of a trace's page without its id, which the page of a run"

@@ -10,8 +10,8 @@ from deploy.resources.secret import Secret
 
 # Effects of a new value, by variable; those of others only the provider knows.
 ENDS = {
-    "API_KEY_PEPPER": "all API keys, shared links, launch links and invitations; receivers of webhooks "
-    "need their new secrets",
+    "API_KEY_PEPPER": "all API keys, shared links, launch links, invitations, authenticator apps and "
+    "recovery codes; receivers of webhooks need their new secrets",
     "DATABASE_URL": "nothing, as long as the database takes both passwords; change the old one then",
     "DJANGO_SECRET_KEY": "all sessions, and the links in mails about passwords and addresses",
 }

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import django_stubs_ext
 
 from config.env import BASE_DIR, choice, env
+from config.settings.languages import *
 from config.settings.sign_in import *
 from validibot.core.health import check_connection
 
@@ -72,6 +73,7 @@ _BROWSER = [
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -170,7 +172,6 @@ SECURE_CSP = {
 
 FORM_RENDERER = "validibot.web.forms.PageRenderer"
 
-LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 

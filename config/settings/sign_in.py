@@ -28,6 +28,7 @@ ACCOUNT_REAUTHENTICATION_REQUIRED = True
 # The owner is told of each change to the ways to sign in.
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 
+MFA_ADAPTER = "validibot.accounts.adapter.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Validibot"

@@ -13,6 +13,7 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import SignupForm
 from allauth.account.models import EmailAddress
 from allauth.core import context as allauth_context
+from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.forms import SignupForm as BaseSocialSignupForm
 from django.conf import settings
@@ -21,7 +22,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from validibot.accounts import sign_up
+from validibot.accounts import second_factors, sign_up
 from validibot.accounts.models import User
 from validibot.accounts.profile import clean_name
 from validibot.accounts.workspaces import ensure_personal_workspace
@@ -101,6 +102,16 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         extra_context: dict[str, Any] | None = None,
     ) -> None:
         logger.warning("sign-in by %s failed: %s %s", provider, error, exception or "")
+
+
+class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+    """Encrypts what django-allauth stores: secrets of authenticator apps, seeds of recovery codes."""
+
+    def encrypt(self, text: str) -> str:
+        return second_factors.encrypt(text)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return second_factors.decrypt(encrypted_text)
 
 
 class InvitedSignup:

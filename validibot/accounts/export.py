@@ -24,6 +24,7 @@ def account_document(user: User) -> dict[str, Any]:
         "profile": {
             "email": user.email,
             "name": user.name,
+            "language": user.language,
             "time_zone": user.time_zone,
             "joined": user.date_joined,
             "last_sign_in": user.last_login,

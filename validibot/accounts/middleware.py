@@ -1,4 +1,4 @@
-"""Middleware for people who are signed in: their time zone, the activity of their session."""
+"""Middleware for people who are signed in: their language and time zone, the use of their session."""
 
 import datetime as dt
 import logging
@@ -10,10 +10,10 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from validibot.accounts.models import User
-from validibot.accounts.profile import zone_of
+from validibot.accounts.profile import known_language, zone_of
 
 # The list of sessions is this exact; each page would cost several statements otherwise.
 ACTIVITY_INTERVAL = dt.timedelta(minutes=10)
@@ -23,19 +23,24 @@ logger = logging.getLogger(__name__)
 
 
 class SignedInMiddleware:
-    """Shows times in the time zone of the user and notes when a session was last used."""
+    """Shows pages in the language and time zone of the user, and notes when a session was last used."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         try:
-            zone = _zone_and_activity(request) if request.session.session_key else None
+            user = _active_user(request) if request.session.session_key else None
         except (InterfaceError, OperationalError) as error:
             # The view meets the same and answers 503.
             logger.warning("%s: the session cannot be read: %s", request.path, error)
-            zone = None
-        with timezone.override(zone or timezone.get_default_timezone()):
+            user = None
+        zone = zone_of(user.time_zone) if user else None
+        language = user.language if user else ""
+        with (
+            timezone.override(zone or timezone.get_default_timezone()),
+            translation.override(known_language(language) or translation.get_language()),
+        ):
             return self.get_response(request)
 
 
@@ -56,7 +61,8 @@ class ProviderUnavailableMiddleware:
         return render(request, "socialaccount/authentication_error.html", status=503)
 
 
-def _zone_and_activity(request: HttpRequest) -> dt.tzinfo | None:
+def _active_user(request: HttpRequest) -> User | None:
+    """Return the user who is signed in, and note that the session is used."""
     if not isinstance(request.user, User):
         return None
     now = timezone.now()
@@ -64,4 +70,4 @@ def _zone_and_activity(request: HttpRequest) -> dt.tzinfo | None:
     if now.timestamp() - seen >= ACTIVITY_INTERVAL.total_seconds():
         request.session[_SEEN] = now.timestamp()
         UserSession.objects.create_from_request(request)
-    return zone_of(request.user.time_zone)
+    return request.user

@@ -51,6 +51,9 @@ class User(AbstractUser):
         _("time zone"), max_length=50, blank=True, default="", db_default=""
     )
 
+    # A code of LANGUAGES. Empty: the language of the browser.
+    language = models.CharField(_("language"), max_length=20, blank=True, default="", db_default="")
+
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 

@@ -1,7 +1,9 @@
-"""Profile of a user: name and time zone."""
+"""Profile of a user: name, language and time zone."""
 
 import unicodedata
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from django.conf import settings
 
 MAX_NAME = 150
 
@@ -13,6 +15,11 @@ def clean_name(text: str) -> str:
     seen = "".join(" " if each.isspace() else each for each in normal)
     kept = (each for each in seen if not unicodedata.category(each).startswith("C"))
     return " ".join("".join(kept).split())[:MAX_NAME].strip()
+
+
+def known_language(code: str) -> str:
+    """Return the code if the site offers the language, else "": operators may take one away."""
+    return code if code in dict(settings.LANGUAGES) else ""
 
 
 def time_zones() -> list[str]:

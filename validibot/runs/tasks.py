@@ -12,7 +12,9 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.tasks import TaskContext, task
 from django.template.loader import render_to_string
+from django.utils import translation
 
+from validibot.accounts.profile import known_language
 from validibot.core.mail import RecipientRefused, deliver
 from validibot.core.models import RowId
 from validibot.core.scheduled_work import recorded
@@ -84,15 +86,17 @@ def send_run_finished(run_id: RowId) -> None:
     runs = Run.objects.select_related("organisation", "submission", "user", "workflow")
     run = runs.filter(pk=run_id).first()
     if run and run.user:
+        language = known_language(run.user.language) or settings.LANGUAGE_CODE
         try:
-            run_finished(
-                recipient=run.user.email,
-                filename=run.submission.filename,
-                workflow=run.workflow.name,
-                result=run.result,
-                sentence=run.error,
-                url=f"{settings.SITE_URL}/app/orgs/{run.organisation.slug}/runs/{run.pk}/",
-            )
+            with translation.override(language):
+                run_finished(
+                    recipient=run.user.email,
+                    filename=run.submission.filename,
+                    workflow=run.workflow.name,
+                    result=run.result,
+                    sentence=run.error,
+                    url=f"{settings.SITE_URL}/app/orgs/{run.organisation.slug}/runs/{run.pk}/",
+                )
         except RecipientRefused as error:
             logger.warning("mail about run %s is not delivered: %s", run_id, error)
 

@@ -1,4 +1,4 @@
-"""Pages about the data of an account: export, and deletion of the account."""
+"""Pages about the data of an account: sessions, export, and deletion of the account."""
 
 import json
 import tempfile
@@ -6,16 +6,18 @@ import zipfile
 from typing import Any
 
 from allauth.account.decorators import reauthentication_required
+from allauth.usersessions.internal.flows.sessions import end_sessions
+from allauth.usersessions.models import UserSession
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 from django.http import FileResponse, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from validibot.accounts.deletion import AccountIsNeeded, close_account, plan_deletion
 from validibot.accounts.export import account_document
@@ -31,6 +33,16 @@ _RUN_FIELDS = (
     *("created_at", "started_at", "ended_at"),
     *("submission__filename", "submission__size_bytes", "submission__sha256", "submission__name"),
 )
+
+
+@login_required
+@require_POST
+def end_session(request: HttpRequest, pk: int) -> HttpResponse:
+    """Sign another browser of the user out."""
+    session = get_object_or_404(UserSession, pk=pk, user=request.user)
+    end_sessions(request, [session])
+    messages.success(request, _("Signed out there."))
+    return redirect("usersessions_list")
 
 
 @login_required

@@ -1,6 +1,7 @@
-"""The profile page of a user: name and time zone."""
+"""The profile page of a user: name, language and time zone."""
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -13,7 +14,7 @@ from validibot.accounts.profile import MAX_NAME, clean_name, time_zones
 
 
 class ProfileForm(forms.ModelForm[User]):
-    """Name and time zone of a user."""
+    """Name, language and time zone of a user."""
 
     name = forms.CharField(
         label=gettext_lazy("Name"),
@@ -21,6 +22,11 @@ class ProfileForm(forms.ModelForm[User]):
         max_length=MAX_NAME,
         help_text=gettext_lazy("Members of your organisations see it, else your email address."),
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
+    )
+    language = forms.ChoiceField(
+        label=gettext_lazy("Language"),
+        required=False,
+        help_text=gettext_lazy("Texts without a translation are shown in English."),
     )
     time_zone = forms.ChoiceField(
         label=gettext_lazy("Time zone"),
@@ -30,10 +36,15 @@ class ProfileForm(forms.ModelForm[User]):
 
     class Meta:
         model = User
-        fields = ("name", "time_zone")
+        fields = ("name", "language", "time_zone")
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        languages = self.fields["language"]
+        assert isinstance(languages, forms.ChoiceField)
+        languages.choices = [("", _("That of the browser")), *settings.LANGUAGES]
+        if len(settings.LANGUAGES) < 2:
+            del self.fields["language"]
         zones = self.fields["time_zone"]
         assert isinstance(zones, forms.ChoiceField)
         zones.choices = [("", _("UTC, the default of this site"))] + [

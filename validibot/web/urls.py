@@ -163,6 +163,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="home"), name="root"),
     path("app/", organisations.home, name="home"),
     path("app/users/profile/", profile.profile, name="profile"),
+    path("app/users/sessions/<int:pk>/end/", account_data.end_session, name="end-session"),
     path("app/users/data/", account_data.account_data, name="account-data"),
     path("app/users/data/export/", account_data.export, name="account-export"),
     path("app/users/delete/", account_data.delete_account, name="delete-account"),

@@ -124,6 +124,7 @@ class World:
             "deliveries": delivery.pk,
             "steps": 1,
             "artifacts": self._artifact(run, step),
+            "sessions": 1,
             "api-key": ApiKeyFactory.create().pk,
             "members": self.acme.memberships.get(user=member).pk,
             "invited": invited.pk,

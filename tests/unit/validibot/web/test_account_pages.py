@@ -17,6 +17,7 @@ from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.core import mail
 from django.test import Client
+from pytest_django import Settings
 
 from tests.factories import MembershipFactory, OrganisationFactory, RunFactory, UserFactory
 from validibot.accounts.middleware import ACTIVITY_INTERVAL
@@ -265,6 +266,35 @@ def test_sign_out_elsewhere_ends_other_sessions(ann: User) -> None:
 
     assert there.get("/app/users/profile/").status_code == 302
     assert here.get("/app/users/profile/").status_code == 200
+
+
+def test_one_session_is_ended_by_its_user_only(ann: User) -> None:
+    here, there = _sign_in(ann), _sign_in(ann, headers={"User-Agent": "Other browser"})
+    other = UserSession.objects.get(user_agent="Other browser")
+    stranger = Client()
+    stranger.force_login(UserFactory.create())
+
+    assert stranger.post(f"/app/users/sessions/{other.pk}/end/").status_code == 404
+    assert there.get("/app/users/profile/").status_code == 200
+    here.post(f"/app/users/sessions/{other.pk}/end/")
+
+    assert there.get("/app/users/profile/").status_code == 302
+    assert here.get("/app/users/profile/").status_code == 200
+
+
+def test_pages_are_shown_in_the_language_of_the_account(ann: User, settings: Settings) -> None:
+    browser = _sign_in(ann)
+    assert 'name="language"' not in browser.get("/app/users/profile/").content.decode()
+    settings.LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+
+    browser.post("/app/users/profile/", {"language": "de"})
+    german = browser.post("/app/users/profile/", {"time_zone": "Mars/Base"}).content.decode()
+    settings.LANGUAGES = [("en", "English")]
+    english = browser.get("/app/users/profile/").content.decode()
+
+    assert '<html lang="de">' in german
+    assert "gültige Auswahl" in german
+    assert '<html lang="en">' in english
 
 
 def test_password_change_ends_other_sessions(ann: User) -> None:

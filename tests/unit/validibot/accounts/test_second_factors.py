@@ -1,0 +1,79 @@
+"""Secrets of second factors: encrypted in the database, old ones converted, none readable elsewhere."""
+
+import json
+from importlib import import_module
+
+import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import (
+    TOTP,
+    format_hotp_value,
+    hotp_value,
+    yield_hotp_counters_from_time,
+)
+from django.db import connection
+from pytest_django import Settings
+
+from tests.factories import UserFactory
+from validibot.accounts.second_factors import decrypt, encrypt
+
+pytestmark = pytest.mark.django_db
+SECRET = "JBSWY3DPEHPK3PXP"
+_migration = import_module("validibot.accounts.migrations.0008_encrypt_second_factors")
+
+
+def code() -> str:
+    [counter, *_] = yield_hotp_counters_from_time()
+    return str(format_hotp_value(hotp_value(SECRET, counter)))
+
+
+def migrate(function: str) -> None:
+    with connection.schema_editor() as editor:
+        getattr(_migration, function)(None, editor)
+
+
+def test_secrets_are_stored_encrypted_and_codes_are_accepted() -> None:
+    user = UserFactory.create()
+    totp, codes = TOTP.activate(user, SECRET), RecoveryCodes.activate(user)
+
+    stored = json.dumps(list(Authenticator.objects.values_list("data", flat=True)))
+
+    assert stored.count("gAAAA") == 2
+    assert SECRET not in stored
+    assert totp.validate_code(code())
+    assert codes.validate_code(codes.get_unused_codes()[0])
+
+
+def test_migration_encrypts_old_secrets_once_and_can_be_undone() -> None:
+    user = UserFactory.create()
+    kinds = Authenticator.Type
+    totp = Authenticator.objects.create(user=user, type=kinds.TOTP, data={"secret": SECRET})
+    codes = Authenticator.objects.create(
+        user=user, type=kinds.RECOVERY_CODES, data={"seed": "ab" * 40, "used_mask": 5}
+    )
+
+    for _ in range(2):
+        migrate("encrypt_all")
+    totp.refresh_from_db()
+    codes.refresh_from_db()
+
+    assert decrypt(totp.data["secret"]) == SECRET != totp.data["secret"]
+    assert (decrypt(codes.data["seed"]), codes.data["used_mask"]) == ("ab" * 40, 5)
+    assert TOTP(totp).validate_code(code())
+    migrate("decrypt_all")
+    totp.refresh_from_db()
+    assert totp.data == {"secret": SECRET}
+
+
+def test_other_pepper_accepts_no_code(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    totp = TOTP.activate(UserFactory.create(), SECRET)
+    settings.API_KEY_PEPPER = "another"
+
+    assert not totp.validate_code(code())
+    assert "API_KEY_PEPPER was changed" in caplog.text
+
+
+def test_secret_from_before_encryption_is_read_as_it_is() -> None:
+    assert decrypt(SECRET) == SECRET
+    assert decrypt(encrypt(SECRET)) == SECRET
