@@ -23,6 +23,7 @@ from validibot.accounts.members import check_assignable
 from validibot.accounts.models import Invitation, Membership, Organisation, Role, User
 from validibot.accounts.scope import Scope
 from validibot.core.mail import send_later
+from validibot.core.site_limits import check_room
 from validibot.core.throttle import FailureLimit
 from validibot.core.tokens import keyed_digest, new_token
 
@@ -122,6 +123,8 @@ def accept(invitation: Invitation, user: User) -> Organisation:
     if organisation.deletion_requested_at or not current.is_open:
         raise ValidationError(_("The invitation is no longer open."))
     if current.role:
+        if not organisation.memberships.filter(user=user).exists():
+            check_members(organisation)
         Membership.objects.get_or_create(
             organisation=organisation, user=user, defaults={"role": current.role}
         )
@@ -157,9 +160,16 @@ def may_resend(invitation: Invitation) -> bool:
     return invitation.sent_at + RESEND_INTERVAL <= timezone.now()
 
 
+def check_members(organisation: Organisation) -> None:
+    """Raise ValidationError if the site allows the organisation no further member."""
+    people = organisation.memberships.filter(user__service_of=None)
+    check_room("members_per_organisation", people.count())
+
+
 def _check(scope: Scope, organisation: Organisation, email: str, role: str) -> None:
     if role:
         check_assignable(scope, role)
+        check_members(organisation)
         if organisation.personal_owner_id:
             raise ValidationError(
                 _("A personal workspace has no other members. Create an organisation instead.")

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from validibot.accounts import audit
 from validibot.accounts.models import Membership, Organisation, Project, Role, User
+from validibot.core.site_limits import check_room
 from validibot.core.slugs import free_slug
 
 MAX_OWNED = 50
@@ -44,6 +45,7 @@ def create_organisation(user: User, name: str) -> Organisation:
                     "You own %(count)d organisations, which is the limit. Delete one first."
                 )
                 raise ValidationError(message % {"count": MAX_OWNED})
+            check_room("organisations_per_user", owned.filter(personal_owner=None).count())
             return _make(user, name=name, stem=slugify(name)[:40].strip("-") or "organisation")
     raise ValidationError(_("The organisation could not be created. Try again."))
 

@@ -1,8 +1,9 @@
 """Rows of the whole deployment: site settings, maintenance, periodic work, waiting mails, limits."""
 
 import uuid
-from typing import Annotated
+from typing import Annotated, Any
 
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -25,6 +26,16 @@ class SignUp(models.TextChoices):
     CLOSED = "closed", _("Closed")
 
 
+def _limit(name: Any) -> "models.PositiveIntegerField[int | None, int | None]":
+    return models.PositiveIntegerField(
+        name,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Those that exist stay. Empty: no limit."),
+    )
+
+
 class SiteSettings(models.Model):
     """Settings of the whole site, edited in the admin site: the one row of this table."""
 
@@ -42,6 +53,18 @@ class SiteSettings(models.Model):
         blank=True,
         help_text=_("A text at the top of every page. Empty: no banner."),
     )
+    # Limits (see core.site_limits); their names are part of messages.
+    largest_file_megabytes = models.PositiveIntegerField(
+        _("largest file in MB"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Of a submission. The deployment's MAX_UPLOAD_BYTES holds in any case."),
+    )
+    workflows_per_organisation = _limit(_("workflows per organisation"))
+    members_per_organisation = _limit(_("members per organisation"))
+    schedules_per_organisation = _limit(_("schedules per organisation"))
+    organisations_per_user = _limit(_("organisations per user"))
 
     class Meta:
         verbose_name = _("site settings")

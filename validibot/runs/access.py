@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 
 from validibot.accounts.models import Organisation
 from validibot.accounts.scope import Scope
+from validibot.core.site_limits import MEGABYTE
 from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
 from validibot.submissions.content import IncomingFile, extension
@@ -26,7 +27,7 @@ from validibot.workflows.select import accepted_extensions, enabled_steps
 QUOTA_RETRY_SECONDS = 30
 # Reads no more rows than the quota, of the partial index `unfinished_runs_of`.
 _COUNT_UNFINISHED = """
-SELECT is_deleted, quota, (
+SELECT is_deleted, site.largest_file_megabytes, quota, (
     SELECT count(*) FROM (
         SELECT FROM runs_run
         WHERE organisation_id = %s AND status IN ('PENDING', 'RUNNING') LIMIT quota
@@ -35,7 +36,7 @@ SELECT is_deleted, quota, (
 FROM (
     SELECT coalesce(launch_quota, %s) AS quota, deletion_requested_at IS NOT NULL AS is_deleted
     FROM accounts_organisation WHERE id = %s
-) AS own
+) AS own LEFT JOIN core_sitesettings site ON true
 """
 
 
@@ -107,17 +108,28 @@ def check_runnable(workflow: Workflow) -> None:
             )
 
 
-def check_organisation(organisation: Organisation) -> None:
-    """Raise NotAdmitted if the organisation is being deleted, or has as many runs as it may."""
+def check_organisation(organisation: Organisation, *, size_bytes: int = 0) -> None:
+    """Raise NotAdmitted if the organisation is being deleted, or has as many runs as it may.
+
+    Also for files that are together larger than the site setting for the largest file.
+    """
     with connection.cursor() as cursor:
         owner = organisation.pk
         cursor.execute(_COUNT_UNFINISHED, [owner, settings.LAUNCH_QUOTA, owner])
-        is_deleted, quota, unfinished = cursor.fetchone() or (True, 0, 0)
+        is_deleted, largest, quota, unfinished = cursor.fetchone() or (True, None, 0, 0)
     if is_deleted:
         raise NotAdmitted(
             "ORGANISATION_DELETED",
             f"{organisation.name} is being deleted and takes no further runs.",
             status=410,
+        )
+    if largest is not None and size_bytes > largest * MEGABYTE:
+        raise NotAdmitted(
+            "PAYLOAD_TOO_LARGE",
+            f"{size_bytes:,} bytes were sent; this site takes at most {largest:,} MB (the site setting"
+            " “largest file in MB”). Send less, or ask the operator for a larger limit.",
+            status=413,
+            field="file",
         )
     if 0 < quota <= unfinished:
         raise NotAdmitted(

@@ -99,7 +99,7 @@ def start(
     check_further_files(workflow, incoming.further)
     check_scenario(workflow, incoming.scenario)
     check_inputs(workflow, incoming.metadata)
-    _check_organisation(workflow, user, idempotency_key)
+    _check_organisation(workflow, user, idempotency_key, incoming)
     workflow = freeze(workflow)
     weather = chosen_weather(workflow, incoming.weather)
     check_step_files(workflow, weather)
@@ -129,10 +129,13 @@ def start(
     return StartedRun(run)
 
 
-def _check_organisation(workflow: Workflow, user: User | None, key: str) -> None:
+def _check_organisation(
+    workflow: Workflow, user: User | None, key: str, incoming: content.Incoming
+) -> None:
     """Raise NotAdmitted as `check_organisation`, unless the key belongs to a run that was started."""
+    size = sum(file.size_bytes for file in (incoming, *incoming.further))
     try:
-        check_organisation(workflow.organisation)
+        check_organisation(workflow.organisation, size_bytes=size)
     except NotAdmitted:
         known = IdempotencyKey.objects.filter(
             organisation=workflow.organisation, user=user, key=key

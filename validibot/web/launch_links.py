@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
+from validibot.core.site_limits import largest_file
 from validibot.core.throttle import FailureLimit, client_address
 from validibot.runs.access import NotAdmitted, check_runnable
 from validibot.runs.models import Run
@@ -127,7 +127,7 @@ def _show(
         "inputs": InputsForm(workflow, sent, faults=faults),
         "accepted": sorted(accepted_extensions(workflow)),
         "takes_further_files": takes_further_files(workflow),
-        "limit": settings.MAX_UPLOAD_BYTES,
+        "limit": largest_file(),
         "problem": error.message if error and not faults else "",
     }
     answer = render(request, "web/launch_link.html", context, status=error.status if error else 200)

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from validibot.accounts.models import Project
 from validibot.accounts.scope import Scope
 from validibot.core.downloads import whole
+from validibot.core.site_limits import largest_file
 from validibot.runs.access import NotAdmitted, check_runnable
 from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
@@ -173,7 +174,7 @@ def _show(
         accepted=sorted(accepted_extensions(found)),
         takes_further_files=takes_further_files(found),
         weather=_weather(found),
-        limit=settings.MAX_UPLOAD_BYTES,
+        limit=largest_file(),
         may_launch=scope.can_launch(found.slug),
         scenarios=_scenarios(),
         problem=error.message if error and not faults else "",

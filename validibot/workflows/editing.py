@@ -15,6 +15,7 @@ from django.db.models import F, QuerySet
 
 from validibot.accounts import audit
 from validibot.accounts.models import Organisation, Project, User, WorkflowGrant
+from validibot.core.site_limits import check_room
 from validibot.core.slugs import free_slug
 from validibot.workflows.models import LaunchLink, Workflow, WorkflowSchedule, latest_versions
 from validibot.workflows.versions import copy_version, edited, newest
@@ -56,6 +57,7 @@ def editing(workflow: Workflow, token: str) -> Iterator[Workflow]:
 def create(organisation: Organisation, *, author: User, slug: str, **fields: Any) -> Workflow:
     """Create the first version of a workflow. Raises ValidationError for a slug that is taken."""
     _check_free(organisation, slug)
+    check_workflows(organisation)
     try:
         with transaction.atomic():
             made = Workflow.objects.create(
@@ -96,7 +98,8 @@ def set_properties(workflow: Workflow, **values: Any) -> None:
 
 @transaction.atomic
 def clone(workflow: Workflow, *, author: User) -> Workflow:
-    """Copy a version as the first version of a workflow of its own."""
+    """Copy a version as the first version of a workflow of its own. Raises ValidationError."""
+    check_workflows(workflow.organisation)
     taken = set(workflow.organisation.workflows.values_list("slug", flat=True))
     copy = Workflow(
         organisation=workflow.organisation,
@@ -148,6 +151,12 @@ def versions_of(workflow: Workflow) -> "QuerySet[Workflow]":
     return Workflow.objects.filter(
         organisation_id=workflow.organisation_id, slug=workflow.slug
     ).order_by("-version")
+
+
+def check_workflows(organisation: Organisation) -> None:
+    """Raise ValidationError if the site allows the organisation no further workflow."""
+    slugs = organisation.workflows.order_by().values("slug").distinct()
+    check_room("workflows_per_organisation", slugs.count())
 
 
 def _rows_by_slug(workflow: Workflow) -> "Iterator[QuerySet[Any]]":

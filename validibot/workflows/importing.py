@@ -30,7 +30,7 @@ from validibot.workflows.document import (
     WorkflowFile,
     read_workflow,
 )
-from validibot.workflows.editing import set_properties
+from validibot.workflows.editing import check_workflows, set_properties
 from validibot.workflows.fmu import request_probe
 from validibot.workflows.models import Assertion, Sample, Step, StepFile, Validator, Workflow
 from validibot.workflows.versions import edited, newest
@@ -170,6 +170,8 @@ class ImportPlanner:
                 " the slug."
             )
             self.report(("slug",), message)
+        if existing is None:
+            self._check_room()
         workflow = Workflow(organisation=self.organisation, slug=file.slug)
         workflow.constants = [each.model_dump(exclude_unset=True) for each in file.constants]
         for name in _WORKFLOW_TEXTS:
@@ -181,6 +183,12 @@ class ImportPlanner:
         self.check(workflow, ())
         steps = [self._step(index, section) for index, section in enumerate(file.steps)]
         return ImportPlan(workflow, existing, steps, list(self._samples(file)), properties)
+
+    def _check_room(self) -> None:
+        try:
+            check_workflows(self.organisation)
+        except ValidationError as error:
+            self.report((), error.messages[0])
 
     def report(self, place: Place, message: str) -> None:
         if len(self.problems) < MAX_PROBLEMS:

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from validibot.accounts.models import User
 from validibot.accounts.profile import zone_of
 from validibot.core.outbound import AddressRefused, check_address
+from validibot.core.site_limits import check_room
 from validibot.workflows.models import Workflow, WorkflowSchedule
 from validibot.workflows.weather import store_by_digest
 
@@ -95,6 +96,8 @@ def create(
         if schedules_of(workflow).count() >= MAX_SCHEDULES:
             message = _("A workflow has at most %(count)d schedules. Delete one first.")
             raise ValidationError(message % {"count": MAX_SCHEDULES})
+        of_organisation = WorkflowSchedule.objects.filter(organisation=workflow.organisation)
+        check_room("schedules_per_organisation", of_organisation.count())
         made.save()
     logger.info("schedule %s of workflow %s was created by user %s", made.pk, workflow, user.pk)
     return made

@@ -18,6 +18,7 @@ from validibot.web.editor.forms import (
     WorkflowForm,
     constant_rows,
 )
+from validibot.web.forms import refusals_told
 from validibot.web.scope import page
 from validibot.workflows import editing
 from validibot.workflows.document import ImportInvalid
@@ -118,9 +119,11 @@ def _add_errors(form: WorkflowForm, error: ValidationError) -> None:
 @require_POST
 def clone_workflow(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpResponseBase:
     """Copy the newest version as a workflow of its own."""
-    copy = editing.clone(workflow, author=scope.user)
-    messages.success(request, _("This is your copy of %(name)s.") % {"name": workflow.name})
-    return redirect("edit-workflow", scope.organisation.slug, copy.slug)
+    shown = workflow
+    with refusals_told(request):
+        shown = editing.clone(workflow, author=scope.user)
+        messages.success(request, _("This is your copy of %(name)s.") % {"name": workflow.name})
+    return redirect("edit-workflow", scope.organisation.slug, shown.slug)
 
 
 @editor
