@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.xdist_group("production"), pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "validibot/workflows/gallery/meter-readings-schema"
-MOST_MEGABYTES = 480  # measured 2026-11: 473 MB, of which the base image is 131 MB and DuckDB 66 MB
+# measured 2026-11: 473 MB, of which the base image is 131 MB and DuckDB 66 MB; Pillow added 21 MB since
+MOST_MEGABYTES = 505
 # docs/production.md has seconds; this is processor time, which does not depend on the load.
 START_CPU_SECONDS = 4.0  # measured 2026-11: 1.1
 IDLE_MEGABYTES = 150  # measured 2026-11: web 101, worker 94

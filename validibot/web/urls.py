@@ -29,6 +29,7 @@ from validibot.web import (
 )
 from validibot.web.editor import (
     gallery,
+    images,
     samples,
     schedules,
     sharing as workflow_sharing,
@@ -46,6 +47,8 @@ _workflow = [
     path("samples/<int:pk>/launch/", workflows.launch_sample, name="launch-sample"),
     path("samples/<int:pk>/delete/", samples.delete_sample, name="delete-sample"),
     path("edit/", editor.edit_workflow, name="edit-workflow"),
+    path("image/", images.workflow_image, name="workflow-image"),
+    path("image/change/", images.change_image, name="change-image"),
     path("clone/", editor.clone_workflow, name="clone-workflow"),
     path("archive/", editor.archive_workflow, name="archive-workflow"),
     path("delete/", editor.delete_workflow, name="delete-workflow"),
@@ -175,5 +178,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("shared/<str:token>/", sharing.shared_run, name="shared-run"),
     path("invitations/<str:token>/", members.invitation, name="invitation"),
     path("launch/<str:token>/", launch_links.launch_link, name="launch-link"),
+    path("launch/<str:token>/image/", launch_links.launch_image, name="launch-image"),
     path("launch/<str:token>/runs/<str:run>/", launch_links.launched_run, name="launched-run"),
 ]

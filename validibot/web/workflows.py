@@ -26,6 +26,7 @@ from validibot.web.inputs_form import InputsForm
 from validibot.web.runs import listed_runs
 from validibot.web.scope import member, page
 from validibot.workflows.editing import archived_workflows
+from validibot.workflows.images import image_of
 from validibot.workflows.models import Sample, WeatherFile, Workflow
 from validibot.workflows.scenarios import CATALOGUE, Kind
 from validibot.workflows.select import (
@@ -169,6 +170,7 @@ def _show(
         status=status,
         inputs=InputsForm(found, sent, faults=faults),
         workflow=found,
+        image=image_of(found),
         tabs=workflow_tabs(scope, found, "workflow"),
         samples=found.samples.defer("content"),
         accepted=sorted(accepted_extensions(found)),

@@ -17,7 +17,13 @@ from validibot.accounts import audit
 from validibot.accounts.models import Organisation, Project, User, WorkflowGrant
 from validibot.core.site_limits import check_room
 from validibot.core.slugs import free_slug
-from validibot.workflows.models import LaunchLink, Workflow, WorkflowSchedule, latest_versions
+from validibot.workflows.models import (
+    LaunchLink,
+    Workflow,
+    WorkflowImage,
+    WorkflowSchedule,
+    latest_versions,
+)
 from validibot.workflows.versions import copy_version, edited, newest
 
 
@@ -161,7 +167,7 @@ def check_workflows(organisation: Organisation) -> None:
 
 def _rows_by_slug(workflow: Workflow) -> "Iterator[QuerySet[Any]]":
     """Yield the rows that name a workflow by its slug."""
-    for model in (WorkflowGrant, LaunchLink, WorkflowSchedule):
+    for model in (WorkflowGrant, LaunchLink, WorkflowSchedule, WorkflowImage):
         yield model.objects.filter(organisation=workflow.organisation_id, workflow=workflow.slug)
 
 

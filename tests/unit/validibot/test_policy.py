@@ -47,7 +47,7 @@ from validibot.core.storage import get_storage
 from validibot.runs.models import Run
 from validibot.webhooks.models import Webhook, WebhookDelivery
 from validibot.workflows import links, schedules
-from validibot.workflows.models import Sample, Step, Workflow
+from validibot.workflows.models import Sample, Step, Workflow, WorkflowImage
 
 pytestmark = pytest.mark.django_db
 
@@ -97,6 +97,8 @@ class World:
             workflow=step.workflow, filename="a.json", content=b"{}", passes=True
         )
         self.workflow = step.workflow.slug
+        image = {"workflow": self.workflow, "content": b"", "width": 1, "height": 1}
+        WorkflowImage.objects.create(organisation=self.acme, **image)
         guest, member = self._guest(self.workflow), self._member(Role.VIEWER)
         owner = Scope.of_member(self.owner, self.acme, Role.OWNER)
         invited = invitations.invite(owner, "ada@example.org", role=Role.VIEWER)
@@ -157,9 +159,8 @@ class World:
         return made[0].pk
 
     def _schedule(self, workflow: Workflow) -> int:
-        times = {"name": "A", "cron": "0 2 * * *", "time_zone": "UTC", "metadata": {}}
-        url = "https://example.org/a.json"
-        return schedules.create(workflow, user=self.owner, file=None, url=url, **times).pk
+        times = {"name": "A", "cron": "0 2 * * *", "time_zone": "UTC", "url": "https://example.org"}
+        return schedules.create(workflow, user=self.owner, file=None, metadata={}, **times).pk
 
     def _delivery(self) -> WebhookDelivery:
         webhook = Webhook.objects.create(

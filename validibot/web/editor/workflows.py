@@ -23,6 +23,7 @@ from validibot.web.scope import page
 from validibot.workflows import editing
 from validibot.workflows.document import ImportInvalid
 from validibot.workflows.exporting import ExportTooLarge, export_bundle, export_text
+from validibot.workflows.images import image_of
 from validibot.workflows.importing import import_workflow as import_file
 from validibot.workflows.models import Workflow
 from validibot.workflows.versions import newest
@@ -79,6 +80,7 @@ def edit_workflow(request: HttpRequest, scope: Scope, workflow: Workflow) -> Htt
         form=form,
         constants=constants,
         stale=stale,
+        image=image_of(workflow),
         is_archived=is_archived(workflow),
         status=409 if stale else 422 if has_errors else 200,
     )

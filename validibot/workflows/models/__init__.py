@@ -15,6 +15,7 @@ from validibot.workflows.models.catalogue import (
     WeatherFile,
     WeatherUnknown,
 )
+from validibot.workflows.models.images import WorkflowImage
 from validibot.workflows.models.parts import (
     FIRST_STEP,
     Assertion,
@@ -61,6 +62,7 @@ __all__ = [
     "WeatherFile",
     "WeatherUnknown",
     "Workflow",
+    "WorkflowImage",
     "WorkflowSchedule",
     "latest_versions",
 ]
