@@ -47,7 +47,7 @@ from validibot.core.storage import get_storage
 from validibot.runs.models import Run
 from validibot.webhooks.models import Webhook, WebhookDelivery
 from validibot.workflows import links, schedules
-from validibot.workflows.models import Sample, Step, Workflow, WorkflowImage
+from validibot.workflows.models import Step, Workflow
 
 pytestmark = pytest.mark.django_db
 
@@ -93,12 +93,10 @@ class World:
         self.acme = self.owner.organisations.get()
         step = StepFactory.create(workflow__organisation=self.acme)
         run = RunFactory.create(workflow=step.workflow, user=self.owner)
-        sample = Sample.objects.create(
-            workflow=step.workflow, filename="a.json", content=b"{}", passes=True
-        )
+        sample = step.workflow.samples.create(filename="a.json", content=b"{}", passes=True)
         self.workflow = step.workflow.slug
         image = {"workflow": self.workflow, "content": b"", "width": 1, "height": 1}
-        WorkflowImage.objects.create(organisation=self.acme, **image)
+        self.acme.workflow_images.create(**image)
         guest, member = self._guest(self.workflow), self._member(Role.VIEWER)
         owner = Scope.of_member(self.owner, self.acme, Role.OWNER)
         invited = invitations.invite(owner, "ada@example.org", role=Role.VIEWER)
@@ -126,7 +124,7 @@ class World:
             "deliveries": delivery.pk,
             "steps": 1,
             "artifacts": self._artifact(run, step),
-            "sessions": 1,
+            "sessions": 0,
             "api-key": ApiKeyFactory.create().pk,
             "members": self.acme.memberships.get(user=member).pk,
             "invited": invited.pk,

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0009_user_language'),
+        ('accounts', '0010_user_language'),
         ('workflows', '0018_launch_link_token_digest'),
     ]
 

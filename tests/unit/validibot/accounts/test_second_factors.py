@@ -20,7 +20,7 @@ from validibot.accounts.second_factors import decrypt, encrypt
 
 pytestmark = pytest.mark.django_db
 SECRET = "JBSWY3DPEHPK3PXP"
-_migration = import_module("validibot.accounts.migrations.0008_encrypt_second_factors")
+_migration = import_module("validibot.accounts.migrations.0009_encrypt_second_factors")
 
 
 def code() -> str:

@@ -35,7 +35,7 @@ def decrypt_all(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0007_user_time_zone'),
+        ('accounts', '0008_audit_entry'),
     ]
 
     operations = [
