@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('workflows', '0017_fmu_requested_at'),
+        ('workflows', '0018_custom_validators'),
     ]
 
     # The column keeps its name: processes of the version before go on using it.

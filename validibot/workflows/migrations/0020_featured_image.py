@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0010_user_language'),
-        ('workflows', '0018_launch_link_token_digest'),
+        ('workflows', '0019_launch_link_token_digest'),
     ]
 
     operations = [
