@@ -271,10 +271,10 @@ def test_sign_out_elsewhere_ends_other_sessions(ann: User) -> None:
 def test_one_session_is_ended_by_its_user_only(ann: User) -> None:
     here, there = _sign_in(ann), _sign_in(ann, headers={"User-Agent": "Other browser"})
     other = UserSession.objects.get(user_agent="Other browser")
-    stranger = Client()
-    stranger.force_login(UserFactory.create())
+    another = Client()
+    another.force_login(UserFactory.create())
 
-    assert stranger.post(f"/app/users/sessions/{other.pk}/end/").status_code == 404
+    assert another.post(f"/app/users/sessions/{other.pk}/end/").status_code == 404
     assert there.get("/app/users/profile/").status_code == 200
     here.post(f"/app/users/sessions/{other.pk}/end/")
 

@@ -139,7 +139,7 @@ def test_new_account_accepts_an_invitation(
             f"/accounts/signup/?next={link}",
             {"email": "ada@example.org", "password1": PASSWORD, "password2": PASSWORD},
         )
-    # Whoever was forwarded the link has no account before the invited address is verified.
+    # The link may be forwarded: there is no account before the invited address is verified.
     assert visitor.post(link).status_code == 200
     assert not owner.organisation.memberships.filter(user__email="ada@example.org").exists()
     verification = re.search(
