@@ -147,7 +147,7 @@ PAGES: dict[str, Methods] = {
     f"{_ORG}runs/": {"GET": "run.view_own"},
     f"{_ORG}runs/selected/": {"POST": "run.view_own"},
     f"{_ORG}runs/views/": {"POST": "run.view_own"},
-    f"{_ORG}runs/views/<int:pk>/delete/": {"POST": "run.view_own"},
+    f"{_ORG}runs/views/delete/": {"POST": "run.view_own"},
     f"{_ORG}runs/<uuid:pk>/": {"GET": RUN},
     f"{_ORG}runs/<uuid:pk>/stream/": {"*": RUN},
     f"{_ORG}runs/<uuid:pk>/cancel/": {"POST": CANCEL},

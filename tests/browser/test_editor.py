@@ -172,8 +172,8 @@ def test_registered_validator_gives_a_green_run(visitor: Page, stack: Stack) -> 
     check_page(visitor, "custom-validator-in-catalogue")
     step = {"name": "Limits", "validator": "text-limits@1.0.0", "config": {"max_words": 10}}
     file = {"format": "validibot.workflow.v1", "slug": "limits", "name": "Limits", "steps": [step]}
-    sent = {"content": json.dumps(file), "headers": {"Content-Type": "application/yaml"}}
-    stack.api.put("workflows/limits/", **sent).raise_for_status()
+    kind = {"Content-Type": "application/yaml"}
+    stack.api.put("workflows/limits/", content=json.dumps(file), headers=kind).raise_for_status()
 
     run = stack.run("limits", example / "samples/short.json")
 

@@ -57,9 +57,11 @@ def save_view(request: HttpRequest, scope: Scope) -> HttpResponseBase:
 
 @permitted("run.view_own")
 @require_POST
-def delete_view(request: HttpRequest, scope: Scope, pk: int) -> HttpResponseBase:
-    """Delete a view of the user; one that is gone, or somebody else's, changes nothing."""
-    SavedView.objects.filter(organisation=scope.organisation, user=scope.user, pk=pk).delete()
+def delete_view(request: HttpRequest, scope: Scope) -> HttpResponseBase:
+    """Delete the view `id` of the user; one that is gone, or somebody else's, changes nothing."""
+    if (pk := request.POST.get("id", "")).isdecimal():
+        own = SavedView.objects.filter(organisation=scope.organisation, user=scope.user)
+        own.filter(pk=pk).delete()
     return redirect("runs", scope.organisation.slug)
 
 

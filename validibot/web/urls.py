@@ -159,7 +159,7 @@ _organisation: list[URLPattern | URLResolver] = [
     path("runs/", runs.runs, name="runs"),
     path("runs/selected/", selection.act_on_selected, name="selected-runs"),
     path("runs/views/", saved_views.save_view, name="save-view"),
-    path("runs/views/<int:pk>/delete/", saved_views.delete_view, name="delete-view"),
+    path("runs/views/delete/", saved_views.delete_view, name="delete-view"),
     path("runs/<uuid:pk>/", include(_run)),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -151,7 +151,7 @@ def test_view_of_same_name_is_replaced_and_deleted(client: Client, member: Membe
 
     view = SavedView.objects.get()
     assert view.query == "result=pass"
-    client.post(at(member, f"views/{view.pk}/delete/"))
+    client.post(at(member, "views/delete/"), {"id": view.pk})
     assert not SavedView.objects.exists()
 
 
@@ -194,7 +194,7 @@ def test_views_of_others_are_neither_shown_nor_deleted(client: Client, member: M
         organisation=member.organisation, user=other.user, name="Theirs", query="result=fail"
     )
 
-    client.post(at(member, f"views/{view.pk}/delete/"))
+    client.post(at(member, "views/delete/"), {"id": view.pk})
 
     assert "Theirs" not in client.get(at(member)).content.decode()
     assert SavedView.objects.exists()
