@@ -36,7 +36,8 @@ from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
 NAME = "test_validibot"
-_PRISTINE = "test_validibot_pristine"
+PRISTINE = "test_validibot_pristine"
+"""A migrated and empty copy of `NAME` to which nobody can connect: a template of further ones."""
 SHARED = "VALIDIBOT_TEST_DATABASE_SERVER"
 _PREFIX = "validibot-tests-"
 _MEMORY_WANTED = 2 << 30
@@ -74,13 +75,13 @@ def shared_server() -> Address | None:
 def copied(server: Address) -> Iterator[Address]:
     """Make a further migrated and empty database on a server; yield its address.
 
-    It is a copy of `_PRISTINE`, to which nobody can connect: a copy of `NAME` would be refused while a
-    test holds a connection to it, and hold what tests have written.
+    It is a copy of `PRISTINE`: a copy of `NAME` would be refused while a test holds a connection to it,
+    and hold what tests have written.
     """
     name = f"{NAME}_{os.getpid()}"
     address = make_conninfo(dbname="postgres", **{key.lower(): server[key] for key in server})
     with psycopg.connect(address, autocommit=True) as admin:
-        copy, original = sql.Identifier(name), sql.Identifier(_PRISTINE)
+        copy, original = sql.Identifier(name), sql.Identifier(PRISTINE)
         drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(copy)
         admin.execute(drop)  # of an earlier process of this number, if it was killed
         admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(copy, original))
@@ -89,14 +90,14 @@ def copied(server: Address) -> Iterator[Address]:
 
 
 def create(server: Address) -> None:
-    """Create and migrate the database `NAME`, and `_PRISTINE` from it. Django has to be set up."""
+    """Create and migrate the database `NAME`, and `PRISTINE` from it. Django has to be set up."""
     connection.settings_dict.update(server)
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     connections.close_all()
     address = make_conninfo(dbname="postgres", **{key.lower(): server[key] for key in server})
     with psycopg.connect(address, autocommit=True) as admin:
         statement = "CREATE DATABASE {} TEMPLATE {} ALLOW_CONNECTIONS false"
-        copy, original = sql.Identifier(_PRISTINE), sql.Identifier(NAME)
+        copy, original = sql.Identifier(PRISTINE), sql.Identifier(NAME)
         admin.execute(sql.SQL(statement).format(copy, original))
 
 

@@ -67,25 +67,27 @@ def product(
     url = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/postgres".format(**database_server)
     before = cloud.config
     cloud.restart(replace(before, sql_server=url))
-    with pytest.MonkeyPatch.context() as patch:
-        become(cloud, "deployer", patch)
-        patch.setattr("deploy.cli.GoogleCloud", cache(GoogleCloud))
-        deploy("apply", str(path), "--only", "apis,database,secret,database-user")
-        fill(url, database_server["NAME"])
-        deploy("apply", str(path))
-        yield Product(str(path), layout_of(str(path)))
-        deploy("destroy", str(path), "--yes", "--with-data")
-    cloud.restart(before)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            become(cloud, "deployer", patch)
+            patch.setattr("deploy.cli.GoogleCloud", cache(GoogleCloud))
+            deploy("apply", str(path), "--only", "apis,database,secret,database-user")
+            fill(url)
+            deploy("apply", str(path))
+            yield Product(str(path), layout_of(str(path)))
+            deploy("destroy", str(path), "--yes", "--with-data")
+    finally:
+        cloud.restart(before)
 
 
-def fill(url: str, template: str) -> None:
+def fill(url: str) -> None:
     """Replace the new database by a migrated one: migrations take longer than all the rest."""
     name, user = (sql.Identifier(f"real-db/{each}") for each in ("validibot", "validibot"))
     owner = sql.Identifier("real-db/cloudsqlsuperuser")
     with psycopg.connect(url, autocommit=True) as server:
         server.execute(sql.SQL("DROP DATABASE {}").format(name))
         made = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
-        server.execute(made.format(name, sql.Identifier(template), owner))
+        server.execute(made.format(name, sql.Identifier(database.PRISTINE), owner))
         # The tables belong to the user of the template.
         server.execute(sql.SQL("GRANT validibot TO {}").format(user))
 
