@@ -22,8 +22,6 @@ from tests.emulator.test_run_services import ask
 # One worker for all: they share a stage.
 pytestmark = pytest.mark.xdist_group("stages")
 PLACE = "projects/validibot-local/locations/us-west1"
-
-
 _MANY = 100_000  # calls
 
 
@@ -203,7 +201,7 @@ def test_rotated_secret_reaches_both_services(applied: str) -> None:
     after = secret.versions()
 
     assert told.startswith(
-        "The rotation of API_KEY_PEPPER ends all API keys, shared links, launch links and invitations; "
+        "The rotation of API_KEY_PEPPER ends all API keys, shared links, launch links, invitations, "
     )
     assert f"--secret={secret.name}\n" in told
     assert [len(before), len(after)] == [1, 1]
