@@ -66,8 +66,8 @@ class Running:
 
     def _answers(self) -> bool:
         try:
-            requests.get(self.url, timeout=5)
-        except requests.ConnectionError:
+            requests.get(self.url, timeout=30)
+        except requests.RequestException:
             return False
         return True
 

@@ -81,7 +81,7 @@ def test_plaintext_grpc_is_served_on_plain_port(cloud: Cloud) -> None:
     with grpc.insecure_channel(address) as channel:
         method = channel.unary_unary("/google.cloud.run.v2.Jobs/GetJob")
         with pytest.raises(grpc.RpcError) as refused:
-            method(b"", timeout=5)
+            method(b"", timeout=30)
 
     assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
 

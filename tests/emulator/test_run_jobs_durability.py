@@ -139,7 +139,7 @@ def test_graceful_stop_leaves_no_process(tmp_path: Path) -> None:
         name = ask("POST", f"{url}{JOB}:run")["metadata"]["name"]
         (line,) = until(lambda: lines(tmp_path / "started"))
         process.terminate()
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=60) == 0
         until(lambda: not alive(int(line.split()[0])))
     (tmp_path / "go").touch()
     with running(tmp_path) as (_, url):

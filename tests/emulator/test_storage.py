@@ -227,15 +227,15 @@ def test_signed_url_expires_and_is_bound_to_its_method(
 
     put = sign("PUT", content_type="text/csv", headers={"x-goog-if-generation-match": "0"})
     headers = {"content-type": "text/csv", "x-goog-if-generation-match": "0"}
-    statuses = [requests.put(put, b"1,2", headers=headers, timeout=5).status_code for _ in "12"]
+    statuses = [requests.put(put, b"1,2", headers=headers, timeout=30).status_code for _ in "12"]
     assert statuses == [200, 412]
-    assert requests.put(put, b"1,2", timeout=5).status_code == 403
+    assert requests.put(put, b"1,2", timeout=30).status_code == 403
     get = sign("GET", response_disposition="attachment; filename=a.csv")
-    answer = requests.get(get, timeout=5)
+    answer = requests.get(get, timeout=30)
     assert (answer.content, answer.headers["content-type"]) == (b"1,2", "text/csv")
     assert answer.headers["content-disposition"] == "attachment; filename=a.csv"
-    assert requests.get(get[:-6] + "000000", timeout=5).status_code == 403
-    assert requests.delete(get, timeout=5).status_code == 403
+    assert requests.get(get[:-6] + "000000", timeout=30).status_code == 403
+    assert requests.delete(get, timeout=30).status_code == 403
 
 
 def test_resumable_upload_by_signed_url_succeeds(
@@ -244,9 +244,9 @@ def test_resumable_upload_by_signed_url_succeeds(
     url = bucket.blob(name).generate_signed_url(
         version="v4", method="RESUMABLE", expiration=60, api_access_endpoint=running.url
     )
-    begun = requests.post(url, headers={"x-goog-resumable": "start"}, timeout=5)
+    begun = requests.post(url, headers={"x-goog-resumable": "start"}, timeout=30)
     assert begun.status_code == 201
-    assert requests.put(begun.headers["location"], b"all", timeout=5).status_code == 200
+    assert requests.put(begun.headers["location"], b"all", timeout=30).status_code == 200
     assert bucket.blob(name).download_as_bytes() == b"all"
 
 
@@ -291,7 +291,7 @@ def test_buckets_are_created_listed_and_deleted(clients: Clients) -> None:
 @pytest.mark.parametrize("header", [{}, {"authorization": "Bearer made-up"}])
 def test_missing_or_invalid_token_returns_401(running: Running, header: dict[str, str]) -> None:
     url = f"{running.url}/storage/v1/b/{BUCKET}/o"
-    answer = requests.get(url, headers=header, timeout=5)
+    answer = requests.get(url, headers=header, timeout=30)
     assert answer.status_code == 401
     assert answer.json()["error"]["errors"][0]["location"] == "Authorization"
 
@@ -371,9 +371,9 @@ def test_signed_url_of_the_python_client_is_bound_to_its_object(
         timedelta(minutes=1), version=version, api_access_endpoint=running.url
     )
 
-    assert requests.get(url, timeout=5).content == b"data"
-    assert requests.get(url.replace("?", "x?", 1), timeout=5).status_code == 403
-    assert requests.delete(url, timeout=5).status_code == 403
+    assert requests.get(url, timeout=30).content == b"data"
+    assert requests.get(url.replace("?", "x?", 1), timeout=30).status_code == 403
+    assert requests.delete(url, timeout=30).status_code == 403
 
 
 def test_post_policy_of_client_uploads_a_file(clients: Clients, running: Running) -> None:

@@ -21,7 +21,7 @@ def running(tmp_path: Path) -> Running:
 
 @pytest.fixture
 def session(running: Running) -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=5) as session:
+    with httpx.Client(timeout=30) as session:
         session.headers["authorization"] = f"Bearer {running.token('web')}"
         yield session
 

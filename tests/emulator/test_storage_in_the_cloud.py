@@ -50,7 +50,7 @@ def test_object_is_served_on_each_storage_host(
             f"https://www.googleapis.com/storage/v1/b/{bucket}/o/{quoted}?alt=media",
             f"https://www.googleapis.com/download/storage/v1/b/{bucket}/o/{quoted}?alt=media",
         ):
-            assert session.get(url, timeout=5).content == b"data"
+            assert session.get(url, timeout=30).content == b"data"
 
 
 def test_client_restores_a_soft_deleted_object(
@@ -81,12 +81,12 @@ def test_hmac_key_of_client_signs_requests_like_those_of_s3(
         key, secret = client.create_hmac_key(config.email("web"))
         signer = HmacSigner((key.access_id, secret), AWS, time.time())
         headers = signer.headers("PUT", url, b"data")
-        stored = requests.put(f"https://{HOST}{url}", b"data", headers=headers, timeout=5)
+        stored = requests.put(f"https://{HOST}{url}", b"data", headers=headers, timeout=30)
         assert client.bucket(config.buckets[0]).blob(name).download_as_bytes() == b"data"
         key.state = "INACTIVE"
         key.update()
         read = signer.headers("GET", url, b"")
-        refused = requests.get(f"https://{HOST}{url}", headers=read, timeout=5)
+        refused = requests.get(f"https://{HOST}{url}", headers=read, timeout=30)
         key.delete()
         listed = client.list_hmac_keys(service_account_email=config.email("web"))
         assert key.access_id not in [one.access_id for one in listed]
