@@ -112,7 +112,7 @@ class Federation:
             key = await self._key(provider.key, oidc, kid)
             claims = jwt.decode(token, key, algorithms=list(_ALGORITHMS), options=options)
             issued, expires = float(claims["iat"]), float(claims["exp"])
-        except (jwt.PyJWTError, TypeError, ValueError) as error:
+        except (jwt.PyJWTError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise _invalid(f"The given credential cannot be verified: {error}") from error
         if claims["iss"] != oidc["issuerUri"]:
             raise _invalid(
@@ -133,7 +133,7 @@ class Federation:
         now = self._clock.machine()
         if not issued - _SKEW <= now < expires + _SKEW or expires - issued > _LONGEST_LIFE:
             raise _invalid(
-                f"ID Token issued at {int(issued)} is stale to sign-in, or is good for over 24 hours."
+                f"ID Token issued at {issued:.0f} is stale to sign-in, or is good for over 24 hours."
             )
         return claims
 
@@ -171,7 +171,7 @@ class Federation:
             answer = self._web.request("GET", address, preload_content=False, redirect=False)
             value = json.loads(answer.read(_MOST_BYTES))
             answer.release_conn()
-        except (urllib3.exceptions.HTTPError, ValueError) as error:
+        except (urllib3.exceptions.HTTPError, ValueError, RecursionError) as error:
             raise _invalid(
                 f"Error connecting to the given credential's issuer: {address[:200]} gives no JSON."
             ) from error
@@ -181,7 +181,10 @@ class Federation:
 def _read_keys(text: str) -> list[jwt.PyJWK]:
     try:
         return jwt.PyJWKSet.from_json(text).keys
-    except (jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        *(jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError),
+        RecursionError,
+    ) as error:
         raise _invalid(f"The keys of the issuer cannot be read: {error}") from error
 
 

@@ -154,6 +154,8 @@ def test_principal_has_the_roles_of_its_sets(
         ({"iat": 1_800_000_100}, "invalid_grant", "stale"),
         ({"exp": 1_800_000_000 + 25 * 3600}, "invalid_grant", "24 hours"),
         ({"exp": "soon"}, "invalid_grant", "cannot be verified"),
+        ({"exp": 10**400}, "invalid_grant", "cannot be verified"),
+        ({"iat": float("nan")}, "invalid_grant", "stale"),
         ({"sub": ""}, "invalid_grant", "google.subject"),
         ({"sub": "x" * 128}, "invalid_grant", "google.subject"),
         ({"repository": 1}, "invalid_grant", "attribute.repository"),
@@ -207,6 +209,15 @@ def test_allowed_audience_replaces_that_of_the_provider(cloud: FederatedCloud) -
 
     assert cloud.exchange(job_token(aud=["x", "my-cloud"])).status_code == 200
     assert cloud.exchange(job_token()).status_code == 400
+
+
+@pytest.mark.parametrize("keys", ["no JSON", "[" * 45_000])
+def test_broken_keys_of_issuer_are_an_invalid_grant(cloud: FederatedCloud, keys: str) -> None:
+    cloud.prepare(oidc={"issuerUri": ISSUER, "jwksJson": keys})
+    refused = cloud.exchange(job_token()).json()
+
+    assert refused["error"] == "invalid_grant"
+    assert "keys of the issuer cannot be read" in refused["error_description"]
 
 
 def test_disabled_pool_ends_its_tokens_and_a_disabled_provider_new_ones(
