@@ -24,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.rpc import HttpMount
 from devenv.gcp.rpc.rest import read_body
 
@@ -33,7 +34,7 @@ _BASE = "/stand-in-model/v1"
 _QUOTED = re.compile(r"[\"“']([^\"”']+)[\"”']")
 _CONTAINS = re.compile(r"\b(contains?|mentions?|names?|has|have)\b", re.IGNORECASE)
 _NOT = re.compile(r"\b(not|no|never)\b", re.IGNORECASE)
-_WORDS = re.compile(r"\bat (least|most) (\d+) words\b", re.IGNORECASE)
+_WORDS = re.compile(r"\bat (least|most) (\d{1,9}) words\b", re.IGNORECASE)
 
 
 class _ChatMessage(BaseModel):
@@ -78,15 +79,16 @@ async def _models(_request: Request) -> Response:
 
 
 async def _complete(request: Request) -> Response:
-    body = await read_body(request, limit=_LARGEST)
     try:
+        body = await read_body(request, limit=_LARGEST)
         chat = _ChatRequest.model_validate_json(body)
         content = answer(chat.messages[-1].content if chat.messages else "")
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, fault["loc"]))
-        reason = {"message": f"{where}: {fault['msg']}", "type": "invalid_request_error"}
-        return JSONResponse({"error": reason}, 400)
+        return _refusal(f"{where}: {fault['msg']}")
+    except InvalidArgument as error:
+        return _refusal(error.message)
     sent = sum(len(each.content.split()) for each in chat.messages)
     usage = {"prompt_tokens": sent, "completion_tokens": len(content.split())}
     return JSONResponse(
@@ -105,6 +107,10 @@ async def _complete(request: Request) -> Response:
             "usage": {**usage, "total_tokens": sum(usage.values())},
         }
     )
+
+
+def _refusal(message: str) -> Response:
+    return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, 400)
 
 
 def answer(message: str) -> str:

@@ -20,6 +20,7 @@ DOCUMENT = "Inspector: Ada. All is well."
         ("It has at least 5 words.", "met", ""),
         ("It has at most 4 words.", "not_met", ""),
         ("It is well written.", "unclear", ""),
+        (f"It has at least {'9' * 5000} words.", "unclear", ""),
     ],
 )
 def test_criterion_is_decided_by_its_rule(criterion: str, verdict: str, quote: str) -> None:
@@ -41,4 +42,5 @@ def test_endpoint_speaks_the_protocol() -> None:
     assert told["choices"][0]["message"]["content"].startswith("This stand-in answers only reviews")
     assert told["usage"]["prompt_tokens"] == 1
     assert client.post(url, json={"model": "stand-in"}).status_code == 400
+    assert client.post(url, content=b" " * (8 * 1024 * 1024 + 1)).status_code == 400
     assert client.get("/stand-in-model/v1/models").json()["data"][0]["id"] == "stand-in"
