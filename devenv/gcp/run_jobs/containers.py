@@ -59,12 +59,18 @@ class ContainerSources:
             attempt,
             env={**attempt.env, **secret_variables(template, self.read_secret)},
             files=secret_files(template, self.read_secret),
-            sockets={
+            sockets=self._sockets(template),
+        )
+
+    def _sockets(self, template: Pb) -> dict[str, str]:
+        try:
+            return {
                 f"{_CLOUDSQL}/{each}": self.open_socket(template.service_account, each)
                 for volume in template.volumes
                 for each in volume.cloud_sql_instance.instances
-            },
-        )
+            }
+        except (CloudError, OSError) as error:
+            raise AttemptNotStarted(f"A socket of Cloud SQL cannot be opened: {error}") from error
 
 
 def memory_of(container: Pb) -> int:

@@ -7,6 +7,7 @@ a folder, where a later emulator finds it.
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -292,7 +293,9 @@ def _relocated(folder: Path, attempt: EmulatedAttempt, text: str) -> str:
     The path of a socket may stand anywhere, as in the URL of a database.
     """
     for socket_folder, real in attempt.sockets.items():
-        text = text.replace(socket_folder, real)
+        # The name of another instance may begin with that of this one.
+        own = rf"{re.escape(socket_folder)}(?![a-z0-9-])"
+        text = real.join(re.split(own, text))
     for mount in attempt.files:
         if text == mount or text.startswith(f"{mount}/"):
             return f"{_volume(folder, mount)}{text.removeprefix(mount)}"

@@ -132,6 +132,21 @@ async def test_process_sees_only_its_own_environment(
     assert (seen["WHO"], seen["MODE"]) == ("runner@demo", "x y")
 
 
+async def test_socket_folder_is_relocated_but_not_that_of_a_longer_name(
+    runtime: ProcessRuntime, tmp_path: Path
+) -> None:
+    running = await runtime.start(
+        make_attempt(
+            "import os; print(os.environ['URLS'])",
+            env={"URLS": "//cloudsql/p:r:db/app //cloudsql/p:r:db-2/app"},
+            sockets={"/cloudsql/p:r:db": "/run/a", "/cloudsql/p:r:db-2": "/run/b"},
+        )
+    )
+    await running.wait()
+
+    assert log_of(tmp_path).strip() == "//run/a/app //run/b/app"
+
+
 async def test_temporary_folder_is_removed_with_process(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
