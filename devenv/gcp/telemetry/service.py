@@ -43,6 +43,7 @@ _GRPC = "opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 _LARGEST = 10 << 20
 _DEEPEST = 100
+_LONGEST_ID = 18  # digits of a position in the store
 _IDS = ("traceId", "spanId", "parentSpanId")
 
 
@@ -87,7 +88,8 @@ class TelemetryService:
         if trace := query.get("trace"):
             return {"spans": [asdict(span) for span in self._spans.of(trace)]}
         before = query.get("before", "")
-        return {"traces": self._spans.traces(before=int(before) if before.isdecimal() else 0)}
+        is_id = before.isdecimal() and len(before) <= _LONGEST_ID
+        return {"traces": self._spans.traces(before=int(before) if is_id else 0)}
 
     async def export(self, request: Any, call: ApiCall) -> Any:
         """Keep the valid spans of a request, and tell how many were not. Raises CloudError."""
