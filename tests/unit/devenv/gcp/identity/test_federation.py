@@ -211,9 +211,9 @@ def test_allowed_audience_replaces_that_of_the_provider(cloud: FederatedCloud) -
     assert cloud.exchange(job_token()).status_code == 400
 
 
-@pytest.mark.parametrize("keys", ["no JSON", "[" * 45_000])
-def test_broken_keys_of_issuer_are_an_invalid_grant(cloud: FederatedCloud, keys: str) -> None:
-    cloud.prepare(oidc={"issuerUri": ISSUER, "jwksJson": keys})
+@pytest.mark.parametrize("text", ["no JSON", "[" * 45_000])
+def test_broken_keys_of_issuer_are_an_invalid_grant(cloud: FederatedCloud, text: str) -> None:
+    cloud.prepare(oidc={"issuerUri": ISSUER, "jwksJson": text})
     refused = cloud.exchange(job_token()).json()
 
     assert refused["error"] == "invalid_grant"
