@@ -115,7 +115,7 @@ class MembersView(ApiView):
 
 
 class ValidatorsView(ApiView):
-    """The validators that a step may use, each in its versions."""
+    """The validators of the product and of the organisation, each in its active versions."""
 
     @operation(
         operation_id="list_validators",
@@ -123,7 +123,7 @@ class ValidatorsView(ApiView):
         responses=schema.read(ValidatorPage),
     )
     def get(self, request: Request, org: str) -> HttpResponse:
-        scope_in(request, org, "workflow.view")
-        validators = Validator.objects.filter(is_active=True)
+        organisation = scope_in(request, org, "workflow.view").organisation
+        validators = Validator.objects.known_to(organisation).filter(is_active=True)
         pages = PathCursorPagination(validators, "slug", "pk")
         return pages.answer(request, CatalogueValidator.of, ValidatorPage)

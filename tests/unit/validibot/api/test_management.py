@@ -8,6 +8,7 @@ from unittest.mock import ANY
 import pytest
 from django.utils import timezone
 
+from tests.factories import OrganisationFactory, ValidatorFactory
 from tests.unit.validibot.api.conftest import Api
 from validibot.accounts import api_keys
 from validibot.accounts.models import ApiKey, Organisation, Role, User
@@ -51,6 +52,17 @@ def test_projects_members_and_validators_are_listed(
     ]
     assert validators[0]["engine"] == "json_schema"
     assert validators[0]["accepts"] == [{"extension": ".json", "mime_type": "application/json"}]
+
+
+def test_validators_of_other_organisations_are_not_listed(
+    victor: Api, acme: Organisation, people: Workflow
+) -> None:
+    for owner in (acme, OrganisationFactory.create()):
+        ValidatorFactory.create(slug=f"own-{owner.slug}", organisation=owner)
+
+    listed = victor.get(f"{ORG}validators/").json()["results"]
+
+    assert [each["slug"] for each in listed if each["slug"].startswith("own-")] == ["own-acme"]
 
 
 def test_submission_is_read_until_its_content_is_removed(alice: Api, people: Workflow) -> None:
