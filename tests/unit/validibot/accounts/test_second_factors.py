@@ -1,9 +1,11 @@
 """Secrets of second factors: encrypted in the database, old ones converted, none readable elsewhere."""
 
 import json
+from collections.abc import Iterator
 from importlib import import_module
 
 import pytest
+import time_machine
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import (
@@ -13,6 +15,7 @@ from allauth.mfa.totp.internal.auth import (
     yield_hotp_counters_from_time,
 )
 from django.db import connection
+from django.utils import timezone
 from pytest_django import Settings
 
 from tests.factories import UserFactory
@@ -21,6 +24,13 @@ from validibot.accounts.second_factors import decrypt, encrypt
 pytestmark = pytest.mark.django_db
 SECRET = "JBSWY3DPEHPK3PXP"
 _migration = import_module("validibot.accounts.migrations.0009_encrypt_second_factors")
+
+
+@pytest.fixture(autouse=True)
+def _stopped_clock() -> Iterator[None]:
+    """Keep a code valid until it is used: it is another one every 30 s."""
+    with time_machine.travel(timezone.now(), tick=False):
+        yield
 
 
 def code() -> str:
