@@ -6,6 +6,7 @@ facts that cameras write into files are dropped.
 
 import hashlib
 import io
+import struct
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
@@ -20,6 +21,12 @@ MAX_PIXELS = 25_000_000
 # The stored image fits into this box.
 MAX_WIDTH, MAX_HEIGHT = 1200, 600
 _QUALITY = 82
+# Errors of Pillow for damaged files: those that `Image.open` itself takes for "another format" come from
+# the EXIF data, too, which is read later.
+_UNREADABLE = (
+    *(UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError),
+    *(SyntaxError, IndexError, TypeError, struct.error),
+)
 
 
 def image_of(workflow: Workflow) -> WorkflowImage | None:
@@ -70,7 +77,7 @@ def _encoded(name: str, content: bytes) -> tuple[bytes, tuple[int, int]]:
             image.convert("RGBA" if has_alpha else "RGB").save(
                 target, "WEBP", quality=_QUALITY, exif=b"", icc_profile=b""
             )
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+    except _UNREADABLE as error:
         if isinstance(error, ValidationError):
             raise
         message = _("%(name)s cannot be read as an image. Choose a PNG, JPEG or WebP file.")

@@ -54,11 +54,12 @@ def test_image_is_made_smaller_encoded_anew_and_shown(
         (b"<svg xmlns='http://www.w3.org/2000/svg'><script/></svg>", "cannot be read as an image"),
         (picture()[:300], "cannot be read as an image"),
         (picture("GIF", (4, 4)), "cannot be read as an image"),
+        (picture("WEBP", (4, 4), exif=b"Exif\0\0no TIFF"), "cannot be read as an image"),
         (b"\x89PNG" + b"x" * images.MAX_BYTES, "is larger than 5,242,880 bytes"),
         (picture(size=(6000, 5000)), "has 6000 by 5000 pixels; at most 25,000,000"),
         (b"", "cannot be read as an image"),
     ],
-    ids=["svg", "cut off", "gif", "too many bytes", "too many pixels", "empty"],
+    ids=["svg", "cut off", "gif", "damaged EXIF", "too many bytes", "too many pixels", "empty"],
 )
 def test_unusable_image_is_refused_and_the_old_one_stays(
     client: Client, base: str, content: bytes, message: str
