@@ -27,6 +27,7 @@ _KINDS = {
     "webhook": gettext_lazy("Webhooks"),
     "project": gettext_lazy("Projects"),
     "workflow": gettext_lazy("Workflows"),
+    "validator": gettext_lazy("Validators"),
     "launch_link": gettext_lazy("Launch links"),
     "share": gettext_lazy("Shared runs"),
     "organisation": gettext_lazy("Settings"),

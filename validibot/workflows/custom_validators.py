@@ -15,6 +15,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from validators.sdk.manifest import ManifestInvalid, ValidatorManifest, parse_manifest
+from validibot.accounts import audit
 from validibot.accounts.models import Organisation, Role
 from validibot.accounts.scope import PERMISSIONS
 from validibot.workflows.catalogue import container_fields
@@ -68,18 +69,32 @@ def register(
         # Not the name in the manifest, which another organisation may have used.
         made.job = f"custom-{made.pk}"
         made.save(update_fields=["job"])
+        audit.record(organisation, "validator.registered", made, {"image": (None, image)})
     return made
 
 
+@transaction.atomic
 def set_roles(validator: Validator, roles: Sequence[str]) -> None:
     """Say which roles may give the validator to steps, in all its versions."""
     versions = Validator.objects.filter(organisation=validator.organisation_id, slug=validator.slug)
-    versions.update(roles=_known_roles(roles))
+    known = _known_roles(roles)
+    versions.update(roles=known)
+    changes = {"roles": (validator.roles, known)}
+    audit.record(_owner_of(validator), "validator.roles_changed", validator, changes)
 
 
+@transaction.atomic
 def set_archived(validator: Validator, *, archived: bool) -> None:
     """Archive a version, so that no new step has it, or take it back."""
-    Validator.objects.filter(pk=validator.pk).update(is_active=not archived)
+    changed = Validator.objects.filter(pk=validator.pk, is_active=archived)
+    if changed.update(is_active=not archived):
+        action = "validator.archived" if archived else "validator.restored"
+        audit.record(_owner_of(validator), action, validator)
+
+
+def _owner_of(validator: Validator) -> Organisation:
+    assert validator.organisation is not None, f"{validator} belongs to the product"
+    return validator.organisation
 
 
 def _read(text: str, problems: dict[str, list[str]]) -> ValidatorManifest | None:

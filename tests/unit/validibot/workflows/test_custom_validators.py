@@ -16,7 +16,7 @@ from tests.factories import (
     ValidatorFactory,
     WorkflowFactory,
 )
-from validibot.accounts.models import Organisation, Role
+from validibot.accounts.models import AuditEntry, Organisation, Role
 from validibot.runs.backends.base import JobDefinition, JobRefused, StateUnavailable
 from validibot.runs.registration import prepare_validator, request_preparation
 from validibot.web.editor.config_schema import SettingKind, settings_of
@@ -261,6 +261,9 @@ def test_admin_registers_a_version_and_archives_it(
     client.post(own, {"roles": [Role.OWNER]})
     made.refresh_from_db()
     assert (made.is_active, made.roles) == (False, [Role.OWNER])
+    assert list(AuditEntry.objects.order_by("pk").values_list("action", flat=True)) == [
+        *("validator.registered", "validator.archived", "validator.roles_changed"),
+    ]
     assert (
         "Text limits"
         in client.get(pages.replace("settings/", "") + "text-limits/").content.decode()
