@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from validibot.accounts.models import User
+from validibot.accounts.models import Organisation, User
 from validibot.accounts.profile import zone_of
 from validibot.core.outbound import AddressRefused, check_address
 from validibot.core.site_limits import check_room
@@ -92,7 +92,7 @@ def create(
     _change(made, file, fields)
     made.next_at = _next(made)
     with transaction.atomic():
-        Workflow.locked(workflow.pk)
+        Organisation.locked(workflow.organisation_id)
         if schedules_of(workflow).count() >= MAX_SCHEDULES:
             message = _("A workflow has at most %(count)d schedules. Delete one first.")
             raise ValidationError(message % {"count": MAX_SCHEDULES})
@@ -109,15 +109,20 @@ def change(schedule: WorkflowSchedule, *, file: tuple[str, bytes] | None, **fiel
     Raises ValidationError and StorageError.
     """
     _change(schedule, file, fields)
-    # A time may be taken, and the schedule be paused, at the same moment.
-    schedule.save(update_fields=_CHANGEABLE)
-    running = WorkflowSchedule.objects.filter(pk=schedule.pk, next_at__isnull=False)
-    running.update(next_at=_next(schedule))
+    rows = WorkflowSchedule.objects.filter(pk=schedule.pk)
+    with transaction.atomic():
+        # A time may be taken, and the schedule be paused or deleted, at the same moment.
+        rows.update(**{name: getattr(schedule, name) for name in _CHANGEABLE})
+        rows.filter(next_at__isnull=False).update(next_at=_next(schedule))
 
 
 def pause(schedule: WorkflowSchedule, *, reason: str = "") -> None:
-    """Start no further runs until `resume`; `reason` tells why if no person asked for it."""
-    WorkflowSchedule.objects.filter(pk=schedule.pk).update(next_at=None, error=reason)
+    """Start no further runs until `resume`; `reason` tells why if no member asked for it.
+
+    A schedule that is paused keeps the reason that it has.
+    """
+    running = WorkflowSchedule.objects.filter(pk=schedule.pk, next_at__isnull=False)
+    running.update(next_at=None, error=reason)
 
 
 def resume(schedule: WorkflowSchedule, *, user: User) -> None:
