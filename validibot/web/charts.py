@@ -142,10 +142,11 @@ def nice_ticks(low: float, high: float) -> list[float]:
         half = size / 2 if size > _SMALLEST else 0.5
         low, high = low - half, high + half
     rough = (high - low) / _TICKS
-    power = 10.0 ** math.floor(math.log10(rough))
+    exponent = math.floor(math.log10(rough))
+    power = 10.0**exponent
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
     first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(number * step, 12) for number in range(first, last + 1)]
+    return [round(number * step, 6 - exponent) for number in range(first, last + 1)]
 
 
 def _stretches(
