@@ -86,7 +86,7 @@ def _cancel(request: HttpRequest, scope: Scope, runs: Sequence[Run]) -> None:
 
 
 def _rerun(request: HttpRequest, scope: Scope, runs: Sequence[Run], key: str) -> None:
-    """Start the runs again, until one is refused: the next ones would be, too."""
+    """Start the runs again. A full quota ends this, because it would refuse the next ones, too."""
     allowed = [run for run in runs if scope.can_launch(run.workflow.slug)]
     size = sum(
         file.size_bytes
@@ -126,9 +126,5 @@ def _rerun(request: HttpRequest, scope: Scope, runs: Sequence[Run], key: str) ->
 
 def _say_refused(request: HttpRequest, count: int) -> None:
     if count:
-        text = ngettext(
-            "You may not do this with %(count)d of the runs.",
-            "You may not do this with %(count)d of the runs.",
-            count,
-        )
+        text = _("You may not do this with %(count)d of the runs.")
         messages.error(request, text % {"count": count})
