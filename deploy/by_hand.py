@@ -1,4 +1,7 @@
-"""Commands for what `apply` does not do: budgets belong to the billing account, domains need a proof of ownership."""
+"""Commands for what `apply` does not do.
+
+Budgets belong to the billing account, and domains need a proof of ownership.
+"""
 
 from collections.abc import Iterator
 

@@ -71,6 +71,11 @@ def command(*words: str, **flags: Any) -> str:
     return shlex.join(parts)
 
 
+def made_for(stage: str) -> str:
+    """Return the description by which resources without labels are found again."""
+    return f"Made by deploy for the stage {stage}"
+
+
 def pairs(values: Mapping[str, Any]) -> str:
     """Return `a=1,b=2`, as gcloud takes labels and variables."""
     return ",".join(f"{key}={value}" for key, value in values.items())

@@ -87,8 +87,9 @@ class Budget(StagePart):
 class DatabaseSize(StagePart):
     """Table `[database]`: a PostgreSQL of Cloud SQL; without it the stage brings its own address.
 
-    `instance` is a name in place of `<stage>-db`, such as that of a clone. `backup_time` is UTC; `backups` are kept, and every change for `log_days`. Nothing deletes the
-    instance while it is `protected`.
+    `instance` is a name in place of `<stage>-db`, such as that of a clone. `backup_time` is UTC;
+    `backups` are kept, and every change for `log_days`. Nothing deletes the instance while it is
+    `protected`.
     """
 
     instance: Annotated[str, Field(pattern=r"^([a-z][a-z0-9-]{0,60}[a-z0-9])?$")] = ""

@@ -8,7 +8,7 @@ from google.api_core.exceptions import NotFound
 from google.cloud import iam_admin_v1
 
 from deploy.google import GoogleCloud
-from deploy.resource import Resource, Settings, command
+from deploy.resource import Resource, Settings, command, made_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +25,13 @@ class Account(Resource):
     @classmethod
     def existing(cls, cloud: GoogleCloud, stage: str) -> Iterator[Self]:
         """Yield the accounts that were made for a stage."""
-        mark = _description(stage)
+        mark = made_for(stage)
         for found in cloud.accounts.list_service_accounts(name=f"projects/{cloud.project}"):
             if found.description == mark:
                 yield cls(cloud=cloud, stage=stage, name=found.email.partition("@")[0])
 
     def desired(self) -> Settings:
-        return {"purpose": self.purpose, "description": _description(self.stage)}
+        return {"purpose": self.purpose, "description": made_for(self.stage)}
 
     def read(self) -> Settings | None:
         try:
@@ -63,18 +63,14 @@ class Account(Resource):
     def gcloud(self, action: str, current: Settings) -> list[str]:
         name = self.name if action == "create" else self.cloud.email(self.name)
         shown = {} if action == "delete" else {"display_name": self.purpose}
-        described = {} if action == "delete" else {"description": _description(self.stage)}
+        described = {} if action == "delete" else {"description": made_for(self.stage)}
         return [command("iam", "service-accounts", action, name, **shown, **described)]
 
     def _wanted(self, name: str = "") -> iam_admin_v1.ServiceAccount:
         return iam_admin_v1.ServiceAccount(
-            name=name, display_name=self.purpose, description=_description(self.stage)
+            name=name, display_name=self.purpose, description=made_for(self.stage)
         )
 
     @property
     def _full(self) -> str:
         return f"projects/{self.cloud.project}/serviceAccounts/{self.cloud.email(self.name)}"
-
-
-def _description(stage: str) -> str:
-    return f"Made by deploy for the stage {stage}"

@@ -15,7 +15,7 @@ from google.cloud.logging_v2 import types as logging_types
 from google.protobuf.duration_pb2 import Duration
 
 from deploy.google import GoogleCloud
-from deploy.resource import Resource, Settings, command, pairs
+from deploy.resource import Resource, Settings, command, made_for, pairs
 
 _MINUTE = Duration(seconds=60)
 _Aligner = monitoring.Aggregation.Aligner
@@ -248,14 +248,17 @@ class AlertPolicy(MonitoringResource):
 
     def settings_of(self, found: Any) -> Settings:
         known = dict(self._channels())
-        condition = found.conditions[0].condition_threshold
+        # Somebody may have replaced the condition by one of another kind.
+        first = next(iter(found.conditions), monitoring.AlertPolicy.Condition())
+        condition = first.condition_threshold
+        aggregation = next(iter(condition.aggregations), monitoring.Aggregation())
         return {
             "filter": condition.filter,
             "denominator": condition.denominator_filter,
             "above": condition.threshold_value,
             "seconds": int(condition.duration.total_seconds()),
-            "aligner": condition.aggregations[0].per_series_aligner.name,
-            "reducer": condition.aggregations[0].cross_series_reducer.name,
+            "aligner": aggregation.per_series_aligner.name,
+            "reducer": aggregation.cross_series_reducer.name,
             "enabled": bool(found.enabled),
             "text": found.documentation.content,
             "addresses": sorted(known.get(each, each) for each in found.notification_channels),
@@ -291,11 +294,11 @@ class LogMetric(Resource):
     def existing(cls, cloud: GoogleCloud, stage: str) -> Iterator[Self]:
         """Yield the metrics that were made for a stage."""
         for found in cloud.log_metrics.list_log_metrics(parent=f"projects/{cloud.project}"):
-            if found.description == _description(stage):
+            if found.description == made_for(stage):
                 yield cls(cloud=cloud, stage=stage, name=found.name)
 
     def desired(self) -> Settings:
-        return {"filter": self.filter, "description": _description(self.stage)}
+        return {"filter": self.filter, "description": made_for(self.stage)}
 
     def read(self) -> Settings | None:
         try:
@@ -308,7 +311,7 @@ class LogMetric(Resource):
         self.cloud.log_metrics.update_log_metric(
             metric_name=self._full,
             metric=logging_types.LogMetric(
-                name=self.name, filter=self.filter, description=_description(self.stage)
+                name=self.name, filter=self.filter, description=made_for(self.stage)
             ),
         )
 
@@ -322,12 +325,8 @@ class LogMetric(Resource):
         words = ("logging", "metrics", action, self.name)
         if action == "delete":
             return [command(*words)]
-        return [command(*words, description=_description(self.stage), log_filter=self.filter)]
+        return [command(*words, description=made_for(self.stage), log_filter=self.filter)]
 
     @property
     def _full(self) -> str:
         return f"projects/{self.cloud.project}/metrics/{self.name}"
-
-
-def _description(stage: str) -> str:
-    return f"Made by deploy for the stage {stage}"

@@ -9,7 +9,7 @@ from google.iam.v1.policy_pb2 import Binding
 from google.type.expr_pb2 import Expr
 
 from deploy.google import GoogleCloud
-from deploy.resource import Resource, Settings, command
+from deploy.resource import Resource, Settings, command, made_for
 
 _CONDITIONS = 3  # the version of policies that may have conditions
 
@@ -34,7 +34,7 @@ class ConditionalRole(Resource):
     def existing(cls, cloud: GoogleCloud, stage: str) -> Iterator[Self]:
         """Yield the roles that were made for a stage."""
         for binding in _policy(cloud).bindings:
-            if binding.condition.description == _description(stage):
+            if binding.condition.description == made_for(stage):
                 yield cls(cloud=cloud, stage=stage, name=binding.condition.title)
 
     def desired(self) -> Settings:
@@ -58,7 +58,7 @@ class ConditionalRole(Resource):
         members = [f"serviceAccount:{self.cloud.email(each)}" for each in sorted(self.accounts)]
         condition = Expr(
             title=self.name,
-            description=_description(self.stage),
+            description=made_for(self.stage),
             expression=self.condition,
         )
         self._write([Binding(role=self.role, members=members, condition=condition)])
@@ -84,7 +84,7 @@ class ConditionalRole(Resource):
                 *("projects", verb, self.cloud.project),
                 member=f"serviceAccount:{self.cloud.email(account)}",
                 role=having["role"],
-                condition=f"^@^title={self.name}@description={_description(self.stage)}@expression={having['condition']}",
+                condition=f"^@^title={self.name}@description={made_for(self.stage)}@expression={having['condition']}",
             )
             for account in having["accounts"]
         ]
@@ -103,10 +103,6 @@ class ConditionalRole(Resource):
         email = member.partition(":")[2]
         name = email.partition("@")[0]
         return name if email == self.cloud.email(name) else member
-
-
-def _description(stage: str) -> str:
-    return f"Made by deploy for the stage {stage}"
 
 
 def _policy(cloud: GoogleCloud) -> Any:

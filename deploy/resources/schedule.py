@@ -8,7 +8,7 @@ from google.api_core.exceptions import NotFound
 from google.cloud import scheduler_v1
 
 from deploy.google import GoogleCloud
-from deploy.resource import Resource, Settings, command
+from deploy.resource import Resource, Settings, command, made_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class SchedulerEntry(Resource):
     def existing(cls, cloud: GoogleCloud, stage: str) -> Iterator[Self]:
         """Yield the entries that were made for a stage."""
         for found in cloud.schedules.list_jobs(parent=cloud.location):
-            if found.description == _description(stage):
+            if found.description == made_for(stage):
                 yield cls(cloud=cloud, stage=stage, name=found.name.rpartition("/")[2])
 
     def desired(self) -> Settings:
@@ -38,7 +38,7 @@ class SchedulerEntry(Resource):
             "url": self.url,
             "account": self.account,
             "audience": self.audience,
-            "description": _description(self.stage),
+            "description": made_for(self.stage),
         }
 
     def read(self) -> Settings | None:
@@ -77,7 +77,7 @@ class SchedulerEntry(Resource):
                 http_method="POST",
                 oidc_service_account_email=self.account,
                 oidc_token_audience=self.audience,
-                description=_description(self.stage),
+                description=made_for(self.stage),
             )
         ]
 
@@ -88,7 +88,7 @@ class SchedulerEntry(Resource):
         )
         return scheduler_v1.Job(
             name=self._full,
-            description=_description(self.stage),
+            description=made_for(self.stage),
             schedule=self.cron,
             time_zone="Etc/UTC",
             http_target=target,
@@ -97,7 +97,3 @@ class SchedulerEntry(Resource):
     @property
     def _full(self) -> str:
         return f"{self.cloud.location}/jobs/{self.name}"
-
-
-def _description(stage: str) -> str:
-    return f"Made by deploy for the stage {stage}"

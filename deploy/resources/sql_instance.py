@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from google.api_core.exceptions import NotFound
 from google.cloud import sqladmin_v1 as sqladmin
@@ -296,7 +296,7 @@ class SqlUser(Resource):
     def _put(self, call: Callable[..., Any], kind: Any, **more: str) -> None:
         _finish_running(self.cloud, self.instance)
         version = self.secret.latest()
-        password = urlsplit(self.secret.value()).password or ""
+        password = unquote(urlsplit(self.secret.value()).password or "")
         body = sqladmin.User(name=self.user, password=password)
         request = kind(project=self.cloud.project, instance=self.instance, body=body, **more)
         _finish(self.cloud, call(request=request))
@@ -305,7 +305,7 @@ class SqlUser(Resource):
 
 def socket_url(connection_name: str, *, user: str, password: str, database: str) -> str:
     """Return the URL of a database that is reached by the socket below `/cloudsql`."""
-    return f"postgres://{user}:{quote(password)}@//cloudsql/{connection_name}/{database}"
+    return f"postgres://{user}:{quote(password, safe='')}@//cloudsql/{connection_name}/{database}"
 
 
 def _instances(cloud: GoogleCloud) -> list[sqladmin.DatabaseInstance]:
