@@ -13,7 +13,7 @@ from google.cloud import sqladmin_v1 as sqladmin
 
 from devenv.gcp.caller import ApiCall
 from devenv.gcp.clock import Clock
-from devenv.gcp.errors import Aborted, CloudError
+from devenv.gcp.errors import Aborted, CloudError, Internal
 from devenv.gcp.messages import set_moment
 from devenv.gcp.store import Store
 
@@ -99,10 +99,11 @@ class SqlOperations:
             await work()
         except CloudError as error:
             log.warning("An operation on %s failed: %s", operation.target_id, error)
-            operation.error.kind = "sql#operationErrors"
-            operation.error.errors.add(
-                kind="sql#operationError", code=error.status, message=error.message
-            )
+            _fail(operation, error)
+        except Exception:
+            # Without an end it would refuse every other operation on its instance.
+            log.exception("An operation on %s failed", operation.target_id)
+            _fail(operation, Internal("The operation failed; the log of the emulator tells why."))
         operation.status = _DONE
         set_moment(operation.end_time, self._clock.now())
         self._put(operation)
@@ -113,3 +114,8 @@ class SqlOperations:
     def _forget_old(self) -> None:
         for operation in list(self.all())[_KEPT:]:
             self._table.delete(operation.name)
+
+
+def _fail(operation: Any, error: CloudError) -> None:
+    operation.error.kind = "sql#operationErrors"
+    operation.error.errors.add(kind="sql#operationError", code=error.status, message=error.message)

@@ -63,6 +63,7 @@ class CloudSqlService:
         self._config = config
         self._clock = clock
         self._guard = guard
+        self._transaction = store.transaction
         self._records = SqlRecords(store)
         self._operations = SqlOperations(config.project, store, clock)
         self._server = SqlServer(config.sql_server)
@@ -138,10 +139,11 @@ class CloudSqlService:
             raise AlreadyExists("The Cloud SQL instance already exists.")
         self._identify(instance)
         instance.state = PENDING_CREATE
-        self._records.put_instance(instance)
-        return self._operations.begin(
-            call, "CREATE", given.name, lambda: self._create(given.name, given.root_password)
-        )
+        with self._transaction():
+            self._records.put_instance(instance)
+            return self._operations.begin(
+                call, "CREATE", given.name, lambda: self._create(given.name, given.root_password)
+            )
 
     async def get(self, request: Any, call: ApiCall) -> Any:
         self._access.allow(request.project, call, "instances.get", request.instance)
@@ -181,10 +183,11 @@ class CloudSqlService:
                 "deletionProtectionEnabled set to false."
             )
         instance.state = PENDING_DELETE
-        self._records.put_instance(instance)
-        return self._operations.begin(
-            call, "DELETE", instance.name, lambda: self._delete(instance.name)
-        )
+        with self._transaction():
+            self._records.put_instance(instance)
+            return self._operations.begin(
+                call, "DELETE", instance.name, lambda: self._delete(instance.name)
+            )
 
     # Operations
 

@@ -1,5 +1,6 @@
 """Cloud SQL without a server behind it: settings, operations, databases and users."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.rest import RestApp
+from devenv.gcp.sql.operations import SqlOperations
+from devenv.gcp.sql.server import SqlServer
 from devenv.gcp.sql.service import CloudSqlService
 from tests.unit.devenv.gcp.fakes import (
     Everybody,
@@ -144,6 +147,34 @@ async def test_interrupted_creation_ends_after_a_restart(bench: SqlBench) -> Non
     assert (await bench.ask("GET", "instances/db")).json()["state"] == "RUNNABLE"
     operations = (await bench.ask("GET", "operations?instance=db")).json()["items"]
     assert [each["status"] for each in operations] == ["DONE"]
+
+
+async def test_instance_is_not_kept_without_its_operation(
+    bench: SqlBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any) -> None:
+        raise RuntimeError("killed between the two writes")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqlOperations, "begin", die)
+        with suppress(RuntimeError):
+            await bench.ask("POST", "instances", INSTANCE)
+
+    assert (await bench.ask("GET", "instances/db")).status_code == 404
+
+
+async def test_operation_that_breaks_ends_with_an_error(
+    bench: SqlBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise OSError("disk is full")
+
+    await bench.done("POST", "instances", INSTANCE)
+    with monkeypatch.context() as patched:
+        patched.setattr(SqlServer, "create_database", fail)
+        broken = await bench.done("POST", "instances/db/databases", {"name": "app"})
+    assert "the log of the emulator" in broken["error"]["errors"][0]["message"]
+    assert "error" not in await bench.done("POST", "instances/db/databases", {"name": "app"})
 
 
 @pytest.mark.parametrize(
