@@ -11,11 +11,13 @@ from django.views.decorators.http import require_POST
 
 from validibot.accounts.scope import Scope
 from validibot.runs.models import SavedView
+from validibot.web.parameters import positive_number
 from validibot.web.run_filters import RunFilters
 from validibot.web.scope import permitted
 
 # Of one user in one organisation.
 MAX_VIEWS = 30
+MAX_QUERY = 1000
 
 
 class SavedViewForm(forms.Form):
@@ -36,6 +38,9 @@ def save_view(request: HttpRequest, scope: Scope) -> HttpResponseBase:
     """Save the filters of the list under a name; a view of this name is replaced."""
     form = SavedViewForm(request.POST)
     query = _normalised(form.cleaned_data["query"], scope) if form.is_valid() else ""
+    if len(query) > MAX_QUERY:
+        messages.error(request, _("These filters are too long to be saved. Shorten their text."))
+        return redirect("runs", scope.organisation.slug)
     if not query:
         messages.error(
             request, _("Give the view a name of at most 60 characters, and set a filter.")
@@ -59,9 +64,8 @@ def save_view(request: HttpRequest, scope: Scope) -> HttpResponseBase:
 @require_POST
 def delete_view(request: HttpRequest, scope: Scope) -> HttpResponseBase:
     """Delete the view `id` of the user; one that is gone, or somebody else's, changes nothing."""
-    if (pk := request.POST.get("id", "")).isdecimal():
-        own = SavedView.objects.filter(organisation=scope.organisation, user=scope.user)
-        own.filter(pk=pk).delete()
+    own = SavedView.objects.filter(organisation=scope.organisation, user=scope.user)
+    own.filter(pk=positive_number(request.POST.get("id", ""))).delete()
     return redirect("runs", scope.organisation.slug)
 
 
@@ -71,4 +75,4 @@ def _normalised(query: str, scope: Scope) -> str:
     filters = RunFilters(sent, scope=scope)
     filters.is_valid()
     chosen = {name: sent.get(name, "") for name in filters.fields if filters.cleaned_data.get(name)}
-    return urlencode(chosen)[:1000]
+    return urlencode(chosen)

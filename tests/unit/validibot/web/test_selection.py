@@ -1,6 +1,7 @@
 """Saved views of the list of runs, and actions on selected runs."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
@@ -171,6 +172,15 @@ def test_view_without_name_or_filter_is_refused(
     page = client.post(at(member, "views/"), sent, follow=True).content.decode()
 
     assert "Give the view a name" in page
+    assert not SavedView.objects.exists()
+
+
+def test_filters_that_are_too_long_are_not_saved(client: Client, member: Membership) -> None:
+    query = urlencode({"text": "\N{BAR CHART}" * 100})
+
+    page = client.post(at(member, "views/"), {"name": "Long", "query": query}, follow=True)
+
+    assert "Shorten their text." in page.content.decode()
     assert not SavedView.objects.exists()
 
 
