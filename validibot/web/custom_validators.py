@@ -140,11 +140,15 @@ def custom_validator(request: HttpRequest, scope: Scope, pk: int) -> HttpRespons
 @permitted("validator.manage")
 @require_POST
 def archive_validator(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
-    """Archive a version, or take an archived one back."""
-    found = _find(scope, pk)
-    service.set_archived(found, archived=found.is_active)
-    text = _("%s is archived. Steps that have it keep it.") if found.is_active else _("%s is back.")
-    messages.success(request, text % found)
+    """Archive a version, or take an archived one back, as `state` says."""
+    found, state = _find(scope, pk), request.POST.get("state", "")
+    if state in ("archive", "restore"):
+        archived = state == "archive"
+        service.set_archived(found, archived=archived)
+        text = _("%s is archived. Steps that have it keep it.") if archived else _("%s is back.")
+        messages.success(request, text % found)
+    else:
+        messages.error(request, _("Choose whether to archive the version or to take it back."))
     return redirect("custom-validator", scope.organisation.slug, pk)
 
 

@@ -256,7 +256,8 @@ def test_admin_registers_a_version_and_archives_it(
     assert answer.headers["Location"] == own
     assert made.job_state == JobState.READY
     assert "Ready" in client.get(own).content.decode()
-    client.post(f"{own}archive/")
+    for state in ("archive", "archive", "toggle"):
+        client.post(f"{own}archive/", {"state": state})
     assert "Archived" in client.get(pages).content.decode()
     client.post(own, {"roles": [Role.OWNER]})
     made.refresh_from_db()
