@@ -61,11 +61,14 @@ def editing(workflow: Workflow, token: str) -> Iterator[Workflow]:
 
 
 def create(organisation: Organisation, *, author: User, slug: str, **fields: Any) -> Workflow:
-    """Create the first version of a workflow. Raises ValidationError for a slug that is taken."""
+    """Create the first version of a workflow.
+
+    Raises ValidationError for a slug that is taken, and over the limit of the site.
+    """
     _check_free(organisation, slug)
-    check_workflows(organisation)
     try:
         with transaction.atomic():
+            check_workflows(Organisation.locked(organisation.pk))
             made = Workflow.objects.create(
                 organisation=organisation, author=author, slug=slug, **fields
             )
@@ -105,7 +108,7 @@ def set_properties(workflow: Workflow, **values: Any) -> None:
 @transaction.atomic
 def clone(workflow: Workflow, *, author: User) -> Workflow:
     """Copy a version as the first version of a workflow of its own. Raises ValidationError."""
-    check_workflows(workflow.organisation)
+    check_workflows(Organisation.locked(workflow.organisation_id))
     taken = set(workflow.organisation.workflows.values_list("slug", flat=True))
     copy = Workflow(
         organisation=workflow.organisation,
