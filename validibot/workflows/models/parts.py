@@ -8,6 +8,7 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from validibot.workflows import checks
 from validibot.workflows.models.catalogue import (
@@ -55,15 +56,15 @@ class OnFailure(models.TextChoices):
     The run fails in both cases. A step that could not be executed always ends its run.
     """
 
-    STOP = "stop", "Stop"
-    CONTINUE = "continue", "Continue with the next step"
+    STOP = "stop", _("Stop")
+    CONTINUE = "continue", _("Continue with the next step")
 
 
 class StepSeverity(models.TextChoices):
     """Severity of the errors that a step finds in the data."""
 
-    ERROR = "ERROR", "Errors: the run fails"
-    WARNING = "WARNING", "Warnings: the run can pass"
+    ERROR = "ERROR", _("Errors: the run fails")
+    WARNING = "WARNING", _("Warnings: the run can pass")
 
 
 class Step(VersionPart):
