@@ -40,8 +40,8 @@ def stream_problems(
     """Return the number of problems, and the first MAX_PROBLEMS of them.
 
     The number is negative if reading stopped, at MAX_COUNTED problems or after half of the time that the
-    process has: what was found until then is worth more than nothing. The log of the process is replaced: this is for child
-    processes.
+    process has: what was found until then is worth more than nothing. The log of the process is replaced,
+    so this is for child processes.
     """
     places = _Places()
     log = _PlacedLog(places)

@@ -26,7 +26,7 @@ _MEBIBYTE = 1024 * 1024
 @permitted("member.view")
 @require_GET
 def validators(request: HttpRequest, scope: Scope) -> HttpResponse:
-    """List the newest version of each validator that new steps can have."""
+    """List the newest active version of each validator of the product and the organisation."""
     known = Validator.objects.known_to(scope.organisation).filter(is_active=True)
     newest = known.order_by("slug", "-pk").distinct("slug")
     listed = sorted(newest, key=lambda each: each.title.casefold())

@@ -92,8 +92,8 @@ def try_step(
 @require_GET
 def trial_run(request: HttpRequest, scope: Scope, workflow: Workflow, run: UUID) -> HttpResponse:
     """Answer with the result of a trial's run, or with a part that asks again if it has not ended."""
-    trials = Run.objects.filter(organisation=scope.organisation, source=Run.Source.TRIAL)
-    found = get_object_or_404(trials.select_related("submission"), pk=run)
+    runs = Run.objects.filter(organisation=scope.organisation, source=Run.Source.TRIAL)
+    found = get_object_or_404(runs.select_related("submission"), pk=run)
     if found.ended_at is None:
         return _waiting(request, scope, workflow, found)
     step_run = found.steps.select_related("step__validator").get()
