@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from tests.factories import RunFactory
 from tests.waiting import until
 from validibot.runs.events import (
+    POLL_INTERVAL_CONNECTED,
     POLL_INTERVAL_DISCONNECTED,
     changes,
     listener,
@@ -54,19 +55,16 @@ def test_waiter_is_woken_by_the_end_of_its_run() -> None:
     timer = later(0.2, run)
     started = time.monotonic()
 
-    assert wait_until_finished(run.pk, timeout=10)
+    assert wait_until_finished(run.pk, timeout=4 * POLL_INTERVAL_CONNECTED)
 
-    assert 0.15 < time.monotonic() - started < 0.9
+    assert time.monotonic() - started < POLL_INTERVAL_CONNECTED
     timer.join()
 
 
 def test_waiter_returns_false_after_timeout() -> None:
     run = RunFactory.create()
-    started = time.monotonic()
 
     assert not wait_until_finished(run.pk, timeout=0.2)
-
-    assert time.monotonic() - started < 1
 
 
 def test_wait_for_ended_run_returns_at_once() -> None:

@@ -1,7 +1,6 @@
 """Exits and logs of containers, including hostile and failing ones."""
 
 import threading
-import time
 
 import pytest
 
@@ -105,11 +104,9 @@ def test_sigterm_handler_decides_exit_code(room: Room) -> None:
 def test_ignored_sigterm_is_followed_by_sigkill(room: Room) -> None:
     with room.running(IGNORES_SIGTERM) as container:
         until_it_says(container, "ready")
-        began = time.monotonic()
         container.terminate(grace=1)
 
         assert container.wait() == ContainerExit(signal=9, terminated=True)
-        assert time.monotonic() - began < 10
 
 
 def test_terminate_after_exit_does_nothing(room: Room) -> None:

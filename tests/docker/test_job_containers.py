@@ -3,7 +3,6 @@
 # mypy: disable-error-code="no-untyped-call"
 
 import json
-import time
 
 import pytest
 from google.cloud import run_v2
@@ -95,11 +94,9 @@ def test_cancel_stops_running_container(jobs: Jobs) -> None:
     operation = jobs.client.run_job(name=jobs.make(WAIT))
     jobs.until_it_says(operation.metadata, "here")
     with run_v2.ExecutionsClient(transport="rest") as executions:
-        began = time.monotonic()
         ended = jobs.wait(executions.cancel_execution(name=operation.metadata.name))
 
     assert ended.cancelled_count == 1
-    assert time.monotonic() - began < 10
 
 
 def test_missing_image_error_names_build_command(jobs: Jobs) -> None:

@@ -42,11 +42,10 @@ def test_stdout_and_stderr_arrive_as_lines() -> None:
 
 
 def test_grandchild_holding_output_does_not_delay_exit() -> None:
-    began = time.monotonic()
+    """A wait for the grandchild would last until the timeout of the test."""
+    code, lines = run("sleep 3600 & echo pid $!; exit 3")
 
-    code, lines = run("sleep 20 & echo pid $!; exit 3")
-
-    assert (code, time.monotonic() - began < 5) == (3, True)
+    assert code == 3
     assert is_gone(int(lines[0].split()[1]))
 
 
