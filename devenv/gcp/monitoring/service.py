@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from google.cloud import monitoring_v3 as monitoring
@@ -150,8 +151,9 @@ class _Methods:
         self._kind.complete(made)
         project = f"projects/{self._config.project}"
         made.name = f"{project}/{self._kind.collection}/{_new_id()}"
-        for number, condition in enumerate(getattr(made, "conditions", ())):
-            condition.name = f"{made.name}/conditions/{number}"
+        for condition in getattr(made, "conditions", ()):
+            condition.ClearField("name")
+        _name_conditions(made)
         if hasattr(made, "creation_record"):
             set_moment(made.creation_record.mutate_time, self._clock.now())
         return self._put(made)
@@ -180,6 +182,7 @@ class _Methods:
         after.CopyFrom(masked(before, given, request.update_mask))
         after.name = before.name
         self._kind.complete(after)
+        _name_conditions(after)
         return self._put(after)
 
     async def delete(self, request: Any, call: ApiCall) -> Any:
@@ -217,6 +220,16 @@ class _Methods:
             raise wrong_project(project[:100], "monitoring.googleapis.com")
         permission = f"monitoring.{self._kind.collection}.{verb}"
         self._guard.require(call.caller, permission, f"projects/{self._config.project}")
+
+
+def _name_conditions(record: Any) -> None:
+    """Give a name to each condition of a policy that has none."""
+    conditions = getattr(record, "conditions", ())
+    used = {condition.name for condition in conditions}
+    names = (f"{record.name}/conditions/{number}" for number in count())
+    for condition in conditions:
+        if not condition.name:
+            condition.name = next(name for name in names if name not in used)
 
 
 def _new_id() -> str:

@@ -88,6 +88,16 @@ def test_settings_are_made_changed_listed_and_deleted(
     assert web.get(path).status_code == 404
 
 
+def test_new_condition_of_a_policy_gets_a_name_of_its_own(web: Web) -> None:
+    made = web.post("/v3/projects/p/alertPolicies", json=POLICY).json()
+    [old] = made["conditions"]
+    conditions = [*POLICY["conditions"], old]
+    changed = web.request("PATCH", f"/v3/{made['name']}", json={**POLICY, "conditions": conditions})
+
+    names = [each["name"] for each in changed.json()["conditions"]]
+    assert names == [f"{made['name']}/conditions/1", f"{made['name']}/conditions/0"]
+
+
 def test_channel_of_a_policy_is_deleted_by_force_only(web: Web) -> None:
     channel = web.post("/v3/projects/p/notificationChannels", json=CHANNEL).json()["name"]
     web.post("/v3/projects/p/alertPolicies", json={**POLICY, "notificationChannels": [channel]})
