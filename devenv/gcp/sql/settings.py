@@ -228,7 +228,8 @@ def _complete_backups(settings: Any) -> None:
 
 def _version(instance: Any) -> int:
     """Return the major version of PostgreSQL. Raises Unimplemented for another database."""
-    name = _VERSIONS.values_by_number[instance.database_version].name
+    known = _VERSIONS.values_by_number.get(instance.database_version)
+    name = known.name if known else str(instance.database_version)
     kind, _, number = name.rpartition("POSTGRES_")
     if kind or not number.isdecimal() or not 12 <= int(number) <= _NEWEST:
         raise Unimplemented(

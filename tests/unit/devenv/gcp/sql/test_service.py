@@ -214,6 +214,14 @@ async def test_invalid_settings_are_refused(
     assert message in refused.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("version", ["MYSQL_8_0", "POSTGRES_9_6", 99_999])
+async def test_other_database_is_not_emulated(bench: SqlBench, version: str | int) -> None:
+    refused = await bench.ask("POST", "instances", {**INSTANCE, "databaseVersion": version})
+
+    assert refused.status_code == 501
+    assert f"databaseVersion {version} is not emulated" in refused.text
+
+
 async def test_caller_without_permission_is_refused(bench: SqlBench) -> None:
     await bench.done("POST", "instances", INSTANCE)
     bench.guard.denied = {"cloudsql.users.create"}
