@@ -54,12 +54,13 @@ class SqlServer:
         await self._run("DROP DATABASE IF EXISTS {name} WITH (FORCE)", name=name)
 
     async def put_user(self, instance: str, user: str, password: str) -> None:
-        """Create a user, or give it another password."""
+        """Create a user, or give it another password; an empty one leaves it as it is."""
         role, owner = local_name(instance, user), local_name(instance, SUPERUSER)
         if not await self._has_role(role):
             statement = "CREATE ROLE {role} LOGIN CREATEDB CREATEROLE IN ROLE {owner}"
             await self._run(statement, role=role, owner=owner)
-        await self._run("ALTER ROLE {role} PASSWORD {password}", role=role, password=password)
+        if password:
+            await self._run("ALTER ROLE {role} PASSWORD {password}", role=role, password=password)
 
     async def drop_user(self, instance: str, user: str) -> None:
         await self._run("DROP ROLE IF EXISTS {role}", role=local_name(instance, user))
