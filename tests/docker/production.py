@@ -97,7 +97,7 @@ class Server:
 
     def ended(self, *, since: float) -> tuple[int, float]:
         """Return the exit code and the seconds until the exit."""
-        code = int(self.container.wait(timeout=20)["StatusCode"])
+        code = int(self.container.wait(timeout=120)["StatusCode"])
         return code, time.monotonic() - since
 
     def cpu_seconds(self) -> float:

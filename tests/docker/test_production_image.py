@@ -15,7 +15,7 @@ from tests import guardian
 from tests.cloud import cloud, config
 from tests.docker import production
 from tests.docker.production import Deployment, Server
-from tests.waiting import until
+from tests.waiting import slowdown, until
 
 __all__ = ["cloud", "config"]
 pytestmark = [pytest.mark.xdist_group("production"), pytest.mark.timeout(300)]
@@ -26,6 +26,7 @@ SAMPLES = ROOT / "validibot/workflows/gallery/meter-readings-schema"
 MOST_MEGABYTES = 505
 # docs/production.md has seconds; this is processor time, which does not depend on the load.
 START_CPU_SECONDS = 4.0  # measured 2026-11: 1.1
+STOP_SECONDS = 10  # Cloud Run kills an instance then; a busy machine gets longer
 IDLE_MEGABYTES = 150  # measured 2026-11: web 101, worker 94
 
 
@@ -199,7 +200,7 @@ def test_stopping_web_finishes_request(deployment: Deployment, web: Server) -> N
 
         assert asked.result().status_code == 200
         code, seconds = web.ended(since=moment)
-        assert (code, seconds < 10) == (0, True)
+        assert (code, seconds < STOP_SECONDS * slowdown()) == (0, True)
 
 
 def test_stopping_worker_finishes_run(deployment: Deployment, web: Server, worker: Server) -> None:
@@ -212,7 +213,7 @@ def test_stopping_worker_finishes_run(deployment: Deployment, web: Server, worke
         moment = worker.terminate()
         lock.rollback()
         code, seconds = worker.ended(since=moment)
-        assert (code, seconds < 10) == (0, True)
+        assert (code, seconds < STOP_SECONDS * slowdown()) == (0, True)
 
         assert client.get(f"runs/{run['id']}/").json()["result"] == "FAIL"
 
@@ -228,7 +229,7 @@ def test_slow_request_is_ended_within_ten_seconds(deployment: Deployment, web: S
 
         code, seconds = web.ended(since=web.terminate())
 
-        assert (code, seconds < 10) == (0, True)
+        assert (code, seconds < STOP_SECONDS * slowdown()) == (0, True)
         assert isinstance(asked.exception(), httpx.HTTPError)
 
 
