@@ -7,7 +7,6 @@ import smtplib
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +15,9 @@ import psycopg
 import pytest
 
 from devenv.config import load
+from devenv.stack.statefile import read
 from tests.cli.project import Project, make
-from tests.waiting import until
+from tests.waiting import slowdown, until
 
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(90)]
 
@@ -32,7 +32,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 def get(url: str) -> str:
-    return httpx.get(url, timeout=5).text
+    return httpx.get(url, timeout=30).text
 
 
 def test_status_has_urls_login_and_services(up: Project) -> None:
@@ -247,7 +247,7 @@ def test_ctrl_c_stops_stack_gracefully(tmp_path: Path) -> None:
     pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
 
     started.send_signal(signal.SIGINT)
-    started.communicate(timeout=20)
+    started.communicate(timeout=60)
 
     assert started.returncode == 130
     assert not any(lives(pid) for pid in pids)
@@ -260,9 +260,9 @@ def test_second_ctrl_c_kills_stack(tmp_path: Path) -> None:
     os.kill(project.status()["services"]["web"]["pid"], signal.SIGSTOP)
 
     started.send_signal(signal.SIGINT)
-    time.sleep(0.3)
+    until(lambda: read(project.root / ".devenv" / "state.json").phase == "stopping")
     started.send_signal(signal.SIGINT)
-    started.communicate(timeout=5)
+    started.communicate(timeout=5 * slowdown())
 
     assert started.returncode == 130
     wait_until_gone(pids)
@@ -274,7 +274,7 @@ def test_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
     pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
 
     started.kill()
-    started.communicate(timeout=20)
+    started.communicate(timeout=60)
 
     wait_until_gone(pids)
     assert project.devenv("status").returncode == 1
