@@ -57,7 +57,8 @@ def check_times(cron: str, time_zone: str) -> None:
         )
         raise ValidationError({"cron": message % {"cron": repr(cron[:100])}})
     try:
-        times = next_times(cron, time_zone, timezone.now(), _COMPARED)
+        # In UTC: a clock change would make times of other days close, or let them go back.
+        times = next_times(cron, "UTC", timezone.now(), _COMPARED)
     except CronSimError as error:
         message = _("%(cron)s cannot be read: %(error)s.")
         values = {"cron": repr(cron[:100]), "error": str(error)}

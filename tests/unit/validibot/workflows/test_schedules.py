@@ -60,6 +60,13 @@ def test_unusable_times_are_refused(cron: str, time_zone: str, message: str) -> 
         schedules.check_times(cron, time_zone)
 
 
+@pytest.mark.parametrize("cron", ["0 * * * *", "*/30 * * * *", "58 1,2,3 * * *"])
+@pytest.mark.parametrize("today", ["2026-03-28T12:00Z", "2026-10-24T12:00Z"])
+def test_times_are_far_enough_apart_before_a_clock_change(cron: str, today: str) -> None:
+    with time_machine.travel(local(today), tick=False):
+        schedules.check_times(cron, "Europe/Zurich")
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("changes", "message"),
