@@ -287,4 +287,4 @@ def test_enqueue_without_tls_fails_within_seconds(
             with pytest.raises((exceptions.GoogleAPICallError, exceptions.RetryError)):
                 backend.enqueue(cancel_execution, ["42"], {})
 
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 15  # of itself the client goes on for 20 s

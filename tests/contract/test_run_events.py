@@ -113,7 +113,7 @@ def test_event_loop_receives_each_change() -> None:
             later(0.05, run)
         return count
 
-    assert asyncio.run(asyncio.wait_for(watch(), 5)) == 3
+    assert asyncio.run(asyncio.wait_for(watch(), POLL_INTERVAL_CONNECTED)) == 3
 
 
 def test_waiter_survives_lost_connection() -> None:
