@@ -150,10 +150,11 @@ class CloudConfig:
     """One emulated project. `number` is the project number, 12 digits as Google's are.
 
     `storage` is the URL of a server that is Cloud Storage instead of ours; `sql_server` that of the
-    PostgreSQL, as a superuser, that all instances of Cloud SQL are. `secrets` are secrets that
-    exist at the start by their names, each with the value of its first version ("": without one). An instance of a Cloud Run service that was
-    deployed by API stops after `instances_idle` seconds without a request (0: never); each start of
-    one takes `cold_start` seconds longer.
+    PostgreSQL, as a superuser, that all instances of Cloud SQL are. `roles` are custom roles by
+    their ids, with their permissions. `secrets` are secrets that exist at the start by their names,
+    each with the value of its first version ("": without one). An instance of a Cloud Run service
+    that was deployed by API stops after `instances_idle` seconds without a request (0: never); each
+    start of one takes `cold_start` seconds longer.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
@@ -163,6 +164,7 @@ class CloudConfig:
     region: str = "us-west1"
     iam: IamMode = "strict"
     accounts: tuple[str, ...] = ()
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     bindings: tuple[IamBinding, ...] = ()
     buckets: tuple[str, ...] = ()
     queues: tuple[QueueConfig, ...] = ()
@@ -208,7 +210,7 @@ _REFERRING: Mapping[type[Any], tuple[str, ...]] = {
         "storage",
         "subscriptions",
     ),
-    IamBinding: ("resource",),
+    IamBinding: ("resource", "role"),
     ImageConfig: ("command",),
     JobConfig: ("env",),
     ScheduleConfig: ("uri", "audience", "body"),

@@ -59,7 +59,7 @@ def test_replay_posts_callback_from_file(stack: Stack, run: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (("no-uuid",), 2, "should be a valid UUID"),
+        (("no-uuid",), 2, "is not a valid UUID"),
         (("00000000-0000-4000-8000-000000000000",), 1, "The API answers 404 about the run"),
         (("--replay", "00000000-0000-4000-8000-000000000000"), 1, "No container was launched"),
         (("--replay", "devenv.toml"), 1, "devenv.toml is not JSON"),

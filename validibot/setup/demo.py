@@ -13,7 +13,7 @@ from validibot.accounts import api_keys
 from validibot.accounts.models import Membership, Organisation, Project, Role, User
 from validibot.accounts.workspaces import ensure_personal_workspace
 from validibot.workflows.document import ReadWorkflow
-from validibot.workflows.gallery import WorkflowTemplate, all_templates
+from validibot.workflows.gallery import WorkflowTemplate, usable_templates
 from validibot.workflows.importing import write_import
 from validibot.workflows.models import WeatherFile, Workflow
 
@@ -37,7 +37,7 @@ def make(say: Say) -> None:
             defaults={"name": "Default", "is_default": True},
         )
         user = _user(organisation)
-    for template in all_templates():
+    for template in usable_templates():
         make_workflow(template, project=project, author=user, say=say)
     if settings.SEED_FILE:
         write_seed_file(Path(settings.SEED_FILE), organisation)
@@ -112,7 +112,7 @@ def write_seed_file(path: Path, organisation: Organisation) -> None:
             "sample": str(template.sample(passes=True)),
             "failing_sample": str(template.sample(passes=False)),
         }
-        for template in all_templates()
+        for template in usable_templates()
     ]
     facts = {"org": organisation.slug, "workflows": workflows}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 """Roles by API: the predefined ones to read, and the project's own to create and change.
 
+Those of devenv.toml exist at the start, with the permissions that they have there.
+
 After https://cloud.google.com/iam/docs/creating-custom-roles. A custom role grants nothing while
 it is deleted or its stage is DISABLED, and what it has at the moment of a decision otherwise. A
 deleted role is gone for good after seven days; until then its id cannot be used again.
@@ -28,6 +30,7 @@ from devenv.gcp.iam.roles import PERMISSIONS, ROLES
 from devenv.gcp.messages import every, masked, page, refuse_unemulated
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.store import Store
+from devenv.gcp.tables import ConfigError
 
 Role: Any = admin.Role.pb()
 
@@ -57,6 +60,8 @@ class Roles:
         self._deleted_at = store.table("iam_deleted_roles")
         self._custom = {name: Role.FromString(value) for name, value in self._table.scan()}
         self._held = {name: _held(role) for name, role in self._custom.items()}
+        for role_id, permissions in config.roles.items():
+            self._declare(role_id, permissions)
 
     def knows(self, name: str) -> bool:
         """Return whether a policy may name this role."""
@@ -89,6 +94,20 @@ class Roles:
             self._deleted_at.delete(role.name)
         self._custom[role.name], self._held[role.name] = role, _held(role)
         return role
+
+    def _declare(self, role_id: str, permissions: tuple[str, ...]) -> None:
+        """Give a role of devenv.toml the permissions that it has there, whatever a call made of it."""
+        if not _ROLE_ID.fullmatch(role_id):
+            raise ConfigError(
+                f"gcp.roles: the id {role_id[:100]!r} must have 3 to 64 letters, digits, dots or _."
+            )
+        try:
+            wanted = _checked(Role(title=role_id, included_permissions=permissions))
+        except InvalidArgument as error:
+            raise ConfigError(f"gcp.roles.{role_id}: {error}") from None
+        wanted.name = f"{self.prefix}{role_id}"
+        if self._held.get(wanted.name) != _held(wanted):
+            self.put(wanted)
 
     def forget_old(self, before: float) -> None:
         """Remove the roles that were deleted before this moment, in Unix seconds."""

@@ -16,7 +16,7 @@ from validibot.accounts.models import Organisation, User
 from validibot.setup.demo import make_workflow
 from validibot.setup.management.commands import setup_all as command
 from validibot.workflows.exporting import export_text
-from validibot.workflows.gallery import all_templates
+from validibot.workflows.gallery import all_templates, usable_templates
 from validibot.workflows.models import Assertion, Step, Validator, WeatherFile, Workflow
 from validibot.workflows.versions import freeze
 
@@ -80,7 +80,7 @@ def test_demo_user_has_all_rights(demo: Any) -> None:
 def test_demo_workflows_have_passing_and_failing_sample(demo: Any) -> None:
     setup_all()
 
-    assert Workflow.objects.filter(organisation__slug="demo").count() == len(all_templates())
+    assert Workflow.objects.filter(organisation__slug="demo").count() == len(usable_templates())
     for workflow in Workflow.objects.all():
         assert [sample.passes for sample in workflow.samples.all()] == [True, False]
         assert workflow.steps.exists()
@@ -103,7 +103,7 @@ def test_missing_weather_is_reported(demo: Any, monkeypatch: pytest.MonkeyPatch)
 
     assert "Weather is not loaded: " in output
     assert "energyplus-design-day: weather USA_CO_Golden" in output
-    assert Workflow.objects.count() == len(all_templates())
+    assert Workflow.objects.count() == len(usable_templates())
     assert not Step.objects.exclude(weather="").exists()
 
 

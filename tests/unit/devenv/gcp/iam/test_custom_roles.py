@@ -17,6 +17,7 @@ from devenv.gcp.errors import (
     PermissionDenied,
 )
 from devenv.gcp.iam.custom_roles import Roles, RolesApi
+from devenv.gcp.tables import ConfigError
 from tests.unit.devenv.gcp.fakes import FakeGuard, MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -129,3 +130,25 @@ async def test_testable_permissions_are_those_of_predefined_roles(bench: RoleBen
     found = await bench.api.testable(request, ApiCall())
 
     assert "run.jobs.get" in [each.name for each in found.permissions]
+
+
+async def test_declared_role_has_its_permissions_after_each_start(bench: RoleBench) -> None:
+    declared = CloudConfig(project="p", roles={"reader": ("run.jobs.get",)})
+    await bench.create(included_permissions=["run.jobs.delete"])
+
+    assert Roles(declared, bench.store).permissions(NAME) == GET
+    assert Roles(CONFIG, bench.store).permissions(NAME) == GET
+
+
+@pytest.mark.parametrize(
+    ("role_id", "permission", "message"),
+    [
+        ("a b", "run.jobs.get", "the id 'a b' must have"),
+        ("reader", "run.jobs.eat", r"gcp\.roles\.reader: Permission run\.jobs\.eat is not valid"),
+    ],
+)
+async def test_wrong_declared_role_is_refused_by_name(
+    role_id: str, permission: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Roles(CloudConfig(roles={role_id: (permission,)}), MemoryStore())
