@@ -83,7 +83,7 @@ def test_second_factor_is_asked_after_password(page: Page, stack: Stack, browser
     other.goto(f"{stack.web}/app/users/profile/")
 
     page.goto(f"{stack.web}/accounts/sessions/")
-    expect(page.get_by_role("cell", name="Other browser 1.0")).to_be_visible()
+    expect(page.get_by_role("cell", name="Other browser 1.0", exact=True)).to_be_visible()
     check_page(page, "sessions")
     _button(page, "Sign out elsewhere")
     other.reload()
