@@ -32,7 +32,8 @@ def set_grants(organisation: Organisation, user: User, access: Mapping[str, str]
     Organisation.locked(organisation.pk)
     grants = organisation.grants.filter(user=user)
     had = dict(grants.values_list("workflow", "access"))
-    audit.record(organisation, "guest.changed", user, {"workflows": (had, dict(access))})
+    if had != access:
+        audit.record(organisation, "guest.changed", user, {"workflows": (had, dict(access))})
     grants.exclude(workflow__in=access).delete()
     for workflow, kind in access.items():
         grants.update_or_create(
