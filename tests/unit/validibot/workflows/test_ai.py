@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import requests
 import responses
+import time_machine
 from django.core.exceptions import ValidationError
 from django.test import Client
 from pytest_django import Settings
@@ -157,6 +158,7 @@ def test_unusable_answer_ends_the_step_without_repetition(
     assert "sk-secret" not in str(refused.value)
 
 
+@time_machine.travel("2026-05-05 12:00Z", tick=False)
 def test_usage_is_counted_and_the_month_s_limit_refuses_the_next_review(
     endpoint: AiEndpoint, organisation: Organisation, server: responses.RequestsMock
 ) -> None:
