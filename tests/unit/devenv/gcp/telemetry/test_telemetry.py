@@ -208,6 +208,13 @@ def test_malformed_request_returns_400(telemetry: Telemetry, content: bytes, kin
     assert answer.content
 
 
+@pytest.mark.parametrize("before", ["", "soon", "9" * 30, "9" * 5000])
+def test_page_before_no_position_is_the_first(telemetry: Telemetry, before: str) -> None:
+    telemetry.post(request().SerializeToString())
+
+    assert len(telemetry.service.spans({"before": before})["traces"]) == 1
+
+
 def test_large_span_is_cut_to_its_first_attributes(telemetry: Telemetry) -> None:
     sent = request()
     [span] = sent.resource_spans[0].scope_spans[0].spans
