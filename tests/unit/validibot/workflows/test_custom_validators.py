@@ -190,7 +190,7 @@ def test_organisation_is_deleted_with_its_validators_and_their_steps(
     assert not Validator.objects.exists()
 
 
-class Provider:
+class PreparingBackend:
     """A backend that keeps the jobs it was asked for, or fails."""
 
     runs_images = True
@@ -206,7 +206,7 @@ class Provider:
 
 
 def test_job_is_prepared_once(organisation: Organisation, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, provider = registered(organisation), Provider()
+    made, provider = registered(organisation), PreparingBackend()
     monkeypatch.setattr("validibot.runs.registration.get_backend", lambda: provider)
 
     prepare_validator.func(made.pk)
@@ -220,7 +220,7 @@ def test_job_is_prepared_once(organisation: Organisation, monkeypatch: pytest.Mo
 def test_refused_job_says_why_and_an_outage_is_tried_again(
     organisation: Organisation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, provider = registered(organisation), Provider(StateUnavailable("down"))
+    made, provider = registered(organisation), PreparingBackend(StateUnavailable("down"))
     monkeypatch.setattr("validibot.runs.registration.get_backend", lambda: provider)
 
     with pytest.raises(StateUnavailable):

@@ -47,7 +47,7 @@ JOB = JobDefinition(
 )
 
 
-class JobMaker:
+class CreatedJobs:
     """Client that keeps the jobs that are made, or refuses as a test wants."""
 
     def __init__(self, *errors: Exception) -> None:
@@ -322,7 +322,7 @@ def test_memory_limit_message_means_out_of_memory() -> None:
     assert (state.phase, state.out_of_memory, state.message) == (Phase.FAILED, True, message)
 
 
-def prepare(monkeypatch: pytest.MonkeyPatch, maker: JobMaker) -> None:
+def prepare(monkeypatch: pytest.MonkeyPatch, maker: CreatedJobs) -> None:
     monkeypatch.setattr(cloud_run, "_connect", {maker: None}.__getitem__)
     monkeypatch.setattr(cloud_run, "jobs", lambda: maker)
     options = {"project": "p", "region": "r", "job_prefix": "s-", "custom_account": "custom@p"}
@@ -332,7 +332,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch, maker: JobMaker) -> None:
 def test_job_of_custom_validator_runs_once_as_its_own_account(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    maker = JobMaker()
+    maker = CreatedJobs()
 
     prepare(monkeypatch, maker)
 
@@ -346,7 +346,7 @@ def test_job_of_custom_validator_runs_once_as_its_own_account(
 
 
 def test_job_that_exists_is_made_the_wanted_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    maker = JobMaker(exceptions.AlreadyExists("exists"))
+    maker = CreatedJobs(exceptions.AlreadyExists("exists"))
 
     prepare(monkeypatch, maker)
 
@@ -365,4 +365,4 @@ def test_refused_job_differs_from_an_outage(
     monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception]
 ) -> None:
     with pytest.raises(raised):
-        prepare(monkeypatch, JobMaker(error))
+        prepare(monkeypatch, CreatedJobs(error))
