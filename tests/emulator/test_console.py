@@ -46,7 +46,8 @@ def test_missing_page_lists_methods_that_are_not_emulated(
     headers = {"Host": "spanner.googleapis.com"}
     httpx.get(f"{cloud.plain_url}/v1/projects/p/instances", headers=headers, trust_env=False)
 
-    assert "spanner GET /v1/projects/p/instances" in visitor.get("/journal/missing").text
+    # A call is recorded when its answer has been sent.
+    until(lambda: "spanner GET /v1/projects/p/instances" in visitor.get("/journal/missing").text)
 
 
 def test_cloud_that_does_not_answer_is_reported(tmp_path: Path) -> None:

@@ -174,6 +174,9 @@ class _OfflinePlanner(ImportPlanner):
     def _existing(self, slug: str) -> Workflow | None:
         return None
 
+    def _check_room(self) -> None:
+        """Report nothing: there is no site, whose settings would limit workflows."""
+
     def _validator(self, place: Place, reference: str) -> Validator | None:
         slug, _, version = reference.partition("@")
         known = {engine.manifest.slug: name for name, engine in ENGINES.items()}

@@ -35,7 +35,11 @@ def test_cloud_variables_follow_declared_cloud(stack: LocalStack) -> None:
     assert variables["SCHEDULER_ACCOUNT"] == "scheduler@validibot-local.iam.gserviceaccount.com"
     assert variables["ALLOWED_CALLERS"].split(",") == [
         f"{name}@validibot-local.iam.gserviceaccount.com"
-        for name in ("tasks", "scheduler", *(f"validator-{each}" for each in VALIDATORS))
+        for name in (
+            "tasks",
+            "scheduler",
+            *(f"validator-{each}" for each in (*VALIDATORS, "custom")),
+        )
     ]
 
 
