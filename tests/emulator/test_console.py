@@ -43,11 +43,17 @@ def test_call_that_is_gone_returns_404(visitor: ConsoleClient) -> None:
 def test_missing_page_lists_methods_that_are_not_emulated(
     visitor: ConsoleClient, cloud: Cloud
 ) -> None:
-    headers = {"Host": "spanner.googleapis.com"}
-    httpx.get(f"{cloud.plain_url}/v1/projects/p/instances", headers=headers, trust_env=False)
+    headers = {"Host": "bigquery.googleapis.com"}
+    httpx.get(
+        f"{cloud.plain_url}/bigquery/v2/projects/p/datasets", headers=headers, trust_env=False
+    )
 
     # A call is recorded when its answer has been sent.
-    until(lambda: "spanner GET /v1/projects/p/instances" in visitor.get("/journal/missing").text)
+    until(
+        lambda: (
+            "bigquery GET /bigquery/v2/projects/p/datasets" in visitor.get("/journal/missing").text
+        )
+    )
 
 
 def test_cloud_that_does_not_answer_is_reported(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_each_name_has_fixed_port(stack: LocalStack) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "names"),
-    [("emulated", "web, worker, energyplus, fmu, schematron, shacl"), ("mock", "web, worker"), ("local", "web, worker, queue")],
+    [("emulated", "web, worker, energyplus, fmu, schematron, shacl, limits"), ("mock", "web, worker"), ("local", "web, worker, queue")],
 )  # fmt: skip
 def test_unknown_name_is_refused_with_known_ones(tmp_path: Path, mode: str, names: str) -> None:
     with pytest.raises(
