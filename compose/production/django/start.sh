@@ -7,17 +7,26 @@
 # Signals are passed on to the program, and its exit code is the container's. The program is not process 1:
 # that one ignores signals without a handler, and a program that is still starting has none.
 set -eu
+child=
+asked=
+stop() {
+    asked=1
+    [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true
+}
+trap stop TERM INT
 
 run() {
     "$@" <&0 &
     child=$!
-    trap 'kill -TERM "$child" 2>/dev/null || true' TERM INT
+    [ -z "$asked" ] || stop
     code=0
     wait "$child" || code=$?
-    # A signal ends `wait` before the program has ended.
+    # A signal ends `wait` before the program has ended. Where the shell has noticed its end in between, it
+    # knows the program no more and says 2; the code of the signal stays then.
     while kill -0 "$child" 2>/dev/null; do
-        code=0
-        wait "$child" || code=$?
+        last=0
+        wait "$child" 2>/dev/null || last=$?
+        [ "$last" = 2 ] || code=$last
     done
     exit "$code"
 }
