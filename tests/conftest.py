@@ -1,7 +1,6 @@
 """Fixtures and options of all tests."""
 
 import logging
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -46,15 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Guarded())
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Run three workers on two processors: much of the time, tests wait for the processes they start.
-
-    Tests that are named one by one run in this process: workers would take longer to start.
-    """
-    if config.args and all("::" in arg for arg in config.args):
-        return 0
-    processors = os.process_cpu_count() or 1
-    return processors + max(1, processors // 2)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run tests that are named one by one in this process: workers would take longer to start."""
+    return 0 if config.args and all("::" in arg for arg in config.args) else None
 
 
 @pytest.fixture(scope="session")
