@@ -7,20 +7,13 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from tests.factories import ArtifactFactory, MembershipFactory, RunFactory, StepRunFactory
+from tests.factories import ArtifactFactory, RunFactory, StepRunFactory
 from validibot.accounts.models import Membership
 from validibot.core.storage import get_storage
 from validibot.runs.models import Artifact
 from validibot.web import previews
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def member(client: Client) -> Membership:
-    member: Membership = MembershipFactory.create()
-    client.force_login(member.user)
-    return member
 
 
 def artifact(member: Membership, content: bytes, **fields: Any) -> Artifact:

@@ -11,7 +11,6 @@ from pytest_django import Settings
 
 from tests.factories import (
     FindingFactory,
-    MembershipFactory,
     RunFactory,
     StepFactory,
     StepRunFactory,
@@ -27,13 +26,6 @@ from validibot.workflows.models import Step
 from validibot.workflows.versions import edited
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def member(client: Client) -> Membership:
-    membership = MembershipFactory.create()
-    client.force_login(membership.user)
-    return membership
 
 
 @pytest.fixture

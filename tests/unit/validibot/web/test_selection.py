@@ -22,13 +22,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def member(client: Client) -> Membership:
-    member: Membership = MembershipFactory.create()
-    client.force_login(member.user)
-    return member
-
-
-@pytest.fixture
 def step(member: Membership) -> Step:
     made: Step = StepFactory.create(workflow__organisation=member.organisation)
     return made

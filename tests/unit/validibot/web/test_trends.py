@@ -19,13 +19,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def member(client: Client) -> Membership:
-    member: Membership = MembershipFactory.create()
-    client.force_login(member.user)
-    return member
-
-
-@pytest.fixture
 def step(member: Membership) -> Step:
     outputs = [{"slug": "eui", "label": "Energy use", "unit": "kWh/m²"}]
     step: Step = StepFactory.create(
