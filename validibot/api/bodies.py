@@ -18,16 +18,16 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def read_body[B: Body](request: Request, kind: type[B]) -> B:
+def read_body[B: Body](request: Request, kind: type[B], *, limit: int = MAX_BODY_BYTES) -> B:
     """Return the request's JSON body. Raises ApiError that names each field at fault."""
     django_request = request._request  # noqa: SLF001 - REST framework's parsers would read it first
     kind_of_body = django_request.content_type or ""
     if kind_of_body != "application/json":
         detail = f"The body is {kind_of_body[:80]!r}. Send application/json."
         raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", detail)
-    content = django_request.read(MAX_BODY_BYTES + 1)
-    if len(content) > MAX_BODY_BYTES:
-        raise ApiError(413, "PAYLOAD_TOO_LARGE", f"The body may have {MAX_BODY_BYTES:,} bytes.")
+    content = django_request.read(limit + 1)
+    if len(content) > limit:
+        raise ApiError(413, "PAYLOAD_TOO_LARGE", f"The body may have {limit:,} bytes.")
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:

@@ -9,6 +9,7 @@ from validibot.api import (
     keys,
     organisation,
     pages,
+    schedules,
     submissions,
     views,
     webhooks,
@@ -21,6 +22,9 @@ _version: list[URLPattern | URLResolver] = [
 ]
 _workflow: list[URLPattern | URLResolver] = [
     path("", workflows.WorkflowView.as_view()),
+    path("schedules/", schedules.SchedulesView.as_view()),
+    path("schedules/<int:schedule>/", schedules.ScheduleView.as_view()),
+    path("schedules/<int:schedule>/run/", schedules.ScheduleRunView.as_view()),
     path("versions/", workflows.WorkflowVersionsView.as_view()),
     path("versions/<version:version>/", workflows.WorkflowVersionView.as_view()),
     path("versions/<version:version>/", include(_version)),

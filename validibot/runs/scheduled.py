@@ -4,8 +4,8 @@ The sweep enqueues a task for each, again and again while the time waits. The ru
 transaction with the schedule going on to its next time, so a time starts one run, however many
 sweeps and workers try, and whenever they die.
 
-A start that may succeed later (an address that does not answer, a full quota) is tried again for
-`RETRY_FOR`.
+A start that may succeed later (an address that does not answer, a full quota) is tried again, after
+longer and longer waits, for `RETRY_FOR`.
 """
 
 import datetime as dt
@@ -54,7 +54,7 @@ def start_scheduled(schedule_id: int) -> Run | None:
     except (NotAdmitted, FetchFailed, StorageError, WorkflowNotFound) as error:
         logger.warning("schedule %s starts no run now: %s", schedule.pk, error)
         if _may_pass(error) and now < schedule.next_at + RETRY_FOR:
-            schedules.report(schedule, _reason(error))
+            schedules.postpone(schedule, _reason(error))
         else:
             schedules.go_on(schedule, error=_reason(error))
     return None

@@ -66,6 +66,7 @@ _workflow = [
     path("schedules/", schedules.schedules, name="schedules"),
     path("schedules/<int:pk>/", schedules.schedule, name="schedule"),
     path("schedules/<int:pk>/switch/", schedules.switch_schedule, name="switch-schedule"),
+    path("schedules/<int:pk>/run/", schedules.run_schedule, name="run-schedule"),
     path("schedules/<int:pk>/delete/", schedules.delete_schedule, name="delete-schedule"),
     path("versions/", versions.versions, name="versions"),
     path("versions/compare/", versions.compare_versions, name="compare-versions"),

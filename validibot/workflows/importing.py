@@ -121,9 +121,14 @@ def write_import(
     plan = plan_import(read, files, organisation=organisation, author=author, update=update)
     try:
         with transaction.atomic():
+            if plan.existing is None:
+                # Again, under a lock: another workflow may have been created since the check.
+                check_workflows(Organisation.locked(organisation.pk))
             made = _write(plan, author=author, project=project)
             audit.record(organisation, "workflow.imported", f"{made.slug} v{made.version}")
             return made
+    except ValidationError as error:
+        raise ImportInvalid(read.problem((), error.messages[0])) from None
     except IntegrityError:
         message = f"A workflow {read.file.slug!r} was created at the same time. Import again."
         raise ImportInvalid(read.problem(("slug",), message)) from None

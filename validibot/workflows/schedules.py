@@ -1,4 +1,4 @@
-"""Schedules of a workflow: create, change, pause and resume them, and go on to their next time.
+"""Schedules of a workflow: create, change, pause, resume and run them, and go on to their next time.
 
 Of the times that passed during an outage the schedule keeps the first one; its run is started late,
 once, and the others are left out.
@@ -12,7 +12,8 @@ from typing import Any
 from cronsim import CronSim, CronSimError
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -28,6 +29,8 @@ MAX_SCHEDULES = 20
 MAX_FILE_BYTES = 10 * 1024 * 1024
 # The shortest time between two runs of a schedule.
 MIN_INTERVAL = dt.timedelta(minutes=5)
+# The waits between the tries of a start grow from the first to the second.
+RETRY_WAITS = (dt.timedelta(minutes=5), dt.timedelta(minutes=20))
 # Times that are compared with each other: some expressions have close times in some hours only.
 _COMPARED = 100
 _CHANGEABLE = (
@@ -114,7 +117,7 @@ def change(schedule: WorkflowSchedule, *, file: tuple[str, bytes] | None, **fiel
     with transaction.atomic():
         # A time may be taken, and the schedule be paused or deleted, at the same moment.
         rows.update(**{name: getattr(schedule, name) for name in _CHANGEABLE})
-        rows.filter(next_at__isnull=False).update(next_at=_next(schedule))
+        rows.filter(next_at__isnull=False).update(next_at=_next(schedule), retry_at=None)
 
 
 def pause(schedule: WorkflowSchedule, *, reason: str = "") -> None:
@@ -123,7 +126,7 @@ def pause(schedule: WorkflowSchedule, *, reason: str = "") -> None:
     A schedule that is paused keeps the reason that it has.
     """
     running = WorkflowSchedule.objects.filter(pk=schedule.pk, next_at__isnull=False)
-    running.update(next_at=None, error=reason)
+    running.update(next_at=None, retry_at=None, error=reason)
 
 
 def resume(schedule: WorkflowSchedule, *, user: User) -> None:
@@ -133,6 +136,18 @@ def resume(schedule: WorkflowSchedule, *, user: User) -> None:
     )
 
 
+def run_now(schedule: WorkflowSchedule) -> WorkflowSchedule:
+    """Bring the next time forward to now, and return the schedule; the times after it stay.
+
+    Raises ValidationError for a schedule that is paused.
+    """
+    running = WorkflowSchedule.objects.filter(pk=schedule.pk, next_at__isnull=False)
+    if not running.update(next_at=timezone.now(), retry_at=None):
+        message = _("%(name)s is paused. Resume it first.")
+        raise ValidationError(message % {"name": schedule.name})
+    return WorkflowSchedule.objects.get(pk=schedule.pk)
+
+
 def go_on(schedule: WorkflowSchedule, *, error: str = "") -> bool:
     """Take the time `schedule.next_at` and go on to the next one.
 
@@ -140,20 +155,33 @@ def go_on(schedule: WorkflowSchedule, *, error: str = "") -> bool:
     run.
     """
     taken = WorkflowSchedule.objects.filter(pk=schedule.pk, next_at=schedule.next_at)
-    return bool(taken.update(next_at=_next(schedule), last_at=schedule.next_at, error=error))
+    values = {"next_at": _next(schedule), "last_at": schedule.next_at, "error": error}
+    return bool(taken.update(retry_at=None, **values))
 
 
-def report(schedule: WorkflowSchedule, error: str) -> None:
-    """Tell why the time that has come waits."""
+def postpone(schedule: WorkflowSchedule, error: str) -> None:
+    """Let the time that has come wait for another try; `error` is why.
+
+    The waits double: each is as long as the time has waited, within RETRY_WAITS.
+    """
+    now = timezone.now()
+    shortest, longest = RETRY_WAITS
+    wait = min(max(now - (schedule.next_at or now), shortest), longest)
     waiting = WorkflowSchedule.objects.filter(pk=schedule.pk, next_at=schedule.next_at)
-    waiting.update(error=error)
+    waiting.update(error=error, retry_at=now + wait)
 
 
 def due_schedules(now: dt.datetime) -> "QuerySet[WorkflowSchedule]":
-    """Return the schedules whose time has come, the one that waits longest first."""
-    return WorkflowSchedule.objects.filter(
-        next_at__lte=now, organisation__deletion_requested_at=None
-    ).order_by("next_at")
+    """Return the schedules whose time has come, or that of another try; the longest due first.
+
+    So those that fail again and again take turns with the others.
+    """
+    due = WorkflowSchedule.objects.filter(
+        Q(retry_at=None) | Q(retry_at__lte=now),
+        next_at__lte=now,
+        organisation__deletion_requested_at=None,
+    )
+    return due.order_by(Coalesce("retry_at", "next_at"), "pk")
 
 
 def _next(schedule: WorkflowSchedule) -> dt.datetime | None:

@@ -1,4 +1,4 @@
-"""Pages of the schedules of a workflow: list, create, change, pause and delete them."""
+"""Pages of the schedules of a workflow: list, create, change, run, pause and delete them."""
 
 import re
 from typing import Any
@@ -15,9 +15,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from validibot.accounts.profile import time_zones
 from validibot.accounts.scope import Scope
+from validibot.runs import queue
 from validibot.runs.models import Run
 from validibot.web.editor.access import editor, editor_page
-from validibot.web.forms import NameField, refusals_on
+from validibot.web.forms import NameField, refusals_on, refusals_told
 from validibot.web.inputs_form import InputsForm
 from validibot.workflows import schedules as service
 from validibot.workflows.document import FILE_NAME
@@ -143,6 +144,16 @@ def switch_schedule(
         messages.success(request, _("Schedule resumed. Its runs are yours from now on."))
     else:
         messages.error(request, _("Choose pause or resume."))
+    return redirect("schedule", scope.organisation.slug, workflow.slug, pk)
+
+
+@editor
+@require_POST
+def run_schedule(request: HttpRequest, scope: Scope, workflow: Workflow, pk: int) -> HttpResponse:
+    """Start the run of a schedule now, as at its times."""
+    with refusals_told(request):
+        queue.enqueue_schedule(service.run_now(_find(workflow, pk)), timezone.now())
+        messages.success(request, _("The run was requested. It appears below once it has started."))
     return redirect("schedule", scope.organisation.slug, workflow.slug, pk)
 
 

@@ -14,8 +14,8 @@ class WorkflowSchedule(models.Model):
 
     `workflow` is the slug: the newest active version runs. `cron` has five fields, read in `time_zone`.
     `created_by` is the user whose runs they are. `next_at` is None while the schedule is paused; a
-    time that has come stays there until its run is started or given up. `error` tells why the last
-    time started no run, or why the schedule was paused.
+    time that has come stays there until its run is started or given up. `retry_at` is when a start that
+    failed is tried again. `error` tells why the last time started no run, or why the schedule was paused.
     """
 
     organisation = models.ForeignKey(
@@ -37,6 +37,7 @@ class WorkflowSchedule(models.Model):
     )
     created_at = models.DateTimeField(default=timezone.now)
     next_at = models.DateTimeField(null=True, blank=True)
+    retry_at = models.DateTimeField(null=True, blank=True)
     last_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True)
 

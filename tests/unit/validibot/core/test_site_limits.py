@@ -97,6 +97,17 @@ def test_import_beyond_the_limit_is_refused_but_not_an_update(owner: Membership)
     import_workflow(update, organisation=owner.organisation, author=owner.user, update=True)
 
 
+def test_imports_at_the_same_time_stay_within_the_limit(
+    owner: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check of the file found room, but a workflow was created before the import wrote its own."""
+    SiteSettings.objects.create(workflows_per_organisation=1)
+    monkeypatch.setattr("validibot.workflows.importing.ImportPlanner._check_room", lambda _: None)
+
+    with pytest.raises(ImportInvalid, match="at most 1 workflows per organisation"):
+        import_workflow(FILE, organisation=owner.organisation, author=owner.user)
+
+
 def test_member_beyond_the_limit_cannot_accept(owner: Membership) -> None:
     invitation = invite(owner)
     SiteSettings.objects.create(members_per_organisation=1)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import responses
 import time_machine
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from tests.factories import MembershipFactory, StepFactory
@@ -221,3 +222,33 @@ def test_schedule_of_organisation_in_deletion_starts_nothing(workflow: Workflow)
     workflow.organisation.save()
 
     assert started(schedule) is None
+
+
+def test_failing_schedules_take_turns_with_others(workflow: Workflow, site: Any) -> None:
+    """The waits between tries grow, and a schedule that waits does not fill the batch of a sweep."""
+    site.get(URL, status=503)
+    failing, tries = due(workflow, url=URL), []
+    for minute in range(1, 61):
+        started(failing, minutes=minute)
+        tries.append(WorkflowSchedule.objects.get(pk=failing.pk).retry_at)
+    other = due(workflow)
+
+    waits = [retry for retry, before in zip(tries[1:], tries, strict=False) if retry != before]
+    assert [(each - NOON) // dt.timedelta(minutes=1) for each in [tries[0], *waits] if each] == [
+        *(6, 12, 24, 44, 64)
+    ]
+    assert list(schedules.due_schedules(NOON + dt.timedelta(minutes=60))) == [other]
+
+
+def test_run_now_starts_one_run_and_keeps_the_next_time(workflow: Workflow) -> None:
+    schedule = due(workflow)
+    with time_machine.travel(NOON - dt.timedelta(minutes=20), tick=False):
+        now = schedules.run_now(schedule)
+
+        assert start_scheduled(now.pk)
+        assert start_scheduled(now.pk) is None
+
+    assert WorkflowSchedule.objects.get().next_at == NOON
+    schedules.pause(schedule)
+    with pytest.raises(ValidationError, match="Hourly is paused"):
+        schedules.run_now(schedule)
