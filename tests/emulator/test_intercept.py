@@ -2,9 +2,11 @@
 
 # mypy: disable-error-code="no-untyped-call"
 
+import _socket
 import socket
 
 import pytest
+import pytest_socket
 import requests
 from google.cloud import run_v2, tasks_v2
 from google.cloud.storage import Client
@@ -68,6 +70,21 @@ def test_invalid_proxy_request_is_refused(cloud: Cloud, head: bytes) -> None:
         client.sendall(head)
         client.shutdown(socket.SHUT_WR)
         assert client.recv(1000).startswith(b"HTTP/1.1 400")
+
+
+def test_proxy_answers_while_tests_may_make_no_sockets(cloud: Cloud) -> None:
+    """Jobs that outlive their test call the proxy while a test without sockets runs."""
+    host, _, port = cloud.proxy_url.removeprefix("http://").partition(":")
+    client = _socket.socket()
+    client.settimeout(30)
+    pytest_socket.disable_socket()
+    try:
+        client.connect((host, int(port)))
+        client.send(b"GET / HTTP/1.1\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 400")
+    finally:
+        pytest_socket.enable_socket()
+        client.close()
 
 
 def test_allowed_host_is_reached(cloud: Cloud) -> None:

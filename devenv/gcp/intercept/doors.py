@@ -17,7 +17,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -128,17 +128,37 @@ class SocketListener:
         self._listening.close()
 
     async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             try:
-                client, _ = await loop.sock_accept(self._listening)
+                client = await self._next()
             except OSError as error:  # too many open files: some will be closed
                 log.warning("A connection could not be accepted: %s", error)
+                await asyncio.sleep(_PAUSE)
+                continue
+            except Exception:  # whatever it is, the next connection may be accepted
+                log.exception("A connection could not be accepted")
                 await asyncio.sleep(_PAUSE)
                 continue
             task = asyncio.create_task(self._serve(client))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _next(self) -> socket.socket:
+        """Return the next connection.
+
+        It gets the class of the listening socket. `accept` would take the present `socket.socket`,
+        which pytest-socket replaces by a class that cannot be made while a test may have no
+        sockets; the connection would then stay open without an owner.
+        """
+        listening: Any = self._listening  # typeshed does not know `_accept`
+        kind = listening.family, listening.type, listening.proto
+        while True:
+            with suppress(BlockingIOError):
+                descriptor, _ = listening._accept()  # noqa: SLF001 - the one that leaves the class to us
+                client: socket.socket = type(listening)(*kind, fileno=descriptor)
+                client.setblocking(False)
+                return client
+            await peek.readable(self._listening)
 
     async def _serve(self, client: socket.socket) -> None:
         """Hand `client` on; close the socket if that fails."""
@@ -149,6 +169,9 @@ class SocketListener:
             client.close()
         except (OSError, TimeoutError, asyncio.CancelledError) as error:
             log.debug("A connection ended before it was served: %r", error)
+            client.close()
+        except Exception:
+            log.exception("A connection could not be served")
             client.close()
 
 

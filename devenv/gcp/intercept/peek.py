@@ -43,10 +43,11 @@ async def _peek(client: socket.socket, size: int) -> bytes:
         try:
             return client.recv(size, socket.MSG_PEEK)
         except BlockingIOError:
-            await _readable(client)
+            await readable(client)
 
 
-async def _readable(client: socket.socket) -> None:
+async def readable(client: socket.socket) -> None:
+    """Wait until `client` has bytes to read or, if it listens, a connection to accept."""
     loop = asyncio.get_running_loop()
     arrived = asyncio.Event()
     loop.add_reader(client, arrived.set)
