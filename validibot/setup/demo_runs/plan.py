@@ -96,7 +96,7 @@ class SeedWorkflow:
 
 @dataclass(frozen=True, slots=True)
 class SeedPlan:
-    """What the runs of an organisation are made from."""
+    """The workflows and people of an organisation that its runs are made from."""
 
     organisation: Organisation
     people: list[int]
