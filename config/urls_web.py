@@ -7,6 +7,7 @@ urlpatterns = [
     path("", include("validibot.core.health")),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
+    path("api/v1/mcp/", include("validibot.mcp.urls")),
     path("api/v1/", include("validibot.api.urls")),
     path("", include("validibot.web.urls")),
 ]

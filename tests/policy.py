@@ -27,6 +27,7 @@ class RouteRule:
 
 ANYONE = "anyone"  # no account is needed
 SIGNED_IN = "signed in"  # every user, for that user's own things
+API_KEY = "API key"  # every user by key, none by session
 STAFF = "staff"  # operators
 QUEUE = "queue"  # the queue, the scheduler and the validators, on the private worker
 LAUNCH = "run.launch"
@@ -175,6 +176,7 @@ API: dict[str, Methods] = {
     "api/v1/auth/me/": {"GET": SIGNED_IN},
     "api/v1/users/me/": {"GET": SIGNED_IN},
     "api/v1/orgs/": {"GET": SIGNED_IN},
+    "api/v1/mcp/": {"POST": API_KEY},
     _API: {"GET": "workflow.view"},
     f"{_API}workflows/": {"GET": "workflow.view", "POST": EDIT},
     _WORKFLOW: {"GET": "workflow.view", "PUT": EDIT},

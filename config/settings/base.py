@@ -54,6 +54,7 @@ _PUBLIC = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "validibot.api",
+    "validibot.mcp",
     "validibot.setup",
 ]
 INSTALLED_APPS = WORKER_APPS + (_PUBLIC if APP_ROLE == "web" else [])
@@ -330,6 +331,7 @@ LOGGING = {
     "loggers": {
         "django.server": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "mcp": {"level": "WARNING"},  # two lines for each message
         # It tells when each job begins and ends; so do our runs.
         "procrastinate": {"level": "WARNING"},
     },

@@ -19,6 +19,7 @@ from validibot.accounts.models import Organisation, User
 from validibot.accounts.profile import clean_name
 from validibot.workflows.inputs import read_input_schema
 from validibot.workflows.models import Assertion, Step, Validator, WeatherFile, Workflow
+from validibot.workflows.select import accepted_extensions
 
 
 def _seen_name(text: str) -> str:
@@ -192,12 +193,20 @@ class WorkflowDocument(WorkflowSummary):
     """A version of a workflow with its steps."""
 
     success_message: str
+    accepted_extensions: list[str] = Field(
+        description="Extensions of files, with dots, that a launch takes; any if there are none."
+    )
     steps: list[StepDocument]
 
     @classmethod
     def of(cls, workflow: Workflow, **more: Any) -> Self:
-        steps = [StepDocument.of(step) for step in workflow.steps.all()]
-        return super().of(workflow, success_message=workflow.success_message, steps=steps, **more)
+        return super().of(
+            workflow,
+            success_message=workflow.success_message,
+            accepted_extensions=sorted(accepted_extensions(workflow)),
+            steps=[StepDocument.of(step) for step in workflow.steps.all()],
+            **more,
+        )
 
 
 class WeatherFileDocument(BaseModel):

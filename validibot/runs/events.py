@@ -173,13 +173,17 @@ class RunEventListener:
 listener = RunEventListener()
 
 
+def has_ended(run_id: UUID) -> bool:
+    """Return whether the run has ended."""
+    return Run.objects.filter(pk=run_id, status__in=terminal(RUN)).exists()
+
+
 def wait_until_finished(run_id: UUID, *, timeout: float) -> bool:
     """Wait until the run has ended, at most `timeout` seconds; return whether it has."""
-    ended = Run.objects.filter(pk=run_id, status__in=terminal(RUN))
     deadline = time.monotonic() + timeout
     changed = threading.Event()
     with listener.watching(run_id, changed.set, ends_only=True):
-        while not ended.exists():
+        while not has_ended(run_id):
             left = deadline - time.monotonic()
             if left <= 0:
                 return False

@@ -31,6 +31,7 @@ from tests.factories import (
 )
 from tests.policy import (
     ANYONE,
+    API_KEY,
     LAUNCH,
     POLICY,
     PUBLIC_ACCOUNT_PAGES,
@@ -250,8 +251,8 @@ def expected(route: Route, rule: str | RouteRule, caller: Caller) -> int:
     is_api = route.pattern.startswith("api/")
     if not caller.signed_in and rule != ANYONE:
         return HTTPStatus.UNAUTHORIZED if is_api else HTTPStatus.FOUND
-    if rule in (ANYONE, SIGNED_IN):
-        return 0
+    if rule in (ANYONE, SIGNED_IN, API_KEY):
+        return HTTPStatus.UNAUTHORIZED if rule == API_KEY and not caller.headers else 0
     rule = RouteRule(rule) if isinstance(rule, str) else rule
     has = caller.permissions
     if has is None or (rule.sees and rule.sees not in has):
