@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("internal/capabilities/", views.capabilities),
     path("internal/schedules/reconcile/", views.reconcile),
     path("internal/schedules/purge/", views.purge),
+    path("internal/schedules/digests/", views.digests),
 ]
 handler400 = "validibot.core.problems.bad_request"
 handler403 = "validibot.core.problems.forbidden"

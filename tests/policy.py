@@ -63,10 +63,14 @@ PAGES: dict[str, Methods] = {
     "app/users/data/": {"GET": SIGNED_IN},
     "app/users/data/export/": {"GET": SIGNED_IN},
     "app/users/delete/": {"GET": SIGNED_IN, "POST": SIGNED_IN},
+    "app/users/notifications/": {"GET": SIGNED_IN, "POST": SIGNED_IN},
+    "app/users/notifications/settings/": {"GET": SIGNED_IN},
+    "app/users/notifications/<int:pk>/": {"GET": SIGNED_IN},
     "app/users/api-key/": {"GET": SIGNED_IN, "POST": SIGNED_IN},
     "app/users/api-key/<int:pk>/revoke/": {"POST": SIGNED_IN},
     "app/users/api-key/<int:pk>/rotate/": {"POST": SIGNED_IN},
     "app/orgs/": {"GET": SIGNED_IN, "POST": SIGNED_IN},
+    "notifications/unsubscribe/<str:token>/": {"GET": ANYONE, "POST": ANYONE},
     "shared/<str:token>/": {"GET": ANYONE},
     "invitations/<str:token>/": {"GET": ANYONE, "POST": ANYONE},
     "launch/<str:token>/": {"GET": ANYONE, "POST": ANYONE},
@@ -106,6 +110,8 @@ PAGES: dict[str, Methods] = {
     f"{_ORG}settings/keys/": {"GET": "key.manage", "POST": "key.manage"},
     f"{_ORG}settings/keys/<int:pk>/rotate/": {"POST": "key.manage"},
     f"{_ORG}settings/keys/<int:pk>/revoke/": {"POST": "key.manage"},
+    f"{_ORG}notifications/": {"GET": "workflow.view", "POST": "workflow.view"},
+    f"{_ORG}notifications/delete/": {"POST": "workflow.view"},
     f"{_ORG}workflows/": {"GET": "workflow.view"},
     f"{_ORG}workflows/<ident:slug>/": {"GET": "workflow.view", "POST": LAUNCH},
     f"{_ORG}workflows/<ident:slug>/trend/": {"GET": "workflow.view"},
@@ -227,6 +233,7 @@ WORKER: dict[str, Methods] = {
     "internal/capabilities/": {"POST": QUEUE},
     "internal/schedules/reconcile/": {"POST": QUEUE},
     "internal/schedules/purge/": {"POST": QUEUE},
+    "internal/schedules/digests/": {"POST": QUEUE},
 }
 POLICY = PUBLIC | PAGES | API | WORKER
 

@@ -17,6 +17,7 @@ CALLBACKS = "/internal/callbacks/"
 CAPABILITIES = "/internal/capabilities/"
 SWEEP = "/internal/schedules/reconcile/"
 PURGE = "/internal/schedules/purge/"
+DIGESTS = "/internal/schedules/digests/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ def doors(config: TunnelConfig) -> Mapping[str, Door]:
         CAPABILITIES: Door("capabilities", config.validator_accounts),
         SWEEP: Door("schedules", (config.scheduler_account,)),
         PURGE: Door("schedules", (config.scheduler_account,)),
+        DIGESTS: Door("schedules", (config.scheduler_account,)),
     }
 
 

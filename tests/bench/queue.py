@@ -23,7 +23,7 @@ from tests.flows.queue_workers import (
 from validibot.dispatch.database.backend import DatabaseBackend
 from validibot.dispatch.database.models import QueuedTask
 from validibot.runs.models import RunEvent
-from validibot.runs.tasks import send_run_finished
+from validibot.runs.tasks import notify_about_run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(900)]
 
@@ -88,7 +88,7 @@ def _tasks(folder: Path, workers: int) -> float:
 
     def fill() -> int:
         for _ in range(TASKS):
-            backend.enqueue(send_run_finished, [str(run.pk)], {})
+            backend.enqueue(notify_about_run, [str(run.pk)], {})
         return TASKS
 
     with _serving(folder, workers) as serving:

@@ -19,7 +19,7 @@ MAX_ROWS = 10_000
 
 
 def account_document(user: User) -> dict[str, Any]:
-    """Return the profile, ways to sign in, sessions, memberships and keys of `user`."""
+    """Return the profile, ways to sign in, sessions, memberships, notifications and keys of `user`."""
     return {
         "profile": {
             "email": user.email,
@@ -48,6 +48,14 @@ def account_document(user: User) -> dict[str, Any]:
             user.memberships.all(), ("organisation__name", "organisation__slug", "role")
         ),
         "guest_access": _rows(user.grants.all(), ("organisation__slug", "workflow", "access")),
+        "notification_preferences": _rows(
+            user.notification_preferences.all(),
+            ("organisation__slug", "workflow", "occasion", "coverage", "in_list", "mail"),
+        ),
+        "notifications": _rows(
+            user.notifications.all(),
+            ("channel", "run", "title", "result", "created_at", "read_at", "ended_at"),
+        ),
         "api_keys": _rows(
             user.api_keys.all(),
             (

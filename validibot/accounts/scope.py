@@ -139,6 +139,11 @@ class Scope:
         """Return whether the workflow with this slug may be launched."""
         return self.can("run.launch") or workflow in self.launchable
 
+    def can_see_run(self, *, user_id: int | None, workflow: str) -> bool:
+        """Return whether a run may be seen that `user_id` started of the workflow with this slug."""
+        is_own = user_id == self.user.pk and self.can("run.view_own")
+        return self.can("run.view_all") or (is_own and self.can_see(workflow))
+
     def limited_to(self, key_scopes: Collection[str]) -> Self:
         """Return this scope with only what an API key of these scopes may do."""
         allowed = frozenset().union(*(KEY_PERMISSIONS[each] for each in key_scopes))

@@ -8,6 +8,7 @@ prefix of their owner, also when its row has gone already.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.conf import settings
 from django.db import models, transaction
@@ -21,6 +22,7 @@ from validibot.accounts.models import Organisation, User
 from validibot.core.models import RowId
 from validibot.core.storage import StorageError, get_storage
 from validibot.dispatch import TryLater
+from validibot.notifications.models import Notification
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Attempt, Run
 from validibot.runs.states import RunStatus
@@ -149,11 +151,13 @@ def delete_runs(runs: "QuerySet[Run]") -> None:
             delete_files(f"{settings.DATA_ROOT}/runs/{organisation_id}/{run_pk}/")
             delete_files(_submission_folder(organisation_id, submission_id))
         with transaction.atomic():
-            Run.objects.filter(pk__in=[each[0] for each in batch]).delete()
+            keys = [each[0] for each in batch]
+            Notification.objects.filter(run__in=keys).delete()
+            Run.objects.filter(pk__in=keys).delete()
             Submission.objects.filter(pk__in=[each[1] for each in batch]).delete()
 
 
-def _batches(runs: "QuerySet[Run]") -> Iterator[list[tuple[object, object, int]]]:
+def _batches(runs: "QuerySet[Run]") -> Iterator[list[tuple[UUID, UUID, int]]]:
     fields = ("pk", "submission_id", "organisation_id")
     while batch := list(runs.order_by("pk").values_list(*fields)[:BATCH]):
         yield batch

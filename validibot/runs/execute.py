@@ -348,7 +348,9 @@ SELECT {_STEP_RUN.sql}, {_RUN.sql}, {_WORKFLOW.sql}, {_SUBMISSION.sql}, {_STEP.s
             ORDER BY assertion."order"), '[]')
         FROM workflows_assertion assertion WHERE assertion.step_id = step.id),
     EXISTS (SELECT 1 FROM webhooks_webhook webhook
-        WHERE webhook.organisation_id = run.organisation_id AND webhook.is_active)
+        WHERE webhook.organisation_id = run.organisation_id AND webhook.is_active),
+    EXISTS (SELECT 1 FROM notifications_notificationpreference preference
+        WHERE preference.organisation_id = run.organisation_id)
 FROM runs_steprun step_run
 JOIN runs_run run ON run.id = step_run.run_id
 JOIN workflows_workflow workflow ON workflow.id = run.workflow_id
@@ -380,5 +382,6 @@ def _step_run(values: Iterator[Any]) -> StepRun:
     step_run.step.validator = _VALIDATOR.read(values)
     step_run.assertion_rows = next(values)
     step_run.run.may_be_announced = next(values)
+    step_run.run.may_be_watched = next(values)
     loaded: StepRun = step_run
     return loaded

@@ -10,24 +10,22 @@ False and writes nothing. The end of a run ends in the same transaction whatever
   A task cancels the execution at once, and if that is lost the sweep does it again until the
   provider says that the execution has ended.
 
-The next queue entry, the mail, the webhooks and the cancellation are enqueued after the commit.
+The next queue entry, the notices, the webhooks and the cancellation are enqueued after the commit.
 """
 
 import datetime as dt
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from validibot.runs import queue
+from validibot.runs import notices, queue
 from validibot.runs.events import record
 from validibot.runs.evidence import record_evidence
 from validibot.runs.models import Artifact, Attempt, Finding, Run, RunEvent, StepRun
+from validibot.runs.notices import EVENT_OF_RESULT
 from validibot.runs.rules import as_rows
 from validibot.runs.states import (
     ACTIVE_ATTEMPT,
@@ -42,16 +40,8 @@ from validibot.runs.states import (
     sources,
 )
 from validibot.runs.verdict import Verdict, storable_json
-from validibot.webhooks.delivery import announce
 from validibot.workflows.models import FIRST_STEP, OnFailure
 
-EVENT_OF_RESULT = {
-    "PASS": "passed",
-    "FAIL": "failed",
-    "ERROR": "error",
-    "CANCELED": "canceled",
-    "TIMED_OUT": "timed_out",
-}
 _FINDING_COLUMNS = [
     "order",
     "severity",
@@ -106,7 +96,7 @@ def end_run(
         _end_attempts(run_id, status, error)
         record(run_id, _end_event(status, category, error, actor))
         record_evidence(run_id)
-        _tell(Run.objects.get(pk=run_id))
+        notices.tell(Run.objects.get(pk=run_id))
     return True
 
 
@@ -149,7 +139,7 @@ def close_step(
                 _end_attempts(run.pk, ended_as, verdict.error)
             run.status, run.error_category, run.ended_at = ended_as, category, now
             record_evidence(run)
-            _tell(run)
+            notices.tell(run)
     return ended_as is not None
 
 
@@ -229,39 +219,6 @@ def _end_attempts(run_id: UUID, status: RunStatus, error: str) -> None:
         is_launched = attempt.state != AttemptState.PENDING
         state = target if attempt.state in sources(ATTEMPT, target) else AttemptState.FAILED
         end_attempt(attempt, state, error=error, may_still_run=is_launched)
-
-
-def _tell(run: Run) -> None:
-    """Enqueue the mail and the webhooks about a run's end.
-
-    There is no mail to programs that start runs, which look for themselves, and to whoever cancels;
-    nobody is told of a trial, which its author watches.
-    """
-    if run.source == Run.Source.TRIAL:
-        return
-    by_person = run.source == Run.Source.LAUNCH_PAGE and run.user_id is not None
-    if by_person and run.status != RunStatus.CANCELED:
-        queue.enqueue_mail(run.pk)
-    if run.may_be_announced:
-        announce(run.organisation_id, f"run.{EVENT_OF_RESULT[run.result]}", partial(_message, run))
-
-
-def _message(run: Run) -> dict[str, Any]:
-    """Return the data of a webhook's message about a run that has ended."""
-    org, workflow, submission = run.organisation.slug, run.workflow, run.submission
-    return {
-        "run": str(run.pk),
-        "organisation": org,
-        "workflow": workflow.slug,
-        "version": workflow.version,
-        "result": run.result,
-        "error": run.error,
-        "filename": submission.filename,
-        "name": submission.name,
-        "url": f"{settings.SITE_URL}/app/orgs/{org}/runs/{run.pk}/",
-        "api_url": f"{settings.SITE_URL}/api/v1/orgs/{org}/runs/{run.pk}/",
-        "text": f"{run.result}: {submission.shown_filename} · {workflow.name}",
-    }
 
 
 def _update_step(step_run: StepRun, verdict: Verdict, *, now: dt.datetime) -> None:

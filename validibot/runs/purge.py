@@ -33,6 +33,7 @@ from validibot.core.storage import (
     get_storage,
 )
 from validibot.dispatch import TryLater
+from validibot.notifications.sending import purge_notifications
 from validibot.runs.deletion import delete_files, delete_runs
 from validibot.runs.models import Artifact, Attempt, CallbackReceipt, IdempotencyKey, Run, RunEvent
 from validibot.runs.states import RUN, terminal
@@ -308,6 +309,7 @@ _KINDS: Mapping[str, Callable[[dt.datetime], int]] = {
     "events": _events,
     "receipts": _receipts,
     "webhook_deliveries": purge_deliveries,
+    "notifications": purge_notifications,
     "audit_entries": purge_entries,
     "attempts": _attempts,
     "inputs": _inputs,

@@ -74,9 +74,9 @@ def enqueue_cancel(attempt_id: UUID) -> None:
     _on_commit(lambda: _tasks().cancel_execution.enqueue(str(attempt_id)))
 
 
-def enqueue_mail(run_id: UUID) -> None:
-    """Enqueue the mail about a run's end."""
-    _on_commit(partial(_add_mail, run_id))
+def enqueue_notices(run_id: UUID) -> None:
+    """Enqueue the notifications about a run's end."""
+    _on_commit(partial(_add_notices, run_id))
 
 
 def enqueue_schedule(schedule: WorkflowSchedule, now: dt.datetime) -> bool:
@@ -101,9 +101,9 @@ def _add_run(run: Run) -> bool:
         return enqueue_once(_tasks().execute_run, str(run.pk), key=key)
 
 
-def _add_mail(run_id: UUID) -> None:
+def _add_notices(run_id: UUID) -> None:
     with trace_of_run(run_id):
-        _tasks().send_run_finished.enqueue(str(run_id))
+        _tasks().notify_about_run.enqueue(str(run_id))
 
 
 def _on_commit(enqueue: Callable[[], Any]) -> None:

@@ -19,6 +19,8 @@ from django.utils import timezone
 
 from validibot.core.storage import StorageError
 from validibot.engines import EngineBusy
+from validibot.notifications.delivery import lost_notices
+from validibot.notifications.sending import sweep_mails
 from validibot.runs import queue, reconcile
 from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import StateUnavailable
@@ -47,7 +49,9 @@ def run_sweep() -> dict[str, int]:
     marked = Attempt.objects.filter(cancel_requested_at__isnull=False, execution_ended_at=None)
     cancelled = _each(marked, _stop, now=now)
     _remove_leftovers()
-    messages = sweep_deliveries()
+    messages = sweep_deliveries() + sweep_mails()
+    for run_id in lost_notices(now, limit=BATCH):
+        queue.enqueue_notices(run_id)
     due = list(due_schedules(now)[:BATCH])
     scheduled = sum(queue.enqueue_schedule(each, now) for each in due)
     probes = sum(queue.enqueue_probe_once(*lost) for lost in lost_probes(now, limit=BATCH))

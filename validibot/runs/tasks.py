@@ -4,34 +4,27 @@ Arguments are ids. Every task may be delivered more than once, and late: a run o
 deleted meanwhile is done. TryLater makes the queue deliver the task again.
 """
 
-import logging
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-from django.core.mail import EmailMultiAlternatives
 from django.tasks import TaskContext, task
-from django.template.loader import render_to_string
-from django.utils import translation
 
-from validibot.accounts.profile import known_language
-from validibot.core.mail import RecipientRefused, deliver
 from validibot.core.models import RowId
 from validibot.core.scheduled_work import recorded
 from validibot.core.storage import StorageError
 from validibot.dispatch import TryLater
 from validibot.engines import EngineBusy
+from validibot.notifications.delivery import forget, notify
 from validibot.runs import queue, reconcile
 from validibot.runs.backends.base import StateUnavailable
 from validibot.runs.execute import execute
 from validibot.runs.launch import LaunchPostponed
 from validibot.runs.lease import RunBusy
 from validibot.runs.models import Run
+from validibot.runs.notices import ended_run
 from validibot.runs.purge import purge
 from validibot.runs.scheduled import start_scheduled
 from validibot.runs.sweep import run_sweep
-
-logger = logging.getLogger(__name__)
 
 
 @task(takes_context=True)
@@ -81,51 +74,17 @@ def cancel_execution(attempt_id: RowId) -> None:
 
 
 @task
-def send_run_finished(run_id: RowId) -> None:
-    """Mail the user who started a run on its page."""
-    runs = Run.objects.select_related("organisation", "submission", "user", "workflow")
+def notify_about_run(run_id: RowId) -> None:
+    """Write the notifications about a run's end and enqueue their mails."""
+    runs = Run.objects.select_related("organisation", "submission", "workflow")
     run = runs.filter(pk=run_id).first()
-    if run and run.user:
-        language = known_language(run.user.language) or settings.LANGUAGE_CODE
-        try:
-            with translation.override(language):
-                run_finished(
-                    recipient=run.user.email,
-                    filename=run.submission.filename,
-                    workflow=run.workflow.name,
-                    result=run.result,
-                    sentence=run.error,
-                    url=f"{settings.SITE_URL}/app/orgs/{run.organisation.slug}/runs/{run.pk}/",
-                )
-        except RecipientRefused as error:
-            logger.warning("mail about run %s is not delivered: %s", run_id, error)
+    if run is None:
+        forget(UUID(run_id))
+    else:
+        notify(ended_run(run))
 
 
 @task
 def purge_old() -> None:
     """Remove what is older than its retention; a scheduler asks for it once a day."""
     recorded("purge", purge)
-
-
-def run_finished(
-    *, recipient: str, filename: str, workflow: str, result: str, sentence: str, url: str
-) -> None:
-    """Tell `recipient` how a run ended. `result` is PASS, FAIL, ERROR, …; `url` its page.
-
-    Raises core.mail.RecipientRefused, and the mailer's own errors in an outage.
-    """
-    context = {
-        "filename": filename,
-        "workflow": workflow,
-        "result": result,
-        "sentence": sentence,
-        "url": url,
-    }
-    message = EmailMultiAlternatives(
-        # On one line: a file may be called as it likes, and a header must not be broken.
-        subject=" ".join(f"{result}: {filename} · {workflow}".split()),
-        body=render_to_string("runs/run_finished.txt", context),
-        to=[recipient],
-    )
-    message.attach_alternative(render_to_string("runs/run_finished.html", context), "text/html")
-    deliver(message)

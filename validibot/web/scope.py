@@ -23,11 +23,14 @@ from validibot.accounts.models import Membership, Organisation, User
 from validibot.accounts.scope import NotAMember, Scope, is_open_to, scope_of
 from validibot.accounts.sign_up import is_open
 from validibot.core.models import SiteSettings
+from validibot.notifications.models import Channel, Notification
 
 type View[**P, R] = Callable[Concatenate[HttpRequest, Scope, P], R]
 
 # Entries of the organisation switcher.
 MAX_ORGANISATIONS = 50
+# Notifications that the bell counts.
+MAX_UNREAD = 99
 _LAST_VISITED = "organisation"
 
 
@@ -147,6 +150,19 @@ class Navigation:
             return SiteSettings.load().banner
         except (DatabaseError, InterfaceError):
             return ""
+
+    @cached_property
+    def unread(self) -> int:
+        """The number of unread notifications of the user, at most `MAX_UNREAD` and one."""
+        user = getattr(self._request, "user", None)
+        if not isinstance(user, User) or not user.is_authenticated:
+            return 0
+        rows = Notification.objects.filter(user=user, channel=Channel.LIST, read_at=None)
+        return rows.order_by()[: MAX_UNREAD + 1].count()
+
+    @property
+    def unread_text(self) -> str:
+        return f"{MAX_UNREAD}+" if self.unread > MAX_UNREAD else str(self.unread)
 
     @property
     def has_providers(self) -> bool:

@@ -11,7 +11,7 @@ https://googleapis.dev/python/google-auth/latest/reference/google.oauth2.id_toke
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import cache, wraps
 from typing import Any
 
@@ -32,6 +32,7 @@ from validibot.core.problems import ApiError
 from validibot.core.scheduled_work import recorded
 from validibot.core.trace import HEADER, continue_trace
 from validibot.dispatch.delivery import TaskDelivery, deliver, queue_account
+from validibot.notifications.sending import enqueue_digests
 from validibot.runs import callback
 from validibot.runs.purge import DataRootShared, purge as run_purge
 from validibot.runs.sweep import run_sweep
@@ -200,17 +201,28 @@ def capabilities(request: HttpRequest, body: bytes, caller: str) -> tuple[int, d
 @door
 def reconcile(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
     """Sweep, as the scheduler asks every minute; nobody else may."""
-    if not caller or caller != settings.SCHEDULER_ACCOUNT:
-        raise ApiError(403, "PERMISSION_DENIED", "Only the scheduler asks for a sweep.")
-    return 200, recorded("reconcile", run_sweep)
+    return _scheduled("reconcile", run_sweep, caller)
 
 
 @door
 def purge(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
     """Remove what is older than its retention, as the scheduler asks once a day."""
-    if not caller or caller != settings.SCHEDULER_ACCOUNT:
-        raise ApiError(403, "PERMISSION_DENIED", "Only the scheduler asks for a purge.")
     try:
-        return 200, recorded("purge", run_purge)
+        return _scheduled("purge", run_purge, caller)
     except DataRootShared as error:
         raise ApiError(409, "DATA_ROOT_SHARED", str(error)) from error
+
+
+@door
+def digests(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
+    """Enqueue the digests that are due, as the scheduler asks every quarter of an hour."""
+    return _scheduled("digests", enqueue_digests, caller)
+
+
+def _scheduled(
+    name: str, work: Callable[[], Mapping[str, int]], caller: str
+) -> tuple[int, dict[str, Any]]:
+    """Do a pass of periodic work for the scheduler. Raises ApiError for anybody else."""
+    if not caller or caller != settings.SCHEDULER_ACCOUNT:
+        raise ApiError(403, "PERMISSION_DENIED", f"Only the scheduler may start {name}.")
+    return 200, recorded(name, work)

@@ -93,6 +93,8 @@ class Run(models.Model):
     # Whether the organisation had a webhook when a worker loaded the run; True where that is not known.
     # A webhook that is created while the worker is at the last steps gets no message of the run's end.
     may_be_announced: bool = True
+    # Whether somebody in the organisation had a preference of notifications then.
+    may_be_watched: bool = True
 
     class Meta:
         ordering: ClassVar = ["-created_at"]

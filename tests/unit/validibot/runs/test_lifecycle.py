@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Callable
-from smtplib import SMTPRecipientsRefused
 from unittest.mock import Mock
 from uuid import uuid4
 
@@ -11,7 +10,7 @@ from django.db import DataError
 from django.utils import timezone
 from pytest_django import Settings
 
-from tests.factories import RunFactory, StepFactory, UserFactory, started_run
+from tests.factories import StepFactory, started_run
 from tests.unit.validibot.runs.scripted import Provider, ScriptedBackend, callback_of, store_output
 from validibot.core.storage import StorageError
 from validibot.engines import EngineBusy
@@ -308,7 +307,7 @@ def test_cancelled_step_is_canceled_only_if_it_had_started(started: bool) -> Non
     [
         lambda: tasks.cancel_execution.call(str(uuid4())),
         lambda: tasks.watch_attempt.call(str(uuid4())),
-        lambda: tasks.send_run_finished.call(str(uuid4())),
+        lambda: tasks.notify_about_run.call(str(uuid4())),
         lambda: execute(uuid4()),
         lambda: on_execution_end(uuid4(), ExecutionState(phase=Phase.FAILED)),
     ],
@@ -316,23 +315,6 @@ def test_cancelled_step_is_canceled_only_if_it_had_started(started: bool) -> Non
 )
 def test_task_for_a_deleted_row_is_done(call: Callable[[], object]) -> None:
     assert not call()
-
-
-@pytest.mark.parametrize(("code", "is_done"), [(550, True), (450, False)])
-def test_mail_to_a_refused_recipient_is_done(
-    code: int, is_done: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = RunFactory.create(user=UserFactory.create(), source="LAUNCH_PAGE", status="SUCCEEDED")
-
-    def refuse(*_: object, **__: object) -> None:
-        raise SMTPRecipientsRefused({"x@example.org": (code, b"no")})
-
-    monkeypatch.setattr("django.core.mail.EmailMultiAlternatives.send", refuse)
-    if is_done:
-        tasks.send_run_finished.call(str(run.pk))
-    else:
-        with pytest.raises(SMTPRecipientsRefused):
-            tasks.send_run_finished.call(str(run.pk))
 
 
 def test_malformed_notification_is_ignored() -> None:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from tests.factories import UserFactory, started_run
 from tests.unit.validibot.runs.scripted import Provider, callback_of, store_output
 from validibot.core.storage import StorageError
+from validibot.notifications.models import RunNotice
 from validibot.runs import callback, launch
 from validibot.runs.backends.base import LaunchError, Phase
 from validibot.runs.execute import execute
@@ -188,22 +189,27 @@ def test_callback_faster_than_launch_answer_starts_the_attempt(
 
 
 @pytest.mark.parametrize(
-    ("source", "has_user", "mails"),
-    [("LAUNCH_PAGE", True, 1), ("LAUNCH_PAGE", False, 0), ("API", True, 0)],
+    ("source", "has_user", "ends", "notices"),
+    [
+        ("LAUNCH_PAGE", True, "times out", 1),
+        ("SCHEDULE", True, "times out", 1),
+        ("LAUNCH_PAGE", True, "passes", 0),
+        ("LAUNCH_PAGE", False, "times out", 0),
+        ("API", True, "times out", 0),
+    ],
 )
-@pytest.mark.parametrize("ends", ["passes", "times out"])
-def test_mail_is_sent_only_about_runs_of_the_launch_page(
+def test_notice_without_preferences_is_for_failures_of_people(
     container_run: Run,
     provider: Provider,
     *,
     source: str,
     has_user: bool,
-    mails: int,
     ends: str,
+    notices: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sent: list[Any] = []
-    monkeypatch.setattr("validibot.runs.queue.enqueue_mail", sent.append)
+    enqueued: list[Any] = []
+    monkeypatch.setattr("validibot.runs.queue.enqueue_notices", enqueued.append)
     Run.objects.update(source=source, user=UserFactory.create() if has_user else None)
     execute(container_run.pk)
     if ends == "passes":
@@ -211,4 +217,5 @@ def test_mail_is_sent_only_about_runs_of_the_launch_page(
     else:
         exceed_time(container_run, provider)
 
-    assert sent == [container_run.pk] * mails
+    assert enqueued == [container_run.pk] * notices
+    assert RunNotice.objects.count() == notices

@@ -16,11 +16,12 @@ from validibot.runs import callback
 from validibot.runs.models import Run
 from validibot.worker import views
 
-TASKS, CALLBACKS, RECONCILE, PURGE = (
+TASKS, CALLBACKS, RECONCILE, PURGE, DIGESTS = (
     "/internal/tasks/",
     "/internal/callbacks/",
     "/internal/schedules/reconcile/",
     "/internal/schedules/purge/",
+    "/internal/schedules/digests/",
 )
 QUEUE = "tasks@p.iam.gserviceaccount.com"
 SCHEDULER = "scheduler@p.iam.gserviceaccount.com"
@@ -114,7 +115,9 @@ def test_scheduler_starts_a_purge(client: Client) -> None:
 
 
 @pytest.mark.parametrize("caller", ["", VALIDATOR, QUEUE])
-@pytest.mark.parametrize(("url", "work"), [(RECONCILE, "sweep"), (PURGE, "purge")])
+@pytest.mark.parametrize(
+    ("url", "work"), [(RECONCILE, "reconcile"), (PURGE, "purge"), (DIGESTS, "digests")]
+)
 @pytest.mark.usefixtures("_cloud")
 def test_other_callers_cannot_start_scheduled_work(
     client: Client, caller: str, url: str, work: str
@@ -122,10 +125,10 @@ def test_other_callers_cannot_start_scheduled_work(
     answer = post(client, url, **{"X-Caller": caller})
 
     assert answer.status_code == 403
-    assert answer.json()["detail"] == f"Only the scheduler asks for a {work}."
+    assert answer.json()["detail"] == f"Only the scheduler may start {work}."
 
 
-@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE])
+@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE, DIGESTS])
 def test_missing_token_on_google_cloud_returns_401(
     client: Client, settings: Settings, url: str
 ) -> None:
@@ -163,12 +166,12 @@ def test_without_certificates_the_door_asks_to_come_again(
     assert post(client, CALLBACKS, Authorization="Bearer abc").status_code == 503
 
 
-@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE])
+@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE, DIGESTS])
 def test_huge_body_returns_413(client: Client, url: str) -> None:
     assert post(client, url, b" " * 70_000).status_code == 413
 
 
-@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE])
+@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE, DIGESTS])
 def test_other_methods_are_refused_in_json(client: Client, url: str) -> None:
     answer = client.get(url)
 

@@ -1,0 +1,188 @@
+"""Mails of notifications: sent once, collected in digests, ended by one click."""
+
+import datetime as dt
+from smtplib import SMTPRecipientsRefused, SMTPServerDisconnected
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+import time_machine
+from django.core import mail
+from django.test import Client
+from django.utils import timezone
+
+from tests.factories import MembershipFactory, OrganisationFactory
+from validibot.accounts.models import Membership
+from validibot.notifications.mails import mail_of
+from validibot.notifications.models import Notification, NotificationPreference
+from validibot.notifications.sending import (
+    RETRY,
+    enqueue_digests,
+    purge_notifications,
+    send_notification,
+    sweep_mails,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ada() -> Membership:
+    membership: Membership = MembershipFactory.create()
+    return membership
+
+
+def waiting(ada: Membership, **fields: Any) -> Notification:
+    values = {
+        "user": ada.user,
+        "organisation": ada.organisation,
+        "run": uuid4(),
+        "workflow": "office",
+        "channel": "mail",
+        "rhythm": "at_once",
+        "title": "a.json · Office",
+        "result": "FAIL",
+        "due_at": timezone.now(),
+    }
+    return Notification.objects.create(**values | fields)
+
+
+def unsubscribe_link() -> str:
+    header = str(mail.outbox[-1].extra_headers["List-Unsubscribe"])
+    return urlsplit(header.strip("<>")).path
+
+
+def test_mail_is_sent_once_with_result_finding_and_links(ada: Membership) -> None:
+    row = waiting(ada, finding="373 kWh/m² > 200.", change="broken")
+
+    send_notification.call(row.pk)
+    send_notification.call(row.pk)
+
+    (sent,) = mail.outbox
+    assert sent.subject == "Fails now: a.json · Office"
+    assert sent.to == [ada.user.email]
+    for text in ("373 kWh/m² > 200.", row.url, unsubscribe_link()):
+        assert text in str(sent.body)
+    assert sent.extra_headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+
+
+@pytest.mark.parametrize("character", ["\n", "\r\n", "\x0b", "\x1c", "\x85", "\u2028"])
+def test_file_name_cannot_break_mail_subject(ada: Membership, character: str) -> None:
+    message = mail_of(waiting(ada, title=f"a{character}Bcc: all@example.org"))
+
+    assert message.message()["Subject"] == "FAIL: a Bcc: all@example.org"
+
+
+def test_text_of_user_is_escaped_in_html(ada: Membership) -> None:
+    message = mail_of(waiting(ada, title="<b>.json", finding="a & b"))
+
+    ((html, _media_type),) = message.alternatives
+    assert "<strong>&lt;b&gt;.json</strong>" in str(html)
+    assert "a &amp; b" in str(html)
+
+
+def test_outage_of_mail_server_is_survived(
+    ada: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = waiting(ada)
+    with monkeypatch.context() as outage:
+
+        def fail(*_: object, **__: object) -> None:
+            raise SMTPServerDisconnected("gone")
+
+        outage.setattr("django.core.mail.EmailMultiAlternatives.send", fail)
+        with pytest.raises(SMTPServerDisconnected):
+            send_notification.call(row.pk)
+    send_notification.call(row.pk)
+    assert not mail.outbox
+
+    with time_machine.travel(timezone.now() + RETRY + dt.timedelta(minutes=2)):
+        assert sweep_mails() == 1
+        send_notification.call(row.pk)
+
+    assert len(mail.outbox) == 1
+
+
+def test_refused_recipient_is_recorded(ada: Membership, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = waiting(ada)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise SMTPRecipientsRefused({"x@example.org": (550, b"no")})
+
+    monkeypatch.setattr("django.core.mail.EmailMultiAlternatives.send", refuse)
+    send_notification.call(row.pk)
+
+    row.refresh_from_db()
+    assert row.ended_at
+    assert "550" in row.error
+
+
+def test_closed_account_gets_no_mail(ada: Membership) -> None:
+    ada.user.is_active = False
+    ada.user.save()
+
+    send_notification.call(waiting(ada).pk)
+
+    assert not mail.outbox
+
+
+def test_digest_collects_what_is_due(ada: Membership) -> None:
+    later = timezone.now() + dt.timedelta(days=1)
+    waiting(ada, rhythm="daily", title="one.json")
+    waiting(ada, rhythm="daily", title="two.json", result="PASS", change="fixed")
+    waiting(ada, rhythm="daily", title="tomorrow.json", due_at=later)
+    waiting(ada, rhythm="weekly", title="week.json")
+
+    assert enqueue_digests() == {"digests": 2}
+    assert enqueue_digests() == {"digests": 0}
+
+    daily, weekly = sorted(mail.outbox, key=lambda sent: sent.subject)
+    assert daily.subject == "Daily digest: 2 runs, 1 not passed"
+    assert weekly.subject == "Weekly digest: 1 run, 1 not passed"
+    assert all(text in str(daily.body) for text in ("one.json", "two.json", "Passes again"))
+    assert "tomorrow.json" not in str(daily.body)
+
+
+def test_one_click_ends_mails_and_keeps_the_list(ada: Membership) -> None:
+    send_notification.call(waiting(ada).pk)
+    pending = waiting(ada)
+    browser = Client(enforce_csrf_checks=True)
+
+    assert browser.get(unsubscribe_link()).status_code == 200
+    assert not NotificationPreference.objects.exists()
+    answer = browser.post(unsubscribe_link(), {"List-Unsubscribe": "One-Click"})
+
+    row = NotificationPreference.objects.get()
+    assert answer.status_code == 200
+    assert (row.user, row.mail, row.in_list) == (ada.user, "none", True)
+    assert not Notification.objects.filter(pk=pending.pk).exists()
+
+
+def test_one_click_on_digest_ends_it_everywhere(ada: Membership) -> None:
+    other = OrganisationFactory.create()
+    for organisation, rhythm in ((ada.organisation, "daily"), (other, "weekly")):
+        NotificationPreference.objects.create(user=ada.user, organisation=organisation, mail=rhythm)
+    waiting(ada, rhythm="daily")
+    enqueue_digests()
+
+    Client().post(unsubscribe_link())
+
+    mails = dict(NotificationPreference.objects.values_list("organisation", "mail"))
+    assert mails == {ada.organisation.pk: "none", other.pk: "weekly"}
+
+
+@pytest.mark.parametrize("token", ["x", "a:b:c", "%00"])
+def test_forged_unsubscribe_link_is_refused(token: str) -> None:
+    path = f"/notifications/unsubscribe/{token}/"
+
+    assert Client().get(path).status_code == 404
+    assert Client().post(path).status_code == 404
+
+
+def test_old_notifications_are_purged(ada: Membership) -> None:
+    waiting(ada, created_at=timezone.now() - dt.timedelta(days=91))
+    waiting(ada)
+
+    assert purge_notifications(timezone.now() - dt.timedelta(days=90)) == 1
+    assert Notification.objects.count() == 1

@@ -1,0 +1,106 @@
+"""Mails of notifications: one at once, or a digest when its time has come.
+
+A task takes its mails by moving `due_at` on, so that no other sends the same; if the mail server
+cannot be reached the sweep, or the next pass of the digests, tries again after `RETRY`.
+"""
+
+import datetime as dt
+import logging
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.tasks import task
+from django.utils import timezone
+
+from validibot.accounts.models import User
+from validibot.core.mail import RecipientRefused, deliver
+from validibot.core.scheduled_work import recorded
+from validibot.notifications.mails import digest_of, mail_of
+from validibot.notifications.models import Channel, MailRhythm, Notification
+
+RETRY = dt.timedelta(minutes=10)
+# A mail that was to be sent so long ago is enqueued again: its task was lost.
+LOST = dt.timedelta(seconds=60)
+BATCH = 1000
+# Notifications that a digest lists; it counts the rest.
+MAX_DIGEST = 100
+
+logger = logging.getLogger(__name__)
+
+
+def unsent_mails() -> "QuerySet[Notification]":
+    """Return the mails that have been neither sent nor refused."""
+    return Notification.objects.filter(channel=Channel.MAIL, ended_at=None)
+
+
+def enqueue(mail: Notification) -> None:
+    """Enqueue a mail after the commit; if that is impossible the sweep does it."""
+    transaction.on_commit(lambda: send_notification.enqueue(mail.pk), robust=True)
+
+
+def sweep_mails() -> int:
+    """Enqueue mails that are overdue, because a task was lost or the mail server was away."""
+    overdue = unsent_mails().filter(rhythm=MailRhythm.AT_ONCE, due_at__lt=timezone.now() - LOST)
+    lost = list(overdue.order_by("due_at")[:BATCH])
+    for mail in lost:
+        enqueue(mail)
+    return len(lost)
+
+
+def purge_notifications(before: dt.datetime) -> int:
+    """Delete a batch of notifications from before a moment; return how many."""
+    old = Notification.objects.filter(created_at__lt=before).values("pk")[:BATCH]
+    return Notification.objects.filter(pk__in=old).delete()[0]
+
+
+@task
+def send_notification(notification_id: int) -> None:
+    """Send a mail, unless it was sent, is being sent, or is gone."""
+    _send(unsent_mails().filter(pk=notification_id, rhythm=MailRhythm.AT_ONCE))
+
+
+@task
+def send_digest(user_id: int, rhythm: str) -> None:
+    """Send a user's digest, unless that was done or is being done."""
+    _send(unsent_mails().filter(user_id=user_id, rhythm=rhythm))
+
+
+@task
+def send_digests() -> None:
+    """Enqueue the digests that are due; for queues with periodic tasks."""
+    recorded("digests", enqueue_digests)
+
+
+def enqueue_digests() -> dict[str, int]:
+    """Enqueue a task for each digest whose time has come; return how many."""
+    due = unsent_mails().filter(
+        rhythm__in=[MailRhythm.DAILY, MailRhythm.WEEKLY], due_at__lte=timezone.now()
+    )
+    digests = list(due.order_by().values_list("user_id", "rhythm").distinct()[:BATCH])
+    for user_id, rhythm in digests:
+        send_digest.enqueue(user_id, rhythm)
+    return {"digests": len(digests)}
+
+
+def _send(mails: "QuerySet[Notification]") -> None:
+    """Take those of `mails` that are due, send them as one message, and mark them as sent."""
+    now = timezone.now()
+    with transaction.atomic():
+        due = mails.filter(due_at__lte=now + dt.timedelta(seconds=1)).select_for_update(
+            of=("self",), skip_locked=True
+        )
+        taken = list(due.select_related("user", "organisation").order_by("created_at", "pk"))
+        rows = Notification.objects.filter(pk__in=[mail.pk for mail in taken])
+        rows.update(due_at=now + RETRY)
+    if not taken:
+        return
+    user: User = taken[0].user
+    error = "" if user.is_active else "The account is closed."
+    if not error:
+        try:
+            is_single = taken[0].rhythm == MailRhythm.AT_ONCE
+            deliver(mail_of(taken[0]) if is_single else digest_of(taken, limit=MAX_DIGEST))
+        except RecipientRefused as refusal:
+            logger.warning("notifications of user %s are not delivered: %s", user.pk, refusal)
+            error = str(refusal)[:500]
+    rows.filter(ended_at=None).update(ended_at=timezone.now(), error=error)
