@@ -19,9 +19,9 @@ from rest_framework.request import Request
 from validibot.api import schema
 from validibot.api.access import find_run, scope_in
 from validibot.api.base import ApiView, operation
+from validibot.api.event_documents import EventDocument
 from validibot.api.launch import WaitSlot
 from validibot.api.lists import invalid, query_number
-from validibot.api.run_documents import EventDocument
 from validibot.core.asgi import in_thread
 from validibot.runs import events
 from validibot.runs.models import Run, RunEvent

@@ -29,7 +29,7 @@ from validibot.core.problems import ApiError
 from validibot.runs import events
 from validibot.runs.access import NotAdmitted, check_runnable
 from validibot.runs.models import Run
-from validibot.runs.rerun import rerun
+from validibot.runs.rerun import rerun, retry
 from validibot.runs.start import StartedRun, start
 from validibot.submissions.intake import IntakeError, receive, text_fault
 from validibot.workflows.models import Workflow
@@ -103,6 +103,20 @@ def relaunch(request: Request, scope: Scope, run: Run, workflow: Workflow) -> Ht
         started = rerun(
             run,
             workflow,
+            user=scope.user,
+            source=_source(request),
+            idempotency_key=_idempotency_key(request),
+        )
+    return _respond(scope, started, 0)
+
+
+def relaunch_from_failed_step(request: Request, scope: Scope, run: Run) -> HttpResponse:
+    """Start the retry of `run` and answer 202 with where to look for it."""
+    if not scope.can_launch(run.workflow.slug):
+        raise ApiError(403, "PERMISSION_DENIED", scope.refusal("run.launch"))
+    with _refusals():
+        started = retry(
+            run,
             user=scope.user,
             source=_source(request),
             idempotency_key=_idempotency_key(request),

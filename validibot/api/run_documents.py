@@ -14,8 +14,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from validibot.accounts.scope import Scope
 from validibot.api.documents import ListPage
-from validibot.runs.models import Finding, Run, RunEvent, named_outputs
-from validibot.runs.progress import progress_of
+from validibot.runs.models import Finding, Run, named_outputs
 from validibot.runs.rules import LEFT_OUT
 from validibot.submissions.models import Submission
 from validibot.workflows.models import Workflow
@@ -79,7 +78,7 @@ class StepRunDocument(BaseModel):
     `image` is the container image that the step asked for; `image_digest` identifies the image that
     was executed, where the provider reports it. `weather` is the catalogue entry that was chosen.
     `issues` lists the worst findings, at most 1,000; `finding_count` is the number of all, which the
-    run's `findings/` lists.
+    run's `findings/` lists. `taken_over_from` is the run that executed the step, if this run is its retry.
     """
 
     step_id: int | None
@@ -96,6 +95,7 @@ class StepRunDocument(BaseModel):
     image: str = ""
     image_digest: str = ""
     weather: str = ""
+    taken_over_from: UUID | None = None
 
 
 class FurtherFileDocument(BaseModel):
@@ -131,6 +131,7 @@ class RunSummary(BaseModel):
     started_at: dt.datetime | None
     ended_at: dt.datetime | None
     duration_ms: int
+    retry_of: UUID | None = Field(description="The run whose failed step this run executes again.")
     url: str = Field(description="The path of this run on this server.")
 
     @classmethod
@@ -159,6 +160,7 @@ class RunSummary(BaseModel):
             started_at=run.started_at,
             ended_at=run.ended_at,
             duration_ms=run.duration_ms,
+            retry_of=run.retry_of_id,
             url=url_of_run(org, run.pk),
             **more,
         )
@@ -184,8 +186,9 @@ class LaunchDocument(RunDocument):
                 step_id=step_run.step_id,
                 order=step_run.order,
                 name=step_run.name,
-                status="PENDING",
+                status=step_run.status,
                 weather=step_run.weather_name,
+                taken_over_from=step_run.taken_over and step_run.taken_over["run"],
             )
             for step_run in run.started_steps or []
         ]
@@ -202,56 +205,8 @@ class LaunchDocument(RunDocument):
         return cls.model_construct(**dict(document), poll=document.url)
 
 
-class EventDocument(BaseModel):
-    """An event of a run; `step` is the order of the step that it is about."""
-
-    id: int
-    at: dt.datetime
-    kind: str
-    step: int | None
-    actor: str
-    message: str
-    data: JsonValue
-
-    @classmethod
-    def of(cls, event: RunEvent) -> Self:
-        return cls(
-            id=event.pk,
-            at=event.at,
-            kind=event.kind,
-            step=event.step_run.order if event.step_run else None,
-            actor=event.actor,
-            message=event.message,
-            data=event.data,
-        )
-
-
-class ProgressDocument(BaseModel):
-    """Why a run has not ended, and since when; `reason` is empty and `since` null once it has.
-
-    `step` is the order of the step that the run is at, null while it waits for a worker.
-    """
-
-    state: RunState
-    reason: str = ""
-    since: dt.datetime | None = None
-    step: int | None = None
-
-    @classmethod
-    def of(cls, run: Run) -> Self:
-        found = progress_of(run)
-        state: Any = run.state
-        if found is None:
-            return cls(state=state)
-        return cls(state=state, reason=found.reason, since=found.since, step=found.step)
-
-
 class RunPage(ListPage[RunSummary]):
     """A page of runs."""
-
-
-class EventPage(ListPage[EventDocument]):
-    """A page of events."""
 
 
 class FindingPage(ListPage[RunFindingDocument]):
@@ -342,12 +297,20 @@ def _note_of_more(count: int, *, listed: int, url: str) -> FindingDocument:
 # The conditions on user and workflow are those of `runs.access.visible_runs`.
 _COLUMNS = (
     *("id", "status", "source", "error_category", "error", "user_id", "created_at", "started_at"),
-    *("ended_at", "workflow_id", "workflow_slug", "workflow_version", "submission_id", "name"),
+    *(
+        "ended_at",
+        "retry_of_id",
+        "workflow_id",
+        "workflow_slug",
+        "workflow_version",
+        "submission_id",
+        "name",
+    ),
     *("filename", "metadata", "short_description", "further_files", "steps"),
 )
 _LOAD = """
 SELECT run.id, run.status, run.source, run.error_category, run.error, run.user_id, run.created_at,
-    run.started_at, run.ended_at, workflow.id, workflow.slug, workflow.version, submission.id,
+    run.started_at, run.ended_at, run.retry_of_id, workflow.id, workflow.slug, workflow.version, submission.id,
     submission.name, submission.filename, submission.metadata, submission.short_description,
     CASE WHEN submission.further_file_count > 0 THEN (
         SELECT json_agg(json_build_object(
@@ -359,13 +322,15 @@ SELECT run.id, run.status, run.source, run.error_category, run.error, run.user_i
         'status', step_run.status, 'error', step_run.error, 'started_at', step_run.started_at,
         'ended_at', step_run.ended_at, 'image', step_run.image,
         'outputs', step_run.outputs, 'weather', coalesce(step_run.weather->>'name', ''),
+        'taken_over_from', step_run.taken_over->>'run',
         'catalogue', (
             SELECT validator.outputs FROM workflows_validator validator
             JOIN workflows_step step ON step.validator_id = validator.id
             WHERE step.id = step_run.step_id),
         'image_digest', coalesce((
             SELECT attempt.image_digest FROM runs_attempt attempt
-            WHERE attempt.step_run_id = step_run.id ORDER BY attempt.number DESC LIMIT 1), ''),
+            WHERE attempt.step_run_id = step_run.id ORDER BY attempt.number DESC LIMIT 1),
+            step_run.taken_over->>'image_digest', ''),
         'issues', coalesce((
             SELECT json_agg(json_build_object(
                 'id', finding.id, 'message', finding.message, 'path', finding.path,

@@ -39,6 +39,7 @@ _run = [
     path("evidence/contents/", views.RunEvidenceContentsView.as_view()),
     path("cancel/", views.RunCancelView.as_view()),
     path("rerun/", views.RunRerunView.as_view()),
+    path("retry/", views.RunRetryView.as_view()),
     path("findings/", views.RunFindingsView.as_view()),
     path("export/<slug:kind>/", views.RunExportView.as_view()),
     path("files/<int:order>/", views.SubmittedFileView.as_view()),

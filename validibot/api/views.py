@@ -9,10 +9,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from validibot.accounts.scope import Scope, organisations_of
-from validibot.api import documents, run_documents, schema
+from validibot.api import documents, event_documents, run_documents, schema
 from validibot.api.access import find_run, no_run, refused, scope_in, user_of, workflow_of
 from validibot.api.base import ApiView, operation
-from validibot.api.launch import launch, relaunch
+from validibot.api.launch import launch, relaunch, relaunch_from_failed_step
 from validibot.api.lists import (
     PathCursorPagination,
     choice,
@@ -168,14 +168,14 @@ class RunEventsView(ApiView):
     @operation(
         operation_id="list_events",
         parameters=[schema.AFTER_EVENT, *schema.PAGE],
-        responses=schema.read(run_documents.EventPage),
+        responses=schema.read(event_documents.EventPage),
     )
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
         found = find_run(scope_in(request, org, "run.view_own"), run)
         after = query_number(request, "after", maximum=schema.MAX_EVENT) or 0
         events = found.events.filter(pk__gt=after).select_related("step_run")
         pages = PathCursorPagination(events, "id")
-        return pages.answer(request, run_documents.EventDocument.of, run_documents.EventPage)
+        return pages.answer(request, event_documents.EventDocument.of, event_documents.EventPage)
 
 
 class RunProgressView(ApiView):
@@ -183,10 +183,10 @@ class RunProgressView(ApiView):
 
     counts_requests = False
 
-    @operation(operation_id="get_progress", responses=schema.read(run_documents.ProgressDocument))
+    @operation(operation_id="get_progress", responses=schema.read(event_documents.ProgressDocument))
     def get(self, request: Request, org: str, run: UUID) -> HttpResponse:
         found = find_run(scope_in(request, org, "run.view_own"), run)
-        return documents.respond(run_documents.ProgressDocument.of(found))
+        return documents.respond(event_documents.ProgressDocument.of(found))
 
 
 class RunCancelView(ApiView):
@@ -223,6 +223,24 @@ class RunRerunView(ApiView):
         wanted = choice(request, "version", ["same", "newest"])
         workflow = newest(found.workflow) if wanted == "newest" else found.workflow
         return relaunch(request, scope, found, workflow)
+
+
+class RunRetryView(ApiView):
+    """Go on with a run that ended as ERROR or TIMED_OUT: a new run from its failed step.
+
+    It takes over the results of the steps before. Repeated requests get the same run.
+    """
+
+    @operation(
+        operation_id="retry_run",
+        parameters=[schema.IDEMPOTENCY],
+        request=None,
+        responses=schema.answers(run_documents.LaunchDocument, 409, 410, 422, status=202)
+        | {(201, schema.JSON): run_documents.RunDocument},
+    )
+    def post(self, request: Request, org: str, run: UUID) -> HttpResponse:
+        scope = scope_in(request, org, "run.view_own")
+        return relaunch_from_failed_step(request, scope, find_run(scope, run))
 
 
 class RunFindingsView(ApiView):

@@ -142,6 +142,7 @@ def _contents(run: Run, steps: Sequence[StepRun]) -> dict[str, Any]:
         "status": run.status,
         "result": run.result,
         "created_at": run.created_at.isoformat(),
+        **({"retry_of": str(run.retry_of_id)} if run.retry_of_id else {}),
         "completed_at": run.ended_at.isoformat(),
         "workflow": {
             "slug": run.workflow.slug,
@@ -180,6 +181,7 @@ def _step_contents(step_run: StepRun) -> dict[str, Any]:
         "outputs_sha256": digest_of(step_run.outputs),
         "findings": {"count": len(findings), "sha256": digest_of({"findings": findings})},
         "artifacts": artifacts,
+        **({"taken_over_from": step_run.taken_over_from} if step_run.taken_over else {}),
         **_weather(step_run),
     }
 

@@ -1,7 +1,9 @@
-"""Re-runs: a run's submission led once more through the same or the newest version of its workflow.
+"""Re-runs and retries: a run's submission led once more through its workflow.
 
-A re-run is a run like any other. It has a submission of its own, so that the retention of one run
-takes nothing from the other, and names the run that it repeats.
+Each is a run like any other. It has a submission of its own, so that the retention of one run takes
+nothing from the other, and names the run that it repeats or retries. A re-run executes every step, in
+the same or the newest version. A retry of a run that ended as ERROR or TIMED_OUT executes the same
+version from the failed step, and takes over the results before it.
 """
 
 from collections.abc import Iterator
@@ -13,7 +15,9 @@ from validibot.accounts.models import User
 from validibot.core.storage import ObjectNotFound
 from validibot.runs.access import NotAdmitted
 from validibot.runs.models import Run
-from validibot.runs.start import RunOrigin, StartedRun, start
+from validibot.runs.start import OriginTaken, RunOrigin, StartedRun, start
+from validibot.runs.states import RunStatus
+from validibot.runs.takeover import failed_step, living_retry
 from validibot.submissions.content import CHUNK_BYTES, Incoming, IncomingFile, stream
 from validibot.submissions.models import ReceivedFile
 from validibot.workflows.models import Workflow
@@ -27,12 +31,7 @@ def rerun(
     Raises NotAdmitted, also when the submission is not kept any more or the run is a trial, and
     otherwise as `start`.
     """
-    if workflow.is_trial:
-        raise NotAdmitted(
-            "TRIAL",
-            "This run is the trial of one step. Try the step again in the editor.",
-            status=409,
-        )
+    _check_no_trial(workflow)
     with _incoming(run) as incoming:
         return start(
             workflow,
@@ -41,6 +40,52 @@ def rerun(
             source=source,
             idempotency_key=idempotency_key,
             origin=RunOrigin(rerun_of=run),
+        )
+
+
+def retry(run: Run, *, user: User, source: str, idempotency_key: str = "") -> StartedRun:
+    """Start a run that goes on from the failed step of `run`, or return the one that does.
+
+    A run has one retry that was not cancelled. Raises NotAdmitted, also when the run ended otherwise
+    or its files are not kept any more, and otherwise as `start`.
+    """
+    if earlier := living_retry(run):
+        return StartedRun(earlier, replayed=True)
+    _check_no_trial(run.workflow)
+    if failed_step(run, list(run.steps.order_by("order"))) is None:
+        raise NotAdmitted(
+            "RUN_NOT_RETRYABLE",
+            f"The run is {run.result if run.ended_at else run.state}; only a run that ended as ERROR or"
+            " TIMED_OUT can be tried again from its failed step. Run it again instead.",
+            status=409,
+        )
+    try:
+        with _incoming(run) as incoming:
+            return start(
+                run.workflow,
+                incoming,
+                user=user,
+                source=source,
+                idempotency_key=idempotency_key,
+                origin=RunOrigin(retry_of=run),
+            )
+    except OriginTaken:
+        return StartedRun(run.retries.exclude(status=RunStatus.CANCELED).get(), replayed=True)
+    except ObjectNotFound as error:
+        raise NotAdmitted(
+            "ARTIFACT_REMOVED",
+            "A file of the finished steps is not kept any more. Run the workflow again from its first"
+            " step.",
+            status=410,
+        ) from error
+
+
+def _check_no_trial(workflow: Workflow) -> None:
+    if workflow.is_trial:
+        raise NotAdmitted(
+            "TRIAL",
+            "This run is the trial of one step. Try the step again in the editor.",
+            status=409,
         )
 
 

@@ -34,6 +34,7 @@ from validibot.runs.access import (
     chosen_weather,
 )
 from validibot.runs.models import IdempotencyKey, Run, RunEvent, StepRun
+from validibot.runs.takeover import Takeover, living_retry
 from validibot.submissions import content
 from validibot.submissions.models import Submission
 from validibot.workflows import links
@@ -57,14 +58,18 @@ logger = logging.getLogger(__name__)
 
 
 class OriginTaken(Exception):
-    """The time of the schedule, or the last launch of the link, was taken, so no run was started."""
+    """The time of the schedule, the last launch of the link, or the retry of the run was taken.
+
+    No run was started.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOrigin:
-    """The cause of a run: the run that it repeats, the schedule whose time it takes, or its link."""
+    """The cause of a run: the run that it repeats or retries, the schedule, or the link."""
 
     rerun_of: Run | None = None
+    retry_of: Run | None = None
     schedule: WorkflowSchedule | None = None
     link: LaunchLink | None = None
 
@@ -94,11 +99,7 @@ def start(
     Raises NotAdmitted, OriginTaken, and StorageError or DatabaseError when those cannot be reached
     now. Prefetch `steps__validator` of the workflow: each is read more than once.
     """
-    check_runnable(workflow)
-    check_type(workflow, incoming.filename)
-    check_further_files(workflow, incoming.further)
-    check_scenario(workflow, incoming.scenario)
-    check_inputs(workflow, incoming.metadata)
+    _check_request(workflow, incoming)
     _check_organisation(workflow, user, idempotency_key, incoming)
     workflow = freeze(workflow)
     weather = chosen_weather(workflow, incoming.weather)
@@ -107,26 +108,38 @@ def start(
         incoming, organisation=workflow.organisation, project=workflow.project, user=user
     )
     run = _new_run(workflow, submission, user=user, source=source, scenario=incoming.scenario)
-    run.rerun_of, run.schedule = origin.rerun_of, origin.schedule
-    told = hashlib.sha256(f"{workflow.pk} {incoming.fingerprint()}".encode()).hexdigest()
+    run.rerun_of, run.schedule, run.retry_of = origin.rerun_of, origin.schedule, origin.retry_of
+    takeover = Takeover(origin.retry_of, run) if origin.retry_of else None
+    told = _fingerprint(run, incoming)
     is_committing = False
     try:
+        if takeover:
+            takeover.copy_files()
         with transaction.atomic():
             has_key = user is not None and bool(idempotency_key)
             replayed = _take_key(run, idempotency_key, told) if has_key else None
             if replayed is None:
                 _take(origin)
                 content.save(submission)
-                _insert(run, weather)
+                _insert(run, weather, takeover)
                 is_committing = True
     except BaseException:
-        _discard(submission, unless_saved=is_committing)
+        _discard(submission, takeover, unless_saved=is_committing)
         raise
     if replayed is not None:
-        _discard(submission)
+        _discard(submission, takeover)
         return StartedRun(replayed, replayed=True)
     queue.enqueue_run(run)
     return StartedRun(run)
+
+
+def _check_request(workflow: Workflow, incoming: content.Incoming) -> None:
+    """Raise NotAdmitted if the workflow is not to take this file, as it was sent."""
+    check_runnable(workflow)
+    check_type(workflow, incoming.filename)
+    check_further_files(workflow, incoming.further)
+    check_scenario(workflow, incoming.scenario)
+    check_inputs(workflow, incoming.metadata)
 
 
 def _check_organisation(
@@ -158,24 +171,38 @@ def _new_run(
     )
 
 
-def _insert(run: Run, weather: Mapping[int, dict[str, Any]]) -> None:
+def _fingerprint(run: Run, incoming: content.Incoming) -> str:
+    """Return a digest of what was asked for, to tell a repeated request from another."""
+    told = f"{run.workflow_id} {incoming.fingerprint()}"
+    if run.retry_of_id:
+        told += f" retry of {run.retry_of_id}"
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _insert(run: Run, weather: Mapping[int, dict[str, Any]], takeover: Takeover | None) -> None:
     """Insert a run with its step runs and first events; `weather` is by the key of the step."""
     run.save(force_insert=True)
-    run.started_steps = [
-        StepRun.of(run, step, weather.get(step.pk)) for step in enabled_steps(run.workflow)
-    ]
-    StepRun.objects.bulk_create(run.started_steps)
+    steps = [StepRun.of(run, step, weather.get(step.pk)) for step in enabled_steps(run.workflow)]
+    if takeover:
+        takeover.prepare(steps)
+    run.started_steps = StepRun.objects.bulk_create(steps)
     actor = run.user.email if run.user else ""
-    RunEvent.objects.bulk_create(
-        [RunEvent(run=run, kind="created", actor=actor), RunEvent(run=run, kind="queued")]
-    )
+    events = [RunEvent(run=run, kind="created", actor=actor)]
+    if takeover:
+        events += takeover.save(steps)
+    RunEvent.objects.bulk_create([*events, RunEvent(run=run, kind="queued")])
 
 
 def _take(origin: RunOrigin) -> None:
-    """Take the time of the schedule or a launch of the link, in the transaction of the run.
+    """Take the time of the schedule, a launch of the link or the retry, in the run's transaction.
 
     Raises OriginTaken.
     """
+    if origin.retry_of:
+        # A retry at the same moment waits here for the commit of the first one.
+        Run.objects.select_for_update(no_key=True).filter(pk=origin.retry_of.pk).first()
+        if living_retry(origin.retry_of):
+            raise OriginTaken(origin.retry_of)
     if origin.schedule and not go_on(origin.schedule):
         raise OriginTaken(origin.schedule)
     if origin.link and not links.take(origin.link):
@@ -202,13 +229,17 @@ def _take_key(run: Run, key: str, fingerprint: str) -> Run | None:
     return row.run
 
 
-def _discard(submission: Submission, *, unless_saved: bool = False) -> None:
-    """Remove the stored files of a submission that was not saved; log it when that is impossible."""
-    if not any(row.uri for row in (submission, *submission.further_files)):
+def _discard(
+    submission: Submission, takeover: Takeover | None = None, *, unless_saved: bool = False
+) -> None:
+    """Remove the stored files of a run that was not saved; log it when that is impossible."""
+    if not takeover and not any(row.uri for row in (submission, *submission.further_files)):
         return
     try:
         if not (unless_saved and _is_saved(submission.pk)):
             content.discard(submission)
+            if takeover:
+                takeover.discard()
     except (DatabaseError, InterfaceError, StorageError) as error:
         logger.warning("the files of submission %s are left behind: %s", submission.pk, error)
 

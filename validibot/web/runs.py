@@ -19,8 +19,9 @@ from validibot.runs.exports import FORMATS
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run, StepRun, with_images
 from validibot.runs.progress import progress_of
-from validibot.runs.rerun import rerun
+from validibot.runs.rerun import rerun, retry
 from validibot.runs.rules import RULES_IN_FULL, findings_by_step
+from validibot.runs.takeover import failed_step, living_retry
 from validibot.web.paging import BoundedPaginator
 from validibot.web.run_filters import RunFilters
 from validibot.web.saved_views import SavedViewForm, views_of
@@ -53,6 +54,7 @@ def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
         raise Http404
     events = list(run.events.select_related("step_run")[: MAX_EVENTS + 1])
     found = findings_by_step(run.steps.all(), in_full=RULES_IN_FULL)
+    failed_at = failed_step(run, run.steps.all())
     shown = [(each, found[each.pk]) for each in run.steps.all()]
     return {
         "run": run,
@@ -63,6 +65,8 @@ def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
         "has_more_events": len(events) > MAX_EVENTS,
         "may_cancel": may_cancel(scope, run),
         "progress": progress_of(run),
+        "failed_at": failed_at,
+        "retried_by": living_retry(run) if failed_at else None,
     }
 
 
@@ -137,6 +141,24 @@ def rerun_run(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponseBase:
         )
     except NotAdmitted as error:
         messages.error(request, error.message)
+        return redirect("run", scope.organisation.slug, pk)
+    return redirect("run", scope.organisation.slug, started.run.pk)
+
+
+@member
+@require_POST
+def retry_run(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponseBase:
+    """Start a run that goes on from the failed step of a run, or show the one that does."""
+    found = get_object_or_404(listed_runs(scope), pk=pk)
+    if not scope.can_launch(found.workflow.slug):
+        raise PermissionDenied(scope.refusal("run.launch"))
+    try:
+        started = retry(found, user=scope.user, source=Run.Source.LAUNCH_PAGE)
+    except NotAdmitted as error:
+        messages.error(request, error.message)
+        return redirect("run", scope.organisation.slug, pk)
+    if not visible_runs(scope).filter(pk=started.run.pk).exists():
+        messages.info(request, _("Somebody else has tried this run again."))
         return redirect("run", scope.organisation.slug, pk)
     return redirect("run", scope.organisation.slug, started.run.pk)
 

@@ -90,6 +90,7 @@ _run = [
     path("stream/", stream.run_stream, name="run-stream"),
     path("cancel/", runs.cancel, name="cancel-run"),
     path("rerun/", runs.rerun_run, name="rerun-run"),
+    path("retry/", runs.retry_run, name="retry-run"),
     path("compare/<uuid:other>/", runs.comparison, name="compare-runs"),
     path("steps/<int:order>/findings/", findings.findings, name="findings"),
     path("document/", documents.document, name="document"),

@@ -9,17 +9,15 @@ keeps filters of the list of runs.
 a run, a step run or an attempt.
 """
 
+from validibot.runs.models.attempts import Attempt, CallbackReceipt, with_images
 from validibot.runs.models.results import Artifact, Finding, RunEvent, RunEvidence, RunShare
 from validibot.runs.models.runs import (
-    Attempt,
-    CallbackReceipt,
     IdempotencyKey,
     OutputValue,
     Run,
     StepRun,
     digest_of,
     named_outputs,
-    with_images,
 )
 from validibot.runs.models.saved_views import SavedView
 

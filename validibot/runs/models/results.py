@@ -72,7 +72,7 @@ class RunEvent(models.Model):
 
     `kind`, of a run: created, queued, delivered, resumed, and at its end passed, failed, error,
     canceled or timed_out; of a step: step_started, step_passed, step_failed, step_canceled,
-    step_skipped; of an attempt: launched, running, launch_unanswered, launch_failed, called_back,
+    step_skipped, step_taken_over; of an attempt: launched, running, launch_unanswered, launch_failed, called_back,
     output_found. `actor` caused it (a user's email address, `queue`, `worker`, `validator`,
     `reconcile`); `data` holds ids.
     """

@@ -1,4 +1,4 @@
-"""Rows of a run while it is under way: the run, its steps, attempts and receipts."""
+"""Rows of a run while it is under way: the run, its steps and its idempotency key."""
 
 import datetime as dt
 import hashlib
@@ -10,23 +10,17 @@ from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from validibot.accounts.models import Organisation
 from validibot.engines.scope import MODEL_OUTPUTS
 from validibot.runs.states import (
-    ACTIVE_ATTEMPT,
-    ATTEMPT,
     STEP,
-    AttemptState,
     ErrorCategory,
-    ReceiptStatus,
     RunStatus,
     StepStatus,
     public_result,
     public_state,
-    sources,
     terminal,
 )
 from validibot.submissions.models import Submission
@@ -40,8 +34,8 @@ class Run(models.Model):
     A worker holds the run while `lease_expires_at` lies ahead and proves it by `lease_token`.
     `enqueued_at` is when the run last became ready for a worker; it also names its queue entry, so
     that one moment has one entry. `checked_at` is when the sweep last looked at it. `scenario` is
-    how its mocked validators are to behave. `rerun_of` is the run whose submission it repeats, `schedule`
-    the one that started it.
+    how its mocked validators are to behave. `rerun_of` is the run whose submission it repeats, `retry_of` the
+    run whose failed step it executes again (`validibot.runs.takeover`), `schedule` the one that started it.
     """
 
     class Source(models.TextChoices):
@@ -69,6 +63,9 @@ class Run(models.Model):
     scenario = models.CharField(max_length=MAX_CHARACTERS, blank=True, default="")
     rerun_of = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="reruns"
+    )
+    retry_of = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries"
     )
     schedule = models.ForeignKey(
         WorkflowSchedule,
@@ -98,6 +95,14 @@ class Run(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            # Of two requests to retry a run the second finds the run of the first.
+            models.UniqueConstraint(
+                fields=["retry_of"],
+                condition=models.Q(retry_of__isnull=False) & ~models.Q(status=RunStatus.CANCELED),
+                name="one_retry_of_a_run",
+            ),
+        ]
         indexes: ClassVar = [
             models.Index(fields=["organisation", "-created_at"]),
             # Those of the filters of lists: by workflow, and by result.
@@ -176,7 +181,8 @@ class StepRun(models.Model):
     `name`, `validator` (its slug), `validator_version`, `config_digest` and `image` are those of
     the step when the run was started: a later edit changes no result. So is `weather`, the catalogue
     entry {name, location, files} that was chosen, or None. `rules` summarises the findings by rule
-    (`validibot.runs.rules`); it is None until the step ends. `starts` counts the workers that began the
+    (`validibot.runs.rules`); it is None until the step ends by a verdict. `taken_over` says where a step was
+    executed that a retry took over: {run, image_digest}. `starts` counts the workers that began the
     step and did not let go of it, which means that they died.
     """
 
@@ -193,6 +199,7 @@ class StepRun(models.Model):
     error = models.TextField(blank=True)
     outputs = models.JSONField(default=dict, blank=True)
     rules = models.JSONField(null=True, blank=True, editable=False)
+    taken_over = models.JSONField(null=True, blank=True, editable=False)
     starts = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -225,6 +232,11 @@ class StepRun(models.Model):
     def has_ended(self) -> bool:
         """Whether the step needs no worker any more; a failed one may have let its run go on."""
         return self.status in terminal(STEP)
+
+    @property
+    def taken_over_from(self) -> str:
+        """The id of the run that executed the step, if this run took its result over."""
+        return str(self.taken_over["run"]) if self.taken_over else ""
 
     @property
     def weather_name(self) -> str:
@@ -261,118 +273,6 @@ def _entries(slug: str, table: dict[str, Any], label: str, unit: str) -> list[Ou
         OutputValue(f"{slug}.{name}", f"{label}: {name}", value, unit)
         for name, value in table.items()
     ]
-
-
-class Attempt(models.Model):
-    """One try of a container step.
-
-    `bundle_uri` is the folder that the execution may write to; `output_uri` the one object that
-    counts as its output. Of the callback nonce only a keyed digest is kept. `execution` is the
-    provider's name for it, `backend` the alias in EXECUTION_BACKENDS. `image` was asked for,
-    `image_digest` pins the one that was executed, where the provider tells.
-
-    An attempt that ends while its execution may go on has `cancel_requested_at`; the sweep cancels
-    the execution until `execution_ended_at` is known. `checked_at` is when the sweep last looked.
-    """
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    step_run = models.ForeignKey(
-        StepRun, on_delete=models.CASCADE, related_name="attempts", db_index=False
-    )
-    number = models.PositiveIntegerField(default=1)
-    state = models.CharField(max_length=20, choices=AttemptState, default=AttemptState.PENDING)
-    backend = models.CharField(max_length=60, default="default")
-    image = models.CharField(max_length=300, blank=True)
-    image_digest = models.CharField(max_length=100, blank=True, default="")
-    execution = models.CharField(max_length=500, blank=True)
-    nonce_digest = models.CharField(max_length=64)
-    bundle_uri = models.CharField(max_length=1000)
-    input_uri = models.CharField(max_length=1000)
-    input_sha256 = models.CharField(max_length=64, blank=True)
-    output_uri = models.CharField(max_length=1000)
-    error = models.TextField(blank=True)
-    created_at = models.DateTimeField(default=timezone.now)
-    launched_at = models.DateTimeField(null=True, blank=True)
-    called_back_at = models.DateTimeField(null=True, blank=True)
-    ended_at = models.DateTimeField(null=True, blank=True)
-    timeout_at = models.DateTimeField()
-    cancel_requested_at = models.DateTimeField(null=True, blank=True)
-    execution_ended_at = models.DateTimeField(null=True, blank=True)
-    checked_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        ordering: ClassVar = ["number"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["step_run", "number"], name="attempt_number_is_unique"),
-            models.UniqueConstraint(
-                fields=["step_run"],
-                condition=models.Q(state__in=sorted(ACTIVE_ATTEMPT)),
-                name="one_active_attempt_per_step",
-            ),
-        ]
-        indexes: ClassVar = [
-            models.Index(
-                fields=["checked_at"],
-                condition=models.Q(state__in=sorted(ACTIVE_ATTEMPT)),
-                name="active_attempts",
-            ),
-            models.Index(
-                fields=["checked_at"],
-                condition=models.Q(cancel_requested_at__isnull=False, execution_ended_at=None),
-                name="executions_to_cancel",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return str(self.id)
-
-    @property
-    def callback_id(self) -> str:
-        return f"execution-attempt-{self.id}"
-
-    def advance(self, target: AttemptState, **values: Any) -> bool:
-        """Go on to `target` and set `values`, if the table allows it from where the row is by now.
-
-        Returns whether it did; of two that try to leave the same state one succeeds. Attempts are
-        ended by `validibot.runs.lifecycle` alone.
-        """
-        assert target in ACTIVE_ATTEMPT
-        movable = Attempt.objects.filter(pk=self.pk, state__in=sources(ATTEMPT, target))
-        if not movable.update(state=target, **values):
-            return False
-        self.state = target
-        return True
-
-
-def with_images(step_runs: models.QuerySet[StepRun]) -> models.QuerySet[StepRun]:
-    """Annotate `image_digest` of the attempt that counts: the last one, if there is any."""
-    last = Attempt.objects.filter(step_run=models.OuterRef("pk")).order_by("-number")
-    digest = models.Subquery(last.values("image_digest")[:1])
-    return step_runs.annotate(image_digest=Coalesce(digest, models.Value("")))
-
-
-class CallbackReceipt(models.Model):
-    """The receipt of a callback.
-
-    Unique on `callback_id`: however often the callback is delivered, it is applied once, by the
-    holder of `claim_token`.
-    """
-
-    callback_id = models.CharField(max_length=255, unique=True)
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="receipts")
-    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="receipts")
-    result_uri = models.CharField(max_length=1000)
-    status = models.CharField(
-        max_length=20, choices=ReceiptStatus, default=ReceiptStatus.PROCESSING
-    )
-    error = models.TextField(blank=True)
-    deliveries = models.PositiveIntegerField(default=1)
-    claim_token = models.UUIDField(null=True, blank=True)
-    claimed_at = models.DateTimeField(null=True, blank=True)
-    received_at = models.DateTimeField(default=timezone.now)
-
-    def __str__(self) -> str:
-        return self.callback_id
 
 
 class IdempotencyKey(models.Model):

@@ -79,6 +79,20 @@ def test_rerun_starts_run_on_the_same_file(alice: Api, run: Run) -> None:
     assert Run.objects.get(pk=first.json()["id"]).rerun_of == run
 
 
+def test_retry_goes_on_from_the_failed_step_once(alice: Api, run: Run) -> None:
+    path = f"orgs/acme/runs/{run.pk}/retry/"
+    refused = alice.post(path)
+    Run.objects.filter(pk=run.pk).update(status="TIMED_OUT", error="late")
+
+    first, second = alice.post(path), alice.post(path)
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "RUN_NOT_RETRYABLE")
+    assert first.status_code in (201, 202)
+    assert first.json()["retry_of"] == str(run.pk)
+    assert first.json()["id"] == second.json()["id"]
+    assert second.headers["Idempotent-Replayed"] == "true"
+
+
 def test_rerun_with_unknown_version_is_refused(alice: Api, run: Run) -> None:
     answer = alice.post(f"orgs/acme/runs/{run.pk}/rerun/?version=2")
 

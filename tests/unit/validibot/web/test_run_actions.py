@@ -156,6 +156,28 @@ def test_rerun_with_newest_version_uses_it(client: Client, step: Step) -> None:
     assert (newest.workflow.name, newest.workflow.version) == ("Renamed", 2)
 
 
+def test_run_with_error_offers_a_retry_from_its_failed_step(client: Client, step: Step) -> None:
+    run = ended_run(step, status="FAILED", error_category="SYSTEM_ERROR", error="down")
+    run.steps.update(status="FAILED", error="down", rules=[])
+
+    assert "Try again from step 1" in client.get(at(run)).content.decode()
+    answers = [client.post(at(run, "retry/")) for _ in range(2)]
+
+    retry = Run.objects.get(retry_of=run)
+    assert {answer["Location"] for answer in answers} == {at(retry)}
+    page = client.get(at(run)).content.decode()
+    assert at(retry) in page
+    assert "Try again" not in page
+
+
+def test_run_that_passed_offers_no_retry(client: Client, step: Step) -> None:
+    run = ended_run(step)
+
+    assert "Try again" not in client.get(at(run)).content.decode()
+    page = client.post(at(run, "retry/"), follow=True).content.decode()
+    assert "The run is PASS; only a run that ended as ERROR or TIMED_OUT can be tried" in page
+
+
 def test_second_click_on_rerun_leads_to_the_same_run(client: Client, step: Step) -> None:
     first = ended_run(step)
     key = client.get(at(first)).context["rerun_key"]
