@@ -1,4 +1,4 @@
-"""HTTP side of the mail catcher: Mailpit's REST API and one page.
+"""HTTP side of the mail catcher: Mailpit's REST API, one page, and the receiver of webhooks.
 
 The API has the paths, names and shapes of Mailpit for what test suites use. Mails hold sign-in
 links, so that pages of other sites cannot reach the catcher (`devenv.local_only`).
@@ -23,6 +23,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from devenv.local_only import LocalOnly
+from devenv.mail.hooks import HookReceiver
 from devenv.mail.mailbox import Mail, Mailbox, MailPart
 
 _MOST_BODY = 64 * 1024
@@ -38,7 +39,11 @@ _HEAD = '<base target="_blank"><style>body { margin: 1.5rem }</style>'
 def app(mailbox: Mailbox, *, hosts: Iterable[str] = ()) -> Starlette:
     """Return the application; `hosts` are names of this machine besides localhost."""
     return Starlette(
-        routes=[*MailPage(mailbox).routes(), *MailApi(mailbox).routes()],
+        routes=[
+            *MailPage(mailbox).routes(),
+            *MailApi(mailbox).routes(),
+            *HookReceiver().routes(),
+        ],
         middleware=[Middleware(LocalOnly, hosts=hosts)],
     )
 

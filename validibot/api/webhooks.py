@@ -38,7 +38,7 @@ class NewWebhook(Body):
     name: Name
     url: Address
     events: Events
-    style: MessageStyle = MessageStyle.JSON
+    style: MessageStyle = MessageStyle.STANDARD
 
 
 class WebhookChange(Body):

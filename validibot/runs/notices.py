@@ -21,6 +21,8 @@ EVENT_OF_RESULT = {
 }
 # People start these runs; programs, which start the others, look for themselves.
 _BY_PERSON = (Run.Source.LAUNCH_PAGE, Run.Source.SCHEDULE)
+# Of the first finding, in messages.
+MAX_FINDING = 500
 # The runs before one, as far as a change is looked for among them.
 _VERDICTS = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.TIMED_OUT)
 
@@ -48,7 +50,7 @@ def ended_run(run: Run) -> EndedRun:
         workflow=run.workflow.slug,
         title=_title(run),
         result=run.result,
-        finding=first_finding(run),
+        finding=first_finding(run)[:MAX_FINDING],
         user_id=run.user_id,
         by_person=run.source in _BY_PERSON,
         previous=cache(partial(_previous_result, run)),
@@ -89,9 +91,11 @@ def _message(run: Run) -> dict[str, Any]:
         "run": str(run.pk),
         "organisation": org,
         "workflow": workflow.slug,
+        "workflow_name": workflow.name,
         "version": workflow.version,
         "result": run.result,
         "error": run.error,
+        "finding": first_finding(run)[:MAX_FINDING],
         "filename": submission.filename,
         "name": submission.name,
         "url": f"{settings.SITE_URL}/app/orgs/{org}/runs/{run.pk}/",

@@ -11,7 +11,7 @@ Messages go to public addresses only (`validibot.core.outbound`).
 import datetime as dt
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -25,10 +25,10 @@ from requests_hardened.ip_filter import InvalidIPAddress
 
 from validibot.core.models import RowId
 from validibot.core.outbound import Deadline, open_session
+from validibot.webhooks.messages import body_of
 from validibot.webhooks.models import (
     TEST_EVENT,
     DeliveryStatus,
-    MessageStyle,
     Webhook,
     WebhookDelivery,
 )
@@ -128,7 +128,7 @@ def deliver_webhook(delivery_id: RowId) -> None:
 def post(delivery: WebhookDelivery) -> tuple[int | None, str, str]:
     """Post the message once; return (status, beginning of the answer, reason of a failure)."""
     webhook = delivery.webhook
-    body = json.dumps(message(webhook, delivery.document))
+    body = json.dumps(body_of(webhook.style, delivery.document))
     headers = headers_of(webhook, delivery.message_id, body) | {
         "Content-Type": "application/json",
         "User-Agent": "Validibot-Webhooks",
@@ -151,15 +151,6 @@ def post(delivery: WebhookDelivery) -> tuple[int | None, str, str]:
         if deadline.has_passed:
             return None, "", f"The receiver took more than {EXCHANGE_SECONDS} s. Answer at once."
         return None, "", f"The receiver cannot be reached: {type(error).__name__}."
-
-
-def message(webhook: Webhook, document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the body of a message in the style of the webhook."""
-    if webhook.style == MessageStyle.JSON:
-        return document
-    data = document["data"]
-    words = data.get("text") or document["type"]
-    return {"text": f"{words} {data['url']}" if data.get("url") else words}
 
 
 def _record(delivery: WebhookDelivery, status: int | None, text: str, error: str) -> None:

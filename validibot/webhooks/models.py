@@ -27,8 +27,9 @@ TEST_EVENT = "webhook.test"
 class MessageStyle(models.TextChoices):
     """The body of a message."""
 
-    JSON = "json", _("JSON document")
-    TEXT = "text", _("Text for Slack, Mattermost and compatible services")
+    STANDARD = "standard", _("Standard Webhooks (JSON)")
+    SLACK = "slack", _("Slack, Mattermost and compatible services")
+    TEAMS = "teams", _("Microsoft Teams (Workflows)")
 
 
 class Webhook(models.Model):
@@ -45,7 +46,7 @@ class Webhook(models.Model):
     name = models.CharField(max_length=100)
     url = models.CharField(max_length=500)
     events = models.JSONField(default=list)
-    style = models.CharField(max_length=10, choices=MessageStyle, default=MessageStyle.JSON)
+    style = models.CharField(max_length=10, choices=MessageStyle, default=MessageStyle.STANDARD)
     secret_version = models.PositiveIntegerField(default=1)
     is_active = models.BooleanField(default=True)
     failing_since = models.DateTimeField(null=True, blank=True)

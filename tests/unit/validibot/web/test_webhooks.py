@@ -15,7 +15,7 @@ FORM = {
     "name": "Chat",
     "url": "https://hooks.example.org/in",
     "events": ["run.failed"],
-    "style": "json",
+    "style": "standard",
 }
 
 

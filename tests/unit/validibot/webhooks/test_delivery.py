@@ -1,7 +1,6 @@
 """Deliveries of webhooks: who is told, signatures, retries, and addresses that are refused."""
 
 import datetime as dt
-import json
 import socket
 from typing import Any
 
@@ -127,14 +126,15 @@ def test_secret_differs_by_webhook_and_version(webhook: Webhook) -> None:
     assert len({first, secret_of(webhook), secret_of(other)}) == 3
 
 
-def test_text_style_says_event_and_link(webhook: Webhook, receiver: Any) -> None:
+def test_message_is_sent_in_style_of_webhook(webhook: Webhook, receiver: Any) -> None:
     receiver.post(URL)
-    webhook.style = MessageStyle.TEXT
+    webhook.style = MessageStyle.SLACK
 
     post(waiting(webhook, text="FAIL: a.json", url="https://runs.example.org/1"))
 
-    body = json.loads(receiver.calls[0].request.body)
-    assert body == {"text": "FAIL: a.json https://runs.example.org/1"}
+    request = receiver.calls[0].request
+    body = Verifier(secret_of(webhook)).verify(request.body, dict(request.headers))
+    assert body == {"text": "*FAIL: a.json*\n<https://runs.example.org/1|Open the run>"}
 
 
 def test_delivered_message_is_not_sent_again(webhook: Webhook, receiver: Any) -> None:

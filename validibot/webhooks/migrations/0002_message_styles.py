@@ -1,0 +1,35 @@
+"""The styles of messages get names of what they are for; Teams is a new one."""
+
+from django.db import migrations, models
+
+_NAMES = {"json": "standard", "text": "slack"}
+
+
+def _rename(apps, names):
+    webhooks = apps.get_model("webhooks", "Webhook").objects
+    for old, new in names.items():
+        webhooks.filter(style=old).update(style=new)
+
+
+class Migration(migrations.Migration):
+    dependencies = [("webhooks", "0001_initial")]
+
+    operations = [
+        migrations.RunPython(
+            lambda apps, _editor: _rename(apps, _NAMES),
+            lambda apps, _editor: _rename(apps, {new: old for old, new in _NAMES.items()}),
+        ),
+        migrations.AlterField(
+            "webhook",
+            "style",
+            models.CharField(
+                choices=[
+                    ("standard", "Standard Webhooks (JSON)"),
+                    ("slack", "Slack, Mattermost and compatible services"),
+                    ("teams", "Microsoft Teams (Workflows)"),
+                ],
+                default="standard",
+                max_length=10,
+            ),
+        ),
+    ]
