@@ -105,6 +105,7 @@ def test_settings_and_variables_named_by_a_page_exist(page: Path) -> None:
 def _sources() -> Iterator[Path]:
     yield ROOT / "Makefile"
     yield ROOT / "Procfile"
+    yield ROOT / "action" / "action.yml"
     yield ROOT / "docker-compose.local.yml"
     for folder in ("compose", "config", "devenv", "validators", "validibot"):
         for suffix in ("py", "sh"):
