@@ -9,7 +9,6 @@ still there afterwards.
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,8 +33,16 @@ from validibot.setup.backup.archive import (
     open_backup,
     restore_file,
 )
+from validibot.setup.programs import ProgramFailed, run_program
 
-__all__ = ["BackupError", "backup", "restore"]
+__all__ = [
+    "BackupError",
+    "backup",
+    "check_target",
+    "database_tables",
+    "restore",
+    "unknown_migrations",
+]
 
 # A thief of the backup could sign in with a session or with the link of a mail that waits; counts of
 # failures are of no use later.
@@ -71,8 +78,8 @@ def restore(path: Path, *, replace: bool) -> int:
     """
     with open_backup(path) as archive:
         _check_compatible(archive.manifest)
-        tables = _tables()
-        _check_target(tables, replace=replace)
+        tables = database_tables()
+        check_target(tables, replace=replace)
         written = _restore_files(archive, replace=replace)
         with archive.database() as copy:
             _load_database(copy)
@@ -84,7 +91,7 @@ def restore(path: Path, *, replace: bool) -> int:
 
 
 def _check_compatible(manifest: BackupManifest) -> None:
-    if unknown := _unknown(manifest.migrations):
+    if unknown := unknown_migrations(manifest.migrations):
         raise BackupError(
             f"The backup is of a newer version: it has the migrations {', '.join(unknown[:3])}, which"
             " this version lacks. Restore it with the version that made it, or a later one."
@@ -96,14 +103,15 @@ def _check_compatible(manifest: BackupManifest) -> None:
         )
 
 
-def _check_target(tables: Sequence[str], *, replace: bool) -> None:
+def check_target(tables: Sequence[str], *, replace: bool) -> None:
+    """Raise BackupError unless the database, which has these tables, may be replaced."""
     if not tables:
         return
     name = settings.DATABASES["default"]["NAME"]
     if not replace:
         raise BackupError(
-            f"The database {name} has {len(tables)} tables. Restore into an empty database, or delete"
-            " its content with --replace"
+            f"The database {name} has {len(tables)} tables. Use an empty database, or delete its"
+            " content with --replace"
         )
     if Maintenance._meta.db_table in tables and not maintenance.is_on():  # noqa: SLF001 - documented
         raise BackupError(
@@ -121,7 +129,7 @@ def _restore_files(archive: BackupReader, *, replace: bool) -> int:
     )
 
 
-def _tables() -> list[str]:
+def database_tables() -> list[str]:
     """Return the names of the tables of the database."""
     return connection.introspection.table_names()
 
@@ -131,7 +139,7 @@ def _migrations() -> list[str]:
     return sorted(".".join(key) for key in MigrationLoader(connection).applied_migrations)
 
 
-def _unknown(seen: Sequence[str]) -> list[str]:
+def unknown_migrations(seen: Sequence[str]) -> list[str]:
     """Return those of the applied migrations that this version of the product does not have."""
     known = {".".join(key) for key in MigrationLoader(connection).disk_migrations or {}}
     return [name for name in seen if name not in known]
@@ -175,21 +183,9 @@ def _database() -> Sequence[str]:
 
 
 def _run(program: str, *arguments: str, stdout: IO[bytes] | None = None) -> None:
-    path = shutil.which(program)
-    if path is None:
-        raise BackupError(
-            f"{program} is not installed. Install PostgreSQL's client programs, at least of the"
-            " server's version: apt-get install postgresql-client"
-        )
+    """Run a program on our database. Raises BackupError."""
     _, environ = connection.client.settings_to_cmd_args_env(connection.settings_dict, [])
-    done = subprocess.run(  # noqa: S603 - a program of PostgreSQL's, with our own settings
-        [path, *arguments],
-        env={"PATH": os.defpath, **(environ or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=stdout or subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
-    if done.returncode:
-        message = done.stderr.decode(errors="replace").strip()[-2000:]
-        raise BackupError(f"{program} failed: {message}")
+    try:
+        run_program(program, *arguments, environ=environ or {}, stdout=stdout)
+    except ProgramFailed as error:
+        raise BackupError(str(error)) from None

@@ -175,9 +175,9 @@ def files_root() -> Path | None:
 
 def add_files(folder: Path, writer: BackupWriter) -> None:
     """Add every regular file. Links are left out: a validator can make one to any place."""
-    for path in _plain(folder):
+    for path in plain_files(folder):
         # The file may be removed between listing and opening.
-        with suppress(FileNotFoundError), _open_without_links(path) as file:
+        with suppress(FileNotFoundError), open_without_links(path) as file:
             size = os.fstat(file.fileno()).st_size
             writer.add(f"{FILES}/{path.relative_to(folder).as_posix()}", file, size)
 
@@ -207,7 +207,8 @@ def restore_file(
     return True
 
 
-def _plain(folder: Path) -> Iterator[Path]:
+def plain_files(folder: Path) -> Iterator[Path]:
+    """Yield the regular files below a folder that are whole: neither links nor files being written."""
     for parent, _, names in os.walk(folder):
         for name in sorted(names):
             path = Path(parent, name)
@@ -216,7 +217,8 @@ def _plain(folder: Path) -> Iterator[Path]:
                     yield path
 
 
-def _open_without_links(path: Path) -> BinaryIO:
+def open_without_links(path: Path) -> BinaryIO:
+    """Open a file for reading. Raises OSError if it is a symbolic link."""
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
 
 
