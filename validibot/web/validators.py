@@ -158,13 +158,18 @@ def _model_limits(organisation: Organisation) -> Iterator[tuple[str, str]]:
     yield _("Language model"), endpoint.model
     yield _("Document for the model"), filesizeformat(endpoint.max_document_bytes)
     yield _("Time of a review"), _("%g s") % endpoint.timeout_seconds
-    used = f"{usage_of(organisation).tokens:,}"
-    if endpoint.monthly_tokens:
-        used = _("%(used)s of %(limit)s") % {
-            "used": used,
-            "limit": f"{endpoint.monthly_tokens:,}",
-        }
-    yield _("Tokens this month"), used
+    usage = usage_of(organisation)
+    yield (
+        _("Tokens this month"),
+        _used(f"{usage.tokens:,}", endpoint.monthly_tokens and f"{endpoint.monthly_tokens:,}"),
+    )
+    if endpoint.prompt_price or endpoint.answer_price:
+        budget = endpoint.monthly_budget and f"{endpoint.monthly_budget:,.2f}"
+        yield _("Cost this month"), f"{_used(f'{usage.cost:,.2f}', budget)} {endpoint.currency}"
+
+
+def _used(used: str, limit: object) -> str:
+    return _("%(used)s of %(limit)s") % {"used": used, "limit": limit} if limit else used
 
 
 def _example(slug: str, templates: list[Any]) -> str:

@@ -255,6 +255,7 @@ class AiEndpointAdmin(admin.ModelAdmin[AiEndpoint]):
     fields = (
         *("url", "model", "key", "forget_key"),
         *("max_document_bytes", "max_answer_tokens", "timeout_seconds", "monthly_tokens"),
+        *("currency", "prompt_price", "answer_price", "monthly_budget"),
     )
 
     def changelist_view(
@@ -280,7 +281,7 @@ class AiEndpointAdmin(admin.ModelAdmin[AiEndpoint]):
 class AiUsageAdmin(admin.ModelAdmin[AiUsage]):
     """Read-only admin of what organisations used of the language model."""
 
-    list_display = ("organisation", "month", "tokens", "requests")
+    list_display = ("organisation", "month", "tokens", "requests", "cost")
     list_select_related = ("organisation",)
     search_fields = ("organisation__name", "organisation__slug")
 

@@ -1,9 +1,9 @@
 """The language model of the site: requests to its endpoint, within the limits of its settings.
 
 A review has a time limit for all its requests together. A request that failed for a reason that passes
-(no connection, 408, 429, 5xx) is repeated. The tokens of each answer are added to the usage of the
-organisation; a review is refused once a month's usage has reached the limit, so reviews at the same time
-may exceed it by what each of them uses.
+(no connection, 408, 429, 5xx) is repeated. The tokens of each answer and their cost are added to the
+usage of the organisation; a review is refused once a month's usage has reached a limit, so reviews at
+the same time may exceed it by what each of them uses.
 """
 
 import json
@@ -124,10 +124,16 @@ class SiteModel:
         )
 
     def _check_budget(self) -> None:
-        limit, used = self._endpoint.monthly_tokens, usage_of(self._organisation).tokens
-        if limit and used >= limit:
+        """Raise EngineError once the organisation has used its tokens or its money of the month."""
+        usage, endpoint = usage_of(self._organisation), self._endpoint
+        spent = ""
+        if 0 < endpoint.monthly_tokens <= usage.tokens:
+            spent = f"{usage.tokens:,} of {endpoint.monthly_tokens:,} tokens"
+        elif 0 < endpoint.monthly_budget <= usage.cost:
+            spent = f"{usage.cost:,.2f} of {endpoint.monthly_budget:,.2f} {endpoint.currency}"
+        if spent:
             raise EngineError(
-                f"{self._organisation.name} has used {used:,} of {limit:,} tokens for AI reviews this month."
+                f"{self._organisation.name} has used {spent} for AI reviews this month."
                 " Start the run next month, or ask an operator to raise the limit."
             )
 
@@ -137,7 +143,9 @@ class SiteModel:
         )
         tokens = usage.prompt_tokens + usage.completion_tokens
         AiUsage.objects.filter(pk=row.pk).update(
-            tokens=F("tokens") + tokens, requests=F("requests") + 1
+            tokens=F("tokens") + tokens,
+            requests=F("requests") + 1,
+            cost=F("cost") + self._endpoint.cost(usage.prompt_tokens, usage.completion_tokens),
         )
 
     def _post(self, body: bytes) -> bytes:

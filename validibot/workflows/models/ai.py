@@ -1,11 +1,12 @@
 """The endpoint of the language model that AI reviews ask, and what organisations used of it."""
 
-from typing import ClassVar
+from decimal import Decimal
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -15,6 +16,13 @@ from validibot.core.sealing import seal, unseal
 MAX_DOCUMENT_BYTES = 1024 * 1024
 MAX_ANSWER_TOKENS = 32_000
 MAX_SECONDS = 300
+_MILLION = 1_000_000
+_PRICE: dict[str, Any] = {
+    "max_digits": 10,
+    "decimal_places": 4,
+    "default": Decimal(0),
+    "validators": [MinValueValidator(0)],
+}
 
 
 def check_endpoint(url: str) -> None:
@@ -72,6 +80,24 @@ class AiEndpoint(models.Model):
         default=1_000_000,
         help_text=_("Further reviews are refused until the next month. 0: no limit."),
     )
+    currency = models.CharField(
+        _("currency of the prices"),
+        max_length=3,
+        default="USD",
+        validators=[RegexValidator("^[A-Z]{3}$", _("Enter three capital letters, such as USD."))],
+    )
+    prompt_price = models.DecimalField(_("price of a million tokens sent"), **_PRICE)
+    answer_price = models.DecimalField(_("price of a million tokens answered"), **_PRICE)
+    monthly_budget = models.DecimalField(
+        _("budget of an organisation in a month"),
+        max_digits=10,
+        decimal_places=2,
+        default=Decimal(0),
+        validators=[MinValueValidator(0)],
+        help_text=_(
+            "In the currency of the prices. Further reviews are refused until the next month. 0: no limit."
+        ),
+    )
 
     class Meta:
         verbose_name = verbose_name_plural = _("AI endpoint")
@@ -85,6 +111,14 @@ class AiEndpoint(models.Model):
     def clean(self) -> None:
         if self.url and not self.model:
             raise ValidationError({"model": _("Name the model that the endpoint has.")})
+        if self.monthly_budget and not (self.prompt_price or self.answer_price):
+            message = _("A budget is compared with what tokens cost: enter the prices.")
+            raise ValidationError({"monthly_budget": message})
+
+    def cost(self, prompt_tokens: int, answer_tokens: int) -> Decimal:
+        """Return the cost of a request, in `currency`."""
+        price = prompt_tokens * self.prompt_price + answer_tokens * self.answer_price
+        return price / _MILLION
 
     @classmethod
     def load(cls) -> "AiEndpoint":
@@ -110,7 +144,10 @@ class AiEndpoint(models.Model):
 
 
 class AiUsage(models.Model):
-    """The tokens and requests of an organisation in a month; `month` is its first day, in UTC."""
+    """The tokens, requests and cost of an organisation in a month; `month` is its first day, in UTC.
+
+    `cost` is the sum at the prices of each request, in the currency that the endpoint had then.
+    """
 
     organisation = models.ForeignKey(
         Organisation, on_delete=models.CASCADE, related_name="ai_usage", db_index=False
@@ -118,6 +155,7 @@ class AiUsage(models.Model):
     month = models.DateField()
     tokens = models.PositiveBigIntegerField(default=0)
     requests = models.PositiveIntegerField(default=0)
+    cost = models.DecimalField(max_digits=16, decimal_places=6, default=Decimal(0))
 
     class Meta:
         verbose_name_plural = "AI usage"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -174,6 +175,42 @@ def test_usage_is_counted_and_the_month_s_limit_refuses_the_next_review(
     assert usage_of(OrganisationFactory.create()).tokens == 0
 
 
+@time_machine.travel("2026-05-05 12:00Z", tick=False)
+def test_cost_is_counted_at_the_price_and_the_budget_refuses_the_next_review(
+    endpoint: AiEndpoint, organisation: Organisation, server: responses.RequestsMock
+) -> None:
+    """40 tokens sent and 20 answered: 0.01 + 0.02 USD at 250 and 1,000 USD for a million."""
+    server.post(f"{URL}/chat/completions", json=completion())
+    endpoint.monthly_tokens, endpoint.monthly_budget = 0, Decimal("0.05")
+    endpoint.prompt_price, endpoint.answer_price = Decimal(250), Decimal(1000)
+    endpoint.full_clean(validate_unique=False)
+    endpoint.save()
+    model = model_of(organisation)
+    model.ask(MESSAGES, {})
+    assert usage_of(organisation).cost == Decimal("0.03")
+    model.ask(MESSAGES, {})
+
+    with pytest.raises(EngineError, match=r"has used 0\.06 of 0\.05 USD for AI reviews"):
+        model.ask(MESSAGES, {})
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"monthly_budget": 5}, "monthly_budget"),
+        ({"prompt_price": -1}, "prompt_price"),
+        ({"currency": "$"}, "currency"),
+    ],
+)
+def test_prices_and_budget_that_make_no_sense_are_refused(
+    fields: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        AiEndpoint(url=URL, model="small", **fields).full_clean()
+
+    assert list(refused.value.message_dict) == [field]
+
+
 def test_settings_count_until_there_is_a_row(
     settings: Settings, organisation: Organisation
 ) -> None:
@@ -198,6 +235,10 @@ def test_key_is_written_in_the_admin_site_and_never_shown(client: Client) -> Non
         "max_answer_tokens": 500,
         "timeout_seconds": 30,
         "monthly_tokens": 0,
+        "currency": "EUR",
+        "prompt_price": "0.25",
+        "answer_price": "2",
+        "monthly_budget": "20",
     }
     client.post(f"{page}add/", limits | {"url": URL, "model": "small", "key": "sk-1"})
     client.post(f"{page}1/change/", limits | {"url": URL, "model": "large", "key": ""})
