@@ -130,7 +130,7 @@ class Stage(StagePart):
     """One deployment of the product. `name` is that of the file.
 
     `env` are further variables of the product, and `secrets` the names of variables whose values the
-    operator puts into Secret Manager.
+    operator puts into Secret Manager. With `custom_validators` organisations may register images.
     """
 
     name: str
@@ -145,6 +145,7 @@ class Stage(StagePart):
     database: DatabaseSize | None = None
     alerts: Alerts = Alerts()
     budget: Budget | None = None
+    custom_validators: bool = False
     env: dict[Variable, str] = {}
     secrets: list[Variable] = []
 

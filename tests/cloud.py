@@ -84,6 +84,7 @@ DEPLOYER_ROLES = (
     "roles/cloudscheduler.admin",
     "roles/cloudsql.admin",
     "roles/cloudtasks.admin",
+    "roles/iam.roleAdmin",
     "roles/iam.serviceAccountAdmin",
     "roles/iam.serviceAccountOpenIdTokenCreator",
     "roles/iam.serviceAccountUser",

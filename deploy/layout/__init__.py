@@ -12,6 +12,7 @@ from deploy.layout.roles import StageRoles
 from deploy.resource import Resource
 from deploy.resources.account import Account
 from deploy.resources.apis import Apis
+from deploy.resources.custom_role import CustomRole
 from deploy.resources.job import Job
 from deploy.resources.monitoring import AlertAddress, AlertPolicy, LogMetric, UptimeCheck
 from deploy.resources.project_role import ConditionalRole
@@ -61,6 +62,7 @@ class Layout:
         yield from self.product.validator_jobs()
         yield from self._roles.on_resources()
         yield from self._roles.on_database()
+        yield from self._roles.for_custom_validators()
         yield from self.product.release()
         yield from self.product.services
         yield from self._roles.on_services()
@@ -79,6 +81,7 @@ class Layout:
             SchedulerEntry,
             Job,
             ConditionalRole,
+            CustomRole,
             Secret,
             SqlInstance,
             Account,

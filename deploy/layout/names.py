@@ -8,6 +8,8 @@ from deploy.stage import Stage
 from validators.sdk.manifest import MANIFEST_NAME, ValidatorManifest, read_manifest
 
 ROOT = Path(__file__).parents[2]
+# The account of the validators of organisations, without the prefix of the stage.
+CUSTOM_ACCOUNT = "validator-custom"
 
 
 class StageNames:
@@ -26,7 +28,8 @@ class StageNames:
     @property
     def callers(self) -> list[str]:
         """The accounts that may call the worker, without the prefix of the stage."""
-        return ["tasks", "scheduler", *map(validator_account, self.validators)]
+        custom = [CUSTOM_ACCOUNT] if self.stage.custom_validators else []
+        return ["tasks", "scheduler", *map(validator_account, self.validators), *custom]
 
     def account(self, name: str) -> str:
         """Return the address of an account of this stage."""

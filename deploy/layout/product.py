@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from urllib.parse import urlsplit
 
 from deploy.layout.data import StageData
-from deploy.layout.names import ROOT, StageNames, label, validator_account
+from deploy.layout.names import CUSTOM_ACCOUNT, ROOT, StageNames, label, validator_account
 from deploy.resource import Resource
 from deploy.resources.container import RunContainer
 from deploy.resources.job import Job
@@ -62,6 +62,7 @@ class StageProduct:
         names, cloud = self._names, self._cloud
         services = [self._stage.named(name) for name in ("web", "worker")]
         tagged = [cloud.service_url(name, tag=NEXT) for name in services]
+        custom = names.account(CUSTOM_ACCOUNT) if self._stage.custom_validators else ""
         urls = dict.fromkeys((names.site_url, names.web_url, names.worker_url, *tagged))
         return variables_of(
             {
@@ -71,6 +72,7 @@ class StageProduct:
                 "CLOUD_TASKS_PROBE_QUEUE": self._stage.named("fmu-probes"),
                 "CLOUD_TASKS_QUEUE": self._stage.named("runs"),
                 "CLOUD_TASKS_SERVICE_ACCOUNT": names.account("tasks"),
+                "CUSTOM_VALIDATOR_ACCOUNT": custom,
                 "GCP_REGION": cloud.region,
                 "GCS_BUCKET": self._data.files.name,
                 "GOOGLE_CLOUD_PROJECT": cloud.project,

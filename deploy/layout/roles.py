@@ -3,14 +3,24 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from deploy.layout.data import StageData
-from deploy.layout.names import StageNames, validator_account
+from deploy.layout.names import CUSTOM_ACCOUNT, StageNames, validator_account
 from deploy.layout.product import StageProduct
+from deploy.resource import Resource
 from deploy.resources.access import ALL_USERS, RoleBindings
 from deploy.resources.account import Account
+from deploy.resources.custom_role import CustomRole
 from deploy.resources.project_role import ConditionalRole
 
 _INSTANCE = "sqladmin.googleapis.com/Instance"
 _USERS = ("web", "worker")  # the accounts of the product
+# The worker makes the jobs of custom validators, starts them and follows their executions.
+_JOBS = (
+    *("run.jobs.create", "run.jobs.get", "run.jobs.update"),
+    *("run.jobs.run", "run.jobs.runWithOverrides"),
+    *("run.executions.get", "run.executions.list", "run.executions.cancel", "run.operations.get"),
+)
+# It is always true: a binding with a condition of its own can be told from those of others.
+_ALWAYS = 'request.time > timestamp("2000-01-01T00:00:00Z")'
 
 
 class StageRoles:
@@ -32,6 +42,8 @@ class StageRoles:
         }
         for manifest in self._names.validators:
             purposes[validator_account(manifest)] = f"The validator {manifest.title}"
+        if self._stage.custom_validators:
+            purposes[CUSTOM_ACCOUNT] = "Validators of organisations"
         for name, purpose in purposes.items():
             yield Account(
                 cloud=self._names.cloud,
@@ -89,6 +101,37 @@ class StageRoles:
                 accounts=[self._stage.named(user) for user in _USERS],
                 condition=f'resource.name == "{name}" && resource.type == "{_INSTANCE}"',
             )
+
+    def for_custom_validators(self) -> Iterator[Resource]:
+        """Yield the roles for validators of organisations, whose jobs are made while the product runs.
+
+        They are in the project: the jobs do not exist yet, and creating one is a right on the project.
+        """
+        if not self._stage.custom_validators:
+            return
+        cloud, stage = self._names.cloud, self._stage.name
+        role = CustomRole(
+            cloud=cloud,
+            stage=stage,
+            name=f"{stage}_validatorJobs",
+            title=f"Jobs of validators of {stage}",
+            permissions=_JOBS,
+        )
+        yield role
+        yield ConditionalRole(
+            cloud=cloud,
+            stage=stage,
+            name=self._stage.named("validator-jobs"),
+            role=role.full,
+            accounts=[self._stage.named("worker")],
+            condition=_ALWAYS,
+        )
+        # Who makes a job must be allowed to act as its account.
+        yield self._access(
+            "account",
+            self._stage.named(CUSTOM_ACCOUNT),
+            {"roles/iam.serviceAccountUser": ["worker"]},
+        )
 
     def on_services(self) -> Iterator[RoleBindings]:
         worker, web = self._product.services

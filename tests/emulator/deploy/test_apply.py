@@ -194,6 +194,41 @@ def test_stray_resources_are_deleted_after_a_question(applied: str) -> None:
         deploy("destroy", applied, "--yes")
 
 
+def test_worker_makes_and_runs_jobs_of_custom_validators(applied: str, act_as: ActAs) -> None:
+    """Without the key they go again; a deleted role is restored, because its name stays taken."""
+    text = Path(applied).read_text()
+    Path(applied).write_text(f"custom_validators = true\n{text}")
+    told = deploy("apply", applied, "--only", "account,role,project-role,access")
+    planned = deploy("plan", applied)
+    account = "shared-validator-custom@validibot-local.iam.gserviceaccount.com"
+    task = run_v2.TaskTemplate(
+        containers=[run_v2.Container(image="sleeper:1")], service_account=account
+    )
+    job = run_v2.Job(template=run_v2.ExecutionTemplate(template=task))
+    act_as("shared-worker")
+    with run_v2.JobsClient() as jobs, run_v2.ExecutionsClient() as executions:
+        job.name = jobs.create_job(parent=PLACE, job=job, job_id="shared-custom").result().name  # type: ignore[no-untyped-call]
+        jobs.update_job(job=job).result()  # type: ignore[no-untyped-call]
+        execution = jobs.run_job(name=job.name).metadata.name
+        assert executions.get_execution(name=execution).name == execution
+        executions.cancel_execution(name=execution)
+    act_as("deployer")
+    with run_v2.JobsClient() as jobs:
+        jobs.delete_job(name=job.name)
+    Path(applied).write_text(text)
+    removed = deploy("apply", applied, "--yes")
+    Path(applied).write_text(f"custom_validators = true\n{text}")
+    restored = deploy("apply", applied, "--only", "role")
+    Path(applied).write_text(text)
+    deploy("apply", applied, "--yes")
+
+    assert "$ gcloud iam roles create shared_validatorJobs --project=validibot-local" in told
+    assert f"env.CUSTOM_VALIDATOR_ACCOUNT: none -> {account}" in planned
+    assert "- account/shared-validator-custom\n" in removed
+    assert restored.startswith("+ role/shared_validatorJobs\n")
+    assert deploy("plan", applied) == "Nothing to change.\n"
+
+
 def test_rotated_secret_reaches_both_services(applied: str) -> None:
     secret = layout_of(applied).data.secret("API_KEY_PEPPER")
     before, value = secret.versions(), secret.value()
