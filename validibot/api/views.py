@@ -111,7 +111,7 @@ class RunsView(ApiView):
         scope = scope_in(request, org, "run.view_own")
         runs = visible_runs(scope).select_related("workflow", "submission")
         runs = runs.defer("submission__inline").exclude(source=Run.Source.TRIAL)
-        runs = filter_runs(runs, request.query_params)
+        runs = filter_runs(runs, request.query_params, scope.organisation)
         pages = PathCursorPagination(runs, "-created_at")
         org = scope.organisation.slug
         return pages.answer(

@@ -22,13 +22,12 @@ from validibot.runs.progress import progress_of
 from validibot.runs.rerun import rerun, retry
 from validibot.runs.rules import RULES_IN_FULL, findings_by_step
 from validibot.runs.takeover import failed_step, living_retry
-from validibot.web.paging import BoundedPaginator
-from validibot.web.run_filters import RunFilters
+from validibot.web.paging import page_of_runs
+from validibot.web.run_filters import RUNS_PER_PAGE, RunFilters
 from validibot.web.saved_views import SavedViewForm, views_of
 from validibot.web.scope import member, page
 from validibot.workflows.versions import newest
 
-RUNS_PER_PAGE = 50
 # The page of a run shows this many events.
 MAX_EVENTS = 200
 # Runs of the same workflow that are offered for a comparison.
@@ -75,7 +74,12 @@ def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
 def runs(request: HttpRequest, scope: Scope) -> HttpResponse:
     """List the runs that the filters select, newest first."""
     filters = RunFilters(request.GET, scope=scope)
-    shown = BoundedPaginator(filters.applied(listed_runs(scope)), RUNS_PER_PAGE)
+    shown = page_of_runs(
+        filters.applied(listed_runs(scope)),
+        request.GET,
+        size=RUNS_PER_PAGE,
+        search=filters.search,
+    )
     return page(
         request,
         scope,
@@ -84,7 +88,7 @@ def runs(request: HttpRequest, scope: Scope) -> HttpResponse:
         views=views_of(scope),
         view_form=SavedViewForm(initial={"query": request.GET.urlencode()}, auto_id="view-%s"),
         rerun_key=uuid4().hex,
-        page=shown.get_page(request.GET.get("page")),
+        page=shown,
     )
 
 

@@ -19,7 +19,8 @@ from validibot.runs.access import NotAdmitted, may_cancel
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run
 from validibot.runs.rerun import rerun
-from validibot.web.runs import RUNS_PER_PAGE, listed_runs
+from validibot.web.run_filters import RUNS_PER_PAGE
+from validibot.web.runs import listed_runs
 from validibot.web.scope import permitted
 
 # Re-runs copy the submitted files while the request waits.

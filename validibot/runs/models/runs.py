@@ -57,7 +57,7 @@ class Run(models.Model):
     )
     submission = models.OneToOneField(Submission, on_delete=models.RESTRICT, related_name="run")
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, db_index=False
     )
     source = models.CharField(max_length=20, choices=Source, default=Source.API)
     scenario = models.CharField(max_length=MAX_CHARACTERS, blank=True, default="")
@@ -105,8 +105,10 @@ class Run(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["organisation", "-created_at"]),
-            # Those of the filters of lists: by workflow, and by result.
+            # Those of the filters of lists: by workflow, person, source and result.
             models.Index(fields=["workflow", "-created_at"], name="runs_of_workflow"),
+            models.Index(fields=["user", "organisation", "-created_at"], name="runs_of_person"),
+            models.Index(fields=["organisation", "source", "-created_at"], name="runs_by_source"),
             models.Index(
                 fields=["schedule", "-created_at"],
                 condition=models.Q(schedule__isnull=False),

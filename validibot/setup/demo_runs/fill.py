@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import connection, transaction
+from psycopg import ClientCursor
 
 from validibot.setup.demo import Say
 from validibot.setup.demo_runs.plan import SeedPlan
@@ -38,7 +39,8 @@ def fill_runs(plan: SeedPlan, filling: Filling, say: Say, *, first: int = 1) -> 
     made = {"runs": 0, "findings": 0}
     for start in range(first, filling.runs + 1, BATCH):
         stop = min(start + BATCH - 1, filling.runs)
-        with transaction.atomic(), connection.cursor() as cursor:
+        # A cursor that fills in the parameters itself: PostgreSQL takes none where a table is made.
+        with transaction.atomic(), ClientCursor(connection.connection) as cursor:
             # A crash of the server may lose the last batches; they are made by the next call.
             cursor.execute("SET LOCAL synchronous_commit = off")
             _make_tables(cursor, plan)

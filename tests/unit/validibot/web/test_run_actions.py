@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from tests.factories import (
     FindingFactory,
+    MembershipFactory,
     RunFactory,
     StepFactory,
     StepRunFactory,
@@ -95,36 +96,99 @@ def test_filters_select_runs(
 
     answer = client.get(f"/app/orgs/{member.organisation.slug}/runs/?{query}")
 
-    assert [run.submission.name for run in answer.context["page"]] == shown
+    assert [run.submission.name for run in answer.context["page"].object_list] == shown
 
 
+@pytest.mark.parametrize(("few", "per_page"), [(5, 50), (1, 50), (5, 1)])
 def test_text_of_many_submissions_is_found_like_that_of_few(
-    client: Client, member: Membership, step: Step, monkeypatch: pytest.MonkeyPatch
+    client: Client,
+    member: Membership,
+    step: Step,
+    monkeypatch: pytest.MonkeyPatch,
+    few: int,
+    per_page: int,
 ) -> None:
+    monkeypatch.setattr("validibot.web.run_filters.RUNS_PER_PAGE", per_page)
     for name in ("first reading", "second reading", "other"):
         ended_run(step, name=name)
-    monkeypatch.setattr("validibot.web.run_filters.FEW", 1)
+    monkeypatch.setattr("validibot.web.run_filters.FEW", few)
 
     answer = client.get(f"/app/orgs/{member.organisation.slug}/runs/?text=READING")
 
-    assert {run.submission.name for run in answer.context["page"]} == {
+    assert {run.submission.name for run in answer.context["page"].object_list} == {
         "first reading",
         "second reading",
     }
 
 
-def test_long_list_is_counted_up_to_its_limit(
-    client: Client, member: Membership, step: Step, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("validibot.web.paging.MAX_COUNT", 2)
-    monkeypatch.setattr("validibot.web.runs.RUNS_PER_PAGE", 1)
-    for _ in range(3):
-        ended_run(step)
+def names_of(answer: Any) -> list[str]:
+    return [run.submission.name for run in answer.context["page"].object_list]
 
+
+@pytest.mark.parametrize("finding", ["", "wrong"])
+def test_pages_of_runs_follow_each_other_in_both_directions(
+    client: Client, step: Step, monkeypatch: pytest.MonkeyPatch, finding: str
+) -> None:
+    """Also where runs began at the same moment, and in a search that reads two runs at a time."""
+    monkeypatch.setattr("validibot.web.runs.RUNS_PER_PAGE", 2)
+    monkeypatch.setattr("validibot.web.paging.SEARCHED_RUNS", 2)
+    for _ in range(5):
+        run = ended_run(step, name="run", created_at="2026-01-31T11:00:00Z")
+        FindingFactory.create(run=run, step_run=run.steps.get(), message="It is wrong.")
+    url = f"/app/orgs/{step.workflow.organisation.slug}/runs/"
+
+    def visit(**cursor: str) -> Any:
+        return client.get(url, {"finding": finding, **cursor}).context["page"]
+
+    first = visit()
+    second = visit(older=first.older)
+    third = visit(older=second.older)
+    seen = [run.pk for each in (first, second, third) for run in each.object_list]
+    assert seen == sorted(Run.objects.values_list("pk", flat=True), reverse=True)
+    assert (first.newer, third.older) == ("", "")
+    back = visit(newer=third.newer)
+    assert back.object_list == second.object_list
+    assert visit(newer=back.newer).object_list == first.object_list
+    assert visit(older="9999-12-31T23:59:59+23:00_1").object_list == first.object_list
+
+
+def test_search_in_findings_goes_on_where_it_stopped(
+    client: Client, step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("validibot.web.run_filters.READ_FINDINGS", 2)
+    found = {"old": "100% wrong_", "middle": "fine", "new": "100 wrong"}
+    for name, message in found.items():
+        run = ended_run(step, name=name)
+        for order in (1, 2):
+            FindingFactory.create(run=run, step_run=run.steps.get(), order=order, message=message)
+    url = f"/app/orgs/{step.workflow.organisation.slug}/runs/"
+    wanted = {"finding": "0% WRONG_"}
+
+    seen = [answer := client.get(url, wanted)]
+    while older := answer.context["page"].older:
+        seen.append(answer := client.get(url, wanted | {"older": older}))
+
+    assert [names_of(each) for each in seen] == [[], [], ["old"]]
+    assert "Search older runs" in seen[0].content.decode()
+
+
+def test_filters_by_version_person_source_and_day_select_runs(
+    client: Client, member: Membership, step: Step
+) -> None:
+    other = MembershipFactory.create(organisation=member.organisation).user
+    step.workflow.organisation.workflows.filter(pk=step.workflow_id).update(version=3)
+    ended_run(step, name="mine", user=member.user, source="CLI", created_at="2026-01-31T00:00:00Z")
+    ended_run(step, name="theirs", user=other, created_at="2026-01-30T23:59:59Z")
     url = f"/app/orgs/{member.organisation.slug}/runs/"
 
-    assert "Page 1 of more than 2" in client.get(url).content.decode()
-    assert "Older runs are not listed here." in client.get(f"{url}?page=9").content.decode()
+    assert names_of(client.get(url, {"person": other.pk})) == ["theirs"]
+    assert names_of(client.get(url, {"source": "CLI"})) == ["mine"]
+    assert names_of(client.get(url, {"after": "2026-01-31"})) == ["mine"]
+    assert names_of(client.get(url, {"before": "2026-01-31"})) == ["theirs"]
+    assert names_of(client.get(url, {"version": "3"})) == ["mine", "theirs"]
+    assert names_of(client.get(url, {"version": "2"})) == []
+    # A stranger is reported as a choice that does not exist, and left out.
+    assert names_of(client.get(url, {"person": "999999"})) == ["mine", "theirs"]
 
 
 def test_rerun_repeats_the_submission_in_the_same_version(client: Client, step: Step) -> None:
@@ -301,7 +365,7 @@ def test_findings_page_filters_by_rule_and_text(client: Client, step: Step) -> N
 
     answer = client.get(at(run, "steps/1/findings/?code=a.b&text=SECOND&assertion=x"))
 
-    assert [each.message for each in answer.context["page"]] == ["second"]
+    assert [each.message for each in answer.context["page"].object_list] == ["second"]
     assert answer.context["codes"] == ["a.b", "c.d"]
 
 

@@ -1,0 +1,31 @@
+import django.db.models.deletion
+from django.conf import settings
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    # The table may be large: its indexes are built without a lock, which needs no transaction.
+    atomic = False
+
+    dependencies = [
+        ('runs', '0018_retry'),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+    ]
+
+    operations = [
+        AddIndexConcurrently(
+            model_name='run',
+            index=models.Index(fields=['user', 'organisation', '-created_at'], name='runs_of_person'),
+        ),
+        AddIndexConcurrently(
+            model_name='run',
+            index=models.Index(fields=['organisation', 'source', '-created_at'], name='runs_by_source'),
+        ),
+        migrations.AlterField(
+            model_name='run',
+            name='user',
+            field=models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL),
+        ),
+    ]
