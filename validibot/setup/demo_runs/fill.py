@@ -17,7 +17,7 @@ from psycopg import ClientCursor
 
 from validibot.setup.demo import Say
 from validibot.setup.demo_runs.plan import SeedPlan
-from validibot.setup.demo_runs.statements import ROWS, TABLES
+from validibot.setup.demo_runs.statements import MOMENTS, ROWS, TABLES
 
 BATCH = 10_000
 _DAYS = 365
@@ -34,32 +34,44 @@ class Filling:
     seed: int = 1
 
 
-def fill_runs(plan: SeedPlan, filling: Filling, say: Say, *, first: int = 1) -> dict[str, int]:
-    """Make the runs from number `first` on that are not there yet; return how many rows were made."""
+def fill_runs(plan: SeedPlan, filling: Filling, say: Say) -> dict[str, int]:
+    """Make the runs that are not there yet, the oldest first; return how many rows were made."""
     made = {"runs": 0, "findings": 0}
-    for start in range(first, filling.runs + 1, BATCH):
-        stop = min(start + BATCH - 1, filling.runs)
-        # A cursor that fills in the parameters itself: PostgreSQL takes none where a table is made.
+    values = _values(plan, filling)
+    missing = _make_moments(values)
+    for first in range(1, missing + 1, BATCH):
+        last = min(first + BATCH - 1, missing)
         with transaction.atomic(), ClientCursor(connection.connection) as cursor:
             # A crash of the server may lose the last batches; they are made by the next call.
             cursor.execute("SET LOCAL synchronous_commit = off")
             _make_tables(cursor, plan)
-            values = _values(plan, filling) | {"first": start, "last": stop}
             for name, statement in ROWS:
-                cursor.execute(statement, values)
+                cursor.execute(statement, values | {"first": first, "last": last})
                 if name in made:
                     made[name] += cursor.rowcount
-        say(f"{stop:,} of {filling.runs:,} runs are there.")
+        say(f"{last:,} of {missing:,} runs are made.")
     with connection.cursor() as cursor:
         for table in _TABLES:
             cursor.execute(f"ANALYZE {table}")
     return made
 
 
+def _make_moments(values: dict[str, Any]) -> int:
+    """Make the temporary table of the missing runs with their times; return their number."""
+    # A cursor that fills in the parameters itself: PostgreSQL takes none where a table is made.
+    with transaction.atomic(), ClientCursor(connection.connection) as cursor:
+        cursor.execute(MOMENTS, values)
+        while cursor.nextset():
+            pass
+        (count,) = cursor.fetchone() or (0,)
+    return int(count)
+
+
 def _values(plan: SeedPlan, filling: Filling) -> dict[str, Any]:
     return {
         "organisation": plan.organisation.pk,
         "people": plan.people,
+        "runs": filling.runs,
         "seed": f"{plan.organisation.pk}:{filling.seed}",
         "until": filling.until,
         "seconds": _DAYS * 86_400,

@@ -8,8 +8,6 @@ the number of findings (7).
 TABLES = """
 DROP TABLE IF EXISTS pg_temp.seed_workflow, pg_temp.seed_rule, pg_temp.seed_output, pg_temp.seed_run,
     pg_temp.seed_finding;
-CREATE OR REPLACE FUNCTION pg_temp.part(hex text, place int) RETURNS float8 LANGUAGE sql IMMUTABLE
-    RETURN (('x' || substr(hex, place * 4 + 1, 4))::bit(16)::int) / 65536.0;
 CREATE TEMPORARY TABLE seed_workflow (workflow bigint, project bigint, slug text, low float8,
     high float8, pass_rate float8, typical float8, steps int, errors int, notes int) ON COMMIT DROP;
 CREATE TEMPORARY TABLE seed_rule (workflow bigint, is_error boolean, place int, severity text,
@@ -17,11 +15,15 @@ CREATE TEMPORARY TABLE seed_rule (workflow bigint, is_error boolean, place int, 
 CREATE TEMPORARY TABLE seed_output (step bigint, slug text, middle float8) ON COMMIT DROP;
 """
 
-_RUNS_OF_BATCH = """
-CREATE TEMPORARY TABLE seed_run ON COMMIT DROP AS
+# All runs that are missing, in the order of their times: that of the rows of a real site.
+MOMENTS = """
+CREATE OR REPLACE FUNCTION pg_temp.part(hex text, place int) RETURNS float8 LANGUAGE sql IMMUTABLE
+    RETURN (('x' || substr(hex, place * 4 + 1, 4))::bit(16)::int) / 65536.0;
+DROP TABLE IF EXISTS pg_temp.seed_moment;
+CREATE TEMPORARY TABLE seed_moment AS
 WITH drawn AS (
     SELECT number, md5(%(seed)s || ':' || number) AS hex
-    FROM generate_series(%(first)s::bigint, %(last)s::bigint) number
+    FROM generate_series(1, %(runs)s::bigint) number
 ), dated AS (
     SELECT *, date_trunc('day', %(until)s::timestamptz - make_interval(secs => %(seconds)s
         * (1 - power(number * 0.6180339887498949 - floor(number * 0.6180339887498949), 0.75))), 'UTC') AS day
@@ -31,9 +33,19 @@ WITH drawn AS (
         - CASE WHEN extract(isodow FROM day AT TIME ZONE 'UTC') >= 6 AND pg_temp.part(hex, 5) > 0.2
             THEN interval '2 days' ELSE interval '0' END AS wanted
     FROM dated
+), ordered AS (
+    SELECT number, hex, CASE WHEN wanted > %(until)s THEN wanted - interval '1 day' ELSE wanted END AS at
+    FROM timed WHERE NOT EXISTS (SELECT FROM runs_run WHERE runs_run.id = timed.hex::uuid)
 )
-SELECT number, hex, hex::uuid AS id, flow.*, trunc(pg_temp.part(hex, 7) * 1000)::int AS draw,
-    CASE WHEN wanted > %(until)s THEN wanted - interval '1 day' ELSE wanted END AS at,
+SELECT *, row_number() OVER (ORDER BY at, number) AS place FROM ordered;
+CREATE INDEX ON seed_moment (place);
+ANALYZE seed_moment;
+SELECT count(*) FROM seed_moment
+"""
+
+_RUNS_OF_BATCH = """
+CREATE TEMPORARY TABLE seed_run ON COMMIT DROP AS
+SELECT number, hex, hex::uuid AS id, flow.*, trunc(pg_temp.part(hex, 7) * 1000)::int AS draw, at,
     CASE WHEN pg_temp.part(hex, 1) < 0.97 * pass_rate THEN 'pass'
         WHEN pg_temp.part(hex, 1) < 0.97 THEN 'failed'
         WHEN pg_temp.part(hex, 1) < 0.98 THEN 'error'
@@ -41,8 +53,9 @@ SELECT number, hex, hex::uuid AS id, flow.*, trunc(pg_temp.part(hex, 7) * 1000):
     1 + (trunc(pg_temp.part(hex, 7) * 1000)::int %% steps) AS bad,
     typical * (0.4 + 3 * power(pg_temp.part(hex, 6), 4)) AS lasted,
     floor(%(spread)s::float8 * power(pg_temp.part(hex, 7), 2) + 0.5)::int AS found
-FROM timed JOIN seed_workflow flow ON pg_temp.part(hex, 0) >= low AND pg_temp.part(hex, 0) < high
-WHERE NOT EXISTS (SELECT FROM runs_run WHERE runs_run.id = timed.hex::uuid);
+FROM seed_moment JOIN seed_workflow flow ON pg_temp.part(hex, 0) >= low AND pg_temp.part(hex, 0) < high
+WHERE place BETWEEN %(first)s AND %(last)s
+ORDER BY place;
 UPDATE seed_run SET found = CASE WHEN result NOT IN ('pass', 'failed') THEN 0
     WHEN result = 'failed' THEN greatest(found, 1) ELSE found END;
 ANALYZE seed_run
