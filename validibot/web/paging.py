@@ -18,7 +18,7 @@ SEARCHED_RUNS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class RunPage:
+class RunListPage:
     """A page of runs, newest first; `newer` and `older` are the cursors of the pages beside it, or "".
 
     `searched_to` is the moment of the oldest run that a search looked at, if there are older ones.
@@ -36,7 +36,7 @@ def page_of_runs(
     *,
     size: int,
     search: RunSearch | None = None,
-) -> RunPage:
+) -> RunListPage:
     """Return the page behind the cursor `older` or before the cursor `newer`, else the first one.
 
     Counting a million rows takes longer than showing fifty of them, and so does skipping half of
@@ -58,9 +58,9 @@ def page_of_runs(
     if is_backwards:
         shown.reverse()
         older = _cursor(shown[-1]) if shown else parameters["newer"]
-        return RunPage(shown, newer=edge, older=older, searched_to=searched_to)
+        return RunListPage(shown, newer=edge, older=older, searched_to=searched_to)
     newer = (_cursor(shown[0]) if shown else parameters["older"]) if place else ""
-    return RunPage(shown, newer=newer, older=edge, searched_to=searched_to)
+    return RunListPage(shown, newer=newer, older=edge, searched_to=searched_to)
 
 
 def _searched(
