@@ -1,4 +1,4 @@
-"""Pages of lists that may have a million rows: by the place of a row, without counting."""
+"""Pages of lists that may have a million rows: counted up to a limit, or by cursor and not counted."""
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
@@ -6,15 +6,42 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.core.paginator import Paginator
+from django.db.models import Model, Q, QuerySet
 from django.utils.dateparse import parse_datetime
+from django.utils.functional import cached_property
 
 from validibot.runs.models import Run
 
+# Rows that are counted and shown in pages.
+MAX_COUNT = 10_000
 # Given runs in their order, a search returns those that fit, and how many of them it looked at.
 type RunSearch = Callable[[Sequence[UUID]], tuple[set[UUID], int]]
 # Runs that a page gives to a search.
 SEARCHED_RUNS = 1_000
+
+
+class BoundedPaginator[M: Model](Paginator[M]):
+    """A paginator that counts no further than MAX_COUNT: older rows are found by filters.
+
+    Counting a million rows takes longer than showing fifty of them.
+    """
+
+    object_list: "QuerySet[M]"
+
+    @cached_property
+    def _counted(self) -> int:
+        return self.object_list.order_by()[: MAX_COUNT + 1].count()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there are more rows than the pages show."""
+        return self._counted > MAX_COUNT
+
+    @property
+    def count(self) -> Any:
+        """The number of rows that the pages show."""
+        return min(self._counted, MAX_COUNT)
 
 
 @dataclass(frozen=True, slots=True)
