@@ -12,11 +12,13 @@ from deploy.errors import DeployError
 from deploy.golive import PERSONAL_TASKS, machine_checks
 from deploy.google import GoogleCloud
 from deploy.layout import Layout
+from deploy.mailbox import mailbox_of
 from deploy.plan import Change, apply as apply_changes, check_no_data, delete, deletions, plan
 from deploy.push import push
 from deploy.resource import Resource
 from deploy.resources.secret import Secret
 from deploy.rotation import rotate, rotation_ends
+from deploy.sign_up import NAME as SIGN_UP, sign_up_check
 from deploy.simulate import RunProfile, simulation_lines
 from deploy.stage import read_stage
 from deploy.status import status_lines
@@ -106,11 +108,23 @@ def verify_command(
     workflow: Annotated[
         list[str], typer.Option(help="Launch this workflow and not all; can be repeated.")
     ] = [],  # noqa: B006 - typer copies it
+    mailbox: Annotated[
+        str,
+        typer.Option(
+            envvar="VALIDIBOT_MAILBOX",
+            help="Where mail arrives: http://HOST or imaps://USER:PASSWORD@HOST; else no sign-up.",
+        ),
+    ] = "",
 ) -> None:
-    """Check the running services from outside, and launch every seeded workflow."""
+    """Check the running services from outside, sign up, and launch every seeded workflow."""
     launches = verify.Launches(api_key=api_key, org=org, seconds=seconds, only=workflow)
     skipped = [] if api_key else verify.workflows(workflow)
-    failed = _failed(verify.checks(layout_of(stage), launches if api_key else None))
+    inbox = mailbox_of(mailbox) if mailbox else None
+    layout = layout_of(stage)
+    signing_up = [sign_up_check(layout, inbox, seconds)] if inbox else []
+    failed = _failed([*verify.checks(layout, launches if api_key else None), *signing_up])
+    if not inbox:
+        typer.echo(f"skipped {SIGN_UP}: name a mailbox with --mailbox or VALIDIBOT_MAILBOX")
     for slug in skipped:
         typer.echo(f"skipped workflow {slug}")
     if skipped:

@@ -172,14 +172,14 @@ def _launch(url: str, launches: Launches, sample: Path) -> None:
         run: dict[str, Any] = requests.get(where, headers=key, timeout=_REQUEST_SECONDS).json()
         return run if run.get("state") == "COMPLETED" else None
 
-    run = _wait(ended, seconds=launches.seconds)
+    run = wait_for(ended, seconds=launches.seconds)
     if run is None:
         raise CheckFailed(f"the run {where} did not end within {launches.seconds:.0f} s")
     if run["result"] != "PASS":
         raise CheckFailed(f"the run {where} has the result {run['result']}")
 
 
-def _wait[T](question: Callable[[], T | None], *, seconds: float) -> T | None:
+def wait_for[T](question: Callable[[], T | None], *, seconds: float) -> T | None:
     """Ask until there is an answer; return None if there is none in time."""
     end = time.monotonic() + seconds
     while (answer := question()) is None and time.monotonic() < end:

@@ -1,5 +1,7 @@
 """`deploy verify` of the product itself, deployed to the emulated cloud."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -46,6 +48,7 @@ class Product:
 
     stage: str
     layout: Layout
+    mailbox: str
 
     def failures(self, *names: str, seconds: float = 60) -> dict[str, str]:
         """Run the checks with these names, all without names; return what failed."""
@@ -63,10 +66,13 @@ def product(
     cloud: Cloud, database_server: database.Address, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Product]:
     path = tmp_path_factory.mktemp("stage") / "real.toml"
-    path.write_text(STAGE)
+    mail, web = database._free_port(), database._free_port()
+    path.write_text(f'{STAGE}EMAIL_PORT = "{mail}"\n')
     url = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/postgres".format(**database_server)
     before = cloud.config
     cloud.restart(replace(before, sql_server=url))
+    ports = ["--smtp-port", mail, "--http-port", web]
+    catcher = subprocess.Popen([sys.executable, "-m", "devenv.mail", *ports])
     try:
         with pytest.MonkeyPatch.context() as patch:
             become(cloud, "deployer", patch)
@@ -74,9 +80,11 @@ def product(
             deploy("apply", str(path), "--only", "apis,database,secret,database-user")
             fill(url)
             deploy("apply", str(path))
-            yield Product(str(path), layout_of(str(path)))
+            yield Product(str(path), layout_of(str(path)), f"http://127.0.0.1:{web}")
             deploy("destroy", str(path), "--yes", "--with-data")
     finally:
+        catcher.terminate()
+        catcher.wait()
         cloud.restart(before)
 
 
@@ -117,10 +125,12 @@ def test_deployed_product_passes_every_check(product: Product) -> None:
         *("invoice-schematron", "equipment-graph"),
     ]
     wanted = [word for slug in slugs for word in ("--workflow", slug)]
-    told = deploy("verify", product.stage, "--api-key", API_KEY, *wanted)
+    wanted += ["--mailbox", product.mailbox]
+    told = deploy("verify", product.stage, "--api-key", API_KEY, *wanted).splitlines()
 
-    assert "FAILED" not in told
-    assert [line.partition("workflow ")[2] for line in told.splitlines()][-5:] == slugs
+    assert [line for line in told if line.startswith("FAILED")] == []
+    assert [line.partition("workflow ")[2] for line in told][-6:-1] == slugs
+    assert told[-1] == "ok      sign-up by mail"
     with pytest.raises(DeployError, match="the unknown workflow 'decay'; known are energyplus-"):
         deploy("verify", product.stage, "--api-key", API_KEY, "--workflow", "decay")
 

@@ -10,6 +10,7 @@ from deploy.errors import DeployError
 @pytest.fixture(autouse=True)
 def no_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VALIDIBOT_TOKEN", raising=False)
+    monkeypatch.delenv("VALIDIBOT_MAILBOX", raising=False)
     monkeypatch.setattr("deploy.verify.checks", lambda layout, launches: [])
 
 
@@ -17,6 +18,7 @@ def test_workflows_without_api_key_are_named_as_skipped() -> None:
     told = CliRunner().invoke(app, ["verify", "dev", "--workflow", "fmu-decay"]).output
 
     assert told == (
+        "skipped sign-up by mail: name a mailbox with --mailbox or VALIDIBOT_MAILBOX\n"
         "skipped workflow fmu-decay\n"
         "Without an API key nothing is launched. Sign in as a member of demo, make a key under Settings > "
         "API keys, and repeat the command with --api-key or VALIDIBOT_TOKEN.\n"
