@@ -44,6 +44,13 @@ def account_document(user: User) -> dict[str, Any]:
             UserSession.objects.filter(user=user),
             ("ip", "user_agent", "created_at", "last_seen_at"),
         ),
+        **_belongings(user),
+    }
+
+
+def _belongings(user: User) -> dict[str, Any]:
+    """Return the memberships, notifications and keys of `user`."""
+    return {
         "organisations": _rows(
             user.memberships.all(), ("organisation__name", "organisation__slug", "role")
         ),

@@ -112,7 +112,7 @@ class World:
         # The ids in paths, by the segment before them.
         self.ids: dict[str, Any] = {
             "orgs": "acme",
-            "views": 0,
+            **dict.fromkeys(("views", "sessions", "notifications"), 0),
             "workflows": self.workflow,
             "versions": 1,
             "validators": validator.pk,
@@ -125,8 +125,6 @@ class World:
             "deliveries": delivery.pk,
             "steps": 1,
             "artifacts": self._artifact(run, step),
-            "sessions": 0,
-            "notifications": 0,
             "api-key": ApiKeyFactory.create().pk,
             "members": self.acme.memberships.get(user=member).pk,
             "invited": invited.pk,
