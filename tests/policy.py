@@ -60,6 +60,7 @@ PAGES: dict[str, Methods] = {
     "app/": {"*": SIGNED_IN},
     "app/users/profile/": {"GET": SIGNED_IN, "POST": SIGNED_IN},
     "app/users/sessions/<int:pk>/end/": {"POST": SIGNED_IN},
+    "app/users/security/": {"GET": SIGNED_IN},
     "app/users/data/": {"GET": SIGNED_IN},
     "app/users/data/export/": {"GET": SIGNED_IN},
     "app/users/delete/": {"GET": SIGNED_IN, "POST": SIGNED_IN},

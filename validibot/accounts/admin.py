@@ -9,6 +9,7 @@ from django.http import HttpRequest
 
 from validibot.accounts.models import (
     ApiKey,
+    AuditEntry,
     Invitation,
     Membership,
     Organisation,
@@ -104,3 +105,27 @@ class WorkflowGrantAdmin(admin.ModelAdmin[WorkflowGrant]):
     list_display = ("user", "organisation", "workflow", "access", "created_at")
     search_fields = ("user__email", "organisation__name", "workflow")
     autocomplete_fields = ("user", "organisation")
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(admin.ModelAdmin[AuditEntry]):
+    """The audit log of the site, of all organisations and accounts, for reading only."""
+
+    list_display = ("at", "actor", "action", "target", "organisation", "address", "via")
+    list_select_related = ("organisation",)
+    list_filter = (
+        ("organisation", admin.EmptyFieldListFilter),
+        ("account", admin.EmptyFieldListFilter),
+    )
+    search_fields = ("actor", "action", "target", "organisation__slug", "request_id")
+    ordering = ("-id",)
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
+        return False

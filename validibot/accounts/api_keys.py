@@ -80,7 +80,9 @@ def issue_for_user(
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)  # a double click makes one key
         _check_name(ApiKey.objects.filter(user=user), name)
-        return issue(user, name, scopes=scopes, lifetime=lifetime)
+        key, text = issue(user, name, scopes=scopes, lifetime=lifetime)
+        audit.record(None, "key.created", key, {"scopes": (None, key.scopes)}, account=user)
+        return key, text
 
 
 def issue_for_service(
@@ -195,9 +197,9 @@ def rotate(keys: QuerySet[ApiKey], pk: int, *, overlap: dt.timedelta) -> tuple[A
 
 
 def _record(key: ApiKey, action: str) -> None:
-    """Write to the audit log of the organisation that owns the key; a person's keys have none."""
-    if key.user.service_of_id:
-        audit.record(key.user.service_of_id, action, key)
+    """Write to the audit log of the organisation or the person that owns the key."""
+    owner = key.user.service_of_id
+    audit.record(owner, action, key, account=None if owner else key.user)
 
 
 def _check_name(keys: QuerySet[ApiKey], name: str) -> None:

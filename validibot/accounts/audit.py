@@ -1,4 +1,4 @@
-"""The audit log of an organisation: who changed what, when and from where.
+"""The audit log of an organisation, of an account and of the site: who changed what, from where.
 
 An entry is written in the transaction of its change, so neither is there without the other. The
 database refuses to change an entry (migration 0008); only retention and the deletion of the
@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from validibot.accounts.models import AuditEntry, Organisation
+from validibot.accounts.models import AuditEntry, Organisation, User
 from validibot.core.origin import current_origin
 from validibot.core.spreadsheets import safe_cell
 
@@ -24,19 +24,23 @@ _COLUMNS = ("at", "actor", "action", "target", "changes", "address", "via", "req
 
 
 def record(
-    organisation: Organisation | int,
+    organisation: Organisation | int | None,
     action: str,
     target: object,
     changes: Mapping[str, tuple[Any, Any]] | None = None,
+    *,
+    account: User | None = None,
 ) -> None:
     """Write an entry; call it in the transaction of the change.
 
-    `changes` are the values before and after by field; those that are the same are left out.
+    `changes` are the values before and after by field; those that are the same are left out. `account`
+    is the person whose sign-in or key it is; without an organisation either it is about the site.
     """
     origin = current_origin()
     differ = {name: list(pair) for name, pair in (changes or {}).items() if pair[0] != pair[1]}
     AuditEntry.objects.create(
-        organisation_id=organisation if isinstance(organisation, int) else organisation.pk,
+        organisation_id=organisation.pk if isinstance(organisation, Organisation) else organisation,
+        account=account,
         action=action,
         target=str(target)[:200],
         changes=differ,

@@ -317,14 +317,22 @@ class ApiKey(models.Model):
 
 
 class AuditEntry(models.Model):
-    """A change in an organisation, see audit. It is never changed.
+    """A change in an organisation or an account, or of the site; see audit. It is never changed.
 
-    `actor` is an email address, so that it outlives the account; it is empty for commands and visitors.
+    `account` is the person whose sign-in or key it is about; without it and without an organisation
+    the entry is about the site. `actor` is an email address, so that it outlives the account; it is empty for commands and visitors.
     `changes` are the values before and after by field: {name: [before, after]}.
     """
 
     organisation = models.ForeignKey(
-        Organisation, on_delete=models.CASCADE, related_name="audit_entries", db_index=False
+        Organisation,
+        null=True,
+        on_delete=models.CASCADE,
+        related_name="audit_entries",
+        db_index=False,
+    )
+    account = models.ForeignKey(
+        User, null=True, on_delete=models.CASCADE, related_name="security_entries", db_index=False
     )
     at = models.DateTimeField(default=timezone.now)
     actor = models.CharField(max_length=254, blank=True)
@@ -339,6 +347,11 @@ class AuditEntry(models.Model):
         verbose_name_plural = "audit entries"
         indexes: ClassVar = [
             models.Index(fields=["organisation", "-id"], name="audit_of_organisation"),
+            models.Index(
+                fields=["account", "-id"],
+                condition=models.Q(account__isnull=False),
+                name="audit_of_account",
+            ),
             models.Index(fields=["at"], name="audit_by_moment"),
         ]
 

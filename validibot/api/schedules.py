@@ -169,7 +169,7 @@ class ScheduleView(ApiView):
         with transaction.atomic():
             found = _find(of, schedule, lock=True)
             check_unchanged(request, ScheduleDocument.of(found))
-            found.delete()
+            schedules.delete(found)
         return HttpResponse(status=204)
 
 

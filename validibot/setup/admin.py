@@ -1,7 +1,8 @@
 """Changes to the admin pages of other apps.
 
 Deletion is confirmed with its extent and done in a background task: the pages are those of `accounts`,
-`workflows` and `submissions`, which know nothing of runs. Second factors are shown without their
+`workflows` and `submissions`, which know nothing of runs. Changes of the site settings, whose app knows
+no accounts, are written to the audit log. Second factors are shown without their
 secrets; clients of providers stand in settings, not in the database.
 """
 
@@ -12,12 +13,16 @@ from allauth.socialaccount.models import SocialApp, SocialToken
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import Model, QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from validibot.accounts import audit
 from validibot.accounts.admin import OrganisationAdmin, UserAdmin
 from validibot.accounts.models import Organisation
+from validibot.core.admin import SiteSettingsAdmin
+from validibot.core.models import SiteSettings
 from validibot.runs.deletion import extent_of, request_deletion
 from validibot.submissions.models import Submission
 from validibot.workflows.admin import WorkflowAdmin
@@ -47,6 +52,23 @@ class BackgroundDeletion(admin.ModelAdmin[Any]):
         self.message_user(request, f"{obj_display} is deleted in the background.", messages.INFO)
         meta = self.opts
         return redirect(reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist"))
+
+
+class AuditedSiteSettingsAdmin(SiteSettingsAdmin):
+    """Site settings whose changes stand in the audit log."""
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: SiteSettings,
+        form: "ModelForm[SiteSettings]",
+        change: bool,
+    ) -> None:
+        super().save_model(request, obj, form, change)
+        changes = {
+            name: (form.initial.get(name), form.cleaned_data[name]) for name in form.changed_data
+        }
+        audit.record(None, "site.settings_changed", obj, changes)
 
 
 class DeletableOrganisationAdmin(BackgroundDeletion, OrganisationAdmin):
@@ -97,6 +119,7 @@ for _unused in (SocialApp, SocialToken):
     admin.site.unregister(_unused)
 for _model, _admin in (
     (Authenticator, AuthenticatorAdmin),
+    (SiteSettings, AuditedSiteSettingsAdmin),
     (Organisation, DeletableOrganisationAdmin),
     (get_user_model(), DeletableUserAdmin),
     (Workflow, DeletableWorkflowAdmin),

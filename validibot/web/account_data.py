@@ -11,6 +11,7 @@ from allauth.usersessions.models import UserSession
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 from django.http import FileResponse, HttpRequest, HttpResponse
@@ -27,6 +28,7 @@ from validibot.runs.models import Run
 
 # The newest runs that an export holds: about 20 MB of JSON.
 MAX_RUNS = 50_000
+ENTRIES_PER_PAGE = 50
 _MEMORY = 4 * 1024 * 1024
 _RUN_FIELDS = (
     *("id", "organisation__slug", "workflow__slug", "workflow__version", "status"),
@@ -43,6 +45,16 @@ def end_session(request: HttpRequest, pk: int) -> HttpResponse:
     end_sessions(request, [session])
     messages.success(request, _("Signed out there."))
     return redirect("usersessions_list")
+
+
+@login_required
+@require_GET
+def security_log(request: HttpRequest) -> HttpResponse:
+    """List sign-ins and changes of keys, passwords and second factors of the account."""
+    assert isinstance(request.user, User)
+    entries = Paginator(request.user.security_entries.order_by("-pk"), ENTRIES_PER_PAGE)
+    context = {"page": entries.get_page(request.GET.get("page"))}
+    return render(request, "web/security_log.html", context)
 
 
 @login_required

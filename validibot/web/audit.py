@@ -28,6 +28,8 @@ _KINDS = {
     "project": gettext_lazy("Projects"),
     "workflow": gettext_lazy("Workflows"),
     "validator": gettext_lazy("Validators"),
+    "schedule": gettext_lazy("Schedules"),
+    "sample": gettext_lazy("Samples"),
     "launch_link": gettext_lazy("Launch links"),
     "share": gettext_lazy("Shared runs"),
     "organisation": gettext_lazy("Settings"),

@@ -172,6 +172,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("app/", organisations.home, name="home"),
     path("app/users/profile/", profile.profile, name="profile"),
     path("app/users/sessions/<int:pk>/end/", account_data.end_session, name="end-session"),
+    path("app/users/security/", account_data.security_log, name="security-log"),
     path("app/users/data/", account_data.account_data, name="account-data"),
     path("app/users/data/export/", account_data.export, name="account-export"),
     path("app/users/delete/", account_data.delete_account, name="delete-account"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -34,7 +35,7 @@ def create(scope: Scope, *, name: str, url: str, events: Sequence[str], style: s
         events=list(events),
         style=style,
     )
-    audit.record(organisation, "webhook.created", made, {"url": (None, url)})
+    audit.record(organisation, "webhook.created", made, {"url": (None, _place(url))})
     return made
 
 
@@ -45,7 +46,10 @@ def edit(webhook: Webhook, **fields: Any) -> Webhook:
         _check(fields["url"])
     before = {name: getattr(webhook, name) for name in fields}
     changed = _update(webhook, **fields)
-    changes = {name: (value, fields[name]) for name, value in before.items()}
+    changes = {name: (value, fields[name]) for name, value in before.items() if name != "url"}
+    if "url" in before and before["url"] != fields["url"]:
+        told = f"{_place(fields['url'])} (another address)"
+        changes["url"] = (_place(before["url"]), told)
     audit.record(webhook.organisation_id, "webhook.changed", changed, changes)
     return changed
 
@@ -68,7 +72,8 @@ def rotate_secret(webhook: Webhook) -> Webhook:
 @transaction.atomic
 def delete(webhook: Webhook) -> None:
     """Delete a webhook with its deliveries."""
-    audit.record(webhook.organisation_id, "webhook.deleted", webhook, {"url": (webhook.url, None)})
+    changes = {"url": (_place(webhook.url), None)}
+    audit.record(webhook.organisation_id, "webhook.deleted", webhook, changes)
     webhook.delete()
 
 
@@ -82,6 +87,12 @@ def send_test(webhook: Webhook) -> WebhookDelivery:
     sent.save()
     enqueue(sent)
     return sent
+
+
+def _place(url: str) -> str:
+    """Return scheme and host of an address; its path and query may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _update(webhook: Webhook, **fields: Any) -> Webhook:

@@ -5,7 +5,7 @@ once, and the others are left out.
 """
 
 import datetime as dt
-import logging
+from collections.abc import Mapping
 from itertools import islice, pairwise
 from typing import Any
 
@@ -17,6 +17,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from validibot.accounts import audit
 from validibot.accounts.models import Organisation, User
 from validibot.accounts.profile import zone_of
 from validibot.core.outbound import AddressRefused, check_address
@@ -37,8 +38,8 @@ _CHANGEABLE = (
     *("name", "cron", "time_zone", "metadata"),
     *("url", "filename", "uri", "storage_version", "size_bytes"),
 )
-
-logger = logging.getLogger(__name__)
+# Not the address of a file, which may hold a secret.
+_AUDITED = ("name", "cron", "time_zone", "filename")
 
 
 def schedules_of(workflow: Workflow) -> "QuerySet[WorkflowSchedule]":
@@ -103,7 +104,8 @@ def create(
         of_organisation = WorkflowSchedule.objects.filter(organisation=workflow.organisation)
         check_room("schedules_per_organisation", of_organisation.count())
         made.save()
-    logger.info("schedule %s of workflow %s was created by user %s", made.pk, workflow, user.pk)
+        told = {name: (None, getattr(made, name)) for name in _AUDITED}
+        _record(made, "schedule.created", told)
     return made
 
 
@@ -112,28 +114,41 @@ def change(schedule: WorkflowSchedule, *, file: tuple[str, bytes] | None, **fiel
 
     Raises ValidationError and StorageError.
     """
+    before = {name: getattr(schedule, name) for name in _AUDITED}
     _change(schedule, file, fields)
     rows = WorkflowSchedule.objects.filter(pk=schedule.pk)
     with transaction.atomic():
         # A time may be taken, and the schedule be paused or deleted, at the same moment.
         rows.update(**{name: getattr(schedule, name) for name in _CHANGEABLE})
         rows.filter(next_at__isnull=False).update(next_at=_next(schedule), retry_at=None)
+        told = {name: (value, getattr(schedule, name)) for name, value in before.items()}
+        _record(schedule, "schedule.changed", told)
 
 
+@transaction.atomic
 def pause(schedule: WorkflowSchedule, *, reason: str = "") -> None:
     """Start no further runs until `resume`; `reason` tells why if no member asked for it.
 
     A schedule that is paused keeps the reason that it has.
     """
     running = WorkflowSchedule.objects.filter(pk=schedule.pk, next_at__isnull=False)
-    running.update(next_at=None, retry_at=None, error=reason)
+    if running.update(next_at=None, retry_at=None, error=reason):
+        _record(schedule, "schedule.paused", {"reason": ("", str(reason))})
 
 
+@transaction.atomic
 def resume(schedule: WorkflowSchedule, *, user: User) -> None:
     """Go on with the times after now; the runs are those of `user` from then on."""
-    WorkflowSchedule.objects.filter(pk=schedule.pk, next_at=None).update(
-        next_at=_next(schedule), created_by=user, error=""
-    )
+    paused = WorkflowSchedule.objects.filter(pk=schedule.pk, next_at=None)
+    if paused.update(next_at=_next(schedule), created_by=user, error=""):
+        _record(schedule, "schedule.resumed")
+
+
+@transaction.atomic
+def delete(schedule: WorkflowSchedule) -> None:
+    """Delete a schedule; its runs stay."""
+    _record(schedule, "schedule.deleted")
+    schedule.delete()
 
 
 def run_now(schedule: WorkflowSchedule) -> WorkflowSchedule:
@@ -182,6 +197,13 @@ def due_schedules(now: dt.datetime) -> "QuerySet[WorkflowSchedule]":
         organisation__deletion_requested_at=None,
     )
     return due.order_by(Coalesce("retry_at", "next_at"), "pk")
+
+
+def _record(
+    schedule: WorkflowSchedule, action: str, changes: Mapping[str, tuple[Any, Any]] | None = None
+) -> None:
+    target = f"{schedule.workflow}: {schedule.name}"
+    audit.record(schedule.organisation_id, action, target, changes)
 
 
 def _next(schedule: WorkflowSchedule) -> dt.datetime | None:

@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _, gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 
+from validibot.accounts import audit
 from validibot.accounts.scope import Scope
 from validibot.web.editor.access import editor, editor_page
 from validibot.web.forms import NameField
@@ -73,7 +74,10 @@ def samples(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpRespo
 @require_POST
 def delete_sample(request: HttpRequest, scope: Scope, workflow: Workflow, pk: int) -> HttpResponse:
     """Delete a sample of the newest version."""
-    get_object_or_404(workflow.samples, pk=pk).delete()
+    sample = get_object_or_404(workflow.samples.defer("content"), pk=pk)
+    with transaction.atomic():
+        audit.record(scope.organisation, "sample.deleted", f"{workflow.slug}: {sample.filename}")
+        sample.delete()
     messages.success(request, _("Sample deleted."))
     return redirect("samples", scope.organisation.slug, workflow.slug)
 
@@ -100,4 +104,5 @@ def _add(workflow: Workflow, form: SampleForm, metadata: dict[str, str]) -> bool
             message = _("There is a sample %(name)s already. Delete it first, or rename the file.")
             form.add_error("file", message % {"name": file.name})
             return False
+        audit.record(workflow.organisation_id, "sample.added", f"{workflow.slug}: {file.name}")
     return True

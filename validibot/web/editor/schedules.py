@@ -163,7 +163,7 @@ def delete_schedule(
     request: HttpRequest, scope: Scope, workflow: Workflow, pk: int
 ) -> HttpResponse:
     """Delete a schedule; its runs stay."""
-    _find(workflow, pk).delete()
+    service.delete(_find(workflow, pk))
     messages.success(request, _("Schedule deleted. Its runs stay."))
     return redirect("schedules", scope.organisation.slug, workflow.slug)
 

@@ -7,18 +7,22 @@ import json
 
 import pytest
 import time_machine
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import authentication_failed
 from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import DatabaseError, transaction
 from django.test import Client
 from django.utils import timezone
 
 from tests.factories import MembershipFactory, WorkflowFactory
 from validibot.accounts import api_keys, audit, members, projects
-from validibot.accounts.models import AuditEntry, Membership, Role
+from validibot.accounts.models import AuditEntry, Membership, Role, User
 from validibot.accounts.scope import Scope
 from validibot.webhooks import editing as webhooks
 from validibot.webhooks.models import Webhook
-from validibot.workflows import editing
+from validibot.workflows import editing, schedules
 
 pytestmark = pytest.mark.django_db
 
@@ -88,6 +92,99 @@ def test_changes_of_each_kind_are_recorded(scope: Scope) -> None:
         *("webhook.created", "webhook.switched", "webhook.deleted"),
         *("project.created", "workflow.archived", "workflow.deleted"),
     ]
+
+
+def test_address_of_webhook_is_recorded_without_its_secret_path(scope: Scope) -> None:
+    hook = webhooks.create(
+        scope, name="Chat", url="https://a.example.org/s3cret", events=[], style="slack"
+    )
+    webhooks.edit(hook, url="https://a.example.org/other?sig=s3cret")
+    webhooks.delete(hook)
+
+    told = [entry.changes["url"] for entry in AuditEntry.objects.order_by("pk")]
+    place = "https://a.example.org"
+    assert told == [[None, place], [place, f"{place} (another address)"], [place, None]]
+
+
+def test_personal_key_is_recorded_for_its_owner(owner: Membership) -> None:
+    user = owner.user
+    key, _ = api_keys.issue_for_user(user, "CI", scopes=["read"], lifetime=api_keys.LIFETIME)
+    keys = user.api_keys.all()
+    new, _ = api_keys.rotate(keys, key.pk, overlap=dt.timedelta())
+    api_keys.revoke(keys, new.pk)
+
+    entries = user.security_entries.order_by("pk")
+    assert [each.action for each in entries] == ["key.created", "key.rotated", "key.revoked"]
+    assert not owner.organisation.audit_entries.exists()
+
+
+def test_sign_in_is_recorded_also_when_it_fails(client: Client, owner: Membership) -> None:
+    address = owner.user.email
+    EmailAddress.objects.create(user=owner.user, email=address, verified=True, primary=True)
+    for typed, password in ((address, "wrong"), ("hunter2", "x"), (address, "sesame")):
+        client.post("/accounts/login/", {"login": typed, "password": password})
+
+    entries = list(AuditEntry.objects.order_by("pk").values_list("action", "account", "target"))
+    assert entries == [
+        ("sign_in.failed", owner.user.pk, address),
+        *[("sign_in.failed", None, "unknown account")] * (len(entries) - 2),
+        ("sign_in.succeeded", owner.user.pk, address),
+    ]
+    page = client.get("/app/users/security/").content.decode()
+    assert "sign_in.failed" in page
+    assert "Not signed in" in page
+    assert "unknown account" not in page
+
+
+def test_second_factor_that_fails_is_recorded(owner: Membership) -> None:
+    factor = Authenticator(user=owner.user, type="totp")
+
+    authentication_failed.send(Authenticator, request=None, user=owner.user, authenticator=factor)
+
+    entry = owner.user.security_entries.get()
+    assert (entry.action, entry.changes) == ("second_factor.failed", {"type": [None, "totp"]})
+
+
+def test_change_of_site_settings_is_recorded(client: Client) -> None:
+    operator = User.objects.create_superuser("root@example.com")
+    client.force_login(operator)
+    form = {"sign_up": "closed", "banner": "", "members_per_organisation": "5"}
+    client.get("/admin/core/sitesettings/")
+    client.post("/admin/core/sitesettings/1/change/", form)
+
+    entry = AuditEntry.objects.get(action="site.settings_changed")
+    assert entry.changes == {"sign_up": ["open", "closed"], "members_per_organisation": [None, 5]}
+    assert (entry.organisation, entry.actor) == (None, "root@example.com")
+    assert "site.settings_changed" in client.get("/admin/accounts/auditentry/").content.decode()
+
+
+def test_schedule_and_sample_are_recorded(client: Client, owner: Membership) -> None:
+    workflow = WorkflowFactory.create(organisation=owner.organisation, slug="office")
+    client.force_login(owner.user)
+    editor = "/app/orgs/acme/workflows/office"
+    file = SimpleUploadedFile("a.json", b"{}")
+    client.post(f"{editor}/samples/", {"file": file, "title": "", "passes": "pass"})
+    client.post(f"{editor}/samples/{workflow.samples.get().pk}/delete/")
+    timed = {"name": "Nightly", "cron": "0 7 * * *", "time_zone": "UTC"}
+    made = schedules.create(
+        workflow, user=owner.user, file=None, url="https://a.example.org", metadata={}, **timed
+    )
+    schedules.pause(made)
+    schedules.pause(made)
+    schedules.resume(made, user=owner.user)
+    values = timed | {"cron": "0 8 * * *"}
+    schedules.change(made, file=None, url="", metadata={}, **values)
+    schedules.delete(made)
+
+    assert actions() == [
+        *("sample.added", "sample.deleted", "schedule.created", "schedule.paused"),
+        *("schedule.resumed", "schedule.changed", "schedule.deleted"),
+    ]
+    changed = AuditEntry.objects.get(action="schedule.changed")
+    assert (changed.target, changed.changes) == (
+        "office: Nightly",
+        {"cron": ["0 7 * * *", "0 8 * * *"]},
+    )
 
 
 def test_refused_change_leaves_no_entry(scope: Scope, owner: Membership) -> None:
