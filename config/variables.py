@@ -35,6 +35,8 @@ MEANINGS = {
     "APP_ROLE": "What this process is; the Procfile says it.",
     "CONTAINER_NETWORK": "What containers reach: nothing; only this host, to call back; or everything.",
     "CSRF_TRUSTED_ORIGINS": "Further origins from which forms may be sent: `https://www.example.org`.",
+    "CREDITS_PER_CONTAINER_STEP": "Credits that a step in a container costs a limited organisation.",
+    "CREDITS_PER_STEP": "Credits that a step inside the worker costs a limited organisation.",
     "CUSTOM_VALIDATORS": "Whether organisations may register [images of their own](../custom-validators.md).",
     "CUSTOM_VALIDATOR_TAGS": "Whether their images may be named by tag; for development.",
     "DATABASE_POOL": "The most connections to the database that a process takes.",

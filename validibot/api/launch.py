@@ -27,7 +27,7 @@ from validibot.api.documents import respond
 from validibot.core.asgi import DeferredResponse, in_thread
 from validibot.core.problems import ApiError
 from validibot.runs import events
-from validibot.runs.access import NotAdmitted, check_runnable
+from validibot.runs.access import CreditsExhausted, NotAdmitted, check_runnable
 from validibot.runs.models import Run
 from validibot.runs.rerun import rerun, retry
 from validibot.runs.start import StartedRun, start
@@ -197,7 +197,10 @@ def _refusals() -> Iterator[None]:
         yield
     except (IntakeError, NotAdmitted) as error:
         errors = [{"field": error.field, "message": error.message}] if error.field else []
-        headers = {}
+        headers: dict[str, str] = {}
+        extra: dict[str, int] = {}
+        if isinstance(error, CreditsExhausted):
+            extra = {"balance": error.balance, "price": error.price}
         if isinstance(error, NotAdmitted):
             headers = error.headers
             errors = [
@@ -205,7 +208,7 @@ def _refusals() -> Iterator[None]:
                 for name, fault in error.inputs.items()
             ] or errors
         raise ApiError(
-            error.status, error.code, error.message, errors=errors, headers=headers
+            error.status, error.code, error.message, errors=errors, headers=headers, **extra
         ) from error
 
 

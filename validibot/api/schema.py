@@ -107,6 +107,8 @@ class ApiProblem(BaseModel):
     detail: str
     code: str = ""
     errors: list[ApiProblemError] = []
+    balance: int | None = Field(None, description="With 402: the credits that are left.")
+    price: int | None = Field(None, description="With 402: the credits that the run costs.")
 
 
 class EnvelopeFile(BaseModel):

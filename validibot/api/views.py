@@ -91,7 +91,7 @@ class WorkflowRunsView(ApiView):
             "multipart/form-data": schema.LaunchForm,
             "application/json": schema.LaunchEnvelope,
         },
-        responses=schema.answers(run_documents.LaunchDocument, 409, 413, 415, 422, status=202)
+        responses=schema.answers(run_documents.LaunchDocument, 402, 409, 413, 415, 422, status=202)
         | {(201, schema.JSON): run_documents.RunDocument},
     )
     def post(self, request: Request, org: str, workflow: str, version: int = 0) -> HttpResponse:
@@ -214,7 +214,7 @@ class RunRerunView(ApiView):
         operation_id="rerun_run",
         parameters=[schema.RERUN_VERSION, schema.IDEMPOTENCY],
         request=None,
-        responses=schema.answers(run_documents.LaunchDocument, 409, 410, 422, status=202)
+        responses=schema.answers(run_documents.LaunchDocument, 402, 409, 410, 422, status=202)
         | {(201, schema.JSON): run_documents.RunDocument},
     )
     def post(self, request: Request, org: str, run: UUID) -> HttpResponse:
@@ -235,7 +235,7 @@ class RunRetryView(ApiView):
         operation_id="retry_run",
         parameters=[schema.IDEMPOTENCY],
         request=None,
-        responses=schema.answers(run_documents.LaunchDocument, 409, 410, 422, status=202)
+        responses=schema.answers(run_documents.LaunchDocument, 402, 409, 410, 422, status=202)
         | {(201, schema.JSON): run_documents.RunDocument},
     )
     def post(self, request: Request, org: str, run: UUID) -> HttpResponse:

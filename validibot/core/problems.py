@@ -54,7 +54,7 @@ def body(status: int, detail: str, code: str = "", **extra: Any) -> dict[str, An
     members = {"type": "about:blank", "title": phrase, "status": status, "detail": detail or phrase}
     if code:
         members["code"] = code
-    return members | {key: value for key, value in extra.items() if value}
+    return members | {key: value for key, value in extra.items() if value or value == 0}
 
 
 def response(status: int, detail: str, code: str = "", **extra: Any) -> JsonResponse:

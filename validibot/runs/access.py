@@ -27,7 +27,7 @@ from validibot.workflows.select import accepted_extensions, enabled_steps
 QUOTA_RETRY_SECONDS = 30
 # Reads no more rows than the quota, of the partial index `unfinished_runs_of`.
 _COUNT_UNFINISHED = """
-SELECT is_deleted, site.largest_file_megabytes, quota, (
+SELECT is_deleted, site.largest_file_megabytes, account.balance, quota, (
     SELECT count(*) FROM (
         SELECT FROM runs_run
         WHERE organisation_id = %s AND status IN ('PENDING', 'RUNNING') LIMIT quota
@@ -37,7 +37,10 @@ FROM (
     SELECT coalesce(launch_quota, %s) AS quota, deletion_requested_at IS NOT NULL AS is_deleted
     FROM accounts_organisation WHERE id = %s
 ) AS own LEFT JOIN core_sitesettings site ON true
+LEFT JOIN credits_creditaccount account ON account.organisation_id = %s AND account.is_limited
 """
+# The row of an organisation that was deleted meanwhile.
+_GONE = (True, None, None, 0, 0)
 
 
 class NotAdmitted(Exception):
@@ -68,6 +71,20 @@ class NotAdmitted(Exception):
     @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(self.retry_after)} if self.retry_after else {}
+
+
+class CreditsExhausted(NotAdmitted):
+    """The organisation has fewer credits than the run costs."""
+
+    def __init__(self, organisation: str, *, balance: int, price: int) -> None:
+        super().__init__(
+            "CREDITS_EXHAUSTED",
+            f"This run costs {price:,} credits, and {organisation} has {balance:,} left. Ask the operator"
+            " for more, or choose a workflow that costs less.",
+            status=402,
+        )
+        self.balance = balance
+        self.price = price
 
 
 def visible_runs(scope: Scope) -> "QuerySet[Run]":
@@ -108,15 +125,16 @@ def check_runnable(workflow: Workflow) -> None:
             )
 
 
-def check_organisation(organisation: Organisation, *, size_bytes: int = 0) -> None:
+def check_organisation(organisation: Organisation, *, size_bytes: int = 0, price: int = 0) -> bool:
     """Raise NotAdmitted if the organisation is being deleted, or has as many runs as it may.
 
-    Also for files that are together larger than the site setting for the largest file.
+    Also for files that are together larger than the site setting for the largest file, and for a run
+    that costs more credits than are left. Return whether credits limit the organisation.
     """
     with connection.cursor() as cursor:
         owner = organisation.pk
-        cursor.execute(_COUNT_UNFINISHED, [owner, settings.LAUNCH_QUOTA, owner])
-        is_deleted, largest, quota, unfinished = cursor.fetchone() or (True, None, 0, 0)
+        cursor.execute(_COUNT_UNFINISHED, [owner, settings.LAUNCH_QUOTA, owner, owner])
+        is_deleted, largest, balance, quota, unfinished = cursor.fetchone() or _GONE
     if is_deleted:
         raise NotAdmitted(
             "ORGANISATION_DELETED",
@@ -139,6 +157,9 @@ def check_organisation(organisation: Organisation, *, size_bytes: int = 0) -> No
             status=429,
             retry_after=QUOTA_RETRY_SECONDS,
         )
+    if balance is not None and balance < price:
+        raise CreditsExhausted(organisation.name, balance=balance, price=price)
+    return balance is not None
 
 
 def check_type(workflow: Workflow, filename: str) -> None:

@@ -10,7 +10,8 @@ False and writes nothing. The end of a run ends in the same transaction whatever
   A task cancels the execution at once, and if that is lost the sweep does it again until the
   provider says that the execution has ended.
 
-The next queue entry, the notices, the webhooks and the cancellation are enqueued after the commit.
+Reserved credits are settled in the same transaction. The next queue entry, the notices, the webhooks
+and the cancellation are enqueued after the commit.
 """
 
 import datetime as dt
@@ -22,6 +23,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from validibot.runs import notices, queue
+from validibot.runs.charging import settle_credits
 from validibot.runs.events import record
 from validibot.runs.evidence import record_evidence
 from validibot.runs.models import Artifact, Attempt, Finding, Run, RunEvent, StepRun
@@ -96,7 +98,9 @@ def end_run(
         _end_attempts(run_id, status, error)
         record(run_id, _end_event(status, category, error, actor))
         record_evidence(run_id)
-        notices.tell(Run.objects.get(pk=run_id))
+        run = Run.objects.get(pk=run_id)
+        settle_credits(run)
+        notices.tell(run)
     return True
 
 
@@ -139,6 +143,7 @@ def close_step(
                 _end_attempts(run.pk, ended_as, verdict.error)
             run.status, run.error_category, run.ended_at = ended_as, category, now
             record_evidence(run)
+            settle_credits(run)
             notices.tell(run)
     return ended_as is not None
 

@@ -11,7 +11,7 @@ the commit itself, and the database cannot be asked, is it kept, because a run m
 import datetime as dt
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -21,8 +21,10 @@ from django.utils import timezone
 
 from validibot.accounts.models import User
 from validibot.core.storage import StorageError
+from validibot.credits import ledger
 from validibot.runs import queue
 from validibot.runs.access import (
+    CreditsExhausted,
     NotAdmitted,
     check_further_files,
     check_inputs,
@@ -33,6 +35,7 @@ from validibot.runs.access import (
     check_type,
     chosen_weather,
 )
+from validibot.runs.charging import charged
 from validibot.runs.models import IdempotencyKey, Run, RunEvent, StepRun
 from validibot.runs.takeover import Takeover, living_retry
 from validibot.submissions import content
@@ -100,7 +103,7 @@ def start(
     now. Prefetch `steps__validator` of the workflow: each is read more than once.
     """
     _check_request(workflow, incoming)
-    _check_organisation(workflow, user, idempotency_key, incoming)
+    is_limited = _check_organisation(workflow, user, idempotency_key, incoming)
     workflow = freeze(workflow)
     weather = chosen_weather(workflow, incoming.weather)
     check_step_files(workflow, weather)
@@ -121,7 +124,7 @@ def start(
             if replayed is None:
                 _take(origin)
                 content.save(submission)
-                _insert(run, weather, takeover)
+                _insert(run, weather, takeover, is_limited=is_limited)
                 is_committing = True
     except BaseException:
         _discard(submission, takeover, unless_saved=is_committing)
@@ -144,17 +147,22 @@ def _check_request(workflow: Workflow, incoming: content.Incoming) -> None:
 
 def _check_organisation(
     workflow: Workflow, user: User | None, key: str, incoming: content.Incoming
-) -> None:
-    """Raise NotAdmitted as `check_organisation`, unless the key belongs to a run that was started."""
+) -> bool:
+    """Raise NotAdmitted as `check_organisation`, unless the key belongs to a run that was started.
+
+    Return whether credits may limit the organisation.
+    """
     size = sum(file.size_bytes for file in (incoming, *incoming.further))
+    price = sum(step.validator.credits for step in enabled_steps(workflow))
     try:
-        check_organisation(workflow.organisation, size_bytes=size)
+        return check_organisation(workflow.organisation, size_bytes=size, price=price)
     except NotAdmitted:
         known = IdempotencyKey.objects.filter(
             organisation=workflow.organisation, user=user, key=key
         )
         if not (user and key and known.exists()):
             raise
+        return True
 
 
 def _new_run(
@@ -179,10 +187,21 @@ def _fingerprint(run: Run, incoming: content.Incoming) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _insert(run: Run, weather: Mapping[int, dict[str, Any]], takeover: Takeover | None) -> None:
-    """Insert a run with its step runs and first events; `weather` is by the key of the step."""
-    run.save(force_insert=True)
+def _insert(
+    run: Run,
+    weather: Mapping[int, dict[str, Any]],
+    takeover: Takeover | None,
+    *,
+    is_limited: bool,
+) -> None:
+    """Insert a run with its step runs and first events, and reserve its credits.
+
+    `weather` is by the key of the step. Raises CreditsExhausted.
+    """
     steps = [StepRun.of(run, step, weather.get(step.pk)) for step in enabled_steps(run.workflow)]
+    if is_limited:
+        _reserve_credits(run, steps)
+    run.save(force_insert=True)
     if takeover:
         takeover.prepare(steps)
     run.started_steps = StepRun.objects.bulk_create(steps)
@@ -191,6 +210,21 @@ def _insert(run: Run, weather: Mapping[int, dict[str, Any]], takeover: Takeover 
     if takeover:
         events += takeover.save(steps)
     RunEvent.objects.bulk_create([*events, RunEvent(run=run, kind="queued")])
+
+
+def _reserve_credits(run: Run, steps: Sequence[StepRun]) -> None:
+    """Reserve the price of the steps, also of those that a retry takes over. Raises CreditsExhausted.
+
+    The run that is retried gave back what its steps had cost.
+    """
+    price = sum(step.price for step in steps)
+    try:
+        is_charged = ledger.reserve(charged(run), price)
+    except ledger.NotEnoughCredits as error:
+        raise CreditsExhausted(
+            run.organisation.name, balance=error.balance, price=error.price
+        ) from error
+    run.credits = price if is_charged else None
 
 
 def _take(origin: RunOrigin) -> None:

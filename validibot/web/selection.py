@@ -87,7 +87,7 @@ def _cancel(request: HttpRequest, scope: Scope, runs: Sequence[Run]) -> None:
 
 
 def _rerun(request: HttpRequest, scope: Scope, runs: Sequence[Run], key: str) -> None:
-    """Start the runs again. A full quota ends this, because it would refuse the next ones, too."""
+    """Start the runs again. A full quota ends this, as do too few credits: the next ones would be refused."""
     allowed = [run for run in runs if scope.can_launch(run.workflow.slug)]
     size = sum(
         file.size_bytes
@@ -116,7 +116,7 @@ def _rerun(request: HttpRequest, scope: Scope, runs: Sequence[Run], key: str) ->
             )
         except NotAdmitted as error:
             messages.error(request, f"{run.submission.shown_filename}: {error.message}")
-            if error.status == 429:
+            if error.status in (402, 429):
                 break
             continue
         started += 1

@@ -15,6 +15,7 @@ from validibot.accounts.models import Project
 from validibot.accounts.scope import Scope
 from validibot.core.downloads import whole
 from validibot.core.site_limits import largest_file
+from validibot.credits.ledger import balance_of
 from validibot.runs.access import NotAdmitted, check_runnable
 from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
@@ -178,6 +179,8 @@ def _show(
         weather=_weather(found),
         limit=largest_file(),
         may_launch=scope.can_launch(found.slug),
+        price=sum(step.validator.credits for step in enabled_steps(found)),
+        balance=balance_of(scope.organisation),
         scenarios=_scenarios(),
         problem=error.message if error and not faults else "",
     )

@@ -143,13 +143,14 @@ class StepAdmin(VersioningAdmin[Step]):
 
 @admin.register(Validator)
 class ValidatorAdmin(admin.ModelAdmin[Validator]):
-    """Admin of the catalogue, which is synced from manifests; only `is_active` is editable."""
+    """Admin of the catalogue, which is synced from manifests; `price` and `is_active` are editable."""
 
     list_display = (
         "title",
         "version",
         "organisation",
         "validation_type",
+        "price",
         "is_active",
         "updated_at",
     )

@@ -35,7 +35,8 @@ class Run(models.Model):
     `enqueued_at` is when the run last became ready for a worker; it also names its queue entry, so
     that one moment has one entry. `checked_at` is when the sweep last looked at it. `scenario` is
     how its mocked validators are to behave. `rerun_of` is the run whose submission it repeats, `retry_of` the
-    run whose failed step it executes again (`validibot.runs.takeover`), `schedule` the one that started it.
+    run whose failed step it executes again (`validibot.runs.takeover`), `schedule` the one that started it. `credits` were reserved for it; None if
+    the organisation has no limit.
     """
 
     class Source(models.TextChoices):
@@ -76,6 +77,7 @@ class Run(models.Model):
         related_name="runs",
     )
     status = models.CharField(max_length=20, choices=RunStatus, default=RunStatus.PENDING)
+    credits = models.PositiveIntegerField(null=True, blank=True)
     error_category = models.CharField(max_length=20, choices=ErrorCategory, blank=True, default="")
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -181,7 +183,7 @@ class StepRun(models.Model):
     """One step of a run. `outputs` are its output values by slug; `error` is for people.
 
     `name`, `validator` (its slug), `validator_version`, `config_digest` and `image` are those of
-    the step when the run was started: a later edit changes no result. So is `weather`, the catalogue
+    the step when the run was started: a later edit changes no result. So are `price`, in credits, and `weather`, the catalogue
     entry {name, location, files} that was chosen, or None. `rules` summarises the findings by rule
     (`validibot.runs.rules`); it is None until the step ends by a verdict. `taken_over` says where a step was
     executed that a retry took over: {run, image_digest}. `starts` counts the workers that began the
@@ -201,6 +203,7 @@ class StepRun(models.Model):
     error = models.TextField(blank=True)
     outputs = models.JSONField(default=dict, blank=True)
     rules = models.JSONField(null=True, blank=True, editable=False)
+    price = models.PositiveIntegerField(default=0, db_default=0)
     taken_over = models.JSONField(null=True, blank=True, editable=False)
     starts = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -228,6 +231,7 @@ class StepRun(models.Model):
             config_digest=digest_of(step.config),
             image=step.validator.image,
             weather=weather,
+            price=step.validator.credits,
         )
 
     @property

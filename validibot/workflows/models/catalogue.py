@@ -4,6 +4,8 @@ import json
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
+from django.conf import settings
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -93,6 +95,12 @@ class Validator(ValidatedModel):
     accepts_further_files = models.BooleanField(default=False)
     timeout_seconds = models.PositiveIntegerField(default=600)
     memory_mb = models.PositiveIntegerField(default=512)
+    price = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(1_000_000)],
+        help_text=_("Credits for each step. Empty: the price that the deployment sets."),
+    )
     is_active = models.BooleanField(default=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -112,6 +120,16 @@ class Validator(ValidatedModel):
 
     def __str__(self) -> str:
         return f"{self.title} {self.version}"
+
+    @property
+    def credits(self) -> int:
+        """The price of a step in credits."""
+        if self.price is not None:
+            return self.price
+        default: int = (
+            settings.CREDITS_PER_STEP if self.in_process else settings.CREDITS_PER_CONTAINER_STEP
+        )
+        return default
 
     @property
     def settings_schema(self) -> dict[str, Any]:

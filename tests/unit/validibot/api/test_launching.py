@@ -10,6 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from pytest_django import Settings
 
 from tests.unit.validibot.api.conftest import Api
+from validibot.credits import ledger
 from validibot.runs.models import Run
 from validibot.submissions import content
 from validibot.submissions.models import Submission
@@ -335,3 +336,16 @@ def test_control_character_is_named_with_its_field(
 
 def test_direction_controls_are_shown_escaped() -> None:
     assert Submission(filename="a\u202egpj.json").shown_filename == "a\\u202egpj.json"
+
+
+def test_launch_without_enough_credits_is_402_with_balance_and_price(
+    alice: Api, people: Workflow
+) -> None:
+    ledger.grant(people.organisation, 5)
+    Validator.objects.update(price=5)
+    first, second = alice.launch(GOOD), alice.launch(GOOD)
+
+    assert (first.status_code, second.status_code) == (201, 402)
+    problem = second.json()
+    assert (problem["code"], problem["balance"], problem["price"]) == ("CREDITS_EXHAUSTED", 0, 5)
+    assert problem["detail"].startswith("This run costs 5 credits, and Acme has 0 left.")

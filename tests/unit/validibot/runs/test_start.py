@@ -189,7 +189,7 @@ def test_key_is_forgotten_after_a_day(step: Step, user: User) -> None:
 def test_failed_transaction_removes_the_stored_file(
     step: Step, user: User, data_root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OperationalError("connection lost")
 
     monkeypatch.setattr(service, "_insert", fail)
@@ -202,7 +202,7 @@ def test_failed_transaction_removes_the_stored_file(
 def test_failed_removal_does_not_hide_the_error(
     step: Step, user: User, data_root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OperationalError("connection lost")
 
     def unavailable(submission: Submission) -> None:
