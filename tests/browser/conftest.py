@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -52,15 +53,25 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stacks.stop(made)
 
 
+@pytest.fixture(scope="session")
+def cookies() -> list[Any]:
+    """Return the cookies of the demo user; empty until a first test has signed in."""
+    return []
+
+
 @pytest.fixture
-def visitor(page: Page, stack: Stack) -> Page:
+def visitor(page: Page, stack: Stack, cookies: list[Any]) -> Page:
     """Return a page on which the demo user is signed in."""
-    login = stack.facts["login"]
-    page.goto(f"{stack.web}/accounts/login/")
-    page.get_by_label("Email").fill(login["email"])
-    page.get_by_label("Password").fill(login["password"])
-    page.get_by_role("button", name="Sign in", exact=True).click()
-    page.wait_for_url("**/app/**")
+    if cookies:
+        page.context.add_cookies(cookies)
+    else:
+        login = stack.facts["login"]
+        page.goto(f"{stack.web}/accounts/login/")
+        page.get_by_label("Email").fill(login["email"])
+        page.get_by_label("Password").fill(login["password"])
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        page.wait_for_url("**/app/**")
+        cookies.extend(page.context.cookies())
     # Other tests make organisations, of which one may be the first of the list.
     page.goto(f"{stack.web}/app/orgs/{stack.facts['org']}/workflows/")
     return page
