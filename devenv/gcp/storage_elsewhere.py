@@ -44,7 +44,7 @@ class StorageElsewhere:
     def mounts(self) -> tuple[HttpMount, ...]:
         buckets = tuple(f"/{name}/" for name in self._config.buckets)
         return (
-            HttpMount(_HOSTS, self, (*_PATHS, *buckets)),
+            HttpMount(_HOSTS, self, (*_PATHS, *buckets), takes_rest=True),
             HttpMount(("www.googleapis.com",), self, _PATHS),
         )
 

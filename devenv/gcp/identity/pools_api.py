@@ -38,6 +38,7 @@ _ID = re.compile(r"(?!gcp-)[a-z0-9-]{4,32}")
 _LARGEST = 1 << 20
 _LARGEST_PAGE = 100
 _MOST_AUDIENCES, _LONGEST_AUDIENCE = 10, 256
+_HOSTS = ("iam.googleapis.com",)
 _VERBS = {"POST": "create", "PATCH": "update", "DELETE": "delete"}
 _METHODS = ("create", "delete", "get", "list", "undelete", "update")
 _KINDS = ("workloadIdentityPools", "workloadIdentityPoolProviders")
@@ -60,7 +61,7 @@ class PoolsApi:
         self._clock = clock
 
     def mounts(self) -> tuple[HttpMount, ...]:
-        """Return the app under its paths alone: the other methods of IAM are served elsewhere."""
+        """Return the app under its paths; the other methods of IAM are served elsewhere."""
         routes = [
             Route(f"{prefix}{path}", self._endpoint(handle), methods=[verb])
             for prefix in self._prefixes
@@ -77,7 +78,7 @@ class PoolsApi:
             )
         ]
         names = tuple(f"iam.{kind}.{verb}" for kind in _KINDS for verb in _METHODS)
-        return (HttpMount((), Starlette(routes=routes), self._prefixes, _method, names),)
+        return (HttpMount(_HOSTS, Starlette(routes=routes), self._prefixes, _method, names),)
 
     async def list(self, request: Request, pool: str) -> Response:
         """List pools, or the providers of a pool; deleted ones with `showDeleted`."""

@@ -24,6 +24,7 @@ from devenv.gcp.errors import CloudError, PermissionDenied
 from devenv.gcp.faults import AnswerLost, Faults
 from devenv.gcp.journal import Journal, trace_of
 from devenv.gcp.rpc import HttpMount
+from devenv.gcp.rpc.hosts import service_at
 from devenv.gcp.rpc.rest import broken_off, failure
 from devenv.local_only import is_local, refusal
 
@@ -142,8 +143,9 @@ class Router:
 
     def _find(self, host: str, path: str) -> HttpMount | None:
         here = [m for m in self._mounts if any(fnmatchcase(host, p) for p in m.hosts)]
-        by_path = [m for m in here or self._mounts if path.startswith(m.paths or ("//",))]
-        return next(iter(by_path or here), None)
+        found = here if here or service_at(host) else self._mounts
+        by_path = (m for m in found if path.startswith(m.paths or ("//",)))
+        return next(by_path, next((m for m in here if m.takes_rest), None))
 
     async def _mounted(
         self,

@@ -1,8 +1,8 @@
 """Methods that are served by gRPC and REST alike.
 
 A service offers `Rpc`s: a handler that takes and returns protocol buffers, with the HTTP rules of
-Google's published API. A `StreamRpc` has streams of them, by gRPC alone. `calls` authenticates, logs and serves gRPC; `rest` serves the same methods
-by HTTP and JSON.
+Google's published API. A `StreamRpc` has streams of them, by gRPC alone. `calls` authenticates,
+logs and serves gRPC; `rest` serves the same methods by HTTP and JSON, `hosts` tells at which host.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -63,9 +63,10 @@ class StreamRpc:
 class HttpMount:
     """A plain HTTP service.
 
-    `hosts` are fnmatch patterns (`*.run.app`); `paths` are the prefixes by which it is found on the
-    plain port, where clients send no Google host name. `method` names the method of a request by
-    its verb and path, for the journal and the faults; `methods` are all names.
+    `hosts` are fnmatch patterns (`*.run.app`); `paths` are the prefixes by which it is found there,
+    and on the plain port, where clients send no Google host name. One that `takes_rest` serves
+    every other path at its hosts, too. `method` names the method of a request by its verb and path,
+    for the journal and the faults; `methods` are all names.
     """
 
     hosts: tuple[str, ...]
@@ -73,3 +74,4 @@ class HttpMount:
     paths: tuple[str, ...] = ()
     method: Callable[[str, str], str] = "{} {}".format
     methods: tuple[str, ...] = ()
+    takes_rest: bool = False

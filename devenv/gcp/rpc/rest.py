@@ -26,6 +26,7 @@ from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, Unimplement
 from devenv.gcp.faults import AnswerLost
 from devenv.gcp.rpc import HttpRule, Rpc, StreamRpc
 from devenv.gcp.rpc.calls import Calls, envelope
+from devenv.gcp.rpc.hosts import service_at, services_of
 
 
 def gunzipped(scope: Scope, receive: Receive) -> Receive:
@@ -244,6 +245,7 @@ class _Route:
     rpc: Rpc
     binding: HttpRule
     template: PathTemplate
+    services: frozenset[str]
 
 
 class RestApp:
@@ -256,7 +258,8 @@ class RestApp:
             if isinstance(rpc, StreamRpc):
                 continue
             for binding in rpc.bindings:
-                route = _Route(rpc, binding, PathTemplate(binding.uri))
+                services = services_of(rpc.method)
+                route = _Route(rpc, binding, PathTemplate(binding.uri), services)
                 self._routes.setdefault(binding.verb, []).append(route)
         for routes in self._routes.values():
             routes.sort(key=lambda route: not route.template.has_verb)
@@ -288,14 +291,17 @@ class RestApp:
         return Response(_dump_response(message, enum_numbers=numbers), media_type=_JSON)
 
     def _find(self, verb: str, path: str, host: str) -> tuple[_Route, Mapping[str, str]]:
+        service = service_at(host)
         for route in self._routes.get(verb, ()):
+            if service and service not in route.services:
+                continue
             if (fields := route.template.match(path)) is not None:
                 return route, fields
         if not path.endswith(_KNOWN_MISS):
             self._calls.miss(f"{host.partition('.')[0]} {verb} {path[:200]}")
         if path.startswith("/apis/"):
             raise Unimplemented(f"{verb} {path[:200]} of the v1 API of Cloud Run is not emulated.")
-        raise NotFound(f"{verb} {path} is not a method of an emulated service.")
+        raise NotFound(f"{verb} {path[:200]} is not an emulated method of {host[:200]}.")
 
 
 async def broken_off(send: Send) -> None:

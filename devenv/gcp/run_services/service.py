@@ -77,8 +77,9 @@ class RunServices:
         return self._api.rpcs()
 
     def mounts(self) -> tuple[HttpMount, ...]:
+        hosts, app = ("*.run.app",), self._ingress
         return (
-            HttpMount(("*.run.app",), self._ingress, method=lambda *_: INVOKE, methods=(INVOKE,)),
+            HttpMount(hosts, app, method=lambda *_: INVOKE, methods=(INVOKE,), takes_rest=True),
         )
 
     def policy_kinds(self) -> tuple[PolicyKind, ...]:

@@ -169,7 +169,9 @@ class StorageService:
         buckets = tuple(f"/{name}/" for name in self._config.buckets)
         hosts = ("storage.googleapis.com", "*.storage.googleapis.com")
         return (
-            HttpMount(hosts, self.app, (*JSON_PATHS, *buckets), method_id, METHODS),
+            HttpMount(
+                hosts, self.app, (*JSON_PATHS, *buckets), method_id, METHODS, takes_rest=True
+            ),
             HttpMount(("www.googleapis.com",), self.app, JSON_PATHS, method_id, METHODS),
         )
 

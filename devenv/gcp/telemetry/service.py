@@ -69,10 +69,14 @@ class TelemetryService:
         yield Rpc(_GRPC, ExportTraceServiceRequest, ExportTraceServiceResponse, self.export)
 
     def mounts(self) -> tuple[HttpMount, ...]:
-        """Return the app under its path alone: other methods of the host are not emulated."""
+        """Return the app under its path; other methods of the host are not emulated."""
         app = Starlette(routes=[Route(PATH, self.traces, methods=["POST"])])
         name = method_id(_GRPC)
-        return (HttpMount((), app, (PATH,), lambda _verb, _path: name, (name,)),)
+        return (
+            HttpMount(
+                ("telemetry.googleapis.com",), app, (PATH,), lambda _verb, _path: name, (name,)
+            ),
+        )
 
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         return ()

@@ -22,8 +22,9 @@ class Named:
 
 MOUNTS = (
     HttpMount(("www.googleapis.com",), Named("certs"), ("/oauth2/",)),
-    HttpMount(("storage.googleapis.com", "www.googleapis.com"), Named("storage"), ("/storage/",)),
-    HttpMount(("*.run.app",), Named("ingress")),
+    HttpMount(("storage.googleapis.com",), Named("storage"), ("/storage/",), takes_rest=True),
+    HttpMount(("www.googleapis.com",), Named("storage"), ("/storage/",)),
+    HttpMount(("*.run.app",), Named("ingress"), takes_rest=True),
 )
 
 
@@ -55,6 +56,8 @@ def guarded() -> Web:
         ("storage.googleapis.com:443", "/", "storage"),
         ("x-1.us-west1.run.app", "/_devenv/health", "ingress"),
         ("run.googleapis.com", "/v2/projects", "rest"),
+        ("run.googleapis.com", "/storage/v1/b", "rest"),
+        ("www.googleapis.com", "/drive/v3/files", "rest"),
         ("localhost:4588", "/oauth2/v1/certs", "certs"),
         ("localhost:4588", "/storage/v1/b", "storage"),
         ("localhost:4588", "/v2/projects", "rest"),

@@ -11,6 +11,7 @@ from devenv.gcp.caller import ApiCall
 from devenv.gcp.errors import FailedPrecondition
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.rpc.calls import Calls
+from devenv.gcp.rpc.hosts import services_of
 from devenv.gcp.rpc.rest import RestApp
 from tests.unit.devenv.gcp.fakes import Everybody, MemoryJournal, no_faults
 from tests.unit.devenv.gcp.web import Web
@@ -51,7 +52,7 @@ def web(desk: Desk) -> Web:
         rpc("Jobs/GetJob", run_v2.GetJobRequest.pb(), HttpRule("GET", name)),
         rpc("Jobs/RunJob", run_v2.RunJobRequest.pb(), HttpRule("POST", f"{name}:run", "*")),
         rpc("Jobs/Odd", run_v2.DeleteJobRequest.pb(), HttpRule("POST", name, "*")),
-        rpc("T/Update", tasks_v2.UpdateQueueRequest.pb(), HttpRule("PATCH", queue, "queue")),
+        rpc("Jobs/Update", tasks_v2.UpdateQueueRequest.pb(), HttpRule("PATCH", queue, "queue")),
         rpc(
             "Jobs/ListJobs",
             run_v2.ListJobsRequest.pb(),
@@ -166,6 +167,28 @@ def test_unknown_path_returns_404(web: Web, verb: str, path: str) -> None:
     answer = web.request(verb, path)
 
     assert (answer.status_code, answer.json()["error"]["status"]) == (404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("run.googleapis.com", 200),
+        ("run.googleapis.com:443", 200),
+        ("us-west1-run.googleapis.com", 200),
+        ("run.us-west1.rep.googleapis.com", 200),
+        ("127.0.0.1:4588", 200),
+        ("host.docker.internal", 200),
+        ("cloudtasks.googleapis.com", 404),
+        ("spanner.googleapis.com", 404),
+    ],
+)
+def test_method_is_found_at_the_hosts_of_its_service(web: Web, host: str, status: int) -> None:
+    assert web.get(f"/v2/{JOB}", headers={"host": host}).status_code == status
+
+
+def test_method_without_a_host_is_refused(web: Web) -> None:
+    with pytest.raises(LookupError, match=r"google\.cloud\.nowhere\.v1\.A/B has no host"):
+        services_of("google.cloud.nowhere.v1.A/B")
 
 
 def test_unexpected_error_returns_500_without_details(
