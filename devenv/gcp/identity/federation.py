@@ -9,22 +9,19 @@ See https://cloud.google.com/iam/docs/workload-identity-federation#mapping and
 https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token.
 """
 
-import asyncio
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
 import jwt
-import urllib3
 from cel_expr_python import cel
 
 from devenv.gcp.caller import ApiCaller
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument
+from devenv.gcp.identity.issuer_keys import IssuerKeys, KeysUnavailable, key_of, read_keys
 from devenv.gcp.identity.pools import PRINCIPAL, PRINCIPAL_SET, PoolRecord, Pools
 
 _ALGORITHMS = ("RS256", "ES256")
@@ -35,9 +32,6 @@ _LONGEST_SUBJECT = 127  # bytes
 _LONGEST_LIFE = 24 * 3600  # seconds of a token
 _SKEW = 60
 _MOST_ATTRIBUTES = 50
-_KEYS_FOR = 300.0  # seconds that the keys of an issuer are kept
-_MOST_BYTES = 1 << 20
-_TIMEOUT = urllib3.Timeout(connect=3, read=5)
 
 
 class FederationProblem(Exception):
@@ -62,9 +56,7 @@ class Federation:
     def __init__(self, pools: Pools, clock: Clock, reachable: Callable[[str], bool]) -> None:
         self._pools = pools
         self._clock = clock
-        self._reachable = reachable
-        self._web = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
-        self._keys: dict[str, tuple[float, list[jwt.PyJWK]]] = {}
+        self._keys = IssuerKeys(clock, reachable)
 
     async def grant(
         self, audience: str, token: str, scopes: tuple[str, ...] = ()
@@ -109,7 +101,7 @@ class Federation:
         }
         try:
             kid = str(jwt.get_unverified_header(token).get("kid", ""))
-            key = await self._key(provider.key, oidc, kid)
+            key = await self._key(oidc, kid)
             claims = jwt.decode(token, key, algorithms=list(_ALGORITHMS), options=options)
             issued, expires = float(claims["iat"]), float(claims["exp"])
         except (jwt.PyJWTError, TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -137,55 +129,17 @@ class Federation:
             )
         return claims
 
-    async def _key(self, name: str, oidc: Mapping[str, Any], kid: str) -> jwt.PyJWK:
-        """Return the key of a token, asking the issuer again for one that is not known."""
-        known = _read_keys(oidc["jwksJson"]) if "jwksJson" in oidc else None
-        if known is None:
-            issuer = oidc["issuerUri"]
-            read_at, known = self._keys.get(issuer, (0.0, []))
-            is_old = self._clock.machine() - read_at > _KEYS_FOR
-            if is_old or kid not in [key.key_id for key in known]:
-                known = await asyncio.to_thread(self._fetch, issuer)
-                self._keys[issuer] = (self._clock.machine(), known)
-        matching = [key for key in known if key.key_id == kid or (not kid and len(known) == 1)]
-        if not matching:
-            raise _invalid(f"The key {kid[:100]!r} of the token is not one of its issuer.")
-        return matching[0]
-
-    def _fetch(self, issuer: str) -> list[jwt.PyJWK]:
-        """Return the keys that an issuer publishes. Slow: call it in a thread."""
-        address = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
-        found = self._get(address)
-        if found.get("issuer") != issuer:
-            raise _invalid(f"{address} does not name the issuer {issuer}.")
-        return _read_keys(json.dumps(self._get(str(found.get("jwks_uri", "")))))
-
-    def _get(self, address: str) -> dict[str, Any]:
-        host = urlsplit(address).hostname or ""
-        if not self._reachable(host):
-            raise _invalid(
-                f"Error connecting to the given credential's issuer: {host!r} is not this machine; "
-                "put it in gcp.allow_hosts of devenv.toml, or give the provider oidc.jwksJson."
-            )
+    async def _key(self, oidc: Mapping[str, Any], kid: str) -> jwt.PyJWK:
+        """Return the key of a token. Raises FederationProblem."""
         try:
-            answer = self._web.request("GET", address, preload_content=False, redirect=False)
-            value = json.loads(answer.read(_MOST_BYTES))
-            answer.release_conn()
-        except (urllib3.exceptions.HTTPError, ValueError, RecursionError) as error:
-            raise _invalid(
-                f"Error connecting to the given credential's issuer: {address[:200]} gives no JSON."
-            ) from error
-        return value if isinstance(value, dict) else {}
-
-
-def _read_keys(text: str) -> list[jwt.PyJWK]:
-    try:
-        return jwt.PyJWKSet.from_json(text).keys
-    except (
-        *(jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError),
-        RecursionError,
-    ) as error:
-        raise _invalid(f"The keys of the issuer cannot be read: {error}") from error
+            if "jwksJson" not in oidc:
+                return await self._keys.find(oidc["issuerUri"], kid)
+            found = key_of(read_keys(oidc["jwksJson"]), kid)
+        except KeysUnavailable as error:
+            raise _invalid(str(error)) from error
+        if found is None:
+            raise _invalid(f"The key {kid[:100]!r} of the token is not one of its issuer.")
+        return found
 
 
 def _principal(provider: PoolRecord, claims: Mapping[str, Any]) -> tuple[str, list[str]]:

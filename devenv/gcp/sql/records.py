@@ -19,6 +19,7 @@ class SqlRecords:
 
     def __init__(self, store: Store) -> None:
         self._instances = store.table("sql_instances")
+        self._root_passwords = store.table("sql_root_passwords")
         self._below = {
             Database: store.table("sql_databases"),
             User: store.table("sql_users"),
@@ -42,6 +43,17 @@ class SqlRecords:
             for each in list(self.below(kind, name)):
                 self.delete(kind, name, each.name)
         self._instances.delete(name)
+
+    def root_password(self, instance: str) -> str:
+        """Return the password that an instance in creation gets; nothing if it gets none."""
+        return (self._root_passwords.get(instance) or b"").decode()
+
+    def put_root_password(self, instance: str, password: str) -> None:
+        """Keep a password until the creation of the instance has ended."""
+        self._root_passwords.put(instance, password.encode())
+
+    def forget_root_password(self, instance: str) -> None:
+        self._root_passwords.delete(instance)
 
     def below(self, kind: Any, instance: str) -> Iterator[Any]:
         """Yield the databases or users of an instance by name."""

@@ -141,8 +141,9 @@ class CloudSqlService:
         instance.state = PENDING_CREATE
         with self._transaction():
             self._records.put_instance(instance)
+            self._records.put_root_password(given.name, given.root_password)
             return self._operations.begin(
-                call, "CREATE", given.name, lambda: self._create(given.name, given.root_password)
+                call, "CREATE", given.name, lambda: self._create(given.name)
             )
 
     async def get(self, request: Any, call: ApiCall) -> Any:
@@ -220,25 +221,30 @@ class CloudSqlService:
 
     # Work
 
-    async def _create(self, name: str, password: str = "") -> None:
+    async def _create(self, name: str) -> None:
         instance = self._records.instance(name)
         try:
             await self._server.create_instance(name)
             await self._server.create_database(name, _DEFAULT_DATABASE)
-            await self._server.put_user(name, _DEFAULT_USER, password)
+            await self._server.put_user(name, _DEFAULT_USER, self._records.root_password(name))
         except CloudError:
-            instance.state = FAILED
-            self._records.put_instance(instance)
+            self._end_creation(instance, FAILED)
             raise
         self._contents.keep_database(name, _DEFAULT_DATABASE)
         self._contents.keep_user(name, _DEFAULT_USER)
-        instance.state = RUNNABLE
-        self._records.put_instance(instance)
+        self._end_creation(instance, RUNNABLE)
+
+    def _end_creation(self, instance: Any, state: int) -> None:
+        instance.state = state
+        with self._transaction():
+            self._records.put_instance(instance)
+            self._records.forget_root_password(instance.name)
 
     async def _delete(self, name: str) -> None:
         databases = [each.name for each in self._records.below(Database, name)]
         users = [each.name for each in self._records.below(User, name)]
         await self._server.delete_instance(name, databases, users)
+        await self.sockets.forget(self._records.instance(name).connection_name)
         self._records.delete_instance(name)
 
     # Names and rights

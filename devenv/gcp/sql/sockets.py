@@ -57,7 +57,7 @@ class DatabaseSockets:
 
     def open(self, account: str, connection: str) -> str:
         """Return the folder with the socket of an account for an instance; open it if it is new."""
-        folder = self._folder / hashlib.sha256(f"{account} {connection}".encode()).hexdigest()[:10]
+        folder = self._folder_of(account, connection)
         if str(folder) not in self._open:
             self._table.put(f"{account} {connection}", b"")
             self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -72,11 +72,28 @@ class DatabaseSockets:
             self._open[str(folder)] = asyncio.ensure_future(serving)
         return str(folder)
 
+    async def forget(self, connection: str) -> None:
+        """Close the sockets for an instance that is gone.
+
+        The folders stay, because containers may have mounted them: a later instance of this name
+        opens its sockets there.
+        """
+        for key, _ in list(self._table.scan()):
+            account, _, other = key.partition(" ")
+            if other == connection:
+                self._table.delete(key)
+                folder = self._folder_of(account, connection)
+                if opening := self._open.pop(str(folder), None):
+                    (await opening).close()
+                (folder / _FILE).unlink(missing_ok=True)
+
+    def _folder_of(self, account: str, connection: str) -> Path:
+        return self._folder / hashlib.sha256(f"{account} {connection}".encode()).hexdigest()[:10]
+
     async def stop(self) -> None:
         for opening in self._open.values():
             (await opening).close()
-        if self._open:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
         self._open.clear()
         for task in list(self._busy):
             task.cancel()

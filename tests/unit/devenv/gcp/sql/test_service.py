@@ -118,6 +118,22 @@ async def test_protected_instance_is_deleted_only_after_a_patch(bench: SqlBench)
     assert gone.status_code == 404
 
 
+def _files(folder: str) -> list[Path]:
+    return list(Path(folder).iterdir())
+
+
+async def test_sockets_of_a_deleted_instance_are_forgotten(bench: SqlBench) -> None:
+    await bench.done("POST", "instances", INSTANCE)
+    folder = bench.service.sockets.open("web@p", "p:us-west1:db")
+    bench.service.sockets.open("web@p", "p:us-west1:other")
+    await bench.done("DELETE", "instances/db")
+
+    assert not _files(folder)
+    rows = [key for key, _ in bench.store.table("sql_sockets").scan()]
+    assert rows == ["web@p p:us-west1:other"]
+    await bench.service.stop()
+
+
 async def test_databases_and_users_are_listed_without_passwords(bench: SqlBench) -> None:
     await bench.done("POST", "instances", INSTANCE)
     await bench.done("POST", "instances/db/databases", {"name": "app"})
@@ -137,12 +153,23 @@ async def test_databases_and_users_are_listed_without_passwords(bench: SqlBench)
     assert "user.password is required" in without.text
 
 
-async def test_interrupted_creation_ends_after_a_restart(bench: SqlBench) -> None:
-    await bench.ask("POST", "instances", INSTANCE)
+async def test_interrupted_creation_ends_after_a_restart(
+    bench: SqlBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passwords: list[str] = []
+
+    async def put_user(_server: SqlServer, _instance: str, _user: str, password: str) -> None:
+        passwords.append(password)
+
+    monkeypatch.setattr(SqlServer, "put_user", put_user)
+    await bench.ask("POST", "instances", {**INSTANCE, "rootPassword": "secret"})
     await bench.service.stop()
     bench.service = bench.make()
     await bench.service.start()
     await settle()
+
+    assert passwords == ["secret"]
+    assert not list(bench.store.table("sql_root_passwords").scan())
 
     assert (await bench.ask("GET", "instances/db")).json()["state"] == "RUNNABLE"
     operations = (await bench.ask("GET", "operations?instance=db")).json()["items"]
