@@ -35,8 +35,10 @@ from devenv.gcp.intercept.ports import Ports
 from devenv.gcp.intercept.router import Hosts
 from devenv.gcp.journal import Journal
 from devenv.gcp.locations import location_rpcs
+from devenv.gcp.logging.exports import SinkExports
 from devenv.gcp.logging.metrics import LogMetricsService
 from devenv.gcp.logging.service import LoggingService
+from devenv.gcp.logging.sinks import LogSinksService
 from devenv.gcp.monitoring.service import MonitoringService
 from devenv.gcp.projects import ResourceManagerApi, ServiceUsageApi
 from devenv.gcp.pubsub.service import PubSubService
@@ -209,7 +211,7 @@ class CloudServices:
         return runtime
 
     def _make_services(self) -> tuple[CloudService, ...]:
-        parts = self._parts
+        parts, storage = self._parts, self._storage()
         return (
             self._tasks,
             self._scheduler,
@@ -226,7 +228,8 @@ class CloudServices:
             ArtifactRegistryService(
                 config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
             ),
-            self._storage(),
+            storage,
+            self._make_sinks(storage),
         )
 
     def _make_scheduler(self) -> SchedulerService:
@@ -250,6 +253,24 @@ class CloudServices:
             clock=parts.clock,
             guard=parts.guard,
             authenticator=parts.identity,
+        )
+
+    def _make_sinks(self, storage: CloudService) -> LogSinksService:
+        parts = self._parts
+        exports = SinkExports(
+            store=parts.store,
+            entries=self._logging.entries,
+            clock=parts.clock,
+            guard=parts.guard,
+            topics=self._pubsub,
+            objects=storage if isinstance(storage, StorageService) else None,
+        )
+        return LogSinksService(
+            config=parts.config,
+            store=parts.store,
+            clock=parts.clock,
+            guard=parts.guard,
+            exports=exports,
         )
 
     def _make_sql(self) -> CloudSqlService:

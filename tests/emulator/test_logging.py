@@ -12,12 +12,15 @@ from uuid import uuid4
 import pytest
 from google.api_core import exceptions
 from google.cloud import logging as cloud_logging, run_v2
+from google.cloud.logging_v2.services.config_service_v2 import ConfigServiceV2Client
 from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
 from google.cloud.logging_v2.types import (
     LogEntry,
+    LogSink,
     TailLogEntriesRequest,
     WriteLogEntriesPartialErrors,
 )
+from google.pubsub_v1 import PublisherClient, SubscriberClient
 
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
@@ -265,3 +268,30 @@ def test_output_of_a_service_arrives(client: LoggingServiceV2Client, cloud: Clou
         done(services.delete_service(name=made.name))
 
     assert entries[0].resource.labels["service_name"] == "says"
+
+
+def test_sink_carries_entries_with_the_rights_of_its_writer(act_as: ActAs) -> None:
+    act_as("admin")
+    own = f"sink-{uuid4().hex[:8]}"
+    log = f"{PROJECT}/logs/{own}"
+    topic, subscription = f"{PROJECT}/topics/{own}", f"{PROJECT}/subscriptions/{own}"
+    publisher, subscriber = PublisherClient(), SubscriberClient()
+    with ConfigServiceV2Client() as config, LoggingServiceV2Client() as client, subscriber:
+        publisher.create_topic(name=topic)
+        subscriber.create_subscription(name=subscription, topic=topic)
+        sink = LogSink(
+            name=own, destination=f"pubsub.googleapis.com/{topic}", filter=f'logName="{log}"'
+        )
+        request = {"parent": PROJECT, "sink": sink, "unique_writer_identity": True}
+        made = config.create_sink(request=request)
+        entry = LogEntry(log_name=log, text_payload="lost", resource=GLOBAL)
+        client.write_log_entries(entries=[entry])
+        binding = {"role": "roles/pubsub.publisher", "members": [made.writer_identity]}
+        publisher.set_iam_policy(request={"resource": topic, "policy": {"bindings": [binding]}})
+        entry.text_payload = "carried"
+        client.write_log_entries(entries=[entry])
+        pulled = subscriber.pull(subscription=subscription, max_messages=2, timeout=30)
+        config.delete_sink(sink_name=f"{PROJECT}/sinks/{own}")
+
+    texts = [json.loads(each.message.data)["textPayload"] for each in pulled.received_messages]
+    assert texts == ["carried"]

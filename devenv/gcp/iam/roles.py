@@ -122,11 +122,14 @@ _PUBSUB_ADMIN = _PUBSUB_EDIT | frozenset(
 _LOGGING_VIEW = (
     _each("logging.logEntries", "list")
     | _each("logging.logMetrics", "get list")
+    | _each("logging.sinks", "get list")
     | _each("logging.logs", "list")
     | _each("resourcemanager.projects", "get")
 )
 _LOGGING_WRITE = _each("logging.logEntries", "create route")
-_LOGGING_CONFIG = _each("logging.logMetrics", "create delete get list update")
+_LOGGING_CONFIG = frozenset().union(
+    *(_each(f"logging.{kind}", "create delete get list update") for kind in ("logMetrics", "sinks"))
+)
 _LOGGING_ADMIN = _LOGGING_VIEW | _LOGGING_WRITE | _LOGGING_CONFIG | _each("logging.logs", "delete")
 _TRACES_WRITE = _each("telemetry.traces", "write")
 _MONITORED = ("alertPolicies", "notificationChannels", "uptimeCheckConfigs")

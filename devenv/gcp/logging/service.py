@@ -40,13 +40,13 @@ PartialErrors: Any = types.WriteLogEntriesPartialErrors.pb()
 
 
 class LoggingService:
-    """The log entries of one project. `output` takes the lines of jobs and services."""
+    """The log entries of one project; `output` takes the lines of jobs and services."""
 
     def __init__(self, *, config: CloudConfig, store: Store, clock: Clock, guard: Guard) -> None:
         self._clock = clock
         self._guard = guard
         self._names = LoggingNames(config)
-        self._entries = LogStore(store)
+        self._entries = self.entries = LogStore(store)
         self._tail = TailMethod(self._entries, clock, self._readable)
         self.output = OutputLines(config, self._entries, clock)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from devenv.gcp.caller import Authenticator, Guard
+from devenv.gcp.caller import ApiCaller, Authenticator, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import Topics
@@ -20,17 +20,19 @@ from devenv.gcp.iam.policies import Policies
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.journal import Journal
 from devenv.gcp.rpc import HttpMount, Rpc
+from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.app import JSON_PATHS, StorageApp, Trust
 from devenv.gcp.storage.batch_calls import BatchCalls
 from devenv.gcp.storage.buckets import Buckets
-from devenv.gcp.storage.catalogue import Blobs, Catalogue
+from devenv.gcp.storage.catalogue import Blobs, Catalogue, Digest
 from devenv.gcp.storage.forms import XmlForms
 from devenv.gcp.storage.hmac_keys import HmacKeys
 from devenv.gcp.storage.housekeeping import StorageHousekeeping
 from devenv.gcp.storage.json_api import JsonApi
 from devenv.gcp.storage.media import Media
 from devenv.gcp.storage.notifications import Notifications
-from devenv.gcp.storage.objects import Objects
+from devenv.gcp.storage.objects import ObjectDraft, Objects
+from devenv.gcp.storage.parameters import Preconditions
 from devenv.gcp.storage.signed import Signatures, Verifier
 from devenv.gcp.storage.uploads import Uploads
 from devenv.gcp.storage.xml_api import XmlApi
@@ -126,7 +128,9 @@ class StorageService:
             config, self._catalogue, store=store, clock=clock, guard=guard, topics=topics
         )
         self._buckets = Buckets(self._catalogue, clock, config.region, forget=self._forget)
-        objects = Objects(self._catalogue, self._blobs, clock, notifications=notifications)
+        self._objects = objects = Objects(
+            self._catalogue, self._blobs, clock, notifications=notifications
+        )
         self._housekeeping = StorageHousekeeping(self._catalogue, self._blobs, objects, clock)
         self._uploads = Uploads(self._catalogue, self._blobs, objects, clock)
         media = Media(objects, self._uploads, self._blobs)
@@ -200,6 +204,18 @@ class StorageService:
     async def stop(self) -> None:
         """Stop the housekeeping; every acknowledged write is on disk."""
         await self._housekeeping.stop()
+
+    def write(self, caller: ApiCaller, bucket: str, name: str, data: bytes) -> None:
+        """Create an object of JSON lines for another service. Raises CloudError."""
+        access = Access(self._guard, caller, self._config.project)
+        conditions = Preconditions(generation=0)
+        draft = ObjectDraft(bucket, name, {"contentType": "application/json"}, conditions)
+        self._objects.begin(access, draft)
+        blob, digest = self._blobs.new(), Digest()
+        with self._blobs.append(blob) as file:
+            file.write(data)
+        digest.update(data)
+        self._objects.insert(access, draft, digest.content(blob))
 
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         return ()  # Cloud Storage has methods of its own for the policies of buckets

@@ -1,0 +1,198 @@
+"""The entries that sinks carry to Pub/Sub at once, and to Cloud Storage at the end of each hour.
+
+Each sink has a position in the log, up to which its entries have left; a killed emulator goes on from
+there, so that an entry may leave twice and none is lost. The identity of the sink writes: entries
+that it has no right to write are gone, with a warning, as on Google.
+
+See https://cloud.google.com/logging/docs/export/pubsub and
+https://cloud.google.com/logging/docs/export/storage. Late entries get an object of their own.
+"""
+
+import asyncio
+import datetime as dt
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+from google.cloud.logging_v2 import types
+from google.protobuf.json_format import MessageToDict
+
+from devenv.gcp.caller import ApiCaller, Guard
+from devenv.gcp.clock import Clock
+from devenv.gcp.delivery import Topics
+from devenv.gcp.errors import CloudError
+from devenv.gcp.logging.entry_store import LogStore
+from devenv.gcp.logging.fields import EntryTest, EntryView
+from devenv.gcp.logging.filters import parse_filter
+from devenv.gcp.messages import moment
+from devenv.gcp.store import Store
+
+LogSink: Any = types.LogSink.pb()
+TOPICS = "pubsub.googleapis.com/"
+BUCKETS = "storage.googleapis.com/"
+LOG_BUCKETS = "logging.googleapis.com/"
+_HOUR = 3600.0
+log = logging.getLogger(__name__)
+
+
+class ObjectWriter(Protocol):
+    """Cloud Storage, as exports use it."""
+
+    def write(self, caller: ApiCaller, bucket: str, name: str, data: bytes) -> None:
+        """Create an object of JSON lines. Raises CloudError, for one that exists too."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """A sink and its test of entries."""
+
+    sink: Any
+    test: EntryTest
+
+    @property
+    def writer(self) -> ApiCaller:
+        return ApiCaller(self.sink.writer_identity.removeprefix("serviceAccount:"))
+
+
+class SinkExports:
+    """Carries the entries of all sinks that `follow` names; `objects` is None without a storage."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        entries: LogStore,
+        clock: Clock,
+        guard: Guard,
+        topics: Topics,
+        objects: ObjectWriter | None,
+    ) -> None:
+        self._positions = store.table("log_sink_positions")
+        self._entries = entries
+        self._clock = clock
+        self._guard = guard
+        self._topics = topics
+        self.objects = objects
+        self._followed: dict[str, _Followed] = {}
+        self._hours: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Carry what has waited for this start, and what is written from now on."""
+        self._entries.listeners.add(self._publish_all)
+        self._publish_all([])
+        self._hours = asyncio.create_task(self._follow_hours())
+
+    def stop(self) -> None:
+        self._entries.listeners.discard(self._publish_all)
+        if self._hours:
+            self._hours.cancel()
+
+    def follow(self, sink: Any) -> None:
+        """Carry the entries of a sink, of a new one those that are written from now on."""
+        passes = parse_filter(sink.filter)
+        dropped = [parse_filter(each.filter) for each in sink.exclusions if not each.disabled]
+
+        def test(entry: EntryView) -> bool:
+            return passes(entry) and not any(drops(entry) for drops in dropped)
+
+        if self._positions.get(sink.name) is None:
+            self._move(sink.name, self._entries.position())
+        self._followed[sink.name] = _Followed(sink, test)
+
+    def forget(self, name: str) -> None:
+        self._followed.pop(name, None)
+        self._positions.delete(name)
+
+    def _publish_all(self, _added: list[Any]) -> None:
+        for followed in self._leading_to(TOPICS):
+            topic = followed.sink.destination.removeprefix(TOPICS)
+            for entries, position in self._waiting(followed):
+                for entry in entries:
+                    self._try(followed, self._publish, topic, entry)
+                self._move(followed.sink.name, position)
+
+    def _publish(self, writer: ApiCaller, topic: str, entry: Any) -> None:
+        self._guard.require(writer, "pubsub.topics.publish", topic)
+        time = entry.timestamp.ToJsonString()
+        self._topics.publish(
+            topic, _line(entry).encode(), {"logging.googleapis.com/timestamp": time}
+        )
+
+    async def _follow_hours(self) -> None:
+        while True:
+            await self._clock.sleep(_HOUR - self._clock.now() % _HOUR)
+            for followed in self._leading_to(BUCKETS):
+                try:
+                    await self._end_hour(followed)
+                except Exception:  # of one sink: the others go on
+                    log.exception("Sink %s was not carried", followed.sink.name)
+
+    async def _end_hour(self, followed: _Followed) -> None:
+        """Write the objects of what has waited; entries are read by pieces between other calls."""
+        bucket = followed.sink.destination.removeprefix(BUCKETS)
+        lines: dict[str, list[str]] = {}
+        reached = 0
+        for entries, position in self._waiting(followed):
+            for entry in entries:
+                lines.setdefault(_name(entry), []).append(_line(entry))
+            reached = position
+            await asyncio.sleep(0)
+        for name, texts in lines.items():
+            data = "".join(f"{text}\n" for text in texts).encode()
+            self._try(followed, self._write, bucket, name, data)
+        if reached and followed.sink.name in self._followed:
+            self._move(followed.sink.name, reached)
+
+    def _write(self, writer: ApiCaller, bucket: str, name: str, data: bytes) -> None:
+        """Write an object, under the name of a late one if the hour has its object already."""
+        if self.objects is None:
+            return
+        try:
+            self.objects.write(writer, bucket, f"{name}_S0.json", data)
+        except CloudError as error:
+            if error.http != 412:
+                raise
+            late = f"{name}_A0:{int(self._clock.now())}.json"
+            self.objects.write(writer, bucket, late, data)
+
+    def _leading_to(self, service: str) -> Iterator[_Followed]:
+        for followed in list(self._followed.values()):
+            if followed.sink.destination.startswith(service):
+                yield followed
+
+    def _waiting(self, followed: _Followed) -> Iterator[tuple[list[Any], int]]:
+        """Yield the entries that a sink has not carried yet, with the position behind them.
+
+        Those of a time when it is disabled pass it by.
+        """
+        position = int(self._positions.get(followed.sink.name) or 0)
+        last = self._entries.position()
+        position = min(position, last)
+        while position < last:
+            entries, position = self._entries.written_after(position, followed.test)
+            yield ([] if followed.sink.disabled else entries), position
+
+    def _try(self, followed: _Followed, act: Callable[..., None], *rest: Any) -> None:
+        try:
+            act(followed.writer, *rest)
+        except CloudError as error:
+            name, destination = followed.sink.name, followed.sink.destination
+            log.warning("Sink %s cannot write to %s: %s", name, destination, error)
+
+    def _move(self, name: str, position: int) -> None:
+        self._positions.put(name, str(position).encode())
+
+
+def _line(entry: Any) -> str:
+    return json.dumps(MessageToDict(entry), ensure_ascii=False)
+
+
+def _name(entry: Any) -> str:
+    """Return the name of the object for the hour and the log of an entry, without its ending."""
+    log_id = unquote(entry.log_name.partition("/logs/")[2])
+    hour = dt.datetime.fromtimestamp(moment(entry.timestamp), dt.UTC)
+    return f"{log_id}/{hour:%Y/%m/%d/%H}:00:00_{hour:%H}:59:59"

@@ -1,0 +1,229 @@
+"""Log sinks by REST, and the entries that they carry to topics and buckets."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from devenv.gcp.caller import ApiCaller
+from devenv.gcp.clock import ManualClock
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.errors import CloudError, PermissionDenied
+from devenv.gcp.logging.entries import LogEntry, complete, new_resource
+from devenv.gcp.logging.entry_store import LogStore
+from devenv.gcp.logging.exports import SinkExports
+from devenv.gcp.logging.sinks import LogSinksService
+from devenv.gcp.rpc.calls import Calls
+from devenv.gcp.rpc.rest import RestApp
+from devenv.gcp.storage.errors import PreconditionFailed
+from tests.unit.devenv.gcp.fakes import (
+    Everybody,
+    FakeGuard,
+    FakeTopics,
+    MemoryJournal,
+    MemoryStore,
+    no_faults,
+)
+
+pytestmark = pytest.mark.anyio
+TOPIC = "projects/p/topics/errors"
+ERRORS = {
+    "name": "errors",
+    "destination": f"pubsub.googleapis.com/{TOPIC}",
+    "filter": "severity>=ERROR",
+}
+ARCHIVE = {"name": "archive", "destination": "storage.googleapis.com/logs-archive"}
+WRITER = "serviceAccount:service-123@gcp-sa-logging.iam.gserviceaccount.com"
+
+
+class FakeObjects:
+    """Keeps the objects that are written, each once; `refusal` is raised instead."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[dict[str, Any]]] = {}
+        self.refusal: CloudError | None = None
+
+    def write(self, caller: ApiCaller, bucket: str, name: str, data: bytes) -> None:
+        if self.refusal:
+            raise self.refusal
+        if f"{bucket}/{name}" in self.found:
+            raise PreconditionFailed
+        self.found[f"{bucket}/{name}"] = [json.loads(line) for line in data.splitlines()]
+
+
+class SinkBench:
+    """The sinks of one project, beside a log that tests write to."""
+
+    def __init__(self) -> None:
+        self.store, self.guard, self.clock = MemoryStore(), FakeGuard(), ManualClock()
+        self.topics, self.objects = FakeTopics(), FakeObjects()
+        self.make()
+
+    def make(self) -> None:
+        """Make the service as a start of the emulator does."""
+        self.entries = LogStore(self.store)
+        exports = SinkExports(
+            store=self.store,
+            entries=self.entries,
+            clock=self.clock,
+            guard=self.guard,
+            topics=self.topics,
+            objects=self.objects,
+        )
+        self.service = LogSinksService(
+            config=CloudConfig(project="p", number="123"),
+            store=self.store,
+            clock=self.clock,
+            guard=self.guard,
+            exports=exports,
+        )
+
+    async def ask(self, verb: str, path: str, body: Any = None) -> httpx.Response:
+        calls = Calls(Everybody(), MemoryJournal(), no_faults())
+        transport = httpx.ASGITransport(RestApp(self.service.rpcs(), calls))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.request(verb, f"/v2/projects/p/{path}", json=body)
+
+    async def make_sink(self, sink: dict[str, Any]) -> dict[str, Any]:
+        answer = await self.ask("POST", "sinks?uniqueWriterIdentity=true", sink)
+        assert answer.status_code == 200, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def write(self, text: str, severity: int = 200) -> None:
+        entry = LogEntry(log_name="projects/p/logs/app", severity=severity, text_payload=text)
+        entry.resource.CopyFrom(new_resource("global"))
+        complete(entry, "projects/p", now=self.clock.now())
+        self.entries.add([entry], now=self.clock.now())
+
+    def published(self) -> list[str]:
+        return [json.loads(data)["textPayload"] for _, data, _ in self.topics.published]
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[SinkBench]:
+    bench = SinkBench()
+    await bench.service.start()
+    yield bench
+    await bench.service.stop()
+
+
+async def test_sink_is_made_changed_listed_and_deleted(bench: SinkBench) -> None:
+    made = await bench.make_sink(ERRORS)
+    twice = await bench.ask("POST", "sinks", ERRORS)
+    patch = {"filter": "severity=INFO", "description": "all"}
+    changed = await bench.ask("PATCH", "sinks/errors?updateMask=filter,description", patch)
+    listed = await bench.ask("GET", "sinks")
+    gone = await bench.ask("DELETE", "sinks/errors")
+    missing = await bench.ask("GET", "sinks/errors")
+
+    assert (made["writerIdentity"], twice.status_code) == (WRITER, 409)
+    assert changed.json() == made | patch | {"updateTime": changed.json()["updateTime"]}
+    assert [each["name"] for each in listed.json()["sinks"]] == ["_Default", "_Required", "errors"]
+    assert (gone.status_code, missing.status_code) == (200, 404)
+
+
+async def test_topic_gets_matching_entries_as_they_are_written(bench: SinkBench) -> None:
+    exclusion = {"name": "noise", "filter": 'textPayload:"noise"'}
+    bench.write("before", 500)
+    await bench.make_sink(ERRORS | {"exclusions": [exclusion]})
+    for text, severity in (("fine", 200), ("broken", 500), ("noise", 500)):
+        bench.write(text, severity)
+
+    assert bench.published() == ["broken"]
+    topic, data, attributes = bench.topics.published[0]
+    assert topic == TOPIC
+    assert attributes == {"logging.googleapis.com/timestamp": json.loads(data)["timestamp"]}
+
+    await bench.ask("PATCH", "sinks/errors?updateMask=disabled", {"disabled": True})
+    bench.write("while disabled", 500)
+    await bench.ask("PATCH", "sinks/errors?updateMask=disabled", {"disabled": False})
+    assert bench.published() == ["broken"]
+
+
+async def test_entries_written_while_stopped_are_carried_at_the_start(bench: SinkBench) -> None:
+    await bench.make_sink(ERRORS)
+    await bench.service.stop()
+    bench.write("late", 500)
+    bench.make()
+    await bench.service.start()
+
+    assert bench.published() == ["late"]
+
+
+async def test_bucket_gets_an_object_for_each_hour_of_a_log(bench: SinkBench) -> None:
+    await bench.make_sink(ARCHIVE)
+    bench.write("one")
+    bench.write("two")
+    await bench.clock.turn(3600)
+    bench.write("three")
+    await bench.clock.turn(3600)
+
+    texts = {
+        name: [each["textPayload"] for each in lines] for name, lines in bench.objects.found.items()
+    }
+    assert texts == {
+        "logs-archive/app/2027/01/15/08:00:00_08:59:59_S0.json": ["one", "two"],
+        "logs-archive/app/2027/01/15/09:00:00_09:59:59_S0.json": ["three"],
+    }
+
+
+async def test_late_entry_gets_an_object_of_its_own(bench: SinkBench) -> None:
+    await bench.make_sink(ARCHIVE)
+    bench.write("one")
+    await bench.clock.turn(3600)
+    bench.clock.lose(3000)
+    bench.write("late")
+    await bench.clock.turn(3600)
+
+    assert [name.rpartition("_")[2][:2] for name in bench.objects.found] == ["S0", "A0"]
+
+
+@pytest.mark.parametrize("sink", [ERRORS, ARCHIVE])
+async def test_sink_without_rights_loses_its_entries_with_a_warning(
+    bench: SinkBench, sink: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.make_sink(sink)
+    bench.guard.denied = {"pubsub.topics.publish"}
+    bench.objects.refusal = PermissionDenied("no")
+    bench.write("lost", 500)
+    await bench.clock.turn(3600)
+    bench.guard.denied, bench.objects.refusal = set(), None
+    bench.write("carried", 500)
+    await bench.clock.turn(3600)
+
+    texts = bench.published() + [
+        each["textPayload"] for lines in bench.objects.found.values() for each in lines
+    ]
+    assert texts == ["carried"]
+    assert f"Sink {sink['name']} cannot write to {sink['destination']}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "text"),
+    [
+        ({"name": "a b"}, 400, "sink.name is 'a b'"),
+        ({"destination": "ftp://x"}, 400, "sink.destination is 'ftp://x'"),
+        ({"destination": "bigquery.googleapis.com/projects/p/datasets/d"}, 501, "BigQuery"),
+        ({"destination": "logging.googleapis.com/projects/p/locations/x/buckets/y"}, 501, "of log"),
+        ({"filter": "severity>"}, 400, "severity"),
+        ({"exclusions": [{"name": "x"}]}, 400, "sink.exclusions[0].filter is required"),
+        ({"includeChildren": True}, 501, "sink.include_children is not emulated"),
+        ({"surprise": 1}, 400, "surprise"),
+    ],
+)
+async def test_invalid_sink_is_refused_by_name(
+    bench: SinkBench, change: dict[str, Any], status: int, text: str
+) -> None:
+    answer = await bench.ask("POST", "sinks", ERRORS | change)
+
+    assert (answer.status_code, text in answer.json()["error"]["message"]) == (status, True)
+
+
+async def test_sinks_of_every_project_cannot_be_deleted(bench: SinkBench) -> None:
+    required = await bench.ask("DELETE", "sinks/_Required")
+    default = await bench.ask("DELETE", "sinks/_Default")
+
+    assert (required.status_code, default.status_code) == (400, 501)
