@@ -50,6 +50,7 @@ def _config() -> CloudConfig:
         IamBinding("admin", "roles/pubsub.admin"),
         IamBinding("admin", "roles/logging.admin"),
         IamBinding("admin", "roles/telemetry.tracesWriter"),
+        IamBinding("admin", "roles/cloudtrace.user"),
         IamBinding("admin", "roles/iam.serviceAccountAdmin"),
         IamBinding("admin", "roles/resourcemanager.projectIamAdmin"),
         IamBinding("admin", "roles/iam.roleAdmin"),

@@ -8,7 +8,7 @@ from uuid import uuid4
 import google.auth
 import grpc
 from google.auth.transport.requests import AuthorizedSession
-from google.cloud import run_v2, storage
+from google.cloud import run_v2, storage, trace_v1
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
@@ -80,6 +80,9 @@ def test_trace_page_has_spans_of_programs(
     for text in ("checkout &lt;1&gt;", "basket.items", "shop", "parcel", 'data-kind="program"'):
         assert text in page
     assert f'href="/traces/{trace}"' in visitor.get("/traces").text
+    with trace_v1.TraceServiceClient() as client:
+        read = client.get_trace(project_id="validibot-local", trace_id=trace)
+    assert {each.name for each in read.spans} == {"checkout <1>", "parcel"}
 
 
 def test_unknown_trace_is_empty_and_a_wrong_id_refused(visitor: ConsoleClient) -> None:

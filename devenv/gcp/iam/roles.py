@@ -132,6 +132,7 @@ _LOGGING_CONFIG = frozenset().union(
 )
 _LOGGING_ADMIN = _LOGGING_VIEW | _LOGGING_WRITE | _LOGGING_CONFIG | _each("logging.logs", "delete")
 _TRACES_WRITE = _each("telemetry.traces", "write")
+_TRACES_READ = _each("cloudtrace.traces", "get list")
 _MONITORED = ("alertPolicies", "notificationChannels", "uptimeCheckConfigs")
 _MONITORING_VIEW = frozenset().union(
     *(_each(f"monitoring.{kind}", "get list") for kind in _MONITORED)
@@ -202,6 +203,7 @@ _VIEWER = (
     | _REGISTRY_READ
     | _SQL_VIEW
     | _MONITORING_VIEW
+    | _TRACES_READ
 )
 _EDITOR = (
     _VIEWER
@@ -214,6 +216,7 @@ _EDITOR = (
     | _PUBSUB_EDIT
     | _LOGGING_ADMIN
     | _TRACES_WRITE
+    | _each("cloudtrace.traces", "patch")
     | _USAGE_ADMIN
     | _REGISTRY_WRITE
     | _each(_REGISTRY, "create delete deleteArtifacts update")
@@ -273,7 +276,9 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/telemetry.tracesWriter": _TRACES_WRITE,
     "roles/telemetry.writer": _TRACES_WRITE,
     "roles/telemetry.editor": _TRACES_WRITE | _each("resourcemanager.projects", "get list"),
-    "roles/cloudtrace.agent": _TRACES_WRITE,
+    "roles/cloudtrace.agent": _TRACES_WRITE | _each("cloudtrace.traces", "patch"),
+    "roles/cloudtrace.user": _TRACES_READ,
+    "roles/cloudtrace.admin": _TRACES_READ | _each("cloudtrace.traces", "patch"),
     "roles/resourcemanager.projectIamAdmin": _PROJECT_IAM,
     "roles/browser": _each("resourcemanager.projects", "get getIamPolicy list"),
     "roles/iam.securityReviewer": _each("resourcemanager.projects", "getIamPolicy list")

@@ -21,6 +21,7 @@ _SERVICES = {
     "google.cloud.tasks.": {"cloudtasks"},
     "google.cloudresourcemanager.": {"cloudresourcemanager"},
     "google.devtools.artifactregistry.": {"artifactregistry"},
+    "google.devtools.cloudtrace.": {"cloudtrace"},
     "google.iam.admin.": {"iam"},
     "google.iam.credentials.": {"iamcredentials"},
     "google.iam.v1.": {"pubsub"},

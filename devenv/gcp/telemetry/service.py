@@ -37,6 +37,7 @@ from devenv.gcp.rpc.rest import parse_object, read_body
 from devenv.gcp.store import Store
 from devenv.gcp.telemetry.span_store import SpanStore
 from devenv.gcp.telemetry.spans import SpanRecord, attribute, spans_of
+from devenv.gcp.telemetry.trace_api import CloudTraceApi
 
 PATH = "/v1/traces"
 _GRPC = "opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -67,6 +68,7 @@ class TelemetryService:
 
     def rpcs(self) -> Iterator[Rpc]:
         yield Rpc(_GRPC, ExportTraceServiceRequest, ExportTraceServiceResponse, self.export)
+        yield from CloudTraceApi(self._config, self._spans, self._clock, self._guard).rpcs()
 
     def mounts(self) -> tuple[HttpMount, ...]:
         """Return the app under its path; other methods of the host are not emulated."""

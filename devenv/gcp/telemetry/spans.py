@@ -16,8 +16,8 @@ from typing import Any, Self
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status
 
-_LONGEST = 1000  # characters of a text
-_MOST = 64  # attributes of a span, and events
+LONGEST_TEXT = 1000  # characters of a text
+MOST_ATTRIBUTES = 64  # attributes of a span, and events
 _DEEPEST = 4  # levels of a value that is a list or a map
 # Numbers that this version does not know may arrive, too.
 _KINDS = {number: name.removeprefix("SPAN_KIND_").lower() for name, number in Span.SpanKind.items()}
@@ -92,43 +92,44 @@ def _record(span: Span, service: str, caller: str) -> SpanRecord:
         trace=span.trace_id.hex(),
         span=span.span_id.hex(),
         parent=span.parent_span_id.hex(),
-        name=span.name[:_LONGEST],
+        name=span.name[:LONGEST_TEXT],
         service=service,
         at=span.start_time_unix_nano / 1e9,
         ended=span.end_time_unix_nano / 1e9,
         kind=_KINDS.get(span.kind, ""),
         status=_STATES.get(span.status.code, ""),
-        message=span.status.message[:_LONGEST],
+        message=span.status.message[:LONGEST_TEXT],
         caller=caller,
         attributes=_texts(span.attributes),
         events=tuple(
-            (event.time_unix_nano / 1e9, event.name[:_LONGEST]) for event in span.events[:_MOST]
+            (event.time_unix_nano / 1e9, event.name[:LONGEST_TEXT])
+            for event in span.events[:MOST_ATTRIBUTES]
         ),
     )
 
 
 def _texts(pairs: Iterable[KeyValue]) -> dict[str, str]:
-    kept = [pair for _, pair in zip(range(_MOST), pairs, strict=False)]
-    return {pair.key[:_LONGEST]: _text(pair.value) for pair in kept}
+    kept = [pair for _, pair in zip(range(MOST_ATTRIBUTES), pairs, strict=False)]
+    return {pair.key[:LONGEST_TEXT]: _text(pair.value) for pair in kept}
 
 
 def _text(value: AnyValue) -> str:
     found = _plain(value)
-    return (found if isinstance(found, str) else json.dumps(found))[:_LONGEST]
+    return (found if isinstance(found, str) else json.dumps(found))[:LONGEST_TEXT]
 
 
 def _plain(value: AnyValue, depth: int = 0) -> Any:
     """Return the Python value of an AnyValue, without what lies too deep."""
     match value.WhichOneof("value"):
         case "array_value" if depth < _DEEPEST:
-            return [_plain(each, depth + 1) for each in value.array_value.values[:_MOST]]
+            return [_plain(each, depth + 1) for each in value.array_value.values[:MOST_ATTRIBUTES]]
         case "kvlist_value" if depth < _DEEPEST:
             return {
                 each.key: _plain(each.value, depth + 1)
-                for each in value.kvlist_value.values[:_MOST]
+                for each in value.kvlist_value.values[:MOST_ATTRIBUTES]
             }
         case "bytes_value":
-            return value.bytes_value[:_LONGEST].hex()
+            return value.bytes_value[:LONGEST_TEXT].hex()
         case "string_value" | "bool_value" | "int_value" | "double_value" as kind:
             return getattr(value, kind)
     return ""
