@@ -40,7 +40,7 @@ _FIELDS = every(
     exclusions=every("name", "description", "filter", "disabled", "create_time", "update_time"),
 )
 _OUTPUT_ONLY = ("create_time", "update_time", "writer_identity")
-# What UpdateSink replaces without a mask: "destination,filter,includeChildren" for older clients.
+# UpdateSink replaces these without a mask, for older clients; Google adds includeChildren.
 _UNMASKED = ("destination", "filter")
 _AUDIT = ("activity", "system_event", "access_transparency")
 Listed: Any = types.ListSinksResponse.pb()
