@@ -126,7 +126,7 @@ class StageRoles:
             accounts=[self._stage.named("worker")],
             condition=_ALWAYS,
         )
-        # Who makes a job must be allowed to act as its account.
+        # The maker of a job must be allowed to act as its account.
         yield self._access(
             "account",
             self._stage.named(CUSTOM_ACCOUNT),

@@ -107,7 +107,7 @@ def _sources() -> Iterator[Path]:
     yield ROOT / "Procfile"
     yield ROOT / "action" / "action.yml"
     yield ROOT / "docker-compose.local.yml"
-    for folder in ("compose", "config", "devenv", "validators", "validibot"):
+    for folder in ("compose", "config", "deploy", "devenv", "validators", "validibot"):
         for suffix in ("py", "sh"):
             yield from (ROOT / folder).rglob(f"*.{suffix}")
 

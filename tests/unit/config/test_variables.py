@@ -1,10 +1,13 @@
 """The sheet of variables: complete, and made without any of them."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 
+from config.env import BASE_DIR
+from config.env_files import FOLDER, KINDS
 from config.variables import BEGIN, END, insert
 from tests import forked
 
@@ -46,3 +49,30 @@ def test_table_between_marks_is_replaced() -> None:
 def test_page_without_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="The page lacks the lines"):
         insert("nothing", "host", "new")
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_committed_template_is_current(kind: str) -> None:
+    done = forked.python("-m", "config.env_files", kind, environ={})
+    done.check_returncode()
+
+    written = (FOLDER / f"{kind}.env").read_text()
+    assert written == done.stdout, "Run: python -m config.env_files --write"
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_settings_accept_a_template_with_all_its_defaults(kind: str) -> None:
+    text = (FOLDER / f"{kind}.env").read_text().replace("/app/", f"{BASE_DIR}/")
+    defaults = dict(re.findall(r"^#([A-Z_]+)=(.+)$", text, re.MULTILINE))
+    needed = dict(re.findall(r"^([A-Z_]+)=(.*)$", text, re.MULTILINE))
+    elsewhere = dict.fromkeys(re.findall(r"^# ([A-Z_]+): set by", text, re.MULTILINE), "")
+    told = defaults | {name: value or "x" for name, value in (elsewhere | needed).items()}
+    told |= {
+        "DATABASE_URL": "postgres://u:p@h/n",
+        "APP_ROLE": "web",
+        "SITE_URL": "https://x.example",
+    }
+    settings = KINDS[kind].settings
+    done = forked.python("-c", f"import config.settings.{settings}", environ=told)
+
+    assert done.returncode == 0, done.stderr
