@@ -44,9 +44,9 @@ def test_index_of_a_new_table_is_safe() -> None:
 
 @pytest.fixture
 def new_migration(db: None, monkeypatch: pytest.MonkeyPatch) -> Migration:
-    """A migration that drops indexes, as the only one that the database does not have."""
+    """A migration that adds a constraint, as the only one that the database does not have."""
     loader = MigrationExecutor(connection).loader
-    found: Migration = loader.get_migration("accounts", "0002_drop_prefix_indexes")
+    found: Migration = loader.get_migration("runs", "0018_retry")
     plan = [(found, False)]
     monkeypatch.setattr(MigrationExecutor, "migration_plan", lambda self, targets: plan)
     return found
@@ -58,8 +58,8 @@ def test_unsafe_migration_is_refused_with_file_and_operation() -> None:
         call_command("migrate_checked")
 
     assert (
-        "  validibot/accounts/migrations/0002_drop_prefix_indexes.py: Alter field organisation on "
-        "project: DROP INDEX locks table\n"
+        "  validibot/runs/migrations/0018_retry.py: Create constraint one_retry_of_a_run on model "
+        "run: CREATE INDEX locks table\n"
     ) in str(refused.value)
     assert "add the operation IgnoreMigration()" in str(refused.value)
 
