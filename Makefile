@@ -64,6 +64,11 @@ check: dev ## lint, type checks and static checks
 fmt: dev ## format the code
 	@$(PYTHON) -m ruff check --fix --quiet . ; $(PYTHON) -m ruff format --quiet . && .venv/bin/djlint --reformat --quiet validibot
 
+messages: dev ## collect the texts that are marked for translation, and compile the catalogues
+	@DJANGO_SETTINGS_MODULE=config.settings.test $(PYTHON) manage.py makemessages --all --no-obsolete --no-location \
+		$(foreach folder,.venv deploy devenv examples staticfiles tests validators,--ignore $(folder))
+	@.venv/bin/pybabel --quiet compile --domain django --directory validibot/locale --statistics
+
 mutate: dev ## change the code of runs and dispatch, and list the changes that no test notices (SAMPLE=1000 M='validibot.runs.states*')
 	@nice $(PYTHON) -m tests.mutation $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(M),'$(M)')
 
@@ -109,5 +114,5 @@ lock: dev ## write the locks anew from pyproject.toml and each requirements.in
 runtime dev:
 	@sh devenv/bootstrap.sh $@
 
-.PHONY: help up down start stop restart status logs run reset doctor test check fmt mutate bench compare validators validator image cloud-image wheel \
+.PHONY: help up down start stop restart status logs run reset doctor test check fmt mutate bench compare messages validators validator image cloud-image wheel \
 	images-offline foreign lock runtime dev

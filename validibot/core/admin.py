@@ -56,7 +56,7 @@ class ScheduledWorkAdmin(admin.ModelAdmin[ScheduledWork]):
             return _("overdue: is the scheduler running?")
         if row.ended_at is None or row.ended_at < row.started_at:
             return _("running, or its worker was lost")
-        return f"{_('failed')}: {row.error}" if row.error else _("succeeded")
+        return _("failed: %s") % row.error if row.error else _("succeeded")
 
     @admin.display(description=gettext_lazy("last counts"))
     def counts(self, row: ScheduledWork) -> str:

@@ -82,7 +82,8 @@ def _with_failures(attempt: Attempt, reason: str) -> str:
     last = failed.order_by("-id").first()
     if last is None:
         return reason
-    return f"{reason} {_('The last launch failed: %(error)s') % {'error': last.message}}"
+    failure = _("The last launch failed: %(error)s") % {"error": last.message}
+    return f"{reason} {failure}"
 
 
 def _at_worker(run: Run, step: StepRun | None) -> RunProgress:

@@ -39,7 +39,8 @@ def field_of(setting: Setting) -> forms.Field:
         case SettingKind.CHOICE | SettingKind.CHOICES:
             field = _choice_field(setting, common)
         case SettingKind.LINES:
-            common["help_text"] = f"{common['help_text']} {_('One for each line.')}".strip()
+            for_each = _("One for each line.")
+            common["help_text"] = f"{common['help_text']} {for_each}".strip()
             rows = {"rows": "3"} | names_attributes(setting.names)
             field = forms.CharField(widget=forms.Textarea(attrs=rows), **common)
         case SettingKind.CODE:

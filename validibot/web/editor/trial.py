@@ -168,7 +168,8 @@ def _trial(request: HttpRequest, workflow: Workflow, form: StepForm, order: int)
 
 
 def _invalid(form: StepForm) -> Trial:
-    return Trial(error=f"{_('The form has errors, so the step cannot be tried:')} {_first(form)}")
+    message = _("The form has errors, so the step cannot be tried:")
+    return Trial(error=f"{message} {_first(form)}")
 
 
 def _inputs(request: HttpRequest, workflow: Workflow) -> dict[str, str]:

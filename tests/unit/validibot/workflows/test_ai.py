@@ -176,7 +176,7 @@ def test_usage_is_counted_and_the_month_s_limit_refuses_the_next_review(
 
 
 @time_machine.travel("2026-05-05 12:00Z", tick=False)
-def test_cost_is_counted_at_the_price_and_the_budget_refuses_the_next_review(
+def test_spent_budget_refuses_the_next_review(
     endpoint: AiEndpoint, organisation: Organisation, server: responses.RequestsMock
 ) -> None:
     """40 tokens sent and 20 answered: 0.01 + 0.02 USD at 250 and 1,000 USD for a million."""
@@ -202,7 +202,7 @@ def test_cost_is_counted_at_the_price_and_the_budget_refuses_the_next_review(
         ({"currency": "$"}, "currency"),
     ],
 )
-def test_prices_and_budget_that_make_no_sense_are_refused(
+def test_unusable_prices_and_budget_are_refused(
     fields: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(ValidationError) as refused:
