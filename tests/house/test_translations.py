@@ -64,4 +64,6 @@ def test_catalogue_has_every_marked_text_and_is_compiled(path: Path) -> None:
     with path.with_suffix(".mo").open("rb") as file:
         compiled = translations(read_mo(file))
     # A plural without a translation is compiled as English.
-    assert translations(catalogue).items() <= compiled.items(), "Run `make messages`, which compiles the catalogues."
+    assert translations(catalogue).items() <= compiled.items(), (
+        "Run `make messages`, which compiles the catalogues."
+    )

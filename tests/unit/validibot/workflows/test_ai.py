@@ -202,9 +202,7 @@ def test_spent_budget_refuses_the_next_review(
         ({"currency": "$"}, "currency"),
     ],
 )
-def test_unusable_prices_and_budget_are_refused(
-    fields: dict[str, Any], field: str
-) -> None:
+def test_unusable_prices_and_budget_are_refused(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(ValidationError) as refused:
         AiEndpoint(url=URL, model="small", **fields).full_clean()
 
