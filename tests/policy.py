@@ -106,6 +106,8 @@ PAGES: dict[str, Methods] = {
     f"{_ORG}settings/webhooks/<int:pk>/deliveries/<uuid:delivery_pk>/resend/": {
         "POST": "webhook.manage"
     },
+    f"{_ORG}settings/credits/": {"GET": "analytics.view"},
+    f"{_ORG}settings/credits/export/<slug:kind>/": {"GET": "analytics.view"},
     f"{_ORG}settings/audit/": {"GET": "audit.view"},
     f"{_ORG}settings/audit/export/": {"GET": "audit.view"},
     f"{_ORG}settings/keys/": {"GET": "key.manage", "POST": "key.manage"},
@@ -212,6 +214,9 @@ API: dict[str, Methods] = {
     f"{_API}keys/": {"GET": "key.manage", "POST": "key.manage"},
     f"{_API}keys/<int:key>/rotate/": {"POST": "key.manage"},
     f"{_API}keys/<int:key>/revoke/": {"POST": "key.manage"},
+    f"{_API}credits/": {"GET": "analytics.view"},
+    f"{_API}credits/usage/": {"GET": "analytics.view"},
+    f"{_API}credits/ledger/": {"GET": "analytics.view"},
     f"{_API}audit/": {"GET": "audit.view"},
     f"{_API}audit/export/": {"GET": "audit.view"},
     f"{_API}weather/": {"GET": "workflow.view"},

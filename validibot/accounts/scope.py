@@ -57,7 +57,7 @@ PERMISSION_TEXTS = {
     "run.view_all": _("See all runs and their results"),
     "run.cancel_own": _("Cancel their own runs"),
     "run.cancel_all": _("Cancel all runs"),
-    "analytics.view": _("See analytics"),
+    "analytics.view": _("See analytics, and what credits were used for"),
     "workflow.edit": _("Create and edit workflows"),
     "member.view": _("See the members"),
     "member.manage": _("Invite, change and remove members and guests"),

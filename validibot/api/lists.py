@@ -30,9 +30,11 @@ class PathCursorPagination(CursorPagination):
     page_size = 50
     max_page_size = 200
 
-    def __init__(self, queryset: "QuerySet[Any]", *ordering: str) -> None:
+    def __init__(self, queryset: "QuerySet[Any]", ordering: str) -> None:
         self.queryset = queryset
-        self.ordering = ordering
+        # Rows of the same moment have an order, too: a page neither repeats nor leaves out one.
+        tie = "-pk" if ordering.startswith("-") else "pk"
+        self.ordering = (ordering, tie)
 
     def decode_cursor(self, request: Request) -> Cursor | None:
         """Return the request's cursor, its position checked against the column that it names.

@@ -96,7 +96,7 @@ class ProjectsView(ApiView):
     )
     def get(self, request: Request, org: str) -> HttpResponse:
         projects = visible_projects(scope_in(request, org, "workflow.view"))
-        pages = PathCursorPagination(projects, "name", "pk")
+        pages = PathCursorPagination(projects, "name")
         return pages.answer(request, ProjectDocument.of, ProjectPage)
 
 
@@ -110,7 +110,7 @@ class MembersView(ApiView):
     )
     def get(self, request: Request, org: str) -> HttpResponse:
         members = members_of(scope_in(request, org, "member.view").organisation)
-        pages = PathCursorPagination(members, "created_at", "pk")
+        pages = PathCursorPagination(members, "created_at")
         return pages.answer(request, MemberDocument.of, MemberPage)
 
 
@@ -125,5 +125,5 @@ class ValidatorsView(ApiView):
     def get(self, request: Request, org: str) -> HttpResponse:
         organisation = scope_in(request, org, "workflow.view").organisation
         validators = Validator.objects.known_to(organisation).filter(is_active=True)
-        pages = PathCursorPagination(validators, "slug", "pk")
+        pages = PathCursorPagination(validators, "slug")
         return pages.answer(request, CatalogueValidator.of, ValidatorPage)

@@ -103,7 +103,7 @@ class SchedulesView(ApiView):
     )
     def get(self, request: Request, org: str, workflow: str) -> HttpResponse:
         listed = schedules.schedules_of(_workflow(request, org, workflow))
-        pages = PathCursorPagination(listed, "name", "pk")
+        pages = PathCursorPagination(listed, "name")
         return pages.answer(request, ScheduleDocument.of, SchedulePage)
 
     @operation(

@@ -51,7 +51,7 @@ class OrganisationsView(ApiView):
         responses=schema.read(documents.OrganisationPage),
     )
     def get(self, request: Request) -> HttpResponse:
-        pages = PathCursorPagination(organisations_of(user_of(request)), "name", "pk")
+        pages = PathCursorPagination(organisations_of(user_of(request)), "name")
         return pages.answer(request, documents.OrganisationDocument.of, documents.OrganisationPage)
 
 
@@ -77,7 +77,7 @@ class WeatherView(ApiView):
     def get(self, request: Request, org: str) -> HttpResponse:
         scope_in(request, org, "workflow.view")
         weather = filter_weather(WeatherFile.objects.all(), request.query_params)
-        pages = PathCursorPagination(weather, "name", "pk")
+        pages = PathCursorPagination(weather, "name")
         return pages.answer(request, documents.WeatherDocument.of, documents.WeatherPage)
 
 

@@ -114,7 +114,7 @@ class WebhooksView(ApiView):
     )
     def get(self, request: Request, org: str) -> HttpResponse:
         webhooks = scope_in(request, org, "webhook.manage").organisation.webhooks.all()
-        pages = PathCursorPagination(webhooks, "name", "pk")
+        pages = PathCursorPagination(webhooks, "name")
         return pages.answer(request, WebhookDocument.of, WebhookPage)
 
     @operation(

@@ -49,7 +49,7 @@ class WorkflowsView(ApiView):
         workflows = filter_workflows(visible_workflows(scope), request.query_params).select_related(
             "organisation", "project"
         )
-        pages = PathCursorPagination(workflows, "name", "pk")
+        pages = PathCursorPagination(workflows, "name")
         return pages.answer(request, documents.WorkflowSummary.of, documents.WorkflowPage)
 
     @operation(

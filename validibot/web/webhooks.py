@@ -68,7 +68,7 @@ def webhook(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
             editing.edit(found, **form.cleaned_data)
             messages.success(request, _("Webhook saved."))
             return redirect("webhook", scope.organisation.slug, pk)
-    shown = Paginator(found.deliveries.all(), DELIVERIES_PER_PAGE)
+    shown = Paginator(found.deliveries.order_by("-created_at", "-pk"), DELIVERIES_PER_PAGE)
     return page(
         request,
         scope,

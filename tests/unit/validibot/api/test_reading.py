@@ -5,9 +5,12 @@ from unittest.mock import Mock
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 
+from tests.factories import RunFactory
 from tests.unit.validibot.api.conftest import Api
 from validibot.accounts.models import Organisation
+from validibot.runs.models import Run
 from validibot.workflows.models import WeatherFile, Workflow
 
 
@@ -179,3 +182,17 @@ def test_weather_text_with_nul_is_refused_by_name(alice: Api, acme: Organisation
     answer = alice.get("orgs/acme/weather/?text=%00")
 
     assert (answer.status_code, "text" in answer.json()["detail"]) == (400, True)
+
+
+def test_runs_of_one_moment_are_each_on_one_page(alice: Api, people: Workflow) -> None:
+    RunFactory.create_batch(5, workflow=people)
+    Run.objects.update(created_at=timezone.now())
+
+    found: list[str] = []
+    page: str | None = "orgs/acme/runs/?page_size=2"
+    while page:
+        answer = alice.get(page.removeprefix("/api/v1/")).json()
+        found += [run["id"] for run in answer["results"]]
+        page = answer["next"]
+
+    assert found == sorted(map(str, Run.objects.values_list("pk", flat=True)), reverse=True)
