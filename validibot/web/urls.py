@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 from validibot.web import (
     account_data,
     audit,
+    badges,
     custom_validators,
     documents,
     findings,
@@ -65,6 +66,7 @@ _workflow = [
     path("trials/<uuid:run>/", trial.trial_run, name="trial-run"),
     path("sharing/", workflow_sharing.sharing, name="sharing"),
     path("sharing/links/<int:pk>/revoke/", workflow_sharing.revoke_link, name="revoke-link"),
+    path("sharing/badge/", workflow_sharing.switch_badge, name="switch-badge"),
     path("schedules/", schedules.schedules, name="schedules"),
     path("schedules/<int:pk>/", schedules.schedule, name="schedule"),
     path("schedules/<int:pk>/switch/", schedules.switch_schedule, name="switch-schedule"),
@@ -198,6 +200,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("notifications/unsubscribe/<str:token>/", notifications.unsubscribe, name="unsubscribe"),
     path("shared/<str:token>/", sharing.shared_run, name="shared-run"),
     path("invitations/<str:token>/", members.invitation, name="invitation"),
+    path("badges/<str:token>/badge.svg", badges.badge, name="badge"),
     path("launch/<str:token>/", launch_links.launch_link, name="launch-link"),
     path("launch/<str:token>/image/", launch_links.launch_image, name="launch-image"),
     path("launch/<str:token>/runs/<str:run>/", launch_links.launched_run, name="launched-run"),

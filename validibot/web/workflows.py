@@ -22,6 +22,7 @@ from validibot.runs.models import Run
 from validibot.runs.start import start
 from validibot.submissions import content
 from validibot.submissions.intake import IntakeError, read_metadata, receive
+from validibot.web import badges
 from validibot.web.editor.access import workflow_tabs
 from validibot.web.inputs_form import InputsForm
 from validibot.web.runs import listed_runs
@@ -172,6 +173,7 @@ def _show(
         inputs=InputsForm(found, sent, faults=faults),
         workflow=found,
         image=image_of(found),
+        badge=badges.snippets(found),
         tabs=workflow_tabs(scope, found, "workflow"),
         samples=found.samples.defer("content"),
         accepted=sorted(accepted_extensions(found)),

@@ -20,6 +20,7 @@ from validibot.core.slugs import free_slug
 from validibot.workflows.models import (
     LaunchLink,
     Workflow,
+    WorkflowBadge,
     WorkflowImage,
     WorkflowSchedule,
     latest_versions,
@@ -170,7 +171,7 @@ def check_workflows(organisation: Organisation) -> None:
 
 def _rows_by_slug(workflow: Workflow) -> "Iterator[QuerySet[Any]]":
     """Yield the rows that name a workflow by its slug."""
-    for model in (WorkflowGrant, LaunchLink, WorkflowSchedule, WorkflowImage):
+    for model in (WorkflowGrant, LaunchLink, WorkflowBadge, WorkflowSchedule, WorkflowImage):
         yield model.objects.filter(organisation=workflow.organisation_id, workflow=workflow.slug)
 
 

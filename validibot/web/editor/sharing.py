@@ -12,9 +12,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from validibot.accounts.models import WorkflowGrant
 from validibot.accounts.scope import Scope
+from validibot.web import badges
 from validibot.web.editor.access import editor, editor_page
 from validibot.web.forms import LifetimeField, NameField, refusals_on
-from validibot.workflows import links
+from validibot.workflows import badges as workflow_badges, links
 from validibot.workflows.models import Workflow
 
 MAX_SHOWN = 200
@@ -63,6 +64,7 @@ def sharing(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpRespo
         links=links.links_of(workflow).select_related("created_by")[:MAX_SHOWN],
         grants=grants[:MAX_SHOWN],
         may_invite=scope.can("member.manage"),
+        badge=badges.snippets(workflow),
         status=422 if form.errors else 200,
     )
 
@@ -75,4 +77,17 @@ def revoke_link(
     """End a public link."""
     links.revoke(get_object_or_404(links.links_of(workflow), pk=pk), user=scope.user)
     messages.success(request, _("Link revoked."))
+    return redirect("sharing", scope.organisation.slug, workflow.slug)
+
+
+@editor
+@require_POST
+def switch_badge(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpResponseBase:
+    """Create the badge of a workflow, or end the one that it has."""
+    if request.POST.get("badge") == "on":
+        workflow_badges.create(workflow, user=scope.user)
+        messages.success(request, _("Badge created."))
+    else:
+        workflow_badges.remove(workflow)
+        messages.success(request, _("Badge ended. Pages that show it get no image any more."))
     return redirect("sharing", scope.organisation.slug, workflow.slug)

@@ -30,7 +30,7 @@ from validibot.workflows.models.parts import (
     VersionPart,
 )
 from validibot.workflows.models.schedules import WorkflowSchedule
-from validibot.workflows.models.sharing import LaunchLink
+from validibot.workflows.models.sharing import LaunchLink, WorkflowBadge
 from validibot.workflows.models.versions import (
     MAX_RETENTION_DAYS,
     VersionFrozen,
@@ -62,6 +62,7 @@ __all__ = [
     "WeatherFile",
     "WeatherUnknown",
     "Workflow",
+    "WorkflowBadge",
     "WorkflowImage",
     "WorkflowSchedule",
     "latest_versions",

@@ -1,4 +1,4 @@
-"""Launch links, with which people without an account start runs of a workflow."""
+"""Links for people without an account: launch links, and the badge of a workflow."""
 
 from typing import ClassVar
 
@@ -57,3 +57,28 @@ class LaunchLink(models.Model):
     @property
     def launches_left(self) -> int:
         return max(0, self.max_launches - self.launches)
+
+
+class WorkflowBadge(models.Model):
+    """The public badge of a workflow: an image of its last result.
+
+    The token is kept as it is, because the page of the workflow shows it; it opens the image only.
+    """
+
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.CASCADE, related_name="badges", db_index=False
+    )
+    workflow = models.SlugField(max_length=60, db_index=False)
+    token = models.CharField(max_length=64, unique=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["organisation", "workflow"], name="badge_of_workflow")
+        ]
+
+    def __str__(self) -> str:
+        return self.workflow
