@@ -28,6 +28,7 @@ class RouteRule:
 ANYONE = "anyone"  # no account is needed
 SIGNED_IN = "signed in"  # every user, for that user's own things
 API_KEY = "API key"  # every user by key, none by session
+OWN_KEYS = "own keys"  # signed in, and by key as far as its scopes go: test_personal_keys.py
 STAFF = "staff"  # operators
 QUEUE = "queue"  # the queue, the scheduler and the validators, on the private worker
 LAUNCH = "run.launch"
@@ -187,6 +188,9 @@ API: dict[str, Methods] = {
     "api/v1/redoc/": {"GET": ANYONE},
     "api/v1/auth/me/": {"GET": SIGNED_IN},
     "api/v1/users/me/": {"GET": SIGNED_IN},
+    "api/v1/users/me/keys/": {"GET": SIGNED_IN, "POST": OWN_KEYS},
+    "api/v1/users/me/keys/<int:key>/rotate/": {"POST": OWN_KEYS},
+    "api/v1/users/me/keys/<int:key>/revoke/": {"POST": OWN_KEYS},
     "api/v1/orgs/": {"GET": SIGNED_IN},
     "api/v1/mcp/": {"POST": API_KEY},
     _API: {"GET": "workflow.view"},

@@ -137,6 +137,8 @@ def _share(author: Page, workflow: str, browser: Browser, stack: Stack) -> None:
     author.goto(f"{workflow}/sharing/")
     author.get_by_label("Name").fill("Suppliers")
     _button(author, "Create link")
+    author.get_by_role("button", name="Create a badge").click()
+    author.get_by_role("button", name="Copy the Markdown of the badge").wait_for()
     check_page(author, "sharing")
     link = author.locator("#link-text").inner_text()
     guest = browser.new_page()

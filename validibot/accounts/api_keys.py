@@ -50,8 +50,9 @@ WHERE key.public_id = %s
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The user of a key, and the scope in the organisation that the request names, if there is one."""
+    """A key with its user, and the scope in the organisation that the request names, if there is one."""
 
+    key: ApiKey
     user: User
     scope: Scope | None
 
@@ -164,7 +165,7 @@ def authenticate(text: str, *, organisation: str = "") -> Caller | None:
         return None
     _note_use(key)
     scope = _scope(user, row[12:])
-    return Caller(user, scope and scope.limited_to(key.scopes.split()))
+    return Caller(key, user, scope and scope.limited_to(key.scopes.split()))
 
 
 def revoke(keys: QuerySet[ApiKey], pk: int) -> bool:

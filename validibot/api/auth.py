@@ -5,7 +5,7 @@ from rest_framework.exceptions import APIException, AuthenticationFailed, Thrott
 from rest_framework.request import Request
 
 from validibot.accounts import api_keys
-from validibot.accounts.models import User
+from validibot.accounts.models import ApiKey, User
 from validibot.accounts.scope import Scope
 from validibot.core.throttle import FailureLimit, client_address
 
@@ -16,10 +16,10 @@ WRONG_KEYS = FailureLimit("wrong-api-keys", count=20, seconds=300)
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer vbk_1_…`; other schemes are left to other authenticators.
 
-    `request.auth` is the user's scope in the organisation of the URL, for members.
+    `request.auth` is the user's scope in the organisation of the URL, for members; else the key.
     """
 
-    def authenticate(self, request: Request) -> tuple[User, Scope | None] | None:
+    def authenticate(self, request: Request) -> tuple[User, Scope | ApiKey] | None:
         scheme, _, text = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
@@ -27,7 +27,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         caller = api_keys.authenticate(text.strip(), organisation=organisation)
         if caller is None:
             raise _refusal(request)
-        return caller.user, caller.scope
+        return caller.user, caller.scope or caller.key
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="validibot"'

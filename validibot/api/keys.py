@@ -1,7 +1,7 @@
 """The API of service keys: the API keys that an organisation owns."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self
 
 from django.http import HttpResponse
@@ -37,13 +37,12 @@ class KeyRotation(Body):
     overlap_days: int = Field(0, ge=0, le=30)
 
 
-class KeyDocument(BaseModel):
-    """A service key; its text is shown only once."""
+class KeyFields(BaseModel):
+    """A key; its text is shown only once."""
 
     id: int
     name: str
     public_id: str = Field(description="The part of the key that is no secret.")
-    role: str
     scopes: list[str]
     created_at: dt.datetime
     expires_at: dt.datetime
@@ -52,10 +51,20 @@ class KeyDocument(BaseModel):
     is_valid: bool
 
     @classmethod
-    def of(cls, key: ApiKey, role: str, **more: Any) -> Self:
+    def of_row(cls, key: ApiKey, **more: Any) -> Self:
         names = ("name", "public_id", "created_at", "expires_at", "revoked_at", "last_used_at")
         fields = {name: getattr(key, name) for name in (*names, "is_valid")}
-        return cls(id=key.pk, role=role, scopes=key.scopes.split(), **fields, **more)
+        return cls(id=key.pk, scopes=key.scopes.split(), **fields, **more)
+
+
+class KeyDocument(KeyFields):
+    """A service key; its text is shown only once."""
+
+    role: str
+
+    @classmethod
+    def of(cls, key: ApiKey, role: str, **more: Any) -> Self:
+        return cls.of_row(key, role=role, **more)
 
 
 class KeyWithToken(KeyDocument):
@@ -93,7 +102,7 @@ class KeysView(ApiView):
         """Create a service key; the answer has its text, which is shown only once."""
         scope = scope_in(request, org, "key.manage")
         body = read_body(request, NewKey)
-        _check_scopes(scope, body.scopes)
+        check_key_scopes(scope.key_scopes, body.scopes)
         with refusals():
             key, token = api_keys.issue_for_service(
                 scope.organisation,
@@ -117,7 +126,7 @@ class KeyRotateView(ApiView):
         scope = scope_in(request, org, "key.manage")
         found = _find(scope, key)
         body = read_body(request, KeyRotation)
-        _check_scopes(scope, found.scopes.split())
+        check_key_scopes(scope.key_scopes, found.scopes.split())
         with refusals():
             new, token = api_keys.rotate(
                 api_keys.service_keys_of(scope.organisation),
@@ -150,13 +159,16 @@ def _role(scope: Scope, key: ApiKey) -> str:
     return scope.organisation.memberships.get(user=key.user_id).role
 
 
-def _check_scopes(scope: Scope, wanted: Sequence[str]) -> None:
-    """Raise ApiError if a key would open more than the key that makes the request."""
-    missing = sorted(set(wanted) - (scope.key_scopes or frozenset(wanted)))
+def check_key_scopes(own: Collection[str] | None, wanted: Collection[str]) -> None:
+    """Raise ApiError if a key would open more than the key that makes the request.
+
+    `own` are the scopes of that key, None for a session.
+    """
+    missing = sorted(set(wanted) - set(wanted if own is None else own))
     if missing:
         raise ApiError(
             403,
             "PERMISSION_DENIED",
             f"This API key has not the scope {' and '.join(missing)}, so it cannot make a key with"
-            " it. Use a key that has it, or the page of service keys.",
+            " it. Use a key that has it, or the page of keys.",
         )

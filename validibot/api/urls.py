@@ -9,6 +9,7 @@ from validibot.api import (
     keys,
     organisation,
     pages,
+    personal_keys,
     schedules,
     submissions,
     usage,
@@ -86,6 +87,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("redoc/", pages.RedocPage.as_view()),
     path("auth/me/", views.MeView.as_view()),
     path("users/me/", views.MeView.as_view()),
+    path("users/me/keys/", personal_keys.PersonalKeysView.as_view()),
+    path("users/me/keys/<int:key>/rotate/", personal_keys.PersonalKeyRotateView.as_view()),
+    path("users/me/keys/<int:key>/revoke/", personal_keys.PersonalKeyRevokeView.as_view()),
     path("orgs/", views.OrganisationsView.as_view()),
     path("orgs/<ident:org>/", include(_organisation)),
 ]

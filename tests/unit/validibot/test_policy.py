@@ -5,7 +5,7 @@ import io
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -33,6 +33,7 @@ from tests.policy import (
     ANYONE,
     API_KEY,
     LAUNCH,
+    OWN_KEYS,
     POLICY,
     PUBLIC_ACCOUNT_PAGES,
     QUEUE,
@@ -186,7 +187,7 @@ class World:
             yield self._session(role, self._member(role), permissions)
         yield self._session("guest", self._guest(self.workflow), GUEST_PERMISSIONS | {LAUNCH})
         other = self._session("guest of another", self._guest("other"), GUEST_PERMISSIONS)
-        yield Caller(**{**_fields(other), "sees_workflow": False})
+        yield replace(other, sees_workflow=False)
 
     def programs(self) -> Iterator[Caller]:
         """Yield the callers of the API: the same people by their keys, narrower and service keys."""
@@ -233,10 +234,6 @@ class World:
         return guest
 
 
-def _fields(caller: Caller) -> dict[str, Any]:
-    return {name: getattr(caller, name) for name in Caller.__slots__}
-
-
 def call(caller: Caller, method: str, path: str) -> Any:
     """Return the answer of a request, which leaves nothing behind."""
     with transaction.atomic():
@@ -250,7 +247,7 @@ def expected(route: Route, rule: str | RouteRule, caller: Caller) -> int:
     is_api = route.pattern.startswith("api/")
     if not caller.signed_in and rule != ANYONE:
         return HTTPStatus.UNAUTHORIZED if is_api else HTTPStatus.FOUND
-    if rule in (ANYONE, SIGNED_IN, API_KEY):
+    if rule in (ANYONE, SIGNED_IN, API_KEY, OWN_KEYS):
         return HTTPStatus.UNAUTHORIZED if rule == API_KEY and not caller.headers else 0
     rule = RouteRule(rule) if isinstance(rule, str) else rule
     has = caller.permissions
@@ -273,7 +270,7 @@ def fault(route: Route, method: str, caller: Caller, path: str) -> str:
         is_right, wanted = to_login or status == HTTPStatus.NOT_FOUND, "the sign-in page"
     elif refusal:
         is_right, wanted = status == refusal, str(refusal)
-    elif rule == ANYONE or (rule == SIGNED_IN and "<" in route.pattern):
+    elif rule in (ANYONE, OWN_KEYS) or (rule == SIGNED_IN and "<" in route.pattern):
         # The thing does not exist, or is another user's.
         is_right, wanted = status != HTTPStatus.METHOD_NOT_ALLOWED, "an answer"
     else:
