@@ -135,10 +135,10 @@ def _add_sample(author: Page, workflow: str) -> None:
 def _share(author: Page, workflow: str, browser: Browser, stack: Stack) -> None:
     """Create a link, start a run with it as somebody without an account, and revoke it."""
     author.goto(f"{workflow}/sharing/")
+    _button(author, "Create a badge")
+    author.get_by_role("button", name="Copy the Markdown of the badge").wait_for()
     author.get_by_label("Name").fill("Suppliers")
     _button(author, "Create link")
-    author.get_by_role("button", name="Create a badge").click()
-    author.get_by_role("button", name="Copy the Markdown of the badge").wait_for()
     check_page(author, "sharing")
     link = author.locator("#link-text").inner_text()
     guest = browser.new_page()
