@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0010_user_language'),
-        ('workflows', '0022_ai_cost'),
+        ('workflows', '0023_validator_price'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
