@@ -15,7 +15,13 @@ from google.cloud import pubsub_v1, storage  # type: ignore[attr-defined]  # the
 from google.iam.v1 import policy_pb2
 from google.oauth2 import id_token
 from google.protobuf import field_mask_pb2, timestamp_pb2
-from google.pubsub_v1 import PublisherClient as GapicPublisher, types
+from google.pubsub_v1 import (
+    Encoding,
+    PublisherClient as GapicPublisher,
+    Schema,
+    SchemaServiceClient,
+    types,
+)
 
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
@@ -376,3 +382,19 @@ def pull(client: pubsub_v1.SubscriberClient, name: str, most: int = 10) -> list[
 def grant(client: Any, resource: str, role: str, member: str) -> None:
     policy = policy_pb2.Policy(bindings=[policy_pb2.Binding(role=role, members=[member])])
     client.set_iam_policy(request={"resource": resource, "policy": policy})
+
+
+def test_topic_with_a_schema_refuses_other_messages(act_as: ActAs) -> None:
+    act_as("admin")
+    own = f"schema-{uuid4().hex[:8]}"
+    definition = '{"type": "record", "name": "A", "fields": [{"name": "id", "type": "string"}]}'
+    with SchemaServiceClient() as schemas, GapicPublisher() as publisher:
+        schema = Schema(type_=Schema.Type.AVRO, definition=definition)
+        made = schemas.create_schema(parent=PROJECT, schema=schema, schema_id=own)
+        settings = {"schema": made.name, "encoding": Encoding.JSON}
+        topic = f"{PROJECT}/topics/{own}"
+        publisher.create_topic(request={"name": topic, "schema_settings": settings})
+        publisher.publish(topic=topic, messages=[types.PubsubMessage(data=b'{"id": "a"}')])
+        with pytest.raises(exceptions.InvalidArgument, match="failed schema validation"):
+            publisher.publish(topic=topic, messages=[types.PubsubMessage(data=b'{"id": 1}')])
+        schemas.delete_schema(name=made.name)

@@ -101,6 +101,7 @@ _PUBSUB_VIEW = (
     _each("pubsub.topics", "get list")
     | _each("pubsub.subscriptions", "get list")
     | _each("pubsub.snapshots", "get list")
+    | _each("pubsub.schemas", "get list listRevisions validate")
 )
 _PUBSUB_SUBSCRIBE = (
     _each("pubsub.subscriptions", "consume")
@@ -113,6 +114,7 @@ _PUBSUB_EDIT = (
     | _each("pubsub.topics", "create delete detachSubscription publish update")
     | _each("pubsub.subscriptions", "create delete update")
     | _each("pubsub.snapshots", "create delete update")
+    | _each("pubsub.schemas", "attach commit create delete")
 )
 _PUBSUB_ADMIN = _PUBSUB_EDIT | frozenset(
     f"pubsub.{kind}.{verb}"

@@ -29,7 +29,10 @@ _MOST_BACKOFF = 600.0
 
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}")
 _LABEL_KEY, _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}"), re.compile(r"[a-z0-9_-]{0,63}")
-_TOPIC_FIELDS = every("name", "labels", "message_retention_duration", "state")
+_TOPIC_FIELDS = every(
+    *("name", "labels", "message_retention_duration", "state"),
+    schema_settings=every("schema", "encoding", "first_revision_id", "last_revision_id"),
+)
 _PUSH_FIELDS = every(
     *("push_endpoint", "attributes", "pubsub_wrapper"),
     oidc_token=every("service_account_email", "audience"),
@@ -66,6 +69,9 @@ class PubSubNames:
 
     def snapshot(self, text: str) -> str:
         return self._read("snapshots", text)
+
+    def schema(self, text: str) -> str:
+        return self._read("schemas", text)
 
     def any(self, text: str) -> str:
         """Return the full name of a topic, a subscription or a snapshot."""

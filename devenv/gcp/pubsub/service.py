@@ -27,6 +27,7 @@ from devenv.gcp.pubsub.rules import (
     check_topic,
     complete_subscription,
 )
+from devenv.gcp.pubsub.schemas import DELETED_SCHEMA, PubSubSchemas
 from devenv.gcp.pubsub.state import LiveSubscription, PubSubStore
 from devenv.gcp.pubsub.streaming import StreamingPull
 from devenv.gcp.pubsub.subscriptions import SubscriptionMethods
@@ -76,7 +77,8 @@ class PubSubService:
             clock=clock,
             broker=self.broker,
         )
-        self._topics = TopicMethods(context)
+        self._schemas = PubSubSchemas(self._names, guard, store, clock, self._detach_schema)
+        self._topics = TopicMethods(context, self._schemas)
         self._subscriptions = SubscriptionMethods(context, self._push)
         self._context = context
         self._declared_names = DeclaredNames(store.table("pubsub_declared"))
@@ -84,6 +86,7 @@ class PubSubService:
     def rpcs(self) -> Iterator[Rpc | StreamRpc]:
         yield from self._topics.rpcs()
         yield from self._subscriptions.rpcs()
+        yield from self._schemas.rpcs()
         yield StreamingPull(self._subscriptions, self.broker).rpc()
 
     def mounts(self) -> tuple[HttpMount, ...]:
@@ -143,7 +146,7 @@ class PubSubService:
         live = self._context.topic(self._names.topic(topic))
         messages = [PubsubMessage(data=data, attributes=attributes)]
         check_messages(messages)
-        self.broker.publish(live, messages)
+        self.broker.publish(live, self._schemas.admitted(live.state, messages))
 
     def overview(self, _query: Mapping[str, str]) -> dict[str, Any]:
         """Return the topics with their subscriptions and depths, for the control API."""
@@ -177,6 +180,13 @@ class PubSubService:
     def _may_forward(self, subscription: str, topic: str) -> None:
         self._guard.require(self._agent, "pubsub.subscriptions.consume", subscription)
         self._guard.require(self._agent, "pubsub.topics.publish", topic)
+
+    def _detach_schema(self, name: str) -> None:
+        """Let the topics of a deleted schema refuse messages, also when its name is used again."""
+        for topic in self.broker.saved.topics.values():
+            if topic.state.schema_settings.schema == name:
+                topic.state.schema_settings.schema = DELETED_SCHEMA
+                self.broker.saved.put_topic(topic)
 
     def _drop(self, name: str) -> None:
         log.info("%s is no longer in devenv.toml: deleted", name)

@@ -12,6 +12,7 @@ from google.pubsub_v1 import types
 from devenv.gcp.caller import ApiCall
 from devenv.gcp.pubsub.context import PubSubContext, changed, method, page_of, require_new
 from devenv.gcp.pubsub.rules import MOST_TOPICS, Topic, check_messages, check_topic
+from devenv.gcp.pubsub.schemas import PubSubSchemas
 from devenv.gcp.pubsub.state import LiveTopic
 from devenv.gcp.rpc import HttpRule, Rpc
 
@@ -21,8 +22,9 @@ _TOPIC = "/v1/{topic=projects/*/topics/*}"
 class TopicMethods:
     """The methods of topics."""
 
-    def __init__(self, context: PubSubContext) -> None:
+    def __init__(self, context: PubSubContext, schemas: PubSubSchemas) -> None:
         self._context = context
+        self._schemas = schemas
         self._names = context.names
         self._broker = context.broker
 
@@ -68,6 +70,7 @@ class TopicMethods:
         require_new(self._broker.saved.topics, name, most=MOST_TOPICS)
         topic = Topic()
         topic.CopyFrom(request)
+        self._schemas.check_settings(topic, call.caller)
         return self.put(name, topic)
 
     def put(self, name: str, topic: Any) -> Any:
@@ -88,6 +91,8 @@ class TopicMethods:
         fixed = {"name", "state"}
         topic = changed(live.state, request.topic, request.update_mask, immutable=fixed)
         check_topic(topic)
+        if topic.schema_settings != live.state.schema_settings:
+            self._schemas.check_settings(topic, call.caller)
         return self.put(live.state.name, topic)
 
     async def list_topics(self, request: Any, call: ApiCall) -> Any:
@@ -122,7 +127,7 @@ class TopicMethods:
     async def publish(self, request: Any, call: ApiCall) -> Any:
         live = self._find(request.topic, call, "publish")
         check_messages(request.messages)
-        ids = self._broker.publish(live, request.messages)
+        ids = self._broker.publish(live, self._schemas.admitted(live.state, request.messages))
         return types.PublishResponse.pb()(message_ids=ids)
 
     def _find(self, text: str, call: ApiCall, verb: str) -> LiveTopic:

@@ -1,0 +1,260 @@
+"""google.pubsub.v1.SchemaService: schemas with their revisions, and the messages that they admit.
+
+PubSubSchemas are Avro; protocol buffers are refused, because no maintained package reads their source. See
+https://cloud.google.com/pubsub/docs/reference/rpc/google.pubsub.v1#schemaservice.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from google.protobuf import empty_pb2
+from google.pubsub_v1 import types
+from google.pubsub_v1.types import schema as schema_types
+
+from devenv.gcp.caller import ApiCall, ApiCaller, Guard
+from devenv.gcp.clock import Clock
+from devenv.gcp.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unimplemented,
+)
+from devenv.gcp.messages import page, page_in_order, set_moment
+from devenv.gcp.pubsub.avro import check_binary, check_json, parse_definition
+from devenv.gcp.pubsub.rules import PubsubMessage, PubSubNames
+from devenv.gcp.rpc import HttpRule, Rpc
+from devenv.gcp.store import Store
+
+Schema: Any = types.Schema.pb()
+DELETED_SCHEMA = "_deleted-schema_"
+_AVRO, _PROTOBUF = 2, 1
+_JSON, _BINARY = 1, 2
+_BASIC, _FULL = 1, 2
+_ENCODINGS = {_JSON: "JSON", _BINARY: "BINARY"}
+_MOST_PAGE, _MOST_REVISIONS = 1000, 20
+_ONE, _MANY = "/v1/{name=projects/*/schemas/*}", "/v1/{parent=projects/*}/schemas"
+
+
+class PubSubSchemas:
+    """The schemas of one project, and their methods; `deleted` gets the name of one that is gone.
+
+    A row of the table is a revision, under `NAME@NUMBER`.
+    """
+
+    def __init__(
+        self,
+        names: PubSubNames,
+        guard: Guard,
+        store: Store,
+        clock: Clock,
+        deleted: Callable[[str], None],
+    ) -> None:
+        self._names = names
+        self._guard = guard
+        self._clock = clock
+        self._table = store.table("pubsub_schemas")
+        self._deleted = deleted
+
+    def rpcs(self) -> Iterator[Rpc]:
+        for name, response, handle, rule in (
+            ("CreateSchema", Schema, self.create, HttpRule("POST", _MANY, "schema")),
+            ("GetSchema", Schema, self.get, HttpRule("GET", _ONE)),
+            (
+                *("ListSchemas", types.ListSchemasResponse.pb(), self.list_schemas),
+                HttpRule("GET", _MANY),
+            ),
+            (
+                *("ListSchemaRevisions", types.ListSchemaRevisionsResponse.pb()),
+                self.list_revisions,
+                HttpRule("GET", f"{_ONE}:listRevisions"),
+            ),
+            ("CommitSchema", Schema, self.commit, HttpRule("POST", f"{_ONE}:commit", "*")),
+            ("DeleteSchema", empty_pb2.Empty, self.delete, HttpRule("DELETE", _ONE)),
+            (
+                *("ValidateSchema", types.ValidateSchemaResponse.pb(), self.validate),
+                HttpRule("POST", f"{_MANY}:validate", "*"),
+            ),
+            (
+                *("ValidateMessage", schema_types.ValidateMessageResponse.pb()),
+                self.validate_message,
+                HttpRule("POST", f"{_MANY}:validateMessage", "*"),
+            ),
+        ):
+            request = getattr(schema_types, f"{name}Request").pb()
+            yield Rpc(f"google.pubsub.v1.SchemaService/{name}", request, response, handle, (rule,))
+
+    async def create(self, request: Any, call: ApiCall) -> Any:
+        project = self._names.project(request.parent)
+        self._allow(call.caller, "create", project)
+        name = self._names.schema(f"{project}/schemas/{request.schema_id}")
+        _check(request.schema)
+        if self._revisions(name):
+            short = name.rpartition("/")[2]
+            raise AlreadyExists(f"Resource already exists in the project (resource={short}).")
+        return self._add(name, request.schema)
+
+    async def get(self, request: Any, call: ApiCall) -> Any:
+        """Return the latest revision, or that of `NAME@REVISION`."""
+        name, _, revision = request.name.partition("@")
+        found = self._existing(name, call, "get")
+        chosen = [each for each in found if revision in ("", each.revision_id)]
+        if not chosen:
+            raise NotFound(f"Resource not found (resource={request.name.rpartition('/')[2]}).")
+        return _shown(chosen[-1], request.view or _FULL)
+
+    async def list_schemas(self, request: Any, call: ApiCall) -> Any:
+        project = self._names.project(request.parent)
+        self._allow(call.caller, "list", project)
+        latest = {key.partition("@")[0]: value for key, value in self._table.scan()}
+        names, token = page(
+            latest, size=request.page_size, token=request.page_token, most=_MOST_PAGE
+        )
+        schemas = [
+            _shown(Schema.FromString(latest[each]), request.view or _BASIC) for each in names
+        ]
+        return types.ListSchemasResponse.pb()(schemas=schemas, next_page_token=token)
+
+    async def list_revisions(self, request: Any, call: ApiCall) -> Any:
+        """Return the revisions of a schema, the latest first."""
+        found = self._existing(request.name, call, "listRevisions")
+        known = {each.revision_id: each for each in reversed(found)}
+        chosen, token = page_in_order(list(known), request, most=_MOST_PAGE)
+        schemas = [_shown(known[each], request.view or _BASIC) for each in chosen]
+        return types.ListSchemaRevisionsResponse.pb()(schemas=schemas, next_page_token=token)
+
+    async def commit(self, request: Any, call: ApiCall) -> Any:
+        found = self._existing(request.name, call, "commit")
+        _check(request.schema)
+        if len(found) >= _MOST_REVISIONS:
+            raise FailedPrecondition(f"A schema has at most {_MOST_REVISIONS} revisions.")
+        return self._add(found[0].name, request.schema)
+
+    async def delete(self, request: Any, call: ApiCall) -> Any:
+        """Delete a schema; its topics refuse messages from then on."""
+        [first, *_] = self._existing(request.name, call, "delete")
+        for key, _ in list(self._table.scan(f"{first.name}@")):
+            self._table.delete(key)
+        self._deleted(first.name)
+        return empty_pb2.Empty()
+
+    async def validate(self, request: Any, call: ApiCall) -> Any:
+        self._allow(call.caller, "validate", self._names.project(request.parent))
+        _check(request.schema)
+        return types.ValidateSchemaResponse.pb()()
+
+    async def validate_message(self, request: Any, call: ApiCall) -> Any:
+        self._allow(call.caller, "validate", self._names.project(request.parent))
+        if request.WhichOneof("schema_spec") == "schema":
+            _check(request.schema)
+            schema = request.schema
+        else:
+            schema = self._existing(request.name, call, "get")[-1]
+        _check_data(schema, request.encoding, request.message)
+        return schema_types.ValidateMessageResponse.pb()()
+
+    def check_settings(self, topic: Any, caller: ApiCaller) -> None:
+        """Refuse a topic whose schema it cannot have. Raises CloudError."""
+        if not topic.HasField("schema_settings"):
+            return
+        settings = topic.schema_settings
+        settings.schema = self._names.schema(settings.schema)
+        self._allow(caller, "attach", settings.schema)
+        found = self._revisions(settings.schema)
+        if not found:
+            short = settings.schema.rpartition("/")[2]
+            raise NotFound(f"Resource not found (resource={short}).")
+        if settings.encoding not in _ENCODINGS:
+            raise InvalidArgument("schema_settings.encoding must be JSON or BINARY.")
+        ids = {each.revision_id for each in found}
+        for key in ("first_revision_id", "last_revision_id"):
+            if (wanted := getattr(settings, key)) and wanted not in ids:
+                raise NotFound(f"schema_settings.{key} {wanted[:40]!r} is not a revision.")
+
+    def admitted(self, topic: Any, messages: Iterable[Any]) -> Sequence[Any]:
+        """Return messages as a topic with a schema publishes them. Raises InvalidArgument."""
+        if not topic.HasField("schema_settings"):
+            return list(messages)
+        settings = topic.schema_settings
+        revisions = _within(self._revisions(settings.schema), settings)
+        if not revisions:
+            raise InvalidArgument(f"The schema of {topic.name} is deleted.")
+        return [_admitted(message, settings, revisions) for message in messages]
+
+    def _add(self, name: str, given: Any) -> Any:
+        made = Schema(name=name, type_=given.type_, definition=given.definition)
+        made.revision_id = secrets.token_hex(4)
+        set_moment(made.revision_create_time, self._clock.now())
+        number = len(self._revisions(name))
+        self._table.put(f"{name}@{number:04d}", made.SerializeToString())
+        return made
+
+    def _revisions(self, name: str) -> list[Any]:
+        return [Schema.FromString(value) for _, value in self._table.scan(f"{name}@")]
+
+    def _existing(self, text: str, call: ApiCall, verb: str) -> list[Any]:
+        """Return the revisions of a schema, the first one first. Raises CloudError."""
+        name = self._names.schema(text)
+        self._allow(call.caller, verb, name)
+        if not (found := self._revisions(name)):
+            raise NotFound(f"Resource not found (resource={name.rpartition('/')[2]}).")
+        return found
+
+    def _allow(self, caller: ApiCaller, verb: str, resource: str) -> None:
+        self._guard.require(caller, f"pubsub.schemas.{verb}", resource)
+
+
+def _check(given: Any) -> None:
+    """Refuse a schema that is not valid. Raises CloudError."""
+    if given.type_ == _PROTOBUF:
+        raise Unimplemented("schema.type PROTOCOL_BUFFER is not emulated; AVRO is.")
+    if given.type_ != _AVRO:
+        raise InvalidArgument("schema.type must be AVRO.")
+    _parsed(given.definition)
+
+
+@lru_cache(maxsize=64)
+def _parsed(definition: str) -> Any:
+    return parse_definition(definition)
+
+
+def _check_data(schema: Any, encoding: int, data: bytes) -> None:
+    if encoding not in _ENCODINGS:
+        raise InvalidArgument("encoding must be JSON or BINARY.")
+    check = check_json if encoding == _JSON else check_binary
+    check(_parsed(schema.definition), data)
+
+
+def _within(revisions: list[Any], settings: Any) -> list[Any]:
+    """Return the revisions from the first to the last one that a topic admits."""
+    ids = [each.revision_id for each in revisions]
+    first, last = settings.first_revision_id, settings.last_revision_id
+    begin = ids.index(first) if first in ids else 0
+    return revisions[begin : ids.index(last) + 1 if last in ids else None]
+
+
+def _admitted(message: Any, settings: Any, revisions: list[Any]) -> Any:
+    """Return a message with the attributes of the latest revision that it fits."""
+    problem: InvalidArgument | None = None
+    for revision in reversed(revisions):
+        try:
+            _check_data(revision, settings.encoding, message.data)
+        except InvalidArgument as error:
+            problem = problem or error
+            continue
+        full = PubsubMessage()
+        full.CopyFrom(message)
+        full.attributes["googclient_schemaencoding"] = _ENCODINGS[settings.encoding]
+        full.attributes["googclient_schemaname"] = revision.name
+        full.attributes["googclient_schemarevisionid"] = revision.revision_id
+        return full
+    assert problem is not None
+    raise problem
+
+
+def _shown(schema: Any, view: int) -> Any:
+    if view == _BASIC:
+        schema.ClearField("definition")
+    return schema

@@ -1,0 +1,220 @@
+"""Schemas of Pub/Sub by REST, and topics that refuse messages which do not fit."""
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import fastavro
+import pytest
+
+from devenv.gcp.clock import ManualClock
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.errors import InvalidArgument
+from devenv.gcp.pubsub.avro import check_binary, parse_definition
+from devenv.gcp.pubsub.service import PubSubService
+from devenv.gcp.rpc.calls import Calls
+from devenv.gcp.rpc.rest import RestApp
+from tests.unit.devenv.gcp.fakes import (
+    Everybody,
+    FakeGuard,
+    FakeMinter,
+    FakeTarget,
+    MemoryJournal,
+    MemoryStore,
+    no_faults,
+)
+from tests.unit.devenv.gcp.web import Web
+
+SCHEMAS, TOPIC = "/v1/projects/p/schemas", "/v1/projects/p/topics/orders"
+ORDER: dict[str, Any] = {
+    "type": "record",
+    "name": "Order",
+    "fields": [{"name": "id", "type": "string"}, {"name": "count", "type": ["null", "int"]}],
+}
+NEXT = ORDER | {"fields": [*ORDER["fields"], {"name": "note", "type": "string"}]}
+GOOD = {"id": "a", "count": {"int": 3}}
+SETTINGS = {"schemaSettings": {"schema": "projects/p/schemas/order", "encoding": "JSON"}}
+
+
+def avro(definition: Any) -> dict[str, Any]:
+    return {"type": "AVRO", "definition": json.dumps(definition)}
+
+
+def binary(value: Any) -> bytes:
+    file = io.BytesIO()
+    fastavro.schemaless_writer(file, fastavro.parse_schema(ORDER), value)
+    return file.getvalue()
+
+
+class PubSub:
+    """The service of one project by REST."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.service = PubSubService(
+            config=CloudConfig(project="p"),
+            store=self.store,
+            clock=ManualClock(),
+            guard=FakeGuard(),
+            minter=FakeMinter(),
+            send=FakeTarget().send,
+        )
+        self.web = Web(
+            RestApp(self.service.rpcs(), Calls(Everybody(), MemoryJournal(), no_faults()))
+        )
+
+    def ask(self, verb: str, path: str, body: Any = None) -> Any:
+        answer = self.web.request(verb, path, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def refusal(self, verb: str, path: str, body: Any = None) -> tuple[int, str]:
+        answer = self.web.request(verb, path, json=body)
+        return answer.status_code, answer.json()["error"]["message"]
+
+    def make(self, settings: Any = SETTINGS) -> None:
+        """Create the schema `order` and the topic `orders`."""
+        self.ask("POST", f"{SCHEMAS}?schemaId=order", avro(ORDER))
+        self.ask("PUT", TOPIC, settings)
+
+
+def message(value: Any) -> dict[str, Any]:
+    data = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return {"messages": [{"data": base64.b64encode(data).decode()}]}
+
+
+@pytest.fixture
+def pubsub() -> Iterator[PubSub]:
+    pubsub = PubSub()
+    yield pubsub
+    pubsub.store.close()
+
+
+def test_schema_is_made_read_listed_and_deleted(pubsub: PubSub) -> None:
+    made = pubsub.ask("POST", f"{SCHEMAS}?schemaId=order", avro(ORDER))
+    twice = pubsub.refusal("POST", f"{SCHEMAS}?schemaId=order", avro(ORDER))
+    second = pubsub.ask("POST", f"{SCHEMAS}/order:commit", {"schema": avro(NEXT)})
+    latest = pubsub.ask("GET", f"{SCHEMAS}/order")
+    first = pubsub.ask("GET", f"{SCHEMAS}/order@{made['revisionId']}")
+    revisions = pubsub.ask("GET", f"{SCHEMAS}/order:listRevisions")["schemas"]
+    [listed] = pubsub.ask("GET", SCHEMAS)["schemas"]
+    pubsub.ask("DELETE", f"{SCHEMAS}/order")
+
+    assert (made["name"], twice[0]) == ("projects/p/schemas/order", 409)
+    assert (latest, first) == (second, made)
+    assert [each["revisionId"] for each in revisions] == [second["revisionId"], made["revisionId"]]
+    assert listed["revisionId"] == second["revisionId"]
+    assert "definition" not in listed
+    assert pubsub.refusal("GET", f"{SCHEMAS}/order")[0] == 404
+
+
+def test_topic_refuses_messages_that_do_not_fit(pubsub: PubSub) -> None:
+    pubsub.make()
+    pubsub.ask("PUT", "/v1/projects/p/subscriptions/all", {"topic": "projects/p/topics/orders"})
+    status, text = pubsub.refusal("POST", f"{TOPIC}:publish", message({"id": 1, "count": None}))
+    pubsub.ask("POST", f"{TOPIC}:publish", message(GOOD))
+    pulled = pubsub.ask("POST", "/v1/projects/p/subscriptions/all:pull", {"maxMessages": 5})[
+        "receivedMessages"
+    ]
+
+    assert (status, "Message failed schema validation" in text) == (400, True)
+    [received] = [each["message"] for each in pulled]
+    attributes = received["attributes"]
+    assert attributes["googclient_schemaencoding"] == "JSON"
+    assert attributes["googclient_schemaname"] == "projects/p/schemas/order"
+    assert len(attributes["googclient_schemarevisionid"]) == 8
+
+
+def test_topic_admits_every_revision_in_its_range(pubsub: PubSub) -> None:
+    pubsub.make()
+    second = pubsub.ask("POST", f"{SCHEMAS}/order:commit", {"schema": avro(NEXT)})
+    pubsub.ask("POST", f"{TOPIC}:publish", message(GOOD))
+    pubsub.ask("POST", f"{TOPIC}:publish", message(GOOD | {"note": "soon"}))
+    settings = SETTINGS["schemaSettings"] | {"firstRevisionId": second["revisionId"]}
+    body = {"topic": {"schemaSettings": settings}, "updateMask": "schemaSettings"}
+    pubsub.ask("PATCH", TOPIC, body)
+
+    assert pubsub.refusal("POST", f"{TOPIC}:publish", message(GOOD))[0] == 400
+
+
+def test_topic_of_a_deleted_schema_refuses_messages(pubsub: PubSub) -> None:
+    pubsub.make()
+    pubsub.ask("DELETE", f"{SCHEMAS}/order")
+    pubsub.ask("POST", f"{SCHEMAS}?schemaId=order", avro(ORDER))
+
+    assert pubsub.refusal("POST", f"{TOPIC}:publish", message(GOOD))[0] == 400
+    assert pubsub.ask("GET", TOPIC)["schemaSettings"]["schema"] == "_deleted-schema_"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data", "fits"),
+    [
+        ("JSON", GOOD, True),
+        ("JSON", {"id": "a", "count": None}, True),
+        ("JSON", {"id": "a", "count": 3}, False),
+        ("JSON", GOOD | {"more": 1}, False),
+        ("JSON", {"count": None}, False),
+        ("JSON", [], False),
+        ("JSON", b"{", False),
+        ("JSON", b"\xff", False),
+        ("JSON", b"[" * 100_000, False),
+        ("BINARY", binary({"id": "a", "count": 3}), True),
+        ("BINARY", binary({"id": "a", "count": 3}) + b"x", False),
+        ("BINARY", b"\xff" * 20, False),
+        ("BINARY", b"", False),
+    ],
+)
+def test_message_is_validated_by_its_encoding(
+    pubsub: PubSub, encoding: str, data: Any, fits: bool
+) -> None:
+    sent = message(data)["messages"][0]["data"]
+    body = {"schema": avro(ORDER), "message": sent, "encoding": encoding}
+    answer = pubsub.web.post(f"{SCHEMAS}:validateMessage", json=body)
+
+    assert answer.status_code == (200 if fits else 400), answer.text
+
+
+@pytest.mark.parametrize(
+    ("schema", "status", "text"),
+    [
+        ({"type": "AVRO", "definition": "{"}, 400, "not a valid Avro schema"),
+        (
+            avro({"type": "record", "name": "A", "fields": [{"name": "x", "type": "Nope"}]}),
+            400,
+            "Nope",
+        ),
+        (avro({"type": "array", "items": "null"}), 400, "items of an array must have a size"),
+        (avro(5), 400, "not a valid Avro schema"),
+        ({"type": "AVRO"}, 400, "schema.definition must have"),
+        ({"definition": "{}"}, 400, "schema.type must be AVRO"),
+        ({"type": "PROTOCOL_BUFFER", "definition": "x"}, 501, "PROTOCOL_BUFFER is not emulated"),
+    ],
+)
+def test_invalid_schema_is_refused(
+    pubsub: PubSub, schema: dict[str, Any], status: int, text: str
+) -> None:
+    found = pubsub.refusal("POST", f"{SCHEMAS}:validate", {"schema": schema})
+
+    assert (found[0], text in found[1]) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [({"schema": "projects/p/schemas/none"}, 404), ({"encoding": 0}, 400), ({"schema": "x"}, 400)],
+)
+def test_topic_with_invalid_schema_settings_is_refused(
+    pubsub: PubSub, change: dict[str, Any], status: int
+) -> None:
+    pubsub.ask("POST", f"{SCHEMAS}?schemaId=order", avro(ORDER))
+    settings = {"schemaSettings": SETTINGS["schemaSettings"] | change}
+
+    assert pubsub.refusal("PUT", TOPIC, settings)[0] == status
+
+
+def test_array_of_claimed_length_does_not_take_memory() -> None:
+    schema = parse_definition('{"type": "array", "items": "int"}')
+
+    with pytest.raises(InvalidArgument):
+        check_binary(schema, b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f\x02")
