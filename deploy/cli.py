@@ -8,6 +8,7 @@ import typer
 
 from deploy import verify
 from deploy.by_hand import commands_by_hand
+from deploy.costs import MonthlyLoad, cost_sheet
 from deploy.errors import DeployError
 from deploy.golive import PERSONAL_TASKS, machine_checks
 from deploy.google import GoogleCloud
@@ -176,6 +177,26 @@ def simulate_command(
     for each in rate:
         for line in simulation_lines(read_stage(stage), each, connections, profile):
             typer.echo(line)
+
+
+@app.command("costs")
+def costs_command(
+    stage: StageArgument,
+    runs: Annotated[float, typer.Option(min=0, help="Runs in a month.")] = 10_000,
+    containers: Annotated[
+        float, typer.Option(min=0, max=1, help="Part of the runs that have a container step.")
+    ] = RunProfile.container_share,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds that a container runs.")
+    ] = RunProfile.container_seconds,
+    files: Annotated[float, typer.Option(min=0, help="GiB of files that are kept.")] = 50,
+    rows: Annotated[float, typer.Option(min=0, help="GiB of the database.")] = 10,
+) -> None:
+    """Compute the cost of a month from list prices, with its arithmetic; calls nothing."""
+    profile = RunProfile(container_share=containers, container_seconds=seconds)
+    load = MonthlyLoad(runs=runs, files_gib=files, rows_gib=rows)
+    for line in cost_sheet(read_stage(stage), load, profile):
+        typer.echo(line)
 
 
 @app.command()
