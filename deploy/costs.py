@@ -47,7 +47,7 @@ class CostLine:
 
 @dataclass(frozen=True, kw_only=True)
 class MonthlyLoad:
-    """What a month has: runs, and GiB of files and of rows that are kept."""
+    """The load of a month: runs, and GiB of files and of rows that are kept."""
 
     runs: float
     files_gib: float

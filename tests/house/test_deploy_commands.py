@@ -15,7 +15,10 @@ from deploy.stage import STAGES
 
 ROOT = Path(__file__).parents[2]
 PIPELINES = ("cloudbuild.yaml", ".github/workflows/deploy.yml")
-PAGES = ("docs/runbooks.md", "docs/production.md", "docs/scale.md", "SECURITY.md")
+PAGES = (
+    *("docs/runbooks.md", "docs/production.md", "docs/scale.md", "docs/costs.md"),
+    *("docs/moving-in.md", "SECURITY.md"),
+)
 _COMMAND = re.compile(r"python -m deploy ([^`\n|]+)")
 
 

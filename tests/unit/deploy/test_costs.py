@@ -55,7 +55,9 @@ def test_stage_without_database_or_runs_has_a_sheet() -> None:
 def test_page_has_the_sheet_of_the_stage_file() -> None:
     told = CliRunner().invoke(app, ["costs", "prod"]).output
 
-    assert told in (ROOT / "docs/costs.md").read_text(), "Copy the output of the command to the page."
+    assert told in (ROOT / "docs/costs.md").read_text(), (
+        "Copy the output of the command to the page."
+    )
 
 
 def test_damaged_price_file_is_named(tmp_path: Path) -> None:
