@@ -19,6 +19,6 @@ from validibot.core.limits import BodyLimit  # noqa: E402
 debugger.listen()
 # Some room for the other fields of a multipart body.
 application = BodyLimit(ThreadedHandler(), settings.MAX_UPLOAD_BYTES + 1024 * 1024)
-# What is loaded stays; later collections need not look at it again.
+# Everything loaded stays; later collections need not look at it again.
 gc.freeze()
 gc.enable()

@@ -12,6 +12,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.production")
 
 debugger.listen()
 application = get_wsgi_application()
-# What is loaded stays; later collections need not look at it again.
+# Everything loaded stays; later collections need not look at it again.
 gc.freeze()
 gc.enable()

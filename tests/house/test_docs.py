@@ -15,7 +15,7 @@ from django.urls import Resolver404, resolve
 
 from devenv.gcp.config import CloudConfig, parse
 from devenv.gcp.intercept.endpoints import environ
-from validibot.runs import lifecycle, states
+from validibot.runs import notices, states
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -167,7 +167,7 @@ def test_architecture_page_lists_every_recorded_event() -> None:
 
     described = _column("architecture.md", table="event", column="event")
 
-    assert described == written | steps | set(lifecycle.EVENT_OF_RESULT.values())
+    assert described == written | steps | set(notices.EVENT_OF_RESULT.values())
     assert _column("architecture.md", table="#", column="events") <= described
 
 
