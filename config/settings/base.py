@@ -33,6 +33,7 @@ WORKER_APPS = [
     "validibot.webhooks",
     "validibot.notifications",
     "validibot.credits",
+    "validibot.support",
     "validibot.runs",
     "validibot.dispatch",
     "validibot.worker",
@@ -294,6 +295,8 @@ RETENTION_DAYS: dict[str, int | None] = {
     "receipts": env.int("RETENTION_RECEIPTS", default=90),
     "webhook_deliveries": env.int("RETENTION_WEBHOOK_DELIVERIES", default=30),
     "notifications": env.int("RETENTION_NOTIFICATIONS", default=90),
+    "support_requests": env.int("RETENTION_SUPPORT_REQUESTS", default=365),
+    "waitlist": 14,  # addresses that were not confirmed, and those that have an account
     "audit_entries": env.int("RETENTION_AUDIT", default=730),
     "attempts": env.int("RETENTION_ATTEMPTS", default=90),
     "inputs": env.int("RETENTION_INPUTS", default=30),

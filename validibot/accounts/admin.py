@@ -3,10 +3,14 @@
 from typing import ClassVar
 
 from allauth.account.decorators import secure_admin_login
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext as _, gettext_lazy
 
+from validibot.accounts import waitlist
 from validibot.accounts.models import (
     ApiKey,
     AuditEntry,
@@ -15,6 +19,7 @@ from validibot.accounts.models import (
     Organisation,
     Project,
     User,
+    WaitlistEntry,
     WorkflowGrant,
 )
 
@@ -128,4 +133,33 @@ class AuditEntryAdmin(admin.ModelAdmin[AuditEntry]):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
+        return False
+
+
+@admin.register(WaitlistEntry)
+class WaitlistEntryAdmin(admin.ModelAdmin[WaitlistEntry]):
+    """The waitlist; the action invites the chosen addresses, in bulk."""
+
+    list_display = ("email", "created_at", "confirmed_at", "invited_at")
+    list_filter = (
+        ("confirmed_at", admin.EmptyFieldListFilter),
+        ("invited_at", admin.EmptyFieldListFilter),
+    )
+    search_fields = ("email",)
+    readonly_fields = ("created_at", "confirmed_at", "invited_at")
+    actions = ("invite",)
+
+    @admin.action(description=gettext_lazy("Invite the chosen addresses"), permissions=["change"])
+    def invite(self, request: HttpRequest, queryset: "QuerySet[WaitlistEntry]") -> None:
+        chosen = list(queryset)
+        try:
+            count = waitlist.invite(chosen)
+        except ValidationError as error:
+            self.message_user(request, " ".join(error.messages), messages.ERROR)
+            return
+        told = _("%(count)d invited, %(left)d left out: not confirmed.")
+        values = {"count": count, "left": len(chosen) - count}
+        self.message_user(request, told % values, messages.SUCCESS)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
         return False

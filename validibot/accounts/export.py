@@ -63,6 +63,9 @@ def _belongings(user: User) -> dict[str, Any]:
             user.notifications.all(),
             ("channel", "run", "title", "result", "created_at", "read_at", "ended_at"),
         ),
+        "support_requests": _rows(
+            user.support_requests.all(), ("subject", "message", "run", "created_at", "answered_at")
+        ),
         "security_log": _rows(
             user.security_entries.all(), ("at", "action", "actor", "address", "changes")
         ),

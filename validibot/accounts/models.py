@@ -228,6 +228,22 @@ class Invitation(models.Model):
         return self.expires_at <= timezone.now()
 
 
+class WaitlistEntry(models.Model):
+    """An address whose owner wants an account; see waitlist. It goes when there is an account."""
+
+    email = models.EmailField(unique=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    invited_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["created_at"]
+        verbose_name_plural = "waitlist entries"
+
+    def __str__(self) -> str:
+        return self.email
+
+
 class ProjectColour(models.TextChoices):
     """The colour of a project; `style.css` has a class for each, light and dark."""
 

@@ -1,7 +1,7 @@
-"""Rules of sign-up: the site setting `sign_up`, and invitations.
+"""Rules of sign-up: the site setting `sign_up`, invitations, and the waitlist.
 
-The page of an invitation calls `remember_invitation`, after it has verified the link. From then on
-this browser may sign up with the invited address, and only with it: one link makes one account. The
+The page of an invitation, to an organisation or from the waitlist, calls `remember_invitation`, after it
+has verified the link. From then on this browser may sign up with the invited address, and only with it: one link makes one account. The
 address is verified by a mail of its own, because the link may have been forwarded.
 """
 
@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from validibot.accounts import waitlist
 from validibot.accounts.models import Invitation
 from validibot.core.models import SignUp, SiteSettings
 
@@ -16,10 +17,13 @@ _INVITED = "invited_email"
 _PATH = "invitation_path"
 
 
-def remember_invitation(request: HttpRequest, email: str) -> None:
-    """Let this browser sign up with `email`, for which a valid invitation was shown."""
+def remember_invitation(request: HttpRequest, email: str, *, path: str) -> None:
+    """Let this browser sign up with `email`, for which a valid invitation was shown.
+
+    `path` is the page to go on with once the address is verified; "" for the first page.
+    """
     request.session[_INVITED] = email.lower()
-    request.session[_PATH] = request.path
+    request.session[_PATH] = path
 
 
 def invitation_path(request: HttpRequest, email: str) -> str:
@@ -30,7 +34,8 @@ def invitation_path(request: HttpRequest, email: str) -> str:
 def invited_email(request: HttpRequest) -> str:
     """Return the address that this browser was invited with, "" if it was not, or is no longer."""
     email = str(request.session.get(_INVITED, ""))
-    return email if email and _opened(email).exists() else ""
+    is_invited = email and (_opened(email).exists() or waitlist.is_invited(email))
+    return email if is_invited else ""
 
 
 def _opened(email: str) -> "QuerySet[Invitation]":

@@ -47,6 +47,7 @@ def send_later(message: EmailMessage) -> None:
     row = PendingMail.objects.create(
         sender=message.from_email,
         recipients=message.to,
+        reply_to=", ".join(message.reply_to),
         subject=str(message.subject),
         text=str(message.body),
         html=html[0] if html else "",
@@ -61,7 +62,13 @@ def send_pending_mail(mail_id: RowId) -> None:
     row = PendingMail.objects.filter(pk=UUID(mail_id)).first()
     if row is None:
         return
-    message = EmailMultiAlternatives(row.subject, row.text, row.sender, row.recipients)
+    message = EmailMultiAlternatives(
+        row.subject,
+        row.text,
+        row.sender,
+        row.recipients,
+        reply_to=[row.reply_to] if row.reply_to else [],
+    )
     if row.html:
         message.attach_alternative(row.html, "text/html")
     try:

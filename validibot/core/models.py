@@ -53,6 +53,13 @@ class SiteSettings(models.Model):
         blank=True,
         help_text=_("A text at the top of every page. Empty: no banner."),
     )
+    support_email = models.EmailField(
+        _("support address"),
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Support requests are mailed to it. Empty: they are stored only."),
+    )
     # Limits (see core.site_limits); their names are part of messages.
     largest_file_megabytes = models.PositiveIntegerField(
         _("largest file in MB"),
@@ -144,6 +151,7 @@ class PendingMail(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     sender = models.CharField(max_length=320)
     recipients = models.JSONField()
+    reply_to = models.CharField(max_length=320, blank=True, default="", db_default="")
     subject = models.CharField(max_length=998)
     text = models.TextField()
     html = models.TextField(blank=True)

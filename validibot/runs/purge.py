@@ -23,6 +23,7 @@ from django.db import connection, models
 from django.db.models import Exists, ExpressionWrapper, F, OuterRef
 from django.utils import timezone
 
+from validibot.accounts import waitlist
 from validibot.accounts.audit import purge_entries
 from validibot.core.models import CacheEntry, Deployment, FailureCount, PendingMail, RequestCount
 from validibot.core.storage import (
@@ -39,6 +40,7 @@ from validibot.runs.models import Artifact, Attempt, CallbackReceipt, Idempotenc
 from validibot.runs.states import RUN, terminal
 from validibot.submissions import content
 from validibot.submissions.models import Submission
+from validibot.support.requests import purge_requests
 from validibot.webhooks.delivery import purge_deliveries
 from validibot.workflows.trials import purge_trials
 
@@ -310,6 +312,8 @@ _KINDS: Mapping[str, Callable[[dt.datetime], int]] = {
     "receipts": _receipts,
     "webhook_deliveries": purge_deliveries,
     "notifications": purge_notifications,
+    "support_requests": purge_requests,
+    "waitlist": waitlist.purge_entries,
     "audit_entries": purge_entries,
     "attempts": _attempts,
     "inputs": _inputs,

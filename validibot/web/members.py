@@ -233,7 +233,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         return redirect("invitation", token)
     if user is None:
         # The link may have been forwarded, so a new account verifies the invited address by a mail.
-        remember_invitation(request, found.email)
+        remember_invitation(request, found.email, path=request.path)
     context = {"invitation": found, "role": _role(found), "fits": fits}
     return render(request, "web/invitation.html", context)
 

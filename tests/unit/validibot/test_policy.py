@@ -133,7 +133,9 @@ class World:
             "projects": ProjectFactory.create(organisation=self.acme).pk,
             "keys": service_key.pk,
             "submissions": run.submission_id,
-            **dict.fromkeys(("invitations", "shared", "launch", "unsubscribe"), "wrong"),
+            **dict.fromkeys(
+                ("invitations", "shared", "launch", "unsubscribe", "waitlist"), "wrong"
+            ),
             "shares": run.shares.create(token_digest="", expires_at=timezone.now()).pk,
             "links": self._link(step.workflow),
             "trials": RunFactory.create(workflow=step.workflow, source="TRIAL").pk,
