@@ -62,7 +62,7 @@ class PersonalKeysView(ApiView):
     )
     def get(self, request: Request) -> HttpResponse:
         keys = user_of(request).api_keys.all()
-        pages = PathCursorPagination(keys, "-created_at", "-pk")
+        pages = PathCursorPagination(keys, "-created_at")
         return pages.answer(
             request, lambda key: PersonalKeyDocument.of(key, request), PersonalKeyPage
         )
