@@ -1,0 +1,141 @@
+"""The steps of a pipeline after its tests, run against the emulated cloud with a federated identity.
+
+The scripts are those of the file. Programs that only a real machine has (`make`, `docker`, `gcloud`,
+`apt-get`) are replaced by one that writes down its arguments.
+"""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import google.auth
+import pytest
+import yaml
+from google.auth.transport.requests import AuthorizedSession
+from google.cloud import iam_admin_v1
+from google.iam.v1 import iam_policy_pb2, policy_pb2
+
+from devenv.gcp.config import CloudConfig
+from devenv.oidc.provider import OidcProvider
+from tests.emulator.conftest import ActAs
+from tests.emulator.deploy.conftest import MakeStage
+from tests.emulator.test_federation import SCOPES, id_token, provider
+
+__all__ = ["provider"]
+
+pytestmark = [pytest.mark.xdist_group("stages"), pytest.mark.timeout(300)]
+ROOT = Path(__file__).parents[3]
+WORKFLOW = ROOT / ".github" / "workflows" / "deploy.yml"
+REPLACED = ("apt-get", "docker", "gcloud", "make")
+PERSON = "pipeline@example.org"
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with the calls of the replaced programs, one a line."""
+    folder, written = tmp_path / "bin", tmp_path / "calls"
+    folder.mkdir()
+    for name in REPLACED:
+        program = folder / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >> "{written}"\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    return written
+
+
+@pytest.fixture
+def federated(
+    act_as: ActAs,
+    config: CloudConfig,
+    provider: OidcProvider,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
+    """An identity of another provider that may act as the deployer, in the form of Google's action."""
+    act_as("admin")
+    place, account = f"projects/{config.number}/locations/global", config.email("deployer")
+    with AuthorizedSession(google.auth.default(scopes=SCOPES)[0]) as session:  # type: ignore[no-untyped-call]
+        pools = f"https://iam.googleapis.com/v1/{place}/workloadIdentityPools"
+        session.post(f"{pools}?workloadIdentityPoolId=pipelines", json={}, timeout=30)
+        settings: dict[str, Any] = {
+            "oidc": {"issuerUri": provider.issuer, "allowedAudiences": ["shop"]},
+            "attributeMapping": {"google.subject": "assertion.email"},
+            "attributeCondition": f"assertion.email == '{PERSON}'",
+        }
+        providers = f"{pools}/pipelines/providers?workloadIdentityPoolProviderId=actions"
+        session.post(providers, json=settings, timeout=30)
+    pool = f"iam.googleapis.com/{place}/workloadIdentityPools/pipelines"
+    policy = policy_pb2.Policy()
+    policy.bindings.add(
+        role="roles/iam.workloadIdentityUser", members=[f"principal://{pool}/subject/{PERSON}"]
+    )
+    resource = f"projects/{config.project}/serviceAccounts/{account}"
+    with iam_admin_v1.IAMClient() as client:
+        client.set_iam_policy(iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy))
+    act_as("guest")  # the machine itself may do nothing
+    token, credentials = tmp_path / "token", tmp_path / "credentials.json"
+    token.write_text(id_token(provider, PERSON))
+    endpoint = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
+    credentials.write_text(
+        json.dumps(
+            {
+                "type": "external_account",
+                "audience": f"//{pool}/providers/actions",
+                "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+                "token_url": "https://sts.googleapis.com/v1/token",
+                "credential_source": {"file": str(token)},
+                "service_account_impersonation_url": f"{endpoint}/{account}:generateAccessToken",
+            }
+        )
+    )
+    with monkeypatch.context() as patch:
+        patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
+        yield
+    act_as("admin")
+    with iam_admin_v1.IAMClient() as client:
+        client.set_iam_policy(
+            iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy_pb2.Policy())
+        )
+    act_as("deployer")
+
+
+def scripts() -> Iterator[tuple[str, str]]:
+    """Yield name and script of each step of the job `deploy`, with the region of the tests."""
+    for step in yaml.safe_load(WORKFLOW.read_text())["jobs"]["deploy"]["steps"]:
+        if "run" in step:
+            yield step["name"], re.sub(r"\$\{\{ vars\.REGION \}\}", "us-west1", step["run"])
+
+
+def test_workflow_deploys_a_stage_without_a_key(
+    make_stage: MakeStage, federated: None, calls: Path
+) -> None:
+    stage = make_stage("empty")
+    environ = {**os.environ, "STAGE": stage, "TAG": "1"}  # noqa: TID251 - as the runner gives it
+    told = {}
+    for name, script in scripts():
+        done = subprocess.run(
+            # The shell and options of GitHub's runners for `run`.
+            ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script],
+            cwd=ROOT,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{name}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        told[name] = done.stdout
+
+    called = calls.read_text().splitlines()
+    assert called[:2] == [
+        "make dev image validators",
+        "gcloud auth configure-docker --quiet us-west1-docker.pkg.dev",
+    ]
+    image = "us-west1-docker.pkg.dev/validibot-local/empty-images/validibot:1"
+    assert f"docker push --quiet {image}" in called
+    assert "+ service/empty-web\n" in told["Plan"]
+    assert "ok      web is healthy" in told["Apply"]
+    assert "FAILED" not in told["Apply"]
