@@ -78,7 +78,8 @@ class Organisation(models.Model):
     """A tenant. `personal_owner` is set for the personal workspace of a user.
 
     `launch_quota` is the number of unfinished runs at which no further run is started: empty for
-    the site's `LAUNCH_QUOTA`, 0 for no limit. From `deletion_requested_at` on no run is started.
+    the site's `LAUNCH_QUOTA`, 0 for no limit. `concurrent_runs` is the number of runs that are under way
+    at once, while further ones wait: empty for that of the site settings, 0 for no limit. From `deletion_requested_at` on no run is started.
     `data_region` is a key of the setting `DATA_REGIONS`; it is fixed once there are runs.
     """
 
@@ -92,6 +93,11 @@ class Organisation(models.Model):
         null=True,
         blank=True,
         help_text="Unfinished runs at which no further run is started. Empty: the site's quota; 0: no limit.",
+    )
+    concurrent_runs = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Runs at once; further ones wait. Empty: the site setting; 0: no limit.",
     )
     created_at = models.DateTimeField(default=timezone.now)
     deletion_requested_at = models.DateTimeField(null=True, blank=True, editable=False)

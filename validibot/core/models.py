@@ -72,6 +72,13 @@ class SiteSettings(models.Model):
     members_per_organisation = _limit(_("members per organisation"))
     schedules_per_organisation = _limit(_("schedules per organisation"))
     organisations_per_user = _limit(_("organisations per user"))
+    concurrent_runs_per_organisation = models.PositiveIntegerField(
+        _("runs of an organisation at once"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Further runs wait for their turn. An organisation may have another number."),
+    )
 
     class Meta:
         verbose_name = _("site settings")

@@ -7,6 +7,7 @@ share it. Launches at the same moment may exceed it by as many as they are.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -27,20 +28,30 @@ from validibot.workflows.select import accepted_extensions, enabled_steps
 QUOTA_RETRY_SECONDS = 30
 # Reads no more rows than the quota, of the partial index `unfinished_runs_of`.
 _COUNT_UNFINISHED = """
-SELECT is_deleted, site.largest_file_megabytes, account.balance, quota, (
+SELECT is_deleted, site.largest_file_megabytes, account.balance,
+    coalesce(concurrent_runs, site.concurrent_runs_per_organisation, 0), quota, (
     SELECT count(*) FROM (
         SELECT FROM runs_run
         WHERE organisation_id = %s AND status IN ('PENDING', 'RUNNING') LIMIT quota
     ) AS unfinished
 )
 FROM (
-    SELECT coalesce(launch_quota, %s) AS quota, deletion_requested_at IS NOT NULL AS is_deleted
+    SELECT coalesce(launch_quota, %s) AS quota, deletion_requested_at IS NOT NULL AS is_deleted,
+        concurrent_runs
     FROM accounts_organisation WHERE id = %s
 ) AS own LEFT JOIN core_sitesettings site ON true
 LEFT JOIN credits_creditaccount account ON account.organisation_id = %s AND account.is_limited
 """
 # The row of an organisation that was deleted meanwhile.
-_GONE = (True, None, None, 0, 0)
+_GONE = (True, None, None, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """What the start of a run has to look at: credits, and the number of runs at once."""
+
+    has_credits: bool
+    has_concurrency: bool
 
 
 class NotAdmitted(Exception):
@@ -125,16 +136,18 @@ def check_runnable(workflow: Workflow) -> None:
             )
 
 
-def check_organisation(organisation: Organisation, *, size_bytes: int = 0, price: int = 0) -> bool:
+def check_organisation(
+    organisation: Organisation, *, size_bytes: int = 0, price: int = 0
+) -> RunLimits:
     """Raise NotAdmitted if the organisation is being deleted, or has as many runs as it may.
 
     Also for files that are together larger than the site setting for the largest file, and for a run
-    that costs more credits than are left. Return whether credits limit the organisation.
+    that costs more credits than are left. Return the limits that the transaction of the start checks.
     """
     with connection.cursor() as cursor:
         owner = organisation.pk
         cursor.execute(_COUNT_UNFINISHED, [owner, settings.LAUNCH_QUOTA, owner, owner])
-        is_deleted, largest, balance, quota, unfinished = cursor.fetchone() or _GONE
+        is_deleted, largest, balance, at_once, quota, unfinished = cursor.fetchone() or _GONE
     if is_deleted:
         raise NotAdmitted(
             "ORGANISATION_DELETED",
@@ -159,7 +172,7 @@ def check_organisation(organisation: Organisation, *, size_bytes: int = 0, price
         )
     if balance is not None and balance < price:
         raise CreditsExhausted(organisation.name, balance=balance, price=price)
-    return balance is not None
+    return RunLimits(has_credits=balance is not None, has_concurrency=at_once > 0)
 
 
 def check_type(workflow: Workflow, filename: str) -> None:

@@ -350,7 +350,10 @@ SELECT {_STEP_RUN.sql}, {_RUN.sql}, {_WORKFLOW.sql}, {_SUBMISSION.sql}, {_STEP.s
     EXISTS (SELECT 1 FROM webhooks_webhook webhook
         WHERE webhook.organisation_id = run.organisation_id AND webhook.is_active),
     EXISTS (SELECT 1 FROM notifications_notificationpreference preference
-        WHERE preference.organisation_id = run.organisation_id)
+        WHERE preference.organisation_id = run.organisation_id),
+    (SELECT coalesce(own.concurrent_runs, site.concurrent_runs_per_organisation, 0) > 0
+        FROM accounts_organisation own LEFT JOIN core_sitesettings site ON true
+        WHERE own.id = run.organisation_id)
 FROM runs_steprun step_run
 JOIN runs_run run ON run.id = step_run.run_id
 JOIN workflows_workflow workflow ON workflow.id = run.workflow_id
@@ -383,5 +386,6 @@ def _step_run(values: Iterator[Any]) -> StepRun:
     step_run.assertion_rows = next(values)
     step_run.run.may_be_announced = next(values)
     step_run.run.may_be_watched = next(values)
+    step_run.run.may_be_waited_for = next(values)
     loaded: StepRun = step_run
     return loaded

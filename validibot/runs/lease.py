@@ -48,10 +48,10 @@ class RunLease:
 
 
 def claim(run_id: UUID) -> RunLease | None:
-    """Take the run, if it waits for a worker. Returns None for an ended run. Raises RunBusy."""
+    """Take the run, if it waits for a worker. Returns None for one that has ended or is held. Raises RunBusy."""
     now = timezone.now()
     lease = RunLease(run_id, uuid.uuid4(), now)
-    waiting = Q(status=RunStatus.PENDING) | Q(status=RunStatus.RUNNING) & (
+    waiting = Q(status=RunStatus.PENDING, held_at=None) | Q(status=RunStatus.RUNNING) & (
         Q(lease_expires_at=None) | Q(lease_expires_at__lte=now)
     )
     # Of two deliveries at the same moment PostgreSQL lets one update; the other finds no row.

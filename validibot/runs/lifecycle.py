@@ -10,7 +10,7 @@ False and writes nothing. The end of a run ends in the same transaction whatever
   A task cancels the execution at once, and if that is lost the sweep does it again until the
   provider says that the execution has ended.
 
-Reserved credits are settled in the same transaction. The next queue entry, the notices, the webhooks
+Reserved credits are settled, and a run that waits for this one is started, in the same transaction. The next queue entry, the notices, the webhooks
 and the cancellation are enqueued after the commit.
 """
 
@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from validibot.runs import notices, queue
 from validibot.runs.charging import settle_credits
+from validibot.runs.concurrency import start_held
 from validibot.runs.events import record
 from validibot.runs.evidence import record_evidence
 from validibot.runs.models import Artifact, Attempt, Finding, Run, RunEvent, StepRun
@@ -99,7 +100,7 @@ def end_run(
         record(run_id, _end_event(status, category, error, actor))
         record_evidence(run_id)
         run = Run.objects.get(pk=run_id)
-        settle_credits(run)
+        _free(run)
         notices.tell(run)
     return True
 
@@ -143,9 +144,16 @@ def close_step(
                 _end_attempts(run.pk, ended_as, verdict.error)
             run.status, run.error_category, run.ended_at = ended_as, category, now
             record_evidence(run)
-            settle_credits(run)
+            _free(run)
             notices.tell(run)
     return ended_as is not None
+
+
+def _free(run: Run) -> None:
+    """Start the run that waits for the place of one that has ended, and settle its credits."""
+    if run.may_be_waited_for:
+        start_held(run.organisation_id)
+    settle_credits(run)
 
 
 def _end_of_run(

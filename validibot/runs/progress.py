@@ -10,6 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from validibot.runs.concurrency import places_before
 from validibot.runs.models import Attempt, Run, RunEvent, StepRun
 from validibot.runs.states import ACTIVE_ATTEMPT, AttemptState, RunStatus, StepStatus
 
@@ -98,6 +99,13 @@ def _at_worker(run: Run, step: StepRun | None) -> RunProgress:
 
 
 def _in_queue(run: Run, now: dt.datetime) -> RunProgress:
+    if run.held_at:
+        reason = _(
+            "The run waits for a place: your organisation has as many runs under way as it may have at"
+            " once (%(under_way)s). Runs that wait before this one: %(ahead)s. It starts when its turn has"
+            " come."
+        )
+        return RunProgress(reason % places_before(run), run.held_at)
     since = run.enqueued_at or run.created_at
     reason = _("The run waits in the queue for a worker.")
     if now - since > dt.timedelta(seconds=settings.RUN_PENDING_SECONDS):

@@ -26,6 +26,7 @@ from validibot.runs import queue
 from validibot.runs.access import (
     CreditsExhausted,
     NotAdmitted,
+    RunLimits,
     check_further_files,
     check_inputs,
     check_organisation,
@@ -36,6 +37,7 @@ from validibot.runs.access import (
     chosen_weather,
 )
 from validibot.runs.charging import charged
+from validibot.runs.concurrency import held_since
 from validibot.runs.models import IdempotencyKey, Run, RunEvent, StepRun
 from validibot.runs.takeover import Takeover, living_retry
 from validibot.submissions import content
@@ -103,7 +105,7 @@ def start(
     now. Prefetch `steps__validator` of the workflow: each is read more than once.
     """
     _check_request(workflow, incoming)
-    is_limited = _check_organisation(workflow, user, idempotency_key, incoming)
+    limits = _check_organisation(workflow, user, idempotency_key, incoming)
     workflow = freeze(workflow)
     weather = chosen_weather(workflow, incoming.weather)
     check_step_files(workflow, weather)
@@ -124,7 +126,7 @@ def start(
             if replayed is None:
                 _take(origin)
                 content.save(submission)
-                _insert(run, weather, takeover, is_limited=is_limited)
+                _insert(run, weather, takeover, limits)
                 is_committing = True
     except BaseException:
         _discard(submission, takeover, unless_saved=is_committing)
@@ -132,7 +134,8 @@ def start(
     if replayed is not None:
         _discard(submission, takeover)
         return StartedRun(replayed, replayed=True)
-    queue.enqueue_run(run)
+    if run.held_at is None:
+        queue.enqueue_run(run)
     return StartedRun(run)
 
 
@@ -147,11 +150,8 @@ def _check_request(workflow: Workflow, incoming: content.Incoming) -> None:
 
 def _check_organisation(
     workflow: Workflow, user: User | None, key: str, incoming: content.Incoming
-) -> bool:
-    """Raise NotAdmitted as `check_organisation`, unless the key belongs to a run that was started.
-
-    Return whether credits may limit the organisation.
-    """
+) -> RunLimits:
+    """Raise NotAdmitted as `check_organisation`, unless the key belongs to a run that was started."""
     size = sum(file.size_bytes for file in (incoming, *incoming.further))
     price = sum(step.validator.credits for step in enabled_steps(workflow))
     try:
@@ -162,7 +162,7 @@ def _check_organisation(
         )
         if not (user and key and known.exists()):
             raise
-        return True
+        return RunLimits(has_credits=True, has_concurrency=True)
 
 
 def _new_run(
@@ -191,15 +191,16 @@ def _insert(
     run: Run,
     weather: Mapping[int, dict[str, Any]],
     takeover: Takeover | None,
-    *,
-    is_limited: bool,
+    limits: RunLimits,
 ) -> None:
-    """Insert a run with its step runs and first events, and reserve its credits.
+    """Insert a run with its step runs and first events; hold it or reserve its credits, if need be.
 
     `weather` is by the key of the step. Raises CreditsExhausted.
     """
+    if limits.has_concurrency:
+        run.held_at = held_since(run.organisation_id)
     steps = [StepRun.of(run, step, weather.get(step.pk)) for step in enabled_steps(run.workflow)]
-    if is_limited:
+    if limits.has_credits:
         _reserve_credits(run, steps)
     run.save(force_insert=True)
     if takeover:
@@ -209,7 +210,8 @@ def _insert(
     events = [RunEvent(run=run, kind="created", actor=actor)]
     if takeover:
         events += takeover.save(steps)
-    RunEvent.objects.bulk_create([*events, RunEvent(run=run, kind="queued")])
+    waits = RunEvent(run=run, kind="held" if run.held_at else "queued")
+    RunEvent.objects.bulk_create([*events, waits])
 
 
 def _reserve_credits(run: Run, steps: Sequence[StepRun]) -> None:

@@ -1,7 +1,7 @@
 """The sweep: the periodic pass that finds everything that was lost.
 
-Every minute a scheduler asks for it. It enqueues runs that wait for a worker and may have no queue
-entry, FMUs of steps that were not read, and the schedules whose time has come; looks at attempts that
+Every minute a scheduler asks for it. It enqueues held runs that have a place, runs that wait for a
+worker and may have no queue entry, FMUs of steps that were not read, and the schedules whose time has come; looks at attempts that
 wait for a validator, cancels executions that nobody needs any more, and lets backends remove what
 ended attempts left. Runs and attempts have their turn by the time of the last check, then the oldest
 first, so that a few that do not get on cannot hide the others.
@@ -24,6 +24,7 @@ from validibot.notifications.sending import sweep_mails
 from validibot.runs import queue, reconcile
 from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import StateUnavailable
+from validibot.runs.concurrency import start_all_held
 from validibot.runs.models import Attempt, Run
 from validibot.runs.states import ACTIVE_ATTEMPT, AttemptState, RunStatus
 from validibot.webhooks.delivery import sweep_deliveries
@@ -41,7 +42,8 @@ logger = logging.getLogger(__name__)
 def run_sweep() -> dict[str, int]:
     """Sweep through everything unfinished; return how much was touched."""
     now = timezone.now()
-    enqueued = sum(queue.enqueue_run_once(run) for run in _waiting_runs(now))
+    held = start_all_held()
+    enqueued = held + sum(queue.enqueue_run_once(run) for run in _waiting_runs(now))
     launched = Attempt.objects.filter(
         state__in=ACTIVE_ATTEMPT - {AttemptState.PENDING}, created_at__lt=_pending_since(now)
     )
@@ -71,7 +73,7 @@ def _waiting_runs(now: dt.datetime) -> list[Run]:
     is_free = Q(lease_expires_at=None) & ~Exists(active)
     long_ago = _pending_since(now)
     waiting = Run.objects.filter(
-        Q(status=RunStatus.PENDING)
+        Q(status=RunStatus.PENDING, held_at=None)
         | Q(status=RunStatus.RUNNING) & (Q(lease_expires_at__lt=now) | is_free),
         Q(checked_at=None) | Q(checked_at__lt=long_ago),
         enqueued_at__lt=long_ago,

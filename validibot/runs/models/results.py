@@ -70,7 +70,7 @@ class Artifact(models.Model):
 class RunEvent(models.Model):
     """One moment in the life of a run: its timeline in UI and API.
 
-    `kind`, of a run: created, queued, delivered, resumed, and at its end passed, failed, error,
+    `kind`, of a run: created, held, queued, delivered, resumed, and at its end passed, failed, error,
     canceled or timed_out; of a step: step_started, step_passed, step_failed, step_canceled,
     step_skipped, step_taken_over; of an attempt: launched, running, launch_unanswered, launch_failed, called_back,
     output_found. `actor` caused it (a user's email address, `queue`, `worker`, `validator`,

@@ -33,10 +33,11 @@ class Run(models.Model):
 
     A worker holds the run while `lease_expires_at` lies ahead and proves it by `lease_token`.
     `enqueued_at` is when the run last became ready for a worker; it also names its queue entry, so
-    that one moment has one entry. `checked_at` is when the sweep last looked at it. `scenario` is
+    that one moment has one entry. A run with `held_at` waits for another run of its organisation to end
+    (`validibot.runs.concurrency`) and has no entry. `checked_at` is when the sweep last looked at it. `scenario` is
     how its mocked validators are to behave. `rerun_of` is the run whose submission it repeats, `retry_of` the
-    run whose failed step it executes again (`validibot.runs.takeover`), `schedule` the one that started it. `credits` were reserved for it; None if
-    the organisation has no limit.
+    run whose failed step it executes again (`validibot.runs.takeover`), `schedule` the one that started it.
+    `credits` were reserved for it; None if the organisation has no limit.
     """
 
     class Source(models.TextChoices):
@@ -82,6 +83,7 @@ class Run(models.Model):
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     enqueued_at = models.DateTimeField(null=True, blank=True)
+    held_at = models.DateTimeField(null=True, blank=True)
     checked_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -92,6 +94,8 @@ class Run(models.Model):
     # Whether the organisation had a webhook when a worker loaded the run; True where that is not known.
     # A webhook that is created while the worker is at the last steps gets no message of the run's end.
     may_be_announced: bool = True
+    # Whether its organisation may have a limited number of runs at once, in the same way.
+    may_be_waited_for: bool = True
     # Whether somebody in the organisation had a preference of notifications then.
     may_be_watched: bool = True
 
@@ -129,6 +133,11 @@ class Run(models.Model):
                 fields=["organisation"],
                 condition=models.Q(status__in=["PENDING", "RUNNING"]),
                 name="unfinished_runs_of",
+            ),
+            models.Index(
+                fields=["organisation", "held_at"],
+                condition=models.Q(held_at__isnull=False),
+                name="held_runs",
             ),
         ]
 

@@ -20,6 +20,7 @@ _HEADLINES = {
     "step_started": "step {step} started",
     "step_passed": "step {step} passed",
     "step_skipped": "step {step} skipped",
+    "held": "waits for another run to end",
     "step_taken_over": "step {step} taken over",
     "step_failed": "step {step} failed",
     "step_canceled": "step {step} cancelled",

@@ -16,7 +16,7 @@ from validibot.accounts.models import Organisation
 from validibot.credits import ledger
 from validibot.credits.ledger import ChargedRun, NotEnoughCredits
 from validibot.credits.models import CreditAccount, EntryKind, LedgerEntry
-from validibot.runs.access import CreditsExhausted
+from validibot.runs.access import CreditsExhausted, RunLimits
 from validibot.runs.execute import execute
 from validibot.runs.lease import RunBusy
 from validibot.runs.lifecycle import cancel_run, end_run
@@ -119,7 +119,8 @@ def test_launch_that_loses_the_race_for_credits_is_refused(
     step: Step, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The check before the transaction found enough, as that of a launch at the same moment."""
-    monkeypatch.setattr("validibot.runs.start.check_organisation", lambda *_, **__: True)
+    limits = RunLimits(has_credits=True, has_concurrency=False)
+    monkeypatch.setattr("validibot.runs.start.check_organisation", lambda *_, **__: limits)
     launched(step)
 
     with pytest.raises(CreditsExhausted):
