@@ -2,18 +2,19 @@
 
 import io
 import os
-import time
 
+import boto3
 import google.auth
 import pytest
 import requests
+from botocore.config import Config as BotoConfig
+from botocore.exceptions import ClientError
 from google.api_core.exceptions import PreconditionFailed
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud.storage import Client
 
 from devenv.gcp.config import CloudConfig
 from tests.emulator.conftest import ActAs
-from tests.unit.devenv.gcp.storage.hmac_signer import AWS, HOST, HmacSigner
 
 
 @pytest.fixture
@@ -72,23 +73,42 @@ def test_client_restores_a_soft_deleted_object(
         bucket.delete()
 
 
-def test_hmac_key_of_client_signs_requests_like_those_of_s3(
-    act_as: ActAs, config: CloudConfig, name: str
-) -> None:
+def test_boto3_works_with_an_hmac_key(act_as: ActAs, config: CloudConfig) -> None:
     act_as("admin")
-    url = f"/{config.buckets[0]}/{name}"
+    own, folder = config.buckets[0], f"boto-{os.urandom(4).hex()}"
+    when_required = BotoConfig(
+        request_checksum_calculation="when_required", response_checksum_validation="when_required"
+    )
     with Client(project=config.project) as client:
-        key, secret = client.create_hmac_key(config.email("web"))
-        signer = HmacSigner((key.access_id, secret), AWS, time.time())
-        headers = signer.headers("PUT", url, b"data")
-        stored = requests.put(f"https://{HOST}{url}", b"data", headers=headers, timeout=30)
-        assert client.bucket(config.buckets[0]).blob(name).download_as_bytes() == b"data"
+        key, secret = client.create_hmac_key(config.email("admin"))
+        s3 = boto3.client(
+            "s3",
+            endpoint_url="https://storage.googleapis.com",
+            region_name="auto",
+            aws_access_key_id=key.access_id,
+            aws_secret_access_key=secret,
+            config=when_required,
+        )
+        for letter in "cab":
+            s3.put_object(Bucket=own, Key=f"{folder}/{letter} ü", Body=letter.encode())
+        s3.put_object(Bucket=own, Key=f"{folder}/below/d", Body=b"d")
+        read = s3.get_object(Bucket=own, Key=f"{folder}/a ü")["Body"].read()
+        pages = s3.get_paginator("list_objects_v2").paginate(
+            Bucket=own, Prefix=f"{folder}/", Delimiter="/", PaginationConfig={"PageSize": 2}
+        )
+        listed = list(pages)
+        link = s3.generate_presigned_url("get_object", {"Bucket": own, "Key": f"{folder}/b ü"})
+        presigned = requests.get(link, timeout=30).text
+        buckets = [each["Name"] for each in s3.list_buckets()["Buckets"]]
+        status = s3.head_bucket(Bucket=own)["ResponseMetadata"]["HTTPStatusCode"]
         key.state = "INACTIVE"
         key.update()
-        read = signer.headers("GET", url, b"")
-        refused = requests.get(f"https://{HOST}{url}", headers=read, timeout=30)
+        with pytest.raises(ClientError, match="InvalidSecurity"):
+            s3.list_objects_v2(Bucket=own)
         key.delete()
-        listed = client.list_hmac_keys(service_account_email=config.email("web"))
-        assert key.access_id not in [one.access_id for one in listed]
 
-    assert (stored.status_code, refused.status_code) == (200, 403)
+    assert (read, presigned, status, own in buckets) == (b"a", "b", 200, True)
+    names = [each["Key"] for page in listed for each in page.get("Contents", [])]
+    assert names == [f"{folder}/{letter} ü" for letter in "abc"]
+    prefixes = [each["Prefix"] for page in listed for each in page.get("CommonPrefixes", [])]
+    assert prefixes == [f"{folder}/below/"]

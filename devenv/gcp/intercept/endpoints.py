@@ -22,6 +22,7 @@ _BACKLOG = 1024
 _BYPASS = "127.0.0.1,localhost,::1,.localhost,169.254.169.254,.google.internal"
 _PROXIES = ("http_proxy", "https_proxy")
 _BUNDLES = (
+    "AWS_CA_BUNDLE",  # of boto3, which works with HMAC keys
     "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
     "CURL_CA_BUNDLE",
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",

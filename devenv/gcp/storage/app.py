@@ -281,11 +281,9 @@ def _bucket_of_host(request: Request) -> str:
 def _plain_names(request: Request, path: str) -> tuple[str, str]:
     """Return bucket and object of `/bucket/object`, or of `/object` on the bucket's own host.
 
-    The object is empty in a path that names the bucket alone.
+    The object is empty in a path that names the bucket alone, and the bucket too in `/`.
     """
     bucket, name = _bucket_of_host(request), path[1:]
     if not bucket:
         bucket, _, name = name.partition("/")
-    if not bucket:
-        raise NotEmulated("The XML API for lists of buckets")
     return decode(bucket), decode(name)

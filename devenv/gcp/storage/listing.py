@@ -20,7 +20,7 @@ from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.parameters import flag, number
 
-_LAST = "\U0010ffff"
+LAST = "\U0010ffff"
 _MAX_PAGE = 1000
 _MAX_GLOB = 1024
 _GLOB = re.compile(r"\*+|\[[!^]?[^\]]+\]|\\.|.", re.DOTALL)
@@ -75,7 +75,7 @@ def parse(query: Mapping[str, str]) -> ListRequest:
         delimiter=delimiter,
         start=max(prefix, offset, token_name),
         generation=generation,
-        end=min(filter(None, (end, prefix + _LAST))),
+        end=min(filter(None, (end, prefix + LAST))),
         limit=page_size(query),
         versions=versions,
         soft_deleted=soft_deleted,
@@ -112,7 +112,7 @@ def _fill(result: ObjectPage, request: ListRequest, items: Iterator[ObjectRecord
         common = _common_prefix(item.name, request)
         if not request.matches(common or item.name):
             if common:
-                return common + _LAST
+                return common + LAST
             continue
         if len(result) >= request.limit:
             result.token = make_token(common or item.name, 0 if common else item.generation)
@@ -123,7 +123,7 @@ def _fill(result: ObjectPage, request: ListRequest, items: Iterator[ObjectRecord
         result.prefixes.append(common)
         if request.trailing and item.name == common:
             result.items.append(item)
-        return common + _LAST
+        return common + LAST
     return None
 
 

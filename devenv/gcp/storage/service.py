@@ -36,6 +36,7 @@ from devenv.gcp.storage.parameters import Preconditions
 from devenv.gcp.storage.signed import Signatures, Verifier
 from devenv.gcp.storage.uploads import Uploads
 from devenv.gcp.storage.xml_api import XmlApi
+from devenv.gcp.storage.xml_lists import XmlLists
 from devenv.gcp.storage.xml_uploads import XmlMultipart
 from devenv.gcp.store import DeclaredNames, Store
 
@@ -137,6 +138,7 @@ class StorageService:
         parts = XmlMultipart(self._catalogue, self._blobs, objects, clock)
         keys = HmacKeys(config, store.table("storage_hmac_keys"), verifier, clock)
         signatures = Signatures(verifier, keys)
+        forms = XmlForms(media, signatures, clock)
         self.app = StorageApp(
             config,
             trust=Trust(authenticator, signatures, guard, clock),
@@ -149,7 +151,7 @@ class StorageService:
                 config=config,
             ),
             hmac_keys=keys,
-            xml_api=XmlApi(objects, media, parts, XmlForms(media, signatures, clock)),
+            xml_api=XmlApi(objects, media, parts, forms, XmlLists(self._buckets, objects)),
             media=media,
             batch_calls=BatchCalls(journal, faults, who, method_id),
         )

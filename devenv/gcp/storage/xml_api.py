@@ -1,9 +1,10 @@
 """The XML API for single objects, which signed URLs and parallel uploads use.
 
 GET, HEAD, PUT and DELETE act on the object that the path names, POST begins resumable and multipart
-uploads. Settings of an object arrive as headers. A form is posted to a bucket. Everything else that
-the XML API has (lists, buckets, access control lists, copies by header) is refused by name: a subresource such as
-`?acl` must not be answered with the object.
+uploads. Settings of an object arrive as headers. A form is posted to a bucket. GET of a bucket lists
+its objects, GET of `/` the buckets. Everything else that the XML API has (making buckets, access
+control lists, copies by header) is refused by name: a subresource such as `?acl` must not be answered
+with the object.
 
 See https://cloud.google.com/storage/docs/xml-api/reference-methods.
 """
@@ -29,6 +30,7 @@ from devenv.gcp.storage.resources import (
     metadata_headers,
     sums_of_headers,
 )
+from devenv.gcp.storage.xml_lists import XmlLists
 from devenv.gcp.storage.xml_uploads import XML_TYPE, XmlMultipart
 
 _OVERRIDES = {
@@ -54,21 +56,25 @@ class XmlApi:
     """The handler of plain paths, `/bucket/object`."""
 
     def __init__(
-        self, objects: Objects, media: Media, multipart: XmlMultipart, forms: XmlForms
+        self,
+        objects: Objects,
+        media: Media,
+        multipart: XmlMultipart,
+        forms: XmlForms,
+        lists: XmlLists,
     ) -> None:
         self._objects = objects
         self._media = media
         self._multipart = multipart
         self._forms = forms
+        self._lists = lists
 
     async def handle(self, exchange: Exchange, bucket: str, name: str) -> Response:
-        """Answer a request for an object, or for a bucket if `name` is empty."""
+        """Answer a request for an object, for a bucket without `name`, or for all buckets."""
         _check_supported(exchange)
         method = exchange.request.method
         if not name:
-            if method == "POST" and _is_form(exchange):
-                return await self._forms.post(exchange, bucket)
-            raise NotEmulated("The XML API for lists and buckets")
+            return await self._bucket(exchange, method, bucket)
         if "uploadId" in exchange.query or "uploads" in exchange.query:
             return await self._multipart_upload(exchange, method, bucket, name)
         if "upload_id" in exchange.query:
@@ -76,6 +82,16 @@ class XmlApi:
         if method in ("GET", "HEAD"):
             return self._get(exchange, bucket, name)
         return await self._change(exchange, method, bucket, name)
+
+    async def _bucket(self, exchange: Exchange, method: str, bucket: str) -> Response:
+        if method == "POST" and _is_form(exchange):
+            return await self._forms.post(exchange, bucket)
+        if method == "GET" and "uploads" not in exchange.query:
+            lists = self._lists
+            return lists.list_objects(exchange, bucket) if bucket else lists.list_buckets(exchange)
+        if method == "HEAD" and bucket:
+            return self._lists.head_bucket(exchange, bucket)
+        raise NotEmulated("The XML API for making, changing and deleting buckets")
 
     async def _change(self, exchange: Exchange, method: str, bucket: str, name: str) -> Response:
         match method:

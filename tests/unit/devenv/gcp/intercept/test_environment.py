@@ -30,7 +30,13 @@ def test_loopback_and_metadata_server_bypass_the_proxy() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "CURL_CA_BUNDLE"],
+    [
+        "SSL_CERT_FILE",
+        "REQUESTS_CA_BUNDLE",
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+        "CURL_CA_BUNDLE",
+        "AWS_CA_BUNDLE",
+    ],
 )
 def test_bundle_has_a_variable_for_every_client(name: str) -> None:
     assert VARIABLES[name] == "/b.pem"

@@ -1,8 +1,19 @@
 """Lists: prefixes, delimiters, offsets and pages."""
 
-import pytest
+from typing import Any
 
-from tests.unit.devenv.gcp.storage.cloud import BUCKET_PATH, BUCKETS, OBJECTS, Cloud, path, reason
+import pytest
+from lxml import etree
+
+from tests.unit.devenv.gcp.storage.cloud import (
+    BUCKET,
+    BUCKET_PATH,
+    BUCKETS,
+    OBJECTS,
+    Cloud,
+    path,
+    reason,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -205,3 +216,77 @@ async def test_invalid_fields_parameter_is_refused(cloud: Cloud, fields: str) ->
     refused = await cloud.client.get(OBJECTS, params={"fields": fields})
 
     assert (refused.status_code, reason(refused)) == (400, "invalid")
+
+
+def _texts(document: Any, name: str) -> list[str]:
+    """Return the texts of the elements with a path, in a list of the XML API."""
+    space = {"": "http://doc.s3.amazonaws.com/2006-03-01"}
+    return [each.text or "" for each in document.iterfind(name, namespaces=space)]
+
+
+async def xml(cloud: Cloud, **query: str) -> Any:
+    answer = await cloud.client.get(f"/{BUCKET}", params=query)
+    assert answer.status_code == 200, answer.text
+    return etree.fromstring(answer.content)
+
+
+@pytest.mark.parametrize(
+    ("query", "items", "prefixes"),
+    [
+        ({}, NAMES, []),
+        ({"prefix": "d/", "delimiter": "/"}, NAMES[1:4], ["d/e/"]),
+        ({"marker": "d/2"}, NAMES[4:], []),
+        ({"marker": "d/", "delimiter": "/"}, ["d0", "z", "ä"], []),
+        ({"list-type": "2", "start-after": "z"}, ["ä"], []),
+        ({"prefix": "ä", "encoding-type": "url"}, ["%C3%A4"], []),
+    ],
+)
+async def test_xml_list_has_objects_and_prefixes(
+    filled: Cloud, query: dict[str, str], items: list[str], prefixes: list[str]
+) -> None:
+    found = await xml(filled, **query)
+
+    assert _texts(found, "Contents/Key") == items
+    assert _texts(found, "CommonPrefixes/Prefix") == prefixes
+
+
+@pytest.mark.parametrize("version", [{}, {"list-type": "2"}], ids=["first", "second"])
+async def test_pages_of_an_xml_list_together_have_everything(
+    filled: Cloud, version: dict[str, str]
+) -> None:
+    found, position = [], dict[str, str]()
+    while True:
+        page = await xml(filled, **version, **position, **{"max-keys": "2", "delimiter": "/"})
+        found += _texts(page, "Contents/Key") + _texts(page, "CommonPrefixes/Prefix")
+        if _texts(page, "IsTruncated") == ["false"]:
+            break
+        markers = (("NextMarker", "marker"), ("NextContinuationToken", "continuation-token"))
+        position = {key: text for name, key in markers for text in _texts(page, name)}
+
+    assert sorted(found) == ["a", "d/", "d0", "z", "ä"]
+
+
+async def test_xml_list_of_buckets_names_them_and_needs_the_right(cloud: Cloud) -> None:
+    answer = await cloud.client.get("/")
+    cloud.guard.denied = {"storage.buckets.list"}
+    refused = await cloud.client.get("/")
+
+    assert _texts(etree.fromstring(answer.content), "Buckets/Bucket/Name") == [BUCKET]
+    assert refused.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "status", "text"),
+    [
+        ("GET", {"encoding-type": "x"}, 400, "encoding-type is"),
+        ("GET", {"max-keys": "x"}, 400, "maxResults"),
+        ("GET", {"list-type": "2", "continuation-token": "x"}, 400, "page token"),
+        ("PUT", {}, 400, "making, changing and deleting buckets is not emulated"),
+    ],
+)
+async def test_invalid_xml_request_for_a_bucket_is_refused(
+    cloud: Cloud, method: str, query: dict[str, str], status: int, text: str
+) -> None:
+    answer = await cloud.client.request(method, f"/{BUCKET}", params=query)
+
+    assert (answer.status_code, text in answer.text) == (status, True)
