@@ -1,6 +1,5 @@
 """A project as small as can be, around which the real developer environment is started."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from devenv.cli.context import Context
+from devenv.cli.module import make_output
+from devenv.config import load
+from devenv.services.facts import gather
 from tests.ports import on_free_ports
 from tests.waiting import growth, until
 
@@ -72,8 +75,12 @@ class Project:
         return inherited | {"PYTHONPATH": str(ROOT), "MOCK_VALIDATORS": "1"} | variables
 
     def status(self) -> dict[str, Any]:
-        facts: dict[str, Any] = json.loads(self.devenv("status", "--json").stdout)
-        return facts
+        """Return what `status --json` prints, without a process that would first load the command."""
+        config = load(self.root)
+        context = Context(config=config, output=make_output())
+        state = context.state()
+        found: dict[str, Any] = gather(config, context.stack_of(state), state)
+        return found
 
     def until_restarted(self, service: str, *, not_pid: int) -> None:
         def restarted() -> bool:

@@ -1,5 +1,6 @@
 """The stack of docker-compose.local.yml in a folder of its own, started as a user starts it."""
 
+import json
 import secrets
 import shutil
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from devenv.compose.project import project_name
 from devenv.gcp.run_jobs.runtimes.docker import engine_of
@@ -27,6 +29,10 @@ class Composed(Stack):
 
     def devenv(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         return self._run([sys.executable, "-m", "devenv", *arguments], **variables)
+
+    def status(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(self.devenv("status", "--json").stdout)
+        return facts
 
     def compose(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         named = {"COMPOSE_PROJECT_NAME": self.project} | variables
