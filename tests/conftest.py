@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from pytest_django import DjangoDbBlocker
 
 from tests import database
+from tests.flows.host import host  # noqa: F401 - a fixture, of tests/docker, too
 from tests.guardian import Guarded
 
 # How long an example takes says more about the machine than about the code.

@@ -10,7 +10,7 @@ from docker import DockerClient
 
 from containers import ContainerEngine
 from tests import engine as engines
-from tests.flows.host import Host, host, site, two_ports  # noqa: F401 - host is a fixture
+from tests.flows.host import Host, site, two_ports
 from tests.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("procfile"), pytest.mark.timeout(240)]
@@ -20,7 +20,7 @@ KEY = "k" * 40
 
 
 @pytest.fixture
-def contained(host: Host, engine: DockerClient) -> Iterator[Host]:  # noqa: F811
+def contained(host: Host, engine: DockerClient) -> Iterator[Host]:
     """The host with `docker` for a backend; its containers and networks are removed afterwards."""
     engines.build_validators("fmu")
     yield replace(host, more={"EXECUTION_BACKEND": "docker", "ALLOW_SUBPROCESS": ""})

@@ -7,7 +7,6 @@ import pytest
 from tests import engine as engines
 from tests.containers import Servers, servers  # noqa: F401 - a fixture
 from tests.flows import foreign as foreigners, stack as stacks
-from tests.flows.host import host  # noqa: F401 - a fixture
 from tests.flows.stack import Stack
 
 
@@ -37,7 +36,7 @@ def _is_left_out(item: pytest.Item, wanted: str) -> bool:
 
 def _clouds(item: pytest.Item) -> set[object]:
     call = getattr(item, "callspec", None)
-    return {call.params.get(name) for name in ("stack", "foreign")} if call else set()
+    return {call.params.get("stack")} if call else set()
 
 
 _IN_CONTAINERS = (pytest.mark.docker, pytest.mark.xdist_group("containers"))
@@ -60,20 +59,25 @@ def stack(
 ) -> Iterator[Stack]:
     """Start the emulated mode as `make up` does, with processes or with containers."""
     folder = tmp_path_factory.mktemp("stack") / request.param
-    made = stacks.make(folder, servers=_servers(request))
+    made = foreigners.make(folder, servers=_servers(request))
     stacks.start(made)
     yield made
     stacks.stop(made)
 
 
-@pytest.fixture(scope="session", params=_CLOUDS)
-def foreign(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stack]:
-    """The emulated mode with foreign validators."""
-    folder = tmp_path_factory.mktemp("stack") / f"foreign-{request.param}"
-    if used := _servers(request):
+@pytest.fixture(scope="session")
+def foreign(stack: Stack) -> Stack:
+    """The emulated mode with workflows of foreign validators."""
+    if stack.servers:
         engines.build_standin()
-    made = foreigners.start(folder, servers=used)
+    foreigners.create_workflows(stack)
+    return stack
+
+
+@pytest.fixture(scope="session")
+def mocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The stack of `MOCK_VALIDATORS=1 make up`."""
+    made = stacks.make(tmp_path_factory.mktemp("stack") / "mocked", mock=True)
+    stacks.start(made)
     yield made
     stacks.stop(made)

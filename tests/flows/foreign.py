@@ -55,15 +55,18 @@ command = [ "{{python}}", "-m", "tests.standin.container" ]
 """
 
 
-def start(root: Path, *, servers: Servers | None = None) -> Stack:
+def make(root: Path, *, servers: Servers | None = None) -> Stack:
+    """Create the folder of a stack whose cloud has the jobs of all variants."""
     cloud = _AS_PROCESS + "".join(variant.toml for variant in VARIANTS)
-    stack = stacks.make(root, validators=[ACCOUNT], cloud=cloud, servers=servers)
-    stacks.start(stack)
+    return stacks.make(root, validators=[ACCOUNT], cloud=cloud, servers=servers)
+
+
+def create_workflows(stack: Stack) -> None:
+    """Create the workflow of each variant in a running stack."""
     slugs = {variant.slug: (_SEEDS[variant.kind], variant.seconds) for variant in VARIANTS}
     code = f"from tests.standin.catalogue import create_workflows; create_workflows({slugs!r})"
     created = stack.devenv("run", "python", "manage.py", "shell", "-c", code)
     assert created.returncode == 0, created.stderr
-    return stack
 
 
 def launch(stack: Stack, variant: Variant) -> str:

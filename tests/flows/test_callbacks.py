@@ -13,7 +13,7 @@ from tests.flows.attempt import CALLBACKS, Attempt
 from tests.flows.identity import WORKER, Identity
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("foreign"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.flows import stack as stacks
 from tests.flows.stack import Stack
 from tests.flows.test_seeded_workflows import SLUGS as ALL_SLUGS
 
-pytestmark = [pytest.mark.xdist_group("local"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("mocked"), pytest.mark.timeout(180)]
 
 # There is no language model without the emulated cloud.
 SLUGS = [slug for slug in ALL_SLUGS if slug != "report-review"]
@@ -40,15 +39,6 @@ class WebServer(Stack):
 
     def is_ready(self) -> bool:
         return httpx.get(f"{self.web}/health/").is_success
-
-
-@pytest.fixture(scope="module")
-def mocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The stack of `MOCK_VALIDATORS=1 make up`."""
-    made = stacks.make(tmp_path_factory.mktemp("stack") / "mocked", mock=True)
-    stacks.start(made)
-    yield made
-    stacks.stop(made)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -14,21 +13,11 @@ import psycopg
 import pytest
 
 from tests import pages
-from tests.flows import stack as stacks
 from tests.flows.stack import ROOT, Stack
 
 pytestmark = [pytest.mark.xdist_group("mocked"), pytest.mark.timeout(180)]
 
 PAGE = "docs/modes/mock.md"
-
-
-@pytest.fixture(scope="module")
-def mocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The stack of `MOCK_VALIDATORS=1 make up`."""
-    made = stacks.make(tmp_path_factory.mktemp("stack") / "scenarios", mock=True)
-    stacks.start(made)
-    yield made
-    stacks.stop(made)
 
 
 def _commands(*, alone: bool) -> str:
