@@ -10,6 +10,7 @@ from validibot.core.models import Maintenance
 
 
 class Command(BaseCommand):
+    requires_system_checks = ()  # `release` runs them
     help = "Turn maintenance on or off: pages closed, API read-only, workers paused."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:

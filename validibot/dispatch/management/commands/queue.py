@@ -13,6 +13,7 @@ _MAX_ROWS = 200
 
 
 class Command(BaseCommand):
+    requires_system_checks = ()  # `release` runs them
     help = "List the tasks of the queue or the dead letters; requeue dead letters."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from validibot.setup.backup import BackupError, backup
 
 
 class Command(BaseCommand):
+    requires_system_checks = ()  # `release` runs them
     help = "Write database and files to one file or to standard output (-). The site stays in use."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:

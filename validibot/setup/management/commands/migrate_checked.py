@@ -11,6 +11,7 @@ from validibot.setup.migration_check import MigrationRefused, check_migrations
 class Command(BaseCommand):
     """`manage.py migrate_checked`."""
 
+    requires_system_checks = ()  # `migrate` runs them
     help = "Refuse migrations that lock a table or remove what is used; then migrate the database."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 
 class Command(BaseCommand):
+    requires_system_checks = ()  # `handle` runs more of them
     help = "Check the configuration (before any change), migrate the database and sync validators."
 
     def handle(self, *args: Any, **options: Any) -> None:

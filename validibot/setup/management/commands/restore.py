@@ -10,6 +10,7 @@ from validibot.setup.backup import BackupError, restore
 
 
 class Command(BaseCommand):
+    requires_system_checks = ()  # `release` runs them
     help = "Restore database and files from a file that `backup` wrote."
     # Restoring must work on an empty or damaged database.
     requires_migrations_checks = False

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
+    requires_system_checks = ()  # `release` runs them
     help = (
         "Run the tasks of the queue. SIGTERM or Ctrl-C stops it gracefully, a second one at once."
     )
