@@ -19,7 +19,7 @@ import pytest
 from django.conf import settings
 
 from devenv.services.builtin import postgres_binaries
-from tests import guardian
+from tests import forked, guardian
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,15 +70,7 @@ class Host:
         }
 
     def manage(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.environ | variables,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return forked.python("manage.py", *arguments, environ=self.environ | variables)
 
     @contextmanager
     def start(self, *processes: str, port: int = 0, **variables: str) -> "Iterator[Runner]":

@@ -38,7 +38,7 @@ pytestmark = [
     pytest.mark.xdist_group("queue"),
 ]
 
-RUNS, WORKERS, KILLS = 1000, 4, 6
+RUNS, WORKERS, KILLS = 300, 4, 4
 _chance = random.SystemRandom()
 
 
