@@ -1,41 +1,54 @@
-"""Python processes of the product that start in milliseconds: forks of one with its packages loaded.
+"""Python processes of the product and of devenv that start in milliseconds: forks of one with its packages loaded.
 
 Settings are read once in the life of a process, so that a test of them needs a process for each set of
-variables; most of its time would go into the imports of Django and of Google's clients.
+variables; most of its time would go into the imports of Django and of Google's clients. Tests of the command line
+call it hundreds of times.
 """
 
 import atexit
-import io
 import json
 import os
 import runpy
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, NoReturn
 
 ROOT = Path(__file__).parents[1]
 # None of them reads the settings while it is imported.
 _LOADED = (
+    *("devenv.cli.commands", "devenv.cli.lifecycle", "devenv.cli.up", "devenv.config", "rich.text"),
     *("anymail.backends.mailgun", "environ", "jsonschema", "lxml.etree", "psycopg_pool"),
     *("django.core.management", "django.db.models", "django.forms", "django.test"),
     *("google.cloud.run_v2", "google.cloud.storage", "google.cloud.tasks_v2"),
     *("pydantic", "sentry_sdk", "validibot_shared.energyplus.envelopes"),
 )
+_one_at_a_time = threading.Lock()
 
 
-def python(*arguments: str, environ: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
-    """Run `python -c CODE`, `-m MODULE …` or `SCRIPT …` in the root folder with these variables only."""
-    server = _server()
-    assert server.stdin
-    assert server.stdout
-    server.stdin.write(json.dumps([arguments, dict(environ)]) + "\n")
-    server.stdin.flush()
-    code, out, errors = json.loads(server.stdout.readline())
+def python(
+    *arguments: str, environ: Mapping[str, str], folder: Path = ROOT
+) -> "subprocess.CompletedProcess[str]":
+    """Run `python -c CODE`, `-m MODULE …` or `SCRIPT …` in a folder with these variables only."""
+    with _one_at_a_time:
+        server = _server()
+        assert server.stdin
+        assert server.stdout
+        try:
+            server.stdin.write(json.dumps([arguments, dict(environ), str(folder)]) + "\n")
+            server.stdin.flush()
+            code, out, errors = json.loads(server.stdout.readline())
+        except BaseException:  # a late answer must not be taken for that of the next call
+            server.kill()
+            _server.cache_clear()
+            raise
     return subprocess.CompletedProcess(arguments, code, out, errors)
 
 
@@ -58,26 +71,37 @@ def _serve() -> None:
     for name in _LOADED:
         import_module(name)
     for line in sys.stdin:
-        arguments, environ = json.loads(line)
-        reader, writer = os.pipe()
-        if child := os.fork():
-            os.close(writer)
-            with os.fdopen(reader) as answer:
-                sys.stdout.write(f"{answer.read()}\n")
-                sys.stdout.flush()
-            os.waitpid(child, 0)
-        else:
-            _answer(arguments, environ, writer)
-            os._exit(0)
+        arguments, environ, folder = json.loads(line)
+        with TemporaryFile() as out, TemporaryFile() as errors:
+            child = os.fork()
+            if not child:
+                _become(arguments, environ, folder, out.fileno(), errors.fileno())
+            _, status = os.waitpid(child, 0)
+            told = [_read(out), _read(errors)]
+        sys.stdout.write(json.dumps([os.waitstatus_to_exitcode(status), *told]) + "\n")
+        sys.stdout.flush()
 
 
-def _answer(arguments: Sequence[str], environ: Mapping[str, str], writer: int) -> None:
+def _read(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
+
+
+def _become(
+    arguments: Sequence[str], environ: Mapping[str, str], folder: str, out: int, errors: int
+) -> NoReturn:
+    """Run with nothing to read and both outputs in files, which programs that it starts inherit."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, file in enumerate((nothing, out, errors)):
+        os.dup2(file, number)
+    os.chdir(folder)
     os.environ.clear()  # noqa: TID251 - a process of its own
     os.environ.update(environ)  # noqa: TID251
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as errors:
-        code = _run(arguments)
-    with os.fdopen(writer, "w") as answer:
-        json.dump([code, out.getvalue(), errors.getvalue()], answer)
+    code = _run(arguments)
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -2,8 +2,6 @@
 
 import os
 import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,9 @@ from devenv.cli.context import Context
 from devenv.cli.module import make_output
 from devenv.config import load
 from devenv.services.facts import gather
+from tests import forked
 from tests.ports import on_free_ports
-from tests.waiting import growth, until
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,26 +48,9 @@ class Project:
     root: Path
 
     def devenv(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command, for as long as it or a service that it starts makes progress."""
-        command = [sys.executable, "-m", "devenv", *arguments]
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-            process = subprocess.Popen(
-                command,
-                cwd=self.root,
-                env=self.environ(**variables),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=errors,
-            )
-            try:
-                logs = growth(self.root / ".devenv" / "logs")
-                until(lambda: process.poll() is not None, progress=logs)
-            finally:
-                process.kill()
-            code = process.wait()
-            out.seek(0)
-            errors.seek(0)
-            return subprocess.CompletedProcess(command, code, out.read(), errors.read())
+        return forked.python(
+            "-m", "devenv", *arguments, environ=self.environ(**variables), folder=self.root
+        )
 
     def environ(self, **variables: str) -> dict[str, str]:
         inherited = dict(os.environ)  # noqa: TID251 - a test hands it on
