@@ -12,6 +12,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("internal/schedules/reconcile/", views.reconcile),
     path("internal/schedules/purge/", views.purge),
     path("internal/schedules/digests/", views.digests),
+    path("internal/schedules/figures/", views.figures),
 ]
 handler400 = "validibot.core.problems.bad_request"
 handler403 = "validibot.core.problems.forbidden"

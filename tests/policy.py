@@ -114,6 +114,8 @@ PAGES: dict[str, Methods] = {
     },
     f"{_ORG}settings/credits/": {"GET": "analytics.view"},
     f"{_ORG}settings/credits/export/<slug:kind>/": {"GET": "analytics.view"},
+    f"{_ORG}dashboard/": {"GET": "analytics.view"},
+    f"{_ORG}dashboard/csv/": {"GET": "analytics.view"},
     f"{_ORG}settings/audit/": {"GET": "audit.view"},
     f"{_ORG}settings/audit/export/": {"GET": "audit.view"},
     f"{_ORG}settings/keys/": {"GET": "key.manage", "POST": "key.manage"},
@@ -227,6 +229,7 @@ API: dict[str, Methods] = {
     f"{_API}credits/": {"GET": "analytics.view"},
     f"{_API}credits/usage/": {"GET": "analytics.view"},
     f"{_API}credits/ledger/": {"GET": "analytics.view"},
+    f"{_API}figures/": {"GET": "analytics.view"},
     f"{_API}audit/": {"GET": "audit.view"},
     f"{_API}audit/export/": {"GET": "audit.view"},
     f"{_API}weather/": {"GET": "workflow.view"},
@@ -252,6 +255,7 @@ WORKER: dict[str, Methods] = {
     "internal/schedules/reconcile/": {"POST": QUEUE},
     "internal/schedules/purge/": {"POST": QUEUE},
     "internal/schedules/digests/": {"POST": QUEUE},
+    "internal/schedules/figures/": {"POST": QUEUE},
 }
 POLICY = PUBLIC | PAGES | API | WORKER
 

@@ -35,6 +35,7 @@ WORKER_APPS = [
     "validibot.credits",
     "validibot.support",
     "validibot.runs",
+    "validibot.dashboards",
     "validibot.dispatch",
     "validibot.worker",
 ]

@@ -18,6 +18,7 @@ CAPABILITIES = "/internal/capabilities/"
 SWEEP = "/internal/schedules/reconcile/"
 PURGE = "/internal/schedules/purge/"
 DIGESTS = "/internal/schedules/digests/"
+FIGURES = "/internal/schedules/figures/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ def doors(config: TunnelConfig) -> Mapping[str, Door]:
         SWEEP: Door("schedules", (config.scheduler_account,)),
         PURGE: Door("schedules", (config.scheduler_account,)),
         DIGESTS: Door("schedules", (config.scheduler_account,)),
+        FIGURES: Door("schedules", (config.scheduler_account,)),
     }
 
 

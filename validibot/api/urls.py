@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularAPIView
 
 from validibot.api import (
     audit,
+    dashboards,
     event_stream,
     keys,
     organisation,
@@ -77,6 +78,7 @@ _organisation: list[URLPattern | URLResolver] = [
     path("credits/ledger/", usage.LedgerView.as_view()),
     path("audit/", audit.AuditView.as_view()),
     path("audit/export/", audit.AuditExportView.as_view()),
+    path("figures/", dashboards.FiguresView.as_view()),
     path("weather/", views.WeatherView.as_view()),
     path("runs/", views.RunsView.as_view()),
     path("runs/<uuid:run>/", include(_run)),

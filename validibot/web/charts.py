@@ -18,6 +18,8 @@ MAX_PARTS = 6
 # A line is drawn through the least and the greatest value of so many intervals.
 INTERVALS = 320
 _TICKS = 5
+# Names below bars; of more bars some have none.
+_BAR_LABELS = 12
 _SMALLEST = 1e-300
 
 
@@ -121,8 +123,10 @@ def bar_chart(
             bases[index] += value
         low, high = short(min(values)), short(max(values))
         drawn.append(ChartPart(part, low, high, bars=bars, is_dense=True))
+    every = math.ceil(len(names) / _BAR_LABELS)
     x_ticks = [
-        Tick(round(LEFT + step * (index + 0.5), 1), name) for index, name in enumerate(names)
+        Tick(round(LEFT + step * (index + 0.5), 1), names[index])
+        for index in range(0, len(names), max(1, every))
     ]
     return Chart(title, label, drawn, x_ticks, [Tick(up.at(each), short(each)) for each in ticks])
 

@@ -31,6 +31,7 @@ from validibot.core import problems
 from validibot.core.problems import ApiError
 from validibot.core.scheduled_work import recorded
 from validibot.core.trace import HEADER, continue_trace
+from validibot.dashboards.counting import count_days
 from validibot.dispatch.delivery import TaskDelivery, deliver, queue_account
 from validibot.notifications.sending import enqueue_digests
 from validibot.runs import callback
@@ -217,6 +218,12 @@ def purge(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str
 def digests(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
     """Enqueue the digests that are due, as the scheduler asks every quarter of an hour."""
     return _scheduled("digests", enqueue_digests, caller)
+
+
+@door
+def figures(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
+    """Count the runs of the days that are open, as the scheduler asks every hour."""
+    return _scheduled("figures", count_days, caller)
 
 
 def _scheduled(

@@ -124,6 +124,12 @@ class Run(models.Model):
                 fields=["organisation", "status", "error_category", "-created_at"],
                 name="runs_by_result",
             ),
+            # For the figures of a day, and for retention.
+            models.Index(
+                fields=["ended_at"],
+                condition=models.Q(ended_at__isnull=False),
+                name="ended_runs",
+            ),
             models.Index(
                 fields=["status", "created_at"],
                 condition=models.Q(status__in=["PENDING", "RUNNING"]),

@@ -117,6 +117,18 @@ def figure(value: Any) -> str:
 
 
 @register.filter
+def share(part: float | None) -> str:
+    """Return a share from 0 to 1 as percent: `97.3 %`; a dash for None."""
+    return "-" if part is None else f"{100 * part:.1f} %"
+
+
+@register.filter
+def lasting(total: float | None) -> str:
+    """Return seconds for people, as `seconds` does milliseconds; a dash for None."""
+    return "-" if total is None else wording.duration(total)
+
+
+@register.filter
 def percent(change: float) -> str:
     """Return a change in percent with its sign."""
     return f"{change:+,.1f} %"

@@ -16,12 +16,13 @@ from validibot.runs import callback
 from validibot.runs.models import Run
 from validibot.worker import views
 
-TASKS, CALLBACKS, RECONCILE, PURGE, DIGESTS = (
+TASKS, CALLBACKS, RECONCILE, PURGE, DIGESTS, FIGURES = (
     "/internal/tasks/",
     "/internal/callbacks/",
     "/internal/schedules/reconcile/",
     "/internal/schedules/purge/",
     "/internal/schedules/digests/",
+    "/internal/schedules/figures/",
 )
 QUEUE = "tasks@p.iam.gserviceaccount.com"
 SCHEDULER = "scheduler@p.iam.gserviceaccount.com"
@@ -116,7 +117,8 @@ def test_scheduler_starts_a_purge(client: Client) -> None:
 
 @pytest.mark.parametrize("caller", ["", VALIDATOR, QUEUE])
 @pytest.mark.parametrize(
-    ("url", "work"), [(RECONCILE, "reconcile"), (PURGE, "purge"), (DIGESTS, "digests")]
+    ("url", "work"),
+    [(RECONCILE, "reconcile"), (PURGE, "purge"), (DIGESTS, "digests"), (FIGURES, "figures")],
 )
 @pytest.mark.usefixtures("_cloud")
 def test_other_callers_cannot_start_scheduled_work(
@@ -128,7 +130,7 @@ def test_other_callers_cannot_start_scheduled_work(
     assert answer.json()["detail"] == f"Only the scheduler may start {work}."
 
 
-@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE, DIGESTS])
+@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE, DIGESTS, FIGURES])
 def test_missing_token_on_google_cloud_returns_401(
     client: Client, settings: Settings, url: str
 ) -> None:
@@ -166,12 +168,12 @@ def test_without_certificates_the_door_asks_to_come_again(
     assert post(client, CALLBACKS, Authorization="Bearer abc").status_code == 503
 
 
-@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE, DIGESTS])
+@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE, DIGESTS, FIGURES])
 def test_huge_body_returns_413(client: Client, url: str) -> None:
     assert post(client, url, b" " * 70_000).status_code == 413
 
 
-@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE, DIGESTS])
+@pytest.mark.parametrize("url", [TASKS, CALLBACKS, RECONCILE, PURGE, DIGESTS, FIGURES])
 def test_other_methods_are_refused_in_json(client: Client, url: str) -> None:
     answer = client.get(url)
 

@@ -12,6 +12,7 @@ from validators.sdk.manifest import ManifestInvalid
 from validibot.accounts.models import Organisation
 from validibot.core.commands import ReportingCommand
 from validibot.core.storage import StorageError
+from validibot.dashboards.counting import count_year
 from validibot.setup.demo_runs import Filling, SeedError, fill_runs, prepare
 from validibot.workflows.document import ImportInvalid
 
@@ -60,6 +61,7 @@ class Command(ReportingCommand):
         started = timezone.now()
         try:
             made = fill_runs(prepare(organisation, say), filling, say)
+            count_year(organisation, filling.until.date())
         except (ImportInvalid, ManifestInvalid, SeedError, StorageError) as error:
             raise CommandError(str(error)) from None
         seconds = round((timezone.now() - started).total_seconds(), 1)
