@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -14,18 +15,36 @@ from tests.waiting import slowdown
 
 EXAMPLES = wheels.ROOT / "examples"
 NODE_MODULES = wheels.ROOT / "tests" / "emulator" / "foreign" / "node" / "node_modules"
-# The fixtures have done this already; the rest of each README is executed.
-INSTALLS = re.compile(r"^(python3? -m venv .*|pip install (.*)|npm install)\n", re.MULTILINE)
+# The fixtures do this for all examples at once; the rest of each README is executed.
+INSTALLS = re.compile(r"^(python3? -m venv .*|pip install .*|npm install)\n", re.MULTILINE)
+PIP_INSTALL = re.compile(r"^pip install ([^#\n]+)", re.MULTILINE)
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment with both wheels and what the examples need."""
+    """The programs of an environment with what the READMEs install, in the versions that we test."""
     place = tmp_path_factory.mktemp("examples")
-    ours = [str(wheels.build(place, each)) for each in ("packaging", "packaging/tasks")]
-    flask = EXAMPLES / "flask-thumbnails" / "requirements.txt"
-    return wheels.install(place / "env", [*ours, "-r", str(flask), "django>=6.1"])
+    for project in ("packaging", "packaging/tasks"):
+        wheels.build(place, project)
+    wanted = {
+        _wanted(word, readme.parent, place): None
+        for readme in sorted(EXAMPLES.glob("*/README.md"))
+        for line in PIP_INSTALL.findall(readme.read_text())
+        for word in shlex.split(line)
+        if word != "-r"
+    }
+    return wheels.install(place / "env", list(wanted))
+
+
+def _wanted(word: str, example: Path, place: Path) -> str:
+    """Return a word of `pip install` with the place of our wheel, or of a list of packages."""
+    if word.endswith(".txt"):
+        return f"--requirements={example / word}"
+    if word.endswith(".whl"):
+        assert (place / word).is_file(), f"{example.name}/README.md names another wheel: {word}"
+        return str(place / word)
+    return word
 
 
 @pytest.mark.parametrize(

@@ -139,17 +139,14 @@ class StorageService:
         keys = HmacKeys(config, store.table("storage_hmac_keys"), verifier, clock)
         signatures = Signatures(verifier, keys)
         forms = XmlForms(media, signatures, clock)
+        json_api = JsonApi(
+            self._buckets, objects, notifications=notifications, policies=policies, config=config
+        )
         self.app = StorageApp(
             config,
             trust=Trust(authenticator, signatures, guard, clock),
             catalogue=self._catalogue,
-            json_api=JsonApi(
-                self._buckets,
-                objects,
-                notifications=notifications,
-                policies=policies,
-                config=config,
-            ),
+            json_api=json_api,
             hmac_keys=keys,
             xml_api=XmlApi(objects, media, parts, forms, XmlLists(self._buckets, objects)),
             media=media,
