@@ -82,6 +82,7 @@ KINDS = {
                 "CLOUD_TASKS_PROBE_QUEUE",
                 "CLOUD_TASKS_QUEUE",
                 "CLOUD_TASKS_SERVICE_ACCOUNT",
+                "CLOUD_TASKS_WEBHOOK_QUEUE",
                 "CUSTOM_VALIDATOR_ACCOUNT",
                 "DATABASE_URL",
                 "DJANGO_SECRET_KEY",

@@ -116,6 +116,7 @@ MEANINGS = {
     # Read by other settings only.
     "CAPABILITY_ACCOUNT": "Account with storage roles only, of which validators get tokens for their folder.",
     "CLOUD_TASKS_PROBE_QUEUE": "Short name of the Cloud Tasks queue of FMU probes; without it that of runs.",
+    "CLOUD_TASKS_WEBHOOK_QUEUE": "Short name of the Cloud Tasks queue of webhooks; without it that of runs.",
     "CLOUD_TASKS_QUEUE": "Short name of the Cloud Tasks queue.",
     "CLOUD_TASKS_SERVICE_ACCOUNT": "Account as which the queue calls the worker.",
     "CONTAINERS_OWNER": "The label of this checkout's containers.",

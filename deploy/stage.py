@@ -69,6 +69,7 @@ class Queues(StagePart):
 
     runs: QueueLimits = QueueLimits(max_dispatches_per_second=100, max_concurrent_dispatches=100)
     fmu_probes: QueueLimits = QueueLimits(max_dispatches_per_second=10, max_concurrent_dispatches=4)
+    webhooks: QueueLimits = QueueLimits(max_dispatches_per_second=50, max_concurrent_dispatches=20)
 
 
 class Alerts(StagePart):

@@ -228,7 +228,7 @@ ALLOWED_CALLERS = env.list("ALLOWED_CALLERS", default=[])
 SCHEDULER_ACCOUNT = ""
 CAPABILITY_ACCOUNT = ""
 # Names of queues as tasks know them; each backend of TASKS has them all.
-TASK_QUEUES = ["default", "fmu-probes"]
+TASK_QUEUES = ["default", "fmu-probes", "webhooks"]
 # Tasks run in place, unless a deployment has a queue.
 TASKS: dict[str, dict[str, Any]] = {
     "default": {

@@ -36,7 +36,8 @@ TASKS = {
         "OPTIONS": {
             "queue": f"{_QUEUES}/{_QUEUE}",
             "queues": {
-                "fmu-probes": f"{_QUEUES}/{env.str('CLOUD_TASKS_PROBE_QUEUE', default=_QUEUE)}"
+                "fmu-probes": f"{_QUEUES}/{env.str('CLOUD_TASKS_PROBE_QUEUE', default=_QUEUE)}",
+                "webhooks": f"{_QUEUES}/{env.str('CLOUD_TASKS_WEBHOOK_QUEUE', default=_QUEUE)}",
             },
             "url": f"{WORKER_URL}/internal/tasks/",
             "service_account": env.str("CLOUD_TASKS_SERVICE_ACCOUNT"),

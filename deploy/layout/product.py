@@ -72,6 +72,7 @@ class StageProduct:
                 "CLOUD_TASKS_PROBE_QUEUE": self._stage.named("fmu-probes"),
                 "CLOUD_TASKS_QUEUE": self._stage.named("runs"),
                 "CLOUD_TASKS_SERVICE_ACCOUNT": names.account("tasks"),
+                "CLOUD_TASKS_WEBHOOK_QUEUE": self._stage.named("webhooks"),
                 "CUSTOM_VALIDATOR_ACCOUNT": custom,
                 "GCP_REGION": cloud.region,
                 "GCS_BUCKET": self._data.files.name,

@@ -34,6 +34,8 @@ from validibot.webhooks.models import (
 )
 from validibot.webhooks.signing import headers_of
 
+# Slow receivers must not keep workers from runs.
+QUEUE = "webhooks"
 # The waits between attempts: nearly a day in all.
 RETRY_SECONDS = (10, 60, 300, 1800, 2 * 3600, 5 * 3600, 8 * 3600, 8 * 3600)
 MAX_FAILURE = dt.timedelta(days=5)
@@ -105,7 +107,7 @@ def purge_deliveries(before: dt.datetime) -> int:
     return WebhookDelivery.objects.filter(pk__in=old).delete()[0]
 
 
-@task
+@task(queue_name=QUEUE)
 def deliver_webhook(delivery_id: RowId) -> None:
     """Send a message, unless it was sent, is being sent, or is not due yet."""
     now = timezone.now()

@@ -201,9 +201,16 @@ def test_production_installs_maintenance_middleware(role: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "queue"), [({}, "runs"), ({"CLOUD_TASKS_PROBE_QUEUE": "probes"}, "probes")]
+    ("told", "queue"),
+    [
+        ({}, "runs"),
+        ({"CLOUD_TASKS_PROBE_QUEUE": "probes"}, "probes"),
+        ({"CLOUD_TASKS_WEBHOOK_QUEUE": "hooks"}, "hooks"),
+    ],
 )
-def test_probes_have_a_queue_of_their_own_if_there_is_one(told: dict[str, str], queue: str) -> None:
+def test_some_tasks_have_a_queue_of_their_own_if_there_is_one(
+    told: dict[str, str], queue: str
+) -> None:
     code = "from django.conf import settings; print(settings.TASKS['default']['OPTIONS']['queues'])"
 
     done = python("-c", code, told=TOLD | told)
