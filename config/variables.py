@@ -91,6 +91,7 @@ MEANINGS = {
     "RETENTION_UNUSED_SUBMISSIONS": "Days after which `manage.py purge` removes submissions without a run.",
     "RETENTION_DEAD_JOBS": "Days after which `manage.py purge` removes dead letters of the database queue.",
     "RETENTION_NOTIFICATIONS": "Days after which `manage.py purge` removes notifications of people.",
+    "RETENTION_SUPPORT_REQUESTS": "Days after which `manage.py purge` removes requests to the support.",
     "RETENTION_EVIDENCE": "Days for which the evidence of a run is kept; 0: for ever.",
     "RETENTION_RESULTS": "Days for which a run is kept, if its evidence need not be; 0: for ever.",
     "SEED_FILE": "Where the demonstration writes down what it made.",
