@@ -34,6 +34,7 @@ class StageProduct:
         self._check = check
 
     def validator_jobs(self) -> Iterator[Job]:
+        reporting = {name: dsn for name, dsn in self._stage.env.items() if name == "SENTRY_DSN"}
         for manifest in self._names.validators:
             name = manifest.image.rpartition(":")[0].rpartition("/")[2]
             memory = max(512, manifest.budgets.memory_mb)
@@ -42,7 +43,12 @@ class StageProduct:
                 account=self._names.account(validator_account(manifest)),
                 cpu="2" if memory > 2048 else "1",
                 memory=f"{memory}Mi",
-                env={"DEPLOYMENT_TARGET": "gcp", "PYTHONUNBUFFERED": "1"},
+                env={
+                    "DEPLOYMENT_TARGET": "gcp",
+                    "PYTHONUNBUFFERED": "1",
+                    "VALIDATOR_VERSION": manifest.version,
+                    **reporting,
+                },
             )
             yield Job(
                 cloud=self._cloud,

@@ -42,6 +42,7 @@ class ValidatorEnvironment:
     worker_api_key: str | None = None
     scratch_root: Path | None = None
     traceparent: str | None = None
+    version: str | None = None
     sentry_dsn: str | None = None
     grant: CapabilityGrant | None = None
 
@@ -64,6 +65,7 @@ def read_environment(arguments: list[str]) -> ValidatorEnvironment:
         worker_api_key=variables.get("WORKER_API_KEY") or None,
         scratch_root=Path(scratch) if scratch else None,
         traceparent=variables.get("TRACEPARENT") or None,
+        version=variables.get("VALIDATOR_VERSION") or None,
         sentry_dsn=variables.get("SENTRY_DSN") or None,
         grant=_grant(variables),
     )

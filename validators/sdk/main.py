@@ -155,7 +155,12 @@ def _judge[Envelope: ValidationInputEnvelope](
     except Exception as error:
         log.exception("the validator failed")
         if dsn := environment.sentry_dsn:
-            tags = {"run_id": attempt.envelope.run_id, "validator": attempt.envelope.validator.id}
+            entry = attempt.envelope.validator
+            tags = {
+                "run_id": attempt.envelope.run_id,
+                "validator": entry.id,
+                "version": environment.version or entry.version,
+            }
             report_fatal(error, dsn=dsn, tags=tags)
         text = "The validator failed; its log has the details."
         return failed(text, code="VALIDATOR_ERROR")

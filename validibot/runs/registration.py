@@ -1,5 +1,6 @@
 """The job of a custom validator: a task has the provider make it, and notes what came of it."""
 
+import re
 from functools import partial
 
 from django.conf import settings
@@ -40,9 +41,15 @@ def prepare_validator(validator_id: int) -> None:
     job = JobDefinition(
         name=validator.job,
         image=validator.image,
+        version=validator.version,
         timeout_seconds=validator.timeout_seconds,
         memory_mb=validator.memory_mb,
-        labels={"validator": "custom", "organisation": str(validator.organisation.pk)},
+        labels={
+            "validator": validator.slug[:63],
+            # Values of labels have no dots: https://cloud.google.com/run/docs/configuring/jobs/labels
+            "version": re.sub("[^a-z0-9_-]", "-", validator.version.lower())[:63],
+            "organisation": str(validator.organisation.pk),
+        },
     )
     try:
         get_backend().prepare(job)

@@ -5,9 +5,8 @@ person fills in, the settings of the step have a model of their own.
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from validibot_shared.energyplus.envelopes import EnergyPlusInputs
@@ -16,12 +15,7 @@ from validibot_shared.validations.envelopes import ValidatorType
 
 from validibot.core.envelopes import language_of
 
-if TYPE_CHECKING:
-    from lxml import etree
-
 MAX_RULES_CHARACTERS = 2_000_000
-_SCHEMATRON = "{http://purl.oclc.org/dsdl/schematron}"
-_DECLARATION = re.compile(r"^\s*<\?xml\b.*?\?>", re.DOTALL)
 _ALL_PHASES = ("#ALL", "#DEFAULT")
 
 
@@ -74,8 +68,14 @@ class SchematronSettings(BaseModel):
     schematron_text: str = Field(
         title="Rules",
         max_length=MAX_RULES_CHARACTERS,
-        description="A schema in ISO Schematron, in one text. Query bindings: `xslt`, `xslt2`, `xslt3`.",
+        description="A schema in ISO Schematron. Query bindings: `xslt`, `xslt2`, `xslt3`.",
         json_schema_extra={"contentMediaType": "application/xml"},
+    )
+    documents: dict[str, str] = Field(
+        default_factory=dict,
+        max_length=200,
+        title="Further rules",
+        description="The texts that the schema includes, by the name that `href` has.",
     )
     phase: str = Field(
         default="",
@@ -95,8 +95,14 @@ class SchematronSettings(BaseModel):
 
     @model_validator(mode="after")
     def _has_phase(self) -> "SchematronSettings":
-        root = _schema(self.schematron_text)
-        phases = [each.get("id", "") for each in root.iterchildren(f"{_SCHEMATRON}phase")]
+        # Imported late: every process imports this module, and few read a schema.
+        from validibot.workflows.schematron_includes import (  # noqa: PLC0415
+            SCHEMATRON,
+            merged_schema,
+        )
+
+        root = merged_schema(self.schematron_text, self.documents)
+        phases = [each.get("id", "") for each in root.iterchildren(f"{SCHEMATRON}phase")]
         if self.phase and self.phase not in (*_ALL_PHASES, *phases):
             known = ", ".join([*_ALL_PHASES, *phases])
             raise ValueError(f"The rules have no phase {self.phase!r}; use one of: {known}")
@@ -160,36 +166,23 @@ def envelope_inputs(validation_type: str, inputs: Mapping[str, Any]) -> dict[str
         # The published model has a second switch for deployments that run SHACL beside secrets.
         made["enable_advanced_features"] = made.get("advanced_shacl", False)
     if kind is ValidatorType.SCHEMATRON and "schematron_text" in made:
-        text = str(made["schematron_text"])
-        if (phase := made.pop("phase", "")) not in ("", "#DEFAULT"):
-            text = _with_phase(text, phase)
+        documents, phase = made.pop("documents", {}), made.pop("phase", "")
+        text = _one_text(str(made["schematron_text"]), documents, phase)
         digest = hashlib.sha256(text.encode()).hexdigest()
         made |= {"schematron_text": text, "schematron_sha256": digest}
     return made
 
 
-def _schema(text: str) -> "etree._Element":
-    """Return the root of a Schematron schema. Raises ValueError."""
-    # Imported late: every process imports this module, and few read a schema.
+def _one_text(text: str, documents: Mapping[str, str], phase: str) -> str:
+    """Return a Schematron schema with what it includes and with its phase. Raises ValueError."""
+    if not documents and phase in ("", "#DEFAULT"):
+        return text
+    # Imported late, as above: lxml is large, and few processes read a schema.
     from lxml import etree  # noqa: PLC0415
 
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
-    try:
-        # The text is UTF-8 now, whatever encoding it declares.
-        root = etree.fromstring(_DECLARATION.sub("", text, count=1).encode(), parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise ValueError(f"The rules are not XML: {error}") from None
-    if root.tag != f"{_SCHEMATRON}schema":
-        raise ValueError(
-            f"The root element of the rules is {root.tag}; it must be `schema` of the namespace "
-            f"{_SCHEMATRON.strip('{}')}"
-        )
-    return root
+    from validibot.workflows.schematron_includes import merged_schema  # noqa: PLC0415
 
-
-def _with_phase(text: str, phase: str) -> str:
-    from lxml import etree  # noqa: PLC0415 - as in `_schema`
-
-    root = _schema(text)
-    root.set("defaultPhase", phase)
+    root = merged_schema(text, documents)
+    if phase not in ("", "#DEFAULT"):
+        root.set("defaultPhase", phase)
     return etree.tostring(root.getroottree(), encoding="unicode")

@@ -119,10 +119,11 @@ class Launch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobDefinition:
-    """The job of a custom validator: its name without a prefix, image, limits and labels."""
+    """The job of a custom validator: its name without a prefix, image, version, limits and labels."""
 
     name: str
     image: str
+    version: str
     timeout_seconds: int
     memory_mb: int
     labels: Mapping[str, str]

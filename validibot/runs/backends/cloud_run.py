@@ -231,7 +231,11 @@ def _overrides(
 def _job_of(job: JobDefinition, *, account: str) -> run_v2.Job:
     """Return a job that starts its image once, as an account without rights of its own."""
     limits = {"cpu": "2" if job.memory_mb > 2048 else "1", "memory": f"{max(512, job.memory_mb)}Mi"}
-    environment = {"DEPLOYMENT_TARGET": "gcp", "PYTHONUNBUFFERED": "1"}
+    environment = {
+        "DEPLOYMENT_TARGET": "gcp",
+        "PYTHONUNBUFFERED": "1",
+        "VALIDATOR_VERSION": job.version,
+    }
     container = run_v2.Container(
         image=job.image,
         resources=run_v2.ResourceRequirements(limits=limits),

@@ -3,6 +3,7 @@
 from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -10,13 +11,13 @@ from django.utils.translation import gettext as _, gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from validibot.accounts.models import WorkflowGrant
+from validibot.accounts.models import Membership, WorkflowGrant
 from validibot.accounts.scope import Scope
 from validibot.web import badges
 from validibot.web.editor.access import editor, editor_page
 from validibot.web.forms import LifetimeField, NameField, refusals_on
 from validibot.workflows import badges as workflow_badges, links
-from validibot.workflows.models import Workflow
+from validibot.workflows.models import LaunchLink, Workflow
 
 MAX_SHOWN = 200
 
@@ -61,12 +62,21 @@ def sharing(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpRespo
         "sharing.html",
         form=form,
         new_url=url,
-        links=links.links_of(workflow).select_related("created_by")[:MAX_SHOWN],
+        links=_listed_links(workflow),
         grants=grants[:MAX_SHOWN],
         may_invite=scope.can("member.manage"),
         badge=badges.snippets(workflow),
         status=422 if form.errors else 200,
     )
+
+
+def _listed_links(workflow: Workflow) -> "QuerySet[LaunchLink]":
+    """Return the links; `by_member` tells whether the creator is still a member."""
+    members = Membership.objects.filter(
+        organisation=OuterRef("organisation"), user=OuterRef("created_by"), user__is_active=True
+    )
+    listed = links.links_of(workflow).select_related("created_by")
+    return listed.annotate(by_member=Exists(members))[:MAX_SHOWN]
 
 
 @editor

@@ -173,6 +173,7 @@ def test_exception_is_reported_to_sentry_without_values(
     [event] = sent
     assert event["exception"]["values"][-1]["type"] == "ZeroDivisionError"
     assert event["tags"]["run_id"]
+    assert event["tags"]["version"] == "1"
     frames = event["exception"]["values"][-1]["stacktrace"]["frames"]
     assert not [frame for frame in frames if "vars" in frame]
 

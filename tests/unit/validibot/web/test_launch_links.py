@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from tests.factories import FindingFactory, MembershipFactory, StepFactory
+from tests.factories import FindingFactory, MembershipFactory, StepFactory, UserFactory
 from validibot.accounts.models import Role
 from validibot.core.throttle import FailureLimit
 from validibot.runs.execute import execute
@@ -226,5 +226,8 @@ def test_author_creates_and_revokes_a_link(client: Client, workflow: Workflow) -
     assert (wrong.status_code, made.status_code) == (422, 200)
     [url] = re.findall(r"/launch/[\w-]{43}/", made.content.decode())
     assert url not in client.get(base).content.decode()
+    assert '<span class="chip quiet">left</span>' not in client.get(base).content.decode()
+    LaunchLink.objects.update(created_by=UserFactory.create())
+    assert '<span class="chip quiet">left</span>' in client.get(base).content.decode()
     client.post(f"{base}links/{LaunchLink.objects.get().pk}/revoke/")
     assert client.get(url).status_code == 410

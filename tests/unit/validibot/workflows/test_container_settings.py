@@ -1,6 +1,7 @@
 """Inputs of envelopes, from the settings of steps with container validators."""
 
 import hashlib
+import re
 from typing import Any
 
 import pytest
@@ -37,3 +38,56 @@ def test_step_alone_decides_on_sparql_in_shapes(is_allowed: bool) -> None:
     inputs = envelope_inputs("SHACL", {"shapes_text": "", "advanced_shacl": is_allowed})
 
     assert inputs["enable_advanced_features"] is is_allowed
+
+
+SCHEMA = '<schema xmlns="http://purl.oclc.org/dsdl/schematron">{}</schema>'
+PATTERN = '<pattern xmlns="http://purl.oclc.org/dsdl/schematron" id="p">{}</pattern>'
+
+
+def test_included_rules_are_sent_as_one_text() -> None:
+    """References are relative to the text that has them, and may name an element by its id."""
+    documents = {
+        "parts/model.sch": PATTERN.format(
+            '<rule context="a"><extends href="rules/a.sch#r"/></rule>'
+        ),
+        "parts/rules/a.sch": PATTERN.format(
+            '<rule id="r" abstract="true"><assert id="A" test="b"/></rule>'
+        ),
+    }
+    settings = {
+        "schematron_text": SCHEMA.format('<include href="./parts/model.sch"/>'),
+        "documents": documents,
+    }
+    SchematronSettings(**settings)
+
+    text = envelope_inputs("SCHEMATRON", settings)["schematron_text"]
+
+    assert '<rule context="a"><assert id="A" test="b"/></rule>' in text
+    assert "include" not in text
+    assert "extends" not in text
+
+
+@pytest.mark.parametrize(
+    ("body", "documents", "message"),
+    [
+        ('<include href="a.sch"/>', {}, "refer to 'a.sch', which is not given. Add 'a.sch' to"),
+        ('<include href="../a.sch"/>', {"a.sch": "<a/>"}, "Add '../a.sch' to `documents`"),
+        ('<include href="file:///etc/passwd"/>', {}, "Add 'file:/etc/passwd' to `documents`"),
+        ('<include href="a"/>', {"a": "no XML"}, "The document 'a' is not XML"),
+        ('<include href="a"/>', {"a": "<a/>"}, "begins with a, which cannot be included"),
+        ('<include href="a"/>', {"a": SCHEMA}, "schema, which cannot be included"),
+        ('<include href="a#x"/>', {"a": PATTERN}, "has no element with the id 'x'"),
+        ('<include href="a"/>', {"a": PATTERN.format('<include href="a"/>')}, "'a' includes itself"),
+        ('<include href="a"/>' * 3, {"a": PATTERN.format("x" * 900_000)}, "2,000,000 characters"),
+        (
+            '<include href="a0"/>',
+            {f"a{n}": PATTERN.format(f'<include href="a{n + 1}"/>') for n in range(30)},
+            "more than 20 levels deep",
+        ),
+    ],
+)  # fmt: skip
+def test_unusable_include_is_refused_by_name(
+    body: str, documents: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        SchematronSettings(schematron_text=SCHEMA.format(body), documents=documents)

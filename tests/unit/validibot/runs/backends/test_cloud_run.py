@@ -43,7 +43,12 @@ REQUEST = LaunchRequest(
 )
 
 JOB = JobDefinition(
-    name="custom-7", image="r/i@sha256:2", timeout_seconds=60, memory_mb=256, labels={"a": "b"}
+    name="custom-7",
+    image="r/i@sha256:2",
+    version="1.0.0",
+    timeout_seconds=60,
+    memory_mb=256,
+    labels={"a": "b"},
 )
 
 
