@@ -58,7 +58,7 @@ def test_included_rules_are_sent_as_one_text() -> None:
         "schematron_text": SCHEMA.format('<include href="./parts/model.sch"/>'),
         "documents": documents,
     }
-    SchematronSettings(**settings)
+    SchematronSettings.model_validate(settings)
 
     text = envelope_inputs("SCHEMATRON", settings)["schematron_text"]
 
