@@ -263,5 +263,7 @@ def test_validators_page_lists_the_variables_of_validators() -> None:
     described = _column("validators.md", table="variable", column="variable")
 
     assert described == set(
-        re.findall(r'"((?:VALIDIBOT|VALIDATOR|TASK|WORKER|DEPLOYMENT|SENTRY)_\w+|TRACEPARENT)"', source)
+        re.findall(
+            r'"((?:VALIDIBOT|VALIDATOR|TASK|WORKER|DEPLOYMENT|SENTRY)_\w+|TRACEPARENT)"', source
+        )
     )
