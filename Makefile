@@ -67,6 +67,9 @@ fmt: dev ## format the code
 messages: dev ## collect the texts that are marked for translation, and compile the catalogues
 	@DJANGO_SETTINGS_MODULE=config.settings.test $(PYTHON) manage.py makemessages --all --no-obsolete --no-location \
 		$(foreach folder,.venv deploy devenv examples staticfiles tests validators,--ignore $(folder))
+	@# A date of its own would differ, and conflict, in every commit.
+	@sed -i.bak '/^"POT-Creation-Date:/s/:.*/: 2026-01-01 00:00+0000\\n"/' validibot/locale/*/LC_MESSAGES/django.po && \
+		rm validibot/locale/*/LC_MESSAGES/django.po.bak
 	@.venv/bin/pybabel --quiet compile --domain django --directory validibot/locale --statistics
 
 mutate: dev ## change the code of runs and dispatch, and list the changes that no test notices (SAMPLE=1000 M='validibot.runs.states*')
