@@ -48,7 +48,7 @@ _GONE = (True, None, None, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """What the start of a run has to look at: credits, and the number of runs at once."""
+    """The limits that the transaction of a start checks: credits, and the number of runs at once."""
 
     has_credits: bool
     has_concurrency: bool

@@ -5,9 +5,9 @@ no queue entry, and no worker takes it. The end of a run of the organisation sta
 first, in the same transaction. So an organisation has at most its number of runs in the common queue,
 and others have their turn however many runs it starts.
 
-Starts and ends lock the row of the organisation, before anything else that they share: whoever comes
-second sees what the first one has done, and no end overlooks a run that is being held. What an operator
-changes, and what was lost anyhow, is found by the sweep (`start_all_held`).
+Starts and ends lock the row of the organisation, before anything else that they share: the second one
+sees the changes of the first, and no end overlooks a run that is being held. The sweep starts the runs
+that a changed limit allows (`start_all_held`).
 """
 
 import datetime as dt
