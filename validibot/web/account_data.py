@@ -32,7 +32,7 @@ ENTRIES_PER_PAGE = 50
 _MEMORY = 4 * 1024 * 1024
 _RUN_FIELDS = (
     *("id", "organisation__slug", "workflow__slug", "workflow__version", "status"),
-    *("created_at", "started_at", "ended_at"),
+    *("created_at", "started_at", "ended_at", "credits"),
     *("submission__filename", "submission__size_bytes", "submission__sha256", "submission__name"),
 )
 
