@@ -31,7 +31,8 @@ def settle_credits(run: Run) -> None:
     if not run.credits:
         return
     used = run.steps.filter(status__in=_USED).order_by("order")
-    if run.result in _REFUNDED_RESULTS:
+    # A retry has results before it is started: those that it takes over.
+    if run.result in _REFUNDED_RESULTS or run.started_at is None:
         used = used.none()
     fields = ("order", "validator", "price")
     settle(charged(run), run.credits, [UsedStep(*row) for row in used.values_list(*fields)])

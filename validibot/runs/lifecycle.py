@@ -10,8 +10,8 @@ False and writes nothing. The end of a run ends in the same transaction whatever
   A task cancels the execution at once, and if that is lost the sweep does it again until the
   provider says that the execution has ended.
 
-Reserved credits are settled, and a run that waits for this one is started, in the same transaction. The next queue entry, the notices, the webhooks
-and the cancellation are enqueued after the commit.
+Reserved credits are settled, and a run that waits for this one is started, in the same transaction. The
+next queue entry, the notices, the webhooks and the cancellation are enqueued after the commit.
 """
 
 import datetime as dt

@@ -1,10 +1,11 @@
 """The sweep: the periodic pass that finds everything that was lost.
 
 Every minute a scheduler asks for it. It enqueues held runs that have a place, runs that wait for a
-worker and may have no queue entry, FMUs of steps that were not read, and the schedules whose time has come; looks at attempts that
-wait for a validator, cancels executions that nobody needs any more, and lets backends remove what
-ended attempts left. Runs and attempts have their turn by the time of the last check, then the oldest
-first, so that a few that do not get on cannot hide the others.
+worker and may have no queue entry, FMUs of steps that were not read, and the schedules whose time
+has come; looks at attempts that wait for a validator, cancels executions that nobody needs any
+more, and lets backends remove what ended attempts left. Runs and attempts have their turn by the
+time of the last check, then the oldest first, so that a few that do not get on cannot hide the
+others.
 """
 
 import datetime as dt

@@ -94,12 +94,23 @@ def test_step_under_way_is_paid_for_when_its_run_is_cancelled(
     step: Step, organisation: Organisation
 ) -> None:
     run = launched(step)
-    Run.objects.update(status="RUNNING")
+    Run.objects.update(status="RUNNING", started_at=run.created_at)
     run.steps.filter(order=1).update(status="RUNNING")
 
     cancel_run(run.pk, actor="ada")
 
     assert entries_of(run) == [("RESERVE", -6), ("SETTLE", 3), ("REFUND", 3)]
+
+
+def test_retry_cancelled_before_its_start_gives_back_everything(
+    step: Step, organisation: Organisation
+) -> None:
+    run = launched(step)
+    run.steps.filter(order=1).update(status="PASSED")
+
+    cancel_run(run.pk, actor="ada")
+
+    assert entries_of(run) == [("RESERVE", -6), ("REFUND", 6)]
 
 
 def test_launch_beyond_the_balance_is_refused_and_leaves_nothing(
