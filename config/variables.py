@@ -42,6 +42,9 @@ MEANINGS = {
     "DATABASE_POOL": "The most connections to the database that a process takes.",
     "DATABASE_SSLMODE": "TLS to the database, as libpq means it, unless the URL says `?sslmode=`.",
     "DATABASE_URL": "`postgres://user:password@host:5432/name`.",
+    "DATA_REGION": "The [region](../regions.md) whose organisations this deployment serves; empty: all of"
+    " `DATA_REGIONS`.",
+    "DATA_REGION_SITES": "Addresses of the deployments of other regions: `eu=https://eu.example.org`.",
     "DATA_REGIONS": "Regions in which organisations may keep their data: `eu=European Union,us=United"
     " States`; the first is that of new ones.",
     "DATA_ROOT": "Where files are kept: `file:///srv/validibot`, or `gs://bucket`.",

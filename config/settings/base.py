@@ -311,7 +311,10 @@ RETENTION_DAYS: dict[str, int | None] = {
 # Where organisations may keep their data, by key; the first is that of new ones. Where a region is
 # served from is the operator's matter: it is told to people and never changes once there are runs.
 DATA_REGIONS: dict[str, str] = env.dict("DATA_REGIONS", default={"site": "Where this site runs"})
-DEFAULT_DATA_REGION = next(iter(DATA_REGIONS))
+# The region that this deployment serves, one of them; empty: all. Addresses of the others by key.
+DATA_REGION = env.str("DATA_REGION", default="")
+DATA_REGION_SITES: dict[str, str] = env.dict("DATA_REGION_SITES", default={})
+DEFAULT_DATA_REGION = DATA_REGION or next(iter(DATA_REGIONS))
 
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Validibot <validibot@localhost>")
 MAILERS = {

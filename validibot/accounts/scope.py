@@ -22,6 +22,7 @@ from validibot.accounts.models import (
     User,
     WorkflowGrant,
 )
+from validibot.accounts.regions import served_here
 
 _VIEWER = frozenset({"workflow.view", "run.view_own", "member.view"})
 _RESULTS_VIEWER = _VIEWER | {"run.view_all"}
@@ -172,7 +173,7 @@ def organisations_of(user: User) -> QuerySet[Organisation]:
 
     Those that are being deleted are left out; their pages can be seen until they are gone.
     """
-    lasting = Organisation.objects.filter(deletion_requested_at=None)
+    lasting = Organisation.objects.filter(served_here(), deletion_requested_at=None)
     return lasting if user.is_superuser else lasting.filter(is_open_to(user))
 
 

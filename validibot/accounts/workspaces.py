@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
@@ -10,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from validibot.accounts import audit
 from validibot.accounts.models import Membership, Organisation, Project, Role, User
+from validibot.accounts.regions import offered_regions
 from validibot.core.site_limits import check_room
 from validibot.core.slugs import free_slug
 
@@ -69,8 +69,8 @@ def set_data_region(organisation: Organisation, region: str) -> None:
     locked = Organisation.locked(organisation.pk)
     if region == locked.data_region:
         return
-    if region not in settings.DATA_REGIONS:
-        known = ", ".join(settings.DATA_REGIONS)
+    if region not in offered_regions():
+        known = ", ".join(offered_regions())
         message = _("%(region)s is not a data region of this site. Choose one of: %(known)s.")
         raise ValidationError({"data_region": message % {"region": region, "known": known}})
     if has_runs(locked):

@@ -5,6 +5,7 @@ from uuid import UUID
 from rest_framework.request import Request
 
 from validibot.accounts.models import User
+from validibot.accounts.regions import OrganisationElsewhere, check_served
 from validibot.accounts.scope import NotAMember, Scope, scope_of
 from validibot.api.lists import query_number
 from validibot.core.problems import ApiError
@@ -31,6 +32,11 @@ def scope_in(request: Request, org: str, permission: str = "") -> Scope:
             scope = scope_of(user_of(request), org)
         except NotAMember as error:
             raise ApiError(404, "NOT_FOUND", str(error)) from error
+    try:
+        check_served(scope.organisation)
+    except OrganisationElsewhere as error:
+        headers = {"Location": error.site + request.get_full_path()} if error.site else {}
+        raise ApiError(421, "ORGANISATION_ELSEWHERE", str(error), headers=headers) from error
     if permission and not scope.can(permission):
         raise refused(scope, permission)
     return scope

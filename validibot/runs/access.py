@@ -15,6 +15,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from validibot.accounts.models import Organisation
+from validibot.accounts.regions import OrganisationElsewhere, check_served
 from validibot.accounts.scope import Scope
 from validibot.core.site_limits import MEGABYTE
 from validibot.runs.backends import get_backend
@@ -144,6 +145,10 @@ def check_organisation(
     Also for files that are together larger than the site setting for the largest file, and for a run
     that costs more credits than are left. Return the limits that the transaction of the start checks.
     """
+    try:
+        check_served(organisation)
+    except OrganisationElsewhere as error:
+        raise NotAdmitted("ORGANISATION_ELSEWHERE", str(error), status=421) from error
     with connection.cursor() as cursor:
         owner = organisation.pk
         cursor.execute(_COUNT_UNFINISHED, [owner, settings.LAUNCH_QUOTA, owner, owner])

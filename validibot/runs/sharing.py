@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from validibot.accounts import audit
 from validibot.accounts.models import Membership, User
+from validibot.accounts.regions import served_here
 from validibot.core.tokens import keyed_digest, new_token
 from validibot.runs.models import Run, RunShare
 
@@ -69,6 +70,7 @@ def working(shares: "QuerySet[RunShare]") -> "QuerySet[RunShare]":
     )
     return shares.filter(
         Exists(members) | Q(created_by__is_superuser=True),
+        served_here("run__organisation"),
         revoked_at=None,
         expires_at__gt=timezone.now(),
         run__organisation__deletion_requested_at=None,

@@ -4,7 +4,6 @@ The start page of a user leads to one of the user's organisations.
 """
 
 from django import forms
-from django.conf import settings as site
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
@@ -15,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from validibot.accounts import members, workspaces
 from validibot.accounts.models import Organisation, Role, User
+from validibot.accounts.regions import offered_regions
 from validibot.accounts.scope import (
     GUEST_PERMISSIONS,
     PERMISSION_TEXTS,
@@ -51,8 +51,8 @@ class OrganisationForm(forms.Form):
         super().__init__(*args, initial=initial)  # type: ignore[arg-type, misc]
         region = self.fields["data_region"]
         assert isinstance(region, forms.ChoiceField)
-        region.choices = list(site.DATA_REGIONS.items())
-        if organisation.data_region not in site.DATA_REGIONS:
+        region.choices = list(offered_regions().items())
+        if organisation.data_region not in offered_regions():
             region.choices.append((organisation.data_region, organisation.data_region))
         region.disabled = len(region.choices) == 1 or workspaces.has_runs(organisation)
 

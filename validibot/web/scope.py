@@ -15,11 +15,12 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Exists, OuterRef
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 
 from validibot.accounts.models import Membership, Organisation, User
+from validibot.accounts.regions import OrganisationElsewhere, check_served, served_here
 from validibot.accounts.scope import NotAMember, Scope, is_open_to, scope_of
 from validibot.accounts.sign_up import is_open
 from validibot.core.models import SiteSettings
@@ -42,9 +43,21 @@ def member[**P](view: View[P, HttpResponseBase]) -> Callable[..., HttpResponseBa
     def wrapped(
         request: HttpRequest, org: str, *args: P.args, **kwargs: P.kwargs
     ) -> HttpResponseBase:
-        return view(request, scope_of_page(request.user, org), *args, **kwargs)
+        try:
+            scope = scope_of_page(request.user, org)
+        except OrganisationElsewhere as error:
+            return _elsewhere(request, error)
+        return view(request, scope, *args, **kwargs)
 
     return wrapped
+
+
+def _elsewhere(request: HttpRequest, error: OrganisationElsewhere) -> HttpResponseBase:
+    """Lead a member of an organisation to the site of its region, or say which region that is."""
+    if error.site and request.method in ("GET", "HEAD"):
+        return HttpResponseRedirect(error.site + request.get_full_path())
+    context = {"status": 421, "detail": str(error), "navigation": None}
+    return render(request, "web/error.html", context, status=421)
 
 
 def permitted(permission: str) -> Callable[[View[..., HttpResponseBase]], Callable[..., Any]]:
@@ -71,13 +84,18 @@ def require(scope: Scope, permission: str) -> None:
 
 
 def scope_of_page(user: Any, org: str) -> Scope:
-    """Return the scope of `user` in the organisation `org`. Raises Http404."""
+    """Return the scope of `user` in the organisation `org`.
+
+    Raises Http404, and OrganisationElsewhere to its members.
+    """
     if not isinstance(user, User):
         raise Http404
     try:
-        return scope_of(user, org)
+        scope = scope_of(user, org)
     except NotAMember as error:
         raise Http404 from error
+    check_served(scope.organisation)
+    return scope
 
 
 def page(
@@ -112,7 +130,9 @@ class Navigation:
         user = getattr(self._request, "user", None)
         if not isinstance(user, User) or not user.is_authenticated:
             return []
-        own = Organisation.objects.filter(is_open_to(user), deletion_requested_at=None)
+        own = Organisation.objects.filter(
+            is_open_to(user), served_here(), deletion_requested_at=None
+        )
         members = Membership.objects.filter(organisation=OuterRef("pk"), user=user)
         return list(own.annotate(has_member=Exists(members)).order_by("name")[:MAX_ORGANISATIONS])
 

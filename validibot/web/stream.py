@@ -11,10 +11,17 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    StreamingHttpResponse,
+)
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
 
+from validibot.accounts.regions import OrganisationElsewhere
 from validibot.accounts.scope import Scope
 from validibot.core.asgi import in_thread
 from validibot.runs import events
@@ -34,7 +41,10 @@ async def run_stream(request: HttpRequest, org: str, pk: UUID) -> HttpResponseBa
     it answers that there is nothing to stream; people have to load the page again.
     """
     user = await request.auser()
-    scope = await in_thread(scope_of_page)(user, org)
+    try:
+        scope = await in_thread(scope_of_page)(user, org)
+    except OrganisationElsewhere as error:
+        raise Http404 from error
     context = await in_thread(run_context)(scope, pk)
     if not isinstance(request, ASGIRequest):
         # https://html.spec.whatwg.org/multipage/server-sent-events.html: do not connect again.

@@ -4,6 +4,7 @@ from django.db import transaction
 
 from validibot.accounts import audit
 from validibot.accounts.models import User
+from validibot.accounts.regions import served_here
 from validibot.core.tokens import new_token
 from validibot.workflows.models import Workflow, WorkflowBadge
 
@@ -17,7 +18,9 @@ def badge_of(workflow: Workflow) -> WorkflowBadge | None:
 
 def find(token: str) -> WorkflowBadge | None:
     """Return the badge with this token; None also if its organisation is being deleted."""
-    found = WorkflowBadge.objects.filter(token=token, organisation__deletion_requested_at=None)
+    found = WorkflowBadge.objects.filter(
+        served_here("organisation"), token=token, organisation__deletion_requested_at=None
+    )
     return found.first()
 
 

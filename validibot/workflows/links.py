@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from validibot.accounts import audit
 from validibot.accounts.models import User
+from validibot.accounts.regions import served_here
 from validibot.core.tokens import keyed_digest, new_token
 from validibot.workflows.models import LaunchLink, Workflow
 
@@ -64,7 +65,9 @@ def create(
 def find(token: str) -> LaunchLink | None:
     """Return the link of a token, open or not; None also if its organisation is being deleted."""
     found = LaunchLink.objects.filter(
-        token_digest=keyed_digest(token, purpose=_PURPOSE), organisation__deletion_requested_at=None
+        served_here("organisation"),
+        token_digest=keyed_digest(token, purpose=_PURPOSE),
+        organisation__deletion_requested_at=None,
     )
     return found.select_related("organisation").first()
 

@@ -1,0 +1,44 @@
+"""Data regions: one deployment serves the organisations of one region, and refuses those of others.
+
+A deployment for one region names it in `DATA_REGION`. Its database, buckets and secrets are its own, so
+it has no rows of other regions, unless some were moved or restored there by mistake: these are neither
+shown nor used. Without `DATA_REGION` a site serves all of `DATA_REGIONS`.
+"""
+
+from django.conf import settings
+from django.db.models import Q
+
+from validibot.accounts.models import Organisation
+
+
+class OrganisationElsewhere(Exception):
+    """The organisation keeps its data in another region; `site` is the address there, if it is known."""
+
+    def __init__(self, organisation: Organisation) -> None:
+        self.site: str = settings.DATA_REGION_SITES.get(organisation.data_region, "").rstrip("/")
+        place = f" Use {self.site}." if self.site else " Ask its owner for the address there."
+        super().__init__(
+            f"{organisation.name} keeps its data in another region"
+            f" ({organisation.data_region_label}).{place}"
+        )
+
+
+def offered_regions() -> dict[str, str]:
+    """Return the regions that an organisation may choose here, with their labels."""
+    regions: dict[str, str] = settings.DATA_REGIONS
+    own = settings.DATA_REGION
+    return {own: regions.get(own, own)} if own else regions
+
+
+def served_here(organisation: str = "") -> Q:
+    """Return the condition that an organisation is served here; `organisation` is the path to it."""
+    if not settings.DATA_REGION:
+        return Q()
+    path = f"{organisation}__data_region" if organisation else "data_region"
+    return Q(**{path: settings.DATA_REGION})
+
+
+def check_served(organisation: Organisation) -> None:
+    """Raise OrganisationElsewhere unless the organisation is served here."""
+    if settings.DATA_REGION and organisation.data_region != settings.DATA_REGION:
+        raise OrganisationElsewhere(organisation)
