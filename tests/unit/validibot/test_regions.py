@@ -115,7 +115,7 @@ def test_other_region_without_known_site_says_so(world: RegionWorld, settings: S
 
 
 @pytest.mark.usefixtures("_elsewhere")
-def test_other_region_tells_strangers_nothing(world: RegionWorld) -> None:
+def test_other_region_answers_non_members_as_for_unknown(world: RegionWorld) -> None:
     other = MembershipFactory.create(organisation__data_region="us")
     _, key = api_keys.issue(other.user, "CI")
     browser = Client()
