@@ -95,6 +95,7 @@ MEANINGS = {
     "RETENTION_DEAD_JOBS": "Days after which `manage.py purge` removes dead letters of the database queue.",
     "RETENTION_NOTIFICATIONS": "Days after which `manage.py purge` removes notifications of people.",
     "RETENTION_SUPPORT_REQUESTS": "Days after which `manage.py purge` removes requests to the support.",
+    "RETENTION_TRACKING_EVENTS": "Days after which `manage.py purge` removes events of the use of the product.",
     "RETENTION_EVIDENCE": "Days for which the evidence of a run is kept; 0: for ever.",
     "RETENTION_RESULTS": "Days for which a run is kept, if its evidence need not be; 0: for ever.",
     "SEED_FILE": "Where the demonstration writes down what it made.",

@@ -27,6 +27,7 @@ WORKER_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "validibot.core",
+    "validibot.tracking",
     "validibot.accounts",
     "validibot.workflows",
     "validibot.submissions",
@@ -296,6 +297,7 @@ RETENTION_DAYS: dict[str, int | None] = {
     "receipts": env.int("RETENTION_RECEIPTS", default=90),
     "webhook_deliveries": env.int("RETENTION_WEBHOOK_DELIVERIES", default=30),
     "notifications": env.int("RETENTION_NOTIFICATIONS", default=90),
+    "tracking_events": env.int("RETENTION_TRACKING_EVENTS", default=400),
     "support_requests": env.int("RETENTION_SUPPORT_REQUESTS", default=365),
     "waitlist": 14,  # addresses that were not confirmed, and those that have an account
     "audit_entries": env.int("RETENTION_AUDIT", default=730),

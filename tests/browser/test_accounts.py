@@ -150,3 +150,33 @@ def _virtual_authenticator(page: Page) -> CDPSession:
     }
     session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
     return session
+
+
+def test_failed_run_is_notified_and_asked_about(visitor: Page, stack: Stack) -> None:
+    """The demo user's failed run, its notification, preferences, unsubscribing, and support."""
+    org = f"{stack.web}/app/orgs/{stack.facts['org']}"
+    visitor.goto(f"{org}/workflows/meter-readings-schema/")
+    visitor.locator("input[type=file]").first.set_input_files(
+        {"name": "notified.json", "mimeType": "application/json", "buffer": b"[]"}
+    )
+    visitor.get_by_role("button", name="Run", exact=True).click()
+    visitor.wait_for_url("**/runs/**")
+    link = mailed_link(stack, stack.facts["login"]["email"], r"http\S+/unsubscribe/\S+")
+
+    visitor.goto(f"{stack.web}/app/users/notifications/")
+    expect(visitor.get_by_role("link", name=re.compile("Notifications, .* unread"))).to_be_visible()
+    check_page(visitor, "notifications")
+    visitor.get_by_role("link", name=re.compile("notified.json")).first.click()
+    expect(visitor.get_by_role("heading", name="notified.json")).to_be_visible()
+    visitor.goto(f"{org}/notifications/?workflow=meter-readings-schema")
+    visitor.get_by_label("Mail").select_option("daily")
+    visitor.get_by_role("button", name="Save").click()
+    check_page(visitor, "notification-preferences")
+    visitor.goto(f"{stack.web}/app/users/notifications/settings/")
+    check_page(visitor, "notification-settings")
+    visitor.goto(link)
+    check_page(visitor, "unsubscribe")
+    visitor.goto(f"{stack.web}/app/users/security/")
+    check_page(visitor, "security-log")
+    visitor.goto(f"{stack.web}/support/")
+    check_page(visitor, "support")

@@ -28,8 +28,16 @@ from validibot.accounts.profile import clean_name
 from validibot.accounts.workspaces import ensure_personal_workspace
 from validibot.core.mail import send_later
 from validibot.core.throttle import client_address
+from validibot.tracking.events import track
+from validibot.tracking.models import EventName
 
 logger = logging.getLogger(__name__)
+
+
+def _welcome(user: User, method: str) -> None:
+    """Give a new user a personal workspace; `method` is how the user signed up."""
+    workspace = ensure_personal_workspace(user)
+    track(EventName.SIGNED_UP, actor=user.pk, organisation=workspace.pk, method=method)
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -41,7 +49,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
         saved: User = super().save_user(request, user, form, commit)
         if commit:
-            ensure_personal_workspace(saved)
+            _welcome(saved, "form")
         return saved
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
@@ -90,7 +98,7 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
 
     def save_user(self, request: HttpRequest, sociallogin: Any, form: Any = None) -> User:
         user: User = super().save_user(request, sociallogin, form)
-        ensure_personal_workspace(user)
+        _welcome(user, "provider")
         return user
 
     def on_authentication_error(

@@ -26,6 +26,8 @@ from validibot.core.mail import send_later
 from validibot.core.site_limits import check_room
 from validibot.core.throttle import FailureLimit
 from validibot.core.tokens import keyed_digest, new_token
+from validibot.tracking.events import track
+from validibot.tracking.models import EventName
 
 LIFETIME = dt.timedelta(days=7)
 # Until then the mail is not sent again: a double click is one invitation.
@@ -134,6 +136,8 @@ def accept(invitation: Invitation, user: User) -> Organisation:
     current.save(update_fields=["accepted_at", "accepted_by"])
     told = {"role": (None, current.role or "guest")}
     audit.record(organisation, "member.joined", user, told)
+    kind = current.role or "guest"
+    track(EventName.MEMBER_JOINED, actor=user.pk, organisation=organisation.pk, role=kind)
     return organisation
 
 

@@ -12,6 +12,8 @@ from validibot.accounts.models import Membership, Organisation, Project, Role, U
 from validibot.accounts.regions import offered_regions
 from validibot.core.site_limits import check_room
 from validibot.core.slugs import free_slug
+from validibot.tracking.events import track
+from validibot.tracking.models import EventName
 
 MAX_OWNED = 50
 _TRIES = 5
@@ -46,7 +48,10 @@ def create_organisation(user: User, name: str) -> Organisation:
                 )
                 raise ValidationError(message % {"count": MAX_OWNED})
             check_room("organisations_per_user", owned.filter(personal_owner=None).count())
-            return _make(user, name=name, stem=slugify(name)[:40].strip("-") or "organisation")
+            stem = slugify(name)[:40].strip("-") or "organisation"
+            made = _make(user, name=name, stem=stem)
+            track(EventName.ORGANISATION_CREATED, actor=user.pk, organisation=made.pk)
+            return made
     raise ValidationError(_("The organisation could not be created. Try again."))
 
 

@@ -41,6 +41,7 @@ from validibot.runs.states import RUN, terminal
 from validibot.submissions import content
 from validibot.submissions.models import Submission
 from validibot.support.requests import purge_requests
+from validibot.tracking.events import purge_events
 from validibot.webhooks.delivery import purge_deliveries
 from validibot.workflows.trials import purge_trials
 
@@ -312,6 +313,7 @@ _KINDS: Mapping[str, Callable[[dt.datetime], int]] = {
     "receipts": _receipts,
     "webhook_deliveries": purge_deliveries,
     "notifications": purge_notifications,
+    "tracking_events": purge_events,
     "support_requests": purge_requests,
     "waitlist": waitlist.purge_entries,
     "audit_entries": purge_entries,

@@ -10,6 +10,7 @@ the commit itself, and the database cannot be asked, is it kept, because a run m
 
 import datetime as dt
 import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ from validibot.runs.models import IdempotencyKey, Run, RunEvent, StepRun
 from validibot.runs.takeover import Takeover, living_retry
 from validibot.submissions import content
 from validibot.submissions.models import Submission
+from validibot.tracking.events import INSERT, values_of
+from validibot.tracking.models import EventName
 from validibot.workflows import links
 from validibot.workflows.models import LaunchLink, Workflow, WorkflowSchedule
 from validibot.workflows.schedules import go_on
@@ -79,6 +82,15 @@ class RunOrigin:
     link: LaunchLink | None = None
 
 
+_INSERT_EVENTS = f"""
+WITH tracked AS ({INSERT})
+INSERT INTO runs_runevent (run_id, step_run_id, at, kind, actor, message, data)
+SELECT %s, event.step_run_id, event.at, event.kind, event.actor, '', event.data
+FROM ROWS FROM (
+    jsonb_to_recordset(%s::jsonb) AS (step_run_id bigint, at timestamptz, kind text, actor text, data jsonb)
+) WITH ORDINALITY AS event(step_run_id, at, kind, actor, data, number)
+ORDER BY event.number
+"""  # noqa: S608 - a constant
 _NO_ORIGIN = RunOrigin()
 
 
@@ -211,7 +223,25 @@ def _insert(
     if takeover:
         events += takeover.save(steps)
     waits = RunEvent(run=run, kind="held" if run.held_at else "queued")
-    RunEvent.objects.bulk_create([*events, waits])
+    _insert_events(run, [*events, waits])
+
+
+def _insert_events(run: Run, events: Sequence[RunEvent]) -> None:
+    """Insert the first events of a run together with its tracking event: one round trip."""
+    told = values_of(
+        EventName.RUN_LAUNCHED,
+        actor=run.user_id,
+        organisation=run.organisation_id,
+        source=run.source,
+        steps=len(run.started_steps or ()),
+    )
+    rows = [
+        {name: getattr(event, name) for name in ("step_run_id", "kind", "actor", "data")}
+        | {"at": event.at.isoformat()}
+        for event in events
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT_EVENTS, [*told, run.pk, json.dumps(rows)])
 
 
 def _reserve_credits(run: Run, steps: Sequence[StepRun]) -> None:

@@ -13,6 +13,8 @@ from validibot.accounts import audit
 from validibot.accounts.models import Organisation
 from validibot.accounts.scope import Scope
 from validibot.core.outbound import AddressRefused, check_address
+from validibot.tracking.events import track
+from validibot.tracking.models import EventName
 from validibot.webhooks.delivery import enqueue
 from validibot.webhooks.models import TEST_EVENT, Webhook, WebhookDelivery
 
@@ -36,6 +38,8 @@ def create(scope: Scope, *, name: str, url: str, events: Sequence[str], style: s
         style=style,
     )
     audit.record(organisation, "webhook.created", made, {"url": (None, _place(url))})
+    ids = {"actor": scope.user.pk, "organisation": organisation.pk}
+    track(EventName.WEBHOOK_CREATED, **ids, style=style)
     return made
 
 

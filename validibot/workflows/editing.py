@@ -17,6 +17,8 @@ from validibot.accounts import audit
 from validibot.accounts.models import Organisation, Project, User, WorkflowGrant
 from validibot.core.site_limits import check_room
 from validibot.core.slugs import free_slug
+from validibot.tracking.events import track
+from validibot.tracking.models import EventName
 from validibot.workflows.models import (
     LaunchLink,
     Workflow,
@@ -74,9 +76,20 @@ def create(organisation: Organisation, *, author: User, slug: str, **fields: Any
                 organisation=organisation, author=author, slug=slug, **fields
             )
             audit.record(organisation, "workflow.created", slug)
+            track_creation(made, "editor")
             return made
     except IntegrityError:
         raise _taken(slug) from None
+
+
+def track_creation(workflow: Workflow, source: str) -> None:
+    """Write the tracking event of a new workflow; `source` is how it was made."""
+    track(
+        EventName.WORKFLOW_CREATED,
+        actor=workflow.author_id,
+        organisation=workflow.organisation_id,
+        source=source,
+    )
 
 
 def rename(workflow: Workflow, slug: str) -> None:
@@ -120,6 +133,7 @@ def clone(workflow: Workflow, *, author: User) -> Workflow:
     )
     copy_version(workflow, copy)
     audit.record(workflow.organisation, "workflow.created", f"{copy.slug} from {workflow.slug}")
+    track_creation(copy, "copy")
     return copy
 
 

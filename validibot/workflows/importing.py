@@ -30,7 +30,7 @@ from validibot.workflows.document import (
     WorkflowFile,
     read_workflow,
 )
-from validibot.workflows.editing import check_workflows, set_properties
+from validibot.workflows.editing import check_workflows, set_properties, track_creation
 from validibot.workflows.fmu import request_probe
 from validibot.workflows.models import Assertion, Sample, Step, StepFile, Validator, Workflow
 from validibot.workflows.versions import edited, newest
@@ -358,9 +358,9 @@ def _write(plan: ImportPlan, *, author: User | None, project: Project | None) ->
         workflow.author = author
         workflow.project = project or default_project(workflow.organisation)
         workflow.save()
+        track_creation(workflow, "import")
         _write_steps(plan, workflow)
-        _write_samples(plan, workflow)
-        return workflow
+        return _with_samples(plan, workflow)
     with edited(plan.existing) as draft:
         for name in (*_WORKFLOW_TEXTS, "constants"):
             setattr(draft, name, getattr(plan.workflow, name))
@@ -372,9 +372,7 @@ def _write(plan: ImportPlan, *, author: User | None, project: Project | None) ->
         Workflow.objects.filter(pk=draft.pk).update(revision=F("revision") + 1)
     if plan.properties:
         set_properties(plan.existing, **plan.properties)
-    changed = newest(plan.existing)
-    _write_samples(plan, changed)
-    return changed
+    return _with_samples(plan, newest(plan.existing))
 
 
 def _write_steps(plan: ImportPlan, workflow: Workflow) -> None:
@@ -393,8 +391,10 @@ def _write_steps(plan: ImportPlan, workflow: Workflow) -> None:
             request_probe(row)
 
 
-def _write_samples(plan: ImportPlan, workflow: Workflow) -> None:
+def _with_samples(plan: ImportPlan, workflow: Workflow) -> Workflow:
+    """Replace the samples of a workflow by those of the plan, and return it."""
     workflow.samples.all().delete()
     for sample in plan.samples:
         sample.workflow = workflow
     Sample.objects.bulk_create(plan.samples)
+    return workflow

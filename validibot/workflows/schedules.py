@@ -22,6 +22,8 @@ from validibot.accounts.models import Organisation, User
 from validibot.accounts.profile import zone_of
 from validibot.core.outbound import AddressRefused, check_address
 from validibot.core.site_limits import check_room
+from validibot.tracking.events import track
+from validibot.tracking.models import EventName
 from validibot.workflows.models import Workflow, WorkflowSchedule
 from validibot.workflows.weather import store_by_digest
 
@@ -106,6 +108,8 @@ def create(
         made.save()
         told = {name: (None, getattr(made, name)) for name in _AUDITED}
         _record(made, "schedule.created", told)
+        ids = {"actor": user.pk, "organisation": made.organisation_id}
+        track(EventName.SCHEDULE_CREATED, **ids)
     return made
 
 

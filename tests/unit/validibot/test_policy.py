@@ -87,6 +87,9 @@ class Caller:
     sees_workflow: bool = True
 
 
+_TOKENS = ("invitations", "shared", "launch", "unsubscribe", "waitlist")
+
+
 class World:
     """An organisation with a workflow and a run of its owner, and people around it."""
 
@@ -133,9 +136,7 @@ class World:
             "projects": ProjectFactory.create(organisation=self.acme).pk,
             "keys": service_key.pk,
             "submissions": run.submission_id,
-            **dict.fromkeys(
-                ("invitations", "shared", "launch", "unsubscribe", "waitlist"), "wrong"
-            ),
+            **dict.fromkeys(_TOKENS, "wrong"),
             "shares": run.shares.create(token_digest="", expires_at=timezone.now()).pk,
             "links": self._link(step.workflow),
             "trials": RunFactory.create(workflow=step.workflow, source="TRIAL").pk,
