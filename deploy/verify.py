@@ -18,6 +18,8 @@ from deploy.layout.names import ROOT
 _REQUEST_SECONDS = 90.0
 _PAUSE_SECONDS = 0.5
 _AT_ONCE = 6
+# A workflow of JSON, to whose sample spaces can be added until it is stored in the bucket and not in a row.
+_PADDED, _PADDING_BYTES = "meter-settings", 100_000
 _GALLERY = ROOT / "validibot" / "workflows" / "gallery"
 
 
@@ -60,6 +62,8 @@ def checks(layout: Layout, launches: Launches | None) -> Iterator[StageCheck]:
         for sample in _samples(launches.only):
             launch = partial(_launch, layout.names.web_url, launches, sample)
             yield StageCheck(f"workflow {sample.parent.name}", launch)
+            if sample.parent.name == _PADDED:
+                yield StageCheck("large submission", partial(launch, padding=_PADDING_BYTES))
 
 
 def revision_checks(role: str, url: str) -> Iterator[StageCheck]:
@@ -154,13 +158,13 @@ def _samples(only: Sequence[str]) -> list[Path]:
     return found
 
 
-def _launch(url: str, launches: Launches, sample: Path) -> None:
-    """Launch a seeded workflow with its passing sample, and wait until the run passed."""
+def _launch(url: str, launches: Launches, sample: Path, *, padding: int = 0) -> None:
+    """Launch a seeded workflow with its passing sample and `padding` spaces, and wait until the run passed."""
     api = f"{url}/api/v1/orgs/{launches.org}"
     key = {"Authorization": f"Bearer {launches.api_key}"}
     answer = requests.post(
         f"{api}/workflows/{sample.parent.name}/runs/",
-        data=sample.read_bytes(),
+        data=sample.read_bytes() + b" " * padding,
         headers={**key, "X-Filename": sample.name, "Content-Type": "application/octet-stream"},
         timeout=_REQUEST_SECONDS,
     )

@@ -129,7 +129,8 @@ def test_deployed_product_passes_every_check(product: Product) -> None:
     told = deploy("verify", product.stage, "--api-key", API_KEY, *wanted).splitlines()
 
     assert [line for line in told if line.startswith("FAILED")] == []
-    assert [line.partition("workflow ")[2] for line in told][-6:-1] == slugs
+    assert [line.split()[2] for line in told if line.startswith("ok      workflow ")] == slugs
+    assert "ok      large submission" in told
     assert told[-1] == "ok      sign-up by mail"
     with pytest.raises(DeployError, match="the unknown workflow 'decay'; known are energyplus-"):
         deploy("verify", product.stage, "--api-key", API_KEY, "--workflow", "decay")
@@ -152,6 +153,9 @@ def test_deployed_product_passes_every_check(product: Product) -> None:
             "real-web",
             "workflow meter-settings",
         ),
+        ("queue/real-runs", "roles/cloudtasks.enqueuer", "real-worker", "workflow fmu-decay"),
+        ("account/real-tasks", "roles/iam.serviceAccountUser", "real-worker", "workflow fmu-decay"),
+        (FILES, "roles/storage.objectUser", "real-web", "large submission"),
         (FILES, "roles/storage.objectUser", "real-worker", "workflow fmu-decay"),
         (FILES, "roles/storage.objectViewer", "real-capability", "workflow fmu-decay"),
         (FILES, "roles/storage.objectCreator", "real-capability", "workflow fmu-decay"),
