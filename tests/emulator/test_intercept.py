@@ -8,6 +8,7 @@ import socket
 import pytest
 import pytest_socket
 import requests
+from google.api_core.exceptions import ResourceExhausted
 from google.cloud import run_v2, tasks_v2
 from google.cloud.storage import Client
 
@@ -30,6 +31,17 @@ def test_tasks_client_without_arguments_is_intercepted() -> None:
         task = client.create_task(parent=QUEUE, task=tasks_v2.Task(http_request=request))
 
     assert task.name.startswith(f"{QUEUE}/tasks/")
+
+
+def test_message_beyond_the_limit_is_refused_and_the_next_call_answered() -> None:
+    request = tasks_v2.HttpRequest(url="http://127.0.0.1:1/x", body=bytes(21 << 20))
+    with tasks_v2.CloudTasksClient() as client:
+        with pytest.raises(ResourceExhausted, match="larger than max"):
+            client.create_task(parent=QUEUE, task=tasks_v2.Task(http_request=request))
+        small = tasks_v2.HttpRequest(url=request.url)
+        task = client.create_task(parent=QUEUE, task=tasks_v2.Task(http_request=small))
+
+    assert task.name
 
 
 def test_run_client_without_arguments_is_intercepted() -> None:

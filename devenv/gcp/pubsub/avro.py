@@ -16,6 +16,7 @@ from fastavro.validation import validate
 from devenv.gcp.errors import InvalidArgument
 
 LONGEST_DEFINITION = 300_000  # bytes
+_DEEPEST = 200  # levels of the JSON of a definition
 # fastavro raises what the wrong type of a value happens to raise.
 _UNFIT = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError),
@@ -29,8 +30,10 @@ def parse_definition(text: str) -> Any:
         raise InvalidArgument(f"schema.definition must have 1 to {LONGEST_DEFINITION} bytes.")
     try:
         named: dict[str, Any] = {}
-        schema = parse_schema(json.loads(text), named_schemas=named)
-        _refuse_endless(schema, named)
+        definition = json.loads(text)
+        _check_depth(definition)
+        schema = parse_schema(definition, named_schemas=named)
+        _bound(schema, named, frozenset())
     except (*_UNFIT, fastavro.schema.SchemaParseException) as error:
         raise InvalidArgument(
             f"schema.definition is not a valid Avro schema: {type(error).__name__}: {error}"[:500]
@@ -74,31 +77,47 @@ def _fit(read: Callable[[], None]) -> None:
         ) from error
 
 
-def _refuse_endless(schema: Any, named: Mapping[str, Any]) -> None:
-    """Raise ValueError for an array of values without bytes: a few bytes would be a billion of them.
-
-    `named` are the types that the schema defines.
-    """
-    waiting = [schema]
+def _check_depth(definition: Any) -> None:
+    """Raise ValueError for a definition in which fastavro's compiled code would overflow its stack."""
+    waiting = [(definition, 1)]
     while waiting:
-        found = waiting.pop()
-        if isinstance(found, list):
-            waiting += found
-        elif isinstance(found, dict):
-            if found["type"] == "array" and _is_empty(found["items"], named, frozenset()):
-                raise ValueError("items of an array must have a size")
-            waiting += [found[key] for key in ("items", "values", "type") if key in found]
-            waiting += [field["type"] for field in found.get("fields", ())]
+        found, depth = waiting.pop()
+        if depth > _DEEPEST:
+            raise ValueError(f"the schema has more than {_DEEPEST} levels")
+        if isinstance(found, dict):
+            waiting += [(each, depth + 1) for each in found.values()]
+        elif isinstance(found, list):
+            waiting += [(each, depth + 1) for each in found]
 
 
-def _is_empty(schema: Any, named: Mapping[str, Any], above: frozenset[str]) -> bool:
-    """Return whether every value of a schema has no bytes."""
+def _bound(schema: Any, named: Mapping[str, Any], above: frozenset[str]) -> None:
+    """Make the work for a value a small multiple of its bytes, or raise ValueError.
+
+    A type inside itself would overflow the stack. Values without bytes (`null` outside a union) may
+    be a billion in an array of a few bytes. Defaults are taken away: in a message all fields are
+    present. `named` are the types that the schema defines, `above` those around it.
+    """
     if isinstance(schema, str):
-        if schema not in named or schema in above:
-            return schema == "null"
-        return _is_empty(named[schema], named, above | {schema})
-    if isinstance(schema, dict):
-        if schema["type"] in ("record", "error"):
-            return all(_is_empty(each["type"], named, above) for each in schema["fields"])
-        return schema["type"] == "null" or schema.get("size") == 0
-    return False
+        if schema in above:
+            raise ValueError(f"the type {schema} contains itself, which is not emulated")
+    elif isinstance(schema, list):
+        for each in schema:
+            _bound(each, named, above)
+    else:
+        inside = above | ({schema["name"]} if "name" in schema else set())
+        fields = schema.get("fields", ())
+        for field in fields:
+            field.pop("default", None)
+        parts = [schema[key] for key in ("items", "values") if key in schema]
+        for part in (*parts, *(field["type"] for field in fields)):
+            if _has_no_bytes(part, named):
+                raise ValueError(f"values of {part} have no bytes, which is not emulated")
+            _bound(part, named, inside)
+
+
+def _has_no_bytes(schema: Any, named: Mapping[str, Any]) -> bool:
+    found = named.get(schema, schema) if isinstance(schema, str) else schema
+    if not isinstance(found, dict):
+        return bool(found == "null")
+    is_record = found["type"] in ("record", "error")
+    return found["type"] == "null" or found.get("size") == 0 or (is_record and not found["fields"])

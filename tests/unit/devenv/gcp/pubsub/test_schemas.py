@@ -34,6 +34,12 @@ ORDER: dict[str, Any] = {
     "fields": [{"name": "id", "type": "string"}, {"name": "count", "type": ["null", "int"]}],
 }
 NEXT = ORDER | {"fields": [*ORDER["fields"], {"name": "note", "type": "string"}]}
+LINKED = {
+    "type": "record",
+    "name": "Linked",
+    "fields": [{"name": "next", "type": ["null", "Linked"]}],
+}
+DEEP = '{"type":"array","items":' * 300 + '"int"' + "}" * 300
 GOOD = {"id": "a", "count": {"int": 3}}
 SETTINGS = {"schemaSettings": {"schema": "projects/p/schemas/order", "encoding": "JSON"}}
 
@@ -185,8 +191,10 @@ def test_message_is_validated_by_its_encoding(
             400,
             "Nope",
         ),
-        (avro({"type": "array", "items": "null"}), 400, "items of an array must have a size"),
+        (avro({"type": "array", "items": "null"}), 400, "values of null have no bytes"),
         (avro(5), 400, "not a valid Avro schema"),
+        (avro(LINKED), 400, "Linked contains itself"),
+        ({"type": "AVRO", "definition": DEEP}, 400, "more than 200 levels"),
         ({"type": "AVRO"}, 400, "schema.definition must have"),
         ({"definition": "{}"}, 400, "schema.type must be AVRO"),
         ({"type": "PROTOCOL_BUFFER", "definition": "x"}, 501, "PROTOCOL_BUFFER is not emulated"),
