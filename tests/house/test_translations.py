@@ -43,13 +43,14 @@ def read(path: Path) -> Catalog:
         return read_po(file, locale=path.parents[1].name)
 
 
-def translations(catalogue: Catalog) -> dict[str, tuple[str, ...]]:
-    """Return the translations, one for each plural form, by the singular of the text."""
+def translations(catalogue: Catalog) -> dict[tuple[str | None, str], tuple[str, ...]]:
+    """Return the translations, one for each plural form, by context and the singular of the text."""
     found = {}
     for each in catalogue:
         forms = (each.string,) if isinstance(each.string, str) else tuple(each.string or ())
         if each.id and all(forms) and not each.fuzzy:
-            found[each.id if isinstance(each.id, str) else each.id[0]] = forms
+            text = each.id if isinstance(each.id, str) else each.id[0]
+            found[each.context, text] = forms
     return found
 
 
