@@ -11,11 +11,20 @@ child=
 asked=
 stop() {
     asked=1
-    [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true
+    [ -n "$child" ] || return 0
+    # A copy of this shell that has yet to become the program may lose a signal.
+    name=$ours
+    while [ "$name" = "$ours" ]; do
+        name=
+        read -r name 2>/dev/null <"/proc/$child/comm" || true
+    done
+    kill -TERM "$child" 2>/dev/null || true
 }
 trap stop TERM INT
+read -r ours <"/proc/$$/comm"
 
 run() {
+    [ -z "$asked" ] || exit 143
     "$@" <&0 &
     child=$!
     [ -z "$asked" ] || stop
@@ -28,6 +37,8 @@ run() {
         wait "$child" 2>/dev/null || last=$?
         [ "$last" = 2 ] || code=$last
     done
+    # It may have noticed that before the first `wait`, too.
+    [ -z "$asked" ] || [ "$code" != 2 ] || code=143
     exit "$code"
 }
 
