@@ -73,11 +73,17 @@ class Project:
 
 
 def make(root: Path) -> Project:
-    (root / "config").mkdir(parents=True)
+    root.mkdir(parents=True)
+    put_stand_in(root)
+    (root / "Makefile").write_text("up:\n\tpython -m devenv up\n")
+    (root / "devenv.toml").write_text(on_free_ports((ROOT / "devenv.toml").read_text()))
+    return Project(root)
+
+
+def put_stand_in(root: Path) -> None:
+    """Write programs that start at once in place of the product's."""
+    (root / "config").mkdir(exist_ok=True)
     (root / "manage.py").write_text(_MANAGE)
     (root / "config" / "__init__.py").touch()
     (root / "config" / "wsgi.py").write_text(_WSGI)
     (root / "config" / "asgi.py").write_text(_ASGI)
-    (root / "Makefile").write_text("up:\n\tpython -m devenv up\n")
-    (root / "devenv.toml").write_text(on_free_ports((ROOT / "devenv.toml").read_text()))
-    return Project(root)

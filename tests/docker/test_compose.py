@@ -13,6 +13,7 @@ import pytest
 
 from devenv.environment import machine
 from tests import pages
+from tests.cli.project import put_stand_in
 from tests.docker import composed
 from tests.docker.composed import Composed
 
@@ -266,6 +267,7 @@ def test_stack_is_stopped_and_removed_by_its_own_checkout_only(
     data_refused = other.devenv(*up, **shared)
     assert "has data that this folder did not make" in data_refused.stderr
 
+    put_stand_in(one.root)  # what follows is about devenv only
     processes = one.devenv("up", "--detach", "--mode", "mock", MOCK_VALIDATORS="1")
     assert processes.returncode == 0, processes.stderr
     ended = [one.devenv(*words) for words in (["down"], ["reset", "--yes"])]
