@@ -59,7 +59,9 @@ def stack(
 ) -> Iterator[Stack]:
     """Start the emulated mode as `make up` does, with processes or with containers."""
     folder = tmp_path_factory.mktemp("stack") / request.param
-    made = foreigners.make(folder, servers=_servers(request))
+    if used := _servers(request):
+        engines.build_standin()
+    made = foreigners.make(folder, servers=used)
     stacks.start(made)
     yield made
     stacks.stop(made)
@@ -68,8 +70,6 @@ def stack(
 @pytest.fixture(scope="session")
 def foreign(stack: Stack) -> Stack:
     """The emulated mode with workflows of foreign validators."""
-    if stack.servers:
-        engines.build_standin()
     foreigners.create_workflows(stack)
     return stack
 
