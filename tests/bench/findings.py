@@ -5,14 +5,13 @@ The findings arrive as those of a container validator do, in one output envelope
 
 import resource
 import statistics
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from django.db import connection
 from django.test import Client
 
-from tests.bench.product import Row, milliseconds
+from tests.bench.product import Row, processor_milliseconds, processor_time
 from tests.factories import MembershipFactory, StepFactory, started_run
 from validibot.engines.problems import DocumentProblem
 from validibot.runs.lifecycle import close_step
@@ -30,7 +29,11 @@ def measure() -> Iterator[Row]:
     run, seconds, megabytes = _stored(
         StepFactory.create(workflow__organisation=member.organisation)
     )
-    yield f"{MAX_FINDINGS:,} findings stored at the end of their step", f"{seconds:.1f} s", "≤ 10 s"
+    yield (
+        f"{MAX_FINDINGS:,} findings stored at the end of their step",
+        f"{seconds:.1f} s of processor time",
+        "≤ 10 s",
+    )
     yield "the same, growth of the worker's peak memory", f"{megabytes} MB", "≤ 500 MB"
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE runs_finding")  # autovacuum does it elsewhere
@@ -68,15 +71,15 @@ def _stored(step: Any) -> tuple[Run, float, int]:
         for n in range(MAX_FINDINGS)
     ]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
+    started = processor_time()
     verdict = judged(map(finding, problems))
     close_step(Run.objects.filter(pk=run.pk), step_run, verdict, last=True, actor="worker")
-    seconds = time.perf_counter() - started
+    seconds = (processor_time() - started) / 1000
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return run, seconds, (after - before) // 1024
 
 
 def _times(client: Client, url: str) -> str:
-    times = milliseconds(lambda: client.get(url), visits=VISITS)
+    times = processor_milliseconds(lambda: client.get(url), visits=VISITS)
     assert client.get(url).status_code == 200
-    return f"p50 {statistics.median(times):.0f} ms, max {max(times):.0f} ms"
+    return f"p50 {statistics.median(times):.0f} ms, max {max(times):.0f} ms of processor time"
