@@ -27,13 +27,10 @@ from validibot.notifications.models import (
     RunNotice,
 )
 from validibot.notifications.preferences import default, preferences_for
-from validibot.notifications.sending import enqueue, unsent_mails
+from validibot.notifications.sending import LOST, enqueue, unsent_mails
 
 # When digests are due, in the time zone of their user; weekly ones on Mondays.
 DIGEST_HOUR = 8
-# A row that waits longer than this for its task is enqueued again.
-LOST = dt.timedelta(seconds=60)
-BATCH = 1000
 FAILURES = frozenset({"FAIL", "ERROR", "TIMED_OUT"})
 # Nothing is written unless somebody in the organisation has a preference, or may be told by default.
 _NOTE = """

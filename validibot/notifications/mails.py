@@ -4,6 +4,8 @@ Their headers let mail programs offer "unsubscribe" with one click (RFC 2369 and
 """
 
 from collections import Counter
+from email.policy import default as default_policy
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -17,8 +19,19 @@ from validibot.accounts.profile import known_language, zone_of
 from validibot.notifications.models import MailRhythm, Notification
 from validibot.notifications.preferences import unsubscribe_path
 
+# The longest line that RFC 5322 allows, without its end.
+MAX_HEADER_LINE = 998
 
-def mail_of(notification: Notification) -> EmailMultiAlternatives:
+
+class NotificationMail(EmailMultiAlternatives):
+    """A mail whose headers are not folded: Python would encode a long address, which no program reads."""
+
+    def message(self, *, policy: Any = default_policy) -> Any:
+        unfolded = policy.clone(max_line_length=MAX_HEADER_LINE)
+        return super().message(policy=unfolded)
+
+
+def mail_of(notification: Notification) -> NotificationMail:
     """Return the mail about one run."""
     with translation.override(_language(notification.user)):
         change = notification.get_change_display() if notification.change else ""
@@ -31,7 +44,7 @@ def mail_of(notification: Notification) -> EmailMultiAlternatives:
         )
 
 
-def digest_of(notifications: list[Notification], *, limit: int) -> EmailMultiAlternatives:
+def digest_of(notifications: list[Notification], *, limit: int) -> NotificationMail:
     """Return one mail about the runs of a day or week; it lists at most `limit` of them."""
     user = notifications[0].user
     zone = zone_of(user.time_zone) or timezone.get_default_timezone()
@@ -61,7 +74,7 @@ def _message(
     subject: str,
     message_id: str,
     **context: object,
-) -> EmailMultiAlternatives:
+) -> NotificationMail:
     address = f"{settings.SITE_URL}{unsubscribe_path(notifications)}"
     context |= {
         "notifications": notifications,
@@ -70,7 +83,7 @@ def _message(
         "settings_url": f"{settings.SITE_URL}/app/users/notifications/settings/",
         "language": translation.get_language(),
     }
-    message = EmailMultiAlternatives(
+    message = NotificationMail(
         # On one line: a file may be called as it likes, and a header must not be broken.
         subject=" ".join(subject.split()),
         body=render_to_string(f"notifications/{template}.txt", context),

@@ -8,7 +8,7 @@ import datetime as dt
 import logging
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.tasks import task
 from django.utils import timezone
 
@@ -19,8 +19,10 @@ from validibot.notifications.mails import digest_of, mail_of
 from validibot.notifications.models import Channel, MailRhythm, Notification
 
 RETRY = dt.timedelta(minutes=10)
-# A mail that was to be sent so long ago is enqueued again: its task was lost.
+# A mail, or a notice, that has waited for so long is enqueued again: its task was lost.
 LOST = dt.timedelta(seconds=60)
+# A mail that cannot be sent for so long is given up; a digest waits for up to a week before.
+GIVE_UP, GIVE_UP_DIGEST = dt.timedelta(days=3), dt.timedelta(days=10)
 BATCH = 1000
 # Notifications that a digest lists; it counts the rest.
 MAX_DIGEST = 100
@@ -39,8 +41,17 @@ def enqueue(mail: Notification) -> None:
 
 
 def sweep_mails() -> int:
-    """Enqueue mails that are overdue, because a task was lost or the mail server was away."""
-    overdue = unsent_mails().filter(rhythm=MailRhythm.AT_ONCE, due_at__lt=timezone.now() - LOST)
+    """Enqueue mails that are overdue, because a task was lost or the mail server was away.
+
+    Those that could not be sent for days are given up.
+    """
+    now = timezone.now()
+    is_at_once = Q(rhythm=MailRhythm.AT_ONCE)
+    hopeless = is_at_once & Q(created_at__lt=now - GIVE_UP) | Q(created_at__lt=now - GIVE_UP_DIGEST)
+    unsent_mails().filter(hopeless).update(
+        ended_at=now, error="The mail could not be sent for days."
+    )
+    overdue = unsent_mails().filter(is_at_once, due_at__lt=now - LOST)
     lost = list(overdue.order_by("due_at")[:BATCH])
     for mail in lost:
         enqueue(mail)

@@ -1,6 +1,7 @@
 """Mails of notifications: sent once, collected in digests, ended by one click."""
 
 import datetime as dt
+from email.policy import SMTP
 from smtplib import SMTPRecipientsRefused, SMTPServerDisconnected
 from typing import Any
 from urllib.parse import urlsplit
@@ -102,6 +103,28 @@ def test_outage_of_mail_server_is_survived(
         send_notification.call(row.pk)
 
     assert len(mail.outbox) == 1
+
+
+def test_mail_that_cannot_be_sent_for_days_is_given_up(ada: Membership) -> None:
+    days = dt.timedelta(days=4)
+    old = waiting(ada, created_at=timezone.now() - days, due_at=timezone.now() - days)
+    digest = waiting(ada, created_at=timezone.now() - days, rhythm="weekly")
+
+    assert sweep_mails() == 0
+
+    old.refresh_from_db()
+    digest.refresh_from_db()
+    assert old.error == "The mail could not be sent for days."
+    assert digest.ended_at is None
+
+
+def test_link_in_header_is_neither_folded_nor_encoded(ada: Membership) -> None:
+    """Mail programs read the header only if it is one plain address."""
+    raw = mail_of(waiting(ada)).message(policy=SMTP).as_bytes().decode()
+
+    (line,) = [each for each in raw.splitlines() if each.startswith("List-Unsubscribe:")]
+    assert line.startswith("List-Unsubscribe: <http")
+    assert line.endswith("/>")
 
 
 def test_refused_recipient_is_recorded(ada: Membership, monkeypatch: pytest.MonkeyPatch) -> None:
