@@ -1,4 +1,4 @@
-"""`gcloud storage`, `secrets`, `pubsub`, `logging` and the policies of `projects` against the emulated cloud."""
+"""gcloud for storage, secrets, Pub/Sub, logs, identity pools and policies of the project."""
 
 import os
 from pathlib import Path
@@ -99,3 +99,17 @@ def test_gcloud_shows_the_policy_of_the_project(gcloud: Gcloud, config: CloudCon
     shown = gcloud("projects", "get-iam-policy", config.project, "--format=value(bindings.role)")
 
     assert "roles/run.jobsExecutorWithOverrides" in shown
+
+
+def test_gcloud_makes_a_pool_with_a_provider(gcloud: Gcloud) -> None:
+    pools = ("iam", "workload-identity-pools")
+    pool, place = f"gcloud-{os.urandom(4).hex()}", "--location=global"
+    gcloud(*pools, "create", pool, place)
+    gcloud(
+        *(*pools, "providers", "create-oidc", "ci-jobs", place, f"--workload-identity-pool={pool}"),
+        "--issuer-uri=https://ci.example.com",
+        "--attribute-mapping=google.subject=assertion.sub",
+    )
+    of_pool = (place, f"--workload-identity-pool={pool}", "--format=value(name)")
+
+    assert gcloud(*pools, "providers", "list", *of_pool).strip().endswith("/providers/ci-jobs")
