@@ -113,7 +113,8 @@ PAGES: dict[str, Methods] = {
         "POST": "webhook.manage"
     },
     f"{_ORG}settings/credits/": {"GET": "analytics.view"},
-    f"{_ORG}settings/credits/export/<slug:kind>/": {"GET": "analytics.view"},
+    f"{_ORG}settings/credits/export/usage/": {"GET": "analytics.view"},
+    f"{_ORG}settings/credits/export/ledger/": {"GET": "analytics.view"},
     f"{_ORG}dashboard/": {"GET": "analytics.view"},
     f"{_ORG}dashboard/csv/": {"GET": "analytics.view"},
     f"{_ORG}settings/audit/": {"GET": "audit.view"},
