@@ -216,24 +216,24 @@ def test_impossible_change_of_a_balance_is_refused(
     assert balance(organisation) == 10
 
 
-class Killed(BaseException):
+class LedgerKilled(BaseException):
     """The process ended here: nothing that it does later has an effect."""
 
 
 @contextmanager
 def killed_after(statements: int) -> Iterator[None]:
-    """Raise Killed in place of every statement after so many; transactions are rolled back."""
+    """Raise LedgerKilled in place of every statement after so many; transactions are rolled back."""
     done = 0
 
     def count(execute: Callable[..., object], sql: str, *args: object) -> object:
         nonlocal done
         if not sql.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
             if done >= statements:
-                raise Killed
+                raise LedgerKilled
             done += 1
         return execute(sql, *args)
 
-    with suppress(Killed, CreditsExhausted, RunBusy), connection.execute_wrapper(count):
+    with suppress(LedgerKilled, CreditsExhausted, RunBusy), connection.execute_wrapper(count):
         yield
 
 
