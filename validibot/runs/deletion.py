@@ -114,7 +114,7 @@ def delete_user(user_id: int, workspace_id: int) -> None:
 def delete_workflow(workflow_id: int) -> None:
     """Delete a version of a workflow with its runs and their submissions.
 
-    With the last version go the grants of guests: a later workflow may get the same slug.
+    With the last version go grants and preferences: a later workflow may get the same slug.
     """
     delete_runs(Run.objects.filter(workflow_id=workflow_id))
     for workflow in Workflow.objects.filter(pk=workflow_id).select_related("organisation"):
@@ -123,6 +123,7 @@ def delete_workflow(workflow_id: int) -> None:
             workflow.delete()
             if not owner.workflows.filter(slug=workflow.slug).exists():
                 owner.grants.filter(workflow=workflow.slug).delete()
+                owner.notification_preferences.filter(workflow=workflow.slug).delete()
 
 
 @task

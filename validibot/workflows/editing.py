@@ -187,6 +187,7 @@ def _rows_by_slug(workflow: Workflow) -> "Iterator[QuerySet[Any]]":
     """Yield the rows that name a workflow by its slug."""
     for model in (WorkflowGrant, LaunchLink, WorkflowBadge, WorkflowSchedule, WorkflowImage):
         yield model.objects.filter(organisation=workflow.organisation_id, workflow=workflow.slug)
+    yield workflow.organisation.notification_preferences.filter(workflow=workflow.slug)
 
 
 def _check_free(organisation: Organisation, slug: str) -> None:

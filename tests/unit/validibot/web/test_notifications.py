@@ -10,6 +10,7 @@ from tests.factories import MembershipFactory, StepFactory
 from validibot.accounts.models import Membership
 from validibot.notifications.models import Notification, NotificationPreference
 from validibot.notifications.preferences import MAX_PREFERENCES
+from validibot.workflows import editing
 
 pytestmark = pytest.mark.django_db
 LIST = "/app/users/notifications/"
@@ -95,6 +96,19 @@ def test_saved_preference_is_listed_replaced_and_removed(
     assert (row.user, row.workflow, row.occasion) == (member.user, workflow.slug, "on_change")
     assert "the first failure after a pass" in listed
     assert '<option value="on_change" selected>' in form
+    assert not NotificationPreference.objects.exists()
+
+
+def test_preference_follows_its_workflow(member: Membership) -> None:
+    workflow = StepFactory.create(workflow__organisation=member.organisation).workflow
+    NotificationPreference.objects.create(
+        user=member.user, organisation=member.organisation, workflow=workflow.slug
+    )
+
+    editing.rename(workflow, "renamed")
+    assert NotificationPreference.objects.get().workflow == "renamed"
+
+    editing.delete(workflow)
     assert not NotificationPreference.objects.exists()
 
 
