@@ -103,7 +103,10 @@ def count_days() -> dict[str, int]:
     days = 0
     for day in _open_days(today):
         count_day(day, list(Organisation.objects.values_list("pk", flat=True)))
-        CountedDay.objects.update_or_create(day=day, defaults={"is_over": day < today})
+        if day < today:  # a pass that began before midnight must not open the day again
+            CountedDay.objects.update_or_create(day=day, defaults={"is_over": True})
+        else:
+            CountedDay.objects.get_or_create(day=day)
         days += 1
     return {"days": days}
 
