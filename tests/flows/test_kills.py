@@ -48,7 +48,7 @@ def _ended_once(stack: Stack, run: str) -> dict[str, object]:
     return document
 
 
-# What is queued while the other services are killed is in the bursts below.
+# Runs that are queued while the other services are killed are in the bursts below.
 @pytest.mark.parametrize(
     ("service", "moment"),
     [
