@@ -20,7 +20,7 @@ from validibot.core.models import Deployment
 from validibot.core.storage import get_storage
 from validibot.runs.models import Artifact, Attempt, CallbackReceipt, StepRun
 from validibot.runs.purge import MARKER
-from validibot.setup.moving.places import Place, PlacedFile, place_of
+from validibot.setup.moving.places import MediaPlace, PlacedFile, place_of
 from validibot.submissions.models import Submission, SubmissionFile
 from validibot.workflows.models import StepFile, WeatherFile, WorkflowSchedule
 
@@ -60,7 +60,7 @@ class AddressChange:
 
     def __init__(self, old_root: str) -> None:
         self.old_root = old_root.rstrip("/")
-        self.target: Place = place_of(settings.DATA_ROOT)
+        self.target: MediaPlace = place_of(settings.DATA_ROOT)
         self.report = AddressReport()
         self._is_folder = settings.DATA_ROOT.startswith("file:")
 
@@ -74,10 +74,10 @@ class AddressChange:
                 progress(model.__name__)
                 self._change_rows(model)
             for model, name in WITHOUT_VERSION:
-                progress(model.__name__)
+                progress(f"{model.__name__}.{name}")
                 self._change_column(model, name)
             for model, name in WITH_FILES:
-                progress(model.__name__)
+                progress(f"{model.__name__}.{name}")
                 self._change_documents(model, name)
         return self.report
 

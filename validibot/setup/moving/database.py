@@ -59,7 +59,7 @@ class DatabaseServer:
     """A database by its address, a URL or a connection string of libpq; it holds the password."""
 
     conninfo: str = field(repr=False)
-    what: str
+    label: str
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -70,7 +70,7 @@ class DatabaseServer:
                 yield found
         except psycopg.Error as error:
             message = str(error).strip().replace("\n", " ")
-            raise MoveError(f"The {self.what} database cannot be read: {message[:500]}") from None
+            raise MoveError(f"The {self.label} database cannot be read: {message[:500]}") from None
 
     def environ(self) -> Mapping[str, str]:
         """Return the address as variables: arguments would show the password to every user."""
@@ -78,7 +78,7 @@ class DatabaseServer:
             given = conninfo_to_dict(self.conninfo)
         except psycopg.Error as error:
             raise MoveError(
-                f"The address of the {self.what} database cannot be read: {error}"
+                f"The address of the {self.label} database cannot be read: {error}"
             ) from None
         return {_VARIABLES[name]: str(value) for name, value in given.items() if name in _VARIABLES}
 

@@ -21,7 +21,7 @@ from validibot.runs.models import Run
 from validibot.runs.purge import MARKER
 from validibot.setup.moving import MoveError
 from validibot.setup.moving.journal import MoveJournal
-from validibot.setup.moving.places import Place, PlacedFile
+from validibot.setup.moving.places import MediaPlace, PlacedFile
 
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
 _SHOWN_FAILURES = 20
@@ -59,7 +59,7 @@ class _Arrival:
     error: str = ""
 
 
-def totals(place: Place) -> tuple[int, int]:
+def totals(place: MediaPlace) -> tuple[int, int]:
     """Return the number of files of a place, and their bytes. Raises MoveError if it has none."""
     count = size = 0
     for file in place.files():
@@ -69,7 +69,7 @@ def totals(place: Place) -> tuple[int, int]:
     return count, size
 
 
-def would_move(source: Place, target: Place) -> MediaReport:
+def would_move(source: MediaPlace, target: MediaPlace) -> MediaReport:
     """Return the report of a move that reads and writes no file: those of equal size count as present."""
     report = MediaReport()
     there = _sizes(target)
@@ -86,8 +86,8 @@ def would_move(source: Place, target: Place) -> MediaReport:
 
 
 def move_media(
-    source: Place,
-    target: Place,
+    source: MediaPlace,
+    target: MediaPlace,
     journal: MoveJournal,
     *,
     workers: int,
@@ -98,7 +98,7 @@ def move_media(
     A file that cannot be read or written does not stop the others.
     """
     report = MediaReport()
-    _close_for_purge(source, target)
+    _protect_from_purge(source, target)
     there = _sizes(target)
 
     def wanted() -> Iterator[PlacedFile]:
@@ -125,11 +125,11 @@ def move_media(
     return report
 
 
-def _sizes(place: Place) -> dict[str, int]:
+def _sizes(place: MediaPlace) -> dict[str, int]:
     return {file.path: file.size_bytes for file in place.files()}
 
 
-def _close_for_purge(source: Place, target: Place) -> None:
+def _protect_from_purge(source: MediaPlace, target: MediaPlace) -> None:
     """Let no purge of this installation take the files that arrive for orphans. Raises MoveError."""
     uri = target.uri(MARKER)
     storage = get_storage(uri)
@@ -150,7 +150,7 @@ def _close_for_purge(source: Place, target: Place) -> None:
         storage.create(uri, marker, mime_type="text/plain")
 
 
-def _marker(source: Place) -> bytes:
+def _marker(source: MediaPlace) -> bytes:
     """Return the name of the database that the files of the source belong to, as its purge wrote it."""
     marker = next((file for file in source.files() if file.path == MARKER), None)
     if marker is None:
@@ -176,7 +176,9 @@ def _each(
         pool.shutdown(cancel_futures=True)
 
 
-def _arrive(source: Place, target: Place, file: PlacedFile, *, is_there: bool) -> _Arrival:
+def _arrive(
+    source: MediaPlace, target: MediaPlace, file: PlacedFile, *, is_there: bool
+) -> _Arrival:
     """Bring one file to the target, or compare it with the one that is there."""
     uri = target.uri(file.path)
     try:
@@ -191,7 +193,7 @@ def _arrive(source: Place, target: Place, file: PlacedFile, *, is_there: bool) -
     return _Arrival(file, sha256, was_copied=not is_there)
 
 
-def _fetch(source: Place, file: PlacedFile, copy: IO[bytes]) -> str:
+def _fetch(source: MediaPlace, file: PlacedFile, copy: IO[bytes]) -> str:
     """Write a file of the source to `copy`; return its SHA-256. Raises MoveError, StorageError, OSError."""
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     size = 0

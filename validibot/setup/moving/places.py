@@ -6,7 +6,7 @@ All three list and read; writing is left to `validibot.core.storage`.
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -39,7 +39,7 @@ class OpenedFile:
     md5: str = ""
 
 
-class Place(ABC):
+class MediaPlace(ABC):
     """Files below one root. Every method may raise MoveError."""
 
     def __init__(self, root: str) -> None:
@@ -50,15 +50,15 @@ class Place(ABC):
         """Yield all files, in no particular order."""
 
     @abstractmethod
-    def opened(self, file: PlacedFile) -> Any:
-        """Return a context manager of an OpenedFile; fails if the file has changed since it was listed."""
+    def opened(self, file: PlacedFile) -> AbstractContextManager[OpenedFile]:
+        """Open a file for reading. Raises MoveError if it has changed since it was listed."""
 
     def uri(self, path: str) -> str:
         """Return the URI by which rows name a path."""
         return f"{self.root}/{path}"
 
 
-class FolderPlace(Place):
+class FolderPlace(MediaPlace):
     """A folder of this machine. Symbolic links are left out: a validator can make one to any place."""
 
     def __init__(self, root: str) -> None:
@@ -67,9 +67,11 @@ class FolderPlace(Place):
 
     def files(self) -> Iterator[PlacedFile]:
         for path in plain_files(self._folder):
-            found = path.stat()
-            name = path.relative_to(self._folder).as_posix()
-            yield PlacedFile(name, found.st_size, f"{found.st_mtime_ns}")
+            # The purge of an installation in use may remove a file that was just listed.
+            with suppress(FileNotFoundError):
+                found = path.stat()
+                name = path.relative_to(self._folder).as_posix()
+                yield PlacedFile(name, found.st_size, f"{found.st_mtime_ns}")
 
     @contextmanager
     def opened(self, file: PlacedFile) -> Iterator[OpenedFile]:
@@ -83,7 +85,7 @@ class FolderPlace(Place):
         return f"{self.root}/{quote(path)}"
 
 
-class CloudStoragePlace(Place):
+class CloudStoragePlace(MediaPlace):
     """A bucket of Cloud Storage; the tag is the generation."""
 
     def files(self) -> Iterator[PlacedFile]:
@@ -99,7 +101,7 @@ class CloudStoragePlace(Place):
         yield OpenedFile(open_storage(uri).stream(uri, version=file.tag))
 
 
-class S3Place(Place):
+class S3Place(MediaPlace):
     """A bucket of S3 or of a store that speaks its protocol; the tag is the ETag.
 
     boto3 reads its variables itself: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION and, for
@@ -145,7 +147,7 @@ class S3Place(Place):
             raise MoveError(f"s3://{self._bucket}: {error}") from error
 
 
-def place_of(root: str, *, connections: int = 1) -> Place:
+def place_of(root: str, *, connections: int = 1) -> MediaPlace:
     """Return the place of a URI, or of the path of a folder. Raises MoveError."""
     uri = root if "://" in root else Path(root).absolute().as_uri()
     parts = urlsplit(uri)

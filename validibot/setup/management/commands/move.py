@@ -79,7 +79,7 @@ class Command(BaseCommand):
         }
         try:
             steps[options["step"]](options)
-        except (MoveError, BackupError, StorageError) as error:
+        except (MoveError, BackupError, StorageError, OSError) as error:
             raise CommandError(str(error)) from None
 
     def _media(self, options: dict[str, Any]) -> None:
