@@ -1,18 +1,16 @@
 """Runs on mocked validators: all real but the validator."""
 
 import pytest
-from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks, Settings
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from tests.factories import (
     AssertionFactory,
     StepFactory,
-    UserFactory,
     ValidatorFactory,
-    launched,
     started_run,
 )
 from validibot.runs.execute import execute
-from validibot.runs.models import CallbackReceipt, Run, RunEvent
+from validibot.runs.models import CallbackReceipt, RunEvent
 from validibot.workflows.models import Step
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_root")]
@@ -91,22 +89,3 @@ def test_container_step_costs_few_queries(
 
     with django_assert_max_num_queries(65):
         execute(run.pk)
-
-
-@pytest.mark.parametrize(("source", "mails"), [("LAUNCH_PAGE", 1), ("API", 0), ("CLI", 0)])
-@pytest.mark.parametrize("inline", [True, False])
-def test_run_started_on_its_page_sends_mail(
-    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
-    mailoutbox: list[object],
-    source: str,
-    mails: int,
-    inline: bool,
-) -> None:
-    step = StepFactory.create() if inline else container_step("FMU")
-    user = UserFactory.create()
-
-    with django_capture_on_commit_callbacks(execute=True):
-        run = launched(step, user=user, source=source)
-
-    assert Run.objects.get(pk=run.pk).result == "PASS"
-    assert len(mailoutbox) == mails
