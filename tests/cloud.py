@@ -98,7 +98,7 @@ DEPLOYER_ROLES = (
     "roles/storage.admin",
 )
 # The stages that tests of the deployment make, each by one test; the last one is the product itself.
-STAGES = ("empty", "killed", "rolled", "shared", "real")
+STAGES = ("empty", "killed", "piped", "rolled", "shared", "real")
 
 
 def _images_of_stages() -> Iterator[ImageConfig]:

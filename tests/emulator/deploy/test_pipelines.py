@@ -113,7 +113,7 @@ def scripts() -> Iterator[tuple[str, str]]:
 def test_workflow_deploys_a_stage_without_a_key(
     make_stage: MakeStage, federated: None, calls: Path
 ) -> None:
-    stage = make_stage("empty")
+    stage = make_stage("piped")
     environ = {**os.environ, "STAGE": stage, "TAG": "1"}  # noqa: TID251 - as the runner gives it
     told = {}
     for name, script in scripts():
@@ -134,8 +134,8 @@ def test_workflow_deploys_a_stage_without_a_key(
         "make dev image validators",
         "gcloud auth configure-docker --quiet us-west1-docker.pkg.dev",
     ]
-    image = "us-west1-docker.pkg.dev/validibot-local/empty-images/validibot:1"
+    image = "us-west1-docker.pkg.dev/validibot-local/piped-images/validibot:1"
     assert f"docker push --quiet {image}" in called
-    assert "+ service/empty-web\n" in told["Plan"]
+    assert "+ service/piped-web\n" in told["Plan"]
     assert "ok      web is healthy" in told["Apply"]
     assert "FAILED" not in told["Apply"]
