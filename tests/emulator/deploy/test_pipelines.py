@@ -77,21 +77,8 @@ def federated(
     with iam_admin_v1.IAMClient() as client:
         client.set_iam_policy(iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy))
     act_as("guest")  # the machine itself may do nothing
-    token, credentials = tmp_path / "token", tmp_path / "credentials.json"
-    token.write_text(id_token(provider, PERSON))
-    endpoint = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
-    credentials.write_text(
-        json.dumps(
-            {
-                "type": "external_account",
-                "audience": f"//{pool}/providers/actions",
-                "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
-                "token_url": "https://sts.googleapis.com/v1/token",
-                "credential_source": {"file": str(token)},
-                "service_account_impersonation_url": f"{endpoint}/{account}:generateAccessToken",
-            }
-        )
-    )
+    token = id_token(provider, PERSON)
+    credentials = _written(tmp_path, token, f"//{pool}/providers/actions", account)
     with monkeypatch.context() as patch:
         patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
         yield
@@ -101,6 +88,23 @@ def federated(
             iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy_pb2.Policy())
         )
     act_as("deployer")
+
+
+def _written(folder: Path, token: str, audience: str, account: str) -> Path:
+    """Write a token and the credentials that lead from it to an account; return the latter's path."""
+    source, credentials = folder / "token", folder / "credentials.json"
+    source.write_text(token)
+    endpoint = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
+    settings = {
+        "type": "external_account",
+        "audience": audience,
+        "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+        "token_url": "https://sts.googleapis.com/v1/token",
+        "credential_source": {"file": str(source)},
+        "service_account_impersonation_url": f"{endpoint}/{account}:generateAccessToken",
+    }
+    credentials.write_text(json.dumps(settings))
+    return credentials
 
 
 def scripts() -> Iterator[tuple[str, str]]:
