@@ -12,6 +12,8 @@ from validibot.dashboards.durations import LAST_PLACE, LEAST_SECONDS, STEPS_PER_
 from validibot.dashboards.models import CountedDay, DailyFigures
 from validibot.runs.models import Run
 
+# A day is counted once more after so long: a run that ended in its last moments may be committed late.
+SETTLED_AFTER = dt.timedelta(hours=1)
 # Days of one pass; the next pass goes on.
 MAX_DAYS = 60
 # Rules of a part and a day that are kept.
@@ -98,12 +100,13 @@ _PLACE = (
 
 
 def count_days() -> dict[str, int]:
-    """Count the runs of today, and of each earlier day that was not counted since it was over."""
-    today = timezone.now().astimezone(dt.UTC).date()
+    """Count the runs of today, and of each earlier day that was not counted since it was settled."""
+    now = timezone.now().astimezone(dt.UTC)
+    today, settled_before = now.date(), (now - SETTLED_AFTER).date()
     days = 0
     for day in _open_days(today):
         count_day(day, list(Organisation.objects.values_list("pk", flat=True)))
-        if day < today:  # a pass that began before midnight must not open the day again
+        if day < settled_before:  # a pass that began before midnight must not open the day again
             CountedDay.objects.update_or_create(day=day, defaults={"is_over": True})
         else:
             CountedDay.objects.get_or_create(day=day)

@@ -103,6 +103,19 @@ def test_count_of_a_day_that_is_over_survives_purge(step: Step) -> None:
     assert list(CountedDay.objects.values_list("is_over", flat=True)) == [True, False]
 
 
+def test_run_committed_after_midnight_counts_for_its_day(step: Step) -> None:
+    with time_machine.travel(NOON.replace(hour=23, minute=59), tick=False) as clock:
+        ended(step, NOON)
+        clock.shift(dt.timedelta(minutes=2))
+        count_days()
+        ended(step, NOON.replace(hour=23, minute=59))
+        clock.shift(dt.timedelta(hours=1))
+        count_days()
+
+    assert figures(step.workflow.organisation, "organisation").total.runs == 2
+    assert list(CountedDay.objects.values_list("is_over", flat=True)) == [True, False]
+
+
 def test_pass_after_a_long_break_goes_on_in_the_next_one(
     step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
