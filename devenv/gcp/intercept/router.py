@@ -36,6 +36,9 @@ def certified(region: str) -> tuple[str, ...]:
     # A wildcard stands for one label, so each further label needs its own entry.
     return (
         "*.googleapis.com",
+        "*.mtls.googleapis.com",
+        "*.p.googleapis.com",
+        f"*.{region}.rep.googleapis.com",
         "*.storage.googleapis.com",
         "*.run.app",
         "*.a.run.app",
@@ -142,10 +145,14 @@ class Router:
             await self._rest(scope, receive, _dated(send, lambda _: None))
 
     def _find(self, host: str, path: str) -> HttpMount | None:
-        here = [m for m in self._mounts if any(fnmatchcase(host, p) for p in m.hosts)]
-        found = here if here or service_at(host) else self._mounts
+        service = service_at(host)
+        here = self._at(host) or (self._at(f"{service}.googleapis.com") if service else [])
+        found = here if service else here or self._mounts
         by_path = (m for m in found if path.startswith(m.paths or ("//",)))
         return next(by_path, next((m for m in here if m.takes_rest), None))
+
+    def _at(self, host: str) -> list[HttpMount]:
+        return [m for m in self._mounts if any(fnmatchcase(host, p) for p in m.hosts)]
 
     async def _mounted(
         self,

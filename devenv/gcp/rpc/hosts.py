@@ -7,7 +7,7 @@ method.
 
 import re
 
-# By the beginning of a method's name; the longest one decides.
+# By the beginning of a method's name; none of them begins with another.
 _SERVICES = {
     "google.api.serviceusage.": {"serviceusage"},
     "google.cloud.location.": {
@@ -47,9 +47,13 @@ def service_at(host: str) -> str:
     """Return the service that answers at a host of Google's APIs; nothing for other hosts.
 
     Regional hosts (`us-west1-run.googleapis.com`, `run.us-west1.rep.googleapis.com`) and those for
-    client certificates (`run.mtls.googleapis.com`) belong to the same service.
+    client certificates (`run.mtls.googleapis.com`) belong to the same service, and those of endpoints in
+    a network of one's own (`run-NAME.p.googleapis.com`).
     """
     name = host.partition(":")[0].lower()
     if not name.endswith(_APIS):
         return ""
-    return _REGION.sub("", name.partition(".")[0], count=1)
+    service = name.partition(".")[0]
+    if name.endswith(f".p{_APIS}"):  # no name of a service has a hyphen
+        return service.partition("-")[0]
+    return _REGION.sub("", service, count=1)

@@ -176,6 +176,7 @@ def test_unknown_path_returns_404(web: Web, verb: str, path: str) -> None:
         ("run.googleapis.com:443", 200),
         ("us-west1-run.googleapis.com", 200),
         ("run.us-west1.rep.googleapis.com", 200),
+        ("run-mine.p.googleapis.com", 200),
         ("127.0.0.1:4588", 200),
         ("host.docker.internal", 200),
         ("cloudtasks.googleapis.com", 404),
