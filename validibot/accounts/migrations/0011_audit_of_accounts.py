@@ -42,12 +42,4 @@ class Migration(migrations.Migration):
                 to=settings.AUTH_USER_MODEL,
             ),
         ),
-        migrations.AddIndex(
-            "auditentry",
-            models.Index(
-                condition=models.Q(("account__isnull", False)),
-                fields=["account", "-id"],
-                name="audit_of_account",
-            ),
-        ),
     ]

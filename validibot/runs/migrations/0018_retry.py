@@ -19,15 +19,11 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='run',
             name='retry_of',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='retries', to='runs.run'),
+            field=models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='retries', to='runs.run'),
         ),
         migrations.AddField(
             model_name='steprun',
             name='taken_over',
             field=models.JSONField(blank=True, editable=False, null=True),
-        ),
-        migrations.AddConstraint(
-            model_name='run',
-            constraint=models.UniqueConstraint(condition=models.Q(('retry_of__isnull', False), models.Q(('status', 'CANCELED'), _negated=True)), fields=('retry_of',), name='one_retry_of_a_run'),
         ),
     ]

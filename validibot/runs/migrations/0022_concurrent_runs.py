@@ -20,8 +20,4 @@ class Migration(migrations.Migration):
             name='held_at',
             field=models.DateTimeField(blank=True, null=True),
         ),
-        migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('held_at__isnull', False)), fields=['organisation', 'held_at'], name='held_runs'),
-        ),
     ]

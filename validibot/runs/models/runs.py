@@ -67,7 +67,12 @@ class Run(models.Model):
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="reruns"
     )
     retry_of = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries"
+        "self",
+        null=True,
+        blank=True,
+        db_index=False,
+        on_delete=models.SET_NULL,
+        related_name="retries",
     )
     schedule = models.ForeignKey(
         WorkflowSchedule,
@@ -139,6 +144,11 @@ class Run(models.Model):
                 fields=["organisation"],
                 condition=models.Q(status__in=["PENDING", "RUNNING"]),
                 name="unfinished_runs_of",
+            ),
+            models.Index(
+                fields=["retry_of"],
+                condition=models.Q(retry_of__isnull=False),
+                name="retries_of_run",
             ),
             models.Index(
                 fields=["organisation", "held_at"],

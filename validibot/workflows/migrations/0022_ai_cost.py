@@ -15,26 +15,26 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='aiendpoint',
             name='answer_price',
-            field=models.DecimalField(decimal_places=4, default=Decimal('0'), max_digits=10, validators=[django.core.validators.MinValueValidator(0)], verbose_name='price of a million tokens answered'),
+            field=models.DecimalField(decimal_places=4, db_default=Decimal('0'), default=Decimal('0'), max_digits=10, validators=[django.core.validators.MinValueValidator(0)], verbose_name='price of a million tokens answered'),
         ),
         migrations.AddField(
             model_name='aiendpoint',
             name='currency',
-            field=models.CharField(default='USD', max_length=3, validators=[django.core.validators.RegexValidator('^[A-Z]{3}$', 'Enter three capital letters, such as USD.')], verbose_name='currency of the prices'),
+            field=models.CharField(db_default='USD', default='USD', max_length=3, validators=[django.core.validators.RegexValidator('^[A-Z]{3}$', 'Enter three capital letters, such as USD.')], verbose_name='currency of the prices'),
         ),
         migrations.AddField(
             model_name='aiendpoint',
             name='monthly_budget',
-            field=models.DecimalField(decimal_places=2, default=Decimal('0'), help_text='In the currency of the prices. Further reviews are refused until the next month. 0: no limit.', max_digits=10, validators=[django.core.validators.MinValueValidator(0)], verbose_name='budget of an organisation in a month'),
+            field=models.DecimalField(decimal_places=2, db_default=Decimal('0'), default=Decimal('0'), help_text='In the currency of the prices. Further reviews are refused until the next month. 0: no limit.', max_digits=10, validators=[django.core.validators.MinValueValidator(0)], verbose_name='budget of an organisation in a month'),
         ),
         migrations.AddField(
             model_name='aiendpoint',
             name='prompt_price',
-            field=models.DecimalField(decimal_places=4, default=Decimal('0'), max_digits=10, validators=[django.core.validators.MinValueValidator(0)], verbose_name='price of a million tokens sent'),
+            field=models.DecimalField(decimal_places=4, db_default=Decimal('0'), default=Decimal('0'), max_digits=10, validators=[django.core.validators.MinValueValidator(0)], verbose_name='price of a million tokens sent'),
         ),
         migrations.AddField(
             model_name='aiusage',
             name='cost',
-            field=models.DecimalField(decimal_places=6, default=Decimal('0'), max_digits=16),
+            field=models.DecimalField(decimal_places=6, db_default=Decimal('0'), default=Decimal('0'), max_digits=16),
         ),
     ]

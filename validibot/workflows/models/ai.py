@@ -21,6 +21,7 @@ _PRICE: dict[str, Any] = {
     "max_digits": 10,
     "decimal_places": 4,
     "default": Decimal(0),
+    "db_default": Decimal(0),
     "validators": [MinValueValidator(0)],
 }
 
@@ -84,6 +85,7 @@ class AiEndpoint(models.Model):
         _("currency of the prices"),
         max_length=3,
         default="USD",
+        db_default="USD",
         validators=[RegexValidator("^[A-Z]{3}$", _("Enter three capital letters, such as USD."))],
     )
     prompt_price = models.DecimalField(_("price of a million tokens sent"), **_PRICE)
@@ -93,6 +95,7 @@ class AiEndpoint(models.Model):
         max_digits=10,
         decimal_places=2,
         default=Decimal(0),
+        db_default=Decimal(0),
         validators=[MinValueValidator(0)],
         help_text=_(
             "In the currency of the prices. Further reviews are refused until the next month. 0: no limit."
@@ -155,7 +158,9 @@ class AiUsage(models.Model):
     month = models.DateField()
     tokens = models.PositiveBigIntegerField(default=0)
     requests = models.PositiveIntegerField(default=0)
-    cost = models.DecimalField(max_digits=16, decimal_places=6, default=Decimal(0))
+    cost = models.DecimalField(
+        max_digits=16, decimal_places=6, default=Decimal(0), db_default=Decimal(0)
+    )
 
     class Meta:
         verbose_name_plural = "AI usage"

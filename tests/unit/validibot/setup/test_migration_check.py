@@ -1,11 +1,13 @@
 """The check of migrations: unsafe SQL, and a release that it stops."""
 
 import pytest
+from django.contrib.postgres.operations import NotInTransactionMixin
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.db.migrations import Migration
+from django.db.migrations import AddIndex, Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Index
 from django_migration_linter import IgnoreMigration
 
 from validibot.setup.migration_check import check_migrations, sql_problems
@@ -44,9 +46,11 @@ def test_index_of_a_new_table_is_safe() -> None:
 
 @pytest.fixture
 def new_migration(db: None, monkeypatch: pytest.MonkeyPatch) -> Migration:
-    """A migration that adds a constraint, as the only one that the database does not have."""
+    """A migration that adds an index, as the only one that the database does not have."""
     loader = MigrationExecutor(connection).loader
     found: Migration = loader.get_migration("runs", "0018_retry")
+    index = AddIndex("run", Index(fields=["error"], name="runs_by_error"))
+    monkeypatch.setattr(found, "operations", [index])
     plan = [(found, False)]
     monkeypatch.setattr(MigrationExecutor, "migration_plan", lambda self, targets: plan)
     return found
@@ -58,8 +62,8 @@ def test_unsafe_migration_is_refused_with_file_and_operation() -> None:
         call_command("migrate_checked")
 
     assert (
-        "  validibot/runs/migrations/0018_retry.py: Create constraint one_retry_of_a_run on model "
-        "run: CREATE INDEX locks table\n"
+        "  validibot/runs/migrations/0018_retry.py: Create index runs_by_error on field(s) error of "
+        "model run: CREATE INDEX locks table\n"
     ) in str(refused.value)
     assert "add the operation IgnoreMigration()" in str(refused.value)
 
@@ -77,5 +81,19 @@ def test_exception_in_the_migration_lets_it_pass(
 def test_first_migration_of_a_database_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MigrationRecorder, "applied_migrations", lambda self: {})
     monkeypatch.setattr(MigrationExecutor, "migration_plan", None)
+
+    check_migrations()
+
+
+@pytest.mark.django_db
+def test_migrations_after_the_first_of_each_app_are_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = MigrationExecutor(connection).loader.graph
+    found = [graph.nodes[key] for key in sorted(graph.nodes)]
+    later = [(each, False) for each in found if not (each.initial or each.replaces)]
+    monkeypatch.setattr(MigrationExecutor, "migration_plan", lambda self, targets: later)
+    # Nothing is executed, so the test may be in a transaction.
+    monkeypatch.setattr(NotInTransactionMixin, "_ensure_not_in_transaction", lambda *_: None)
 
     check_migrations()
