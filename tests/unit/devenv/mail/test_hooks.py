@@ -49,6 +49,7 @@ def test_message_is_listed_with_headers_body_and_verified_signature(client: Test
     [
         ("whsec_" + "A" * 32, "signature wrong"),
         ("no secret!", "signature wrong"),
+        ("whsec_é", "signature wrong"),
         ("", "not verified"),
     ],
 )
@@ -91,3 +92,18 @@ def test_newest_messages_are_kept_until_they_are_deleted(client: TestClient) -> 
     client.post("/hooks", data={"clear": "1"})
 
     assert "No message has arrived yet." in client.get("/hooks").text
+
+
+@pytest.mark.parametrize(
+    ("signature", "body"), [(b"v1,\xe9", b"{}"), (b"v1,x", b'{"type": "\\ud800", "a": "\\ud800"}')]
+)
+def test_text_that_cannot_be_encoded_is_still_listed(
+    client: TestClient, signature: bytes, body: bytes
+) -> None:
+    client.post("/hooks", data={"secret": SECRET})
+    client.post("/hooks/odd", content=body, headers={b"webhook-signature": signature})
+
+    page = client.get("/hooks")
+
+    assert page.status_code == 200
+    assert "signature wrong" in page.text
