@@ -16,6 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from validibot.accounts.models import Organisation, User
+from validibot.accounts.regions import served_here
 from validibot.accounts.scope import Scope, is_open_to
 from validibot.notifications import preferences
 from validibot.notifications.models import Channel, Notification, NotificationPreference
@@ -104,7 +105,9 @@ def notification_settings(request: HttpRequest) -> HttpResponse:
     by_organisation: dict[int, list[NotificationPreference]] = {}
     for each in own:
         by_organisation.setdefault(each.organisation_id, []).append(each)
-    seen = Organisation.objects.filter(is_open_to(request.user), deletion_requested_at=None)
+    seen = Organisation.objects.filter(
+        is_open_to(request.user), served_here(), deletion_requested_at=None
+    )
     listed = [
         (each, by_organisation.get(each.pk, []))
         for each in seen.order_by("name")[:MAX_ORGANISATIONS]
@@ -116,7 +119,10 @@ def notification_settings(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def notification_preferences(request: HttpRequest, scope: Scope) -> HttpResponse:
     """Show the preferences of the user in an organisation; POST saves one."""
-    own = NotificationPreference.objects.filter(user=scope.user, organisation=scope.organisation)
+    own = list(
+        NotificationPreference.objects.filter(user=scope.user, organisation=scope.organisation)
+    )
+    by_workflow = {each.workflow: each for each in own}
     workflow = request.GET.get("workflow", "")
     if request.method == "POST":
         form = PreferenceForm(scope, request.POST)
@@ -126,7 +132,7 @@ def notification_preferences(request: HttpRequest, scope: Scope) -> HttpResponse
                 messages.success(request, _("Preference saved."))
                 return redirect("notification-preferences", scope.organisation.slug)
     else:
-        stored = own.filter(workflow=workflow).first() or preferences.default()
+        stored = by_workflow.get(workflow) or preferences.default()
         form = PreferenceForm(scope, instance=stored, initial={"workflow": workflow})
     return page(
         request,
@@ -135,7 +141,7 @@ def notification_preferences(request: HttpRequest, scope: Scope) -> HttpResponse
         status=422 if form.errors else 200,
         form=form,
         preferences=own,
-        has_general=own.filter(workflow="").exists(),
+        has_general="" in by_workflow,
     )
 
 

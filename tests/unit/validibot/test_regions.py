@@ -133,6 +133,8 @@ def test_other_region_opens_no_link_and_lists_no_organisation(world: RegionWorld
 
     assert opened == [404] * 4
     assert list(organisations_of(world.user)) == []
+    settings_page = world.browser.get("/app/users/notifications/settings/").content.decode()
+    assert "No organisation" in settings_page
     assert world.api("/api/v1/orgs/").json()["results"] == []
     with pytest.raises(NotAdmitted, match="another region"):
         check_organisation(world.organisation)

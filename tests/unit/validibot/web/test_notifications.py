@@ -129,6 +129,16 @@ def test_unusable_preference_is_explained(
     assert told in answer.content.decode()
 
 
+@pytest.mark.parametrize("workflow", ["theirs", "%00", "x" * 300])
+def test_form_for_unknown_workflow_is_that_for_all(
+    client: Client, member: Membership, workflow: str
+) -> None:
+    answer = client.get(f"{at(member)}?workflow={workflow}")
+
+    assert answer.status_code == 200
+    assert '<option value="failures" selected>' in answer.content.decode()
+
+
 def test_number_of_preferences_is_limited(client: Client, member: Membership) -> None:
     NotificationPreference.objects.bulk_create(
         NotificationPreference(
