@@ -60,7 +60,9 @@ def add_to_waitlist(email: str) -> None:
     if User.objects.filter(email=email).exists() or _MAILS.exceeded_after(email):
         return
     entry, _created = WaitlistEntry.objects.get_or_create(email=email)
-    if entry.confirmed_at is None:
+    # The entry is kept for as long as the link in the newest mail works.
+    unconfirmed = WaitlistEntry.objects.filter(pk=entry.pk, confirmed_at=None)
+    if unconfirmed.update(created_at=timezone.now()):
         _mail(entry, "waitlist_confirm", _("Confirm your place on the waitlist"), salt=_CONFIRM)
 
 

@@ -98,6 +98,16 @@ def test_mails_to_an_address_are_limited(client: Client, commit: Any) -> None:
     assert len(mail.outbox) == 3
 
 
+def test_entry_is_kept_as_long_as_its_newest_link_works(client: Client, commit: Any) -> None:
+    joined(client, commit)
+    old = timezone.now() - LIFETIME - dt.timedelta(days=1)
+    WaitlistEntry.objects.update(created_at=old)
+    joined(client, commit)
+
+    assert purge_entries(timezone.now() - LIFETIME) == 0
+    assert client.get(link()).status_code == 200
+
+
 def test_addresses_of_a_client_are_limited(client: Client) -> None:
     answers = [client.post("/waitlist/", {"email": f"a{n}@example.org"}) for n in range(11)]
 
