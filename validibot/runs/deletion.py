@@ -28,6 +28,7 @@ from validibot.runs.models import Attempt, Run
 from validibot.runs.states import RunStatus
 from validibot.submissions import content
 from validibot.submissions.models import Submission
+from validibot.workflows.editing import rows_by_slug
 from validibot.workflows.models import Workflow
 
 BATCH = 200
@@ -114,7 +115,8 @@ def delete_user(user_id: int, workspace_id: int) -> None:
 def delete_workflow(workflow_id: int) -> None:
     """Delete a version of a workflow with its runs and their submissions.
 
-    With the last version go grants and preferences: a later workflow may get the same slug.
+    With the last version go grants, links, schedules and what else names its slug: a later workflow may
+    get the same slug.
     """
     delete_runs(Run.objects.filter(workflow_id=workflow_id))
     for workflow in Workflow.objects.filter(pk=workflow_id).select_related("organisation"):
@@ -122,8 +124,8 @@ def delete_workflow(workflow_id: int) -> None:
         with transaction.atomic():
             workflow.delete()
             if not owner.workflows.filter(slug=workflow.slug).exists():
-                owner.grants.filter(workflow=workflow.slug).delete()
-                owner.notification_preferences.filter(workflow=workflow.slug).delete()
+                for rows in rows_by_slug(workflow):
+                    rows.delete()
 
 
 @task

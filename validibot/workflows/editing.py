@@ -99,7 +99,7 @@ def rename(workflow: Workflow, slug: str) -> None:
     _check_free(workflow.organisation, slug)
     try:
         with transaction.atomic():
-            for rows in _rows_by_slug(workflow):
+            for rows in rows_by_slug(workflow):
                 rows.update(workflow=slug)
             versions_of(workflow).update(slug=slug)
             changes = {"slug": (workflow.slug, slug)}
@@ -157,7 +157,7 @@ def delete(workflow: Workflow) -> None:
     versions = list(versions_of(workflow).select_for_update())
     if any(each.is_frozen for each in versions):
         raise HasRuns(f"{workflow.name} has runs. Archive it instead.")
-    for rows in _rows_by_slug(workflow):
+    for rows in rows_by_slug(workflow):
         rows.delete()
     versions_of(workflow).delete()
     audit.record(workflow.organisation_id, "workflow.deleted", workflow.slug)
@@ -183,7 +183,7 @@ def check_workflows(organisation: Organisation) -> None:
     check_room("workflows_per_organisation", slugs.count())
 
 
-def _rows_by_slug(workflow: Workflow) -> "Iterator[QuerySet[Any]]":
+def rows_by_slug(workflow: Workflow) -> "Iterator[QuerySet[Any]]":
     """Yield the rows that name a workflow by its slug."""
     for model in (WorkflowGrant, LaunchLink, WorkflowBadge, WorkflowSchedule, WorkflowImage):
         yield model.objects.filter(organisation=workflow.organisation_id, workflow=workflow.slug)

@@ -1,5 +1,6 @@
 """Deletion of organisations, users, workflows and submissions that have runs."""
 
+import datetime as dt
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from tests.factories import (
     AttemptFactory,
     FindingFactory,
     StepFactory,
+    UserFactory,
     ValidatorFactory,
+    WorkflowFactory,
     started_run,
 )
 from validators.sdk.storage.file import FileStorage
@@ -29,6 +32,7 @@ from validibot.runs.models import Attempt, Run, RunEvent
 from validibot.runs.start import start
 from validibot.submissions.content import Incoming
 from validibot.submissions.models import Submission
+from validibot.workflows import badges, links
 from validibot.workflows.models import Workflow
 
 pytestmark = pytest.mark.django_db
@@ -78,6 +82,22 @@ def test_deletion_removes_runs_submissions_and_files_of_its_own(
     assert Organisation.objects.filter(pk=run.organisation_id).exists() == (what != "organisation")
     assert Workflow.objects.filter(pk=run.workflow_id).exists() == (what == "submission")
     assert Organisation.objects.get(pk=other.organisation_id).deletion_requested_at is None
+
+
+@pytest.mark.parametrize("has_version", [False, True])
+def test_deletion_of_last_version_ends_its_links(root: Path, run: Run, has_version: bool) -> None:
+    workflow, user = run.workflow, UserFactory.create()
+    if has_version:
+        WorkflowFactory.create(
+            organisation=workflow.organisation, slug=workflow.slug, version=workflow.version + 1
+        )
+    badges.create(workflow, user=user)
+    links.create(workflow, user=user, name="all", lifetime=dt.timedelta(1), max_launches=1)
+
+    request_deletion(workflow)
+
+    kept = [workflow.organisation.badges.count(), workflow.organisation.launch_links.count()]
+    assert kept == [has_version, has_version]
 
 
 def test_deletion_of_user_removes_workspace(root: Path) -> None:
