@@ -45,7 +45,8 @@ class UsageForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or {}
         before = values.get("before") or timezone.localdate() + dt.timedelta(days=1)
-        after = values.get("after") or before - dt.timedelta(days=_DAYS)
+        earliest = max(before, dt.date.min + dt.timedelta(days=_DAYS)) - dt.timedelta(days=_DAYS)
+        after = values.get("after") or earliest
         if not 0 < (before - after).days <= MAX_DAYS:
             text = _("From %(after)s to before %(before)s is no range of 1 to %(limit)d days.")
             names = {"after": after, "before": before, "limit": MAX_DAYS}

@@ -97,6 +97,8 @@ def test_page_shows_the_range_of_its_address(client: Client, member: Membership)
     [
         ("after=2026-03-01&before=2026-03-01", "is no range of 1 to 1098 days"),
         ("after=1900-01-01", "is no range of 1 to 1098 days"),
+        ("before=0001-01-01", "is no range of 1 to 1098 days"),
+        ("before=0001-01-02", "Credits"),
         ("after=soon", "Enter a valid date"),
         ("kind=nothing", "Select a valid choice"),
     ],
