@@ -28,6 +28,8 @@ def test_maintenance_allows_reads_and_pauses_workers(host: Host) -> None:
     with host.start("web", "worker", port=port), site(port) as web:
         run = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=20").json()["id"]
         assert host.manage("maintenance", "on").returncode == 0
+        # A process follows within a second.
+        until(lambda: web.client.get("/app/").status_code == 503)
         page = web.client.get("/app/", headers={"Accept": "text/html"})
         refused = web.launch(LIGHT, host.sample(LIGHT))
         door = web.client.post("/internal/callbacks/", json={})
