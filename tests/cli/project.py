@@ -17,8 +17,10 @@ from tests.waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 
 _MANAGE = """
-import json, os, sys
+import json, os, signal, sys
 print("did", sys.argv[1], flush=True)
+if sys.argv[1] == "clock":
+    signal.pause()
 if sys.argv[1] == "setup_all":
     sample = os.path.abspath("box.idf")
     seed = {"org": "demo", "workflows": [{"slug": "box", "name": "A box", "sample": sample}]}
