@@ -16,7 +16,6 @@ from validibot.core.storage import ObjectNotFound
 from validibot.runs.access import NotAdmitted
 from validibot.runs.models import Run
 from validibot.runs.start import OriginTaken, RunOrigin, StartedRun, start
-from validibot.runs.states import RunStatus
 from validibot.runs.takeover import failed_step, living_retry
 from validibot.submissions.content import CHUNK_BYTES, Incoming, IncomingFile, stream
 from validibot.submissions.models import ReceivedFile
@@ -70,7 +69,8 @@ def retry(run: Run, *, user: User, source: str, idempotency_key: str = "") -> St
                 origin=RunOrigin(retry_of=run),
             )
     except OriginTaken:
-        return StartedRun(run.retries.exclude(status=RunStatus.CANCELED).get(), replayed=True)
+        # Of two at the same moment the other was first, and may have been cancelled since.
+        return retry(run, user=user, source=source, idempotency_key=idempotency_key)
     except ObjectNotFound as error:
         raise NotAdmitted(
             "ARTIFACT_REMOVED",

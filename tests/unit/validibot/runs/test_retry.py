@@ -1,5 +1,6 @@
 """Retries: what they take over, what they execute, and which runs have one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from validibot.runs.execute import execute
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run, StepRun
 from validibot.runs.rerun import rerun, retry
-from validibot.runs.takeover import failed_step
+from validibot.runs.takeover import failed_step, living_retry
 from validibot.workflows.models import OnFailure, Step
 
 pytestmark = pytest.mark.django_db
@@ -109,11 +110,36 @@ def test_second_retry_returns_the_first_until_it_is_cancelled(failed: Run, user:
     assert third.run != first.run
 
 
+def overlook_retry_once(monkeypatch: pytest.MonkeyPatch, then: Callable[[], Any] = str) -> None:
+    """Let `retry` see no earlier one at first, as if it was committed just then."""
+    answers = iter([lambda: None])
+
+    def found(run: Run) -> Run | None:
+        if answer := next(answers, None):
+            return answer()
+        then()
+        return living_retry(run)
+
+    monkeypatch.setattr("validibot.runs.rerun.living_retry", found)
+
+
+def test_retry_that_lost_the_race_to_a_cancelled_one_is_started(
+    failed: Run, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = retried(failed, user)
+    overlook_retry_once(monkeypatch, then=lambda: cancel_run(first.pk, actor="ada"))
+
+    second = retry(failed, user=user, source=Run.Source.API)
+
+    assert (second.run.retry_of, second.replayed) == (failed, False)
+    assert second.run != first
+
+
 def test_retry_that_lost_the_race_returns_the_other_one(
     failed: Run, user: User, monkeypatch: pytest.MonkeyPatch, data_root: str
 ) -> None:
     first = retried(failed, user)
-    monkeypatch.setattr("validibot.runs.rerun.living_retry", lambda _: None)
+    overlook_retry_once(monkeypatch)
 
     second = retry(failed, user=user, source=Run.Source.API)
 
