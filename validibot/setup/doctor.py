@@ -118,7 +118,9 @@ def _storage() -> CheckReport:
 def _queue() -> CheckReport:
     kind = type(default_task_backend).__name__
     since = timezone.now() - MAX_WAITING
-    waiting = Run.objects.filter(status=RunStatus.PENDING, enqueued_at__lt=since).count()
+    # Held runs wait for another run of their organisation, not for a worker.
+    queued = Run.objects.filter(status=RunStatus.PENDING, held_at=None)
+    waiting = queued.filter(enqueued_at__lt=since).count()
     if waiting:
         return CheckReport(
             "queue",

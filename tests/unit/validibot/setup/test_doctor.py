@@ -71,6 +71,13 @@ def test_each_fault_has_a_next_step(healthy: None, settings: Settings) -> None:
     assert "purge failed: OSError: full" in found["periodic work"]["detail"]
 
 
+def test_held_run_says_nothing_about_the_queue(healthy: None) -> None:
+    long_ago = timezone.now() - dt.timedelta(hours=1)
+    RunFactory.create(status="PENDING", enqueued_at=long_ago, held_at=long_ago)
+
+    assert examine()[1]["queue"]["state"] == "ok"
+
+
 def test_outage_of_database_is_told_by_each_check_that_needs_it(healthy: None) -> None:
     outage = OperationalError("connection refused")
     with patch("validibot.setup.doctor.connection.ensure_connection", side_effect=outage):
