@@ -54,6 +54,9 @@ def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
     events = list(run.events.select_related("step_run")[: MAX_EVENTS + 1])
     found = findings_by_step(run.steps.all(), in_full=RULES_IN_FULL)
     failed_at = failed_step(run, run.steps.all())
+    retried_by = living_retry(run) if failed_at else None
+    if retried_by and not visible_runs(scope).filter(pk=retried_by.pk).exists():
+        retried_by = None
     shown = [(each, found[each.pk]) for each in run.steps.all()]
     return {
         "run": run,
@@ -65,7 +68,7 @@ def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
         "may_cancel": may_cancel(scope, run),
         "progress": progress_of(run),
         "failed_at": failed_at,
-        "retried_by": living_retry(run) if failed_at else None,
+        "retried_by": retried_by,
     }
 
 

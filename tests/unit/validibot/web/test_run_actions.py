@@ -234,6 +234,22 @@ def test_run_with_error_offers_a_retry_from_its_failed_step(client: Client, step
     assert "Try again" not in page
 
 
+def test_run_page_links_no_retry_that_its_reader_may_not_see(
+    client: Client, member: Membership, step: Step
+) -> None:
+    Membership.objects.update(role=Role.EXECUTOR)
+    failed = {"status": "FAILED", "error_category": "SYSTEM_ERROR", "error": "down"}
+    run = ended_run(step, user=member.user, **failed)
+    run.steps.update(status="FAILED", error="down", rules=[])
+    other = MembershipFactory.create(organisation=member.organisation).user
+    retry = ended_run(step, user=other, retry_of=run)
+
+    page = client.get(at(run)).content.decode()
+
+    assert at(retry) not in page
+    assert b"Somebody else" in client.post(at(run, "retry/"), follow=True).content
+
+
 def test_run_that_passed_offers_no_retry(client: Client, step: Step) -> None:
     run = ended_run(step)
 
