@@ -35,6 +35,9 @@ def set_grants(organisation: Organisation, user: User, access: Mapping[str, str]
     if had != access:
         audit.record(organisation, "guest.changed", user, {"workflows": (had, dict(access))})
     grants.exclude(workflow__in=access).delete()
+    if not organisation.memberships.filter(user=user).exists():
+        # They hold findings of runs that the guest does not see any more.
+        organisation.notifications.filter(user=user).exclude(workflow__in=access).delete()
     for workflow, kind in access.items():
         grants.update_or_create(
             organisation=organisation, user=user, workflow=workflow, defaults={"access": kind}

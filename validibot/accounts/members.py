@@ -79,6 +79,9 @@ def _end(organisation: Organisation, membership: Membership) -> None:
     membership.delete()
     # Grants from a time as a guest would still give access.
     organisation.grants.filter(user=membership.user).delete()
+    # Notifications hold findings, and a digest would be mailed days later.
+    organisation.notification_preferences.filter(user=membership.user).delete()
+    organisation.notifications.filter(user=membership.user).delete()
 
 
 def _check_owner_remains(organisation: Organisation, membership: Membership) -> None:

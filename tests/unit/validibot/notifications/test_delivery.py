@@ -2,12 +2,21 @@
 
 import datetime as dt
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 
-from tests.factories import FindingFactory, MembershipFactory, RunFactory, UserFactory
+from tests.factories import (
+    FindingFactory,
+    MembershipFactory,
+    OrganisationFactory,
+    RunFactory,
+    UserFactory,
+)
+from validibot.accounts import guests, members
 from validibot.accounts.models import Membership, Organisation, Role, User, WorkflowGrant
+from validibot.accounts.scope import Scope
 from validibot.notifications.delivery import due_time, lost_notices, note, notify
 from validibot.notifications.models import Notification, NotificationPreference, RunNotice
 from validibot.runs import tasks
@@ -146,6 +155,38 @@ def test_person_is_not_told_of_run_that_cannot_be_seen(
     assert channels(ended(workflow, "FAIL")) == set()
     seen_by_launcher = channels(ended(workflow, "FAIL", user=ada))
     assert bool(seen_by_launcher) == (reader in ("executor", "guest"))
+
+
+def test_member_who_leaves_loses_notifications_and_preferences(
+    workflow: Workflow, ada: User
+) -> None:
+    owner = MembershipFactory.create(organisation=workflow.organisation, role=Role.OWNER).user
+    for user in (ada, owner):
+        prefer(user, workflow, occasion="always", coverage="all", mail="weekly")
+    ended(workflow, "FAIL")
+
+    members.leave(Scope.of_member(ada, workflow.organisation, Role.AUTHOR))
+
+    for rows in (Notification.objects, NotificationPreference.objects):
+        assert set(rows.values_list("user", flat=True)) == {owner.pk}
+
+
+@pytest.mark.parametrize(("is_member", "left"), [(False, {"kept"}), (True, {"kept", "lost"})])
+def test_guest_loses_notifications_of_workflows_that_are_taken_away(
+    is_member: bool, left: set[str]
+) -> None:
+    organisation, user = OrganisationFactory.create(), UserFactory.create()
+    guests.set_grants(organisation, user, {"kept": "view", "lost": "view"})
+    if is_member:
+        MembershipFactory.create(organisation=organisation, user=user)
+    for slug in ("kept", "lost"):
+        Notification.objects.create(
+            user=user, organisation=organisation, run=uuid4(), workflow=slug, channel="list"
+        )
+
+    guests.set_grants(organisation, user, {"kept": "view"})
+
+    assert set(Notification.objects.values_list("workflow", flat=True)) == left
 
 
 def test_task_that_is_delivered_again_adds_nothing(workflow: Workflow, ada: User) -> None:
