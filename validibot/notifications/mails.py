@@ -3,7 +3,7 @@
 Their headers let mail programs offer "unsubscribe" with one click (RFC 2369 and RFC 8058).
 """
 
-from collections import Counter
+from collections.abc import Mapping
 from email.policy import default as default_policy
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,26 +44,29 @@ def mail_of(notification: Notification) -> NotificationMail:
         )
 
 
-def digest_of(notifications: list[Notification], *, limit: int) -> NotificationMail:
-    """Return one mail about the runs of a day or week; it lists at most `limit` of them."""
+def digest_of(notifications: list[Notification], results: Mapping[str, int]) -> NotificationMail:
+    """Return one mail about the runs of a day or week.
+
+    It lists `notifications`; `results` are the numbers of all runs, by result.
+    """
     user = notifications[0].user
     zone = zone_of(user.time_zone) or timezone.get_default_timezone()
     with translation.override(_language(user)), timezone.override(zone):
-        failed = sum(each.result != "PASS" for each in notifications)
-        count = len(notifications)
+        count = sum(results.values())
+        failed = count - results.get("PASS", 0)
         runs = ngettext("%(count)d run", "%(count)d runs", count) % {"count": count}
         kind = (
             _("Daily digest") if notifications[0].rhythm == MailRhythm.DAILY else _("Weekly digest")
         )
         return _message(
             "digest",
-            notifications[:limit],
+            notifications,
             subject=_("%(kind)s: %(runs)s, %(failed)d not passed")
             % {"kind": kind, "runs": runs, "failed": failed},
             message_id=f"digest-{notifications[-1].pk}",
             kind=kind,
-            results=sorted(Counter(each.result for each in notifications).items()),
-            left_out=max(0, count - limit),
+            results=sorted(results.items()),
+            left_out=count - len(notifications),
         )
 
 

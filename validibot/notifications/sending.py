@@ -8,7 +8,7 @@ import datetime as dt
 import logging
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.tasks import task
 from django.utils import timezone
 
@@ -94,24 +94,30 @@ def enqueue_digests() -> dict[str, int]:
 
 
 def _send(mails: "QuerySet[Notification]") -> None:
-    """Take those of `mails` that are due, send them as one message, and mark them as sent."""
+    """Take those of `mails` that are due, send them as one message, and mark them as sent.
+
+    Only what the message lists is loaded: a day may have many thousand runs.
+    """
     now = timezone.now()
+    until = now + RETRY
+    free = mails.filter(due_at__lte=now + dt.timedelta(seconds=1)).order_by()
+    taken = mails.filter(due_at=until)
     with transaction.atomic():
-        due = mails.filter(due_at__lte=now + dt.timedelta(seconds=1)).select_for_update(
-            of=("self",), skip_locked=True
-        )
-        taken = list(due.select_related("user", "organisation").order_by("created_at", "pk"))
-        rows = Notification.objects.filter(pk__in=[mail.pk for mail in taken])
-        rows.update(due_at=now + RETRY)
-    if not taken:
+        chosen = free.select_for_update(skip_locked=True).values("pk")
+        Notification.objects.filter(pk__in=chosen).update(due_at=until)
+        counts = taken.order_by().values_list("result").annotate(number=Count("pk"))
+        results = dict(counts)
+        rows = taken.select_related("user", "organisation").order_by("created_at", "pk")
+        listed = list(rows[:MAX_DIGEST])
+    if not listed:
         return
-    user: User = taken[0].user
+    user: User = listed[0].user
     error = "" if user.is_active else "The account is closed."
     if not error:
         try:
-            is_single = taken[0].rhythm == MailRhythm.AT_ONCE
-            deliver(mail_of(taken[0]) if is_single else digest_of(taken, limit=MAX_DIGEST))
+            is_single = listed[0].rhythm == MailRhythm.AT_ONCE
+            deliver(mail_of(listed[0]) if is_single else digest_of(listed, results))
         except RecipientRefused as refusal:
             logger.warning("notifications of user %s are not delivered: %s", user.pk, refusal)
             error = str(refusal)[:500]
-    rows.filter(ended_at=None).update(ended_at=timezone.now(), error=error)
+    taken.update(ended_at=timezone.now(), error=error)

@@ -1,6 +1,8 @@
 """Mails of notifications: sent once, collected in digests, ended by one click."""
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.policy import SMTP
 from smtplib import SMTPRecipientsRefused, SMTPServerDisconnected
 from typing import Any
@@ -10,6 +12,8 @@ from uuid import uuid4
 import pytest
 import time_machine
 from django.core import mail
+from django.db.models import Model
+from django.db.models.signals import ModelSignal, post_init
 from django.test import Client
 from django.utils import timezone
 
@@ -21,6 +25,7 @@ from validibot.notifications.sending import (
     RETRY,
     enqueue_digests,
     purge_notifications,
+    send_digest,
     send_notification,
     sweep_mails,
 )
@@ -47,6 +52,15 @@ def waiting(ada: Membership, **fields: Any) -> Notification:
         "due_at": timezone.now(),
     }
     return Notification.objects.create(**values | fields)
+
+
+@contextmanager
+def signal_connected(signal: ModelSignal, receiver: Any, sender: type[Model]) -> Iterator[None]:
+    signal.connect(receiver, sender=sender)
+    try:
+        yield
+    finally:
+        signal.disconnect(receiver, sender=sender)
 
 
 def unsubscribe_link() -> str:
@@ -165,6 +179,29 @@ def test_digest_collects_what_is_due(ada: Membership) -> None:
     assert weekly.subject == "Weekly digest: 1 run, 1 not passed"
     assert all(text in str(daily.body) for text in ("one.json", "two.json", "Passes again"))
     assert "tomorrow.json" not in str(daily.body)
+
+
+def test_digest_of_many_runs_loads_what_it_lists(
+    ada: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("validibot.notifications.sending.MAX_DIGEST", 2)
+    for number in range(5):
+        waiting(ada, rhythm="daily", title=f"{number}.json", result="FAIL" if number else "PASS")
+    loaded = []
+
+    def count(**_: object) -> None:
+        loaded.append(1)
+
+    with signal_connected(post_init, count, Notification):
+        send_digest.call(ada.user_id, "daily")
+
+    (sent,) = mail.outbox
+    assert sent.subject == "Daily digest: 5 runs, 4 not passed"
+    assert "3 more runs are not listed." in str(sent.body)
+    assert "1.json" in str(sent.body)
+    assert "2.json" not in str(sent.body)
+    assert len(loaded) == 2
+    assert not Notification.objects.filter(ended_at=None).exists()
 
 
 def test_one_click_ends_mails_and_keeps_the_list(ada: Membership) -> None:
