@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from validibot.web.charts import HEIGHT, LEFT, WIDTH, Chart, line_chart
+from validibot.runs.charts import HEIGHT, LEFT, WIDTH, Chart, line_chart
 
 _COLOURS = ("#0f766e", "#b45309", "#7c3aed", "#be123c", "#1d4ed8", "#4b5563")
 _ROW = 18

@@ -23,7 +23,7 @@ from validibot.dashboards.reading import (
     as_csv,
     read_dashboard,
 )
-from validibot.web.charts import Chart, bar_chart, line_chart
+from validibot.runs.charts import Chart, bar_chart, line_chart
 from validibot.web.scope import page, permitted
 
 DEFAULT_DAYS = 30

@@ -6,10 +6,7 @@ A preview reads at most `MAX_BYTES` of a file and says when there is more.
 import csv
 import io
 import json
-import zlib
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePath
 from typing import Any
@@ -24,18 +21,18 @@ from django.views.decorators.csp import csp_override
 from django.views.decorators.http import require_GET
 
 from validibot.accounts.scope import Scope
-from validibot.core.storage import ObjectNotFound, get_storage
+from validibot.core.storage import ObjectNotFound
 from validibot.runs.access import visible_runs
+from validibot.runs.artifact_head import FileHead, read_head
 from validibot.runs.models import Artifact
+from validibot.runs.series import SERIES, charts_of
 from validibot.web.scope import member, page
-from validibot.web.series import SERIES, charts_of
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_LINES, MAX_LINE = 500, 2000
 MAX_ROWS, MAX_CELLS, MAX_CELL = 200, 40, 200
 _TABLES = {"text/csv": ",", "text/tab-separated-values": "\t"}
 _TEXTS = ("text/", "application/json", "application/xml", "image/svg+xml")
-_CHUNK_BYTES = 64 * 1024
 # A page that a validator wrote has an origin of its own, without scripts and other files.
 _FRAME_POLICY = {
     "sandbox": "",
@@ -44,27 +41,6 @@ _FRAME_POLICY = {
     "img-src": ["data:"],
     "frame-ancestors": [CSP.SELF],
 }
-
-
-@dataclass(frozen=True, slots=True)
-class FileHead:
-    """The beginning of a file, unpacked; `is_whole` tells whether that is all."""
-
-    content: bytes
-    is_whole: bool
-
-    @property
-    def is_text(self) -> bool:
-        return b"\0" not in self.content[:_CHUNK_BYTES]
-
-    @property
-    def text(self) -> str:
-        return self.content.decode("utf-8-sig", "replace")
-
-    def lines(self) -> list[str]:
-        """Return the lines; the last one only if it is complete."""
-        lines = self.text.splitlines(keepends=True)
-        return lines if self.is_whole else lines[:-1]
 
 
 def has_preview(artifact: Artifact) -> bool:
@@ -80,30 +56,12 @@ def _mime_type(artifact: Artifact) -> str:
     return artifact.mime_type.partition(";")[0].strip().lower()
 
 
-def read_head(artifact: Artifact) -> FileHead:
+def _head(artifact: Artifact) -> FileHead:
     """Return the beginning of an artifact. Raises Http404 when it is gone."""
-    chunks = get_storage(artifact.uri).stream(artifact.uri, version=artifact.storage_version)
-    unpacked = _unpacked(chunks) if artifact.name.endswith(".gz") else chunks
-    content = bytearray()
     try:
-        for chunk in unpacked:
-            content += chunk
-            if len(content) > MAX_BYTES:
-                return FileHead(bytes(content[:MAX_BYTES]), is_whole=False)
+        return read_head(artifact, MAX_BYTES)
     except ObjectNotFound as error:
         raise Http404 from error
-    except zlib.error:
-        return FileHead(bytes(content), is_whole=False)
-    return FileHead(bytes(content), is_whole=True)
-
-
-def _unpacked(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield what gzip has packed, in bounded parts."""
-    unpacker = zlib.decompressobj(wbits=31)
-    for chunk in chunks:
-        yield unpacker.decompress(chunk, _CHUNK_BYTES)
-        while unpacker.unconsumed_tail:
-            yield unpacker.decompress(unpacker.unconsumed_tail, _CHUNK_BYTES)
 
 
 @member
@@ -118,7 +76,7 @@ def preview(request: HttpRequest, scope: Scope, pk: UUID, artifact_pk: int) -> H
     if kind == "text/html":
         context |= {"is_page": True, "is_cut": artifact.size_bytes > MAX_BYTES, "limit": MAX_BYTES}
     elif has_preview(artifact):
-        head = read_head(artifact)
+        head = _head(artifact)
         context |= {"is_cut": not head.is_whole, "limit": MAX_BYTES}
         if not head.is_text:
             context["problem"] = _("This file is not text. Download it to see it.")
@@ -145,7 +103,7 @@ def framed(request: HttpRequest, scope: Scope, pk: UUID, artifact_pk: int) -> Ht
     artifact = get_object_or_404(run.artifacts, pk=artifact_pk)
     if _mime_type(artifact) != "text/html":
         raise Http404
-    content = read_head(artifact).content
+    content = _head(artifact).content
     return HttpResponse(content, headers={"X-Content-Type-Options": "nosniff"})
 
 

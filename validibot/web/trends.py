@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from validibot.accounts.scope import Scope
+from validibot.runs.charts import Chart, line_chart
 from validibot.runs.models import Run, StepRun
-from validibot.web.charts import Chart, line_chart
 from validibot.web.runs import listed_runs
 from validibot.web.scope import member, page
 from validibot.workflows.select import WorkflowNotFound, find_visible_workflow

@@ -17,7 +17,7 @@ from validibot.core.downloads import streamed
 from validibot.credits.ledger import balance_of
 from validibot.credits.models import EntryKind, LedgerEntry
 from validibot.credits.usage import EXPORTS, UsageRow, day, entries_between, usage_by
-from validibot.web.charts import Chart, bar_chart
+from validibot.runs.charts import Chart, bar_chart
 from validibot.web.paging import BoundedPaginator
 from validibot.web.scope import page, permitted
 

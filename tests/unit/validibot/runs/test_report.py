@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from tests.factories import (
@@ -14,6 +15,8 @@ from tests.factories import (
     StepRunFactory,
     ValidatorFactory,
 )
+from validibot.core.storage import get_storage
+from validibot.runs import report
 from validibot.runs.evidence import evidence_of
 from validibot.runs.models import Run
 from validibot.runs.report import as_html
@@ -21,6 +24,8 @@ from validibot.runs.report import as_html
 pytestmark = pytest.mark.django_db
 
 MARKUP = "<script>alert(1)</script>"
+# Meters of two months, as EnergyPlus writes them.
+METERS = b"Date/Time,Heating:Gas [J](Monthly)\n01/31 24:00,3.6e6\n02/28 24:00,7.2e6\n"
 
 
 class PageText(HTMLParser):
@@ -63,7 +68,7 @@ def run() -> Run:
     FindingFactory.create(
         step_run=first, severity="INFO", code="problems.truncated", message="9 more."
     )
-    ArtifactFactory.create(step_run=first, name=MARKUP)
+    ArtifactFactory.create(step_run=first, name=MARKUP, type="file")
     StepRunFactory.create(
         run=run,
         step=StepFactory.create(workflow=run.workflow, name="Energy", order=2),
@@ -121,3 +126,39 @@ def test_report_needs_few_queries_for_many_rules(
 
     with django_assert_max_num_queries(6):
         assert as_html(run).count(b"<code>rule-") == 30
+
+
+def series_of(run: Run, content: bytes, *, name: str = "meters.csv") -> None:
+    """Add a file with a time series to the first step of the run."""
+    uri = f"{settings.DATA_ROOT}/{run.pk}/{name}"
+    stored = get_storage(uri).create(uri, content, mime_type="text/csv")
+    ArtifactFactory.create(
+        step_run=run.steps.get(order=1), name=name, uri=uri, storage_version=stored.version
+    )
+
+
+def test_report_draws_time_series(run: Run) -> None:
+    series_of(run, METERS)
+
+    page = as_html(run)
+
+    assert b"<polyline points=" in page
+    assert "Energy by month" in PageText(page).text
+    assert "Time series of meters.csv" in PageText(page).text
+    assert PageText(page).addresses == []
+
+
+def test_report_names_time_series_that_is_gone_or_cut(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "MAX_SERIES", 3)
+    monkeypatch.setattr(report, "MAX_SERIES_BYTES", len(METERS) + 50)
+    ArtifactFactory.create(step_run=run.steps.get(order=1), name="a.csv")
+    for name in ("b.csv", "c.csv", "d.csv"):
+        series_of(run, METERS, name=name)
+
+    text = PageText(as_html(run)).text
+
+    assert "a.csv is not kept any more" in text
+    assert "Only the beginning of c.csv is drawn" in text
+    assert "1 further time series is not drawn." in text

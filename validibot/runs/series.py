@@ -16,7 +16,7 @@ from itertools import pairwise
 from django.utils.dates import MONTHS_3
 from django.utils.translation import gettext as _, gettext_lazy
 
-from validibot.web.charts import MAX_PARTS, Chart, bar_chart, line_chart
+from validibot.runs.charts import MAX_PARTS, Chart, bar_chart, line_chart
 
 SERIES = "timeseries-csv"
 """Type of an artifact with a time series."""

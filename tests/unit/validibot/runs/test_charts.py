@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from validibot.web.charts import INTERVALS, line_chart, nice_ticks
-from validibot.web.series import charts_of
+from validibot.runs.charts import INTERVALS, line_chart, nice_ticks
+from validibot.runs.series import charts_of
 
 HOURLY = "Date/Time,Zone:Mean Air Temperature [C](Hourly),Heating:NaturalGas [J](Hourly),Fans:Electricity [J](Hourly)"
 
