@@ -267,7 +267,7 @@ class RunExportView(ApiView):
         parameters=[
             OpenApiParameter("kind", str, OpenApiParameter.PATH, enum=[*FORMATS, "bundle"])
         ],
-        responses=schema.answers(OpenApiTypes.BINARY, media_type="application/octet-stream"),
+        responses=schema.answers(OpenApiTypes.BINARY, 409, media_type="application/octet-stream"),
     )
     def get(self, request: Request, org: str, run: UUID, kind: str) -> HttpResponseBase:
         found = find_run(scope_in(request, org, "run.view_own"), run)
@@ -276,6 +276,8 @@ class RunExportView(ApiView):
         if kind not in FORMATS:
             known = ", ".join([*FORMATS, "bundle"])
             raise ApiError(404, "NOT_FOUND", f"There is no export {kind!r}; there are: {known}.")
+        if FORMATS[kind].is_final:
+            _require_end(found)
         document = FORMATS[kind].write(found)
         return whole(document, name=f"run-{run}.{FORMATS[kind].extension}")
 
@@ -319,6 +321,10 @@ def _document(scope: Scope, pk: UUID) -> run_documents.RunDocument:
 
 
 def _evidence(run: Run) -> RunEvidence:
+    _require_end(run)
+    return evidence_of(run)
+
+
+def _require_end(run: Run) -> None:
     if run.ended_at is None:
         raise ApiError(409, "RUN_NOT_FINISHED", f"Run {run.pk} has not ended; ask again later.")
-    return evidence_of(run)

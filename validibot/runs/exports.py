@@ -1,6 +1,7 @@
 """Exports of a run: a report for people, and its findings for other programs.
 
 - HTML: a report on one page (`validibot.runs.report`).
+- PDF: the same report on numbered pages (`validibot.runs.pdf`).
 - CSV (RFC 4180): a cell that a spreadsheet would take for a formula begins with an apostrophe.
 - JSON Lines: an object per finding.
 - JUnit XML, as CI systems read it: a test suite per step, a failed test case per error.
@@ -32,11 +33,15 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True, slots=True)
 class ExportFormat:
-    """A format of exports; `write` returns the whole document of a run that has ended."""
+    """A format of exports; `write` returns the whole document of a run.
+
+    A document that `is_final` is written only of a run that has ended.
+    """
 
     title: str
     extension: str
     write: Callable[[Run], bytes]
+    is_final: bool = False
 
 
 def as_csv(run: Run) -> bytes:
@@ -63,6 +68,13 @@ def as_junit(run: Run) -> bytes:
 
 def as_sarif(run: Run) -> bytes:
     return _sarif([_sarif_run(run, _findings(run))])
+
+
+def as_pdf(run: Run) -> bytes:
+    """Return the report as PDF, with a library that costs a start 18 MB and 0.1 s."""
+    from validibot.runs import pdf  # noqa: PLC0415 - see the docstring
+
+    return pdf.as_pdf(run)
 
 
 def junit_of(runs: Mapping[Run, Sequence[tuple[StepRun, Sequence[Finding]]]]) -> bytes:
@@ -128,6 +140,7 @@ def _sarif_run(run: Run, findings: Iterable[Finding]) -> dict[str, Any]:
 
 FORMATS = {
     "html": ExportFormat("HTML report", "html", as_html),
+    "pdf": ExportFormat("PDF report", "pdf", as_pdf, is_final=True),
     "csv": ExportFormat("CSV", "csv", as_csv),
     "jsonl": ExportFormat("JSON Lines", "jsonl", as_json_lines),
     "junit": ExportFormat("JUnit XML", "xml", as_junit),

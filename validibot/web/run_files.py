@@ -2,8 +2,10 @@
 
 from uuid import UUID
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from validibot.accounts.scope import Scope
@@ -57,4 +59,7 @@ def export(request: HttpRequest, scope: Scope, pk: UUID, kind: str) -> HttpRespo
     if kind not in FORMATS:
         raise Http404
     chosen = FORMATS[kind]
+    if chosen.is_final and run.ended_at is None:
+        messages.info(request, _("The run has not ended. Download the report when it has."))
+        return redirect("run", scope.organisation.slug, pk)
     return whole(chosen.write(run), name=f"run-{pk}.{chosen.extension}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.utils import timezone
 
 from tests.factories import FindingFactory
 from tests.unit.validibot.api.conftest import Api
@@ -64,7 +65,7 @@ def test_unknown_export_names_the_known_ones(alice: Api, run: Run) -> None:
     answer = get(alice, run, "export/docx/")
 
     assert answer.status_code == 404
-    assert "html, csv, jsonl, junit, sarif, bundle" in answer.json()["detail"]
+    assert "html, pdf, csv, jsonl, junit, sarif, bundle" in answer.json()["detail"]
 
 
 def test_rerun_starts_run_on_the_same_file(alice: Api, run: Run) -> None:
@@ -133,3 +134,11 @@ def test_progress_has_the_reason_of_an_unfinished_run(alice: Api, run: Run) -> N
 
     assert ended == {"state": "COMPLETED", "reason": "", "since": None, "step": None}
     assert (waiting["state"], "queue" in waiting["reason"]) == ("PENDING", True)
+
+
+def test_pdf_of_unfinished_run_is_refused(alice: Api, run: Run) -> None:
+    answer = get(alice, run, "export/pdf/")
+    Run.objects.filter(pk=run.pk).update(status="SUCCEEDED", ended_at=timezone.now())
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "RUN_NOT_FINISHED")
+    assert get(alice, run, "export/pdf/").content.startswith(b"%PDF-")

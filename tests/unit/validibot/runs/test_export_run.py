@@ -80,7 +80,7 @@ def test_exports_to_the_same_file_at_once_do_not_mix(
 @pytest.mark.parametrize(
     ("wanted", "output", "message"),
     [
-        ("", "run.docx", "does not end with one of .html, .csv"),
+        ("", "run.docx", "does not end with one of .html, .pdf, .csv"),
         ("seven", "run.csv", "'seven' is no id of a run"),
         ("00000000-0000-4000-8000-000000000000", "run.csv", "There is no run"),
         ("", "none/run.csv", "cannot be written: No such file"),

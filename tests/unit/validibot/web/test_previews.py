@@ -1,4 +1,4 @@
-"""Previews of artifacts: bounded, as text, and HTML only in a frame that can do nothing."""
+"""Previews of artifacts, bounded, with HTML in a frame that can do nothing; the report as PDF."""
 
 import gzip
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import Client
+from django.utils import timezone
 
 from tests.factories import ArtifactFactory, RunFactory, StepRunFactory
 from validibot.accounts.models import Membership
 from validibot.core.storage import get_storage
-from validibot.runs.models import Artifact
+from validibot.runs.models import Artifact, Run
 from validibot.web import previews
 
 pytestmark = pytest.mark.django_db
@@ -113,3 +114,16 @@ def test_removed_artifact_is_not_found(client: Client, member: Membership) -> No
     Artifact.objects.update(uri=f"{settings.DATA_ROOT}/none")
 
     assert client.get(path(made)).status_code == 404
+
+
+def test_pdf_is_downloaded_once_the_run_has_ended(client: Client, member: Membership) -> None:
+    run = RunFactory.create(workflow__organisation=member.organisation, status="RUNNING")
+    path = f"/app/orgs/{run.organisation.slug}/runs/{run.pk}/export/pdf/"
+
+    early = client.get(path, follow=True)
+    Run.objects.filter(pk=run.pk).update(status="SUCCEEDED", ended_at=timezone.now())
+    answer = client.get(path)
+
+    assert "The run has not ended. Download the report when it has." in early.content.decode()
+    assert answer.content.startswith(b"%PDF-")
+    assert answer["Content-Disposition"].endswith(f"run-{run.pk}.pdf")
