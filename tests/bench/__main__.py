@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench import compare, console, containers, images, load, parsers, product, tables
+from tests.checkout import ROOT
 from tests.flows import stack as stacks
-from tests.flows.stack import ROOT, Stack
+from tests.flows.stack import Stack
 
 type Row = tuple[str, str, str]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench import load
-from tests.flows.stack import ROOT
+from tests.checkout import ROOT
 from tests.ports import on_free_ports
 
 type Row = tuple[str, str, str]

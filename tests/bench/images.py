@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.checkout import ROOT
 from tests.docker import composed
-from tests.flows.stack import ROOT
 
 type Row = tuple[str, str, str]
 

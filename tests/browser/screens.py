@@ -8,7 +8,8 @@ import httpx
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
-from tests.flows.stack import ROOT, Stack
+from tests.checkout import ROOT
+from tests.flows.stack import Stack
 
 SHOTS = ROOT / "test-artifacts" / "screenshots"
 _WIDTHS = (360, 1280)

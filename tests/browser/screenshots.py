@@ -7,11 +7,11 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-ROOT = Path(__file__).parents[2]
+from tests.checkout import ROOT
+
 FOLDER = ROOT / "docs" / "images"
 SIZE = {"width": 1200, "height": 760}
 

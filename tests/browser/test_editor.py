@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import FilePayload, Page, Position, expect
 
 from tests.browser.screens import check_page
-from tests.flows.stack import ROOT, Stack
+from tests.checkout import ROOT
+from tests.flows.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
 SCHEMA = '{"type": "object", "required": ["name"]}'

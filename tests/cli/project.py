@@ -11,10 +11,9 @@ from devenv.cli.module import make_output
 from devenv.config import load
 from devenv.services.facts import gather
 from tests import forked
+from tests.checkout import ROOT
 from tests.ports import on_free_ports
 from tests.waiting import until
-
-ROOT = Path(__file__).resolve().parents[2]
 
 _MANAGE = """
 import json, os, signal, sys

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests import pages
+from tests.checkout import ROOT
 from tests.cli import wheels
 from tests.ports import free_ports
 from tests.waiting import slowdown
 
-EXAMPLES = wheels.ROOT / "examples"
-NODE_MODULES = wheels.ROOT / "tests" / "emulator" / "foreign" / "node" / "node_modules"
+EXAMPLES = ROOT / "examples"
+NODE_MODULES = ROOT / "tests" / "emulator" / "foreign" / "node" / "node_modules"
 # The fixtures do this for all examples at once; the rest of each README is executed.
 INSTALLS = re.compile(r"^(python3? -m venv .*|pip install .*|npm install)\n", re.MULTILINE)
 PIP_INSTALL = re.compile(r"^pip install ([^#\n]+)", re.MULTILINE)

@@ -10,7 +10,8 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
-from tests.cli.project import ROOT, Project
+from tests.checkout import ROOT
+from tests.cli.project import Project
 from tests.ports import on_free_ports
 
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(150)]

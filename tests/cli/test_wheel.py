@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.checkout import ROOT
 from tests.cli import wheels
 from tests.ports import on_free_ports
 from tests.waiting import until
 
-ROOT = wheels.ROOT
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(120)]
 
 

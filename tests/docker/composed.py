@@ -14,7 +14,8 @@ from typing import Any
 
 from devenv.compose.project import project_name
 from devenv.gcp.run_jobs.runtimes.docker import engine_of
-from tests.flows.stack import ROOT, Stack
+from tests.checkout import ROOT
+from tests.flows.stack import Stack
 from tests.ports import on_free_ports
 
 FILE = "docker-compose.local.yml"

@@ -14,8 +14,9 @@ from docker import DockerClient
 
 from devenv.environment import machine
 from tests import pages
+from tests.checkout import ROOT
 from tests.flows import stack as stacks
-from tests.flows.stack import ROOT, Stack
+from tests.flows.stack import Stack
 from validators.sdk.manifest import ValidatorManifest
 
 pytestmark = [pytest.mark.xdist_group("local-containers"), pytest.mark.timeout(300)]

@@ -12,6 +12,7 @@ from docker import DockerClient
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from tests import guardian
+from tests.checkout import ROOT
 from tests.cloud import cloud, config
 from tests.docker import production
 from tests.docker.production import Deployment, Server
@@ -20,7 +21,6 @@ from tests.waiting import slowdown, until
 __all__ = ["cloud", "config"]
 pytestmark = [pytest.mark.xdist_group("production"), pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "validibot/workflows/gallery/meter-readings-schema"
 # measured 2026-11: 502 MB, of which the base image is 131 MB, DuckDB 66 MB and Pillow 23 MB
 MOST_MEGABYTES = 505

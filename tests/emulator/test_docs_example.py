@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.checkout import ROOT
+
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 

@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.checkout import ROOT, link_parts
 from tests.waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
 DEVELOPER, OPERATOR = "developer", "operator"
 WEB_PORT, SSH_PORT, REMOTE_PORT = 8443, 2222, 8080
 _SSHD = """
@@ -187,8 +187,7 @@ def _open_ssh(far: Far) -> None:
 
 
 def _start_cloud(far: Far) -> None:
-    for part in ("validators", "devenv", "tests"):
-        (far.folder / part).symlink_to(ROOT / part)
+    link_parts(far.folder, ("validators", "devenv", "tests"))
     (far.folder / "devenv.toml").write_text(_cloud((ROOT / "devenv.toml").read_text(), far))
     far.run(
         "cloud",

@@ -20,9 +20,9 @@ from django.conf import settings
 
 from devenv.services.builtin import postgres_binaries
 from tests import forked, guardian
+from tests.checkout import ROOT
 from tests.waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
 API_KEY = f"vbk_1_{'1' * 32}_{'2' * 64}"
 

@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 
 from devenv.config import load
 from devenv.services.declared import step_key
+from tests.checkout import ROOT
 from tests.cli.project import Project
 from tests.database import copy_folder, digest, locked
 
-ROOT = Path(__file__).resolve().parents[2]
 _KEPT = ROOT / ".pytest_cache" / "stacks"
 _INPUTS = (
     *("config/**/*.py", "devenv/**/*.py", "devenv.toml"),

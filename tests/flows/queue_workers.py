@@ -18,6 +18,7 @@ import psycopg
 from django.db import connection
 
 from tests import waiting
+from tests.checkout import ROOT
 from tests.factories import started_run
 from validibot.dispatch.database.backend import DatabaseBackend
 from validibot.dispatch.database.models import QueuedTask
@@ -25,8 +26,6 @@ from validibot.runs.events import ENDINGS
 from validibot.runs.models import Run, RunEvent
 from validibot.runs.tasks import execute_run
 from validibot.workflows.models import Step
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def until(question: Callable[[], object], *, seconds: float = waiting.LIMIT) -> float:

@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 
+from tests.checkout import ROOT, link_parts
 from tests.cli.project import Project
 from tests.containers import Servers
 from tests.flows import prepared
 from tests.ports import on_free_ports
 from tests.waiting import growth, until
 
-ROOT = Path(__file__).resolve().parents[2]
 _PARTS = (
     *("config", "containers", "devenv", "docs", "examples", "manage.py", "tests"),
     *("validators", "validibot"),
@@ -121,8 +121,7 @@ def make(
     devenv.toml. With `servers`, jobs and the servers that the stack depends on are containers.
     """
     root.mkdir(parents=True)
-    for part in _PARTS:
-        (root / part).symlink_to(ROOT / part)
+    link_parts(root, _PARTS)
     (root / "Makefile").write_text("up:\n\tpython -m devenv up\n")
     text = on_free_ports((ROOT / "devenv.toml").read_text())
     for account in validators:

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from tests import pages
-from tests.flows.host import ROOT, Host, Site, site, two_ports
+from tests.checkout import ROOT
+from tests.flows.host import Host, Site, site, two_ports
 from tests.waiting import until
 
 pytestmark = [

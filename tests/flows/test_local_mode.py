@@ -7,8 +7,9 @@ import pytest
 
 from devenv.config import load
 from tests import pages
+from tests.checkout import ROOT
 from tests.flows import stack as stacks
-from tests.flows.stack import ROOT, Stack
+from tests.flows.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("queue"), pytest.mark.timeout(240)]
 

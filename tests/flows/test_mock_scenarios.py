@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from tests import pages
-from tests.flows.stack import ROOT, Stack
+from tests.checkout import ROOT
+from tests.flows.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("mocked"), pytest.mark.timeout(180)]
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.flows import host as hosts
+from tests.checkout import ROOT
 from tests.flows.host import PROGRAMS, Host, site, two_ports
 from tests.waiting import until
 
@@ -80,7 +80,7 @@ def test_release_without_static_files_fails(host: Host) -> None:
 
 def test_procfile_is_parsed_by_its_runner() -> None:
     checked = subprocess.run(
-        [PROGRAMS / "honcho", "check"], cwd=hosts.ROOT, capture_output=True, text=True, check=True
+        [PROGRAMS / "honcho", "check"], cwd=ROOT, capture_output=True, text=True, check=True
     )
 
     assert "(web, worker, clock, release)" in checked.stderr

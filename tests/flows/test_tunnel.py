@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from devenv.environment import machine
+from tests.checkout import ROOT
 from tests.flows import far as fars, stack as stacks
 from tests.flows.far import Far
 from tests.flows.stack import Stack
@@ -183,7 +184,7 @@ def test_trace_has_events_of_run(laptop: Laptop) -> None:
 
 def test_commands_of_docs_page_work(laptop: Laptop) -> None:
     run = laptop.run(FMU, laptop.sample(FMU))["id"]
-    page = (stacks.ROOT / "docs" / "modes" / "tunnel.md").read_text()
+    page = (ROOT / "docs" / "modes" / "tunnel.md").read_text()
     commands = re.findall(r"^\.venv/bin/python -m devenv (.+)$", page, re.MULTILINE)
 
     for command in commands:
