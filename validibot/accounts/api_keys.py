@@ -178,11 +178,13 @@ def revoke(keys: QuerySet[ApiKey], pk: int) -> bool:
 
 
 @transaction.atomic
-def rotate(keys: QuerySet[ApiKey], pk: int, *, overlap: dt.timedelta) -> tuple[ApiKey, str]:
+def rotate(
+    keys: QuerySet[ApiKey], pk: int, *, overlap: dt.timedelta, ends_by: dt.datetime | None = None
+) -> tuple[ApiKey, str]:
     """Replace one of `keys` by a new one of the same owner, name, scopes and lifetime.
 
-    The old key goes on working for `overlap`, at most until it would have expired. Returns the new
-    key and its text. Raises ApiKey.DoesNotExist, and ValidationError unless the key is valid and
+    The old key goes on working for `overlap`, at most until it would have expired, and the new one ends
+    by `ends_by`. Returns the new key and its text. Raises ApiKey.DoesNotExist, and ValidationError unless the key is valid and
     has not been replaced.
     """
     old = keys.select_for_update(of=("self",)).select_related("user").get(pk=pk)
@@ -190,6 +192,8 @@ def rotate(keys: QuerySet[ApiKey], pk: int, *, overlap: dt.timedelta) -> tuple[A
         message = _("%(name)s was replaced, has expired or is revoked. Create a new key.")
         raise ValidationError(message % {"name": old.name})
     lifetime = old.expires_at - old.created_at
+    if ends_by:
+        lifetime = min(lifetime, ends_by - timezone.now())
     new, text = issue(old.user, old.name, scopes=old.scopes.split(), lifetime=lifetime)
     old.replaced_by, old.expires_at = new, min(old.expires_at, timezone.now() + overlap)
     old.save(update_fields=["replaced_by", "expires_at"])

@@ -1,8 +1,8 @@
 """The API of personal keys: the API keys of the user who makes the request.
 
 A stolen key must not become a better one: a key makes and rotates only keys whose scopes it has itself,
-and no key that lives longer than itself. Acting on other keys needs the scope `manage`; each key may
-rotate and revoke itself.
+and the new key lives no longer than it does. Acting on other keys needs the scope `manage`; each key may
+revoke itself and rotate itself, for its lifetime again.
 """
 
 import datetime as dt
@@ -90,7 +90,10 @@ class PersonalKeysView(ApiView):
 
 
 class PersonalKeyRotateView(ApiView):
-    """Replace a key by a new one of the same scopes and lifetime."""
+    """Replace a key by a new one of the same scopes and lifetime.
+
+    Another key's replacement does not outlive the key that makes the request.
+    """
 
     @operation(
         operation_id="rotate_my_key",
@@ -99,13 +102,15 @@ class PersonalKeyRotateView(ApiView):
     )
     def post(self, request: Request, key: int) -> HttpResponse:
         found = _find(request, key)
-        current = _calling_key(request)
+        current, ends_by = _calling_key(request), None
         if current:
             check_key_scopes(current.scopes.split(), found.scopes.split())
+            ends_by = None if current.pk == key else current.expires_at
         body = read_body(request, KeyRotation)
+        overlap = dt.timedelta(days=body.overlap_days)
         with refusals():
             new, token = api_keys.rotate(
-                user_of(request).api_keys.all(), key, overlap=dt.timedelta(days=body.overlap_days)
+                user_of(request).api_keys.all(), key, overlap=overlap, ends_by=ends_by
             )
         return respond(PersonalKeyWithToken.of(new, request, token=token), status=201)
 

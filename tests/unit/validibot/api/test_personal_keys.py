@@ -60,9 +60,13 @@ def test_key_without_a_scope_makes_no_key_with_it(
 def test_key_makes_no_key_that_lives_longer(alice: Api, own: ApiKey) -> None:
     end = own.expires_at - dt.timedelta(days=360)
     ApiKey.objects.filter(pk=own.pk).update(expires_at=end)
+    other, _ = api_keys.issue(own.user, "other")
     send(alice, KEYS, NEW | {"lifetime_days": 365})
+    send(alice, f"{KEYS}{other.pk}/rotate/")
 
-    assert ApiKey.objects.get(name="CI").expires_at < end + dt.timedelta(minutes=5)
+    made = ApiKey.objects.filter(pk__gt=other.pk)
+    assert sorted(made.values_list("name", flat=True)) == ["CI", "other"]
+    assert all(key.expires_at < end + dt.timedelta(minutes=5) for key in made)
 
 
 def test_narrow_key_rotates_and_revokes_itself_only(alice: Api, own: ApiKey) -> None:
