@@ -26,8 +26,10 @@ from urllib.parse import quote, urlsplit
 MAX_ANNOTATIONS = 50
 MAX_SUMMARY_ROWS = 20
 MAX_FINDINGS = 5000
-_ATTEMPTS = 5
+_ATTEMPTS, _LONGEST_PAUSE = 5, 60.0  # of a request; seconds, whatever the site asks for
 _LEVELS = {"ERROR": "error", "WARNING": "warning", "INFO": "notice"}
+_SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_MARKUP = str.maketrans({character: f"&#{ord(character)};" for character in "\\`*_[]<>|#!&"})
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 Answer = tuple[int, dict[str, str], bytes]
 Send = Callable[[str, str, bytes, dict[str, str]], Answer]
@@ -105,6 +107,8 @@ class Launcher:
             report.error = f"{self.options.url} cannot be reached: {error}"
         except LaunchRefused as error:
             report.error = str(error)
+        except (LookupError, TypeError):  # the documents of another program
+            report.error = f"{self.options.url} is no Validibot site, or one of another version."
         if report.error and report.result in ("PASS", "FAIL"):
             report.result = "ERROR"
         return report
@@ -168,8 +172,11 @@ class Launcher:
                 self._sleep(2.0**attempt)
                 continue
             if status in (429, 502, 503, 504) and not last:
-                asked = {name.lower(): value for name, value in received.items()}.get("retry-after")
-                self._sleep(float(asked) if asked and asked.isdigit() else 2.0**attempt)
+                asked = {name.lower(): value for name, value in received.items()}.get(
+                    "retry-after", ""
+                )
+                is_number = asked.isascii() and asked.isdigit()
+                self._sleep(min(float(asked), _LONGEST_PAUSE) if is_number else 2.0**attempt)
                 continue
             return _document(status, content)
         raise AssertionError("the last attempt answers or raises")
@@ -259,12 +266,7 @@ def _row(finding: dict[str, Any]) -> str:
 
 def _cell(text: str) -> str:
     """Return text for a cell of a table: on one line, without markup of its own."""
-    plain = " ".join(text.split())[:500]
-    for character in "\\`*_[]<>|#!&":
-        plain = plain.replace(
-            character, f"&#{ord(character)};" if character in "<>&" else f"\\{character}"
-        )
-    return plain
+    return " ".join(text.split())[:500].translate(_MARKUP)
 
 
 def log_lines(reports: Sequence[FileReport]) -> Iterator[str]:
@@ -280,8 +282,9 @@ def log_lines(reports: Sequence[FileReport]) -> Iterator[str]:
 
 
 def _printable(text: str) -> str:
-    """Return text on one line that no program takes for a command."""
+    """Return one line without GitHub's commands: `::` at the beginning, and the older `##[` anywhere."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = line.replace("##[", "## [")
     return line.replace("::", ": :") if line.startswith("::") else line
 
 
@@ -299,19 +302,16 @@ def write_reports(
     """Print the findings, and write the files that options and GitHub Actions ask for."""
     print(*log_lines(reports), sep="\n")
     if options.sarif:
-        document = {
-            "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-            "version": "2.1.0",
-            "runs": [each.sarif for each in reports if each.sarif],
-        }
+        runs = [each.sarif for each in reports if each.sarif]
+        document = {"$schema": _SARIF_SCHEMA, "version": "2.1.0", "runs": runs}
         Path(options.sarif).write_text(json.dumps(document, indent=1), encoding="utf-8")
     if environ.get("GITHUB_ACTIONS") == "true":
         print(*workflow_commands(reports), sep="\n")
     if place := environ.get("GITHUB_STEP_SUMMARY"):
         _append(place, step_summary(reports))
     if place := environ.get("GITHUB_OUTPUT"):
-        runs = [{"file": each.path, "result": each.result, "url": each.url} for each in reports]
-        _append(place, f"result={worst(reports)}\nruns={json.dumps(runs)}\n")
+        listed = [{"file": each.path, "result": each.result, "url": each.url} for each in reports]
+        _append(place, f"result={worst(reports)}\nruns={json.dumps(listed)}\n")
 
 
 def _append(path: str, text: str) -> None:
@@ -388,7 +388,11 @@ def main(arguments: Sequence[str], environ: dict[str, str], send: Send | None = 
         print(error, file=sys.stderr)
         return 2
     reports = [launcher.check(path) for path in options.files]
-    write_reports(reports, options, environ)
+    try:
+        write_reports(reports, options, environ)
+    except OSError as error:
+        print(f"{error.filename} cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
     return {"PASS": 0, "FAIL": 1, "ERROR": 2}[worst(reports)]
 
 

@@ -146,7 +146,38 @@ def test_text_of_findings_cannot_add_workflow_commands() -> None:
     assert not any("\n" in line for line in written)
     assert not any(line.startswith("::") for line in written[1:])
     assert "title=a%2Cb::100%25%0A::set-output" in written[0]
-    assert "<b>" not in launch.step_summary([report])
+    summary = launch.step_summary([report])
+    assert "PASS &#124; &#60;b&#62; |" in summary  # shown as they are
+    assert "##[" not in "".join(launch.log_lines([launch.FileReport("a", error="x ##[error]y")]))
+
+
+def test_pause_that_a_site_asks_for_is_bounded(environ: dict[str, str]) -> None:
+    answers = [(503, {"retry-after": each}, b"") for each in ("86400", "²", "", "7")]
+    answers.append((200, {}, b"[]"))
+    pauses: list[float] = []
+    options = launch.read_options(["data/good.json"], environ)
+    launcher = launch.Launcher(options, lambda *_: answers.pop(0), sleep=pauses.append)
+
+    report = launcher.check(Path("data/good.json"))
+
+    assert pauses == [60.0, 2.0, 4.0, 7.0]
+    assert report.error == "This is no Validibot site. (HTTP 200)"
+
+
+def test_document_of_another_program_is_an_error_of_the_file(environ: dict[str, str]) -> None:
+    options = launch.read_options(["data/good.json"], environ)
+    launcher = launch.Launcher(options, lambda *_: (200, {}, b"{}"), sleep=lambda _: None)
+
+    assert "is no Validibot site" in launcher.check(Path("data/good.json")).error
+
+
+def test_report_that_cannot_be_written_ends_with_code_2(
+    environ: dict[str, str], alice: Api, people: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change = {"VALIDIBOT_FILES": "data/good.json", "VALIDIBOT_SARIF": "missing/found.sarif"}
+
+    assert launch.main([], environ | change, ActionSite(alice)) == 2
+    assert "missing/found.sarif cannot be written: No such file" in capsys.readouterr().err
 
 
 def test_action_gives_each_input_as_a_variable() -> None:
