@@ -1,7 +1,8 @@
 """The public keys of other issuers, as their discovery documents name them.
 
 Keys are kept for five minutes. A token with an unknown key may be the first one after a rotation, so
-the issuer is asked again, but not more than once in ten seconds: anybody can send such tokens.
+the issuer is asked again, but not more than once in ten seconds: anybody can send such tokens. One that
+does not answer has no keys until then.
 """
 
 import asyncio
@@ -9,7 +10,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import jwt
 import urllib3
@@ -30,6 +30,7 @@ class KeysUnavailable(Exception):
 class _Issuer:
     keys: list[jwt.PyJWK] = field(default_factory=list)
     asked_at: float | None = None
+    problem: str = ""
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -48,15 +49,22 @@ class IssuerKeys:
         async with known.asking:
             found = key_of(known.keys, kid)
             if self._passed(known, _PAUSE if found is None else _KEPT_FOR):
-                known.keys = await asyncio.to_thread(self._fetch, issuer)
-                known.asked_at = self._clock.now()
+                await self._ask(known, issuer)
                 found = key_of(known.keys, kid)
         if found is None:
             raise KeysUnavailable(
-                f"The key {kid[:100]!r} of the token is not one of its issuer, which is asked at "
+                known.problem
+                or f"The key {kid[:100]!r} of the token is not one of its issuer, which is asked at "
                 f"most once in {_PAUSE:.0f} seconds."
             )
         return found
+
+    async def _ask(self, known: _Issuer, issuer: str) -> None:
+        try:
+            known.keys, known.problem = await asyncio.to_thread(self._fetch, issuer), ""
+        except KeysUnavailable as error:
+            known.keys, known.problem = [], str(error)
+        known.asked_at = self._clock.now()
 
     def _passed(self, issuer: _Issuer, seconds: float) -> bool:
         """Return whether the issuer was last asked so long ago, or later than it is now."""
@@ -71,13 +79,15 @@ class IssuerKeys:
         return read_keys(json.dumps(self._get(str(found.get("jwks_uri", "")))))
 
     def _get(self, address: str) -> dict[str, Any]:
-        host = urlsplit(address).hostname or ""
-        if not self._reachable(host):
-            raise KeysUnavailable(
-                f"Error connecting to the given credential's issuer: {host!r} is not this machine; "
-                "put it in gcp.allow_hosts of devenv.toml, or give the provider oidc.jwksJson."
-            )
         try:
+            # The host to which the request goes; other parsers may find another one in an odd address.
+            host = (urllib3.util.parse_url(address).host or "").strip("[]")
+            if not self._reachable(host):
+                raise KeysUnavailable(
+                    f"Error connecting to the given credential's issuer: {host[:200]!r} is not this "
+                    "machine; put it in gcp.allow_hosts of devenv.toml, or give the provider "
+                    "oidc.jwksJson."
+                )
             answer = self._web.request("GET", address, preload_content=False, redirect=False)
             value = json.loads(answer.read(_MOST_BYTES))
             answer.release_conn()

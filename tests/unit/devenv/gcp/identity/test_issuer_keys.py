@@ -20,6 +20,8 @@ class Rotated(IssuerKeys):
 
     def _fetch(self, issuer: str) -> list[Any]:
         self.asked += 1
+        if not self.published:
+            raise KeysUnavailable("the issuer gives no JSON")
         return [SimpleNamespace(key_id=kid) for kid in self.published]
 
 
@@ -68,3 +70,27 @@ async def test_clock_turned_back_asks_the_issuer_again(keys: Rotated, clock: Man
     clock.lose(3600)
 
     assert await find(keys, "k2") == ["k2"]
+
+
+async def test_issuer_without_an_answer_is_asked_once_in_ten_seconds(
+    keys: Rotated, clock: ManualClock
+) -> None:
+    keys.published = ()
+    refused = await find(keys, *["k1"] * 50)
+
+    assert keys.asked == 1
+    assert {str(each) for each in refused} == {"the issuer gives no JSON"}
+
+    keys.published = ("k1",)
+    await clock.turn(11)
+    assert await find(keys, "k1") == ["k1"]
+
+
+@pytest.mark.parametrize(
+    "issuer", ["http://elsewhere.example\\@localhost", "http://elsewhere.example", "http://[x"]
+)
+async def test_issuer_at_another_host_is_not_asked(clock: ManualClock, issuer: str) -> None:
+    keys = IssuerKeys(clock, lambda host: host == "localhost")
+
+    with pytest.raises(KeysUnavailable, match=r"not this machine|gives no JSON"):
+        await keys.find(issuer, "k1")
