@@ -15,7 +15,9 @@ class OrganisationElsewhere(Exception):
     """The organisation keeps its data in another region; `site` is the address there, if it is known."""
 
     def __init__(self, organisation: Organisation) -> None:
-        self.site: str = settings.DATA_REGION_SITES.get(organisation.data_region, "").rstrip("/")
+        site: str = settings.DATA_REGION_SITES.get(organisation.data_region, "").rstrip("/")
+        # A site that names itself would lead people to itself for ever.
+        self.site = "" if site == settings.SITE_URL else site
         place = f" Use {self.site}." if self.site else " Ask its owner for the address there."
         super().__init__(
             f"{organisation.name} keeps its data in another region"

@@ -115,6 +115,16 @@ def test_other_region_without_known_site_says_so(world: RegionWorld, settings: S
 
 
 @pytest.mark.usefixtures("_elsewhere")
+def test_site_that_names_itself_leads_nobody_in_a_circle(
+    world: RegionWorld, settings: Settings
+) -> None:
+    settings.DATA_REGION_SITES = {"eu": f"{settings.SITE_URL}/"}
+
+    assert world.browser.get(PAGE).status_code == 421
+    assert "Location" not in world.api().headers
+
+
+@pytest.mark.usefixtures("_elsewhere")
 def test_other_region_answers_non_members_as_for_unknown(world: RegionWorld) -> None:
     other = MembershipFactory.create(organisation__data_region="us")
     _, key = api_keys.issue(other.user, "CI")
