@@ -92,7 +92,13 @@ class ImapMailbox(VerifyMailbox):
 
 def mailbox_of(url: str) -> VerifyMailbox:
     """Return the mailbox at `http(s)://HOST` or `imaps://USER:PASSWORD@HOST`. Raises DeployError."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # its text may have a part of the password
+        raise DeployError(
+            "--mailbox has no valid host and port. In a user and a password write / as %2F and @ as %40."
+        ) from None
     if parts.scheme in ("http", "https") and parts.hostname:
         return HttpMailbox(url)
     if parts.scheme == "imaps":

@@ -1,6 +1,6 @@
 """google.pubsub.v1.SchemaService: schemas with their revisions, and the messages that they admit.
 
-PubSubSchemas are Avro; protocol buffers are refused, because no maintained package reads their source. See
+Schemas are Avro; protocol buffers are refused, because no maintained package reads their source. See
 https://cloud.google.com/pubsub/docs/reference/rpc/google.pubsub.v1#schemaservice.
 """
 

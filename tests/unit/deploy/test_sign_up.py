@@ -108,6 +108,8 @@ def test_inbox_is_searched_for_an_address_with_a_plus(monkeypatch: pytest.Monkey
         ("imaps://me:secret@host", "needs a user with its domain"),
         ("pop3://me@host", "has the scheme 'pop3'; it must be http"),
         ("mail", "has the scheme ''"),
+        ("imaps://me%40here:secret/1@host", "no valid host and port"),
+        ("http://[host", "no valid host and port"),
     ],
 )
 def test_wrong_mailbox_is_refused_without_its_password(url: str, message: str) -> None:
