@@ -115,9 +115,7 @@ def test_other_region_without_known_site_says_so(world: RegionWorld, settings: S
 
 
 @pytest.mark.usefixtures("_elsewhere")
-def test_site_that_names_itself_leads_nobody_in_a_circle(
-    world: RegionWorld, settings: Settings
-) -> None:
+def test_site_that_names_itself_does_not_redirect(world: RegionWorld, settings: Settings) -> None:
     settings.DATA_REGION_SITES = {"eu": f"{settings.SITE_URL}/"}
 
     assert world.browser.get(PAGE).status_code == 421
