@@ -44,8 +44,10 @@ def _slack_text(document: Mapping[str, Any]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text in which nothing is a link, a mention or markup of Slack's."""
+    """Return a text without mentions, named links and markup of Slack and Mattermost."""
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # Mattermost reads @channel and [name](address), which Slack does not.
+    plain = plain.replace("@", "@\u200b").replace("](", "]\u200b(")
     # A character of no width ends the words that would be bold, struck or code.
     return "".join(f"\u200b{each}\u200b" if each in "*_~`" else each for each in plain)
 

@@ -38,6 +38,14 @@ def test_slack_text_escapes_mentions_and_links(trick: str) -> None:
     assert "&amp;" in text or "&lt;" in text
 
 
+@pytest.mark.parametrize("trick", ["@channel", "[Sign in](https://evil.example)"])
+def test_slack_text_escapes_mentions_and_links_of_mattermost(trick: str) -> None:
+    text = body_of("slack", document(text=trick, finding=trick))["text"]
+
+    assert "@channel" not in text
+    assert "](" not in text
+
+
 def test_slack_finding_of_many_lines_stays_quoted() -> None:
     text = body_of("slack", document(text="FAIL", finding="one\n\ntwo\r\nthree"))["text"]
 
