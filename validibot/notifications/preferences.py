@@ -99,8 +99,12 @@ class Unsubscription:
             rows.filter(mail=self._rhythm).update(mail=MailRhythm.NONE)
             waiting.filter(rhythm=self._rhythm).delete()
             return
+        # A preference that was removed meanwhile: the one that holds now goes on for the list.
+        held = rows.filter(organisation=self._organisation, workflow="").first() or default()
+        kept = {name: getattr(held, name) for name in ("occasion", "coverage", "in_list")}
+        ended = {"mail": MailRhythm.NONE}
         chosen = {"organisation": self._organisation, "workflow": self._workflow}
         NotificationPreference.objects.update_or_create(
-            user=self._user, **chosen, defaults={"mail": MailRhythm.NONE}
+            user=self._user, **chosen, defaults=ended, create_defaults=kept | ended
         )
         waiting.filter(organisation=self._organisation, preference=self._workflow).delete()

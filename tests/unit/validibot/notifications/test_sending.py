@@ -219,6 +219,18 @@ def test_one_click_ends_mails_and_keeps_the_list(ada: Membership) -> None:
     assert not Notification.objects.filter(pk=pending.pk).exists()
 
 
+def test_one_click_for_removed_preference_keeps_what_the_list_shows(ada: Membership) -> None:
+    holds = {"occasion": "always", "coverage": "all"}
+    general = {"user": ada.user, "organisation": ada.organisation, **holds}
+    NotificationPreference.objects.create(**general)
+    send_notification.call(waiting(ada, preference="office").pk)
+
+    Client().post(unsubscribe_link())
+
+    row = NotificationPreference.objects.get(workflow="office")
+    assert (row.occasion, row.coverage, row.mail) == ("always", "all", "none")
+
+
 def test_one_click_on_digest_ends_it_everywhere(ada: Membership) -> None:
     other = OrganisationFactory.create()
     for organisation, rhythm in ((ada.organisation, "daily"), (other, "weekly")):
