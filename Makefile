@@ -87,8 +87,8 @@ validators: runtime ## build the images of all validators
 validator: runtime ## build the image of one validator (NAME=fmu)
 	@compose/production/validator/build.sh '$(NAME)'
 
-image: ## build the production image of web and worker
-	@compose/production/django/build.sh
+image: ## build the production image of web and worker (EXTRA=modal: with what that extra needs)
+	@compose/production/django/build.sh $(EXTRA)
 
 cloud-image: dev ## build the image of the emulated cloud alone
 	@compose/production/cloud/build.sh
@@ -110,6 +110,7 @@ lock: dev ## write the locks anew from pyproject.toml and each requirements.in
 	$(compile) $(everything) -o requirements/runtime.txt; \
 	$(compile) $(everything) --group pyproject.toml:dev -o requirements/dev.txt; \
 	$(compile) pyproject.toml -c requirements/runtime.txt -o requirements/product.txt; \
+	$(compile) pyproject.toml --extra modal -c requirements/runtime.txt -o requirements/modal.txt; \
 	$(compile) pyproject.toml --extra devenv -c requirements/runtime.txt -o compose/local/requirements.txt; \
 	for wants in validators/*/requirements.in compose/offline/*/requirements.in tests/standin/requirements.in; do \
 		$(compile) $$wants -c requirements/runtime.txt -o $${wants%.in}.txt; done
