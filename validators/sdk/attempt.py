@@ -35,6 +35,7 @@ from validators.sdk.storage import (
     StoredObject,
     open_storage,
 )
+from validators.sdk.storage.claim import claim
 from validators.sdk.validation import ArtifactFile, ContainerValidator, Failure, ValidationResult
 from validators.sdk.worker import Capability
 
@@ -46,6 +47,10 @@ _OUTPUT_LIMIT = 25 << 20
 
 class EnvelopeUnusable(Exception):
     """No input envelope can be read, so nothing can be stored and nobody called back."""
+
+
+class ClaimLost(Exception):
+    """The attempt belongs to another execution, or its launch was withdrawn."""
 
 
 class ExecutionAttempt[Envelope: ValidationInputEnvelope]:
@@ -74,6 +79,12 @@ class ExecutionAttempt[Envelope: ValidationInputEnvelope]:
     @property
     def output_uri(self) -> str:
         return self.envelope.context.expected_output_uri
+
+    def claim(self, execution: str) -> None:
+        """Claim the attempt for an execution. Raises ClaimLost, StorageError."""
+        holder = claim(self.storage, self.output_uri.rpartition("/")[0], execution)
+        if holder != execution:
+            raise ClaimLost(f"{execution} may not work on this attempt, which is {holder}'s")
 
     def stored_output(self) -> ValidationOutputEnvelope | None:
         """Return the output of an earlier execution of this attempt; it is not computed again.

@@ -40,6 +40,8 @@ class ValidatorEnvironment:
     deployment_target: str | None = None
     token_audience: str | None = None
     worker_api_key: str | None = None
+    worker_id_token: str | None = None
+    execution: str | None = None
     scratch_root: Path | None = None
     traceparent: str | None = None
     version: str | None = None
@@ -63,6 +65,8 @@ def read_environment(arguments: list[str]) -> ValidatorEnvironment:
         deployment_target=variables.get("DEPLOYMENT_TARGET") or None,
         token_audience=variables.get("TASK_OIDC_AUDIENCE") or None,
         worker_api_key=variables.get("WORKER_API_KEY") or None,
+        worker_id_token=variables.get("VALIDIBOT_WORKER_ID_TOKEN") or None,
+        execution=variables.get("VALIDIBOT_EXECUTION") or None,
         scratch_root=Path(scratch) if scratch else None,
         traceparent=variables.get("TRACEPARENT") or None,
         version=variables.get("VALIDATOR_VERSION") or None,

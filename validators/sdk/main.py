@@ -1,8 +1,8 @@
 """Life of a validator process: read the envelope, verify inputs, validate, store, call back.
 
 Exit codes: 0 the output is stored and the callback delivered; 1 the output says `failed_runtime`, or
-the callback was not accepted; 2 there is no input envelope; 3 the output could not be stored; 143
-SIGTERM stopped the validator before it had an answer. Then no output is stored: only the platform
+the callback was not accepted; 2 there is no input envelope; 3 the output could not be stored; 4 the
+attempt belongs to another execution, or its launch was withdrawn; 143 SIGTERM stopped the validator before it had an answer. Then no output is stored: only the platform
 knows whether the validator exceeded its time, was cancelled or lost its machine. A second execution
 of a finished attempt only repeats the callback, so the platform may retry.
 """
@@ -28,7 +28,7 @@ from validibot_shared.validations.envelopes import (
     ValidationTiming,
 )
 
-from validators.sdk.attempt import EnvelopeUnusable, ExecutionAttempt
+from validators.sdk.attempt import ClaimLost, EnvelopeUnusable, ExecutionAttempt
 from validators.sdk.environment import EnvironmentInvalid, ValidatorEnvironment, read_environment
 from validators.sdk.errors import report_fatal
 from validators.sdk.storage import ObjectExists, StorageError
@@ -43,7 +43,7 @@ from validators.sdk.worker import Capability, Headers, NotAccepted, authorize, p
 
 log = logging.getLogger(__name__)
 
-DONE, FAILED, NOTHING_TO_ANSWER, NOT_STORED = range(4)
+DONE, FAILED, NOTHING_TO_ANSWER, NOT_STORED, NOT_OURS = range(5)
 STOPPED = 128 + signal.SIGTERM
 
 _THREADS = 8
@@ -70,10 +70,15 @@ def main[Envelope: ValidationInputEnvelope](
         return NOTHING_TO_ANSWER
     early = _authorize_early(attempt, environment)
     try:
+        if environment.execution:
+            attempt.claim(environment.execution)
         output = attempt.stored_output() or _answer(validator, attempt, environment=environment)
     except StorageError as error:
         log.error("the output could not be stored: %s", error)  # noqa: TRY400
         return NOT_STORED
+    except ClaimLost as error:
+        log.warning("%s", error)
+        return NOT_OURS
     except Stopped:
         log.warning("stopped by SIGTERM")
         return STOPPED

@@ -79,7 +79,12 @@ def post(
 
 
 def authorize(session: requests.Session, url: str, environment: ValidatorEnvironment) -> Headers:
-    """Return the header that proves to the worker who calls. Raises GoogleAuthError."""
+    """Return the header that proves to the worker who calls. Raises GoogleAuthError.
+
+    A provider outside Google Cloud has no metadata server, so an ID token may be given, too.
+    """
+    if environment.worker_id_token:
+        return {"Authorization": f"Bearer {environment.worker_id_token}"}
     if environment.deployment_target == "gcp":
         audience = environment.token_audience or origin(url)
         token: str = fetch_id_token(AuthRequest(session), audience)  # type: ignore[no-untyped-call]

@@ -15,8 +15,18 @@ from validibot_shared.validations.envelopes import (
 )
 
 from tests.waiting import until
-from validators.sdk.main import DONE, FAILED, NOT_STORED, NOTHING_TO_ANSWER, STOPPED, main
+from validators.sdk.main import (
+    DONE,
+    FAILED,
+    NOT_OURS,
+    NOT_STORED,
+    NOTHING_TO_ANSWER,
+    STOPPED,
+    main,
+)
 from validators.sdk.manifest import AcceptedFileType, Budgets, InputPort, ValidatorManifest
+from validators.sdk.storage import open_storage
+from validators.sdk.storage.claim import claim
 from validators.sdk.testing import write_envelope
 from validators.sdk.validation import (
     ArtifactFile,
@@ -139,6 +149,19 @@ def test_finished_attempt_is_not_computed_again(envelope: Path) -> None:
         raise AssertionError("computed twice")
 
     assert run(envelope, explode) == (DONE, first)
+
+
+@pytest.mark.parametrize(("execution", "code"), [("fc-1", DONE), ("fc-2", NOT_OURS)])
+def test_only_execution_with_claim_works_on_attempt(
+    envelope: Path, monkeypatch: pytest.MonkeyPatch, execution: str, code: int
+) -> None:
+    folder = envelope.parent.as_uri()
+    claim(open_storage(folder), folder, "fc-1")
+    monkeypatch.setenv("VALIDIBOT_EXECUTION", execution)
+    validator = ContainerValidator(validate=passes, input_envelope=ValidationInputEnvelope)
+
+    assert main(validator, [envelope.as_uri()]) == code
+    assert (envelope.parent / "output.json").exists() == (code == DONE)
 
 
 def test_exception_becomes_output_without_traceback(envelope: Path) -> None:

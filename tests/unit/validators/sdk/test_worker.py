@@ -149,6 +149,15 @@ def test_worker_key_is_sent_outside_gcp() -> None:
     assert sent == ["Worker-Key k", None]
 
 
+@responses.activate
+def test_given_id_token_is_sent_without_metadata_server() -> None:
+    responses.post(URL, json={})
+
+    call(worker_id_token="t", deployment_target="gcp")
+
+    assert responses.calls[0].request.headers["Authorization"] == "Bearer t"
+
+
 def test_origin_keeps_port() -> None:
     assert origin("http://localhost:8001/x/?y") == "http://localhost:8001"
 
