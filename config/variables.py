@@ -59,7 +59,8 @@ MEANINGS = {
     "EMAIL_PORT": "Port of the SMTP server.",
     "EMAIL_SECURITY": "TLS to the SMTP server.",
     "EMAIL_USER": "User name for the SMTP server; none: no login.",
-    "EXECUTION_BACKEND": "How validators run: in containers of this machine, or as child processes.",
+    "EXECUTION_BACKEND": "How validators run: on a host in containers or as child processes, on Google Cloud as"
+    " Cloud Run jobs or at [Modal](../modes/modal.md).",
     "GOOGLE_APPLICATION_CREDENTIALS": "File with the key of a Google account, for `gs://` outside Google"
     " Cloud; validators in child processes get its name, too.",
     "GITHUB_OAUTH_CLIENT_ID": "Offers sign-in with GitHub; see [sign-in](../production.md#sign-in).",
@@ -130,6 +131,11 @@ MEANINGS = {
     "GCS_BUCKET": "Bucket of submissions, attempts and artifacts.",
     "GOOGLE_CLOUD_PROJECT": "The project's id.",
     "MOCK_SCENARIO": "What mocked validators play where nobody asks.",
+    "MODAL_APP": "The app at [Modal](../modes/modal.md) whose functions are the validators.",
+    "MODAL_CALLER_ACCOUNT": "Account with whose ID tokens validators at Modal call the worker.",
+    "MODAL_ENVIRONMENT": "The environment of that app; empty: the token's default.",
+    "MODAL_TOKEN_ID": "Id of the token with which Modal is called.",
+    "MODAL_TOKEN_SECRET": "Secret of that token.",
     "SCHEDULER_ACCOUNT": "Account that may ask for a sweep.",
     "TASK_QUEUE": "Whether tasks run in place or wait in the database.",
     "VALIDATOR_JOB_PREFIX": "Prefix of the names of the validators' jobs, such as `prod-`.",

@@ -14,6 +14,7 @@ from deploy.golive import PERSONAL_TASKS, machine_checks
 from deploy.google import GoogleCloud
 from deploy.layout import Layout
 from deploy.mailbox import mailbox_of
+from deploy.modal_app import publish
 from deploy.plan import Change, apply as apply_changes, check_no_data, delete, deletions, plan
 from deploy.push import push
 from deploy.resource import Resource
@@ -88,6 +89,12 @@ def apply_command(
 def push_command(stage: StageArgument, tag: TagOption = "") -> None:
     """Push the images that `make image validators` built to the repository of a stage."""
     push(layout_of(stage, tag), tell=lambda line: typer.echo(f"    $ {line}"))
+
+
+@app.command("modal")
+def modal_command(stage: StageArgument, tag: TagOption = "") -> None:
+    """Publish the pushed images of the validators as functions of an app at Modal."""
+    publish(layout_of(stage, tag), tell=typer.echo)
 
 
 @app.command()

@@ -85,6 +85,18 @@ class Budget(StagePart):
     amount: Annotated[str, Field(pattern=r"^[1-9][0-9]*[A-Z]{3}$")]
 
 
+class ModalApp(StagePart):
+    """Table `[modal]`: validators run at Modal and not as Cloud Run jobs.
+
+    `environment` is that of the app, and `region` where its functions run; without them Modal chooses.
+    `registry_secret` is the secret at Modal with a key that reads the images.
+    """
+
+    environment: Annotated[str, Field(pattern=r"^[\w.-]{0,64}$")] = ""
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]{0,40}$")] = ""
+    registry_secret: Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")] = "validibot-registry"  # noqa: S105
+
+
 class DatabaseSize(StagePart):
     """Table `[database]`: a PostgreSQL of Cloud SQL; without it the stage brings its own address.
 
@@ -146,6 +158,7 @@ class Stage(StagePart):
     database: DatabaseSize | None = None
     alerts: Alerts = Alerts()
     budget: Budget | None = None
+    modal: ModalApp | None = None
     custom_validators: bool = False
     env: dict[Variable, str] = {}
     secrets: list[Variable] = []
@@ -155,6 +168,19 @@ class Stage(StagePart):
         if self.database and "DATABASE_URL" in (*self.secrets, *self.env):
             raise ValueError(
                 "`[database]` makes DATABASE_URL: remove it from `secrets` and `[env]`, or the table"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_modal(self) -> Self:
+        if self.modal is None:
+            return self
+        for name in ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"):
+            if name not in self.secrets:
+                raise ValueError(f"`[modal]` needs {name}: add it to `secrets`, then set its value")
+        if self.custom_validators:
+            raise ValueError(
+                "`custom_validators` needs Cloud Run jobs: set it to false, or remove `[modal]`"
             )
         return self
 

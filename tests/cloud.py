@@ -69,7 +69,7 @@ def _config() -> CloudConfig:
     return replace(
         declared,
         accounts=(*declared.accounts, *_ACCOUNTS),
-        bindings=(*declared.bindings, *admin, *deployer),
+        bindings=(*declared.bindings, *admin, *deployer, *_AT_MODAL),
         images=(*cold, sleeper, server, *_images_of_stages()),
         jobs=(*declared.jobs, JobConfig("sleeper", sleeper.name, "validator-fmu", max_retries=0)),
         schedules=(),
@@ -78,7 +78,21 @@ def _config() -> CloudConfig:
     )
 
 
-_ACCOUNTS = ["admin", "deployer", "guest", "launcher", "log-viewer", "log-writer", "stranger"]
+_ACCOUNTS = [
+    "admin",
+    "deployer",
+    "guest",
+    "launcher",
+    "log-viewer",
+    "log-writer",
+    "stranger",
+    "validator-modal",
+]
+# The roles that the table `[modal]` of a stage gives.
+_AT_MODAL = (
+    IamBinding("validator-modal", "roles/run.invoker", "service/validibot-worker"),
+    IamBinding("worker", "roles/iam.serviceAccountOpenIdTokenCreator", "account/validator-modal"),
+)
 # The roles that docs/production.md names, and no others.
 DEPLOYER_ROLES = (
     "roles/artifactregistry.admin",

@@ -1,7 +1,12 @@
 """Google Cloud, emulated or real: the same wiring, because Google's clients are built plainly."""
 
-from config.env import env, require
+from config.env import choice, env, expect, require
 from config.settings.base import *
+
+_CHOSEN = choice("EXECUTION_BACKEND", ("cloud_run", "modal"), default="cloud_run")
+if _CHOSEN == "modal":
+    # Modal's client reads the token itself (https://modal.com/docs/reference/modal.config).
+    expect("MODAL_APP", "MODAL_CALLER_ACCOUNT", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET")
 
 # `base` has values for some of these, for a developer's machine only.
 require(
@@ -45,11 +50,13 @@ TASKS = {
         },
     }
 }
+for _name in ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"):
+    env.str(_name, default="")
 # Without an account of their own, custom validators would run as that of Google's default.
 _CUSTOM_ACCOUNT = env.str("CUSTOM_VALIDATOR_ACCOUNT", default="")
 CUSTOM_VALIDATORS = bool(_CUSTOM_ACCOUNT)
-EXECUTION_BACKENDS = {
-    "default": {
+_BACKENDS = {
+    "cloud_run": {
         "BACKEND": "validibot.runs.backends.cloud_run.CloudRunBackend",
         "OPTIONS": {
             "project": GOOGLE_CLOUD_PROJECT,
@@ -57,8 +64,17 @@ EXECUTION_BACKENDS = {
             "job_prefix": env.str("VALIDATOR_JOB_PREFIX", default=""),
             "custom_account": _CUSTOM_ACCOUNT,
         },
-    }
+    },
+    "modal": {
+        "BACKEND": "validibot.runs.backends.modal.ModalBackend",
+        "OPTIONS": {
+            "app": env.str("MODAL_APP", default=""),
+            "environment": env.str("MODAL_ENVIRONMENT", default=""),
+            "caller_account": env.str("MODAL_CALLER_ACCOUNT", default=""),
+        },
+    },
 }
+EXECUTION_BACKENDS = {"default": _BACKENDS[_CHOSEN]}
 # Cloud Run's front end sets this header itself, and appends the client's address to X-Forwarded-For.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=1)

@@ -10,6 +10,8 @@ from validators.sdk.manifest import MANIFEST_NAME, ValidatorManifest, read_manif
 ROOT = Path(__file__).parents[2]
 # The account of the validators of organisations, without the prefix of the stage.
 CUSTOM_ACCOUNT = "validator-custom"
+# The account of whose ID tokens validators at Modal get one, also without that prefix.
+MODAL_ACCOUNT = "validator-modal"
 
 
 class StageNames:
@@ -29,7 +31,8 @@ class StageNames:
     def callers(self) -> list[str]:
         """The accounts that may call the worker, without the prefix of the stage."""
         custom = [CUSTOM_ACCOUNT] if self.stage.custom_validators else []
-        return ["tasks", "scheduler", *map(validator_account, self.validators), *custom]
+        modal = [MODAL_ACCOUNT] if self.stage.modal else []
+        return ["tasks", "scheduler", *map(validator_account, self.validators), *custom, *modal]
 
     def account(self, name: str) -> str:
         """Return the address of an account of this stage."""
@@ -43,6 +46,16 @@ class StageNames:
         """Return the name of an image in the repository of this stage."""
         host = f"{self.cloud.region}-docker.pkg.dev"
         return f"{host}/{self.cloud.project}/{self.repository}/{name}:{tag}"
+
+    def validator_image(self, manifest: ValidatorManifest) -> str:
+        """Return the name of a validator's image in that repository."""
+        name = manifest.image.rpartition(":")[0].rpartition("/")[2]
+        return self.image(name, manifest.version)
+
+    @property
+    def modal_app(self) -> str:
+        """The name of the app at Modal with the validators of this stage."""
+        return self.stage.named("validators")
 
     def secret(self, variable: str) -> str:
         """Return the name of the secret with the value of a variable."""

@@ -6,7 +6,14 @@ from functools import cached_property, partial
 from urllib.parse import urlsplit
 
 from deploy.layout.data import StageData
-from deploy.layout.names import CUSTOM_ACCOUNT, ROOT, StageNames, label, validator_account
+from deploy.layout.names import (
+    CUSTOM_ACCOUNT,
+    MODAL_ACCOUNT,
+    ROOT,
+    StageNames,
+    label,
+    validator_account,
+)
 from deploy.resource import Resource
 from deploy.resources.container import RunContainer
 from deploy.resources.job import Job
@@ -36,10 +43,9 @@ class StageProduct:
     def validator_jobs(self) -> Iterator[Job]:
         reporting = {name: dsn for name, dsn in self._stage.env.items() if name == "SENTRY_DSN"}
         for manifest in self._names.validators:
-            name = manifest.image.rpartition(":")[0].rpartition("/")[2]
             memory = max(512, manifest.budgets.memory_mb)
             container = RunContainer(
-                image=self._names.image(name, manifest.version),
+                image=self._names.validator_image(manifest),
                 account=self._names.account(validator_account(manifest)),
                 cpu="2" if memory > 2048 else "1",
                 memory=f"{memory}Mi",
@@ -87,9 +93,20 @@ class StageProduct:
                 "SITE_URL": names.site_url,
                 "VALIDATOR_JOB_PREFIX": self._stage.named(""),
                 "WORKER_URL": names.worker_url,
+                **self._modal_variables(),
                 **self._stage.env,
             }
         )
+
+    def _modal_variables(self) -> dict[str, str]:
+        if self._stage.modal is None:
+            return {}
+        return {
+            "EXECUTION_BACKEND": "modal",
+            "MODAL_APP": self._names.modal_app,
+            "MODAL_CALLER_ACCOUNT": self._names.account(MODAL_ACCOUNT),
+            "MODAL_ENVIRONMENT": self._stage.modal.environment,
+        }
 
     def _container(self, account: str, size: ServiceSize, *args: str, role: str) -> RunContainer:
         return RunContainer(

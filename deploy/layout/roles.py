@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from deploy.layout.data import StageData
-from deploy.layout.names import CUSTOM_ACCOUNT, StageNames, validator_account
+from deploy.layout.names import CUSTOM_ACCOUNT, MODAL_ACCOUNT, StageNames, validator_account
 from deploy.layout.product import StageProduct
 from deploy.resource import Resource
 from deploy.resources.access import ALL_USERS, RoleBindings
@@ -44,6 +44,8 @@ class StageRoles:
             purposes[validator_account(manifest)] = f"The validator {manifest.title}"
         if self._stage.custom_validators:
             purposes[CUSTOM_ACCOUNT] = "Validators of organisations"
+        if self._stage.modal:
+            purposes[MODAL_ACCOUNT] = "Validators at Modal, when they call the worker"
         for name, purpose in purposes.items():
             yield Account(
                 cloud=self._names.cloud,
@@ -82,6 +84,12 @@ class StageRoles:
             self._stage.named("capability"),
             {"roles/iam.serviceAccountTokenCreator": ["worker"]},
         )
+        if self._stage.modal:
+            yield self._access(
+                "account",
+                self._stage.named(MODAL_ACCOUNT),
+                {"roles/iam.serviceAccountOpenIdTokenCreator": ["worker"]},
+            )
         executing = {
             "roles/run.jobsExecutorWithOverrides": ["worker"],
             "roles/run.viewer": ["worker"],

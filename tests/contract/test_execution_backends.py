@@ -2,6 +2,8 @@
 
 import hashlib
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from io import BytesIO
@@ -11,15 +13,17 @@ from typing import Any
 from uuid import uuid4
 
 import grpc
+import jwt
 import pytest
 from pytest_django import Settings
 
+from deploy.modal_app import container_function
 from devenv.gcp.config import CloudConfig
 from devenv.pytest_plugin import ActAs
-from tests import engine as engines
+from tests import engine as engines, stand_in_modal
 from tests.cloud import ROOT
 from tests.docker import product as program
-from tests.emulator.target import working
+from tests.emulator.target import Worker, working
 from tests.factories import StepFactory, ValidatorFactory, started_run
 from tests.waiting import until
 from validators.sdk import storage as storages
@@ -72,23 +76,50 @@ def _join(name: str) -> None:
 
 
 @pytest.fixture
-def _cloud_run(settings: Settings, config: CloudConfig, act_as: ActAs) -> Iterator[None]:
+def _capabilities(settings: Settings, config: CloudConfig, act_as: ActAs) -> Iterator[Worker]:
+    """The emulated cloud, and a worker that accepts callbacks and drops them: outputs must be found."""
     act_as("worker")
-    options = {"project": "validibot-local", "region": "us-west1"}
-    _settings(settings, "cloud_run.CloudRunBackend", "gs://validibot-local", options)
     settings.CAPABILITY_ACCOUNT = config.email("capability")
     settings.WORKER_URL = "https://validibot-worker-123456789012.us-west1.run.app"
     for cached in _CACHED:
         cached.cache_clear()
     [service] = [each for each in config.services if each.name == "validibot-worker"]
     clients = (cloud_run.jobs(), cloud_run.executions())
-    with working(service.port):  # it accepts callbacks and drops them: outputs must be found
-        yield
+    with working(service.port) as worker:
+        yield worker
     _join("_run")  # gRPC's threads that wait for a connection
     for client in clients:
         client.transport.close()  # type: ignore[no-untyped-call]
     for cached in _CACHED:
         cached.cache_clear()
+
+
+@pytest.fixture
+def _cloud_run(settings: Settings, _capabilities: Worker) -> None:
+    options = {"project": "validibot-local", "region": "us-west1"}
+    _settings(settings, "cloud_run.CloudRunBackend", "gs://validibot-local", options)
+
+
+@pytest.fixture
+def _modal(
+    settings: Settings,
+    config: CloudConfig,
+    _capabilities: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Worker]:
+    monkeypatch.setitem(sys.modules, "modal", stand_in_modal)
+    monkeypatch.setattr(subprocess, "run", stand_in_modal.start_program)
+    app = stand_in_modal.App("validators")
+    sleep = ["python", "-c", "import time; time.sleep(600)"]
+    fmu = ["python", "-m", "validators.fmu"]
+    for job, command in (("validibot-validator-fmu", fmu), ("sleeper", sleep)):
+        app.function(name=job, serialized=True)(container_function(command))
+    app.deploy()
+    options = {"app": "validators", "caller_account": config.email("validator-modal")}
+    _settings(settings, "modal.ModalBackend", "gs://validibot-local", options)
+    yield _capabilities
+    stand_in_modal.server.join()
+    stand_in_modal.reset()
 
 
 @pytest.fixture
@@ -108,7 +139,7 @@ def _docker(settings: Settings, tmp_path: Path) -> Iterator[None]:
 DOCKER = pytest.param("_docker", marks=[pytest.mark.docker, pytest.mark.timeout(180)])
 
 
-@pytest.fixture(params=["_mock", "_subprocess", "_cloud_run", DOCKER])
+@pytest.fixture(params=["_mock", "_subprocess", "_cloud_run", "_modal", DOCKER])
 def backend(request: pytest.FixtureRequest) -> str:
     request.getfixturevalue(request.param)
     return str(request.param)
@@ -186,14 +217,16 @@ def test_cloud_run_finds_execution_by_input() -> None:
     attempt = Attempt.objects.get()
 
     found = get_backend().find(job="validibot-validator-fmu", input_uri=attempt.input_uri)
-    other = get_backend().find(job="validibot-validator-fmu", input_uri="gs://x/y")
+    other = get_backend().find(
+        job="validibot-validator-fmu", input_uri=f"gs://validibot-local/runs/{uuid4()}/input.json"
+    )
 
     assert found.execution == attempt.execution
     assert other.phase is Phase.ABSENT
     finished(run)
 
 
-@pytest.mark.parametrize("kind", ["_subprocess", "_cloud_run", DOCKER])
+@pytest.mark.parametrize("kind", ["_subprocess", "_cloud_run", "_modal", DOCKER])
 def test_cancelled_execution_ends(request: pytest.FixtureRequest, kind: str) -> None:
     request.getfixturevalue(kind)
     run = fmu_run("decay.fmu")
@@ -234,6 +267,27 @@ def test_validator_beyond_its_time_ends_run_timed_out(backend: str, settings: Se
     assert finished(run).result == "TIMED_OUT"
     assert run.error == "The validator did not answer within its 2 seconds."
     assert Attempt.objects.get().state == "TIMED_OUT"
+
+
+def test_validator_at_modal_calls_worker_with_id_token(request: pytest.FixtureRequest) -> None:
+    worker: Worker = request.getfixturevalue("_modal")
+    run = fmu_run("decay.fmu")
+
+    execute(run.pk)
+
+    # A job of an earlier test may still call back at this port.
+    while str(run.pk).encode() not in (arrival := worker.next(seconds=90)).body:
+        pass
+    attempt = Attempt.objects.get()
+    found = get_backend().find(job="validibot-validator-fmu", input_uri=attempt.input_uri)
+    assert found.execution == attempt.execution
+    finished(run)
+    claims = jwt.decode(
+        arrival.headers["authorization"].removeprefix("Bearer "),
+        options={"verify_signature": False},
+    )
+    assert arrival.path == "/internal/callbacks/"
+    assert claims["email"].startswith("validator-modal@")
 
 
 @pytest.mark.usefixtures("_subprocess")
@@ -298,12 +352,13 @@ def any_request(**changes: Any) -> LaunchRequest:
     return LaunchRequest(**facts | changes)
 
 
-@pytest.mark.usefixtures("_cloud_run")
-def test_missing_job_is_a_permanent_launch_error() -> None:
-    request = any_request(job="no-such-job", input_uri="gs://validibot-local/runs/1/input.json")
+@pytest.mark.parametrize("kind", ["_cloud_run", "_modal"])
+def test_missing_job_is_a_permanent_launch_error(request: pytest.FixtureRequest, kind: str) -> None:
+    request.getfixturevalue(kind)
+    asked = any_request(job="no-such-job", input_uri="gs://validibot-local/runs/1/input.json")
 
     with pytest.raises(LaunchError, match="no-such-job") as raised:
-        get_backend().launch(request)
+        get_backend().launch(asked)
 
     assert raised.value.permanent
     assert raised.value.not_accepted

@@ -57,6 +57,7 @@ def test_production_without_variables_reports_all_missing_ones() -> None:
     [
         ({"API_KEY_PEPPER": ""}, "API_KEY_PEPPER"),
         ({"POSTMARK_SERVER_TOKEN": ""}, "EMAIL_HOST"),
+        ({"EXECUTION_BACKEND": "modal"}, "MODAL_TOKEN_SECRET"),
         ({"POSTMARK_SERVER_TOKEN": "", "MAILGUN_API_KEY": "k"}, "MAILGUN_SENDER_DOMAIN"),
     ],
 )

@@ -89,6 +89,22 @@ def mint(folder: str) -> StorageCapability:
     return StorageCapability(str(narrowed.token), expires_at, prefix, project)
 
 
+def mint_id_token(account: str, audience: str) -> str:
+    """Return an ID token of `account` for a service, valid for an hour. Raises StorageError.
+
+    It is for a validator outside Google Cloud, which has no metadata server to ask for one. This
+    process needs `iam.serviceAccounts.getOpenIdToken` on the account.
+    """
+    try:
+        credentials = impersonated_credentials.IDTokenCredentials(  # type: ignore[no-untyped-call]
+            _account(account), target_audience=audience, include_email=True
+        )
+        credentials.refresh(request())
+    except (GoogleAuthError, ValueError) as error:
+        raise StorageError(f"No ID token of {account} for {audience}: {error}") from error
+    return str(credentials.token)
+
+
 @cache
 def own_credentials() -> tuple[Credentials, str]:
     """Return the credentials of this process and its project. Raises GoogleAuthError."""

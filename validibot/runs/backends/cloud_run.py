@@ -22,7 +22,7 @@ from pydantic import Field
 
 from validibot.core.storage import StorageError
 from validibot.core.storage.capability import CapabilityRefused, StorageCapability, mint
-from validibot.core.trace import HEADER, VARIABLE, traceparent
+from validibot.core.trace import HEADER, traceparent
 from validibot.runs.backends.base import (
     BackendOptions,
     ExecutionBackend,
@@ -35,10 +35,8 @@ from validibot.runs.backends.base import (
     Phase,
     StateUnavailable,
 )
+from validibot.runs.backends.confined import INPUT_URI, confined_environment
 
-INPUT_URI = "VALIDIBOT_INPUT_URI"
-OUTPUT_URI = "VALIDIBOT_OUTPUT_URI"
-RUN_ID = "VALIDIBOT_RUN_ID"
 # For the connection and its TLS, then for the answer to a call.
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 20.0
@@ -208,18 +206,7 @@ def _was_not_sent(error: Exception) -> bool:
 def _overrides(
     request: LaunchRequest, capability: StorageCapability
 ) -> run_v2.RunJobRequest.Overrides:
-    environment = {
-        INPUT_URI: request.input_uri,
-        OUTPUT_URI: request.output_uri,
-        RUN_ID: str(request.run_id),
-        VARIABLE: traceparent(request.run_id),
-        "VALIDIBOT_GCS_CAPABILITY_REQUIRED": "true",
-        "VALIDIBOT_GCS_ACCESS_TOKEN": capability.token,
-        "VALIDIBOT_GCS_ACCESS_TOKEN_EXPIRY": capability.expires_at.isoformat(),
-        "VALIDIBOT_GCS_ALLOWED_PREFIX": capability.prefix,
-        "VALIDIBOT_GCS_PROJECT_ID": capability.project,
-        "VALIDIBOT_GCS_CAPABILITY_REFRESH_URL": request.capability_url,
-    }
+    environment = confined_environment(request, capability)
     container = run_v2.RunJobRequest.Overrides.ContainerOverride(
         env=[run_v2.EnvVar(name=name, value=value) for name, value in environment.items()]
     )

@@ -69,6 +69,14 @@ def test_account_token_is_reused_for_half_its_life(
     assert (asked.count(IAM), asked.count(STS)) == (tokens, 2)
 
 
+@time_machine.travel(NOON, tick=False)
+def test_refused_id_token_raises_storage_error(google: responses.RequestsMock) -> None:
+    google.post(IAM.replace("generateAccessToken", "generateIdToken"), json={}, status=403)
+
+    with pytest.raises(StorageError, match=f"No ID token of {ACCOUNT} for https://worker.example"):
+        capability.mint_id_token(ACCOUNT, "https://worker.example")
+
+
 @pytest.mark.parametrize("url", [IAM, STS])
 @time_machine.travel(NOON, tick=False)
 def test_failed_token_request_raises_storage_error(
