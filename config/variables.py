@@ -87,8 +87,8 @@ MEANINGS = {
     "RETENTION_EVENTS": "Days after which `manage.py purge` removes events of ended runs.",
     "RETENTION_RECEIPTS": "Days after which `manage.py purge` removes callback receipts.",
     "RETENTION_WEBHOOK_DELIVERIES": "Days after which `manage.py purge` removes deliveries of webhooks.",
-    "WEBHOOKS_MAY_BE_LOCAL": "Whether webhooks and the files of schedules may have `http://`"
-    " addresses, on this host and in private networks.",
+    "WEBHOOKS_MAY_BE_LOCAL": "Whether webhooks, the files of schedules and the AI endpoints of"
+    " organisations may have `http://` addresses, on this host and in private networks.",
     "RETENTION_AUDIT": "Days after which `manage.py purge` removes entries of audit logs.",
     "RETENTION_ATTEMPTS": "Days after which `manage.py purge` removes attempts but the last of each step.",
     "RETENTION_INPUTS": "Days after which `manage.py purge` removes copies of inputs in the folders of attempts.",

@@ -14,4 +14,6 @@ class StandInModel:
 
     def ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]) -> ModelAnswer:
         text = stand_in_model.answer(messages[-1]["content"])
-        return ModelAnswer(text, stand_in_model.MODEL, prompt_tokens=1, answer_tokens=1)
+        return ModelAnswer(
+            text, stand_in_model.MODEL, "localhost", prompt_tokens=1, answer_tokens=1
+        )

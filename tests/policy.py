@@ -112,6 +112,9 @@ PAGES: dict[str, Methods] = {
     f"{_ORG}settings/webhooks/<int:pk>/deliveries/<uuid:delivery_pk>/resend/": {
         "POST": "webhook.manage"
     },
+    f"{_ORG}settings/ai/": {"GET": "ai.manage", "POST": "ai.manage"},
+    f"{_ORG}settings/ai/try/": {"POST": "ai.manage"},
+    f"{_ORG}settings/ai/remove/": {"POST": "ai.manage"},
     f"{_ORG}settings/credits/": {"GET": "analytics.view"},
     f"{_ORG}settings/credits/export/usage/": {"GET": "analytics.view"},
     f"{_ORG}settings/credits/export/ledger/": {"GET": "analytics.view"},

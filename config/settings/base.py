@@ -256,7 +256,8 @@ MAX_ENVELOPE_BYTES = 25 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_INLINE_BYTES + 1024 * 1024
 FILE_UPLOAD_TEMP_DIR = tempfile.gettempdir()
 
-# Whether webhooks and files of schedules may have http:// addresses and lead to this machine and private networks.
+# Whether webhooks, files of schedules and AI endpoints of organisations may have http:// addresses and
+# lead to this machine and private networks.
 WEBHOOKS_MAY_BE_LOCAL = env.bool("WEBHOOKS_MAY_BE_LOCAL", default=False)
 
 # The language model of AI reviews, until the admin site has another.

@@ -37,6 +37,7 @@ _ADMIN = _AUTHOR | {
     "webhook.manage",
     "audit.view",
     "validator.manage",
+    "ai.manage",
 }
 _OWNER = _ADMIN | {"organisation.manage"}
 
@@ -67,6 +68,7 @@ PERMISSION_TEXTS = {
     "webhook.manage": _("Create, change and delete webhooks"),
     "audit.view": _("See and export the audit log"),
     "validator.manage": _("Register and archive validators"),
+    "ai.manage": _("Set the endpoint of AI reviews"),
     "organisation.manage": _("Rename and delete the organisation, and appoint owners"),
 }
 KEY_PERMISSIONS: dict[str, frozenset[str]] = {
@@ -78,7 +80,7 @@ KEY_PERMISSIONS: dict[str, frozenset[str]] = {
         {
             *("workflow.view", "member.view", "workflow.edit", "run.cancel_all", "member.manage"),
             *("project.manage", "key.manage", "webhook.manage", "validator.manage"),
-            *("organisation.manage", "audit.view"),
+            *("ai.manage", "organisation.manage", "audit.view"),
         }
     ),
 }

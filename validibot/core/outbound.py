@@ -85,6 +85,9 @@ class Deadline:
 
     def _pass(self) -> None:
         self.has_passed = True
+        self._shut_down()
+
+    def _shut_down(self) -> None:
         for each in self._opened:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -96,6 +99,8 @@ class Deadline:
         def connect(connection: Any) -> socket.socket:
             made: socket.socket = pool.ConnectionCls._new_conn(connection)  # noqa: SLF001
             opened.append(made.dup())
+            if self.has_passed:  # while the name was resolved: nobody else ends this one
+                self._shut_down()
             return made
 
         watched = type("Watched", (pool.ConnectionCls,), {"_new_conn": connect})

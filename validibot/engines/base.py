@@ -33,16 +33,20 @@ class EngineBusy(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """The answer of a language model, with the tokens as its endpoint counted them."""
+    """The answer of a language model, with the tokens as its endpoint counted them.
+
+    `endpoint` is the host, and port if any, that answered.
+    """
 
     text: str
     model: str
+    endpoint: str
     prompt_tokens: int
     answer_tokens: int
 
 
 class LanguageModel(Protocol):
-    """The language model that an engine may ask, within the limits of the site."""
+    """The language model that an engine may ask, within its limits."""
 
     @property
     def max_document_bytes(self) -> int:
@@ -62,7 +66,7 @@ class Document:
     # Of engines that read their context: further files by name, and values of names in scope.
     files: Mapping[str, bytes] = field(default_factory=dict)
     names: Mapping[str, JSON] = field(default_factory=dict)
-    # Of engines that ask a language model; None if the site has none.
+    # Of engines that ask a language model; None if there is none.
     model: LanguageModel | None = None
 
     @property

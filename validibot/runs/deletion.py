@@ -29,7 +29,7 @@ from validibot.runs.states import RunStatus
 from validibot.submissions import content
 from validibot.submissions.models import Submission
 from validibot.workflows.editing import rows_by_slug
-from validibot.workflows.models import Workflow
+from validibot.workflows.models import OrganisationAiEndpoint, Workflow
 
 BATCH = 200
 _UNFINISHED = (RunStatus.PENDING, RunStatus.RUNNING)
@@ -43,14 +43,17 @@ class DeletionExtent:
     runs: int
     submissions: int
     bytes: int
+    ai_endpoints: int = 0
 
     def lines(self) -> list[str]:
         """Return the extent for a confirmation page."""
+        endpoint = ["the AI endpoint with its key"] if self.ai_endpoints else []
         return [
             f"{self.workflows:,} workflow versions",
             f"{self.runs:,} runs with their findings, artifacts and evidence",
             f"{self.submissions:,} submissions",
             f"{self.bytes:,} bytes of stored files",
+            *endpoint,
         ]
 
 
@@ -66,6 +69,9 @@ def extent_of(row: models.Model) -> DeletionExtent:
         runs=runs.count(),
         submissions=submissions.count(),
         bytes=stored + artifacts,
+        ai_endpoints=OrganisationAiEndpoint.objects.filter(
+            organisation__in=_organisations_of(row)
+        ).count(),
     )
 
 

@@ -54,7 +54,7 @@ from validibot.runs.verdict import (
 )
 from validibot.submissions import content
 from validibot.submissions.models import Submission
-from validibot.workflows.ai import site_model
+from validibot.workflows.ai import language_model_of
 from validibot.workflows.models import Step, StepFile, Validator, Workflow
 
 # So many workers may die on one step.
@@ -278,7 +278,7 @@ class Walk:
         body = content.read(submission, limit=manifest.max_bytes)
         if not manifest.reads_context:
             return Document(body, submission.filename, submission.mime_type)
-        model = site_model(self.run.organisation) if manifest.asks_model else None
+        model = language_model_of(self.run.organisation) if manifest.asks_model else None
         files = {file.name: b"".join(stored_chunks(file)) for file in step.files.all()}
         for file in submission.further_files:
             files[file.filename] = content.read(file, limit=manifest.max_bytes)

@@ -37,7 +37,7 @@ def make(say: Say) -> None:
             defaults={"name": "Default", "is_default": True},
         )
         user = _user(organisation)
-    for template in usable_templates():
+    for template in usable_templates(organisation):
         make_workflow(template, project=project, author=user, say=say)
     if settings.SEED_FILE:
         write_seed_file(Path(settings.SEED_FILE), organisation)
@@ -112,7 +112,7 @@ def write_seed_file(path: Path, organisation: Organisation) -> None:
             "sample": str(template.sample(passes=True)),
             "failing_sample": str(template.sample(passes=False)),
         }
-        for template in usable_templates()
+        for template in usable_templates(organisation)
     ]
     facts = {"org": organisation.slug, "workflows": workflows}
     path.parent.mkdir(parents=True, exist_ok=True)

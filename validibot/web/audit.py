@@ -28,6 +28,7 @@ _KINDS = {
     "project": gettext_lazy("Projects"),
     "workflow": gettext_lazy("Workflows"),
     "validator": gettext_lazy("Validators"),
+    "ai_endpoint": gettext_lazy("AI endpoint"),
     "schedule": gettext_lazy("Schedules"),
     "sample": gettext_lazy("Samples"),
     "launch_link": gettext_lazy("Launch links"),

@@ -5,6 +5,7 @@ from django.views.generic import RedirectView
 
 from validibot.web import (
     account_data,
+    ai_endpoint,
     audit,
     badges,
     custom_validators,
@@ -126,6 +127,9 @@ _settings: list[URLPattern | URLResolver] = [
     path("projects/<int:pk>/", projects.project, name="project"),
     path("projects/<int:pk>/default/", projects.make_default, name="default-project"),
     path("projects/<int:pk>/delete/", projects.delete, name="delete-project"),
+    path("ai/", ai_endpoint.ai_endpoint, name="ai-endpoint"),
+    path("ai/try/", ai_endpoint.try_ai_endpoint, name="try-ai-endpoint"),
+    path("ai/remove/", ai_endpoint.remove_ai_endpoint, name="remove-ai-endpoint"),
     path("credits/", usage.usage, name="usage"),
     path("credits/export/usage/", usage.usage_export, {"kind": "usage"}, name="usage-export"),
     path("credits/export/ledger/", usage.usage_export, {"kind": "ledger"}, name="ledger-export"),

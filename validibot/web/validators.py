@@ -14,10 +14,16 @@ from validibot.accounts.scope import Scope
 from validibot.engines import get_engine
 from validibot.web.editor.config_schema import Setting, SettingKind, settings_of
 from validibot.web.scope import page, permitted
-from validibot.workflows.ai import usage_of
+from validibot.workflows.ai import endpoint_of, usage_of
 from validibot.workflows.custom_validators import author_roles
 from validibot.workflows.gallery import usable_templates
-from validibot.workflows.models import AiEndpoint, Validator
+from validibot.workflows.models import (
+    AiEndpoint,
+    ModelEndpoint,
+    MonthlyAiUsage,
+    OrganisationAiEndpoint,
+    Validator,
+)
 from validibot.workflows.yaml_writer import write_yaml
 
 _MEBIBYTE = 1024 * 1024
@@ -45,7 +51,8 @@ def validator(request: HttpRequest, scope: Scope, slug: str) -> HttpResponse:
     shown = next((each for each in versions if wanted in (None, each.version)), None)
     if shown is None:
         raise Http404
-    templates = [each for each in usable_templates() if slug in each.validators]
+    usable = usable_templates(scope.organisation)
+    templates = [each for each in usable if slug in each.validators]
     roles = [str(each.label) for each in author_roles() if not shown.roles or each in shown.roles]
     return page(
         request,
@@ -151,21 +158,27 @@ def _limits(validator: Validator, organisation: Organisation) -> Iterator[tuple[
 
 def _model_limits(organisation: Organisation) -> Iterator[tuple[str, str]]:
     """Yield the limits of the language model, and what the organisation used this month."""
-    endpoint = AiEndpoint.load()
-    if not endpoint.is_set_up:
-        yield _("Language model"), _("none; an operator sets it in the admin site")
+    endpoint = endpoint_of(organisation)
+    if endpoint is None:
+        yield _("Language model"), _("none; an owner or admin sets it in the settings")
         return
+    own, site = isinstance(endpoint, OrganisationAiEndpoint), AiEndpoint.load()
     yield _("Language model"), endpoint.model
-    yield _("Document for the model"), filesizeformat(endpoint.max_document_bytes)
-    yield _("Time of a review"), _("%g s") % endpoint.timeout_seconds
-    usage = usage_of(organisation)
-    yield (
-        _("Tokens this month"),
-        _used(f"{usage.tokens:,}", endpoint.monthly_tokens and f"{endpoint.monthly_tokens:,}"),
-    )
+    whose = _("%s, of this organisation") if own else _("%s, of this site")
+    yield _("Endpoint"), whose % endpoint.host
+    yield _("Document for the model"), filesizeformat(site.max_document_bytes)
+    yield _("Time of a review"), _("%g s") % site.timeout_seconds
+    usage = usage_of(organisation, own=own)
+    limit = "" if own or not site.monthly_tokens else f"{site.monthly_tokens:,}"
+    yield _("Tokens this month"), _used(f"{usage.tokens:,}", limit)
     if endpoint.prompt_price or endpoint.answer_price:
-        budget = endpoint.monthly_budget and f"{endpoint.monthly_budget:,.2f}"
-        yield _("Cost this month"), f"{_used(f'{usage.cost:,.2f}', budget)} {endpoint.currency}"
+        yield _("Cost this month"), cost_of_month(endpoint, usage)
+
+
+def cost_of_month(endpoint: ModelEndpoint, usage: MonthlyAiUsage) -> str:
+    """Return the cost of this month, and the budget if there is one, with their currency."""
+    budget = endpoint.monthly_budget and f"{endpoint.monthly_budget:,.2f}"
+    return f"{_used(f'{usage.cost:,.2f}', budget)} {endpoint.currency}"
 
 
 def _used(used: str, limit: object) -> str:

@@ -19,6 +19,8 @@ from validibot.workflows.models import (
     AiEndpoint,
     AiUsage,
     Assertion,
+    OrganisationAiEndpoint,
+    OwnAiUsage,
     Sample,
     Step,
     StepFile,
@@ -26,6 +28,7 @@ from validibot.workflows.models import (
     WeatherFile,
     Workflow,
     WorkflowSchedule,
+    check_ai_key,
 )
 from validibot.workflows.schedules import pause
 from validibot.workflows.versions import ASSERTION_FIELDS, NextVersion, next_version
@@ -234,6 +237,7 @@ class AiEndpointForm(forms.ModelForm[AiEndpoint]):
         label=gettext_lazy("API key"),
         required=False,
         max_length=500,
+        validators=[check_ai_key],
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         help_text=gettext_lazy(
             "It is stored encrypted and never shown. Empty: the stored key stays."
@@ -254,7 +258,7 @@ class AiEndpointAdmin(admin.ModelAdmin[AiEndpoint]):
 
     form = AiEndpointForm
     fields = (
-        *("url", "model", "key", "forget_key"),
+        *("url", "model", "key", "forget_key", "is_offered"),
         *("max_document_bytes", "max_answer_tokens", "timeout_seconds", "monthly_tokens"),
         *("currency", "prompt_price", "answer_price", "monthly_budget"),
     )
@@ -278,22 +282,39 @@ class AiEndpointAdmin(admin.ModelAdmin[AiEndpoint]):
         return False
 
 
-@admin.register(AiUsage)
-class AiUsageAdmin(admin.ModelAdmin[AiUsage]):
-    """Read-only admin of what organisations used of the language model."""
+class _ReadOnlyAdmin(admin.ModelAdmin[Any]):
+    """Admin of rows of organisations that operators only read."""
 
-    list_display = ("organisation", "month", "tokens", "requests", "cost")
     list_select_related = ("organisation",)
     search_fields = ("organisation__name", "organisation__slug")
 
     def has_add_permission(self, request: Any) -> bool:
         return False
 
-    def has_change_permission(self, request: Any, obj: AiUsage | None = None) -> bool:
+    def has_change_permission(self, request: Any, obj: Any = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: Any, obj: AiUsage | None = None) -> bool:
+    def has_delete_permission(self, request: Any, obj: Any = None) -> bool:
         return False
+
+
+@admin.register(AiUsage, OwnAiUsage)
+class AiUsageAdmin(_ReadOnlyAdmin):
+    """Admin of what organisations used of the site's language model, or of their own."""
+
+    list_display = ("organisation", "month", "tokens", "requests", "cost")
+
+
+@admin.register(OrganisationAiEndpoint)
+class OrganisationAiEndpointAdmin(_ReadOnlyAdmin):
+    """Admin of the endpoints of organisations, without their addresses and keys."""
+
+    list_display = ("organisation", "host", "model")
+    fields = (
+        *("organisation", "host", "model"),
+        *("currency", "prompt_price", "answer_price", "monthly_budget"),
+    )
+    readonly_fields = ("host",)
 
 
 def _stored_version(obj: Workflow | Step) -> Workflow:

@@ -1,6 +1,6 @@
 """AI review: a language model judges a text by criteria in plain words.
 
-The endpoint is that of the site. The answer is structured, and its shape is checked here; the severity
+The endpoint is the organisation's own or the site's. The answer is structured, and its shape is checked here; the severity
 of a finding is that of its criterion. Each finding says that a machine made it.
 """
 
@@ -40,12 +40,13 @@ MARK = "AI review (machine-made)"
 def check(document: Document, config: Mapping[str, Any]) -> Result:
     """Return a finding for each criterion that the document does not meet.
 
-    Raises EngineError if the site has no model, or the model gives no valid answer.
+    Raises EngineError if there is no model, or the model gives no valid answer.
     """
     settings = AiReviewConfig.model_validate(config)
     if document.model is None:
         raise EngineError(
-            "AI review is not set up on this site. An operator sets its endpoint in the admin site."
+            "AI review has no endpoint. An owner or admin sets one in the settings of the organisation,"
+            " or an operator one for all in the admin site."
         )
     if len(document.content) > document.model.max_document_bytes:
         message = (
@@ -77,8 +78,8 @@ def _ask(
             reason = str(error)
     raise EngineError(
         f"The model {used[-1].model} gave no valid answer in {MAX_REQUESTS} requests: {reason}. It"
-        f" began with {used[-1].text[:80]!r}. Start the run again, or ask an operator for a model with"
-        " structured outputs."
+        f" began with {used[-1].text[:80]!r}. Start the run again, or have a model with structured"
+        " outputs set at the endpoint."
     )
 
 
@@ -127,6 +128,7 @@ def _outputs(
         "not_met_count": verdicts.count("not_met"),
         "unclear_count": verdicts.count("unclear"),
         "model": used[-1].model,
+        "endpoint": used[-1].endpoint,
         "requests": len(used),
         "prompt_tokens": sum(each.prompt_tokens for each in used),
         "answer_tokens": sum(each.answer_tokens for each in used),
@@ -163,6 +165,7 @@ ENGINE = Engine(
             Output("not_met_count", "Criteria not met", "", "not_met_count"),
             Output("unclear_count", "Criteria unclear", "", "unclear_count"),
             Output("model", "Model", "", "model"),
+            Output("endpoint", "Endpoint", "", "endpoint"),
             Output("requests", "Requests", "", "requests"),
             Output("prompt_tokens", "Tokens of the prompt", "", "prompt_tokens"),
             Output("answer_tokens", "Tokens of the answer", "", "answer_tokens"),

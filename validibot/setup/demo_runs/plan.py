@@ -108,7 +108,7 @@ def prepare(organisation: Organisation, say: Say) -> SeedPlan:
 
     Raises SeedError without validators; ImportInvalid and StorageError as an import does.
     """
-    templates = usable_templates()
+    templates = usable_templates(organisation)
     if not templates:
         raise SeedError(
             "There are no validators to make workflows of: run `manage.py sync_validators` first."

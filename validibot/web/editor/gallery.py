@@ -17,7 +17,8 @@ from validibot.workflows.gallery import all_templates, usable_templates, use_tem
 @require_GET
 def templates(request: HttpRequest, scope: Scope) -> HttpResponse:
     """List the templates whose validators are installed."""
-    return page(request, scope, "editor/templates.html", templates=usable_templates())
+    usable = usable_templates(scope.organisation)
+    return page(request, scope, "editor/templates.html", templates=usable)
 
 
 @author

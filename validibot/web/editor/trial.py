@@ -38,12 +38,14 @@ from validibot.web.editor.access import editor, editor_page
 from validibot.web.editor.step_forms import StepForm
 from validibot.web.parameters import positive_number
 from validibot.workflows import trials
-from validibot.workflows.ai import site_model
+from validibot.workflows.ai import language_model_of
 from validibot.workflows.editing import token_of
 from validibot.workflows.models import FIRST_STEP, Assertion, Step, Validator, Workflow
 
 MAX_TRIAL_BYTES = 16 * 1024 * 1024
 MAX_SHOWN = 100
+# Of the language model: somebody waits for the page.
+MAX_MODEL_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,9 @@ def check_step(step: Step, assertions: Sequence[Assertion], document: Document) 
         if engine.manifest.reads_context:
             document = replace(document, names=names_in_scope(run, earlier={}, outputs={}))
         if engine.manifest.asks_model:
-            document = replace(document, model=site_model(step.workflow.organisation))
+            owner = step.workflow.organisation
+            model = language_model_of(owner, seconds=MAX_MODEL_SECONDS)
+            document = replace(document, model=model)
         result = engine.check(document, step.config)
         found = judged(map(finding, result.problems), outputs=result.outputs)
         verdict = complete(found, step_run, **own)

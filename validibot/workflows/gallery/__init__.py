@@ -7,9 +7,10 @@ from pathlib import Path
 from validibot.accounts.models import Organisation, Project, User
 from validibot.core.slugs import free_slug
 from validibot.engines import ENGINES
+from validibot.workflows.ai import endpoint_of
 from validibot.workflows.document import ReadWorkflow, read_workflow
 from validibot.workflows.importing import write_import
-from validibot.workflows.models import AiEndpoint, Validator, Workflow
+from validibot.workflows.models import Validator, Workflow
 
 FOLDER = Path(__file__).parent
 _FILE = "workflow.yaml"
@@ -59,12 +60,12 @@ def all_templates() -> tuple[WorkflowTemplate, ...]:
     )
 
 
-def usable_templates() -> list[WorkflowTemplate]:
-    """Return the templates whose validators are all in the catalogue and set up on this site."""
+def usable_templates(organisation: Organisation) -> list[WorkflowTemplate]:
+    """Return the templates whose validators are all in the catalogue and set up for an organisation."""
     known = set(
         Validator.objects.filter(organisation=None, is_active=True).values_list("slug", flat=True)
     )
-    if not AiEndpoint.load().is_set_up:
+    if endpoint_of(organisation) is None:
         known -= {each.manifest.slug for each in ENGINES.values() if each.manifest.asks_model}
     return [each for each in all_templates() if known.issuperset(each.validators)]
 

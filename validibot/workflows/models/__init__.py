@@ -6,7 +6,15 @@ results keep their meaning. Saving or deleting a part of a frozen version raises
 the admin site, an import or a program saves it.
 """
 
-from validibot.workflows.models.ai import AiEndpoint, AiUsage
+from validibot.workflows.models.ai import (
+    AiEndpoint,
+    AiUsage,
+    ModelEndpoint,
+    MonthlyAiUsage,
+    OrganisationAiEndpoint,
+    OwnAiUsage,
+    check_ai_key,
+)
 from validibot.workflows.models.catalogue import (
     WEATHER_TYPE,
     JobState,
@@ -49,7 +57,11 @@ __all__ = [
     "FmuState",
     "JobState",
     "LaunchLink",
+    "ModelEndpoint",
+    "MonthlyAiUsage",
     "OnFailure",
+    "OrganisationAiEndpoint",
+    "OwnAiUsage",
     "Sample",
     "Severity",
     "Step",
@@ -65,5 +77,6 @@ __all__ = [
     "WorkflowBadge",
     "WorkflowImage",
     "WorkflowSchedule",
+    "check_ai_key",
     "latest_versions",
 ]

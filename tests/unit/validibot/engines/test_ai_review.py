@@ -33,7 +33,7 @@ class FakeModel:
         self.asked.append(messages)
         given = next(self._answers)
         text = given if isinstance(given, str) else json.dumps({"answers": given})
-        return ModelAnswer(text, "fake", prompt_tokens=10, answer_tokens=5)
+        return ModelAnswer(text, "fake", "models.example.org", prompt_tokens=10, answer_tokens=5)
 
 
 def entry(criterion: int, verdict: str = "met", **changes: Any) -> dict[str, Any]:
@@ -60,6 +60,7 @@ def test_unmet_criterion_is_a_marked_finding_with_quote() -> None:
     assert (problem.line, problem.column) == (3, 10)
     assert result.outputs["met_count"] == 1
     assert (result.outputs["prompt_tokens"], result.outputs["answer_tokens"]) == (10, 5)
+    assert (result.outputs["model"], result.outputs["endpoint"]) == ("fake", "models.example.org")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,9 @@ def test_document_that_cannot_be_reviewed_is_a_finding_without_a_request() -> No
 
 
 def test_missing_endpoint_error_says_who_sets_it() -> None:
-    with pytest.raises(EngineError, match="An operator sets its endpoint in the admin site"):
+    with pytest.raises(
+        EngineError, match="An owner or admin sets one in the settings of the organisation"
+    ):
         get_engine("ai_review").check(Document(b"a", "a.md", ""), {"criteria": CRITERIA})
 
 

@@ -1,6 +1,7 @@
-"""The language model of the site: requests, repetitions, limits and the key."""
+"""Language models of the site and of organisations: requests, repetitions, limits and keys."""
 
 import json
+import socket
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -17,8 +18,8 @@ from tests.factories import OrganisationFactory, UserFactory
 from validibot.accounts.models import Organisation
 from validibot.engines import EngineError
 from validibot.workflows import ai
-from validibot.workflows.ai import SiteModel, site_model, usage_of
-from validibot.workflows.models import AiEndpoint
+from validibot.workflows.ai import EndpointModel, language_model_of, usage_of
+from validibot.workflows.models import AiEndpoint, OrganisationAiEndpoint
 
 pytestmark = pytest.mark.django_db
 
@@ -62,8 +63,8 @@ def completion(
     return {"model": "small-2", "choices": [choice], "usage": usage}
 
 
-def model_of(organisation: Organisation) -> SiteModel:
-    found = site_model(organisation)
+def model_of(organisation: Organisation) -> EndpointModel:
+    found = language_model_of(organisation)
     assert found is not None
     return found
 
@@ -134,7 +135,7 @@ def test_no_repetition_begins_after_the_time_limit(
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        ({"status": 401, "body": "bad key sk-secret"}, "refused the key of this site"),
+        ({"status": 401, "body": "bad key sk-secret"}, r"refused the key \(401\)"),
         ({"status": 302, "headers": {"Location": "http://10.0.0.1/"}}, "answered 302"),
         ({"body": "<html>"}, "does not answer as OpenAI's protocol says"),
         ({"json": {"choices": []}}, "choices"),
@@ -212,11 +213,11 @@ def test_unusable_prices_and_budget_are_refused(fields: dict[str, Any], field: s
 def test_settings_count_until_there_is_a_row(
     settings: Settings, organisation: Organisation
 ) -> None:
-    assert site_model(organisation) is None
+    assert language_model_of(organisation) is None
     settings.AI_ENDPOINT_URL, settings.AI_ENDPOINT_MODEL = URL, "small"
-    assert site_model(organisation) is not None
+    assert language_model_of(organisation) is not None
     AiEndpoint(url="").save()
-    assert site_model(organisation) is None
+    assert language_model_of(organisation) is None
 
 
 @pytest.mark.parametrize("url", ["ftp://a", "models.example.org", "https://u:p@a/v1", "http://["])
@@ -260,3 +261,92 @@ def test_key_of_another_secret_key_asks_for_it_again(
 
     settings.SECRET_KEY_FALLBACKS = ["test"]
     assert AiEndpoint.load().key == "sk-secret"
+
+
+OWN_URL = "https://own.example.com/api/v1"
+
+
+def set_own(organisation: Organisation, *, url: str = OWN_URL, **fields: Any) -> None:
+    made = OrganisationAiEndpoint(organisation=organisation, url=url, model="own", **fields)
+    made.key = f"sk-of-{organisation.slug}"
+    made.save()
+
+
+def test_organisations_never_use_each_other_s_endpoint_and_key(
+    endpoint: AiEndpoint, organisation: Organisation, server: responses.RequestsMock
+) -> None:
+    """Two have an endpoint at the same host, the third uses the site's."""
+    second, third = OrganisationFactory.create(), OrganisationFactory.create()
+    set_own(organisation)
+    set_own(second, url="https://own.example.com/other")
+    for url in (URL, OWN_URL, "https://own.example.com/other"):
+        server.post(f"{url}/chat/completions", json=completion())
+
+    hosts = [model_of(each).ask(MESSAGES, {}).endpoint for each in (organisation, second, third)]
+
+    sent = [(call.request.url, call.request.headers["Authorization"]) for call in server.calls]
+    assert sent == [
+        (f"{OWN_URL}/chat/completions", f"Bearer sk-of-{organisation.slug}"),
+        ("https://own.example.com/other/chat/completions", f"Bearer sk-of-{second.slug}"),
+        (f"{URL}/chat/completions", "Bearer sk-secret"),
+    ]
+    assert hosts == ["own.example.com", "own.example.com", "models.example.org"]
+
+
+@time_machine.travel("2026-05-05 12:00Z", tick=False)
+def test_own_endpoint_has_its_own_budget_and_usage(
+    endpoint: AiEndpoint, organisation: Organisation, server: responses.RequestsMock
+) -> None:
+    """The tokens that the site grants are of its own endpoint: here 60 of 50 are no obstacle."""
+    AiEndpoint.objects.update(monthly_tokens=50)
+    prices: dict[str, Any] = {"prompt_price": Decimal(250), "answer_price": Decimal(1000)}
+    set_own(organisation, monthly_budget=Decimal("0.05"), **prices)
+    server.post(f"{OWN_URL}/chat/completions", json=completion())
+    model = model_of(organisation)
+    model.ask(MESSAGES, {})
+    model.ask(MESSAGES, {})
+
+    with pytest.raises(EngineError, match=r"0\.06 of 0\.05 USD .* ask an owner or admin"):
+        model.ask(MESSAGES, {})
+
+    assert usage_of(organisation, own=True).tokens == 120
+    assert usage_of(organisation).tokens == 0
+
+
+def test_site_s_endpoint_is_used_only_if_offered(
+    endpoint: AiEndpoint, organisation: Organisation
+) -> None:
+    AiEndpoint.objects.update(is_offered=False, max_document_bytes=7)
+
+    assert language_model_of(organisation) is None
+    set_own(organisation)
+    assert model_of(organisation).max_document_bytes == 7
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "fd00::1"])
+def test_own_endpoint_in_a_private_network_is_refused(
+    organisation: Organisation, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    monkeypatch.setattr(
+        "requests_hardened.ip_filter.socket.getaddrinfo",
+        lambda *_, **__: [(family, socket.SOCK_STREAM, 6, "", (address, 443))],
+    )
+    set_own(organisation)
+
+    with pytest.raises(EngineError, match=r"own\.example\.com is in a private network\. An owner"):
+        model_of(organisation).ask(MESSAGES, {})
+
+
+def test_hanging_own_endpoint_is_cut_off(
+    organisation: Organisation, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.WEBHOOKS_MAY_BE_LOCAL = True
+    set_own(organisation)
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr("urllib3.util.connection.create_connection", lambda *_, **__: ours)
+    model = language_model_of(organisation, seconds=0.01)
+    assert model
+
+    with theirs, pytest.raises(EngineError, match=r"no answer within 0\.01 s"):
+        model.ask(MESSAGES, {})
