@@ -89,11 +89,11 @@ def end_run(
 ) -> bool:
     """End a run between its steps; return whether it was ended now.
 
-    `held` selects the run's row as long as the caller may touch it.
+    `held` selects rows that the caller may touch, the run's among them as long as it may be ended.
     """
     now = timezone.now()
     with transaction.atomic():
-        if not _update_run(held, status, category, error, now=now):
+        if not _update_run(held.filter(pk=run_id), status, category, error, now=now):
             return False
         _end_open_steps(run_id, status, error, now=now)
         _end_attempts(run_id, status, error)
