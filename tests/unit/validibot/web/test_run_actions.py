@@ -238,7 +238,11 @@ def test_run_page_links_no_retry_that_its_reader_may_not_see(
     client: Client, member: Membership, step: Step
 ) -> None:
     Membership.objects.update(role=Role.EXECUTOR)
-    failed = {"status": "FAILED", "error_category": "SYSTEM_ERROR", "error": "down"}
+    failed: dict[str, Any] = {
+        "status": "FAILED",
+        "error_category": "SYSTEM_ERROR",
+        "error": "down",
+    }
     run = ended_run(step, user=member.user, **failed)
     run.steps.update(status="FAILED", error="down", rules=[])
     other = MembershipFactory.create(organisation=member.organisation).user
