@@ -153,8 +153,6 @@ def test_deployed_product_passes_every_check(product: Product) -> None:
             "real-web",
             "workflow meter-settings",
         ),
-        ("queue/real-runs", "roles/cloudtasks.enqueuer", "real-worker", "workflow fmu-decay"),
-        ("account/real-tasks", "roles/iam.serviceAccountUser", "real-worker", "workflow fmu-decay"),
         (FILES, "roles/storage.objectUser", "real-web", "large submission"),
         (FILES, "roles/storage.objectUser", "real-worker", "workflow fmu-decay"),
         (FILES, "roles/storage.objectViewer", "real-capability", "workflow fmu-decay"),
