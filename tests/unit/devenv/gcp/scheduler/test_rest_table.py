@@ -11,6 +11,9 @@ from google.cloud.tasks_v2.services.cloud_tasks.transports.rest_base import (
     _BaseCloudTasksRestTransport,
 )
 from google.pubsub_v1.services.publisher.transports.rest_base import _BasePublisherRestTransport
+from google.pubsub_v1.services.schema_service.transports.rest_base import (
+    _BaseSchemaServiceRestTransport,
+)
 from google.pubsub_v1.services.subscriber.transports.rest_base import _BaseSubscriberRestTransport
 
 from devenv.gcp.clock import ManualClock
@@ -28,7 +31,14 @@ from tests.unit.devenv.gcp.fakes import FakeGuard, FakeMinter, FakeTarget, FakeT
     [
         (TasksService, [_BaseCloudTasksRestTransport]),
         (partial(SchedulerService, topics=FakeTopics()), [_BaseCloudSchedulerRestTransport]),
-        (PubSubService, [_BasePublisherRestTransport, _BaseSubscriberRestTransport]),
+        (
+            PubSubService,
+            [
+                _BasePublisherRestTransport,
+                _BaseSubscriberRestTransport,
+                _BaseSchemaServiceRestTransport,
+            ],
+        ),
     ],
     ids=["tasks", "scheduler", "pubsub"],
 )
