@@ -34,6 +34,10 @@ app = typer.Typer(
 secrets_app = typer.Typer(no_args_is_help=True, help="Values of secrets.")
 app.add_typer(secrets_app, name="secrets")
 
+ContainersOption = Annotated[
+    float, typer.Option(min=0, max=1, help="Part of the runs that have a container step.")
+]
+SecondsOption = Annotated[float, typer.Option(min=0, help="Seconds that a container runs.")]
 StageArgument = Annotated[str, typer.Argument(help="Name or path of the stage file.")]
 TagOption = Annotated[str, typer.Option("--tag", help="Image tag, in place of the stage file's.")]
 OnlyOption = Annotated[
@@ -168,12 +172,8 @@ def simulate_command(
     rate: Annotated[
         list[float], typer.Option(min=0.001, help="Runs per second; can be repeated.")
     ] = [1, 100, 10_000],  # noqa: B006 - typer copies it
-    containers: Annotated[
-        float, typer.Option(min=0, max=1, help="Part of the runs that have a container step.")
-    ] = RunProfile.container_share,
-    seconds: Annotated[
-        float, typer.Option(min=0, help="Seconds that a container runs.")
-    ] = RunProfile.container_seconds,
+    containers: ContainersOption = RunProfile.container_share,
+    seconds: SecondsOption = RunProfile.container_seconds,
     connections: Annotated[
         int,
         typer.Option(min=0, help="Connection limit of the database; 0: that of `[database]`."),
@@ -190,12 +190,8 @@ def simulate_command(
 def costs_command(
     stage: StageArgument,
     runs: Annotated[float, typer.Option(min=0, help="Runs in a month.")] = 10_000,
-    containers: Annotated[
-        float, typer.Option(min=0, max=1, help="Part of the runs that have a container step.")
-    ] = RunProfile.container_share,
-    seconds: Annotated[
-        float, typer.Option(min=0, help="Seconds that a container runs.")
-    ] = RunProfile.container_seconds,
+    containers: ContainersOption = RunProfile.container_share,
+    seconds: SecondsOption = RunProfile.container_seconds,
     files: Annotated[float, typer.Option(min=0, help="GiB of files that are kept.")] = 50,
     rows: Annotated[float, typer.Option(min=0, help="GiB of the database.")] = 10,
 ) -> None:
