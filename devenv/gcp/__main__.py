@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -24,7 +25,6 @@ from devenv.gcp.config import (
 )
 from devenv.gcp.errors import CloudError
 from devenv.gcp.references import References
-from devenv.gcp.server import CloudServer
 from devenv.gcp.tables import ConfigError
 
 _EVERYWHERE = ("", "0.0.0.0")  # noqa: S104 - not bound here, compared
@@ -162,6 +162,9 @@ def _waiting(image: ImageConfig, port: int | None) -> ImageConfig:
 
 
 async def _serve(config: CloudConfig, options: argparse.Namespace, start: float) -> None:
+    gc.disable()  # until all is loaded: hardly any of it becomes garbage
+    from devenv.gcp.server import CloudServer  # noqa: PLC0415
+
     enough = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -188,6 +191,9 @@ async def _serve(config: CloudConfig, options: argparse.Namespace, start: float)
         config.project,
         config.iam,
     )
+    # Everything loaded stays; later collections need not look at it again.
+    gc.freeze()
+    gc.enable()
     await enough.wait()
     await server.stop()
 

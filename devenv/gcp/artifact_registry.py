@@ -9,11 +9,11 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from google.cloud import artifactregistry_v1 as registry
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from devenv.gcp.caller import ApiCall, Guard
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import AlreadyExists, InvalidArgument, NotFound, Unimplemented, wrong_project
@@ -21,6 +21,8 @@ from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import every, masked, page, refuse_unemulated, set_moment
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
 from devenv.gcp.store import Store
+
+registry = client_types("google.cloud.artifactregistry_v1")
 
 Repository: Any = registry.Repository.pb()
 Handler: TypeAlias = Callable[[Any, ApiCall], Awaitable[Any]]

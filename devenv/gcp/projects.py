@@ -11,16 +11,19 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
-from google.cloud import resourcemanager_v3 as manager, service_usage_v1 as usage
 from google.longrunning import operations_pb2
 from google.protobuf import struct_pb2
 
 from devenv.gcp.caller import ApiCall, Guard
+from devenv.gcp.client_types import client_types
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import FailedPrecondition, InvalidArgument, PermissionDenied, wrong_project
 from devenv.gcp.messages import page, page_in_order
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.store import Store
+
+manager = client_types("google.cloud.resourcemanager_v3")
+usage = client_types("google.cloud.service_usage_v1")
 
 Project: Any = manager.Project.pb()
 Service: Any = usage.Service.pb()

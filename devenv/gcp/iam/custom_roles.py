@@ -12,9 +12,8 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol, TypeAlias
 
-from google.cloud import iam_admin_v1 as admin
-
 from devenv.gcp.caller import ApiCall, ApiCaller
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import (
@@ -31,6 +30,8 @@ from devenv.gcp.messages import every, masked, page, refuse_unemulated
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.store import Store
 from devenv.gcp.tables import ConfigError
+
+admin = client_types("google.cloud.iam_admin_v1")
 
 Role: Any = admin.Role.pb()
 

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from google.cloud import iam_admin_v1 as admin
-
+from devenv.gcp.client_types import client_types
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.store import DeclaredNames, Store
+
+admin = client_types("google.cloud.iam_admin_v1")
 
 AccountRecord: Any = admin.ServiceAccount.pb()
 

@@ -10,10 +10,10 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol, TypeAlias
 
-from google.cloud import iam_admin_v1 as admin
 from google.protobuf import empty_pb2
 
 from devenv.gcp.caller import ApiCall, Guard
+from devenv.gcp.client_types import client_types
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import (
     Aborted,
@@ -27,6 +27,8 @@ from devenv.gcp.identity.accounts import AccountRecord, ServiceAccount
 from devenv.gcp.identity.identity import Identity
 from devenv.gcp.messages import page
 from devenv.gcp.rpc import HttpRule, Rpc
+
+admin = client_types("google.cloud.iam_admin_v1")
 
 _PROJECT = "/v1/{name=projects/*}/serviceAccounts"
 _ACCOUNT = "/v1/{name=projects/*/serviceAccounts/*}"

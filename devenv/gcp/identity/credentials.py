@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from google.cloud import iam_admin_v1 as admin, iam_credentials_v1 as credentials
 from google.protobuf import empty_pb2
 
 from devenv.gcp.caller import ApiCall, Guard
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented
 from devenv.gcp.identity.accounts import ServiceAccount
@@ -22,6 +22,9 @@ from devenv.gcp.identity.identity import Identity, sign_jwt
 from devenv.gcp.identity.keys import PublicKey, pem
 from devenv.gcp.messages import seconds
 from devenv.gcp.rpc import HttpRule, Rpc
+
+admin = client_types("google.cloud.iam_admin_v1")
+credentials = client_types("google.cloud.iam_credentials_v1")
 
 _ACCOUNT = "/v1/{name=projects/*/serviceAccounts/*}"
 _KEY = "/v1/{name=projects/*/serviceAccounts/*/keys/*}"

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from google.cloud.logging_v2 import types
 from google.protobuf.json_format import MessageToDict
 
 from devenv.gcp.caller import ApiCaller, Guard
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.delivery import Topics
 from devenv.gcp.errors import CloudError
@@ -29,6 +29,8 @@ from devenv.gcp.logging.fields import EntryTest, EntryView
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.messages import moment
 from devenv.gcp.store import Store
+
+types = client_types("google.cloud.logging_v2")
 
 LogSink: Any = types.LogSink.pb()
 TOPICS = "pubsub.googleapis.com/"

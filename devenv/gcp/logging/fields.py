@@ -15,10 +15,13 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from cel_expr_python import cel
-from google.cloud.logging_v2 import types
 from google.logging.type.log_severity_pb2 import LogSeverity
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
+
+from devenv.gcp.client_types import client_types
+
+types = client_types("google.cloud.logging_v2")
 
 LogEntry = types.LogEntry.pb()
 _LONGEST_REGEX = 4096

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from google.cloud.logging_v2 import types
 from google.protobuf import empty_pb2
 
 from devenv.gcp.caller import ApiCall, Guard
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import AlreadyExists, InvalidArgument, NotFound
@@ -20,6 +20,8 @@ from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.messages import every, page, refuse_unemulated, set_moment
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
 from devenv.gcp.store import Store
+
+types = client_types("google.cloud.logging_v2")
 
 LogMetric: Any = types.LogMetric.pb()
 Listed: Any = types.ListLogMetricsResponse.pb()

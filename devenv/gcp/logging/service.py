@@ -6,12 +6,12 @@ See https://cloud.google.com/logging/docs/reference/v2/rpc/google.logging.v2.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from google.cloud.logging_v2 import types
 from google.protobuf import empty_pb2
 from google.protobuf.json_format import MessageToDict
 from google.rpc.status_pb2 import Status
 
 from devenv.gcp.caller import ApiCall, Guard
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, Unauthenticated
@@ -26,6 +26,8 @@ from devenv.gcp.logging.tail import TailMethod
 from devenv.gcp.messages import page, page_in_order
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc, StreamRpc
 from devenv.gcp.store import Store
+
+types = client_types("google.cloud.logging_v2")
 
 _GRPC = "google.logging.v2.LoggingServiceV2"
 _PAGE, _MOST_PAGE = 50, 1000

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from google.cloud.logging_v2 import types
 from google.protobuf import empty_pb2
 
 from devenv.gcp.caller import ApiCall, Guard
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import (
@@ -29,6 +29,8 @@ from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.messages import every, masked, page, refuse_unemulated, set_moment
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
 from devenv.gcp.store import Store
+
+types = client_types("google.cloud.logging_v2")
 
 _GRPC = "google.logging.v2.ConfigServiceV2"
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")

@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from google.cloud.logging_v2 import types
-
 from devenv.gcp.caller import ApiCall
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.logging.entry_store import LogStore
@@ -14,6 +13,8 @@ from devenv.gcp.logging.fields import EntryTest, EntryView, nanoseconds
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.messages import seconds
 from devenv.gcp.rpc import StreamRpc
+
+types = client_types("google.cloud.logging_v2")
 
 Request: Any = types.TailLogEntriesRequest.pb()
 Response: Any = types.TailLogEntriesResponse.pb()

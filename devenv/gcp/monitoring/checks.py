@@ -3,11 +3,12 @@
 import re
 from typing import Any
 
-from google.cloud import monitoring_v3 as monitoring
-
+from devenv.gcp.client_types import client_types
 from devenv.gcp.errors import InvalidArgument, Unimplemented
 from devenv.gcp.messages import every, refuse_unemulated, seconds
 from devenv.gcp.monitoring.filters import check_filter
+
+monitoring = client_types("google.cloud.monitoring_v3")
 
 Policy: Any = monitoring.AlertPolicy.pb()
 Channel: Any = monitoring.NotificationChannel.pb()

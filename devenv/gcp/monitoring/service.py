@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from google.cloud import monitoring_v3 as monitoring
 from google.protobuf import empty_pb2
 
 from devenv.gcp.caller import ApiCall, Guard
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import (
@@ -32,6 +32,8 @@ from devenv.gcp.monitoring.checks import (
 )
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
 from devenv.gcp.store import Store, Table
+
+monitoring = client_types("google.cloud.monitoring_v3")
 
 _LARGEST_PAGE = 1000
 

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from google.pubsub_v1 import types
-
 from devenv.gcp.caller import ApiCaller, Guard, Minter
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
@@ -15,6 +14,8 @@ from devenv.gcp.pubsub.broker import Broker
 from devenv.gcp.pubsub.rules import PubSubNames
 from devenv.gcp.pubsub.state import LiveSnapshot, LiveSubscription, LiveTopic
 from devenv.gcp.rpc import Handler, HttpRule, Rpc
+
+types = client_types("google.pubsub_v1")
 
 _MOST_PAGE = 1000
 _Live = TypeVar("_Live")

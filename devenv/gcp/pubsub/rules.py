@@ -6,13 +6,14 @@ See https://cloud.google.com/pubsub/quotas#resource_limits and google/pubsub/v1/
 import re
 from typing import Any
 
-from google.pubsub_v1 import types
-
+from devenv.gcp.client_types import client_types
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import clean_url
 from devenv.gcp.errors import InvalidArgument, wrong_project
 from devenv.gcp.messages import every, refuse_unemulated, seconds
 from devenv.gcp.pubsub.filters import parse_filter
+
+types = client_types("google.pubsub_v1")
 
 Topic, Subscription, Snapshot = (types.Topic.pb(), types.Subscription.pb(), types.Snapshot.pb())
 PubsubMessage = types.PubsubMessage.pb()

@@ -10,10 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 from google.protobuf import empty_pb2
-from google.pubsub_v1 import types
-from google.pubsub_v1.types import schema as schema_types
 
 from devenv.gcp.caller import ApiCall, ApiCaller, Guard
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import (
     AlreadyExists,
@@ -27,6 +26,8 @@ from devenv.gcp.pubsub.avro import check_binary, check_json, parse_definition
 from devenv.gcp.pubsub.rules import PubsubMessage, PubSubNames
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.store import Store
+
+types = client_types("google.pubsub_v1")
 
 Schema: Any = types.Schema.pb()
 DELETED_SCHEMA = "_deleted-schema_"
@@ -78,12 +79,12 @@ class PubSubSchemas:
                 HttpRule("POST", f"{_MANY}:validate", "*"),
             ),
             (
-                *("ValidateMessage", schema_types.ValidateMessageResponse.pb()),
+                *("ValidateMessage", types.schema.ValidateMessageResponse.pb()),
                 self.validate_message,
                 HttpRule("POST", f"{_MANY}:validateMessage", "*"),
             ),
         ):
-            request = getattr(schema_types, f"{name}Request").pb()
+            request = getattr(types.schema, f"{name}Request").pb()
             yield Rpc(f"google.pubsub.v1.SchemaService/{name}", request, response, handle, (rule,))
 
     async def create(self, request: Any, call: ApiCall) -> Any:
@@ -153,7 +154,7 @@ class PubSubSchemas:
         else:
             schema = self._existing(request.name, call, "get")[-1]
         _check_data(schema, request.encoding, request.message)
-        return schema_types.ValidateMessageResponse.pb()()
+        return types.schema.ValidateMessageResponse.pb()()
 
     def check_settings(self, topic: Any, caller: ApiCaller) -> None:
         """Refuse a topic whose schema it cannot have. Raises CloudError."""

@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from google.pubsub_v1 import types
-
+from devenv.gcp.client_types import client_types
 from devenv.gcp.errors import ResourceExhausted
 from devenv.gcp.messages import moment, seconds
 from devenv.gcp.pubsub.backlog import Backlog, BacklogEntry, StoredMessage
 from devenv.gcp.pubsub.filters import MessageFilter, parse_filter
 from devenv.gcp.pubsub.rules import Snapshot, Subscription, Topic
 from devenv.gcp.store import Store
+
+types = client_types("google.pubsub_v1")
 
 MOST_STORED = 1 << 30  # bytes of all messages: what an emulator keeps in memory is bounded
 _MESSAGE_COST, _ENTRY_COST = 1024, 512  # bytes of memory beside a message's own, and of each holder

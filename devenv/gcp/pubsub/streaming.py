@@ -4,15 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from google.pubsub_v1 import types
-
 from devenv.gcp.caller import ApiCall
+from devenv.gcp.client_types import client_types
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.pubsub.broker import Broker, ack_id_of
 from devenv.gcp.pubsub.rules import LEAST_DEADLINE, MOST_BYTES, MOST_DEADLINE, MOST_MESSAGES
 from devenv.gcp.pubsub.state import LiveSubscription
 from devenv.gcp.pubsub.subscriptions import SubscriptionMethods, check_deadline, received
 from devenv.gcp.rpc import StreamRpc
+
+types = client_types("google.pubsub_v1")
 
 _FIRST_ONLY = (
     "subscription",

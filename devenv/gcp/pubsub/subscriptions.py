@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf import empty_pb2
-from google.pubsub_v1 import types
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from devenv.gcp.caller import ApiCall
+from devenv.gcp.client_types import client_types
 from devenv.gcp.errors import FailedPrecondition, InvalidArgument
 from devenv.gcp.messages import moment
 from devenv.gcp.pubsub.backlog import BacklogEntry
@@ -31,6 +31,8 @@ from devenv.gcp.pubsub.rules import (
 )
 from devenv.gcp.pubsub.state import LiveSnapshot, LiveSubscription
 from devenv.gcp.rpc import HttpRule, Rpc
+
+types = client_types("google.pubsub_v1")
 
 _WAIT = 20.0  # seconds that Pull waits for a message; Google says only that it is bounded
 _FIXED = {

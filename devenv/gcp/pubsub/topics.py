@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf import empty_pb2
-from google.pubsub_v1 import types
 
 from devenv.gcp.caller import ApiCall
+from devenv.gcp.client_types import client_types
 from devenv.gcp.pubsub.context import PubSubContext, changed, method, page_of, require_new
 from devenv.gcp.pubsub.rules import MOST_TOPICS, Topic, check_messages, check_topic
 from devenv.gcp.pubsub.schemas import PubSubSchemas
 from devenv.gcp.pubsub.state import LiveTopic
 from devenv.gcp.rpc import HttpRule, Rpc
+
+types = client_types("google.pubsub_v1")
 
 _TOPIC = "/v1/{topic=projects/*/topics/*}"
 

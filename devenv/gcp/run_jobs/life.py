@@ -297,7 +297,7 @@ def is_done(record: Pb) -> bool:
     return bool(record.HasField("completion_time"))
 
 
-def completion_status(execution: Pb) -> int:
+def completion_status(execution: Pb) -> Pb:
     """Return how a job's `latest_created_execution` tells the state of this one."""
     completed = find(execution, COMPLETED)
     if completed is None or not is_done(execution):

@@ -10,13 +10,14 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias
 
-from google.cloud import run_v2
-from google.cloud.run_v2 import types
 from google.longrunning import operations_pb2
 
+from devenv.gcp.client_types import client_types
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented
 from devenv.gcp.messages import page, set_moment
+
+run_v2 = client_types("google.cloud.run_v2")
 
 # The installed client ships no types for its raw messages, only for its wrappers.
 Pb: TypeAlias = Any
@@ -47,11 +48,11 @@ GetTaskRequest: Pb = run_v2.GetTaskRequest.pb()
 ListTasksRequest: Pb = run_v2.ListTasksRequest.pb()
 ListTasksResponse: Pb = run_v2.ListTasksResponse.pb()
 
-State = types.Condition.State
-CommonReason = types.Condition.CommonReason
-ExecutionReason = types.Condition.ExecutionReason
-Severity = types.Condition.Severity
-CompletionStatus = types.ExecutionReference.CompletionStatus
+State = run_v2.Condition.State
+CommonReason = run_v2.Condition.CommonReason
+ExecutionReason = run_v2.Condition.ExecutionReason
+Severity = run_v2.Condition.Severity
+CompletionStatus = run_v2.ExecutionReference.CompletionStatus
 
 GA = 4  # google.api.LaunchStage
 GEN2 = int(run_v2.ExecutionEnvironment.EXECUTION_ENVIRONMENT_GEN2)

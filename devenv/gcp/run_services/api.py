@@ -7,9 +7,8 @@ answered together with those of jobs, because clients ask both under one name.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
-from google.cloud import run_v2
-
 from devenv.gcp.caller import ApiCall, Guard
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import Aborted, AlreadyExists
 from devenv.gcp.messages import set_moment
@@ -18,6 +17,8 @@ from devenv.gcp.run_jobs.resources import Operation, Pb, RunNames, by_name, newe
 from devenv.gcp.run_services.deployments import Deployments
 from devenv.gcp.run_services.records import Revision, Service, ServicesState, operation_for, short
 from devenv.gcp.run_services.settings import ServiceMaker, check_service_id
+
+run_v2 = client_types("google.cloud.run_v2")
 
 _LOCATION = "projects/*/locations/*"
 _SERVICE = f"{_LOCATION}/services/*"

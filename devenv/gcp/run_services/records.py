@@ -8,14 +8,15 @@ a restarted emulator finishes the operation of a deployment that it takes up aga
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
-from google.cloud import run_v2
-from google.cloud.run_v2 import types
 from google.rpc.status_pb2 import Status
 
+from devenv.gcp.client_types import client_types
 from devenv.gcp.messages import set_moment
 from devenv.gcp.run_jobs.resources import Operation, Pb, State, operation_of
 from devenv.gcp.run_jobs.state import Records
 from devenv.gcp.store import Store
+
+run_v2 = client_types("google.cloud.run_v2")
 
 Service: Pb = run_v2.Service.pb()
 Revision: Pb = run_v2.Revision.pb()
@@ -23,8 +24,8 @@ RevisionTemplate: Pb = run_v2.RevisionTemplate.pb()
 Condition: Pb = run_v2.Condition.pb()
 TrafficTarget: Pb = run_v2.TrafficTarget.pb()
 
-RevisionReason = types.Condition.RevisionReason
-CommonReason = types.Condition.CommonReason
+RevisionReason = run_v2.Condition.RevisionReason
+CommonReason = run_v2.Condition.CommonReason
 LATEST = int(run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST)
 BY_NAME = int(run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION)
 INGRESS_ALL = int(run_v2.IngressTraffic.INGRESS_TRAFFIC_ALL)

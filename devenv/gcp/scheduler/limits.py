@@ -11,12 +11,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from google.cloud import scheduler_v1
 
+from devenv.gcp.client_types import client_types
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import HTTP_TARGET_FIELDS, Backoff, check_body, clean_headers, clean_url
 from devenv.gcp.errors import InvalidArgument, Unimplemented, wrong_project
 from devenv.gcp.messages import every, refuse_unemulated, seconds
+
+scheduler_v1 = client_types("google.cloud.scheduler_v1")
 
 _CRON = re.compile(r"[0-9A-Za-z*/,-]+(\s+[0-9A-Za-z*/,-]+){4}")
 _EXTENSION = re.compile(r"(^|[\s,0-9])L", re.IGNORECASE)  # "last": cronsim's, not unix-cron's

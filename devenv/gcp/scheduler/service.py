@@ -3,10 +3,10 @@
 import logging
 from typing import Any
 
-from google.cloud import scheduler_v1
 from google.protobuf import empty_pb2
 
 from devenv.gcp.caller import ApiCall, Guard, Minter
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, ScheduleConfig
 from devenv.gcp.delivery import Ready, Send, Topics, always_ready, check_signer
@@ -17,6 +17,8 @@ from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
 from devenv.gcp.scheduler.limits import Job, SchedulerNames, complete_job
 from devenv.gcp.scheduler.runner import ScheduleRunner
 from devenv.gcp.store import DeclaredNames, Store
+
+scheduler_v1 = client_types("google.cloud.scheduler_v1")
 
 log = logging.getLogger(__name__)
 

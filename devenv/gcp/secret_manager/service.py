@@ -6,10 +6,10 @@ See https://cloud.google.com/secret-manager/docs/reference/rpc.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from google.cloud import secretmanager_v1 as secret_manager
 from google.protobuf import empty_pb2
 
 from devenv.gcp.caller import ApiCall, ApiCaller, Guard
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import (
@@ -34,6 +34,8 @@ from devenv.gcp.secret_manager.vault import (
     new_secret,
 )
 from devenv.gcp.store import Store
+
+secret_manager = client_types("google.cloud.secretmanager_v1")
 
 MAX_PAGE = 25_000  # documented for both lists
 

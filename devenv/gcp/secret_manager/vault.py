@@ -9,13 +9,15 @@ import secrets
 from typing import Any
 
 import google_crc32c
-from google.cloud import secretmanager_v1 as secret_manager
 
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, Unimplemented, wrong_project
 from devenv.gcp.messages import every, masked, moment, refuse_unemulated, seconds, set_moment
 from devenv.gcp.store import Store
+
+secret_manager = client_types("google.cloud.secretmanager_v1")
 
 SERVICE = "secretmanager.googleapis.com"
 

@@ -3,15 +3,16 @@
 import re
 from typing import Any
 
-from google.cloud import sqladmin_v1 as sqladmin
-
 from devenv.gcp.caller import ApiCall
+from devenv.gcp.client_types import client_types
 from devenv.gcp.errors import AlreadyExists, InvalidArgument, NotFound, Unimplemented
 from devenv.gcp.messages import every, refuse_unemulated
 from devenv.gcp.sql.access import SqlAccess
 from devenv.gcp.sql.operations import SqlOperations
 from devenv.gcp.sql.records import Database, SqlRecords, User
 from devenv.gcp.sql.server import SqlServer
+
+sqladmin = client_types("google.cloud.sqladmin_v1")
 
 _NAME = re.compile(r"[^\0/]{1,63}")
 

@@ -9,13 +9,14 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeAlias
 
-from google.cloud import sqladmin_v1 as sqladmin
-
 from devenv.gcp.caller import ApiCall
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import Aborted, CloudError, Internal
 from devenv.gcp.messages import set_moment
 from devenv.gcp.store import Store
+
+sqladmin = client_types("google.cloud.sqladmin_v1")
 
 Operation: Any = sqladmin.Operation.pb()
 Work: TypeAlias = Callable[[], Awaitable[None]]

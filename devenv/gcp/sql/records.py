@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from google.cloud import sqladmin_v1 as sqladmin
-
+from devenv.gcp.client_types import client_types
 from devenv.gcp.errors import NotFound
 from devenv.gcp.sql.settings import Instance
 from devenv.gcp.store import Store
+
+sqladmin = client_types("google.cloud.sqladmin_v1")
 
 Database: Any = sqladmin.Database.pb()
 User: Any = sqladmin.User.pb()

@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from google.cloud import sqladmin_v1 as sqladmin
-
 from devenv.gcp.caller import ApiCall, ApiCaller, Guard
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import (
@@ -43,6 +42,8 @@ from devenv.gcp.sql.server import SqlServer
 from devenv.gcp.sql.settings import Instance, changed_instance, check_name, new_instance
 from devenv.gcp.sql.sockets import DatabaseSockets
 from devenv.gcp.store import Store
+
+sqladmin = client_types("google.cloud.sqladmin_v1")
 
 Handler: TypeAlias = Callable[[Any, ApiCall], Awaitable[Any]]
 

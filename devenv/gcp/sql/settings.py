@@ -7,10 +7,11 @@ https://cloud.google.com/sql/docs/postgres/instance-settings.
 import re
 from typing import Any
 
-from google.cloud import sqladmin_v1 as sqladmin
-
+from devenv.gcp.client_types import client_types
 from devenv.gcp.errors import InvalidArgument, Unimplemented
 from devenv.gcp.messages import every, refuse_unemulated
+
+sqladmin = client_types("google.cloud.sqladmin_v1")
 
 Instance: Any = sqladmin.DatabaseInstance.pb()
 Settings: Any = sqladmin.Settings.pb()

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field as default
 from typing import Any
 
-from google.cloud import tasks_v2
 from google.protobuf import empty_pb2
 
 from devenv.gcp.caller import ApiCall, Guard, Minter
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import check_signer
@@ -24,6 +24,8 @@ from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.tasks.dispatcher import Dispatcher
 from devenv.gcp.tasks.rules import Queue, Task, TaskNames, complete_queue, complete_task, queue_of
 from devenv.gcp.tasks.state import LiveQueue, QueuedEntry, TasksStore
+
+tasks_v2 = client_types("google.cloud.tasks_v2")
 
 NO_QUEUE = (
     "Queue does not exist. If you just created the queue, "

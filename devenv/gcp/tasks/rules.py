@@ -7,13 +7,15 @@ refused by name.
 import re
 from typing import Any
 
-from google.cloud import tasks_v2
 from google.rpc import error_details_pb2
 
+from devenv.gcp.client_types import client_types
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import HTTP_TARGET_FIELDS, Backoff, check_body, clean_headers, clean_url
 from devenv.gcp.errors import InvalidArgument, wrong_project
 from devenv.gcp.messages import every, moment, refuse_unemulated, seconds, set_moment
+
+tasks_v2 = client_types("google.cloud.tasks_v2")
 
 AGENT = "Google-Cloud-Tasks"
 RETENTION = 31 * 86400.0

@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from google.cloud import trace_v1, trace_v2
 from google.protobuf import empty_pb2
 
 from devenv.gcp.caller import ApiCall, Guard
+from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented, wrong_project
@@ -21,6 +21,9 @@ from devenv.gcp.messages import moment, set_moment
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.telemetry.span_store import SpanStore
 from devenv.gcp.telemetry.spans import LONGEST_TEXT, MOST_ATTRIBUTES, SpanRecord
+
+trace_v1 = client_types("google.cloud.trace_v1")
+trace_v2 = client_types("google.cloud.trace_v2")
 
 Traces: Any = trace_v1.Traces.pb()
 Trace: Any = trace_v1.Trace.pb()
