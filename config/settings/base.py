@@ -203,6 +203,7 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 SPECTACULAR_SETTINGS = {
+    "DEFAULT_GENERATOR_CLASS": "validibot.api.openapi.DeclaredOperations",
     "TITLE": "Validibot API",
     "DESCRIPTION": "Launch validation runs and read their findings.",
     "VERSION": "1",

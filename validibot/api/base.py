@@ -18,7 +18,7 @@ from django.conf import settings
 from django.http import HttpResponse, HttpResponseNotModified
 from django.http.response import HttpResponseBase
 from django.utils.http import parse_etags
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from pydantic import BaseModel
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -30,6 +30,8 @@ from validibot.core.problems import ApiError
 from validibot.core.throttle import RequestLimit, RequestUsage
 
 _QUERY_PARAMETERS = "query_parameters"
+DECLARATION = "declaration"
+"""The attribute of a view's method with what it declares: arguments of drf-spectacular's extend_schema."""
 
 
 def operation[F: Callable[..., Any]](
@@ -37,16 +39,17 @@ def operation[F: Callable[..., Any]](
 ) -> Callable[[F], F]:
     """Make a decorator that declares an operation for the OpenAPI document (see extend_schema).
 
-    The query parameters that it declares are those that the operation takes.
+    The query parameters that it declares are those that the operation takes. The declaration is only
+    noted: `api.openapi` hands it to drf-spectacular.
     """
     if HTTPStatus.NOT_MODIFIED in more["responses"]:
         parameters = [*parameters, schema.IF_NONE_MATCH]
     names = {each.name for each in parameters if each.location == OpenApiParameter.QUERY}
 
     def decorate(method: F) -> F:
-        declared = extend_schema(parameters=list(parameters), **more)(method)
-        setattr(declared, _QUERY_PARAMETERS, frozenset(names))
-        return declared
+        setattr(method, DECLARATION, {"parameters": list(parameters), **more})
+        setattr(method, _QUERY_PARAMETERS, frozenset(names))
+        return method
 
     return decorate
 

@@ -1,12 +1,14 @@
-"""Pages of the OpenAPI document: Swagger UI and Redoc, from files of this server.
+"""The OpenAPI document and its pages: Swagger UI and Redoc, from files of this server.
 
-Both load under the Content-Security-Policy of all pages. Redoc makes empty `<style>` elements, which it
+Both pages load under the Content-Security-Policy of all pages. Redoc makes empty `<style>` elements, which it
 fills by script, and one with a fixed text; only these are allowed for it, by their digests.
 """
 
 from typing import Any
 
 from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.views.decorators.csp import csp_override
 from django.views.generic import TemplateView
@@ -16,6 +18,14 @@ _REDOC_STYLES = [
     "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='",
     "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='",
 ]
+
+
+def openapi_document(request: HttpRequest) -> HttpResponseBase:
+    """Answer the OpenAPI document, as YAML or JSON."""
+    # Imported late: drf-spectacular's generator is a fifth of the start, and few ask for the document.
+    from drf_spectacular.views import SpectacularAPIView  # noqa: PLC0415
+
+    return SpectacularAPIView.as_view()(request)
 
 
 class SwaggerPage(TemplateView):

@@ -1,11 +1,9 @@
-"""The OpenAPI document: what drf-spectacular cannot find out by itself."""
+"""Parameters, bodies and answers that operations of the OpenAPI document have in common."""
 
 import datetime as dt
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 from pydantic import BaseModel, Field
 
@@ -145,16 +143,6 @@ def answers(success: Any, *failures: int, status: int = 200, media_type: str = J
 def read(success: type[BaseModel], *failures: int) -> Any:
     """Return the `responses` of an operation that reads a document: it may be unchanged."""
     return answers(success, *failures) | {HTTPStatus.NOT_MODIFIED: None}
-
-
-class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """API keys are bearer tokens."""
-
-    target_class = "validibot.api.auth.ApiKeyAuthentication"
-    name = "apiKey"
-
-    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
-        return {"type": "http", "scheme": "bearer", "bearerFormat": "vbk_1_…"}
 
 
 class LaunchForm(BaseModel):

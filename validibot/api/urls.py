@@ -1,7 +1,6 @@
 """Routes of the public API. Every path ends in a slash: clients follow no redirects."""
 
 from django.urls import URLPattern, URLResolver, include, path
-from drf_spectacular.views import SpectacularAPIView
 
 from validibot.api import (
     audit,
@@ -84,7 +83,7 @@ _organisation: list[URLPattern | URLResolver] = [
     path("runs/<uuid:run>/", include(_run)),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("schema/", pages.openapi_document, name="api-schema"),
     path("docs/", pages.SwaggerPage.as_view()),
     path("redoc/", pages.RedocPage.as_view()),
     path("auth/me/", views.MeView.as_view()),

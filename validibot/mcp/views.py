@@ -12,7 +12,6 @@ from functools import partial
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from validibot.api.access import user_of
@@ -25,11 +24,11 @@ from validibot.core.problems import ApiError
 MAX_MESSAGE_BYTES = 6 * 1024 * 1024
 
 
-@extend_schema(exclude=True)
 class McpView(ApiView):
     """One message of the protocol. Browsers' sessions open nothing here, only API keys do."""
 
     authentication_classes = [ApiKeyAuthentication]
+    schema = None  # no part of the OpenAPI document
 
     def post(self, request: Request) -> HttpResponse:
         django_request = request._request  # noqa: SLF001 - REST framework's parsers would read it first

@@ -10,7 +10,6 @@ import struct
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from validibot.workflows.models import Workflow, WorkflowImage
 
@@ -21,12 +20,6 @@ MAX_PIXELS = 25_000_000
 # The stored image fits into this box.
 MAX_WIDTH, MAX_HEIGHT = 1200, 600
 _QUALITY = 82
-# Errors of Pillow for damaged files: those that `Image.open` itself takes for "another format" come from
-# the EXIF data, too, which is read later.
-_UNREADABLE = (
-    *(UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError),
-    *(SyntaxError, IndexError, TypeError, struct.error),
-)
 
 
 def image_of(workflow: Workflow) -> WorkflowImage | None:
@@ -62,6 +55,15 @@ def remove_image(workflow: Workflow) -> None:
 
 def _encoded(name: str, content: bytes) -> tuple[bytes, tuple[int, int]]:
     """Return the image as WebP within the box, and its size. Raises ValidationError."""
+    # Imported late: Pillow takes a tenth of the start, and few requests bring an image.
+    from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415
+
+    # Errors of Pillow for damaged files: those that `Image.open` itself takes for "another format" come
+    # from the EXIF data, too, which is read later.
+    unreadable = (
+        *(UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError),
+        *(SyntaxError, IndexError, TypeError, struct.error),
+    )
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
             if opened.width * opened.height > MAX_PIXELS:
@@ -77,7 +79,7 @@ def _encoded(name: str, content: bytes) -> tuple[bytes, tuple[int, int]]:
             image.convert("RGBA" if has_alpha else "RGB").save(
                 target, "WEBP", quality=_QUALITY, exif=b"", icc_profile=b""
             )
-    except _UNREADABLE as error:
+    except unreadable as error:
         if isinstance(error, ValidationError):
             raise
         message = _("%(name)s cannot be read as an image. Choose a PNG, JPEG or WebP file.")

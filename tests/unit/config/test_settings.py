@@ -227,9 +227,12 @@ def test_hsts_for_subdomains_is_a_choice(value: str, expected: str) -> None:
     assert python("-c", code, told=told).stdout.strip() == expected
 
 
-@pytest.mark.parametrize(("role", "entry"), [("web", "config.asgi"), ("worker", "config.wsgi")])
+@pytest.mark.parametrize(
+    ("role", "entry"), [("web", "config.asgi, config.urls_web"), ("worker", "config.wsgi")]
+)
 def test_service_starts_without_modules_that_only_requests_need(role: str, entry: str) -> None:
     heavy = ["google", "grpc", "drf_spectacular.openapi", "jinja2", "lxml", "jsonschema"]
+    heavy += ["django.test", "PIL.Image"]
     script = (
         f"import json, sys, {entry}; print(json.dumps([m for m in {heavy} if m in sys.modules]))"
     )

@@ -8,7 +8,6 @@ import pytest
 import schemathesis
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
-from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
@@ -19,6 +18,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from config.wsgi import application
 from tests.unit.validibot.api.conftest import Api
 from validibot.api import auth
+from validibot.api.openapi import DeclaredOperations
 from validibot.core.throttle import FailureLimit
 from validibot.workflows.models import Workflow
 
@@ -38,7 +38,7 @@ def _one_connection() -> Iterator[None]:
 
 
 def _operations() -> list[APIOperation[Any, Any, Any, Any]]:
-    document = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    document = DeclaredOperations().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     schema = schemathesis.openapi.from_dict(document)
     schema.app = application
     return [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
