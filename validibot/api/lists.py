@@ -1,4 +1,4 @@
-"""Lists of the public API: pages by cursor, and filters of runs.
+"""Lists of the public API: pages by cursor, and filters.
 
 Links between pages are paths: a client behind a proxy can always follow them. A parameter that cannot
 be used is refused with 400 and its name.
@@ -16,11 +16,9 @@ from pydantic import BaseModel
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 
-from validibot.accounts.models import Organisation
 from validibot.api.documents import ListPage, respond
 from validibot.core.problems import ApiError
-from validibot.runs.models import Finding, Run
-from validibot.runs.states import RunStatus
+from validibot.runs.models import Finding
 from validibot.workflows.models import Severity, WeatherFile, Workflow
 
 
@@ -71,8 +69,8 @@ class PathCursorPagination(CursorPagination):
         counts = choice(request, "count", ["true", "false"]) == "true"
         rows = self.paginate_queryset(self.queryset, request) or []
         page = kind(
-            next=_path(self.get_next_link()),
-            previous=_path(self.get_previous_link()),
+            next=path_of(self.get_next_link()),
+            previous=path_of(self.get_previous_link()),
             count=self.queryset.count() if counts else None,
             results=[of(row) for row in rows],
         )
@@ -89,26 +87,6 @@ def query_number(request: Request, name: str, *, maximum: int) -> int | None:
     if not (readable and 1 <= (number := int(text)) <= maximum):
         raise invalid(name, text, f"a number from 1 to {maximum}")
     return number
-
-
-def filter_runs(
-    runs: QuerySet[Run], parameters: Mapping[str, str], organisation: Organisation
-) -> QuerySet[Run]:
-    """Return the runs of the organisation that the query parameters select. Raises ApiError."""
-    if status := parameters.get("status"):
-        if status not in RunStatus.values:
-            raise invalid("status", status, f"one of {', '.join(RunStatus.values)}")
-        runs = runs.filter(status=status)
-    lookups = {"slug": _slug(parameters, "workflow"), "project__slug": _slug(parameters, "project")}
-    if wanted := {lookup: value for lookup, value in lookups.items() if value}:
-        # Keys, not a join: PostgreSQL then knows how many runs the workflows have.
-        versions = organisation.workflows.filter(**wanted).values_list("pk", flat=True)
-        runs = runs.filter(workflow__in=list(versions))
-    if after := query_day(parameters, "after"):
-        runs = runs.filter(created_at__gte=after)
-    if before := query_day(parameters, "before"):
-        runs = runs.filter(created_at__lt=before)
-    return runs
 
 
 def filter_findings(findings: QuerySet[Finding], request: Request) -> QuerySet[Finding]:
@@ -184,6 +162,6 @@ def invalid(field: str, value: str, expected: str) -> ApiError:
     return ApiError(400, "INVALID", message, errors=[{"field": field, "message": message}])
 
 
-def _path(link: str | None) -> str | None:
+def path_of(link: str | None) -> str | None:
     """Return the path and query of an absolute link."""
     return link and "/" + link.split("/", 3)[3]

@@ -8,6 +8,8 @@ from drf_spectacular.utils import OpenApiParameter
 from pydantic import BaseModel, Field
 
 from validibot.core.problems import MEDIA_TYPE
+from validibot.runs.filters import RESULTS
+from validibot.runs.models import Run
 from validibot.runs.states import RunStatus
 from validibot.submissions.intake import MAX_FURTHER_FILES
 from validibot.workflows.models import Severity
@@ -17,9 +19,10 @@ _SCENARIO = "How mocked validators behave, for example fail(3). Refused where th
 
 _WEATHER = "The name of weather in the catalogue, in place of that of the step."
 
+_VERSION_NUMBER = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
 VERSION = OpenApiParameter(
     "version",
-    {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+    _VERSION_NUMBER,
     description="Use this version instead of the latest.",
 )
 PROJECT = OpenApiParameter("project", str, description="The slug of the workflow's project.")
@@ -34,8 +37,28 @@ PAGE = [
 TEXT = {"type": "string", "pattern": r"^[^\x00]*$"}
 RUN_FILTERS = [
     OpenApiParameter("status", str, enum=list(RunStatus.values)),
-    OpenApiParameter("workflow", str, description="A workflow's slug."),
-    PROJECT,
+    OpenApiParameter("result", str, enum=[value for value, _ in RESULTS]),
+    OpenApiParameter("workflow", TEXT, description="A workflow's slug."),
+    OpenApiParameter(
+        "version", _VERSION_NUMBER, description="The version of the workflow that a run is of."
+    ),
+    OpenApiParameter("project", TEXT, description="The slug of the workflow's project."),
+    OpenApiParameter(
+        "person", TEXT, description="Who started it: `me`, or the email address of a member."
+    ),
+    OpenApiParameter(
+        "source",
+        str,
+        enum=list(Run.Source.values),
+        description="Where it was started; without it, runs of the editor (TRIAL) are left out.",
+    ),
+    OpenApiParameter("text", TEXT, description="Text in the file name or the name."),
+    OpenApiParameter(
+        "finding",
+        TEXT,
+        description="Text in the message of a finding. A page reads the findings of up to 1,000 runs: "
+        "it may be empty, with a `next` that goes on.",
+    ),
     OpenApiParameter("after", dt.date, description="Created on this day or later (UTC)."),
     OpenApiParameter("before", dt.date, description="Created before this day (UTC)."),
 ]

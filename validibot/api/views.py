@@ -17,14 +17,14 @@ from validibot.api.lists import (
     PathCursorPagination,
     choice,
     filter_findings,
-    filter_runs,
     filter_weather,
     query_number,
 )
+from validibot.api.run_lists import answer_with_runs
 from validibot.api.submissions import download
 from validibot.core.downloads import attachment, streamed, whole
 from validibot.core.problems import ApiError
-from validibot.runs.access import may_cancel, visible_runs
+from validibot.runs.access import may_cancel
 from validibot.runs.bundle import write_bundle
 from validibot.runs.evidence import evidence_of
 from validibot.runs.exports import FORMATS
@@ -109,14 +109,7 @@ class RunsView(ApiView):
     )
     def get(self, request: Request, org: str) -> HttpResponse:
         scope = scope_in(request, org, "run.view_own")
-        runs = visible_runs(scope).select_related("workflow", "submission")
-        runs = runs.defer("submission__inline").exclude(source=Run.Source.TRIAL)
-        runs = filter_runs(runs, request.query_params, scope.organisation)
-        pages = PathCursorPagination(runs, "-created_at")
-        org = scope.organisation.slug
-        return pages.answer(
-            request, lambda run: run_documents.RunSummary.of(run, org), run_documents.RunPage
-        )
+        return answer_with_runs(request, scope)
 
 
 class RunView(ApiView):

@@ -1,24 +1,13 @@
-"""Pages of lists that may have a million rows: counted up to a limit, or by cursor and not counted."""
+"""Pages of lists that may have a million rows, counted up to a limit."""
 
-import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from django.core.paginator import Paginator
-from django.db.models import Model, Q, QuerySet
-from django.utils.dateparse import parse_datetime
+from django.db.models import Model, QuerySet
 from django.utils.functional import cached_property
-
-from validibot.runs.models import Run
 
 # Rows that are counted and shown in pages.
 MAX_COUNT = 10_000
-# Given runs in their order, a search returns those that fit, and how many of them it looked at.
-type RunSearch = Callable[[Sequence[UUID]], tuple[set[UUID], int]]
-# Runs that a page gives to a search.
-SEARCHED_RUNS = 1_000
 
 
 class BoundedPaginator[M: Model](Paginator[M]):
@@ -42,94 +31,3 @@ class BoundedPaginator[M: Model](Paginator[M]):
     def count(self) -> Any:
         """The number of rows that the pages show."""
         return min(self._counted, MAX_COUNT)
-
-
-@dataclass(frozen=True, slots=True)
-class RunListPage:
-    """A page of runs, newest first; `newer` and `older` are the cursors of the pages beside it, or "".
-
-    `searched_to` is the moment of the oldest run that a search looked at, if there are older ones.
-    """
-
-    object_list: list[Run]
-    newer: str
-    older: str
-    searched_to: dt.datetime | None = None
-
-
-def page_of_runs(
-    runs: "QuerySet[Run]",
-    parameters: Mapping[str, str],
-    *,
-    size: int,
-    search: RunSearch | None = None,
-) -> RunListPage:
-    """Return the page behind the cursor `older` or before the cursor `newer`, else the first one.
-
-    Counting a million rows takes longer than showing fifty of them, and so does skipping half of
-    them: a cursor names the run beside the page. One that cannot be read gives the first page.
-    """
-    place = _place(parameters.get("newer", ""))
-    is_backwards = place is not None
-    place = place or _place(parameters.get("older", ""))
-    order = ("created_at", "pk") if is_backwards else ("-created_at", "-pk")
-    rows = runs.order_by(*order)
-    if place:
-        rows = rows.filter(_beyond(*place, is_newer=is_backwards))
-    if search is None:
-        found = list(rows[: size + 1])
-        shown, edge = found[:size], _cursor(found[size - 1]) if len(found) > size else ""
-        searched_to = None
-    else:
-        shown, edge, searched_to = _searched(rows, search, size)
-    if is_backwards:
-        shown.reverse()
-        older = _cursor(shown[-1]) if shown else parameters["newer"]
-        return RunListPage(shown, newer=edge, older=older, searched_to=searched_to)
-    newer = (_cursor(shown[0]) if shown else parameters["older"]) if place else ""
-    return RunListPage(shown, newer=newer, older=edge, searched_to=searched_to)
-
-
-def _searched(
-    rows: "QuerySet[Run]", search: RunSearch, size: int
-) -> tuple[list[Run], str, dt.datetime | None]:
-    """Return the runs that fit, the cursor behind them, and how far the search came."""
-    candidates = list(rows.values_list("pk", "created_at")[: SEARCHED_RUNS + 1])
-    keys = [pk for pk, _ in candidates[:SEARCHED_RUNS]]
-    fitting, count = search(keys)
-    wanted = [pk for pk in keys if pk in fitting]
-    by_key = {run.pk: run for run in rows.filter(pk__in=wanted[:size])}
-    shown = [by_key[pk] for pk in wanted[:size] if pk in by_key]
-    if len(wanted) > size:
-        return shown, _cursor(shown[-1]), None
-    if count >= len(candidates):
-        return shown, "", None
-    last_key, moment = candidates[count - 1]
-    return shown, _written(moment, last_key), moment
-
-
-def _beyond(moment: dt.datetime, key: UUID, *, is_newer: bool) -> Q:
-    """Return the condition for rows beyond a place; its first part is what indexes know."""
-    side, strict = ("gte", "gt") if is_newer else ("lte", "lt")
-    tie = Q(**{f"created_at__{strict}": moment}) | Q(**{f"pk__{strict}": key})
-    return Q(**{f"created_at__{side}": moment}) & tie
-
-
-def _cursor(run: Run) -> str:
-    return _written(run.created_at, run.pk)
-
-
-def _written(moment: dt.datetime, key: Any) -> str:
-    return f"{moment.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%S.%f}Z_{key}"
-
-
-def _place(cursor: str) -> tuple[dt.datetime, UUID] | None:
-    """Return the moment and the key that a cursor names, or None."""
-    moment, _, key = cursor.partition("_")
-    try:
-        at = parse_datetime(moment)
-        found = UUID(key)
-    except ValueError:
-        return None
-    # `_written` gives UTC; PostgreSQL takes no offset of 16 hours or more.
-    return (at, found) if at is not None and at.tzinfo is dt.UTC else None

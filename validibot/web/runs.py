@@ -16,14 +16,15 @@ from validibot.accounts.scope import Scope
 from validibot.runs.access import NotAdmitted, may_cancel, visible_runs
 from validibot.runs.comparison import compare
 from validibot.runs.exports import FORMATS
+from validibot.runs.filters import RUNS_PER_PAGE
 from validibot.runs.lifecycle import cancel_run
+from validibot.runs.listing import page_of_runs
 from validibot.runs.models import Run, StepRun, with_images
 from validibot.runs.progress import progress_of
 from validibot.runs.rerun import rerun, retry
 from validibot.runs.rules import RULES_IN_FULL, findings_by_step
 from validibot.runs.takeover import failed_step, living_retry
-from validibot.web.paging import page_of_runs
-from validibot.web.run_filters import RUNS_PER_PAGE, RunFilters
+from validibot.web.run_filters import RunFilters
 from validibot.web.saved_views import SavedViewForm, views_of
 from validibot.web.scope import member, page
 from validibot.workflows.versions import newest
@@ -32,6 +33,11 @@ from validibot.workflows.versions import newest
 MAX_EVENTS = 200
 # Runs of the same workflow that are offered for a comparison.
 MAX_COMPARABLE = 20
+# The columns that a row of the list shows.
+_ROW = (
+    *("status", "error_category", "created_at", "started_at", "ended_at", "user__email"),
+    *("workflow__name", "workflow__version", "submission__filename", "submission__name"),
+)
 
 
 def listed_runs(scope: Scope) -> QuerySet[Run]:
@@ -77,11 +83,14 @@ def run_context(scope: Scope, pk: UUID) -> dict[str, Any]:
 def runs(request: HttpRequest, scope: Scope) -> HttpResponse:
     """List the runs that the filters select, newest first."""
     filters = RunFilters(request.GET, scope=scope)
+    selection = filters.selection
+    # Only what a row shows: a workflow has long texts.
+    rows = visible_runs(scope).select_related("workflow", "submission", "user").only(*_ROW)
     shown = page_of_runs(
-        filters.applied(listed_runs(scope)),
+        selection.applied(rows, scope.organisation),
         request.GET,
         size=RUNS_PER_PAGE,
-        search=filters.search,
+        search=selection.search,
     )
     return page(
         request,

@@ -16,10 +16,10 @@ from django.views.decorators.http import require_POST
 
 from validibot.accounts.scope import Scope
 from validibot.runs.access import NotAdmitted, may_cancel
+from validibot.runs.filters import RUNS_PER_PAGE
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run
 from validibot.runs.rerun import rerun
-from validibot.web.run_filters import RUNS_PER_PAGE
 from validibot.web.runs import listed_runs
 from validibot.web.scope import permitted
 

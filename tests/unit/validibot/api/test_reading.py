@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from tests.factories import RunFactory
+from tests.factories import FindingFactory, RunFactory, StepRunFactory
 from tests.unit.validibot.api.conftest import Api
 from validibot.accounts.models import Organisation
 from validibot.runs.models import Run
@@ -152,7 +152,10 @@ def test_missing_object_answers_a_problem_document(alice: Api, people: Workflow,
     assert answer.json()["detail"]
 
 
-@pytest.mark.parametrize("query", ["status=GREEN", "after=yesterday", "before=2026-99-01"])
+@pytest.mark.parametrize(
+    "query",
+    ["status=GREEN", "after=yesterday", "before=2026-99-01", "result=good"],
+)
 def test_invalid_filter_is_refused_by_name(alice: Api, people: Workflow, query: str) -> None:
     answer = alice.get(f"orgs/acme/runs/?{query}")
 
@@ -184,15 +187,47 @@ def test_weather_text_with_nul_is_refused_by_name(alice: Api, acme: Organisation
     assert (answer.status_code, "text" in answer.json()["detail"]) == (400, True)
 
 
+def _walk(api: Api, page: str | None) -> list[str]:
+    """Return the ids of the runs of a page and of those behind it."""
+    found: list[str] = []
+    while page:
+        answer = api.get(page.removeprefix("/api/v1/")).json()
+        found += [run["id"] for run in answer["results"]]
+        page = answer["next"]
+    return found
+
+
 def test_runs_of_one_moment_are_each_on_one_page(alice: Api, people: Workflow) -> None:
     RunFactory.create_batch(5, workflow=people)
     Run.objects.update(created_at=timezone.now())
 
-    found: list[str] = []
-    page: str | None = "orgs/acme/runs/?page_size=2"
-    while page:
-        answer = alice.get(page.removeprefix("/api/v1/")).json()
-        found += [run["id"] for run in answer["results"]]
-        page = answer["next"]
+    found = _walk(alice, "orgs/acme/runs/?page_size=2")
 
     assert found == sorted(map(str, Run.objects.values_list("pk", flat=True)), reverse=True)
+
+
+def test_filters_of_the_page_select_runs(alice: Api, people: Workflow) -> None:
+    own = RunFactory.create(
+        workflow=people, user=people.organisation.members.get(), source="CLI", status="TIMED_OUT"
+    )
+    other = RunFactory.create(workflow=people, submission__filename="other.json")
+    for query in ("person=me", "person=ALICE@example.com", "source=CLI", "result=timed_out"):
+        assert _walk(alice, f"orgs/acme/runs/?{query}") == [str(own.pk)], query
+    assert _walk(alice, "orgs/acme/runs/?text=OTHER&version=1") == [str(other.pk)]
+    for query in ("version=2", "person=nobody@example.com"):
+        assert _walk(alice, f"orgs/acme/runs/?{query}") == [], query
+
+
+def test_search_in_findings_goes_on_behind_its_cursor(
+    alice: Api, people: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("validibot.runs.listing.SEARCHED_RUNS", 2)
+    runs = RunFactory.create_batch(5, workflow=people)
+    for run in runs[:3]:
+        step = StepRunFactory.create(run=run, step=people.steps.get())
+        FindingFactory.create(run=run, step_run=step, message="The roof leaks.")
+    place = "orgs/acme/runs/?finding=ROOF"
+
+    assert sorted(_walk(alice, f"{place}&page_size=1")) == sorted(str(run.pk) for run in runs[:3])
+    for more in ("count=true", "cursor=older_1"):
+        assert alice.get(f"{place}&{more}").status_code == 400, more

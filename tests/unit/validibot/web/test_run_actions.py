@@ -108,10 +108,10 @@ def test_text_of_many_submissions_is_found_like_that_of_few(
     few: int,
     per_page: int,
 ) -> None:
-    monkeypatch.setattr("validibot.web.run_filters.RUNS_PER_PAGE", per_page)
+    monkeypatch.setattr("validibot.runs.filters.RUNS_PER_PAGE", per_page)
     for name in ("first reading", "second reading", "other"):
         ended_run(step, name=name)
-    monkeypatch.setattr("validibot.web.run_filters.FEW", few)
+    monkeypatch.setattr("validibot.runs.filters.FEW", few)
 
     answer = client.get(f"/app/orgs/{member.organisation.slug}/runs/?text=READING")
 
@@ -131,7 +131,7 @@ def test_pages_of_runs_follow_each_other_in_both_directions(
 ) -> None:
     """Also where runs began at the same moment, and in a search that reads two runs at a time."""
     monkeypatch.setattr("validibot.web.runs.RUNS_PER_PAGE", 2)
-    monkeypatch.setattr("validibot.web.paging.SEARCHED_RUNS", 2)
+    monkeypatch.setattr("validibot.runs.listing.SEARCHED_RUNS", 2)
     for _ in range(5):
         run = ended_run(step, name="run", created_at="2026-01-31T11:00:00Z")
         FindingFactory.create(run=run, step_run=run.steps.get(), message="It is wrong.")
@@ -155,7 +155,7 @@ def test_pages_of_runs_follow_each_other_in_both_directions(
 def test_search_in_findings_goes_on_where_it_stopped(
     client: Client, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("validibot.web.run_filters.READ_FINDINGS", 2)
+    monkeypatch.setattr("validibot.runs.filters.READ_FINDINGS", 2)
     found = {"old": "100% wrong_", "middle": "fine", "new": "100 wrong"}
     for name, message in found.items():
         run = ended_run(step, name=name)
