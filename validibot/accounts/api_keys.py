@@ -165,7 +165,7 @@ def authenticate(text: str, *, organisation: str = "") -> Caller | None:
         return None
     _note_use(key)
     scope = _scope(user, row[12:])
-    return Caller(key, user, scope and scope.limited_to(key.scopes.split()))
+    return Caller(key, user, scope and scope.limited_to(key))
 
 
 def revoke(keys: QuerySet[ApiKey], pk: int) -> bool:

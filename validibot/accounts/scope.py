@@ -6,7 +6,6 @@ API and pages ask it before they act. A guest is no member: a guest's scope hold
 were granted one by one. An API key narrows the scope of its user to what its own scopes allow.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -14,6 +13,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from validibot.accounts.models import (
+    ApiKey,
     GrantAccess,
     KeyScope,
     Membership,
@@ -95,7 +95,7 @@ class Scope:
     """A user in an organisation, as a member (`role`) or as a guest.
 
     `workflows` are the slugs that a guest may see, None for a member; `launchable` are those among
-    them that the guest may launch. `key_scopes` are those of the API key that made the request.
+    them that the guest may launch. `key` is the API key that made the request.
     """
 
     user: User
@@ -104,7 +104,7 @@ class Scope:
     role: str = ""
     workflows: frozenset[str] | None = None
     launchable: frozenset[str] = frozenset()
-    key_scopes: frozenset[str] | None = None
+    key: ApiKey | None = None
 
     @classmethod
     def of_member(cls, user: User, organisation: Organisation, role: str) -> Self:
@@ -147,14 +147,20 @@ class Scope:
         is_own = user_id == self.user.pk and self.can("run.view_own")
         return self.can("run.view_all") or (is_own and self.can_see(workflow))
 
-    def limited_to(self, key_scopes: Collection[str]) -> Self:
-        """Return this scope with only what an API key of these scopes may do."""
+    @property
+    def key_scopes(self) -> frozenset[str] | None:
+        """The scopes of the API key that made the request, None for a session."""
+        return None if self.key is None else frozenset(self.key.scopes.split())
+
+    def limited_to(self, key: ApiKey) -> Self:
+        """Return this scope with only what an API key may do."""
+        key_scopes = key.scopes.split()
         allowed = frozenset().union(*(KEY_PERMISSIONS[each] for each in key_scopes))
         return replace(
             self,
             permissions=self.permissions & allowed,
             launchable=self.launchable if KeyScope.LAUNCH in key_scopes else frozenset(),
-            key_scopes=frozenset(key_scopes),
+            key=key,
         )
 
     def refusal(self, permission: str) -> str:

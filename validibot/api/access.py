@@ -4,7 +4,7 @@ from uuid import UUID
 
 from rest_framework.request import Request
 
-from validibot.accounts.models import User
+from validibot.accounts.models import ApiKey, User
 from validibot.accounts.regions import OrganisationElsewhere, check_served
 from validibot.accounts.scope import NotAMember, Scope, scope_of
 from validibot.api.lists import query_number
@@ -21,6 +21,14 @@ def user_of(request: Request) -> User:
     """Return the user of the request's key or session."""
     assert isinstance(request.user, User)
     return request.user
+
+
+def calling_key(request: Request) -> ApiKey | None:
+    """Return the key that makes the request, or None for a session."""
+    caller = request.auth
+    if isinstance(caller, Scope):
+        return caller.key
+    return caller if isinstance(caller, ApiKey) else None
 
 
 def scope_in(request: Request, org: str, permission: str = "") -> Scope:

@@ -1,10 +1,15 @@
-"""The API of service keys: the API keys that an organisation owns."""
+"""The API of service keys: the API keys that an organisation owns.
+
+A key makes and rotates only keys whose scopes it has itself, and the new key lives no longer than it does;
+a key that rotates itself gets its lifetime again.
+"""
 
 import datetime as dt
 from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self
 
 from django.http import HttpResponse
+from django.utils import timezone
 from pydantic import BaseModel, Field
 from rest_framework.request import Request
 
@@ -102,20 +107,23 @@ class KeysView(ApiView):
         """Create a service key; the answer has its text, which is shown only once."""
         scope = scope_in(request, org, "key.manage")
         body = read_body(request, NewKey)
-        check_key_scopes(scope.key_scopes, body.scopes)
+        check_key_scopes(scope.key, body.scopes)
         with refusals():
             key, token = api_keys.issue_for_service(
                 scope.organisation,
                 body.name,
                 role=Role(body.role),
                 scopes=list(body.scopes),
-                lifetime=dt.timedelta(days=body.lifetime_days),
+                lifetime=lifetime_by(scope.key, body.lifetime_days),
             )
         return respond(KeyWithToken.of(key, body.role, token=token), status=201)
 
 
 class KeyRotateView(ApiView):
-    """Replace a service key by a new one of the same role, scopes and lifetime."""
+    """Replace a service key by a new one of the same role, scopes and lifetime.
+
+    Another key's replacement does not outlive the key that makes the request.
+    """
 
     @operation(
         operation_id="rotate_key",
@@ -126,12 +134,14 @@ class KeyRotateView(ApiView):
         scope = scope_in(request, org, "key.manage")
         found = _find(scope, key)
         body = read_body(request, KeyRotation)
-        check_key_scopes(scope.key_scopes, found.scopes.split())
+        check_key_scopes(scope.key, found.scopes.split())
+        ends_by = scope.key.expires_at if scope.key and scope.key.pk != key else None
         with refusals():
             new, token = api_keys.rotate(
                 api_keys.service_keys_of(scope.organisation),
                 key,
                 overlap=dt.timedelta(days=body.overlap_days),
+                ends_by=ends_by,
             )
         return respond(KeyWithToken.of(new, _role(scope, new), token=token), status=201)
 
@@ -159,12 +169,9 @@ def _role(scope: Scope, key: ApiKey) -> str:
     return scope.organisation.memberships.get(user=key.user_id).role
 
 
-def check_key_scopes(own: Collection[str] | None, wanted: Collection[str]) -> None:
-    """Raise ApiError if a key would open more than the key that makes the request.
-
-    `own` are the scopes of that key, None for a session.
-    """
-    missing = sorted(set(wanted) - set(wanted if own is None else own))
+def check_key_scopes(calling: ApiKey | None, wanted: Collection[str]) -> None:
+    """Raise ApiError if a key would open more than the key that makes the request, if there is one."""
+    missing = sorted(set(wanted) - set(calling.scopes.split())) if calling else []
     if missing:
         raise ApiError(
             403,
@@ -172,3 +179,9 @@ def check_key_scopes(own: Collection[str] | None, wanted: Collection[str]) -> No
             f"This API key has not the scope {' and '.join(missing)}, so it cannot make a key with"
             " it. Use a key that has it, or the page of keys.",
         )
+
+
+def lifetime_by(calling: ApiKey | None, days: int) -> dt.timedelta:
+    """Return the lifetime of a new key, which ends with the key that makes the request, if there is one."""
+    lifetime = dt.timedelta(days=days)
+    return min(lifetime, calling.expires_at - timezone.now()) if calling else lifetime

@@ -27,7 +27,7 @@ from validibot.api.documents import respond
 from validibot.core.asgi import DeferredResponse, in_thread
 from validibot.core.problems import ApiError
 from validibot.runs import events
-from validibot.runs.access import CreditsExhausted, NotAdmitted, check_runnable
+from validibot.runs.access import CreditsExhausted, NotAdmitted, check_runnable, visible_runs
 from validibot.runs.models import Run
 from validibot.runs.rerun import rerun, retry
 from validibot.runs.start import StartedRun, start
@@ -121,6 +121,9 @@ def relaunch_from_failed_step(request: Request, scope: Scope, run: Run) -> HttpR
             source=_source(request),
             idempotency_key=_idempotency_key(request),
         )
+    if not visible_runs(scope).filter(pk=started.run.pk).exists():
+        detail = f"Somebody else has tried run {run.pk} again; you may not see that run."
+        raise ApiError(409, "RUN_RETRIED", detail)
     return _respond(scope, started, 0)
 
 

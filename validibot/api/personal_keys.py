@@ -9,18 +9,17 @@ import datetime as dt
 from typing import Any, Self
 
 from django.http import HttpResponse
-from django.utils import timezone
 from pydantic import Field
 from rest_framework.request import Request
 
 from validibot.accounts import api_keys
 from validibot.accounts.models import ApiKey, KeyScope
 from validibot.api import schema
-from validibot.api.access import user_of
+from validibot.api.access import calling_key, user_of
 from validibot.api.base import ApiView, operation
 from validibot.api.bodies import Body, read_body, refusals
 from validibot.api.documents import ListPage, Name, respond
-from validibot.api.keys import KeyFields, KeyRotation, Scopes, check_key_scopes
+from validibot.api.keys import KeyFields, KeyRotation, Scopes, check_key_scopes, lifetime_by
 from validibot.api.lists import PathCursorPagination
 from validibot.core.problems import ApiError
 
@@ -40,7 +39,7 @@ class PersonalKeyDocument(KeyFields):
 
     @classmethod
     def of(cls, key: ApiKey, request: Request, **more: Any) -> Self:
-        current = _calling_key(request)
+        current = calling_key(request)
         return cls.of_row(key, is_current=current is not None and current.pk == key.pk, **more)
 
 
@@ -55,13 +54,15 @@ class PersonalKeyPage(ListPage[PersonalKeyDocument]):
 
 
 class PersonalKeysView(ApiView):
-    """The keys of the user, newest first."""
+    """The keys of the user, newest first; a key without the scope `manage` sees only itself."""
 
     @operation(
         operation_id="list_my_keys", parameters=schema.PAGE, responses=schema.read(PersonalKeyPage)
     )
     def get(self, request: Request) -> HttpResponse:
-        keys = user_of(request).api_keys.all()
+        keys, current = user_of(request).api_keys.all(), calling_key(request)
+        if current and not _manages(current):
+            keys = keys.filter(pk=current.pk)
         pages = PathCursorPagination(keys, "-created_at")
         return pages.answer(
             request, lambda key: PersonalKeyDocument.of(key, request), PersonalKeyPage
@@ -77,11 +78,9 @@ class PersonalKeysView(ApiView):
         _check_person(request)
         _check_manages(request)
         body = read_body(request, NewPersonalKey)
-        current = _calling_key(request)
-        lifetime = dt.timedelta(days=body.lifetime_days)
-        if current:
-            check_key_scopes(current.scopes.split(), body.scopes)
-            lifetime = min(lifetime, current.expires_at - timezone.now())
+        current = calling_key(request)
+        check_key_scopes(current, body.scopes)
+        lifetime = lifetime_by(current, body.lifetime_days)
         with refusals():
             key, token = api_keys.issue_for_user(
                 user_of(request), body.name, scopes=list(body.scopes), lifetime=lifetime
@@ -102,10 +101,9 @@ class PersonalKeyRotateView(ApiView):
     )
     def post(self, request: Request, key: int) -> HttpResponse:
         found = _find(request, key)
-        current, ends_by = _calling_key(request), None
-        if current:
-            check_key_scopes(current.scopes.split(), found.scopes.split())
-            ends_by = None if current.pk == key else current.expires_at
+        current = calling_key(request)
+        check_key_scopes(current, found.scopes.split())
+        ends_by = current.expires_at if current and current.pk != key else None
         body = read_body(request, KeyRotation)
         overlap = dt.timedelta(days=body.overlap_days)
         with refusals():
@@ -127,11 +125,6 @@ class PersonalKeyRevokeView(ApiView):
         return respond(PersonalKeyDocument.of(_find(request, key), request))
 
 
-def _calling_key(request: Request) -> ApiKey | None:
-    """Return the key that makes the request, or None for a session."""
-    return request.auth if isinstance(request.auth, ApiKey) else None
-
-
 def _check_person(request: Request) -> None:
     """Raise ApiError for a service key, which belongs to an organisation."""
     if user_of(request).service_of_id:
@@ -141,10 +134,14 @@ def _check_person(request: Request) -> None:
 
 def _check_manages(request: Request) -> None:
     """Raise ApiError if the calling key may not act on other keys."""
-    current = _calling_key(request)
-    if current and KeyScope.MANAGE not in current.scopes.split():
+    current = calling_key(request)
+    if current and not _manages(current):
         detail = "This API key has not the scope manage, so it acts on no other keys."
         raise ApiError(403, "PERMISSION_DENIED", detail)
+
+
+def _manages(key: ApiKey) -> bool:
+    return KeyScope.MANAGE in key.scopes.split()
 
 
 def _find(request: Request, pk: int) -> ApiKey:
@@ -153,7 +150,7 @@ def _find(request: Request, pk: int) -> ApiKey:
     found: ApiKey | None = user_of(request).api_keys.filter(pk=pk).first()
     if found is None:
         raise ApiError(404, "NOT_FOUND", f"You have no API key {pk}.")
-    current = _calling_key(request)
+    current = calling_key(request)
     if current is None or current.pk != found.pk:
         _check_manages(request)
     return found

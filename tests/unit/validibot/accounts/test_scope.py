@@ -44,7 +44,7 @@ def test_owner_may_do_what_any_role_may(role: str) -> None:
 )
 def test_key_scopes_narrow_the_role(key_scopes: list[str], missing: str) -> None:
     owner = Scope.of_member(User(), Organisation(), Role.OWNER)
-    narrowed = owner.limited_to(key_scopes)
+    narrowed = owner.limited_to(ApiKey(scopes=" ".join(key_scopes)))
 
     assert owner.can(missing)
     assert not narrowed.can(missing)
@@ -52,7 +52,9 @@ def test_key_scopes_narrow_the_role(key_scopes: list[str], missing: str) -> None
 
 
 def test_key_scopes_add_nothing_to_the_role() -> None:
-    viewer = Scope.of_member(User(), Organisation(), Role.VIEWER).limited_to(list(KeyScope))
+    viewer = Scope.of_member(User(), Organisation(), Role.VIEWER).limited_to(
+        ApiKey(scopes=" ".join(KeyScope))
+    )
 
     assert viewer.permissions == PERMISSIONS[Role.VIEWER]
     assert "Viewer" in viewer.refusal("run.launch")

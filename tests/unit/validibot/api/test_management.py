@@ -185,6 +185,18 @@ def test_key_cannot_make_key_that_opens_more(admin: Api) -> None:
     assert "has not the scope launch and read" in answers[0].json()["detail"]
 
 
+def test_key_makes_no_service_key_that_lives_longer(admin: Api) -> None:
+    key = send(admin, "post", "keys/", KEY).json()["id"]
+    end = timezone.now() + dt.timedelta(days=3)
+    ApiKey.objects.filter(user__email="alice@example.com").update(expires_at=end)
+    send(admin, "post", "keys/", KEY | {"name": "Other"})
+    send(admin, "post", f"keys/{key}/rotate/", {})
+
+    made = ApiKey.objects.filter(pk__gt=key)
+    assert made.count() == 2
+    assert all(each.expires_at <= end + dt.timedelta(seconds=1) for each in made)
+
+
 @pytest.mark.parametrize("change", [{"role": "owner"}, {"scopes": []}, {"lifetime_days": 400}])
 def test_wrong_field_of_key_is_named(admin: Api, change: dict[str, Any]) -> None:
     answer = send(admin, "post", "keys/", KEY | change)

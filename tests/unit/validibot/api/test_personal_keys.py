@@ -73,6 +73,7 @@ def test_narrow_key_rotates_and_revokes_itself_only(alice: Api, own: ApiKey) -> 
     other, _ = api_keys.issue(own.user, "other", scopes=["read"])
     ApiKey.objects.filter(pk=own.pk).update(scopes="read")
 
+    assert [each["name"] for each in alice.get(KEYS).json()["results"]] == [own.name]
     assert send(alice, f"{KEYS}{other.pk}/revoke/").status_code == 403
     rotated = send(alice, f"{KEYS}{own.pk}/rotate/", {"overlap_days": 1}).json()
     assert rotated["scopes"] == ["read"]

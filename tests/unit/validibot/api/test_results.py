@@ -8,7 +8,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.utils import timezone
 
-from tests.factories import FindingFactory
+from tests.factories import FindingFactory, MembershipFactory
 from tests.unit.validibot.api.conftest import Api
 from validibot.runs.models import Run
 from validibot.runs.rules import as_rows
@@ -92,6 +92,18 @@ def test_retry_goes_on_from_the_failed_step_once(alice: Api, run: Run) -> None:
     assert first.json()["retry_of"] == str(run.pk)
     assert first.json()["id"] == second.json()["id"]
     assert second.headers["Idempotent-Replayed"] == "true"
+
+
+def test_retry_of_somebody_else_is_not_named(alice: Api, run: Run) -> None:
+    executor = MembershipFactory.create(organisation=run.organisation, role="executor").user
+    Run.objects.filter(pk=run.pk).update(status="TIMED_OUT", user=executor)
+    path = f"orgs/acme/runs/{run.pk}/retry/"
+    retried = alice.post(path).json()["id"]
+
+    answer = Api(executor).post(path)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "RUN_RETRIED")
+    assert retried not in answer.content.decode()
 
 
 def test_rerun_with_unknown_version_is_refused(alice: Api, run: Run) -> None:
