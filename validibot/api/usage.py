@@ -1,6 +1,7 @@
 """The API of credits: the balance, the usage by group, and the ledger in pages."""
 
 import datetime as dt
+from functools import partial
 from typing import Self
 from uuid import UUID
 
@@ -10,14 +11,15 @@ from drf_spectacular.utils import OpenApiParameter
 from pydantic import BaseModel, Field
 from rest_framework.request import Request
 
+from validibot.accounts.scope import Scope
 from validibot.api import schema
-from validibot.api.access import scope_in
+from validibot.api.access import refused, scope_in
 from validibot.api.base import ApiView, operation
 from validibot.api.documents import ListPage, respond
 from validibot.api.lists import PathCursorPagination, choice, query_day
 from validibot.credits.ledger import balance_of
 from validibot.credits.models import EntryKind, LedgerEntry
-from validibot.credits.usage import GROUPS, entries_between, usage_by
+from validibot.credits.usage import GROUPS, entries_between, groups_for, shows_people, usage_by
 
 _RANGE = [
     OpenApiParameter("after", dt.date, description="On this day or later (UTC)."),
@@ -47,7 +49,10 @@ class UsagePage(BaseModel):
 
 
 class LedgerEntryDocument(BaseModel):
-    """An entry of the ledger; `person` started the run, or made the grant."""
+    """An entry of the ledger; `person` started the run, or made the grant.
+
+    It is empty for users who may not see the runs of all.
+    """
 
     id: int
     at: dt.datetime
@@ -61,7 +66,7 @@ class LedgerEntryDocument(BaseModel):
     note: str
 
     @classmethod
-    def of(cls, entry: LedgerEntry) -> Self:
+    def of(cls, entry: LedgerEntry, *, has_person: bool) -> Self:
         return cls(
             id=entry.pk,
             at=entry.at,
@@ -71,7 +76,7 @@ class LedgerEntryDocument(BaseModel):
             step=entry.step or None,
             workflow=entry.workflow,
             validator=entry.validator,
-            person=entry.user.email if entry.user else "",
+            person=entry.user.email if has_person and entry.user else "",
             note=entry.note,
         )
 
@@ -101,8 +106,11 @@ class UsageView(ApiView):
         responses=schema.read(UsagePage),
     )
     def get(self, request: Request, org: str) -> HttpResponse:
-        entries = _entries(request, org)
-        rows = usage_by(choice(request, "by", list(GROUPS)) or "month", entries)
+        scope = scope_in(request, org, "analytics.view")
+        by = choice(request, "by", list(GROUPS)) or "month"
+        if by not in groups_for(scope):
+            raise refused(scope, "run.view_all")
+        rows = usage_by(by, _entries(request, scope))
         results = [
             UsageDocument(name=row.name, steps=row.steps, credits=row.credits) for row in rows
         ]
@@ -122,16 +130,17 @@ class LedgerView(ApiView):
         responses=schema.read(LedgerPage),
     )
     def get(self, request: Request, org: str) -> HttpResponse:
-        entries = _entries(request, org)
+        scope = scope_in(request, org, "analytics.view")
+        entries = _entries(request, scope)
         if kind := choice(request, "kind", EntryKind.values):
             entries = entries.filter(kind=kind)
         pages = PathCursorPagination(entries.select_related("user"), "-id")
-        return pages.answer(request, LedgerEntryDocument.of, LedgerPage)
+        document = partial(LedgerEntryDocument.of, has_person=shows_people(scope))
+        return pages.answer(request, document, LedgerPage)
 
 
-def _entries(request: Request, org: str) -> "QuerySet[LedgerEntry]":
-    organisation = scope_in(request, org, "analytics.view").organisation
+def _entries(request: Request, scope: Scope) -> "QuerySet[LedgerEntry]":
     parameters = request.query_params
     return entries_between(
-        organisation, query_day(parameters, "after"), query_day(parameters, "before")
+        scope.organisation, query_day(parameters, "after"), query_day(parameters, "before")
     )

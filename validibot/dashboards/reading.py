@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from django.db.models import F, Q, Sum
+from django.db.models.functions import TruncMonth
+
 from validibot.accounts.models import Organisation
 from validibot.core.spreadsheets import safe_cell
 from validibot.dashboards.durations import centile
@@ -14,6 +17,8 @@ from validibot.dashboards.models import DailyFigures, FigureKind
 
 # Days that a dashboard may cover: three years.
 MAX_DAYS = 1096
+# Workflows, projects and validators whose runs are listed.
+MAX_PARTS = 200
 # Rules that a dashboard lists.
 TOP_RULES = 10
 _RESULTS = ("passed", "failed", "errors", "timed_out", "canceled")
@@ -127,6 +132,28 @@ def rows_of(selection: Selection) -> Iterator[DailyFigures]:
         day__range=(selection.first, selection.last),
     )
     yield from days.order_by("day")
+
+
+def counts_between(
+    organisation: Organisation, first: dt.date, last: dt.date
+) -> dict[str, list[tuple[str, int]]]:
+    """Return how much was run from `first` to `last` (UTC), both included, by kind of part.
+
+    Of the organisation there are months (`2026-05`) with their runs, in order; of workflows and projects
+    slugs with runs, of validators slugs with steps: the largest, at most MAX_PARTS.
+    """
+    days = DailyFigures.objects.filter(organisation=organisation, day__range=(first, last))
+    ran = Sum(sum((F(name) for name in _RESULTS[1:]), F(_RESULTS[0])))
+    whole = Q(kind=FigureKind.ORGANISATION)
+    found: dict[str, list[tuple[str, int]]] = {kind: [] for kind in FigureKind.values}
+    months = days.filter(whole).values(month=TruncMonth("day")).annotate(count=ran)
+    for row in months.order_by("month"):
+        found[FigureKind.ORGANISATION].append((f"{row['month']:%Y-%m}", row["count"]))
+    parts = days.exclude(whole).values("kind", "key").annotate(count=ran)
+    for part in parts.order_by("-count", "key"):
+        if len(found[part["kind"]]) < MAX_PARTS:
+            found[part["kind"]].append((part["key"], part["count"]))
+    return found
 
 
 def as_csv(selection: Selection) -> bytes:

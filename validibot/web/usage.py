@@ -16,7 +16,18 @@ from validibot.accounts.scope import Scope
 from validibot.core.downloads import streamed
 from validibot.credits.ledger import balance_of
 from validibot.credits.models import EntryKind, LedgerEntry
-from validibot.credits.usage import EXPORTS, UsageRow, day, entries_between, usage_by
+from validibot.credits.usage import (
+    EXPORTS,
+    GROUPS,
+    UsageRow,
+    day,
+    entries_between,
+    groups_for,
+    shows_people,
+    usage_by_all,
+)
+from validibot.dashboards.models import FigureKind
+from validibot.dashboards.reading import counts_between
 from validibot.runs.charts import Chart, bar_chart
 from validibot.web.paging import BoundedPaginator
 from validibot.web.scope import page, permitted
@@ -60,7 +71,9 @@ def usage(request: HttpRequest, scope: Scope) -> HttpResponse:
     """Show the balance, and the usage and the ledger of the range."""
     form = UsageForm(request.GET)
     entries = _entries(scope, form)
-    months = usage_by("month", entries)
+    usage = _usage(scope, form)
+    months = usage["month"]
+    balance = balance_of(scope.organisation)
     kind = form.cleaned_data.get("kind")
     listed = entries.filter(kind=kind) if kind else entries
     return page(
@@ -68,13 +81,15 @@ def usage(request: HttpRequest, scope: Scope) -> HttpResponse:
         scope,
         "usage.html",
         form=form,
-        balance=balance_of(scope.organisation),
+        balance=balance,
+        shows_people=shows_people(scope),
+        uncharged=_uncharged(scope, form) if balance is None else [],
         used=sum(row.credits for row in months),
         chart=_chart(months) if months else None,
         groups=[
-            (_("Workflow"), usage_by("workflow", entries)),
-            (_("Validator"), usage_by("validator", entries)),
-            (_("Person"), usage_by("person", entries)),
+            (title, usage[group])
+            for group, title in _titles().items()
+            if group in groups_for(scope)
         ],
         page=BoundedPaginator(listed.select_related("user"), ENTRIES_PER_PAGE).get_page(
             request.GET.get("page")
@@ -88,7 +103,11 @@ def usage(request: HttpRequest, scope: Scope) -> HttpResponse:
 def usage_export(request: HttpRequest, scope: Scope, kind: str) -> StreamingHttpResponse:
     """Download the usage or the ledger of the range as CSV."""
     entries = _entries(scope, UsageForm(request.GET))
-    return streamed(EXPORTS[kind](entries), name=f"{kind}.csv")
+    return streamed(EXPORTS[kind](entries, scope), name=f"{kind}.csv")
+
+
+def _titles() -> dict[str, str]:
+    return {"workflow": _("Workflow"), "validator": _("Validator"), "person": _("Person")}
 
 
 def _chart(months: Sequence[UsageRow]) -> Chart:
@@ -102,6 +121,27 @@ def _entries(scope: Scope, form: UsageForm) -> "QuerySet[LedgerEntry]":
         return LedgerEntry.objects.none()
     after, before = (day(form.cleaned_data[name]) for name in ("after", "before"))
     return entries_between(scope.organisation, after, before)
+
+
+def _usage(scope: Scope, form: UsageForm) -> dict[str, list[UsageRow]]:
+    if not form.is_valid():
+        return {group: [] for group in GROUPS}
+    after, before = (day(form.cleaned_data[name]) for name in ("after", "before"))
+    return usage_by_all(scope.organisation, after, before)
+
+
+def _uncharged(scope: Scope, form: UsageForm) -> list[tuple[str, str, list[tuple[str, int]]]]:
+    """Return what an organisation without a limit has run: title, unit and rows of each table."""
+    if not form.is_valid():
+        return []
+    first, before = form.cleaned_data["after"], form.cleaned_data["before"]
+    counts = counts_between(scope.organisation, first, before - dt.timedelta(days=1))
+    tables = [
+        (_("Month"), _("Runs"), counts[FigureKind.ORGANISATION]),
+        (_("Workflow"), _("Runs"), counts[FigureKind.WORKFLOW]),
+        (_("Validator"), _("Steps"), counts[FigureKind.VALIDATOR]),
+    ]
+    return [each for each in tables if each[2]]
 
 
 def _query(request: HttpRequest) -> str:
