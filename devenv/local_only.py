@@ -6,6 +6,7 @@ by a name of its own that resolves to this machine (DNS rebinding; the Host tell
 
 import ipaddress
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -13,6 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
+@lru_cache(maxsize=256)  # clients ask for few hosts, at each request
 def is_local(host: str) -> bool:
     """Return whether a host name or address is this machine by definition."""
     try:
@@ -36,6 +38,7 @@ def refusal(headers: Mapping[str, str], hosts: Iterable[str] = ()) -> str:
     return ""
 
 
+@lru_cache(maxsize=256)
 def _hostname(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""

@@ -12,7 +12,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.bench import compare, console, containers, images, load, parsers, product, tables
+from tests.bench import (
+    compare,
+    console,
+    containers,
+    images,
+    load,
+    parsers,
+    peer_speed,
+    product,
+    tables,
+)
 from tests.checkout import ROOT
 from tests.flows import stack as stacks
 from tests.flows.stack import Stack
@@ -48,6 +58,7 @@ def _everything(folder: Path) -> list[Row]:
     return [
         *rows,
         *console.measure(),
+        *peer_speed.measure(),
         *parsers.measure(),
         *tables.measure(),
         *product.measure(),

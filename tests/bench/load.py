@@ -108,9 +108,10 @@ def processor(target: Target) -> dict[str, float]:
     """Return the processor time of each service so far, in milliseconds."""
     services = target.status["services"]
     pids = {name: one["pid"] for name, one in services.items() if one.get("pid")}
-    return {name: sum(map(_milliseconds, family(pid))) for name, pid in pids.items()}
+    return {name: sum(map(milliseconds, family(pid))) for name, pid in pids.items()}
 
 
-def _milliseconds(pid: int) -> float:
+def milliseconds(pid: int) -> float:
+    """Return the processor time of one process so far."""
     ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return sum(map(int, ticks)) * 1000 / os.sysconf("SC_CLK_TCK")

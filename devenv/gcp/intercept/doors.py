@@ -38,7 +38,8 @@ class _Prompt(HttpToolsProtocol):
     """A protocol that acknowledges received bytes at once.
 
     urllib3 leaves Nagle's algorithm on when it talks to a proxy, so a request's body waits until
-    its head is acknowledged; the system would let it wait 40 ms.
+    its head is acknowledged; the system would let it wait 40 ms. A whole request is acknowledged by
+    its answer.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -47,8 +48,10 @@ class _Prompt(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        with suppress(OSError):
-            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        # uvicorn has no cycle until the first head is whole, which its types do not say.
+        if getattr(self.cycle, "more_body", True):
+            with suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
 
 class AsgiServer:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -72,7 +73,8 @@ class Hosts:
         )
 
 
-def _matches(host: str, patterns: Iterable[str]) -> bool:
+@lru_cache(maxsize=256)
+def _matches(host: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(host.lower(), pattern) for pattern in patterns)
 
 
@@ -128,6 +130,7 @@ class Router:
     ) -> None:
         """Name callers in the journal by `who`, which reads an Authorization header."""
         self._mounts = tuple(mounts)
+        self._at = lru_cache(maxsize=256)(self._mounts_at)
         self._rest = rest
         self._control = control
         self._journal = journal
@@ -151,7 +154,7 @@ class Router:
         by_path = (m for m in found if path.startswith(m.paths or ("//",)))
         return next(by_path, next((m for m in here if m.takes_rest), None))
 
-    def _at(self, host: str) -> list[HttpMount]:
+    def _mounts_at(self, host: str) -> list[HttpMount]:
         return [m for m in self._mounts if any(fnmatchcase(host, p) for p in m.hosts)]
 
     async def _mounted(
@@ -208,6 +211,11 @@ def _headers(scope: Scope) -> tuple[str, str]:
     return host.decode("latin-1").partition(":")[0].lower(), authorization.decode("latin-1")
 
 
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()
+
+
 def _dated(send: Send, answered: Callable[[int], None]) -> Send:
     """Return a `send` that adds the Date header and reports the status to `answered`."""
 
@@ -216,7 +224,7 @@ def _dated(send: Send, answered: Callable[[int], None]) -> Send:
             answered(message["status"])
             headers = list(message.get("headers", ()))
             if not any(name.lower() == b"date" for name, _ in headers):
-                headers.append((b"date", formatdate(time.time(), usegmt=True).encode()))
+                headers.append((b"date", _date(int(time.time()))))
             message = {**message, "headers": headers}
         await send(message)
 

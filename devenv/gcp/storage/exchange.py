@@ -7,7 +7,7 @@ exchange.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
@@ -63,6 +63,14 @@ def answer(resource: Mapping[str, Any], *, status: int = 200) -> Response:
         headers=headers,
         media_type=JSON_TYPE,
     )
+
+
+def answer_page(page: Mapping[str, Any], items: Sequence[str]) -> Response:
+    """Return a JSON response of a list, whose items are JSON already."""
+    text = json.dumps(page)
+    if items:
+        text = f'{text[:-1]}, "items": [{", ".join(items)}]}}'
+    return Response(text, media_type=JSON_TYPE)
 
 
 def raw_path(request: Request) -> str:

@@ -19,7 +19,7 @@ from devenv.gcp.iam.policies import Policies, Policy
 from devenv.gcp.storage.access import StorageTarget
 from devenv.gcp.storage.buckets import Buckets
 from devenv.gcp.storage.errors import NotEmulated, PreconditionFailed
-from devenv.gcp.storage.exchange import Exchange, answer
+from devenv.gcp.storage.exchange import Exchange, answer, answer_page
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.listing import page_size, parse as parse_listing, read_token
 from devenv.gcp.storage.model import check_object_name
@@ -153,9 +153,9 @@ class JsonApi:
 
     async def list_objects(self, exchange: Exchange, bucket: str) -> Response:
         page = self._objects.listing(exchange.access, bucket, parse_listing(exchange.query))
-        items = [exchange.shapes.object(item) for item in page.items]
-        return answer(
-            _page("storage#objects", items=items, prefixes=page.prefixes, nextPageToken=page.token)
+        items = [exchange.shapes.object_text(item) for item in page.items]
+        return answer_page(
+            _page("storage#objects", prefixes=page.prefixes, nextPageToken=page.token), items
         )
 
     async def get_object(self, exchange: Exchange, bucket: str, name: str) -> Response:

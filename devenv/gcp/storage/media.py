@@ -55,10 +55,13 @@ class Download(Response):
                     "headers": self.raw_headers,
                 }
             )
+            rest = b""  # held back, because the last bytes end the answer in one message with it
             if scope["method"] != "HEAD":
                 for data in self._chunks():
-                    await send({"type": "http.response.body", "body": data, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+                    if rest:
+                        await send({"type": "http.response.body", "body": rest, "more_body": True})
+                    rest = data
+            await send({"type": "http.response.body", "body": rest})
 
     def _chunks(self) -> Iterator[bytes]:
         start, end = self._span

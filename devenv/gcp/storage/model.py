@@ -57,6 +57,9 @@ class ObjectRecord:
     hard_deleted: float = 0.0
     fields: Mapping[str, Any] = field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        return hash((self.bucket, self.name, self.generation, self.metageneration))
+
     @property
     def etag(self) -> str:
         tag = f"{self.generation}/{self.metageneration}"

@@ -291,13 +291,13 @@ class Objects:
         return self.insert(access, draft, content)
 
     def _find(self, ref: ObjectRef) -> ObjectRecord:
-        if not self._catalogue.has_bucket(ref.bucket):
-            raise NoSuchBucket
         if ref.generation is None:
             found = self._catalogue.live(ref.bucket, ref.name)
         else:
             found = self._catalogue.object(ref.bucket, ref.name, ref.generation)
         if found is None:
+            if not self._catalogue.has_bucket(ref.bucket):
+                raise NoSuchBucket
             raise NotFound(f"No such object: {ref.bucket}/{ref.name}")
         return found
 

@@ -9,10 +9,12 @@ See https://cloud.google.com/storage/docs/json_api/v1/objects#resource-represent
 
 import base64
 import datetime as dt
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -39,41 +41,15 @@ class Shapes:
     find: Callable[[str], BucketRecord | None]
 
     def object(self, item: ObjectRecord) -> dict[str, Any]:
-        content = item.content
-        path = f"/storage/v1/b/{item.bucket}/o/{quote(item.name, safe='')}"
-        created, updated = timestamp(item.created), timestamp(item.updated)
-        resource: dict[str, Any] = {
-            "kind": "storage#object",
-            "id": f"{item.bucket}/{item.name}/{item.generation}",
-            "selfLink": self.base + path,
-            "mediaLink": f"{self.base}/download{path}?generation={item.generation}&alt=media",
-            "name": item.name,
-            "bucket": item.bucket,
-            "generation": str(item.generation),
-            "metageneration": str(item.metageneration),
-            "storageClass": "STANDARD",
-            "size": str(content.size),
-            "crc32c": content.crc32c,
-            "etag": item.etag,
-            "timeCreated": created,
-            "updated": updated,
-            "timeStorageClassUpdated": timestamp(item.reclassed or item.created),
-            "timeFinalized": created,
-            **item.fields,
-        }
-        if content.md5:
-            resource["md5Hash"] = content.md5
-        if content.components:
-            resource["componentCount"] = content.components
-        if item.deleted:
-            resource["timeDeleted"] = timestamp(item.deleted)
-        if item.soft_deleted:
-            resource["softDeleteTime"] = timestamp(item.soft_deleted)
-            resource["hardDeleteTime"] = timestamp(item.hard_deleted)
+        return _object(self.base, item, self._retained(item))
+
+    def object_text(self, item: ObjectRecord) -> str:
+        """Return the resource as JSON."""
+        return _object_text(self.base, item, self._retained(item))
+
+    def _retained(self, item: ObjectRecord) -> float:
         bucket = self.find(item.bucket)
-        if bucket and (retained := bucket.retained_until(item)):
-            resource["retentionExpirationTime"] = timestamp(retained)
-        return resource
+        return bucket.retained_until(item) if bucket else 0.0
 
     def bucket(self, bucket: BucketRecord) -> dict[str, Any]:
         tag = f"bucket/{bucket.metageneration}".encode()
@@ -117,6 +93,48 @@ class Shapes:
         return {"location": location, "locationType": location_type(location)}
 
 
+def _object(base: str, item: ObjectRecord, retained: float) -> dict[str, Any]:
+    content = item.content
+    path = f"/storage/v1/b/{item.bucket}/o/{quote(item.name, safe='')}"
+    created, updated = timestamp(item.created), timestamp(item.updated)
+    resource: dict[str, Any] = {
+        "kind": "storage#object",
+        "id": f"{item.bucket}/{item.name}/{item.generation}",
+        "selfLink": base + path,
+        "mediaLink": f"{base}/download{path}?generation={item.generation}&alt=media",
+        "name": item.name,
+        "bucket": item.bucket,
+        "generation": str(item.generation),
+        "metageneration": str(item.metageneration),
+        "storageClass": "STANDARD",
+        "size": str(content.size),
+        "crc32c": content.crc32c,
+        "etag": item.etag,
+        "timeCreated": created,
+        "updated": updated,
+        "timeStorageClassUpdated": timestamp(item.reclassed or item.created),
+        "timeFinalized": created,
+        **item.fields,
+    }
+    if content.md5:
+        resource["md5Hash"] = content.md5
+    if content.components:
+        resource["componentCount"] = content.components
+    if item.deleted:
+        resource["timeDeleted"] = timestamp(item.deleted)
+    if item.soft_deleted:
+        resource["softDeleteTime"] = timestamp(item.soft_deleted)
+        resource["hardDeleteTime"] = timestamp(item.hard_deleted)
+    if retained:
+        resource["retentionExpirationTime"] = timestamp(retained)
+    return resource
+
+
+@lru_cache(maxsize=2048)  # a page of a list has up to 1000
+def _object_text(base: str, item: ObjectRecord, retained: float) -> str:
+    return json.dumps(_object(base, item, retained))
+
+
 def media_headers(item: ObjectRecord) -> dict[str, str]:
     """Return the headers of a download, except its length and range."""
     content, fields = item.content, item.fields
@@ -124,7 +142,7 @@ def media_headers(item: ObjectRecord) -> dict[str, str]:
     headers = {
         "content-type": fields.get("contentType", "application/octet-stream"),
         "etag": item.etag,
-        "last-modified": formatdate(item.updated, usegmt=True),
+        "last-modified": _http_date(int(item.updated)),
         "accept-ranges": "bytes",
         "x-goog-generation": str(item.generation),
         "x-goog-metageneration": str(item.metageneration),
@@ -176,6 +194,12 @@ def _latin(value: str) -> str:
     return value.encode("utf-8", "replace").decode("latin-1")
 
 
+@lru_cache(maxsize=64)
+def _http_date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+@lru_cache(maxsize=64)  # one object shows the same moment several times
 def timestamp(moment: float) -> str:
     """Return `moment` as Google writes it."""
     stamp = dt.datetime.fromtimestamp(moment, dt.UTC)

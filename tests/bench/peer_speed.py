@@ -1,0 +1,242 @@
+"""Speed beside other emulators: the same calls of the same client to theirs and to ours, in turns.
+
+Each emulator is a process of its own, reached on its plain port without TLS. Theirs keeps objects and
+tasks in memory and asks for no rights; ours writes to disk, and checks the token and the roles. An
+emulator that is not installed is left out.
+"""
+
+import http.client
+import json
+import os
+import socketserver
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.cloud import storage, tasks_v2
+from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
+from google.oauth2.credentials import Credentials
+
+from tests.bench import load
+from tests.bench.peers import ROOT, storage_peers, tasks_peers
+
+type Row = tuple[str, str, str]
+type Work = Callable[[], None]
+
+ROUNDS = 9
+TASKS = 500
+_QUEUES = "projects/test-project/locations/us-west1"
+_CALLER = "app@test-project.iam.gserviceaccount.com"
+_ROLES = ("roles/owner", "roles/storage.admin", "roles/cloudtasks.admin")
+_METADATA = "computeMetadata/v1/instance/service-accounts/default/token"
+
+
+@dataclass(frozen=True, slots=True)
+class Emulator:
+    """A running emulator: its address without a scheme, its process, and a token for its clients."""
+
+    name: str
+    address: str
+    pid: int
+    token: str
+
+
+def measure() -> Iterator[Row]:
+    """Yield a row for each figure: ours, theirs and the ratio, below 1 where ours is faster."""
+    for peers, works in ((storage_peers(), _storage_works), (tasks_peers(), _tasks_works)):
+        for peer in peers:
+            if peer.name in ("fake-gcs-server", "cloud-tasks-emulator"):
+                with ExitStack() as stack:
+                    ours = stack.enter_context(_ours())
+                    variables = stack.enter_context(peer.running())
+                    address = variables[peer.variable].removeprefix("http://")
+                    theirs = Emulator(peer.name, address, int(variables["PID"]), "none")
+                    yield from _rows(ours, theirs, works)
+
+
+def _rows(
+    ours: Emulator, theirs: Emulator, works: Callable[[Emulator], dict[str, Work]]
+) -> Iterator[Row]:
+    before = os.getloadavg()[0]
+    mine, other = works(ours), works(theirs)
+    for name, work in mine.items():
+        walls, shares = _in_turns((ours, work), (theirs, other[name]))
+        ratio = statistics.median(a / b for a, b in zip(*walls, strict=True))
+        (own, their), (cpu, their_cpu) = map(_medians, (walls, shares))
+        text = (
+            f"{own:.0f}, {their:.0f} ms: {ratio:.2f}; "
+            f"processor of the server {cpu:.0f}, {their_cpu:.0f} ms (load {before:.0f})"
+        )
+        yield f"{name}: ours, {theirs.name}, median of the ratios", text, "≤ 1"
+
+
+def _in_turns(*sides: tuple[Emulator, Work]) -> tuple[list[list[float]], list[list[float]]]:
+    """Return the wall and the server's processor time of each round of each side, in milliseconds."""
+    walls: list[list[float]] = [[] for _ in sides]
+    spent: list[list[float]] = [[] for _ in sides]
+    for _, work in sides:
+        work()
+    for number in range(ROUNDS):
+        order = range(len(sides)) if number % 2 else reversed(range(len(sides)))
+        for side in order:
+            emulator, work = sides[side]
+            before, began = _processor(emulator), time.perf_counter()
+            work()
+            walls[side].append(1000 * (time.perf_counter() - began))
+            spent[side].append(_processor(emulator) - before)
+    return walls, spent
+
+
+def _medians(sides: list[list[float]]) -> list[float]:
+    return [statistics.median(times) for times in sides]
+
+
+def _processor(emulator: Emulator) -> float:
+    return sum(map(load.milliseconds, load.family(emulator.pid)))
+
+
+def _storage_works(emulator: Emulator) -> dict[str, Work]:
+    """Return the work of each row, in a bucket of its own with 100 objects."""
+    client = storage.Client(
+        project="test-project",
+        credentials=Credentials(emulator.token),  # type: ignore[no-untyped-call]
+        client_options={"api_endpoint": f"http://{emulator.address}"},
+    )
+    bucket = client.create_bucket("bench")
+    small, large = os.urandom(1024), os.urandom(10 << 20)
+
+    def up(data: bytes, count: int) -> None:
+        for number in range(count):
+            bucket.blob(f"of-{len(data)}/{number}").upload_from_string(data)
+
+    def down(data: bytes, count: int) -> None:
+        for number in range(count):
+            assert bucket.blob(f"of-{len(data)}/{number}").download_as_bytes() == data
+
+    def lists() -> None:
+        for _ in range(10):
+            assert sum(1 for _ in client.list_blobs(bucket, prefix="listed/")) == 100
+
+    for number in range(100):
+        bucket.blob(f"listed/{number}").upload_from_string(small)
+    return {
+        "100 uploads of 1 KB": lambda: up(small, 100),
+        "100 downloads of 1 KB": lambda: down(small, 100),
+        "4 uploads of 10 MB": lambda: up(large, 4),
+        "4 downloads of 10 MB": lambda: down(large, 4),
+        "10 lists of 100 objects": lists,
+    }
+
+
+def _tasks_works(emulator: Emulator) -> dict[str, Work]:
+    """Return the work of the row: create tasks with a token, and wait for the last delivery."""
+    channel = grpc.insecure_channel(emulator.address)
+    client = tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
+    metadata = (("authorization", f"Bearer {emulator.token}"),)
+    queue = f"{_QUEUES}/queues/bench"
+    client.create_queue(request={"parent": _QUEUES, "queue": {"name": queue}}, metadata=metadata)
+    target = _Target()
+    token = {"service_account_email": _CALLER, "audience": "https://worker.example"}
+    task = {"http_request": {"url": target.url, "oidc_token": token, "body": b"{}"}}
+
+    def deliver() -> None:
+        target.expect(TASKS)
+        for _ in range(TASKS):
+            client.create_task(request={"parent": queue, "task": task}, metadata=metadata)
+        target.wait()
+
+    return {f"{TASKS} tasks with tokens, to the last delivery": deliver}
+
+
+class _Target:
+    """A server that counts deliveries; it parses no more than the length, to take little time."""
+
+    def __init__(self) -> None:
+        self._left, self._done = 0, threading.Event()
+        target = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                while self.rfile.readline():
+                    length = 0
+                    while line := self.rfile.readline().strip():
+                        name, _, value = line.partition(b":")
+                        length = int(value) if name.lower() == b"content-length" else length
+                    self.rfile.read(length)
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                    target.count()
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads, request_queue_size = True, 128
+
+        self._lock = threading.Lock()
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def expect(self, count: int) -> None:
+        self._left = count
+        self._done.clear()
+
+    def count(self) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                self._done.set()
+
+    def wait(self) -> None:
+        assert self._done.wait(120), f"{self._left} tasks were not delivered"
+
+
+@contextmanager
+def _ours() -> Iterator[Emulator]:
+    """Run the emulated cloud, and yield it with a token of an account that may do everything."""
+    bindings = [{"member": "app", "role": role} for role in _ROLES]
+    config = {"gcp": {"project": "test-project", "accounts": ["app"], "bindings": bindings}}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        (place / "stack.json").write_text(json.dumps(config))
+        module = (sys.executable, "-m", "devenv.gcp", "--config", "stack.json", "--data", "gcp")
+        with (place / "log").open("w") as out:
+            process = subprocess.Popen(
+                module, cwd=place, stdout=out, stderr=out, env=_environ(place)
+            )
+        try:
+            endpoints = place / "gcp" / "endpoints.json"
+            for _ in range(600):
+                if endpoints.exists() or process.poll() is not None:
+                    break
+                time.sleep(0.05)
+            assert endpoints.exists(), (place / "log").read_text()
+            found: dict[str, Any] = json.loads(endpoints.read_text())
+            host = found["environ"]["app"]["GCE_METADATA_HOST"]
+            yield Emulator(
+                "ours", found["plain"].removeprefix("http://"), process.pid, _token(host)
+            )
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _environ(place: Path) -> dict[str, str]:
+    return {"PATH": os.defpath, "HOME": str(place), "PYTHONPATH": str(ROOT)}
+
+
+def _token(host: str) -> str:
+    connection = http.client.HTTPConnection(host, timeout=10)
+    connection.request("GET", f"/{_METADATA}", headers={"Metadata-Flavor": "Google"})
+    return str(json.loads(connection.getresponse().read())["access_token"])
+
+
+if __name__ == "__main__":
+    for row in measure():
+        print("| " + " | ".join(row) + " |", flush=True)  # noqa: T201 - this is what it is for
