@@ -85,6 +85,7 @@ KINDS = {
                 "CLOUD_TASKS_WEBHOOK_QUEUE",
                 "CUSTOM_VALIDATOR_ACCOUNT",
                 "DATABASE_URL",
+                "DEPLOYED_SECRETS",
                 "DJANGO_SECRET_KEY",
                 "GCP_REGION",
                 "GCS_BUCKET",

@@ -1,10 +1,23 @@
 """URLs of the public service: pages and the public API."""
 
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
+from django.views.decorators.csrf import csrf_exempt
+
+
+@csrf_exempt
+def access(request: HttpRequest) -> HttpResponse:
+    """Answer the scheduler's account as the worker does."""
+    # Imported late: Google's libraries are not needed to serve pages.
+    from validibot.worker.access import access as view  # noqa: PLC0415
+
+    return view(request)
+
 
 urlpatterns = [
     path("", include("validibot.core.health")),
+    path("internal/access/", access),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("api/v1/mcp/", include("validibot.mcp.urls")),

@@ -3,9 +3,11 @@
 from django.urls import URLPattern, URLResolver, include, path
 
 from validibot.worker import views
+from validibot.worker.access import access
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("validibot.core.health")),
+    path("internal/access/", access),
     path("internal/tasks/", views.tasks),
     path("internal/callbacks/", views.callbacks),
     path("internal/capabilities/", views.capabilities),

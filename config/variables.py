@@ -53,6 +53,7 @@ MEANINGS = {
     "DEMO_API_KEY": "API key of the demonstration's user, `vbk_1_…`.",
     "DEMO_EMAIL": "Makes a demonstration with this user when a release is set up.",
     "DEMO_PASSWORD": "Password of that user.",
+    "DEPLOYED_SECRETS": "Names of the secrets that this deployment reads; `deploy verify` asks for each.",
     "DJANGO_SECRET_KEY": "Secret that signs sessions, links and nonces. Changing it ends them.",
     "EMAIL_HOST": "SMTP server; needed without `POSTMARK_SERVER_TOKEN` or `MAILGUN_API_KEY`. Amazon SES has one, too.",
     "EMAIL_PASSWORD": "Password for the SMTP server.",

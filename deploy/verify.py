@@ -58,6 +58,8 @@ def checks(layout: Layout, launches: Launches | None) -> Iterator[StageCheck]:
     yield from revision_checks("worker", layout.names.worker_url)
     for caller in layout.names.callers:
         yield StageCheck(f"worker answers {caller}", partial(_call_as, layout, caller))
+    for role, url in (("web", layout.names.web_url), ("worker", layout.names.worker_url)):
+        yield StageCheck(f"{role} has its access", partial(_ask_access, layout, url))
     if launches:
         for sample in _samples(launches.only):
             launch = partial(_launch, layout.names.web_url, launches, sample)
@@ -124,14 +126,33 @@ def expect(url: str, path: str, status: int, token: str = "") -> None:
 
 def _call_as(layout: Layout, caller: str) -> None:
     """Call the worker with an ID token of an account that may."""
+    expect(layout.names.worker_url, "/health/", 200, _token(layout, caller))
+
+
+def _ask_access(layout: Layout, url: str) -> None:
+    """Let a service try everything that it uses. Raises CheckFailed with what it lacks."""
+    answer = requests.post(
+        f"{url}/internal/access/",
+        headers={"Authorization": f"Bearer {_token(layout, 'scheduler')}"},
+        timeout=_REQUEST_SECONDS,
+        allow_redirects=False,
+    )
+    if answer.status_code != 200:
+        raise CheckFailed(f"{answer.url} answers {answer.status_code}: {answer.text:.200}")
+    if lacks := [f"{name}: {text}" for name, text in answer.json()["access"].items() if text]:
+        raise CheckFailed("; ".join(lacks))
+
+
+def _token(layout: Layout, caller: str) -> str:
+    """Return an ID token of an account for the worker."""
     account = layout.names.account(caller)
     with explained(f"account/{layout.stage.named(caller)}"):
-        token = layout.cloud.tokens.generate_id_token(
+        answer = layout.cloud.tokens.generate_id_token(
             name=f"projects/-/serviceAccounts/{account}",
             audience=layout.names.worker_url,
             include_email=True,
-        ).token
-    expect(layout.names.worker_url, "/health/", 200, token)
+        )
+    return str(answer.token)
 
 
 def workflows(only: Sequence[str]) -> list[str]:

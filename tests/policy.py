@@ -253,6 +253,7 @@ API: dict[str, Methods] = {
     f"{_API}runs/<uuid:run>/artifacts/<int:artifact>/": {"GET": RUN},
 }
 WORKER: dict[str, Methods] = {
+    "internal/access/": {"POST": QUEUE},
     "internal/tasks/": {"POST": QUEUE},
     "internal/callbacks/": {"POST": QUEUE},
     "internal/capabilities/": {"POST": QUEUE},

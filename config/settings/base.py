@@ -228,6 +228,7 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = urlsplit(SITE_URL).hostname == "localhost"
 ALLOWED_CALLERS = env.list("ALLOWED_CALLERS", default=[])
 # The one of them that may ask for a sweep; the queue's stands in TASKS.
 SCHEDULER_ACCOUNT = ""
+DEPLOYED_SECRETS: list[str] = []
 CAPABILITY_ACCOUNT = ""
 # Names of queues as tasks know them; each backend of TASKS has them all.
 TASK_QUEUES = ["default", "fmu-probes", "webhooks"]

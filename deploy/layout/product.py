@@ -86,6 +86,7 @@ class StageProduct:
                 "CLOUD_TASKS_SERVICE_ACCOUNT": names.account("tasks"),
                 "CLOUD_TASKS_WEBHOOK_QUEUE": self._stage.named("webhooks"),
                 "CUSTOM_VALIDATOR_ACCOUNT": custom,
+                "DEPLOYED_SECRETS": [secret.name for secret in self._data.secrets],
                 "GCP_REGION": cloud.region,
                 "GCS_BUCKET": self._data.files.name,
                 "GOOGLE_CLOUD_PROJECT": cloud.project,

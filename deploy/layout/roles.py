@@ -94,6 +94,8 @@ class StageRoles:
             "roles/run.jobsExecutorWithOverrides": ["worker"],
             "roles/run.viewer": ["worker"],
         }
+        if self._stage.custom_validators:
+            executing = {}  # the role for custom validators is in the project
         for job in self._product.validator_jobs():
             yield self._access("job", job.name, executing)
 

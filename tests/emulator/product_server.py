@@ -18,6 +18,12 @@ class ProductHandler(Handler):
         else:
             super().do_GET()
 
+    def do_POST(self) -> None:  # noqa: N802 - the name of the base class
+        """Answer as a product that has all its access."""
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"access": {}}')
+
 
 if __name__ == "__main__":
     command = [each for each in sys.argv[1:] if each != "broken"]

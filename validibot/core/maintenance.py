@@ -25,6 +25,7 @@ RETRY_SECONDS = 60
 # Operators may have to sign in.
 _OPEN = (
     "/health/",
+    "/internal/access/",
     "/internal/callbacks/",
     "/internal/capabilities/",
     "/static/",

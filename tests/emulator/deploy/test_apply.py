@@ -12,12 +12,15 @@ from google.cloud import run_v2, secretmanager_v1, tasks_v2
 from deploy.cli import layout_of
 from deploy.errors import DeployError
 from deploy.google import GoogleCloud
+from deploy.layout import Layout
 from deploy.resources.monitoring import AlertPolicy
 from deploy.resources.service import serving_revision
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
 from tests.emulator.deploy.conftest import ALERTS, DATABASE, TEXT, MakeStage, deploy
 from tests.emulator.test_run_services import ask
+from validibot.runs.backends.base import StateUnavailable
+from validibot.runs.backends.cloud_run import CloudRunBackend
 
 # One worker for all: they share a stage.
 pytestmark = pytest.mark.xdist_group("stages")
@@ -194,6 +197,31 @@ def test_stray_resources_are_deleted_after_a_question(applied: str) -> None:
         deploy("destroy", applied, "--yes")
 
 
+def refusal_without(layout: Layout, address: str, backend: CloudRunBackend, act_as: ActAs) -> str:
+    """Return what the worker is told without a role that it needs to make jobs."""
+    role: Any = next(each for each in layout.resources() if each.address == address)
+    none: dict[str, Any] = {"roles": {}} if role.kind == "access" else {"accounts": []}
+    act_as("deployer")
+    replace(role, **none).update({})
+    act_as("shared-worker")
+    with pytest.raises(StateUnavailable) as refused:
+        backend.check_preparation()
+    act_as("deployer")
+    role.update({})
+    return str(refused.value)
+
+
+def use_job(job: run_v2.Job) -> str:
+    """Create, change and run a job, look at its execution and cancel it; return the job's name."""
+    with run_v2.JobsClient() as jobs, run_v2.ExecutionsClient() as executions:
+        job.name = jobs.create_job(parent=PLACE, job=job, job_id="shared-custom").result().name  # type: ignore[no-untyped-call]
+        jobs.update_job(job=job).result()  # type: ignore[no-untyped-call]
+        execution = jobs.run_job(name=job.name).metadata.name
+        assert executions.get_execution(name=execution).name == execution
+        executions.cancel_execution(name=execution)
+    return str(job.name)
+
+
 def test_worker_makes_and_runs_jobs_of_custom_validators(applied: str, act_as: ActAs) -> None:
     """Without the key they go again; a deleted role is restored, because its name stays taken."""
     text = Path(applied).read_text()
@@ -206,13 +234,14 @@ def test_worker_makes_and_runs_jobs_of_custom_validators(applied: str, act_as: A
     )
     job = run_v2.Job(template=run_v2.ExecutionTemplate(template=task))
     act_as("shared-worker")
-    with run_v2.JobsClient() as jobs, run_v2.ExecutionsClient() as executions:
-        job.name = jobs.create_job(parent=PLACE, job=job, job_id="shared-custom").result().name  # type: ignore[no-untyped-call]
-        jobs.update_job(job=job).result()  # type: ignore[no-untyped-call]
-        execution = jobs.run_job(name=job.name).metadata.name
-        assert executions.get_execution(name=execution).name == execution
-        executions.cancel_execution(name=execution)
-    act_as("deployer")
+    options = {"project": "validibot-local", "region": "us-west1", "custom_account": account}
+    backend = CloudRunBackend("default", {"OPTIONS": options})
+    backend.check_preparation()
+    job.name = use_job(job)
+    refused = [
+        refusal_without(layout_of(applied), name, backend, act_as)
+        for name in ("project-role/shared-validator-jobs", "access/account/shared-validator-custom")
+    ]
     with run_v2.JobsClient() as jobs:
         jobs.delete_job(name=job.name)
     Path(applied).write_text(text)
@@ -222,6 +251,8 @@ def test_worker_makes_and_runs_jobs_of_custom_validators(applied: str, act_as: A
     Path(applied).write_text(text)
     deploy("apply", applied, "--yes")
 
+    assert "run.jobs.create" in refused[0]
+    assert "iam.serviceAccounts.actAs" in refused[1]
     assert "$ gcloud iam roles create shared_validatorJobs --project=validibot-local" in told
     assert f"env.CUSTOM_VALIDATOR_ACCOUNT: none -> {account}" in planned
     assert "- account/shared-validator-custom\n" in removed

@@ -130,6 +130,15 @@ def _account(email: str) -> Credentials:
     )
 
 
+def renew_account() -> None:
+    """Renew the capability account's token now, which shows that this process may.
+
+    Raises GoogleAuthError, CapabilityRefused.
+    """
+    with _renewing:
+        _renew(_account(settings.CAPABILITY_ACCOUNT))
+
+
 def _account_token() -> _HeldToken:
     """Return the capability account's token, renewed if it ends soon."""
     if not settings.CAPABILITY_ACCOUNT:
@@ -138,14 +147,18 @@ def _account_token() -> _HeldToken:
     with _renewing:
         now = timezone.now().replace(tzinfo=None)
         if account.expiry is None or account.expiry - now < _LEAST_LIFETIME:
-            try:
-                account.refresh(request())  # type: ignore[no-untyped-call]
-            except RefreshError as error:
-                if _status(error) in _REFUSALS:
-                    raise CapabilityRefused(_refusal(settings.CAPABILITY_ACCOUNT, error)) from error
-                raise
+            _renew(account)
         assert account.expiry, "a refresh sets it"
         return _HeldToken(str(account.token), account.expiry)
+
+
+def _renew(account: Credentials) -> None:
+    try:
+        account.refresh(request())  # type: ignore[no-untyped-call]
+    except RefreshError as error:
+        if _status(error) in _REFUSALS:
+            raise CapabilityRefused(_refusal(settings.CAPABILITY_ACCOUNT, error)) from error
+        raise
 
 
 def _status(error: RefreshError) -> int:

@@ -199,6 +199,20 @@ class ExecutionBackend(ABC):
         """
         return
 
+    def check_job(self, job: str) -> None:
+        """Ask the provider whether this process may launch the job of a validator and follow it.
+
+        Nothing is launched, and nothing asked where validators are no jobs. Raises StateUnavailable.
+        """
+        return
+
+    def check_preparation(self) -> None:
+        """Ask the provider whether this process may make jobs of custom validators; none is made.
+
+        Raises StateUnavailable.
+        """
+        return
+
     def sweep(self, over: Over) -> int:
         """Remove the leftovers of attempts that have ended; return how many.
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import islice
 from typing import Annotated, Any, ClassVar
+from uuid import uuid4
 
 import grpc
 from django.conf import settings
@@ -167,6 +168,39 @@ class CloudRunBackend(ExecutionBackend):
             if isinstance(cause := error.__cause__, _REFUSALS):
                 raise JobRefused(cause.message) from error
             raise
+
+    def check_job(self, job: str) -> None:
+        name = self._job(job)
+        with _translated(name):
+            _connect(jobs())
+            override = run_v2.RunJobRequest.Overrides.ContainerOverride(args=["check"])
+            overrides = run_v2.RunJobRequest.Overrides(container_overrides=[override])
+            # Cloud Run refuses what it would refuse of a launch, and starts nothing.
+            jobs().run_job(
+                run_v2.RunJobRequest(name=name, overrides=overrides, validate_only=True),
+                timeout=_ANSWER_SECONDS,
+            )
+            executions().list_executions(parent=name, timeout=_ANSWER_SECONDS)
+
+    def check_preparation(self) -> None:
+        definition = JobDefinition(
+            name=f"check-{uuid4().hex[:8]}",
+            image="us-docker.pkg.dev/cloudrun/container/job",
+            version="1",
+            timeout_seconds=60,
+            memory_mb=512,
+            labels={},
+        )
+        parent, _, job_id = self._job(definition.name).rpartition("/jobs/")
+        request = run_v2.CreateJobRequest(
+            parent=parent,
+            job=_job_of(definition, account=self.options.custom_account),
+            job_id=job_id,
+            validate_only=True,
+        )
+        with _translated(parent):
+            _connect(jobs())
+            jobs().create_job(request, timeout=_ANSWER_SECONDS)
 
     def check(self) -> Sequence[CheckMessage]:
         if settings.CAPABILITY_ACCOUNT:

@@ -89,11 +89,7 @@ class ModalBackend(ExecutionBackend):
         name = f"{self.options.app}/{request.job}"
         environment = self._environment(request, name)
         with self._refused(name, not_accepted=True):
-            function = self._modal.Function.from_name(
-                self.options.app,
-                request.job,
-                environment_name=self.options.environment or None,
-            )
+            function = self._function(request.job)
             function.hydrate()
         with self._refused(name, not_accepted=False):
             call = function.with_options(timeout=request.timeout_seconds).spawn(environment)
@@ -142,12 +138,25 @@ class ModalBackend(ExecutionBackend):
             raise StateUnavailable(f"{execution}: {error}") from error
         return True
 
+    def check_job(self, job: str) -> None:
+        try:
+            self._function(job).hydrate()
+        except (self._modal.exception.Error, OSError) as error:
+            raise StateUnavailable(
+                f"{self.options.app}/{job}: {error}. Publish it with `python -m deploy modal STAGE`."
+            ) from error
+
     def check(self) -> Sequence[CheckMessage]:
         if settings.CAPABILITY_ACCOUNT:
             return []
         message = f"{self.where}: CAPABILITY_ACCOUNT is empty, so validators would get no files."
         hint = "Modal reads files at gs:// only, through a capability (docs/modes/modal.md)."
         return [Error(message, hint=hint, id="validibot.runs.E003")]
+
+    def _function(self, job: str) -> Any:
+        return self._modal.Function.from_name(
+            self.options.app, job, environment_name=self.options.environment or None
+        )
 
     def _call(self, execution: str) -> Any:
         return self._modal.FunctionCall.from_id(execution)

@@ -12,6 +12,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from tests.factories import IdempotencyKeyFactory, StepFactory, started_run
+from validators.sdk.storage import StorageError
 from validibot.runs import callback
 from validibot.runs.models import Run
 from validibot.worker import views
@@ -88,6 +89,30 @@ def test_validator_account_cannot_deliver_tasks(client: Client) -> None:
 @pytest.mark.parametrize("url", [TASKS, RECONCILE])
 def test_unauthenticated_caller_needs_the_nonce(client: Client, url: str) -> None:
     assert post(client, url, {}).status_code == 403
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_cloud")
+@pytest.mark.parametrize("role", ["web", "worker"])
+def test_access_is_told_to_the_scheduler_only(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    def refuse(uri: str) -> None:
+        raise StorageError("lacks storage.objects.create")
+
+    settings.ROOT_URLCONF = f"config.urls_{role}"
+    monkeypatch.setattr("validibot.worker.access.get_storage", refuse)
+    answer = post(client, "/internal/access/", **{"X-Caller": SCHEDULER})
+    refused = post(client, "/internal/access/", **{"X-Caller": QUEUE})
+
+    assert answer.json()["access"] == {
+        "database": "",
+        "queue default": "",
+        "queue fmu-probes": "",
+        "queue webhooks": "",
+        "files": "StorageError: lacks storage.objects.create",
+    }
+    assert refused.json()["detail"] == "Only the scheduler's account may ask."
 
 
 @pytest.mark.django_db
