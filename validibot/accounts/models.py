@@ -11,7 +11,7 @@ from django.contrib.auth.models import AbstractUser, UserManager as BaseUserMana
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _
 
 
 class UserManager(BaseUserManager["User"]):
@@ -108,7 +108,7 @@ class Organisation(models.Model):
 
     @property
     def data_region_label(self) -> str:
-        return str(settings.DATA_REGIONS.get(self.data_region, self.data_region))
+        return gettext(settings.DATA_REGIONS.get(self.data_region, self.data_region))
 
     @classmethod
     def locked(cls, pk: int) -> "Organisation":

@@ -7,8 +7,12 @@ shown nor used. Without `DATA_REGION` a site serves all of `DATA_REGIONS`.
 
 from django.conf import settings
 from django.db.models import Q
+from django.utils.translation import gettext, gettext_noop
 
 from validibot.accounts.models import Organisation
+
+# Settings mark no texts: the label of the default of DATA_REGIONS.
+gettext_noop("Where this site runs")
 
 
 class OrganisationElsewhere(Exception):
@@ -27,9 +31,9 @@ class OrganisationElsewhere(Exception):
 
 def offered_regions() -> dict[str, str]:
     """Return the regions that an organisation may choose here, with their labels."""
-    regions: dict[str, str] = settings.DATA_REGIONS
     own = settings.DATA_REGION
-    return {own: regions.get(own, own)} if own else regions
+    regions = {own: settings.DATA_REGIONS.get(own, own)} if own else settings.DATA_REGIONS
+    return {region: gettext(label) for region, label in regions.items()}
 
 
 def served_here(organisation: str = "") -> Q:

@@ -2,16 +2,27 @@
 
 from typing import Any
 
+from django.utils.translation import gettext, gettext_lazy
+
 from validibot.runs.models import Run
 
 _VERDICTS = {
-    "PENDING": ("Queued", "The run waits for a worker."),
-    "RUNNING": ("Running", "This page updates automatically."),
-    "PASS": ("Passed", "The file passes every step."),
-    "FAIL": ("Failed", "The file does not satisfy the workflow."),
-    "ERROR": ("Error", "The validation could not be finished. This says nothing about the file."),
-    "CANCELED": ("Cancelled", "The run was cancelled before its end."),
-    "TIMED_OUT": ("Timed out", "The validation exceeded its time limit."),
+    "PENDING": (gettext_lazy("Queued"), gettext_lazy("The run waits for a worker.")),
+    "RUNNING": (gettext_lazy("Running"), gettext_lazy("This page updates automatically.")),
+    "PASS": (gettext_lazy("Passed"), gettext_lazy("The file passes every step.")),
+    "FAIL": (gettext_lazy("Failed"), gettext_lazy("The file does not satisfy the workflow.")),
+    "ERROR": (
+        gettext_lazy("Error"),
+        gettext_lazy("The validation could not be finished. This says nothing about the file."),
+    ),
+    "CANCELED": (
+        gettext_lazy("Cancelled"),
+        gettext_lazy("The run was cancelled before its end."),
+    ),
+    "TIMED_OUT": (
+        gettext_lazy("Timed out"),
+        gettext_lazy("The validation exceeded its time limit."),
+    ),
 }
 
 
@@ -47,7 +58,7 @@ def duration(total: float) -> str:
 def figure(value: Any) -> str:
     """Return an output value for people."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return gettext("yes") if value else gettext("no")
     if isinstance(value, str):
         return value
     if isinstance(value, int):
@@ -56,4 +67,5 @@ def figure(value: Any) -> str:
 
 
 def _verdict(run: Run) -> tuple[str, str]:
-    return _VERDICTS[run.result if run.state == "COMPLETED" else run.state]
+    word, sentence = _VERDICTS[run.result if run.state == "COMPLETED" else run.state]
+    return str(word), str(sentence)

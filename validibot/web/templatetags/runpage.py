@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import template
+from django.utils.translation import get_language, gettext_lazy
 
 from validibot.runs import wording
 from validibot.runs.models import Artifact, OutputValue, Run, RunEvent, StepRun
@@ -16,16 +17,26 @@ from validibot.web import previews
 register = template.Library()
 
 _HEADLINES = {
-    "called_back": "called back",
-    "step_started": "step {step} started",
-    "step_passed": "step {step} passed",
-    "step_skipped": "step {step} skipped",
-    "held": "waits for another run to end",
-    "step_taken_over": "step {step} taken over",
-    "step_failed": "step {step} failed",
-    "step_canceled": "step {step} cancelled",
-    "canceled": "cancelled",
-    "timed_out": "timed out",
+    "created": gettext_lazy("created"),
+    "held": gettext_lazy("waits for another run to end"),
+    "queued": gettext_lazy("queued"),
+    "running": gettext_lazy("running"),
+    "launched": gettext_lazy("launched"),
+    "launch_failed": gettext_lazy("launch failed"),
+    "launch_unanswered": gettext_lazy("launch unanswered"),
+    "called_back": gettext_lazy("called back"),
+    "output_found": gettext_lazy("output found"),
+    "step_started": gettext_lazy("step {step} started"),
+    "step_passed": gettext_lazy("step {step} passed"),
+    "step_failed": gettext_lazy("step {step} failed"),
+    "step_skipped": gettext_lazy("step {step} skipped"),
+    "step_canceled": gettext_lazy("step {step} cancelled"),
+    "step_taken_over": gettext_lazy("step {step} taken over"),
+    "passed": gettext_lazy("passed"),
+    "failed": gettext_lazy("failed"),
+    "error": gettext_lazy("error"),
+    "canceled": gettext_lazy("cancelled"),
+    "timed_out": gettext_lazy("timed out"),
 }
 
 
@@ -40,8 +51,10 @@ class Metric:
 
 @register.filter
 def sentence_case(text: str) -> str:
-    """Return a title of django-allauth, which capitalises each word, as the rest of our texts."""
-    return str(text).strip().capitalize()
+    """Return a title of django-allauth, which capitalises each word in English, as our texts."""
+    title = str(text).strip()
+    is_english = (get_language() or "en").startswith("en")
+    return title.capitalize() if is_english else title[:1].upper() + title[1:]
 
 
 @register.filter
@@ -65,7 +78,7 @@ def public_sentence(run: Run) -> str:
 @register.filter
 def headline(event: RunEvent) -> str:
     """Return an event in a few words."""
-    words = _HEADLINES.get(event.kind, event.kind.replace("_", " "))
+    words = str(_HEADLINES.get(event.kind, event.kind.replace("_", " ")))
     return words.format(step=event.step_run.order if event.step_run else "")
 
 
