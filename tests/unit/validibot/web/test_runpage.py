@@ -4,6 +4,7 @@ import pytest
 from django.utils.translation import override
 
 from validibot.runs.models import Run, RunEvent
+from validibot.runs.states import RunStatus
 from validibot.web.templatetags.runpage import headline, sentence_case, verdict
 
 
@@ -17,7 +18,7 @@ def test_sentence_case_keeps_nouns_of_german(language: str, title: str, expected
 
 
 def test_verdict_and_events_follow_the_language() -> None:
-    run = Run(state="COMPLETED", result="CANCELED")
+    run = Run(status=RunStatus.CANCELED)
     with override("de"):
         assert verdict(run) == "Abgebrochen"
         assert headline(RunEvent(kind="called_back")) == "zurückgemeldet"
