@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from containers import ContainerEngine, NetworkPeer
 from devenv.gcp import stand_in_model
 from devenv.gcp.artifact_registry import ArtifactRegistryService
 from devenv.gcp.clock import Clock
@@ -45,7 +44,6 @@ from devenv.gcp.pubsub.service import PubSubService
 from devenv.gcp.rpc import HttpMount, Rpc, StreamRpc
 from devenv.gcp.run_jobs.containers import ContainerSources
 from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
-from devenv.gcp.run_jobs.runtimes.docker import BUNDLE, DockerRuntime, engine_of
 from devenv.gcp.run_jobs.runtimes.faulty import FaultyRuntime
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from devenv.gcp.run_jobs.service import RunJobsService
@@ -60,6 +58,9 @@ from devenv.gcp.storage_elsewhere import StorageElsewhere
 from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
 from devenv.gcp.telemetry.service import TelemetryService
+
+if TYPE_CHECKING:
+    from containers import ContainerEngine
 
 
 class CloudService(Protocol):
@@ -95,7 +96,7 @@ class CloudParts:
 class CloudServices:
     """All services of one project, and the methods about the project itself."""
 
-    def __init__(self, parts: CloudParts, engine: ContainerEngine | None) -> None:
+    def __init__(self, parts: CloudParts, engine: "ContainerEngine | None") -> None:
         """Run jobs and instances as containers of `engine`, or as processes without one."""
         self._parts = parts
         self._engine = engine
@@ -202,8 +203,11 @@ class CloudServices:
     def instances(self) -> JobsRuntime:
         """The runtime of services, which knows nothing of the jobs': each ends only its own."""
         place, data = self._parts.place, self._parts.data
-        label = f"{place.label or place.network} services"
-        engine = engine_of(data, label) if self._engine else None
+        if self._engine is None:
+            return self._logged(self._runtime_in(data / "services", None))
+        from devenv.gcp.run_jobs.runtimes.docker import engine_of  # noqa: PLC0415
+
+        engine = engine_of(data, f"{place.label or place.network} services")
         return self._logged(self._runtime_in(data / "services", engine))
 
     def _logged(self, runtime: JobsRuntime) -> JobsRuntime:
@@ -346,24 +350,32 @@ class CloudServices:
         for kind in (*kinds, *own_policy_kinds(parts.config, parts.identity.knows)):
             yield from methods.rpcs(kind)
 
-    def _runtime_in(self, data: Path, engine: ContainerEngine | None) -> JobsRuntime:
-        parts = self._parts
+    def _runtime_in(self, data: Path, engine: "ContainerEngine | None") -> JobsRuntime:
         if engine is not None:
-            place = parts.place
-            peer = NetworkPeer(place.container, place.container_host) if place.container else None
-            return DockerRuntime(
-                engine,
-                environ=lambda account: parts.ports.environ_of_job(self._name(account), BUNDLE),
-                bundle=parts.authority.bundle,
-                data=data,
-                network=place.network,
-                peer=peer,
-            )
+            return self._container_runtime(data, engine)
+        parts = self._parts
         return ProcessRuntime(
             images=parts.config.images,
             environ=self._environ,
             data=data,
             project=parts.project,
+        )
+
+    def _container_runtime(self, data: Path, engine: "ContainerEngine") -> JobsRuntime:
+        # A cloud whose jobs are processes does not load the docker package.
+        from containers import NetworkPeer  # noqa: PLC0415
+        from devenv.gcp.run_jobs.runtimes.docker import BUNDLE, DockerRuntime  # noqa: PLC0415
+
+        parts = self._parts
+        place = parts.place
+        peer = NetworkPeer(place.container, place.container_host) if place.container else None
+        return DockerRuntime(
+            engine,
+            environ=lambda account: parts.ports.environ_of_job(self._name(account), BUNDLE),
+            bundle=parts.authority.bundle,
+            data=data,
+            network=place.network,
+            peer=peer,
         )
 
     def _environ(self, account: str) -> dict[str, str]:

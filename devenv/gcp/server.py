@@ -9,7 +9,7 @@ whoever finds that file finds a cloud that answers. A stop goes the other way ro
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devenv.gcp.assembly import CloudParts, CloudServices
 from devenv.gcp.config import HERE, CloudConfig, CloudPlace
@@ -27,10 +27,12 @@ from devenv.gcp.journal import Journal
 from devenv.gcp.metadata import METHODS as METADATA_METHODS, MetadataServer
 from devenv.gcp.rpc.calls import Calls, GrpcServer, method_id
 from devenv.gcp.rpc.rest import RestApp
-from devenv.gcp.run_jobs.runtimes.docker import DockerRuntime, engine_of, gateway_of
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from devenv.gcp.stack_clock import StackClock
 from devenv.gcp.store import Store
+
+if TYPE_CHECKING:
+    from containers import ContainerEngine
 
 
 class CloudServer:
@@ -51,7 +53,7 @@ class CloudServer:
         self._data = data.resolve()
         self._place = place
         label = place.label or place.network
-        self._engine = engine_of(self._data, label) if place.jobs == "docker" else None
+        self._engine = _engine_of(self._data, label) if place.jobs == "docker" else None
         self._hosts = Hosts(config.allow_hosts)
         self._store = Store(self._data / "state.sqlite3")
         self._clock = clock = StackClock(self._store)
@@ -205,10 +207,9 @@ class CloudServer:
 
     def _metadata_server(self) -> MetadataServer:
         runtimes = (self._services.runtime, self._services.instances)
-        containers = [each for each in runtimes if isinstance(each, DockerRuntime)]
 
         async def find(address: str) -> str | None:
-            found = [await each.account_at(address) for each in containers]
+            found = [await each.account_at(address) for each in runtimes]
             return next(filter(None, found), None)
 
         return MetadataServer(
@@ -231,4 +232,13 @@ class CloudServer:
         """Return our address in the network of jobs, if they are containers and we are not."""
         if self._engine is None or self._place.is_container:
             return ""
+        from devenv.gcp.run_jobs.runtimes.docker import gateway_of  # noqa: PLC0415
+
         return gateway_of(self._engine, self._place.network)
+
+
+def _engine_of(data: Path, label: str) -> "ContainerEngine":
+    # A cloud whose jobs are processes does not load the docker package.
+    from devenv.gcp.run_jobs.runtimes.docker import engine_of  # noqa: PLC0415
+
+    return engine_of(data, label)

@@ -148,6 +148,10 @@ class JobsRuntime(ABC):
     async def host(self, attempt: EmulatedAttempt) -> str:
         """Return the address at which a running instance can be reached. Raises AttemptNotStarted."""
 
+    async def account_at(self, address: str) -> str | None:
+        """Return the email of the account whose container has this address, None without one."""
+        return None
+
     def prepare(self, attempt: EmulatedAttempt) -> None:  # noqa: B027 - most need no preparation
         """Expect attempts like this one soon."""
 
