@@ -106,6 +106,9 @@ class CloudServices:
         self._logging = LoggingService(
             config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
         )
+        self._monitoring = MonitoringService(
+            config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
+        )
         self._telemetry = self._make_telemetry()
         self._sql = self._make_sql()
         self._sources = ContainerSources(self._secrets.value, self._sql.sockets.open)
@@ -225,9 +228,9 @@ class CloudServices:
             self._telemetry,
             self._secrets,
             self._sql,
-            *(
-                make(config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard)
-                for make in (LogMetricsService, MonitoringService)
+            self._monitoring,
+            LogMetricsService(
+                config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
             ),
             ArtifactRegistryService(
                 config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
@@ -257,6 +260,7 @@ class CloudServices:
             clock=parts.clock,
             guard=parts.guard,
             authenticator=parts.identity,
+            keeping={"metrics": self._monitoring.keep_otlp, "logs": self._logging.keep_otlp},
         )
 
     def _make_sinks(self, storage: CloudService) -> LogSinksService:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench import (
+    cloud,
     compare,
     console,
     containers,
@@ -23,6 +24,7 @@ from tests.bench import (
     product,
     tables,
 )
+from tests.bench.memory import pss
 from tests.checkout import ROOT
 from tests.flows import stack as stacks
 from tests.flows.stack import Stack
@@ -57,6 +59,7 @@ def _everything(folder: Path) -> list[Row]:
         stack.devenv("down")
     return [
         *rows,
+        *cloud.measure(),
         *console.measure(),
         *peer_speed.measure(),
         *parsers.measure(),
@@ -115,16 +118,18 @@ def _second_up(stack: Stack) -> Row:
 
 
 def _memory(stack: Stack) -> Row:
+    """Return the memory of all processes of the stack, the supervisor's and each service's."""
     state = json.loads((stack.root / ".devenv" / "state.json").read_text())
     pids = load.family(state["pid"])
-    total = sum(_pss(pid) for pid in pids) / 1024
-    return f"idle memory (PSS of {len(pids)} processes)", f"{total:.0f} MB", "≤ 500 MB"
-
-
-def _pss(pid: int) -> int:
-    """Return the proportional set size of a process in KiB."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return int(text.partition("\nPss:")[2].split()[0])
+    total = sum(map(pss, pids))
+    services = stack.status()["services"].items()
+    parts = {
+        name: sum(map(pss, load.family(each["pid"]))) for name, each in services if each.get("pid")
+    }
+    parts["supervisor"] = total - sum(parts.values())
+    listed = ", ".join(f"{name} {size:.0f}" for name, size in parts.items())
+    name = f"whole stack, idle memory (PSS of {len(pids)} processes)"
+    return name, f"{total:.0f} MB: {listed}", "≤ 500 MB"
 
 
 def _per_run(milliseconds: float, rounds: list[load.Load]) -> str:

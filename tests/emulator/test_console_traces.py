@@ -8,10 +8,16 @@ from uuid import uuid4
 import google.auth
 import grpc
 from google.auth.transport.requests import AuthorizedSession
-from google.cloud import run_v2, storage, trace_v1
+from google.cloud import logging, monitoring_v3, run_v2, storage, trace_v1
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -89,3 +95,42 @@ def test_unknown_trace_is_empty_and_a_wrong_id_refused(visitor: ConsoleClient) -
     assert "no call of this trace" in visitor.get(f"/traces/{uuid4()}").text
     assert visitor.get("/traces/xyz").status_code == 404
     assert visitor.get(f"/traces?id={'A' * 32}").headers["location"] == f"/traces/{'a' * 32}"
+
+
+def test_exported_metrics_and_logs_are_read_by_clients(cloud: Cloud, act_as: ActAs) -> None:
+    """OpenTelemetry's exporters send them by HTTP, and Google's clients list them by gRPC."""
+    act_as("admin")
+    session = AuthorizedSession(google.auth.default()[0])  # type: ignore[no-untyped-call]
+    resource = Resource(
+        {
+            "gcp.project_id": "validibot-local",
+            "cloud.region": "us-west1",
+            "service.name": "shop",
+            "service.instance.id": "one",
+        }
+    )
+    url = "https://telemetry.googleapis.com/v1"
+    reader = PeriodicExportingMetricReader(OTLPMetricExporter(f"{url}/metrics", session=session))
+    meters = MeterProvider([reader], resource, shutdown_on_exit=False)
+    meters.get_meter("shop").create_counter("orders").add(3)
+    meters.shutdown()
+    loggers = LoggerProvider(resource, shutdown_on_exit=False)
+    exporter = OTLPLogExporter(f"{url}/logs", session=session)
+    loggers.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    loggers.get_logger("shop").emit(body="sold out", attributes={"gcp.log_name": "otlp-shop"})
+    loggers.shutdown()
+
+    now = int(time.time())
+    interval = monitoring_v3.TimeInterval(
+        start_time={"seconds": now - 600}, end_time={"seconds": now + 600}
+    )
+    with monitoring_v3.MetricServiceClient() as client:
+        [series] = client.list_time_series(
+            name="projects/validibot-local",
+            filter='metric.type = "prometheus.googleapis.com/orders/counter"',
+            interval=interval,
+        )
+    [entry] = logging.Client().list_entries(filter_='log_id("otlp-shop")')  # type: ignore[no-untyped-call]
+    assert series.points[0].value.double_value == 3
+    assert series.resource.labels["job"] == "shop"
+    assert entry.payload == "sold out"

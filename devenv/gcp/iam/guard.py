@@ -36,8 +36,15 @@ _SCOPES = {
     "cloudtasks": {"cloud-tasks"},
     "logging": {"logging.admin"},
     "pubsub": {"pubsub"},
-    "telemetry": {"trace.append"},
+    "monitoring": {"monitoring"},
     "iam": {"iam"},
+}
+# The scopes that are for one permission alone.
+_WRITING_SCOPES = {
+    "logging.logEntries.create": "logging.write",
+    "telemetry.logs.write": "logging.write",
+    "telemetry.metrics.write": "monitoring.write",
+    "telemetry.traces.write": "trace.append",
 }
 
 
@@ -160,9 +167,13 @@ def _is_in_scope(caller: ApiCaller, permission: str) -> bool:
     scopes = {scope.removeprefix("https://www.googleapis.com/auth/") for scope in caller.scopes}
     if not scopes or "cloud-platform" in scopes or scopes & _SCOPES.get(service, set()):
         return True
-    if permission == "logging.logEntries.create" and "logging.write" in scopes:
+    if _WRITING_SCOPES.get(permission) in scopes:
         return True
-    reading = {"logging": "logging.read", "storage": "devstorage.read_only"}
+    reading = {
+        "logging": "logging.read",
+        "monitoring": "monitoring.read",
+        "storage": "devstorage.read_only",
+    }
     return rest.endswith((".get", ".list")) and reading.get(service) in scopes
 
 

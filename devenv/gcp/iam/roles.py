@@ -134,10 +134,13 @@ _LOGGING_CONFIG = frozenset().union(
 )
 _LOGGING_ADMIN = _LOGGING_VIEW | _LOGGING_WRITE | _LOGGING_CONFIG | _each("logging.logs", "delete")
 _TRACES_WRITE = _each("telemetry.traces", "write")
+_TELEMETRY_WRITE = frozenset(f"telemetry.{each}.write" for each in ("logs", "metrics", "traces"))
 _TRACES_READ = _each("cloudtrace.traces", "get list")
 _MONITORED = ("alertPolicies", "notificationChannels", "uptimeCheckConfigs")
 _MONITORING_VIEW = frozenset().union(
-    *(_each(f"monitoring.{kind}", "get list") for kind in _MONITORED)
+    *(_each(f"monitoring.{kind}", "get list") for kind in _MONITORED),
+    _each("monitoring.timeSeries", "list"),
+    _each("monitoring.metricDescriptors", "get list"),
 )
 _MONITORING_EDIT = _MONITORING_VIEW | frozenset().union(
     *(_each(f"monitoring.{kind}", "create delete update") for kind in _MONITORED)
@@ -217,7 +220,7 @@ _EDITOR = (
     | _SECRET_EDIT
     | _PUBSUB_EDIT
     | _LOGGING_ADMIN
-    | _TRACES_WRITE
+    | _TELEMETRY_WRITE
     | _each("cloudtrace.traces", "patch")
     | _USAGE_ADMIN
     | _REGISTRY_WRITE
@@ -276,8 +279,10 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/monitoring.editor": _MONITORING_EDIT,
     "roles/logging.admin": _LOGGING_ADMIN,
     "roles/telemetry.tracesWriter": _TRACES_WRITE,
-    "roles/telemetry.writer": _TRACES_WRITE,
-    "roles/telemetry.editor": _TRACES_WRITE | _each("resourcemanager.projects", "get list"),
+    "roles/telemetry.logsWriter": _each("telemetry.logs", "write"),
+    "roles/telemetry.metricsWriter": _each("telemetry.metrics", "write"),
+    "roles/telemetry.writer": _TELEMETRY_WRITE,
+    "roles/telemetry.editor": _TELEMETRY_WRITE | _each("resourcemanager.projects", "get list"),
     "roles/cloudtrace.agent": _TRACES_WRITE | _each("cloudtrace.traces", "patch"),
     "roles/cloudtrace.user": _TRACES_READ,
     "roles/cloudtrace.admin": _TRACES_READ | _each("cloudtrace.traces", "patch"),

@@ -14,17 +14,16 @@ from functools import cache, cached_property, partial
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from cel_expr_python import cel
 from google.logging.type.log_severity_pb2 import LogSeverity
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from devenv.gcp.client_types import client_types
+from devenv.gcp.patterns import pattern_test
 
 types = client_types("google.cloud.logging_v2")
 
 LogEntry = types.LogEntry.pb()
-_LONGEST_REGEX = 4096
 _OFFSET = re.compile(r"([+-]\d\d)(\d\d)$")
 
 _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -241,24 +240,11 @@ def _moment(text: str) -> int:
 
 
 def _regex_test(names: list[str], pattern: str) -> EntryTest:
-    """Return the test for a match, by RE2: its time is linear, whoever wrote the pattern."""
-    if len(pattern) > _LONGEST_REGEX:
-        raise FilterProblem(f"The regular expression is longer than {_LONGEST_REGEX} characters.")
-    environment, expression = _matcher()
-
-    def search(text: str) -> Any:
-        return expression.eval(environment.Activation({"text": text, "pattern": pattern}))
-
-    if search("").type() != cel.Type.BOOL:
-        raise FilterProblem(f"Invalid regular expression {pattern[:100]!r}.")
+    """Return the test for a match."""
+    try:
+        matches = pattern_test(pattern)
+    except ValueError as error:
+        raise FilterProblem(str(error)) from error
     return lambda view: any(
-        search(_text(each)).value() is True
-        for each in _found(view.fields, names)
-        if not isinstance(each, dict)
+        matches(_text(each)) for each in _found(view.fields, names) if not isinstance(each, dict)
     )
-
-
-@cache
-def _matcher() -> tuple[cel.Env, cel.Expression]:
-    environment = cel.NewEnv(variables={"text": cel.Type.STRING, "pattern": cel.Type.STRING})
-    return environment, environment.compile("text.matches(pattern)")

@@ -3,7 +3,7 @@
 See https://cloud.google.com/logging/docs/reference/v2/rpc/google.logging.v2.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf import empty_pb2
@@ -21,6 +21,7 @@ from devenv.gcp.logging.entries import LARGEST_WRITE, LoggingNames, completed_en
 from devenv.gcp.logging.entry_store import EntryQuery, LogStore
 from devenv.gcp.logging.fields import EntryView, nanoseconds
 from devenv.gcp.logging.filters import parse_filter
+from devenv.gcp.logging.otlp import entries_of
 from devenv.gcp.logging.output import OutputLines
 from devenv.gcp.logging.tail import TailMethod
 from devenv.gcp.messages import page, page_in_order
@@ -38,6 +39,7 @@ Written: Any = types.WriteLogEntriesResponse.pb()
 Listed: Any = types.ListLogEntriesResponse.pb()
 Logs: Any = types.ListLogsResponse.pb()
 Descriptors: Any = types.ListMonitoredResourceDescriptorsResponse.pb()
+_NO_DEFAULTS: Any = types.WriteLogEntriesRequest.pb()()
 PartialErrors: Any = types.WriteLogEntriesPartialErrors.pb()
 
 
@@ -109,6 +111,18 @@ class LoggingService:
         if problems:
             raise _partial_error(problems)
         return Written()
+
+    def keep_otlp(self, resources: Sequence[Any]) -> list[str]:
+        """Keep the valid log records of OTLP, and return what is wrong with each of the others."""
+        now, good, problems = self._clock.now(), [], []
+        for resource in resources:
+            for entry in entries_of(resource, self._names.project_name):
+                try:
+                    good.append(completed_entry(entry, _NO_DEFAULTS, self._names, now=now))
+                except CloudError as error:
+                    problems.append(error.message)
+        self._entries.add((each for each in good if is_kept(each, now=now)), now=now)
+        return problems
 
     async def list(self, request: Any, call: ApiCall) -> Any:
         self._readable(request.resource_names, call)

@@ -1,4 +1,4 @@
-"""google.monitoring.v3 as the server wires it: the same five methods of three kinds of settings."""
+"""google.monitoring.v3 as the server wires it: time series, and the same methods of three settings."""
 
 import random
 import re
@@ -30,6 +30,7 @@ from devenv.gcp.monitoring.checks import (
     complete_policy,
     complete_uptime_check,
 )
+from devenv.gcp.monitoring.series import SeriesMethods
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
 from devenv.gcp.store import Store, Table
 
@@ -76,9 +77,11 @@ _KINDS = (
 
 
 class MonitoringService:
-    """The settings of one project; their names are numbers that the service chooses."""
+    """The settings of one project, whose names are numbers that the service chooses, and its series."""
 
     def __init__(self, *, config: CloudConfig, store: Store, clock: Clock, guard: Guard) -> None:
+        self._series = SeriesMethods(config, store, clock, guard)
+        self.keep_otlp = self._series.keep_otlp
         self._methods = [_Methods(kind, config, store, clock, guard) for kind in _KINDS]
         policies, channels, _ = self._methods
         channels.used_by = policies
@@ -86,6 +89,7 @@ class MonitoringService:
     def rpcs(self) -> Iterator[Rpc]:
         for each in self._methods:
             yield from each.rpcs()
+        yield from self._series.rpcs()
 
     def mounts(self) -> tuple[HttpMount, ...]:
         return ()

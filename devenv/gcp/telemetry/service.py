@@ -1,55 +1,96 @@
-"""The Telemetry API as the server wires it: `TraceService/Export` by gRPC and `POST /v1/traces`.
+"""The Telemetry API as the server wires it: OTLP's `Export` by gRPC and `POST /v1/…` for three signals.
 
-By HTTP a request is a protocol buffer, or JSON whose ids are hexadecimal; the answer and every error
-(a google.rpc.Status) come in the encoding of the request. The attribute `gcp.project_id` of each
-resource names the project, without which Google refuses the whole request. Invalid spans are left
-out and counted in the answer. Metrics and logs are not emulated.
+Spans are kept here; metrics become time series of Cloud Monitoring, log records entries of Cloud
+Logging. By HTTP a request is a protocol buffer, or JSON whose ids are hexadecimal; the answer and every
+error (a google.rpc.Status) come in the encoding of the request. The attribute `gcp.project_id` of each
+resource names the project, without which Google refuses the whole request. Invalid items are left
+out and counted in the answer.
 
-See https://cloud.google.com/stackdriver/docs/reference/telemetry/v1.traces.post and
+See https://docs.cloud.google.com/stackdriver/docs/reference/telemetry/overview and
 https://opentelemetry.io/docs/specs/otlp/#otlphttp.
 """
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, TypeAlias
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_pb2
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics_pb2
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_pb2
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from devenv.gcp.caller import ApiCall, Authenticator, Guard
+from devenv.gcp.caller import ApiCall, ApiCaller, Authenticator, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import CloudError, InvalidArgument, wrong_project
 from devenv.gcp.iam.policy_methods import PolicyKind
+from devenv.gcp.otlp import attribute
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.rpc.calls import method_id, status
 from devenv.gcp.rpc.rest import parse_object, read_body
 from devenv.gcp.store import Store
 from devenv.gcp.telemetry.span_store import SpanStore
-from devenv.gcp.telemetry.spans import SpanRecord, attribute, spans_of
+from devenv.gcp.telemetry.spans import SpanRecord, spans_of
 from devenv.gcp.telemetry.trace_api import CloudTraceApi
 
-PATH = "/v1/traces"
-_GRPC = "opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 _LARGEST = 10 << 20
 _DEEPEST = 100
 _LONGEST_ID = 18  # digits of a position in the store
 _IDS = ("traceId", "spanId", "parentSpanId")
 
+Keep: TypeAlias = Callable[[Sequence[Any]], list[str]]
+"""Keeps what is valid of the resources of a request, and returns what is wrong with the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Signal:
+    """One of OTLP's signals. `resources` and `rejected` are fields of its request and its answer."""
+
+    name: str
+    service: str
+    request: type[Message]
+    response: type[Message]
+    resources: str
+    rejected: str
+
+    @property
+    def method(self) -> str:
+        return f"opentelemetry.proto.collector.{self.service}/Export"
+
+
+_SIGNALS = (
+    _Signal(
+        *("traces", "trace.v1.TraceService"),
+        *(trace_pb2.ExportTraceServiceRequest, trace_pb2.ExportTraceServiceResponse),
+        *("resource_spans", "rejected_spans"),
+    ),
+    _Signal(
+        *("metrics", "metrics.v1.MetricsService"),
+        *(metrics_pb2.ExportMetricsServiceRequest, metrics_pb2.ExportMetricsServiceResponse),
+        *("resource_metrics", "rejected_data_points"),
+    ),
+    _Signal(
+        *("logs", "logs.v1.LogsService"),
+        *(logs_pb2.ExportLogsServiceRequest, logs_pb2.ExportLogsServiceResponse),
+        *("resource_logs", "rejected_log_records"),
+    ),
+)
+
 
 class TelemetryService:
-    """The spans that programs of one project export."""
+    """Spans, metrics and log records that programs of one project export.
+
+    `keeping` has what keeps the signals `metrics` and `logs`.
+    """
 
     def __init__(
         self,
@@ -59,24 +100,34 @@ class TelemetryService:
         clock: Clock,
         guard: Guard,
         authenticator: Authenticator,
+        keeping: Mapping[str, Keep],
     ) -> None:
         self._config = config
         self._clock = clock
         self._guard = guard
         self._authenticator = authenticator
         self._spans = SpanStore(store)
+        self._keeping = keeping
 
     def rpcs(self) -> Iterator[Rpc]:
-        yield Rpc(_GRPC, ExportTraceServiceRequest, ExportTraceServiceResponse, self.export)
+        for signal in _SIGNALS:
+            handle = partial(self._export, signal)
+            yield Rpc(signal.method, signal.request, signal.response, handle)
         yield from CloudTraceApi(self._config, self._spans, self._clock, self._guard).rpcs()
 
     def mounts(self) -> tuple[HttpMount, ...]:
-        """Return the app under its path; other methods of the host are not emulated."""
-        app = Starlette(routes=[Route(PATH, self.traces, methods=["POST"])])
-        name = method_id(_GRPC)
+        """Return the app under its paths; other methods of the host are not emulated."""
+        names = {f"/v1/{each.name}": method_id(each.method) for each in _SIGNALS}
+        routes = [
+            Route(f"/v1/{each.name}", self._http(each), methods=["POST"]) for each in _SIGNALS
+        ]
         return (
             HttpMount(
-                ("telemetry.googleapis.com",), app, (PATH,), lambda _verb, _path: name, (name,)
+                ("telemetry.googleapis.com",),
+                Starlette(routes=routes),
+                tuple(names),
+                lambda _verb, path: names.get(path, path),
+                tuple(names.values()),
             ),
         )
 
@@ -97,35 +148,43 @@ class TelemetryService:
         is_id = before.isdecimal() and len(before) <= _LONGEST_ID
         return {"traces": self._spans.traces(before=int(before) if is_id else 0)}
 
-    async def export(self, request: Any, call: ApiCall) -> Any:
-        """Keep the valid spans of a request, and tell how many were not. Raises CloudError."""
-        self._guard.require(
-            call.caller, "telemetry.traces.write", f"projects/{self._config.project}"
-        )
-        for resource in request.resource_spans:
+    async def _export(self, signal: _Signal, request: Any, call: ApiCall) -> Any:
+        """Keep what is valid of a request, and tell how much was not. Raises CloudError."""
+        project = f"projects/{self._config.project}"
+        self._guard.require(call.caller, f"telemetry.{signal.name}.write", project)
+        resources = getattr(request, signal.resources)
+        for resource in resources:
             self._check_project(attribute(resource, "gcp.project_id"))
-        records: list[SpanRecord] = []
-        problems: list[str] = []
-        for resource in request.resource_spans:
-            some, wrong = spans_of(resource, call.caller.email)
-            records += some
-            problems += wrong
-        self._spans.add(records, now=self._clock.machine())
-        answer = ExportTraceServiceResponse()
+        keep = self._keeping.get(signal.name) or partial(self._keep_spans, call.caller)
+        problems = keep(resources)
+        answer: Any = signal.response()
         if problems:
-            answer.partial_success.rejected_spans = len(problems)
+            setattr(answer.partial_success, signal.rejected, len(problems))
             answer.partial_success.error_message = problems[0]
         return answer
 
-    async def traces(self, request: Request) -> Response:
-        """Answer `POST /v1/traces`."""
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        try:
-            caller = self._authenticator.caller(dict(request.headers))
-            message = _parsed(kind, await read_body(request, limit=_LARGEST))
-            return _answer(kind, await self.export(message, ApiCall(caller)))
-        except CloudError as error:
-            return _answer(kind, status(error), error.http)
+    def _keep_spans(self, caller: ApiCaller, resources: Sequence[Any]) -> list[str]:
+        records: list[SpanRecord] = []
+        problems: list[str] = []
+        for resource in resources:
+            some, wrong = spans_of(resource, caller.email)
+            records += some
+            problems += wrong
+        self._spans.add(records, now=self._clock.machine())
+        return problems
+
+    def _http(self, signal: _Signal) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            try:
+                caller = self._authenticator.caller(dict(request.headers))
+                body = await read_body(request, limit=_LARGEST)
+                message = _parsed(signal.request(), kind, body)
+                return _answer(kind, await self._export(signal, message, ApiCall(caller)))
+            except CloudError as error:
+                return _answer(kind, status(error), error.http)
+
+        return answer
 
     def _check_project(self, project: str) -> None:
         if not project:
@@ -137,9 +196,8 @@ class TelemetryService:
             raise wrong_project(project[:100], "telemetry.googleapis.com")
 
 
-def _parsed(kind: str, body: bytes) -> ExportTraceServiceRequest:
-    """Return the request in a body of this content type. Raises InvalidArgument."""
-    message = ExportTraceServiceRequest()
+def _parsed(message: Message, kind: str, body: bytes) -> Message:
+    """Return the empty `message` filled from a body of this content type. Raises InvalidArgument."""
     if kind == _PROTOBUF:
         try:
             message.ParseFromString(body)

@@ -9,16 +9,13 @@ https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/pr
 """
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Self
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status
 
-LONGEST_TEXT = 1000  # characters of a text
-MOST_ATTRIBUTES = 64  # attributes of a span, and events
-_DEEPEST = 4  # levels of a value that is a list or a map
+from devenv.gcp.otlp import LONGEST_TEXT, MOST_ATTRIBUTES, attribute, short_attributes
+
 # Numbers that this version does not know may arrive, too.
 _KINDS = {number: name.removeprefix("SPAN_KIND_").lower() for name, number in Span.SpanKind.items()}
 _STATES = {Status.STATUS_CODE_OK: "ok", Status.STATUS_CODE_ERROR: "error"}
@@ -53,12 +50,6 @@ class SpanRecord:
     def load(cls, text: str) -> Self:
         values = json.loads(text)
         return cls(**values | {"events": tuple((at, name) for at, name in values["events"])})
-
-
-def attribute(resource: ResourceSpans, name: str) -> str:
-    """Return an attribute of a resource as text, empty if it has none of this name."""
-    found = (each.value for each in resource.resource.attributes if each.key == name)
-    return next((_text(value) for value in found), "")
 
 
 def spans_of(resource: ResourceSpans, caller: str) -> tuple[list[SpanRecord], list[str]]:
@@ -100,36 +91,9 @@ def _record(span: Span, service: str, caller: str) -> SpanRecord:
         status=_STATES.get(span.status.code, ""),
         message=span.status.message[:LONGEST_TEXT],
         caller=caller,
-        attributes=_texts(span.attributes),
+        attributes=short_attributes(span.attributes),
         events=tuple(
             (event.time_unix_nano / 1e9, event.name[:LONGEST_TEXT])
             for event in span.events[:MOST_ATTRIBUTES]
         ),
     )
-
-
-def _texts(pairs: Iterable[KeyValue]) -> dict[str, str]:
-    kept = [pair for _, pair in zip(range(MOST_ATTRIBUTES), pairs, strict=False)]
-    return {pair.key[:LONGEST_TEXT]: _text(pair.value) for pair in kept}
-
-
-def _text(value: AnyValue) -> str:
-    found = _plain(value)
-    return (found if isinstance(found, str) else json.dumps(found))[:LONGEST_TEXT]
-
-
-def _plain(value: AnyValue, depth: int = 0) -> Any:
-    """Return the Python value of an AnyValue, without what lies too deep."""
-    match value.WhichOneof("value"):
-        case "array_value" if depth < _DEEPEST:
-            return [_plain(each, depth + 1) for each in value.array_value.values[:MOST_ATTRIBUTES]]
-        case "kvlist_value" if depth < _DEEPEST:
-            return {
-                each.key: _plain(each.value, depth + 1)
-                for each in value.kvlist_value.values[:MOST_ATTRIBUTES]
-            }
-        case "bytes_value":
-            return value.bytes_value[:LONGEST_TEXT].hex()
-        case "string_value" | "bool_value" | "int_value" | "double_value" as kind:
-            return getattr(value, kind)
-    return ""

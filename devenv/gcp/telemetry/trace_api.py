@@ -18,9 +18,10 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented, wrong_project
 from devenv.gcp.messages import moment, set_moment
+from devenv.gcp.otlp import LONGEST_TEXT, MOST_ATTRIBUTES
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.telemetry.span_store import SpanStore
-from devenv.gcp.telemetry.spans import LONGEST_TEXT, MOST_ATTRIBUTES, SpanRecord
+from devenv.gcp.telemetry.spans import SpanRecord
 
 trace_v1 = client_types("google.cloud.trace_v1")
 trace_v2 = client_types("google.cloud.trace_v2")

@@ -164,6 +164,8 @@ def test_downscoped_token_is_refused_outside_storage(
         ("userinfo.email", "storage.objects.get", False),
         ("trace.append", "telemetry.traces.write", True),
         ("logging.write", "telemetry.traces.write", False),
+        ("logging.write", "telemetry.logs.write", True),
+        ("monitoring.write", "telemetry.metrics.write", True),
     ],
 )
 def test_token_scope_limits_services(scope: str, permission: str, allowed: bool) -> None:

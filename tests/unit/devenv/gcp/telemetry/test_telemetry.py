@@ -41,6 +41,7 @@ class Telemetry:
             clock=SystemClock(),
             guard=self.guard,
             authenticator=Everybody(),
+            keeping={},
         )
         [mount] = self.service.mounts()
         self.web = Web(mount.app)

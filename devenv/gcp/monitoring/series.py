@@ -1,0 +1,157 @@
+"""Time series of Cloud Monitoring, which programs export by OTLP: lists of them and their types.
+
+See https://docs.cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.timeSeries/list.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from google.api.label_pb2 import LabelDescriptor
+from google.api.metric_pb2 import MetricDescriptor
+
+from devenv.gcp.caller import ApiCall, Guard
+from devenv.gcp.client_types import client_types
+from devenv.gcp.clock import Clock
+from devenv.gcp.config import CloudConfig
+from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented, wrong_project
+from devenv.gcp.messages import moment, page
+from devenv.gcp.monitoring.filters import parse_filter
+from devenv.gcp.monitoring.otlp import series_of
+from devenv.gcp.monitoring.series_store import SeriesStore
+from devenv.gcp.rpc import HttpRule, Rpc
+from devenv.gcp.store import Store
+
+monitoring = client_types("google.cloud.monitoring_v3")
+
+_GRPC = "google.monitoring.v3.MetricService"
+_MOST_PAGE, _MOST_LISTED = 100_000, 10_000
+_MOST_OF_REQUEST = 200  # data points, and resources
+_HEADERS = int(monitoring.ListTimeSeriesRequest.TimeSeriesView.HEADERS)
+Listed: Any = monitoring.ListTimeSeriesResponse.pb()
+Descriptors: Any = monitoring.ListMetricDescriptorsResponse.pb()
+
+
+class SeriesMethods:
+    """The time series of one project."""
+
+    def __init__(self, config: CloudConfig, store: Store, clock: Clock, guard: Guard) -> None:
+        self._config = config
+        self._clock = clock
+        self._guard = guard
+        self._series = SeriesStore(store)
+
+    def rpcs(self) -> Iterator[Rpc]:
+        many = "/v3/{name=projects/*}/metricDescriptors"
+        for name, response, handle, uri in (
+            ("ListTimeSeries", Listed, self.list, "/v3/{name=projects/*}/timeSeries"),
+            ("ListMetricDescriptors", Descriptors, self.list_types, many),
+            (
+                *("GetMetricDescriptor", MetricDescriptor, self.get_type),
+                "/v3/{name=projects/*/metricDescriptors/**}",
+            ),
+        ):
+            request = getattr(monitoring, f"{name}Request").pb()
+            yield Rpc(f"{_GRPC}/{name}", request, response, handle, (HttpRule("GET", uri),))
+
+    def keep_otlp(self, resources: Sequence[Any]) -> list[str]:
+        """Keep the valid points of OTLP's metrics, and return what is wrong with each of the others.
+
+        Raises InvalidArgument for more than 200 of them.
+        """
+        series: list[Any] = []
+        problems: list[str] = []
+        for resource in resources:
+            some, wrong = series_of(resource, self._config.project)
+            series += some
+            problems += wrong
+        for what, count in (
+            ("resources", len(resources)),
+            ("data points", len(series) + len(problems)),
+        ):
+            if count > _MOST_OF_REQUEST:
+                raise InvalidArgument(
+                    f"The request has {count} {what}; at most {_MOST_OF_REQUEST} are possible. "
+                    "Export smaller batches."
+                )
+        self._series.add(series, now=self._clock.machine())
+        return problems
+
+    async def list(self, request: Any, call: ApiCall) -> Any:
+        self._allow(request.name, call, "timeSeries.list")
+        for field in ("aggregation", "secondary_aggregation", "order_by"):
+            if getattr(request, field) != getattr(type(request)(), field):
+                raise Unimplemented(f"{field} of lists of time series is not emulated.")
+        metric, passes = parse_filter("filter", request.filter)
+        since, until = _interval(request.interval)
+        found: dict[str, tuple[Any, list[bytes]]] = {}
+        for header in filter(passes, self._series.headers(metric)):
+            points = self._series.points(header, since=since, until=until)
+            if points:
+                found[header.SerializeToString(deterministic=True).hex()] = (header, points)
+        keys, token = page(found, size=request.page_size, token=request.page_token, most=_MOST_PAGE)
+        answer = Listed(next_page_token=token)
+        for header, points in (found[key] for key in keys):
+            series = answer.time_series.add()
+            series.CopyFrom(header)
+            for point in [] if request.view == _HEADERS else points:
+                series.points.add().MergeFromString(point)
+        return answer
+
+    async def list_types(self, request: Any, call: ApiCall) -> Any:
+        self._allow(request.name, call, "metricDescriptors.list")
+        found = self._types()
+        if request.filter:
+            wanted, _ = parse_filter("filter", request.filter)
+            found = {name: each for name, each in found.items() if each.type == wanted}
+        names, token = page(
+            found, size=request.page_size, token=request.page_token, most=_MOST_LISTED
+        )
+        descriptors = [found[name] for name in names]
+        return Descriptors(metric_descriptors=descriptors, next_page_token=token)
+
+    async def get_type(self, request: Any, call: ApiCall) -> Any:
+        project, _, metric = request.name.partition("/metricDescriptors/")
+        self._allow(project, call, "metricDescriptors.get")
+        found = self._types(metric)
+        if not metric or not found:
+            raise NotFound(f"The metric type {metric[:200]!r} has no time series here.")
+        return next(iter(found.values()))
+
+    def _types(self, metric: str = "") -> dict[str, Any]:
+        """Return the descriptors of all metric types, or of one, by their names."""
+        found: dict[str, Any] = {}
+        for header in self._series.headers(metric):
+            kind = header.metric.type
+            name = f"projects/{self._config.project}/metricDescriptors/{kind}"
+            descriptor = found.setdefault(
+                name,
+                MetricDescriptor(
+                    name=name,
+                    type=kind,
+                    metric_kind=header.metric_kind,
+                    value_type=header.value_type,
+                    unit=header.unit,
+                    monitored_resource_types=[header.resource.type],
+                ),
+            )
+            known = {label.key for label in descriptor.labels}
+            new = sorted(set(header.metric.labels) - known)
+            descriptor.labels.extend(LabelDescriptor(key=key) for key in new)
+        return found
+
+    def _allow(self, name: str, call: ApiCall, permission: str) -> None:
+        project = name.removeprefix("projects/")
+        if project not in (self._config.project, self._config.number):
+            raise wrong_project(project[:100], "monitoring.googleapis.com")
+        resource = f"projects/{self._config.project}"
+        self._guard.require(call.caller, f"monitoring.{permission}", resource)
+
+
+def _interval(interval: Any) -> tuple[int, int]:
+    """Return the bounds of an interval in nanoseconds; without a start it is its end alone."""
+    if not interval.HasField("end_time"):
+        raise InvalidArgument("interval.end_time is required.")
+    start = interval.start_time if interval.HasField("start_time") else interval.end_time
+    if moment(start) > moment(interval.end_time):
+        raise InvalidArgument("interval.start_time must not be after interval.end_time.")
+    return start.ToNanoseconds(), interval.end_time.ToNanoseconds()

@@ -1,0 +1,70 @@
+"""Time series on disk: found by metric type, bounded by count of points and age."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from devenv.gcp.client_types import client_types
+from devenv.gcp.store import Store
+
+TimeSeries: Any = client_types("google.cloud.monitoring_v3").TimeSeries.pb()
+
+MOST_POINTS = 100_000
+RETENTION = 30 * 86_400  # seconds
+
+
+class SeriesStore:
+    """The time series of one project. A point with the end of another one replaces it."""
+
+    def __init__(self, store: Store, *, most_points: int = MOST_POINTS) -> None:
+        self._store = store
+        self._run = store.connection.execute
+        self._most = most_points
+        # A header is a TimeSeries without points: metric, resource, kind and type of values.
+        self._run(
+            "CREATE TABLE IF NOT EXISTS monitoring_points (seq INTEGER PRIMARY KEY, type TEXT,"
+            " header BLOB, ended INTEGER, value BLOB, UNIQUE (type, header, ended))"
+        )
+
+    def add(self, series: Iterable[Any], *, now: float) -> None:
+        """Keep the points of series in one transaction, and delete the old and the too many."""
+        with self._store.transaction():
+            for each in series:
+                header = TimeSeries()
+                header.CopyFrom(each)
+                header.ClearField("points")
+                key = header.SerializeToString(deterministic=True)
+                for point in each.points:
+                    self._run(
+                        "INSERT OR REPLACE INTO monitoring_points (type, header, ended, value)"
+                        " VALUES (?, ?, ?, ?)",
+                        (
+                            *(each.metric.type, key, point.interval.end_time.ToNanoseconds()),
+                            point.SerializeToString(),
+                        ),
+                    )
+            self._run(
+                "DELETE FROM monitoring_points WHERE ended < ?", (int((now - RETENTION) * 1e9),)
+            )
+            self._run(
+                "DELETE FROM monitoring_points WHERE seq <="
+                " (SELECT seq FROM monitoring_points ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+                (self._most,),
+            )
+
+    def headers(self, metric: str = "") -> list[Any]:
+        """Return the series of a metric type, of all without one, without their points."""
+        rows = self._run(
+            "SELECT DISTINCT type, header FROM monitoring_points WHERE ? IN ('', type)"
+            " ORDER BY type, header",
+            (metric,),
+        )
+        return [TimeSeries.FromString(header) for _, header in rows]
+
+    def points(self, header: Any, *, since: int, until: int) -> list[bytes]:
+        """Return the points of a series that end in `[since, until]` (nanoseconds), newest first."""
+        rows = self._run(
+            "SELECT value FROM monitoring_points WHERE type = ? AND header = ?"
+            " AND ended BETWEEN ? AND ? ORDER BY ended DESC",
+            (header.metric.type, header.SerializeToString(deterministic=True), since, until),
+        )
+        return [value for (value,) in rows]
