@@ -69,6 +69,8 @@ def plan_command(stage: StageArgument, tag: TagOption = "", only: OnlyOption = "
     for change in changes:
         typer.echo("\n".join(change.lines()))
     typer.echo(_summary(changes))
+    if changes and not only:
+        _tell_by_hand(layout)
 
 
 @app.command("apply")

@@ -102,7 +102,8 @@ class DatabaseSize(StagePart):
 
     `instance` is a name in place of `<stage>-db`, such as that of a clone. `backup_time` is UTC;
     `backups` are kept, and every change for `log_days`. Nothing deletes the instance while it is
-    `protected`.
+    `protected`. With `network`, a VPC network of the project, it has a private address there and no
+    public one.
     """
 
     instance: Annotated[str, Field(pattern=r"^([a-z][a-z0-9-]{0,60}[a-z0-9])?$")] = ""
@@ -114,6 +115,7 @@ class DatabaseSize(StagePart):
     backups: Annotated[int, Field(ge=1, le=365)] = 14
     log_days: Annotated[int, Field(ge=1, le=35)] = 7
     protected: bool = True
+    network: Annotated[str, Field(pattern=r"^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$")] = ""
 
     @property
     def connections(self) -> int:

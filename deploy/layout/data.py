@@ -12,7 +12,7 @@ from deploy.resources.bucket import Bucket
 from deploy.resources.queue import Queue
 from deploy.resources.repository import Repository
 from deploy.resources.secret import Secret
-from deploy.resources.sql_instance import BackupPlan, SqlDatabase, SqlInstance, SqlUser, socket_url
+from deploy.resources.sql_instance import BackupPlan, SqlDatabase, SqlInstance, SqlUser
 
 _GENERATED = ("DJANGO_SECRET_KEY", "API_KEY_PEPPER")
 _DATABASE = "validibot"  # the database, and its user
@@ -68,9 +68,8 @@ class StageData:
         given = [self._secret(variable, None) for variable in self._stage.secrets]
         made = []
         if instance := self.instance:
-            own = f"/cloudsql/{instance.connection_name}/"
             url = self._secret(_DATABASE_URL, self._database_url)
-            made = [replace(url, fits=lambda value: own in value)]
+            made = [replace(url, fits=lambda value: instance.place() in value)]
         return [*given, *made, *(self._secret(variable, _random) for variable in _GENERATED)]
 
     def secret(self, name: str) -> Secret:
@@ -106,6 +105,7 @@ class StageData:
             is_regional=size.high_availability,
             disk_gb=size.disk_gb,
             is_protected=size.protected,
+            network=size.network,
             backups=BackupPlan(start=size.backup_time, kept=size.backups, log_days=size.log_days),
         )
 
@@ -126,9 +126,7 @@ class StageData:
     def _database_url(self) -> str:
         """Return the address of the database with a new password."""
         assert self.instance is not None
-        return socket_url(
-            self.instance.connection_name, user=_DATABASE, password=_random(), database=_DATABASE
-        )
+        return self.instance.url(user=_DATABASE, password=_random(), database=_DATABASE)
 
     def queues(self) -> Iterator[Queue]:
         for name, limits in self._stage.queues:

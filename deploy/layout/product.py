@@ -110,6 +110,7 @@ class StageProduct:
         }
 
     def _container(self, account: str, size: ServiceSize, *args: str, role: str) -> RunContainer:
+        instance = self._data.instance
         return RunContainer(
             image=self._names.image("validibot", self._stage.image_tag),
             account=self._names.account(account),
@@ -118,7 +119,8 @@ class StageProduct:
             args=args,
             env={"APP_ROLE": role, **self.variables},
             secrets={secret.variable: secret.name for secret in self._data.secrets},
-            database=instance.connection_name if (instance := self._data.instance) else "",
+            database=instance.connection_name if instance and not instance.network else "",
+            network=instance.network if instance else "",
         )
 
     @property

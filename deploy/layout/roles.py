@@ -100,8 +100,11 @@ class StageRoles:
             yield self._access("job", job.name, executing)
 
     def on_database(self) -> Iterator[ConditionalRole]:
-        """Yield the role to connect to the instance, which has no policy of its own."""
-        if instance := self._data.instance:
+        """Yield the role to connect to the instance, which has no policy of its own.
+
+        At a private address the instance asks for the password only.
+        """
+        if (instance := self._data.instance) and not instance.network:
             name = f"projects/{self._names.cloud.project}/instances/{instance.name}"
             yield ConditionalRole(
                 cloud=self._names.cloud,

@@ -19,7 +19,7 @@ class RunContainer:
 
     `secrets` maps variables to names of secrets, of which the newest version is read when an instance
     starts. `database` is the connection name of a Cloud SQL instance, whose socket is mounted below
-    `/cloudsql`.
+    `/cloudsql`. `network` is the short name of a VPC network through which private addresses are reached.
     """
 
     image: str
@@ -30,6 +30,7 @@ class RunContainer:
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     database: str = ""
+    network: str = ""
 
     def settings(self) -> dict[str, Any]:
         """Return what is compared of a container; `read_container` is its counterpart."""
@@ -42,6 +43,7 @@ class RunContainer:
             "env": dict(self.env),
             "secrets": dict(self.secrets),
             "database": self.database,
+            "network": self.network,
         }
 
     def message(self, **more: Any) -> run_v2.Container:
@@ -66,6 +68,19 @@ class RunContainer:
         instance = run_v2.CloudSqlInstance(instances=[self.database])
         return [run_v2.Volume(name=_CLOUDSQL, cloud_sql_instance=instance)]
 
+    def egress(self) -> run_v2.VpcAccess | None:
+        """Return the way to the network: direct egress, for private addresses only.
+
+        See https://cloud.google.com/run/docs/configuring/vpc-direct-vpc. The subnet is that of the
+        network's name in the region, which networks in auto mode have.
+        """
+        if not self.network:
+            return None
+        interface = run_v2.VpcAccess.NetworkInterface(network=self.network)
+        return run_v2.VpcAccess(
+            egress=run_v2.VpcAccess.VpcEgress.PRIVATE_RANGES_ONLY, network_interfaces=[interface]
+        )
+
     def flags(self) -> dict[str, str]:
         """Return the flags of `gcloud run`. Values of variables may have commas: hence `^@^`."""
         return {
@@ -79,6 +94,8 @@ class RunContainer:
             else "",
             "set_secrets": ",".join(f"{k}={v}:latest" for k, v in self.secrets.items()),
             "set_cloudsql_instances": self.database,
+            "network": self.network,
+            "vpc_egress": "private-ranges-only" if self.network else "",
         }
 
 
@@ -96,6 +113,9 @@ def read_container(template: Any) -> dict[str, Any]:
         "env": plain,
         "secrets": {e.name: name for e in container.env if (name := _secret_of(e))},
         "database": ",".join(mounted),
+        "network": ",".join(
+            each.network.rpartition("/")[2] for each in template.vpc_access.network_interfaces
+        ),
     }
 
 

@@ -87,6 +87,7 @@ class Job(Resource):
         task = run_v2.TaskTemplate(
             containers=[self.container.message()],
             volumes=self.container.volumes(),
+            vpc_access=self.container.egress(),
             max_retries=0,
             timeout=Duration(seconds=self.timeout),
             service_account=self.container.account,

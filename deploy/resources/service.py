@@ -150,6 +150,7 @@ class Service(Resource):
             labels=dict(self.labels),
             containers=[container],
             volumes=self.container.volumes(),
+            vpc_access=self.container.egress(),
             service_account=self.container.account,
             max_instance_request_concurrency=self.concurrency,
             timeout=Duration(seconds=self.timeout),

@@ -18,6 +18,7 @@ _CREATION_SECONDS = 1800.0  # ten minutes, usually
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _DONE = sqladmin.Operation.SqlOperationStatus.DONE
 _STATES = sqladmin.DatabaseInstance.SqlInstanceState
+_PRIVATE = sqladmin.SqlIpAddressType.PRIVATE
 _PASSWORD_OF = "database-user-version"  # annotation of the secret  # noqa: S105
 
 
@@ -34,8 +35,10 @@ class BackupPlan:
 class SqlInstance(Resource):
     """A PostgreSQL that only connectors reach, with IAM: no network is authorised.
 
-    `disk_gb` is the size at first; the disk grows by itself. While it is `protected`, Google refuses
-    to delete it.
+    With `network` it has a private address in that VPC network and no public one, and clients connect
+    with TLS there: the socket of Cloud Run needs a public address
+    (https://cloud.google.com/sql/docs/postgres/connect-run). `disk_gb` is the size at first; the disk
+    grows by itself. While it is `protected`, Google refuses to delete it.
     """
 
     kind: ClassVar[str] = "database"
@@ -49,6 +52,7 @@ class SqlInstance(Resource):
     is_regional: bool = False
     disk_gb: int = 10
     is_protected: bool = True
+    network: str = ""
     backups: BackupPlan = BackupPlan()
 
     @classmethod
@@ -62,6 +66,25 @@ class SqlInstance(Resource):
     def connection_name(self) -> str:
         """The name by which connectors find it, and that of its folder below `/cloudsql`."""
         return f"{self.cloud.project}:{self.cloud.region}:{self.name}"
+
+    def place(self) -> str:
+        """Return the part of a URL that leads to this instance; without an address yet a line break."""
+        if not self.network:
+            return f"@//cloudsql/{self.connection_name}/"
+        found = self._found()
+        private = [a.ip_address for a in found.ip_addresses if a.type_ == _PRIVATE] if found else []
+        return f"@{private[0]}:5432/" if private else "\n"
+
+    def url(self, *, user: str, password: str, database: str) -> str:
+        """Return the URL of a database. Raises DeployError while there is no address."""
+        place = self.place()
+        if place == "\n":
+            raise DeployError(
+                f"{self.address} has no private address. Run `gcloud sql instances describe {self.name}`, "
+                "then `apply` again."
+            )
+        query = "?sslmode=require" if self.network else ""
+        return f"postgres://{user}:{quote(password, safe='')}{place}{database}{query}"
 
     def desired(self) -> Settings:
         return {
@@ -77,8 +100,10 @@ class SqlInstance(Resource):
                 "log_days": self.backups.log_days,
             },
             "protected": self.is_protected,
-            "connectors": "REQUIRED",
+            "connectors": self._connectors,
             "networks": [],
+            "network": self._full_network,
+            "public address": not self.network,
             "state": "RUNNABLE",
             "labels": dict(self.labels),
         }
@@ -103,6 +128,8 @@ class SqlInstance(Resource):
             "protected": bool(settings.deletion_protection_enabled),
             "connectors": settings.connector_enforcement.name,
             "networks": [each.value for each in settings.ip_configuration.authorized_networks],
+            "network": settings.ip_configuration.private_network,
+            "public address": bool(settings.ip_configuration.ipv4_enabled),
             "state": found.state.name,
             "labels": dict(settings.user_labels),
         }
@@ -168,12 +195,24 @@ class SqlInstance(Resource):
                 retained_backups_count=self.backups.kept,
                 retained_transaction_log_days=self.backups.log_days,
                 enable_point_in_time_recovery=True,
-                connector_enforcement="REQUIRED",
+                connector_enforcement=self._connectors,
+                network=self._full_network,
                 deletion_protection=self.is_protected,
                 **({"update_labels" if action == "update" else "labels": pairs(self.labels)}),
             )
             + ("" if self.is_protected else " --no-deletion-protection")
+            + (" --no-assign-ip --ssl-mode=ENCRYPTED_ONLY" if self.network else "")
         ]
+
+    @property
+    def _connectors(self) -> str:
+        return "NOT_REQUIRED" if self.network else "REQUIRED"
+
+    @property
+    def _full_network(self) -> str:
+        return (
+            f"projects/{self.cloud.project}/global/networks/{self.network}" if self.network else ""
+        )
 
     def _found(self) -> sqladmin.DatabaseInstance | None:
         # A missing instance and one that the deployer may not see have the same answer to `get`.
@@ -192,7 +231,12 @@ class SqlInstance(Resource):
                 "backup_retention_settings": {"retained_backups": self.backups.kept},
             },
             "deletion_protection_enabled": self.is_protected,
-            "connector_enforcement": "REQUIRED",
+            "connector_enforcement": self._connectors,
+            "ip_configuration": {
+                "private_network": self._full_network,
+                "ipv4_enabled": not self.network,
+                "ssl_mode": "ENCRYPTED_ONLY" if self.network else "ALLOW_UNENCRYPTED_AND_ENCRYPTED",
+            },
             "user_labels": dict(self.labels),
         }
 
@@ -303,11 +347,6 @@ class SqlUser(Resource):
         self.secret.annotate(_PASSWORD_OF, version)
 
 
-def socket_url(connection_name: str, *, user: str, password: str, database: str) -> str:
-    """Return the URL of a database that is reached by the socket below `/cloudsql`."""
-    return f"postgres://{user}:{quote(password, safe='')}@//cloudsql/{connection_name}/{database}"
-
-
 def _instances(cloud: GoogleCloud) -> list[sqladmin.DatabaseInstance]:
     request = sqladmin.SqlInstancesListRequest(project=cloud.project)
     found: list[sqladmin.DatabaseInstance] = []
@@ -331,9 +370,10 @@ def _finish(cloud: GoogleCloud, operation: sqladmin.Operation) -> None:
     ended = _wait(cloud, operation)
     if ended.error.errors:
         texts = "; ".join(each.message.rstrip(".") for each in ended.error.errors)
+        peering = " Is the network peered? `plan` prints the commands." if "etwork" in texts else ""
         raise DeployError(
-            f"database/{ended.target_id}: {texts}. See `gcloud sql operations describe {ended.name}`, "
-            "mend it, then run `apply` again."
+            f"database/{ended.target_id}: {texts}.{peering} See `gcloud sql operations describe "
+            f"{ended.name}`, mend it, then run `apply` again."
         )
 
 

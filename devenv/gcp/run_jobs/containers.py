@@ -28,6 +28,8 @@ VOLUME = every(
     secret=every("secret", items=every("path", "version")),
     cloud_sql_instance=every("instances"),
 )
+# Kept and not honoured: every container reaches what this machine reaches.
+VPC = every("egress", network_interfaces=every("network", "subnetwork", "tags"))
 DEFAULT_LIMITS = {"cpu": "1000m", "memory": "512Mi"}
 
 _MOST_VARIABLES = 1000

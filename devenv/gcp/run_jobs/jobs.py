@@ -14,6 +14,7 @@ from devenv.gcp.run_jobs.containers import (
     CONTAINER,
     ENV,
     VOLUME,
+    VPC,
     bad,
     check_variables,
     check_volumes,
@@ -36,6 +37,7 @@ _FIELDS = every(
         *("max_retries", "timeout", "service_account", "execution_environment"),
         containers=CONTAINER,
         volumes=VOLUME,
+        vpc_access=VPC,
     ),
 )
 _OVERRIDES = every(

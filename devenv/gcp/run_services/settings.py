@@ -17,6 +17,7 @@ from devenv.gcp.messages import every, masked, refuse_unemulated, seconds, set_m
 from devenv.gcp.run_jobs.containers import (
     CONTAINER,
     VOLUME,
+    VPC,
     bad,
     check_volumes,
     complete_container,
@@ -61,6 +62,7 @@ _TEMPLATE = every(
     scaling=_SCALING,
     containers=_CONTAINER,
     volumes=VOLUME,
+    vpc_access=VPC,
 )
 _FIELDS = every(
     *("description", "labels", "annotations", "client", "client_version", "ingress"),

@@ -1,6 +1,7 @@
 """`deploy plan`, `apply`, `rollback` and `destroy` by Google's clients against the emulated cloud."""
 
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def killer(monkeypatch: pytest.MonkeyPatch) -> Killer:
 
 
 def test_apply_continues_after_being_killed(make_stage: MakeStage, killer: Killer) -> None:
-    stage = make_stage("killed", DATABASE + ALERTS)
+    stage = make_stage("killed", f'{DATABASE}network = "default"\n{ALERTS}')
     dice = random.Random(13)  # noqa: S311 - the same points in every run
     deaths = 0
     for longest in range(10, 400, 10):
@@ -110,7 +111,12 @@ def test_apply_continues_after_being_killed(make_stage: MakeStage, killer: Kille
             break
     killer.left = _MANY
 
+    layout = layout_of(stage)
+    url = layout.data.secret("DATABASE_URL").value()
+
     assert deaths >= 5
+    assert re.search(r"@10\.87\.0\.\d+:5432/validibot\?sslmode=require$", url)
+    assert not [each for each in layout.resources() if each.kind == "project-role"]
     assert deploy("plan", stage) == "Nothing to change.\n"
     alerts = [each.display_name for each in AlertPolicy.listed(layout_of(stage).cloud)]
     assert sorted(each for each in alerts if each.startswith("killed-")) == [
@@ -119,7 +125,7 @@ def test_apply_continues_after_being_killed(make_stage: MakeStage, killer: Kille
     ]
     Path(stage).write_text(TEXT)
     kept = deploy("apply", stage, given="n\n")
-    assert "Delete these 12 resources?" in kept
+    assert "Delete these 11 resources?" in kept
     assert "- alert/killed-database" in kept
 
 

@@ -295,7 +295,7 @@ async def test_overrides_outside_limits_are_refused(
     ("where", "value"),
     [
         ("template.template.volumes.gcs", {"bucket": "b"}),
-        ("template.template.vpc_access", {"connector": "c"}),
+        ("template.template.vpc_access.connector", "c"),
         ("template.template.node_selector", {"accelerator": "a"}),
         ("template.template.encryption_key", "k"),
         ("template.template.containers.working_dir", "/x"),
