@@ -23,6 +23,7 @@ from tests.bench import (
     peer_speed,
     product,
     tables,
+    upload,
 )
 from tests.bench.memory import pss
 from tests.checkout import ROOT
@@ -79,6 +80,9 @@ def _measure(stack: Stack) -> Iterator[Row]:
     for poll in (False, True):
         yield from _load(target, poll=poll)
     yield from _simulations(stack)
+    stack.devenv("down")
+    stacks.start(stack, fresh=True, MAX_UPLOAD_BYTES=str(upload.LIMIT))
+    yield from upload.measure(stack.status())
 
 
 def _load(target: load.Target, *, poll: bool) -> Iterator[Row]:

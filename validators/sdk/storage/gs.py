@@ -37,6 +37,8 @@ from validators.sdk.storage import (
 )
 
 _CHUNK_BYTES = 4 * 1024 * 1024
+# Of a resumable upload, of which the client holds two at once; its default is 100 MiB.
+_UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
 
 
 def open_storage(options: StorageOptions) -> Storage:
@@ -65,6 +67,7 @@ class GoogleStorage(Storage):
         source = BytesIO(content) if isinstance(content, bytes) else content
         size, sha256 = _measure(source)
         blob = self._blob(uri)
+        blob.chunk_size = _UPLOAD_CHUNK_BYTES
         with _translated(uri):
             # Up to 8 MiB this is one request, beyond it a resumable upload.
             blob.upload_from_file(

@@ -99,16 +99,16 @@ def test_filters_select_runs(
     assert [run.submission.name for run in answer.context["page"].object_list] == shown
 
 
-@pytest.mark.parametrize(("few", "per_page"), [(5, 50), (1, 50), (5, 1)])
+@pytest.mark.parametrize(("few", "rare"), [(5, 2), (1, 2), (5, 1)])
 def test_text_of_many_submissions_is_found_like_that_of_few(
     client: Client,
     member: Membership,
     step: Step,
     monkeypatch: pytest.MonkeyPatch,
     few: int,
-    per_page: int,
+    rare: int,
 ) -> None:
-    monkeypatch.setattr("validibot.runs.filters.RUNS_PER_PAGE", per_page)
+    monkeypatch.setattr("validibot.runs.filters.RARE", rare)
     for name in ("first reading", "second reading", "other"):
         ended_run(step, name=name)
     monkeypatch.setattr("validibot.runs.filters.FEW", few)
