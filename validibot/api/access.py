@@ -4,7 +4,7 @@ from uuid import UUID
 
 from rest_framework.request import Request
 
-from validibot.accounts.models import ApiKey, User
+from validibot.accounts.models import ApiKey, KeyScope, User
 from validibot.accounts.regions import OrganisationElsewhere, check_served
 from validibot.accounts.scope import NotAMember, Scope, scope_of
 from validibot.api.lists import query_number
@@ -29,6 +29,22 @@ def calling_key(request: Request) -> ApiKey | None:
     if isinstance(caller, Scope):
         return caller.key
     return caller if isinstance(caller, ApiKey) else None
+
+
+def person_of(request: Request, detail: str) -> User:
+    """Return the user. Raises ApiError with `detail` for a service key, which belongs to an organisation."""
+    user = user_of(request)
+    if user.service_of_id:
+        raise ApiError(403, "PERMISSION_DENIED", detail)
+    return user
+
+
+def check_key_scope(request: Request, scope: KeyScope) -> None:
+    """Raise ApiError if the request was made with an API key without the scope."""
+    key = calling_key(request)
+    if key and scope not in key.scopes.split():
+        detail = f"This request needs an API key with the scope {scope}."
+        raise ApiError(403, "PERMISSION_DENIED", detail)
 
 
 def scope_in(request: Request, org: str, permission: str = "") -> Scope:

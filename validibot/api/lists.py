@@ -106,11 +106,11 @@ def filter_findings(findings: QuerySet[Finding], request: Request) -> QuerySet[F
 
 
 def choice(request: Request, name: str, allowed: Sequence[str]) -> str:
-    """Return the query parameter `name`, one of `allowed` or empty. Raises ApiError."""
-    value: str = request.query_params.get(name, "")
-    if value and value not in allowed:
+    """Return the query parameter `name`, one of `allowed`, or "" without it. Raises ApiError."""
+    value: str | None = request.query_params.get(name)
+    if value is not None and value not in allowed:
         raise invalid(name, value, f"one of {', '.join(allowed)}")
-    return value
+    return value or ""
 
 
 def filter_workflows(

@@ -15,13 +15,15 @@ from rest_framework.request import Request
 from validibot.accounts import api_keys
 from validibot.accounts.models import ApiKey, KeyScope
 from validibot.api import schema
-from validibot.api.access import calling_key, user_of
+from validibot.api.access import calling_key, check_key_scope, person_of, user_of
 from validibot.api.base import ApiView, operation
 from validibot.api.bodies import Body, read_body, refusals
 from validibot.api.documents import ListPage, Name, respond
 from validibot.api.keys import KeyFields, KeyRotation, Scopes, check_key_scopes, lifetime_by
 from validibot.api.lists import PathCursorPagination
 from validibot.core.problems import ApiError
+
+_NO_PERSON = "A service key has no personal keys. Use `keys/` of its organisation."
 
 
 class NewPersonalKey(Body):
@@ -61,7 +63,7 @@ class PersonalKeysView(ApiView):
     )
     def get(self, request: Request) -> HttpResponse:
         keys, current = user_of(request).api_keys.all(), calling_key(request)
-        if current and not _manages(current):
+        if current and KeyScope.MANAGE not in current.scopes.split():
             keys = keys.filter(pk=current.pk)
         pages = PathCursorPagination(keys, "-created_at")
         return pages.answer(
@@ -75,8 +77,8 @@ class PersonalKeysView(ApiView):
     )
     def post(self, request: Request) -> HttpResponse:
         """Create a key; the answer has its text, which is shown only once."""
-        _check_person(request)
-        _check_manages(request)
+        person_of(request, _NO_PERSON)
+        check_key_scope(request, KeyScope.MANAGE)
         body = read_body(request, NewPersonalKey)
         current = calling_key(request)
         check_key_scopes(current, body.scopes)
@@ -125,32 +127,13 @@ class PersonalKeyRevokeView(ApiView):
         return respond(PersonalKeyDocument.of(_find(request, key), request))
 
 
-def _check_person(request: Request) -> None:
-    """Raise ApiError for a service key, which belongs to an organisation."""
-    if user_of(request).service_of_id:
-        detail = "A service key has no personal keys. Use `keys/` of its organisation."
-        raise ApiError(403, "PERMISSION_DENIED", detail)
-
-
-def _check_manages(request: Request) -> None:
-    """Raise ApiError if the calling key may not act on other keys."""
-    current = calling_key(request)
-    if current and not _manages(current):
-        detail = "This API key has not the scope manage, so it acts on no other keys."
-        raise ApiError(403, "PERMISSION_DENIED", detail)
-
-
-def _manages(key: ApiKey) -> bool:
-    return KeyScope.MANAGE in key.scopes.split()
-
-
 def _find(request: Request, pk: int) -> ApiKey:
     """Return the key of the user that a path names. Raises ApiError."""
-    _check_person(request)
-    found: ApiKey | None = user_of(request).api_keys.filter(pk=pk).first()
+    user = person_of(request, _NO_PERSON)
+    found: ApiKey | None = user.api_keys.filter(pk=pk).first()
     if found is None:
         raise ApiError(404, "NOT_FOUND", f"You have no API key {pk}.")
     current = calling_key(request)
     if current is None or current.pk != found.pk:
-        _check_manages(request)
+        check_key_scope(request, KeyScope.MANAGE)
     return found

@@ -17,6 +17,7 @@ from validibot.accounts.models import Membership, Organisation, User
 from validibot.accounts.profile import zone_of
 from validibot.accounts.scope import Scope, scope_without_membership
 from validibot.notifications.models import (
+    FAILURES,
     Channel,
     Coverage,
     MailRhythm,
@@ -31,7 +32,6 @@ from validibot.notifications.sending import LOST, enqueue, unsent_mails
 
 # When digests are due, in the time zone of their user; weekly ones on Mondays.
 DIGEST_HOUR = 8
-FAILURES = frozenset({"FAIL", "ERROR", "TIMED_OUT"})
 # Nothing is written unless somebody in the organisation has a preference, or may be told by default.
 _NOTE = """
 INSERT INTO notifications_runnotice (run, created_at)

@@ -10,6 +10,9 @@ from django.utils.translation import gettext_lazy as _
 
 from validibot.accounts.models import Organisation
 
+# The results of runs that count as failures.
+FAILURES = frozenset({"FAIL", "ERROR", "TIMED_OUT"})
+
 
 class Occasion(models.TextChoices):
     """The results of runs that a person is notified of."""
@@ -132,6 +135,8 @@ class Notification(models.Model):
     read_at = models.DateTimeField(null=True, blank=True)
     rhythm = models.CharField(max_length=10, choices=MailRhythm, default=MailRhythm.NONE)
     due_at = models.DateTimeField(null=True, blank=True)
+    # When the sweep enqueued it again.
+    enqueued_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     error = models.CharField(max_length=500, blank=True)
 

@@ -9,16 +9,20 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature, dumps, loads
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from validibot.accounts.models import Organisation, User
 from validibot.accounts.scope import Scope
 from validibot.notifications.models import (
+    FAILURES,
+    Channel,
     Coverage,
     MailRhythm,
     Notification,
     NotificationPreference,
     Occasion,
+    ResultChange,
 )
 
 # Of one user in one organisation.
@@ -50,7 +54,51 @@ def save(scope: Scope, *, workflow: str, **fields: Any) -> NotificationPreferenc
     saved, _created = own.update_or_create(
         user=scope.user, organisation=scope.organisation, workflow=workflow, defaults=fields
     )
+    _drop_unwanted_mails(scope, workflow, saved)
     return saved
+
+
+@transaction.atomic
+def remove(scope: Scope, rows: "QuerySet[NotificationPreference]") -> bool:
+    """Remove a preference of the user, if there is one: that of the organisation, or the default, holds again."""
+    found = rows.filter(user=scope.user, organisation=scope.organisation).first()
+    if found is None:
+        return False
+    found.delete()
+    general = NotificationPreference.objects.filter(
+        user=scope.user, organisation=scope.organisation, workflow=""
+    )
+    _drop_unwanted_mails(scope, found.workflow, general.first() or default())
+    return True
+
+
+def listed(user: User) -> "QuerySet[Notification]":
+    """Return the user's list of notifications, newest first."""
+    return Notification.objects.filter(user=user, channel=Channel.LIST)
+
+
+def _drop_unwanted_mails(scope: Scope, workflow: str, held: NotificationPreference) -> None:
+    """Delete the mails that wait, for a digest or for the mail server, and that nobody asks for any more.
+
+    Those of other people's runs stay, which a preference for own runs would not ask for: a mail does not
+    know who started its run.
+    """
+    waiting = Notification.objects.filter(
+        user=scope.user,
+        organisation=scope.organisation,
+        preference=workflow,
+        channel=Channel.MAIL,
+        ended_at=None,
+    )
+    wanted = {
+        Occasion.ALWAYS: Q(),
+        Occasion.FAILURES: Q(result__in=FAILURES),
+        Occasion.ON_CHANGE: ~Q(change=ResultChange.NONE),
+    }.get(Occasion(held.occasion))
+    if wanted is None or held.mail == MailRhythm.NONE:
+        waiting.delete()
+    else:
+        waiting.exclude(wanted).delete()
 
 
 def unsubscribe_path(mails: list[Notification]) -> str:

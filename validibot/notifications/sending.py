@@ -52,9 +52,12 @@ def sweep_mails() -> int:
         ended_at=now, error="The mail could not be sent for days."
     )
     overdue = unsent_mails().filter(is_at_once, due_at__lt=now - LOST)
-    lost = list(overdue.order_by("due_at")[:BATCH])
+    # In a long queue the task may wait for its turn: one more in RETRY is enough.
+    waits = Q(enqueued_at__gte=now - RETRY)
+    lost = list(overdue.exclude(waits).order_by("due_at")[:BATCH])
     for mail in lost:
         enqueue(mail)
+    Notification.objects.filter(pk__in=[mail.pk for mail in lost]).update(enqueued_at=now)
     return len(lost)
 
 

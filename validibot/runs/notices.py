@@ -5,7 +5,8 @@ from typing import Any
 
 from django.conf import settings
 
-from validibot.notifications.delivery import FAILURES, EndedRun, note
+from validibot.notifications.delivery import EndedRun, note
+from validibot.notifications.models import FAILURES
 from validibot.runs import queue
 from validibot.runs.models import Finding, Run
 from validibot.runs.states import RunStatus

@@ -6,7 +6,6 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.signing import BadSignature
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -19,7 +18,7 @@ from validibot.accounts.models import Organisation, User
 from validibot.accounts.regions import served_here
 from validibot.accounts.scope import Scope, is_open_to
 from validibot.notifications import preferences
-from validibot.notifications.models import Channel, Notification, NotificationPreference
+from validibot.notifications.models import NotificationPreference
 from validibot.notifications.preferences import Unsubscription
 from validibot.web.forms import refusals_on
 from validibot.web.paging import BoundedPaginator
@@ -60,17 +59,13 @@ def _workflows(scope: Scope) -> list[tuple[str, str]]:
     return sorted(named, key=lambda each: each[1].lower())
 
 
-def _listed(user: User) -> "QuerySet[Notification]":
-    return Notification.objects.filter(user=user, channel=Channel.LIST)
-
-
 @login_required
 @never_cache
 @require_http_methods(["GET", "POST"])
 def notifications(request: HttpRequest) -> HttpResponse:
     """List the notifications of the user, newest first; POST marks one, or all, as read."""
     assert isinstance(request.user, User)
-    rows = _listed(request.user)
+    rows = preferences.listed(request.user)
     if request.method == "POST":
         chosen = request.POST.get("notification", "")
         unread = rows.filter(read_at=None)
@@ -91,8 +86,10 @@ def notifications(request: HttpRequest) -> HttpResponse:
 def open_notification(request: HttpRequest, pk: int) -> HttpResponse:
     """Mark a notification as read and lead to its run."""
     assert isinstance(request.user, User)
-    found = get_object_or_404(_listed(request.user).select_related("organisation"), pk=pk)
-    _listed(request.user).filter(pk=pk, read_at=None).update(read_at=timezone.now())
+    found = get_object_or_404(
+        preferences.listed(request.user).select_related("organisation"), pk=pk
+    )
+    preferences.listed(request.user).filter(pk=pk, read_at=None).update(read_at=timezone.now())
     return redirect(found.path)
 
 
@@ -150,7 +147,7 @@ def notification_preferences(request: HttpRequest, scope: Scope) -> HttpResponse
 def delete_preference(request: HttpRequest, scope: Scope) -> HttpResponse:
     """Remove a preference by its `id`: that of the organisation, or the default, holds again."""
     own = NotificationPreference.objects.filter(user=scope.user, organisation=scope.organisation)
-    if own.filter(pk=positive_number(request.POST.get("id", ""))).delete()[0]:
+    if preferences.remove(scope, own.filter(pk=positive_number(request.POST.get("id", "")))):
         messages.success(request, _("Preference removed."))
     return redirect("notification-preferences", scope.organisation.slug)
 

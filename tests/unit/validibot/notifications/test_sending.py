@@ -113,7 +113,7 @@ def test_outage_of_mail_server_is_survived(
     assert not mail.outbox
 
     with time_machine.travel(timezone.now() + RETRY + dt.timedelta(minutes=2)):
-        assert sweep_mails() == 1
+        assert (sweep_mails(), sweep_mails()) == (1, 0)
         send_notification.call(row.pk)
 
     assert len(mail.outbox) == 1
