@@ -267,11 +267,11 @@ class CloudServices:
         parts = self._parts
         exports = SinkExports(
             store=parts.store,
-            entries=self._logging.entries,
             clock=parts.clock,
             guard=parts.guard,
             topics=self._pubsub,
             objects=storage if isinstance(storage, StorageService) else None,
+            buckets=self._logging.buckets,
         )
         return LogSinksService(
             config=parts.config,

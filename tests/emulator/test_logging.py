@@ -15,6 +15,7 @@ from google.cloud import logging as cloud_logging, run_v2
 from google.cloud.logging_v2.services.config_service_v2 import ConfigServiceV2Client
 from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
 from google.cloud.logging_v2.types import (
+    LifecycleState,
     LogEntry,
     LogSink,
     TailLogEntriesRequest,
@@ -295,3 +296,32 @@ def test_sink_carries_entries_with_the_rights_of_its_writer(act_as: ActAs) -> No
 
     texts = [json.loads(each.message.data)["textPayload"] for each in pulled.received_messages]
     assert texts == ["carried"]
+
+
+def test_sink_keeps_entries_in_a_bucket_with_a_view(act_as: ActAs) -> None:
+    act_as("admin")
+    own = f"own-{uuid4().hex[:8]}"
+    log, bucket = f"{PROJECT}/logs/{own}", f"{PROJECT}/locations/global/buckets/{own}"
+    with ConfigServiceV2Client() as config, LoggingServiceV2Client() as client:
+        parent = bucket.rpartition("/buckets/")[0]
+        config.create_bucket(request={"parent": parent, "bucket_id": own, "bucket": {}})
+        view = {"filter": f'LOG_ID("{own}")'}
+        config.create_view(request={"parent": bucket, "view_id": "app", "view": view})
+        destination = f"logging.googleapis.com/{bucket}"
+        sink = LogSink(name=own, destination=destination, filter="severity>=ERROR")
+        config.create_sink(parent=PROJECT, sink=sink)
+        entries = [
+            LogEntry(log_name=log, text_payload=text, resource=GLOBAL, severity=severity)
+            for text, severity in (("fine", 200), ("broken", 500))
+        ]
+        client.write_log_entries(entries=entries)
+        request = {"resource_names": [f"{bucket}/views/app"], "filter": ""}
+        shown = [entry.text_payload for entry in client.list_log_entries(request=request)]
+        config.delete_sink(sink_name=f"{PROJECT}/sinks/{own}")
+        config.delete_bucket(request={"name": bucket})
+        config.undelete_bucket(request={"name": bucket})
+        [restored] = [each for each in config.list_buckets(parent=parent) if each.name == bucket]
+        config.delete_bucket(request={"name": bucket})
+
+    assert shown == ["broken"]
+    assert restored.lifecycle_state == LifecycleState.ACTIVE

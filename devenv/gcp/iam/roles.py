@@ -121,18 +121,20 @@ _PUBSUB_ADMIN = _PUBSUB_EDIT | frozenset(
     for kind in ("topics", "subscriptions", "snapshots")
     for verb in ("getIamPolicy", "setIamPolicy")
 )
-_LOGGING_VIEW = (
-    _each("logging.logEntries", "list")
-    | _each("logging.logMetrics", "get list")
-    | _each("logging.sinks", "get list")
-    | _each("logging.logs", "list")
-    | _each("resourcemanager.projects", "get")
+_LOG_SETTINGS = ("buckets", "logMetrics", "sinks", "views")
+_LOGGING_VIEW = frozenset().union(
+    *(_each(f"logging.{kind}", "get list") for kind in _LOG_SETTINGS),
+    {"logging.logEntries.list", "logging.logs.list", "resourcemanager.projects.get"},
 )
 _LOGGING_WRITE = _each("logging.logEntries", "create route")
 _LOGGING_CONFIG = frozenset().union(
-    *(_each(f"logging.{kind}", "create delete get list update") for kind in ("logMetrics", "sinks"))
+    *(_each(f"logging.{kind}", "create delete get list update") for kind in _LOG_SETTINGS),
+    {"logging.buckets.undelete"},
 )
-_LOGGING_ADMIN = _LOGGING_VIEW | _LOGGING_WRITE | _LOGGING_CONFIG | _each("logging.logs", "delete")
+_LOG_VIEW_ACCESS = _each("logging.views", "access")
+_LOGGING_ADMIN = (
+    _LOGGING_VIEW | _LOGGING_WRITE | _LOGGING_CONFIG | _LOG_VIEW_ACCESS | {"logging.logs.delete"}
+)
 _TRACES_WRITE = _each("telemetry.traces", "write")
 _TELEMETRY_WRITE = frozenset(f"telemetry.{each}.write" for each in ("logs", "metrics", "traces"))
 _TRACES_READ = _each("cloudtrace.traces", "get list")
@@ -273,7 +275,8 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/pubsub.admin": _PUBSUB_ADMIN,
     "roles/logging.logWriter": _LOGGING_WRITE,
     "roles/logging.viewer": _LOGGING_VIEW,
-    "roles/logging.privateLogViewer": _LOGGING_VIEW,
+    "roles/logging.privateLogViewer": _LOGGING_VIEW | _LOG_VIEW_ACCESS,
+    "roles/logging.viewAccessor": _LOG_VIEW_ACCESS,
     "roles/logging.configWriter": _LOGGING_CONFIG,
     "roles/monitoring.viewer": _MONITORING_VIEW,
     "roles/monitoring.editor": _MONITORING_EDIT,

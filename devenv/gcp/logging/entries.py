@@ -50,7 +50,9 @@ class LoggingNames:
                 f"The resource name {text[:100]!r} is not valid; it must have the format projects/[PROJECT_ID]."
             )
         if "/" in name:
-            raise Unimplemented(f"Log buckets and views are not emulated: {text[:100]!r}.")
+            raise InvalidArgument(
+                f"{text[:100]!r} is not the name of a project: projects/[PROJECT_ID]."
+            )
         if name not in self._projects:
             raise wrong_project(name[:100], SERVICE)
         return self.project_name

@@ -37,21 +37,28 @@ class EntryQuery:
 
 
 class LogStore:
-    """The entries of one project."""
+    """The entries of one project, or of one log bucket in a table of its own; seconds of retention."""
 
     def __init__(
-        self, store: Store, *, most_entries: int = MOST_ENTRIES, most_bytes: int = MOST_BYTES
+        self,
+        store: Store,
+        *,
+        table: str = "log_entries",
+        most_entries: int = MOST_ENTRIES,
+        most_bytes: int = MOST_BYTES,
+        retention: float = RETENTION,
     ) -> None:
         self._store = store
         self._connection = store.connection
+        self._table, self._retention = table, retention
         self._most_entries, self._most_bytes = most_entries, most_bytes
         self.listeners: set[Listener] = set()
         self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS log_entries (seq INTEGER PRIMARY KEY, log TEXT, time INTEGER,"
+            f"CREATE TABLE IF NOT EXISTS {table} (seq INTEGER PRIMARY KEY, log TEXT, time INTEGER,"
             " insert_id TEXT, bytes INTEGER, value BLOB, UNIQUE (time, insert_id, log))"
         )
-        self._connection.execute("CREATE INDEX IF NOT EXISTS log_entries_log ON log_entries (log)")
-        counted = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM log_entries"
+        self._connection.execute(f"CREATE INDEX IF NOT EXISTS {table}_log ON {table} (log)")
+        counted = f"SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM {table}"  # noqa: S608 - our own words
         self._count, self._bytes = self._connection.execute(counted).fetchone()
 
     def add(self, entries: Iterable[Any], *, now: float) -> None:
@@ -68,8 +75,8 @@ class LogStore:
                     value,
                 )
                 sql = (
-                    "INSERT OR IGNORE INTO log_entries (log, time, insert_id, bytes, value)"
-                    " VALUES (?, ?, ?, ?, ?)"
+                    f"INSERT OR IGNORE INTO {self._table}"  # noqa: S608 - our own words
+                    " (log, time, insert_id, bytes, value) VALUES (?, ?, ?, ?, ?)"
                 )
                 if self._connection.execute(sql, row).rowcount:
                     added.append(entry)
@@ -102,14 +109,14 @@ class LogStore:
 
     def position(self) -> int:
         """Return the position of the entry that was written last, 0 without any."""
-        sql = "SELECT COALESCE(MAX(seq), 0) FROM log_entries"
+        sql = f"SELECT COALESCE(MAX(seq), 0) FROM {self._table}"  # noqa: S608 - our own words
         return int(self._connection.execute(sql).fetchone()[0])
 
     def written_after(self, position: int, test: EntryTest) -> tuple[list[Any], int]:
         """Return the matching ones of the next entries, at most 500, and the position of the last."""
         # Positions begin again at a lower one after the deletion of the last entries.
         position = min(position, self.position())
-        sql = "SELECT seq, value FROM log_entries WHERE seq > ? ORDER BY seq LIMIT ?"
+        sql = f"SELECT seq, value FROM {self._table} WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
         rows = self._connection.execute(sql, (position, _PIECE)).fetchall()
         entries = [LogEntry.FromString(value) for _, value in rows]
         matching = [each for each in entries if test(EntryView(each))]
@@ -117,7 +124,8 @@ class LogStore:
 
     def logs(self) -> list[str]:
         """Return the names of all logs that have entries."""
-        rows = self._connection.execute("SELECT DISTINCT log FROM log_entries ORDER BY log")
+        sql = f"SELECT DISTINCT log FROM {self._table} ORDER BY log"  # noqa: S608 - our own words
+        rows = self._connection.execute(sql)
         return [row[0] for row in rows]
 
     def delete(self, log: str) -> bool:
@@ -128,22 +136,22 @@ class LogStore:
         sign, order = ("<", "DESC") if descending else (">", "ASC")
         where = f"WHERE (time, insert_id, seq) {sign} (?, ?, ?)" if after else ""
         sql = (
-            f"SELECT seq, time, insert_id, value FROM log_entries {where}"  # noqa: S608 - our own words
+            f"SELECT seq, time, insert_id, value FROM {self._table} {where}"  # noqa: S608 - our own words
             f" ORDER BY time {order}, insert_id {order}, seq {order} LIMIT {_PIECE}"
         )
         return self._connection.execute(sql, after or ()).fetchall()
 
     def _prune(self, now: float) -> None:
         """Delete entries that are too old, and the oldest of too many."""
-        self._delete("time < ?", int((now - RETENTION) * 1e9))
+        self._delete("time < ?", int((now - self._retention) * 1e9))
         while self._count > self._most_entries or self._bytes > self._most_bytes:
             some = max(self._count - self._most_entries, self._count // 100, 1)
-            oldest = "SELECT seq FROM log_entries ORDER BY time, insert_id LIMIT ?"
+            oldest = f"SELECT seq FROM {self._table} ORDER BY time, insert_id LIMIT ?"  # noqa: S608
             if not self._delete(f"seq IN ({oldest})", some):
                 return
 
     def _delete(self, where: str, *values: Any) -> int:
-        sql = f"DELETE FROM log_entries WHERE {where} RETURNING bytes"  # noqa: S608 - our own words
+        sql = f"DELETE FROM {self._table} WHERE {where} RETURNING bytes"  # noqa: S608 - our own words
         rows = self._connection.execute(sql, values).fetchall()
         self._count -= len(rows)
         self._bytes -= sum(row[0] for row in rows)

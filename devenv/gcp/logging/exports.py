@@ -1,4 +1,4 @@
-"""The entries that sinks carry to Pub/Sub at once, and to Cloud Storage at the end of each hour.
+"""The entries that sinks carry to Pub/Sub and log buckets at once, to Cloud Storage each hour.
 
 Each sink has a position in the log, up to which its entries have left; a killed emulator goes on from
 there, so that an entry may leave twice and none is lost. The identity of the sink writes: entries
@@ -23,8 +23,8 @@ from devenv.gcp.caller import ApiCaller, Guard
 from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.delivery import Topics
-from devenv.gcp.errors import CloudError
-from devenv.gcp.logging.entry_store import LogStore
+from devenv.gcp.errors import CloudError, NotFound
+from devenv.gcp.logging.buckets import BUILT_IN, LogBuckets
 from devenv.gcp.logging.fields import EntryTest, EntryView
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.messages import moment
@@ -67,29 +67,29 @@ class SinkExports:
         self,
         *,
         store: Store,
-        entries: LogStore,
         clock: Clock,
         guard: Guard,
         topics: Topics,
         objects: ObjectWriter | None,
+        buckets: LogBuckets,
     ) -> None:
         self._positions = store.table("log_sink_positions")
-        self._entries = entries
+        self._entries = buckets.project
         self._clock = clock
         self._guard = guard
         self._topics = topics
-        self.objects = objects
+        self.objects, self.buckets = objects, buckets
         self._followed: dict[str, _Followed] = {}
         self._hours: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Carry what has waited for this start, and what is written from now on."""
-        self._entries.listeners.add(self._publish_all)
-        self._publish_all([])
+        self._entries.listeners.add(self._carry_all)
+        self._carry_all([])
         self._hours = asyncio.create_task(self._follow_hours())
 
     def stop(self) -> None:
-        self._entries.listeners.discard(self._publish_all)
+        self._entries.listeners.discard(self._carry_all)
         if self._hours:
             self._hours.cancel()
 
@@ -109,12 +109,16 @@ class SinkExports:
         self._followed.pop(name, None)
         self._positions.delete(name)
 
-    def _publish_all(self, _added: list[Any]) -> None:
+    def _carry_all(self, _added: list[Any]) -> None:
         for followed in self._leading_to(TOPICS):
             topic = followed.sink.destination.removeprefix(TOPICS)
             for entries, position in self._waiting(followed):
                 for entry in entries:
                     self._try(followed, self._publish, topic, entry)
+                self._move(followed.sink.name, position)
+        for followed in self._leading_to(LOG_BUCKETS):
+            for entries, position in self._waiting(followed):
+                self._try(followed, self._keep, followed.sink.destination, entries)
                 self._move(followed.sink.name, position)
 
     def _publish(self, writer: ApiCaller, topic: str, entry: Any) -> None:
@@ -123,6 +127,15 @@ class SinkExports:
         self._topics.publish(
             topic, _line(entry).encode(), {"logging.googleapis.com/timestamp": time}
         )
+
+    def _keep(self, _writer: ApiCaller, destination: str, entries: list[Any]) -> None:
+        """Keep entries in a log bucket; those of the project are in its own two anyway."""
+        name = self.buckets.name(destination.removeprefix(LOG_BUCKETS))
+        kept = self.buckets.entries(name)
+        if kept is not None:
+            kept.add(entries, now=self._clock.now())
+        elif entries and name.bucket not in BUILT_IN:
+            raise NotFound("the log bucket does not exist")
 
     async def _follow_hours(self) -> None:
         while True:

@@ -133,7 +133,7 @@ class _EntryFilterParser:
 
     def _function(self) -> EntryTest:
         name = self._take()
-        if name.text != "log_id":
+        if name.text.lower() != "log_id":
             if name.text in _FUNCTIONS:
                 raise Unimplemented(
                     f"Filter: the function {name.text} at position {name.place} is not emulated."

@@ -1,7 +1,6 @@
 """google.logging.v2.ConfigServiceV2: sinks, which export the entries of their filter.
 
-A sink leads to a topic of Pub/Sub, to a bucket of Cloud Storage, or to the log bucket that every
-entry is in anyway. The sinks `_Default` and `_Required` are there as in every project; they cannot be
+A sink leads to a topic of Pub/Sub, to a bucket of Cloud Storage, or to a log bucket of the project. The sinks `_Default` and `_Required` are there as in every project; they cannot be
 changed. See https://cloud.google.com/logging/docs/reference/v2/rest/v2/projects.sinks.
 """
 
@@ -23,6 +22,7 @@ from devenv.gcp.errors import (
     Unimplemented,
 )
 from devenv.gcp.iam.policy_methods import PolicyKind
+from devenv.gcp.logging.buckets import FILTERS
 from devenv.gcp.logging.entries import LoggingNames
 from devenv.gcp.logging.exports import BUCKETS, LOG_BUCKETS, TOPICS, LogSink, SinkExports
 from devenv.gcp.logging.filters import parse_filter
@@ -44,7 +44,6 @@ _FIELDS = every(
 _OUTPUT_ONLY = ("create_time", "update_time", "writer_identity")
 # UpdateSink replaces these without a mask, for older clients; Google adds includeChildren.
 _UNMASKED = ("destination", "filter")
-_AUDIT = ("activity", "system_event", "access_transparency")
 Listed: Any = types.ListSinksResponse.pb()
 
 
@@ -152,9 +151,7 @@ class LogSinksService:
 
     def _built_in(self) -> Iterator[Any]:
         project = self._names.project_name
-        audit = " OR ".join(f'LOG_ID("cloudaudit.googleapis.com/{each}")' for each in _AUDIT)
-        others = " AND ".join(f"NOT {each}" for each in audit.split(" OR "))
-        for name, text in (("_Default", others), ("_Required", audit)):
+        for name, text in FILTERS.items():
             bucket = f"{LOG_BUCKETS}{project}/locations/global/buckets/{name}"
             yield LogSink(name=name, destination=bucket, filter=text)
 
@@ -186,14 +183,19 @@ class LogSinksService:
     def _check_destination(self, text: str) -> None:
         service, _, rest = text.partition("/")
         if service == "bigquery.googleapis.com":
-            raise Unimplemented(f"sink.destination {text[:200]!r}: BigQuery is not emulated.")
+            raise Unimplemented(
+                f"sink.destination {text[:200]!r}: BigQuery is not emulated, so that its rows would be "
+                "lost. Use a topic, a bucket of Cloud Storage or a log bucket."
+            )
         if text.startswith(LOG_BUCKETS) and rest.startswith("projects/"):
-            project, _, bucket = rest.partition("/locations/")
-            self._names.project(project)
-            if bucket not in ("global/buckets/_Default", "global/buckets/_Required"):
+            if "/" not in rest.removeprefix("projects/"):
                 raise Unimplemented(
-                    f"sink.destination {text[:200]!r}: of log buckets and projects only "
-                    "locations/global/buckets/_Default of this project is emulated."
+                    f"sink.destination {text[:200]!r}: projects are not emulated as destinations, "
+                    "only their log buckets."
+                )
+            if self._exports.buckets.find(self._exports.buckets.name(rest)) is None:
+                raise NotFound(
+                    f"sink.destination {text[:200]!r} does not exist; create the log bucket first."
                 )
         elif re.fullmatch(f"{TOPICS}projects/[^/]+/topics/[^/]+", text):
             return
@@ -201,7 +203,7 @@ class LogSinksService:
             raise InvalidArgument(
                 f"sink.destination is {text[:200]!r}; it must be {BUCKETS}BUCKET, "
                 f"{TOPICS}projects/PROJECT/topics/TOPIC or {LOG_BUCKETS}projects/PROJECT/locations/"
-                "global/buckets/_Default."
+                "LOCATION/buckets/BUCKET."
             )
         elif self._exports.objects is None:
             raise Unimplemented(

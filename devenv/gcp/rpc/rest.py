@@ -88,6 +88,7 @@ _PARAMETERS = {
 _SYSTEM = _PARAMETERS | {f"${name}" for name in _PARAMETERS} | {"$.xgafv", "$unique"}
 _UNKNOWN = re.compile(r'has no field named ("[^"]{1,200}")')
 _DEEPEST = 100
+_MASK = "google.protobuf.FieldMask"
 
 
 def _build_request(
@@ -190,6 +191,9 @@ def _field(descriptor: Descriptor, name: str) -> FieldDescriptor | None:
 
 
 def _scalar(field: FieldDescriptor, text: str) -> Any:
+    if field.message_type is not None and field.message_type.full_name == _MASK:
+        # Google's documentation and gcloud write masks with either kind of names.
+        return re.sub("_([a-z])", lambda letter: letter[1].upper(), text)
     if field.cpp_type != FieldDescriptor.CPPTYPE_BOOL:
         return text
     if text.lower() not in ("true", "false", "1", "0"):

@@ -74,7 +74,8 @@ def test_gcloud_writes_reads_and_deletes_logs(gcloud: Gcloud) -> None:
     gcloud("logging", "write", log, payload, "--payload-type=json", "--severity=ERROR")
     wanted = f"log_id({log}) AND severity>=WARNING"
     read = gcloud(
-        "logging", "read", wanted, "--format=value(severity,jsonPayload.disk)", "--limit=5"
+        *("logging", "read", wanted, "--format=value(severity,jsonPayload.disk)", "--limit=5"),
+        *("--bucket=_Default", "--location=global", "--view=_Default"),
     )
     names = gcloud("logging", "logs", "list", "--format=value(NAME)").split()
     gcloud("logging", "logs", "delete", log, "--quiet")

@@ -12,8 +12,8 @@ from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import CloudError, PermissionDenied
 from devenv.gcp.logging.entries import LogEntry, complete, new_resource
-from devenv.gcp.logging.entry_store import LogStore
 from devenv.gcp.logging.exports import SinkExports
+from devenv.gcp.logging.service import LoggingService
 from devenv.gcp.logging.sinks import LogSinksService
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.rest import RestApp
@@ -35,6 +35,7 @@ ERRORS = {
     "filter": "severity>=ERROR",
 }
 ARCHIVE = {"name": "archive", "destination": "storage.googleapis.com/logs-archive"}
+LOGS = "logging.googleapis.com/projects/p/locations/global"
 WRITER = "serviceAccount:service-123@gcp-sa-logging.iam.gserviceaccount.com"
 
 
@@ -63,17 +64,21 @@ class SinkBench:
 
     def make(self) -> None:
         """Make the service as a start of the emulator does."""
-        self.entries = LogStore(self.store)
+        config = CloudConfig(project="p", number="123")
+        self.logging = LoggingService(
+            config=config, store=self.store, clock=self.clock, guard=self.guard
+        )
+        self.entries = self.logging.entries
         exports = SinkExports(
             store=self.store,
-            entries=self.entries,
             clock=self.clock,
             guard=self.guard,
             topics=self.topics,
             objects=self.objects,
+            buckets=self.logging.buckets,
         )
         self.service = LogSinksService(
-            config=CloudConfig(project="p", number="123"),
+            config=config,
             store=self.store,
             clock=self.clock,
             guard=self.guard,
@@ -82,9 +87,18 @@ class SinkBench:
 
     async def ask(self, verb: str, path: str, body: Any = None) -> httpx.Response:
         calls = Calls(Everybody(), MemoryJournal(), no_faults())
-        transport = httpx.ASGITransport(RestApp(self.service.rpcs(), calls))
+        rpcs = [*self.service.rpcs(), *self.logging.rpcs()]
+        transport = httpx.ASGITransport(RestApp(rpcs, calls))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return await client.request(verb, f"/v2/projects/p/{path}", json=body)
+            place = path if path.startswith("entries:") else f"projects/p/{path}"
+            return await client.request(verb, f"/v2/{place}", json=body)
+
+    async def texts_of(self, view: str, **query: Any) -> list[str]:
+        """Return the texts of the entries that a view shows."""
+        body = {"resourceNames": [f"projects/p/locations/{view}"], **query}
+        answer = await self.ask("POST", "entries:list", body)
+        assert answer.status_code == 200, answer.text
+        return [each["textPayload"] for each in answer.json().get("entries", [])]
 
     async def make_sink(self, sink: dict[str, Any]) -> dict[str, Any]:
         answer = await self.ask("POST", "sinks?uniqueWriterIdentity=true", sink)
@@ -207,7 +221,9 @@ async def test_sink_without_rights_loses_its_entries_with_a_warning(
         ({"name": "a b"}, 400, "sink.name is 'a b'"),
         ({"destination": "ftp://x"}, 400, "sink.destination is 'ftp://x'"),
         ({"destination": "bigquery.googleapis.com/projects/p/datasets/d"}, 501, "BigQuery"),
-        ({"destination": "logging.googleapis.com/projects/p/locations/x/buckets/y"}, 501, "of log"),
+        ({"destination": f"{LOGS}/buckets/none"}, 404, "create the log bucket first"),
+        ({"destination": f"{LOGS}/buckets"}, 400, "must be formatted"),
+        ({"destination": "logging.googleapis.com/projects/p"}, 501, "only their log buckets"),
         ({"filter": "severity>"}, 400, "severity"),
         ({"exclusions": [{"name": "x"}]}, 400, "sink.exclusions[0].filter is required"),
         ({"includeChildren": True}, 501, "sink.include_children is not emulated"),

@@ -89,7 +89,7 @@ def test_query_parameters_fill_fields_in_both_spellings(web: Web, desk: Desk) ->
 
 
 def test_query_parameters_may_be_nested_or_repeated(web: Web, desk: Desk) -> None:
-    query = "updateMask=rateLimits,name&queue.retryConfig.maxAttempts=7&queue.state=PAUSED"
+    query = "updateMask=rate_limits,name&queue.retryConfig.maxAttempts=7&queue.state=PAUSED"
     web.request("PATCH", f"/v2/{QUEUE}?{query}", json={})
 
     assert desk.request.update_mask.paths == ["rate_limits", "name"]
