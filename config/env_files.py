@@ -89,6 +89,7 @@ KINDS = {
                 "DJANGO_SECRET_KEY",
                 "GCP_REGION",
                 "GCS_BUCKET",
+                "GCS_MEDIA_BUCKET",
                 "GOOGLE_CLOUD_PROJECT",
                 "MODAL_APP",
                 "MODAL_CALLER_ACCOUNT",

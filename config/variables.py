@@ -64,6 +64,8 @@ MEANINGS = {
     " Cloud Run jobs or at [Modal](../modes/modal.md).",
     "GOOGLE_APPLICATION_CREDENTIALS": "File with the key of a Google account, for `gs://` outside Google"
     " Cloud; validators in child processes get its name, too.",
+    "GCS_MEDIA_BUCKET": "Bucket of public media such as featured images, whose objects everybody may read;"
+    " without it they are below `public/` in the place of all files, and `web` serves them.",
     "GITHUB_OAUTH_CLIENT_ID": "Offers sign-in with GitHub; see [sign-in](../production.md#sign-in).",
     "GITHUB_OAUTH_CLIENT_SECRET": "Secret of that client.",
     "GOOGLE_OAUTH_CLIENT_ID": "Offers sign-in with Google.",
@@ -77,6 +79,8 @@ MEANINGS = {
     "MAILGUN_SENDER_DOMAIN": "The domain at Mailgun that sends.",
     "MAINTENANCE": "Closes the site, see [maintenance](#maintenance).",
     "MAX_UPLOAD_BYTES": "The largest file that may be submitted.",
+    "MEDIA_URL": "Address of public media: `https://media.example.org/` for a CDN or a proxy in front of the"
+    " bucket, `/media/` for `web`; empty: the bucket's own address, or `/media/` without one.",
     "OIDC_CLIENT_ID": "Client at the OpenID Connect provider.",
     "OIDC_CLIENT_SECRET": "Secret of that client.",
     "OIDC_NAME": "What the button of that provider says after “Sign in with”.",

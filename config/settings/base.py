@@ -9,6 +9,7 @@ import django_stubs_ext
 
 from config.env import BASE_DIR, choice, env
 from config.settings.languages import *
+from config.settings.media import *
 from config.settings.sign_in import *
 from validibot.core.health import check_connection
 
@@ -166,10 +167,14 @@ CACHES = {
 # How many proxies of ours append to X-Forwarded-For. 0: the header is the client's claim, and ignored.
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
 
-# Pages load nothing from elsewhere and run nothing that stands in them.
+# Root of submissions, attempts and artifacts: gs://bucket or file:///folder (no slash at the end).
+DATA_ROOT = env.str("DATA_ROOT", default=(BASE_DIR / "media").as_uri())
+MEDIA_URL = media_url()
+
+# Pages load nothing from elsewhere but public media, and run nothing that stands in them.
 SECURE_CSP = {
     "default-src": ["'self'"],
-    "img-src": ["'self'", "data:"],
+    "img-src": ["'self'", "data:", *media_origins(MEDIA_URL)],
     "object-src": ["'none'"],
     "base-uri": ["'self'"],
     "form-action": ["'self'", *SIGN_IN_ORIGINS],
@@ -184,7 +189,7 @@ USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": media_storage(DATA_ROOT, MEDIA_URL),  # public media
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 # Static files from where they are written, for places where nobody collects them.
@@ -247,8 +252,6 @@ WORKER_AUTH = "validibot.worker.views.google_id_token"
 # The key of validators where no cloud proves who they are.
 WORKER_API_KEY = ""
 
-# Root of submissions, attempts and artifacts: gs://bucket or file:///folder (no slash at the end).
-DATA_ROOT = env.str("DATA_ROOT", default=(BASE_DIR / "media").as_uri())
 VALIDATORS_DIR = BASE_DIR / "validators"
 
 # Limits on what is taken in. Bytes, unless the name says otherwise.

@@ -32,6 +32,7 @@ SCHEDULER_ACCOUNT = env.str("SCHEDULER_ACCOUNT")
 DEPLOYED_SECRETS = env.list("DEPLOYED_SECRETS", default=[])
 CAPABILITY_ACCOUNT = env.str("CAPABILITY_ACCOUNT")
 DATA_ROOT = f"gs://{env.str('GCS_BUCKET')}"
+STORAGES["default"] = media_storage(DATA_ROOT, MEDIA_URL)
 
 _QUEUE = env.str("CLOUD_TASKS_QUEUE")
 _QUEUES = f"projects/{GOOGLE_CLOUD_PROJECT}/locations/{GCP_REGION}/queues"

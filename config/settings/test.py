@@ -10,6 +10,7 @@ SECRET_KEY = "test"
 API_KEY_PEPPER = "test"
 ALLOWED_HOSTS = ["*"]
 DATA_ROOT = f"file://{Path(tempfile.mkdtemp(prefix='validibot-test-'))}"
+STORAGES["default"] = media_storage(DATA_ROOT, MEDIA_URL)
 WORKER_AUTH = "validibot.worker.views.nonce_only"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Test transactions live on one connection; a pool would outlive the test database.

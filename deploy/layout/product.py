@@ -89,6 +89,7 @@ class StageProduct:
                 "DEPLOYED_SECRETS": [secret.name for secret in self._data.secrets],
                 "GCP_REGION": cloud.region,
                 "GCS_BUCKET": self._data.files.name,
+                "GCS_MEDIA_BUCKET": self._data.media.name,
                 "GOOGLE_CLOUD_PROJECT": cloud.project,
                 "SCHEDULER_ACCOUNT": names.account("scheduler"),
                 "SITE_URL": names.site_url,

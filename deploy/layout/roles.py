@@ -65,10 +65,10 @@ class StageRoles:
                 "roles/storage.objectCreator": ["capability"],
             },
         )
-        # The legacy role shows objects by name; `objectViewer` would list them, too.
+        # The legacy role shows objects by name; `objectViewer` would list them, too. Tasks write.
         reading = {"roles/storage.legacyObjectReader": [ALL_USERS]}
         yield self._access(
-            "bucket", self._data.media.name, {**reading, "roles/storage.objectUser": _USERS}
+            "bucket", self._data.media.name, {**reading, "roles/storage.objectUser": ["worker"]}
         )
         for secret in self._data.secrets:
             reading = {"roles/secretmanager.secretAccessor": [*_USERS]}

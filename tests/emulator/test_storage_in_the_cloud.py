@@ -12,9 +12,14 @@ from botocore.exceptions import ClientError
 from google.api_core.exceptions import PreconditionFailed
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud.storage import Client
+from pytest_django import Settings
 
+from config.env import env
+from config.settings.media import MEDIA_CACHE_CONTROL, media_storage, media_url
+from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from tests.emulator.conftest import ActAs
+from validibot.core.storage import media
 
 
 @pytest.fixture
@@ -112,3 +117,30 @@ def test_boto3_works_with_an_hmac_key(act_as: ActAs, config: CloudConfig) -> Non
     assert names == [f"{folder}/{letter} ü" for letter in "abc"]
     prefixes = [each["Prefix"] for page in listed for each in page.get("CommonPrefixes", [])]
     assert prefixes == [f"{folder}/below/"]
+
+
+def test_public_media_are_read_by_name_without_an_account(
+    act_as: ActAs,
+    cloud: Cloud,
+    config: CloudConfig,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    act_as("worker")
+    bucket = f"{cloud.plain_url}/{config.buckets[1]}/"
+    told = {"GCS_MEDIA_BUCKET": config.buckets[1], "MEDIA_URL": bucket}
+    monkeypatch.setattr(env, "ENVIRON", told)
+    settings.MEDIA_URL = media_url()
+    storage = media_storage(settings.DATA_ROOT, settings.MEDIA_URL)
+    settings.STORAGES = settings.STORAGES | {"default": storage}
+    address = media.address_of("featured/a.webp")
+
+    media.put("featured/a.webp", b"RIFF")
+    found = requests.get(address, timeout=30)
+
+    assert (found.content, media.read("featured/a.webp")) == (b"RIFF", b"RIFF")
+    assert found.headers["Cache-Control"] == MEDIA_CACHE_CONTROL
+    assert found.headers["Content-Type"] == "image/webp"
+    assert requests.get(bucket, timeout=30).status_code in (401, 403)
+    media.delete("featured/a.webp")
+    assert requests.get(address, timeout=30).status_code in (401, 403)

@@ -27,6 +27,7 @@ from validibot.dispatch.backend import enqueue_once
 from validibot.runs.events import release_connection
 from validibot.runs.models import Run
 from validibot.workflows.fmu import probe_fmu
+from validibot.workflows.images import make_sizes
 from validibot.workflows.models import WorkflowSchedule
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,15 @@ def enqueue_probe_once(file_id: int, key: str) -> bool:
         return enqueue_once(probe_fmu, file_id, key=key)
     except Exception:
         logger.exception("the FMU of step file %s cannot be enqueued now", file_id)
+        return False
+
+
+def enqueue_image_once(image_id: int, key: str) -> bool:
+    """Enqueue the sizes of a featured image as `enqueue_run_once` does a run."""
+    try:
+        return enqueue_once(make_sizes, image_id, key=key)
+    except Exception:
+        logger.exception("the sizes of image %s cannot be enqueued now", image_id)
         return False
 
 

@@ -1,9 +1,9 @@
 """The sweep: the periodic pass that finds everything that was lost.
 
 Every minute a scheduler asks for it. It enqueues held runs that have a place, runs that wait for a
-worker and may have no queue entry, FMUs of steps that were not read, and the schedules whose time
-has come; looks at attempts that wait for a validator, cancels executions that nobody needs any
-more, and lets backends remove what ended attempts left. Runs and attempts have their turn by the
+worker and may have no queue entry, FMUs of steps that were not read, featured images without sizes,
+and the schedules whose time has come; looks at attempts that wait for a validator, cancels executions that nobody needs any
+more, deletes images that were replaced, and lets backends remove what ended attempts left. Runs and attempts have their turn by the
 time of the last check, then the oldest first, so that a few that do not get on cannot hide the
 others.
 """
@@ -30,6 +30,7 @@ from validibot.runs.models import Attempt, Run
 from validibot.runs.states import ACTIVE_ATTEMPT, AttemptState, RunStatus
 from validibot.webhooks.delivery import sweep_deliveries
 from validibot.workflows.fmu import lost_probes
+from validibot.workflows.images import lost_images, remove_due
 from validibot.workflows.schedules import due_schedules
 
 BATCH = 200
@@ -58,6 +59,8 @@ def run_sweep() -> dict[str, int]:
     due = list(due_schedules(now)[:BATCH])
     scheduled = sum(queue.enqueue_schedule(each, now) for each in due)
     probes = sum(queue.enqueue_probe_once(*lost) for lost in lost_probes(now, limit=BATCH))
+    images = sum(queue.enqueue_image_once(*lost) for lost in lost_images(now, limit=BATCH))
+    remove_due(now, limit=BATCH)
     return {
         "enqueued": enqueued,
         "looked_at": looked_at,
@@ -65,6 +68,7 @@ def run_sweep() -> dict[str, int]:
         "messages": messages,
         "scheduled": scheduled,
         "probes": probes,
+        "images": images,
     }
 
 

@@ -20,7 +20,6 @@ from validibot.runs.access import NotAdmitted, check_runnable
 from validibot.runs.models import Run
 from validibot.runs.start import OriginTaken, RunOrigin, start
 from validibot.submissions.intake import IntakeError, read_metadata, receive
-from validibot.web.editor.images import image_response
 from validibot.web.inputs_form import InputsForm
 from validibot.web.public import by_link, public_result
 from validibot.workflows import links
@@ -53,17 +52,6 @@ def launch_link(request: HttpRequest, token: str) -> HttpResponseBase:
     except (IntakeError, NotAdmitted) as error:
         return _show(request, link, workflow, error=error)
     return redirect("launched-run", token, links.sign_run(link, run.pk))
-
-
-@by_link
-@require_GET
-def launch_image(request: HttpRequest, token: str) -> HttpResponse:
-    """Answer with the featured image of the workflow of a link that works."""
-    link = links.find(token)
-    workflow = _workflow(link) if link and not link.revoked_at and not link.is_expired else None
-    if workflow is None:
-        raise Http404
-    return image_response(workflow)
 
 
 @by_link

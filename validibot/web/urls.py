@@ -54,7 +54,6 @@ _workflow = [
     path("samples/<int:pk>/launch/", workflows.launch_sample, name="launch-sample"),
     path("samples/<int:pk>/delete/", samples.delete_sample, name="delete-sample"),
     path("edit/", editor.edit_workflow, name="edit-workflow"),
-    path("image/", images.workflow_image, name="workflow-image"),
     path("image/change/", images.change_image, name="change-image"),
     path("clone/", editor.clone_workflow, name="clone-workflow"),
     path("archive/", editor.archive_workflow, name="archive-workflow"),
@@ -214,8 +213,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("waitlist/<str:token>/join/", waitlist.join_from_waitlist, name="join-from-waitlist"),
     path("shared/<str:token>/", sharing.shared_run, name="shared-run"),
     path("invitations/<str:token>/", members.invitation, name="invitation"),
+    path("media/featured/<str:name>", images.public_file, name="public-file"),
     path("badges/<str:token>/badge.svg", badges.badge, name="badge"),
     path("launch/<str:token>/", launch_links.launch_link, name="launch-link"),
-    path("launch/<str:token>/image/", launch_links.launch_image, name="launch-image"),
     path("launch/<str:token>/runs/<str:run>/", launch_links.launched_run, name="launched-run"),
 ]

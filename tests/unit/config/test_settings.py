@@ -141,6 +141,7 @@ def host(expression: str, **told: str) -> str:
         ({"EMAIL_HOST": ""}, "variable(s) EMAIL_HOST."),
         ({"DATABASE_SSLMODE": "always"}, "it must be one of disable, allow, prefer, require"),
         ({"LOG_FORMAT": "xml"}, "it must be one of json, logfmt."),
+        ({"MEDIA_URL": "https://cdn.example.org"}, "begin with https:// and end with a slash."),
     ],
 )
 def test_invalid_host_setting_is_refused_by_name(told: dict[str, str], said: str) -> None:
@@ -154,6 +155,26 @@ def test_host_database_follows_url_and_platform() -> None:
     assert host(mode, DATABASE_SSLMODE="require") == '"require"'
     url = f"{TOLD['DATABASE_URL']}?sslmode=verify-full"
     assert host(mode, DATABASE_URL=url, DATABASE_SSLMODE="require") == '"verify-full"'
+
+
+@pytest.mark.parametrize(
+    ("told", "place", "images"),
+    [
+        ({}, {"location": "/srv/validibot/public", "base_url": "/media/"}, []),
+        ({"DATA_ROOT": "gs://b/x"}, {"bucket_name": "b", "location": "x/public"}, []),
+        ({"GCS_MEDIA_BUCKET": "m"}, {"bucket_name": "m"}, ["https://storage.googleapis.com"]),
+    ],
+    ids=["folder", "private bucket", "public bucket"],
+)
+def test_public_media_have_a_place_and_their_origin_is_allowed(
+    told: dict[str, str], place: dict[str, str], images: list[str]
+) -> None:
+    options, policy = json.loads(
+        host('[s.STORAGES["default"]["OPTIONS"], s.SECURE_CSP["img-src"]]', **told)
+    )
+
+    assert place.items() <= options.items()
+    assert policy == ["'self'", "data:", *images]
 
 
 def test_host_sends_mail_by_smtp_or_provider() -> None:

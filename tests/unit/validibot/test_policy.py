@@ -87,7 +87,7 @@ class Caller:
     sees_workflow: bool = True
 
 
-_TOKENS = ("invitations", "shared", "launch", "unsubscribe", "waitlist")
+_TOKENS = ("featured", "invitations", "shared", "launch", "unsubscribe", "waitlist")
 
 
 class World:
@@ -100,8 +100,6 @@ class World:
         run = RunFactory.create(workflow=step.workflow, user=self.owner)
         sample = step.workflow.samples.create(filename="a.json", content=b"{}", passes=True)
         self.workflow = step.workflow.slug
-        image = {"workflow": self.workflow, "content": b"", "width": 1, "height": 1}
-        self.acme.workflow_images.create(**image)
         guest, member = self._guest(self.workflow), self._member(Role.VIEWER)
         owner = Scope.of_member(self.owner, self.acme, Role.OWNER)
         invited = invitations.invite(owner, "ada@example.org", role=Role.VIEWER)

@@ -34,6 +34,7 @@ from validibot.setup.backup.archive import (
     restore_file,
 )
 from validibot.setup.programs import ProgramFailed, run_program
+from validibot.workflows.images import request_all
 
 __all__ = [
     "BackupError",
@@ -84,6 +85,7 @@ def restore(path: Path, *, replace: bool) -> int:
         with archive.database() as copy:
             _load_database(copy)
     call_command("migrate", interactive=False, verbosity=0)
+    request_all()  # public media may be in a bucket, which the backup does not have
     if tables:
         # The backup was made without maintenance; the operator who turned it on turns it off.
         Maintenance.objects.update_or_create(defaults={"note": f"restored from {path.name}"}, id=1)

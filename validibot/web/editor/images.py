@@ -1,7 +1,8 @@
-"""The featured image of a workflow: set and remove it, and the image itself for members."""
+"""The featured image of a workflow: set and remove it, and public media where no bucket serves them."""
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -9,11 +10,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from validibot.accounts.scope import Scope
-from validibot.web.editor.access import editor, newest_of
+from validibot.core.storage import ObjectNotFound, media
+from validibot.web.editor.access import editor
 from validibot.web.forms import refusals_told
-from validibot.web.scope import member, require
 from validibot.workflows import images
-from validibot.workflows.models import Workflow, WorkflowImage
+from validibot.workflows.models import Workflow
 
 
 @editor
@@ -33,22 +34,15 @@ def change_image(request: HttpRequest, scope: Scope, workflow: Workflow) -> Http
     return redirect("edit-workflow", scope.organisation.slug, workflow.slug)
 
 
-@member
 @require_GET
-def workflow_image(request: HttpRequest, scope: Scope, slug: str) -> HttpResponse:
-    """Answer with the featured image of a workflow that the user may see."""
-    if not scope.can_see(slug):
+def public_file(request: HttpRequest, name: str) -> HttpResponse:
+    """Answer with a file of the public media, which never changes."""
+    full = f"featured/{name}"
+    if not images.NAME.fullmatch(full):
         raise Http404
-    require(scope, "workflow.view")
-    return image_response(newest_of(scope, slug))
-
-
-def image_response(workflow: Workflow) -> HttpResponse:
-    """Return the featured image of a workflow. Raises Http404."""
-    rows = WorkflowImage.objects.filter(
-        organisation=workflow.organisation_id, workflow=workflow.slug
-    )
-    found = rows.first()
-    if found is None:
-        raise Http404
-    return HttpResponse(bytes(found.content), content_type=images.MIME_TYPE)
+    try:
+        content = media.read(full)
+    except ObjectNotFound:
+        raise Http404 from None
+    headers = {"Cache-Control": settings.MEDIA_CACHE_CONTROL}
+    return HttpResponse(content, content_type="image/webp", headers=headers)

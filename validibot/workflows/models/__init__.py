@@ -23,7 +23,7 @@ from validibot.workflows.models.catalogue import (
     WeatherFile,
     WeatherUnknown,
 )
-from validibot.workflows.models.images import WorkflowImage
+from validibot.workflows.models.images import RemovedMedia, WorkflowImage
 from validibot.workflows.models.parts import (
     FIRST_STEP,
     Assertion,
@@ -62,6 +62,7 @@ __all__ = [
     "OnFailure",
     "OrganisationAiEndpoint",
     "OwnAiUsage",
+    "RemovedMedia",
     "Sample",
     "Severity",
     "Step",

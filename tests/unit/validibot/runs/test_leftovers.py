@@ -64,6 +64,7 @@ def test_unreachable_backend_does_not_stop_sweep(
         "messages": 0,
         "scheduled": 0,
         "probes": 0,
+        "images": 0,
     }
 
 

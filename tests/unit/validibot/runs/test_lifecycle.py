@@ -66,6 +66,7 @@ def test_unexpected_launch_error_ends_the_attempt(
         "messages": 0,
         "scheduled": 0,
         "probes": 0,
+        "images": 0,
     }
     assert run_sweep()["cancelled"] == 0  # the provider is sure that there is none
 

@@ -189,6 +189,7 @@ def test_sweep_leaves_run_that_waits_for_its_validator(
         "messages": 0,
         "scheduled": 0,
         "probes": 0,
+        "images": 0,
     }
 
 

@@ -48,6 +48,7 @@ def test_reconcile_loop_survives_outage_and_stops(
             "messages": 0,
             "scheduled": 4,
             "probes": 0,
+            "images": 0,
         }
 
     monkeypatch.setattr(reconcile, "run_sweep", sweep)

@@ -127,6 +127,7 @@ def test_scheduler_starts_a_sweep(client: Client) -> None:
         "messages": 0,
         "scheduled": 0,
         "probes": 0,
+        "images": 0,
     }
 
 

@@ -28,6 +28,7 @@ from validibot.setup.moving.drain import drain, waiting
 from validibot.setup.moving.journal import MoveJournal
 from validibot.setup.moving.media import MediaReport, move_media, totals, would_move
 from validibot.setup.moving.places import place_of
+from validibot.workflows.images import request_all
 
 _MAX_WORKERS = 64
 
@@ -177,6 +178,7 @@ class Command(BaseCommand):
                     " rows have the old addresses still. --allow-missing accepts the loss."
                 )
         open_for_purge()
+        request_all()  # public media were not moved: the sweep has them made again
 
 
 def _workers(text: str) -> int:

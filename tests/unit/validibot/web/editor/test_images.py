@@ -1,19 +1,33 @@
-"""Featured images: what is taken, what is stored, and where it is shown."""
+"""Featured images: what is taken, which public files a task makes of it, and when they are deleted."""
 
 import datetime as dt
 import io
+import re
+from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 from PIL import Image
 
 from validibot.accounts.models import Membership
+from validibot.core.storage import StorageError, media
+from validibot.runs.sweep import run_sweep
 from validibot.workflows import editing, images, links
-from validibot.workflows.models import Workflow, WorkflowImage
+from validibot.workflows.models import RemovedMedia, Workflow, WorkflowImage
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def commits() -> Iterator[None]:
+    """Have tasks enqueued at once: the tests are inside a transaction."""
+    with patch.object(transaction, "on_commit", lambda work, **_: work()):
+        yield
 
 
 def picture(kind: str = "PNG", size: tuple[int, int] = (2400, 900), **options: Any) -> bytes:
@@ -38,14 +52,25 @@ def test_image_is_made_smaller_encoded_anew_and_shown(
         workflow, user=author.user, name="A", lifetime=dt.timedelta(days=1), max_launches=5
     )
 
-    answer = client.get(f"{base}/image/")
-    public = Client().get(f"/launch/{token}/image/")
+    shown = client.get(f"{base}/").content.decode()
+    found = re.search(r'srcset="(\S+) 1200w, (\S+) 600w"', shown)
+    assert found
+    for address, size in zip(found.groups(), ((1200, 450), (600, 225)), strict=True):
+        answer = Client().get(address)
+        assert answer.headers["Content-Type"] == "image/webp"
+        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        with Image.open(io.BytesIO(answer.content)) as stored:
+            assert (stored.format, stored.size, dict(stored.getexif())) == ("WEBP", size, {})
+    assert found[1] in Client().get(f"/launch/{token}/").content.decode()
+    row = WorkflowImage.objects.get()
+    assert (row.upload, row.requested_at, RemovedMedia.objects.count()) == (None, None, 0)
 
-    assert (answer.headers["Content-Type"], public.content) == ("image/webp", answer.content)
-    with Image.open(io.BytesIO(answer.content)) as stored:
-        assert (stored.format, stored.size, dict(stored.getexif())) == ("WEBP", (1200, 450), {})
-    assert f"/launch/{token}/image/" in Client().get(f"/launch/{token}/").content.decode()
-    assert f"{base}/image/" in client.get(f"{base}/").content.decode()
+
+@pytest.mark.parametrize(
+    "name", ["x.webp", "..%2f..%2fdatabase-id", f"{'0' * 32}-{'0' * 32}-9.webp"]
+)
+def test_unknown_public_file_is_not_found(client: Client, name: str) -> None:
+    assert client.get(f"/media/featured/{name}").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -72,26 +97,61 @@ def test_unusable_image_is_refused_and_the_old_one_stays(
     assert WorkflowImage.objects.get().width == 10
 
 
-def test_image_follows_its_workflow(client: Client, base: str, workflow: Workflow) -> None:
+def test_damage_that_only_the_task_sees_is_told_on_the_page(client: Client, base: str) -> None:
     sent(client, base, picture(size=(10, 10)))
-    editing.rename(workflow, "other")
-    assert images.image_of(workflow)
 
-    client.post(f"{base.replace('check', 'other')}/image/change/", {"action": "remove"})
-    assert not WorkflowImage.objects.exists()
-    assert client.get(f"{base.replace('check', 'other')}/image/").status_code == 404
-    sent(client, base.replace("check", "other"), picture(size=(10, 10)))
-    editing.delete(workflow)
-    assert not WorkflowImage.objects.exists()
+    shown = sent(client, base, picture("JPEG", size=(900, 900))[:-2000], "cut.jpg")
+
+    assert "cut.jpg cannot be read as an image." in shown
+    assert WorkflowImage.objects.get().width == 10
 
 
-def test_image_of_a_revoked_link_is_not_shown(
-    client: Client, base: str, workflow: Workflow, author: Membership
+def test_image_waits_until_media_can_be_written(client: Client, base: str) -> None:
+    with patch.object(media, "put", side_effect=StorageError("away")):
+        waiting = sent(client, base, picture(size=(10, 10)))
+        image = WorkflowImage.objects.get()
+        with pytest.raises(StorageError):
+            images.make_sizes.func(image.pk)
+    assert "office.png is being made smaller." in waiting
+
+    WorkflowImage.objects.update(requested_at=timezone.now() - dt.timedelta(minutes=2))
+    assert run_sweep()["images"] == 1
+    images.make_sizes.func(image.pk)  # a second delivery changes nothing
+    assert WorkflowImage.objects.get().sizes
+    assert run_sweep()["images"] == 0
+
+
+def test_files_of_replaced_and_removed_images_are_deleted(
+    client: Client, base: str, workflow: Workflow
 ) -> None:
     sent(client, base, picture(size=(10, 10)))
-    link, token = links.create(
-        workflow, user=author.user, name="A", lifetime=dt.timedelta(days=1), max_launches=5
-    )
-    links.revoke(link, user=author.user)
+    first = WorkflowImage.objects.get().address
+    editing.rename(workflow, "other")
+    base = base.replace("check", "other")
+    assert images.image_of(workflow)
+    sent(client, base, picture(size=(10, 10)))
+    second = WorkflowImage.objects.get().address
 
-    assert Client().get(f"/launch/{token}/image/").status_code == 404
+    run_sweep()
+    assert [Client().get(each).status_code for each in (first, second)] == [404, 200]
+
+    client.post(f"{base}/image/change/", {"action": "remove"})
+    sent(client, base, picture(size=(20, 20)))
+    third = WorkflowImage.objects.get().address
+    workflow.organisation.delete()
+    run_sweep()
+    assert [Client().get(each).status_code for each in (second, third)] == [404, 404]
+    assert not RemovedMedia.objects.exists()
+
+
+def test_sizes_are_made_again_in_new_media_under_the_same_names(client: Client, base: str) -> None:
+    sent(client, base, picture(size=(700, 10)))
+    before = WorkflowImage.objects.get()
+    for each in before.sizes:
+        media.delete(each["name"])
+
+    images.request_all()
+    images.make_sizes.func(before.pk)
+
+    assert WorkflowImage.objects.get().sizes[0] == before.sizes[0]
+    assert Client().get(before.address).status_code == 200
