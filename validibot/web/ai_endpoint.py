@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils.translation import gettext as _, gettext_lazy
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -16,23 +16,15 @@ from validibot.web.scope import page, permitted
 from validibot.web.validators import cost_of_month
 from validibot.workflows import ai_endpoints
 from validibot.workflows.ai import endpoint_of, own_endpoint, usage_of
-from validibot.workflows.models import OrganisationAiEndpoint, check_ai_key
+from validibot.workflows.ai_endpoints import AiKeyForm
+from validibot.workflows.models import OrganisationAiEndpoint
 
 _FIELDS = ("url", "model", "currency", "prompt_price", "answer_price", "monthly_budget")
 
 
-class OrganisationAiEndpointForm(forms.ModelForm[OrganisationAiEndpoint]):
-    """An endpoint with its key, which is written and never shown."""
+class OrganisationAiEndpointForm(AiKeyForm, forms.ModelForm[OrganisationAiEndpoint]):
+    """An endpoint with its key."""
 
-    key = forms.CharField(
-        label=gettext_lazy("API key"),
-        required=False,
-        max_length=500,
-        validators=[check_ai_key],
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text=gettext_lazy("It is stored encrypted and never shown again."),
-    )
-    forget_key = forms.BooleanField(label=gettext_lazy("Remove the stored key"), required=False)
     field_order = ("url", "model", "key", "forget_key")
 
     class Meta:
@@ -45,11 +37,7 @@ class OrganisationAiEndpointForm(forms.ModelForm[OrganisationAiEndpoint]):
 
     def __init__(self, *args: object, instance: OrganisationAiEndpoint | None) -> None:
         super().__init__(*args, instance=instance)  # type: ignore[arg-type, misc]
-        if instance and instance.sealed_key:
-            self.fields["key"].help_text = gettext_lazy(
-                "A key is stored, and never shown. Empty: it stays. Text: it is replaced."
-            )
-        else:
+        if not (instance and instance.sealed_key):
             del self.fields["forget_key"]
 
 

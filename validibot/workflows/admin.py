@@ -15,6 +15,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _, gettext_lazy
 
+from validibot.workflows.ai_endpoints import AiKeyForm
 from validibot.workflows.models import (
     AiEndpoint,
     AiUsage,
@@ -28,7 +29,6 @@ from validibot.workflows.models import (
     WeatherFile,
     Workflow,
     WorkflowSchedule,
-    check_ai_key,
 )
 from validibot.workflows.schedules import pause
 from validibot.workflows.versions import ASSERTION_FIELDS, NextVersion, next_version
@@ -230,20 +230,8 @@ class WorkflowScheduleAdmin(admin.ModelAdmin[WorkflowSchedule]):
         return False
 
 
-class AiEndpointForm(forms.ModelForm[AiEndpoint]):
-    """The endpoint with its key, which is written and never shown."""
-
-    key = forms.CharField(
-        label=gettext_lazy("API key"),
-        required=False,
-        max_length=500,
-        validators=[check_ai_key],
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text=gettext_lazy(
-            "It is stored encrypted and never shown. Empty: the stored key stays."
-        ),
-    )
-    forget_key = forms.BooleanField(label=gettext_lazy("Remove the stored key"), required=False)
+class AiEndpointForm(AiKeyForm, forms.ModelForm[AiEndpoint]):
+    """The endpoint with its key."""
 
     def save(self, commit: bool = True) -> AiEndpoint:
         key = self.cleaned_data["key"].strip()

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from django import forms
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext as _, gettext_lazy
 
 from validibot.accounts import audit
 from validibot.accounts.models import Organisation
@@ -15,7 +16,7 @@ from validibot.core.throttle import FailureLimit
 from validibot.engines import EngineError
 from validibot.engines.base import ModelAnswer
 from validibot.workflows.ai import EndpointModel, own_endpoint
-from validibot.workflows.models import OrganisationAiEndpoint
+from validibot.workflows.models import OrganisationAiEndpoint, check_ai_key
 
 # Somebody waits for the answer.
 TRY_SECONDS = 15
@@ -29,6 +30,22 @@ _SCHEMA = {
     "additionalProperties": False,
 }
 _AUDITED = ("model", "currency", "prompt_price", "answer_price", "monthly_budget")
+
+
+class AiKeyForm(forms.Form):
+    """The fields of an endpoint's key, which is written and never shown."""
+
+    key = forms.CharField(
+        label=gettext_lazy("API key"),
+        required=False,
+        max_length=500,
+        validators=[check_ai_key],
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=gettext_lazy(
+            "It is stored encrypted and never shown. Empty: the stored key stays."
+        ),
+    )
+    forget_key = forms.BooleanField(label=gettext_lazy("Remove the stored key"), required=False)
 
 
 @transaction.atomic

@@ -79,7 +79,7 @@ def test_pdf_has_title_language_outline_and_times_of_the_run(run: Run) -> None:
 
     about = reader.metadata
     assert about is not None
-    assert about.title == f"Failed: {run.submission.shown_filename}"
+    assert about.title == f"Nicht bestanden: {run.submission.shown_filename}"
     assert about.creation_date == about.modification_date == run.ended_at
     assert str(reader.root_object["/Lang"]) == "de"
     assert "1. Schema" in str(reader.outline[0])
