@@ -22,6 +22,7 @@ from validibot.accounts.models import (
     WaitlistEntry,
     WorkflowGrant,
 )
+from validibot.core.autocomplete import AutocompleteAdmin
 
 # The one way to sign in: with its limits on tries, and only with a verified address.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -40,7 +41,7 @@ class UserAdmin(BaseUserAdmin[User]):
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "password1", "password2")}),)
 
 
-class MembershipInline(admin.TabularInline[Membership, Organisation]):
+class MembershipInline(AutocompleteAdmin, admin.TabularInline[Membership, Organisation]):
     model = Membership
     extra = 0
     autocomplete_fields = ("user",)
@@ -104,7 +105,7 @@ class InvitationAdmin(admin.ModelAdmin[Invitation]):
 
 
 @admin.register(WorkflowGrant)
-class WorkflowGrantAdmin(admin.ModelAdmin[WorkflowGrant]):
+class WorkflowGrantAdmin(AutocompleteAdmin, admin.ModelAdmin[WorkflowGrant]):
     """Admin of what guests may see, for support."""
 
     list_display = ("user", "organisation", "workflow", "access", "created_at")

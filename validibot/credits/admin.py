@@ -8,12 +8,13 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from validibot.accounts.models import User
+from validibot.core.autocomplete import AutocompleteAdmin
 from validibot.credits.ledger import MAX_AMOUNT, adjust, grant
 from validibot.credits.models import CreditAccount, EntryKind, LedgerEntry
 
 
 @admin.register(CreditAccount)
-class CreditAccountAdmin(admin.ModelAdmin[CreditAccount]):
+class CreditAccountAdmin(AutocompleteAdmin, admin.ModelAdmin[CreditAccount]):
     """Admin of balances; a balance is changed by adding an entry to the ledger."""
 
     list_display = ("organisation", "balance", "is_limited")
@@ -60,7 +61,7 @@ class LedgerEntryForm(forms.ModelForm[LedgerEntry]):
 
 
 @admin.register(LedgerEntry)
-class LedgerEntryAdmin(admin.ModelAdmin[LedgerEntry]):
+class LedgerEntryAdmin(AutocompleteAdmin, admin.ModelAdmin[LedgerEntry]):
     """Admin of ledgers: entries are added, and never changed."""
 
     form = LedgerEntryForm

@@ -15,6 +15,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _, gettext_lazy
 
+from validibot.core.autocomplete import AutocompleteAdmin
 from validibot.workflows.ai_endpoints import AiKeyForm
 from validibot.workflows.models import (
     AiEndpoint,
@@ -116,7 +117,7 @@ class SampleInline(admin.TabularInline[Sample, Workflow]):
 
 
 @admin.register(Workflow)
-class WorkflowAdmin(VersioningAdmin[Workflow]):
+class WorkflowAdmin(AutocompleteAdmin, VersioningAdmin[Workflow]):
     list_display = ("name", "version", "organisation", "project", "is_active", "updated_at")
     list_filter = ("is_active", "organisation")
     list_select_related = ("organisation", "project")
@@ -127,7 +128,7 @@ class WorkflowAdmin(VersioningAdmin[Workflow]):
 
 
 @admin.register(Step)
-class StepAdmin(VersioningAdmin[Step]):
+class StepAdmin(AutocompleteAdmin, VersioningAdmin[Step]):
     list_display = ("name", "workflow", "order", "validator")
     list_select_related = ("workflow", "validator")
     search_fields = ("name", "workflow__name")

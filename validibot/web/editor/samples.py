@@ -51,7 +51,7 @@ def samples(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpRespo
     """List the samples of the newest version; add one to it."""
     posted = (request.POST, request.FILES) if request.method == "POST" else ()
     form, faults = SampleForm(*posted), {}
-    inputs = InputsForm(workflow, request.POST or None)
+    inputs = InputsForm(workflow, request.POST if posted else None)
     if posted:
         faults = input_faults(workflow.input_schema, inputs.metadata())
         inputs = InputsForm(workflow, request.POST, faults=faults)

@@ -39,7 +39,7 @@ class LinkForm(forms.Form):
 @require_http_methods(["GET", "POST"])
 def sharing(request: HttpRequest, scope: Scope, workflow: Workflow) -> HttpResponse:
     """List the public links of a workflow; create one and show it once."""
-    form, url = LinkForm(request.POST or None), ""
+    form, url = LinkForm(request.POST if request.method == "POST" else None), ""
     if request.method == "POST" and form.is_valid():
         values = form.cleaned_data
         with refusals_on(form):

@@ -36,7 +36,7 @@ _FIELDS = (*_CONTENT, *Workflow.SHARED_PROPERTIES, "project", "slug")
 @require_http_methods(["GET", "POST"])
 def new_workflow(request: HttpRequest, scope: Scope) -> HttpResponseBase:
     """Create a workflow without steps."""
-    form = WorkflowForm(scope.organisation, request.POST or None)
+    form = WorkflowForm(scope.organisation, request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         values = {name: form.cleaned_data[name] for name in _FIELDS}
         try:

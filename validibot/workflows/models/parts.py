@@ -246,6 +246,8 @@ class StepFile(VersionPart):
         return self.step.workflow_id
 
     def clean(self) -> None:
+        if not self.step.validator_id:
+            return  # a form with a faulty step says so there
         validator = self.step.validator
         checks.check_port(self.port_key, validator=validator.title, ports=validator.resource_ports)
         taken = StepFile.objects.filter(step=self.step, port_key=self.port_key)

@@ -1,0 +1,135 @@
+"""Every form of the site with values that no browser sends: no error page, and a message."""
+
+import datetime as dt
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote_from_bytes, quote_plus, urljoin
+
+import pytest
+from django.db import transaction
+from django.test import Client
+from lxml import html
+from pytest_django import Settings
+
+from tests.factories import UserFactory
+from tests.policy import POLICY, all_routes
+from tests.unit.validibot.test_policy import World
+from validibot.workflows import links
+from validibot.workflows.models import Workflow
+
+pytestmark = pytest.mark.django_db
+
+# Of no type and of nobody; too long; and what databases, lists and eyes take wrongly: NUL, text that is
+# turned around, a lone surrogate, and an umlaut of two characters.
+BAD_VALUES = {
+    "missing": None,
+    "number of another": b"999999999999999999999",
+    "too long": b"x" * 70_000,
+    "trick": "a\0\u202eu\u0308".encode() + b"\xed\xa0\x80",
+}
+_ENCODED = "application/x-www-form-urlencoded"
+_MESSAGES = ("errorlist", 'role="alert"', 'class="message')
+
+
+@dataclass(frozen=True, slots=True)
+class PageForm:
+    """A form as a page has it: where it is sent, and its fields."""
+
+    action: str
+    fields: frozenset[str]
+    client: Client
+
+    def body(self, value: bytes | None) -> bytes:
+        """Return the form as a browser encodes it, with a bad value in all fields."""
+        if value is None:
+            return b""
+        sent = quote_from_bytes(value)
+        return "&".join(f"{quote_plus(name)}={sent}" for name in self.fields).encode()
+
+
+@pytest.fixture(autouse=True)
+def _quiet(settings: Settings) -> Iterator[None]:
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "whitenoise" not in name]
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def forms_of(client: Client, path: str) -> Iterator[PageForm]:
+    """Yield the forms of a page that are posted and have fields."""
+    answer = client.get(path)
+    if answer.status_code != 200 or "html" not in answer.headers["Content-Type"]:
+        return
+    parsed: Any = html.document_fromstring(answer.content)
+    for form in parsed.forms:
+        names = {each.name for each in form.inputs if each.name and each.get("type") != "file"}
+        names.discard("csrfmiddlewaretoken")
+        if form.method == "POST" and names:
+            action = urljoin(path, form.action or path)
+            yield PageForm(action.split("#")[0], frozenset(names), client)
+
+
+def site_forms() -> list[PageForm]:
+    """Return all forms of the site, each once."""
+    world = World()
+    workflow = Workflow.objects.get(slug=world.workflow)
+    _, launch = links.create(
+        workflow, user=world.owner, name="B", lifetime=dt.timedelta(days=1), max_launches=5
+    )
+    world.ids["launch"] = launch
+    member, operator, visitor = Client(), Client(), Client()
+    member.force_login(world.owner)
+    operator.force_login(UserFactory.create(is_superuser=True, is_staff=True))
+    found: dict[tuple[str, frozenset[str]], PageForm] = {}
+    for client, path in [*_pages(world, member), *_libraries(member, operator, visitor)]:
+        client.raise_request_exception = False
+        for form in forms_of(client, path):
+            found.setdefault((form.action, form.fields), form)
+    return list(found.values())
+
+
+def _pages(world: World, member: Client) -> Iterator[tuple[Client, str]]:
+    for route in all_routes():
+        is_page = route.pattern.startswith(("app/", "launch/", "support/", "waitlist/"))
+        if is_page and {"GET", "*"} & set(POLICY[route.pattern]):
+            yield member, world.path(route.pattern)
+
+
+def _libraries(member: Client, operator: Client, visitor: Client) -> Iterator[tuple[Client, str]]:
+    for route in all_routes():
+        if (
+            route.library
+            and "oidc" not in route.pattern
+            and "<" not in route.pattern
+            and "?P" not in route.pattern
+        ):
+            client = operator if route.pattern.startswith("admin/") else member
+            yield client, f"/{route.pattern}".replace("^", "").replace("$", "")
+            if not route.pattern.startswith("admin/"):
+                yield visitor, f"/{route.pattern}"
+
+
+def fault(form: PageForm, label: str) -> str:
+    """Return what is wrong with the answer to a bad value, or an empty text."""
+    with transaction.atomic():
+        body = form.body(BAD_VALUES[label])
+        answer = form.client.post(form.action, body, content_type=_ENCODED)
+        transaction.set_rollback(True)
+    status, text = answer.status_code, answer.content.decode(errors="replace")
+    is_refused = 400 <= status < 500 and "html" in answer.headers["Content-Type"]
+    if status < 500 and not (is_refused and not any(mark in text for mark in _MESSAGES)):
+        return ""
+    return f"{form.action} answers {status} to {label!r} in its fields"
+
+
+def test_no_form_fails_at_bad_values_or_refuses_them_without_message() -> None:
+    wrong = [
+        found
+        for form in site_forms()
+        for label in (("trick",) if form.action.startswith("/admin/") else BAD_VALUES)
+        if (found := fault(form, label))
+    ]
+
+    assert "\n".join(wrong) == ""
