@@ -1,7 +1,8 @@
 """The report of a run as PDF: the content of the HTML report, in bounded size, for filing and mailing.
 
-DejaVu Sans has Latin, Greek, Cyrillic, Armenian, Georgian, Hebrew and Arabic letters and many signs, not
-those of East and South Asia, which are boxes. Letters stand from left to right in the order in which they
+DejaVu Sans has Latin, Greek, Cyrillic, Armenian, Georgian, Hebrew and Arabic letters and many signs; Chinese,
+Japanese and Korean is shown by the fonts of the reader's program, and the scripts of South and South-East
+Asia are boxes. Letters stand from left to right in the order in which they
 are read, and are not joined; the HTML report shows all scripts as they are written. The same run always
 gives the same bytes: the only times are the run's own.
 """

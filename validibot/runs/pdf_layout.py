@@ -1,8 +1,10 @@
 """The looks of a report as PDF: font, styles, tables, charts and page numbers.
 
-All texts are data: markup in them is escaped, and a character that the font lacks is a box.
+All texts are data: markup in them is escaped. Chinese, Japanese and Korean characters are left to the fonts
+of the reader's program; another character that the font lacks is a box.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape
@@ -15,6 +17,7 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Table, TableStyle
@@ -29,6 +32,11 @@ WIDTH = A4[0] - 2 * _LEFT
 MAX_CHARACTERS, MAX_LINES = 600, 12
 FONT = "DejaVuSans"
 _BOX = "\u25a1"
+# Chinese, Japanese and Korean characters of the first plane, which is what those fonts take.
+_EAST_ASIAN = re.compile(
+    "[\u1100-\u11ff\u2e80-\u2fdf\u3000-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff01-\uffe6]+"
+)
+_TELLING = re.compile("(?P<kana>[\u3040-\u30ff])|[\u1100-\u11ff\uac00-\ud7a3]")
 _TOTAL = "total"
 
 INK, MUTED, LINE = HexColor("#16211f"), HexColor("#5d6b68"), HexColor("#dfe6e4")
@@ -65,18 +73,49 @@ def _characters() -> frozenset[int]:
 
 def shown(text: str, limit: int = MAX_CHARACTERS) -> str:
     """Return at most `limit` characters of a text, each of which the font has."""
-    known = _characters()
-    cut = text if len(text) <= limit else f"{text[: limit - 1]}…"
-    spaced = (" " if each.isspace() and each not in "\n\xa0" else each for each in cut)
-    return "".join(each if each == "\n" or ord(each) in known else _BOX for each in spaced)
+    return _EAST_ASIAN.sub(lambda found: _BOX * len(found[0]), _known(text, limit))
 
 
 def markup(text: str) -> str:
     """Return a text, which is data, as markup of a paragraph."""
-    lines = shown(text).split("\n")
+    lines = _known(text, MAX_CHARACTERS).split("\n")
     if len(lines) > MAX_LINES:
         lines = [*lines[: MAX_LINES - 1], "…"]
-    return "<br/>".join(map(escape, lines))
+    found = "<br/>".join(map(escape, lines))
+    if not _EAST_ASIAN.search(found):
+        return found
+    font = _east_asian_font(found)
+    return _EAST_ASIAN.sub(lambda part: f'<font name="{font}">{part[0]}</font>', found)
+
+
+def _known(text: str, limit: int) -> str:
+    """Return at most `limit` characters; one that neither the font nor a reader's fonts have is a box."""
+    known = _characters()
+    cut = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    spaced = (" " if each.isspace() and each not in "\n\xa0\u3000" else each for each in cut)
+    return "".join(
+        each if each == "\n" or ord(each) in known or _EAST_ASIAN.match(each) else _BOX
+        for each in spaced
+    )
+
+
+def _east_asian_font(text: str) -> str:
+    """Return the font of a text's East Asian characters, by the script that tells its language."""
+    script = _TELLING.search(text)
+    name = "STSong-Light"
+    if script:
+        name = "HeiseiKakuGo-W5" if script["kana"] else "HYGothic-Medium"
+    _register_east_asian(name)
+    return name
+
+
+@cache
+def _register_east_asian(name: str) -> None:
+    """Register one of the fonts that PDF names without having them: each reader has its own for it.
+
+    These are the character collections of https://adobe-type-tools.github.io/cmap-resources/.
+    """
+    pdfmetrics.registerFont(UnicodeCIDFont(name))
 
 
 def digest(sha256: str) -> str:
