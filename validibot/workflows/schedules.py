@@ -116,15 +116,19 @@ def create(
 def change(schedule: WorkflowSchedule, *, file: tuple[str, bytes] | None, **fields: Any) -> None:
     """Change a schedule; its file stays unless an address or a file is given.
 
-    Raises ValidationError and StorageError.
+    Other times begin now. Without other times, one that has come and waits for another try is tried at
+    once, because what it failed for may have been changed. Raises ValidationError and StorageError.
     """
     before = {name: getattr(schedule, name) for name in _AUDITED}
+    times = schedule.cron, schedule.time_zone
     _change(schedule, file, fields)
     rows = WorkflowSchedule.objects.filter(pk=schedule.pk)
     with transaction.atomic():
         # A time may be taken, and the schedule be paused or deleted, at the same moment.
         rows.update(**{name: getattr(schedule, name) for name in _CHANGEABLE})
-        rows.filter(next_at__isnull=False).update(next_at=_next(schedule), retry_at=None)
+        rows.update(retry_at=None)
+        if times != (schedule.cron, schedule.time_zone):
+            rows.filter(next_at__isnull=False).update(next_at=_next(schedule))
         told = {name: (value, getattr(schedule, name)) for name, value in before.items()}
         _record(schedule, "schedule.changed", told)
 

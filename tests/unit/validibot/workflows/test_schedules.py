@@ -126,6 +126,20 @@ def test_paused_schedule_is_never_due_until_it_is_resumed(schedule: WorkflowSche
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(("cron", "waits"), [(FIELDS["cron"], True), ("0 3 * * *", False)])
+def test_changed_address_is_tried_at_once_and_other_times_begin_now(
+    schedule: WorkflowSchedule, cron: str, waits: bool
+) -> None:
+    with time_machine.travel("2026-06-02 00:31Z", tick=False):
+        schedules.postpone(schedule, "The address does not answer.")
+        schedules.change(
+            schedule, **FIELDS | {"cron": cron, "url": "https://files.example/new.json"}
+        )
+
+        assert schedules.due_schedules(timezone.now()).exists() is waits
+
+
+@pytest.mark.django_db
 def test_number_of_schedules_is_limited(
     workflow: Workflow, schedule: WorkflowSchedule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
