@@ -5,14 +5,18 @@ So a migration must leave room for the version before it, and must not hold a lo
 database is asked which migrations are new: no list of released ones has to be kept.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
 from django.db import connection
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.operations import RunPython
 from django_migration_linter import IgnoreMigration
 from django_migration_linter.sql_analyser.analyser import analyse_sql_statements
 from django_migration_linter.sql_analyser.postgresql import PostgresqlAnalyser
+
+_CHANGES_ROWS = re.compile(r"^\s*(UPDATE|DELETE FROM|TRUNCATE)\b", re.IGNORECASE | re.MULTILINE)
 
 
 class MigrationRefused(Exception):
@@ -31,6 +35,7 @@ def check_migrations() -> None:
     problems = []
     for migration, _ in steps:
         if _is_checked(migration):
+            problems += [f"{_file_of(migration)}: {each}" for each in data_problems(migration)]
             sql = executor.loader.collect_sql([(migration, False)])
             problems += [f"{_file_of(migration)}: {each}" for each in sql_problems(sql)]
     if problems:
@@ -41,6 +46,24 @@ def check_migrations() -> None:
             "`atomic = False`. If it is safe all the same, add the operation IgnoreMigration() of "
             "django_migration_linter to the migration, with a comment that says why."
         )
+
+
+def data_problems(migration: Migration) -> Iterator[str]:
+    """Yield each operation that changes rows, unless the migration says when that does no harm.
+
+    The version before serves while these rows change, and after a rollback: a renamed value means nothing
+    to it, or something else. `rows_may_change` of the migration is that sentence.
+    """
+    if getattr(migration, "rows_may_change", ""):
+        return
+    for operation in migration.operations:
+        sql = str(getattr(operation, "sql", ""))
+        if isinstance(operation, RunPython) or _CHANGES_ROWS.search(sql):
+            yield (
+                f"{operation.describe()}: changes rows that the version before reads. Write the new form in a "
+                "later release than the code that reads both, or say in `rows_may_change` of the migration "
+                "when that does no harm"
+            )
 
 
 def sql_problems(sql: Sequence[str]) -> Iterator[str]:

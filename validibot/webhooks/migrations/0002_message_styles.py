@@ -13,6 +13,10 @@ def _rename(apps, names):
 
 class Migration(migrations.Migration):
     dependencies = [("webhooks", "0001_initial")]
+    rows_may_change = (
+        "The version before would send plain text to receivers of the standard style: pause the queue of "
+        "webhooks until the new version has the traffic."
+    )
 
     operations = [
         migrations.RunPython(

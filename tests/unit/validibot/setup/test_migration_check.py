@@ -4,13 +4,14 @@ import pytest
 from django.contrib.postgres.operations import NotInTransactionMixin
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.db.migrations import AddIndex, Migration
+from django.db.migrations import AddIndex, Migration, RunPython, RunSQL
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.operations.base import Operation
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Index
 from django_migration_linter import IgnoreMigration
 
-from validibot.setup.migration_check import check_migrations, sql_problems
+from validibot.setup.migration_check import check_migrations, data_problems, sql_problems
 
 CREATE = 'CREATE TABLE "new" ("id" bigint PRIMARY KEY);'
 
@@ -78,6 +79,20 @@ def test_exception_in_the_migration_lets_it_pass(
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    "operation", [RunPython(RunPython.noop), RunSQL("UPDATE webhooks_webhook SET style = 'text'")]
+)
+def test_change_of_rows_is_refused_unless_old_code_reads_them(
+    operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migration = Migration("0099_rows", "webhooks")
+    monkeypatch.setattr(migration, "operations", [operation])
+
+    assert "changes rows that the version before reads" in next(data_problems(migration))
+    monkeypatch.setattr(migration, "rows_may_change", "It has both names.", raising=False)
+    assert list(data_problems(migration)) == []
+
+
 def test_first_migration_of_a_database_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MigrationRecorder, "applied_migrations", lambda self: {})
     monkeypatch.setattr(MigrationExecutor, "migration_plan", None)
