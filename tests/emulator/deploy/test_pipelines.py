@@ -1,7 +1,7 @@
 """The steps of a pipeline after its tests, run against the emulated cloud with a federated identity.
 
-The scripts are those of the file. Programs that only a real machine has (`make`, `docker`, `gcloud`,
-`apt-get`) are replaced by one that writes down its arguments.
+The scripts are those of the file. The programs that they call (`make`, `docker`, `gcloud`, `apt-get`,
+`python`) are replaced by one that writes down its arguments.
 """
 
 import json
@@ -22,7 +22,7 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from devenv.gcp.config import CloudConfig
 from devenv.oidc.provider import OidcProvider
 from tests.emulator.conftest import ActAs
-from tests.emulator.deploy.conftest import MakeStage
+from tests.emulator.deploy.conftest import MakeStage, deploy
 from tests.emulator.test_federation import SCOPES, id_token, provider
 
 __all__ = ["provider"]
@@ -30,7 +30,7 @@ __all__ = ["provider"]
 pytestmark = [pytest.mark.xdist_group("stages"), pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[3]
 WORKFLOW = ROOT / ".github" / "workflows" / "deploy.yml"
-REPLACED = ("apt-get", "docker", "gcloud", "make")
+REPLACED = ("apt-get", "docker", "gcloud", "make", "python")
 PERSON = "pipeline@example.org"
 
 
@@ -117,21 +117,26 @@ def scripts() -> Iterator[tuple[str, str]]:
 def test_workflow_deploys_a_stage_without_a_key(
     make_stage: MakeStage, federated: None, calls: Path
 ) -> None:
+    """The steps run in the shell of GitHub's runners, and what they call of `deploy` in this process."""
     stage = make_stage("piped")
+    activate = calls.parent / ".venv" / "bin" / "activate"
+    activate.parent.mkdir(parents=True)
+    activate.touch()  # that of the repository would put its own Python first
     environ = {**os.environ, "STAGE": stage, "TAG": "1"}  # noqa: TID251 - as the runner gives it
-    told = {}
+    told: dict[str, str] = {}
     for name, script in scripts():
-        done = subprocess.run(
-            # The shell and options of GitHub's runners for `run`.
+        written = len(calls.read_text().splitlines()) if calls.exists() else 0
+        subprocess.run(
             ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script],
-            cwd=ROOT,
+            cwd=calls.parent,
             env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
+            check=True,
         )
-        assert done.returncode == 0, f"{name}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-        told[name] = done.stdout
+        for line in calls.read_text().splitlines()[written:]:
+            program, *arguments = line.split()
+            if program == "python":
+                assert arguments[:2] == ["-m", "deploy"]
+                told[name] = told.get(name, "") + deploy(*arguments[2:], given="n\n")
 
     called = calls.read_text().splitlines()
     assert called[:2] == [

@@ -267,6 +267,14 @@ def test_cancelled_call_ends_and_is_not_cancelled_again(request_: LaunchRequest)
     assert not backend().cancel(execution)
 
 
+def test_function_that_is_not_published_is_named_with_the_command() -> None:
+    backend().check_job("job")
+    with pytest.raises(
+        StateUnavailable, match=r"^validators/other: .*`python -m deploy modal STAGE`\.$"
+    ):
+        backend().check_job("other")
+
+
 def test_missing_capability_account_is_a_problem(settings: Settings) -> None:
     settings.CAPABILITY_ACCOUNT = ""
     [problem] = backend().check()
