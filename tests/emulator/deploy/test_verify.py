@@ -1,13 +1,18 @@
 """`deploy verify` of the product itself, deployed to the emulated cloud."""
 
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pytest
+import requests
 from psycopg import sql
 
 from deploy.cli import layout_of
@@ -17,14 +22,16 @@ from deploy.layout import Layout
 from deploy.resource import Resource
 from deploy.resources.access import RoleBindings
 from deploy.resources.project_role import ConditionalRole
-from deploy.verify import check_revision, checks, results
+from deploy.verify import Launches, check_revision, checks, results
 from devenv.gcp import Cloud
 from devenv.pytest_plugin import become
+from devenv.services.builtin import postgres_binaries
 from tests import database
 from tests.emulator.deploy.conftest import DATABASE, TEXT, deploy
 
 pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(300)]
 API_KEY = f"vbk_1_{'0123456789abcdef' * 2}_{'fedcba9876543210' * 4}"
+OLD = "old_installation"
 # A workflow of the gallery for each validator.
 WORKFLOWS = {
     "energyplus": "energyplus-design-day",
@@ -51,10 +58,78 @@ class Product:
     stage: str
     layout: Layout
     mailbox: str
+    server: database.Address
+
+    @property
+    def api(self) -> str:
+        return f"{self.layout.names.web_url}/api/v1/orgs/demo"
+
+    def runs(self) -> dict[str, tuple[str, bytes]]:
+        """Return result and submission of each run, as the API gives them."""
+        with requests.Session() as session:
+            session.headers["Authorization"] = f"Bearer {API_KEY}"
+            found = session.get(f"{self.api}/runs/", timeout=60).json()["results"]
+            return {
+                run["id"]: (
+                    run["result"],
+                    session.get(f"{self.api}/runs/{run['id']}/files/0/", timeout=60).content,
+                )
+                for run in found
+            }
+
+    def url_of(self, name: str) -> str:
+        """Return the address of a database of the server, as its superuser."""
+        return "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/".format(**self.server) + quote(name, "")
+
+    def copy_database(self, name: str, *, files: str, moved_to: str) -> None:
+        """Copy the stage's database to one whose submissions are elsewhere, under maintenance."""
+        with psycopg.connect(self.url_of("postgres"), autocommit=True) as server:
+            server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        dump, psql = (str(postgres_binaries() / program) for program in ("pg_dump", "psql"))
+        script = subprocess.run(
+            [dump, "--no-owner", "--no-privileges", self.url_of("real-db/validibot")],
+            check=True,
+            capture_output=True,
+        ).stdout
+        subprocess.run(
+            [psql, "-q", self.url_of(name)], input=script, check=True, capture_output=True
+        )
+        with psycopg.connect(self.url_of(name)) as old:
+            old.execute(
+                "UPDATE submissions_submission SET uri = replace(uri, %s, %s)", [files, moved_to]
+            )
+            old.execute("INSERT INTO core_maintenance (id, since, note) VALUES (1, now(), 'moved')")
+
+    def move(self, *arguments: str, database: str, source: str = "") -> str:
+        """Run `manage.py move` with the variables of a host; return its output."""
+        inherited = dict(os.environ)  # noqa: TID251 - Google's clients find the emulated cloud there
+        environ = inherited | {
+            "ALLOWED_HOSTS": "old.example",
+            "API_KEY_PEPPER": self.layout.data.secret("API_KEY_PEPPER").value(),
+            "DATABASE_URL": self.url_of(database),
+            "DATA_ROOT": f"gs://{self.layout.data.files.name}",
+            "DEFAULT_FROM_EMAIL": "old@validibot.example",
+            "DJANGO_SECRET_KEY": self.layout.data.secret("DJANGO_SECRET_KEY").value(),
+            "DJANGO_SETTINGS_MODULE": "config.settings.host",
+            "EMAIL_HOST": "localhost",
+            "PATH": f"{postgres_binaries()}:{inherited['PATH']}",
+            "SITE_URL": "https://old.example",
+        }
+        done = subprocess.run(
+            [sys.executable, "manage.py", "move", *arguments],
+            input=self.url_of(source),
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def failures(self, *names: str) -> dict[str, str]:
         """Run the checks with these names; return what failed."""
-        wanted = (check for check in checks(self.layout, None) if check.name in names)
+        launches = Launches(api_key=API_KEY, org="demo", seconds=60, only=["meter-settings"])
+        wanted = (check for check in checks(self.layout, launches) if check.name in names)
         return {name: message for name, message in results(wanted) if message}
 
 
@@ -77,7 +152,9 @@ def product(
             deploy("apply", str(path), "--only", "apis,database,secret,database-user")
             fill(url)
             deploy("apply", str(path))
-            yield Product(str(path), layout_of(str(path)), f"http://127.0.0.1:{web}")
+            yield Product(
+                str(path), layout_of(str(path)), f"http://127.0.0.1:{web}", database_server
+            )
             deploy("destroy", str(path), "--yes", "--with-data")
     finally:
         catcher.terminate()
@@ -170,6 +247,39 @@ def part_of_verify(name: str, role: str, member: str) -> tuple[str, str]:
     if account == "capability":
         return "worker has its access", "capability: "
     return f"{account} has its access", items[kind]
+
+
+def test_rehearsed_move_brings_database_files_and_addresses(
+    product: Product, tmp_path: Path
+) -> None:
+    """The old installation is a copy of the stage on a host, whose files are in a folder."""
+    assert product.failures("large submission") == {}
+    before = product.runs()
+    bucket = product.layout.cloud.buckets.bucket(product.layout.data.files.name)
+    blobs = list(bucket.list_blobs(prefix="submissions/"))
+    for blob in blobs:
+        path = tmp_path / "files" / blob.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(blob.download_as_bytes())
+    product.copy_database(OLD, files=f"gs://{bucket.name}", moved_to="file:///srv/old")
+    bucket.delete_blobs(blobs)
+    journal = str(tmp_path / "journal")
+
+    drained = product.move("drain", database=OLD)
+    told = product.move(
+        *("rehearse", str(tmp_path / "files"), "file:///srv/old", "--replace"),
+        *("--journal", journal),
+        database="real-db/validibot",
+        source=OLD,
+    )
+    with psycopg.connect(product.url_of("real-db/validibot")) as server:
+        server.execute("DELETE FROM core_maintenance")
+
+    assert "Nothing is in progress." in drained
+    assert f"Copied: {len(blobs)} of {len(blobs)} files" in told
+    assert re.search(r"Addresses changed: [1-9][0-9]*; files missing: 0", told)
+    assert re.search(r"Rehearsed: database \d+ s, media \d+ s, addresses \d+ s", told)
+    assert product.runs() == before
 
 
 def test_unreachable_revision_is_refused_by_name(product: Product) -> None:

@@ -107,15 +107,14 @@ class GoogleStorage(Storage):
         return str(blob.generation)
 
     def list_below(self, prefix: str) -> Iterator[StoredObject]:
-        folder = f"{prefix.rstrip('/')}/"
-        bucket, name = _split(folder)
+        bucket, name = _split_folder(prefix)
         with _translated(prefix):
             for blob in self._client.list_blobs(bucket, prefix=name, retry=self._retry):
                 uri = f"gs://{bucket}/{blob.name}"
                 yield StoredObject(uri, str(blob.generation), int(blob.size), "")
 
     def list_written_before(self, prefix: str, moment: dt.datetime) -> Iterator[str]:
-        bucket, name = _split(f"{prefix.rstrip('/')}/")
+        bucket, name = _split_folder(prefix)
         with _translated(prefix):
             for blob in self._client.list_blobs(bucket, prefix=name, retry=self._retry):
                 if blob.updated < moment:
@@ -168,6 +167,15 @@ class GoogleStorage(Storage):
             raise ObjectNotFound(f"{uri} does not exist in version {version!r}.")
         # bucket() sends no request.
         return self._client.bucket(bucket).blob(name, generation=int(version) if version else None)
+
+
+def _split_folder(prefix: str) -> tuple[str, str]:
+    """Return bucket and prefix of a folder; that of a whole bucket is empty."""
+    folder = f"{prefix.rstrip('/')}/"
+    parts = urlsplit(folder)
+    if parts.scheme == "gs" and parts.netloc and parts.path == "/":
+        return parts.netloc, ""
+    return _split(folder)
 
 
 def _split(uri: str) -> tuple[str, str]:

@@ -22,20 +22,20 @@ class MoveJournal:
         self._places = {"from": source, "to": target}
         self._done: dict[str, tuple[int, str]] = {}
         self._file: IO[str] | None = None
-        if path.exists():
+        self._is_new = not path.exists() or self._was_killed_at_its_start()
+        if not self._is_new:
             self._read()
 
     def __enter__(self) -> Self:
-        is_new = not self._path.exists()
         try:
-            self._file = self._path.open("a", encoding="utf-8")
+            self._file = self._path.open("w" if self._is_new else "a", encoding="utf-8")
         except OSError as error:
             raise MoveError(
                 f"The journal {self._path} cannot be written ({error.strerror}). Name another file with"
                 " --journal."
             ) from None
         # A line that a killed move left unfinished must not swallow the next one.
-        self._write(self._places) if is_new else self._file.write("\n")
+        self._write(self._places) if self._is_new else self._file.write("\n")
         return self
 
     def __exit__(
@@ -60,6 +60,13 @@ class MoveJournal:
         assert self._file is not None
         self._file.write(f"{json.dumps(line)}\n")
         self._file.flush()
+
+    def _was_killed_at_its_start(self) -> bool:
+        """Return whether the file has the beginning of our first line only: nothing was copied yet."""
+        with self._path.open("rb") as file:
+            return f"{json.dumps(self._places)}\n".encode().startswith(file.readline()) and (
+                not file.read(1)
+            )
 
     def _read(self) -> None:
         lines = self._lines()

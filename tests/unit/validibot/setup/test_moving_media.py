@@ -164,6 +164,19 @@ def test_source_that_cannot_be_read_is_named(root: str, message: str, target: Pa
         call_command("move", "media", root, stderr=io.StringIO())
 
 
+@pytest.mark.parametrize("kept", [0, 10])
+def test_journal_of_a_move_killed_within_its_first_line_begins_anew(
+    source: Path, target: Path, kept: int
+) -> None:
+    move(source)
+    journal = source.with_name("journal")
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:kept])
+
+    assert "were there, 0 failed" in move(source)
+    assert journal.read_bytes().partition(b"\n")[0] == whole.partition(b"\n")[0]
+
+
 def test_journal_of_another_move_is_refused(source: Path, target: Path, tmp_path: Path) -> None:
     move(source)
     (tmp_path / "other").mkdir()

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,13 @@ class Command(BaseCommand):
     )
     # The database may be empty, and is replaced.
     requires_migrations_checks = False
+    # It may run on a machine that has the new installation's variables and runs no validators.
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         steps = parser.add_subparsers(dest="step", required=True)
         media = steps.add_parser("media", help="copy all files to DATA_ROOT")
-        media.add_argument("source", help="a folder, s3://BUCKET/PREFIX or gs://BUCKET")
-        media.add_argument("--workers", type=_workers, default=16, help="files at once (16)")
-        media.add_argument(
-            "--journal", type=Path, default=Path("move-media.jsonl"), help="what was copied"
-        )
+        _add_media_arguments(media)
         media.add_argument("--dry-run", action="store_true", help="say what would be copied")
         last = steps.add_parser(
             "drain", help="wait until nothing is in progress; needs maintenance"
@@ -70,6 +69,15 @@ class Command(BaseCommand):
         addresses.add_argument(
             "--allow-missing", action="store_true", help="accept that files of the old one are lost"
         )
+        rehearsal = steps.add_parser(
+            "rehearse",
+            help="database, files and addresses in one go, while the old installation is in use",
+        )
+        _add_media_arguments(rehearsal)
+        rehearsal.add_argument("old_root", help="DATA_ROOT of the old installation")
+        rehearsal.add_argument(
+            "--replace", action="store_true", help="delete the content of this database"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         steps: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -77,6 +85,7 @@ class Command(BaseCommand):
             "drain": self._drain,
             "database": self._database,
             "addresses": self._addresses,
+            "rehearse": self._rehearse,
         }
         try:
             steps[options["step"]](options)
@@ -179,6 +188,36 @@ class Command(BaseCommand):
                 )
         open_for_purge()
         request_all()  # public media were not moved: the sweep has them made again
+
+    def _rehearse(self, options: dict[str, Any]) -> None:
+        """Make all steps, and say how long each took.
+
+        The database comes first: the files that its rows name are at the source then.
+        """
+        if options["replace"] and "core_maintenance" in database_tables():
+            Maintenance.objects.get_or_create(id=1, defaults={"note": "moving in"})
+        options |= {"dry_run": False, "rehearsal": True, "allow_missing": False}
+        took = []
+        for name, step in (
+            ("database", self._database),
+            ("media", self._media),
+            ("addresses", self._addresses),
+        ):
+            begun = time.monotonic()
+            step(options)
+            took.append(f"{name} {time.monotonic() - begun:.0f} s")
+        self.stdout.write(
+            f"Rehearsed: {', '.join(took)}. Next: run the job that sets up the stage (`manage.py setup_all`"
+            " elsewhere), then `manage.py maintenance off` and the checks of the installation."
+        )
+
+
+def _add_media_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="a folder, s3://BUCKET/PREFIX or gs://BUCKET")
+    parser.add_argument("--workers", type=_workers, default=16, help="files at once (16)")
+    parser.add_argument(
+        "--journal", type=Path, default=Path("move-media.jsonl"), help="what was copied"
+    )
 
 
 def _workers(text: str) -> int:
